@@ -1,0 +1,196 @@
+/**
+ * The types every `@posttrain` package speaks. Nothing here runs a model and nothing here has a dependency,
+ * so `tts`, `data` and `eval` can use models without installing a tensor engine.
+ */
+
+/** One message of a conversation, as in the OpenAI chat format and in Hugging Face chat templates. */
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant' | 'tool' | 'developer' | (string & {});
+  readonly content: string;
+  readonly name?: string;
+  readonly tool_calls?: readonly unknown[];
+  readonly tool_call_id?: string;
+}
+
+/** A prompt is plain text, or a conversation that the generator renders with its own chat template. */
+export type Prompt = string | readonly ChatMessage[];
+
+/** How to draw tokens. Names are those of Hugging Face `GenerationConfig`, in camel case. */
+export interface SamplingParams {
+  /** Most tokens to generate for one completion. Default: the generator's own. */
+  readonly maxTokens?: number;
+  /** Divides the logits; 0 means greedy. Default 1. */
+  readonly temperature?: number;
+  /** Keep the k most likely tokens. Default: all. */
+  readonly topK?: number;
+  /** Keep the smallest set of tokens whose probability reaches p. Default 1. */
+  readonly topP?: number;
+  /** Keep tokens with at least this fraction of the most likely token's probability. Default 0. */
+  readonly minP?: number;
+  /** Divides positive and multiplies negative logits of tokens already seen (arXiv 1909.05858). Default 1. */
+  readonly repetitionPenalty?: number;
+  /** Generation ends before the first of these strings, which is not part of the text. */
+  readonly stop?: readonly string[];
+  /** Same seed, same weights and same request: same completion. */
+  readonly seed?: number;
+}
+
+export interface GenerateRequest extends SamplingParams {
+  readonly prompt: Prompt;
+  /** Number of independent completions of this prompt. Default 1. */
+  readonly n?: number;
+  /** Text the completion must continue: the start of the answer (an assistant prefill for conversations). */
+  readonly prefix?: string;
+  /** Ask for the log-probability of each generated token. Default false. */
+  readonly logProbs?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Tokens counted by the generator itself. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
+export interface Completion {
+  /** Generated text, without the prompt, the prefix and the stop string. */
+  readonly text: string;
+  /** `stop`: an end token or a stop string; `length`: ran into `maxTokens` or the context; `abort`: the signal fired. */
+  readonly finishReason: 'stop' | 'length' | 'abort';
+  readonly usage: Usage;
+  /** Generated token ids, when the generator knows them. */
+  readonly tokenIds?: readonly number[];
+  /** log p of each generated token under the distribution it was drawn from, natural log; one per generated token. */
+  readonly logProbs?: readonly number[];
+}
+
+/** Anything that completes prompts: a local model, an OpenAI-compatible endpoint, a scripted test double. */
+export interface Generator {
+  /** A name for reports: a model id or folder. */
+  readonly name: string;
+  /** One array of `n` completions per request, in request order. Requests are independent of each other. */
+  generate(requests: readonly GenerateRequest[]): Promise<Completion[][]>;
+}
+
+export interface ScoreRequest {
+  readonly prompt: Prompt;
+  /** The text whose log-likelihood given the prompt is asked for. */
+  readonly continuation: string;
+}
+
+export interface ContinuationScore {
+  /** Sum over the continuation's tokens of log p(token | everything before), natural log. */
+  readonly logProb: number;
+  /** Number of tokens of the continuation. */
+  readonly tokens: number;
+  /** Whether greedy decoding would have produced exactly this continuation. */
+  readonly isGreedy: boolean;
+}
+
+/** Anything that gives log-likelihoods of given text. */
+export interface Scorer {
+  readonly name: string;
+  score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]>;
+}
+
+export interface VerifyRequest {
+  readonly prompt: Prompt;
+  /** The completion to judge (its text). */
+  readonly completion: string;
+  /** The dataset row the prompt came from; programmatic checkers find the reference answer here. */
+  readonly row?: Readonly<Record<string, unknown>>;
+  readonly signal?: AbortSignal;
+}
+
+export interface Verdict {
+  /** Higher is better; `null` means "not scorable", which is not the same as 0. */
+  readonly score: number | null;
+  /** Scores of the completion's steps, in order, for process verifiers. */
+  readonly stepScores?: readonly number[];
+  readonly explanation?: string;
+}
+
+/** Anything that judges completions: a checker, a reward model, a process reward model, a judge. */
+export interface Verifier {
+  readonly name: string;
+  verify(requests: readonly VerifyRequest[]): Promise<Verdict[]>;
+}
+
+/** Anything that maps texts to vectors of one length. */
+export interface Embedder {
+  readonly name: string;
+  embed(texts: readonly string[]): Promise<Float32Array[]>;
+}
+
+/** Where long work is; `total` is absent when it cannot be known. */
+export interface ProgressEvent {
+  readonly stage: string;
+  readonly done: number;
+  readonly total?: number;
+  /** Estimated seconds to the end of this stage. */
+  readonly etaSeconds?: number;
+  /** Latest metrics, to be shown beside the bar. */
+  readonly metrics?: Readonly<Record<string, number>>;
+}
+
+export type OnProgress = (event: ProgressEvent) => void;
+
+/**
+ * The base of every error this project throws on purpose. The message says what was wrong, where, and what to do.
+ * `code` is stable and can be matched; `isPosttrainError` works across package copies.
+ */
+export class PosttrainError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+    Object.defineProperty(this, Symbol.for('posttrain.error'), { value: true });
+  }
+}
+
+/** Whether `error` was thrown on purpose by any copy of any `@posttrain` package. */
+export function isPosttrainError(error: unknown): error is PosttrainError {
+  return typeof error === 'object' && error !== null && Symbol.for('posttrain.error') in error;
+}
+
+/** The candidate nearest to `name` by edit distance, for "did you mean" in messages; undefined when none is near. */
+export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/**
+ * Throws when `options` has a key that is not in `known`, naming the nearest known one.
+ * `where` names the function or file the options were given to.
+ */
+export function assertKnownOptions(where: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const near = nearestName(key, known);
+    throw new PosttrainError(
+      'UNKNOWN_OPTION',
+      `${where}: unknown option "${key}".${near ? ` Did you mean "${near}"?` : ''} Known options: ${known.join(', ')}.`,
+    );
+  }
+}
