@@ -1,3 +1,4 @@
+export * from './chat-template/index.js';
 export * from './config/index.js';
 export { InvalidModelFileError } from './files.js';
 export * from './tokenizer/index.js';
