@@ -1,1 +1,26 @@
-export {};
+export * from './autodiff/grad.js';
+export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
+export * from './create.js';
+export { DTYPES, type DType, type TypedArray } from './dtype.js';
+export { currentEngine, setEngine, withEngine } from './engines/current.js';
+export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
+export { referenceEngine } from './engines/reference/engine.js';
+export * from './errors.js';
+export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
+export { applyKernel } from './kernels/apply-kernel.js';
+export type { Kernel } from './kernels/kernel.js';
+export { realize } from './realize.js';
+export type { Shape } from './shape.js';
+export {
+  type Axes,
+  addAlongAxis,
+  concat,
+  type Operand,
+  type ReduceOptions,
+  scatterAdd,
+  stack,
+  sumToShape,
+  Tensor,
+  where,
+} from './tensor.js';
+export { type Leaf, leavesOf, mapTree, withLeaves } from './tree.js';
