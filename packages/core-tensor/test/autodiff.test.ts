@@ -1,11 +1,27 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { compile, customVjp, grad, referenceEngine, scalar, setEngine, stopGradient, type Tensor, tensor, valueAndGrad, vjp, zeros } from '../src/index.js';
+import {
+  compile,
+  customVjp,
+  grad,
+  referenceEngine,
+  scalar,
+  setEngine,
+  stopGradient,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  vjp,
+  zeros,
+} from '../src/index.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
 describe('grad', () => {
   it('differentiates a product and broadcasts back', async () => {
-    const a = tensor([[1, 2, 3], [4, 5, 6]]);
+    const a = tensor([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
     const b = tensor([10, 20, 30]);
     const { value, gradient } = valueAndGrad((p: { a: Tensor; b: Tensor }) => p.a.mul(p.b).sum())({ a, b });
     expect(await (value as Tensor).item()).toBe(10 + 40 + 90 + 40 + 100 + 180);
@@ -19,7 +35,10 @@ describe('grad', () => {
   it('stops at stopGradient and honours customVjp', async () => {
     const x = tensor([1, 2]);
     expect(await grad((t: Tensor) => stopGradient(t).mul(t).sum())(x).toArray()).toEqual([1, 2]);
-    const straightThrough = customVjp((t) => [t!.floor()], ({ cotangents: [d] }) => [d]);
+    const straightThrough = customVjp(
+      (t) => [t!.floor()],
+      ({ cotangents: [d] }) => [d],
+    );
     expect(await grad((t: Tensor) => straightThrough(t)[0]!.mul(3).sum())(x).toArray()).toEqual([3, 3]);
   });
   it('gives zeros for what the value does not depend on', async () => {
