@@ -7,6 +7,7 @@ export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from 
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
+export * from './io/index.js';
 export * from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
 export * from './kernels/attention.js';
