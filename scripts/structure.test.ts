@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkDependencies, checkPackage, findForbiddenText } from './structure.js';
+import { checkChangesets, checkDependencies, checkPackage, findForbiddenText } from './structure.js';
 import { listPackages, type Manifest } from './workspace.js';
 
 const manifest: Manifest = {
@@ -110,6 +110,21 @@ describe('checkDependencies', () => {
   it('wants the engine as a peer', () => {
     const packages = [entry('@posttrain/rl', { dependencies: { '@posttrain/core-tensor': '1' } })];
     expect(checkDependencies(packages)).toHaveLength(2);
+  });
+});
+
+describe('checkChangesets', () => {
+  it.each([
+    ['patch', '0.0.3', 0],
+    ['minor', '0.0.3', 1],
+    ['major', '0.2.0', 1],
+    ['minor', '1.0.0', 0],
+  ])('%s at %s: %i problems', (bump, version, problems) => {
+    mkdirSync(join(workspace, '.changeset'));
+    const text = `---\n"@posttrain/sample": ${bump}\n---\n\nA minor: note.\n`;
+    writeFileSync(join(workspace, '.changeset', 'brave-cat.md'), text);
+    const packages = [{ folder: '', manifest: { ...manifest, version } }];
+    expect(checkChangesets(workspace, packages)).toHaveLength(problems);
   });
 });
 

@@ -119,6 +119,18 @@ function findDependencyPath(
   return undefined;
 }
 
+/** Before 1.0.0 a changeset may only say `patch` (.changeset/README.md has the reason). */
+export function checkChangesets(workspace: string, packages: readonly WorkspacePackage[]): string[] {
+  const folder = join(workspace, '.changeset');
+  if (!packages.some(({ manifest }) => manifest.version.startsWith('0.')) || !existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.md') && file !== 'README.md')
+    .filter((file) =>
+      /^---\s[\s\S]*?:\s*["']?(?:minor|major)\b[\s\S]*?^---/m.test(readFileSync(join(folder, file), 'utf8')),
+    )
+    .map((file) => `.changeset/${file}: before 1.0.0 every changeset is "patch"; see .changeset/README.md`);
+}
+
 const forbiddenText: readonly (readonly [RegExp, string])[] = [
   [/(?<![\w.\-*/])\/(?:work|root|home\/\w+|Users\/\w+)\/[\w.]/, 'a path of one machine'],
   [/\b[A-Z]:\\Users\\\w/, 'a path of one machine'],
