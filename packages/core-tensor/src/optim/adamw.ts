@@ -40,10 +40,8 @@ export function adamW(options: AdamWOptions = {}): Optimizer<AdamWState> {
     }),
     update(parameters, gradients, state, learningRate) {
       const step = state.step.add(1);
-      // β^t as e^(t log β), with t a tensor, so that the graph is the same at every step.
-      const power = (beta: number) => step.cast('float32').mul(Math.log(beta)).exp();
-      const correction1 = power(beta1).neg().add(1);
-      const correction2 = power(beta2).neg().add(1).sqrt();
+      const correction1 = biasCorrection(step, beta1);
+      const correction2 = biasCorrection(step, beta2).sqrt();
       const mean: Record<string, Tensor> = {};
       const square: Record<string, Tensor> = {};
       const updated = mapNamed(parameters, (p, name) => {
@@ -59,4 +57,16 @@ export function adamW(options: AdamWOptions = {}): Optimizer<AdamWState> {
       return { parameters: updated, state: { step, mean, square } };
     },
   };
+}
+
+/**
+ * 1 - βᵗ for a tensor t, so that the graph is the same at every step. Written as -expm1(t log β) through
+ * expm1(z) = 2 tanh(z/2) / (1 - tanh(z/2)), because 1 - βᵗ itself would lose four digits in float32 at the start.
+ */
+function biasCorrection(step: Tensor, beta: number): Tensor {
+  const half = step
+    .cast('float32')
+    .mul(Math.log(beta) / 2)
+    .tanh();
+  return half.mul(-2).div(half.neg().add(1));
 }
