@@ -1,2 +1,3 @@
 export * from './config/index.js';
 export { InvalidModelFileError } from './files.js';
+export * from './tokenizer/index.js';
