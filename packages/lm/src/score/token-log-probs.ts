@@ -1,4 +1,13 @@
-import { type Compiled, compile, iota, type Tensor, tensor, tokenLogProbs, zeros } from '@posttrain/core-tensor';
+import {
+  type Compiled,
+  compile,
+  iota,
+  mapTree,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  zeros,
+} from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
@@ -17,11 +26,13 @@ export interface SequenceLogProbs {
   readonly logProbs: Float32Array;
   /** Entropy of the distribution that token t + 1 was predicted from, in nats. */
   readonly entropies: Float32Array;
+  /** 1 where no token was more likely than token t + 1, else 0. */
+  readonly isGreedy: Float32Array;
 }
 
 type Scoring = Compiled<
   [weights: Weights, parameters: unknown, tokens: Tensor, temperature: number],
-  { logProbs: Tensor; entropies: Tensor }
+  Record<'logProbs' | 'entropies' | 'isGreedy', Tensor>
 >;
 
 const bySite = new WeakMap<Network, WeakMap<Adapter['hooks'], Scoring>>();
@@ -43,10 +54,7 @@ function scoringOf(network: Network, adapter: Adapter): Scoring {
       const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
       const targets = tokens.slice(1, 1).reshape([b * (s - 1)]);
       const scored = tokenLogProbs(states, network.head(weights, hooks), targets, { temperature });
-      return {
-        logProbs: scored.logProbs.reshape([b, s - 1]),
-        entropies: scored.entropies.reshape([b, s - 1]),
-      };
+      return mapTree(scored, (x) => x.reshape([b, s - 1]));
     },
     { name: 'logProbs' },
   );
@@ -87,13 +95,11 @@ export async function sequenceLogProbs(
       grid.set(sequences[sequence]!, row * width);
     });
     const scored = await scoring(weights, adapter.parameters, tensor(grid, [count, width], 'int32'), temperature);
-    const [logProbs, entropies] = [await scored.logProbs.data(), await scored.entropies.data()];
+    const columns = await Promise.all([scored.logProbs.data(), scored.entropies.data(), scored.isGreedy.data()]);
     rows.forEach((sequence, row) => {
       const [from, to] = [row * (width - 1), row * (width - 1) + sequences[sequence]!.length - 1];
-      results[sequence] = {
-        logProbs: Float32Array.from(logProbs.subarray(from, to)),
-        entropies: Float32Array.from(entropies.subarray(from, to)),
-      };
+      const [logProbs, entropies, isGreedy] = columns.map((column) => Float32Array.from(column.subarray(from, to)));
+      results[sequence] = { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! };
     });
   }
   return results;
