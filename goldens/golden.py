@@ -3,7 +3,12 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
+
+# PEFT writes sets into its JSON: their order is the same every time only with fixed string hashes.
+if Path(sys.argv[0]).name == "make.py" and os.environ.get("PYTHONHASHSEED") != "0":
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("RAYON_NUM_THREADS", "1")
