@@ -60,6 +60,8 @@ interface SectionBytes {
   readonly bytes: number[];
   readonly starts: number[];
   readonly ends: number[];
+  /** Whether the byte is part of white space. */
+  readonly spaces: boolean[];
 }
 
 const SPACE = 0x20;
@@ -75,7 +77,7 @@ function alignSection(
   spans: TokenSpan[],
 ): void {
   const section = sectionBytes(text.slice(start, end), start, rules);
-  const { bytes, starts, ends } = section;
+  const { bytes, starts, ends, spaces } = section;
   const surfaces = tokens.map((token) => (token.kind === 'unknown' ? undefined : surfaceBytes(token.token, rules)));
   const at = (i: number) => starts[i] ?? end;
   let i = 0;
@@ -88,7 +90,7 @@ function alignSection(
         ? literal.length
         : unknownLength(section, i, surfaces[t + 1], t + 1 === surfaces.length);
     } else {
-      while (!fits(bytes, i, surface) && isSpace(bytes[i]) && !fitsWithoutPrefix(bytes, i, surface)) i++;
+      while (!fits(bytes, i, surface) && spaces[i] && !fitsWithoutPrefix(bytes, i, surface)) i++;
       if (fits(bytes, i, surface)) length = surface.length;
       else if (fitsWithoutPrefix(bytes, i, surface)) length = surface.length - 1;
       else throw new TokenAlignmentError(tokens[t]!.token, text, at(i));
@@ -97,31 +99,33 @@ function alignSection(
     spans.push([at(i), ends[length === 0 ? i : i + length - 1] ?? end]);
     i += length;
   }
-  while (isSpace(bytes[i])) i++;
+  while (spaces[i]) i++;
   if (i < bytes.length) throw new TokenAlignmentError('(end)', text, at(i));
 }
 
 function sectionBytes(section: string, offset: number, rules: AlignmentRules): SectionBytes {
-  const result: SectionBytes = { bytes: [], starts: [], ends: [] };
+  const result: SectionBytes = { bytes: [], starts: [], ends: [], spaces: [] };
   for (const { segment, index } of segmenter.segment(section)) {
     const normalized = rules.normalizeGrapheme(segment);
-    // When nothing changed, spans are those of code points, which is finer than graphemes.
-    if (normalized === segment) {
-      let position = offset + index;
-      for (const character of segment) {
-        push(result, plain(character, rules), position, position + character.length);
-        position += character.length;
-      }
-    } else push(result, plain(normalized, rules), offset + index, offset + index + segment.length);
+    const characters = [...segment].map((text) => ({ text, normalized: rules.normalizeGrapheme(text) }));
+    // Spans are those of characters, unless the normalizer composes or reorders them.
+    const separable = characters.map((character) => character.normalized).join('') === normalized;
+    let position = offset + index;
+    for (const character of separable ? characters : [{ text: segment, normalized }]) {
+      push(result, plain(character.normalized, rules), position, position + character.text.length);
+      position += character.text.length;
+    }
   }
   return result;
 }
 
 function push(section: SectionBytes, text: string, start: number, end: number): void {
+  const isSpace = text.trim() === '';
   for (const byte of encoder.encode(text)) {
     section.bytes.push(byte);
     section.starts.push(start);
     section.ends.push(end);
+    section.spaces.push(isSpace);
   }
 }
 
@@ -141,10 +145,10 @@ function plain(text: string, rules: AlignmentRules): string {
 
 /** Bytes of an unknown token: one character, and on to where the next token fits or, at the end, all that is left. */
 function unknownLength(section: SectionBytes, i: number, next: readonly number[] | undefined, isLast: boolean): number {
-  const { bytes } = section;
+  const { bytes, spaces } = section;
   if (isLast) {
     let end = bytes.length;
-    while (end > i + 1 && isSpace(bytes[end - 1])) end--;
+    while (end > i + 1 && spaces[end - 1]) end--;
     return end - i;
   }
   let end = i + 1;
@@ -161,10 +165,6 @@ function fits(bytes: readonly number[], i: number, surface: readonly number[]): 
 /** A space in front of a token may be one the tokenizer added. */
 function fitsWithoutPrefix(bytes: readonly number[], i: number, surface: readonly number[]): boolean {
   return surface[0] === SPACE && fits(bytes, i, surface.slice(1));
-}
-
-function isSpace(byte: number | undefined): boolean {
-  return byte === SPACE || (byte !== undefined && byte >= 9 && byte <= 13);
 }
 
 function isContinuation(byte: number): boolean {

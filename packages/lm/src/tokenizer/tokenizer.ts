@@ -11,6 +11,7 @@ import {
   readJsonObjectIfPresent,
 } from '../files.js';
 import { withExactDecoders } from './decoders.js';
+import { correctDigits } from './pre-tokenizers.js';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.js';
 import { type AlignmentRules, alignTokens, type TokenSpan } from './token-offsets.js';
 
@@ -102,6 +103,7 @@ export class Tokenizer {
       throw new InvalidModelFileError(path, `cannot be used: ${(cause as Error).message}`, { cause });
     }
     this.#library.decoder = withExactDecoders(this.#library.decoder);
+    correctDigits(this.#library.pre_tokenizer);
     const added = [...this.#library.get_added_tokens_decoder().values()];
     this.#addedTexts = new Set(added.map((token) => token.content));
     this.specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
@@ -230,6 +232,13 @@ function withSpecialTokens(
   for (const content of named) {
     const id = vocabularyId(model.vocab, content);
     if (id !== undefined && !all.has(content)) all.set(content, { id, content, special: true, normalized: false });
+  }
+  const single = [...all.values()].find((token) => token.single_word === true);
+  if (single) {
+    throw new InvalidModelFileError(
+      path,
+      `the added token ${JSON.stringify(single.content)} is "single_word", which is not supported.`,
+    );
   }
   const nullable = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
   return { ...nullable, ...tokenizer, model, added_tokens: [...all.values()] };

@@ -102,6 +102,22 @@ describe.each(tokenizerKinds)('%s', async (kind) => {
   });
 });
 
+const variants = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../goldens/tokenizer-variants/variants.json'), 'utf8'),
+) as Record<string, { base: string; parts: object; rows: { text: string; ids: number[]; decoded: string }[] }>;
+
+it.each(Object.keys(variants))('pre-tokenizers and decoders of well-known families: %s', (name) => {
+  const { base, parts, rows } = variants[name]!;
+  const tokenizer = new Tokenizer({ tokenizer: { ...readJson(base, 'tokenizer.json'), ...parts } });
+  for (const { text, ids, decoded } of rows) {
+    expect(tokenizer.encode(text, { addSpecialTokens: false }), text).toEqual(ids);
+    expect(tokenizer.decode(ids), text).toBe(decoded);
+    expect(tokenizer.encodeWithOffsets(text).offsets.length).toBe(ids.length);
+    const stream = tokenizer.streamDecoder({ skipSpecialTokens: false });
+    expect(ids.map((id) => stream.push(id)).join('') + stream.flush(), text).toBe(decoded);
+  }
+});
+
 describe('what the golden folders do not show', () => {
   const kind = 'sentencepiece-bpe';
   const files = () => ({
@@ -121,15 +137,20 @@ describe('what the golden folders do not show', () => {
     expect(loaded.specialTokens).toEqual({ bos_token: '<s>', eos_token: '</s>', pad_token: 'e' });
   });
 
-  it('Metaspace that prepends nothing decodes its first space', () => {
+  it('Metaspace drops every space mark of the first token, or none where it prepends none', () => {
     const json = readJson('unigram', 'tokenizer.json');
-    const never = new Tokenizer({
-      tokenizer: { ...json, decoder: { ...json.decoder, prepend_scheme: 'never' } },
-    });
+    const never = new Tokenizer({ tokenizer: { ...json, decoder: { ...json.decoder, prepend_scheme: 'never' } } });
     const always = new Tokenizer({ tokenizer: json });
     const space = always.tokenToId('\u2581')!;
     expect(always.decode([space, space])).toBe(' ');
     expect(never.decode([space, space])).toBe('  ');
+  });
+
+  it('added tokens that must be whole words are refused, not mistokenized', () => {
+    const { tokenizer } = files();
+    const [first, ...rest] = tokenizer.added_tokens;
+    const added_tokens = [{ ...first, single_word: true }, ...rest];
+    expect(() => new Tokenizer({ tokenizer: { ...tokenizer, added_tokens } })).toThrow(/"<unk>" is "single_word"/);
   });
 
   it('BPE text is never "cleaned up", whatever the config says', () => {
