@@ -131,7 +131,8 @@ async function openFile(
   access: Access,
   offset: number,
 ): Promise<ReadableStream<Uint8Array>> {
-  const blob = await hub.downloadFile({ repo: name, path: file.path, revision: commit, ...access });
+  // Plain HTTP also for files stored with Xet: one path, which the tests can exercise, and it resumes.
+  const blob = await hub.downloadFile({ repo: name, path: file.path, revision: commit, xet: false, ...access });
   if (!blob) throw new DownloadError(`${name}: the hub lists ${file.path} but does not have it.`);
   // Ask for what was announced: the library's own idea of the size may come from a different answer.
   return blob.slice(offset, file.size).stream() as ReadableStream<Uint8Array>;

@@ -49,10 +49,10 @@ export class FakeHub {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  /** Bodies asked for, without the library's probes of one byte. */
+  /** Ranges of a large file that were asked for. */
   downloads(path: string): string[] {
-    const wanted = this.requests.filter((request) => request.path.endsWith(`/resolve/${COMMIT}/${path}`));
-    return wanted.map(({ range }) => range ?? 'whole').filter((range) => range !== 'bytes=0-0');
+    const wanted = this.requests.filter((request) => request.path === `/cdn/${path}`);
+    return wanted.map(({ range }) => range ?? 'whole');
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): ServerResponse {
@@ -66,9 +66,26 @@ export class FakeHub {
       return json(response, 200, { _id: 'x', id: this.#name, sha: this.sha, private: false, lastModified: 0 });
     }
     if (path === `/api/models/${this.#name}/tree/${COMMIT}`) return json(response, 200, this.#tree());
+    if (path.startsWith('/cdn/')) return this.#send(path.slice('/cdn/'.length), range, response);
     const file = path.startsWith(`/${this.#name}/resolve/${COMMIT}/`) ? path.split('/').slice(5).join('/') : '';
-    if (this.files[file]) return this.#send(file, range, response);
+    const { content, lfs } = this.files[file] ?? {};
+    // Large files are announced for the Xet protocol to who asks for it, and else redirected to another address.
+    if (content && lfs && request.headers.accept?.includes('xet-fileinfo')) return this.#announce(content, response);
+    if (content && lfs) return response.writeHead(302, { location: `/cdn/${file}` }).end();
+    if (content) return this.#send(file, range, response);
     return json(response, 404, { error: 'Repository not found' });
+  }
+
+  #announce(content: Buffer, response: ServerResponse): ServerResponse {
+    const link = ['xet-auth', 'xet-reconstruction-info'].map((rel) => `<${this.endpoint}/xet/${rel}>; rel="${rel}"`);
+    response.writeHead(200, {
+      'content-type': 'application/vnd.xet-fileinfo+json',
+      etag: '"etag"',
+      'x-linked-size': content.length,
+      'x-xet-hash': 'a'.repeat(64),
+      link: link.join(', '),
+    });
+    return response.end('{}');
   }
 
   #tree(): unknown[] {
