@@ -30,3 +30,37 @@ export { type MapOptions, map } from './steps/map.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
+export {
+  type ArithmeticOperator,
+  type ArithmeticOptions,
+  type ArithmeticProblem,
+  arithmetic,
+} from './tasks/arithmetic.js';
+export { type CountdownOptions, type CountdownProblem, countdown } from './tasks/countdown.js';
+export {
+  type Expression,
+  evaluateExpression,
+  type Fraction,
+  type Operator,
+  type ParsedExpression,
+  parseExpression,
+  renderExpression,
+} from './tasks/expression.js';
+export {
+  type ChainOperator,
+  type ModularChainOptions,
+  type ModularChainProblem,
+  modularChain,
+} from './tasks/modular-chain.js';
+export {
+  type IntegerRange,
+  type ProceduralTask,
+  splitOfProblem,
+  type TaskRow,
+  type TaskRowsOptions,
+  type TaskVerdict,
+  TEST_FRACTION,
+  taskRows,
+  taskVerifier,
+} from './tasks/procedural-task.js';
+export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';
