@@ -6,6 +6,31 @@ export {
   RowError,
   TaskExhaustedError,
 } from './errors.js';
+export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
+export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
+export { fromOpenAi } from './formats/openai.js';
+export type {
+  ImplicitPreferenceRow,
+  LanguageModelingRow,
+  PreferenceRow,
+  PromptCompletionRow,
+  PromptOnlyRow,
+  RowFormat,
+  RowFormats,
+  StepwiseSupervisionRow,
+  UnpairedPreferenceRow,
+} from './formats/row-formats.js';
+export { fromShareGpt } from './formats/sharegpt.js';
+export {
+  extractPrompt,
+  isConversational,
+  isConversationalFromValue,
+  maybeConvertToChatml,
+  maybeExtractPrompt,
+  maybeUnpairPreferenceDataset,
+  unpairPreferenceDataset,
+} from './formats/trl-helpers.js';
+export { validate, validateRow } from './formats/validate-row.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
 export { readRows, writeRows } from './io/files.js';
