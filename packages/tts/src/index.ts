@@ -27,4 +27,5 @@ export {
 export type { Problem, SearchResult, Strategy, StrategyOptions, VerifiedStrategyOptions, Vote } from './search.js';
 export type { LabelledSample } from './subset-accuracy.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
+export { traceToSvg } from './trace-svg.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './weighted-best-of-n.js';

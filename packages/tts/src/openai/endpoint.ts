@@ -10,7 +10,7 @@ export interface EndpointOptions {
   readonly model: string;
   /** Further headers, for instance an organisation. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Further fields of every request's body, for what a server adds to the protocol. */
+  /** Further fields of every request's body, for what a server adds to the protocol; fields sent anyway win. */
   readonly extraBody?: Readonly<Record<string, unknown>>;
   /** Requests in flight at a time, over all calls. Default 8. */
   readonly concurrency?: number;
@@ -150,7 +150,7 @@ export function createEndpoint(where: string, options: EndpointOptions): Endpoin
     post: (path, body, signal) => {
       const url = new URL(base);
       url.pathname = `${base.pathname.replace(/\/+$/, '')}/${path}`;
-      const payload = JSON.stringify({ model: options.model, ...body, ...options.extraBody });
+      const payload = JSON.stringify({ ...options.extraBody, model: options.model, ...body });
       return limit(() => post(url, payload, signal));
     },
   };
