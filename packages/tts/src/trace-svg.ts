@@ -73,7 +73,7 @@ function drawNode({ node, x, y, isLeaf }: Placed, trace: Trace): string {
   const tooltip = isRoot ? promptText(trace) : node.text;
   const facts = [
     node.answer,
-    node.score === undefined ? null : node.score === null ? 'not scorable' : `score ${round(node.score)}`,
+    typeof node.score === 'number' ? `score ${round(node.score)}` : null,
     isRoot ? null : `${node.completionTokens} tok`,
     node.reason ?? null,
     isRoot ? null : `“${excerpt(node.text, 40)}”`,

@@ -1,5 +1,5 @@
 import { createLimiter, sleep, withDeadline } from '../concurrency.js';
-import { assertInteger, EndpointError, excerpt, InvalidArgumentError } from '../errors.js';
+import { assertInteger, assertMilliseconds, EndpointError, excerpt, InvalidArgumentError } from '../errors.js';
 
 /** How to reach an OpenAI-compatible endpoint. */
 export interface EndpointOptions {
@@ -58,9 +58,9 @@ export function createEndpoint(where: string, options: EndpointOptions): Endpoin
     throw new InvalidArgumentError(`${where}: apiKey has spaces, line breaks or other characters no header can carry.`);
   }
   const base = parsedBase(where, options.baseURL);
-  assertInteger(`${where}: timeoutMs`, timeoutMs, 1);
+  assertMilliseconds(`${where}: timeoutMs`, timeoutMs, 1);
   assertInteger(`${where}: maxRetries`, maxRetries, 0);
-  assertInteger(`${where}: retryDelayMs`, retryDelayMs, 0);
+  assertMilliseconds(`${where}: retryDelayMs`, retryDelayMs, 0);
   const limit = createLimiter(`${where}: concurrency`, concurrency);
   const headers = {
     ...options.headers,
