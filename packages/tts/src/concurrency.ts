@@ -69,12 +69,12 @@ export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> 
  */
 export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
-  options: { signal?: AbortSignal | undefined; timeoutMs: number; timeoutError: () => Error },
+  options: { signal?: AbortSignal | undefined; timeoutMs: number | undefined; timeoutError: () => Error },
 ): Promise<T> {
   const { controller, dispose } = linkedController([options.signal]);
   controller.signal.throwIfAborted();
   const timer =
-    options.timeoutMs === Number.POSITIVE_INFINITY
+    options.timeoutMs === undefined
       ? undefined
       : setTimeout(() => controller.abort(options.timeoutError()), options.timeoutMs);
   try {
