@@ -46,7 +46,7 @@ export interface EncodeOptions {
   readonly addSpecialTokens?: boolean;
 }
 
-export interface DecodeOptions {
+export interface DecodeTextOptions {
   /** Leave special tokens out of the text. Default false, as in `transformers`. */
   readonly skipSpecialTokens?: boolean;
 }
@@ -136,7 +136,7 @@ export class Tokenizer {
   }
 
   /** The text of token ids. Ids that no token has (padding of the embedding matrix) have no text. */
-  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+  decode(ids: readonly number[], options: DecodeTextOptions = {}): string {
     assertKnownOptions('Tokenizer.decode', options, ['skipSpecialTokens']);
     const { skipSpecialTokens = false } = options;
     const kept = ids.filter(
@@ -150,7 +150,7 @@ export class Tokenizer {
    * A decoder for tokens that come one at a time. For well-formed text its pieces joined are `decode` of all ids.
    * Default: special tokens are skipped.
    */
-  streamDecoder(options: DecodeOptions = {}): StreamDecoder {
+  streamDecoder(options: DecodeTextOptions = {}): StreamDecoder {
     assertKnownOptions('Tokenizer.streamDecoder', options, ['skipSpecialTokens']);
     const { skipSpecialTokens = true } = options;
     return createStreamDecoder(
