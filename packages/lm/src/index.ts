@@ -1,1 +1,2 @@
-export {};
+export * from './config/index.js';
+export { InvalidModelFileError } from './files.js';

@@ -1,1 +1,17 @@
-export {};
+export type * from '@posttrain/interfaces';
+export { type AnswerExtractor, extractBoxed, extractFinalAnswer, normalizeAnswer } from './answers.js';
+export { type BestOfNOptions, bestOfN, bestOfNKl } from './best-of-n.js';
+export type { Budget, BudgetLimit, Spending } from './budget.js';
+export {
+  ContractError,
+  EndpointError,
+  InvalidArgumentError,
+  NoCandidateError,
+  VerifierFailedError,
+  VerifierTimeoutError,
+} from './errors.js';
+export { type FunctionVerifierOptions, functionVerifier, type VerifierResult } from './function-verifier.js';
+export { type MajorityVoteOptions, majorityVote } from './majority-vote.js';
+export type { Problem, SearchResult, Strategy, StrategyOptions, VerifiedStrategyOptions, Vote } from './search.js';
+export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
+export { type WeightedBestOfNOptions, weightedBestOfN } from './weighted-best-of-n.js';
