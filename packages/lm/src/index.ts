@@ -4,7 +4,7 @@ export { InvalidModelFileError } from './files.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
 export * from './hub/index.js';
-export { type Adapter, type Adapter, NO_ADAPTER, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';

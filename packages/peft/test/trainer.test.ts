@@ -50,7 +50,7 @@ describe('Trainer', () => {
 
   it('continues from a snapshot as if nothing had happened', async () => {
     const model = modelOf(await loadWeights(folder));
-    const step = async (trainer: Trainer<unknown>) => {
+    const step = async (trainer: Trainer) => {
       await trainer.forwardBackward(rows, negativeLogLikelihood);
       return trainer.optimStep({ learningRate: 0.01 });
     };

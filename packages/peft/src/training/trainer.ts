@@ -54,9 +54,10 @@ type MicroStep = Compiled<
   { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
 >;
 
-interface Trained<State> {
+/** The optimizer's state is a tree that only the optimizer looks into. */
+interface Trained {
   readonly parameters: Named;
-  readonly state: State;
+  readonly state: object;
 }
 
 /**
@@ -64,30 +65,33 @@ interface Trained<State> {
  * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run. It
  * knows no method: SFT, distillation, preference and policy optimisation differ in the rows and the loss they bring.
  */
-export class Trainer<State = unknown> {
+export class Trainer {
   readonly #base: CausalLM;
   readonly #maxTokensPerPass: number;
   readonly #adapter: Adapter<Named> | undefined;
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
   readonly #update: Compiled<
-    [trained: Trained<State>, gradients: Named, learningRate: Tensor],
-    { trained: Trained<State>; gradients: Named }
+    [trained: Trained, gradients: Named, learningRate: Tensor],
+    { trained: Trained; gradients: Named }
   >;
   /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
-  #trained: Trained<State>;
+  #trained: Trained;
   #gradients: Named;
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
-  static async create<State>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer<State>> {
+  static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
     assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'maxGradNorm', 'maxTokensPerPass']);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => [name, tensor((await p.data()).slice(), p.shape)]);
-    return new Trainer(model, options, Object.fromEntries(await Promise.all(copies)));
+    // The class is not generic: what it may do with a state does not depend on its type.
+    const { optimizer, ...rest } = options;
+    const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
+    return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
-  private constructor(model: CausalLM, options: TrainerOptions<State>, parameters: Named) {
+  private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
     const { optimizer, adapter, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
     this.#base = model;
     this.#adapter = adapter;
