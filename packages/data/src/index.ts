@@ -29,7 +29,7 @@ export {
   maybeExtractPrompt,
   maybeUnpairPreferenceDataset,
   unpairPreferenceDataset,
-} from './formats/trl-helpers.js';
+} from './formats/trl-data-utils.js';
 export { validate, validateRow } from './formats/validate-row.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';

@@ -148,16 +148,21 @@ describe('arithmetic', () => {
 
   test('the digits of the columns are the digits of the result', () => {
     fc.assert(
-      fc.property(fc.nat(99_999), fc.nat(99_999), fc.constantFrom('+', '-'), (a, b, operator) => {
-        const task = arithmetic({ digits: 5, scratchpad: 'columns' });
-        const solution = task.solution({ terms: [a, b], operators: [operator as '+'] });
-        const results = solution
-          .slice(1, solution.indexOf(']'))
-          .split(',')
-          .map((equation) => equation.split('=')[1]!);
-        const digits = results.map((result, i) => (i === results.length - 1 ? result : result.at(-1)!));
-        expect(Number(digits.reverse().join(''))).toBe(Math.abs(operator === '+' ? a + b : a - b));
-      }),
+      fc.property(
+        fc.integer({ min: -99_999, max: 99_999 }),
+        fc.nat(99_999),
+        fc.constantFrom('+', '-'),
+        (a, b, operator) => {
+          const task = arithmetic({ digits: 5, scratchpad: 'columns' });
+          const solution = task.solution({ terms: [a, b], operators: [operator as '+'] });
+          const results = solution
+            .slice(1, solution.indexOf(']'))
+            .split(',')
+            .map((equation) => equation.split('=')[1]!);
+          const digits = results.map((result, i) => (i === results.length - 1 ? result : result.at(-1)!));
+          expect(Number(digits.reverse().join(''))).toBe(Math.abs(operator === '+' ? a + b : a - b));
+        },
+      ),
     );
   });
 

@@ -1,7 +1,7 @@
 import { RowError } from '../errors.js';
 import type { Row } from '../rows.js';
 import { FORMAT_COLUMNS, type RowFormat } from './row-formats.js';
-import { isConversational } from './trl-helpers.js';
+import { isConversational } from './trl-data-utils.js';
 
 export interface DetectedFormat {
   readonly format: RowFormat;

@@ -23,7 +23,7 @@ interface Case {
 }
 
 /** Made by TRL: see goldens/make_goldens.py. */
-const golden = JSON.parse(readFileSync(new URL('./goldens/trl-helpers.json', import.meta.url), 'utf8')) as {
+const golden = JSON.parse(readFileSync(new URL('./goldens/trl-data-utils.json', import.meta.url), 'utf8')) as {
   readonly cases: readonly Case[];
   readonly unpair: { readonly rows: readonly Row[]; readonly unpaired: readonly Row[] };
 };

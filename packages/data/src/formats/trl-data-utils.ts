@@ -2,7 +2,7 @@ import { RowError } from '../errors.js';
 import { isPlainObject, kindOf, type Row, type RowSource } from '../rows.js';
 import { sameJson } from './messages.js';
 
-/** The functions of `trl/data_utils.py` that work on rows, by TRL's names; checked against TRL in `trl-helpers.test.ts`. */
+/** The functions of `trl/data_utils.py` that work on rows, by TRL's names; checked against TRL in `trl-data-utils.test.ts`. */
 
 /** Whether the row's texts are lists of messages with roles. As in TRL, one text column decides. */
 export function isConversational(row: Row): boolean {
