@@ -34,11 +34,12 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
     const start = codePoints(prompt);
     const end = start + codePoints(continuation);
     const scored = tokens.filter(({ offset }) => offset >= start && offset < end);
-    const text = scored.map(({ token }) => token).join('');
-    if (scored[0]?.offset !== start || (text !== continuation && !PARTIAL_CHARACTER.test(text))) {
+    const spelled = scored.map(({ token }) => token).join('');
+    if (spelled !== continuation) {
       throw new EndpointError(
-        `${where}: the tokens of "${options.model}" do not part at the end of the prompt "…${excerpt(prompt.slice(-20))}"; ` +
-          'move the space to the start of the continuation.',
+        `${where}: the tokens of "${options.model}" after the prompt "…${excerpt(prompt.slice(-20))}" spell ` +
+          `${JSON.stringify(excerpt(spelled))}, not the continuation: a token lies across its start (move the space ` +
+          'from the end of the prompt to the start of the continuation) or ends inside a character.',
       );
     }
     return {
@@ -57,9 +58,6 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
       ),
   };
 }
-
-/** How servers spell tokens that end inside a character; their texts cannot be compared. */
-const PARTIAL_CHARACTER = /\ufffd|bytes:/;
 
 interface EchoedToken {
   readonly token: string;
