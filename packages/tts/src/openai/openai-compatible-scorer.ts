@@ -5,13 +5,13 @@ import { createEndpoint, ENDPOINT_KEYS, type EndpointOptions, isRecord } from '.
 
 /**
  * A scorer over the `/completions` API of a server that reports log-probabilities of the prompt (`echo` with
- * `logprobs`): vLLM and SGLang do, OpenAI's chat models and llama.cpp do not, and a server that leaves them out is an
- * error, never a score of 0. Prompts are plain text and not empty.
+ * `logprobs`): vLLM does, llama.cpp's does not, and a server that leaves them out is an error, never a score of 0.
+ * Prompts are plain text and not empty.
  *
  * The tokens of the continuation are found by their offsets, in code points, in prompt + continuation, and must spell
  * it; a token that lies across the boundary is an error, because the continuation then has no log-probability of its
- * own: put the space at the start of the continuation, not at the end of the prompt. One token is generated and ignored, since servers
- * refuse `max_tokens: 0`.
+ * own: put the space at the start of the continuation, not at the end of the prompt. One token is generated and
+ * ignored, since not every server allows `max_tokens: 0`.
  */
 export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
   const where = 'openaiCompatibleScorer';
