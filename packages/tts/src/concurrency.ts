@@ -90,7 +90,7 @@ export async function withDeadline<T>(
 
 /**
  * Runs `tasks` at once, or as `limit` lets them, with one signal that fires when any of `signals` does or a task fails;
- * the first failure is what is thrown, and tasks still waiting are not begun.
+ * the first failure is what is thrown. Tasks still waiting for `limit` are begun with a signal that has fired.
  */
 export async function allOrAbort<T>(
   signals: readonly (AbortSignal | undefined)[],
@@ -99,7 +99,6 @@ export async function allOrAbort<T>(
 ): Promise<T[]> {
   const { controller, dispose } = linkedController([...new Set(signals)]);
   const attempt = async (task: (signal: AbortSignal) => Promise<T>) => {
-    controller.signal.throwIfAborted();
     try {
       return await task(controller.signal);
     } catch (error) {

@@ -80,7 +80,7 @@ export function majorityAccuracies(samples: readonly LabelledSample[]): number[]
 
 /** Per number of further samples: the ways in which no other answer beats `votes`, each weighted 1/(1 + answers tied). */
 function waysToWin(votes: number, others: readonly number[], unanswered: number, n: number): Float64Array {
-  const mostTied = Math.min(others.length, Math.floor(n / votes));
+  const mostTied = Math.min(others.length, Math.floor(n / votes) - 1);
   // ways[tied][drawn]
   let ways = Array.from({ length: mostTied + 1 }, () => new Float64Array(n + 1));
   for (let drawn = 0; drawn <= unanswered; drawn++) ways[0]![drawn] = binomial(unanswered, drawn);

@@ -271,6 +271,11 @@ describe('drawSamples', () => {
       promptTokens: 5,
       completionTokens: 3,
     });
+    expect(drawn.map(({ samples }) => samples.map(({ score }) => score))).toEqual([
+      [4, 5],
+      [6, 6],
+      [7, 8],
+    ]);
     expect(generator.requests.map(({ seed, n }) => [seed, n])).toEqual([
       [100, 2],
       [102, 2],

@@ -5,13 +5,13 @@ import { createEndpoint, ENDPOINT_KEYS, type EndpointOptions, isRecord } from '.
 
 /**
  * A scorer over the `/completions` API of a server that reports log-probabilities of the prompt (`echo` with
- * `logprobs`): vLLM and SGLang do, OpenAI's chat models and llama.cpp do not, and a server that leaves them out is an
- * error, never a score of 0. Prompts are plain text and not empty.
+ * `logprobs`): vLLM does, llama.cpp's does not, and a server that leaves them out is an error, never a score of 0.
+ * Prompts are plain text and not empty.
  *
  * The tokens of the continuation are found by their offsets, in code points, in prompt + continuation, and must spell
  * it; a token that lies across the boundary is an error, because the continuation then has no log-probability of its
- * own: put the space at the start of the continuation, not at the end of the prompt. One token is generated and ignored, since servers
- * refuse `max_tokens: 0`.
+ * own: put the space at the start of the continuation, not at the end of the prompt. One token is generated and
+ * ignored, since not every server allows `max_tokens: 0`.
  */
 export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
   const where = 'openaiCompatibleScorer';
@@ -34,11 +34,12 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
     const start = codePoints(prompt);
     const end = start + codePoints(continuation);
     const scored = tokens.filter(({ offset }) => offset >= start && offset < end);
-    const text = scored.map(({ token }) => token).join('');
-    if (scored[0]?.offset !== start || (text !== continuation && !PARTIAL_CHARACTER.test(text))) {
+    const spelled = scored.map(({ token }) => token).join('');
+    if (spelled !== continuation) {
       throw new EndpointError(
-        `${where}: the tokens of "${options.model}" do not part at the end of the prompt "…${excerpt(prompt.slice(-20))}"; ` +
-          'move the space to the start of the continuation.',
+        `${where}: the tokens of "${options.model}" after the prompt "…${excerpt(prompt.slice(-20))}" spell ` +
+          `${JSON.stringify(excerpt(spelled))}, not the continuation: a token lies across its start (move the space ` +
+          'from the end of the prompt to the start of the continuation) or ends inside a character.',
       );
     }
     return {
@@ -57,9 +58,6 @@ export function openaiCompatibleScorer(options: EndpointOptions): Scorer {
       ),
   };
 }
-
-/** How servers spell tokens that end inside a character; their texts cannot be compared. */
-const PARTIAL_CHARACTER = /\ufffd|bytes:/;
 
 interface EchoedToken {
   readonly token: string;

@@ -12,7 +12,7 @@ import { createEndpoint, ENDPOINT_KEYS, type EndpointOptions, isRecord } from '.
 
 /**
  * How a chat endpoint is told to continue the last assistant message, which differs from server to server:
- * - `continue-final-message`: `add_generation_prompt: false, continue_final_message: true` (vLLM, SGLang);
+ * - `continue-final-message`: `add_generation_prompt: false, continue_final_message: true` (vLLM);
  * - `prefix-flag`: `prefix: true` on that message (DeepSeek's beta endpoint, LiteLLM);
  * - `assistant-message`: the message alone, for servers that continue it unasked.
  */
@@ -41,8 +41,8 @@ export interface OpenAICompatibleOptions extends EndpointOptions {
 /**
  * A generator over any OpenAI-compatible endpoint.
  *
- * `topK`, `minP` and `repetitionPenalty` are sent as `top_k`, `min_p` and `repetition_penalty` (vLLM, SGLang); OpenAI
- * itself refuses them. `logProbs` are what the server reports: most report the model's own distribution, not the one
+ * `topK`, `minP` and `repetitionPenalty` are sent as `top_k`, `min_p` and `repetition_penalty` (vLLM's names), which OpenAI
+ * itself does not know. `logProbs` are what the server reports: most report the model's own distribution, not the one
  * after temperature and truncation.
  *
  * A server that returns fewer choices than asked is asked again for the rest. It reports the tokens of all choices of
@@ -143,7 +143,7 @@ function promptFields(
     case undefined:
       throw new InvalidArgumentError(
         'openaiCompatible: a prefix needs prefixMode, because a chat endpoint that cannot continue a message answers ' +
-          "it instead. Set 'continue-final-message' (vLLM, SGLang), 'prefix-flag' (DeepSeek beta, LiteLLM) or " +
+          "it instead. Set 'continue-final-message' (vLLM), 'prefix-flag' (DeepSeek beta, LiteLLM) or " +
           "'assistant-message', or use api: 'completions'.",
       );
     default:

@@ -95,7 +95,29 @@ describe('openaiCompatibleScorer', () => {
 
   it('refuses a token across the boundary', async () => {
     const scorer = await scorerFor(rows);
-    await expect(scorer.score([{ prompt: 'The sky is ', continuation: 'very blue' }])).rejects.toThrow(/do not part/);
+    await expect(scorer.score([{ prompt: 'The sky is ', continuation: 'very blue' }])).rejects.toThrow(
+      /a token lies across its start/,
+    );
+  });
+
+  it('counts all tokens of a character, and refuses those that cannot be told apart', async () => {
+    const whole = await scorerFor([
+      ['a', null],
+      ['', -1],
+      ['é', -2],
+      ['!', -1],
+    ]);
+    expect(await whole.score([{ prompt: 'a', continuation: 'é' }])).toEqual([
+      { logProb: -3, tokens: 2, isGreedy: true },
+    ]);
+    await server?.close();
+    const parts = await scorerFor([
+      ['a', null],
+      ['\ufffd', -1],
+      ['\ufffd', -2],
+      ['!', -1],
+    ]);
+    await expect(parts.score([{ prompt: 'a', continuation: 'é' }])).rejects.toThrow(/or ends inside a character/);
   });
 
   it('refuses servers without log-probabilities of the prompt rather than scoring 0', async () => {
