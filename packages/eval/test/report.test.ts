@@ -116,7 +116,7 @@ describe('plots', () => {
     expect(b[1]).toBeCloseTo((a[1]! + c[1]!) / 2, 5);
     expect(c[1]).toBeLessThan(a[1]!);
     const perUnit = (a[1]! - c[1]!) / 10;
-    const bar = /class="whisker" d="M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)M/.exec(text)!;
+    const bar = /class="whisker" d="M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)M[\d.]+ \1h6M[\d.]+ \2h6"/.exec(text)!;
     expect(Number(bar[1]) - Number(bar[2])).toBeCloseTo(4 * perUnit, 5);
     expect(text).toContain('<title>s: x 5, y 5.0 ± 2.0</title>');
   });
