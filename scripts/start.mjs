@@ -1,6 +1,7 @@
 // `npm start`: sets up, then runs the main job (examples/main-job).
 import { join } from 'node:path';
-import { bin, root, run, setup } from './setup.mjs';
+import { root, run, setup, tool } from './setup.mjs';
 
-setup();
-run(bin('tsx'), [join(root, 'examples', 'main-job', 'run.ts'), ...process.argv.slice(2)]);
+await setup();
+const recipe = join(root, 'examples', 'main-job', 'run.ts');
+process.exit(run([...tool('tsx'), recipe, ...process.argv.slice(2)], { stdio: 'inherit' }));

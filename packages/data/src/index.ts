@@ -1,1 +1,91 @@
-export {};
+export {
+  DataFileError,
+  DataOptionError,
+  DataStepError,
+  type FileLocation,
+  RowError,
+  TaskExhaustedError,
+} from './errors.js';
+export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
+export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
+export { fromOpenAi } from './formats/openai.js';
+export type {
+  ImplicitPreferenceRow,
+  LanguageModelingRow,
+  PreferenceRow,
+  PromptCompletionRow,
+  PromptOnlyRow,
+  RowFormat,
+  RowFormats,
+  StepwiseSupervisionRow,
+  UnpairedPreferenceRow,
+} from './formats/row-formats.js';
+export { fromShareGpt } from './formats/sharegpt.js';
+export {
+  extractPrompt,
+  isConversational,
+  isConversationalFromValue,
+  maybeConvertToChatml,
+  maybeExtractPrompt,
+  maybeUnpairPreferenceDataset,
+  unpairPreferenceDataset,
+} from './formats/trl-helpers.js';
+export { validate, validateRow } from './formats/validate-row.js';
+export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
+export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
+export { readRows, writeRows } from './io/files.js';
+export { readJson } from './io/json.js';
+export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
+export { type ReadParquetOptions, readParquet, type WriteParquetOptions, writeParquet } from './io/parquet.js';
+export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet-schema.js';
+export {
+  type DataStep,
+  formatReport,
+  type Pipeline,
+  type PipelineOptions,
+  pipeline,
+  type StepContext,
+  type StepReport,
+} from './pipeline.js';
+export { createRandom, philox4x32, type Random } from './random.js';
+export type { Row, RowSource } from './rows.js';
+export { canonicalJson, hashFraction } from './stable-hash.js';
+export { type FilterVerdict, filter } from './steps/filter.js';
+export { type MapOptions, map } from './steps/map.js';
+export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
+export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
+export { take } from './steps/take.js';
+export {
+  type ArithmeticOperator,
+  type ArithmeticOptions,
+  type ArithmeticProblem,
+  arithmetic,
+} from './tasks/arithmetic.js';
+export { type CountdownOptions, type CountdownProblem, countdown } from './tasks/countdown.js';
+export {
+  type Expression,
+  evaluateExpression,
+  type Fraction,
+  type Operator,
+  type ParsedExpression,
+  parseExpression,
+  renderExpression,
+} from './tasks/expression.js';
+export {
+  type ChainOperator,
+  type ModularChainOptions,
+  type ModularChainProblem,
+  modularChain,
+} from './tasks/modular-chain.js';
+export {
+  type IntegerRange,
+  type ProceduralTask,
+  splitOfProblem,
+  type TaskRow,
+  type TaskRowsOptions,
+  type TaskVerdict,
+  TEST_FRACTION,
+  taskRows,
+  taskVerifier,
+} from './tasks/procedural-task.js';
+export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';

@@ -1,1 +1,79 @@
-export {};
+export { type CompareOptions, type Comparison, compare } from './compare.js';
+export { EvaluationError } from './errors.js';
+export { type EvaluateOptions, evaluate } from './evaluate.js';
+export {
+  applyFilters,
+  type Filter,
+  lowercase,
+  normalizeNumber,
+  type RegexOptions,
+  regex,
+  removePunctuation,
+  removeWhitespace,
+  replace,
+  strip,
+} from './filters/filter.js';
+export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export type {
+  ChoiceProblem,
+  EvalConfig,
+  EvalResult,
+  GenerateProblem,
+  LoggedChoice,
+  LoggedCompletion,
+  LogHeader,
+  LogLine,
+  MetricResult,
+  ProblemRecord,
+  ResultLine,
+} from './log/format.js';
+export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
+export { readLog } from './log/read-log.js';
+export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
+export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
+export { type ExactMatchOptions, exactMatch } from './metrics/exact-match.js';
+export { majorityAtK } from './metrics/majority-at-k.js';
+export { meanScore } from './metrics/mean.js';
+export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
+export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export {
+  type CompletionExamplesOptions,
+  completionExamples,
+  type EvaluationBlocksOptions,
+  evaluationBlocks,
+  samplesCurvePlots,
+  type TrainingCurvesOptions,
+  type TrainingLogLine,
+  trainingCurves,
+} from './report/builders.js';
+export type { BarPlot, LinePlot, Plot, PlotPoint, PlotSeries, ScatterPlot } from './report/plots.js';
+export type {
+  ExamplesBlock,
+  FiguresBlock,
+  Report,
+  ReportBlock,
+  ReportSection,
+  TableBlock,
+  TextBlock,
+} from './report/section.js';
+export { renderReport, writeReport } from './report/write-report.js';
+export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
+export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
+export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+export { type MeanEstimate, meanWithStandardError, wilsonInterval } from './statistics/standard-error.js';
+export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
+export type {
+  ChoiceMetric,
+  GenerateTask,
+  Grade,
+  GradedProblem,
+  GradedSample,
+  Grader,
+  Metric,
+  MultipleChoiceTask,
+  Row,
+  SampleMetric,
+  Task,
+} from './task.js';
+export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
+export { type RenderTableOptions, renderTable } from './terminal/table.js';

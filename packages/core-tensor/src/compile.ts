@@ -1,0 +1,195 @@
+import { currentEngine } from './engines/current.js';
+import type { Donation, Engine, Executable } from './engines/engine.js';
+import { CompileError, DonatedTensorError } from './errors.js';
+import { isOp, makeNode, type Storage } from './graph/node.js';
+import { simplify } from './graph/simplify.js';
+import { bufferOf, captureLeaves, leafOf, realize } from './realize.js';
+import { sameShape } from './shape.js';
+import { Tensor } from './tensor.js';
+import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
+
+export interface CompileFunctionOptions {
+  /** A name for messages. Default: the function's own. */
+  readonly name?: string;
+  /**
+   * Arguments whose memory the outputs may take over: `{ 0: 'state' }` says that argument 0 becomes `output.state`,
+   * which must have the same structure and specs. The argument's tensors cannot be used afterwards.
+   */
+  readonly donate?: Readonly<Record<number, string>>;
+}
+
+/** How often one function may be traced again because a plain number among its arguments changed. */
+const MAX_STATIC_VARIANTS = 64;
+
+/** A compiled function, with `dispose` to free what the engine holds for it. */
+export interface Compiled<Args extends readonly unknown[], Out> {
+  (...args: Args): Promise<Out>;
+  /** How many input signatures have been traced so far. */
+  readonly traces: number;
+  dispose(): Promise<void>;
+}
+
+interface Trace {
+  readonly executable: Executable;
+  readonly captured: readonly Storage[];
+  /** The output tree with placeholder tensors as leaves. */
+  readonly output: unknown;
+}
+
+/**
+ * Traces `f` once per input signature (structure, shapes, dtypes and plain values of its arguments) and runs the
+ * traced graph from then on. Tensors are inputs; numbers, strings and booleans are baked in, so a value that changes
+ * from call to call (a learning rate, a step) must be a tensor: see `scalar`. `f` must be pure: it is not called
+ * again for a signature it has been traced for.
+ *
+ * Calls run one after the other, in the order they were made. Results are realised tensors.
+ */
+export function compile<Args extends readonly unknown[], Out>(
+  f: (...args: Args) => Out,
+  options: CompileFunctionOptions = {},
+): Compiled<Args, Out> {
+  const name = options.name ?? (f.name || 'compiled function');
+  const donate = Object.entries(options.donate ?? {}).map(([argument, key]) => ({ argument: Number(argument), key }));
+  const traces = new Map<string, { engine: Engine; trace: Promise<Trace> }>();
+  let queue: Promise<unknown> = Promise.resolve();
+
+  const trace = async (args: Args, engine: Engine): Promise<Trace> => {
+    const leaves = leavesOf(args);
+    const placeholders = leaves.map(({ tensor }) => makeNode('input', [], { spec: tensor.spec }));
+    const output = f(
+      ...withLeaves(
+        args,
+        placeholders.map((node) => new Tensor({ node, index: 0 })),
+      ),
+    );
+    if (output instanceof Promise) throw new CompileError(`${name}: a compiled function must not be async`);
+    const outputs = leavesOf(output);
+    if (outputs.length === 0) throw new CompileError(`${name}: the function returned no tensor`);
+    const donations = donate.flatMap(({ argument, key }) => pair(name, leaves, outputs, argument, key));
+    const { graph, captured } = captureLeaves(
+      outputs.map(({ tensor }) => tensor.value),
+      placeholders,
+    );
+    const executable = await engine.compile(simplify(graph, { kernels: engine.kernels }), { donations });
+    return { executable, captured, output };
+  };
+
+  const call = async (args: Args): Promise<Out> => {
+    const engine = currentEngine();
+    const key = signatureOf(args);
+    let entry = traces.get(key);
+    if (entry?.engine !== engine) {
+      if (traces.size >= MAX_STATIC_VARIANTS) throw tooManyTraces(name, traces.keys(), key);
+      entry = { engine, trace: trace(args, engine) };
+      traces.set(key, entry);
+      // A failed trace must not be remembered as a success.
+      entry.trace.catch(() => traces.delete(key));
+    }
+    const { executable, captured, output } = await entry.trace;
+    const leaves = leavesOf(args);
+    await realize(leaves.map(({ tensor }) => tensor));
+    const storages = leaves.map(({ tensor }) => storageOf(tensor));
+    checkDonated(
+      name,
+      leaves,
+      storages,
+      donate.map(({ argument }) => argument),
+    );
+    const buffers = await Promise.all([...storages, ...captured].map((s) => bufferOf(s, engine, name)));
+    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) storages[i]!.consumed = true;
+    const results = await executable.run(buffers);
+    return withLeaves(
+      output as Out,
+      results.map((buffer) => new Tensor({ node: leafOf(engine, buffer), index: 0 })),
+    );
+  };
+
+  const compiled = (...args: Args): Promise<Out> => {
+    const result = queue.then(() => call(args));
+    queue = result.catch(() => undefined);
+    return result;
+  };
+  return Object.defineProperties(compiled, {
+    traces: { get: () => traces.size },
+    dispose: {
+      value: async () => {
+        await queue;
+        for (const { trace: pending } of traces.values()) await (await pending).executable.dispose();
+        traces.clear();
+      },
+    },
+  }) as Compiled<Args, Out>;
+}
+
+const isDonated = (leaf: Leaf, donate: readonly { argument: number }[]): boolean =>
+  donate.some(({ argument }) => leaf.path === String(argument) || leaf.path.startsWith(`${argument}.`));
+
+/** Matches the leaves of a donated argument with those of the output that takes them over. */
+function pair(
+  name: string,
+  leaves: readonly Leaf[],
+  outputs: readonly Leaf[],
+  argument: number,
+  key: string,
+): Donation[] {
+  const under = (prefix: string) => (path: string) =>
+    path === prefix ? '' : path.startsWith(`${prefix}.`) ? path.slice(prefix.length) : undefined;
+  const pick = (all: readonly Leaf[], prefix: string) =>
+    all.flatMap((leaf, index) => {
+      const rest = under(prefix)(leaf.path);
+      return rest === undefined ? [] : [{ rest, index, tensor: leaf.tensor }];
+    });
+  const given = pick(leaves, String(argument));
+  const taken = new Map(pick(outputs, key).map((leaf) => [leaf.rest, leaf]));
+  if (given.length !== taken.size) {
+    throw new CompileError(
+      `${name}: argument ${argument} is donated to output "${key}", but it holds ${given.length} tensors and the output ${taken.size}`,
+    );
+  }
+  return given.map(({ rest, index, tensor }) => {
+    const output = taken.get(rest);
+    const fits = output && output.tensor.dtype === tensor.dtype && sameShape(output.tensor.shape, tensor.shape);
+    if (!fits) {
+      throw new CompileError(
+        `${name}: argument ${argument} is donated to output "${key}", but ${key}${rest} is ${output?.tensor ?? 'missing'} where the argument has ${tensor}`,
+      );
+    }
+    return { input: index, output: output.index };
+  });
+}
+
+function storageOf(tensor: Tensor): Storage {
+  const { node } = tensor.value;
+  if (!isOp(node, 'data')) throw new CompileError(`${tensor} was not realised`);
+  return node.attributes.storage;
+}
+
+/** A donated tensor may be passed only once, or another argument would be overwritten while it is read. */
+function checkDonated(
+  name: string,
+  leaves: readonly Leaf[],
+  storages: readonly Storage[],
+  donated: readonly number[],
+): void {
+  const seen = new Map<Storage, Leaf>();
+  const arguments_ = donated.map((argument) => ({ argument }));
+  for (const [i, storage] of storages.entries()) {
+    const leaf = leaves[i]!;
+    if (storage.consumed) throw new DonatedTensorError(`${name}, argument ${leaf.path}`);
+    const other = seen.get(storage);
+    if (other && (isDonated(leaf, arguments_) || isDonated(other, arguments_))) {
+      throw new CompileError(
+        `${name}: arguments ${other.path} and ${leaf.path} are the same tensor, and one is donated`,
+      );
+    }
+    seen.set(storage, leaf);
+  }
+}
+
+function tooManyTraces(name: string, known: Iterable<string>, key: string): CompileError {
+  const [example] = known;
+  return new CompileError(
+    `${name}: traced for ${MAX_STATIC_VARIANTS} different inputs already. A number, string or shape among its arguments ` +
+      `keeps changing; pass changing numbers as scalar(x) and pad shapes to a few sizes. First: ${example}. Now: ${key}.`,
+  );
+}

@@ -1,0 +1,59 @@
+import type { DType, TypedArray } from '../dtype.js';
+import type { Graph, TensorSpec } from '../graph/node.js';
+
+/** An engine's own handle of device memory. Only the engine that made it looks inside. */
+export interface EngineBuffer {
+  readonly spec: TensorSpec;
+}
+
+/** Output `output` of a graph takes over the memory of input `input`, which has the same spec. */
+export interface Donation {
+  readonly input: number;
+  readonly output: number;
+}
+
+export interface CompileOptions {
+  /**
+   * Inputs whose buffers the caller gives away: after `run` the caller never reads them again. The engine may write
+   * the output over the input, but only where no other node can still read the input afterwards; where it cannot
+   * show that, it must write somewhere else (for example into a spare buffer that it swaps with the donated one on
+   * every call). Either way the result must equal that of the same graph without donation.
+   */
+  readonly donations: readonly Donation[];
+}
+
+/** A graph made ready to run. */
+export interface Executable {
+  /**
+   * Runs once. `inputs` match `graph.inputs`; the result matches `graph.outputs`, in buffers that stay valid until
+   * the caller drops them or donates them to a later call. Calls must not overlap; the caller awaits each.
+   */
+  run(inputs: readonly EngineBuffer[]): Promise<EngineBuffer[]>;
+  /** Frees what the engine holds for this graph. Buffers it returned stay valid. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Makes graphs run on one device. An engine knows primitives and, optionally, fused kernels; it knows no method.
+ *
+ * Contract, checked by the conformance suite in `@posttrain/core-tensor/testing`:
+ * - every primitive of the table, for every shape and dtype that the table's rules admit;
+ * - a `kernel` node that the engine does not override is replaced by its decomposition (see `expandKernels`);
+ * - float16 and bfloat16 results are rounded to that type, whatever the engine computes with inside;
+ * - integers wrap, booleans are 0 or 1, indices out of range are the caller's error (`read` may then give anything).
+ */
+export interface Engine {
+  /** For messages: `onnxruntime`, `reference`. */
+  readonly name: string;
+  /** `cpu`, `webgpu`, `cuda`. */
+  readonly device: string;
+  /** Names of the fused kernels that this engine overrides. */
+  readonly kernels: ReadonlySet<string>;
+  /** Element types it computes with natively; the others it must still accept. */
+  readonly nativeDTypes: ReadonlySet<DType>;
+  /** Host memory to device memory. May alias `data` where device memory is host memory. */
+  upload(data: TypedArray, spec: TensorSpec): EngineBuffer;
+  /** Device memory to host memory. May alias device memory where that is host memory: callers must not write to it. */
+  read(buffer: EngineBuffer): Promise<TypedArray>;
+  compile(graph: Graph, options: CompileOptions): Promise<Executable>;
+}

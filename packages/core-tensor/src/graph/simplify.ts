@@ -1,0 +1,133 @@
+import { sameShape } from '../shape.js';
+import { Tensor } from '../tensor.js';
+import { type Graph, type GraphNode, isOp, makeNode, specOf, topologicalOrder, type Value } from './node.js';
+
+export interface SimplifyOptions {
+  /** Names of the fused kernels to keep as nodes; all others are replaced by their decompositions. */
+  readonly kernels: ReadonlySet<string>;
+}
+
+/**
+ * The graph an engine lowers: kernels it does not override are expanded, marks for differentiation are gone, no-op
+ * movements are gone, equal computations are one node, and only what the outputs need is left.
+ */
+export function simplify(graph: Graph, { kernels }: SimplifyOptions): Graph {
+  const rewriter = new Rewriter(kernels);
+  for (const input of graph.inputs) rewriter.keep(input);
+  for (const node of graph.nodes) rewriter.rewrite(node);
+  const outputs = graph.outputs.map((value) => rewriter.valueOf(value));
+  return { inputs: graph.inputs, outputs, nodes: withInputs(graph.inputs, topologicalOrder(outputs)) };
+}
+
+/** Inputs that nothing needs stay part of the graph, so that its signature stays the caller's. */
+function withInputs(inputs: readonly GraphNode[], nodes: readonly GraphNode[]): GraphNode[] {
+  const present = new Set(nodes);
+  return [...inputs.filter((input) => !present.has(input)), ...nodes];
+}
+
+class Rewriter {
+  private readonly values = new Map<GraphNode, readonly Value[]>();
+  private readonly canonical = new Map<string, GraphNode>();
+  private readonly done = new Set<GraphNode>();
+  private readonly objectIds = new Map<object, number>();
+
+  constructor(private readonly kernels: ReadonlySet<string>) {}
+
+  keep(node: GraphNode): void {
+    this.done.add(node);
+    this.values.set(
+      node,
+      node.outputs.map((_, index) => ({ node, index })),
+    );
+  }
+
+  valueOf(value: Value): Value {
+    return this.done.has(value.node) ? value : this.values.get(value.node)![value.index]!;
+  }
+
+  rewrite(node: GraphNode): void {
+    if (this.values.has(node)) return;
+    this.values.set(node, this.replacement(node));
+  }
+
+  private replacement(node: GraphNode): readonly Value[] {
+    const inputs = node.inputs.map((input) => this.valueOf(input));
+    if (isOp(node, 'kernel') && !this.kernels.has(node.attributes.kernel.name)) {
+      const { kernel, config } = node.attributes;
+      const outputs = kernel.decompose(
+        inputs.map((value) => new Tensor(value)),
+        config as never,
+      );
+      const values = outputs.map((tensor) => tensor.value);
+      for (const inner of topologicalOrder(values, (other) => this.done.has(other))) this.rewrite(inner);
+      return values.map((value) => this.valueOf(value));
+    }
+    if (isOp(node, 'customVjp')) return inputs.slice(0, node.attributes.outputs);
+    if (isOp(node, 'stopGradient') || isNoOp(node)) return [inputs[0]!];
+    const merged = mergeMovement(node, inputs);
+    return this.intern(merged ?? node, merged ? merged.inputs : inputs);
+  }
+
+  /** The one node for this computation. */
+  private intern(node: GraphNode, inputs: readonly Value[]): readonly Value[] {
+    const same = node.inputs.every((input, i) => input.node === inputs[i]!.node && input.index === inputs[i]!.index);
+    const candidate = same ? node : makeNode(node.op, inputs, node.attributes);
+    const key = this.keyOf(candidate);
+    const known = this.canonical.get(key);
+    if (!known) {
+      this.canonical.set(key, candidate);
+      this.done.add(candidate);
+    }
+    const winner = known ?? candidate;
+    return winner.outputs.map((_, index) => ({ node: winner, index }));
+  }
+
+  private keyOf(node: GraphNode): string {
+    const inputs = node.inputs.map(({ node: n, index }) => `${n.id}.${index}`).join(',');
+    if (isOp(node, 'data')) return `data ${this.idOf(node.attributes.storage)}`;
+    if (isOp(node, 'input')) return `input ${node.id}`;
+    if (isOp(node, 'kernel')) {
+      const { kernel, config } = node.attributes;
+      return `kernel ${this.idOf(kernel)} ${JSON.stringify(config)} ${inputs}`;
+    }
+    return `${node.op} ${JSON.stringify(node.attributes, numberKey)} ${inputs}`;
+  }
+
+  private idOf(object: object): number {
+    const id = this.objectIds.get(object) ?? this.objectIds.size;
+    this.objectIds.set(object, id);
+    return id;
+  }
+}
+
+/** JSON has no infinities, NaN or -0, and attributes have them. */
+const numberKey = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))
+    ? `#${Object.is(value, -0) ? '-0' : value}`
+    : value;
+
+function isNoOp(node: GraphNode): boolean {
+  const keepsShape = () => sameShape(specOf(node.inputs[0]!).shape, node.outputs[0]!.shape);
+  if (isOp(node, 'reshape') || isOp(node, 'broadcastTo') || isOp(node, 'slice') || isOp(node, 'pad'))
+    return keepsShape();
+  if (isOp(node, 'transpose')) return node.attributes.permutation.every((axis, i) => axis === i);
+  if (isOp(node, 'cast')) return specOf(node.inputs[0]!).dtype === node.attributes.dtype;
+  if (isOp(node, 'sum') || isOp(node, 'max')) return node.attributes.axes.length === 0;
+  return false;
+}
+
+/** reshape of reshape and transpose of transpose are one step. */
+function mergeMovement(node: GraphNode, inputs: readonly Value[]): GraphNode | undefined {
+  const source = inputs[0]?.node;
+  if (!source) return undefined;
+  if (isOp(node, 'reshape') && isOp(source, 'reshape')) {
+    return makeNode('reshape', source.inputs, node.attributes);
+  }
+  if (isOp(node, 'transpose') && isOp(source, 'transpose')) {
+    const inner = source.attributes.permutation;
+    return makeNode('transpose', source.inputs, {
+      permutation: node.attributes.permutation.map((axis) => inner[axis]!),
+    });
+  }
+  return undefined;
+}

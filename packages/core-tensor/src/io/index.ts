@@ -1,0 +1,21 @@
+export type { WriteBytes } from './atomic-files.js';
+export { AtomicFiles, writeAtomically } from './atomic-files.js';
+export {
+  DTypeConversionError,
+  InvalidHeaderError,
+  InvalidOffsetsError,
+  InvalidTensorError,
+  MissingShardError,
+  MissingTensorError,
+  TruncatedFileError,
+  UnsupportedDTypeError,
+} from './errors.js';
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './half-precision.js';
+export type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
+export { openSafetensors } from './safetensors.js';
+export { openSafetensorsFolder } from './safetensors-folder.js';
+export type { SafetensorsDType, SafetensorsHeader, TensorInfo } from './safetensors-header.js';
+export { parseSafetensorsHeader } from './safetensors-header.js';
+export type { SaveSafetensorsOptions, TensorToWrite, WriteSafetensorsOptions } from './safetensors-writer.js';
+export { saveSafetensors, writeSafetensors } from './safetensors-writer.js';
+export type { DTypeArray, DTypeArrays, TensorData } from './tensor-data.js';

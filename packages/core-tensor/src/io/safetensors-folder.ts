@@ -1,0 +1,124 @@
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { InvalidHeaderError, MissingShardError, MissingTensorError } from './errors.js';
+import type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
+import { openSafetensors } from './safetensors.js';
+import type { TensorInfo } from './safetensors-header.js';
+import type { TensorData } from './tensor-data.js';
+
+/**
+ * Opens the weights of a model folder: `NAME.safetensors` when it is there, else the shards that
+ * `NAME.safetensors.index.json` lists. Only headers are read. Tensors of a shard that the index forgot are kept, as
+ * `transformers` does.
+ *
+ * @throws MissingShardError, MissingTensorError (the index places a tensor in a shard that has it not),
+ *   InvalidHeaderError (malformed index), and what `openSafetensors` throws
+ */
+export async function openSafetensorsFolder(
+  folder: string,
+  options: { readonly baseName?: string } = {},
+): Promise<TensorSource> {
+  assertKnownOptions('openSafetensorsFolder', options, ['baseName']);
+  const { baseName = 'model' } = options;
+  const single = join(folder, `${baseName}.safetensors`);
+  if (await exists(single)) return openSafetensors(single);
+  const indexPath = `${single}.index.json`;
+  if (!(await exists(indexPath))) {
+    throw new PosttrainError(
+      'SAFETENSORS_NO_WEIGHTS',
+      `${folder}: there is neither ${baseName}.safetensors nor ${baseName}.safetensors.index.json. ` +
+        'Weights in other formats (.bin, .gguf) must be converted to safetensors first.',
+    );
+  }
+  return openSharded(folder, indexPath, await readIndex(indexPath));
+}
+
+async function openSharded(
+  folder: string,
+  indexPath: string,
+  weightMap: ReadonlyMap<string, string>,
+): Promise<TensorSource> {
+  const names = [...new Set(weightMap.values())];
+  const missing: string[] = [];
+  for (const name of names) if (!(await exists(join(folder, name)))) missing.push(name);
+  if (missing.length > 0) throw new MissingShardError(indexPath, missing);
+  const shards = new Map<string, SafetensorsFile>();
+  try {
+    for (const name of names) shards.set(name, await openSafetensors(join(folder, name)));
+    return new ShardedSafetensors(indexPath, weightMap, shards);
+  } catch (error) {
+    for (const shard of shards.values()) await shard.close();
+    throw error;
+  }
+}
+
+class ShardedSafetensors implements TensorSource {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #owners = new Map<string, SafetensorsFile>();
+  readonly #shards: readonly SafetensorsFile[];
+
+  constructor(path: string, weightMap: ReadonlyMap<string, string>, shards: ReadonlyMap<string, SafetensorsFile>) {
+    this.path = path;
+    this.#shards = [...shards.values()];
+    const tensors = new Map<string, TensorInfo>();
+    for (const [name, file] of weightMap) {
+      const shard = shards.get(file)!;
+      const info = shard.tensors.get(name);
+      if (!info) throw new MissingTensorError(shard.path, name, shard.tensors.keys());
+      tensors.set(name, info);
+      this.#owners.set(name, shard);
+    }
+    for (const shard of this.#shards) {
+      for (const [name, info] of shard.tensors) {
+        if (tensors.has(name)) continue;
+        tensors.set(name, info);
+        this.#owners.set(name, shard);
+      }
+    }
+    this.tensors = tensors;
+  }
+
+  async read(name: string, options?: ReadTensorOptions): Promise<TensorData> {
+    const owner = this.#owners.get(name);
+    if (!owner) throw new MissingTensorError(this.path, name, this.tensors.keys());
+    return owner.read(name, options);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#shards.map((shard) => shard.close()));
+  }
+}
+
+async function readIndex(path: string): Promise<Map<string, string>> {
+  let index: { weight_map?: unknown } | null;
+  try {
+    index = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new InvalidHeaderError(path, 'the index is not JSON.', { cause });
+  }
+  const weightMap = index?.weight_map;
+  if (typeof weightMap !== 'object' || weightMap === null || Array.isArray(weightMap)) {
+    throw new InvalidHeaderError(path, 'the index has no "weight_map" object.');
+  }
+  const entries = Object.entries(weightMap);
+  for (const [name, file] of entries) {
+    if (typeof file !== 'string' || !/^[^/\\]+\.safetensors$/.test(file)) {
+      throw new InvalidHeaderError(
+        path,
+        `weight_map places "${name}" in ${JSON.stringify(file)}, which is not the name of a safetensors file beside it.`,
+      );
+    }
+  }
+  return new Map(entries as [string, string][]);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,196 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import type { DType } from '../dtype.js';
+import type { AtomicFiles, WriteToHandle } from './atomic-files.js';
+import { writeAtomically } from './atomic-files.js';
+import { InvalidTensorError } from './errors.js';
+import type { SafetensorsDType } from './safetensors-header.js';
+import { byteLengthOf } from './safetensors-header.js';
+import type { DTypeArray } from './tensor-data.js';
+import { assertLittleEndian, bytesOf, checkArray, toSafetensorsDType } from './tensor-data.js';
+
+/** A tensor to write. `data` may be a function, called once when its turn comes, so that not all need be in memory. */
+export interface TensorToWrite {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray>);
+}
+
+export interface WriteSafetensorsOptions {
+  /** Written as `__metadata__`. Default `{ format: 'pt' }`, without which `transformers` refuses the file. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface SaveSafetensorsOptions extends WriteSafetensorsOptions {
+  /** The most data bytes of one file; a larger tensor gets a file of its own. Default 5e9. */
+  readonly maxShardBytes?: number;
+  /** The files are `NAME.safetensors`, or `NAME-00001-of-0000N.safetensors` and an index. Default `model`. */
+  readonly baseName?: string;
+}
+
+/** The reference implementation's order: wider dtypes first, so that every tensor is aligned to its element size. */
+const DTYPE_ORDER: readonly SafetensorsDType[] = ['F32', 'I32', 'BF16', 'F16', 'I8', 'U8', 'BOOL'];
+
+/**
+ * Writes one safetensors file, byte for byte as the reference implementation would: tensors by dtype and then by name,
+ * header padded with spaces to 8 bytes. The file appears only when it is complete and on disk.
+ *
+ * @throws InvalidTensorError when shape, dtype and data do not fit, or a name occurs twice
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  options: WriteSafetensorsOptions = {},
+  write?: WriteToHandle,
+): Promise<void> {
+  assertKnownOptions('writeSafetensors', options, ['metadata']);
+  const all = checked(path, tensors);
+  await writeAtomically((files) => stageFile(files, path, all, options.metadata), write);
+}
+
+/**
+ * Writes a model's tensors into `folder`: one file, or shards and `NAME.safetensors.index.json` when they exceed
+ * `maxShardBytes`. All files appear together; files of an earlier save under the same base name are removed after, since
+ * a leftover `model.safetensors` would be loaded in place of new shards.
+ *
+ * @returns the names of the files written
+ * @throws InvalidTensorError as `writeSafetensors`
+ */
+export async function saveSafetensors(
+  folder: string,
+  tensors: Iterable<TensorToWrite>,
+  options: SaveSafetensorsOptions = {},
+  write?: WriteToHandle,
+): Promise<string[]> {
+  assertKnownOptions('saveSafetensors', options, ['metadata', 'maxShardBytes', 'baseName']);
+  const { maxShardBytes = 5e9, baseName = 'model', metadata } = options;
+  if (!(maxShardBytes > 0)) throw new InvalidTensorError('saveSafetensors', 'maxShardBytes must be positive.');
+  const all = checked(folder, tensors);
+  const shards = splitIntoShards(all, maxShardBytes);
+  const written: string[] = [];
+  await writeAtomically(async (files) => {
+    const weightMap: Record<string, string> = {};
+    for (const [i, shard] of shards.entries()) {
+      const file = shardName(baseName, i, shards.length);
+      await stageFile(files, join(folder, file), shard, metadata);
+      for (const { name } of shard) weightMap[name] = file;
+      written.push(file);
+    }
+    if (shards.length > 1) {
+      const file = `${baseName}.safetensors.index.json`;
+      await stageIndex(files, join(folder, file), weightMap, totalBytes(all));
+      written.push(file);
+    }
+  }, write);
+  await removeStale(folder, baseName, written);
+  return written;
+}
+
+async function stageFile(
+  files: AtomicFiles,
+  path: string,
+  tensors: readonly TensorToWrite[],
+  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+): Promise<void> {
+  const sorted = [...tensors].sort(byDTypeThenName);
+  await files.stage(path, async (write) => {
+    await write(encodeHeader(sorted, metadata));
+    for (const tensor of sorted) {
+      const data = typeof tensor.data === 'function' ? await tensor.data() : tensor.data;
+      checkArray(`${path}: writing "${tensor.name}"`, tensor.dtype, tensor.shape, data);
+      await write(bytesOf(data));
+    }
+  });
+}
+
+function encodeHeader(sorted: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {
+  const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
+  let offset = 0;
+  for (const tensor of sorted) {
+    const end = offset + byteLength(tensor);
+    entries.push([
+      tensor.name,
+      { dtype: toSafetensorsDType(tensor.dtype), shape: tensor.shape, data_offsets: [offset, end] },
+    ]);
+    offset = end;
+  }
+  // Built from pairs: an object would move integer-like names to the front and lose "__proto__".
+  const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(',')}}`;
+  const text = new TextEncoder().encode(json);
+  const padded = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
+  padded.set(text, 8);
+  return padded;
+}
+
+async function stageIndex(
+  files: AtomicFiles,
+  path: string,
+  weightMap: Readonly<Record<string, string>>,
+  totalSize: number,
+): Promise<void> {
+  const sorted = Object.fromEntries(Object.entries(weightMap).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const json = `${JSON.stringify({ metadata: { total_size: totalSize }, weight_map: sorted }, null, 2)}\n`;
+  await files.stage(path, (write) => write(new TextEncoder().encode(json)));
+}
+
+function splitIntoShards(tensors: readonly TensorToWrite[], maxShardBytes: number): TensorToWrite[][] {
+  const shards: TensorToWrite[][] = [[]];
+  let size = 0;
+  for (const tensor of tensors) {
+    const bytes = byteLength(tensor);
+    if (size + bytes > maxShardBytes && shards.at(-1)!.length > 0) {
+      shards.push([]);
+      size = 0;
+    }
+    shards.at(-1)!.push(tensor);
+    size += bytes;
+  }
+  return shards;
+}
+
+function checked(where: string, tensors: Iterable<TensorToWrite>): TensorToWrite[] {
+  assertLittleEndian();
+  const all = [...tensors];
+  const names = new Set<string>();
+  for (const { name, dtype, shape, data } of all) {
+    if (names.has(name)) throw new InvalidTensorError(where, `tensor "${name}" is given twice.`);
+    if (name === '__metadata__') throw new InvalidTensorError(where, '"__metadata__" cannot name a tensor.');
+    names.add(name);
+    if (typeof data !== 'function') checkArray(`${where}: writing "${name}"`, dtype, shape, data);
+  }
+  return all;
+}
+
+async function removeStale(folder: string, baseName: string, written: readonly string[]): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (!file.startsWith(baseName) || written.includes(file)) continue;
+    if (/^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(file.slice(baseName.length))) {
+      await rm(join(folder, file), { force: true });
+    }
+  }
+}
+
+function shardName(baseName: string, index: number, count: number): string {
+  if (count === 1) return `${baseName}.safetensors`;
+  const part = (n: number) => String(n).padStart(5, '0');
+  return `${baseName}-${part(index + 1)}-of-${part(count)}.safetensors`;
+}
+
+function byDTypeThenName(a: TensorToWrite, b: TensorToWrite): number {
+  const order = (tensor: TensorToWrite) => DTYPE_ORDER.indexOf(toSafetensorsDType(tensor.dtype));
+  return order(a) - order(b) || Buffer.compare(Buffer.from(a.name), Buffer.from(b.name));
+}
+
+function byteLength(tensor: TensorToWrite): number {
+  const bytes = byteLengthOf(tensor.shape, toSafetensorsDType(tensor.dtype));
+  if (bytes === undefined)
+    throw new InvalidTensorError(tensor.name, `the shape [${tensor.shape.join(', ')}] is too large.`);
+  return bytes;
+}
+
+function totalBytes(tensors: readonly TensorToWrite[]): number {
+  return tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0);
+}

@@ -1,0 +1,36 @@
+import { ShapeError } from '../errors.js';
+import { concat, type Tensor } from '../tensor.js';
+import { applyKernel } from './apply-kernel.js';
+import type { Kernel } from './kernel.js';
+
+/**
+ * Inputs x [b, heads, s, d], cos and sin [b or 1, s, d / 2]; rotates the pairs (x_i, x_{i + d/2}) by the angles
+ * (arXiv 2104.09864, in the half-split layout of Hugging Face checkpoints).
+ */
+export const rotaryKernel: Kernel<Record<string, never>> = {
+  name: 'rotary',
+  infer: ([x, cos, sin]) => {
+    const [b, , s, d] = x!.shape;
+    const fits = (t: { shape: readonly number[] }) =>
+      t.shape.length === 3 && (t.shape[0] === 1 || t.shape[0] === b) && t.shape[1] === s && t.shape[2] === d! / 2;
+    if (x!.shape.length !== 4 || !fits(cos!) || !fits(sin!)) {
+      throw new ShapeError(
+        'rotary',
+        [x!.shape, cos!.shape, sin!.shape],
+        'needs [b, heads, s, d] and twice [b or 1, s, d / 2]',
+      );
+    }
+    return [x!];
+  },
+  decompose: ([x, cos, sin]) => {
+    const half = x!.shape[3]! / 2;
+    const [first, second] = [x!.slice(3, 0, half), x!.slice(3, half)];
+    const [c, s] = [cos!.expandDims(1), sin!.expandDims(1)];
+    return [concat([first.mul(c).sub(second.mul(s)), second.mul(c).add(first.mul(s))], 3)];
+  },
+  // A rotation's transpose is the rotation by the opposite angle. The angles themselves are not trained.
+  vjp: ({ inputs: [, cos, sin], cotangents: [dy] }) => [rotary(dy!, cos!, sin!.neg()), undefined, undefined],
+};
+
+/** Rotary position embedding: x [b, heads, s, d], cos and sin [b or 1, s, d / 2]. */
+export const rotary = (x: Tensor, cos: Tensor, sin: Tensor): Tensor => applyKernel(rotaryKernel, [x, cos, sin], {})[0]!;

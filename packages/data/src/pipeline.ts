@@ -1,0 +1,140 @@
+import { PosttrainError } from '@posttrain/interfaces';
+import type { Row, RowSource } from './rows.js';
+
+/** What a step is given besides its rows. */
+export interface StepContext<R extends object = Row> {
+  /** Records that a row is not passed on. Equal reasons are counted together, so keep numbers out of them. */
+  drop(row: R, reason: string): void;
+}
+
+/**
+ * One transform of a stream of rows. A step is pulled by the step after it, so memory is bounded by what a step itself
+ * holds back. Rows in and out are counted by the pipeline; the step only says what it drops and why.
+ */
+export interface DataStep<In extends object = Row, Out extends object = In> {
+  readonly name: string;
+  apply(rows: AsyncIterable<In>, context: StepContext<In>): AsyncIterable<Out>;
+}
+
+export interface StepReport {
+  readonly step: string;
+  /** Rows the step read. */
+  readonly read: number;
+  /** Rows the step passed on. */
+  readonly kept: number;
+  readonly dropped: number;
+  /** Dropped rows by reason, most frequent first. */
+  readonly reasons: Readonly<Record<string, number>>;
+}
+
+export interface PipelineOptions {
+  /** Called with every dropped row, for instance to keep what was filtered out. */
+  readonly onDrop?: (drop: { readonly step: string; readonly reason: string; readonly row: object }) => void;
+}
+
+export interface Pipeline<Out extends object> {
+  /** The rows that come out of the last step. Can be read once. */
+  readonly rows: AsyncIterable<Out>;
+  /** Counts per step, in order, of what has been read so far; complete once `rows` has ended. */
+  report(): StepReport[];
+  /** Reads all rows into an array. */
+  collect(): Promise<Out[]>;
+}
+
+/**
+ * Chains steps over a source. Nothing runs until `rows` is read.
+ *
+ * `Out` is the type of the rows the last step yields. It cannot be inferred through steps that pass any row on, so it
+ * is stated by the caller; the step `validate(format)` checks it at run time.
+ */
+export function pipeline<Out extends object = Row>(
+  source: RowSource<object>,
+  steps: readonly DataStep<never, object>[],
+  options: PipelineOptions = {},
+): Pipeline<Out> {
+  const counters = steps.map((step) => new StepCounter(step.name, options.onDrop));
+  let started = false;
+
+  async function* run(): AsyncGenerator<Out> {
+    if (started) {
+      throw new PosttrainError('PIPELINE_CONSUMED', 'pipeline: its rows were already read; build the pipeline again.');
+    }
+    started = true;
+    let rows: AsyncIterable<object> = fromSource(source);
+    for (const [i, step] of steps.entries()) {
+      const counter = counters[i]!;
+      const apply = step.apply.bind(step) as DataStep<object, object>['apply'];
+      rows = counter.countKept(apply(counter.countRead(rows), counter));
+    }
+    yield* rows as AsyncIterable<Out>;
+  }
+
+  const rows: AsyncIterable<Out> = { [Symbol.asyncIterator]: run };
+  return {
+    rows,
+    report: () => counters.map((counter) => counter.report()),
+    async collect() {
+      const all: Out[] = [];
+      for await (const row of rows) all.push(row);
+      return all;
+    },
+  };
+}
+
+/** The report as a text table, one line per step and one per reason. */
+export function formatReport(report: readonly StepReport[]): string {
+  const lines: string[][] = [['step', 'read', 'kept', 'dropped', 'why']];
+  for (const { step, read, kept, dropped, reasons } of report) {
+    const why = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);
+    lines.push([step, String(read), String(kept), String(dropped), why[0] ?? '']);
+    for (const more of why.slice(1)) lines.push(['', '', '', '', more]);
+  }
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  const pad = (cell: string, column: number) =>
+    column === 0 || column === 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!);
+  return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
+}
+
+async function* fromSource(source: RowSource<object>): AsyncGenerator<object> {
+  yield* source;
+}
+
+class StepCounter implements StepContext<object> {
+  #read = 0;
+  #kept = 0;
+  #reasons = new Map<string, number>();
+  constructor(
+    readonly step: string,
+    readonly onDrop: PipelineOptions['onDrop'],
+  ) {}
+
+  async *countRead(rows: AsyncIterable<object>): AsyncGenerator<object> {
+    for await (const row of rows) {
+      this.#read++;
+      yield row;
+    }
+  }
+
+  async *countKept(rows: AsyncIterable<object>): AsyncGenerator<object> {
+    for await (const row of rows) {
+      this.#kept++;
+      yield row;
+    }
+  }
+
+  drop(row: object, reason: string): void {
+    this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
+    this.onDrop?.({ step: this.step, reason, row });
+  }
+
+  report(): StepReport {
+    const reasons = [...this.#reasons].sort((a, b) => b[1] - a[1]);
+    return {
+      step: this.step,
+      read: this.#read,
+      kept: this.#kept,
+      dropped: reasons.reduce((sum, [, count]) => sum + count, 0),
+      reasons: Object.fromEntries(reasons),
+    };
+  }
+}

@@ -1,0 +1,36 @@
+import { createHash } from 'node:crypto';
+import { DataOptionError } from './errors.js';
+import { isPlainObject, kindOf } from './rows.js';
+
+/**
+ * JSON with the keys of objects sorted by UTF-16 code unit, so that equal values have equal text.
+ * Keys whose value is `undefined` are left out. Dates, bigints and bytes are tagged; functions and symbols throw.
+ */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (isPlainObject(value)) {
+    const keys = Object.keys(value)
+      .filter((key) => value[key] !== undefined)
+      .sort();
+    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join(',')}}`;
+  }
+  if (typeof value === 'bigint') return `{"$bigint":"${value}"}`;
+  if (value instanceof Date) return `{"$date":${value.getTime()}}`;
+  if (value instanceof Uint8Array) return `{"$bytes":"${Buffer.from(value).toString('base64')}"}`;
+  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : `{"$number":"${value}"}`;
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return JSON.stringify(value);
+  if (value === undefined) return 'null';
+  throw new DataOptionError('canonicalJson', `cannot hash a value of kind ${kindOf(value)}.`);
+}
+
+/** First 16 bytes of SHA-256 of the UTF-8 text, as four big-endian 32-bit words. */
+export function hashWords(text: string): readonly [number, number, number, number] {
+  const digest = createHash('sha256').update(text, 'utf8').digest();
+  return [digest.readUInt32BE(0), digest.readUInt32BE(4), digest.readUInt32BE(8), digest.readUInt32BE(12)];
+}
+
+/** A number in [0, 1) that depends only on the text: the first 48 bits of its SHA-256, divided by 2^48. */
+export function hashFraction(text: string): number {
+  const [first, second] = hashWords(text);
+  return (first * 0x10000 + (second >>> 16)) / 2 ** 48;
+}

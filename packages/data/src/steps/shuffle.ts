@@ -1,0 +1,41 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertInteger } from '../errors.js';
+import type { DataStep } from '../pipeline.js';
+import { createRandom } from '../random.js';
+
+export interface ShuffleOptions {
+  readonly seed: number;
+  /** Rows held in memory. Default: all rows, which gives a uniform shuffle. */
+  readonly bufferSize?: number;
+}
+
+/**
+ * Shuffles rows; the same seed and input give the same order.
+ *
+ * Without `bufferSize` it is a Fisher-Yates shuffle of everything. With it, a buffer of that many rows is kept full
+ * and each row that comes out is drawn from the buffer, as Hugging Face `IterableDataset.shuffle` does: a row comes
+ * out at most `bufferSize - 1` places early, and rows only mix over about that distance.
+ */
+export function shuffle(options: ShuffleOptions): DataStep<object> {
+  assertKnownOptions('shuffle', options, ['seed', 'bufferSize']);
+  const { seed, bufferSize } = options;
+  if (bufferSize !== undefined) assertInteger('shuffle', 'bufferSize', bufferSize, 1, 2 ** 31 - 1);
+  createRandom(seed);
+  return {
+    name: 'shuffle',
+    async *apply(rows) {
+      const random = createRandom(seed, 'shuffle');
+      const buffer: object[] = [];
+      for await (const row of rows) {
+        if (bufferSize === undefined || buffer.length < bufferSize) {
+          buffer.push(row);
+          continue;
+        }
+        const chosen = random.integer(0, buffer.length - 1);
+        yield buffer[chosen]!;
+        buffer[chosen] = row;
+      }
+      yield* random.shuffled(buffer);
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { DataOptionError, RowError } from '../errors.js';
+import type { DataStep } from '../pipeline.js';
+import type { Row } from '../rows.js';
+import { canonicalJson, hashFraction } from '../stable-hash.js';
+
+export type SplitName = 'train' | 'test';
+
+export interface SplitRule<R extends object = Row> {
+  /** Expected share of rows in the test part, in (0, 1). */
+  readonly testFraction: number;
+  readonly seed: number;
+  /** A column, or a function of the row. Rows with equal keys land in the same part. Default: the whole row. */
+  readonly key?: string | ((row: R) => unknown);
+}
+
+/**
+ * The part a row belongs to: `test` when the hash of seed and key, as a number in [0, 1), is below `testFraction`.
+ * It depends on nothing else: not on the order, the other rows or the machine, and raising `testFraction` only moves
+ * rows from train to test.
+ */
+export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowNumber?: number): SplitName {
+  const { key } = rule;
+  let value: unknown = row;
+  if (typeof key === 'function') value = key(row);
+  else if (key !== undefined) value = (row as Row)[key];
+  if (value === undefined) {
+    throw new RowError(
+      rowNumber,
+      typeof key === 'string' ? key : 'key',
+      'is missing, so the row cannot be split by it.',
+    );
+  }
+  return hashFraction(`${rule.seed}\n${canonicalJson(value)}`) < rule.testFraction ? 'test' : 'train';
+}
+
+/** Keeps one part of a seeded train/test split. Run it with either `part` over the same source: the parts are disjoint. */
+export function split<R extends object = Row>(options: SplitRule<R> & { readonly part: SplitName }): DataStep<R> {
+  assertKnownOptions('split', options, ['part', 'testFraction', 'seed', 'key']);
+  if (!(options.testFraction > 0 && options.testFraction < 1)) {
+    throw new DataOptionError('split', `"testFraction" must be between 0 and 1, got ${options.testFraction}.`);
+  }
+  if (!Number.isSafeInteger(options.seed)) {
+    throw new DataOptionError('split', `"seed" must be a safe integer, got ${options.seed}.`);
+  }
+  if (options.part !== 'train' && options.part !== 'test') {
+    throw new DataOptionError('split', `"part" must be "train" or "test", got ${JSON.stringify(options.part)}.`);
+  }
+  return {
+    name: `split ${options.part}`,
+    async *apply(rows, context) {
+      let rowNumber = 0;
+      for await (const row of rows) {
+        rowNumber++;
+        const part = splitOf(row, options, rowNumber);
+        if (part === options.part) yield row;
+        else context.drop(row, `in the ${part} part`);
+      }
+    },
+  };
+}

@@ -1,0 +1,203 @@
+import { existsSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  DataStepError,
+  filter,
+  formatReport,
+  map,
+  pipeline,
+  RowError,
+  readJsonl,
+  shuffle,
+  split,
+  splitOf,
+  take,
+  writeJsonl,
+} from '../src/index.js';
+import { errorOf, useTemporaryFolder } from './temporary-folder.js';
+
+const path = useTemporaryFolder();
+type Numbered = { readonly i: number };
+const numbered = (count: number): Numbered[] => Array.from({ length: count }, (_, i) => ({ i }));
+
+describe('pipeline', () => {
+  test('runs steps in order and reports what each kept and dropped, and why', async () => {
+    const dropped: unknown[] = [];
+    const run = pipeline<{ text: string }>(
+      numbered(10),
+      [
+        filter<Numbered>('even', (row) => row.i % 2 === 0),
+        filter<Numbered>('size', ({ i }) => (i === 0 ? { drop: 'too small' } : i > 6 ? { drop: 'too large' } : true)),
+        map('render', (row: Numbered) => ({ text: String(row.i) })),
+      ],
+      { onDrop: ({ step, reason, row }) => step === 'size' && dropped.push([reason, row]) },
+    );
+    expect(run.report().map((step) => step.read)).toEqual([0, 0, 0]);
+    expect(await run.collect()).toEqual([{ text: '2' }, { text: '4' }, { text: '6' }]);
+    expect(run.report()).toEqual([
+      { step: 'even', read: 10, kept: 5, dropped: 5, reasons: { even: 5 } },
+      { step: 'size', read: 5, kept: 3, dropped: 2, reasons: { 'too small': 1, 'too large': 1 } },
+      { step: 'render', read: 3, kept: 3, dropped: 0, reasons: {} },
+    ]);
+    expect(dropped).toEqual([
+      ['too small', { i: 0 }],
+      ['too large', { i: 8 }],
+    ]);
+    expect(formatReport(run.report())).toBe(
+      [
+        'step    read  kept  dropped  why',
+        'even      10     5        5  5 even',
+        'size       5     3        2  1 too small',
+        '                             1 too large',
+        'render     3     3        0',
+      ].join('\n'),
+    );
+  });
+
+  test('read = kept + dropped for any chain of steps that pass rows on', async () => {
+    const step = fc.oneof(
+      fc.integer({ min: 2, max: 5 }).map((n) => filter<Numbered>(`mod ${n}`, (row) => row.i % n !== 0)),
+      fc.constant(shuffle({ seed: 1 })),
+      fc.integer({ min: 1, max: 5 }).map((bufferSize) => shuffle({ seed: 1, bufferSize })),
+      fc.constantFrom('train' as const, 'test' as const).map((part) => split({ part, seed: 0, testFraction: 0.3 })),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 4 }), fc.nat(30), async (steps, count) => {
+        const run = pipeline(numbered(count), steps);
+        const rows = await run.collect();
+        let read = count;
+        for (const report of run.report()) {
+          expect(report.read).toBe(read);
+          expect(report.kept + report.dropped).toBe(report.read);
+          read = report.kept;
+        }
+        expect(rows.length).toBe(read);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test('reads lazily and closes its source: from file to file', async () => {
+    await writeJsonl(path('in.jsonl'), numbered(1000));
+    let closed = false;
+    async function* source() {
+      try {
+        yield* readJsonl(path('in.jsonl'));
+      } finally {
+        closed = true;
+      }
+    }
+    const run = pipeline(source(), [map('same', (row) => row), take(3)]);
+    expect(await writeJsonl(path('out.jsonl'), run.rows)).toMatchObject({ rows: 3 });
+    expect(run.report().map((step) => step.read)).toEqual([3, 3]);
+    expect(closed).toBe(true);
+  });
+
+  test('an error in a step leaves no output file', async () => {
+    const run = pipeline(numbered(3), [
+      map('check', (row) => {
+        if ((row as Numbered).i === 2) throw new Error('two');
+        return row;
+      }),
+    ]);
+    const error = await errorOf(() => writeJsonl(path('out.jsonl'), run.rows));
+    expect(error).toBeInstanceOf(DataStepError);
+    expect(error).toMatchObject({ step: 'check', rowNumber: 3, message: 'step "check", row 3: two' });
+    expect(existsSync(path('out.jsonl'))).toBe(false);
+  });
+
+  test('a second reading is an error, not an empty result', async () => {
+    const run = pipeline(numbered(3), []);
+    await run.collect();
+    await expect(run.collect()).rejects.toThrow(/already read/);
+  });
+});
+
+describe('filter and map', () => {
+  test('a predicate or callback that forgets to return is an error', async () => {
+    const forgetful = filter('forgetful', (() => undefined) as unknown as () => boolean);
+    await expect(pipeline(numbered(1), [forgetful]).collect()).rejects.toThrow(/must return a boolean/);
+    const empty = map('empty', (() => undefined) as unknown as () => object);
+    await expect(pipeline(numbered(1), [empty]).collect()).rejects.toThrow(/must return a row/);
+  });
+
+  test('map can drop the rows that are wrong, counted by problem; other errors still end it', async () => {
+    const check = (row: Numbered, rowNumber: number) => {
+      if (row.i === 4) throw new Error('a bug');
+      if (row.i % 2 === 1) throw new RowError(rowNumber, 'i', 'is odd');
+      return row;
+    };
+    const run = pipeline(numbered(4), [map('check', check, { onRowError: 'drop' })]);
+    expect(await run.collect()).toEqual([{ i: 0 }, { i: 2 }]);
+    expect(run.report()[0]?.reasons).toEqual({ 'i: is odd': 2 });
+    await expect(pipeline(numbered(4), [map('check', check)]).collect()).rejects.toThrow('row 2, field "i": is odd');
+    await expect(pipeline(numbered(5), [map('check', check, { onRowError: 'drop' })]).collect()).rejects.toThrow(
+      'a bug',
+    );
+  });
+});
+
+describe('shuffle', () => {
+  test('is a permutation; the same seed gives the same order, other seeds others', async () => {
+    const order = async (seed: number, bufferSize?: number) => {
+      const step = shuffle(bufferSize === undefined ? { seed } : { seed, bufferSize });
+      return (await pipeline<Numbered>(numbered(200), [step]).collect()).map((row) => row.i);
+    };
+    for (const bufferSize of [undefined, 1, 16, 500]) {
+      const first = await order(5, bufferSize);
+      expect([...first].sort((a, b) => a - b)).toEqual(numbered(200).map((row) => row.i));
+      expect(await order(5, bufferSize)).toEqual(first);
+      if (bufferSize !== 1) expect(await order(6, bufferSize)).not.toEqual(first);
+    }
+    expect(await order(5, 1)).toEqual(numbered(200).map((row) => row.i));
+  });
+
+  test('with a buffer of n no row comes out n or more places early', async () => {
+    const rows = await pipeline<Numbered>(numbered(1000), [shuffle({ seed: 1, bufferSize: 10 })]).collect();
+    expect(Math.max(...rows.map((row, place) => row.i - place))).toBeLessThan(10);
+    expect(rows.some((row, place) => place - row.i > 10)).toBe(true);
+  });
+});
+
+describe('split', () => {
+  const both = async (rows: object[], rule: { testFraction: number; seed: number; key?: string }) => {
+    const train = await pipeline<Numbered>(rows, [split({ ...rule, part: 'train' })]).collect();
+    const test = await pipeline<Numbered>(rows, [split({ ...rule, part: 'test' })]).collect();
+    return { train, test };
+  };
+
+  test('the parts are disjoint, complete and about as large as asked', async () => {
+    const { train, test: held } = await both(numbered(5000), { testFraction: 0.2, seed: 3 });
+    expect([...train, ...held].sort((a, b) => a.i - b.i)).toEqual(numbered(5000));
+    expect(Math.abs(held.length - 1000)).toBeLessThan(4 * Math.sqrt(5000 * 0.2 * 0.8));
+  });
+
+  test('rows with equal keys stay together, whatever else they hold and wherever they are', async () => {
+    const rows = numbered(300).map(({ i }) => ({ i, group: `g${i % 30}` }));
+    const { train, test: held } = await both(rows, { testFraction: 0.3, seed: 1, key: 'group' });
+    const groups = (part: object[]) => new Set(part.map((row) => (row as { group: string }).group));
+    expect([...groups(train)].filter((group) => groups(held).has(group))).toEqual([]);
+    expect(held.length).toBeGreaterThan(0);
+    expect(splitOf({ a: 1, b: 2 }, { testFraction: 0.5, seed: 9 })).toBe(
+      splitOf({ b: 2, a: 1 }, { testFraction: 0.5, seed: 9 }),
+    );
+  });
+
+  test('a larger test part contains the smaller one', () => {
+    for (const row of numbered(300)) {
+      if (splitOf(row, { testFraction: 0.1, seed: 1 }) === 'test') {
+        expect(splitOf(row, { testFraction: 0.4, seed: 1 })).toBe('test');
+      }
+    }
+  });
+
+  test('a missing key and impossible options are errors', async () => {
+    const missing = errorOf(() => both([{ a: 1 }], { testFraction: 0.5, seed: 1, key: 'group' }));
+    expect(await missing).toMatchObject({ code: 'DATA_ROW', rowNumber: 1, field: 'group' });
+    expect(() => split({ part: 'train', testFraction: 1, seed: 1 })).toThrow(/testFraction/);
+    expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/"train" or "test"/);
+    expect(() => take(-1)).toThrow(/count/);
+    expect(() => shuffle({ seed: 1, bufferSize: 0 })).toThrow(/bufferSize/);
+  });
+});

@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { canonicalJson, createRandom, hashFraction, philox4x32 } from '../src/index.js';
+
+describe('philox4x32-10', () => {
+  // Known-answer vectors published with Random123 (kat_vectors, "philox4x32 10").
+  test.each([
+    [
+      [0, 0, 0, 0],
+      [0, 0],
+      [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+    ],
+    [
+      [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+      [0xffffffff, 0xffffffff],
+      [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+    ],
+    [
+      [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+      [0xa4093822, 0x299f31d0],
+      [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+    ],
+  ] as const)('known answer %#', (counter, key, expected) => {
+    expect(philox4x32(counter, key)).toEqual(expected);
+  });
+});
+
+describe('createRandom', () => {
+  test('the same seed and stream repeat, any other differs', () => {
+    const draws = (seed: number, ...stream: (string | number)[]) => {
+      const random = createRandom(seed, ...stream);
+      return Array.from({ length: 8 }, () => random.uint32()).join();
+    };
+    expect(draws(1, 'a', 2)).toBe(draws(1, 'a', 2));
+    const distinct = [draws(1), draws(2), draws(1, 'a'), draws(1, 'a', 2), draws(1, 'a2'), draws(-1), draws(1, '1')];
+    expect(new Set(distinct).size).toBe(distinct.length);
+  });
+
+  test('is the same on every platform', () => {
+    const random = createRandom(42, 'golden');
+    expect([random.uint32(), random.uint32()]).toEqual(GOLDEN_UINT32);
+  });
+
+  test('integers are uniform, both ends included (chi-square, 6 degrees of freedom)', () => {
+    const random = createRandom(7);
+    const counts = new Array<number>(7).fill(0);
+    const draws = 14_000;
+    for (let i = 0; i < draws; i++) {
+      const drawn = random.integer(-3, 3);
+      counts[drawn + 3] = (counts[drawn + 3] ?? 0) + 1;
+    }
+    expect(counts).toHaveLength(7);
+    const expected = draws / 7;
+    const chiSquare = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+    expect(chiSquare).toBeLessThan(22.46); // the 99.9 % quantile
+  });
+
+  test('the largest range works and floats are in [0, 1) with mean 1/2', () => {
+    const random = createRandom(3);
+    expect(random.integer(0, 2 ** 32 - 1)).toBeGreaterThanOrEqual(0);
+    let sum = 0;
+    for (let i = 0; i < 10_000; i++) {
+      const drawn = random.float();
+      expect(drawn >= 0 && drawn < 1).toBe(true);
+      sum += drawn;
+    }
+    expect(Math.abs(sum / 10_000 - 0.5)).toBeLessThan(4 / Math.sqrt(12 * 10_000));
+  });
+
+  test('all permutations are equally likely (chi-square, 23 degrees of freedom)', () => {
+    const counts = new Map<string, number>();
+    for (let seed = 0; seed < 4800; seed++) {
+      const order = createRandom(seed).shuffled([0, 1, 2, 3]).join('');
+      counts.set(order, (counts.get(order) ?? 0) + 1);
+    }
+    expect(counts.size).toBe(24);
+    const chiSquare = [...counts.values()].reduce((sum, count) => sum + (count - 200) ** 2 / 200, 0);
+    expect(chiSquare).toBeLessThan(49.73); // the 99.9 % quantile
+  });
+
+  test('bad arguments are errors', () => {
+    expect(() => createRandom(0.5)).toThrow(/safe integer/);
+    expect(() => createRandom(1).integer(2, 1)).toThrow(/max/);
+    expect(() => createRandom(1).pick([])).toThrow(/empty/);
+  });
+});
+
+describe('stable hash', () => {
+  test('canonical JSON does not depend on key order, and parses back', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
+        const reversed = Object.fromEntries(Object.entries(value).reverse());
+        expect(canonicalJson(reversed)).toBe(canonicalJson(value));
+        expect(JSON.parse(canonicalJson(value))).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+    );
+  });
+
+  test('the fraction is the first 48 bits of SHA-256', () => {
+    // sha256("abc") = ba7816bf8f01cfea..., from FIPS 180-4.
+    expect(hashFraction('abc')).toBe(0xba7816bf8f01 / 2 ** 48);
+  });
+});
+
+// philox4x32 of counter (0, 0, c2, c3) under the key made of SHA-256('[42,"golden"]'), worked out with hashlib and
+// 128-bit integers in Python.
+const GOLDEN_UINT32 = [3275981660, 3026602735];

@@ -1,0 +1,60 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { EvaluationError } from './errors.js';
+import type { EvalResult } from './log/format.js';
+import { metricOf } from './metrics/compute-metrics.js';
+import { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
+import { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+
+export interface CompareOptions extends Omit<PairedBootstrapOptions, 'clusters'> {
+  readonly metric: string;
+  /** Default: the first grader that has the metric. */
+  readonly grader?: string;
+}
+
+export interface Comparison extends PairedDifference {
+  readonly metric: string;
+  /** Names of the two runs' models. */
+  readonly first: string;
+  readonly second: string;
+  /** Only where every value is 0 or 1 and problems are not clustered. */
+  readonly mcnemar?: McNemarResult;
+}
+
+/**
+ * Compares two runs on the same problems: second minus first, paired by problem id, with clusters kept together.
+ * @throws EvaluationError `UNPAIRED` when the runs are not over the same problems; `NO_SUCH_METRIC`.
+ */
+export function compare(first: EvalResult, second: EvalResult, options: CompareOptions): Comparison {
+  assertKnownOptions('compare', options, ['metric', 'grader', 'resamples', 'seed', 'level']);
+  const { metric, grader, ...bootstrap } = options;
+  const a = metricOf(first, metric, grader);
+  const b = metricOf(second, metric, grader);
+  const position = new Map(second.problems.map((problem, i) => [problem.id, i]));
+  const shared = first.problems.filter((problem) => position.has(problem.id)).length;
+  if (shared !== first.problems.length || shared !== second.problems.length) {
+    throw new EvaluationError(
+      'UNPAIRED',
+      `compare needs the same problems in both runs, but of ${first.problems.length} and ${second.problems.length} only ${shared} are shared.`,
+    );
+  }
+  const valuesA: number[] = [];
+  const valuesB: number[] = [];
+  const clusters: string[] = [];
+  first.problems.forEach((problem, i) => {
+    const valueA = a.values[i]!;
+    const valueB = b.values[position.get(problem.id)!]!;
+    if (valueA === null || valueB === null) return;
+    valuesA.push(valueA);
+    valuesB.push(valueB);
+    clusters.push(problem.cluster === undefined ? `id:${problem.id}` : `cluster:${problem.cluster}`);
+  });
+  const clustered = new Set(clusters).size < clusters.length;
+  const binary = [...valuesA, ...valuesB].every((value) => value === 0 || value === 1);
+  return {
+    metric,
+    first: first.config.model,
+    second: second.config.model,
+    ...pairedBootstrap(valuesA, valuesB, { ...bootstrap, clusters }),
+    ...(binary && !clustered && { mcnemar: mcnemar(valuesA, valuesB) }),
+  };
+}

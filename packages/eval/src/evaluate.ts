@@ -1,0 +1,203 @@
+import { assertKnownOptions, type Generator, type OnProgress, type Scorer } from '@posttrain/interfaces';
+import { type Asker, askGenerator, askScorer, type Problem } from './ask.js';
+import { EvaluationError } from './errors.js';
+import type {
+  ChoiceProblem,
+  EvalConfig,
+  EvalResult,
+  GenerateProblem,
+  MetricResult,
+  ProblemRecord,
+} from './log/format.js';
+import { type LogWriter, memoryLog, openLog } from './log/log-writer.js';
+import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
+import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
+import { totalUsage, warningsOf } from './warnings.js';
+
+export interface EvaluateOptions {
+  /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
+  readonly log?: string;
+  /** Problems per call of the model. Default 16. It does not change the requests. */
+  readonly batchSize?: number;
+  /** Stop after this many problems. Default: all. */
+  readonly limit?: number;
+  /** Seed of the run, from which every problem's own seed is derived. Default 0. */
+  readonly seed?: number;
+  readonly onProgress?: OnProgress;
+  /** Stops before the next batch; what was finished stays in the log. */
+  readonly signal?: AbortSignal;
+}
+
+const TASK_KEYS = ['type', 'name', 'dataset', 'prompt', 'id', 'cluster', 'metrics'];
+const GENERATE_KEYS = ['sampling', 'samples', 'prefix', 'graders', 'verifiers'];
+const CHOICE_KEYS = ['choices', 'gold', 'delimiter'];
+
+/**
+ * Asks a model every problem of a task, grades what it says, and computes the task's metrics with standard errors.
+ * @throws EvaluationError `BAD_TASK`, `DUPLICATE_ID`, `LOG_MISMATCH`, `LOG_MALFORMED`, `LOG_WRITE_FAILED`, `BAD_RESPONSE` for a
+ * model that answers out of shape, `ABORTED` when the signal fired. Errors of the model itself pass through; the log keeps
+ * what was finished before.
+ */
+export function evaluate<R extends Row>(
+  task: GenerateTask<R>,
+  model: Generator,
+  options?: EvaluateOptions,
+): Promise<EvalResult<GenerateProblem>>;
+export function evaluate<R extends Row>(
+  task: MultipleChoiceTask<R>,
+  model: Scorer,
+  options?: EvaluateOptions,
+): Promise<EvalResult<ChoiceProblem>>;
+export async function evaluate<R extends Row>(
+  task: Task<R>,
+  model: Generator | Scorer,
+  options: EvaluateOptions = {},
+): Promise<EvalResult> {
+  assertKnownOptions('evaluate', options, ['log', 'batchSize', 'limit', 'seed', 'onProgress', 'signal']);
+  assertGoodTask(task);
+  const seed = options.seed ?? 0;
+  const config = configOf(task, model.name, seed);
+  const log = options.log === undefined ? memoryLog() : await openLog(options.log, config);
+  try {
+    if (task.type === 'generate') {
+      const problems = await collect(task, askGenerator(task, model as Generator, seed, options.signal), log, options);
+      const metrics = task.graders.flatMap((grader) => sampleMetrics(problems, task.metrics, grader.name));
+      return await finish(log, config, problems, metrics);
+    }
+    const problems = await collect(task, askScorer(task, model as Scorer), log, options);
+    return await finish(log, config, problems, choiceMetrics(problems, task.metrics));
+  } finally {
+    await log.close();
+  }
+}
+
+async function collect<R extends Row, P extends ProblemRecord>(
+  task: Task<R>,
+  asker: Asker<R, P>,
+  log: LogWriter,
+  options: EvaluateOptions,
+): Promise<P[]> {
+  const { batchSize = 16, limit = Number.POSITIVE_INFINITY, signal, onProgress } = options;
+  if (!(batchSize >= 1))
+    throw new EvaluationError('BAD_OPTION', `evaluate: batchSize must be at least 1, not ${batchSize}.`);
+  const total = Array.isArray(task.dataset) ? Math.min(task.dataset.length, limit) : undefined;
+  const records: (P | Problem<R>)[] = [];
+  const seen = new Set<string>();
+  const begun = performance.now();
+  let asked = 0;
+  let done = 0;
+  let batch: number[] = [];
+
+  const report = (): void => {
+    const perProblem = asked > 0 ? (performance.now() - begun) / 1000 / asked : undefined;
+    onProgress?.({
+      stage: task.name,
+      done,
+      ...(total !== undefined && { total }),
+      ...(total !== undefined && perProblem !== undefined && { etaSeconds: perProblem * (total - done) }),
+    });
+  };
+  const flush = async (): Promise<void> => {
+    if (batch.length === 0) return;
+    if (signal?.aborted) {
+      throw new EvaluationError('ABORTED', `${task.name}: stopped by the signal after ${done} problems.`, {
+        cause: signal.reason,
+      });
+    }
+    const answered = await asker.ask(batch.map((position) => records[position] as Problem<R>));
+    await log.append(answered);
+    answered.forEach((record, i) => {
+      records[batch[i]!] = record;
+    });
+    asked += batch.length;
+    done += batch.length;
+    batch = [];
+    report();
+  };
+
+  for await (const row of task.dataset) {
+    const index = records.length;
+    if (index >= limit) break;
+    const problem = describeProblem(task, row, index, seen);
+    const finished = log.finished.get(problem.id);
+    if (finished) {
+      assertSameRequest(finished, asker.hash(problem), task.name);
+      records.push(finished as P);
+      done++;
+      continue;
+    }
+    batch.push(records.push(problem) - 1);
+    if (batch.length >= batchSize) await flush();
+  }
+  await flush();
+  if (asked === 0) report();
+  return records as P[];
+}
+
+function describeProblem<R extends Row>(task: Task<R>, row: R, index: number, seen: Set<string>): Problem<R> {
+  const id = task.id ? task.id(row, index) : String(index);
+  if (seen.has(id))
+    throw new EvaluationError('DUPLICATE_ID', `${task.name}: row ${index} has the id "${id}" of an earlier row.`);
+  seen.add(id);
+  return { id, row, prompt: task.prompt(row), ...(task.cluster && { cluster: task.cluster(row) }) };
+}
+
+async function finish<P extends ProblemRecord>(
+  log: LogWriter,
+  config: EvalConfig,
+  problems: readonly P[],
+  metrics: readonly MetricResult[],
+): Promise<EvalResult<P>> {
+  const usage = totalUsage(problems);
+  const result = {
+    finishedAt: new Date().toISOString(),
+    metrics,
+    ...(usage && { usage }),
+    seconds: problems.reduce((sum, problem) => sum + problem.seconds, 0),
+    warnings: warningsOf(problems, metrics),
+  };
+  await log.append([{ type: 'result', ...result, problems: problems.map(({ id }) => id) }]);
+  return { config, startedAt: log.startedAt, problems, ...result };
+}
+
+function configOf(task: Task, model: string, seed: number): EvalConfig {
+  const common = { task: task.name, type: task.type, model, seed };
+  if (task.type === 'multiple_choice') return { ...common, delimiter: task.delimiter ?? ' ' };
+  return {
+    ...common,
+    sampling: task.sampling ?? {},
+    samples: task.samples ?? 1,
+    ...(task.prefix !== undefined && { prefix: task.prefix }),
+    graders: task.graders.map(({ name }) => name),
+    verifiers: (task.verifiers ?? []).map(({ name }) => name),
+  };
+}
+
+function assertGoodTask(task: Task): void {
+  const where = `task "${task.name}"`;
+  assertKnownOptions(where, task, [...TASK_KEYS, ...(task.type === 'generate' ? GENERATE_KEYS : CHOICE_KEYS)]);
+  if (task.type !== 'generate') return;
+  const samples = task.samples ?? 1;
+  if (!Number.isInteger(samples) || samples < 1) {
+    throw new EvaluationError('BAD_TASK', `${where}: samples must be a whole number above 0, not ${samples}.`);
+  }
+  if (task.graders.length === 0)
+    throw new EvaluationError('BAD_TASK', `${where} has no grader, so nothing can be measured.`);
+  const names = [...task.graders, ...(task.verifiers ?? [])].map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) {
+    throw new EvaluationError(
+      'BAD_TASK',
+      `${where}: two graders or verifiers are called "${twice}"; give each its own name.`,
+    );
+  }
+}
+
+function assertSameRequest(finished: ProblemRecord, hash: string, task: string): void {
+  if (finished.requestHash === hash) return;
+  throw new EvaluationError(
+    'LOG_MISMATCH',
+    `${task}: the log's problem "${finished.id}" was asked with another prompt, choices or sampling than now. ` +
+      'Give this run a log of its own, or delete the file.',
+  );
+}

@@ -1,0 +1,86 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { EvaluationError } from '../errors.js';
+
+/** One step from a completion to the answer in it: `null` when there is none. */
+export interface Filter {
+  readonly name: string;
+  apply(text: string): string | null;
+}
+
+/** Runs `text` through `filters` in order; `null` as soon as one finds nothing. */
+export function applyFilters(filters: readonly Filter[], text: string): string | null {
+  let current: string | null = text;
+  for (const filter of filters) {
+    if (current === null) return null;
+    current = filter.apply(current);
+  }
+  return current;
+}
+
+export interface RegexOptions {
+  /** Which match, counted from 0, or from the end when negative. Default 0, the first; -1 is the last. */
+  readonly match?: number;
+}
+
+/**
+ * The text a pattern matches, trimmed: of a pattern with groups the first group that is not empty (the `regex` filter of
+ * lm-evaluation-harness, with `null` for its "[invalid]").
+ */
+export function regex(pattern: RegExp, options: RegexOptions = {}): Filter {
+  assertKnownOptions('regex', options, ['match']);
+  const { match = 0 } = options;
+  if (!Number.isInteger(match))
+    throw new EvaluationError('BAD_OPTION', `regex: match must be a whole number, not ${match}.`);
+  const global = new RegExp(pattern.source, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
+  return {
+    name: `regex ${pattern} match ${match}`,
+    apply: (text) => {
+      const found = [...text.matchAll(global)].at(match);
+      if (!found) return null;
+      const groups = found.slice(1);
+      return (groups.length > 0 ? (groups.find((group) => group) ?? '') : found[0]).trim();
+    },
+  };
+}
+
+/** Replaces every match of a pattern (lm-evaluation-harness: `regexes_to_ignore`). */
+export function replace(pattern: RegExp, replacement = ''): Filter {
+  const global = new RegExp(pattern.source, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
+  return { name: `replace ${pattern}`, apply: (text) => text.replace(global, replacement) };
+}
+
+/** Drops white space at both ends. */
+export function strip(): Filter {
+  return { name: 'strip', apply: (text) => text.trim() };
+}
+
+export function lowercase(): Filter {
+  return { name: 'lowercase', apply: (text) => text.toLowerCase() };
+}
+
+/** Drops the 32 ASCII punctuation characters (lm-evaluation-harness: `ignore_punctuation`). */
+export function removePunctuation(): Filter {
+  return { name: 'removePunctuation', apply: (text) => text.replace(/[!-/:-@[-`{-~]/g, '') };
+}
+
+/** Drops all white space. */
+export function removeWhitespace(): Filter {
+  return { name: 'removeWhitespace', apply: (text) => text.replace(/\s+/g, '') };
+}
+
+/**
+ * One spelling per decimal number: `$1,000.50`, `+1000.5` and `01000.500` become `1000.5`; `-0` becomes `0`. Digits are
+ * kept exactly, however many. Other text is left as it is.
+ */
+export function normalizeNumber(): Filter {
+  return { name: 'normalizeNumber', apply: canonicalNumber };
+}
+
+function canonicalNumber(text: string): string {
+  const parts = /^\s*([-+]?)\s*\$?\s*(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?\s*$/.exec(text);
+  if (!parts || !/\d/.test(text)) return text;
+  const whole = parts[2]!.replaceAll(',', '').replace(/^0+(?=\d)/, '') || '0';
+  const fraction = (parts[3] ?? '').replace(/0+$/, '');
+  const digits = fraction ? `${whole}.${fraction}` : whole;
+  return parts[1] === '-' && digits !== '0' ? `-${digits}` : digits;
+}

@@ -1,0 +1,116 @@
+import type { Completion, Prompt, SamplingParams, Usage } from '@posttrain/interfaces';
+import type { MeanEstimate } from '../statistics/standard-error.js';
+import type { Grade } from '../task.js';
+
+/**
+ * The evaluation log, version 1: UTF-8, one JSON object a line (JSONL), only ever appended to.
+ *
+ * 1. the first line is a `LogHeader`;
+ * 2. one `problem` line per finished problem, in the order they finished;
+ * 3. one `result` line whenever a run finishes; the last one counts.
+ *
+ * A last line without its line feed was cut off and is dropped. Readers ignore keys they do not know; keys never change
+ * meaning within a version.
+ */
+export const LOG_FORMAT = 'posttrain-eval-log';
+export const LOG_VERSION = 1;
+
+/** What was asked. Two runs with an equal config, but for `limit`, continue each other. */
+export interface EvalConfig {
+  readonly task: string;
+  readonly type: 'generate' | 'multiple_choice';
+  /** The generator's or scorer's name. */
+  readonly model: string;
+  readonly seed: number;
+  readonly sampling?: Omit<SamplingParams, 'seed'>;
+  readonly samples?: number;
+  readonly prefix?: string;
+  readonly graders?: readonly string[];
+  readonly verifiers?: readonly string[];
+  readonly delimiter?: string;
+}
+
+export interface LogHeader {
+  readonly type: 'header';
+  readonly format: typeof LOG_FORMAT;
+  readonly version: typeof LOG_VERSION;
+  readonly config: EvalConfig;
+  /** ISO 8601. */
+  readonly startedAt: string;
+}
+
+interface ProblemBase {
+  readonly type: 'problem';
+  readonly id: string;
+  /** SHA-256 of the request, to notice that a resumed run would ask something else. */
+  readonly requestHash: string;
+  readonly cluster?: string;
+  readonly prompt: Prompt;
+  readonly row: object;
+  /** This problem's share of the wall-clock seconds of the batch it was asked in. */
+  readonly seconds: number;
+}
+
+/** A completion as the generator gave it, less its token ids and log-probs, with what graders and verifiers said. */
+export interface LoggedCompletion extends Omit<Completion, 'tokenIds' | 'logProbs'> {
+  readonly grades: Readonly<Record<string, Grade>>;
+  readonly verifierScores?: Readonly<Record<string, Grade>>;
+}
+
+export interface GenerateProblem extends ProblemBase {
+  /** The seed of this problem's request: from the run's seed and the problem's id. */
+  readonly seed: number;
+  readonly completions: readonly LoggedCompletion[];
+}
+
+export interface LoggedChoice {
+  readonly text: string;
+  /** Sum of natural log-probabilities of delimiter + text given the prompt. */
+  readonly logProb: number;
+  readonly tokens: number;
+  readonly isGreedy: boolean;
+}
+
+export interface ChoiceProblem extends ProblemBase {
+  readonly gold: number;
+  readonly choices: readonly LoggedChoice[];
+}
+
+export type ProblemRecord = GenerateProblem | ChoiceProblem;
+
+/** A metric over all problems. `value` is the mean over problems, `count` how many of them have one. */
+export interface MetricResult extends MeanEstimate {
+  readonly metric: string;
+  /** Under which grader; absent for multiple choice. */
+  readonly grader?: string;
+  /** The value of each problem, in the order of `problems`. */
+  readonly values: readonly (number | null)[];
+}
+
+export interface ResultLine {
+  readonly type: 'result';
+  readonly finishedAt: string;
+  /** Ids of the problems this result is over, in dataset order. */
+  readonly problems: readonly string[];
+  readonly metrics: readonly MetricResult[];
+  /** Summed over completions; a prompt sampled n times counts n times. Absent for multiple choice. */
+  readonly usage?: Usage;
+  /** Wall-clock seconds of asking and grading, over all runs that continued each other. */
+  readonly seconds: number;
+  readonly warnings: readonly string[];
+}
+
+export type LogLine = LogHeader | ProblemRecord | ResultLine;
+
+/** What `evaluate` returns and `readLog` reads. */
+export interface EvalResult<P extends ProblemRecord = ProblemRecord> {
+  readonly config: EvalConfig;
+  readonly startedAt: string;
+  readonly finishedAt: string;
+  readonly problems: readonly P[];
+  readonly metrics: readonly MetricResult[];
+  readonly usage?: Usage;
+  readonly seconds: number;
+  /** Things a reader of the numbers has to know, such as many answers that no filter could find. */
+  readonly warnings: readonly string[];
+}

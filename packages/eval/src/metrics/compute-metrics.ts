@@ -1,0 +1,59 @@
+import { EvaluationError } from '../errors.js';
+import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult, ProblemRecord } from '../log/format.js';
+import { meanWithStandardError } from '../statistics/standard-error.js';
+import { type ChoiceMetric, gradedProblem, type Metric, type SampleMetric } from '../task.js';
+
+/** Computes metrics of logged samples again, or others than the task had, under one grader (default: the first). */
+export function sampleMetrics(
+  problems: readonly GenerateProblem[],
+  metrics: readonly SampleMetric[],
+  grader: string | undefined = firstGrader(problems),
+): MetricResult[] {
+  if (grader === undefined) return metrics.map((metric) => aggregate(metric, [], []));
+  const graded = problems.map((problem) => {
+    if (problem.completions.some((completion) => !(grader in completion.grades))) {
+      throw new EvaluationError('NO_SUCH_GRADER', `Problem "${problem.id}" was not graded by "${grader}".`);
+    }
+    return gradedProblem(problem, grader);
+  });
+  return metrics.map((metric) => ({ ...aggregate(metric, graded, problems), grader }));
+}
+
+/** Computes metrics of logged choices. */
+export function choiceMetrics(problems: readonly ChoiceProblem[], metrics: readonly ChoiceMetric[]): MetricResult[] {
+  return metrics.map((metric) => aggregate(metric, problems, problems));
+}
+
+/**
+ * One metric of a result by name, under one grader (default: the first that has it).
+ * @throws EvaluationError `NO_SUCH_METRIC`, which lists those there are.
+ */
+export function metricOf(result: EvalResult, metric: string, grader?: string): MetricResult {
+  const found = result.metrics.find(
+    (candidate) => candidate.metric === metric && (grader === undefined || candidate.grader === grader),
+  );
+  if (found) return found;
+  const known = result.metrics.map((m) => (m.grader ? `${m.metric} (${m.grader})` : m.metric)).join(', ');
+  const asked = grader ? `${metric} (${grader})` : metric;
+  throw new EvaluationError(
+    'NO_SUCH_METRIC',
+    `${result.config.task}: no metric ${asked}. There is: ${known || 'none'}.`,
+  );
+}
+
+function aggregate<P>(metric: Metric<P>, seen: readonly P[], problems: readonly ProblemRecord[]): MetricResult {
+  const values = seen.map((problem) => metric.value(problem));
+  const kept: number[] = [];
+  const clusters: string[] = [];
+  values.forEach((value, i) => {
+    if (value === null) return;
+    kept.push(value);
+    // The prefixes keep a cluster's name from meeting a problem's id.
+    clusters.push(problems[i]!.cluster === undefined ? `id:${problems[i]!.id}` : `cluster:${problems[i]!.cluster}`);
+  });
+  return { metric: metric.name, ...meanWithStandardError(kept, clusters), values };
+}
+
+function firstGrader(problems: readonly GenerateProblem[]): string | undefined {
+  return Object.keys(problems[0]?.completions[0]?.grades ?? {})[0];
+}

@@ -1,0 +1,66 @@
+import { EvaluationError } from '../errors.js';
+
+/** A mean and how well it is known. */
+export interface MeanEstimate {
+  /** `null` when nothing was measured. */
+  readonly value: number | null;
+  /** `null` when it cannot be estimated: fewer than two independent units. */
+  readonly standardError: number | null;
+  /** 95 % interval: Wilson's for independent 0/1 values, else value ± 1.96 standard errors; `null` without a standard error. */
+  readonly interval: readonly [low: number, high: number] | null;
+  /** Number of values. */
+  readonly count: number;
+}
+
+/** The 97.5 % quantile of the standard normal distribution. */
+export const Z_95 = 1.959963984540054;
+
+/**
+ * Mean of `values` with its standard error: s/√n with s² = Σ(x−x̄)²/(n−1), or, when `clusters` names a cluster per
+ * value, the cluster-robust √(Σ_c (Σ_{i∈c} (x_i−x̄))² · C/(C−1)) / n (Miller 2024, arXiv 2411.00640; as inspect_ai).
+ * With every value in its own cluster both agree.
+ */
+export function meanWithStandardError(values: readonly number[], clusters?: readonly string[]): MeanEstimate {
+  if (clusters && clusters.length !== values.length) {
+    throw new EvaluationError(
+      'BAD_CLUSTERS',
+      `${clusters.length} clusters for ${values.length} values: give one per value.`,
+    );
+  }
+  const count = values.length;
+  if (count === 0) return { value: null, standardError: null, interval: null, count };
+  const value = mean(values);
+  const residuals = new Map<string | number, number>();
+  values.forEach((x, i) => {
+    const cluster = clusters ? clusters[i]! : i;
+    residuals.set(cluster, (residuals.get(cluster) ?? 0) + (x - value));
+  });
+  const units = residuals.size;
+  if (units < 2) return { value, standardError: null, interval: null, count };
+  let squares = 0;
+  for (const residual of residuals.values()) squares += residual * residual;
+  const standardError = Math.sqrt((squares * units) / (units - 1)) / count;
+  const independentBinary = units === count && values.every((x) => x === 0 || x === 1);
+  const interval = independentBinary
+    ? wilsonInterval(Math.round(value * count), count)
+    : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
+  return { value, standardError, interval, count };
+}
+
+/**
+ * Wilson's 95 % score interval of a proportion: (p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n). Unlike ± 1.96
+ * standard errors it does not shrink to a point at 0 or n successes.
+ */
+export function wilsonInterval(successes: number, count: number): readonly [low: number, high: number] {
+  const p = successes / count;
+  const z2 = Z_95 * Z_95;
+  const centre = p + z2 / (2 * count);
+  const half = Z_95 * Math.sqrt((p * (1 - p)) / count + z2 / (4 * count * count));
+  return [Math.max(0, (centre - half) / (1 + z2 / count)), Math.min(1, (centre + half) / (1 + z2 / count))];
+}
+
+export function mean(values: readonly number[]): number {
+  let sum = 0;
+  for (const x of values) sum += x;
+  return sum / values.length;
+}

@@ -1,0 +1,97 @@
+import type { Prompt, SamplingParams, VerifyRequest } from '@posttrain/interfaces';
+import type { ChoiceProblem, GenerateProblem } from './log/format.js';
+
+/** What is known of one completion. A `Verdict` of any `Verifier` is one. */
+export interface Grade {
+  /** Higher is better, 1 is right, 0 is wrong; `null` means "not scorable", which is not the same as 0. */
+  readonly score: number | null;
+  /** The answer found in the completion, for votes; `null` when none was found; absent when the grader does not look. */
+  readonly answer?: string | null;
+  readonly explanation?: string;
+}
+
+/** Judges completions. Every `Verifier` is a grader, and every grader is a `Verifier`. */
+export interface Grader {
+  readonly name: string;
+  verify(requests: readonly VerifyRequest[]): Promise<Grade[]>;
+}
+
+/** A number per problem; the result is the mean over problems, so its standard error is clustered by problem. */
+export interface Metric<Problem> {
+  /** As the field writes it: `pass@8`, `acc_norm`. */
+  readonly name: string;
+  /** The problem's value; `null` when it cannot be computed for this problem, which is then left out and counted. */
+  value(problem: Problem): number | null;
+}
+
+/** One sample of a problem under one grader. */
+export interface GradedSample {
+  readonly score: number | null;
+  readonly answer?: string | null;
+  /** Scores by the name of the task's `verifiers`. */
+  readonly verifierScores: Readonly<Record<string, number | null>>;
+}
+
+/** What the sampling metrics (`mean`, pass@k, maj@k, best@k) see of a problem: its samples, in drawing order. */
+export interface GradedProblem {
+  readonly id: string;
+  readonly samples: readonly GradedSample[];
+}
+
+export type SampleMetric = Metric<GradedProblem>;
+export type ChoiceMetric = Metric<ChoiceProblem>;
+
+/** A dataset row: a plain object that JSON can hold. */
+export type Row = object;
+
+interface TaskBase<R extends Row> {
+  readonly name: string;
+  readonly dataset: Iterable<R> | AsyncIterable<R>;
+  prompt(row: R): Prompt;
+  /** A stable, unique name of the problem; runs are paired and resumed by it. Default: its position, from "0". */
+  id?(row: R, index: number): string;
+  /** Rows that share a source (one passage, one template) are not independent; name it here. Default: the row itself. */
+  cluster?(row: R): string;
+}
+
+/** The model writes; graders read. */
+export interface GenerateTask<R extends Row = Row> extends TaskBase<R> {
+  readonly type: 'generate';
+  /** How to draw; the seed is `evaluate`'s. */
+  readonly sampling?: Omit<SamplingParams, 'seed'>;
+  /** Completions drawn per problem. Default 1. */
+  readonly samples?: number;
+  /** Text every completion has to continue. */
+  readonly prefix?: string;
+  /** Every metric is computed under every grader (several graders make a ladder from strict to lenient). */
+  readonly graders: readonly Grader[];
+  /** Scores that rank samples (`bestAtK`) and are logged, but are not the measure of success. */
+  readonly verifiers?: readonly Grader[];
+  readonly metrics: readonly SampleMetric[];
+}
+
+/** The model weighs given answers by log-likelihood. */
+export interface MultipleChoiceTask<R extends Row = Row> extends TaskBase<R> {
+  readonly type: 'multiple_choice';
+  choices(row: R): readonly string[];
+  /** Index of the right choice. */
+  gold(row: R): number;
+  /** Put before each choice; not counted in its length. Default " " (as lm-evaluation-harness). */
+  readonly delimiter?: string;
+  readonly metrics: readonly ChoiceMetric[];
+}
+
+export type Task<R extends Row = Row> = GenerateTask<R> | MultipleChoiceTask<R>;
+
+/** The samples of a logged problem as one grader saw them. */
+export function gradedProblem(problem: GenerateProblem, grader: string): GradedProblem {
+  return {
+    id: problem.id,
+    samples: problem.completions.map((completion) => ({
+      ...(completion.grades[grader] ?? { score: null }),
+      verifierScores: Object.fromEntries(
+        Object.entries(completion.verifierScores ?? {}).map(([name, grade]) => [name, grade.score]),
+      ),
+    })),
+  };
+}

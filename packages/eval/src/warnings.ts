@@ -1,0 +1,43 @@
+import type { Usage } from '@posttrain/interfaces';
+import type { GenerateProblem, LoggedCompletion, MetricResult, ProblemRecord } from './log/format.js';
+
+/** A share of completions above which the reader of a result is warned. */
+const WARN_ABOVE = 0.05;
+
+/** What stands between the numbers and their meaning: answers not found, completions cut off, problems left out. */
+export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly MetricResult[]): string[] {
+  const completions = completionsOf(problems);
+  const warnings: string[] = [];
+  const share = (count: number): string =>
+    `${count} of ${completions.length} completions (${((100 * count) / completions.length).toFixed(1)} %)`;
+  for (const grader of Object.keys(completions[0]?.grades ?? {})) {
+    const unparsed = completions.filter(({ grades }) => grades[grader]?.answer === null).length;
+    const unscored = completions.filter(({ grades }) => grades[grader]?.score === null).length;
+    if (unparsed > WARN_ABOVE * completions.length) warnings.push(`${grader} found no answer in ${share(unparsed)}.`);
+    if (unscored > 0) warnings.push(`${grader} could not score ${share(unscored)}.`);
+  }
+  const cut = completions.filter(({ finishReason }) => finishReason === 'length').length;
+  if (cut > WARN_ABOVE * completions.length) warnings.push(`${share(cut)} ran into the token limit.`);
+  for (const { metric, grader, count } of metrics) {
+    if (count < problems.length) {
+      warnings.push(
+        `${metric}${grader ? ` (${grader})` : ''} leaves out ${problems.length - count} of ${problems.length} problems.`,
+      );
+    }
+  }
+  return warnings;
+}
+
+/** Tokens over all completions; `undefined` when nothing was generated. */
+export function totalUsage(problems: readonly ProblemRecord[]): Usage | undefined {
+  const completions = completionsOf(problems);
+  if (completions.length === 0) return undefined;
+  return {
+    promptTokens: completions.reduce((sum, { usage }) => sum + usage.promptTokens, 0),
+    completionTokens: completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0),
+  };
+}
+
+function completionsOf(problems: readonly ProblemRecord[]): LoggedCompletion[] {
+  return problems.flatMap((problem) => [...((problem as GenerateProblem).completions ?? [])]);
+}

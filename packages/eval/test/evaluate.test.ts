@@ -1,0 +1,345 @@
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { GenerateRequest, Generator, ProgressEvent } from '@posttrain/interfaces';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  accuracy,
+  accuracyPerCharacter,
+  bestAtK,
+  compare,
+  type EvalResult,
+  evaluate,
+  exactMatch,
+  type GenerateTask,
+  type MultipleChoiceTask,
+  majorityAtK,
+  meanScore,
+  metricOf,
+  passAtK,
+  readLog,
+  sampleMetrics,
+  samplesCurve,
+} from '../src/index.js';
+import { brevityScorer, noisyAdder, type SumRow, sumRows, sumTask } from './models.js';
+
+let folder: string;
+let log: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'posttrain-eval-'));
+  log = join(folder, 'logs', 'sums.jsonl');
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** All that does not depend on the clock. */
+const timeless = (result: EvalResult) => ({
+  config: result.config,
+  metrics: result.metrics,
+  usage: result.usage,
+  warnings: result.warnings,
+  problems: result.problems.map(({ seconds: _, ...problem }) => problem),
+});
+
+describe('evaluate with a generator', () => {
+  it('asks, grades and aggregates, with a standard error on every number', async () => {
+    const seen: GenerateRequest[] = [];
+    const result = await evaluate(sumTask(sumRows(50)), noisyAdder(0.45, seen), { seed: 1 });
+    expect(seen).toHaveLength(50);
+    expect(seen[7]).toMatchObject({ prompt: '7 + 14 =', n: 4, temperature: 0.7, maxTokens: 16 });
+    expect(new Set(seen.map(({ seed }) => seed)).size).toBe(50);
+
+    const right = result.problems.flatMap(({ completions }) =>
+      completions.map(({ grades }) => grades.exact_match!.score!),
+    );
+    const mean = metricOf(result, 'mean');
+    expect(mean.value).toBeCloseTo(right.reduce((a, b) => a + b) / right.length, 12);
+    expect(mean.value).toBe(metricOf(result, 'pass@1').value);
+    expect(metricOf(result, 'pass@4').value!).toBeGreaterThan(metricOf(result, 'maj@4').value!);
+    expect(metricOf(result, 'maj@4').value!).toBeGreaterThan(mean.value!);
+    for (const { standardError, count } of result.metrics) {
+      expect(standardError).toBeGreaterThan(0);
+      expect(count).toBe(50);
+    }
+    expect(result.usage).toEqual({ promptTokens: 1000, completionTokens: 1200 });
+    expect(result.warnings).toEqual([]);
+    expect(() => metricOf(result, 'pass@2')).toThrow(/There is: mean \(exact_match\), pass@1/);
+  });
+
+  it('does not depend on batch size, and depends on the seed', async () => {
+    const run = (options: object) => evaluate(sumTask(sumRows(20)), noisyAdder(0.5), options);
+    const one = timeless(await run({ batchSize: 1 }));
+    expect(timeless(await run({ batchSize: 7 }))).toEqual(one);
+    expect(timeless(await run({ seed: 1 })).metrics).not.toEqual(one.metrics);
+  });
+
+  it('streams an async dataset up to a limit, and reports progress with an ETA', async () => {
+    async function* rows(): AsyncGenerator<SumRow> {
+      yield* sumRows(1000);
+    }
+    const limited = await evaluate({ ...sumTask([]), dataset: rows() }, noisyAdder(0), { limit: 5, batchSize: 2 });
+    expect(limited.problems.map(({ id }) => id)).toEqual(['0', '1', '2', '3', '4']);
+
+    const events: ProgressEvent[] = [];
+    await evaluate(sumTask(sumRows(6)), noisyAdder(0), { batchSize: 4, onProgress: (event) => events.push(event) });
+    expect(events.map(({ done, total }) => [done, total])).toEqual([
+      [4, 6],
+      [6, 6],
+    ]);
+    expect(events[0]!.etaSeconds).toBeGreaterThan(0);
+    expect(events[1]!.etaSeconds).toBe(0);
+  });
+
+  it('ranks by a verifier, and draws the curve over samples from one run', async () => {
+    const task: GenerateTask<SumRow> = {
+      ...sumTask(sumRows(40), 8),
+      verifiers: [{ ...exactMatch({ target: (row) => `Let me see. #### ${row.answer}` }), name: 'oracle' }],
+      metrics: [bestAtK(8, { by: 'oracle' }), passAtK(8)],
+    };
+    const result = await evaluate(task, noisyAdder(0.5));
+    expect(metricOf(result, 'best@8 by oracle').value).toBeCloseTo(metricOf(result, 'pass@8').value!, 12);
+    const curve = samplesCurve(result, passAtK);
+    expect(curve.map(({ k, tokens }) => [k, tokens])).toEqual([
+      [1, 6],
+      [2, 12],
+      [4, 24],
+      [8, 48],
+    ]);
+    expect(curve[3]!.value).toBe(metricOf(result, 'pass@8').value);
+    const values = curve.map(({ value }) => value!);
+    expect(values).toEqual([...values].sort());
+    expect(() => sampleMetrics(result.problems, [majorityAtK(2)], 'judge')).toThrow(/not graded by "judge"/);
+  });
+
+  it('clusters standard errors by the source of a row', async () => {
+    const task = sumTask(sumRows(40), 1);
+    const plain = await evaluate({ ...task, metrics: [meanScore()] }, noisyAdder(0.5));
+    const clustered = await evaluate(
+      { ...task, metrics: [meanScore()], cluster: ({ a }) => String(a % 2) },
+      noisyAdder(0.5),
+    );
+    expect(metricOf(clustered, 'mean').value).toBe(metricOf(plain, 'mean').value);
+    expect(metricOf(clustered, 'mean').standardError).not.toBeCloseTo(metricOf(plain, 'mean').standardError!, 6);
+  });
+
+  it('warns of answers it could not find, of cut completions and of what has no score', async () => {
+    const task: GenerateTask<SumRow> = {
+      ...sumTask(sumRows(10), 1),
+      metrics: [meanScore()],
+      verifiers: [{ name: 'moody', verify: async (requests) => requests.map(() => ({ score: null })) }],
+    };
+    const mute: Generator = {
+      name: 'mute',
+      generate: async (requests) =>
+        requests.map(() => [{ text: 'hm', finishReason: 'length', usage: { promptTokens: 1, completionTokens: 1 } }]),
+    };
+    const { warnings, metrics } = await evaluate(task, mute);
+    expect(warnings).toEqual([
+      'exact_match found no answer in 10 of 10 completions (100.0 %).',
+      '10 of 10 completions (100.0 %) ran into the token limit.',
+    ]);
+    expect(metrics[0]!.value).toBe(0);
+    const unscorable = await evaluate({ ...task, graders: task.verifiers!, verifiers: [] }, mute);
+    expect(unscorable.metrics[0]).toMatchObject({ value: null, standardError: null, count: 0 });
+    expect(unscorable.warnings).toContain('mean (moody) leaves out 10 of 10 problems.');
+  });
+
+  it.each([
+    [{ samples: 0 }, /samples must be a whole number/],
+    [{ graders: [] }, /no grader/],
+    [{ graders: [exactMatch(), exactMatch()] }, /two graders or verifiers are called "exact_match"/],
+    [{ sample: 3 }, /Did you mean "samples"/],
+    [{ id: () => 'x' }, /row 1 has the id "x"/],
+  ])('rejects the task with %j', async (change, message) => {
+    await expect(evaluate({ ...sumTask(sumRows(3)), ...change }, noisyAdder(0))).rejects.toThrow(message);
+  });
+
+  it('rejects models and graders that answer out of shape', async () => {
+    const short: Generator = { name: 'short', generate: async (requests) => requests.map(() => []) };
+    await expect(evaluate(sumTask(sumRows(3)), short)).rejects.toThrow(
+      /short returned 0 completions for 4 samples of "0"/,
+    );
+    const broken = {
+      name: 'broken',
+      verify: async (requests: readonly unknown[]) => requests.map(() => ({ score: Number.NaN })),
+    };
+    await expect(evaluate({ ...sumTask(sumRows(3)), graders: [broken] }, noisyAdder(0))).rejects.toThrow(
+      /broken gave the score NaN/,
+    );
+  });
+});
+
+describe('the log', () => {
+  it('is read back as what was returned', async () => {
+    const result = await evaluate(sumTask(sumRows(9)), noisyAdder(0.4), { log, batchSize: 4 });
+    expect(await readLog(log)).toEqual(JSON.parse(JSON.stringify(result)));
+    const lines = readFileSync(log, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string });
+    expect(lines.map(({ type }) => type)).toEqual(['header', ...Array(9).fill('problem'), 'result']);
+    expect(lines[0]).toMatchObject({
+      format: 'posttrain-eval-log',
+      version: 1,
+      config: { task: 'sums', model: 'adder-0.4', seed: 0, samples: 4 },
+    });
+  });
+
+  it.each([2, 6])('a run killed in call %i continues without asking what was finished', async (fatalCall) => {
+    const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
+    expect(() =>
+      execFileSync(process.execPath, ['--import', 'tsx', script, log, String(fatalCall)], { stdio: 'pipe' }),
+    ).toThrow(expect.objectContaining({ signal: 'SIGKILL' }));
+    await expect(readLog(log)).rejects.toThrow(/no result/);
+    const seen: GenerateRequest[] = [];
+    const resumed = await evaluate(sumTask(sumRows(40)), noisyAdder(0.4, seen), { log, batchSize: 16, seed: 3 });
+    expect(seen).toHaveLength(40 - 4 * (fatalCall - 1));
+    const whole = await evaluate(sumTask(sumRows(40)), noisyAdder(0.4), { seed: 3 });
+    expect(timeless(resumed)).toEqual(timeless(whole));
+    expect(timeless(await readLog(log))).toEqual(JSON.parse(JSON.stringify(timeless(whole))));
+  });
+
+  it('drops a line that was cut off at any byte, and asks that problem again', async () => {
+    const whole = timeless(await evaluate(sumTask(sumRows(4)), noisyAdder(0.4), { log }));
+    const bytes = readFileSync(log);
+    const withoutResult = bytes.lastIndexOf('\n', bytes.length - 2) + 1;
+    for (const size of [0, 10, withoutResult - 1, withoutResult - 200, withoutResult]) {
+      writeFileSync(log, bytes);
+      truncateSync(log, size);
+      expect(timeless(await evaluate(sumTask(sumRows(4)), noisyAdder(0.4), { log }))).toEqual(whole);
+      await readLog(log);
+    }
+  });
+
+  it('extends a finished run to more problems and other metrics, asking only what is new', async () => {
+    await evaluate(sumTask(sumRows(10)), noisyAdder(0.4), { log, limit: 6 });
+    const seen: GenerateRequest[] = [];
+    const longer = await evaluate({ ...sumTask(sumRows(10)), metrics: [passAtK(2)] }, noisyAdder(0.4, seen), { log });
+    expect(seen).toHaveLength(4);
+    expect(longer.metrics.map(({ metric, count }) => [metric, count])).toEqual([['pass@2', 10]]);
+  });
+
+  it('refuses to mix runs, and says what differs', async () => {
+    await evaluate(sumTask(sumRows(4)), noisyAdder(0.4), { log });
+    const again = (change: object, seed = 0, model = noisyAdder(0.4)) =>
+      evaluate({ ...sumTask(sumRows(4)), ...change }, model, { log, seed });
+    await expect(again({}, 1)).rejects.toThrow(/written with seed 0, but this run has 1/);
+    await expect(again({}, 0, noisyAdder(0.5))).rejects.toThrow(/model "adder-0.4"/);
+    await expect(again({ sampling: { temperature: 1 } })).rejects.toThrow(/sampling/);
+    await expect(again({ prompt: ({ a, b }: SumRow) => `What is ${a} + ${b}?` })).rejects.toThrow(
+      /problem "0" was asked with another prompt/,
+    );
+    const kept = readFileSync(log);
+    expect(readFileSync(log)).toEqual(kept);
+  });
+
+  it('names the line that is broken, and files that are not logs', async () => {
+    await evaluate(sumTask(sumRows(2)), noisyAdder(0.4), { log });
+    appendFileSync(log, '{"type": oops}\n');
+    await expect(readLog(log)).rejects.toThrow(/sums\.jsonl:5 is not JSON/);
+    writeFileSync(log, '{"type":"header","format":"posttrain-eval-log","version":2}\n');
+    await expect(readLog(log)).rejects.toThrow(/found posttrain-eval-log version 2/);
+    writeFileSync(log, '{"a":1}\n');
+    await expect(evaluate(sumTask(sumRows(2)), noisyAdder(0.4), { log })).rejects.toThrow(/another kind of file/);
+    expect(readFileSync(log, 'utf8')).toBe('{"a":1}\n');
+  });
+
+  it('keeps what was finished when the model fails or the signal fires', async () => {
+    const adder = noisyAdder(0.4);
+    let calls = 0;
+    const failing: Generator = {
+      name: adder.name,
+      generate: async (requests) => {
+        if (++calls > 2) throw new Error('rate limited');
+        return adder.generate(requests);
+      },
+    };
+    await expect(evaluate(sumTask(sumRows(10)), failing, { log, batchSize: 2 })).rejects.toThrow('rate limited');
+    const controller = new AbortController();
+    const stopped = evaluate(sumTask(sumRows(10)), adder, {
+      log,
+      batchSize: 2,
+      signal: controller.signal,
+      onProgress: ({ done }) => done === 6 && controller.abort(),
+    });
+    await expect(stopped).rejects.toThrow(expect.objectContaining({ code: 'ABORTED' }));
+    const seen: GenerateRequest[] = [];
+    await evaluate(sumTask(sumRows(10)), noisyAdder(0.4, seen), { log });
+    expect(seen).toHaveLength(4);
+  });
+
+  it('says so when the disk is full, and continues once there is room', async () => {
+    const script = fileURLToPath(new URL('./killed-run.ts', import.meta.url));
+    // A limit on the file size stands in for the disk: the write that crosses it fails half-way.
+    const shell = `ulimit -f 8; trap '' XFSZ; exec "$0" --import tsx "$1" "$2" 0`;
+    expect(() => execFileSync('bash', ['-c', shell, process.execPath, script, log], { stdio: 'pipe' })).toThrow(
+      /Could not append to .*sums\.jsonl/,
+    );
+    expect(statSync(log).size).toBe(8192);
+    const seen: GenerateRequest[] = [];
+    const resumed = await evaluate(sumTask(sumRows(40)), noisyAdder(0.4, seen), { log, seed: 3 });
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.length).toBeLessThan(40);
+    expect(timeless(resumed)).toEqual(timeless(await evaluate(sumTask(sumRows(40)), noisyAdder(0.4), { seed: 3 })));
+  });
+});
+
+describe('evaluate with a scorer', () => {
+  const task: MultipleChoiceTask<{ question: string; options: string[]; gold: number }> = {
+    type: 'multiple_choice',
+    name: 'shortest',
+    dataset: [
+      { question: 'short?', options: ['abc', 'a', 'ab'], gold: 1 },
+      { question: 'long?', options: ['abc', 'a', 'ab'], gold: 0 },
+      { question: 'two?', options: ['aaaaa', 'aa'], gold: 1 },
+    ],
+    prompt: ({ question }) => question,
+    choices: ({ options }) => options,
+    gold: ({ gold }) => gold,
+    metrics: [accuracy(), accuracyPerCharacter()],
+  };
+
+  it('weighs delimiter + choice, and normalises by the choice alone', async () => {
+    const result = await evaluate(task, brevityScorer, { log });
+    expect(result.problems[0]!.choices.map(({ logProb }) => logProb)).toEqual([-4, -2, -3]);
+    expect(metricOf(result, 'acc').values).toEqual([1, 0, 1]);
+    // −4/3, −2/1, −3/2: the longest wins once divided by its length.
+    expect(metricOf(result, 'acc_norm').values).toEqual([0, 1, 0]);
+    expect(result.usage).toBeUndefined();
+    expect(await readLog(log)).toEqual(JSON.parse(JSON.stringify(result)));
+    const bare = await evaluate({ ...task, delimiter: '' }, brevityScorer);
+    expect(bare.problems[0]!.choices[0]!.logProb).toBe(-3);
+  });
+
+  it('rejects problems that are not multiple choice', async () => {
+    const withRow = (row: object) =>
+      evaluate({ ...task, dataset: [{ ...task.dataset, ...row }] as never }, brevityScorer);
+    await expect(withRow({ question: 'q', options: ['a', 'b'], gold: 2 })).rejects.toThrow(
+      /gold 2, but its choices are 0 to 1/,
+    );
+    await expect(withRow({ question: 'q', options: ['a', ''], gold: 0 })).rejects.toThrow(/none of them empty/);
+  });
+});
+
+describe('compare', () => {
+  it('pairs by problem id, whatever the order', async () => {
+    const rows = sumRows(60);
+    const task = { ...sumTask(rows, 1), id: ({ a }: SumRow) => `sum-${a}`, metrics: [meanScore()] };
+    const weak = await evaluate(task, noisyAdder(0.6));
+    const strong = await evaluate({ ...task, dataset: [...rows].reverse() }, noisyAdder(0.1));
+    const found = compare(weak, strong, { metric: 'mean' });
+    expect(found.difference).toBeCloseTo(metricOf(strong, 'mean').value! - metricOf(weak, 'mean').value!, 12);
+    expect(found.pValue).toBeLessThan(0.01);
+    expect(found.interval[0]).toBeGreaterThan(0);
+    expect(found.mcnemar!.onlySecond - found.mcnemar!.onlyFirst).toBe(Math.round(found.difference * 60));
+    const same = compare(weak, weak, { metric: 'mean' });
+    expect(same).toMatchObject({ difference: 0, interval: [0, 0], pValue: 1 });
+  });
+
+  it('refuses runs over different problems', async () => {
+    const short = await evaluate(sumTask(sumRows(3)), noisyAdder(0));
+    const long = await evaluate(sumTask(sumRows(4)), noisyAdder(0));
+    expect(() => compare(short, long, { metric: 'mean' })).toThrow(/of 3 and 4 only 3 are shared/);
+  });
+});

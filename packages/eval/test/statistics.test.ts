@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest';
+import { mcnemar, meanWithStandardError, pairedBootstrap, wilsonInterval } from '../src/index.js';
+import { createRandom } from '../src/statistics/random.js';
+import { goldens } from './support.js';
+
+describe('mean with standard error', () => {
+  it('goldens', () => {
+    type Golden = { values: number[]; clusters: string[] | null; mean: number; standardError: number };
+    for (const { values, clusters, mean, standardError } of goldens<Golden>('standard_errors')) {
+      const estimate = meanWithStandardError(values, clusters ?? undefined);
+      expect(estimate.value).toBeCloseTo(mean, 12);
+      expect(estimate.standardError).toBeCloseTo(standardError, 12);
+    }
+  });
+
+  it('of n samples per problem, clustered, is that of the problem means', () => {
+    const problems = [
+      [1, 1, 0, 1],
+      [0, 0, 0, 1],
+      [1, 1, 1, 1],
+      [0, 1, 0, 0],
+      [0, 0, 0, 0],
+    ];
+    const clusters = problems.flatMap((samples, i) => samples.map(() => String(i)));
+    const means = problems.map((samples) => samples.reduce((a, b) => a + b, 0) / samples.length);
+    const clustered = meanWithStandardError(problems.flat(), clusters);
+    expect(clustered.standardError).toBeCloseTo(meanWithStandardError(means).standardError!, 12);
+  });
+
+  it('covers the truth as often as it says, for proportions near 1 as well', () => {
+    const random = createRandom(3);
+    for (const p of [0.5, 0.95]) {
+      let covered = 0;
+      for (let run = 0; run < 2000; run++) {
+        const values = Array.from({ length: 60 }, () => (random.next() < p ? 1 : 0));
+        const [low, high] = meanWithStandardError(values).interval!;
+        if (low <= p && p <= high) covered++;
+      }
+      expect(covered / 2000).toBeGreaterThan(0.93);
+      expect(covered / 2000).toBeLessThan(0.98);
+    }
+  });
+
+  it('says when it cannot be known', () => {
+    expect(meanWithStandardError([])).toEqual({ value: null, standardError: null, interval: null, count: 0 });
+    expect(meanWithStandardError([1]).standardError).toBeNull();
+    expect(meanWithStandardError([1, 0], ['a', 'a']).standardError).toBeNull();
+    expect(() => meanWithStandardError([1, 0], ['a'])).toThrow(/one per value/);
+  });
+
+  it("Wilson's interval, closed form of 8 in 10, and bounds at the ends", () => {
+    const [low, high] = wilsonInterval(8, 10);
+    expect(low).toBeCloseTo(0.49016247153664183, 12);
+    expect(high).toBeCloseTo(0.9433178485456247, 12);
+    expect(wilsonInterval(10, 10)[1]).toBeCloseTo(1, 12);
+    expect(wilsonInterval(10, 10)[0]).toBeLessThan(0.75);
+  });
+});
+
+describe('paired bootstrap', () => {
+  it('agrees with the enumeration of every resample', () => {
+    type Golden = {
+      a: number[];
+      b: number[];
+      difference: number;
+      standardError: number;
+      interval: [number, number];
+      pValue: number;
+    };
+    for (const g of goldens<Golden>('bootstrap')) {
+      const found = pairedBootstrap(g.a, g.b, { resamples: 100_000, seed: 5 });
+      expect(found.difference).toBeCloseTo(g.difference, 12);
+      expect(found.standardError).toBeCloseTo(g.standardError, 12);
+      expect(found.interval[0]).toBeCloseTo(g.interval[0], 2);
+      expect(found.interval[1]).toBeCloseTo(g.interval[1], 2);
+      expect(found.pValue).toBeCloseTo(g.pValue, 2);
+    }
+  });
+
+  it('rejects a true null as often as it says, and finds a real difference that an unpaired test could not', () => {
+    const random = createRandom(17);
+    const runs = 400;
+    let rejected = 0;
+    for (let run = 0; run < runs; run++) {
+      const hardness = Array.from({ length: 50 }, () => random.next());
+      const draw = () => hardness.map((p) => (random.next() < p ? 1 : 0));
+      if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue <= 0.05) rejected++;
+    }
+    expect(rejected / runs).toBeGreaterThan(0.02);
+    expect(rejected / runs).toBeLessThan(0.09);
+
+    const a = Array.from({ length: 60 }, () => random.next() * 10);
+    const b = a.map((x) => x + 0.2 + 0.1 * random.next());
+    expect(pairedBootstrap(a, b).pValue).toBeLessThan(0.001);
+  });
+
+  it('resamples whole clusters', () => {
+    const clusters = Array.from({ length: 40 }, (_, i) => String(i % 4));
+    const b = clusters.map((cluster) => (cluster === '0' ? -1 : 1));
+    const a = b.map(() => 0);
+    const width = ({ interval: [low, high] }: { interval: readonly [number, number] }) => high - low;
+    expect(width(pairedBootstrap(a, b, { clusters }))).toBeGreaterThan(1.5 * width(pairedBootstrap(a, b)));
+  });
+
+  it('is seeded, symmetric and strict', () => {
+    const a = [1, 0, 1, 1, 0];
+    const b = [1, 1, 1, 1, 0];
+    expect(pairedBootstrap(a, b, { seed: 4 })).toEqual(pairedBootstrap(a, b, { seed: 4 }));
+    expect(pairedBootstrap(b, a, { seed: 4 }).difference).toBe(-pairedBootstrap(a, b, { seed: 4 }).difference);
+    expect(() => pairedBootstrap([1], [1, 2])).toThrow(/1 and 2 values/);
+    expect(() => pairedBootstrap(a, b, { resample: 10 } as object)).toThrow(/Did you mean "resamples"/);
+  });
+});
+
+describe('McNemar', () => {
+  it.each(goldens<{ b: number; c: number; pValue: number }>('mcnemar'))('golden $b $c', ({ b, c, pValue }) => {
+    const first = [...Array(b).fill(1), ...Array(c).fill(0), 1, 0];
+    const second = [...Array(b).fill(0), ...Array(c).fill(1), 1, 0];
+    const found = mcnemar(first, second);
+    expect(found.pValue).toBeCloseTo(pValue, 10);
+    expect([found.onlyFirst, found.onlySecond]).toEqual([b, c]);
+    expect(mcnemar(second, first).pValue).toBe(found.pValue);
+  });
+
+  it('is the two-sided sign test: p-values of all outcomes are those of coin flips', () => {
+    // With d discordant pairs, P(p ≤ α) over all 2^d coin flips never exceeds α.
+    const d = 9;
+    const pValues: number[] = [];
+    for (let flips = 0; flips < 2 ** d; flips++) {
+      const first = Array.from({ length: d }, (_, i) => (flips >> i) & 1);
+      pValues.push(
+        mcnemar(
+          first,
+          first.map((x) => 1 - x),
+        ).pValue,
+      );
+    }
+    for (const alpha of [0.01, 0.05, 0.2, 0.5]) {
+      expect(pValues.filter((p) => p <= alpha + 1e-12).length / pValues.length).toBeLessThanOrEqual(alpha);
+    }
+  });
+
+  it('rejects scores that are not right or wrong', () => {
+    expect(() => mcnemar([0.5], [1])).toThrow(/pairedBootstrap/);
+  });
+});
+
+it('random numbers: uniform, and the same for the same seed', () => {
+  const random = createRandom(1);
+  const counts = new Array(10).fill(0) as number[];
+  for (let i = 0; i < 100_000; i++) counts[random.integer(10)]!++;
+  const chiSquare = counts.reduce((sum, count) => sum + (count - 10_000) ** 2 / 10_000, 0);
+  expect(chiSquare).toBeLessThan(27.9);
+  expect(createRandom(9).next()).toBe(createRandom(9).next());
+  expect(createRandom(9).next()).not.toBe(createRandom(10).next());
+});

@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { assertKnownOptions, isPosttrainError, nearestName, PosttrainError } from '../src/index.js';
+
+class DiskError extends PosttrainError {}
+
+describe('PosttrainError', () => {
+  it('carries its code, its class name and its cause', () => {
+    const cause = new Error('ENOSPC');
+    const error = new DiskError('DISK_FULL', 'the disk is full', { cause });
+    expect(error).toMatchObject({ name: 'DiskError', code: 'DISK_FULL', message: 'the disk is full', cause });
+    expect(error).toBeInstanceOf(PosttrainError);
+  });
+
+  it('is recognised across copies of the package, and nothing else is', () => {
+    const fromAnotherCopy = Object.defineProperty(new Error('x'), Symbol.for('posttrain.error'), { value: true });
+    expect([new DiskError('A', 'a'), fromAnotherCopy].map(isPosttrainError)).toEqual([true, true]);
+    expect([new Error('x'), null, undefined, 'x', {}].map(isPosttrainError)).toEqual(Array(5).fill(false));
+  });
+});
+
+describe('nearestName', () => {
+  it('finds a name with a slip in it, whatever its case', () => {
+    expect(nearestName('tempratureScale', ['topK', 'temperatureScale'])).toBe('temperatureScale');
+    expect(nearestName('TOPK', ['topP', 'topK'])).toBe('topK');
+  });
+
+  it('finds none when nothing is near', () => {
+    expect(nearestName('banana', ['topK', 'temperature'])).toBeUndefined();
+    expect(nearestName('topK', [])).toBeUndefined();
+  });
+});
+
+describe('assertKnownOptions', () => {
+  it('accepts known keys', () => {
+    expect(() => assertKnownOptions('generate', { topK: 1, seed: 2 }, ['seed', 'topK'])).not.toThrow();
+  });
+
+  it('names the place, the key, the nearest known key and the known keys', () => {
+    expect(() => assertKnownOptions('generate', { topk: 1 }, ['seed', 'topK'])).toThrow(
+      'generate: unknown option "topk". Did you mean "topK"? Known options: seed, topK.',
+    );
+  });
+});

@@ -1,0 +1,89 @@
+import { InvalidModelFileError, type JsonObject } from '../files.js';
+
+/** Reads typed fields out of a JSON object of `path`; null counts as absent, as in Hugging Face configurations. */
+export class Fields {
+  readonly path: string;
+  readonly #object: JsonObject;
+
+  constructor(path: string, object: JsonObject) {
+    this.path = path;
+    this.#object = object;
+  }
+
+  raw(name: string): unknown {
+    return this.#object[name] ?? undefined;
+  }
+
+  /** Whether the key is there at all, even with null. */
+  has(name: string): boolean {
+    return Object.hasOwn(this.#object, name);
+  }
+
+  /** A positive integer. */
+  size(name: string, otherwise?: number): number {
+    return this.#checked(name, otherwise, 'a positive integer', (v) => Number.isSafeInteger(v) && (v as number) > 0);
+  }
+
+  optionalSize(name: string): number | undefined {
+    return this.raw(name) === undefined ? undefined : this.size(name);
+  }
+
+  number(name: string, otherwise?: number): number {
+    return this.#checked(name, otherwise, 'a finite number', (v) => typeof v === 'number' && Number.isFinite(v));
+  }
+
+  positive(name: string, otherwise?: number): number {
+    return this.#checked(name, otherwise, 'a positive number', (v) => typeof v === 'number' && v > 0 && v < Infinity);
+  }
+
+  optionalNumber(name: string): number | undefined {
+    return this.raw(name) === undefined ? undefined : this.number(name);
+  }
+
+  boolean(name: string, otherwise: boolean): boolean {
+    return this.#checked(name, otherwise, 'true or false', (v) => typeof v === 'boolean');
+  }
+
+  oneOf<T extends string>(name: string, allowed: readonly T[], otherwise?: T): T {
+    return this.#checked(name, otherwise, `one of ${allowed.join(', ')}`, (v) => allowed.includes(v as T));
+  }
+
+  /** A token id, or undefined; negative ids are the old way to write "none". */
+  tokenId(name: string): number | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    if (!Number.isSafeInteger(value)) this.fail(name, 'a token id');
+    return (value as number) < 0 ? undefined : (value as number);
+  }
+
+  /** One token id or a list of them. */
+  tokenIds(name: string): number[] | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    const list: unknown[] = Array.isArray(value) ? value : [value];
+    if (!list.every((id) => Number.isSafeInteger(id))) this.fail(name, 'a token id or a list of token ids');
+    return (list as number[]).filter((id) => id >= 0);
+  }
+
+  object(name: string): JsonObject | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== 'object' || Array.isArray(value)) this.fail(name, 'an object');
+    return value as JsonObject;
+  }
+
+  fail(name: string, expected: string): never {
+    throw new InvalidModelFileError(
+      this.path,
+      `"${name}" must be ${expected}, not ${JSON.stringify(this.#object[name])}.`,
+    );
+  }
+
+  #checked<T>(name: string, otherwise: T | undefined, expected: string, accepts: (value: unknown) => boolean): T {
+    const value = this.raw(name) ?? otherwise;
+    if (value === undefined)
+      throw new InvalidModelFileError(this.path, `"${name}" is missing; it must be ${expected}.`);
+    if (!accepts(value)) this.fail(name, expected);
+    return value as T;
+  }
+}

@@ -1,0 +1,24 @@
+export type { GenerationConfig } from './generation-config.js';
+export {
+  generationConfigToJson,
+  loadGenerationConfig,
+  parseGenerationConfig,
+  saveGenerationConfig,
+} from './generation-config.js';
+export type {
+  Gpt2Config,
+  HiddenActivation,
+  LayerType,
+  ModelConfig,
+  ModelType,
+  RotaryModelConfig,
+  WeightDType,
+} from './model-config.js';
+export {
+  loadModelConfig,
+  parseModelConfig,
+  SUPPORTED_MODEL_TYPES,
+  UnsupportedArchitectureError,
+} from './model-config.js';
+export type { RopeConfig } from './rope-config.js';
+export { modelConfigToJson, saveModelConfig } from './write-config.js';

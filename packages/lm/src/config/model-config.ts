@@ -1,0 +1,231 @@
+import { join } from 'node:path';
+import { PosttrainError } from '@posttrain/interfaces';
+import { InvalidModelFileError, type JsonObject, readJsonObject } from '../files.js';
+import { Fields } from './fields.js';
+import { parseRopeConfig, type RopeConfig } from './rope-config.js';
+
+/** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 is `qwen2`. */
+export const SUPPORTED_MODEL_TYPES = ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'] as const;
+export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
+
+const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
+/** `gelu` is the exact one (erf); `gelu_new` and `gelu_pytorch_tanh` are both the tanh approximation. */
+export type HiddenActivation = (typeof ACTIVATIONS)[number];
+
+const WEIGHT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+export type WeightDType = (typeof WEIGHT_DTYPES)[number];
+
+export type LayerType = 'full_attention' | 'sliding_attention';
+
+interface CommonConfig {
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly maxPositionEmbeddings: number;
+  readonly hiddenAct: HiddenActivation;
+  /** Whether the output layer is the transposed token embedding; then the file has no `lm_head.weight`. */
+  readonly tieWordEmbeddings: boolean;
+  /** Standard deviation new weights are drawn with. */
+  readonly initializerRange: number;
+  readonly bosTokenId: number | undefined;
+  /** Any of these ends a generation. */
+  readonly eosTokenIds: readonly number[];
+  readonly padTokenId: number | undefined;
+  /** The dtype the weights were saved in, when the file says. */
+  readonly dtype: WeightDType | undefined;
+}
+
+/** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
+export interface RotaryModelConfig extends CommonConfig {
+  readonly modelType: 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+  readonly numKeyValueHeads: number;
+  /** Width of one head; not always hiddenSize / numAttentionHeads. */
+  readonly headDim: number;
+  readonly rmsNormEps: number;
+  readonly rope: RopeConfig;
+  /** Biases of the query, key and value projections. */
+  readonly qkvBias: boolean;
+  /** Bias of the attention output projection. */
+  readonly outputBias: boolean;
+  readonly mlpBias: boolean;
+  /** RMSNorm over each query and key head before the rotation (Qwen3). */
+  readonly qkNorm: boolean;
+  /** One per layer. A sliding layer's query at position i sees keys j with i - slidingWindow < j <= i. */
+  readonly layerTypes: readonly LayerType[];
+  readonly slidingWindow: number | undefined;
+}
+
+/** GPT-2: learned positions, LayerNorm with bias, one fused qkv projection; its linear weights are stored [in, out]. */
+export interface Gpt2Config extends CommonConfig {
+  readonly modelType: 'gpt2';
+  readonly layerNormEps: number;
+}
+
+/** Discriminated by `modelType`. Units are numbers of elements; see each field. */
+export type ModelConfig = RotaryModelConfig | Gpt2Config;
+
+/** `config.json` is of an architecture this package has no model for. */
+export class UnsupportedArchitectureError extends PosttrainError {
+  constructor(path: string, found: string) {
+    super(
+      'UNSUPPORTED_ARCHITECTURE',
+      `${path}: the architecture ${found} is not supported. Supported values of "model_type": ` +
+        `${SUPPORTED_MODEL_TYPES.join(', ')}.`,
+    );
+  }
+}
+
+/** Reads `config.json` of a model folder. @throws UnsupportedArchitectureError, InvalidModelFileError */
+export async function loadModelConfig(folder: string): Promise<ModelConfig> {
+  const path = join(folder, 'config.json');
+  return parseModelConfig(await readJsonObject(path), path);
+}
+
+/**
+ * Parses a `config.json` with the defaults `transformers` has for keys that are absent. What would change the maths and
+ * is not supported is an error, never ignored.
+ *
+ * @param path named in errors
+ * @throws UnsupportedArchitectureError, InvalidModelFileError
+ */
+export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelConfig {
+  const modelType = readModelType(json, path);
+  const fields = new Fields(path, json);
+  if (fields.raw('quantization_config') !== undefined) {
+    throw new InvalidModelFileError(path, 'has a quantization_config; save the model unquantised first.');
+  }
+  return modelType === 'gpt2' ? parseGpt2(fields) : parseRotary(fields, modelType);
+}
+
+function readModelType(json: JsonObject, path: string): ModelType {
+  const known = (name: unknown): name is ModelType => SUPPORTED_MODEL_TYPES.includes(name as ModelType);
+  const { model_type: modelType, architectures } = json;
+  if (known(modelType)) return modelType;
+  const architecture: unknown = Array.isArray(architectures) ? architectures[0] : undefined;
+  if (modelType === undefined && typeof architecture === 'string') {
+    const guess = /^(\w+)(?:ForCausalLM|LMHeadModel)$/.exec(architecture)?.[1]?.toLowerCase();
+    if (known(guess)) return guess;
+  }
+  throw new UnsupportedArchitectureError(path, JSON.stringify(modelType ?? architecture ?? null));
+}
+
+function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']): RotaryModelConfig {
+  const hiddenSize = fields.size('hidden_size');
+  const numHiddenLayers = fields.size('num_hidden_layers');
+  const numAttentionHeads = fields.size('num_attention_heads');
+  const maxPositionEmbeddings = fields.size('max_position_embeddings');
+  const numKeyValueHeads = fields.size('num_key_value_heads', modelType === 'mistral' ? 8 : numAttentionHeads);
+  if (numAttentionHeads % numKeyValueHeads !== 0) {
+    fields.fail('num_key_value_heads', `a divisor of num_attention_heads (${numAttentionHeads})`);
+  }
+  const headDim = fields.optionalSize('head_dim') ?? (modelType === 'qwen3' ? 128 : hiddenSize / numAttentionHeads);
+  if (!Number.isInteger(headDim)) fields.fail('hidden_size', `a multiple of num_attention_heads without a head_dim`);
+  if (headDim % 2 !== 0) fields.fail('head_dim', 'even, since rotary embeddings rotate pairs');
+  const attentionBias = ['llama', 'qwen3'].includes(modelType) && fields.boolean('attention_bias', false);
+  return {
+    modelType,
+    ...parseCommon(fields, { hiddenSize, numHiddenLayers, numAttentionHeads, maxPositionEmbeddings }),
+    intermediateSize: fields.size('intermediate_size'),
+    hiddenAct: fields.oneOf('hidden_act', ACTIVATIONS, 'silu'),
+    tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
+    ...(['llama', 'mistral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
+    numKeyValueHeads,
+    headDim,
+    rmsNormEps: fields.positive('rms_norm_eps', 1e-6),
+    rope: parseRopeConfig(fields, maxPositionEmbeddings),
+    qkvBias: modelType === 'qwen2' || attentionBias,
+    outputBias: attentionBias,
+    mlpBias: modelType === 'llama' && fields.boolean('mlp_bias', false),
+    qkNorm: modelType === 'qwen3',
+    ...parseWindow(fields, modelType, numHiddenLayers),
+  };
+}
+
+function parseWindow(
+  fields: Fields,
+  modelType: RotaryModelConfig['modelType'],
+  layers: number,
+): Pick<RotaryModelConfig, 'layerTypes' | 'slidingWindow'> {
+  const all = (type: LayerType) => Array.from({ length: layers }, () => type);
+  if (modelType === 'llama') return { layerTypes: all('full_attention'), slidingWindow: undefined };
+  if (modelType === 'mistral') {
+    // An explicit null means full attention; only an absent key has the default.
+    const window = fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096);
+    return { layerTypes: all(window === undefined ? 'full_attention' : 'sliding_attention'), slidingWindow: window };
+  }
+  const used = fields.boolean('use_sliding_window', false);
+  const slidingWindow = used ? (fields.optionalSize('sliding_window') ?? undefined) : undefined;
+  const listed = fields.raw('layer_types');
+  if (listed !== undefined) {
+    const valid = (type: unknown) => type === 'full_attention' || type === 'sliding_attention';
+    if (!Array.isArray(listed) || listed.length !== layers || !listed.every(valid)) {
+      fields.fail('layer_types', `a list of ${layers} of full_attention and sliding_attention`);
+    }
+    if (listed.includes('sliding_attention') && slidingWindow === undefined) {
+      fields.fail('sliding_window', 'a size, with use_sliding_window true, since layer_types has sliding_attention');
+    }
+    return { layerTypes: listed as LayerType[], slidingWindow };
+  }
+  const first = slidingWindow === undefined ? layers : fields.number('max_window_layers', 28);
+  const layerTypes = all('full_attention').map((type, i) => (i >= first ? 'sliding_attention' : type));
+  return { layerTypes, slidingWindow };
+}
+
+function parseGpt2(fields: Fields): Gpt2Config {
+  for (const [name, supported] of GPT2_FIXED) {
+    if (fields.boolean(name, supported) !== supported) fields.fail(name, `${supported} (nothing else is supported)`);
+  }
+  const either = (name: string, alias: string) => fields.optionalSize(name) ?? fields.size(alias);
+  const hiddenSize = either('n_embd', 'hidden_size');
+  const numAttentionHeads = either('n_head', 'num_attention_heads');
+  if (hiddenSize % numAttentionHeads !== 0) fields.fail('n_embd', `a multiple of n_head (${numAttentionHeads})`);
+  return {
+    modelType: 'gpt2',
+    ...parseCommon(fields, {
+      hiddenSize,
+      numAttentionHeads,
+      numHiddenLayers: either('n_layer', 'num_hidden_layers'),
+      maxPositionEmbeddings: either('n_positions', 'max_position_embeddings'),
+    }),
+    bosTokenId: fields.has('bos_token_id') ? fields.tokenId('bos_token_id') : 50256,
+    eosTokenIds: fields.has('eos_token_id') ? (fields.tokenIds('eos_token_id') ?? []) : [50256],
+    intermediateSize: fields.size('n_inner', 4 * hiddenSize),
+    hiddenAct: fields.oneOf('activation_function', ACTIVATIONS, 'gelu_new'),
+    tieWordEmbeddings: fields.boolean('tie_word_embeddings', true),
+    layerNormEps: fields.positive('layer_norm_epsilon', 1e-5),
+  };
+}
+
+/** Switches of GPT-2 that would change the maths. */
+const GPT2_FIXED: readonly (readonly [string, boolean])[] = [
+  ['scale_attn_weights', true],
+  ['scale_attn_by_inverse_layer_idx', false],
+  ['add_cross_attention', false],
+];
+
+type Dimensions = Pick<CommonConfig, 'hiddenSize' | 'numHiddenLayers' | 'numAttentionHeads' | 'maxPositionEmbeddings'>;
+
+function parseCommon(
+  fields: Fields,
+  dimensions: Dimensions,
+): Omit<CommonConfig, 'intermediateSize' | 'hiddenAct' | 'tieWordEmbeddings'> {
+  const dtypeKey = fields.raw('dtype') === undefined ? 'torch_dtype' : 'dtype';
+  return {
+    ...dimensions,
+    vocabSize: fields.size('vocab_size'),
+    initializerRange: fields.number('initializer_range', 0.02),
+    bosTokenId: fields.tokenId('bos_token_id'),
+    eosTokenIds: fields.tokenIds('eos_token_id') ?? [],
+    padTokenId: fields.tokenId('pad_token_id'),
+    dtype: fields.raw(dtypeKey) === undefined ? undefined : fields.oneOf(dtypeKey, WEIGHT_DTYPES),
+  };
+}
+
+function llamaTokenDefaults(fields: Fields): Pick<CommonConfig, 'bosTokenId' | 'eosTokenIds'> {
+  return {
+    bosTokenId: fields.has('bos_token_id') ? fields.tokenId('bos_token_id') : 1,
+    eosTokenIds: fields.has('eos_token_id') ? (fields.tokenIds('eos_token_id') ?? []) : [2],
+  };
+}

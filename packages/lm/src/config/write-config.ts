@@ -1,0 +1,88 @@
+import { join } from 'node:path';
+import { writeAtomically } from '@posttrain/core-tensor';
+import type { JsonObject } from '../files.js';
+import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
+import { ropeConfigToJson } from './rope-config.js';
+
+const ARCHITECTURES = {
+  llama: 'LlamaForCausalLM',
+  mistral: 'MistralForCausalLM',
+  qwen2: 'Qwen2ForCausalLM',
+  qwen3: 'Qwen3ForCausalLM',
+  gpt2: 'GPT2LMHeadModel',
+} as const;
+
+/** The `config.json` that `transformers` (4.40 and later) and `parseModelConfig` both read back as `config`. */
+export function modelConfigToJson(config: ModelConfig): JsonObject {
+  return {
+    architectures: [ARCHITECTURES[config.modelType]],
+    model_type: config.modelType,
+    vocab_size: config.vocabSize,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    initializer_range: config.initializerRange,
+    bos_token_id: config.bosTokenId ?? null,
+    eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
+    pad_token_id: config.padTokenId ?? null,
+    ...(config.dtype === undefined ? {} : { dtype: config.dtype, torch_dtype: config.dtype }),
+    ...(config.modelType === 'gpt2' ? gpt2ToJson(config) : rotaryToJson(config)),
+  };
+}
+
+/** Writes `config.json` into `folder`, atomically. */
+export async function saveModelConfig(folder: string, config: ModelConfig): Promise<void> {
+  await saveJson(join(folder, 'config.json'), modelConfigToJson(config));
+}
+
+/** Writes an object the way `transformers` does: two spaces, sorted keys, a final newline; atomically. */
+export async function saveJson(path: string, json: JsonObject): Promise<void> {
+  const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const bytes = new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
+  await writeAtomically((files) => files.stage(path, (write) => write(bytes)));
+}
+
+function rotaryToJson(config: RotaryModelConfig): JsonObject {
+  return {
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.intermediateSize,
+    num_hidden_layers: config.numHiddenLayers,
+    num_attention_heads: config.numAttentionHeads,
+    num_key_value_heads: config.numKeyValueHeads,
+    head_dim: config.headDim,
+    max_position_embeddings: config.maxPositionEmbeddings,
+    hidden_act: config.hiddenAct,
+    rms_norm_eps: config.rmsNormEps,
+    ...ropeConfigToJson(config.rope),
+    ...familyToJson(config),
+  };
+}
+
+function familyToJson(config: RotaryModelConfig): JsonObject {
+  const window = {
+    use_sliding_window: config.slidingWindow !== undefined,
+    sliding_window: config.slidingWindow ?? null,
+    layer_types: config.layerTypes,
+  };
+  switch (config.modelType) {
+    case 'llama':
+      return { attention_bias: config.outputBias, mlp_bias: config.mlpBias };
+    case 'mistral':
+      return { sliding_window: config.slidingWindow ?? null };
+    case 'qwen2':
+      return window;
+    case 'qwen3':
+      return { attention_bias: config.outputBias, ...window };
+  }
+}
+
+function gpt2ToJson(config: Gpt2Config): JsonObject {
+  return {
+    n_embd: config.hiddenSize,
+    n_inner: config.intermediateSize,
+    n_layer: config.numHiddenLayers,
+    n_head: config.numAttentionHeads,
+    n_positions: config.maxPositionEmbeddings,
+    n_ctx: config.maxPositionEmbeddings,
+    activation_function: config.hiddenAct,
+    layer_norm_epsilon: config.layerNormEps,
+  };
+}

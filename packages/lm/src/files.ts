@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises';
+import { PosttrainError } from '@posttrain/interfaces';
+
+/** A JSON file of a model folder is missing, is not JSON, or has a field that cannot be right. */
+export class InvalidModelFileError extends PosttrainError {
+  constructor(path: string, problem: string, options?: ErrorOptions) {
+    super('INVALID_MODEL_FILE', `${path}: ${problem}`, options);
+  }
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Reads a file's text; undefined when there is no such file. */
+export async function readTextIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Reads a JSON object; undefined when there is no such file. @throws InvalidModelFileError when it is something else */
+export async function readJsonObjectIfPresent(path: string): Promise<JsonObject | undefined> {
+  const text = await readTextIfPresent(path);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InvalidModelFileError(path, `is not JSON (${(cause as Error).message}).`, { cause });
+  }
+  if (!isJsonObject(value)) throw new InvalidModelFileError(path, 'must hold a JSON object.');
+  return value;
+}
+
+/** Reads a JSON object. @throws InvalidModelFileError when it is missing or something else */
+export async function readJsonObject(path: string): Promise<JsonObject> {
+  const value = await readJsonObjectIfPresent(path);
+  if (!value) {
+    throw new InvalidModelFileError(path, 'there is no such file. A model folder of Hugging Face has one.');
+  }
+  return value;
+}

@@ -1,0 +1,89 @@
+import type { Prompt, SamplingParams } from '@posttrain/interfaces';
+import type { Budget, BudgetLimit, Spending } from './budget.js';
+
+/** What became of a node: the answer itself, support for the answer, or set aside. */
+export type TraceStatus = 'chosen' | 'kept' | 'dropped';
+
+/** One generated text. Node 0 is the problem; every other node continues its parent. */
+export interface TraceNode {
+  readonly id: number;
+  /** `null` only for the root. */
+  readonly parent: number | null;
+  readonly text: string;
+  readonly finishReason: 'stop' | 'length' | 'abort' | null;
+  /** Tokens of this node alone, so that sums over nodes count everything once. */
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** The normalised answer; `null` when none was found or none was looked for. */
+  readonly answer: string | null;
+  /** `null`: asked, not scorable. Absent: the verifier was not asked. */
+  readonly score?: number | null;
+  readonly explanation?: string;
+  readonly status: TraceStatus;
+  /** Why it was dropped. */
+  readonly reason?: string;
+}
+
+/** Everything one search did, as plain data: `JSON.parse(traceToJson(trace))` equals `trace`. */
+export interface Trace {
+  readonly format: 'posttrain-trace';
+  readonly version: 1;
+  readonly strategy: string;
+  /** Name of the generator. */
+  readonly generator: string;
+  /** Name of the verifier, if the strategy had one. */
+  readonly verifier: string | null;
+  readonly prompt: Prompt;
+  readonly prefix: string;
+  readonly n: number;
+  readonly sampling: SamplingParams;
+  readonly budget: Budget;
+  readonly exhausted: BudgetLimit | null;
+  readonly spent: Readonly<Spending>;
+  readonly nodes: readonly TraceNode[];
+}
+
+/** The trace as a JSON document, two spaces of indentation. */
+export function traceToJson(trace: Trace): string {
+  return JSON.stringify(trace, null, 2);
+}
+
+/** One row of a cost table; plain, so `console.table` and any renderer take it. Sums over the problems searched. */
+export interface CostRow {
+  readonly strategy: string;
+  /** Number of searches. */
+  readonly problems: number;
+  readonly completions: number;
+  readonly generatorCalls: number;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly verifierCalls: number;
+  readonly lostCompletions: number;
+  readonly wallTimeMs: number;
+  /** Searches that met a limit of their budget. */
+  readonly exhausted: number;
+}
+
+/** What the searches cost: one row per strategy and n, in order of first appearance. */
+export function traceTable(traces: readonly Trace[]): CostRow[] {
+  const groups = new Map<string, Trace[]>();
+  for (const trace of traces) {
+    const name = `${trace.strategy} (n=${trace.n})`;
+    groups.set(name, [...(groups.get(name) ?? []), trace]);
+  }
+  return [...groups].map(([strategy, group]) => {
+    const total = (key: keyof Spending) => group.reduce((sum, trace) => sum + trace.spent[key], 0);
+    return {
+      strategy,
+      problems: group.length,
+      completions: total('completions'),
+      generatorCalls: total('generatorCalls'),
+      promptTokens: total('promptTokens'),
+      completionTokens: total('completionTokens'),
+      verifierCalls: total('verifierCalls'),
+      lostCompletions: total('lostCompletions'),
+      wallTimeMs: total('wallTimeMs'),
+      exhausted: group.filter((trace) => trace.exhausted !== null).length,
+    };
+  });
+}

@@ -1,0 +1,65 @@
+import type { Completion, GenerateRequest, Generator, Verifier } from '@posttrain/interfaces';
+
+/** SplitMix64's top 53 bits: a generator of its own for the tests, so that the code under test is not its own judge. */
+export function seededUniform(seed: number): () => number {
+  let state = BigInt(seed);
+  return () => {
+    state = BigInt.asUintN(64, state + 0x9e3779b97f4a7c15n);
+    let z = state;
+    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n);
+    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d049bb133111ebn);
+    return Number((z ^ (z >> 31n)) >> 11n) / 2 ** 53;
+  };
+}
+
+export const completion = (text: string, completionTokens = 3, promptTokens = 5): Completion => ({
+  text,
+  finishReason: 'stop',
+  usage: { promptTokens, completionTokens },
+});
+
+/** Gives out `texts` in order, over all calls, and keeps the requests it saw. */
+export function scripted(texts: Iterable<string>): Generator & { requests: GenerateRequest[] } {
+  const next = texts[Symbol.iterator]();
+  const requests: GenerateRequest[] = [];
+  return {
+    name: 'scripted',
+    requests,
+    async generate(batch) {
+      requests.push(...batch);
+      return batch.map(({ n = 1 }) => Array.from({ length: n }, () => completion(next.next().value ?? '')));
+    },
+  };
+}
+
+/** Draws texts independently, text i with probability `probabilities[i]`. */
+export function categorical(
+  texts: readonly string[],
+  probabilities: readonly number[],
+  uniform: () => number,
+): Generator {
+  const draw = () => {
+    let u = uniform();
+    for (let i = 0; i < texts.length - 1; i++) {
+      u -= probabilities[i]!;
+      if (u < 0) return texts[i]!;
+    }
+    return texts.at(-1)!;
+  };
+  return {
+    name: 'categorical',
+    generate: async (batch) => batch.map(({ n = 1 }) => Array.from({ length: n }, () => completion(draw()))),
+  };
+}
+
+/** A verifier from a table or a function of the completion. */
+export function table(score: (completion: string) => number | null): Verifier & { calls: number } {
+  return {
+    name: 'table',
+    calls: 0,
+    async verify(requests) {
+      this.calls += requests.length;
+      return requests.map((request) => ({ score: score(request.completion) }));
+    },
+  };
+}

@@ -1,0 +1,269 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { bestOfN, bestOfNKl, majorityVote, NoCandidateError, weightedBestOfN } from '../src/index.js';
+import { categorical, completion, scripted, seededUniform, table } from './doubles.js';
+
+const problem = { prompt: 'q' };
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+describe('bestOfN', () => {
+  it('returns the highest score, the first drawn on ties', async () => {
+    const generator = scripted(['a 1', 'b 2', 'c 2', 'd 0']);
+    const result = await bestOfN(problem, { generator, verifier: table((text) => Number(text.slice(2))), n: 4 });
+    expect(result).toMatchObject({ text: 'b 2', answer: '2', score: 2, votes: [], exhausted: null });
+    expect(result.trace.nodes.map((node) => node.status)).toEqual(['kept', 'dropped', 'chosen', 'dropped', 'dropped']);
+    expect(result.trace.spent).toMatchObject({
+      completions: 4,
+      promptTokens: 20,
+      completionTokens: 12,
+      generatorCalls: 1,
+      verifierCalls: 4,
+    });
+  });
+
+  it('never returns what is not scorable, and throws with the trace when nothing is', async () => {
+    const scores = new Map<string, number | null>([
+      ['a', null],
+      ['b', -5],
+      ['c', null],
+    ]);
+    const verifier = table((text) => scores.get(text)!);
+    const result = await bestOfN(problem, { generator: scripted(['a', 'b', 'c']), verifier, n: 3 });
+    expect(result).toMatchObject({ text: 'b', score: -5 });
+    expect(result.trace.nodes[1]).toMatchObject({ score: null, status: 'dropped', reason: 'not scorable' });
+    const nothing = await bestOfN(problem, { generator: scripted(['a', 'c']), verifier, n: 2 }).catch((e) => e);
+    expect(nothing).toBeInstanceOf(NoCandidateError);
+    expect(nothing.message).toMatch(/best-of-n: none of 2 completions has a score/);
+    expect(nothing.trace.spent.completionTokens).toBe(6);
+  });
+
+  it('has the mean N/(N+1) of the maximum of N uniforms', async () => {
+    const uniform = seededUniform(1);
+    const runs = 4000;
+    for (const n of [1, 3, 8]) {
+      const scores = [];
+      for (let i = 0; i < runs; i++) {
+        const result = await bestOfN(problem, { generator: scripted([]), verifier: table(uniform), n });
+        scores.push(result.score!);
+      }
+      const standardDeviation = Math.sqrt(n / ((n + 1) ** 2 * (n + 2)));
+      expect(Math.abs(mean(scores) - n / (n + 1))).toBeLessThan((4 * standardDeviation) / Math.sqrt(runs));
+    }
+  });
+
+  it('scores pass@N with a perfect verifier and pass@1 with a random one', async () => {
+    const uniform = seededUniform(2);
+    const p = 0.3;
+    const runs = 4000;
+    for (const n of [2, 5]) {
+      const right = async (verify: (text: string) => number) => {
+        let count = 0;
+        for (let i = 0; i < runs; i++) {
+          const generator = categorical(['right', 'wrong'], [p, 1 - p], uniform);
+          const result = await bestOfN(problem, { generator, verifier: table(verify), n });
+          if (result.text === 'right') count++;
+        }
+        return count / runs;
+      };
+      const passAtN = 1 - (1 - p) ** n;
+      expect(Math.abs((await right((text) => Number(text === 'right'))) - passAtN)).toBeLessThan(
+        4 * Math.sqrt((passAtN * (1 - passAtN)) / runs),
+      );
+      expect(Math.abs((await right(uniform)) - p)).toBeLessThan(4 * Math.sqrt((p * (1 - p)) / runs));
+    }
+  });
+});
+
+describe('bestOfNKl', () => {
+  it('is ln n − (n−1)/n', () => {
+    expect(bestOfNKl(1)).toBe(0);
+    expect(bestOfNKl(4)).toBeCloseTo(0.6363, 4);
+    expect(bestOfNKl(16)).toBeCloseTo(1.8351, 4);
+    expect(bestOfNKl(256)).toBeCloseTo(4.5491, 4);
+  });
+
+  it('bounds the exact KL of m equally likely, distinctly scored completions and is its limit', () => {
+    const exact = (n: number, m: number) => {
+      let kl = 0;
+      for (let rank = 1; rank <= m; rank++) {
+        const chosen = (rank / m) ** n - ((rank - 1) / m) ** n;
+        if (chosen > 0) kl += chosen * Math.log(chosen * m);
+      }
+      return kl;
+    };
+    for (const n of [2, 4, 16]) {
+      for (const m of [2, 5, 50]) expect(exact(n, m)).toBeLessThan(bestOfNKl(n));
+      expect(exact(n, 100_000)).toBeCloseTo(bestOfNKl(n), 3);
+    }
+  });
+});
+
+describe('majorityVote', () => {
+  it('counts normalised answers, the first seen on ties, and leaves out completions without one', async () => {
+    const generator = scripted(['answer is 2', 'answer is 1/2', 'no', 'answer is 0.5', 'answer is 2.0', 'none']);
+    const result = await majorityVote(problem, { generator, n: 6 });
+    expect(result).toMatchObject({ text: 'answer is 2', answer: '2', score: null });
+    expect(result.votes).toEqual([
+      { answer: '2', count: 2, weight: 2 },
+      { answer: '1/2', count: 2, weight: 2 },
+    ]);
+    expect(result.trace.nodes.map((node) => node.status)).toEqual([
+      'kept',
+      'chosen',
+      'dropped',
+      'dropped',
+      'dropped',
+      'kept',
+      'dropped',
+    ]);
+    expect(result.trace.nodes[3]?.reason).toBe('no answer found');
+    expect(result.trace.verifier).toBeNull();
+    await expect(majorityVote(problem, { generator: scripted(['no']), n: 1 })).rejects.toThrow(/has an answer/);
+  });
+
+  it('wins as often as the multinomial law says, enumerated', async () => {
+    const texts = ['1', '2', '3'];
+    const probabilities = [0.45, 0.35, 0.2];
+    const n = 5;
+    // Every sequence of n draws, with the tie rule "first seen" applied to the sequence itself.
+    let exact = 0;
+    for (let code = 0; code < 3 ** n; code++) {
+      const draws = Array.from({ length: n }, (_, i) => Math.floor(code / 3 ** i) % 3);
+      const count = (answer: number) => draws.filter((draw) => draw === answer).length;
+      const most = Math.max(count(0), count(1), count(2));
+      if (draws.find((draw) => count(draw) === most) === 0) {
+        exact += draws.reduce((product, draw) => product * probabilities[draw]!, 1);
+      }
+    }
+    // The same by the multinomial formula: ties of t answers are won with probability 1/t.
+    const factorial = (k: number): number => (k < 2 ? 1 : k * factorial(k - 1));
+    let multinomial = 0;
+    for (let a = 0; a <= n; a++) {
+      for (let b = 0; a + b <= n; b++) {
+        const c = n - a - b;
+        const tied = [a, b, c].filter((count) => count === a).length;
+        if (a < Math.max(b, c)) continue;
+        const ways = factorial(n) / (factorial(a) * factorial(b) * factorial(c));
+        multinomial += (ways * 0.45 ** a * 0.35 ** b * 0.2 ** c) / tied;
+      }
+    }
+    expect(multinomial).toBeCloseTo(exact, 12);
+    const uniform = seededUniform(3);
+    const runs = 6000;
+    let wins = 0;
+    for (let i = 0; i < runs; i++) {
+      const result = await majorityVote(problem, { generator: categorical(texts, probabilities, uniform), n });
+      if (result.answer === '1') wins++;
+    }
+    expect(Math.abs(wins / runs - exact)).toBeLessThan(4 * Math.sqrt((exact * (1 - exact)) / runs));
+  });
+});
+
+describe('weightedBestOfN', () => {
+  it('sums scores by answer and returns the best completion of the winner', async () => {
+    const generator = scripted(['a 1', 'b 2', 'c 2', 'd 3']);
+    const scores: Record<string, number> = { a: 0.9, b: 0.4, c: 0.6, d: 0.95 };
+    const verifier = table((text) => scores[text[0]!]!);
+    const result = await weightedBestOfN(problem, { generator, verifier, n: 4 });
+    expect(result).toMatchObject({ text: 'c 2', answer: '2', score: 0.6 });
+    expect(result.votes[0]).toEqual({ answer: '2', count: 2, weight: 1 });
+  });
+
+  it('equals the majority vote when all scores are equal', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 15 }), async (answers) => {
+        const texts = answers.map(String);
+        const n = texts.length;
+        const weighted = await weightedBestOfN(problem, { generator: scripted(texts), verifier: table(() => 0.1), n });
+        const majority = await majorityVote(problem, { generator: scripted(texts), n });
+        expect(weighted.answer).toBe(majority.answer);
+        expect(weighted.text).toBe(majority.text);
+      }),
+    );
+  });
+
+  it('equals best-of-N when every answer is different', async () => {
+    const scores = fc.uniqueArray(fc.integer({ min: 0, max: 1000 }), { minLength: 1, maxLength: 10 });
+    await fc.assert(
+      fc.asyncProperty(scores, async (values) => {
+        const texts = values.map(String);
+        const options = { verifier: table(Number), n: texts.length };
+        const weighted = await weightedBestOfN(problem, { ...options, generator: scripted(texts) });
+        const best = await bestOfN(problem, { ...options, generator: scripted(texts) });
+        expect(weighted.text).toBe(best.text);
+      }),
+    );
+  });
+
+  it('gives no vote to null scores and refuses negative ones', async () => {
+    const scores = new Map([
+      ['1', null],
+      ['2', 0.1],
+    ]);
+    const verifier = table((text) => scores.get(text)!);
+    const result = await weightedBestOfN(problem, { generator: scripted(['1', '1', '2']), verifier, n: 3 });
+    expect(result.answer).toBe('2');
+    await expect(
+      weightedBestOfN(problem, { generator: scripted(['1']), verifier: table(() => -1), n: 1 }),
+    ).rejects.toThrow(/verifier "table": the score -1 cannot weigh a vote/);
+    await expect(
+      weightedBestOfN(problem, { generator: scripted(['1']), verifier: table(() => null), n: 1 }),
+    ).rejects.toThrow(NoCandidateError);
+  });
+});
+
+describe('every strategy', () => {
+  it('puts the prefix in front of what is verified, extracted and returned', async () => {
+    const generator = scripted(['2']);
+    const seen: string[] = [];
+    const verifier = table((text) => {
+      seen.push(text);
+      return 1;
+    });
+    const result = await bestOfN({ prompt: 'q', prefix: 'The answer is 4' }, { generator, verifier, n: 1 });
+    expect(seen).toEqual(['The answer is 42']);
+    expect(result).toMatchObject({ text: 'The answer is 42', answer: '42' });
+    expect(generator.requests[0]).toMatchObject({ prefix: 'The answer is 4', n: 1 });
+  });
+
+  it('offsets the seed by the completions already asked for', async () => {
+    const generator = scripted(['1', '1', '1', '1', '1']);
+    await majorityVote(problem, { generator, n: 5, batchSize: 2, sampling: { seed: 10, temperature: 0.5 } });
+    expect(generator.requests.map(({ n, seed, temperature }) => [n, seed, temperature])).toEqual([
+      [2, 10, 0.5],
+      [2, 12, 0.5],
+      [1, 14, 0.5],
+    ]);
+  });
+
+  it('refuses unknown options, impossible numbers and a missing verifier', async () => {
+    const generator = scripted([]);
+    const verifier = table(() => 1);
+    await expect(majorityVote(problem, { generator, n: 0 })).rejects.toThrow(/n must be an integer of at least 1/);
+    await expect(majorityVote(problem, { generator, n: 1, batchsize: 2 } as never)).rejects.toThrow(/"batchSize"/);
+    await expect(majorityVote({ ...problem, promt: '' } as never, { generator, n: 1 })).rejects.toThrow(/"prompt"/);
+    await expect(bestOfN(problem, { generator, n: 1 } as never)).rejects.toThrow(/needs a verifier/);
+    await expect(bestOfN(problem, { generator, verifier, n: 1, budget: { maxTokens: 1 } as never })).rejects.toThrow(
+      /unknown option "maxTokens"/,
+    );
+  });
+
+  it('blames the generator or verifier that breaks its contract', async () => {
+    const verifier = table(() => 1);
+    const short = { name: 'short', generate: async () => [[completion('1')]] };
+    await expect(majorityVote(problem, { generator: short, n: 2 })).rejects.toThrow(/"short" returned 1 completions/);
+    const nothing = { name: 'nothing', generate: async () => [] };
+    await expect(majorityVote(problem, { generator: nothing, n: 2 })).rejects.toThrow(/"nothing" returned no list/);
+    const uncounted = { name: 'uncounted', generate: async () => [[completion('1', Number.NaN)]] };
+    await expect(majorityVote(problem, { generator: uncounted, n: 1 })).rejects.toThrow(/"uncounted".*NaN tokens/);
+    const silent = { name: 'silent', verify: async () => [] };
+    await expect(bestOfN(problem, { generator: scripted(['1']), verifier: silent, n: 1 })).rejects.toThrow(
+      /"silent" returned 0 verdicts for 1/,
+    );
+    const broken = table(() => Number.NaN);
+    await expect(bestOfN(problem, { generator: scripted(['1']), verifier: broken, n: 1 })).rejects.toThrow(
+      /"table".*NaN/,
+    );
+    expect(verifier.calls).toBe(0);
+  });
+});

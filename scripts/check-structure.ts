@@ -1,0 +1,19 @@
+// `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain.
+import { checkChangesets, checkDependencies, checkPackage, checkTrackedText } from './structure.js';
+import { listPackages, root } from './workspace.js';
+
+const packages = listPackages();
+const findings = packages.map((entry) => checkPackage(root, entry));
+const text = checkTrackedText(root);
+const problems = [
+  ...findings.flatMap((found) => found.problems),
+  ...checkDependencies(packages),
+  ...checkChangesets(root, packages),
+  ...(text ?? []),
+];
+
+for (const warning of findings.flatMap((found) => found.warnings)) console.log(`warning: ${warning}`);
+if (!text) console.log('warning: not a git checkout, so the text of tracked files was not checked');
+for (const problem of problems) console.error(`problem: ${problem}`);
+console.log(`${packages.length} packages, ${problems.length} problems`);
+process.exit(problems.length === 0 ? 0 : 1);

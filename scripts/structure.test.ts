@@ -1,0 +1,147 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkChangesets, checkDependencies, checkPackage, findForbiddenText } from './structure.js';
+import { listPackages, type Manifest } from './workspace.js';
+
+const manifest: Manifest = {
+  name: '@posttrain/sample',
+  version: '0.0.0',
+  description: 'A sample.',
+  type: 'module',
+  license: 'Apache-2.0',
+  sideEffects: false,
+  engines: { node: '>=20' },
+  files: ['dist'],
+  scripts: { build: 'tsup' },
+  exports: { '.': './src/index.ts', './package.json': './package.json' },
+  publishConfig: {
+    exports: {
+      '.': { types: './dist/index.d.ts', import: './dist/index.js', default: './dist/index.js' },
+      './package.json': './package.json',
+    },
+  },
+};
+
+let workspace: string;
+beforeEach(() => {
+  workspace = mkdtempSync(join(tmpdir(), 'structure-'));
+  write('README.md', '# sample');
+  write('tsup.config.ts', '');
+  write('tsconfig.json', '{}');
+  write('src/index.ts', 'export const one = 1;\n');
+  write('test/index.test.ts', '');
+});
+afterEach(() => rmSync(workspace, { recursive: true, force: true }));
+
+function write(file: string, text: string): void {
+  const path = join(workspace, 'packages', 'sample', file);
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, text);
+}
+
+function check(changes: Partial<Manifest> = {}) {
+  write('package.json', JSON.stringify({ ...manifest, ...changes }));
+  return checkPackage(workspace, listPackages(workspace)[0]!);
+}
+
+describe('checkPackage', () => {
+  it('accepts a complete package', () => {
+    expect(check()).toEqual({ problems: [], warnings: [] });
+  });
+
+  it.each<[string, Partial<Manifest>]>([
+    ['type', { type: 'commonjs' }],
+    ['license', { license: 'MIT' }],
+    ['description', { description: '' }],
+    ['sideEffects', { sideEffects: true }],
+    ['engines', { engines: {} }],
+    ['dist', { files: ['src'] }],
+    ['publishConfig', { publishConfig: { exports: { ...manifest.publishConfig?.exports, '.': './dist/index.js' } } }],
+    ['different entry points', { publishConfig: {} }],
+    ['under ./src', { exports: { ...manifest.exports, '.': './dist/index.js' } }],
+    ['named differently', { name: '@posttrain/other' }],
+  ])('names a wrong %s', (word, changes) => {
+    expect(check(changes).problems.join('\n')).toContain(word);
+  });
+
+  it.each(['README.md', 'tsup.config.ts', 'tsconfig.json', 'src/index.ts'])('misses %s', (file) => {
+    rmSync(join(workspace, 'packages', 'sample', file));
+    expect(check().problems.join('\n')).toContain(file);
+  });
+
+  it('asks a package that exports something for a test, and reports one that exports nothing', () => {
+    rmSync(join(workspace, 'packages', 'sample', 'test'), { recursive: true });
+    expect(check().problems.join()).toContain('no test');
+    write('src/index.ts', '/** Nothing; export const x = 1. */\nexport {};\n');
+    expect(check()).toEqual({ problems: [], warnings: ['@posttrain/sample: exports nothing yet'] });
+  });
+
+  it('warns over 400 lines and fails over 600', () => {
+    write('src/long.ts', '//\n'.repeat(401));
+    expect(check()).toMatchObject({ problems: [], warnings: [expect.stringContaining('401 lines')] });
+    write('src/long.ts', '//\n'.repeat(601));
+    expect(check().problems.join()).toContain('packages/sample/src/long.ts: 601 lines');
+  });
+});
+
+describe('checkDependencies', () => {
+  const entry = (name: string, changes: Partial<Manifest>) => ({
+    folder: '',
+    manifest: { name, version: '0', ...changes },
+  });
+
+  it('finds a tensor engine behind another package', () => {
+    const packages = [
+      entry('@posttrain/data', { dependencies: { '@posttrain/lm': '1' } }),
+      entry('@posttrain/lm', { peerDependencies: { '@posttrain/core-tensor': '1' } }),
+    ];
+    expect(checkDependencies(packages)).toEqual([
+      '@posttrain/data must not bring a tensor engine: @posttrain/data -> @posttrain/lm -> @posttrain/core-tensor',
+    ]);
+  });
+
+  it('finds an engine library without core-tensor', () => {
+    const packages = [entry('@posttrain/tts', { optionalDependencies: { 'onnxruntime-node': '1' } })];
+    expect(checkDependencies(packages)).toHaveLength(1);
+  });
+
+  it('wants the engine as a peer', () => {
+    const packages = [entry('@posttrain/rl', { dependencies: { '@posttrain/core-tensor': '1' } })];
+    expect(checkDependencies(packages)).toHaveLength(2);
+  });
+});
+
+describe('checkChangesets', () => {
+  it.each([
+    ['patch', '0.0.3', 0],
+    ['minor', '0.0.3', 1],
+    ['major', '0.2.0', 1],
+    ['minor', '1.0.0', 0],
+  ])('%s at %s: %i problems', (bump, version, problems) => {
+    mkdirSync(join(workspace, '.changeset'));
+    const text = `---\n"@posttrain/sample": ${bump}\n---\n\nA minor: note.\n`;
+    writeFileSync(join(workspace, '.changeset', 'brave-cat.md'), text);
+    const packages = [{ folder: '', manifest: { ...manifest, version } }];
+    expect(checkChangesets(workspace, packages)).toHaveLength(problems);
+  });
+});
+
+describe('findForbiddenText', () => {
+  const slash = '/';
+  it.each([
+    ['see ', `${slash}work/main/file`],
+    ['"', `${slash}home/someone/models`],
+    ['', `${slash}root/.cache`],
+    ['from ', `https:${slash}/my-registry.example/npm`],
+    ['', ['registry', 'npmjs', 'org'].join('.')],
+  ])('finds %s%s', (before, text) => {
+    expect(findForbiddenText(`fine\n${before}${text}`)).toEqual([expect.stringMatching(/^2: /)]);
+  });
+
+  it.each(['https://example.org/work/paper', 'src/root/index.ts', '/usr/bin/chromium', 'registry.get(name)'])(
+    'leaves %s alone',
+    (text) => expect(findForbiddenText(text)).toEqual([]),
+  );
+});
