@@ -1,12 +1,10 @@
 """What TRL's loss methods ask of `self` besides numbers: one process, no logging, metrics kept in a dictionary."""
 
 import collections
+import inspect
 import math
 
 import torch
-
-UNSET = object()
-
 
 class Accelerator:
     device = torch.device("cpu")
@@ -14,6 +12,7 @@ class Accelerator:
     process_index = 0
     sync_gradients = True
     is_main_process = True
+    parallelism_config = None
 
     def __init__(self):
         self.gathered = []
@@ -51,10 +50,9 @@ class StandIn:
             setattr(self, name, value)
 
     def __getattr__(self, name):
-        method = self._trainer.__dict__.get(name)
-        if method is None:
+        if name.startswith("__"):
             raise AttributeError(name)
-        return method.__get__(self, type(self))
+        return inspect.getattr_static(self._trainer, name).__get__(self, type(self))
 
     def metrics(self) -> dict[str, float | None]:
         """The values logged for one step; NaN is written as null."""
