@@ -1,11 +1,13 @@
 import { Key, normal, ones, realize, type Tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
+import { ChatTemplate } from '../chat-template/index.js';
 import {
   type GenerationConfig,
   loadGenerationConfig,
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
+import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
@@ -17,6 +19,8 @@ export interface CausalLMParts {
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   readonly generationConfig?: GenerationConfig | undefined;
+  /** How conversations become text; base models have none. */
+  readonly chatTemplate?: ChatTemplate | undefined;
   /** For reports. */
   readonly name: string;
 }
@@ -32,6 +36,7 @@ export class CausalLM {
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   readonly generationConfig: GenerationConfig | undefined;
+  readonly chatTemplate: ChatTemplate | undefined;
 
   constructor(parts: CausalLMParts, network: Network = networkOf(parts.config)) {
     this.name = parts.name;
@@ -40,6 +45,7 @@ export class CausalLM {
     this.weights = parts.weights;
     this.tokenizer = parts.tokenizer;
     this.generationConfig = parts.generationConfig;
+    this.chatTemplate = parts.chatTemplate;
     if (parts.tokenizer.vocabSize > parts.config.vocabSize) {
       throw new PosttrainError(
         'VOCABULARY',
@@ -49,16 +55,22 @@ export class CausalLM {
   }
 
   /**
-   * Loads a local Hugging Face folder (`config.json`, `*.safetensors`, tokenizer files). See `fromPretrained` for ids
-   * of the hub.
+   * Loads a model by the path of a Hugging Face folder, or by its name on the hub (`org/name`), which is downloaded into
+   * the standard cache first.
    */
+  static async fromPretrained(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<CausalLM> {
+    return CausalLM.load(await resolveModelFolder(nameOrFolder, options));
+  }
+
+  /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
   static async load(folder: string): Promise<CausalLM> {
     const [{ config, weights }, tokenizer, generationConfig] = await Promise.all([
       loadWeights(folder),
       Tokenizer.load(folder),
       loadGenerationConfig(folder),
     ]);
-    return new CausalLM({ config, weights, tokenizer, generationConfig, name: folder });
+    const chatTemplate = await ChatTemplate.load(tokenizer);
+    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder });
   }
 
   /** A new model with random weights: normal with `initializerRange`, norms one, biases zero. */
@@ -69,8 +81,8 @@ export class CausalLM {
 
   /** The same model with other weights. */
   withWeights(weights: Weights, name: string = this.name): CausalLM {
-    const { config, tokenizer, generationConfig } = this;
-    return new CausalLM({ config, weights, tokenizer, generationConfig, name }, this.network);
+    const { config, tokenizer, generationConfig, chatTemplate } = this;
+    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name }, this.network);
   }
 
   /** The ids that end a generation: those of generation_config.json, else of config.json, else the tokenizer's. */
