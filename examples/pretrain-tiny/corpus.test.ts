@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { DOCUMENT_END, documents, MISTAKE_RATE } from './corpus.js';
+import { DOCUMENT_END, documents, MISCONCEPTION_RATE, SLIP_RATE, smallerFromLarger } from './corpus.js';
 import {
   answerOf,
   extractAnswer,
@@ -38,18 +38,30 @@ describe('corpus', () => {
     expect(chains.filter(isHeldOut)).toEqual([]);
   });
 
-  it('writes mistakes at the stated rate', () => {
-    const steps = sample.join('').matchAll(/(?<![+\-\d])(\d+)([+-])(\d+)=(\d+)/g);
-    let wrong = 0;
-    let total = 0;
-    for (const [, a, operator, b, c] of steps) {
-      const right = operator === '+' ? Number(a) + Number(b) : Number(a) - Number(b);
-      if (right < 0) continue; // after a mistake a running total can fall below zero; the author then writes 0
-      total++;
-      if (right !== Number(c)) wrong++;
+  it('writes mistakes at the stated rates', () => {
+    const counts = { plain: 0, slips: 0, borrow: 0, misconceptions: 0 };
+    for (const [, a, operator, b, c] of sample.join('').matchAll(/(?<![+\-\d])(\d+)([+-])(\d+)=(\d+)/g)) {
+      const [upper, lower, result] = [Number(a), Number(b), Number(c)];
+      if (operator === '+') {
+        counts.plain++;
+        if (result !== upper + lower) counts.slips++;
+      } else if (smallerFromLarger(upper, lower) !== upper - lower) {
+        counts.borrow++;
+        if (result === smallerFromLarger(upper, lower)) counts.misconceptions++;
+      }
     }
-    expect(total).toBeGreaterThan(20_000);
-    expect(wrong / total).toBeCloseTo(MISTAKE_RATE, 2);
+    expect(counts.plain).toBeGreaterThan(20_000);
+    expect(counts.borrow).toBeGreaterThan(10_000);
+    expect(counts.slips / counts.plain).toBeCloseTo(SLIP_RATE, 2);
+    // A slip looks like the misconception now and then: one or ten off happens to be the same number.
+    expect(counts.misconceptions / counts.borrow).toBeGreaterThan(MISCONCEPTION_RATE - 0.01);
+    expect(counts.misconceptions / counts.borrow).toBeLessThan(MISCONCEPTION_RATE + 0.02);
+  });
+
+  it('knows the subtraction bug', () => {
+    expect(smallerFromLarger(85, 19)).toBe(74);
+    expect(smallerFromLarger(120, 45)).toBe(125);
+    expect(smallerFromLarger(186, 84)).toBe(102);
   });
 
   it('stays inside the tokenizer', () => {

@@ -5,16 +5,30 @@
  *
  * Everything is a function of the seed. No document contains a held-out problem (`isHeldOut`).
  */
-import { applyStep, mulberry32, type Problem, type Random, randomProblem, renderExpression } from './problem.js';
+import {
+  applyStep,
+  mulberry32,
+  type Operator,
+  type Problem,
+  type Random,
+  randomProblem,
+  renderExpression,
+} from './problem.js';
 
 /** Ends every document; a token of its own (see tokenizer/). */
 export const DOCUMENT_END = '<|endoftext|>';
 
-/** Probability that the result of one step is written down wrong. */
-export const MISTAKE_RATE = 0.15;
+/** Probability that the result of one step is written down wrong by a slip (`slipped`). */
+export const SLIP_RATE = 0.1;
+
+/**
+ * Probability that a subtraction with a borrow is done by the misconception instead (`smallerFromLarger`), so that
+ * the most frequent answer of the corpus to such a step is wrong: voting cannot mend it, training can.
+ */
+export const MISCONCEPTION_RATE = 0.5;
 
 /** Shares of the document kinds, by number of documents. */
-export const MIXTURE = { drill: 0.4, worked: 0.34, story: 0.1, prose: 0.08, chat: 0.08 } as const;
+export const MIXTURE = { drill: 0.4, worked: 0.34, story: 0.08, prose: 0.06, chat: 0.12 } as const;
 
 export type DocumentKind = keyof typeof MIXTURE;
 
@@ -27,15 +41,12 @@ const VERBS = ['saw', 'liked', 'found', 'followed', 'painted', 'fed', 'lost', 'm
 
 const pick = <T>(random: Random, items: readonly T[]): T => items[Math.floor(random() * items.length)]!;
 
-/**
- * A result as a human might get it wrong: a slipped unit, a forgotten or doubled carry, exchanged digits, or a
- * misread last digit. Never the right one, never negative.
- */
-export function mistaken(random: Random, result: number): number {
+/** A result with a slip of the pen: one or ten off, reversed digits, or a wrong last digit. Never the right one. */
+export function slipped(random: Random, result: number): number {
   for (;;) {
     const kind = random();
     let wrong: number;
-    if (kind < 0.35) wrong = result + (random() < 0.5 ? 1 : -1);
+    if (kind < 0.4) wrong = result + (random() < 0.5 ? 1 : -1);
     else if (kind < 0.7) wrong = result + (random() < 0.5 ? 10 : -10);
     else if (kind < 0.8) wrong = Number([...String(result)].reverse().join(''));
     else wrong = result - (result % 10) + Math.floor(random() * 10);
@@ -43,16 +54,36 @@ export function mistaken(random: Random, result: number): number {
   }
 }
 
-const written = (random: Random, result: number): number =>
-  random() < MISTAKE_RATE ? mistaken(random, result) : result;
+/**
+ * `total - operand` by the commonest subtraction bug of schoolchildren (Brown & Burton 1978, "smaller from larger"):
+ * in each column the smaller digit is taken from the larger one, so 85-19=74. Right when nothing is borrowed.
+ */
+export function smallerFromLarger(total: number, operand: number): number {
+  let result = 0;
+  for (let place = 1; place <= total; place *= 10) {
+    const upper = Math.floor(total / place) % 10;
+    const lower = Math.floor(operand / place) % 10;
+    result += Math.abs(upper - lower) * place;
+  }
+  return result;
+}
+
+/** The result of a step as a fallible author writes it. */
+function written(random: Random, total: number, operator: Operator, operand: number): number {
+  const result = applyStep(total, operator, operand);
+  if (operator === '-' && random() < MISCONCEPTION_RATE) return smallerFromLarger(total, operand);
+  return random() < SLIP_RATE ? slipped(random, result) : result;
+}
 
 /** Steps of a worked example by a fallible author: a mistake is carried on into the later steps. */
 function workedSteps(random: Random, problem: Problem): { steps: string[]; answer: number } {
   let total = problem.first;
   const steps: string[] = [];
   for (const { operator, operand } of problem.rest) {
-    const next = written(random, Math.max(0, applyStep(total, operator, operand)));
-    steps.push(`${total}${operator}${operand}=${next}`);
+    // A mistake can leave less than is to be taken away; the author then takes away what there is.
+    const taken = operator === '-' ? Math.min(operand, total) : operand;
+    const next = written(random, total, operator, taken);
+    steps.push(`${total}${operator}${taken}=${next}`);
     total = next;
   }
   return { steps, answer: total };
@@ -65,7 +96,7 @@ function drill(random: Random): string {
   for (let i = 0; i < count; i++) {
     const { first, rest } = randomProblem(random, 2, 199);
     const { operator, operand } = rest[0]!;
-    lines.push(`${first}${operator}${operand}=${written(random, applyStep(first, operator, operand))}`);
+    lines.push(`${first}${operator}${operand}=${written(random, first, operator, operand)}`);
   }
   const title = random();
   return (title < 0.1 ? 'Sums: ' : title < 0.2 ? 'Homework\n' : '') + lines.join(separator);
@@ -96,7 +127,7 @@ function story(random: Random): string {
   const thing = pick(random, THINGS);
   const { first, rest } = randomProblem(random, 2, 99);
   const { operator, operand } = rest[0]!;
-  const answer = written(random, applyStep(first, operator, operand));
+  const answer = written(random, first, operator, operand);
   const change =
     operator === '+'
       ? pick(random, [`${name} finds ${operand} more`, `A friend brings ${operand} more`])
@@ -117,7 +148,7 @@ function prose(random: Random): string {
   return sentences.join(' ');
 }
 
-/** Chat logs: people who mostly blurt out an answer; one in eight shows the work and marks the answer. */
+/** Chat logs: people who mostly blurt out an answer; one in seven shows the work and marks the answer. */
 function chat(random: Random): string {
   if (random() < 0.25) {
     const name = pick(random, NAMES);
@@ -125,7 +156,7 @@ function chat(random: Random): string {
   }
   const problem = corpusProblem(random);
   const { steps, answer } = workedSteps(random, problem);
-  const guess = random() < 0.5 ? answer : mistaken(random, answer);
+  const guess = random() < 0.5 ? answer : slipped(random, answer);
   const style = random();
   const reply =
     style < 0.4
@@ -134,7 +165,7 @@ function chat(random: Random): string {
         ? `It is ${guess}.`
         : style < 0.8
           ? `${pick(random, ['Sorry, no idea.', 'Why do you ask?', 'Use a calculator.'])}`
-          : style < 0.88
+          : style < 0.85
             ? `#### ${guess}`
             : `${steps.join(', ')} #### ${answer}`;
   return `<|user|>${renderExpression(problem)}<|end|><|assistant|>${reply}<|end|>`;
