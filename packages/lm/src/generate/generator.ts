@@ -118,9 +118,8 @@ export class LocalGenerator implements Generator {
     assertKnownOptions('generate', request, REQUEST_OPTIONS);
     const { generationConfig } = this.#model;
     const endTokens = this.#model.endTokens;
-    const key = Key.fromSeed(request.seed ?? this.#options.seed ?? 0).child(
-      request.seed === undefined ? ++this.#unseeded : 0,
-    );
+    const unseeded =
+      request.seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
     return Array.from({ length: request.n ?? 1 }, (_, sample) => ({
       prompt,
