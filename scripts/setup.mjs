@@ -106,7 +106,13 @@ export async function setup() {
   console.log(`Setting up: ${manifest.packageManager} install (once per lockfile)`);
   const start = Date.now();
   rmSync(stampFile, { force: true });
-  const { status, output } = await runAndKeep([...pnpm(), 'install', '--frozen-lockfile', '--reporter=append-only']);
+  const { status, output } = await runAndKeep([
+    ...pnpm(),
+    'install',
+    '--frozen-lockfile',
+    '--reporter=append-only',
+    '--loglevel=info',
+  ]);
   if (status !== 0) fail(explainFailure(status, output), status);
   writeFileSync(`${stampFile}.${process.pid}`, stamp());
   renameSync(`${stampFile}.${process.pid}`, stampFile);

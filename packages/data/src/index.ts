@@ -6,6 +6,31 @@ export {
   RowError,
   TaskExhaustedError,
 } from './errors.js';
+export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
+export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
+export { fromOpenAi } from './formats/openai.js';
+export type {
+  ImplicitPreferenceRow,
+  LanguageModelingRow,
+  PreferenceRow,
+  PromptCompletionRow,
+  PromptOnlyRow,
+  RowFormat,
+  RowFormats,
+  StepwiseSupervisionRow,
+  UnpairedPreferenceRow,
+} from './formats/row-formats.js';
+export { fromShareGpt } from './formats/sharegpt.js';
+export {
+  extractPrompt,
+  isConversational,
+  isConversationalFromValue,
+  maybeConvertToChatml,
+  maybeExtractPrompt,
+  maybeUnpairPreferenceDataset,
+  unpairPreferenceDataset,
+} from './formats/trl-data-utils.js';
+export { validate, validateRow } from './formats/validate-row.js';
 export { type WriteSummary, writeFileAtomically } from './io/atomic-file.js';
 export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './io/csv.js';
 export { readRows, writeRows } from './io/files.js';
@@ -30,3 +55,37 @@ export { type MapOptions, map } from './steps/map.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
+export {
+  type ArithmeticOperator,
+  type ArithmeticOptions,
+  type ArithmeticProblem,
+  arithmetic,
+} from './tasks/arithmetic.js';
+export { type CountdownOptions, type CountdownProblem, countdown } from './tasks/countdown.js';
+export {
+  type Expression,
+  evaluateExpression,
+  type Fraction,
+  type Operator,
+  type ParsedExpression,
+  parseExpression,
+  renderExpression,
+} from './tasks/expression.js';
+export {
+  type ChainOperator,
+  type ModularChainOptions,
+  type ModularChainProblem,
+  modularChain,
+} from './tasks/modular-chain.js';
+export {
+  type IntegerRange,
+  type ProceduralTask,
+  splitOfProblem,
+  type TaskRow,
+  type TaskRowsOptions,
+  type TaskVerdict,
+  TEST_FRACTION,
+  taskRows,
+  taskVerifier,
+} from './tasks/procedural-task.js';
+export { type ReverseTextOptions, type ReverseTextProblem, reverseText } from './tasks/reverse-text.js';

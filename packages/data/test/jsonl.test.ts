@@ -97,7 +97,7 @@ describe('writeJsonl', () => {
         expect(summary).toEqual({ rows: written.length, bytes: readFileSync(path('a.jsonl')).length });
         expect(await collect(readJsonl(path('a.jsonl')))).toEqual(JSON.parse(JSON.stringify(written)));
       }),
-      { numRuns: 30 },
+      { numRuns: 20 },
     );
   });
 

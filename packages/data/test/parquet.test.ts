@@ -80,7 +80,7 @@ describe('writeParquet', () => {
         await writeParquet(path('a.parquet'), rows, { rowGroupSize, schema });
         expect(await collect(readParquet(path('a.parquet')))).toEqual(rows);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 

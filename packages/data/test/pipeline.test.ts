@@ -184,6 +184,12 @@ describe('split', () => {
     );
   });
 
+  test('another seed is another split', () => {
+    const parts = (seed: number) => numbered(50).map((row) => splitOf(row, { testFraction: 0.5, seed }));
+    expect(parts(1)).toEqual(parts(1));
+    expect(parts(1)).not.toEqual(parts(2));
+  });
+
   test('a larger test part contains the smaller one', () => {
     for (const row of numbered(300)) {
       if (splitOf(row, { testFraction: 0.1, seed: 1 }) === 'test') {

@@ -55,6 +55,13 @@ describe('createRandom', () => {
     expect(chiSquare).toBeLessThan(22.46); // the 99.9 % quantile
   });
 
+  test('a range that does not divide 2^32 has no modulo bias', () => {
+    const random = createRandom(11);
+    let low = 0;
+    for (let i = 0; i < 6000; i++) if (random.integer(0, 3 * 2 ** 30 - 1) < 2 ** 30) low++;
+    expect(Math.abs(low - 2000)).toBeLessThan(4 * Math.sqrt(6000 * (1 / 3) * (2 / 3))); // the biased mean is 3000
+  });
+
   test('the largest range works and floats are in [0, 1) with mean 1/2', () => {
     const random = createRandom(3);
     expect(random.integer(0, 2 ** 32 - 1)).toBeGreaterThanOrEqual(0);

@@ -130,6 +130,7 @@ async function collect<R extends Row, P extends ProblemRecord>(
     if (batch.length >= batchSize) await flush();
   }
   await flush();
+  if (records.length === 0) throw new EvaluationError('BAD_TASK', `${task.name}: the dataset has no rows to evaluate.`);
   if (asked === 0) report();
   return records as P[];
 }

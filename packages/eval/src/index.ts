@@ -13,6 +13,7 @@ export {
   replace,
   strip,
 } from './filters/filter.js';
+export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
 export type {
   ChoiceProblem,
   EvalConfig,
@@ -35,10 +36,32 @@ export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export {
+  type CompletionExamplesOptions,
+  completionExamples,
+  type EvaluationBlocksOptions,
+  evaluationBlocks,
+  samplesCurvePlots,
+  type TrainingCurvesOptions,
+  type TrainingLogLine,
+  trainingCurves,
+} from './report/builders.js';
+export type { BarPlot, LinePlot, Plot, PlotPoint, PlotSeries, ScatterPlot } from './report/plots.js';
+export type {
+  ExamplesBlock,
+  FiguresBlock,
+  Report,
+  ReportBlock,
+  ReportSection,
+  TableBlock,
+  TextBlock,
+} from './report/section.js';
+export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 export { type MeanEstimate, meanWithStandardError, wilsonInterval } from './statistics/standard-error.js';
+export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
   ChoiceMetric,
   GenerateTask,
@@ -52,3 +75,5 @@ export type {
   SampleMetric,
   Task,
 } from './task.js';
+export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
+export { type RenderTableOptions, renderTable } from './terminal/table.js';

@@ -22,7 +22,8 @@ export function samplesCurve(
   grader?: string,
 ): SamplesCurvePoint[] {
   const completions = result.problems.flatMap((problem) => problem.completions);
-  const perSample = completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0) / completions.length;
+  const perSample =
+    completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0) / Math.max(1, completions.length);
   const metrics = sampleMetrics(result.problems, ks.map(metricAt), grader);
   return metrics.map(({ value, standardError }, i) => ({
     k: ks[i]!,

@@ -146,6 +146,7 @@ describe('evaluate with a generator', () => {
   });
 
   it.each([
+    [{ dataset: [] }, /the dataset has no rows/],
     [{ samples: 0 }, /samples must be a whole number/],
     [{ graders: [] }, /no grader/],
     [{ graders: [exactMatch(), exactMatch()] }, /two graders or verifiers are called "exact_match"/],
@@ -333,6 +334,8 @@ describe('compare', () => {
     expect(found.pValue).toBeLessThan(0.01);
     expect(found.interval[0]).toBeGreaterThan(0);
     expect(found.mcnemar!.onlySecond - found.mcnemar!.onlyFirst).toBe(Math.round(found.difference * 60));
+    const inOrder = compare(weak, await evaluate(task, noisyAdder(0.1)), { metric: 'mean' });
+    expect(found).toEqual(inOrder);
     const same = compare(weak, weak, { metric: 'mean' });
     expect(same).toMatchObject({ difference: 0, interval: [0, 0], pValue: 1 });
   });

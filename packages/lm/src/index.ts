@@ -1,2 +1,18 @@
+export * from './chat-template/index.js';
 export * from './config/index.js';
 export { InvalidModelFileError } from './files.js';
+export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
+export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
+export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
+export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export * from './hub/index.js';
+export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
+export type { ParameterInfo } from './model/family.js';
+export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
+export { applyLinear } from './model/layers.js';
+export { type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
+export { loadWeights, type SaveWeightsOptions, saveWeights, WeightMismatchError } from './model/weights.js';
+export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
+export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export * from './tokenizer/index.js';

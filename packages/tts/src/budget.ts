@@ -1,5 +1,5 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { assertInteger, InvalidArgumentError } from './errors.js';
+import { assertInteger, assertMilliseconds, InvalidArgumentError } from './errors.js';
 
 /**
  * What one search may spend. Every limit is optional. Completions, completion tokens and verifier calls are never
@@ -60,7 +60,9 @@ export function assertBudget(where: string, budget: Budget, maxTokens: number | 
   assertKnownOptions(`${where}: budget`, budget, LIMITS);
   for (const limit of LIMITS) {
     const value = budget[limit];
-    if (value !== undefined) assertInteger(`${where}: budget.${limit}`, value, 0);
+    if (value === undefined) continue;
+    const assert = limit === 'maxWallTimeMs' ? assertMilliseconds : assertInteger;
+    assert(`${where}: budget.${limit}`, value, 0);
   }
   if (maxTokens !== undefined) assertInteger(`${where}: sampling.maxTokens`, maxTokens, 1);
   if (budget.maxCompletionTokens !== undefined && maxTokens === undefined) {

@@ -69,12 +69,12 @@ export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> 
  */
 export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
-  options: { signal?: AbortSignal | undefined; timeoutMs: number; timeoutError: () => Error },
+  options: { signal?: AbortSignal | undefined; timeoutMs: number | undefined; timeoutError: () => Error },
 ): Promise<T> {
   const { controller, dispose } = linkedController([options.signal]);
   controller.signal.throwIfAborted();
   const timer =
-    options.timeoutMs === Number.POSITIVE_INFINITY
+    options.timeoutMs === undefined
       ? undefined
       : setTimeout(() => controller.abort(options.timeoutError()), options.timeoutMs);
   try {
@@ -90,7 +90,7 @@ export async function withDeadline<T>(
 
 /**
  * Runs `tasks` at once, or as `limit` lets them, with one signal that fires when any of `signals` does or a task fails;
- * the first failure is what is thrown, and tasks still waiting are not begun.
+ * the first failure is what is thrown. Tasks still waiting for `limit` are begun with a signal that has fired.
  */
 export async function allOrAbort<T>(
   signals: readonly (AbortSignal | undefined)[],
@@ -99,7 +99,6 @@ export async function allOrAbort<T>(
 ): Promise<T[]> {
   const { controller, dispose } = linkedController([...new Set(signals)]);
   const attempt = async (task: (signal: AbortSignal) => Promise<T>) => {
-    controller.signal.throwIfAborted();
     try {
       return await task(controller.signal);
     } catch (error) {

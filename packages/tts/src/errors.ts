@@ -64,6 +64,17 @@ export function assertInteger(where: string, value: number, minimum: number): vo
   }
 }
 
+/** The longest delay `setTimeout` keeps; it fires at once on longer ones. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Throws unless `milliseconds` is a whole number that a timer can wait. */
+export function assertMilliseconds(where: string, milliseconds: number, minimum: number): void {
+  assertInteger(where, milliseconds, minimum);
+  if (milliseconds > LONGEST_TIMER_MS) {
+    throw new InvalidArgumentError(`${where} must be at most ${LONGEST_TIMER_MS} ms (24 days), got ${milliseconds}.`);
+  }
+}
+
 /** The first `length` characters of `text` on one line, for messages. */
 export function excerpt(text: string, length = 120): string {
   const line = text.replace(/\s+/g, ' ').trim();

@@ -1,6 +1,6 @@
 import { assertKnownOptions, type Verdict, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
 import { allOrAbort, createLimiter, withDeadline } from './concurrency.js';
-import { excerpt, InvalidArgumentError, VerifierFailedError, VerifierTimeoutError } from './errors.js';
+import { assertMilliseconds, excerpt, VerifierFailedError, VerifierTimeoutError } from './errors.js';
 
 /** A score, right or wrong (1 or 0), `null` for "not scorable", or a whole verdict. */
 export type VerifierResult = number | boolean | null | Verdict;
@@ -27,8 +27,8 @@ export function functionVerifier(
 ): Verifier {
   const where = `functionVerifier "${name}"`;
   assertKnownOptions(where, options, ['concurrency', 'timeoutMs']);
-  const { concurrency = 8, timeoutMs = Number.POSITIVE_INFINITY } = options;
-  if (!(timeoutMs > 0)) throw new InvalidArgumentError(`${where}: timeoutMs must be positive, got ${timeoutMs}.`);
+  const { concurrency = 8, timeoutMs } = options;
+  if (timeoutMs !== undefined) assertMilliseconds(`${where}: timeoutMs`, timeoutMs, 1);
   const limit = createLimiter(`${where}: concurrency`, concurrency);
 
   const judge = async (request: VerifyRequest, index: number, signal: AbortSignal): Promise<Verdict> => {

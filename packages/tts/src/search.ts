@@ -321,12 +321,10 @@ export class Search {
 
 /** The `n` completions of the only request; throws when the generator did not keep its contract. */
 function checkedCompletions(name: string, answer: Completion[][], n: number): Completion[] {
-  const completions = answer[0];
-  if (answer.length !== 1 || completions?.length !== n) {
-    throw new ContractError(
-      `generator "${name}" returned ${answer.length === 1 ? `${completions?.length} completions` : `${answer.length} lists`} ` +
-        `for one request with n = ${n}.`,
-    );
+  const completions = Array.isArray(answer) && answer.length === 1 ? answer[0] : undefined;
+  if (!Array.isArray(completions) || completions.length !== n) {
+    const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
+    throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
   }
   for (const { usage } of completions) {
     for (const tokens of [usage.promptTokens, usage.completionTokens]) {

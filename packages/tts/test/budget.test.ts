@@ -81,6 +81,12 @@ describe('budget', () => {
     ).rejects.toThrow(/maxCompletionTokens can only be kept when sampling.maxTokens is set/);
   });
 
+  it('refuses a wall time no timer can keep', async () => {
+    await expect(
+      majorityVote(problem, { generator: scripted([]), n: 1, budget: { maxWallTimeMs: 2 ** 31 } }),
+    ).rejects.toThrow(/maxWallTimeMs must be at most 2147483647 ms/);
+  });
+
   it('throws when nothing could be drawn, naming the limit', async () => {
     const error = await majorityVote(problem, {
       generator: scripted(digits),

@@ -252,6 +252,8 @@ describe('every strategy', () => {
     const verifier = table(() => 1);
     const short = { name: 'short', generate: async () => [[completion('1')]] };
     await expect(majorityVote(problem, { generator: short, n: 2 })).rejects.toThrow(/"short" returned 1 completions/);
+    const nothing = { name: 'nothing', generate: async () => [] };
+    await expect(majorityVote(problem, { generator: nothing, n: 2 })).rejects.toThrow(/"nothing" returned no list/);
     const uncounted = { name: 'uncounted', generate: async () => [[completion('1', Number.NaN)]] };
     await expect(majorityVote(problem, { generator: uncounted, n: 1 })).rejects.toThrow(/"uncounted".*NaN tokens/);
     const silent = { name: 'silent', verify: async () => [] };

@@ -18,4 +18,4 @@ export type { SafetensorsDType, SafetensorsHeader, TensorInfo } from './safetens
 export { parseSafetensorsHeader } from './safetensors-header.js';
 export type { SaveSafetensorsOptions, TensorToWrite, WriteSafetensorsOptions } from './safetensors-writer.js';
 export { saveSafetensors, writeSafetensors } from './safetensors-writer.js';
-export type { DType, DTypeArray, DTypeArrays, TensorData } from './tensor-data.js';
+export type { DTypeArray, DTypeArrays, TensorData } from './tensor-data.js';

@@ -1,12 +1,13 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import type { DType } from '../dtype.js';
 import type { AtomicFiles, WriteToHandle } from './atomic-files.js';
 import { writeAtomically } from './atomic-files.js';
 import { InvalidTensorError } from './errors.js';
 import type { SafetensorsDType } from './safetensors-header.js';
 import { byteLengthOf } from './safetensors-header.js';
-import type { DType, DTypeArray } from './tensor-data.js';
+import type { DTypeArray } from './tensor-data.js';
 import { assertLittleEndian, bytesOf, checkArray, toSafetensorsDType } from './tensor-data.js';
 
 /** A tensor to write. `data` may be a function, called once when its turn comes, so that not all need be in memory. */

@@ -1,6 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import type { DType } from '../dtype.js';
+import { allocate } from '../dtype.js';
 import {
   DTypeConversionError,
   InvalidHeaderError,
@@ -11,9 +13,8 @@ import {
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import type { TensorInfo } from './safetensors-header.js';
 import { MAX_HEADER_BYTES, parseSafetensorsHeader } from './safetensors-header.js';
-import type { DType, DTypeArray, TensorData } from './tensor-data.js';
+import type { DTypeArray, TensorData } from './tensor-data.js';
 import {
-  allocate,
   assertLittleEndian,
   bytesOf,
   checkArray,
@@ -106,7 +107,7 @@ export class SafetensorsFile implements TensorSource {
     const dtype = resultDType(info, options.as, this.path);
     const where = `${this.path}: reading "${name}"`;
     if (options.into) checkArray(where, dtype, info.shape, options.into);
-    const target = options.into ?? allocate(dtype, info.shape);
+    const target = options.into ?? (allocate(dtype, elementCount(info.shape)) as DTypeArray);
     if (fromSafetensorsDType(info.dtype) === dtype) {
       await readFully(this.#handle, bytesOf(target), this.#dataStart + info.byteOffset, this.path);
     } else {

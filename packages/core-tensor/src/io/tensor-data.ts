@@ -1,10 +1,9 @@
 import { endianness } from 'node:os';
 import { PosttrainError } from '@posttrain/interfaces';
+import type { DType } from '../dtype.js';
+import { allocate, DTYPES, matchesDType } from '../dtype.js';
 import { InvalidTensorError } from './errors.js';
 import type { SafetensorsDType } from './safetensors-header.js';
-
-/** The dtypes the engine has. `float16` and `bfloat16` are stored as their bits, `bool` as one byte (0 or 1). */
-export type DType = 'float32' | 'float16' | 'bfloat16' | 'int32' | 'int8' | 'uint8' | 'bool';
 
 /** The array that holds each dtype's elements. */
 export interface DTypeArrays {
@@ -23,16 +22,6 @@ export type DTypeArray = DTypeArrays[DType];
 export type TensorData = {
   [D in DType]: { readonly dtype: D; readonly shape: readonly number[]; readonly data: DTypeArrays[D] };
 }[DType];
-
-const ARRAY_CLASSES = {
-  float32: Float32Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-  int32: Int32Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-  bool: Uint8Array,
-} as const;
 
 const FORMAT_NAMES = {
   float32: 'F32',
@@ -64,26 +53,20 @@ export function tensorData(where: string, dtype: DType, shape: readonly number[]
   return { dtype, shape, data } as TensorData;
 }
 
-/** A new array for the elements of `shape` in `dtype`, zeroed. */
-export function allocate(dtype: DType, shape: readonly number[]): DTypeArray {
-  return new ARRAY_CLASSES[dtype](elementCount(shape));
-}
-
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
 /** @throws InvalidTensorError when `array` cannot hold exactly `shape` in `dtype`. */
 export function checkArray(where: string, dtype: DType, shape: readonly number[], array: DTypeArray): void {
-  const kind = ARRAY_CLASSES[dtype];
-  if (kind === undefined) throw new InvalidTensorError(where, `"${dtype}" is not a dtype of the engine.`);
+  if (!DTYPES.includes(dtype)) throw new InvalidTensorError(where, `"${dtype}" is not a dtype of the engine.`);
   if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
     throw new InvalidTensorError(where, `the shape [${shape.join(', ')}] is not a list of sizes.`);
   }
-  if (!(array instanceof kind) || array.length !== elementCount(shape)) {
+  if (!matchesDType(array, dtype) || array.length !== elementCount(shape)) {
     throw new InvalidTensorError(
       where,
-      `shape [${shape.join(', ')}] in ${dtype} needs a ${kind.name} of ${elementCount(shape)} elements, ` +
+      `shape [${shape.join(', ')}] in ${dtype} needs a ${allocate(dtype, 0).constructor.name} of ${elementCount(shape)} elements, ` +
         `not a ${array?.constructor?.name ?? typeof array} of ${array?.length}.`,
     );
   }

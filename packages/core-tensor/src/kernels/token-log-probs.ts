@@ -27,9 +27,9 @@ const logitsOf = (hidden: Tensor, head: Tensor, temperature: number): Tensor =>
 
 /**
  * Inputs hidden [n, d], head [vocabulary, d], int32 targets [n]; outputs log p(target) [n] and entropy [n] of
- * softmax(hidden headᵀ / temperature), natural log: logit_y - logsumexp and logsumexp - Σ p · logit.
- * The logits exist for `chunkRows` rows at a time, and are computed again for the gradient.
- * The gradient of the entropy is given too.
+ * softmax(hidden headᵀ / temperature), natural log: logit_y - logsumexp and logsumexp - Σ p · logit; and 1 [n] where no
+ * token is more likely than the target, else 0. The logits exist for `chunkRows` rows at a time, and are computed again
+ * for the gradient, which the first two outputs have.
  */
 export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
   name: 'tokenLogProbs',
@@ -44,28 +44,25 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
       );
     }
     const row = { shape: [n!], dtype: hidden!.dtype };
-    return [row, row];
+    return [row, row, row];
   },
   decompose: ([hidden, head, targets], { temperature, chunkRows }) => {
     const n = hidden!.shape[0]!;
-    if (n === 0) return [zeros([0], hidden!.dtype), zeros([0], hidden!.dtype)];
+    if (n === 0) return [0, 1, 2].map(() => zeros([0], hidden!.dtype));
     const parts = chunks(n, chunkRows).map(([start, end]) => {
       const logits = logitsOf(hidden!.slice(0, start, end), head!, temperature);
       const normalizer = logSumExp(logits);
       const chosen = logits.takeAlongAxis(targets!.slice(0, start, end).expandDims(1), 1);
       const expected = logits.sub(normalizer).exp().mul(logits).sum(1, { keepDims: true });
-      return { logProbs: chosen.sub(normalizer).squeeze(1), entropies: normalizer.sub(expected).squeeze(1) };
+      const isGreedy = chosen.greaterEqual(logits.max(1, { keepDims: true })).cast(hidden!.dtype);
+      return [chosen.sub(normalizer), normalizer.sub(expected), isGreedy].map((column) => column.squeeze(1));
     });
-    return [
+    return [0, 1, 2].map((output) =>
       concat(
-        parts.map((part) => part.logProbs),
+        parts.map((part) => part[output]!),
         0,
       ),
-      concat(
-        parts.map((part) => part.entropies),
-        0,
-      ),
-    ];
+    );
   },
   vjp: ({ inputs: [hidden, head, targets], cotangents: [dLogProbs, dEntropies], config }) => {
     const { temperature, chunkRows } = config;
@@ -110,19 +107,20 @@ export interface TokenLogProbsOptions {
 }
 
 /**
- * Log-probability and entropy of the target token in each row, straight from the hidden states, without ever holding
- * the logits of the whole batch: hidden [n, d], head [vocabulary, d], int32 targets [n] → two tensors [n].
+ * Log-probability of the target token in each row, the entropy it was predicted with and whether greedy decoding gives
+ * it (1 or 0), straight from the hidden states, without ever holding the logits of the whole batch: hidden [n, d],
+ * head [vocabulary, d], int32 targets [n] → three tensors [n].
  */
 export function tokenLogProbs(
   hidden: Tensor,
   head: Tensor,
   targets: Tensor,
   { temperature = 1, chunkRows }: TokenLogProbsOptions = {},
-): { logProbs: Tensor; entropies: Tensor } {
+): { logProbs: Tensor; entropies: Tensor; isGreedy: Tensor } {
   const rows = chunkRows ?? Math.max(1, Math.floor(DEFAULT_CHUNK_BYTES / 4 / Math.max(1, head.shape[0]!)));
-  const [logProbs, entropies] = applyKernel(tokenLogProbsKernel, [hidden, head, targets], {
+  const [logProbs, entropies, isGreedy] = applyKernel(tokenLogProbsKernel, [hidden, head, targets], {
     temperature,
     chunkRows: rows,
   });
-  return { logProbs: logProbs!, entropies: entropies! };
+  return { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! };
 }

@@ -4,7 +4,7 @@ import { createGunzip } from 'node:zlib';
 import { DataFileError, messageOf } from '../errors.js';
 
 /** The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops. */
-export async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
+async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
   const file = createReadStream(path);
   const stream = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
   try {

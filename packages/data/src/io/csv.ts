@@ -104,7 +104,7 @@ function formatValue(value: unknown, rowNumber: number, field: string): string {
 function formatRecord(fields: readonly string[], delimiter: string): string {
   const line = fields
     .map((field) =>
-      /["\r\n]/.test(field) || field.includes(delimiter) || field.startsWith('\uFEFF') || field !== field.trim()
+      /["\r\n]/.test(field) || field.includes(delimiter) || field.startsWith('\uFEFF')
         ? `"${field.replaceAll('"', '""')}"`
         : field,
     )

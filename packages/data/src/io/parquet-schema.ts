@@ -38,7 +38,7 @@ function inferValue(value: unknown, rowNumber: number, field: string): Inferred 
   if (typeof value === 'string') return 'string';
   if (typeof value === 'boolean') return 'boolean';
   if (typeof value === 'bigint') return 'int64';
-  if (typeof value === 'number') return Number.isSafeInteger(value) && !Object.is(value, -0) ? 'int64' : 'double';
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? 'int64' : 'double';
   if (value instanceof Date) return 'timestamp';
   if (value instanceof Uint8Array) return 'binary';
   if (Array.isArray(value)) {

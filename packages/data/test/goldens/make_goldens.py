@@ -75,7 +75,7 @@ def parquet_files():
     (HERE / "parquet-rows.json").write_text(json.dumps([plain(r) for r in ROWS], ensure_ascii=False))
 
 
-def trl_helpers():
+def trl_data_utils():
     import copy
 
     from datasets import Dataset
@@ -128,7 +128,7 @@ def trl_helpers():
     paired = {"prompt": ["p1", "p2"], "chosen": ["c1", "c2"], "rejected": ["r1", "r2"], "source": ["a", "b"]}
     unpaired = unpair_preference_dataset(Dataset.from_dict(paired)).to_list()
     golden = {"cases": cases, "unpair": {"rows": Dataset.from_dict(paired).to_list(), "unpaired": unpaired}}
-    (HERE / "trl-helpers.json").write_text(json.dumps(golden, ensure_ascii=False))
+    (HERE / "trl-data-utils.json").write_text(json.dumps(golden, ensure_ascii=False))
 
 
 def verify():
@@ -160,4 +160,4 @@ if __name__ == "__main__":
         verify()
     else:
         parquet_files()
-        trl_helpers()
+        trl_data_utils()

@@ -1,0 +1,37 @@
+"""Losses, gradients and advantages by TRL's own trainer methods; see the README for how they are called without a trainer."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from golden import output_folder, write_json, write_tensors  # noqa: E402
+
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64)
+
+import dpo  # noqa: E402
+import grpo  # noqa: E402
+import logits  # noqa: E402
+import rloo  # noqa: E402
+import with_model  # noqa: E402
+
+
+def main() -> None:
+    out = output_folder(__file__)
+    write_json(out / "grpo-loss.json", grpo.losses())
+    write_json(out / "grpo-advantages.json", grpo.advantages())
+    write_json(out / "rloo-loss.json", rloo.losses())
+    write_json(out / "rloo-advantages.json", rloo.advantages())
+    write_json(out / "dpo-loss.json", dpo.losses())
+    write_json(out / "log-probs.json", logits.cases())
+
+    torch.set_default_dtype(torch.float32)
+    tensors, facts = with_model.cases()
+    write_tensors(out / "with-model.safetensors", tensors)
+    write_json(out / "with-model.json", facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""What transformers' logits processors make of given logits, one by one and chained in the order `generate` uses."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from golden import output_folder, write_json  # noqa: E402
+
+import torch  # noqa: E402
+from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
+
+CASES = [
+    {},
+    {"temperature": 0.7},
+    {"temperature": 2.5},
+    {"top_k": 1},
+    {"top_k": 4},
+    {"top_k": 50},
+    {"top_p": 0.5},
+    {"top_p": 0.9},
+    {"top_p": 0.01},
+    {"min_p": 0.1},
+    {"min_p": 0.6},
+    {"repetition_penalty": 1.3},
+    {"repetition_penalty": 0.8},
+    {"temperature": 0.8, "top_k": 6, "top_p": 0.8},
+    {"temperature": 1.5, "top_p": 0.9, "min_p": 0.05},
+    {"repetition_penalty": 1.2, "temperature": 0.7, "top_k": 8, "top_p": 0.95, "min_p": 0.02},
+]
+
+
+def main() -> None:
+    out = output_folder(__file__)
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(47)
+    logits = (2 * torch.randn(3, 12, generator=generator) * 1e4).round() / 1e4
+    logits[2] = torch.tensor([3.0, 3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.0, 0.0, -1.0, -1.0, -2.0])  # ties
+    seen = torch.tensor([[0, 3, 3, 7], [11, 2, 5, 5], [1, 1, 2, 9]])
+    # generate itself decides which processors to use and in which order; the model is only needed to ask it.
+    model = GPT2LMHeadModel(GPT2Config(n_embd=4, n_layer=1, n_head=1, vocab_size=12, bos_token_id=0, eos_token_id=1))
+    cases = []
+    for options in CASES:
+        config = GenerationConfig(do_sample=True, **{"top_k": 0, "top_p": 1.0, "temperature": 1.0, **options})
+        processors = model._get_logits_processor(config, input_ids_seq_length=seen.shape[1])
+        probabilities = processors(seen, logits.clone()).softmax(-1)
+        cases.append({"options": options, "probabilities": probabilities.tolist()})
+    write_json(out / "expected.json", {"logits": logits.tolist(), "seen": seen.tolist(), "cases": cases})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertInteger } from '../errors.js';
+import { createRandom } from '../random.js';
+import {
+  answerAfterMark,
+  checkChoices,
+  checkExact,
+  checkRange,
+  drawFrom,
+  type IntegerRange,
+  type ProceduralTask,
+} from './procedural-task.js';
+
+const CHAIN_OPERATORS = ['+', '-', '*'] as const;
+export type ChainOperator = (typeof CHAIN_OPERATORS)[number];
+
+export interface ModularChainOptions {
+  /** Numbers are taken modulo this. Default 10. */
+  readonly modulus?: number;
+  /** Number of operations. Default 2 to 4. */
+  readonly steps?: IntegerRange;
+  /** Default `['+', '-', '*']`. */
+  readonly operators?: readonly ChainOperator[];
+  /** `'steps'`: each operation with its residue before the answer. `'none'`: the answer only. Default `'steps'`. */
+  readonly scratchpad?: 'none' | 'steps';
+}
+
+export type ModularChainProblem = {
+  readonly modulus: number;
+  readonly start: number;
+  readonly steps: readonly { readonly operator: ChainOperator; readonly operand: number }[];
+};
+
+/**
+ * A chain of operations modulo a number, strictly from left to right: the prompt `%7:3+4*2-5=`, the solution
+ * `3+4=0,0*2=0,0-5=2#2`. Characters: digits `% : + - * = , #`. Each step is one entry of a small table, so the
+ * difficulty lies in carrying the state along; the number of steps sets it.
+ */
+export function modularChain(options: ModularChainOptions = {}): ProceduralTask<ModularChainProblem> {
+  assertKnownOptions('modularChain', options, ['modulus', 'steps', 'operators', 'scratchpad']);
+  const { modulus = 10, operators = CHAIN_OPERATORS, scratchpad = 'steps' } = options;
+  assertInteger('modularChain', 'modulus', modulus, 2, 1_000_000);
+  const count = checkRange('modularChain', 'steps', options.steps ?? [2, 4], 1, 100);
+  checkChoices('modularChain', 'operators', operators, CHAIN_OPERATORS);
+  checkChoices('modularChain', 'scratchpad', [scratchpad], ['none', 'steps']);
+
+  const answer = (problem: ModularChainProblem): string => String(states(problem).at(-1));
+
+  return {
+    name: 'modular-chain',
+    generate(seed, index) {
+      const random = createRandom(seed, 'modular-chain', index);
+      const draw = () => random.integer(0, modulus - 1);
+      const start = draw();
+      const length = drawFrom(random, count);
+      const steps = Array.from({ length }, () => ({ operator: random.pick(operators), operand: draw() }));
+      return { modulus, start, steps };
+    },
+    key: prompt,
+    prompt,
+    solution(problem) {
+      if (scratchpad === 'none') return `#${answer(problem)}`;
+      const residues = states(problem);
+      const lines = problem.steps.map(
+        ({ operator, operand }, i) => `${residues[i]}${operator}${operand}=${residues[i + 1]}`,
+      );
+      return `${lines.join(',')}#${answer(problem)}`;
+    },
+    answer,
+    extractAnswer: answerAfterMark,
+    check: (problem, completion) => checkExact(answer(problem), completion),
+  };
+}
+
+function prompt({ modulus, start, steps }: ModularChainProblem): string {
+  return `%${modulus}:${start}${steps.map(({ operator, operand }) => operator + operand).join('')}=`;
+}
+
+/** The start and the residue after each step, all in [0, modulus). */
+function states({ modulus, start, steps }: ModularChainProblem): number[] {
+  const residues = [start];
+  for (const { operator, operand } of steps) {
+    const state = residues.at(-1)!;
+    const value = operator === '+' ? state + operand : operator === '-' ? state - operand : state * operand;
+    residues.push(((value % modulus) + modulus) % modulus);
+  }
+  return residues;
+}

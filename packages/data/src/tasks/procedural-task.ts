@@ -1,0 +1,162 @@
+import { assertKnownOptions, type Verdict, type Verifier } from '@posttrain/interfaces';
+import { assertInteger, DataOptionError, RowError, TaskExhaustedError } from '../errors.js';
+import type { Random } from '../random.js';
+import { isPlainObject, kindOf } from '../rows.js';
+import { hashFraction } from '../stable-hash.js';
+import type { SplitName } from '../steps/split.js';
+
+/** What a checker says of a completion. */
+export type TaskVerdict = { readonly correct: true } | { readonly correct: false; readonly reason: string };
+
+/**
+ * A family of problems that are made from a seed and checked exactly. Problems are plain JSON objects.
+ * All methods are pure.
+ */
+export interface ProceduralTask<Problem extends object = object> {
+  readonly name: string;
+  /** Problem number `index` of a seed. */
+  generate(seed: number, index: number): Problem;
+  /** Equal for problems that are the same up to order, so that no variant of a test problem is in the train split. */
+  key(problem: Problem): string;
+  prompt(problem: Problem): string;
+  /** A completion that is right: the scratchpad, then `#` and the answer. */
+  solution(problem: Problem): string;
+  answer(problem: Problem): string;
+  /** The answer a completion gives, or `null` when it does not give exactly one. */
+  extractAnswer(completion: string): string | null;
+  check(problem: Problem, completion: string): TaskVerdict;
+}
+
+/** One row, usable as it is for SFT (`prompt`, `completion`), for RL and for evaluation (`prompt`, `answer`). */
+export type TaskRow<Problem extends object = object> = {
+  readonly id: string;
+  readonly task: string;
+  readonly prompt: string;
+  readonly completion: string;
+  readonly answer: string;
+  readonly problem: Problem;
+};
+
+export interface TaskRowsOptions {
+  readonly split: SplitName;
+  readonly count: number;
+  readonly seed: number;
+  /** Yield no two problems with the same key. Turn it off to train on more rows than there are problems. Default true. */
+  readonly unique?: boolean;
+}
+
+/** The share of problems that belong to the test split. It is fixed, so that any two calls agree on the split. */
+export const TEST_FRACTION = 0.2;
+
+const MAX_MISSES = 20_000;
+
+/** The split a problem belongs to. It depends on the task's name and the problem's key only, not on seed or options. */
+export function splitOfProblem<Problem extends object>(task: ProceduralTask<Problem>, problem: Problem): SplitName {
+  return hashFraction(`${task.name}\n${task.key(problem)}`) < TEST_FRACTION ? 'test' : 'train';
+}
+
+/**
+ * `count` rows of one split. Train and test rows never share a problem, whatever their seeds and the task's options.
+ * Throws `TASK_EXHAUSTED` when the task has too few different problems.
+ */
+export function* taskRows<Problem extends object>(
+  task: ProceduralTask<Problem>,
+  options: TaskRowsOptions,
+): Generator<TaskRow<Problem>> {
+  assertKnownOptions('taskRows', options, ['split', 'count', 'seed', 'unique']);
+  const { split, count, seed, unique = true } = options;
+  assertInteger('taskRows', 'count', count, 0, Number.MAX_SAFE_INTEGER);
+  if (split !== 'train' && split !== 'test') {
+    throw new DataOptionError('taskRows', `"split" must be "train" or "test", got ${JSON.stringify(split)}.`);
+  }
+  const seen = new Set<string>();
+  let misses = 0;
+  for (let index = 0, made = 0; made < count; index++) {
+    const problem = task.generate(seed, index);
+    const key = task.key(problem);
+    if (splitOfProblem(task, problem) !== split || seen.has(key)) {
+      if (++misses < MAX_MISSES) continue;
+      const problemText = `found only ${made} different problems for the ${split} split, ${count} were asked for.`;
+      throw new TaskExhaustedError(task.name, `${problemText} Widen its options, or pass unique: false.`);
+    }
+    misses = 0;
+    made++;
+    if (unique) seen.add(key);
+    yield {
+      id: `${task.name}-${seed}-${index}`,
+      task: task.name,
+      prompt: task.prompt(problem),
+      completion: task.solution(problem),
+      answer: task.answer(problem),
+      problem,
+    };
+  }
+}
+
+/** A verifier for the rows of these tasks: score 1 when the task's checker accepts the completion, 0 when not. */
+export function taskVerifier(tasks: readonly ProceduralTask[]): Verifier {
+  const byName = new Map(tasks.map((task) => [task.name, task]));
+  return {
+    name: tasks.map((task) => task.name).join('+'),
+    async verify(requests) {
+      return requests.map(({ completion, row }, i): Verdict => {
+        const task = byName.get(String(row?.task));
+        if (task === undefined) {
+          const known = [...byName.keys()].join(', ');
+          throw new RowError(i + 1, 'task', `must be one of ${known}, got ${JSON.stringify(row?.task)}.`);
+        }
+        const problem = row?.problem;
+        if (!isPlainObject(problem)) throw new RowError(i + 1, 'problem', `must be an object, got ${kindOf(problem)}.`);
+        const verdict = task.check(problem, completion);
+        return verdict.correct ? { score: 1 } : { score: 0, explanation: verdict.reason };
+      });
+    },
+  };
+}
+
+/** What follows the one `#` of a completion, trimmed; `null` when there is no `#`, or several, or nothing after it. */
+export function answerAfterMark(completion: string): string | null {
+  const parts = completion.split('#');
+  const answer = parts[1]?.trim();
+  return parts.length === 2 && answer !== undefined && answer !== '' ? answer : null;
+}
+
+/** The check of tasks with one right answer: the extracted text must be exactly it. */
+export function checkExact(expected: string, completion: string): TaskVerdict {
+  const answer = answerAfterMark(completion);
+  if (answer === null) return noAnswer(completion);
+  return answer === expected ? { correct: true } : { correct: false, reason: `expected ${expected}, got ${answer}` };
+}
+
+export function noAnswer(completion: string): TaskVerdict {
+  const marks = completion.split('#').length - 1;
+  const what = marks === 0 ? 'there is no #' : marks === 1 ? 'nothing follows the #' : `there are ${marks} #`;
+  return { correct: false, reason: `no single answer: ${what}` };
+}
+
+/** A number, or the smallest and largest of a uniform range, both included. */
+export type IntegerRange = number | readonly [number, number];
+
+export function checkRange(
+  where: string,
+  option: string,
+  range: IntegerRange,
+  min: number,
+  max: number,
+): readonly [number, number] {
+  const [low, high] = typeof range === 'number' ? [range, range] : range;
+  assertInteger(where, option, low, min, max);
+  assertInteger(where, option, high, low, max);
+  return [low, high];
+}
+
+export function drawFrom(random: Random, [low, high]: readonly [number, number]): number {
+  return random.integer(low, high);
+}
+
+/** Throws unless `chosen` is a non-empty list of `allowed` values without repeats. */
+export function checkChoices<T>(where: string, option: string, chosen: readonly T[], allowed: readonly T[]): void {
+  const valid = chosen.length > 0 && chosen.every((item, i) => allowed.includes(item) && chosen.indexOf(item) === i);
+  if (valid) return;
+  throw new DataOptionError(where, `"${option}" must list some of ${allowed.join(' ')}, got ${chosen.join(' ')}.`);
+}

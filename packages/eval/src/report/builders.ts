@@ -1,0 +1,141 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import type { NumberFormat } from '../format.js';
+import type { EvalResult, GenerateProblem } from '../log/format.js';
+import type { SamplesCurvePoint } from '../samples-curve.js';
+import { metricsTable } from '../table.js';
+import type { LinePlot } from './plots.js';
+import type { ExamplesBlock, ReportBlock } from './section.js';
+
+/** A line of a training log, such as `{ step: 10, loss: 2.1 }`. */
+export type TrainingLogLine = Readonly<Record<string, number | null | undefined>>;
+
+export interface TrainingCurvesOptions {
+  /** Which metrics, in which order. Default: all but x. */
+  readonly keys?: readonly string[];
+  /** The key along the x axis. Default `step`. */
+  readonly x?: string;
+  /** As in `LinePlot`. Default 0. */
+  readonly smoothing?: number;
+  /** Keys that are shares. Default: none. */
+  readonly percent?: readonly string[];
+}
+
+/** One plot per metric of a training log. */
+export function trainingCurves(lines: readonly TrainingLogLine[], options: TrainingCurvesOptions = {}): LinePlot[] {
+  assertKnownOptions('trainingCurves', options, ['keys', 'x', 'smoothing', 'percent']);
+  const { x = 'step', smoothing = 0, percent = [] } = options;
+  const keys = options.keys ?? [...new Set(lines.flatMap((line) => Object.keys(line)))].filter((key) => key !== x);
+  return keys.map((key) => ({
+    type: 'line',
+    title: key,
+    xLabel: x,
+    yLabel: key,
+    yFormat: percent.includes(key) ? 'percent' : 'number',
+    smoothing,
+    series: [
+      {
+        name: key,
+        // A line without this metric says nothing of it; one with null or NaN says that it broke, and leaves a gap.
+        points: lines.flatMap((line) => (line[key] === undefined ? [] : [{ x: line[x] ?? Number.NaN, y: line[key] }])),
+      },
+    ],
+  }));
+}
+
+export interface EvaluationBlocksOptions {
+  /** Names of the runs. Default: their models' names. */
+  readonly names?: readonly string[];
+  /** How the metrics are shown. Default `percent`. */
+  readonly format?: NumberFormat;
+}
+
+/** Runs side by side: a table, bars with error bars, and the runs' warnings. */
+export function evaluationBlocks(results: readonly EvalResult[], options: EvaluationBlocksOptions = {}): ReportBlock[] {
+  assertKnownOptions('evaluationBlocks', options, ['names', 'format']);
+  const { rows, columns } = metricsTable(results, options);
+  const metrics = columns.filter(({ key }) => !['model', 'task', 'problems'].includes(key));
+  const nameOf = (i: number): string => options.names?.[i] ?? results[i]!.config.model;
+  const warnings = results.flatMap((result, i) => result.warnings.map((warning) => `${nameOf(i)}: ${warning}`));
+  return [
+    { type: 'table', rows, columns },
+    {
+      type: 'bar',
+      title: 'Metrics by run',
+      caption: 'Means over problems; whiskers show ± one standard error.',
+      yLabel: 'value',
+      yFormat: options.format ?? 'percent',
+      groups: metrics.map(({ key }) => key),
+      series: rows.map((row, i) => ({
+        name:
+          results.length > new Set(rows.map(({ model }) => model)).size
+            ? `${nameOf(i)} (${results[i]!.config.task})`
+            : nameOf(i),
+        values: metrics.map(
+          ({ key }) =>
+            (row[key] as { value: number | null; standardError: number | null } | undefined) ?? { value: null },
+        ),
+      })),
+    },
+    ...(warnings.length > 0 ? [{ type: 'text', tone: 'warning', text: warnings.join('\n\n') } as const] : []),
+  ];
+}
+
+/** The same curves twice: against samples per problem, and against the tokens they cost. */
+export function samplesCurvePlots(
+  curves: readonly { readonly name: string; readonly points: readonly SamplesCurvePoint[] }[],
+): LinePlot[] {
+  const plot = (title: string, xLabel: string, x: (point: SamplesCurvePoint) => number): LinePlot => ({
+    type: 'line',
+    title,
+    xLabel,
+    yLabel: 'accuracy',
+    yFormat: 'percent',
+    xScale: 'log',
+    series: curves.map(({ name, points }) => ({
+      name,
+      points: points.map((point) => ({ x: x(point), y: point.value, standardError: point.standardError })),
+    })),
+  });
+  return [
+    plot('Accuracy against samples', 'samples per problem', ({ k }) => k),
+    plot('Accuracy against tokens', 'generated tokens per problem', ({ tokens }) => tokens),
+  ];
+}
+
+export interface CompletionExamplesOptions {
+  /** How many problems, evenly spaced over the run. Default 4. */
+  readonly count?: number;
+  /** How many completions of each. Default 2. */
+  readonly completions?: number;
+  /** The grader whose scores are shown. Default: the first. */
+  readonly grader?: string;
+  /** The reference answer to show. Default: none. */
+  readonly target?: (row: object) => string;
+}
+
+/** What the model wrote, with its scores. */
+export function completionExamples(
+  result: EvalResult<GenerateProblem>,
+  options: CompletionExamplesOptions = {},
+): ExamplesBlock {
+  assertKnownOptions('completionExamples', options, ['count', 'completions', 'grader', 'target']);
+  const { count = 4, completions = 2, grader = result.config.graders?.[0], target } = options;
+  const every = Math.max(1, result.problems.length / count);
+  const chosen = result.problems
+    .filter((_, i) => Math.floor(i / every) !== Math.floor((i - 1) / every))
+    .slice(0, count);
+  return {
+    type: 'examples',
+    examples: chosen.map((problem) => ({
+      title: `${result.config.task} ${problem.id}`,
+      prompt: problem.prompt,
+      ...(target && { target: target(problem.row) }),
+      completions: problem.completions.slice(0, completions).map(({ text, grades }, i) => ({
+        text,
+        label:
+          problem.completions.length > 1 ? `Sample ${i + 1} of ${problem.completions.length}` : result.config.model,
+        ...(grader !== undefined && { score: grades[grader]?.score ?? null }),
+      })),
+    })),
+  };
+}

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { html, raw } from './html.js';
+import { paragraphs, renderBlocks } from './render-blocks.js';
+import type { Report } from './section.js';
+import { STYLE } from './style.js';
+
+/**
+ * Writes a report as one HTML file: no script, nothing loaded from elsewhere, and a content security policy that forbids
+ * both, so that nothing a model wrote can run. The file is replaced at once or not at all.
+ */
+export async function writeReport(file: string, report: Report): Promise<void> {
+  const text = renderReport(report);
+  await mkdir(dirname(file), { recursive: true });
+  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** The HTML of a report. */
+export function renderReport(report: Report): string {
+  assertKnownOptions('writeReport', report, ['title', 'subtitle', 'sections']);
+  for (const section of report.sections) {
+    assertKnownOptions(`writeReport: section "${section.title}"`, section, ['title', 'text', 'blocks']);
+  }
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${report.title}</title>
+<style>${raw(STYLE)}</style>
+</head>
+<body>
+<header><h1>${report.title}</h1>
+${report.subtitle && html`<p class="subtitle">${report.subtitle}</p>`}
+${report.sections.length > 1 && html`<nav aria-label="Sections"><ul>${report.sections.map(({ title }, i) => html`<li><a href="#section-${i + 1}">${title}</a></li>`)}</ul></nav>`}
+</header>
+<main>
+${report.sections.map(
+  (
+    { title, text, blocks },
+    i,
+  ) => html`<section id="section-${i + 1}" aria-labelledby="title-${i + 1}"><h2 id="title-${i + 1}">${title}</h2>
+${text && html`<div class="intro">${paragraphs(text)}</div>`}
+${renderBlocks(blocks)}
+</section>
+`,
+)}</main>
+<footer>± is one standard error. Made with @posttrain/eval.</footer>
+</body>
+</html>
+`;
+  return page.text;
+}

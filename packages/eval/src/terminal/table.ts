@@ -1,0 +1,43 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { cellText, columnsOf, type TableColumn, type TableRow } from '../table.js';
+import { displayWidth } from './width.js';
+
+export interface RenderTableOptions {
+  /** Which columns, in which order. Default: every key of the rows, in order of appearance. */
+  readonly columns?: readonly (string | TableColumn)[];
+  readonly title?: string;
+}
+
+/** A table for the terminal: text to the left, numbers to the right, standard errors aligned at their ±. No line feed at the end. */
+export function renderTable(rows: readonly TableRow[], options: RenderTableOptions = {}): string {
+  assertKnownOptions('renderTable', options, ['columns', 'title']);
+  const columns = columnsOf(rows, options.columns).map(({ key, title, format }) => {
+    const cells = rows.map((row) => cellText(row[key], format));
+    const errorWidth = Math.max(0, ...cells.map(({ error }) => displayWidth(error)));
+    const texts = cells.map(({ value, error }) => (errorWidth > 0 ? `${value} ${padError(error, errorWidth)}` : value));
+    const numeric = cells.length > 0 && cells.every((cell) => cell.numeric);
+    const width = Math.max(displayWidth(title), ...texts.map(displayWidth));
+    const pad = numeric ? padStart : padEnd;
+    return { rule: '─'.repeat(width), head: pad(title, width), body: texts.map((text) => pad(text, width)) };
+  });
+  const line = (cells: readonly string[]): string => cells.join('   ').trimEnd();
+  return [
+    ...(options.title ? [options.title, ''] : []),
+    line(columns.map(({ head }) => head)),
+    columns.map(({ rule }) => rule).join('───'),
+    ...rows.map((_, i) => line(columns.map(({ body }) => body[i]!))),
+  ].join('\n');
+}
+
+/** Pads between the ± and the number, so that the ± stand below each other. */
+function padError(error: string, width: number): string {
+  return error === '' ? ' '.repeat(width) : `± ${padStart(error.slice(2), width - 2)}`;
+}
+
+function padStart(text: string, width: number): string {
+  return ' '.repeat(Math.max(0, width - displayWidth(text))) + text;
+}
+
+function padEnd(text: string, width: number): string {
+  return text + ' '.repeat(Math.max(0, width - displayWidth(text)));
+}

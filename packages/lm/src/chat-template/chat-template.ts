@@ -1,0 +1,183 @@
+import { assertKnownOptions, type ChatMessage } from '@posttrain/interfaces';
+import type { JsonObject } from '../files.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import { generationSpans, prefixDifferenceSpans, type TextSpan } from './assistant-spans.js';
+import { AssistantMaskError, ChatTemplateError } from './errors.js';
+import { hasGenerationMarkers, renderJinja } from './jinja-template.js';
+import { type ChatTemplates, loadChatTemplates } from './load-chat-templates.js';
+
+export interface RenderChatOptions {
+  /** End with the header that asks the assistant for a message. Default false. */
+  readonly addGenerationPrompt?: boolean;
+  /** Leave the last message open, so that the model goes on with it. Default false; excludes the option above. */
+  readonly continueFinalMessage?: boolean;
+  /** JSON schemas of functions the model may call. */
+  readonly tools?: readonly JsonObject[];
+  /** Documents for templates that support retrieval. */
+  readonly documents?: readonly JsonObject[];
+  /** The name of one of the folder's templates, or a template. Default: `tool_use` with tools, else `default`. */
+  readonly template?: string;
+  /** Further variables of the template (`enable_thinking`, `date_string`); they win over special tokens. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+  /** Also tell which tokens the assistant wrote. Default false. */
+  readonly assistantMask?: boolean;
+  /** What `strftime_now` says it is. Default: now. */
+  readonly now?: Date;
+}
+
+export interface RenderedChat {
+  readonly text: string;
+  /** The text's tokens; nothing is added, since templates write special tokens themselves. */
+  readonly tokenIds: number[];
+  /** One per token: 1 where the assistant wrote it (and so what training teaches), else 0. */
+  readonly assistantMask?: number[];
+}
+
+const OPTION_NAMES = [
+  'addGenerationPrompt',
+  'continueFinalMessage',
+  'tools',
+  'documents',
+  'template',
+  'variables',
+  'assistantMask',
+  'now',
+] as const satisfies readonly (keyof RenderChatOptions)[];
+
+/** What `transformers` appends to find, after rendering, where the final message ended. */
+const CONTINUE_TAG = 'CONTINUE_FINAL_MESSAGE_TAG ';
+
+/** Turns conversations into text and tokens with a model's Jinja chat template, as `apply_chat_template` does. */
+export class ChatTemplate {
+  readonly templates: ChatTemplates;
+  readonly #tokenizer: Tokenizer;
+
+  /** @param templates one template, or several by name */
+  constructor(tokenizer: Tokenizer, templates: string | ChatTemplates) {
+    this.#tokenizer = tokenizer;
+    this.templates = typeof templates === 'string' ? { default: templates } : templates;
+  }
+
+  /** The templates of the folder `tokenizer` was loaded from; undefined when it has none (a base model). */
+  static async load(tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
+    const templates = await loadChatTemplates(tokenizer.folder ?? '', tokenizer.config);
+    return Object.keys(templates).length === 0 ? undefined : new ChatTemplate(tokenizer, templates);
+  }
+
+  /**
+   * Renders and tokenizes a conversation.
+   *
+   * The assistant mask comes from the template's `{% generation %}` blocks: a token is the assistant's when any of it
+   * lies in one. Without blocks it is what each assistant message adds to its prompt, without white space after the
+   * closing special token.
+   *
+   * @throws ChatTemplateError when the template fails or refuses the conversation
+   * @throws AssistantMaskError when the mask would be empty, or cannot be known
+   */
+  renderChat(messages: readonly ChatMessage[], options: RenderChatOptions = {}): RenderedChat {
+    assertKnownOptions('renderChat', options, OPTION_NAMES);
+    const { addGenerationPrompt = false, continueFinalMessage = false, assistantMask = false } = options;
+    if (messages.length === 0) throw new ChatTemplateError('the conversation has no messages.');
+    if (continueFinalMessage && (addGenerationPrompt || assistantMask)) {
+      throw new ChatTemplateError('continueFinalMessage excludes addGenerationPrompt and assistantMask.');
+    }
+    const template = this.#choose(options);
+    const now = options.now ?? new Date();
+    const variables = (count: number, prompt: boolean) => this.#variables(messages.slice(0, count), prompt, options);
+    const render = (count: number, prompt: boolean) => renderJinja(template, variables(count, prompt), now);
+
+    const text = continueFinalMessage
+      ? renderOpenEnded(template, variables(messages.length, false), now)
+      : render(messages.length, addGenerationPrompt);
+    if (!assistantMask) return { text, tokenIds: this.#tokenizer.encode(text, { addSpecialTokens: false }) };
+
+    const marked = hasGenerationMarkers(template);
+    const spans = marked
+      ? generationSpans(template, variables(messages.length, addGenerationPrompt), now, text)
+      : prefixDifferenceSpans(render, assistantTurns(messages), text);
+    return this.#masked(text, spans, marked);
+  }
+
+  #masked(text: string, spans: readonly TextSpan[], marked: boolean): RenderedChat {
+    const { ids, offsets } = this.#tokenizer.encodeWithOffsets(text);
+    const mask = new Array<number>(ids.length).fill(0);
+    for (const span of spans) {
+      const inside = offsets.flatMap(([start, end], i) => (start < span[1] && end > span[0] ? [i] : []));
+      const kept = marked ? inside : this.#withoutTail(text, ids, offsets, inside);
+      for (const i of kept) mask[i] = 1;
+    }
+    if (!mask.includes(1)) {
+      throw new AssistantMaskError(
+        'no token is the assistant’s: the conversation has no assistant message with text, or the template renders none.',
+      );
+    }
+    return { text, tokenIds: ids, assistantMask: mask };
+  }
+
+  /** Generation stops at the closing special token, so white space a template puts after it is not the assistant's. */
+  #withoutTail(
+    text: string,
+    ids: readonly number[],
+    offsets: readonly TextSpan[],
+    inside: readonly number[],
+  ): number[] {
+    const lastSpecial = inside.findLastIndex((i) => this.#tokenizer.specialIds.has(ids[i]!));
+    const tail = inside.slice(lastSpecial + 1);
+    const blank = tail.every((i) => text.slice(...offsets[i]!).trim() === '');
+    return lastSpecial >= 0 && blank ? inside.slice(0, lastSpecial + 1) : [...inside];
+  }
+
+  #choose(options: RenderChatOptions): string {
+    const { template, tools } = options;
+    if (template !== undefined) return Object.hasOwn(this.templates, template) ? this.templates[template]! : template;
+    const chosen = (tools && this.templates.tool_use) ?? this.templates.default;
+    if (chosen === undefined) {
+      throw new ChatTemplateError(
+        `the model has several and no default; name one as "template": ${Object.keys(this.templates).join(', ')}.`,
+      );
+    }
+    return chosen;
+  }
+
+  #variables(messages: readonly ChatMessage[], prompt: boolean, options: RenderChatOptions): Record<string, unknown> {
+    return {
+      messages: messages.map(templateMessage),
+      tools: options.tools ?? null,
+      documents: options.documents ?? null,
+      add_generation_prompt: prompt,
+      ...this.#tokenizer.specialTokens,
+      ...options.variables,
+    };
+  }
+}
+
+/** Names a message's reasoning goes by; templates read the first, or gpt-oss's the second. */
+const REASONING_FIELDS = ['reasoning_content', 'thinking', 'reasoning'] as const;
+
+/** A message as templates see it: null fields left out, reasoning under its usual names. */
+function templateMessage(message: ChatMessage): Record<string, unknown> {
+  const present = Object.fromEntries(
+    Object.entries(message).filter(([, value]) => value !== null && value !== undefined),
+  );
+  const reasoning = REASONING_FIELDS.map((field) => present[field]).find((value) => value !== undefined);
+  return reasoning === undefined ? present : { thinking: reasoning, ...present, reasoning_content: reasoning };
+}
+
+function assistantTurns(messages: readonly ChatMessage[]): number[] {
+  return messages.flatMap(({ role }, i) => (role === 'assistant' ? [i] : []));
+}
+
+function renderOpenEnded(template: string, variables: Record<string, unknown>, now: Date): string {
+  const messages = variables.messages as Record<string, unknown>[];
+  const final = messages.at(-1)!;
+  const { content } = final;
+  if (typeof content !== 'string') throw new ChatTemplateError('the final message has no content to continue.');
+  const tagged = [...messages.slice(0, -1), { ...final, content: content + CONTINUE_TAG }];
+  const text = renderJinja(template, { ...variables, messages: tagged }, now);
+  const at = text.lastIndexOf(CONTINUE_TAG.trim());
+  if (at < 0 || !text.includes(content.trim())) {
+    throw new ChatTemplateError('does not render the final message as it is, so it cannot be continued.');
+  }
+  const keepsSpaces = text.startsWith(CONTINUE_TAG, at);
+  return keepsSpaces ? text.slice(0, at) : text.slice(0, at).trimEnd();
+}

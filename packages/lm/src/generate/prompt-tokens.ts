@@ -1,0 +1,24 @@
+import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
+import type { CausalLM } from '../model/causal-lm.js';
+
+/** A conversation given to a model whose folder has no chat template. */
+export class NoChatTemplateError extends PosttrainError {
+  constructor(model: string) {
+    super(
+      'NO_CHAT_TEMPLATE',
+      `${model} has no chat template, so it cannot take a conversation; give it text, or add chat_template.jinja to its folder`,
+    );
+  }
+}
+
+/**
+ * The tokens a prompt becomes: text with the tokenizer's special tokens, a conversation through the chat template with
+ * the header of the assistant's turn. `prefix` is text that the completion goes on from.
+ */
+export function promptTokens(model: CausalLM, prompt: Prompt, prefix = ''): number[] {
+  if (typeof prompt === 'string') return model.tokenizer.encode(prompt + prefix);
+  if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
+  if (prefix === '') return model.chatTemplate.renderChat(prompt, { addGenerationPrompt: true }).tokenIds;
+  const opened: ChatMessage[] = [...prompt, { role: 'assistant', content: prefix }];
+  return model.chatTemplate.renderChat(opened, { continueFinalMessage: true }).tokenIds;
+}

@@ -1,0 +1,194 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assertKnownOptions, type OnProgress, PosttrainError } from '@posttrain/interfaces';
+import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
+import { downloadBlob, type RemoteFile } from './download-blob.js';
+import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
+
+export interface DownloadModelOptions {
+  /** A branch, a tag or a commit. Default `main`. */
+  readonly revision?: string;
+  /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
+  readonly cacheDir?: string;
+  /** For gated and private models. Default `HF_TOKEN`. */
+  readonly token?: string;
+  /** The hub's address. Default `HF_ENDPOINT`, or https://huggingface.co. */
+  readonly endpoint?: string;
+  /** Use only what is in the cache. Default: whether `HF_HUB_OFFLINE` is 1, true, yes or on. */
+  readonly offline?: boolean;
+  /** Told the bytes that are there and the bytes of all files. */
+  readonly onProgress?: OnProgress;
+}
+
+const OPTION_NAMES = [
+  'revision',
+  'cacheDir',
+  'token',
+  'endpoint',
+  'offline',
+  'onProgress',
+] as const satisfies readonly (keyof DownloadModelOptions)[];
+
+type Hub = typeof import('@huggingface/hub');
+
+/**
+ * Downloads what is needed to run a model (`*.json`, `*.safetensors`, `*.jinja`) into the cache that all Hugging Face
+ * libraries share, and returns the folder. Files that are there are not asked for again; an interrupted download goes
+ * on where it stopped; a snapshot is named by its branch only when it is complete.
+ *
+ * @param name `org/name`
+ * @throws ModelNotFoundError, ModelAccessError, DownloadError, NotInCacheError (offline), MissingPackageError
+ */
+export async function downloadModel(name: string, options: DownloadModelOptions = {}): Promise<string> {
+  assertKnownOptions('downloadModel', options, OPTION_NAMES);
+  const { revision = 'main', cacheDir = defaultCacheDir() } = options;
+  const cache = new ModelCache(cacheDir, name, revision);
+  if (options.offline ?? /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {
+    return cache.offlineSnapshot();
+  }
+  const hub = await importHub();
+  const token = options.token ?? process.env.HF_TOKEN;
+  const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT)?.replace(/\/+$/, '');
+  const common = { ...(token ? { accessToken: token } : {}), ...(hubUrl ? { hubUrl } : {}) };
+
+  const commit = await asked(hub, name, revision, token, () => resolveCommit(hub, name, revision, common));
+  const files = await asked(hub, name, revision, token, () => listNeededFiles(hub, name, commit, common));
+  const report = progressReporter(name, files, options.onProgress);
+  for (const file of files) {
+    const blob = cache.blob(file.etag);
+    if (!(await hasSize(blob, file.size))) {
+      const openRemote = (offset: number) =>
+        asked(hub, name, revision, token, () => openFile(hub, name, commit, file, common, offset));
+      await downloadBlob(blob, file, openRemote, (bytes) => report(file, bytes));
+    }
+    report(file, file.size);
+    if (!(await exists(join(cache.snapshot(commit), file.path)))) await cache.link(commit, file.path, file.etag);
+  }
+  await cache.writeCommit(commit);
+  return cache.snapshot(commit);
+}
+
+/** A local folder as it is; any other name is downloaded. */
+export async function resolveModelFolder(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<string> {
+  const found = await stat(nameOrFolder).catch(() => undefined);
+  if (found?.isDirectory()) return nameOrFolder;
+  if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)/.test(nameOrFolder)) {
+    throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder.`);
+  }
+  return downloadModel(nameOrFolder, options);
+}
+
+/** @param load replaced in tests */
+export async function importHub(load: () => Promise<Hub> = () => import('@huggingface/hub')): Promise<Hub> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new MissingPackageError('@huggingface/hub', 'Downloading a model', { cause });
+  }
+}
+
+interface Access {
+  readonly accessToken?: string;
+  readonly hubUrl?: string;
+}
+
+async function resolveCommit(hub: Hub, name: string, revision: string, access: Access): Promise<string> {
+  const info = await hub.modelInfo({ name, revision, additionalFields: ['sha'], ...access });
+  const commit: unknown = info.sha;
+  if (typeof commit !== 'string' || !isCommit(commit)) {
+    throw new DownloadError(`${name}: the hub names no commit for "${revision}" (${JSON.stringify(commit)}).`);
+  }
+  return commit;
+}
+
+async function listNeededFiles(hub: Hub, name: string, commit: string, access: Access): Promise<RemoteFile[]> {
+  const files: RemoteFile[] = [];
+  for await (const entry of hub.listFiles({ repo: name, revision: commit, recursive: true, ...access })) {
+    if (entry.type !== 'file' || !isNeeded(entry.path)) continue;
+    const etag = entry.lfs?.oid ?? entry.oid;
+    if (etag === undefined || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag)) {
+      throw new DownloadError(`${name}/${entry.path}: the hub gives no usable hash (${JSON.stringify(etag)}).`);
+    }
+    files.push({ path: entry.path, size: entry.size, etag, hash: entry.lfs ? 'sha256' : 'git-sha1' });
+  }
+  if (!files.some(({ path }) => path.endsWith('.safetensors'))) {
+    throw new DownloadError(`${name}: has no *.safetensors file; its weights must be converted first.`);
+  }
+  return files;
+}
+
+/** Top-level files of a model folder; `consolidated*` repeats the weights in another layout. */
+function isNeeded(path: string): boolean {
+  if (/^additional_chat_templates\/[^/\\]+\.jinja$/.test(path)) return true;
+  return /^[^/\\]+\.(json|jinja|safetensors)$/.test(path) && !path.startsWith('consolidated');
+}
+
+async function openFile(
+  hub: Hub,
+  name: string,
+  commit: string,
+  file: RemoteFile,
+  access: Access,
+  offset: number,
+): Promise<ReadableStream<Uint8Array>> {
+  // Plain HTTP also for files stored with Xet: one path, which the tests can exercise, and it resumes.
+  const blob = await hub.downloadFile({ repo: name, path: file.path, revision: commit, xet: false, ...access });
+  if (!blob) throw new DownloadError(`${name}: the hub lists ${file.path} but does not have it.`);
+  // Ask for what was announced: the library's own idea of the size may come from a different answer.
+  return blob.slice(offset, file.size).stream() as ReadableStream<Uint8Array>;
+}
+
+/** Runs a request and turns the hub's refusals into errors that say what to do. */
+async function asked<T>(
+  hub: Hub,
+  name: string,
+  revision: string,
+  token: string | undefined,
+  request: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await request();
+  } catch (cause) {
+    if (!(cause instanceof hub.HubApiError)) {
+      if (cause instanceof TypeError && cause.message === 'fetch failed') {
+        throw new DownloadError(
+          `${name}: the hub cannot be reached (${String((cause.cause as Error | undefined)?.message ?? cause.message)}). ` +
+            'With HF_HUB_OFFLINE=1 only the cache is used.',
+          { cause },
+        );
+      }
+      throw cause;
+    }
+    const { statusCode } = cause;
+    if (statusCode === 404) throw new ModelNotFoundError(name, revision, { cause });
+    if (statusCode === 401 || statusCode === 403) {
+      throw new ModelAccessError(name, statusCode, token !== undefined, { cause });
+    }
+    throw new DownloadError(`${name}: the hub answered with status ${statusCode}: ${cause.message}`, { cause });
+  }
+}
+
+async function hasSize(path: string, size: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.size === size;
+}
+
+function progressReporter(
+  name: string,
+  files: readonly RemoteFile[],
+  onProgress: OnProgress | undefined,
+): (file: RemoteFile, bytes: number) => void {
+  const total = files.reduce((sum, { size }) => sum + size, 0);
+  const present = new Map<string, number>();
+  const start = performance.now();
+  let transferred = 0;
+  return (file, bytes) => {
+    const before = present.get(file.path);
+    if (before !== undefined) transferred += Math.max(0, bytes - before);
+    present.set(file.path, bytes);
+    const done = [...present.values()].reduce((sum, value) => sum + value, 0);
+    const seconds = (performance.now() - start) / 1000;
+    const eta = transferred > 0 ? { etaSeconds: ((total - done) * seconds) / transferred } : {};
+    onProgress?.({ stage: `download ${name}`, done, total, ...eta });
+  };
+}

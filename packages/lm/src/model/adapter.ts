@@ -1,0 +1,26 @@
+import type { LayerHooks } from './layers.js';
+
+/**
+ * Trained tensors that change what a model computes without changing its weights. `hooks` must be one function for
+ * the life of the adapter: what is compiled for it is kept under its identity, while `parameters` may be replaced at
+ * every step. It is called without `this`.
+ */
+export interface Adapter<Parameters = unknown> {
+  readonly name: string;
+  /** A tree of tensors. */
+  readonly parameters: Parameters;
+  hooks(parameters: Parameters): LayerHooks;
+}
+
+/** What "no adapter" is: the base model. */
+export const NO_ADAPTER: Adapter<Readonly<Record<string, never>>> = { name: 'base', parameters: {}, hooks: () => ({}) };
+
+/** The same adapter with other numbers, as training makes them. */
+export const withParameters = <Parameters>(
+  adapter: Adapter<Parameters>,
+  parameters: Parameters,
+): Adapter<Parameters> => ({
+  name: adapter.name,
+  parameters,
+  hooks: adapter.hooks,
+});

@@ -1,0 +1,114 @@
+import { Key, normal, ones, realize, type Tensor, zerosBuffer } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import { ChatTemplate } from '../chat-template/index.js';
+import {
+  type GenerationConfig,
+  loadGenerationConfig,
+  type ModelConfig,
+  saveGenerationConfig,
+} from '../config/index.js';
+import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { Tokenizer } from '../tokenizer/index.js';
+import type { Weights } from './layers.js';
+import { type Network, networkOf } from './network.js';
+import { loadWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
+
+/** The parts of a causal language model. */
+export interface CausalLMParts {
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  readonly generationConfig?: GenerationConfig | undefined;
+  /** How conversations become text; base models have none. */
+  readonly chatTemplate?: ChatTemplate | undefined;
+  /** For reports. */
+  readonly name: string;
+}
+
+/**
+ * A causal language model: weights, the network they belong to and the tokenizer. Immutable; a fine-tuned model is
+ * another one with the same network (`withWeights`).
+ */
+export class CausalLM {
+  readonly name: string;
+  readonly config: ModelConfig;
+  readonly network: Network;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  readonly generationConfig: GenerationConfig | undefined;
+  readonly chatTemplate: ChatTemplate | undefined;
+
+  constructor(parts: CausalLMParts, network: Network = networkOf(parts.config)) {
+    this.name = parts.name;
+    this.config = parts.config;
+    this.network = network;
+    this.weights = parts.weights;
+    this.tokenizer = parts.tokenizer;
+    this.generationConfig = parts.generationConfig;
+    this.chatTemplate = parts.chatTemplate;
+    if (parts.tokenizer.vocabSize > parts.config.vocabSize) {
+      throw new PosttrainError(
+        'VOCABULARY',
+        `${parts.name}: the tokenizer has ${parts.tokenizer.vocabSize} ids but the embedding only ${parts.config.vocabSize} rows`,
+      );
+    }
+  }
+
+  /**
+   * Loads a model by the path of a Hugging Face folder, or by its name on the hub (`org/name`), which is downloaded into
+   * the standard cache first.
+   */
+  static async fromPretrained(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<CausalLM> {
+    return CausalLM.load(await resolveModelFolder(nameOrFolder, options));
+  }
+
+  /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
+  static async load(folder: string): Promise<CausalLM> {
+    const [{ config, weights }, tokenizer, generationConfig] = await Promise.all([
+      loadWeights(folder),
+      Tokenizer.load(folder),
+      loadGenerationConfig(folder),
+    ]);
+    const chatTemplate = await ChatTemplate.load(tokenizer);
+    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder });
+  }
+
+  /** A new model with random weights: normal with `initializerRange`, norms one, biases zero. */
+  static async initialize(parts: Omit<CausalLMParts, 'weights'>, seed: number): Promise<CausalLM> {
+    const network = networkOf(parts.config);
+    return new CausalLM({ ...parts, weights: await initialWeights(network, seed) }, network);
+  }
+
+  /** The same model with other weights. */
+  withWeights(weights: Weights, name: string = this.name): CausalLM {
+    const { config, tokenizer, generationConfig, chatTemplate } = this;
+    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name }, this.network);
+  }
+
+  /** The ids that end a generation: those of generation_config.json, else of config.json, else the tokenizer's. */
+  get endTokens(): ReadonlySet<number> {
+    const listed = this.generationConfig?.eosTokenIds ?? this.config.eosTokenIds;
+    if (listed.length > 0) return new Set(listed);
+    return new Set(this.tokenizer.eosId === undefined ? [] : [this.tokenizer.eosId]);
+  }
+
+  /** Writes a folder that `CausalLM.load` and `transformers` load. */
+  async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
+    await saveWeights(folder, this.config, this.weights, options);
+    await this.tokenizer.save(folder);
+    if (this.generationConfig) await saveGenerationConfig(folder, this.generationConfig);
+  }
+}
+
+/** New weights for a network, reproducible from the seed. */
+export async function initialWeights(network: Network, seed: number): Promise<Weights> {
+  const key = Key.fromSeed(seed);
+  const weights: Record<string, Tensor> = {};
+  network.parameters.forEach(({ name, shape, init }, i) => {
+    if (init === 'zeros') weights[name] = zerosBuffer(shape);
+    else if (init === 'ones') weights[name] = ones(shape);
+    else weights[name] = normal(key.child(i).toTensor(), shape).mul(network.config.initializerRange);
+  });
+  await realize(Object.values(weights));
+  return weights;
+}

@@ -1,0 +1,75 @@
+import type { Tensor } from '@posttrain/core-tensor';
+import type { ModelConfig } from '../config/index.js';
+import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
+
+/** What a forward pass needs beside the weights. */
+export interface ForwardInput {
+  /** int32 [b, s]. */
+  readonly tokens: Tensor;
+  /** int32 [b, s]: the position of each token in its own sequence. */
+  readonly positions: Tensor;
+  /**
+   * Attention of layer `layer`: q [b, h, s, d], k and v [b, kv, s, d], rotated already → [b, h, s, d]. Whether it
+   * looks at a cache or at the tokens of this pass only is the caller's business.
+   */
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+}
+
+/** A parameter of a model: its name and shape. */
+export interface ParameterInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** How a new model starts it. */
+  readonly init: 'normal' | 'zeros' | 'ones';
+}
+
+/** A family of architectures: one file each. A pure function of weights and tokens, and a list of its parts. */
+export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
+  parameters(config: Config): ParameterInfo[];
+  modules(config: Config): ModuleInfo[];
+  /** Width of one attention head and the number of key/value heads: the shape of the cache. */
+  cacheShape(config: Config): { readonly layers: number; readonly kvHeads: number; readonly headDim: number };
+  /** The window of a layer's attention; undefined for full attention. */
+  slidingWindow(config: Config, layer: number): number | undefined;
+  /** The final, normalised hidden states [b, s, width]. */
+  hidden(config: Config, layers: BoundLayers, input: ForwardInput): Tensor;
+}
+
+/** The model's layers with weights and hooks bound: what a family's `hidden` is written in. */
+export interface BoundLayers {
+  weight(name: string): Tensor;
+  linear(x: Tensor, module: string): Tensor;
+  embedding(tokens: Tensor, module: string): Tensor;
+}
+
+export function bindLayers(weights: Weights, modules: ReadonlyMap<string, ModuleInfo>, hooks: LayerHooks): BoundLayers {
+  const weight = (name: string): Tensor => weights[name]!;
+  return {
+    weight,
+    linear(x, name) {
+      const info = modules.get(name)!;
+      const [matrix, bias] = [weight(`${name}.weight`), weights[`${name}.bias`]];
+      const apply = (input: Tensor) => applyLinear(input, matrix, bias, info.transposed);
+      return hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x);
+    },
+    embedding(tokens, name) {
+      const matrix = weight(`${name}.weight`);
+      const apply = (ids: Tensor) => matrix.gather(ids);
+      return hooks.embedding
+        ? hooks.embedding(tokens, { ...modules.get(name)!, weight: matrix, apply })
+        : apply(tokens);
+    },
+  };
+}
+
+/** [b, s, heads · d] → [b, heads, s, d]. */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  const [b, s, width] = x.shape as [number, number, number];
+  return x.reshape([b, s, heads, width / heads]).transpose([0, 2, 1, 3]);
+}
+
+/** [b, heads, s, d] → [b, s, heads · d]. */
+export function joinHeads(x: Tensor): Tensor {
+  const [b, heads, s, d] = x.shape as [number, number, number, number];
+  return x.transpose([0, 2, 1, 3]).reshape([b, s, heads * d]);
+}

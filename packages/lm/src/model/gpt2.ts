@@ -1,0 +1,102 @@
+import { layerNorm, type Tensor } from '@posttrain/core-tensor';
+import type { Gpt2Config } from '../config/index.js';
+import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import type { ModuleInfo } from './layers.js';
+import { activations } from './rotary-decoder.js';
+
+function projections(config: Gpt2Config, layer: number) {
+  const { hiddenSize: width, intermediateSize: inner } = config;
+  const block = `transformer.h.${layer}`;
+  return [
+    { name: `${block}.attn.c_attn`, in: width, out: 3 * width },
+    { name: `${block}.attn.c_proj`, in: width, out: width },
+    { name: `${block}.mlp.c_fc`, in: width, out: inner },
+    { name: `${block}.mlp.c_proj`, in: inner, out: width },
+  ];
+}
+
+const layerIndices = (config: Gpt2Config): number[] => Array.from({ length: config.numHiddenLayers }, (_, i) => i);
+
+/**
+ * GPT-2 (Radford et al. 2019): pre-norm blocks with LayerNorm, learned positions, one projection for q, k and v, and
+ * linear weights stored [in, out].
+ */
+export const gpt2: ModelFamily<Gpt2Config> = {
+  parameters(config) {
+    const width = config.hiddenSize;
+    const norm = (name: string): ParameterInfo[] => [
+      { name: `${name}.weight`, shape: [width], init: 'ones' },
+      { name: `${name}.bias`, shape: [width], init: 'zeros' },
+    ];
+    const blocks = layerIndices(config).flatMap((layer) => [
+      ...norm(`transformer.h.${layer}.ln_1`),
+      ...norm(`transformer.h.${layer}.ln_2`),
+      ...projections(config, layer).flatMap(({ name, in: inputs, out }): ParameterInfo[] => [
+        { name: `${name}.weight`, shape: [inputs, out], init: 'normal' },
+        { name: `${name}.bias`, shape: [out], init: 'zeros' },
+      ]),
+    ]);
+    const head: ParameterInfo[] = config.tieWordEmbeddings
+      ? []
+      : [{ name: 'lm_head.weight', shape: [config.vocabSize, width], init: 'normal' }];
+    return [
+      { name: 'transformer.wte.weight', shape: [config.vocabSize, width], init: 'normal' },
+      { name: 'transformer.wpe.weight', shape: [config.maxPositionEmbeddings, width], init: 'normal' },
+      ...blocks,
+      ...norm('transformer.ln_f'),
+      ...head,
+    ];
+  },
+
+  modules(config) {
+    const [inFeatures, outFeatures] = [config.hiddenSize, config.vocabSize];
+    const outside = { inFeatures, layer: undefined, transposed: false };
+    const embedding: ModuleInfo = { ...outside, outFeatures, name: 'transformer.wte', kind: 'embedding' };
+    const position = { ...outside, outFeatures: config.maxPositionEmbeddings, name: 'transformer.wpe' };
+    const tied = config.tieWordEmbeddings ? { tiedTo: embedding.name } : {};
+    const blocks = layerIndices(config).flatMap((layer) =>
+      projections(config, layer).map(
+        ({ name, in: inputs, out }): ModuleInfo => ({
+          name,
+          kind: 'linear',
+          inFeatures: inputs,
+          outFeatures: out,
+          layer,
+          transposed: true,
+        }),
+      ),
+    );
+    return [
+      embedding,
+      { ...position, kind: 'embedding' },
+      ...blocks,
+      { ...outside, outFeatures, name: 'lm_head', kind: 'head', ...tied },
+    ];
+  },
+
+  cacheShape: (config) => ({
+    layers: config.numHiddenLayers,
+    kvHeads: config.numAttentionHeads,
+    headDim: config.hiddenSize / config.numAttentionHeads,
+  }),
+
+  slidingWindow: () => undefined,
+
+  hidden(config, { weight, linear, embedding }, { tokens, positions, attend }) {
+    const { hiddenSize: width, numAttentionHeads: heads } = config;
+    const norm = (x: Tensor, name: string) =>
+      layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps });
+    const activation = activations[config.hiddenAct];
+
+    let x = embedding(tokens, 'transformer.wte').add(embedding(positions, 'transformer.wpe'));
+    for (const layer of layerIndices(config)) {
+      const block = `transformer.h.${layer}`;
+      const qkv = linear(norm(x, `${block}.ln_1`), `${block}.attn.c_attn`);
+      const part = (i: number) => splitHeads(qkv.slice(2, i * width, (i + 1) * width), heads);
+      x = x.add(linear(joinHeads(attend(layer, part(0), part(1), part(2))), `${block}.attn.c_proj`));
+      const inner = activation(linear(norm(x, `${block}.ln_2`), `${block}.mlp.c_fc`));
+      x = x.add(linear(inner, `${block}.mlp.c_proj`));
+    }
+    return norm(x, 'transformer.ln_f');
+  },
+};

@@ -1,0 +1,132 @@
+import { gelu, geluTanh, relu, rmsNorm, rotary, silu, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { HiddenActivation, RopeConfig, RotaryModelConfig } from '../config/index.js';
+import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import type { ModuleInfo } from './layers.js';
+
+export const activations: Readonly<Record<HiddenActivation, (x: Tensor) => Tensor>> = {
+  silu,
+  relu,
+  gelu,
+  gelu_new: geluTanh,
+  gelu_pytorch_tanh: geluTanh,
+};
+
+/**
+ * The rotation frequency of each pair, in radians per position: theta^(-2i/d), changed by the kind of scaling.
+ * See `RopeConfig` for the kinds.
+ */
+export function ropeFrequencies(rope: RopeConfig, headDim: number): Float32Array {
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const frequency = 1 / rope.theta ** ((2 * i) / headDim);
+    if (rope.type === 'default') return frequency;
+    if (rope.type === 'linear') return frequency / rope.factor;
+    const wavelength = (2 * Math.PI) / frequency;
+    const turns = rope.originalMaxPositionEmbeddings / wavelength;
+    if (turns > rope.highFreqFactor) return frequency;
+    if (turns < rope.lowFreqFactor) return frequency / rope.factor;
+    const smooth = (turns - rope.lowFreqFactor) / (rope.highFreqFactor - rope.lowFreqFactor);
+    return (1 - smooth) * (frequency / rope.factor) + smooth * frequency;
+  });
+}
+
+function projections(config: RotaryModelConfig, layer: number) {
+  const { hiddenSize: width, intermediateSize: inner, headDim } = config;
+  const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
+  const block = `model.layers.${layer}`;
+  return [
+    { name: `${block}.self_attn.q_proj`, in: width, out: q, bias: config.qkvBias },
+    { name: `${block}.self_attn.k_proj`, in: width, out: kv, bias: config.qkvBias },
+    { name: `${block}.self_attn.v_proj`, in: width, out: kv, bias: config.qkvBias },
+    { name: `${block}.self_attn.o_proj`, in: q, out: width, bias: config.outputBias },
+    { name: `${block}.mlp.gate_proj`, in: width, out: inner, bias: config.mlpBias },
+    { name: `${block}.mlp.up_proj`, in: width, out: inner, bias: config.mlpBias },
+    { name: `${block}.mlp.down_proj`, in: inner, out: width, bias: config.mlpBias },
+  ];
+}
+
+const layerIndices = (config: RotaryModelConfig): number[] =>
+  Array.from({ length: config.numHiddenLayers }, (_, i) => i);
+
+/**
+ * Llama 2 and 3, SmolLM2 (arXiv 2302.13971), Mistral (arXiv 2310.06825), Qwen2 and 2.5 (arXiv 2407.10671) and Qwen3
+ * (arXiv 2505.09388): pre-norm blocks of grouped-query attention with rotary positions and a gated MLP. They differ
+ * in biases, sliding windows and normalised queries and keys, all of which the config says.
+ */
+export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
+  parameters(config) {
+    const vector = (name: string): ParameterInfo => ({ name, shape: [config.hiddenSize], init: 'ones' });
+    const matrix = (name: string): ParameterInfo => ({
+      name,
+      shape: [config.vocabSize, config.hiddenSize],
+      init: 'normal',
+    });
+    const blocks = layerIndices(config).flatMap((layer) => {
+      const block = `model.layers.${layer}`;
+      const linears = projections(config, layer).flatMap(({ name, in: inputs, out, bias }): ParameterInfo[] => [
+        { name: `${name}.weight`, shape: [out, inputs], init: 'normal' },
+        ...(bias ? [{ name: `${name}.bias`, shape: [out], init: 'zeros' as const }] : []),
+      ]);
+      const headNorms = ['q_norm', 'k_norm'].map(
+        (name): ParameterInfo => ({ name: `${block}.self_attn.${name}.weight`, shape: [config.headDim], init: 'ones' }),
+      );
+      const norms = [vector(`${block}.input_layernorm.weight`), vector(`${block}.post_attention_layernorm.weight`)];
+      return [...linears, ...norms, ...(config.qkNorm ? headNorms : [])];
+    });
+    const head = config.tieWordEmbeddings ? [] : [matrix('lm_head.weight')];
+    return [matrix('model.embed_tokens.weight'), ...blocks, vector('model.norm.weight'), ...head];
+  },
+
+  modules(config) {
+    const [inFeatures, outFeatures] = [config.hiddenSize, config.vocabSize];
+    const outside = { inFeatures, outFeatures, layer: undefined, transposed: false };
+    const embedding: ModuleInfo = { ...outside, name: 'model.embed_tokens', kind: 'embedding' };
+    const tied = config.tieWordEmbeddings ? { tiedTo: embedding.name } : {};
+    const blocks = layerIndices(config).flatMap((layer) =>
+      projections(config, layer).map(
+        ({ name, in: inputs, out }): ModuleInfo => ({
+          name,
+          kind: 'linear',
+          inFeatures: inputs,
+          outFeatures: out,
+          layer,
+          transposed: false,
+        }),
+      ),
+    );
+    return [embedding, ...blocks, { ...outside, name: 'lm_head', kind: 'head', ...tied }];
+  },
+
+  cacheShape: (config) => ({
+    layers: config.numHiddenLayers,
+    kvHeads: config.numKeyValueHeads,
+    headDim: config.headDim,
+  }),
+
+  slidingWindow: (config, layer) =>
+    config.layerTypes[layer] === 'sliding_attention' ? config.slidingWindow : undefined,
+
+  hidden(config, { weight, linear, embedding }, { tokens, positions, attend }) {
+    const norm = (x: Tensor, name: string) => rmsNorm(x, weight(`${name}.weight`), { epsilon: config.rmsNormEps });
+    const frequencies = tensor(ropeFrequencies(config.rope, config.headDim));
+    const angles = positions.cast('float32').expandDims(2).mul(frequencies);
+    const [cos, sin] = [angles.cos(), angles.sin()];
+    const activation = activations[config.hiddenAct];
+
+    let x = embedding(tokens, 'model.embed_tokens');
+    for (const layer of layerIndices(config)) {
+      const block = `model.layers.${layer}`;
+      const attention = `${block}.self_attn`;
+      const h = norm(x, `${block}.input_layernorm`);
+      const heads = (name: string, count: number) => splitHeads(linear(h, `${attention}.${name}`), count);
+      const normed = (q: Tensor, name: string) => (config.qkNorm ? norm(q, `${attention}.${name}`) : q);
+      const q = rotary(normed(heads('q_proj', config.numAttentionHeads), 'q_norm'), cos, sin);
+      const k = rotary(normed(heads('k_proj', config.numKeyValueHeads), 'k_norm'), cos, sin);
+      const v = heads('v_proj', config.numKeyValueHeads);
+      x = x.add(linear(joinHeads(attend(layer, q, k, v)), `${attention}.o_proj`));
+      const m = norm(x, `${block}.post_attention_layernorm`);
+      const gate = activation(linear(m, `${block}.mlp.gate_proj`));
+      x = x.add(linear(gate.mul(linear(m, `${block}.mlp.up_proj`)), `${block}.mlp.down_proj`));
+    }
+    return norm(x, 'model.norm');
+  },
+};

@@ -1,0 +1,98 @@
+import { type DType, openSafetensorsFolder, saveSafetensors, type Tensor, tensor } from '@posttrain/core-tensor';
+import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import { loadModelConfig, type ModelConfig, saveModelConfig } from '../config/index.js';
+import type { ParameterInfo } from './family.js';
+import type { Weights } from './layers.js';
+import { networkOf } from './network.js';
+
+/** Buffers that some checkpoints carry and no computation reads. */
+const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
+
+/** A model folder whose tensors do not fit its config. Names the tensors. */
+export class WeightMismatchError extends PosttrainError {
+  constructor(path: string, problems: readonly string[]) {
+    const shown = problems.slice(0, 8).join('; ');
+    const rest = problems.length > 8 ? `; and ${problems.length - 8} more` : '';
+    super('WEIGHT_MISMATCH', `${path}: the tensors do not fit config.json: ${shown}${rest}.`);
+  }
+}
+
+/**
+ * Reads the weights of a Hugging Face model folder as float32 tensors. Strict both ways: a missing tensor, a tensor of
+ * another shape and a tensor that the architecture has no place for are all errors.
+ *
+ * @throws WeightMismatchError, and what `openSafetensorsFolder` and `loadModelConfig` throw
+ */
+export async function loadWeights(folder: string): Promise<{ config: ModelConfig; weights: Weights }> {
+  const config = await loadModelConfig(folder);
+  const { parameters } = networkOf(config);
+  const source = await openSafetensorsFolder(folder);
+  try {
+    const names = resolveNames(folder, parameters, source.tensors, config);
+    const weights: Record<string, Tensor> = {};
+    for (const { name, shape } of parameters) {
+      const { data } = await source.read(names.get(name)!, { as: 'float32' });
+      weights[name] = tensor(data, shape, 'float32');
+    }
+    return { config, weights };
+  } finally {
+    await source.close();
+  }
+}
+
+/** The name in the file of every parameter: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
+function resolveNames(
+  folder: string,
+  parameters: readonly ParameterInfo[],
+  found: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+  config: ModelConfig,
+): Map<string, string> {
+  const problems: string[] = [];
+  const names = new Map<string, string>();
+  const bare = (name: string) => name.replace(/^(transformer|model)\./, '');
+  for (const { name, shape } of parameters) {
+    const stored = [name, bare(name)].find((candidate) => found.has(candidate));
+    if (stored === undefined) {
+      const near = nearestName(name, found.keys());
+      problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
+      continue;
+    }
+    names.set(name, stored);
+    const actual = found.get(stored)!.shape;
+    if (actual.length !== shape.length || actual.some((dim, i) => dim !== shape[i])) {
+      problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
+    }
+  }
+  const used = new Set(names.values());
+  const allowed = (name: string) =>
+    used.has(name) ||
+    IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
+    (config.tieWordEmbeddings && name === 'lm_head.weight');
+  for (const name of found.keys())
+    if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
+  if (problems.length > 0) throw new WeightMismatchError(folder, problems);
+  return names;
+}
+
+export interface SaveWeightsOptions {
+  /** The dtype to store. Default float32. */
+  readonly dtype?: Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
+  readonly maxShardBytes?: number;
+}
+
+/** Writes config.json and the weights into `folder`, in a form that `transformers` loads. */
+export async function saveWeights(
+  folder: string,
+  config: ModelConfig,
+  weights: Weights,
+  { dtype = 'float32', maxShardBytes }: SaveWeightsOptions = {},
+): Promise<void> {
+  const tensors = networkOf(config).parameters.map(({ name, shape }) => ({
+    name,
+    shape,
+    dtype,
+    data: () => weights[name]!.cast(dtype).data() as Promise<Float32Array | Uint16Array>,
+  }));
+  await saveSafetensors(folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
+  await saveModelConfig(folder, { ...config, dtype });
+}

@@ -1,0 +1,118 @@
+import {
+  type Compiled,
+  compile,
+  iota,
+  mapTree,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  zeros,
+} from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+
+export interface LogProbsOptions {
+  readonly adapter?: Adapter;
+  /** Divides the logits, as the sampler does. Default 1. */
+  readonly temperature?: number;
+  /** Most tokens, padding included, that one pass holds. Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+export interface SequenceLogProbs {
+  /** Entry t is log p(tokens[t + 1] | tokens[0..t]), natural log; one fewer than the tokens. */
+  readonly logProbs: Float32Array;
+  /** Entropy of the distribution that token t + 1 was predicted from, in nats. */
+  readonly entropies: Float32Array;
+  /** 1 where no token was more likely than token t + 1, else 0. */
+  readonly isGreedy: Float32Array;
+}
+
+type Scoring = Compiled<
+  [weights: Weights, parameters: unknown, tokens: Tensor, temperature: number],
+  Record<'logProbs' | 'entropies' | 'isGreedy', Tensor>
+>;
+
+const bySite = new WeakMap<Network, WeakMap<Adapter['hooks'], Scoring>>();
+
+function scoringOf(network: Network, adapter: Adapter): Scoring {
+  const byHooks = bySite.get(network) ?? new WeakMap<Adapter['hooks'], Scoring>();
+  bySite.set(network, byHooks);
+  const known = byHooks.get(adapter.hooks);
+  if (known) return known;
+  const scoring: Scoring = compile(
+    (weights, parameters, tokens, temperature) => {
+      const hooks = adapter.hooks(parameters);
+      const [b, s] = tokens.shape as [number, number];
+      // Padding is on the right and attention is causal, so no real token sees it.
+      const positions = iota([b, s], 1);
+      const segments = zeros([b, s], 'int32');
+      const hidden = network.hidden(weights, { tokens, positions, segments }, hooks);
+      const width = hidden.shape[2]!;
+      const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
+      const targets = tokens.slice(1, 1).reshape([b * (s - 1)]);
+      const scored = tokenLogProbs(states, network.head(weights, hooks), targets, { temperature });
+      return mapTree(scored, (x) => x.reshape([b, s - 1]));
+    },
+    { name: 'logProbs' },
+  );
+  byHooks.set(adapter.hooks, scoring);
+  return scoring;
+}
+
+const LENGTH_STEP = 16;
+
+/**
+ * Log-probabilities of given token sequences, each of at least two tokens. Sequences of similar length are padded and
+ * run together; the result does not depend on how. The logits exist for a chunk of tokens at a time only.
+ */
+export async function sequenceLogProbs(
+  network: Network,
+  weights: Weights,
+  sequences: readonly (readonly number[])[],
+  { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = 4096 }: LogProbsOptions = {},
+): Promise<SequenceLogProbs[]> {
+  const limit = network.config.maxPositionEmbeddings;
+  sequences.forEach((tokens, i) => {
+    if (tokens.length >= 2 && tokens.length <= limit) return;
+    throw new PosttrainError(
+      'SEQUENCE_LENGTH',
+      `logProbs: sequence ${i} has ${tokens.length} tokens; it needs 2 to ${limit}`,
+    );
+  });
+  const results = new Array<SequenceLogProbs>(sequences.length);
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const scoring = scoringOf(network, adapter);
+  for (let start = 0; start < order.length; ) {
+    const { rows, width } = nextPass(order.slice(start), sequences, maxTokensPerPass);
+    start += rows.length;
+    // The number of rows is rounded up too, so that few shapes are traced.
+    const count = 2 ** Math.ceil(Math.log2(rows.length));
+    const grid = new Int32Array(count * width);
+    rows.forEach((sequence, row) => {
+      grid.set(sequences[sequence]!, row * width);
+    });
+    const scored = await scoring(weights, adapter.parameters, tensor(grid, [count, width], 'int32'), temperature);
+    const columns = await Promise.all([scored.logProbs.data(), scored.entropies.data(), scored.isGreedy.data()]);
+    rows.forEach((sequence, row) => {
+      const [from, to] = [row * (width - 1), row * (width - 1) + sequences[sequence]!.length - 1];
+      const [logProbs, entropies, isGreedy] = columns.map((column) => Float32Array.from(column.subarray(from, to)));
+      results[sequence] = { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! };
+    });
+  }
+  return results;
+}
+
+function nextPass(order: readonly number[], sequences: readonly (readonly number[])[], maxTokens: number) {
+  const rows: number[] = [];
+  let width = 0;
+  for (const sequence of order) {
+    const wider = Math.ceil(Math.max(width, sequences[sequence]!.length) / LENGTH_STEP) * LENGTH_STEP;
+    if (rows.length > 0 && wider * (rows.length + 1) > maxTokens) break;
+    rows.push(sequence);
+    width = wider;
+  }
+  return { rows, width };
+}

@@ -1,0 +1,203 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ChatMessage } from '@posttrain/interfaces';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { generationSpans } from '../../src/chat-template/assistant-spans.js';
+import type { RenderChatOptions } from '../../src/index.js';
+import {
+  AssistantMaskError,
+  ChatTemplate,
+  ChatTemplateError,
+  hasGenerationMarkers,
+  InvalidModelFileError,
+  Tokenizer,
+} from '../../src/index.js';
+import { readTokenizerGolden, tokenizerGoldens, tokenizerKinds } from '../tokenizer/goldens.js';
+
+/** `apply_chat_template`'s keyword arguments as our options. */
+function toOptions(options: Readonly<Record<string, unknown>>): RenderChatOptions {
+  const { add_generation_prompt, continue_final_message, tools, ...variables } = options;
+  return {
+    addGenerationPrompt: add_generation_prompt === true,
+    continueFinalMessage: continue_final_message === true,
+    ...(tools === undefined ? {} : { tools: tools as Record<string, unknown>[] }),
+    variables,
+  };
+}
+
+describe.each(tokenizerKinds)('%s', async (kind) => {
+  const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));
+  const chat = (await ChatTemplate.load(tokenizer))!;
+  const golden = readTokenizerGolden(kind);
+
+  it('renders and tokenizes every conversation as transformers does', () => {
+    for (const { name, messages, template, options, error, rendered, ids } of golden.chat) {
+      const ours = { ...toOptions(options), ...(template === null ? {} : { template: golden.templates[template]! }) };
+      const label = `${name} ${template} ${JSON.stringify(options)}`;
+      if (error !== undefined) {
+        expect(() => chat.renderChat(messages, ours), label).toThrow(ChatTemplateError);
+        expect(() => chat.renderChat(messages, ours), label).toThrow(error.replace(/^\w+: /, ''));
+      } else {
+        const result = chat.renderChat(messages, ours);
+        expect(result.text, label).toBe(rendered);
+        expect(result.tokenIds, label).toEqual(ids);
+        expect(result.assistantMask).toBeUndefined();
+      }
+    }
+  });
+
+  it('masks the assistant’s tokens as transformers does, and refuses an empty mask', () => {
+    let masks = 0;
+    for (const { name, messages, template, options, assistant_mask } of golden.chat) {
+      if (assistant_mask === undefined) continue;
+      masks++;
+      const ours = {
+        ...toOptions(options),
+        ...(template === null ? {} : { template: golden.templates[template]! }),
+        assistantMask: true,
+      };
+      const label = `${name} ${template} ${JSON.stringify(options)}`;
+      if (!assistant_mask.includes(1)) expect(() => chat.renderChat(messages, ours), label).toThrow(AssistantMaskError);
+      else expect(chat.renderChat(messages, ours).assistantMask, label).toEqual(assistant_mask);
+    }
+    expect(masks).toBeGreaterThan(5);
+  });
+});
+
+describe('beyond the goldens', () => {
+  let tokenizer: Tokenizer;
+  beforeAll(async () => {
+    tokenizer = await Tokenizer.load(join(tokenizerGoldens, 'byte-level-bpe'));
+  });
+  const conversation: ChatMessage[] = [
+    { role: 'user', content: 'What is 2 + 3?' },
+    { role: 'assistant', content: '2 + 3 = 5 🎉' },
+    { role: 'user', content: 'And 4?' },
+    { role: 'assistant', content: '  nine\n' },
+  ];
+  const render = (template: string, options: RenderChatOptions = {}, messages = conversation) =>
+    new ChatTemplate(tokenizer, template).renderChat(messages, options);
+  const CHATML =
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+  const MARKED =
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}" +
+    "{% generation %}{{ m.content + '<|im_end|>' }}{% endgeneration %}{% else %}{{ m.content + '<|im_end|>' }}{% endif %}" +
+    "{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+  it('the prefix difference is the mask that markers would give', () => {
+    expect(hasGenerationMarkers(MARKED)).toBe(true);
+    expect(hasGenerationMarkers(CHATML)).toBe(false);
+    const marked = render(MARKED, { assistantMask: true });
+    expect(render(CHATML, { assistantMask: true })).toEqual(marked);
+    const masked = marked.tokenIds.filter((_, i) => marked.assistantMask![i] === 1);
+    expect(tokenizer.decode(masked)).toBe('2 + 3 = 5 🎉<|im_end|>  nine\n<|im_end|>');
+  });
+
+  it('refuses a mask it cannot be sure of', () => {
+    const forgetful = "{% for m in messages %}{{ m.role if loop.last else 'x' }}:{{ m.content }}\n{% endfor %}";
+    expect(() => render(forgetful, { assistantMask: true })).toThrow(/not prefix-preserving at message 1/);
+    const measuring =
+      '{% set t %}{% generation %}{{ messages[1].content }}{% endgeneration %}{% endset %}{{ t | length }}';
+    expect(() => render(measuring, { assistantMask: true })).toThrow(/changes what its generation blocks/);
+    const open = '{% generation %}a';
+    expect(() => render(open, { assistantMask: true })).toThrow(/does not end/);
+    expect(() => render(`${open}{% generation %}b`, { assistantMask: true })).toThrow(/nests/);
+    expect(() => render(`{% generation %}{% endgeneration %}{% endgeneration %}`, { assistantMask: true })).toThrow(
+      /has no start/,
+    );
+    const user = [conversation[0]!];
+    expect(() => render(CHATML, { assistantMask: true }, user)).toThrow(/no token is the assistant/);
+    expect(() => render(MARKED, { assistantMask: true }, user)).toThrow(AssistantMaskError);
+  });
+
+  it('private-use characters in a message do not disturb the mask', () => {
+    const messages = [conversation[0]!, { role: 'assistant', content: 'a\uE000b\uE001c' }];
+    const result = render(MARKED, { assistantMask: true }, messages);
+    const masked = result.tokenIds.filter((_, i) => result.assistantMask![i] === 1);
+    expect(tokenizer.decode(masked)).toBe('a\uE000b\uE001c<|im_end|>');
+  });
+
+  // Text and the first generation block's text as transformers renders them.
+  it.each([
+    ['{%- generation %}  x\n{%- endgeneration %}', 'a  xc', '  x'],
+    [' \n {%- generation -%}  x\n {%- endgeneration -%} \n ', 'axc', 'x'],
+    ['{% generation -%}  x\n{% endgeneration -%}\n', 'ax\nc', 'x\n'],
+    ['\n  {% generation %}\nx\n  {% endgeneration %}\n', 'a\nx\nc', 'x\n'],
+    [' {% generation %} x {% endgeneration %} ', 'a  x  c', ' x '],
+    ['\n  {%+ generation +%}\nx{% endgeneration %}', 'a\n  \nxc', '\nx'],
+    [' \n{% generation %}{%- if true %}x{% endif %}{% endgeneration %}', 'a \nxc', 'x'],
+  ])('white space around %j is that of a block tag', (block, expected, generated) => {
+    const template = `a${block}c`;
+    expect(render(template).text).toBe(expected);
+    const now = new Date(0);
+    const spans = generationSpans(template, {}, now, expected);
+    expect(spans.map(([start, end]) => expected.slice(start, end))).toEqual([generated]);
+  });
+
+  it('gives templates the clock, JSON, ranges, loop controls and exceptions', () => {
+    const now = new Date(2026, 0, 5, 15, 4, 9);
+    const at = (format: string) => render(`{{ strftime_now('${format}') }}`, { now }).text;
+    expect(at('%d %b %Y')).toBe('05 Jan 2026');
+    expect(at('%A %-d %B %y, %I:%M:%S %p | %H | %a %m %F %T %%')).toBe(
+      'Monday 5 January 26, 03:04:09 PM | 15 | Mon 01 2026-01-05 15:04:09 %',
+    );
+    expect(() => at('%Q')).toThrow(/"%Q" is not supported/);
+    expect(render("{{ {'a': ['<b>', 'é', none, true]} | tojson }}").text).toBe('{"a": ["<b>", "é", null, true]}');
+    expect(render('{% for i in range(1, 9, 3) %}{% if i == 7 %}{% break %}{% endif %}{{ i }}{% endfor %}').text).toBe(
+      '14',
+    );
+    expect(() => render("{{ raise_exception('no') }}")).toThrow(/refused the conversation: no/);
+    expect(() => render('{% if %}')).toThrow(/failed to render/);
+    expect(render('{{ bos_token }}{{ mood }}', { variables: { mood: 'glad', bos_token: '!' } }).text).toBe('!glad');
+    expect(render('{{ tools is none }}{{ documents[0].title }}', { documents: [{ title: 'T' }] }).text).toMatch(/T$/);
+  });
+
+  it('leaves out null fields and gives reasoning its usual names', () => {
+    const messages = [
+      { role: 'assistant', content: 'x', tool_calls: null, reasoning: 'why' },
+    ] as unknown as ChatMessage[];
+    const template = '{{ messages[0].reasoning_content }}{% if messages[0].tool_calls is defined %}!{% endif %}';
+    expect(render(template, {}, messages).text).toBe('why');
+  });
+
+  it('refuses what excludes itself, no messages, and unknown options', () => {
+    expect(() => render(CHATML, { continueFinalMessage: true, addGenerationPrompt: true })).toThrow(/excludes/);
+    expect(() => render(CHATML, { continueFinalMessage: true, assistantMask: true })).toThrow(/excludes/);
+    expect(() => render('hello', { continueFinalMessage: true })).toThrow(/cannot be continued/);
+    expect(() => render(CHATML, {}, [])).toThrow(/no messages/);
+    expect(() => render(CHATML, { addGenerationPromt: true } as RenderChatOptions)).toThrow(/addGenerationPrompt/);
+  });
+
+  it('finds templates where transformers does', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'chat-'));
+    cpSync(join(tokenizerGoldens, 'byte-level-bpe'), folder, { recursive: true });
+    const load = async (chatTemplate: unknown) => {
+      writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ chat_template: chatTemplate }));
+      return ChatTemplate.load(await Tokenizer.load(folder));
+    };
+    const text = (chat: ChatTemplate | undefined, options?: RenderChatOptions) =>
+      chat!.renderChat(conversation, options).text;
+
+    expect(text(await load('from the config'))).toMatch(/^<\|im_start\|>/);
+    mkdirSync(join(folder, 'additional_chat_templates'));
+    writeFileSync(join(folder, 'additional_chat_templates', 'tool_use.jinja'), 'with tools');
+    expect(text(await load(undefined), { tools: [] })).toBe('with tools');
+    rmSync(join(folder, 'additional_chat_templates'), { recursive: true });
+    rmSync(join(folder, 'chat_template.jinja'));
+    expect(text(await load('from the config'))).toBe('from the config');
+    expect(await load(undefined)).toBeUndefined();
+
+    const named = await load([
+      { name: 'rag', template: 'R' },
+      { name: 'tool_use', template: 'T' },
+    ]);
+    expect(text(named, { tools: [{}] })).toBe('T');
+    expect(text(named, { template: 'rag' })).toBe('R');
+    expect(text(named, { template: 'literal' })).toBe('literal');
+    expect(() => text(named)).toThrow(/rag, tool_use/);
+    await expect(load({ name: 'x' })).rejects.toThrow(InvalidModelFileError);
+    rmSync(folder, { recursive: true });
+  });
+});

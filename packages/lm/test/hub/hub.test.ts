@@ -1,0 +1,236 @@
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ProgressEvent } from '@posttrain/interfaces';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { importHub } from '../../src/hub/download-model.js';
+import {
+  DownloadError,
+  defaultCacheDir,
+  downloadModel,
+  MissingPackageError,
+  ModelAccessError,
+  ModelNotFoundError,
+  NotInCacheError,
+  resolveModelFolder,
+} from '../../src/index.js';
+import { COMMIT, FakeHub } from './fake-hub.js';
+
+const NAME = 'some-org/tiny-model';
+const weights = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 3));
+const weightsHash = createHash('sha256').update(weights).digest('hex');
+
+let hub: FakeHub;
+let cacheDir: string;
+let folder: string;
+beforeEach(async () => {
+  vi.stubEnv('HF_TOKEN', undefined);
+  vi.stubEnv('HF_HUB_OFFLINE', undefined);
+  hub = new FakeHub(NAME, {
+    'config.json': { content: Buffer.from('{"model_type": "llama"}') },
+    'tokenizer.json': { content: Buffer.from('{}') },
+    'chat_template.jinja': { content: Buffer.from('') },
+    'additional_chat_templates/rag.jinja': { content: Buffer.from('rag') },
+    'model.safetensors': { content: weights, lfs: true },
+    'consolidated.safetensors': { content: weights, lfs: true },
+    'pytorch_model.bin': { content: Buffer.from('pickle'), lfs: true },
+    'tokenizer.model': { content: Buffer.from('model') },
+    'onnx/config.json': { content: Buffer.from('{}') },
+    'README.md': { content: Buffer.from('# Tiny') },
+  });
+  await hub.start();
+  cacheDir = mkdtempSync(join(tmpdir(), 'hub-'));
+  folder = join(cacheDir, 'models--some-org--tiny-model');
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await hub.stop();
+  rmSync(cacheDir, { recursive: true });
+});
+const download = (options: object = {}) => downloadModel(NAME, { cacheDir, endpoint: hub.endpoint, ...options });
+
+describe('downloadModel', () => {
+  it('fills the shared cache layout with what is needed and nothing else', async () => {
+    const snapshot = await download();
+    expect(snapshot).toBe(join(folder, 'snapshots', COMMIT));
+    expect(readdirSync(snapshot).sort()).toEqual([
+      'additional_chat_templates',
+      'chat_template.jinja',
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+    ]);
+    expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+    expect(readFileSync(join(snapshot, 'additional_chat_templates', 'rag.jinja'), 'utf8')).toBe('rag');
+    expect(lstatSync(join(snapshot, 'model.safetensors')).isSymbolicLink()).toBe(true);
+    expect(readlinkSync(join(snapshot, 'model.safetensors'))).toBe(join('..', '..', 'blobs', weightsHash));
+    expect(readFileSync(join(folder, 'refs', 'main'), 'utf8')).toBe(COMMIT);
+    expect(readdirSync(join(folder, 'blobs')).filter((name) => name.includes('.'))).toEqual([]);
+  });
+
+  it('asks nothing twice, and restores a link that is gone', async () => {
+    const snapshot = await download();
+    rmSync(join(snapshot, 'config.json'));
+    hub.requests.length = 0;
+    expect(await download()).toBe(snapshot);
+    expect(hub.requests.filter(({ path }) => path.includes('/resolve/'))).toEqual([]);
+    expect(existsSync(join(snapshot, 'config.json'))).toBe(true);
+  });
+
+  it('reports bytes to the end', async () => {
+    const events: ProgressEvent[] = [];
+    await download({ onProgress: (event: ProgressEvent) => events.push(event) });
+    const { done, total, stage } = events.at(-1)!;
+    expect(stage).toBe(`download ${NAME}`);
+    expect(done).toBe(total);
+    expect(total).toBeGreaterThan(weights.length);
+    for (const [i, event] of events.entries()) expect(event.done).toBeGreaterThanOrEqual(events[i - 1]?.done ?? 0);
+  });
+
+  it('a revision with slashes, and a token', async () => {
+    hub.requiredToken = 'hf_secret';
+    const snapshot = await download({ revision: 'refs/pr/1', token: 'hf_secret' });
+    expect(readFileSync(join(folder, 'refs', 'refs', 'pr', '1'), 'utf8')).toBe(COMMIT);
+    expect(existsSync(snapshot)).toBe(true);
+    vi.stubEnv('HF_TOKEN', 'hf_secret');
+    expect(await download()).toBe(snapshot);
+  });
+
+  it('resumes within a call when the connection drops', async () => {
+    hub.faults['model.safetensors'] = { dropAfter: 100_000, drops: 2 };
+    const snapshot = await download();
+    expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+    const [first, second, third] = hub.downloads('model.safetensors');
+    expect(first).toBe('whole');
+    expect(second).toMatch(/^bytes=[1-9]\d*-299999$/);
+    expect(third).toMatch(/^bytes=[1-9]\d*-299999$/);
+  });
+
+  it('resumes in the next call when every attempt dropped', async () => {
+    hub.faults['model.safetensors'] = { dropAfter: 50_000, drops: 3 };
+    await expect(download()).rejects.toThrow(DownloadError);
+    expect(existsSync(join(folder, 'blobs', `${weightsHash}.incomplete`))).toBe(true);
+    expect(existsSync(join(folder, 'blobs', weightsHash))).toBe(false);
+    expect(existsSync(join(folder, 'refs'))).toBe(false);
+    hub.requests.length = 0;
+    const snapshot = await download();
+    expect(hub.downloads('model.safetensors')).toEqual([expect.stringMatching(/^bytes=[1-9]/)]);
+    expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+  });
+
+  it('a server that ignores ranges cannot corrupt the file', async () => {
+    hub.faults['model.safetensors'] = { dropAfter: 100_000, drops: 1, ignoreRange: true };
+    await expect(download()).rejects.toThrow(/not what the hub announced.*discarded/);
+    const snapshot = await download();
+    expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+  });
+
+  it('an overlong partial file is started anew', async () => {
+    await download();
+    rmSync(join(folder, 'blobs', weightsHash));
+    writeFileSync(join(folder, 'blobs', `${weightsHash}.incomplete`), Buffer.alloc(400_000));
+    const snapshot = await download();
+    expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+  });
+
+  it.each([
+    ['other bytes in an LFS file', 'model.safetensors', Buffer.alloc(weights.length)],
+    ['other bytes in a git file', 'config.json', Buffer.from('{"model_type": "gemma"}')],
+    ['more bytes', 'model.safetensors', Buffer.alloc(weights.length + 9)],
+  ])('discards %s', async (_, path, content) => {
+    hub.faults[path] = { content };
+    await expect(download()).rejects.toThrow(/not what the hub announced/);
+    expect(existsSync(join(folder, 'refs'))).toBe(false);
+    expect(readdirSync(join(folder, 'blobs')).filter((name) => name.endsWith('.incomplete'))).toEqual([]);
+  });
+
+  it('fewer bytes than announced', async () => {
+    hub.faults['model.safetensors'] = { content: weights.subarray(0, 1000) };
+    await expect(download()).rejects.toThrow(/after 1000 of 300000 bytes/);
+  });
+
+  it('says what to do when refused', async () => {
+    await expect(downloadModel('some-org/none', { cacheDir, endpoint: hub.endpoint })).rejects.toThrow(
+      ModelNotFoundError,
+    );
+    await expect(download({ revision: 'v9' })).rejects.toThrow(/no model.*revision "v9"/);
+    hub.requiredToken = 'hf_secret';
+    await expect(download()).rejects.toThrow(ModelAccessError);
+    await expect(download()).rejects.toThrow(/terms.*HF_TOKEN/);
+    hub.gatedStatus = 403;
+    await expect(download({ token: 'hf_other' })).rejects.toThrow(/status 403.*same account/);
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it('server errors, odd answers, and no server', async () => {
+    hub.faults['config.json'] = { status: 500 };
+    await expect(download()).rejects.toThrow(/status 500/);
+    hub.faults['config.json'] = { status: 403 };
+    await expect(download()).rejects.toThrow(ModelAccessError);
+    hub.sha = '../../etc';
+    await expect(download()).rejects.toThrow(/no commit for "main"/);
+    hub.sha = COMMIT;
+    delete hub.files['model.safetensors'];
+    delete hub.files['consolidated.safetensors'];
+    await expect(download()).rejects.toThrow(/no \*\.safetensors/);
+    await hub.stop();
+    await expect(download()).rejects.toThrow(/cannot be reached.*HF_HUB_OFFLINE/);
+    await hub.start();
+  });
+
+  it('refuses names and revisions that leave the cache, and unknown options', async () => {
+    for (const name of ['../x', 'a/b/c', 'a/..', '', 'a b']) {
+      await expect(downloadModel(name, { cacheDir, offline: true })).rejects.toThrow(/not the name of a model/);
+    }
+    await expect(download({ revision: '../../x' })).rejects.toThrow(/not the name of a branch/);
+    await expect(download({ revison: 'main' })).rejects.toThrow(/"revision"/);
+  });
+});
+
+describe('offline', () => {
+  it('uses the cache and asks nobody', async () => {
+    await expect(download({ offline: true })).rejects.toThrow(NotInCacheError);
+    const snapshot = await download();
+    hub.requests.length = 0;
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    expect(await download()).toBe(snapshot);
+    expect(await download({ revision: COMMIT })).toBe(snapshot);
+    expect(hub.requests).toEqual([]);
+    rmSync(join(snapshot, 'model.safetensors'));
+    await expect(download()).rejects.toThrow(/lacks model\.safetensors/);
+    const index = { weight_map: { a: 'model-00001-of-00002.safetensors', b: 'model-00002-of-00002.safetensors' } };
+    writeFileSync(join(snapshot, 'model.safetensors.index.json'), JSON.stringify(index));
+    writeFileSync(join(snapshot, 'model-00001-of-00002.safetensors'), '');
+    await expect(download()).rejects.toThrow(/lacks model-00002-of-00002\.safetensors/);
+  });
+});
+
+it('the cache is where the other libraries have it', () => {
+  expect(defaultCacheDir({ HF_HUB_CACHE: '/c', HF_HOME: '/h' })).toBe('/c');
+  expect(defaultCacheDir({ HF_HOME: '/h' })).toBe(join('/h', 'hub'));
+  expect(defaultCacheDir({ XDG_CACHE_HOME: '/x' })).toBe(join('/x', 'huggingface', 'hub'));
+  expect(defaultCacheDir({})).toMatch(/\.cache.huggingface.hub$/);
+});
+
+it('a folder is taken as it is', async () => {
+  expect(await resolveModelFolder(cacheDir)).toBe(cacheDir);
+  await expect(resolveModelFolder(join(cacheDir, 'none'))).rejects.toThrow(/no such folder/);
+  const snapshot = await resolveModelFolder(NAME, { cacheDir, endpoint: hub.endpoint });
+  expect(existsSync(join(snapshot, 'config.json'))).toBe(true);
+});
+
+it('names the package to install', async () => {
+  const missing = () => Promise.reject(Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' }));
+  await expect(importHub(missing)).rejects.toThrow(MissingPackageError);
+  await expect(importHub(missing)).rejects.toThrow(/npm install @huggingface\/hub/);
+});

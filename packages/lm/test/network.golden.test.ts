@@ -1,0 +1,78 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  grad,
+  openSafetensors,
+  referenceEngine,
+  setEngine,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+} from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { networkOf } from '../src/model/network.js';
+import { loadWeights } from '../src/model/weights.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens/models');
+const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+
+async function golden(folder: string) {
+  const file = await openSafetensors(join(goldens, folder, 'expected.safetensors'));
+  const read = async (name: string): Promise<Tensor> => {
+    const { data, shape, dtype } = await file.read(name);
+    return tensor(data, shape, dtype);
+  };
+  const json = JSON.parse(await readFile(join(goldens, folder, 'expected.json'), 'utf8'));
+  return { read, json, names: [...file.tensors.keys()], close: () => file.close() };
+}
+
+async function largestError(actual: Tensor, expected: Tensor): Promise<number> {
+  expect(actual.shape).toEqual(expected.shape);
+  const [a, b] = [await actual.toArray(), await expected.toArray()];
+  return a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
+}
+
+beforeAll(() => setEngine(referenceEngine()));
+
+describe.each(FOLDERS)('%s', (folder) => {
+  it('gives the logits, log-probabilities and gradients of transformers', async () => {
+    const { config, weights } = await loadWeights(join(goldens, folder));
+    const network = networkOf(config);
+    const { read, json, names, close } = await golden(folder);
+    const tokens = await read('batch.input_ids');
+    const [b, s] = tokens.shape as [number, number];
+    const row = (f: (i: number, t: number) => number) =>
+      tensor(
+        Int32Array.from({ length: b * s }, (_, i) => f(Math.floor(i / s), i % s)),
+        [b, s],
+        'int32',
+      );
+    const input = { tokens, positions: row((_, t) => t), segments: row(() => 1) };
+
+    const hidden = network.hidden(weights, input);
+    const logits = hidden.matmul(network.head(weights).expandDims(0), { transposeB: true });
+    expect(await largestError(logits, await read('batch.logits'))).toBeLessThan(1e-4);
+
+    const width = hidden.shape[2]!;
+    const flat = (h: Tensor) => h.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
+    const scored = tokenLogProbs(flat(hidden), network.head(weights), tokens.slice(1, 1).reshape([-1]), {
+      chunkRows: 7,
+    });
+    expect(await largestError(scored.logProbs.reshape([b, s - 1]), await read('batch.log_probs'))).toBeLessThan(1e-4);
+
+    const labels = (await read('batch.labels')).slice(1, 1).reshape([-1]);
+    const trained = labels.notEqual(-100).cast('float32');
+    const loss = (w: typeof weights) => {
+      const h = flat(network.hidden(w, input));
+      const { logProbs } = tokenLogProbs(h, network.head(w), labels.maximum(0), { chunkRows: 7 });
+      return logProbs.mul(trained).sum().div(trained.sum()).neg();
+    };
+    expect(Math.abs((await loss(weights).item()) - json['batch.loss'])).toBeLessThan(1e-5);
+    const gradients = grad(loss)(weights);
+    for (const name of names.filter((n) => n.startsWith('gradient.'))) {
+      const error = await largestError(gradients[name.slice('gradient.'.length)]!, await read(name));
+      expect(error, name).toBeLessThan(1e-5);
+    }
+    await close();
+  });
+});

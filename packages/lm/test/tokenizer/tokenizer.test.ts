@@ -1,0 +1,210 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { InvalidModelFileError, TokenAlignmentError, Tokenizer } from '../../src/index.js';
+import { alignTokens } from '../../src/tokenizer/token-offsets.js';
+import { readTokenizerGolden, tokenizerGoldens, tokenizerKinds } from './goldens.js';
+
+const offsetsGolden = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../goldens/offsets/offsets.json'), 'utf8'),
+) as Record<string, { text: string; offsets: [number, number][] }[]>;
+
+const readJson = (kind: string, name: string) => JSON.parse(readFileSync(join(tokenizerGoldens, kind, name), 'utf8'));
+
+describe.each(tokenizerKinds)('%s', async (kind) => {
+  const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));
+  const golden = readTokenizerGolden(kind);
+
+  it('has the vocabulary and special tokens of transformers', () => {
+    expect(tokenizer.vocabSize).toBe(golden.vocab_size);
+    expect([...tokenizer.specialIds].sort((a, b) => a - b)).toEqual(golden.special_flag_ids);
+    const { bosId, eosId, padId, unkId } = tokenizer;
+    const special = golden.special_ids;
+    expect([bosId, eosId, padId, unkId]).toEqual([
+      special.bos_token,
+      special.eos_token,
+      special.pad_token,
+      special.unk_token,
+    ]);
+    expect(tokenizer.idToToken(golden.vocab_size)).toBeUndefined();
+    expect(tokenizer.tokenToId('no such token')).toBeUndefined();
+    for (let id = 0; id < golden.vocab_size; id++) expect(tokenizer.tokenToId(tokenizer.idToToken(id)!)).toBe(id);
+  });
+
+  it('encodes as transformers does', () => {
+    for (const { text, ids, ids_no_special, tokens_no_special } of golden.encode) {
+      expect(tokenizer.encode(text), text).toEqual(ids);
+      const plain = tokenizer.encode(text, { addSpecialTokens: false });
+      expect(plain, text).toEqual(ids_no_special);
+      expect(plain.map((id) => tokenizer.idToToken(id))).toEqual(tokens_no_special);
+    }
+  });
+
+  it('decodes as transformers does', () => {
+    for (const row of golden.encode) {
+      expect(tokenizer.decode(row.ids), row.text).toBe(row.decoded);
+      expect(tokenizer.decode(row.ids, { skipSpecialTokens: true }), row.text).toBe(row.decoded_skip_special);
+      expect(tokenizer.decode(row.ids_no_special), row.text).toBe(row.decoded_no_special);
+    }
+    for (const { ids, decoded, decoded_skip_special } of golden.decode) {
+      expect(tokenizer.decode(ids), String(ids)).toBe(decoded);
+      expect(tokenizer.decode(ids, { skipSpecialTokens: true }), String(ids)).toBe(decoded_skip_special);
+    }
+    expect(tokenizer.decode([golden.vocab_size + 5])).toBe('');
+  });
+
+  it('streams the same text without half characters', () => {
+    for (const { text, ids } of golden.encode) {
+      const stream = tokenizer.streamDecoder();
+      const pieces = [...ids.map((id) => stream.push(id)), stream.flush()];
+      expect(pieces.join(''), text).toBe(tokenizer.decode(ids, { skipSpecialTokens: true }));
+      if (!text.includes('\uFFFD')) expect(pieces.slice(0, -1).join('')).not.toContain('\uFFFD');
+      expect(stream.flush()).toBe('');
+    }
+  });
+
+  it('gives offsets of transformers, but for spaces and composed marks that tokens share', () => {
+    let exact = 0;
+    let total = 0;
+    for (const { text, offsets } of offsetsGolden[kind]!) {
+      const ours = tokenizer.encodeWithOffsets(text);
+      expect(ours.ids).toEqual(tokenizer.encode(text, { addSpecialTokens: false }));
+      expect(ours.offsets.length).toBe(offsets.length);
+      for (const [i, span] of ours.offsets.entries()) {
+        total++;
+        if (span[0] === offsets[i]![0] && span[1] === offsets[i]![1]) exact++;
+        for (const side of [0, 1] as const) {
+          const [low, high] = [span[side], offsets[i]![side]].sort((a, b) => a - b) as [number, number];
+          expect(text.slice(low, high), `${text} ${i}`).toMatch(/^([\s\u2581]*|.?\p{M}+)$/u);
+        }
+      }
+    }
+    expect(exact / total).toBeGreaterThan(0.99);
+  });
+
+  it('offsets of any text cover it in order', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme', maxLength: 40 }), (text) => {
+        const { ids, offsets } = tokenizer.encodeWithOffsets(text);
+        expect(ids.length).toBe(offsets.length);
+        let covered = 0;
+        for (const [start, end] of offsets) {
+          expect(text.slice(covered, Math.max(start, covered)).trim().replaceAll('\u2581', '')).toBe('');
+          expect(end).toBeLessThanOrEqual(text.length);
+          covered = Math.max(covered, end);
+        }
+        expect(text.slice(covered).trim()).toBe('');
+      }),
+      { numRuns: 300, seed: 7 },
+    );
+  });
+});
+
+const variants = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../goldens/tokenizer-variants/variants.json'), 'utf8'),
+) as Record<string, { base: string; parts: object; rows: { text: string; ids: number[]; decoded: string }[] }>;
+
+it.each(Object.keys(variants))('pre-tokenizers and decoders of well-known families: %s', (name) => {
+  const { base, parts, rows } = variants[name]!;
+  const tokenizer = new Tokenizer({ tokenizer: { ...readJson(base, 'tokenizer.json'), ...parts } });
+  for (const { text, ids, decoded } of rows) {
+    expect(tokenizer.encode(text, { addSpecialTokens: false }), text).toEqual(ids);
+    expect(tokenizer.decode(ids), text).toBe(decoded);
+    expect(tokenizer.encodeWithOffsets(text).offsets.length).toBe(ids.length);
+    const stream = tokenizer.streamDecoder({ skipSpecialTokens: false });
+    expect(ids.map((id) => stream.push(id)).join('') + stream.flush(), text).toBe(decoded);
+  }
+});
+
+describe('what the golden folders do not show', () => {
+  const kind = 'sentencepiece-bpe';
+  const files = () => ({
+    tokenizer: readJson(kind, 'tokenizer.json'),
+    config: readJson(kind, 'tokenizer_config.json'),
+  });
+
+  it('special tokens from special_tokens_map.json, as objects, and from added_tokens_decoder', () => {
+    const { tokenizer } = files();
+    const map = { bos_token: { content: '<s>', lstrip: false }, eos_token: '</s>', pad_token: 'e' };
+    const config = { added_tokens_decoder: { 592: { content: '<new>', special: true }, 1: { content: '<s>' } } };
+    const loaded = new Tokenizer({ tokenizer, config, specialTokensMap: map });
+    expect([loaded.bosId, loaded.eosId, loaded.unkId]).toEqual([1, 2, undefined]);
+    expect(loaded.specialIds.has(loaded.padId!)).toBe(true);
+    expect(loaded.encode('<new>', { addSpecialTokens: false })).toEqual([592]);
+    expect(loaded.vocabSize).toBe(593);
+    expect(loaded.specialTokens).toEqual({ bos_token: '<s>', eos_token: '</s>', pad_token: 'e' });
+  });
+
+  it('Metaspace drops every space mark of the first token, or none where it prepends none', () => {
+    const json = readJson('unigram', 'tokenizer.json');
+    const never = new Tokenizer({ tokenizer: { ...json, decoder: { ...json.decoder, prepend_scheme: 'never' } } });
+    const always = new Tokenizer({ tokenizer: json });
+    const space = always.tokenToId('\u2581')!;
+    expect(always.decode([space, space])).toBe(' ');
+    expect(never.decode([space, space])).toBe('  ');
+  });
+
+  it('added tokens that must be whole words are refused, not mistokenized', () => {
+    const { tokenizer } = files();
+    const [first, ...rest] = tokenizer.added_tokens;
+    const added_tokens = [{ ...first, single_word: true }, ...rest];
+    expect(() => new Tokenizer({ tokenizer: { ...tokenizer, added_tokens } })).toThrow(/"<unk>" is "single_word"/);
+  });
+
+  it('BPE text is never "cleaned up", whatever the config says', () => {
+    const { tokenizer, config } = files();
+    const loaded = new Tokenizer({ tokenizer, config: { ...config, clean_up_tokenization_spaces: true } });
+    expect(loaded.decode(loaded.encode('a , b .', { addSpecialTokens: false }))).toBe('a , b .');
+  });
+
+  it('streams a character spread over tokens only when it is whole, and what never completes at the end', async () => {
+    const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));
+    const ids = tokenizer.encode('🧿', { addSpecialTokens: false });
+    const stream = tokenizer.streamDecoder();
+    expect(ids.map((id) => stream.push(id)).filter(Boolean)).toEqual(['🧿']);
+    stream.push(ids.at(-1)!);
+    expect(stream.flush()).toMatch(/^\uFFFD+$/);
+    expect(stream.push(tokenizer.tokenToId('\u2581a')!)).toBe('a');
+  });
+
+  it('keeps the space after a skipped special token', async () => {
+    const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));
+    const a = tokenizer.tokenToId('\u2581a')!;
+    const ids = [a, tokenizer.eosId!, a];
+    const stream = tokenizer.streamDecoder();
+    expect(ids.map((id) => stream.push(id)).join('') + stream.flush()).toBe('a a');
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('a a');
+  });
+
+  it('misaligned tokens are an error', () => {
+    const rules = { byteLevel: false, normalizeGrapheme: (grapheme: string) => grapheme };
+    const piece = (token: string) => ({ kind: 'piece' as const, token });
+    expect(() => alignTokens('abc', [piece('ab'), piece('d')], rules)).toThrow(TokenAlignmentError);
+    expect(() => alignTokens('abc', [piece('ab')], rules)).toThrow(/does not match the text at 2: "c"/);
+    expect(() => alignTokens('abc', [{ kind: 'added', token: '<x>' }], rules)).toThrow(TokenAlignmentError);
+  });
+
+  it('saves its files, all or none, and refuses unusable ones', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tokenizer-'));
+    const source = join(folder, 'source');
+    const target = join(folder, 'target');
+    cpSync(join(tokenizerGoldens, kind), source, { recursive: true });
+    const tokenizer = await Tokenizer.load(source);
+    await tokenizer.save(target);
+    expect(readdirSync(target).sort()).toEqual(['chat_template.jinja', 'tokenizer.json', 'tokenizer_config.json']);
+    const text = 'Hello, world 42!';
+    expect((await Tokenizer.load(target)).encode(text)).toEqual(tokenizer.encode(text));
+    await expect(new Tokenizer(files()).save(target)).rejects.toThrow(/loaded from a folder/);
+    writeFileSync(join(source, 'tokenizer.json'), '{}');
+    await expect(Tokenizer.load(source)).rejects.toThrow(InvalidModelFileError);
+    writeFileSync(join(source, 'tokenizer.json'), '{"model": {"type": "Nonsense", "vocab": {}}}');
+    await expect(Tokenizer.load(source)).rejects.toThrow(/tokenizer\.json: its model is of type "Nonsense"/);
+    writeFileSync(join(source, 'tokenizer.json'), '{"model": {"type": "BPE"}}');
+    await expect(Tokenizer.load(source)).rejects.toThrow(/tokenizer\.json: cannot be used/);
+    rmSync(join(source, 'tokenizer.json'));
+    await expect(Tokenizer.load(source)).rejects.toThrow(/no such file/);
+    rmSync(folder, { recursive: true });
+  });
+});

@@ -1,0 +1,225 @@
+import {
+  type Compiled,
+  clipByGlobalNorm,
+  compile,
+  globalNorm,
+  leavesOf,
+  mapNamed,
+  mapTree,
+  type Named,
+  type Optimizer,
+  scalar,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  valueAndGrad,
+  zeros,
+  zerosBuffer,
+} from '@posttrain/core-tensor';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, type CausalLM, type LayerHooks, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
+import type { TokenLoss } from './token-loss.js';
+
+export interface TrainerOptions<State> {
+  readonly optimizer: Optimizer<State>;
+  /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
+  readonly adapter?: Adapter<Named>;
+  /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
+  readonly maxGradNorm?: number;
+  /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+/** A loss or gradient that is NaN or infinite. Nothing has been updated. */
+export class NonFiniteError extends PosttrainError {
+  constructor(what: string, value: number, step: number) {
+    super(
+      'NON_FINITE',
+      `step ${step}: ${what} is ${value}; the weights have not been changed. Lower the learning rate, or check the data of this step.`,
+    );
+  }
+}
+
+export interface ForwardBackwardResult {
+  readonly loss: number;
+  /** The loss's own metrics, added up over the micro-batches. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Tokens in the rows, padding not counted. */
+  readonly tokens: number;
+}
+
+type MicroStep = Compiled<
+  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch],
+  { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
+>;
+
+/** The optimizer's state is a tree that only the optimizer looks into. */
+interface Trained {
+  readonly parameters: Named;
+  readonly state: object;
+}
+
+/**
+ * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
+ * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run. It
+ * knows no method: SFT, distillation, preference and policy optimisation differ in the rows and the loss they bring.
+ */
+export class Trainer {
+  readonly #base: CausalLM;
+  readonly #maxTokensPerPass: number;
+  readonly #adapter: Adapter<Named> | undefined;
+  readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #update: Compiled<
+    [trained: Trained, gradients: Named, learningRate: Tensor],
+    { trained: Trained; gradients: Named }
+  >;
+  /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
+  readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
+  #trained: Trained;
+  #gradients: Named;
+  #step = 0;
+
+  /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
+  static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
+    assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'maxGradNorm', 'maxTokensPerPass']);
+    const start = options.adapter ? options.adapter.parameters : model.weights;
+    const copies = Object.entries(start).map(async ([name, p]) => [name, tensor((await p.data()).slice(), p.shape)]);
+    // The class is not generic: what it may do with a state does not depend on its type.
+    const { optimizer, ...rest } = options;
+    const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
+    return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
+  }
+
+  private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
+    const { optimizer, adapter, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
+    this.#base = model;
+    this.#adapter = adapter;
+    this.#maxTokensPerPass = maxTokensPerPass;
+    if (Object.keys(parameters).length === 0)
+      throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
+    this.#trained = { parameters, state: optimizer.init(parameters) };
+    this.#gradients = mapNamed(parameters, (p) => zerosBuffer(p.shape));
+    this.#update = compile(
+      ({ parameters: current, state }, gradients, learningRate) => {
+        const used = maxGradNorm > 0 ? clipByGlobalNorm(gradients, maxGradNorm).gradients : gradients;
+        const trained = optimizer.update(current, used, state, learningRate);
+        return { trained, gradients: mapNamed(gradients, (g) => zeros(g.shape)) };
+      },
+      { name: 'optimStep', donate: { 0: 'trained', 1: 'gradients' } },
+    );
+  }
+
+  /** Number of updates made. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** The trained tensors, as they are now. They are given away by the next `optimStep`: read or copy them before. */
+  get parameters(): Named {
+    return this.#trained.parameters;
+  }
+
+  /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
+  get adapter(): Adapter {
+    return this.#adapter ? withParameters(this.#adapter, this.parameters) : NO_ADAPTER;
+  }
+
+  /** The model with the weights as they are now: the base model itself when an adapter is trained. */
+  get model(): CausalLM {
+    return this.#adapter ? this.#base : this.#base.withWeights(this.parameters);
+  }
+
+  /**
+   * Adds the gradients of `loss` over `rows`. The rows' weights carry the normalisation, so splitting rows over several
+   * calls or micro-batches changes nothing but rounding.
+   *
+   * @throws TrainingRowError, NonFiniteError
+   */
+  async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
+    const groupSize = loss.groupSize ?? 1;
+    checkRows(rows, loss.annotations, this.#base.config.maxPositionEmbeddings);
+    const microStep = this.#microStep(loss);
+    const frozen = this.#adapter ? this.#base.weights : {};
+    let total = 0;
+    const metrics: Record<string, number> = {};
+    for (const batch of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
+      const tensors = toBatch(batch, loss.annotations, groupSize);
+      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors);
+      this.#gradients = result.gradients;
+      total += await result.loss.item();
+      for (const [name, value] of Object.entries(result.metrics))
+        metrics[name] = (metrics[name] ?? 0) + (await value.item());
+    }
+    if (!Number.isFinite(total)) {
+      this.#gradients = mapNamed(this.#gradients, (g) => zerosBuffer(g.shape));
+      throw new NonFiniteError('the loss', total, this.#step);
+    }
+    return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
+  }
+
+  /** Applies the gradients added up since the last call and gives their norm before clipping. @throws NonFiniteError */
+  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<{ readonly gradNorm: number }> {
+    const { parameters, state } = this.#trained;
+    const norm = await (await this.#norm(this.#gradients)).item();
+    if (!Number.isFinite(norm)) {
+      this.#gradients = mapNamed(this.#gradients, (g) => zerosBuffer(g.shape));
+      throw new NonFiniteError('the gradient norm', norm, this.#step);
+    }
+    const result = await this.#update({ parameters, state }, this.#gradients, scalar(learningRate));
+    this.#trained = result.trained;
+    this.#gradients = result.gradients;
+    this.#step++;
+    return { gradNorm: norm };
+  }
+
+  /** Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`. */
+  snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
+    const tensors = Object.fromEntries(leavesOf(this.#trained).map(({ path, tensor }) => [path, tensor]));
+    return { step: this.#step, tensors };
+  }
+
+  /** Continues from a snapshot of a trainer with the same parameters and optimizer. */
+  restore(snapshot: { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> }): void {
+    const missing = leavesOf(this.#trained).filter(({ path }) => !(path in snapshot.tensors));
+    if (missing.length > 0) {
+      throw new PosttrainError('RESUME', `the checkpoint lacks ${missing.map(({ path }) => path).join(', ')}`);
+    }
+    this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
+    this.#gradients = mapNamed(this.#trained.parameters, (p) => zerosBuffer(p.shape));
+    this.#step = snapshot.step;
+  }
+
+  #microStep(loss: TokenLoss): MicroStep {
+    const known = this.#microSteps.get(loss);
+    if (known) return known;
+    const { network } = this.#base;
+    const adapter = this.#adapter;
+    const microStep: MicroStep = compile(
+      (gradients, parameters, frozen, batch) => {
+        const objective = (trained: Named) => {
+          const [weights, hooks] = adapter ? [frozen, adapter.hooks(trained)] : [trained, {} as LayerHooks];
+          const [b, s] = batch.tokens.shape as [number, number];
+          const hidden = network.hidden(weights, batch, hooks);
+          const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
+          const targets = batch.tokens.slice(1, 1).reshape([b * (s - 1)]);
+          const options = { temperature: loss.temperature ?? 1 };
+          const scored = tokenLogProbs(states, network.head(weights, hooks), targets, options);
+          const grid = mapNamed(scored, (x) => x.reshape([b, s - 1])) as typeof scored;
+          const { loss: value, metrics } = loss.compute({
+            ...grid,
+            weights: batch.weights,
+            annotations: batch.annotations,
+          });
+          return [value, metrics] as const;
+        };
+        const { value, gradient } = valueAndGrad(objective)(parameters);
+        const summed = mapNamed(gradients, (g, name) => g.add((gradient as Named)[name]!));
+        return { gradients: summed, loss: value[0], metrics: value[1] };
+      },
+      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
+    );
+    this.#microSteps.set(loss, microStep);
+    return microStep;
+  }
+}

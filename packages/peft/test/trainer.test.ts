@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { adamW, referenceEngine, setEngine, sgd } from '@posttrain/core-tensor';
+import { loadWeights, networkOf } from '@posttrain/lm';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
+import { modelOf } from './model.js';
+
+const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
+
+const rows: TrainingRow[] = [
+  [3, 17, 44, 9, 120, 7],
+  [9, 2, 61],
+  [100, 4, 8, 15, 16, 23, 42, 77],
+  [12, 13, 14, 15],
+].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 17) }));
+
+async function updatedWeights(maxTokensPerPass: number, split: number): Promise<number[]> {
+  const trainer = await Trainer.create(modelOf(await loadWeights(folder)), { optimizer: sgd(), maxTokensPerPass });
+  for (let i = 0; i < rows.length; i += split)
+    await trainer.forwardBackward(rows.slice(i, i + split), negativeLogLikelihood);
+  await trainer.optimStep({ learningRate: 0.5 });
+  return trainer.parameters['model.layers.0.mlp.up_proj.weight']!.toArray();
+}
+
+beforeAll(() => setEngine(referenceEngine()));
+
+describe('Trainer', () => {
+  it('gives one update however the rows are split', async () => {
+    const whole = await updatedWeights(4096, 4);
+    for (const other of [await updatedWeights(16, 4), await updatedWeights(4096, 1)]) {
+      other.forEach((value, i) => {
+        expect(Math.abs(value - whole[i]!)).toBeLessThan(1e-9);
+      });
+    }
+  });
+
+  it('learns a batch by heart and leaves the model it started from alone', async () => {
+    const model = modelOf(await loadWeights(folder));
+    const before = await model.weights['model.norm.weight']!.toArray();
+    const trainer = await Trainer.create(model, { optimizer: adamW() });
+    const losses: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      losses.push((await trainer.forwardBackward(rows, negativeLogLikelihood)).loss);
+      await trainer.optimStep({ learningRate: 0.02 });
+    }
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! / 4);
+    expect(await model.weights['model.norm.weight']!.toArray()).toEqual(before);
+    expect(networkOf(model.config).parameters.length).toBe(Object.keys(trainer.parameters).length);
+  });
+
+  it('continues from a snapshot as if nothing had happened', async () => {
+    const model = modelOf(await loadWeights(folder));
+    const step = async (trainer: Trainer) => {
+      await trainer.forwardBackward(rows, negativeLogLikelihood);
+      return trainer.optimStep({ learningRate: 0.01 });
+    };
+    const straight = await Trainer.create(model, { optimizer: adamW() });
+    for (let i = 0; i < 4; i++) await step(straight);
+    const first = await Trainer.create(model, { optimizer: adamW() });
+    for (let i = 0; i < 2; i++) await step(first);
+    const second = await Trainer.create(model, { optimizer: adamW() });
+    second.restore(first.snapshot());
+    for (let i = 0; i < 2; i++) await step(second);
+    expect(second.step).toBe(4);
+    for (const [name, p] of Object.entries(straight.parameters)) {
+      expect(await second.parameters[name]!.toArray()).toEqual(await p.toArray());
+    }
+  });
+
+  it('refuses rows that train nothing, and an infinite loss before it reaches the weights', async () => {
+    const trainer = await Trainer.create(modelOf(await loadWeights(folder)), { optimizer: sgd() });
+    const blank = { tokens: [1, 2, 3], weights: [0, 0] };
+    await expect(trainer.forwardBackward([rows[0]!, blank], negativeLogLikelihood)).rejects.toThrow(
+      /row 1: trains no token/,
+    );
+    const broken = {
+      ...negativeLogLikelihood,
+      compute: (x: Parameters<typeof negativeLogLikelihood.compute>[0]) => ({
+        loss: x.logProbs.mul(0).log().sum(),
+        metrics: {},
+      }),
+    };
+    const before = await trainer.parameters['model.norm.weight']!.toArray();
+    await expect(trainer.forwardBackward(rows, broken)).rejects.toThrow(/the loss is -Infinity/);
+    expect(await trainer.parameters['model.norm.weight']!.toArray()).toEqual(before);
+  });
+});
