@@ -34,6 +34,21 @@ export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type ExactMatchOptions, exactMatch } from './rewards/exact-match.js';
+export { finalAnswer } from './rewards/final-answer.js';
+export { type FormatTagsOptions, formatTags } from './rewards/format-tags.js';
+export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
+export { type NumericMatchOptions, numericMatch } from './rewards/numeric-match.js';
+export { numbersIn, parseNumber } from './rewards/parse-number.js';
+export type { PromptRow, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
+export { RewardError } from './rewards/reward.js';
+export {
+  type CompletionToScore,
+  type ScoreOptions,
+  type Scores,
+  scoreCompletions,
+} from './rewards/score-completions.js';
+export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';

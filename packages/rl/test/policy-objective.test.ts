@@ -140,7 +140,7 @@ describe('policyObjective', () => {
 
   it('refuses parts that do not go together, and options that do not exist', () => {
     expect(() => policyObjective({ ...policyObjectives.grpo(), ratio: noRatio() })).toThrow(/gradient would be zero/);
-    expect(() => policyObjectives.grpo({ epsilonHi: 1 } as GrpoOptions)).toThrow(/Did you mean "epsilonHigh"/);
+    expect(() => policyObjectives.grpo({ epsilonHihg: 1 } as GrpoOptions)).toThrow(/Did you mean "epsilonHigh"/);
     expect(() => policyObjectives.grpo({ importanceSamplingLevel: 'sequnce' as 'sequence' })).toThrow(/"sequence"/);
     expect(() => policyObjectives.grpo({ delta: 1.1 })).toThrow(/delta must be above 1 \+ epsilonHigh/);
     expect(() => groupNormalized({ scaleRewards: 'groups' as 'group' })).toThrow(/group, batch, none/);
