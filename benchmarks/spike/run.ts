@@ -334,6 +334,7 @@ if (options.decode) {
       ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
     ];
     const peerTimes: Record<string, number[]> = {};
+    const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];
     for (let i = 0; i < repetitions; i++) {
       for (const runner of runners) {
@@ -350,6 +351,8 @@ if (options.decode) {
         const answer = await peer.ask({ do: 'decode', attention, cache, batch, steps: 9 });
         peerTimes[`${attention} ${cache}`] ??= [];
         peerTimes[`${attention} ${cache}`]!.push(...answer.times.slice(1));
+        peerUser[`${attention} ${cache}`] ??= [];
+        peerUser[`${attention} ${cache}`]!.push(...answer.user.slice(1));
         logits = answer.logits;
         await rest();
       }
@@ -357,6 +360,7 @@ if (options.decode) {
     console.log(`decode step, batch ${batch}, ${past} keys in the cache`);
     for (const runner of runners) {
       report(`onnxruntime ${runner.name}`, runner.times);
+      report('  processor time, user', runner.user);
       const own = runner.fetches.logits!.data as Float32Array;
       console.log(
         '  largest logit difference',
@@ -367,6 +371,7 @@ if (options.decode) {
     }
     for (const [name, times] of Object.entries(peerTimes)) {
       report(`torch ${name}`, times);
+      report('  processor time, user', peerUser[name]!);
       console.log(
         `  torch / onnxruntime: min ${(Math.min(...times) / Math.min(...runners[0]!.times)).toFixed(2)}x median ${(median(times) / median(runners[0]!.times)).toFixed(2)}x`,
       );
