@@ -48,7 +48,10 @@ export function decodeGraph(batch: number, capacity: number, constants?: Readonl
     x = b.op('Add', [x, linear(b.reshape(mixed!, [batch, hidden]), `${prefix}.self_attn.o_proj`)]);
     const post = norm(x, `${prefix}.post_attention_layernorm.weight`);
     const gate = linear(post, `${prefix}.mlp.gate_proj`);
-    const gated = b.op('Mul', [b.op('QuickGelu', [gate], { alpha: { float: 1 } }), linear(post, `${prefix}.mlp.up_proj`)]);
+    const gated = b.op('Mul', [
+      b.op('QuickGelu', [gate], { alpha: { float: 1 } }),
+      linear(post, `${prefix}.mlp.up_proj`),
+    ]);
     x = b.op('Add', [x, linear(gated, `${prefix}.mlp.down_proj`)]);
   }
   b.output(linear(norm(x, 'model.norm.weight'), 'model.embed_tokens'), 'logits', 'float32', [batch, shape.vocabulary]);

@@ -11,7 +11,7 @@ export interface TrainingGraphOptions {
   readonly fuseAdds: boolean;
 }
 
-const { hidden, heads, keyValueHeads, headSize, batch, sequence, epsilon } = shape;
+const { heads, keyValueHeads, headSize, batch, sequence, epsilon } = shape;
 const rows = batch * sequence;
 const group = heads / keyValueHeads;
 const scale = 1 / Math.sqrt(headSize);
@@ -82,15 +82,17 @@ export function trainingGraph(options: TrainingGraphOptions) {
     );
   /** [rows, heads * d] to [batch, kv, heads/kv * sequence, d], and back. */
   const toHeads = (x: string, n: number) =>
-    b.reshape(
-      b.transpose(b.reshape(x, [batch, sequence, keyValueHeads, n, headSize]), [0, 2, 3, 1, 4]),
-      [batch, keyValueHeads, n * sequence, headSize],
-    );
+    b.reshape(b.transpose(b.reshape(x, [batch, sequence, keyValueHeads, n, headSize]), [0, 2, 3, 1, 4]), [
+      batch,
+      keyValueHeads,
+      n * sequence,
+      headSize,
+    ]);
   const fromHeads = (x: string, n: number) =>
-    b.reshape(
-      b.transpose(b.reshape(x, [batch, keyValueHeads, n, sequence, headSize]), [0, 3, 1, 2, 4]),
-      [rows, keyValueHeads * n * headSize],
-    );
+    b.reshape(b.transpose(b.reshape(x, [batch, keyValueHeads, n, sequence, headSize]), [0, 3, 1, 2, 4]), [
+      rows,
+      keyValueHeads * n * headSize,
+    ]);
   const norm = (x: string, weight: string) => {
     const [y, inverse] = b.ops('SimplifiedLayerNormalization', [x, weight], 2, {
       axis: -1,
@@ -182,11 +184,7 @@ export function trainingGraph(options: TrainingGraphOptions) {
     const dq = rope(fromHeads(b.matmul(dScores, s.k, { alpha: scale }), group), heads * headSize, negativeSin);
     const wantKey = !first || s.kLinear.lora;
     const dk = wantKey
-      ? rope(
-          fromHeads(b.matmul(dScores, s.q, { transA: 1, alpha: scale }), 1),
-          keyValueHeads * headSize,
-          negativeSin,
-        )
+      ? rope(fromHeads(b.matmul(dScores, s.q, { transA: 1, alpha: scale }), 1), keyValueHeads * headSize, negativeSin)
       : '';
     let dInput = linearGradient(s.qLinear, dq, undefined, !first);
     if (wantKey) dInput = linearGradient(s.kLinear, dk, dInput, !first);

@@ -1,7 +1,7 @@
 import { iota } from '../create.js';
 import { ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
-import { type Tensor, where } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import type { Kernel } from './kernel.js';
 import { softmax } from './softmax.js';
