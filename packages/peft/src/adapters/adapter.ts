@@ -1,4 +1,4 @@
-import { Key, type Named, randomBits, realize, type Tensor } from '@posttrain/core-tensor';
+import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import {
   type Adapter,
@@ -68,7 +68,12 @@ export async function createAdapter<Config extends PeftConfig>(
   assertKnownOptions('createAdapter', options, ['seed', 'name']);
   const { adapter, initial } = planAdapter(model, method, config, options);
   await realize(Object.values(initial));
-  return adapter(initial);
+  const parameters: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(initial)) {
+    // Copied: training may give a parameter away, and a whole module starts as the base's own tensor.
+    parameters[name] = tensor(Float32Array.from(await value.data()), value.shape);
+  }
+  return adapter(parameters);
 }
 
 /** The same adapter with other numbers, as training makes them. */
