@@ -1,3 +1,16 @@
+export type { AdapterPlan, AdapterReport, CreateAdapterOptions, PeftAdapter } from './adapters/adapter.js';
+export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
+export type { LoadAdapterOptions } from './adapters/adapter-files.js';
+export { loadAdapter, saveAdapter } from './adapters/adapter-files.js';
+export { AdapterConfigError, AdapterFileError, MergeError, TargetModulesError } from './adapters/errors.js';
+export type { LoraConfig } from './adapters/lora.js';
+export { lora } from './adapters/lora.js';
+export type { MergeOptions, MergeResult } from './adapters/merge.js';
+export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
+export type { AdapterTarget, MergedTarget, PeftConfig, PeftMethod } from './adapters/peft-method.js';
+export { linearShape } from './adapters/peft-method.js';
+export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
+export { matchTargets } from './adapters/targets.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';
 export type { TokenLoss, TokenLossInputs } from './training/token-loss.js';
