@@ -181,7 +181,10 @@ async function trainingRunner(name: string): Promise<Runner> {
 
 async function decodeRunner(batch: number, constants: boolean): Promise<Runner> {
   const graph = decodeGraph(batch, capacity, constants ? weightsMap() : undefined);
-  const session = await InferenceSession.create(encodeModel(graph), sessionOptions(options.profile ? `decode${batch}` : undefined));
+  const session = await InferenceSession.create(
+    encodeModel(graph),
+    sessionOptions(options.profile ? `decode${batch}` : undefined),
+  );
   const feeds: Record<string, Tensor> = {
     tokens: ints(tokens.slice(0, batch)),
     lengths: new Tensor('int32', new Int32Array(batch).fill(past), [batch]),
@@ -243,8 +246,12 @@ function printProfile(path: string): void {
     total += Math.min(...durations);
   }
   console.log(`profile ${path}: sum of per-node minima ${total.toFixed(0)} ms over ${nodes.size} nodes`);
-  for (const [op, { count, minimum, median: middle }] of [...byOp].sort((a, c) => c[1].minimum - a[1].minimum).slice(0, 45))
-    console.log(`  ${minimum.toFixed(1).padStart(8)} ms min ${middle.toFixed(1).padStart(8)} ms median ${String(count).padStart(4)} ${op}`);
+  for (const [op, { count, minimum, median: middle }] of [...byOp]
+    .sort((a, c) => c[1].minimum - a[1].minimum)
+    .slice(0, 45))
+    console.log(
+      `  ${minimum.toFixed(1).padStart(8)} ms min ${middle.toFixed(1).padStart(8)} ms median ${String(count).padStart(4)} ${op}`,
+    );
 }
 
 function median(values: readonly number[]): number {
@@ -285,7 +292,9 @@ if (options.train) {
       }
     }
   }
-  console.log(`training step, ${rows} tokens, LoRA r=${shape.loraRank} on ${targets}: ${trainingFlops(targets) / 1e9} GFLOP`);
+  console.log(
+    `training step, ${rows} tokens, LoRA r=${shape.loraRank} on ${targets}: ${trainingFlops(targets) / 1e9} GFLOP`,
+  );
   for (const runner of runners) {
     report(`onnxruntime ${runner.name}`, runner.times, trainingFlops(targets));
     report('  processor time, user', runner.user);
@@ -320,8 +329,12 @@ if (options.train) {
 
 if (options.decode) {
   for (const batch of [1, 16]) {
-    const runners = [await decodeRunner(batch, false), ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : [])];
+    const runners = [
+      await decodeRunner(batch, false),
+      ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
+    ];
     const peerTimes: Record<string, number[]> = {};
+    const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];
     for (let i = 0; i < repetitions; i++) {
       for (const runner of runners) {
@@ -330,10 +343,16 @@ if (options.decode) {
         await rest();
       }
       if (!peer) continue;
-      for (const [attention, cache] of [['sdpa', 'dynamic'], ['eager', 'dynamic'], ['sdpa', 'static']] as const) {
+      for (const [attention, cache] of [
+        ['sdpa', 'dynamic'],
+        ['eager', 'dynamic'],
+        ['sdpa', 'static'],
+      ] as const) {
         const answer = await peer.ask({ do: 'decode', attention, cache, batch, steps: 9 });
         peerTimes[`${attention} ${cache}`] ??= [];
         peerTimes[`${attention} ${cache}`]!.push(...answer.times.slice(1));
+        peerUser[`${attention} ${cache}`] ??= [];
+        peerUser[`${attention} ${cache}`]!.push(...answer.user.slice(1));
         logits = answer.logits;
         await rest();
       }
@@ -341,12 +360,21 @@ if (options.decode) {
     console.log(`decode step, batch ${batch}, ${past} keys in the cache`);
     for (const runner of runners) {
       report(`onnxruntime ${runner.name}`, runner.times);
+      report('  processor time, user', runner.user);
       const own = runner.fetches.logits!.data as Float32Array;
-      console.log('  largest logit difference', Math.max(...logits.map((l, i) => Math.abs(l - own[i]!))), 'of', logits[0]);
+      console.log(
+        '  largest logit difference',
+        Math.max(...logits.map((l, i) => Math.abs(l - own[i]!))),
+        'of',
+        logits[0],
+      );
     }
     for (const [name, times] of Object.entries(peerTimes)) {
       report(`torch ${name}`, times);
-      console.log(`  torch / onnxruntime: min ${(Math.min(...times) / Math.min(...runners[0]!.times)).toFixed(2)}x median ${(median(times) / median(runners[0]!.times)).toFixed(2)}x`);
+      report('  processor time, user', peerUser[name]!);
+      console.log(
+        `  torch / onnxruntime: min ${(Math.min(...times) / Math.min(...runners[0]!.times)).toFixed(2)}x median ${(median(times) / median(runners[0]!.times)).toFixed(2)}x`,
+      );
     }
     for (const runner of runners) if (runner.profiled) printProfile(profilePath(runner));
   }
@@ -356,7 +384,10 @@ function profilePath(runner: Runner): string {
   // The node binding's endProfiling returns nothing; the file is found by its prefix.
   runner.session.endProfiling();
   const prefix = runner.name.split(' ')[0]!;
-  return join(folder, readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json') && file.includes('_'))!);
+  return join(
+    folder,
+    readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json') && file.includes('_'))!,
+  );
 }
 
 peer?.stop();

@@ -4,6 +4,7 @@ export * from './create.js';
 export { DTYPES, type DType, type TypedArray } from './dtype.js';
 export { currentEngine, setEngine, withEngine } from './engines/current.js';
 export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
+export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnxruntime/engine.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';

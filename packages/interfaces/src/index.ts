@@ -48,6 +48,7 @@ export interface GenerateRequest extends SamplingParams {
 
 /** Tokens counted by the generator itself. */
 export interface Usage {
+  /** Of the prompt this completion continues. A generator that can share it may report 0 on all but the first of n. */
   readonly promptTokens: number;
   readonly completionTokens: number;
 }
@@ -60,7 +61,10 @@ export interface Completion {
   readonly usage: Usage;
   /** Generated token ids, when the generator knows them. */
   readonly tokenIds?: readonly number[];
-  /** log p of each generated token under the distribution it was drawn from, natural log; one per generated token. */
+  /**
+   * log p of each generated token, natural log, under softmax(logits / temperature) before truncation (top-k, top-p,
+   * min-p) and penalties; temperature 0 counts as 1. One per generated token.
+   */
   readonly logProbs?: readonly number[];
 }
 
@@ -107,6 +111,8 @@ export interface Verdict {
   readonly score: number | null;
   /** Scores of the completion's steps, in order, for process verifiers. */
   readonly stepScores?: readonly number[];
+  /** The final answer found in the completion, for votes; `null` when none was found; absent when nobody looked. */
+  readonly answer?: string | null;
   readonly explanation?: string;
 }
 

@@ -1,24 +1,17 @@
-import { EngineError } from '../errors.js';
 import type { Engine } from './engine.js';
+import { onnxruntimeEngine } from './onnxruntime/engine.js';
 
 let current: Engine | undefined;
-let makeDefault: (() => Engine) | undefined;
 
 /** The engine that tensors are realised on. The ONNX Runtime engine on `cpu` unless `setEngine` was called. */
 export function currentEngine(): Engine {
-  current ??= makeDefault?.();
-  if (!current) throw new EngineError('core-tensor', 'no engine is set; call setEngine(...)');
+  current ??= onnxruntimeEngine();
   return current;
 }
 
 /** Sets the engine for tensors realised from now on. Tensors that already live on another engine are copied over. */
 export function setEngine(engine: Engine): void {
   current = engine;
-}
-
-/** Registers how the default engine is made, on first use. */
-export function setDefaultEngine(make: () => Engine): void {
-  makeDefault = make;
 }
 
 /** Runs `body` with another engine, then puts the present one back. */

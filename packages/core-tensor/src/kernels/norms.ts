@@ -38,12 +38,10 @@ export const rmsNormKernel: Kernel<NormConfig> = {
   vjp: ({ inputs: [x, weight], outputs: [, inverse], cotangents: [dy, dInverse] }) => {
     const width = x!.shape.at(-1)!;
     // Only a gradient of a gradient reaches the saved statistics: d rsqrt(u) = -½ u^(-3/2) du with u = mean(x²) + ε.
-    const throughInverse =
-      dInverse &&
-      dInverse
-        .mul(inverse!.pow(3))
-        .mul(x!)
-        .mul(-1 / width);
+    const throughInverse = dInverse
+      ?.mul(inverse!.pow(3))
+      .mul(x!)
+      .mul(-1 / width);
     if (!dy) return [throughInverse, undefined];
     const normalized = x!.mul(inverse!);
     const scaled = dy.mul(weight!);

@@ -115,6 +115,36 @@ describe('reading what the reference implementation wrote', () => {
   });
 });
 
+describe('the shared goldens', () => {
+  const shared = join(import.meta.dirname, '../../../../goldens/safetensors');
+  type Golden = {
+    metadata: Record<string, string> | null;
+    tensors: Record<string, { dtype: string; shape: number[]; values: (number | string)[] }>;
+  };
+  const files = JSON.parse(readFileSync(join(shared, 'expected.json'), 'utf8')) as Record<string, Golden>;
+
+  it.each(Object.keys(files))('%s', async (name) => {
+    const { metadata, tensors } = files[name]!;
+    const file = await openSafetensors(join(shared, name.endsWith('.safetensors') ? name : `${name}.safetensors`));
+    expect(file.metadata).toEqual(metadata ?? {});
+    expect([...file.tensors.keys()].sort()).toEqual(Object.keys(tensors).sort());
+    for (const [tensor, { dtype, shape, values }] of Object.entries(tensors)) {
+      expect(file.tensors.get(tensor)).toMatchObject({ dtype, shape });
+      const readable = ['F32', 'F16', 'BF16', 'F64', 'I64', 'I32', 'I8', 'U8', 'BOOL'].includes(dtype);
+      const as = ['F32', 'F16', 'BF16', 'F64'].includes(dtype) ? { as: 'float32' as const } : {};
+      const numbers = values.map(Number);
+      const fits = dtype !== 'I64' || numbers.every((value) => value === (value | 0));
+      if (!readable || !fits) {
+        await expect(file.read(tensor, as)).rejects.toThrow(fits ? UnsupportedDTypeError : DTypeConversionError);
+      } else {
+        const { data } = await file.read(tensor, as);
+        expect([...data], `${tensor} ${dtype}`).toEqual(dtype === 'F64' ? numbers.map(Math.fround) : numbers);
+      }
+    }
+    await file.close();
+  });
+});
+
 describe('half precision', () => {
   it('widening then narrowing is the identity on every non-NaN pattern', () => {
     const all = Uint16Array.from({ length: 65536 }, (_, i) => i);

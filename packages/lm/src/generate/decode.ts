@@ -1,9 +1,10 @@
 import { type Key, type Tensor, tensor } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
-import { checkSamplerSettings, type SampledToken, type SamplerSettings, sampleToken } from './sampler.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { checkSamplerSettings, type Logits, type SampledToken, type SamplerSettings, sampleToken } from './sampler.js';
 import { generationSteps } from './steps.js';
 
 /** One row of generation: tokens in, tokens out. */
@@ -27,33 +28,36 @@ export interface DecodeOptions {
   readonly adapter?: Adapter;
   /** Rows decoded together. Default 64. */
   readonly maxBatch?: number;
-  /** Asked after every token whether the caller ends this row (a stop string, an abort). */
+  /** Asked before a row's first token and after every token: whether the caller ends the row (a stop string, an abort). */
   readonly isCancelled?: (row: number) => boolean;
 }
 
 /** A prompt that leaves no room for a single generated token. */
 export class ContextLengthError extends PosttrainError {
-  constructor(row: number, tokens: number, limit: number) {
+  constructor(where: string, tokens: number, limit: number) {
     super(
       'CONTEXT_LENGTH',
-      `prompt ${row} has ${tokens} tokens, but the model's context holds ${limit} and at least one must be generated; shorten the prompt`,
+      `${where} has ${tokens} tokens, but the model's context holds ${limit} and at least one must be generated; shorten the prompt`,
     );
   }
 }
 
-/** Sizes are rounded up to these, so that a few traced graphs serve all requests. */
+/** Smallest padded prompt and cache, in tokens. */
 const PROMPT_STEP = 16;
 const CAPACITY_STEP = 64;
 
-const roundUp = (value: number, step: number): number => Math.ceil(value / step) * step;
-const roundUpToPowerOfTwo = (value: number): number => 2 ** Math.ceil(Math.log2(value));
+const int32 = (values: readonly number[]): Tensor => tensor(Int32Array.from(values), [values.length], 'int32');
 
-const int32 = (values: readonly number[], shape: readonly number[]): Tensor =>
-  tensor(Int32Array.from(values), shape, 'int32');
+/** Throws for a prompt that cannot be continued. `where` names it. */
+export function checkPrompt(network: Network, prompt: readonly number[], where: string): void {
+  const limit = network.config.maxPositionEmbeddings;
+  if (prompt.length === 0) throw new PosttrainError('EMPTY_PROMPT', `${where} has no tokens`);
+  if (prompt.length >= limit) throw new ContextLengthError(where, prompt.length, limit);
+}
 
 /**
  * Generates all rows and yields every token as it is drawn. Rows that share a prompt share its prefill. What a row
- * gets does not depend on which rows it is batched with.
+ * gets does not depend on which rows it is batched with, up to rounding of the engine.
  */
 export async function* decode(
   network: Network,
@@ -61,20 +65,23 @@ export async function* decode(
   rows: readonly DecodeRow[],
   options: DecodeOptions = {},
 ): AsyncGenerator<DecodeEvent> {
-  const limit = network.config.maxPositionEmbeddings;
+  assertKnownOptions('decode', options, ['adapter', 'maxBatch', 'isCancelled']);
+  const { maxBatch = 64, adapter = NO_ADAPTER, isCancelled = () => false } = options;
+  if (!Number.isInteger(maxBatch) || maxBatch < 1) {
+    throw new PosttrainError('SAMPLING', `generate: maxBatch must be a positive integer, not ${maxBatch}`);
+  }
   rows.forEach((row, i) => {
     checkSamplerSettings(row);
-    if (row.prompt.length === 0) throw new PosttrainError('EMPTY_PROMPT', `prompt ${i} has no tokens`);
-    if (row.prompt.length >= limit) throw new ContextLengthError(i, row.prompt.length, limit);
+    checkPrompt(network, row.prompt, `prompt ${i}`);
     if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
       throw new PosttrainError('SAMPLING', `generate: maxTokens must be a positive integer, not ${row.maxTokens}`);
     }
   });
   // Rows of similar length together; order among equals stays, so that samples of one prompt meet.
   const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.prompt.length - rows[b]!.prompt.length || a - b);
-  const size = options.maxBatch ?? 64;
-  for (let start = 0; start < order.length; start += size) {
-    yield* decodeBatch(network, weights, rows, order.slice(start, start + size), options);
+  for (let start = 0; start < order.length; start += maxBatch) {
+    const members = order.slice(start, start + maxBatch).filter((row) => !isCancelled(row));
+    if (members.length > 0) yield* decodeBatch(network, weights, rows, members, adapter, isCancelled);
   }
 }
 
@@ -85,6 +92,8 @@ interface LiveRow {
   /** Tokens in the cache. */
   length: number;
   readonly generated: number[];
+  /** Tokens so far, for the repetition penalty; empty where there is none. */
+  readonly seen: Set<number>;
 }
 
 async function* decodeBatch(
@@ -92,66 +101,64 @@ async function* decodeBatch(
   weights: Weights,
   rows: readonly DecodeRow[],
   members: readonly number[],
-  { adapter = NO_ADAPTER, isCancelled }: DecodeOptions,
+  adapter: Adapter,
+  isCancelled: (row: number) => boolean,
 ): AsyncGenerator<DecodeEvent> {
   const limit = network.config.maxPositionEmbeddings;
   const steps = generationSteps(network, adapter);
   const prompts = distinctPrompts(members.map((i) => rows[i]!.prompt));
-  const longest = Math.max(...members.map((i) => Math.min(limit, rows[i]!.prompt.length + rows[i]!.maxTokens)));
 
   const extend = (cache: KvCache, inputs: readonly { tokens: readonly number[]; length: number }[]) => {
-    const width = Math.max(...inputs.map(({ tokens }) => tokens.length));
-    const padded = width === 1 ? 1 : roundUp(width, PROMPT_STEP);
-    const count = inputs.length;
-    const grid = inputs.flatMap(({ tokens }) => [...tokens, ...new Array<number>(padded - tokens.length).fill(0)]);
-    const lengths = inputs.map(({ length }) => length);
-    const counts = inputs.map(({ tokens }) => tokens.length);
-    const [gridT, lengthsT, countsT] = [int32(grid, [count, padded]), int32(lengths, [count]), int32(counts, [count])];
-    return steps.extend(weights, adapter.parameters, cache, gridT, lengthsT, countsT);
+    const longest = Math.max(...inputs.map(({ tokens }) => tokens.length));
+    // Learned positions end at the limit, even for padding.
+    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, PROMPT_STEP));
+    const grid = new Int32Array(inputs.length * width);
+    inputs.forEach(({ tokens }, i) => {
+      grid.set(tokens, i * width);
+    });
+    const lengths = int32(inputs.map(({ length }) => length));
+    const counts = int32(inputs.map(({ tokens }) => tokens.length));
+    const tokens = tensor(grid, [inputs.length, width], 'int32');
+    return steps.extend(weights, adapter.parameters, cache, tokens, lengths, counts);
   };
   const select = (cache: KvCache, slots: number, from: readonly number[]) =>
-    steps.selectRows(
-      cache,
-      int32(
-        Array.from({ length: slots }, (_, i) => from[i] ?? 0),
-        [slots],
-      ),
-    );
+    steps.selectRows(cache, int32(Array.from({ length: slots }, (_, i) => from[i] ?? 0)));
 
   // Prefill every distinct prompt once, then give each row its own copy of the cache.
   const filled = roundUpToPowerOfTwo(prompts.list.length);
-  const capacity = roundUp(
-    Math.max(longest, roundUp(Math.max(...prompts.list.map((p) => p.length)), PROMPT_STEP)),
-    CAPACITY_STEP,
-  );
+  const longest = Math.max(...members.map((i) => Math.min(limit, rows[i]!.prompt.length + rows[i]!.maxTokens)));
+  const padded = roundUpToSize(Math.max(...prompts.list.map((p) => p.length)), PROMPT_STEP);
+  const capacity = roundUpToSize(Math.max(longest, padded), CAPACITY_STEP);
   const promptInputs = Array.from({ length: filled }, (_, i) => ({ tokens: prompts.list[i] ?? [0], length: 0 }));
   const first = await extend(network.newCache(filled, capacity), promptInputs);
   let slots = roundUpToPowerOfTwo(members.length);
   const shared = filled !== slots || prompts.index.some((prompt, i) => prompt !== i);
   let cache = shared ? await select(first.cache, slots, prompts.index) : first.cache;
-  let live = members.map((row, slot): LiveRow => ({ row, slot, length: rows[row]!.prompt.length, generated: [] }));
+  let live = members.map((row, slot): LiveRow => {
+    const { prompt, repetitionPenalty } = rows[row]!;
+    return { row, slot, length: prompt.length, generated: [], seen: new Set(repetitionPenalty === 1 ? [] : prompt) };
+  });
   let logits = await splitRows(first.logits);
   let logitsAt = (state: LiveRow) => logits[prompts.index[state.slot]!]!;
 
   while (true) {
     const survivors: LiveRow[] = [];
     for (const state of live) {
-      const drawn = drawNext(rows[state.row]!, state, logitsAt(state));
+      const row = rows[state.row]!;
+      const drawn = drawNext(row, state, logitsAt(state));
       state.generated.push(drawn.token);
-      const full = state.generated.length >= rows[state.row]!.maxTokens || state.length + 1 >= limit;
-      const finish = rows[state.row]!.isEnd(drawn.token) ? 'stop' : full ? 'length' : undefined;
+      if (row.repetitionPenalty !== 1) state.seen.add(drawn.token);
+      const full = state.generated.length >= row.maxTokens || state.length + 1 >= limit;
+      const finish = row.isEnd(drawn.token) ? 'stop' : full ? 'length' : undefined;
       yield { row: state.row, ...drawn, finish };
-      if (!finish && !isCancelled?.(state.row)) survivors.push(state);
+      if (!finish && !isCancelled(state.row)) survivors.push(state);
     }
     live = survivors;
     if (live.length === 0) return;
     if (roundUpToPowerOfTwo(live.length) < slots) {
       slots = roundUpToPowerOfTwo(live.length);
-      cache = await select(
-        cache,
-        slots,
-        live.map((state) => state.slot),
-      );
+      const kept = live.map((state) => state.slot);
+      cache = await select(cache, slots, kept);
       live.forEach((state, slot) => {
         state.slot = slot;
       });
@@ -167,15 +174,14 @@ async function* decodeBatch(
   }
 }
 
-function drawNext(row: DecodeRow, state: LiveRow, logits: Float32Array): SampledToken {
+function drawNext(row: DecodeRow, state: LiveRow, logits: Logits): SampledToken {
   const uniform = row.temperature === 0 ? 0 : row.key.child(state.generated.length).uniformHost(1)[0]!;
-  const seen = row.repetitionPenalty === 1 ? [] : [...row.prompt, ...state.generated];
-  return sampleToken(logits, row, seen, uniform);
+  return sampleToken(logits, row, state.seen, uniform);
 }
 
-async function splitRows(logits: Tensor): Promise<Float32Array[]> {
+async function splitRows(logits: Tensor): Promise<Logits[]> {
   const [count, width] = logits.shape as [number, number];
-  const data = Float32Array.from(await logits.data());
+  const data = (await logits.data()) as Logits;
   return Array.from({ length: count }, (_, i) => data.subarray(i * width, (i + 1) * width));
 }
 

@@ -8,8 +8,10 @@ import {
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { type DecodeRow, decode } from './decode.js';
+import type { StreamDecoder } from '../tokenizer/index.js';
+import { checkPrompt, type DecodeRow, decode } from './decode.js';
 import { promptTokens } from './prompt-tokens.js';
+import { RunningCompletion } from './running-completion.js';
 import { StopStrings } from './stop-strings.js';
 
 export interface LocalGeneratorOptions {
@@ -17,9 +19,9 @@ export interface LocalGeneratorOptions {
   readonly adapter?: () => Adapter;
   /** Completions decoded together. Default 64. */
   readonly maxBatch?: number;
-  /** For requests that do not say. Default: generation_config.json, else 256. */
+  /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
   readonly maxTokens?: number;
-  /** Seed of requests that do not say; each call goes on from the last. Default 0. */
+  /** Seed of requests that do not say; each request goes on from the last. Default 0. */
   readonly seed?: number;
 }
 
@@ -29,6 +31,8 @@ export interface StreamEvent {
   readonly text: string;
   readonly tokenId: number;
   readonly logProb: number;
+  /** Why the completion ended with this token; undefined while it goes on. */
+  readonly finishReason: Completion['finishReason'] | undefined;
 }
 
 const REQUEST_OPTIONS = [
@@ -36,12 +40,18 @@ const REQUEST_OPTIONS = [
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
 ];
 
+/** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
+const DECODER_CONTEXT = 6;
+
 interface Row extends DecodeRow {
-  readonly stops: StopStrings;
-  readonly signal: AbortSignal | undefined;
+  readonly completion: RunningCompletion;
 }
 
-/** A local model as a `Generator`: batched, seeded, with stop strings and log-probabilities. */
+/**
+ * A local model as a `Generator`: batched, seeded, with stop strings and log-probabilities. What a request does not say
+ * has the default that `SamplingParams` documents: of generation_config.json only the end tokens and `max_new_tokens`
+ * count, so that the distribution sampled from is the model's own unless the request changes it.
+ */
 export class LocalGenerator implements Generator {
   readonly name: string;
   readonly #model: CausalLM;
@@ -57,71 +67,58 @@ export class LocalGenerator implements Generator {
 
   /** @throws ContextLengthError, NoChatTemplateError and `PosttrainError` for settings out of range */
   async generate(requests: readonly GenerateRequest[]): Promise<Completion[][]> {
-    const rows = requests.map((request) => this.#rowsOf(request));
+    const rows = requests.map((request, i) => this.#rowsOf(request, `request ${i}`));
     const flat = rows.flat();
-    const done = flat.map(() => ({
-      tokens: [] as number[],
-      logProbs: [] as number[],
-      finish: 'length' as Completion['finishReason'],
-    }));
-    const decoders = flat.map(() => this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true }));
-    const events = decode(this.#model.network, this.#model.weights, flat, {
-      ...this.#decodeOptions(),
-      isCancelled: (row) => flat[row]!.stops.stopped || flat[row]!.signal?.aborted === true,
-    });
-    for await (const { row, token, logProb, finish } of events) {
-      const result = done[row]!;
-      result.tokens.push(token);
-      result.logProbs.push(logProb);
-      flat[row]!.stops.push(decoders[row]!.push(token));
-      if (finish) flat[row]!.stops.push(decoders[row]!.flush());
-      if (flat[row]!.stops.stopped) result.finish = 'stop';
-      else if (finish) result.finish = finish;
-      else if (flat[row]!.signal?.aborted) result.finish = 'abort';
-    }
-    let next = 0;
+    for await (const event of this.#decode(flat)) flat[event.row]!.completion.push(event);
     return rows.map((group, i) =>
-      group.map((row): Completion => {
-        const { tokens, logProbs, finish } = done[next++]!;
-        return {
-          text: row.stops.text,
-          finishReason: finish,
-          usage: { promptTokens: row.prompt.length, completionTokens: tokens.length },
+      group.map(
+        ({ prompt, completion: { text, finishReason, tokens, logProbs } }): Completion => ({
+          text,
+          // Only a row that was cancelled before its first token has no reason of its own.
+          finishReason: finishReason ?? 'abort',
+          usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
           ...(requests[i]!.logProbs ? { logProbs } : {}),
-        };
-      }),
+        }),
+      ),
     );
   }
 
-  /** One completion of one request, token by token. Stop reading to end it. */
+  /**
+   * One completion of one request, token by token: the texts joined are the text that `generate` gives. Stop reading to
+   * end it. When the reader itself fires the signal, nothing more comes, not even text that was held back.
+   */
   async *stream(request: GenerateRequest): AsyncGenerator<StreamEvent> {
-    const [row, ...more] = this.#rowsOf(request);
-    if (more.length > 0) throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
-    const { stops, signal } = row!;
-    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const isCancelled = () => stops.stopped || signal?.aborted === true;
-    const events = decode(this.#model.network, this.#model.weights, [row!], { ...this.#decodeOptions(), isCancelled });
-    for await (const { token, logProb, finish } of events) {
-      let text = stops.push(decoder.push(token));
-      if (finish) text += stops.push(decoder.flush()) + stops.flush();
-      yield { text, tokenId: token, logProb };
+    if (request.n !== undefined && request.n !== 1) {
+      throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
+    }
+    const [row] = this.#rowsOf(request, 'the prompt');
+    const { completion } = row!;
+    for await (const event of this.#decode([row!])) {
+      const text = completion.push(event);
+      yield { text, tokenId: event.token, logProb: event.logProb, finishReason: completion.finishReason };
     }
   }
 
-  #decodeOptions() {
+  #decode(rows: readonly Row[]) {
     const { adapter, maxBatch } = this.#options;
-    return { ...(adapter ? { adapter: adapter() } : {}), ...(maxBatch === undefined ? {} : { maxBatch }) };
+    return decode(this.#model.network, this.#model.weights, rows, {
+      ...(adapter ? { adapter: adapter() } : {}),
+      ...(maxBatch === undefined ? {} : { maxBatch }),
+      isCancelled: (row) => rows[row]!.completion.finishReason !== undefined,
+    });
   }
 
-  #rowsOf(request: GenerateRequest): Row[] {
+  #rowsOf(request: GenerateRequest, where: string): Row[] {
     assertKnownOptions('generate', request, REQUEST_OPTIONS);
-    const { generationConfig } = this.#model;
-    const endTokens = this.#model.endTokens;
-    const unseeded =
-      request.seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
+    const { n = 1, seed, stop = [], signal } = request;
+    if (!Number.isInteger(n) || n < 1) throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${n}`);
+    const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
-    return Array.from({ length: request.n ?? 1 }, (_, sample) => ({
+    checkPrompt(network, prompt, where);
+    const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
+    const isEnd = (token: number) => endTokens.has(token);
+    return Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
       temperature: request.temperature ?? 1,
@@ -130,10 +127,22 @@ export class LocalGenerator implements Generator {
       minP: request.minP ?? 0,
       repetitionPenalty: request.repetitionPenalty ?? 1,
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
-      key: unseeded?.child(sample) ?? Key.fromSeed(request.seed! + sample),
-      isEnd: (token: number) => endTokens.has(token),
-      stops: new StopStrings(request.stop ?? []),
-      signal: request.signal,
+      key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
+      isEnd,
+      completion: new RunningCompletion({
+        decoder: this.#decoderOf(request, prompt),
+        stops: new StopStrings(stop),
+        isEnd,
+        signal,
+      }),
     }));
+  }
+
+  /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
+  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
+    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
+    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
+    for (const token of context) decoder.push(token);
+    return decoder;
   }
 }

@@ -16,6 +16,9 @@ export interface SampledToken {
   readonly logProb: number;
 }
 
+/** The logits of one row. */
+export type Logits = Float32Array | Float64Array;
+
 /** Throws for a setting outside its range, naming it. */
 export function checkSamplerSettings(settings: SamplerSettings): void {
   const fail = (what: string) => {
@@ -26,39 +29,71 @@ export function checkSamplerSettings(settings: SamplerSettings): void {
   if (topK !== undefined && (!Number.isInteger(topK) || topK < 1)) fail(`topK must be a positive integer, not ${topK}`);
   if (!(topP > 0 && topP <= 1)) fail(`topP must lie in (0, 1], not ${topP}`);
   if (!(minP >= 0 && minP <= 1)) fail(`minP must lie in [0, 1], not ${minP}`);
-  if (!(repetitionPenalty > 0)) fail(`repetitionPenalty must be positive, not ${repetitionPenalty}`);
+  if (!(repetitionPenalty > 0) || !Number.isFinite(repetitionPenalty)) {
+    fail(`repetitionPenalty must be positive, not ${repetitionPenalty}`);
+  }
 }
 
 /**
  * Draws one token. The steps and their order are those of Hugging Face `generate`: repetition penalty
  * (arXiv 1909.05858), temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), renormalise, draw by
- * inverting the cumulative distribution in token order at `uniform` ∈ [0, 1).
+ * inverting the cumulative distribution in token order at `uniform` ∈ [0, 1). Among equally likely tokens top-k keeps
+ * all, greedy takes the first, and top-p keeps the first (where torch leaves it to its sorting).
  *
  * @param logits one row, of the model; not changed
  * @param seen tokens of the prompt and the completion so far, for the repetition penalty
  */
 export function sampleToken(
-  logits: Float32Array,
+  logits: Logits,
   settings: SamplerSettings,
-  seen: Iterable<number>,
+  seen: ReadonlySet<number>,
   uniform: number,
 ): SampledToken {
-  const scores = settings.repetitionPenalty === 1 ? logits : penalize(logits, seen, settings.repetitionPenalty);
   const temperature = settings.temperature === 0 ? 1 : settings.temperature;
-  const token = settings.temperature === 0 ? argMax(scores) : draw(scores, settings, uniform);
-  return { token, logProb: logits[token]! / temperature - logSumExp(logits, temperature) };
+  const model = relativeWeights(logits, temperature);
+  const penalized =
+    settings.repetitionPenalty === 1
+      ? model
+      : relativeWeights(penalize(logits, seen, settings.repetitionPenalty), temperature);
+  const token = settings.temperature === 0 ? penalized.best : draw(penalized, settings, uniform);
+  return { token, logProb: (logits[token]! - logits[model.best]!) / temperature - Math.log(model.total) };
 }
 
-function draw(scores: Float32Array, settings: SamplerSettings, uniform: number): number {
-  const largest = scores[argMax(scores)]!;
+interface RelativeWeights {
+  /** The most likely token, the first among equals. */
+  readonly best: number;
+  /** Probability of each token divided by that of the most likely. */
+  readonly weights: Float64Array;
+  readonly total: number;
+}
+
+function relativeWeights(scores: Logits, temperature: number): RelativeWeights {
+  let best = 0;
+  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
+  const largest = scores[best]!;
   const weights = new Float64Array(scores.length);
   let total = 0;
   for (let i = 0; i < scores.length; i++) {
-    weights[i] = Math.exp((scores[i]! - largest) / settings.temperature);
-    total += weights[i]!;
+    const weight = Math.exp((scores[i]! - largest) / temperature);
+    weights[i] = weight;
+    total += weight;
   }
-  total = truncate(weights, total, settings);
-  const target = uniform * total;
+  return { best, weights, total };
+}
+
+function draw({ weights, total }: RelativeWeights, settings: SamplerSettings, uniform: number): number {
+  const { topK, topP, minP } = settings;
+  const whole = (topK === undefined || topK >= weights.length) && topP === 1 && minP === 0;
+  if (!whole) {
+    const kept = keptTokens(weights, total, settings);
+    const keptWeights = Float64Array.from(kept, (token) => weights[token]!);
+    return kept[invert(keptWeights, uniform * keptWeights.reduce((a, b) => a + b, 0))]!;
+  }
+  return invert(weights, uniform * total);
+}
+
+/** The first place where the running sum exceeds `target`; rounding may leave the sum below it, then the last place. */
+function invert(weights: Float64Array, target: number): number {
   let cumulative = 0;
   let last = 0;
   for (let i = 0; i < weights.length; i++) {
@@ -70,44 +105,54 @@ function draw(scores: Float32Array, settings: SamplerSettings, uniform: number):
   return last;
 }
 
-/** Zeroes the weights that top-k, top-p and min-p drop; gives the total of the rest. */
-function truncate(weights: Float64Array, total: number, { topK, topP, minP }: SamplerSettings): number {
+/** The tokens that top-k, top-p and min-p leave, in token order. */
+function keptTokens(weights: Float64Array, total: number, { topK, topP, minP }: SamplerSettings): number[] {
   const k = topK !== undefined && topK < weights.length ? topK : undefined;
-  if (k === undefined && topP >= 1 && minP === 0) return total;
-  const order = Array.from(weights, (_, i) => i).sort((a, b) => weights[b]! - weights[a]! || a - b);
-  let kept = k ?? order.length;
-  let sum = 0;
-  for (let i = 0; i < kept; i++) sum += weights[order[i]!]!;
+  const candidates = likelyTokens(weights, (count, mass, threshold) =>
+    k === undefined ? threshold <= minP || (topP < 1 && mass >= topP * total) : count >= k,
+  ).sort((a, b) => weights[b]! - weights[a]! || a - b);
+
+  let kept = k ?? candidates.length;
+  if (k !== undefined)
+    while (kept < candidates.length && weights[candidates[kept]!] === weights[candidates[k - 1]!]) kept++;
   if (topP < 1) {
+    let mass = total;
+    if (k !== undefined) {
+      mass = 0;
+      for (let i = 0; i < kept; i++) mass += weights[candidates[i]!]!;
+    }
     let reached = 0;
     let i = 0;
-    while (i < kept && (i === 0 || reached < topP * sum)) reached += weights[order[i++]!]!;
+    while (i < kept && (i === 0 || reached < topP * mass)) reached += weights[candidates[i++]!]!;
     kept = i;
   }
   // The most likely token has weight 1, so its fraction is the threshold.
-  while (kept > 1 && weights[order[kept - 1]!]! < minP) kept--;
-  for (let i = kept; i < order.length; i++) weights[order[i]!] = 0;
-  sum = 0;
-  for (let i = 0; i < kept; i++) sum += weights[order[i]!]!;
-  return sum;
+  while (kept > 1 && weights[candidates[kept - 1]!]! < minP) kept--;
+  return candidates.slice(0, kept).sort((a, b) => a - b);
 }
 
-function penalize(logits: Float32Array, seen: Iterable<number>, penalty: number): Float32Array {
+/**
+ * All tokens down to a weight, which falls until `enough`. Few tokens are likely, so that sorting these is much cheaper
+ * than sorting the vocabulary.
+ */
+function likelyTokens(
+  weights: Float64Array,
+  enough: (count: number, mass: number, threshold: number) => boolean,
+): number[] {
+  for (let threshold = 0.1; ; threshold = threshold > 1e-9 ? threshold / 10 : 0) {
+    const tokens: number[] = [];
+    let mass = 0;
+    for (let i = 0; i < weights.length; i++) {
+      if (weights[i]! < threshold) continue;
+      tokens.push(i);
+      mass += weights[i]!;
+    }
+    if (threshold === 0 || enough(tokens.length, mass, threshold)) return tokens;
+  }
+}
+
+function penalize(logits: Logits, seen: ReadonlySet<number>, penalty: number): Logits {
   const scores = logits.slice();
-  for (const token of new Set(seen))
-    scores[token] = scores[token]! < 0 ? scores[token]! * penalty : scores[token]! / penalty;
+  for (const token of seen) scores[token] = scores[token]! < 0 ? scores[token]! * penalty : scores[token]! / penalty;
   return scores;
-}
-
-function argMax(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
-  return best;
-}
-
-function logSumExp(logits: Float32Array, temperature: number): number {
-  const largest = logits[argMax(logits)]! / temperature;
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! / temperature - largest);
-  return largest + Math.log(sum);
 }

@@ -1,4 +1,10 @@
-/** Text generated so far, watched for stop strings. What could be the start of one is held back. */
+import { PosttrainError } from '@posttrain/interfaces';
+
+/**
+ * Text generated so far, watched for stop strings. What could be the start of one is held back. Of several, the one
+ * that is complete first counts (the longest of those), so that the outcome does not depend on how the text is cut
+ * into tokens.
+ */
 export class StopStrings {
   #text = '';
   #emitted = 0;
@@ -7,8 +13,9 @@ export class StopStrings {
   readonly #longest: number;
 
   constructor(stops: readonly string[]) {
-    this.#stops = stops.filter((stop) => stop.length > 0);
-    this.#longest = Math.max(0, ...this.#stops.map((stop) => stop.length));
+    if (stops.includes('')) throw new PosttrainError('SAMPLING', 'generate: a stop string must not be empty');
+    this.#stops = stops;
+    this.#longest = Math.max(0, ...stops.map((stop) => stop.length));
   }
 
   /** All text up to the first stop string. */
@@ -24,11 +31,15 @@ export class StopStrings {
   push(piece: string): string {
     if (this.#stopped) return '';
     // A stop string may begin in what was there before.
-    const from = Math.max(0, this.#text.length - this.#longest);
+    const from = Math.max(0, this.#text.length - this.#longest + 1);
     this.#text += piece;
-    const found = this.#stops.map((stop) => this.#text.indexOf(stop, from)).filter((at) => at >= 0);
-    if (found.length > 0) {
-      this.#text = this.#text.slice(0, Math.min(...found));
+    const found = this.#stops.flatMap((stop) => {
+      const start = this.#text.indexOf(stop, from);
+      return start < 0 ? [] : [{ start, end: start + stop.length }];
+    });
+    const [first] = found.sort((a, b) => a.end - b.end || a.start - b.start);
+    if (first) {
+      this.#text = this.#text.slice(0, first.start);
       this.#stopped = true;
       return this.flush();
     }
@@ -41,8 +52,8 @@ export class StopStrings {
   }
 
   #emit(end: number): string {
-    const piece = this.#text.slice(this.#emitted, Math.max(end, this.#emitted));
-    this.#emitted = Math.max(end, this.#emitted);
+    const piece = this.#text.slice(this.#emitted, end);
+    this.#emitted = end;
     return piece;
   }
 

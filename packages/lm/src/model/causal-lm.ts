@@ -1,3 +1,5 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Key, normal, ones, realize, type Tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
@@ -7,7 +9,10 @@ import {
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
+import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';
+import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '../score/token-log-probs.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
@@ -92,11 +97,43 @@ export class CausalLM {
     return new Set(this.tokenizer.eosId === undefined ? [] : [this.tokenizer.eosId]);
   }
 
-  /** Writes a folder that `CausalLM.load` and `transformers` load. */
+  /** This model as a `Generator` for conversations and text. */
+  generator(options: LocalGeneratorOptions = {}): LocalGenerator {
+    return new LocalGenerator(this, options);
+  }
+
+  /** This model as a `Scorer`. */
+  scorer(options: LocalScorerOptions = {}): LocalScorer {
+    return new LocalScorer(this, options);
+  }
+
+  /** Log-probabilities of token sequences: see `sequenceLogProbs`. */
+  logProbs(sequences: readonly (readonly number[])[], options: LogProbsOptions = {}): Promise<SequenceLogProbs[]> {
+    return sequenceLogProbs(this.network, this.weights, sequences, options);
+  }
+
+  /**
+   * Writes a folder that `CausalLM.load` and `transformers` load. An error (a full disk, say) leaves the model that the
+   * folder held before as it was.
+   */
   async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
-    await saveWeights(folder, this.config, this.weights, options);
-    await this.tokenizer.save(folder);
-    if (this.generationConfig) await saveGenerationConfig(folder, this.generationConfig);
+    const { config, weights, tokenizer, chatTemplate, generationConfig } = this;
+    await saveWeights(folder, config, weights, options, async (staging) => {
+      await tokenizer.save(staging);
+      if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
+      if (generationConfig) await saveGenerationConfig(staging, generationConfig);
+    });
+  }
+}
+
+/** Writes the templates where `ChatTemplate.load` and `transformers` look first. */
+async function saveChatTemplates(folder: string, { templates }: ChatTemplate): Promise<void> {
+  const { default: main, ...others } = templates;
+  if (main !== undefined) await writeFile(join(folder, 'chat_template.jinja'), main);
+  if (Object.keys(others).length === 0) return;
+  await mkdir(join(folder, 'additional_chat_templates'));
+  for (const [name, template] of Object.entries(others)) {
+    await writeFile(join(folder, 'additional_chat_templates', `${name}.jinja`), template);
   }
 }
 

@@ -1,5 +1,7 @@
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type DType, openSafetensorsFolder, saveSafetensors, type Tensor, tensor } from '@posttrain/core-tensor';
-import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
 import { loadModelConfig, type ModelConfig, saveModelConfig } from '../config/index.js';
 import type { ParameterInfo } from './family.js';
 import type { Weights } from './layers.js';
@@ -80,19 +82,41 @@ export interface SaveWeightsOptions {
   readonly maxShardBytes?: number;
 }
 
-/** Writes config.json and the weights into `folder`, in a form that `transformers` loads. */
+/** Files of a model folder that not every model has, and that must not outlive the model they belong to. */
+const OPTIONAL_FILES = [
+  ...['generation_config.json', 'chat_template.jinja', 'additional_chat_templates'],
+  ...['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
+];
+
+/**
+ * Writes config.json and the weights into `folder`, in a form that `transformers` loads. `writeOthers` writes the files
+ * beside them into a folder inside `folder`, from where they are moved. What needs room on the disk is written before
+ * anything changes, so an error leaves the folder's own files as they were.
+ */
 export async function saveWeights(
   folder: string,
   config: ModelConfig,
   weights: Weights,
-  { dtype = 'float32', maxShardBytes }: SaveWeightsOptions = {},
+  options: SaveWeightsOptions = {},
+  writeOthers?: (staging: string) => Promise<void>,
 ): Promise<void> {
+  assertKnownOptions('saving a model', options, ['dtype', 'maxShardBytes']);
+  const { dtype = 'float32', maxShardBytes } = options;
   const tensors = networkOf(config).parameters.map(({ name, shape }) => ({
     name,
     shape,
     dtype,
     data: () => weights[name]!.cast(dtype).data() as Promise<Float32Array | Uint16Array>,
   }));
-  await saveSafetensors(folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
-  await saveModelConfig(folder, { ...config, dtype });
+  await mkdir(folder, { recursive: true });
+  const staging = await mkdtemp(join(folder, '.saving-'));
+  try {
+    await saveModelConfig(staging, { ...config, dtype });
+    await writeOthers?.(staging);
+    await saveSafetensors(folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
+    if (writeOthers) for (const name of OPTIONAL_FILES) await rm(join(folder, name), { recursive: true, force: true });
+    for (const name of await readdir(staging)) await rename(join(staging, name), join(folder, name));
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
 }

@@ -8,16 +8,17 @@ import {
   tokenLogProbs,
   zeros,
 } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
   /** Divides the logits, as the sampler does. Default 1. */
   readonly temperature?: number;
-  /** Most tokens, padding included, that one pass holds. Default 4096. */
+  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
   readonly maxTokensPerPass?: number;
 }
 
@@ -72,8 +73,13 @@ export async function sequenceLogProbs(
   network: Network,
   weights: Weights,
   sequences: readonly (readonly number[])[],
-  { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = 4096 }: LogProbsOptions = {},
+  options: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
+  assertKnownOptions('logProbs', options, ['adapter', 'temperature', 'maxTokensPerPass']);
+  const { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = 4096 } = options;
+  if (!(temperature > 0) || !Number.isFinite(temperature)) {
+    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
+  }
   const limit = network.config.maxPositionEmbeddings;
   sequences.forEach((tokens, i) => {
     if (tokens.length >= 2 && tokens.length <= limit) return;
@@ -86,10 +92,9 @@ export async function sequenceLogProbs(
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const scoring = scoringOf(network, adapter);
   for (let start = 0; start < order.length; ) {
-    const { rows, width } = nextPass(order.slice(start), sequences, maxTokensPerPass);
+    const { rows, width } = nextPass(order, start, sequences, maxTokensPerPass, limit);
     start += rows.length;
-    // The number of rows is rounded up too, so that few shapes are traced.
-    const count = 2 ** Math.ceil(Math.log2(rows.length));
+    const count = roundUpToPowerOfTwo(rows.length);
     const grid = new Int32Array(count * width);
     rows.forEach((sequence, row) => {
       grid.set(sequences[sequence]!, row * width);
@@ -105,12 +110,20 @@ export async function sequenceLogProbs(
   return results;
 }
 
-function nextPass(order: readonly number[], sequences: readonly (readonly number[])[], maxTokens: number) {
+/** As many sequences from `start` on as fit one pass when both sizes of the grid are rounded up. */
+function nextPass(
+  order: readonly number[],
+  start: number,
+  sequences: readonly (readonly number[])[],
+  maxTokens: number,
+  limit: number,
+) {
   const rows: number[] = [];
   let width = 0;
-  for (const sequence of order) {
-    const wider = Math.ceil(Math.max(width, sequences[sequence]!.length) / LENGTH_STEP) * LENGTH_STEP;
-    if (rows.length > 0 && wider * (rows.length + 1) > maxTokens) break;
+  for (const sequence of order.slice(start, start + maxTokens)) {
+    // Learned positions end at the limit, even for padding.
+    const wider = Math.min(limit, roundUpToSize(Math.max(width, sequences[sequence]!.length), LENGTH_STEP));
+    if (rows.length > 0 && wider * roundUpToPowerOfTwo(rows.length + 1) > maxTokens) break;
     rows.push(sequence);
     width = wider;
   }

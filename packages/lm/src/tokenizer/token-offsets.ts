@@ -14,8 +14,8 @@ export interface TokenSurface {
 export interface AlignmentRules {
   /** Whether pieces are written in GPT-2's alphabet of bytes. */
   readonly byteLevel: boolean;
-  /** What the normalizer does to one grapheme. Space handling is not part of it: the aligner forgives spaces. */
-  readonly normalizeGrapheme: (grapheme: string) => string;
+  /** What the normalizer does to one cluster. Space handling is not part of it: the aligner forgives spaces. */
+  readonly normalizeCluster: (cluster: string) => string;
 }
 
 /** The tokens and the text they were made from cannot be matched to each other. */
@@ -40,22 +40,22 @@ export class TokenAlignmentError extends PosttrainError {
 export function alignTokens(text: string, tokens: readonly TokenSurface[], rules: AlignmentRules): TokenSpan[] {
   const spans: TokenSpan[] = [];
   let position = 0;
-  let first = 0;
-  while (first <= tokens.length) {
-    const next = tokens.findIndex((token, i) => i >= first && token.kind === 'added');
-    const last = next < 0 ? tokens.length : next;
-    const end = next < 0 ? text.length : text.indexOf(tokens[next]!.token, position);
-    if (end < 0) throw new TokenAlignmentError(tokens[next]!.token, text, position);
-    alignSection(text, position, end, tokens.slice(first, last), rules, spans);
-    if (next < 0) break;
-    position = end + tokens[next]!.token.length;
+  for (let first = 0; first <= tokens.length; ) {
+    let next = first;
+    while (next < tokens.length && tokens[next]!.kind !== 'added') next++;
+    const added = tokens[next]?.token;
+    const end = added === undefined ? text.length : text.indexOf(added, position);
+    if (end < 0) throw new TokenAlignmentError(added!, text, position);
+    alignSection(text, position, end, tokens.slice(first, next), rules, spans);
+    if (added === undefined) break;
+    position = end + added.length;
     spans.push([end, position]);
     first = next + 1;
   }
   return spans;
 }
 
-/** The normalised bytes of a section, each with the span of the grapheme it came from. */
+/** The normalised bytes of a section, each with the span of the cluster it came from. */
 interface SectionBytes {
   readonly bytes: number[];
   readonly starts: number[];
@@ -66,7 +66,12 @@ interface SectionBytes {
 
 const SPACE = 0x20;
 const encoder = new TextEncoder();
-const segmenter = new Intl.Segmenter('und', { granularity: 'grapheme' });
+
+/**
+ * What a Unicode normalizer may compose: Hangul, or one character, with the marks after it. (`Intl.Segmenter` takes
+ * seconds for a text of 100,000 characters.)
+ */
+const CLUSTER = /(?:[\u1100-\u11ff\ua960-\ua97f\uac00-\ud7ff]+|.)[\p{M}\uff9e\uff9f]*/gsu;
 
 function alignSection(
   text: string,
@@ -105,12 +110,13 @@ function alignSection(
 
 function sectionBytes(section: string, offset: number, rules: AlignmentRules): SectionBytes {
   const result: SectionBytes = { bytes: [], starts: [], ends: [], spaces: [] };
-  for (const { segment, index } of segmenter.segment(section)) {
-    const normalized = rules.normalizeGrapheme(segment);
-    const characters = [...segment].map((text) => ({ text, normalized: rules.normalizeGrapheme(text) }));
+  for (const match of section.matchAll(CLUSTER)) {
+    const [segment] = match;
+    const normalized = rules.normalizeCluster(segment);
+    const characters = [...segment].map((text) => ({ text, normalized: rules.normalizeCluster(text) }));
     // Spans are those of characters, unless the normalizer composes or reorders them.
     const separable = characters.map((character) => character.normalized).join('') === normalized;
-    let position = offset + index;
+    let position = offset + match.index;
     for (const character of separable ? characters : [{ text: segment, normalized }]) {
       push(result, plain(character.normalized, rules), position, position + character.text.length);
       position += character.text.length;

@@ -110,7 +110,7 @@ export class Tokenizer {
     this.vocabSize = (this.#library.model as { vocab: string[] }).vocab.length;
     const modelType = (json.model as JsonObject).type;
     this.#cleanUp = this.config.clean_up_tokenization_spaces === true && modelType !== 'BPE';
-    this.#alignment = { byteLevel: isByteLevel(json), normalizeGrapheme: localNormalizer(this.#library.normalizer) };
+    this.#alignment = { byteLevel: isByteLevel(json), normalizeCluster: localNormalizer(this.#library.normalizer) };
     const idOf = (role: SpecialRole) => this.tokenToId(this.specialTokens[`${role}_token`] ?? '');
     this.bosId = idOf('bos');
     this.eosId = idOf('eos');
@@ -259,11 +259,11 @@ function isByteLevel(json: JsonObject): boolean {
   return types(json.decoder).includes('ByteLevel') || types(json.pre_tokenizer).includes('ByteLevel');
 }
 
-/** The normalizers that can be applied to one grapheme at a time; the others only add or remove spaces. */
-function localNormalizer(normalizer: Normalizer | null): (grapheme: string) => string {
+/** The normalizers that can be applied to one cluster of characters at a time; the others only add or remove spaces. */
+function localNormalizer(normalizer: Normalizer | null): (cluster: string) => string {
   const steps = normalizer instanceof SequenceNormalizer ? flatten(normalizer) : normalizer ? [normalizer] : [];
   const local = steps.filter(({ config }) => !['Prepend', 'Strip'].includes(config.type as string));
-  return (grapheme) => local.reduce((text, step) => step.normalize(text), grapheme);
+  return (cluster) => local.reduce((text, step) => step.normalize(text), cluster);
 }
 
 function flatten(sequence: SequenceNormalizer): Normalizer[] {

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ChatMessage } from '@posttrain/interfaces';
@@ -63,6 +63,34 @@ describe.each(tokenizerKinds)('%s', async (kind) => {
     }
     expect(masks).toBeGreaterThan(5);
   });
+});
+
+interface SftCase {
+  readonly tokenizer: string;
+  readonly template: string | null;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly rows: readonly { readonly messages?: ChatMessage[] }[];
+  readonly input_ids?: number[][];
+  readonly labels?: number[][];
+}
+
+it('masks what TRL trains with assistant_only_loss', async () => {
+  const path = join(tokenizerGoldens, '../sft/masks.json');
+  const { cases } = JSON.parse(readFileSync(path, 'utf8')) as { cases: SftCase[] };
+  let compared = 0;
+  for (const { tokenizer: kind, template, options, rows, input_ids, labels } of cases) {
+    if (options.assistant_only_loss !== true || Object.keys(options).length > 1 || !labels) continue;
+    const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));
+    const chat = template === null ? (await ChatTemplate.load(tokenizer))! : new ChatTemplate(tokenizer, template);
+    for (const [i, { messages }] of rows.entries()) {
+      if (!messages) continue;
+      const { tokenIds, assistantMask } = chat.renderChat(messages, { assistantMask: true });
+      expect(tokenIds).toEqual(input_ids![i]);
+      expect(assistantMask!.map((bit, t) => (bit === 1 ? tokenIds[t] : -100))).toEqual(labels[i]);
+      compared++;
+    }
+  }
+  expect(compared).toBeGreaterThan(2);
 });
 
 describe('beyond the goldens', () => {

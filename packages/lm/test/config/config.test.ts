@@ -114,6 +114,23 @@ describe('config.json as transformers 5 saves it', () => {
   });
 });
 
+describe('the shared goldens', () => {
+  const models = join(import.meta.dirname, '../../../../goldens/models');
+  it.each(['llama3-rope', 'qwen2'])('%s reads the same from the file of transformers 4 and of 5', (name) => {
+    const read = (file: string) => parseModelConfig(JSON.parse(readFileSync(join(models, name, file), 'utf8')));
+    expect(read('config.v4.json')).toEqual(read('config.json'));
+  });
+
+  it('generation_config.json of a model with two end tokens', async () => {
+    expect(await loadGenerationConfig(join(models, 'llama3-rope'))).toMatchObject({
+      bosTokenId: 1,
+      eosTokenIds: [2, 3],
+      padTokenId: 0,
+      doSample: false,
+    });
+  });
+});
+
 describe('config.json of before', () => {
   const old = {
     architectures: ['LlamaForCausalLM'],

@@ -178,8 +178,18 @@ describe('what the golden folders do not show', () => {
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('a a');
   });
 
+  it('a long text is aligned like its parts', async () => {
+    const tokenizer = await Tokenizer.load(join(tokenizerGoldens, 'byte-level-bpe'));
+    const line = 'The robot counts 12 apples, café 🎉 and 今日は.\n<|im_end|>';
+    const one = tokenizer.encodeWithOffsets(line);
+    const many = tokenizer.encodeWithOffsets(line.repeat(2000));
+    expect(many.ids.length).toBe(2000 * one.ids.length);
+    const last = many.offsets.slice(-one.offsets.length);
+    expect(last).toEqual(one.offsets.map(([start, end]) => [start + 1999 * line.length, end + 1999 * line.length]));
+  });
+
   it('misaligned tokens are an error', () => {
-    const rules = { byteLevel: false, normalizeGrapheme: (grapheme: string) => grapheme };
+    const rules = { byteLevel: false, normalizeCluster: (cluster: string) => cluster };
     const piece = (token: string) => ({ kind: 'piece' as const, token });
     expect(() => alignTokens('abc', [piece('ab'), piece('d')], rules)).toThrow(TokenAlignmentError);
     expect(() => alignTokens('abc', [piece('ab')], rules)).toThrow(/does not match the text at 2: "c"/);

@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import { findsSafeOverwrites } from './donation.js';
+import type { OnnxNode } from './proto.js';
+
+type Row = readonly [op: string, inputs: readonly string[], outputs: readonly string[]];
+
+/** Whether `out` may be written over `in`, both [4] unless `shapes` says otherwise. */
+function isSafe(rows: readonly Row[], shapes: Record<string, number[]> = {}): boolean {
+  const nodes: OnnxNode[] = rows.map(([op, inputs, outputs]) => ({ op, inputs, outputs }));
+  const value = (name: string) => ({ name, type: 'float32' as const, shape: shapes[name] ?? [4] });
+  return findsSafeOverwrites({ nodes, inputs: ['in', 'x'].map(value), outputs: ['out', 'y'].map(value) })('in', 'out');
+}
+
+describe('findsSafeOverwrites', () => {
+  it('allows element by element updates, also after other reads that the update needs', () => {
+    expect(isSafe([['Add', ['in', 'x'], ['out']]])).toBe(true);
+    expect(
+      isSafe([
+        ['Mul', ['in', 'in'], ['a']],
+        ['Sub', ['in', 'a'], ['out']],
+      ]),
+    ).toBe(true);
+    expect(
+      isSafe([
+        ['MatMul', ['in', 'x'], ['a']],
+        ['Add', ['a', 'x'], ['out']],
+      ]),
+    ).toBe(true);
+    expect(isSafe([['Neg', ['x'], ['out']]])).toBe(true);
+    expect(
+      isSafe([
+        ['Identity', ['in'], ['out']],
+        ['MatMul', ['in', 'x'], ['y']],
+      ]),
+    ).toBe(true);
+  });
+
+  it('refuses while another node may still read the input, itself or through a view', () => {
+    expect(
+      isSafe([
+        ['Add', ['in', 'x'], ['out']],
+        ['Neg', ['in'], ['y']],
+      ]),
+    ).toBe(false);
+    expect(
+      isSafe([
+        ['Reshape', ['in', 'x'], ['v']],
+        ['Neg', ['v'], ['y']],
+        ['Add', ['in', 'x'], ['out']],
+      ]),
+    ).toBe(false);
+    expect(
+      isSafe([
+        ['Identity', ['in'], ['y']],
+        ['Add', ['in', 'x'], ['out']],
+      ]),
+    ).toBe(false);
+  });
+
+  it('refuses writers that read the input elsewhere than they write', () => {
+    expect(isSafe([['MatMul', ['in', 'x'], ['out']]])).toBe(false);
+    expect(
+      isSafe([
+        ['Reshape', ['in', 'x'], ['v']],
+        ['Add', ['v', 'x'], ['out']],
+      ]),
+    ).toBe(false);
+    expect(isSafe([['Add', ['in', 'x'], ['out']]], { in: [1], out: [4] })).toBe(false);
+    expect(isSafe([['ScatterElements', ['x', 'i', 'in'], ['out']]])).toBe(false);
+    expect(isSafe([['ScatterElements', ['in', 'i', 'x'], ['out']]])).toBe(true);
+  });
+
+  it('refuses outputs that no node writes', () => {
+    expect(isSafe([['Neg', ['x'], ['y']]])).toBe(false);
+  });
+});

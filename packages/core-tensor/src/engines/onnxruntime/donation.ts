@@ -1,0 +1,72 @@
+import { ELEMENTWISE_ONNX_OPS } from './lower-elementwise.js';
+import type { OnnxGraph, OnnxNode } from './proto.js';
+
+/** Ops whose result is a view of their first input: who reads the result reads the input. */
+const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity']);
+
+/** Ops that may write their result over the given operand while they read it. */
+const OVERWRITES: Readonly<Record<string, Readonly<Record<number, number>>>> = {
+  // output index -> operand index
+  ScatterElements: { 0: 0 },
+  GroupQueryAttention: { 1: 3, 2: 4 },
+};
+
+/**
+ * Which outputs can be written straight over an input. That is safe where every node that reads the input, or a view
+ * of it, must have run before the node that writes the output (the writer depends on it), and the writer itself reads
+ * the input at most element by element. Holds for a session whose optimisations are off, which runs these very nodes.
+ */
+export function findsSafeOverwrites(graph: OnnxGraph): (input: string, output: string) => boolean {
+  const producers = new Map<string, OnnxNode>();
+  const readers = new Map<string, OnnxNode[]>();
+  for (const node of graph.nodes) {
+    for (const output of node.outputs) producers.set(output, node);
+    for (const name of new Set(node.inputs)) readers.set(name, [...(readers.get(name) ?? []), node]);
+  }
+  const shapes = new Map([...graph.inputs, ...graph.outputs].map(({ name, shape }) => [name, shape?.join() ?? '']));
+
+  return (input, output) => {
+    const writer = producers.get(output);
+    if (!writer) return false;
+    // Copying the input onto itself changes nothing, whoever else reads it.
+    if (writer.op === 'Identity' && writer.inputs[0] === input) return true;
+    const others = new Set(readers.get(input));
+    for (const node of others) {
+      // A view is itself harmless, but everything that reads it counts. Sets visit what is added on the way.
+      if (VIEWS.has(node.op)) for (const reader of readers.get(node.outputs[0]!) ?? []) others.add(reader);
+    }
+    if (others.has(writer) && !overwritesInPlace(writer, input, output, shapes)) return false;
+    others.delete(writer);
+    return others.size === 0 || dependsOnAll(writer, others, producers);
+  };
+}
+
+/** Whether `writer` may read `input` and write `output` in the same memory. */
+function overwritesInPlace(
+  writer: OnnxNode,
+  input: string,
+  output: string,
+  shapes: ReadonlyMap<string, string>,
+): boolean {
+  if (!writer.inputs.includes(input)) return false;
+  if (ELEMENTWISE_ONNX_OPS.has(writer.op)) return shapes.get(input) === shapes.get(output);
+  const operand = OVERWRITES[writer.op]?.[writer.outputs.indexOf(output)];
+  return operand !== undefined && writer.inputs.every((name, i) => (name === input) === (i === operand));
+}
+
+function dependsOnAll(
+  writer: OnnxNode,
+  targets: ReadonlySet<OnnxNode>,
+  producers: ReadonlyMap<string, OnnxNode>,
+): boolean {
+  const missing = new Set(targets);
+  const seen = new Set<OnnxNode>([writer]);
+  for (const node of seen) {
+    if (missing.delete(node) && missing.size === 0) return true;
+    for (const name of node.inputs) {
+      const producer = producers.get(name);
+      if (producer) seen.add(producer);
+    }
+  }
+  return false;
+}

@@ -1,0 +1,153 @@
+import { encodeNumbers } from '../../dtype.js';
+import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxType, OnnxValue } from './proto.js';
+
+/** A whole number is an int attribute; other floats must say so. */
+type AttributeLiteral = number | readonly number[] | string | { readonly float: number };
+type Attributes = Readonly<Record<string, AttributeLiteral>>;
+
+const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
+
+const LONGEST_CONSTANT_RANGE = 64;
+
+/** Collects the nodes of an ONNX graph. A value is its name; every method that makes one returns it. */
+export class OnnxGraphBuilder {
+  private readonly nodes: OnnxNode[] = [];
+  private readonly inputs: OnnxValue[] = [];
+  private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
+  private readonly initializers: Record<string, OnnxTensor> = {};
+  private readonly constants = new Map<string, string>();
+
+  input(name: string, type: OnnxType, shape: readonly number[]): string {
+    this.inputs.push({ name, type, shape });
+    return name;
+  }
+
+  /** Makes `value` the graph output called `name`. */
+  output(value: string, name: string, type: OnnxType, shape: readonly number[]): void {
+    this.outputs.push({ value, name, type, shape });
+  }
+
+  /** A constant held by the graph; equal small constants are one. */
+  constant(type: OnnxType, shape: readonly number[], values: ArrayLike<number>): string {
+    const data =
+      type === 'int64' ? BigInt64Array.from(Array.from(values, BigInt)) : encodeNumbers(values, dtypeOf(type));
+    return this.initializer({ type, shape, data });
+  }
+
+  /** A constant under a name of its own. */
+  namedConstant(name: string, tensor: OnnxTensor): string {
+    this.initializers[name] = tensor;
+    return name;
+  }
+
+  initializer(tensor: OnnxTensor): string {
+    const { type, shape, data } = tensor;
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    const key = bytes.length <= 256 ? `${type} ${shape} ${bytes.toString('latin1')}` : undefined;
+    const known = key === undefined ? undefined : this.constants.get(key);
+    if (known !== undefined) return known;
+    const name = this.namedConstant(`c${Object.keys(this.initializers).length}`, tensor);
+    if (key !== undefined) this.constants.set(key, name);
+    return name;
+  }
+
+  /** A vector of int64: shapes, axes and positions. */
+  ints(values: readonly number[]): string {
+    return this.constant('int64', [values.length], values);
+  }
+
+  /** 0, 1, … as a vector: a constant while short, counted when the graph runs otherwise. */
+  range(type: 'int32' | 'float32', length: number): string {
+    if (length <= LONGEST_CONSTANT_RANGE)
+      return this.constant(
+        type,
+        [length],
+        Array.from({ length }, (_, i) => i),
+      );
+    return this.op(
+      'Range',
+      [0, length, 1].map((value) => this.constant(type, [], [value])),
+    );
+  }
+
+  op(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    return this.ops(op, inputs, 1, attributes)[0]!;
+  }
+
+  ops(op: string, inputs: readonly string[], count: number, attributes: Attributes = {}): string[] {
+    const name = `n${this.nodes.length}`;
+    const outputs = Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}.${i}`));
+    const encoded = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, encode(value)]));
+    const domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '';
+    this.nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
+    return outputs;
+  }
+
+  /** `to` is a code of `onnxTypes`. */
+  cast(value: string, to: number): string {
+    return this.op('Cast', [value], { to });
+  }
+
+  reshape(value: string, shape: readonly number[]): string {
+    return this.op('Reshape', [value, this.ints(shape)]);
+  }
+
+  transpose(value: string, perm: readonly number[]): string {
+    return this.op('Transpose', [value], { perm });
+  }
+
+  /** alpha · op(a) op(b), batched, where op transposes the last two axes if its flag is set. */
+  matmul(a: string, b: string, { transA = false, transB = false, alpha = 1 }: MatmulFlags = {}): string {
+    if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
+    return this.op('FusedMatMul', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+  }
+
+  /** The finished graph. Outputs take their names by renaming, and a copy only where one value is asked for twice. */
+  graph(): OnnxGraph {
+    const written = new Set(this.nodes.flatMap((node) => node.outputs));
+    const renamed = new Map<string, string>();
+    const copies: OnnxNode[] = [];
+    for (const { value, name } of this.outputs) {
+      if (written.has(value) && !renamed.has(value)) renamed.set(value, name);
+      else copies.push({ op: 'Identity', inputs: [renamed.get(value) ?? value], outputs: [name] });
+    }
+    const rename = (value: string) => renamed.get(value) ?? value;
+    const nodes = this.nodes.map((node) => ({
+      ...node,
+      inputs: node.inputs.map(rename),
+      outputs: node.outputs.map(rename),
+    }));
+    return {
+      nodes: [...nodes, ...copies],
+      inputs: this.inputs,
+      outputs: this.outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
+      initializers: this.initializers,
+    };
+  }
+}
+
+export interface MatmulFlags {
+  readonly transA?: boolean;
+  readonly transB?: boolean;
+  readonly alpha?: number;
+}
+
+function encode(value: AttributeLiteral): OnnxAttribute {
+  if (typeof value === 'number') return { int: value };
+  if (typeof value === 'string') return { string: value };
+  return 'float' in value ? value : { ints: value };
+}
+
+function dtypeOf(type: OnnxType) {
+  switch (type) {
+    case 'float32':
+    case 'float16':
+    case 'int32':
+    case 'int8':
+    case 'uint8':
+    case 'bool':
+      return type;
+    default:
+      throw new RangeError(`no host encoding of ${type} constants`);
+  }
+}

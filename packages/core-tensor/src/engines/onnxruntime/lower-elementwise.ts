@@ -1,0 +1,113 @@
+import type { DType } from '../../dtype.js';
+import { isFloat, isInteger } from '../../dtype.js';
+import type { GraphNode, OpName } from '../../graph/node.js';
+import { specOf } from '../../graph/node.js';
+import { lowerScaledProduct } from './lower-products.js';
+import type { Lowering, LoweringRules } from './lowering.js';
+import { onnxTypes } from './proto.js';
+
+const UNARY = {
+  neg: 'Neg',
+  exp: 'Exp',
+  log: 'Log',
+  sqrt: 'Sqrt',
+  reciprocal: 'Reciprocal',
+  sin: 'Sin',
+  cos: 'Cos',
+  tanh: 'Tanh',
+  erf: 'Erf',
+  sigmoid: 'Sigmoid',
+  abs: 'Abs',
+  sign: 'Sign',
+  floor: 'Floor',
+  not: 'Not',
+  isNaN: 'IsNaN',
+} as const;
+
+const BINARY = {
+  add: 'Add',
+  sub: 'Sub',
+  mul: 'Mul',
+  div: 'Div',
+  pow: 'Pow',
+  maximum: 'Max',
+  minimum: 'Min',
+  mod: 'Mod',
+  equal: 'Equal',
+  less: 'Less',
+  lessEqual: 'LessOrEqual',
+  and: 'And',
+  or: 'Or',
+} as const;
+
+/** The ONNX ops whose element i depends on element i of each full-size operand only. */
+export const ELEMENTWISE_ONNX_OPS: ReadonlySet<string> = new Set([
+  ...Object.values(UNARY),
+  ...Object.values(BINARY),
+  'Where',
+]);
+
+/**
+ * The type an op computes in: the CPU kernels know float32 and int32. Small integers wrap when they are cast back;
+ * float16 results are rounded by the cast.
+ */
+export function computeDType(dtype: DType): DType {
+  if (dtype === 'float16' || dtype === 'bfloat16') return 'float32';
+  return dtype === 'int8' || dtype === 'uint8' ? 'int32' : dtype;
+}
+
+function elementwise(op: string): (node: GraphNode, lowering: Lowering) => string[] {
+  return (node, lowering) => {
+    const dtype = specOf(node.inputs[0]!).dtype;
+    const compute = computeDType(dtype);
+    const { shape, dtype: output } = node.outputs[0]!;
+    const inputs = lowering.broadcastOperands(
+      node.inputs,
+      shape,
+      node.inputs.map(() => compute),
+    );
+    const result = lowering.builder.op(op, inputs);
+    return [output === 'bool' ? result : lowering.convert(result, compute, output)];
+  };
+}
+
+const fromTable = <Table extends Partial<Record<OpName, string>>>(table: Table) =>
+  Object.fromEntries(Object.entries(table).map(([name, op]) => [name, elementwise(op)])) as Pick<
+    Record<OpName, ReturnType<typeof elementwise>>,
+    keyof Table & OpName
+  >;
+
+export const elementwiseRules = {
+  ...fromTable(UNARY),
+  ...fromTable(BINARY),
+  mul: (node, lowering) => lowerScaledProduct(node, lowering) ?? elementwise('Mul')(node, lowering),
+  where: (node, lowering) => {
+    const { shape, dtype } = node.outputs[0]!;
+    // Where has no kernel for bool.
+    const type = dtype === 'bool' ? 'int32' : computeDType(dtype);
+    const operands = lowering.broadcastOperands(node.inputs, shape, ['bool', type, type]);
+    const result = lowering.builder.op('Where', operands);
+    return [lowering.convert(result, type, dtype)];
+  },
+  cast: (node, lowering) => {
+    const from = specOf(node.inputs[0]!).dtype;
+    return [lowering.convert(lowering.name(node.inputs[0]!), from, node.attributes.dtype)];
+  },
+} satisfies Partial<LoweringRules>;
+
+/** The chain of types a conversion goes through; bfloat16 values live in float32 (see `onnxTypeOf`). */
+export function castSteps(from: DType, to: DType): number[] {
+  if (from === to) return [];
+  if (to === 'bfloat16') {
+    const widen = from === 'float32' ? [] : [onnxTypes.float32];
+    return from === 'bool' || from === 'int8' || from === 'uint8'
+      ? widen
+      : [...widen, onnxTypes.bfloat16, onnxTypes.float32];
+  }
+  if (from === 'bfloat16') return castSteps('float32', to);
+  if (from === 'float16' && to !== 'float32') return [onnxTypes.float32, ...castSteps('float32', to)];
+  // Out-of-range floats wrap like integers do, which C++ leaves open for a direct cast.
+  if (isFloat(from) && isInteger(to) && to !== 'int32') return [onnxTypes.int32, onnxTypes[to]];
+  if (from === 'int32' && to === 'float16') return [onnxTypes.float32, onnxTypes.float16];
+  return [onnxTypes[to]];
+}

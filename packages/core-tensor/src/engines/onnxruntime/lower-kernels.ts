@@ -1,0 +1,105 @@
+import type { DType } from '../../dtype.js';
+import { type GraphNode, specOf } from '../../graph/node.js';
+import type { CachedAttentionConfig } from '../../kernels/attention.js';
+import type { NormConfig } from '../../kernels/norms.js';
+import { sizeOf } from '../../shape.js';
+import { computeDType } from './lower-elementwise.js';
+import type { Lowering } from './lowering.js';
+
+type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
+
+/** A rule written for float32 operands and results, used for any float dtype. */
+const inFloat32 =
+  (write: (inputs: string[], node: GraphNode<'kernel'>, lowering: Lowering) => string[]): KernelRule =>
+  (node, lowering) => {
+    const inputs = node.inputs.map((input) => lowering.nameAs(input, computeDType(specOf(input).dtype)));
+    return write(inputs, node, lowering).map((name, i) => {
+      const { dtype } = node.outputs[i]!;
+      return lowering.convert(name, computeDType(dtype), dtype);
+    });
+  };
+
+const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.config as Config;
+
+/** The fused kernels that ONNX Runtime has kernels for, by name. */
+export const kernelRules: Readonly<Record<string, KernelRule>> = {
+  softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
+
+  rmsNorm: inFloat32(([x, weight], node, { builder }) =>
+    builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
+      axis: -1,
+      epsilon: { float: configOf<NormConfig>(node).epsilon },
+      stash_type: 1,
+    }),
+  ),
+
+  layerNorm: inFloat32(([x, weight, bias], node, { builder }) => [
+    builder.op('LayerNormalization', [x!, weight!, bias!], {
+      axis: -1,
+      epsilon: { float: configOf<NormConfig>(node).epsilon },
+    }),
+  ]),
+
+  // The angles of every position are the rows of the table, and row r of the batch reads its own part of it.
+  rotary: inFloat32(([x, cos, sin], node, { builder }) => {
+    const [batch, , length] = specOf(node.inputs[0]!).shape as [number, number, number];
+    const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
+    const table = (name: string) => builder.reshape(name, [tables * length, half]);
+    const positions = builder.constant(
+      'int64',
+      [batch, length],
+      Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
+    );
+    return [builder.op('RotaryEmbedding', [x!, positions, table(cos!), table(sin!)], { interleaved: 0 })];
+  }),
+
+  // Only for the case that `canUseGroupQueryAttention` admits: one new token a row, caches written in place.
+  cachedAttention: (node, lowering) => {
+    const { builder } = lowering;
+    const [q, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input) => lowering.name(input));
+    const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
+    const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
+    const { scale } = configOf<CachedAttentionConfig>(node);
+    const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
+    const total = builder.op('Add', [
+      builder.op('ReduceMax', [lengths!], { keepdims: 0 }),
+      builder.constant('int32', [], [1]),
+    ]);
+    const inputs = [
+      flat(q!, heads),
+      flat(k!, keyValueHeads),
+      flat(v!, keyValueHeads),
+      pastKeys!,
+      pastValues!,
+      lengths!,
+    ];
+    const [output, keys, values] = builder.ops('GroupQueryAttention', [...inputs, total], 3, {
+      num_heads: heads,
+      kv_num_heads: keyValueHeads,
+      scale: { float: scale },
+    });
+    return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
+  },
+};
+
+/**
+ * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
+ * must be donated inputs (`isDonated`) of the same head width; it knows one new token a row at lengths of their own.
+ */
+export function canUseGroupQueryAttention(
+  node: GraphNode<'kernel'>,
+  isDonated: (node: GraphNode<'kernel'>, input: number, output: number) => boolean,
+): boolean {
+  const [q, , , keys, values] = node.inputs.map((input) => specOf(input));
+  const float32: DType = 'float32';
+  return (
+    q!.shape[2] === 1 &&
+    q!.dtype === float32 &&
+    keys!.dtype === float32 &&
+    sizeOf(q!.shape) > 0 &&
+    values!.shape[3] === keys!.shape[3] &&
+    configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
+    isDonated(node, 3, 1) &&
+    isDonated(node, 4, 2)
+  );
+}

@@ -1,0 +1,141 @@
+import { type Graph, type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
+import { sameShape, sizeOf } from '../../shape.js';
+import { computeDType } from './lower-elementwise.js';
+import type { Lowering, LoweringRules } from './lowering.js';
+
+/** A matrix product with a scale, as `FusedMatMul` computes it. */
+interface Product {
+  readonly a: Value;
+  readonly b: Value;
+  readonly transA: boolean;
+  readonly transB: boolean;
+}
+
+/**
+ * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, and the
+ * sum of Aᵀ B over its batch becomes one product of the stacked matrices.
+ */
+export function matmulFusions(graph: Graph): Set<GraphNode> {
+  const uses = new Map<GraphNode, number>();
+  for (const value of [...graph.nodes.flatMap((node) => node.inputs), ...graph.outputs])
+    uses.set(value.node, (uses.get(value.node) ?? 0) + 1);
+  const fused = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    const product = isOp(node, 'mul')
+      ? scaledProduct(node)?.product
+      : isOp(node, 'sum')
+        ? summedProduct(node)
+        : undefined;
+    if (product && uses.get(product) === 1 && !hasEmptyOperand(product)) fused.add(product);
+  }
+  return fused;
+}
+
+const hasEmptyOperand = (product: GraphNode): boolean =>
+  product.inputs.some((input) => sizeOf(specOf(input).shape) === 0);
+
+/** The product and the number of `mul(matmul, number)`. */
+function scaledProduct(node: GraphNode<'mul'>): { product: GraphNode<'matmul'>; alpha: number } | undefined {
+  for (const [i, { node: product }] of node.inputs.entries()) {
+    const factor = node.inputs[1 - i]!.node;
+    const isScale = isOp(factor, 'full') && sameShape(node.outputs[0]!.shape, product.outputs[0]!.shape);
+    if (isOp(product, 'matmul') && isScale && isFloat32(product)) return { product, alpha: factor.attributes.value };
+  }
+  return undefined;
+}
+
+/** The product of `sum(matmul(A, B, { transposeA }), every batch axis)` when the batches match. */
+function summedProduct(node: GraphNode<'sum'>): GraphNode<'matmul'> | undefined {
+  const product = node.inputs[0]!.node;
+  if (!isOp(product, 'matmul') || !product.attributes.transposeA || product.attributes.transposeB) return undefined;
+  const batch = product.outputs[0]!.shape.length - 2;
+  const [a, b] = product.inputs.map((input) => specOf(input).shape.slice(0, -2));
+  const overBatch = node.attributes.axes.length === batch && node.attributes.axes.every((axis, i) => axis === i);
+  return batch > 0 && overBatch && sameShape(a!, b!) && isFloat32(product) ? product : undefined;
+}
+
+const isFloat32 = (node: GraphNode): boolean => node.outputs[0]!.dtype === 'float32';
+
+/** The operands of a matmul, with transposes of the last two axes turned into flags. */
+function productOf(node: GraphNode<'matmul'>): Product {
+  const [a, b] = node.inputs.map(withoutSwap) as [ReturnType<typeof withoutSwap>, ReturnType<typeof withoutSwap>];
+  const { transposeA, transposeB } = node.attributes;
+  return { a: a.value, b: b.value, transA: transposeA !== a.swapped, transB: transposeB !== b.swapped };
+}
+
+function withoutSwap(value: Value): { value: Value; swapped: boolean } {
+  const { node } = value;
+  if (!isOp(node, 'transpose')) return { value, swapped: false };
+  const { permutation } = node.attributes;
+  const last = permutation.length - 1;
+  const swapsLastTwo = permutation.every((axis, i) => axis === (i === last ? last - 1 : i === last - 1 ? last : i));
+  return swapsLastTwo ? { value: node.inputs[0]!, swapped: true } : { value, swapped: false };
+}
+
+function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: number): string {
+  const { dtype } = node.outputs[0]!;
+  const { a, b, transA, transB } = productOf(node);
+  const compute = computeDType(dtype);
+  const result = lowering.builder.matmul(lowering.nameAs(a, compute), lowering.nameAs(b, compute), {
+    transA,
+    transB,
+    alpha,
+  });
+  return lowering.convert(result, compute, dtype);
+}
+
+function reduction(op: 'ReduceSum' | 'ReduceMax'): (node: GraphNode<'sum' | 'max'>, lowering: Lowering) => string[] {
+  return (node, lowering) => {
+    const { axes, keepDims } = node.attributes;
+    const { dtype } = node.outputs[0]!;
+    const compute = computeDType(dtype);
+    const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.ints(axes)];
+    return [lowering.convert(lowering.builder.op(op, inputs, { keepdims: Number(keepDims) }), compute, dtype)];
+  };
+}
+
+/** Matrix products, reductions and scans. */
+export const productRules = {
+  matmul: (node, lowering) => [emitProduct(node, lowering, 1)],
+  sum: (node, lowering) => {
+    const product = summedProduct(node);
+    if (!product || !lowering.fused.has(product)) return reduction('ReduceSum')(node, lowering);
+    const [a, b] = product.inputs.map((input) => {
+      const { shape } = specOf(input);
+      const columns = shape.at(-1)!;
+      return lowering.builder.reshape(lowering.name(input), [sizeOf(shape) / columns, columns]);
+    });
+    const result = lowering.builder.matmul(a!, b!, { transA: true });
+    return [node.attributes.keepDims ? lowering.builder.reshape(result, node.outputs[0]!.shape) : result];
+  },
+  max: reduction('ReduceMax'),
+  argMax: (node, lowering) => {
+    const { axis, keepDims } = node.attributes;
+    const x = node.inputs[0]!;
+    const name = lowering.nameAs(x, computeDType(specOf(x).dtype));
+    return [lowering.nameAsInt32(lowering.builder.op('ArgMax', [name], { axis, keepdims: Number(keepDims) }))];
+  },
+  cumsum: (node, lowering) => {
+    const { axis, exclusive, reverse } = node.attributes;
+    const { dtype } = node.outputs[0]!;
+    const compute = computeDType(dtype);
+    const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.constant('int64', [], [axis])];
+    const flags = { exclusive: Number(exclusive), reverse: Number(reverse) };
+    return [lowering.convert(lowering.builder.op('CumSum', inputs, flags), compute, dtype)];
+  },
+  topK: (node, lowering) => {
+    const { dtype } = node.outputs[0]!;
+    const compute = computeDType(dtype);
+    const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.ints([node.attributes.k])];
+    const [values, indices] = lowering.builder.ops('TopK', inputs, 2, { axis: -1 });
+    return [lowering.convert(values!, compute, dtype), lowering.nameAsInt32(indices!)];
+  },
+} satisfies Partial<LoweringRules>;
+
+/** mul, with the scale of a product folded into it. */
+export function lowerScaledProduct(node: GraphNode<'mul'>, lowering: Lowering): string[] | undefined {
+  const scaled = scaledProduct(node);
+  return scaled && lowering.fused.has(scaled.product)
+    ? [emitProduct(scaled.product, lowering, scaled.alpha)]
+    : undefined;
+}

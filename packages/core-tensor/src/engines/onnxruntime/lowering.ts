@@ -1,0 +1,157 @@
+import type { DType } from '../../dtype.js';
+import { EngineError } from '../../errors.js';
+import { type Graph, type GraphNode, isOp, type OpName, specOf, type Value } from '../../graph/node.js';
+import { broadcastShapes, sameShape, sizeOf } from '../../shape.js';
+import { OnnxGraphBuilder } from './graph-builder.js';
+import { castSteps, elementwiseRules } from './lower-elementwise.js';
+import { indexingRules } from './lower-indexing.js';
+import { kernelRules } from './lower-kernels.js';
+import { movementRules } from './lower-movement.js';
+import { matmulFusions, productRules } from './lower-products.js';
+import { randomBits } from './lower-random.js';
+import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
+
+/** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */
+export type LoweringRule<Name extends OpName> = (node: GraphNode<Name>, lowering: Lowering) => readonly string[];
+export type LoweringRules = { readonly [Name in OpName]: LoweringRule<Name> };
+
+/** Primitives that `simplify` removes before an engine sees the graph. */
+type Removed = 'input' | 'stopGradient' | 'customVjp';
+
+const rules: Omit<LoweringRules, Removed> = {
+  ...elementwiseRules,
+  ...movementRules,
+  ...productRules,
+  ...indexingRules,
+  randomBits,
+  kernel: (node, lowering) => kernelRules[node.attributes.kernel.name]!(node, lowering),
+};
+
+/** Emitted only when another node asks for them: they often disappear into their users. */
+const LAZY: ReadonlySet<OpName> = new Set(['data', 'full', 'iota', 'broadcastTo', 'transpose']);
+
+/** The element type of a value inside ONNX. bfloat16 values live in float32, rounded, for want of CPU kernels. */
+export const onnxTypeOf = (dtype: DType): Exclude<OnnxType, 'bfloat16'> & DType =>
+  dtype === 'bfloat16' ? 'float32' : dtype;
+
+export interface LoweredGraph {
+  readonly onnx: OnnxGraph;
+  /** Indices of the graph inputs that the ONNX graph declares; the others are empty or unused. */
+  readonly inputs: readonly number[];
+  /** Indices of the graph outputs that the ONNX graph computes; the others are empty. */
+  readonly outputs: readonly number[];
+}
+
+export const inputName = (index: number): string => `input${index}`;
+export const outputName = (index: number): string => `output${index}`;
+
+/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. */
+export function lowerGraph(graph: Graph): LoweredGraph {
+  return new Lowering(graph).run();
+}
+
+/** The state of one lowering, and what rules need of it. */
+export class Lowering {
+  readonly builder = new OnnxGraphBuilder();
+  /** Products that are emitted by the node that scales or sums them. */
+  readonly fused: ReadonlySet<GraphNode>;
+  private readonly names = new Map<GraphNode, readonly string[]>();
+
+  constructor(private readonly graph: Graph) {
+    this.fused = matmulFusions(graph);
+  }
+
+  run(): LoweredGraph {
+    const { graph, builder } = this;
+    const used = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs].map((value) => value.node));
+    const inputs: number[] = [];
+    for (const [i, node] of graph.inputs.entries()) {
+      const { shape, dtype } = node.outputs[0]!;
+      if (!used.has(node) || sizeOf(shape) === 0) continue;
+      this.names.set(node, [builder.input(inputName(i), onnxTypeOf(dtype), shape)]);
+      inputs.push(i);
+    }
+    for (const node of graph.nodes) {
+      const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
+      if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input')) continue;
+      this.emit(node);
+    }
+    const outputs: number[] = [];
+    for (const [i, value] of graph.outputs.entries()) {
+      const { shape, dtype } = specOf(value);
+      if (sizeOf(shape) === 0) continue;
+      builder.output(this.name(value), outputName(i), onnxTypeOf(dtype), shape);
+      outputs.push(i);
+    }
+    return { onnx: builder.graph(), inputs, outputs };
+  }
+
+  /** The name of a value, emitting it first if it was left for later. */
+  name(value: Value): string {
+    return (this.names.get(value.node) ?? this.emit(value.node))[value.index]!;
+  }
+
+  private emit(node: GraphNode): readonly string[] {
+    const names = this.withoutEmptyOperands(node) ?? this.rule(node.op)(node, this);
+    this.names.set(node, names);
+    return names;
+  }
+
+  private rule(op: OpName): LoweringRule<OpName> {
+    const rule = (rules as Partial<LoweringRules>)[op] as LoweringRule<OpName> | undefined;
+    if (!rule) throw new EngineError('onnxruntime', `no lowering of ${op}; simplify the graph first`);
+    return rule;
+  }
+
+  /** A full output of empty operands is a sum or a product over nothing, a copy, or padding. */
+  private withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
+    if (isOp(node, 'concat') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0)) return undefined;
+    if (isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];
+    const { shape, dtype } = node.outputs[0]!;
+    const value = isOp(node, 'pad') ? node.attributes.value : 0;
+    const filled = { ...node, op: 'full', inputs: [], attributes: { shape, dtype, value } } as GraphNode<'full'>;
+    return movementRules.full(filled, this);
+  }
+
+  /** A value converted to another dtype. */
+  convert(name: string, from: DType, to: DType): string {
+    return castSteps(from, to).reduce((value, step) => this.builder.cast(value, step), name);
+  }
+
+  /** A value in the dtype an op computes in. */
+  nameAs(value: Value, dtype: DType): string {
+    return this.convert(this.name(value), specOf(value).dtype, dtype);
+  }
+
+  nameAsInt32(value: string): string {
+    return this.builder.cast(value, onnxTypes.int32);
+  }
+
+  /**
+   * Operands of a broadcasting ONNX op, each converted to its dtype. Broadcasts and fills are left to the op itself,
+   * as long as the operands together still have the shape of the result.
+   */
+  broadcastOperands(values: readonly Value[], shape: readonly number[], dtypes: readonly DType[]): string[] {
+    const sources = values.map(sourceOfBroadcast);
+    const shapes = sources.filter(({ node }) => !isOp(node, 'full')).map((source) => specOf(source).shape);
+    const fits = sameShape(broadcastShapes('broadcast', ...shapes), shape);
+    return values.map((value, i) => {
+      const source = fits ? sources[i]! : value;
+      if (fits && isOp(source.node, 'full')) return this.scalar(source.node, dtypes[i]!);
+      return this.nameAs(source, dtypes[i]!);
+    });
+  }
+
+  private scalar(node: GraphNode<'full'>, dtype: DType): string {
+    const { value, dtype: from } = node.attributes;
+    const name = this.builder.constant(onnxTypeOf(from), [], [value]);
+    return this.convert(name, from, dtype);
+  }
+}
+
+/** What a value is a broadcast of; itself if it is none. */
+function sourceOfBroadcast(value: Value): Value {
+  let source = value;
+  while (isOp(source.node, 'broadcastTo')) source = source.node.inputs[0]!;
+  return source;
+}

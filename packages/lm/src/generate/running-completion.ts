@@ -1,0 +1,47 @@
+import type { Completion } from '@posttrain/interfaces';
+import type { StreamDecoder } from '../tokenizer/index.js';
+import type { DecodeEvent } from './decode.js';
+import type { StopStrings } from './stop-strings.js';
+
+/** One completion as it grows: its text, watched for stop strings, and why it ended. */
+export class RunningCompletion {
+  readonly tokens: number[] = [];
+  readonly logProbs: number[] = [];
+  readonly #decoder: StreamDecoder;
+  readonly #stops: StopStrings;
+  readonly #isEnd: (token: number) => boolean;
+  readonly #signal: AbortSignal | undefined;
+  #finishReason: Completion['finishReason'] | undefined;
+
+  constructor(parts: {
+    readonly decoder: StreamDecoder;
+    readonly stops: StopStrings;
+    readonly isEnd: (token: number) => boolean;
+    readonly signal: AbortSignal | undefined;
+  }) {
+    this.#decoder = parts.decoder;
+    this.#stops = parts.stops;
+    this.#isEnd = parts.isEnd;
+    this.#signal = parts.signal;
+  }
+
+  /** undefined while it goes on. */
+  get finishReason(): Completion['finishReason'] | undefined {
+    return this.#finishReason ?? (this.#signal?.aborted ? 'abort' : undefined);
+  }
+
+  get text(): string {
+    return this.#stops.text;
+  }
+
+  /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
+  push({ token, logProb, finish }: DecodeEvent): string {
+    this.tokens.push(token);
+    this.logProbs.push(logProb);
+    let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));
+    const ended = finish ?? (this.#signal?.aborted ? 'abort' : undefined);
+    if (ended && !this.#stops.stopped) text += this.#stops.push(this.#decoder.flush()) + this.#stops.flush();
+    this.#finishReason = this.#stops.stopped ? 'stop' : ended;
+    return text;
+  }
+}
