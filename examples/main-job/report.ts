@@ -72,9 +72,9 @@ export function jobReport(results: JobResults): Report {
           {
             type: 'table',
             columns: [
-              { key: 'step', label: 'step' },
-              { key: 'gain', label: 'gain in pass@1', format: 'percent' },
-              { key: 'p', label: 'p' },
+              { key: 'step', title: 'step' },
+              { key: 'gain', title: 'gain in pass@1', format: 'percent' },
+              { key: 'p' },
             ],
             rows: results.comparisons.map(({ name, comparison }) => ({
               step: name,
