@@ -3,7 +3,7 @@
  *
  * Run: `npm start`, or `npm start -- --model DIR --data FILE`. See README.md.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
@@ -61,6 +61,8 @@ async function main(): Promise<void> {
     : embeddedTask(settings.seed, problems);
   const model = await CausalLM.fromPretrained(flags.model);
   await mkdir(flags.out, { recursive: true });
+  // An evaluation goes on from its log; a new run must not go on from an old one's.
+  for (const name of ['base', 'sft', 'grpo']) await rm(join(flags.out, `eval-${name}.jsonl`), { force: true });
   const progress = createProgress();
   // Each stage names itself; the library's own stage names would repeat.
   const stage = (name: string) => ({
