@@ -1,6 +1,6 @@
 /**
  * Times one SmolLM2-135M-shaped LoRA training step and one decode step as ONNX graphs beside PyTorch, alternating.
- * usage: npx tsx benchmarks/spike/run.ts [--targets qv|all] [--repetitions 6] [--no-peer] [--profile] [--variant NAME]
+ * usage: npx tsx benchmarks/spike/run.ts --train --decode [--targets qv|all] [--repetitions 6] [--threads 2] [--no-peer] [--profile] [--variants inputs,tensors]
  * PYTHON names the interpreter with torch, transformers, peft and safetensors (default python3).
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { compile, tensor } from '@posttrain/core-tensor';
+import { compile, onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { encodeModel } from '../../packages/core-tensor/src/engines/onnxruntime/proto.js';
 import { decodeGraph } from './decode-graph.js';
@@ -27,10 +27,13 @@ const { values: options } = parseArgs({
     decode: { type: 'boolean', default: false },
     train: { type: 'boolean', default: false },
     level: { type: 'string', default: 'extended' },
+    threads: { type: 'string', default: '2' },
   },
 });
 const targets = options.targets as LoraTargets;
 const repetitions = Number(options.repetitions);
+const threads = Number(options.threads);
+setEngine(onnxruntimeEngine({ threads }));
 const past = 256;
 const capacity = 512;
 const rows = shape.batch * shape.sequence;
@@ -79,7 +82,7 @@ function writeSafetensors(path: string): void {
 
 async function startPeer() {
   writeSafetensors(join(folder, 'spike.safetensors'));
-  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity }));
+  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity, threads }));
   const child = spawn(process.env.PYTHON ?? 'python3', [join(import.meta.dirname, 'peer.py'), folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
     // Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step.
@@ -103,7 +106,7 @@ async function startPeer() {
 
 const sessionOptions = (profile: string | undefined): InferenceSession.SessionOptions => ({
   executionProviders: ['cpu'],
-  intraOpNumThreads: 2,
+  intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: options.level as 'all',
   logSeverityLevel: 3,
