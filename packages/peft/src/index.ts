@@ -13,6 +13,9 @@ export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targe
 export { matchTargets } from './adapters/targets.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
+export type { SftResult } from './sft/sft.js';
+export { sft, toTrainingRows } from './sft/sft.js';
+export type { LogEntry, SftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';
