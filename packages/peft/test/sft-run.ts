@@ -29,13 +29,17 @@ export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftRe
   });
 }
 
-// As a program: runs into the folder it is given, going on where an earlier run was killed, and tells each step.
-const [, program, outputDir] = process.argv;
+// As a program: runs into a folder, going on where an earlier run was killed, and says each step. With a third argument
+// it kills itself a moment after that step, wherever it then is: in the next step, or writing a checkpoint.
+const [, program, outputDir, fatalStep] = process.argv;
 if (program?.endsWith('sft-run.ts') && outputDir !== undefined) {
   await smallRun({
     outputDir,
     saveSteps: 1,
     resumeFrom: 'latest',
-    onProgress: ({ done }) => process.stdout.write(`${done}\n`),
+    onProgress: ({ done }) => {
+      process.stdout.write(`${done}\n`);
+      if (done === Number(fatalStep)) setTimeout(() => process.kill(process.pid, 'SIGKILL'), Math.random() * 15);
+    },
   });
 }
