@@ -24,6 +24,16 @@ export {
   type ReinforceOptions,
   type RlooOptions,
 } from './objective/presets.js';
+export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
+export {
+  annotatePairs,
+  type PairLogProbs,
+  type PairReference,
+  type PreferenceLoss,
+  preferenceTokenLoss,
+  type TokenizedPair,
+} from './preference/preference-loss.js';
+export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
 export { noRatio } from './ratio/no-ratio.js';
 export type { Ratio } from './ratio/ratio.js';
 export { sequenceRatio } from './ratio/sequence-ratio.js';
@@ -52,3 +62,10 @@ export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './re
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
+export {
+  type CompletionRecord,
+  type PolicyTrainingOptions,
+  type PolicyTrainingResult,
+  trainPolicy,
+} from './training/policy-trainer.js';
+export type { Metrics, RunOptions, StepMetrics } from './training/run-steps.js';
