@@ -3,7 +3,7 @@ import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from
 const letters = [...'abcdefg'];
 
 /** A tokenizer of seven letters and an end token. */
-const tokenizer = new Tokenizer({
+export const tokenizer = new Tokenizer({
   tokenizer: {
     version: '1.0',
     added_tokens: [
