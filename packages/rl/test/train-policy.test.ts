@@ -62,6 +62,7 @@ describe('trainPolicy', () => {
           'loss',
           'grad_norm',
           'learning_rate',
+          'epoch',
           'num_tokens',
           'step_time',
           'reward',

@@ -225,6 +225,7 @@ async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: numb
     ...rolloutMetrics(sampled),
     ...samplerMetrics,
     num_tokens: state.numTokens,
+    epoch: state.cursor / options.rows.length,
   };
   warnOfNoSignal(run, metrics);
   return metrics;
@@ -335,7 +336,7 @@ function check<Row extends PromptRow>(options: Defaulted<Row>): void {
 
 /** What a resumed run must share with the one it continues. */
 function settingsOf<Row extends PromptRow>(options: Defaulted<Row>): Record<string, string | number | boolean> {
-  const { objective, rows, optimizer, dynamicSampling } = options;
+  const { objective, rows, rewards, optimizer, dynamicSampling } = options;
   const names = [
     ...([
       'steps',
@@ -350,7 +351,12 @@ function settingsOf<Row extends PromptRow>(options: Defaulted<Row>): Record<stri
   return {
     ...Object.fromEntries(names.map((name) => [name, options[name]])),
     ...Object.fromEntries(SAMPLING_OPTIONS.map((name) => [name, String(options[name])])),
-    ...{ objective: objective.name, rows: rows.length, optimizer: optimizer?.name ?? 'adamw' },
+    ...{
+      objective: objective.name,
+      rows: rows.length,
+      rewards: Object.keys(rewards).join(),
+      optimizer: optimizer?.name ?? 'adamw',
+    },
     dynamicSampling: dynamicSampling?.maxRounds ?? 0,
   };
 }
