@@ -1,4 +1,4 @@
-import { GraphBuilder } from './graph-builder.js';
+import { OnnxGraphBuilder } from '../../packages/core-tensor/src/engines/onnxruntime/graph-builder.js';
 import { shape, weightShapes } from './shape.js';
 import { ropeTables } from './training-graph.js';
 
@@ -10,22 +10,22 @@ const { hidden, heads, keyValueHeads, headSize, epsilon } = shape;
  * with the new key and value written at each row's own position.
  */
 export function decodeGraph(batch: number, capacity: number, constants?: ReadonlyMap<string, Float32Array>) {
-  const b = new GraphBuilder();
+  const b = new OnnxGraphBuilder();
   const tokens = b.input('tokens', 'int64', [batch]);
   const lengths = b.input('lengths', 'int32', [batch]);
   const total = b.input('total', 'int32', []);
   for (const [name, dims] of weightShapes()) {
     const data = constants?.get(name);
-    if (data) b.initializers[name] = { type: 'float32', shape: dims, data };
+    if (data) b.namedConstant(name, { type: 'float32', shape: dims, data });
     else b.input(name, 'float32', dims);
   }
   const cacheShape = [batch, keyValueHeads, capacity, headSize];
   const { cos, sin } = ropeTables(capacity);
-  const cosTable = b.floats(cos, [capacity, headSize / 2]);
-  const sinTable = b.floats(sin, [capacity, headSize / 2]);
+  const cosTable = b.constant('float32', [capacity, headSize / 2], cos);
+  const sinTable = b.constant('float32', [capacity, headSize / 2], sin);
   const norm = (x: string, weight: string) =>
     b.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
-  const linear = (x: string, name: string) => b.matmul(x, `${name}.weight`, { transB: 1 });
+  const linear = (x: string, name: string) => b.matmul(x, `${name}.weight`, { transB: true });
 
   let x = b.op('Gather', ['model.embed_tokens.weight', tokens], { axis: 0 });
   for (let layer = 0; layer < shape.layers; layer++) {

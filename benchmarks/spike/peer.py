@@ -102,15 +102,18 @@ def decode(attention, kind, batch, steps):
         cache = fresh_cache(kind, batch)
     step_tokens = tensors["tokens"].reshape(-1)[:batch].long().reshape(batch, 1)
     times = []
+    user = []
     for _ in range(steps):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
         start = time.perf_counter()
         logits = base(input_ids=step_tokens, past_key_values=cache, use_cache=True).logits
         times.append(time.perf_counter() - start)
+        user.append(resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
         if kind == "dynamic":
             cache.crop(-1)
         else:
             cache = fresh_cache(kind, batch)
-    return {"times": times, "logits": logits[0, -1, :16].tolist()}
+    return {"times": times, "user": user, "logits": logits[0, -1, :16].tolist()}
 
 
 def gradients(_):

@@ -1,4 +1,7 @@
-import { GraphBuilder } from './graph-builder.js';
+import {
+  type MatmulFlags,
+  OnnxGraphBuilder,
+} from '../../packages/core-tensor/src/engines/onnxruntime/graph-builder.js';
 import { adapterShapes, isLoraTarget, type LoraTargets, shape, weightShapes } from './shape.js';
 
 export interface TrainingGraphOptions {
@@ -38,13 +41,13 @@ export function ropeTables(length: number): { cos: Float32Array; sin: Float32Arr
  * frozen weights and the adapters; outputs `loss` [] and `<adapter>.grad`.
  */
 export function trainingGraph(options: TrainingGraphOptions) {
-  const b = new GraphBuilder();
+  const b = new OnnxGraphBuilder();
   const tokens = b.input('tokens', 'int64', [rows]);
   const targets = b.input('targets', 'int64', [rows]);
   const tokenWeights = b.input('weights', 'float32', [rows, 1]);
   for (const [name, dims] of weightShapes()) {
     const data = options.constants?.get(name);
-    if (data) b.initializers[name] = { type: 'float32', shape: dims, data };
+    if (data) b.namedConstant(name, { type: 'float32', shape: dims, data });
     else b.input(name, 'float32', dims);
   }
   const adapters = adapterShapes(options.targets);
@@ -52,26 +55,30 @@ export function trainingGraph(options: TrainingGraphOptions) {
   const gradients = new Map<string, string>();
 
   const { cos, sin } = ropeTables(sequence);
-  const cosTable = b.floats(cos, [sequence, headSize / 2]);
-  const sinTable = b.floats(sin, [sequence, headSize / 2]);
-  const negativeSin = b.floats(
-    sin.map((x) => -x),
+  const cosTable = b.constant('float32', [sequence, headSize / 2], cos);
+  const sinTable = b.constant('float32', [sequence, headSize / 2], sin);
+  const negativeSin = b.constant(
+    'float32',
     [sequence, headSize / 2],
+    sin.map((x) => -x),
   );
-  const positions = b.op('Expand', [
-    b.reshape(b.op('Range', [scalarInt(b, 0), scalarInt(b, sequence), scalarInt(b, 1)]), [1, sequence]),
-    b.ints([batch, sequence]),
-  ]);
+  const positions = b.constant(
+    'int64',
+    [batch, sequence],
+    Array.from({ length: rows }, (_, i) => i % sequence),
+  );
   const mask = new Float32Array(group * sequence * sequence);
   for (let g = 0; g < group; g++)
     for (let i = 0; i < sequence; i++)
       mask.fill(Number.NEGATIVE_INFINITY, (g * sequence + i) * sequence + i + 1, (g * sequence + i + 1) * sequence);
-  const causalMask = b.floats(mask, [1, 1, group * sequence, sequence]);
-  const one = b.floats([1], []);
+  const causalMask = b.constant('float32', [1, 1, group * sequence, sequence], mask);
+  const one = b.constant('float32', [], [1]);
   const last = b.ints([-1]);
 
-  const plus = (a: string, w: string, c: string, o: { transA?: 1; transB?: 1; alpha?: number } = {}) =>
-    options.fuseAdds ? b.gemm(a, w, c, o) : b.op('Add', [c, b.matmul(a, w, o)]);
+  const gemm = (a: string, w: string, c: string, { transA = false, transB = false, alpha = 1 }: MatmulFlags) =>
+    b.op('Gemm', [a, w, c], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+  const plus = (a: string, w: string, c: string, o: MatmulFlags = {}) =>
+    options.fuseAdds ? gemm(a, w, c, o) : b.op('Add', [c, b.matmul(a, w, o)]);
   const rope = (x: string, width: number, sinName: string) =>
     b.reshape(
       b.op('RotaryEmbedding', [b.reshape(x, [batch, sequence, width]), positions, cosTable, sinName], {
@@ -113,10 +120,11 @@ export function trainingGraph(options: TrainingGraphOptions) {
   const linear = (x: string, name: string, short: string, residual?: string) => {
     const weight = `${name}.weight`;
     const lora = isLoraTarget(short, options.targets);
-    const base = residual === undefined ? b.matmul(x, weight, { transB: 1 }) : plus(x, weight, residual, { transB: 1 });
+    const base =
+      residual === undefined ? b.matmul(x, weight, { transB: true }) : plus(x, weight, residual, { transB: true });
     if (!lora) return { y: base, x, name, lora, down: '' };
-    const down = b.matmul(x, `${name}.lora_A.weight`, { transB: 1 });
-    const y = plus(down, `${name}.lora_B.weight`, base, { transB: 1, alpha: loraScale });
+    const down = b.matmul(x, `${name}.lora_A.weight`, { transB: true });
+    const y = plus(down, `${name}.lora_B.weight`, base, { transB: true, alpha: loraScale });
     return { y, x, name, lora, down };
   };
   /** Records the adapter's gradients; returns the gradient of the input, added to `accumulated`. */
@@ -133,9 +141,9 @@ export function trainingGraph(options: TrainingGraphOptions) {
     if (saved.lora) {
       const up = `${saved.name}.lora_B.weight`;
       const down = `${saved.name}.lora_A.weight`;
-      gradients.set(up, b.matmul(dy, saved.down, { transA: 1, alpha: loraScale }));
+      gradients.set(up, b.matmul(dy, saved.down, { transA: true, alpha: loraScale }));
       const dDown = b.matmul(dy, up, { alpha: loraScale });
-      gradients.set(down, b.matmul(dDown, saved.x, { transA: 1 }));
+      gradients.set(down, b.matmul(dDown, saved.x, { transA: true }));
       if (wantInput) add(dDown, down);
     }
     if (wantInput) add(dy, `${saved.name}.weight`);
@@ -153,7 +161,7 @@ export function trainingGraph(options: TrainingGraphOptions) {
     const q = toHeads(rope(qLinear.y, heads * headSize, sinTable), group);
     const k = toHeads(rope(kLinear.y, keyValueHeads * headSize, sinTable), 1);
     const v = toHeads(vLinear.y, 1);
-    const scores = b.matmul(q, k, { transB: 1, alpha: scale });
+    const scores = b.matmul(q, k, { transB: true, alpha: scale });
     const probabilities = b.op('Softmax', [b.op('Add', [scores, causalMask])], { axis: -1 });
     const mixed = b.matmul(probabilities, v);
     const oLinear = lin('self_attn.o_proj', fromHeads(mixed, group), x);
@@ -177,14 +185,18 @@ export function trainingGraph(options: TrainingGraphOptions) {
     dNorm = linearGradient(s.upLinear, dUp, dNorm, true)!;
     const dAttention = normGradient(s.postNorm, dNorm, dOutput);
     const dMixed = toHeads(linearGradient(s.oLinear, dAttention, undefined, true)!, group);
-    const dv = fromHeads(b.matmul(s.probabilities, dMixed, { transA: 1 }), 1);
-    const dProbabilities = b.matmul(dMixed, s.v, { transB: 1 });
+    const dv = fromHeads(b.matmul(s.probabilities, dMixed, { transA: true }), 1);
+    const dProbabilities = b.matmul(dMixed, s.v, { transB: true });
     const delta = b.op('ReduceSum', [b.op('Mul', [dMixed, s.mixed]), last]);
     const dScores = b.op('Mul', [s.probabilities, b.op('Sub', [dProbabilities, delta])]);
     const dq = rope(fromHeads(b.matmul(dScores, s.k, { alpha: scale }), group), heads * headSize, negativeSin);
     const wantKey = !first || s.kLinear.lora;
     const dk = wantKey
-      ? rope(fromHeads(b.matmul(dScores, s.q, { transA: 1, alpha: scale }), 1), keyValueHeads * headSize, negativeSin)
+      ? rope(
+          fromHeads(b.matmul(dScores, s.q, { transA: true, alpha: scale }), 1),
+          keyValueHeads * headSize,
+          negativeSin,
+        )
       : '';
     let dInput = linearGradient(s.qLinear, dq, undefined, !first);
     if (wantKey) dInput = linearGradient(s.kLinear, dk, dInput, !first);
@@ -211,7 +223,7 @@ export function trainingGraph(options: TrainingGraphOptions) {
         ? value
         : b.op('Slice', [value, b.ints([start]), b.ints([start + options.headRows]), b.ints([0])]);
     const target = slice(targets);
-    const logProbs = b.op('LogSoftmax', [b.matmul(slice(finalNorm.y), embedding, { transB: 1 })], { axis: -1 });
+    const logProbs = b.op('LogSoftmax', [b.matmul(slice(finalNorm.y), embedding, { transB: true })], { axis: -1 });
     const chosen = b.op('GatherElements', [logProbs, b.reshape(target, [options.headRows, 1])], { axis: 1 });
     const weight = slice(tokenWeights);
     losses.push(b.op('Neg', [b.op('ReduceSum', [b.op('Mul', [chosen, weight])], { keepdims: 0 })]));
@@ -224,12 +236,6 @@ export function trainingGraph(options: TrainingGraphOptions) {
 
   for (const [name, dims] of adapters) b.output(gradients.get(name)!, `${name}.grad`, 'float32', dims);
   return b.graph();
-}
-
-function scalarInt(b: GraphBuilder, value: number): string {
-  const name = `scalar_${value}`;
-  b.initializers[name] = { type: 'int64', shape: [], data: BigInt64Array.of(BigInt(value)) };
-  return name;
 }
 
 /** Multiplications and additions of one training step that are matrix products, counted from the shapes. */

@@ -14,5 +14,5 @@ const tokenizer = new Tokenizer({
 });
 
 /** A model for tests that work on token ids. */
-export const modelOf = (parts: { config: ModelConfig; weights: Weights }): CausalLM =>
-  new CausalLM({ ...parts, tokenizer, name: 'test' });
+export const modelOf = (parts: { config: ModelConfig; weights: Weights }, name = 'test'): CausalLM =>
+  new CausalLM({ ...parts, tokenizer, name });

@@ -1,1 +1,71 @@
-export {};
+export type { Advantage, RewardGroups } from './advantage/advantage.js';
+export { batchMean } from './advantage/batch-mean.js';
+export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
+export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
+export { noBaseline } from './advantage/no-baseline.js';
+export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
+export { constantLength } from './aggregation/constant-length.js';
+export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
+export { sequenceMean } from './aggregation/sequence-mean.js';
+export { sequenceSum } from './aggregation/sequence-sum.js';
+export { tokenMean } from './aggregation/token-mean.js';
+export {
+  type PolicyObjective,
+  type PolicyObjectiveOptions,
+  type PolicyObjectiveParts,
+  policyObjective,
+  type Rollout,
+} from './objective/policy-objective.js';
+export {
+  type BnpoOptions,
+  type GrpoOptions,
+  type PolicyObjectiveName,
+  policyObjectives,
+  type ReinforceOptions,
+  type RlooOptions,
+} from './objective/presets.js';
+export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
+export {
+  annotatePairs,
+  type PairLogProbs,
+  type PairReference,
+  type PreferenceLoss,
+  preferenceTokenLoss,
+  type TokenizedPair,
+} from './preference/preference-loss.js';
+export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
+export { noRatio } from './ratio/no-ratio.js';
+export type { Ratio } from './ratio/ratio.js';
+export { sequenceRatio } from './ratio/sequence-ratio.js';
+export { sequenceSumRatio } from './ratio/sequence-sum-ratio.js';
+export { tokenRatio } from './ratio/token-ratio.js';
+export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
+export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
+export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
+export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
+export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type ExactMatchOptions, exactMatch } from './rewards/exact-match.js';
+export { finalAnswer } from './rewards/final-answer.js';
+export { type FormatTagsOptions, formatTags } from './rewards/format-tags.js';
+export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
+export { type NumericMatchOptions, numericMatch } from './rewards/numeric-match.js';
+export { numbersIn, parseNumber } from './rewards/parse-number.js';
+export type { PromptRow, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
+export { RewardError } from './rewards/reward.js';
+export {
+  type CompletionToScore,
+  type ScoreOptions,
+  type Scores,
+  scoreCompletions,
+} from './rewards/score-completions.js';
+export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export { type ClipOptions, clip } from './surrogate/clip.js';
+export { policyGradient } from './surrogate/policy-gradient.js';
+export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
+export {
+  type CompletionRecord,
+  type PolicyTrainingOptions,
+  type PolicyTrainingResult,
+  trainPolicy,
+} from './training/policy-trainer.js';
+export type { Metrics, RunOptions, StepMetrics } from './training/run-steps.js';

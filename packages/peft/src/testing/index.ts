@@ -1,1 +1,1 @@
-export {};
+export { type TestPeftMethodOptions, testPeftMethod } from './test-peft-method.js';

@@ -177,7 +177,8 @@ describe('movement', () => {
         ];
       }, 0);
   });
-  it('iota along any axis', () => agrees(() => [iota([2, 3], 0), iota([2, 3], 1), iota([1, 4], 1), iota([0])], 0));
+  it('iota along any axis', () =>
+    agrees(() => [iota([2, 3], 0), iota([2, 3], 1), iota([1, 4], 1), iota([0]), iota([100, 2], 0, 'float32')], 0));
 });
 
 describe('reductions, products and indexing', () => {
@@ -231,7 +232,16 @@ describe('reductions, products and indexing', () => {
         const shared = sample([3, 5], dtype).matmul(sample([5, 4], dtype));
         return [...out, shared.mul(2), shared.mul(sample([4], dtype)), shared];
       }, tolerances[dtype] ?? 4e-6);
-    await agrees(() => [sample([2, 0]).matmul(sample([0, 3])), sample([0, 2]).matmul(sample([2, 3]))]);
+    await agrees(() => [
+      sample([2, 0]).matmul(sample([0, 3])),
+      sample([0, 2]).matmul(sample([2, 3])),
+      sample([2, 0])
+        .matmul(sample([0, 3]))
+        .mul(2),
+      sample([2, 0, 3])
+        .matmul(sample([2, 0, 4]), { transposeA: true })
+        .sum(0),
+    ]);
   });
   it('gather, scatterAdd and the along-axis ops', async () => {
     for (const dtype of computable)
@@ -261,7 +271,7 @@ describe('reductions, products and indexing', () => {
     });
   });
   it('draws the same random bits', async () => {
-    for (const shape of [[7], [2, 4], [1], [0]])
+    for (const shape of [[7], [2, 4], [1], [0], [20, 33]])
       await agrees(() => apply('randomBits', [tensor([123456789, -5], undefined, 'int32')], { shape }), 0);
   });
 });

@@ -7,6 +7,8 @@ type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
 const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
 
+const LONGEST_CONSTANT_RANGE = 64;
+
 /** Collects the nodes of an ONNX graph. A value is its name; every method that makes one returns it. */
 export class OnnxGraphBuilder {
   private readonly nodes: OnnxNode[] = [];
@@ -32,14 +34,19 @@ export class OnnxGraphBuilder {
     return this.initializer({ type, shape, data });
   }
 
+  /** A constant under a name of its own. */
+  namedConstant(name: string, tensor: OnnxTensor): string {
+    this.initializers[name] = tensor;
+    return name;
+  }
+
   initializer(tensor: OnnxTensor): string {
     const { type, shape, data } = tensor;
     const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     const key = bytes.length <= 256 ? `${type} ${shape} ${bytes.toString('latin1')}` : undefined;
     const known = key === undefined ? undefined : this.constants.get(key);
     if (known !== undefined) return known;
-    const name = `c${Object.keys(this.initializers).length}`;
-    this.initializers[name] = tensor;
+    const name = this.namedConstant(`c${Object.keys(this.initializers).length}`, tensor);
     if (key !== undefined) this.constants.set(key, name);
     return name;
   }
@@ -47,6 +54,20 @@ export class OnnxGraphBuilder {
   /** A vector of int64: shapes, axes and positions. */
   ints(values: readonly number[]): string {
     return this.constant('int64', [values.length], values);
+  }
+
+  /** 0, 1, … as a vector: a constant while short, counted when the graph runs otherwise. */
+  range(type: 'int32' | 'float32', length: number): string {
+    if (length <= LONGEST_CONSTANT_RANGE)
+      return this.constant(
+        type,
+        [length],
+        Array.from({ length }, (_, i) => i),
+      );
+    return this.op(
+      'Range',
+      [0, length, 1].map((value) => this.constant(type, [], [value])),
+    );
   }
 
   op(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
@@ -62,7 +83,8 @@ export class OnnxGraphBuilder {
     return outputs;
   }
 
-  cast(value: string, to: OnnxTypeCode): string {
+  /** `to` is a code of `onnxTypes`. */
+  cast(value: string, to: number): string {
     return this.op('Cast', [value], { to });
   }
 
@@ -109,8 +131,6 @@ export interface MatmulFlags {
   readonly transB?: boolean;
   readonly alpha?: number;
 }
-
-type OnnxTypeCode = number;
 
 function encode(value: AttributeLiteral): OnnxAttribute {
   if (typeof value === 'number') return { int: value };

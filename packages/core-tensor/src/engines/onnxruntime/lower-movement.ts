@@ -26,12 +26,8 @@ export const movementRules = {
   iota: (node, { builder }) => {
     const { shape, dtype, axis } = node.attributes;
     const length = shape[axis]!;
-    const small = shape.map((_, i) => (i === axis ? length : 1));
-    const counts = builder.constant(
-      dtype,
-      small,
-      Array.from({ length }, (_, i) => i),
-    );
+    const alongAxis = shape.map((_, i) => (i === axis ? length : 1));
+    const counts = builder.reshape(builder.range(dtype, length), alongAxis);
     return [sizeOf(shape) === length ? counts : builder.op('Expand', [counts, builder.ints(shape)])];
   },
   reshape: (node, lowering) => [lowering.builder.reshape(lowering.name(node.inputs[0]!), node.attributes.shape)],

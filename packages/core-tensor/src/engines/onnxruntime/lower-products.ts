@@ -26,10 +26,13 @@ export function matmulFusions(graph: Graph): Set<GraphNode> {
       : isOp(node, 'sum')
         ? summedProduct(node)
         : undefined;
-    if (product && uses.get(product) === 1 && sizeOf(product.outputs[0]!.shape) > 0) fused.add(product);
+    if (product && uses.get(product) === 1 && !hasEmptyOperand(product)) fused.add(product);
   }
   return fused;
 }
+
+const hasEmptyOperand = (product: GraphNode): boolean =>
+  product.inputs.some((input) => sizeOf(specOf(input).shape) === 0);
 
 /** The product and the number of `mul(matmul, number)`. */
 function scaledProduct(node: GraphNode<'mul'>): { product: GraphNode<'matmul'>; alpha: number } | undefined {

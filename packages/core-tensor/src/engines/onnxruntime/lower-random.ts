@@ -23,11 +23,7 @@ export const randomBits: LoweringRule<'randomBits'> = (node, lowering) => {
   const key = lowering.name(node.inputs[0]!);
   const [key0, key1] = [0, 1].map((i) => b.op('Gather', [key, b.constant('int64', [], [i])], { axis: 0 }));
   const keys = [key0!, key1!, xor(xor(key0!, key1!), constant(PARITY))];
-  const counter = b.constant(
-    'int32',
-    [blocks],
-    Array.from({ length: blocks }, (_, i) => i),
-  );
+  const counter = b.range('int32', blocks);
   let x0 = add(counter, keys[0]!);
   let x1 = b.op('Expand', [keys[1]!, b.ints([blocks])]);
   for (let group = 0; group < 5; group++) {

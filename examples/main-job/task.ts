@@ -1,0 +1,132 @@
+import { type Row, readRows } from '@posttrain/data';
+import type { Grader } from '@posttrain/eval';
+import { type ChatMessage, PosttrainError, type Verifier } from '@posttrain/interfaces';
+import type { Rewards } from '@posttrain/rl';
+import { extractFinalAnswer, functionVerifier, normalizeAnswer } from '@posttrain/tts';
+import { applyStep, extractAnswer, type Operator, problemRows } from '../pretrain-tiny/problem.js';
+
+/** A problem: what is asked, the reference answer, and a worked solution where there is one. */
+export interface JobRow {
+  readonly prompt: readonly ChatMessage[];
+  readonly answer: string;
+  readonly completion?: readonly ChatMessage[];
+  readonly [column: string]: unknown;
+}
+
+/** Everything the main job needs to know of a task. */
+export interface JobTask {
+  readonly name: string;
+  /** Rows with worked solutions; empty: there is no supervised stage. */
+  readonly demonstrations: readonly JobRow[];
+  readonly train: readonly JobRow[];
+  readonly heldOut: readonly JobRow[];
+  /** Judges a completion against the reference answer and finds the answer it votes for. */
+  readonly grader: Grader;
+  readonly rewards: Rewards<JobRow>;
+  /** Judges a completion without the reference answer; best-of-N needs one. */
+  readonly verifier?: Verifier;
+  /** The answer of a completion, for votes. */
+  readonly answerOf: (completion: string) => string | null;
+  readonly maxTokens: number;
+}
+
+const chat = (prompt: string): ChatMessage[] => [{ role: 'user', content: prompt }];
+const reply = (completion: string): ChatMessage[] => [{ role: 'assistant', content: completion }];
+
+const STEPS = /^\d+[+-]\d+=\d+(, \d+[+-]\d+=\d+)* #### \d+$/;
+
+/** The share of a worked solution's steps that are right: computed from the text alone. */
+function soundSteps(completion: string): number {
+  const steps = [...completion.matchAll(/(\d+)([+-])(\d+)=(\d+)/g)];
+  const right = steps.filter(([, a, sign, b, c]) => applyStep(Number(a), sign as Operator, Number(b)) === Number(c));
+  return steps.length === 0 || !STEPS.test(completion) ? 0 : right.length / steps.length;
+}
+
+/** Judges by comparing the extracted answer with the row's. */
+function answerGrader(answerOf: (completion: string) => string | null): Grader {
+  return {
+    name: 'answer',
+    verify: async (requests) =>
+      requests.map(({ completion, row }) => {
+        const answer = answerOf(completion);
+        return { score: Number(answer !== null && answer === normalizeAnswer(String(row?.answer))), answer };
+      }),
+  };
+}
+
+/** The embedded task: sums of three or four numbers, worked out step by step (see ../pretrain-tiny/RECIPE.md). */
+export function embeddedTask(seed: number, heldOut: number): JobTask {
+  const rows = (split: 'train' | 'heldOut', count: number, offset: number): JobRow[] =>
+    problemRows({ split, count, seed: seed * 1000 + offset }).map(({ prompt, completion, answer }) => ({
+      prompt: chat(prompt),
+      completion: reply(completion),
+      answer: String(answer),
+    }));
+  const answerOf = (completion: string) => {
+    const answer = extractAnswer(completion);
+    return answer === undefined ? null : String(answer);
+  };
+  return {
+    name: 'step-by-step sums',
+    demonstrations: rows('train', 256, 1),
+    train: rows('train', 4096, 2),
+    // The same held-out problems for every seed, so that runs can be compared.
+    heldOut: problemRows({ split: 'heldOut', count: heldOut, seed: 1 }).map(({ prompt, answer }) => ({
+      prompt: chat(prompt),
+      answer: String(answer),
+    })),
+    grader: answerGrader(answerOf),
+    rewards: {
+      answer: (completion, { row, finishReason }) =>
+        Number(finishReason === 'stop' && answerOf(completion) === row.answer),
+      format: { weight: 0.1, reward: (completion) => Number(STEPS.test(completion)) },
+    },
+    verifier: functionVerifier('sound steps', ({ completion }) => soundSteps(completion)),
+    answerOf,
+    maxTokens: 44,
+  };
+}
+
+/** One row in ten is held out, by its place in the file. */
+const HELD_OUT_EVERY = 10;
+
+/**
+ * A task from a file of rows with `prompt` (text or messages), `answer` and, if there is to be a supervised stage,
+ * `completion` (text or messages). Answers are compared as numbers where they are numbers.
+ */
+export async function fileTask(path: string, heldOut: number, maxTokens: number): Promise<JobTask> {
+  const rows: JobRow[] = [];
+  for await (const row of readRows(path)) rows.push(jobRow(row, path, rows.length + 1));
+  const isHeldOut = (i: number) => i % HELD_OUT_EVERY === 0;
+  const train = rows.filter((_, i) => !isHeldOut(i));
+  const held = rows.filter((_, i) => isHeldOut(i)).slice(0, heldOut);
+  if (train.length < 16 || held.length < 2) {
+    throw new PosttrainError('TOO_FEW_ROWS', `${path} has ${rows.length} rows; the job needs at least 20`);
+  }
+  const answerOf = (completion: string) => {
+    const answer = extractFinalAnswer(completion);
+    return answer === null ? null : normalizeAnswer(answer);
+  };
+  const isRight = (completion: string, row: JobRow) => answerOf(completion) === normalizeAnswer(row.answer);
+  return {
+    name: path,
+    demonstrations: train.filter((row) => row.completion !== undefined),
+    train,
+    heldOut: held,
+    grader: answerGrader(answerOf),
+    rewards: { answer: (completion, { row }) => Number(isRight(completion, row)) },
+    answerOf,
+    maxTokens,
+  };
+}
+
+function jobRow(row: Row, path: string, number: number): JobRow {
+  const messages = (value: unknown, wrap: (text: string) => ChatMessage[]): ChatMessage[] | undefined =>
+    typeof value === 'string' ? wrap(value) : Array.isArray(value) ? (value as ChatMessage[]) : undefined;
+  const prompt = messages(row.prompt, chat);
+  if (!prompt || row.answer === undefined || row.answer === null) {
+    throw new PosttrainError('ROW', `${path}, row ${number}: needs "prompt" (text or messages) and "answer"`);
+  }
+  const completion = messages(row.completion, reply);
+  return { ...row, prompt, answer: String(row.answer), ...(completion ? { completion } : {}) };
+}

@@ -1,0 +1,175 @@
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type Named,
+  openSafetensors,
+  type SafetensorsFile,
+  type Tensor,
+  type TensorInfo,
+  tensor,
+  writeAtomically,
+  writeSafetensors,
+} from '@posttrain/core-tensor';
+import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
+import type { CausalLM } from '@posttrain/lm';
+import { type PeftAdapter, planAdapter } from './adapter.js';
+import { fromConfigFile, toConfigFile } from './adapter-config-file.js';
+import { AdapterFileError } from './errors.js';
+import { lora } from './lora.js';
+import type { PeftMethod } from './peft-method.js';
+
+const CONFIG = 'adapter_config.json';
+const TENSORS = 'adapter_model.safetensors';
+const PREFIX = 'base_model.model.';
+
+/** Module names for which PEFT puts the base's own weight into the file when they are targets. */
+const EMBEDDING_NAMES = ['embed_tokens', 'lm_head'];
+
+/**
+ * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
+ * adapters load them. Nothing is left half-written.
+ *
+ * @param model the base: its name is noted, and PEFT's files hold the base's embedding when that is a target
+ */
+export async function saveAdapter(folder: string, model: CausalLM, adapter: PeftAdapter): Promise<void> {
+  const { method, config, plan, parameters } = adapter;
+  const tensors = [...Object.entries(parameters), ...Object.entries(carriedWeights(model, adapter))];
+  const linear = plan.targets.filter(({ kind }) => kind === 'linear');
+  const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
+  const json = toConfigFile(method, config, { baseModel: model.name, fanInFanOut });
+  await writeAtomically(async (files) => {
+    await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
+    await writeSafetensors(
+      join(folder, TENSORS),
+      tensors.map(([name, value]) => ({
+        name: PREFIX + name,
+        dtype: 'float32' as const,
+        shape: value.shape,
+        data: async () => Float32Array.from(await value.data()),
+      })),
+    );
+  });
+}
+
+export interface LoadAdapterOptions {
+  /** Methods of your own, found by their `peftType`, beside those of this package. */
+  readonly methods?: readonly PeftMethod[];
+  /** Default `default`. */
+  readonly name?: string;
+}
+
+/**
+ * Loads an adapter folder of PEFT for a model. Strict both ways: a tensor that the configuration asks for and the file
+ * lacks, one that is left over, and one of another shape are errors.
+ *
+ * @throws AdapterFileError, TargetModulesError, AdapterConfigError, and what `openSafetensors` throws
+ */
+export async function loadAdapter(
+  model: CausalLM,
+  folder: string,
+  options: LoadAdapterOptions = {},
+): Promise<PeftAdapter> {
+  assertKnownOptions('loadAdapter', options, ['methods', 'name']);
+  const path = join(folder, CONFIG);
+  const json = await readConfig(path);
+  const methods = [...(options.methods ?? []), lora];
+  const method = methods.find(({ peftType }) => peftType === json.peft_type);
+  if (!method) {
+    const known = methods.map(({ peftType }) => peftType).join(', ');
+    throw new AdapterFileError(
+      path,
+      `peft_type ${JSON.stringify(json.peft_type)} is not supported; there are ${known}.`,
+    );
+  }
+  const config = fromConfigFile(method, json, path);
+  const name = options.name ?? 'default';
+  const { initial, adapter } = planAdapter(model, method, config, { name, fromFile: true });
+  const file = await openTensors(folder);
+  try {
+    const carried = carriedWeights(model, adapter(initial));
+    checkTensors(file, { ...initial, ...carried });
+    for (const [key, base] of Object.entries(carried)) await checkCarried(file, key, base);
+    const parameters: Record<string, Tensor> = {};
+    for (const [key, { shape }] of Object.entries(initial)) {
+      const { data } = await file.read(PREFIX + key, { as: 'float32' });
+      parameters[key] = tensor(data, shape, 'float32');
+    }
+    return adapter(parameters);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The base's embeddings that PEFT puts into the file (`save_embedding_layers: "auto"`), under our names. */
+function carriedWeights(model: CausalLM, { config, plan }: PeftAdapter): Named {
+  const { targetModules } = config;
+  const isCarried = (name: string) => EMBEDDING_NAMES.some((end) => name === end || name.endsWith(`.${end}`));
+  const named = typeof targetModules === 'string' || EMBEDDING_NAMES.some((name) => targetModules?.includes(name));
+  const carried = named ? plan.targets.filter(({ name }) => isCarried(name)) : [];
+  return Object.fromEntries(
+    carried.map(({ name, tiedTo }) => [`${name}.base_layer.weight`, model.weights[`${tiedTo ?? name}.weight`]!]),
+  );
+}
+
+async function readConfig(path: string): Promise<Readonly<Record<string, unknown>>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    const problem =
+      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : (cause as Error).message;
+    throw new AdapterFileError(path, `cannot be read as the configuration of an adapter: ${problem}.`, { cause });
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new AdapterFileError(path, 'must hold a JSON object.');
+}
+
+async function openTensors(folder: string): Promise<SafetensorsFile> {
+  const path = join(folder, TENSORS);
+  const exists = (file: string) =>
+    access(file).then(
+      () => true,
+      () => false,
+    );
+  if (await exists(path)) return openSafetensors(path);
+  const pickled = await exists(join(folder, 'adapter_model.bin'));
+  const advice = pickled
+    ? 'There is a pickled adapter_model.bin: load and save it again in PEFT.'
+    : 'Is this an adapter?';
+  throw new AdapterFileError(path, `there is no such file. ${advice}`);
+}
+
+function checkTensors(file: SafetensorsFile, expected: Named): void {
+  const problems: string[] = [];
+  const wanted = new Map(Object.entries(expected).map(([name, { shape }]) => [PREFIX + name, shape]));
+  const quote = (near: string | undefined, says: string) => (near ? ` (${says} ${near})` : '');
+  for (const [name, shape] of wanted) {
+    const info: TensorInfo | undefined = file.tensors.get(name);
+    if (!info) problems.push(`${name} is missing${quote(nearestName(name, file.tensors.keys()), 'there is')}`);
+    else if (info.shape.join() !== shape.join()) {
+      problems.push(`${name} has shape [${info.shape.join(', ')}] where [${shape.join(', ')}] is needed`);
+    }
+  }
+  for (const name of file.tensors.keys()) {
+    if (!wanted.has(name))
+      problems.push(`${name} is left over${quote(nearestName(name, wanted.keys()), 'nearest is')}`);
+  }
+  if (problems.length === 0) return;
+  const rest = problems.length > 6 ? `; and ${problems.length - 6} more` : '';
+  throw new AdapterFileError(
+    file.path,
+    `the tensors do not fit adapter_config.json and the model: ${problems.slice(0, 6).join('; ')}${rest}.`,
+  );
+}
+
+/** PEFT would silently replace the base's embedding by the file's; here the two must be the same. */
+async function checkCarried(file: SafetensorsFile, key: string, base: Tensor): Promise<void> {
+  const { data } = await file.read(PREFIX + key, { as: 'float32' });
+  const weight = await base.data();
+  const differs = weight.some((value, i) => Math.fround(value) !== data[i]);
+  if (!differs) return;
+  throw new AdapterFileError(
+    file.path,
+    `${PREFIX + key} is not this model's embedding: the adapter was trained on another base, or resized it.`,
+  );
+}

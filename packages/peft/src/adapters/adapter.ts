@@ -1,0 +1,227 @@
+import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import {
+  type Adapter,
+  applyLinear,
+  type CausalLM,
+  type EmbeddingLayer,
+  type LayerHooks,
+  type LinearLayer,
+  type ModuleInfo,
+} from '@posttrain/lm';
+import { AdapterConfigError, TargetModulesError } from './errors.js';
+import type { AdapterTarget, PeftConfig, PeftMethod } from './peft-method.js';
+import { matchTargets, type SkippedModule, type TargetMatch } from './targets.js';
+
+export interface AdapterReport {
+  /** Paths of the modules the method enters. */
+  readonly matched: readonly string[];
+  readonly skipped: readonly SkippedModule[];
+  readonly trainableParameters: number;
+  /** Parameters of the base and of the adapter. */
+  readonly totalParameters: number;
+}
+
+/** The modules of a model that an adapter changes, and how. */
+export interface AdapterPlan {
+  /** Modules the method enters. */
+  readonly targets: readonly ModuleInfo[];
+  /** Modules trained whole. */
+  readonly saved: readonly ModuleInfo[];
+  /** Parameter name of each bias that is trained, by module path. */
+  readonly biases: ReadonlyMap<string, string>;
+}
+
+/**
+ * An adapter of a PEFT method. `parameters` are named by PEFT's keys without the `base_model.model.` prefix. It holds no
+ * reference to a model: it fits every model with the same modules.
+ */
+export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Adapter<Named> {
+  readonly method: PeftMethod<Config>;
+  /** Complete, with `targetModules` written out. */
+  readonly config: Config;
+  readonly plan: AdapterPlan;
+  readonly report: AdapterReport;
+  /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
+  trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
+}
+
+export interface CreateAdapterOptions {
+  /** For the random initial values. Default 0. */
+  readonly seed?: number;
+  /** Default `default`. */
+  readonly name?: string;
+}
+
+/**
+ * A new adapter for a model: `await createAdapter(model, lora, { r: 16, targetModules: 'all-linear' })`. The model is
+ * not changed; give the adapter to what runs it.
+ *
+ * @throws TargetModulesError when a pattern matches nothing; AdapterConfigError; PosttrainError for an unknown option
+ */
+export async function createAdapter<Config extends PeftConfig>(
+  model: CausalLM,
+  method: PeftMethod<Config>,
+  config: Partial<Config> = {},
+  options: CreateAdapterOptions = {},
+): Promise<PeftAdapter<Config>> {
+  assertKnownOptions('createAdapter', options, ['seed', 'name']);
+  const { adapter, initial } = planAdapter(model, method, config, options);
+  await realize(Object.values(initial));
+  const parameters: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(initial)) {
+    // Copied: training may give a parameter away, and a whole module starts as the base's own tensor.
+    parameters[name] = tensor(Float32Array.from(await value.data()), value.shape);
+  }
+  return adapter(parameters);
+}
+
+/** The same adapter with other numbers, as training makes them. */
+export const withAdapterParameters = <Config extends PeftConfig>(
+  adapter: PeftAdapter<Config>,
+  parameters: Named,
+): PeftAdapter<Config> => ({ ...adapter, parameters });
+
+/** Everything about an adapter but its numbers: `initial` are lazy tensors, of which loading only reads the shapes. */
+export function planAdapter<Config extends PeftConfig>(
+  model: CausalLM,
+  method: PeftMethod<Config>,
+  given: Partial<Config>,
+  { seed = 0, name = 'default', fromFile = false }: CreateAdapterOptions & { readonly fromFile?: boolean },
+): { readonly initial: Named; adapter(parameters: Named): PeftAdapter<Config> } {
+  assertKnownOptions(`createAdapter(${method.peftType})`, given, Object.keys(method.defaults));
+  const asked: Config = { ...method.defaults, ...given };
+  const modules = [...model.network.modules.values()];
+  const match = matchTargets(modules, model.config.modelType, asked, fromFile ? 'any entry' : 'every entry');
+  const config: Config = { ...asked, targetModules: match.targetModules };
+  checkKinds(method, match.matched);
+  const targets = match.matched.map((module) => targetOf(model, module));
+  method.check(config, targets);
+  const plan: AdapterPlan = {
+    targets: match.matched,
+    saved: match.saved,
+    biases: biasesOf(model, config, match),
+  };
+  const key = Key.fromSeed(seed);
+  const initial: Record<string, Tensor> = {};
+  for (const target of targets) {
+    const index = modules.findIndex((module) => module.name === target.name);
+    for (const [local, value] of Object.entries(method.init(target, config, key.child(index)))) {
+      initial[`${target.name}.${local}`] = value;
+    }
+  }
+  for (const [module, parameter] of plan.biases) initial[parameter] = model.weights[`${module}.bias`]!;
+  for (const module of plan.saved) Object.assign(initial, copiedTensors(model, module));
+
+  const count = (tensors: Named) => Object.values(tensors).reduce((sum, { size }) => sum + size, 0);
+  const trainableParameters = count(initial);
+  const report: AdapterReport = {
+    matched: match.matched.map((module) => module.name),
+    skipped: match.skipped,
+    trainableParameters,
+    totalParameters: count(model.weights) + trainableParameters,
+  };
+  const hooksWith = (parameters: Named, dropoutKey?: Tensor) =>
+    hooksOf(method, config, plan, parameters, dropoutKey && keysByModule(plan, dropoutKey));
+  const hooks = (parameters: Named) => hooksWith(parameters);
+  return {
+    initial,
+    adapter: (parameters) => ({ name, method, config, plan, report, parameters, hooks, trainingHooks: hooksWith }),
+  };
+}
+
+/** A module with the base's tensors. A tied head has the embedding's. */
+export function targetOf(model: CausalLM, module: ModuleInfo): AdapterTarget {
+  const weight = model.weights[`${module.tiedTo ?? module.name}.weight`]!;
+  return { ...module, weight, bias: model.weights[`${module.name}.bias`] };
+}
+
+/** The parameters of one module, under their names after the module path. */
+export const localParameters = (parameters: Named, module: string): Named =>
+  Object.fromEntries(
+    Object.entries(parameters)
+      .filter(([name]) => name.startsWith(`${module}.`))
+      .map(([name, value]) => [name.slice(module.length + 1), value]),
+  );
+
+function copiedTensors(model: CausalLM, module: ModuleInfo): Named {
+  const { weight, bias } = targetOf(model, module);
+  return { [`${module.name}.weight`]: weight, ...(bias && { [`${module.name}.bias`]: bias }) };
+}
+
+function checkKinds(method: PeftMethod, matched: readonly ModuleInfo[]): void {
+  const wrong = matched.find(({ kind }) => !method.kinds.includes(kind));
+  if (!wrong) return;
+  throw new TargetModulesError(
+    `${method.peftType} cannot enter ${wrong.name}: it is of kind "${wrong.kind}", and the method takes ${method.kinds.join(', ')}`,
+  );
+}
+
+/** PEFT saves a target's own bias under `base_layer`, because it wraps the target. */
+function biasesOf(model: CausalLM, { bias }: PeftConfig, { matched, saved }: TargetMatch): Map<string, string> {
+  if (!['none', 'all', 'lora_only'].includes(bias)) {
+    throw new AdapterConfigError(`bias ${JSON.stringify(bias)}: there are "none", "all" and "lora_only"`);
+  }
+  const targets = new Set(matched.map(({ name }) => name));
+  const whole = new Set(saved.map(({ name }) => name));
+  const biases = new Map<string, string>();
+  if (bias === 'none') return biases;
+  for (const name of Object.keys(model.weights)) {
+    const module = /^(.*)\.bias$/.exec(name)?.[1];
+    if (module === undefined || whole.has(module)) continue;
+    if (targets.has(module)) biases.set(module, `${module}.base_layer.bias`);
+    else if (bias === 'all') {
+      if (model.network.modules.get(module)?.kind !== 'linear') {
+        throw new AdapterConfigError(`bias "all": ${name} belongs to no linear layer, which is not supported`);
+      }
+      biases.set(module, name);
+    }
+  }
+  return biases;
+}
+
+/** A key per target from the step's key, so that no two modules drop the same elements. */
+function keysByModule({ targets }: AdapterPlan, key: Tensor): ReadonlyMap<string, Tensor> {
+  const bits = randomBits(key, [targets.length, 2]);
+  return new Map(targets.map(({ name }, i) => [name, bits.slice(0, i, i + 1).reshape([2])]));
+}
+
+function hooksOf<Config extends PeftConfig>(
+  method: PeftMethod<Config>,
+  config: Config,
+  { targets, saved, biases }: AdapterPlan,
+  parameters: Named,
+  dropoutKeys?: ReadonlyMap<string, Tensor>,
+): LayerHooks {
+  const ofTarget = new Map(targets.map(({ name }) => [name, localParameters(parameters, name)]));
+  const whole = new Set(saved.map(({ name }) => name));
+  const own = (module: string, tensor: 'weight' | 'bias') => parameters[`${module}.${tensor}`];
+
+  const withBias = (layer: LinearLayer): LinearLayer => {
+    const name = biases.get(layer.name);
+    if (name === undefined) return layer;
+    const bias = parameters[name]!;
+    return { ...layer, bias, apply: (x) => applyLinear(x, layer.weight, bias, layer.transposed) };
+  };
+
+  return {
+    linear(x: Tensor, base: LinearLayer) {
+      if (whole.has(base.name)) {
+        return applyLinear(x, own(base.name, 'weight')!, own(base.name, 'bias'), base.transposed);
+      }
+      const layer = withBias(base);
+      const local = ofTarget.get(base.name);
+      return local ? method.apply(x, layer, local, config, dropoutKeys?.get(base.name)) : layer.apply(x);
+    },
+    embedding(tokens: Tensor, layer: EmbeddingLayer) {
+      if (whole.has(layer.name)) return own(layer.name, 'weight')!.gather(tokens);
+      const local = ofTarget.get(layer.name);
+      return local && method.embed ? method.embed(tokens, layer, local, config) : layer.apply(tokens);
+    },
+    headWeight(layer) {
+      if (whole.has(layer.name)) return own(layer.name, 'weight')!;
+      const local = ofTarget.get(layer.name);
+      return local ? method.merge(layer, local, config).weight : layer.weight;
+    },
+  };
+}

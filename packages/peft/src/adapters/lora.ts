@@ -1,0 +1,246 @@
+import { dropout, type Key, type Named, normal, type Tensor, uniform, zeros } from '@posttrain/core-tensor';
+import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
+import { doraScale, outputNorms, scaleOutputs } from './dora.js';
+import { AdapterConfigError, MergeError } from './errors.js';
+import { type AdapterTarget, linearShape, type PeftConfig, type PeftMethod } from './peft-method.js';
+import { fullMatch } from './python-regex.js';
+
+export interface LoraConfig extends PeftConfig {
+  /** Rank of the update. Default 8. */
+  readonly r: number;
+  /** The update is multiplied by loraAlpha / r. Default 8. */
+  readonly loraAlpha: number;
+  /** Probability with which an element of the update's input is dropped in training. Default 0. */
+  readonly loraDropout: number;
+  /** rsLoRA (arXiv 2312.03732): multiply by loraAlpha / √r instead. Default false. */
+  readonly useRslora: boolean;
+  /** DoRA (arXiv 2402.09353). Default false. */
+  readonly useDora: boolean;
+  /** Give B a bias. Default false. */
+  readonly loraBias: boolean;
+  /**
+   * True: A uniform in ±1/√in and B zero. `'gaussian'`: A normal with deviation 1/r and B zero. False: B random too, so
+   * that training starts away from the base (for tests). Default true.
+   */
+  readonly initLoraWeights: boolean | 'gaussian';
+  /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. */
+  readonly rankPattern: Readonly<Record<string, number>>;
+  /** `loraAlpha` by module, written as `rankPattern`. */
+  readonly alphaPattern: Readonly<Record<string, number>>;
+}
+
+/**
+ * LoRA (arXiv 2106.09685): W' = W + s·B·A with A [r, in], B [out, r] and s = α/r (rsLoRA: α/√r), so
+ * y = W x + b + s·B·A·x. On an embedding, A and B act on the one-hot token. With `useDora`, W' = m·V/‖V‖, V = W + s·B·A.
+ */
+export const lora: PeftMethod<LoraConfig> = {
+  peftType: 'LORA',
+  kinds: ['linear', 'embedding', 'head'],
+  defaults: {
+    targetModules: null,
+    excludeModules: null,
+    layersToTransform: null,
+    layersPattern: null,
+    modulesToSave: null,
+    bias: 'none',
+    r: 8,
+    loraAlpha: 8,
+    loraDropout: 0,
+    useRslora: false,
+    useDora: false,
+    loraBias: false,
+    initLoraWeights: true,
+    rankPattern: {},
+    alphaPattern: {},
+  },
+  fileDefaults: {
+    alora_invocation_tokens: null,
+    arrow_config: null,
+    corda_config: null,
+    ensure_weight_tying: false,
+    eva_config: null,
+    kasa_config: null,
+    layer_replication: null,
+    loftq_config: {},
+    lora_ga_config: null,
+    megatron_config: null,
+    megatron_core: 'megatron.core',
+    monteclora_config: null,
+    qalora_group_size: 16,
+    target_parameters: null,
+    trainable_token_indices: null,
+    use_bdlora: null,
+    use_qalora: false,
+    velora_config: null,
+  },
+
+  check(config, targets) {
+    const { loraDropout, loraBias, useDora, initLoraWeights } = config;
+    for (const option of ['useRslora', 'useDora', 'loraBias'] as const) {
+      if (typeof config[option] !== 'boolean') throw new AdapterConfigError(`${option} must be true or false`);
+    }
+    if (!(loraDropout >= 0 && loraDropout < 1))
+      throw new AdapterConfigError(`loraDropout ${loraDropout}: not in [0, 1)`);
+    if (![true, false, 'gaussian'].includes(initLoraWeights)) {
+      throw new AdapterConfigError(
+        `initLoraWeights ${JSON.stringify(initLoraWeights)} is not supported; there are true, false and "gaussian"`,
+      );
+    }
+    if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
+    if (loraBias && initLoraWeights === 'gaussian') {
+      throw new AdapterConfigError('loraBias needs initLoraWeights true or false, as in PEFT');
+    }
+    for (const target of targets) {
+      const { r, alpha } = rankOf(config, target.name);
+      if (!Number.isInteger(r) || r < 1)
+        throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${r}`);
+      if (!Number.isFinite(alpha)) throw new AdapterConfigError(`${target.name}: alpha must be a number, not ${alpha}`);
+      if (loraBias && target.kind !== 'linear') {
+        throw new AdapterConfigError(
+          `${target.name}: loraBias is for linear layers, not for an embedding or the output layer`,
+        );
+      }
+      if (loraDropout > 0 && target.kind === 'head') {
+        throw new AdapterConfigError(`${target.name}: loraDropout is not supported on the output layer; set it to 0`);
+      }
+    }
+  },
+
+  init(target, config, key) {
+    const { inputs, outputs, transposed } = linearShape(target);
+    const { r } = rankOf(config, target.name);
+    const names = namesOf(target);
+    const { a, b } = initialFactors(target, config, { r, inputs, outputs, key });
+    const factors: Named = { [names.a]: a, [names.b]: b };
+    if (config.useDora) {
+      const direction = target.weight.add(delta(target, factors, config));
+      return { ...factors, [MAGNITUDE]: outputNorms(direction, transposed) };
+    }
+    if (!config.loraBias) return factors;
+    const bias = config.initLoraWeights === false ? symmetric(key.child(2), [outputs], r ** -0.5) : zeros([outputs]);
+    return { ...factors, [BIAS]: bias };
+  },
+
+  apply(x, layer, parameters, config, dropoutKey) {
+    const dropped = dropoutKey ? dropout(x, config.loraDropout, dropoutKey) : x;
+    const update = updateOf(dropped, layer, parameters, config);
+    if (!config.useDora) return layer.apply(x).add(update);
+    // Only the change goes through the dropped input, as in PEFT: y = W x + b + (m/‖V‖ - 1) W x̃ + m/‖V‖ · s·B·A·x̃.
+    const scale = doraScaleOf(layer, parameters, config);
+    const base = applyLinear(dropped, layer.weight, undefined, layer.transposed);
+    return layer
+      .apply(x)
+      .add(base.mul(scale.sub(1)))
+      .add(update.mul(scale));
+  },
+
+  embed(tokens, layer, parameters, config) {
+    const { a, b } = namesOf(layer);
+    const rows = parameters[a]!.transpose().gather(tokens).mul(scalingOf(config, layer.name));
+    const updated = layer.apply(tokens).add(applyLinear(rows, parameters[b]!, undefined, false));
+    return config.useDora ? updated.mul(doraScaleOf(layer, parameters, config)) : updated;
+  },
+
+  merge(target, parameters, config) {
+    const weight = target.weight.add(delta(target, parameters, config));
+    if (config.useDora) {
+      const { transposed } = linearShape(target);
+      return {
+        ...target,
+        weight: scaleOutputs(weight, doraScale(parameters[MAGNITUDE]!, weight, transposed), transposed),
+      };
+    }
+    return { weight, bias: shiftedBias(target, parameters, config, 1) };
+  },
+
+  unmerge(merged, parameters, config) {
+    if (config.useDora) {
+      throw new MergeError(
+        'a merged DoRA adapter cannot be taken out: ‖V‖ is not in the weights. Keep the base model.',
+      );
+    }
+    const weight = merged.weight.sub(delta(merged, parameters, config));
+    return { weight, bias: shiftedBias(merged, parameters, config, -1) };
+  },
+};
+
+const MAGNITUDE = 'lora_magnitude_vector';
+const BIAS = 'lora_B.bias';
+
+const namesOf = ({ kind }: Pick<AdapterTarget, 'kind'>) =>
+  kind === 'embedding' ? { a: 'lora_embedding_A', b: 'lora_embedding_B' } : { a: 'lora_A.weight', b: 'lora_B.weight' };
+
+/** Rank and alpha of a module, by PEFT's rule: the first pattern that is the path or a dotted ending of it. */
+export function rankOf(config: LoraConfig, module: string): { readonly r: number; readonly alpha: number } {
+  const pick = (patterns: Readonly<Record<string, number>>, option: string, otherwise: number) =>
+    Object.entries(patterns).find(([pattern]) => fullMatch(`(?:.*\\.)?(?:${pattern})`, option)(module))?.[1] ??
+    otherwise;
+  return {
+    r: pick(config.rankPattern, 'rankPattern', config.r),
+    alpha: pick(config.alphaPattern, 'alphaPattern', config.loraAlpha),
+  };
+}
+
+/** s = α/r, or α/√r for rsLoRA. */
+function scalingOf(config: LoraConfig, module: string): number {
+  const { r, alpha } = rankOf(config, module);
+  return alpha / (config.useRslora ? Math.sqrt(r) : r);
+}
+
+/** Uniform in ±bound. */
+const symmetric = (key: Key, shape: readonly number[], bound: number): Tensor =>
+  uniform(key.toTensor(), shape)
+    .mul(2 * bound)
+    .sub(bound);
+
+function initialFactors(
+  { kind }: AdapterTarget,
+  { initLoraWeights }: LoraConfig,
+  { r, inputs, outputs, key }: { r: number; inputs: number; outputs: number; key: Key },
+): { a: Tensor; b: Tensor } {
+  const [shapeA, shapeB] = [
+    [r, inputs],
+    [outputs, r],
+  ];
+  if (kind === 'embedding') {
+    // The other way round: only a few rows of A get a gradient in a step, so it is A that starts at zero.
+    const a = initLoraWeights === false ? normal(key.child(0).toTensor(), shapeA) : zeros(shapeA);
+    return { a, b: normal(key.child(1).toTensor(), shapeB) };
+  }
+  const a =
+    initLoraWeights === 'gaussian'
+      ? normal(key.child(0).toTensor(), shapeA).mul(1 / r)
+      : symmetric(key.child(0), shapeA, inputs ** -0.5);
+  return { a, b: initLoraWeights === false ? symmetric(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
+}
+
+/** s·B·A in the layout of the weight. */
+function delta(target: AdapterTarget, parameters: Named, config: LoraConfig): Tensor {
+  const { a, b } = namesOf(target);
+  const [factorA, factorB] = [parameters[a]!, parameters[b]!];
+  const product = linearShape(target).transposed
+    ? factorA.matmul(factorB, { transposeA: true, transposeB: true })
+    : factorB.matmul(factorA);
+  return product.mul(scalingOf(config, target.name));
+}
+
+/** s·(B·A·x + b). */
+function updateOf(x: Tensor, layer: LinearLayer, parameters: Named, config: LoraConfig): Tensor {
+  const { a, b } = namesOf(layer);
+  const scaling = scalingOf(config, layer.name);
+  // Scaled where it is narrowest.
+  const narrow = applyLinear(x, parameters[a]!, undefined, false).mul(scaling);
+  return applyLinear(narrow, parameters[b]!, parameters[BIAS]?.mul(scaling), false);
+}
+
+const doraScaleOf = (layer: LinearLayer | EmbeddingLayer, parameters: Named, config: LoraConfig): Tensor =>
+  doraScale(parameters[MAGNITUDE]!, layer.weight.add(delta(layer, parameters, config)), linearShape(layer).transposed);
+
+function shiftedBias(target: AdapterTarget, parameters: Named, config: LoraConfig, sign: 1 | -1): Tensor | undefined {
+  const shift = parameters[BIAS];
+  if (!shift) return target.bias;
+  if (!target.bias) {
+    throw new MergeError(`${target.name} has no bias in this architecture, so loraBias cannot be merged into it`);
+  }
+  return target.bias.add(shift.mul(sign * scalingOf(config, target.name)));
+}

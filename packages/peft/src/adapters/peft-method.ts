@@ -1,0 +1,71 @@
+import type { Key, Named, Tensor } from '@posttrain/core-tensor';
+import type { EmbeddingLayer, LinearLayer, ModuleInfo } from '@posttrain/lm';
+
+/** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. Every method has them. */
+export interface PeftConfig {
+  /**
+   * A list of module paths or dotted endings (`q_proj`), one regular expression in Python's syntax that must match a
+   * whole path, or `'all-linear'`: every linear layer but the output layer. Null: PEFT's default of the model type.
+   */
+  readonly targetModules: readonly string[] | string | null;
+  /** Modules to leave out, written as `targetModules`. */
+  readonly excludeModules: readonly string[] | string | null;
+  /** Indices of the transformer blocks to enter; needs a list in `targetModules`. */
+  readonly layersToTransform: readonly number[] | number | null;
+  /** Name of the list of blocks, when it is not the first numbered part of the path (`layers`, `h`). */
+  readonly layersPattern: readonly string[] | string | null;
+  /** Modules trained whole, as copies: paths or dotted endings. */
+  readonly modulesToSave: readonly string[] | null;
+  /** Which biases of the base are trained, as copies: those of the targets, all, or none. */
+  readonly bias: 'none' | 'all' | 'lora_only';
+}
+
+/** A module with the tensors an adapter changes. */
+export type AdapterTarget = ModuleInfo & { readonly weight: Tensor; readonly bias?: Tensor | undefined };
+
+/** The tensors of a module after merging. */
+export interface MergedTarget {
+  readonly weight: Tensor;
+  readonly bias?: Tensor | undefined;
+}
+
+/**
+ * A parameter-efficient method: how a module with a frozen weight is changed by a few trained tensors. A method is a
+ * value of pure functions; matching modules, files, merging a whole model and training are written once, elsewhere.
+ *
+ * Tensors are named as PEFT names them after the module path: `lora_A.weight`.
+ */
+export interface PeftMethod<Config extends PeftConfig = PeftConfig> {
+  /** `peft_type` of adapter_config.json. */
+  readonly peftType: string;
+  /** The modules it can enter. */
+  readonly kinds: readonly ModuleInfo['kind'][];
+  /** Every option with its default, which is PEFT's. In files they have the same names in snake case. */
+  readonly defaults: Config;
+  /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
+  readonly fileDefaults: Readonly<Record<string, unknown>>;
+  /** Throws when the options cannot be right, by themselves or for these targets. */
+  check(config: Config, targets: readonly AdapterTarget[]): void;
+  /**
+   * New tensors for a module. Lazy, so that loading an adapter can ask for names and shapes only; with PEFT's default
+   * initialisation the module computes what it did before.
+   */
+  init(target: AdapterTarget, config: Config, key: Key): Named;
+  /**
+   * x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only.
+   */
+  apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
+  /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
+  embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
+  /** The weight with which the bare module computes what `apply` does. */
+  merge(target: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+  /** The inverse of `merge`, for methods that have one. `merged` is the module with its merged tensors. */
+  unmerge?(merged: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+}
+
+/** A module as a linear map: an embedding is one over one-hot rows, its table stored [in, out]. */
+export function linearShape(module: ModuleInfo): { inputs: number; outputs: number; transposed: boolean } {
+  const { kind, inFeatures, outFeatures, transposed } = module;
+  if (kind === 'embedding') return { inputs: outFeatures, outputs: inFeatures, transposed: true };
+  return { inputs: inFeatures, outputs: outFeatures, transposed };
+}

@@ -1,0 +1,166 @@
+import { nearestName } from '@posttrain/interfaces';
+import type { ModuleInfo } from '@posttrain/lm';
+import { AdapterConfigError, TargetModulesError } from './errors.js';
+import type { PeftConfig } from './peft-method.js';
+import { fullMatch } from './python-regex.js';
+
+/** PEFT's default targets per `model_type` (TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING of PEFT 0.21). */
+const DEFAULT_TARGETS: Readonly<Record<string, readonly string[]>> = {
+  gpt2: ['c_attn'],
+  llama: ['q_proj', 'v_proj'],
+  mistral: ['q_proj', 'v_proj'],
+  qwen2: ['q_proj', 'v_proj'],
+  qwen3: ['q_proj', 'v_proj'],
+};
+
+export interface SkippedModule {
+  readonly name: string;
+  readonly reason: 'not targeted' | 'excluded' | 'another layer' | 'in modulesToSave';
+}
+
+export interface TargetMatch {
+  readonly matched: readonly ModuleInfo[];
+  readonly skipped: readonly SkippedModule[];
+  /** Modules trained whole (`modulesToSave`). */
+  readonly saved: readonly ModuleInfo[];
+  /** `targetModules` with null and "all-linear" written out, as PEFT's files have it. */
+  readonly targetModules: readonly string[] | string;
+}
+
+export type TargetOptions = Pick<
+  PeftConfig,
+  'targetModules' | 'excludeModules' | 'layersToTransform' | 'layersPattern' | 'modulesToSave'
+>;
+
+/** Whether a module path is `entry` or ends in it after a dot. */
+const endsIn = (name: string, entry: string): boolean => name === entry || name.endsWith(`.${entry}`);
+
+/** Throws when an entry of a list, or an index, selects nothing. */
+type Strictness = 'every entry' | 'any entry';
+
+/**
+ * Chooses the modules an adapter enters, by PEFT's rules: see `PeftConfig` for the options.
+ *
+ * With `'every entry'` each entry of each list must select something, which PEFT does not ask for; `'any entry'` is for
+ * files that PEFT wrote.
+ *
+ * @throws TargetModulesError naming the modules there are; AdapterConfigError
+ */
+export function matchTargets(
+  modules: Iterable<ModuleInfo>,
+  modelType: string,
+  options: TargetOptions,
+  strictness: Strictness = 'every entry',
+): TargetMatch {
+  const all = [...modules];
+  const { modulesToSave, layersToTransform } = options;
+  const targetModules = writtenOut(options.targetModules, all, modelType);
+  if (typeof targetModules === 'string' && layersToTransform !== null) {
+    throw new AdapterConfigError('layersToTransform needs a list in targetModules, not a regular expression.');
+  }
+  const isTarget = matcher('targetModules', targetModules, all, strictness);
+  const isExcluded = matcher('excludeModules', options.excludeModules ?? [], all, strictness);
+  const isSaved = matcher('modulesToSave', modulesToSave ?? [], all, 'every entry');
+  const isInLayers = layerFilter(options, all);
+
+  const matched: ModuleInfo[] = [];
+  const skipped: SkippedModule[] = [];
+  for (const module of all) {
+    const { name } = module;
+    if (isExcluded(name)) skipped.push({ name, reason: 'excluded' });
+    else if (isSaved(name)) skipped.push({ name, reason: 'in modulesToSave' });
+    else if (!isTarget(name)) skipped.push({ name, reason: 'not targeted' });
+    // As in PEFT, a module named by its whole path is meant whatever its layer.
+    else if (isInLayers(name) || targetModules.includes(name)) matched.push(module);
+    else skipped.push({ name, reason: 'another layer' });
+  }
+  if (matched.length === 0) {
+    throw new TargetModulesError(
+      `targetModules ${JSON.stringify(targetModules)} with the other options selects no module. ${available(all)}`,
+    );
+  }
+  return { matched, skipped, saved: all.filter(({ name }) => isSaved(name)), targetModules };
+}
+
+function writtenOut(
+  targetModules: TargetOptions['targetModules'],
+  all: readonly ModuleInfo[],
+  modelType: string,
+): readonly string[] | string {
+  if (targetModules === null) {
+    const known = DEFAULT_TARGETS[modelType];
+    if (known) return known;
+    throw new TargetModulesError(`there are no default targets for ${modelType}: set targetModules. ${available(all)}`);
+  }
+  if (typeof targetModules === 'string' && targetModules.toLowerCase() === 'all-linear') {
+    return all.filter(({ kind }) => kind === 'linear').map(({ name }) => name);
+  }
+  return targetModules;
+}
+
+function matcher(
+  option: string,
+  pattern: readonly string[] | string,
+  all: readonly ModuleInfo[],
+  strictness: Strictness,
+): (name: string) => boolean {
+  if (typeof pattern !== 'string' && !(Array.isArray(pattern) && pattern.every((entry) => typeof entry === 'string'))) {
+    throw new AdapterConfigError(`${option} must be a list of texts, a text or null, not ${JSON.stringify(pattern)}`);
+  }
+  if (typeof pattern === 'string') {
+    const matches = fullMatch(pattern, option);
+    if (!all.some(({ name }) => matches(name))) {
+      throw new TargetModulesError(
+        `${option}: the regular expression ${JSON.stringify(pattern)} matches no module path as a whole. ${available(all)}`,
+      );
+    }
+    return matches;
+  }
+  if (strictness === 'every entry') {
+    for (const entry of pattern) {
+      if (all.some(({ name }) => endsIn(name, entry))) continue;
+      const near = nearestName(entry, [...leafNames(all), ...all.map(({ name }) => name)]);
+      throw new TargetModulesError(
+        `${option}: "${entry}" matches no module.${near ? ` Did you mean "${near}"?` : ''} ${available(all)}`,
+      );
+    }
+  }
+  return (name) => pattern.some((entry) => endsIn(name, entry));
+}
+
+function layerFilter(
+  { layersToTransform, layersPattern }: TargetOptions,
+  all: readonly ModuleInfo[],
+): (name: string) => boolean {
+  if (layersToTransform === null) return () => true;
+  const indices = [layersToTransform].flat();
+  if (indices.length === 0) return () => true;
+  const patterns = [layersPattern ?? []].flat();
+  const layerOf = (name: string): number | undefined => {
+    const found =
+      patterns.length === 0
+        ? /^.*?\.[^.]*\.(\d+)\./.exec(name)
+        : patterns.map((pattern) => new RegExp(`^(?:|.*?\\.)${pattern}\\.(\\d+)\\.`).exec(name)).find(Boolean);
+    return found ? Number(found[1]) : undefined;
+  };
+  const present = new Set(all.map(({ name }) => layerOf(name)));
+  const absent = indices.find((index) => !present.has(index));
+  if (absent !== undefined) {
+    const numbers = [...present].filter((index) => index !== undefined);
+    throw new TargetModulesError(
+      numbers.length === 0
+        ? `layersPattern ${JSON.stringify(layersPattern)} matches no module path. ${available(all)}`
+        : `layersToTransform: there is no layer ${absent}; there are ${Math.min(...numbers)} to ${Math.max(...numbers)}.`,
+    );
+  }
+  return (name) => {
+    const layer = layerOf(name);
+    return layer !== undefined && indices.includes(layer);
+  };
+}
+
+const leafNames = (all: readonly ModuleInfo[]): string[] => [
+  ...new Set(all.map(({ name }) => name.slice(name.lastIndexOf('.') + 1))),
+];
+
+const available = (all: readonly ModuleInfo[]): string => `The model's modules end in ${leafNames(all).join(', ')}.`;

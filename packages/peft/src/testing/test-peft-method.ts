@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  iota,
+  Key,
+  mapNamed,
+  type Named,
+  normal,
+  realize,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  valueAndGrad,
+  zeros,
+} from '@posttrain/core-tensor';
+import type { CausalLM, LayerHooks } from '@posttrain/lm';
+import { createAdapter, type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import { loadAdapter, saveAdapter } from '../adapters/adapter-files.js';
+import { mergeAdapter } from '../adapters/merge.js';
+import type { PeftConfig, PeftMethod } from '../adapters/peft-method.js';
+import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
+
+export interface TestPeftMethodOptions {
+  /** Which tiny models to test on: `llama` has no biases, `qwen2` has them and a tied head, `gpt2` stores [in, out]. */
+  readonly modelTypes?: readonly TinyModelType[];
+  /** Whether the method starts as the identity with this configuration. Default true. */
+  readonly identityAtStart?: boolean;
+  /** Largest difference of a logit that counts as rounding. Default 1e-4. */
+  readonly tolerance?: number;
+}
+
+const TOKENS = [[3, 17, 39, 0, 21, 8, 8, 30]];
+
+/**
+ * Registers the checks that every PEFT method must pass, with the test function of any framework:
+ * `testPeftMethod(it, lora, { r: 4 })`. They run on the current engine.
+ */
+export function testPeftMethod<Config extends PeftConfig>(
+  it: (name: string, body: () => Promise<void>) => void,
+  method: PeftMethod<Config>,
+  config: Partial<Config> = {},
+  options: TestPeftMethodOptions = {},
+): void {
+  const { modelTypes = TINY_MODEL_TYPES, identityAtStart = true, tolerance = 1e-4 } = options;
+  for (const modelType of modelTypes) {
+    const setUp = async () => {
+      const model = await tinyModel(modelType);
+      return { model, adapter: await createAdapter(model, method, config, { seed: 1 }) };
+    };
+    const check = (name: string, body: (parts: Awaited<ReturnType<typeof setUp>>) => Promise<void>) =>
+      it(`${method.peftType} on ${modelType} ${name}`, async () => body(await setUp()));
+
+    if (identityAtStart) {
+      check('computes what the base does before training', async ({ model, adapter }) => {
+        assert.ok((await difference(model, {}, model, hooksOf(adapter))) < tolerance);
+      });
+    }
+
+    check('has a gradient for every parameter', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const { gradient } = valueAndGrad((parameters: Named) => lossOf(model, adapter.hooks(parameters)))(
+        moved.parameters,
+      );
+      for (const [name, g] of Object.entries(gradient as Named)) {
+        const values = await g.toArray();
+        assert.ok(values.every(Number.isFinite), `${name}: a gradient is not finite`);
+        assert.ok(
+          values.some((value) => value !== 0),
+          `${name}: no gradient`,
+        );
+      }
+    });
+
+    check('merges into weights that compute the same', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      assert.ok((await difference(model, {}, model, hooksOf(moved))) > 100 * tolerance, 'the adapter changes nothing');
+      const { model: merged, drift } = await mergeAdapter(model, moved);
+      assert.ok(drift < tolerance, `merging moved a logit by ${drift}`);
+      assert.ok((await difference(merged, {}, model, hooksOf(moved))) < tolerance);
+    });
+
+    check('comes back from its files', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const folder = await mkdtemp(join(tmpdir(), 'peft-method-'));
+      try {
+        await saveAdapter(folder, model, moved);
+        const loaded = await loadAdapter(model, folder, { methods: [method] });
+        assert.deepEqual(loaded.config, moved.config);
+        assert.deepEqual(Object.keys(loaded.parameters).sort(), Object.keys(moved.parameters).sort());
+        for (const [name, value] of Object.entries(moved.parameters)) {
+          const stored = (await value.toArray()).map(Math.fround);
+          assert.deepEqual(await loaded.parameters[name]!.toArray(), stored, name);
+        }
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    });
+
+    check('leaves the base alone', async ({ model, adapter }) => {
+      const fresh = await tinyModel(modelType);
+      await disturbed(adapter);
+      assert.equal(await difference(model, {}, fresh, {}), 0);
+    });
+  }
+}
+
+const hooksOf = (adapter: PeftAdapter): LayerHooks => adapter.hooks(adapter.parameters);
+
+/** Every parameter moved away from where it starts. */
+async function disturbed(adapter: PeftAdapter): Promise<PeftAdapter> {
+  const names = Object.keys(adapter.parameters);
+  const parameters = mapNamed(adapter.parameters, (p, name) =>
+    p.add(normal(Key.fromSeed(2).child(names.indexOf(name)).toTensor(), p.shape).mul(0.1)),
+  );
+  await realize(Object.values(parameters));
+  return withAdapterParameters(adapter, parameters);
+}
+
+function hiddenOf(model: CausalLM, hooks: LayerHooks): Tensor {
+  const shape = [1, TOKENS[0]!.length];
+  const input = { tokens: tensor(TOKENS, shape, 'int32'), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+  const hidden = model.network.hidden(model.weights, input, hooks);
+  return hidden.reshape([shape[1]!, hidden.shape[2]!]);
+}
+
+function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
+  const states = hiddenOf(model, hooks);
+  const count = states.shape[0]! - 1;
+  const targets = tensor(TOKENS[0]!.slice(1), [count], 'int32');
+  return tokenLogProbs(states.slice(0, 0, count), model.network.head(model.weights, hooks), targets)
+    .logProbs.mean()
+    .neg();
+}
+
+/** The largest absolute difference of a logit between two models with their hooks. */
+async function difference(a: CausalLM, hooksA: LayerHooks, b: CausalLM, hooksB: LayerHooks): Promise<number> {
+  const logits = (model: CausalLM, hooks: LayerHooks) =>
+    hiddenOf(model, hooks).matmul(model.network.head(model.weights, hooks), { transposeB: true });
+  return logits(a, hooksA).sub(logits(b, hooksB)).abs().max().item();
+}

@@ -1,0 +1,283 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { adamW, Key, referenceEngine, setEngine, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
+import type { LinearLayer } from '@posttrain/lm';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createAdapter,
+  type LoraConfig,
+  loadAdapter,
+  lora,
+  mergeAdapter,
+  negativeLogLikelihood,
+  saveAdapter,
+  Trainer,
+  withAdapterParameters,
+} from '../src/index.js';
+import { testPeftMethod } from '../src/testing/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+describe('conformance', () => {
+  testPeftMethod(it, lora);
+  testPeftMethod(it, lora, { r: 3, useRslora: true, targetModules: 'all-linear', initLoraWeights: 'gaussian' });
+  testPeftMethod(it, lora, { r: 2, loraBias: true, targetModules: ['q_proj'] }, { modelTypes: ['qwen2'] });
+  testPeftMethod(
+    it,
+    lora,
+    { r: 2, useDora: true, targetModules: ['embed_tokens', 'v_proj', 'lm_head'] },
+    { modelTypes: ['llama', 'qwen2'] },
+  );
+  testPeftMethod(it, lora, { r: 2, targetModules: ['wte', 'wpe', 'c_fc'], useDora: true }, { modelTypes: ['gpt2'] });
+  testPeftMethod(
+    it,
+    lora,
+    { targetModules: ['q_proj'], modulesToSave: ['lm_head', 'embed_tokens'] },
+    { modelTypes: ['qwen2'] },
+  );
+  testPeftMethod(it, lora, { targetModules: ['q_proj'], bias: 'all' }, { modelTypes: ['qwen2'] });
+});
+
+/** A bare linear layer of the given weight. */
+const layerOf = (weight: Tensor): LinearLayer => ({
+  name: 'l',
+  kind: 'linear',
+  inFeatures: weight.shape[1]!,
+  outFeatures: weight.shape[0]!,
+  layer: 0,
+  transposed: false,
+  weight,
+  bias: undefined,
+  apply: (x) => x.matmul(weight, { transposeB: true }),
+});
+const config = (options: Partial<LoraConfig>): LoraConfig => ({ ...lora.defaults, ...options });
+
+describe('the formula', () => {
+  it('is W x + (alpha / r) B A x, or alpha / sqrt(r) for rsLoRA, by hand', async () => {
+    const layer = layerOf(tensor([[1, 2], [3, 4]])); // biome-ignore format: matrices
+    const parameters = {
+      'lora_A.weight': tensor([[1, 0], [0, 1], [1, 1], [2, 0]]), // biome-ignore format: matrices
+      'lora_B.weight': tensor([[1, 0, 0, 0], [0, 1, 1, 1]]), // biome-ignore format: matrices
+    };
+    // W x = [5, 11], A x = [1, 2, 3, 2], B A x = [1, 7].
+    const of = (options: Partial<LoraConfig>) =>
+      lora.apply(tensor([[1, 2]]), layer, parameters, config({ r: 4, loraAlpha: 8, ...options })).toArray();
+    expect(await of({})).toEqual([7, 25]);
+    expect(await of({ useRslora: true })).toEqual([9, 39]);
+    expect(await of({ rankPattern: { l: 2 }, alphaPattern: { '.*': 1 } })).toEqual([5.5, 14.5]);
+  });
+
+  it('keeps DoRA at the norm it says: rows of W′ have the length of the magnitude', async () => {
+    const layer = layerOf(tensor([[3, 4], [1, -1]])); // biome-ignore format: matrices
+    const options = config({ r: 1, loraAlpha: 1, useDora: true });
+    const parameters = {
+      'lora_A.weight': tensor([[1, 2]]),
+      'lora_B.weight': tensor([[0.5], [-1]]),
+      lora_magnitude_vector: tensor([10, 0.25]),
+    };
+    const { weight } = lora.merge(layer, parameters, options);
+    const lengths = await weight.square().sum(1).sqrt().toArray();
+    expect(lengths[0]).toBeCloseTo(10, 12);
+    expect(lengths[1]).toBeCloseTo(0.25, 12);
+    // Scaling the direction W + BA changes nothing.
+    const doubled = layerOf(layer.weight.mul(2));
+    const both = { ...parameters, 'lora_B.weight': parameters['lora_B.weight'].mul(2) };
+    expect(await lora.merge(doubled, both, options).weight.toArray()).toEqual(await weight.toArray());
+  });
+
+  it('initialises A uniform in ±1/√in and B zero, reproducibly, and differently for every module', async () => {
+    const model = await tinyModel('llama');
+    const one = await createAdapter(model, lora, { r: 16 }, { seed: 5 });
+    const two = await createAdapter(model, lora, { r: 16, targetModules: ['q_proj'] }, { seed: 5 });
+    const [a, other] = await Promise.all(
+      ['q_proj', 'v_proj'].map((name) => one.parameters[`model.layers.0.self_attn.${name}.lora_A.weight`]!.toArray()),
+    );
+    expect(Math.max(...a!.map(Math.abs))).toBeLessThanOrEqual(0.25);
+    const variance = a!.reduce((sum, value) => sum + value * value, 0) / a!.length;
+    expect(variance).toBeGreaterThan(0.8 * (0.25 ** 2 / 3));
+    expect(variance).toBeLessThan(1.2 * (0.25 ** 2 / 3));
+    expect(other).not.toEqual(a);
+    expect(await two.parameters['model.layers.0.self_attn.q_proj.lora_A.weight']!.toArray()).toEqual(a);
+  });
+});
+
+describe('dropout', () => {
+  const at = (seed: number) => Key.fromSeed(seed).toTensor();
+
+  it('is off at evaluation, and in training changes the update only, without bias', async () => {
+    const layer = layerOf(tensor([[1, 2], [3, 4]])); // biome-ignore format: matrices
+    const parameters = { 'lora_A.weight': tensor([[1, 1]]), 'lora_B.weight': tensor([[1], [2]]) };
+    const options = config({ r: 1, loraAlpha: 1, loraDropout: 0.5 });
+    const x = tensor([[1, 1]]).broadcastTo([4000, 2]);
+    const evaluated = await lora.apply(x, layer, parameters, options).mean(0).toArray();
+    const trained = await lora.apply(x, layer, parameters, options, at(1)).mean(0).toArray();
+    expect(evaluated[0]).toBeCloseTo(5, 9);
+    expect(evaluated[1]).toBeCloseTo(11, 9);
+    // The update of output 0 is 2·Binomial(2, ½), of mean 2 and standard error √2/√4000.
+    expect(Math.abs(trained[0]! - 5)).toBeLessThan(5 * Math.sqrt(2 / 4000));
+    expect(trained[0]).not.toBe(5);
+  });
+
+  it('is drawn from the key of the step, for every module anew', async () => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, lora, { loraDropout: 0.5, initLoraWeights: false });
+    const run = async (seed: number, module: string) => {
+      const layer = model.network.modules.get(module)!;
+      const weight = model.weights[`${module}.weight`]!;
+      const hooks = adapter.trainingHooks(adapter.parameters, at(seed));
+      const apply = (x: Tensor) => x.matmul(weight, { transposeB: true }).mul(0);
+      const x = tensor(new Float32Array(16).fill(1), [1, 16]);
+      return hooks.linear!(x, { ...layer, weight, bias: undefined, apply }).toArray();
+    };
+    const q = 'model.layers.0.self_attn.q_proj';
+    expect(await run(1, q)).toEqual(await run(1, q));
+    expect(await run(1, q)).not.toEqual(await run(2, q));
+  });
+});
+
+describe('options', () => {
+  it.each([
+    [{ rank: 4 }, /unknown option "rank".*Known options: targetModules/],
+    [{ r: 0 }, /rank must be 1 or more, not 0/],
+    [{ rankPattern: { v_proj: 1.5 } }, /layers.0.self_attn.v_proj: the rank must be 1 or more/],
+    [{ loraDropout: 1 }, /not in \[0, 1\)/],
+    [{ initLoraWeights: 'pissa' }, /"pissa" is not supported/],
+    [{ loraBias: true, useDora: true }, /exclude each other/],
+    [{ useRslora: 'yes' }, /useRslora must be true or false/],
+    [{ bias: 'some' }, /there are "none"/],
+    [{ targetModules: ['q_proj', 'lm_head'], loraDropout: 0.1 }, /not supported on the output layer/],
+    [{ targetModules: ['embed_tokens'], loraBias: true }, /loraBias is for linear layers/],
+  ])('%j is refused', async (options, message) => {
+    const model = await tinyModel('llama');
+    await expect(createAdapter(model, lora, options as Partial<LoraConfig>)).rejects.toThrow(message);
+  });
+
+  it('refuses bias "all" where biases are out of reach', async () => {
+    await expect(createAdapter(await tinyModel('gpt2'), lora, { bias: 'all' })).rejects.toThrow(
+      /transformer.h.0.ln_1.bias belongs to no linear layer/,
+    );
+  });
+});
+
+describe('several adapters', () => {
+  it('share one base, and each reports what it trains', async () => {
+    const model = await tinyModel('llama');
+    const [one, two] = [await createAdapter(model, lora, { r: 2 }), await createAdapter(model, lora, { r: 4 })];
+    expect(one.report.matched).toEqual(
+      [0, 1].flatMap((i) => ['q_proj', 'v_proj'].map((name) => `model.layers.${i}.self_attn.${name}`)),
+    );
+    expect(one.report.skipped).toContainEqual({ name: 'lm_head', reason: 'not targeted' });
+    // q: 16 → 16, v: 16 → 8, in two blocks.
+    expect(one.report.trainableParameters).toBe(2 * 2 * (32 + 24));
+    expect(two.report.trainableParameters).toBe(2 * one.report.trainableParameters);
+    const baseSize = Object.values(model.weights).reduce((sum, { size }) => sum + size, 0);
+    expect(one.report.totalParameters).toBe(baseSize + one.report.trainableParameters);
+  });
+
+  it('are trained one after the other without touching each other or the base', async () => {
+    const model = await tinyModel('llama');
+    const before = await model.weights['model.layers.0.self_attn.q_proj.weight']!.toArray();
+    const adapter = await createAdapter(model, lora, { r: 2 });
+    const rows = [{ tokens: [1, 2, 3, 4, 5], weights: [0.25, 0.25, 0.25, 0.25] }];
+    const train = async () => {
+      const trainer = await Trainer.create(model, { optimizer: adamW(), adapter });
+      const losses: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        losses.push((await trainer.forwardBackward(rows, negativeLogLikelihood)).loss);
+        await trainer.optimStep({ learningRate: 0.05 });
+      }
+      return { losses, adapter: withAdapterParameters(adapter, trainer.parameters) };
+    };
+    const first = await train();
+    const second = await train();
+    expect(first.losses.at(-1)!).toBeLessThan(first.losses[0]! / 2);
+    expect(second.losses).toEqual(first.losses);
+    const { drift } = await mergeAdapter(model, first.adapter);
+    expect(drift).toBeLessThan(1e-5);
+    expect(await model.weights['model.layers.0.self_attn.q_proj.weight']!.toArray()).toEqual(before);
+  });
+});
+
+describe('merging into a tied model', () => {
+  it('gives the output layer a weight of its own', async () => {
+    const model = await tinyModel('qwen2');
+    const adapter = await createAdapter(model, lora, { targetModules: ['embed_tokens'], initLoraWeights: false });
+    const { model: merged, drift } = await mergeAdapter(model, adapter, { probe: [1, 2, 3] });
+    expect(drift).toBeLessThan(1e-9);
+    expect(merged.config.tieWordEmbeddings).toBe(false);
+    const [head, embedding] = [merged.weights['lm_head.weight']!, model.weights['model.embed_tokens.weight']!];
+    expect(await head.toArray()).toEqual(await embedding.toArray());
+  });
+});
+
+describe('adapter folders', () => {
+  const golden = join(import.meta.dirname, '../../../goldens/lora/llama-default');
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'peft-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  async function saved(options: Partial<LoraConfig> = {}) {
+    const model = await tinyModel('llama');
+    await saveAdapter(folder, model, await createAdapter(model, lora, { r: 2, ...options }));
+    return model;
+  }
+  async function editConfig(edit: (config: Record<string, unknown>) => void) {
+    const path = join(folder, 'adapter_config.json');
+    const json = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    edit(json);
+    await writeFile(path, JSON.stringify(json));
+  }
+
+  it('with a key of a later PEFT load while it is inactive, and are refused by name when it is active', async () => {
+    const model = await saved();
+    await editConfig((json) => Object.assign(json, { new_feature: null, other_feature: {}, peft_version: '9.0' }));
+    await loadAdapter(model, folder);
+    await editConfig((json) => Object.assign(json, { new_feature: 3, use_qalora: true }));
+    await expect(loadAdapter(model, folder)).rejects.toThrow(
+      /uses what is not supported: use_qalora true, new_feature 3/,
+    );
+  });
+
+  it('with the smallest configuration load', async () => {
+    const model = await saved({ r: 8 });
+    await writeFile(
+      join(folder, 'adapter_config.json'),
+      '{"peft_type":"LORA","target_modules":["q_proj","v_proj","Wqkv"]}',
+    );
+    expect((await loadAdapter(model, folder)).config).toMatchObject({ r: 8, loraAlpha: 8 });
+  });
+
+  it.each([
+    [{ peft_type: 'IA3' }, /peft_type "IA3" is not supported; there are LORA/],
+    [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
+    [{ init_lora_weights: 'pissa' }, /"pissa" is not supported/],
+    [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
+    [{ target_modules: ['q_proj'] }, /layers.0.self_attn.v_proj.lora_A.weight is left over \(nearest is/],
+    [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],
+    [{ target_modules: 7 }, /targetModules must be a list of texts/],
+    [{ use_dora: true }, /lora_magnitude_vector is missing/],
+  ])('with %j are refused', async (change, message) => {
+    const model = await saved();
+    await editConfig((json) => Object.assign(json, change));
+    await expect(loadAdapter(model, folder)).rejects.toThrow(message);
+  });
+
+  it('without a file, with half a file or for another base are refused', async () => {
+    const model = await tinyModel('llama');
+    await expect(loadAdapter(model, folder)).rejects.toThrow(/adapter_config.json: cannot be read .* no such file/);
+    await cp(join(golden, 'adapter_config.json'), join(folder, 'adapter_config.json'));
+    await expect(loadAdapter(model, folder)).rejects.toThrow(/adapter_model.safetensors: there is no such file/);
+    await writeFile(join(folder, 'adapter_model.bin'), '');
+    await expect(loadAdapter(model, folder)).rejects.toThrow(/load and save it again in PEFT/);
+    await writeSafetensors(join(folder, 'adapter_model.safetensors'), []);
+    await expect(loadAdapter(model, folder)).rejects.toThrow(/lora_A.weight is missing/);
+    await saved({ targetModules: ['embed_tokens'] });
+    await expect(loadAdapter(await tinyModel('llama', 1), folder)).rejects.toThrow(
+      /embed_tokens.base_layer.weight is not this model's embedding/,
+    );
+  });
+});

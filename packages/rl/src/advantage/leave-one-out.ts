@@ -1,0 +1,26 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Advantage, nanAware, nanMean, nanStd, STD_EPSILON } from './advantage.js';
+
+export interface LeaveOneOutOptions {
+  /** Whiten the advantages over the batch: (A - mean) / (std + 1e-4), ddof 1. Default false. */
+  readonly normalizeAdvantages?: boolean;
+}
+
+/**
+ * The advantage of RLOO (arXiv 2402.14740): A_i = r_i - mean of the other rewards of the same prompt, an unbiased
+ * baseline. A completion without a scorable companion gets 0.
+ */
+export function leaveOneOut(options: LeaveOneOutOptions = {}): Advantage {
+  assertKnownOptions('leaveOneOut', options, ['normalizeAdvantages']);
+  const { normalizeAdvantages = false } = options;
+  return {
+    name: 'leave-one-out',
+    compute: (rewards) =>
+      nanAware(rewards, (groups) => {
+        const advantages = groups.map((group) => group.map((reward, i) => reward - nanMean(group.toSpliced(i, 1))));
+        if (!normalizeAdvantages) return advantages;
+        const [mean, std] = [nanMean(advantages.flat()), nanStd(advantages.flat())];
+        return advantages.map((group) => group.map((value) => (value - mean) / (std + STD_EPSILON)));
+      }),
+  };
+}

@@ -1,0 +1,9 @@
+import { type Advantage, nanAware } from './advantage.js';
+
+/** The advantage of plain REINFORCE (Williams, 1992): A_i = r_i. Unbiased, with the largest variance. */
+export function noBaseline(): Advantage {
+  return {
+    name: 'no-baseline',
+    compute: (rewards) => nanAware(rewards, (groups) => groups.map((group) => [...group])),
+  };
+}

@@ -1,0 +1,14 @@
+import type { Tensor } from '@posttrain/core-tensor';
+
+/** The importance ratio between the policy being trained and the one that sampled. */
+export interface Ratio {
+  readonly name: string;
+  /** `sequence`: all tokens of a completion share one value, and clipping is counted per completion. */
+  readonly level: 'token' | 'sequence' | 'none';
+  /**
+   * @param logRatio log π - log π_old per token, [b, t], 0 outside the mask
+   * @param mask 1 on trained tokens, [b, t]
+   * @returns the ratio of every token, [b, t]
+   */
+  compute(logRatio: Tensor, mask: Tensor): Tensor;
+}

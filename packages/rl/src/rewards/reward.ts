@@ -1,0 +1,61 @@
+import { type Completion, PosttrainError, type Prompt } from '@posttrain/interfaces';
+
+/** A dataset row: the prompt, and any further columns, which reach the reward functions. */
+export interface PromptRow {
+  readonly prompt: Prompt;
+}
+
+/** What a reward function knows beside the completion's text. */
+export interface RewardContext<Row extends PromptRow = PromptRow> {
+  readonly prompt: Prompt;
+  /** The dataset row with all its columns: a reference answer, a checker's input, a topic. */
+  readonly row: Row;
+  /** As sampled, the end token included. */
+  readonly completionTokens: readonly number[];
+  /** `length`: cut off at the limit. */
+  readonly finishReason: Completion['finishReason'];
+  /** Training step, counted from 0. */
+  readonly step: number;
+  /** Fires when the call has run out of time or the run ends: pass it to `fetch`. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * How good one completion (its text, without special tokens) is; higher is better. `null` means "not scorable", which is
+ * not 0: the completion then has no part in the step's means. May be async: calls run concurrently.
+ */
+export type RewardFunction<Row extends PromptRow = PromptRow> = (
+  completion: string,
+  context: RewardContext<Row>,
+) => number | null | Promise<number | null>;
+
+export interface WeightedReward<Row extends PromptRow> {
+  readonly reward: RewardFunction<Row>;
+  readonly weight: number;
+}
+
+/** Reward functions by the name they are logged under; without a weight it is 1. */
+export type Rewards<Row extends PromptRow> = Readonly<Record<string, RewardFunction<Row> | WeightedReward<Row>>>;
+
+/** A reward function that threw, took too long, or did not return a number or null. */
+export class RewardError extends PosttrainError {
+  constructor(reward: string, what: string, context: { readonly prompt: Prompt }, options?: ErrorOptions) {
+    const prompt = typeof context.prompt === 'string' ? context.prompt : JSON.stringify(context.prompt);
+    const shown = prompt.length > 80 ? `${prompt.slice(0, 80)}…` : prompt;
+    super('REWARD', `reward "${reward}" ${what} (prompt ${JSON.stringify(shown)})`, options);
+  }
+}
+
+/** A column of the row, or an error that names the columns there are. */
+export function columnOf(
+  reward: string,
+  column: string,
+  context: { readonly prompt: Prompt; readonly row: object },
+): unknown {
+  const value = (context.row as Readonly<Record<string, unknown>>)[column];
+  if (value === undefined) {
+    const there = Object.keys(context.row).join(', ');
+    throw new RewardError(reward, `needs the column "${column}", but the row has ${there}`, context);
+  }
+  return value;
+}

@@ -1,0 +1,117 @@
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type PromptRow, type RewardContext, RewardError, type RewardFunction, type Rewards } from './reward.js';
+
+export interface ScoreOptions {
+  /** Most reward calls that run at one time. Default 16. */
+  readonly concurrency?: number;
+  /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
+  readonly timeoutSeconds?: number;
+}
+
+/** A completion to be scored. */
+export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardContext<Row>, 'signal'> {
+  readonly text: string;
+}
+
+export interface Scores {
+  /** Per reward function, one number or null per completion. */
+  readonly byFunction: Readonly<Record<string, readonly (number | null)[]>>;
+  /** Σ weight · reward over the functions that could score it; null where none could. */
+  readonly rewards: readonly (number | null)[];
+}
+
+/**
+ * Asks every reward function about every completion.
+ *
+ * @throws RewardError naming the function that threw, ran out of time or returned something else than a number or null
+ */
+export async function scoreCompletions<Row extends PromptRow>(
+  rewards: Rewards<Row>,
+  completions: readonly CompletionToScore<Row>[],
+  options: ScoreOptions = {},
+): Promise<Scores> {
+  assertKnownOptions('scoreCompletions', options, ['concurrency', 'timeoutSeconds']);
+  const { concurrency = 16, timeoutSeconds = 60 } = options;
+  if (!(concurrency >= 1 && timeoutSeconds > 0)) {
+    throw new PosttrainError(
+      'SCORE_OPTIONS',
+      'scoreCompletions: concurrency must be 1 or more and timeoutSeconds positive',
+    );
+  }
+  const functions = Object.entries(rewards).map(([name, entry]) =>
+    typeof entry === 'function' ? { name, reward: entry, weight: 1 } : { name, ...entry },
+  );
+  const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
+  const tasks = functions.flatMap(({ name, reward }, f) =>
+    completions.map((completion, i) => async (signal: AbortSignal) => {
+      scores[f]![i] = await callReward(name, reward, completion, timeoutSeconds, signal);
+    }),
+  );
+  await runAll(tasks, concurrency);
+  return {
+    byFunction: Object.fromEntries(functions.map(({ name }, f) => [name, scores[f]!])),
+    rewards: completions.map((_, i) => {
+      const there = functions.flatMap(({ weight }, f) => (scores[f]![i] === null ? [] : [weight * scores[f]![i]!]));
+      return there.length === 0 ? null : there.reduce((a, b) => a + b);
+    }),
+  };
+}
+
+/** Runs tasks in order, a few at a time; the first failure aborts the others' signal and is thrown. */
+async function runAll(tasks: readonly ((signal: AbortSignal) => Promise<void>)[], concurrency: number): Promise<void> {
+  const controller = new AbortController();
+  let next = 0;
+  const worker = async () => {
+    while (next < tasks.length && !controller.signal.aborted) await tasks[next++]!(controller.signal);
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(concurrency, tasks.length) }, worker));
+  } catch (error) {
+    controller.abort(error);
+    throw error;
+  }
+}
+
+async function callReward<Row extends PromptRow>(
+  name: string,
+  reward: RewardFunction<Row>,
+  { text, ...context }: CompletionToScore<Row>,
+  timeoutSeconds: number,
+  runSignal: AbortSignal,
+): Promise<number | null> {
+  const controller = new AbortController();
+  const abort = () => controller.abort(runSignal.reason);
+  runSignal.addEventListener('abort', abort, { once: true });
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const pending = reward(text, { ...context, signal: controller.signal });
+    const value =
+      pending instanceof Promise
+        ? await Promise.race([
+            pending,
+            new Promise<never>((_, reject) => {
+              timer = setTimeout(() => {
+                const error = new RewardError(name, `took longer than ${timeoutSeconds} s`, context);
+                controller.abort(error);
+                reject(error);
+              }, timeoutSeconds * 1000);
+            }),
+          ])
+        : pending;
+    if (value !== null && (typeof value !== 'number' || !Number.isFinite(value))) {
+      throw new RewardError(
+        name,
+        `returned ${String(value)}; return a finite number, or null for "not scorable"`,
+        context,
+      );
+    }
+    return value;
+  } catch (error) {
+    if (error instanceof RewardError) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    throw new RewardError(name, `threw: ${message}`, context, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    runSignal.removeEventListener('abort', abort);
+  }
+}

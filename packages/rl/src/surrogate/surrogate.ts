@@ -1,0 +1,20 @@
+import type { Tensor } from '@posttrain/core-tensor';
+
+/** All float32 [b, t]. */
+export interface SurrogateInputs {
+  readonly logProbs: Tensor;
+  readonly ratio: Tensor;
+  readonly advantages: Tensor;
+}
+
+/** What is minimised per token, so that its gradient improves the policy. */
+export interface Surrogate {
+  readonly name: string;
+  /** Its gradient flows through the ratio, so the ratio must not be `noRatio`. */
+  readonly needsRatio: boolean;
+  compute(inputs: SurrogateInputs): {
+    readonly loss: Tensor;
+    /** Bool [b, t]: tokens whose gradient was clipped away for a ratio too low or too high. */
+    readonly clipped?: { readonly low: Tensor; readonly high: Tensor };
+  };
+}

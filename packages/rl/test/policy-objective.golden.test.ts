@@ -1,0 +1,247 @@
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Advantage,
+  type GrpoOptions,
+  groupNormalized,
+  klInReward,
+  leaveOneOut,
+  type PolicyObjectiveParts,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  sequenceMean,
+  sequenceSum,
+  tokenMean,
+} from '../src/index.js';
+import { evaluateLoss, expectClose, type Grid, readGolden } from './goldens.js';
+
+interface LossGolden {
+  readonly max_completion_length: number;
+  readonly inputs: Record<'logps' | 'old_logps' | 'ref_logps' | 'mask' | 'entropies', number[][]> & {
+    advantages: number[];
+  };
+  readonly cases: readonly LossCase[];
+  readonly empty_mask: number[][];
+  readonly empty_cases: readonly LossCase[];
+}
+interface LossCase {
+  readonly name: string;
+  readonly options: Record<string, unknown>;
+  readonly rows?: [number, number];
+  readonly loss: number;
+  readonly gradient: number[][];
+  readonly entropies_gradient?: number[][];
+  readonly metrics: Record<string, number | null>;
+}
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const given = (advantages: readonly number[]): Advantage => ({
+  name: 'given',
+  compute: (rewards) => {
+    let next = 0;
+    return rewards.map((group) => group.map(() => advantages[next++]!));
+  },
+});
+
+const family = ['grpo', 'bnpo', 'dr_grpo', 'dapo'] as const;
+
+/** TRL options this package has, under its own names; undefined for the rest. */
+function partsOf(options: Record<string, unknown>, rows: boolean): PolicyObjectiveParts | undefined {
+  const known = {
+    beta: 'beta',
+    epsilon: 'epsilon',
+    epsilon_high: 'epsilonHigh',
+    delta: 'delta',
+    entropy_coef: 'entropyCoef',
+    importance_sampling_level: 'importanceSamplingLevel',
+  } as const;
+  const mapped: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(options)) {
+    if (['loss_type', 'on_policy', 'gradient_accumulation_steps', 'steps_per_generation'].includes(key)) continue;
+    if (!(key in known)) return undefined;
+    mapped[known[key as keyof typeof known]] = value;
+  }
+  const kind = family.find((name) => name === options.loss_type);
+  if (!kind) return undefined;
+  const epsilon = (mapped.epsilon as number | undefined) ?? 0.2;
+  const shared = { epsilonHigh: epsilon, ...mapped } as GrpoOptions;
+  return kind === 'bnpo' && rows
+    ? policyObjectives.bnpo({ ...shared, localBatchSize: 3 })
+    : policyObjectives[kind](shared);
+}
+
+function rolloutsOf(inputs: LossGolden['inputs'], mask: number[][], old: Grid): Rollout[][] {
+  const rollouts = mask.map(
+    (row, i): Rollout => ({
+      promptTokens: [1],
+      completionTokens: row.map(() => 2),
+      mask: row,
+      reward: 0,
+      oldLogProbs: old[i]!,
+      referenceLogProbs: inputs.ref_logps?.[i] ?? [],
+    }),
+  );
+  return [rollouts.slice(0, 3), rollouts.slice(3)];
+}
+
+describe('the GRPO family against TRL', () => {
+  const golden = readGolden<LossGolden>('grpo-loss.json');
+  const { inputs } = golden;
+
+  const run = async (parts: PolicyObjectiveParts, test: LossCase, mask: number[][]) => {
+    const objective = policyObjective({ ...parts, advantage: given(inputs.advantages) });
+    const old = test.options.on_policy ? inputs.logps : inputs.old_logps;
+    const groups = rolloutsOf(inputs, mask, old);
+    const { rows } = objective.annotate(groups, { maxCompletionLength: golden.max_completion_length });
+    const present = mask.flatMap((row, i) => (row.includes(1) ? [i] : []));
+    const [from, to] = test.rows ?? [0, 6];
+    const chosen = present.filter((i) => i >= from && i < to);
+    const result = await evaluateLoss(
+      objective.loss,
+      chosen.map((i) => rows[present.indexOf(i)]!),
+      chosen.map((i) => inputs.logps[i]!),
+      chosen.map((i) => inputs.entropies[i]!),
+    );
+    return { ...result, chosen, offset: from };
+  };
+
+  const cases = golden.cases.flatMap((test) => {
+    const parts = partsOf(test.options, test.rows !== undefined);
+    return parts ? [{ name: test.name, test, parts }] : [];
+  });
+
+  it('has the cases it should have', () => {
+    expect(cases.length).toBe(46);
+  });
+
+  it.each(cases)('$name: value, gradient and metrics', async ({ test, parts }) => {
+    const result = await run(parts, test, inputs.mask);
+    expectClose([result.loss], [test.loss], 1e-6, 'loss');
+    expectClose(result.gradient, test.gradient.flat(), 1e-6, 'gradient');
+    if (test.entropies_gradient) {
+      expectClose(result.entropiesGradient, test.entropies_gradient.flat(), 1e-6, 'entropies gradient');
+    }
+    if (test.rows) return;
+    for (const [name, value] of Object.entries(test.metrics)) {
+      // These three are not sums over tokens, which is what a token loss can report.
+      if (['clip_ratio/low_min', 'clip_ratio/high_max', 'entropy_coef'].includes(name)) continue;
+      expectClose([result.metrics[name]!], [value!], 2e-6, name);
+    }
+  });
+
+  it.each(golden.empty_cases)('$name: a completion without tokens counts in the means', async (test) => {
+    const result = await run(partsOf(test.options, false)!, test, golden.empty_mask);
+    expectClose([result.loss], [test.loss], 1e-6, 'loss');
+    expectClose(
+      result.gradient,
+      result.chosen.flatMap((i) => test.gradient[i]!),
+      1e-6,
+      'gradient',
+    );
+  });
+});
+
+describe('RLOO and REINFORCE losses', () => {
+  const golden = readGolden<{
+    inputs: LossGolden['inputs'];
+    cases: LossCase[];
+    reinforce: { aggregation: string; loss: number; gradient: number[][] }[];
+  }>('rloo-loss.json');
+  const { inputs } = golden;
+  const zeros = inputs.logps.map((row) => row.map(() => 0));
+  const evaluate = async (parts: PolicyObjectiveParts) => {
+    const objective = policyObjective({ ...parts, advantage: given(inputs.advantages) });
+    const groups = rolloutsOf(inputs, inputs.mask, inputs.old_logps);
+    return evaluateLoss(
+      objective.loss,
+      objective.annotate(groups, { maxCompletionLength: 8 }).rows,
+      inputs.logps,
+      zeros,
+    );
+  };
+
+  it.each(golden.cases)('RLOO with $options', async (test) => {
+    const { epsilon, epsilon_high } = test.options as { epsilon: number; epsilon_high: number };
+    const result = await evaluate(policyObjectives.rloo({ beta: 0, epsilon, epsilonHigh: epsilon_high }));
+    expectClose([result.loss], [test.loss], 1e-6, 'loss');
+    expectClose(result.gradient, test.gradient.flat(), 1e-6, 'gradient');
+    for (const name of ['clip_ratio/low_mean', 'clip_ratio/high_mean', 'clip_ratio/region_mean']) {
+      expectClose([result.metrics[name]!], [test.metrics[name]!], 1e-6, name);
+    }
+  });
+
+  it.each(golden.reinforce)('REINFORCE with $aggregation', async ({ aggregation, loss, gradient }) => {
+    const aggregations = {
+      'sequence-sum-mean': sequenceSum(),
+      'token-mean': tokenMean(),
+      'sequence-mean-token-mean': sequenceMean(),
+    };
+    const chosen = aggregations[aggregation as keyof typeof aggregations];
+    const result = await evaluate({ ...policyObjectives.reinforce(), aggregation: chosen });
+    expectClose([result.loss], [loss], 1e-6, 'loss');
+    expectClose(result.gradient, gradient.flat(), 1e-6, 'gradient');
+  });
+});
+
+interface AdvantageCase {
+  readonly name: string;
+  readonly rewards: (number | null)[][];
+  readonly reward_weights: number[];
+  readonly options: {
+    scale_rewards?: 'group' | 'batch' | 'none';
+    multi_objective_aggregation?: string;
+    beta?: number;
+    normalize_advantages?: boolean;
+    reward_clip_range?: [number, number] | null;
+  };
+  readonly advantages: number[];
+  readonly metrics: Record<string, number | null>;
+}
+
+/** The weighted sum of the rewards that are there; null where none is. */
+const combined = ({ rewards, reward_weights }: AdvantageCase): (number | null)[] =>
+  rewards[0]!.map((_, i) => {
+    const values = rewards.map((row) => row[i]!);
+    if (values.every((value) => value === null)) return null;
+    return values.reduce<number>((sum, value, k) => sum + (value ?? 0) * reward_weights[k]!, 0);
+  });
+
+const grouped = <T>(values: readonly T[]): T[][] => [values.slice(0, 4), values.slice(4)];
+
+describe('advantages against TRL', () => {
+  const grpo = readGolden<{ cases: AdvantageCase[] }>('grpo-advantages.json');
+  const grpoCases = grpo.cases.filter(({ options }) => options.scale_rewards !== undefined);
+  it.each(grpoCases)('GRPO: $name, $options.scale_rewards', (test) => {
+    const advantage = groupNormalized({ scaleRewards: test.options.scale_rewards! });
+    expectClose(advantage.compute(grouped(combined(test))).flat(), test.advantages, 1e-5);
+  });
+
+  const rloo = readGolden<{ cases: AdvantageCase[]; old_logps: number[][]; ref_logps: number[][]; mask: number[][] }>(
+    'rloo-advantages.json',
+  );
+  it.each(rloo.cases)('RLOO: $name, $options', (test) => {
+    const { beta, normalize_advantages: normalizeAdvantages, reward_clip_range: range } = test.options;
+    const clipped = combined(test).map((reward) =>
+      reward === null || !range ? reward : Math.min(range[1], Math.max(range[0], reward)),
+    );
+    const rollouts = clipped.map(
+      (reward, i): Rollout => ({
+        promptTokens: [1],
+        completionTokens: [2, 2, 2],
+        mask: rloo.mask[i]!,
+        reward,
+        oldLogProbs: rloo.old_logps[i]!,
+        referenceLogProbs: rloo.ref_logps[i]!,
+      }),
+    );
+    const objective = policyObjective({
+      ...policyObjectives.rloo(),
+      advantage: leaveOneOut({ normalizeAdvantages: normalizeAdvantages! }),
+      regularisers: [klInReward({ beta: beta! })],
+    });
+    const { advantages } = objective.annotate(grouped(rollouts), { maxCompletionLength: 3 });
+    expectClose(advantages.flat(), test.advantages, 1e-6);
+  });
+});

@@ -1,0 +1,207 @@
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  batchMean,
+  type GrpoOptions,
+  groupNormalized,
+  klEstimators,
+  leaveOneOut,
+  localTokenMean,
+  noRatio,
+  type PolicyObjectiveParts,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  tokenMean,
+} from '../src/index.js';
+import { evaluateLoss, expectClose } from './goldens.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const softmax = (logits: readonly number[]): number[] => {
+  const exps = logits.map(Math.exp);
+  const sum = exps.reduce((a, b) => a + b);
+  return exps.map((value) => value / sum);
+};
+
+/** A completion of `length` tokens that all have log-probability `logProb` under the sampling policy. */
+const rollout = (reward: number | null, length = 1, logProb = -1, reference = -1): Rollout => ({
+  promptTokens: [1],
+  completionTokens: new Array<number>(length).fill(2),
+  reward,
+  oldLogProbs: new Array<number>(length).fill(logProb),
+  referenceLogProbs: new Array<number>(length).fill(reference),
+});
+
+/** Gradient with respect to every trained token's log-probability where the policy is the one that sampled. */
+async function onPolicyGradient(parts: PolicyObjectiveParts, groups: Rollout[][]): Promise<number[][]> {
+  const objective = policyObjective(parts);
+  const { rows } = objective.annotate(groups, { maxCompletionLength: 16 });
+  const rollouts = groups.flat();
+  const gradients: number[][] = [];
+  for (const [i, row] of rows.entries()) {
+    const logProbs = [Array.from(rollouts[i]!.oldLogProbs)];
+    gradients.push((await evaluateLoss(objective.loss, [row], logProbs, [logProbs[0]!.map(() => 0)])).gradient);
+  }
+  return gradients;
+}
+
+const rewards = [1, 0, 0.5, 2];
+const anyGroup = () => [rewards.map((reward, i) => rollout(reward, i + 1, -0.5 * (i + 1)))];
+
+describe('policyObjective', () => {
+  it('REINFORCE with the KL in the reward stands still exactly at π_ref e^(r/β) / Z, by enumeration', async () => {
+    const [beta, reward, referenceLogits] = [0.7, [0.3, -1, 0.9, 0], [0.2, 0.5, -0.4, -0.1]];
+    const reference = softmax(referenceLogits);
+    const gradientAt = async (policy: number[]) => {
+      const actions = policy.map((p, a) => [rollout(reward[a]!, 1, Math.log(p), Math.log(reference[a]!))]);
+      const perAction = await onPolicyGradient(policyObjectives.reinforce({ beta }), actions);
+      // E_a over the policy of ∂loss/∂log π(a) · ∂log π(a)/∂logit_k; the loss is a mean over the actions.
+      const g = policy.map((p, a) => p * policy.length * perAction[a]![0]!);
+      const sum = g.reduce((x, y) => x + y);
+      return g.map((value, k) => value - sum * policy[k]!);
+    };
+    const optimum = softmax(referenceLogits.map((logit, a) => logit + reward[a]! / beta));
+    expectClose(await gradientAt(optimum), [0, 0, 0, 0], 1e-6);
+    expect(Math.max(...(await gradientAt(reference)).map(Math.abs))).toBeGreaterThan(0.01);
+  });
+
+  it.each(['grpo', 'dapo', 'dr_grpo', 'bnpo'] as const)(
+    '%s: at ratio 1 the gradient is the policy gradient',
+    async (name) => {
+      const parts = policyObjectives[name]();
+      const gradient = await onPolicyGradient(parts, anyGroup());
+      const { advantages, rows } = policyObjective(parts).annotate(anyGroup(), { maxCompletionLength: 16 });
+      gradient.forEach((row, i) => {
+        expectClose(
+          row,
+          row.map((_, t) => -advantages[0]![i]! * rows[i]!.weights[t]!),
+          1e-6,
+        );
+      });
+    },
+  );
+
+  it('a sequence ratio sums to the policy gradient of the completion at ratio 1', async () => {
+    const gradient = await onPolicyGradient(policyObjectives.rloo({ beta: 0 }), anyGroup());
+    const { advantages } = policyObjective(policyObjectives.rloo({ beta: 0 })).annotate(anyGroup(), {
+      maxCompletionLength: 16,
+    });
+    // d/dθ of the whole completion's log-probability, with weight A / B at each of its tokens.
+    gradient.forEach((row, i) => {
+      expectClose(
+        row,
+        row.map(() => -advantages[0]![i]! / 4),
+        1e-6,
+      );
+    });
+  });
+
+  it.each([
+    ['grpo', {}],
+    ['dapo', {}],
+    ['dr_grpo', {}],
+    ['rloo', { beta: 0 }],
+  ] as const)('%s: a group whose rewards are equal, or not scorable, moves nothing', async (name, options) => {
+    const flat = [rollout(0.5, 3), rollout(0.5, 1), rollout(0.5, 2)];
+    const lost = [rollout(null, 3), rollout(null, 1), rollout(null, 2)];
+    const parts = policyObjectives[name](options as GrpoOptions);
+    expect((await onPolicyGradient(parts, [flat, lost])).flat().every((g) => g === 0)).toBe(true);
+  });
+
+  it("dr_grpo weighs a token the same whatever the lengths; grpo's and dapo's weights change", () => {
+    const weightOf = (name: 'grpo' | 'dapo' | 'dr_grpo', lengths: number[]) => {
+      const groups = [lengths.map((length, i) => rollout(i, length))];
+      return policyObjective(policyObjectives[name]()).annotate(groups, { maxCompletionLength: 16 }).rows[0]!
+        .weights[0]!;
+    };
+    expect(weightOf('dr_grpo', [2, 9])).toBe(weightOf('dr_grpo', [7, 1]));
+    expect(weightOf('grpo', [2, 9])).not.toBe(weightOf('grpo', [7, 1]));
+    expect(weightOf('dapo', [2, 9])).not.toBe(weightOf('dapo', [7, 2]));
+  });
+
+  it('makes no row of a completion without a trained token, but counts it', () => {
+    const masked = { ...rollout(1, 2), mask: [0, 0] };
+    const { rows } = policyObjective(policyObjectives.grpo()).annotate([[masked, rollout(0, 2)]], {
+      maxCompletionLength: 4,
+    });
+    expect(rows.length).toBe(1);
+    expect(Array.from(rows[0]!.weights)).toEqual([0.25, 0.25]);
+    expect(rows[0]!.annotations!.advantages![0]).toBeLessThan(0);
+  });
+
+  it('puts the annotations where the completion is predicted', () => {
+    const long: Rollout = { ...rollout(1, 2), promptTokens: [5, 6, 7] };
+    const { rows } = policyObjective(policyObjectives.reinforce()).annotate([[long]], { maxCompletionLength: 4 });
+    expect(rows[0]!.tokens).toEqual([5, 6, 7, 2, 2]);
+    expect(rows[0]!.weights).toEqual([0, 0, 1, 1]);
+    expect(rows[0]!.annotations!.old_log_probs).toEqual([0, 0, -1, -1]);
+  });
+
+  it('refuses parts that do not go together, and options that do not exist', () => {
+    expect(() => policyObjective({ ...policyObjectives.grpo(), ratio: noRatio() })).toThrow(/gradient would be zero/);
+    expect(() => policyObjectives.grpo({ epsilonHihg: 1 } as GrpoOptions)).toThrow(/Did you mean "epsilonHigh"/);
+    expect(() => policyObjectives.grpo({ importanceSamplingLevel: 'sequnce' as 'sequence' })).toThrow(/"sequence"/);
+    expect(() => policyObjectives.grpo({ delta: 1.1 })).toThrow(/delta must be above 1 \+ epsilonHigh/);
+    expect(() => groupNormalized({ scaleRewards: 'groups' as 'group' })).toThrow(/group, batch, none/);
+    expect(() => localTokenMean({ localBatchSize: 0 })).toThrow(/localBatchSize/);
+    const blind = { ...rollout(1), referenceLogProbs: undefined } as unknown as Rollout;
+    expect(() =>
+      policyObjective(policyObjectives.grpo({ beta: 0.1 })).annotate([[blind]], { maxCompletionLength: 4 }),
+    ).toThrow(/referenceLogProbs/);
+  });
+});
+
+describe('advantages', () => {
+  it('leave-one-out is G / (G - 1) times the centred reward, and averages to zero', () => {
+    const mean = rewards.reduce((a, b) => a + b) / 4;
+    const [advantages] = leaveOneOut().compute([rewards]);
+    expectClose(
+      advantages!,
+      rewards.map((r) => ((r - mean) * 4) / 3),
+      1e-12,
+    );
+  });
+
+  it('group-normalized does not see the scale and the offset of the rewards', () => {
+    const [plain] = groupNormalized().compute([rewards]);
+    const [moved] = groupNormalized().compute([rewards.map((r) => 1000 * r - 5)]);
+    expectClose(moved!, plain!, 3e-4);
+  });
+
+  it('batch-mean subtracts one number from all', () => {
+    expect(
+      batchMean().compute([
+        [1, 2],
+        [null, 6],
+      ]),
+    ).toEqual([
+      [-2, -1],
+      [0, 3],
+    ]);
+  });
+});
+
+describe('klEstimators', () => {
+  it('E[k1] = E[k3] = KL and E[k2] is not, by enumeration; k2 and k3 are never negative', async () => {
+    const [policy, reference] = [softmax([0.3, -0.8, 1.2, 0]), softmax([-0.5, 0.1, 0.4, 0.6])];
+    const kl = policy.reduce((sum, p, a) => sum + p * Math.log(p / reference[a]!), 0);
+    const u = tensor(policy.map((p, a) => Math.log(reference[a]! / p)));
+    const expected = async (name: keyof typeof klEstimators) => {
+      const values = await klEstimators[name](u).toArray();
+      if (name !== 'k1') expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
+      return values.reduce((sum, value, a) => sum + value * policy[a]!, 0);
+    };
+    expectClose([await expected('k1'), await expected('k3')], [kl, kl], 1e-6);
+    expect(Math.abs((await expected('k2')) - kl)).toBeGreaterThan(1e-3);
+  });
+});
+
+it('aggregations sum to one over the tokens where they are means', () => {
+  const lengths = [3, 1, 7, 5];
+  for (const aggregation of [tokenMean(), policyObjectives.grpo().aggregation, localTokenMean({ localBatchSize: 3 })]) {
+    const weights = aggregation.weights(lengths, { maxCompletionLength: 16 });
+    const sum = weights.reduce((total, weight, i) => total + weight * lengths[i]!, 0);
+    expect(sum, aggregation.name).toBeCloseTo(1, 12);
+  }
+});

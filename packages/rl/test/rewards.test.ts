@@ -1,0 +1,229 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import {
+  type CompletionToScore,
+  exactMatch,
+  finalAnswer,
+  formatTags,
+  lengthPenalty,
+  numbersIn,
+  numericMatch,
+  type PromptRow,
+  parseNumber,
+  type RewardContext,
+  type RewardFunction,
+  scoreCompletions,
+  softOverlongPunishment,
+} from '../src/index.js';
+
+type Row = PromptRow & Readonly<Record<string, unknown>>;
+
+const contextOf = (columns: Record<string, unknown>, tokens = 3): RewardContext => ({
+  prompt: 'What is 6 × 7?',
+  row: { prompt: 'What is 6 × 7?', ...columns },
+  completionTokens: new Array<number>(tokens).fill(1),
+  finishReason: 'stop',
+  step: 0,
+  signal: new AbortController().signal,
+});
+
+const toScore = (texts: string[]): CompletionToScore<Row>[] =>
+  texts.map((text) => ({ ...contextOf({}), row: { prompt: 'What is 6 × 7?', answer: 42 }, text }));
+
+describe('parseNumber', () => {
+  it.each([
+    ['42', 42],
+    [' -7 ', -7],
+    ['−7', -7],
+    ['+3', 3],
+    ['1,234.5', 1234.5],
+    ['12,345,678', 12345678],
+    ['5.', 5],
+    ['.5', 0.5],
+    ['1e3', 1000],
+    ['2.5E-2', 0.025],
+    ['50%', 0.5],
+    ['50\\%', 0.5],
+    ['$1,200', 1200],
+    ['$42$', 42],
+    ['3/4', 0.75],
+    ['-3/4', -0.75],
+    ['\\frac{3}{4}', 0.75],
+    ['007', 7],
+    ['', null],
+    ['1,5', null],
+    ['12,34', null],
+    ['1.2.3', null],
+    ['4 2', null],
+    ['forty-two', null],
+    ['42 apples', null],
+    ['1/0', null],
+    ['0x10', null],
+    ['Infinity', null],
+    ['NaN', null],
+    ['--5', null],
+    ['5-3', null],
+  ])('%j is %s', (text, value) => {
+    expect(parseNumber(text)).toBe(value);
+  });
+
+  it.each([
+    ['first 3, then 4.', [3, 4]],
+    ['on 12,345 of 7-8', [12345, 7, 8]],
+    ['x2 and v1.0 count not', []],
+    ['costs $3.50.', [3.5]],
+    ['it is 3/4 of −2', [0.75, -2]],
+    ['1.2.3', []],
+  ])('numbersIn(%j)', (text, numbers) => {
+    expect(numbersIn(text)).toEqual(numbers);
+  });
+});
+
+describe('finalAnswer', () => {
+  it.each([
+    ['<think>1</think><answer> 42 </answer>', '42'],
+    ['<answer>1</answer> no, <answer>2</answer>', '2'],
+    ['<answer>1</answer> and <answer>2', ''],
+    ['so \\boxed{\\frac{1}{2}}', '\\frac{1}{2}'],
+    ['\\boxed{1} \\boxed{2', ''],
+    ['6 * 7 = 42\n#### 42\nmore', '42'],
+    ['no marker', null],
+  ])('%j is %j', (text, answer) => {
+    expect(finalAnswer(text)).toBe(answer);
+  });
+});
+
+describe('numericMatch', () => {
+  it.each([
+    ['<answer>42</answer>', 42, 1],
+    ['<answer>42 apples</answer>', '42', 1],
+    ['<answer>41 or 42</answer>', 42, 0],
+    ['<answer>42</answer> no: <answer>7</answer>', 42, 0],
+    ['<answer>42', 42, 0],
+    ['The sum of 40 and 2 is 42.', 42, 1],
+    ['42 is not it; it is 43', 42, 0],
+    ['142', 42, 0],
+    ['4.2e1', 42, 1],
+    ['it is 0.333333', '1/3', 0],
+    ['\\boxed{1/3}', '1/3', 1],
+    ['', 42, 0],
+    ['42', 'unknown', null],
+  ])('%j against %j scores %s', (completion, answer, score) => {
+    expect(numericMatch()(completion, contextOf({ answer }))).toBe(score);
+  });
+
+  it('has a tolerance, and names a missing column', () => {
+    expect(numericMatch({ tolerance: 1e-3 })('0.3333', contextOf({ answer: '1/3' }))).toBe(1);
+    expect(() => numericMatch({ column: 'gold' })('42', contextOf({ answer: 42 }))).toThrow(
+      /needs the column "gold", but the row has prompt, answer/,
+    );
+  });
+});
+
+describe('exactMatch', () => {
+  it.each([
+    ['<answer>Paris</answer>', 'Paris', 1],
+    ['Paris\n', 'Paris', 1],
+    ['paris', 'Paris', 0],
+    ['Paris or Rome', 'Paris', 0],
+    ['Roma', ['Rome', 'Roma'], 1],
+    ['7', 7, 1],
+  ])('%j against %j scores %s', (completion, answer, score) => {
+    expect(exactMatch()(completion, contextOf({ answer }))).toBe(score);
+  });
+});
+
+describe('formatTags', () => {
+  it.each([
+    ['<think>a</think><answer>b</answer>', 1],
+    [' <think>a\nb</think>\n<answer>b</answer>\n', 1],
+    ['<think>a</think><answer>b</answer> and more', 0],
+    ['sure: <think>a</think><answer>b</answer>', 0],
+    ['<answer>b</answer><think>a</think>', 0],
+    ['<think>a<think>b</think></think><answer>c</answer>', 0],
+    ['<think>a</think><think>b</think><answer>c</answer>', 0],
+    ['<think>a<answer>x</answer></think><answer>c</answer>', 0],
+    ['<think> </think><answer>c</answer>', 0],
+    ['<think>a</think><answer>c', 0],
+    ['<Think>a</Think><answer>c</answer>', 0],
+    ['', 0],
+  ])('%j scores %s', (completion, score) => {
+    expect(formatTags()(completion, contextOf({}))).toBe(score);
+  });
+
+  it('takes other tags', () => {
+    expect(formatTags({ tags: ['plan', 'code'] })('<plan>a</plan> <code>b</code>', contextOf({}))).toBe(1);
+    expect(() => formatTags({ tags: ['a b'] })).toThrow(/different names/);
+  });
+});
+
+describe('lengths', () => {
+  it.each([
+    [0, 0],
+    [80, 0],
+    [81, -0.05],
+    [90, -0.5],
+    [100, -1],
+    [101, -1],
+    [500, -1],
+  ])('softOverlongPunishment of %i tokens with 100 and 20 is %f', (tokens, score) => {
+    const punish = softOverlongPunishment({ maxCompletionLength: 100, softPunishCache: 20 });
+    expect(punish('', contextOf({}, tokens))).toBeCloseTo(score, 12);
+  });
+
+  it('lengthPenalty grows to -1', () => {
+    const penalty = lengthPenalty({ maxCompletionLength: 10 });
+    expect([5, 10, 20].map((tokens) => penalty('', contextOf({}, tokens)))).toEqual([-0.5, -1, -1]);
+  });
+});
+
+describe('scoreCompletions', () => {
+  it('adds weighted rewards, leaves out what cannot be scored, and is null where nothing can', async () => {
+    const length: RewardFunction<Row> = (text) => (text === '' ? null : text.length);
+    const right: RewardFunction<Row> = async (text, { row }) =>
+      text === 'skip' || text === '' ? null : text === String(row.answer) ? 1 : 0;
+    const scores = await scoreCompletions(
+      { length: { reward: length, weight: 0.5 }, right },
+      toScore(['42', 'skip', '']),
+    );
+    expect(scores.rewards).toEqual([2, 2, null]);
+    expect(scores.byFunction).toEqual({ length: [2, 4, null], right: [1, null, null] });
+  });
+
+  it('keeps the order and the concurrency limit', async () => {
+    let running = 0;
+    let most = 0;
+    const slow: RewardFunction<Row> = async (text) => {
+      most = Math.max(most, ++running);
+      await wait(5 - Number(text));
+      running--;
+      return Number(text);
+    };
+    const { rewards } = await scoreCompletions({ slow }, toScore(['0', '1', '2', '3', '4']), { concurrency: 2 });
+    expect(rewards).toEqual([0, 1, 2, 3, 4]);
+    expect(most).toBe(2);
+  });
+
+  it('names the function that never answers, and tells it', async () => {
+    let told = false;
+    const judge: RewardFunction<Row> = (_, { signal }) =>
+      new Promise(() => {
+        signal.addEventListener('abort', () => {
+          told = true;
+        });
+      });
+    await expect(scoreCompletions({ judge }, toScore(['a']), { timeoutSeconds: 0.02 })).rejects.toThrow(
+      /reward "judge" took longer than 0.02 s \(prompt "What is 6/,
+    );
+    expect(told).toBe(true);
+  });
+
+  it('names the function that throws or returns nonsense', async () => {
+    const broken = () => {
+      throw new Error('no network');
+    };
+    await expect(scoreCompletions({ broken }, toScore(['a']))).rejects.toThrow(/reward "broken" threw: no network/);
+    const odd = () => Number.NaN;
+    await expect(scoreCompletions({ odd }, toScore(['a']))).rejects.toThrow(/reward "odd" returned NaN/);
+  });
+});
