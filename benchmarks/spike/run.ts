@@ -109,6 +109,7 @@ const sessionOptions = (profile: string | undefined): InferenceSession.SessionOp
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: options.level as 'all',
+  enableMemPattern: false,
   logSeverityLevel: 3,
   ...(profile ? { enableProfiling: true, profileFilePrefix: join(folder, profile) } : {}),
 });
@@ -226,8 +227,11 @@ async function trainingRunner(name: string): Promise<Runner> {
   return Runner.ofSession(name, session, feeds, fetches);
 }
 
-async function decodeRunner(batch: number, constants: boolean): Promise<Runner> {
-  const graph = decodeGraph(batch, capacity, constants ? weightsMap() : undefined);
+async function decodeRunner(batch: number, variant: string): Promise<Runner> {
+  const graph = decodeGraph(batch, capacity, {
+    ...(variant === 'constants' ? { constants: weightsMap() } : {}),
+    weightFirst: variant === 'weightFirst',
+  });
   const session = await InferenceSession.create(
     encodeModel(graph),
     sessionOptions(options.profile ? `decode${batch}` : undefined),
@@ -259,7 +263,7 @@ async function decodeRunner(batch: number, constants: boolean): Promise<Runner> 
     feeds[name] = tensor;
     fetches[name.replace('past_', 'present_')] = tensor;
   }
-  return Runner.ofSession(`decode${batch}${constants ? ' constants' : ''}`, session, feeds, fetches);
+  return Runner.ofSession(`decode${batch} ${variant}`, session, feeds, fetches);
 }
 
 /** Prints, by op type, the sum over nodes of the minimum (and median) over runs of each node's time. */
@@ -380,10 +384,8 @@ if (options.train) {
 
 if (options.decode) {
   for (const batch of [1, 16]) {
-    const runners = [
-      await decodeRunner(batch, false),
-      ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
-    ];
+    const runners: Runner[] = [];
+    for (const variant of options.variants.split(',')) runners.push(await decodeRunner(batch, variant));
     const peerTimes: Record<string, number[]> = {};
     const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];
