@@ -3,7 +3,7 @@ import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
 import { simplify } from './graph/simplify.js';
-import { bufferOf, captureLeaves, leafOf, realize } from './realize.js';
+import { bufferOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
 import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
@@ -24,7 +24,7 @@ const MAX_STATIC_VARIANTS = 64;
 /** A compiled function, with `dispose` to free what the engine holds for it. */
 export interface Compiled<Args extends readonly unknown[], Out> {
   (...args: Args): Promise<Out>;
-  /** How many input signatures have been traced so far. */
+  /** How many input signatures have been traced so far, counted per engine. */
   readonly traces: number;
   dispose(): Promise<void>;
 }
@@ -42,7 +42,8 @@ interface Trace {
  * from call to call (a learning rate, a step) must be a tensor: see `scalar`. `f` must be pure: it is not called
  * again for a signature it has been traced for.
  *
- * Calls run one after the other, in the order they were made. Results are realised tensors.
+ * Calls of all compiled functions and reads of tensors run one after the other, in the order they were made, on the
+ * engine that was set when they were made. Results are realised tensors.
  */
 export function compile<Args extends readonly unknown[], Out>(
   f: (...args: Args) => Out,
@@ -50,8 +51,7 @@ export function compile<Args extends readonly unknown[], Out>(
 ): Compiled<Args, Out> {
   const name = options.name ?? (f.name || 'compiled function');
   const donate = Object.entries(options.donate ?? {}).map(([argument, key]) => ({ argument: Number(argument), key }));
-  const traces = new Map<string, { engine: Engine; trace: Promise<Trace> }>();
-  let queue: Promise<unknown> = Promise.resolve();
+  const traces = new Map<Engine, Map<string, Promise<Trace>>>();
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
     const leaves = leavesOf(args);
@@ -74,25 +74,33 @@ export function compile<Args extends readonly unknown[], Out>(
     return { executable, captured, output };
   };
 
-  const call = async (args: Args): Promise<Out> => {
-    const engine = currentEngine();
+  const traceFor = (args: Args, engine: Engine): Promise<Trace> => {
+    const known = traces.get(engine) ?? new Map<string, Promise<Trace>>();
+    traces.set(engine, known);
     const key = signatureOf(args);
-    let entry = traces.get(key);
-    if (entry?.engine !== engine) {
-      if (traces.size >= MAX_STATIC_VARIANTS) throw tooManyTraces(name, traces.keys(), key);
-      entry = { engine, trace: trace(args, engine) };
-      traces.set(key, entry);
-      // A failed trace must not be remembered as a success.
-      entry.trace.catch(() => traces.delete(key));
-    }
-    const { executable, captured, output } = await entry.trace;
+    const present = known.get(key);
+    if (present) return present;
+    if (known.size >= MAX_STATIC_VARIANTS) throw tooManyTraces(name, known.keys(), key);
+    const made = trace(args, engine);
+    known.set(key, made);
+    // A failed trace must not be remembered as a success.
+    made.catch(() => known.delete(key));
+    return made;
+  };
+
+  const call = async (args: Args, engine: Engine): Promise<Out> => {
+    const { executable, captured, output } = await traceFor(args, engine);
     const leaves = leavesOf(args);
-    await realize(leaves.map(({ tensor }) => tensor));
+    await realizeOn(
+      engine,
+      leaves.map(({ tensor }) => tensor),
+    );
     const storages = leaves.map(({ tensor }) => storageOf(tensor));
     checkDonated(
       name,
       leaves,
       storages,
+      captured,
       donate.map(({ argument }) => argument),
     );
     const buffers = await Promise.all([...storages, ...captured].map((s) => bufferOf(s, engine, name)));
@@ -104,19 +112,19 @@ export function compile<Args extends readonly unknown[], Out>(
     );
   };
 
-  const compiled = (...args: Args): Promise<Out> => {
-    const result = queue.then(() => call(args));
-    queue = result.catch(() => undefined);
-    return result;
+  const compiled = async (...args: Args): Promise<Out> => {
+    const engine = currentEngine();
+    return inOrder(() => call(args, engine));
   };
   return Object.defineProperties(compiled, {
-    traces: { get: () => traces.size },
+    traces: { get: () => [...traces.values()].reduce((sum, known) => sum + known.size, 0) },
     dispose: {
-      value: async () => {
-        await queue;
-        for (const { trace: pending } of traces.values()) await (await pending).executable.dispose();
-        traces.clear();
-      },
+      value: () =>
+        inOrder(async () => {
+          const pending = [...traces.values()].flatMap((known) => [...known.values()]);
+          traces.clear();
+          for (const made of pending) await (await made).executable.dispose();
+        }),
     },
   }) as Compiled<Args, Out>;
 }
@@ -164,11 +172,12 @@ function storageOf(tensor: Tensor): Storage {
   return node.attributes.storage;
 }
 
-/** A donated tensor may be passed only once, or another argument would be overwritten while it is read. */
+/** A donated tensor may be passed only once, or it would be overwritten while something else reads it. */
 function checkDonated(
   name: string,
   leaves: readonly Leaf[],
   storages: readonly Storage[],
+  captured: readonly Storage[],
   donated: readonly number[],
 ): void {
   const seen = new Map<Storage, Leaf>();
@@ -180,6 +189,11 @@ function checkDonated(
     if (other && (isDonated(leaf, arguments_) || isDonated(other, arguments_))) {
       throw new CompileError(
         `${name}: arguments ${other.path} and ${leaf.path} are the same tensor, and one is donated`,
+      );
+    }
+    if (captured.includes(storage) && isDonated(leaf, arguments_)) {
+      throw new CompileError(
+        `${name}: argument ${leaf.path} is donated, but the function also captures the same tensor`,
       );
     }
     seen.set(storage, leaf);
