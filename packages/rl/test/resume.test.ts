@@ -38,8 +38,14 @@ it('a killed run, resumed, ends with the same weights and logs, bit for bit', as
     expect(await logOf('killed', file), `killed at step ${killAt}`).toEqual(await logOf('straight', file));
   }
   const different = trainPolicy({
-    ...{ model: await toyModel(1), rows: prompts, objective: policyObjectives.grpo(), rewards: { zero: () => 0 } },
-    ...{ steps: 6, seed: 10, outputFolder: join(folder, 'straight'), resume: true },
+    model: await toyModel(1),
+    rows: prompts,
+    objective: policyObjectives.grpo(),
+    rewards: { zero: () => 0 },
+    steps: 6,
+    seed: 10,
+    outputFolder: join(folder, 'straight'),
+    resume: true,
   });
   await expect(different).rejects.toThrow(/belongs to another run: .*seed was 9 and is 10/);
 });

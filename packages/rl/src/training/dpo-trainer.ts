@@ -102,8 +102,17 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
   const tokenLoss = preferenceTokenLoss(loss);
   const state = { numTokens: 0 };
   const settings = {
-    ...{ epochs, pairsPerStep, learningRate, schedule: name, warmupSteps, maxLength, seed, rows: rows.length },
-    ...{ loss: loss.name, beta: loss.beta, optimizer: options.optimizer?.name ?? 'adamw' },
+    epochs,
+    pairsPerStep,
+    learningRate,
+    schedule: name,
+    warmupSteps,
+    maxLength,
+    seed,
+    rows: rows.length,
+    loss: loss.name,
+    beta: loss.beta,
+    optimizer: options.optimizer?.name ?? 'adamw',
   };
 
   const step = async (index: number) => {
