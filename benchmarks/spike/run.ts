@@ -1,6 +1,6 @@
 /**
  * Times one SmolLM2-135M-shaped LoRA training step and one decode step as ONNX graphs beside PyTorch, alternating.
- * usage: npx tsx benchmarks/spike/run.ts [--targets qv|all] [--repetitions 6] [--no-peer] [--profile] [--variant NAME]
+ * usage: npx tsx benchmarks/spike/run.ts --train --decode [--targets qv|all] [--repetitions 6] [--threads 2] [--no-peer] [--profile] [--variants inputs,tensors]
  * PYTHON names the interpreter with torch, transformers, peft and safetensors (default python3).
  */
 import { spawn } from 'node:child_process';
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { compile, tensor } from '@posttrain/core-tensor';
+import { compile, onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { encodeModel } from '../../packages/core-tensor/src/engines/onnxruntime/proto.js';
 import { decodeGraph } from './decode-graph.js';
@@ -27,10 +27,13 @@ const { values: options } = parseArgs({
     decode: { type: 'boolean', default: false },
     train: { type: 'boolean', default: false },
     level: { type: 'string', default: 'extended' },
+    threads: { type: 'string', default: '2' },
   },
 });
 const targets = options.targets as LoraTargets;
 const repetitions = Number(options.repetitions);
+const threads = Number(options.threads);
+setEngine(onnxruntimeEngine({ threads }));
 const past = 256;
 const capacity = 512;
 const rows = shape.batch * shape.sequence;
@@ -79,7 +82,7 @@ function writeSafetensors(path: string): void {
 
 async function startPeer() {
   writeSafetensors(join(folder, 'spike.safetensors'));
-  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity }));
+  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity, threads }));
   const child = spawn(process.env.PYTHON ?? 'python3', [join(import.meta.dirname, 'peer.py'), folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
     // Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step.
@@ -103,9 +106,10 @@ async function startPeer() {
 
 const sessionOptions = (profile: string | undefined): InferenceSession.SessionOptions => ({
   executionProviders: ['cpu'],
-  intraOpNumThreads: 2,
+  intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: options.level as 'all',
+  enableMemPattern: false,
   logSeverityLevel: 3,
   ...(profile ? { enableProfiling: true, profileFilePrefix: join(folder, profile) } : {}),
 });
@@ -223,8 +227,11 @@ async function trainingRunner(name: string): Promise<Runner> {
   return Runner.ofSession(name, session, feeds, fetches);
 }
 
-async function decodeRunner(batch: number, constants: boolean): Promise<Runner> {
-  const graph = decodeGraph(batch, capacity, constants ? weightsMap() : undefined);
+async function decodeRunner(batch: number, variant: string): Promise<Runner> {
+  const graph = decodeGraph(batch, capacity, {
+    ...(variant === 'constants' ? { constants: weightsMap() } : {}),
+    weightFirst: variant === 'weightFirst',
+  });
   const session = await InferenceSession.create(
     encodeModel(graph),
     sessionOptions(options.profile ? `decode${batch}` : undefined),
@@ -256,7 +263,7 @@ async function decodeRunner(batch: number, constants: boolean): Promise<Runner> 
     feeds[name] = tensor;
     fetches[name.replace('past_', 'present_')] = tensor;
   }
-  return Runner.ofSession(`decode${batch}${constants ? ' constants' : ''}`, session, feeds, fetches);
+  return Runner.ofSession(`decode${batch} ${variant}`, session, feeds, fetches);
 }
 
 /** Prints, by op type, the sum over nodes of the minimum (and median) over runs of each node's time. */
@@ -377,10 +384,8 @@ if (options.train) {
 
 if (options.decode) {
   for (const batch of [1, 16]) {
-    const runners = [
-      await decodeRunner(batch, false),
-      ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
-    ];
+    const runners: Runner[] = [];
+    for (const variant of options.variants.split(',')) runners.push(await decodeRunner(batch, variant));
     const peerTimes: Record<string, number[]> = {};
     const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];

@@ -84,15 +84,15 @@ export async function fineTune(
     { seed },
   );
   if (task.demonstrations.length === 0) return { adapter, log: [] };
-  const { trainer, history } = await sft({
+  const { adapter: tuned, logHistory } = await sft({
     model,
     adapter,
     rows: task.demonstrations.map(({ prompt, completion }) => ({ prompt, completion: completion! })),
-    ...{ steps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
-    ...{ warmupSteps: 5, seed },
+    ...{ maxSteps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
+    ...{ warmupSteps: 5, loggingSteps: 1, seed },
     ...(onProgress ? { onProgress } : {}),
   });
-  return { adapter: withAdapterParameters(adapter, trainer.parameters), log: linesOf(history) };
+  return { adapter: tuned!, log: logHistory.filter((entry) => 'loss' in entry) };
 }
 
 /** GRPO with verifiable rewards, going on with the adapter. */
@@ -147,7 +147,7 @@ export async function scaleAtTestTime(
 
 /** The adapter in PEFT's format and the merged model in Hugging Face's; gives the largest logit change of merging. */
 export async function saveResult(model: CausalLM, adapter: PeftAdapter, folder: string): Promise<{ drift: number }> {
-  await saveAdapter(join(folder, 'adapter'), adapter, { baseModel: model.name });
+  await saveAdapter(join(folder, 'adapter'), model, adapter);
   const { model: merged, drift } = await mergeAdapter(model, adapter);
   await merged.save(join(folder, 'model'));
   return { drift };

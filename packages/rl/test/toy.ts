@@ -1,9 +1,9 @@
-import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from '@posttrain/lm';
 
 const letters = [...'abcdefg'];
 
 /** A tokenizer of seven letters and an end token. */
-const tokenizer = new Tokenizer({
+export const tokenizer = new Tokenizer({
   tokenizer: {
     version: '1.0',
     added_tokens: [
@@ -18,21 +18,24 @@ const tokenizer = new Tokenizer({
   config: { eos_token: '</s>' },
 });
 
+const config = parseModelConfig({
+  model_type: 'llama',
+  vocab_size: 8,
+  hidden_size: 16,
+  intermediate_size: 16,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 32,
+  initializer_range: 0.2,
+  eos_token_id: 7,
+});
+
+/** One for all, so that what is compiled for it is compiled once. */
+const network = networkOf(config);
+
 /** A model of one small block with random weights over that alphabet. */
-export function toyModel(seed: number): Promise<CausalLM> {
-  const config = parseModelConfig({
-    model_type: 'llama',
-    vocab_size: 8,
-    hidden_size: 16,
-    intermediate_size: 16,
-    num_hidden_layers: 1,
-    num_attention_heads: 2,
-    max_position_embeddings: 32,
-    initializer_range: 0.2,
-    eos_token_id: 7,
-  });
-  return CausalLM.initialize({ config, tokenizer, name: 'toy' }, seed);
-}
+export const toyModel = async (seed: number): Promise<CausalLM> =>
+  new CausalLM({ config, tokenizer, name: 'toy', weights: await initialWeights(network, seed) }, network);
 
 /** The fraction of a completion's letters that are c. */
 export const fractionOfC = (text: string): number =>

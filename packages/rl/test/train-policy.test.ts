@@ -62,6 +62,7 @@ describe('trainPolicy', () => {
           'loss',
           'grad_norm',
           'learning_rate',
+          'epoch',
           'num_tokens',
           'step_time',
           'reward',
@@ -110,8 +111,14 @@ describe('trainPolicy', () => {
     const ends = (_: string, { completionTokens }: { completionTokens: readonly number[] }) =>
       completionTokens.at(-1) === 7 ? 1 - completionTokens.length / 10 : 0;
     const { history, trainer } = await run({
-      ...{ model, adapter, rewards: { ends }, objective: policyObjectives.dapo({ beta: 0.01 }), learningRate: 0.05 },
-      ...{ steps: 12, promptsPerStep: 4, completionsPerPrompt: 8 },
+      model,
+      adapter,
+      rewards: { ends },
+      objective: policyObjectives.dapo({ beta: 0.01 }),
+      learningRate: 0.05,
+      steps: 12,
+      promptsPerStep: 4,
+      completionsPerPrompt: 8,
     });
     expect(history.at(-1)!.metrics.reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.3);
     expect(history.at(-1)!.metrics['completions/clipped_ratio']).toBeLessThan(0.2);

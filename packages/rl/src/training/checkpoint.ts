@@ -16,7 +16,8 @@ export interface Checkpoint {
 }
 
 /** Writes a checkpoint folder, which appears complete or not at all. */
-export async function saveCheckpoint(folder: string, { snapshot, state }: Checkpoint): Promise<void> {
+export async function saveCheckpoint(directory: string, { snapshot, state }: Checkpoint): Promise<void> {
+  const folder = join(directory, `checkpoint-${snapshot.step}`);
   const staging = `${folder}.tmp`;
   await rm(staging, { recursive: true, force: true });
   const json = JSON.stringify({ step: snapshot.step, state }, undefined, 2);

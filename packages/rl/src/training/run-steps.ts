@@ -16,9 +16,9 @@ export interface StepMetrics {
 
 /** Options that every training loop has. */
 export interface RunOptions {
-  /** Folder for `metrics.jsonl` and `checkpoint-N/`. Default: nothing is written. */
+  /** Folder for `metrics.jsonl` and `checkpoint-N/` (N counts updates). Default: nothing is written. */
   readonly outputFolder?: string;
-  /** Steps between two checkpoints in `outputFolder`; 0: none. Default 0. */
+  /** Steps between two checkpoints in `outputFolder`, which the last step ends with one; 0: none. Default 0. */
   readonly saveSteps?: number;
   /** Go on from the last checkpoint in `outputFolder`, if there is one; the result is the same, bit for bit. Default false. */
   readonly resume?: boolean;
@@ -67,8 +67,8 @@ export async function runSteps<State extends object>(
     await log?.log.append([record]);
     const done = step + 1;
     if (outputFolder && saveSteps > 0 && (done % saveSteps === 0 || done === steps)) {
-      const checkpoint = join(outputFolder, `checkpoint-${done}`);
-      await saveCheckpoint(checkpoint, { snapshot: trainer.snapshot(), state: { done, settings, state } });
+      const snapshot = trainer.snapshot();
+      await saveCheckpoint(outputFolder, { snapshot, state: { global_step: snapshot.step, done, settings, state } });
     }
     onStep?.(record);
     const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
