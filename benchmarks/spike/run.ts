@@ -234,7 +234,7 @@ async function decodeRunner(batch: number, variant: string): Promise<Runner> {
   });
   const session = await InferenceSession.create(
     encodeModel(graph),
-    sessionOptions(options.profile ? `decode${batch}` : undefined),
+    sessionOptions(options.profile ? `decode${batch}-${variant}` : undefined),
   );
   const feeds: Record<string, Tensor> = {
     tokens: ints(tokens.slice(0, batch)),
@@ -436,11 +436,8 @@ if (options.decode) {
 function profilePath(runner: Runner): string {
   // The node binding's endProfiling returns nothing; the file is found by its prefix.
   runner.session?.endProfiling();
-  const prefix = runner.name.split(' ')[0]!;
-  return join(
-    folder,
-    readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json') && file.includes('_'))!,
-  );
+  const prefix = `${runner.name.replace(' ', '-')}_`;
+  return join(folder, readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json'))!);
 }
 
 peer?.stop();
