@@ -3,7 +3,7 @@ import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
 import { simplify } from './graph/simplify.js';
-import { bufferOf, captureLeaves, leafOf, realize } from './realize.js';
+import { bufferOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
 import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
@@ -18,15 +18,24 @@ export interface CompileFunctionOptions {
   readonly donate?: Readonly<Record<number, string>>;
 }
 
-/** How often one function may be traced again because a plain number among its arguments changed. */
-const MAX_STATIC_VARIANTS = 64;
+/**
+ * How many traces of one function are kept for an engine; the one unused for longest makes room. When none of them was
+ * ever used again, a plain number or a shape changes from call to call, and that is an error.
+ */
+const MAX_TRACES = 64;
 
 /** A compiled function, with `dispose` to free what the engine holds for it. */
 export interface Compiled<Args extends readonly unknown[], Out> {
   (...args: Args): Promise<Out>;
-  /** How many input signatures have been traced so far. */
+  /** How many input signatures have been traced so far, counted per engine. */
   readonly traces: number;
   dispose(): Promise<void>;
+}
+
+/** A trace in the cache, which is in the order of last use. */
+interface CachedTrace {
+  readonly trace: Promise<Trace>;
+  reused: boolean;
 }
 
 interface Trace {
@@ -42,7 +51,8 @@ interface Trace {
  * from call to call (a learning rate, a step) must be a tensor: see `scalar`. `f` must be pure: it is not called
  * again for a signature it has been traced for.
  *
- * Calls run one after the other, in the order they were made. Results are realised tensors.
+ * Calls of all compiled functions and reads of tensors run one after the other, in the order they were made, on the
+ * engine that was set when they were made. Results are realised tensors.
  */
 export function compile<Args extends readonly unknown[], Out>(
   f: (...args: Args) => Out,
@@ -50,8 +60,7 @@ export function compile<Args extends readonly unknown[], Out>(
 ): Compiled<Args, Out> {
   const name = options.name ?? (f.name || 'compiled function');
   const donate = Object.entries(options.donate ?? {}).map(([argument, key]) => ({ argument: Number(argument), key }));
-  const traces = new Map<string, { engine: Engine; trace: Promise<Trace> }>();
-  let queue: Promise<unknown> = Promise.resolve();
+  const traces = new Map<Engine, Map<string, CachedTrace>>();
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
     const leaves = leavesOf(args);
@@ -74,25 +83,43 @@ export function compile<Args extends readonly unknown[], Out>(
     return { executable, captured, output };
   };
 
-  const call = async (args: Args): Promise<Out> => {
-    const engine = currentEngine();
+  const traceFor = async (args: Args, engine: Engine): Promise<Trace> => {
+    const known = traces.get(engine) ?? new Map<string, CachedTrace>();
+    traces.set(engine, known);
     const key = signatureOf(args);
-    let entry = traces.get(key);
-    if (entry?.engine !== engine) {
-      if (traces.size >= MAX_STATIC_VARIANTS) throw tooManyTraces(name, traces.keys(), key);
-      entry = { engine, trace: trace(args, engine) };
-      traces.set(key, entry);
-      // A failed trace must not be remembered as a success.
-      entry.trace.catch(() => traces.delete(key));
+    const present = known.get(key);
+    if (present) {
+      present.reused = true;
+      known.delete(key);
+      known.set(key, present);
+      return present.trace;
     }
-    const { executable, captured, output } = await entry.trace;
+    if (known.size >= MAX_TRACES) {
+      if (![...known.values()].some(({ reused }) => reused)) throw tooManyTraces(name, known.keys(), key);
+      const [oldest, evicted] = known.entries().next().value!;
+      known.delete(oldest);
+      await (await evicted.trace).executable.dispose();
+    }
+    const made = trace(args, engine);
+    known.set(key, { trace: made, reused: false });
+    // A failed trace must not be remembered as a success.
+    made.catch(() => known.delete(key));
+    return made;
+  };
+
+  const call = async (args: Args, engine: Engine): Promise<Out> => {
+    const { executable, captured, output } = await traceFor(args, engine);
     const leaves = leavesOf(args);
-    await realize(leaves.map(({ tensor }) => tensor));
+    await realizeOn(
+      engine,
+      leaves.map(({ tensor }) => tensor),
+    );
     const storages = leaves.map(({ tensor }) => storageOf(tensor));
     checkDonated(
       name,
       leaves,
       storages,
+      captured,
       donate.map(({ argument }) => argument),
     );
     const buffers = await Promise.all([...storages, ...captured].map((s) => bufferOf(s, engine, name)));
@@ -104,19 +131,19 @@ export function compile<Args extends readonly unknown[], Out>(
     );
   };
 
-  const compiled = (...args: Args): Promise<Out> => {
-    const result = queue.then(() => call(args));
-    queue = result.catch(() => undefined);
-    return result;
+  const compiled = async (...args: Args): Promise<Out> => {
+    const engine = currentEngine();
+    return inOrder(() => call(args, engine));
   };
   return Object.defineProperties(compiled, {
-    traces: { get: () => traces.size },
+    traces: { get: () => [...traces.values()].reduce((sum, known) => sum + known.size, 0) },
     dispose: {
-      value: async () => {
-        await queue;
-        for (const { trace: pending } of traces.values()) await (await pending).executable.dispose();
-        traces.clear();
-      },
+      value: () =>
+        inOrder(async () => {
+          const pending = [...traces.values()].flatMap((known) => [...known.values()]);
+          traces.clear();
+          for (const cached of pending) await (await cached.trace).executable.dispose();
+        }),
     },
   }) as Compiled<Args, Out>;
 }
@@ -164,11 +191,12 @@ function storageOf(tensor: Tensor): Storage {
   return node.attributes.storage;
 }
 
-/** A donated tensor may be passed only once, or another argument would be overwritten while it is read. */
+/** A donated tensor may be passed only once, or it would be overwritten while something else reads it. */
 function checkDonated(
   name: string,
   leaves: readonly Leaf[],
   storages: readonly Storage[],
+  captured: readonly Storage[],
   donated: readonly number[],
 ): void {
   const seen = new Map<Storage, Leaf>();
@@ -182,6 +210,11 @@ function checkDonated(
         `${name}: arguments ${other.path} and ${leaf.path} are the same tensor, and one is donated`,
       );
     }
+    if (captured.includes(storage) && isDonated(leaf, arguments_)) {
+      throw new CompileError(
+        `${name}: argument ${leaf.path} is donated, but the function also captures the same tensor`,
+      );
+    }
     seen.set(storage, leaf);
   }
 }
@@ -189,7 +222,7 @@ function checkDonated(
 function tooManyTraces(name: string, known: Iterable<string>, key: string): CompileError {
   const [example] = known;
   return new CompileError(
-    `${name}: traced for ${MAX_STATIC_VARIANTS} different inputs already. A number, string or shape among its arguments ` +
+    `${name}: traced for ${MAX_TRACES} different inputs, none of which came twice. A number, string or shape among its arguments ` +
       `keeps changing; pass changing numbers as scalar(x) and pad shapes to a few sizes. First: ${example}. Now: ${key}.`,
   );
 }

@@ -1,6 +1,6 @@
 import { allocate, type DType, encodeNumbers, matchesDType, type TypedArray } from './dtype.js';
 import { DTypeError, ShapeError } from './errors.js';
-import { checkShape, sizeOf } from './shape.js';
+import { checkShape, normalizeAxis, sizeOf } from './shape.js';
 import { apply, fromHost, type Tensor } from './tensor.js';
 
 /** Numbers nested as deep as the tensor has axes. */
@@ -84,7 +84,7 @@ export const onesLike = (x: Tensor): Tensor => ones(x.shape, x.dtype);
 
 /** 0, 1, …, along `axis` of `shape`, constant along the other axes. */
 export const iota = (shape: readonly number[], axis = 0, dtype: 'int32' | 'float32' = 'int32'): Tensor =>
-  apply('iota', [], { shape, dtype, axis });
+  apply('iota', [], { shape, dtype, axis: normalizeAxis('iota', axis, shape) });
 
 /** Zeros in memory of their own, as donated state (a cache, an optimizer's moments) needs. */
 export const zerosBuffer = (shape: readonly number[], dtype: DType = 'float32'): Tensor =>

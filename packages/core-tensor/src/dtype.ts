@@ -24,6 +24,21 @@ export const isFloat = (dtype: DType): boolean => dtype === 'float32' || dtype =
 
 export const isInteger = (dtype: DType): boolean => dtype === 'int32' || dtype === 'int8' || dtype === 'uint8';
 
+/** Smallest and largest value of the types that hold whole numbers only. */
+export const INTEGER_RANGES: Readonly<Record<'int32' | 'int8' | 'uint8' | 'bool', readonly [number, number]>> = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int8: [-128, 127],
+  uint8: [0, 255],
+  bool: [0, 1],
+};
+
+/** Whether a tensor of `dtype` can hold the number, up to the rounding of floats. */
+export function canHold(dtype: DType, value: number): boolean {
+  if (dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16') return true;
+  const [low, high] = INTEGER_RANGES[dtype];
+  return Number.isInteger(value) && value >= low && value <= high;
+}
+
 /** A zero-filled host array for `size` elements. */
 export function allocate(dtype: DType, size: number): TypedArray {
   switch (dtype) {

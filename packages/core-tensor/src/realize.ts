@@ -35,11 +35,29 @@ export function leafOf(engine: Engine, buffer: EngineBuffer): GraphNode<'data'> 
   return makeNode('data', [], { storage: { spec: buffer.spec, device: { engine, buffer } } });
 }
 
+let lastWork: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs `work` after everything that was asked for before it. Runs never overlap, so that a buffer that one run is
+ * reading cannot be given away to another.
+ */
+export function inOrder<T>(work: () => Promise<T>): Promise<T> {
+  const result = lastWork.then(work);
+  const settled = () => undefined;
+  lastWork = result.then(settled, settled);
+  return result;
+}
+
 /** Runs what the tensors need, once and together, and turns each into a leaf. */
 export async function realize(tensors: readonly Tensor[]): Promise<void> {
+  const engine = currentEngine();
+  return inOrder(() => realizeOn(engine, tensors));
+}
+
+/** `realize` for work that has its turn already. */
+export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Promise<void> {
   const pending = tensors.filter((x) => !isOp(x.value.node, 'data'));
   if (pending.length === 0) return;
-  const engine = currentEngine();
   const { graph, captured } = captureLeaves(
     pending.map((x) => x.value),
     [],
@@ -58,12 +76,16 @@ export async function realize(tensors: readonly Tensor[]): Promise<void> {
 
 /** The elements of a tensor on the host, running its graph if need be. */
 export async function readHost(x: Tensor): Promise<TypedArray> {
-  await realize([x]);
-  const { node } = x.value;
-  if (!isOp(node, 'data')) throw new DTypeError('data', [x.dtype], 'the tensor was not realised');
-  const { storage } = node.attributes;
-  if (storage.consumed) throw new DonatedTensorError('reading a tensor');
-  return storage.host ?? (await storage.device!.engine.read(storage.device!.buffer));
+  // A leaf can be read without any engine being set.
+  const engine = isOp(x.value.node, 'data') ? undefined : currentEngine();
+  return inOrder(async () => {
+    if (engine) await realizeOn(engine, [x]);
+    const { node } = x.value;
+    if (!isOp(node, 'data')) throw new DTypeError('data', [x.dtype], 'the tensor was not realised');
+    const { storage } = node.attributes;
+    if (storage.consumed) throw new DonatedTensorError('reading a tensor');
+    return storage.host ?? storage.device!.engine.read(storage.device!.buffer);
+  });
 }
 
 export interface CapturedGraph {

@@ -185,6 +185,10 @@ export class Tensor {
   /** Same elements in a new shape; one dimension may be -1 and is then worked out. */
   reshape(shape: readonly number[]): Tensor {
     const known = shape.reduce((product, dim) => (dim === -1 ? product : product * dim), 1);
+    const free = shape.filter((dim) => dim === -1).length;
+    if (free > 1 || (free === 1 && !Number.isInteger(this.size / known))) {
+      throw new ShapeError('reshape', [this.shape, shape], 'the dimension for -1 cannot be worked out');
+    }
     const full = shape.map((dim) => (dim === -1 ? this.size / known : dim));
     return sameShape(full, this.shape) ? this : apply('reshape', [this], { shape: full });
   }
@@ -201,6 +205,9 @@ export class Tensor {
   /** Inserts an axis of size 1 at `axis`. */
   expandDims(axis: number): Tensor {
     const at = axis < 0 ? axis + this.rank + 1 : axis;
+    if (!Number.isInteger(at) || at < 0 || at > this.rank) {
+      throw new ShapeError('expandDims', [this.shape], `axis ${axis} is outside the shape`);
+    }
     return this.reshape([...this.shape.slice(0, at), 1, ...this.shape.slice(at)]);
   }
   /** Removes an axis of size 1. */
@@ -344,14 +351,15 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/** zeros[size along axis] with `updates` added at int32 `indices`: the transpose of `gather`. */
+/** zeros[size along axis] with `updates` added at int32 `indices`: the transpose of `gather`. `axis` counts from 0. */
 export function scatterAdd(indices: Tensor, updates: Tensor, options: { axis: number; size: number }): Tensor {
   return apply('scatterAdd', [indices, updates], options);
 }
 
 /** zeros[size along axis] with `updates` added at int32 `indices` of the same shape: the transpose of `takeAlongAxis`. */
 export function addAlongAxis(indices: Tensor, updates: Tensor, options: { axis: number; size: number }): Tensor {
-  return apply('addAlongAxis', [indices, updates], options);
+  const { axis, size } = options;
+  return apply('addAlongAxis', [indices, updates], { axis: normalizeAxis('addAlongAxis', axis, updates.shape), size });
 }
 
 /** Sums the axes that broadcasting from `shape` added or stretched: the transpose of `broadcastTo`. */

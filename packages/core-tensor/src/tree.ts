@@ -44,6 +44,9 @@ export function withLeaves<T>(tree: T, tensors: readonly Tensor[]): T {
 /** A string that is equal for trees of equal structure, specs and static leaves. */
 export function signatureOf(tree: unknown): string {
   if (tree instanceof Tensor) return `${tree.dtype}${showShape(tree.shape)}`;
+  if (typeof tree === 'function' || typeof tree === 'symbol') {
+    throw new CompileError(`an argument of a compiled function holds a ${typeof tree}, which has no stable identity`);
+  }
   if (!isBranch(tree)) return typeof tree === 'string' ? JSON.stringify(tree) : String(tree);
   if (Array.isArray(tree)) return `[${tree.map(signatureOf).join(';')}]`;
   return `{${Object.entries(tree)

@@ -44,9 +44,11 @@ export function vjp<Args extends readonly unknown[], Out>(
   f: (...args: Args) => Out,
   ...args: Args
 ): { output: Out; pullback: (cotangent: Out) => Args } {
+  // Handles of its own: the caller's become leaves when they are read, and the graph behind them is needed later.
+  const handle = (tensor: Tensor) => new Tensor(tensor.value);
   const variables = leavesOf(args).map(({ tensor }) => variable(tensor));
-  const output = f(...withLeaves(args, variables));
-  const outputs = leavesOf(output).map(({ tensor }) => tensor);
+  const output = f(...withLeaves(args, variables.map(handle)));
+  const outputs = leavesOf(output).map(({ tensor }) => handle(tensor));
   return {
     output,
     pullback: (cotangent) =>

@@ -66,7 +66,8 @@ export const vjpRules: { readonly [Name in Exclude<OpName, 'customVjp' | 'kernel
   mul: ({ dy, inputs: [a, b] }) => [() => fit(dy.mul(b!), a!), () => fit(dy.mul(a!), b!)],
   div: ({ dy, inputs: [a, b], outputs: [y] }) => [() => fit(dy.div(b!), a!), () => fit(dy.mul(y!).div(b!).neg(), b!)],
   pow: ({ dy, inputs: [a, b], outputs: [y] }) => [
-    () => fit(dy.mul(b!).mul(a!.pow(b!.sub(1))), a!),
+    // Where b = 0 the derivative is 0, also at a = 0, where a^(b - 1) is infinite.
+    () => fit(dy.mul(b!).mul(a!.pow(where(b!.equal(0), 0, b!.sub(1)))), a!),
     () => fit(dy.mul(y!).mul(a!.log()), b!),
   ],
   maximum: ({ dy, inputs: [a, b] }) => [

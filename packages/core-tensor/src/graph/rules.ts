@@ -1,4 +1,4 @@
-import { type DType, isInteger } from '../dtype.js';
+import { canHold, type DType, isInteger } from '../dtype.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import { broadcastShapes, checkShape, normalizeAxis, sameShape, sizeOf } from '../shape.js';
 import type { OpAttributes, OpName, TensorSpec } from './node.js';
@@ -50,6 +50,10 @@ const binary =
     return one(broadcastShapes(op, inputs[0]!.shape, inputs[1]!.shape), result ?? dtype);
   };
 
+function requireHeld(op: OpName, dtype: DType, value: number): void {
+  if (!canHold(dtype, value)) throw new DTypeError(op, [dtype], `the type cannot hold ${value}; cast the tensor first`);
+}
+
 function reduced(shape: readonly number[], axes: readonly number[], keepDims: boolean): number[] {
   return keepDims
     ? shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
@@ -62,11 +66,18 @@ function requireSameExcept(op: OpName, a: TensorSpec, b: TensorSpec, axis: numbe
   if (!fits) throw new ShapeError(op, [a.shape, b.shape], `the shapes must agree on every axis but ${axis}`);
 }
 
+function requireSize(op: OpName, indices: TensorSpec, updates: TensorSpec, size: number): void {
+  if (!Number.isInteger(size) || size < 0) {
+    throw new ShapeError(op, [indices.shape, updates.shape], `the size ${size} must be a non-negative integer`);
+  }
+}
+
 const rules: { [Name in OpName]: Rule<Name> } = {
   data: (_, { storage }) => [storage.spec],
   input: (_, { spec }) => [spec],
-  full: (_, { shape, dtype }) => {
+  full: (_, { shape, dtype, value }) => {
     checkShape('full', shape);
+    requireHeld('full', dtype, value);
     return one(shape, dtype);
   },
   iota: (_, { shape, dtype, axis }) => {
@@ -147,15 +158,24 @@ const rules: { [Name in OpName]: Rule<Name> } = {
   slice: ([x], { starts, ends, steps }) => {
     const shape = x!.shape.map((dim, axis) => {
       const [start, end, step] = [starts[axis], ends[axis], steps[axis]];
-      const ok = start !== undefined && end !== undefined && step !== undefined && step >= 1;
-      if (!ok || start < 0 || end > dim || start > end) {
+      const ok = Number.isInteger(start) && Number.isInteger(end) && Number.isInteger(step) && step! >= 1;
+      if (
+        !ok ||
+        start === undefined ||
+        end === undefined ||
+        step === undefined ||
+        start < 0 ||
+        end > dim ||
+        start > end
+      ) {
         throw new ShapeError('slice', [x!.shape], `${start}:${end}:${step} is outside axis ${axis}`);
       }
       return Math.ceil((end - start) / step);
     });
     return one(shape, x!.dtype);
   },
-  pad: ([x], { low, high }) => {
+  pad: ([x], { low, high, value }) => {
+    requireHeld('pad', x!.dtype, value);
     const bad = low.length !== x!.shape.length || high.length !== x!.shape.length;
     if (bad || [...low, ...high].some((n) => !Number.isInteger(n) || n < 0)) {
       throw new ShapeError('pad', [x!.shape], `bad widths [${low.join(', ')}], [${high.join(', ')}]`);
@@ -239,6 +259,10 @@ const rules: { [Name in OpName]: Rule<Name> } = {
     requireDType('scatterAdd', indices!, isIndex, 'int32 indices');
     requireDType('scatterAdd', updates!, isNumeric, 'number updates');
     const rank = indices!.shape.length;
+    requireSize('scatterAdd', indices!, updates!, size);
+    if (!Number.isInteger(axis) || axis < 0 || axis + rank > updates!.shape.length) {
+      throw new ShapeError('scatterAdd', [indices!.shape, updates!.shape], `axis ${axis} is outside the updates`);
+    }
     if (!sameShape(updates!.shape.slice(axis, axis + rank), indices!.shape)) {
       throw new ShapeError(
         'scatterAdd',
@@ -258,6 +282,7 @@ const rules: { [Name in OpName]: Rule<Name> } = {
     requireDType('addAlongAxis', indices!, isIndex, 'int32 indices');
     requireDType('addAlongAxis', updates!, isNumeric, 'number updates');
     normalizeAxis('addAlongAxis', axis, updates!.shape);
+    requireSize('addAlongAxis', indices!, updates!, size);
     if (!sameShape(indices!.shape, updates!.shape)) {
       throw new ShapeError('addAlongAxis', [indices!.shape, updates!.shape], 'indices and updates must have one shape');
     }
@@ -290,6 +315,3 @@ export function inferOutputs<Name extends OpName>(
 ): readonly TensorSpec[] {
   return rules[op](inputs, attributes);
 }
-
-/** Every primitive, in the order of the table. */
-export const OP_NAMES = Object.keys(rules) as OpName[];

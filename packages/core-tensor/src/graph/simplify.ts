@@ -65,6 +65,7 @@ class Rewriter {
     if (isOp(node, 'customVjp')) return inputs.slice(0, node.attributes.outputs);
     if (isOp(node, 'stopGradient') || isNoOp(node)) return [inputs[0]!];
     const merged = mergeMovement(node, inputs);
+    if (merged && isNoOp(merged)) return [merged.inputs[0]!];
     return this.intern(merged ?? node, merged ? merged.inputs : inputs);
   }
 

@@ -3,6 +3,7 @@ import { ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
 import type { Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 import { softmax } from './softmax.js';
 
@@ -15,6 +16,7 @@ export interface AttentionConfig {
 }
 
 function checkHeads(name: string, q: TensorSpec, k: TensorSpec, v: TensorSpec): void {
+  checkFloats(name, q, k, v);
   const shapes = [q.shape, k.shape, v.shape];
   if (shapes.some((s) => s.length !== 4)) throw new ShapeError(name, shapes, 'q, k and v need four axes');
   const [b, heads, , d] = q.shape;
@@ -38,6 +40,7 @@ export const attentionKernel: Kernel<AttentionConfig> = {
   name: 'attention',
   infer: ([q, k, v, bias]) => {
     checkHeads('attention', q!, k!, v!);
+    checkFloats('attention', q!, bias!);
     const [b, , s] = q!.shape;
     const [biasBatch, one, rows, columns] = bias!.shape;
     if (!(biasBatch === 1 || biasBatch === b) || one !== 1 || rows !== s || columns !== k!.shape[2]) {
@@ -108,10 +111,23 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
   infer: ([q, k, v, pastKeys, pastValues, lengths]) => {
     checkHeads('cachedAttention', q!, k!, v!);
     checkHeads('cachedAttention', q!, pastKeys!, pastValues!);
+    checkIndices('cachedAttention', lengths!, 'lengths');
+    const caches = [
+      [k!.shape, pastKeys!.shape],
+      [v!.shape, pastValues!.shape],
+    ] as const;
+    for (const [added, past] of caches) {
+      if (added.some((dim, axis) => axis !== 2 && dim !== past[axis])) {
+        throw new ShapeError('cachedAttention', [added, past], 'the new tokens must fit the cache on every axis but 2');
+      }
+    }
+    if (k!.shape[2] !== q!.shape[2]) {
+      throw new ShapeError('cachedAttention', [q!.shape, k!.shape], 'needs a key for every query');
+    }
     if (lengths!.shape.length !== 1 || lengths!.shape[0] !== q!.shape[0]) {
       throw new ShapeError('cachedAttention', [q!.shape, lengths!.shape], 'lengths must have one entry per row');
     }
-    return [q!, pastKeys!, pastValues!];
+    return [{ shape: [...q!.shape.slice(0, 3), v!.shape[3]!], dtype: q!.dtype }, pastKeys!, pastValues!];
   },
   decompose: ([q, k, v, pastKeys, pastValues, lengths], { scale, slidingWindow }) => {
     const [b, , s] = q!.shape as [number, number, number];

@@ -2,6 +2,7 @@ import { ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
 import { sumToShape, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
 
 export interface NormConfig {
@@ -12,6 +13,7 @@ export interface NormConfig {
 const statistics = (x: TensorSpec): TensorSpec => ({ shape: [...x.shape.slice(0, -1), 1], dtype: x.dtype });
 
 function checkNorm(name: string, x: TensorSpec, ...vectors: TensorSpec[]): void {
+  checkFloats(name, x, ...vectors);
   for (const vector of vectors) {
     if (vector.shape.length !== 1 || vector.shape[0] !== x.shape.at(-1)) {
       throw new ShapeError(name, [x.shape, vector.shape], 'the weight must be a vector as long as the last axis');

@@ -1,6 +1,7 @@
 import { ShapeError } from '../errors.js';
 import { concat, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
 
 /**
@@ -10,6 +11,7 @@ import type { Kernel } from './kernel.js';
 export const rotaryKernel: Kernel<Record<string, never>> = {
   name: 'rotary',
   infer: ([x, cos, sin]) => {
+    checkFloats('rotary', x!, cos!, sin!);
     const [b, , s, d] = x!.shape;
     const fits = (t: { shape: readonly number[] }) =>
       t.shape.length === 3 && (t.shape[0] === 1 || t.shape[0] === b) && t.shape[1] === s && t.shape[2] === d! / 2;

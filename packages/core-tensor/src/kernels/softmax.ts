@@ -1,11 +1,17 @@
+import { ShapeError } from '../errors.js';
 import type { Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
 
 /** softmax over the last axis: e^(x - max) / Σ e^(x - max). */
 export const softmaxKernel: Kernel<Record<string, never>> = {
   name: 'softmax',
-  infer: ([x]) => [x!],
+  infer: ([x]) => {
+    checkFloats('softmax', x!);
+    if (!x!.shape.at(-1)) throw new ShapeError('softmax', [x!.shape], 'needs a last axis that is not empty');
+    return [x!];
+  },
   decompose: ([x]) => {
     const exponentials = x!.sub(x!.max(-1, { keepDims: true })).exp();
     return [exponentials.div(exponentials.sum(-1, { keepDims: true }))];

@@ -2,6 +2,7 @@ import { iota, zeros } from '../create.js';
 import { ShapeError } from '../errors.js';
 import { concat, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 import { logSumExp } from './softmax.js';
 
@@ -34,6 +35,8 @@ const logitsOf = (hidden: Tensor, head: Tensor, temperature: number): Tensor =>
 export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
   name: 'tokenLogProbs',
   infer: ([hidden, head, targets]) => {
+    checkFloats('tokenLogProbs', hidden!, head!);
+    checkIndices('tokenLogProbs', targets!, 'targets');
     const [n, d] = hidden!.shape;
     const fits = hidden!.shape.length === 2 && head!.shape.length === 2 && head!.shape[1] === d;
     if (!fits || targets!.shape.length !== 1 || targets!.shape[0] !== n) {

@@ -47,7 +47,7 @@ export type ScheduleName = keyof typeof schedules;
 
 /** A schedule by name; throws for a name that does not exist. */
 export function scheduleByName(name: ScheduleName, options: DecayOptions): Schedule {
-  const make = schedules[name];
+  const make = Object.hasOwn(schedules, name) ? schedules[name] : undefined;
   if (!make) {
     throw new PosttrainError('SCHEDULE', `no schedule "${name}"; there are ${Object.keys(schedules).join(', ')}`);
   }

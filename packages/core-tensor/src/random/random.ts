@@ -26,6 +26,9 @@ export class Key {
 
   /** An independent key for part `index` of what this key is used for: a step, a layer, a row. */
   child(index: number): Key {
+    if (!Number.isInteger(index) || index < 0 || index >= 2 ** 32) {
+      throw new PosttrainError('SEED', `the index of a child key must be an integer from 0 to 2^32 - 1, not ${index}`);
+    }
     const words = new Int32Array(2);
     // The counter's second word is 1 here and 0 in `randomBits`, so children never repeat a drawn number.
     threefry2x32(this.high, this.low, index | 0, 1, words, 0);
@@ -70,6 +73,9 @@ export function normal(key: Tensor, shape: readonly number[]): Tensor {
 
 /** Zeroes each element with probability `rate` and divides the rest by 1 - rate; identity for rate 0. */
 export function dropout(x: Tensor, rate: number, key: Tensor): Tensor {
+  if (!(rate >= 0 && rate < 1)) {
+    throw new PosttrainError('DROPOUT', `the dropout rate must be at least 0 and below 1, not ${rate}`);
+  }
   if (rate === 0) return x;
   const keep = uniform(key, x.shape).greaterEqual(rate);
   return x.mul(keep.cast(x.dtype)).mul(1 / (1 - rate));

@@ -3,6 +3,7 @@ import {
   clipByGlobalNorm,
   compile,
   globalNorm,
+  Key,
   leavesOf,
   mapNamed,
   mapTree,
@@ -21,10 +22,18 @@ import { type Adapter, type CausalLM, type LayerHooks, NO_ADAPTER, withParameter
 import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 
+/** An adapter that may behave differently while it is trained. */
+export interface TrainableAdapter extends Adapter<Named> {
+  /** `hooks` for a training step: with dropout drawn from an int32 [2] key. Left out: `hooks`. */
+  trainingHooks?(parameters: Named, dropoutKey: Tensor): LayerHooks;
+}
+
 export interface TrainerOptions<State> {
   readonly optimizer: Optimizer<State>;
   /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
-  readonly adapter?: Adapter<Named>;
+  readonly adapter?: TrainableAdapter;
+  /** Of the dropout, which depends on it and the number of the step only. Default 0. */
+  readonly seed?: number;
   /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
   readonly maxGradNorm?: number;
   /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
@@ -50,7 +59,7 @@ export interface ForwardBackwardResult {
 }
 
 type MicroStep = Compiled<
-  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch],
+  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor],
   { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
 >;
 
@@ -68,7 +77,10 @@ interface Trained {
 export class Trainer {
   readonly #base: CausalLM;
   readonly #maxTokensPerPass: number;
-  readonly #adapter: Adapter<Named> | undefined;
+  readonly #adapter: TrainableAdapter | undefined;
+  readonly #dropout: Key;
+  /** Micro-batches since the last update. */
+  #passes = 0;
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
   readonly #update: Compiled<
     [trained: Trained, gradients: Named, learningRate: Tensor],
@@ -82,7 +94,7 @@ export class Trainer {
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'maxGradNorm', 'maxTokensPerPass']);
+    assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass']);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => [name, tensor((await p.data()).slice(), p.shape)]);
     // The class is not generic: what it may do with a state does not depend on its type.
@@ -92,7 +104,8 @@ export class Trainer {
   }
 
   private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
-    const { optimizer, adapter, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
+    const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
+    this.#dropout = Key.fromSeed(seed);
     this.#base = model;
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
@@ -145,7 +158,11 @@ export class Trainer {
     const metrics: Record<string, number> = {};
     for (const batch of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
       const tensors = toBatch(batch, loss.annotations, groupSize);
-      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors);
+      const dropoutKey = this.#dropout
+        .child(this.#step)
+        .child(this.#passes++)
+        .toTensor();
+      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, dropoutKey);
       this.#gradients = result.gradients;
       total += await result.loss.item();
       for (const [name, value] of Object.entries(result.metrics))
@@ -170,6 +187,7 @@ export class Trainer {
     this.#trained = result.trained;
     this.#gradients = result.gradients;
     this.#step++;
+    this.#passes = 0;
     return { gradNorm: norm };
   }
 
@@ -196,9 +214,10 @@ export class Trainer {
     const { network } = this.#base;
     const adapter = this.#adapter;
     const microStep: MicroStep = compile(
-      (gradients, parameters, frozen, batch) => {
+      (gradients, parameters, frozen, batch, dropoutKey) => {
         const objective = (trained: Named) => {
-          const [weights, hooks] = adapter ? [frozen, adapter.hooks(trained)] : [trained, {} as LayerHooks];
+          const weights = adapter ? frozen : trained;
+          const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
           const [b, s] = batch.tokens.shape as [number, number];
           const hidden = network.hidden(weights, batch, hooks);
           const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);

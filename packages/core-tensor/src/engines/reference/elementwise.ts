@@ -43,7 +43,8 @@ export const binaryFunctions: Partial<Record<OpName, (a: number, b: number, exac
   sub: (a, b) => a - b,
   mul: (a, b, exact) => (exact ? Math.imul(a, b) : a * b),
   div: (a, b) => a / b,
-  pow: (a, b) => a ** b,
+  // IEEE 754 and C, unlike JavaScript: 1 to any power is 1, and so is -1 to an infinite one.
+  pow: (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b),
   maximum: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.max(a, b)),
   minimum: (a, b) => (Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : Math.min(a, b)),
   mod: (a, b) => ((a % b) + b) % b,

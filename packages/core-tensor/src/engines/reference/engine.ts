@@ -1,6 +1,6 @@
 import { DTYPES, type DType, decodeNumbers, encodeNumbers, type TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
-import type { Graph, GraphNode, TensorSpec, Value } from '../../graph/node.js';
+import { type Graph, type GraphNode, isOp, type TensorSpec, type Value } from '../../graph/node.js';
 import type { Engine, EngineBuffer, Executable } from '../engine.js';
 import { allocateValues, interpret } from './interpret.js';
 import type { Values } from './strided.js';
@@ -38,9 +38,12 @@ export function referenceEngine(): Engine {
       return dtype === 'float16' || dtype === 'bfloat16' ? encodeNumbers(values, dtype) : values;
     },
     async compile(graph: Graph): Promise<Executable> {
+      // Read now: a constant's storage may later move to an engine.
+      const constants = new Map<GraphNode, readonly Values[]>();
+      for (const node of graph.nodes) if (isOp(node, 'data')) constants.set(node, interpret(node, []));
       return {
         async run(inputs) {
-          const results = new Map<GraphNode, readonly Values[]>();
+          const results = new Map(constants);
           graph.inputs.forEach((node, i) => {
             results.set(node, [valuesOf(inputs[i]!)]);
           });

@@ -3,6 +3,7 @@ import {
   decodeNumbers,
   fromBfloat16Bits,
   fromFloat16Bits,
+  INTEGER_RANGES,
   isFloat,
   toBfloat16Bits,
   toFloat16Bits,
@@ -144,7 +145,7 @@ function evaluate(node: GraphNode, inputs: readonly Values[]): Values[] {
     const { axes } = node.attributes;
     const kept = shapes[0]!.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
     const isMax = node.op === 'max';
-    if (isMax) out.fill(isFloat(dtype) ? Number.NEGATIVE_INFINITY : -(2 ** 31));
+    if (isMax) out.fill(lowest(dtype));
     walk(shapes[0]!, broadcastStrides(kept, shapes[0]!), 0, (i, at) => {
       const value = inputs[0]![i]!;
       out[at] = isMax
@@ -157,6 +158,11 @@ function evaluate(node: GraphNode, inputs: readonly Values[]): Values[] {
   }
   if (isOp(node, 'matmul')) return [matmul(node, inputs, shapes, out)];
   return interpretIndexing(node, inputs, shapes, out);
+}
+
+function lowest(dtype: DType): number {
+  if (dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16') return Number.NEGATIVE_INFINITY;
+  return INTEGER_RANGES[dtype][0];
 }
 
 function gatherStrided(

@@ -1,0 +1,19 @@
+import type { OpName } from '../graph/node.js';
+import type { ConformanceCase } from './case.js';
+import { elementwiseCases } from './elementwise-cases.js';
+import { kernelCases } from './kernel-cases.js';
+import { movementCases } from './movement-cases.js';
+import { reductionCases } from './reduction-cases.js';
+
+/** The type makes a primitive without cases an error of the type checker. `kernel` stands for every fused kernel. */
+const casesByPrimitive: { readonly [Name in OpName]: () => readonly ConformanceCase[] } = {
+  ...movementCases,
+  ...elementwiseCases,
+  ...reductionCases,
+  kernel: () => Object.values(kernelCases).flatMap((make) => make()),
+};
+
+/** Every case, in the order of the primitives, the fused kernels last. */
+export function conformanceCases(): readonly ConformanceCase[] {
+  return Object.values(casesByPrimitive).flatMap((make) => make());
+}

@@ -1,0 +1,56 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import * as coreTensor from '../src/index.js';
+import { onnxruntimeEngine, referenceEngine } from '../src/index.js';
+import { badCalls, conformanceCases, conformanceTable, testEngine } from '../src/testing/index.js';
+
+const runner = { describe, it };
+const reports = [
+  testEngine({ name: 'onnxruntime', create: () => onnxruntimeEngine(), runner }),
+  testEngine({ name: 'reference', create: referenceEngine, runner }),
+];
+
+describe('the suite', () => {
+  it('has cases of different names', () => {
+    const names = conformanceCases().map(({ name }) => name);
+    expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
+  });
+  it('has cases of every fused kernel', () => {
+    const kernels = Object.values(coreTensor).flatMap((value) =>
+      typeof value === 'object' && 'decompose' in value ? [value.name] : [],
+    );
+    const ops = new Set(conformanceCases().map(({ op }) => op));
+    expect(kernels.length).toBeGreaterThan(6);
+    expect(kernels.filter((name) => !ops.has(name))).toEqual([]);
+  });
+  it.each(badCalls().map((bad) => [`${bad.op}: ${bad.code} ${bad.names.join(' ')}`, bad] as const))(
+    'refuses %s',
+    (_, { call, code, names }) => {
+      let error: unknown;
+      try {
+        call();
+      } catch (thrown) {
+        error = thrown;
+      }
+      expect(error).toMatchObject({ code });
+      for (const name of names) expect((error as Error).message).toContain(name);
+    },
+  );
+});
+
+describe('CONFORMANCE.md', () => {
+  it('is up to date (UPDATE_CONFORMANCE=1 writes it)', (context) => {
+    // A filtered run has nothing to say about the whole table.
+    if (reports.some(({ results, registered }) => results.size < registered)) context.skip();
+    const path = new URL('../CONFORMANCE.md', import.meta.url);
+    const text = `# Conformance
+
+Cases of \`conformanceCases()\` that pass, written by \`test/conformance.test.ts\`. Forward: equal to the reference engine.
+Gradient: equal to central differences in float64.
+
+${conformanceTable(reports)}
+`;
+    if (process.env.UPDATE_CONFORMANCE) writeFileSync(path, text);
+    expect(existsSync(path) && readFileSync(path, 'utf8')).toBe(text);
+  });
+});
