@@ -98,7 +98,7 @@ function rowsOverTallWeight({ a, b, transA, transB }: Product): number | undefin
   const [x, weight] = [specOf(a).shape, specOf(b).shape];
   if (transA || !transB || weight.length !== 2) return undefined;
   const rows = sizeOf(x) / x.at(-1)!;
-  return rows > 1 && rows <= MOST_ROWS_OVER_WEIGHT && weight[0]! >= 8 * rows ? rows : undefined;
+  return rows >= 1 && rows <= MOST_ROWS_OVER_WEIGHT && weight[0]! >= 8 * rows ? rows : undefined;
 }
 
 function reduction(op: 'ReduceSum' | 'ReduceMax'): (node: GraphNode<'sum' | 'max'>, lowering: Lowering) => string[] {
