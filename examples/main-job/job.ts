@@ -84,15 +84,15 @@ export async function fineTune(
     { seed },
   );
   if (task.demonstrations.length === 0) return { adapter, log: [] };
-  const { adapter: tuned, logHistory } = await sft({
+  const { adapter: tuned, history } = await sft({
     model,
     adapter,
     rows: task.demonstrations.map(({ prompt, completion }) => ({ prompt, completion: completion! })),
-    ...{ maxSteps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
+    ...{ steps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
     ...{ warmupSteps: 5, loggingSteps: 1, seed },
     ...(onProgress ? { onProgress } : {}),
   });
-  return { adapter: tuned!, log: logHistory.filter((entry) => 'loss' in entry) };
+  return { adapter: tuned!, log: linesOf(history) };
 }
 
 /** GRPO with verifiable rewards, going on with the adapter. */
@@ -147,7 +147,7 @@ export async function scaleAtTestTime(
 
 /** The adapter in PEFT's format and the merged model in Hugging Face's; gives the largest logit change of merging. */
 export async function saveResult(model: CausalLM, adapter: PeftAdapter, folder: string): Promise<{ drift: number }> {
-  await saveAdapter(join(folder, 'adapter'), model, adapter);
+  await saveAdapter(join(folder, 'adapter'), adapter);
   const { model: merged, drift } = await mergeAdapter(model, adapter);
   await merged.save(join(folder, 'model'));
   return { drift };

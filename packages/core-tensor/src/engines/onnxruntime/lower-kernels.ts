@@ -25,6 +25,8 @@ const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
   softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
+  logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
+
   rmsNorm: inFloat32(([x, weight], node, { builder }) =>
     builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
       axis: -1,
