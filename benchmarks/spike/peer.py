@@ -13,9 +13,9 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, StaticCache
 
-torch.set_num_threads(2)
 folder = sys.argv[1]
 settings = json.load(open(f"{folder}/spike.json"))
+torch.set_num_threads(settings["threads"])
 shape = settings["shape"]
 tensors = load_file(f"{folder}/spike.safetensors")
 

@@ -1,6 +1,6 @@
 /**
  * Times one SmolLM2-135M-shaped LoRA training step and one decode step as ONNX graphs beside PyTorch, alternating.
- * usage: npx tsx benchmarks/spike/run.ts [--targets qv|all] [--repetitions 6] [--no-peer] [--profile] [--variant NAME]
+ * usage: npx tsx benchmarks/spike/run.ts --train --decode [--targets qv|all] [--repetitions 6] [--threads 2] [--no-peer] [--profile] [--variants inputs,tensors]
  * PYTHON names the interpreter with torch, transformers, peft and safetensors (default python3).
  */
 import { spawn } from 'node:child_process';
@@ -9,10 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { compile, onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { encodeModel } from '../../packages/core-tensor/src/engines/onnxruntime/proto.js';
 import { decodeGraph } from './decode-graph.js';
 import { adapterShapes, type LoraTargets, shape, weightShapes } from './shape.js';
+import { tensorStep } from './tensor-step.js';
 import { trainingFlops, trainingGraph } from './training-graph.js';
 
 const { values: options } = parseArgs({
@@ -25,10 +27,13 @@ const { values: options } = parseArgs({
     decode: { type: 'boolean', default: false },
     train: { type: 'boolean', default: false },
     level: { type: 'string', default: 'extended' },
+    threads: { type: 'string', default: '2' },
   },
 });
 const targets = options.targets as LoraTargets;
 const repetitions = Number(options.repetitions);
+const threads = Number(options.threads);
+setEngine(onnxruntimeEngine({ threads }));
 const past = 256;
 const capacity = 512;
 const rows = shape.batch * shape.sequence;
@@ -77,7 +82,7 @@ function writeSafetensors(path: string): void {
 
 async function startPeer() {
   writeSafetensors(join(folder, 'spike.safetensors'));
-  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity }));
+  writeFileSync(join(folder, 'spike.json'), JSON.stringify({ shape, targets, past, capacity, threads }));
   const child = spawn(process.env.PYTHON ?? 'python3', [join(import.meta.dirname, 'peer.py'), folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
     // Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step.
@@ -101,9 +106,10 @@ async function startPeer() {
 
 const sessionOptions = (profile: string | undefined): InferenceSession.SessionOptions => ({
   executionProviders: ['cpu'],
-  intraOpNumThreads: 2,
+  intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: options.level as 'all',
+  enableMemPattern: false,
   logSeverityLevel: 3,
   ...(profile ? { enableProfiling: true, profileFilePrefix: join(folder, profile) } : {}),
 });
@@ -118,15 +124,27 @@ class Runner {
   readonly system: number[] = [];
   constructor(
     readonly name: string,
-    readonly session: InferenceSession,
-    readonly feeds: Record<string, Tensor>,
-    readonly fetches: Record<string, Tensor>,
-    readonly profiled: boolean,
+    readonly step: () => Promise<unknown>,
+    /** What the last step wrote, by output name. */
+    readonly result: (output: string) => Promise<Float32Array>,
+    /** Absent: the step is not profiled. */
+    readonly session?: InferenceSession,
   ) {}
+
+  static ofSession(
+    name: string,
+    session: InferenceSession,
+    feeds: Record<string, Tensor>,
+    fetches: Record<string, Tensor>,
+  ): Runner {
+    const result = async (output: string) => fetches[output]!.data as Float32Array;
+    return new Runner(name, () => session.run(feeds, fetches), result, session);
+  }
+
   async run(keep = true): Promise<void> {
     const before = process.cpuUsage();
     const start = performance.now();
-    await this.session.run(this.feeds, this.fetches);
+    await this.step();
     const seconds = (performance.now() - start) / 1000;
     const used = process.cpuUsage(before);
     if (!keep) return;
@@ -147,7 +165,41 @@ const variants: Record<string, { headRows: number; fuseAdds: boolean; constants:
 
 const weightsMap = () => new Map([...weightShapes().keys()].map((name) => [name, data.get(name)!.values] as const));
 
+/** The same step written with tensors, differentiated and compiled by the library. */
+function tensorRunner(): Runner {
+  const tensors = (shapes: ReadonlyMap<string, number[]>) =>
+    Object.fromEntries([...shapes].map(([name, dims]) => [name, tensor(data.get(name)!.values, dims)]));
+  const batch = trainingBatch();
+  const inputs = {
+    tokens: tensor(Int32Array.from(tokens), [shape.batch, shape.sequence]),
+    labels: tensor(Int32Array.from(batch.targets)),
+    lossWeights: tensor(batch.weights),
+  };
+  const [adapters, weights] = [tensors(adapterShapes(targets)), tensors(weightShapes())];
+  const step = compile(tensorStep(targets));
+  let last: Awaited<ReturnType<typeof step>>;
+  const run = async () => {
+    last = await step(adapters, weights, inputs);
+  };
+  const result = async (output: string) => {
+    const x = output === 'loss' ? last.value : last.gradient[output.replace(/\.grad$/, '')]!;
+    return (await x.data()) as Float32Array;
+  };
+  return new Runner('tensors', run, result);
+}
+
+/** Next-token targets, and the weight of each position in the mean; the last of a row has no target. */
+function trainingBatch(): { targets: number[]; weights: Float32Array } {
+  const isLast = (i: number) => (i + 1) % shape.sequence === 0;
+  const count = shape.batch * (shape.sequence - 1);
+  return {
+    targets: tokens.map((_, i) => (isLast(i) ? 0 : tokens[i + 1]!)),
+    weights: Float32Array.from(tokens, (_, i) => (isLast(i) ? 0 : 1 / count)),
+  };
+}
+
 async function trainingRunner(name: string): Promise<Runner> {
+  if (name === 'tensors') return tensorRunner();
   const variant = variants[name]!;
   const graph = trainingGraph({
     targets,
@@ -162,13 +214,9 @@ async function trainingRunner(name: string): Promise<Runner> {
     `train/${name}: ${graph.nodes.length} nodes, session ${((performance.now() - start) / 1000).toFixed(2)} s`,
   );
   const feeds: Record<string, Tensor> = { tokens: ints(tokens) };
-  const shifted = tokens.map((_, i) => ((i + 1) % shape.sequence === 0 ? 0 : tokens[i + 1]!));
-  feeds.targets = ints(shifted);
-  const count = shape.batch * (shape.sequence - 1);
-  feeds.weights = float(
-    Float32Array.from(tokens, (_, i) => ((i + 1) % shape.sequence === 0 ? 0 : 1 / count)),
-    [rows, 1],
-  );
+  const batch = trainingBatch();
+  feeds.targets = ints(batch.targets);
+  feeds.weights = float(batch.weights, [rows, 1]);
   for (const { name: input } of graph.inputs) {
     const entry = data.get(input);
     if (entry && input !== 'tokens') feeds[input] = float(entry.values, entry.dims);
@@ -176,11 +224,14 @@ async function trainingRunner(name: string): Promise<Runner> {
   const fetches: Record<string, Tensor> = { loss: float(new Float32Array(1), []) };
   for (const [adapter, dims] of adapterShapes(targets))
     fetches[`${adapter}.grad`] = float(new Float32Array(product(dims)), dims);
-  return new Runner(name, session, feeds, fetches, options.profile);
+  return Runner.ofSession(name, session, feeds, fetches);
 }
 
-async function decodeRunner(batch: number, constants: boolean): Promise<Runner> {
-  const graph = decodeGraph(batch, capacity, constants ? weightsMap() : undefined);
+async function decodeRunner(batch: number, variant: string): Promise<Runner> {
+  const graph = decodeGraph(batch, capacity, {
+    ...(variant === 'constants' ? { constants: weightsMap() } : {}),
+    weightFirst: variant === 'weightFirst',
+  });
   const session = await InferenceSession.create(
     encodeModel(graph),
     sessionOptions(options.profile ? `decode${batch}` : undefined),
@@ -212,7 +263,7 @@ async function decodeRunner(batch: number, constants: boolean): Promise<Runner> 
     feeds[name] = tensor;
     fetches[name.replace('past_', 'present_')] = tensor;
   }
-  return new Runner(`decode${batch}${constants ? ' constants' : ''}`, session, feeds, fetches, options.profile);
+  return Runner.ofSession(`decode${batch} ${variant}`, session, feeds, fetches);
 }
 
 /** Prints, by op type, the sum over nodes of the minimum (and median) over runs of each node's time. */
@@ -299,7 +350,7 @@ if (options.train) {
     report(`onnxruntime ${runner.name}`, runner.times, trainingFlops(targets));
     report('  processor time, user', runner.user);
     report('  processor time, system', runner.system);
-    console.log('  loss', (runner.fetches.loss!.data as Float32Array)[0], 'peer loss', peerLoss);
+    console.log('  loss', (await runner.result('loss'))[0], 'peer loss', peerLoss);
   }
   if (peer) {
     for (const [attention, times] of Object.entries(peerTimes)) {
@@ -308,15 +359,19 @@ if (options.train) {
       report('  processor time, system', peerSystem[attention]!);
     }
     const { gradients, head } = await peer.ask({ do: 'gradients' });
-    let worst = 0;
-    for (const name of Object.keys(gradients)) {
-      const own = runners[0]!.fetches[`${name}.grad`]!.data as Float32Array;
-      const norm = Math.sqrt(own.reduce((s, g) => s + g * g, 0));
-      worst = Math.max(worst, Math.abs(norm / gradients[name] - 1));
-      const scale = gradients[name] / Math.sqrt(own.length);
-      for (const [i, g] of (head[name] as number[]).entries()) worst = Math.max(worst, Math.abs(own[i]! - g) / scale);
+    for (const runner of runners) {
+      let worst = 0;
+      for (const name of Object.keys(gradients)) {
+        const own = await runner.result(`${name}.grad`);
+        const norm = Math.sqrt(own.reduce((s, g) => s + g * g, 0));
+        worst = Math.max(worst, Math.abs(norm / gradients[name] - 1));
+        const scale = gradients[name] / Math.sqrt(own.length);
+        for (const [i, g] of (head[name] as number[]).entries()) worst = Math.max(worst, Math.abs(own[i]! - g) / scale);
+      }
+      console.log(
+        `${runner.name}: largest gradient difference, in root mean squares of its tensor: ${worst.toExponential(2)}`,
+      );
     }
-    console.log(`largest gradient difference, relative to the tensor's root mean square: ${worst.toExponential(2)}`);
     for (const runner of runners)
       for (const attention of Object.keys(peerTimes))
         console.log(
@@ -324,15 +379,13 @@ if (options.train) {
             ` median ${(median(peerTimes[attention]!) / median(runner.times)).toFixed(2)}x`,
         );
   }
-  for (const runner of runners) if (runner.profiled) printProfile(profilePath(runner));
+  for (const runner of runners) if (options.profile && runner.session) printProfile(profilePath(runner));
 }
 
 if (options.decode) {
   for (const batch of [1, 16]) {
-    const runners = [
-      await decodeRunner(batch, false),
-      ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
-    ];
+    const runners: Runner[] = [];
+    for (const variant of options.variants.split(',')) runners.push(await decodeRunner(batch, variant));
     const peerTimes: Record<string, number[]> = {};
     const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];
@@ -361,7 +414,7 @@ if (options.decode) {
     for (const runner of runners) {
       report(`onnxruntime ${runner.name}`, runner.times);
       report('  processor time, user', runner.user);
-      const own = runner.fetches.logits!.data as Float32Array;
+      const own = await runner.result('logits');
       console.log(
         '  largest logit difference',
         Math.max(...logits.map((l, i) => Math.abs(l - own[i]!))),
@@ -376,13 +429,13 @@ if (options.decode) {
         `  torch / onnxruntime: min ${(Math.min(...times) / Math.min(...runners[0]!.times)).toFixed(2)}x median ${(median(times) / median(runners[0]!.times)).toFixed(2)}x`,
       );
     }
-    for (const runner of runners) if (runner.profiled) printProfile(profilePath(runner));
+    for (const runner of runners) if (options.profile && runner.session) printProfile(profilePath(runner));
   }
 }
 
 function profilePath(runner: Runner): string {
   // The node binding's endProfiling returns nothing; the file is found by its prefix.
-  runner.session.endProfiling();
+  runner.session?.endProfiling();
   const prefix = runner.name.split(' ')[0]!;
   return join(
     folder,

@@ -1,7 +1,6 @@
 import {
   attention,
   attentionBias,
-  type Graph,
   iota,
   rmsNorm,
   rotary,
@@ -15,11 +14,18 @@ import { isLoraTarget, type LoraTargets, shape } from './shape.js';
 
 const { heads, keyValueHeads, headSize, batch, sequence, hidden } = shape;
 const loraScale = shape.loraAlpha / shape.loraRank;
-export type Weights = Readonly<Record<string, Tensor>>;
+type Weights = Readonly<Record<string, Tensor>>;
 
-/** The training step of `training-graph.ts` written with tensors: adapters, weights and int32 tokens to loss and gradient. */
-export function tensorStep(targets: LoraTargets, tokens: Tensor, labels: Tensor, lossWeights: Tensor) {
-  return (adapters: Weights, weights: Weights) =>
+/** int32 tokens [batch, sequence] and labels [batch * sequence], and the weight of each position's loss. */
+interface Batch {
+  readonly tokens: Tensor;
+  readonly labels: Tensor;
+  readonly lossWeights: Tensor;
+}
+
+/** The training step of `training-graph.ts` written with tensors: to the loss and the gradient of the adapters. */
+export function tensorStep(targets: LoraTargets) {
+  return (adapters: Weights, weights: Weights, { tokens, labels, lossWeights }: Batch) =>
     valueAndGrad((adapters: Weights) => {
       const linear = (x: Tensor, prefix: string, name: string): Tensor => {
         const y = x.matmul(weights[`${prefix}.${name}.weight`]!, { transposeB: true });
@@ -56,5 +62,3 @@ export function tensorStep(targets: LoraTargets, tokens: Tensor, labels: Tensor,
 function inverseFrequencies(): Float32Array {
   return Float32Array.from({ length: headSize / 2 }, (_, i) => shape.ropeTheta ** ((-2 * i) / headSize));
 }
-
-export type { Graph };

@@ -1,4 +1,4 @@
-import { readRows, type Row } from '@posttrain/data';
+import { type Row, readRows } from '@posttrain/data';
 import type { Grader } from '@posttrain/eval';
 import { type ChatMessage, PosttrainError, type Verifier } from '@posttrain/interfaces';
 import type { Rewards } from '@posttrain/rl';
@@ -77,7 +77,8 @@ export function embeddedTask(seed: number, heldOut: number): JobTask {
     })),
     grader: answerGrader(answerOf),
     rewards: {
-      answer: (completion, { row, finishReason }) => Number(finishReason === 'stop' && answerOf(completion) === row.answer),
+      answer: (completion, { row, finishReason }) =>
+        Number(finishReason === 'stop' && answerOf(completion) === row.answer),
       format: { weight: 0.1, reward: (completion) => Number(STEPS.test(completion)) },
     },
     verifier: functionVerifier('sound steps', ({ completion }) => soundSteps(completion)),

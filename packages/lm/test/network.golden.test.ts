@@ -1,30 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import {
-  grad,
-  openSafetensors,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-} from '@posttrain/core-tensor';
+import { grad, referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { networkOf } from '../src/model/network.js';
 import { loadWeights } from '../src/model/weights.js';
+import { modelFolder, readGolden } from './support.js';
 
-const goldens = join(import.meta.dirname, '../../../goldens/models');
 const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
-
-async function golden(folder: string) {
-  const file = await openSafetensors(join(goldens, folder, 'expected.safetensors'));
-  const read = async (name: string): Promise<Tensor> => {
-    const { data, shape, dtype } = await file.read(name);
-    return tensor(data, shape, dtype);
-  };
-  const json = JSON.parse(await readFile(join(goldens, folder, 'expected.json'), 'utf8'));
-  return { read, json, names: [...file.tensors.keys()], close: () => file.close() };
-}
 
 async function largestError(actual: Tensor, expected: Tensor): Promise<number> {
   expect(actual.shape).toEqual(expected.shape);
@@ -36,9 +16,9 @@ beforeAll(() => setEngine(referenceEngine()));
 
 describe.each(FOLDERS)('%s', (folder) => {
   it('gives the logits, log-probabilities and gradients of transformers', async () => {
-    const { config, weights } = await loadWeights(join(goldens, folder));
+    const { config, weights } = await loadWeights(modelFolder(folder));
     const network = networkOf(config);
-    const { read, json, names, close } = await golden(folder);
+    const { read, json, names } = await readGolden(modelFolder(folder));
     const tokens = await read('batch.input_ids');
     const [b, s] = tokens.shape as [number, number];
     const row = (f: (i: number, t: number) => number) =>
@@ -73,6 +53,5 @@ describe.each(FOLDERS)('%s', (folder) => {
       const error = await largestError(gradients[name.slice('gradient.'.length)]!, await read(name));
       expect(error, name).toBeLessThan(1e-5);
     }
-    await close();
   });
 });

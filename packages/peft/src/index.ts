@@ -1,6 +1,6 @@
 export type { AdapterPlan, AdapterReport, CreateAdapterOptions, PeftAdapter } from './adapters/adapter.js';
 export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
-export type { LoadAdapterOptions } from './adapters/adapter-files.js';
+export type { LoadAdapterOptions, SaveAdapterOptions } from './adapters/adapter-files.js';
 export { loadAdapter, saveAdapter } from './adapters/adapter-files.js';
 export { AdapterConfigError, AdapterFileError, MergeError, TargetModulesError } from './adapters/errors.js';
 export type { LoraConfig } from './adapters/lora.js';
@@ -11,6 +11,15 @@ export type { AdapterTarget, MergedTarget, PeftConfig, PeftMethod } from './adap
 export { linearShape } from './adapters/peft-method.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
+export type { PackedRow } from './sft/packing.js';
+export { bestFitDecreasing, packRows } from './sft/packing.js';
+export type { SftResult } from './sft/sft.js';
+export { sft, toTrainingRows } from './sft/sft.js';
+export type { SftLogEntry, SftOptions } from './sft/sft-options.js';
+export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
+export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
+export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';
+export { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from './training/checkpoint.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';
 export type { TokenLoss, TokenLossInputs } from './training/token-loss.js';

@@ -222,7 +222,7 @@ describe('adapter folders', () => {
 
   async function saved(options: Partial<LoraConfig> = {}) {
     const model = await tinyModel('llama');
-    await saveAdapter(folder, model, await createAdapter(model, lora, { r: 2, ...options }));
+    await saveAdapter(folder, await createAdapter(model, lora, { r: 2, ...options }));
     return model;
   }
   async function editConfig(edit: (config: Record<string, unknown>) => void) {

@@ -1,9 +1,10 @@
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, stopGradient } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Advantage,
   type GrpoOptions,
   groupNormalized,
+  klInLoss,
   klInReward,
   leaveOneOut,
   type PolicyObjectiveParts,
@@ -11,6 +12,7 @@ import {
   policyObjectives,
   type Rollout,
   sequenceMean,
+  sequenceRatio,
   sequenceSum,
   tokenMean,
 } from '../src/index.js';
@@ -129,6 +131,29 @@ describe('the GRPO family against TRL', () => {
       if (['clip_ratio/low_min', 'clip_ratio/high_max', 'entropy_coef'].includes(name)) continue;
       expectClose([result.metrics[name]!], [value!], 2e-6, name);
     }
+  });
+
+  // The example of the README: an algorithm that this package does not have, written outside it.
+  const cispo: PolicyObjectiveParts = {
+    ...policyObjectives.dapo(),
+    name: 'cispo',
+    surrogate: {
+      name: 'cispo',
+      needsRatio: false,
+      compute: ({ logProbs, ratio, advantages }) => ({
+        loss: stopGradient(ratio.minimum(1.25)).mul(advantages).mul(logProbs).neg(),
+      }),
+    },
+  };
+  it.each([
+    { name: 'cispo-token', parts: cispo },
+    { name: 'cispo-sequence', parts: { ...cispo, ratio: sequenceRatio() } },
+    { name: 'cispo-token-beta', parts: { ...cispo, regularisers: [klInLoss({ beta: 0.1 })] } },
+  ])('$name, from parts of a user', async ({ name, parts }) => {
+    const test = golden.cases.find((one) => one.name === name)!;
+    const result = await run(parts, test, inputs.mask);
+    expectClose([result.loss], [test.loss], 1e-6, 'loss');
+    expectClose(result.gradient, test.gradient.flat(), 1e-6, 'gradient');
   });
 
   it.each(golden.empty_cases)('$name: a completion without tokens counts in the means', async (test) => {

@@ -28,7 +28,7 @@ const contextOf = (columns: Record<string, unknown>, tokens = 3): RewardContext 
 });
 
 const toScore = (texts: string[]): CompletionToScore<Row>[] =>
-  texts.map((text) => ({ ...contextOf({ answer: 42 }), text }));
+  texts.map((text) => ({ ...contextOf({}), row: { prompt: 'What is 6 × 7?', answer: 42 }, text }));
 
 describe('parseNumber', () => {
   it.each([

@@ -84,70 +84,72 @@ function relativeWeights(scores: Logits, temperature: number): RelativeWeights {
 function draw({ weights, total }: RelativeWeights, settings: SamplerSettings, uniform: number): number {
   const { topK, topP, minP } = settings;
   const whole = (topK === undefined || topK >= weights.length) && topP === 1 && minP === 0;
-  if (!whole) {
-    const kept = keptTokens(weights, total, settings);
-    const keptWeights = Float64Array.from(kept, (token) => weights[token]!);
-    return kept[invert(keptWeights, uniform * keptWeights.reduce((a, b) => a + b, 0))]!;
-  }
-  return invert(weights, uniform * total);
-}
-
-/** The first place where the running sum exceeds `target`; rounding may leave the sum below it, then the last place. */
-function invert(weights: Float64Array, target: number): number {
+  const { least, equals, mass } = whole ? { least: 0, equals: 0, mass: total } : cutOff(weights, total, settings);
+  const target = uniform * mass;
+  let equalsLeft = equals;
   let cumulative = 0;
   let last = 0;
   for (let i = 0; i < weights.length; i++) {
-    if (weights[i] === 0) continue;
-    cumulative += weights[i]!;
+    const weight = weights[i]!;
+    if (weight < least || (weight === least && equalsLeft-- <= 0)) continue;
+    cumulative += weight;
     last = i;
     if (target < cumulative) return i;
   }
+  // Rounding may leave the sum a little below the target.
   return last;
 }
 
-/** The tokens that top-k, top-p and min-p leave, in token order. */
-function keptTokens(weights: Float64Array, total: number, { topK, topP, minP }: SamplerSettings): number[] {
-  const k = topK !== undefined && topK < weights.length ? topK : undefined;
-  const candidates = likelyTokens(weights, (count, mass, threshold) =>
-    k === undefined ? threshold <= minP || (topP < 1 && mass >= topP * total) : count >= k,
-  ).sort((a, b) => weights[b]! - weights[a]! || a - b);
+/** What top-k, top-p and min-p leave: the tokens above a weight, and the first few of those that have it. */
+interface CutOff {
+  readonly least: number;
+  /** How many tokens of weight `least` are kept, in token order. */
+  readonly equals: number;
+  readonly mass: number;
+}
 
-  let kept = k ?? candidates.length;
-  if (k !== undefined)
-    while (kept < candidates.length && weights[candidates[kept]!] === weights[candidates[k - 1]!]) kept++;
+function cutOff(weights: Float64Array, total: number, { topK, topP, minP }: SamplerSettings): CutOff {
+  const k = topK !== undefined && topK < weights.length ? topK : undefined;
+  const sorted = likelyWeights(weights, (count, mass, threshold) =>
+    k === undefined ? threshold <= minP || (topP < 1 && mass >= topP * total) : count >= k,
+  );
+  let kept = k ?? sorted.length;
+  if (k !== undefined) while (kept < sorted.length && sorted[kept] === sorted[k - 1]) kept++;
+  const sumOf = (count: number) => sorted.subarray(0, count).reduce((a, b) => a + b, 0);
   if (topP < 1) {
-    let mass = total;
-    if (k !== undefined) {
-      mass = 0;
-      for (let i = 0; i < kept; i++) mass += weights[candidates[i]!]!;
-    }
-    let reached = 0;
-    let i = 0;
-    while (i < kept && (i === 0 || reached < topP * mass)) reached += weights[candidates[i++]!]!;
-    kept = i;
+    const enough = topP * (k === undefined ? total : sumOf(kept));
+    let count = 1;
+    for (let mass = sorted[0]!; count < kept && mass < enough; count++) mass += sorted[count]!;
+    kept = count;
   }
   // The most likely token has weight 1, so its fraction is the threshold.
-  while (kept > 1 && weights[candidates[kept - 1]!]! < minP) kept--;
-  return candidates.slice(0, kept).sort((a, b) => a - b);
+  while (kept > 1 && sorted[kept - 1]! < minP) kept--;
+  const least = sorted[kept - 1]!;
+  return { least, equals: kept - sorted.indexOf(least), mass: sumOf(kept) };
 }
 
 /**
- * All tokens down to a weight, which falls until `enough`. Few tokens are likely, so that sorting these is much cheaper
- * than sorting the vocabulary.
+ * The largest weights, falling, down to a threshold that falls until `enough`. Few tokens are likely, so that sorting
+ * these is much cheaper than sorting the vocabulary.
  */
-function likelyTokens(
+function likelyWeights(
   weights: Float64Array,
   enough: (count: number, mass: number, threshold: number) => boolean,
-): number[] {
+): Float64Array {
   for (let threshold = 0.1; ; threshold = threshold > 1e-9 ? threshold / 10 : 0) {
-    const tokens: number[] = [];
+    let count = 0;
     let mass = 0;
     for (let i = 0; i < weights.length; i++) {
       if (weights[i]! < threshold) continue;
-      tokens.push(i);
+      count++;
       mass += weights[i]!;
     }
-    if (threshold === 0 || enough(tokens.length, mass, threshold)) return tokens;
+    if (threshold === 0 || enough(count, mass, threshold)) {
+      return weights
+        .filter((weight) => weight >= threshold)
+        .sort()
+        .reverse();
+    }
   }
 }
 

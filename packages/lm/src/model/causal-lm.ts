@@ -6,6 +6,7 @@ import { ChatTemplate } from '../chat-template/index.js';
 import {
   type GenerationConfig,
   loadGenerationConfig,
+  loadModelConfig,
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
@@ -69,12 +70,12 @@ export class CausalLM {
 
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
   static async load(folder: string): Promise<CausalLM> {
-    const [{ config, weights }, tokenizer, generationConfig] = await Promise.all([
-      loadWeights(folder),
-      Tokenizer.load(folder),
-      loadGenerationConfig(folder),
-    ]);
+    // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
+    await loadModelConfig(folder);
+    const tokenizer = await Tokenizer.load(folder);
+    const generationConfig = await loadGenerationConfig(folder);
     const chatTemplate = await ChatTemplate.load(tokenizer);
+    const { config, weights } = await loadWeights(folder);
     return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder });
   }
 

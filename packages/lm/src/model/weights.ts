@@ -102,12 +102,11 @@ export async function saveWeights(
 ): Promise<void> {
   assertKnownOptions('saving a model', options, ['dtype', 'maxShardBytes']);
   const { dtype = 'float32', maxShardBytes } = options;
-  const tensors = networkOf(config).parameters.map(({ name, shape }) => ({
-    name,
-    shape,
-    dtype,
-    data: () => weights[name]!.cast(dtype).data() as Promise<Float32Array | Uint16Array>,
-  }));
+  const tensors = networkOf(config).parameters.map(({ name, shape }) => {
+    const weight = weights[name];
+    if (!weight) throw new WeightMismatchError(folder, [`${name} is missing`]);
+    return { name, shape, dtype, data: () => storedData(weight.cast(dtype)) };
+  });
   await mkdir(folder, { recursive: true });
   const staging = await mkdtemp(join(folder, '.saving-'));
   try {
@@ -119,4 +118,10 @@ export async function saveWeights(
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+/** The reference engine computes float32 tensors in double precision. */
+async function storedData(weight: Tensor): Promise<Float32Array | Uint16Array> {
+  const data = await weight.data();
+  return data instanceof Float64Array ? Float32Array.from(data) : (data as Float32Array | Uint16Array);
 }

@@ -6,7 +6,7 @@ export interface PromptRow {
 }
 
 /** What a reward function knows beside the completion's text. */
-export interface RewardContext<Row extends PromptRow = PromptRow & Readonly<Record<string, unknown>>> {
+export interface RewardContext<Row extends PromptRow = PromptRow> {
   readonly prompt: Prompt;
   /** The dataset row with all its columns: a reference answer, a checker's input, a topic. */
   readonly row: Row;
@@ -24,7 +24,7 @@ export interface RewardContext<Row extends PromptRow = PromptRow & Readonly<Reco
  * How good one completion (its text, without special tokens) is; higher is better. `null` means "not scorable", which is
  * not 0: the completion then has no part in the step's means. May be async: calls run concurrently.
  */
-export type RewardFunction<Row extends PromptRow = PromptRow & Readonly<Record<string, unknown>>> = (
+export type RewardFunction<Row extends PromptRow = PromptRow> = (
   completion: string,
   context: RewardContext<Row>,
 ) => number | null | Promise<number | null>;

@@ -5,7 +5,7 @@ import { type Lowering, type LoweringRules, onnxTypeOf } from './lowering.js';
 
 /**
  * Zeros with `updates` added at `positions` along `axis`, both of shape `shape`; repeated positions add up, one after
- * the other (ScatterND would do it on several threads, which races).
+ * the other. (ScatterND spreads its rows over threads, and nothing promises that repeated rows do not race.)
  */
 function addInto(
   node: GraphNode<'scatterAdd' | 'addAlongAxis'>,

@@ -56,6 +56,8 @@ export class SessionCache {
         interOpNumThreads: 1,
         // Our graph is simplified already; and only unrewritten nodes run in the order that donations rely on.
         graphOptimizationLevel: 'disabled',
+        // A memory plan is laid out beside the memory of the first run, which is never given back: twice the memory.
+        enableMemPattern: false,
         logSeverityLevel: 3,
       });
     } catch (cause) {

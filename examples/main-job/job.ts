@@ -1,0 +1,160 @@
+import { join } from 'node:path';
+import { compare, type EvalResult, evaluate, type GenerateProblem, majorityAtK, passAtK } from '@posttrain/eval';
+import type { OnProgress } from '@posttrain/interfaces';
+import { type CausalLM, LocalGenerator } from '@posttrain/lm';
+import {
+  createAdapter,
+  lora,
+  mergeAdapter,
+  type PeftAdapter,
+  saveAdapter,
+  sft,
+  withAdapterParameters,
+} from '@posttrain/peft';
+import { policyObjectives, type Rewards, trainPolicy } from '@posttrain/rl';
+import { drawSamples, type ScalingRow, scalingCurve } from '@posttrain/tts';
+import type { JobRow, JobTask } from './task.js';
+
+/** The knobs of the job. The defaults are the embedded task's (see ../pretrain-tiny/RECIPE.md). */
+export interface JobSettings {
+  readonly seed: number;
+  readonly loraRank: number;
+  readonly sft: { readonly steps: number; readonly rowsPerStep: number; readonly learningRate: number };
+  readonly grpo: {
+    readonly steps: number;
+    readonly promptsPerStep: number;
+    readonly completionsPerPrompt: number;
+    readonly learningRate: number;
+  };
+  /** Completions per held-out problem in the evaluations. */
+  readonly evaluationSamples: number;
+  /** Completions per held-out problem for test-time scaling. */
+  readonly scalingSamples: number;
+}
+
+export const DEFAULT_SETTINGS: JobSettings = {
+  seed: 0,
+  loraRank: 8,
+  sft: { steps: 32, rowsPerStep: 16, learningRate: 1e-3 },
+  grpo: { steps: 64, promptsPerStep: 16, completionsPerPrompt: 8, learningRate: 3e-3 },
+  evaluationSamples: 8,
+  scalingSamples: 32,
+};
+
+export type StageResult = EvalResult<GenerateProblem>;
+export type MetricsLine = Readonly<Record<string, number>>;
+
+/** Accuracy on the held-out problems, sampled at temperature 1. */
+export function evaluateStage(
+  model: CausalLM,
+  adapter: PeftAdapter | undefined,
+  task: JobTask,
+  settings: JobSettings,
+  options: { readonly log?: string; readonly onProgress?: OnProgress } = {},
+): Promise<StageResult> {
+  const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
+  return evaluate(
+    {
+      type: 'generate',
+      name: task.name,
+      dataset: task.heldOut,
+      prompt: (row: JobRow) => row.prompt,
+      sampling: { temperature: 1, maxTokens: task.maxTokens },
+      samples: settings.evaluationSamples,
+      graders: [task.grader],
+      metrics: [passAtK(1), majorityAtK(settings.evaluationSamples)],
+    },
+    generator,
+    { seed: settings.seed, batchSize: 64, ...options },
+  );
+}
+
+/** LoRA on the worked solutions: loss on the assistant's tokens only. */
+export async function fineTune(
+  model: CausalLM,
+  task: JobTask,
+  settings: JobSettings,
+  onProgress?: OnProgress,
+): Promise<{ adapter: PeftAdapter; log: MetricsLine[] }> {
+  const { loraRank, seed } = settings;
+  const adapter = await createAdapter(
+    model,
+    lora,
+    { r: loraRank, loraAlpha: 2 * loraRank, targetModules: 'all-linear' },
+    { seed },
+  );
+  if (task.demonstrations.length === 0) return { adapter, log: [] };
+  const { adapter: tuned, logHistory } = await sft({
+    model,
+    adapter,
+    rows: task.demonstrations.map(({ prompt, completion }) => ({ prompt, completion: completion! })),
+    ...{ maxSteps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
+    ...{ warmupSteps: 5, loggingSteps: 1, seed },
+    ...(onProgress ? { onProgress } : {}),
+  });
+  return { adapter: tuned!, log: logHistory.filter((entry) => 'loss' in entry) };
+}
+
+/** GRPO with verifiable rewards, going on with the adapter. */
+export async function reinforce(
+  model: CausalLM,
+  adapter: PeftAdapter,
+  task: JobTask,
+  settings: JobSettings,
+  options: {
+    readonly rewards?: Rewards<JobRow>;
+    readonly outputFolder?: string;
+    readonly onProgress?: OnProgress;
+  } = {},
+): Promise<{ adapter: PeftAdapter; log: MetricsLine[] }> {
+  const { rewards = task.rewards, ...rest } = options;
+  const { trainer, history } = await trainPolicy({
+    model,
+    adapter,
+    rows: task.train,
+    rewards,
+    // GRPO's advantages with DAPO's token mean, which is also TRL's default.
+    objective: policyObjectives.dapo(),
+    ...settings.grpo,
+    ...{ warmupSteps: 5, maxCompletionLength: task.maxTokens, seed: settings.seed },
+    ...rest,
+  });
+  return { adapter: withAdapterParameters(adapter, trainer.parameters), log: linesOf(history) };
+}
+
+/** Accuracy against samples and tokens, for every strategy, from one run of samples. */
+export async function scaleAtTestTime(
+  model: CausalLM,
+  adapter: PeftAdapter,
+  task: JobTask,
+  settings: JobSettings,
+  onProgress?: OnProgress,
+): Promise<ScalingRow[]> {
+  const samples = await drawSamples(
+    task.heldOut.map((row) => ({ prompt: row.prompt, row })),
+    {
+      generator: new LocalGenerator(model, { adapter: () => adapter }),
+      n: settings.scalingSamples,
+      checker: task.grader,
+      ...(task.verifier ? { verifier: task.verifier } : {}),
+      sampling: { temperature: 1, maxTokens: task.maxTokens, seed: 1_000_000 * (settings.seed + 1) },
+      extractAnswer: task.answerOf,
+      ...(onProgress ? { onProgress } : {}),
+    },
+  );
+  return scalingCurve(samples, { seed: settings.seed });
+}
+
+/** The adapter in PEFT's format and the merged model in Hugging Face's; gives the largest logit change of merging. */
+export async function saveResult(model: CausalLM, adapter: PeftAdapter, folder: string): Promise<{ drift: number }> {
+  await saveAdapter(join(folder, 'adapter'), model, adapter);
+  const { model: merged, drift } = await mergeAdapter(model, adapter);
+  await merged.save(join(folder, 'model'));
+  return { drift };
+}
+
+/** The gain of one stage over another on the same problems, with a paired bootstrap. */
+export const gain = (before: StageResult, after: StageResult) => compare(before, after, { metric: 'pass@1' });
+
+const linesOf = (history: readonly { readonly step: number; readonly metrics: MetricsLine }[]): MetricsLine[] =>
+  history.map(({ step, metrics }) => ({ step: step + 1, ...metrics }));

@@ -1,0 +1,122 @@
+import {
+  type Comparison,
+  completionExamples,
+  type EvalResult,
+  evaluationBlocks,
+  type GenerateProblem,
+  type LinePlot,
+  metricOf,
+  type Report,
+  trainingCurves,
+} from '@posttrain/eval';
+import type { ScalingRow, ScalingStrategy } from '@posttrain/tts';
+
+export type StageResult = EvalResult<GenerateProblem>;
+type MetricsLine = Readonly<Record<string, number>>;
+
+/** What the job measured. */
+export interface JobResults {
+  readonly task: string;
+  readonly model: string;
+  readonly stages: readonly { readonly name: string; readonly result: StageResult }[];
+  readonly comparisons: readonly { readonly name: string; readonly comparison: Comparison }[];
+  readonly sftLog: readonly MetricsLine[];
+  readonly grpoLog: readonly MetricsLine[];
+  readonly scaling: readonly ScalingRow[];
+}
+
+const STRATEGY_NAMES: Readonly<Record<ScalingStrategy, string>> = {
+  'best-of-n': 'best of N',
+  'weighted-best-of-n': 'weighted best of N',
+  'majority-vote': 'majority vote',
+  'pass@k': 'pass@k (needs the answer)',
+};
+
+/** Accuracy along `x`, one line a strategy, with a band of one standard error. */
+function scalingPlot(rows: readonly ScalingRow[], x: 'k' | 'meanTokens', xLabel: string): LinePlot {
+  const strategies = [...new Set(rows.map((row) => row.strategy))];
+  return {
+    type: 'line',
+    title: `Accuracy against ${xLabel}`,
+    xLabel,
+    yLabel: 'accuracy',
+    yFormat: 'percent',
+    series: strategies.map((strategy) => ({
+      name: STRATEGY_NAMES[strategy],
+      points: rows
+        .filter((row) => row.strategy === strategy)
+        .map((row) => ({ x: row[x], y: row.accuracy, standardError: row.standardError ?? 0 })),
+    })),
+  };
+}
+
+/** `report.html` of one run. */
+export function jobReport(results: JobResults): Report {
+  const last = results.stages.at(-1)!;
+  return {
+    title: `Post-training on ${results.task}`,
+    subtitle: `${results.model}: evaluated, fine-tuned, reinforced, searched and evaluated again. Every ± is one standard error over problems.`,
+    sections: [
+      {
+        title: 'At a glance',
+        blocks: [
+          {
+            type: 'figures',
+            figures: results.stages.map(({ name, result }) => ({
+              label: `pass@1, ${name}`,
+              value: metricOf(result, 'pass@1'),
+              format: 'percent' as const,
+              note: `${result.problems.length} held-out problems`,
+            })),
+          },
+          {
+            type: 'table',
+            columns: [
+              { key: 'step', title: 'step' },
+              { key: 'gain', title: 'gain in pass@1', format: 'percent' },
+              { key: 'p' },
+            ],
+            rows: results.comparisons.map(({ name, comparison }) => ({
+              step: name,
+              gain: { value: comparison.difference, standardError: comparison.standardError },
+              p: comparison.pValue,
+            })),
+          },
+        ],
+      },
+      {
+        title: 'Evaluation',
+        text: 'The same held-out problems at every stage, sampled at temperature 1.',
+        blocks: evaluationBlocks(
+          results.stages.map(({ result }) => result),
+          { names: results.stages.map(({ name }) => name) },
+        ),
+      },
+      ...(results.sftLog.length > 0
+        ? [
+            {
+              title: 'Supervised fine-tuning',
+              blocks: trainingCurves(results.sftLog, { keys: ['loss', 'mean_token_accuracy'] }),
+            },
+          ]
+        : []),
+      {
+        title: 'Reinforcement learning',
+        text: 'Faint: every step. Bold: smoothed.',
+        blocks: trainingCurves(results.grpoLog, {
+          keys: ['reward', 'frac_reward_zero_std', 'entropy', 'completions/mean_length', 'grad_norm'],
+          smoothing: 0.8,
+        }),
+      },
+      {
+        title: 'Test-time scaling',
+        text: 'All points of a line come from the same samples per problem, averaged over every subset of that size.',
+        blocks: [
+          scalingPlot(results.scaling, 'k', 'samples per problem'),
+          scalingPlot(results.scaling, 'meanTokens', 'completion tokens per problem'),
+        ],
+      },
+      { title: 'Completions', blocks: [completionExamples(last.result, { count: 4, completions: 3 })] },
+    ],
+  };
+}

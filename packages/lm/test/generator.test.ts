@@ -1,0 +1,237 @@
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import type { Completion, GenerateRequest } from '@posttrain/interfaces';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { CausalLM, type StreamEvent } from '../src/index.js';
+import { EMPTY_GENERATION_CONFIG, largestDifference, tinyModel } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+/** One completion of one request. */
+async function complete(model: CausalLM, request: GenerateRequest, options = {}): Promise<Completion> {
+  const [completions] = await model.generator(options).generate([request]);
+  return completions![0]!;
+}
+
+async function streamAll(model: CausalLM, request: GenerateRequest): Promise<StreamEvent[]> {
+  const events: StreamEvent[] = [];
+  for await (const event of model.generator().stream(request)) events.push(event);
+  return events;
+}
+
+const sampled = { temperature: 1, maxTokens: 24 } as const;
+
+describe('generate', () => {
+  it('samples and counts', async () => {
+    const model = await tinyModel();
+    const { text, tokenIds, usage, logProbs, finishReason } = await complete(model, {
+      prompt: 'One and one is',
+      logProbs: true,
+      seed: 5,
+      ...sampled,
+    });
+    expect(finishReason).toBe('length');
+    expect(usage).toEqual({ promptTokens: model.tokenizer.encode('One and one is').length, completionTokens: 24 });
+    expect(tokenIds!.length).toBe(24);
+    expect(logProbs!.length).toBe(24);
+    expect(text).toBe(model.tokenizer.decode(tokenIds!, { skipSpecialTokens: true }));
+    const sequence = [...model.tokenizer.encode('One and one is'), ...tokenIds!];
+    const [scored] = await model.logProbs([sequence]);
+    expect(largestDifference(scored!.logProbs.subarray(-24), logProbs!)).toBeLessThan(1e-4);
+    expect(await complete(model, { prompt: 'One and one is', seed: 5, ...sampled })).not.toHaveProperty('logProbs');
+  });
+
+  it('numbers seeds: sample i of seed s is sample 0 of seed s + i, in any company', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', ...sampled, maxTokens: 8 };
+    const [many, other] = await model.generator({ maxBatch: 3 }).generate([
+      { ...request, n: 4, seed: 20 },
+      { ...request, prompt: 'Something else', seed: 20 },
+    ]);
+    expect(other!.length).toBe(1);
+    for (const [i, sample] of many!.entries()) {
+      expect((await complete(model, { ...request, seed: 20 + i })).tokenIds).toEqual(sample.tokenIds);
+    }
+    expect(new Set(many!.map(({ text }) => text)).size).toBe(4);
+  });
+
+  it('goes on from request to request without a seed, and repeats with the same generator seed', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', ...sampled, maxTokens: 8 };
+    const run = async (seed: number) => {
+      const generator = model.generator({ seed });
+      const calls = [await generator.generate([request, request]), await generator.generate([request])];
+      return calls.flat(2).map(({ tokenIds }) => tokenIds!.join());
+    };
+    const texts = await run(1);
+    expect(new Set(texts).size).toBe(3);
+    expect(await run(1)).toEqual(texts);
+    expect(await run(2)).not.toEqual(texts);
+  });
+
+  it('is greedy at temperature 0', async () => {
+    const model = await tinyModel();
+    const { tokenIds } = await complete(model, { prompt: 'A', temperature: 0, maxTokens: 6, seed: 1 });
+    const [scored] = await model.logProbs([[...model.tokenizer.encode('A'), ...tokenIds!]]);
+    expect([...scored!.isGreedy.subarray(-6)]).toEqual([1, 1, 1, 1, 1, 1]);
+  });
+
+  it('stops before a stop string, wherever tokens end', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', seed: 8, ...sampled, maxTokens: 40 };
+    const { text, tokenIds } = await complete(model, request);
+    // From the middle of one token to the middle of another, in whole characters.
+    const textOf = (count: number) => model.tokenizer.decode(tokenIds!.slice(0, count));
+    const ends = new Set(tokenIds!.map((_, i) => textOf(i + 1).length));
+    const from = Array.from(text, (_, i) => i).find(
+      (i) => i > 10 && !ends.has(i) && !ends.has(i + 5) && !text.slice(i - 1, i + 6).includes('\uFFFD'),
+    )!;
+    const stop = text.slice(from, from + 5);
+    expect(stop.length).toBe(5);
+    const stopped = await complete(model, { ...request, stop: ['never to be seen', stop] });
+    expect(stopped.text).toBe(text.slice(0, text.indexOf(stop)));
+    expect(stopped.finishReason).toBe('stop');
+    expect(stopped.tokenIds).toEqual(tokenIds!.slice(0, stopped.tokenIds!.length));
+    expect(stopped.usage.completionTokens).toBe(tokenIds!.findIndex((_, i) => textOf(i + 1).includes(stop)) + 1);
+  });
+
+  it('ends at an end token, which counts but has no text, special or not', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', seed: 8, ...sampled };
+    const { tokenIds } = await complete(model, request);
+    const end = tokenIds!.findIndex((id) => !model.tokenizer.specialIds.has(id) && tokenIds!.indexOf(id) >= 3);
+    const ending = new CausalLM({
+      ...model,
+      generationConfig: { ...EMPTY_GENERATION_CONFIG, eosTokenIds: [tokenIds![end]!] },
+    });
+    const ended = await complete(ending, request);
+    expect(ended.finishReason).toBe('stop');
+    expect(ended.tokenIds).toEqual(tokenIds!.slice(0, end + 1));
+    expect(ended.text).toBe(model.tokenizer.decode(tokenIds!.slice(0, end), { skipSpecialTokens: true }));
+  });
+
+  it('takes only end tokens and max_new_tokens from generation_config.json', async () => {
+    const model = await tinyModel();
+    const generationConfig = { ...EMPTY_GENERATION_CONFIG, maxNewTokens: 5, temperature: 0.1, topK: 1, doSample: true };
+    const configured = new CausalLM({ ...model, generationConfig });
+    const request = { prompt: 'A', seed: 8 };
+    const { tokenIds } = await complete(configured, request);
+    expect(tokenIds).toEqual((await complete(model, { ...request, maxTokens: 5 })).tokenIds);
+    expect((await complete(configured, request, { maxTokens: 3 })).tokenIds!.length).toBe(3);
+    expect((await complete(configured, { ...request, maxTokens: 2 }, { maxTokens: 3 })).tokenIds!.length).toBe(2);
+  });
+
+  it('ends at the end of the context', async () => {
+    const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 12 });
+    const { usage, finishReason } = await complete(model, { prompt: 'A', seed: 8, maxTokens: 500 });
+    expect(usage.promptTokens + usage.completionTokens).toBe(12);
+    expect(finishReason).toBe('length');
+    const request = { prompt: 'a far too long prompt '.repeat(9) };
+    await expect(model.generator().generate([{ prompt: 'A' }, request])).rejects.toThrow(/request 1 has \d+ tokens/);
+  });
+
+  it('continues a prefix: text as one text, a conversation inside the assistant’s message', async () => {
+    const model = await tinyModel();
+    const request = { seed: 8, ...sampled, maxTokens: 6 };
+    const joined = await complete(model, { ...request, prompt: 'Two and two' });
+    expect(await complete(model, { ...request, prompt: 'Two', prefix: ' and two' })).toEqual(joined);
+    const messages = [{ role: 'user', content: '2 + 2?' }];
+    const chat = await complete(model, { ...request, prompt: messages, prefix: 'It is' });
+    const header = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true });
+    const opened = model.tokenizer.encode(`${header.text}It is`, { addSpecialTokens: false });
+    expect(chat.usage.promptTokens).toBe(opened.length);
+    const [scored] = await model.logProbs([[...opened, ...chat.tokenIds!]]);
+    const reported = await complete(model, { ...request, prompt: messages, prefix: 'It is', logProbs: true });
+    expect(largestDifference(scored!.logProbs.subarray(-6), reported.logProbs!)).toBeLessThan(1e-4);
+    const base = new CausalLM({ ...model, chatTemplate: undefined });
+    await expect(complete(base, { ...request, prompt: messages })).rejects.toThrow(/tiny has no chat template/);
+  });
+
+  it.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])(
+    '%s: prompt and completion are one text',
+    async (kind) => {
+      const model = await tinyModel(kind);
+      const prompt = 'The answer';
+      const [completions] = await model.generator().generate([{ prompt, n: 24, seed: 3, maxTokens: 3 }]);
+      // Bytes that make no character are decoded differently one by one.
+      const whole = completions!.filter(({ text }) => !text.includes('\uFFFD'));
+      expect(whole.filter(({ text }) => text.startsWith(' ')).length).toBeGreaterThan(0);
+      for (const { text, tokenIds } of whole) {
+        const tokens = [...model.tokenizer.encode(prompt), ...tokenIds!];
+        expect(prompt + text).toBe(model.tokenizer.decode(tokens, { skipSpecialTokens: true }));
+      }
+    },
+  );
+
+  it('gives what there is when the signal fires, and nothing to those that had not begun', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', seed: 8, ...sampled, maxTokens: 30 };
+    const aborted = await complete(model, { ...request, signal: AbortSignal.abort() });
+    expect(aborted).toMatchObject({ text: '', finishReason: 'abort', tokenIds: [] });
+    let questions = 0;
+    // Fires at a moment that does not depend on time.
+    const signal = {
+      get aborted() {
+        return ++questions > 20;
+      },
+    } as AbortSignal;
+    const results = await model.generator().generate([{ ...request, signal }, request]);
+    const [cut, whole] = results.map(([completion]) => completion!);
+    expect(cut!.finishReason).toBe('abort');
+    expect(cut!.tokenIds!.length).toBeGreaterThan(0);
+    expect(cut!.tokenIds!.length).toBeLessThan(30);
+    expect(cut!.tokenIds).toEqual(whole!.tokenIds!.slice(0, cut!.tokenIds!.length));
+    expect(whole!.tokenIds!.length).toBe(30);
+  });
+
+  it('refuses what it does not know', async () => {
+    const model = await tinyModel();
+    const run = (options: object) => complete(model, { prompt: 'A', maxTokens: 1, ...options });
+    await expect(run({ top_k: 3 })).rejects.toThrow(/unknown option "top_k". Did you mean "topK"/);
+    await expect(run({ n: 0 })).rejects.toThrow(/n must be positive, not 0/);
+    await expect(run({ seed: -1 })).rejects.toThrow(/seed/);
+    await expect(run({ stop: [''] })).rejects.toThrow(/must not be empty/);
+    expect(() => model.generator({ batch: 3 } as object)).toThrow(/unknown option "batch"/);
+    await expect(streamAll(model, { prompt: 'A', n: 2 })).rejects.toThrow(/one completion at a time/);
+  });
+});
+
+describe('stream', () => {
+  it.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])('%s: joins to what generate gives', async (kind) => {
+    const model = await tinyModel(kind, {}, 5);
+    // Random tokens are often parts of characters, so this crosses many of their borders.
+    for (const seed of [1, 2, 3]) {
+      const request = { prompt: 'A', seed, ...sampled, maxTokens: 60, logProbs: true };
+      const whole = await complete(model, request);
+      const stop = [whole.text.slice(-6, -2)];
+      for (const asked of [request, { ...request, stop }]) {
+        const events = await streamAll(model, asked);
+        const expected = await complete(model, asked);
+        expect(events.map(({ text }) => text).join('')).toBe(expected.text);
+        expect(events.map(({ tokenId }) => tokenId)).toEqual(expected.tokenIds);
+        expect(events.map(({ logProb }) => logProb)).toEqual(expected.logProbs);
+        expect(events.map(({ finishReason }) => finishReason)).toEqual([
+          ...new Array(events.length - 1).fill(undefined),
+          expected.finishReason,
+        ]);
+      }
+    }
+  });
+
+  it('gives text as it comes, and nothing more once its reader has gone or fired the signal', async () => {
+    const model = await tinyModel();
+    const controller = new AbortController();
+    const request = { prompt: 'A', seed: 8, ...sampled, maxTokens: 200, signal: controller.signal };
+    const events: StreamEvent[] = [];
+    for await (const event of model.generator().stream(request)) {
+      events.push(event);
+      if (events.length === 5) controller.abort();
+    }
+    expect(events.length).toBe(5);
+    expect(events[0]!.text).not.toBe('');
+    for await (const event of model.generator().stream({ ...request, signal: new AbortController().signal })) {
+      events.push(event);
+      break;
+    }
+    expect(events.length).toBe(6);
+  });
+});

@@ -1,0 +1,241 @@
+import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  onnxruntimeEngine,
+  openSafetensors,
+  openSafetensorsFolder,
+  saveSafetensors,
+  setEngine,
+  tensor,
+} from '@posttrain/core-tensor';
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  CausalLM,
+  ChatTemplate,
+  loadWeights,
+  networkOf,
+  saveWeights,
+  sequenceLogProbs,
+  Tokenizer,
+} from '../src/index.js';
+import {
+  EMPTY_GENERATION_CONFIG,
+  ENGINES,
+  largestDifference,
+  modelFolder,
+  temporaryFolder,
+  tinyModel,
+  tokenizerFolder,
+} from './support.js';
+
+const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+
+/** A whole model folder: golden weights with a tokenizer that has no more ids than they have rows. */
+async function folderOf(weights = 'qwen3'): Promise<string> {
+  const folder = await temporaryFolder();
+  await cp(modelFolder(weights), folder, { recursive: true });
+  return folder;
+}
+
+/** The tensors of a model folder, by name. */
+async function tensorsOf(folder: string) {
+  const source = await openSafetensorsFolder(folder);
+  const tensors = [];
+  for (const name of source.tensors.keys()) tensors.push({ name, ...(await source.read(name)) });
+  await source.close();
+  return tensors;
+}
+
+const contents = async (folder: string) => {
+  const names = (await readdir(folder)).sort();
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, (await readFile(join(folder, name))).toString('base64')])),
+  );
+};
+
+describe('saveWeights', () => {
+  it.each(FOLDERS)('%s: writes the tensors of transformers, bit for bit', async (name) => {
+    const { config, weights } = await loadWeights(modelFolder(name));
+    const folder = await temporaryFolder();
+    await saveWeights(folder, config, weights);
+    const file = await openSafetensors(join(folder, 'model.safetensors'));
+    const original = await openSafetensorsFolder(modelFolder(name));
+    // Nothing invented, nothing lost; what was stored in 16 bits is 32 bits wide now.
+    expect([...file.tensors.keys()].sort()).toEqual([...original.tensors.keys()].sort());
+    for (const key of file.tensors.keys()) {
+      const [ours, theirs] = [await file.read(key), await original.read(key, { as: 'float32' })];
+      expect(ours.shape).toEqual(theirs.shape);
+      expect(Buffer.compare(Buffer.from(ours.data.buffer), Buffer.from(theirs.data.buffer)), key).toBe(0);
+    }
+    await file.close();
+    await original.close();
+    const again = await loadWeights(folder);
+    expect(again.config).toEqual({ ...config, dtype: 'float32' });
+  });
+
+  it('stores 16 bits, rounded to nearest even, and shards', async () => {
+    const { config, weights } = await loadWeights(modelFolder('llama'));
+    const folder = await temporaryFolder();
+    await saveWeights(folder, config, weights, { dtype: 'bfloat16', maxShardBytes: 30_000 });
+    const files = await readdir(folder);
+    expect(files.filter((name) => name.endsWith('.safetensors')).length).toBeGreaterThan(1);
+    expect(files).toContain('model.safetensors.index.json');
+    const again = await loadWeights(folder);
+    expect(again.config.dtype).toBe('bfloat16');
+    for (const [name, weight] of Object.entries(weights)) {
+      const [before, after] = [await weight.toArray(), await again.weights[name]!.toArray()];
+      for (const [i, value] of before.entries()) {
+        // bfloat16 has 8 significant bits.
+        expect(Math.abs(after[i]! - value)).toBeLessThanOrEqual(Math.abs(value) * 2 ** -8);
+      }
+    }
+    const source = await openSafetensorsFolder(folder);
+    expect(new Set([...source.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(['BF16']));
+    await source.close();
+  });
+});
+
+describe.each(ENGINES)('CausalLM.save and load on the %s engine', (_, makeEngine) => {
+  afterEach(() => setEngine(onnxruntimeEngine()));
+
+  it.each(['llama', 'gpt2'])('%s: the same model comes back, bit for bit', async (type) => {
+    setEngine(makeEngine());
+    const model = await tinyModel('byte-level-bpe', { model_type: type });
+    const folder = await temporaryFolder();
+    const generationConfig = { ...EMPTY_GENERATION_CONFIG, eosTokenIds: [5, 6], maxNewTokens: 9 };
+    await new CausalLM({ ...model, generationConfig }).save(folder);
+    const again = await CausalLM.load(folder);
+    expect(again.name).toBe(folder);
+    expect(again.config).toEqual({ ...model.config, dtype: 'float32' });
+    expect([...again.endTokens]).toEqual([5, 6]);
+    expect(again.generationConfig).toEqual(generationConfig);
+    expect(again.chatTemplate!.templates).toEqual(model.chatTemplate!.templates);
+    for (const [name, weight] of Object.entries(model.weights)) {
+      expect(await again.weights[name]!.toArray(), name).toEqual((await weight.toArray()).map(Math.fround));
+    }
+    const tokens = model.tokenizer.encode('The same, to the last bit.');
+    const [ours, theirs] = [await model.logProbs([tokens]), await again.logProbs([tokens])];
+    expect(largestDifference(ours[0]!.logProbs, theirs[0]!.logProbs)).toBeLessThan(1e-5);
+  });
+});
+
+describe('CausalLM.save and load', () => {
+  it('writes a chat template that did not come from the tokenizer’s folder', async () => {
+    const model = await tinyModel();
+    const folder = await temporaryFolder();
+    const templates = { default: '{{ messages[0].content }}', tool_use: 'tools' };
+    await new CausalLM({ ...model, chatTemplate: new ChatTemplate(model.tokenizer, templates) }).save(folder);
+    expect((await CausalLM.load(folder)).chatTemplate!.templates).toEqual(templates);
+    // Saved over it, a model without one must not inherit it.
+    await new CausalLM({ ...model, chatTemplate: undefined, tokenizer: await bareTokenizer() }).save(folder);
+    expect((await CausalLM.load(folder)).chatTemplate).toBeUndefined();
+  });
+
+  it('saves into its own folder, and leaves no shard or config of another model there', async () => {
+    const model = await tinyModel();
+    const folder = await temporaryFolder();
+    const generationConfig = { ...EMPTY_GENERATION_CONFIG, maxNewTokens: 9 };
+    await new CausalLM({ ...model, generationConfig }).save(folder, { maxShardBytes: 10_000 });
+    const loaded = await CausalLM.load(folder);
+    await new CausalLM({ ...loaded, generationConfig: undefined }).save(folder);
+    expect((await readdir(folder)).sort()).toEqual([
+      'chat_template.jinja',
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+    expect((await CausalLM.load(folder)).generationConfig).toBeUndefined();
+  });
+
+  it('leaves the model that was there when saving fails', async () => {
+    const folder = await temporaryFolder();
+    await (await tinyModel()).save(folder);
+    const before = await contents(folder);
+    const model = await tinyModel('byte-level-bpe', {}, 9);
+    const homeless = new Tokenizer({ tokenizer: JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')) });
+    await expect(new CausalLM({ ...model, tokenizer: homeless }).save(folder)).rejects.toThrow(/loaded from a folder/);
+    // The last tensor to be written is not what it says it is.
+    const broken = { ...model.weights, 'model.norm.weight': tensor([1, 2, 3]) };
+    await expect(model.withWeights(broken).save(folder)).rejects.toThrow(/model\.norm\.weight/);
+    await expect(model.save(folder, { dType: 'bfloat16' } as object)).rejects.toThrow(/Did you mean "dtype"/);
+    expect(await contents(folder)).toEqual(before);
+  });
+});
+
+/** A tokenizer whose folder has no chat template. */
+async function bareTokenizer(): Promise<Tokenizer> {
+  const folder = await temporaryFolder();
+  await cp(join(tokenizerFolder('byte-level-bpe'), 'tokenizer.json'), join(folder, 'tokenizer.json'));
+  return Tokenizer.load(folder);
+}
+
+describe('a broken folder', () => {
+  const rewrite = async (folder: string, change: (tensors: Awaited<ReturnType<typeof tensorsOf>>) => unknown[]) =>
+    saveSafetensors(folder, change(await tensorsOf(folder)) as Parameters<typeof saveSafetensors>[1]);
+
+  it('names a missing tensor, and the one that is there instead', async () => {
+    const folder = await folderOf();
+    await rewrite(folder, (all) =>
+      all.map((t) => (t.name === 'model.norm.weight' ? { ...t, name: 'model.norms.weight' } : t)),
+    );
+    await expect(loadWeights(folder)).rejects.toThrow(
+      /model\.norm\.weight is missing \(there is model\.norms\.weight\).*model\.norms\.weight has no place in a qwen3 model/,
+    );
+  });
+
+  it('names a tensor that has no place', async () => {
+    const folder = await folderOf();
+    await rewrite(folder, (all) => [...all, { ...all[0]!, name: 'model.layers.7.extra' }]);
+    await expect(loadWeights(folder)).rejects.toThrow(/model\.layers\.7\.extra has no place/);
+  });
+
+  it('names a tensor of another shape, and both shapes', async () => {
+    const folder = await folderOf();
+    await rewrite(folder, (all) => all.map((t) => (t.name === 'model.norm.weight' ? { ...t, shape: [20, 2] } : t)));
+    await expect(loadWeights(folder)).rejects.toThrow(
+      /model\.norm\.weight has shape \[20, 2\] where the config asks for \[40\]/,
+    );
+  });
+
+  it('names a truncated file', async () => {
+    const folder = await folderOf();
+    await truncate(join(folder, 'model.safetensors'), 5000);
+    await expect(loadWeights(folder)).rejects.toThrow(/model\.safetensors/);
+    await rm(join(folder, 'model.safetensors'));
+    await expect(loadWeights(folder)).rejects.toThrow(/neither model\.safetensors nor/);
+  });
+
+  it('names an architecture it has no model for, and those it has', async () => {
+    const folder = await folderOf();
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ model_type: 'mamba' }));
+    await expect(CausalLM.load(folder)).rejects.toThrow(/config\.json.*"mamba" is not supported.*llama/);
+  });
+
+  it('names a missing tokenizer or config', async () => {
+    const folder = await folderOf();
+    await expect(CausalLM.load(folder)).rejects.toThrow(/tokenizer\.json.*no such file/);
+    const empty = join(await temporaryFolder(), 'empty');
+    await mkdir(empty);
+    await expect(CausalLM.load(empty)).rejects.toThrow(/no such file/);
+  });
+
+  it('names a tokenizer that has more ids than the embedding has rows', async () => {
+    const folder = await folderOf();
+    await cp(tokenizerFolder('byte-level-bpe'), folder, { recursive: true });
+    await expect(CausalLM.load(folder)).rejects.toThrow(/523 ids but the embedding only 300 rows/);
+  });
+});
+
+describe('weights of the base model without the language model’s prefix', () => {
+  it('are found', async () => {
+    const folder = await folderOf('gpt2');
+    const stripped = (await tensorsOf(folder)).map((t) => ({ ...t, name: t.name.replace(/^transformer\./, '') }));
+    await saveSafetensors(folder, stripped as Parameters<typeof saveSafetensors>[1]);
+    const [bare, full] = [await loadWeights(folder), await loadWeights(modelFolder('gpt2'))];
+    const sequences = [[5, 9, 11, 200]];
+    const [ours] = await sequenceLogProbs(networkOf(bare.config), bare.weights, sequences);
+    const [theirs] = await sequenceLogProbs(networkOf(full.config), full.weights, sequences);
+    expect(largestDifference(ours!.logProbs, theirs!.logProbs)).toBe(0);
+  });
+});

@@ -1,0 +1,119 @@
+import { type Engine, type Graph, ones, referenceEngine, setEngine, withEngine, zeros } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { initialWeights, loadWeights, networkOf, sequenceLogProbs } from '../src/index.js';
+import { ENGINES, largestDifference, modelFolder, readGolden, tinyConfig } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
+const tiny = async () => {
+  const network = networkOf(tinyConfig());
+  return { network, weights: await initialWeights(network, 1) };
+};
+
+describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
+  const engine = makeEngine();
+
+  it.each(FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
+    withEngine(engine, async () => {
+      const { config, weights } = await loadWeights(modelFolder(folder));
+      const { read } = await readGolden(modelFolder(folder));
+      const length = 12;
+      const [ids, mask, expected] = await Promise.all(
+        ['ragged.input_ids', 'ragged.attention_mask', 'ragged.log_probs'].map(async (name) =>
+          (await read(name)).toArray(),
+        ),
+      );
+      const rows = range(3, (i) => i);
+      const starts = rows.map((row) => mask!.slice(row * length, (row + 1) * length).indexOf(1));
+      const sequences = rows.map((row) => ids!.slice(row * length + starts[row]!, (row + 1) * length));
+      const scored = await sequenceLogProbs(networkOf(config), weights, sequences);
+      for (const row of rows) {
+        const wanted = expected!.slice(row * (length - 1) + starts[row]!, (row + 1) * (length - 1));
+        expect(scored[row]!.logProbs.length).toBe(wanted.length);
+        expect(largestDifference(scored[row]!.logProbs, wanted)).toBeLessThan(1e-4);
+      }
+    }),
+  );
+});
+
+describe('sequenceLogProbs', () => {
+  const sequences = [range(5, (i) => i), range(40, (i) => (3 * i) % 64), [60, 61], range(17, (i) => i + 9)];
+
+  it('does not depend on how sequences are put together', async () => {
+    const { network, weights } = await tiny();
+    const together = await sequenceLogProbs(network, weights, sequences);
+    const apart = await sequenceLogProbs(network, weights, sequences, { maxTokensPerPass: 1 });
+    for (const [i, { logProbs, entropies, isGreedy }] of together.entries()) {
+      expect(logProbs.length).toBe(sequences[i]!.length - 1);
+      expect(largestDifference(logProbs, apart[i]!.logProbs)).toBeLessThan(1e-5);
+      expect(largestDifference(entropies, apart[i]!.entropies)).toBeLessThan(1e-5);
+      expect(isGreedy).toEqual(apart[i]!.isGreedy);
+    }
+  });
+
+  it('gives a distribution: the probabilities of all next tokens sum to 1, and their entropy is the one reported', async () => {
+    const { network, weights } = await tiny();
+    const all = range(64, (token) => token).map((token) => [7, 9, token]);
+    const scored = await sequenceLogProbs(network, weights, all, { temperature: 1.7 });
+    const last = scored.map(({ logProbs }) => logProbs[1]!);
+    expect(last.reduce((sum, x) => sum + Math.exp(x), 0)).toBeCloseTo(1, 5);
+    const entropy = -last.reduce((sum, x) => sum + Math.exp(x) * x, 0);
+    for (const { entropies } of scored) expect(entropies[1]).toBeCloseTo(entropy, 5);
+    const greedy = scored.map(({ isGreedy }) => isGreedy[1]!);
+    expect(greedy.indexOf(1)).toBe(last.indexOf(Math.max(...last)));
+    expect(greedy.reduce((a, b) => a + b)).toBe(1);
+  });
+
+  it('uniform logits: every token has log-probability -ln V', async () => {
+    const { network, weights } = await tiny();
+    const flat = { ...weights, 'lm_head.weight': zeros([64, 16]) };
+    const [scored] = await sequenceLogProbs(network, flat, [[1, 2, 3]]);
+    for (const value of scored!.logProbs) expect(value).toBeCloseTo(-Math.log(64), 6);
+  });
+
+  it('holds no more than the tokens of a pass, and never the logits of a whole one', async () => {
+    const vocabulary = 40_000;
+    const network = networkOf(tinyConfig({ vocab_size: vocabulary, num_hidden_layers: 1 }));
+    const weights = Object.fromEntries(network.parameters.map(({ name, shape }) => [name, ones(shape)]));
+    const graphs: Graph[] = [];
+    // An engine that looks at the graphs it is given, and computes nothing.
+    const watching: Engine = {
+      ...referenceEngine(),
+      async compile(graph) {
+        graphs.push(graph);
+        const run = async () => {
+          return graph.outputs.map(({ node, index }) => {
+            const spec = node.outputs[index]!;
+            const data = new Float32Array(spec.shape.reduce((a, b) => a * b, 1));
+            return watching.upload(data, spec);
+          });
+        };
+        return { run, dispose: async () => {} };
+      },
+    };
+    const rows = range(40, (i) => i).map((i) => range(20 + i, (t) => t + i));
+    await withEngine(watching, () => sequenceLogProbs(network, weights, rows, { maxTokensPerPass: 1000 }));
+    const grids = graphs.flatMap(({ inputs }) =>
+      inputs.map(({ outputs }) => outputs[0]!).filter(({ shape, dtype }) => dtype === 'int32' && shape.length === 2),
+    );
+    expect(grids.length).toBeGreaterThan(1);
+    for (const { shape } of grids) expect(shape[0]! * shape[1]!).toBeLessThanOrEqual(1000);
+    const sizes = graphs
+      .flatMap(({ nodes }) => nodes.flatMap((node) => node.outputs))
+      .map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+    // 64 MiB of float32; the logits of 1000 tokens would be 160 MB.
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(2 ** 24);
+    expect(Math.max(...sizes)).toBeGreaterThan(2 ** 23);
+  });
+
+  it('refuses what it cannot do, naming it', async () => {
+    const { network, weights } = await tiny();
+    const run = (tokens: number[], options = {}) => sequenceLogProbs(network, weights, [[1, 2], tokens], options);
+    await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 96/);
+    await expect(run(range(97, () => 0))).rejects.toThrow(/sequence 1 has 97 tokens/);
+    await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature must be positive, not 0/);
+    await expect(run([1, 2], { temprature: 1 })).rejects.toThrow(/Did you mean "temperature"/);
+  });
+});

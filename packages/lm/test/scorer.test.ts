@@ -1,0 +1,66 @@
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b, 0);
+
+describe('LocalScorer', () => {
+  it('sums the log-probabilities of the continuation’s tokens, one at a time', async () => {
+    const model = await tinyModel();
+    const { tokenizer } = model;
+    const requests = [
+      { prompt: 'The sum is', continuation: ' twelve and a half' },
+      { prompt: 'The sum is ', continuation: 'twelve and a half' },
+      { prompt: 'Q', continuation: ': why not?\n' },
+    ];
+    const scores = await model.scorer().score(requests);
+    for (const [i, { prompt, continuation }] of requests.entries()) {
+      const whole = tokenizer.encode(prompt + continuation);
+      const start = tokenizer.encode(prompt.trimEnd()).length;
+      // Each token from a sequence of its own that ends with it.
+      const one = async (t: number) => (await model.logProbs([whole.slice(0, t + 1)]))[0]!;
+      const last = await Promise.all(Array.from({ length: whole.length - start }, (_, t) => one(start + t)));
+      expect(scores[i]!.tokens).toBe(whole.length - start);
+      expect(scores[i]!.logProb).toBeCloseTo(sum(last.map(({ logProbs }) => logProbs.at(-1)!)), 4);
+    }
+    // A space at the end of the prompt belongs to the continuation.
+    expect(scores[1]).toEqual(scores[0]);
+  });
+
+  it('calls greedy what greedy decoding gives, and nothing else', async () => {
+    const model = await tinyModel('byte-level-bpe', {}, 4);
+    const prompt = 'The sum is';
+    const [completions] = await model.generator().generate([{ prompt, temperature: 0, maxTokens: 4 }]);
+    const { text, tokenIds } = completions![0]!;
+    // Only a text that the tokenizer cuts as the model wrote it can be compared.
+    expect(model.tokenizer.encode(prompt + text).slice(-4)).toEqual(tokenIds);
+    const scores = await model.scorer().score([
+      { prompt, continuation: text },
+      { prompt, continuation: `${text.slice(0, -1)}~` },
+    ]);
+    expect(scores.map(({ isGreedy }) => isGreedy)).toEqual([true, false]);
+  });
+
+  it('scores the assistant’s answer in a conversation', async () => {
+    const model = await tinyModel();
+    const messages = [{ role: 'user', content: 'Well?' }];
+    const [score] = await model.scorer().score([{ prompt: messages, continuation: 'Fine.' }]);
+    const header = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true });
+    const tokens = model.tokenizer.encode(`${header.text}Fine.`, { addSpecialTokens: false });
+    const [scored] = await model.logProbs([tokens]);
+    const count = tokens.length - header.tokenIds.length;
+    expect(score!.tokens).toBe(count);
+    expect(score!.logProb).toBeCloseTo(sum(scored!.logProbs.subarray(-count)), 5);
+  });
+
+  it('refuses a continuation without tokens, naming the request', async () => {
+    const model = await tinyModel();
+    const requests = [
+      { prompt: 'A', continuation: ' b' },
+      { prompt: 'A', continuation: '' },
+    ];
+    await expect(model.scorer().score(requests)).rejects.toThrow(/score request 1.*no tokens/);
+  });
+});

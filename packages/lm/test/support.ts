@@ -1,0 +1,129 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type Engine,
+  Key,
+  onnxruntimeEngine,
+  openSafetensors,
+  referenceEngine,
+  type Tensor,
+  tensor,
+} from '@posttrain/core-tensor';
+import { onTestFinished } from 'vitest';
+import {
+  CausalLM,
+  ChatTemplate,
+  type DecodeRow,
+  decode,
+  type GenerationConfig,
+  type ModelConfig,
+  type Network,
+  parseGenerationConfig,
+  parseModelConfig,
+  Tokenizer,
+  type Weights,
+} from '../src/index.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens');
+export const modelFolder = (name: string): string => join(goldens, 'models', name);
+export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
+
+/** What must hold on every engine runs on each of these. */
+export const ENGINES: readonly (readonly [name: string, make: () => Engine])[] = [
+  ['reference', referenceEngine],
+  ['onnxruntime', onnxruntimeEngine],
+];
+
+/** A golden folder's `expected.safetensors` and `expected.json`. */
+export async function readGolden(folder: string) {
+  const file = await openSafetensors(join(folder, 'expected.safetensors'));
+  onTestFinished(() => file.close());
+  const read = async (name: string): Promise<Tensor> => {
+    const { data, shape, dtype } = await file.read(name);
+    return tensor(data, shape, dtype);
+  };
+  const json = JSON.parse(await readFile(join(folder, 'expected.json'), 'utf8'));
+  return { read, json, names: [...file.tensors.keys()] };
+}
+
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'posttrain-lm-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A greedy row that ends at `maxTokens` only. */
+export const rowOf = (prompt: readonly number[], maxTokens: number, overrides: Partial<DecodeRow> = {}): DecodeRow => ({
+  prompt,
+  maxTokens,
+  temperature: 0,
+  topK: undefined,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  key: Key.fromSeed(7),
+  isEnd: () => false,
+  ...overrides,
+});
+
+/** All tokens and log-probabilities of `decode`, by row. */
+export async function decodeAll(
+  { network, weights }: { readonly network: Network; readonly weights: Weights },
+  rows: readonly DecodeRow[],
+  options: Parameters<typeof decode>[3] = {},
+) {
+  const tokens = rows.map((): number[] => []);
+  const logProbs = rows.map((): number[] => []);
+  const finishes = rows.map((): string | undefined => undefined);
+  for await (const event of decode(network, weights, rows, options)) {
+    tokens[event.row]!.push(event.token);
+    logProbs[event.row]!.push(event.logProb);
+    finishes[event.row] = event.finish;
+  }
+  return { tokens, logProbs, finishes };
+}
+
+/** A small config of one of the supported kinds, in the words of config.json. */
+export function tinyConfig(overrides: Readonly<Record<string, unknown>> = {}): ModelConfig {
+  const sizes =
+    overrides.model_type === 'gpt2'
+      ? { n_embd: 16, n_layer: 2, n_head: 2, n_positions: 96 }
+      : {
+          hidden_size: 16,
+          intermediate_size: 24,
+          num_hidden_layers: 2,
+          num_attention_heads: 2,
+          num_key_value_heads: 1,
+        };
+  return parseModelConfig({
+    model_type: 'llama',
+    vocab_size: 64,
+    max_position_embeddings: 96,
+    bos_token_id: null,
+    eos_token_id: null,
+    // Large enough that a model of this size has opinions.
+    initializer_range: 0.4,
+    ...sizes,
+    ...overrides,
+  });
+}
+
+/** What generation_config.json may say, unsaid. */
+export const EMPTY_GENERATION_CONFIG: GenerationConfig = parseGenerationConfig({});
+
+/** A random model over one of the golden tokenizers, with an end token that it cannot draw. */
+export async function tinyModel(
+  kind = 'byte-level-bpe',
+  overrides: Readonly<Record<string, unknown>> = {},
+  seed = 3,
+): Promise<CausalLM> {
+  const tokenizer = await Tokenizer.load(tokenizerFolder(kind));
+  const config = tinyConfig({ vocab_size: tokenizer.vocabSize, max_position_embeddings: 256, ...overrides });
+  const chatTemplate = await ChatTemplate.load(tokenizer);
+  const generationConfig = { ...EMPTY_GENERATION_CONFIG, eosTokenIds: [tokenizer.vocabSize] };
+  return CausalLM.initialize({ config, tokenizer, chatTemplate, generationConfig, name: 'tiny' }, seed);
+}
+
+export const largestDifference = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);

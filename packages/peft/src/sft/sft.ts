@@ -1,0 +1,123 @@
+import { Key } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import { type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import type { TrainingRow } from '../training/rows.js';
+import { negativeLogLikelihood } from '../training/token-loss.js';
+import { Trainer } from '../training/trainer.js';
+import { type PackedRow, packRows } from './packing.js';
+import { RunLog, type StepMetrics } from './run-log.js';
+import { identityOf, resumeSft, saveSftCheckpoint } from './sft-checkpoint.js';
+import { completeOptions, planSteps, type SftLogEntry, type SftOptions } from './sft-options.js';
+import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
+
+export interface SftResult {
+  /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
+  readonly trainer: Trainer;
+  /** The adapter with its trained parameters; undefined when the model itself was trained. */
+  readonly adapter: PeftAdapter | undefined;
+  /** All entries of the log, those before a resumption included. */
+  readonly history: readonly SftLogEntry[];
+  /** Under Hugging Face's names: `train_loss`, and of this process `train_runtime` and the rates. */
+  readonly summary: Readonly<Record<string, number>>;
+  /** What became of the rows. */
+  readonly report: Omit<TokenizedRows, 'rows'> & { readonly trainedRows: number };
+}
+
+/**
+ * Supervised fine-tuning: minimises -log p of the trained tokens, averaged over all trained tokens of an update,
+ * whatever rows and passes they are in. See `SftRow` for the rows.
+ *
+ * The loop is short and made of public parts, to be copied where it does not fit.
+ *
+ * @throws SftRowError, NonFiniteError, CheckpointError, PosttrainError
+ */
+export async function sft(options: SftOptions): Promise<SftResult> {
+  const settings = completeOptions(options);
+  const { model, adapter, batchSize } = settings;
+  const { rows: tokenized, ...counts } = tokenizeRows(model, settings.rows, settings);
+  const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
+  if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
+  const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
+  const { optimizer, maxGradNorm, maxTokensPerPass, seed } = settings;
+  const trainer = await Trainer.create(model, {
+    optimizer,
+    maxGradNorm,
+    maxTokensPerPass,
+    seed,
+    ...(adapter && { adapter }),
+  });
+  const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
+  await resumeSft(trainer, settings, run);
+
+  const order = shuffles(rows.length, seed);
+  const started = performance.now();
+  const firstStep = trainer.step;
+  let trainedRows = 0;
+  while (trainer.step < totalSteps) {
+    const [epoch, position] = [Math.floor(trainer.step / stepsPerEpoch), trainer.step % stepsPerEpoch];
+    const chosen = order(epoch).slice(position * batchSize, (position + 1) * batchSize);
+    const batch = toTrainingRows(chosen.map((index) => rows[index]!));
+    const { loss, metrics, tokens } = await trainer.forwardBackward(batch, negativeLogLikelihood);
+    const learningRate = settings.learningRate * schedule(trainer.step);
+    const { gradNorm } = await trainer.optimStep({ learningRate });
+    trainedRows += batch.length;
+
+    const { step } = trainer;
+    const latest: StepMetrics = { loss, gradNorm, learningRate, tokens, means: metrics };
+    const done = { epoch: step / stepsPerEpoch };
+    run.log.add(latest);
+    if (step % settings.loggingSteps === 0 || step === totalSteps) {
+      const entry = run.log.entry(latest, step - 1, done.epoch);
+      settings.onLog?.(entry);
+    }
+    const secondsPerStep = (performance.now() - started) / 1000 / (step - firstStep);
+    settings.onProgress?.({
+      stage: 'sft',
+      done: step,
+      total: totalSteps,
+      etaSeconds: secondsPerStep * (totalSteps - step),
+      metrics: { loss, grad_norm: gradNorm, learning_rate: learningRate, ...metrics },
+    });
+    const isDue = settings.saveSteps !== undefined && step % settings.saveSteps === 0;
+    if (isDue || step === totalSteps) await saveSftCheckpoint(trainer, settings, { ...run, ...done });
+  }
+  const seconds = (performance.now() - started) / 1000;
+  return {
+    trainer,
+    adapter: adapter && withAdapterParameters(adapter, trainer.parameters),
+    history: run.log.history,
+    summary: {
+      train_loss: run.log.meanLoss(trainer.step),
+      train_runtime: seconds,
+      train_samples_per_second: trainedRows / seconds,
+      train_steps_per_second: (trainer.step - firstStep) / seconds,
+    },
+    report: { ...counts, trainedRows: rows.length },
+  };
+}
+
+/** Rows of one update, each trained token weighted by 1 / the number of trained tokens of all of them. */
+export function toTrainingRows(rows: readonly (TokenizedRow | PackedRow)[]): TrainingRow[] {
+  const trained = rows.reduce((sum, { mask }) => sum + mask.slice(1).reduce((a, b) => a + b, 0), 0);
+  return rows.map((row) => ({
+    tokens: row.tokens,
+    weights: row.mask.slice(1).map((trains) => trains / trained),
+    ...('lengths' in row && { lengths: row.lengths }),
+  }));
+}
+
+/** The order of the rows in each epoch, a function of the seed and the epoch alone. */
+function shuffles(count: number, seed: number): (epoch: number) => readonly number[] {
+  let latest: { readonly epoch: number; readonly order: readonly number[] } | undefined;
+  return (epoch) => {
+    if (latest?.epoch === epoch) return latest.order;
+    const order = Array.from({ length: count }, (_, i) => i);
+    const draws = Key.fromSeed(seed).child(epoch).uniformHost(count);
+    for (let i = count - 1; i > 0; i--) {
+      const j = Math.floor(draws[i]! * (i + 1));
+      [order[i], order[j]] = [order[j]!, order[i]!];
+    }
+    latest = { epoch, order };
+    return order;
+  };
+}

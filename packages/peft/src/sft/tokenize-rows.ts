@@ -1,0 +1,198 @@
+import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
+import { type CausalLM, NoChatTemplateError, type RenderChatOptions } from '@posttrain/lm';
+
+/**
+ * A dataset row in one of TRL's formats; further columns are ignored.
+ *
+ * - `{ text }`
+ * - `{ prompt, completion }`, both texts or both lists of messages
+ * - `{ messages }`
+ * - `{ input_ids, labels? }`, tokenized already; -100 marks tokens that are not trained
+ *
+ * Rows with messages may have `tools` (a list, or its JSON) and `chat_template_kwargs`.
+ */
+export type SftRow = Readonly<Record<string, unknown>>;
+
+export interface TokenizeOptions {
+  /** Train the completion only, in rows that have one. Default true. */
+  readonly completionOnlyLoss?: boolean;
+  /** Train the assistant's messages only, in rows with messages. Default false, as in TRL. */
+  readonly assistantOnlyLoss?: boolean;
+  /** Longer sequences are cut. Default: the model's context, at most 1024. */
+  readonly maxLength?: number;
+  /** Which end of a long sequence is kept. Default `keep_start`. */
+  readonly truncationMode?: 'keep_start' | 'keep_end';
+}
+
+/** A row as tokens. */
+export interface TokenizedRow {
+  readonly tokens: readonly number[];
+  /** 1 for tokens the model is trained to predict, else 0; by position, so that a padding id may be trained. */
+  readonly mask: readonly number[];
+}
+
+export interface TokenizedRows {
+  readonly rows: readonly TokenizedRow[];
+  /** Rows that were cut. */
+  readonly truncated: number;
+  /** Rows left out because cutting left no trained token. */
+  readonly dropped: number;
+  /** Rows whose prompt alone has other last tokens than the prompt with its completion. */
+  readonly retokenizedPrompts: number;
+}
+
+/** A dataset row that cannot be trained on. */
+export class SftRowError extends PosttrainError {
+  constructor(row: number, problem: string, options?: ErrorOptions) {
+    super('SFT_ROW', `row ${row}: ${problem}`, options);
+  }
+}
+
+/** Whether any token that can be predicted (all but the first) is trained. */
+const trainsAnything = ({ mask }: TokenizedRow): boolean => mask.includes(1, 1);
+
+/**
+ * Tokenizes rows, once, as TRL's SFTTrainer does: texts and text completions get the end token unless they end with it
+ * and are tokenized with special tokens; messages go through the chat template; a completion begins where the tokens of
+ * the prompt and of prompt + completion first differ.
+ *
+ * Other than TRL: the assistant's tokens are also known for templates without `{% generation %}` markers when they are
+ * prefix-preserving.
+ *
+ * @throws SftRowError naming the row, also when it trains no token
+ */
+export function tokenizeRows(model: CausalLM, rows: readonly SftRow[], options: TokenizeOptions = {}): TokenizedRows {
+  const { maxPositionEmbeddings } = model.config;
+  const { maxLength = Math.min(1024, maxPositionEmbeddings), truncationMode = 'keep_start' } = options;
+  if (!Number.isInteger(maxLength) || maxLength < 2 || maxLength > maxPositionEmbeddings) {
+    throw new PosttrainError(
+      'SFT_OPTIONS',
+      `maxLength ${maxLength}: must be from 2 to the context's ${maxPositionEmbeddings}`,
+    );
+  }
+  const kept: TokenizedRow[] = [];
+  let [truncated, dropped, retokenizedPrompts] = [0, 0, 0];
+  rows.forEach((row, index) => {
+    let encoded: Encoded;
+    try {
+      encoded = encodeRow(model, row, options);
+    } catch (cause) {
+      throw new SftRowError(index, (cause as Error).message, { cause });
+    }
+    if (encoded.retokenizedPrompt) retokenizedPrompts++;
+    if (!trainsAnything(encoded))
+      throw new SftRowError(index, 'trains no token: it has no completion, or only one token.');
+    if (encoded.tokens.length > maxLength) truncated++;
+    const cut = <T>(values: readonly T[]) =>
+      truncationMode === 'keep_start' ? values.slice(0, maxLength) : values.slice(-maxLength);
+    const short = { tokens: cut(encoded.tokens), mask: cut(encoded.mask) };
+    if (trainsAnything(short)) kept.push(short);
+    else dropped++;
+  });
+  return { rows: kept, truncated, dropped, retokenizedPrompts };
+}
+
+interface Encoded extends TokenizedRow {
+  readonly retokenizedPrompt?: boolean;
+}
+
+function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
+  if ('input_ids' in row) return encodedAlready(row);
+  if ('prompt' in row || 'completion' in row) return encodePromptCompletion(model, row, options);
+  if ('messages' in row) {
+    const { tokens, assistant } = render(model, row, messagesOf(row, 'messages'), options.assistantOnlyLoss ?? false);
+    return { tokens, mask: assistant ?? tokens.map(() => 1) };
+  }
+  const { text } = row;
+  if (typeof text === 'string') {
+    const tokens = model.tokenizer.encode(withEndToken(model, text));
+    return { tokens, mask: tokens.map(() => 1) };
+  }
+  throw new PosttrainError(
+    'SFT_ROW',
+    `has none of text, messages, prompt and completion, input_ids; its columns are ${Object.keys(row).join(', ') || 'none'}`,
+  );
+}
+
+function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
+  const { completionOnlyLoss = true, assistantOnlyLoss = false } = options;
+  const { prompt, completion } = row;
+  let promptTokens: readonly number[];
+  let whole: Rendered;
+  if (typeof prompt === 'string' && typeof completion === 'string') {
+    promptTokens = model.tokenizer.encode(prompt);
+    whole = { tokens: model.tokenizer.encode(prompt + withEndToken(model, completion)) };
+  } else {
+    const [before, after] = [messagesOf(row, 'prompt'), messagesOf(row, 'completion')];
+    promptTokens = render(model, row, before, false, true).tokens;
+    whole = render(model, row, [...before, ...after], assistantOnlyLoss);
+  }
+  const { tokens, assistant } = whole;
+  const start = commonPrefixLength(promptTokens, tokens);
+  const mask = tokens.map((_, t) => {
+    const isCompletion = !completionOnlyLoss || t >= start;
+    return isCompletion && (assistant?.[t] ?? 1) === 1 ? 1 : 0;
+  });
+  return { tokens, mask, retokenizedPrompt: start < promptTokens.length };
+}
+
+function encodedAlready({ input_ids: ids, labels = ids }: SftRow): Encoded {
+  const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isInteger);
+  if (!isIds(ids) || !isIds(labels) || labels.length !== ids.length) {
+    throw new PosttrainError('SFT_ROW', 'input_ids and labels must be lists of integers of one length');
+  }
+  return { tokens: ids, mask: labels.map((label) => (label === -100 ? 0 : 1)) };
+}
+
+interface Rendered {
+  readonly tokens: readonly number[];
+  readonly assistant?: readonly number[] | undefined;
+}
+
+function render(
+  model: CausalLM,
+  row: SftRow,
+  messages: readonly ChatMessage[],
+  assistantMask: boolean,
+  addGenerationPrompt = false,
+): Rendered {
+  if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
+  const tools: unknown = typeof row.tools === 'string' ? JSON.parse(row.tools) : row.tools;
+  const rendered = model.chatTemplate.renderChat(messages, {
+    assistantMask,
+    addGenerationPrompt,
+    ...(Array.isArray(tools) && { tools: tools as NonNullable<RenderChatOptions['tools']> }),
+    ...(isRecord(row.chat_template_kwargs) && { variables: row.chat_template_kwargs }),
+  });
+  return { tokens: rendered.tokenIds, assistant: rendered.assistantMask };
+}
+
+function messagesOf(row: SftRow, column: string): readonly ChatMessage[] {
+  const value = row[column];
+  if (Array.isArray(value) && value.every((message) => isRecord(message) && typeof message.role === 'string')) {
+    return value as ChatMessage[];
+  }
+  throw new PosttrainError(
+    'SFT_ROW',
+    `"${column}" must be a list of { role, content }${column === 'messages' ? '' : ', or prompt and completion both texts'}`,
+  );
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function withEndToken(model: CausalLM, text: string): string {
+  const end = model.tokenizer.specialTokens.eos_token;
+  if (end === undefined) {
+    throw new PosttrainError(
+      'NO_END_TOKEN',
+      'the tokenizer names no eos_token, so the model could never learn to stop',
+    );
+  }
+  return text.endsWith(end) ? text : text + end;
+}
+
+function commonPrefixLength(a: readonly number[], b: readonly number[]): number {
+  const differs = a.findIndex((id, t) => id !== b[t]);
+  return differs < 0 ? Math.min(a.length, b.length) : differs;
+}

@@ -1,0 +1,134 @@
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { openSafetensors, type Tensor, tensor, writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+
+/** What `Trainer.snapshot` gives and `Trainer.restore` takes. */
+export interface TrainerSnapshot {
+  readonly step: number;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+/** The state of a run beside its tensors, as JSON. Hugging Face's field names where it has them. */
+export type RunState = { readonly global_step: number } & Readonly<Record<string, unknown>>;
+
+export interface CheckpointToSave {
+  readonly snapshot: TrainerSnapshot;
+  readonly state: RunState;
+  /** Writes the model or adapter files into the checkpoint, for others to load. */
+  writeModel?(folder: string): Promise<void>;
+  /** Keep this many of the newest checkpoints. Default: all. */
+  readonly keep?: number;
+}
+
+/** A folder that is not a complete checkpoint, or not one of this run. */
+export class CheckpointError extends PosttrainError {
+  constructor(folder: string, problem: string, options?: ErrorOptions) {
+    super('CHECKPOINT', `${folder}: ${problem}`, options);
+  }
+}
+
+const TENSORS = 'optimizer.safetensors';
+const STATE = 'trainer_state.json';
+const NAME = /^checkpoint-(\d+)$/;
+const UNFINISHED = /^\.checkpoint-\d+\.\d+\.tmp$/;
+
+/**
+ * Writes `directory/checkpoint-<step>/`: trained parameters and optimizer state in optimizer.safetensors, the run's state
+ * in trainer_state.json, and the model's own files. The folder appears only when all of it is on disk.
+ *
+ * One run at a time may write to a directory: what an interrupted run left unfinished there is removed.
+ *
+ * @returns the folder
+ */
+export async function saveCheckpoint(
+  directory: string,
+  { snapshot, state, writeModel, keep }: CheckpointToSave,
+): Promise<string> {
+  const folder = join(directory, `checkpoint-${snapshot.step}`);
+  const temporary = join(directory, `.checkpoint-${snapshot.step}.${process.pid}.tmp`);
+  await mkdir(directory, { recursive: true });
+  for (const name of await readdir(directory)) {
+    if (UNFINISHED.test(name)) await rm(join(directory, name), { recursive: true, force: true });
+  }
+  try {
+    await mkdir(temporary);
+    await writeModel?.(temporary);
+    await writeSafetensors(join(temporary, TENSORS), Object.entries(snapshot.tensors).map(toWrite));
+    const json = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
+    await writeAtomically((files) => files.stage(join(temporary, STATE), (write) => write(json)));
+    await rm(folder, { recursive: true, force: true });
+    await rename(temporary, folder);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+  await syncFolder(dirname(folder));
+  if (keep !== undefined) {
+    const old = (await checkpointsIn(directory)).slice(Math.max(1, keep));
+    for (const { path } of old) await rm(path, { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/** The checkpoint with the highest step in a directory; undefined when it has none. */
+export async function latestCheckpoint(directory: string): Promise<string | undefined> {
+  return (await checkpointsIn(directory))[0]?.path;
+}
+
+/** Reads what `saveCheckpoint` wrote; the tensors are in memory of their own. @throws CheckpointError */
+export async function loadCheckpoint(folder: string): Promise<{ snapshot: TrainerSnapshot; state: RunState }> {
+  let state: RunState;
+  try {
+    state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as RunState;
+  } catch (cause) {
+    throw new CheckpointError(folder, `is not a checkpoint: ${STATE} cannot be read.`, { cause });
+  }
+  if (!Number.isInteger(state?.global_step)) throw new CheckpointError(folder, `${STATE} has no "global_step".`);
+  const file = await openSafetensors(join(folder, TENSORS));
+  try {
+    const tensors: Record<string, Tensor> = {};
+    for (const name of file.tensors.keys()) {
+      const { data, shape, dtype } = await file.read(name);
+      tensors[name] = tensor(data, shape, dtype);
+    }
+    return { snapshot: { step: state.global_step, tensors }, state };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Newest first. */
+async function checkpointsIn(directory: string): Promise<{ step: number; path: string }[]> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  return names
+    .flatMap((name) => {
+      const step = NAME.exec(name)?.[1];
+      return step === undefined ? [] : [{ step: Number(step), path: join(directory, name) }];
+    })
+    .sort((a, b) => b.step - a.step);
+}
+
+function toWrite([name, value]: [string, Tensor]) {
+  const { dtype, shape } = value;
+  const data = async () => {
+    const host = await value.data();
+    // The reference engine computes in float64, which files do not have.
+    return host instanceof Float64Array ? Float32Array.from(host) : host;
+  };
+  return { name, dtype, shape, data };
+}
+
+/** Makes a rename durable. Windows cannot open a folder, and needs no such call. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,48 @@
+import { createAdapter, lora, type SftOptions, type SftResult, sft } from '../src/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+
+/** Tokenized rows that count upwards from different starts. */
+export const countingRows = Array.from({ length: 12 }, (_, i) => {
+  const ids = Array.from({ length: 4 + (i % 5) }, (__, t) => (3 * i + t) % 40);
+  return { input_ids: ids, labels: ids.map((id, t) => (t < 2 ? -100 : id)) };
+});
+
+async function makeStart() {
+  const model = await tinyModel('llama');
+  return {
+    model,
+    adapter: await createAdapter(model, lora, { r: 4, targetModules: 'all-linear', loraDropout: 0.1 }, { seed: 7 }),
+  };
+}
+
+/** Where every run starts: training leaves it as it is. */
+export const start = makeStart();
+
+/** A small deterministic run. */
+export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftResult> {
+  return sft({
+    ...(await start),
+    rows: countingRows,
+    batchSize: 4,
+    learningRate: 0.01,
+    epochs: 4,
+    warmupSteps: 2,
+    loggingSteps: 5,
+    ...options,
+  });
+}
+
+// As a program: runs into a folder, going on where an earlier run was killed, and says each step. With a third argument
+// it kills itself a moment after that step, wherever it then is: in the next step, or writing a checkpoint.
+const [, program, outputFolder, fatalStep] = process.argv;
+if (program?.endsWith('sft-run.ts') && outputFolder !== undefined) {
+  await smallRun({
+    outputFolder,
+    saveSteps: 1,
+    resume: true,
+    onProgress: ({ done }) => {
+      process.stdout.write(`${done}\n`);
+      if (done === Number(fatalStep)) setTimeout(() => process.kill(process.pid, 'SIGKILL'), Math.random() * 15);
+    },
+  });
+}

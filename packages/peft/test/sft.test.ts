@@ -1,0 +1,291 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { openSafetensors, sgd } from '@posttrain/core-tensor';
+import { loadWeights } from '@posttrain/lm';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  createAdapter,
+  latestCheckpoint,
+  loadAdapter,
+  loadCheckpoint,
+  lora,
+  negativeLogLikelihood,
+  packRows,
+  type SftLogEntry,
+  saveCheckpoint,
+  sft,
+  type TokenizedRow,
+  Trainer,
+  tokenizeRows,
+  toTrainingRows,
+} from '../src/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+import { modelOf } from './model.js';
+import { countingRows, smallRun, start } from './sft-run.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens');
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sft-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+describe('the loss', async () => {
+  interface Case {
+    readonly micro_batches: readonly (readonly number[])[];
+    readonly loss_type: string;
+    readonly packed: boolean;
+    readonly loss: number;
+    readonly metrics_of_last: Readonly<Record<string, number>>;
+  }
+  const golden = JSON.parse(await readFile(join(goldens, 'sft/loss.json'), 'utf8')) as {
+    readonly rows: readonly Readonly<Record<string, unknown>>[];
+    readonly cases: readonly Case[];
+  };
+
+  it.each(golden.cases.filter(({ loss_type }) => loss_type === 'nll'))(
+    'and its gradient are those of TRL: $micro_batches, packed $packed',
+    async ({ micro_batches, packed, loss, metrics_of_last }) => {
+      const model = modelOf(await loadWeights(join(goldens, 'models/llama')));
+      const rows = tokenizeRows(model, golden.rows).rows;
+      const trainer = await Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0 });
+      const training = packed ? toTrainingRows(packRows(rows, 24)) : toTrainingRows(rows);
+      let total = 0;
+      let result = { tokens: 0, metrics: {} as Readonly<Record<string, number>> };
+      for (const indices of packed ? [[0]] : micro_batches) {
+        const { loss: part, ...rest } = await trainer.forwardBackward(
+          indices.map((i) => training[i]!),
+          negativeLogLikelihood,
+        );
+        total += part;
+        result = rest;
+      }
+      expect(Math.abs(total - loss)).toBeLessThan(2e-6);
+      if (micro_batches.length === 1) {
+        expect(result.tokens).toBe(metrics_of_last.num_tokens);
+        expect(Math.abs(result.metrics.entropy! - metrics_of_last.entropy!)).toBeLessThan(1e-5);
+        expect(result.metrics.mean_token_accuracy).toBeCloseTo(metrics_of_last.mean_token_accuracy!, 6);
+      }
+      // A step of plain gradient descent with rate 1 shows the gradient.
+      await trainer.optimStep({ learningRate: 1 });
+      const file = await openSafetensors(join(goldens, 'sft/loss.safetensors'));
+      const gradients = [...file.tensors.keys()].filter((key) => key.startsWith('nll.'));
+      expect(gradients.length).toBeGreaterThan(0);
+      for (const key of gradients) {
+        const name = key.slice('nll.'.length);
+        const [before, after] = [await model.weights[name]!.data(), await trainer.parameters[name]!.data()];
+        const expected = (await file.read(key)).data;
+        before.forEach((value, i) => {
+          expect(Math.abs(value - after[i]! - expected[i]!)).toBeLessThan(1e-5);
+        });
+      }
+      await file.close();
+    },
+  );
+});
+
+describe('sft', () => {
+  it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
+    const entries: SftLogEntry[] = [];
+    const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });
+    const { history, summary, trainer, report } = await smallRun({
+      adapter,
+      learningRate: 0.05,
+      epochs: 20,
+      onLog: (entry) => entries.push(entry),
+    });
+    expect(entries).toEqual(history);
+    expect(trainer.step).toBe(60);
+    const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
+    expect(Object.keys(first).sort()).toEqual([
+      'entropy',
+      'epoch',
+      'grad_norm',
+      'learning_rate',
+      'loss',
+      'mean_token_accuracy',
+      'num_tokens',
+    ]);
+    expect(last.loss).toBeLessThan(first.loss! / 3);
+    expect(last.mean_token_accuracy).toBeGreaterThan(0.8);
+    expect(history.at(-1)).toMatchObject({ step: 59, metrics: { epoch: 20 } });
+    expect(last.num_tokens).toBe(20 * countingRows.reduce((sum, { input_ids }) => sum + input_ids.length, 0));
+    expect(Object.keys(summary)).toContain('train_loss');
+    expect(report).toEqual({ truncated: 0, dropped: 0, retokenizedPrompts: 0, trainedRows: 12 });
+  });
+
+  it('uses the learning rates of the schedule', async () => {
+    const { history } = await smallRun({ loggingSteps: 1, steps: 6 });
+    const rates = history.map(({ metrics }) => metrics.learning_rate! / 0.01);
+    [0, 0.5, 1, 0.75, 0.5, 0.25].forEach((rate, i) => {
+      expect(rates[i]).toBeCloseTo(rate, 12);
+    });
+  });
+
+  it('gives one result however much memory a pass may take', async () => {
+    // Dropout would draw other elements for other passes.
+    const adapter = await createAdapter((await start).model, lora, { r: 4 });
+    const [whole, split] = await Promise.all(
+      [4096, 16].map((maxTokensPerPass) => smallRun({ adapter, steps: 3, loggingSteps: 1, maxTokensPerPass })),
+    );
+    whole!.history.forEach(({ metrics: { loss, grad_norm } }, i) => {
+      expect(split!.history[i]!.metrics.loss).toBeCloseTo(loss!, 5);
+      expect(split!.history[i]!.metrics.grad_norm).toBeCloseTo(grad_norm!, 5);
+    });
+  });
+
+  it('gives the same loss and gradient packed as unpacked, and another if sequences saw each other', async () => {
+    const { model } = await start;
+    const { rows } = tokenizeRows(model, countingRows);
+    const run = async (choose: (rows: readonly TokenizedRow[]) => readonly TokenizedRow[]) => {
+      const trainer = await Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0 });
+      const { loss } = await trainer.forwardBackward(toTrainingRows(choose(rows)), negativeLogLikelihood);
+      const { gradNorm } = await trainer.optimStep({ learningRate: 1 });
+      return { loss, gradNorm, weight: await trainer.parameters['model.layers.0.self_attn.k_proj.weight']!.toArray() };
+    };
+    const unpacked = await run((all) => all);
+    const packed = await run((all) => packRows(all, 32));
+    const mixed = await run((all) => packRows(all, 32).map(({ tokens, mask }) => ({ tokens, mask })));
+    expect(packed.loss).toBeCloseTo(unpacked.loss, 5);
+    packed.weight.forEach((value, i) => {
+      expect(value).toBeCloseTo(unpacked.weight[i]!, 5);
+    });
+    expect(Math.abs(mixed.loss - unpacked.loss)).toBeGreaterThan(1e-2);
+  });
+
+  it('trains a whole model, and reports what became of the rows', async () => {
+    const model = await tinyModel('gpt2');
+    const rows = [...countingRows, { input_ids: [1, 2, 3, 4, 5, 6], labels: [-100, -100, -100, -100, -100, 6] }];
+    const result = await sft({
+      model,
+      rows,
+      maxLength: 5,
+      packing: true,
+      steps: 2,
+      learningRate: 1e-3,
+      outputFolder: folder,
+    });
+    expect(result.adapter).toBeUndefined();
+    expect(result.report).toMatchObject({ dropped: 1, truncated: 7 });
+    const saved = await loadWeights(join(folder, 'checkpoint-2'));
+    const name = 'transformer.h.0.mlp.c_fc.weight';
+    expect(await saved.weights[name]!.toArray()).toEqual(await result.trainer.model.weights[name]!.toArray());
+  });
+
+  it.each([
+    [{ learningrate: 1 }, /unknown option "learningrate". Did you mean "learningRate"/],
+    [{ batchSize: 0 }, /batchSize 0: must be 1 or more/],
+    [{ saveSteps: 5 }, /saveSteps needs an outputFolder/],
+    [{ resume: true }, /needs an outputFolder/],
+    [{ schedule: 'cubic' }, /no schedule "cubic"/],
+    [{ optimizer: sgd(), weightDecay: 0.1 }, /weightDecay is of the default optimizer/],
+    [{ rows: [] }, /no rows are left/],
+  ])('refuses %o', async (options, message) => {
+    await expect(smallRun(options as object)).rejects.toThrow(message);
+  });
+
+  it('draws dropout from the seed and the step', async () => {
+    const losses = async (seed: number) =>
+      (await smallRun({ rows: [countingRows[0]!], batchSize: 1, steps: 3, seed, loggingSteps: 1 })).history.map(
+        ({ metrics }) => metrics.loss,
+      );
+    const [one, again, other] = [await losses(1), await losses(1), await losses(2)];
+    expect(again).toEqual(one);
+    // B is zero at first, so what is dropped shows from the second update on.
+    expect(other[0]).toBe(one[0]);
+    expect(other[2]).not.toBe(one[2]);
+  });
+});
+
+describe('checkpoints', () => {
+  const bytesOf = async (checkpoint: string, names = ['adapter_model.safetensors', 'optimizer.safetensors']) =>
+    Promise.all(names.map((name) => readFile(join(checkpoint, name))));
+
+  it('are folders with the adapter, the optimizer and Hugging Face’s trainer_state.json', async () => {
+    const { adapter } = await smallRun({ outputFolder: folder, saveSteps: 5, saveTotalLimit: 2 });
+    expect((await readdir(folder)).sort()).toEqual(['checkpoint-10', 'checkpoint-12']);
+    const checkpoint = join(folder, 'checkpoint-12');
+    expect((await readdir(checkpoint)).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'optimizer.safetensors',
+      'trainer_state.json',
+    ]);
+    const loaded = await loadAdapter((await start).model, checkpoint);
+    for (const [name, value] of Object.entries(loaded.parameters)) {
+      expect(await value.toArray()).toEqual(await adapter!.parameters[name]!.toArray());
+    }
+    const { state } = await loadCheckpoint(checkpoint);
+    expect(state).toMatchObject({ global_step: 12, epoch: 4, max_steps: 12, train_batch_size: 4, best_metric: null });
+    expect((state.log_history as { step: number }[]).map(({ step }) => step)).toEqual([5, 10, 12]);
+  });
+
+  it('make a resumed run the same run, bit for bit, log included', async () => {
+    const [straight, resumed] = [join(folder, 'a'), join(folder, 'b')];
+    const whole = await smallRun({ outputFolder: straight, saveSteps: 7 });
+    await cp(join(straight, 'checkpoint-7'), join(resumed, 'checkpoint-7'), { recursive: true });
+    const rest = await smallRun({ outputFolder: resumed, resume: true });
+    expect(rest.history).toEqual(whole.history);
+    expect(rest.summary.train_loss).toBe(whole.summary.train_loss);
+    expect(await bytesOf(join(resumed, 'checkpoint-12'))).toEqual(await bytesOf(join(straight, 'checkpoint-12')));
+  });
+
+  it('make a run that was killed at any moment end with the same weights, bit for bit', async () => {
+    const [straight, killed] = [join(folder, 'a'), join(folder, 'b')];
+    await smallRun({ outputFolder: straight });
+    const run = async (...fatalStep: string[]) => {
+      const program = join(import.meta.dirname, 'sft-run.ts');
+      const child = spawn(process.execPath, ['--import', 'tsx', program, killed, ...fatalStep], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      const exit = once(child, 'exit');
+      const steps: number[] = [];
+      for await (const line of createInterface(child.stdout)) steps.push(Number(line));
+      return { exit: await exit, steps };
+    };
+    const fatalStep = 1 + Math.floor(Math.random() * 6);
+    const first = await run(String(fatalStep));
+    expect(first.exit).toEqual([null, 'SIGKILL']);
+    const second = await run();
+    expect(second.exit).toEqual([0, null]);
+    // It went on from the last complete checkpoint, and did no more than the step that was lost again.
+    expect(second.steps[0]).toBeGreaterThanOrEqual(first.steps.at(-1)!);
+    expect(second.steps.at(-1)).toBe(12);
+    expect(await bytesOf(join(killed, 'checkpoint-12'))).toEqual(await bytesOf(join(straight, 'checkpoint-12')));
+  });
+
+  it('are refused by a run with other rows or another adapter', async () => {
+    await smallRun({ outputFolder: folder, steps: 2 });
+    const resume = join(folder, 'checkpoint-2');
+    await expect(smallRun({ resume, rows: countingRows.slice(1) })).rejects.toThrow(/had other rows/);
+    await expect(smallRun({ resume, batchSize: 3 })).rejects.toThrow(/had other rows, another tokenizer, batchSize/);
+    const { model } = await start;
+    const adapter = await createAdapter(model, lora, { r: 4, loraAlpha: 4, targetModules: 'all-linear' });
+    await expect(smallRun({ resume, adapter })).rejects.toThrow(/trained another adapter/);
+    await expect(smallRun({ resume: join(folder, 'checkpoint-9') })).rejects.toThrow(/is not a checkpoint/);
+  });
+
+  it('appear whole or not at all', async () => {
+    const snapshot = { step: 3, tensors: {} };
+    const state = { global_step: 3 };
+    const fails = saveCheckpoint(folder, {
+      snapshot,
+      state,
+      async writeModel(into) {
+        await writeFile(join(into, 'half'), 'written');
+        throw new Error('no space left on device');
+      },
+    });
+    await expect(fails).rejects.toThrow('no space left');
+    expect(await readdir(folder)).toEqual([]);
+    expect(await latestCheckpoint(folder)).toBeUndefined();
+    expect(await latestCheckpoint(join(folder, 'nowhere'))).toBeUndefined();
+    await saveCheckpoint(folder, { snapshot, state });
+    expect(await latestCheckpoint(folder)).toBe(join(folder, 'checkpoint-3'));
+  });
+});

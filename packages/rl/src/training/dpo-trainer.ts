@@ -1,0 +1,151 @@
+import {
+  type AdamWState,
+  adamW,
+  type Named,
+  type Optimizer,
+  type ScheduleName,
+  scheduleByName,
+} from '@posttrain/core-tensor';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
+import { Trainer } from '@posttrain/peft';
+import { positiveInteger } from '../positive-integer.js';
+import { preferenceLosses } from '../preference/dpo.js';
+import {
+  annotatePairs,
+  type PairReference,
+  type PreferenceLoss,
+  preferenceTokenLoss,
+  type TokenizedPair,
+} from '../preference/preference-loss.js';
+import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
+import { RowOrder } from './row-order.js';
+import { RUN_OPTIONS, type RunOptions, runSteps, type StepMetrics, warn } from './run-steps.js';
+
+export interface DpoOptions<State extends object> extends RunOptions {
+  readonly model: CausalLM;
+  /** What is trained, beside the frozen model. Left out: every weight of the model. */
+  readonly adapter?: Adapter<Named>;
+  readonly rows: readonly PreferenceRow[];
+  /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
+  readonly loss?: PreferenceLoss;
+  /** Times every pair is seen. Default 1; a fraction ends within an epoch. */
+  readonly epochs?: number;
+  /** Pairs in an update. Default 8. */
+  readonly pairsPerStep?: number;
+  /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-5 and more. */
+  readonly learningRate?: number;
+  /** Default `linear`. */
+  readonly schedule?: ScheduleName;
+  /** Updates over which the rate rises. Default 0. */
+  readonly warmupSteps?: number;
+  /** Default: AdamW without weight decay. */
+  readonly optimizer?: Optimizer<State>;
+  /** Gradients are scaled down to this norm; 0: never. Default 1. */
+  readonly maxGradNorm?: number;
+  /** Most tokens of prompt and completion; more are cut off at the end. Default 1024. */
+  readonly maxLength?: number;
+  /** The policy to compare with. Default: the model with its adapter off. */
+  readonly reference?: Adapter;
+  /** Default 42. */
+  readonly seed?: number;
+  /** Memory only: most tokens in one pass. Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+const OPTIONS: readonly (keyof DpoOptions<object>)[] = [
+  ...RUN_OPTIONS,
+  ...(['model', 'adapter', 'rows', 'loss', 'epochs', 'pairsPerStep', 'learningRate', 'schedule'] as const),
+  ...(['warmupSteps', 'optimizer', 'maxGradNorm', 'maxLength', 'reference', 'seed', 'maxTokensPerPass'] as const),
+];
+
+export interface DpoResult {
+  readonly trainer: Trainer;
+  readonly history: readonly StepMetrics[];
+  /** Pairs left out because their prompt alone fills `maxLength`. */
+  readonly dropped: number;
+}
+
+/**
+ * Direct Preference Optimization, or another preference loss, over pairs of completions. The reference's log-probabilities
+ * are computed once, before the first update.
+ *
+ * @throws PreferenceRowError, PosttrainError for options that make no sense, NonFiniteError before a bad update
+ */
+export async function dpo<State extends object = AdamWState>(options: DpoOptions<State>): Promise<DpoResult> {
+  assertKnownOptions('dpo', options, OPTIONS);
+  const { model, adapter, rows, loss = preferenceLosses.sigmoid(), epochs = 1, learningRate = 1e-6 } = options;
+  const { pairsPerStep = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
+  positiveInteger('dpo: pairsPerStep', pairsPerStep);
+  positiveInteger('dpo: maxLength', maxLength);
+  const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
+  const dropped = rows.length - pairs.length;
+  if (pairs.length === 0) {
+    throw new PosttrainError(
+      'DPO',
+      `dpo: none of ${rows.length} rows has a prompt shorter than maxLength ${maxLength}`,
+    );
+  }
+  if (dropped > 0) warn(options, `dpo: ${dropped} of ${rows.length} pairs are left out: their prompt fills maxLength`);
+  const references = await referencesOf(model, pairs, options.reference ?? NO_ADAPTER, maxTokensPerPass);
+
+  const trainer = await Trainer.create(model, {
+    optimizer: (options.optimizer ?? adamW()) as unknown as Optimizer<object>,
+    maxTokensPerPass,
+    ...(adapter ? { adapter } : {}),
+    ...(options.maxGradNorm === undefined ? {} : { maxGradNorm: options.maxGradNorm }),
+  });
+  const steps = positiveInteger('dpo: the number of steps', Math.ceil((epochs * pairs.length) / pairsPerStep));
+  const { schedule: name = 'linear', warmupSteps = 0 } = options;
+  const schedule = scheduleByName(name, { totalSteps: steps, warmupSteps });
+  const order = new RowOrder(pairs.length, seed);
+  const tokenLoss = preferenceTokenLoss(loss);
+  const state = { numTokens: 0 };
+  const settings = {
+    epochs,
+    pairsPerStep,
+    learningRate,
+    schedule: name,
+    warmupSteps,
+    maxLength,
+    seed,
+    rows: rows.length,
+    loss: loss.name,
+    beta: loss.beta,
+    optimizer: options.optimizer?.name ?? 'adamw',
+  };
+
+  const step = async (index: number) => {
+    const last = Math.min((index + 1) * pairsPerStep, Math.ceil(epochs * pairs.length));
+    const chosen = Array.from({ length: last - index * pairsPerStep }, (_, i) => order.at(index * pairsPerStep + i));
+    const batch = annotatePairs(chosen.map((i) => ({ ...pairs[i]!, reference: references[i]! })));
+    const rate = learningRate * schedule(index);
+    const result = await trainer.forwardBackward(batch, tokenLoss);
+    const { gradNorm } = await trainer.optimStep({ learningRate: rate });
+    state.numTokens += result.tokens;
+    const epoch = last / pairs.length;
+    const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
+    return { loss: result.loss, ...progress, ...result.metrics };
+  };
+  const history = await runSteps({ stage: loss.name, trainer, steps, settings, state, step }, options);
+  return { trainer, history, dropped };
+}
+
+async function referencesOf(
+  model: CausalLM,
+  pairs: readonly TokenizedPair[],
+  adapter: Adapter,
+  maxTokensPerPass: number,
+): Promise<PairReference[]> {
+  const sequences = pairs.flatMap(({ promptTokens, chosenTokens, rejectedTokens }) => [
+    [...promptTokens, ...chosenTokens],
+    [...promptTokens, ...rejectedTokens],
+  ]);
+  const scored = await sequenceLogProbs(model.network, model.weights, sequences, { adapter, maxTokensPerPass });
+  return pairs.map(({ promptTokens }, i) => {
+    const [chosen, rejected] = [scored[2 * i]!, scored[2 * i + 1]!].map((s) =>
+      s.logProbs.subarray(promptTokens.length - 1),
+    );
+    return { chosen: chosen!, rejected: rejected! };
+  });
+}

@@ -1,0 +1,200 @@
+import { join } from 'node:path';
+import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { Trainer } from '@posttrain/peft';
+import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
+import type { PromptRow } from '../rewards/reward.js';
+import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
+import {
+  checkPolicyOptions,
+  identityOf,
+  POLICY_OPTIONS,
+  type PolicySettings,
+  type PolicyTrainingOptions,
+  SAMPLING_OPTIONS,
+  withDefaults,
+} from './policy-options.js';
+import { withLogProbs } from './rollout-log-probs.js';
+import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
+import { RowOrder } from './row-order.js';
+import { type Metrics, runSteps, type StepMetrics, warn } from './run-steps.js';
+import { StepLog, type StepRecord } from './step-log.js';
+
+/** One line of `completions.jsonl`. */
+export interface CompletionRecord extends StepRecord {
+  readonly prompt: PromptRow['prompt'];
+  readonly completion: string;
+  readonly finish_reason: string;
+  readonly tokens: number;
+  readonly rewards: Readonly<Record<string, number | null>>;
+  readonly reward: number | null;
+  readonly advantage: number;
+}
+
+export interface PolicyTrainingResult {
+  /** `trainer.adapter` (or `trainer.model`, when no adapter was trained) is the trained policy. */
+  readonly trainer: Trainer;
+  /** Of all steps, those before a resumption included when there is an output folder. */
+  readonly history: readonly StepMetrics[];
+}
+
+/** What stays the same over the steps, and what the steps carry along. */
+interface PolicyRun<Row extends PromptRow> {
+  readonly trainer: Trainer;
+  readonly objective: PolicyObjective;
+  readonly order: RowOrder;
+  readonly options: PolicySettings<Row>;
+  readonly learningRateAt: (update: number) => number;
+  readonly state: { cursor: number; numTokens: number; flatSteps: number };
+  logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
+}
+
+/**
+ * Reinforcement learning of a language model: rollout → reward → advantage → objective → update, `steps` times. Which
+ * algorithm it is, the objective says. Everything a run draws is a function of `seed` and the step.
+ *
+ * @throws PosttrainError for options that make no sense; RewardError; NonFiniteError before a bad update
+ */
+export async function trainPolicy<Row extends PromptRow, State extends object = AdamWState>(
+  given: PolicyTrainingOptions<Row, State>,
+): Promise<PolicyTrainingResult> {
+  assertKnownOptions('trainPolicy', given, POLICY_OPTIONS);
+  // What is done with an optimizer's state does not depend on its type.
+  const options = withDefaults(given as unknown as PolicyTrainingOptions<Row, object>);
+  checkPolicyOptions(options);
+  const { model, adapter, steps, iterationsPerBatch, maxTokensPerPass, seed, outputFolder } = options;
+  const trainer = await Trainer.create(model, {
+    optimizer: options.optimizer ?? (adamW() as unknown as Optimizer<object>),
+    maxTokensPerPass,
+    ...(adapter ? { adapter } : {}),
+    ...(options.maxGradNorm === undefined ? {} : { maxGradNorm: options.maxGradNorm }),
+  });
+  const totalSteps = steps * iterationsPerBatch;
+  const schedule = scheduleByName(options.schedule, { totalSteps, warmupSteps: options.warmupSteps });
+  const run: PolicyRun<Row> = {
+    trainer,
+    objective: policyObjective(options.objective, { temperature: options.temperature }),
+    order: new RowOrder(options.rows.length, seed),
+    options,
+    learningRateAt: (update) => options.learningRate * schedule(update),
+    state: { cursor: 0, numTokens: 0, flatSteps: 0 },
+  };
+  const history = await runSteps(
+    {
+      stage: options.objective.name,
+      trainer,
+      steps,
+      state: run.state,
+      settings: identityOf(options),
+      async begin(firstStep) {
+        if (outputFolder === undefined) return;
+        const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
+        run.logCompletions = (records) => log.append(records);
+      },
+      step: (step) => policyStep(run, step),
+    },
+    options,
+  );
+  return { trainer, history };
+}
+
+/** One step of policy optimisation: the recipe, with everything else elsewhere. */
+async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: number): Promise<Metrics> {
+  const { trainer, objective, options, state } = run;
+
+  // Rollout and reward, with the policy as it is now.
+  const { groups, sampled } = await collectGroups(run, step);
+  state.numTokens += sampled.reduce((sum, { promptTokens, completions }) => {
+    return sum + completions.reduce((tokens, completion) => tokens + promptTokens.length + completion.tokens.length, 0);
+  }, 0);
+
+  // Advantage: what every token is worth, as training rows.
+  const { rollouts, metrics: samplerMetrics } = await withLogProbs(groups, trainer, objective.needsReference, options);
+  const { rows, advantages } = objective.annotate(rollouts, options);
+
+  // Objective and update.
+  const updates: Metrics[] = [];
+  for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
+    const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
+    const { loss, metrics } = await trainer.forwardBackward(rows, objective.loss);
+    const { gradNorm } = await trainer.optimStep({ learningRate });
+    const { old_logp_difference: difference, ...others } = metrics;
+    const onPolicy = i === 0 ? { 'sampling/sampling_logp_difference/mean': difference! } : {};
+    updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });
+  }
+
+  await run.logCompletions?.(completionRecords(step, groups, advantages));
+  const metrics = {
+    ...meanMetrics(updates),
+    ...rolloutMetrics(sampled),
+    ...samplerMetrics,
+    num_tokens: state.numTokens,
+    epoch: state.cursor / options.rows.length,
+  };
+  warnOfNoSignal(run, metrics);
+  return metrics;
+}
+
+/** The step's groups, and all that were sampled for it: with dynamic sampling some are put aside. */
+async function collectGroups<Row extends PromptRow>(run: PolicyRun<Row>, step: number) {
+  const { trainer, order, options, state } = run;
+  const { rows, promptsPerStep, dynamicSampling } = options;
+  const key = Key.fromSeed(options.seed).child(step);
+  const sampling: Record<string, unknown> = { maxTokens: options.maxCompletionLength };
+  for (const name of SAMPLING_OPTIONS) if (options[name] !== undefined) sampling[name] = options[name];
+  const sampled: RewardedGroup<Row>[] = [];
+  let kept: RewardedGroup<Row>[] = [];
+  for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && kept.length < promptsPerStep; round++) {
+    const wanted = promptsPerStep - kept.length;
+    const chosen = Array.from({ length: wanted }, () => rows[order.at(state.cursor++)]!);
+    const { completionsPerPrompt, rewards, maxBatch, scoring = {} } = options;
+    const groups = await rollOut({
+      model: trainer.model,
+      adapter: trainer.adapter,
+      rows: chosen,
+      rewards,
+      completionsPerPrompt,
+      sampling,
+      scoring,
+      maxBatch,
+      key: key.child(round),
+      step,
+    });
+    sampled.push(...groups);
+    kept = dynamicSampling ? sampled.filter(hasSpread) : sampled;
+  }
+  // A policy that has solved every prompt has nothing to learn, which is no reason to stop.
+  return { groups: kept.length > 0 ? kept : sampled.slice(0, promptsPerStep), sampled };
+}
+
+function completionRecords(
+  step: number,
+  groups: readonly RewardedGroup[],
+  advantages: readonly (readonly number[])[],
+): CompletionRecord[] {
+  return groups.flatMap((group, g) =>
+    group.completions.map((completion, i) => ({
+      step,
+      prompt: group.row.prompt,
+      completion: completion.text,
+      finish_reason: completion.finishReason,
+      tokens: completion.tokens.length,
+      rewards: completion.rewards,
+      reward: completion.reward,
+      advantage: advantages[g]![i]!,
+    })),
+  );
+}
+
+const FLAT_STEPS_TO_WARN = 3;
+
+/** Says so when nearly all groups have equal rewards for some steps in a row: the gradient of such groups is zero. */
+function warnOfNoSignal<Row extends PromptRow>({ state, options }: PolicyRun<Row>, metrics: Metrics): void {
+  const fraction = metrics.frac_reward_zero_std!;
+  state.flatSteps = fraction > 0.9 ? state.flatSteps + 1 : 0;
+  if (state.flatSteps !== FLAT_STEPS_TO_WARN) return;
+  warn(
+    options,
+    `frac_reward_zero_std is ${fraction.toFixed(2)}: nearly all completions of a prompt get the same reward (mean ${metrics.reward}), so there is almost nothing to learn from. Choose prompts that are sometimes solved, a finer reward, or a higher temperature.`,
+  );
+}

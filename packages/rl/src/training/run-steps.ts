@@ -1,0 +1,109 @@
+import { join } from 'node:path';
+import { type OnProgress, PosttrainError } from '@posttrain/interfaces';
+import type { Trainer } from '@posttrain/peft';
+import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.js';
+import { StepLog } from './step-log.js';
+
+/** Metrics of one step by name. */
+export type Metrics = Readonly<Record<string, number>>;
+
+/** What one step logged. */
+export interface StepMetrics {
+  /** Counted from 0. */
+  readonly step: number;
+  readonly metrics: Metrics;
+}
+
+/** Options that every training loop has. */
+export interface RunOptions {
+  /** Folder for `metrics.jsonl` and `checkpoint-N/` (N counts updates). Default: nothing is written. */
+  readonly outputFolder?: string;
+  /** Steps between two checkpoints in `outputFolder`, which the last step ends with one; 0: none. Default 0. */
+  readonly saveSteps?: number;
+  /** Go on from the last checkpoint in `outputFolder`, if there is one; the result is the same, bit for bit. Default false. */
+  readonly resume?: boolean;
+  readonly onProgress?: OnProgress;
+  readonly onStep?: (step: StepMetrics) => void;
+  /** Something is odd but not wrong. Default: a Node process warning. */
+  readonly onWarning?: (message: string) => void;
+}
+
+export const RUN_OPTIONS = ['outputFolder', 'saveSteps', 'resume', 'onProgress', 'onStep', 'onWarning'] as const;
+
+export interface StepsToRun<State extends object> {
+  /** For progress. */
+  readonly stage: string;
+  readonly trainer: Trainer;
+  readonly steps: number;
+  /** Settings that decide the result. A checkpoint of a run with others is refused. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** What a step changes beside the trainer, as JSON; the object is updated in place. */
+  readonly state: State;
+  /** Called before the first step, with the number of it. */
+  readonly begin?: (firstStep: number) => Promise<void>;
+  readonly step: (step: number) => Promise<Metrics>;
+}
+
+/** Runs the steps that are left, with logs, progress and checkpoints; gives the metrics of all steps. */
+export async function runSteps<State extends object>(
+  run: StepsToRun<State>,
+  options: RunOptions,
+): Promise<StepMetrics[]> {
+  const { trainer, steps, state, settings, stage } = run;
+  const { outputFolder, saveSteps = 0, resume = false, onProgress, onStep } = options;
+  if (outputFolder === undefined && (saveSteps > 0 || resume)) {
+    throw new PosttrainError('OUTPUT_FOLDER', `${stage}: saveSteps and resume need an outputFolder`);
+  }
+  const first = resume ? await restore(run, outputFolder!) : 0;
+  await run.begin?.(first);
+  const log = outputFolder ? await StepLog.open<StepMetrics>(join(outputFolder, 'metrics.jsonl'), first) : undefined;
+  const history = log?.before ?? [];
+  const startedAt = Date.now();
+  for (let step = first; step < steps; step++) {
+    const stepStartedAt = Date.now();
+    const metrics = { ...(await run.step(step)), step_time: (Date.now() - stepStartedAt) / 1000 };
+    const record = { step, metrics };
+    history.push(record);
+    await log?.log.append([record]);
+    const done = step + 1;
+    if (outputFolder && saveSteps > 0 && (done % saveSteps === 0 || done === steps)) {
+      const snapshot = trainer.snapshot();
+      await saveCheckpoint(outputFolder, { snapshot, state: { global_step: snapshot.step, done, settings, state } });
+    }
+    onStep?.(record);
+    const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
+    onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
+  }
+  return history;
+}
+
+interface SavedState {
+  readonly done: number;
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  readonly state: object;
+}
+
+async function restore<State extends object>(run: StepsToRun<State>, folder: string): Promise<number> {
+  const latest = await latestCheckpoint(folder);
+  if (latest === undefined) return 0;
+  const { snapshot, state } = await loadCheckpoint(latest);
+  const saved = state as unknown as SavedState;
+  const names = new Set([...Object.keys(saved.settings), ...Object.keys(run.settings)]);
+  const changed = [...names].filter((name) => saved.settings[name] !== run.settings[name]);
+  if (changed.length > 0) {
+    const was = changed.map((name) => `${name} was ${saved.settings[name]} and is ${run.settings[name]}`).join('; ');
+    throw new PosttrainError(
+      'RESUME',
+      `${latest} belongs to another run: ${was}. Use another outputFolder, or the same options.`,
+    );
+  }
+  run.trainer.restore(snapshot);
+  Object.assign(run.state, saved.state);
+  return saved.done;
+}
+
+/** Tells the caller, or Node, about something odd. */
+export function warn(options: RunOptions, message: string): void {
+  if (options.onWarning) options.onWarning(message);
+  else process.emitWarning(message, 'PosttrainWarning');
+}

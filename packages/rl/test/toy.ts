@@ -1,0 +1,44 @@
+import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from '@posttrain/lm';
+
+const letters = [...'abcdefg'];
+
+/** A tokenizer of seven letters and an end token. */
+export const tokenizer = new Tokenizer({
+  tokenizer: {
+    version: '1.0',
+    added_tokens: [
+      { id: 7, content: '</s>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+    ],
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: { type: 'Fuse' },
+    model: { type: 'BPE', vocab: Object.fromEntries([...letters, '</s>'].map((x, i) => [x, i])), merges: [] },
+  },
+  config: { eos_token: '</s>' },
+});
+
+const config = parseModelConfig({
+  model_type: 'llama',
+  vocab_size: 8,
+  hidden_size: 16,
+  intermediate_size: 16,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 32,
+  initializer_range: 0.2,
+  eos_token_id: 7,
+});
+
+/** One for all, so that what is compiled for it is compiled once. */
+const network = networkOf(config);
+
+/** A model of one small block with random weights over that alphabet. */
+export const toyModel = async (seed: number): Promise<CausalLM> =>
+  new CausalLM({ config, tokenizer, name: 'toy', weights: await initialWeights(network, seed) }, network);
+
+/** The fraction of a completion's letters that are c. */
+export const fractionOfC = (text: string): number =>
+  text.length === 0 ? 0 : [...text].filter((letter) => letter === 'c').length / text.length;
+
+export const prompts = letters.map((letter) => ({ prompt: `${letter}ab`, topic: letter }));

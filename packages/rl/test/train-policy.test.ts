@@ -1,0 +1,198 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { Key, sgd } from '@posttrain/core-tensor';
+import { createAdapter, lora } from '@posttrain/peft';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type PolicyTrainingOptions, type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
+import { fractionOfC, prompts, toyModel } from './toy.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'posttrain-rl-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+type Options = PolicyTrainingOptions<PromptRow, object>;
+
+const base = async (seed = 0) => ({
+  model: await toyModel(seed),
+  rows: prompts,
+  objective: policyObjectives.grpo(),
+  rewards: { fraction_of_c: (text: string) => fractionOfC(text) },
+  steps: 2,
+  promptsPerStep: 2,
+  completionsPerPrompt: 4,
+  maxCompletionLength: 5,
+  learningRate: 0.03,
+  seed,
+});
+
+const run = async (options: Partial<Options> & { readonly seed?: number } = {}) =>
+  trainPolicy<PromptRow, object>({ ...(await base(options.seed)), ...options } as Options);
+
+describe('trainPolicy', () => {
+  it.each([1, 2, 3])('learns to say c, and a random reward teaches nothing (seed %i)', async (seed) => {
+    const budget = { seed, steps: 12, promptsPerStep: 4, completionsPerPrompt: 8, schedule: 'constant' as const };
+    const trained = await run(budget);
+    let call = 0;
+    const chance = () => Key.fromSeed(seed).child(call++).uniformHost(1)[0]!;
+    const control = await run({
+      ...budget,
+      rewards: { chance, fraction_of_c: { reward: (text) => fractionOfC(text), weight: 0 } },
+    });
+    const rewardAt = ({ history }: typeof trained, step: number) =>
+      history.at(step)!.metrics['rewards/fraction_of_c/mean']!;
+    expect(rewardAt(trained, -1)).toBeGreaterThan(0.8);
+    expect(rewardAt(trained, -1)).toBeGreaterThan(rewardAt(control, -1) + 0.3);
+    expect(rewardAt(trained, 0)).toBeLessThan(0.4);
+  });
+
+  it("logs TRL's names", async () => {
+    const { history } = await run({
+      objective: policyObjectives.grpo({ beta: 0.1 }),
+      oldLogProbs: 'recomputed',
+      steps: 1,
+    });
+    const metrics = history[0]!.metrics;
+    expect(Object.keys(metrics).sort()).toEqual(
+      [
+        ...[
+          'loss',
+          'grad_norm',
+          'learning_rate',
+          'epoch',
+          'num_tokens',
+          'step_time',
+          'reward',
+          'reward_std',
+          'frac_reward_zero_std',
+        ],
+        ...['rewards/fraction_of_c/mean', 'rewards/fraction_of_c/std', 'entropy', 'kl', 'policy_loss'],
+        ...['mean_length', 'min_length', 'max_length', 'clipped_ratio'].map((name) => `completions/${name}`),
+        ...['mean', 'min', 'max'].map((name) => `completions/${name}_terminated_length`),
+        ...['low_mean', 'high_mean', 'region_mean'].map((name) => `clip_ratio/${name}`),
+        ...['mean', 'max'].map((name) => `sampling/sampling_logp_difference/${name}`),
+      ].sort(),
+    );
+    expect(metrics.kl).toBeCloseTo(0, 5);
+    expect(Math.abs(metrics.policy_loss!)).toBeLessThan(1e-5);
+    expect(metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-5);
+  });
+
+  it.each(['sampler', 'recomputed'] as const)(
+    'starts on policy, and moves away on reused batches (%s)',
+    async (oldLogProbs) => {
+      const options = { oldLogProbs, steps: 1, temperature: 0.7, learningRate: 0.1, schedule: 'constant' as const };
+      const once = await run({ ...options, objective: policyObjectives.grpo({ epsilon: 0 }) });
+      const often = await run({ ...options, iterationsPerBatch: 3 });
+      expect(once.history[0]!.metrics['sampling/sampling_logp_difference/mean']).toBeLessThan(1e-5);
+      expect(often.history[0]!.metrics['clip_ratio/region_mean']).toBeGreaterThan(0);
+      expect(once.trainer.step).toBe(1);
+      expect(often.trainer.step).toBe(3);
+    },
+  );
+
+  it('gives the same weights however passes are cut', async () => {
+    const parameters = async (options: Partial<Options>) => {
+      const { trainer } = await run({ ...options, optimizer: sgd(), learningRate: 1 });
+      return Promise.all(Object.values(trainer.parameters).map((p) => p.toArray()));
+    };
+    const whole = (await parameters({})).flat();
+    const pieces = (await parameters({ maxTokensPerPass: 16, maxBatch: 3 })).flat();
+    expect(Math.max(...whole.map((value, i) => Math.abs(value - pieces[i]!)))).toBeLessThan(1e-5);
+  });
+
+  it('trains the end token, and the adapter only; the reference is the adapter off', async () => {
+    const { model } = await base();
+    const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', r: 4 });
+    const before = await Promise.all(Object.values(model.weights).map((w) => w.toArray()));
+    const ends = (_: string, { completionTokens }: { completionTokens: readonly number[] }) =>
+      completionTokens.at(-1) === 7 ? 1 - completionTokens.length / 10 : 0;
+    const { history, trainer } = await run({
+      model,
+      adapter,
+      rewards: { ends },
+      objective: policyObjectives.dapo({ beta: 0.01 }),
+      learningRate: 0.05,
+      steps: 12,
+      promptsPerStep: 4,
+      completionsPerPrompt: 8,
+    });
+    expect(history.at(-1)!.metrics.reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.3);
+    expect(history.at(-1)!.metrics['completions/clipped_ratio']).toBeLessThan(0.2);
+    expect(history[0]!.metrics.kl).toBeCloseTo(0, 5);
+    expect(history.at(-1)!.metrics.kl).toBeGreaterThan(0.01);
+    expect(await Promise.all(Object.values(model.weights).map((w) => w.toArray()))).toEqual(before);
+    expect(Object.keys(trainer.parameters)).toEqual(Object.keys(adapter.parameters));
+  });
+
+  it('masks truncated completions: with nothing else, nothing is learnt', async () => {
+    const { history, trainer } = await run({ maskTruncatedCompletions: true, maxCompletionLength: 1, seed: 5 });
+    const { model } = await base(5);
+    const ended = history.some(({ metrics }) => metrics['completions/clipped_ratio']! < 1);
+    const moved = await Promise.all(
+      Object.entries(trainer.parameters).map(
+        async ([name, p]) => `${await p.toArray()}` !== `${await model.weights[name]!.toArray()}`,
+      ),
+    );
+    expect(moved.some(Boolean)).toBe(ended);
+  });
+
+  it('samples again in place of groups that teach nothing', async () => {
+    // Only prompts of one topic have completions of different worth.
+    const topical = (text: string, { row }: { row: PromptRow }) =>
+      (row as (typeof prompts)[number]).topic < 'c' ? fractionOfC(text) + text.length : 0;
+    const output = join(folder, 'dynamic');
+    await run({ rewards: { topical }, dynamicSampling: { maxRounds: 8 }, steps: 1, outputFolder: output });
+    const lines = (await readFile(join(output, 'completions.jsonl'), 'utf8')).trim().split('\n');
+    const records = lines.map((line) => JSON.parse(line) as { prompt: string; advantage: number; reward: number });
+    expect(records.length).toBe(8);
+    expect(new Set(records.map(({ prompt }) => prompt[0]))).toEqual(new Set(['a', 'b']));
+    expect(records.some(({ advantage }) => advantage !== 0)).toBe(true);
+  });
+
+  it('warns when all rewards are equal', async () => {
+    const warnings: string[] = [];
+    await run({ rewards: { same: () => 1 }, steps: 4, onWarning: (message) => warnings.push(message) });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(/frac_reward_zero_std is 1.00/);
+  });
+
+  it('stops at an infinite update before the weights, and at a slow or broken reward by name', async () => {
+    const optimizer = { ...sgd(), update: () => Promise.reject() } as unknown as NonNullable<Options['optimizer']>;
+    const objective = policyObjectives.grpo();
+    const infinite = {
+      ...objective,
+      aggregation: { name: 'infinite', weights: (l: readonly number[]) => l.map(() => 1e38) },
+    };
+    await expect(
+      run({ objective: infinite, optimizer, rewards: { big: (text) => text.length * 1e30 } }),
+    ).rejects.toThrow(/weights have not been changed/);
+    const slow = () => wait(10_000, 1, { ref: false });
+    await expect(run({ rewards: { slow }, scoring: { timeoutSeconds: 0.05 } })).rejects.toThrow(
+      /reward "slow" took longer/,
+    );
+  });
+
+  it('reports progress with an estimate', async () => {
+    const events: (number | undefined)[][] = [];
+    await run({ onProgress: ({ done, total, etaSeconds }) => events.push([done, total, etaSeconds]) });
+    expect(events.map(([done, total]) => [done, total])).toEqual([
+      [1, 2],
+      [2, 2],
+    ]);
+    expect(events[0]![2]).toBeGreaterThan(0);
+    expect(events[1]![2]).toBe(0);
+  });
+
+  it('refuses options that make no sense', async () => {
+    await expect(run({ temperature: 0 })).rejects.toThrow(/temperature must be positive/);
+    await expect(run({ rows: [] })).rejects.toThrow(/no rows/);
+    await expect(run({ promptsPerStep: 0 })).rejects.toThrow(/promptsPerStep must be a positive integer/);
+    await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
+    await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
+    await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/"sampler" or "recomputed"/);
+  });
+});
