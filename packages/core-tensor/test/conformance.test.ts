@@ -6,7 +6,14 @@ import { badCalls, conformanceCases, conformanceTable, testEngine } from '../src
 
 const runner = { describe, it };
 const reports = [
-  testEngine({ name: 'onnxruntime', create: () => onnxruntimeEngine(), runner }),
+  testEngine({
+    name: 'onnxruntime',
+    create: () => onnxruntimeEngine(),
+    runner,
+    skip: {
+      'donation: a key-value cache, heads of width 3': 'GroupQueryAttention refuses widths that 8 does not divide',
+    },
+  }),
   testEngine({ name: 'reference', create: referenceEngine, runner }),
 ];
 

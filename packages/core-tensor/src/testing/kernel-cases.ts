@@ -165,18 +165,30 @@ function tokenLogProbsCases(): ConformanceCase[] {
   ];
 }
 
+/** The same case in float16; the tolerance covers the roundings between the steps of a decomposition. */
+function inHalf(one: ConformanceCase): ConformanceCase {
+  const inputs = one.inputs.map((input) =>
+    input.dtype === 'float32' ? given(Array.from(input.data), 'float16', input.shape) : input,
+  );
+  return { ...one, name: `${one.name}, in float16`, inputs, tolerance: 1e-2 };
+}
+
+/** The cases, and the first of them in float16 as well. */
+const withHalf = (cases: ConformanceCase[]): ConformanceCase[] => [...cases, inHalf(cases[0]!)];
+
 /** Cases of the fused kernels, by the kernel's name. */
 export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   softmax: softmaxCases,
-  rmsNorm: () => normCases().rmsNorm,
-  layerNorm: () => normCases().layerNorm,
-  rotary: rotaryCases,
-  attention: attentionCases,
-  cachedAttention: () => [
-    cachedCase('several steps, ragged lengths', { scale: 0.5 }, [2, 2, 4]),
-    cachedCase('grouped queries', { scale: 0.4 }, [4, 2, 4]),
-    cachedCase('sliding window 3', { scale: 0.4, slidingWindow: 3 }, [2, 1, 4]),
-    cachedCase('heads of 8', { scale: 0.35 }, [3, 1, 8]),
-  ],
-  tokenLogProbs: tokenLogProbsCases,
+  rmsNorm: () => withHalf(normCases().rmsNorm),
+  layerNorm: () => withHalf(normCases().layerNorm),
+  rotary: () => withHalf(rotaryCases()),
+  attention: () => withHalf(attentionCases()),
+  cachedAttention: () =>
+    withHalf([
+      cachedCase('several steps, ragged lengths', { scale: 0.5 }, [2, 2, 4]),
+      cachedCase('grouped queries', { scale: 0.4 }, [4, 2, 4]),
+      cachedCase('sliding window 3', { scale: 0.4, slidingWindow: 3 }, [2, 1, 4]),
+      cachedCase('heads of 8', { scale: 0.35 }, [3, 1, 8]),
+    ]),
+  tokenLogProbs: () => withHalf(tokenLogProbsCases()),
 };
