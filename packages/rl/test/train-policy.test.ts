@@ -191,6 +191,9 @@ describe('trainPolicy', () => {
     await expect(run({ temperature: 0 })).rejects.toThrow(/temperature must be positive/);
     await expect(run({ rows: [] })).rejects.toThrow(/no rows/);
     await expect(run({ promptsPerStep: 0 })).rejects.toThrow(/promptsPerStep must be a positive integer/);
+    const { model } = await base();
+    const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
+    await expect(run({ model, adapter })).rejects.toThrow(/loraDropout is 0.1/);
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/"sampler" or "recomputed"/);

@@ -1,14 +1,7 @@
-import {
-  type AdamWState,
-  adamW,
-  type Named,
-  type Optimizer,
-  type ScheduleName,
-  scheduleByName,
-} from '@posttrain/core-tensor';
+import { type AdamWState, adamW, type Optimizer, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { Trainer } from '@posttrain/peft';
+import { type PeftAdapter, Trainer } from '@posttrain/peft';
 import { positiveInteger } from '../positive-integer.js';
 import { preferenceLosses } from '../preference/dpo.js';
 import {
@@ -20,12 +13,13 @@ import {
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { RowOrder } from './row-order.js';
+import { refuseDropout, runIdentity } from './run-identity.js';
 import { RUN_OPTIONS, type RunOptions, runSteps, type StepMetrics, warn } from './run-steps.js';
 
 export interface DpoOptions<State extends object> extends RunOptions {
   readonly model: CausalLM;
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: Adapter<Named>;
+  readonly adapter?: PeftAdapter;
   readonly rows: readonly PreferenceRow[];
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
   readonly loss?: PreferenceLoss;
@@ -76,6 +70,7 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
   assertKnownOptions('dpo', options, OPTIONS);
   const { model, adapter, rows, loss = preferenceLosses.sigmoid(), epochs = 1, learningRate = 1e-6 } = options;
   const { pairsPerStep = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
+  refuseDropout('dpo', adapter);
   positiveInteger('dpo: pairsPerStep', pairsPerStep);
   positiveInteger('dpo: maxLength', maxLength);
   const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
@@ -109,7 +104,10 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
     warmupSteps,
     maxLength,
     seed,
-    rows: rows.length,
+    ...runIdentity(
+      rows.flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]),
+      adapter,
+    ),
     loss: loss.name,
     beta: loss.beta,
     optimizer: options.optimizer?.name ?? 'adamw',
@@ -127,7 +125,7 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
     const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
     return { loss: result.loss, ...progress, ...result.metrics };
   };
-  const history = await runSteps({ stage: loss.name, trainer, steps, settings, state, step }, options);
+  const history = await runSteps({ stage: loss.name, trainer, adapter, steps, settings, state, step }, options);
   return { trainer, history, dropped };
 }
 

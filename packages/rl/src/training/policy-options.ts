@@ -1,10 +1,12 @@
-import type { Named, Optimizer, ScheduleName } from '@posttrain/core-tensor';
+import type { Optimizer, ScheduleName } from '@posttrain/core-tensor';
 import { PosttrainError, type SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
+import type { PeftAdapter } from '@posttrain/peft';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { positiveInteger } from '../positive-integer.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import type { ScoreOptions } from '../rewards/score-completions.js';
+import { refuseDropout, runIdentity } from './run-identity.js';
 import { RUN_OPTIONS, type RunOptions } from './run-steps.js';
 
 type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'>;
@@ -12,7 +14,7 @@ type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 
 export interface PolicyTrainingOptions<Row extends PromptRow, State extends object> extends RunOptions, Sampling {
   readonly model: CausalLM;
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: Adapter<Named>;
+  readonly adapter?: PeftAdapter;
   /** The prompts; further columns reach the reward functions. */
   readonly rows: readonly Row[];
   /** By the name they are logged under. */
@@ -110,6 +112,7 @@ export function checkPolicyOptions<Row extends PromptRow>(options: PolicySetting
     positiveInteger(`trainPolicy: ${name}`, options[name]);
   if (options.dynamicSampling)
     positiveInteger('trainPolicy: dynamicSampling.maxRounds', options.dynamicSampling.maxRounds);
+  refuseDropout('trainPolicy', options.adapter);
   if (options.rows.length === 0) fail('there are no rows to train on');
   if (Object.keys(options.rewards).length === 0) fail('there are no reward functions');
   if (!(options.temperature > 0))
@@ -123,26 +126,27 @@ export function identityOf<Row extends PromptRow>(
   options: PolicySettings<Row>,
 ): Record<string, string | number | boolean> {
   const { objective, rows, rewards, optimizer, dynamicSampling } = options;
-  const names = [
-    ...([
-      'steps',
-      'promptsPerStep',
-      'completionsPerPrompt',
-      'iterationsPerBatch',
-      'oldLogProbs',
-      'learningRate',
-    ] as const),
-    ...(['schedule', 'warmupSteps', 'maxCompletionLength', 'maskTruncatedCompletions', 'seed'] as const),
-  ];
+  const compared = [
+    'steps',
+    'promptsPerStep',
+    'completionsPerPrompt',
+    'iterationsPerBatch',
+    'oldLogProbs',
+    'learningRate',
+    'schedule',
+    'warmupSteps',
+    'maxCompletionLength',
+    'maskTruncatedCompletions',
+    'seed',
+  ] as const;
+  const prompts = rows.map(({ prompt }) => prompt);
   return {
-    ...Object.fromEntries(names.map((name) => [name, options[name]])),
+    ...runIdentity(prompts, options.adapter),
+    ...Object.fromEntries(compared.map((name) => [name, options[name]])),
     ...Object.fromEntries(SAMPLING_OPTIONS.map((name) => [name, String(options[name])])),
-    ...{
-      objective: objective.name,
-      rows: rows.length,
-      rewards: Object.keys(rewards).join(),
-      optimizer: optimizer?.name ?? 'adamw',
-    },
+    objective: objective.name,
+    rewards: Object.keys(rewards).join(),
+    optimizer: optimizer?.name ?? 'adamw',
     dynamicSampling: dynamicSampling?.maxRounds ?? 0,
   };
 }

@@ -83,6 +83,7 @@ export async function trainPolicy<Row extends PromptRow, State extends object = 
     {
       stage: options.objective.name,
       trainer,
+      adapter,
       steps,
       state: run.state,
       settings: identityOf(options),

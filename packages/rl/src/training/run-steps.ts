@@ -1,7 +1,16 @@
 import { join } from 'node:path';
 import { type OnProgress, PosttrainError } from '@posttrain/interfaces';
-import type { Trainer } from '@posttrain/peft';
-import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.js';
+import { saveWeights } from '@posttrain/lm';
+import {
+  CheckpointError,
+  latestCheckpoint,
+  loadCheckpoint,
+  type PeftAdapter,
+  saveAdapter,
+  saveCheckpoint,
+  type Trainer,
+  withAdapterParameters,
+} from '@posttrain/peft';
 import { StepLog } from './step-log.js';
 
 /** Metrics of one step by name. */
@@ -34,6 +43,8 @@ export interface StepsToRun<State extends object> {
   /** For progress. */
   readonly stage: string;
   readonly trainer: Trainer;
+  /** What is trained, to be written into checkpoints; left out, the whole model is. */
+  readonly adapter: PeftAdapter | undefined;
   readonly steps: number;
   /** Settings that decide the result. A checkpoint of a run with others is refused. */
   readonly settings: Readonly<Record<string, string | number | boolean>>;
@@ -49,7 +60,7 @@ export async function runSteps<State extends object>(
   run: StepsToRun<State>,
   options: RunOptions,
 ): Promise<StepMetrics[]> {
-  const { trainer, steps, state, settings, stage } = run;
+  const { steps, stage } = run;
   const { outputFolder, saveSteps = 0, resume = false, onProgress, onStep } = options;
   if (outputFolder === undefined && (saveSteps > 0 || resume)) {
     throw new PosttrainError('OUTPUT_FOLDER', `${stage}: saveSteps and resume need an outputFolder`);
@@ -67,14 +78,27 @@ export async function runSteps<State extends object>(
     await log?.log.append([record]);
     const done = step + 1;
     if (outputFolder && saveSteps > 0 && (done % saveSteps === 0 || done === steps)) {
-      const snapshot = trainer.snapshot();
-      await saveCheckpoint(outputFolder, { snapshot, state: { global_step: snapshot.step, done, settings, state } });
+      await save(run, outputFolder, done);
     }
     onStep?.(record);
     const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
     onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
   }
   return history;
+}
+
+async function save<State extends object>(run: StepsToRun<State>, folder: string, done: number): Promise<void> {
+  const { trainer, adapter, settings, state } = run;
+  await saveCheckpoint(folder, {
+    snapshot: trainer.snapshot(),
+    state: { global_step: trainer.step, posttrain: { done, settings, state } satisfies SavedState },
+    async writeModel(checkpoint) {
+      const { model } = trainer;
+      if (adapter) await saveAdapter(checkpoint, model, withAdapterParameters(adapter, trainer.parameters));
+      else if (model.tokenizer.folder !== undefined) await model.save(checkpoint);
+      else await saveWeights(checkpoint, model.config, model.weights);
+    },
+  });
 }
 
 interface SavedState {
@@ -87,15 +111,13 @@ async function restore<State extends object>(run: StepsToRun<State>, folder: str
   const latest = await latestCheckpoint(folder);
   if (latest === undefined) return 0;
   const { snapshot, state } = await loadCheckpoint(latest);
-  const saved = state as unknown as SavedState;
+  const saved = state.posttrain as SavedState | undefined;
+  if (!saved?.settings) throw new CheckpointError(latest, `was not written by ${run.stage}.`);
   const names = new Set([...Object.keys(saved.settings), ...Object.keys(run.settings)]);
   const changed = [...names].filter((name) => saved.settings[name] !== run.settings[name]);
   if (changed.length > 0) {
     const was = changed.map((name) => `${name} was ${saved.settings[name]} and is ${run.settings[name]}`).join('; ');
-    throw new PosttrainError(
-      'RESUME',
-      `${latest} belongs to another run: ${was}. Use another outputFolder, or the same options.`,
-    );
+    throw new CheckpointError(latest, `belongs to another run: ${was}. Use another outputFolder, or the same options.`);
   }
   run.trainer.restore(snapshot);
   Object.assign(run.state, saved.state);
