@@ -41,6 +41,17 @@ export const DEFAULT_SETTINGS: JobSettings = {
   scalingSamples: 32,
 };
 
+/** The metrics worth watching while a stage runs; everything is in the logs. */
+const SHOWN_METRICS = ['loss', 'mean_token_accuracy', 'reward', 'frac_reward_zero_std', 'entropy'];
+
+/** Progress under a stage's own name, with a few metrics. */
+export function stageProgress(onProgress: OnProgress, stage: string): OnProgress {
+  return ({ metrics = {}, ...event }) => {
+    const shown = Object.entries(metrics).filter(([name]) => SHOWN_METRICS.includes(name));
+    onProgress({ ...event, stage, metrics: Object.fromEntries(shown) });
+  };
+}
+
 export type StageResult = EvalResult<GenerateProblem>;
 export type MetricsLine = Readonly<Record<string, number>>;
 

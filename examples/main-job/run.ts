@@ -18,6 +18,7 @@ import {
   reinforce,
   saveResult,
   scaleAtTestTime,
+  stageProgress,
 } from './job.js';
 import { jobReport } from './report.js';
 import { embeddedTask, fileTask } from './task.js';
@@ -64,10 +65,7 @@ async function main(): Promise<void> {
   // An evaluation goes on from its log; a new run must not go on from an old one's.
   for (const name of ['base', 'sft', 'grpo']) await rm(join(flags.out, `eval-${name}.jsonl`), { force: true });
   const progress = createProgress();
-  // Each stage names itself; the library's own stage names would repeat.
-  const stage = (name: string) => ({
-    onProgress: (event: Parameters<typeof progress.onProgress>[0]) => progress.onProgress({ ...event, stage: name }),
-  });
+  const stage = (name: string) => ({ onProgress: stageProgress(progress.onProgress, name) });
   const log = (name: string) => join(flags.out, `eval-${name}.jsonl`);
 
   const base = await evaluateStage(model, undefined, task, settings, { log: log('base'), ...stage('evaluate base') });

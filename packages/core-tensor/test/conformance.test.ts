@@ -10,9 +10,6 @@ const reports = [
     name: 'onnxruntime',
     create: () => onnxruntimeEngine(),
     runner,
-    skip: {
-      'donation: a key-value cache, heads of width 3': 'GroupQueryAttention refuses widths that 8 does not divide',
-    },
   }),
   testEngine({ name: 'reference', create: referenceEngine, runner }),
 ];

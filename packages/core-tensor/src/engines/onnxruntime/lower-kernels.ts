@@ -86,7 +86,8 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
 
 /**
  * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
- * must be donated inputs (`isDonated`) of the same head width; it knows one new token a row at lengths of their own.
+ * must be donated inputs (`isDonated`) of the same head width, a multiple of 8; it knows one new token a row at lengths of
+ * their own.
  */
 export function canUseGroupQueryAttention(
   node: GraphNode<'kernel'>,
@@ -99,6 +100,7 @@ export function canUseGroupQueryAttention(
     q!.dtype === float32 &&
     keys!.dtype === float32 &&
     sizeOf(q!.shape) > 0 &&
+    keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&
     configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
     isDonated(node, 3, 1) &&
