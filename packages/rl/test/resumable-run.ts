@@ -19,7 +19,7 @@ export async function resumableRun(outputFolder: string, onStep: (step: number) 
     outputFolder,
     saveSteps: 2,
     resume: true,
-    onStep: ({ step }) => onStep(step),
+    onLog: ({ step }) => onStep(step),
   });
   const parameters = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
   return JSON.stringify(await Promise.all(parameters));

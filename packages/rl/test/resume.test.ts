@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -37,6 +37,10 @@ it('a killed run, resumed, ends with the same weights and logs, bit for bit', as
   for (const file of ['metrics.jsonl', 'completions.jsonl']) {
     expect(await logOf('killed', file), `killed at step ${killAt}`).toEqual(await logOf('straight', file));
   }
+  // Six steps of two updates; every second step is saved, for this package and for others.
+  const saved = await readdir(join(folder, 'straight'));
+  expect(saved.sort()).toEqual(['checkpoint-12', 'checkpoint-4', 'checkpoint-8', 'completions.jsonl', 'metrics.jsonl']);
+  expect(await readdir(join(folder, 'straight/checkpoint-12'))).toContain('model.safetensors');
   const different = trainPolicy({
     model: await toyModel(1),
     rows: prompts,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { Trainer } from '@posttrain/peft';
+import { type PeftAdapter, Trainer, withAdapterParameters } from '@posttrain/peft';
 import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
@@ -32,8 +32,10 @@ export interface CompletionRecord extends StepRecord {
 }
 
 export interface PolicyTrainingResult {
-  /** `trainer.adapter` (or `trainer.model`, when no adapter was trained) is the trained policy. */
+  /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
+  /** The adapter with its trained parameters; undefined when the model itself was trained. */
+  readonly adapter: PeftAdapter | undefined;
   /** Of all steps, those before a resumption included when there is an output folder. */
   readonly history: readonly StepMetrics[];
 }
@@ -96,7 +98,7 @@ export async function trainPolicy<Row extends PromptRow, State extends object = 
     },
     options,
   );
-  return { trainer, history };
+  return { trainer, adapter: adapter && withAdapterParameters(adapter, trainer.parameters), history };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
