@@ -7,10 +7,7 @@ const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'q
 
 describe.each(ENGINES)('on the %s engine', (name, makeEngine) => {
   const engine = makeEngine();
-  // Heads of width 4 are refused by GroupQueryAttention, which the engine does not yet avoid for them.
-  const folders = FOLDERS;
-
-  it.each(folders)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
+  it.each(FOLDERS)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
     withEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read, json } = await readGolden(modelFolder(folder));

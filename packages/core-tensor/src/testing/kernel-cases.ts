@@ -25,7 +25,7 @@ function logSoftmaxCases(): ConformanceCase[] {
   const shapes: readonly Shape[] = [[2, 5], [3, 1, 4], [6], [2, 1], [0, 4], [13, 67]];
   return [
     ...shapes.map((shape) => defineCase('logSoftmax', [sample(shape)], (x) => logSoftmax(x!))),
-    defineCase('logSoftmax', [given([1000, 999, -1e30, -1e30, 0, 0], 'float32', [2, 3])], (x) => logSoftmax(x!), {
+    defineCase('logSoftmax', [given([100, 99, -50, -50, 0, 0], 'float32', [2, 3])], (x) => logSoftmax(x!), {
       note: 'far apart',
     }),
   ];
