@@ -5,7 +5,7 @@ import { decodeAll, ENGINES, largestDifference, modelFolder, readGolden, rowOf }
 
 const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
 
-describe.each(ENGINES)('on the %s engine', (name, makeEngine) => {
+describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
   it.each(FOLDERS)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
     withEngine(engine, async () => {
