@@ -4,7 +4,7 @@
  * Run: `npm start`, or `npm start -- --model DIR --data FILE`. See README.md.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
 import { isPosttrainError } from '@posttrain/interfaces';
@@ -25,7 +25,7 @@ import { embeddedTask, fileTask } from './task.js';
 
 const { values: flags } = parseArgs({
   options: {
-    model: { type: 'string', default: join(import.meta.dirname, '..', 'pretrain-tiny', 'model') },
+    model: { type: 'string', default: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')) },
     data: { type: 'string' },
     out: { type: 'string', default: join('runs', 'main-job') },
     seed: { type: 'string', default: '0' },
