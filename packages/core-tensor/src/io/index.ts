@@ -1,5 +1,5 @@
 export type { WriteBytes } from './atomic-files.js';
-export { AtomicFiles, writeAtomically } from './atomic-files.js';
+export { AtomicFiles, syncFolder, writeAtomically } from './atomic-files.js';
 export {
   DTypeConversionError,
   InvalidHeaderError,
