@@ -8,6 +8,7 @@ export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnx
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
+export * from './half-precision.js';
 export * from './io/index.js';
 export * from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';

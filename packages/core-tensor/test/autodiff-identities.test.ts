@@ -19,6 +19,7 @@ import {
   setEngine,
   silu,
   softmax,
+  softplus,
   stopGradient,
   type Tensor,
   tensor,
@@ -247,6 +248,17 @@ describe('conventions', () => {
   });
   it('abs and sign have gradient 0 at 0', async () => {
     expect(await grad((t: Tensor) => t.abs().sum())(tensor([-2, 0, 2])).toArray()).toEqual([-1, 0, 1]);
+  });
+  it('softplus and logSigmoid: finite far out, and slope 1/2 at 0, where maximum ties', async () => {
+    const at = [0, 1, -1, 200, -200];
+    const values = [Math.LN2, Math.log(1 + Math.E), Math.log(1 + 1 / Math.E), 200, 0];
+    const slopes = at.map((x) => 1 / (1 + Math.exp(-x)));
+    const x = tensor(at);
+    expectClose('softplus', await softplus(x).toArray(), values, 1e-12);
+    expectClose('its slope', await grad((t: Tensor) => softplus(t).sum())(x).toArray(), slopes, 1e-12);
+    const [negated, rest] = [at.map((y, i) => y - values[i]!), slopes.map((slope) => 1 - slope)];
+    expectClose('logSigmoid', await logSigmoid(x).toArray(), negated, 1e-12);
+    expectClose('its slope', await grad((t: Tensor) => logSigmoid(t).sum())(x).toArray(), rest, 1e-12);
   });
   it('whole powers are differentiable at 0, as often as you like', async () => {
     const first = grad((t: Tensor) => t.pow(2).sum());

@@ -20,8 +20,14 @@ export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';
 export { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from './training/checkpoint.js';
+export { RowOrder } from './training/row-order.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';
+export type { RunIdentity } from './training/run-identity.js';
+export { runIdentity } from './training/run-identity.js';
+export type { RunOptions, StepMetrics } from './training/run-options.js';
+export { RUN_OPTIONS } from './training/run-options.js';
+export { saveTrained } from './training/save-trained.js';
 export type { TokenLoss, TokenLossInputs } from './training/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './training/token-loss.js';
 export type { ForwardBackwardResult, TrainableAdapter, TrainerOptions } from './training/trainer.js';

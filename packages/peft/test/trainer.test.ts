@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { adamW, referenceEngine, setEngine, sgd } from '@posttrain/core-tensor';
+import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd } from '@posttrain/core-tensor';
 import { loadWeights, networkOf } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
@@ -65,6 +65,33 @@ describe('Trainer', () => {
     for (const [name, p] of Object.entries(straight.parameters)) {
       expect(await second.parameters[name]!.toArray()).toEqual(await p.toArray());
     }
+  });
+
+  it('refuses a snapshot of other tensors and stays as it is', async () => {
+    const model = modelOf(await loadWeights(folder));
+    const trainer = await Trainer.create(model, { optimizer: adamW() });
+    const { step, tensors } = trainer.snapshot();
+    const { 'parameters.model.norm.weight': norm, ...others } = tensors;
+    expect(() => trainer.restore({ step: 7, tensors: others })).toThrow(/lacks parameters\.model\.norm\.weight$/);
+    const doubled = concat([norm!, norm!], 0);
+    expect(() =>
+      trainer.restore({ step: 7, tensors: { ...tensors, 'parameters.model.norm.weight': doubled } }),
+    ).toThrow(/has parameters\.model\.norm\.weight as Tensor\(float32\[80\]\), not Tensor\(float32\[40\]\)$/);
+    expect(trainer.step).toBe(step);
+    expect(trainer.parameters['model.norm.weight']).toBe(norm);
+  });
+
+  it('starts from weights that an engine has computed, and refuses those of another dtype', async () => {
+    const start = await loadWeights(folder);
+    const computed = mapNamed(start.weights, (weight) => weight.mul(1));
+    await realize(Object.values(computed));
+    const trainer = await Trainer.create(modelOf({ ...start, weights: computed }), { optimizer: sgd() });
+    const name = 'model.norm.weight';
+    expect(await trainer.parameters[name]!.toArray()).toEqual(await start.weights[name]!.toArray());
+    const half = { ...start.weights, [name]: start.weights[name]!.cast('float16') };
+    await expect(Trainer.create(modelOf({ ...start, weights: half }), { optimizer: sgd() })).rejects.toThrow(
+      /model\.norm\.weight is float16; train it as float32/,
+    );
   });
 
   it('refuses rows that train nothing, and an infinite loss before it reaches the weights', async () => {

@@ -70,8 +70,8 @@ export async function writeAtomically(
   }
 }
 
-/** Makes the renames themselves durable. Windows cannot open a folder, and needs no such call. */
-async function syncFolder(folder: string): Promise<void> {
+/** Makes renames into a folder durable. Windows cannot open a folder, and needs no such call. */
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');
   try {

@@ -1,5 +1,5 @@
 export type { WriteBytes } from './atomic-files.js';
-export { AtomicFiles, writeAtomically } from './atomic-files.js';
+export { AtomicFiles, syncFolder, writeAtomically } from './atomic-files.js';
 export {
   DTypeConversionError,
   InvalidHeaderError,
@@ -10,7 +10,6 @@ export {
   TruncatedFileError,
   UnsupportedDTypeError,
 } from './errors.js';
-export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from './half-precision.js';
 export type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
 export { openSafetensors } from './safetensors.js';
 export { openSafetensorsFolder } from './safetensors-folder.js';

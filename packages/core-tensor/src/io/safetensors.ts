@@ -3,6 +3,8 @@ import { open } from 'node:fs/promises';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import type { DType } from '../dtype.js';
 import { allocate } from '../dtype.js';
+import { bfloat16ToFloat32, float16ToFloat32 } from '../half-precision.js';
+import { sizeOf } from '../shape.js';
 import {
   DTypeConversionError,
   InvalidHeaderError,
@@ -10,18 +12,10 @@ import {
   TruncatedFileError,
   UnsupportedDTypeError,
 } from './errors.js';
-import { bfloat16ToFloat32, float16ToFloat32 } from './half-precision.js';
 import type { TensorInfo } from './safetensors-header.js';
 import { MAX_HEADER_BYTES, parseSafetensorsHeader } from './safetensors-header.js';
 import type { DTypeArray, TensorData } from './tensor-data.js';
-import {
-  assertLittleEndian,
-  bytesOf,
-  checkArray,
-  elementCount,
-  fromSafetensorsDType,
-  tensorData,
-} from './tensor-data.js';
+import { assertLittleEndian, bytesOf, checkArray, fromSafetensorsDType, tensorData } from './tensor-data.js';
 
 /** Bytes converted at a time, so that widening a tensor never holds a second copy of it. */
 const CONVERSION_CHUNK_BYTES = 1 << 20;
@@ -107,7 +101,7 @@ export class SafetensorsFile implements TensorSource {
     const dtype = resultDType(info, options.as, this.path);
     const where = `${this.path}: reading "${name}"`;
     if (options.into) checkArray(where, dtype, info.shape, options.into);
-    const target = options.into ?? (allocate(dtype, elementCount(info.shape)) as DTypeArray);
+    const target = options.into ?? (allocate(dtype, sizeOf(info.shape)) as DTypeArray);
     if (fromSafetensorsDType(info.dtype) === dtype) {
       await readFully(this.#handle, bytesOf(target), this.#dataStart + info.byteOffset, this.path);
     } else {
@@ -121,7 +115,7 @@ export class SafetensorsFile implements TensorSource {
   }
 
   async #readConverted(info: TensorInfo, target: DTypeArray): Promise<void> {
-    const elements = elementCount(info.shape);
+    const elements = sizeOf(info.shape);
     const elementBytes = elements === 0 ? 1 : info.byteLength / elements;
     const chunkElements = CONVERSION_CHUNK_BYTES / elementBytes;
     const buffer = new Uint8Array(Math.min(CONVERSION_CHUNK_BYTES, info.byteLength));

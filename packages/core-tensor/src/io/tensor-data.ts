@@ -2,6 +2,7 @@ import { endianness } from 'node:os';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { DType } from '../dtype.js';
 import { allocate, DTYPES, matchesDType } from '../dtype.js';
+import { sizeOf } from '../shape.js';
 import { InvalidTensorError } from './errors.js';
 import type { SafetensorsDType } from './safetensors-header.js';
 
@@ -53,20 +54,16 @@ export function tensorData(where: string, dtype: DType, shape: readonly number[]
   return { dtype, shape, data } as TensorData;
 }
 
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 /** @throws InvalidTensorError when `array` cannot hold exactly `shape` in `dtype`. */
 export function checkArray(where: string, dtype: DType, shape: readonly number[], array: DTypeArray): void {
   if (!DTYPES.includes(dtype)) throw new InvalidTensorError(where, `"${dtype}" is not a dtype of the engine.`);
   if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
     throw new InvalidTensorError(where, `the shape [${shape.join(', ')}] is not a list of sizes.`);
   }
-  if (!matchesDType(array, dtype) || array.length !== elementCount(shape)) {
+  if (!matchesDType(array, dtype) || array.length !== sizeOf(shape)) {
     throw new InvalidTensorError(
       where,
-      `shape [${shape.join(', ')}] in ${dtype} needs a ${allocate(dtype, 0).constructor.name} of ${elementCount(shape)} elements, ` +
+      `shape [${shape.join(', ')}] in ${dtype} needs a ${allocate(dtype, 0).constructor.name} of ${sizeOf(shape)} elements, ` +
         `not a ${array?.constructor?.name ?? typeof array} of ${array?.length}.`,
     );
   }

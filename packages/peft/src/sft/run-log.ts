@@ -1,7 +1,7 @@
 import type { SftLogEntry } from './sft-options.js';
 
 /** What one update has to say. Means are over its trained tokens. */
-export interface StepMetrics {
+export interface Update {
   readonly loss: number;
   readonly gradNorm: number;
   readonly learningRate: number;
@@ -24,7 +24,7 @@ export class RunLog {
   #totalLoss = 0;
   #numTokens = 0;
 
-  add({ loss, tokens, means }: StepMetrics): void {
+  add({ loss, tokens, means }: Update): void {
     this.#steps++;
     this.#totalLoss += loss;
     this.#numTokens += tokens;
@@ -32,7 +32,7 @@ export class RunLog {
   }
 
   /** Closes the window. `latest` is its last update. */
-  entry(latest: StepMetrics, step: number, epoch: number): SftLogEntry {
+  entry(latest: Update, step: number, epoch: number): SftLogEntry {
     const means = Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#steps]));
     const { gradNorm, learningRate } = latest;
     const entry = {

@@ -1,33 +1,21 @@
-import { createHash } from 'node:crypto';
-import { saveWeights } from '@posttrain/lm';
-import { withAdapterParameters } from '../adapters/adapter.js';
-import { saveAdapter } from '../adapters/adapter-files.js';
 import { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from '../training/checkpoint.js';
+import { type RunIdentity, runIdentity } from '../training/run-identity.js';
+import { saveTrained } from '../training/save-trained.js';
 import type { Trainer } from '../training/trainer.js';
 import type { RunLog, RunStatistics } from './run-log.js';
 import type { SftLogEntry, SftSettings } from './sft-options.js';
 import type { TokenizedRow } from './tokenize-rows.js';
 
-/** What must be the same for a run to go on as if nothing had happened. */
-interface Identity {
-  /** Hash of the tokenized rows and everything that decides their order. */
-  readonly data: string;
-  readonly adapter: string;
-}
-
-export function identityOf(settings: SftSettings, rows: readonly TokenizedRow[]): Identity {
-  const { batchSize, seed, adapter } = settings;
-  const hash = createHash('sha256').update(JSON.stringify({ batchSize, seed }));
-  for (const row of rows) hash.update(JSON.stringify(row));
-  const method = adapter && { peftType: adapter.method.peftType, ...adapter.config };
-  return { data: hash.digest('hex'), adapter: JSON.stringify(method ?? null) };
+/** Of the tokenized rows and everything that decides their order. */
+export function identityOf({ batchSize, seed, adapter }: SftSettings, rows: readonly TokenizedRow[]): RunIdentity {
+  return runIdentity([{ batchSize, seed }, ...rows], adapter);
 }
 
 /** Writes `checkpoint-<step>` of a run, with the fields of Hugging Face's trainer_state.json. */
 export async function saveSftCheckpoint(
   trainer: Trainer,
   settings: SftSettings,
-  run: { log: RunLog; identity: Identity; epoch: number; totalSteps: number },
+  run: { log: RunLog; identity: RunIdentity; epoch: number; totalSteps: number },
 ): Promise<void> {
   const { adapter, outputFolder, saveTotalLimit } = settings;
   if (outputFolder === undefined) return;
@@ -49,12 +37,7 @@ export async function saveSftCheckpoint(
       train_batch_size: settings.batchSize,
       posttrain: { identity: run.identity, statistics },
     },
-    async writeModel(folder) {
-      if (adapter) return saveAdapter(folder, withAdapterParameters(adapter, trainer.parameters));
-      const { model } = trainer;
-      if (model.tokenizer.folder !== undefined) return model.save(folder);
-      return saveWeights(folder, model.config, model.weights);
-    },
+    writeModel: (folder) => saveTrained(folder, trainer, adapter),
   });
 }
 
@@ -62,12 +45,12 @@ export async function saveSftCheckpoint(
 export async function resumeSft(
   trainer: Trainer,
   { resume, outputFolder }: SftSettings,
-  run: { log: RunLog; identity: Identity },
+  run: { log: RunLog; identity: RunIdentity },
 ): Promise<void> {
   const folder = resume === true ? await latestCheckpoint(outputFolder!) : resume;
   if (!folder) return;
   const { snapshot, state } = await loadCheckpoint(folder);
-  const saved = state.posttrain as { identity: Identity; statistics: RunStatistics } | undefined;
+  const saved = state.posttrain as { identity: RunIdentity; statistics: RunStatistics } | undefined;
   if (!saved) throw new CheckpointError(folder, 'was not written by sft.');
   if (saved.identity.data !== run.identity.data) {
     throw new CheckpointError(

@@ -1,19 +1,14 @@
 import { adamW, type Optimizer, type Schedule, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
-import { assertKnownOptions, type OnProgress, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { PeftAdapter } from '../adapters/adapter.js';
+import { RUN_OPTIONS, type RunOptions, type StepMetrics } from '../training/run-options.js';
 import type { SftRow, TokenizeOptions } from './tokenize-rows.js';
 
-/** One entry of the log. */
-export interface SftLogEntry {
-  /** The last update it covers, counted from 0. */
-  readonly step: number;
-  /** Under the names Hugging Face's trainers and TRL log. */
-  readonly metrics: Readonly<Record<string, number>>;
-}
+export type SftLogEntry = StepMetrics;
 
 /** Options of `sft`. */
-export interface SftOptions extends TokenizeOptions {
+export interface SftOptions extends TokenizeOptions, RunOptions {
   readonly model: CausalLM;
   /** Left out, every weight of the model is trained. */
   readonly adapter?: PeftAdapter;
@@ -44,22 +39,10 @@ export interface SftOptions extends TokenizeOptions {
   readonly seed?: number;
   /** Updates between log entries, which hold the means over them. Default 1. */
   readonly loggingSteps?: number;
-  /** Where `checkpoint-N/` go. Default: nothing is written. */
-  readonly outputFolder?: string;
-  /** Updates between checkpoints. Default: one at the end. */
-  readonly saveSteps?: number;
-  /** Keep this many checkpoints. Default: all. */
-  readonly saveTotalLimit?: number;
-  /**
-   * True: go on from the newest checkpoint in `outputFolder`, if it has one. A text: from that checkpoint folder. The run
-   * then ends with the very weights it would have had without the interruption. Default false.
-   */
-  readonly resume?: boolean | string;
-  readonly onLog?: (entry: SftLogEntry) => void;
-  readonly onProgress?: OnProgress;
 }
 
 const OPTION_NAMES = [
+  ...RUN_OPTIONS,
   'model',
   'adapter',
   'rows',
@@ -76,12 +59,6 @@ const OPTION_NAMES = [
   'maxGradNorm',
   'seed',
   'loggingSteps',
-  'outputFolder',
-  'saveSteps',
-  'saveTotalLimit',
-  'resume',
-  'onLog',
-  'onProgress',
   'completionOnlyLoss',
   'assistantOnlyLoss',
   'maxLength',

@@ -1,11 +1,11 @@
-import { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import { RowOrder } from '../training/row-order.js';
 import type { TrainingRow } from '../training/rows.js';
 import { negativeLogLikelihood } from '../training/token-loss.js';
 import { Trainer } from '../training/trainer.js';
 import { type PackedRow, packRows } from './packing.js';
-import { RunLog, type StepMetrics } from './run-log.js';
+import { RunLog, type Update } from './run-log.js';
 import { identityOf, resumeSft, saveSftCheckpoint } from './sft-checkpoint.js';
 import { completeOptions, planSteps, type SftLogEntry, type SftOptions } from './sft-options.js';
 import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
@@ -49,21 +49,23 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
   await resumeSft(trainer, settings, run);
 
-  const order = shuffles(rows.length, seed);
+  const order = new RowOrder(rows.length, seed);
   const started = performance.now();
   const firstStep = trainer.step;
   let trainedRows = 0;
   while (trainer.step < totalSteps) {
     const [epoch, position] = [Math.floor(trainer.step / stepsPerEpoch), trainer.step % stepsPerEpoch];
-    const chosen = order(epoch).slice(position * batchSize, (position + 1) * batchSize);
-    const batch = toTrainingRows(chosen.map((index) => rows[index]!));
+    // The last batch of an epoch has the rows that are left.
+    const size = Math.min(batchSize, rows.length - position * batchSize);
+    const first = epoch * rows.length + position * batchSize;
+    const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
     const { loss, metrics, tokens } = await trainer.forwardBackward(batch, negativeLogLikelihood);
     const learningRate = settings.learningRate * schedule(trainer.step);
     const { gradNorm } = await trainer.optimStep({ learningRate });
     trainedRows += batch.length;
 
     const { step } = trainer;
-    const latest: StepMetrics = { loss, gradNorm, learningRate, tokens, means: metrics };
+    const latest: Update = { loss, gradNorm, learningRate, tokens, means: metrics };
     const done = { epoch: step / stepsPerEpoch };
     run.log.add(latest);
     if (step % settings.loggingSteps === 0 || step === totalSteps) {
@@ -104,20 +106,4 @@ export function toTrainingRows(rows: readonly (TokenizedRow | PackedRow)[]): Tra
     weights: row.mask.slice(1).map((trains) => trains / trained),
     ...('lengths' in row && { lengths: row.lengths }),
   }));
-}
-
-/** The order of the rows in each epoch, a function of the seed and the epoch alone. */
-function shuffles(count: number, seed: number): (epoch: number) => readonly number[] {
-  let latest: { readonly epoch: number; readonly order: readonly number[] } | undefined;
-  return (epoch) => {
-    if (latest?.epoch === epoch) return latest.order;
-    const order = Array.from({ length: count }, (_, i) => i);
-    const draws = Key.fromSeed(seed).child(epoch).uniformHost(count);
-    for (let i = count - 1; i > 0; i--) {
-      const j = Math.floor(draws[i]! * (i + 1));
-      [order[i], order[j]] = [order[j]!, order[i]!];
-    }
-    latest = { epoch, order };
-    return order;
-  };
 }

@@ -1,6 +1,13 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { openSafetensors, type Tensor, tensor, writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
+import {
+  openSafetensors,
+  syncFolder,
+  type Tensor,
+  tensor,
+  writeAtomically,
+  writeSafetensors,
+} from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 
 /** What `Trainer.snapshot` gives and `Trainer.restore` takes. */
@@ -120,15 +127,4 @@ function toWrite([name, value]: [string, Tensor]) {
     return host instanceof Float64Array ? Float32Array.from(host) : host;
   };
   return { name, dtype, shape, data };
-}
-
-/** Makes a rename durable. Windows cannot open a folder, and needs no such call. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

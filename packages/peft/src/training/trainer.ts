@@ -96,7 +96,12 @@ export class Trainer {
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
     assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass']);
     const start = options.adapter ? options.adapter.parameters : model.weights;
-    const copies = Object.entries(start).map(async ([name, p]) => [name, tensor((await p.data()).slice(), p.shape)]);
+    const copies = Object.entries(start).map(async ([name, p]) => {
+      if (p.dtype !== 'float32')
+        throw new PosttrainError('TRAINED_DTYPE', `${name} is ${p.dtype}; train it as float32`);
+      // The reference engine gives float64.
+      return [name, tensor(Float32Array.from(await p.data()), p.shape)];
+    });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
     const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
@@ -197,12 +202,19 @@ export class Trainer {
     return { step: this.#step, tensors };
   }
 
-  /** Continues from a snapshot of a trainer with the same parameters and optimizer. */
+  /**
+   * Continues from a snapshot of a trainer with the same parameters and optimizer.
+   *
+   * @throws PosttrainError when a tensor is missing or of another shape or dtype; nothing has been changed then
+   */
   restore(snapshot: { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> }): void {
-    const missing = leavesOf(this.#trained).filter(({ path }) => !(path in snapshot.tensors));
-    if (missing.length > 0) {
-      throw new PosttrainError('RESUME', `the checkpoint lacks ${missing.map(({ path }) => path).join(', ')}`);
-    }
+    const problems = leavesOf(this.#trained).flatMap(({ path, tensor: wanted }) => {
+      const saved = snapshot.tensors[path];
+      if (!saved) return `lacks ${path}`;
+      // A tensor as text is its dtype and shape.
+      return String(saved) === String(wanted) ? [] : `has ${path} as ${saved}, not ${wanted}`;
+    });
+    if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
     this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
     this.#gradients = mapNamed(this.#trained.parameters, (p) => zerosBuffer(p.shape));
     this.#step = snapshot.step;

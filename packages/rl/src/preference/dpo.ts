@@ -1,4 +1,4 @@
-import { logSumExp, stack, type Tensor, zerosLike } from '@posttrain/core-tensor';
+import { logSigmoid } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { PreferenceLoss } from './preference-loss.js';
 
@@ -19,12 +19,9 @@ export function dpoLoss(options: DpoLossOptions = {}): PreferenceLoss {
     name: 'dpo(sigmoid)',
     beta,
     compute: ({ chosen, rejected, referenceChosen, referenceRejected }) =>
-      negativeLogSigmoid(chosen.sub(referenceChosen).sub(rejected.sub(referenceRejected)).mul(beta)),
+      logSigmoid(chosen.sub(referenceChosen).sub(rejected.sub(referenceRejected)).mul(beta)).neg(),
   };
 }
-
-/** -log σ(x) = log(1 + e^-x), finite and with its gradient wherever x is. */
-const negativeLogSigmoid = (x: Tensor): Tensor => logSumExp(stack([zerosLike(x), x.neg()], 1)).squeeze(1);
 
 /** Preference losses by TRL's `loss_type`. */
 export const preferenceLosses = { sigmoid: dpoLoss } as const;

@@ -1,7 +1,14 @@
 import { type AdamWState, adamW, type Optimizer, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { type PeftAdapter, Trainer, withAdapterParameters } from '@posttrain/peft';
+import {
+  type PeftAdapter,
+  RowOrder,
+  runIdentity,
+  type StepMetrics,
+  Trainer,
+  withAdapterParameters,
+} from '@posttrain/peft';
 import { positiveInteger } from '../positive-integer.js';
 import { preferenceLosses } from '../preference/dpo.js';
 import {
@@ -12,9 +19,8 @@ import {
   type TokenizedPair,
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
-import { RowOrder } from './row-order.js';
-import { refuseDropout, runIdentity } from './run-identity.js';
-import { RUN_OPTIONS, type RunOptions, runSteps, type StepMetrics, warn } from './run-steps.js';
+import { refuseDropout } from './refuse-dropout.js';
+import { RUN_OPTIONS, type RunOptions, runSteps, warn } from './run-steps.js';
 
 export interface DpoOptions<State extends object> extends RunOptions {
   readonly model: CausalLM;

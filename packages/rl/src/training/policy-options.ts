@@ -1,12 +1,12 @@
 import type { Optimizer, ScheduleName } from '@posttrain/core-tensor';
 import { PosttrainError, type SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
-import type { PeftAdapter } from '@posttrain/peft';
+import { type PeftAdapter, runIdentity } from '@posttrain/peft';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { positiveInteger } from '../positive-integer.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import type { ScoreOptions } from '../rewards/score-completions.js';
-import { refuseDropout, runIdentity } from './run-identity.js';
+import { refuseDropout } from './refuse-dropout.js';
 import { RUN_OPTIONS, type RunOptions } from './run-steps.js';
 
 type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'>;

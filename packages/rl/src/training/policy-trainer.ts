@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { type PeftAdapter, Trainer, withAdapterParameters } from '@posttrain/peft';
+import { type PeftAdapter, RowOrder, type StepMetrics, Trainer, withAdapterParameters } from '@posttrain/peft';
 import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
@@ -16,8 +16,7 @@ import {
 } from './policy-options.js';
 import { withLogProbs } from './rollout-log-probs.js';
 import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
-import { RowOrder } from './row-order.js';
-import { type Metrics, runSteps, type StepMetrics, warn } from './run-steps.js';
+import { type Metrics, runSteps, warn } from './run-steps.js';
 import { StepLog, type StepRecord } from './step-log.js';
 
 /** One line of `completions.jsonl`. */

@@ -1,57 +1,30 @@
 import { join } from 'node:path';
-import { type OnProgress, PosttrainError } from '@posttrain/interfaces';
-import { saveWeights } from '@posttrain/lm';
+import { PosttrainError } from '@posttrain/interfaces';
 import {
   CheckpointError,
   latestCheckpoint,
   loadCheckpoint,
   type PeftAdapter,
-  saveAdapter,
+  type StepMetrics,
   saveCheckpoint,
+  saveTrained,
+  RUN_OPTIONS as TRAINING_RUN_OPTIONS,
   type Trainer,
-  withAdapterParameters,
+  type RunOptions as TrainingRunOptions,
 } from '@posttrain/peft';
 import { positiveInteger } from '../positive-integer.js';
 import { StepLog } from './step-log.js';
 
 /** Metrics of one step by name. */
-export type Metrics = Readonly<Record<string, number>>;
+export type Metrics = StepMetrics['metrics'];
 
-/** What one step logged. */
-export interface StepMetrics {
-  /** Counted from 0. */
-  readonly step: number;
-  readonly metrics: Metrics;
-}
-
-/** Options that every training loop has. */
-export interface RunOptions {
-  /** Folder for `metrics.jsonl` and `checkpoint-N/` (N counts updates). Default: nothing is written. */
-  readonly outputFolder?: string;
-  /** Steps between two checkpoints in `outputFolder`. Default: one at the end. */
-  readonly saveSteps?: number;
-  /** Keep this many checkpoints. Default: all. */
-  readonly saveTotalLimit?: number;
-  /**
-   * True: go on from the newest checkpoint in `outputFolder`, if it has one. A text: from that checkpoint folder. The run
-   * then ends with the very weights it would have had without the interruption. Default false.
-   */
-  readonly resume?: boolean | string;
-  readonly onProgress?: OnProgress;
-  readonly onLog?: (entry: StepMetrics) => void;
+/** Options that every training loop of this package has; `outputFolder` is also where `metrics.jsonl` goes. */
+export interface RunOptions extends TrainingRunOptions {
   /** Something is odd but not wrong. Default: a Node process warning. */
   readonly onWarning?: (message: string) => void;
 }
 
-export const RUN_OPTIONS = [
-  'outputFolder',
-  'saveSteps',
-  'saveTotalLimit',
-  'resume',
-  'onProgress',
-  'onLog',
-  'onWarning',
-] as const;
+export const RUN_OPTIONS = [...TRAINING_RUN_OPTIONS, 'onWarning'] as const;
 
 export interface StepsToRun<State extends object> {
   /** For progress. */
@@ -114,12 +87,7 @@ async function save<State extends object>(
     snapshot: trainer.snapshot(),
     ...(keep === undefined ? {} : { keep }),
     state: { global_step: trainer.step, posttrain: { done, settings, state } satisfies SavedState },
-    async writeModel(checkpoint) {
-      const { model } = trainer;
-      if (adapter) await saveAdapter(checkpoint, withAdapterParameters(adapter, trainer.parameters));
-      else if (model.tokenizer.folder !== undefined) await model.save(checkpoint);
-      else await saveWeights(checkpoint, model.config, model.weights);
-    },
+    writeModel: (checkpoint) => saveTrained(checkpoint, trainer, adapter),
   });
 }
 

@@ -1,6 +1,7 @@
-import { bytesPerElement, type DType, fromBfloat16Bits, type TypedArray, toBfloat16Bits } from '../../dtype.js';
+import { arrayType, type DType, type TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import type { TensorSpec } from '../../graph/node.js';
+import { bfloat16ToFloat32, float32ToBfloat16 } from '../../half-precision.js';
 import { sizeOf } from '../../shape.js';
 import type { EngineBuffer } from '../engine.js';
 
@@ -27,7 +28,7 @@ export class OnnxBuffer implements EngineBuffer {
 
   static from(data: TypedArray, spec: TensorSpec): OnnxBuffer {
     if (spec.dtype === 'bfloat16') {
-      return new OnnxBuffer(spec, Float32Array.from(data, fromBfloat16Bits), true);
+      return new OnnxBuffer(spec, bfloat16ToFloat32(data as Uint16Array), true);
     }
     // The reference engine's floats are double precision.
     if (data instanceof Float64Array) return new OnnxBuffer(spec, Float32Array.from(data), true);
@@ -35,7 +36,7 @@ export class OnnxBuffer implements EngineBuffer {
   }
 
   read(): TypedArray {
-    if (this.spec.dtype === 'bfloat16') return Uint16Array.from(this.data, toBfloat16Bits);
+    if (this.spec.dtype === 'bfloat16') return float32ToBfloat16(this.data as Float32Array);
     this.exclusive = false;
     return this.data;
   }
@@ -54,20 +55,6 @@ export function onnxBuffer(buffer: EngineBuffer): OnnxBuffer {
 
 /** Every output is written in full, so its memory need not be cleared first. */
 function allocateUninitialized(dtype: DType, size: number): DeviceArray {
-  const bytes = size * (dtype === 'bfloat16' ? 4 : bytesPerElement(dtype));
-  const { buffer } = Buffer.allocUnsafeSlow(bytes);
-  switch (dtype) {
-    case 'float32':
-    case 'bfloat16':
-      return new Float32Array(buffer);
-    case 'float16':
-      return new Uint16Array(buffer);
-    case 'int32':
-      return new Int32Array(buffer);
-    case 'int8':
-      return new Int8Array(buffer);
-    case 'uint8':
-    case 'bool':
-      return new Uint8Array(buffer);
-  }
+  const type = arrayType(dtype === 'bfloat16' ? 'float32' : dtype);
+  return new type(Buffer.allocUnsafeSlow(size * type.BYTES_PER_ELEMENT).buffer);
 }

@@ -1,13 +1,4 @@
-import {
-  type DType,
-  decodeNumbers,
-  fromBfloat16Bits,
-  fromFloat16Bits,
-  INTEGER_RANGES,
-  isFloat,
-  toBfloat16Bits,
-  toFloat16Bits,
-} from '../../dtype.js';
+import { type DType, decodeNumbers, encodeNumbers, INTEGER_RANGES, isFloat } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type GraphNode, isOp, specOf } from '../../graph/node.js';
 import { threefryBits } from '../../random/threefry.js';
@@ -26,11 +17,7 @@ export function allocateValues(dtype: DType, size: number): Values {
 
 /** Rounds values in place to what a 16-bit float can hold; float32 is kept in double precision. */
 export function roundTo(dtype: DType, values: Values): Values {
-  if (dtype === 'float16')
-    for (let i = 0; i < values.length; i++) values[i] = fromFloat16Bits(toFloat16Bits(values[i]!));
-  if (dtype === 'bfloat16') {
-    for (let i = 0; i < values.length; i++) values[i] = fromBfloat16Bits(toBfloat16Bits(values[i]!));
-  }
+  if (dtype === 'float16' || dtype === 'bfloat16') values.set(decodeNumbers(encodeNumbers(values, dtype), dtype));
   return values;
 }
 
