@@ -17,7 +17,7 @@ const totals = { passed: 0, failed: 0, skipped: [] };
 const unitTests = { name: 'unit tests', run: runUnitTests };
 const stages = [
   { name: 'types', command: [...tool('typescript', 'tsc'), '-p', 'tsconfig.json', '--noEmit'] },
-  { name: 'lint and format', command: [...tool('@biomejs/biome', 'biome'), 'check', '.'] },
+  { name: 'lint and format', command: [...tool('@biomejs/biome', 'biome'), 'check', '.', '--error-on-warnings'] },
   { name: 'structure', command: [...tool('tsx'), 'scripts/check-structure.ts'] },
   unitTests,
   { name: 'build', command: [...pnpm(), 'exec', 'turbo', 'run', 'build', '--output-logs=new-only', '--ui=stream'] },

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd } from '@posttrain/core-tensor';
+import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd, where } from '@posttrain/core-tensor';
 import { loadWeights, networkOf } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
+import { negativeLogLikelihood, type TokenLoss, Trainer, type TrainingRow, weightedSum } from '../src/index.js';
 import { modelOf } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
@@ -64,6 +64,28 @@ describe('Trainer', () => {
     expect(second.step).toBe(4);
     for (const [name, p] of Object.entries(straight.parameters)) {
       expect(await second.parameters[name]!.toArray()).toEqual(await p.toArray());
+    }
+  });
+
+  it('combines the metrics of micro-batches as the loss says', async () => {
+    const lengths: TokenLoss = {
+      name: 'lengths',
+      annotations: [],
+      combine: { shortest: 'min', longest: 'max' },
+      compute({ logProbs, weights }) {
+        const counts = weights.notEqual(0).cast('float32').sum(1);
+        const shortest = where(counts.equal(0), 1000, counts).min();
+        return {
+          loss: weightedSum(logProbs, weights),
+          metrics: { all: counts.sum(), shortest, longest: counts.max() },
+        };
+      },
+    };
+    for (const maxTokensPerPass of [4096, 16]) {
+      const model = modelOf(await loadWeights(folder));
+      const trainer = await Trainer.create(model, { optimizer: sgd(), maxTokensPerPass });
+      const { metrics } = await trainer.forwardBackward(rows, lengths);
+      expect(metrics).toEqual({ all: 17, shortest: 2, longest: 7 });
     }
   });
 

@@ -1,4 +1,5 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import type { TrainingRow } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   batchMean,
@@ -128,6 +129,35 @@ describe('policyObjective', () => {
     expect(rows.length).toBe(1);
     expect(Array.from(rows[0]!.weights)).toEqual([0.25, 0.25]);
     expect(rows[0]!.annotations!.advantages![0]).toBeLessThan(0);
+  });
+
+  it('finds the least and the most clipped completion, by hand, and never among rows of padding', async () => {
+    const advantage = { name: 'given', compute: () => [[-1, -1, 1, 1]] };
+    const { annotate, loss } = policyObjective({ ...policyObjectives.grpo(), advantage });
+    const completions = [2, 4, 4, 2].map((length) => rollout(0, length));
+    const { rows } = annotate([completions], { maxCompletionLength: 4 });
+    const wide = (values: ArrayLike<number> = []) => Array.from({ length: 4 }, (_, t) => values[t] ?? 0);
+    const padding = { tokens: [], weights: [] };
+    const grid = [...rows, padding].map(({ weights, annotations }: TrainingRow) => ({
+      tokens: [0, 0, 0, 0, 0],
+      weights: wide(weights),
+      annotations: Object.fromEntries(loss.annotations.map((name) => [name, wide(annotations?.[name])])),
+    }));
+    // Ratios beyond 1 ± 0.2 on the side where they stop counting: of both tokens, 3 of 4, 1 of 4, none.
+    const logProbs = [[-2, -2], [-2, -2, -2, -1], [0, -1, -1, -1], [-1, -1], []].map(wide);
+    const extremes = async (...chosen: number[]) => {
+      const picked = chosen.map((i) => logProbs[i]!);
+      const { metrics } = await evaluateLoss(
+        loss,
+        chosen.map((i) => grid[i]!),
+        picked,
+        picked,
+      );
+      return [metrics['clip_ratio/low_min'], metrics['clip_ratio/high_max']];
+    };
+    expect(await extremes(0, 1, 2, 3, 4)).toEqual([0, 0.25]);
+    expect(await extremes(0, 1, 4)).toEqual([0.75, 0]);
+    expect(await extremes(3, 4)).toEqual([0, 0]);
   });
 
   it('puts the annotations where the completion is predicted', () => {

@@ -72,7 +72,7 @@ describe('trainPolicy', () => {
         ...['rewards/fraction_of_c/mean', 'rewards/fraction_of_c/std', 'entropy', 'kl', 'policy_loss'],
         ...['mean_length', 'min_length', 'max_length', 'clipped_ratio'].map((name) => `completions/${name}`),
         ...['mean', 'min', 'max'].map((name) => `completions/${name}_terminated_length`),
-        ...['low_mean', 'high_mean', 'region_mean'].map((name) => `clip_ratio/${name}`),
+        ...['low_mean', 'low_min', 'high_mean', 'high_max', 'region_mean'].map((name) => `clip_ratio/${name}`),
         ...['mean', 'max'].map((name) => `sampling/sampling_logp_difference/${name}`),
       ].sort(),
     );

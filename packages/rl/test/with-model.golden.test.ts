@@ -56,7 +56,7 @@ async function run(rows: readonly TrainingRow[], loss: TokenLoss) {
   return { ...result, gradient };
 }
 
-function compare(result: Awaited<ReturnType<typeof run>>, prefix: 'grpo' | 'dpo', skipped: RegExp): void {
+function compare(result: Awaited<ReturnType<typeof run>>, prefix: 'grpo' | 'dpo', skipped?: RegExp): void {
   expectClose([result.loss], [facts[prefix].loss], 1e-5, 'loss');
   for (const [name, gradient] of Object.entries(result.gradient)) {
     const expected = Array.from(golden.get(`${prefix}.gradient.base_model.model.${name}`)!.data);
@@ -64,7 +64,7 @@ function compare(result: Awaited<ReturnType<typeof run>>, prefix: 'grpo' | 'dpo'
     expect(Math.max(...expected.map(Math.abs))).toBeGreaterThan(1e-4);
   }
   for (const [name, value] of Object.entries(facts[prefix].metrics)) {
-    if (!skipped.test(name)) expectClose([result.metrics[name]!], [value], 1e-4, name);
+    if (!skipped?.test(name)) expectClose([result.metrics[name]!], [value], 1e-4, name);
   }
 }
 
@@ -99,7 +99,7 @@ describe('through a real model with an adapter, the reference being the adapter 
       }),
     );
     const { rows } = objective.annotate([rollouts], { maxCompletionLength: 6 });
-    compare(await run(rows, objective.loss), 'grpo', /low_min|high_max/);
+    compare(await run(rows, objective.loss), 'grpo');
   });
 
   it('DPO has the loss, metrics and gradients of TRL', async () => {

@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataOptionError } from '../errors.js';
 import { createRandom } from '../random.js';
 import { columnWork } from './column-arithmetic.js';
+import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {
   answerAfterMark,
   checkChoices,
@@ -12,8 +13,7 @@ import {
   type ProceduralTask,
 } from './procedural-task.js';
 
-const ARITHMETIC_OPERATORS = ['+', '-', '*'] as const;
-export type ArithmeticOperator = (typeof ARITHMETIC_OPERATORS)[number];
+export type ArithmeticOperator = IntegerOperator;
 
 export interface ArithmeticOptions {
   /** Digits of each term. Default 2. */
@@ -43,7 +43,7 @@ export type ArithmeticProblem = {
 export function arithmetic(options: ArithmeticOptions = {}): ProceduralTask<ArithmeticProblem> {
   assertKnownOptions('arithmetic', options, ['digits', 'terms', 'operators', 'scratchpad']);
   const { operators = ['+', '-'], scratchpad = 'steps' } = options;
-  checkChoices('arithmetic', 'operators', operators, ARITHMETIC_OPERATORS);
+  checkChoices('arithmetic', 'operators', operators, INTEGER_OPERATORS);
   checkChoices('arithmetic', 'scratchpad', [scratchpad], ['none', 'steps', 'columns']);
   const digits = checkRange('arithmetic', 'digits', options.digits ?? 2, 1, 14);
   const terms = checkRange('arithmetic', 'terms', options.terms ?? 2, 2, 20);
@@ -96,8 +96,10 @@ function reduce({ terms, operators }: ArithmeticProblem) {
   const left = terms[at]!;
   const right = terms[at + 1]!;
   const operator = operators[at]!;
-  const value = operator === '+' ? left + right : operator === '-' ? left - right : left * right;
-  const next: ArithmeticProblem = { terms: terms.toSpliced(at, 2, value), operators: operators.toSpliced(at, 1) };
+  const next: ArithmeticProblem = {
+    terms: terms.toSpliced(at, 2, operate(left, operator, right)),
+    operators: operators.toSpliced(at, 1),
+  };
   return { left, operator, right, next };
 }
 

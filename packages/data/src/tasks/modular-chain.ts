@@ -1,6 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { assertInteger } from '../errors.js';
 import { createRandom } from '../random.js';
+import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {
   answerAfterMark,
   checkChoices,
@@ -11,8 +12,7 @@ import {
   type ProceduralTask,
 } from './procedural-task.js';
 
-const CHAIN_OPERATORS = ['+', '-', '*'] as const;
-export type ChainOperator = (typeof CHAIN_OPERATORS)[number];
+export type ChainOperator = IntegerOperator;
 
 export interface ModularChainOptions {
   /** Numbers are taken modulo this. Default 10. */
@@ -38,10 +38,10 @@ export type ModularChainProblem = {
  */
 export function modularChain(options: ModularChainOptions = {}): ProceduralTask<ModularChainProblem> {
   assertKnownOptions('modularChain', options, ['modulus', 'steps', 'operators', 'scratchpad']);
-  const { modulus = 10, operators = CHAIN_OPERATORS, scratchpad = 'steps' } = options;
+  const { modulus = 10, operators = INTEGER_OPERATORS, scratchpad = 'steps' } = options;
   assertInteger('modularChain', 'modulus', modulus, 2, 1_000_000);
   const count = checkRange('modularChain', 'steps', options.steps ?? [2, 4], 1, 100);
-  checkChoices('modularChain', 'operators', operators, CHAIN_OPERATORS);
+  checkChoices('modularChain', 'operators', operators, INTEGER_OPERATORS);
   checkChoices('modularChain', 'scratchpad', [scratchpad], ['none', 'steps']);
 
   const answer = (problem: ModularChainProblem): string => String(states(problem).at(-1));
@@ -80,8 +80,7 @@ function prompt({ modulus, start, steps }: ModularChainProblem): string {
 function states({ modulus, start, steps }: ModularChainProblem): number[] {
   const residues = [start];
   for (const { operator, operand } of steps) {
-    const state = residues.at(-1)!;
-    const value = operator === '+' ? state + operand : operator === '-' ? state - operand : state * operand;
+    const value = operate(residues.at(-1)!, operator, operand);
     residues.push(((value % modulus) + modulus) % modulus);
   }
   return residues;

@@ -62,6 +62,20 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
   };
 }
 
+export const layerIndices = (config: ModelConfig): number[] =>
+  Array.from({ length: config.numHiddenLayers }, (_, i) => i);
+
+/** The linear layers of a block as modules. `in` and `out` are their numbers of features. */
+export function linearModules(
+  projections: readonly { readonly name: string; readonly in: number; readonly out: number }[],
+  layer: number,
+  { transposed }: Pick<ModuleInfo, 'transposed'>,
+): ModuleInfo[] {
+  return projections.map(({ name, in: inFeatures, out: outFeatures }) => {
+    return { name, kind: 'linear', inFeatures, outFeatures, layer, transposed };
+  });
+}
+
 /** [b, s, heads · d] → [b, heads, s, d]. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [b, s, width] = x.shape as [number, number, number];

@@ -1,8 +1,8 @@
 import { layerNorm, type Tensor } from '@posttrain/core-tensor';
 import type { Gpt2Config } from '../config/index.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { activations } from './activations.js';
+import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
 import type { ModuleInfo } from './layers.js';
-import { activations } from './rotary-decoder.js';
 
 function projections(config: Gpt2Config, layer: number) {
   const { hiddenSize: width, intermediateSize: inner } = config;
@@ -14,8 +14,6 @@ function projections(config: Gpt2Config, layer: number) {
     { name: `${block}.mlp.c_proj`, in: inner, out: width },
   ];
 }
-
-const layerIndices = (config: Gpt2Config): number[] => Array.from({ length: config.numHiddenLayers }, (_, i) => i);
 
 /**
  * GPT-2 (Radford et al. 2019): pre-norm blocks with LayerNorm, learned positions, one projection for q, k and v, and
@@ -55,16 +53,7 @@ export const gpt2: ModelFamily<Gpt2Config> = {
     const position = { ...outside, outFeatures: config.maxPositionEmbeddings, name: 'transformer.wpe' };
     const tied = config.tieWordEmbeddings ? { tiedTo: embedding.name } : {};
     const blocks = layerIndices(config).flatMap((layer) =>
-      projections(config, layer).map(
-        ({ name, in: inputs, out }): ModuleInfo => ({
-          name,
-          kind: 'linear',
-          inFeatures: inputs,
-          outFeatures: out,
-          layer,
-          transposed: true,
-        }),
-      ),
+      linearModules(projections(config, layer), layer, { transposed: true }),
     );
     return [
       embedding,

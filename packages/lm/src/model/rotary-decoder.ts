@@ -1,15 +1,8 @@
-import { gelu, geluTanh, relu, rmsNorm, rotary, silu, type Tensor, tensor } from '@posttrain/core-tensor';
-import type { HiddenActivation, RopeConfig, RotaryModelConfig } from '../config/index.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { rmsNorm, rotary, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { RopeConfig, RotaryModelConfig } from '../config/index.js';
+import { activations } from './activations.js';
+import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
 import type { ModuleInfo } from './layers.js';
-
-export const activations: Readonly<Record<HiddenActivation, (x: Tensor) => Tensor>> = {
-  silu,
-  relu,
-  gelu,
-  gelu_new: geluTanh,
-  gelu_pytorch_tanh: geluTanh,
-};
 
 /**
  * The rotation frequency of each pair, in radians per position: theta^(-2i/d), changed by the kind of scaling.
@@ -43,9 +36,6 @@ function projections(config: RotaryModelConfig, layer: number) {
     { name: `${block}.mlp.down_proj`, in: inner, out: width, bias: config.mlpBias },
   ];
 }
-
-const layerIndices = (config: RotaryModelConfig): number[] =>
-  Array.from({ length: config.numHiddenLayers }, (_, i) => i);
 
 /**
  * Llama 2 and 3, SmolLM2 (arXiv 2302.13971), Mistral (arXiv 2310.06825), Qwen2 and 2.5 (arXiv 2407.10671) and Qwen3
@@ -82,16 +72,7 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
     const embedding: ModuleInfo = { ...outside, name: 'model.embed_tokens', kind: 'embedding' };
     const tied = config.tieWordEmbeddings ? { tiedTo: embedding.name } : {};
     const blocks = layerIndices(config).flatMap((layer) =>
-      projections(config, layer).map(
-        ({ name, in: inputs, out }): ModuleInfo => ({
-          name,
-          kind: 'linear',
-          inFeatures: inputs,
-          outFeatures: out,
-          layer,
-          transposed: false,
-        }),
-      ),
+      linearModules(projections(config, layer), layer, { transposed: false }),
     );
     return [embedding, ...blocks, { ...outside, name: 'lm_head', kind: 'head', ...tied }];
   },

@@ -20,9 +20,11 @@ export interface TokenLoss {
   readonly groupSize?: number;
   /** Divides the logits before the softmax. Default 1. */
   readonly temperature?: number;
+  /** How the metrics of micro-batches become one, by name. Left out: they are added up. */
+  readonly combine?: Readonly<Record<string, 'min' | 'max'>>;
   /**
    * The scalar to minimise, already weighted and normalised: micro-batches are added up, so it must be a sum over rows.
-   * `metrics` are scalars that are added up likewise. Padding rows have weight 0 everywhere.
+   * `metrics` are scalars that are added up likewise, but for what `combine` says. Padding rows have weight 0 everywhere.
    */
   compute(inputs: TokenLossInputs): { readonly loss: Tensor; readonly metrics: Readonly<Record<string, Tensor>> };
 }

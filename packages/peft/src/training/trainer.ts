@@ -52,7 +52,7 @@ export class NonFiniteError extends PosttrainError {
 
 export interface ForwardBackwardResult {
   readonly loss: number;
-  /** The loss's own metrics, added up over the micro-batches. */
+  /** The loss's own metrics, added up over the micro-batches or combined as the loss says. */
   readonly metrics: Readonly<Record<string, number>>;
   /** Tokens in the rows, padding not counted. */
   readonly tokens: number;
@@ -62,6 +62,8 @@ type MicroStep = Compiled<
   [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor],
   { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
 >;
+
+const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
@@ -170,8 +172,10 @@ export class Trainer {
       const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, dropoutKey);
       this.#gradients = result.gradients;
       total += await result.loss.item();
-      for (const [name, value] of Object.entries(result.metrics))
-        metrics[name] = (metrics[name] ?? 0) + (await value.item());
+      for (const [name, tensor] of Object.entries(result.metrics)) {
+        const [before, value] = [metrics[name], await tensor.item()];
+        metrics[name] = before === undefined ? value : COMBINED[loss.combine?.[name] ?? 'sum'](before, value);
+      }
     }
     if (!Number.isFinite(total)) {
       this.#gradients = mapNamed(this.#gradients, (g) => zerosBuffer(g.shape));

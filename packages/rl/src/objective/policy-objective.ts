@@ -86,6 +86,7 @@ export function policyObjective(
       name,
       annotations: needsReference ? [...annotations, 'reference_log_probs'] : annotations,
       temperature,
+      combine: { 'clip_ratio/low_min': 'min', 'clip_ratio/high_max': 'max' },
       compute: (inputs) => computeLoss(parts, inputs),
     },
   };
@@ -174,6 +175,11 @@ function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectivePar
     metrics['clip_ratio/low_mean'] = fraction(clipped.low);
     metrics['clip_ratio/high_mean'] = fraction(clipped.high);
     metrics['clip_ratio/region_mean'] = fraction(clipped.low.or(clipped.high));
+    const lengths = mask.sum(1);
+    const perSequence = (flags: Tensor) => flags.cast('float32').mul(mask).sum(1).div(lengths.maximum(1));
+    // Rows of padding count as clipped whole, so that none is the minimum.
+    metrics['clip_ratio/low_min'] = perSequence(clipped.low).add(lengths.equal(0).cast('float32')).min();
+    metrics['clip_ratio/high_max'] = perSequence(clipped.high).max();
   }
   let loss = policyLoss;
   const referenceLogProbs = annotations.reference_log_probs;
