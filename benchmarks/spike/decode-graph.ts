@@ -4,12 +4,18 @@ import { ropeTables } from './training-graph.js';
 
 const { hidden, heads, keyValueHeads, headSize, epsilon } = shape;
 
+export interface DecodeGraphOptions {
+  readonly constants?: ReadonlyMap<string, Float32Array>;
+  /** Compute x Wᵀ as (W xᵀ)ᵀ, so that x is what gets repacked, not W. */
+  readonly weightFirst?: boolean;
+}
+
 /**
  * One decode step: `tokens` [batch], `lengths` [batch] (keys already in the cache), `total` (largest length + 1), the
  * weights and `past_{key,value}.<layer>` [batch, kv, capacity, d] to `logits` [batch, vocabulary] and the same caches
  * with the new key and value written at each row's own position.
  */
-export function decodeGraph(batch: number, capacity: number, constants?: ReadonlyMap<string, Float32Array>) {
+export function decodeGraph(batch: number, capacity: number, { constants, weightFirst }: DecodeGraphOptions = {}) {
   const b = new OnnxGraphBuilder();
   const tokens = b.input('tokens', 'int64', [batch]);
   const lengths = b.input('lengths', 'int32', [batch]);
@@ -25,7 +31,10 @@ export function decodeGraph(batch: number, capacity: number, constants?: Readonl
   const sinTable = b.constant('float32', [capacity, headSize / 2], sin);
   const norm = (x: string, weight: string) =>
     b.op('SimplifiedLayerNormalization', [x, weight], { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
-  const linear = (x: string, name: string) => b.matmul(x, `${name}.weight`, { transB: true });
+  const linear = (x: string, name: string) =>
+    weightFirst
+      ? b.transpose(b.matmul(`${name}.weight`, x, { transB: true }), [1, 0])
+      : b.matmul(x, `${name}.weight`, { transB: true });
 
   let x = b.op('Gather', ['model.embed_tokens.weight', tokens], { axis: 0 });
   for (let layer = 0; layer < shape.layers; layer++) {

@@ -4,7 +4,7 @@
  * PYTHON names the interpreter with torch, transformers, peft and safetensors (default python3).
  */
 import { spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,6 +13,7 @@ import { compile, onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-t
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { encodeModel } from '../../packages/core-tensor/src/engines/onnxruntime/proto.js';
 import { decodeGraph } from './decode-graph.js';
+import { median, printProfile } from './profile.js';
 import { adapterShapes, type LoraTargets, shape, weightShapes } from './shape.js';
 import { tensorStep } from './tensor-step.js';
 import { trainingFlops, trainingGraph } from './training-graph.js';
@@ -109,6 +110,7 @@ const sessionOptions = (profile: string | undefined): InferenceSession.SessionOp
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: options.level as 'all',
+  enableMemPattern: false,
   logSeverityLevel: 3,
   ...(profile ? { enableProfiling: true, profileFilePrefix: join(folder, profile) } : {}),
 });
@@ -226,11 +228,14 @@ async function trainingRunner(name: string): Promise<Runner> {
   return Runner.ofSession(name, session, feeds, fetches);
 }
 
-async function decodeRunner(batch: number, constants: boolean): Promise<Runner> {
-  const graph = decodeGraph(batch, capacity, constants ? weightsMap() : undefined);
+async function decodeRunner(batch: number, variant: string): Promise<Runner> {
+  const graph = decodeGraph(batch, capacity, {
+    ...(variant === 'constants' ? { constants: weightsMap() } : {}),
+    weightFirst: variant === 'weightFirst',
+  });
   const session = await InferenceSession.create(
     encodeModel(graph),
-    sessionOptions(options.profile ? `decode${batch}` : undefined),
+    sessionOptions(options.profile ? `decode${batch}-${variant}` : undefined),
   );
   const feeds: Record<string, Tensor> = {
     tokens: ints(tokens.slice(0, batch)),
@@ -259,52 +264,9 @@ async function decodeRunner(batch: number, constants: boolean): Promise<Runner> 
     feeds[name] = tensor;
     fetches[name.replace('past_', 'present_')] = tensor;
   }
-  return Runner.ofSession(`decode${batch}${constants ? ' constants' : ''}`, session, feeds, fetches);
+  return Runner.ofSession(`decode${batch} ${variant}`, session, feeds, fetches);
 }
 
-/** Prints, by op type, the sum over nodes of the minimum (and median) over runs of each node's time. */
-function printProfile(path: string): void {
-  const events = JSON.parse(readFileSync(path, 'utf8')) as {
-    cat: string;
-    name: string;
-    dur: number;
-    args?: { op_name?: string; output_type_shape?: unknown; input_type_shape?: { float?: number[] }[] };
-  }[];
-  const nodes = new Map<string, { op: string; durations: number[] }>();
-  for (const event of events) {
-    if (event.cat !== 'Node' || !event.name.endsWith('_kernel_time')) continue;
-    const sizes = (event.args?.input_type_shape ?? []).map((s) => Object.values(s)[0]?.join('x')).join(' ');
-    const op = event.args?.op_name ?? '?';
-    const heavy = /MatMul|Gemm/.test(op) ? ` ${sizes}` : '';
-    const node = nodes.get(event.name) ?? { op: op + heavy, durations: [] };
-    node.durations.push(event.dur / 1000);
-    nodes.set(event.name, node);
-  }
-  const byOp = new Map<string, { count: number; minimum: number; median: number }>();
-  let total = 0;
-  for (const { op, durations } of nodes.values()) {
-    for (const key of op.includes(' ') ? [op, `ALL ${op.split(' ')[0]}`] : [op]) {
-      const sum = byOp.get(key) ?? { count: 0, minimum: 0, median: 0 };
-      sum.count++;
-      sum.minimum += Math.min(...durations);
-      sum.median += median(durations);
-      byOp.set(key, sum);
-    }
-    total += Math.min(...durations);
-  }
-  console.log(`profile ${path}: sum of per-node minima ${total.toFixed(0)} ms over ${nodes.size} nodes`);
-  for (const [op, { count, minimum, median: middle }] of [...byOp]
-    .sort((a, c) => c[1].minimum - a[1].minimum)
-    .slice(0, 45))
-    console.log(
-      `  ${minimum.toFixed(1).padStart(8)} ms min ${middle.toFixed(1).padStart(8)} ms median ${String(count).padStart(4)} ${op}`,
-    );
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, c) => a - c);
-  return sorted[Math.floor(sorted.length / 2)]!;
-}
 const report = (name: string, times: readonly number[], flops?: number) =>
   console.log(
     `${name.padEnd(28)} min ${Math.min(...times).toFixed(4)} median ${median(times).toFixed(4)} s` +
@@ -380,10 +342,8 @@ if (options.train) {
 
 if (options.decode) {
   for (const batch of [1, 16]) {
-    const runners = [
-      await decodeRunner(batch, false),
-      ...(options.variants.includes('constants') ? [await decodeRunner(batch, true)] : []),
-    ];
+    const runners: Runner[] = [];
+    for (const variant of options.variants.split(',')) runners.push(await decodeRunner(batch, variant));
     const peerTimes: Record<string, number[]> = {};
     const peerUser: Record<string, number[]> = {};
     let logits: number[] = [];
@@ -434,11 +394,8 @@ if (options.decode) {
 function profilePath(runner: Runner): string {
   // The node binding's endProfiling returns nothing; the file is found by its prefix.
   runner.session?.endProfiling();
-  const prefix = runner.name.split(' ')[0]!;
-  return join(
-    folder,
-    readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json') && file.includes('_'))!,
-  );
+  const prefix = `${runner.name.replace(' ', '-')}_`;
+  return join(folder, readdirSync(folder).find((file) => file.startsWith(prefix) && file.endsWith('.json'))!);
 }
 
 peer?.stop();

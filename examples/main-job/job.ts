@@ -41,6 +41,17 @@ export const DEFAULT_SETTINGS: JobSettings = {
   scalingSamples: 32,
 };
 
+/** The metrics worth watching while a stage runs; everything is in the logs. */
+const SHOWN_METRICS = ['loss', 'mean_token_accuracy', 'reward', 'frac_reward_zero_std', 'entropy'];
+
+/** Progress under a stage's own name, with a few metrics. */
+export function stageProgress(onProgress: OnProgress, stage: string): OnProgress {
+  return ({ metrics = {}, ...event }) => {
+    const shown = Object.entries(metrics).filter(([name]) => SHOWN_METRICS.includes(name));
+    onProgress({ ...event, stage, metrics: Object.fromEntries(shown) });
+  };
+}
+
 export type StageResult = EvalResult<GenerateProblem>;
 export type MetricsLine = Readonly<Record<string, number>>;
 
@@ -84,15 +95,15 @@ export async function fineTune(
     { seed },
   );
   if (task.demonstrations.length === 0) return { adapter, log: [] };
-  const { adapter: tuned, logHistory } = await sft({
+  const { adapter: tuned, history } = await sft({
     model,
     adapter,
     rows: task.demonstrations.map(({ prompt, completion }) => ({ prompt, completion: completion! })),
-    ...{ maxSteps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
+    ...{ steps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
     ...{ warmupSteps: 5, loggingSteps: 1, seed },
     ...(onProgress ? { onProgress } : {}),
   });
-  return { adapter: tuned!, log: logHistory.filter((entry) => 'loss' in entry) };
+  return { adapter: tuned!, log: linesOf(history) };
 }
 
 /** GRPO with verifiable rewards, going on with the adapter. */
@@ -147,7 +158,7 @@ export async function scaleAtTestTime(
 
 /** The adapter in PEFT's format and the merged model in Hugging Face's; gives the largest logit change of merging. */
 export async function saveResult(model: CausalLM, adapter: PeftAdapter, folder: string): Promise<{ drift: number }> {
-  await saveAdapter(join(folder, 'adapter'), model, adapter);
+  await saveAdapter(join(folder, 'adapter'), adapter);
   const { model: merged, drift } = await mergeAdapter(model, adapter);
   await merged.save(join(folder, 'model'));
   return { drift };

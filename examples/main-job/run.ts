@@ -4,7 +4,7 @@
  * Run: `npm start`, or `npm start -- --model DIR --data FILE`. See README.md.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
 import { isPosttrainError } from '@posttrain/interfaces';
@@ -18,13 +18,14 @@ import {
   reinforce,
   saveResult,
   scaleAtTestTime,
+  stageProgress,
 } from './job.js';
 import { jobReport } from './report.js';
 import { embeddedTask, fileTask } from './task.js';
 
 const { values: flags } = parseArgs({
   options: {
-    model: { type: 'string', default: join(import.meta.dirname, '..', 'pretrain-tiny', 'model') },
+    model: { type: 'string', default: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')) },
     data: { type: 'string' },
     out: { type: 'string', default: join('runs', 'main-job') },
     seed: { type: 'string', default: '0' },
@@ -64,10 +65,7 @@ async function main(): Promise<void> {
   // An evaluation goes on from its log; a new run must not go on from an old one's.
   for (const name of ['base', 'sft', 'grpo']) await rm(join(flags.out, `eval-${name}.jsonl`), { force: true });
   const progress = createProgress();
-  // Each stage names itself; the library's own stage names would repeat.
-  const stage = (name: string) => ({
-    onProgress: (event: Parameters<typeof progress.onProgress>[0]) => progress.onProgress({ ...event, stage: name }),
-  });
+  const stage = (name: string) => ({ onProgress: stageProgress(progress.onProgress, name) });
   const log = (name: string) => join(flags.out, `eval-${name}.jsonl`);
 
   const base = await evaluateStage(model, undefined, task, settings, { log: log('base'), ...stage('evaluate base') });

@@ -10,7 +10,7 @@ import { createProgress, metricOf, renderTable, type TableRow } from '@posttrain
 import { CausalLM } from '@posttrain/lm';
 import type { RewardFunction } from '@posttrain/rl';
 import { mulberry32 } from '../pretrain-tiny/problem.js';
-import { DEFAULT_SETTINGS, evaluateStage, fineTune, gain, reinforce, type StageResult } from './job.js';
+import { DEFAULT_SETTINGS, evaluateStage, fineTune, gain, reinforce, type StageResult, stageProgress } from './job.js';
 import { embeddedTask, type JobRow } from './task.js';
 
 const { values: flags } = parseArgs({
@@ -37,10 +37,7 @@ const gains: { seed: number; of: string; difference: number; interval: readonly 
 for (const seed of flags.seeds.split(',').map(Number)) {
   const settings = { ...DEFAULT_SETTINGS, seed };
   const task = embeddedTask(seed, Number(flags.problems));
-  const stage = (name: string) => ({
-    onProgress: (event: Parameters<typeof progress.onProgress>[0]) =>
-      progress.onProgress({ ...event, stage: `seed ${seed}: ${name}` }),
-  });
+  const stage = (name: string) => ({ onProgress: stageProgress(progress.onProgress, `seed ${seed}: ${name}`) });
   const record = async (arm: string, adapter: Parameters<typeof evaluateStage>[1]) => {
     const result = await evaluateStage(model, adapter, task, settings, stage(`evaluate ${arm}`));
     arms.push({ seed, arm, result });

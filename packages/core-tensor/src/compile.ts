@@ -18,8 +18,11 @@ export interface CompileFunctionOptions {
   readonly donate?: Readonly<Record<number, string>>;
 }
 
-/** How often one function may be traced again because a plain number among its arguments changed. */
-const MAX_STATIC_VARIANTS = 64;
+/**
+ * How many traces of one function are kept for an engine; the one unused for longest makes room. When none of them was
+ * ever used again, a plain number or a shape changes from call to call, and that is an error.
+ */
+const MAX_TRACES = 64;
 
 /** A compiled function, with `dispose` to free what the engine holds for it. */
 export interface Compiled<Args extends readonly unknown[], Out> {
@@ -27,6 +30,12 @@ export interface Compiled<Args extends readonly unknown[], Out> {
   /** How many input signatures have been traced so far, counted per engine. */
   readonly traces: number;
   dispose(): Promise<void>;
+}
+
+/** A trace in the cache, which is in the order of last use. */
+interface CachedTrace {
+  readonly trace: Promise<Trace>;
+  reused: boolean;
 }
 
 interface Trace {
@@ -51,7 +60,7 @@ export function compile<Args extends readonly unknown[], Out>(
 ): Compiled<Args, Out> {
   const name = options.name ?? (f.name || 'compiled function');
   const donate = Object.entries(options.donate ?? {}).map(([argument, key]) => ({ argument: Number(argument), key }));
-  const traces = new Map<Engine, Map<string, Promise<Trace>>>();
+  const traces = new Map<Engine, Map<string, CachedTrace>>();
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
     const leaves = leavesOf(args);
@@ -74,15 +83,25 @@ export function compile<Args extends readonly unknown[], Out>(
     return { executable, captured, output };
   };
 
-  const traceFor = (args: Args, engine: Engine): Promise<Trace> => {
-    const known = traces.get(engine) ?? new Map<string, Promise<Trace>>();
+  const traceFor = async (args: Args, engine: Engine): Promise<Trace> => {
+    const known = traces.get(engine) ?? new Map<string, CachedTrace>();
     traces.set(engine, known);
     const key = signatureOf(args);
     const present = known.get(key);
-    if (present) return present;
-    if (known.size >= MAX_STATIC_VARIANTS) throw tooManyTraces(name, known.keys(), key);
+    if (present) {
+      present.reused = true;
+      known.delete(key);
+      known.set(key, present);
+      return present.trace;
+    }
+    if (known.size >= MAX_TRACES) {
+      if (![...known.values()].some(({ reused }) => reused)) throw tooManyTraces(name, known.keys(), key);
+      const [oldest, evicted] = known.entries().next().value!;
+      known.delete(oldest);
+      await (await evicted.trace).executable.dispose();
+    }
     const made = trace(args, engine);
-    known.set(key, made);
+    known.set(key, { trace: made, reused: false });
     // A failed trace must not be remembered as a success.
     made.catch(() => known.delete(key));
     return made;
@@ -123,7 +142,7 @@ export function compile<Args extends readonly unknown[], Out>(
         inOrder(async () => {
           const pending = [...traces.values()].flatMap((known) => [...known.values()]);
           traces.clear();
-          for (const made of pending) await (await made).executable.dispose();
+          for (const cached of pending) await (await cached.trace).executable.dispose();
         }),
     },
   }) as Compiled<Args, Out>;
@@ -203,7 +222,7 @@ function checkDonated(
 function tooManyTraces(name: string, known: Iterable<string>, key: string): CompileError {
   const [example] = known;
   return new CompileError(
-    `${name}: traced for ${MAX_STATIC_VARIANTS} different inputs already. A number, string or shape among its arguments ` +
+    `${name}: traced for ${MAX_TRACES} different inputs, none of which came twice. A number, string or shape among its arguments ` +
       `keeps changing; pass changing numbers as scalar(x) and pad shapes to a few sizes. First: ${example}. Now: ${key}.`,
   );
 }

@@ -6,7 +6,11 @@ import { badCalls, conformanceCases, conformanceTable, testEngine } from '../src
 
 const runner = { describe, it };
 const reports = [
-  testEngine({ name: 'onnxruntime', create: () => onnxruntimeEngine(), runner }),
+  testEngine({
+    name: 'onnxruntime',
+    create: () => onnxruntimeEngine(),
+    runner,
+  }),
   testEngine({ name: 'reference', create: referenceEngine, runner }),
 ];
 

@@ -1,6 +1,6 @@
 export type { AdapterPlan, AdapterReport, CreateAdapterOptions, PeftAdapter } from './adapters/adapter.js';
 export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
-export type { LoadAdapterOptions } from './adapters/adapter-files.js';
+export type { LoadAdapterOptions, SaveAdapterOptions } from './adapters/adapter-files.js';
 export { loadAdapter, saveAdapter } from './adapters/adapter-files.js';
 export { AdapterConfigError, AdapterFileError, MergeError, TargetModulesError } from './adapters/errors.js';
 export type { LoraConfig } from './adapters/lora.js';
@@ -15,7 +15,7 @@ export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';
-export type { LogEntry, SftOptions } from './sft/sft-options.js';
+export type { SftLogEntry, SftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';

@@ -1,7 +1,17 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { adamW, Key, referenceEngine, setEngine, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
+import {
+  adamW,
+  Key,
+  onnxruntimeEngine,
+  referenceEngine,
+  setEngine,
+  type Tensor,
+  tensor,
+  withEngine,
+  writeSafetensors,
+} from '@posttrain/core-tensor';
 import type { LinearLayer } from '@posttrain/lm';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -13,6 +23,7 @@ import {
   negativeLogLikelihood,
   saveAdapter,
   Trainer,
+  unmergeAdapter,
   withAdapterParameters,
 } from '../src/index.js';
 import { testPeftMethod } from '../src/testing/index.js';
@@ -200,6 +211,28 @@ describe('several adapters', () => {
   });
 });
 
+describe('unmerging', () => {
+  it('restores float32 weights to within 2⁻²³ of the largest of the weights added', async () => {
+    await withEngine(onnxruntimeEngine(), async () => {
+      const model = await tinyModel('llama');
+      const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', initLoraWeights: false });
+      const { model: merged, drift } = await mergeAdapter(model, adapter);
+      expect(drift).toBeLessThan(1e-5);
+      const restored = await unmergeAdapter(merged, adapter);
+      for (const name of adapter.report.matched.map((module) => `${module}.weight`)) {
+        const [base, changed, again] = await Promise.all(
+          [model, merged, restored].map(({ weights }) => weights[name]!.toArray()),
+        );
+        expect(changed).not.toEqual(base);
+        base!.forEach((value, i) => {
+          const largest = Math.max(Math.abs(value), Math.abs(changed![i]!), Math.abs(changed![i]! - value));
+          expect(Math.abs(again![i]! - value)).toBeLessThanOrEqual(2 ** -23 * largest);
+        });
+      }
+    });
+  });
+});
+
 describe('merging into a tied model', () => {
   it('gives the output layer a weight of its own', async () => {
     const model = await tinyModel('qwen2');
@@ -222,7 +255,7 @@ describe('adapter folders', () => {
 
   async function saved(options: Partial<LoraConfig> = {}) {
     const model = await tinyModel('llama');
-    await saveAdapter(folder, model, await createAdapter(model, lora, { r: 2, ...options }));
+    await saveAdapter(folder, await createAdapter(model, lora, { r: 2, ...options }));
     return model;
   }
   async function editConfig(edit: (config: Record<string, unknown>) => void) {
@@ -231,6 +264,19 @@ describe('adapter folders', () => {
     edit(json);
     await writeFile(path, JSON.stringify(json));
   }
+
+  it('stay as they were when writing fails', async () => {
+    const model = await saved();
+    const before = await readFile(join(folder, 'adapter_config.json'), 'utf8');
+    const adapter = await createAdapter(model, lora, { r: 3 });
+    const name = Object.keys(adapter.parameters).at(-1)!;
+    const unreadable = Object.assign(tensor([1]), { data: () => Promise.reject(new Error('no space left on device')) });
+    const broken = withAdapterParameters(adapter, { ...adapter.parameters, [name]: unreadable });
+    await expect(saveAdapter(folder, broken)).rejects.toThrow('no space left');
+    expect((await readdir(folder)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+    expect(await readFile(join(folder, 'adapter_config.json'), 'utf8')).toBe(before);
+    expect((await loadAdapter(model, folder)).config).toMatchObject({ r: 2 });
+  });
 
   it('with a key of a later PEFT load while it is inactive, and are refused by name when it is active', async () => {
     const model = await saved();

@@ -9,7 +9,10 @@ export const countingRows = Array.from({ length: 12 }, (_, i) => {
 
 async function makeStart() {
   const model = await tinyModel('llama');
-  return { model, adapter: await createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed: 7 }) };
+  return {
+    model,
+    adapter: await createAdapter(model, lora, { r: 4, targetModules: 'all-linear', loraDropout: 0.1 }, { seed: 7 }),
+  };
 }
 
 /** Where every run starts: training leaves it as it is. */
@@ -22,7 +25,7 @@ export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftRe
     rows: countingRows,
     batchSize: 4,
     learningRate: 0.01,
-    numTrainEpochs: 4,
+    epochs: 4,
     warmupSteps: 2,
     loggingSteps: 5,
     ...options,
@@ -31,12 +34,12 @@ export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftRe
 
 // As a program: runs into a folder, going on where an earlier run was killed, and says each step. With a third argument
 // it kills itself a moment after that step, wherever it then is: in the next step, or writing a checkpoint.
-const [, program, outputDir, fatalStep] = process.argv;
-if (program?.endsWith('sft-run.ts') && outputDir !== undefined) {
+const [, program, outputFolder, fatalStep] = process.argv;
+if (program?.endsWith('sft-run.ts') && outputFolder !== undefined) {
   await smallRun({
-    outputDir,
+    outputFolder,
     saveSteps: 1,
-    resumeFrom: 'latest',
+    resume: true,
     onProgress: ({ done }) => {
       process.stdout.write(`${done}\n`);
       if (done === Number(fatalStep)) setTimeout(() => process.kill(process.pid, 'SIGKILL'), Math.random() * 15);

@@ -9,13 +9,13 @@ import { loadWeights } from '@posttrain/lm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   createAdapter,
-  type LogEntry,
   latestCheckpoint,
   loadAdapter,
   loadCheckpoint,
   lora,
   negativeLogLikelihood,
   packRows,
+  type SftLogEntry,
   saveCheckpoint,
   sft,
   type TokenizedRow,
@@ -91,15 +91,17 @@ describe('the loss', async () => {
 
 describe('sft', () => {
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
-    const entries: LogEntry[] = [];
-    const { logHistory, globalStep, report } = await smallRun({
+    const entries: SftLogEntry[] = [];
+    const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });
+    const { history, summary, trainer, report } = await smallRun({
+      adapter,
       learningRate: 0.05,
-      numTrainEpochs: 20,
+      epochs: 20,
       onLog: (entry) => entries.push(entry),
     });
-    expect(entries).toEqual(logHistory);
-    expect(globalStep).toBe(60);
-    const [first, last, summary] = [logHistory[0]!, logHistory.at(-2)!, logHistory.at(-1)!];
+    expect(entries).toEqual(history);
+    expect(trainer.step).toBe(60);
+    const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
     expect(Object.keys(first).sort()).toEqual([
       'entropy',
       'epoch',
@@ -108,31 +110,32 @@ describe('sft', () => {
       'loss',
       'mean_token_accuracy',
       'num_tokens',
-      'step',
     ]);
     expect(last.loss).toBeLessThan(first.loss! / 3);
     expect(last.mean_token_accuracy).toBeGreaterThan(0.8);
-    expect(last).toMatchObject({ step: 60, epoch: 20 });
+    expect(history.at(-1)).toMatchObject({ step: 59, metrics: { epoch: 20 } });
     expect(last.num_tokens).toBe(20 * countingRows.reduce((sum, { input_ids }) => sum + input_ids.length, 0));
     expect(Object.keys(summary)).toContain('train_loss');
     expect(report).toEqual({ truncated: 0, dropped: 0, retokenizedPrompts: 0, trainedRows: 12 });
   });
 
   it('uses the learning rates of the schedule', async () => {
-    const { logHistory } = await smallRun({ loggingSteps: 1, maxSteps: 6 });
-    const rates = logHistory.slice(0, -1).map(({ learning_rate }) => learning_rate! / 0.01);
+    const { history } = await smallRun({ loggingSteps: 1, steps: 6 });
+    const rates = history.map(({ metrics }) => metrics.learning_rate! / 0.01);
     [0, 0.5, 1, 0.75, 0.5, 0.25].forEach((rate, i) => {
       expect(rates[i]).toBeCloseTo(rate, 12);
     });
   });
 
   it('gives one result however much memory a pass may take', async () => {
+    // Dropout would draw other elements for other passes.
+    const adapter = await createAdapter((await start).model, lora, { r: 4 });
     const [whole, split] = await Promise.all(
-      [4096, 16].map((maxTokensPerPass) => smallRun({ maxSteps: 3, loggingSteps: 1, maxTokensPerPass })),
+      [4096, 16].map((maxTokensPerPass) => smallRun({ adapter, steps: 3, loggingSteps: 1, maxTokensPerPass })),
     );
-    whole!.logHistory.slice(0, -1).forEach(({ loss, grad_norm }, i) => {
-      expect(split!.logHistory[i]!.loss).toBeCloseTo(loss!, 5);
-      expect(split!.logHistory[i]!.grad_norm).toBeCloseTo(grad_norm!, 5);
+    whole!.history.forEach(({ metrics: { loss, grad_norm } }, i) => {
+      expect(split!.history[i]!.metrics.loss).toBeCloseTo(loss!, 5);
+      expect(split!.history[i]!.metrics.grad_norm).toBeCloseTo(grad_norm!, 5);
     });
   });
 
@@ -163,33 +166,39 @@ describe('sft', () => {
       rows,
       maxLength: 5,
       packing: true,
-      maxSteps: 2,
+      steps: 2,
       learningRate: 1e-3,
-      outputDir: folder,
+      outputFolder: folder,
     });
     expect(result.adapter).toBeUndefined();
     expect(result.report).toMatchObject({ dropped: 1, truncated: 7 });
     const saved = await loadWeights(join(folder, 'checkpoint-2'));
     const name = 'transformer.h.0.mlp.c_fc.weight';
-    expect(await saved.weights[name]!.toArray()).toEqual(await result.model.weights[name]!.toArray());
+    expect(await saved.weights[name]!.toArray()).toEqual(await result.trainer.model.weights[name]!.toArray());
   });
 
   it.each([
     [{ learningrate: 1 }, /unknown option "learningrate". Did you mean "learningRate"/],
     [{ batchSize: 0 }, /batchSize 0: must be 1 or more/],
-    [{ saveSteps: 5 }, /saveSteps needs an outputDir/],
-    [{ resumeFrom: 'latest' }, /needs an outputDir/],
-    [{ lrSchedulerType: 'cubic' }, /no schedule "cubic"/],
+    [{ saveSteps: 5 }, /saveSteps needs an outputFolder/],
+    [{ resume: true }, /needs an outputFolder/],
+    [{ schedule: 'cubic' }, /no schedule "cubic"/],
     [{ optimizer: sgd(), weightDecay: 0.1 }, /weightDecay is of the default optimizer/],
     [{ rows: [] }, /no rows are left/],
   ])('refuses %o', async (options, message) => {
     await expect(smallRun(options as object)).rejects.toThrow(message);
   });
 
-  it('refuses dropout, which the trainer cannot draw yet', async () => {
-    const { model } = await start;
-    const adapter = await createAdapter(model, lora, { loraDropout: 0.1 });
-    await expect(sft({ model, adapter, rows: countingRows })).rejects.toThrow(/loraDropout 0.1/);
+  it('draws dropout from the seed and the step', async () => {
+    const losses = async (seed: number) =>
+      (await smallRun({ rows: [countingRows[0]!], batchSize: 1, steps: 3, seed, loggingSteps: 1 })).history.map(
+        ({ metrics }) => metrics.loss,
+      );
+    const [one, again, other] = [await losses(1), await losses(1), await losses(2)];
+    expect(again).toEqual(one);
+    // B is zero at first, so what is dropped shows from the second update on.
+    expect(other[0]).toBe(one[0]);
+    expect(other[2]).not.toBe(one[2]);
   });
 });
 
@@ -198,7 +207,7 @@ describe('checkpoints', () => {
     Promise.all(names.map((name) => readFile(join(checkpoint, name))));
 
   it('are folders with the adapter, the optimizer and Hugging Face’s trainer_state.json', async () => {
-    const { adapter } = await smallRun({ outputDir: folder, saveSteps: 5, saveTotalLimit: 2 });
+    const { adapter } = await smallRun({ outputFolder: folder, saveSteps: 5, saveTotalLimit: 2 });
     expect((await readdir(folder)).sort()).toEqual(['checkpoint-10', 'checkpoint-12']);
     const checkpoint = join(folder, 'checkpoint-12');
     expect((await readdir(checkpoint)).sort()).toEqual([
@@ -213,22 +222,22 @@ describe('checkpoints', () => {
     }
     const { state } = await loadCheckpoint(checkpoint);
     expect(state).toMatchObject({ global_step: 12, epoch: 4, max_steps: 12, train_batch_size: 4, best_metric: null });
-    expect((state.log_history as LogEntry[]).map(({ step }) => step)).toEqual([5, 10, 12]);
+    expect((state.log_history as { step: number }[]).map(({ step }) => step)).toEqual([5, 10, 12]);
   });
 
   it('make a resumed run the same run, bit for bit, log included', async () => {
     const [straight, resumed] = [join(folder, 'a'), join(folder, 'b')];
-    const whole = await smallRun({ outputDir: straight, saveSteps: 7 });
+    const whole = await smallRun({ outputFolder: straight, saveSteps: 7 });
     await cp(join(straight, 'checkpoint-7'), join(resumed, 'checkpoint-7'), { recursive: true });
-    const rest = await smallRun({ outputDir: resumed, resumeFrom: 'latest' });
-    expect(rest.logHistory.slice(0, -1)).toEqual(whole.logHistory.slice(0, -1));
-    expect(rest.logHistory.at(-1)!.train_loss).toBe(whole.logHistory.at(-1)!.train_loss);
+    const rest = await smallRun({ outputFolder: resumed, resume: true });
+    expect(rest.history).toEqual(whole.history);
+    expect(rest.summary.train_loss).toBe(whole.summary.train_loss);
     expect(await bytesOf(join(resumed, 'checkpoint-12'))).toEqual(await bytesOf(join(straight, 'checkpoint-12')));
   });
 
   it('make a run that was killed at any moment end with the same weights, bit for bit', async () => {
     const [straight, killed] = [join(folder, 'a'), join(folder, 'b')];
-    await smallRun({ outputDir: straight });
+    await smallRun({ outputFolder: straight });
     const run = async (...fatalStep: string[]) => {
       const program = join(import.meta.dirname, 'sft-run.ts');
       const child = spawn(process.execPath, ['--import', 'tsx', program, killed, ...fatalStep], {
@@ -251,16 +260,14 @@ describe('checkpoints', () => {
   });
 
   it('are refused by a run with other rows or another adapter', async () => {
-    await smallRun({ outputDir: folder, maxSteps: 2 });
-    const resumeFrom = join(folder, 'checkpoint-2');
-    await expect(smallRun({ resumeFrom, rows: countingRows.slice(1) })).rejects.toThrow(/had other rows/);
-    await expect(smallRun({ resumeFrom, batchSize: 3 })).rejects.toThrow(
-      /had other rows, another tokenizer, batchSize/,
-    );
+    await smallRun({ outputFolder: folder, steps: 2 });
+    const resume = join(folder, 'checkpoint-2');
+    await expect(smallRun({ resume, rows: countingRows.slice(1) })).rejects.toThrow(/had other rows/);
+    await expect(smallRun({ resume, batchSize: 3 })).rejects.toThrow(/had other rows, another tokenizer, batchSize/);
     const { model } = await start;
     const adapter = await createAdapter(model, lora, { r: 4, loraAlpha: 4, targetModules: 'all-linear' });
-    await expect(smallRun({ resumeFrom, adapter })).rejects.toThrow(/trained another adapter/);
-    await expect(smallRun({ resumeFrom: join(folder, 'checkpoint-9') })).rejects.toThrow(/is not a checkpoint/);
+    await expect(smallRun({ resume, adapter })).rejects.toThrow(/trained another adapter/);
+    await expect(smallRun({ resume: join(folder, 'checkpoint-9') })).rejects.toThrow(/is not a checkpoint/);
   });
 
   it('appear whole or not at all', async () => {

@@ -63,10 +63,6 @@ export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { type DpoOptions, type DpoResult, dpo } from './training/dpo-trainer.js';
-export {
-  type CompletionRecord,
-  type PolicyTrainingOptions,
-  type PolicyTrainingResult,
-  trainPolicy,
-} from './training/policy-trainer.js';
+export type { PolicyTrainingOptions } from './training/policy-options.js';
+export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
 export type { Metrics, RunOptions, StepMetrics } from './training/run-steps.js';

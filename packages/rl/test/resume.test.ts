@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -37,9 +37,19 @@ it('a killed run, resumed, ends with the same weights and logs, bit for bit', as
   for (const file of ['metrics.jsonl', 'completions.jsonl']) {
     expect(await logOf('killed', file), `killed at step ${killAt}`).toEqual(await logOf('straight', file));
   }
+  // Six steps of two updates; every second step is saved, for this package and for others.
+  const saved = await readdir(join(folder, 'straight'));
+  expect(saved.sort()).toEqual(['checkpoint-12', 'checkpoint-4', 'checkpoint-8', 'completions.jsonl', 'metrics.jsonl']);
+  expect(await readdir(join(folder, 'straight/checkpoint-12'))).toContain('model.safetensors');
   const different = trainPolicy({
-    ...{ model: await toyModel(1), rows: prompts, objective: policyObjectives.grpo(), rewards: { zero: () => 0 } },
-    ...{ steps: 6, seed: 10, outputFolder: join(folder, 'straight'), resume: true },
+    model: await toyModel(1),
+    rows: prompts,
+    objective: policyObjectives.grpo(),
+    rewards: { zero: () => 0 },
+    steps: 6,
+    seed: 10,
+    outputFolder: join(folder, 'straight'),
+    resume: true,
   });
   await expect(different).rejects.toThrow(/belongs to another run: .*seed was 9 and is 10/);
 });

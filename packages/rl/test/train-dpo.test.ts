@@ -9,7 +9,7 @@ const rows = ['a', 'b', 'd', 'e', 'f', 'g'].map((letter) => ({
 }));
 
 const run = async (options: Partial<DpoOptions<object>> = {}) =>
-  dpo<object>({ model: await toyModel(3), rows, pairsPerStep: 4, learningRate: 0.01, ...options });
+  dpo<object>({ model: await toyModel(3), rows, batchSize: 4, learningRate: 0.01, ...options });
 
 describe('dpo', () => {
   it('comes to prefer what is chosen, beginning with no preference', async () => {

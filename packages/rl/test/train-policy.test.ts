@@ -111,8 +111,14 @@ describe('trainPolicy', () => {
     const ends = (_: string, { completionTokens }: { completionTokens: readonly number[] }) =>
       completionTokens.at(-1) === 7 ? 1 - completionTokens.length / 10 : 0;
     const { history, trainer } = await run({
-      ...{ model, adapter, rewards: { ends }, objective: policyObjectives.dapo({ beta: 0.01 }), learningRate: 0.05 },
-      ...{ steps: 12, promptsPerStep: 4, completionsPerPrompt: 8 },
+      model,
+      adapter,
+      rewards: { ends },
+      objective: policyObjectives.dapo({ beta: 0.01 }),
+      learningRate: 0.05,
+      steps: 12,
+      promptsPerStep: 4,
+      completionsPerPrompt: 8,
     });
     expect(history.at(-1)!.metrics.reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.3);
     expect(history.at(-1)!.metrics['completions/clipped_ratio']).toBeLessThan(0.2);
@@ -185,6 +191,9 @@ describe('trainPolicy', () => {
     await expect(run({ temperature: 0 })).rejects.toThrow(/temperature must be positive/);
     await expect(run({ rows: [] })).rejects.toThrow(/no rows/);
     await expect(run({ promptsPerStep: 0 })).rejects.toThrow(/promptsPerStep must be a positive integer/);
+    const { model } = await base();
+    const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
+    await expect(run({ model, adapter })).rejects.toThrow(/loraDropout is 0.1/);
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/"sampler" or "recomputed"/);

@@ -91,8 +91,11 @@ describe('through a real model with an adapter, the reference being the adapter 
     );
     const rollouts = prompts.map(
       (promptTokens, i): Rollout => ({
-        ...{ promptTokens, completionTokens: completions[i]!, reward: 0 },
-        ...{ oldLogProbs: old[i]!, referenceLogProbs: reference[i]! },
+        promptTokens,
+        completionTokens: completions[i]!,
+        reward: 0,
+        oldLogProbs: old[i]!,
+        referenceLogProbs: reference[i]!,
       }),
     );
     const { rows } = objective.annotate([rollouts], { maxCompletionLength: 6 });

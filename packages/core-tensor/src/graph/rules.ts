@@ -315,6 +315,3 @@ export function inferOutputs<Name extends OpName>(
 ): readonly TensorSpec[] {
   return rules[op](inputs, attributes);
 }
-
-/** Every primitive, in the order of the table. */
-export const OP_NAMES = Object.keys(rules) as OpName[];

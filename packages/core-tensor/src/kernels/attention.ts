@@ -140,7 +140,8 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
     const column = iota([1, 1, capacity], 2);
     const causal = column.lessEqual(row);
     const visible = slidingWindow === undefined ? causal : causal.and(row.sub(slidingWindow).less(column));
-    return [attention(q!, keys, values, biasOf(visible).reshape([b, 1, s, capacity]), { scale }), keys, values];
+    const bias = biasOf(visible).cast(q!.dtype).reshape([b, 1, s, capacity]);
+    return [attention(q!, keys, values, bias, { scale }), keys, values];
   },
 };
 

@@ -4,14 +4,19 @@ import { applyKernel } from './apply-kernel.js';
 import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
 
+/** Output like the one input, which needs a last axis to sum over. */
+const inferRows =
+  (name: string): Kernel<Record<string, never>>['infer'] =>
+  ([x]) => {
+    checkFloats(name, x!);
+    if (!x!.shape.at(-1)) throw new ShapeError(name, [x!.shape], 'needs a last axis that is not empty');
+    return [x!];
+  };
+
 /** softmax over the last axis: e^(x - max) / Σ e^(x - max). */
 export const softmaxKernel: Kernel<Record<string, never>> = {
   name: 'softmax',
-  infer: ([x]) => {
-    checkFloats('softmax', x!);
-    if (!x!.shape.at(-1)) throw new ShapeError('softmax', [x!.shape], 'needs a last axis that is not empty');
-    return [x!];
-  },
+  infer: inferRows('softmax'),
   decompose: ([x]) => {
     const exponentials = x!.sub(x!.max(-1, { keepDims: true })).exp();
     return [exponentials.div(exponentials.sum(-1, { keepDims: true }))];
@@ -28,5 +33,13 @@ export function logSumExp(x: Tensor): Tensor {
   return x.sub(largest).exp().sum(-1, { keepDims: true }).log().add(largest);
 }
 
+/** log softmax over the last axis: x - log Σ e^x. */
+export const logSoftmaxKernel: Kernel<Record<string, never>> = {
+  name: 'logSoftmax',
+  infer: inferRows('logSoftmax'),
+  decompose: ([x]) => [x!.sub(logSumExp(x!))],
+  vjp: ({ outputs: [y], cotangents: [dy] }) => [dy!.sub(y!.exp().mul(dy!.sum(-1, { keepDims: true })))],
+};
+
 /** log softmax over the last axis. Shape in = shape out. */
-export const logSoftmax = (x: Tensor): Tensor => x.sub(logSumExp(x));
+export const logSoftmax = (x: Tensor): Tensor => applyKernel(logSoftmaxKernel, [x], {})[0]!;

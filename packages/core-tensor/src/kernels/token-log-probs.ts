@@ -1,10 +1,10 @@
-import { iota, zeros } from '../create.js';
+import { zeros } from '../create.js';
 import { ShapeError } from '../errors.js';
-import { concat, type Tensor } from '../tensor.js';
+import { concat, scatterAdd, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
-import { logSumExp } from './softmax.js';
+import { logSoftmax } from './softmax.js';
 
 export interface TokenLogProbsConfig {
   /** Divides the logits before the softmax, as the sampler does. */
@@ -14,7 +14,10 @@ export interface TokenLogProbsConfig {
 }
 
 /** Memory for the logits of one chunk when no chunk size is given. */
-const DEFAULT_CHUNK_BYTES = 64 * 2 ** 20;
+const DEFAULT_CHUNK_BYTES = 128 * 2 ** 20;
+
+/** Up to this much, the logits of all chunks are kept for the gradient and not computed again. */
+const KEPT_LOGITS_BYTES = 512 * 2 ** 20;
 
 function chunks(rows: number, chunkRows: number): [start: number, end: number][] {
   return Array.from({ length: Math.ceil(rows / chunkRows) }, (_, i) => [
@@ -23,14 +26,14 @@ function chunks(rows: number, chunkRows: number): [start: number, end: number][]
   ]);
 }
 
-const logitsOf = (hidden: Tensor, head: Tensor, temperature: number): Tensor =>
-  hidden.matmul(head, { transposeB: true }).mul(1 / temperature);
+const logProbsOf = (hidden: Tensor, head: Tensor, temperature: number): Tensor =>
+  logSoftmax(hidden.matmul(head, { transposeB: true }).mul(1 / temperature));
 
 /**
  * Inputs hidden [n, d], head [vocabulary, d], int32 targets [n]; outputs log p(target) [n] and entropy [n] of
- * softmax(hidden headᵀ / temperature), natural log: logit_y - logsumexp and logsumexp - Σ p · logit; and 1 [n] where no
- * token is more likely than the target, else 0. The logits exist for `chunkRows` rows at a time, and are computed again
- * for the gradient, which the first two outputs have.
+ * softmax(hidden headᵀ / temperature), natural log: logit_y - logsumexp and -Σ p · log p; and 1 [n] where no token is more
+ * likely than the target, else 0. The logits exist for `chunkRows` rows at a time. For the gradient, which the first two
+ * outputs have, they are computed again when keeping them all would take much memory.
  */
 export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
   name: 'tokenLogProbs',
@@ -53,12 +56,11 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
     const n = hidden!.shape[0]!;
     if (n === 0) return [0, 1, 2].map(() => zeros([0], hidden!.dtype));
     const parts = chunks(n, chunkRows).map(([start, end]) => {
-      const logits = logitsOf(hidden!.slice(0, start, end), head!, temperature);
-      const normalizer = logSumExp(logits);
-      const chosen = logits.takeAlongAxis(targets!.slice(0, start, end).expandDims(1), 1);
-      const expected = logits.sub(normalizer).exp().mul(logits).sum(1, { keepDims: true });
-      const isGreedy = chosen.greaterEqual(logits.max(1, { keepDims: true })).cast(hidden!.dtype);
-      return [chosen.sub(normalizer), normalizer.sub(expected), isGreedy].map((column) => column.squeeze(1));
+      const logProbs = logProbsOf(hidden!.slice(0, start, end), head!, temperature);
+      const chosen = logProbs.takeAlongAxis(targets!.slice(0, start, end).expandDims(1), 1);
+      const entropies = logProbs.exp().mul(logProbs).sum(1, { keepDims: true }).neg();
+      const isGreedy = chosen.greaterEqual(logProbs.max(1, { keepDims: true })).cast(hidden!.dtype);
+      return [chosen, entropies, isGreedy].map((column) => column.squeeze(1));
     });
     return [0, 1, 2].map((output) =>
       concat(
@@ -71,25 +73,33 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
     const { temperature, chunkRows } = config;
     const [n, vocabulary] = [hidden!.shape[0]!, head!.shape[0]!];
     if (n === 0) return [zeros(hidden!.shape, hidden!.dtype), zeros(head!.shape, head!.dtype), undefined];
+    const keepsLogits = n * vocabulary * 4 <= KEPT_LOGITS_BYTES;
     const parts = chunks(n, chunkRows).map(([start, end]) => {
       const rows = hidden!.slice(0, start, end);
-      const logits = logitsOf(rows, head!, temperature);
-      const logProbs = logits.sub(logSumExp(logits));
+      // Equal computations become one node, which would keep the logits alive: dividing before the product is another.
+      const logProbs = keepsLogits
+        ? logProbsOf(rows, head!, temperature)
+        : logProbsOf(rows.mul(1 / temperature), head!, 1);
       const probabilities = logProbs.exp();
-      let dLogits = zeros([end - start, vocabulary], hidden!.dtype);
-      if (dLogProbs) {
-        const target = targets!.slice(0, start, end).expandDims(1);
-        const oneHot = iota([1, vocabulary], 1).equal(target).cast(hidden!.dtype);
-        dLogits = dLogits.add(oneHot.sub(probabilities).mul(dLogProbs.slice(0, start, end).expandDims(1)));
-      }
+      const column = (x: Tensor) => x.slice(0, start, end).expandDims(1);
+      const terms: Tensor[] = [];
+      // d log p(y) / dlogit_j = [j = y] - p_j; the first part is one row of the head, no need for a one-hot matrix.
+      if (dLogProbs) terms.push(probabilities.mul(column(dLogProbs)).neg());
       if (dEntropies) {
         // dH/dlogit_j = -p_j (log p_j + H).
         const entropy = probabilities.mul(logProbs).sum(1, { keepDims: true }).neg();
-        const slope = probabilities.mul(logProbs.add(entropy)).neg();
-        dLogits = dLogits.add(slope.mul(dEntropies.slice(0, start, end).expandDims(1)));
+        terms.push(probabilities.mul(logProbs.add(entropy)).mul(column(dEntropies)).neg());
       }
-      const scaled = dLogits.mul(1 / temperature);
-      return { dHidden: scaled.matmul(head!), dHead: scaled.matmul(rows, { transposeA: true }) };
+      const dLogits = terms.reduce((a, b) => a.add(b)).mul(1 / temperature);
+      const dHidden = dLogits.matmul(head!);
+      const dHead = dLogits.matmul(rows, { transposeA: true });
+      if (!dLogProbs) return { dHidden, dHead };
+      const target = targets!.slice(0, start, end);
+      const scaled = column(dLogProbs).mul(1 / temperature);
+      return {
+        dHidden: dHidden.add(head!.gather(target).mul(scaled)),
+        dHead: dHead.add(scatterAdd(target, rows.mul(scaled), { axis: 0, size: vocabulary })),
+      };
     });
     return [
       concat(
@@ -105,7 +115,7 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
 export interface TokenLogProbsOptions {
   /** Default 1. */
   readonly temperature?: number;
-  /** Default: as many rows as fit 64 MiB of logits. */
+  /** Default: as many rows as fit 128 MiB of logits. */
   readonly chunkRows?: number;
 }
 

@@ -119,7 +119,7 @@ export class CaseChecker {
     const got = await resultOf(this.gradient, engine, one, gradientsOf);
     if (one.inputs.some(({ dtype }) => dtype === 'float16')) {
       const [wanted] = await runOn(reference, [one], gradientsOf);
-      expectSame(got, wanted!, 4 * TOLERANCES.float16);
+      expectSame(got, wanted!, one.tolerance ?? 4 * TOLERANCES.float16);
     } else {
       await expectDifferences(one, got);
     }

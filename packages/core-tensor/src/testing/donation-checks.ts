@@ -2,7 +2,7 @@ import { compile } from '../compile.js';
 import { iota, tensor } from '../create.js';
 import { withEngine } from '../engines/current.js';
 import { referenceEngine } from '../engines/reference/engine.js';
-import { cachedAttention } from '../kernels/attention.js';
+import { type CachedAttentionConfig, cachedAttention } from '../kernels/attention.js';
 import { softmax } from '../kernels/softmax.js';
 import { adamW } from '../optim/adamw.js';
 import { concat, fromHost, type Tensor, where } from '../tensor.js';
@@ -69,29 +69,68 @@ const READERS: Readonly<Record<string, (x: Tensor) => Tensor>> = {
   'a long chain': (x) => x.add(1).sin().mul(x).add(x.transpose()).tanh(),
 };
 
-/** A batch of two rows of ragged length, decoded token by token into donated caches. */
-function cacheStep({ keys, values, lengths, q }: State): ReturnType<Step> {
-  const next = cachedAttention(
-    {
-      q: q!,
-      k: q!.slice(1, 0, 2).mul(0.5),
-      v: q!.slice(1, 2, 4),
-      pastKeys: keys!,
-      pastValues: values!,
-      lengths: lengths!,
-    },
-    { scale: 0.5 },
-  );
-  const state = { keys: next.keys, values: next.values, lengths: lengths!.add(1), q: q!.add(next.output.mul(0.1)) };
-  return { state, extra: { output: next.output } };
+interface CacheOptions extends CachedAttentionConfig {
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly width: number;
+  /** Tokens in the cache of each row before the first one-token step. */
+  readonly lengths: readonly number[];
+  /** One-token steps; with the longest row they fill the cache. */
+  readonly steps: number;
 }
 
-const cacheState = (): State => ({
-  keys: fromHost(new Float32Array(2 * 2 * 8 * 8), [2, 2, 8, 8], 'float32'),
-  values: fromHost(new Float32Array(2 * 2 * 8 * 8), [2, 2, 8, 8], 'float32'),
-  lengths: tensor([0, 2], [2], 'int32'),
-  q: fresh([2, 4, 1, 8], 2),
+/** Fills a donated cache by a prompt of ragged length, then token by token, and gives everything computed. */
+async function decode(donate: boolean, options: CacheOptions): Promise<number[]> {
+  const { heads, keyValueHeads, width, lengths, steps, scale, slidingWindow } = options;
+  const rows = lengths.length;
+  const prompt = Math.max(...lengths);
+  const capacity = prompt + steps;
+  const config = { scale, ...(slidingWindow === undefined ? {} : { slidingWindow }) };
+  const attend = compile(
+    (cache: { keys: Tensor; values: Tensor }, q: Tensor, k: Tensor, v: Tensor, past: Tensor) => {
+      const { output, keys, values } = cachedAttention(
+        { q, k, v, pastKeys: cache.keys, pastValues: cache.values, lengths: past },
+        config,
+      );
+      return { output, cache: { keys, values } };
+    },
+    donate ? { donate: { 0: 'cache' } } : {},
+  );
+  const size = rows * keyValueHeads * capacity * width;
+  // What is in the cache beyond a row's own tokens must never be seen.
+  const garbage = () => fromHost(new Float32Array(size).fill(50), [rows, keyValueHeads, capacity, width], 'float32');
+  let cache = { keys: garbage(), values: garbage() };
+  const outputs: Tensor[] = [];
+  for (let step = prompt > 0 ? -1 : 0; step < steps; step++) {
+    const tokens = step < 0 ? prompt : 1;
+    const make = (count: number, seed: number) => fresh([rows, count, tokens, width], seed + 3 * step);
+    const past = lengths.map((length) => (step < 0 ? 0 : length + step));
+    const result = await attend(
+      cache,
+      make(heads, 3),
+      make(keyValueHeads, 4),
+      make(keyValueHeads, 5),
+      tensor(past, [rows], 'int32'),
+    );
+    cache = result.cache;
+    // A prompt's padding attends to whatever is there; only real tokens count.
+    outputs.push(step < 0 ? result.output.slice(2, 0, Math.max(1, Math.min(...lengths))) : result.output);
+  }
+  const numbers: number[] = [];
+  for (const x of [...outputs, cache.keys, cache.values]) numbers.push(...(await x.toArray()));
+  await attend.dispose();
+  return numbers;
+}
+
+const decoding = (name: string, options: CacheOptions): ContractCheck => ({
+  name: `donation: a key-value cache, ${name}`,
+  check: async (engine) => {
+    const wanted = await withEngine(referenceEngine(), () => decode(false, options));
+    expectClose(name, await withEngine(engine, () => decode(true, options)), wanted, 1e-5);
+  },
 });
+
+const SMALL: CacheOptions = { heads: 2, keyValueHeads: 2, width: 8, scale: 0.35, lengths: [3, 1, 2], steps: 4 };
 
 /** A donated optimizer step, as trainers make it. */
 function adamStep(state: State): ReturnType<Step> {
@@ -143,7 +182,14 @@ export const donationChecks: readonly ContractCheck[] = [
   unchanged('each reads the other', ({ a, b }) => only({ a: a!.add(b!).mul(0.5), b: a!.sub(b!) })),
   unchanged('returned untouched', (state) => only(state)),
   unchanged('replaced by a constant', ({ b }) => only({ a: b!.mul(0).add(2), b: b! })),
-  unchanged('a key-value cache over several steps', cacheStep, cacheState, 5),
+  decoding('rows of different length', SMALL),
+  decoding('grouped queries', { ...SMALL, heads: 6 }),
+  decoding('one key head, one row', { ...SMALL, heads: 4, keyValueHeads: 1, lengths: [2] }),
+  decoding('heads of width 3', { ...SMALL, width: 3 }),
+  decoding('heads of width 64', { ...SMALL, width: 64, scale: 0.125 }),
+  decoding('sliding window', { ...SMALL, slidingWindow: 2 }),
+  decoding('from an empty cache', { ...SMALL, lengths: [0, 0], steps: 5 }),
+  decoding('with a row that starts empty', { ...SMALL, lengths: [0, 3] }),
   unchanged('an optimizer over several steps', adamStep, adamState, 5),
   {
     name: 'donation: a donated tensor is refused afterwards',

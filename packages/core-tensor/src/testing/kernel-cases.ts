@@ -17,7 +17,17 @@ function softmaxCases(): ConformanceCase[] {
     defineCase('softmax', [given([1000, 999, -1e30, -1e30, 0, 0], 'float32', [2, 3])], (x) => softmax(x!), {
       note: 'far apart',
     }),
-    defineCase('softmax', [sample([3, 5])], (x) => [logSoftmax(x!), logSumExp(x!)], { note: 'logarithm' }),
+    defineCase('softmax', [sample([3, 5])], (x) => logSumExp(x!), { note: 'logarithm of the sum' }),
+  ];
+}
+
+function logSoftmaxCases(): ConformanceCase[] {
+  const shapes: readonly Shape[] = [[2, 5], [3, 1, 4], [6], [2, 1], [0, 4], [13, 67]];
+  return [
+    ...shapes.map((shape) => defineCase('logSoftmax', [sample(shape)], (x) => logSoftmax(x!))),
+    defineCase('logSoftmax', [given([100, 99, -50, -50, 0, 0], 'float32', [2, 3])], (x) => logSoftmax(x!), {
+      note: 'far apart',
+    }),
   ];
 }
 
@@ -165,18 +175,31 @@ function tokenLogProbsCases(): ConformanceCase[] {
   ];
 }
 
+/** The same case in float16; the tolerance covers the roundings between the steps of a decomposition. */
+function inHalf(one: ConformanceCase): ConformanceCase {
+  const inputs = one.inputs.map((input) =>
+    input.dtype === 'float32' ? given(Array.from(input.data), 'float16', input.shape) : input,
+  );
+  return { ...one, name: `${one.name}, in float16`, inputs, tolerance: 1e-2 };
+}
+
+/** The cases, and the first of them in float16 as well. */
+const withHalf = (cases: ConformanceCase[]): ConformanceCase[] => [...cases, inHalf(cases[0]!)];
+
 /** Cases of the fused kernels, by the kernel's name. */
 export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   softmax: softmaxCases,
-  rmsNorm: () => normCases().rmsNorm,
-  layerNorm: () => normCases().layerNorm,
-  rotary: rotaryCases,
-  attention: attentionCases,
-  cachedAttention: () => [
-    cachedCase('several steps, ragged lengths', { scale: 0.5 }, [2, 2, 4]),
-    cachedCase('grouped queries', { scale: 0.4 }, [4, 2, 4]),
-    cachedCase('sliding window 3', { scale: 0.4, slidingWindow: 3 }, [2, 1, 4]),
-    cachedCase('heads of 8', { scale: 0.35 }, [3, 1, 8]),
-  ],
-  tokenLogProbs: tokenLogProbsCases,
+  logSoftmax: () => withHalf(logSoftmaxCases()),
+  rmsNorm: () => withHalf(normCases().rmsNorm),
+  layerNorm: () => withHalf(normCases().layerNorm),
+  rotary: () => withHalf(rotaryCases()),
+  attention: () => withHalf(attentionCases()),
+  cachedAttention: () =>
+    withHalf([
+      cachedCase('several steps, ragged lengths', { scale: 0.5 }, [2, 2, 4]),
+      cachedCase('grouped queries', { scale: 0.4 }, [4, 2, 4]),
+      cachedCase('sliding window 3', { scale: 0.4, slidingWindow: 3 }, [2, 1, 4]),
+      cachedCase('heads of 8', { scale: 0.35 }, [3, 1, 8]),
+    ]),
+  tokenLogProbs: () => withHalf(tokenLogProbsCases()),
 };

@@ -34,7 +34,7 @@ export interface EngineReport {
   readonly name: string;
   /** Test name → whether it passed. Tests that did not run are absent. */
   readonly results: Map<string, boolean>;
-  /** Number of tests registered, the skipped ones included. */
+  /** Number of tests that are to run: all but the skipped ones. */
   readonly registered: number;
 }
 
@@ -51,56 +51,54 @@ export const testNames = ({ name }: ConformanceCase) => ({
 export function testEngine(options: TestEngineOptions): EngineReport {
   assertKnownOptions('testEngine', options, ['name', 'create', 'runner', 'skip']);
   const { name, create, runner, skip = {} } = options;
+  const groups = checkGroups();
+  const unknown = Object.keys(skip).filter((test) => !groups.some(({ checks }) => checks.some((c) => c.name === test)));
+  if (unknown.length > 0) {
+    throw new PosttrainError('UNKNOWN_TEST', `testEngine: skip names no test: ${unknown.join('; ')}`);
+  }
   const results = new Map<string, boolean>();
-  const unknown = new Set(Object.keys(skip));
   let engine: Promise<Engine> | undefined;
-  let registered = 0;
-
-  const register = (test: string, check: (engine: Engine) => Promise<void>): void => {
-    registered++;
-    unknown.delete(test);
-    const body = async () => {
-      engine ??= Promise.resolve(create());
-      const created = await engine;
-      setEngine(created);
-      results.set(test, false);
-      await check(created);
-      results.set(test, true);
-    };
-    const reason = skip[test];
-    if (reason === undefined) runner.it(test, body);
-    else runner.it.skip(`${test} (skipped: ${reason})`, body);
+  const run = async ({ name: test, check }: ContractCheck): Promise<void> => {
+    engine ??= Promise.resolve(create());
+    const created = await engine;
+    setEngine(created);
+    results.set(test, false);
+    await check(created);
+    results.set(test, true);
   };
 
   runner.describe(`engine ${name}`, () => {
-    for (const [op, cases] of byOp(conformanceCases())) {
-      const checker = new CaseChecker(cases);
-      runner.describe(op, () => {
-        for (const one of cases) {
-          const names = testNames(one);
-          register(names.forward, (created) => checker.checkForward(created, one));
-          if (one.variables.length > 0) register(names.gradient, (created) => checker.checkGradient(created, one));
+    for (const { group, checks } of groups) {
+      runner.describe(group, () => {
+        for (const check of checks) {
+          const reason = skip[check.name];
+          if (reason === undefined) runner.it(check.name, () => run(check));
+          else runner.it.skip(`${check.name} (skipped: ${reason})`, () => run(check));
         }
       });
     }
-    runner.describe('known values', () => {
-      for (const { name: test, check } of knownValueChecks()) register(test, check);
-    });
-    const contract: readonly ContractCheck[] = [...generalChecks, ...donationChecks];
-    runner.describe('contract', () => {
-      for (const { name: test, check } of contract) register(test, check);
-    });
   });
-  if (unknown.size > 0) {
-    throw new PosttrainError('UNKNOWN_TEST', `testEngine: skip names no test: ${[...unknown].join('; ')}`);
-  }
-  return {
-    name,
-    results,
-    get registered() {
-      return registered;
-    },
-  };
+  const count = groups.reduce((sum, { checks }) => sum + checks.length, 0);
+  return { name, results, registered: count - Object.keys(skip).length };
+}
+
+/** All checks of the suite, in groups: one per op, the known values, the contract. */
+function checkGroups(): { readonly group: string; readonly checks: readonly ContractCheck[] }[] {
+  const ops = [...byOp(conformanceCases())].map(([group, cases]) => {
+    const checker = new CaseChecker(cases);
+    const checks = cases.flatMap((one): ContractCheck[] => {
+      const names = testNames(one);
+      const forward = { name: names.forward, check: (engine: Engine) => checker.checkForward(engine, one) };
+      const gradient = { name: names.gradient, check: (engine: Engine) => checker.checkGradient(engine, one) };
+      return one.variables.length > 0 ? [forward, gradient] : [forward];
+    });
+    return { group, checks };
+  });
+  return [
+    ...ops,
+    { group: 'known values', checks: knownValueChecks() },
+    { group: 'contract', checks: [...generalChecks, ...donationChecks] },
+  ];
 }
 
 /** The known values as checks; the first that runs computes all of them together. */

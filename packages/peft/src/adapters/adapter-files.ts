@@ -22,21 +22,26 @@ const CONFIG = 'adapter_config.json';
 const TENSORS = 'adapter_model.safetensors';
 const PREFIX = 'base_model.model.';
 
-/** Module names for which PEFT puts the base's own weight into the file when they are targets. */
-const EMBEDDING_NAMES = ['embed_tokens', 'lm_head'];
+export interface SaveAdapterOptions {
+  /** What adapter_config.json names as the base. Default: the name of the model the adapter was made for. */
+  readonly baseModel?: string;
+}
 
 /**
  * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
  * adapters load them. Nothing is left half-written.
- *
- * @param model the base: its name is noted, and PEFT's files hold the base's embedding when that is a target
  */
-export async function saveAdapter(folder: string, model: CausalLM, adapter: PeftAdapter): Promise<void> {
+export async function saveAdapter(
+  folder: string,
+  adapter: PeftAdapter,
+  options: SaveAdapterOptions = {},
+): Promise<void> {
+  assertKnownOptions('saveAdapter', options, ['baseModel']);
   const { method, config, plan, parameters } = adapter;
-  const tensors = [...Object.entries(parameters), ...Object.entries(carriedWeights(model, adapter))];
+  const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
   const linear = plan.targets.filter(({ kind }) => kind === 'linear');
   const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
-  const json = toConfigFile(method, config, { baseModel: model.name, fanInFanOut });
+  const json = toConfigFile(method, config, { baseModel: options.baseModel ?? adapter.baseModel, fanInFanOut });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
     await writeSafetensors(
@@ -86,7 +91,7 @@ export async function loadAdapter(
   const { initial, adapter } = planAdapter(model, method, config, { name, fromFile: true });
   const file = await openTensors(folder);
   try {
-    const carried = carriedWeights(model, adapter(initial));
+    const { carried } = adapter(initial).plan;
     checkTensors(file, { ...initial, ...carried });
     for (const [key, base] of Object.entries(carried)) await checkCarried(file, key, base);
     const parameters: Record<string, Tensor> = {};
@@ -98,17 +103,6 @@ export async function loadAdapter(
   } finally {
     await file.close();
   }
-}
-
-/** The base's embeddings that PEFT puts into the file (`save_embedding_layers: "auto"`), under our names. */
-function carriedWeights(model: CausalLM, { config, plan }: PeftAdapter): Named {
-  const { targetModules } = config;
-  const isCarried = (name: string) => EMBEDDING_NAMES.some((end) => name === end || name.endsWith(`.${end}`));
-  const named = typeof targetModules === 'string' || EMBEDDING_NAMES.some((name) => targetModules?.includes(name));
-  const carried = named ? plan.targets.filter(({ name }) => isCarried(name)) : [];
-  return Object.fromEntries(
-    carried.map(({ name, tiedTo }) => [`${name}.base_layer.weight`, model.weights[`${tiedTo ?? name}.weight`]!]),
-  );
 }
 
 async function readConfig(path: string): Promise<Readonly<Record<string, unknown>>> {

@@ -30,17 +30,21 @@ export interface AdapterPlan {
   readonly saved: readonly ModuleInfo[];
   /** Parameter name of each bias that is trained, by module path. */
   readonly biases: ReadonlyMap<string, string>;
+  /** The base's own embeddings that PEFT puts into the file when they are targets, by their names there. */
+  readonly carried: Named;
 }
 
 /**
- * An adapter of a PEFT method. `parameters` are named by PEFT's keys without the `base_model.model.` prefix. It holds no
- * reference to a model: it fits every model with the same modules.
+ * An adapter of a PEFT method, for the model it was made for and every other with the same modules. `parameters` are
+ * named by PEFT's keys without the `base_model.model.` prefix.
  */
 export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Adapter<Named> {
   readonly method: PeftMethod<Config>;
   /** Complete, with `targetModules` written out. */
   readonly config: Config;
   readonly plan: AdapterPlan;
+  /** Name of the model it was made for. */
+  readonly baseModel: string;
   readonly report: AdapterReport;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
@@ -101,6 +105,7 @@ export function planAdapter<Config extends PeftConfig>(
     targets: match.matched,
     saved: match.saved,
     biases: biasesOf(model, config, match),
+    carried: carriedWeights(model, config, match.matched),
   };
   const key = Key.fromSeed(seed);
   const initial: Record<string, Tensor> = {};
@@ -126,7 +131,10 @@ export function planAdapter<Config extends PeftConfig>(
   const hooks = (parameters: Named) => hooksWith(parameters);
   return {
     initial,
-    adapter: (parameters) => ({ name, method, config, plan, report, parameters, hooks, trainingHooks: hooksWith }),
+    adapter: (parameters) => ({
+      ...{ name, method, config, plan, report, parameters, baseModel: model.name },
+      ...{ hooks, trainingHooks: hooksWith },
+    }),
   };
 }
 
@@ -147,6 +155,19 @@ export const localParameters = (parameters: Named, module: string): Named =>
 function copiedTensors(model: CausalLM, module: ModuleInfo): Named {
   const { weight, bias } = targetOf(model, module);
   return { [`${module.name}.weight`]: weight, ...(bias && { [`${module.name}.bias`]: bias }) };
+}
+
+/** Module names for which PEFT puts the base's own weight into the file when they are targets. */
+const EMBEDDING_NAMES = ['embed_tokens', 'lm_head'];
+
+/** PEFT's rule for `save_embedding_layers: "auto"`: a list must have one of the bare names, an expression may match. */
+function carriedWeights(model: CausalLM, { targetModules }: PeftConfig, targets: readonly ModuleInfo[]): Named {
+  const named = typeof targetModules === 'string' || EMBEDDING_NAMES.some((name) => targetModules?.includes(name));
+  if (!named) return {};
+  const carried = targets.filter(({ name }) => EMBEDDING_NAMES.includes(name.slice(name.lastIndexOf('.') + 1)));
+  return Object.fromEntries(
+    carried.map((module) => [`${module.name}.base_layer.weight`, targetOf(model, module).weight]),
+  );
 }
 
 function checkKinds(method: PeftMethod, matched: readonly ModuleInfo[]): void {

@@ -54,8 +54,8 @@ export async function mergeAdapter(
 }
 
 /**
- * Takes a merged adapter out of the weights again. Adding and subtracting rounds: the weights come back to within 2⁻²³
- * of the largest intermediate weight, so keep the base model where exactness matters.
+ * Takes a merged adapter out of the weights again. Adding and subtracting rounds: in float32 a weight comes back to
+ * within 2⁻²³ of the larger of itself, its merged value and the change, so keep the base where exactness matters.
  *
  * @throws MergeError when the base's tensors are not in the merged ones: DoRA, `modulesToSave`, trained biases
  */

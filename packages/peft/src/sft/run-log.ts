@@ -1,4 +1,4 @@
-import type { LogEntry } from './sft-options.js';
+import type { SftLogEntry } from './sft-options.js';
 
 /** What one update has to say. Means are over its trained tokens. */
 export interface StepMetrics {
@@ -18,7 +18,7 @@ export interface RunStatistics {
 
 /** Turns updates into log entries: means over the updates since the last entry, and running totals. */
 export class RunLog {
-  readonly history: LogEntry[] = [];
+  readonly history: SftLogEntry[] = [];
   #steps = 0;
   #sums: Record<string, number> = {};
   #totalLoss = 0;
@@ -32,35 +32,21 @@ export class RunLog {
   }
 
   /** Closes the window. `latest` is its last update. */
-  entry(latest: StepMetrics, step: number, epoch: number): LogEntry {
+  entry(latest: StepMetrics, step: number, epoch: number): SftLogEntry {
     const means = Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#steps]));
     const { gradNorm, learningRate } = latest;
     const entry = {
-      ...means,
-      grad_norm: gradNorm,
-      learning_rate: learningRate,
-      num_tokens: this.#numTokens,
-      epoch,
       step,
+      metrics: { ...means, grad_norm: gradNorm, learning_rate: learningRate, num_tokens: this.#numTokens, epoch },
     };
     [this.#steps, this.#sums] = [0, {}];
     this.history.push(entry);
     return entry;
   }
 
-  /** The entry at the end of training. */
-  summary(run: { seconds: number; rows: number; updates: number; step: number; epoch: number }): LogEntry {
-    const { seconds, rows, updates, step, epoch } = run;
-    const entry = {
-      train_runtime: seconds,
-      train_samples_per_second: rows / seconds,
-      train_steps_per_second: updates / seconds,
-      train_loss: this.#totalLoss / step,
-      epoch,
-      step,
-    };
-    this.history.push(entry);
-    return entry;
+  /** Mean loss of all updates so far. */
+  meanLoss(updates: number): number {
+    return this.#totalLoss / updates;
   }
 
   get statistics(): RunStatistics {
@@ -71,7 +57,7 @@ export class RunLog {
     };
   }
 
-  restore(history: readonly LogEntry[], { window, totalLoss, numTokens }: RunStatistics): void {
+  restore(history: readonly SftLogEntry[], { window, totalLoss, numTokens }: RunStatistics): void {
     this.history.push(...history);
     [this.#steps, this.#sums] = [window.steps, { ...window.sums }];
     [this.#totalLoss, this.#numTokens] = [totalLoss, numTokens];

@@ -5,7 +5,7 @@ import { saveAdapter } from '../adapters/adapter-files.js';
 import { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from '../training/checkpoint.js';
 import type { Trainer } from '../training/trainer.js';
 import type { RunLog, RunStatistics } from './run-log.js';
-import type { LogEntry, SftSettings } from './sft-options.js';
+import type { SftLogEntry, SftSettings } from './sft-options.js';
 import type { TokenizedRow } from './tokenize-rows.js';
 
 /** What must be the same for a run to go on as if nothing had happened. */
@@ -29,10 +29,10 @@ export async function saveSftCheckpoint(
   settings: SftSettings,
   run: { log: RunLog; identity: Identity; epoch: number; totalSteps: number },
 ): Promise<void> {
-  const { adapter, outputDir, saveTotalLimit } = settings;
-  if (outputDir === undefined) return;
+  const { adapter, outputFolder, saveTotalLimit } = settings;
+  if (outputFolder === undefined) return;
   const { statistics, history } = run.log;
-  await saveCheckpoint(outputDir, {
+  await saveCheckpoint(outputFolder, {
     snapshot: trainer.snapshot(),
     ...(saveTotalLimit !== undefined && { keep: saveTotalLimit }),
     state: {
@@ -40,17 +40,17 @@ export async function saveSftCheckpoint(
       best_model_checkpoint: null,
       epoch: run.epoch,
       global_step: trainer.step,
-      log_history: history,
+      log_history: history.map(({ step, metrics }) => ({ ...metrics, step: step + 1 })),
       logging_steps: settings.loggingSteps,
       max_steps: run.totalSteps,
       num_input_tokens_seen: statistics.numTokens,
-      num_train_epochs: settings.numTrainEpochs,
+      num_train_epochs: settings.epochs,
       save_steps: settings.saveSteps ?? run.totalSteps,
       train_batch_size: settings.batchSize,
       posttrain: { identity: run.identity, statistics },
     },
     async writeModel(folder) {
-      if (adapter) return saveAdapter(folder, settings.model, withAdapterParameters(adapter, trainer.parameters));
+      if (adapter) return saveAdapter(folder, withAdapterParameters(adapter, trainer.parameters));
       const { model } = trainer;
       if (model.tokenizer.folder !== undefined) return model.save(folder);
       return saveWeights(folder, model.config, model.weights);
@@ -61,11 +61,11 @@ export async function saveSftCheckpoint(
 /** Puts trainer and log where a checkpoint left them. @throws CheckpointError when it is of another run */
 export async function resumeSft(
   trainer: Trainer,
-  { resumeFrom, outputDir }: SftSettings,
+  { resume, outputFolder }: SftSettings,
   run: { log: RunLog; identity: Identity },
 ): Promise<void> {
-  const folder = resumeFrom === 'latest' ? await latestCheckpoint(outputDir!) : resumeFrom;
-  if (folder === undefined) return;
+  const folder = resume === true ? await latestCheckpoint(outputFolder!) : resume;
+  if (!folder) return;
   const { snapshot, state } = await loadCheckpoint(folder);
   const saved = state.posttrain as { identity: Identity; statistics: RunStatistics } | undefined;
   if (!saved) throw new CheckpointError(folder, 'was not written by sft.');
@@ -79,5 +79,8 @@ export async function resumeSft(
     throw new CheckpointError(folder, `the run trained another adapter: ${saved.identity.adapter}.`);
   }
   trainer.restore(snapshot);
-  run.log.restore(state.log_history as LogEntry[], saved.statistics);
+  const history = (state.log_history as Record<string, number>[]).map(
+    ({ step, ...metrics }): SftLogEntry => ({ step: step! - 1, metrics }),
+  );
+  run.log.restore(history, saved.statistics);
 }

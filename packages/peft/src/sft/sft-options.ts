@@ -4,10 +4,15 @@ import type { CausalLM } from '@posttrain/lm';
 import type { PeftAdapter } from '../adapters/adapter.js';
 import type { SftRow, TokenizeOptions } from './tokenize-rows.js';
 
-/** One entry of the log, with the names Hugging Face's trainers and TRL log. */
-export type LogEntry = Readonly<Record<string, number>>;
+/** One entry of the log. */
+export interface SftLogEntry {
+  /** The last update it covers, counted from 0. */
+  readonly step: number;
+  /** Under the names Hugging Face's trainers and TRL log. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
 
-/** Options of `sft`. Names and defaults are those of TRL's SFTConfig in camel case, unless stated. */
+/** Options of `sft`. */
 export interface SftOptions extends TokenizeOptions {
   readonly model: CausalLM;
   /** Left out, every weight of the model is trained. */
@@ -15,18 +20,18 @@ export interface SftOptions extends TokenizeOptions {
   readonly rows: readonly SftRow[];
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
   readonly batchSize?: number;
-  /** Most tokens, padding included, in one pass: memory only. Default 4096. */
+  /** Most tokens, padding included, in one pass: memory only (and which elements dropout draws). Default 4096. */
   readonly maxTokensPerPass?: number;
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
   readonly packing?: boolean;
   /** Passes over the rows; may be a fraction. Default 3. */
-  readonly numTrainEpochs?: number;
-  /** Updates; replaces `numTrainEpochs`. */
-  readonly maxSteps?: number;
+  readonly epochs?: number;
+  /** Updates; replaces `epochs`. */
+  readonly steps?: number;
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   readonly learningRate?: number;
   /** Default `linear`. */
-  readonly lrSchedulerType?: ScheduleName;
+  readonly schedule?: ScheduleName;
   /** Updates over which the rate rises from 0. Default 0. */
   readonly warmupSteps?: number;
   /** Of the default optimizer. Default 0. */
@@ -35,22 +40,22 @@ export interface SftOptions extends TokenizeOptions {
   readonly optimizer?: Optimizer<object>;
   /** Gradients are scaled down to this norm; 0 turns it off. Default 1. */
   readonly maxGradNorm?: number;
-  /** Of the order of the rows. Default 42. */
+  /** Of the order of the rows, and of dropout. Default 42. */
   readonly seed?: number;
-  /** Updates between log entries. Default 10. */
+  /** Updates between log entries, which hold the means over them. Default 1. */
   readonly loggingSteps?: number;
-  /** Where checkpoints go. */
-  readonly outputDir?: string;
+  /** Where `checkpoint-N/` go. Default: nothing is written. */
+  readonly outputFolder?: string;
   /** Updates between checkpoints. Default: one at the end. */
   readonly saveSteps?: number;
   /** Keep this many checkpoints. Default: all. */
   readonly saveTotalLimit?: number;
   /**
-   * A checkpoint folder to go on from, or `'latest'`: the newest in `outputDir`, or the start when it has none. The run
-   * then ends with the very weights it would have had without the interruption.
+   * True: go on from the newest checkpoint in `outputFolder`, if it has one. A text: from that checkpoint folder. The run
+   * then ends with the very weights it would have had without the interruption. Default false.
    */
-  readonly resumeFrom?: string;
-  readonly onLog?: (entry: LogEntry) => void;
+  readonly resume?: boolean | string;
+  readonly onLog?: (entry: SftLogEntry) => void;
   readonly onProgress?: OnProgress;
 }
 
@@ -61,20 +66,20 @@ const OPTION_NAMES = [
   'batchSize',
   'maxTokensPerPass',
   'packing',
-  'numTrainEpochs',
-  'maxSteps',
+  'epochs',
+  'steps',
   'learningRate',
-  'lrSchedulerType',
+  'schedule',
   'warmupSteps',
   'weightDecay',
   'optimizer',
   'maxGradNorm',
   'seed',
   'loggingSteps',
-  'outputDir',
+  'outputFolder',
   'saveSteps',
   'saveTotalLimit',
-  'resumeFrom',
+  'resume',
   'onLog',
   'onProgress',
   'completionOnlyLoss',
@@ -93,36 +98,31 @@ export function completeOptions(options: SftOptions) {
     batchSize: 8,
     maxTokensPerPass: 4096,
     packing: false,
-    numTrainEpochs: 3,
+    epochs: 3,
     learningRate: 2e-5,
-    lrSchedulerType: 'linear' as ScheduleName,
+    schedule: 'linear' as ScheduleName,
     warmupSteps: 0,
     maxGradNorm: 1,
     seed: 42,
-    loggingSteps: 10,
+    loggingSteps: 1,
     maxLength: Math.min(1024, options.model.config.maxPositionEmbeddings),
     ...options,
     optimizer: options.optimizer ?? (adamW({ weightDecay: options.weightDecay ?? 0 }) as Optimizer<object>),
   };
   const wrong = (problem: string) => new PosttrainError('SFT_OPTIONS', `sft: ${problem}`);
-  for (const name of ['batchSize', 'loggingSteps', 'maxSteps', 'saveSteps', 'saveTotalLimit'] as const) {
+  for (const name of ['batchSize', 'loggingSteps', 'steps', 'saveSteps', 'saveTotalLimit'] as const) {
     const value = settings[name];
     if (value !== undefined && !(Number.isInteger(value) && value > 0))
       throw wrong(`${name} ${value}: must be 1 or more`);
   }
-  if (!(settings.numTrainEpochs > 0)) throw wrong(`numTrainEpochs ${settings.numTrainEpochs}: must be above 0`);
+  if (!(settings.epochs > 0)) throw wrong(`epochs ${settings.epochs}: must be above 0`);
   if (!(settings.learningRate >= 0)) throw wrong(`learningRate ${settings.learningRate}: must be 0 or more`);
   if (options.optimizer && options.weightDecay !== undefined) {
     throw wrong('weightDecay is of the default optimizer; give it to your own optimizer instead');
   }
-  if (settings.saveSteps !== undefined && settings.outputDir === undefined) throw wrong('saveSteps needs an outputDir');
-  if (settings.resumeFrom === 'latest' && settings.outputDir === undefined) {
-    throw wrong('resumeFrom "latest" needs an outputDir');
-  }
-  const { loraDropout } = { loraDropout: 0, ...(settings.adapter?.config as object | undefined) };
-  if (loraDropout > 0) {
-    throw wrong(`loraDropout ${loraDropout}: training with dropout is not supported yet; create the adapter with 0`);
-  }
+  const { outputFolder, saveSteps, resume } = settings;
+  if (outputFolder === undefined && saveSteps !== undefined) throw wrong('saveSteps needs an outputFolder');
+  if (outputFolder === undefined && resume === true) throw wrong('resume needs an outputFolder, or the checkpoint');
   return settings;
 }
 
@@ -132,7 +132,7 @@ export function planSteps(
   rows: number,
 ): { stepsPerEpoch: number; totalSteps: number; schedule: Schedule } {
   const stepsPerEpoch = Math.ceil(rows / settings.batchSize);
-  const totalSteps = settings.maxSteps ?? Math.ceil(settings.numTrainEpochs * stepsPerEpoch);
-  const { lrSchedulerType, warmupSteps } = settings;
-  return { stepsPerEpoch, totalSteps, schedule: scheduleByName(lrSchedulerType, { warmupSteps, totalSteps }) };
+  const totalSteps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
+  const { warmupSteps } = settings;
+  return { stepsPerEpoch, totalSteps, schedule: scheduleByName(settings.schedule, { warmupSteps, totalSteps }) };
 }

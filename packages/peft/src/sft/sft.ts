@@ -1,6 +1,5 @@
 import { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import type { CausalLM } from '@posttrain/lm';
 import { type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
 import type { TrainingRow } from '../training/rows.js';
 import { negativeLogLikelihood } from '../training/token-loss.js';
@@ -8,17 +7,18 @@ import { Trainer } from '../training/trainer.js';
 import { type PackedRow, packRows } from './packing.js';
 import { RunLog, type StepMetrics } from './run-log.js';
 import { identityOf, resumeSft, saveSftCheckpoint } from './sft-checkpoint.js';
-import { completeOptions, type LogEntry, planSteps, type SftOptions } from './sft-options.js';
+import { completeOptions, planSteps, type SftLogEntry, type SftOptions } from './sft-options.js';
 import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
 
 export interface SftResult {
-  /** The trained adapter; undefined when the model itself was trained. */
+  /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
+  readonly trainer: Trainer;
+  /** The adapter with its trained parameters; undefined when the model itself was trained. */
   readonly adapter: PeftAdapter | undefined;
-  /** The trained model; the one that was given when an adapter was trained. */
-  readonly model: CausalLM;
-  /** Updates made, those before a resume included. */
-  readonly globalStep: number;
-  readonly logHistory: readonly LogEntry[];
+  /** All entries of the log, those before a resumption included. */
+  readonly history: readonly SftLogEntry[];
+  /** Under Hugging Face's names: `train_loss`, and of this process `train_runtime` and the rates. */
+  readonly summary: Readonly<Record<string, number>>;
   /** What became of the rows. */
   readonly report: Omit<TokenizedRows, 'rows'> & { readonly trainedRows: number };
 }
@@ -38,17 +38,18 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
   if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
   const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
-  const { optimizer, maxGradNorm, maxTokensPerPass } = settings;
+  const { optimizer, maxGradNorm, maxTokensPerPass, seed } = settings;
   const trainer = await Trainer.create(model, {
     optimizer,
     maxGradNorm,
     maxTokensPerPass,
+    seed,
     ...(adapter && { adapter }),
   });
   const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
-  if (settings.resumeFrom !== undefined) await resumeSft(trainer, settings, run);
+  await resumeSft(trainer, settings, run);
 
-  const order = shuffles(rows.length, settings.seed);
+  const order = shuffles(rows.length, seed);
   const started = performance.now();
   const firstStep = trainer.step;
   let trainedRows = 0;
@@ -66,7 +67,7 @@ export async function sft(options: SftOptions): Promise<SftResult> {
     const done = { epoch: step / stepsPerEpoch };
     run.log.add(latest);
     if (step % settings.loggingSteps === 0 || step === totalSteps) {
-      const entry = run.log.entry(latest, step, done.epoch);
+      const entry = run.log.entry(latest, step - 1, done.epoch);
       settings.onLog?.(entry);
     }
     const secondsPerStep = (performance.now() - started) / 1000 / (step - firstStep);
@@ -81,17 +82,16 @@ export async function sft(options: SftOptions): Promise<SftResult> {
     if (isDue || step === totalSteps) await saveSftCheckpoint(trainer, settings, { ...run, ...done });
   }
   const seconds = (performance.now() - started) / 1000;
-  const updates = trainer.step - firstStep;
-  const epoch = trainer.step / stepsPerEpoch;
-  if (updates > 0) {
-    const entry = run.log.summary({ seconds, rows: trainedRows, updates, step: trainer.step, epoch });
-    settings.onLog?.(entry);
-  }
   return {
+    trainer,
     adapter: adapter && withAdapterParameters(adapter, trainer.parameters),
-    model: trainer.model,
-    globalStep: trainer.step,
-    logHistory: run.log.history,
+    history: run.log.history,
+    summary: {
+      train_loss: run.log.meanLoss(trainer.step),
+      train_runtime: seconds,
+      train_samples_per_second: trainedRows / seconds,
+      train_steps_per_second: (trainer.step - firstStep) / seconds,
+    },
     report: { ...counts, trainedRows: rows.length },
   };
 }

@@ -85,7 +85,7 @@ export function testPeftMethod<Config extends PeftConfig>(
       const moved = await disturbed(adapter);
       const folder = await mkdtemp(join(tmpdir(), 'peft-method-'));
       try {
-        await saveAdapter(folder, model, moved);
+        await saveAdapter(folder, moved);
         const loaded = await loadAdapter(model, folder, { methods: [method] });
         assert.deepEqual(loaded.config, moved.config);
         assert.deepEqual(Object.keys(loaded.parameters).sort(), Object.keys(moved.parameters).sort());

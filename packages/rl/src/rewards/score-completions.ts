@@ -86,7 +86,7 @@ async function callReward<Row extends PromptRow>(
   try {
     const pending = reward(text, { ...context, signal: controller.signal });
     const value =
-      pending instanceof Promise
+      typeof pending === 'object' && pending !== null
         ? await Promise.race([
             pending,
             new Promise<never>((_, reject) => {

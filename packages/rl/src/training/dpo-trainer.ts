@@ -1,14 +1,7 @@
-import {
-  type AdamWState,
-  adamW,
-  type Named,
-  type Optimizer,
-  type ScheduleName,
-  scheduleByName,
-} from '@posttrain/core-tensor';
+import { type AdamWState, adamW, type Optimizer, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { Trainer } from '@posttrain/peft';
+import { type PeftAdapter, Trainer, withAdapterParameters } from '@posttrain/peft';
 import { positiveInteger } from '../positive-integer.js';
 import { preferenceLosses } from '../preference/dpo.js';
 import {
@@ -20,19 +13,20 @@ import {
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { RowOrder } from './row-order.js';
+import { refuseDropout, runIdentity } from './run-identity.js';
 import { RUN_OPTIONS, type RunOptions, runSteps, type StepMetrics, warn } from './run-steps.js';
 
 export interface DpoOptions<State extends object> extends RunOptions {
   readonly model: CausalLM;
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: Adapter<Named>;
+  readonly adapter?: PeftAdapter;
   readonly rows: readonly PreferenceRow[];
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
   readonly loss?: PreferenceLoss;
   /** Times every pair is seen. Default 1; a fraction ends within an epoch. */
   readonly epochs?: number;
   /** Pairs in an update. Default 8. */
-  readonly pairsPerStep?: number;
+  readonly batchSize?: number;
   /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-5 and more. */
   readonly learningRate?: number;
   /** Default `linear`. */
@@ -55,12 +49,15 @@ export interface DpoOptions<State extends object> extends RunOptions {
 
 const OPTIONS: readonly (keyof DpoOptions<object>)[] = [
   ...RUN_OPTIONS,
-  ...(['model', 'adapter', 'rows', 'loss', 'epochs', 'pairsPerStep', 'learningRate', 'schedule'] as const),
+  ...(['model', 'adapter', 'rows', 'loss', 'epochs', 'batchSize', 'learningRate', 'schedule'] as const),
   ...(['warmupSteps', 'optimizer', 'maxGradNorm', 'maxLength', 'reference', 'seed', 'maxTokensPerPass'] as const),
 ];
 
 export interface DpoResult {
+  /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
+  /** The adapter with its trained parameters; undefined when the model itself was trained. */
+  readonly adapter: PeftAdapter | undefined;
   readonly history: readonly StepMetrics[];
   /** Pairs left out because their prompt alone fills `maxLength`. */
   readonly dropped: number;
@@ -75,8 +72,9 @@ export interface DpoResult {
 export async function dpo<State extends object = AdamWState>(options: DpoOptions<State>): Promise<DpoResult> {
   assertKnownOptions('dpo', options, OPTIONS);
   const { model, adapter, rows, loss = preferenceLosses.sigmoid(), epochs = 1, learningRate = 1e-6 } = options;
-  const { pairsPerStep = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
-  positiveInteger('dpo: pairsPerStep', pairsPerStep);
+  const { batchSize = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
+  refuseDropout('dpo', adapter);
+  positiveInteger('dpo: batchSize', batchSize);
   positiveInteger('dpo: maxLength', maxLength);
   const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
   const dropped = rows.length - pairs.length;
@@ -95,20 +93,32 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
     ...(adapter ? { adapter } : {}),
     ...(options.maxGradNorm === undefined ? {} : { maxGradNorm: options.maxGradNorm }),
   });
-  const steps = positiveInteger('dpo: the number of steps', Math.ceil((epochs * pairs.length) / pairsPerStep));
+  const steps = positiveInteger('dpo: the number of steps', Math.ceil((epochs * pairs.length) / batchSize));
   const { schedule: name = 'linear', warmupSteps = 0 } = options;
   const schedule = scheduleByName(name, { totalSteps: steps, warmupSteps });
   const order = new RowOrder(pairs.length, seed);
   const tokenLoss = preferenceTokenLoss(loss);
   const state = { numTokens: 0 };
   const settings = {
-    ...{ epochs, pairsPerStep, learningRate, schedule: name, warmupSteps, maxLength, seed, rows: rows.length },
-    ...{ loss: loss.name, beta: loss.beta, optimizer: options.optimizer?.name ?? 'adamw' },
+    epochs,
+    batchSize,
+    learningRate,
+    schedule: name,
+    warmupSteps,
+    maxLength,
+    seed,
+    ...runIdentity(
+      rows.flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]),
+      adapter,
+    ),
+    loss: loss.name,
+    beta: loss.beta,
+    optimizer: options.optimizer?.name ?? 'adamw',
   };
 
   const step = async (index: number) => {
-    const last = Math.min((index + 1) * pairsPerStep, Math.ceil(epochs * pairs.length));
-    const chosen = Array.from({ length: last - index * pairsPerStep }, (_, i) => order.at(index * pairsPerStep + i));
+    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * pairs.length));
+    const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
     const batch = annotatePairs(chosen.map((i) => ({ ...pairs[i]!, reference: references[i]! })));
     const rate = learningRate * schedule(index);
     const result = await trainer.forwardBackward(batch, tokenLoss);
@@ -118,8 +128,8 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
     const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
     return { loss: result.loss, ...progress, ...result.metrics };
   };
-  const history = await runSteps({ stage: loss.name, trainer, steps, settings, state, step }, options);
-  return { trainer, history, dropped };
+  const history = await runSteps({ stage: loss.name, trainer, adapter, steps, settings, state, step }, options);
+  return { trainer, adapter: adapter && withAdapterParameters(adapter, trainer.parameters), history, dropped };
 }
 
 async function referencesOf(

@@ -1,95 +1,24 @@
 import { join } from 'node:path';
-import {
-  type AdamWState,
-  adamW,
-  Key,
-  type Named,
-  type Optimizer,
-  type ScheduleName,
-  scheduleByName,
-} from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError, type SamplingParams } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { Trainer } from '@posttrain/peft';
-import {
-  type PolicyObjective,
-  type PolicyObjectiveParts,
-  policyObjective,
-  type Rollout,
-} from '../objective/policy-objective.js';
-import { positiveInteger } from '../positive-integer.js';
-import type { PromptRow, Rewards } from '../rewards/reward.js';
-import type { ScoreOptions } from '../rewards/score-completions.js';
+import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { type PeftAdapter, Trainer, withAdapterParameters } from '@posttrain/peft';
+import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
+import type { PromptRow } from '../rewards/reward.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
+import {
+  checkPolicyOptions,
+  identityOf,
+  POLICY_OPTIONS,
+  type PolicySettings,
+  type PolicyTrainingOptions,
+  SAMPLING_OPTIONS,
+  withDefaults,
+} from './policy-options.js';
+import { withLogProbs } from './rollout-log-probs.js';
 import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
 import { RowOrder } from './row-order.js';
-import { type Metrics, RUN_OPTIONS, type RunOptions, runSteps, type StepMetrics, warn } from './run-steps.js';
+import { type Metrics, runSteps, type StepMetrics, warn } from './run-steps.js';
 import { StepLog, type StepRecord } from './step-log.js';
-
-type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'>;
-
-export interface PolicyTrainingOptions<Row extends PromptRow, State extends object> extends RunOptions, Sampling {
-  readonly model: CausalLM;
-  /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: Adapter<Named>;
-  /** The prompts; further columns reach the reward functions. */
-  readonly rows: readonly Row[];
-  /** By the name they are logged under. */
-  readonly rewards: Rewards<NoInfer<Row>>;
-  /** `policyObjectives.grpo()`, or parts of your own. */
-  readonly objective: PolicyObjectiveParts;
-  /** Batches of completions to sample and learn from. */
-  readonly steps: number;
-  /** Prompts in a step. Default 8. */
-  readonly promptsPerStep?: number;
-  /** Completions of each prompt: the group. Default 8. */
-  readonly completionsPerPrompt?: number;
-  /** Updates on one batch of completions (TRL: `num_iterations`). Default 1. */
-  readonly iterationsPerBatch?: number;
-  /**
-   * Where log π_old comes from: from the sampler (free; the same weights and maths, so equal up to rounding), or
-   * computed again before the first update (one more forward pass; also logs the largest difference). Default `sampler`.
-   */
-  readonly oldLogProbs?: 'sampler' | 'recomputed';
-  /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-4 and more. */
-  readonly learningRate?: number;
-  /** Default `linear`. */
-  readonly schedule?: ScheduleName;
-  /** Updates over which the rate rises. Default 0. */
-  readonly warmupSteps?: number;
-  /** Default: AdamW without weight decay. */
-  readonly optimizer?: Optimizer<State>;
-  /** Gradients are scaled down to this norm; 0: never. Default 1. */
-  readonly maxGradNorm?: number;
-  /** Most tokens of a completion. Default 512. */
-  readonly maxCompletionLength?: number;
-  /** Completions that reach the limit are not trained on, though they count in their group's mean. Default false. */
-  readonly maskTruncatedCompletions?: boolean;
-  /**
-   * Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards are all equal are put aside and further prompts
-   * sampled in their place, in at most this many rounds. Default: off.
-   */
-  readonly dynamicSampling?: { readonly maxRounds: number };
-  /** The policy that a regulariser compares with. Default: the model with its adapter off. */
-  readonly reference?: Adapter;
-  /** Limits of the reward calls. */
-  readonly scoring?: ScoreOptions;
-  /** Default 42. */
-  readonly seed?: number;
-  /** Memory only: most tokens in one pass of training (default 4096), and completions decoded together (default 64). */
-  readonly maxTokensPerPass?: number;
-  readonly maxBatch?: number;
-}
-
-const SAMPLING_OPTIONS = ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'stop'] as const;
-const OPTIONS: readonly (keyof PolicyTrainingOptions<PromptRow, object>)[] = [
-  ...RUN_OPTIONS,
-  ...SAMPLING_OPTIONS,
-  ...(['model', 'adapter', 'rows', 'rewards', 'objective', 'steps', 'promptsPerStep', 'completionsPerPrompt'] as const),
-  ...(['iterationsPerBatch', 'oldLogProbs', 'learningRate', 'schedule', 'warmupSteps', 'optimizer'] as const),
-  ...(['maxGradNorm', 'maxCompletionLength', 'maskTruncatedCompletions', 'dynamicSampling', 'reference'] as const),
-  ...(['scoring', 'seed', 'maxTokensPerPass', 'maxBatch'] as const),
-];
 
 /** One line of `completions.jsonl`. */
 export interface CompletionRecord extends StepRecord {
@@ -103,8 +32,10 @@ export interface CompletionRecord extends StepRecord {
 }
 
 export interface PolicyTrainingResult {
-  /** `trainer.adapter` (or `trainer.model`, when no adapter was trained) is the trained policy. */
+  /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
+  /** The adapter with its trained parameters; undefined when the model itself was trained. */
+  readonly adapter: PeftAdapter | undefined;
   /** Of all steps, those before a resumption included when there is an output folder. */
   readonly history: readonly StepMetrics[];
 }
@@ -114,32 +45,10 @@ interface PolicyRun<Row extends PromptRow> {
   readonly trainer: Trainer;
   readonly objective: PolicyObjective;
   readonly order: RowOrder;
-  readonly options: Defaulted<Row>;
+  readonly options: PolicySettings<Row>;
   readonly learningRateAt: (update: number) => number;
   readonly state: { cursor: number; numTokens: number; flatSteps: number };
   logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
-}
-
-type Defaulted<Row extends PromptRow> = ReturnType<typeof withDefaults<Row, object>>;
-
-function withDefaults<Row extends PromptRow, State extends object>(options: PolicyTrainingOptions<Row, State>) {
-  return {
-    ...options,
-    promptsPerStep: options.promptsPerStep ?? 8,
-    completionsPerPrompt: options.completionsPerPrompt ?? 8,
-    iterationsPerBatch: options.iterationsPerBatch ?? 1,
-    oldLogProbs: options.oldLogProbs ?? 'sampler',
-    learningRate: options.learningRate ?? 1e-6,
-    schedule: options.schedule ?? 'linear',
-    warmupSteps: options.warmupSteps ?? 0,
-    maxCompletionLength: options.maxCompletionLength ?? 512,
-    maskTruncatedCompletions: options.maskTruncatedCompletions ?? false,
-    temperature: options.temperature ?? 1,
-    reference: options.reference ?? NO_ADAPTER,
-    seed: options.seed ?? 42,
-    maxTokensPerPass: options.maxTokensPerPass ?? 4096,
-    maxBatch: options.maxBatch ?? 64,
-  };
 }
 
 /**
@@ -151,9 +60,10 @@ function withDefaults<Row extends PromptRow, State extends object>(options: Poli
 export async function trainPolicy<Row extends PromptRow, State extends object = AdamWState>(
   given: PolicyTrainingOptions<Row, State>,
 ): Promise<PolicyTrainingResult> {
-  assertKnownOptions('trainPolicy', given, OPTIONS);
-  const options = withDefaults<Row, object>(given as unknown as PolicyTrainingOptions<Row, object>);
-  check(options);
+  assertKnownOptions('trainPolicy', given, POLICY_OPTIONS);
+  // What is done with an optimizer's state does not depend on its type.
+  const options = withDefaults(given as unknown as PolicyTrainingOptions<Row, object>);
+  checkPolicyOptions(options);
   const { model, adapter, steps, iterationsPerBatch, maxTokensPerPass, seed, outputFolder } = options;
   const trainer = await Trainer.create(model, {
     optimizer: options.optimizer ?? (adamW() as unknown as Optimizer<object>),
@@ -173,7 +83,12 @@ export async function trainPolicy<Row extends PromptRow, State extends object = 
   };
   const history = await runSteps(
     {
-      ...{ stage: options.objective.name, trainer, steps, state: run.state, settings: settingsOf(options) },
+      stage: options.objective.name,
+      trainer,
+      adapter,
+      steps,
+      state: run.state,
+      settings: identityOf(options),
       async begin(firstStep) {
         if (outputFolder === undefined) return;
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
@@ -183,7 +98,7 @@ export async function trainPolicy<Row extends PromptRow, State extends object = 
     },
     options,
   );
-  return { trainer, history };
+  return { trainer, adapter: adapter && withAdapterParameters(adapter, trainer.parameters), history };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
@@ -197,7 +112,7 @@ async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: numb
   }, 0);
 
   // Advantage: what every token is worth, as training rows.
-  const { rollouts, metrics: samplerMetrics } = await withLogProbs(run, groups);
+  const { rollouts, metrics: samplerMetrics } = await withLogProbs(groups, trainer, objective.needsReference, options);
   const { rows, advantages } = objective.annotate(rollouts, options);
 
   // Objective and update.
@@ -211,15 +126,7 @@ async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: numb
     updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });
   }
 
-  await run.logCompletions?.(
-    groups.flatMap((group, g) =>
-      group.completions.map((completion, i) => ({
-        ...{ step, prompt: group.row.prompt, completion: completion.text, finish_reason: completion.finishReason },
-        ...{ tokens: completion.tokens.length, rewards: completion.rewards, reward: completion.reward },
-        advantage: advantages[g]![i]!,
-      })),
-    ),
-  );
+  await run.logCompletions?.(completionRecords(step, groups, advantages));
   const metrics = {
     ...meanMetrics(updates),
     ...rolloutMetrics(sampled),
@@ -245,8 +152,16 @@ async function collectGroups<Row extends PromptRow>(run: PolicyRun<Row>, step: n
     const chosen = Array.from({ length: wanted }, () => rows[order.at(state.cursor++)]!);
     const { completionsPerPrompt, rewards, maxBatch, scoring = {} } = options;
     const groups = await rollOut({
-      ...{ model: trainer.model, adapter: trainer.adapter, rows: chosen, rewards, completionsPerPrompt },
-      ...{ sampling, scoring, maxBatch, key: key.child(round), step },
+      model: trainer.model,
+      adapter: trainer.adapter,
+      rows: chosen,
+      rewards,
+      completionsPerPrompt,
+      sampling,
+      scoring,
+      maxBatch,
+      key: key.child(round),
+      step,
     });
     sampled.push(...groups);
     kept = dynamicSampling ? sampled.filter(hasSpread) : sampled;
@@ -255,48 +170,23 @@ async function collectGroups<Row extends PromptRow>(run: PolicyRun<Row>, step: n
   return { groups: kept.length > 0 ? kept : sampled.slice(0, promptsPerStep), sampled };
 }
 
-/** Adds log π_old and, where a regulariser needs it, log π_ref to what was sampled. */
-async function withLogProbs<Row extends PromptRow>(
-  { trainer, objective, options }: PolicyRun<Row>,
-  groups: readonly RewardedGroup<Row>[],
-): Promise<{ rollouts: Rollout[][]; metrics: Metrics }> {
-  const { model, temperature, maxTokensPerPass } = options;
-  const starts = groups.flatMap(({ promptTokens, completions }) => completions.map(() => promptTokens.length));
-  const completions = groups.flatMap((group) => group.completions);
-  const sequences = groups.flatMap(({ promptTokens, completions: of }) =>
-    of.map(({ tokens }) => [...promptTokens, ...tokens]),
+function completionRecords(
+  step: number,
+  groups: readonly RewardedGroup[],
+  advantages: readonly (readonly number[])[],
+): CompletionRecord[] {
+  return groups.flatMap((group, g) =>
+    group.completions.map((completion, i) => ({
+      step,
+      prompt: group.row.prompt,
+      completion: completion.text,
+      finish_reason: completion.finishReason,
+      tokens: completion.tokens.length,
+      rewards: completion.rewards,
+      reward: completion.reward,
+      advantage: advantages[g]![i]!,
+    })),
   );
-  const under = async (policy: CausalLM, adapter: Adapter) => {
-    const scored = await sequenceLogProbs(policy.network, policy.weights, sequences, {
-      ...{ adapter, temperature, maxTokensPerPass },
-    });
-    return scored.map(({ logProbs }, i) => logProbs.subarray(starts[i]! - 1));
-  };
-  const recomputed = options.oldLogProbs === 'recomputed' ? await under(trainer.model, trainer.adapter) : undefined;
-  const reference = objective.needsReference ? await under(model, options.reference) : undefined;
-  let next = 0;
-  const rollouts = groups.map(({ promptTokens, completions: of }) =>
-    of.map(({ tokens, logProbs, finishReason, reward }): Rollout => {
-      const i = next++;
-      const masked = options.maskTruncatedCompletions && finishReason === 'length';
-      return {
-        ...{ promptTokens, completionTokens: tokens, reward, oldLogProbs: recomputed?.[i] ?? logProbs },
-        ...(masked ? { mask: tokens.map(() => 0) } : {}),
-        ...(reference ? { referenceLogProbs: reference[i]! } : {}),
-      };
-    }),
-  );
-  if (!recomputed) return { rollouts, metrics: {} };
-  const differences = completions.flatMap(({ logProbs }, i) =>
-    logProbs.map((p, t) => Math.abs(p - recomputed[i]![t]!)),
-  );
-  return {
-    rollouts,
-    metrics: {
-      'sampling/sampling_logp_difference/mean': differences.reduce((a, b) => a + b, 0) / differences.length,
-      'sampling/sampling_logp_difference/max': differences.reduce((a, b) => Math.max(a, b), 0),
-    },
-  };
 }
 
 const FLAT_STEPS_TO_WARN = 3;
@@ -310,53 +200,4 @@ function warnOfNoSignal<Row extends PromptRow>({ state, options }: PolicyRun<Row
     options,
     `frac_reward_zero_std is ${fraction.toFixed(2)}: nearly all completions of a prompt get the same reward (mean ${metrics.reward}), so there is almost nothing to learn from. Choose prompts that are sometimes solved, a finer reward, or a higher temperature.`,
   );
-}
-
-function check<Row extends PromptRow>(options: Defaulted<Row>): void {
-  const fail = (message: string): never => {
-    throw new PosttrainError('POLICY_OPTIONS', `trainPolicy: ${message}`);
-  };
-  for (const name of [
-    'steps',
-    'promptsPerStep',
-    'completionsPerPrompt',
-    'iterationsPerBatch',
-    'maxCompletionLength',
-  ] as const)
-    positiveInteger(`trainPolicy: ${name}`, options[name]);
-  if (options.dynamicSampling)
-    positiveInteger('trainPolicy: dynamicSampling.maxRounds', options.dynamicSampling.maxRounds);
-  if (options.rows.length === 0) fail('there are no rows to train on');
-  if (Object.keys(options.rewards).length === 0) fail('there are no reward functions');
-  if (!(options.temperature > 0))
-    fail(`temperature must be positive, not ${options.temperature}: a greedy policy explores nothing`);
-  if (!['sampler', 'recomputed'].includes(options.oldLogProbs))
-    fail(`oldLogProbs must be "sampler" or "recomputed", not "${options.oldLogProbs}"`);
-}
-
-/** What a resumed run must share with the one it continues. */
-function settingsOf<Row extends PromptRow>(options: Defaulted<Row>): Record<string, string | number | boolean> {
-  const { objective, rows, rewards, optimizer, dynamicSampling } = options;
-  const names = [
-    ...([
-      'steps',
-      'promptsPerStep',
-      'completionsPerPrompt',
-      'iterationsPerBatch',
-      'oldLogProbs',
-      'learningRate',
-    ] as const),
-    ...(['schedule', 'warmupSteps', 'maxCompletionLength', 'maskTruncatedCompletions', 'seed'] as const),
-  ];
-  return {
-    ...Object.fromEntries(names.map((name) => [name, options[name]])),
-    ...Object.fromEntries(SAMPLING_OPTIONS.map((name) => [name, String(options[name])])),
-    ...{
-      objective: objective.name,
-      rows: rows.length,
-      rewards: Object.keys(rewards).join(),
-      optimizer: optimizer?.name ?? 'adamw',
-    },
-    dynamicSampling: dynamicSampling?.maxRounds ?? 0,
-  };
 }

@@ -50,8 +50,12 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
   );
   const flat = sampled.flatMap((completions, i) =>
     completions.map(({ text, tokenIds, finishReason }) => ({
-      ...{ text, completionTokens: tokenIds!, finishReason, step },
-      ...{ row: rows[i]!, prompt: rows[i]!.prompt },
+      text,
+      prompt: rows[i]!.prompt,
+      row: rows[i]!,
+      completionTokens: tokenIds!,
+      finishReason,
+      step,
     })),
   );
   const scores = await scoreCompletions(rewards, flat, request.scoring);
@@ -62,7 +66,10 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
     completions: completions.map(({ text, tokenIds, logProbs, finishReason }) => {
       const at = next++;
       return {
-        ...{ text, tokens: tokenIds!, logProbs: logProbs!, finishReason },
+        text,
+        tokens: tokenIds!,
+        logProbs: logProbs!,
+        finishReason,
         rewards: Object.fromEntries(Object.entries(scores.byFunction).map(([name, values]) => [name, values[at]!])),
         reward: scores.rewards[at]!,
       };

@@ -1,7 +1,17 @@
 import { join } from 'node:path';
 import { type OnProgress, PosttrainError } from '@posttrain/interfaces';
-import type { Trainer } from '@posttrain/peft';
-import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.js';
+import { saveWeights } from '@posttrain/lm';
+import {
+  CheckpointError,
+  latestCheckpoint,
+  loadCheckpoint,
+  type PeftAdapter,
+  saveAdapter,
+  saveCheckpoint,
+  type Trainer,
+  withAdapterParameters,
+} from '@posttrain/peft';
+import { positiveInteger } from '../positive-integer.js';
 import { StepLog } from './step-log.js';
 
 /** Metrics of one step by name. */
@@ -18,22 +28,37 @@ export interface StepMetrics {
 export interface RunOptions {
   /** Folder for `metrics.jsonl` and `checkpoint-N/` (N counts updates). Default: nothing is written. */
   readonly outputFolder?: string;
-  /** Steps between two checkpoints in `outputFolder`, which the last step ends with one; 0: none. Default 0. */
+  /** Steps between two checkpoints in `outputFolder`. Default: one at the end. */
   readonly saveSteps?: number;
-  /** Go on from the last checkpoint in `outputFolder`, if there is one; the result is the same, bit for bit. Default false. */
-  readonly resume?: boolean;
+  /** Keep this many checkpoints. Default: all. */
+  readonly saveTotalLimit?: number;
+  /**
+   * True: go on from the newest checkpoint in `outputFolder`, if it has one. A text: from that checkpoint folder. The run
+   * then ends with the very weights it would have had without the interruption. Default false.
+   */
+  readonly resume?: boolean | string;
   readonly onProgress?: OnProgress;
-  readonly onStep?: (step: StepMetrics) => void;
+  readonly onLog?: (entry: StepMetrics) => void;
   /** Something is odd but not wrong. Default: a Node process warning. */
   readonly onWarning?: (message: string) => void;
 }
 
-export const RUN_OPTIONS = ['outputFolder', 'saveSteps', 'resume', 'onProgress', 'onStep', 'onWarning'] as const;
+export const RUN_OPTIONS = [
+  'outputFolder',
+  'saveSteps',
+  'saveTotalLimit',
+  'resume',
+  'onProgress',
+  'onLog',
+  'onWarning',
+] as const;
 
 export interface StepsToRun<State extends object> {
   /** For progress. */
   readonly stage: string;
   readonly trainer: Trainer;
+  /** What is trained, to be written into checkpoints; left out, the whole model is. */
+  readonly adapter: PeftAdapter | undefined;
   readonly steps: number;
   /** Settings that decide the result. A checkpoint of a run with others is refused. */
   readonly settings: Readonly<Record<string, string | number | boolean>>;
@@ -49,12 +74,14 @@ export async function runSteps<State extends object>(
   run: StepsToRun<State>,
   options: RunOptions,
 ): Promise<StepMetrics[]> {
-  const { trainer, steps, state, settings, stage } = run;
-  const { outputFolder, saveSteps = 0, resume = false, onProgress, onStep } = options;
-  if (outputFolder === undefined && (saveSteps > 0 || resume)) {
+  const { steps, stage } = run;
+  const { outputFolder, saveSteps = steps, resume = false, onProgress, onLog } = options;
+  if (outputFolder === undefined && (options.saveSteps !== undefined || resume === true)) {
     throw new PosttrainError('OUTPUT_FOLDER', `${stage}: saveSteps and resume need an outputFolder`);
   }
-  const first = resume ? await restore(run, outputFolder!) : 0;
+  positiveInteger(`${stage}: saveSteps`, saveSteps);
+  const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
+  const first = from === undefined ? 0 : await restore(run, from);
   await run.begin?.(first);
   const log = outputFolder ? await StepLog.open<StepMetrics>(join(outputFolder, 'metrics.jsonl'), first) : undefined;
   const history = log?.before ?? [];
@@ -66,15 +93,34 @@ export async function runSteps<State extends object>(
     history.push(record);
     await log?.log.append([record]);
     const done = step + 1;
-    if (outputFolder && saveSteps > 0 && (done % saveSteps === 0 || done === steps)) {
-      const snapshot = trainer.snapshot();
-      await saveCheckpoint(outputFolder, { snapshot, state: { global_step: snapshot.step, done, settings, state } });
+    if (outputFolder && (done % saveSteps === 0 || done === steps)) {
+      await save(run, outputFolder, done, options.saveTotalLimit);
     }
-    onStep?.(record);
+    onLog?.(record);
     const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
     onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
   }
   return history;
+}
+
+async function save<State extends object>(
+  run: StepsToRun<State>,
+  folder: string,
+  done: number,
+  keep: number | undefined,
+): Promise<void> {
+  const { trainer, adapter, settings, state } = run;
+  await saveCheckpoint(folder, {
+    snapshot: trainer.snapshot(),
+    ...(keep === undefined ? {} : { keep }),
+    state: { global_step: trainer.step, posttrain: { done, settings, state } satisfies SavedState },
+    async writeModel(checkpoint) {
+      const { model } = trainer;
+      if (adapter) await saveAdapter(checkpoint, withAdapterParameters(adapter, trainer.parameters));
+      else if (model.tokenizer.folder !== undefined) await model.save(checkpoint);
+      else await saveWeights(checkpoint, model.config, model.weights);
+    },
+  });
 }
 
 interface SavedState {
@@ -84,18 +130,14 @@ interface SavedState {
 }
 
 async function restore<State extends object>(run: StepsToRun<State>, folder: string): Promise<number> {
-  const latest = await latestCheckpoint(folder);
-  if (latest === undefined) return 0;
-  const { snapshot, state } = await loadCheckpoint(latest);
-  const saved = state as unknown as SavedState;
+  const { snapshot, state } = await loadCheckpoint(folder);
+  const saved = state.posttrain as SavedState | undefined;
+  if (!saved?.settings) throw new CheckpointError(folder, `was not written by ${run.stage}.`);
   const names = new Set([...Object.keys(saved.settings), ...Object.keys(run.settings)]);
   const changed = [...names].filter((name) => saved.settings[name] !== run.settings[name]);
   if (changed.length > 0) {
     const was = changed.map((name) => `${name} was ${saved.settings[name]} and is ${run.settings[name]}`).join('; ');
-    throw new PosttrainError(
-      'RESUME',
-      `${latest} belongs to another run: ${was}. Use another outputFolder, or the same options.`,
-    );
+    throw new CheckpointError(folder, `belongs to another run: ${was}. Use another outputFolder, or the same options.`);
   }
   run.trainer.restore(snapshot);
   Object.assign(run.state, saved.state);

@@ -1,6 +1,7 @@
 import { appendFile, mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
 
 /** A line of a log: which step it belongs to, counted from 0, and anything else. */
 export interface StepRecord {
@@ -24,7 +25,7 @@ export class StepLog<T extends StepRecord> {
     });
     // What follows the last newline was being written when the run was killed.
     const lines = text.split('\n').slice(0, -1);
-    const before = lines.map((line) => JSON.parse(line) as T).filter(({ step }) => step < from);
+    const before = lines.map((line, i) => parse<T>(line, `${path}:${i + 1}`)).filter(({ step }) => step < from);
     await writeAtomically((files) =>
       files.stage(path, (write) => write(Buffer.from(before.map((record) => `${JSON.stringify(record)}\n`).join('')))),
     );
@@ -33,5 +34,13 @@ export class StepLog<T extends StepRecord> {
 
   async append(records: readonly T[]): Promise<void> {
     await appendFile(this.#path, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+  }
+}
+
+function parse<T>(line: string, where: string): T {
+  try {
+    return JSON.parse(line) as T;
+  } catch (cause) {
+    throw new PosttrainError('LOG', `${where} is not JSON; mend the line, or use another outputFolder`, { cause });
   }
 }

@@ -229,6 +229,10 @@ describe('reductions, products and indexing', () => {
             out.push(a.matmul(batched, { transposeA, transposeB }).sum([0], { keepDims: true }));
           }
         out.push(sample([2, 1, 3, 5], dtype).matmul(sample([4, 5, 2], dtype)));
+        const tall = sample([90, 5], dtype, 3);
+        out.push(sample([2, 3, 5], dtype).matmul(tall, { transposeB: true }));
+        out.push(sample([5], dtype).reshape([1, 5]).matmul(tall, { transposeB: true }).mul(2));
+        out.push(sample([11, 5], dtype).matmul(tall.transpose()).mul(2));
         const shared = sample([3, 5], dtype).matmul(sample([5, 4], dtype));
         return [...out, shared.mul(2), shared.mul(sample([4], dtype)), shared];
       }, tolerances[dtype] ?? 4e-6);

@@ -25,6 +25,8 @@ const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
   softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
+  logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
+
   rmsNorm: inFloat32(([x, weight], node, { builder }) =>
     builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
       axis: -1,
@@ -84,7 +86,8 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
 
 /**
  * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
- * must be donated inputs (`isDonated`) of the same head width; it knows one new token a row at lengths of their own.
+ * must be donated inputs (`isDonated`) of the same head width, a multiple of 8; it knows one new token a row at lengths of
+ * their own.
  */
 export function canUseGroupQueryAttention(
   node: GraphNode<'kernel'>,
@@ -97,6 +100,7 @@ export function canUseGroupQueryAttention(
     q!.dtype === float32 &&
     keys!.dtype === float32 &&
     sizeOf(q!.shape) > 0 &&
+    keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&
     configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
     isDonated(node, 3, 1) &&

@@ -73,15 +73,32 @@ function withoutSwap(value: Value): { value: Value; swapped: boolean } {
 }
 
 function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: number): string {
-  const { dtype } = node.outputs[0]!;
+  const { dtype, shape } = node.outputs[0]!;
   const { a, b, transA, transB } = productOf(node);
   const compute = computeDType(dtype);
-  const result = lowering.builder.matmul(lowering.nameAs(a, compute), lowering.nameAs(b, compute), {
-    transA,
-    transB,
-    alpha,
-  });
-  return lowering.convert(result, compute, dtype);
+  const { builder } = lowering;
+  const [left, right] = [lowering.nameAs(a, compute), lowering.nameAs(b, compute)];
+  const rows = rowsOverTallWeight({ a, b, transA, transB });
+  if (rows === undefined) {
+    return lowering.convert(builder.matmul(left, right, { transA, transB, alpha }), compute, dtype);
+  }
+  const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
+  const result = builder.matmul(right, flat, { transB: true, alpha });
+  return lowering.convert(builder.reshape(builder.transpose(result, [1, 0]), shape), compute, dtype);
+}
+
+/** Up to this many rows, repacking the weight of `x Wᵀ` costs more than multiplying by it. */
+const MOST_ROWS_OVER_WEIGHT = 32;
+
+/**
+ * The rows of `x` in a product x Wᵀ that is better computed as (W xᵀ)ᵀ: the matrix on the right is repacked on every
+ * call, so with few rows it had better be the small one (16 rows over [1536, 576] take half the time).
+ */
+function rowsOverTallWeight({ a, b, transA, transB }: Product): number | undefined {
+  const [x, weight] = [specOf(a).shape, specOf(b).shape];
+  if (transA || !transB || weight.length !== 2) return undefined;
+  const rows = sizeOf(x) / x.at(-1)!;
+  return rows >= 1 && rows <= MOST_ROWS_OVER_WEIGHT && weight[0]! >= 8 * rows ? rows : undefined;
 }
 
 function reduction(op: 'ReduceSum' | 'ReduceMax'): (node: GraphNode<'sum' | 'max'>, lowering: Lowering) => string[] {

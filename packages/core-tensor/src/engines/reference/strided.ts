@@ -3,12 +3,6 @@ import { sizeOf, stridesOf } from '../../shape.js';
 /** The values of one tensor inside the reference engine: float64 for floats, exact integers otherwise. */
 export type Values = Float64Array | Int32Array | Int8Array | Uint8Array;
 
-/** Values with their shape. */
-export interface Array_ {
-  readonly shape: readonly number[];
-  readonly values: Values;
-}
-
 /** Calls `visit(outIndex, inIndex)` for every element of `shape`, with the input walked by its own strides. */
 export function walk(
   shape: readonly number[],

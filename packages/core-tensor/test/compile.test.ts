@@ -1,0 +1,119 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import {
+  compile,
+  type Engine,
+  type Graph,
+  ones,
+  referenceEngine,
+  rmsNorm,
+  scalar,
+  setEngine,
+  softmax,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../src/index.js';
+
+beforeEach(() => setEngine(referenceEngine()));
+
+const add = (state: { w: Tensor }) => ({ state: { w: state.w.add(1) } });
+
+describe('compile refuses', () => {
+  it('asynchronous functions, and functions that return no tensor', async () => {
+    await expect(compile(async (x: Tensor) => x)(zeros([1]))).rejects.toThrow(/must not be async/);
+    await expect(compile((x: Tensor) => ({ size: x.size }))(zeros([1]))).rejects.toThrow(/no tensor/);
+  });
+  it('trees with other things than arrays, plain objects and tensors', async () => {
+    await expect(compile((m: Map<string, Tensor>) => [...m.values()])(new Map([['a', zeros([1])]]))).rejects.toThrow(
+      /Map/,
+    );
+    const f = compile((x: Tensor, g: (x: Tensor) => Tensor) => g(x));
+    await expect(f(zeros([1]), (x) => x.neg())).rejects.toThrow(/function/);
+  });
+  it('donations that do not fit the output', async () => {
+    const other = compile((state: { w: Tensor }) => ({ state: { v: state.w } }), { donate: { 0: 'state' } });
+    await expect(other({ w: zeros([2]) })).rejects.toThrow(/state\.w is missing/);
+    const shape = compile((state: { w: Tensor }) => ({ state: { w: state.w.sum() } }), { donate: { 0: 'state' } });
+    await expect(shape({ w: zeros([2]) })).rejects.toThrow(/\[2\]/);
+    const fewer = compile((_: { a: Tensor; b: Tensor }) => ({ state: { a: zeros([1]) } }), { donate: { 0: 'state' } });
+    await expect(fewer({ a: zeros([1]), b: zeros([1]) })).rejects.toThrow(/holds 2 tensors and the output 1/);
+  });
+  it('one tensor passed twice when it is donated', async () => {
+    const f = compile((state: { w: Tensor }, x: Tensor) => ({ state: { w: state.w.add(x) } }), {
+      donate: { 0: 'state' },
+    });
+    const w = tensor([1]);
+    await expect(f({ w }, w)).rejects.toThrow(/same tensor/);
+    // The refusal happened before anything was given away.
+    expect(await w.toArray()).toEqual([1]);
+  });
+});
+
+describe('compile', () => {
+  it('keeps trees, static leaves and key order', async () => {
+    const f = compile((p: { b: Tensor; a: readonly [Tensor, string] }) => ({
+      first: p.a[0].neg(),
+      label: p.a[1],
+      rest: [p.b, null],
+    }));
+    const { first, label, rest } = await f({ b: tensor([2]), a: [tensor([1]), 'x'] });
+    expect([await first.item(), label, await (rest[0] as Tensor).item(), rest[1]]).toEqual([-1, 'x', 2, null]);
+  });
+  it('donates a tree from call to call', async () => {
+    const step = compile(add, { donate: { 0: 'state' } });
+    let state = { w: tensor([0]) };
+    for (let i = 0; i < 4; i++) ({ state } = await step(state));
+    expect(await state.w.item()).toBe(4);
+    expect(step.traces).toBe(1);
+  });
+  it('a pure number argument distinguishes -0, NaN and text', async () => {
+    const f = compile((x: Tensor, by: number | string) => x.mul(Number(by)));
+    for (const by of [1, '1', Number.NaN, 0]) await f(scalar(1), by);
+    expect(f.traces).toBe(4);
+  });
+});
+
+/** The graph that an engine gets for a function. */
+async function loweredGraph(
+  f: (x: Tensor) => Tensor | readonly Tensor[],
+  kernels: readonly string[] = [],
+): Promise<string[]> {
+  const inner = referenceEngine();
+  let seen: Graph | undefined;
+  const engine: Engine = {
+    ...inner,
+    kernels: new Set(kernels),
+    compile: (graph, options) => {
+      seen = graph;
+      return inner.compile(graph, options);
+    },
+  };
+  setEngine(engine);
+  await compile((x: Tensor) => [f(x)].flat() as Tensor[])(tensor(new Float32Array(6), [2, 3])).catch(() => undefined);
+  return seen!.nodes.map(({ op }) => op);
+}
+
+describe('the graph that an engine gets', () => {
+  it('has equal computations once', async () => {
+    const ops = await loweredGraph((x) => x.exp().add(x.exp()).mul(x.exp()));
+    expect(ops.filter((op) => op === 'exp')).toHaveLength(1);
+  });
+  it('has no movements that cancel out', async () => {
+    const ops = await loweredGraph((x) =>
+      x.transpose().transpose().reshape([6]).reshape([2, 3]).broadcastTo([2, 3]).neg(),
+    );
+    expect(ops).toEqual(['input', 'neg']);
+  });
+  it('has only what the outputs need', async () => {
+    const ops = await loweredGraph((x) => {
+      x.exp().log();
+      return x.neg();
+    });
+    expect(ops).toEqual(['input', 'neg']);
+  });
+  it('has the kernels that the engine overrides, and no others', async () => {
+    const f = (x: Tensor) => softmax(rmsNorm(x, ones([3]), { epsilon: 1 }));
+    expect(await loweredGraph(f)).not.toContain('kernel');
+    expect((await loweredGraph(f, ['softmax'])).filter((op) => op === 'kernel')).toHaveLength(1);
+  });
+});
