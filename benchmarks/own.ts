@@ -1,9 +1,8 @@
 /**
  * Our side of the benchmarks, through the packages' public functions only. One JSON command a line in, one JSON answer
- * a line out; peer.py speaks the same. Started by run.ts: `own.ts SETTINGS.json`, or `own.ts prepare CONFIG.json FOLDER`.
+ * a line out; peer.py speaks the same. Started by run.ts: `own.ts SETTINGS.json THREADS`, or `own.ts prepare CONFIG.json FOLDER`.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import {
@@ -23,10 +22,11 @@ import type { GenerateCase, MatmulCase, SftCase, TaskSettings } from './cases.js
 /** One measurement: does the work, and gives what reads the numbers to compare, which is not timed. */
 type Measured = () => Promise<() => Promise<number[]>>;
 
-setEngine(onnxruntimeEngine({ threads: availableParallelism() }));
-
 if (process.argv[2] === 'prepare') await prepare(process.argv[3]!, process.argv[4]!);
-else await serve(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as TaskSettings);
+else {
+  setEngine(onnxruntimeEngine({ threads: Number(process.argv[3]) }));
+  await serve(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as TaskSettings);
+}
 
 /** Writes a model with random weights. The measurements work on token ids, so that any tokenizer will do. */
 async function prepare(configFile: string, folder: string): Promise<void> {
@@ -103,7 +103,7 @@ async function sftStep({ rank, learningRate, rows }: SftCase, model: CausalLM, a
     { r: rank, loraAlpha: 2 * rank, targetModules: 'all-linear' },
     { seed: 0 },
   );
-  await saveAdapter(adapterFolder, model, adapter);
+  await saveAdapter(adapterFolder, adapter);
   const trainer = await Trainer.create(model, { optimizer: adamW(), adapter });
   const predictions = rows.reduce((sum, tokens) => sum + tokens.length - 1, 0);
   const trained = rows.map((tokens) => ({

@@ -3,9 +3,11 @@
  * cores, the same weights), in turns, and prints the peer's time divided by ours.
  *
  * usage: npx tsx benchmarks/run.ts [--only matmul,sft,generate] [--model 10m,135m] [--repetitions 7] [--python python3]
- *   [--batches 1,16] [--new-tokens 64] [--quick] [--output benchmarks/RESULTS.md]
+ *   [--batches 1,16] [--new-tokens 64] [--threads 2] [--quick] [--output benchmarks/RESULTS.md]
  *
  * --quick: the 10M model, 3 repetitions, fewer new tokens. --output: writes the table into that file too.
+ * --threads: of both sides; default all cores. On a busy machine take 1 and read the processor time: threads that wait for
+ * each other count as busy.
  * The Python packages are those of goldens/requirements.txt.
  */
 import { spawnSync } from 'node:child_process';
@@ -39,6 +41,7 @@ const { values: flags } = parseArgs({
     batches: { type: 'string', default: '1,16' },
     'new-tokens': { type: 'string' },
     python: { type: 'string', default: 'python3' },
+    threads: { type: 'string', default: String(availableParallelism()) },
     quick: { type: 'boolean', default: false },
     output: { type: 'string' },
   },
@@ -49,7 +52,7 @@ const repetitions = countIn('repetitions', flags.repetitions ?? (flags.quick ? '
 const newTokens = countIn('new-tokens', flags['new-tokens'] ?? (flags.quick ? '16' : '64'));
 const batches = flags.batches.split(',').map((text) => countIn('batches', text));
 
-const threads = availableParallelism();
+const threads = countIn('threads', flags.threads);
 const folder = mkdtempSync(join(tmpdir(), 'posttrain-benchmark-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 process.once('SIGINT', () => process.exit(130));
@@ -79,7 +82,7 @@ async function run(model: string, settings: TaskSettings): Promise<void> {
   const file = join(folder, `${settings.task}-${model}.json`);
   writeFileSync(file, JSON.stringify(settings));
   // Our side writes the adapter that the peer loads, so it starts first.
-  const own = await Side.start([...node, ownScript, file]);
+  const own = await Side.start([...node, ownScript, file, String(threads)]);
   try {
     const peer = await startPeer(file);
     try {
@@ -144,11 +147,11 @@ function describeRun(): string {
   };
   const all = { ...versions, 'onnxruntime-node': packages.dependencies['onnxruntime-node']! };
   return [
-    `${new Date().toISOString().slice(0, 10)}; ${threads} cores (${cpus()[0]!.model.trim()}), ${gibibytes} GiB of memory; `,
+    `${new Date().toISOString().slice(0, 10)}; ${availableParallelism()} cores (${cpus()[0]!.model.trim()}), ${gibibytes} GiB of memory; `,
     `${Object.entries(all)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}; `,
-    `${repetitions} pairs a case.`,
+    `${threads} ${threads === 1 ? 'thread' : 'threads'} a side, ${repetitions} pairs a case.`,
   ].join('');
 }
 
