@@ -9,7 +9,7 @@ const config: KnipConfig = {
     },
     'packages/*': {},
     'examples/*': { entry: ['*.ts'] },
-    benchmarks: { entry: ['*.ts'] },
+    benchmarks: { entry: ['*.ts', 'spike/run.ts'] },
   },
   ignoreExportsUsedInFile: true,
   ignoreBinaries: ['apt-get'],

@@ -37,47 +37,45 @@ const cases: readonly (readonly [base: string, config: Partial<LoraConfig>])[] =
   ['qwen2', { targetModules: ['q_proj'], bias: 'all', useRslora: true }],
 ];
 
-it.runIf(python !== undefined).each(cases)(
-  'PEFT computes the same with an adapter for %s of %j',
-  async (base, config) => {
-    setEngine(referenceEngine());
-    const folder = await mkdtemp(join(tmpdir(), 'peft-interchange-'));
-    try {
-      const model = modelOf(await loadWeights(join(goldens, 'models', base)), join(goldens, 'models', base));
-      const start = await createAdapter(model, lora, { r: 4, ...config }, { seed: 3 });
-      const parameters: Record<string, Tensor> = {};
-      for (const [i, [name, p]] of Object.entries(start.parameters).entries()) {
-        parameters[name] = p.add(normal(Key.fromSeed(i).toTensor(), p.shape).mul(0.2));
-      }
-      const adapter = withAdapterParameters(start, parameters);
-      await saveAdapter(join(folder, 'adapter'), adapter);
-
-      const inputs = await openSafetensors(join(goldens, 'models', base, 'expected.safetensors'));
-      const ids = (await inputs.read('batch.input_ids')).data as Int32Array;
-      await inputs.close();
-      const shape = [2, 10];
-      const hooks = adapter.hooks(parameters);
-      const input = { tokens: tensor(ids, shape, 'int32'), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
-      const hidden = model.network.hidden(model.weights, input, hooks).reshape([20, model.config.hiddenSize]);
-      const logits = await hidden.matmul(model.network.head(model.weights, hooks), { transposeB: true }).toArray();
-      const expected = join(folder, 'expected.safetensors');
-      await writeSafetensors(expected, [
-        { name: 'input_ids', dtype: 'int32', shape, data: ids },
-        { name: 'logits', dtype: 'float32', shape: [2, 10, logits.length / 20], data: Float32Array.from(logits) },
-      ]);
-      const program = join(goldens, 'lora/verify_ours.py');
-      const run = promisify(execFile)(python!, [
-        program,
-        join(folder, 'adapter'),
-        join(goldens, 'models', base),
-        expected,
-      ]);
-      const { stdout } = await run.catch((error: { stdout: string; stderr: string }) => {
-        throw new Error(`${error.stdout}\n${error.stderr}`);
-      });
-      expect(stdout).toMatch(/largest absolute logit difference/);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
+it.for(cases)('PEFT computes the same with an adapter for %s of %j', async ([base, config], context) => {
+  if (python === undefined) return context.skip('set PYTHON to an interpreter with goldens/requirements.txt');
+  setEngine(referenceEngine());
+  const folder = await mkdtemp(join(tmpdir(), 'peft-interchange-'));
+  try {
+    const model = modelOf(await loadWeights(join(goldens, 'models', base)), join(goldens, 'models', base));
+    const start = await createAdapter(model, lora, { r: 4, ...config }, { seed: 3 });
+    const parameters: Record<string, Tensor> = {};
+    for (const [i, [name, p]] of Object.entries(start.parameters).entries()) {
+      parameters[name] = p.add(normal(Key.fromSeed(i).toTensor(), p.shape).mul(0.2));
     }
-  },
-);
+    const adapter = withAdapterParameters(start, parameters);
+    await saveAdapter(join(folder, 'adapter'), adapter);
+
+    const inputs = await openSafetensors(join(goldens, 'models', base, 'expected.safetensors'));
+    const ids = (await inputs.read('batch.input_ids')).data as Int32Array;
+    await inputs.close();
+    const shape = [2, 10];
+    const hooks = adapter.hooks(parameters);
+    const input = { tokens: tensor(ids, shape, 'int32'), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+    const hidden = model.network.hidden(model.weights, input, hooks).reshape([20, model.config.hiddenSize]);
+    const logits = await hidden.matmul(model.network.head(model.weights, hooks), { transposeB: true }).toArray();
+    const expected = join(folder, 'expected.safetensors');
+    await writeSafetensors(expected, [
+      { name: 'input_ids', dtype: 'int32', shape, data: ids },
+      { name: 'logits', dtype: 'float32', shape: [2, 10, logits.length / 20], data: Float32Array.from(logits) },
+    ]);
+    const program = join(goldens, 'lora/verify_ours.py');
+    const run = promisify(execFile)(python!, [
+      program,
+      join(folder, 'adapter'),
+      join(goldens, 'models', base),
+      expected,
+    ]);
+    const { stdout } = await run.catch((error: { stdout: string; stderr: string }) => {
+      throw new Error(`${error.stdout}\n${error.stderr}`);
+    });
+    expect(stdout).toMatch(/largest absolute logit difference/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
