@@ -1,10 +1,12 @@
+import type { IntegerOperator } from './integer-operators.js';
+
 /**
  * The digit columns of one operation, lowest first, as written by hand: `57+68` -> `7+8=15,5+6+1=12`,
  * `103-8` -> `13-8=5,10-1=9,1-1=0` (a 10 is borrowed where a column would be negative, and a 1 paid in the next),
  * `57*8` -> `7*8=56,5*8+5=45`. The left operand may be negative, the right may not; a difference that is negative is
  * worked out the other way round. A product needs a right operand of one digit and a left one that is not negative.
  */
-export function columnWork(left: number, operator: '+' | '-' | '*', right: number): string {
+export function columnWork(left: number, operator: IntegerOperator, right: number): string {
   if (operator === '*') return multiplyColumns(digitsOf(left), right);
   const size = Math.abs(left);
   const adds = left < 0 === (operator === '-');
