@@ -38,7 +38,7 @@ export class CheckpointError extends PosttrainError {
 const TENSORS = 'optimizer.safetensors';
 const STATE = 'trainer_state.json';
 const NAME = /^checkpoint-(\d+)$/;
-const UNFINISHED = /^\.checkpoint-\d+\.\d+\.tmp$/;
+const UNFINISHED = /^\.checkpoint-\d+\.\d+\.tmp(\.old\.tmp)?$/;
 
 /**
  * Writes `directory/checkpoint-<step>/`: trained parameters and optimizer state in optimizer.safetensors, the run's state
@@ -64,18 +64,45 @@ export async function saveCheckpoint(
     await writeSafetensors(join(temporary, TENSORS), Object.entries(snapshot.tensors).map(toWrite));
     const json = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
     await writeAtomically((files) => files.stage(join(temporary, STATE), (write) => write(json)));
-    await rm(folder, { recursive: true, force: true });
-    await rename(temporary, folder);
+    await replaceFolder(folder, temporary);
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;
   }
   await syncFolder(dirname(folder));
   if (keep !== undefined) {
-    const old = (await checkpointsIn(directory)).slice(Math.max(1, keep));
-    for (const { path } of old) await rm(path, { recursive: true, force: true });
+    // Of this run, that is: a folder may hold later checkpoints of another one, which are not this one's to delete.
+    const own = (await checkpointsIn(directory)).filter(({ step }) => step <= snapshot.step);
+    for (const { path } of own.slice(Math.max(1, keep))) await rm(path, { recursive: true, force: true });
   }
   return folder;
+}
+
+/** Puts `next` where `folder` is. What was there is complete until the new one has its place, though under another name. */
+async function replaceFolder(folder: string, next: string): Promise<void> {
+  const aside = `${next}.old.tmp`;
+  const exists = await rename(folder, aside).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false;
+      throw error;
+    },
+  );
+  await rename(next, folder);
+  if (exists) await rm(aside, { recursive: true, force: true });
+}
+
+/**
+ * Throws when a run that starts at its beginning would write into a directory that has checkpoints already: they would
+ * be mistaken for its own.
+ */
+export async function refuseUsedFolder(directory: string): Promise<void> {
+  const latest = await latestCheckpoint(directory);
+  if (latest === undefined) return;
+  throw new CheckpointError(
+    latest,
+    'belongs to an earlier run; resume that one, choose another output folder, or delete it.',
+  );
 }
 
 /** The checkpoint with the highest step in a directory; undefined when it has none. */
