@@ -62,8 +62,10 @@ async function main(): Promise<void> {
     : embeddedTask(settings.seed, problems);
   const model = await CausalLM.fromPretrained(flags.model);
   await mkdir(flags.out, { recursive: true });
-  // An evaluation goes on from its log; a new run must not go on from an old one's.
-  for (const name of ['base', 'sft', 'grpo']) await rm(join(flags.out, `eval-${name}.jsonl`), { force: true });
+  // Evaluations and training go on from their logs; a new run must not go on from an old one's.
+  for (const name of ['eval-base.jsonl', 'eval-sft.jsonl', 'eval-grpo.jsonl', 'grpo']) {
+    await rm(join(flags.out, name), { force: true, recursive: true });
+  }
   const progress = createProgress();
   const stage = (name: string) => ({ onProgress: stageProgress(progress.onProgress, name) });
   const log = (name: string) => join(flags.out, `eval-${name}.jsonl`);

@@ -19,7 +19,13 @@ export type { SftLogEntry, SftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';
-export { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from './training/checkpoint.js';
+export {
+  CheckpointError,
+  latestCheckpoint,
+  loadCheckpoint,
+  refuseUsedFolder,
+  saveCheckpoint,
+} from './training/checkpoint.js';
 export { RowOrder } from './training/row-order.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';

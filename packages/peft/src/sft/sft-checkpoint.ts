@@ -1,4 +1,10 @@
-import { CheckpointError, latestCheckpoint, loadCheckpoint, saveCheckpoint } from '../training/checkpoint.js';
+import {
+  CheckpointError,
+  latestCheckpoint,
+  loadCheckpoint,
+  refuseUsedFolder,
+  saveCheckpoint,
+} from '../training/checkpoint.js';
 import { type RunIdentity, runIdentity } from '../training/run-identity.js';
 import { saveTrained } from '../training/save-trained.js';
 import type { Trainer } from '../training/trainer.js';
@@ -48,7 +54,10 @@ export async function resumeSft(
   run: { log: RunLog; identity: RunIdentity },
 ): Promise<void> {
   const folder = resume === true ? await latestCheckpoint(outputFolder!) : resume;
-  if (!folder) return;
+  if (!folder) {
+    if (outputFolder !== undefined) await refuseUsedFolder(outputFolder);
+    return;
+  }
   const { snapshot, state } = await loadCheckpoint(folder);
   const saved = state.posttrain as { identity: RunIdentity; statistics: RunStatistics } | undefined;
   if (!saved) throw new CheckpointError(folder, 'was not written by sft.');

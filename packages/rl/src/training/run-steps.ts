@@ -5,6 +5,7 @@ import {
   latestCheckpoint,
   loadCheckpoint,
   type PeftAdapter,
+  refuseUsedFolder,
   type StepMetrics,
   saveCheckpoint,
   saveTrained,
@@ -54,6 +55,7 @@ export async function runSteps<State extends object>(
   }
   positiveInteger(`${stage}: saveSteps`, saveSteps);
   const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
+  if (from === undefined && outputFolder !== undefined) await refuseUsedFolder(outputFolder);
   const first = from === undefined ? 0 : await restore(run, from);
   await run.begin?.(first);
   const log = outputFolder ? await StepLog.open<StepMetrics>(join(outputFolder, 'metrics.jsonl'), first) : undefined;
