@@ -49,5 +49,6 @@ describe('the main job', () => {
     expect(status).toBe(1);
     expect(stderr).toMatch(/bad\.jsonl, row 2: needs "prompt"/);
     expect(stderr).not.toMatch(/\n\s+at /);
+    expect(run('bad', '--grpo-step', '3').stderr).toMatch(/--grpo-step.*The flags are.*--grpo-steps/s);
   });
 });

@@ -7,7 +7,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
-import { isPosttrainError } from '@posttrain/interfaces';
+import { isPosttrainError, PosttrainError } from '@posttrain/interfaces';
 import { CausalLM } from '@posttrain/lm';
 import {
   DEFAULT_SETTINGS,
@@ -23,42 +23,66 @@ import {
 import { jobReport } from './report.js';
 import { embeddedTask, fileTask } from './task.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    model: { type: 'string', default: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')) },
-    data: { type: 'string' },
-    out: { type: 'string', default: join('runs', 'main-job') },
-    seed: { type: 'string', default: '0' },
-    problems: { type: 'string', default: '256' },
-    'max-tokens': { type: 'string', default: '128' },
-    'lora-rank': { type: 'string', default: String(DEFAULT_SETTINGS.loraRank) },
-    'sft-steps': { type: 'string', default: String(DEFAULT_SETTINGS.sft.steps) },
-    'sft-learning-rate': { type: 'string', default: String(DEFAULT_SETTINGS.sft.learningRate) },
-    'grpo-steps': { type: 'string', default: String(DEFAULT_SETTINGS.grpo.steps) },
-    'grpo-learning-rate': { type: 'string', default: String(DEFAULT_SETTINGS.grpo.learningRate) },
-    'prompts-per-step': { type: 'string', default: String(DEFAULT_SETTINGS.grpo.promptsPerStep) },
-    'completions-per-prompt': { type: 'string', default: String(DEFAULT_SETTINGS.grpo.completionsPerPrompt) },
-  },
-});
+const { sft, grpo } = DEFAULT_SETTINGS;
+const FLAGS = {
+  model: relative('.', join(import.meta.dirname, '..', 'pretrain-tiny', 'model')),
+  data: '',
+  out: join('runs', 'main-job'),
+  seed: '0',
+  problems: '256',
+  'max-tokens': '128',
+  'lora-rank': String(DEFAULT_SETTINGS.loraRank),
+  'sft-steps': String(sft.steps),
+  'sft-learning-rate': String(sft.learningRate),
+  'grpo-steps': String(grpo.steps),
+  'grpo-learning-rate': String(grpo.learningRate),
+  'prompts-per-step': String(grpo.promptsPerStep),
+  'completions-per-prompt': String(grpo.completionsPerPrompt),
+} as const;
 
-const settings: JobSettings = {
-  ...DEFAULT_SETTINGS,
-  seed: Number(flags.seed),
-  loraRank: Number(flags['lora-rank']),
-  sft: { ...DEFAULT_SETTINGS.sft, steps: Number(flags['sft-steps']), learningRate: Number(flags['sft-learning-rate']) },
-  grpo: {
-    steps: Number(flags['grpo-steps']),
-    learningRate: Number(flags['grpo-learning-rate']),
-    promptsPerStep: Number(flags['prompts-per-step']),
-    completionsPerPrompt: Number(flags['completions-per-prompt']),
-  },
-};
+type Flags = Record<keyof typeof FLAGS, string>;
+
+function readFlags(): Flags {
+  const options = Object.fromEntries(
+    Object.entries(FLAGS).map(([name, value]) => [name, { type: 'string' as const, default: value }]),
+  );
+  try {
+    return parseArgs({ options }).values as Flags;
+  } catch (cause) {
+    const known = Object.keys(FLAGS).map((name) => `--${name}`);
+    throw new PosttrainError('FLAGS', `${(cause as Error).message} The flags are ${known.join(', ')}.`, { cause });
+  }
+}
+
+function settingsOf(flags: Flags): JobSettings {
+  const number = (name: keyof Flags) => positive(flags, name);
+  return {
+    ...DEFAULT_SETTINGS,
+    seed: Number(flags.seed),
+    loraRank: number('lora-rank'),
+    sft: { ...sft, steps: number('sft-steps'), learningRate: number('sft-learning-rate') },
+    grpo: {
+      steps: number('grpo-steps'),
+      learningRate: number('grpo-learning-rate'),
+      promptsPerStep: number('prompts-per-step'),
+      completionsPerPrompt: number('completions-per-prompt'),
+    },
+  };
+}
+
+function positive(flags: Flags, name: keyof Flags): number {
+  const value = Number(flags[name]);
+  if (!(value > 0)) throw new PosttrainError('FLAGS', `--${name} must be a positive number, not "${flags[name]}"`);
+  return value;
+}
 
 async function main(): Promise<void> {
   const started = Date.now();
-  const problems = Number(flags.problems);
+  const flags = readFlags();
+  const settings = settingsOf(flags);
+  const problems = positive(flags, 'problems');
   const task = flags.data
-    ? await fileTask(flags.data, problems, Number(flags['max-tokens']))
+    ? await fileTask(flags.data, problems, positive(flags, 'max-tokens'))
     : embeddedTask(settings.seed, problems);
   const model = await CausalLM.fromPretrained(flags.model);
   await mkdir(flags.out, { recursive: true });
