@@ -18,11 +18,12 @@ export { sft, toTrainingRows } from './sft/sft.js';
 export type { SftLogEntry, SftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
-export type { CheckpointToSave, RunState, TrainerSnapshot } from './training/checkpoint.js';
+export type { CheckpointToSave, DecisiveSettings, RunState, TrainerSnapshot } from './training/checkpoint.js';
 export {
   CheckpointError,
   latestCheckpoint,
   loadCheckpoint,
+  refuseOtherSettings,
   refuseUsedFolder,
   saveCheckpoint,
 } from './training/checkpoint.js';

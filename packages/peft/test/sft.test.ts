@@ -267,6 +267,7 @@ describe('checkpoints', () => {
     const { model } = await start;
     const adapter = await createAdapter(model, lora, { r: 4, loraAlpha: 4, targetModules: 'all-linear' });
     await expect(smallRun({ resume, adapter })).rejects.toThrow(/trained another adapter/);
+    await expect(smallRun({ resume, learningRate: 0.5 })).rejects.toThrow(/learningRate was .* and is 0.5/);
     await expect(smallRun({ resume: join(folder, 'checkpoint-9') })).rejects.toThrow(/is not a checkpoint/);
   });
 

@@ -1,7 +1,9 @@
 import {
   CheckpointError,
+  type DecisiveSettings,
   latestCheckpoint,
   loadCheckpoint,
+  refuseOtherSettings,
   refuseUsedFolder,
   saveCheckpoint,
 } from '../training/checkpoint.js';
@@ -12,9 +14,29 @@ import type { RunLog, RunStatistics } from './run-log.js';
 import type { SftLogEntry, SftSettings } from './sft-options.js';
 import type { TokenizedRow } from './tokenize-rows.js';
 
+interface SavedRun {
+  readonly identity: RunIdentity;
+  readonly statistics: RunStatistics;
+  readonly settings: DecisiveSettings;
+}
+
 /** Of the tokenized rows and everything that decides their order. */
 export function identityOf({ batchSize, seed, adapter }: SftSettings, rows: readonly TokenizedRow[]): RunIdentity {
   return runIdentity([{ batchSize, seed }, ...rows], adapter);
+}
+
+/** What decides the result beside the rows and the adapter. */
+function decisiveSettings(settings: SftSettings, totalSteps: number): DecisiveSettings {
+  const { learningRate, schedule, warmupSteps, maxGradNorm, optimizer, weightDecay = 0 } = settings;
+  return {
+    steps: totalSteps,
+    learningRate,
+    schedule,
+    warmupSteps,
+    maxGradNorm,
+    weightDecay,
+    optimizer: optimizer.name,
+  };
 }
 
 /** Writes `checkpoint-<step>` of a run, with the fields of Hugging Face's trainer_state.json. */
@@ -41,7 +63,7 @@ export async function saveSftCheckpoint(
       num_train_epochs: settings.epochs,
       save_steps: settings.saveSteps ?? run.totalSteps,
       train_batch_size: settings.batchSize,
-      posttrain: { identity: run.identity, statistics },
+      posttrain: { identity: run.identity, statistics, settings: decisiveSettings(settings, run.totalSteps) },
     },
     writeModel: (folder) => saveTrained(folder, trainer, adapter),
   });
@@ -50,17 +72,18 @@ export async function saveSftCheckpoint(
 /** Puts trainer and log where a checkpoint left them. @throws CheckpointError when it is of another run */
 export async function resumeSft(
   trainer: Trainer,
-  { resume, outputFolder }: SftSettings,
-  run: { log: RunLog; identity: RunIdentity },
+  settings: SftSettings,
+  run: { log: RunLog; identity: RunIdentity; totalSteps: number },
 ): Promise<void> {
+  const { resume, outputFolder } = settings;
   const folder = resume === true ? await latestCheckpoint(outputFolder!) : resume;
   if (!folder) {
     if (outputFolder !== undefined) await refuseUsedFolder(outputFolder);
     return;
   }
   const { snapshot, state } = await loadCheckpoint(folder);
-  const saved = state.posttrain as { identity: RunIdentity; statistics: RunStatistics } | undefined;
-  if (!saved) throw new CheckpointError(folder, 'was not written by sft.');
+  const saved = state.posttrain as SavedRun | undefined;
+  if (!saved?.settings) throw new CheckpointError(folder, 'was not written by sft.');
   if (saved.identity.data !== run.identity.data) {
     throw new CheckpointError(
       folder,
@@ -70,6 +93,7 @@ export async function resumeSft(
   if (saved.identity.adapter !== run.identity.adapter) {
     throw new CheckpointError(folder, `the run trained another adapter: ${saved.identity.adapter}.`);
   }
+  refuseOtherSettings(folder, saved.settings, decisiveSettings(settings, run.totalSteps));
   trainer.restore(snapshot);
   const history = (state.log_history as Record<string, number>[]).map(
     ({ step, ...metrics }): SftLogEntry => ({ step: step! - 1, metrics }),

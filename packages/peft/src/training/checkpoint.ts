@@ -105,6 +105,18 @@ export async function refuseUsedFolder(directory: string): Promise<void> {
   );
 }
 
+/** Options that decide a run's result, by name. */
+export type DecisiveSettings = Readonly<Record<string, string | number | boolean>>;
+
+/** Throws when a run with these settings would go on from a checkpoint of a run with others, naming what differs. */
+export function refuseOtherSettings(folder: string, saved: DecisiveSettings, current: DecisiveSettings): void {
+  const names = new Set([...Object.keys(saved), ...Object.keys(current)]);
+  const changed = [...names].filter((name) => saved[name] !== current[name]);
+  if (changed.length === 0) return;
+  const was = changed.map((name) => `${name} was ${saved[name]} and is ${current[name]}`).join('; ');
+  throw new CheckpointError(folder, `belongs to another run: ${was}. Use another outputFolder, or the same options.`);
+}
+
 /** The checkpoint with the highest step in a directory; undefined when it has none. */
 export async function latestCheckpoint(directory: string): Promise<string | undefined> {
   return (await checkpointsIn(directory))[0]?.path;

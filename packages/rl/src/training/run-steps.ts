@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
   CheckpointError,
+  type DecisiveSettings,
   latestCheckpoint,
   loadCheckpoint,
   type PeftAdapter,
+  refuseOtherSettings,
   refuseUsedFolder,
   type StepMetrics,
   saveCheckpoint,
@@ -35,7 +37,7 @@ export interface StepsToRun<State extends object> {
   readonly adapter: PeftAdapter | undefined;
   readonly steps: number;
   /** Settings that decide the result. A checkpoint of a run with others is refused. */
-  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  readonly settings: DecisiveSettings;
   /** What a step changes beside the trainer, as JSON; the object is updated in place. */
   readonly state: State;
   /** Called before the first step, with the number of it. */
@@ -95,7 +97,7 @@ async function save<State extends object>(
 
 interface SavedState {
   readonly done: number;
-  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  readonly settings: DecisiveSettings;
   readonly state: object;
 }
 
@@ -103,12 +105,7 @@ async function restore<State extends object>(run: StepsToRun<State>, folder: str
   const { snapshot, state } = await loadCheckpoint(folder);
   const saved = state.posttrain as SavedState | undefined;
   if (!saved?.settings) throw new CheckpointError(folder, `was not written by ${run.stage}.`);
-  const names = new Set([...Object.keys(saved.settings), ...Object.keys(run.settings)]);
-  const changed = [...names].filter((name) => saved.settings[name] !== run.settings[name]);
-  if (changed.length > 0) {
-    const was = changed.map((name) => `${name} was ${saved.settings[name]} and is ${run.settings[name]}`).join('; ');
-    throw new CheckpointError(folder, `belongs to another run: ${was}. Use another outputFolder, or the same options.`);
-  }
+  refuseOtherSettings(folder, saved.settings, run.settings);
   run.trainer.restore(snapshot);
   Object.assign(run.state, saved.state);
   return saved.done;
