@@ -86,6 +86,12 @@ describe('tokenizeRows', () => {
     [{ input_ids: [1, 2], labels: [1] }, /row 1: input_ids and labels must be lists/],
     [{ input_ids: [1, 2], labels: [1, -100] }, /row 1: trains no token/],
     [{ input_ids: [1] }, /row 1: trains no token/],
+    [{ prompt: 'a', completion: ' ' }, /row 1: its completion is empty/],
+    [{ prompt: [{ role: 'user', content: 'a' }], completion: [] }, /row 1: its completion is empty/],
+    [
+      { prompt: [{ role: 'user', content: 'a' }], completion: [{ role: 'assistant', content: '' }] },
+      /row 1: its completion is empty/,
+    ],
   ])('refuses %j', async (row, message) => {
     const model = await modelWith('byte-level-bpe', null);
     expect(() => tokenizeRows(model, [{ text: 'fine' }, row])).toThrow(message);

@@ -117,6 +117,12 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
 function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
   const { completionOnlyLoss = true, assistantOnlyLoss = false } = options;
   const { prompt, completion } = row;
+  if (isEmpty(completion)) {
+    throw new PosttrainError(
+      'SFT_ROW',
+      'its completion is empty, which would teach the model to say nothing; drop the row',
+    );
+  }
   let promptTokens: readonly number[];
   let whole: Rendered;
   if (typeof prompt === 'string' && typeof completion === 'string') {
@@ -142,6 +148,13 @@ function encodedAlready({ input_ids: ids, labels = ids }: SftRow): Encoded {
     throw new PosttrainError('SFT_ROW', 'input_ids and labels must be lists of integers of one length');
   }
   return { tokens: ids, mask: labels.map((label) => (label === -100 ? 0 : 1)) };
+}
+
+/** No text and no message, or messages that say nothing (a tool call says something). */
+function isEmpty(completion: unknown): boolean {
+  if (typeof completion === 'string') return completion.trim() === '';
+  const silent = ({ content, tool_calls: calls }: ChatMessage) => !calls?.length && String(content ?? '').trim() === '';
+  return Array.isArray(completion) && (completion as ChatMessage[]).every(silent);
 }
 
 interface Rendered {
