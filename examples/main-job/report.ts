@@ -1,18 +1,14 @@
 import {
   type Comparison,
   completionExamples,
-  type EvalResult,
   evaluationBlocks,
-  type GenerateProblem,
   type LinePlot,
   metricOf,
   type Report,
   trainingCurves,
 } from '@posttrain/eval';
 import type { ScalingRow, ScalingStrategy } from '@posttrain/tts';
-
-export type StageResult = EvalResult<GenerateProblem>;
-type MetricsLine = Readonly<Record<string, number>>;
+import type { MetricsLine, StageResult } from './job.js';
 
 /** What the job measured. */
 export interface JobResults {

@@ -96,10 +96,10 @@ async function main(): Promise<void> {
 
   const base = await evaluateStage(model, undefined, task, settings, { log: log('base'), ...stage('evaluate base') });
   const tuned = await fineTune(model, task, settings, stage('LoRA SFT').onProgress);
-  const afterSft = await evaluateStage(model, tuned.adapter, task, settings, {
-    log: log('sft'),
-    ...stage('evaluate SFT'),
-  });
+  // Without demonstrations the adapter is still the base.
+  const hasSft = task.demonstrations.length > 0;
+  const sftStage = { log: log('sft'), ...stage('evaluate SFT') };
+  const afterSft = hasSft ? await evaluateStage(model, tuned.adapter, task, settings, sftStage) : undefined;
   const reinforced = await reinforce(model, tuned.adapter, task, settings, {
     outputFolder: join(flags.out, 'grpo'),
     ...stage('GRPO'),
@@ -120,7 +120,7 @@ async function main(): Promise<void> {
 
   const stages = [
     { name: 'base', result: base },
-    ...(task.demonstrations.length > 0 ? [{ name: 'SFT', result: afterSft }] : []),
+    ...(afterSft ? [{ name: 'SFT', result: afterSft }] : []),
     { name: 'GRPO', result: afterGrpo },
   ];
   const comparisons = stages.slice(1).map(({ name, result }, i) => ({

@@ -103,19 +103,15 @@ export async function fileTask(path: string, heldOut: number, maxTokens: number)
   if (train.length < 16 || held.length < 2) {
     throw new PosttrainError('TOO_FEW_ROWS', `${path} has ${rows.length} rows; the job needs at least 20`);
   }
-  const answerOf = (completion: string) => {
-    const answer = extractFinalAnswer(completion);
-    return answer === null ? null : normalizeAnswer(answer);
-  };
-  const isRight = (completion: string, row: JobRow) => answerOf(completion) === normalizeAnswer(row.answer);
+  const isRight = (completion: string, row: JobRow) => extractFinalAnswer(completion) === normalizeAnswer(row.answer);
   return {
     name: path,
     demonstrations: train.filter((row) => row.completion !== undefined),
     train,
     heldOut: held,
-    grader: answerGrader(answerOf),
+    grader: answerGrader(extractFinalAnswer),
     rewards: { answer: (completion, { row }) => Number(isRight(completion, row)) },
-    answerOf,
+    answerOf: extractFinalAnswer,
     maxTokens,
   };
 }

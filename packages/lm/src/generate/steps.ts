@@ -1,7 +1,7 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import type { Adapter } from '../model/adapter.js';
+import { perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { KvCache } from '../model/network.js';
 
 interface StepOutput {
   readonly cache: KvCache;
@@ -23,15 +23,9 @@ export interface GenerationSteps {
   selectRows: Compiled<[cache: KvCache, rows: Tensor], KvCache>;
 }
 
-const bySite = new WeakMap<Network, WeakMap<Adapter['hooks'], GenerationSteps>>();
-
 /** The steps for a network and adapter; traced once, whatever the adapter's numbers. */
-export function generationSteps(network: Network, adapter: Adapter): GenerationSteps {
-  const byHooks = bySite.get(network) ?? new WeakMap<Adapter['hooks'], GenerationSteps>();
-  bySite.set(network, byHooks);
-  const known = byHooks.get(adapter.hooks);
-  if (known) return known;
-  const steps: GenerationSteps = {
+export const generationSteps = perAdapter(
+  (network, adapter): GenerationSteps => ({
     extend: compile(
       (weights, parameters, cache, tokens, lengths, counts) => {
         const hooks = adapter.hooks(parameters);
@@ -50,7 +44,5 @@ export function generationSteps(network: Network, adapter: Adapter): GenerationS
       },
       { name: 'selectRows' },
     ),
-  };
-  byHooks.set(adapter.hooks, steps);
-  return steps;
-}
+  }),
+);

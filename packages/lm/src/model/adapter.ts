@@ -1,4 +1,5 @@
 import type { LayerHooks } from './layers.js';
+import type { Network } from './network.js';
 
 /**
  * Trained tensors that change what a model computes without changing its weights. `hooks` must be one function for
@@ -24,3 +25,15 @@ export const withParameters = <Parameters>(
   parameters,
   hooks: adapter.hooks,
 });
+
+/** Keeps what `make` gives for a network and an adapter's hooks: it is traced once, whatever the adapter's numbers. */
+export function perAdapter<T>(make: (network: Network, adapter: Adapter) => T): typeof make {
+  const byNetwork = new WeakMap<Network, WeakMap<Adapter['hooks'], T>>();
+  return (network, adapter) => {
+    const byHooks = byNetwork.get(network) ?? new WeakMap<Adapter['hooks'], T>();
+    byNetwork.set(network, byHooks);
+    const made = byHooks.get(adapter.hooks) ?? make(network, adapter);
+    byHooks.set(adapter.hooks, made);
+    return made;
+  };
+}

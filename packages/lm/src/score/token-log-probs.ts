@@ -1,18 +1,10 @@
-import {
-  type Compiled,
-  compile,
-  iota,
-  mapTree,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-  zeros,
-} from '@posttrain/core-tensor';
+import { type Compiled, compile, iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { type PredictionLogProbs, predictionLogProbs } from './prediction-log-probs.js';
 
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
@@ -33,35 +25,21 @@ export interface SequenceLogProbs {
 
 type Scoring = Compiled<
   [weights: Weights, parameters: unknown, tokens: Tensor, temperature: number],
-  Record<'logProbs' | 'entropies' | 'isGreedy', Tensor>
+  PredictionLogProbs
 >;
 
-const bySite = new WeakMap<Network, WeakMap<Adapter['hooks'], Scoring>>();
-
-function scoringOf(network: Network, adapter: Adapter): Scoring {
-  const byHooks = bySite.get(network) ?? new WeakMap<Adapter['hooks'], Scoring>();
-  bySite.set(network, byHooks);
-  const known = byHooks.get(adapter.hooks);
-  if (known) return known;
-  const scoring: Scoring = compile(
-    (weights, parameters, tokens, temperature) => {
-      const hooks = adapter.hooks(parameters);
-      const [b, s] = tokens.shape as [number, number];
-      // Padding is on the right and attention is causal, so no real token sees it.
-      const positions = iota([b, s], 1);
-      const segments = zeros([b, s], 'int32');
-      const hidden = network.hidden(weights, { tokens, positions, segments }, hooks);
-      const width = hidden.shape[2]!;
-      const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
-      const targets = tokens.slice(1, 1).reshape([b * (s - 1)]);
-      const scored = tokenLogProbs(states, network.head(weights, hooks), targets, { temperature });
-      return mapTree(scored, (x) => x.reshape([b, s - 1]));
-    },
-    { name: 'logProbs' },
-  );
-  byHooks.set(adapter.hooks, scoring);
-  return scoring;
-}
+const scoringOf = perAdapter(
+  (network, adapter): Scoring =>
+    compile(
+      (weights, parameters, tokens, temperature) => {
+        const [b, s] = tokens.shape as [number, number];
+        // Padding is on the right and attention is causal, so no real token sees it.
+        const input = { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
+        return predictionLogProbs(network, weights, input, { hooks: adapter.hooks(parameters), temperature });
+      },
+      { name: 'logProbs' },
+    ),
+);
 
 const LENGTH_STEP = 16;
 

@@ -12,13 +12,19 @@ import {
   scalar,
   type Tensor,
   tensor,
-  tokenLogProbs,
   valueAndGrad,
   zeros,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, type LayerHooks, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import {
+  type Adapter,
+  type CausalLM,
+  type LayerHooks,
+  NO_ADAPTER,
+  predictionLogProbs,
+  withParameters,
+} from '@posttrain/lm';
 import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 
@@ -64,6 +70,9 @@ type MicroStep = Compiled<
 >;
 
 const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
+
+/** Gradients before anything was added to them, in memory of their own. */
+const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
@@ -119,7 +128,7 @@ export class Trainer {
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
-    this.#gradients = mapNamed(parameters, (p) => zerosBuffer(p.shape));
+    this.#gradients = noGradients(parameters);
     this.#update = compile(
       ({ parameters: current, state }, gradients, learningRate) => {
         const used = maxGradNorm > 0 ? clipByGlobalNorm(gradients, maxGradNorm).gradients : gradients;
@@ -178,7 +187,7 @@ export class Trainer {
       }
     }
     if (!Number.isFinite(total)) {
-      this.#gradients = mapNamed(this.#gradients, (g) => zerosBuffer(g.shape));
+      this.#gradients = noGradients(this.parameters);
       throw new NonFiniteError('the loss', total, this.#step);
     }
     return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
@@ -189,7 +198,7 @@ export class Trainer {
     const { parameters, state } = this.#trained;
     const norm = await (await this.#norm(this.#gradients)).item();
     if (!Number.isFinite(norm)) {
-      this.#gradients = mapNamed(this.#gradients, (g) => zerosBuffer(g.shape));
+      this.#gradients = noGradients(this.parameters);
       throw new NonFiniteError('the gradient norm', norm, this.#step);
     }
     const result = await this.#update({ parameters, state }, this.#gradients, scalar(learningRate));
@@ -220,7 +229,7 @@ export class Trainer {
     });
     if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
     this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
-    this.#gradients = mapNamed(this.#trained.parameters, (p) => zerosBuffer(p.shape));
+    this.#gradients = noGradients(this.parameters);
     this.#step = snapshot.step;
   }
 
@@ -234,15 +243,9 @@ export class Trainer {
         const objective = (trained: Named) => {
           const weights = adapter ? frozen : trained;
           const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
-          const [b, s] = batch.tokens.shape as [number, number];
-          const hidden = network.hidden(weights, batch, hooks);
-          const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
-          const targets = batch.tokens.slice(1, 1).reshape([b * (s - 1)]);
-          const options = { temperature: loss.temperature ?? 1 };
-          const scored = tokenLogProbs(states, network.head(weights, hooks), targets, options);
-          const grid = mapNamed(scored, (x) => x.reshape([b, s - 1])) as typeof scored;
+          const predicted = predictionLogProbs(network, weights, batch, { hooks, temperature: loss.temperature ?? 1 });
           const { loss: value, metrics } = loss.compute({
-            ...grid,
+            ...predicted,
             weights: batch.weights,
             annotations: batch.annotations,
           });

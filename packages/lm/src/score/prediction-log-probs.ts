@@ -1,0 +1,28 @@
+import { mapTree, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
+import type { LayerHooks, Weights } from '../model/layers.js';
+import type { Network, SequenceInput } from '../model/network.js';
+
+/** One number per prediction, float32 [b, s - 1]: entry t belongs to predicting token t + 1. */
+export interface PredictionLogProbs {
+  /** log p of each token given those before it, natural log. */
+  readonly logProbs: Tensor;
+  /** Entropy of the distribution it was predicted from, in nats. */
+  readonly entropies: Tensor;
+  /** 1 where no token was more likely, else 0. */
+  readonly isGreedy: Tensor;
+}
+
+/** How a network predicts the tokens of whole sequences int32 [b, s]; the logits exist for a chunk of them at a time. */
+export function predictionLogProbs(
+  network: Network,
+  weights: Weights,
+  input: SequenceInput,
+  { hooks = {}, temperature = 1 }: { readonly hooks?: LayerHooks; readonly temperature?: number } = {},
+): PredictionLogProbs {
+  const [b, s] = input.tokens.shape as [number, number];
+  const hidden = network.hidden(weights, input, hooks);
+  const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
+  const targets = input.tokens.slice(1, 1).reshape([b * (s - 1)]);
+  const scored = tokenLogProbs(states, network.head(weights, hooks), targets, { temperature });
+  return mapTree(scored, (x) => x.reshape([b, s - 1]));
+}
