@@ -23,7 +23,7 @@ export async function bufferOf(storage: Storage, engine: Engine, where: string):
   if (storage.consumed) throw new DonatedTensorError(where);
   if (storage.device?.engine === engine) return storage.device.buffer;
   const host = storage.host ?? (await storage.device!.engine.read(storage.device!.buffer));
-  const buffer = engine.upload(host, storage.spec);
+  const buffer = await engine.upload(host, storage.spec);
   storage.device = { engine, buffer };
   // One copy is enough: the engine's buffer is now where the tensor lives.
   delete storage.host;

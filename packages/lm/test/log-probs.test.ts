@@ -84,11 +84,13 @@ describe('sequenceLogProbs', () => {
       async compile(graph) {
         graphs.push(graph);
         const run = async () => {
-          return graph.outputs.map(({ node, index }) => {
-            const spec = node.outputs[index]!;
-            const data = new Float32Array(spec.shape.reduce((a, b) => a * b, 1));
-            return watching.upload(data, spec);
-          });
+          return Promise.all(
+            graph.outputs.map(({ node, index }) => {
+              const spec = node.outputs[index]!;
+              const data = new Float32Array(spec.shape.reduce((a, b) => a * b, 1));
+              return watching.upload(data, spec);
+            }),
+          );
         };
         return { run, dispose: async () => {} };
       },

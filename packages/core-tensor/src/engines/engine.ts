@@ -52,8 +52,13 @@ export interface Engine {
   /** Element types it computes with natively; the others it must still accept. */
   readonly nativeDTypes: ReadonlySet<DType>;
   /** Host memory to device memory. May alias `data` where device memory is host memory. */
-  upload(data: TypedArray, spec: TensorSpec): EngineBuffer;
+  upload(data: TypedArray, spec: TensorSpec): EngineBuffer | Promise<EngineBuffer>;
   /** Device memory to host memory. May alias device memory where that is host memory: callers must not write to it. */
   read(buffer: EngineBuffer): Promise<TypedArray>;
+  /**
+   * Gives the memory of a buffer back: called at most once for a buffer, after its last use. Engines whose memory the
+   * garbage collector sees need none. Memory that was donated is not freed: the call it was donated to took it over.
+   */
+  free?(buffer: EngineBuffer): void;
   compile(graph: Graph, options: CompileOptions): Promise<Executable>;
 }

@@ -58,7 +58,7 @@ const buffers: readonly ContractCheck[] = [
       for (const dtype of DTYPES) {
         for (const shape of [[2, 3], [], [0, 4], [100]]) {
           const { data } = sample(shape, dtype);
-          const buffer = engine.upload(data.slice(), { shape, dtype });
+          const buffer = await engine.upload(data.slice(), { shape, dtype });
           const back = await engine.read(buffer);
           expectClose(`${dtype} [${shape}]`, decodeNumbers(back, dtype), decodeNumbers(data, dtype), 0);
         }

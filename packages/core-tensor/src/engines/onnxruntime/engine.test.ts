@@ -427,9 +427,9 @@ describe('cachedAttention', () => {
 });
 
 describe('errors', () => {
-  it('names an unknown option and refuses buffers of another engine', () => {
+  it('names an unknown option and refuses buffers of another engine', async () => {
     expect(() => onnxruntimeEngine({ thread: 2 } as object)).toThrow(/thread.*Did you mean "threads"/s);
-    const other = referenceEngine().upload(Float32Array.of(1), { shape: [], dtype: 'float32' });
-    return expect(engine.read(other)).rejects.toThrow(/another engine/);
+    const other = await referenceEngine().upload(Float32Array.of(1), { shape: [], dtype: 'float32' });
+    await expect(engine.read(other)).rejects.toThrow(/another engine/);
   });
 });
