@@ -182,6 +182,39 @@ describe('the tfjs engine', () => {
     await expect(tfjsEngine({ bakend: 'cpu' } as never)).rejects.toThrow(/Did you mean "backend"/);
   });
 
+  it('multiplies large matrices right on wasm, one by one and transposed', async () => {
+    const product = compile((a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean) =>
+      a.matmul(b, { transposeA, transposeB }),
+    );
+    const wasm = await tfjsEngine({ backend: 'wasm' });
+    const [rows, depth, columns] = [50, 60, 70];
+    for (const [batchA, batchB] of [
+      [[], []],
+      [[3], [3]],
+      [[2, 1], [3]],
+      [[3], [1]],
+      [[1], [3]],
+    ] as const) {
+      for (const [transposeA, transposeB] of [
+        [false, false],
+        [false, true],
+        [true, false],
+        [true, true],
+      ] as const) {
+        const a = normal(Key.fromSeed(1).toTensor(), [...batchA, ...(transposeA ? [depth, rows] : [rows, depth])]);
+        const b = normal(Key.fromSeed(2).toTensor(), [
+          ...batchB,
+          ...(transposeB ? [columns, depth] : [depth, columns]),
+        ]);
+        setEngine(onnxruntimeEngine());
+        const wanted = await (await product(a, b, transposeA, transposeB)).toArray();
+        setEngine(wasm);
+        const got = await (await product(a, b, transposeA, transposeB)).toArray();
+        expect(Math.max(...got.map((x, i) => Math.abs(x - wanted[i]!)))).toBeLessThan(1e-4);
+      }
+    }
+  });
+
   it('refuses buffers that are not its own or do not fit', async () => {
     const engine = await tfjsEngine({ tf });
     await expect(engine.read({ spec: { shape: [1], dtype: 'float32' } })).rejects.toThrow(/another engine/);

@@ -5,6 +5,7 @@ import { elementwiseRules } from './elementwise.js';
 import { type FusedRule, fusedRules } from './fused.js';
 import { onHost, roundOnHost } from './host.js';
 import { indexingRules } from './indexing.js';
+import { matmulRule } from './matmul.js';
 import { movementRules } from './movement.js';
 import { reductionRules } from './reductions.js';
 import type { Rule, Rules } from './rule.js';
@@ -16,6 +17,7 @@ const rules: Rules = {
   ...movementRules,
   ...reductionRules,
   ...indexingRules,
+  matmul: matmulRule,
   // int32 has no unsigned shift among the kernels: the words are made on the host.
   randomBits: (scope, { outputs: [spec] }, [key]) =>
     scope.upload(threefryBits(key!.dataSync(), sizeOf(spec!.shape)), spec!.shape),

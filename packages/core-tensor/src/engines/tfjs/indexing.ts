@@ -8,30 +8,26 @@ import type { TfjsKernelTensor } from './tfjs.js';
 
 /** The primitives that write to, or read from, computed positions: as rows of a flattened tensor. */
 export const indexingRules: Rules = {
+  gather: (scope, node, [x, indices]) => {
+    const { shape } = specOf(node.inputs[0]!);
+    const { outer, size, inner } = splitAxis(shape, node.attributes.axis);
+    const rows = scope.reshape(x!, [outer * size, inner]);
+    const taken = scope.run('GatherNd', { params: rows, indices: rowPositions(scope, indices!, outer, size) });
+    return scope.reshape(taken, node.outputs[0]!.shape);
+  },
   scatterAdd: (scope, node, [indices, updates]) => {
-    const { axis, size } = node.attributes;
-    const count = sizeOf(specOf(node.inputs[0]!).shape);
-    const { outer, inner } = splitAxis(node.outputs[0]!.shape, axis);
-    let rows = scope.reshape(indices!, [1, count]);
-    if (outer > 1) {
-      const starts = Int32Array.from({ length: outer }, (_, o) => o * size);
-      rows = scope.run('Add', { a: rows, b: scope.upload(starts, [outer, 1]) });
-    }
-    const sums = scope.run(
-      'ScatterNd',
-      {
-        indices: scope.reshape(rows, [outer * count, 1]),
-        updates: scope.reshape(updates!, [outer * count, inner]),
-      },
-      { shape: [outer * size, inner] },
-    );
-    return scope.reshape(sums, node.outputs[0]!.shape);
+    const { shape } = node.outputs[0]!;
+    const { outer, size, inner } = splitAxis(shape, node.attributes.axis);
+    const positions = rowPositions(scope, indices!, outer, size);
+    const rows = scope.reshape(updates!, [positions.shape[0]!, inner]);
+    const sums = scope.run('ScatterNd', { indices: positions, updates: rows }, { shape: [outer * size, inner] });
+    return scope.reshape(sums, shape);
   },
   takeAlongAxis: (scope, node, [x, indices]) => {
     const { shape } = specOf(node.inputs[0]!);
     const positions = flatPositions(scope, indices!, node.attributes.axis, shape[node.attributes.axis]!);
-    const flat = scope.reshape(x!, [sizeOf(shape)]);
-    const taken = scope.run('GatherV2', { x: flat, indices: positions }, { axis: 0, batchDims: 0 });
+    const flat = scope.reshape(x!, [sizeOf(shape), 1]);
+    const taken = scope.run('GatherNd', { params: flat, indices: positions });
     return scope.reshape(taken, node.outputs[0]!.shape);
   },
   addAlongAxis: (scope, node, [indices, updates]) => {
@@ -41,7 +37,7 @@ export const indexingRules: Rules = {
     const count = positions.shape[0]!;
     const sums = scope.run(
       'ScatterNd',
-      { indices: scope.reshape(positions, [count, 1]), updates: scope.reshape(updates!, [count]) },
+      { indices: positions, updates: scope.reshape(updates!, [count]) },
       { shape: [sizeOf(shape)] },
     );
     return scope.reshape(sums, shape);
@@ -57,7 +53,7 @@ export const indexingRules: Rules = {
       'TensorScatterUpdate',
       {
         tensor: scope.reshape(scope.cast(x!, type), [sizeOf(shape)]),
-        indices: scope.reshape(positions, [count, 1]),
+        indices: positions,
         updates: scope.reshape(scope.cast(updates!, type), [count]),
       },
       {},
@@ -66,7 +62,16 @@ export const indexingRules: Rules = {
   },
 };
 
-/** Row-major positions of the elements that `indices` names along `axis` of a tensor with `size` rows there: [count]. */
+/** For each of `outer` blocks of `size` rows, the rows that `indices` name: [outer · count, 1]. */
+function rowPositions(scope: KernelScope, indices: TfjsKernelTensor, outer: number, size: number): TfjsKernelTensor {
+  const count = sizeOf(indices.shape);
+  if (outer === 1) return scope.reshape(indices, [count, 1]);
+  const starts = Int32Array.from({ length: outer }, (_, o) => o * size);
+  const rows = scope.run('Add', { a: scope.reshape(indices, [1, count]), b: scope.upload(starts, [outer, 1]) });
+  return scope.reshape(rows, [outer * count, 1]);
+}
+
+/** Row-major positions of the elements that `indices` names along an axis of `size` rows: [number of indices, 1]. */
 function flatPositions(scope: KernelScope, indices: TfjsKernelTensor, axis: number, size: number): TfjsKernelTensor {
   const { outer, size: count, inner } = splitAxis(indices.shape, axis);
   const starts = new Int32Array(outer * inner);
@@ -74,5 +79,5 @@ function flatPositions(scope: KernelScope, indices: TfjsKernelTensor, axis: numb
   const rows = scope.reshape(indices, [outer, count, inner]);
   const steps = inner === 1 ? rows : scope.run('Multiply', { a: rows, b: scope.scalar(inner, 'int32') });
   const positions = scope.run('Add', { a: steps, b: scope.upload(starts, [outer, 1, inner]) });
-  return scope.reshape(positions, [outer * count * inner]);
+  return scope.reshape(positions, [outer * count * inner, 1]);
 }

@@ -1,5 +1,3 @@
-import { specOf } from '../../graph/node.js';
-import { sizeOf } from '../../shape.js';
 import type { Rules } from './rule.js';
 
 /** The primitives that only move elements. */
@@ -29,11 +27,4 @@ export const movementRules: Rules = {
   concat: (scope, { attributes: { axis } }, inputs) =>
     // The one kernel whose inputs are an array.
     inputs.length === 1 ? inputs[0]! : scope.run('Concat', inputs, { axis }),
-
-  gather: (scope, node, [x, indices]) => {
-    const { axis } = node.attributes;
-    const count = sizeOf(specOf(node.inputs[1]!).shape);
-    const rows = scope.run('GatherV2', { x: x!, indices: scope.reshape(indices!, [count]) }, { axis, batchDims: 0 });
-    return scope.reshape(rows, node.outputs[0]!.shape);
-  },
 };

@@ -26,7 +26,6 @@ export interface Tfjs {
   backend(): object;
   setBackend(name: string): Promise<boolean>;
   tensor(values: StorageArray, shape: number[], dtype: StorageType): TfjsKernelTensor;
-  getKernel(kernelName: string, backendName: string): unknown;
   engine(): {
     runKernel(
       kernelName: string,
