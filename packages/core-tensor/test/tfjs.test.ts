@@ -175,7 +175,7 @@ describe('the tfjs engine', () => {
 
   it('names the package to install when a backend is missing', async () => {
     await expect(tfjsEngine({ backend: 'tfjs-node-gpu' })).rejects.toThrow(
-      /@tensorflow\/tfjs-node-gpu is not installed. Install @tensorflow\/tfjs-node-gpu 4.22.0; see docs\/tfjs-node.md/,
+      /@tensorflow\/tfjs-node-gpu is not installed. Install @tensorflow\/tfjs-node-gpu 4.22.0, see docs\/tfjs-node.md/,
     );
     await expect(tfjsEngine({ backend: 'webgl' })).rejects.toThrow(/unknown backend "webgl".*pass tf/);
     await expect(tfjsEngine({ tf, backend: 'webgl' })).rejects.toThrow(/backend "webgl" did not start/);

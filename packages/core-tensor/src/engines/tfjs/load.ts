@@ -36,10 +36,10 @@ export async function loadTfjs(backend: TfjsBackend): Promise<Tfjs> {
         const isMissing = (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
         const why =
           isMissing && cause.message.includes(name) ? 'is not installed' : `did not load (${firstLine(cause)})`;
-        const node = name.includes('tfjs-node') ? '; see docs/tfjs-node.md of posttrain for what it needs' : '';
+        const node = name.includes('tfjs-node') ? ', see docs/tfjs-node.md' : '';
         throw new EngineError(
           `tfjs (${backend})`,
-          `the package ${name} ${why}. Install ${Object.keys(packages).join(' and ')} 4.22.0${node}`,
+          `the package ${name} ${why}. Install ${Object.keys(packages).join(' and ')} 4.22.0${node}; or import TensorFlow.js yourself and pass it as tf`,
           { cause },
         );
       }),
