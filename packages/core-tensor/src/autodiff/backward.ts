@@ -78,9 +78,15 @@ function inputCotangents(
   }
   if (isOp(node, 'kernel')) {
     const { kernel, config } = node.attributes;
+    const { decompose } = kernel;
+    if (!kernel.vjp && !decompose) {
+      throw new AutodiffError(
+        `${kernel.name} has no gradient: give it a vjp or a decomposition, or stopGradient its input`,
+      );
+    }
     const result = kernel.vjp
       ? kernel.vjp({ inputs, outputs, cotangents: given, config: config as never })
-      : decompositionVjp(inputs, given, (isolated) => kernel.decompose(isolated, config as never));
+      : decompositionVjp(inputs, given, (isolated) => decompose!.call(kernel, isolated, config as never));
     return result.map((cotangent) => (cotangent ? () => cotangent : null));
   }
   const first = node.outputs[0]!;

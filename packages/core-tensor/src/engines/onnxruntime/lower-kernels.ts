@@ -1,8 +1,10 @@
 import type { DType } from '../../dtype.js';
+import { EngineError } from '../../errors.js';
 import { type GraphNode, specOf } from '../../graph/node.js';
 import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
+import type { OnnxForward } from './lower-custom.js';
 import { computeDType } from './lower-elementwise.js';
 import type { Lowering } from './lowering.js';
 
@@ -14,7 +16,7 @@ const inFloat32 =
   (node, lowering) => {
     const inputs = node.inputs.map((input) => lowering.nameAs(input, computeDType(specOf(input).dtype)));
     return write(inputs, node, lowering).map((name, i) => {
-      const { dtype } = node.outputs[i]!;
+      const dtype = node.outputs[i]?.dtype ?? 'float32';
       return lowering.convert(name, computeDType(dtype), dtype);
     });
   };
@@ -83,6 +85,39 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
 };
+
+/** The forward that a kernel brings for this engine. */
+function ownForward(forward: OnnxForward<never>): KernelRule {
+  const write = inFloat32((names, node, { builder }) => {
+    const results = forward({
+      inputs: node.inputs.map((input, i) => ({ ...specOf(input), name: names[i]! })),
+      outputs: node.outputs,
+      config: node.attributes.config as never,
+      op: (type, operands, { attributes = {}, outputs = 1, domain } = {}) =>
+        builder.ops(type, operands, outputs, attributes, domain),
+      constant: (type, shape, values) => builder.constant(type, shape, values),
+    });
+    return [...results];
+  });
+  return (node, lowering) => {
+    const { name } = node.attributes.kernel;
+    if (node.inputs.some((input) => sizeOf(specOf(input).shape) === 0)) {
+      throw new EngineError('onnxruntime', `${name} got an empty operand, which lower.onnxruntime cannot read`);
+    }
+    const results = write(node, lowering);
+    if (results.length === node.outputs.length) return results;
+    const counts = `${results.length} outputs, not ${node.outputs.length}`;
+    throw new EngineError('onnxruntime', `lower.onnxruntime of ${name} gave ${counts}`);
+  };
+}
+
+/** How a kernel node is written; the forward that the kernel brings comes first. */
+export function kernelRule(node: GraphNode<'kernel'>): KernelRule {
+  const { name, lower } = node.attributes.kernel;
+  const rule = lower?.onnxruntime ? ownForward(lower.onnxruntime) : kernelRules[name];
+  if (!rule) throw new EngineError('onnxruntime', `no lowering of ${name}; decompose it, or add lower.onnxruntime`);
+  return rule;
+}
 
 /**
  * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
