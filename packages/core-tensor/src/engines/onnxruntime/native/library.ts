@@ -39,7 +39,6 @@ const FUNCTIONS = {
   ],
   createMemoryInfo: [68, 'const char *name, int allocator, int device, int memory, _Out_ void **info'],
   createCpuMemoryInfo: [69, 'int allocator, int memory, _Out_ void **info'],
-  sessionEndProfiling: [110, 'void *session, void *allocator, _Out_ void **path'],
   addSessionConfigEntry: [130, 'void *options, const char *key, const char *value'],
   createAllocator: [131, 'void *session, void *info, _Out_ void **allocator'],
   createAndRegisterAllocator: [144, 'void *env, void *info, void *arena'],
