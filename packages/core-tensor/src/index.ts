@@ -13,11 +13,27 @@ export * from './half-precision.js';
 export * from './io/index.js';
 export * from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
-export * from './kernels/attention.js';
+export {
+  type AttentionConfig,
+  type AttentionOptions,
+  attention,
+  attentionKernel,
+  type CachedAttentionConfig,
+  cachedAttention,
+  cachedAttentionKernel,
+} from './kernels/attention.js';
+export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
 export { defineOp, type Op } from './kernels/define-op.js';
+export {
+  type FlashAttentionConfig,
+  type FlashAttentionOptions,
+  flashAttention,
+  flashAttentionKernel,
+} from './kernels/flash-attention.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';
+export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
 export * from './kernels/token-log-probs.js';
 export * from './optim/adamw.js';

@@ -1,19 +1,19 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { KernelOptionError } from '../errors.js';
 import { applyMany, type Tensor } from '../tensor.js';
 import type { Kernel } from './kernel.js';
 
 /**
  * Applies a fused kernel: one node of the graph, however it is computed.
  *
- * Throws `PosttrainError` (code KERNEL_CONFIG) where the config holds something that JSON does not: two applications
+ * Throws `KernelOptionError` where the config holds something that JSON does not: two applications
  * would look equal that are not.
  */
 export function applyKernel<Config>(kernel: Kernel<Config>, inputs: readonly Tensor[], config: Config): Tensor[] {
   const bad = notPlain(config, 'config');
   if (bad !== undefined) {
-    throw new PosttrainError(
-      'KERNEL_CONFIG',
-      `${kernel.name}: ${bad} is not plain data (numbers, strings, booleans, null, arrays and plain objects of them); ` +
+    throw new KernelOptionError(
+      kernel.name,
+      `${bad} is not plain data (numbers, strings, booleans, null, arrays and plain objects of them); ` +
         'pass numbers that change, and arrays, as input tensors',
     );
   }

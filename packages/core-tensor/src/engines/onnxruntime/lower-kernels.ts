@@ -63,7 +63,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     const [q, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input) => lowering.name(input));
     const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
-    const { scale } = configOf<CachedAttentionConfig>(node);
+    const { scale, softCap = 0 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const total = builder.op('Add', [
       builder.op('ReduceMax', [lengths!], { keepdims: 0 }),
@@ -81,6 +81,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
       num_heads: heads,
       kv_num_heads: keyValueHeads,
       scale: { float: scale },
+      softcap: { float: softCap },
     });
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
@@ -137,7 +138,10 @@ export function canUseGroupQueryAttention(
     sizeOf(q!.shape) > 0 &&
     keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&
+    // No sinks either, which are a seventh input.
+    node.inputs.length === 6 &&
     configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
+    !configOf<CachedAttentionConfig>(node).alibi &&
     isDonated(node, 3, 1) &&
     isDonated(node, 4, 2)
   );
