@@ -1,3 +1,5 @@
+export * from './autodiff/barrier.js';
+export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';

@@ -105,7 +105,8 @@ export class Lowering {
 
   /** A full output of empty operands is a sum or a product over nothing, a copy, or padding. */
   private withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
-    if (isOp(node, 'concat') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0)) return undefined;
+    if (isOp(node, 'concat') || isOp(node, 'barrier') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0))
+      return undefined;
     // Only who wrote an operation knows what it gives for nothing.
     if (isOp(node, 'kernel') && node.attributes.kernel.lower) return undefined;
     if (isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];
