@@ -7,6 +7,8 @@ export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from 
 export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnxruntime/engine.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
+export * from './export/export-onnx.js';
+export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace-onnx.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
