@@ -10,6 +10,8 @@ export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnx
 export type { OnnxForward, OnnxForwardContext, OnnxOperand } from './engines/onnxruntime/lower-custom.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
+export * from './export/export-onnx.js';
+export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace-onnx.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';

@@ -45,19 +45,26 @@ export interface LoweredGraph {
 export const inputName = (index: number): string => `input${index}`;
 export const outputName = (index: number): string => `output${index}`;
 
-/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. */
-export function lowerGraph(graph: Graph): LoweredGraph {
-  return new Lowering(graph).run();
+/**
+ * Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. With `standard`, products keep to the
+ * operators of ONNX itself; which kernels are left in the graph decides about the rest.
+ */
+export function lowerGraph(graph: Graph, { standard = false } = {}): LoweredGraph {
+  return new Lowering(graph, standard).run();
 }
 
 /** The state of one lowering, and what rules need of it. */
 export class Lowering {
-  readonly builder = new OnnxGraphBuilder();
+  readonly builder: OnnxGraphBuilder;
   /** Products that are emitted by the node that scales or sums them. */
   readonly fused: ReadonlySet<GraphNode>;
   private readonly names = new Map<GraphNode, readonly string[]>();
 
-  constructor(private readonly graph: Graph) {
+  constructor(
+    private readonly graph: Graph,
+    standard: boolean,
+  ) {
+    this.builder = new OnnxGraphBuilder(standard);
     this.fused = matmulFusions(graph);
   }
 
