@@ -46,6 +46,7 @@ export type { Named, Optimizer } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';
+export * from './quantization/index.js';
 export * from './random/random.js';
 export { realize } from './realize.js';
 export type { Shape } from './shape.js';
