@@ -3,9 +3,8 @@ import {
   adamW,
   adamW8bit,
   blockCount,
+  blockwiseCoder,
   compile,
-  dequantizeBlockwise,
-  dynamicCode,
   type EightBitState,
   type Engine,
   grad,
@@ -16,13 +15,13 @@ import {
   type Named,
   type Optimizer,
   onnxruntimeEngine,
-  quantizeBlockwise,
   referenceEngine,
   scalar,
   setEngine,
   type Tensor,
   tensor,
 } from '../src/index.js';
+import { dynamicMap } from '../src/quantization/dynamic-map.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { arrays } from './optim-goldens.js';
 
@@ -36,16 +35,16 @@ const engines: readonly (readonly [string, Engine])[] = [
 describe('the dynamic code', () => {
   it.each(kinds)('%s is that of bitsandbytes, bit for bit', async (kind) => {
     const golden = await arrays('eight-bit-code');
-    expect(dynamicCode(kind)).toEqual(golden[`${kind}.code`]!.data);
+    expect(dynamicMap(kind)).toEqual(golden[`${kind}.code`]!.data);
   });
   it('is ascending, has 0 and 1, and each decade has twice the codes of the one below', () => {
-    const code = [...dynamicCode('unsigned')];
+    const code = [...dynamicMap('unsigned')];
     expect(code).toHaveLength(256);
     expect(code.every((value, i) => i === 0 || value > code[i - 1]!)).toBe(true);
     expect([code[0], code.at(-1)]).toEqual([0, 1]);
     const within = (low: number, high: number) => code.filter((value) => value > low && value < high).length;
     expect([within(1e-7, 1e-6), within(0.01, 0.1), within(0.1, 1)]).toEqual([2, 64, 128]);
-    const signed = [...dynamicCode('signed')];
+    const signed = [...dynamicMap('signed')];
     expect(signed.slice(0, 127).map((value) => -value)).toEqual(signed.slice(128, 255).reverse());
   });
 });
@@ -57,15 +56,15 @@ describe.each(engines)('8 bits on %s', (name, engine) => {
     const golden = await arrays('eight-bit-code');
     const values = golden.values!.data;
     const x = tensor(kind === 'signed' ? values : values.map(Math.abs));
-    const packed = quantizeBlockwise(x, kind);
+    const packed = blockwiseCoder(kind).encode(x);
     const [codes, scales] = [await packed.codes.data(), await packed.scales.data()];
     expect([...scales]).toEqual([...golden[`${kind}.absmax`]!.data]);
-    const zero = dynamicCode(kind).indexOf(0);
+    const zero = dynamicMap(kind).indexOf(0);
     // In a block of zeros (its scale is 0) any code would do; bitsandbytes has 0 there.
     const expected = golden[`${kind}.codes`]!.data.map((code, i) => (scales[Math.floor(i / 256)] === 0 ? zero : code));
     const wrong = [...codes].flatMap((code, i) => (code === expected[i] ? [] : [`${i}: ${code}, not ${expected[i]}`]));
     expect(wrong).toEqual([]);
-    const back = await dequantizeBlockwise(packed, kind).toArray();
+    const back = await blockwiseCoder(kind).decode(packed).toArray();
     expectClose('numbers', back, golden[`${kind}.back`]!.data, 1e-7);
   });
 
@@ -103,12 +102,12 @@ describe.each(engines)('8 bits on %s', (name, engine) => {
 
   it('comes back within half a gap of the code, for any scale', async () => {
     for (const kind of kinds) {
-      const code = dynamicCode(kind);
+      const code = dynamicMap(kind);
       const drawn = Key.fromSeed(name.length).uniformHost(600);
       const values = Float32Array.from(drawn, (u, i) => 3e-9 * 10 ** (i % 7) * (kind === 'signed' ? 2 * u - 1 : u));
-      const packed = quantizeBlockwise(tensor(values, [20, 30]), kind);
+      const packed = blockwiseCoder(kind).encode(tensor(values, [20, 30]));
       expect([packed.codes.dtype, packed.codes.shape, packed.scales.shape]).toEqual(['uint8', [20, 30], [3]]);
-      const [back, scales] = [await dequantizeBlockwise(packed, kind).toArray(), await packed.scales.toArray()];
+      const [back, scales] = [await blockwiseCoder(kind).decode(packed).toArray(), await packed.scales.toArray()];
       back.forEach((value, i) => {
         const scale = scales[Math.floor(i / 256)]!;
         const exact = values[i]! / scale;

@@ -1,7 +1,8 @@
 import { zerosBuffer } from '../create.js';
+import type { DynamicMapKind } from '../quantization/dynamic-map.js';
 import type { Tensor } from '../tensor.js';
 import { type AdamWOptions, type AdamWState, adamW } from './adamw.js';
-import { blockCount, type DynamicCodeKind, dequantizeBlockwise, quantizeBlockwise } from './dynamic-code.js';
+import { blockCount, blockwiseCoder } from './blockwise-codes.js';
 import { type LionOptions, type LionState, lion } from './lion.js';
 import { mapNamed, type Named, type Optimizer } from './optimizer.js';
 
@@ -17,15 +18,15 @@ export interface EightBitState<State> {
 }
 
 /**
- * An update rule whose moments are kept in 8 bits between updates (arXiv 2110.02861): m = code[c] · scale of the block,
+ * An update rule whose moments are kept in 8 bits between updates (arXiv 2110.02861): m = level(c) · scale of the block,
  * the rule as it is, then c and scale anew. `moments` names the entries of the rule's state, which must treat every
  * parameter by itself.
  */
 function eightBitStates<State extends object>(
   rule: Optimizer<State>,
-  moments: Readonly<Partial<Record<keyof State & string, DynamicCodeKind>>>,
+  moments: Readonly<Partial<Record<keyof State & string, DynamicMapKind>>>,
 ): Optimizer<EightBitState<State>> {
-  const kinds = Object.entries(moments) as [keyof State & string, DynamicCodeKind][];
+  const kinds = Object.entries(moments) as [keyof State & string, DynamicMapKind][];
   const isSmall = (p: Tensor) => p.size < SMALLEST_IN_8_BITS;
   const pick = (named: Named, wanted: (p: Tensor, name: string) => boolean): Named =>
     Object.fromEntries(Object.entries(named).filter(([name, p]) => wanted(p, name)));
@@ -42,6 +43,7 @@ function eightBitStates<State extends object>(
       };
     },
     update(parameters, gradients, { rest, codes, scales }, learningRate) {
+      const coders = kinds.map(([moment, kind]) => [moment, blockwiseCoder(kind)] as const);
       const small = rule.update(
         pick(parameters, isSmall),
         pick(gradients, (_, name) => isSmall(parameters[name]!)),
@@ -56,9 +58,9 @@ function eightBitStates<State extends object>(
       const updated = mapNamed(parameters, (p, name) => {
         const g = gradients[name];
         if (isSmall(p) || !g) return small.parameters[name] ?? p;
-        const unpacked = kinds.map(([moment, kind]) => {
+        const unpacked = coders.map(([moment, coder]) => {
           const packed = { codes: codes[moment]![name]!, scales: scales[moment]![name]! };
-          return [moment, { [name]: dequantizeBlockwise(packed, kind) }];
+          return [moment, { [name]: coder.decode(packed) }];
         });
         const one = rule.update(
           { [name]: p },
@@ -66,8 +68,8 @@ function eightBitStates<State extends object>(
           { ...rest, ...Object.fromEntries(unpacked) },
           learningRate,
         );
-        for (const [moment, kind] of kinds) {
-          const packed = quantizeBlockwise((one.state[moment] as Named)[name]!, kind);
+        for (const [moment, coder] of coders) {
+          const packed = coder.encode((one.state[moment] as Named)[name]!);
           next.codes[moment]![name] = packed.codes;
           next.scales[moment]![name] = packed.scales;
         }
