@@ -16,6 +16,8 @@ import { type HeldSession, SessionCache } from './sessions.js';
 export interface OnnxruntimeEngineOptions {
   /** Threads that one operation may use. Default: as many as the process may run on. */
   readonly threads?: number;
+  /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
+  readonly profile?: string;
 }
 
 /**
@@ -24,8 +26,8 @@ export interface OnnxruntimeEngineOptions {
  * loop. Device memory is host memory, so uploads and reads do not copy.
  */
 export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Engine {
-  assertKnownOptions('onnxruntimeEngine', options, ['threads']);
-  const sessions = new SessionCache({ threads: options.threads ?? availableParallelism() });
+  assertKnownOptions('onnxruntimeEngine', options, ['threads', 'profile']);
+  const sessions = new SessionCache({ threads: availableParallelism(), ...options });
   const kernels = new Set(Object.keys(kernelRules));
   return {
     name: 'onnxruntime',

@@ -39,7 +39,6 @@ const FUNCTIONS = {
   ],
   createMemoryInfo: [68, 'const char *name, int allocator, int device, int memory, _Out_ void **info'],
   createCpuMemoryInfo: [69, 'int allocator, int memory, _Out_ void **info'],
-  sessionEndProfiling: [110, 'void *session, void *allocator, _Out_ void **path'],
   addSessionConfigEntry: [130, 'void *options, const char *key, const char *value'],
   createAllocator: [131, 'void *session, void *info, _Out_ void **allocator'],
   createAndRegisterAllocator: [144, 'void *env, void *info, void *arena'],
@@ -71,6 +70,8 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   addressOf(array: NodeJS.ArrayBufferView): Pointer;
   /** The version of the library. */
   readonly version: string;
+  /** Keeps the functions valid. */
+  readonly library: unknown;
 };
 
 /** The version of the table; any library of this version or newer has these functions at these places. */
@@ -131,7 +132,8 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   const functionAt = (table: Pointer, index: number, signature: string) =>
     koffi.decode(pointerAt(table, index), koffi.proto(signature)) as NativeFunction;
 
-  const base = koffi.load(path).func('void *OrtGetApiBase()')() as Pointer;
+  const library = koffi.load(path);
+  const base = library.func('void *OrtGetApiBase()')() as Pointer;
   const version = functionAt(base, 1, 'const char *OrtVersion()')() as unknown as string;
   const table = functionAt(base, 0, 'void *OrtTable(uint32_t version)')(API_VERSION);
   if (!table) throw new Error(`ONNX Runtime ${version} is too old; install onnxruntime-node 1.20 or newer`);
@@ -160,6 +162,8 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   return {
     ...calls,
     ...releases,
+    // A library that nothing refers to is unloaded, and functions found by address do not count.
+    library,
     version,
     addressOf: (array: NodeJS.ArrayBufferView) => koffi.address(array) as Pointer,
     make(name: string, ...args: readonly NativeArgument[]) {
