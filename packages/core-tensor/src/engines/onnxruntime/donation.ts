@@ -8,6 +8,8 @@ const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity']);
 const OVERWRITES: Readonly<Record<string, Readonly<Record<number, number>>>> = {
   // output index -> operand index
   ScatterElements: { 0: 0 },
+  // Copies its third operand to where the result goes before it adds the product; engine tests run it in place.
+  Gemm: { 0: 2 },
   GroupQueryAttention: { 1: 3, 2: 4 },
 };
 
