@@ -5,7 +5,14 @@ import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxType, OnnxValu
 type AttributeLiteral = number | readonly number[] | string | { readonly float: number };
 type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
-const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPS = new Set([
+  'FusedMatMul',
+  'GroupQueryAttention',
+  'MatMulBnb4',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 const LONGEST_CONSTANT_RANGE = 64;
 
