@@ -1,4 +1,5 @@
 import type { OpName } from '../graph/node.js';
+import { barrierCases } from './barrier-cases.js';
 import type { ConformanceCase } from './case.js';
 import { elementwiseCases } from './elementwise-cases.js';
 import { kernelCases } from './kernel-cases.js';
@@ -11,6 +12,7 @@ const casesByPrimitive: { readonly [Name in OpName]: () => readonly ConformanceC
   ...movementCases,
   ...elementwiseCases,
   ...reductionCases,
+  ...barrierCases,
   kernel: () => [kernelCases, quantizationCases].flatMap((cases) => Object.values(cases).flatMap((make) => make())),
 };
 

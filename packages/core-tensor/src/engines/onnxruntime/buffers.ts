@@ -4,6 +4,10 @@ import type { TensorSpec } from '../../graph/node.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../half-precision.js';
 import { sizeOf } from '../../shape.js';
 import type { EngineBuffer } from '../engine.js';
+import { onnxTypeOf } from './lowering.js';
+import type { OrtEnvironment } from './native/environment.js';
+import type { Pointer } from './native/library.js';
+import { onnxTypes } from './proto.js';
 
 /** What ONNX Runtime reads and writes: bfloat16 is held as rounded float32, everything else as on the host. */
 export type DeviceArray = Float32Array | Uint16Array | Int32Array | Int8Array | Uint8Array;
@@ -14,6 +18,8 @@ export class OnnxBuffer implements EngineBuffer {
    * written over: a donation copies it once.
    */
   exclusive: boolean;
+  private native: Pointer | undefined;
+
   constructor(
     readonly spec: TensorSpec,
     readonly data: DeviceArray,
@@ -41,6 +47,12 @@ export class OnnxBuffer implements EngineBuffer {
     return this.data;
   }
 
+  /** ONNX Runtime's handle of this memory, which must stay reachable while the handle is used. */
+  value(environment: OrtEnvironment): Pointer {
+    this.native ??= createValue(this, environment);
+    return this.native;
+  }
+
   copy(): OnnxBuffer {
     const result = OnnxBuffer.allocate(this.spec);
     result.data.set(this.data);
@@ -57,4 +69,23 @@ export function onnxBuffer(buffer: EngineBuffer): OnnxBuffer {
 function allocateUninitialized(dtype: DType, size: number): DeviceArray {
   const type = arrayType(dtype === 'bfloat16' ? 'float32' : dtype);
   return new type(Buffer.allocUnsafeSlow(size * type.BYTES_PER_ELEMENT).buffer);
+}
+
+const released = new FinalizationRegistry<() => void>((release) => release());
+
+function createValue(buffer: OnnxBuffer, { api, hostMemory }: OrtEnvironment): Pointer {
+  const { data, spec } = buffer;
+  const shape = BigInt64Array.from(spec.shape, BigInt);
+  const type = onnxTypes[onnxTypeOf(spec.dtype)];
+  const value = api.make(
+    'createTensorWithDataAsOrtValue',
+    hostMemory,
+    data,
+    data.byteLength,
+    shape,
+    shape.length,
+    type,
+  );
+  released.register(buffer, () => api.releaseValue(value));
+  return value;
 }

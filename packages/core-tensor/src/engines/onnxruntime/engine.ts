@@ -1,5 +1,5 @@
+import { availableParallelism } from 'node:os';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import type { Tensor } from 'onnxruntime-node';
 import type { DType, TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type Graph, type GraphNode, isOp, specOf, type TensorSpec } from '../../graph/node.js';
@@ -9,29 +9,25 @@ import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from 
 import { OnnxBuffer, onnxBuffer } from './buffers.js';
 import { findsSafeOverwrites } from './donation.js';
 import { canUseGroupQueryAttention, kernelRules } from './lower-kernels.js';
-import { inputName, type LoweredGraph, lowerGraph, onnxTypeOf, outputName } from './lowering.js';
-import { encodeModel } from './proto.js';
-import { type HeldSession, type Onnxruntime, SessionCache } from './sessions.js';
+import { inputName, type LoweredGraph, lowerGraph, outputName } from './lowering.js';
+import { type OrtEnvironment, onnxruntimeEnvironment } from './native/environment.js';
+import { type HeldSession, SessionCache } from './sessions.js';
 
 export interface OnnxruntimeEngineOptions {
   /** Threads that one operation may use. Default: as many as the process may run on. */
   readonly threads?: number;
+  /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
+  readonly profile?: string;
 }
 
 /**
- * Runs graphs on the CPU with ONNX Runtime (package `onnxruntime-node`, loaded on first use): each compiled graph is
- * one ONNX model and one call. Device memory is host memory, so uploads and reads do not copy.
+ * Runs graphs on the CPU with ONNX Runtime (the library that the package `onnxruntime-node` carries, loaded on first use and
+ * called through its C interface): each compiled graph is one ONNX model and one call, which does not block the event
+ * loop. Device memory is host memory, so uploads and reads do not copy.
  */
 export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Engine {
-  assertKnownOptions('onnxruntimeEngine', options, ['threads']);
-  let loaded: Promise<Onnxruntime> | undefined;
-  const load = () => {
-    loaded ??= import('onnxruntime-node').catch((cause) => {
-      throw new EngineError('onnxruntime', 'cannot load the package onnxruntime-node; install it', { cause });
-    });
-    return loaded;
-  };
-  const sessions = new SessionCache(load, options.threads);
+  assertKnownOptions('onnxruntimeEngine', options, ['threads', 'profile']);
+  const sessions = new SessionCache({ threads: availableParallelism(), ...options });
   const kernels = new Set(Object.keys(kernelRules));
   return {
     name: 'onnxruntime',
@@ -43,8 +39,8 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Engin
     async compile(given: Graph, { donations }: CompileOptions): Promise<Executable> {
       const graph = withoutUnusableKernels(given, donations, kernels);
       const lowered = lowerGraph(graph);
-      const held = lowered.outputs.length > 0 ? await sessions.hold(encodeModel(lowered.onnx)) : undefined;
-      return new OnnxExecutable(graph, lowered, held, donations, await load());
+      const held = lowered.outputs.length > 0 ? await sessions.hold(lowered.onnx) : undefined;
+      return new OnnxExecutable(graph, lowered, held, donations, await onnxruntimeEnvironment());
     },
   };
 }
@@ -78,7 +74,7 @@ class OnnxExecutable implements Executable {
     private readonly lowered: LoweredGraph,
     private readonly held: HeldSession | undefined,
     donations: readonly Donation[],
-    private readonly onnxruntime: Onnxruntime,
+    private readonly environment: OrtEnvironment,
   ) {
     const isSafe = findsSafeOverwrites(lowered.onnx);
     for (const { input, output } of donations) {
@@ -99,13 +95,11 @@ class OnnxExecutable implements Executable {
     }
     const outputs = this.graph.outputs.map((value, i) => this.outputBuffer(specOf(value), i, inputs));
     if (this.held) {
-      const feeds = this.lowered.inputs.map((i) => [inputName(i), this.tensor(inputs[i]!)]);
-      const fetches = this.lowered.outputs.map((i) => [outputName(i), this.tensor(outputs[i]!)]);
-      try {
-        await this.held.session.run(Object.fromEntries(feeds), Object.fromEntries(fetches));
-      } catch (cause) {
-        throw new EngineError('onnxruntime', `the graph failed while it ran: ${(cause as Error).message}`, { cause });
-      }
+      const handle = (buffer: OnnxBuffer) => buffer.value(this.environment);
+      await this.held.session.run(
+        this.lowered.inputs.map((i) => handle(inputs[i]!)),
+        this.lowered.outputs.map((i) => handle(outputs[i]!)),
+      );
     }
     for (const { takeover, buffer, mayOverwrite } of takeovers) {
       // The memory given away holds the output of the next call.
@@ -125,12 +119,6 @@ class OnnxExecutable implements Executable {
     if (takeover?.inPlace) return new OnnxBuffer(spec, inputs[takeover.input]!.data, true);
     if (takeover?.spare) return new OnnxBuffer(spec, takeover.spare.data, true);
     return OnnxBuffer.allocate(spec);
-  }
-
-  private tensor({ data, spec }: OnnxBuffer): Tensor {
-    // One constructor signature a type; the data always fits it.
-    const type = onnxTypeOf(spec.dtype) as 'float32';
-    return new this.onnxruntime.Tensor(type, data as Float32Array, spec.shape);
   }
 }
 

@@ -80,7 +80,8 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   const [left, right] = [lowering.nameAs(a, compute), lowering.nameAs(b, compute)];
   const rows = rowsOverTallWeight({ a, b, transA, transB });
   if (rows === undefined) {
-    return lowering.convert(builder.matmul(left, right, { transA, transB, alpha }), compute, dtype);
+    const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
+    return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
   }
   const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });
