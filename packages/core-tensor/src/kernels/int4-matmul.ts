@@ -1,3 +1,4 @@
+import { barrier } from '../autodiff/barrier.js';
 import { tensor } from '../create.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
@@ -20,25 +21,25 @@ const nibbles = tensor(
 );
 
 /** uint8 bytes as the two numbers in each, the low half first: a new last axis twice as long. */
-function unpack(bytes: Tensor, sign: 1 | -1): Tensor {
+function unpack(bytes: Tensor): Tensor {
   const square = [16, 16];
-  const numbers = nibbles.mul(sign);
-  const [high, low] = [numbers.reshape([16, 1]).broadcastTo(square), numbers.reshape([1, 16]).broadcastTo(square)];
+  const [high, low] = [nibbles.reshape([16, 1]).broadcastTo(square), nibbles.reshape([1, 16]).broadcastTo(square)];
   const pairs = stack([low, high], 2).reshape([256, 2]);
   return pairs.gather(bytes.cast('int32')).reshape([...bytes.shape.slice(0, -1), 2 * bytes.shape.at(-1)!]);
 }
 
-function dequantize([codes, scales, zeroPoints]: readonly Tensor[], { shape }: Int4Layout, sign: 1 | -1): Tensor {
+/** The weight [out, in] that block-wise 4-bit integers stand for: (code - zero) · scale, in float32. */
+export function int4Dequantize(
+  [codes, scales, zeroPoints]: readonly Tensor[],
+  { shape }: Pick<Int4Layout, 'shape'>,
+): Tensor {
   const [rows, blocks] = codes!.shape as [number, number];
-  const zero = zeroPoints ? unpack(zeroPoints, sign).slice(1, 0, blocks).reshape([rows, blocks, 1]) : sign * MIDDLE;
-  const values = unpack(codes!, sign)
+  const zero = zeroPoints ? unpack(zeroPoints).slice(1, 0, blocks).reshape([rows, blocks, 1]) : MIDDLE;
+  const values = unpack(codes!)
     .sub(zero)
     .mul(scales!.reshape([rows, blocks, 1]));
   return values.reshape([rows, values.size / rows]).slice(1, 0, shape[1]!);
 }
-
-/** The weight [out, in] that block-wise 4-bit integers stand for: (code - zero) · scale, in float32. */
-export const int4Dequantize = (parts: readonly Tensor[], layout: Int4Layout): Tensor => dequantize(parts, layout, 1);
 
 /**
  * Inputs x [rows, in]; codes uint8 [out, blocks, blockSize / 2], scales float32 [out · blocks] and perhaps zero points
@@ -65,10 +66,12 @@ export const int4MatmulKernel: Kernel<Int4Layout> = {
     }
     return [productSpec('int4Matmul', x!, shape)];
   },
-  decompose: ([x, ...parts], layout) => [x!.matmul(dequantize(parts, layout, 1).cast(x!.dtype), { transposeB: true })],
+  decompose: ([x, ...parts], layout) => [x!.matmul(int4Dequantize(parts, layout).cast(x!.dtype), { transposeB: true })],
   vjp: ({ inputs: [, ...parts], cotangents: [dy], config }) => {
-    // The signs make it another computation than the forward pass's: see `nf4Matmul`.
-    const dx = dy!.neg().matmul(dequantize(parts, config, -1).cast(dy!.dtype));
+    // Dequantised again, once dy is there: see `nf4Matmul`.
+    const [codes, ...others] = parts;
+    const weight = int4Dequantize([barrier(codes!, [dy!]), ...others], config);
+    const dx = dy!.matmul(weight.cast(dy!.dtype));
     return [dx, ...parts.map(() => undefined)];
   },
 };

@@ -1,3 +1,4 @@
+import { barrier } from '../autodiff/barrier.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { Int8Format } from '../quantization/quantized-weight.js';
 import { type Tensor, where } from '../tensor.js';
@@ -83,10 +84,10 @@ export const int8MatmulKernel: Kernel<Int8MatmulConfig> = {
     return [whole.add(outliers).cast(given!.dtype)];
   },
   vjp: ({ inputs: [, codes, scales], cotangents: [dy] }) => {
-    // The signs make it another computation than the forward pass's: see `nf4Matmul`.
-    const negative = codes!.cast('float32').neg().add(INT8_ZERO);
-    const scaled = dy!.cast('float32').mul(scales!.mul(-1 / 127));
-    return [scaled.matmul(negative, { transposeB: true }).cast(dy!.dtype), undefined, undefined];
+    // Dequantised again, once dy is there: see `nf4Matmul`.
+    const scaled = dy!.cast('float32').mul(scales!.mul(1 / 127));
+    const dx = scaled.matmul(signed(barrier(codes!, [dy!])), { transposeB: true });
+    return [dx.cast(dy!.dtype), undefined, undefined];
   },
 };
 

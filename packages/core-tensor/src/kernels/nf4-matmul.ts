@@ -1,3 +1,4 @@
+import { barrier } from '../autodiff/barrier.js';
 import { tensor } from '../create.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
@@ -34,27 +35,23 @@ const levelLeaves = {
 };
 
 /** The two levels that each byte of codes stands for: [256, 2]. */
-function levelPairs(method: FourBitLayout['method'], sign: 1 | -1): Tensor {
-  const levels = levelLeaves[method].mul(sign);
+function levelPairs(method: FourBitLayout['method']): Tensor {
+  const levels = levelLeaves[method];
   const square = [16, 16];
   const [high, low] = [levels.reshape([16, 1]).broadcastTo(square), levels.reshape([1, 16]).broadcastTo(square)];
   return stack([high, low], 2).reshape([256, 2]);
 }
 
-export interface Nf4DequantizeConfig extends FourBitLayout {
-  readonly sign: 1 | -1;
-}
-
-/** Inputs codes uint8, absmax float32 [blocks]; output sign · level · scale, float32 [out, in]. No gradients. */
-export const nf4DequantizeKernel: Kernel<Nf4DequantizeConfig> = {
+/** Inputs codes uint8, absmax float32 [blocks]; output level · scale, float32 [out, in]. No gradients. */
+export const nf4DequantizeKernel: Kernel<FourBitLayout> = {
   name: 'nf4Dequantize',
   infer: ([codes, absmax], config) => {
     checkCodes('nf4Dequantize', config, codes!, absmax!);
     return [{ shape: config.shape, dtype: 'float32' }];
   },
-  decompose: ([codes, absmax], { method, shape, blockSize, sign }) => {
+  decompose: ([codes, absmax], { method, shape, blockSize }) => {
     const blocks = absmax!.size;
-    const levels = levelPairs(method, sign)
+    const levels = levelPairs(method)
       .gather(codes!.reshape([codes!.size]).cast('int32'))
       .reshape([2 * codes!.size]);
     const whole = levels.pad(0, 0, blocks * blockSize - levels.size).reshape([blocks, blockSize]);
@@ -66,11 +63,9 @@ export const nf4DequantizeKernel: Kernel<Nf4DequantizeConfig> = {
 
 /** The weight that 4-bit codes stand for: level · scale, float32 [out, in]. `absmax` are float32 scales [blocks]. */
 export const nf4Dequantize = (codes: Tensor, absmax: Tensor, layout: FourBitLayout): Tensor =>
-  applyKernel(nf4DequantizeKernel, [codes, absmax], configOf(layout, 1))[0]!;
+  applyKernel(nf4DequantizeKernel, [codes, absmax], configOf(layout))[0]!;
 
-const configOf = ({ method, shape, blockSize }: FourBitLayout, sign: 1 | -1): Nf4DequantizeConfig => {
-  return { method, shape, blockSize, sign };
-};
+const configOf = ({ method, shape, blockSize }: FourBitLayout): FourBitLayout => ({ method, shape, blockSize });
 
 /**
  * Inputs x [rows, in], codes uint8 and absmax float32 [blocks] of a weight W [out, in] (QLoRA, arXiv 2305.14314); output
@@ -87,10 +82,9 @@ export const nf4MatmulKernel: Kernel<FourBitLayout> = {
     x!.matmul(nf4Dequantize(codes!, absmax!, layout).cast(x!.dtype), { transposeB: true }),
   ],
   vjp: ({ inputs: [, codes, absmax], cotangents: [dy], config }) => {
-    // With two minus signs it is another computation than the forward pass's: were it the same, engines would keep every
-    // layer's dequantised weight from the one pass to the other.
-    const negative = applyKernel(nf4DequantizeKernel, [codes!, absmax!], configOf(config, -1))[0]!;
-    return [dy!.neg().matmul(negative.cast(dy!.dtype)), undefined, undefined];
+    // Dequantised again, once dy is there: kept from the forward pass, every layer's weight would exist at once.
+    const weight = nf4Dequantize(barrier(codes!, [dy!]), absmax!, config);
+    return [dy!.matmul(weight.cast(dy!.dtype)), undefined, undefined];
   },
 };
 
@@ -104,8 +98,4 @@ export function productSpec(name: string, x: TensorSpec, shape: Shape): TensorSp
 
 /** x [rows, in] · Wᵀ for the weight W [out, in] of 4-bit codes and float32 scales [blocks]. */
 export const nf4Matmul = (x: Tensor, codes: Tensor, absmax: Tensor, layout: FourBitLayout): Tensor =>
-  applyKernel(nf4MatmulKernel, [x, codes, absmax], {
-    method: layout.method,
-    shape: layout.shape,
-    blockSize: layout.blockSize,
-  })[0]!;
+  applyKernel(nf4MatmulKernel, [x, codes, absmax], configOf(layout))[0]!;

@@ -38,7 +38,7 @@ export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options =
     scales[block] = scale;
     zeros[block] = zero;
     const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
-    const own = codes.subarray(block * blockSize, (block + 1) * blockSize).fill(zero);
+    const own = codes.subarray(block * blockSize, (block + 1) * blockSize);
     for (let i = 0; i < values.length; i++) {
       const code = roundAwayFromZero(Math.fround(Math.fround(values[i]! * inverse) + zero));
       own[i] = Math.min(LARGEST_CODE, Math.max(0, code));
@@ -75,11 +75,12 @@ function symmetricGrid(values: Float32Array): { scale: number; zero: number } {
 
 const roundAwayFromZero = (x: number): number => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
 
-/** Numbers below 16, two a byte along the last axis, the earlier in the low half; an odd one is paired with 0. */
+/** Numbers below 16, two a byte along the last axis, the earlier in the low half; an odd one is paired with 8. */
 function packed(numbers: Uint8Array, shape: readonly number[]): Extract<TensorData, { dtype: 'uint8' }> {
   const width = shape.at(-1)!;
   const bytes = Math.ceil(width / 2);
   const data = new Uint8Array((numbers.length / width) * bytes);
+  if (width % 2 === 1) for (let end = bytes - 1; end < data.length; end += bytes) data[end] = MIDDLE << 4;
   numbers.forEach((number, i) => {
     const column = i % width;
     data[Math.floor(i / width) * bytes + (column >> 1)]! |= number << (column % 2 === 0 ? 0 : 4);

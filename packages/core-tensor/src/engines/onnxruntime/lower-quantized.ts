@@ -1,7 +1,7 @@
 import { type GraphNode, specOf } from '../../graph/node.js';
 import type { Int4Layout } from '../../kernels/int4-matmul.js';
 import { INT8_ZERO, type Int8MatmulConfig } from '../../kernels/int8-matmul.js';
-import type { FourBitLayout, Nf4DequantizeConfig } from '../../kernels/nf4-matmul.js';
+import type { FourBitLayout } from '../../kernels/nf4-matmul.js';
 import { sizeOf } from '../../shape.js';
 import type { KernelRule } from './lower-kernels.js';
 import type { Lowering } from './lowering.js';
@@ -44,12 +44,12 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
     return bnb4(lowering, x, [flat(lowering, node, codes!), absmax!], layout, layout.shape[1]!);
   }),
 
-  // There is no operator that only unpacks, but a product of ±1 and a matrix of one column is that.
+  // There is no operator that only unpacks, but the product of 1 and a matrix of one column is that.
   nf4Dequantize: (node, lowering) => {
     const [codes, absmax] = node.inputs.map((input) => lowering.name(input));
-    const layout = configOf<Nf4DequantizeConfig>(node);
+    const layout = configOf<FourBitLayout>(node);
     const { builder } = lowering;
-    const one = builder.constant('float32', [1, 1], [layout.sign]);
+    const one = builder.constant('float32', [1, 1], [1]);
     return [builder.reshape(bnb4(lowering, one, [flat(lowering, node, codes!), absmax!], layout, 1), layout.shape)];
   },
 
