@@ -40,6 +40,8 @@ export interface GeneratorManifest {
   readonly vocabSize: number;
   /** The tokens that end a completion. */
   readonly endTokens: readonly number[];
+  /** How conversations become text; base models have no template. The special tokens are variables of it. */
+  readonly chat?: { readonly template: string; readonly specialTokens: Readonly<Record<string, string>> };
   /** The inputs that hold the cache, and the outputs that are fed to them in the next call. */
   readonly cache: {
     readonly shape: readonly number[];
@@ -92,11 +94,13 @@ export async function exportGenerator(
       { [FILES.prefill]: step(promptWidth), [FILES.decode]: step(1) },
       { weightNames: { ...stored, ...Object.fromEntries(parameters) }, weightsFile: FILES.weights, operators },
     );
+    const template = model.chatTemplate?.templates.default;
     const manifest: GeneratorManifest = {
       format: 'posttrain-generator',
       version: 1,
       files: FILES,
       ...{ promptWidth, capacity, vocabSize: config.vocabSize, endTokens: [...model.endTokens] },
+      ...(template === undefined ? {} : { chat: { template, specialTokens: model.tokenizer.specialTokens } }),
       cache: { shape: cache.keys[0]!.shape, names: cacheNames(signature) },
     };
     await model.tokenizer.save(staging);
