@@ -1,3 +1,5 @@
+export * from './autodiff/barrier.js';
+export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';
@@ -5,17 +7,37 @@ export { DTYPES, type DType, type TypedArray } from './dtype.js';
 export { currentEngine, setEngine, withEngine } from './engines/current.js';
 export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
 export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnxruntime/engine.js';
+export type { OnnxForward, OnnxForwardContext, OnnxOperand } from './engines/onnxruntime/lower-custom.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
+export * from './export/export-onnx.js';
+export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace-onnx.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
 export * from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
-export * from './kernels/attention.js';
-export type { Kernel } from './kernels/kernel.js';
+export {
+  type AttentionConfig,
+  type AttentionOptions,
+  attention,
+  attentionKernel,
+  type CachedAttentionConfig,
+  cachedAttention,
+  cachedAttentionKernel,
+} from './kernels/attention.js';
+export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
+export { defineOp, type Op } from './kernels/define-op.js';
+export {
+  type FlashAttentionConfig,
+  type FlashAttentionOptions,
+  flashAttention,
+  flashAttentionKernel,
+} from './kernels/flash-attention.js';
+export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';
+export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
 export * from './kernels/token-log-probs.js';
 export * from './optim/adamw.js';
@@ -24,6 +46,7 @@ export type { Named, Optimizer } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';
+export * from './quantization/index.js';
 export * from './random/random.js';
 export { realize } from './realize.js';
 export type { Shape } from './shape.js';

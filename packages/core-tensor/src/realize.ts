@@ -1,4 +1,5 @@
 import type { TypedArray } from './dtype.js';
+import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { Engine, EngineBuffer } from './engines/engine.js';
 import { DonatedTensorError, DTypeError } from './errors.js';
@@ -11,7 +12,6 @@ import {
   topologicalOrder,
   type Value,
 } from './graph/node.js';
-import { simplify } from './graph/simplify.js';
 import { sizeOf } from './shape.js';
 import type { Tensor } from './tensor.js';
 
@@ -62,7 +62,7 @@ export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Pro
     pending.map((x) => x.value),
     [],
   );
-  const executable = await engine.compile(simplify(graph, { kernels: engine.kernels }), { donations: [] });
+  const executable = await compileGraph(engine, graph, { donations: [] });
   try {
     const inputs = await Promise.all(captured.map((storage) => bufferOf(storage, engine, 'reading a tensor')));
     const outputs = await executable.run(inputs);
@@ -94,11 +94,18 @@ export interface CapturedGraph {
   readonly captured: readonly Storage[];
 }
 
+const isSmall = (storage: Storage): boolean =>
+  storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
+
 /**
  * The graph of `outputs` over the explicit placeholders `inputs`. Leaves with data of their own become further
- * inputs, so that a graph never holds weights; small ones stay in the graph as constants.
+ * inputs, so that a graph never holds weights; those that are embedded stay in the graph as constants.
  */
-export function captureLeaves(outputs: readonly Value[], inputs: readonly GraphNode<'input'>[]): CapturedGraph {
+export function captureLeaves(
+  outputs: readonly Value[],
+  inputs: readonly GraphNode<'input'>[],
+  isEmbedded: (storage: Storage) => boolean = isSmall,
+): CapturedGraph {
   const placeholders = new Map<Storage, GraphNode<'input'>>();
   const replaced = new Map<GraphNode, GraphNode>();
   const nodes: GraphNode[] = [];
@@ -129,6 +136,3 @@ const moveTo = (replaced: ReadonlyMap<GraphNode, GraphNode>, { node, index }: Va
   node: replaced.get(node) ?? node,
   index,
 });
-
-const isEmbedded = (storage: Storage): boolean =>
-  storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;

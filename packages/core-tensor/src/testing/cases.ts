@@ -1,4 +1,5 @@
 import type { OpName } from '../graph/node.js';
+import { barrierCases } from './barrier-cases.js';
 import type { ConformanceCase } from './case.js';
 import { elementwiseCases } from './elementwise-cases.js';
 import { kernelCases } from './kernel-cases.js';
@@ -10,6 +11,7 @@ const casesByPrimitive: { readonly [Name in OpName]: () => readonly ConformanceC
   ...movementCases,
   ...elementwiseCases,
   ...reductionCases,
+  ...barrierCases,
   kernel: () => Object.values(kernelCases).flatMap((make) => make()),
 };
 

@@ -17,7 +17,12 @@ const GROUP_QUERY_ATTENTION = { 1: 3, 2: 4 };
 /** Memory that a kernel may read and write at once. */
 export const ON_HOST: OverwriteRules = {
   elementwise: true,
-  operands: { ScatterElements: { 0: 0 }, GroupQueryAttention: GROUP_QUERY_ATTENTION },
+  operands: {
+    ScatterElements: { 0: 0 },
+    // Copies its third operand to where the result goes before it adds the product; engine tests run it in place.
+    Gemm: { 0: 2 },
+    GroupQueryAttention: GROUP_QUERY_ATTENTION,
+  },
 };
 
 /** WebGPU refuses a buffer that a kernel reads under one binding and writes under another; this one kernel binds it once. */

@@ -2,8 +2,13 @@ import { encodeNumbers } from '../../dtype.js';
 import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxType, OnnxValue } from './proto.js';
 
 /** A whole number is an int attribute; other floats must say so. */
-type AttributeLiteral = number | readonly number[] | string | { readonly float: number };
-type Attributes = Readonly<Record<string, AttributeLiteral>>;
+type AttributeLiteral =
+  | number
+  | readonly number[]
+  | string
+  | { readonly float: number }
+  | { readonly floats: readonly number[] };
+export type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
 const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
 
@@ -16,6 +21,9 @@ export class OnnxGraphBuilder {
   private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
   private readonly initializers: Record<string, OnnxTensor> = {};
   private readonly constants = new Map<string, string>();
+
+  /** `standard` keeps to the operators of ONNX itself. */
+  constructor(private readonly standard = false) {}
 
   input(name: string, type: OnnxType, shape: readonly number[]): string {
     this.inputs.push({ name, type, shape });
@@ -74,11 +82,17 @@ export class OnnxGraphBuilder {
     return this.ops(op, inputs, 1, attributes)[0]!;
   }
 
-  ops(op: string, inputs: readonly string[], count: number, attributes: Attributes = {}): string[] {
+  /** `domain` is known for the ops that the engine emits itself. */
+  ops(
+    op: string,
+    inputs: readonly string[],
+    count: number,
+    attributes: Attributes = {},
+    domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '',
+  ): string[] {
     const name = `n${this.nodes.length}`;
     const outputs = Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}.${i}`));
     const encoded = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, encode(value)]));
-    const domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '';
     this.nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
     return outputs;
   }
@@ -97,9 +111,23 @@ export class OnnxGraphBuilder {
   }
 
   /** alpha · op(a) op(b), batched, where op transposes the last two axes if its flag is set. */
-  matmul(a: string, b: string, { transA = false, transB = false, alpha = 1 }: MatmulFlags = {}): string {
+  matmul(a: string, b: string, { transA = false, transB = false, alpha = 1, ranks }: MatmulFlags = {}): string {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
+    if (this.standard) return this.standardMatmul(a, b, { transA, transB, alpha, ranks: ranks ?? [2, 2] });
     return this.op('FusedMatMul', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+  }
+
+  private standardMatmul(a: string, b: string, { transA, transB, alpha, ranks }: Required<MatmulFlags>): string {
+    if (ranks[0] === 2 && ranks[1] === 2) {
+      return this.op('Gemm', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+    }
+    const swapped = (value: string, rank: number) => {
+      const axes = Array.from({ length: rank }, (_, axis) => axis);
+      return this.transpose(value, [...axes.slice(0, -2), rank - 1, rank - 2]);
+    };
+    const [left, right] = [transA ? swapped(a, ranks[0]) : a, transB ? swapped(b, ranks[1]) : b];
+    const product = this.op('MatMul', [left, right]);
+    return alpha === 1 ? product : this.op('Mul', [product, this.constant('float32', [], [alpha])]);
   }
 
   /** The finished graph. Outputs take their names by renaming, and a copy only where one value is asked for twice. */
@@ -130,12 +158,14 @@ export interface MatmulFlags {
   readonly transA?: boolean;
   readonly transB?: boolean;
   readonly alpha?: number;
+  /** Numbers of axes of the two operands. Default: both are matrices. */
+  readonly ranks?: readonly [number, number];
 }
 
 function encode(value: AttributeLiteral): OnnxAttribute {
   if (typeof value === 'number') return { int: value };
   if (typeof value === 'string') return { string: value };
-  return 'float' in value ? value : { ints: value };
+  return 'float' in value || 'floats' in value ? value : { ints: value };
 }
 
 function dtypeOf(type: OnnxType) {

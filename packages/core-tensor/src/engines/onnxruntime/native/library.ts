@@ -47,11 +47,11 @@ const FUNCTIONS = {
   createCudaProviderOptions: [205, '_Out_ void **cuda'],
   appendExecutionProvider: [216, 'void *options, const char *name, void *keys, void *values, size_t count'],
   copyTensors: [386, 'void *env, void *sources, void *targets, void *stream, size_t count'],
-  sessionAssignment: [405, 'void *session, _Out_ void **parts, _Out_ size_t *count'],
-  partProvider: [406, 'void *part, _Out_ const char **name'],
-  partNodes: [407, 'void *part, _Out_ void **nodes, _Out_ size_t *count'],
-  nodeName: [408, 'void *node, _Out_ const char **name'],
-  nodeOperator: [410, 'void *node, _Out_ const char **name'],
+  sessionAssignment: [407, 'void *session, _Out_ void **parts, _Out_ size_t *count'],
+  partProvider: [408, 'void *part, _Out_ const char **name'],
+  partNodes: [409, 'void *part, _Out_ void **nodes, _Out_ size_t *count'],
+  nodeName: [410, 'void *node, _Out_ const char **name'],
+  nodeOperator: [412, 'void *node, _Out_ const char **name'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 /** Those that give nothing back. */
