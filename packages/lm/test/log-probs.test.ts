@@ -137,7 +137,7 @@ describe('perplexity', () => {
         (await read(name)).toArray(),
       ),
     );
-    const rows = range(3, (row) => ({ row, start: mask!.slice(row * 12, (row + 1) * 12).indexOf(1) }));
+    const rows = [0, 1, 2].map((row) => ({ row, start: mask!.slice(row * 12, (row + 1) * 12).indexOf(1) }));
     const wanted = rows.flatMap(({ row, start }) => expected!.slice(row * 11 + start, (row + 1) * 11));
     const sequences = rows.map(({ row, start }) => ids!.slice(row * 12 + start, (row + 1) * 12));
     const got = perplexity(await sequenceLogProbs(networkOf(config), weights, sequences));
