@@ -34,7 +34,10 @@ export {
   flashAttention,
   flashAttentionKernel,
 } from './kernels/flash-attention.js';
+export * from './kernels/int4-matmul.js';
+export * from './kernels/int8-matmul.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
+export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
