@@ -1,3 +1,5 @@
+export * from './autodiff/barrier.js';
+export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';
@@ -8,6 +10,8 @@ export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnx
 export type { OnnxForward, OnnxForwardContext, OnnxOperand } from './engines/onnxruntime/lower-custom.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
+export * from './export/export-onnx.js';
+export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace-onnx.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
@@ -30,18 +34,32 @@ export {
   flashAttention,
   flashAttentionKernel,
 } from './kernels/flash-attention.js';
+export * from './kernels/int4-matmul.js';
+export * from './kernels/int8-matmul.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
+export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
 export * from './kernels/token-log-probs.js';
+export * from './optim/adafactor.js';
+export * from './optim/adam.js';
 export * from './optim/adamw.js';
+export * from './optim/blockwise-codes.js';
 export * from './optim/clip.js';
-export type { Named, Optimizer } from './optim/optimizer.js';
+export * from './optim/eight-bit-states.js';
+export * from './optim/galore.js';
+export * from './optim/lion.js';
+export * from './optim/loss-scaler.js';
+export * from './optim/metric-schedules.js';
+export * from './optim/muon.js';
+export type { Named, Optimizer, ParameterFilter } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
+export * from './optim/parameter-groups.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';
+export * from './quantization/index.js';
 export * from './random/random.js';
 export { realize } from './realize.js';
 export type { Shape } from './shape.js';

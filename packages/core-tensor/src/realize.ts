@@ -94,11 +94,18 @@ export interface CapturedGraph {
   readonly captured: readonly Storage[];
 }
 
+const isSmall = (storage: Storage): boolean =>
+  storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
+
 /**
  * The graph of `outputs` over the explicit placeholders `inputs`. Leaves with data of their own become further
- * inputs, so that a graph never holds weights; small ones stay in the graph as constants.
+ * inputs, so that a graph never holds weights; those that are embedded stay in the graph as constants.
  */
-export function captureLeaves(outputs: readonly Value[], inputs: readonly GraphNode<'input'>[]): CapturedGraph {
+export function captureLeaves(
+  outputs: readonly Value[],
+  inputs: readonly GraphNode<'input'>[],
+  isEmbedded: (storage: Storage) => boolean = isSmall,
+): CapturedGraph {
   const placeholders = new Map<Storage, GraphNode<'input'>>();
   const replaced = new Map<GraphNode, GraphNode>();
   const nodes: GraphNode[] = [];
@@ -129,6 +136,3 @@ const moveTo = (replaced: ReadonlyMap<GraphNode, GraphNode>, { node, index }: Va
   node: replaced.get(node) ?? node,
   index,
 });
-
-const isEmbedded = (storage: Storage): boolean =>
-  storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;

@@ -10,7 +10,14 @@ type AttributeLiteral =
   | { readonly floats: readonly number[] };
 export type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
-const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPS = new Set([
+  'FusedMatMul',
+  'GroupQueryAttention',
+  'MatMulBnb4',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 const LONGEST_CONSTANT_RANGE = 64;
 
@@ -21,6 +28,9 @@ export class OnnxGraphBuilder {
   private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
   private readonly initializers: Record<string, OnnxTensor> = {};
   private readonly constants = new Map<string, string>();
+
+  /** `standard` keeps to the operators of ONNX itself. */
+  constructor(private readonly standard = false) {}
 
   input(name: string, type: OnnxType, shape: readonly number[]): string {
     this.inputs.push({ name, type, shape });
@@ -108,9 +118,23 @@ export class OnnxGraphBuilder {
   }
 
   /** alpha · op(a) op(b), batched, where op transposes the last two axes if its flag is set. */
-  matmul(a: string, b: string, { transA = false, transB = false, alpha = 1 }: MatmulFlags = {}): string {
+  matmul(a: string, b: string, { transA = false, transB = false, alpha = 1, ranks }: MatmulFlags = {}): string {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
+    if (this.standard) return this.standardMatmul(a, b, { transA, transB, alpha, ranks: ranks ?? [2, 2] });
     return this.op('FusedMatMul', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+  }
+
+  private standardMatmul(a: string, b: string, { transA, transB, alpha, ranks }: Required<MatmulFlags>): string {
+    if (ranks[0] === 2 && ranks[1] === 2) {
+      return this.op('Gemm', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
+    }
+    const swapped = (value: string, rank: number) => {
+      const axes = Array.from({ length: rank }, (_, axis) => axis);
+      return this.transpose(value, [...axes.slice(0, -2), rank - 1, rank - 2]);
+    };
+    const [left, right] = [transA ? swapped(a, ranks[0]) : a, transB ? swapped(b, ranks[1]) : b];
+    const product = this.op('MatMul', [left, right]);
+    return alpha === 1 ? product : this.op('Mul', [product, this.constant('float32', [], [alpha])]);
   }
 
   /** The finished graph. Outputs take their names by renaming, and a copy only where one value is asked for twice. */
@@ -141,6 +165,8 @@ export interface MatmulFlags {
   readonly transA?: boolean;
   readonly transB?: boolean;
   readonly alpha?: number;
+  /** Numbers of axes of the two operands. Default: both are matrices. */
+  readonly ranks?: readonly [number, number];
 }
 
 function encode(value: AttributeLiteral): OnnxAttribute {

@@ -6,9 +6,10 @@ import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
 import type { OnnxForward } from './lower-custom.js';
 import { computeDType } from './lower-elementwise.js';
+import { quantizedRules } from './lower-quantized.js';
 import type { Lowering } from './lowering.js';
 
-type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
+export type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
 
 /** A rule written for float32 operands and results, used for any float dtype. */
 const inFloat32 =
@@ -25,6 +26,8 @@ const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.
 
 /** The fused kernels that ONNX Runtime has kernels for, by name. */
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
+  ...quantizedRules,
+
   softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
   logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),

@@ -7,8 +7,9 @@ import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules } from './lower-indexing.js';
 import { kernelRule } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
-import { matmulFusions, productRules } from './lower-products.js';
+import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
+import { matmulFusions } from './matmul-fusions.js';
 import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
 
 /** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */
@@ -45,19 +46,26 @@ export interface LoweredGraph {
 export const inputName = (index: number): string => `input${index}`;
 export const outputName = (index: number): string => `output${index}`;
 
-/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. */
-export function lowerGraph(graph: Graph): LoweredGraph {
-  return new Lowering(graph).run();
+/**
+ * Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. With `standard`, products keep to the
+ * operators of ONNX itself; which kernels are left in the graph decides about the rest.
+ */
+export function lowerGraph(graph: Graph, { standard = false } = {}): LoweredGraph {
+  return new Lowering(graph, standard).run();
 }
 
 /** The state of one lowering, and what rules need of it. */
 export class Lowering {
-  readonly builder = new OnnxGraphBuilder();
+  readonly builder: OnnxGraphBuilder;
   /** Products that are emitted by the node that scales or sums them. */
   readonly fused: ReadonlySet<GraphNode>;
   private readonly names = new Map<GraphNode, readonly string[]>();
 
-  constructor(private readonly graph: Graph) {
+  constructor(
+    private readonly graph: Graph,
+    standard: boolean,
+  ) {
+    this.builder = new OnnxGraphBuilder(standard);
     this.fused = matmulFusions(graph);
   }
 
@@ -105,7 +113,8 @@ export class Lowering {
 
   /** A full output of empty operands is a sum or a product over nothing, a copy, or padding. */
   private withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
-    if (isOp(node, 'concat') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0)) return undefined;
+    if (isOp(node, 'concat') || isOp(node, 'barrier') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0))
+      return undefined;
     // Only who wrote an operation knows what it gives for nothing.
     if (isOp(node, 'kernel') && node.attributes.kernel.lower) return undefined;
     if (isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];

@@ -29,6 +29,11 @@ export interface OnnxTensor {
   readonly data: ArrayBufferView;
 }
 
+/** An initializer whose elements are in another file, beside the model: `length` bytes from `offset` on. */
+export interface ExternalOnnxTensor extends Omit<OnnxTensor, 'data'> {
+  readonly external: { readonly location: string; readonly offset: number; readonly length: number };
+}
+
 /** The value of a node attribute; the key says which kind it is. */
 export type OnnxAttribute =
   | { readonly int: number | bigint }
@@ -64,7 +69,7 @@ export interface OnnxGraph {
   readonly nodes: readonly OnnxNode[];
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
-  readonly initializers?: Readonly<Record<string, OnnxTensor>>;
+  readonly initializers?: Readonly<Record<string, OnnxTensor | ExternalOnnxTensor>>;
 }
 
 /** onnxruntime 1.30 loads opsets up to 26; 21 (with IR version 10) has every op the engine emits and loads in older ones. */
@@ -74,14 +79,25 @@ const opsets = [
   { domain: 'com.microsoft', version: 1 },
 ];
 
-/** The bytes of a `ModelProto` holding `graph`. */
-export function encodeModel(graph: OnnxGraph): Uint8Array {
+/** The bytes of a `ModelProto` holding `graph`; `metadata` becomes its `metadata_props`. */
+export function encodeModel(graph: OnnxGraph, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
   const model = new ProtoWriter();
   model.int(1, irVersion);
   model.string(2, 'posttrain');
   model.message(7, encodeGraph(graph));
-  for (const { domain, version } of opsets) model.message(8, new ProtoWriter().string(1, domain).int(2, version));
+  const used = domainsOf(graph);
+  for (const { domain, version } of opsets.filter((opset) => used.has(opset.domain)))
+    model.message(8, new ProtoWriter().string(1, domain).int(2, version));
+  for (const [key, value] of Object.entries(metadata)) model.message(14, encodeEntry(key, value));
   return model.bytes();
+}
+
+/** Operator sets that a graph and the graphs in it need; ONNX's own always. */
+function domainsOf(graph: OnnxGraph): Set<string> {
+  const inner = graph.nodes.flatMap(({ attributes = {} }) =>
+    Object.values(attributes).flatMap((value) => ('graph' in value ? [...domainsOf(value.graph)] : [])),
+  );
+  return new Set(['', ...inner, ...graph.nodes.map(({ domain = '' }) => domain)]);
 }
 
 function encodeGraph(graph: OnnxGraph): ProtoWriter {
@@ -118,11 +134,17 @@ function encodeAttribute(name: string, value: OnnxAttribute): ProtoWriter {
   return out;
 }
 
-function encodeTensor(tensor: OnnxTensor, name?: string): ProtoWriter {
+const encodeEntry = (key: string, value: string): ProtoWriter => new ProtoWriter().string(1, key).string(2, value);
+
+function encodeTensor(tensor: OnnxTensor | ExternalOnnxTensor, name?: string): ProtoWriter {
   const out = new ProtoWriter();
   for (const size of tensor.shape) out.int(1, size);
   out.int(2, onnxTypes[tensor.type]);
   if (name !== undefined) out.string(8, name);
+  if ('external' in tensor) {
+    for (const [key, value] of Object.entries(tensor.external)) out.message(13, encodeEntry(key, String(value)));
+    return out.int(14, 1);
+  }
   const { buffer, byteOffset, byteLength } = tensor.data;
   return out.raw(9, new Uint8Array(buffer, byteOffset, byteLength));
 }

@@ -44,9 +44,9 @@ export class SessionCache {
   }
 
   private async create({ inputs, outputs }: OnnxGraph, model: Uint8Array): Promise<NativeSession> {
-    const { api, env } = await onnxruntimeEnvironment();
+    const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    return NativeSession.create(api, env, model, names, this.options);
+    return NativeSession.create(environment, model, names, this.options);
   }
 
   private async release(key: string, entry: Shared): Promise<void> {
