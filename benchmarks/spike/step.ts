@@ -53,10 +53,16 @@ const adapters: Named = Object.fromEntries(
 );
 const ids = (seed: number) => {
   const draws = Key.fromSeed(seed).uniformHost(batch * length);
-  return tensor(Int32Array.from(draws, (u) => Math.floor(u * config.vocabSize)), [batch, length]);
+  return tensor(
+    Int32Array.from(draws, (u) => Math.floor(u * config.vocabSize)),
+    [batch, length],
+  );
 };
 const [tokens, targets] = [ids(1), ids(2).reshape([batch * length])];
-const positions = tensor(Int32Array.from({ length: batch * length }, (_, i) => i % length), [batch, length]);
+const positions = tensor(
+  Int32Array.from({ length: batch * length }, (_, i) => i % length),
+  [batch, length],
+);
 const segments = tensor(new Int32Array(batch * length), [batch, length]);
 await realize([...Object.values(weights), ...Object.values(adapters), targets]);
 
@@ -92,7 +98,8 @@ for (let i = 0; i < Number(flags.repetitions); i++) {
   best = Math.min(best, process.cpuUsage(before).user / 1000);
 }
 let norm = 0;
-for (const gradient of Object.values(mapNamed(first.gradient as Named, (x) => x.square().sum()))) norm += await gradient.item();
+for (const gradient of Object.values(mapNamed(first.gradient as Named, (x) => x.square().sum())))
+  norm += await gradient.item();
 console.log(
   `${flags.full ? 'full' : 'LoRA'} ${flags.layers} layers ${batch} × ${length}: first call ${compiled.toFixed(0)} ms, ` +
     `step ${best.toFixed(0)} ms of processor time, ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB; ` +
