@@ -61,7 +61,7 @@ describe.skipIf(!executablePath)(
         await output.waitFor({ state: 'attached' });
         expect((await output.getAttribute('data-tokens'))!.split(' ').map(Number)).toEqual(tokenIds);
         expect(await output.textContent()).toBe(text);
-      console.log(text);
+        console.log(text);
       }
       expect(complaints).toEqual([]);
       expect(requests.filter((url) => !url.startsWith(served.url) && !/^(data|blob):/.test(url))).toEqual([]);
