@@ -15,7 +15,14 @@ export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
-export * from './kernels/activations.js';
+export {
+  gelu,
+  geluTanh,
+  logSigmoid,
+  relu,
+  silu,
+  softplus,
+} from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
 export {
   type AttentionConfig,
@@ -43,7 +50,14 @@ export * from './kernels/paged-attention.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
+export { swiglu } from './kernels/swiglu.js';
 export * from './kernels/token-log-probs.js';
+export {
+  bipartiteSoftMatching,
+  proportionalAttentionBias,
+  type TokenMerging,
+  type TokenMergingOptions,
+} from './kernels/token-merging.js';
 export * from './kv-blocks.js';
 export * from './optim/adafactor.js';
 export * from './optim/adam.js';
