@@ -1,8 +1,8 @@
+import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
-import { simplify } from './graph/simplify.js';
 import { bufferOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
@@ -79,7 +79,7 @@ export function compile<Args extends readonly unknown[], Out>(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,
     );
-    const executable = await engine.compile(simplify(graph, { kernels: engine.kernels }), { donations });
+    const executable = await compileGraph(engine, graph, { donations });
     return { executable, captured, output };
   };
 

@@ -16,6 +16,13 @@ export class DTypeError extends PosttrainError {
   }
 }
 
+/** An option of a kernel that makes no sense. The message names the kernel and the option. */
+export class KernelOptionError extends PosttrainError {
+  constructor(kernel: string, message: string) {
+    super('KERNEL_OPTION', `${kernel}: ${message}`);
+  }
+}
+
 /** A tensor used after it was donated to a compiled function. */
 export class DonatedTensorError extends PosttrainError {
   constructor(where: string) {

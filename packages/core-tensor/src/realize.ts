@@ -1,4 +1,5 @@
 import type { TypedArray } from './dtype.js';
+import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { Engine, EngineBuffer } from './engines/engine.js';
 import { DonatedTensorError, DTypeError } from './errors.js';
@@ -11,7 +12,6 @@ import {
   topologicalOrder,
   type Value,
 } from './graph/node.js';
-import { simplify } from './graph/simplify.js';
 import { sizeOf } from './shape.js';
 import type { Tensor } from './tensor.js';
 
@@ -62,7 +62,7 @@ export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Pro
     pending.map((x) => x.value),
     [],
   );
-  const executable = await engine.compile(simplify(graph, { kernels: engine.kernels }), { donations: [] });
+  const executable = await compileGraph(engine, graph, { donations: [] });
   try {
     const inputs = await Promise.all(captured.map((storage) => bufferOf(storage, engine, 'reading a tensor')));
     const outputs = await executable.run(inputs);

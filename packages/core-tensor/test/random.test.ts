@@ -62,6 +62,18 @@ describe('Threefry-2x32 with 20 rounds', () => {
   });
 });
 
+describe('on the host', () => {
+  it.each([0, 1, 6, 7, 1001])('%i normal numbers are those of the graph, up to rounding', async (count) => {
+    const key = Key.fromSeed(11);
+    const host = key.normalHost(count);
+    const graph = await normal(key.toTensor(), [count]).toArray();
+    expect(host.length).toBe(count);
+    host.forEach((x, i) => {
+      expect(Math.abs(x - graph[i]!)).toBeLessThan(2e-5);
+    });
+  });
+});
+
 describe('uniform', () => {
   const n = 64_000;
   const x = Key.fromSeed(3).uniformHost(n);

@@ -41,9 +41,10 @@ export function backward(outputs: readonly Tensor[], cotangents: readonly Tensor
     const given = sums.of(node);
     if (!given || !depends.has(node)) continue;
     if (targets.has(node) && !node.inputs.some((input) => depends.has(input.node))) continue;
-    const contributions = inputCotangents(node, given);
+    const needed = node.inputs.map((input) => depends.has(input.node));
+    const contributions = inputCotangents(node, given, needed);
     node.inputs.forEach((input, i) => {
-      if (!depends.has(input.node)) return;
+      if (!needed[i]) return;
       const contribution = contributions[i]?.();
       if (contribution) sums.add(input, contribution);
     });
@@ -63,6 +64,7 @@ function dependents(order: readonly GraphNode[], wrt: readonly Tensor[]): Set<Gr
 function inputCotangents(
   node: GraphNode,
   given: readonly (Tensor | undefined)[],
+  needed: readonly boolean[],
 ): readonly ((() => Tensor | undefined) | null)[] {
   const inputs = node.inputs.map(tensorOf);
   const outputs = node.outputs.map((_, index) => new Tensor({ node, index }));
@@ -72,15 +74,22 @@ function inputCotangents(
       inputs: node.inputs.slice(count),
       outputs: outputs.map((y) => y.value),
       cotangents: given.map((g) => g?.value),
+      needed: needed.slice(count),
     });
     const passed = new Array<null>(count).fill(null);
     return [...passed, ...result.map((value) => (value ? () => new Tensor(value) : null))];
   }
   if (isOp(node, 'kernel')) {
     const { kernel, config } = node.attributes;
+    const { decompose } = kernel;
+    if (!kernel.vjp && !decompose) {
+      throw new AutodiffError(
+        `${kernel.name} has no gradient: give it a vjp or a decomposition, or stopGradient its input`,
+      );
+    }
     const result = kernel.vjp
       ? kernel.vjp({ inputs, outputs, cotangents: given, config: config as never })
-      : decompositionVjp(inputs, given, (isolated) => kernel.decompose(isolated, config as never));
+      : decompositionVjp(inputs, given, (isolated) => decompose!.call(kernel, isolated, config as never));
     return result.map((cotangent) => (cotangent ? () => cotangent : null));
   }
   const first = node.outputs[0]!;

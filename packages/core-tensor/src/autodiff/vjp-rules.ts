@@ -172,6 +172,8 @@ export const vjpRules: { readonly [Name in Exclude<OpName, 'customVjp' | 'kernel
     () => dy.takeAlongAxis(indices!, axis),
   ],
 
+  barrier: ({ dy, inputs: [, ...tokens] }) => [() => dy, ...tokens.map(() => null)],
+
   stopGradient: noInputGradient,
 };
 

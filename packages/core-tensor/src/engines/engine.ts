@@ -38,12 +38,14 @@ export interface Executable {
  *
  * Contract, checked by the conformance suite in `@posttrain/core-tensor/testing`:
  * - every primitive of the table, for every shape and dtype that the table's rules admit;
- * - a `kernel` node that the engine does not override is replaced by its decomposition (see `expandKernels`);
+ * - a `kernel` node that the engine does not override never reaches it: it is decomposed, or computed on the host
+ *   between two graphs (`compileGraph`). What it overrides: the names in `kernels`, and every kernel that brings a
+ *   forward of its own under the engine's `name` (`kernel.lower[name]`);
  * - float16 and bfloat16 results are rounded to that type, whatever the engine computes with inside;
  * - integers wrap, booleans are 0 or 1, indices out of range are the caller's error (`read` may then give anything).
  */
 export interface Engine {
-  /** For messages: `onnxruntime`, `reference`. */
+  /** For messages, and the key of `Kernel.lower`: `onnxruntime`, `reference`. */
   readonly name: string;
   /** `cpu`, `webgpu`, `cuda`. */
   readonly device: string;

@@ -26,6 +26,8 @@ export type CustomBackward = (context: {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly cotangents: readonly (Value | undefined)[];
+  /** For each input, whether its cotangent is asked for. */
+  readonly needed: readonly boolean[];
 }) => readonly (Value | undefined)[];
 
 /** The attributes of every primitive. The keys of this table are the primitives. */
@@ -107,6 +109,10 @@ export interface OpAttributes {
   /** putAlongAxis(x, indices, updates): x with x[.., indices[.., i, ..], ..] replaced; indices must not repeat. */
   putAlongAxis: { readonly axis: number };
 
+  // Order of execution.
+  /** barrier(x, ...tokens): x, which nothing may start from before the tokens exist. */
+  barrier: None;
+
   // Differentiation and fusion.
   stopGradient: None;
   /** inputs: [...outputs of the wrapped function, ...its inputs]; passes the first `outputs` through. */
@@ -141,6 +147,9 @@ export function isOp<Name extends OpName>(node: GraphNode, op: Name): node is Gr
 }
 
 let nextId = 0;
+
+/** The id that the next node gets: a node made from now on has this id or a larger one. */
+export const nextNodeId = (): number => nextId;
 
 /** Makes a node, checking shapes and dtypes; throws `ShapeError` or `DTypeError` naming the op. */
 export function makeNode<Name extends OpName>(

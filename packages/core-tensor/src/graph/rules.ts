@@ -302,6 +302,7 @@ const rules: { [Name in OpName]: Rule<Name> } = {
     return one(x!.shape, x!.dtype);
   },
 
+  barrier: ([x]) => [x!],
   stopGradient: ([x]) => [x!],
   customVjp: (inputs, { outputs }) => inputs.slice(0, outputs),
   kernel: (inputs, { kernel, config }) => [...kernel.infer(inputs, config as never)],

@@ -1,10 +1,14 @@
+import type { Kernel } from '../kernels/kernel.js';
 import { sameShape } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { type Graph, type GraphNode, isOp, makeNode, specOf, topologicalOrder, type Value } from './node.js';
 
 export interface SimplifyOptions {
-  /** Names of the fused kernels to keep as nodes; all others are replaced by their decompositions. */
-  readonly kernels: ReadonlySet<string>;
+  /**
+   * The fused kernels to keep as nodes, by name or by a predicate; all others are replaced by their decompositions.
+   * One without a decomposition stays in any case.
+   */
+  readonly kernels: ReadonlySet<string> | ((kernel: Kernel<never>) => boolean);
 }
 
 /**
@@ -12,7 +16,7 @@ export interface SimplifyOptions {
  * movements are gone, equal computations are one node, and only what the outputs need is left.
  */
 export function simplify(graph: Graph, { kernels }: SimplifyOptions): Graph {
-  const rewriter = new Rewriter(kernels);
+  const rewriter = new Rewriter(typeof kernels === 'function' ? kernels : ({ name }) => kernels.has(name));
   for (const input of graph.inputs) rewriter.keep(input);
   for (const node of graph.nodes) rewriter.rewrite(node);
   const outputs = graph.outputs.map((value) => rewriter.valueOf(value));
@@ -31,7 +35,7 @@ class Rewriter {
   private readonly done = new Set<GraphNode>();
   private readonly objectIds = new Map<object, number>();
 
-  constructor(private readonly kernels: ReadonlySet<string>) {}
+  constructor(private readonly keeps: (kernel: Kernel<never>) => boolean) {}
 
   keep(node: GraphNode): void {
     this.done.add(node);
@@ -52,9 +56,9 @@ class Rewriter {
 
   private replacement(node: GraphNode): readonly Value[] {
     const inputs = node.inputs.map((input) => this.valueOf(input));
-    if (isOp(node, 'kernel') && !this.kernels.has(node.attributes.kernel.name)) {
+    if (isOp(node, 'kernel') && node.attributes.kernel.decompose && !this.keeps(node.attributes.kernel)) {
       const { kernel, config } = node.attributes;
-      const outputs = kernel.decompose(
+      const outputs = kernel.decompose!(
         inputs.map((value) => new Tensor(value)),
         config as never,
       );
@@ -89,7 +93,7 @@ class Rewriter {
     if (isOp(node, 'input')) return `input ${node.id}`;
     if (isOp(node, 'kernel')) {
       const { kernel, config } = node.attributes;
-      return `kernel ${this.idOf(kernel)} ${JSON.stringify(config)} ${inputs}`;
+      return `kernel ${this.idOf(kernel)} ${JSON.stringify(config, numberKey)} ${inputs}`;
     }
     return `${node.op} ${JSON.stringify(node.attributes, numberKey)} ${inputs}`;
   }

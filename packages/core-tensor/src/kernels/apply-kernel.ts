@@ -1,7 +1,32 @@
+import { KernelOptionError } from '../errors.js';
 import { applyMany, type Tensor } from '../tensor.js';
 import type { Kernel } from './kernel.js';
 
-/** Applies a fused kernel: one node of the graph, whatever it decomposes into. */
+/**
+ * Applies a fused kernel: one node of the graph, however it is computed.
+ *
+ * Throws `KernelOptionError` where the config holds something that JSON does not: two applications
+ * would look equal that are not.
+ */
 export function applyKernel<Config>(kernel: Kernel<Config>, inputs: readonly Tensor[], config: Config): Tensor[] {
+  const bad = notPlain(config, 'config');
+  if (bad !== undefined) {
+    throw new KernelOptionError(
+      kernel.name,
+      `${bad} is not plain data (numbers, strings, booleans, null, arrays and plain objects of them); ` +
+        'pass numbers that change, and arrays, as input tensors',
+    );
+  }
   return applyMany('kernel', inputs, { kernel: kernel as Kernel<never>, config });
 }
+
+/** The path of the first thing that is not plain data. */
+function notPlain(value: unknown, path: string): string | undefined {
+  if (value === undefined || value === null || ['number', 'string', 'boolean'].includes(typeof value)) return undefined;
+  if (Array.isArray(value)) return firstOf(value.map((item, i) => notPlain(item, `${path}[${i}]`)));
+  if (typeof value !== 'object' || ![Object.prototype, null].includes(Object.getPrototypeOf(value))) return path;
+  return firstOf(Object.entries(value).map(([key, item]) => notPlain(item, `${path}.${key}`)));
+}
+
+const firstOf = (paths: readonly (string | undefined)[]): string | undefined =>
+  paths.find((path) => path !== undefined);

@@ -1,21 +1,29 @@
 import { iota } from '../create.js';
-import { ShapeError } from '../errors.js';
+import { KernelOptionError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
-import type { Tensor } from '../tensor.js';
+import { concat, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
+import { alibiSlopes, biasOf } from './attention-mask.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 import { softmax } from './softmax.js';
 
-/** What a masked score becomes: far below any score, and finite, so that no row can turn into NaN. */
-const MASKED = -1e30;
-
 export interface AttentionConfig {
   /** Multiplies the scores; usually 1 / √d. */
   readonly scale: number;
+  /** Scores become softCap · tanh(score / softCap) before anything is added to them (Gemma 2, arXiv 2408.00118). */
+  readonly softCap?: number;
 }
 
-function checkHeads(name: string, q: TensorSpec, k: TensorSpec, v: TensorSpec): void {
+export interface AttentionOptions extends AttentionConfig {
+  /**
+   * A logit [h] per head that every row's softmax has besides its keys and that no value belongs to: what a row would
+   * otherwise have to give to some key (gpt-oss, arXiv 2508.10925; after arXiv 2309.17453).
+   */
+  readonly sinks?: Tensor;
+}
+
+export function checkHeads(name: string, q: TensorSpec, k: TensorSpec, v: TensorSpec): void {
   checkFloats(name, q, k, v);
   const shapes = [q.shape, k.shape, v.shape];
   if (shapes.some((s) => s.length !== 4)) throw new ShapeError(name, shapes, 'q, k and v need four axes');
@@ -32,23 +40,58 @@ function checkHeads(name: string, q: TensorSpec, k: TensorSpec, v: TensorSpec): 
   }
 }
 
+/** One sink logit per query head. */
+export function checkSinks(name: string, q: TensorSpec, sinks: TensorSpec | undefined): void {
+  if (!sinks) return;
+  checkFloats(name, q, sinks);
+  if (sinks.shape.length !== 1 || sinks.shape[0] !== q.shape[1]) {
+    throw new ShapeError(name, [q.shape, sinks.shape], 'the sinks must be one logit per head of q');
+  }
+}
+
+/** Numbers that make sense, in any of the attentions. */
+export function checkNumbers(
+  name: string,
+  { scale, softCap = 1, slidingWindow = 1 }: AttentionConfig & { readonly slidingWindow?: number },
+): void {
+  const fail = (why: string): never => {
+    throw new KernelOptionError(name, why);
+  };
+  if (!Number.isFinite(scale)) fail(`scale must be a number, not ${scale}`);
+  if (!(softCap > 0)) fail(`softCap must be positive, not ${softCap}`);
+  if (!(slidingWindow >= 1)) fail(`slidingWindow must be at least 1, the position itself, not ${slidingWindow}`);
+}
+
+/** softCap · tanh(x / softCap), or x where there is no cap. */
+const capped = (x: Tensor, softCap: number | undefined): Tensor =>
+  softCap === undefined
+    ? x
+    : x
+        .mul(1 / softCap)
+        .tanh()
+        .mul(softCap);
+
 /**
- * Inputs q [b, h, s, d], k and v [b, kv, t, d], bias [b or 1, 1, s, t] added to the scores; output [b, h, s, d].
- * softmax(q kᵀ · scale + bias) v, with h / kv query heads sharing each key/value head (arXiv 2305.13245).
+ * Inputs q [b, h, s, d], k and v [b, kv, t, d], bias [b or 1, h or 1, s, t] added to the scores, and maybe sinks [h];
+ * output [b, h, s, d]. softmax(cap(q kᵀ · scale) + bias) v, with h / kv query heads sharing each key/value head
+ * (arXiv 2305.13245). The gradient keeps the probabilities; where they take much memory, see `flashAttention`.
  */
 export const attentionKernel: Kernel<AttentionConfig> = {
   name: 'attention',
-  infer: ([q, k, v, bias]) => {
+  infer: ([q, k, v, bias, sinks], config) => {
     checkHeads('attention', q!, k!, v!);
     checkFloats('attention', q!, bias!);
-    const [b, , s] = q!.shape;
-    const [biasBatch, one, rows, columns] = bias!.shape;
-    if (!(biasBatch === 1 || biasBatch === b) || one !== 1 || rows !== s || columns !== k!.shape[2]) {
-      throw new ShapeError('attention', [q!.shape, k!.shape, bias!.shape], 'the bias must be [b or 1, 1, s, t]');
+    checkSinks('attention', q!, sinks);
+    checkNumbers('attention', config);
+    const [b, h, s] = q!.shape;
+    const [batch, heads, rows, columns] = bias!.shape;
+    const fits = (batch === 1 || batch === b) && (heads === 1 || heads === h) && rows === s && columns === k!.shape[2];
+    if (!fits) {
+      throw new ShapeError('attention', [q!.shape, k!.shape, bias!.shape], 'the bias must be [b or 1, h or 1, s, t]');
     }
     return [{ shape: [...q!.shape.slice(0, 3), v!.shape[3]!], dtype: q!.dtype }];
   },
-  decompose: ([q, k, v, bias], { scale }) => {
+  decompose: ([q, k, v, bias, sinks], { scale, softCap }) => {
     const [b, heads, s, d] = q!.shape as [number, number, number, number];
     const kv = k!.shape[1]!;
     const t = k!.shape[2]!;
@@ -58,57 +101,44 @@ export const attentionKernel: Kernel<AttentionConfig> = {
       .reshape([b, kv, group * s, d])
       .matmul(k!, { transposeB: true })
       .mul(scale);
-    const biased = scores.reshape([b, kv, group, s, t]).add(bias!.expandDims(2));
-    const out = softmax(biased)
-      .reshape([b, kv, group * s, t])
-      .matmul(v!);
+    const [biasBatch, biasHeads] = bias!.shape as [number, number];
+    const perHead = biasHeads === 1 ? [1, 1] : [kv, group];
+    const biased = capped(scores, softCap)
+      .reshape([b, kv, group, s, t])
+      .add(bias!.reshape([biasBatch, ...perHead, s, t]));
+    const column = sinks?.reshape([1, kv, group, 1, 1]).broadcastTo([b, kv, group, s, 1]);
+    const probabilities = column ? softmax(concat([biased, column], 4)).slice(4, 0, t) : softmax(biased);
+    const out = probabilities.reshape([b, kv, group * s, t]).matmul(v!);
     return [out.reshape([b, heads, s, v!.shape[3]!])];
   },
 };
 
-/** Attention with an additive bias: see `attentionKernel` and `attentionBias`. */
-export const attention = (q: Tensor, k: Tensor, v: Tensor, bias: Tensor, config: AttentionConfig): Tensor =>
-  applyKernel(attentionKernel, [q, k, v, bias], config)[0]!;
-
-export interface AttentionBiasOptions {
-  /** Each position sees at most this many positions, itself included. Default: all before it. */
-  readonly slidingWindow?: number;
-}
-
-/**
- * The bias of causal self-attention over packed rows: int32 segments [b, s] → float32 [b, 1, s, s], 0 where position
- * i may see position j and very negative elsewhere: j ≤ i, the same segment, and within the sliding window.
- * Padding gets a segment of its own; it sees only padding and nothing sees it.
- */
-export function attentionBias(segments: Tensor, { slidingWindow }: AttentionBiasOptions = {}): Tensor {
-  const [b, s] = segments.shape as [number, number];
-  const [row, column] = [iota([1, s, 1], 1), iota([1, 1, s], 2)];
-  const causal = column.lessEqual(row);
-  const near = slidingWindow === undefined ? causal : causal.and(row.sub(slidingWindow).less(column));
-  const visible = segments
-    .reshape([b, s, 1])
-    .equal(segments.reshape([b, 1, s]))
-    .and(near);
-  return biasOf(visible).reshape([b, 1, s, s]);
-}
-
-const biasOf = (visible: Tensor): Tensor => visible.not().cast('float32').mul(MASKED);
+/** Attention with an additive bias: see `attentionKernel`, and `selfAttention` for masks that are not written out. */
+export const attention = (q: Tensor, k: Tensor, v: Tensor, bias: Tensor, options: AttentionOptions): Tensor => {
+  const { sinks, ...config } = options;
+  return applyKernel(attentionKernel, [q, k, v, bias, ...(sinks ? [sinks] : [])], config)[0]!;
+};
 
 export interface CachedAttentionConfig extends AttentionConfig {
+  /** Each token sees at most this many tokens, itself included. Default: all before it. */
   readonly slidingWindow?: number;
+  /** Adds slope · (j - i) to the scores: see `alibiSlopes`. Default false. */
+  readonly alibi?: boolean;
 }
 
 /**
  * Attention of new tokens over a cache of fixed capacity that they are appended to.
  *
  * Inputs: q [b, h, s, d]; k, v [b, kv, s, d] of the new tokens; pastKeys, pastValues [b, kv, capacity, d]; lengths
- * int32 [b], the number of tokens each row has in the cache already. Outputs: [b, h, s, d], and both caches with the
+ * int32 [b], the number of tokens each row has in the cache already; maybe sinks [h]. Outputs: [b, h, s, d], and both caches with the
  * new tokens written at positions lengths[b] … lengths[b] + s - 1. New token i sees positions ≤ lengths[b] + i, so
  * rows of different length are padded on the right and their padding is overwritten later.
  */
 export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
   name: 'cachedAttention',
-  infer: ([q, k, v, pastKeys, pastValues, lengths]) => {
+  infer: ([q, k, v, pastKeys, pastValues, lengths, sinks], config) => {
+    checkNumbers('cachedAttention', config);
+    checkSinks('cachedAttention', q!, sinks);
     checkHeads('cachedAttention', q!, k!, v!);
     checkHeads('cachedAttention', q!, pastKeys!, pastValues!);
     checkIndices('cachedAttention', lengths!, 'lengths');
@@ -129,8 +159,8 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
     }
     return [{ shape: [...q!.shape.slice(0, 3), v!.shape[3]!], dtype: q!.dtype }, pastKeys!, pastValues!];
   },
-  decompose: ([q, k, v, pastKeys, pastValues, lengths], { scale, slidingWindow }) => {
-    const [b, , s] = q!.shape as [number, number, number];
+  decompose: ([q, k, v, pastKeys, pastValues, lengths, sinks], { slidingWindow, alibi, ...config }) => {
+    const [b, heads, s] = q!.shape as [number, number, number];
     const capacity = pastKeys!.shape[2]!;
     const positions = lengths!.reshape([b, 1]).add(iota([1, s], 1));
     const at = positions.reshape([b, 1, s, 1]).broadcastTo(k!.shape);
@@ -140,17 +170,21 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
     const column = iota([1, 1, capacity], 2);
     const causal = column.lessEqual(row);
     const visible = slidingWindow === undefined ? causal : causal.and(row.sub(slidingWindow).less(column));
-    const bias = biasOf(visible).cast(q!.dtype).reshape([b, 1, s, capacity]);
-    return [attention(q!, keys, values, bias, { scale }), keys, values];
+    const mask = biasOf(visible, q!.dtype).reshape([b, 1, s, capacity]);
+    const distance = column.sub(row).cast(q!.dtype).reshape([b, 1, s, capacity]);
+    const slopes = () => alibiSlopes(heads).cast(q!.dtype).reshape([1, heads, 1, 1]);
+    const bias = alibi ? mask.add(distance.mul(slopes())) : mask;
+    return [attention(q!, keys, values, bias, { ...config, ...(sinks ? { sinks } : {}) }), keys, values];
   },
 };
 
 /** See `cachedAttentionKernel`. */
 export function cachedAttention(
-  inputs: { q: Tensor; k: Tensor; v: Tensor; pastKeys: Tensor; pastValues: Tensor; lengths: Tensor },
+  inputs: { q: Tensor; k: Tensor; v: Tensor; pastKeys: Tensor; pastValues: Tensor; lengths: Tensor; sinks?: Tensor },
   config: CachedAttentionConfig,
 ): { output: Tensor; keys: Tensor; values: Tensor } {
-  const { q, k, v, pastKeys, pastValues, lengths } = inputs;
-  const [output, keys, values] = applyKernel(cachedAttentionKernel, [q, k, v, pastKeys, pastValues, lengths], config);
+  const { q, k, v, pastKeys, pastValues, lengths, sinks } = inputs;
+  const all = [q, k, v, pastKeys, pastValues, lengths, ...(sinks ? [sinks] : [])];
+  const [output, keys, values] = applyKernel(cachedAttentionKernel, all, config);
   return { output: output!, keys: keys!, values: values! };
 }

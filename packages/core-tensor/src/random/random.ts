@@ -42,13 +42,25 @@ export class Key {
 
   /** `count` uniform numbers in [0, 1) on the host; the same as `uniform(key.toTensor(), [count])`. */
   uniformHost(count: number): Float64Array {
+    const next = this.#uniforms(0);
+    return new Float64Array(count).map(next);
+  }
+
+  /** `count` standard normal numbers on the host; up to rounding the same as `normal(key.toTensor(), [count])`. */
+  normalHost(count: number): Float32Array {
+    const [radius, angle] = [this.#uniforms(0), this.#uniforms(count)];
+    return new Float32Array(count).map(() => Math.sqrt(-2 * Math.log(1 - radius())) * Math.cos(2 * Math.PI * angle()));
+  }
+
+  /** The numbers of the stream from position `start` on, one a call. */
+  #uniforms(start: number): () => number {
     const words = new Int32Array(2);
-    const out = new Float64Array(count);
-    for (let i = 0; i < count; i++) {
-      if (i % 2 === 0) threefry2x32(this.high, this.low, i >>> 1, 0, words, 0);
-      out[i] = (words[i % 2]! & 0xffffff) * UNIFORM_STEP;
-    }
-    return out;
+    let position = start;
+    return () => {
+      if (position === start || position % 2 === 0)
+        threefry2x32(this.high, this.low, Math.floor(position / 2), 0, words, 0);
+      return (words[position++ % 2]! & 0xffffff) * UNIFORM_STEP;
+    };
   }
 }
 

@@ -214,6 +214,7 @@ const byPrimitive: { readonly [Name in OpName]: readonly BadCall[] } = {
     dtype('putAlongAxis', ['float32'], () => x([2]).putAlongAxis(x([1]), x([1]), 0)),
   ],
 
+  barrier: [],
   stopGradient: [],
   customVjp: [],
   kernel: [

@@ -1,11 +1,10 @@
-import { attention, attentionBias, type CachedAttentionConfig, cachedAttention } from '../kernels/attention.js';
 import { layerNorm, rmsNorm } from '../kernels/norms.js';
 import { rotary } from '../kernels/rotary.js';
 import { logSoftmax, logSumExp, softmax } from '../kernels/softmax.js';
 import { tokenLogProbs } from '../kernels/token-log-probs.js';
 import type { Shape } from '../shape.js';
-import type { Tensor } from '../tensor.js';
-import { type CaseInput, type ConformanceCase, defineCase, given, indices, sample } from './case.js';
+import { attentionCases, cachedAttentionCases, flashAttentionCases } from './attention-cases.js';
+import { type ConformanceCase, defineCase, given, indices, sample } from './case.js';
 
 const EPSILON = { epsilon: 1e-5 };
 
@@ -74,79 +73,6 @@ function rotaryCases(): ConformanceCase[] {
   ];
 }
 
-/** Three packed documents and padding, per row. */
-const SEGMENTS = given([0, 0, 0, 1, 1, 0, 1, 1, 2, 2], 'int32', [2, 5]);
-
-function attentionCases(): ConformanceCase[] {
-  const heads = (b: number, h: number, kv: number, s: number, t: number, d: number, dv = d): CaseInput[] => [
-    sample([b, h, s, d]),
-    sample([b, kv, t, d], 'float32', { seed: 1 }),
-    sample([b, kv, t, dv], 'float32', { seed: 2 }),
-  ];
-  const bias = (shape: Shape) => sample(shape, 'float32', { seed: 3, low: -3, high: 1 });
-  const plain = (inputs: CaseInput[], note: string) =>
-    defineCase('attention', inputs, (q, k, v, b) => attention(q!, k!, v!, b!, { scale: 0.37 }), { note });
-  const masked = (note: string, options: { slidingWindow?: number }) =>
-    defineCase(
-      'attention',
-      [...heads(2, 4, 2, 5, 5, 4), SEGMENTS],
-      (q, k, v, segments) => attention(q!, k!, v!, attentionBias(segments!, options), { scale: 0.5 }),
-      { note },
-    );
-  return [
-    plain([...heads(2, 2, 2, 3, 3, 4), bias([2, 1, 3, 3])], 'a bias per row'),
-    plain([...heads(2, 2, 2, 3, 3, 4), bias([1, 1, 3, 3])], 'one bias'),
-    plain([...heads(1, 6, 2, 2, 5, 2), bias([1, 1, 2, 5])], 'grouped queries, more keys'),
-    plain([...heads(1, 4, 1, 3, 3, 2), bias([1, 1, 3, 3])], 'one key head'),
-    plain([...heads(1, 2, 1, 2, 3, 4, 3), bias([1, 1, 2, 3])], 'values of another width'),
-    plain([...heads(1, 1, 1, 1, 1, 1), bias([1, 1, 1, 1])], 'size 1'),
-    plain([...heads(0, 2, 1, 2, 2, 2), bias([1, 1, 2, 2])], 'no rows'),
-    masked('causal, packed', {}),
-    masked('causal, packed, sliding window 2', { slidingWindow: 2 }),
-  ];
-}
-
-/** Several calls over one cache: the prompt, then tokens one by one, for rows of different length. */
-function cachedCase(
-  note: string,
-  config: CachedAttentionConfig,
-  [h, kv, d]: readonly [number, number, number],
-): ConformanceCase {
-  const [b, prompt, steps, capacity] = [3, 4, 3, 8];
-  const width = prompt + steps;
-  const inputs = [
-    sample([b, h, width, d]),
-    sample([b, kv, width, d], 'float32', { seed: 1 }),
-    sample([b, kv, width, d], 'float32', { seed: 2 }),
-    // What the cache holds beyond the tokens written so far must never be seen.
-    given(new Array(b * kv * capacity * d).fill(50), 'float32', [b, kv, capacity, d]),
-    given([4, 1, 2], 'int32'),
-  ];
-  const run = (q: Tensor, k: Tensor, v: Tensor, cache: Tensor, real: Tensor): Tensor[] => {
-    const part = (x: Tensor, start: number, end: number) => x.slice(2, start, end);
-    const call = (start: number, end: number, pastKeys: Tensor, pastValues: Tensor, lengths: Tensor) =>
-      cachedAttention(
-        { q: part(q, start, end), k: part(k, start, end), v: part(v, start, end), pastKeys, pastValues, lengths },
-        config,
-      );
-    let lengths = real.mul(0);
-    let state = call(0, prompt, cache, cache.neg(), lengths);
-    const outputs = [state.output];
-    lengths = real;
-    for (let step = 0; step < steps; step++) {
-      state = call(prompt + step, prompt + step + 1, state.keys, state.values, lengths);
-      outputs.push(state.output);
-      lengths = lengths.add(1);
-    }
-    // Beyond each row's own tokens the cache holds its padding and then what was there before.
-    return [...outputs, state.keys, state.values];
-  };
-  return defineCase('cachedAttention', inputs, run as (...inputs: Tensor[]) => Tensor[], {
-    note,
-    variables: [0, 1, 2],
-  });
-}
-
 function tokenLogProbsCases(): ConformanceCase[] {
   const score = (
     n: number,
@@ -194,12 +120,7 @@ export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   layerNorm: () => withHalf(normCases().layerNorm),
   rotary: () => withHalf(rotaryCases()),
   attention: () => withHalf(attentionCases()),
-  cachedAttention: () =>
-    withHalf([
-      cachedCase('several steps, ragged lengths', { scale: 0.5 }, [2, 2, 4]),
-      cachedCase('grouped queries', { scale: 0.4 }, [4, 2, 4]),
-      cachedCase('sliding window 3', { scale: 0.4, slidingWindow: 3 }, [2, 1, 4]),
-      cachedCase('heads of 8', { scale: 0.35 }, [3, 1, 8]),
-    ]),
+  flashAttention: () => withHalf(flashAttentionCases()),
+  cachedAttention: () => withHalf(cachedAttentionCases()),
   tokenLogProbs: () => withHalf(tokenLogProbsCases()),
 };

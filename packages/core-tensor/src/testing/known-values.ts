@@ -1,3 +1,4 @@
+import { barrier } from '../autodiff/barrier.js';
 import { customVjp, stopGradient } from '../autodiff/grad.js';
 import { full, iota, type NestedNumbers, tensor } from '../create.js';
 import type { DType } from '../dtype.js';
@@ -203,6 +204,7 @@ const byPrimitive: { readonly [Name in OpName]: readonly KnownValue[] } = {
   ],
   putAlongAxis: [known(() => matrix().putAlongAxis(int([[2], [0]]), t([[-1], [-2]]), 1), [1, 2, -1, -2, 5, 6])],
 
+  barrier: [known(() => barrier(t([3, 4]), [t([5])]), [3, 4])],
   stopGradient: [known(() => stopGradient(t([3])), [3])],
   customVjp: [
     known(

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Key, normal, ones, realize, type Tensor, zerosBuffer } from '@posttrain/core-tensor';
+import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import {
@@ -145,7 +145,17 @@ export async function initialWeights(network: Network, seed: number): Promise<We
   network.parameters.forEach(({ name, shape, init }, i) => {
     if (init === 'zeros') weights[name] = zerosBuffer(shape);
     else if (init === 'ones') weights[name] = ones(shape);
-    else weights[name] = normal(key.child(i).toTensor(), shape).mul(network.config.initializerRange);
+    else {
+      const size = shape.reduce((a, b) => a * b, 1);
+      const range = network.config.initializerRange;
+      weights[name] = tensor(
+        key
+          .child(i)
+          .normalHost(size)
+          .map((x) => x * range),
+        shape,
+      );
+    }
   });
   await realize(Object.values(weights));
   return weights;

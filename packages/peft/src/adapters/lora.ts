@@ -1,4 +1,4 @@
-import { dropout, type Key, type Named, normal, type Tensor, uniform, zeros } from '@posttrain/core-tensor';
+import { dropout, type Key, type Named, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import { AdapterConfigError, MergeError } from './errors.js';
@@ -187,11 +187,20 @@ function scalingOf(config: LoraConfig, module: string): number {
   return alpha / (config.useRslora ? Math.sqrt(r) : r);
 }
 
-/** Uniform in ±bound. */
+const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+/** Uniform in ±bound. Drawn on the host: one small graph a target would take longer to load than to run. */
 const symmetric = (key: Key, shape: readonly number[], bound: number): Tensor =>
-  uniform(key.toTensor(), shape)
-    .mul(2 * bound)
-    .sub(bound);
+  tensor(
+    Float32Array.from(key.uniformHost(sizeOf(shape)), (u) => 2 * bound * u - bound),
+    shape,
+  );
+
+const normal = (key: Key, shape: readonly number[], deviation = 1): Tensor =>
+  tensor(
+    key.normalHost(sizeOf(shape)).map((x) => x * deviation),
+    shape,
+  );
 
 function initialFactors(
   { kind }: AdapterTarget,
@@ -204,12 +213,12 @@ function initialFactors(
   ];
   if (kind === 'embedding') {
     // The other way round: only a few rows of A get a gradient in a step, so it is A that starts at zero.
-    const a = initLoraWeights === false ? normal(key.child(0).toTensor(), shapeA) : zeros(shapeA);
-    return { a, b: normal(key.child(1).toTensor(), shapeB) };
+    const a = initLoraWeights === false ? normal(key.child(0), shapeA) : zeros(shapeA);
+    return { a, b: normal(key.child(1), shapeB) };
   }
   const a =
     initLoraWeights === 'gaussian'
-      ? normal(key.child(0).toTensor(), shapeA).mul(1 / r)
+      ? normal(key.child(0), shapeA, 1 / r)
       : symmetric(key.child(0), shapeA, inputs ** -0.5);
   return { a, b: initLoraWeights === false ? symmetric(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
 }

@@ -55,6 +55,14 @@ describe('findsSafeOverwrites', () => {
         ['Add', ['in', 'x'], ['out']],
       ]),
     ).toBe(false);
+    // What is behind a barrier is a view in a computed shape.
+    const barrier: Row[] = [
+      ['Shape', ['x'], ['s']],
+      ['Concat', ['s', 'c'], ['t']],
+      ['Reshape', ['in', 't'], ['v']],
+    ];
+    expect(isSafe([...barrier, ['Neg', ['v'], ['y']], ['Add', ['in', 'x'], ['out']]])).toBe(false);
+    expect(isSafe([...barrier, ['Neg', ['v'], ['y']], ['Add', ['in', 'y'], ['out']]])).toBe(true);
   });
 
   it('refuses writers that read the input elsewhere than they write', () => {

@@ -2,10 +2,22 @@ import { encodeNumbers } from '../../dtype.js';
 import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxType, OnnxValue } from './proto.js';
 
 /** A whole number is an int attribute; other floats must say so. */
-type AttributeLiteral = number | readonly number[] | string | { readonly float: number };
-type Attributes = Readonly<Record<string, AttributeLiteral>>;
+type AttributeLiteral =
+  | number
+  | readonly number[]
+  | string
+  | { readonly float: number }
+  | { readonly floats: readonly number[] };
+export type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
-const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPS = new Set([
+  'FusedMatMul',
+  'GroupQueryAttention',
+  'MatMulBnb4',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 const LONGEST_CONSTANT_RANGE = 64;
 
@@ -77,11 +89,17 @@ export class OnnxGraphBuilder {
     return this.ops(op, inputs, 1, attributes)[0]!;
   }
 
-  ops(op: string, inputs: readonly string[], count: number, attributes: Attributes = {}): string[] {
+  /** `domain` is known for the ops that the engine emits itself. */
+  ops(
+    op: string,
+    inputs: readonly string[],
+    count: number,
+    attributes: Attributes = {},
+    domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '',
+  ): string[] {
     const name = `n${this.nodes.length}`;
     const outputs = Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}.${i}`));
     const encoded = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, encode(value)]));
-    const domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '';
     this.nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
     return outputs;
   }
@@ -154,7 +172,7 @@ export interface MatmulFlags {
 function encode(value: AttributeLiteral): OnnxAttribute {
   if (typeof value === 'number') return { int: value };
   if (typeof value === 'string') return { string: value };
-  return 'float' in value ? value : { ints: value };
+  return 'float' in value || 'floats' in value ? value : { ints: value };
 }
 
 function dtypeOf(type: OnnxType) {

@@ -1,12 +1,15 @@
 import type { DType } from '../../dtype.js';
+import { EngineError } from '../../errors.js';
 import { type GraphNode, specOf } from '../../graph/node.js';
 import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
+import type { OnnxForward } from './lower-custom.js';
 import { computeDType } from './lower-elementwise.js';
+import { quantizedRules } from './lower-quantized.js';
 import type { Lowering } from './lowering.js';
 
-type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
+export type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
 
 /** A rule written for float32 operands and results, used for any float dtype. */
 const inFloat32 =
@@ -14,7 +17,7 @@ const inFloat32 =
   (node, lowering) => {
     const inputs = node.inputs.map((input) => lowering.nameAs(input, computeDType(specOf(input).dtype)));
     return write(inputs, node, lowering).map((name, i) => {
-      const { dtype } = node.outputs[i]!;
+      const dtype = node.outputs[i]?.dtype ?? 'float32';
       return lowering.convert(name, computeDType(dtype), dtype);
     });
   };
@@ -23,6 +26,8 @@ const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.
 
 /** The fused kernels that ONNX Runtime has kernels for, by name. */
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
+  ...quantizedRules,
+
   softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
   logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
@@ -61,7 +66,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     const [q, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input) => lowering.name(input));
     const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
-    const { scale } = configOf<CachedAttentionConfig>(node);
+    const { scale, softCap = 0 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const total = builder.op('Add', [
       builder.op('ReduceMax', [lengths!], { keepdims: 0 }),
@@ -79,10 +84,44 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
       num_heads: heads,
       kv_num_heads: keyValueHeads,
       scale: { float: scale },
+      softcap: { float: softCap },
     });
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
 };
+
+/** The forward that a kernel brings for this engine. */
+function ownForward(forward: OnnxForward<never>): KernelRule {
+  const write = inFloat32((names, node, { builder }) => {
+    const results = forward({
+      inputs: node.inputs.map((input, i) => ({ ...specOf(input), name: names[i]! })),
+      outputs: node.outputs,
+      config: node.attributes.config as never,
+      op: (type, operands, { attributes = {}, outputs = 1, domain } = {}) =>
+        builder.ops(type, operands, outputs, attributes, domain),
+      constant: (type, shape, values) => builder.constant(type, shape, values),
+    });
+    return [...results];
+  });
+  return (node, lowering) => {
+    const { name } = node.attributes.kernel;
+    if (node.inputs.some((input) => sizeOf(specOf(input).shape) === 0)) {
+      throw new EngineError('onnxruntime', `${name} got an empty operand, which lower.onnxruntime cannot read`);
+    }
+    const results = write(node, lowering);
+    if (results.length === node.outputs.length) return results;
+    const counts = `${results.length} outputs, not ${node.outputs.length}`;
+    throw new EngineError('onnxruntime', `lower.onnxruntime of ${name} gave ${counts}`);
+  };
+}
+
+/** How a kernel node is written; the forward that the kernel brings comes first. */
+export function kernelRule(node: GraphNode<'kernel'>): KernelRule {
+  const { name, lower } = node.attributes.kernel;
+  const rule = lower?.onnxruntime ? ownForward(lower.onnxruntime) : kernelRules[name];
+  if (!rule) throw new EngineError('onnxruntime', `no lowering of ${name}; decompose it, or add lower.onnxruntime`);
+  return rule;
+}
 
 /**
  * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
@@ -102,7 +141,10 @@ export function canUseGroupQueryAttention(
     sizeOf(q!.shape) > 0 &&
     keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&
+    // No sinks either, which are a seventh input.
+    node.inputs.length === 6 &&
     configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
+    !configOf<CachedAttentionConfig>(node).alibi &&
     isDonated(node, 3, 1) &&
     isDonated(node, 4, 2)
   );

@@ -1,7 +1,7 @@
 import { EngineError } from '../../errors.js';
-import { specOf } from '../../graph/node.js';
+import { specOf, type Value } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
-import { OnnxBuffer } from './buffers.js';
+import { toDeviceArray } from './buffers.js';
 import { type LoweringRules, onnxTypeOf } from './lowering.js';
 
 /** Filled tensors up to this many elements are constants of the graph; larger ones are made by a node. */
@@ -14,7 +14,7 @@ export const movementRules = {
     const { spec, host } = storage;
     if (!host) throw new EngineError('onnxruntime', 'a constant of the graph is not on the host');
     const type = onnxTypeOf(spec.dtype);
-    return [builder.initializer({ type, shape: spec.shape, data: OnnxBuffer.from(host, spec).data })];
+    return [builder.initializer({ type, shape: spec.shape, data: toDeviceArray(host, spec) })];
   },
   full: (node, { builder }) => {
     const { shape, dtype, value } = node.attributes;
@@ -31,6 +31,16 @@ export const movementRules = {
     return [sizeOf(shape) === length ? counts : builder.op('Expand', [counts, builder.ints(shape)])];
   },
   reshape: (node, lowering) => [lowering.builder.reshape(lowering.name(node.inputs[0]!), node.attributes.shape)],
+  // A view of x in a shape that is the constant one, but only known once the tokens are there.
+  barrier: (node, lowering) => {
+    const { builder } = lowering;
+    const [x, ...tokens] = node.inputs as [Value, ...Value[]];
+    const present = tokens.filter((token) => sizeOf(specOf(token).shape) > 0);
+    const nothing = present.map((token) => builder.op('Shape', [lowering.name(token)], { start: 0, end: 0 }));
+    const shape = builder.ints(specOf(x).shape);
+    if (nothing.length === 0) return [lowering.name(x)];
+    return [builder.op('Reshape', [lowering.name(x), builder.op('Concat', [...nothing, shape], { axis: 0 })])];
+  },
   transpose: (node, lowering) => [
     lowering.builder.transpose(lowering.name(node.inputs[0]!), node.attributes.permutation),
   ],

@@ -5,10 +5,11 @@ import { broadcastShapes, sameShape, sizeOf } from '../../shape.js';
 import { OnnxGraphBuilder } from './graph-builder.js';
 import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules } from './lower-indexing.js';
-import { kernelRules } from './lower-kernels.js';
+import { kernelRule } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
-import { matmulFusions, productRules } from './lower-products.js';
+import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
+import { matmulFusions } from './matmul-fusions.js';
 import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
 
 /** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */
@@ -24,7 +25,7 @@ const rules: Omit<LoweringRules, Removed> = {
   ...productRules,
   ...indexingRules,
   randomBits,
-  kernel: (node, lowering) => kernelRules[node.attributes.kernel.name]!(node, lowering),
+  kernel: (node, lowering) => kernelRule(node)(node, lowering),
 };
 
 /** Emitted only when another node asks for them: they often disappear into their users. */
@@ -112,7 +113,10 @@ export class Lowering {
 
   /** A full output of empty operands is a sum or a product over nothing, a copy, or padding. */
   private withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
-    if (isOp(node, 'concat') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0)) return undefined;
+    if (isOp(node, 'concat') || isOp(node, 'barrier') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0))
+      return undefined;
+    // Only who wrote an operation knows what it gives for nothing.
+    if (isOp(node, 'kernel') && node.attributes.kernel.lower) return undefined;
     if (isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];
     const { shape, dtype } = node.outputs[0]!;
     const value = isOp(node, 'pad') ? node.attributes.value : 0;

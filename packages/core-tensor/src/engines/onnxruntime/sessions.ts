@@ -1,19 +1,17 @@
 import { createHash } from 'node:crypto';
-import { availableParallelism } from 'node:os';
-import type { InferenceSession } from 'onnxruntime-node';
-import { EngineError } from '../../errors.js';
-
-export type Onnxruntime = typeof import('onnxruntime-node');
+import { onnxruntimeEnvironment } from './native/environment.js';
+import { NativeSession, type SessionOptions } from './native/session.js';
+import { encodeModel, type OnnxGraph } from './proto.js';
 
 /** A session and the number of executables that hold it. */
 interface Shared {
-  readonly session: Promise<InferenceSession>;
+  readonly session: Promise<NativeSession>;
   readonly small: boolean;
   holders: number;
 }
 
 export interface HeldSession {
-  readonly session: InferenceSession;
+  readonly session: NativeSession;
   release(): Promise<void>;
 }
 
@@ -25,16 +23,14 @@ const KEPT_MODEL_BYTES = 64 * 1024;
 export class SessionCache {
   private readonly shared = new Map<string, Shared>();
 
-  constructor(
-    private readonly loadOnnxruntime: () => Promise<Onnxruntime>,
-    private readonly threads: number | undefined,
-  ) {}
+  constructor(private readonly options: SessionOptions) {}
 
-  async hold(model: Uint8Array): Promise<HeldSession> {
+  async hold(graph: OnnxGraph): Promise<HeldSession> {
+    const model = encodeModel(graph);
     const key = createHash('sha256').update(model).digest('base64');
     let entry = this.shared.get(key);
     if (!entry) {
-      entry = { session: this.create(model), small: model.length <= KEPT_MODEL_BYTES, holders: 0 };
+      entry = { session: this.create(graph, model), small: model.length <= KEPT_MODEL_BYTES, holders: 0 };
       this.shared.set(key, entry);
     }
     const held = entry;
@@ -47,22 +43,10 @@ export class SessionCache {
     }
   }
 
-  private async create(model: Uint8Array): Promise<InferenceSession> {
-    const { InferenceSession } = await this.loadOnnxruntime();
-    try {
-      return await InferenceSession.create(model, {
-        executionProviders: ['cpu'],
-        intraOpNumThreads: this.threads ?? availableParallelism(),
-        interOpNumThreads: 1,
-        // Our graph is simplified already; and only unrewritten nodes run in the order that donations rely on.
-        graphOptimizationLevel: 'disabled',
-        // A memory plan is laid out beside the memory of the first run, which is never given back: twice the memory.
-        enableMemPattern: false,
-        logSeverityLevel: 3,
-      });
-    } catch (cause) {
-      throw new EngineError('onnxruntime', `the graph was refused: ${(cause as Error).message}`, { cause });
-    }
+  private async create({ inputs, outputs }: OnnxGraph, model: Uint8Array): Promise<NativeSession> {
+    const environment = await onnxruntimeEnvironment();
+    const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
+    return NativeSession.create(environment, model, names, this.options);
   }
 
   private async release(key: string, entry: Shared): Promise<void> {
@@ -80,6 +64,6 @@ export class SessionCache {
 
   private async drop(key: string, entry: Shared): Promise<void> {
     this.shared.delete(key);
-    await (await entry.session).release();
+    (await entry.session).release();
   }
 }

@@ -78,7 +78,7 @@ function evaluate(node: GraphNode, inputs: readonly Values[]): Values[] {
     for (let i = 0; i < out.length; i++) out[i] = c![ic![i]!]! ? a![ia![i]!]! : b![ib![i]!]!;
     return [out];
   }
-  if (isOp(node, 'reshape') || isOp(node, 'stopGradient')) {
+  if (isOp(node, 'reshape') || isOp(node, 'barrier') || isOp(node, 'stopGradient')) {
     out.set(inputs[0]!);
     return [out];
   }

@@ -1,0 +1,144 @@
+import { EngineError } from '../../../errors.js';
+import type { OrtEnvironment } from './environment.js';
+import type { NativeTexts, OrtApi, Pointer } from './library.js';
+
+/** `logging.WARNING` would report what our graphs do on purpose. */
+const LOG_ERRORS = 3;
+const OPTIMIZATION_OFF = 0;
+
+/** Runs shorter than this (milliseconds) are not worth the way to another thread and back. */
+const SHORT_RUN = 1;
+
+export interface SessionOptions {
+  readonly threads: number;
+  /** Writes a profile (Chrome's trace format) to a file whose name begins with this. */
+  readonly profile?: string;
+  /** What runs the nodes; the CPU is always there for those that it cannot run. */
+  readonly provider?: Provider;
+  /** Records which provider runs which node, for `assignment`. */
+  readonly recordAssignment?: boolean;
+}
+
+/** An execution provider. */
+export interface Provider {
+  /** Adds it to the options of a session that is about to be made. */
+  append(api: OrtApi, options: Pointer): void;
+}
+
+/** The provider that runs a node. */
+export interface NodeAssignment {
+  readonly op: string;
+  readonly name: string;
+  readonly provider: string;
+}
+
+/** One loaded model. */
+export class NativeSession {
+  private readonly inputNames: NativeTexts;
+  private readonly outputNames: NativeTexts;
+  private readonly inputs: BigUint64Array;
+  private readonly outputs: BigUint64Array;
+  private isShort = false;
+
+  private constructor(
+    private readonly api: OrtApi,
+    readonly pointer: Pointer,
+    inputs: readonly string[],
+    outputs: readonly string[],
+  ) {
+    this.inputNames = api.texts(inputs);
+    this.outputNames = api.texts(outputs);
+    this.inputs = new BigUint64Array(inputs.length);
+    this.outputs = new BigUint64Array(outputs.length);
+  }
+
+  static async create(
+    { api, env }: OrtEnvironment,
+    model: Uint8Array,
+    names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] },
+    options: SessionOptions,
+  ): Promise<NativeSession> {
+    const settings = sessionOptions(api, options);
+    const session = [null];
+    try {
+      await api.later('createSessionFromArray', env, model, model.byteLength, settings, session);
+    } catch (cause) {
+      throw new EngineError('onnxruntime', `the graph was refused: ${(cause as Error).message}`, { cause });
+    } finally {
+      api.releaseSessionOptions(settings);
+    }
+    return new NativeSession(api, session[0] as unknown as Pointer, names.inputs, names.outputs);
+  }
+
+  /** Reads the values `inputs` and writes the values `outputs` in place. The caller keeps their memory reachable. */
+  async run(inputs: readonly Pointer[], outputs: readonly Pointer[]): Promise<void> {
+    this.inputs.set(inputs);
+    this.outputs.set(outputs);
+    const { api, pointer, inputNames, outputNames } = this;
+    const arguments_ = [
+      pointer,
+      null,
+      inputNames.addresses,
+      this.inputs,
+      inputs.length,
+      outputNames.addresses,
+      this.outputs,
+    ] as const;
+    const [head, last] = [arguments_.slice(0, 6), arguments_[6]];
+    const started = performance.now();
+    try {
+      if (this.isShort) api.run(...head, outputs.length, last);
+      else await api.later('run', ...head, outputs.length, last);
+    } catch (cause) {
+      throw new EngineError('onnxruntime', `the graph failed while it ran: ${(cause as Error).message}`, { cause });
+    }
+    this.isShort = performance.now() - started < SHORT_RUN;
+  }
+
+  /** Which provider runs which node. Needs `recordAssignment`. */
+  assignment(): NodeAssignment[] {
+    const { api } = this;
+    const list = (name: 'sessionAssignment' | 'partNodes', of: Pointer): Pointer[] => {
+      const [first, count]: [Pointer[], bigint[]] = [[0n], [0n]];
+      api[name](of, first, count);
+      return api.pointersAt(first[0]!, Number(count[0]));
+    };
+    const text = (name: 'partProvider' | 'nodeOperator' | 'nodeName', of: Pointer): string => {
+      const out: (string | null)[] = [null];
+      api[name](of, out);
+      return out[0] ?? '';
+    };
+    return list('sessionAssignment', this.pointer).flatMap((part) =>
+      list('partNodes', part).map((node) => ({
+        op: text('nodeOperator', node),
+        name: text('nodeName', node),
+        provider: text('partProvider', part),
+      })),
+    );
+  }
+
+  release(): void {
+    this.api.releaseSession(this.pointer);
+  }
+}
+
+function sessionOptions(api: OrtApi, { threads, profile, provider, recordAssignment }: SessionOptions): Pointer {
+  const options = api.make('createSessionOptions');
+  api.setIntraOpNumThreads(options, threads);
+  api.setInterOpNumThreads(options, 1);
+  // Our graph is simplified already; and only unrewritten nodes run in the order that donations rely on.
+  api.setSessionGraphOptimizationLevel(options, OPTIMIZATION_OFF);
+  // A memory plan is laid out beside the memory of the first run, which is never given back: twice the memory.
+  api.disableMemPattern(options);
+  api.setSessionLogSeverityLevel(options, LOG_ERRORS);
+  api.addSessionConfigEntry(options, 'session.use_env_allocators', '1');
+  if (profile !== undefined) api.enableProfiling(options, profile);
+  if (recordAssignment) api.addSessionConfigEntry(options, 'session.record_ep_graph_assignment_info', '1');
+  try {
+    provider?.append(api, options);
+  } catch (error) {
+    api.releaseSessionOptions(options);
+    throw error;
+  }
+  return options;
+}

@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  BITSANDBYTES_SUFFIXES,
+  bitsPerWeight,
+  dequantizeNf4,
+  type FloatMatrix,
+  fromBitsandbytes,
+  openSafetensors,
+  QuantizationError,
+  quantizeNf4,
+  type TensorData,
+  toBitsandbytes,
+} from '../src/index.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens/quantization');
+const file = await openSafetensors(join(goldens, 'four-bit.safetensors'));
+afterAll(() => file.close());
+const { cases } = JSON.parse(readFileSync(join(goldens, 'four-bit.json'), 'utf8')) as {
+  cases: { name: string; weight: string; levels: 'nf4' | 'fp4'; block_size: number; double_quantization: boolean }[];
+};
+
+const matrix = async (name: string): Promise<FloatMatrix> => (await file.read(name)) as FloatMatrix & TensorData;
+
+const normalMatrix = (rows: number, columns: number): FloatMatrix => {
+  const data = Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i * 0.37) + 0.2 * Math.cos(i));
+  return { shape: [rows, columns], data };
+};
+
+describe('NF4 and FP4', () => {
+  it.each(cases)('$name: every tensor is what bitsandbytes writes, byte for byte', async (one) => {
+    const quantized = quantizeNf4(await matrix(one.weight), {
+      blockSize: one.block_size,
+      doubleQuantization: one.double_quantization,
+      levels: one.levels,
+    });
+    const written = toBitsandbytes(quantized, 'float32');
+    const suffixes = [...file.tensors.keys()]
+      .filter((name) => name.startsWith(`${one.name}.weight`))
+      .map((name) => name.slice(`${one.name}.weight`.length));
+    expect(Object.keys(written).sort()).toEqual(suffixes.sort());
+    for (const [suffix, tensor] of Object.entries(written)) {
+      expect({ suffix, ...tensor }).toEqual({ suffix, ...(await file.read(`${one.name}.weight${suffix}`)) });
+    }
+    expect(fromBitsandbytes('w', written)).toEqual(quantized);
+  });
+
+  it.each(cases)('$name: dequantised as bitsandbytes does, bit for bit', async (one) => {
+    const suffixes = ['', ...BITSANDBYTES_SUFFIXES].filter((suffix) => file.tensors.has(`${one.name}.weight${suffix}`));
+    const tensors: Record<string, TensorData> = {};
+    for (const suffix of suffixes) tensors[suffix] = await file.read(`${one.name}.weight${suffix}`);
+    expect(dequantizeNf4(fromBitsandbytes('w', tensors))).toEqual({
+      shape: (await file.read(one.weight)).shape,
+      data: (await file.read(`${one.name}.dequantized`)).data,
+    });
+  });
+
+  it('takes 4.127 bits for each weight, as the paper works out', () => {
+    expect(bitsPerWeight(quantizeNf4(normalMatrix(512, 1024)))).toBeCloseTo(4 + 8 / 64 + 32 / (64 * 256), 3);
+    expect(bitsPerWeight(quantizeNf4(normalMatrix(64, 64), { doubleQuantization: false }))).toBe(4.5);
+  });
+
+  it('keeps a weight that is on the grid, and never errs by more than half the widest gap', () => {
+    const weight = normalMatrix(32, 64);
+    const once = dequantizeNf4(quantizeNf4(weight, { doubleQuantization: false }));
+    expect(dequantizeNf4(quantizeNf4(once, { doubleQuantization: false }))).toEqual(once);
+    const gap = (1 - 0.6961928009986877) / 2;
+    for (let block = 0; block < 32; block++) {
+      const part = weight.data.subarray(64 * block, 64 * block + 64);
+      const largest = Math.max(...part.map(Math.abs));
+      part.forEach((w, i) => {
+        expect(Math.abs(w - once.data[64 * block + i]!)).toBeLessThanOrEqual(gap * largest * 1.000001);
+      });
+    }
+  });
+
+  it('refuses what has no code, and files that do not fit', () => {
+    const weight = normalMatrix(4, 64);
+    const infinite = { ...weight, data: weight.data.with(70, Number.NaN) };
+    expect(() => quantizeNf4(infinite)).toThrow('row 1, column 6 is NaN');
+    expect(() => quantizeNf4({ shape: [4], data: new Float32Array(4) })).toThrow(QuantizationError);
+    expect(() => quantizeNf4(weight, { blockSize: 48 })).toThrow('blockSize 48 is not one of 32, 64');
+    expect(() => quantizeNf4(weight, { blocksize: 64 } as object)).toThrow('blockSize');
+    const written = toBitsandbytes(quantizeNf4(weight), 'float32');
+    const { '.nested_quant_map': _, ...incomplete } = written;
+    expect(() => fromBitsandbytes('w', incomplete)).toThrow('w.nested_quant_map is missing');
+    expect(() => fromBitsandbytes('w', { ...written, '': written['.absmax']! })).toThrow('not 128 of uint8');
+    expect(() => fromBitsandbytes('w', { '': written['']! })).toThrow('no tensor w.quant_state.bitsandbytes__nf4');
+  });
+});
