@@ -8,16 +8,22 @@ import { createInterface } from 'node:readline';
 import {
   adamW,
   compile,
+  iota,
   Key,
+  type Named,
   onnxruntimeEngine,
   openSafetensors,
+  scalar,
   setEngine,
   type Tensor,
   tensor,
+  tokenLogProbs,
+  valueAndGrad,
+  zeros,
 } from '@posttrain/core-tensor';
-import { CausalLM, decode, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import { CausalLM, decode, parseModelConfig, predictionLogProbs, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora, negativeLogLikelihood, saveAdapter, Trainer } from '@posttrain/peft';
-import type { GenerateCase, MatmulCase, SftCase, TaskSettings } from './cases.js';
+import type { GenerateCase, HeadCase, MatmulCase, SftCase, StepCase, TaskSettings } from './cases.js';
 
 /** One measurement: does the work, and gives what reads the numbers to compare, which is not timed. */
 type Measured = () => Promise<() => Promise<number[]>>;
@@ -44,7 +50,7 @@ async function prepare(configFile: string, folder: string): Promise<void> {
 async function serve(settings: TaskSettings): Promise<void> {
   const cases = await measuredCases(settings);
   const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
-  answer({ versions: { node: process.versions.node } });
+  answer({ versions: { node: process.versions.node }, startBytes: process.memoryUsage.rss() });
   for await (const line of createInterface({ input: process.stdin })) {
     const { case: index } = JSON.parse(line) as { case: number };
     const before = process.cpuUsage();
@@ -60,18 +66,20 @@ async function serve(settings: TaskSettings): Promise<void> {
 async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
   switch (settings.task) {
     case 'matmul': {
-      const source = await openSafetensors(settings.file);
-      const read = async (name: string, size: number) =>
-        tensor((await source.read(name, { as: 'float32' })).data, [size, size]);
-      try {
-        return await Promise.all(
-          settings.cases.map(async (c) =>
-            matmul(c, await read(`a${c.size}`, c.size), await read(`b${c.size}`, c.size)),
-          ),
-        );
-      } finally {
-        await source.close();
-      }
+      const matrices = await readMatrices(settings.file);
+      return settings.cases.map((c) => matmul(c, matrices[`a${c.size}`]!, matrices[`b${c.size}`]!));
+    }
+    case 'head': {
+      const { hidden, head } = await readMatrices(settings.file);
+      return settings.cases.map((c) => headLoss(c, hidden!, head!));
+    }
+    case 'full': {
+      const model = await CausalLM.load(settings.model);
+      return Promise.all(settings.cases.map((c) => fullStep(c, model)));
+    }
+    case 'overhead': {
+      const model = await CausalLM.load(settings.model);
+      return settings.cases.map((c) => wholeStep(c, model));
     }
     case 'sft': {
       const model = await CausalLM.load(settings.model);
@@ -84,36 +92,106 @@ async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
   }
 }
 
+async function readMatrices(file: string): Promise<Record<string, Tensor>> {
+  const source = await openSafetensors(file);
+  try {
+    const read = async (name: string) => {
+      const { data, shape } = await source.read(name, { as: 'float32' });
+      return [name, tensor(data, shape)] as const;
+    };
+    return Object.fromEntries(await Promise.all([...source.tensors.keys()].map(read)));
+  } finally {
+    await source.close();
+  }
+}
+
+/** 32 entries, spread evenly. */
+function sample(data: ArrayLike<number>): number[] {
+  return Array.from({ length: 32 }, (_, i) => data[Math.floor((i * data.length) / 32) + i]!);
+}
+
 function matmul({ calls }: MatmulCase, a: Tensor, b: Tensor): Measured {
   const product = compile((x: Tensor, y: Tensor) => x.matmul(y), { name: 'product' });
   return async () => {
     let result = a;
     for (let i = 0; i < calls; i++) result = await product(a, b);
-    return async () => {
-      const data = await result.data();
-      return Array.from({ length: 32 }, (_, i) => data[Math.floor((i * data.length) / 32) + i]!);
-    };
+    return async () => sample(await result.data());
   };
 }
 
-async function sftStep({ rank, learningRate, rows }: SftCase, model: CausalLM, adapterFolder: string) {
+function headLoss({ targets, trainsHead }: HeadCase, hidden: Tensor, head: Tensor): Measured {
+  const [trained, frozen]: Named[] = trainsHead ? [{ hidden, head }, {}] : [{ hidden }, { head }];
+  const step = compile(
+    valueAndGrad((variables: Named, rest: Named, y: Tensor) => {
+      const all = { ...variables, ...rest };
+      return tokenLogProbs(all.hidden!, all.head!, y).logProbs.sum().neg();
+    }),
+    { name: 'headLoss' },
+  );
+  const wanted = tensor(Int32Array.from(targets));
+  return async () => {
+    const { value, gradient } = await step(trained!, frozen!, wanted);
+    return async () => [await value.item(), ...sample(await (gradient as Named).hidden!.data())];
+  };
+}
+
+async function sftStep(step: SftCase, model: CausalLM, adapterFolder: string): Promise<Measured> {
   const adapter = await createAdapter(
     model,
     lora,
-    { r: rank, loraAlpha: 2 * rank, targetModules: 'all-linear' },
+    { r: step.rank, loraAlpha: 2 * step.rank, targetModules: 'all-linear' },
     { seed: 0 },
   );
   await saveAdapter(adapterFolder, adapter);
-  const trainer = await Trainer.create(model, { optimizer: adamW(), adapter });
+  return trainerSteps(step, await Trainer.create(model, { optimizer: adamW(), adapter }));
+}
+
+async function fullStep(step: StepCase, model: CausalLM): Promise<Measured> {
+  return trainerSteps(step, await Trainer.create(model, { optimizer: adamW() }));
+}
+
+function trainerSteps({ learningRate, rows, calls }: StepCase, trainer: Trainer): Measured {
   const predictions = rows.reduce((sum, tokens) => sum + tokens.length - 1, 0);
   const trained = rows.map((tokens) => ({
     tokens,
     weights: new Float32Array(tokens.length - 1).fill(1 / predictions),
   }));
   return async () => {
-    const { loss } = await trainer.forwardBackward(trained, negativeLogLikelihood);
-    await trainer.optimStep({ learningRate });
-    return async () => [loss];
+    const losses: number[] = [];
+    for (let i = 0; i < calls; i++) {
+      losses.push((await trainer.forwardBackward(trained, negativeLogLikelihood)).loss);
+      await trainer.optimStep({ learningRate });
+    }
+    return async () => losses;
+  };
+}
+
+/** Forward, loss, gradients and AdamW as one compiled function. */
+function wholeStep({ learningRate, rows, calls }: StepCase, model: CausalLM): Measured {
+  const optimizer = adamW();
+  const shape = [rows.length, rows[0]!.length];
+  const objective = (weights: Named, tokens: Tensor): Tensor => {
+    const input = { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+    return predictionLogProbs(model.network, weights, input).logProbs.mean().neg();
+  };
+  const step = compile(
+    (state: { weights: Named; inner: ReturnType<typeof optimizer.init> }, tokens: Tensor, rate: Tensor) => {
+      const { value, gradient } = valueAndGrad(objective)(state.weights, tokens);
+      const { parameters, state: inner } = optimizer.update(state.weights, gradient as Named, state.inner, rate);
+      return { state: { weights: parameters, inner }, loss: value };
+    },
+    { name: 'step', donate: { 0: 'state' } },
+  );
+  let state = { weights: model.weights as Named, inner: optimizer.init(model.weights) };
+  const tokens = tensor(Int32Array.from(rows.flat()), shape);
+  return async () => {
+    const losses: number[] = [];
+    for (let i = 0; i < calls; i++) {
+      const result = await step(state, tokens, scalar(learningRate));
+      state = result.state;
+      losses.push(await result.loss.item());
+    }
+    return async () => losses;
   };
 }
 

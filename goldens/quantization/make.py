@@ -10,8 +10,11 @@ import golden  # noqa: E402
 OUT = golden.output_folder(__file__)
 
 import bitsandbytes.functional as bnb  # noqa: E402
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from bitsandbytes.autograd import _functions as functions  # noqa: E402
 from bitsandbytes.backends.default import ops as default_ops  # noqa: E402
+from onnxruntime.capi._pybind_state import quantize_matmul_4bits  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -63,4 +66,55 @@ def four_bit() -> None:
     golden.write_json(OUT / "four-bit.json", {"cases": cases})
 
 
+def int8() -> None:
+    """LLM.int8(): the operators of bitsandbytes' CPU path, and MatMul8bitLt's own gradient."""
+    rows, inputs, outputs = 6, 40, 9
+    weight = matrix(outputs, inputs, 5)
+    generator = torch.Generator().manual_seed(6)
+    # Numbers that float16 has, since MatMul8bitLt rounds its input to it.
+    x = torch.randn(rows, inputs, generator=generator).half().float()
+    x[1, 7], x[4, 7], x[2, 30], x[5] = 9.5, -6.0, 6.25, 0
+    dy = torch.randn(rows, outputs, generator=generator)
+    codes, scales, _ = bnb.int8_vectorwise_quant(weight.half())
+    tensors = {"weight": weight, "weight.codes": codes, "weight.SCB": scales, "x": x, "dy": dy}
+    for name, threshold in (("outliers", 6.0), ("all", 0.0)):
+        codes_x, scales_x, columns = torch.ops.bitsandbytes.int8_vectorwise_quant.default(x.clone(), threshold)
+        y, _ = torch.ops.bitsandbytes.int8_mixed_scaled_mm.default(x, codes_x, codes, scales_x, scales, columns, None)
+        if columns is not None:
+            assert columns.tolist() == [7, 30]
+        variable = x.clone().requires_grad_()
+        state = functions.MatmulLtState(CB=codes, SCB=scales)
+        state.threshold, state.has_fp16_weights = threshold, False
+        functions.MatMul8bitLt.apply(variable, codes, None, None, state).backward(dy)
+        tensors |= {f"{name}.y": y, f"{name}.dx": variable.grad}
+    golden.write_tensors(OUT / "int8.safetensors", tensors)
+
+
+def int4() -> None:
+    """ONNX Runtime's own quantiser for MatMulNBits, which takes the weight as [in, out] (and with an odd in reads past its end)."""
+    tensors, cases = {}, []
+    for outputs, inputs, block in [(12, 64, 32), (9, 200, 64), (5, 30, 16), (4, 256, 128), (3, 74, 32)]:
+        weight = matrix(outputs, inputs, inputs)
+        tensors[f"weight.{outputs}x{inputs}"] = weight
+        blocks = -(-inputs // block)
+        for symmetric in (False, True):
+            name = f"{outputs}x{inputs}-{block}{'-symmetric' if symmetric else ''}"
+            codes = np.zeros((outputs, blocks, block // 2), np.uint8)
+            scales = np.zeros(outputs * blocks, np.float32)
+            zeros = np.zeros(outputs * -(-blocks // 2), np.uint8)
+            source = np.ascontiguousarray(weight.numpy().T)
+            quantize_matmul_4bits(codes, source, scales, zeros, block, outputs, inputs, symmetric)
+            tensors[f"{name}.codes"] = torch.from_numpy(codes)
+            tensors[f"{name}.scales"] = torch.from_numpy(scales)
+            if not symmetric:
+                tensors[f"{name}.zero_points"] = torch.from_numpy(zeros.reshape(outputs, -1))
+            cases.append(
+                {"name": name, "weight": f"weight.{outputs}x{inputs}", "block_size": block, "symmetric": symmetric}
+            )
+    golden.write_tensors(OUT / "int4.safetensors", tensors)
+    golden.write_json(OUT / "int4.json", {"cases": cases})
+
+
 four_bit()
+int8()
+int4()

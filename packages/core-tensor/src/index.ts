@@ -34,16 +34,29 @@ export {
   flashAttention,
   flashAttentionKernel,
 } from './kernels/flash-attention.js';
+export * from './kernels/int4-matmul.js';
+export * from './kernels/int8-matmul.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
+export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
 export * from './kernels/token-log-probs.js';
+export * from './optim/adafactor.js';
+export * from './optim/adam.js';
 export * from './optim/adamw.js';
+export * from './optim/blockwise-codes.js';
 export * from './optim/clip.js';
-export type { Named, Optimizer } from './optim/optimizer.js';
+export * from './optim/eight-bit-states.js';
+export * from './optim/galore.js';
+export * from './optim/lion.js';
+export * from './optim/loss-scaler.js';
+export * from './optim/metric-schedules.js';
+export * from './optim/muon.js';
+export type { Named, Optimizer, ParameterFilter } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
+export * from './optim/parameter-groups.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';
 export * from './quantization/index.js';

@@ -1,5 +1,10 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export {
+  type ExportGeneratorOptions,
+  exportGenerator,
+  type GeneratorManifest,
+} from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';

@@ -1,3 +1,12 @@
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
+export { dequantizeInt4, type QuantizeInt4Options, quantizeInt4 } from './int4.js';
+export {
+  dequantizeInt8,
+  fromBitsandbytesInt8,
+  type QuantizeInt8Options,
+  quantizeInt8,
+  toBitsandbytesInt8,
+} from './int8.js';
 export { dequantizeNf4, type QuantizeNf4Options, quantizeNf4 } from './nf4.js';
+export { dequantized, quantizedMatmul, quantizedTensors } from './quantized-matmul.js';
 export * from './quantized-weight.js';

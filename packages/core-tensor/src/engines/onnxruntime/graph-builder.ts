@@ -10,7 +10,14 @@ type AttributeLiteral =
   | { readonly floats: readonly number[] };
 export type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
-const MICROSOFT_OPS = new Set(['FusedMatMul', 'GroupQueryAttention', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPS = new Set([
+  'FusedMatMul',
+  'GroupQueryAttention',
+  'MatMulBnb4',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 const LONGEST_CONSTANT_RANGE = 64;
 

@@ -4,6 +4,7 @@ import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
 import type { OnnxForward } from './lower-custom.js';
+import { quantizedRules } from './lower-quantized.js';
 import type { Lowering } from './lowering.js';
 
 export type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
@@ -23,6 +24,8 @@ export const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attr
 
 /** The fused kernels that ONNX Runtime has kernels for, by name. */
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
+  ...quantizedRules,
+
   softmax: inComputeType(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
   logSoftmax: inComputeType(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),

@@ -1,0 +1,106 @@
+import { type GraphNode, specOf } from '../../graph/node.js';
+import type { Int4Layout } from '../../kernels/int4-matmul.js';
+import { INT8_ZERO, type Int8MatmulConfig } from '../../kernels/int8-matmul.js';
+import type { FourBitLayout } from '../../kernels/nf4-matmul.js';
+import { sizeOf } from '../../shape.js';
+import type { KernelRule } from './lower-kernels.js';
+import type { Lowering } from './lowering.js';
+import { onnxTypes } from './proto.js';
+
+const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.config as Config;
+
+/** A product whose first operand and result are floats of any width and are computed with as float32. */
+const product =
+  (write: (x: string, node: GraphNode<'kernel'>, lowering: Lowering) => string): KernelRule =>
+  (node, lowering) => {
+    const x = lowering.nameAs(node.inputs[0]!, 'float32');
+    return [lowering.convert(write(x, node, lowering), 'float32', node.outputs[0]!.dtype)];
+  };
+
+const QUANT_TYPES = { fp4: 0, nf4: 1 } as const;
+
+/** x [rows, width] times the codes as a matrix [?, width], transposed. */
+function bnb4(
+  lowering: Lowering,
+  x: string,
+  operands: readonly string[],
+  layout: FourBitLayout,
+  width: number,
+): string {
+  const { method, shape, blockSize } = layout;
+  return lowering.builder.op('MatMulBnb4', [x, ...operands], {
+    K: width,
+    N: sizeOf(shape) / width,
+    block_size: blockSize,
+    quant_type: QUANT_TYPES[method],
+  });
+}
+
+/** ONNX Runtime's kernels for products with quantised weights. */
+export const quantizedRules: Readonly<Record<string, KernelRule>> = {
+  nf4Matmul: product((x, node, lowering) => {
+    const [, codes, absmax] = node.inputs.map((input) => lowering.name(input));
+    const layout = configOf<FourBitLayout>(node);
+    return bnb4(lowering, x, [flat(lowering, node, codes!), absmax!], layout, layout.shape[1]!);
+  }),
+
+  // There is no operator that only unpacks, but the product of 1 and a matrix of one column is that.
+  nf4Dequantize: (node, lowering) => {
+    const [codes, absmax] = node.inputs.map((input) => lowering.name(input));
+    const layout = configOf<FourBitLayout>(node);
+    const { builder } = lowering;
+    const one = builder.constant('float32', [1, 1], [1]);
+    return [builder.reshape(bnb4(lowering, one, [flat(lowering, node, codes!), absmax!], layout, 1), layout.shape)];
+  },
+
+  int4Matmul: product((x, node, lowering) => {
+    const [, ...parts] = node.inputs.map((input) => lowering.name(input));
+    const { shape, blockSize } = configOf<Int4Layout>(node);
+    return lowering.builder.op('MatMulNBits', [x, ...parts], {
+      K: shape[1]!,
+      N: shape[0]!,
+      bits: 4,
+      block_size: blockSize,
+    });
+  }),
+
+  int8Matmul: product((x, node, lowering) => {
+    const [, codes, scales] = node.inputs.map((input) => lowering.name(input));
+    const { builder } = lowering;
+    const { threshold } = configOf<Int8MatmulConfig>(node);
+    const number = (value: number) => builder.constant('float32', [], [value]);
+    const times = (a: string, b: string) => builder.op('Mul', [a, b]);
+    const zero = builder.constant('uint8', [], [INT8_ZERO]);
+
+    const magnitude = builder.op('Abs', [x]);
+    const isLarge = builder.op('GreaterOrEqual', [magnitude, number(threshold)]);
+    const regular = threshold > 0 ? builder.op('Where', [isLarge, number(0), magnitude]) : magnitude;
+    const largest = builder.op('ReduceMax', [regular, builder.ints([1])], { keepdims: 1 });
+    // A row of zeros is divided by the smallest normal number, which leaves it zeros.
+    const factor = builder.op('Div', [number(127), builder.op('Max', [largest, number(2 ** -126)])]);
+    const kept = threshold > 0 ? builder.op('Where', [isLarge, number(0), x]) : x;
+    const rounded = builder.op('Round', [times(kept, factor)]);
+    const anyLarge = (axis: number, keepdims: 0 | 1) =>
+      builder.op('ReduceMax', [builder.cast(isLarge, onnxTypes.uint8), builder.ints([axis])], { keepdims });
+    const inside =
+      threshold > 0 ? builder.op('Where', [builder.cast(anyLarge(0, 1), onnxTypes.bool), number(0), rounded]) : rounded;
+    const bytes = builder.cast(builder.op('Add', [inside, number(INT8_ZERO)]), onnxTypes.uint8);
+    const whole = builder.cast(builder.op('MatMulInteger', [bytes, codes!, zero, zero]), onnxTypes.float32);
+    const unit = times(scales!, number(1 / 127));
+    const main = times(times(whole, times(largest, number(1 / 127))), unit);
+    if (threshold === 0) return main;
+
+    // Outlier columns are few: only they are gathered, and their number is known when the graph runs.
+    const columns = builder.reshape(builder.op('NonZero', [anyLarge(0, 0)]), [-1]);
+    const outliers = builder.op('Gather', [x, columns], { axis: 1 });
+    const rows = builder.cast(builder.op('Gather', [codes!, columns], { axis: 0 }), onnxTypes.float32);
+    const centered = builder.op('Sub', [rows, number(INT8_ZERO)]);
+    return builder.op('Add', [main, times(builder.matmul(outliers, centered), unit)]);
+  }),
+};
+
+/** Codes as one vector. */
+const flat = (lowering: Lowering, node: GraphNode<'kernel'>, codes: string): string => {
+  const { shape } = specOf(node.inputs.find((input) => specOf(input).dtype === 'uint8')!);
+  return lowering.builder.reshape(codes, [sizeOf(shape)]);
+};

@@ -1,0 +1,81 @@
+import { barrier } from '../autodiff/barrier.js';
+import { tensor } from '../create.js';
+import { DTypeError, ShapeError } from '../errors.js';
+import type { TensorSpec } from '../graph/node.js';
+import type { Int4Format } from '../quantization/quantized-weight.js';
+import { sameShape } from '../shape.js';
+import { stack, type Tensor } from '../tensor.js';
+import { applyKernel } from './apply-kernel.js';
+import { checkFloats } from './check.js';
+import type { Kernel } from './kernel.js';
+import { productSpec } from './nf4-matmul.js';
+
+export type Int4Layout = Pick<Int4Format, 'shape' | 'blockSize'>;
+
+/** The code of zero where there are no zero points. */
+const MIDDLE = 8;
+
+const nibbles = tensor(
+  Float32Array.from({ length: 16 }, (_, i) => i),
+  [16],
+);
+
+/** uint8 bytes as the two numbers in each, the low half first: a new last axis twice as long. */
+function unpack(bytes: Tensor): Tensor {
+  const square = [16, 16];
+  const [high, low] = [nibbles.reshape([16, 1]).broadcastTo(square), nibbles.reshape([1, 16]).broadcastTo(square)];
+  const pairs = stack([low, high], 2).reshape([256, 2]);
+  return pairs.gather(bytes.cast('int32')).reshape([...bytes.shape.slice(0, -1), 2 * bytes.shape.at(-1)!]);
+}
+
+/** The weight [out, in] that block-wise 4-bit integers stand for: (code - zero) · scale, in float32. */
+export function int4Dequantize(
+  [codes, scales, zeroPoints]: readonly Tensor[],
+  { shape }: Pick<Int4Layout, 'shape'>,
+): Tensor {
+  const [rows, blocks] = codes!.shape as [number, number];
+  const zero = zeroPoints ? unpack(zeroPoints).slice(1, 0, blocks).reshape([rows, blocks, 1]) : MIDDLE;
+  const values = unpack(codes!)
+    .sub(zero)
+    .mul(scales!.reshape([rows, blocks, 1]));
+  return values.reshape([rows, values.size / rows]).slice(1, 0, shape[1]!);
+}
+
+/**
+ * Inputs x [rows, in]; codes uint8 [out, blocks, blockSize / 2], scales float32 [out · blocks] and perhaps zero points
+ * uint8 [out, ceil(blocks / 2)] of a weight W [out, in], in the layout of ONNX Runtime's MatMulNBits; output x · Wᵀ
+ * [rows, out]. Only x has a gradient, dy · W.
+ */
+export const int4MatmulKernel: Kernel<Int4Layout> = {
+  name: 'int4Matmul',
+  infer: ([x, codes, scales, zeroPoints], { shape, blockSize }) => {
+    checkFloats('int4Matmul', x!);
+    const packed: TensorSpec[] = zeroPoints ? [codes!, zeroPoints] : [codes!];
+    if (packed.some(({ dtype }) => dtype !== 'uint8') || scales!.dtype !== 'float32') {
+      const dtypes = [...packed, scales!].map(({ dtype }) => dtype);
+      throw new DTypeError('int4Matmul', dtypes, 'needs uint8 codes and zero points and float32 scales');
+    }
+    const blocks = Math.ceil(shape[1]! / blockSize);
+    const fits =
+      sameShape(codes!.shape, [shape[0]!, blocks, blockSize / 2]) &&
+      sameShape(scales!.shape, [shape[0]! * blocks]) &&
+      (!zeroPoints || sameShape(zeroPoints.shape, [shape[0]!, Math.ceil(blocks / 2)]));
+    if (!fits) {
+      const shapes = [shape, ...[codes!, scales!, ...packed.slice(1)].map((part) => part.shape)];
+      throw new ShapeError('int4Matmul', shapes, `the weight's parts do not fit blocks of ${blockSize}`);
+    }
+    return [productSpec('int4Matmul', x!, shape)];
+  },
+  decompose: ([x, ...parts], layout) => [x!.matmul(int4Dequantize(parts, layout).cast(x!.dtype), { transposeB: true })],
+  vjp: ({ inputs: [, ...parts], cotangents: [dy], config }) => {
+    // Dequantised again, once dy is there: see `nf4Matmul`.
+    const [codes, ...others] = parts;
+    const weight = int4Dequantize([barrier(codes!, [dy!]), ...others], config);
+    const dx = dy!.matmul(weight.cast(dy!.dtype));
+    return [dx, ...parts.map(() => undefined)];
+  },
+};
+
+/** x [rows, in] · Wᵀ for block-wise 4-bit integers: `parts` are codes, scales and perhaps zero points. */
+export const int4Matmul = (x: Tensor, parts: readonly Tensor[], { shape, blockSize }: Int4Layout): Tensor =>
+  applyKernel(int4MatmulKernel, [x, ...parts], { shape, blockSize })[0]!;

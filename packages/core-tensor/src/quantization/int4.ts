@@ -1,0 +1,108 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import type { TensorData } from '../io/tensor-data.js';
+import { checkMatrix, type FloatMatrix, type Int4Weight, QuantizationError } from './quantized-weight.js';
+
+export interface QuantizeInt4Options {
+  /** Elements of a row that share one scale: 16, 32, 64, 128 or 256. Default 32. */
+  readonly blockSize?: number;
+  /** Codes around a fixed zero; otherwise each block has a zero point of its own. Default false. */
+  readonly symmetric?: boolean;
+}
+
+const BLOCK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
+const LARGEST_CODE = 15;
+const MIDDLE = 8;
+
+/**
+ * Block-wise 4-bit integers in the layout of ONNX Runtime's MatMulNBits, rounded as its quantiser rounds: a block of a
+ * row from lowest to highest (both 0 included) is cut in 15 steps; symmetric, in steps of an eighth of the element of the
+ * largest absolute value, which gets code 0.
+ *
+ * @throws QuantizationError for what is not a matrix of finite numbers, or an unknown block size
+ */
+export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options = {}): Int4Weight {
+  assertKnownOptions('quantizeInt4', options, ['blockSize', 'symmetric']);
+  const { blockSize = 32, symmetric = false } = options;
+  const [rows, columns] = checkMatrix('quantizeInt4', weight);
+  if (!BLOCK_SIZES.includes(blockSize)) {
+    throw new QuantizationError('quantizeInt4', `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
+  }
+  const blocks = Math.ceil(columns / blockSize);
+  const scales = new Float32Array(rows * blocks);
+  const zeros = new Uint8Array(rows * blocks).fill(MIDDLE);
+  const codes = new Uint8Array(rows * blocks * blockSize);
+  for (let block = 0; block < rows * blocks; block++) {
+    const start = Math.floor(block / blocks) * columns + (block % blocks) * blockSize;
+    const values = weight.data.subarray(start, start + Math.min(blockSize, columns - (block % blocks) * blockSize));
+    const { scale, zero } = symmetric ? symmetricGrid(values) : fullGrid(values);
+    scales[block] = scale;
+    zeros[block] = zero;
+    const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
+    const own = codes.subarray(block * blockSize, (block + 1) * blockSize);
+    for (let i = 0; i < values.length; i++) {
+      const code = roundAwayFromZero(Math.fround(Math.fround(values[i]! * inverse) + zero));
+      own[i] = Math.min(LARGEST_CODE, Math.max(0, code));
+    }
+  }
+  return {
+    method: 'int4',
+    shape: weight.shape,
+    blockSize,
+    symmetric,
+    parts: {
+      codes: packed(codes, [rows, blocks, blockSize]),
+      scales: { dtype: 'float32', shape: [rows * blocks], data: scales },
+      ...(symmetric ? {} : { zeroPoints: packed(zeros, [rows, blocks]) }),
+    },
+  };
+}
+
+function fullGrid(values: Float32Array): { scale: number; zero: number } {
+  let [low, high] = [0, 0];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const scale = Math.fround(Math.fround(high - low) / LARGEST_CODE);
+  if (scale === 0) return { scale, zero: 0 };
+  const zero = roundAwayFromZero(Math.fround(-low / scale));
+  return { scale, zero: Math.min(LARGEST_CODE, Math.max(0, zero)) };
+}
+
+function symmetricGrid(values: Float32Array): { scale: number; zero: number } {
+  let [low, high] = [0, 0];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const extreme = high > -low ? high : low;
+  return { scale: Math.fround(extreme / -MIDDLE), zero: MIDDLE };
+}
+
+const roundAwayFromZero = (x: number): number => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
+
+/** Numbers below 16, two a byte along the last axis, the earlier in the low half; an odd one is paired with 8. */
+function packed(numbers: Uint8Array, shape: readonly number[]): Extract<TensorData, { dtype: 'uint8' }> {
+  const width = shape.at(-1)!;
+  const bytes = Math.ceil(width / 2);
+  const data = new Uint8Array((numbers.length / width) * bytes);
+  if (width % 2 === 1) for (let end = bytes - 1; end < data.length; end += bytes) data[end] = MIDDLE << 4;
+  numbers.forEach((number, i) => {
+    const column = i % width;
+    data[Math.floor(i / width) * bytes + (column >> 1)]! |= number << (column % 2 === 0 ? 0 : 4);
+  });
+  return { dtype: 'uint8', shape: [...shape.slice(0, -1), bytes], data };
+}
+
+/** The weight that the codes stand for: (code - zero) · scale, in float32. */
+export function dequantizeInt4({ shape, blockSize, parts }: Int4Weight): FloatMatrix {
+  const [rows, columns] = shape as [number, number];
+  const { codes, scales, zeroPoints } = parts;
+  const blocks = Math.ceil(columns / blockSize);
+  const nibble = (bytes: Uint8Array, start: number, i: number) =>
+    (bytes[start + (i >> 1)]! >> (i % 2 === 0 ? 0 : 4)) & 15;
+  const data = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const block = Math.floor(column / blockSize);
+      const code = nibble(codes.data as Uint8Array, (row * blocks * blockSize) / 2, column);
+      const zero = zeroPoints ? nibble(zeroPoints.data as Uint8Array, row * Math.ceil(blocks / 2), block) : MIDDLE;
+      data[row * columns + column] = (code - zero) * scales.data[row * blocks + block]!;
+    }
+  }
+  return { shape, data };
+}
