@@ -15,6 +15,7 @@ export * from './io/index.js';
 export * from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
 export * from './kernels/attention.js';
+export * from './kernels/cross-entropy.js';
 export type { Kernel } from './kernels/kernel.js';
 export * from './kernels/norms.js';
 export * from './kernels/rotary.js';

@@ -11,8 +11,11 @@ export interface Kernel<Config> {
   readonly name: string;
   /** Output specs; throws `ShapeError` or `DTypeError` naming the kernel. */
   infer(inputs: readonly TensorSpec[], config: Config): readonly TensorSpec[];
-  /** The same function written in primitives: the definition of what the kernel computes. */
-  decompose(inputs: readonly Tensor[], config: Config): readonly Tensor[];
+  /**
+   * The same function written in primitives: the definition of what the kernel computes. `wanted` says which outputs
+   * anybody reads (left out: all), for decompositions that put their parts into an order; the others are dropped.
+   */
+  decompose(inputs: readonly Tensor[], config: Config, wanted?: readonly boolean[]): readonly Tensor[];
   /**
    * Cotangents of the inputs (undefined: none). Left out, the decomposition is differentiated.
    * A cotangent is undefined for an output that nothing depends on.
@@ -22,5 +25,7 @@ export interface Kernel<Config> {
     readonly outputs: readonly Tensor[];
     readonly cotangents: readonly (Tensor | undefined)[];
     readonly config: Config;
+    /** For each input, whether its cotangent is asked for. */
+    readonly needed: readonly boolean[];
   }): readonly (Tensor | undefined)[];
 }
