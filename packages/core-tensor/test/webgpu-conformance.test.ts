@@ -3,7 +3,7 @@ import { onnxruntimeEngine } from '../src/index.js';
 import { testEngine } from '../src/testing/index.js';
 import { useSwiftShader } from './vulkan.js';
 
-const missing = await useSwiftShader();
+await useSwiftShader();
 
 testEngine({
   name: 'webgpu',

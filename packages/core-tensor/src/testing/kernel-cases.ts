@@ -1,6 +1,8 @@
+import { gelu, geluTanh, silu } from '../kernels/activations.js';
 import { layerNorm, rmsNorm } from '../kernels/norms.js';
 import { rotary } from '../kernels/rotary.js';
 import { logSoftmax, logSumExp, softmax } from '../kernels/softmax.js';
+import { swiglu } from '../kernels/swiglu.js';
 import { tokenLogProbs } from '../kernels/token-log-probs.js';
 import type { Shape } from '../shape.js';
 import { attentionCases, cachedAttentionCases, flashAttentionCases } from './attention-cases.js';
@@ -101,6 +103,27 @@ function tokenLogProbsCases(): ConformanceCase[] {
   ];
 }
 
+function activationCases(): Record<'silu' | 'swiglu' | 'gelu', ConformanceCase[]> {
+  const shapes: readonly Shape[] = [[2, 5], [3, 1, 4], [], [0, 4], [13, 67]];
+  const wide = given([-90, -20, -1e-6, 1e-6, 20, 90]);
+  const other = (shape: Shape) => sample(shape, 'float32', { seed: 1 });
+  return {
+    silu: [
+      ...shapes.map((shape) => defineCase('silu', [sample(shape)], (x) => silu(x!))),
+      defineCase('silu', [wide], (x) => silu(x!), { note: 'far from 0' }),
+    ],
+    swiglu: [
+      ...shapes.map((shape) => defineCase('swiglu', [sample(shape), other(shape)], (gate, up) => swiglu(gate!, up!))),
+      defineCase('swiglu', [wide, other([6])], (gate, up) => swiglu(gate!, up!), { note: 'far from 0' }),
+    ],
+    gelu: [
+      ...shapes.map((shape) => defineCase('gelu', [sample(shape)], (x) => gelu(x!))),
+      ...shapes.map((shape) => defineCase('gelu', [sample(shape)], (x) => geluTanh(x!), { note: 'by tanh' })),
+      defineCase('gelu', [wide], (x) => gelu(x!), { note: 'far from 0' }),
+    ],
+  };
+}
+
 /** The same case in float16; the tolerance covers the roundings between the steps of a decomposition. */
 function inHalf(one: ConformanceCase): ConformanceCase {
   const inputs = one.inputs.map((input) =>
@@ -116,6 +139,9 @@ const withHalf = (cases: ConformanceCase[]): ConformanceCase[] => [...cases, inH
 export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   softmax: softmaxCases,
   logSoftmax: () => withHalf(logSoftmaxCases()),
+  silu: () => withHalf(activationCases().silu),
+  swiglu: () => withHalf(activationCases().swiglu),
+  gelu: () => withHalf(activationCases().gelu),
   rmsNorm: () => withHalf(normCases().rmsNorm),
   layerNorm: () => withHalf(normCases().layerNorm),
   rotary: () => withHalf(rotaryCases()),

@@ -1,6 +1,7 @@
 import type { DType } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type GraphNode, specOf } from '../../graph/node.js';
+import type { GeluConfig } from '../../kernels/activations.js';
 import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
@@ -31,6 +32,16 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
   logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
+
+  silu: inFloat32(([x], _, { builder }) => [builder.op('QuickGelu', [x!], { alpha: { float: 1 } })]),
+
+  swiglu: inFloat32(([gate, up], _, { builder }) => [
+    builder.op('Mul', [builder.op('QuickGelu', [gate!], { alpha: { float: 1 } }), up!]),
+  ]),
+
+  gelu: inFloat32(([x], node, { builder }) => [
+    builder.op('Gelu', [x!], { approximate: configOf<GeluConfig>(node).approximate }),
+  ]),
 
   rmsNorm: inFloat32(([x, weight], node, { builder }) =>
     builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
