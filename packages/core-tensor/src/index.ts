@@ -34,6 +34,7 @@ export {
   cachedAttentionKernel,
 } from './kernels/attention.js';
 export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
+export * from './kernels/cross-entropy.js';
 export { defineOp, type Op } from './kernels/define-op.js';
 export {
   type FlashAttentionConfig,

@@ -1,6 +1,5 @@
 import { type GraphNode, specOf } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
-import { computeDType } from './lower-elementwise.js';
 import { type Lowering, type LoweringRules, onnxTypeOf } from './lowering.js';
 
 /**
@@ -15,7 +14,7 @@ function addInto(
 ): string[] {
   const { builder } = lowering;
   const { dtype, shape: outputShape } = node.outputs[0]!;
-  const compute = computeDType(dtype);
+  const compute = lowering.computeDType(dtype);
   const zeros = builder.op('Expand', [builder.constant(onnxTypeOf(compute), [], [0]), builder.ints(outputShape)]);
   const updates = builder.reshape(lowering.nameAs(node.inputs[1]!, compute), shape);
   const attributes = { axis: node.attributes.axis, reduction: 'add' };
