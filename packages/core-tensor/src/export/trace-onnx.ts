@@ -6,8 +6,7 @@ import { CompileError } from '../errors.js';
 import { type Graph, isOp, makeNode, type Storage, type TensorSpec } from '../graph/node.js';
 import { simplify } from '../graph/simplify.js';
 import type { Kernel } from '../kernels/kernel.js';
-import { captureLeaves } from '../realize.js';
-import { sizeOf } from '../shape.js';
+import { captureLeaves, isSmallLeaf } from '../realize.js';
 import { Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 
@@ -15,7 +14,8 @@ import { leavesOf, withLeaves } from '../tree.js';
  * `standard`: operators of ONNX itself only, which every runtime has. `contrib`: also the fused operators of ONNX
  * Runtime (rotary embedding, RMS norm, attention over a cache, products of transposed matrices), which only it has.
  */
-export type OnnxOperators = 'standard' | 'contrib';
+export type OnnxOperators = (typeof ONNX_OPERATORS)[number];
+export const ONNX_OPERATORS = ['standard', 'contrib'] as const;
 
 /** An input or output of an exported model. */
 export interface OnnxTensorInfo extends TensorSpec {
@@ -76,7 +76,7 @@ export function traceOnnx(
   const { graph: whole, captured } = captureLeaves(
     results.map(({ tensor }) => tensor.value),
     placeholders,
-    (storage) => !names.has(storage) && storage.host !== undefined && sizeOf(storage.spec.shape) <= 64,
+    (storage) => !names.has(storage) && isSmallLeaf(storage),
   );
   const graph = withKernels(whole, operators);
   const { onnx, inputs: used } = lowerGraph(graph, { standard: operators === 'standard' });

@@ -268,6 +268,16 @@ describe('signatures', () => {
     ['no name', () => encodeOnnx((a: Tensor) => a.neg(), [ones([1])], { inputNames: [''] }), /has no name/],
     ['no output', () => encodeOnnx(() => 3, []), /no tensor/],
     ['an async function', () => encodeOnnx(async (a: Tensor) => a, [ones([1])]), /async/],
+    [
+      'operators there are none of',
+      () => encodeOnnx(() => 3, [], { operators: 'all' as never }),
+      /standard, contrib, not "all"/,
+    ],
+    [
+      'a place there is none of',
+      () => exportOnnx('x', () => 3, [], { weights: 'near' as never }),
+      /embed, external, not "near"/,
+    ],
     ['an unknown option', () => exportOnnx('x', () => 3, [], { weight: 'embed' } as never), /Did you mean "weights"/],
   ])('refuse %s', async (_, run, message) => {
     await expect(run()).rejects.toThrow(message);
