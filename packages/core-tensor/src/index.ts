@@ -34,6 +34,7 @@ export {
   cachedAttentionKernel,
 } from './kernels/attention.js';
 export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
+export * from './kernels/cross-entropy.js';
 export { defineOp, type Op } from './kernels/define-op.js';
 export {
   type FlashAttentionConfig,
@@ -46,6 +47,7 @@ export * from './kernels/int8-matmul.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
 export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
+export * from './kernels/paged-attention.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
@@ -57,6 +59,7 @@ export {
   type TokenMerging,
   type TokenMergingOptions,
 } from './kernels/token-merging.js';
+export * from './kv-blocks.js';
 export * from './optim/adafactor.js';
 export * from './optim/adam.js';
 export * from './optim/adamw.js';

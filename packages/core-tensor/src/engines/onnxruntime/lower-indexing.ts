@@ -1,6 +1,5 @@
 import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
-import { computeDType } from './lower-elementwise.js';
 import { type Lowering, type LoweringRules, onnxTypeOf } from './lowering.js';
 
 /**
@@ -16,7 +15,7 @@ function addInto(
 ): string[] {
   const { builder } = lowering;
   const { dtype, shape: outputShape } = node.outputs[0]!;
-  const compute = computeDType(dtype);
+  const compute = lowering.computeDType(dtype);
   const start = addend
     ? lowering.nameAs(addend, compute)
     : builder.op('Expand', [builder.constant(onnxTypeOf(compute), [], [0]), builder.ints(outputShape)]);
