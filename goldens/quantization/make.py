@@ -15,8 +15,13 @@ import torch  # noqa: E402
 from bitsandbytes.autograd import _functions as functions  # noqa: E402
 from bitsandbytes.backends.default import ops as default_ops  # noqa: E402
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
+from transformers.pytorch_utils import Conv1D  # noqa: E402
 
 torch.set_num_threads(1)
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
 def matrix(rows: int, columns: int, seed: int) -> torch.Tensor:
@@ -115,6 +120,42 @@ def int4() -> None:
     golden.write_json(OUT / "int4.json", {"cases": cases})
 
 
+FOLDERS = {
+    "llama-nf4": ("llama", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}),
+    "llama-fp4": ("llama", {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}),
+    "llama-int8": ("llama", {"load_in_8bit": True}),
+    "gpt2-nf4": ("gpt2", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}),
+}
+
+
+def folders() -> None:
+    """Models that transformers quantised and saved, and the logits of the float model with what their codes stand for."""
+    for name, (base, options) in FOLDERS.items():
+        source = MODELS / base
+        config = BitsAndBytesConfig(**options)
+        model = AutoModelForCausalLM.from_pretrained(source, quantization_config=config, device_map="cpu")
+        folder = OUT / name
+        model.save_pretrained(folder)
+        (folder / "generation_config.json").unlink()
+        plain = AutoModelForCausalLM.from_pretrained(source)
+        quantized = load_file(folder / "model.safetensors")
+        for module, layer in plain.named_modules():
+            stored = quantized.get(f"{module}.weight")
+            if not module or stored is None or stored.dtype not in (torch.uint8, torch.int8):
+                continue
+            if stored.dtype == torch.int8:
+                weight = stored.float() * (quantized[f"{module}.SCB"] / 127).unsqueeze(1)
+            else:
+                items = {k: v for k, v in quantized.items() if k.startswith(f"{module}.weight.")}
+                weight = dequantized(stored, bnb.QuantState.from_dict(items, "cpu"))
+            layer.weight.data = (weight.T if isinstance(layer, Conv1D) else weight).contiguous()
+        tokens = load_file(source / "expected.safetensors")["batch.input_ids"]
+        with torch.no_grad():
+            logits = plain(tokens).logits
+        golden.write_tensors(folder / "expected.safetensors", {"input_ids": tokens, "logits": logits})
+
+
 four_bit()
 int8()
 int4()
+folders()
