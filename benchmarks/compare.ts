@@ -8,6 +8,8 @@ export interface Comparison {
   readonly peer: readonly Measurement[];
   /** The first call of each side, with tracing, compiling and filling caches. */
   readonly first: { readonly own: Measurement; readonly peer: Measurement };
+  /** Resident bytes with everything loaded, before the first call. */
+  readonly start: { readonly own: number; readonly peer: number };
   /** Largest difference of the two sides' numbers, relative to the larger of 1 and the number; over all calls. */
   readonly difference: number;
   /** One-minute load average of the machine when the case ended. */
@@ -58,6 +60,7 @@ export async function compareSides(
     own: pairs.map(({ own }) => own),
     peer: pairs.map(({ peer }) => peer),
     first,
+    start: { own: sides.own.startBytes, peer: sides.peer.startBytes },
     difference,
     load: loadavg()[0]!,
   };

@@ -2,22 +2,25 @@
  * Our side of the benchmarks, through the packages' public functions only. One JSON command a line in, one JSON answer
  * a line out; peer.py speaks the same. Started by run.ts: `own.ts SETTINGS.json THREADS`, or `own.ts prepare CONFIG.json FOLDER`.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import {
-  adamW,
   compile,
   Key,
+  type Named,
   onnxruntimeEngine,
   openSafetensors,
   setEngine,
   type Tensor,
   tensor,
+  tokenLogProbs,
+  valueAndGrad,
 } from '@posttrain/core-tensor';
-import { CausalLM, decode, parseModelConfig, Tokenizer } from '@posttrain/lm';
-import { createAdapter, lora, negativeLogLikelihood, saveAdapter, Trainer } from '@posttrain/peft';
-import type { GenerateCase, MatmulCase, SftCase, TaskSettings } from './cases.js';
+import { CausalLM, decode } from '@posttrain/lm';
+import { saveAdapter } from '@posttrain/peft';
+import type { GenerateCase, HeadCase, MatmulCase, TaskSettings } from './cases.js';
+import { randomModel } from './random-model.js';
+import { fullTrainer, loraTrainer, trainerStep, wholeStep } from './steps.js';
 
 /** One measurement: does the work, and gives what reads the numbers to compare, which is not timed. */
 type Measured = () => Promise<() => Promise<number[]>>;
@@ -28,23 +31,16 @@ else {
   await serve(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as TaskSettings);
 }
 
-/** Writes a model with random weights. The measurements work on token ids, so that any tokenizer will do. */
+/** Writes a model with random weights. */
 async function prepare(configFile: string, folder: string): Promise<void> {
-  const config = parseModelConfig(JSON.parse(readFileSync(configFile, 'utf8')));
-  mkdirSync(folder);
-  writeFileSync(
-    join(folder, 'tokenizer.json'),
-    JSON.stringify({ version: '1.0', added_tokens: [], model: { type: 'BPE', vocab: { a: 0, b: 1 }, merges: [] } }),
-  );
-  const tokenizer = await Tokenizer.load(folder);
-  const model = await CausalLM.initialize({ config, tokenizer, name: 'random' }, 0);
+  const model = await randomModel(JSON.parse(readFileSync(configFile, 'utf8')));
   await model.save(folder);
 }
 
 async function serve(settings: TaskSettings): Promise<void> {
   const cases = await measuredCases(settings);
   const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
-  answer({ versions: { node: process.versions.node } });
+  answer({ versions: { node: process.versions.node }, startBytes: process.memoryUsage.rss() });
   for await (const line of createInterface({ input: process.stdin })) {
     const { case: index } = JSON.parse(line) as { case: number };
     const before = process.cpuUsage();
@@ -60,22 +56,30 @@ async function serve(settings: TaskSettings): Promise<void> {
 async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
   switch (settings.task) {
     case 'matmul': {
-      const source = await openSafetensors(settings.file);
-      const read = async (name: string, size: number) =>
-        tensor((await source.read(name, { as: 'float32' })).data, [size, size]);
-      try {
-        return await Promise.all(
-          settings.cases.map(async (c) =>
-            matmul(c, await read(`a${c.size}`, c.size), await read(`b${c.size}`, c.size)),
-          ),
-        );
-      } finally {
-        await source.close();
-      }
+      const matrices = await readMatrices(settings.file);
+      return settings.cases.map((c) => matmul(c, matrices[`a${c.size}`]!, matrices[`b${c.size}`]!));
+    }
+    case 'head': {
+      const { hidden, head } = await readMatrices(settings.file);
+      return settings.cases.map((c) => headLoss(c, hidden!, head!));
+    }
+    case 'full': {
+      const model = await CausalLM.load(settings.model);
+      return Promise.all(settings.cases.map(async (c) => steps(c.calls, trainerStep(await fullTrainer(model), c))));
+    }
+    case 'overhead': {
+      const model = await CausalLM.load(settings.model);
+      return settings.cases.map((c) => steps(c.calls, wholeStep(model, c)));
     }
     case 'sft': {
       const model = await CausalLM.load(settings.model);
-      return Promise.all(settings.cases.map((c) => sftStep(c, model, settings.adapter)));
+      return Promise.all(
+        settings.cases.map(async (c) => {
+          const { trainer, adapter } = await loraTrainer(model, c.rank);
+          await saveAdapter(settings.adapter, adapter);
+          return steps(c.calls, trainerStep(trainer, c));
+        }),
+      );
     }
     case 'generate': {
       const model = await CausalLM.load(settings.model);
@@ -84,36 +88,55 @@ async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
   }
 }
 
+async function readMatrices(file: string): Promise<Record<string, Tensor>> {
+  const source = await openSafetensors(file);
+  try {
+    const read = async (name: string) => {
+      const { data, shape } = await source.read(name, { as: 'float32' });
+      return [name, tensor(data, shape)] as const;
+    };
+    return Object.fromEntries(await Promise.all([...source.tensors.keys()].map(read)));
+  } finally {
+    await source.close();
+  }
+}
+
+/** 32 entries, spread evenly. */
+function sample(data: ArrayLike<number>): number[] {
+  return Array.from({ length: 32 }, (_, i) => data[Math.floor((i * data.length) / 32) + i]!);
+}
+
 function matmul({ calls }: MatmulCase, a: Tensor, b: Tensor): Measured {
   const product = compile((x: Tensor, y: Tensor) => x.matmul(y), { name: 'product' });
   return async () => {
     let result = a;
     for (let i = 0; i < calls; i++) result = await product(a, b);
-    return async () => {
-      const data = await result.data();
-      return Array.from({ length: 32 }, (_, i) => data[Math.floor((i * data.length) / 32) + i]!);
-    };
+    return async () => sample(await result.data());
   };
 }
 
-async function sftStep({ rank, learningRate, rows }: SftCase, model: CausalLM, adapterFolder: string) {
-  const adapter = await createAdapter(
-    model,
-    lora,
-    { r: rank, loraAlpha: 2 * rank, targetModules: 'all-linear' },
-    { seed: 0 },
+function headLoss({ targets, trainsHead }: HeadCase, hidden: Tensor, head: Tensor): Measured {
+  const [trained, frozen]: Named[] = trainsHead ? [{ hidden, head }, {}] : [{ hidden }, { head }];
+  const step = compile(
+    valueAndGrad((variables: Named, rest: Named, y: Tensor) => {
+      const all = { ...variables, ...rest };
+      return tokenLogProbs(all.hidden!, all.head!, y).logProbs.sum().neg();
+    }),
+    { name: 'headLoss' },
   );
-  await saveAdapter(adapterFolder, adapter);
-  const trainer = await Trainer.create(model, { optimizer: adamW(), adapter });
-  const predictions = rows.reduce((sum, tokens) => sum + tokens.length - 1, 0);
-  const trained = rows.map((tokens) => ({
-    tokens,
-    weights: new Float32Array(tokens.length - 1).fill(1 / predictions),
-  }));
+  const wanted = tensor(Int32Array.from(targets));
   return async () => {
-    const { loss } = await trainer.forwardBackward(trained, negativeLogLikelihood);
-    await trainer.optimStep({ learningRate });
-    return async () => [loss];
+    const { value, gradient } = await step(trained!, frozen!, wanted);
+    return async () => [await value.item(), ...sample(await (gradient as Named).hidden!.data())];
+  };
+}
+
+/** So many steps in one measurement; the numbers are their losses. */
+function steps(calls: number, step: () => Promise<number>): Measured {
+  return async () => {
+    const losses: number[] = [];
+    for (let i = 0; i < calls; i++) losses.push(await step());
+    return async () => losses;
   };
 }
 

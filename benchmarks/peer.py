@@ -1,9 +1,10 @@
 """The peer: PyTorch, transformers and PEFT doing what own.ts does, on the same files.
 
-usage: peer.py SETTINGS.json THREADS   (started by run.ts; one JSON command a line in, one JSON answer a line out)
+usage: peer.py SETTINGS.json THREADS eager|compiled
+(started by run.ts; one JSON command a line in, one JSON answer a line out)
 
 Each library is used the way it is fastest by its ordinary options: sdpa attention, the fused AdamW that the Hugging Face
-trainer takes by default, a dynamic cache.
+trainer takes by default, a dynamic cache. "compiled" puts the model through torch.compile as it comes.
 """
 
 import json
@@ -16,6 +17,7 @@ import torch
 
 settings = json.load(open(sys.argv[1]))
 torch.set_num_threads(int(sys.argv[2]))
+compiled = sys.argv[3] == "compiled"
 versions = {"python": platform.python_version(), "torch": torch.__version__}
 
 
@@ -28,18 +30,41 @@ def load_model():
     )
 
 
-def matmul(case):
+def read_matrix(name):
     from safetensors import safe_open
 
     with safe_open(settings["file"], "pt") as file:
-        a, b = (file.get_tensor(f"{name}{case['size']}") for name in "ab")
+        return file.get_tensor(name)
+
+
+def sample(result):
+    flat = result.reshape(-1)
+    return [flat[i * len(flat) // 32 + i].item() for i in range(32)]
+
+
+def matmul(case):
+    a, b = (read_matrix(f"{name}{case['size']}") for name in "ab")
 
     def run():
         with torch.inference_mode():
             for _ in range(case["calls"]):
                 result = a @ b
-        flat = result.reshape(-1)
-        return lambda: [flat[i * len(flat) // 32 + i].item() for i in range(32)]
+        return lambda: sample(result)
+
+    return run
+
+
+def head_loss(case):
+    hidden, head = read_matrix("hidden"), read_matrix("head")
+    hidden.requires_grad_()
+    head.requires_grad_(case["trainsHead"])
+    targets = torch.tensor(case["targets"])
+
+    def run():
+        hidden.grad = head.grad = None
+        loss = torch.nn.functional.cross_entropy(hidden @ head.T, targets, reduction="sum")
+        loss.backward()
+        return lambda: [loss.item(), *sample(hidden.grad)]
 
     return run
 
@@ -50,19 +75,35 @@ def sft_step(case, base):
     versions["peft"] = peft.__version__
     model = peft.PeftModel.from_pretrained(base, settings["adapter"], is_trainable=True)
     assert model.peft_config["default"].r == case["rank"]
+    return training_steps(case, model, clips=True)
+
+
+def full_step(case, model):
+    return training_steps(case, model, clips=True)
+
+
+def whole_step(case, model):
+    return training_steps(case, model, clips=False)
+
+
+def training_steps(case, model, clips):
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=case["learningRate"], weight_decay=0.0, fused=True)
     tokens = torch.tensor(case["rows"])
+    forward = torch.compile(model) if compiled else model
 
     def run():
-        loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0).item()
-        optimizer.step()
-        optimizer.zero_grad()
-        value = loss.item()
-        return lambda: [value]
+        losses = []
+        for _ in range(case["calls"]):
+            loss = forward(input_ids=tokens, labels=tokens, use_cache=False).loss
+            loss.backward()
+            if clips:
+                torch.nn.utils.clip_grad_norm_(trained, 1.0).item()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        return lambda: losses
 
     return run
 
@@ -88,19 +129,29 @@ def generation(case, model):
     return run
 
 
-if settings["task"] == "matmul":
-    cases = [matmul(case) for case in settings["cases"]]
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+if settings["task"] in ("matmul", "head"):
+    make = {"matmul": matmul, "head": head_loss}[settings["task"]]
+    cases = [make(case) for case in settings["cases"]]
 else:
     model = load_model()
-    make = {"sft": sft_step, "generate": generation}[settings["task"]]
+    make = {"sft": sft_step, "full": full_step, "overhead": whole_step, "generate": generation}[settings["task"]]
     cases = [make(case, model) for case in settings["cases"]]
 
-print(json.dumps({"versions": versions}), flush=True)
+print(json.dumps({"versions": versions, "startBytes": resident_bytes()}), flush=True)
 for line in sys.stdin:
     run = cases[json.loads(line)["case"]]
     processor = time.process_time()
     start = time.perf_counter()
-    numbers = run()
+    try:
+        numbers = run()
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
+        continue
     seconds = time.perf_counter() - start
     processor = time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

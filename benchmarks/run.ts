@@ -1,14 +1,18 @@
 /**
- * Times matmul, a LoRA training step and batched generation beside PyTorch, transformers and PEFT (float32, the same
- * cores, the same weights), in turns, and prints the peer's time divided by ours.
+ * Times matmul, training steps (LoRA and of all weights), a small model's step, the loss head and batched generation beside
+ * PyTorch, transformers and PEFT (float32, the same cores, the same weights), in turns, and prints the peer's time divided
+ * by ours.
  *
- * usage: npx tsx benchmarks/run.ts [--only matmul,sft,generate] [--model 10m,135m] [--repetitions 7] [--python python3]
- *   [--batches 1,16] [--new-tokens 64] [--threads 2] [--quick] [--output benchmarks/RESULTS.md]
+ * usage: npx tsx benchmarks/run.ts [--only matmul,sft,full,overhead,head,generate] [--model 10m,135m] [--repetitions 7]
+ *   [--peers eager,compiled] [--python python3] [--batches 1,16] [--new-tokens 64] [--threads 2] [--quick]
+ *   [--output benchmarks/RESULTS.md]
  *
  * --quick: the 10M model, 3 repetitions, fewer new tokens. --output: writes the table into that file too.
+ * --peers: compiled is torch.compile, for the training steps; it needs a C++ compiler. matmul is measured whenever a
+ * training step or the head is: their fraction of the machine's peak is of that.
  * --threads: of both sides; default all cores. On a busy machine take 1 and read the processor time: threads that wait for
  * each other count as busy.
- * The Python packages are those of goldens/requirements.txt.
+ * The Python packages are those of goldens/requirements.txt. The exit status is 1 when a case failed.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,26 +21,32 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
 import {
+  fullSettings,
   generateSettings,
+  headSettings,
   MODEL_CONFIGS,
   MODEL_NAMES,
   type ModelName,
   matmulSettings,
   NUMBERS,
+  overheadSettings,
+  PEERS,
+  type Peer,
   sftSettings,
   TASK_NAMES,
   type TaskSettings,
   TOLERANCES,
   workOf,
 } from './cases.js';
-import { compareSides } from './compare.js';
-import { type ResultRow, renderTable, replaceMeasured } from './render.js';
+import { type Comparison, compareSides } from './compare.js';
+import { matmulPeak, type ResultRow, renderTable, replaceMeasured } from './render.js';
 import { Side } from './side.js';
 
 const { values: flags } = parseArgs({
   options: {
     only: { type: 'string', default: TASK_NAMES.join(',') },
     model: { type: 'string' },
+    peers: { type: 'string', default: PEERS.join(',') },
     repetitions: { type: 'string' },
     batches: { type: 'string', default: '1,16' },
     'new-tokens': { type: 'string' },
@@ -48,6 +58,7 @@ const { values: flags } = parseArgs({
 });
 const tasks = namesIn('only', flags.only, TASK_NAMES);
 const models = namesIn('model', flags.model ?? (flags.quick ? '10m' : MODEL_NAMES.join(',')), MODEL_NAMES);
+const peers = namesIn('peers', flags.peers, PEERS);
 const repetitions = countIn('repetitions', flags.repetitions ?? (flags.quick ? '3' : '7'));
 const newTokens = countIn('new-tokens', flags['new-tokens'] ?? (flags.quick ? '16' : '64'));
 const batches = flags.batches.split(',').map((text) => countIn('batches', text));
@@ -62,41 +73,62 @@ const node = [process.execPath, ...process.execArgv];
 
 const versions: Record<string, string> = {};
 const rows: ResultRow[] = [];
-if (tasks.includes('matmul')) await run('-', await prepareMatmul());
+if (tasks.some((task) => task !== 'overhead' && task !== 'generate')) await run('-', await prepareMatmul(), ['eager']);
+if (tasks.includes('overhead')) await run('tiny', overheadSettings(prepareModel('tiny')), peers);
+if (tasks.includes('head')) for (const settings of await prepareHead()) await run('-', settings, ['eager']);
 for (const name of models) {
-  const modelTasks = tasks.filter((task) => task !== 'matmul');
-  if (modelTasks.length === 0) continue;
+  if (!tasks.some((task) => ['sft', 'full', 'generate'].includes(task))) continue;
   const model = prepareModel(name);
-  if (modelTasks.includes('sft')) await run(name, sftSettings(name, model));
-  if (modelTasks.includes('generate')) await run(name, generateSettings(name, model, { batches, newTokens }));
+  if (tasks.includes('sft')) await run(name, sftSettings(name, model), peers);
+  if (tasks.includes('full')) await run(name, fullSettings(name, model), peers);
+  if (tasks.includes('generate')) await run(name, generateSettings(name, model, { batches, newTokens }), ['eager']);
 }
-const report = `${describeRun()}\n\n${renderTable(rows)}`;
+const peak = matmulPeak(rows);
+const report = `${describeRun()}\n\n${renderTable(rows, peak)}`;
 console.log(report);
 if (flags.output !== undefined) {
   const document = replaceMeasured(readFileSync(flags.output, 'utf8'), report);
   await writeAtomically((files) => files.stage(flags.output!, (write) => write(new TextEncoder().encode(document))));
 }
+if (rows.some(({ comparison }) => 'failure' in comparison)) process.exitCode = 1;
 
-/** Measures all cases of a task, each side in a process of its own. */
-async function run(model: string, settings: TaskSettings): Promise<void> {
+/** Measures all cases of a task against each kind of peer, each side in a process of its own. */
+async function run(model: string, settings: TaskSettings, kinds: readonly Peer[]): Promise<void> {
   const file = join(folder, `${settings.task}-${model}.json`);
   writeFileSync(file, JSON.stringify(settings));
+  for (const kind of kinds) {
+    const add = (index: number, comparison: ResultRow['comparison']) => {
+      const { name } = settings.cases[index]!;
+      rows.push({ task: settings.task, model, name, peer: kind, work: workOf(settings, index), comparison });
+      console.error(renderTable(rows.slice(-1), matmulPeak(rows)));
+    };
+    let index = 0;
+    try {
+      for await (const comparison of comparisons(file, settings, model, kind)) add(index++, comparison);
+    } catch (error) {
+      // The cases after it would run in a process that is not what it was.
+      const failure = `failed: ${(error as Error).message.replaceAll('|', '/').replace(/\s+/g, ' ').slice(0, 300)}`;
+      while (index < settings.cases.length) add(index++, { failure });
+    }
+  }
+}
+
+async function* comparisons(
+  file: string,
+  settings: TaskSettings,
+  model: string,
+  kind: Peer,
+): AsyncGenerator<Comparison> {
   // Our side writes the adapter that the peer loads, so it starts first.
   const own = await Side.start([...node, ownScript, file, String(threads)]);
   try {
-    const peer = await startPeer(file);
+    const peer = await startPeer(file, kind);
     try {
       Object.assign(versions, own.versions, peer.versions);
       for (const [index, { name }] of settings.cases.entries()) {
-        console.error(`${settings.task} ${model} ${name} … (load ${loadavg()[0]!.toFixed(1)})`);
+        console.error(`${settings.task} ${model} ${name}, ${kind} … (load ${loadavg()[0]!.toFixed(1)})`);
         const what = `${settings.task} ${model} ${name}: ${NUMBERS[settings.task]}`;
-        const comparison = await compareSides({ own, peer }, index, {
-          repetitions,
-          tolerance: TOLERANCES[settings.task],
-          what,
-        });
-        rows.push({ task: settings.task, model, name, work: workOf(settings, index), comparison });
-        console.error(renderTable(rows.slice(-1)));
+        yield await compareSides({ own, peer }, index, { repetitions, tolerance: TOLERANCES[settings.task], what });
       }
     } finally {
       await peer.stop();
@@ -106,27 +138,38 @@ async function run(model: string, settings: TaskSettings): Promise<void> {
   }
 }
 
-function startPeer(file: string): Promise<Side> {
-  return Side.start([flags.python, join(import.meta.dirname, 'peer.py'), file, String(threads)], {
+function startPeer(file: string, kind: Peer): Promise<Side> {
+  return Side.start([flags.python, join(import.meta.dirname, 'peer.py'), file, String(threads), kind], {
     ...process.env,
     // Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step.
     ...{ MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '100000000000', MALLOC_ARENA_MAX: '1' },
+    TORCHINDUCTOR_CACHE_DIR: join(folder, 'inductor'),
     ...{ HF_HUB_OFFLINE: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1', TRANSFORMERS_VERBOSITY: 'error' },
   });
 }
 
+function matrix(name: string, height: number, width: number) {
+  const data = Float32Array.from({ length: height * width }, () => Math.random() - 0.5);
+  return { name, dtype: 'float32' as const, shape: [height, width], data };
+}
+
 async function prepareMatmul(): Promise<TaskSettings> {
-  const settings = matmulSettings(join(folder, 'matmul.safetensors'), flags.quick);
-  if (settings.task !== 'matmul') throw new Error('not the settings of a matmul');
-  const matrix = (name: string, size: number) => ({
-    name,
-    dtype: 'float32' as const,
-    shape: [size, size],
-    data: Float32Array.from({ length: size * size }, () => Math.random() - 0.5),
-  });
-  const matrices = settings.cases.flatMap(({ size }) => [matrix(`a${size}`, size), matrix(`b${size}`, size)]);
-  await writeSafetensors(settings.file, matrices);
+  const file = join(folder, 'matmul.safetensors');
+  const settings = matmulSettings(file, flags.quick);
+  const matrices = settings.cases.flatMap(({ size }) => [
+    matrix(`a${size}`, size, size),
+    matrix(`b${size}`, size, size),
+  ]);
+  await writeSafetensors(file, matrices);
   return settings;
+}
+
+async function prepareHead(): Promise<TaskSettings[]> {
+  const file = join(folder, 'head.safetensors');
+  const all = headSettings(file, flags.quick);
+  const { rows: count, width, vocabulary } = all[0]!.cases[0]!;
+  await writeSafetensors(file, [matrix('hidden', count, width), matrix('head', vocabulary, width)]);
+  return all;
 }
 
 /** A folder with the model, its weights random. In a process of its own, so that this one stays small. */
@@ -151,7 +194,8 @@ function describeRun(): string {
     `${Object.entries(all)
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}; `,
-    `${threads} ${threads === 1 ? 'thread' : 'threads'} a side, ${repetitions} pairs a case.`,
+    `${threads} ${threads === 1 ? 'thread' : 'threads'} a side, ${repetitions} pairs a case`,
+    peak === undefined ? '.' : `; fastest square product ${peak.toFixed(0)} GFLOP/s.`,
   ].join('');
 }
 

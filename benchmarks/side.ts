@@ -12,16 +12,26 @@ export interface Measurement {
   readonly peakBytes: number;
 }
 
+interface Ready {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly startBytes: number;
+}
+
 /** A process that measures cases of a task on request. */
 export class Side {
   readonly versions: Readonly<Record<string, string>>;
+  /** Resident memory with everything loaded and nothing run. */
+  readonly startBytes: number;
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
+  readonly #ended: Promise<unknown>;
 
-  private constructor(child: ChildProcess, answers: AsyncIterator<string>, versions: Readonly<Record<string, string>>) {
+  private constructor(child: ChildProcess, answers: AsyncIterator<string>, { versions, startBytes }: Ready) {
     this.#child = child;
     this.#answers = answers;
+    this.#ended = new Promise((resolve) => child.once('exit', resolve));
     this.versions = versions;
+    this.startBytes = startBytes;
   }
 
   /** Starts the process and waits until it has loaded what it needs. */
@@ -32,21 +42,21 @@ export class Side {
       child.once('error', (cause) => reject(new Error(`${program} does not start: ${cause.message}`)));
     });
     const answers = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    const { versions } = await Promise.race([failed, nextAnswer<{ versions: Record<string, string> }>(answers)]);
-    return new Side(child, answers, versions);
+    return new Side(child, answers, await Promise.race([failed, nextAnswer<Ready>(answers)]));
   }
 
-  measure(index: number): Promise<Measurement> {
+  /** @throws Error with the process's own message when it could not do it */
+  async measure(index: number): Promise<Measurement> {
     this.#child.stdin!.write(`${JSON.stringify({ case: index })}\n`);
-    return nextAnswer<Measurement>(this.#answers);
+    const answer = await nextAnswer<Measurement | { readonly error: string }>(this.#answers);
+    if ('error' in answer) throw new Error(answer.error);
+    return answer;
   }
 
   /** Ends the process and waits for it. */
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
     this.#child.stdin!.end();
-    await ended;
+    await this.#ended;
   }
 }
 

@@ -7,6 +7,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json, write_tensors  # noqa: E402
 
 import torch  # noqa: E402
+from eight_bit import eight_bit_cases  # noqa: E402
+from matrices import matrix_cases  # noqa: E402
 from transformers import get_scheduler  # noqa: E402
 
 torch.set_num_threads(1)
@@ -50,6 +52,20 @@ SCHEDULES = [
     ("warmup_stable_decay", BASE, {"num_decay_steps": 8}),
     ("warmup_stable_decay", BASE, {"num_decay_steps": 8, "decay_type": "linear", "min_lr_ratio": 0.1}),
     ("warmup_stable_decay", BASE, {"num_decay_steps": 8, "decay_type": "1-sqrt", "warmup_type": "cosine"}),
+    ("warmup_stable_decay", BASE, {"num_decay_steps": 8, "warmup_type": "1-sqrt", "min_lr_ratio": 0.2, "num_stable_steps": 4}),
+    ("cosine_warmup_with_min_lr", BASE, {"min_lr_rate": 0.1}),
+    ("cosine_warmup_with_min_lr", BASE, {"min_lr": 3e-5, "warmup_lr_rate": 0.2, "num_cycles": 1.0}),
+    ("polynomial", BASE, {}),
+    ("inverse_sqrt", {"num_warmup_steps": 0}, {}),
+    ("inverse_sqrt", {"num_warmup_steps": 5}, {"timescale": 20}),
+    ("cosine_with_restarts", BASE, {}),
+]
+METRIC_SCHEDULES = [
+    ("reduce_lr_on_plateau", {"patience": 2}),
+    ("reduce_lr_on_plateau", {"mode": "max", "factor": 0.5, "patience": 1, "threshold": 0.03, "threshold_mode": "abs", "cooldown": 2, "min_lr": 1e-2}),
+    ("greedy", {"patience": 2, "factor": 0.8}),
+    ("greedy", {"mode": "max", "factor": 0.5, "patience": 1, "threshold": 0.03, "threshold_mode": "rel", "cooldown": 1, "warmup": 2, "min_lr": 0.02, "max_lr": 0.08}),
+    ("greedy", {"patience": 1, "factor": 0.5, "smooth": True, "window_size": 3, "min_lr": 0.04, "reset_start": 2}),
 ]
 BASE_LR = 1e-3
 SCHEDULE_STEPS = 30
@@ -123,7 +139,38 @@ def schedule_cases(out: Path) -> None:
             optimizer.step()
             scheduler.step()
         cases.append({"name": name, "options": options, "specific": specific, "learning_rates": rates})
-    write_json(out / "schedules.json", {"base_learning_rate": BASE_LR, "cases": cases})
+    write_json(out / "schedules.json", {"base_learning_rate": BASE_LR, "cases": cases, "metric_cases": metric_cases()})
+
+
+def metric_cases() -> list[dict]:
+    """Schedules that look at a metric: it falls, stays, rises and falls again."""
+    metrics = [1 / (1 + 0.2 * i) for i in range(12)] + [0.31] * 8 + [0.31 + 0.02 * i for i in range(6)] + [0.3 - 0.01 * i for i in range(10)]
+    cases = []
+    for name, specific in METRIC_SCHEDULES:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05)
+        scheduler = get_scheduler(name, optimizer, scheduler_specific_kwargs=specific)
+        rates = []
+        for metric in metrics:
+            optimizer.step()
+            scheduler.step(-metric if specific.get("mode") == "max" else metric)
+            rates.append(optimizer.param_groups[0]["lr"])
+        cases.append({"name": name, "specific": specific, "learning_rate": 0.05, "metrics": metrics, "learning_rates": rates})
+    return cases
+
+
+def scaler_case(out: Path) -> None:
+    """torch.amp.GradScaler's scale over steps, some of which have gradients that are not finite."""
+    options = {"init_scale": 2.0**16, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 3}
+    found = [0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+    scale, tracker = torch.tensor(options["init_scale"]), torch.tensor(0, dtype=torch.int32)
+    scales, trackers = [], []
+    for one in found:
+        torch._amp_update_scale_(
+            scale, tracker, torch.tensor(float(one)), options["growth_factor"], options["backoff_factor"], options["growth_interval"]
+        )
+        scales.append(scale.item())
+        trackers.append(tracker.item())
+    write_json(out / "loss-scaler.json", {"options": options, "found_inf": found, "scales": scales, "growth_trackers": trackers})
 
 
 def main() -> None:
@@ -146,6 +193,9 @@ def main() -> None:
     write_json(out / "optimizers.json", facts)
     clip_cases(out)
     schedule_cases(out)
+    matrix_cases(out)
+    eight_bit_cases(out)
+    scaler_case(out)
 
 
 if __name__ == "__main__":

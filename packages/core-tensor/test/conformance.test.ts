@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import * as coreTensor from '../src/index.js';
 import { onnxruntimeEngine, referenceEngine } from '../src/index.js';
 import { badCalls, conformanceCases, conformanceTable, testEngine } from '../src/testing/index.js';
+import { tfjsEngine } from '../src/tfjs.js';
 
 const runner = { describe, it };
 const reports = [
@@ -12,6 +13,8 @@ const reports = [
     runner,
   }),
   testEngine({ name: 'reference', create: referenceEngine, runner }),
+  testEngine({ name: 'tfjs wasm', create: () => tfjsEngine({ backend: 'wasm' }), runner }),
+  testEngine({ name: 'tfjs cpu', create: () => tfjsEngine({ backend: 'cpu' }), runner }),
 ];
 
 describe('the suite', () => {

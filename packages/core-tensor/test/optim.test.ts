@@ -1,47 +1,23 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   adamW,
   clipByGlobalNorm,
   compile,
-  constant,
-  cosine,
   type Engine,
   globalNorm,
-  linear,
   mapNamed,
   type Named,
   type Optimizer,
   onnxruntimeEngine,
-  openSafetensors,
   referenceEngine,
-  type Schedule,
   scalar,
-  scheduleByName,
   setEngine,
   sgd,
   type Tensor,
   tensor,
 } from '../src/index.js';
 import { expectClose } from '../src/testing/check-case.js';
-
-const folder = join(import.meta.dirname, '../../../goldens/optim');
-
-type Arrays = Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
-
-async function arrays(name: string): Promise<Arrays> {
-  const file = await openSafetensors(join(folder, `${name}.safetensors`));
-  const result: Arrays = {};
-  for (const key of file.tensors.keys()) {
-    const { shape, data } = await file.read(key);
-    result[key] = { shape, data: data as Float32Array };
-  }
-  await file.close();
-  return result;
-}
-
-const json = (name: string): unknown => JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
+import { type Arrays, arrays, json } from './optim-goldens.js';
 
 interface Group {
   readonly lr: number;
@@ -163,64 +139,6 @@ describe.each(engines)('trajectories of torch on %s', (_, engine) => {
         expectClose(`${name}, case ${i}`, await clipped[name]!.toArray(), expected[`clipped.${i}.${name}`]!.data, 2e-6);
       }
     }
-  });
-});
-
-describe('schedules of transformers', () => {
-  const { base_learning_rate: base, cases } = json('schedules') as {
-    base_learning_rate: number;
-    cases: readonly {
-      name: string;
-      options: { num_warmup_steps?: number; num_training_steps?: number };
-      specific: Record<string, number>;
-      learning_rates: readonly number[];
-    }[];
-  };
-  /** The schedule of a case, or undefined for the ones that are not implemented. */
-  function scheduleOf({ name, options, specific }: (typeof cases)[number]): Schedule | undefined {
-    const decay = { warmupSteps: options.num_warmup_steps ?? 0, totalSteps: options.num_training_steps ?? 1 };
-    if (name === 'cosine_with_min_lr') {
-      return cosine({ ...decay, minimum: specific.min_lr_rate ?? specific.min_lr! / base });
-    }
-    const isPlain = Object.keys(specific).length === 0;
-    return isPlain && ['constant', 'constant_with_warmup', 'linear', 'cosine'].includes(name)
-      ? scheduleByName(name as 'linear', decay)
-      : undefined;
-  }
-  const implemented = cases.filter((one) => scheduleOf(one) !== undefined);
-
-  it('has all that are implemented among the goldens', () => {
-    expect(implemented.map(({ name }) => name)).toEqual([
-      'constant',
-      'constant_with_warmup',
-      'linear',
-      'linear',
-      'cosine',
-      'cosine_with_min_lr',
-      'cosine_with_min_lr',
-    ]);
-  });
-  it.each(implemented.map((one) => [one.name, one] as const))('%s', (_, one) => {
-    const schedule = scheduleOf(one)!;
-    expectClose(
-      one.name,
-      one.learning_rates.map((__, step) => base * schedule(step)),
-      one.learning_rates,
-      1e-15,
-    );
-  });
-  it('rise to the peak and end where they should', () => {
-    const options = { warmupSteps: 10, totalSteps: 110 };
-    for (const schedule of [constant(options), linear(options), cosine(options)]) {
-      expect([schedule(0), schedule(5), schedule(10)]).toEqual([0, 0.5, 1]);
-    }
-    expect([linear(options)(60), linear(options)(110), linear(options)(1000)]).toEqual([0.5, 0, 0]);
-    expect(cosine(options)(60)).toBeCloseTo(0.5, 12);
-    expect(cosine({ ...options, minimum: 0.1 })(110)).toBeCloseTo(0.1, 12);
-  });
-  it('refuses a name that does not exist', () => {
-    expect(() => scheduleByName('cosin' as 'cosine', { totalSteps: 3 })).toThrow(/cosin.*linear, cosine/);
-    expect(() => scheduleByName('toString' as 'cosine', { totalSteps: 3 })).toThrow(/toString/);
   });
 });
 

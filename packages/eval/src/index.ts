@@ -58,6 +58,20 @@ export type {
 } from './report/section.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
+export {
+  fitScalingLaw,
+  type ScalingLaw,
+  type ScalingLawConstants,
+  type ScalingLawOptions,
+  type ScalingRun,
+} from './scaling-laws/chinchilla.js';
+export {
+  approximateInferenceFlops,
+  approximateTrainingFlops,
+  type DecoderShape,
+  decoderForwardFlops,
+  decoderParameters,
+} from './scaling-laws/decoder-flops.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 export { type MeanEstimate, meanWithStandardError, wilsonInterval } from './statistics/standard-error.js';

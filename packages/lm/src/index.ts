@@ -1,5 +1,10 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export {
+  type ExportGeneratorOptions,
+  exportGenerator,
+  type GeneratorManifest,
+} from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
@@ -26,6 +31,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';

@@ -252,7 +252,7 @@ export interface FlashAttentionOptions extends AttentionConfig, AttentionMaskOpt
   readonly segments?: Tensor;
   /** See `AttentionOptions`. */
   readonly sinks?: Tensor;
-  /** Rows and columns per block. Default: 32 MiB of scores, but no more than 16 blocks a row. */
+  /** Rows and columns per block. Default 128, or as many as make 16 blocks a row. */
   readonly blockSize?: number;
 }
 
@@ -267,19 +267,15 @@ export const FLASH_ATTENTION_OPTIONS: readonly (keyof FlashAttentionOptions)[] =
   'blockSize',
 ];
 
-const BLOCK_BYTES = 32 * 2 ** 20;
+/** Small enough for a processor's cache (measured: `benchmarks/NOTES.md`), but no more than so many blocks a row. */
+const BLOCK_SIZE = 128;
 const MOST_BLOCKS = 16;
-
-/** The largest power of two whose block of scores fits `BLOCK_BYTES`, within 64 rows and what `MOST_BLOCKS` asks for. */
-function defaultBlockSize([b, h, s]: readonly number[]): number {
-  const fitting = 2 ** Math.floor(Math.log2(Math.sqrt(BLOCK_BYTES / 4 / Math.max(1, b! * h!))));
-  return Math.max(64, fitting, Math.ceil(s! / MOST_BLOCKS));
-}
 
 /** Self-attention q [b, h, s, d], k and v [b, kv, s, d] → [b, h, s, d], in blocks: see `flashAttentionKernel`. */
 export function flashAttention(q: Tensor, k: Tensor, v: Tensor, options: FlashAttentionOptions): Tensor {
   assertKnownOptions('flashAttention', options, FLASH_ATTENTION_OPTIONS);
-  const { segments, sinks, blockSize = defaultBlockSize(q.shape), ...config } = options;
+  const { segments, sinks, ...config } = options;
+  const { blockSize = Math.max(BLOCK_SIZE, Math.ceil(q.shape[2]! / MOST_BLOCKS)) } = options;
   if (!Number.isInteger(blockSize) || blockSize < 1) {
     throw new KernelOptionError('flashAttention', `blockSize must be a positive whole number, not ${blockSize}`);
   }

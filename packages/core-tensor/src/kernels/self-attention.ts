@@ -1,19 +1,19 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { zeros } from '../create.js';
 import type { Tensor } from '../tensor.js';
-import { attention } from './attention.js';
+import { attention, checkNumbers } from './attention.js';
 import { alibiBias, alibiSlopes, biasOf, visibleIn } from './attention-mask.js';
 import { FLASH_ATTENTION_OPTIONS, type FlashAttentionOptions, flashAttention } from './flash-attention.js';
 
 export interface SelfAttentionOptions extends FlashAttentionOptions {
   /**
    * Up to this much memory for the scores [b, h, s, s] in float32, all are computed at once and the gradient keeps their
-   * probabilities; beyond it `flashAttention` goes through them in blocks. Default 16 MiB.
+   * probabilities; beyond it `flashAttention` goes through them in blocks. Default 4 MiB.
    */
   readonly scoreBytes?: number;
 }
 
-const SCORE_BYTES = 16 * 2 ** 20;
+const SCORE_BYTES = 4 * 2 ** 20;
 
 /**
  * Self-attention q [b, h, s, d], k and v [b, kv, s, d] → [b, h, s, d] with the masks that language models use: causal
@@ -21,6 +21,7 @@ const SCORE_BYTES = 16 * 2 ** 20;
  */
 export function selfAttention(q: Tensor, k: Tensor, v: Tensor, options: SelfAttentionOptions): Tensor {
   assertKnownOptions('selfAttention', options, [...FLASH_ATTENTION_OPTIONS, 'scoreBytes']);
+  checkNumbers('selfAttention', options);
   const { scoreBytes = SCORE_BYTES, ...rest } = options;
   const [b, h, s] = q.shape as [number, number, number, number];
   if (b * h * s * s * 4 > scoreBytes) return flashAttention(q, k, v, rest);

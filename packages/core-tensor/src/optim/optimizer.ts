@@ -21,9 +21,26 @@ export interface Optimizer<State> {
     state: State,
     learningRate: Tensor,
   ): { readonly parameters: Named; readonly state: State };
+  /**
+   * Work that is too rare to be part of every compiled update (GaLore's new projections). To be called before update
+   * `step`, counted from 0; undefined when there is nothing to do. The tensors that it returns replace those of the
+   * state under the same paths; all others stay the same tensors.
+   */
+  refresh?(gradients: Named, state: State, step: number): Promise<State> | undefined;
 }
 
 /** Applies `f` to every entry. */
 export function mapNamed<T>(named: Named, f: (tensor: Tensor, name: string) => T): Record<string, T> {
   return Object.fromEntries(Object.entries(named).map(([name, tensor]) => [name, f(tensor, name)]));
+}
+
+/** Which parameters something applies to, by name. */
+export type ParameterFilter = (name: string, parameter: Tensor) => boolean;
+
+/** What decays unless said otherwise: all with two or more axes, so neither biases nor norms. */
+export const decaysByDefault: ParameterFilter = (_, parameter) => parameter.rank >= 2;
+
+/** θ (1 - ηλ), the decoupled decay of a parameter that decays. */
+export function decayed(parameter: Tensor, learningRate: Tensor, weightDecay: number): Tensor {
+  return weightDecay === 0 ? parameter : parameter.mul(learningRate.mul(-weightDecay).add(1));
 }

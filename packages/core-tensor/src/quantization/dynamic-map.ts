@@ -1,28 +1,35 @@
 /** Elements that share one scale where the scales of a 4-bit weight are themselves quantised. */
 export const NESTED_BLOCK_SIZE = 256;
 
-let signedMap: Float32Array | undefined;
+/** `signed`: levels of [-1, 1]; `unsigned`: of [0, 1], twice as many of them. */
+export type DynamicMapKind = 'signed' | 'unsigned';
+
+const maps = new Map<DynamicMapKind, Float32Array>();
 let codeOfGrid: Uint8Array | undefined;
 
 /**
- * The 256 levels of the signed dynamic 8-bit type (arXiv 1511.04561), smallest first: seven decades from 1e-6 to 1, the
- * decade of size 10^(i - 6) holding 2^i levels of each sign, in the middles of 2^i equal parts of [0.1, 1]; and 0 and 1.
+ * The 256 levels of the dynamic 8-bit type (arXiv 1511.04561), smallest first: seven decades from 1e-6 to 1, the decade of
+ * size 10^(i - 6) holding 2^i levels of each sign, in the middles of 2^i equal parts of [0.1, 1]; and 0 and 1. Without a
+ * sign every decade holds 2^(i + 1) levels.
  */
-export function dynamicMap(): Float32Array {
-  if (signedMap) return signedMap;
+export function dynamicMap(kind: DynamicMapKind = 'signed'): Float32Array {
+  const known = maps.get(kind);
+  if (known) return known;
   const levels = [0, 1];
   for (let decade = 0; decade < 7; decade++) {
-    const count = 2 ** decade;
+    const count = 2 ** (kind === 'signed' ? decade : decade + 1);
     const edges = linspace(0.1, 1, count + 1);
     for (let i = 0; i < count; i++) {
       const middle = Math.fround(Math.fround(edges[i]! + edges[i + 1]!) / 2);
       // A Python float times a float32 tensor is a float32 product.
       const level = Math.fround(Math.fround(10 ** (decade - 6)) * middle);
-      levels.push(level, -level);
+      levels.push(level);
+      if (kind === 'signed') levels.push(-level);
     }
   }
-  signedMap = Float32Array.from(levels).sort();
-  return signedMap;
+  const map = Float32Array.from(levels).sort();
+  maps.set(kind, map);
+  return map;
 }
 
 /** torch.linspace in float32, which counts from both ends. */

@@ -135,6 +135,7 @@ describe('files', () => {
     expect(got).toEqual(await allElements(await compile(f)(...args())));
     const model = readFileSync(path, 'latin1');
     for (const name of [...Object.keys(weightNames), 'posttrain.signature']) expect(model).toContain(name);
+    expect(model).not.toContain('com.microsoft');
     // 64 · 64 · 4 bytes and twice 40 · 40 · 2, on pages.
     if (weights === 'external') expect(statSync(`${path}.data`).size).toBe(16384 + 4096 + 3200);
     else expect(model.length).toBeLessThan(16384 + 6400 + 3000);

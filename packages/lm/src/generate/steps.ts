@@ -1,24 +1,42 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { perAdapter } from '../model/adapter.js';
+import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache } from '../model/network.js';
+import type { KvCache, Network } from '../model/network.js';
 
-interface StepOutput {
+export interface StepOutput {
   readonly cache: KvCache;
   /** [b, vocabulary]. */
   readonly logits: Tensor;
 }
 
+type StepInput = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  tokens: Tensor,
+  lengths: Tensor,
+  counts: Tensor,
+];
+
+/**
+ * Appends tokens int32 [b, s] to the rows of the cache (which already hold `lengths` int32 [b]) and gives the logits
+ * after the last of each row's `counts` int32 [b] real tokens; the rest of a row is padding.
+ */
+export const extendStep =
+  (network: Network, adapter: Adapter) =>
+  (...[weights, parameters, cache, tokens, lengths, counts]: StepInput): StepOutput => {
+    const hooks = adapter.hooks(parameters);
+    const { hidden, cache: next } = network.extend(weights, { tokens, lengths, cache }, hooks);
+    const [b, s, width] = hidden.shape as [number, number, number];
+    const at = counts.sub(1).reshape([b, 1, 1]).broadcastTo([b, 1, width]);
+    const last = (s === 1 ? hidden : hidden.takeAlongAxis(at, 1)).reshape([b, width]);
+    return { cache: next, logits: last.matmul(network.head(weights, hooks), { transposeB: true }) };
+  };
+
 /** The compiled functions that generation runs, for one network and one kind of adapter. */
 export interface GenerationSteps {
-  /**
-   * Appends tokens int32 [b, s] to the rows of the cache (which already hold `lengths` int32 [b]) and gives the logits
-   * after the last of each row's `counts` int32 [b] real tokens; the rest of a row is padding.
-   */
-  extend: Compiled<
-    [weights: Weights, parameters: unknown, cache: KvCache, tokens: Tensor, lengths: Tensor, counts: Tensor],
-    StepOutput
-  >;
+  /** See `extendStep`. */
+  extend: Compiled<StepInput, StepOutput>;
   /** The rows of the cache chosen by int32 [n] indices: repeats them for samples, drops finished ones. */
   selectRows: Compiled<[cache: KvCache, rows: Tensor], KvCache>;
 }
@@ -26,17 +44,7 @@ export interface GenerationSteps {
 /** The steps for a network and adapter; traced once, whatever the adapter's numbers. */
 export const generationSteps = perAdapter(
   (network, adapter): GenerationSteps => ({
-    extend: compile(
-      (weights, parameters, cache, tokens, lengths, counts) => {
-        const hooks = adapter.hooks(parameters);
-        const { hidden, cache: next } = network.extend(weights, { tokens, lengths, cache }, hooks);
-        const [b, s, width] = hidden.shape as [number, number, number];
-        const at = counts.sub(1).reshape([b, 1, 1]).broadcastTo([b, 1, width]);
-        const last = (s === 1 ? hidden : hidden.takeAlongAxis(at, 1)).reshape([b, width]);
-        return { cache: next, logits: last.matmul(network.head(weights, hooks), { transposeB: true }) };
-      },
-      { name: 'extend', donate: { 2: 'cache' } },
-    ),
+    extend: compile(extendStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
     selectRows: compile(
       (cache, rows) => {
         const pick = (x: Tensor) => x.gather(rows, 0);

@@ -1,9 +1,8 @@
 import {
-  attention,
-  attentionBias,
   cachedAttention,
   iota,
   type QuantizedFormat,
+  selfAttention,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
@@ -77,18 +76,17 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     modules,
 
     hidden(weights, { tokens, positions, segments }, hooks = {}) {
-      const biases = new Map<number | undefined, Tensor>();
-      const biasFor = (slidingWindow: number | undefined): Tensor => {
-        const known = biases.get(slidingWindow);
-        if (known) return known;
-        const bias = attentionBias(segments, slidingWindow === undefined ? {} : { slidingWindow });
-        biases.set(slidingWindow, bias);
-        return bias;
-      };
       return family.hidden(config, bindLayers(weights, modules, hooks), {
         tokens,
         positions,
-        attend: (layer, q, k, v) => attention(q, k, v, biasFor(family.slidingWindow(config, layer)), { scale }),
+        attend(layer, q, k, v) {
+          const window = family.slidingWindow(config, layer);
+          return selfAttention(q, k, v, {
+            scale,
+            segments,
+            ...(window === undefined ? {} : { slidingWindow: window }),
+          });
+        },
       });
     },
 

@@ -4,11 +4,31 @@ import type { OnnxGraph, OnnxNode } from './proto.js';
 /** Ops whose result is a view of their first input: who reads the result reads the input. */
 const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity']);
 
-/** Ops that may write their result over the given operand while they read it. */
-const OVERWRITES: Readonly<Record<string, Readonly<Record<number, number>>>> = {
-  // output index -> operand index
-  ScatterElements: { 0: 0 },
-  GroupQueryAttention: { 1: 3, 2: 4 },
+/** What a node may write while it reads it. */
+export interface OverwriteRules {
+  /** Whether ops that work element by element may write over an operand of the shape of the result. */
+  readonly elementwise: boolean;
+  /** Op → index of an output → index of the operand whose memory it may share. */
+  readonly operands: Readonly<Record<string, Readonly<Record<number, number>>>>;
+}
+
+const GROUP_QUERY_ATTENTION = { 1: 3, 2: 4 };
+
+/** Memory that a kernel may read and write at once. */
+export const ON_HOST: OverwriteRules = {
+  elementwise: true,
+  operands: {
+    ScatterElements: { 0: 0 },
+    // Copies its third operand to where the result goes before it adds the product; engine tests run it in place.
+    Gemm: { 0: 2 },
+    GroupQueryAttention: GROUP_QUERY_ATTENTION,
+  },
+};
+
+/** WebGPU refuses a buffer that a kernel reads under one binding and writes under another; this one kernel binds it once. */
+export const ON_WEBGPU: OverwriteRules = {
+  elementwise: false,
+  operands: { GroupQueryAttention: GROUP_QUERY_ATTENTION },
 };
 
 /**
@@ -16,7 +36,10 @@ const OVERWRITES: Readonly<Record<string, Readonly<Record<number, number>>>> = {
  * of it, must have run before the node that writes the output (the writer depends on it), and the writer itself reads
  * the input at most element by element. Holds for a session whose optimisations are off, which runs these very nodes.
  */
-export function findsSafeOverwrites(graph: OnnxGraph): (input: string, output: string) => boolean {
+export function findsSafeOverwrites(
+  graph: OnnxGraph,
+  rules: OverwriteRules = ON_HOST,
+): (input: string, output: string) => boolean {
   const producers = new Map<string, OnnxNode>();
   const readers = new Map<string, OnnxNode[]>();
   for (const node of graph.nodes) {
@@ -35,7 +58,7 @@ export function findsSafeOverwrites(graph: OnnxGraph): (input: string, output: s
       // A view is itself harmless, but everything that reads it counts. Sets visit what is added on the way.
       if (VIEWS.has(node.op)) for (const reader of readers.get(node.outputs[0]!) ?? []) others.add(reader);
     }
-    if (others.has(writer) && !overwritesInPlace(writer, input, output, shapes)) return false;
+    if (others.has(writer) && !overwritesInPlace(writer, input, output, shapes, rules)) return false;
     others.delete(writer);
     return others.size === 0 || dependsOnAll(writer, others, producers);
   };
@@ -47,10 +70,11 @@ function overwritesInPlace(
   input: string,
   output: string,
   shapes: ReadonlyMap<string, string>,
+  rules: OverwriteRules,
 ): boolean {
   if (!writer.inputs.includes(input)) return false;
-  if (ELEMENTWISE_ONNX_OPS.has(writer.op)) return shapes.get(input) === shapes.get(output);
-  const operand = OVERWRITES[writer.op]?.[writer.outputs.indexOf(output)];
+  if (ELEMENTWISE_ONNX_OPS.has(writer.op)) return rules.elementwise && shapes.get(input) === shapes.get(output);
+  const operand = rules.operands[writer.op]?.[writer.outputs.indexOf(output)];
   return operand !== undefined && writer.inputs.every((name, i) => (name === input) === (i === operand));
 }
 

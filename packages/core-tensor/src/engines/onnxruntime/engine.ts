@@ -6,41 +6,97 @@ import { type Graph, type GraphNode, isOp, specOf, type TensorSpec } from '../..
 import { simplify } from '../../graph/simplify.js';
 import { sameShape, sizeOf } from '../../shape.js';
 import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from '../engine.js';
-import { OnnxBuffer, onnxBuffer } from './buffers.js';
-import { findsSafeOverwrites } from './donation.js';
+import { HostMemory } from './buffers.js';
+import type { DeviceMemory, DeviceMemoryUse } from './device-memory.js';
+import { findsSafeOverwrites, ON_HOST, ON_WEBGPU } from './donation.js';
 import { canUseGroupQueryAttention, kernelRules } from './lower-kernels.js';
 import { inputName, type LoweredGraph, lowerGraph, outputName } from './lowering.js';
-import { type OrtEnvironment, onnxruntimeEnvironment } from './native/environment.js';
+import { type Memory, type OnnxBuffer, onnxBuffer } from './memory.js';
+import { onnxruntimeEnvironment } from './native/environment.js';
+import type { NodeAssignment } from './native/session.js';
+import { DEVICE_KINDS, ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
 
 export interface OnnxruntimeEngineOptions {
-  /** Threads that one operation may use. Default: as many as the process may run on. */
+  /**
+   * `cpu`; `webgpu` (any GPU with a Vulkan, Metal or Direct3D 12 driver); `cuda` (NVIDIA, where ONNX Runtime's CUDA
+   * provider is installed). A device is started when it is first used. Default `cpu`.
+   */
+  readonly device?: OnnxruntimeDevice;
+  /** Threads that one operation may use on the CPU. Default: as many as the process may run on. */
   readonly threads?: number;
   /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
   readonly profile?: string;
+  /**
+   * Called with which provider runs which node of every graph that is compiled: a node on another provider than the
+   * device's is right but slow.
+   */
+  readonly onAssignment?: (nodes: readonly NodeAssignment[]) => void;
+}
+
+export interface OnnxruntimeEngine extends Engine {
+  readonly device: OnnxruntimeDevice;
+  /** Starts the device now; a rejected promise says what is wrong and what to do. */
+  start(): Promise<void>;
+  /** What is alive in the device's memory. Zeros on the CPU, whose memory is the host's. */
+  memoryUse(): DeviceMemoryUse;
+}
+
+interface Runtime {
+  readonly memory: Memory;
+  readonly sessions: SessionCache;
 }
 
 /**
- * Runs graphs on the CPU with ONNX Runtime (the library that the package `onnxruntime-node` carries, loaded on first use and
- * called through its C interface): each compiled graph is one ONNX model and one call, which does not block the event
- * loop. Device memory is host memory, so uploads and reads do not copy.
+ * Runs graphs with ONNX Runtime (the library that the package `onnxruntime-node` carries, loaded on first use and called
+ * through its C interface): each compiled graph is one ONNX model and one call, which does not block the event loop.
+ *
+ * On the CPU, device memory is host memory, so uploads and reads do not copy. On a GPU, tensors stay in its memory from
+ * call to call, and what is dropped is given back.
  */
-export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Engine {
-  assertKnownOptions('onnxruntimeEngine', options, ['threads', 'profile']);
-  const sessions = new SessionCache({ threads: availableParallelism(), ...options });
+export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): OnnxruntimeEngine {
+  assertKnownOptions('onnxruntimeEngine', options, ['device', 'threads', 'profile', 'onAssignment']);
+  const { device = 'cpu', threads = availableParallelism(), profile, onAssignment } = options;
+  if (!ONNXRUNTIME_DEVICES.includes(device)) {
+    throw new EngineError('onnxruntime', `no device "${device}"; there are ${ONNXRUNTIME_DEVICES.join(', ')}`);
+  }
   const kernels = new Set(Object.keys(kernelRules));
+  let deviceMemory: DeviceMemory | undefined;
+  let runtime: Promise<Runtime> | undefined;
+  const start = async (): Promise<Runtime> => {
+    const environment = await onnxruntimeEnvironment();
+    const common = {
+      threads,
+      recordAssignment: onAssignment !== undefined,
+      ...(profile === undefined ? {} : { profile }),
+    };
+    if (device === 'cpu') return { memory: new HostMemory(environment), sessions: new SessionCache(common) };
+    deviceMemory = await startDevice(environment, device, threads);
+    return { memory: deviceMemory, sessions: new SessionCache({ ...common, provider: DEVICE_KINDS[device] }) };
+  };
+  const started = (): Promise<Runtime> => {
+    runtime ??= start();
+    return runtime;
+  };
+
   return {
     name: 'onnxruntime',
-    device: 'cpu',
+    device,
     kernels,
     nativeDTypes: new Set<DType>(['float32', 'int32', 'bool']),
-    upload: (data: TypedArray, spec: TensorSpec) => OnnxBuffer.from(data, spec),
-    read: async (buffer: EngineBuffer) => onnxBuffer(buffer).read(),
+    start: async () => void (await started()),
+    memoryUse: () => deviceMemory?.live ?? { buffers: 0, bytes: 0 },
+    upload: async (data: TypedArray, spec: TensorSpec) => (await started()).memory.upload(data, spec),
+    read: async (buffer: EngineBuffer) => (await started()).memory.read(onnxBuffer(buffer)),
+    ...(device === 'cpu' ? {} : { free: (buffer: EngineBuffer) => deviceMemory?.free(buffer) }),
     async compile(given: Graph, { donations }: CompileOptions): Promise<Executable> {
+      const { memory, sessions } = await started();
       const graph = withoutUnusableKernels(given, donations, kernels);
       const lowered = lowerGraph(graph);
-      const held = lowered.outputs.length > 0 ? await sessions.hold(lowered.onnx) : undefined;
-      return new OnnxExecutable(graph, lowered, held, donations, await onnxruntimeEnvironment());
+      const held = lowered.outputs.length > 0 ? await memory.during(() => sessions.hold(lowered.onnx)) : undefined;
+      if (held && onAssignment) onAssignment(held.session.assignment());
+      const isSafe = findsSafeOverwrites(lowered.onnx, device === 'webgpu' ? ON_WEBGPU : ON_HOST);
+      return new OnnxExecutable(graph, lowered, held, memory, donations, isSafe);
     },
   };
 }
@@ -65,41 +121,50 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ke
   return simplify(graph, { kernels: new Set([...kernels].filter((name) => name !== 'cachedAttention')) });
 }
 
+/** How an output takes over a donated input. */
+interface Takeover {
+  readonly input: number;
+  /** The output is written over the input; otherwise into a spare, which is what the call before was given. */
+  readonly inPlace: boolean;
+  spare?: OnnxBuffer;
+}
+
 class OnnxExecutable implements Executable {
-  /** Output index → how it takes over a donated input. */
-  private readonly takeovers = new Map<number, { input: number; inPlace: boolean; spare?: OnnxBuffer }>();
+  /** By the index of the output. */
+  private readonly takeovers: ReadonlyMap<number, Takeover>;
 
   constructor(
     private readonly graph: Graph,
     private readonly lowered: LoweredGraph,
     private readonly held: HeldSession | undefined,
+    private readonly memory: Memory,
     donations: readonly Donation[],
-    private readonly environment: OrtEnvironment,
+    isSafe: (input: string, output: string) => boolean,
   ) {
-    const isSafe = findsSafeOverwrites(lowered.onnx);
-    for (const { input, output } of donations) {
-      this.takeovers.set(output, { input, inPlace: isSafe(inputName(input), outputName(output)) });
-    }
+    this.takeovers = new Map(
+      donations.map(({ input, output }) => [output, { input, inPlace: isSafe(inputName(input), outputName(output)) }]),
+    );
   }
 
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
+    const { memory } = this;
     const inputs = given.map(onnxBuffer);
     checkInputs(this.graph, inputs);
+    await memory.makeRoom();
     const takeovers = [...this.takeovers.values()].map((takeover) => {
       const buffer = inputs[takeover.input]!;
-      const isUnique = inputs.every((other, i) => i === takeover.input || other.data !== buffer.data);
+      const isUnique = inputs.every((other, i) => i === takeover.input || other.block !== buffer.block);
       return { takeover, buffer, mayOverwrite: buffer.exclusive && isUnique };
     });
     for (const { takeover, buffer, mayOverwrite } of takeovers) {
-      if (takeover.inPlace && !mayOverwrite) inputs[takeover.input] = buffer.copy();
+      if (takeover.inPlace && !mayOverwrite) inputs[takeover.input] = memory.copy(buffer);
     }
     const outputs = this.graph.outputs.map((value, i) => this.outputBuffer(specOf(value), i, inputs));
     if (this.held) {
-      const handle = (buffer: OnnxBuffer) => buffer.value(this.environment);
-      await this.held.session.run(
-        this.lowered.inputs.map((i) => handle(inputs[i]!)),
-        this.lowered.outputs.map((i) => handle(outputs[i]!)),
-      );
+      const { session } = this.held;
+      const given = this.lowered.inputs.map((i) => inputs[i]!.value());
+      const taken = this.lowered.outputs.map((i) => outputs[i]!.value());
+      await memory.during(() => session.run(given, taken));
     }
     for (const { takeover, buffer, mayOverwrite } of takeovers) {
       // The memory given away holds the output of the next call.
@@ -110,15 +175,14 @@ class OnnxExecutable implements Executable {
   }
 
   async dispose(): Promise<void> {
-    this.takeovers.clear();
+    for (const { spare } of this.takeovers.values()) if (spare) this.memory.free(spare);
     await this.held?.release();
   }
 
   private outputBuffer(spec: TensorSpec, index: number, inputs: readonly OnnxBuffer[]): OnnxBuffer {
     const takeover = this.takeovers.get(index);
-    if (takeover?.inPlace) return new OnnxBuffer(spec, inputs[takeover.input]!.data, true);
-    if (takeover?.spare) return new OnnxBuffer(spec, takeover.spare.data, true);
-    return OnnxBuffer.allocate(spec);
+    if (takeover?.inPlace) return inputs[takeover.input]!.successor(spec);
+    return takeover?.spare?.successor(spec) ?? this.memory.allocate(spec);
   }
 }
 
@@ -127,10 +191,7 @@ function checkInputs(graph: Graph, inputs: readonly OnnxBuffer[]): void {
     const buffer = inputs[i];
     const { shape, dtype } = node.outputs[0]!;
     return (
-      buffer &&
-      buffer.spec.dtype === dtype &&
-      sameShape(buffer.spec.shape, shape) &&
-      buffer.data.length === sizeOf(shape)
+      buffer && buffer.spec.dtype === dtype && sameShape(buffer.spec.shape, shape) && buffer.length === sizeOf(shape)
     );
   });
   if (inputs.length !== graph.inputs.length || !fits)

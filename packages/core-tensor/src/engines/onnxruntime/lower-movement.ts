@@ -1,7 +1,7 @@
 import { EngineError } from '../../errors.js';
 import { specOf, type Value } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
-import { OnnxBuffer } from './buffers.js';
+import { toDeviceArray } from './buffers.js';
 import { type LoweringRules, onnxTypeOf } from './lowering.js';
 
 /** Filled tensors up to this many elements are constants of the graph; larger ones are made by a node. */
@@ -14,7 +14,7 @@ export const movementRules = {
     const { spec, host } = storage;
     if (!host) throw new EngineError('onnxruntime', 'a constant of the graph is not on the host');
     const type = onnxTypeOf(spec.dtype);
-    return [builder.initializer({ type, shape: spec.shape, data: OnnxBuffer.from(host, spec).data })];
+    return [builder.initializer({ type, shape: spec.shape, data: toDeviceArray(host, spec) })];
   },
   full: (node, { builder }) => {
     const { shape, dtype, value } = node.attributes;

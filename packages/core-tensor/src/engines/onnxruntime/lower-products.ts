@@ -1,41 +1,21 @@
-import { type Graph, type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
+import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
 import { computeDType } from './lower-elementwise.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 
-/** A matrix product with a scale, as `FusedMatMul` computes it. */
-interface Product {
+/** A matrix product, as `FusedMatMul` and `Gemm` compute it. */
+export interface Product {
   readonly a: Value;
   readonly b: Value;
   readonly transA: boolean;
   readonly transB: boolean;
 }
 
-/**
- * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, and the
- * sum of Aᵀ B over its batch becomes one product of the stacked matrices.
- */
-export function matmulFusions(graph: Graph): Set<GraphNode> {
-  const uses = new Map<GraphNode, number>();
-  for (const value of [...graph.nodes.flatMap((node) => node.inputs), ...graph.outputs])
-    uses.set(value.node, (uses.get(value.node) ?? 0) + 1);
-  const fused = new Set<GraphNode>();
-  for (const node of graph.nodes) {
-    const product = isOp(node, 'mul')
-      ? scaledProduct(node)?.product
-      : isOp(node, 'sum')
-        ? summedProduct(node)
-        : undefined;
-    if (product && uses.get(product) === 1 && !hasEmptyOperand(product)) fused.add(product);
-  }
-  return fused;
-}
-
-const hasEmptyOperand = (product: GraphNode): boolean =>
+export const hasEmptyOperand = (product: GraphNode): boolean =>
   product.inputs.some((input) => sizeOf(specOf(input).shape) === 0);
 
 /** The product and the number of `mul(matmul, number)`. */
-function scaledProduct(node: GraphNode<'mul'>): { product: GraphNode<'matmul'>; alpha: number } | undefined {
+export function scaledProduct(node: GraphNode<'mul'>): { product: GraphNode<'matmul'>; alpha: number } | undefined {
   for (const [i, { node: product }] of node.inputs.entries()) {
     const factor = node.inputs[1 - i]!.node;
     const isScale = isOp(factor, 'full') && sameShape(node.outputs[0]!.shape, product.outputs[0]!.shape);
@@ -45,7 +25,7 @@ function scaledProduct(node: GraphNode<'mul'>): { product: GraphNode<'matmul'>; 
 }
 
 /** The product of `sum(matmul(A, B, { transposeA }), every batch axis)` when the batches match. */
-function summedProduct(node: GraphNode<'sum'>): GraphNode<'matmul'> | undefined {
+export function summedProduct(node: GraphNode<'sum'>): GraphNode<'matmul'> | undefined {
   const product = node.inputs[0]!.node;
   if (!isOp(product, 'matmul') || !product.attributes.transposeA || product.attributes.transposeB) return undefined;
   const batch = product.outputs[0]!.shape.length - 2;
@@ -54,10 +34,10 @@ function summedProduct(node: GraphNode<'sum'>): GraphNode<'matmul'> | undefined 
   return batch > 0 && overBatch && sameShape(a!, b!) && isFloat32(product) ? product : undefined;
 }
 
-const isFloat32 = (node: GraphNode): boolean => node.outputs[0]!.dtype === 'float32';
+export const isFloat32 = (node: GraphNode): boolean => node.outputs[0]!.dtype === 'float32';
 
 /** The operands of a matmul, with transposes of the last two axes turned into flags. */
-function productOf(node: GraphNode<'matmul'>): Product {
+export function productOf(node: GraphNode<'matmul'>): Product {
   const [a, b] = node.inputs.map(withoutSwap) as [ReturnType<typeof withoutSwap>, ReturnType<typeof withoutSwap>];
   const { transposeA, transposeB } = node.attributes;
   return { a: a.value, b: b.value, transA: transposeA !== a.swapped, transB: transposeB !== b.swapped };
@@ -95,7 +75,7 @@ const MOST_ROWS_OVER_WEIGHT = 32;
  * The rows of `x` in a product x Wᵀ that is better computed as (W xᵀ)ᵀ: the matrix on the right is repacked on every
  * call, so with few rows it had better be the small one (16 rows over [1536, 576] take half the time).
  */
-function rowsOverTallWeight({ a, b, transA, transB }: Product): number | undefined {
+export function rowsOverTallWeight({ a, b, transA, transB }: Product): number | undefined {
   const [x, weight] = [specOf(a).shape, specOf(b).shape];
   if (transA || !transB || weight.length !== 2) return undefined;
   const rows = sizeOf(x) / x.at(-1)!;

@@ -7,8 +7,9 @@ import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules } from './lower-indexing.js';
 import { kernelRule } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
-import { matmulFusions, productRules } from './lower-products.js';
+import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
+import { matmulFusions } from './matmul-fusions.js';
 import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
 
 /** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */

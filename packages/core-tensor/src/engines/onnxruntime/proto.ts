@@ -85,9 +85,19 @@ export function encodeModel(graph: OnnxGraph, metadata: Readonly<Record<string, 
   model.int(1, irVersion);
   model.string(2, 'posttrain');
   model.message(7, encodeGraph(graph));
-  for (const { domain, version } of opsets) model.message(8, new ProtoWriter().string(1, domain).int(2, version));
+  const used = domainsOf(graph);
+  for (const { domain, version } of opsets.filter((opset) => used.has(opset.domain)))
+    model.message(8, new ProtoWriter().string(1, domain).int(2, version));
   for (const [key, value] of Object.entries(metadata)) model.message(14, encodeEntry(key, value));
   return model.bytes();
+}
+
+/** Operator sets that a graph and the graphs in it need; ONNX's own always. */
+function domainsOf(graph: OnnxGraph): Set<string> {
+  const inner = graph.nodes.flatMap(({ attributes = {} }) =>
+    Object.values(attributes).flatMap((value) => ('graph' in value ? [...domainsOf(value.graph)] : [])),
+  );
+  return new Set(['', ...inner, ...graph.nodes.map(({ domain = '' }) => domain)]);
 }
 
 function encodeGraph(graph: OnnxGraph): ProtoWriter {

@@ -30,7 +30,9 @@ export class SessionCache {
     const key = createHash('sha256').update(model).digest('base64');
     let entry = this.shared.get(key);
     if (!entry) {
-      entry = { session: this.create(graph, model), small: model.length <= KEPT_MODEL_BYTES, holders: 0 };
+      // A profile is written when its session goes.
+      const small = model.length <= KEPT_MODEL_BYTES && this.options.profile === undefined;
+      entry = { session: this.create(graph, model), small, holders: 0 };
       this.shared.set(key, entry);
     }
     const held = entry;
@@ -44,9 +46,9 @@ export class SessionCache {
   }
 
   private async create({ inputs, outputs }: OnnxGraph, model: Uint8Array): Promise<NativeSession> {
-    const { api, env } = await onnxruntimeEnvironment();
+    const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    return NativeSession.create(api, env, model, names, this.options);
+    return NativeSession.create(environment, model, names, this.options);
   }
 
   private async release(key: string, entry: Shared): Promise<void> {

@@ -7,7 +7,7 @@ import { EngineError } from '../../../errors.js';
 export type Pointer = bigint;
 
 /** What a native function takes: numbers, addresses, text, and typed arrays by the address of their bytes. */
-type NativeArgument = number | bigint | string | null | NodeJS.ArrayBufferView | Pointer[] | null[];
+type NativeArgument = number | bigint | string | null | NodeJS.ArrayBufferView | readonly unknown[];
 
 interface NativeFunction {
   (...args: readonly NativeArgument[]): Pointer;
@@ -43,18 +43,34 @@ const FUNCTIONS = {
   createAllocator: [131, 'void *session, void *info, _Out_ void **allocator'],
   createAndRegisterAllocator: [144, 'void *env, void *info, void *arena'],
   createArenaCfg: [156, 'size_t limit, int strategy, int initialBytes, int deadBytes, _Out_ void **arena'],
+  appendCudaProvider: [204, 'void *options, void *cuda'],
+  createCudaProviderOptions: [205, '_Out_ void **cuda'],
   appendExecutionProvider: [216, 'void *options, const char *name, void *keys, void *values, size_t count'],
+  copyTensors: [386, 'void *env, void *sources, void *targets, void *stream, size_t count'],
+  sessionAssignment: [407, 'void *session, _Out_ void **parts, _Out_ size_t *count'],
+  partProvider: [408, 'void *part, _Out_ const char **name'],
+  partNodes: [409, 'void *part, _Out_ void **nodes, _Out_ size_t *count'],
+  nodeName: [410, 'void *node, _Out_ const char **name'],
+  nodeOperator: [412, 'void *node, _Out_ const char **name'],
 } as const satisfies Record<string, readonly [number, string]>;
 
 /** Those that give nothing back. */
 const RELEASES = {
   releaseStatus: 93,
+  releaseMemoryInfo: 94,
   releaseSession: 95,
   releaseValue: 96,
   releaseSessionOptions: 100,
   releaseAllocator: 132,
   releaseArenaCfg: 157,
+  releaseCudaProviderOptions: 208,
 } as const;
+
+/** C strings. `addresses` is what a function takes; both stay reachable as long as the function uses them. */
+export interface NativeTexts {
+  readonly addresses: BigUint64Array;
+  readonly bytes: Buffer;
+}
 
 type Call = (...args: readonly NativeArgument[]) => void;
 
@@ -63,11 +79,13 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   readonly [Name in keyof typeof RELEASES]: (pointer: Pointer) => void;
 } & {
   /** The function run on another thread. Its arguments' memory must stay reachable until the promise settles. */
-  later(name: 'run' | 'createSessionFromArray', ...args: readonly NativeArgument[]): Promise<void>;
+  later(name: 'run' | 'createSessionFromArray' | 'copyTensors', ...args: readonly NativeArgument[]): Promise<void>;
   /** The result of a function whose last parameter is an output. */
   make(name: keyof typeof FUNCTIONS, ...args: readonly NativeArgument[]): Pointer;
-  /** Where the bytes of an array are. Valid while the array is reachable. */
-  addressOf(array: NodeJS.ArrayBufferView): Pointer;
+  /** Texts as an array of addresses of C strings. */
+  texts(texts: readonly string[]): NativeTexts;
+  /** The addresses in an array of addresses. */
+  pointersAt(address: Pointer, count: number): Pointer[];
   /** The version of the library. */
   readonly version: string;
   /** Keeps the functions valid. */
@@ -75,7 +93,7 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
 };
 
 /** The version of the table; any library of this version or newer has these functions at these places. */
-const API_VERSION = 20;
+const API_VERSION = 24;
 
 const LIBRARY_FILES: Partial<Record<NodeJS.Platform, (version: string) => string>> = {
   linux: () => 'libonnxruntime.so.1',
@@ -104,7 +122,8 @@ async function load(): Promise<OrtApi> {
   }
 }
 
-function libraryPath(): string {
+/** Where the library is. */
+export function libraryPath(): string {
   const require = createRequire(import.meta.url);
   let root: string;
   try {
@@ -128,6 +147,8 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   } catch {
     // Somebody in this process has called native code through the same package already: the stacks are as they are.
   }
+  // On the 128 KiB that calls on other threads get otherwise, the library ends the process.
+  const mayRunElsewhere = (koffi.config().async_stack_size ?? 0) >= STACK_BYTES;
   const pointerAt = (table: Pointer, index: number) => koffi.decode(table, index * 8, 'void *') as Pointer;
   const functionAt = (table: Pointer, index: number, signature: string) =>
     koffi.decode(pointerAt(table, index), koffi.proto(signature)) as NativeFunction;
@@ -136,7 +157,7 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   const base = library.func('void *OrtGetApiBase()')() as Pointer;
   const version = functionAt(base, 1, 'const char *OrtVersion()')() as unknown as string;
   const table = functionAt(base, 0, 'void *OrtTable(uint32_t version)')(API_VERSION);
-  if (!table) throw new Error(`ONNX Runtime ${version} is too old; install onnxruntime-node 1.20 or newer`);
+  if (!table) throw new Error(`ONNX Runtime ${version} is too old; install onnxruntime-node 1.24 or newer`);
 
   const message = functionAt(table, 2, 'const char *OrtMessage(void *status)');
   const release = functionAt(table, RELEASES.releaseStatus, 'void OrtReleaseStatus(void *status)');
@@ -159,20 +180,37 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   const releases = Object.fromEntries(
     Object.entries(RELEASES).map(([name, index]) => [name, functionAt(table, index, `void Ort_${name}(void *it)`)]),
   );
+  const addressOf = (array: NodeJS.ArrayBufferView) => koffi.address(array) as Pointer;
   return {
     ...calls,
     ...releases,
     // A library that nothing refers to is unloaded, and functions found by address do not count.
     library,
     version,
-    addressOf: (array: NodeJS.ArrayBufferView) => koffi.address(array) as Pointer,
+    texts(texts: readonly string[]): NativeTexts {
+      const bytes = Buffer.from(texts.map((text) => `${text}\0`).join(''), 'utf8');
+      const start = texts.length > 0 ? addressOf(bytes) : 0n;
+      let at = 0;
+      const addresses = BigUint64Array.from(texts, (text) => {
+        const address = start + BigInt(at);
+        at += Buffer.byteLength(text) + 1;
+        return address;
+      });
+      return { addresses, bytes };
+    },
     make(name: string, ...args: readonly NativeArgument[]) {
       const out = [null];
       calls[name]!(...args, out);
       return out[0] as unknown as Pointer;
     },
+    pointersAt: (address: Pointer, count: number) => Array.from({ length: count }, (_, i) => pointerAt(address, i)),
     later: (name: string, ...args: readonly NativeArgument[]) =>
       new Promise<void>((resolve, reject) => {
+        if (!mayRunElsewhere) {
+          calls[name]!(...args);
+          resolve();
+          return;
+        }
         native[name]!.async(...args, (error, status) => {
           try {
             if (error) throw error;

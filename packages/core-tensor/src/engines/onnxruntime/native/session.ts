@@ -1,5 +1,6 @@
 import { EngineError } from '../../../errors.js';
-import type { OrtApi, Pointer } from './library.js';
+import type { OrtEnvironment } from './environment.js';
+import type { NativeTexts, OrtApi, Pointer } from './library.js';
 
 /** `logging.WARNING` would report what our graphs do on purpose. */
 const LOG_ERRORS = 3;
@@ -12,51 +13,47 @@ export interface SessionOptions {
   readonly threads: number;
   /** Writes a profile (Chrome's trace format) to a file whose name begins with this. */
   readonly profile?: string;
-  /** Execution provider and its options; the CPU is always there for what it cannot run. */
-  readonly provider?: { readonly name: string; readonly options: Readonly<Record<string, string>> };
+  /** What runs the nodes; the CPU is always there for those that it cannot run. */
+  readonly provider?: Provider;
+  /** Records which provider runs which node, for `assignment`. */
+  readonly recordAssignment?: boolean;
 }
 
-/** Names of C strings as one array of addresses; the texts stay reachable through it. */
-class NativeNames {
-  readonly addresses: BigUint64Array;
-  /** Held for its memory. */
-  readonly text: Buffer;
+/** An execution provider. */
+export interface Provider {
+  /** Adds it to the options of a session that is about to be made. */
+  append(api: OrtApi, options: Pointer): void;
+}
 
-  constructor(api: OrtApi, names: readonly string[]) {
-    this.text = Buffer.from(names.map((name) => `${name}\0`).join(''), 'utf8');
-    const start = names.length > 0 ? api.addressOf(this.text) : 0n;
-    this.addresses = new BigUint64Array(names.length);
-    let at = 0;
-    for (const [i, name] of names.entries()) {
-      this.addresses[i] = start + BigInt(at);
-      at += Buffer.byteLength(name) + 1;
-    }
-  }
+/** The provider that runs a node. */
+export interface NodeAssignment {
+  readonly op: string;
+  readonly name: string;
+  readonly provider: string;
 }
 
 /** One loaded model. */
 export class NativeSession {
-  private readonly inputNames: NativeNames;
-  private readonly outputNames: NativeNames;
+  private readonly inputNames: NativeTexts;
+  private readonly outputNames: NativeTexts;
   private readonly inputs: BigUint64Array;
   private readonly outputs: BigUint64Array;
   private isShort = false;
 
   private constructor(
     private readonly api: OrtApi,
-    private readonly session: Pointer,
+    readonly pointer: Pointer,
     inputs: readonly string[],
     outputs: readonly string[],
   ) {
-    this.inputNames = new NativeNames(api, inputs);
-    this.outputNames = new NativeNames(api, outputs);
+    this.inputNames = api.texts(inputs);
+    this.outputNames = api.texts(outputs);
     this.inputs = new BigUint64Array(inputs.length);
     this.outputs = new BigUint64Array(outputs.length);
   }
 
   static async create(
-    api: OrtApi,
-    env: Pointer,
+    { api, env }: OrtEnvironment,
     model: Uint8Array,
     names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] },
     options: SessionOptions,
@@ -77,9 +74,9 @@ export class NativeSession {
   async run(inputs: readonly Pointer[], outputs: readonly Pointer[]): Promise<void> {
     this.inputs.set(inputs);
     this.outputs.set(outputs);
-    const { api, session, inputNames, outputNames } = this;
+    const { api, pointer, inputNames, outputNames } = this;
     const arguments_ = [
-      session,
+      pointer,
       null,
       inputNames.addresses,
       this.inputs,
@@ -98,12 +95,34 @@ export class NativeSession {
     this.isShort = performance.now() - started < SHORT_RUN;
   }
 
+  /** Which provider runs which node. Needs `recordAssignment`. */
+  assignment(): NodeAssignment[] {
+    const { api } = this;
+    const list = (name: 'sessionAssignment' | 'partNodes', of: Pointer): Pointer[] => {
+      const [first, count]: [Pointer[], bigint[]] = [[0n], [0n]];
+      api[name](of, first, count);
+      return api.pointersAt(first[0]!, Number(count[0]));
+    };
+    const text = (name: 'partProvider' | 'nodeOperator' | 'nodeName', of: Pointer): string => {
+      const out: (string | null)[] = [null];
+      api[name](of, out);
+      return out[0] ?? '';
+    };
+    return list('sessionAssignment', this.pointer).flatMap((part) =>
+      list('partNodes', part).map((node) => ({
+        op: text('nodeOperator', node),
+        name: text('nodeName', node),
+        provider: text('partProvider', part),
+      })),
+    );
+  }
+
   release(): void {
-    this.api.releaseSession(this.session);
+    this.api.releaseSession(this.pointer);
   }
 }
 
-function sessionOptions(api: OrtApi, { threads, profile, provider }: SessionOptions): Pointer {
+function sessionOptions(api: OrtApi, { threads, profile, provider, recordAssignment }: SessionOptions): Pointer {
   const options = api.make('createSessionOptions');
   api.setIntraOpNumThreads(options, threads);
   api.setInterOpNumThreads(options, 1);
@@ -114,17 +133,12 @@ function sessionOptions(api: OrtApi, { threads, profile, provider }: SessionOpti
   api.setSessionLogSeverityLevel(options, LOG_ERRORS);
   api.addSessionConfigEntry(options, 'session.use_env_allocators', '1');
   if (profile !== undefined) api.enableProfiling(options, profile);
-  if (provider) {
-    const entries = Object.entries(provider.options);
-    const keys = new NativeNames(
-      api,
-      entries.map(([key]) => key),
-    );
-    const values = new NativeNames(
-      api,
-      entries.map(([, value]) => value),
-    );
-    api.appendExecutionProvider(options, provider.name, keys.addresses, values.addresses, entries.length);
+  if (recordAssignment) api.addSessionConfigEntry(options, 'session.record_ep_graph_assignment_info', '1');
+  try {
+    provider?.append(api, options);
+  } catch (error) {
+    api.releaseSessionOptions(options);
+    throw error;
   }
   return options;
 }

@@ -1,0 +1,28 @@
+import { type Graph, type GraphNode, isOp } from '../../graph/node.js';
+import { accumulation } from './accumulation.js';
+import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.js';
+
+/**
+ * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, the sum of
+ * Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting value.
+ */
+export function matmulFusions(graph: Graph): Set<GraphNode> {
+  const uses = new Map<GraphNode, number>();
+  for (const value of [...graph.nodes.flatMap((node) => node.inputs), ...graph.outputs])
+    uses.set(value.node, (uses.get(value.node) ?? 0) + 1);
+  const fused = new Set<GraphNode>();
+  for (const node of graph.nodes) {
+    if (isOp(node, 'add')) {
+      const accumulated = accumulation(node, (inner) => uses.get(inner) === 1);
+      for (const inner of accumulated?.swallowed ?? []) fused.add(inner);
+      continue;
+    }
+    const product = isOp(node, 'mul')
+      ? scaledProduct(node)?.product
+      : isOp(node, 'sum')
+        ? summedProduct(node)
+        : undefined;
+    if (product && uses.get(product) === 1 && !hasEmptyOperand(product)) fused.add(product);
+  }
+  return fused;
+}

@@ -1,0 +1,38 @@
+import { type DType, isFloat, type TypedArray } from '../../dtype.js';
+import { EngineError } from '../../errors.js';
+import type { TensorSpec } from '../../graph/node.js';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../../half-precision.js';
+import type { EngineBuffer } from '../engine.js';
+import { asFloat32, type StorageArray, type TfjsKernelTensor } from './tfjs.js';
+
+export class TfjsBuffer implements EngineBuffer {
+  constructor(
+    readonly spec: TensorSpec,
+    readonly tensor: TfjsKernelTensor,
+  ) {}
+}
+
+/** The engine's own buffer, or an `EngineError` where the buffer is another engine's. */
+export function tfjsBuffer(buffer: EngineBuffer): TfjsBuffer {
+  if (!(buffer instanceof TfjsBuffer)) throw new EngineError('tfjs', 'got a buffer of another engine');
+  return buffer;
+}
+
+/** The elements of a host array as they are held: may be the same array. */
+export function toStorage(data: TypedArray, dtype: DType): StorageArray {
+  if (dtype === 'float16') return float16ToFloat32(data as Uint16Array);
+  if (dtype === 'bfloat16') return bfloat16ToFloat32(data as Uint16Array);
+  // Tensors of the reference engine hold float64.
+  if (isFloat(dtype)) return asFloat32(data);
+  if (dtype === 'bool') return data as Uint8Array;
+  return data instanceof Int32Array ? data : Int32Array.from(data);
+}
+
+/** The elements as a host array of the dtype: may be the same array. */
+export function fromStorage(values: TypedArray, dtype: DType): TypedArray {
+  if (dtype === 'float32') return asFloat32(values);
+  if (dtype === 'float16') return float32ToFloat16(asFloat32(values));
+  if (dtype === 'bfloat16') return float32ToBfloat16(asFloat32(values));
+  if (dtype === 'int8') return Int8Array.from(values);
+  return dtype === 'uint8' ? Uint8Array.from(values) : values;
+}

@@ -1,0 +1,116 @@
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { zerosBuffer } from '../create.js';
+import type { Tensor } from '../tensor.js';
+import { adamW } from './adamw.js';
+import { decayed, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import { type ParameterGroupsState, parameterGroups } from './parameter-groups.js';
+
+/** How the rate is adjusted to a matrix [A, B], by torch's names; see `muonMatrices`. */
+export type MuonAdjustment = 'original' | 'match_rms_adamw' | 'spectral_unclamped';
+
+export interface MuonMatricesOptions {
+  /** Decay of the mean of the gradients. Default 0.95. */
+  readonly momentum?: number;
+  /** Look ahead along the momentum. Default true. */
+  readonly nesterov?: boolean;
+  /** Decoupled decay: θ ← θ (1 - η·weightDecay) before the step, with the rate that is not adjusted. Default 0.1. */
+  readonly weightDecay?: number;
+  /** Newton-Schulz iterations. Default 5. */
+  readonly steps?: number;
+  /** Default `original`. With `match_rms_adamw` rates and decay that suit AdamW can be used as they are. */
+  readonly adjustment?: MuonAdjustment;
+}
+
+export interface MuonState {
+  /** Mean of the gradients per parameter. */
+  readonly momentum: Named;
+}
+
+const ADJUSTMENTS: Readonly<Record<MuonAdjustment, (rows: number, columns: number) => number>> = {
+  original: (rows, columns) => Math.sqrt(Math.max(1, rows / columns)),
+  match_rms_adamw: (rows, columns) => 0.2 * Math.sqrt(Math.max(rows, columns)),
+  spectral_unclamped: (rows, columns) => Math.sqrt(rows / columns),
+};
+
+/** The quintic with the steepest slope at 0 (Keller Jordan, "Muon", 2024): singular values end in about [0.7, 1.2]. */
+const [A, B, C] = [3.4445, -4.775, 2.0315];
+
+/**
+ * About U Vᵀ for a matrix U S Vᵀ: X ← G / ‖G‖, then X ← aX + (bM + cM²)X with M = XXᵀ, `steps` times. [n, m] in and out.
+ */
+export function newtonSchulz(matrix: Tensor, steps: number): Tensor {
+  const isTall = matrix.shape[0]! > matrix.shape[1]!;
+  const norm = matrix.square().sum().sqrt().maximum(1e-7);
+  let x = (isTall ? matrix.transpose() : matrix).div(norm);
+  for (let i = 0; i < steps; i++) {
+    const gram = x.matmul(x, { transposeB: true });
+    x = x.mul(A).add(gram.mul(B).add(gram.matmul(gram).mul(C)).matmul(x));
+  }
+  return isTall ? x.transpose() : x;
+}
+
+/**
+ * Muon (Jordan 2024; arXiv 2502.16982) for parameters that are all matrices, as torch.optim.Muon defines it, but with the
+ * iteration in float32: b ← μb + (1-μ)g, O = NewtonSchulz((1-μ)g + μb if nesterov else b),
+ * θ ← θ(1 - ηλ) - η · s · O, where for θ of shape [A, B] the factor s is √max(1, A/B) (`original`), 0.2 √max(A, B)
+ * (`match_rms_adamw`) or √(A/B) (`spectral_unclamped`).
+ *
+ * @throws PosttrainError for a parameter that is no matrix
+ */
+export function muonMatrices(options: MuonMatricesOptions = {}): Optimizer<MuonState> {
+  assertKnownOptions('muonMatrices', options, ['momentum', 'nesterov', 'weightDecay', 'steps', 'adjustment']);
+  const { momentum = 0.95, nesterov = true, weightDecay = 0.1, steps = 5, adjustment = 'original' } = options;
+  const adjust = Object.hasOwn(ADJUSTMENTS, adjustment) ? ADJUSTMENTS[adjustment] : undefined;
+  if (!adjust) {
+    throw new PosttrainError('MUON', `no adjustment "${adjustment}"; there are ${Object.keys(ADJUSTMENTS).join(', ')}`);
+  }
+  return {
+    name: 'muon',
+    init: (parameters) => ({
+      momentum: mapNamed(parameters, (p, name) => {
+        if (p.rank !== 2) throw new PosttrainError('MUON', `${name} is ${p}; Muon updates matrices only`);
+        return zerosBuffer(p.shape);
+      }),
+    }),
+    update(parameters, gradients, state, learningRate) {
+      const buffers = { ...state.momentum };
+      const mix = (old: Tensor, g: Tensor) => old.mul(momentum).add(g.mul(1 - momentum));
+      const updated = mapNamed(parameters, (p, name) => {
+        const g = gradients[name];
+        if (!g) return p;
+        const buffer = mix(buffers[name]!, g);
+        buffers[name] = buffer;
+        const direction = newtonSchulz(nesterov ? mix(buffer, g) : buffer, steps);
+        const [rows, columns] = p.shape as [number, number];
+        return decayed(p, learningRate, weightDecay).sub(direction.mul(learningRate.mul(adjust(rows, columns))));
+      });
+      return { parameters: updated, state: { momentum: buffers } };
+    },
+  };
+}
+
+export interface MuonOptions extends MuonMatricesOptions {
+  /** Which parameters Muon updates. Default: matrices that are neither an embedding nor the head. */
+  readonly appliesTo?: ParameterFilter;
+  /** For the others. Default: AdamW with Muon's weight decay. */
+  readonly others?: Optimizer<object>;
+  /** Learning rate of the others as a multiple of Muon's. Default 1, which suits `match_rms_adamw`. */
+  readonly othersFactor?: number;
+}
+
+const EMBEDDING = /embed|lm_head|(^|\.)wte\.|(^|\.)wpe\./;
+
+/** Matrices that are neither an embedding nor the head, by their Hugging Face names. */
+export const isHiddenMatrix: ParameterFilter = (name, p) => p.rank === 2 && !EMBEDDING.test(name);
+
+/** Muon for the hidden matrices and another optimizer, AdamW by default, for the rest; see `muonMatrices`. */
+export function muon(options: MuonOptions = {}): Optimizer<ParameterGroupsState> {
+  const { appliesTo = isHiddenMatrix, others, othersFactor = 1, ...matrices } = options;
+  const inner = muonMatrices(matrices);
+  const rest = others ?? adamW({ weightDecay: options.weightDecay ?? 0.1 });
+  const groups = [
+    { match: appliesTo, optimizer: inner },
+    { optimizer: rest, learningRateFactor: othersFactor },
+  ];
+  return { ...parameterGroups(groups), name: 'muon' };
+}

@@ -1,0 +1,3 @@
+export { type TfjsEngineOptions, tfjsEngine } from './engines/tfjs/engine.js';
+export type { TfjsBackend } from './engines/tfjs/load.js';
+export type { Tfjs, TfjsKernelTensor } from './engines/tfjs/tfjs.js';
