@@ -61,7 +61,9 @@ export async function sft(options: SftOptions): Promise<SftResult> {
     const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
     const { loss, metrics, tokens } = await trainer.forwardBackward(batch, negativeLogLikelihood);
     const learningRate = settings.learningRate * schedule(trainer.step);
-    const { gradNorm } = await trainer.optimStep({ learningRate });
+    const { gradNorm, skipped } = await trainer.optimStep({ learningRate });
+    // The loss scale is lower now: the same rows again.
+    if (skipped) continue;
     trainedRows += batch.length;
 
     const { step } = trainer;
