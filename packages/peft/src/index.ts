@@ -27,6 +27,7 @@ export {
   refuseUsedFolder,
   saveCheckpoint,
 } from './training/checkpoint.js';
+export { type LoraPlusOptions, loraPlus } from './training/lora-plus.js';
 export { RowOrder } from './training/row-order.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';

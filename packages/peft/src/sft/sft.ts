@@ -38,13 +38,14 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
   if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
   const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
-  const { optimizer, maxGradNorm, maxTokensPerPass, seed } = settings;
+  const { optimizer, maxGradNorm, maxTokensPerPass, seed, lossScaling } = settings;
   const trainer = await Trainer.create(model, {
     optimizer,
     maxGradNorm,
     maxTokensPerPass,
     seed,
     ...(adapter && { adapter }),
+    ...(lossScaling && { lossScaling }),
   });
   const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
   await resumeSft(trainer, settings, run);

@@ -12,6 +12,10 @@ import {
   mapTree,
   type Named,
   type Optimizer,
+  type OptimizerChoice,
+  type OptimizerName,
+  type OptimizerSpec,
+  optimizerOf,
   scalar,
   type Tensor,
   tensor,
@@ -37,7 +41,8 @@ export interface TrainableAdapter extends Adapter<Named> {
 }
 
 export interface TrainerOptions<State> {
-  readonly optimizer: Optimizer<State>;
+  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
+  readonly optimizer: OptimizerName | OptimizerSpec | Optimizer<State>;
   /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
   readonly adapter?: TrainableAdapter;
   /** Of the dropout, which depends on it and the number of the step only. Default 0. */
@@ -162,11 +167,15 @@ export class Trainer {
     });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
+    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice) };
     return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
-  private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
+  private constructor(
+    model: CausalLM,
+    options: TrainerOptions<object> & { readonly optimizer: Optimizer<object> },
+    parameters: Named,
+  ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
     this.#dropout = Key.fromSeed(seed);
     this.#base = model;
