@@ -98,9 +98,11 @@ function trigonometric(node: GraphNode, lowering: Lowering, quarters: 0 | 1): st
   return [lowering.convert(result, 'float32', dtype)];
 }
 
+/** There is no LogSoftmax, MatMulBnb4 nor MatMulInteger; their kernels run as their decompositions. */
+const LACKING: ReadonlySet<string> = new Set(['logSoftmax', 'nf4Matmul', 'nf4Dequantize', 'int8Matmul']);
+
 const kernels: Readonly<Record<string, KernelRule>> = {
-  // There is no LogSoftmax.
-  ...Object.fromEntries(Object.entries(kernelRules).filter(([name]) => name !== 'logSoftmax')),
+  ...Object.fromEntries(Object.entries(kernelRules).filter(([name]) => !LACKING.has(name))),
   // The provider leaves the second output, 1 / √(mean(x²) + ε), unwritten.
   rmsNorm: (node, lowering) => {
     const names = inComputeType(([x, weight], _, { builder }) => [
