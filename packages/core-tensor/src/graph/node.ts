@@ -179,12 +179,14 @@ export interface Graph {
 
 /**
  * All nodes that `outputs` need, each after its inputs; nodes for which `known` holds are left out, with what only
- * they need. Iterative, so depth is not limited by the stack.
+ * they need. Outputs come in the order in which they were made, not that of the list, so that what was written for one
+ * parameter after the other also runs so, and memory for one at a time is enough. Iterative, so depth is not limited by
+ * the stack.
  */
 export function topologicalOrder(outputs: readonly Value[], known?: (node: GraphNode) => boolean): GraphNode[] {
   const order: GraphNode[] = [];
   const state = new Map<GraphNode, 'open' | 'done'>();
-  const stack: GraphNode[] = outputs.map((v) => v.node).reverse();
+  const stack: GraphNode[] = outputs.map((v) => v.node).sort((a, b) => b.id - a.id);
   while (stack.length > 0) {
     const node = stack[stack.length - 1]!;
     if (known?.(node)) {

