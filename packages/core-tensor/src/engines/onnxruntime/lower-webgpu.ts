@@ -4,6 +4,7 @@ import type { NormConfig } from '../../kernels/norms.js';
 import type { OnnxGraphBuilder } from './graph-builder.js';
 import { elementwise } from './lower-elementwise.js';
 import { configOf, inComputeType, type KernelRule, kernelRules } from './lower-kernels.js';
+import { movementRules } from './lower-movement.js';
 import type { Lowering, LoweringRules, LoweringTarget } from './lowering.js';
 
 /**
@@ -34,6 +35,22 @@ const rules: Partial<LoweringRules> = {
       const negative = b.op('Sub', [zero, x]);
       return b.op('Where', [b.op('Less', [x, zero]), negative, x]);
     }) ?? common('Abs', node, lowering),
+
+  // Slice knows floats only. Whole numbers are picked by their positions.
+  slice: (node, lowering) => {
+    const x = node.inputs[0]!;
+    const { shape, dtype } = specOf(x);
+    if (dtype !== 'int32') return movementRules.slice(node, lowering);
+    const { builder } = lowering;
+    const { starts, steps } = node.attributes;
+    const sizes = node.outputs[0]!.shape;
+    const picked = sizes.reduce((name, size, axis) => {
+      if (size === shape[axis] && steps[axis] === 1) return name;
+      const positions = Array.from({ length: size }, (_, i) => starts[axis]! + i * steps[axis]!);
+      return builder.op('Gather', [name, builder.constant('int32', [size], positions)], { axis });
+    }, lowering.name(x));
+    return [picked];
+  },
 
   or: (node, lowering) => {
     const { builder } = lowering;
