@@ -209,7 +209,7 @@ const bytesOf = ({ spec }: Storage): number => sizeOf(spec.shape) * arrayType(sp
 
 /** The elements of a captured tensor as a file stores them. */
 async function hostData(storage: Storage): Promise<TypedArray> {
-  if (storage.consumed) throw new DonatedTensorError('exporting to ONNX');
+  if (storage.consumed) throw new DonatedTensorError('exporting to ONNX', storage.consumed);
   const data = storage.host ?? (await storage.device!.engine.read(storage.device!.buffer));
   // The reference engine's floats are double precision.
   return data instanceof Float64Array ? encodeNumbers(data, storage.spec.dtype) : data;
