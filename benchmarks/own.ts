@@ -2,28 +2,25 @@
  * Our side of the benchmarks, through the packages' public functions only. One JSON command a line in, one JSON answer
  * a line out; peer.py speaks the same. Started by run.ts: `own.ts SETTINGS.json THREADS`, or `own.ts prepare CONFIG.json FOLDER`.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import {
-  adamW,
   compile,
-  iota,
   Key,
   type Named,
   onnxruntimeEngine,
   openSafetensors,
-  scalar,
   setEngine,
   type Tensor,
   tensor,
   tokenLogProbs,
   valueAndGrad,
-  zeros,
 } from '@posttrain/core-tensor';
-import { CausalLM, decode, parseModelConfig, predictionLogProbs, Tokenizer } from '@posttrain/lm';
-import { createAdapter, lora, negativeLogLikelihood, saveAdapter, Trainer } from '@posttrain/peft';
-import type { GenerateCase, HeadCase, MatmulCase, SftCase, StepCase, TaskSettings } from './cases.js';
+import { CausalLM, decode } from '@posttrain/lm';
+import { saveAdapter } from '@posttrain/peft';
+import type { GenerateCase, HeadCase, MatmulCase, TaskSettings } from './cases.js';
+import { randomModel } from './random-model.js';
+import { fullTrainer, loraTrainer, trainerStep, wholeStep } from './steps.js';
 
 /** One measurement: does the work, and gives what reads the numbers to compare, which is not timed. */
 type Measured = () => Promise<() => Promise<number[]>>;
@@ -34,16 +31,9 @@ else {
   await serve(JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as TaskSettings);
 }
 
-/** Writes a model with random weights. The measurements work on token ids, so that any tokenizer will do. */
+/** Writes a model with random weights. */
 async function prepare(configFile: string, folder: string): Promise<void> {
-  const config = parseModelConfig(JSON.parse(readFileSync(configFile, 'utf8')));
-  mkdirSync(folder);
-  writeFileSync(
-    join(folder, 'tokenizer.json'),
-    JSON.stringify({ version: '1.0', added_tokens: [], model: { type: 'BPE', vocab: { a: 0, b: 1 }, merges: [] } }),
-  );
-  const tokenizer = await Tokenizer.load(folder);
-  const model = await CausalLM.initialize({ config, tokenizer, name: 'random' }, 0);
+  const model = await randomModel(JSON.parse(readFileSync(configFile, 'utf8')));
   await model.save(folder);
 }
 
@@ -75,15 +65,21 @@ async function measuredCases(settings: TaskSettings): Promise<Measured[]> {
     }
     case 'full': {
       const model = await CausalLM.load(settings.model);
-      return Promise.all(settings.cases.map((c) => fullStep(c, model)));
+      return Promise.all(settings.cases.map(async (c) => steps(c.calls, trainerStep(await fullTrainer(model), c))));
     }
     case 'overhead': {
       const model = await CausalLM.load(settings.model);
-      return settings.cases.map((c) => wholeStep(c, model));
+      return settings.cases.map((c) => steps(c.calls, wholeStep(model, c)));
     }
     case 'sft': {
       const model = await CausalLM.load(settings.model);
-      return Promise.all(settings.cases.map((c) => sftStep(c, model, settings.adapter)));
+      return Promise.all(
+        settings.cases.map(async (c) => {
+          const { trainer, adapter } = await loraTrainer(model, c.rank);
+          await saveAdapter(settings.adapter, adapter);
+          return steps(c.calls, trainerStep(trainer, c));
+        }),
+      );
     }
     case 'generate': {
       const model = await CausalLM.load(settings.model);
@@ -135,62 +131,11 @@ function headLoss({ targets, trainsHead }: HeadCase, hidden: Tensor, head: Tenso
   };
 }
 
-async function sftStep(step: SftCase, model: CausalLM, adapterFolder: string): Promise<Measured> {
-  const adapter = await createAdapter(
-    model,
-    lora,
-    { r: step.rank, loraAlpha: 2 * step.rank, targetModules: 'all-linear' },
-    { seed: 0 },
-  );
-  await saveAdapter(adapterFolder, adapter);
-  return trainerSteps(step, await Trainer.create(model, { optimizer: adamW(), adapter }));
-}
-
-async function fullStep(step: StepCase, model: CausalLM): Promise<Measured> {
-  return trainerSteps(step, await Trainer.create(model, { optimizer: adamW() }));
-}
-
-function trainerSteps({ learningRate, rows, calls }: StepCase, trainer: Trainer): Measured {
-  const predictions = rows.reduce((sum, tokens) => sum + tokens.length - 1, 0);
-  const trained = rows.map((tokens) => ({
-    tokens,
-    weights: new Float32Array(tokens.length - 1).fill(1 / predictions),
-  }));
+/** So many steps in one measurement; the numbers are their losses. */
+function steps(calls: number, step: () => Promise<number>): Measured {
   return async () => {
     const losses: number[] = [];
-    for (let i = 0; i < calls; i++) {
-      losses.push((await trainer.forwardBackward(trained, negativeLogLikelihood)).loss);
-      await trainer.optimStep({ learningRate });
-    }
-    return async () => losses;
-  };
-}
-
-/** Forward, loss, gradients and AdamW as one compiled function. */
-function wholeStep({ learningRate, rows, calls }: StepCase, model: CausalLM): Measured {
-  const optimizer = adamW();
-  const shape = [rows.length, rows[0]!.length];
-  const objective = (weights: Named, tokens: Tensor): Tensor => {
-    const input = { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') };
-    return predictionLogProbs(model.network, weights, input).logProbs.mean().neg();
-  };
-  const step = compile(
-    (state: { weights: Named; inner: ReturnType<typeof optimizer.init> }, tokens: Tensor, rate: Tensor) => {
-      const { value, gradient } = valueAndGrad(objective)(state.weights, tokens);
-      const { parameters, state: inner } = optimizer.update(state.weights, gradient as Named, state.inner, rate);
-      return { state: { weights: parameters, inner }, loss: value };
-    },
-    { name: 'step', donate: { 0: 'state' } },
-  );
-  let state = { weights: model.weights as Named, inner: optimizer.init(model.weights) };
-  const tokens = tensor(Int32Array.from(rows.flat()), shape);
-  return async () => {
-    const losses: number[] = [];
-    for (let i = 0; i < calls; i++) {
-      const result = await step(state, tokens, scalar(learningRate));
-      state = result.state;
-      losses.push(await result.loss.item());
-    }
+    for (let i = 0; i < calls; i++) losses.push(await step());
     return async () => losses;
   };
 }

@@ -11,7 +11,10 @@ export async function fineTunedModel(steps: number, onStep: (step: number, loss:
   const { adapter: tuned } = await sft({
     model,
     adapter,
-    rows: rows.map(({ prompt, completion }) => ({ prompt, completion })),
+    rows: rows.map(({ prompt, completion }) => ({
+      prompt: [{ role: 'user', content: prompt }],
+      completion: [{ role: 'assistant', content: completion }],
+    })),
     ...{ steps, batchSize: 16, learningRate: 1e-3, warmupSteps: Math.min(5, steps), loggingSteps: 1, seed: 0 },
     onProgress: ({ done, metrics }) => onStep(done, metrics?.loss ?? Number.NaN),
   });

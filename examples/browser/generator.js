@@ -19,6 +19,7 @@ export async function loadGenerator(ort, url, options = {}) {
     const model = new Uint8Array(await fetchFile(url + file, 'arrayBuffer'));
     return ort.InferenceSession.create(model, {
       executionProviders: [provider],
+      logSeverityLevel: 3, // errors only
       externalData: [{ path: files.weights, data: weights }],
       // The cache goes from one call to the next without leaving the GPU.
       ...(provider === 'webgpu' && {

@@ -1,4 +1,5 @@
-"""Attention with its variants, forward and gradients: torch's scaled_dot_product_attention and transformers' eager code."""
+"""Kernels forward and with gradients: attention by torch's scaled_dot_product_attention and transformers' eager code,
+activations by torch, token merging token by token in torch."""
 
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json, write_tensors  # noqa: E402
 
 import torch  # noqa: E402
+from torch.nn import functional  # noqa: E402
 from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor  # noqa: E402
 from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward as gemma2_attention  # noqa: E402
@@ -84,6 +86,69 @@ def attention(folder: Path) -> None:
     write_json(folder / "attention.json", CASES)
 
 
+def activations(folder: Path) -> None:
+    generator = torch.Generator().manual_seed(100)
+    x = torch.cat([torch.randn(40, generator=generator) * 3, torch.tensor([0.0, -30.0, 30.0])]).requires_grad_()
+    up = torch.randn(x.shape, generator=generator).requires_grad_()
+    weights = torch.randn(x.shape, generator=generator)
+    functions = {
+        "silu": functional.silu,
+        "gelu": functional.gelu,
+        "geluTanh": lambda v: functional.gelu(v, approximate="tanh"),
+        "swiglu": lambda v: functional.silu(v) * up,
+    }
+    tensors = {"x": x, "up": up, "weights": weights}
+    for name, function in functions.items():
+        out = function(x)
+        gradients = torch.autograd.grad((out * weights).sum(), [x, up] if name == "swiglu" else [x])
+        tensors |= {name: out} | {f"{name}.d{key}": g for key, g in zip(["x", "up"], gradients)}
+    write_tensors(folder / "activations.safetensors", tensors)
+
+
+MERGES = {
+    "plain": {"tokens": 8, "r": 3},
+    "odd": {"tokens": 9, "r": 4},
+    "protected": {"tokens": 8, "r": 3, "protectFirst": True},
+    "sizes": {"tokens": 7, "r": 2, "sizes": True},
+}
+
+
+def merged(metric: torch.Tensor, x: torch.Tensor, sizes: torch.Tensor, r: int, protect: bool):
+    """Tokens and sizes after merging, row by row: kept even tokens in their order, then the odd ones."""
+    rows, counts = [], []
+    for keys, values, size in zip(metric, x, sizes):
+        odd = list(range(1, len(keys), 2))
+        partner = {}
+        for i in range(2 if protect else 0, len(keys), 2):
+            cosines = functional.cosine_similarity(keys[i], keys[odd], dim=-1)
+            partner[i] = (cosines.max().item(), odd[cosines.argmax().item()])
+        gone = sorted(partner, key=lambda i: -partner[i][0])[:r]
+        groups = [[i] for i in range(0, len(keys), 2) if i not in gone]
+        groups += [[j] + [i for i in gone if partner[i][1] == j] for j in odd]
+        counts.append(torch.stack([size[group].sum() for group in groups]))
+        rows.append(torch.stack([(values[group] * size[group, None]).sum(0) for group in groups]) / counts[-1][:, None])
+    return torch.stack(rows), torch.stack(counts)
+
+
+def token_merging(folder: Path) -> None:
+    tensors = {}
+    for seed, (name, case) in enumerate(MERGES.items()):
+        generator = torch.Generator().manual_seed(200 + seed)
+        metric = torch.randn(B, case["tokens"], 5, generator=generator)
+        x = torch.randn(B, case["tokens"], 3, generator=generator).requires_grad_()
+        sizes = torch.randint(1, 5, (B, case["tokens"]), generator=generator).float()
+        sizes = sizes if case.get("sizes") else torch.ones_like(sizes)
+        out, size = merged(metric, x, sizes, case["r"], case.get("protectFirst", False))
+        weights = torch.randn(out.shape, generator=generator)
+        (gradient,) = torch.autograd.grad((out * weights).sum(), x)
+        values = {"metric": metric, "x": x, "sizes": sizes, "weights": weights, "out": out, "size": size, "dx": gradient}
+        tensors |= {f"{name}.{key}": value for key, value in values.items()}
+    write_tensors(folder / "token-merging.safetensors", tensors)
+    write_json(folder / "token-merging.json", MERGES)
+
+
 if __name__ == "__main__":
     folder = output_folder(__file__)
     attention(folder)
+    activations(folder)
+    token_merging(folder)

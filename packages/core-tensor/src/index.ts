@@ -15,7 +15,14 @@ export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
-export * from './kernels/activations.js';
+export {
+  gelu,
+  geluTanh,
+  logSigmoid,
+  relu,
+  silu,
+  softplus,
+} from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
 export {
   type AttentionConfig,
@@ -27,6 +34,7 @@ export {
   cachedAttentionKernel,
 } from './kernels/attention.js';
 export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
+export * from './kernels/cross-entropy.js';
 export { defineOp, type Op } from './kernels/define-op.js';
 export {
   type FlashAttentionConfig,
@@ -39,10 +47,19 @@ export * from './kernels/int8-matmul.js';
 export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels/kernel.js';
 export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
+export * from './kernels/paged-attention.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';
+export { swiglu } from './kernels/swiglu.js';
 export * from './kernels/token-log-probs.js';
+export {
+  bipartiteSoftMatching,
+  proportionalAttentionBias,
+  type TokenMerging,
+  type TokenMergingOptions,
+} from './kernels/token-merging.js';
+export * from './kv-blocks.js';
 export * from './optim/adafactor.js';
 export * from './optim/adam.js';
 export * from './optim/adamw.js';

@@ -4,6 +4,7 @@ import type { ConformanceCase } from './case.js';
 import { elementwiseCases } from './elementwise-cases.js';
 import { kernelCases } from './kernel-cases.js';
 import { movementCases } from './movement-cases.js';
+import { pagedCases } from './paged-cases.js';
 import { quantizationCases } from './quantization-cases.js';
 import { reductionCases } from './reduction-cases.js';
 
@@ -13,7 +14,8 @@ const casesByPrimitive: { readonly [Name in OpName]: () => readonly ConformanceC
   ...elementwiseCases,
   ...reductionCases,
   ...barrierCases,
-  kernel: () => [kernelCases, quantizationCases].flatMap((cases) => Object.values(cases).flatMap((make) => make())),
+  kernel: () =>
+    [kernelCases, quantizationCases, pagedCases].flatMap((cases) => Object.values(cases).flatMap((make) => make())),
 };
 
 /** Every case, in the order of the primitives, the fused kernels last. */

@@ -1,8 +1,12 @@
+import { grad } from '../autodiff/grad.js';
+import { gelu, geluTanh, silu } from '../kernels/activations.js';
 import { layerNorm, rmsNorm } from '../kernels/norms.js';
 import { rotary } from '../kernels/rotary.js';
 import { logSoftmax, logSumExp, softmax } from '../kernels/softmax.js';
-import { tokenLogProbs } from '../kernels/token-log-probs.js';
+import { swiglu } from '../kernels/swiglu.js';
+import { type TokenLogProbsOptions, tokenLogProbs } from '../kernels/token-log-probs.js';
 import type { Shape } from '../shape.js';
+import type { Tensor } from '../tensor.js';
 import { attentionCases, cachedAttentionCases, flashAttentionCases } from './attention-cases.js';
 import { type ConformanceCase, defineCase, given, indices, sample } from './case.js';
 
@@ -74,31 +78,64 @@ function rotaryCases(): ConformanceCase[] {
 }
 
 function tokenLogProbsCases(): ConformanceCase[] {
-  const score = (
-    n: number,
-    d: number,
-    vocabulary: number,
-    options: { chunkRows?: number; temperature?: number },
-    note: string,
-  ) =>
+  const score = (n: number, d: number, vocabulary: number, options: TokenLogProbsOptions, note: string) =>
     defineCase(
       'tokenLogProbs',
       [sample([n, d]), sample([vocabulary, d], 'float32', { seed: 1 }), indices([n], vocabulary)],
       (hidden, head, targets) => {
-        const { logProbs, entropies, isGreedy } = tokenLogProbs(hidden!, head!, targets!, options);
+        const { logProbs, entropies, isGreedy, logSumExps } = tokenLogProbs(hidden!, head!, targets!, options);
         // `isGreedy` is a step function of the logits: it is checked, but has no gradient.
-        return [logProbs, entropies, isGreedy.cast('int32')];
+        return [logProbs, entropies, isGreedy.cast('int32'), logSumExps];
       },
       { note },
     );
   return [
     score(5, 3, 7, {}, 'in one piece'),
-    score(5, 3, 7, { chunkRows: 2 }, 'in chunks of 2'),
-    score(6, 3, 7, { chunkRows: 3, temperature: 0.7 }, 'in chunks of 3, temperature 0.7'),
+    score(5, 3, 7, { chunkSize: 2 }, 'in chunks of 2'),
+    score(6, 3, 7, { chunkSize: 3, temperature: 0.7 }, 'in chunks of 3, temperature 0.7'),
     score(1, 1, 1, {}, 'size 1'),
-    score(0, 3, 7, { chunkRows: 2 }, 'no rows'),
-    score(9, 8, 101, { chunkRows: 4, temperature: 2 }, 'in chunks of 4, temperature 2'),
+    score(0, 3, 7, { chunkSize: 2 }, 'no rows'),
+    score(9, 8, 101, { chunkSize: 40, temperature: 2 }, 'in chunks of 40, temperature 2'),
+    ...[[0], [1], [0, 1]].map((variables) =>
+      defineCase(
+        'tokenLogProbs',
+        [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
+        (hidden, head, targets) => tokenLogProbs(hidden!, head!, targets!, { chunkSize: 3 }).logProbs,
+        { note: `the log-probabilities alone, gradient to ${variables.join(' and ')}`, variables },
+      ),
+    ),
+    defineCase(
+      'tokenLogProbs',
+      [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
+      (hidden, head, targets) => {
+        const values = (h: Tensor) => tokenLogProbs(h, head!, targets!, { chunkSize: 3 });
+        const loss = (h: Tensor) => values(h).logProbs.square().sum().add(values(h).entropies.exp().sum());
+        return grad(loss)(hidden!);
+      },
+      { note: 'the gradient to the hidden states, whose own gradient is checked' },
+    ),
   ];
+}
+
+function activationCases(): Record<'silu' | 'swiglu' | 'gelu', ConformanceCase[]> {
+  const shapes: readonly Shape[] = [[2, 5], [3, 1, 4], [], [0, 4], [13, 67]];
+  const wide = given([-90, -20, -1e-6, 1e-6, 20, 90]);
+  const other = (shape: Shape) => sample(shape, 'float32', { seed: 1 });
+  return {
+    silu: [
+      ...shapes.map((shape) => defineCase('silu', [sample(shape)], (x) => silu(x!))),
+      defineCase('silu', [wide], (x) => silu(x!), { note: 'far from 0' }),
+    ],
+    swiglu: [
+      ...shapes.map((shape) => defineCase('swiglu', [sample(shape), other(shape)], (gate, up) => swiglu(gate!, up!))),
+      defineCase('swiglu', [wide, other([6])], (gate, up) => swiglu(gate!, up!), { note: 'far from 0' }),
+    ],
+    gelu: [
+      ...shapes.map((shape) => defineCase('gelu', [sample(shape)], (x) => gelu(x!))),
+      ...shapes.map((shape) => defineCase('gelu', [sample(shape)], (x) => geluTanh(x!), { note: 'by tanh' })),
+      defineCase('gelu', [wide], (x) => gelu(x!), { note: 'far from 0' }),
+    ],
+  };
 }
 
 /** The same case in float16; the tolerance covers the roundings between the steps of a decomposition. */
@@ -116,6 +153,9 @@ const withHalf = (cases: ConformanceCase[]): ConformanceCase[] => [...cases, inH
 export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   softmax: softmaxCases,
   logSoftmax: () => withHalf(logSoftmaxCases()),
+  silu: () => withHalf(activationCases().silu),
+  swiglu: () => withHalf(activationCases().swiglu),
+  gelu: () => withHalf(activationCases().gelu),
   rmsNorm: () => withHalf(normCases().rmsNorm),
   layerNorm: () => withHalf(normCases().layerNorm),
   rotary: () => withHalf(rotaryCases()),

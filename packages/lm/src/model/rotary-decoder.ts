@@ -1,4 +1,4 @@
-import { rmsNorm, rotary, type Tensor, tensor } from '@posttrain/core-tensor';
+import { rmsNorm, rotary, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { RopeConfig, RotaryModelConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
@@ -105,8 +105,9 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
       const v = heads('v_proj', config.numKeyValueHeads);
       x = x.add(linear(joinHeads(attend(layer, q, k, v)), `${attention}.o_proj`));
       const m = norm(x, `${block}.post_attention_layernorm`);
-      const gate = activation(linear(m, `${block}.mlp.gate_proj`));
-      x = x.add(linear(gate.mul(linear(m, `${block}.mlp.up_proj`)), `${block}.mlp.down_proj`));
+      const [gate, up] = [linear(m, `${block}.mlp.gate_proj`), linear(m, `${block}.mlp.up_proj`)];
+      const gated = config.hiddenAct === 'silu' ? swiglu(gate, up) : activation(gate).mul(up);
+      x = x.add(linear(gated, `${block}.mlp.down_proj`));
     }
     return norm(x, 'model.norm');
   },

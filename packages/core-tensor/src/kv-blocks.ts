@@ -1,0 +1,141 @@
+import { PosttrainError } from '@posttrain/interfaces';
+
+/** No free block is left. Nothing has been changed: free a sequence, or wait for one to end, and ask again. */
+export class OutOfBlocksError extends PosttrainError {
+  constructor(needed: number, free: number) {
+    super('OUT_OF_BLOCKS', `the cache needs ${needed} more blocks and has ${free}; end or free a sequence first`);
+  }
+}
+
+/** A block to copy before the next tokens are written: see `copyBlocks`. */
+export interface BlockCopy {
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Sequence {
+  blocks: number[];
+  length: number;
+}
+
+/** Where padding is written. */
+const TRASH = 0;
+
+/**
+ * Who owns which block of a paged key/value cache (arXiv 2309.06180, section 4.3): sequences hold lists of blocks, forks
+ * share them, and a shared block is copied when one of its holders writes to it. Bookkeeping only; the pools are tensors
+ * that `pagedAttention` and `copyBlocks` update. Block 0 belongs to nobody and takes the padding.
+ */
+export class KvBlocks {
+  readonly blockSize: number;
+  readonly #free: number[];
+  readonly #references: Int32Array;
+  readonly #sequences = new Map<number, Sequence>();
+  #nextId = 0;
+
+  /** `blocks`: of the pools, block 0 included. */
+  constructor({ blocks, blockSize }: { readonly blocks: number; readonly blockSize: number }) {
+    if (!Number.isInteger(blocks) || blocks < 2 || !Number.isInteger(blockSize) || blockSize < 1) {
+      throw new PosttrainError(
+        'KV_BLOCKS',
+        `needs two blocks or more of one token or more, not ${blocks} of ${blockSize}`,
+      );
+    }
+    this.blockSize = blockSize;
+    this.#references = new Int32Array(blocks);
+    this.#free = Array.from({ length: blocks - 1 }, (_, i) => blocks - 1 - i);
+  }
+
+  get freeBlocks(): number {
+    return this.#free.length;
+  }
+
+  /** How many sequences hold a block. */
+  references(block: number): number {
+    return this.#references[block]!;
+  }
+
+  /** An empty sequence; its name. */
+  create(): number {
+    this.#sequences.set(this.#nextId, { blocks: [], length: 0 });
+    return this.#nextId++;
+  }
+
+  /** A sequence that begins with all tokens of another, and shares their blocks. */
+  fork(sequence: number): number {
+    const { blocks, length } = this.#get(sequence);
+    for (const block of blocks) this.#references[block]!++;
+    this.#sequences.set(this.#nextId, { blocks: [...blocks], length });
+    return this.#nextId++;
+  }
+
+  length(sequence: number): number {
+    return this.#get(sequence).length;
+  }
+
+  /**
+   * Makes room for `count` more tokens of a sequence. The blocks in the result must be copied in the pools before the
+   * tokens are written.
+   *
+   * @throws OutOfBlocksError; nothing has been changed then
+   */
+  extend(sequence: number, count: number): BlockCopy[] {
+    const state = this.#get(sequence);
+    const last = state.blocks.at(-1);
+    // Only the last block can be both shared and written to: full ones are never written again.
+    const writesLast = count > 0 && last !== undefined && state.length % this.blockSize !== 0;
+    const copies = writesLast && this.#references[last]! > 1;
+    const added = Math.ceil((state.length + count) / this.blockSize) - state.blocks.length;
+    const needed = added + Number(copies);
+    if (needed > this.#free.length) throw new OutOfBlocksError(needed, this.#free.length);
+    const result: BlockCopy[] = [];
+    if (copies) {
+      const to = this.#take();
+      this.#release(last);
+      state.blocks[state.blocks.length - 1] = to;
+      result.push({ from: last, to });
+    }
+    for (let i = 0; i < added; i++) state.blocks.push(this.#take());
+    state.length += count;
+    return result;
+  }
+
+  /** Gives a sequence's blocks back; those that forks share stay theirs. */
+  free(sequence: number): void {
+    for (const block of this.#get(sequence).blocks) this.#release(block);
+    this.#sequences.delete(sequence);
+  }
+
+  /** The blocks of the sequences as rows of one table int32 [n, width], padded with block 0. */
+  table(sequences: readonly number[], width: number): Int32Array {
+    const rows = new Int32Array(sequences.length * width).fill(TRASH);
+    sequences.forEach((sequence, row) => {
+      const { blocks } = this.#get(sequence);
+      if (blocks.length > width) {
+        throw new PosttrainError(
+          'KV_BLOCKS',
+          `sequence ${sequence} has ${blocks.length} blocks, the table room for ${width}`,
+        );
+      }
+      rows.set(blocks, row * width);
+    });
+    return rows;
+  }
+
+  #get(sequence: number): Sequence {
+    const state = this.#sequences.get(sequence);
+    if (!state)
+      throw new PosttrainError('KV_BLOCKS', `there is no sequence ${sequence}: it was freed, or never created`);
+    return state;
+  }
+
+  #take(): number {
+    const block = this.#free.pop()!;
+    this.#references[block] = 1;
+    return block;
+  }
+
+  #release(block: number): void {
+    if (--this.#references[block]! === 0) this.#free.push(block);
+  }
+}

@@ -1,0 +1,194 @@
+import { describe, expect, it } from 'vitest';
+import {
+  cachedAttention,
+  compile,
+  copyBlocks,
+  Key,
+  KvBlocks,
+  OutOfBlocksError,
+  pagedAttention,
+  type Tensor,
+  tensor,
+  zerosBuffer,
+} from '../src/index.js';
+
+const HEADS = 4;
+const KV = 2;
+const D = 8;
+const BLOCK = 4;
+const CAPACITY = 32;
+const WIDTH = CAPACITY / BLOCK;
+
+const int32 = (values: readonly number[] | Int32Array, shape: readonly number[]): Tensor =>
+  tensor(Int32Array.from(values), shape, 'int32');
+const noise = (shape: readonly number[], seed: number): Tensor =>
+  tensor(Key.fromSeed(seed).normalHost(shape.reduce((a, b) => a * b, 1)), shape);
+
+interface Pools {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+const paged = compile(
+  (pools: Pools, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: Tensor) => {
+    const { output, keys, values } = pagedAttention(
+      { q, k, v, ...pools, table, lengths },
+      { scale: 0.35, blockSize: BLOCK },
+    );
+    return { output, pools: { keys, values } };
+  },
+  { donate: { 0: 'pools' } },
+);
+const copy = compile(
+  (pools: Pools, from: Tensor, to: Tensor) => ({
+    pools: { keys: copyBlocks(pools.keys, from, to, BLOCK), values: copyBlocks(pools.values, from, to, BLOCK) },
+  }),
+  { donate: { 0: 'pools' } },
+);
+const contiguous = compile(
+  (cache: { keys: Tensor; values: Tensor }, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) => {
+    const { output, keys, values } = cachedAttention(
+      { q, k, v, pastKeys: cache.keys, pastValues: cache.values, lengths },
+      { scale: 0.35 },
+    );
+    return { output, cache: { keys, values } };
+  },
+  { donate: { 0: 'cache' } },
+);
+
+/** One sequence over both kinds of cache at once. */
+class Twin {
+  private constructor(
+    readonly id: number,
+    private cache: { keys: Tensor; values: Tensor },
+  ) {}
+
+  static create(blocks: KvBlocks): Twin {
+    const cache = () => zerosBuffer([1, KV, CAPACITY, D]);
+    return new Twin(blocks.create(), { keys: cache(), values: cache() });
+  }
+
+  async fork(blocks: KvBlocks): Promise<Twin> {
+    const again = async (x: Tensor) => tensor(Float32Array.from(await x.data()), x.shape);
+    const cache = { keys: await again(this.cache.keys), values: await again(this.cache.values) };
+    return new Twin(blocks.fork(this.id), cache);
+  }
+
+  /** Appends tokens to both caches and compares what they give. */
+  async append(blocks: KvBlocks, pools: Pools, count: number, seed: number): Promise<Pools> {
+    const [q, k, v] = [
+      noise([1, HEADS, count, D], seed),
+      noise([1, KV, count, D], seed + 1),
+      noise([1, KV, count, D], seed + 2),
+    ];
+    const lengths = int32([blocks.length(this.id)], [1]);
+    let current = pools;
+    for (const { from, to } of blocks.extend(this.id, count)) {
+      current = (await copy(current, int32([from], [1]), int32([to], [1]))).pools;
+    }
+    const table = int32(blocks.table([this.id], WIDTH), [1, WIDTH]);
+    const got = await paged(current, q, k, v, table, lengths);
+    const wanted = await contiguous(this.cache, q, k, v, lengths);
+    this.cache = wanted.cache;
+    const numbers = await wanted.output.toArray();
+    (await got.output.toArray()).forEach((x, i) => {
+      expect(Math.abs(x - numbers[i]!)).toBeLessThan(1e-5);
+    });
+    return got.pools;
+  }
+}
+
+const newPools = (blocks: number): Pools => ({
+  keys: zerosBuffer([KV, blocks * BLOCK, D]),
+  values: zerosBuffer([KV, blocks * BLOCK, D]),
+});
+
+describe('pagedAttention', () => {
+  it('gives what a contiguous cache gives, over forks that share a prefix and diverge', async () => {
+    const total = 24;
+    const blocks = new KvBlocks({ blocks: total, blockSize: BLOCK });
+    let pools = newPools(total);
+    const random = Key.fromSeed(5).uniformHost(200);
+    let drawn = 0;
+    const below = (n: number) => Math.floor(random[drawn++]! * n);
+    let live = [Twin.create(blocks)];
+    pools = await live[0]!.append(blocks, pools, 6, 1000);
+    for (let i = 0; i < 40; i++) {
+      const one = live[below(live.length)]!;
+      const action = below(4);
+      if (action === 0 && live.length < 4) live.push(await one.fork(blocks));
+      else if (action === 1 && live.length > 1) {
+        blocks.free(one.id);
+        live = live.filter((twin) => twin !== one);
+      } else if (blocks.length(one.id) < 24) pools = await one.append(blocks, pools, 1 + below(5), 10 * i);
+    }
+    expect(live.length).toBeGreaterThan(0);
+    for (const { id } of live) blocks.free(id);
+    expect(blocks.freeBlocks).toBe(total - 1);
+    for (let block = 0; block < total; block++) expect(blocks.references(block)).toBe(0);
+  });
+
+  it('takes rows of different length in one call', async () => {
+    const blocks = new KvBlocks({ blocks: 12, blockSize: BLOCK });
+    let pools = newPools(12);
+    const caches = [];
+    const ids = [];
+    for (const [i, length] of [3, 9].entries()) {
+      const id = blocks.create();
+      blocks.extend(id, length);
+      const [q, k, v] = [
+        noise([1, HEADS, length, D], i),
+        noise([1, KV, length, D], i + 10),
+        noise([1, KV, length, D], i + 20),
+      ];
+      pools = (await paged(pools, q, k, v, int32(blocks.table([id], WIDTH), [1, WIDTH]), int32([0], [1]))).pools;
+      const cache = { keys: zerosBuffer([1, KV, CAPACITY, D]), values: zerosBuffer([1, KV, CAPACITY, D]) };
+      caches.push((await contiguous(cache, q, k, v, int32([0], [1]))).cache);
+      ids.push(id);
+    }
+    for (const id of ids) blocks.extend(id, 1);
+    const [q, k, v] = [noise([2, HEADS, 1, D], 30), noise([2, KV, 1, D], 31), noise([2, KV, 1, D], 32)];
+    const got = await paged(pools, q, k, v, int32(blocks.table(ids, WIDTH), [2, WIDTH]), int32([3, 9], [2]));
+    for (const [i, length] of [3, 9].entries()) {
+      const row = (x: Tensor) => x.slice(0, i, i + 1);
+      const wanted = await contiguous(caches[i]!, row(q), row(k), row(v), int32([length], [1]));
+      const numbers = await wanted.output.toArray();
+      const own = (await got.output.toArray()).slice(i * HEADS * D, (i + 1) * HEADS * D);
+      own.forEach((x, at) => {
+        expect(Math.abs(x - numbers[at]!)).toBeLessThan(1e-5);
+      });
+    }
+  });
+});
+
+describe('KvBlocks', () => {
+  it('shares full blocks, copies a shared last block when it is written to, and only then', () => {
+    const blocks = new KvBlocks({ blocks: 8, blockSize: 4 });
+    const a = blocks.create();
+    expect(blocks.extend(a, 6)).toEqual([]);
+    const b = blocks.fork(a);
+    expect(blocks.freeBlocks).toBe(5);
+    const [copied] = blocks.extend(b, 1);
+    const [first, second] = blocks.table([a], 2);
+    expect(copied!.from).toBe(second);
+    expect([...blocks.table([b], 2)]).toEqual([first, copied!.to]);
+    // The other holder is alone with its block now.
+    expect(blocks.extend(a, 1)).toEqual([]);
+    const full = blocks.create();
+    blocks.extend(full, 4);
+    const fork = blocks.fork(full);
+    expect(blocks.extend(fork, 1)).toEqual([]);
+  });
+
+  it('refuses clearly when it is full, and changes nothing', () => {
+    const blocks = new KvBlocks({ blocks: 3, blockSize: 4 });
+    const a = blocks.create();
+    blocks.extend(a, 8);
+    expect(() => blocks.extend(a, 1)).toThrow(OutOfBlocksError);
+    expect(blocks.length(a)).toBe(8);
+    blocks.free(a);
+    expect(blocks.freeBlocks).toBe(2);
+    expect(() => blocks.length(a)).toThrow(/no sequence 0/);
+    expect(() => blocks.table([blocks.create()], 0)).not.toThrow();
+  });
+});
