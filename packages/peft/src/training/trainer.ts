@@ -2,12 +2,15 @@ import {
   type Compiled,
   clipByGlobalNorm,
   compile,
+  findNonFinite,
   globalNorm,
   Key,
   leavesOf,
   mapNamed,
   mapTree,
   type Named,
+  type NonFinite,
+  nameScope,
   type Optimizer,
   scalar,
   type Tensor,
@@ -25,6 +28,7 @@ import {
   predictionLogProbs,
   withParameters,
 } from '@posttrain/lm';
+import { NonFiniteError } from './non-finite-error.js';
 import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 
@@ -44,16 +48,8 @@ export interface TrainerOptions<State> {
   readonly maxGradNorm?: number;
   /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
   readonly maxTokensPerPass?: number;
-}
-
-/** A loss or gradient that is NaN or infinite. Nothing has been updated. */
-export class NonFiniteError extends PosttrainError {
-  constructor(what: string, value: number, step: number) {
-    super(
-      'NON_FINITE',
-      `step ${step}: ${what} is ${value}; the weights have not been changed. Lower the learning rate, or check the data of this step.`,
-    );
-  }
+  /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
+  readonly gradientCheckpointing?: boolean;
 }
 
 export interface ForwardBackwardResult {
@@ -74,6 +70,13 @@ const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Mat
 /** Gradients before anything was added to them, in memory of their own. */
 const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
+/** One micro-batch, enough to compute its gradients again. */
+interface Pass {
+  readonly loss: TokenLoss;
+  readonly batch: RowBatch;
+  readonly dropoutKey: Tensor;
+}
+
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
   readonly parameters: Named;
@@ -88,10 +91,11 @@ interface Trained {
 export class Trainer {
   readonly #base: CausalLM;
   readonly #maxTokensPerPass: number;
+  readonly #gradientCheckpointing: boolean;
   readonly #adapter: TrainableAdapter | undefined;
   readonly #dropout: Key;
-  /** Micro-batches since the last update. */
-  #passes = 0;
+  /** What has been added to the gradients since the last update, in order. */
+  #passes: Pass[] = [];
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
   readonly #update: Compiled<
     [trained: Trained, gradients: Named, learningRate: Tensor],
@@ -105,7 +109,8 @@ export class Trainer {
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass']);
+    const names = ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass', 'gradientCheckpointing'] as const;
+    assertKnownOptions('Trainer', options, names);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
@@ -125,6 +130,7 @@ export class Trainer {
     this.#base = model;
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
+    this.#gradientCheckpointing = options.gradientCheckpointing ?? false;
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
@@ -137,6 +143,11 @@ export class Trainer {
       },
       { name: 'optimStep', donate: { 0: 'trained', 1: 'gradients' } },
     );
+  }
+
+  /** The weights that are not trained. */
+  get #frozen(): Named {
+    return this.#adapter ? this.#base.weights : {};
   }
 
   /** Number of updates made. */
@@ -161,51 +172,56 @@ export class Trainer {
 
   /**
    * Adds the gradients of `loss` over `rows`. The rows' weights carry the normalisation, so splitting rows over several
-   * calls or micro-batches changes nothing but rounding.
+   * calls or micro-batches changes nothing but rounding. When the loss is not finite, the call has added nothing: what
+   * earlier calls added is still there, and the error names the first tensor that went wrong.
    *
    * @throws TrainingRowError, NonFiniteError
    */
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
     const groupSize = loss.groupSize ?? 1;
     checkRows(rows, loss.annotations, this.#base.config.maxPositionEmbeddings);
-    const microStep = this.#microStep(loss);
-    const frozen = this.#adapter ? this.#base.weights : {};
+    const before = this.#passes.length;
     let total = 0;
     const metrics: Record<string, number> = {};
-    for (const batch of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
-      const tensors = toBatch(batch, loss.annotations, groupSize);
-      const dropoutKey = this.#dropout
-        .child(this.#step)
-        .child(this.#passes++)
-        .toTensor();
-      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, dropoutKey);
-      this.#gradients = result.gradients;
-      total += await result.loss.item();
-      for (const [name, tensor] of Object.entries(result.metrics)) {
-        const [before, value] = [metrics[name], await tensor.item()];
-        metrics[name] = before === undefined ? value : COMBINED[loss.combine?.[name] ?? 'sum'](before, value);
+    for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const dropoutKey = this.#dropout.child(this.#step).child(this.#passes.length).toTensor();
+      const pass = { loss, batch, dropoutKey };
+      const result = await this.#add(pass);
+      this.#passes.push(pass);
+      const value = await result.loss.item();
+      if (!Number.isFinite(value)) {
+        await this.#keepPasses(before);
+        throw new NonFiniteError('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
-    }
-    if (!Number.isFinite(total)) {
-      this.#gradients = noGradients(this.parameters);
-      throw new NonFiniteError('the loss', total, this.#step);
+      total += value;
+      for (const [name, tensor] of Object.entries(result.metrics)) {
+        const [soFar, added] = [metrics[name], await tensor.item()];
+        metrics[name] = soFar === undefined ? added : COMBINED[loss.combine?.[name] ?? 'sum'](soFar, added);
+      }
     }
     return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
   }
 
-  /** Applies the gradients added up since the last call and gives their norm before clipping. @throws NonFiniteError */
+  /**
+   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
+   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
+   *
+   * @throws NonFiniteError
+   */
   async optimStep({ learningRate }: { readonly learningRate: number }): Promise<{ readonly gradNorm: number }> {
     const { parameters, state } = this.#trained;
     const norm = await (await this.#norm(this.#gradients)).item();
     if (!Number.isFinite(norm)) {
-      this.#gradients = noGradients(this.parameters);
-      throw new NonFiniteError('the gradient norm', norm, this.#step);
+      const passes = this.#passes;
+      await this.#keepPasses(0);
+      throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
     }
     const result = await this.#update({ parameters, state }, this.#gradients, scalar(learningRate));
     this.#trained = result.trained;
     this.#gradients = result.gradients;
     this.#step++;
-    this.#passes = 0;
+    this.#passes = [];
     return { gradNorm: norm };
   }
 
@@ -230,30 +246,69 @@ export class Trainer {
     if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
     this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
     this.#gradients = noGradients(this.parameters);
+    this.#passes = [];
     this.#step = snapshot.step;
+  }
+
+  /** Adds the gradients of one pass. */
+  async #add({ loss, batch, dropoutKey }: Pass): ReturnType<MicroStep> {
+    const microStep = this.#microStep(loss);
+    const result = await microStep(this.#gradients, this.#trained.parameters, this.#frozen, batch, dropoutKey);
+    this.#gradients = result.gradients;
+    return result;
+  }
+
+  /** Takes all but the first `count` passes back: gradients that were added cannot be, so those that stay are added again. */
+  async #keepPasses(count: number): Promise<void> {
+    this.#passes = this.#passes.slice(0, count);
+    this.#gradients = noGradients(this.parameters);
+    for (const pass of this.#passes) await this.#add(pass);
+  }
+
+  /** The first tensor that went wrong in any of the passes. */
+  async #findNonFinite(passes: readonly Pass[]): Promise<NonFinite | undefined> {
+    for (const { loss, batch, dropoutKey } of passes) {
+      const found = await findNonFinite(
+        this.#objective(loss),
+        [this.#trained.parameters, this.#frozen, batch, dropoutKey],
+        ['parameters', 'weights', 'batch', 'dropoutKey'],
+      );
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  /** Loss, metrics and gradients of one pass, to be traced. */
+  #objective(loss: TokenLoss) {
+    const { network } = this.#base;
+    const adapter = this.#adapter;
+    return (parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor) => {
+      const objective = (trained: Named) => {
+        const weights = adapter ? frozen : trained;
+        const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
+        const predicted = predictionLogProbs(network, weights, batch, {
+          hooks,
+          temperature: loss.temperature ?? 1,
+          gradientCheckpointing: this.#gradientCheckpointing,
+        });
+        const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
+          loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
+        );
+        return [value, metrics] as const;
+      };
+      const { value, gradient } = valueAndGrad(objective)(parameters);
+      return { gradients: gradient as Named, loss: value[0], metrics: value[1] };
+    };
   }
 
   #microStep(loss: TokenLoss): MicroStep {
     const known = this.#microSteps.get(loss);
     if (known) return known;
-    const { network } = this.#base;
-    const adapter = this.#adapter;
+    const objective = this.#objective(loss);
     const microStep: MicroStep = compile(
-      (gradients, parameters, frozen, batch, dropoutKey) => {
-        const objective = (trained: Named) => {
-          const weights = adapter ? frozen : trained;
-          const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
-          const predicted = predictionLogProbs(network, weights, batch, { hooks, temperature: loss.temperature ?? 1 });
-          const { loss: value, metrics } = loss.compute({
-            ...predicted,
-            weights: batch.weights,
-            annotations: batch.annotations,
-          });
-          return [value, metrics] as const;
-        };
-        const { value, gradient } = valueAndGrad(objective)(parameters);
-        const summed = mapNamed(gradients, (g, name) => g.add((gradient as Named)[name]!));
-        return { gradients: summed, loss: value[0], metrics: value[1] };
+      (gradients, ...rest) => {
+        const { gradients: added, ...result } = objective(...rest);
+        return { gradients: mapNamed(gradients, (g, name) => g.add(added[name]!)), ...result };
       },
       { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
     );
