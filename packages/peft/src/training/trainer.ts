@@ -178,7 +178,8 @@ export class Trainer {
   ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
     this.#dropout = Key.fromSeed(seed);
-    this.#base = model;
+    // Weights that are trained are copies: the model's own need not stay in memory for them.
+    this.#base = adapter ? model : model.withWeights({});
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
     if (Object.keys(parameters).length === 0)
