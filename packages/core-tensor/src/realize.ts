@@ -158,7 +158,8 @@ export interface CapturedGraph {
   readonly captured: readonly Storage[];
 }
 
-const isSmall = (storage: Storage): boolean =>
+/** Whether a leaf is so small that graphs hold it as a constant. */
+export const isSmallLeaf = (storage: Storage): boolean =>
   storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
 
 /**
@@ -168,7 +169,7 @@ const isSmall = (storage: Storage): boolean =>
 export function captureLeaves(
   outputs: readonly Value[],
   inputs: readonly GraphNode<'input'>[],
-  isEmbedded: (storage: Storage) => boolean = isSmall,
+  isEmbedded: (storage: Storage) => boolean = isSmallLeaf,
 ): CapturedGraph {
   const placeholders = new Map<Storage, GraphNode<'input'>>();
   const replaced = new Map<GraphNode, GraphNode>();
