@@ -54,7 +54,7 @@ export function tensorStep(targets: LoraTargets) {
         x = x.add(linear(gated, prefix, 'mlp.down_proj'));
       }
       const last = rmsNorm(x, weights['model.norm.weight']!, shape).reshape([batch * sequence, hidden]);
-      const { logProbs } = tokenLogProbs(last, weights['model.embed_tokens.weight']!, labels, { chunkRows: 256 });
+      const { logProbs } = tokenLogProbs(last, weights['model.embed_tokens.weight']!, labels, { chunkSize: 8192 });
       return logProbs.mul(lossWeights).sum().neg();
     })(adapters);
 }

@@ -34,6 +34,7 @@ export {
   cachedAttentionKernel,
 } from './kernels/attention.js';
 export { type AttentionMaskOptions, alibiBias, alibiSlopes, attentionBias } from './kernels/attention-mask.js';
+export * from './kernels/cross-entropy.js';
 export { defineOp, type Op } from './kernels/define-op.js';
 export {
   type FlashAttentionConfig,
@@ -72,6 +73,7 @@ export * from './optim/metric-schedules.js';
 export * from './optim/muon.js';
 export type { Named, Optimizer, ParameterFilter } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
+export * from './optim/optimizers.js';
 export * from './optim/parameter-groups.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';

@@ -120,7 +120,7 @@ const functions: Readonly<Record<string, ScalarFunction>> = {
       [0.2, 0.2, -1],
     ]);
     const targets = tensor([3, 1], [2], 'int32');
-    const { logProbs, entropies } = tokenLogProbs(matrix(x), head, targets, { chunkRows: 1, temperature: 0.8 });
+    const { logProbs, entropies } = tokenLogProbs(matrix(x), head, targets, { chunkSize: 1, temperature: 0.8 });
     return logProbs.exp().sum().add(entropies.square().sum());
   },
 };

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import {
   adamW,
   compile,
+  defineOp,
   type Engine,
   type EngineBuffer,
   type Executable,
@@ -19,7 +20,7 @@ import {
   uniform,
   valueAndGrad,
 } from '../src/index.js';
-import { type Tfjs, tfjsEngine } from '../src/tfjs.js';
+import { type Tfjs, type TfjsForward, tfjsEngine } from '../src/tfjs.js';
 
 afterEach(() => setEngine(onnxruntimeEngine()));
 
@@ -107,6 +108,20 @@ describe('the tfjs engine', () => {
     expect(new Set(held.slice(1).map(({ tensors }) => tensors)).size).toBe(1);
     expect(new Set(held.slice(1).map(({ bytes }) => bytes)).size).toBe(1);
     await step.dispose();
+  });
+
+  it('gives dropped tensors back before they fill the memory', async () => {
+    setEngine(await tfjsEngine({ tf }));
+    const next = compile((x: Tensor) => x.add(1));
+    let x = tensor([0]);
+    const before = tf.memory().numTensors;
+    let most = 0;
+    for (let i = 0; i < 10_000; i++) {
+      x = await next(x);
+      most = Math.max(most, tf.memory().numTensors - before);
+    }
+    expect(await x.item()).toBe(10_000);
+    expect(most).toBeLessThan(6000);
   });
 
   it('frees the intermediates of a run, and constants on dispose', async () => {
@@ -213,6 +228,25 @@ describe('the tfjs engine', () => {
         expect(Math.max(...got.map((x, i) => Math.abs(x - wanted[i]!)))).toBeLessThan(1e-4);
       }
     }
+  });
+
+  it('runs an operation by the forward that it brings for this engine', async () => {
+    const runs: number[] = [];
+    const forward: TfjsForward<{ power: number }> = ({ inputs: [x], outputs, config, run, upload }) => {
+      runs.push(config.power);
+      expect(outputs).toEqual([{ shape: [2], dtype: 'float16' }]);
+      const [power] = run('Pow', { a: x!, b: upload(Float32Array.of(config.power), []) });
+      return [power!];
+    };
+    const raise = defineOp<{ power: number }>({ name: 'test/raise', infer: ([x]) => [x!], lower: { tfjs: forward } });
+    setEngine(await tfjsEngine({ tf }));
+    const before = tf.memory().numTensors;
+    const x = tensor([3, 1 + 2 ** -10], [2], 'float16');
+    const y = await compile((v: Tensor) => raise([v], { power: 2 })[0]!)(x);
+    // (1 + 2^-10)² rounded to float16.
+    expect(await y.toArray()).toEqual([9, 1 + 2 ** -9]);
+    expect(runs).toEqual([2]);
+    expect(tf.memory().numTensors - before).toBe(2);
   });
 
   it('refuses buffers that are not its own or do not fit', async () => {

@@ -36,7 +36,7 @@ describe.each(FOLDERS)('%s', (folder) => {
     const width = hidden.shape[2]!;
     const flat = (h: Tensor) => h.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
     const scored = tokenLogProbs(flat(hidden), network.head(weights), tokens.slice(1, 1).reshape([-1]), {
-      chunkRows: 7,
+      chunkSize: 7,
     });
     expect(await largestError(scored.logProbs.reshape([b, s - 1]), await read('batch.log_probs'))).toBeLessThan(1e-4);
 
@@ -44,7 +44,7 @@ describe.each(FOLDERS)('%s', (folder) => {
     const trained = labels.notEqual(-100).cast('float32');
     const loss = (w: typeof weights) => {
       const h = flat(network.hidden(w, input));
-      const { logProbs } = tokenLogProbs(h, network.head(w), labels.maximum(0), { chunkRows: 7 });
+      const { logProbs } = tokenLogProbs(h, network.head(w), labels.maximum(0), { chunkSize: 7 });
       return logProbs.mul(trained).sum().div(trained.sum()).neg();
     };
     expect(Math.abs((await loss(weights).item()) - json['batch.loss'])).toBeLessThan(1e-5);

@@ -2,6 +2,7 @@ import { full, zeros } from '../create.js';
 import { isFloat } from '../dtype.js';
 import { AutodiffError } from '../errors.js';
 import { type GraphNode, isOp, type OpName, topologicalOrder, type Value } from '../graph/node.js';
+import type { Kernel } from '../kernels/kernel.js';
 import { apply, Tensor } from '../tensor.js';
 import { tensorOf, type VjpContext, vjpRules } from './vjp-rules.js';
 
@@ -81,15 +82,14 @@ function inputCotangents(
   }
   if (isOp(node, 'kernel')) {
     const { kernel, config } = node.attributes;
-    const { decompose } = kernel;
-    if (!kernel.vjp && !decompose) {
+    if (!kernel.vjp && !kernel.decompose) {
       throw new AutodiffError(
         `${kernel.name} has no gradient: give it a vjp or a decomposition, or stopGradient its input`,
       );
     }
     const result = kernel.vjp
-      ? kernel.vjp({ inputs, outputs, cotangents: given, config: config as never })
-      : decompositionVjp(inputs, given, (isolated) => decompose!.call(kernel, isolated, config as never));
+      ? kernel.vjp({ inputs, outputs, cotangents: given, config: config as never, needed })
+      : differentiateDecomposition(kernel, inputs, given, config as never);
     return result.map((cotangent) => (cotangent ? () => cotangent : null));
   }
   const first = node.outputs[0]!;
@@ -104,13 +104,16 @@ function ruleOf(op: OpName) {
   ) => readonly ((() => Tensor | undefined) | null)[];
 }
 
-function decompositionVjp(
+/** Cotangents of a kernel's inputs by differentiating its decomposition. */
+export function differentiateDecomposition<Config>(
+  kernel: Kernel<Config>,
   inputs: readonly Tensor[],
   given: readonly (Tensor | undefined)[],
-  decompose: (inputs: readonly Tensor[]) => readonly Tensor[],
+  config: Config,
 ): (Tensor | undefined)[] {
   const isolated = inputs.map(variable);
-  const outputs = decompose(isolated);
+  const wanted = given.map((cotangent) => cotangent !== undefined);
+  const outputs = kernel.decompose!(isolated, config, wanted);
   const used = outputs.map((y, i) => ({ y, cotangent: given[i] })).filter(({ cotangent }) => cotangent !== undefined);
   const floats = isolated.filter((x) => isFloat(x.dtype));
   const gradients = backward(

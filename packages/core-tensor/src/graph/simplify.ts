@@ -18,7 +18,7 @@ export interface SimplifyOptions {
 export function simplify(graph: Graph, { kernels }: SimplifyOptions): Graph {
   const rewriter = new Rewriter(typeof kernels === 'function' ? kernels : ({ name }) => kernels.has(name));
   for (const input of graph.inputs) rewriter.keep(input);
-  for (const node of graph.nodes) rewriter.rewrite(node);
+  rewriter.rewriteAll(graph.nodes, graph.outputs);
   const outputs = graph.outputs.map((value) => rewriter.valueOf(value));
   return { inputs: graph.inputs, outputs, nodes: withInputs(graph.inputs, topologicalOrder(outputs)) };
 }
@@ -49,22 +49,34 @@ class Rewriter {
     return this.done.has(value.node) ? value : this.values.get(value.node)![value.index]!;
   }
 
-  rewrite(node: GraphNode): void {
-    if (this.values.has(node)) return;
-    this.values.set(node, this.replacement(node));
+  /** Rewrites `nodes`, which come in order and are all that `outputs` need. */
+  rewriteAll(nodes: readonly GraphNode[], outputs: readonly Value[]): void {
+    const used = new Map<GraphNode, Set<number>>();
+    for (const { node, index } of [...nodes.flatMap(({ inputs }) => inputs), ...outputs]) {
+      const indices = used.get(node) ?? new Set();
+      used.set(node, indices.add(index));
+    }
+    for (const node of nodes) {
+      if (!this.values.has(node)) this.values.set(node, this.replacement(node, used.get(node) ?? new Set()));
+    }
   }
 
-  private replacement(node: GraphNode): readonly Value[] {
+  private replacement(node: GraphNode, used: ReadonlySet<number>): readonly Value[] {
     const inputs = node.inputs.map((input) => this.valueOf(input));
     if (isOp(node, 'kernel') && node.attributes.kernel.decompose && !this.keeps(node.attributes.kernel)) {
       const { kernel, config } = node.attributes;
       const outputs = kernel.decompose!(
         inputs.map((value) => new Tensor(value)),
         config as never,
+        node.outputs.map((_, index) => used.has(index)),
       );
       const values = outputs.map((tensor) => tensor.value);
-      for (const inner of topologicalOrder(values, (other) => this.done.has(other))) this.rewrite(inner);
-      return values.map((value) => this.valueOf(value));
+      const wanted = values.filter((_, index) => used.has(index));
+      this.rewriteAll(
+        topologicalOrder(wanted, (other) => this.done.has(other)),
+        wanted,
+      );
+      return values.map((value, index) => (used.has(index) ? this.valueOf(value) : value));
     }
     if (isOp(node, 'customVjp')) return inputs.slice(0, node.attributes.outputs);
     if (isOp(node, 'stopGradient') || isNoOp(node)) return [inputs[0]!];
@@ -118,8 +130,11 @@ function isNoOp(node: GraphNode): boolean {
   if (isOp(node, 'transpose')) return node.attributes.permutation.every((axis, i) => axis === i);
   if (isOp(node, 'cast')) return specOf(node.inputs[0]!).dtype === node.attributes.dtype;
   if (isOp(node, 'sum') || isOp(node, 'max')) return node.attributes.axes.length === 0;
+  if (isOp(node, 'mul') || isOp(node, 'div')) return keepsShape() && isOne(node.inputs[1]!.node);
   return false;
 }
+
+const isOne = (node: GraphNode): boolean => isOp(node, 'full') && node.attributes.value === 1;
 
 /** reshape of reshape and transpose of transpose are one step. */
 function mergeMovement(node: GraphNode, inputs: readonly Value[]): GraphNode | undefined {

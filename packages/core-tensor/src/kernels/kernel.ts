@@ -17,8 +17,12 @@ export interface Kernel<Config> {
   readonly name: string;
   /** Output specs; throws `ShapeError` or `DTypeError` naming the kernel. */
   infer(inputs: readonly TensorSpec[], config: Config): readonly TensorSpec[];
-  /** The same function written in primitives. Where there is one, it is the definition of what the kernel computes. */
-  decompose?(inputs: readonly Tensor[], config: Config): readonly Tensor[];
+  /**
+   * The same function written in primitives. Where there is one, it is the definition of what the kernel computes.
+   * `wanted` says which outputs anybody reads (left out: all), for decompositions that put their parts into an order; the
+   * others are dropped.
+   */
+  decompose?(inputs: readonly Tensor[], config: Config, wanted?: readonly boolean[]): readonly Tensor[];
   /** Forwards for single engines, by the name of the engine, and `host` for all of them. */
   readonly lower?: KernelLowerings<Config>;
   /**
@@ -30,6 +34,8 @@ export interface Kernel<Config> {
     readonly outputs: readonly Tensor[];
     readonly cotangents: readonly (Tensor | undefined)[];
     readonly config: Config;
+    /** For each input, whether its cotangent is asked for. */
+    readonly needed: readonly boolean[];
   }): readonly (Tensor | undefined)[];
 }
 

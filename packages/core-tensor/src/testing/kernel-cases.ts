@@ -1,10 +1,12 @@
+import { grad } from '../autodiff/grad.js';
 import { gelu, geluTanh, silu } from '../kernels/activations.js';
 import { layerNorm, rmsNorm } from '../kernels/norms.js';
 import { rotary } from '../kernels/rotary.js';
 import { logSoftmax, logSumExp, softmax } from '../kernels/softmax.js';
 import { swiglu } from '../kernels/swiglu.js';
-import { tokenLogProbs } from '../kernels/token-log-probs.js';
+import { type TokenLogProbsOptions, tokenLogProbs } from '../kernels/token-log-probs.js';
 import type { Shape } from '../shape.js';
+import type { Tensor } from '../tensor.js';
 import { attentionCases, cachedAttentionCases, flashAttentionCases } from './attention-cases.js';
 import { type ConformanceCase, defineCase, given, indices, sample } from './case.js';
 
@@ -76,30 +78,42 @@ function rotaryCases(): ConformanceCase[] {
 }
 
 function tokenLogProbsCases(): ConformanceCase[] {
-  const score = (
-    n: number,
-    d: number,
-    vocabulary: number,
-    options: { chunkRows?: number; temperature?: number },
-    note: string,
-  ) =>
+  const score = (n: number, d: number, vocabulary: number, options: TokenLogProbsOptions, note: string) =>
     defineCase(
       'tokenLogProbs',
       [sample([n, d]), sample([vocabulary, d], 'float32', { seed: 1 }), indices([n], vocabulary)],
       (hidden, head, targets) => {
-        const { logProbs, entropies, isGreedy } = tokenLogProbs(hidden!, head!, targets!, options);
+        const { logProbs, entropies, isGreedy, logSumExps } = tokenLogProbs(hidden!, head!, targets!, options);
         // `isGreedy` is a step function of the logits: it is checked, but has no gradient.
-        return [logProbs, entropies, isGreedy.cast('int32')];
+        return [logProbs, entropies, isGreedy.cast('int32'), logSumExps];
       },
       { note },
     );
   return [
     score(5, 3, 7, {}, 'in one piece'),
-    score(5, 3, 7, { chunkRows: 2 }, 'in chunks of 2'),
-    score(6, 3, 7, { chunkRows: 3, temperature: 0.7 }, 'in chunks of 3, temperature 0.7'),
+    score(5, 3, 7, { chunkSize: 2 }, 'in chunks of 2'),
+    score(6, 3, 7, { chunkSize: 3, temperature: 0.7 }, 'in chunks of 3, temperature 0.7'),
     score(1, 1, 1, {}, 'size 1'),
-    score(0, 3, 7, { chunkRows: 2 }, 'no rows'),
-    score(9, 8, 101, { chunkRows: 4, temperature: 2 }, 'in chunks of 4, temperature 2'),
+    score(0, 3, 7, { chunkSize: 2 }, 'no rows'),
+    score(9, 8, 101, { chunkSize: 40, temperature: 2 }, 'in chunks of 40, temperature 2'),
+    ...[[0], [1], [0, 1]].map((variables) =>
+      defineCase(
+        'tokenLogProbs',
+        [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
+        (hidden, head, targets) => tokenLogProbs(hidden!, head!, targets!, { chunkSize: 3 }).logProbs,
+        { note: `the log-probabilities alone, gradient to ${variables.join(' and ')}`, variables },
+      ),
+    ),
+    defineCase(
+      'tokenLogProbs',
+      [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
+      (hidden, head, targets) => {
+        const values = (h: Tensor) => tokenLogProbs(h, head!, targets!, { chunkSize: 3 });
+        const loss = (h: Tensor) => values(h).logProbs.square().sum().add(values(h).entropies.exp().sum());
+        return grad(loss)(hidden!);
+      },
+      { note: 'the gradient to the hidden states, whose own gradient is checked' },
+    ),
   ];
 }
 

@@ -50,7 +50,7 @@ function kernels(): KnownValue[] {
     );
   // Logits (0, 0) and then (ln 3, 0): probabilities 1/2, 1/2 and 3/4, 1/4.
   const scores = (targets: number[]) =>
-    tokenLogProbs(t([[0], [Math.log(3)]]), t([[1], [0]]), int(targets), { chunkRows: 1 });
+    tokenLogProbs(t([[0], [Math.log(3)]]), t([[1], [0]]), int(targets), { chunkSize: 1 });
   const quarter = -(0.75 * Math.log(0.75) + 0.25 * Math.log(0.25));
   return [
     known(() => softmax(t([0, LN2, 0])), [0.25, 0.5, 0.25]),

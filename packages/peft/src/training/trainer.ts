@@ -1,19 +1,25 @@
 import {
   type Compiled,
-  clipByGlobalNorm,
   compile,
   globalNorm,
   Key,
+  type LossScale,
+  type LossScaler,
+  type LossScalerOptions,
   leavesOf,
+  lossScaler,
   mapNamed,
   mapTree,
   type Named,
   type Optimizer,
+  type OptimizerChoice,
+  type OptimizerName,
+  type OptimizerSpec,
+  optimizerOf,
   scalar,
   type Tensor,
   tensor,
   valueAndGrad,
-  zeros,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
@@ -35,7 +41,8 @@ export interface TrainableAdapter extends Adapter<Named> {
 }
 
 export interface TrainerOptions<State> {
-  readonly optimizer: Optimizer<State>;
+  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
+  readonly optimizer: OptimizerName | OptimizerSpec | Optimizer<State>;
   /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
   readonly adapter?: TrainableAdapter;
   /** Of the dropout, which depends on it and the number of the step only. Default 0. */
@@ -44,6 +51,8 @@ export interface TrainerOptions<State> {
   readonly maxGradNorm?: number;
   /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  readonly lossScaling?: true | LossScalerOptions;
 }
 
 /** A loss or gradient that is NaN or infinite. Nothing has been updated. */
@@ -64,8 +73,26 @@ export interface ForwardBackwardResult {
   readonly tokens: number;
 }
 
+export interface OptimStepResult {
+  /** Of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  /**
+   * True when loss scaling found a gradient that is not finite: nothing was updated, no step counted, and the scale is
+   * lower now. Try the same rows again.
+   */
+  readonly skipped: boolean;
+}
+
+/** Numbers that change from pass to pass. */
+interface PassInputs {
+  readonly dropoutKey: Tensor;
+  /** What the present gradients are multiplied by before this pass adds to them: 0 in the first after an update. */
+  readonly keep: Tensor;
+  readonly lossScale: Tensor;
+}
+
 type MicroStep = Compiled<
-  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor],
+  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, pass: PassInputs],
   { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
 >;
 
@@ -80,6 +107,18 @@ interface Trained {
   readonly state: object;
 }
 
+/** `LossScale` as scalars, so that it is saved with the rest. */
+interface SavedScale {
+  readonly scale: Tensor;
+  readonly growthTracker: Tensor;
+}
+
+/** torch's: what is added to the norm that gradients are divided by. */
+const CLIP_EPSILON = 1e-6;
+
+/** Where a gradient overflows even with this scale, scaling is not what is wrong. */
+const SMALLEST_LOSS_SCALE = 1;
+
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
  * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run. It
@@ -93,19 +132,32 @@ export class Trainer {
   /** Micro-batches since the last update. */
   #passes = 0;
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #optimizer: Optimizer<object>;
+  readonly #maxGradNorm: number;
+  readonly #scaler: LossScaler | undefined;
   readonly #update: Compiled<
-    [trained: Trained, gradients: Named, learningRate: Tensor],
-    { trained: Trained; gradients: Named }
+    [trained: Trained, gradients: Named, gradientFactor: Tensor, learningRate: Tensor],
+    { trained: Trained }
   >;
   /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
   #trained: Trained;
   #gradients: Named;
+  /** Whether the gradients are those of passes since the last update; what else is in their memory does not count. */
+  #hasGradients = false;
+  #lossScale: SavedScale | undefined;
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    assertKnownOptions('Trainer', options, ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass']);
+    assertKnownOptions('Trainer', options, [
+      'optimizer',
+      'adapter',
+      'seed',
+      'maxGradNorm',
+      'maxTokensPerPass',
+      'lossScaling',
+    ]);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
@@ -115,11 +167,15 @@ export class Trainer {
     });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
+    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice) };
     return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
-  private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
+  private constructor(
+    model: CausalLM,
+    options: TrainerOptions<object> & { readonly optimizer: Optimizer<object> },
+    parameters: Named,
+  ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
     this.#dropout = Key.fromSeed(seed);
     this.#base = model;
@@ -129,13 +185,17 @@ export class Trainer {
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
     this.#gradients = noGradients(parameters);
+    this.#optimizer = optimizer;
+    this.#maxGradNorm = maxGradNorm;
+    const { lossScaling } = options;
+    this.#scaler = lossScaling && lossScaler(lossScaling === true ? {} : lossScaling);
+    this.#lossScale = this.#scaler && savedScale(this.#scaler.initial);
     this.#update = compile(
-      ({ parameters: current, state }, gradients, learningRate) => {
-        const used = maxGradNorm > 0 ? clipByGlobalNorm(gradients, maxGradNorm).gradients : gradients;
-        const trained = optimizer.update(current, used, state, learningRate);
-        return { trained, gradients: mapNamed(gradients, (g) => zeros(g.shape)) };
+      ({ parameters: current, state }, gradients, gradientFactor, learningRate) => {
+        const used = mapNamed(gradients, (g) => g.mul(gradientFactor));
+        return { trained: optimizer.update(current, used, state, learningRate) };
       },
-      { name: 'optimStep', donate: { 0: 'trained', 1: 'gradients' } },
+      { name: 'optimStep', donate: { 0: 'trained' } },
     );
   }
 
@@ -178,8 +238,11 @@ export class Trainer {
         .child(this.#step)
         .child(this.#passes++)
         .toTensor();
-      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, dropoutKey);
+      const keep = scalar(this.#hasGradients ? 1 : 0);
+      const pass = { dropoutKey, keep, lossScale: this.#lossScale?.scale ?? scalar(1) };
+      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, pass);
       this.#gradients = result.gradients;
+      this.#hasGradients = true;
       total += await result.loss.item();
       for (const [name, tensor] of Object.entries(result.metrics)) {
         const [before, value] = [metrics[name], await tensor.item()];
@@ -187,31 +250,47 @@ export class Trainer {
       }
     }
     if (!Number.isFinite(total)) {
-      this.#gradients = noGradients(this.parameters);
+      this.#dropGradients();
       throw new NonFiniteError('the loss', total, this.#step);
     }
     return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
   }
 
-  /** Applies the gradients added up since the last call and gives their norm before clipping. @throws NonFiniteError */
-  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<{ readonly gradNorm: number }> {
-    const { parameters, state } = this.#trained;
-    const norm = await (await this.#norm(this.#gradients)).item();
+  /**
+   * Applies the gradients added up since the last call and gives their norm before clipping.
+   *
+   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
+   */
+  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
+    if (!this.#hasGradients) {
+      throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
+    }
+    const scale = (await this.#lossScale?.scale.item()) ?? 1;
+    const norm = (await (await this.#norm(this.#gradients)).item()) / scale;
+    await this.#nextLossScale(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
-      this.#gradients = noGradients(this.parameters);
+      this.#dropGradients();
+      if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
       throw new NonFiniteError('the gradient norm', norm, this.#step);
     }
-    const result = await this.#update({ parameters, state }, this.#gradients, scalar(learningRate));
-    this.#trained = result.trained;
-    this.#gradients = result.gradients;
+    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
+    const { parameters, state } = this.#trained;
+    const ready = (await this.#optimizer.refresh?.(this.#gradients, state, this.#step)) ?? state;
+    const factors = [scalar(clip / scale), scalar(learningRate)] as const;
+    const { trained } = await this.#update({ parameters, state: ready }, this.#gradients, ...factors);
+    this.#trained = trained;
     this.#step++;
     this.#passes = 0;
-    return { gradNorm: norm };
+    this.#hasGradients = false;
+    return { gradNorm: norm, skipped: false };
   }
 
-  /** Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`. */
+  /**
+   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, and
+   * the loss scale under `lossScale.`.
+   */
   snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
-    const tensors = Object.fromEntries(leavesOf(this.#trained).map(({ path, tensor }) => [path, tensor]));
+    const tensors = Object.fromEntries(leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor]));
     return { step: this.#step, tensors };
   }
 
@@ -221,16 +300,35 @@ export class Trainer {
    * @throws PosttrainError when a tensor is missing or of another shape or dtype; nothing has been changed then
    */
   restore(snapshot: { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> }): void {
-    const problems = leavesOf(this.#trained).flatMap(({ path, tensor: wanted }) => {
+    const problems = leavesOf(this.#saved()).flatMap(({ path, tensor: wanted }) => {
       const saved = snapshot.tensors[path];
       if (!saved) return `lacks ${path}`;
       // A tensor as text is its dtype and shape.
       return String(saved) === String(wanted) ? [] : `has ${path} as ${saved}, not ${wanted}`;
     });
     if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
-    this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
-    this.#gradients = noGradients(this.parameters);
+    const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
+    this.#trained = trained;
+    this.#lossScale = lossScale;
+    this.#dropGradients();
     this.#step = snapshot.step;
+  }
+
+  #saved(): Trained & { readonly lossScale?: SavedScale } {
+    return { ...this.#trained, ...(this.#lossScale && { lossScale: this.#lossScale }) };
+  }
+
+  /** New memory, because 0 times what is not finite is not 0. */
+  #dropGradients(): void {
+    this.#gradients = noGradients(this.parameters);
+    this.#hasGradients = false;
+    this.#passes = 0;
+  }
+
+  async #nextLossScale(gradientsWereFinite: boolean): Promise<void> {
+    if (!this.#scaler || !this.#lossScale) return;
+    const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
+    this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
   }
 
   #microStep(loss: TokenLoss): MicroStep {
@@ -238,8 +336,9 @@ export class Trainer {
     if (known) return known;
     const { network } = this.#base;
     const adapter = this.#adapter;
+    const isScaled = this.#scaler !== undefined;
     const microStep: MicroStep = compile(
-      (gradients, parameters, frozen, batch, dropoutKey) => {
+      (gradients, parameters, frozen, batch, { dropoutKey, keep, lossScale }) => {
         const objective = (trained: Named) => {
           const weights = adapter ? frozen : trained;
           const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
@@ -249,11 +348,11 @@ export class Trainer {
             weights: batch.weights,
             annotations: batch.annotations,
           });
-          return [value, metrics] as const;
+          return [isScaled ? value.mul(lossScale) : value, { value, metrics }] as const;
         };
-        const { value, gradient } = valueAndGrad(objective)(parameters);
-        const summed = mapNamed(gradients, (g, name) => g.add((gradient as Named)[name]!));
-        return { gradients: summed, loss: value[0], metrics: value[1] };
+        const { value: result, gradient } = valueAndGrad(objective)(parameters);
+        const summed = mapNamed(gradients, (g, name) => g.mul(keep).add((gradient as Named)[name]!));
+        return { gradients: summed, loss: result[1].value, metrics: result[1].metrics };
       },
       { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
     );
@@ -261,3 +360,8 @@ export class Trainer {
     return microStep;
   }
 }
+
+const savedScale = ({ scale, growthTracker }: LossScale): SavedScale => ({
+  scale: scalar(scale),
+  growthTracker: scalar(growthTracker, 'int32'),
+});

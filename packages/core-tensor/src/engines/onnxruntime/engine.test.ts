@@ -317,7 +317,7 @@ describe('fused kernels', () => {
           hidden.reshape([6, 6]),
           sample([10, 6], 'float32', 3),
           tensor([0, 9, 3, 3, 1, 5], undefined, 'int32'),
-          { chunkRows: 4 },
+          { chunkSize: 4 },
         );
         return logProbs.mean().add(entropies.mean().mul(0.1));
       })({ w, n: sample([8], 'float32', 4) });

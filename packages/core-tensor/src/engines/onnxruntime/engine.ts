@@ -9,12 +9,13 @@ import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from 
 import { HostMemory } from './buffers.js';
 import type { DeviceMemory, DeviceMemoryUse } from './device-memory.js';
 import { findsSafeOverwrites, ON_HOST, ON_WEBGPU } from './donation.js';
-import { canUseGroupQueryAttention, kernelRules } from './lower-kernels.js';
-import { inputName, type LoweredGraph, lowerGraph, outputName } from './lowering.js';
+import { canUseGroupQueryAttention } from './lower-kernels.js';
+import { webgpuTarget } from './lower-webgpu.js';
+import { CPU_TARGET, inputName, type LoweredGraph, type LoweringTarget, lowerGraph, outputName } from './lowering.js';
 import { type Memory, type OnnxBuffer, onnxBuffer } from './memory.js';
 import { onnxruntimeEnvironment } from './native/environment.js';
-import type { NodeAssignment } from './native/session.js';
-import { DEVICE_KINDS, ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, startDevice } from './providers.js';
+import type { NodeAssignment, Provider } from './native/session.js';
+import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
 
 export interface OnnxruntimeEngineOptions {
@@ -44,7 +45,9 @@ export interface OnnxruntimeEngine extends Engine {
 
 interface Runtime {
   readonly memory: Memory;
-  readonly sessions: SessionCache;
+  readonly target: LoweringTarget;
+  /** The provider of a session for a graph. */
+  providerFor(lowered: LoweredGraph): Provider | undefined;
 }
 
 /**
@@ -60,19 +63,26 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
   if (!ONNXRUNTIME_DEVICES.includes(device)) {
     throw new EngineError('onnxruntime', `no device "${device}"; there are ${ONNXRUNTIME_DEVICES.join(', ')}`);
   }
-  const kernels = new Set(Object.keys(kernelRules));
+  const sessions = new SessionCache({
+    threads,
+    recordAssignment: onAssignment !== undefined,
+    ...(profile === undefined ? {} : { profile }),
+  });
+  // What a graph is written for does not depend on float16 but for the products of that type.
+  const kernels = new Set(Object.keys(device === 'webgpu' ? webgpuTarget(true).kernels : CPU_TARGET.kernels));
   let deviceMemory: DeviceMemory | undefined;
   let runtime: Promise<Runtime> | undefined;
   const start = async (): Promise<Runtime> => {
     const environment = await onnxruntimeEnvironment();
-    const common = {
-      threads,
-      recordAssignment: onAssignment !== undefined,
-      ...(profile === undefined ? {} : { profile }),
+    if (device === 'cpu')
+      return { memory: new HostMemory(environment), target: CPU_TARGET, providerFor: () => undefined };
+    const { memory, hasFloat16 } = await startDevice(environment, device, threads);
+    deviceMemory = memory;
+    return {
+      memory,
+      target: device === 'webgpu' ? webgpuTarget(hasFloat16) : { ...CPU_TARGET, nativeFloat16: true },
+      providerFor: ({ float16Nodes }) => providerOf(device, hasFloat16 ? [] : float16Nodes),
     };
-    if (device === 'cpu') return { memory: new HostMemory(environment), sessions: new SessionCache(common) };
-    deviceMemory = await startDevice(environment, device, threads);
-    return { memory: deviceMemory, sessions: new SessionCache({ ...common, provider: DEVICE_KINDS[device] }) };
   };
   const started = (): Promise<Runtime> => {
     runtime ??= start();
@@ -83,17 +93,20 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
     name: 'onnxruntime',
     device,
     kernels,
-    nativeDTypes: new Set<DType>(['float32', 'int32', 'bool']),
+    nativeDTypes: new Set<DType>(['float32', 'int32', 'bool', ...(device === 'cpu' ? [] : ['float16' as const])]),
     start: async () => void (await started()),
     memoryUse: () => deviceMemory?.live ?? { buffers: 0, bytes: 0 },
     upload: async (data: TypedArray, spec: TensorSpec) => (await started()).memory.upload(data, spec),
     read: async (buffer: EngineBuffer) => (await started()).memory.read(onnxBuffer(buffer)),
     ...(device === 'cpu' ? {} : { free: (buffer: EngineBuffer) => deviceMemory?.free(buffer) }),
     async compile(given: Graph, { donations }: CompileOptions): Promise<Executable> {
-      const { memory, sessions } = await started();
-      const graph = withoutUnusableKernels(given, donations, kernels);
-      const lowered = lowerGraph(graph);
-      const held = lowered.outputs.length > 0 ? await memory.during(() => sessions.hold(lowered.onnx)) : undefined;
+      const { memory, target, providerFor } = await started();
+      const graph = withoutUnusableKernels(given, donations, target);
+      const lowered = lowerGraph(graph, target);
+      const held =
+        lowered.outputs.length > 0
+          ? await memory.during(() => sessions.hold(lowered.onnx, providerFor(lowered)))
+          : undefined;
       if (held && onAssignment) onAssignment(held.session.assignment());
       const isSafe = findsSafeOverwrites(lowered.onnx, device === 'webgpu' ? ON_WEBGPU : ON_HOST);
       return new OnnxExecutable(graph, lowered, held, memory, donations, isSafe);
@@ -102,7 +115,11 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
 }
 
 /** Expands the cached attentions that GroupQueryAttention does not cover. */
-function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], kernels: ReadonlySet<string>): Graph {
+function withoutUnusableKernels(
+  graph: Graph,
+  donations: readonly Donation[],
+  { nativeFloat16, kernels }: LoweringTarget,
+): Graph {
   const users = new Map<GraphNode, number>();
   for (const { node } of graph.nodes.flatMap((n) => n.inputs)) users.set(node, (users.get(node) ?? 0) + 1);
   const isDonated = (node: GraphNode<'kernel'>, input: number, output: number) => {
@@ -116,9 +133,11 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ke
   const isUnusable = (node: GraphNode) =>
     isOp(node, 'kernel') &&
     node.attributes.kernel.name === 'cachedAttention' &&
-    !canUseGroupQueryAttention(node, isDonated);
+    !canUseGroupQueryAttention(node, isDonated, nativeFloat16);
   if (!graph.nodes.some(isUnusable)) return graph;
-  return simplify(graph, { kernels: new Set([...kernels].filter((name) => name !== 'cachedAttention')) });
+  return simplify(graph, {
+    kernels: ({ name, lower }) => lower?.onnxruntime !== undefined || (name !== 'cachedAttention' && name in kernels),
+  });
 }
 
 /** How an output takes over a donated input. */

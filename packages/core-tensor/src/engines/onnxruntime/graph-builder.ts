@@ -85,6 +85,16 @@ export class OnnxGraphBuilder {
     );
   }
 
+  /** Number of nodes so far. */
+  get size(): number {
+    return this.nodes.length;
+  }
+
+  /** Names of the nodes from number `start` on. */
+  nodeNames(start: number): string[] {
+    return this.nodes.slice(start).map(({ name }) => name ?? '');
+  }
+
   op(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
     return this.ops(op, inputs, 1, attributes)[0]!;
   }

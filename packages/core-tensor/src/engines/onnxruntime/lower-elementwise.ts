@@ -3,6 +3,7 @@ import { isFloat, isInteger } from '../../dtype.js';
 import type { GraphNode, OpName } from '../../graph/node.js';
 import { specOf } from '../../graph/node.js';
 import { lowerAccumulation } from './accumulation.js';
+import { lowerScatteredSum } from './lower-indexing.js';
 import { lowerScaledProduct } from './lower-products.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypes } from './proto.js';
@@ -48,19 +49,10 @@ export const ELEMENTWISE_ONNX_OPS: ReadonlySet<string> = new Set([
   'Where',
 ]);
 
-/**
- * The type an op computes in: the CPU kernels know float32 and int32. Small integers wrap when they are cast back;
- * float16 results are rounded by the cast.
- */
-export function computeDType(dtype: DType): DType {
-  if (dtype === 'float16' || dtype === 'bfloat16') return 'float32';
-  return dtype === 'int8' || dtype === 'uint8' ? 'int32' : dtype;
-}
-
-function elementwise(op: string): (node: GraphNode, lowering: Lowering) => string[] {
+export function elementwise(op: string): (node: GraphNode, lowering: Lowering) => string[] {
   return (node, lowering) => {
     const dtype = specOf(node.inputs[0]!).dtype;
-    const compute = computeDType(dtype);
+    const compute = lowering.computeDType(dtype);
     const { shape, dtype: output } = node.outputs[0]!;
     const inputs = lowering.broadcastOperands(
       node.inputs,
@@ -81,12 +73,13 @@ const fromTable = <Table extends Partial<Record<OpName, string>>>(table: Table) 
 export const elementwiseRules = {
   ...fromTable(UNARY),
   ...fromTable(BINARY),
-  add: (node, lowering) => lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
+  add: (node, lowering) =>
+    lowerScatteredSum(node, lowering) ?? lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
   mul: (node, lowering) => lowerScaledProduct(node, lowering) ?? elementwise('Mul')(node, lowering),
   where: (node, lowering) => {
     const { shape, dtype } = node.outputs[0]!;
     // Where has no kernel for bool.
-    const type = dtype === 'bool' ? 'int32' : computeDType(dtype);
+    const type = dtype === 'bool' ? 'int32' : lowering.computeDType(dtype);
     const operands = lowering.broadcastOperands(node.inputs, shape, ['bool', type, type]);
     const result = lowering.builder.op('Where', operands);
     return [lowering.convert(result, type, dtype)];

@@ -1,4 +1,3 @@
-import type { DType } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type GraphNode, specOf } from '../../graph/node.js';
 import type { GeluConfig } from '../../kernels/activations.js';
@@ -6,44 +5,43 @@ import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
 import type { OnnxForward } from './lower-custom.js';
-import { computeDType } from './lower-elementwise.js';
 import { quantizedRules } from './lower-quantized.js';
 import type { Lowering } from './lowering.js';
 
 export type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
 
-/** A rule written for float32 operands and results, used for any float dtype. */
-const inFloat32 =
+/** A rule written for operands and results of one float type, used for any float dtype. */
+export const inComputeType =
   (write: (inputs: string[], node: GraphNode<'kernel'>, lowering: Lowering) => string[]): KernelRule =>
   (node, lowering) => {
-    const inputs = node.inputs.map((input) => lowering.nameAs(input, computeDType(specOf(input).dtype)));
+    const inputs = node.inputs.map((input) => lowering.nameAs(input, lowering.computeDType(specOf(input).dtype)));
     return write(inputs, node, lowering).map((name, i) => {
       const dtype = node.outputs[i]?.dtype ?? 'float32';
-      return lowering.convert(name, computeDType(dtype), dtype);
+      return lowering.convert(name, lowering.computeDType(dtype), dtype);
     });
   };
 
-const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.config as Config;
+export const configOf = <Config>(node: GraphNode<'kernel'>): Config => node.attributes.config as Config;
 
 /** The fused kernels that ONNX Runtime has kernels for, by name. */
 export const kernelRules: Readonly<Record<string, KernelRule>> = {
   ...quantizedRules,
 
-  softmax: inFloat32(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
+  softmax: inComputeType(([x], _, { builder }) => [builder.op('Softmax', [x!], { axis: -1 })]),
 
-  logSoftmax: inFloat32(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
+  logSoftmax: inComputeType(([x], _, { builder }) => [builder.op('LogSoftmax', [x!], { axis: -1 })]),
 
-  silu: inFloat32(([x], _, { builder }) => [builder.op('QuickGelu', [x!], { alpha: { float: 1 } })]),
+  silu: inComputeType(([x], _, { builder }) => [builder.op('QuickGelu', [x!], { alpha: { float: 1 } })]),
 
-  swiglu: inFloat32(([gate, up], _, { builder }) => [
+  swiglu: inComputeType(([gate, up], _, { builder }) => [
     builder.op('Mul', [builder.op('QuickGelu', [gate!], { alpha: { float: 1 } }), up!]),
   ]),
 
-  gelu: inFloat32(([x], node, { builder }) => [
+  gelu: inComputeType(([x], node, { builder }) => [
     builder.op('Gelu', [x!], { approximate: configOf<GeluConfig>(node).approximate }),
   ]),
 
-  rmsNorm: inFloat32(([x, weight], node, { builder }) =>
+  rmsNorm: inComputeType(([x, weight], node, { builder }) =>
     builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
       axis: -1,
       epsilon: { float: configOf<NormConfig>(node).epsilon },
@@ -51,7 +49,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     }),
   ),
 
-  layerNorm: inFloat32(([x, weight, bias], node, { builder }) => [
+  layerNorm: inComputeType(([x, weight, bias], node, { builder }) => [
     builder.op('LayerNormalization', [x!, weight!, bias!], {
       axis: -1,
       epsilon: { float: configOf<NormConfig>(node).epsilon },
@@ -59,7 +57,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   ]),
 
   // The angles of every position are the rows of the table, and row r of the batch reads its own part of it.
-  rotary: inFloat32(([x, cos, sin], node, { builder }) => {
+  rotary: inComputeType(([x, cos, sin], node, { builder }) => {
     const [batch, , length] = specOf(node.inputs[0]!).shape as [number, number, number];
     const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
     const table = (name: string) => builder.reshape(name, [tables * length, half]);
@@ -103,7 +101,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
 
 /** The forward that a kernel brings for this engine. */
 function ownForward(forward: OnnxForward<never>): KernelRule {
-  const write = inFloat32((names, node, { builder }) => {
+  const write = inComputeType((names, node, { builder }) => {
     const results = forward({
       inputs: node.inputs.map((input, i) => ({ ...specOf(input), name: names[i]! })),
       outputs: node.outputs,
@@ -127,9 +125,9 @@ function ownForward(forward: OnnxForward<never>): KernelRule {
 }
 
 /** How a kernel node is written; the forward that the kernel brings comes first. */
-export function kernelRule(node: GraphNode<'kernel'>): KernelRule {
+export function kernelRule(node: GraphNode<'kernel'>, rules: Readonly<Record<string, KernelRule>>): KernelRule {
   const { name, lower } = node.attributes.kernel;
-  const rule = lower?.onnxruntime ? ownForward(lower.onnxruntime) : kernelRules[name];
+  const rule = lower?.onnxruntime ? ownForward(lower.onnxruntime) : rules[name];
   if (!rule) throw new EngineError('onnxruntime', `no lowering of ${name}; decompose it, or add lower.onnxruntime`);
   return rule;
 }
@@ -142,13 +140,13 @@ export function kernelRule(node: GraphNode<'kernel'>): KernelRule {
 export function canUseGroupQueryAttention(
   node: GraphNode<'kernel'>,
   isDonated: (node: GraphNode<'kernel'>, input: number, output: number) => boolean,
+  nativeFloat16 = false,
 ): boolean {
   const [q, , , keys, values] = node.inputs.map((input) => specOf(input));
-  const float32: DType = 'float32';
   return (
     q!.shape[2] === 1 &&
-    q!.dtype === float32 &&
-    keys!.dtype === float32 &&
+    (q!.dtype === 'float32' || (nativeFloat16 && q!.dtype === 'float16')) &&
+    keys!.dtype === q!.dtype &&
     sizeOf(q!.shape) > 0 &&
     keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&

@@ -1,6 +1,5 @@
 import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
-import { computeDType } from './lower-elementwise.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 
 /** A matrix product, as `FusedMatMul` and `Gemm` compute it. */
@@ -55,10 +54,16 @@ function withoutSwap(value: Value): { value: Value; swapped: boolean } {
 function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: number): string {
   const { dtype, shape } = node.outputs[0]!;
   const { a, b, transA, transB } = productOf(node);
-  const compute = computeDType(dtype);
+  const compute = lowering.computeDType(dtype);
   const { builder } = lowering;
   const [left, right] = [lowering.nameAs(a, compute), lowering.nameAs(b, compute)];
-  const rows = rowsOverTallWeight({ a, b, transA, transB });
+  const flatRows = rowsOverMatrix({ a, b, transA, transB });
+  if (lowering.target.standard && flatRows !== undefined) {
+    const flat = builder.reshape(left, [flatRows, specOf(a).shape.at(-1)!]);
+    const result = builder.matmul(flat, right, { transB, alpha, ranks: [2, 2] });
+    return lowering.convert(builder.reshape(result, shape), compute, dtype);
+  }
+  const rows = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
     return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
@@ -66,6 +71,12 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });
   return lowering.convert(builder.reshape(builder.transpose(result, [1, 0]), shape), compute, dtype);
+}
+
+/** The rows of `x` in all its axes, in a product with one matrix. `Gemm` transposes, but knows two axes only. */
+function rowsOverMatrix({ a, b, transA }: Product): number | undefined {
+  const { shape } = specOf(a);
+  return !transA && specOf(b).shape.length === 2 && shape.length > 2 ? sizeOf(shape) / shape.at(-1)! : undefined;
 }
 
 /** Up to this many rows, repacking the weight of `x Wᵀ` costs more than multiplying by it. */
@@ -86,7 +97,7 @@ function reduction(op: 'ReduceSum' | 'ReduceMax'): (node: GraphNode<'sum' | 'max
   return (node, lowering) => {
     const { axes, keepDims } = node.attributes;
     const { dtype } = node.outputs[0]!;
-    const compute = computeDType(dtype);
+    const compute = lowering.computeDType(dtype);
     const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.ints(axes)];
     return [lowering.convert(lowering.builder.op(op, inputs, { keepdims: Number(keepDims) }), compute, dtype)];
   };
@@ -110,20 +121,20 @@ export const productRules = {
   argMax: (node, lowering) => {
     const { axis, keepDims } = node.attributes;
     const x = node.inputs[0]!;
-    const name = lowering.nameAs(x, computeDType(specOf(x).dtype));
+    const name = lowering.nameAs(x, lowering.computeDType(specOf(x).dtype));
     return [lowering.nameAsInt32(lowering.builder.op('ArgMax', [name], { axis, keepdims: Number(keepDims) }))];
   },
   cumsum: (node, lowering) => {
     const { axis, exclusive, reverse } = node.attributes;
     const { dtype } = node.outputs[0]!;
-    const compute = computeDType(dtype);
+    const compute = lowering.computeDType(dtype);
     const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.constant('int64', [], [axis])];
     const flags = { exclusive: Number(exclusive), reverse: Number(reverse) };
     return [lowering.convert(lowering.builder.op('CumSum', inputs, flags), compute, dtype)];
   },
   topK: (node, lowering) => {
     const { dtype } = node.outputs[0]!;
-    const compute = computeDType(dtype);
+    const compute = lowering.computeDType(dtype);
     const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.ints([node.attributes.k])];
     const [values, indices] = lowering.builder.ops('TopK', inputs, 2, { axis: -1 });
     return [lowering.convert(values!, compute, dtype), lowering.nameAsInt32(indices!)];

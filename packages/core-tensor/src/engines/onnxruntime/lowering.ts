@@ -5,7 +5,7 @@ import { broadcastShapes, sameShape, sizeOf } from '../../shape.js';
 import { OnnxGraphBuilder } from './graph-builder.js';
 import { castSteps, elementwiseRules } from './lower-elementwise.js';
 import { indexingRules } from './lower-indexing.js';
-import { kernelRule } from './lower-kernels.js';
+import { type KernelRule, kernelRule, kernelRules } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
 import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
@@ -25,8 +25,23 @@ const rules: Omit<LoweringRules, Removed> = {
   ...productRules,
   ...indexingRules,
   randomBits,
-  kernel: (node, lowering) => kernelRule(node)(node, lowering),
+  kernel: (node, lowering) => kernelRule(node, lowering.target.kernels)(node, lowering),
 };
+
+/** What a graph is written for. */
+export interface LoweringTarget {
+  /** Products keep to the operators of ONNX itself; which kernels are left in the graph decides about the rest. */
+  readonly standard: boolean;
+  /** Whether float16 is computed with as it is, or widened to float32 and rounded after each operation. */
+  readonly nativeFloat16: boolean;
+  /** Rules in place of the common ones. */
+  readonly rules: Partial<LoweringRules>;
+  /** Fused kernels there are nodes for, by name. */
+  readonly kernels: Readonly<Record<string, KernelRule>>;
+}
+
+/** ONNX Runtime's CPU provider, whose kernels know float32 and int32, and its contrib operators. */
+export const CPU_TARGET: LoweringTarget = { standard: false, nativeFloat16: false, rules: {}, kernels: kernelRules };
 
 /** Emitted only when another node asks for them: they often disappear into their users. */
 const LAZY: ReadonlySet<OpName> = new Set(['data', 'full', 'iota', 'broadcastTo', 'transpose']);
@@ -41,17 +56,16 @@ export interface LoweredGraph {
   readonly inputs: readonly number[];
   /** Indices of the graph outputs that the ONNX graph computes; the others are empty. */
   readonly outputs: readonly number[];
+  /** Names of the nodes that read or write float16. */
+  readonly float16Nodes: readonly string[];
 }
 
 export const inputName = (index: number): string => `input${index}`;
 export const outputName = (index: number): string => `output${index}`;
 
-/**
- * Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. With `standard`, products keep to the
- * operators of ONNX itself; which kernels are left in the graph decides about the rest.
- */
-export function lowerGraph(graph: Graph, { standard = false } = {}): LoweredGraph {
-  return new Lowering(graph, standard).run();
+/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. */
+export function lowerGraph(graph: Graph, target: Partial<LoweringTarget> = {}): LoweredGraph {
+  return new Lowering(graph, { ...CPU_TARGET, ...target }).run();
 }
 
 /** The state of one lowering, and what rules need of it. */
@@ -60,12 +74,13 @@ export class Lowering {
   /** Products that are emitted by the node that scales or sums them. */
   readonly fused: ReadonlySet<GraphNode>;
   private readonly names = new Map<GraphNode, readonly string[]>();
+  private readonly float16Nodes = new Set<string>();
 
   constructor(
     private readonly graph: Graph,
-    standard: boolean,
+    readonly target: LoweringTarget,
   ) {
-    this.builder = new OnnxGraphBuilder(standard);
+    this.builder = new OnnxGraphBuilder(target.standard);
     this.fused = matmulFusions(graph);
   }
 
@@ -91,7 +106,7 @@ export class Lowering {
       builder.output(this.name(value), outputName(i), onnxTypeOf(dtype), shape);
       outputs.push(i);
     }
-    return { onnx: builder.graph(), inputs, outputs };
+    return { onnx: builder.graph(), inputs, outputs, float16Nodes: [...this.float16Nodes] };
   }
 
   /** The name of a value, emitting it first if it was left for later. */
@@ -100,13 +115,17 @@ export class Lowering {
   }
 
   private emit(node: GraphNode): readonly string[] {
+    const before = this.builder.size;
     const names = this.withoutEmptyOperands(node) ?? this.rule(node.op)(node, this);
     this.names.set(node, names);
+    if ([...node.inputs.map(specOf), ...node.outputs].some(({ dtype }) => dtype === 'float16')) {
+      for (const name of this.builder.nodeNames(before)) this.float16Nodes.add(name);
+    }
     return names;
   }
 
   private rule(op: OpName): LoweringRule<OpName> {
-    const rule = (rules as Partial<LoweringRules>)[op] as LoweringRule<OpName> | undefined;
+    const rule = (this.target.rules[op] ?? (rules as Partial<LoweringRules>)[op]) as LoweringRule<OpName> | undefined;
     if (!rule) throw new EngineError('onnxruntime', `no lowering of ${op}; simplify the graph first`);
     return rule;
   }
@@ -122,6 +141,22 @@ export class Lowering {
     const value = isOp(node, 'pad') ? node.attributes.value : 0;
     const filled = { ...node, op: 'full', inputs: [], attributes: { shape, dtype, value } } as GraphNode<'full'>;
     return movementRules.full(filled, this);
+  }
+
+  /** Whether anything reads an output of a node. */
+  isUsed(node: GraphNode, index: number): boolean {
+    const reads = (value: Value) => value.node === node && value.index === index;
+    return this.graph.outputs.some(reads) || this.graph.nodes.some(({ inputs }) => inputs.some(reads));
+  }
+
+  /**
+   * The type an op computes in: the kernels know float32 and int32, those of a GPU float16 too. Small integers wrap
+   * when they are cast back; float16 results are rounded by the cast.
+   */
+  computeDType(dtype: DType): DType {
+    if (dtype === 'float16') return this.target.nativeFloat16 ? 'float16' : 'float32';
+    if (dtype === 'bfloat16') return 'float32';
+    return dtype === 'int8' || dtype === 'uint8' ? 'int32' : dtype;
   }
 
   /** A value converted to another dtype. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { onnxruntimeEnvironment } from './native/environment.js';
-import { NativeSession, type SessionOptions } from './native/session.js';
+import { NativeSession, type Provider, type SessionOptions } from './native/session.js';
 import { encodeModel, type OnnxGraph } from './proto.js';
 
 /** A session and the number of executables that hold it. */
@@ -25,14 +25,15 @@ export class SessionCache {
 
   constructor(private readonly options: SessionOptions) {}
 
-  async hold(graph: OnnxGraph): Promise<HeldSession> {
+  /** `provider` must be the same for equal models. */
+  async hold(graph: OnnxGraph, provider?: Provider): Promise<HeldSession> {
     const model = encodeModel(graph);
     const key = createHash('sha256').update(model).digest('base64');
     let entry = this.shared.get(key);
     if (!entry) {
       // A profile is written when its session goes.
       const small = model.length <= KEPT_MODEL_BYTES && this.options.profile === undefined;
-      entry = { session: this.create(graph, model), small, holders: 0 };
+      entry = { session: this.create(graph, model, provider), small, holders: 0 };
       this.shared.set(key, entry);
     }
     const held = entry;
@@ -45,10 +46,14 @@ export class SessionCache {
     }
   }
 
-  private async create({ inputs, outputs }: OnnxGraph, model: Uint8Array): Promise<NativeSession> {
+  private async create(
+    { inputs, outputs }: OnnxGraph,
+    model: Uint8Array,
+    provider: Provider | undefined,
+  ): Promise<NativeSession> {
     const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    return NativeSession.create(environment, model, names, this.options);
+    return NativeSession.create(environment, model, names, { ...this.options, ...(provider ? { provider } : {}) });
   }
 
   private async release(key: string, entry: Shared): Promise<void> {

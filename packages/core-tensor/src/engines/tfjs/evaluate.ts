@@ -2,7 +2,7 @@ import { type GraphNode, isOp, type OpName, specOf } from '../../graph/node.js';
 import { threefryBits } from '../../random/threefry.js';
 import { sizeOf } from '../../shape.js';
 import { elementwiseRules } from './elementwise.js';
-import { type FusedRule, fusedRules } from './fused.js';
+import { runFused } from './fused.js';
 import { onHost, roundOnHost } from './host.js';
 import { indexingRules } from './indexing.js';
 import { matmulRule } from './matmul.js';
@@ -25,6 +25,7 @@ const rules: Rules = {
 
 /** Results are elements of the inputs, so that the output's dtype holds them. */
 const CHOOSES: ReadonlySet<OpName> = new Set<OpName>([
+  'barrier',
   'reshape',
   'transpose',
   'broadcastTo',
@@ -73,11 +74,11 @@ function compute(
       return scope.upload(new empty(0), shape);
     });
   }
-  const rule = isOp(node, 'kernel') ? fusedRules[node.attributes.kernel.name] : rules[node.op];
+  if (isOp(node, 'kernel')) return runFused(scope, node, inputs);
+  const rule = rules[node.op] as Rule<OpName> | undefined;
   // Kernels read past the end of an empty input, or refuse it.
   const isEmpty = node.inputs.some((input) => sizeOf(specOf(input).shape) === 0);
-  if (!rule || isEmpty) return onHost(scope, node, inputs);
-  return [(rule as Rule<OpName> | FusedRule)(scope, node as never, inputs)].flat();
+  return rule && !isEmpty ? [rule(scope, node, inputs)].flat() : onHost(scope, node, inputs);
 }
 
 /** Rounds or wraps what a kernel computed in the storage type to what the dtype can hold. */

@@ -2,6 +2,7 @@ import type { Rules } from './rule.js';
 
 /** The primitives that only move elements. */
 export const movementRules: Rules = {
+  barrier: (_scope, _node, [x]) => x!,
   reshape: (scope, { attributes: { shape } }, [x]) => scope.reshape(x!, shape),
   transpose: (scope, { attributes: { permutation } }, [x]) => scope.run('Transpose', { x: x! }, { perm: permutation }),
   broadcastTo: (scope, { attributes: { shape } }, [x]) => scope.broadcast(x!, shape),

@@ -4,6 +4,7 @@ import type { NativeTexts, OrtApi, Pointer } from './library.js';
 
 /** `logging.WARNING` would report what our graphs do on purpose. */
 const LOG_ERRORS = 3;
+const LOG_FATAL = 4;
 const OPTIMIZATION_OFF = 0;
 
 /** Runs shorter than this (milliseconds) are not worth the way to another thread and back. */
@@ -17,6 +18,8 @@ export interface SessionOptions {
   readonly provider?: Provider;
   /** Records which provider runs which node, for `assignment`. */
   readonly recordAssignment?: boolean;
+  /** A failure is expected and nothing is logged. */
+  readonly isQuiet?: boolean;
 }
 
 /** An execution provider. */
@@ -122,7 +125,10 @@ export class NativeSession {
   }
 }
 
-function sessionOptions(api: OrtApi, { threads, profile, provider, recordAssignment }: SessionOptions): Pointer {
+function sessionOptions(
+  api: OrtApi,
+  { threads, profile, provider, recordAssignment, isQuiet }: SessionOptions,
+): Pointer {
   const options = api.make('createSessionOptions');
   api.setIntraOpNumThreads(options, threads);
   api.setInterOpNumThreads(options, 1);
@@ -130,7 +136,7 @@ function sessionOptions(api: OrtApi, { threads, profile, provider, recordAssignm
   api.setSessionGraphOptimizationLevel(options, OPTIMIZATION_OFF);
   // A memory plan is laid out beside the memory of the first run, which is never given back: twice the memory.
   api.disableMemPattern(options);
-  api.setSessionLogSeverityLevel(options, LOG_ERRORS);
+  api.setSessionLogSeverityLevel(options, isQuiet ? LOG_FATAL : LOG_ERRORS);
   api.addSessionConfigEntry(options, 'session.use_env_allocators', '1');
   if (profile !== undefined) api.enableProfiling(options, profile);
   if (recordAssignment) api.addSessionConfigEntry(options, 'session.record_ep_graph_assignment_info', '1');
