@@ -5,6 +5,7 @@ import type { Figures } from './own-engine.js';
 
 /** Dawn's settings for float16 and subgroup matrices on NVIDIA cards; neither is on by default. */
 const TOGGLES = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia', 'use_vulkan_memory_model'];
+const ENABLED = `enable-dawn-features=${TOGGLES.join(',')}`;
 const FEATURES = ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'];
 
 /** The part of the package `webgpu` that is used, and of the WebGPU objects it gives. */
@@ -76,10 +77,10 @@ const MAP_READ = 0x1;
 const TILES = { down: 4, across: 4, subgroups: 4 };
 
 /**
- * c [n, n] = a [n, n] · b [n, n]. Dawn has had two spellings of load and store: with the order as an argument (`false` is
- * row by row), and as a template argument.
+ * c [n, n] = a [n, n] · b [n, n]. Dawn has had two spellings of load and store: with the order as a template argument, and
+ * in older versions as an argument (`false` is row by row).
  */
-function shader({ M, N, K, resultComponentType }: MatrixConfig, n: number, spelling: 'argument' | 'template'): string {
+function shader({ M, N, K, resultComponentType }: MatrixConfig, n: number, spelling: 'template' | 'argument'): string {
   const range = (count: number) => Array.from({ length: count }, (_, i) => i);
   const load = (type: string, from: string, offset: string) =>
     spelling === 'argument'
@@ -125,7 +126,7 @@ function shader({ M, N, K, resultComponentType }: MatrixConfig, n: number, spell
 export async function subgroupMatrix(): Promise<Figures> {
   const { create, globals } = createRequire(import.meta.url)('webgpu') as WebGpu;
   Object.assign(globalThis, globals);
-  const gpu = create([`enable-dawn-features=${TOGGLES.join(',')}`]);
+  const gpu = create([ENABLED]);
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) throw new Error('Dawn finds no adapter: no Vulkan loader or no driver for it (see README.md)');
   const { info, limits } = adapter;
@@ -141,14 +142,10 @@ export async function subgroupMatrix(): Promise<Figures> {
   };
   if (features.length < FEATURES.length) {
     const missing = FEATURES.filter((feature) => !features.includes(feature));
-    return { ...figures, notRun: `the adapter lacks ${missing.join(', ')}` };
+    const isAccepted = await compiles(create);
+    return { ...figures, notRun: `the adapter lacks ${missing.join(', ')}`, 'shader compiles': isAccepted };
   }
-  const device = await adapter.requestDevice({
-    requiredFeatures: features,
-    requiredLimits: Object.fromEntries(
-      ['maxBufferSize', 'maxStorageBufferBindingSize'].map((name) => [name, limits[name]!]),
-    ),
-  });
+  const device = await deviceOf(adapter);
   const usable = (info.subgroupMatrixConfigs ?? []).filter(({ componentType }) => componentType === 'f16');
   for (const config of usable) {
     const name = `${config.M}×${config.N}×${config.K} f16 → ${config.resultComponentType}`;
@@ -159,6 +156,26 @@ export async function subgroupMatrix(): Promise<Figures> {
     }
   }
   return figures;
+}
+
+const deviceOf = (adapter: Adapter): Promise<Device> =>
+  adapter.requestDevice({
+    requiredFeatures: FEATURES,
+    requiredLimits: Object.fromEntries(
+      ['maxBufferSize', 'maxStorageBufferBindingSize'].map((name) => [name, adapter.limits[name]!]),
+    ),
+  });
+
+/** Whether Dawn accepts the program, asked of its backend that runs nothing. */
+async function compiles(create: WebGpu['create']): Promise<string> {
+  try {
+    const adapter = await create(['backend=null', ENABLED]).requestAdapter();
+    const config = { M: 16, N: 16, K: 16, componentType: 'f16', resultComponentType: 'f32' };
+    await pipelineOf(await deviceOf(adapter!), config, 512);
+    return 'yes';
+  } catch (error) {
+    return `no: ${(error as Error).message}`;
+  }
 }
 
 async function rateOf(device: Device, config: MatrixConfig): Promise<Figures> {
@@ -206,7 +223,7 @@ async function rateOf(device: Device, config: MatrixConfig): Promise<Figures> {
 
 async function pipelineOf(device: Device, config: MatrixConfig, n: number) {
   const failures: string[] = [];
-  for (const spelling of ['argument', 'template'] as const) {
+  for (const spelling of ['template', 'argument'] as const) {
     const module = device.createShaderModule({ code: shader(config, n, spelling) });
     const { messages } = await module.getCompilationInfo();
     const errors = messages.filter(({ type }) => type === 'error');
