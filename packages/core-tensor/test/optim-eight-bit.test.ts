@@ -23,7 +23,7 @@ import {
 } from '../src/index.js';
 import { dynamicMap } from '../src/quantization/dynamic-map.js';
 import { expectClose } from '../src/testing/check-case.js';
-import { arrays } from './optim-goldens.js';
+import { arrays, memoryOf } from './optim-helpers.js';
 
 const kinds = ['signed', 'unsigned'] as const;
 
@@ -120,6 +120,43 @@ describe.each(engines)('8 bits on %s', (name, engine) => {
 
 describe('training with moments in 8 bits', () => {
   beforeEach(() => setEngine(onnxruntimeEngine()));
+
+  it('updates a large parameter in parts, which changes nothing, and in place', async () => {
+    const [rows, columns] = [1280, 1024];
+    const draw = (seed: number) =>
+      tensor(
+        Float32Array.from({ length: rows * columns }, (_, k) => Math.sin(k * seed)),
+        [rows, columns],
+      );
+    const [start, gradient] = [draw(1), draw(2)];
+    const rule = adamW8bit({ weightDecay: 0.1 });
+    const step = compiledStep(rule);
+    const run = async (cuts: readonly number[]) => {
+      const split = (x: Tensor): Named =>
+        Object.fromEntries(cuts.slice(1).map((end, i) => [`w${i}`, x.slice(0, cuts[i]!, end)]));
+      const [parameters, gradients] = [split(start), split(gradient)];
+      let trained = { parameters, state: rule.init(parameters) };
+      const memory = () => leavesOf(trained).map(({ tensor: x }) => memoryOf(x));
+      const seen: unknown[][] = [];
+      for (let t = 0; t < 3; t++) {
+        ({ trained } = await step(trained, gradients, scalar(0.01)));
+        seen.push(memory());
+      }
+      expect(seen[2]!.every((block, i) => block === seen[1]![i])).toBe(true);
+      const join = async (named: Named) =>
+        Buffer.concat(
+          await Promise.all(Object.values(named).map(async (x) => Buffer.from((await x.data()).slice().buffer))),
+        );
+      const { codes, scales } = trained.state;
+      const all = [trained.parameters, ...Object.values(codes), ...Object.values(scales)];
+      return Promise.all(all.map(join));
+    };
+    const whole = await run([0, rows]);
+    const parts = await run([0, 512, 1024, rows]);
+    whole.forEach((bytes, i) => {
+      expect(bytes.equals(parts[i]!)).toBe(true);
+    });
+  });
 
   it('goes as with float32 moments, in about a quarter of the memory', async () => {
     const [inputs, outputs, count] = [96, 64, 256];

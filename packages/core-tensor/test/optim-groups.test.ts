@@ -28,7 +28,7 @@ import {
 } from '../src/index.js';
 import { leftSingularVectors } from '../src/optim/singular-vectors.js';
 import { expectClose } from '../src/testing/check-case.js';
-import { json } from './optim-goldens.js';
+import { json } from './optim-helpers.js';
 
 const random = (shape: readonly [number, number], seed: number): Tensor =>
   tensor(

@@ -1,7 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { isOp } from '../src/graph/node.js';
 import {
   compile,
   type Engine,
@@ -20,6 +19,7 @@ import {
   tensor,
   zerosBuffer,
 } from '../src/index.js';
+import { memoryOf } from './optim-helpers.js';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -54,12 +54,6 @@ function counting(engine: Engine): { engine: Engine; live(): Promise<number> } {
       return made.size;
     },
   };
-}
-
-/** Where the elements of a realised tensor are. */
-function memoryOf({ value: { node } }: Tensor): unknown {
-  if (!isOp(node, 'data')) throw new Error('not realised');
-  return (node.attributes.storage.device!.buffer as EngineBuffer & { readonly block: unknown }).block;
 }
 
 const [INPUTS, OUTPUTS, ROWS] = [80, 64, 8];

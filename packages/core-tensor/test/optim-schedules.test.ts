@@ -12,7 +12,7 @@ import {
   schedules,
 } from '../src/index.js';
 import { expectClose } from '../src/testing/check-case.js';
-import { json } from './optim-goldens.js';
+import { json } from './optim-helpers.js';
 
 type Numbers = Readonly<Record<string, number>>;
 

@@ -17,7 +17,7 @@ import {
   tensor,
 } from '../src/index.js';
 import { expectClose } from '../src/testing/check-case.js';
-import { type Arrays, arrays, json } from './optim-goldens.js';
+import { type Arrays, arrays, json } from './optim-helpers.js';
 
 interface Group {
   readonly lr: number;

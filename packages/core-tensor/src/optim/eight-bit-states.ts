@@ -1,8 +1,9 @@
+import { barrier } from '../autodiff/barrier.js';
 import { zerosBuffer } from '../create.js';
 import type { DynamicMapKind } from '../quantization/dynamic-map.js';
-import type { Tensor } from '../tensor.js';
+import { concat, type Tensor } from '../tensor.js';
 import { type AdamWOptions, type AdamWState, adamW } from './adamw.js';
-import { blockCount, blockwiseCoder } from './blockwise-codes.js';
+import { BLOCK_SIZE, type BlockwiseCodes, blockCount, blockwiseCoder } from './blockwise-codes.js';
 import { type LionOptions, type LionState, lion } from './lion.js';
 import { mapNamed, type Named, type Optimizer } from './optimizer.js';
 
@@ -19,8 +20,8 @@ export interface EightBitState<State> {
 
 /**
  * An update rule whose moments are kept in 8 bits between updates (arXiv 2110.02861): m = level(c) · scale of the block,
- * the rule as it is, then c and scale anew. `moments` names the entries of the rule's state, which must treat every
- * parameter by itself.
+ * the rule as it is, then c and scale anew. `moments` names the entries of the rule's state; the rule must treat every
+ * element by itself, because it is given large parameters in parts.
  */
 function eightBitStates<State extends object>(
   rule: Optimizer<State>,
@@ -54,30 +55,63 @@ function eightBitStates<State extends object>(
         codes: Object.fromEntries(kinds.map(([moment]) => [moment, { ...codes[moment] }])),
         scales: Object.fromEntries(kinds.map(([moment]) => [moment, { ...scales[moment] }])),
       };
-      // One parameter after the other, so that the moments of one only need be in float32 at a time.
+      let last: Tensor[] = [];
       const updated = mapNamed(parameters, (p, name) => {
         const g = gradients[name];
         if (isSmall(p) || !g) return small.parameters[name] ?? p;
-        const unpacked = coders.map(([moment, coder]) => {
-          const packed = { codes: codes[moment]![name]!, scales: scales[moment]![name]! };
-          return [moment, { [name]: coder.decode(packed) }];
-        });
-        const one = rule.update(
-          { [name]: p },
-          { [name]: g },
-          { ...rest, ...Object.fromEntries(unpacked) },
-          learningRate,
-        );
-        for (const [moment, coder] of coders) {
-          const packed = coder.encode((one.state[moment] as Named)[name]!);
-          next.codes[moment]![name] = packed.codes;
-          next.scales[moment]![name] = packed.scales;
+        const parts: Tensor[] = [];
+        const packed = coders.map(() => [] as BlockwiseCodes[]);
+        for (const [start, end] of rowRanges(p.shape)) {
+          // After the part before, so that the moments of one part at a time are in float32.
+          const rows = (x: Tensor) => barrier(x, last).slice(0, start, end);
+          const perRow = p.size / p.shape[0]!;
+          const unpacked = coders.map(([moment, coder]) => {
+            const given = rows(codes[moment]![name]!);
+            const blocks = [(start * perRow) / BLOCK_SIZE, Math.ceil((end * perRow) / BLOCK_SIZE)] as const;
+            return [
+              moment,
+              { [name]: coder.decode({ codes: given, scales: scales[moment]![name]!.slice(0, ...blocks) }) },
+            ];
+          });
+          const state = { ...rest, ...Object.fromEntries(unpacked) };
+          const one = rule.update({ [name]: rows(p) }, { [name]: rows(g) }, state, learningRate);
+          parts.push(one.parameters[name]!);
+          const codesOfPart = coders.map(([moment, coder], i) => {
+            const next = coder.encode((one.state[moment] as Named)[name]!);
+            packed[i]!.push(next);
+            return next.codes;
+          });
+          last = [one.parameters[name]!, ...codesOfPart];
         }
-        return one.parameters[name]!;
+        for (const [i, [moment]] of coders.entries()) {
+          next.codes[moment]![name] = concat(
+            packed[i]!.map((one) => one.codes),
+            0,
+          );
+          next.scales[moment]![name] = concat(
+            packed[i]!.map((one) => one.scales),
+            0,
+          );
+        }
+        return concat(parts, 0);
       });
       return { parameters: updated, state: { rest: small.state, ...next } };
     },
   };
+}
+
+/** Elements of a parameter that are unpacked at a time. */
+const PART_SIZE = 2 ** 20;
+
+/** Parts of a shape along its first axis, as [start, end): about as large as that, and of whole blocks but for the last. */
+function rowRanges(shape: readonly number[]): [number, number][] {
+  const rows = shape[0]!;
+  const perRow = shape.slice(1).reduce((a, b) => a * b, 1);
+  // The fewest rows that are whole blocks.
+  let unit = 1;
+  while ((unit * perRow) % BLOCK_SIZE !== 0) unit *= 2;
+  const step = unit * Math.max(1, Math.round(PART_SIZE / (unit * perRow)));
+  return Array.from({ length: Math.ceil(rows / step) }, (_, i) => [i * step, Math.min(rows, (i + 1) * step)]);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openSafetensors, type TypedArray } from '../src/index.js';
+import { isOp } from '../src/graph/node.js';
+import { type EngineBuffer, openSafetensors, type Tensor, type TypedArray } from '../src/index.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/optim');
 
@@ -22,3 +23,9 @@ export async function arrays(name: string): Promise<Arrays> {
 }
 
 export const json = (name: string): unknown => JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
+
+/** Where the elements of a realised tensor are. */
+export function memoryOf({ value: { node } }: Tensor): unknown {
+  if (!isOp(node, 'data')) throw new Error('not realised');
+  return (node.attributes.storage.device!.buffer as EngineBuffer & { readonly block: unknown }).block;
+}
