@@ -90,7 +90,7 @@ const counted =
     ? `; ${(stepFlops(config, { rows: batch, tokens, rank: flops[flags.task as keyof typeof flops] }) / 1e9).toFixed(1)} GFLOP needed`
     : '';
 console.log(
-  `${flags.task} ${flags.model}: smallest of ${repetitions}: ${least('seconds')} s wall, ${least('processorSeconds')} s of processor time, ${threads} threads${counted}`,
+  `${flags.task} ${config === MODEL_CONFIGS.tiny ? 'tiny' : flags.model}: smallest of ${repetitions}: ${least('seconds')} s wall, ${least('processorSeconds')} s of processor time, ${threads} threads${counted}`,
 );
 for (const file of readdirSync(folder)) {
   const events = JSON.parse(readFileSync(join(folder, file), 'utf8')) as ProfileEvent[];

@@ -8,6 +8,7 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 
 import torch  # noqa: E402
 from eight_bit import eight_bit_cases  # noqa: E402
+from lora_plus import lora_plus_case  # noqa: E402
 from matrices import matrix_cases  # noqa: E402
 from transformers import get_scheduler  # noqa: E402
 
@@ -196,6 +197,7 @@ def main() -> None:
     matrix_cases(out)
     eight_bit_cases(out)
     scaler_case(out)
+    lora_plus_case(out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Goldens of quantised weights: bitsandbytes (NF4, FP4, LLM.int8()) and ONNX Runtime (MatMulNBits)."""
+"""Goldens of quantised weights: bitsandbytes (NF4, FP4, LLM.int8()), ONNX Runtime (MatMulNBits), llm-compressor (GPTQ, SparseGPT)."""
 
 import sys
 from pathlib import Path
@@ -14,9 +14,18 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from bitsandbytes.autograd import _functions as functions  # noqa: E402
 from bitsandbytes.backends.default import ops as default_ops  # noqa: E402
+from compressed_tensors.quantization import QuantizationArgs  # noqa: E402
+from compressed_tensors.quantization.utils import calculate_qparams  # noqa: E402
+from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight  # noqa: E402
+from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import sparsify_weight  # noqa: E402
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
+from transformers.pytorch_utils import Conv1D  # noqa: E402
 
 torch.set_num_threads(1)
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
 def matrix(rows: int, columns: int, seed: int) -> torch.Tensor:
@@ -115,6 +124,88 @@ def int4() -> None:
     golden.write_json(OUT / "int4.json", {"cases": cases})
 
 
+def correlated(rows: int, columns: int, seed: int) -> torch.Tensor:
+    """Inputs of a layer that depend on each other, one of which is always zero."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, columns // 3, generator=generator) @ torch.randn(columns // 3, columns, generator=generator)
+    x = x + 0.3 * torch.randn(rows, columns, generator=generator)
+    x[:, 11] = 0
+    return x
+
+
+def one_shot() -> None:
+    """GPTQ and SparseGPT of llm-compressor, which works in float32."""
+    rows, columns = 10, 48
+    weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(1)) * 0.1
+    x = correlated(200, columns, 2)
+    hessian = 2 / len(x) * x.T @ x
+    tensors, cases = {"weight": weight, "x": x}, []
+    for group in (None, 16):
+        for symmetric in (False, True):
+            for order in (None, "weight"):
+                name = f"gptq-{group or 'row'}{'-symmetric' if symmetric else ''}{'-act-order' if order else ''}"
+                strategy = {"strategy": "group", "group_size": group} if group else {"strategy": "channel"}
+                args = QuantizationArgs(num_bits=4, symmetric=symmetric, actorder=order, **strategy)
+                # The column that no input reaches is zero before the grids are found.
+                alive = weight.clone()
+                alive[:, 11] = 0
+                groups = alive.reshape(rows, -1, group or columns)
+                scale, zero = calculate_qparams(groups.amin(-1), groups.amax(-1), args)
+                quantized, loss, failed = quantize_weight(
+                    weight[None].clone(), hessian[None].clone(), scale[None], zero[None], None, args
+                )
+                assert not failed.any()
+                tensors |= {f"{name}.weight": quantized[0], f"{name}.scale": scale, f"{name}.zero": zero.int()}
+                cases.append({"name": name, "group_size": group, "symmetric": symmetric, "act_order": order is not None})
+    # It prunes one weight a block more than the part that it is asked for.
+    block = 16
+    for name, sparsity, pattern in (("half", 0.5, (0, 0)), ("most", 0.75, (0, 0)), ("2-4", 0.5, (2, 4))):
+        layer = torch.nn.Linear(columns, rows, bias=False)
+        layer.weight.data = weight.clone()
+        asked = sparsity - 1 / (rows * block) if pattern == (0, 0) else sparsity
+        _, pruned = sparsify_weight(layer, {layer: hessian.clone()}, asked, *pattern, block, 0.01, False)
+        tensors[f"sparse-{name}.weight"] = pruned.detach()
+    golden.write_tensors(OUT / "one-shot.safetensors", tensors)
+    golden.write_json(OUT / "one-shot.json", {"gptq": cases})
+
+
+FOLDERS = {
+    "llama-nf4": ("llama", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}),
+    "llama-fp4": ("llama", {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}),
+    "llama-int8": ("llama", {"load_in_8bit": True}),
+    "gpt2-nf4": ("gpt2", {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}),
+}
+
+
+def folders() -> None:
+    """Models that transformers quantised and saved, and the logits of the float model with what their codes stand for."""
+    for name, (base, options) in FOLDERS.items():
+        source = MODELS / base
+        config = BitsAndBytesConfig(**options)
+        model = AutoModelForCausalLM.from_pretrained(source, quantization_config=config, device_map="cpu")
+        folder = OUT / name
+        model.save_pretrained(folder)
+        (folder / "generation_config.json").unlink()
+        plain = AutoModelForCausalLM.from_pretrained(source)
+        quantized = load_file(folder / "model.safetensors")
+        for module, layer in plain.named_modules():
+            stored = quantized.get(f"{module}.weight")
+            if not module or stored is None or stored.dtype not in (torch.uint8, torch.int8):
+                continue
+            if stored.dtype == torch.int8:
+                weight = stored.float() * (quantized[f"{module}.SCB"] / 127).unsqueeze(1)
+            else:
+                items = {k: v for k, v in quantized.items() if k.startswith(f"{module}.weight.")}
+                weight = dequantized(stored, bnb.QuantState.from_dict(items, "cpu"))
+            layer.weight.data = (weight.T if isinstance(layer, Conv1D) else weight).contiguous()
+        tokens = load_file(source / "expected.safetensors")["batch.input_ids"]
+        with torch.no_grad():
+            logits = plain(tokens).logits
+        golden.write_tensors(folder / "expected.safetensors", {"input_ids": tokens, "logits": logits})
+
+
 four_bit()
 int8()
 int4()
+one_shot()
+folders()

@@ -3,7 +3,7 @@ import { currentEngine } from './engines/current.js';
 import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
-import { bufferOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
+import { buffersOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
 import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
@@ -122,9 +122,9 @@ export function compile<Args extends readonly unknown[], Out>(
       captured,
       donate.map(({ argument }) => argument),
     );
-    const buffers = await Promise.all([...storages, ...captured].map((s) => bufferOf(s, engine, name)));
-    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) storages[i]!.consumed = true;
-    const results = await executable.run(buffers);
+    const { buffers, release } = await buffersOf([...storages, ...captured], engine, name);
+    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) storages[i]!.consumed = 'donated';
+    const results = await executable.run(buffers).finally(release);
     return withLeaves(
       output as Out,
       results.map((buffer) => new Tensor({ node: leafOf(engine, buffer), index: 0 })),
@@ -203,7 +203,7 @@ function checkDonated(
   const arguments_ = donated.map((argument) => ({ argument }));
   for (const [i, storage] of storages.entries()) {
     const leaf = leaves[i]!;
-    if (storage.consumed) throw new DonatedTensorError(`${name}, argument ${leaf.path}`);
+    if (storage.consumed) throw new DonatedTensorError(`${name}, argument ${leaf.path}`, storage.consumed);
     const other = seen.get(storage);
     if (other && (isDonated(leaf, arguments_) || isDonated(other, arguments_))) {
       throw new CompileError(

@@ -23,13 +23,15 @@ export class KernelOptionError extends PosttrainError {
   }
 }
 
-/** A tensor used after it was donated to a compiled function. */
+/** A tensor used after it was donated to a compiled function, or disposed of. */
 export class DonatedTensorError extends PosttrainError {
-  constructor(where: string) {
+  constructor(where: string, how: 'donated' | 'disposed') {
     super(
       'DONATED',
-      `${where}: this tensor was donated to a compiled function and its memory now holds that function's output. ` +
-        'Use the returned tensor instead.',
+      how === 'disposed'
+        ? `${where}: this tensor was disposed of. Call dispose() after the last use, or not at all.`
+        : `${where}: this tensor was donated to a compiled function and its memory now holds that function's output. ` +
+            'Use the returned tensor instead.',
     );
   }
 }

@@ -80,6 +80,7 @@ export * from './optim/metric-schedules.js';
 export * from './optim/muon.js';
 export type { Named, Optimizer, ParameterFilter } from './optim/optimizer.js';
 export { mapNamed } from './optim/optimizer.js';
+export * from './optim/optimizers.js';
 export * from './optim/parameter-groups.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';

@@ -1,4 +1,4 @@
-import type { TypedArray } from './dtype.js';
+import { arrayType, type TypedArray } from './dtype.js';
 import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
 import type { Engine, EngineBuffer } from './engines/engine.js';
@@ -18,16 +18,72 @@ import type { Tensor } from './tensor.js';
 /** Captured leaves up to this many elements are written into the graph; larger ones are fed to it. */
 const EMBEDDED_LEAF_SIZE = 64;
 
-/** The bytes of a leaf on an engine, uploaded at most once. */
-export async function bufferOf(storage: Storage, engine: Engine, where: string): Promise<EngineBuffer> {
-  if (storage.consumed) throw new DonatedTensorError(where);
-  if (storage.device?.engine === engine) return storage.device.buffer;
-  const host = storage.host ?? (await storage.device!.engine.read(storage.device!.buffer));
+/**
+ * On a device with memory of its own, a tensor up to this size (bytes) that came from the host stays there when it is
+ * used for the first time: most such tensors are a step's own, and their copy on the device goes when the step ends. What
+ * is used again moves to the device. Results up to this size move to the host when they are read.
+ */
+const SMALL_BYTES = 2 ** 20;
+
+const isSmallOnDevice = (engine: Engine, { spec }: Storage): boolean =>
+  engine.free !== undefined && sizeOf(spec.shape) * arrayType(spec.dtype).BYTES_PER_ELEMENT <= SMALL_BYTES;
+
+/** Buffers of leaves on an engine, in use until `release` is called. */
+export interface UsedBuffers {
+  readonly buffers: readonly EngineBuffer[];
+  /** Gives back the copies that nobody needs after this use; what was donated belongs to the engine. */
+  release(): void;
+}
+
+/** The bytes of leaves on an engine; uploads those that are elsewhere. */
+export async function buffersOf(storages: readonly Storage[], engine: Engine, where: string): Promise<UsedBuffers> {
+  const temporary = new Map<Storage, EngineBuffer>();
+  const buffers: EngineBuffer[] = [];
+  for (const storage of storages) {
+    if (storage.consumed) throw new DonatedTensorError(where, storage.consumed);
+    const present = storage.device?.engine === engine ? storage.device.buffer : temporary.get(storage);
+    buffers.push(present ?? (await uploadLeaf(storage, engine, temporary)));
+  }
+  const release = () => {
+    for (const [storage, buffer] of temporary) if (storage.consumed !== 'donated') engine.free!(buffer);
+  };
+  return { buffers, release };
+}
+
+async function uploadLeaf(
+  storage: Storage,
+  engine: Engine,
+  temporary: Map<Storage, EngineBuffer>,
+): Promise<EngineBuffer> {
+  const { device } = storage;
+  const host = storage.host ?? (await device!.engine.read(device!.buffer));
   const buffer = await engine.upload(host, storage.spec);
-  storage.device = { engine, buffer };
-  // One copy is enough: the engine's buffer is now where the tensor lives.
-  delete storage.host;
+  if (device) device.engine.free?.(device.buffer);
+  // One copy is enough: where the tensor lives.
+  if (isSmallOnDevice(engine, storage) && !storage.wasUsed) {
+    storage.wasUsed = true;
+    storage.host = host;
+    delete storage.device;
+    temporary.set(storage, buffer);
+  } else {
+    storage.device = { engine, buffer };
+    delete storage.host;
+  }
   return buffer;
+}
+
+/** Gives the memory of a tensor back, after everything that was asked for before. */
+export function disposeLeaf(x: Tensor): Promise<void> {
+  return inOrder(async () => {
+    const { node } = x.value;
+    if (!isOp(node, 'data')) return;
+    const { storage } = node.attributes;
+    if (storage.consumed) return;
+    storage.consumed = 'disposed';
+    storage.device?.engine.free?.(storage.device.buffer);
+    delete storage.device;
+    delete storage.host;
+  });
 }
 
 /** A leaf over an engine's buffer. */
@@ -64,8 +120,8 @@ export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Pro
   );
   const executable = await compileGraph(engine, graph, { donations: [] });
   try {
-    const inputs = await Promise.all(captured.map((storage) => bufferOf(storage, engine, 'reading a tensor')));
-    const outputs = await executable.run(inputs);
+    const { buffers, release } = await buffersOf(captured, engine, 'reading a tensor');
+    const outputs = await executable.run(buffers).finally(release);
     pending.forEach((x, i) => {
       x.value = { node: leafOf(engine, outputs[i]!), index: 0 };
     });
@@ -83,8 +139,16 @@ export async function readHost(x: Tensor): Promise<TypedArray> {
     const { node } = x.value;
     if (!isOp(node, 'data')) throw new DTypeError('data', [x.dtype], 'the tensor was not realised');
     const { storage } = node.attributes;
-    if (storage.consumed) throw new DonatedTensorError('reading a tensor');
-    return storage.host ?? storage.device!.engine.read(storage.device!.buffer);
+    if (storage.consumed) throw new DonatedTensorError('reading a tensor', storage.consumed);
+    if (storage.host) return storage.host;
+    const { engine: home, buffer } = storage.device!;
+    const data = await home.read(buffer);
+    if (isSmallOnDevice(home, storage)) {
+      storage.host = data;
+      delete storage.device;
+      home.free!(buffer);
+    }
+    return data;
   });
 }
 
@@ -94,7 +158,8 @@ export interface CapturedGraph {
   readonly captured: readonly Storage[];
 }
 
-const isSmall = (storage: Storage): boolean =>
+/** Whether a leaf is so small that graphs hold it as a constant. */
+export const isSmallLeaf = (storage: Storage): boolean =>
   storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
 
 /**
@@ -104,7 +169,7 @@ const isSmall = (storage: Storage): boolean =>
 export function captureLeaves(
   outputs: readonly Value[],
   inputs: readonly GraphNode<'input'>[],
-  isEmbedded: (storage: Storage) => boolean = isSmall,
+  isEmbedded: (storage: Storage) => boolean = isSmallLeaf,
 ): CapturedGraph {
   const placeholders = new Map<Storage, GraphNode<'input'>>();
   const replaced = new Map<GraphNode, GraphNode>();

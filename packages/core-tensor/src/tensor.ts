@@ -3,7 +3,7 @@ import { decodeNumbers } from './dtype.js';
 import { ShapeError } from './errors.js';
 import type { TensorSpec, Value } from './graph/node.js';
 import { makeNode, makeValue, type OpAttributes, type OpName, type Storage, specOf } from './graph/node.js';
-import { readHost } from './realize.js';
+import { disposeLeaf, readHost } from './realize.js';
 import { broadcastShapes, normalizeAxes, normalizeAxis, sameShape, showShape, sizeOf } from './shape.js';
 
 /** A tensor, or a number that stands for a scalar of the other operand's dtype. */
@@ -65,6 +65,14 @@ export class Tensor {
   async item(): Promise<number> {
     if (this.size !== 1) throw new ShapeError('item', [this.shape], 'needs exactly one element');
     return decodeNumbers(await this.data(), this.dtype)[0]!;
+  }
+
+  /**
+   * Gives the memory back now, after everything that was asked for before; using the tensor afterwards is an error.
+   * Never needed: what nothing refers to is given back by itself, a little later.
+   */
+  dispose(): Promise<void> {
+    return disposeLeaf(this);
   }
 
   // ---- elementwise ----

@@ -4,6 +4,8 @@ import { type GraphNode, Tensor } from '../src/index.js';
 import { captureLeaves } from '../src/realize.js';
 import { sizeOf } from '../src/shape.js';
 
+const VIEWS: ReadonlySet<string> = new Set(['reshape', 'barrier']);
+
 /**
  * Bytes of intermediate results that are alive at once when f's graph, from primitives only, runs in order and each
  * result lives until its last reader has run. Reshapes and constants take none. `visit` sees every node.
@@ -12,11 +14,11 @@ export function peakBytes(f: (x: Tensor) => Tensor, like: Tensor, visit: (node: 
   const input = makeNode('input', [], { spec: like.spec });
   const { graph } = captureLeaves([f(new Tensor({ node: input, index: 0 })).value], [input]);
   const { nodes, outputs } = simplify(graph, { kernels: new Set() });
-  const storedIn = (node: GraphNode): GraphNode => (node.op === 'reshape' ? storedIn(node.inputs[0]!.node) : node);
+  const storedIn = (node: GraphNode): GraphNode => (VIEWS.has(node.op) ? storedIn(node.inputs[0]!.node) : node);
   const lastUse = new Map<GraphNode, number>();
   for (const [i, node] of nodes.entries()) for (const used of node.inputs) lastUse.set(storedIn(used.node), i);
   for (const { node } of outputs) lastUse.set(storedIn(node), nodes.length);
-  const free = new Set(['input', 'data', 'full', 'iota', 'broadcastTo', 'reshape']);
+  const free = new Set([...VIEWS, 'input', 'data', 'full', 'iota', 'broadcastTo']);
   const bytes = (node: GraphNode) =>
     free.has(node.op) ? 0 : node.outputs.reduce((sum, _, index) => sum + 4 * sizeOf(specOf({ node, index }).shape), 0);
   const endings = new Map<number, GraphNode[]>();

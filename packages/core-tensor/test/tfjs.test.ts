@@ -110,6 +110,20 @@ describe('the tfjs engine', () => {
     await step.dispose();
   });
 
+  it('gives dropped tensors back before they fill the memory', async () => {
+    setEngine(await tfjsEngine({ tf }));
+    const next = compile((x: Tensor) => x.add(1));
+    let x = tensor([0]);
+    const before = tf.memory().numTensors;
+    let most = 0;
+    for (let i = 0; i < 10_000; i++) {
+      x = await next(x);
+      most = Math.max(most, tf.memory().numTensors - before);
+    }
+    expect(await x.item()).toBe(10_000);
+    expect(most).toBeLessThan(6000);
+  });
+
   it('frees the intermediates of a run, and constants on dispose', async () => {
     const engine = await tfjsEngine({ tf });
     setEngine(engine);

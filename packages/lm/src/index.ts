@@ -17,7 +17,20 @@ export type { ParameterInfo } from './model/family.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
-export { loadWeights, type SaveWeightsOptions, saveWeights, WeightMismatchError } from './model/weights.js';
+export {
+  ModelQuantizationError,
+  type QuantizationOptions,
+  type WeightStorage,
+} from './model/quantize.js';
+export { floatWeight } from './model/quantized-layer.js';
+export {
+  type LoadedWeights,
+  type LoadWeightsOptions,
+  loadWeights,
+  type SaveWeightsOptions,
+  saveWeights,
+  WeightMismatchError,
+} from './model/weights.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';

@@ -183,7 +183,7 @@ describe('sft', () => {
     [{ saveSteps: 5 }, /saveSteps needs an outputFolder/],
     [{ resume: true }, /needs an outputFolder/],
     [{ schedule: 'cubic' }, /no schedule "cubic"/],
-    [{ optimizer: sgd(), weightDecay: 0.1 }, /weightDecay is of the default optimizer/],
+    [{ optimizer: sgd(), weightDecay: 0.1 }, /has a weightDecay of its own/],
     [{ rows: [] }, /no rows are left/],
   ])('refuses %o', async (options, message) => {
     await expect(smallRun(options as object)).rejects.toThrow(message);

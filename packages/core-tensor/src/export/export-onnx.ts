@@ -11,6 +11,7 @@ import { sizeOf } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import {
   type CheckedOnnxFunction,
+  ONNX_OPERATORS,
   type OnnxFunction,
   type OnnxOperators,
   type OnnxTensorInfo,
@@ -74,6 +75,7 @@ export async function exportOnnx<Args extends readonly unknown[]>(
 ): Promise<OnnxSignature> {
   assertKnownOptions('exportOnnx', options, ['inputNames', 'weightNames', 'operators', 'weights']);
   const { inputNames, weights: asked, ...rest } = options;
+  checkChoice('exportOnnx: weights', asked, ['embed', 'external']);
   const name = basename(path);
   return tracing({ [name]: { f, args, ...(inputNames ? { inputNames } : {}) } }, rest, async ([traced]) => {
     const { weights } = traced!;
@@ -124,11 +126,12 @@ interface TracedFile extends TracedOnnx {
 }
 
 /** Traces when it is the caller's turn, so that no compiled call gives away memory that is being written. */
-function tracing<T>(
+async function tracing<T>(
   models: Readonly<Record<string, CheckedOnnxFunction>>,
   { weightNames = {}, operators = 'standard' }: EncodeOnnxOptions,
   use: (traced: TracedFile[]) => Promise<T>,
 ): Promise<T> {
+  checkChoice('exporting to ONNX: operators', operators, ONNX_OPERATORS);
   const engine = currentEngine();
   return inOrder(async () => {
     await realizeOn(engine, Object.values(weightNames));
@@ -138,6 +141,11 @@ function tracing<T>(
     }
     return use(Object.entries(models).map(([file, given]) => ({ file, ...traceOnnx(file, given, operators, names) })));
   });
+}
+
+function checkChoice(where: string, given: string | undefined, known: readonly string[]): void {
+  if (given === undefined || known.includes(given)) return;
+  throw new CompileError(`${where} is one of ${known.join(', ')}, not "${given}"`);
 }
 
 const signatureOf = ({ inputs, outputs }: TracedOnnx): OnnxSignature => ({ inputs, outputs });
@@ -201,7 +209,7 @@ const bytesOf = ({ spec }: Storage): number => sizeOf(spec.shape) * arrayType(sp
 
 /** The elements of a captured tensor as a file stores them. */
 async function hostData(storage: Storage): Promise<TypedArray> {
-  if (storage.consumed) throw new DonatedTensorError('exporting to ONNX');
+  if (storage.consumed) throw new DonatedTensorError('exporting to ONNX', storage.consumed);
   const data = storage.host ?? (await storage.device!.engine.read(storage.device!.buffer));
   // The reference engine's floats are double precision.
   return data instanceof Float64Array ? encodeNumbers(data, storage.spec.dtype) : data;

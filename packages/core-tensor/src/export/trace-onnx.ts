@@ -5,8 +5,8 @@ import { type OnnxGraph, type OnnxNode, type OnnxTensor, onnxTypes } from '../en
 import { CompileError } from '../errors.js';
 import { type Graph, isOp, makeNode, type Storage, type TensorSpec } from '../graph/node.js';
 import { simplify } from '../graph/simplify.js';
-import { captureLeaves } from '../realize.js';
-import { sizeOf } from '../shape.js';
+import type { Kernel } from '../kernels/kernel.js';
+import { captureLeaves, isSmallLeaf } from '../realize.js';
 import { Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 
@@ -14,7 +14,8 @@ import { leavesOf, withLeaves } from '../tree.js';
  * `standard`: operators of ONNX itself only, which every runtime has. `contrib`: also the fused operators of ONNX
  * Runtime (rotary embedding, RMS norm, attention over a cache, products of transposed matrices), which only it has.
  */
-export type OnnxOperators = 'standard' | 'contrib';
+export type OnnxOperators = (typeof ONNX_OPERATORS)[number];
+export const ONNX_OPERATORS = ['standard', 'contrib'] as const;
 
 /** An input or output of an exported model. */
 export interface OnnxTensorInfo extends TensorSpec {
@@ -55,7 +56,7 @@ export interface TracedOnnx {
 }
 
 /** The kernels whose lowering is an operator of ONNX itself. */
-const STANDARD_KERNELS: ReadonlySet<string> = new Set(['softmax', 'logSoftmax', 'layerNorm']);
+const STANDARD_KERNELS: ReadonlySet<string> = new Set(['softmax', 'logSoftmax', 'layerNorm', 'gelu']);
 
 /** Traces a function and writes it as ONNX. `names` are those of captured tensors, which need not all have one. */
 export function traceOnnx(
@@ -75,7 +76,7 @@ export function traceOnnx(
   const { graph: whole, captured } = captureLeaves(
     results.map(({ tensor }) => tensor.value),
     placeholders,
-    (storage) => !names.has(storage) && storage.host !== undefined && sizeOf(storage.spec.shape) <= 64,
+    (storage) => !names.has(storage) && isSmallLeaf(storage),
   );
   const graph = withKernels(whole, operators);
   const { onnx, inputs: used } = lowerGraph(graph, { standard: operators === 'standard' });
@@ -122,8 +123,8 @@ function argumentName(
 
 function withKernels(graph: Graph, operators: OnnxOperators): Graph {
   if (operators === 'standard') return simplify(graph, { kernels: STANDARD_KERNELS });
-  const names = Object.keys(kernelRules);
-  const fused = simplify(graph, { kernels: new Set(names) });
+  const isKnown = ({ name, lower }: Kernel<never>) => name in kernelRules || lower?.onnxruntime !== undefined;
+  const fused = simplify(graph, { kernels: isKnown });
   // Here the runtime may copy the caches, so that none has to be donated.
   const covered = fused.nodes.every(
     (node) =>
@@ -131,7 +132,9 @@ function withKernels(graph: Graph, operators: OnnxOperators): Graph {
       node.attributes.kernel.name !== 'cachedAttention' ||
       canUseGroupQueryAttention(node, () => true),
   );
-  return covered ? fused : simplify(graph, { kernels: new Set(names.filter((name) => name !== 'cachedAttention')) });
+  return covered
+    ? fused
+    : simplify(graph, { kernels: (kernel) => kernel.name !== 'cachedAttention' && isKnown(kernel) });
 }
 
 function assertStandard(where: string, { nodes }: OnnxGraph): void {

@@ -12,13 +12,15 @@ export interface TensorSpec {
 
 /**
  * Where the bytes of a realised tensor are: on the host, on an engine, or both.
- * A storage whose tensor was donated is `consumed` and must not be read again.
+ * A storage whose tensor was donated or disposed of is `consumed` and must not be read again.
  */
 export interface Storage {
   readonly spec: TensorSpec;
   host?: TypedArray;
   device?: { readonly engine: Engine; readonly buffer: EngineBuffer };
-  consumed?: boolean;
+  consumed?: 'donated' | 'disposed';
+  /** Whether it has been used on a device while its bytes stayed on the host. */
+  wasUsed?: boolean;
 }
 
 /** The backward function of a `customVjp`: cotangents of the outputs in, cotangents of the inputs out. */

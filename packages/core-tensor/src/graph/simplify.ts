@@ -130,8 +130,11 @@ function isNoOp(node: GraphNode): boolean {
   if (isOp(node, 'transpose')) return node.attributes.permutation.every((axis, i) => axis === i);
   if (isOp(node, 'cast')) return specOf(node.inputs[0]!).dtype === node.attributes.dtype;
   if (isOp(node, 'sum') || isOp(node, 'max')) return node.attributes.axes.length === 0;
+  if (isOp(node, 'mul') || isOp(node, 'div')) return keepsShape() && isOne(node.inputs[1]!.node);
   return false;
 }
+
+const isOne = (node: GraphNode): boolean => isOp(node, 'full') && node.attributes.value === 1;
 
 /** reshape of reshape and transpose of transpose are one step. */
 function mergeMovement(node: GraphNode, inputs: readonly Value[]): GraphNode | undefined {

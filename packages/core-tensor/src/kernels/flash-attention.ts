@@ -1,8 +1,8 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { barrier } from '../autodiff/barrier.js';
 import { full, zeros } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { concat, type Tensor } from '../tensor.js';
-import { after } from './after.js';
 import { applyKernel } from './apply-kernel.js';
 import { type AttentionConfig, checkHeads, checkNumbers, checkSinks } from './attention.js';
 import {
@@ -141,7 +141,7 @@ export const flashAttentionKernel: Kernel<FlashAttentionConfig> = {
     const width = v.shape[3]!;
     if (s === 0) return [zeros([b, h, 0, width], q.dtype), zeros([b, h, 0, 1])];
     // Only this layer's: masks that layers share would all be kept.
-    const ownSegments = segments && after(segments, q);
+    const ownSegments = segments && barrier(segments, [q]);
     const blocks = visibleBlocks(s, config);
     const results = blocks.map((columns) => {
       const rows = stackedRows(q, kv, columns[0]!.rows);
@@ -182,8 +182,8 @@ export const flashAttentionKernel: Kernel<FlashAttentionConfig> = {
       let total: Tensor | undefined;
       for (const block of columns) {
         // One block after the other: else all would be computed for dQ and kept for dK.
-        const rowsOfQ = after(part(q), ...previous);
-        const { scores, tanh } = scoresOf(rowsOfQ, k, segments && after(segments, ...previous), block, config);
+        const rowsOfQ = barrier(part(q), previous);
+        const { scores, tanh } = scoresOf(rowsOfQ, k, segments && barrier(segments, previous), block, config);
         const probabilities = scores.sub(part(logSum!)).exp();
         const dV_ = add(dV, block.columns[0], probabilities.cast(v.dtype).matmul(part(dO), { transposeA: true }));
         const dP = part(dO)

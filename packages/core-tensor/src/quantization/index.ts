@@ -1,4 +1,5 @@
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
+export { type GptqOptions, type GptqResult, gptq } from './gptq.js';
 export { dequantizeInt4, type QuantizeInt4Options, quantizeInt4 } from './int4.js';
 export {
   dequantizeInt8,
@@ -7,6 +8,8 @@ export {
   quantizeInt8,
   toBitsandbytesInt8,
 } from './int8.js';
+export { type Hessian, layerHessian } from './inverse-factor.js';
 export { dequantizeNf4, type QuantizeNf4Options, quantizeNf4 } from './nf4.js';
 export { dequantized, quantizedMatmul, quantizedTensors } from './quantized-matmul.js';
 export * from './quantized-weight.js';
+export { type SparseGptOptions, sparseGpt } from './sparse-gpt.js';

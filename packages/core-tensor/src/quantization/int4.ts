@@ -24,9 +24,7 @@ export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options =
   assertKnownOptions('quantizeInt4', options, ['blockSize', 'symmetric']);
   const { blockSize = 32, symmetric = false } = options;
   const [rows, columns] = checkMatrix('quantizeInt4', weight);
-  if (!BLOCK_SIZES.includes(blockSize)) {
-    throw new QuantizationError('quantizeInt4', `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
-  }
+  checkBlockSize('quantizeInt4', blockSize);
   const blocks = Math.ceil(columns / blockSize);
   const scales = new Float32Array(rows * blocks);
   const zeros = new Uint8Array(rows * blocks).fill(MIDDLE);
@@ -44,17 +42,51 @@ export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options =
       own[i] = Math.min(LARGEST_CODE, Math.max(0, code));
     }
   }
+  return weightOf({ shape: weight.shape, blockSize, symmetric }, codes, scales, zeros);
+}
+
+/** Codes [out, blocks of a row, blockSize], scales and zeros [out · blocks] as a weight. */
+function weightOf(
+  format: Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric'>,
+  codes: Uint8Array,
+  scales: Float32Array,
+  zeros: Uint8Array,
+): Int4Weight {
+  const rows = format.shape[0]!;
+  const blocks = scales.length / rows;
   return {
     method: 'int4',
-    shape: weight.shape,
-    blockSize,
-    symmetric,
+    ...format,
     parts: {
-      codes: packed(codes, [rows, blocks, blockSize]),
+      codes: packed(codes, [rows, blocks, format.blockSize]),
       scales: { dtype: 'float32', shape: [rows * blocks], data: scales },
-      ...(symmetric ? {} : { zeroPoints: packed(zeros, [rows, blocks]) }),
+      ...(format.symmetric ? {} : { zeroPoints: packed(zeros, [rows, blocks]) }),
     },
   };
+}
+
+export interface Int4Numbers extends Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric'> {
+  /** 0 to 15, [out, in]. */
+  readonly codes: Uint8Array;
+  /** [out, blocks of a row]. */
+  readonly scales: Float32Array;
+  /** 0 to 15, [out, blocks of a row]; all 8 when symmetric. */
+  readonly zeros: Uint8Array;
+}
+
+/** A weight of codes that somebody else has found. @throws QuantizationError for an unknown block size */
+export function packInt4({ codes, scales, zeros, shape, blockSize, symmetric }: Int4Numbers): Int4Weight {
+  checkBlockSize('packInt4', blockSize);
+  const [rows, columns] = shape as [number, number];
+  const width = Math.ceil(columns / blockSize) * blockSize;
+  const padded = new Uint8Array(rows * width);
+  for (let row = 0; row < rows; row++) padded.set(codes.subarray(row * columns, (row + 1) * columns), row * width);
+  return weightOf({ shape, blockSize, symmetric }, padded, scales, zeros);
+}
+
+function checkBlockSize(what: string, blockSize: number): void {
+  if (BLOCK_SIZES.includes(blockSize)) return;
+  throw new QuantizationError(what, `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
 }
 
 function fullGrid(values: Float32Array): { scale: number; zero: number } {

@@ -3,26 +3,34 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { OnnxForwardContext } from '../../src/engines/onnxruntime/lower-custom.js';
 import {
   adamW,
   compile,
   type DType,
+  defineOp,
   encodeOnnx,
   exportOnnx,
   exportOnnxModels,
   float16ToFloat32,
+  float32ToFloat16,
+  type Kernel,
   Key,
   normal,
   type OnnxOperators,
   ones,
   onnxruntimeEngine,
   realize,
+  referenceEngine,
   rmsNorm,
   scalar,
   setEngine,
   type Tensor,
+  type TensorSpec,
   type TypedArray,
+  tensor,
   valueAndGrad,
+  withEngine,
   zeros,
 } from '../../src/index.js';
 import { conformanceFunction } from './conformance-functions.js';
@@ -159,6 +167,26 @@ describe('files', () => {
     }
   });
 
+  it('hold what the reference engine computed in double precision as float32 and float16', async () => {
+    const [v, h] = await withEngine(referenceEngine(), async () => {
+      const computed = [random(1, [20]).exp(), random(2, [20]).exp().cast('float16')] as const;
+      await realize(computed);
+      return computed;
+    });
+    const exported = await encodeOnnx(() => [v, h, h.cast('float32').add(v)], []);
+    const single = Float32Array.from(await v.data());
+    const [values, halves] = await runOnnx(exported.bytes, exported, []);
+    expect(values).toEqual(single);
+    expect(halves).toEqual(float32ToFloat16(Float32Array.from(await h.toArray())));
+  });
+
+  it('are refused when the weights cannot be in one file', async () => {
+    // Never read, so that the memory is never there.
+    const huge = tensor(new Uint8Array(2 ** 31), [2 ** 31], 'uint8');
+    const embedding = exportOnnx(join(folder, 'huge.onnx'), () => huge.slice(0, 0, 1), [], { weights: 'embed' });
+    await expect(embedding).rejects.toThrow(/2147483648 bytes.*weights: 'external'/);
+  });
+
   it('are not there, and those of an earlier export as they were, when something fails', async () => {
     const path = join(folder, 'kept', 'm.onnx');
     await exportOnnx(path, f, args(), { weights: 'external' });
@@ -169,6 +197,31 @@ describe('files', () => {
     await expect(failing).rejects.toMatchObject({ code: 'DONATED' });
     expect(readdirSync(join(folder, 'kept')).sort()).toEqual(['m.onnx', 'm.onnx.data']);
     expect(readFileSync(path)).toEqual(before);
+  });
+});
+
+describe('operations of a user', () => {
+  const infer = ([x]: readonly TensorSpec[]) => [x!];
+  const onnxruntime = ({ inputs, op }: OnnxForwardContext<undefined>) => op('Sinh', [inputs[0]!.name]);
+  const host = ([x]: readonly { readonly data: ArrayLike<number> }[]) => [Array.from(x!.data, Math.sinh)];
+  const decompose = ([x]: readonly Tensor[]) => [x!.exp().sub(x!.neg().exp()).mul(0.5)];
+  const x = random(1, [3, 4]);
+
+  it.each<[string, OnnxOperators, Kernel<undefined>, string]>([
+    ['its forward', 'contrib', { name: 'test/sinh', infer, decompose, lower: { onnxruntime } }, 'Sinh'],
+    ['its decomposition', 'standard', { name: 'test/sinh', infer, decompose, lower: { onnxruntime } }, 'Exp'],
+    ['its forward for want of another', 'standard', { name: 'test/sinh', infer, lower: { onnxruntime } }, 'Sinh'],
+  ])('become %s with %s operators', async (_, operators, kernel, operator) => {
+    const sinh = defineOp(kernel);
+    const exported = await encodeOnnx((y: Tensor) => sinh([y]), [x], { operators });
+    expect(Buffer.from(exported.bytes).toString('latin1')).toContain(operator);
+    const [got] = await runOnnx(exported.bytes, exported, [x]);
+    expect(largestDifference(got!, Array.from(await x.data(), Math.sinh))).toBeLessThan(1e-6);
+  });
+
+  it('cannot be exported when only a host function computes them', async () => {
+    const sinh = defineOp({ name: 'test/sinh', infer, lower: { host } });
+    await expect(encodeOnnx((y: Tensor) => sinh([y]), [x])).rejects.toThrow(/no lowering of test\/sinh/);
   });
 });
 
@@ -215,6 +268,16 @@ describe('signatures', () => {
     ['no name', () => encodeOnnx((a: Tensor) => a.neg(), [ones([1])], { inputNames: [''] }), /has no name/],
     ['no output', () => encodeOnnx(() => 3, []), /no tensor/],
     ['an async function', () => encodeOnnx(async (a: Tensor) => a, [ones([1])]), /async/],
+    [
+      'operators there are none of',
+      () => encodeOnnx(() => 3, [], { operators: 'all' as never }),
+      /standard, contrib, not "all"/,
+    ],
+    [
+      'a place there is none of',
+      () => exportOnnx('x', () => 3, [], { weights: 'near' as never }),
+      /embed, external, not "near"/,
+    ],
     ['an unknown option', () => exportOnnx('x', () => 3, [], { weight: 'embed' } as never), /Did you mean "weights"/],
   ])('refuse %s', async (_, run, message) => {
     await expect(run()).rejects.toThrow(message);

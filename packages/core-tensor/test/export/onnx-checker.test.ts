@@ -38,7 +38,7 @@ it.for<ExportOnnxOptions>([
   { operators: 'standard' },
   { operators: 'standard', weights: 'external' },
   { operators: 'contrib' },
-])('with %j', async (options, context) => {
+])('with %j', { timeout: 600_000 }, async (options, context) => {
   if (python === undefined) return context.skip('set PYTHON to an interpreter with goldens/requirements.txt');
   setEngine(onnxruntimeEngine());
   const folder = await mkdtemp(join(tmpdir(), 'onnx-checker-'));

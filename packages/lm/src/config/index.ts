@@ -20,5 +20,6 @@ export {
   SUPPORTED_MODEL_TYPES,
   UnsupportedArchitectureError,
 } from './model-config.js';
+export type { QuantizationConfig } from './quantization-config.js';
 export type { RopeConfig } from './rope-config.js';
 export { modelConfigToJson, saveModelConfig } from './write-config.js';

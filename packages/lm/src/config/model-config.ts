@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
-import { InvalidModelFileError, type JsonObject, readJsonObject } from '../files.js';
+import { type JsonObject, readJsonObject } from '../files.js';
 import { Fields } from './fields.js';
+import { parseQuantizationConfig, type QuantizationConfig } from './quantization-config.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
 /** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 is `qwen2`. */
@@ -35,6 +36,8 @@ interface CommonConfig {
   readonly padTokenId: number | undefined;
   /** The dtype the weights were saved in, when the file says. */
   readonly dtype: WeightDType | undefined;
+  /** Of a model with quantised weights. */
+  readonly quantization?: QuantizationConfig;
 }
 
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
@@ -93,10 +96,11 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
 export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelConfig {
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
-  if (fields.raw('quantization_config') !== undefined) {
-    throw new InvalidModelFileError(path, 'has a quantization_config; save the model unquantised first.');
-  }
-  return modelType === 'gpt2' ? parseGpt2(fields) : parseRotary(fields, modelType);
+  const quantized = fields.raw('quantization_config');
+  return {
+    ...(modelType === 'gpt2' ? parseGpt2(fields) : parseRotary(fields, modelType)),
+    ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
+  };
 }
 
 function readModelType(json: JsonObject, path: string): ModelType {

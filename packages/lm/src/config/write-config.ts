@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
+import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
 
 const ARCHITECTURES = {
@@ -24,6 +25,7 @@ export function modelConfigToJson(config: ModelConfig): JsonObject {
     eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : (config.eosTokenIds[0] ?? null),
     pad_token_id: config.padTokenId ?? null,
     ...(config.dtype === undefined ? {} : { dtype: config.dtype, torch_dtype: config.dtype }),
+    ...(config.quantization && { quantization_config: quantizationConfigToJson(config.quantization) }),
     ...(config.modelType === 'gpt2' ? gpt2ToJson(config) : rotaryToJson(config)),
   };
 }

@@ -17,7 +17,15 @@ import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '.
 import { Tokenizer } from '../tokenizer/index.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
-import { loadWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
+import {
+  dequantizeWeights,
+  type QuantizationOptions,
+  quantizationConfigOf,
+  quantizeWeights,
+  type WeightStorage,
+  weightStorage,
+} from './quantize.js';
+import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
 
 /** The parts of a causal language model. */
 export interface CausalLMParts {
@@ -64,19 +72,22 @@ export class CausalLM {
    * Loads a model by the path of a Hugging Face folder, or by its name on the hub (`org/name`), which is downloaded into
    * the standard cache first.
    */
-  static async fromPretrained(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<CausalLM> {
-    return CausalLM.load(await resolveModelFolder(nameOrFolder, options));
+  static async fromPretrained(
+    nameOrFolder: string,
+    { quantization, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
+  ): Promise<CausalLM> {
+    return CausalLM.load(await resolveModelFolder(nameOrFolder, options), quantization ? { quantization } : {});
   }
 
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
-  static async load(folder: string): Promise<CausalLM> {
+  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
     // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
     await loadModelConfig(folder);
     const tokenizer = await Tokenizer.load(folder);
     const generationConfig = await loadGenerationConfig(folder);
     const chatTemplate = await ChatTemplate.load(tokenizer);
-    const { config, weights } = await loadWeights(folder);
-    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder });
+    const { config, weights, network } = await loadWeights(folder, options);
+    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder }, network);
   }
 
   /** A new model with random weights: normal with `initializerRange`, norms one, biases zero. */
@@ -87,8 +98,32 @@ export class CausalLM {
 
   /** The same model with other weights. */
   withWeights(weights: Weights, name: string = this.name): CausalLM {
-    const { config, tokenizer, generationConfig, chatTemplate } = this;
-    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name }, this.network);
+    return new CausalLM({ ...this.#parts(), weights, name }, this.network);
+  }
+
+  #parts(): CausalLMParts {
+    const { config, weights, tokenizer, generationConfig, chatTemplate, name } = this;
+    return { config, weights, tokenizer, generationConfig, chatTemplate, name };
+  }
+
+  /** The same model with its linear layers quantised (`CausalLM.load` does it as it reads). @throws ModelQuantizationError, QuantizationError */
+  async quantize(options: QuantizationOptions): Promise<CausalLM> {
+    const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
+    const described = quantizationConfigOf(this.network.modules.values(), options);
+    const config = described ? { ...this.config, quantization: described } : this.config;
+    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized));
+  }
+
+  /** The same model with float32 weights: those that the codes stand for. */
+  async dequantize(): Promise<CausalLM> {
+    const { quantization: _, ...config } = this.config;
+    const weights = await dequantizeWeights(this.network, this.weights);
+    return new CausalLM({ ...this.#parts(), config, weights });
+  }
+
+  /** What the weights take. */
+  get storage(): WeightStorage {
+    return weightStorage(this.network, this.weights);
   }
 
   /** The ids that end a generation: those of generation_config.json, else of config.json, else the tokenizer's. */
@@ -118,12 +153,13 @@ export class CausalLM {
    * folder held before as it was.
    */
   async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
-    const { config, weights, tokenizer, chatTemplate, generationConfig } = this;
-    await saveWeights(folder, config, weights, options, async (staging) => {
+    const { config, weights, tokenizer, chatTemplate, generationConfig, network } = this;
+    const writeOthers = async (staging: string) => {
       await tokenizer.save(staging);
       if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
       if (generationConfig) await saveGenerationConfig(staging, generationConfig);
-    });
+    };
+    await saveWeights(folder, config, weights, options, writeOthers, network);
   }
 }
 

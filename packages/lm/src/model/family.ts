@@ -1,6 +1,7 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
+import { isQuantized, quantizedLayer } from './quantized-layer.js';
 
 /** What a forward pass needs beside the weights. */
 export interface ForwardInput {
@@ -50,7 +51,12 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
     weight,
     linear(x, name) {
       const info = modules.get(name)!;
-      const [matrix, bias] = [weight(`${name}.weight`), weights[`${name}.bias`]];
+      const bias = weights[`${name}.bias`];
+      if (isQuantized(info)) {
+        const layer = quantizedLayer(info, weights, bias);
+        return hooks.linear ? hooks.linear(x, layer) : layer.apply(x);
+      }
+      const matrix = weight(`${name}.weight`);
       const apply = (input: Tensor) => applyLinear(input, matrix, bias, info.transposed);
       return nameScope(name, () =>
         hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x),

@@ -1,6 +1,9 @@
-import type { Tensor } from '@posttrain/core-tensor';
+import type { QuantizedFormat, Tensor } from '@posttrain/core-tensor';
 
-/** Weights by their Hugging Face parameter names, such as `model.layers.0.self_attn.q_proj.weight`. */
+/**
+ * Weights by their Hugging Face parameter names, such as `model.layers.0.self_attn.q_proj.weight`. Of a quantised weight
+ * that is the codes; its other parts are beside it, such as `model.layers.0.self_attn.q_proj.weight.absmax`.
+ */
 export type Weights = Readonly<Record<string, Tensor>>;
 
 /** A place of the model where a weight is applied, and so where an adapter can enter. */
@@ -17,10 +20,13 @@ export interface ModuleInfo {
   readonly transposed: boolean;
   /** The weight is another module's (a tied head). */
   readonly tiedTo?: string;
+  /** How the weight is stored when it is quantised. */
+  readonly quantization?: QuantizedFormat;
 }
 
 /** A linear layer about to be applied: what an adapter sees. */
 export interface LinearLayer extends ModuleInfo {
+  /** Of a quantised layer the weight that its codes stand for: unpacked only where it is used. */
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
   /** The layer itself: x [..., in] → [..., out]. */

@@ -3,6 +3,7 @@ import {
   checkpoint,
   iota,
   nameScope,
+  type QuantizedFormat,
   selfAttention,
   type Tensor,
   zerosBuffer,
@@ -67,10 +68,15 @@ export interface Network {
   newCache(batch: number, capacity: number): KvCache;
 }
 
-/** The network of a config. */
-export function networkOf(config: ModelConfig): Network {
+/** The network of a config. `quantized` says how the weights of linear layers are stored, by the layers' names. */
+export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
-  const modules = new Map(family.modules(config).map((module) => [module.name, module]));
+  const modules = new Map(
+    family.modules(config).map((module): [string, ModuleInfo] => {
+      const quantization = quantized.get(module.name);
+      return [module.name, quantization ? { ...module, quantization } : module];
+    }),
+  );
   const { layers, kvHeads, headDim } = family.cacheShape(config);
   const scale = 1 / Math.sqrt(headDim);
 

@@ -1,11 +1,30 @@
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DType, openSafetensorsFolder, saveSafetensors, type Tensor, tensor } from '@posttrain/core-tensor';
+import {
+  type DType,
+  openSafetensorsFolder,
+  type QuantizedFormat,
+  quantizedTensors,
+  saveSafetensors,
+  type Tensor,
+  type TensorToWrite,
+  tensor,
+} from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
 import { loadModelConfig, type ModelConfig, saveModelConfig } from '../config/index.js';
 import type { ParameterInfo } from './family.js';
 import type { Weights } from './layers.js';
-import { networkOf } from './network.js';
+import { type Network, networkOf } from './network.js';
+import {
+  formatOf,
+  ModelQuantizationError,
+  modulesToQuantize,
+  type QuantizationOptions,
+  quantizationConfigOf,
+  quantizeLinear,
+} from './quantize.js';
+import { companionNames, quantizedFileTensors, readQuantized } from './quantized-files.js';
+import { isQuantized, weightEntries } from './quantized-layer.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
@@ -19,27 +38,71 @@ export class WeightMismatchError extends PosttrainError {
   }
 }
 
+export interface LoadWeightsOptions {
+  /** Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them. */
+  readonly quantization?: QuantizationOptions;
+}
+
+export interface LoadedWeights {
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+  /** The network of the config, which knows how each weight is stored. */
+  readonly network: Network;
+}
+
 /**
- * Reads the weights of a Hugging Face model folder as float32 tensors. Strict both ways: a missing tensor, a tensor of
- * another shape and a tensor that the architecture has no place for are all errors.
+ * Reads the weights of a Hugging Face model folder as float32 tensors; those that bitsandbytes quantised stay quantised.
+ * Strict both ways: a missing tensor, a tensor of another shape and a tensor that the architecture has no place for are
+ * all errors.
  *
- * @throws WeightMismatchError, and what `openSafetensorsFolder` and `loadModelConfig` throw
+ * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
-export async function loadWeights(folder: string): Promise<{ config: ModelConfig; weights: Weights }> {
+export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+  assertKnownOptions('loading a model', options, ['quantization']);
+  const { quantization } = options;
   const config = await loadModelConfig(folder);
-  const { parameters } = networkOf(config);
+  const { parameters, modules } = networkOf(config);
+  if (quantization && config.quantization) {
+    throw new ModelQuantizationError(
+      `${folder} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+    );
+  }
+  const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
   const source = await openSafetensorsFolder(folder);
   try {
     const names = resolveNames(folder, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
+    const quantized = new Map<string, QuantizedFormat>();
     for (const { name, shape } of parameters) {
-      const { data } = await source.read(names.get(name)!, { as: 'float32' });
-      weights[name] = tensor(data, shape, 'float32');
+      const stored = names.get(name)!;
+      const module = modules.get(name.slice(0, -'.weight'.length));
+      if (module && companionNames(stored, source.tensors).length > 0) {
+        const weight = await readQuantized(source, stored, config.quantization?.threshold ?? 0);
+        checkQuantized(folder, stored, weight.shape, module.transposed ? [...shape].reverse() : shape);
+        quantized.set(module.name, formatOf(weight));
+        Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
+        continue;
+      }
+      const { data } = await source.read(stored, { as: 'float32' });
+      if (module && quantization && chosen.has(module.name)) {
+        const weight = quantizeLinear({ data: data as Float32Array, shape }, module, quantization);
+        quantized.set(module.name, formatOf(weight));
+        Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
+      } else weights[name] = tensor(data, shape, 'float32');
     }
-    return { config, weights };
+    const described = quantization && quantizationConfigOf(modules.values(), quantization);
+    const full = described ? { ...config, quantization: described } : config;
+    return { config: full, weights, network: networkOf(full, quantized) };
   } finally {
     await source.close();
   }
+}
+
+function checkQuantized(folder: string, name: string, found: readonly number[], wanted: readonly number[]): void {
+  if (`${found}` === `${wanted}`) return;
+  throw new WeightMismatchError(folder, [
+    `${name} is a quantised weight [${found.join(', ')}] where the config asks for [${wanted.join(', ')}]`,
+  ]);
 }
 
 /** The name in the file of every parameter: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
@@ -51,6 +114,7 @@ function resolveNames(
 ): Map<string, string> {
   const problems: string[] = [];
   const names = new Map<string, string>();
+  const used = new Set<string>();
   const bare = (name: string) => name.replace(/^(transformer|model)\./, '');
   for (const { name, shape } of parameters) {
     const stored = [name, bare(name)].find((candidate) => found.has(candidate));
@@ -60,12 +124,15 @@ function resolveNames(
       continue;
     }
     names.set(name, stored);
+    const companions = companionNames(stored, found);
+    for (const companion of companions) used.add(companion);
+    used.add(stored);
+    if (companions.length > 0) continue;
     const actual = found.get(stored)!.shape;
     if (actual.length !== shape.length || actual.some((dim, i) => dim !== shape[i])) {
       problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
     }
   }
-  const used = new Set(names.values());
   const allowed = (name: string) =>
     used.has(name) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
@@ -99,14 +166,22 @@ export async function saveWeights(
   weights: Weights,
   options: SaveWeightsOptions = {},
   writeOthers?: (staging: string) => Promise<void>,
+  network: Network = networkOf(config),
 ): Promise<void> {
   assertKnownOptions('saving a model', options, ['dtype', 'maxShardBytes']);
   const { dtype = 'float32', maxShardBytes } = options;
-  const tensors = networkOf(config).parameters.map(({ name, shape }) => {
+  const tensors: TensorToWrite[] = [];
+  for (const { name, shape } of network.parameters) {
     const weight = weights[name];
     if (!weight) throw new WeightMismatchError(folder, [`${name} is missing`]);
-    return { name, shape, dtype, data: () => storedData(weight.cast(dtype)) };
-  });
+    const module = network.modules.get(name.slice(0, -'.weight'.length));
+    if (module && isQuantized(module)) {
+      const stored = await quantizedFileTensors(module, weights, dtype);
+      for (const [part, { shape: partShape, ...rest }] of Object.entries(stored)) {
+        tensors.push({ name: part, shape: partShape, ...rest });
+      }
+    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype)) });
+  }
   await mkdir(folder, { recursive: true });
   const staging = await mkdtemp(join(folder, '.saving-'));
   try {

@@ -5,6 +5,7 @@ import {
   applyLinear,
   type CausalLM,
   type EmbeddingLayer,
+  floatWeight,
   type LayerHooks,
   type LinearLayer,
   type ModuleInfo,
@@ -124,7 +125,7 @@ export function planAdapter<Config extends PeftConfig>(
     matched: match.matched.map((module) => module.name),
     skipped: match.skipped,
     trainableParameters,
-    totalParameters: count(model.weights) + trainableParameters,
+    totalParameters: model.storage.parameters + trainableParameters,
   };
   const hooksWith = (parameters: Named, dropoutKey?: Tensor) =>
     hooksOf(method, config, plan, parameters, dropoutKey && keysByModule(plan, dropoutKey));
@@ -138,10 +139,9 @@ export function planAdapter<Config extends PeftConfig>(
   };
 }
 
-/** A module with the base's tensors. A tied head has the embedding's. */
+/** A module with the base's tensors. A tied head has the embedding's, a quantised layer what its codes stand for. */
 export function targetOf(model: CausalLM, module: ModuleInfo): AdapterTarget {
-  const weight = model.weights[`${module.tiedTo ?? module.name}.weight`]!;
-  return { ...module, weight, bias: model.weights[`${module.name}.bias`] };
+  return { ...module, weight: floatWeight(module, model.weights), bias: model.weights[`${module.name}.bias`] };
 }
 
 /** The parameters of one module, under their names after the module path. */

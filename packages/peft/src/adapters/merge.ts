@@ -20,7 +20,7 @@ export interface MergeResult {
  * The model with the adapter's change in its weights: it computes without the adapter what the base computes with it. A
  * tied output layer becomes a weight of its own when the adapter changes only one of the two.
  *
- * @throws MergeError when the architecture has no place for a tensor
+ * @throws MergeError when the architecture has no place for a tensor, or the model is quantised
  */
 export async function mergeAdapter(
   model: CausalLM,
@@ -28,6 +28,7 @@ export async function mergeAdapter(
   options: MergeOptions = {},
 ): Promise<MergeResult> {
   assertKnownOptions('mergeAdapter', options, ['probe']);
+  refuseQuantized(model);
   const { method, config, plan, parameters } = adapter;
   const changed: Record<string, Tensor> = {};
   for (const [module, parameter] of plan.biases) changed[`${module}.bias`] = parameters[parameter]!;
@@ -62,6 +63,7 @@ export async function mergeAdapter(
 export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Promise<CausalLM> {
   const { method, config, plan, parameters } = adapter;
   const { unmerge } = method;
+  refuseQuantized(merged);
   if (!unmerge) throw new MergeError(`${method.peftType} has no inverse of merging. Keep the base model.`);
   if (plan.saved.length > 0 || plan.biases.size > 0) {
     throw new MergeError(
@@ -74,6 +76,15 @@ export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Pr
     put(changed, name, unmerge(target, localParameters(parameters, name), config));
   }
   return withChangedWeights(merged, changed);
+}
+
+/** Rounding the merged weights to codes again would lose most of the change, so nobody is to do it unawares. */
+function refuseQuantized({ network }: CausalLM): void {
+  const quantized = [...network.modules.values()].find((module) => module.quantization);
+  if (!quantized) return;
+  throw new MergeError(
+    `${quantized.name} is quantised (${quantized.quantization!.method}): merge into await model.dequantize().`,
+  );
 }
 
 function put(weights: Record<string, Tensor>, module: string, { weight, bias }: MergedTarget): void {

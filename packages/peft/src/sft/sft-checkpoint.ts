@@ -27,15 +27,19 @@ export function identityOf({ batchSize, seed, adapter }: SftSettings, rows: read
 
 /** What decides the result beside the rows and the adapter. */
 function decisiveSettings(settings: SftSettings, totalSteps: number): DecisiveSettings {
-  const { learningRate, schedule, warmupSteps, maxGradNorm, optimizer, weightDecay = 0 } = settings;
+  const { learningRate, schedule, scheduleSettings = {}, warmupSteps, maxGradNorm } = settings;
+  const { optimizer, optimizerOptions, weightDecay = 'default', lossScaling = false } = settings;
   return {
     steps: totalSteps,
     learningRate,
     schedule,
+    scheduleSettings: JSON.stringify(scheduleSettings),
     warmupSteps,
     maxGradNorm,
     weightDecay,
     optimizer: optimizer.name,
+    optimizerOptions,
+    lossScaling: JSON.stringify(lossScaling),
   };
 }
 

@@ -1,4 +1,14 @@
-import { adamW, type Optimizer, type Schedule, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
+import {
+  isOptimizer,
+  type LossScalerOptions,
+  type Optimizer,
+  type OptimizerChoice,
+  optimizerOf,
+  type Schedule,
+  type ScheduleName,
+  type ScheduleSettings,
+  scheduleByName,
+} from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { PeftAdapter } from '../adapters/adapter.js';
@@ -27,14 +37,18 @@ export interface SftOptions extends TokenizeOptions, RunOptions {
   readonly steps?: number;
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   readonly learningRate?: number;
-  /** Default `linear`. */
+  /** A Hugging Face name. Default `linear`. */
   readonly schedule?: ScheduleName;
+  /** What that schedule takes besides the lengths of run and warm-up; see `schedules` of core-tensor. */
+  readonly scheduleSettings?: ScheduleSettings;
   /** Updates over which the rate rises from 0. Default 0. */
   readonly warmupSteps?: number;
-  /** Of the default optimizer. Default 0. */
+  /** Of an optimizer that is given by name. Default: that optimizer's (0, but 0.1 for Muon). */
   readonly weightDecay?: number;
-  /** Default AdamW. */
-  readonly optimizer?: Optimizer<object>;
+  /** A Hugging Face name, a name with options, or an optimizer of your own. Default `adamw_torch`. */
+  readonly optimizer?: OptimizerChoice;
+  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  readonly lossScaling?: true | LossScalerOptions;
   /** Gradients are scaled down to this norm; 0 turns it off. Default 1. */
   readonly maxGradNorm?: number;
   /** Of the order of the rows, and of dropout. Default 42. */
@@ -56,9 +70,11 @@ const OPTION_NAMES = [
   'steps',
   'learningRate',
   'schedule',
+  'scheduleSettings',
   'warmupSteps',
   'weightDecay',
   'optimizer',
+  'lossScaling',
   'maxGradNorm',
   'seed',
   'loggingSteps',
@@ -88,7 +104,12 @@ export function completeOptions(options: SftOptions) {
     loggingSteps: 1,
     maxLength: Math.min(1024, options.model.config.maxPositionEmbeddings),
     ...options,
-    optimizer: options.optimizer ?? (adamW({ weightDecay: options.weightDecay ?? 0 }) as Optimizer<object>),
+    optimizer: chosenOptimizer(options),
+    // Of functions among them only that they are there.
+    optimizerOptions:
+      typeof options.optimizer === 'object' && !isOptimizer(options.optimizer)
+        ? JSON.stringify(options.optimizer, (_, value) => (typeof value === 'function' ? 'function' : value))
+        : '',
   };
   const wrong = (problem: string) => new PosttrainError('SFT_OPTIONS', `sft: ${problem}`);
   for (const name of ['batchSize', 'loggingSteps', 'steps', 'saveSteps', 'saveTotalLimit'] as const) {
@@ -98,13 +119,18 @@ export function completeOptions(options: SftOptions) {
   }
   if (!(settings.epochs > 0)) throw wrong(`epochs ${settings.epochs}: must be above 0`);
   if (!(settings.learningRate >= 0)) throw wrong(`learningRate ${settings.learningRate}: must be 0 or more`);
-  if (options.optimizer && options.weightDecay !== undefined) {
-    throw wrong('weightDecay is of the default optimizer; give it to your own optimizer instead');
-  }
   const { outputFolder, saveSteps, resume } = settings;
   if (outputFolder === undefined && saveSteps !== undefined) throw wrong('saveSteps needs an outputFolder');
   if (outputFolder === undefined && resume === true) throw wrong('resume needs an outputFolder, or the checkpoint');
   return settings;
+}
+
+function chosenOptimizer({ optimizer = 'adamw_torch', weightDecay }: SftOptions): Optimizer<object> {
+  if (weightDecay === undefined) return optimizerOf(optimizer);
+  if (typeof optimizer === 'string' || !(isOptimizer(optimizer) || 'weightDecay' in optimizer)) {
+    return optimizerOf(optimizer, { weightDecay });
+  }
+  throw new PosttrainError('SFT_OPTIONS', 'sft: the optimizer has a weightDecay of its own; give it there only');
 }
 
 /** How many updates a run has, and how their learning rates go. */
@@ -114,6 +140,7 @@ export function planSteps(
 ): { stepsPerEpoch: number; totalSteps: number; schedule: Schedule } {
   const stepsPerEpoch = Math.ceil(rows / settings.batchSize);
   const totalSteps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
-  const { warmupSteps } = settings;
-  return { stepsPerEpoch, totalSteps, schedule: scheduleByName(settings.schedule, { warmupSteps, totalSteps }) };
+  const { warmupSteps, scheduleSettings } = settings;
+  const schedule = scheduleByName(settings.schedule, { warmupSteps, totalSteps, ...scheduleSettings } as never);
+  return { stepsPerEpoch, totalSteps, schedule };
 }

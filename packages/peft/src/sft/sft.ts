@@ -38,7 +38,7 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
   if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
   const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
-  const { optimizer, maxGradNorm, maxTokensPerPass, gradientCheckpointing, seed } = settings;
+  const { optimizer, maxGradNorm, maxTokensPerPass, gradientCheckpointing, seed, lossScaling } = settings;
   const trainer = await Trainer.create(model, {
     optimizer,
     maxGradNorm,
@@ -46,6 +46,7 @@ export async function sft(options: SftOptions): Promise<SftResult> {
     gradientCheckpointing,
     seed,
     ...(adapter && { adapter }),
+    ...(lossScaling && { lossScaling }),
   });
   const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
   await resumeSft(trainer, settings, run);
@@ -62,7 +63,9 @@ export async function sft(options: SftOptions): Promise<SftResult> {
     const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
     const { loss, metrics, tokens } = await trainer.forwardBackward(batch, negativeLogLikelihood);
     const learningRate = settings.learningRate * schedule(trainer.step);
-    const { gradNorm } = await trainer.optimStep({ learningRate });
+    const { gradNorm, skipped } = await trainer.optimStep({ learningRate });
+    // The loss scale is lower now: the same rows again.
+    if (skipped) continue;
     trainedRows += batch.length;
 
     const { step } = trainer;

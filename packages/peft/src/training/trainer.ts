@@ -1,22 +1,28 @@
 import {
   type Compiled,
-  clipByGlobalNorm,
   compile,
   findNonFinite,
   globalNorm,
   Key,
+  type LossScale,
+  type LossScaler,
+  type LossScalerOptions,
   leavesOf,
+  lossScaler,
   mapNamed,
   mapTree,
   type Named,
   type NonFinite,
   nameScope,
   type Optimizer,
+  type OptimizerChoice,
+  type OptimizerName,
+  type OptimizerSpec,
+  optimizerOf,
   scalar,
   type Tensor,
   tensor,
   valueAndGrad,
-  zeros,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
@@ -39,7 +45,8 @@ export interface TrainableAdapter extends Adapter<Named> {
 }
 
 export interface TrainerOptions<State> {
-  readonly optimizer: Optimizer<State>;
+  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
+  readonly optimizer: OptimizerName | OptimizerSpec | Optimizer<State>;
   /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
   readonly adapter?: TrainableAdapter;
   /** Of the dropout, which depends on it and the number of the step only. Default 0. */
@@ -48,6 +55,8 @@ export interface TrainerOptions<State> {
   readonly maxGradNorm?: number;
   /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  readonly lossScaling?: true | LossScalerOptions;
   /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
   readonly gradientCheckpointing?: boolean;
 }
@@ -60,8 +69,26 @@ export interface ForwardBackwardResult {
   readonly tokens: number;
 }
 
+export interface OptimStepResult {
+  /** Of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  /**
+   * True when loss scaling found a gradient that is not finite: nothing was updated, no step counted, and the scale is
+   * lower now. Try the same rows again.
+   */
+  readonly skipped: boolean;
+}
+
+/** Numbers that change from pass to pass. */
+interface PassInputs {
+  readonly dropoutKey: Tensor;
+  /** What the present gradients are multiplied by before this pass adds to them: 0 in the first after an update. */
+  readonly keep: Tensor;
+  readonly lossScale: Tensor;
+}
+
 type MicroStep = Compiled<
-  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor],
+  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, pass: PassInputs],
   { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
 >;
 
@@ -74,7 +101,7 @@ const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => ze
 interface Pass {
   readonly loss: TokenLoss;
   readonly batch: RowBatch;
-  readonly dropoutKey: Tensor;
+  readonly inputs: PassInputs;
 }
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
@@ -82,6 +109,18 @@ interface Trained {
   readonly parameters: Named;
   readonly state: object;
 }
+
+/** `LossScale` as scalars, so that it is saved with the rest. */
+interface SavedScale {
+  readonly scale: Tensor;
+  readonly growthTracker: Tensor;
+}
+
+/** torch's: what is added to the norm that gradients are divided by. */
+const CLIP_EPSILON = 1e-6;
+
+/** Where a gradient overflows even with this scale, scaling is not what is wrong. */
+const SMALLEST_LOSS_SCALE = 1;
 
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
@@ -95,22 +134,34 @@ export class Trainer {
   readonly #adapter: TrainableAdapter | undefined;
   readonly #dropout: Key;
   /** What has been added to the gradients since the last update, in order. */
-  #passes: Pass[] = [];
+  #passes: readonly Pass[] = [];
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #optimizer: Optimizer<object>;
+  readonly #maxGradNorm: number;
+  readonly #scaler: LossScaler | undefined;
   readonly #update: Compiled<
-    [trained: Trained, gradients: Named, learningRate: Tensor],
-    { trained: Trained; gradients: Named }
+    [trained: Trained, gradients: Named, gradientFactor: Tensor, learningRate: Tensor],
+    { trained: Trained }
   >;
   /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
   #trained: Trained;
+  /** Those of the passes; what else is in their memory, while there were none, does not count. */
   #gradients: Named;
+  #lossScale: SavedScale | undefined;
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    const names = ['optimizer', 'adapter', 'seed', 'maxGradNorm', 'maxTokensPerPass', 'gradientCheckpointing'] as const;
-    assertKnownOptions('Trainer', options, names);
+    assertKnownOptions('Trainer', options, [
+      'optimizer',
+      'adapter',
+      'seed',
+      'maxGradNorm',
+      'maxTokensPerPass',
+      'lossScaling',
+      'gradientCheckpointing',
+    ]);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
@@ -120,14 +171,19 @@ export class Trainer {
     });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizer as unknown as Optimizer<object> };
+    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice) };
     return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
-  private constructor(model: CausalLM, options: TrainerOptions<object>, parameters: Named) {
+  private constructor(
+    model: CausalLM,
+    options: TrainerOptions<object> & { readonly optimizer: Optimizer<object> },
+    parameters: Named,
+  ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
     this.#dropout = Key.fromSeed(seed);
-    this.#base = model;
+    // Weights that are trained are copies: the model's own need not stay in memory for them.
+    this.#base = adapter ? model : model.withWeights({});
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#gradientCheckpointing = options.gradientCheckpointing ?? false;
@@ -135,18 +191,22 @@ export class Trainer {
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
     this.#gradients = noGradients(parameters);
+    this.#optimizer = optimizer;
+    this.#maxGradNorm = maxGradNorm;
+    const { lossScaling } = options;
+    this.#scaler = lossScaling && lossScaler(lossScaling === true ? {} : lossScaling);
+    this.#lossScale = this.#scaler && savedScale(this.#scaler.initial);
     this.#update = compile(
-      ({ parameters: current, state }, gradients, learningRate) => {
-        const used = maxGradNorm > 0 ? clipByGlobalNorm(gradients, maxGradNorm).gradients : gradients;
-        const trained = optimizer.update(current, used, state, learningRate);
-        return { trained, gradients: mapNamed(gradients, (g) => zeros(g.shape)) };
+      ({ parameters: current, state }, gradients, gradientFactor, learningRate) => {
+        const used = mapNamed(gradients, (g) => g.mul(gradientFactor));
+        return { trained: optimizer.update(current, used, state, learningRate) };
       },
-      { name: 'optimStep', donate: { 0: 'trained', 1: 'gradients' } },
+      { name: 'optimStep', donate: { 0: 'trained' } },
     );
   }
 
   /** The weights that are not trained. */
-  get #frozen(): Named {
+  get #frozen() {
     return this.#adapter ? this.#base.weights : {};
   }
 
@@ -184,11 +244,14 @@ export class Trainer {
     let total = 0;
     const metrics: Record<string, number> = {};
     for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
-      const dropoutKey = this.#dropout.child(this.#step).child(this.#passes.length).toTensor();
-      const pass = { loss, batch, dropoutKey };
+      const index = this.#passes.length;
+      const inputs = {
+        dropoutKey: this.#dropout.child(this.#step).child(index).toTensor(),
+        keep: scalar(index === 0 ? 0 : 1),
+        lossScale: this.#lossScale?.scale ?? scalar(1),
+      };
+      const pass = { loss, batch: toBatch(rowsOfPass, loss.annotations, groupSize), inputs };
       const result = await this.#add(pass);
-      this.#passes.push(pass);
       const value = await result.loss.item();
       if (!Number.isFinite(value)) {
         await this.#keepPasses(before);
@@ -205,29 +268,40 @@ export class Trainer {
 
   /**
    * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
-   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
+   * weights and the optimizer's state stay as they were, and the gradients start again from nothing.
    *
-   * @throws NonFiniteError
+   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
    */
-  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<{ readonly gradNorm: number }> {
-    const { parameters, state } = this.#trained;
-    const norm = await (await this.#norm(this.#gradients)).item();
+  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
+    if (this.#passes.length === 0) {
+      throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
+    }
+    const scale = (await this.#lossScale?.scale.item()) ?? 1;
+    const norm = (await (await this.#norm(this.#gradients)).item()) / scale;
+    await this.#nextLossScale(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
       const passes = this.#passes;
       await this.#keepPasses(0);
+      if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
       throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
     }
-    const result = await this.#update({ parameters, state }, this.#gradients, scalar(learningRate));
-    this.#trained = result.trained;
-    this.#gradients = result.gradients;
+    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
+    const { parameters, state } = this.#trained;
+    const ready = (await this.#optimizer.refresh?.(this.#gradients, state, this.#step)) ?? state;
+    const factors = [scalar(clip / scale), scalar(learningRate)] as const;
+    const { trained } = await this.#update({ parameters, state: ready }, this.#gradients, ...factors);
+    this.#trained = trained;
     this.#step++;
     this.#passes = [];
-    return { gradNorm: norm };
+    return { gradNorm: norm, skipped: false };
   }
 
-  /** Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`. */
+  /**
+   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, and
+   * the loss scale under `lossScale.`.
+   */
   snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
-    const tensors = Object.fromEntries(leavesOf(this.#trained).map(({ path, tensor }) => [path, tensor]));
+    const tensors = Object.fromEntries(leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor]));
     return { step: this.#step, tensors };
   }
 
@@ -237,52 +311,71 @@ export class Trainer {
    * @throws PosttrainError when a tensor is missing or of another shape or dtype; nothing has been changed then
    */
   restore(snapshot: { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> }): void {
-    const problems = leavesOf(this.#trained).flatMap(({ path, tensor: wanted }) => {
+    const problems = leavesOf(this.#saved()).flatMap(({ path, tensor: wanted }) => {
       const saved = snapshot.tensors[path];
       if (!saved) return `lacks ${path}`;
       // A tensor as text is its dtype and shape.
       return String(saved) === String(wanted) ? [] : `has ${path} as ${saved}, not ${wanted}`;
     });
     if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
-    this.#trained = mapTree(this.#trained, (_, path) => snapshot.tensors[path]!);
-    this.#gradients = noGradients(this.parameters);
+    const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
+    this.#trained = trained;
+    this.#lossScale = lossScale;
     this.#passes = [];
+    this.#gradients = noGradients(this.parameters);
     this.#step = snapshot.step;
   }
 
+  #saved(): Trained & { readonly lossScale?: SavedScale } {
+    return { ...this.#trained, ...(this.#lossScale && { lossScale: this.#lossScale }) };
+  }
+
   /** Adds the gradients of one pass. */
-  async #add({ loss, batch, dropoutKey }: Pass): ReturnType<MicroStep> {
-    const microStep = this.#microStep(loss);
-    const result = await microStep(this.#gradients, this.#trained.parameters, this.#frozen, batch, dropoutKey);
+  async #add(pass: Pass): ReturnType<MicroStep> {
+    const microStep = this.#microStep(pass.loss);
+    const { parameters } = this.#trained;
+    const result = await microStep(this.#gradients, parameters, this.#frozen, pass.batch, pass.inputs);
     this.#gradients = result.gradients;
+    this.#passes = [...this.#passes, pass];
     return result;
   }
 
-  /** Takes all but the first `count` passes back: gradients that were added cannot be, so those that stay are added again. */
+  /**
+   * Takes all but the first `count` passes back: what was added to a sum cannot be, so those that stay are added again, in
+   * new memory, because 0 times what is not finite is not 0.
+   */
   async #keepPasses(count: number): Promise<void> {
-    this.#passes = this.#passes.slice(0, count);
+    const kept = this.#passes.slice(0, count);
     this.#gradients = noGradients(this.parameters);
-    for (const pass of this.#passes) await this.#add(pass);
+    this.#passes = [];
+    for (const pass of kept) await this.#add(pass);
   }
 
   /** The first tensor that went wrong in any of the passes. */
   async #findNonFinite(passes: readonly Pass[]): Promise<NonFinite | undefined> {
-    for (const { loss, batch, dropoutKey } of passes) {
+    for (const { loss, batch, inputs } of passes) {
       const found = await findNonFinite(
         this.#objective(loss),
-        [this.#trained.parameters, this.#frozen, batch, dropoutKey],
-        ['parameters', 'weights', 'batch', 'dropoutKey'],
+        [this.#trained.parameters, this.#frozen, batch, inputs],
+        ['parameters', 'weights', 'batch', 'pass'],
       );
       if (found) return found;
     }
     return undefined;
   }
 
+  async #nextLossScale(gradientsWereFinite: boolean): Promise<void> {
+    if (!this.#scaler || !this.#lossScale) return;
+    const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
+    this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
+  }
+
   /** Loss, metrics and gradients of one pass, to be traced. */
   #objective(loss: TokenLoss) {
     const { network } = this.#base;
     const adapter = this.#adapter;
-    return (parameters: Named, frozen: Named, batch: RowBatch, dropoutKey: Tensor) => {
+    const isScaled = this.#scaler !== undefined;
+    return (parameters: Named, frozen: Named, batch: RowBatch, { dropoutKey, lossScale }: PassInputs) => {
       const objective = (trained: Named) => {
         const weights = adapter ? frozen : trained;
         const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
@@ -294,10 +387,10 @@ export class Trainer {
         const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
           loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
         );
-        return [value, metrics] as const;
+        return [isScaled ? value.mul(lossScale) : value, { loss: value, metrics }] as const;
       };
       const { value, gradient } = valueAndGrad(objective)(parameters);
-      return { gradients: gradient as Named, loss: value[0], metrics: value[1] };
+      return { gradients: gradient as Named, ...value[1] };
     };
   }
 
@@ -306,9 +399,9 @@ export class Trainer {
     if (known) return known;
     const objective = this.#objective(loss);
     const microStep: MicroStep = compile(
-      (gradients, ...rest) => {
-        const { gradients: added, ...result } = objective(...rest);
-        return { gradients: mapNamed(gradients, (g, name) => g.add(added[name]!)), ...result };
+      (gradients, parameters, frozen, batch, pass) => {
+        const { gradients: added, ...result } = objective(parameters, frozen, batch, pass);
+        return { gradients: mapNamed(gradients, (g, name) => g.mul(pass.keep).add(added[name]!)), ...result };
       },
       { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
     );
@@ -316,3 +409,8 @@ export class Trainer {
     return microStep;
   }
 }
+
+const savedScale = ({ scale, growthTracker }: LossScale): SavedScale => ({
+  scale: scalar(scale),
+  growthTracker: scalar(growthTracker, 'int32'),
+});

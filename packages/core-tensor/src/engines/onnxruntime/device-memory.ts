@@ -1,8 +1,7 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { TypedArray } from '../../dtype.js';
 import type { TensorSpec } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
+import { collectGarbage } from '../collect-garbage.js';
 import type { EngineBuffer } from '../engine.js';
 import { allocateDeviceArray, fromDeviceArray, hostValue, toDeviceArray } from './buffers.js';
 import { onnxTypeOf } from './lowering.js';
@@ -154,15 +153,10 @@ export class DeviceMemory implements Memory {
     }
   }
 
-  /**
-   * Gives back what dropped tensors held, when there may be much of it. To the garbage collector a tensor on a device
-   * is a few bytes, so by itself it comes long after the device's memory is full.
-   */
+  /** Gives back what dropped tensors held, when there may be much of it. */
   async makeRoom(): Promise<void> {
     if (this.use.bytes < this.crowded.bytes && this.use.buffers < this.crowded.buffers) return;
-    collectGarbage();
-    // Finalizers are tasks of their own.
-    await new Promise((resolve) => setImmediate(resolve));
+    await collectGarbage();
     this.crowded = {
       bytes: Math.max(CROWDED.bytes, 2 * this.use.bytes),
       buffers: Math.max(CROWDED.buffers, 2 * this.use.buffers),
@@ -180,14 +174,4 @@ export class DeviceMemory implements Memory {
     if (this.running > 0) this.waiting.push(value);
     else this.environment.api.releaseValue(value);
   }
-}
-
-let collector: (() => void) | undefined;
-
-function collectGarbage(): void {
-  if (!collector) {
-    setFlagsFromString('--expose-gc');
-    collector = runInNewContext('gc') as () => void;
-  }
-  collector();
 }

@@ -4,6 +4,7 @@ import type { NormConfig } from '../../kernels/norms.js';
 import type { OnnxGraphBuilder } from './graph-builder.js';
 import { elementwise } from './lower-elementwise.js';
 import { configOf, inComputeType, type KernelRule, kernelRules } from './lower-kernels.js';
+import { movementRules } from './lower-movement.js';
 import type { Lowering, LoweringRules, LoweringTarget } from './lowering.js';
 
 /**
@@ -34,6 +35,22 @@ const rules: Partial<LoweringRules> = {
       const negative = b.op('Sub', [zero, x]);
       return b.op('Where', [b.op('Less', [x, zero]), negative, x]);
     }) ?? common('Abs', node, lowering),
+
+  // Slice knows floats only. Whole numbers are picked by their positions.
+  slice: (node, lowering) => {
+    const x = node.inputs[0]!;
+    const { shape, dtype } = specOf(x);
+    if (dtype !== 'int32') return movementRules.slice(node, lowering);
+    const { builder } = lowering;
+    const { starts, steps } = node.attributes;
+    const sizes = node.outputs[0]!.shape;
+    const picked = sizes.reduce((name, size, axis) => {
+      if (size === shape[axis] && steps[axis] === 1) return name;
+      const positions = Array.from({ length: size }, (_, i) => starts[axis]! + i * steps[axis]!);
+      return builder.op('Gather', [name, builder.constant('int32', [size], positions)], { axis });
+    }, lowering.name(x));
+    return [picked];
+  },
 
   or: (node, lowering) => {
     const { builder } = lowering;
@@ -98,9 +115,11 @@ function trigonometric(node: GraphNode, lowering: Lowering, quarters: 0 | 1): st
   return [lowering.convert(result, 'float32', dtype)];
 }
 
+/** There is no LogSoftmax, MatMulBnb4 nor MatMulInteger; their kernels run as their decompositions. */
+const LACKING: ReadonlySet<string> = new Set(['logSoftmax', 'nf4Matmul', 'nf4Dequantize', 'int8Matmul']);
+
 const kernels: Readonly<Record<string, KernelRule>> = {
-  // There is no LogSoftmax.
-  ...Object.fromEntries(Object.entries(kernelRules).filter(([name]) => name !== 'logSoftmax')),
+  ...Object.fromEntries(Object.entries(kernelRules).filter(([name]) => !LACKING.has(name))),
   // The provider leaves the second output, 1 / √(mean(x²) + ε), unwritten.
   rmsNorm: (node, lowering) => {
     const names = inComputeType(([x, weight], _, { builder }) => [

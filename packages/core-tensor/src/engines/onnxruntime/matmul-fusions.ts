@@ -1,10 +1,12 @@
 import { type Graph, type GraphNode, isOp } from '../../graph/node.js';
 import { accumulation } from './accumulation.js';
+import { scatteredInto } from './lower-indexing.js';
 import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.js';
 
 /**
  * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, the sum of
- * Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting value.
+ * Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting value. So
+ * does what is added to scattered rows.
  */
 export function matmulFusions(graph: Graph): Set<GraphNode> {
   const uses = new Map<GraphNode, number>();
@@ -13,6 +15,11 @@ export function matmulFusions(graph: Graph): Set<GraphNode> {
   const fused = new Set<GraphNode>();
   for (const node of graph.nodes) {
     if (isOp(node, 'add')) {
+      const scattered = scatteredInto(node, (inner) => uses.get(inner) === 1);
+      if (scattered) {
+        fused.add(scattered.scattered);
+        continue;
+      }
       const accumulated = accumulation(node, (inner) => uses.get(inner) === 1);
       for (const inner of accumulated?.swallowed ?? []) fused.add(inner);
       continue;

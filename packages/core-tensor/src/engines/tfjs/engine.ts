@@ -3,7 +3,7 @@ import type { DType, TypedArray } from '../../dtype.js';
 import type { Graph, TensorSpec } from '../../graph/node.js';
 import type { CompileOptions, Engine, EngineBuffer, Executable } from '../engine.js';
 import { Backend } from './backend.js';
-import { fromStorage, TfjsBuffer, tfjsBuffer, toStorage } from './buffers.js';
+import { fromStorage, HeldTensors, tfjsBuffer, toStorage } from './buffers.js';
 import { TfjsExecutable } from './executable.js';
 import { ownKernels } from './fused.js';
 import type { TfjsBackend } from './load.js';
@@ -24,13 +24,14 @@ export interface TfjsEngineOptions {
 
 /**
  * Runs graphs on TensorFlow.js, one kernel call a primitive; gradients and optimizers stay this package's own. Tensors
- * live on the backend until they are freed or donated. The packages are optional peers, imported here: `EngineError`
+ * live on the backend until they are freed, donated or dropped. The packages are optional peers, imported here: `EngineError`
  * names what to install.
  */
 export async function tfjsEngine(options: TfjsEngineOptions = {}): Promise<Engine> {
   assertKnownOptions('tfjsEngine', options, ['tf', 'backend']);
   const backend = await Backend.open(options.tf, options.backend);
   const { tf, device } = backend;
+  const held = new HeldTensors();
   return {
     name: 'tfjs',
     device,
@@ -39,17 +40,17 @@ export async function tfjsEngine(options: TfjsEngineOptions = {}): Promise<Engin
     async upload(data: TypedArray, spec: TensorSpec): Promise<EngineBuffer> {
       await backend.use();
       const { shape, dtype } = spec;
-      return new TfjsBuffer(spec, tf.tensor(toStorage(data, dtype), [...shape], storageTypeOf(dtype)));
+      return held.hold(spec, tf.tensor(toStorage(data, dtype), [...shape], storageTypeOf(dtype)));
     },
     async read(buffer: EngineBuffer): Promise<TypedArray> {
       return fromStorage(await tfjsBuffer(buffer).tensor.data(), buffer.spec.dtype);
     },
     free(buffer: EngineBuffer): void {
-      tfjsBuffer(buffer).tensor.dispose();
+      held.take(tfjsBuffer(buffer)).dispose();
     },
     async compile(graph: Graph, { donations }: CompileOptions): Promise<Executable> {
       await backend.use();
-      return new TfjsExecutable(backend, graph, donations);
+      return new TfjsExecutable(backend, held, graph, donations);
     },
   };
 }

@@ -2,7 +2,7 @@ import { type Graph, type GraphNode, isOp, type Value } from '../../graph/node.j
 import { sameShape } from '../../shape.js';
 import type { Donation, EngineBuffer, Executable } from '../engine.js';
 import type { Backend } from './backend.js';
-import { TfjsBuffer, tfjsBuffer } from './buffers.js';
+import { type HeldTensors, type TfjsBuffer, tfjsBuffer } from './buffers.js';
 import { evaluate } from './evaluate.js';
 import { KernelScope } from './scope.js';
 import type { TfjsKernelTensor } from './tfjs.js';
@@ -32,6 +32,7 @@ export class TfjsExecutable implements Executable {
   /** The backend must be the current one. */
   constructor(
     private readonly backend: Backend,
+    private readonly held: HeldTensors,
     private readonly graph: Graph,
     private readonly donations: readonly Donation[],
   ) {
@@ -61,13 +62,15 @@ export class TfjsExecutable implements Executable {
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
     const inputs = given.map(tfjsBuffer);
     this.check(inputs);
+    await this.held.makeRoom();
     await this.backend.use();
     // What is freed when something goes wrong: everything in `slots` that is neither a constant nor still the caller's.
     const slots = new Map(this.constants);
     const borrowed = new Set(this.constants.keys());
     for (const [i, slot] of this.inputs.entries()) {
-      slots.set(slot, inputs[i]!.tensor);
-      if (!this.donations.some(({ input }) => input === i)) borrowed.add(slot);
+      const isDonated = this.donations.some(({ input }) => input === i);
+      slots.set(slot, isDonated ? this.held.take(inputs[i]!) : inputs[i]!.tensor);
+      if (!isDonated) borrowed.add(slot);
     }
     const free = (slot: number) => {
       slots.get(slot)?.dispose();
@@ -90,7 +93,7 @@ export class TfjsExecutable implements Executable {
       }
       at = undefined;
       const tensors = this.handOver(slots, borrowed);
-      return this.graph.outputs.map(({ node, index }, i) => new TfjsBuffer(node.outputs[index]!, tensors[i]!));
+      return this.graph.outputs.map(({ node, index }, i) => this.held.hold(node.outputs[index]!, tensors[i]!));
     } catch (cause) {
       for (const slot of slots.keys()) if (!borrowed.has(slot)) free(slot);
       const where = at ? ` in ${isOp(at, 'kernel') ? at.attributes.kernel.name : at.op}` : '';

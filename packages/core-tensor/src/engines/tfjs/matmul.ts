@@ -18,6 +18,9 @@ export const matmulRule: Rule<'matmul'> = (scope, node, [a, b]) => {
   const { transposeA, transposeB } = node.attributes;
   const [shapeA, shapeB] = node.inputs.map((input) => specOf(input).shape) as [readonly number[], readonly number[]];
   const { shape } = node.outputs[0]!;
+  if (scope.isNative && (shapeA.length === 2 || shapeB.length > 2 || transposeA)) {
+    return scope.run('BatchMatMul', { a: a!, b: b! }, { transposeA, transposeB });
+  }
   const batch = shape.slice(0, -2);
   const stack = (x: TfjsKernelTensor, from: readonly number[]): TfjsKernelTensor => {
     const [own, matrix] = [from.slice(0, -2), from.slice(-2)];

@@ -30,6 +30,11 @@ export class KernelScope {
     private readonly backendName: string,
   ) {}
 
+  /** Whether kernels are TensorFlow's own: products broadcast, and a reshape costs as much as any other call. */
+  get isNative(): boolean {
+    return this.backendName === 'tensorflow';
+  }
+
   hasGap(gap: Gap): boolean {
     return GAPS[this.backendName]?.includes(gap) ?? false;
   }

@@ -1,0 +1,185 @@
+import {
+  type FloatMatrix,
+  type QuantizedFormat,
+  type QuantizedWeight,
+  type QuantizeInt4Options,
+  type QuantizeInt8Options,
+  type QuantizeNf4Options,
+  quantizedTensors,
+  quantizeInt4,
+  quantizeInt8,
+  quantizeNf4,
+  realize,
+  type Tensor,
+} from '@posttrain/core-tensor';
+import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import type { QuantizationConfig } from '../config/quantization-config.js';
+import type { ModuleInfo, Weights } from './layers.js';
+import type { Network } from './network.js';
+import { floatWeight, isQuantized, partKey, weightEntries } from './quantized-layer.js';
+
+interface SkipOption {
+  /** Linear layers to leave as they are: module paths or dotted endings of them. Default: none. */
+  readonly skip?: readonly string[];
+}
+
+/**
+ * How the linear layers of a model are quantised; embeddings, norms and the output layer never are.
+ *
+ * - `nf4`, `fp4`: 4 bits, `quantizeNf4` (QLoRA)
+ * - `int8`: 8 bits, `quantizeInt8` (LLM.int8())
+ * - `int4`: 4 bits, `quantizeInt4` (ONNX Runtime's MatMulNBits)
+ */
+export type QuantizationOptions = SkipOption &
+  (
+    | ({ readonly method: 'nf4' | 'fp4' } & Omit<QuantizeNf4Options, 'levels'>)
+    | ({ readonly method: 'int8' } & QuantizeInt8Options)
+    | ({ readonly method: 'int4' } & QuantizeInt4Options)
+  );
+
+/** A quantisation that was asked of a model that cannot have it. */
+export class ModelQuantizationError extends PosttrainError {
+  constructor(message: string) {
+    super('MODEL_QUANTIZATION', message);
+  }
+}
+
+/**
+ * The linear layers that the options select.
+ *
+ * @throws ModelQuantizationError for an unknown method, or an entry of `skip` that selects nothing
+ */
+export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: QuantizationOptions): readonly ModuleInfo[] {
+  const { method, skip = [] } = options;
+  const methods = ['nf4', 'fp4', 'int8', 'int4'];
+  if (!methods.includes(method)) {
+    throw new ModelQuantizationError(`quantization: method "${method}" is not one of ${methods.join(', ')}.`);
+  }
+  const linear = [...modules].filter(({ kind }) => kind === 'linear');
+  const isNamed = (name: string, entry: string) => name === entry || name.endsWith(`.${entry}`);
+  for (const entry of skip) {
+    if (linear.some(({ name }) => isNamed(name, entry))) continue;
+    const endings = new Set(linear.map(({ name }) => name.slice(name.lastIndexOf('.') + 1)));
+    const near = nearestName(entry, endings);
+    throw new ModelQuantizationError(
+      `quantization: skip "${entry}" is no linear layer.${near ? ` Did you mean "${near}"?` : ''} They end in ${[...endings].join(', ')}.`,
+    );
+  }
+  return linear.filter(({ name }) => !skip.some((entry) => isNamed(name, entry)));
+}
+
+/** Quantises the weight of a linear layer, which is stored as `transposed` says; the codes are of [out, in] always. */
+export function quantizeLinear(
+  weight: FloatMatrix,
+  { transposed }: Pick<ModuleInfo, 'transposed'>,
+  options: QuantizationOptions,
+): QuantizedWeight {
+  const matrix = transposed ? transpose(weight) : weight;
+  if (options.method === 'int8') {
+    const { method: _, skip: __, ...rest } = options;
+    return quantizeInt8(matrix, rest);
+  }
+  if (options.method === 'int4') {
+    const { method: _, skip: __, ...rest } = options;
+    return quantizeInt4(matrix, rest);
+  }
+  const { method: levels, skip: _, ...rest } = options;
+  return quantizeNf4(matrix, { ...rest, levels });
+}
+
+function transpose({ data, shape }: FloatMatrix): FloatMatrix {
+  const [rows, columns] = shape as [number, number];
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) result[column * rows + row] = data[row * columns + column]!;
+  }
+  return { data: result, shape: [columns, rows] };
+}
+
+/** What a quantised weight is without its numbers. */
+export function formatOf({ parts: _, ...format }: QuantizedWeight): QuantizedFormat {
+  return format;
+}
+
+/** What `config.json` says of a model quantised with these options; undefined where transformers has no name for it. */
+export function quantizationConfigOf(
+  modules: Iterable<ModuleInfo>,
+  options: QuantizationOptions,
+): QuantizationConfig | undefined {
+  const { method, skip } = options;
+  if (method === 'int4') return undefined;
+  const chosen = modulesToQuantize(modules, options);
+  const left = [...modules].filter((module) => module.kind === 'linear' && !chosen.includes(module));
+  return {
+    method,
+    doubleQuantization: method !== 'int8' && (options.doubleQuantization ?? true),
+    threshold: (method === 'int8' ? options.threshold : undefined) ?? 6,
+    skipModules: skip && left.length > 0 ? ['lm_head', ...left.map(({ name }) => name)] : null,
+  };
+}
+
+/** A model's weights with those of its linear layers quantised, one at a time, and how each is stored. */
+export async function quantizeWeights(
+  network: Network,
+  weights: Weights,
+  options: QuantizationOptions,
+): Promise<{ readonly weights: Weights; readonly quantized: ReadonlyMap<string, QuantizedFormat> }> {
+  const result: Record<string, Tensor> = { ...weights };
+  const quantized = new Map<string, QuantizedFormat>();
+  const already = [...network.modules.values()].find(isQuantized);
+  if (already) {
+    throw new ModelQuantizationError(
+      `the model is quantised already (${already.name}: ${already.quantization.method}): quantise model.dequantize().`,
+    );
+  }
+  for (const module of modulesToQuantize(network.modules.values(), options)) {
+    const weight = weights[`${module.name}.weight`]!;
+    const data = Float32Array.from(await weight.data());
+    const stored = quantizeLinear({ data, shape: weight.shape }, module, options);
+    quantized.set(module.name, formatOf(stored));
+    for (const [name, part] of weightEntries(`${module.name}.weight`, quantizedTensors(stored))) result[name] = part;
+  }
+  return { weights: result, quantized };
+}
+
+/** The inverse, up to what quantising lost. */
+export async function dequantizeWeights({ modules }: Network, weights: Weights): Promise<Weights> {
+  const result: Record<string, Tensor> = { ...weights };
+  for (const module of [...modules.values()].filter(isQuantized)) {
+    const parameter = `${module.name}.weight`;
+    for (const part of Object.keys(weights)) if (part.startsWith(`${parameter}.`)) delete result[part];
+    const weight = floatWeight(module, weights);
+    await realize([weight]);
+    result[partKey(parameter, 'codes')] = weight;
+  }
+  return result;
+}
+
+/** What a model's weights take. */
+export interface WeightStorage {
+  /** Weights of the architecture, whatever they are stored as. */
+  readonly parameters: number;
+  /** Those of them whose weight is quantised. */
+  readonly quantizedParameters: number;
+  readonly bytes: number;
+  readonly bitsPerParameter: number;
+}
+
+const BYTES: Readonly<Record<Tensor['dtype'], number>> = {
+  float32: 4,
+  int32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
+export function weightStorage({ parameters, modules }: Network, weights: Weights): WeightStorage {
+  const count = (shapes: Iterable<{ readonly shape: readonly number[] }>) =>
+    [...shapes].reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0);
+  const total = count(parameters);
+  const bytes = Object.values(weights).reduce((sum, { size, dtype }) => sum + size * BYTES[dtype], 0);
+  const quantizedParameters = count([...modules.values()].filter(isQuantized).map((module) => module.quantization));
+  return { parameters: total, quantizedParameters, bytes, bitsPerParameter: (8 * bytes) / total };
+}

@@ -1,0 +1,162 @@
+import { cp, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openSafetensors, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { describe, expect, it } from 'vitest';
+import {
+  CausalLM,
+  loadWeights,
+  type Network,
+  networkOf,
+  type QuantizationOptions,
+  saveWeights,
+  type Weights,
+} from '../src/index.js';
+import { ENGINES, largestDifference, modelFolder, temporaryFolder, tinyModel, tokenizerFolder } from './support.js';
+
+const golden = (name: string): string => join(import.meta.dirname, '../../../goldens/quantization', name);
+
+const QUANTIZED: readonly [string, string, QuantizationOptions][] = [
+  ['llama-nf4', 'llama', { method: 'nf4' }],
+  ['llama-fp4', 'llama', { method: 'fp4', doubleQuantization: false }],
+  ['llama-int8', 'llama', { method: 'int8' }],
+  ['gpt2-nf4', 'gpt2', { method: 'nf4' }],
+];
+
+async function tensorsOf(folder: string) {
+  const file = await openSafetensors(join(folder, 'model.safetensors'));
+  const tensors: Record<string, unknown> = {};
+  for (const name of file.tensors.keys()) tensors[name] = await file.read(name);
+  await file.close();
+  return tensors;
+}
+
+const configOf = async (folder: string) => JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
+
+async function logitsOf(
+  { network, weights }: { network: Network; weights: Weights },
+  tokens: Tensor,
+): Promise<number[]> {
+  const [b, s] = tokens.shape as [number, number];
+  const positions = tensor(
+    Int32Array.from({ length: b * s }, (_, i) => i % s),
+    [b, s],
+  );
+  const segments = tensor(new Int32Array(b * s), [b, s]);
+  const hidden = network.hidden(weights, { tokens, positions, segments });
+  return hidden
+    .reshape([b * s, hidden.shape[2]!])
+    .matmul(network.head(weights), { transposeB: true })
+    .toArray();
+}
+
+async function goldenLogits(folder: string) {
+  const file = await openSafetensors(join(golden(folder), 'expected.safetensors'));
+  const [ids, logits] = [await file.read('input_ids'), await file.read('logits')];
+  await file.close();
+  return { tokens: tensor(ids.data, ids.shape, 'int32'), logits: logits.data };
+}
+
+describe('quantised folders', () => {
+  it.each(QUANTIZED)('%s: what transformers quantised is read, and written again byte for byte', async (name) => {
+    const { config, weights, network } = await loadWeights(golden(name));
+    const folder = await temporaryFolder();
+    await saveWeights(folder, config, weights, {}, undefined, network);
+    expect(await tensorsOf(folder)).toEqual(await tensorsOf(golden(name)));
+    const [ours, theirs] = [await configOf(folder), await configOf(golden(name))];
+    expect(ours.quantization_config).toEqual(theirs.quantization_config);
+  });
+
+  it.each(QUANTIZED)(
+    '%s: a float folder quantised here is the one transformers quantised',
+    async (name, base, options) => {
+      const { config, weights, network } = await loadWeights(modelFolder(base), { quantization: options });
+      const folder = await temporaryFolder();
+      await saveWeights(folder, config, weights, {}, undefined, network);
+      expect(await tensorsOf(folder)).toEqual(await tensorsOf(golden(name)));
+      expect((await configOf(folder)).quantization_config).toEqual((await configOf(golden(name))).quantization_config);
+    },
+  );
+
+  describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
+    const engine = makeEngine();
+    it.each(QUANTIZED)('%s: logits are those of the dequantised weights', (name) =>
+      withEngine(engine, async () => {
+        const { tokens, logits } = await goldenLogits(name);
+        const error = largestDifference(await logitsOf(await loadWeights(golden(name)), tokens), logits);
+        // LLM.int8() rounds activations too.
+        expect(error).toBeLessThan(name.endsWith('int8') ? 0.2 : 1e-4);
+      }),
+    );
+  });
+
+  it('refuses what does not fit', async () => {
+    await expect(loadWeights(golden('llama-nf4'), { quantization: { method: 'nf4' } })).rejects.toThrow(
+      /quantised already \(nf4\)/,
+    );
+    const load = (quantization: object) =>
+      loadWeights(modelFolder('llama'), { quantization: quantization as QuantizationOptions });
+    await expect(load({ method: 'nf5' })).rejects.toThrow(/method "nf5" is not one of nf4/);
+    await expect(load({ method: 'nf4', skip: ['q_prj'] })).rejects.toThrow(/Did you mean "q_proj"/);
+    await expect(load({ method: 'nf4', blocksize: 64 })).rejects.toThrow(/blockSize/);
+    const { config, weights, network } = await load({ method: 'int4' });
+    await expect(saveWeights(await temporaryFolder(), config, weights, {}, undefined, network)).rejects.toThrow(
+      /no form for: save model.dequantize\(\)/,
+    );
+  });
+});
+
+const METHODS: readonly QuantizationOptions[] = [
+  { method: 'nf4' },
+  { method: 'int8' },
+  { method: 'int4', blockSize: 16 },
+];
+
+describe('a quantised model', () => {
+  it.each(METHODS)('$method: generates what its dequantised weights generate, and scores alike', async (options) => {
+    const model = await (await tinyModel()).quantize(options);
+    const plain = await model.dequantize();
+    const request = { prompt: 'The cat', maxTokens: 8, temperature: 0 };
+    const text = async (m: CausalLM) => (await m.generator().generate([request]))[0]![0]!;
+    const sequence = [5, 17, 3, 99, 41, 12];
+    const [a, b] = await Promise.all([model, plain].map(async (m) => (await m.logProbs([sequence]))[0]!.logProbs));
+    expect(largestDifference(a!, b!)).toBeLessThan(options.method === 'int8' ? 0.3 : 1e-4);
+    if (options.method !== 'int8') expect((await text(model)).text).toBe((await text(plain)).text);
+    else expect((await text(model)).text).not.toBe('');
+  });
+
+  it('says what its weights take, and leaves what it is told to', async () => {
+    const model = await tinyModel('byte-level-bpe', { hidden_size: 64, intermediate_size: 128 });
+    const float = model.storage;
+    expect(float).toMatchObject({ bitsPerParameter: 32, quantizedParameters: 0, bytes: 4 * float.parameters });
+    const quantized = await model.quantize({ method: 'nf4', skip: ['down_proj'] });
+    const { parameters, quantizedParameters, bytes } = quantized.storage;
+    // Two layers of q and o [64, 64], k and v [32, 64], gate and up [128, 64].
+    expect(quantizedParameters).toBe(2 * (2 * 64 * 64 + 2 * 32 * 64 + 2 * 128 * 64));
+    expect(parameters).toBe(float.parameters);
+    const codes = quantizedParameters * (4 / 8 + 1 / 64);
+    // Beside the codes a mean a weight, and a scale for every 256 blocks begun.
+    expect(bytes).toBe(4 * (parameters - quantizedParameters) + codes + 12 * 4 + 12 * 4);
+    expect(quantized.weights['model.layers.0.mlp.down_proj.weight']!.dtype).toBe('float32');
+    await expect(quantized.quantize({ method: 'nf4' })).rejects.toThrow(/quantised already/);
+    expect((await quantized.dequantize()).storage).toEqual(float);
+    expect((await quantized.dequantize()).config).toEqual(model.config);
+  });
+
+  it('comes back from its folder, transposed layers too', async () => {
+    const model = await (await tinyModel('byte-level-bpe', { model_type: 'gpt2' })).quantize({ method: 'nf4' });
+    const folder = await temporaryFolder();
+    await cp(tokenizerFolder('byte-level-bpe'), folder, { recursive: true });
+    await model.save(folder);
+    const again = await CausalLM.load(folder);
+    expect(again.storage).toEqual(model.storage);
+    const sequence = [[5, 17, 3, 99]];
+    expect(await again.logProbs(sequence)).toEqual(await model.logProbs(sequence));
+    // Nothing of the quantised form is left when the float model is saved over it.
+    await (await again.dequantize()).save(folder);
+    expect((await configOf(folder)).quantization_config).toBeUndefined();
+    expect([...networkOf((await CausalLM.load(folder)).config).modules.values()].some((m) => m.quantization)).toBe(
+      false,
+    );
+    expect((await CausalLM.load(folder)).storage.bitsPerParameter).toBe(32);
+  });
+});

@@ -1,0 +1,257 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  mapNamed,
+  type OptimizerChoice,
+  ones,
+  onnxruntimeEngine,
+  optimizers,
+  referenceEngine,
+  scalar,
+  setEngine,
+  sgd,
+  zeros,
+} from '@posttrain/core-tensor';
+import { CausalLM, loadWeights, parseModelConfig } from '@posttrain/lm';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  createAdapter,
+  latestCheckpoint,
+  lora,
+  loraPlus,
+  negativeLogLikelihood,
+  sft,
+  type TokenLoss,
+  Trainer,
+  type TrainingRow,
+} from '../src/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+import { modelOf } from './model.js';
+import { countingRows } from './sft-run.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens');
+const rows: TrainingRow[] = [
+  [3, 17, 4, 9, 12, 7],
+  [9, 2, 31],
+].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 7) }));
+
+let folder: string;
+beforeAll(async () => {
+  setEngine(onnxruntimeEngine());
+  folder = await mkdtemp(join(tmpdir(), 'optimizers-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const choices: Readonly<Record<string, OptimizerChoice>> = {
+  ...Object.fromEntries(Object.keys(optimizers).map((name) => [name, name as keyof typeof optimizers])),
+  // What a tiny model would not reach by itself: new projections, and momentum.
+  galore_adamw: { name: 'galore_adamw', rank: 3, updateInterval: 2 },
+  sgd: { name: 'sgd', momentum: 0.9, nesterov: true },
+  loraPlus: loraPlus({ learningRateRatio: 4 }),
+};
+
+/** Wide enough for moments in 8 bits, which start at 4096 elements. */
+async function wideModel(): Promise<CausalLM> {
+  const { tokenizer } = await tinyModel('llama');
+  return CausalLM.initialize(
+    {
+      config: parseModelConfig({
+        model_type: 'llama',
+        vocab_size: 80,
+        hidden_size: 64,
+        intermediate_size: 64,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        max_position_embeddings: 32,
+        initializer_range: 0.1,
+      }),
+      tokenizer,
+      name: 'wide',
+    },
+    0,
+  );
+}
+
+describe.each(Object.entries(choices))('sft with %s', (name, optimizer) => {
+  const isLora = name === 'loraPlus';
+
+  it('goes on from a checkpoint to the very same weights, and lowers the loss', async () => {
+    const isEightBit = name.endsWith('8bit');
+    const model = isEightBit ? await wideModel() : await tinyModel('llama');
+    const adapter = isLora
+      ? await createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed: 7 })
+      : undefined;
+    // A rule that does not see the size of a gradient needs another rate than one that does.
+    const learningRate = name === 'sgd' ? 0.1 : name.startsWith('lion') ? 2e-3 : 0.01;
+    const run = (outputFolder: string, epochs: number, resume: boolean) =>
+      sft({
+        model,
+        ...(adapter && { adapter }),
+        rows: countingRows,
+        batchSize: 4,
+        epochs,
+        steps: 8,
+        schedule: 'cosine',
+        learningRate,
+        optimizer,
+        outputFolder: join(folder, outputFolder),
+        saveSteps: 3,
+        resume,
+      });
+    const whole = await run(`${name}-whole`, 3, false);
+    const first = whole.history[0]!.metrics.loss!;
+    expect(whole.history.at(-1)!.metrics.loss!).toBeLessThan(first);
+    const parts = join(folder, `${name}-whole`);
+    await rm((await latestCheckpoint(parts))!, { recursive: true });
+    const resumed = await run(`${name}-whole`, 3, true);
+    expect(resumed.trainer.step).toBe(8);
+    const dtypes = Object.values(resumed.trainer.snapshot().tensors).map(({ dtype }) => dtype);
+    expect(dtypes.includes('uint8')).toBe(isEightBit);
+    for (const [key, p] of Object.entries(whole.trainer.parameters)) {
+      expect(await resumed.trainer.parameters[key]!.toArray(), key).toEqual(await p.toArray());
+    }
+  });
+});
+
+describe('optimizers of sft', () => {
+  const base = async () => ({ model: await tinyModel('llama'), rows: countingRows, steps: 1 });
+
+  it('refuses names and options that do not exist, and two weight decays', async () => {
+    await expect(sft({ ...(await base()), optimizer: 'adamw_8bits' as never })).rejects.toThrow(/adamw_torch/);
+    await expect(sft({ ...(await base()), optimizer: { name: 'muon', step: 3 } as never })).rejects.toThrow(/steps/);
+    await expect(sft({ ...(await base()), optimizer: sgd(), weightDecay: 0.1 })).rejects.toThrow(/weightDecay/);
+    await expect(
+      sft({ ...(await base()), optimizer: { name: 'sgd', weightDecay: 0.1 }, weightDecay: 0.1 }),
+    ).rejects.toThrow(/weightDecay/);
+    await expect(sft({ ...(await base()), schedule: 'linear', scheduleSettings: { minimum: 0.1 } })).rejects.toThrow(
+      /minimum/,
+    );
+  });
+
+  it('does not go on with other options of the optimizer', async () => {
+    const outputFolder = join(folder, 'options');
+    const run = (momentum: number, resume: boolean) =>
+      base().then((options) => sft({ ...options, outputFolder, resume, optimizer: { name: 'sgd', momentum } }));
+    await run(0.9, false);
+    await expect(run(0.8, true)).rejects.toThrow(/optimizerOptions was .*0\.9.* and is .*0\.8/);
+  });
+});
+
+describe('loraPlus', () => {
+  const golden = JSON.parse(readFileSync(join(goldens, 'optim/lora-plus.json'), 'utf8')) as {
+    learning_rate: number;
+    learning_rate_ratio: number;
+    learning_rate_of_embeddings: number;
+    parameters: Record<string, { shape: number[]; learning_rate: number; weight_decay: number }>;
+  };
+
+  it('has the rates of PEFT', async () => {
+    setEngine(referenceEngine());
+    const parameters = Object.fromEntries(
+      Object.entries(golden.parameters).map(([name, { shape }]) => [name, zeros(shape)]),
+    );
+    const rule = loraPlus({
+      learningRateRatio: golden.learning_rate_ratio,
+      embeddingFactor: golden.learning_rate_of_embeddings / golden.learning_rate,
+      optimizer: sgd(),
+    });
+    const gradients = mapNamed(parameters, (p) => ones(p.shape));
+    const state = rule.init(parameters);
+    const { parameters: after } = rule.update(parameters, gradients, state, scalar(golden.learning_rate));
+    for (const [name, { learning_rate: rate }] of Object.entries(golden.parameters)) {
+      expect((await after[name]!.toArray())[0]! / -rate, name).toBeCloseTo(1, 6);
+    }
+    expect(Object.keys(after)).toEqual(Object.keys(parameters));
+    setEngine(onnxruntimeEngine());
+  });
+
+  it('refuses adapters it does not fit', () => {
+    const matrix = zeros([2, 2]);
+    expect(() => loraPlus().init({ 'x.lora_A.weight': matrix })).toThrow(/group 0 matches no parameter/);
+    expect(() => loraPlus({ learningRateRatio: 0.5 })).toThrow(/1 or more/);
+    const embedded = { 'x.lora_B.weight': matrix, 'x.lora_A.weight': matrix, 'e.lora_embedding_A': matrix };
+    expect(() => loraPlus().init(embedded)).toThrow(/e\.lora_embedding_A is in no group/);
+  });
+});
+
+describe('Trainer', () => {
+  const start = () => loadWeights(join(goldens, 'models/qwen3'));
+
+  it('refuses to update without gradients', async () => {
+    const trainer = await Trainer.create(modelOf(await start()), { optimizer: 'sgd' });
+    await expect(trainer.optimStep({ learningRate: 1 })).rejects.toThrow(/forwardBackward before optimStep/);
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    await trainer.optimStep({ learningRate: 0 });
+    await expect(trainer.optimStep({ learningRate: 1 })).rejects.toThrow(/forwardBackward before optimStep/);
+  });
+
+  /** The loss, by way of a float16 that overflows at 65504. */
+  const halfLoss: TokenLoss = {
+    ...negativeLogLikelihood,
+    name: 'half',
+    compute: ({ logProbs, weights }) => ({
+      loss: logProbs.neg().mul(weights).cast('float16').cast('float32').sum(),
+      metrics: {},
+    }),
+  };
+
+  it('loss scaling: an overflow skips the update and halves the scale, and the result is that without scaling', async () => {
+    const parts = await start();
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    const plain = await Trainer.create(modelOf(parts), { optimizer: 'sgd' });
+    await plain.forwardBackward(rows, halfLoss);
+    const { gradNorm: norm } = await plain.optimStep({ learningRate: 0.1 });
+
+    const lossScaling = { initialScale: 2 ** 18, growthInterval: 2 };
+    const trainer = await Trainer.create(modelOf(parts), { optimizer: 'sgd', lossScaling });
+    const scale = async () => [
+      await trainer.snapshot().tensors['lossScale.scale']!.item(),
+      await trainer.snapshot().tensors['lossScale.growthTracker']!.item(),
+    ];
+    const before = await trainer.parameters[name]!.toArray();
+    const { loss } = await trainer.forwardBackward(rows, halfLoss);
+    expect(loss).toBeLessThan(20);
+    expect(await trainer.optimStep({ learningRate: 0.1 })).toMatchObject({ skipped: true });
+    expect([trainer.step, ...(await scale())]).toEqual([0, 2 ** 17, 0]);
+    expect(await trainer.parameters[name]!.toArray()).toEqual(before);
+    // 2^17 overflows as well, 2^16 does not: a cotangent is the scale itself.
+    for (const skipped of [true, true, false]) {
+      await trainer.forwardBackward(rows, halfLoss);
+      const result = await trainer.optimStep({ learningRate: 0.1 });
+      expect(result.skipped).toBe(skipped);
+      if (!skipped) expect(Math.abs(result.gradNorm / norm - 1)).toBeLessThan(1e-3);
+    }
+    expect([trainer.step, ...(await scale())]).toEqual([1, 2 ** 15, 1]);
+    const [ours, theirs] = [await trainer.parameters[name]!.toArray(), await plain.parameters[name]!.toArray()];
+    ours.forEach((value, i) => {
+      expect(Math.abs(value - theirs[i]!)).toBeLessThan(1e-5);
+    });
+
+    // The scale is part of a snapshot.
+    const other = await Trainer.create(modelOf(parts), { optimizer: 'sgd', lossScaling });
+    other.restore(trainer.snapshot());
+    expect(await other.snapshot().tensors['lossScale.scale']!.item()).toBe(2 ** 15);
+    await other.forwardBackward(rows, halfLoss);
+    await other.optimStep({ learningRate: 0 });
+    expect(await other.snapshot().tensors['lossScale.scale']!.item()).toBe(2 ** 16);
+  });
+
+  it('loss scaling: a gradient that is not finite at the lowest scale stops the run', async () => {
+    const broken: TokenLoss = {
+      ...negativeLogLikelihood,
+      name: 'broken',
+      // Finite, but with an infinite derivative.
+      compute: ({ logProbs, weights }) => ({ loss: logProbs.mul(weights).mul(0).abs().sqrt().sum(), metrics: {} }),
+    };
+    const trainer = await Trainer.create(modelOf(await start()), {
+      optimizer: 'sgd',
+      lossScaling: { initialScale: 2 },
+    });
+    await trainer.forwardBackward(rows, broken);
+    expect(await trainer.optimStep({ learningRate: 1 })).toMatchObject({ skipped: true });
+    await trainer.forwardBackward(rows, broken);
+    await expect(trainer.optimStep({ learningRate: 1 })).rejects.toThrow(/the gradient norm is/);
+  });
+});

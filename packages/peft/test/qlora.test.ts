@@ -1,0 +1,141 @@
+import {
+  Key,
+  mapNamed,
+  type Named,
+  normal,
+  onnxruntimeEngine,
+  realize,
+  referenceEngine,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+  withEngine,
+} from '@posttrain/core-tensor';
+import type { CausalLM, QuantizationOptions } from '@posttrain/lm';
+import { describe, expect, it } from 'vitest';
+import {
+  createAdapter,
+  lora,
+  MergeError,
+  mergeAdapter,
+  sft,
+  unmergeAdapter,
+  withAdapterParameters,
+} from '../src/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+import { countingRows } from './sft-run.js';
+
+const NF4: QuantizationOptions = { method: 'nf4' };
+
+/** Every stored number of a model's weights, bit for bit. */
+async function bytesOf(model: CausalLM): Promise<Record<string, number[]>> {
+  const entries = Object.entries(model.weights).map(async ([name, w]) => [name, Array.from(await w.data())]);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+/** The gradient of a loss for an adapter whose parameters have all been moved off where they start. */
+async function gradientOf(model: CausalLM, useDora = false): Promise<Named> {
+  const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear', useDora }, { seed: 1 });
+  const names = Object.keys(adapter.parameters);
+  const moved = mapNamed(adapter.parameters, (p, name) =>
+    p.add(normal(Key.fromSeed(5).child(names.indexOf(name)).toTensor(), p.shape).mul(0.1)),
+  );
+  const tokens = tensor([[3, 17, 39, 0, 21, 8]], [1, 6], 'int32');
+  const input = {
+    tokens,
+    positions: tensor([[0, 1, 2, 3, 4, 5]], [1, 6], 'int32'),
+    segments: tensor([[0, 0, 0, 0, 0, 0]], [1, 6], 'int32'),
+  };
+  const width = model.config.hiddenSize;
+  const direction = tensor(
+    Float32Array.from({ length: 6 * width }, (_, i) => Math.sin(i * i)),
+    [1, 6, width],
+  );
+  const loss = (parameters: Named): Tensor =>
+    model.network.hidden(model.weights, input, adapter.hooks(parameters)).mul(direction).mean();
+  const { gradient } = valueAndGrad(loss)(moved);
+  await realize(Object.values(gradient as Named));
+  return gradient as Named;
+}
+
+/** Equal to within `tolerance` of the largest element of each. */
+async function expectEqualGradients(got: Named, wanted: Named, tolerance = 1e-5): Promise<void> {
+  expect(Object.keys(got)).toEqual(Object.keys(wanted));
+  for (const [name, g] of Object.entries(wanted)) {
+    const [a, b] = [await got[name]!.toArray(), await g.toArray()];
+    const scale = Math.max(...b.map(Math.abs));
+    expect(scale, name).toBeGreaterThan(0);
+    expect(Math.max(...a.map((value, i) => Math.abs(value - b[i]!))) / scale, name).toBeLessThan(tolerance);
+  }
+}
+
+describe('QLoRA', () => {
+  it('learns almost as a float base does, and leaves the codes as they were, bit for bit', async () => {
+    const float = await tinyModel('llama');
+    const model = await float.quantize(NF4);
+    const before = await bytesOf(model);
+    const run = async (base: CausalLM) => {
+      const adapter = await createAdapter(base, lora, { r: 4, targetModules: 'all-linear' }, { seed: 7 });
+      const options = { rows: countingRows, batchSize: 4, learningRate: 0.01, epochs: 8, loggingSteps: 1 };
+      const { history, adapter: trained } = await sft({ model: base, adapter, ...options });
+      return { losses: history.map(({ metrics }) => metrics.loss!), trained: trained! };
+    };
+    const quantized = await run(model);
+    const [first, last] = [quantized.losses[0]!, quantized.losses.at(-1)!];
+    const wanted = (await run(float)).losses.at(-1)!;
+    expect(last).toBeLessThan(first / 2);
+    expect(Math.abs(last - wanted)).toBeLessThan(0.15 * (first - wanted));
+    expect(await bytesOf(model)).toEqual(before);
+    // What was learnt is the adapter: without it the base is as bad as it was.
+    const sequence = [countingRows[0]!.input_ids];
+    const mean = (values: Iterable<number>) => [...values].reduce((a, b, _, all) => a + b / all.length, 0);
+    const [without] = await model.logProbs(sequence);
+    const [with_] = await model.logProbs(sequence, { adapter: quantized.trained });
+    expect(mean(with_!.logProbs)).toBeGreaterThan(mean(without!.logProbs) + 1);
+  });
+
+  describe.each([
+    ['onnxruntime', onnxruntimeEngine()],
+    ['reference', referenceEngine()],
+  ])('on the %s engine', (_, engine) => {
+    it.each(['llama', 'gpt2'] as const)('%s: gradients are those over the dequantised base', (modelType) =>
+      withEngine(engine, async () => {
+        const model = await (await tinyModel(modelType)).quantize(NF4);
+        await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
+      }),
+    );
+
+    it('int8: gradients go straight through the rounding, to within what the rounding changes', () =>
+      withEngine(engine, async () => {
+        const model = await (await tinyModel('llama')).quantize({ method: 'int8' });
+        await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()), 0.2);
+      }));
+  });
+
+  it('is DoRA as well: its norms are of the weights that the codes stand for', async () => {
+    const model = await (await tinyModel('gpt2')).quantize({ method: 'int4', blockSize: 16 });
+    await expectEqualGradients(await gradientOf(model, true), await gradientOf(await model.dequantize(), true));
+  });
+
+  it('merges into the dequantised base only, and says so', async () => {
+    const model = await (await tinyModel('llama')).quantize(NF4);
+    const start = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear', initLoraWeights: false });
+    expect(start.report.totalParameters).toBe(start.report.trainableParameters + model.storage.parameters);
+    const adapter = withAdapterParameters(
+      start,
+      mapNamed(start.parameters, (p) => p.mul(0.1)),
+    );
+    await expect(mergeAdapter(model, adapter)).rejects.toThrow(/q_proj is quantised \(nf4\): merge into await model/);
+    await expect(unmergeAdapter(model, adapter)).rejects.toThrow(MergeError);
+    const { drift, model: merged } = await mergeAdapter(await model.dequantize(), adapter);
+    expect(drift).toBeLessThan(1e-4);
+    const sequence = [[3, 17, 39, 0, 21]];
+    const [a, b] = [await merged.logProbs(sequence), await model.logProbs(sequence, { adapter })];
+    for (const [i, value] of a[0]!.logProbs.entries()) expect(value).toBeCloseTo(b[0]!.logProbs[i]!, 4);
+  });
+
+  it('says that codes cannot be trained', async () => {
+    const model = await (await tinyModel('llama')).quantize(NF4);
+    await expect(sft({ model, rows: countingRows, steps: 1 })).rejects.toThrow(/is uint8; train it as float32/);
+  });
+});
