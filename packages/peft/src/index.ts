@@ -39,5 +39,10 @@ export { RUN_OPTIONS } from './training/run-options.js';
 export { saveTrained } from './training/save-trained.js';
 export type { TokenLoss, TokenLossInputs } from './training/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './training/token-loss.js';
-export type { ForwardBackwardResult, OptimStepResult, TrainableAdapter, TrainerOptions } from './training/trainer.js';
 export { Trainer } from './training/trainer.js';
+export type {
+  ForwardBackwardResult,
+  OptimStepResult,
+  TrainableAdapter,
+  TrainerOptions,
+} from './training/trainer-types.js';
