@@ -1,58 +1,68 @@
 import {
   type Compiled,
   compile,
-  findNonFinite,
-  globalNorm,
   Key,
   type LossScale,
   type LossScaler,
+  type LossScalerOptions,
   leavesOf,
   lossScaler,
   mapNamed,
   mapTree,
   type Named,
   type NonFinite,
-  nameScope,
   type Optimizer,
   type OptimizerChoice,
+  type OptimizerName,
+  type OptimizerSpec,
   optimizerOf,
   scalar,
   type Tensor,
   tensor,
-  valueAndGrad,
-  zerosBuffer,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, predictionLogProbs, withParameters } from '@posttrain/lm';
+import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { GradientAccumulator, type Pass, type TrainableAdapter } from './gradient-accumulator.js';
 import { NonFiniteError } from './non-finite-error.js';
-import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
+import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
-import type { ForwardBackwardResult, OptimStepResult, TrainableAdapter, TrainerOptions } from './trainer-types.js';
 
-/** Numbers that change from pass to pass. */
-interface PassInputs {
-  readonly dropoutKey: Tensor;
-  /** What the present gradients are multiplied by before this pass adds to them: 0 in the first after an update. */
-  readonly keep: Tensor;
-  readonly lossScale: Tensor;
+export interface TrainerOptions<State> {
+  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
+  readonly optimizer: OptimizerName | OptimizerSpec | Optimizer<State>;
+  /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
+  readonly adapter?: TrainableAdapter;
+  /** Of the dropout, which depends on it and the number of the step only. Default 0. */
+  readonly seed?: number;
+  /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
+  readonly maxGradNorm?: number;
+  /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
+  readonly maxTokensPerPass?: number;
+  /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
+  readonly gradientCheckpointing?: boolean;
+  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  readonly lossScaling?: true | LossScalerOptions;
 }
 
-type MicroStep = Compiled<
-  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, pass: PassInputs],
-  { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
->;
+export interface ForwardBackwardResult {
+  readonly loss: number;
+  /** The loss's own metrics, added up over the micro-batches or combined as the loss says. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Tokens in the rows, padding not counted. */
+  readonly tokens: number;
+}
+
+export interface OptimStepResult {
+  /** Of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  /**
+   * True when loss scaling found a gradient that is not finite: nothing was updated, no step counted, and the scale is
+   * lower now. Try the same rows again.
+   */
+  readonly skipped: boolean;
+}
 
 const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
-
-/** Gradients before anything was added to them, in memory of their own. */
-const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
-
-/** One micro-batch, enough to compute its gradients again. */
-interface Pass {
-  readonly loss: TokenLoss;
-  readonly batch: RowBatch;
-  readonly inputs: PassInputs;
-}
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
@@ -80,12 +90,9 @@ const SMALLEST_LOSS_SCALE = 1;
 export class Trainer {
   readonly #base: CausalLM;
   readonly #maxTokensPerPass: number;
-  readonly #gradientCheckpointing: boolean;
   readonly #adapter: TrainableAdapter | undefined;
   readonly #dropout: Key;
-  /** What has been added to the gradients since the last update, in order. */
-  #passes: readonly Pass[] = [];
-  readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #accumulated: GradientAccumulator;
   readonly #optimizer: Optimizer<object>;
   readonly #maxGradNorm: number;
   readonly #scaler: LossScaler | undefined;
@@ -93,11 +100,7 @@ export class Trainer {
     [trained: Trained, gradients: Named, gradientFactor: Tensor, learningRate: Tensor],
     { trained: Trained }
   >;
-  /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
-  readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
   #trained: Trained;
-  /** Those of the passes; what else is in their memory, while there were none, does not count. */
-  #gradients: Named;
   #lossScale: SavedScale | undefined;
   #step = 0;
 
@@ -109,8 +112,8 @@ export class Trainer {
       'seed',
       'maxGradNorm',
       'maxTokensPerPass',
-      'lossScaling',
       'gradientCheckpointing',
+      'lossScaling',
     ]);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
@@ -131,16 +134,16 @@ export class Trainer {
     parameters: Named,
   ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
+    const { gradientCheckpointing = false } = options;
     this.#dropout = Key.fromSeed(seed);
     // Weights that are trained are copies: the model's own need not stay in memory for them.
     this.#base = adapter ? model : model.withWeights({});
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
-    this.#gradientCheckpointing = options.gradientCheckpointing ?? false;
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
-    this.#gradients = noGradients(parameters);
+    this.#accumulated = new GradientAccumulator(this.#base, adapter, gradientCheckpointing, parameters);
     this.#optimizer = optimizer;
     this.#maxGradNorm = maxGradNorm;
     const { lossScaling } = options;
@@ -153,11 +156,6 @@ export class Trainer {
       },
       { name: 'optimStep', donate: { 0: 'trained' } },
     );
-  }
-
-  /** The weights that are not trained. */
-  get #frozen() {
-    return this.#adapter ? this.#base.weights : {};
   }
 
   /** Number of updates made. */
@@ -190,21 +188,18 @@ export class Trainer {
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
     const groupSize = loss.groupSize ?? 1;
     checkRows(rows, loss.annotations, this.#base.config.maxPositionEmbeddings);
-    const before = this.#passes.length;
+    const accumulated = this.#accumulated;
+    const before = accumulated.passes.length;
     let total = 0;
     const metrics: Record<string, number> = {};
     for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
-      const index = this.#passes.length;
-      const inputs = {
-        dropoutKey: this.#dropout.child(this.#step).child(index).toTensor(),
-        keep: scalar(index === 0 ? 0 : 1),
-        lossScale: this.#lossScale?.scale ?? scalar(1),
-      };
-      const pass = { loss, batch: toBatch(rowsOfPass, loss.annotations, groupSize), inputs };
-      const result = await this.#add(pass);
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const dropoutKey = this.#dropout.child(this.#step).child(accumulated.passes.length).toTensor();
+      const pass = { loss, batch, dropoutKey };
+      const result = await accumulated.add(pass, this.parameters, this.#lossScale?.scale);
       const value = await result.loss.item();
       if (!Number.isFinite(value)) {
-        await this.#keepPasses(before);
+        await accumulated.keep(before, this.parameters, this.#lossScale?.scale);
         throw new NonFiniteError('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
       total += value;
@@ -218,31 +213,33 @@ export class Trainer {
 
   /**
    * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
-   * weights and the optimizer's state stay as they were, and the gradients start again from nothing.
+   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
    *
    * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
    */
   async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
-    if (this.#passes.length === 0) {
+    const { passes } = this.#accumulated;
+    if (passes.length === 0) {
       throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
     }
     const scale = (await this.#lossScale?.scale.item()) ?? 1;
-    const norm = (await (await this.#norm(this.#gradients)).item()) / scale;
+    const norm = (await this.#accumulated.norm()) / scale;
+    const present = this.#lossScale?.scale;
     await this.#nextLossScale(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
-      const passes = this.#passes;
-      await this.#keepPasses(0);
+      this.#accumulated.clear();
       if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
-      throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
+      throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
     const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;
-    const ready = (await this.#optimizer.refresh?.(this.#gradients, state, this.#step)) ?? state;
+    const { gradients } = this.#accumulated;
+    const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
     const factors = [scalar(clip / scale), scalar(learningRate)] as const;
-    const { trained } = await this.#update({ parameters, state: ready }, this.#gradients, ...factors);
+    const { trained } = await this.#update({ parameters, state: ready }, gradients, ...factors);
     this.#trained = trained;
     this.#step++;
-    this.#passes = [];
+    this.#accumulated.clear();
     return { gradNorm: norm, skipped: false };
   }
 
@@ -271,8 +268,7 @@ export class Trainer {
     const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
     this.#trained = trained;
     this.#lossScale = lossScale;
-    this.#passes = [];
-    this.#gradients = noGradients(this.parameters);
+    this.#accumulated.clear();
     this.#step = snapshot.step;
   }
 
@@ -280,83 +276,14 @@ export class Trainer {
     return { ...this.#trained, ...(this.#lossScale && { lossScale: this.#lossScale }) };
   }
 
-  /** Adds the gradients of one pass. */
-  async #add(pass: Pass): ReturnType<MicroStep> {
-    const microStep = this.#microStep(pass.loss);
-    const { parameters } = this.#trained;
-    const result = await microStep(this.#gradients, parameters, this.#frozen, pass.batch, pass.inputs);
-    this.#gradients = result.gradients;
-    this.#passes = [...this.#passes, pass];
-    return result;
-  }
-
-  /**
-   * Takes all but the first `count` passes back: what was added to a sum cannot be, so those that stay are added again, in
-   * new memory, because 0 times what is not finite is not 0.
-   */
-  async #keepPasses(count: number): Promise<void> {
-    const kept = this.#passes.slice(0, count);
-    this.#gradients = noGradients(this.parameters);
-    this.#passes = [];
-    for (const pass of kept) await this.#add(pass);
-  }
-
-  /** The first tensor that went wrong in any of the passes. */
-  async #findNonFinite(passes: readonly Pass[]): Promise<NonFinite | undefined> {
-    for (const { loss, batch, inputs } of passes) {
-      const found = await findNonFinite(
-        this.#objective(loss),
-        [this.#trained.parameters, this.#frozen, batch, inputs],
-        ['parameters', 'weights', 'batch', 'pass'],
-      );
-      if (found) return found;
-    }
-    return undefined;
+  #findNonFinite(passes: readonly Pass[], lossScale = this.#lossScale?.scale): Promise<NonFinite | undefined> {
+    return this.#accumulated.findNonFinite(passes, this.parameters, lossScale);
   }
 
   async #nextLossScale(gradientsWereFinite: boolean): Promise<void> {
     if (!this.#scaler || !this.#lossScale) return;
     const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
     this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
-  }
-
-  /** Loss, metrics and gradients of one pass, to be traced. */
-  #objective(loss: TokenLoss) {
-    const { network } = this.#base;
-    const adapter = this.#adapter;
-    const isScaled = this.#scaler !== undefined;
-    return (parameters: Named, frozen: Named, batch: RowBatch, { dropoutKey, lossScale }: PassInputs) => {
-      const objective = (trained: Named) => {
-        const weights = adapter ? frozen : trained;
-        const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
-        const predicted = predictionLogProbs(network, weights, batch, {
-          hooks,
-          temperature: loss.temperature ?? 1,
-          gradientCheckpointing: this.#gradientCheckpointing,
-        });
-        const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
-          loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
-        );
-        return [isScaled ? value.mul(lossScale) : value, { loss: value, metrics }] as const;
-      };
-      const { value, gradient } = valueAndGrad(objective)(parameters);
-      return { gradients: gradient as Named, ...value[1] };
-    };
-  }
-
-  #microStep(loss: TokenLoss): MicroStep {
-    const known = this.#microSteps.get(loss);
-    if (known) return known;
-    const objective = this.#objective(loss);
-    const microStep: MicroStep = compile(
-      (gradients, parameters, frozen, batch, pass) => {
-        const { gradients: added, ...result } = objective(parameters, frozen, batch, pass);
-        return { gradients: mapNamed(gradients, (g, name) => g.mul(pass.keep).add(added[name]!)), ...result };
-      },
-      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
-    );
-    this.#microSteps.set(loss, microStep);
-    return microStep;
   }
 }
 
