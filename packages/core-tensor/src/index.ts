@@ -1,6 +1,8 @@
 export * from './autodiff/barrier.js';
 export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
+export * from './autodiff/hessian-vector-product.js';
+export * from './autodiff/jvp.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';
 export * from './device.js';
@@ -70,6 +72,9 @@ export {
   type TokenMergingOptions,
 } from './kernels/token-merging.js';
 export * from './kv-blocks.js';
+export * from './natural-gradient/conjugate-gradient.js';
+export * from './natural-gradient/fisher-vector-product.js';
+export * from './natural-gradient/natural-gradient.js';
 export * from './optim/adafactor.js';
 export * from './optim/adam.js';
 export * from './optim/adamw.js';

@@ -1,5 +1,5 @@
 import { ShapeError } from '../errors.js';
-import { concat, type Tensor } from '../tensor.js';
+import { concat, sumToShape, type Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
@@ -30,8 +30,15 @@ export const rotaryKernel: Kernel<Record<string, never>> = {
     const [c, s] = [cos!.expandDims(1), sin!.expandDims(1)];
     return [concat([first.mul(c).sub(second.mul(s)), second.mul(c).add(first.mul(s))], 3)];
   },
-  // A rotation's transpose is the rotation by the opposite angle. The angles themselves are not trained.
-  vjp: ({ inputs: [, cos, sin], cotangents: [dy] }) => [rotary(dy!, cos!, sin!.neg()), undefined, undefined],
+  vjp: ({ inputs: [x, cos, sin], cotangents: [dy], needed }) => {
+    // A rotation's transpose is the rotation by the opposite angle.
+    const dx = rotary(dy!, cos!, sin!.neg());
+    if (!needed[1] && !needed[2]) return [dx, undefined, undefined];
+    const halves = (t: Tensor) => [t.slice(3, 0, t.shape[3]! / 2), t.slice(3, t.shape[3]! / 2)] as const;
+    const [[x1, x2], [dy1, dy2]] = [halves(x!), halves(dy!)];
+    const overHeads = (t: Tensor, angles: Tensor) => sumToShape(t.sum(1), angles.shape);
+    return [dx, overHeads(x1.mul(dy1).add(x2.mul(dy2)), cos!), overHeads(x1.mul(dy2).sub(x2.mul(dy1)), sin!)];
+  },
 };
 
 /** Rotary position embedding: x [b, heads, s, d], cos and sin [b or 1, s, d / 2]. */
