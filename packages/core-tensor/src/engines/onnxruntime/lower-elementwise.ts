@@ -3,7 +3,6 @@ import { isFloat, isInteger } from '../../dtype.js';
 import type { GraphNode, OpName } from '../../graph/node.js';
 import { specOf } from '../../graph/node.js';
 import { lowerAccumulation } from './accumulation.js';
-import { lowerScatteredSum } from './lower-indexing.js';
 import { lowerScaledProduct } from './lower-products.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypes } from './proto.js';
@@ -73,8 +72,7 @@ const fromTable = <Table extends Partial<Record<OpName, string>>>(table: Table) 
 export const elementwiseRules = {
   ...fromTable(UNARY),
   ...fromTable(BINARY),
-  add: (node, lowering) =>
-    lowerScatteredSum(node, lowering) ?? lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
+  add: (node, lowering) => lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
   mul: (node, lowering) => lowerScaledProduct(node, lowering) ?? elementwise('Mul')(node, lowering),
   where: (node, lowering) => {
     const { shape, dtype } = node.outputs[0]!;
