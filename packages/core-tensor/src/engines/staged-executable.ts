@@ -179,6 +179,9 @@ function hostArray(result: ArrayLike<number>, { dtype }: TensorSpec, inputs: rea
   const isDouble = result instanceof Float64Array && dtype === 'float32';
   const isPlain = dtype !== 'bool' && dtype !== 'float16' && dtype !== 'bfloat16';
   const isReady = isDouble || (isPlain && ArrayBuffer.isView(result) && matchesDType(result as TypedArray, dtype));
+  // The reference engine computes in double precision, and so do the host functions that it calls.
+  if (!isReady && dtype === 'float32' && inputs.some((x) => x instanceof Float64Array))
+    return Float64Array.from(result);
   if (!isReady) return encodeNumbers(result, dtype);
   const array = result as TypedArray;
   return inputs.some(({ buffer }) => buffer === array.buffer) ? array.slice() : array;

@@ -9,6 +9,7 @@ import type { Shape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import { attentionCases, cachedAttentionCases, flashAttentionCases } from './attention-cases.js';
 import { type ConformanceCase, defineCase, given, indices, sample } from './case.js';
+import { customOpCases } from './custom-op-cases.js';
 
 const EPSILON = { epsilon: 1e-5 };
 
@@ -162,4 +163,5 @@ export const kernelCases: Readonly<Record<string, () => ConformanceCase[]>> = {
   flashAttention: () => withHalf(flashAttentionCases()),
   cachedAttention: () => withHalf(cachedAttentionCases()),
   tokenLogProbs: () => withHalf(tokenLogProbsCases()),
+  'operation of one’s own': customOpCases,
 };

@@ -4,7 +4,6 @@ import type { GraphNode, OpName } from '../../graph/node.js';
 import { specOf } from '../../graph/node.js';
 import { lowerAccumulation } from './accumulation.js';
 import { BINARY, UNARY } from './elementwise-ops.js';
-import { lowerScatteredSum } from './lower-indexing.js';
 import { lowerScaledProduct } from './lower-products.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypes } from './proto.js';
@@ -33,8 +32,7 @@ const fromTable = <Table extends Partial<Record<OpName, string>>>(table: Table) 
 export const elementwiseRules = {
   ...fromTable(UNARY),
   ...fromTable(BINARY),
-  add: (node, lowering) =>
-    lowerScatteredSum(node, lowering) ?? lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
+  add: (node, lowering) => lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
   mul: (node, lowering) => lowerScaledProduct(node, lowering) ?? elementwise('Mul')(node, lowering),
   where: (node, lowering) => {
     const { shape, dtype } = node.outputs[0]!;

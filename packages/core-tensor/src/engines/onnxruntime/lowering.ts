@@ -4,7 +4,7 @@ import { type Graph, type GraphNode, isOp, type OpName, specOf, type Value } fro
 import { broadcastShapes, sameShape, sizeOf } from '../../shape.js';
 import { OnnxGraphBuilder } from './graph-builder.js';
 import { castSteps, elementwiseRules } from './lower-elementwise.js';
-import { indexingRules } from './lower-indexing.js';
+import { indexingRules, lowerScatteredSum } from './lower-indexing.js';
 import { type KernelRule, kernelRule, kernelRules } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
 import { productRules } from './lower-products.js';
@@ -24,6 +24,7 @@ const rules: Omit<LoweringRules, Removed> = {
   ...movementRules,
   ...productRules,
   ...indexingRules,
+  add: (node, lowering) => lowerScatteredSum(node, lowering) ?? elementwiseRules.add(node, lowering),
   randomBits,
   kernel: (node, lowering) => kernelRule(node, lowering.target.kernels)(node, lowering),
 };
