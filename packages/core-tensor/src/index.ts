@@ -3,11 +3,8 @@ export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';
-
 export * from './device.js';
-
 export * from './diagnose/find-non-finite.js';
-
 export { DTYPES, type DType, type TypedArray } from './dtype.js';
 export { currentEngine, setEngine, withEngine } from './engines/current.js';
 export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
