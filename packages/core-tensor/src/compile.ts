@@ -3,7 +3,7 @@ import { currentEngine } from './engines/current.js';
 import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
-import { buffersOf, captureLeaves, inOrder, leafOf, realizeOn } from './realize.js';
+import { buffersOf, captureLeaves, consume, inOrder, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
 import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
@@ -123,7 +123,7 @@ export function compile<Args extends readonly unknown[], Out>(
       donate.map(({ argument }) => argument),
     );
     const { buffers, release } = await buffersOf([...storages, ...captured], engine, name);
-    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) storages[i]!.consumed = 'donated';
+    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) consume(storages[i]!, 'donated');
     const results = await executable.run(buffers).finally(release);
     return withLeaves(
       output as Out,

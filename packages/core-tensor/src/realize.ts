@@ -79,11 +79,16 @@ export function disposeLeaf(x: Tensor): Promise<void> {
     if (!isOp(node, 'data')) return;
     const { storage } = node.attributes;
     if (storage.consumed) return;
-    storage.consumed = 'disposed';
     storage.device?.engine.free?.(storage.device.buffer);
-    delete storage.device;
-    delete storage.host;
+    consume(storage, 'disposed');
   });
+}
+
+/** Marks a storage that must not be read again, and drops its bytes. */
+export function consume(storage: Storage, how: 'donated' | 'disposed'): void {
+  storage.consumed = how;
+  delete storage.device;
+  delete storage.host;
 }
 
 /** A leaf over an engine's buffer. */

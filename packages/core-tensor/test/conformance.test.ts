@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import * as coreTensor from '../src/index.js';
 import { onnxruntimeEngine, referenceEngine } from '../src/index.js';
-import { badCalls, conformanceCases, conformanceTable, testEngine } from '../src/testing/index.js';
+import { badCalls, conformanceCases, testEngine } from '../src/testing/index.js';
 import { tfjsEngine } from '../src/tfjs.js';
+import { checkConformanceFile } from './conformance-file.js';
 
 const runner = { describe, it };
 const reports = [
@@ -45,19 +45,4 @@ describe('the suite', () => {
   );
 });
 
-describe('CONFORMANCE.md', () => {
-  it('is up to date (UPDATE_CONFORMANCE=1 writes it)', (context) => {
-    // A filtered run has nothing to say about the whole table.
-    if (reports.some(({ results, registered }) => results.size < registered)) context.skip('needs the whole suite');
-    const path = new URL('../CONFORMANCE.md', import.meta.url);
-    const text = `# Conformance
-
-Cases of \`conformanceCases()\` that pass, written by \`test/conformance.test.ts\`. Forward: equal to the reference engine.
-Gradient: equal to central differences in float64.
-
-${conformanceTable(reports)}
-`;
-    if (process.env.UPDATE_CONFORMANCE) writeFileSync(path, text);
-    expect(existsSync(path) && readFileSync(path, 'utf8')).toBe(text);
-  });
-});
+for (const report of reports) checkConformanceFile(report);

@@ -1,6 +1,7 @@
 import { describe, it } from 'vitest';
 import { onnxruntimeEngine } from '../src/index.js';
 import { testEngine } from '../src/testing/index.js';
+import { checkConformanceFile } from './conformance-file.js';
 import { useSwiftShader } from './vulkan.js';
 
 /** WGSL lets a device assume that there is no NaN: these are SwiftShader's answers, others give NaN. */
@@ -19,7 +20,13 @@ const skip = Object.fromEntries(
 const missing = await useSwiftShader();
 
 if (missing === undefined) {
-  testEngine({ name: 'webgpu', create: () => onnxruntimeEngine({ device: 'webgpu' }), runner: { describe, it }, skip });
+  const report = testEngine({
+    name: 'webgpu',
+    create: () => onnxruntimeEngine({ device: 'webgpu' }),
+    runner: { describe, it },
+    skip,
+  });
+  checkConformanceFile(report);
 } else {
   describe('engine webgpu', () => {
     it('passes the conformance suite', (context) => context.skip(missing));

@@ -2,6 +2,7 @@ export type { BadCall } from './bad-calls.js';
 export { badCalls } from './bad-calls.js';
 export type { CaseInput, ConformanceCase } from './case.js';
 export { conformanceCases } from './cases.js';
-export { conformanceTable } from './conformance-table.js';
+export type { ConformanceSummary, Score } from './conformance-table.js';
+export { conformanceTable, summarizeConformance } from './conformance-table.js';
 export type { EngineReport, TestEngineOptions, TestRunner } from './test-engine.js';
 export { testEngine } from './test-engine.js';

@@ -36,6 +36,8 @@ export interface EngineReport {
   readonly results: Map<string, boolean>;
   /** Number of tests that are to run: all but the skipped ones. */
   readonly registered: number;
+  /** Tests that are not to run → why. */
+  readonly skipped: Readonly<Record<string, string>>;
 }
 
 /** The names under which `testEngine` registers a case. */
@@ -79,7 +81,7 @@ export function testEngine(options: TestEngineOptions): EngineReport {
     }
   });
   const count = groups.reduce((sum, { checks }) => sum + checks.length, 0);
-  return { name, results, registered: count - Object.keys(skip).length };
+  return { name, results, registered: count - Object.keys(skip).length, skipped: skip };
 }
 
 /** All checks of the suite, in groups: one per op, the known values, the contract. */

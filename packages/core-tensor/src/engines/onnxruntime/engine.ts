@@ -58,6 +58,11 @@ interface Runtime {
  * call to call, and what is dropped is given back.
  */
 export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): OnnxruntimeEngine {
+  return engineOf(options, CPU_TARGET);
+}
+
+/** With what graphs are written for on the CPU: a test runs there what is written for a GPU that it does not have. */
+export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringTarget): OnnxruntimeEngine {
   assertKnownOptions('onnxruntimeEngine', options, ['device', 'threads', 'profile', 'onAssignment']);
   const { device = 'cpu', threads = availableParallelism(), profile, onAssignment } = options;
   if (!ONNXRUNTIME_DEVICES.includes(device)) {
@@ -69,13 +74,13 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
     ...(profile === undefined ? {} : { profile }),
   });
   // What a graph is written for does not depend on float16 but for the products of that type.
-  const kernels = new Set(Object.keys(device === 'webgpu' ? webgpuTarget(true).kernels : CPU_TARGET.kernels));
+  const kernels = new Set(Object.keys(device === 'webgpu' ? webgpuTarget(true).kernels : cpuTarget.kernels));
   let deviceMemory: DeviceMemory | undefined;
   let runtime: Promise<Runtime> | undefined;
   const start = async (): Promise<Runtime> => {
     const environment = await onnxruntimeEnvironment();
     if (device === 'cpu')
-      return { memory: new HostMemory(environment), target: CPU_TARGET, providerFor: () => undefined };
+      return { memory: new HostMemory(environment), target: cpuTarget, providerFor: () => undefined };
     const { memory, hasFloat16 } = await startDevice(environment, device, threads);
     deviceMemory = memory;
     return {

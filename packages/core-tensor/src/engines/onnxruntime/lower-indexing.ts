@@ -15,7 +15,7 @@ function addInto(
 ): string[] {
   const { builder } = lowering;
   const { dtype, shape: outputShape } = node.outputs[0]!;
-  const compute = lowering.computeDType(dtype);
+  const compute = lowering.accumulationDType(dtype);
   const start = addend
     ? lowering.nameAs(addend, compute)
     : builder.op('Expand', [builder.constant(onnxTypeOf(compute), [], [0]), builder.ints(outputShape)]);

@@ -97,7 +97,7 @@ function reduction(op: 'ReduceSum' | 'ReduceMax'): (node: GraphNode<'sum' | 'max
   return (node, lowering) => {
     const { axes, keepDims } = node.attributes;
     const { dtype } = node.outputs[0]!;
-    const compute = lowering.computeDType(dtype);
+    const compute = op === 'ReduceSum' ? lowering.accumulationDType(dtype) : lowering.computeDType(dtype);
     const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.ints(axes)];
     return [lowering.convert(lowering.builder.op(op, inputs, { keepdims: Number(keepDims) }), compute, dtype)];
   };
@@ -127,7 +127,7 @@ export const productRules = {
   cumsum: (node, lowering) => {
     const { axis, exclusive, reverse } = node.attributes;
     const { dtype } = node.outputs[0]!;
-    const compute = lowering.computeDType(dtype);
+    const compute = lowering.accumulationDType(dtype);
     const inputs = [lowering.nameAs(node.inputs[0]!, compute), lowering.builder.constant('int64', [], [axis])];
     const flags = { exclusive: Number(exclusive), reverse: Number(reverse) };
     return [lowering.convert(lowering.builder.op('CumSum', inputs, flags), compute, dtype)];

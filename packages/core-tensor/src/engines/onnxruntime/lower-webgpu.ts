@@ -120,6 +120,12 @@ const LACKING: ReadonlySet<string> = new Set(['logSoftmax', 'nf4Matmul', 'nf4Deq
 
 const kernels: Readonly<Record<string, KernelRule>> = {
   ...Object.fromEntries(Object.entries(kernelRules).filter(([name]) => !LACKING.has(name))),
+  // The provider adds up the exponentials in the type it is given.
+  softmax: (node, lowering) => {
+    const x = lowering.nameAs(node.inputs[0]!, 'float32');
+    const result = lowering.builder.op('Softmax', [x], { axis: -1 });
+    return [lowering.convert(result, 'float32', node.outputs[0]!.dtype)];
+  },
   // The provider leaves the second output, 1 / √(mean(x²) + ε), unwritten.
   rmsNorm: (node, lowering) => {
     const names = inComputeType(([x, weight], _, { builder }) => [

@@ -160,6 +160,12 @@ export class Lowering {
     return dtype === 'int8' || dtype === 'uint8' ? 'int32' : dtype;
   }
 
+  /** The type that many terms are added up in: float16 would lose most of them. */
+  accumulationDType(dtype: DType): DType {
+    const compute = this.computeDType(dtype);
+    return compute === 'float16' ? 'float32' : compute;
+  }
+
   /** A value converted to another dtype. */
   convert(name: string, from: DType, to: DType): string {
     return castSteps(from, to).reduce((value, step) => this.builder.cast(value, step), name);
