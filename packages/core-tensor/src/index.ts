@@ -3,16 +3,26 @@ export * from './autodiff/checkpoint.js';
 export * from './autodiff/grad.js';
 export { type Compiled, type CompileFunctionOptions, compile } from './compile.js';
 export * from './create.js';
+export * from './device.js';
+export * from './diagnose/find-non-finite.js';
 export { DTYPES, type DType, type TypedArray } from './dtype.js';
 export { currentEngine, setEngine, withEngine } from './engines/current.js';
 export type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engines/engine.js';
-export { type OnnxruntimeEngineOptions, onnxruntimeEngine } from './engines/onnxruntime/engine.js';
+export type { DeviceMemoryUse } from './engines/onnxruntime/device-memory.js';
+export {
+  type OnnxruntimeEngine,
+  type OnnxruntimeEngineOptions,
+  onnxruntimeEngine,
+} from './engines/onnxruntime/engine.js';
 export type { OnnxForward, OnnxForwardContext, OnnxOperand } from './engines/onnxruntime/lower-custom.js';
+export type { NodeAssignment } from './engines/onnxruntime/native/session.js';
+export type { OnnxruntimeDevice } from './engines/onnxruntime/providers.js';
 export { referenceEngine } from './engines/reference/engine.js';
 export * from './errors.js';
 export * from './export/export-onnx.js';
 export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './export/trace-onnx.js';
 export type { Graph, GraphNode, OpAttributes, OpName, Storage, TensorSpec, Value } from './graph/node.js';
+export { nameScope } from './graph/node.js';
 export * from './half-precision.js';
 export * from './io/index.js';
 export {

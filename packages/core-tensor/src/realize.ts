@@ -160,7 +160,7 @@ export interface CapturedGraph {
 
 /** Whether a leaf is so small that graphs hold it as a constant. */
 export const isSmallLeaf = (storage: Storage): boolean =>
-  storage.host !== undefined && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
+  storage.host !== undefined && !storage.consumed && sizeOf(storage.spec.shape) <= EMBEDDED_LEAF_SIZE;
 
 /**
  * The graph of `outputs` over the explicit placeholders `inputs`. Leaves with data of their own become further

@@ -59,7 +59,7 @@ function counting(engine: Engine): { engine: Engine; live(): Promise<number> } {
 /** Where the elements of a realised tensor are. */
 function memoryOf({ value: { node } }: Tensor): unknown {
   if (!isOp(node, 'data')) throw new Error('not realised');
-  return (node.attributes.storage.device!.buffer as EngineBuffer & { readonly data: unknown }).data;
+  return (node.attributes.storage.device!.buffer as EngineBuffer & { readonly block: unknown }).block;
 }
 
 const [INPUTS, OUTPUTS, ROWS] = [80, 64, 8];

@@ -137,8 +137,9 @@ describe('the tfjs engine', () => {
     const x = tensor([3, 4]);
     const y = await weigh(x);
     await weigh.dispose();
-    expect(tf.memory().numTensors - before).toBe(2);
-    for (const leaf of [x, y]) engine.free!(bufferOf(leaf));
+    // What was used once is on the host again, so only the result is left.
+    expect(tf.memory().numTensors - before).toBe(1);
+    engine.free!(bufferOf(y));
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -246,7 +247,7 @@ describe('the tfjs engine', () => {
     // (1 + 2^-10)² rounded to float16.
     expect(await y.toArray()).toEqual([9, 1 + 2 ** -9]);
     expect(runs).toEqual([2]);
-    expect(tf.memory().numTensors - before).toBe(2);
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it('refuses buffers that are not its own or do not fit', async () => {

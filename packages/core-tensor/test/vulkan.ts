@@ -7,7 +7,7 @@ const DRIVER = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const LOADER = '/usr/lib/chromium/libvulkan.so.1';
 
 /** A library is unloaded when nothing refers to it. */
-export let loader: unknown;
+const loaded: unknown[] = [];
 
 /**
  * Makes SwiftShader the Vulkan driver of this process. Gives the reason when that is not possible. A test file is a
@@ -18,6 +18,6 @@ export async function useSwiftShader(): Promise<string | undefined> {
   process.env.VK_ICD_FILENAMES = DRIVER;
   // First, because it sets up how native calls are made.
   await loadOnnxruntime();
-  if (existsSync(LOADER)) loader = koffi.load(LOADER, { global: true });
+  if (existsSync(LOADER)) loaded.push(koffi.load(LOADER, { global: true }));
   return undefined;
 }

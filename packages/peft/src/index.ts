@@ -27,7 +27,9 @@ export {
   refuseUsedFolder,
   saveCheckpoint,
 } from './training/checkpoint.js';
+export type { TrainableAdapter } from './training/gradient-accumulator.js';
 export { type LoraPlusOptions, loraPlus } from './training/lora-plus.js';
+export { NonFiniteError } from './training/non-finite-error.js';
 export { RowOrder } from './training/row-order.js';
 export type { RowBatch, TrainingRow } from './training/rows.js';
 export { TrainingRowError } from './training/rows.js';
@@ -38,5 +40,5 @@ export { RUN_OPTIONS } from './training/run-options.js';
 export { saveTrained } from './training/save-trained.js';
 export type { TokenLoss, TokenLossInputs } from './training/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './training/token-loss.js';
-export type { ForwardBackwardResult, OptimStepResult, TrainableAdapter, TrainerOptions } from './training/trainer.js';
-export { NonFiniteError, Trainer } from './training/trainer.js';
+export type { ForwardBackwardResult, OptimStepResult, TrainerOptions } from './training/trainer.js';
+export { Trainer } from './training/trainer.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { adamW, type Engine, Key, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { decode, loadWeights } from '@posttrain/lm';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, type TestContext } from 'vitest';
 import { useSwiftShader } from '../../core-tensor/test/vulkan.js';
 import { createAdapter, lora, negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
 import { modelOf } from './model.js';
@@ -14,10 +14,15 @@ const rows: TrainingRow[] = [
 ].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
 
 const missing = await useSwiftShader();
+const needsGpu = (context: TestContext) => {
+  if (missing !== undefined) context.skip(missing);
+};
 const onCpu: string[] = [];
+let onGpu = 0;
 const gpu = onnxruntimeEngine({
   device: 'webgpu',
   onAssignment: (nodes) => {
+    onGpu += nodes.filter(({ provider }) => /^WebGpu/.test(provider)).length;
     onCpu.push(...nodes.filter(({ provider }) => /^CPU/.test(provider)).map(({ op, name }) => `${op} ${name}`));
   },
 });
@@ -54,22 +59,28 @@ async function tokens(engine: Engine): Promise<string[]> {
   return all.sort();
 }
 
-describe.skipIf(missing !== undefined)(`a decoder on WebGPU${missing === undefined ? '' : ` (${missing})`}`, () => {
+describe('a decoder on WebGPU', () => {
+  beforeEach(needsGpu);
+
   it.each([
     ['LoRA', true],
     ['all weights', false],
   ])('trains as on the CPU, with no node on the CPU: %s', async (_, isLora) => {
     onCpu.length = 0;
+    onGpu = 0;
     const got = await losses(gpu, isLora);
     const wanted = await losses(onnxruntimeEngine(), isLora);
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - wanted[i]!)).toBeLessThan(1e-3 * wanted[i]!);
     expect(got.at(-1)).toBeLessThan(got[0]!);
     expect(onCpu).toEqual([]);
+    expect(onGpu).toBeGreaterThan(150);
   });
 
   it('decodes the tokens of the CPU, with no node on the CPU', async () => {
     onCpu.length = 0;
+    onGpu = 0;
     expect(await tokens(gpu)).toEqual(await tokens(onnxruntimeEngine()));
     expect(onCpu).toEqual([]);
+    expect(onGpu).toBeGreaterThan(150);
   });
 });

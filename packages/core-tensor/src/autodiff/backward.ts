@@ -1,7 +1,7 @@
 import { full, zeros } from '../create.js';
 import { isFloat } from '../dtype.js';
 import { AutodiffError } from '../errors.js';
-import { type GraphNode, isOp, type OpName, topologicalOrder, type Value } from '../graph/node.js';
+import { type GraphNode, isOp, nameScope, type OpName, topologicalOrder, type Value } from '../graph/node.js';
 import type { Kernel } from '../kernels/kernel.js';
 import { apply, Tensor } from '../tensor.js';
 import { tensorOf, type VjpContext, vjpRules } from './vjp-rules.js';
@@ -42,16 +42,23 @@ export function backward(outputs: readonly Tensor[], cotangents: readonly Tensor
     const given = sums.of(node);
     if (!given || !depends.has(node)) continue;
     if (targets.has(node) && !node.inputs.some((input) => depends.has(input.node))) continue;
-    const needed = node.inputs.map((input) => depends.has(input.node));
-    const contributions = inputCotangents(node, given, needed);
-    node.inputs.forEach((input, i) => {
-      if (!needed[i]) return;
-      const contribution = contributions[i]?.();
-      if (contribution) sums.add(input, contribution);
+    nameScope(node.scope && gradientScope(node.scope), () => {
+      const needed = node.inputs.map((input) => depends.has(input.node));
+      const contributions = inputCotangents(node, given, needed);
+      node.inputs.forEach((input, i) => {
+        if (!needed[i]) return;
+        const contribution = contributions[i]?.();
+        if (contribution) sums.add(input, contribution);
+      });
     });
   }
   return wrt.map((x) => sums.of(x.value.node)?.[x.value.index] ?? zeros(x.shape, x.dtype));
 }
+
+/** What is computed for the gradient of a module is found under its name. */
+const gradientScope = (scope: string): string => (scope.startsWith(GRADIENT) ? scope : `${GRADIENT}${scope}`);
+
+const GRADIENT = 'gradient of ';
 
 /** The nodes of `order` through which some `wrt` reaches; only these need cotangents. */
 function dependents(order: readonly GraphNode[], wrt: readonly Tensor[]): Set<GraphNode> {

@@ -1,6 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
+const nextTask = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 let collector: (() => void) | undefined;
 
 /**
@@ -12,6 +14,8 @@ export async function collectGarbage(): Promise<void> {
     setFlagsFromString('--expose-gc');
     collector = runInNewContext('gc') as () => void;
   }
+  // Until the present task of the event loop ends, it may hold what it has made.
+  await nextTask();
   collector();
-  await new Promise((resolve) => setImmediate(resolve));
+  await nextTask();
 }

@@ -133,6 +133,8 @@ export interface GraphNode<Name extends OpName = OpName> {
   readonly inputs: readonly Value[];
   readonly attributes: OpAttributes[Name];
   readonly outputs: readonly TensorSpec[];
+  /** Where in the model it was made: see `nameScope`. */
+  readonly scope?: string;
 }
 
 /** One output of a node. */
@@ -153,6 +155,22 @@ let nextId = 0;
 /** The id that the next node gets: a node made from now on has this id or a larger one. */
 export const nextNodeId = (): number => nextId;
 
+let currentScope: string | undefined;
+
+/**
+ * Runs `f`, and notes `name` on every operation that is recorded meanwhile: a module's path, for messages such as those of
+ * `findNonFinite`. The innermost name counts; undefined stands for none.
+ */
+export function nameScope<T>(name: string | undefined, f: () => T): T {
+  const outer = currentScope;
+  currentScope = name;
+  try {
+    return f();
+  } finally {
+    currentScope = outer;
+  }
+}
+
 /** Makes a node, checking shapes and dtypes; throws `ShapeError` or `DTypeError` naming the op. */
 export function makeNode<Name extends OpName>(
   op: Name,
@@ -160,7 +178,8 @@ export function makeNode<Name extends OpName>(
   attributes: OpAttributes[Name],
 ): GraphNode<Name> {
   const outputs = inferOutputs(op, inputs.map(specOf), attributes);
-  return { id: nextId++, op, inputs, attributes, outputs };
+  const node = { id: nextId++, op, inputs, attributes, outputs };
+  return currentScope === undefined ? node : { ...node, scope: currentScope };
 }
 
 /** Makes a node with one output and returns that output. */

@@ -1,4 +1,4 @@
-import { type GraphNode, makeNode, topologicalOrder, type Value } from './node.js';
+import { type GraphNode, makeNode, nameScope, topologicalOrder, type Value } from './node.js';
 
 /** The part of a graph between some values it starts from and the values it computes. */
 export interface Region {
@@ -31,7 +31,10 @@ export function rebuild({ outputs, boundary, nodes }: Region, replacements: read
   for (const node of nodes) {
     const inputs = node.inputs.map(moved);
     if (inputs.some((input, i) => input !== node.inputs[i])) {
-      copies.set(node, makeNode(node.op, inputs, node.attributes));
+      copies.set(
+        node,
+        nameScope(node.scope, () => makeNode(node.op, inputs, node.attributes)),
+      );
     }
   }
   return outputs.map(moved);

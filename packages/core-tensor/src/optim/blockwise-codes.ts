@@ -35,14 +35,14 @@ export function blockwiseCoder(kind: DynamicMapKind): BlockwiseCoder {
       return { codes: fromBlocks(codes, x.shape), scales: scales.reshape([scales.size]) };
     },
     decode({ codes, scales }) {
-      const values = levels.gather(toBlocks(codes).cast('int32'));
+      const values = lookUp(levels, toBlocks(codes).cast('int32'));
       return fromBlocks(values.mul(scales.reshape([scales.size, 1])), codes.shape);
     },
   };
 }
 
-/** Cells that [0, 1] is cut into, evenly in the fourth root, so that none holds two middles between levels. */
-const CELLS = 4096;
+/** Cells that [0, 1] is cut into, evenly in the square root, so that none holds two middles between levels. */
+const CELLS = 16_384;
 /** For the rounding of the root, in cells. */
 const MARGIN = 0.01;
 
@@ -56,16 +56,16 @@ function nearestLevel(kind: DynamicMapKind): (x: Tensor) => Tensor {
   const first = kind === 'signed' ? -CELLS : 0;
   // Casts truncate, so cell -c begins at -c - 1.
   const lowerEdge = (cell: number) =>
-    Math.sign(cell) * ((Math.abs(cell) + (cell > 0 ? -MARGIN : 1 + MARGIN)) / CELLS) ** 4;
+    Math.sign(cell) * ((Math.abs(cell) + (cell > 0 ? -MARGIN : 1 + MARGIN)) / CELLS) ** 2;
   const surelyBelow = Int32Array.from({ length: CELLS - first + 1 }, (_, i) =>
     middles.findIndex((middle) => middle >= lowerEdge(first + i)),
   );
   const [table, bounds] = [tensor(surelyBelow), tensor(middles)];
   return (x) => {
-    const root = (kind === 'signed' ? x.abs() : x).sqrt().sqrt().mul(CELLS);
+    const root = (kind === 'signed' ? x.abs() : x).sqrt().mul(CELLS);
     const cell = kind === 'signed' ? root.mul(x.sign()).cast('int32').add(CELLS) : root.cast('int32');
-    const count = table.gather(cell);
-    return count.add(bounds.gather(count).less(x).cast('int32'));
+    const count = lookUp(table, cell);
+    return count.add(lookUp(bounds, count).less(x).cast('int32'));
   };
 }
 
@@ -89,3 +89,7 @@ const fromBlocks = (x: Tensor, shape: readonly number[]): Tensor =>
       shape.reduce((a, b) => a * b, 1),
     )
     .reshape(shape);
+
+/** A number of a vector for every index: on a CPU several times faster than `gather`, which copies slices. */
+const lookUp = (vector: Tensor, indices: Tensor): Tensor =>
+  vector.takeAlongAxis(indices.reshape([indices.size]), 0).reshape(indices.shape);

@@ -1,4 +1,4 @@
-import type { Tensor } from '@posttrain/core-tensor';
+import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
 import { isQuantized, quantizedLayer } from './quantized-layer.js';
@@ -14,6 +14,8 @@ export interface ForwardInput {
    * looks at a cache or at the tokens of this pass only is the caller's business.
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+  /** Runs a transformer block, `name` being its module path. How (kept or computed again) is the caller's business. */
+  block(name: string, run: (x: Tensor) => Tensor, x: Tensor): Tensor;
 }
 
 /** A parameter of a model: its name and shape. */
@@ -56,14 +58,16 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       }
       const matrix = weight(`${name}.weight`);
       const apply = (input: Tensor) => applyLinear(input, matrix, bias, info.transposed);
-      return hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x);
+      return nameScope(name, () =>
+        hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x),
+      );
     },
     embedding(tokens, name) {
       const matrix = weight(`${name}.weight`);
       const apply = (ids: Tensor) => matrix.gather(ids);
-      return hooks.embedding
-        ? hooks.embedding(tokens, { ...modules.get(name)!, weight: matrix, apply })
-        : apply(tokens);
+      return nameScope(name, () =>
+        hooks.embedding ? hooks.embedding(tokens, { ...modules.get(name)!, weight: matrix, apply }) : apply(tokens),
+      );
     },
   };
 }

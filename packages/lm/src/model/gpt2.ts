@@ -1,4 +1,4 @@
-import { layerNorm, type Tensor } from '@posttrain/core-tensor';
+import { layerNorm, nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { Gpt2Config } from '../config/index.js';
 import { activations } from './activations.js';
 import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
@@ -71,20 +71,28 @@ export const gpt2: ModelFamily<Gpt2Config> = {
 
   slidingWindow: () => undefined,
 
-  hidden(config, { weight, linear, embedding }, { tokens, positions, attend }) {
+  hidden(config, { weight, linear, embedding }, { tokens, positions, attend, block: run }) {
     const { hiddenSize: width, numAttentionHeads: heads } = config;
     const norm = (x: Tensor, name: string) =>
-      layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps });
+      nameScope(name, () =>
+        layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps }),
+      );
     const activation = activations[config.hiddenAct];
+
+    const block = (layer: number, name: string) => (x: Tensor) => {
+      const qkv = linear(norm(x, `${name}.ln_1`), `${name}.attn.c_attn`);
+      const part = (i: number) => splitHeads(qkv.slice(2, i * width, (i + 1) * width), heads);
+      const mixed = nameScope(`${name}.attn`, () => attend(layer, part(0), part(1), part(2)));
+      const y = x.add(linear(joinHeads(mixed), `${name}.attn.c_proj`));
+      const expanded = linear(norm(y, `${name}.ln_2`), `${name}.mlp.c_fc`);
+      const inner = nameScope(`${name}.mlp`, () => activation(expanded));
+      return y.add(linear(inner, `${name}.mlp.c_proj`));
+    };
 
     let x = embedding(tokens, 'transformer.wte').add(embedding(positions, 'transformer.wpe'));
     for (const layer of layerIndices(config)) {
-      const block = `transformer.h.${layer}`;
-      const qkv = linear(norm(x, `${block}.ln_1`), `${block}.attn.c_attn`);
-      const part = (i: number) => splitHeads(qkv.slice(2, i * width, (i + 1) * width), heads);
-      x = x.add(linear(joinHeads(attend(layer, part(0), part(1), part(2))), `${block}.attn.c_proj`));
-      const inner = activation(linear(norm(x, `${block}.ln_2`), `${block}.mlp.c_fc`));
-      x = x.add(linear(inner, `${block}.mlp.c_proj`));
+      const name = `transformer.h.${layer}`;
+      x = run(name, block(layer, name), x);
     }
     return norm(x, 'transformer.ln_f');
   },

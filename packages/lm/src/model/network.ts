@@ -1,6 +1,8 @@
 import {
   cachedAttention,
+  checkpoint,
   iota,
+  nameScope,
   type QuantizedFormat,
   selfAttention,
   type Tensor,
@@ -32,6 +34,14 @@ export interface SequenceInput {
   readonly segments: Tensor;
 }
 
+export interface HiddenOptions {
+  /**
+   * Of every transformer block, keep the input only, and compute the rest again for the gradient: less memory for about a
+   * third more time, and the same numbers. Default false.
+   */
+  readonly gradientCheckpointing?: boolean;
+}
+
 /**
  * A model as pure functions of its weights: what training and generation are traced from. Its shape is known, its
  * numbers are not.
@@ -42,7 +52,7 @@ export interface Network {
   /** Every place where an adapter can enter, by module path. */
   readonly modules: ReadonlyMap<string, ModuleInfo>;
   /** Final hidden states [b, s, width] of whole sequences (training, scoring). */
-  hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
+  hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks, options?: HiddenOptions): Tensor;
   /**
    * Final hidden states [b, s, width] of new tokens int32 [b, s] appended to rows that already have `lengths` int32
    * [b] tokens in the cache, and the cache with them in it.
@@ -75,10 +85,11 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     parameters: family.parameters(config),
     modules,
 
-    hidden(weights, { tokens, positions, segments }, hooks = {}) {
+    hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
       return family.hidden(config, bindLayers(weights, modules, hooks), {
         tokens,
         positions,
+        block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
         attend(layer, q, k, v) {
           const window = family.slidingWindow(config, layer);
           return selfAttention(q, k, v, {
@@ -98,6 +109,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
         tokens,
         positions,
+        block: (name, run, x) => nameScope(name, () => run(x)),
         attend(layer, q, k, v) {
           const window = family.slidingWindow(config, layer);
           const past = { pastKeys: cache.keys[layer]!, pastValues: cache.values[layer]! };

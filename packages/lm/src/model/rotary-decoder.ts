@@ -1,4 +1,4 @@
-import { rmsNorm, rotary, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
+import { nameScope, rmsNorm, rotary, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { RopeConfig, RotaryModelConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
@@ -86,28 +86,37 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
   slidingWindow: (config, layer) =>
     config.layerTypes[layer] === 'sliding_attention' ? config.slidingWindow : undefined,
 
-  hidden(config, { weight, linear, embedding }, { tokens, positions, attend }) {
-    const norm = (x: Tensor, name: string) => rmsNorm(x, weight(`${name}.weight`), { epsilon: config.rmsNormEps });
+  hidden(config, { weight, linear, embedding }, { tokens, positions, attend, block: run }) {
+    const norm = (x: Tensor, name: string) =>
+      nameScope(name, () => rmsNorm(x, weight(`${name}.weight`), { epsilon: config.rmsNormEps }));
     const frequencies = tensor(ropeFrequencies(config.rope, config.headDim));
     const angles = positions.cast('float32').expandDims(2).mul(frequencies);
     const [cos, sin] = [angles.cos(), angles.sin()];
     const activation = activations[config.hiddenAct];
 
+    const block = (layer: number, name: string) => (x: Tensor) => {
+      const attention = `${name}.self_attn`;
+      const h = norm(x, `${name}.input_layernorm`);
+      const heads = (part: string, count: number) => splitHeads(linear(h, `${attention}.${part}`), count);
+      const normed = (q: Tensor, part: string) => (config.qkNorm ? norm(q, `${attention}.${part}`) : q);
+      const mixed = nameScope(attention, () => {
+        const q = rotary(normed(heads('q_proj', config.numAttentionHeads), 'q_norm'), cos, sin);
+        const k = rotary(normed(heads('k_proj', config.numKeyValueHeads), 'k_norm'), cos, sin);
+        return attend(layer, q, k, heads('v_proj', config.numKeyValueHeads));
+      });
+      const y = x.add(linear(joinHeads(mixed), `${attention}.o_proj`));
+      const m = norm(y, `${name}.post_attention_layernorm`);
+      const [gate, up] = [linear(m, `${name}.mlp.gate_proj`), linear(m, `${name}.mlp.up_proj`)];
+      const gated = nameScope(`${name}.mlp`, () =>
+        config.hiddenAct === 'silu' ? swiglu(gate, up) : activation(gate).mul(up),
+      );
+      return y.add(linear(gated, `${name}.mlp.down_proj`));
+    };
+
     let x = embedding(tokens, 'model.embed_tokens');
     for (const layer of layerIndices(config)) {
-      const block = `model.layers.${layer}`;
-      const attention = `${block}.self_attn`;
-      const h = norm(x, `${block}.input_layernorm`);
-      const heads = (name: string, count: number) => splitHeads(linear(h, `${attention}.${name}`), count);
-      const normed = (q: Tensor, name: string) => (config.qkNorm ? norm(q, `${attention}.${name}`) : q);
-      const q = rotary(normed(heads('q_proj', config.numAttentionHeads), 'q_norm'), cos, sin);
-      const k = rotary(normed(heads('k_proj', config.numKeyValueHeads), 'k_norm'), cos, sin);
-      const v = heads('v_proj', config.numKeyValueHeads);
-      x = x.add(linear(joinHeads(attend(layer, q, k, v)), `${attention}.o_proj`));
-      const m = norm(x, `${block}.post_attention_layernorm`);
-      const [gate, up] = [linear(m, `${block}.mlp.gate_proj`), linear(m, `${block}.mlp.up_proj`)];
-      const gated = config.hiddenAct === 'silu' ? swiglu(gate, up) : activation(gate).mul(up);
-      x = x.add(linear(gated, `${block}.mlp.down_proj`));
+      const name = `model.layers.${layer}`;
+      x = run(name, block(layer, name), x);
     }
     return norm(x, 'model.norm');
   },

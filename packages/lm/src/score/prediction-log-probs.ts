@@ -1,6 +1,6 @@
-import { mapTree, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
+import { mapTree, nameScope, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
 import type { LayerHooks, Weights } from '../model/layers.js';
-import type { Network, SequenceInput } from '../model/network.js';
+import type { HiddenOptions, Network, SequenceInput } from '../model/network.js';
 
 /** One number per prediction, float32 [b, s - 1]: entry t belongs to predicting token t + 1. */
 export interface PredictionLogProbs {
@@ -17,12 +17,15 @@ export function predictionLogProbs(
   network: Network,
   weights: Weights,
   input: SequenceInput,
-  { hooks = {}, temperature = 1 }: { readonly hooks?: LayerHooks; readonly temperature?: number } = {},
+  options: HiddenOptions & { readonly hooks?: LayerHooks; readonly temperature?: number } = {},
 ): PredictionLogProbs {
   const [b, s] = input.tokens.shape as [number, number];
-  const hidden = network.hidden(weights, input, hooks);
+  const { hooks = {}, temperature = 1 } = options;
+  const hidden = network.hidden(weights, input, hooks, options);
   const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
   const targets = input.tokens.slice(1, 1).reshape([b * (s - 1)]);
-  const scored = tokenLogProbs(states, network.head(weights, hooks), targets, { temperature });
+  const scored = nameScope('lm_head', () =>
+    tokenLogProbs(states, network.head(weights, hooks), targets, { temperature }),
+  );
   return mapTree(scored, (x) => x.reshape([b, s - 1]));
 }

@@ -27,6 +27,8 @@ export interface SftOptions extends TokenizeOptions, RunOptions {
   readonly batchSize?: number;
   /** Most tokens, padding included, in one pass: memory only (and which elements dropout draws). Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** As `TrainerOptions` has it. Default false. */
+  readonly gradientCheckpointing?: boolean;
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
   readonly packing?: boolean;
   /** Passes over the rows; may be a fraction. Default 3. */
@@ -62,6 +64,7 @@ const OPTION_NAMES = [
   'rows',
   'batchSize',
   'maxTokensPerPass',
+  'gradientCheckpointing',
   'packing',
   'epochs',
   'steps',
@@ -90,6 +93,7 @@ export function completeOptions(options: SftOptions) {
   const settings = {
     batchSize: 8,
     maxTokensPerPass: 4096,
+    gradientCheckpointing: false,
     packing: false,
     epochs: 3,
     learningRate: 2e-5,

@@ -1,7 +1,6 @@
 import {
   type Compiled,
   compile,
-  globalNorm,
   Key,
   type LossScale,
   type LossScaler,
@@ -11,6 +10,7 @@ import {
   mapNamed,
   mapTree,
   type Named,
+  type NonFinite,
   type Optimizer,
   type OptimizerChoice,
   type OptimizerName,
@@ -19,26 +19,13 @@ import {
   scalar,
   type Tensor,
   tensor,
-  valueAndGrad,
-  zerosBuffer,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import {
-  type Adapter,
-  type CausalLM,
-  type LayerHooks,
-  NO_ADAPTER,
-  predictionLogProbs,
-  withParameters,
-} from '@posttrain/lm';
-import { checkRows, microBatches, type RowBatch, type TrainingRow, toBatch } from './rows.js';
+import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { GradientAccumulator, type Pass, type TrainableAdapter } from './gradient-accumulator.js';
+import { NonFiniteError } from './non-finite-error.js';
+import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
-
-/** An adapter that may behave differently while it is trained. */
-export interface TrainableAdapter extends Adapter<Named> {
-  /** `hooks` for a training step: with dropout drawn from an int32 [2] key. Left out: `hooks`. */
-  trainingHooks?(parameters: Named, dropoutKey: Tensor): LayerHooks;
-}
 
 export interface TrainerOptions<State> {
   /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
@@ -51,18 +38,10 @@ export interface TrainerOptions<State> {
   readonly maxGradNorm?: number;
   /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
+  readonly gradientCheckpointing?: boolean;
   /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
   readonly lossScaling?: true | LossScalerOptions;
-}
-
-/** A loss or gradient that is NaN or infinite. Nothing has been updated. */
-export class NonFiniteError extends PosttrainError {
-  constructor(what: string, value: number, step: number) {
-    super(
-      'NON_FINITE',
-      `step ${step}: ${what} is ${value}; the weights have not been changed. Lower the learning rate, or check the data of this step.`,
-    );
-  }
 }
 
 export interface ForwardBackwardResult {
@@ -83,23 +62,7 @@ export interface OptimStepResult {
   readonly skipped: boolean;
 }
 
-/** Numbers that change from pass to pass. */
-interface PassInputs {
-  readonly dropoutKey: Tensor;
-  /** What the present gradients are multiplied by before this pass adds to them: 0 in the first after an update. */
-  readonly keep: Tensor;
-  readonly lossScale: Tensor;
-}
-
-type MicroStep = Compiled<
-  [gradients: Named, parameters: Named, frozen: Named, batch: RowBatch, pass: PassInputs],
-  { gradients: Named; loss: Tensor; metrics: Readonly<Record<string, Tensor>> }
->;
-
 const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
-
-/** Gradients before anything was added to them, in memory of their own. */
-const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
@@ -129,9 +92,7 @@ export class Trainer {
   readonly #maxTokensPerPass: number;
   readonly #adapter: TrainableAdapter | undefined;
   readonly #dropout: Key;
-  /** Micro-batches since the last update. */
-  #passes = 0;
-  readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #accumulated: GradientAccumulator;
   readonly #optimizer: Optimizer<object>;
   readonly #maxGradNorm: number;
   readonly #scaler: LossScaler | undefined;
@@ -139,12 +100,7 @@ export class Trainer {
     [trained: Trained, gradients: Named, gradientFactor: Tensor, learningRate: Tensor],
     { trained: Trained }
   >;
-  /** Asked before the update, so that a gradient that is not finite never reaches the weights. */
-  readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
   #trained: Trained;
-  #gradients: Named;
-  /** Whether the gradients are those of passes since the last update; what else is in their memory does not count. */
-  #hasGradients = false;
   #lossScale: SavedScale | undefined;
   #step = 0;
 
@@ -156,6 +112,7 @@ export class Trainer {
       'seed',
       'maxGradNorm',
       'maxTokensPerPass',
+      'gradientCheckpointing',
       'lossScaling',
     ]);
     const start = options.adapter ? options.adapter.parameters : model.weights;
@@ -177,14 +134,16 @@ export class Trainer {
     parameters: Named,
   ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
+    const { gradientCheckpointing = false } = options;
     this.#dropout = Key.fromSeed(seed);
-    this.#base = model;
+    // Weights that are trained are copies: the model's own need not stay in memory for them.
+    this.#base = adapter ? model : model.withWeights({});
     this.#adapter = adapter;
     this.#maxTokensPerPass = maxTokensPerPass;
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
-    this.#gradients = noGradients(parameters);
+    this.#accumulated = new GradientAccumulator(this.#base, adapter, gradientCheckpointing, parameters);
     this.#optimizer = optimizer;
     this.#maxGradNorm = maxGradNorm;
     const { lossScaling } = options;
@@ -221,67 +180,66 @@ export class Trainer {
 
   /**
    * Adds the gradients of `loss` over `rows`. The rows' weights carry the normalisation, so splitting rows over several
-   * calls or micro-batches changes nothing but rounding.
+   * calls or micro-batches changes nothing but rounding. When the loss is not finite, the call has added nothing: what
+   * earlier calls added is still there, and the error names the first tensor that went wrong.
    *
    * @throws TrainingRowError, NonFiniteError
    */
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
     const groupSize = loss.groupSize ?? 1;
     checkRows(rows, loss.annotations, this.#base.config.maxPositionEmbeddings);
-    const microStep = this.#microStep(loss);
-    const frozen = this.#adapter ? this.#base.weights : {};
+    const accumulated = this.#accumulated;
+    const before = accumulated.passes.length;
     let total = 0;
     const metrics: Record<string, number> = {};
-    for (const batch of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
-      const tensors = toBatch(batch, loss.annotations, groupSize);
-      const dropoutKey = this.#dropout
-        .child(this.#step)
-        .child(this.#passes++)
-        .toTensor();
-      const keep = scalar(this.#hasGradients ? 1 : 0);
-      const pass = { dropoutKey, keep, lossScale: this.#lossScale?.scale ?? scalar(1) };
-      const result = await microStep(this.#gradients, this.#trained.parameters, frozen, tensors, pass);
-      this.#gradients = result.gradients;
-      this.#hasGradients = true;
-      total += await result.loss.item();
-      for (const [name, tensor] of Object.entries(result.metrics)) {
-        const [before, value] = [metrics[name], await tensor.item()];
-        metrics[name] = before === undefined ? value : COMBINED[loss.combine?.[name] ?? 'sum'](before, value);
+    for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const dropoutKey = this.#dropout.child(this.#step).child(accumulated.passes.length).toTensor();
+      const pass = { loss, batch, dropoutKey };
+      const result = await accumulated.add(pass, this.parameters, this.#lossScale?.scale);
+      const value = await result.loss.item();
+      if (!Number.isFinite(value)) {
+        await accumulated.keep(before, this.parameters, this.#lossScale?.scale);
+        throw new NonFiniteError('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
-    }
-    if (!Number.isFinite(total)) {
-      this.#dropGradients();
-      throw new NonFiniteError('the loss', total, this.#step);
+      total += value;
+      for (const [name, tensor] of Object.entries(result.metrics)) {
+        const [soFar, added] = [metrics[name], await tensor.item()];
+        metrics[name] = soFar === undefined ? added : COMBINED[loss.combine?.[name] ?? 'sum'](soFar, added);
+      }
     }
     return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
   }
 
   /**
-   * Applies the gradients added up since the last call and gives their norm before clipping.
+   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
+   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
    *
    * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
    */
   async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
-    if (!this.#hasGradients) {
+    const { passes } = this.#accumulated;
+    if (passes.length === 0) {
       throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
     }
     const scale = (await this.#lossScale?.scale.item()) ?? 1;
-    const norm = (await (await this.#norm(this.#gradients)).item()) / scale;
+    const norm = (await this.#accumulated.norm()) / scale;
+    const present = this.#lossScale?.scale;
     await this.#nextLossScale(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
-      this.#dropGradients();
+      this.#accumulated.clear();
       if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
-      throw new NonFiniteError('the gradient norm', norm, this.#step);
+      throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
     const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;
-    const ready = (await this.#optimizer.refresh?.(this.#gradients, state, this.#step)) ?? state;
+    const { gradients } = this.#accumulated;
+    const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
     const factors = [scalar(clip / scale), scalar(learningRate)] as const;
-    const { trained } = await this.#update({ parameters, state: ready }, this.#gradients, ...factors);
+    const { trained } = await this.#update({ parameters, state: ready }, gradients, ...factors);
     this.#trained = trained;
     this.#step++;
-    this.#passes = 0;
-    this.#hasGradients = false;
+    this.#accumulated.clear();
     return { gradNorm: norm, skipped: false };
   }
 
@@ -310,7 +268,7 @@ export class Trainer {
     const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
     this.#trained = trained;
     this.#lossScale = lossScale;
-    this.#dropGradients();
+    this.#accumulated.clear();
     this.#step = snapshot.step;
   }
 
@@ -318,46 +276,14 @@ export class Trainer {
     return { ...this.#trained, ...(this.#lossScale && { lossScale: this.#lossScale }) };
   }
 
-  /** New memory, because 0 times what is not finite is not 0. */
-  #dropGradients(): void {
-    this.#gradients = noGradients(this.parameters);
-    this.#hasGradients = false;
-    this.#passes = 0;
+  #findNonFinite(passes: readonly Pass[], lossScale = this.#lossScale?.scale): Promise<NonFinite | undefined> {
+    return this.#accumulated.findNonFinite(passes, this.parameters, lossScale);
   }
 
   async #nextLossScale(gradientsWereFinite: boolean): Promise<void> {
     if (!this.#scaler || !this.#lossScale) return;
     const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
     this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
-  }
-
-  #microStep(loss: TokenLoss): MicroStep {
-    const known = this.#microSteps.get(loss);
-    if (known) return known;
-    const { network } = this.#base;
-    const adapter = this.#adapter;
-    const isScaled = this.#scaler !== undefined;
-    const microStep: MicroStep = compile(
-      (gradients, parameters, frozen, batch, { dropoutKey, keep, lossScale }) => {
-        const objective = (trained: Named) => {
-          const weights = adapter ? frozen : trained;
-          const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
-          const predicted = predictionLogProbs(network, weights, batch, { hooks, temperature: loss.temperature ?? 1 });
-          const { loss: value, metrics } = loss.compute({
-            ...predicted,
-            weights: batch.weights,
-            annotations: batch.annotations,
-          });
-          return [isScaled ? value.mul(lossScale) : value, { value, metrics }] as const;
-        };
-        const { value: result, gradient } = valueAndGrad(objective)(parameters);
-        const summed = mapNamed(gradients, (g, name) => g.mul(keep).add((gradient as Named)[name]!));
-        return { gradients: summed, loss: result[1].value, metrics: result[1].metrics };
-      },
-      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
-    );
-    this.#microSteps.set(loss, microStep);
-    return microStep;
   }
 }
 

@@ -1,4 +1,4 @@
-import { ELEMENTWISE_ONNX_OPS } from './lower-elementwise.js';
+import { ELEMENTWISE_ONNX_OPS } from './elementwise-ops.js';
 import type { OnnxGraph, OnnxNode } from './proto.js';
 
 /** Ops whose result is a view of their first input: who reads the result reads the input. */

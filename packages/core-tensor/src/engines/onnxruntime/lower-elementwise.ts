@@ -3,51 +3,11 @@ import { isFloat, isInteger } from '../../dtype.js';
 import type { GraphNode, OpName } from '../../graph/node.js';
 import { specOf } from '../../graph/node.js';
 import { lowerAccumulation } from './accumulation.js';
+import { BINARY, UNARY } from './elementwise-ops.js';
 import { lowerScatteredSum } from './lower-indexing.js';
 import { lowerScaledProduct } from './lower-products.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypes } from './proto.js';
-
-const UNARY = {
-  neg: 'Neg',
-  exp: 'Exp',
-  log: 'Log',
-  sqrt: 'Sqrt',
-  reciprocal: 'Reciprocal',
-  sin: 'Sin',
-  cos: 'Cos',
-  tanh: 'Tanh',
-  erf: 'Erf',
-  sigmoid: 'Sigmoid',
-  abs: 'Abs',
-  sign: 'Sign',
-  floor: 'Floor',
-  not: 'Not',
-  isNaN: 'IsNaN',
-} as const;
-
-const BINARY = {
-  add: 'Add',
-  sub: 'Sub',
-  mul: 'Mul',
-  div: 'Div',
-  pow: 'Pow',
-  maximum: 'Max',
-  minimum: 'Min',
-  mod: 'Mod',
-  equal: 'Equal',
-  less: 'Less',
-  lessEqual: 'LessOrEqual',
-  and: 'And',
-  or: 'Or',
-} as const;
-
-/** The ONNX ops whose element i depends on element i of each full-size operand only. */
-export const ELEMENTWISE_ONNX_OPS: ReadonlySet<string> = new Set([
-  ...Object.values(UNARY),
-  ...Object.values(BINARY),
-  'Where',
-]);
 
 export function elementwise(op: string): (node: GraphNode, lowering: Lowering) => string[] {
   return (node, lowering) => {

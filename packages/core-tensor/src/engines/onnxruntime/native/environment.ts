@@ -3,8 +3,8 @@ import { loadOnnxruntime, type OrtApi, type Pointer } from './library.js';
 const LOG_ERRORS = 3;
 const ARENA_ALLOCATOR = 1;
 const DEFAULT_MEMORY = 0;
-/** Grows by what is asked for, instead of doubling: a step's memory is the same every time. */
-const EXTEND_AS_REQUESTED = 1;
+/** In doubling regions, inside which free pieces are joined: 0.3 GB less for a full step at 135M than exact ones. */
+const EXTEND_BY_DOUBLING = 0;
 const LIBRARY_DEFAULT = -1;
 
 /** What all sessions of this process share. */
@@ -22,7 +22,7 @@ export function onnxruntimeEnvironment(): Promise<OrtEnvironment> {
   shared ??= loadOnnxruntime().then((api) => {
     const env = api.make('createEnv', LOG_ERRORS, 'posttrain');
     const hostMemory = api.make('createCpuMemoryInfo', ARENA_ALLOCATOR, DEFAULT_MEMORY);
-    const arena = api.make('createArenaCfg', 0, EXTEND_AS_REQUESTED, LIBRARY_DEFAULT, LIBRARY_DEFAULT);
+    const arena = api.make('createArenaCfg', 0, EXTEND_BY_DOUBLING, LIBRARY_DEFAULT, LIBRARY_DEFAULT);
     api.createAndRegisterAllocator(env, hostMemory, arena);
     api.releaseArenaCfg(arena);
     return { api, env, hostMemory };
