@@ -1,6 +1,7 @@
 """Goldens of quantised weights: bitsandbytes (NF4, FP4, LLM.int8()), ONNX Runtime (MatMulNBits), llm-compressor (GPTQ, SparseGPT)."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,7 +21,8 @@ from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight  # noqa: 
 from llmcompressor.modifiers.pruning.sparsegpt.sgpt_sparsify import sparsify_weight  # noqa: E402
 from onnxruntime.capi._pybind_state import quantize_matmul_4bits  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: E402
+from peft import LoraConfig, get_peft_model  # noqa: E402
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM  # noqa: E402
 from transformers.pytorch_utils import Conv1D  # noqa: E402
 
 torch.set_num_threads(1)
@@ -204,8 +206,39 @@ def folders() -> None:
         golden.write_tensors(folder / "expected.safetensors", {"input_ids": tokens, "logits": logits})
 
 
+def qlora() -> None:
+    """LoRA over an NF4 base, as PEFT and bitsandbytes compute it. Every row is whole blocks: see `dequantized`."""
+    folder = OUT / "qlora"
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    config = LlamaConfig(**sizes, **heads, tie_word_embeddings=True, initializer_range=0.2)
+    with tempfile.TemporaryDirectory() as plain:
+        LlamaForCausalLM(config).save_pretrained(plain)
+        options = BitsAndBytesConfig(**FOLDERS["llama-nf4"][1], bnb_4bit_compute_dtype=torch.float32)
+        base = AutoModelForCausalLM.from_pretrained(plain, quantization_config=options, device_map="cpu")
+    base.save_pretrained(folder / "base")
+    (folder / "base" / "generation_config.json").unlink()
+    model = get_peft_model(
+        base, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    )
+    model.peft_config["default"].base_model_name_or_path = "base"
+    model.save_pretrained(folder / "adapter")
+    (folder / "adapter" / "README.md").unlink()
+    tokens = torch.randint(64, (2, 10), generator=torch.Generator().manual_seed(4))
+    # In evaluation bitsandbytes multiplies in bfloat16 on some CPUs.
+    output = model.train()(tokens, labels=tokens)
+    output.loss.backward()
+    tensors = {"input_ids": tokens, "logits": output.logits, "loss": output.loss}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"gradient.{name.replace('.default', '')}"] = parameter.grad
+    golden.write_tensors(folder / "expected.safetensors", tensors)
+
+
 four_bit()
 int8()
 int4()
 one_shot()
 folders()
+qlora()

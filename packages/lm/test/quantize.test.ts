@@ -1,9 +1,10 @@
-import { cp, readFile } from 'node:fs/promises';
+import { cp, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openSafetensors, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
 import {
   CausalLM,
+  exportGenerator,
   loadWeights,
   type Network,
   networkOf,
@@ -11,7 +12,17 @@ import {
   saveWeights,
   type Weights,
 } from '../src/index.js';
-import { ENGINES, largestDifference, modelFolder, temporaryFolder, tinyModel, tokenizerFolder } from './support.js';
+import { generateExported } from './exported-generator.js';
+import {
+  decodeAll,
+  ENGINES,
+  largestDifference,
+  modelFolder,
+  rowOf,
+  temporaryFolder,
+  tinyModel,
+  tokenizerFolder,
+} from './support.js';
 
 const golden = (name: string): string => join(import.meta.dirname, '../../../goldens/quantization', name);
 
@@ -122,6 +133,27 @@ describe('a quantised model', () => {
     expect(largestDifference(a!, b!)).toBeLessThan(options.method === 'int8' ? 0.3 : 1e-4);
     if (options.method !== 'int8') expect((await text(model)).text).toBe((await text(plain)).text);
     else expect((await text(model)).text).not.toBe('');
+  });
+
+  it.each([
+    { method: 'nf4', operators: 'contrib' },
+    { method: 'nf4', operators: 'standard' },
+    { method: 'int4', operators: 'contrib', dtype: 'float16' },
+    { method: 'int8', operators: 'contrib' },
+  ] as const)('$method, $operators: is exported in its codes, which generate the same', async (options) => {
+    const { method, ...exporting } = options;
+    const model = await (await tinyModel('byte-level-bpe', { hidden_size: 64, intermediate_size: 128 })).quantize({
+      method,
+    });
+    const folder = await temporaryFolder();
+    const manifest = await exportGenerator(model, folder, { capacity: 16, promptWidth: 4, ...exporting });
+    const prompt = [5, 17, 3, 99, 41];
+    const { tokens } = await generateExported(folder, manifest, prompt, 6);
+    const wanted = await decodeAll(model, [rowOf(prompt, 6)]);
+    expect(tokens).toEqual(wanted.tokens[0]);
+    // The codes and what is beside them, once, in a file of aligned tensors.
+    const { size } = await stat(join(folder, manifest.files.weights));
+    expect(size).toBeLessThan(1.2 * model.storage.bytes);
   });
 
   it('says what its weights take, and leaves what it is told to', async () => {

@@ -1,4 +1,4 @@
-import { CausalLM, type ModelConfig, Tokenizer, type Weights } from '@posttrain/lm';
+import { CausalLM, type ModelConfig, type Network, Tokenizer, type Weights } from '@posttrain/lm';
 
 /** A tokenizer for tests that never look at text: token i is the character with code i. */
 const tokenizer = new Tokenizer({
@@ -14,5 +14,7 @@ const tokenizer = new Tokenizer({
 });
 
 /** A model for tests that work on token ids. */
-export const modelOf = (parts: { config: ModelConfig; weights: Weights }, name = 'test'): CausalLM =>
-  new CausalLM({ ...parts, tokenizer, name });
+export const modelOf = (
+  { network, ...parts }: { config: ModelConfig; weights: Weights; network?: Network },
+  name = 'test',
+): CausalLM => new CausalLM({ ...parts, tokenizer, name }, network);

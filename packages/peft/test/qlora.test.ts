@@ -1,20 +1,27 @@
+import { join } from 'node:path';
 import {
+  compile,
+  iota,
   Key,
   mapNamed,
   type Named,
   normal,
   onnxruntimeEngine,
+  openSafetensors,
   realize,
   referenceEngine,
   type Tensor,
   tensor,
+  tokenLogProbs,
   valueAndGrad,
   withEngine,
+  zeros,
 } from '@posttrain/core-tensor';
-import type { CausalLM, QuantizationOptions } from '@posttrain/lm';
+import { type CausalLM, loadWeights, type QuantizationOptions } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import {
   createAdapter,
+  loadAdapter,
   lora,
   MergeError,
   mergeAdapter,
@@ -23,6 +30,7 @@ import {
   withAdapterParameters,
 } from '../src/index.js';
 import { tinyModel } from '../src/testing/tiny-model.js';
+import { modelOf } from './model.js';
 import { countingRows } from './sft-run.js';
 
 const NF4: QuantizationOptions = { method: 'nf4' };
@@ -69,7 +77,49 @@ async function expectEqualGradients(got: Named, wanted: Named, tolerance = 1e-5)
   }
 }
 
+const golden = join(import.meta.dirname, '../../../goldens/quantization/qlora');
+
 describe('QLoRA', () => {
+  it("has the logits, loss and gradients of PEFT over bitsandbytes' base", async () => {
+    const model = modelOf(await loadWeights(join(golden, 'base')), 'base');
+    const adapter = await loadAdapter(model, join(golden, 'adapter'));
+    const file = await openSafetensors(join(golden, 'expected.safetensors'));
+    const numbers = async (name: string) => Array.from((await file.read(name)).data);
+    const [ids, wanted] = [await numbers('input_ids'), await numbers('logits')];
+    const input = {
+      tokens: tensor(Int32Array.from(ids), [2, 10]),
+      positions: iota([2, 10], 1),
+      segments: zeros([2, 10], 'int32'),
+    };
+    const targets = tensor(
+      ids.filter((_, i) => i % 10 !== 0),
+      [18],
+      'int32',
+    );
+    const compute = compile((weights: Named, parameters: Named) => {
+      const objective = (trained: Named): readonly [Tensor, Tensor] => {
+        const hooks = adapter.hooks(trained);
+        const hidden = model.network.hidden(weights, input, hooks);
+        const head = model.network.head(weights, hooks);
+        const states = hidden.slice(1, 0, 9).reshape([18, 64]);
+        const { logProbs } = tokenLogProbs(states, head, targets);
+        return [logProbs.mean().neg(), hidden.reshape([20, 64]).matmul(head, { transposeB: true })];
+      };
+      const { value, gradient } = valueAndGrad(objective)(parameters);
+      return { loss: value[0], logits: value[1], gradient: gradient as Named };
+    });
+    const { loss, logits, gradient } = await compute(model.weights, adapter.parameters);
+    expect(Math.abs((await loss.item()) - (await numbers('loss'))[0]!)).toBeLessThan(1e-5);
+    const worst = (got: readonly number[], other: readonly number[]) =>
+      Math.max(...got.map((value, i) => Math.abs(value - other[i]!)));
+    expect(worst(await logits.toArray(), wanted)).toBeLessThan(1e-4);
+    for (const [name, g] of Object.entries(gradient)) {
+      const theirs = await numbers(`gradient.base_model.model.${name}`);
+      expect(worst(await g.toArray(), theirs) / Math.max(...theirs.map(Math.abs)), name).toBeLessThan(1e-4);
+    }
+    await file.close();
+  });
+
   it('learns almost as a float base does, and leaves the codes as they were, bit for bit', async () => {
     const float = await tinyModel('llama');
     const model = await float.quantize(NF4);

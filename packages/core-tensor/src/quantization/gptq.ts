@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { packInt4 } from './int4.js';
 import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, type Int4Weight, QuantizationError } from './quantized-weight.js';
+import { roundHalfEven } from './round-half-even.js';
 
 export interface GptqOptions {
   /** 2 to 8. Default 4. */
@@ -128,9 +129,4 @@ function gridsOf(weight: Float64Array, options: GridOptions): { scales: Float32A
     zeros[i] = symmetric ? middle : Math.min(top, roundHalfEven(-low / scales[i]!));
   }
   return { scales, zeros };
-}
-
-function roundHalfEven(x: number): number {
-  const up = Math.floor(x + 0.5);
-  return up - x === 0.5 && up % 2 !== 0 ? up - 1 : up;
 }

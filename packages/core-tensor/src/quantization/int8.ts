@@ -3,6 +3,7 @@ import { float16ToFloat32, float32ToFloat16 } from '../half-precision.js';
 import type { TensorData } from '../io/tensor-data.js';
 import { INT8_ZERO } from '../kernels/int8-matmul.js';
 import { checkMatrix, type FloatMatrix, type Int8Weight, QuantizationError } from './quantized-weight.js';
+import { roundHalfEven } from './round-half-even.js';
 
 export interface QuantizeInt8Options {
   /** A feature column of the activations in which some |x| reaches it is multiplied as floats; 0: none is. Default 6. */
@@ -103,9 +104,4 @@ function transposed(data: Uint8Array, rows: number): Uint8Array {
     for (let column = 0; column < columns; column++) result[column * rows + row] = data[row * columns + column]!;
   }
   return result;
-}
-
-function roundHalfEven(x: number): number {
-  const up = Math.floor(x + 0.5);
-  return up - x === 0.5 && up % 2 !== 0 ? up - 1 : up;
 }

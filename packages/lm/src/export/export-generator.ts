@@ -74,14 +74,16 @@ export async function exportGenerator(
   const { adapter = NO_ADAPTER, dtype = 'float32', operators = 'contrib' } = options;
   const { capacity, promptWidth } = sizesOf(model, options);
   const { network, config } = model;
-  const stored = dtype === 'float32' ? model.weights : mapTree(model.weights, (w) => (w.rank < 2 ? w : w.cast(dtype)));
+  // Codes of quantised weights stay what they are.
+  const isFloatMatrix = (w: Tensor) => w.rank >= 2 && w.dtype === 'float32';
+  const stored = mapTree(model.weights, (w) => (isFloatMatrix(w) ? w.cast(dtype) : w));
   const extend = extendStep(network, adapter);
   const cache = network.newCache(1, capacity);
   const one = zeros([1], 'int32');
 
   const step = (width: number) => {
     const f = (input: Pick<StepOutput, 'cache'> & Record<'tokens' | 'lengths' | 'counts', Tensor>): StepOutput => {
-      const weights: Weights = mapTree(stored, (w) => w.cast('float32'));
+      const weights: Weights = mapTree(stored, (w) => (w.dtype === dtype ? w.cast('float32') : w));
       return extend(weights, adapter.parameters, input.cache, input.tokens, input.lengths, input.counts);
     };
     const args = [{ tokens: zeros([1, width], 'int32'), lengths: one, counts: one, cache }] as const;
