@@ -9,7 +9,7 @@ const config: KnipConfig = {
     },
     'packages/*': {},
     'examples/*': { entry: ['*.ts'] },
-    benchmarks: { entry: ['*.ts', 'spike/{run,attention,step}.ts'] },
+    benchmarks: { entry: ['*.ts', 'gpu/{pack,run}.ts', 'spike/*.ts'] },
   },
   ignoreExportsUsedInFile: true,
   ignoreBinaries: ['apt-get'],
