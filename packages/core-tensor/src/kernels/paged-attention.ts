@@ -3,11 +3,9 @@ import { ShapeError } from '../errors.js';
 import type { Tensor } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { type AttentionConfig, attention } from './attention.js';
+import { biasOf } from './attention-mask.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
-
-/** What a masked score becomes: far below any score, and finite, so that no row can turn into NaN. */
-const MASKED = -1e30;
 
 export interface PagedAttentionConfig extends AttentionConfig {
   /** Tokens in a block. */
@@ -71,7 +69,7 @@ export const pagedAttentionKernel: Kernel<PagedAttentionConfig> = {
     const [newKeys, newValues] = [write(keys!, k!), write(values!, v!)];
     const read = (pool: Tensor) => pool.gather(places, 1).transpose([1, 0, 2, 3]);
     const visible = iota([1, 1, capacity], 2).lessEqual(positions.reshape([b, s, 1]));
-    const bias = visible.not().cast(q!.dtype).mul(MASKED).reshape([b, 1, s, capacity]);
+    const bias = biasOf(visible, q!.dtype).reshape([b, 1, s, capacity]);
     return [attention(q!, read(newKeys), read(newValues), bias, { scale }), newKeys, newValues];
   },
 };
