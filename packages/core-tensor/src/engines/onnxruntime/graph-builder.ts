@@ -163,12 +163,23 @@ export class OnnxGraphBuilder {
       outputs: node.outputs.map(rename),
     }));
     return {
-      nodes: [...nodes, ...copies],
+      nodes: lastLeavesFirst([...nodes, ...copies]),
       inputs: this.inputs,
       outputs: this.outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
       initializers: this.initializers,
     };
   }
+}
+
+/**
+ * ONNX Runtime orders a graph by a depth-first search that begins at its last node that nothing reads. With these nodes at
+ * the end and turned round, it computes them in the order they were made, and each value is needed for a short time only:
+ * a layer's weight gradient right after what reaches the layer, not after the whole backward pass.
+ */
+function lastLeavesFirst(nodes: readonly OnnxNode[]): OnnxNode[] {
+  const read = new Set(nodes.flatMap((node) => node.inputs));
+  const isLeaf = (node: OnnxNode) => !node.outputs.some((output) => read.has(output));
+  return [...nodes.filter((node) => !isLeaf(node)), ...nodes.filter(isLeaf).reverse()];
 }
 
 export interface MatmulFlags {
