@@ -8,12 +8,18 @@ export interface Comparison {
   readonly peer: readonly Measurement[];
   /** The first call of each side, with tracing, compiling and filling caches. */
   readonly first: { readonly own: Measurement; readonly peer: Measurement };
-  /** Resident bytes with everything loaded, before the first call. */
-  readonly start: { readonly own: number; readonly peer: number };
   /** Largest difference of the two sides' numbers, relative to the larger of 1 and the number; over all calls. */
   readonly difference: number;
   /** One-minute load average of the machine when the case ended. */
   readonly load: number;
+}
+
+/** Resident memory of a process. */
+export interface MemoryUse {
+  /** With everything loaded, before the first call. */
+  readonly startBytes: number;
+  /** Its largest so far. */
+  readonly peakBytes: number;
 }
 
 /** Peer's time divided by ours: above 1 we are faster. */
@@ -60,7 +66,6 @@ export async function compareSides(
     own: pairs.map(({ own }) => own),
     peer: pairs.map(({ peer }) => peer),
     first,
-    start: { own: sides.own.startBytes, peer: sides.peer.startBytes },
     difference,
     load: loadavg()[0]!,
   };

@@ -1,5 +1,9 @@
 import type { Work } from './cases.js';
-import { type Comparison, median, ratioOf } from './compare.js';
+import { type Comparison, type MemoryUse, median, ratioOf } from './compare.js';
+
+export interface MeasuredCase extends Comparison {
+  readonly memory: { readonly own: MemoryUse; readonly peer: MemoryUse };
+}
 
 export interface ResultRow {
   readonly task: string;
@@ -8,7 +12,7 @@ export interface ResultRow {
   readonly peer: string;
   readonly work: Work;
   /** Or why there is none. */
-  readonly comparison: Comparison | { readonly failure: string };
+  readonly comparison: MeasuredCase | { readonly failure: string };
 }
 
 const HEADINGS = [
@@ -37,15 +41,15 @@ export function matmulPeak(rows: readonly ResultRow[]): number | undefined {
 function cellsOf({ task, model, name, peer: kind, work, comparison }: ResultRow, peak: number | undefined): string[] {
   const label = [task, model, name, kind];
   if ('failure' in comparison) return [...label, comparison.failure];
-  const { own, peer, first, start, difference, load } = comparison;
+  const { own, peer, first, memory, difference, load } = comparison;
   const ratios = (['seconds', 'processorSeconds'] as const).flatMap((time) => {
     const { median: middle, lowest, highest, ofMinima } = ratioOf(comparison, time);
     return [`**${middle.toFixed(2)}** [${lowest.toFixed(2)}–${highest.toFixed(2)}]`, ofMinima.toFixed(2)];
   });
   const seconds = [own, peer].map((side) => median(side.map((measurement) => measurement.seconds)));
   const percent = (side: Comparison['own']) => `${((100 * rateOf(side, work, median)) / peak!).toFixed(0)}%`;
-  const peaks = [own, peer].map((side) => side.at(-1)!.peakBytes);
-  const gibibytes = (bytes: readonly number[]) => bytes.map((b) => (b / 2 ** 30).toFixed(2)).join(' / ');
+  const gibibytes = (of: (use: MemoryUse) => number) =>
+    [memory.own, memory.peer].map((use) => (of(use) / 2 ** 30).toFixed(2)).join(' / ');
   return [
     ...label,
     ...ratios,
@@ -53,8 +57,8 @@ function cellsOf({ task, model, name, peer: kind, work, comparison }: ResultRow,
     ...seconds.map((s) => `${short(work.amount / s)} ${work.unit}`),
     work.gigaflops === undefined || peak === undefined ? '-' : `${percent(own)} / ${percent(peer)}`,
     `${short(first.own.seconds)} / ${short(first.peer.seconds)}`,
-    gibibytes(peaks),
-    gibibytes(peaks.map((bytes, i) => bytes - [start.own, start.peer][i]!)),
+    gibibytes(({ peakBytes }) => peakBytes),
+    gibibytes(({ peakBytes, startBytes }) => peakBytes - startBytes),
     difference === 0 ? '0' : difference.toExponential(0),
     load.toFixed(1),
   ];

@@ -38,8 +38,8 @@ import {
   TOLERANCES,
   workOf,
 } from './cases.js';
-import { type Comparison, compareSides } from './compare.js';
-import { matmulPeak, type ResultRow, renderTable, replaceMeasured } from './render.js';
+import { type Comparison, compareSides, type MemoryUse } from './compare.js';
+import { type MeasuredCase, matmulPeak, type ResultRow, renderTable, replaceMeasured } from './render.js';
 import { Side } from './side.js';
 
 const { values: flags } = parseArgs({
@@ -70,6 +70,9 @@ process.once('SIGINT', () => process.exit(130));
 const ownScript = join(import.meta.dirname, 'own.ts');
 // The loader that runs this file runs the other too.
 const node = [process.execPath, ...process.execArgv];
+
+/** Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step. */
+const KEEPS_MEMORY = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '100000000000', MALLOC_ARENA_MAX: '1' };
 
 const versions: Record<string, string> = {};
 const rows: ResultRow[] = [];
@@ -118,17 +121,23 @@ async function* comparisons(
   settings: TaskSettings,
   model: string,
   kind: Peer,
-): AsyncGenerator<Comparison> {
+): AsyncGenerator<MeasuredCase> {
   // Our side writes the adapter that the peer loads, so it starts first.
   const own = await Side.start([...node, ownScript, file, String(threads)]);
   try {
-    const peer = await startPeer(file, kind);
+    const memory = await peerMemory(file, settings, kind);
+    const peer = await startPeer(file, kind, KEEPS_MEMORY);
     try {
       Object.assign(versions, own.versions, peer.versions);
       for (const [index, { name }] of settings.cases.entries()) {
         console.error(`${settings.task} ${model} ${name}, ${kind} … (load ${loadavg()[0]!.toFixed(1)})`);
         const what = `${settings.task} ${model} ${name}: ${NUMBERS[settings.task]}`;
-        yield await compareSides({ own, peer }, index, { repetitions, tolerance: TOLERANCES[settings.task], what });
+        const comparison = await compareSides({ own, peer }, index, {
+          repetitions,
+          tolerance: TOLERANCES[settings.task],
+          what,
+        });
+        yield { ...comparison, memory: { own: usedBy(own, comparison.own), peer: memory[index]! } };
       }
     } finally {
       await peer.stop();
@@ -138,14 +147,32 @@ async function* comparisons(
   }
 }
 
-function startPeer(file: string, kind: Peer): Promise<Side> {
+function startPeer(file: string, kind: Peer, more: NodeJS.ProcessEnv): Promise<Side> {
   return Side.start([flags.python, join(import.meta.dirname, 'peer.py'), file, String(threads), kind], {
     ...process.env,
-    // Keeps freed memory in the process: without it PyTorch pays for first-touched pages in every step.
-    ...{ MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '100000000000', MALLOC_ARENA_MAX: '1' },
+    ...more,
     TORCHINDUCTOR_CACHE_DIR: join(folder, 'inductor'),
     ...{ HF_HUB_OFFLINE: '1', HF_HUB_DISABLE_PROGRESS_BARS: '1', TRANSFORMERS_VERBOSITY: 'error' },
   });
+}
+
+/** The peer's memory for each case, in a process that gives freed memory back: keeping it is faster, but takes more. */
+async function peerMemory(file: string, settings: TaskSettings, kind: Peer): Promise<MemoryUse[]> {
+  const peer = await startPeer(file, kind, {});
+  try {
+    const all: MemoryUse[] = [];
+    for (const index of settings.cases.keys()) {
+      await peer.measure(index);
+      all.push(usedBy(peer, [await peer.measure(index)]));
+    }
+    return all;
+  } finally {
+    await peer.stop();
+  }
+}
+
+function usedBy(side: Side, measurements: Comparison['own']): MemoryUse {
+  return { startBytes: side.startBytes, peakBytes: measurements.at(-1)!.peakBytes };
 }
 
 function matrix(name: string, height: number, width: number) {
