@@ -91,7 +91,9 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
       nameScope(name, () => rmsNorm(x, weight(`${name}.weight`), { epsilon: config.rmsNormEps }));
     const frequencies = tensor(ropeFrequencies(config.rope, config.headDim));
     const angles = positions.cast('float32').expandDims(2).mul(frequencies);
-    const [cos, sin] = [angles.cos(), angles.sin()];
+    // Positions need float32; what they turn has the type of the model.
+    const { dtype } = weight('model.embed_tokens.weight');
+    const [cos, sin] = [angles.cos().cast(dtype), angles.sin().cast(dtype)];
     const activation = activations[config.hiddenAct];
 
     const block = (layer: number, name: string) => (x: Tensor) => {
