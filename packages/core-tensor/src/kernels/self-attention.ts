@@ -8,12 +8,12 @@ import { FLASH_ATTENTION_OPTIONS, type FlashAttentionOptions, flashAttention } f
 export interface SelfAttentionOptions extends FlashAttentionOptions {
   /**
    * Up to this much memory for the scores [b, h, s, s] in float32, all are computed at once and the gradient keeps their
-   * probabilities; beyond it `flashAttention` goes through them in blocks. Default 16 MiB.
+   * probabilities; beyond it `flashAttention` goes through them in blocks. Default 8 MiB.
    */
   readonly scoreBytes?: number;
 }
 
-const SCORE_BYTES = 16 * 2 ** 20;
+const SCORE_BYTES = 8 * 2 ** 20;
 
 /**
  * Self-attention q [b, h, s, d], k and v [b, kv, s, d] → [b, h, s, d] with the masks that language models use: causal

@@ -28,7 +28,7 @@ export function identityOf({ batchSize, seed, adapter }: SftSettings, rows: read
 /** What decides the result beside the rows and the adapter. */
 function decisiveSettings(settings: SftSettings, totalSteps: number): DecisiveSettings {
   const { learningRate, schedule, scheduleSettings = {}, warmupSteps, maxGradNorm } = settings;
-  const { optimizer, optimizerOptions, weightDecay = 'default', lossScaling = false } = settings;
+  const { optimizer, optimizerOptions, weightDecay = 'default', lossScaling = false, fp16 } = settings;
   return {
     steps: totalSteps,
     learningRate,
@@ -40,6 +40,7 @@ function decisiveSettings(settings: SftSettings, totalSteps: number): DecisiveSe
     optimizer: optimizer.name,
     optimizerOptions,
     lossScaling: JSON.stringify(lossScaling),
+    fp16,
   };
 }
 

@@ -47,7 +47,9 @@ export interface SftOptions extends TokenizeOptions, RunOptions {
   readonly weightDecay?: number;
   /** A Hugging Face name, a name with options, or an optimizer of your own. Default `adamw_torch`. */
   readonly optimizer?: OptimizerChoice;
-  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  /** As `TrainerOptions` has it. Default false. */
+  readonly fp16?: boolean;
+  /** As `TrainerOptions` has it. Default: `true` with `fp16`, else none. */
   readonly lossScaling?: true | LossScalerOptions;
   /** Gradients are scaled down to this norm; 0 turns it off. Default 1. */
   readonly maxGradNorm?: number;
@@ -65,6 +67,7 @@ const OPTION_NAMES = [
   'batchSize',
   'maxTokensPerPass',
   'gradientCheckpointing',
+  'fp16',
   'packing',
   'epochs',
   'steps',
@@ -94,6 +97,7 @@ export function completeOptions(options: SftOptions) {
     batchSize: 8,
     maxTokensPerPass: 4096,
     gradientCheckpointing: false,
+    fp16: false,
     packing: false,
     epochs: 3,
     learningRate: 2e-5,

@@ -38,12 +38,13 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
   if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
   const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
-  const { optimizer, maxGradNorm, maxTokensPerPass, gradientCheckpointing, seed, lossScaling } = settings;
+  const { optimizer, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed, lossScaling } = settings;
   const trainer = await Trainer.create(model, {
     optimizer,
     maxGradNorm,
     maxTokensPerPass,
     gradientCheckpointing,
+    fp16,
     seed,
     ...(adapter && { adapter }),
     ...(lossScaling && { lossScaling }),

@@ -7,6 +7,7 @@ import {
   type Named,
   type NonFinite,
   nameScope,
+  realize,
   type Tensor,
   valueAndGrad,
   zerosBuffer,
@@ -48,6 +49,9 @@ type MicroStep = Compiled<
   PassResult & { readonly gradients: Named }
 >;
 
+/** `NAME.weight.absmax` and the like: what a quantised weight is made of beside its codes. */
+const isQuantizedPart = (name: string): boolean => name.includes('.weight.');
+
 /** Gradients before anything was added to them, in memory of their own. */
 const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
@@ -58,10 +62,12 @@ export class GradientAccumulator {
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
 
+  #frozen: Named | undefined;
+
   constructor(
     private readonly base: CausalLM,
     private readonly adapter: TrainableAdapter | undefined,
-    private readonly gradientCheckpointing: boolean,
+    private readonly options: { readonly gradientCheckpointing: boolean; readonly fp16: boolean },
     parameters: Named,
   ) {
     this.#gradients = noGradients(parameters);
@@ -83,7 +89,7 @@ export class GradientAccumulator {
 
   /** Adds the gradients of one pass. */
   async add(pass: Pass, parameters: Named, lossScale?: Tensor): Promise<PassResult> {
-    const inputs = this.#inputsOf(pass, parameters, lossScale);
+    const inputs = await this.#inputsOf(pass, parameters, lossScale);
     const isFirst = this.#passes.length === 0;
     const { gradients, ...result } = await this.#microStep(pass.loss)(this.#gradients, inputs, isFirst);
     this.#gradients = gradients;
@@ -106,7 +112,7 @@ export class GradientAccumulator {
   /** The first tensor that went wrong in any of the passes. */
   async findNonFinite(passes: readonly Pass[], parameters: Named, lossScale?: Tensor): Promise<NonFinite | undefined> {
     for (const pass of passes) {
-      const { parameters: variables, frozen, ...inputs } = this.#inputsOf(pass, parameters, lossScale);
+      const { parameters: variables, frozen, ...inputs } = await this.#inputsOf(pass, parameters, lossScale);
       const found = await findNonFinite(
         (trained: Named, weights: Named, rest: Omit<PassInputs, 'parameters' | 'frozen'>) =>
           this.#objective(pass.loss, { ...rest, parameters: trained, frozen: weights }),
@@ -118,9 +124,22 @@ export class GradientAccumulator {
     return undefined;
   }
 
-  #inputsOf({ batch, dropoutKey }: Pass, parameters: Named, lossScale: Tensor | undefined): PassInputs {
-    const frozen = this.adapter ? this.base.weights : {};
-    return { parameters, frozen, batch, dropoutKey, ...(lossScale && { lossScale }) };
+  async #inputsOf({ batch, dropoutKey }: Pass, parameters: Named, lossScale: Tensor | undefined): Promise<PassInputs> {
+    this.#frozen ??= this.adapter ? await this.#frozenWeights() : {};
+    return { parameters, frozen: this.#frozen, batch, dropoutKey, ...(lossScale && { lossScale }) };
+  }
+
+  /** The weights that are not trained, in the type that passes compute in. */
+  async #frozenWeights(): Promise<Named> {
+    const frozen = this.#inComputeType(this.base.weights);
+    await realize(Object.values(frozen));
+    return frozen;
+  }
+
+  /** Parts of quantised weights stay as they are: their products give what they are multiplied with. */
+  #inComputeType(weights: Named): Named {
+    if (!this.options.fp16) return weights;
+    return mapNamed(weights, (x, name) => (x.dtype === 'float32' && !isQuantizedPart(name) ? x.cast('float16') : x));
   }
 
   #microStep(loss: TokenLoss): MicroStep {
@@ -139,8 +158,10 @@ export class GradientAccumulator {
 
   /** Loss, metrics and gradients of one pass, to be traced. */
   #objective(loss: TokenLoss, { parameters, frozen, batch, dropoutKey, lossScale }: PassInputs) {
-    const { base, adapter, gradientCheckpointing } = this;
-    const objective = (trained: Named) => {
+    const { base, adapter } = this;
+    const { gradientCheckpointing } = this.options;
+    const objective = (variables: Named) => {
+      const trained = this.#inComputeType(variables);
       const weights = adapter ? frozen : trained;
       const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
       const temperature = loss.temperature ?? 1;

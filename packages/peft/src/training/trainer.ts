@@ -40,7 +40,12 @@ export interface TrainerOptions<State> {
   readonly maxTokensPerPass?: number;
   /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
   readonly gradientCheckpointing?: boolean;
-  /** Dynamic loss scaling, for a loss that is computed in float16; `true` for its defaults. Default: none. */
+  /**
+   * Passes compute in float16 (log-probabilities in float32) from parameters, optimizer state and gradients in float32: mixed
+   * precision (arXiv 1710.03740). For engines that have float16; others widen it. Default false.
+   */
+  readonly fp16?: boolean;
+  /** Dynamic loss scaling; `true` for its defaults. Default: `true` with `fp16`, else none. */
   readonly lossScaling?: true | LossScalerOptions;
 }
 
@@ -113,6 +118,7 @@ export class Trainer {
       'maxGradNorm',
       'maxTokensPerPass',
       'gradientCheckpointing',
+      'fp16',
       'lossScaling',
     ]);
     const start = options.adapter ? options.adapter.parameters : model.weights;
@@ -134,7 +140,7 @@ export class Trainer {
     parameters: Named,
   ) {
     const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
-    const { gradientCheckpointing = false } = options;
+    const { gradientCheckpointing = false, fp16 = false } = options;
     this.#dropout = Key.fromSeed(seed);
     // Weights that are trained are copies: the model's own need not stay in memory for them.
     this.#base = adapter ? model : model.withWeights({});
@@ -143,10 +149,10 @@ export class Trainer {
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
     this.#trained = { parameters, state: optimizer.init(parameters) };
-    this.#accumulated = new GradientAccumulator(this.#base, adapter, gradientCheckpointing, parameters);
+    this.#accumulated = new GradientAccumulator(this.#base, adapter, { gradientCheckpointing, fp16 }, parameters);
     this.#optimizer = optimizer;
     this.#maxGradNorm = maxGradNorm;
-    const { lossScaling } = options;
+    const lossScaling = options.lossScaling ?? (fp16 || undefined);
     this.#scaler = lossScaling && lossScaler(lossScaling === true ? {} : lossScaling);
     this.#lossScale = this.#scaler && savedScale(this.#scaler.initial);
     this.#update = compile(
