@@ -54,6 +54,7 @@ export function powerLawPicture(title: string, unit: string, curves: readonly Cu
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">`,
+    `<title>${title}</title>`,
     '<rect width="100%" height="100%" fill="white"/>',
     text(PANEL.left, 20, `${title}: ${unit}`, 'font-size="14"'),
     ...panels,
