@@ -2,23 +2,10 @@ import { join } from 'node:path';
 import { adamW, mapNamed, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createAdapter, lora, negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
-import { modelOf } from './model.js';
+import { createAdapter, lora, negativeLogLikelihood, Trainer } from '../src/index.js';
+import { contents, modelOf, threeRows as rows } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
-const rows: TrainingRow[] = [
-  [3, 17, 44, 9, 120, 7],
-  [9, 2, 61],
-  [100, 4, 8, 15, 16, 23, 42, 77],
-].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
-
-/** Every tensor of a trainer, as numbers. */
-async function contents(trainer: Trainer): Promise<Record<string, number[]>> {
-  const { tensors } = trainer.snapshot();
-  return Object.fromEntries(
-    await Promise.all(Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const)),
-  );
-}
 
 beforeAll(() => setEngine(onnxruntimeEngine({ threads: 1 })));
 

@@ -11,16 +11,10 @@ import {
   type TokenLossInputs,
   Trainer,
   type TrainerOptions,
-  type TrainingRow,
 } from '../src/index.js';
-import { modelOf } from './model.js';
+import { contents, modelOf, threeRows as rows } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
-const rows: TrainingRow[] = [
-  [3, 17, 44, 9, 120, 7],
-  [9, 2, 61],
-  [100, 4, 8, 15, 16, 23, 42, 77],
-].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
 
 const lossOf = (name: string, compute: (x: TokenLossInputs) => Tensor): TokenLoss => ({
   name,
@@ -43,14 +37,6 @@ async function modelWith(name: string, change: (weight: Tensor) => Tensor) {
   const weights = { ...parts.weights, [name]: change(parts.weights[name]!) };
   await realize(Object.values(weights));
   return modelOf({ ...parts, weights });
-}
-
-/** Every tensor of a trainer, as numbers. */
-async function contents(trainer: Trainer): Promise<Record<string, number[]>> {
-  const { tensors } = trainer.snapshot();
-  return Object.fromEntries(
-    await Promise.all(Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const)),
-  );
 }
 
 beforeAll(() => setEngine(onnxruntimeEngine({ threads: 1 })));

@@ -3,15 +3,10 @@ import { adamW, type Engine, Key, onnxruntimeEngine, setEngine } from '@posttrai
 import { decode, loadWeights } from '@posttrain/lm';
 import { beforeEach, describe, expect, it, type TestContext } from 'vitest';
 import { useSwiftShader } from '../../core-tensor/test/vulkan.js';
-import { createAdapter, lora, negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
-import { modelOf } from './model.js';
+import { createAdapter, lora, negativeLogLikelihood, Trainer } from '../src/index.js';
+import { modelOf, threeRows as rows } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');
-const rows: TrainingRow[] = [
-  [3, 17, 44, 9, 120, 7],
-  [9, 2, 61],
-  [100, 4, 8, 15, 16, 23, 42, 77],
-].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
 
 const missing = await useSwiftShader();
 const needsGpu = (context: TestContext) => {

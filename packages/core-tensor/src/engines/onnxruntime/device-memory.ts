@@ -1,8 +1,8 @@
 import type { TypedArray } from '../../dtype.js';
 import type { TensorSpec } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
-import { collectGarbage } from '../collect-garbage.js';
 import type { EngineBuffer } from '../engine.js';
+import { LiveMemory } from '../live-memory.js';
 import { allocateDeviceArray, fromDeviceArray, hostValue, toDeviceArray } from './buffers.js';
 import { onnxTypeOf } from './lowering.js';
 import { type Memory, OnnxBuffer } from './memory.js';
@@ -12,9 +12,6 @@ import { onnxTypes } from './proto.js';
 
 const DEVICE_ALLOCATOR = 0;
 const DEFAULT_MEMORY = 0;
-
-/** Live memory (bytes, buffers) above which dropped tensors are looked for, once it has also doubled since last time. */
-const CROWDED = { bytes: 2 ** 28, buffers: 4096 };
 
 const BYTES = { float32: 4, float16: 2, int32: 4, int8: 1, uint8: 1, bool: 1 } as const;
 
@@ -56,8 +53,7 @@ export interface DeviceMemoryUse {
 
 /** The memory of a GPU. Tensors stay there; bytes cross the bus in `upload` and `read` only. */
 export class DeviceMemory implements Memory {
-  private readonly use = { buffers: 0, bytes: 0 };
-  private crowded = CROWDED;
+  private readonly memory = new LiveMemory();
   private running = 0;
   private readonly waiting: Pointer[] = [];
   private readonly dropped = new FinalizationRegistry<{ value: Pointer; bytes: number }>((block) =>
@@ -82,7 +78,7 @@ export class DeviceMemory implements Memory {
   }
 
   get live(): DeviceMemoryUse {
-    return { ...this.use };
+    return this.memory.use;
   }
 
   upload(data: TypedArray, spec: TensorSpec): DeviceBuffer {
@@ -122,8 +118,7 @@ export class DeviceMemory implements Memory {
     const shape = BigInt64Array.from(spec.shape, BigInt);
     const value = api.make('createTensorAsOrtValue', this.allocator, shape, shape.length, onnxTypes[type]);
     const block = { value, bytes };
-    this.use.buffers++;
-    this.use.bytes += bytes;
+    this.memory.add(bytes);
     this.dropped.register(block, { value, bytes }, block);
     return new DeviceBuffer(spec, block);
   }
@@ -154,13 +149,8 @@ export class DeviceMemory implements Memory {
   }
 
   /** Gives back what dropped tensors held, when there may be much of it. */
-  async makeRoom(): Promise<void> {
-    if (this.use.bytes < this.crowded.bytes && this.use.buffers < this.crowded.buffers) return;
-    await collectGarbage();
-    this.crowded = {
-      bytes: Math.max(CROWDED.bytes, 2 * this.use.bytes),
-      buffers: Math.max(CROWDED.buffers, 2 * this.use.buffers),
-    };
+  makeRoom(): Promise<void> {
+    return this.memory.makeRoom();
   }
 
   private copyNow(from: Pointer, to: Pointer): void {
@@ -169,8 +159,7 @@ export class DeviceMemory implements Memory {
   }
 
   private release({ value, bytes }: Block): void {
-    this.use.buffers--;
-    this.use.bytes -= bytes;
+    this.memory.remove(bytes);
     if (this.running > 0) this.waiting.push(value);
     else this.environment.api.releaseValue(value);
   }

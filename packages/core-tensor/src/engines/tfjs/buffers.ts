@@ -3,8 +3,8 @@ import { EngineError } from '../../errors.js';
 import type { TensorSpec } from '../../graph/node.js';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../../half-precision.js';
 import { sizeOf } from '../../shape.js';
-import { collectGarbage } from '../collect-garbage.js';
 import type { EngineBuffer } from '../engine.js';
+import { LiveMemory } from '../live-memory.js';
 import { asFloat32, type StorageArray, type TfjsKernelTensor } from './tfjs.js';
 
 export class TfjsBuffer implements EngineBuffer {
@@ -20,44 +20,32 @@ export function tfjsBuffer(buffer: EngineBuffer): TfjsBuffer {
   return buffer;
 }
 
-/** Live memory (bytes, buffers) above which dropped tensors are looked for, once it has also doubled since last time. */
-const CROWDED = { bytes: 2 ** 28, buffers: 4096 };
+const bytesOf = ({ shape, dtype }: TfjsKernelTensor): number => sizeOf(shape) * (dtype === 'bool' ? 1 : 4);
 
 /** The tensors that callers hold: given back by `take`, or when the caller has dropped the buffer. */
 export class HeldTensors {
-  private readonly use = { bytes: 0, buffers: 0 };
-  private crowded = CROWDED;
+  private readonly memory = new LiveMemory();
   private readonly dropped = new FinalizationRegistry<TfjsKernelTensor>((tensor) => {
-    this.count(tensor, -1);
+    this.memory.remove(bytesOf(tensor));
     tensor.dispose();
   });
 
   hold(spec: TensorSpec, tensor: TfjsKernelTensor): TfjsBuffer {
     const buffer = new TfjsBuffer(spec, tensor);
     this.dropped.register(buffer, tensor, buffer);
-    this.count(tensor, 1);
+    this.memory.add(bytesOf(tensor));
     return buffer;
   }
 
   /** The tensor of a buffer that the caller never uses again; now whoever calls this must dispose it. */
   take(buffer: TfjsBuffer): TfjsKernelTensor {
-    if (this.dropped.unregister(buffer)) this.count(buffer.tensor, -1);
+    if (this.dropped.unregister(buffer)) this.memory.remove(bytesOf(buffer.tensor));
     return buffer.tensor;
   }
 
   /** Gives back what dropped tensors held, when there may be much of it. */
-  async makeRoom(): Promise<void> {
-    if (this.use.bytes < this.crowded.bytes && this.use.buffers < this.crowded.buffers) return;
-    await collectGarbage();
-    this.crowded = {
-      bytes: Math.max(CROWDED.bytes, 2 * this.use.bytes),
-      buffers: Math.max(CROWDED.buffers, 2 * this.use.buffers),
-    };
-  }
-
-  private count({ shape, dtype }: TfjsKernelTensor, sign: 1 | -1): void {
-    this.use.bytes += sign * sizeOf(shape) * (dtype === 'bool' ? 1 : 4);
-    this.use.buffers += sign;
+  makeRoom(): Promise<void> {
+    return this.memory.makeRoom();
   }
 }
 

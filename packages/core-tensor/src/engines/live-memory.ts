@@ -1,0 +1,35 @@
+import { collectGarbage } from './collect-garbage.js';
+
+/** Live memory above which dropped tensors are looked for, once it has also doubled since last time. */
+const CROWDED = { bytes: 2 ** 28, buffers: 4096 };
+
+/** What is alive in memory that the garbage collector does not see. */
+export class LiveMemory {
+  private bytes = 0;
+  private buffers = 0;
+  private crowded = CROWDED;
+
+  get use(): { readonly buffers: number; readonly bytes: number } {
+    return { buffers: this.buffers, bytes: this.bytes };
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+    this.buffers++;
+  }
+
+  remove(bytes: number): void {
+    this.bytes -= bytes;
+    this.buffers--;
+  }
+
+  /** Gives back what dropped tensors held, when there may be much of it. */
+  async makeRoom(): Promise<void> {
+    if (this.bytes < this.crowded.bytes && this.buffers < this.crowded.buffers) return;
+    await collectGarbage();
+    this.crowded = {
+      bytes: Math.max(CROWDED.bytes, 2 * this.bytes),
+      buffers: Math.max(CROWDED.buffers, 2 * this.buffers),
+    };
+  }
+}
