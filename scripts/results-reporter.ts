@@ -6,33 +6,42 @@ import type { Reporter, TestModule } from 'vitest/node';
 export interface UnitResults {
   readonly passed: number;
   readonly failed: number;
+  /** What failed, with the first line of why. */
+  readonly failures: readonly { readonly test: string; readonly message: string }[];
   readonly skipped: readonly { readonly test: string; readonly reason: string }[];
 }
 
-/** Writes the counts, and every skipped test with its reason, to the file named by `POSTTRAIN_TEST_RESULTS`. */
+/** Writes the counts, and every failed or skipped test with its reason, to the file named by `POSTTRAIN_TEST_RESULTS`. */
 export default class ResultsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const file = process.env.POSTTRAIN_TEST_RESULTS;
     if (!file) return;
-    writeFileSync(file, JSON.stringify(summarize(modules, unhandledErrors.length)));
+    writeFileSync(file, JSON.stringify(summarize(modules, unhandledErrors)));
   }
 }
 
-function summarize(modules: readonly TestModule[], unhandledErrors: number): UnitResults {
+function summarize(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): UnitResults {
   let passed = 0;
-  let failed = unhandledErrors;
+  const failures: { test: string; message: string }[] = [];
   const skipped: { test: string; reason: string }[] = [];
+  const fail = (test: string, errors: readonly unknown[]) => {
+    const message = (errors[0] as Partial<Error> | undefined)?.message ?? String(errors[0]);
+    failures.push({ test, message: message.split('\n', 1)[0]! });
+  };
+  if (unhandledErrors.length > 0) fail(`${unhandledErrors.length} errors outside of tests`, unhandledErrors);
   for (const module of modules) {
-    if (module.errors().length > 0) failed++;
+    const path = relative(process.cwd(), module.moduleId);
+    if (module.errors().length > 0) fail(path, module.errors());
     for (const test of module.children.allTests()) {
       const result = test.result();
+      const name = `${path} > ${test.fullName}`;
       if (result.state === 'passed') passed++;
-      else if (result.state === 'failed') failed++;
+      else if (result.state === 'failed') fail(name, result.errors);
       else {
         const reason = (result.state === 'skipped' ? result.note : undefined) ?? 'no reason given';
-        skipped.push({ test: `${relative(process.cwd(), module.moduleId)} > ${test.fullName}`, reason });
+        skipped.push({ test: name, reason });
       }
     }
   }
-  return { passed, failed, skipped };
+  return { passed, failed: failures.length, failures, skipped };
 }

@@ -12,7 +12,7 @@ await setup();
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-test-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 const filters = process.argv.slice(2);
-const totals = { passed: 0, failed: 0, skipped: [] };
+const totals = { passed: 0, failed: 0, failures: [], skipped: [] };
 
 const unitTests = { name: 'unit tests', run: runUnitTests };
 const stages = [
@@ -50,9 +50,10 @@ function runUnitTests() {
   const env = { ...process.env, POSTTRAIN_TEST_RESULTS: results, ...(chromium ? { CHROMIUM_PATH: chromium } : {}) };
   const status = run([...tool('vitest'), 'run', ...reporters, ...filters], { env });
   try {
-    const { passed, failed, skipped } = JSON.parse(readFileSync(results, 'utf8'));
+    const { passed, failed, failures, skipped } = JSON.parse(readFileSync(results, 'utf8'));
     totals.passed += passed;
     totals.failed += Math.max(failed, status === 0 ? 0 : 1);
+    totals.failures.push(...failures);
     totals.skipped.push(...skipped);
   } catch {
     console.error('vitest ended without reporting its results.');
@@ -64,6 +65,7 @@ function runUnitTests() {
 
 function finish(message, status) {
   for (const { test, reason } of totals.skipped) console.log(`skipped: ${test} (${reason})`);
+  for (const { test, message: why } of totals.failures) console.log(`failed: ${test} (${why})`);
   console.log(`\n${message}`);
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped.length} skipped`);
   process.exit(status);

@@ -1,7 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-const nextTask = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Lets everything that waits for the event loop run once. */
+export const nextTask = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 let collector: (() => void) | undefined;
 

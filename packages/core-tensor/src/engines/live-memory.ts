@@ -1,7 +1,10 @@
-import { collectGarbage } from './collect-garbage.js';
+import { collectGarbage, nextTask } from './collect-garbage.js';
 
 /** Live memory above which dropped tensors are looked for, once it has also doubled since last time. */
 const CROWDED = { bytes: 2 ** 28, buffers: 4096 };
+
+/** Tasks waited for until finalizers have made room: they run in tasks of their own, one registry each, at V8's leisure. */
+const PATIENCE = 64;
 
 /** What is alive in memory that the garbage collector does not see. */
 export class LiveMemory {
@@ -25,8 +28,10 @@ export class LiveMemory {
 
   /** Gives back what dropped tensors held, when there may be much of it. */
   async makeRoom(): Promise<void> {
-    if (this.bytes < this.crowded.bytes && this.buffers < this.crowded.buffers) return;
+    const isCrowded = () => this.bytes >= this.crowded.bytes || this.buffers >= this.crowded.buffers;
+    if (!isCrowded()) return;
     await collectGarbage();
+    for (let task = 0; task < PATIENCE && isCrowded(); task++) await nextTask();
     this.crowded = {
       bytes: Math.max(CROWDED.bytes, 2 * this.bytes),
       buffers: Math.max(CROWDED.buffers, 2 * this.buffers),
