@@ -3,6 +3,7 @@ import {
   checkpoint,
   iota,
   nameScope,
+  pagedAttention,
   type QuantizedFormat,
   selfAttention,
   type Tensor,
@@ -23,6 +24,21 @@ function familyOf(config: ModelConfig): ModelFamily {
 export interface KvCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+}
+
+/** New tokens of rows whose past is in a paged cache: see `PagedAttentionInputs`. */
+export interface PagedInput {
+  /** int32 [b, s]. */
+  readonly tokens: Tensor;
+  /** int32 [b]: tokens that each row has in the cache. */
+  readonly lengths: Tensor;
+  /** int32 [b, w]: the blocks of each row. */
+  readonly table: Tensor;
+  /** int32 [b, s]: where in the pools the new tokens go. */
+  readonly slots: Tensor;
+  readonly cache: KvCache;
+  /** Tokens in a block. */
+  readonly blockSize: number;
 }
 
 export interface SequenceInput {
@@ -62,10 +78,20 @@ export interface Network {
     input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /** `extend` over a cache in blocks. */
+  extendPaged(
+    weights: Weights,
+    input: PagedInput,
+    hooks?: LayerHooks,
+  ): { readonly hidden: Tensor; readonly cache: KvCache };
   /** The matrix [vocabulary, width] of the output layer. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
+  /** Pools for `tokens` tokens, in memory of their own. */
+  newPools(tokens: number): KvCache;
+  /** What a token takes in the cache, in bytes. */
+  readonly cacheBytesPerToken: number;
 }
 
 /** The network of a config. `quantized` says how the weights of linear layers are stored, by the layers' names. */
@@ -79,6 +105,44 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
   );
   const { layers, kvHeads, headDim } = family.cacheShape(config);
   const scale = 1 / Math.sqrt(headDim);
+  const zeroCache = (shape: readonly number[]): KvCache => {
+    const one = () => zerosBuffer(shape);
+    return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
+  };
+  const extendBy = (
+    weights: Weights,
+    { tokens, lengths, cache }: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
+    hooks: LayerHooks = {},
+    attendTo: (
+      past: { readonly keys: Tensor; readonly values: Tensor },
+      window: { readonly slidingWindow?: number },
+      q: Tensor,
+      k: Tensor,
+      v: Tensor,
+    ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
+  ) => {
+    const [b, s] = tokens.shape as [number, number];
+    const keys: Tensor[] = [];
+    const values: Tensor[] = [];
+    const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
+      tokens,
+      // Learned positions end at the limit, even for padding.
+      positions: lengths
+        .reshape([b, 1])
+        .add(iota([1, s], 1))
+        .minimum(config.maxPositionEmbeddings - 1),
+      block: (name, run, x) => nameScope(name, () => run(x)),
+      attend(layer, q, k, v) {
+        const slidingWindow = family.slidingWindow(config, layer);
+        const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
+        const out = attendTo(past, slidingWindow === undefined ? {} : { slidingWindow }, q, k, v);
+        keys.push(out.keys);
+        values.push(out.values);
+        return out.output;
+      },
+    });
+    return { hidden, cache: { keys, values } };
+  };
 
   return {
     config,
@@ -101,28 +165,17 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       });
     },
 
-    extend(weights, { tokens, lengths, cache }, hooks = {}) {
-      const [b, s] = tokens.shape as [number, number];
-      const positions = lengths.reshape([b, 1]).add(iota([1, s], 1));
-      const keys: Tensor[] = [];
-      const values: Tensor[] = [];
-      const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
-        tokens,
-        positions,
-        block: (name, run, x) => nameScope(name, () => run(x)),
-        attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
-          const past = { pastKeys: cache.keys[layer]!, pastValues: cache.values[layer]! };
-          const out = cachedAttention(
-            { q, k, v, ...past, lengths },
-            { scale, ...(window === undefined ? {} : { slidingWindow: window }) },
-          );
-          keys.push(out.keys);
-          values.push(out.values);
-          return out.output;
-        },
-      });
-      return { hidden, cache: { keys, values } };
+    extend(weights, { tokens, lengths, cache }, hooks) {
+      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, window, q, k, v) =>
+        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, { scale, ...window }),
+      );
+    },
+
+    extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
+      const { lengths } = rest;
+      return extendBy(weights, rest, hooks, (past, window, q, k, v) =>
+        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { scale, blockSize, ...window }),
+      );
     },
 
     head(weights, hooks = {}) {
@@ -131,9 +184,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
     },
 
-    newCache(batch, capacity) {
-      const one = () => zerosBuffer([batch, kvHeads, capacity, headDim]);
-      return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
-    },
+    newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
+    newPools: (tokens) => zeroCache([kvHeads, tokens, headDim]),
+    cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
   };
 }
