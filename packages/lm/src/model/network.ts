@@ -5,6 +5,7 @@ import {
   nameScope,
   type QuantizedFormat,
   selfAttention,
+  softCap,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
@@ -62,8 +63,12 @@ export interface Network {
     input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. */
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
+  /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
+  readonly logitSoftCap: number | undefined;
+  /** Logits [n, vocabulary] of final hidden states [n, width]. */
+  logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
 }
@@ -78,10 +83,19 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     }),
   );
   const { layers, kvHeads, headDim } = family.cacheShape(config);
-  const scale = 1 / Math.sqrt(headDim);
+  const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
+  const logitSoftCap = family.logitSoftCap?.(config);
+
+  const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
+    const info = modules.get('lm_head')!;
+    const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
+    return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+  };
 
   return {
     config,
+    logitSoftCap,
+    head,
     parameters: family.parameters(config),
     modules,
 
@@ -90,14 +104,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
         tokens,
         positions,
         block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
-          return selfAttention(q, k, v, {
-            scale,
-            segments,
-            ...(window === undefined ? {} : { slidingWindow: window }),
-          });
-        },
+        attend: (layer, q, k, v) => selfAttention(q, k, v, { ...attention[layer]!, segments }),
       });
     },
 
@@ -111,12 +118,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
         positions,
         block: (name, run, x) => nameScope(name, () => run(x)),
         attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
           const past = { pastKeys: cache.keys[layer]!, pastValues: cache.values[layer]! };
-          const out = cachedAttention(
-            { q, k, v, ...past, lengths },
-            { scale, ...(window === undefined ? {} : { slidingWindow: window }) },
-          );
+          const out = cachedAttention({ q, k, v, ...past, lengths }, attention[layer]!);
           keys.push(out.keys);
           values.push(out.values);
           return out.output;
@@ -125,10 +128,9 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       return { hidden, cache: { keys, values } };
     },
 
-    head(weights, hooks = {}) {
-      const info = modules.get('lm_head')!;
-      const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
-      return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+    logits(weights, hidden, hooks) {
+      const logits = hidden.matmul(head(weights, hooks), { transposeB: true });
+      return logitSoftCap === undefined ? logits : softCap(logits, logitSoftCap);
     },
 
     newCache(batch, capacity) {

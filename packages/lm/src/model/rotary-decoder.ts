@@ -1,7 +1,15 @@
 import { nameScope, rmsNorm, rotary, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
-import type { RopeConfig, RotaryModelConfig } from '../config/index.js';
+import type { LayerType, RopeConfig, RotaryModelConfig } from '../config/index.js';
 import { activations } from './activations.js';
-import { joinHeads, layerIndices, linearModules, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import {
+  joinHeads,
+  type LayerAttention,
+  layerIndices,
+  linearModules,
+  type ModelFamily,
+  type ParameterInfo,
+  splitHeads,
+} from './family.js';
 import type { ModuleInfo } from './layers.js';
 
 /**
@@ -36,6 +44,15 @@ function projections(config: RotaryModelConfig, layer: number) {
     { name: `${block}.mlp.down_proj`, in: inner, out: width, bias: config.mlpBias },
   ];
 }
+
+/** The window of a layer, in the words of `LayerAttention`. */
+export const windowOf = (
+  config: { readonly layerTypes: readonly LayerType[]; readonly slidingWindow: number | undefined },
+  layer: number,
+): Pick<LayerAttention, 'slidingWindow'> =>
+  config.layerTypes[layer] === 'sliding_attention' && config.slidingWindow !== undefined
+    ? { slidingWindow: config.slidingWindow }
+    : {};
 
 /**
  * Llama 2 and 3, SmolLM2 (arXiv 2302.13971), Mistral (arXiv 2310.06825), Qwen2 and 2.5 (arXiv 2407.10671) and Qwen3
@@ -83,8 +100,7 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
     headDim: config.headDim,
   }),
 
-  slidingWindow: (config, layer) =>
-    config.layerTypes[layer] === 'sliding_attention' ? config.slidingWindow : undefined,
+  attention: (config, layer) => ({ scale: 1 / Math.sqrt(config.headDim), ...windowOf(config, layer) }),
 
   hidden(config, { weight, linear, embedding }, { tokens, positions, attend, block: run }) {
     const norm = (x: Tensor, name: string) =>
