@@ -33,6 +33,7 @@ export {
   logSigmoid,
   relu,
   silu,
+  softCap,
   softplus,
 } from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';

@@ -39,7 +39,7 @@ export const pagedStep =
     const width = hidden.shape[2]!;
     const flat = hidden.reshape([hidden.size / width, width]);
     const asked = rows ? flat.gather(rows, 0) : flat;
-    return { cache: next, hidden: asked, logits: asked.matmul(network.head(weights, hooks), { transposeB: true }) };
+    return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
   };
 
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */

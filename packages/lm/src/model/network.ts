@@ -6,11 +6,12 @@ import {
   pagedAttention,
   type QuantizedFormat,
   selfAttention,
+  softCap,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
-import { bindLayers, type ModelFamily, type ParameterInfo } from './family.js';
+import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gpt2 } from './gpt2.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { rotaryDecoder } from './rotary-decoder.js';
@@ -84,8 +85,12 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. */
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
+  /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
+  readonly logitSoftCap: number | undefined;
+  /** Logits [n, vocabulary] of final hidden states [n, width]. */
+  logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
   /** Pools for `tokens` tokens, in memory of their own. */
@@ -104,7 +109,9 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     }),
   );
   const { layers, kvHeads, headDim } = family.cacheShape(config);
-  const scale = 1 / Math.sqrt(headDim);
+  const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
+  const logitSoftCap = family.logitSoftCap?.(config);
+
   const zeroCache = (shape: readonly number[]): KvCache => {
     const one = () => zerosBuffer(shape);
     return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
@@ -115,7 +122,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     hooks: LayerHooks = {},
     attendTo: (
       past: { readonly keys: Tensor; readonly values: Tensor },
-      window: { readonly slidingWindow?: number },
+      layer: LayerAttention,
       q: Tensor,
       k: Tensor,
       v: Tensor,
@@ -133,9 +140,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
         .minimum(config.maxPositionEmbeddings - 1),
       block: (name, run, x) => nameScope(name, () => run(x)),
       attend(layer, q, k, v) {
-        const slidingWindow = family.slidingWindow(config, layer);
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = attendTo(past, slidingWindow === undefined ? {} : { slidingWindow }, q, k, v);
+        const out = attendTo(past, attention[layer]!, q, k, v);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
@@ -143,9 +149,16 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     });
     return { hidden, cache: { keys, values } };
   };
+  const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
+    const info = modules.get('lm_head')!;
+    const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
+    return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+  };
 
   return {
     config,
+    logitSoftCap,
+    head,
     parameters: family.parameters(config),
     modules,
 
@@ -154,34 +167,26 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
         tokens,
         positions,
         block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
-          return selfAttention(q, k, v, {
-            scale,
-            segments,
-            ...(window === undefined ? {} : { slidingWindow: window }),
-          });
-        },
+        attend: (layer, q, k, v) => selfAttention(q, k, v, { ...attention[layer]!, segments }),
       });
     },
 
     extend(weights, { tokens, lengths, cache }, hooks) {
-      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, window, q, k, v) =>
-        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, { scale, ...window }),
+      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, layer, q, k, v) =>
+        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, layer),
       );
     },
 
     extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
       const { lengths } = rest;
-      return extendBy(weights, rest, hooks, (past, window, q, k, v) =>
-        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { scale, blockSize, ...window }),
+      return extendBy(weights, rest, hooks, (past, layer, q, k, v) =>
+        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { ...layer, blockSize }),
       );
     },
 
-    head(weights, hooks = {}) {
-      const info = modules.get('lm_head')!;
-      const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
-      return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+    logits(weights, hidden, hooks) {
+      const logits = hidden.matmul(head(weights, hooks), { transposeB: true });
+      return logitSoftCap === undefined ? logits : softCap(logits, logitSoftCap);
     },
 
     newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
