@@ -26,7 +26,7 @@ async function logitsOf({ network, weights }: Model, tokens: readonly number[]):
   const positions = grid(tokens.map((_, i) => i));
   const segments = grid(tokens.map(() => 1));
   const hidden = network.hidden(weights, { tokens: grid(tokens), positions, segments });
-  const logits = hidden.reshape([tokens.length, -1]).matmul(network.head(weights), { transposeB: true });
+  const logits = network.logits(weights, hidden.reshape([tokens.length, -1]));
   const flat = await withEngine(referenceEngine(), () => logits.toArray());
   const width = flat.length / tokens.length;
   return tokens.map((_, i) => flat.slice(i * width, (i + 1) * width));

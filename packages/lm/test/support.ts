@@ -27,6 +27,11 @@ import {
 
 const goldens = join(import.meta.dirname, '../../../goldens');
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
+/** All golden models that are a folder as transformers saves it. */
+export const MODEL_FOLDERS = [
+  ...['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'],
+  ...['gemma2', 'gemma3-text', 'gemma3', 'phi3', 'phi3-longrope', 'olmo2'],
+];
 export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
 
 /** What must hold on every engine runs on each of these. */
