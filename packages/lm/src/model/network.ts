@@ -3,6 +3,7 @@ import {
   checkpoint,
   iota,
   nameScope,
+  pagedAttention,
   type QuantizedFormat,
   selfAttention,
   softCap,
@@ -10,7 +11,7 @@ import {
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
-import { bindLayers, type ModelFamily, type ParameterInfo } from './family.js';
+import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
@@ -37,6 +38,21 @@ const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType
 export interface KvCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+}
+
+/** New tokens of rows whose past is in a paged cache: see `PagedAttentionInputs`. */
+export interface PagedInput {
+  /** int32 [b, s]. */
+  readonly tokens: Tensor;
+  /** int32 [b]: tokens that each row has in the cache. */
+  readonly lengths: Tensor;
+  /** int32 [b, w]: the blocks of each row. */
+  readonly table: Tensor;
+  /** int32 [b, s]: where in the pools the new tokens go. */
+  readonly slots: Tensor;
+  readonly cache: KvCache;
+  /** Tokens in a block. */
+  readonly blockSize: number;
 }
 
 export interface SequenceInput {
@@ -76,6 +92,12 @@ export interface Network {
     input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /** `extend` over a cache in blocks. */
+  extendPaged(
+    weights: Weights,
+    input: PagedInput,
+    hooks?: LayerHooks,
+  ): { readonly hidden: Tensor; readonly cache: KvCache };
   /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
@@ -84,6 +106,10 @@ export interface Network {
   logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
+  /** Pools for `tokens` tokens, in memory of their own. */
+  newPools(tokens: number): KvCache;
+  /** What a token takes in the cache, in bytes. */
+  readonly cacheBytesPerToken: number;
 }
 
 /** The network of a config. `quantized` says how the weights of linear layers are stored, by the layers' names. */
@@ -99,6 +125,43 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
 
+  const zeroCache = (shape: readonly number[]): KvCache => {
+    const one = () => zerosBuffer(shape);
+    return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
+  };
+  const extendBy = (
+    weights: Weights,
+    { tokens, lengths, cache }: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
+    hooks: LayerHooks = {},
+    attendTo: (
+      past: { readonly keys: Tensor; readonly values: Tensor },
+      layer: LayerAttention,
+      q: Tensor,
+      k: Tensor,
+      v: Tensor,
+    ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
+  ) => {
+    const [b, s] = tokens.shape as [number, number];
+    const keys: Tensor[] = [];
+    const values: Tensor[] = [];
+    const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
+      tokens,
+      // Learned positions end at the limit, even for padding.
+      positions: lengths
+        .reshape([b, 1])
+        .add(iota([1, s], 1))
+        .minimum(config.maxPositionEmbeddings - 1),
+      block: (name, run, x) => nameScope(name, () => run(x)),
+      attend(layer, q, k, v) {
+        const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
+        const out = attendTo(past, attention[layer]!, q, k, v);
+        keys.push(out.keys);
+        values.push(out.values);
+        return out.output;
+      },
+    });
+    return { hidden, cache: { keys, values } };
+  };
   const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
     const info = modules.get('lm_head')!;
     const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
@@ -121,24 +184,17 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       });
     },
 
-    extend(weights, { tokens, lengths, cache }, hooks = {}) {
-      const [b, s] = tokens.shape as [number, number];
-      const positions = lengths.reshape([b, 1]).add(iota([1, s], 1));
-      const keys: Tensor[] = [];
-      const values: Tensor[] = [];
-      const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
-        tokens,
-        positions,
-        block: (name, run, x) => nameScope(name, () => run(x)),
-        attend(layer, q, k, v) {
-          const past = { pastKeys: cache.keys[layer]!, pastValues: cache.values[layer]! };
-          const out = cachedAttention({ q, k, v, ...past, lengths }, attention[layer]!);
-          keys.push(out.keys);
-          values.push(out.values);
-          return out.output;
-        },
-      });
-      return { hidden, cache: { keys, values } };
+    extend(weights, { tokens, lengths, cache }, hooks) {
+      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, layer, q, k, v) =>
+        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, layer),
+      );
+    },
+
+    extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
+      const { lengths } = rest;
+      return extendBy(weights, rest, hooks, (past, layer, q, k, v) =>
+        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { ...layer, blockSize }),
+      );
     },
 
     logits(weights, hidden, hooks) {
@@ -146,9 +202,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       return logitSoftCap === undefined ? logits : softCap(logits, logitSoftCap);
     },
 
-    newCache(batch, capacity) {
-      const one = () => zerosBuffer([batch, kvHeads, capacity, headDim]);
-      return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
-    },
+    newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
+    newPools: (tokens) => zeroCache([kvHeads, tokens, headDim]),
+    cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
   };
 }
