@@ -102,18 +102,18 @@ export function parseGemma(given: Fields, modelType: GemmaConfig['modelType']): 
   };
 }
 
-/** The text part of a `gemma3` config, which has images too. What the text part does not say, the whole says. */
+/** The text part of a `gemma3` config, which has images too. Tokens and dtype are the whole model's, where it says them. */
 export function gemma3TextFields(whole: Fields): Fields {
   const text = whole.object('text_config');
   if (!text) whole.fail('text_config', 'an object');
-  // Gemma3ForConditionalGeneration leaves the cap out that Gemma3ForCausalLM has.
   const fields = new Fields(`${whole.path} (text_config)`, text);
+  // Gemma3ForConditionalGeneration leaves the cap out that Gemma3ForCausalLM has.
   if (fields.raw('final_logit_softcapping') !== undefined) {
     fields.fail('final_logit_softcapping', 'null in a model with images');
   }
   const shared = ['dtype', 'torch_dtype', 'tie_word_embeddings', 'bos_token_id', 'eos_token_id', 'pad_token_id'];
-  const outer = Object.fromEntries(shared.filter((name) => whole.has(name)).map((name) => [name, whole.raw(name)]));
-  return fields.withDefaults(outer);
+  const said = shared.filter((name) => whole.raw(name) !== undefined);
+  return new Fields(fields.path, { ...text, ...Object.fromEntries(said.map((name) => [name, whole.raw(name)])) });
 }
 
 type Ropes = Pick<GemmaConfig, 'rope' | 'slidingRope'>;

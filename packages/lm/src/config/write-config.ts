@@ -59,10 +59,18 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
   await saveJson(join(folder, 'config.json'), modelConfigToJson(config));
 }
 
+const FLOAT_KEYS = [
+  ...['initializer_range', 'rms_norm_eps', 'layer_norm_epsilon'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping'],
+];
+/** Python tells 30 from 30.0, and transformers 5 refuses a config with an integer for a float. */
+const WHOLE_FLOATS = new RegExp(`^  "(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
+
 /** Writes an object the way `transformers` does: two spaces, sorted keys, a final newline; atomically. */
 export async function saveJson(path: string, json: JsonObject): Promise<void> {
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const bytes = new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
+  const text = JSON.stringify(sorted, null, 2).replace(WHOLE_FLOATS, '$&.0');
+  const bytes = new TextEncoder().encode(`${text}\n`);
   await writeAtomically((files) => files.stage(path, (write) => write(bytes)));
 }
 
