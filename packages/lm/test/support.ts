@@ -26,6 +26,7 @@ import {
 } from '../src/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
+export const goldenFolder = (name: string): string => join(goldens, name);
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
 export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
 

@@ -11,6 +11,7 @@ import {
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type ModelFamily, type ParameterInfo } from './family.js';
 import { gpt2 } from './gpt2.js';
+import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
@@ -62,7 +63,7 @@ export interface Network {
     input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. */
+  /** The matrix [vocabulary, width] of the output layer. @throws HeadError for a classifier, which has none */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
@@ -72,7 +73,7 @@ export interface Network {
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
   const modules = new Map(
-    family.modules(config).map((module): [string, ModuleInfo] => {
+    withHeadModules(config, family.modules(config)).map((module): [string, ModuleInfo] => {
       const quantization = quantized.get(module.name);
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
@@ -82,7 +83,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
 
   return {
     config,
-    parameters: family.parameters(config),
+    parameters: withHeadParameters(config, family.parameters(config)),
     modules,
 
     hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
@@ -126,7 +127,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     },
 
     head(weights, hooks = {}) {
-      const info = modules.get('lm_head')!;
+      const info = modules.get('lm_head');
+      if (!info) throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
       const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
       return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
     },
