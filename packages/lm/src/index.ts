@@ -26,7 +26,9 @@ export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from 
 export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
 export { answerTokens, RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
 export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
-export { TokenClassifier } from './model/heads/token-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';

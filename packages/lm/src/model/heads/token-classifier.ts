@@ -14,7 +14,14 @@ import {
   pretrainedHeadParts,
   runHead,
 } from './head-model.js';
+import { labelIndex, sigmoid, softmaxAt } from './reward-verifier.js';
 import { type NewHeadOptions, newClassifierParts } from './sequence-classifier.js';
+import { StepVerifier, type StepVerifierOptions, type TokenScores } from './step-verifier.js';
+
+export interface TokenVerifierOptions extends StepVerifierOptions {
+  /** The label whose probability is the score. Default: the second of two. */
+  readonly label?: string;
+}
 
 const TASKS = ['token-classification'] as const;
 
@@ -65,5 +72,19 @@ export class TokenClassifier extends HeadModel {
       });
     });
     return results;
+  }
+
+  /**
+   * This model as a process reward model. The score of a step is the probability of `label` after its tag: softmax over the
+   * labels (default: the second of two), or sigmoid of a single one.
+   */
+  verifier({ label, ...options }: TokenVerifierOptions): StepVerifier {
+    const index = labelIndex(this.labels, label, this.name);
+    const probability = (row: Float32Array) => (row.length === 1 ? sigmoid(row[0]!) : softmaxAt(row, index));
+    const scores: TokenScores = async (sequences, adapter) => {
+      const logits = await this.logits(sequences, adapter ? { adapter } : {});
+      return logits.map((rows) => rows.map(probability));
+    };
+    return new StepVerifier(this, scores, options);
   }
 }
