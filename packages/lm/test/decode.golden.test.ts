@@ -1,9 +1,19 @@
 import { withEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
 import { loadWeights, networkOf } from '../src/index.js';
-import { decodeAll, ENGINES, largestDifference, modelFolder, readGolden, rowOf } from './support.js';
+import { decodeAll, ENGINES, largestDifference, MIXTURES, modelFolder, readGolden, rowOf } from './support.js';
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+const FOLDERS = [
+  'llama',
+  'llama3-rope',
+  'llama-bias-linear-rope',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gpt2',
+  'smollm2',
+  ...MIXTURES,
+];
 
 describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();

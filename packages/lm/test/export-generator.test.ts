@@ -24,6 +24,7 @@ import { generateExported } from './exported-generator.js';
 import {
   EMPTY_GENERATION_CONFIG,
   largestDifference,
+  MIXTURES,
   modelFolder,
   readGolden,
   temporaryFolder,
@@ -33,7 +34,17 @@ import {
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+const FOLDERS = [
+  'llama',
+  'llama3-rope',
+  'llama-bias-linear-rope',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gpt2',
+  'smollm2',
+  ...MIXTURES,
+];
 
 describe('an exported model in sessions of its own', () => {
   it.each(FOLDERS)('%s: continues prompts greedily as transformers does', async (name) => {

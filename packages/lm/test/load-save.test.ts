@@ -22,13 +22,24 @@ import {
   EMPTY_GENERATION_CONFIG,
   ENGINES,
   largestDifference,
+  MIXTURES,
   modelFolder,
   temporaryFolder,
   tinyModel,
   tokenizerFolder,
 } from './support.js';
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+const FOLDERS = [
+  'llama',
+  'llama3-rope',
+  'llama-bias-linear-rope',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gpt2',
+  'smollm2',
+  ...MIXTURES,
+];
 
 /** A whole model folder: golden weights with a tokenizer that has no more ids than they have rows. */
 async function folderOf(weights = 'qwen3'): Promise<string> {

@@ -2,9 +2,19 @@ import { grad, referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs } 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { networkOf } from '../src/model/network.js';
 import { loadWeights } from '../src/model/weights.js';
-import { modelFolder, readGolden } from './support.js';
+import { MIXTURES, modelFolder, readGolden } from './support.js';
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+const FOLDERS = [
+  'llama',
+  'llama3-rope',
+  'llama-bias-linear-rope',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gpt2',
+  'smollm2',
+  ...MIXTURES,
+];
 
 async function largestError(actual: Tensor, expected: Tensor): Promise<number> {
   expect(actual.shape).toEqual(expected.shape);

@@ -28,6 +28,10 @@ import {
 
 const goldens = join(import.meta.dirname, '../../../goldens');
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
+/** Golden folders of mixtures of experts, for `modelFolder`. */
+export const MIXTURES = ['mixtral', 'qwen3-moe', 'qwen3-moe-sparse-step'].map(
+  (name) => `../mixture-of-experts/${name}`,
+);
 export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
 
 /** What must hold on every engine runs on each of these. */

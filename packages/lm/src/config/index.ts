@@ -1,3 +1,4 @@
+export type { ExpertsConfig } from './experts-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {
   generationConfigToJson,

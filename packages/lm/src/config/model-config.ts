@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type JsonObject, readJsonObject } from '../files.js';
+import { type ExpertsConfig, parseExpertsConfig } from './experts-config.js';
 import { Fields } from './fields.js';
 import { parseQuantizationConfig, type QuantizationConfig } from './quantization-config.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
 /** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 is `qwen2`. */
-export const SUPPORTED_MODEL_TYPES = ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'] as const;
+export const SUPPORTED_MODEL_TYPES = ['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe', 'gpt2'] as const;
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
 
 const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
@@ -42,7 +43,7 @@ interface CommonConfig {
 
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
 export interface RotaryModelConfig extends CommonConfig {
-  readonly modelType: 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+  readonly modelType: 'llama' | 'mistral' | 'mixtral' | 'qwen2' | 'qwen3' | 'qwen3_moe';
   readonly numKeyValueHeads: number;
   /** Width of one head; not always hiddenSize / numAttentionHeads. */
   readonly headDim: number;
@@ -58,6 +59,8 @@ export interface RotaryModelConfig extends CommonConfig {
   /** One per layer. A sliding layer's query at position i sees keys j with i - slidingWindow < j <= i. */
   readonly layerTypes: readonly LayerType[];
   readonly slidingWindow: number | undefined;
+  /** Of a mixture of experts. */
+  readonly experts?: ExpertsConfig;
 }
 
 /** GPT-2: learned positions, LayerNorm with bias, one fused qkv projection; its linear weights are stored [in, out]. */
@@ -120,30 +123,36 @@ function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']):
   const numHiddenLayers = fields.size('num_hidden_layers');
   const numAttentionHeads = fields.size('num_attention_heads');
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
-  const numKeyValueHeads = fields.size('num_key_value_heads', modelType === 'mistral' ? 8 : numAttentionHeads);
+  const numKeyValueHeads = fields.size(
+    'num_key_value_heads',
+    ['mistral', 'mixtral'].includes(modelType) ? 8 : numAttentionHeads,
+  );
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     fields.fail('num_key_value_heads', `a divisor of num_attention_heads (${numAttentionHeads})`);
   }
   const headDim = fields.optionalSize('head_dim') ?? (modelType === 'qwen3' ? 128 : hiddenSize / numAttentionHeads);
   if (!Number.isInteger(headDim)) fields.fail('hidden_size', `a multiple of num_attention_heads without a head_dim`);
   if (headDim % 2 !== 0) fields.fail('head_dim', 'even, since rotary embeddings rotate pairs');
-  const attentionBias = ['llama', 'qwen3'].includes(modelType) && fields.boolean('attention_bias', false);
+  const attentionBias = ['llama', 'qwen3', 'qwen3_moe'].includes(modelType) && fields.boolean('attention_bias', false);
+  const isMixture = modelType === 'mixtral' || modelType === 'qwen3_moe';
+  const experts = isMixture ? parseExpertsConfig(fields, modelType, numHiddenLayers) : undefined;
   return {
     modelType,
     ...parseCommon(fields, { hiddenSize, numHiddenLayers, numAttentionHeads, maxPositionEmbeddings }),
     intermediateSize: fields.size('intermediate_size'),
     hiddenAct: fields.oneOf('hidden_act', ACTIVATIONS, 'silu'),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
-    ...(['llama', 'mistral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
+    ...(['llama', 'mistral', 'mixtral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
     numKeyValueHeads,
     headDim,
-    rmsNormEps: fields.positive('rms_norm_eps', 1e-6),
-    rope: parseRopeConfig(fields, maxPositionEmbeddings),
+    rmsNormEps: fields.positive('rms_norm_eps', modelType === 'mixtral' ? 1e-5 : 1e-6),
+    rope: parseRopeConfig(fields, maxPositionEmbeddings, modelType === 'mixtral' ? 1e6 : 10000),
     qkvBias: modelType === 'qwen2' || attentionBias,
     outputBias: attentionBias,
     mlpBias: modelType === 'llama' && fields.boolean('mlp_bias', false),
-    qkNorm: modelType === 'qwen3',
+    qkNorm: ['qwen3', 'qwen3_moe'].includes(modelType),
     ...parseWindow(fields, modelType, numHiddenLayers),
+    ...(experts && { experts }),
   };
 }
 
@@ -153,13 +162,18 @@ function parseWindow(
   layers: number,
 ): Pick<RotaryModelConfig, 'layerTypes' | 'slidingWindow'> {
   const all = (type: LayerType) => Array.from({ length: layers }, () => type);
+  const inEveryLayer = (slidingWindow: number | undefined) => ({
+    layerTypes: all(slidingWindow === undefined ? 'full_attention' : 'sliding_attention'),
+    slidingWindow,
+  });
   if (modelType === 'llama') return { layerTypes: all('full_attention'), slidingWindow: undefined };
   if (modelType === 'mistral') {
     // An explicit null means full attention; only an absent key has the default.
-    const window = fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096);
-    return { layerTypes: all(window === undefined ? 'full_attention' : 'sliding_attention'), slidingWindow: window };
+    return inEveryLayer(fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096));
   }
+  if (modelType === 'mixtral') return inEveryLayer(fields.optionalSize('sliding_window'));
   const used = fields.boolean('use_sliding_window', false);
+  if (modelType === 'qwen3_moe') return inEveryLayer(used ? fields.size('sliding_window', 4096) : undefined);
   const slidingWindow = used ? (fields.optionalSize('sliding_window') ?? undefined) : undefined;
   const listed = fields.raw('layer_types');
   if (listed !== undefined) {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
+import { expertsConfigToJson } from './experts-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
 import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
@@ -8,8 +9,10 @@ import { ropeConfigToJson } from './rope-config.js';
 const ARCHITECTURES = {
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
+  mixtral: 'MixtralForCausalLM',
   qwen2: 'Qwen2ForCausalLM',
   qwen3: 'Qwen3ForCausalLM',
+  qwen3_moe: 'Qwen3MoeForCausalLM',
   gpt2: 'GPT2LMHeadModel',
 } as const;
 
@@ -69,10 +72,22 @@ function familyToJson(config: RotaryModelConfig): JsonObject {
       return { attention_bias: config.outputBias, mlp_bias: config.mlpBias };
     case 'mistral':
       return { sliding_window: config.slidingWindow ?? null };
+    case 'mixtral':
+      return {
+        sliding_window: config.slidingWindow ?? null,
+        ...expertsConfigToJson('mixtral', config.experts, config.numHiddenLayers),
+      };
     case 'qwen2':
       return window;
     case 'qwen3':
       return { attention_bias: config.outputBias, ...window };
+    case 'qwen3_moe':
+      return {
+        attention_bias: config.outputBias,
+        use_sliding_window: config.slidingWindow !== undefined,
+        sliding_window: config.slidingWindow ?? null,
+        ...expertsConfigToJson('qwen3_moe', config.experts, config.numHiddenLayers),
+      };
   }
 }
 
