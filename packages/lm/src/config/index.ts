@@ -1,3 +1,4 @@
+export { type BertConfig, loadBertConfig, parseBertConfig } from './bert-config.js';
 export type { ExpertsConfig } from './experts-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {

@@ -10,7 +10,7 @@ import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 export const SUPPORTED_MODEL_TYPES = ['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe', 'gpt2'] as const;
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
 
-const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
+export const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
 /** `gelu` is the exact one (erf); `gelu_new` and `gelu_pytorch_tanh` are both the tanh approximation. */
 export type HiddenActivation = (typeof ACTIVATIONS)[number];
 

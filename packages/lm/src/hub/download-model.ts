@@ -120,7 +120,7 @@ async function listNeededFiles(hub: Hub, name: string, commit: string, access: A
 /** Top-level files of a model folder; `consolidated*` repeats the weights in another layout. */
 function isNeeded(path: string): boolean {
   if (/^additional_chat_templates\/[^/\\]+\.jinja$/.test(path)) return true;
-  return /^[^/\\]+\.(json|jinja|safetensors)$/.test(path) && !path.startsWith('consolidated');
+  return /^([^/\\]+\.(json|jinja|safetensors)|\d+_\w+\/config\.json)$/.test(path) && !path.startsWith('consolidated');
 }
 
 async function openFile(
