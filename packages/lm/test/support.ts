@@ -27,6 +27,7 @@ import {
 } from '../src/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
+export const goldenFolder = (name: string): string => join(goldens, name);
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
 /** Golden folders of mixtures of experts, for `modelFolder`. */
 export const MIXTURES = ['mixtral', 'qwen3-moe', 'qwen3-moe-sparse-step'].map(

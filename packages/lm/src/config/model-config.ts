@@ -3,6 +3,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { type JsonObject, readJsonObject } from '../files.js';
 import { type ExpertsConfig, parseExpertsConfig } from './experts-config.js';
 import { Fields } from './fields.js';
+import { type HeadConfig, parseHeadConfig } from './head-config.js';
 import { parseQuantizationConfig, type QuantizationConfig } from './quantization-config.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
@@ -39,6 +40,8 @@ interface CommonConfig {
   readonly dtype: WeightDType | undefined;
   /** Of a model with quantised weights. */
   readonly quantization?: QuantizationConfig;
+  /** Of a classifier, reward or value model. */
+  readonly head?: HeadConfig;
 }
 
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
@@ -100,9 +103,11 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
   const quantized = fields.raw('quantization_config');
+  const head = parseHeadConfig(json, path);
   return {
     ...(modelType === 'gpt2' ? parseGpt2(fields) : parseRotary(fields, modelType)),
     ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
+    ...(head && { head }),
   };
 }
 

@@ -2,11 +2,13 @@ import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
 import { expertsConfigToJson } from './experts-config.js';
+import { headConfigToJson } from './head-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
 import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
 
-const ARCHITECTURES = {
+/** The classes of transformers for causal language models. */
+export const ARCHITECTURES = {
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
   mixtral: 'MixtralForCausalLM',
@@ -30,6 +32,7 @@ export function modelConfigToJson(config: ModelConfig): JsonObject {
     ...(config.dtype === undefined ? {} : { dtype: config.dtype, torch_dtype: config.dtype }),
     ...(config.quantization && { quantization_config: quantizationConfigToJson(config.quantization) }),
     ...(config.modelType === 'gpt2' ? gpt2ToJson(config) : rotaryToJson(config)),
+    ...(config.head && headConfigToJson(config.head)),
   };
 }
 

@@ -13,6 +13,7 @@ import {
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gpt2 } from './gpt2.js';
+import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
@@ -85,7 +86,7 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. @throws HeadError for a classifier, which has none */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
   readonly logitSoftCap: number | undefined;
@@ -103,7 +104,7 @@ export interface Network {
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
   const modules = new Map(
-    family.modules(config).map((module): [string, ModuleInfo] => {
+    withHeadModules(config, family.modules(config)).map((module): [string, ModuleInfo] => {
       const quantization = quantized.get(module.name);
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
@@ -150,7 +151,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     return { hidden, cache: { keys, values } };
   };
   const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
-    const info = modules.get('lm_head')!;
+    const info = modules.get('lm_head');
+    if (!info) throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
     const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
     return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
   };
@@ -159,7 +161,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     config,
     logitSoftCap,
     head,
-    parameters: family.parameters(config),
+    parameters: withHeadParameters(config, family.parameters(config)),
     modules,
 
     hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {

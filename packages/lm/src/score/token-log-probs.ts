@@ -1,9 +1,9 @@
-import { type Compiled, compile, iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 import { type PredictionLogProbs, predictionLogProbs } from './prediction-log-probs.js';
 
 export interface LogProbsOptions {
@@ -32,16 +32,14 @@ const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
       (weights, parameters, tokens, temperature) => {
-        const [b, s] = tokens.shape as [number, number];
-        // Padding is on the right and attention is causal, so no real token sees it.
-        const input = { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
-        return predictionLogProbs(network, weights, input, { hooks: adapter.hooks(parameters), temperature });
+        return predictionLogProbs(network, weights, passInput(tokens), {
+          hooks: adapter.hooks(parameters),
+          temperature,
+        });
       },
       { name: 'logProbs' },
     ),
 );
-
-const LENGTH_STEP = 16;
 
 /**
  * Log-probabilities of given token sequences, each of at least two tokens. Sequences of similar length are padded and
@@ -54,30 +52,17 @@ export async function sequenceLogProbs(
   options: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
   assertKnownOptions('logProbs', options, ['adapter', 'temperature', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = 4096 } = options;
+  const { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
   if (!(temperature > 0) || !Number.isFinite(temperature)) {
     throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
   }
-  const limit = network.config.maxPositionEmbeddings;
-  sequences.forEach((tokens, i) => {
-    if (tokens.length >= 2 && tokens.length <= limit) return;
-    throw new PosttrainError(
-      'SEQUENCE_LENGTH',
-      `logProbs: sequence ${i} has ${tokens.length} tokens; it needs 2 to ${limit}`,
-    );
+  const passes = passesOf(sequences, {
+    ...{ where: 'logProbs', shortest: 2, longest: network.config.maxPositionEmbeddings, maxTokens: maxTokensPerPass },
   });
   const results = new Array<SequenceLogProbs>(sequences.length);
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const scoring = scoringOf(network, adapter);
-  for (let start = 0; start < order.length; ) {
-    const { rows, width } = nextPass(order, start, sequences, maxTokensPerPass, limit);
-    start += rows.length;
-    const count = roundUpToPowerOfTwo(rows.length);
-    const grid = new Int32Array(count * width);
-    rows.forEach((sequence, row) => {
-      grid.set(sequences[sequence]!, row * width);
-    });
-    const scored = await scoring(weights, adapter.parameters, tensor(grid, [count, width], 'int32'), temperature);
+  for (const { sequences: rows, tokens, width } of passes) {
+    const scored = await scoring(weights, adapter.parameters, tokens, temperature);
     const columns = await Promise.all([scored.logProbs.data(), scored.entropies.data(), scored.isGreedy.data()]);
     rows.forEach((sequence, row) => {
       const [from, to] = [row * (width - 1), row * (width - 1) + sequences[sequence]!.length - 1];
@@ -86,24 +71,4 @@ export async function sequenceLogProbs(
     });
   }
   return results;
-}
-
-/** As many sequences from `start` on as fit one pass when both sizes of the grid are rounded up. */
-function nextPass(
-  order: readonly number[],
-  start: number,
-  sequences: readonly (readonly number[])[],
-  maxTokens: number,
-  limit: number,
-) {
-  const rows: number[] = [];
-  let width = 0;
-  for (const sequence of order.slice(start, start + maxTokens)) {
-    // Learned positions end at the limit, even for padding.
-    const wider = Math.min(limit, roundUpToSize(Math.max(width, sequences[sequence]!.length), LENGTH_STEP));
-    if (rows.length > 0 && wider * roundUpToPowerOfTwo(rows.length + 1) > maxTokens) break;
-    rows.push(sequence);
-    width = wider;
-  }
-  return { rows, width };
 }

@@ -1,0 +1,76 @@
+import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import type { SequenceInput } from '../model/network.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+
+/** Most tokens of a pass, padding included, where the caller does not say. */
+export const MAX_TOKENS_PER_PASS = 4096;
+
+const LENGTH_STEP = 16;
+
+/** Sequences that are run together. */
+export interface Pass {
+  /** Indices of the sequences, one per row of the grid; further rows are padding. */
+  readonly sequences: readonly number[];
+  /** int32 [rows, width], padded on the right; both sizes are among few, since every size is compiled for itself. */
+  readonly tokens: Tensor;
+  readonly width: number;
+  /** int32 [rows]: the index of each row's last token; 0 in rows of padding. */
+  readonly last: Tensor;
+}
+
+export interface PassOptions {
+  /** Names the caller in errors. */
+  readonly where: string;
+  /** Fewest tokens a sequence may have. */
+  readonly shortest: number;
+  /** Most tokens a sequence may have: the context. Learned positions end there, even for padding. */
+  readonly longest: number;
+  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. */
+  readonly maxTokens: number;
+}
+
+/** Puts sequences of similar length together. @throws PosttrainError naming the sequence that is too short or long */
+export function passesOf(
+  sequences: readonly (readonly number[])[],
+  { where, shortest, longest, maxTokens }: PassOptions,
+): Pass[] {
+  sequences.forEach(({ length }, i) => {
+    if (length >= shortest && length <= longest) return;
+    const needed = `it needs ${shortest} to ${longest}`;
+    throw new PosttrainError('SEQUENCE_LENGTH', `${where}: sequence ${i} has ${length} tokens; ${needed}`);
+  });
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const passes: Pass[] = [];
+  for (let start = 0; start < order.length; ) {
+    const rows: number[] = [];
+    let width = 0;
+    for (const sequence of order.slice(start, start + maxTokens)) {
+      const wider = Math.min(longest, roundUpToSize(Math.max(width, sequences[sequence]!.length), LENGTH_STEP));
+      if (rows.length > 0 && wider * roundUpToPowerOfTwo(rows.length + 1) > maxTokens) break;
+      rows.push(sequence);
+      width = wider;
+    }
+    start += rows.length;
+    passes.push(passOf(sequences, rows, width));
+  }
+  return passes;
+}
+
+function passOf(sequences: readonly (readonly number[])[], rows: readonly number[], width: number): Pass {
+  const count = roundUpToPowerOfTwo(rows.length);
+  const grid = new Int32Array(count * width);
+  const last = new Int32Array(count);
+  rows.forEach((sequence, row) => {
+    grid.set(sequences[sequence]!, row * width);
+    last[row] = sequences[sequence]!.length - 1;
+  });
+  const tokens = tensor(grid, [count, width], 'int32');
+  return { sequences: rows, tokens, width, last: tensor(last, [count], 'int32') };
+}
+
+/** What a network takes of a pass: padding is on the right and attention is causal, so no real token sees it. */
+export function passInput(tokens: Tensor): SequenceInput {
+  const [b, s] = tokens.shape as [number, number];
+  return { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
+}
