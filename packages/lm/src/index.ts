@@ -26,8 +26,8 @@ export { type SampledToken, type SamplerSettings, sampleToken } from './generate
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
-export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
+export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
 export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';

@@ -43,7 +43,10 @@ export class BertEncoder {
     const config = await loadBertConfig(folder);
     const tokenizer = await Tokenizer.load(folder);
     const network = bertNetwork(config);
-    return new BertEncoder({ config, tokenizer, weights: await loadBertWeights(folder, network), name: folder }, network);
+    return new BertEncoder(
+      { config, tokenizer, weights: await loadBertWeights(folder, network), name: folder },
+      network,
+    );
   }
 
   /** The same encoder with other weights. */

@@ -1,4 +1,4 @@
-import { type Compiled, compile, iota, type Tensor, where } from '@posttrain/core-tensor';
+import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
@@ -54,7 +54,7 @@ const embeddingsOf = perAdapter((network: EmbeddingNetwork, adapter: Adapter): R
     compile(
       (weights, parameters, tokens, last) => {
         const [b, s] = tokens.shape as [number, number];
-        const segments = where(textMask(b, s, last), 0, 1).cast('int32');
+        const segments = textMask(b, s, last).not().cast('int32');
         const input = { tokens, positions: iota([b, s], 1), segments };
         return pool(network.hidden(weights, input, adapter.hooks(parameters)), last, pooling);
       },
@@ -113,7 +113,10 @@ export class LocalEmbedder implements Embedder {
       bare.every((token, i) => tokens[at + i] === token),
     );
     if (before === undefined) {
-      throw new PosttrainError('EMBEDDER', 'embedder: the tokenizer adds special tokens inside a text: it cannot be cut');
+      throw new PosttrainError(
+        'EMBEDDER',
+        'embedder: the tokenizer adds special tokens inside a text: it cannot be cut',
+      );
     }
     return [...tokens.slice(0, before + kept), ...tokens.slice(before + bare.length)];
   }

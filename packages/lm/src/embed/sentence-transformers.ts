@@ -87,7 +87,10 @@ async function readPooling(path: string): Promise<Pooling> {
   const pooling = modes.length === 1 ? POOLING_KEYS[modes[0]!] : undefined;
   if (pooling === undefined) {
     const supported = Object.keys(POOLING_KEYS).join(', ');
-    throw new InvalidModelFileError(path, `has ${modes.join(', ') || 'no pooling mode'}; one of ${supported} must be true.`);
+    throw new InvalidModelFileError(
+      path,
+      `has ${modes.join(', ') || 'no pooling mode'}; one of ${supported} must be true.`,
+    );
   }
   if (config.include_prompt === false) {
     throw new InvalidModelFileError(path, '"include_prompt" false is not supported: the prompt counts.');
@@ -101,7 +104,10 @@ async function readDefaultPrompt(path: string): Promise<string> {
   if (typeof name !== 'string') return '';
   const prompt = isJsonObject(config.prompts) ? config.prompts[name] : undefined;
   if (typeof prompt !== 'string') {
-    throw new InvalidModelFileError(path, `"default_prompt_name" is ${JSON.stringify(name)}, but "prompts" has no such text.`);
+    throw new InvalidModelFileError(
+      path,
+      `"default_prompt_name" is ${JSON.stringify(name)}, but "prompts" has no such text.`,
+    );
   }
   return prompt;
 }

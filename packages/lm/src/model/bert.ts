@@ -16,7 +16,8 @@ const tableSizes = ({ vocabSize, maxPositionEmbeddings, typeVocabSize }: BertCon
 
 const tableName = (table: (typeof TABLES)[number]): string => `embeddings.${table}_embeddings`;
 
-const blockIndices = ({ numHiddenLayers }: BertConfig): number[] => Array.from({ length: numHiddenLayers }, (_, i) => i);
+const blockIndices = ({ numHiddenLayers }: BertConfig): number[] =>
+  Array.from({ length: numHiddenLayers }, (_, i) => i);
 
 function projections({ hiddenSize: width, intermediateSize: inner }: BertConfig, layer: number): Projection[] {
   const name = `encoder.layer.${layer}`;
@@ -77,17 +78,20 @@ export function bertNetwork(config: BertConfig): EncoderNetwork {
       const scale = 1 / Math.sqrt(width / heads);
       const indices = { word: tokens, position: positions, token_type: tokens.mul(0) };
       const embedded = TABLES.map((table) => embedding(indices[table], tableName(table))).reduce((a, b) => a.add(b));
-      return blockIndices(config).reduce((x, layer) => {
-        const name = `encoder.layer.${layer}`;
-        const part = (projection: string) => splitHeads(linear(x, `${name}.attention.self.${projection}`), heads);
-        const mixed = nameScope(`${name}.attention`, () =>
-          selfAttention(part('query'), part('key'), part('value'), { scale, causal: false, segments }),
-        );
-        const attended = linear(joinHeads(mixed), `${name}.attention.output.dense`);
-        const y = norm(x.add(attended), `${name}.attention.output.LayerNorm`);
-        const inner = activations[config.hiddenAct](linear(y, `${name}.intermediate.dense`));
-        return norm(y.add(linear(inner, `${name}.output.dense`)), `${name}.output.LayerNorm`);
-      }, norm(embedded, 'embeddings.LayerNorm'));
+      return blockIndices(config).reduce(
+        (x, layer) => {
+          const name = `encoder.layer.${layer}`;
+          const part = (projection: string) => splitHeads(linear(x, `${name}.attention.self.${projection}`), heads);
+          const mixed = nameScope(`${name}.attention`, () =>
+            selfAttention(part('query'), part('key'), part('value'), { scale, causal: false, segments }),
+          );
+          const attended = linear(joinHeads(mixed), `${name}.attention.output.dense`);
+          const y = norm(x.add(attended), `${name}.attention.output.LayerNorm`);
+          const inner = activations[config.hiddenAct](linear(y, `${name}.intermediate.dense`));
+          return norm(y.add(linear(inner, `${name}.output.dense`)), `${name}.output.LayerNorm`);
+        },
+        norm(embedded, 'embeddings.LayerNorm'),
+      );
     },
   };
 }
