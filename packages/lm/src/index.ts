@@ -55,8 +55,21 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
+export {
+  type RollingOptions,
+  type RollingWindow,
+  rollingLogProbs,
+  rollingWindows,
+  strideWindows,
+} from './score/rolling-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
-export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export {
+  type LogProbsOptions,
+  type SequenceLogProbs,
+  sequenceLogProbs,
+  type TokenLogProb,
+} from './score/token-log-probs.js';
 export * from './tokenizer/index.js';

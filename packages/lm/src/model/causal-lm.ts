@@ -12,6 +12,8 @@ import {
 import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
+import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
 import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';
 import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '../score/token-log-probs.js';
 import { Tokenizer } from '../tokenizer/index.js';
@@ -148,6 +150,22 @@ export class CausalLM {
   /** Log-probabilities of token sequences: see `sequenceLogProbs`. */
   logProbs(sequences: readonly (readonly number[])[], options: LogProbsOptions = {}): Promise<SequenceLogProbs[]> {
     return sequenceLogProbs(this.network, this.weights, sequences, options);
+  }
+
+  /** Log-probabilities of sequences of any length, in windows: see `rollingLogProbs`. */
+  rollingLogProbs(
+    sequences: readonly (readonly number[])[],
+    options: RollingOptions = {},
+  ): Promise<SequenceLogProbs[]> {
+    return rollingLogProbs(this.network, this.weights, sequences, options);
+  }
+
+  /** Final hidden states, a row per token: see `hiddenStates`. */
+  hiddenStates(
+    sequences: readonly (readonly number[])[],
+    options: HiddenStatesOptions = {},
+  ): Promise<Float32Array[][]> {
+    return hiddenStates(this.network, this.weights, sequences, options);
   }
 
   /**

@@ -20,26 +20,27 @@ export interface Pass {
 }
 
 export interface PassOptions {
-  /** Names the caller in errors. */
-  readonly where: string;
-  /** Fewest tokens a sequence may have. */
-  readonly shortest: number;
-  /** Most tokens a sequence may have: the context. Learned positions end there, even for padding. */
+  /** Widest grid. Learned positions end at the context, even for padding. */
   readonly longest: number;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. */
   readonly maxTokens: number;
 }
 
-/** Puts sequences of similar length together. @throws PosttrainError naming the sequence that is too short or long */
-export function passesOf(
+/** @throws PosttrainError naming the caller and the sequence that is too short or too long */
+export function checkLengths(
+  where: string,
   sequences: readonly (readonly number[])[],
-  { where, shortest, longest, maxTokens }: PassOptions,
-): Pass[] {
+  { shortest, longest }: { readonly shortest: number; readonly longest: number },
+): void {
   sequences.forEach(({ length }, i) => {
     if (length >= shortest && length <= longest) return;
     const needed = `it needs ${shortest} to ${longest}`;
     throw new PosttrainError('SEQUENCE_LENGTH', `${where}: sequence ${i} has ${length} tokens; ${needed}`);
   });
+}
+
+/** Puts sequences of similar length together. */
+export function passesOf(sequences: readonly (readonly number[])[], { longest, maxTokens }: PassOptions): Pass[] {
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const passes: Pass[] = [];
   for (let start = 0; start < order.length; ) {
@@ -59,14 +60,25 @@ export function passesOf(
 
 function passOf(sequences: readonly (readonly number[])[], rows: readonly number[], width: number): Pass {
   const count = roundUpToPowerOfTwo(rows.length);
-  const grid = new Int32Array(count * width);
   const last = new Int32Array(count);
   rows.forEach((sequence, row) => {
-    grid.set(sequences[sequence]!, row * width);
     last[row] = sequences[sequence]!.length - 1;
   });
-  const tokens = tensor(grid, [count, width], 'int32');
+  const tokens = gridOf(
+    rows.map((sequence) => sequences[sequence]!),
+    count,
+    width,
+  );
   return { sequences: rows, tokens, width, last: tensor(last, [count], 'int32') };
+}
+
+/** Rows as int32 [count, width], padded with 0 on the right and below. */
+export function gridOf(rows: readonly (readonly number[])[], count: number, width: number): Tensor {
+  const grid = new Int32Array(count * width);
+  rows.forEach((row, i) => {
+    grid.set(row, i * width);
+  });
+  return tensor(grid, [count, width], 'int32');
 }
 
 /** What a network takes of a pass: padding is on the right and attention is causal, so no real token sees it. */

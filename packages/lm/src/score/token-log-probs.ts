@@ -3,8 +3,9 @@ import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
-import { type PredictionLogProbs, predictionLogProbs } from './prediction-log-probs.js';
+import { checkLengths, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { logProbsOf } from './prediction-log-probs.js';
+import { topLogProbs } from './top-log-probs.js';
 
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
@@ -12,6 +13,15 @@ export interface LogProbsOptions {
   readonly temperature?: number;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** Also give this many most likely tokens at every place. Default 0. */
+  readonly topLogProbs?: number;
+}
+
+/** A token that could have been there. */
+export interface TokenLogProb {
+  readonly token: number;
+  /** Natural log. */
+  readonly logProb: number;
 }
 
 export interface SequenceLogProbs {
@@ -21,29 +31,45 @@ export interface SequenceLogProbs {
   readonly entropies: Float32Array;
   /** 1 where no token was more likely than token t + 1, else 0. */
   readonly isGreedy: Float32Array;
+  /** What `topLogProbs` asked for: at each place the most likely tokens, most likely first. */
+  readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
+}
+
+interface Scored {
+  /** [b, s]. */
+  readonly columns: readonly Tensor[];
+  /** [b · s, k]. */
+  readonly top?: { readonly tokens: Tensor; readonly logProbs: Tensor };
 }
 
 type Scoring = Compiled<
-  [weights: Weights, parameters: unknown, tokens: Tensor, temperature: number],
-  PredictionLogProbs
+  [weights: Weights, parameters: unknown, tokens: Tensor, targets: Tensor, temperature: number, top: number],
+  Scored
 >;
 
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, temperature) => {
-        return predictionLogProbs(network, weights, passInput(tokens), {
-          hooks: adapter.hooks(parameters),
-          temperature,
-        });
+      (weights, parameters, tokens, targets, temperature, top) => {
+        const options = { hooks: adapter.hooks(parameters), temperature };
+        const hidden = network.hidden(weights, passInput(tokens), options.hooks);
+        const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
+        const columns = [logProbs, entropies, isGreedy];
+        if (top === 0) return { columns };
+        const count = targets.size;
+        const states = { states: hidden.reshape([count, -1]), logSumExps: logSumExps.reshape([count]) };
+        return { columns, top: topLogProbs(network, weights, states, top, options) };
       },
       { name: 'logProbs' },
     ),
 );
 
+export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs'] as const;
+
 /**
- * Log-probabilities of given token sequences, each of at least two tokens. Sequences of similar length are padded and
- * run together; the result does not depend on how. The logits exist for a chunk of tokens at a time only.
+ * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
+ * of similar length are padded and run together; the result does not depend on how. The logits exist for a chunk of tokens
+ * at a time only.
  */
 export async function sequenceLogProbs(
   network: Network,
@@ -51,24 +77,56 @@ export async function sequenceLogProbs(
   sequences: readonly (readonly number[])[],
   options: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
-  assertKnownOptions('logProbs', options, ['adapter', 'temperature', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
-  if (!(temperature > 0) || !Number.isFinite(temperature)) {
-    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
-  }
-  const passes = passesOf(sequences, {
-    ...{ where: 'logProbs', shortest: 2, longest: network.config.maxPositionEmbeddings, maxTokens: maxTokensPerPass },
-  });
+  assertKnownOptions('logProbs', options, LOG_PROBS_OPTIONS);
+  const {
+    adapter = NO_ADAPTER,
+    temperature = 1,
+    maxTokensPerPass = MAX_TOKENS_PER_PASS,
+    topLogProbs: top = 0,
+  } = options;
+  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  checkScoring(temperature, top, vocabSize);
+  // The last token is predicted, and so never an input.
+  checkLengths('logProbs', sequences, { shortest: 2, longest: longest + 1 });
+  const inputs = sequences.map((tokens) => tokens.slice(0, -1));
   const results = new Array<SequenceLogProbs>(sequences.length);
   const scoring = scoringOf(network, adapter);
-  for (const { sequences: rows, tokens, width } of passes) {
-    const scored = await scoring(weights, adapter.parameters, tokens, temperature);
-    const columns = await Promise.all([scored.logProbs.data(), scored.entropies.data(), scored.isGreedy.data()]);
+  for (const { sequences: rows, tokens, width } of passesOf(inputs, { longest, maxTokens: maxTokensPerPass })) {
+    const next = rows.map((sequence) => sequences[sequence]!.slice(1));
+    const targets = gridOf(next, tokens.shape[0]!, width);
+    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top);
+    const columns = await Promise.all(scored.columns.map((column) => column.data()));
+    const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {
-      const [from, to] = [row * (width - 1), row * (width - 1) + sequences[sequence]!.length - 1];
+      const [from, to] = [row * width, row * width + inputs[sequence]!.length];
       const [logProbs, entropies, isGreedy] = columns.map((column) => Float32Array.from(column.subarray(from, to)));
-      results[sequence] = { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! };
+      results[sequence] = {
+        ...{ logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! },
+        ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
+      };
     });
   }
   return results;
 }
+
+function checkScoring(temperature: number, top: number, vocabulary: number): void {
+  if (!(temperature > 0) || !Number.isFinite(temperature)) {
+    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
+  }
+  if (Number.isInteger(top) && top >= 0 && top <= vocabulary) return;
+  throw new PosttrainError('SAMPLING', `logProbs: topLogProbs must be an integer from 0 to ${vocabulary}, not ${top}`);
+}
+
+const alternatives = (
+  tokens: ArrayLike<number>,
+  logProbs: ArrayLike<number>,
+  from: number,
+  to: number,
+  top: number,
+): TokenLogProb[][] =>
+  Array.from({ length: to - from }, (_, t) =>
+    Array.from({ length: top }, (__, i) => {
+      const at = (from + t) * top + i;
+      return { token: tokens[at]!, logProb: logProbs[at]! };
+    }),
+  );
