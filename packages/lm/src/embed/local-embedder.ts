@@ -3,7 +3,7 @@ import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/in
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
-import { MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
+import { checkLengths, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';
 
@@ -128,7 +128,8 @@ export class LocalEmbedder implements Embedder {
     const run = embeddingsOf(network, adapter)[this.pooling];
     const results = new Array<Float32Array>(sequences.length);
     const maxTokens = this.#options.maxTokensPerPass ?? MAX_TOKENS_PER_PASS;
-    for (const pass of passesOf(sequences, { where: 'embed', shortest: 1, longest: this.maxTokens, maxTokens })) {
+    checkLengths('embed', sequences, { shortest: 1, longest: this.maxTokens });
+    for (const pass of passesOf(sequences, { longest: this.maxTokens, maxTokens })) {
       const vectors = await run(weights, adapter.parameters, pass.tokens, pass.last);
       const data = await vectors.data();
       const width = vectors.shape[1]!;
