@@ -1,5 +1,9 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
@@ -22,6 +26,7 @@ export { type SampledToken, type SamplerSettings, sampleToken } from './generate
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
@@ -34,6 +39,7 @@ export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,

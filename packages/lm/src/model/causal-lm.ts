@@ -9,6 +9,7 @@ import {
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
+import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
@@ -143,6 +144,11 @@ export class CausalLM {
   /** This model as a `Scorer`. */
   scorer(options: LocalScorerOptions = {}): LocalScorer {
     return new LocalScorer(this, options);
+  }
+
+  /** This model as an `Embedder`; pooling `last` unless the options say otherwise. */
+  embedder(options: LocalEmbedderOptions = {}): LocalEmbedder {
+    return new LocalEmbedder(this, { pooling: 'last', ...options });
   }
 
   /** Log-probabilities of token sequences: see `sequenceLogProbs`. */
