@@ -43,4 +43,5 @@ export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export * from './search/index.js';
 export * from './tokenizer/index.js';

@@ -1,0 +1,5 @@
+export { type BeamSearchOptions, beamSearch } from './beam-search.js';
+export { type ContrastiveDecodingOptions, contrastiveDecoding } from './contrastive-decoding.js';
+export { type ContrastiveSearchOptions, contrastiveSearch } from './contrastive-search.js';
+export { type DiverseBeamSearchOptions, diverseBeamSearch } from './diverse-beam-search.js';
+export { NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';

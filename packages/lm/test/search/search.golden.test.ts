@@ -1,0 +1,111 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import {
+  beamSearch,
+  contrastiveDecoding,
+  contrastiveSearch,
+  diverseBeamSearch,
+  loadWeights,
+  ModelRunner,
+  type SearchHypothesis,
+  type SearchPrompt,
+} from '../../src/index.js';
+import { repetitionPenalty } from '../../src/search/repetition-penalty.js';
+import { modelFolder } from '../support.js';
+
+/** In the names of transformers. */
+interface Options {
+  readonly num_beams: number;
+  readonly eos_token_id?: readonly number[];
+  readonly length_penalty?: number;
+  readonly early_stopping?: boolean | 'never';
+  readonly repetition_penalty?: number;
+  readonly num_beam_groups: number;
+  readonly diversity_penalty: number;
+  readonly top_k: number;
+  readonly penalty_alpha: number;
+  readonly alpha: number;
+  readonly amateur_temperature: number;
+}
+
+interface GoldenCase {
+  readonly options: Options;
+  readonly results: readonly (readonly { tokens: number[]; score: number | null; log_probs: number[] }[])[];
+}
+
+const folder = join(import.meta.dirname, '../../../../goldens/search');
+const runnerOf = async (name: string) => new ModelRunner(await loadWeights(modelFolder(name)));
+
+function compare(found: readonly SearchHypothesis[][], { results }: GoldenCase) {
+  for (const [i, expected] of results.entries()) {
+    const kept = found[i]!.slice(0, expected.length);
+    expect(kept.map(({ tokens }) => tokens)).toEqual(expected.map(({ tokens }) => tokens));
+    for (const [j, { score, log_probs }] of expected.entries()) {
+      if (score !== null && score !== undefined) expect(Math.abs(kept[j]!.score / score - 1)).toBeLessThan(1e-5);
+      expect(kept[j]!.logProbs.length).toBe(log_probs.length);
+      for (const [t, logProb] of log_probs.entries()) expect(kept[j]!.logProbs[t]).toBeCloseTo(logProb, 4);
+    }
+  }
+}
+
+describe.each(['llama', 'gpt2'])('search over %s', async (kind) => {
+  const golden = JSON.parse(await readFile(join(folder, `${kind}.json`), 'utf8'));
+  const prompts = (options: GoldenCase['options']): SearchPrompt[] =>
+    golden.prompts.map((prompt: number[]) => ({
+      prompt,
+      maxTokens: golden.max_new_tokens,
+      endTokens: new Set(options.eos_token_id ?? []),
+      ...(options.repetition_penalty ? { process: repetitionPenalty(options.repetition_penalty) } : {}),
+    }));
+
+  it.each<GoldenCase>(golden.beam)('beam search as transformers: $options', async (golden) => {
+    const { options } = golden;
+    const runner = await runnerOf(kind);
+    const found = await beamSearch(runner, prompts(options), {
+      numBeams: options.num_beams,
+      lengthPenalty: options.length_penalty ?? 1,
+      earlyStopping: options.early_stopping ?? false,
+    });
+    compare(found, golden);
+    expect(runner.freeTokens).toBe(runner.capacity);
+  });
+
+  it.each<GoldenCase>(golden.diverse)('diverse beam search: $options', async (golden) => {
+    const { options } = golden;
+    const found = await diverseBeamSearch(await runnerOf(kind), prompts(options), {
+      numBeams: options.num_beams,
+      numBeamGroups: options.num_beam_groups,
+      diversityPenalty: options.diversity_penalty,
+      lengthPenalty: options.length_penalty ?? 1,
+    });
+    compare(found, golden);
+  });
+
+  it.each<GoldenCase>(golden.contrastive_search)('contrastive search: $options', async (golden) => {
+    const { options } = golden;
+    const runner = await runnerOf(kind);
+    const found = await contrastiveSearch(runner, prompts(options), {
+      topK: options.top_k,
+      penaltyAlpha: options.penalty_alpha,
+    });
+    compare(
+      found.map((hypothesis) => [hypothesis]),
+      golden,
+    );
+    expect(runner.freeTokens).toBe(runner.capacity);
+  });
+
+  it.each<GoldenCase>(golden.contrastive_decoding)('contrastive decoding: $options', async (testCase) => {
+    const { options } = testCase;
+    const [expert, amateur] = [await runnerOf(kind), await runnerOf(golden.amateur)];
+    const found = await contrastiveDecoding(expert, prompts(options), {
+      amateur,
+      alpha: options.alpha,
+      amateurTemperature: options.amateur_temperature,
+      numBeams: options.num_beams,
+    });
+    compare(found, testCase);
+    expect([expert.freeTokens, amateur.freeTokens]).toEqual([expert.capacity, amateur.capacity]);
+  });
+});
