@@ -2,6 +2,7 @@ import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import { checkCount } from './beams.js';
+import { forget } from './hypotheses.js';
 import { Largest } from './largest.js';
 import { logSoftmax } from './log-softmax.js';
 import { checkedPrompts, NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
@@ -89,7 +90,7 @@ export async function contrastiveSearch(
         for (const { sequence } of own) {
           if (sequence === chosen.sequence) continue;
           held.delete(sequence);
-          runner.release(sequence);
+          forget(runner, sequence);
         }
       }
     }

@@ -62,19 +62,13 @@ export class ModelHypotheses implements Hypotheses {
       moved.add(parent);
       return sequence;
     });
-    for (const [i, sequence] of parents.entries()) if (!moved.has(i)) this.#forget(sequence);
+    for (const [i, sequence] of parents.entries()) if (!moved.has(i)) forget(this.#runner, sequence);
     return this.#extend(steps.map(({ token }) => [token]));
   }
 
   release(): void {
     for (const sequence of this.#sequences) this.#runner.release(sequence);
     this.#sequences = [];
-  }
-
-  /** Nobody will ask for the past of a hypothesis that lost: it need not stay in the cache for later calls. */
-  #forget(sequence: CachedSequence): void {
-    this.#runner.truncate(sequence, 0);
-    this.#runner.release(sequence);
   }
 
   async #extend(tokens: readonly (readonly number[])[]): Promise<Continuations[]> {
@@ -86,4 +80,10 @@ export class ModelHypotheses implements Hypotheses {
       return { logProbs, scores: logProbs };
     });
   }
+}
+
+/** Releases a sequence that lost: nobody will ask for its past again, so it need not stay in the cache for later calls. */
+export function forget(runner: ModelRunner, sequence: CachedSequence): void {
+  runner.truncate(sequence, 0);
+  runner.release(sequence);
 }
