@@ -8,7 +8,7 @@ import {
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import type { StreamDecoder } from '../tokenizer/index.js';
+import { completionDecoder } from './completion-decoder.js';
 import { checkPrompt, type DecodeRow, decode } from './decode.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
@@ -39,9 +39,6 @@ const REQUEST_OPTIONS = [
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
 ];
-
-/** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
-const DECODER_CONTEXT = 6;
 
 interface Row extends DecodeRow {
   readonly completion: RunningCompletion;
@@ -130,19 +127,11 @@ export class LocalGenerator implements Generator {
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
       completion: new RunningCompletion({
-        decoder: this.#decoderOf(request, prompt),
+        decoder: completionDecoder(this.#model.tokenizer, request, prompt),
         stops: new StopStrings(stop),
         isEnd,
         signal,
       }),
     }));
-  }
-
-  /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
-    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
-    for (const token of context) decoder.push(token);
-    return decoder;
   }
 }
