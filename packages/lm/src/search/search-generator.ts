@@ -7,7 +7,8 @@ import {
   PosttrainError,
 } from '@posttrain/interfaces';
 import { completionDecoder } from '../generate/completion-decoder.js';
-import { ModelRunner } from '../generate/model-runner.js';
+import { returnRunner, takeRunner } from '../generate/idle-runners.js';
+import type { ModelRunner } from '../generate/model-runner.js';
 import { promptTokens } from '../generate/prompt-tokens.js';
 import { RunningCompletion } from '../generate/running-completion.js';
 import { StopStrings } from '../generate/stop-strings.js';
@@ -111,9 +112,13 @@ export class SearchGenerator implements Generator {
 
   async #search(prompts: readonly SearchRequest[]): Promise<SearchHypothesis[][]> {
     const { cacheTokens, adapter } = this.#options;
-    const limits = cacheTokens === undefined ? {} : { cacheTokens };
-    const runner = new ModelRunner(this.#model, limits);
     const adapted = adapter ? { adapter: adapter() } : {};
+    const taken: ModelRunner[] = [];
+    const runnerOf = ({ network, weights }: CausalLM): ModelRunner => {
+      taken.push(takeRunner(network, weights, cacheTokens));
+      return taken.at(-1)!;
+    };
+    const runner = runnerOf(this.#model);
     try {
       switch (this.#method.method) {
         case 'beamSearch': {
@@ -131,7 +136,7 @@ export class SearchGenerator implements Generator {
         }
         case 'contrastiveDecoding': {
           const { method: _, ...options } = this.#method;
-          const amateur = new ModelRunner(options.amateur, limits);
+          const amateur = runnerOf(options.amateur);
           return await contrastiveDecoding(runner, prompts, { ...options, ...adapted, amateur });
         }
       }
@@ -142,6 +147,8 @@ export class SearchGenerator implements Generator {
         `search: ${prompts.length} prompts with ${hypothesesOf(this.#method)} hypotheses each do not fit the cache of ${runner.capacity} tokens; lower maxBatch, the number of hypotheses or maxTokens, or raise cacheTokens`,
         { cause: error },
       );
+    } finally {
+      taken.forEach(returnRunner);
     }
   }
 
@@ -172,7 +179,7 @@ export class SearchGenerator implements Generator {
         signal: undefined,
       });
       for (const [i, token] of tokens.entries()) {
-        completion.push({ row: 0, token, logProb: 0, finish: i === tokens.length - 1 ? 'length' : undefined });
+        completion.push({ token, logProb: 0, finish: i === tokens.length - 1 ? 'length' : undefined });
       }
       return completion;
     };
