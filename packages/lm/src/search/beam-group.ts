@@ -88,11 +88,11 @@ export class BeamGroup {
     taken: ReadonlyMap<number, number>,
     penalty: number,
   ): Float64Array {
-    const { prompt, process } = this.#prompt;
+    const { process } = this.#prompt;
     const { scores } = rows[beam.row]!;
     if (!process && taken.size === 0) return scores;
     const changed = scores.slice();
-    process?.(changed, [...prompt, ...beam.tokens]);
+    process?.(changed, beam.tokens);
     for (const [token, times] of taken) changed[token]! -= penalty * times;
     return changed;
   }

@@ -159,11 +159,11 @@ function choose(row: Row, candidates: readonly Grown[], alpha: number): Grown {
 }
 
 /** The `count` most likely next tokens after `process`, with their log p. */
-function mostLikely({ next, process, prompt, tokens }: Row, count: number) {
+function mostLikely({ next, process, tokens }: Row, count: number) {
   let logProbs = next;
   if (process) {
     const scores = next.slice();
-    process(scores, [...prompt, ...tokens]);
+    process(scores, tokens);
     logProbs = logSoftmax(scores);
   }
   const best = new Largest<number>(count);

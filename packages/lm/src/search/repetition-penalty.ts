@@ -5,7 +5,8 @@ import type { SearchPrompt } from './search-prompt.js';
  * are negative, so that those of every token seen are multiplied by `penalty`.
  */
 export const repetitionPenalty =
-  (penalty: number): NonNullable<SearchPrompt['process']> =>
-  (scores, tokens) => {
-    for (const token of new Set(tokens)) scores[token]! *= scores[token]! < 0 ? penalty : 1 / penalty;
+  (penalty: number, prompt: readonly number[]): NonNullable<SearchPrompt['process']> =>
+  (scores, generated) => {
+    for (const token of new Set([...prompt, ...generated]))
+      scores[token]! *= scores[token]! < 0 ? penalty : 1 / penalty;
   };

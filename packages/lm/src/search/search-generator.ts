@@ -190,7 +190,7 @@ export class SearchGenerator implements Generator {
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
       endTokens,
       isCancelled: () => signal?.aborted === true,
-      ...(penalty === 1 ? {} : { process: repetitionPenalty(penalty) }),
+      ...(penalty === 1 ? {} : { process: repetitionPenalty(penalty, prompt) }),
       ...(stop.length === 0 ? {} : { isFinished: (tokens) => complete(tokens).finishReason === 'stop' }),
     };
   }

@@ -11,12 +11,12 @@ export interface SearchPrompt {
   /** Each ends a hypothesis, as its last token. */
   readonly endTokens: ReadonlySet<number>;
   /**
-   * Changes the scores [vocabulary] of the tokens that may come next, in place; −Infinity excludes one. `tokens` are the
-   * prompt and the hypothesis so far. The log-probabilities that are reported stay the model's.
+   * Changes the scores [vocabulary] of the tokens that may follow the generated ones, in place; −Infinity excludes one. The
+   * log-probabilities that are reported stay the model's.
    */
-  readonly process?: (scores: Float64Array, tokens: readonly number[]) => void;
+  readonly process?: (scores: Float64Array, generated: readonly number[]) => void;
   /** Whether these generated tokens end the hypothesis (a stop string, say). */
-  readonly isFinished?: (tokens: readonly number[]) => boolean;
+  readonly isFinished?: (generated: readonly number[]) => boolean;
   /** Asked before every step: whether to end the search with what there is. */
   readonly isCancelled?: () => boolean;
 }

@@ -6,6 +6,7 @@ import {
   contrastiveDecoding,
   contrastiveSearch,
   diverseBeamSearch,
+  type LoadedWeights,
   loadWeights,
   ModelRunner,
   type SearchHypothesis,
@@ -35,7 +36,12 @@ interface GoldenCase {
 }
 
 const folder = join(import.meta.dirname, '../../../../goldens/search');
-const runnerOf = async (name: string) => new ModelRunner(await loadWeights(modelFolder(name)));
+// Loaded once: what is compiled is kept by the network.
+const models: Record<string, Promise<LoadedWeights>> = {};
+async function runnerOf(name: string): Promise<ModelRunner> {
+  models[name] ??= loadWeights(modelFolder(name));
+  return new ModelRunner(await models[name]);
+}
 
 function compare(found: readonly SearchHypothesis[][], { results }: GoldenCase) {
   for (const [i, expected] of results.entries()) {
@@ -56,7 +62,7 @@ describe.each(['llama', 'gpt2'])('search over %s', async (kind) => {
       prompt,
       maxTokens: golden.max_new_tokens,
       endTokens: new Set(options.eos_token_id ?? []),
-      ...(options.repetition_penalty ? { process: repetitionPenalty(options.repetition_penalty) } : {}),
+      ...(options.repetition_penalty ? { process: repetitionPenalty(options.repetition_penalty, prompt) } : {}),
     }));
 
   it.each<GoldenCase>(golden.beam)('beam search as transformers: $options', async (golden) => {

@@ -65,14 +65,14 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
 
   it('as many beams as sequences are exhaustive', () =>
     withEngine(engine, async () => {
-      const model = await tiny({ vocab_size: 4 });
-      const prompt = [3, 1, 2];
-      const all = sequences(4, 4);
+      const model = await tiny({ vocab_size: 3 });
+      const prompt = [2, 1, 2];
+      const all = sequences(3, 4);
       const sums = await scoreAll(model, prompt, all);
       for (const lengthPenalty of [0, 1, -0.5]) {
         const runner = new ModelRunner(model);
         const [found] = await beamSearch(runner, [promptOf(prompt, 4, { endTokens: new Set([0]) })], {
-          numBeams: 4 ** 4,
+          numBeams: 3 ** 4,
           lengthPenalty,
           earlyStopping: 'never',
         });
@@ -176,7 +176,7 @@ describe('what ends a search', () => {
     const small = () => new ModelRunner(model, { cacheTokens: 128 });
     const prompts = [promptOf([3, 1, 2], 93)];
     const none = [
-      promptOf([3, 1, 2], 80, { process: (scores, tokens) => tokens.length > 4 && scores.fill(-Infinity) }),
+      promptOf([3, 1, 2], 80, { process: (scores, tokens) => tokens.length > 1 && scores.fill(-Infinity) }),
     ];
     for (const search of [
       (runner: ModelRunner, prompts: SearchPrompt[]) => beamSearch(runner, prompts, { numBeams: 4 }),
