@@ -21,6 +21,8 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 NEW_TOKENS = 10
 # End tokens that this model is likely to choose, so that hypotheses end early.
 ENDS = {"llama": [[44], [133, 231]], "gpt2": [[196], [184, 93]]}
+# Words that are in the best hypotheses otherwise: of one, two and three tokens.
+BAD_WORDS = {"llama": [[207], [231, 183], [144, 44, 93]], "gpt2": [[182], [196, 196], [218, 178, 178]]}
 MINUS_INFINITY = float("-inf")
 
 
@@ -30,7 +32,7 @@ def load(kind: str, dtype: torch.dtype):
     return model
 
 
-def beam_options(ends: list[list[int]]) -> list[dict]:
+def beam_options(ends: list[list[int]], bad: list[list[int]]) -> list[dict]:
     one, two = ends
     return [
         {"num_beams": 1, "eos_token_id": one},
@@ -46,7 +48,12 @@ def beam_options(ends: list[list[int]]) -> list[dict]:
         {"num_beams": 4, "num_return_sequences": 4, "eos_token_id": two, "early_stopping": True},
         {"num_beams": 4, "num_return_sequences": 4, "eos_token_id": two},
         {"num_beams": 4, "num_return_sequences": 2, "eos_token_id": two, "repetition_penalty": 1.3},
+        {"num_beams": 3, "num_return_sequences": 3, "eos_token_id": one, "min_new_tokens": 6, "no_repeat_ngram_size": 2},
+        {"num_beams": 3, "num_return_sequences": 3, "eos_token_id": two, "bad_words_ids": bad},
     ]
+
+
+LOOK_BACK = {"repetition_penalty", "no_repeat_ngram_size", "bad_words_ids"}
 
 
 def log_softmax_after(model, ids: list[int]) -> torch.Tensor:
@@ -67,9 +74,9 @@ def beam_search(model, prompts: list[list[int]], options: dict) -> list[list[dic
     config = GenerationConfig(
         do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=0, return_dict_in_generate=True, output_scores=True, **options
     )
-    alone = options["num_beams"] == 1 or "repetition_penalty" in options or model.dtype == torch.float64
+    alone = options["num_beams"] == 1 or LOOK_BACK & options.keys() or model.dtype == torch.float64
     if alone:
-        # Padding counts as seen by the repetition penalty and gives NaN in float64; one beam is greedy search, without scores.
+        # Processors see the padding, and it gives NaN in float64; one beam is greedy search, without scores.
         parts = [model.generate(torch.tensor([prompt]), generation_config=config) for prompt in prompts]
     else:
         parts = [model.generate(ids, attention_mask=mask, generation_config=config)]
@@ -175,7 +182,7 @@ def cases(dtype: torch.dtype, kind: str, prompts: list[list[int]]) -> dict:
     model, amateur = load(kind, dtype), load("qwen2", dtype)
     diverse = DIVERSE + [DIVERSE[0] | {"eos_token_id": ends} for ends in ENDS[kind]]
     return {
-        "beam": [{"options": o, "results": beam_search(model, prompts, o)} for o in beam_options(ENDS[kind])],
+        "beam": [{"options": o, "results": beam_search(model, prompts, o)} for o in beam_options(ENDS[kind], BAD_WORDS[kind])],
         "diverse": [{"options": o, "results": [diverse_beam_search(model, p, o) for p in prompts]} for o in diverse],
         "contrastive_search": [{"options": o, "results": [contrastive_search(model, p, o) for p in prompts]} for o in CONTRASTIVE],
         "contrastive_decoding": [

@@ -6,12 +6,8 @@ import {
   type Generator,
   PosttrainError,
 } from '@posttrain/interfaces';
-import { completionDecoder } from '../generate/completion-decoder.js';
 import { returnRunner, takeRunner } from '../generate/idle-runners.js';
 import type { ModelRunner } from '../generate/model-runner.js';
-import { promptTokens } from '../generate/prompt-tokens.js';
-import { RunningCompletion } from '../generate/running-completion.js';
-import { StopStrings } from '../generate/stop-strings.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { type BeamSearchOptions, beamSearch } from './beam-search.js';
@@ -19,8 +15,8 @@ import { checkCount } from './beams.js';
 import { type ContrastiveDecodingOptions, contrastiveDecoding } from './contrastive-decoding.js';
 import { type ContrastiveSearchOptions, contrastiveSearch } from './contrastive-search.js';
 import { type DiverseBeamSearchOptions, diverseBeamSearch } from './diverse-beam-search.js';
-import { repetitionPenalty } from './repetition-penalty.js';
-import type { SearchHypothesis, SearchPrompt } from './search-prompt.js';
+import type { SearchHypothesis } from './search-prompt.js';
+import { type SearchRequest, searchRequest } from './search-request.js';
 
 /** A search and its options: those of the function of the same name, models being models and not runners. */
 export type SearchMethod =
@@ -48,32 +44,12 @@ export interface SearchCompletion extends Completion {
   readonly score: number;
 }
 
-const REQUEST_OPTIONS = [
-  'prompt',
-  'n',
-  'prefix',
-  'logProbs',
-  'signal',
-  'maxTokens',
-  'repetitionPenalty',
-  'stop',
-  'seed',
-];
-/** What only sampling has, with the values that say nothing; temperature 0 says it rightly. */
-const SAMPLING_OPTIONS = { temperature: 0, topK: undefined, topP: 1, minP: 0 } as const;
-
 const METHODS: readonly SearchMethod['method'][] = [
   'beamSearch',
   'diverseBeamSearch',
   'contrastiveSearch',
   'contrastiveDecoding',
 ];
-
-interface SearchRequest extends SearchPrompt {
-  readonly request: GenerateRequest;
-  /** A completion with these tokens; its text ends before the first stop string. */
-  complete(tokens: readonly number[]): RunningCompletion;
-}
 
 /**
  * A local model as a `Generator` that searches instead of sampling: deterministic, `n` completions of a prompt being the
@@ -153,46 +129,13 @@ export class SearchGenerator implements Generator {
   }
 
   #searchOf(request: GenerateRequest): SearchRequest {
-    assertKnownOptions('search', request, [...REQUEST_OPTIONS, ...Object.keys(SAMPLING_OPTIONS)]);
-    for (const [name, nothing] of Object.entries(SAMPLING_OPTIONS)) {
-      const value = request[name as keyof typeof SAMPLING_OPTIONS];
-      if (value === undefined || value === nothing) continue;
-      throw new PosttrainError(
-        'SEARCH',
-        `search: ${name} ${value} is for sampling, which a search does not do; leave it out`,
-      );
-    }
-    const { n = 1, stop = [], signal, repetitionPenalty: penalty = 1 } = request;
+    const { maxTokens = this.#model.generationConfig?.maxNewTokens ?? 256 } = this.#options;
+    const search = searchRequest(this.#model, request, maxTokens);
+    const { n = 1 } = request;
     checkCount('n', n);
     const most = this.#method.method === 'contrastiveSearch' ? 1 : hypothesesOf(this.#method);
-    if (n > most)
-      throw new PosttrainError('SEARCH', `search: n is ${n}, but ${this.#method.method} finds ${most} here`);
-    if (!(penalty > 0))
-      throw new PosttrainError('SEARCH', `search: repetitionPenalty must be positive, not ${penalty}`);
-    const { endTokens, generationConfig, tokenizer } = this.#model;
-    const prompt = promptTokens(this.#model, request.prompt, request.prefix);
-    const complete = (tokens: readonly number[]): RunningCompletion => {
-      const completion = new RunningCompletion({
-        decoder: completionDecoder(tokenizer, request, prompt),
-        stops: new StopStrings(stop),
-        isEnd: (token) => endTokens.has(token),
-        signal: undefined,
-      });
-      for (const [i, token] of tokens.entries()) {
-        completion.push({ token, logProb: 0, finish: i === tokens.length - 1 ? 'length' : undefined });
-      }
-      return completion;
-    };
-    return {
-      request,
-      prompt,
-      complete,
-      maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
-      endTokens,
-      isCancelled: () => signal?.aborted === true,
-      ...(penalty === 1 ? {} : { process: repetitionPenalty(penalty, prompt) }),
-      ...(stop.length === 0 ? {} : { isFinished: (tokens) => complete(tokens).finishReason === 'stop' }),
-    };
+    if (n <= most) return search;
+    throw new PosttrainError('SEARCH', `search: n is ${n}, but ${this.#method.method} finds ${most} here`);
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type SearchHypothesis,
   type SearchPrompt,
 } from '../../src/index.js';
-import { repetitionPenalty } from '../../src/search/repetition-penalty.js';
+import { scoreProcessor } from '../../src/search/score-processor.js';
 import { modelFolder } from '../support.js';
 
 /** In the names of transformers. */
@@ -22,6 +22,9 @@ interface Options {
   readonly length_penalty?: number;
   readonly early_stopping?: boolean | 'never';
   readonly repetition_penalty?: number;
+  readonly no_repeat_ngram_size?: number;
+  readonly min_new_tokens?: number;
+  readonly bad_words_ids?: readonly (readonly number[])[];
   readonly num_beam_groups: number;
   readonly diversity_penalty: number;
   readonly top_k: number;
@@ -57,13 +60,21 @@ function compare(found: readonly SearchHypothesis[][], { results }: GoldenCase) 
 
 describe.each(['llama', 'gpt2'])('search over %s', async (kind) => {
   const golden = JSON.parse(await readFile(join(folder, `${kind}.json`), 'utf8'));
-  const prompts = (options: GoldenCase['options']): SearchPrompt[] =>
-    golden.prompts.map((prompt: number[]) => ({
-      prompt,
-      maxTokens: golden.max_new_tokens,
-      endTokens: new Set(options.eos_token_id ?? []),
-      ...(options.repetition_penalty ? { process: repetitionPenalty(options.repetition_penalty, prompt) } : {}),
-    }));
+  const prompts = (options: Options): SearchPrompt[] => {
+    const endTokens = new Set(options.eos_token_id ?? []);
+    const { repetition_penalty, no_repeat_ngram_size, min_new_tokens, bad_words_ids } = options;
+    const request = {
+      prompt: '',
+      ...(repetition_penalty ? { repetitionPenalty: repetition_penalty } : {}),
+      ...(no_repeat_ngram_size ? { noRepeatNgramSize: no_repeat_ngram_size } : {}),
+      ...(min_new_tokens ? { minNewTokens: min_new_tokens } : {}),
+      ...(bad_words_ids ? { badWordsIds: bad_words_ids } : {}),
+    };
+    return golden.prompts.map((prompt: number[]): SearchPrompt => {
+      const process = scoreProcessor(request, prompt, { endTokens, vocabSize: 256 });
+      return { prompt, maxTokens: golden.max_new_tokens, endTokens, ...(process ? { process } : {}) };
+    });
+  };
 
   it.each<GoldenCase>(golden.beam)('beam search as transformers: $options', async (golden) => {
     const { options } = golden;
