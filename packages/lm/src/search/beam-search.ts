@@ -40,7 +40,7 @@ export function beamRules(options: Omit<BeamSearchOptions, 'adapter'>) {
  *
  * @throws OutOfBlocksError when the runner's cache cannot hold the beams; nothing is kept in it then
  */
-export function beamSearch(
+export async function beamSearch(
   runner: ModelRunner,
   prompts: readonly SearchPrompt[],
   options: BeamSearchOptions,

@@ -28,7 +28,7 @@ export interface ContrastiveDecodingOptions extends Omit<BeamSearchOptions, 'num
  *
  * @throws OutOfBlocksError when a runner's cache cannot hold the beams; nothing is kept in either then
  */
-export function contrastiveDecoding(
+export async function contrastiveDecoding(
   expert: ModelRunner,
   prompts: readonly SearchPrompt[],
   options: ContrastiveDecodingOptions,

@@ -24,7 +24,7 @@ export interface DiverseBeamSearchOptions extends BeamSearchOptions {
  *
  * @throws OutOfBlocksError when the runner's cache cannot hold the beams; nothing is kept in it then
  */
-export function diverseBeamSearch(
+export async function diverseBeamSearch(
   runner: ModelRunner,
   prompts: readonly SearchPrompt[],
   options: DiverseBeamSearchOptions,

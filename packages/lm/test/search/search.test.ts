@@ -232,15 +232,21 @@ describe('what ends a search', () => {
     const runner = new ModelRunner(await tiny());
     const prompts = [promptOf([3, 1, 2], 10)];
     const other = new ModelRunner(await tiny({ vocab_size: 32 }));
-    expect(() => beamSearch(runner, prompts, { numBeams: 0 })).toThrow('numBeams must be a positive integer, not 0');
-    expect(() => beamSearch(runner, prompts, { numBeams: 2, lengthPenalty: Number.NaN })).toThrow('lengthPenalty');
-    expect(() => beamSearch(runner, prompts, { numBeams: 2, lenghtPenalty: 1 } as never)).toThrow('lengthPenalty');
-    expect(() => beamSearch(runner, [promptOf([], 10)], { numBeams: 2 })).toThrow('prompt 0 has no tokens');
-    expect(() => beamSearch(runner, [promptOf([1], 0)], { numBeams: 2 })).toThrow('maxTokens');
-    expect(() => diverseBeamSearch(runner, prompts, { numBeams: 4, numBeamGroups: 3, diversityPenalty: 1 })).toThrow(
-      '3 groups do not divide 4 beams',
+    await expect(beamSearch(runner, prompts, { numBeams: 0 })).rejects.toThrow(
+      'numBeams must be a positive integer, not 0',
     );
-    expect(() => contrastiveDecoding(runner, prompts, { amateur: other })).toThrow('64 and 32 tokens differ');
+    await expect(beamSearch(runner, prompts, { numBeams: 2, lengthPenalty: Number.NaN })).rejects.toThrow(
+      'lengthPenalty',
+    );
+    await expect(beamSearch(runner, prompts, { numBeams: 2, lenghtPenalty: 1 } as never)).rejects.toThrow(
+      'lengthPenalty',
+    );
+    await expect(beamSearch(runner, [promptOf([], 10)], { numBeams: 2 })).rejects.toThrow('prompt 0 has no tokens');
+    await expect(beamSearch(runner, [promptOf([1], 0)], { numBeams: 2 })).rejects.toThrow('maxTokens');
+    await expect(
+      diverseBeamSearch(runner, prompts, { numBeams: 4, numBeamGroups: 3, diversityPenalty: 1 }),
+    ).rejects.toThrow('3 groups do not divide 4 beams');
+    await expect(contrastiveDecoding(runner, prompts, { amateur: other })).rejects.toThrow('64 and 32 tokens differ');
     await expect(contrastiveSearch(runner, prompts, { topK: 2, penaltyAlpha: 2 })).rejects.toThrow('penaltyAlpha');
   });
 });
