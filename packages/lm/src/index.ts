@@ -10,6 +10,7 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
@@ -22,8 +23,12 @@ export {
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
-export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export type { SampledToken } from './generate/report-token.js';
+export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export { type SamplerContext, TokenHistory } from './generate/token-history.js';
+export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
@@ -71,11 +76,16 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
-export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export {
+  LocalScorer,
+  type LocalScorerOptions,
+  type RollingScoreOptions,
+} from './score/scorer.js';
 export {
   type LogProbsOptions,
   type SequenceLogProbs,
   sequenceLogProbs,
   type TokenLogProb,
 } from './score/token-log-probs.js';
+export * from './search/index.js';
 export * from './tokenizer/index.js';
