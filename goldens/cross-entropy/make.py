@@ -24,6 +24,12 @@ CASES = [
     {"name": "huge", "scale": 1e3, "reduction": "mean", "label_smoothing": 0.0, "z_loss": 0.0},
 ]
 
+SAMPLERS = [
+    {"temperature": 0.7, "scale": 1.0, "soft_cap": None},
+    {"temperature": 1.0, "scale": 1e3, "soft_cap": None},
+    {"temperature": 0.7, "scale": 2.0, "soft_cap": 3.5},
+]
+
 
 def main() -> None:
     out = output_folder(__file__)
@@ -47,18 +53,21 @@ def main() -> None:
         name = case["name"]
         tensors |= {f"{name}.loss": loss.float(), f"{name}.d_hidden": h.grad.float(), f"{name}.d_head": w.grad.float()}
 
-    # Log-probabilities and entropies of a sampler with a temperature, in one weighted sum.
-    for temperature, scale in ((0.7, 1.0), (1.0, 1e3)):
+    # Log-probabilities and entropies of a sampler with a temperature, in one weighted sum; the last with capped logits.
+    for sampler in SAMPLERS:
+        temperature, scale, cap = sampler["temperature"], sampler["scale"], sampler["soft_cap"]
         h, w = (hidden * scale).double().requires_grad_(), head.double().requires_grad_()
-        distribution = torch.distributions.Categorical(logits=h @ w.T / temperature)
+        logits = h @ w.T
+        logits = logits if cap is None else cap * torch.tanh(logits / cap)
+        distribution = torch.distributions.Categorical(logits=logits / temperature)
         log_probs, entropies = distribution.log_prob(targets), distribution.entropy()
         (log_probs * weights + 0.3 * entropies * weights.flip(0)).sum().backward()
-        name = f"sampler-{temperature}"
+        name = f"sampler-{temperature}" + ("" if cap is None else f"-cap-{cap}")
         tensors |= {f"{name}.log_probs": log_probs.float(), f"{name}.entropies": entropies.float()}
         tensors |= {f"{name}.d_hidden": h.grad.float(), f"{name}.d_head": w.grad.float()}
 
     write_tensors(out / "cross-entropy.safetensors", tensors)
-    write_json(out / "cross-entropy.json", {"cases": CASES, "samplers": [{"temperature": 0.7, "scale": 1.0}, {"temperature": 1.0, "scale": 1e3}]})
+    write_json(out / "cross-entropy.json", {"cases": CASES, "samplers": SAMPLERS})
 
 
 main()

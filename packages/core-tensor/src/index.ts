@@ -33,6 +33,7 @@ export {
   logSigmoid,
   relu,
   silu,
+  softCap,
   softplus,
 } from './kernels/activations.js';
 export { applyKernel } from './kernels/apply-kernel.js';
@@ -60,6 +61,7 @@ export type { HostForward, HostTensor, Kernel, KernelLowerings } from './kernels
 export * from './kernels/nf4-matmul.js';
 export * from './kernels/norms.js';
 export * from './kernels/paged-attention.js';
+export { putRows } from './kernels/put-rows.js';
 export * from './kernels/rotary.js';
 export { type SelfAttentionOptions, selfAttention } from './kernels/self-attention.js';
 export * from './kernels/softmax.js';

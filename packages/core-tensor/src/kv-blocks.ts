@@ -29,7 +29,7 @@ const TRASH = 0;
 export class KvBlocks {
   readonly blockSize: number;
   readonly #free: number[];
-  readonly #references: Int32Array;
+  #references: Int32Array;
   readonly #sequences = new Map<number, Sequence>();
   #nextId = 0;
 
@@ -50,6 +50,35 @@ export class KvBlocks {
     return this.#free.length;
   }
 
+  /** Adds blocks, which the pools must have room for. */
+  grow(blocks: number): void {
+    const before = this.#references.length;
+    if (!Number.isInteger(blocks) || blocks < before) {
+      throw new PosttrainError('KV_BLOCKS', `has ${before} blocks already, so it cannot grow to ${blocks}`);
+    }
+    const references = new Int32Array(blocks);
+    references.set(this.#references);
+    this.#references = references;
+    // Taken from the end: lower numbers first.
+    this.#free.unshift(...Array.from({ length: blocks - before }, (_, i) => blocks - 1 - i));
+  }
+
+  /** All blocks, block 0 included. */
+  get blocks(): number {
+    return this.#references.length;
+  }
+
+  /** The blocks that a sequence holds, in order. */
+  blocksOf(sequence: number): readonly number[] {
+    return this.#get(sequence).blocks;
+  }
+
+  /** How many free blocks `extend` would take. */
+  needed(sequence: number, count: number): number {
+    const { blocks, length } = this.#get(sequence);
+    return Math.ceil((length + count) / this.blockSize) - blocks.length + Number(this.#copiesLast(sequence, count));
+  }
+
   /** How many sequences hold a block. */
   references(block: number): number {
     return this.#references[block]!;
@@ -61,12 +90,22 @@ export class KvBlocks {
     return this.#nextId++;
   }
 
-  /** A sequence that begins with all tokens of another, and shares their blocks. */
-  fork(sequence: number): number {
-    const { blocks, length } = this.#get(sequence);
-    for (const block of blocks) this.#references[block]!++;
-    this.#sequences.set(this.#nextId, { blocks: [...blocks], length });
+  /** A sequence that begins with the first `length` tokens of another (default: all), and shares their blocks. */
+  fork(sequence: number, length: number = this.length(sequence)): number {
+    const { blocks } = this.#get(sequence);
+    this.#checkLength(sequence, length);
+    const shared = blocks.slice(0, Math.ceil(length / this.blockSize));
+    for (const block of shared) this.#references[block]!++;
+    this.#sequences.set(this.#nextId, { blocks: shared, length });
     return this.#nextId++;
+  }
+
+  /** Forgets all tokens of a sequence but the first `length`. */
+  truncate(sequence: number, length: number): void {
+    const state = this.#get(sequence);
+    this.#checkLength(sequence, length);
+    for (const block of state.blocks.splice(Math.ceil(length / this.blockSize))) this.#release(block);
+    state.length = length;
   }
 
   length(sequence: number): number {
@@ -81,21 +120,19 @@ export class KvBlocks {
    */
   extend(sequence: number, count: number): BlockCopy[] {
     const state = this.#get(sequence);
-    const last = state.blocks.at(-1);
-    // Only the last block can be both shared and written to: full ones are never written again.
-    const writesLast = count > 0 && last !== undefined && state.length % this.blockSize !== 0;
-    const copies = writesLast && this.#references[last]! > 1;
-    const added = Math.ceil((state.length + count) / this.blockSize) - state.blocks.length;
-    const needed = added + Number(copies);
+    const copies = this.#copiesLast(sequence, count);
+    const needed = this.needed(sequence, count);
     if (needed > this.#free.length) throw new OutOfBlocksError(needed, this.#free.length);
     const result: BlockCopy[] = [];
     if (copies) {
+      const from = state.blocks.at(-1)!;
       const to = this.#take();
-      this.#release(last);
+      this.#release(from);
       state.blocks[state.blocks.length - 1] = to;
-      result.push({ from: last, to });
+      result.push({ from, to });
     }
-    for (let i = 0; i < added; i++) state.blocks.push(this.#take());
+    const total = Math.ceil((state.length + count) / this.blockSize);
+    while (state.blocks.length < total) state.blocks.push(this.#take());
     state.length += count;
     return result;
   }
@@ -120,6 +157,27 @@ export class KvBlocks {
       rows.set(blocks, row * width);
     });
     return rows;
+  }
+
+  /** Where tokens `start` … `start + count - 1` of a sequence are in the pools: block · blockSize + place. */
+  slots(sequence: number, start: number, count: number): number[] {
+    const { blocks } = this.#get(sequence);
+    return Array.from({ length: count }, (_, i) => {
+      const position = start + i;
+      return blocks[Math.floor(position / this.blockSize)]! * this.blockSize + (position % this.blockSize);
+    });
+  }
+
+  /** Only the last block can be both shared and written to: those before it are full. */
+  #copiesLast(sequence: number, count: number): boolean {
+    const { blocks, length } = this.#get(sequence);
+    return count > 0 && length % this.blockSize !== 0 && this.#references[blocks.at(-1)!]! > 1;
+  }
+
+  #checkLength(sequence: number, length: number): void {
+    const has = this.length(sequence);
+    if (Number.isInteger(length) && length >= 0 && length <= has) return;
+    throw new PosttrainError('KV_BLOCKS', `sequence ${sequence} has ${has} tokens; it cannot be cut to ${length}`);
   }
 
   #get(sequence: number): Sequence {

@@ -39,7 +39,11 @@ interface Facts {
     readonly label_smoothing: number;
     readonly z_loss: number;
   }[];
-  readonly samplers: readonly { readonly temperature: number; readonly scale: number }[];
+  readonly samplers: readonly {
+    readonly temperature: number;
+    readonly scale: number;
+    readonly soft_cap: number | null;
+  }[];
 }
 const { cases, samplers } = JSON.parse(readFileSync(join(folder, 'cross-entropy.json'), 'utf8')) as Facts;
 
@@ -74,30 +78,34 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
       }
     });
   });
-  it.each(samplers)('tokenLogProbs at temperature $temperature of logits × $scale is torch’s', async (sampler) => {
-    const { temperature, scale } = sampler;
-    const name = `sampler-${temperature === 1 ? '1.0' : temperature}`;
-    await withEngine(engine, async () => {
-      for (const chunkSize of [37, 9]) {
-        const values = (hidden: Tensor, head: Tensor) =>
-          tokenLogProbs(hidden, head, get('targets'), { temperature, chunkSize });
-        const loss = (hidden: Tensor, head: Tensor) => {
-          const { logProbs, entropies } = values(hidden, head);
-          const flipped = get('weights').gather(tensor([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], undefined, 'int32'));
-          return logProbs.mul(get('weights')).sum().add(entropies.mul(flipped).sum().mul(0.3));
-        };
-        const hidden = get('hidden').mul(scale);
-        const { logProbs, entropies } = values(hidden, get('head'));
-        await matches('log-probabilities', logProbs, `${name}.log_probs`);
-        await matches('entropies', entropies, `${name}.entropies`);
-        const both = grad((p: Tensor[]) => loss(p[0]!, p[1]!))([hidden, get('head')]);
-        await matches('gradient to hidden', both[0]!, `${name}.d_hidden`, 5e-5);
-        await matches('gradient to head', both[1]!, `${name}.d_head`, 5e-5);
-        const alone = grad((h: Tensor) => loss(h, get('head')))(hidden);
-        await matches('gradient to hidden alone', alone, `${name}.d_hidden`, 5e-5);
-      }
-    });
-  });
+  it.each(samplers)(
+    'tokenLogProbs at temperature $temperature of logits × $scale, soft cap $soft_cap, is torch’s',
+    async (sampler) => {
+      const { temperature, scale, soft_cap: cap } = sampler;
+      const name = `sampler-${temperature === 1 ? '1.0' : temperature}${cap === null ? '' : `-cap-${cap}`}`;
+      const softCap = cap ?? undefined;
+      await withEngine(engine, async () => {
+        for (const chunkSize of [37, 9]) {
+          const values = (hidden: Tensor, head: Tensor) =>
+            tokenLogProbs(hidden, head, get('targets'), { temperature, chunkSize, softCap });
+          const loss = (hidden: Tensor, head: Tensor) => {
+            const { logProbs, entropies } = values(hidden, head);
+            const flipped = get('weights').gather(tensor([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0], undefined, 'int32'));
+            return logProbs.mul(get('weights')).sum().add(entropies.mul(flipped).sum().mul(0.3));
+          };
+          const hidden = get('hidden').mul(scale);
+          const { logProbs, entropies } = values(hidden, get('head'));
+          await matches('log-probabilities', logProbs, `${name}.log_probs`);
+          await matches('entropies', entropies, `${name}.entropies`);
+          const both = grad((p: Tensor[]) => loss(p[0]!, p[1]!))([hidden, get('head')]);
+          await matches('gradient to hidden', both[0]!, `${name}.d_hidden`, 5e-5);
+          await matches('gradient to head', both[1]!, `${name}.d_head`, 5e-5);
+          const alone = grad((h: Tensor) => loss(h, get('head')))(hidden);
+          await matches('gradient to hidden alone', alone, `${name}.d_hidden`, 5e-5);
+        }
+      });
+    },
+  );
   it('uniform logits give -log V, log V, and no greedy token that is worse than another', async () => {
     await withEngine(engine, async () => {
       const options = { chunkSize: 100 };

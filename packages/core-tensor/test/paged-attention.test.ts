@@ -30,9 +30,9 @@ interface Pools {
 }
 
 const paged = compile(
-  (pools: Pools, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: Tensor) => {
+  (pools: Pools, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: Tensor, slots: Tensor) => {
     const { output, keys, values } = pagedAttention(
-      { q, k, v, ...pools, table, lengths },
+      { q, k, v, ...pools, table, lengths, slots },
       { scale: 0.35, blockSize: BLOCK },
     );
     return { output, pools: { keys, values } };
@@ -81,13 +81,15 @@ class Twin {
       noise([1, KV, count, D], seed + 1),
       noise([1, KV, count, D], seed + 2),
     ];
-    const lengths = int32([blocks.length(this.id)], [1]);
+    const past = blocks.length(this.id);
+    const lengths = int32([past], [1]);
     let current = pools;
     for (const { from, to } of blocks.extend(this.id, count)) {
       current = (await copy(current, int32([from], [1]), int32([to], [1]))).pools;
     }
     const table = int32(blocks.table([this.id], WIDTH), [1, WIDTH]);
-    const got = await paged(current, q, k, v, table, lengths);
+    const slots = int32(blocks.slots(this.id, past, count), [1, count]);
+    const got = await paged(current, q, k, v, table, lengths, slots);
     const wanted = await contiguous(this.cache, q, k, v, lengths);
     this.cache = wanted.cache;
     const numbers = await wanted.output.toArray();
@@ -141,14 +143,16 @@ describe('pagedAttention', () => {
         noise([1, KV, length, D], i + 10),
         noise([1, KV, length, D], i + 20),
       ];
-      pools = (await paged(pools, q, k, v, int32(blocks.table([id], WIDTH), [1, WIDTH]), int32([0], [1]))).pools;
+      const slots = int32(blocks.slots(id, 0, length), [1, length]);
+      pools = (await paged(pools, q, k, v, int32(blocks.table([id], WIDTH), [1, WIDTH]), int32([0], [1]), slots)).pools;
       const cache = { keys: zerosBuffer([1, KV, CAPACITY, D]), values: zerosBuffer([1, KV, CAPACITY, D]) };
       caches.push((await contiguous(cache, q, k, v, int32([0], [1]))).cache);
       ids.push(id);
     }
     for (const id of ids) blocks.extend(id, 1);
     const [q, k, v] = [noise([2, HEADS, 1, D], 30), noise([2, KV, 1, D], 31), noise([2, KV, 1, D], 32)];
-    const got = await paged(pools, q, k, v, int32(blocks.table(ids, WIDTH), [2, WIDTH]), int32([3, 9], [2]));
+    const slots = int32([...blocks.slots(ids[0]!, 3, 1), ...blocks.slots(ids[1]!, 9, 1)], [2, 1]);
+    const got = await paged(pools, q, k, v, int32(blocks.table(ids, WIDTH), [2, WIDTH]), int32([3, 9], [2]), slots);
     for (const [i, length] of [3, 9].entries()) {
       const row = (x: Tensor) => x.slice(0, i, i + 1);
       const wanted = await contiguous(caches[i]!, row(q), row(k), row(v), int32([length], [1]));

@@ -8,6 +8,14 @@ export {
 export { InvalidModelFileError } from './files.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
+export {
+  type CachedSequence,
+  type ExtendInput,
+  type ExtendOptions,
+  type ExtendResult,
+  ModelRunner,
+  type ModelRunnerOptions,
+} from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
 export * from './hub/index.js';

@@ -1,7 +1,7 @@
-import { Key, referenceEngine, setEngine, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, type Network, networkOf, sequenceLogProbs, type Weights } from '../src/index.js';
-import { decodeAll, ENGINES, largestDifference, rowOf, tinyConfig } from './support.js';
+import { decodeAll, ENGINES, largestDifference, logitsOf, rowOf, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -18,22 +18,8 @@ async function tiny(config: Record<string, unknown>, seed = 1): Promise<{ networ
   return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, seed)) };
 }
 
-type Model = Awaited<ReturnType<typeof tiny>>;
-
-/** Logits after each of `tokens`, in one pass without a cache, padding or batch, on the reference engine. */
-async function logitsOf({ network, weights }: Model, tokens: readonly number[]): Promise<number[][]> {
-  const grid = (values: readonly number[]): Tensor => tensor(Int32Array.from(values), [1, values.length], 'int32');
-  const positions = grid(tokens.map((_, i) => i));
-  const segments = grid(tokens.map(() => 1));
-  const hidden = network.hidden(weights, { tokens: grid(tokens), positions, segments });
-  const logits = hidden.reshape([tokens.length, -1]).matmul(network.head(weights), { transposeB: true });
-  const flat = await withEngine(referenceEngine(), () => logits.toArray());
-  const width = flat.length / tokens.length;
-  return tokens.map((_, i) => flat.slice(i * width, (i + 1) * width));
-}
-
 /** The most likely token after each. */
-const choices = async (model: Model, tokens: readonly number[]) =>
+const choices = async (model: { readonly network: Network; readonly weights: Weights }, tokens: readonly number[]) =>
   (await logitsOf(model, tokens)).map((row) => row.indexOf(Math.max(...row)));
 
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));

@@ -9,6 +9,7 @@ import {
   referenceEngine,
   type Tensor,
   tensor,
+  withEngine,
 } from '@posttrain/core-tensor';
 import { onTestFinished } from 'vitest';
 import {
@@ -82,6 +83,21 @@ export async function decodeAll(
     finishes[event.row] = event.finish;
   }
   return { tokens, logProbs, finishes };
+}
+
+/** Logits after each of `tokens`, in one pass without a cache, padding or batch, on the reference engine. */
+export async function logitsOf(
+  { network, weights }: { readonly network: Network; readonly weights: Weights },
+  tokens: readonly number[],
+): Promise<number[][]> {
+  const grid = (values: readonly number[]): Tensor => tensor(Int32Array.from(values), [1, values.length], 'int32');
+  const positions = grid(tokens.map((_, i) => i));
+  const segments = grid(tokens.map(() => 1));
+  const hidden = network.hidden(weights, { tokens: grid(tokens), positions, segments });
+  const logits = hidden.reshape([tokens.length, -1]).matmul(network.head(weights), { transposeB: true });
+  const flat = await withEngine(referenceEngine(), () => logits.toArray());
+  const width = flat.length / tokens.length;
+  return tokens.map((_, i) => flat.slice(i * width, (i + 1) * width));
 }
 
 /** A small config of one of the supported kinds, in the words of config.json. */

@@ -130,7 +130,7 @@ function withKernels(graph: Graph, operators: OnnxOperators): Graph {
     (node) =>
       !isOp(node, 'kernel') ||
       node.attributes.kernel.name !== 'cachedAttention' ||
-      canUseGroupQueryAttention(node, () => true),
+      canUseGroupQueryAttention(node, () => true, { nativeFloat16: false, windowedAttention: false }),
   );
   return covered
     ? fused

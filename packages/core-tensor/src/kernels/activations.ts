@@ -51,6 +51,13 @@ export const gelu = (x: Tensor): Tensor => applyKernel(geluKernel, [x], { approx
 /** The tanh approximation of `gelu`: Hugging Face `gelu_new` and `gelu_pytorch_tanh`. */
 export const geluTanh = (x: Tensor): Tensor => applyKernel(geluKernel, [x], { approximate: 'tanh' })[0]!;
 
+/** cap · tanh(x / cap): x near 0, never beyond ±cap (Gemma 2, arXiv 2408.00118). */
+export const softCap = (x: Tensor, cap: number): Tensor =>
+  x
+    .mul(1 / cap)
+    .tanh()
+    .mul(cap);
+
 /** log(1 + e^x) without overflow. */
 export const softplus = (x: Tensor): Tensor => x.maximum(0).add(x.abs().neg().exp().add(1).log());
 

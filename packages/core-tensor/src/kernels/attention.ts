@@ -2,6 +2,7 @@ import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
 import { concat, type Tensor } from '../tensor.js';
+import { softCap as capped } from './activations.js';
 import { applyKernel } from './apply-kernel.js';
 import { alibiSlopes, biasOf } from './attention-mask.js';
 import { checkFloats, checkIndices } from './check.js';
@@ -62,15 +63,6 @@ export function checkNumbers(
   if (!(slidingWindow >= 1)) fail(`slidingWindow must be at least 1, the position itself, not ${slidingWindow}`);
 }
 
-/** softCap · tanh(x / softCap), or x where there is no cap. */
-const capped = (x: Tensor, softCap: number | undefined): Tensor =>
-  softCap === undefined
-    ? x
-    : x
-        .mul(1 / softCap)
-        .tanh()
-        .mul(softCap);
-
 /**
  * Inputs q [b, h, s, d], k and v [b, kv, t, d], bias [b or 1, h or 1, s, t] added to the scores, and maybe sinks [h];
  * output [b, h, s, d]. softmax(cap(q kᵀ · scale) + bias) v, with h / kv query heads sharing each key/value head
@@ -103,7 +95,7 @@ export const attentionKernel: Kernel<AttentionConfig> = {
       .mul(scale);
     const [biasBatch, biasHeads] = bias!.shape as [number, number];
     const perHead = biasHeads === 1 ? [1, 1] : [kv, group];
-    const biased = capped(scores, softCap)
+    const biased = (softCap === undefined ? scores : capped(scores, softCap))
       .reshape([b, kv, group, s, t])
       .add(bias!.reshape([biasBatch, ...perHead, s, t]));
     const column = sinks?.reshape([1, kv, group, 1, 1]).broadcastTo([b, kv, group, s, 1]);

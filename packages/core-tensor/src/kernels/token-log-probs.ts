@@ -1,7 +1,8 @@
 import { differentiateDecomposition } from '../autodiff/backward.js';
 import { barrier } from '../autodiff/barrier.js';
-import { ShapeError } from '../errors.js';
+import { KernelOptionError, ShapeError } from '../errors.js';
 import { concat, type Tensor, where } from '../tensor.js';
+import { softCap } from './activations.js';
 import { applyKernel } from './apply-kernel.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
@@ -11,6 +12,8 @@ export interface TokenLogProbsConfig {
   readonly temperature: number;
   /** Vocabulary entries whose logits exist at one time, for all rows: bounds the memory at rows × chunkSize. */
   readonly chunkSize: number;
+  /** Logits become softCap · tanh(logit / softCap) before the temperature (Gemma 2, arXiv 2408.00118). */
+  readonly softCap?: number;
 }
 
 /** Memory for the logits of one chunk when no chunk size is given, and the smallest chunk that is worth a product. */
@@ -27,11 +30,24 @@ function chunksOf(vocabulary: number, chunkSize: number): [start: number, end: n
 }
 
 /** softmax's argument for the vocabulary entries of `head`, in float32: [n, entries]. */
-const scaledLogits = (hidden: Tensor, head: Tensor, temperature: number): Tensor =>
-  hidden
-    .matmul(head, { transposeB: true })
-    .mul(1 / temperature)
-    .cast('float32');
+function scaledLogits(hidden: Tensor, head: Tensor, { temperature, softCap: cap }: TokenLogProbsConfig): Tensor {
+  const logits = hidden.matmul(head, { transposeB: true });
+  if (cap === undefined) return logits.mul(1 / temperature).cast('float32');
+  return softCap(logits.cast('float32'), cap).mul(1 / temperature);
+}
+
+/** tanh' = 1 - tanh², of the cap that gave the scaled logits z; undefined without a cap. */
+const capSlope = (z: Tensor, { temperature, softCap: cap }: TokenLogProbsConfig): Tensor | undefined =>
+  cap === undefined
+    ? undefined
+    : z
+        .mul(temperature / cap)
+        .square()
+        .neg()
+        .add(1);
+
+/** x · factor, where there is one. */
+const times = (x: Tensor, factor: Tensor | undefined): Tensor => (factor ? x.mul(factor) : x);
 
 /** The target's column among the entries [start, end), if it is one of them: int32 and bool, [n, 1]. */
 function targetIn(targets: Tensor, start: number, end: number): { column: Tensor; isHere: Tensor } {
@@ -52,9 +68,9 @@ interface Running {
   readonly target: Tensor;
   /** Whether the target is the largest. */
   readonly isGreedy: Tensor;
-  /** Σ e^s head: [n, d]. */
+  /** Σ e^s c head, c being the slope of the soft cap, 1 without one: [n, d]. */
   readonly head: Tensor;
-  /** Σ e^s s head: [n, d]. */
+  /** Σ e^s s c head: [n, d]. */
   readonly weightedHead: Tensor;
 }
 
@@ -64,6 +80,7 @@ function extend(
   logits: Tensor,
   head: Tensor,
   target: ReturnType<typeof targetIn>,
+  slope: Tensor | undefined,
 ): Running {
   const highest = logits.max(1, { keepDims: true });
   const largest = before ? before.largest.maximum(highest) : highest;
@@ -78,8 +95,8 @@ function extend(
     weighted: weights.sum(1, { keepDims: true }),
     target: where(target.isHere, chosen, 0),
     isGreedy: target.isHere.and(chosen.equal(0)),
-    head: exponentials.matmul(values),
-    weightedHead: weights.matmul(values),
+    head: times(exponentials, slope).matmul(values),
+    weightedHead: times(weights, slope).matmul(values),
   };
   if (!before) return here;
   // What was relative to the old largest logit: e^(s + fall) = e^s e^fall, and (s + fall) is added up likewise.
@@ -97,24 +114,25 @@ function extend(
 }
 
 /**
- * Inputs hidden [n, d], head [vocabulary, d], int32 targets [n]. With z = hidden headᵀ / temperature and p = softmax(z), the
- * outputs, all float32, are
+ * Inputs hidden [n, d], head [vocabulary, d], int32 targets [n]. With z = cap(hidden headᵀ) / temperature and
+ * p = softmax(z), the outputs, all float32, are
  *
  * - 0: log p(target) = z_target - logsumexp z, [n], natural logarithm;
  * - 1: the entropy -Σ p log p, [n];
  * - 2: 1 where no token is more likely than the target, else 0, [n]; it has no gradient;
  * - 3: logsumexp z, [n];
- * - 4: Σ p head and 5: Σ p log p head, [n, d], of which the gradients of the others to hidden are made, so that a frozen head
- *   needs the logits once.
+ * - 4: Σ p c head and 5: Σ p log p c head, [n, d], c being the slope of the cap, of which the gradients of the others to
+ *   hidden are made, so that a frozen head needs the logits once.
  *
  * The logits of `chunkSize` vocabulary entries exist at a time, forward and backward. The gradient to the head computes them
  * again; it has the target's part inside, and is written chunk by chunk.
  */
 export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
   name: 'tokenLogProbs',
-  infer: ([hidden, head, targets]) => {
+  infer: ([hidden, head, targets], { softCap: cap = 1 }) => {
     checkFloats('tokenLogProbs', hidden!, head!);
     checkIndices('tokenLogProbs', targets!, 'targets');
+    if (!(cap > 0)) throw new KernelOptionError('tokenLogProbs', `softCap must be positive, not ${cap}`);
     const [n, d] = hidden!.shape;
     const fits = hidden!.shape.length === 2 && head!.shape.length === 2 && head!.shape[1] === d && head!.shape[0]! > 0;
     if (!fits || targets!.shape.length !== 1 || targets!.shape[0] !== n) {
@@ -128,12 +146,13 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
     const vector = { shape: [n!, d!], dtype: 'float32' } as const;
     return [row, row, row, row, vector, vector];
   },
-  decompose: ([hidden, head, targets], { temperature, chunkSize }, wanted = [true, true, true, true, true, true]) => {
+  decompose: ([hidden, head, targets], config, wanted = [true, true, true, true, true, true]) => {
     let running: Running | undefined;
-    for (const [start, end] of chunksOf(head!.shape[0]!, chunkSize)) {
+    for (const [start, end] of chunksOf(head!.shape[0]!, config.chunkSize)) {
       // The next chunk waits until everything that is wanted of this one exists, and its logits can go.
       const part = (running ? barrier(head!, tokensOf(running, wanted)) : head!).slice(0, start, end);
-      running = extend(running, scaledLogits(hidden!, part, temperature), part, targetIn(targets!, start, end));
+      const logits = scaledLogits(hidden!, part, config);
+      running = extend(running, logits, part, targetIn(targets!, start, end), capSlope(logits, config));
     }
     const { largest, sum, weighted, target, isGreedy, head: sums, weightedHead } = running!;
     const logSum = sum.log();
@@ -159,7 +178,8 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
     if (terms.length === 0) return [undefined, undefined, undefined];
     const factor = terms.reduce((x, y) => x.add(y));
     if (!needed[1]) {
-      const target = a && head.gather(targets).cast('float32').mul(a);
+      const slope = capSlope(outputs[0]!.add(outputs[3]!), config)?.expandDims(1);
+      const target = a && times(head.gather(targets).cast('float32').mul(a), slope);
       const rest = outputs[4]!.mul(factor).sub(b ? outputs[5]!.mul(b) : 0);
       return [(target ? target.add(rest) : rest).cast(hidden.dtype), undefined, undefined];
     }
@@ -170,9 +190,11 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
       // One chunk is what the forward pass keeps; of several, each is computed again when its turn has come.
       const before = parts.length === 0 ? [factor] : [parts.at(-1)!, ...(dHidden ? [dHidden] : [])];
       const part = (chunks.length === 1 ? head : barrier(head, before)).slice(0, start, end);
-      const logProbs = scaledLogits(hidden, part, config.temperature).sub(outputs[3]!.expandDims(1));
+      const logits = scaledLogits(hidden, part, config);
+      const logProbs = logits.sub(outputs[3]!.expandDims(1));
       const spread = logProbs.exp().mul(b ? factor.sub(logProbs.mul(b)) : factor);
-      const dLogits = (a ? addToTarget(spread, targetIn(targets, start, end), a) : spread).cast(head.dtype);
+      const dCapped = a ? addToTarget(spread, targetIn(targets, start, end), a) : spread;
+      const dLogits = times(dCapped, capSlope(logits, config)).cast(head.dtype);
       parts.push(dLogits.matmul(hidden, { transposeA: true }));
       if (!needed[0]) continue;
       const contribution = dLogits.matmul(part);
@@ -205,6 +227,8 @@ export interface TokenLogProbsOptions {
   readonly temperature?: number;
   /** Vocabulary entries whose logits exist at one time. Default: as many as fit 32 MiB, but not fewer than 2,048. */
   readonly chunkSize?: number;
+  /** Logits become softCap · tanh(logit / softCap), before the temperature. Default: they stay as they are. */
+  readonly softCap?: number | undefined;
 }
 
 /** Per row, float32 [n]. */
@@ -228,12 +252,13 @@ export function tokenLogProbs(
   hidden: Tensor,
   head: Tensor,
   targets: Tensor,
-  { temperature = 1, chunkSize }: TokenLogProbsOptions = {},
+  { temperature = 1, chunkSize, softCap: cap }: TokenLogProbsOptions = {},
 ): TokenLogProbs {
   const fitting = Math.floor(DEFAULT_CHUNK_BYTES / 4 / Math.max(1, hidden.shape[0]!));
   const [logProbs, entropies, isGreedy, logSumExps] = applyKernel(tokenLogProbsKernel, [hidden, head, targets], {
     temperature,
     chunkSize: chunkSize ?? Math.max(SMALLEST_DEFAULT_CHUNK, fitting),
+    ...(cap === undefined ? {} : { softCap: cap }),
   });
   return { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy!, logSumExps: logSumExps! };
 }

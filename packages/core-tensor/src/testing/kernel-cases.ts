@@ -95,13 +95,19 @@ function tokenLogProbsCases(): ConformanceCase[] {
     score(6, 3, 7, { chunkSize: 3, temperature: 0.7 }, 'in chunks of 3, temperature 0.7'),
     score(1, 1, 1, {}, 'size 1'),
     score(0, 3, 7, { chunkSize: 2 }, 'no rows'),
+    score(5, 3, 7, { chunkSize: 3, temperature: 0.7, softCap: 1.5 }, 'in chunks of 3, temperature 0.7, soft cap 1.5'),
     score(9, 8, 101, { chunkSize: 40, temperature: 2 }, 'in chunks of 40, temperature 2'),
-    ...[[0], [1], [0, 1]].map((variables) =>
-      defineCase(
-        'tokenLogProbs',
-        [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
-        (hidden, head, targets) => tokenLogProbs(hidden!, head!, targets!, { chunkSize: 3 }).logProbs,
-        { note: `the log-probabilities alone, gradient to ${variables.join(' and ')}`, variables },
+    ...[[0], [1], [0, 1]].flatMap((variables) =>
+      [{ chunkSize: 3 }, { chunkSize: 3, softCap: 1.5 }].map((options) =>
+        defineCase(
+          'tokenLogProbs',
+          [sample([4, 3]), sample([7, 3], 'float32', { seed: 1 }), indices([4], 7)],
+          (hidden, head, targets) => tokenLogProbs(hidden!, head!, targets!, options).logProbs,
+          {
+            note: `the log-probabilities alone${'softCap' in options ? ', soft cap' : ''}, gradient to ${variables.join(' and ')}`,
+            variables,
+          },
+        ),
       ),
     ),
     defineCase(

@@ -68,6 +68,11 @@ function kernels(): KnownValue[] {
     known(() => scores([0, 1]).logProbs, [-LN2, Math.log(0.25)]),
     known(() => scores([0, 1]).entropies, [LN2, quarter]),
     known(() => scores([0, 1]).isGreedy, [1, 0]),
+    // Logits (5, -5) capped at 1 are ±1 within rounding: tanh 5 = 0.99990920426.
+    known(
+      () => tokenLogProbs(t([[5]]), t([[1], [-1]]), int([1]), { chunkSize: 1, softCap: 1 }).logProbs,
+      [-2 * 0.99990920426 - Math.log1p(Math.exp(-2 * 0.99990920426))],
+    ),
   ];
 }
 

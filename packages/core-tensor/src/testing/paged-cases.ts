@@ -1,4 +1,5 @@
 import { copyBlocks, pagedAttention } from '../kernels/paged-attention.js';
+import { putRows } from '../kernels/put-rows.js';
 import { type ConformanceCase, defineCase, given, sample } from './case.js';
 
 /** Two rows of a pool of five blocks of four tokens; their new tokens cross from one block into the next. */
@@ -7,8 +8,16 @@ function pagedCase(
   keyValueHeads: number,
   newTokens: number,
   lengths: readonly number[],
+  options: { readonly slidingWindow?: number; readonly softCap?: number } = {},
 ): ConformanceCase {
   const d = 8;
+  const table = [
+    [3, 1],
+    [2, 4],
+  ];
+  const slots = lengths.flatMap((length, row) =>
+    Array.from({ length: newTokens }, (_, i) => table[row]![Math.floor((length + i) / 4)]! * 4 + ((length + i) % 4)),
+  );
   const pool = (seed: number) => sample([keyValueHeads, 5 * 4, d], 'float32', { seed });
   return defineCase(
     'pagedAttention',
@@ -18,22 +27,38 @@ function pagedCase(
       sample([2, keyValueHeads, newTokens, d], 'float32', { seed: 2 }),
       pool(3),
       pool(4),
-      given([3, 1, 2, 4], 'int32', [2, 2]),
+      given(table.flat(), 'int32', [2, 2]),
       given(lengths, 'int32'),
+      given(slots, 'int32', [2, newTokens]),
     ],
-    (q, k, v, keys, values, table, lengths) => {
+    (q, k, v, keys, values, table, lengths, slots) => {
       const result = pagedAttention(
-        { q: q!, k: k!, v: v!, keys: keys!, values: values!, table: table!, lengths: lengths! },
-        { scale: 0.3, blockSize: 4 },
+        { q: q!, k: k!, v: v!, keys: keys!, values: values!, table: table!, lengths: lengths!, slots: slots! },
+        { scale: 0.3, blockSize: 4, ...options },
       );
       return [result.output, result.keys, result.values];
     },
-    { note: `lengths ${lengths}` },
+    { note: `lengths ${lengths} ${JSON.stringify(options)}` },
   );
 }
 
 export const pagedCases = {
-  pagedAttention: () => [pagedCase(2, 2, 1, [0, 7]), pagedCase(4, 2, 3, [5, 2])],
+  pagedAttention: () => [
+    pagedCase(2, 2, 1, [0, 7]),
+    pagedCase(4, 2, 3, [5, 2]),
+    pagedCase(4, 2, 1, [1, 6], { slidingWindow: 3, softCap: 1.5 }),
+    pagedCase(2, 2, 2, [6, 3], { slidingWindow: 3, softCap: 1.5 }),
+  ],
+  putRows: () => [
+    defineCase(
+      'putRows',
+      [sample([5, 3]), given([4, 1], 'int32'), sample([2, 3], 'float32', { seed: 1 })],
+      (x, at, v) => putRows(x!, at!, v!),
+    ),
+    defineCase('putRows', [sample([3, 2]), given([], 'int32', [0]), sample([0, 2])], (x, at, v) =>
+      putRows(x!, at!, v!),
+    ),
+  ],
   copyBlocks: () => [
     defineCase('copyBlocks', [sample([2, 20, 3]), given([1, 4], 'int32'), given([2, 0], 'int32')], (pool, from, to) =>
       copyBlocks(pool!, from!, to!, 4),

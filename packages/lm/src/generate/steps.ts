@@ -30,7 +30,7 @@ export const extendStep =
     const [b, s, width] = hidden.shape as [number, number, number];
     const at = counts.sub(1).reshape([b, 1, 1]).broadcastTo([b, 1, width]);
     const last = (s === 1 ? hidden : hidden.takeAlongAxis(at, 1)).reshape([b, width]);
-    return { cache: next, logits: last.matmul(network.head(weights, hooks), { transposeB: true }) };
+    return { cache: next, logits: network.logits(weights, last, hooks) };
   };
 
 /** The compiled functions that generation runs, for one network and one kind of adapter. */

@@ -26,14 +26,25 @@ export interface ParameterInfo {
   readonly init: 'normal' | 'zeros' | 'ones';
 }
 
+/** How a layer attends. */
+export interface LayerAttention {
+  /** Multiplies the scores; usually 1 / √headDim. */
+  readonly scale: number;
+  /** A query at position i sees keys j with i - slidingWindow < j ≤ i. Left out: all keys before it. */
+  readonly slidingWindow?: number;
+  /** Scores become softCap · tanh(score / softCap) (arXiv 2408.00118). Left out: they stay as they are. */
+  readonly softCap?: number;
+}
+
 /** A family of architectures: one file each. A pure function of weights and tokens, and a list of its parts. */
 export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   parameters(config: Config): ParameterInfo[];
   modules(config: Config): ModuleInfo[];
   /** Width of one attention head and the number of key/value heads: the shape of the cache. */
   cacheShape(config: Config): { readonly layers: number; readonly kvHeads: number; readonly headDim: number };
-  /** The window of a layer's attention; undefined for full attention. */
-  slidingWindow(config: Config, layer: number): number | undefined;
+  attention(config: Config, layer: number): LayerAttention;
+  /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
+  logitSoftCap?(config: Config): number | undefined;
   /** The final, normalised hidden states [b, s, width]. */
   hidden(config: Config, layers: BoundLayers, input: ForwardInput): Tensor;
 }

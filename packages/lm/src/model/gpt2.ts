@@ -69,7 +69,7 @@ export const gpt2: ModelFamily<Gpt2Config> = {
     headDim: config.hiddenSize / config.numAttentionHeads,
   }),
 
-  slidingWindow: () => undefined,
+  attention: (config) => ({ scale: 1 / Math.sqrt(config.hiddenSize / config.numAttentionHeads) }),
 
   hidden(config, { weight, linear, embedding }, { tokens, positions, attend, block: run }) {
     const { hiddenSize: width, numAttentionHeads: heads } = config;

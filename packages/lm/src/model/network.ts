@@ -3,13 +3,15 @@ import {
   checkpoint,
   iota,
   nameScope,
+  pagedAttention,
   type QuantizedFormat,
   selfAttention,
+  softCap,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
-import { bindLayers, type ModelFamily, type ParameterInfo } from './family.js';
+import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gpt2 } from './gpt2.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { rotaryDecoder } from './rotary-decoder.js';
@@ -23,6 +25,21 @@ function familyOf(config: ModelConfig): ModelFamily {
 export interface KvCache {
   readonly keys: readonly Tensor[];
   readonly values: readonly Tensor[];
+}
+
+/** New tokens of rows whose past is in a paged cache: see `PagedAttentionInputs`. */
+export interface PagedInput {
+  /** int32 [b, s]. */
+  readonly tokens: Tensor;
+  /** int32 [b]: tokens that each row has in the cache. */
+  readonly lengths: Tensor;
+  /** int32 [b, w]: the blocks of each row. */
+  readonly table: Tensor;
+  /** int32 [b, s]: where in the pools the new tokens go. */
+  readonly slots: Tensor;
+  readonly cache: KvCache;
+  /** Tokens in a block. */
+  readonly blockSize: number;
 }
 
 export interface SequenceInput {
@@ -62,10 +79,24 @@ export interface Network {
     input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. */
+  /** `extend` over a cache in blocks. */
+  extendPaged(
+    weights: Weights,
+    input: PagedInput,
+    hooks?: LayerHooks,
+  ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
+  /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
+  readonly logitSoftCap: number | undefined;
+  /** Logits [n, vocabulary] of final hidden states [n, width]. */
+  logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
+  /** Pools for `tokens` tokens, in memory of their own. */
+  newPools(tokens: number): KvCache;
+  /** What a token takes in the cache, in bytes. */
+  readonly cacheBytesPerToken: number;
 }
 
 /** The network of a config. `quantized` says how the weights of linear layers are stored, by the layers' names. */
@@ -78,10 +109,56 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     }),
   );
   const { layers, kvHeads, headDim } = family.cacheShape(config);
-  const scale = 1 / Math.sqrt(headDim);
+  const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
+  const logitSoftCap = family.logitSoftCap?.(config);
+
+  const zeroCache = (shape: readonly number[]): KvCache => {
+    const one = () => zerosBuffer(shape);
+    return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
+  };
+  const extendBy = (
+    weights: Weights,
+    { tokens, lengths, cache }: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
+    hooks: LayerHooks = {},
+    attendTo: (
+      past: { readonly keys: Tensor; readonly values: Tensor },
+      layer: LayerAttention,
+      q: Tensor,
+      k: Tensor,
+      v: Tensor,
+    ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
+  ) => {
+    const [b, s] = tokens.shape as [number, number];
+    const keys: Tensor[] = [];
+    const values: Tensor[] = [];
+    const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
+      tokens,
+      // Learned positions end at the limit, even for padding.
+      positions: lengths
+        .reshape([b, 1])
+        .add(iota([1, s], 1))
+        .minimum(config.maxPositionEmbeddings - 1),
+      block: (name, run, x) => nameScope(name, () => run(x)),
+      attend(layer, q, k, v) {
+        const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
+        const out = attendTo(past, attention[layer]!, q, k, v);
+        keys.push(out.keys);
+        values.push(out.values);
+        return out.output;
+      },
+    });
+    return { hidden, cache: { keys, values } };
+  };
+  const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
+    const info = modules.get('lm_head')!;
+    const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
+    return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+  };
 
   return {
     config,
+    logitSoftCap,
+    head,
     parameters: family.parameters(config),
     modules,
 
@@ -90,50 +167,30 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
         tokens,
         positions,
         block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
-          return selfAttention(q, k, v, {
-            scale,
-            segments,
-            ...(window === undefined ? {} : { slidingWindow: window }),
-          });
-        },
+        attend: (layer, q, k, v) => selfAttention(q, k, v, { ...attention[layer]!, segments }),
       });
     },
 
-    extend(weights, { tokens, lengths, cache }, hooks = {}) {
-      const [b, s] = tokens.shape as [number, number];
-      const positions = lengths.reshape([b, 1]).add(iota([1, s], 1));
-      const keys: Tensor[] = [];
-      const values: Tensor[] = [];
-      const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
-        tokens,
-        positions,
-        block: (name, run, x) => nameScope(name, () => run(x)),
-        attend(layer, q, k, v) {
-          const window = family.slidingWindow(config, layer);
-          const past = { pastKeys: cache.keys[layer]!, pastValues: cache.values[layer]! };
-          const out = cachedAttention(
-            { q, k, v, ...past, lengths },
-            { scale, ...(window === undefined ? {} : { slidingWindow: window }) },
-          );
-          keys.push(out.keys);
-          values.push(out.values);
-          return out.output;
-        },
-      });
-      return { hidden, cache: { keys, values } };
+    extend(weights, { tokens, lengths, cache }, hooks) {
+      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, layer, q, k, v) =>
+        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, layer),
+      );
     },
 
-    head(weights, hooks = {}) {
-      const info = modules.get('lm_head')!;
-      const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
-      return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+    extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
+      const { lengths } = rest;
+      return extendBy(weights, rest, hooks, (past, layer, q, k, v) =>
+        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { ...layer, blockSize }),
+      );
     },
 
-    newCache(batch, capacity) {
-      const one = () => zerosBuffer([batch, kvHeads, capacity, headDim]);
-      return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
+    logits(weights, hidden, hooks) {
+      const logits = hidden.matmul(head(weights, hooks), { transposeB: true });
+      return logitSoftCap === undefined ? logits : softCap(logits, logitSoftCap);
     },
+
+    newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
+    newPools: (tokens) => zeroCache([kvHeads, tokens, headDim]),
+    cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
   };
 }

@@ -25,7 +25,7 @@ export function predictionLogProbs(
   const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
   const targets = input.tokens.slice(1, 1).reshape([b * (s - 1)]);
   const scored = nameScope('lm_head', () =>
-    tokenLogProbs(states, network.head(weights, hooks), targets, { temperature }),
+    tokenLogProbs(states, network.head(weights, hooks), targets, { temperature, softCap: network.logitSoftCap }),
   );
   return mapTree(scored, (x) => x.reshape([b, s - 1]));
 }

@@ -121,5 +121,5 @@ async function logitsOf(model: CausalLM, tokens: readonly number[], hooks: Layer
   };
   const hidden = network.hidden(weights, input, hooks);
   const states = hidden.reshape([tokens.length, hidden.shape[2]!]);
-  return states.matmul(network.head(weights, hooks), { transposeB: true }).toArray();
+  return network.logits(weights, states, hooks).toArray();
 }

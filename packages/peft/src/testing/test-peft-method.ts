@@ -129,7 +129,8 @@ function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
   const states = hiddenOf(model, hooks);
   const count = states.shape[0]! - 1;
   const targets = tensor(TOKENS[0]!.slice(1), [count], 'int32');
-  return tokenLogProbs(states.slice(0, 0, count), model.network.head(model.weights, hooks), targets)
+  const head = model.network.head(model.weights, hooks);
+  return tokenLogProbs(states.slice(0, 0, count), head, targets, { softCap: model.network.logitSoftCap })
     .logProbs.mean()
     .neg();
 }
@@ -137,6 +138,6 @@ function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
 /** The largest absolute difference of a logit between two models with their hooks. */
 async function difference(a: CausalLM, hooksA: LayerHooks, b: CausalLM, hooksB: LayerHooks): Promise<number> {
   const logits = (model: CausalLM, hooks: LayerHooks) =>
-    hiddenOf(model, hooks).matmul(model.network.head(model.weights, hooks), { transposeB: true });
+    model.network.logits(model.weights, hiddenOf(model, hooks), hooks);
   return logits(a, hooksA).sub(logits(b, hooksB)).abs().max().item();
 }

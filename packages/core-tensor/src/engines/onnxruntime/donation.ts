@@ -19,6 +19,7 @@ export const ON_HOST: OverwriteRules = {
   elementwise: true,
   operands: {
     ScatterElements: { 0: 0 },
+    ScatterND: { 0: 0 },
     // Copies its third operand to where the result goes before it adds the product; engine tests run it in place.
     Gemm: { 0: 2 },
     GroupQueryAttention: GROUP_QUERY_ATTENTION,

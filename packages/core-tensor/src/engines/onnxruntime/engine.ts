@@ -120,16 +120,17 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
 }
 
 /** Expands the cached attentions that GroupQueryAttention does not cover. */
-function withoutUnusableKernels(
-  graph: Graph,
-  donations: readonly Donation[],
-  { nativeFloat16, kernels }: LoweringTarget,
-): Graph {
+function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], target: LoweringTarget): Graph {
   const users = new Map<GraphNode, number>();
   for (const { node } of graph.nodes.flatMap((n) => n.inputs)) users.set(node, (users.get(node) ?? 0) + 1);
-  const isDonated = (node: GraphNode<'kernel'>, input: number, output: number) => {
+  const isRead = (node: GraphNode, index: number) =>
+    [...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs].some(
+      (value) => value.node === node && value.index === index,
+    );
+  const mayOverwrite = (node: GraphNode<'kernel'>, input: number, output: number) => {
     const source = node.inputs[input]!.node;
     if (users.get(source) !== 1) return false;
+    if (source.op !== 'input') return !isRead(node, output);
     return donations.some(({ input: given, output: taken }) => {
       const result = graph.outputs[taken]!;
       return graph.inputs[given] === source && result.node === node && result.index === output;
@@ -138,10 +139,11 @@ function withoutUnusableKernels(
   const isUnusable = (node: GraphNode) =>
     isOp(node, 'kernel') &&
     node.attributes.kernel.name === 'cachedAttention' &&
-    !canUseGroupQueryAttention(node, isDonated, nativeFloat16);
+    !canUseGroupQueryAttention(node, mayOverwrite, target);
   if (!graph.nodes.some(isUnusable)) return graph;
   return simplify(graph, {
-    kernels: ({ name, lower }) => lower?.onnxruntime !== undefined || (name !== 'cachedAttention' && name in kernels),
+    kernels: ({ name, lower }) =>
+      lower?.onnxruntime !== undefined || (name !== 'cachedAttention' && name in target.kernels),
   });
 }
 

@@ -6,7 +6,8 @@ import type { NormConfig } from '../../kernels/norms.js';
 import { sizeOf } from '../../shape.js';
 import type { OnnxForward } from './lower-custom.js';
 import { quantizedRules } from './lower-quantized.js';
-import type { Lowering } from './lowering.js';
+import type { Lowering, LoweringTarget } from './lowering.js';
+import { onnxTypes } from './proto.js';
 
 export type KernelRule = (node: GraphNode<'kernel'>, lowering: Lowering) => readonly string[];
 
@@ -69,13 +70,20 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     return [builder.op('RotaryEmbedding', [x!, positions, table(cos!), table(sin!)], { interleaved: 0 })];
   }),
 
+  putRows: (node, lowering) => {
+    const [x, rows, values] = node.inputs.map((input) => lowering.name(input));
+    const [count] = specOf(node.inputs[1]!).shape as [number];
+    const at = lowering.builder.reshape(lowering.builder.cast(rows!, onnxTypes.int64), [count, 1]);
+    return [lowering.builder.op('ScatterND', [x!, at, values!])];
+  },
+
   // Only for the case that `canUseGroupQueryAttention` admits: one new token a row, caches written in place.
   cachedAttention: (node, lowering) => {
     const { builder } = lowering;
     const [q, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input) => lowering.name(input));
     const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
-    const { scale, softCap = 0 } = configOf<CachedAttentionConfig>(node);
+    const { scale, softCap = 0, slidingWindow = -1 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const total = builder.op('Add', [
       builder.op('ReduceMax', [lengths!], { keepdims: 0 }),
@@ -94,6 +102,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
       kv_num_heads: keyValueHeads,
       scale: { float: scale },
       softcap: { float: softCap },
+      local_window_size: slidingWindow,
     });
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
@@ -134,27 +143,27 @@ export function kernelRule(node: GraphNode<'kernel'>, rules: Readonly<Record<str
 
 /**
  * Whether GroupQueryAttention computes this `cachedAttention`. It reads and extends a cache in place, so both caches
- * must be donated inputs (`isDonated`) of the same head width, a multiple of 8; it knows one new token a row at lengths of
- * their own.
+ * must be memory that it may write to (`mayOverwrite`), of the same head width, a multiple of 8; it knows one new token a row
+ * at lengths of their own.
  */
 export function canUseGroupQueryAttention(
   node: GraphNode<'kernel'>,
-  isDonated: (node: GraphNode<'kernel'>, input: number, output: number) => boolean,
-  nativeFloat16 = false,
+  mayOverwrite: (node: GraphNode<'kernel'>, input: number, output: number) => boolean,
+  target: Pick<LoweringTarget, 'nativeFloat16' | 'windowedAttention'>,
 ): boolean {
   const [q, , , keys, values] = node.inputs.map((input) => specOf(input));
   return (
     q!.shape[2] === 1 &&
-    (q!.dtype === 'float32' || (nativeFloat16 && q!.dtype === 'float16')) &&
+    (q!.dtype === 'float32' || (target.nativeFloat16 && q!.dtype === 'float16')) &&
     keys!.dtype === q!.dtype &&
     sizeOf(q!.shape) > 0 &&
     keys!.shape[3]! % 8 === 0 &&
     values!.shape[3] === keys!.shape[3] &&
     // No sinks either, which are a seventh input.
     node.inputs.length === 6 &&
-    configOf<CachedAttentionConfig>(node).slidingWindow === undefined &&
+    (target.windowedAttention || configOf<CachedAttentionConfig>(node).slidingWindow === undefined) &&
     !configOf<CachedAttentionConfig>(node).alibi &&
-    isDonated(node, 3, 1) &&
-    isDonated(node, 4, 2)
+    mayOverwrite(node, 3, 1) &&
+    mayOverwrite(node, 4, 2)
   );
 }

@@ -150,6 +150,7 @@ const kernels: Readonly<Record<string, KernelRule>> = {
 export const webgpuTarget = (nativeFloat16: boolean): LoweringTarget => ({
   standard: true,
   nativeFloat16,
+  windowedAttention: false,
   rules,
   kernels,
 });

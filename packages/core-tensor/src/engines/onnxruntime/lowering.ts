@@ -35,6 +35,8 @@ export interface LoweringTarget {
   readonly standard: boolean;
   /** Whether float16 is computed with as it is, or widened to float32 and rounded after each operation. */
   readonly nativeFloat16: boolean;
+  /** Whether GroupQueryAttention heeds its window (WebGPU's does not). */
+  readonly windowedAttention: boolean;
   /** Rules in place of the common ones. */
   readonly rules: Partial<LoweringRules>;
   /** Fused kernels there are nodes for, by name. */
@@ -42,7 +44,13 @@ export interface LoweringTarget {
 }
 
 /** ONNX Runtime's CPU provider, whose kernels know float32 and int32, and its contrib operators. */
-export const CPU_TARGET: LoweringTarget = { standard: false, nativeFloat16: false, rules: {}, kernels: kernelRules };
+export const CPU_TARGET: LoweringTarget = {
+  standard: false,
+  nativeFloat16: false,
+  windowedAttention: true,
+  rules: {},
+  kernels: kernelRules,
+};
 
 /** Emitted only when another node asks for them: they often disappear into their users. */
 const LAZY: ReadonlySet<OpName> = new Set(['data', 'full', 'iota', 'broadcastTo', 'transpose']);
@@ -137,7 +145,8 @@ export class Lowering {
       return undefined;
     // Only who wrote an operation knows what it gives for nothing.
     if (isOp(node, 'kernel') && node.attributes.kernel.lower) return undefined;
-    if (isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];
+    const isWrite = isOp(node, 'kernel') && node.attributes.kernel.name === 'putRows';
+    if (isWrite || isOp(node, 'putAlongAxis')) return [this.name(node.inputs[0]!)];
     const { shape, dtype } = node.outputs[0]!;
     const value = isOp(node, 'pad') ? node.attributes.value : 0;
     const filled = { ...node, op: 'full', inputs: [], attributes: { shape, dtype, value } } as GraphNode<'full'>;

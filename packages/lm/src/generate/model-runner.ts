@@ -1,0 +1,372 @@
+import { type BlockCopy, KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import type { Weights } from '../model/layers.js';
+import type { KvCache, Network } from '../model/network.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { BLOCK_SIZE, copyInPools, growPools, pagedSteps } from './paged-steps.js';
+
+/** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
+export interface CachedSequence {
+  /** Tokens computed so far. */
+  readonly tokens: readonly number[];
+  readonly length: number;
+}
+
+export interface ModelRunnerOptions {
+  /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
+  /** Whether released sequences stay in the cache until their room is needed, for `start`. Default true. */
+  readonly prefixReuse?: boolean;
+  /** Most tokens, padding included, that one pass computes. Default 1024. */
+  readonly maxTokensPerPass?: number;
+}
+
+export interface ExtendInput {
+  readonly sequence: CachedSequence;
+  /** At least one. */
+  readonly tokens: readonly number[];
+  readonly adapter?: Adapter;
+}
+
+export interface ExtendOptions {
+  /** Logits after the last token of each input (the default), or after every token of it. */
+  readonly logits?: 'last' | 'all';
+  /** Also give the final hidden states that the logits are computed from. Default false. */
+  readonly hidden?: boolean;
+}
+
+/** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
+export interface ExtendResult {
+  /** Rows [vocabulary]: one, or one per token. */
+  readonly logits: readonly Float32Array[];
+  /** Rows [width] beside them: final, normalised hidden states. */
+  readonly hidden?: readonly Float32Array[];
+}
+
+const DEFAULT_CACHE_BYTES = 2 ** 30;
+/** The pools begin with room for this many tokens, and double as they must. */
+const FIRST_TOKENS = 1024;
+const WIDTH_STEP = 16;
+const TABLE_STEP = 64 / BLOCK_SIZE;
+
+class Sequence implements CachedSequence {
+  tokens: number[] = [];
+  adapter: Adapter | undefined;
+  constructor(
+    /** Its name in the blocks. */
+    readonly id: number,
+  ) {}
+
+  get length(): number {
+    return this.tokens.length;
+  }
+}
+
+/**
+ * A model with a key/value cache in blocks (PagedAttention, arXiv 2309.06180): the level that generation, search and
+ * speculation are written on. Sequences are extended, forked at any token (the past is shared until one of them writes
+ * to it), cut and released; many are computed in one pass. What a sequence gets does not depend on the others, up to
+ * rounding of the engine. Calls wait for each other.
+ */
+export class ModelRunner {
+  readonly network: Network;
+  readonly #weights: Weights;
+  readonly #blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
+  readonly #maxBlocks: number;
+  readonly #maxTokensPerPass: number;
+  readonly #prefixReuse: boolean;
+  readonly #live = new Set<Sequence>();
+  /** Released, least recently used first. */
+  readonly #released = new Set<Sequence>();
+  #pools: KvCache | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
+    assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass']);
+    const { network, weights } = model;
+    const { cacheTokens = Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken) } = options;
+    const { prefixReuse = true, maxTokensPerPass = 1024 } = options;
+    for (const [name, value] of Object.entries({ cacheTokens, maxTokensPerPass })) {
+      if (Number.isInteger(value) && value >= 1) continue;
+      throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
+    }
+    this.network = network;
+    this.#weights = weights;
+    this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
+    this.#maxTokensPerPass = maxTokensPerPass;
+    this.#prefixReuse = prefixReuse;
+  }
+
+  /** Tokens that the cache has room for, in whole blocks. */
+  get capacity(): number {
+    return (this.#maxBlocks - 1) * BLOCK_SIZE;
+  }
+
+  /** Room that no live sequence holds, in tokens. */
+  get freeTokens(): number {
+    const held = new Set([...this.#live].flatMap(({ id }) => this.#blocks.blocksOf(id)));
+    return this.capacity - held.size * BLOCK_SIZE;
+  }
+
+  /**
+   * A new sequence: empty, or with as many of `tokens` (but never all of them) as a sequence of this runner with the same
+   * adapter begins with.
+   */
+  start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
+    let best: Sequence | undefined;
+    let shared = 0;
+    for (const other of this.#prefixReuse ? [...this.#live, ...this.#released] : []) {
+      if (!sameAdapter(other.adapter, adapter)) continue;
+      const common = commonPrefix(other.tokens, tokens, tokens.length - 1);
+      if (common > shared) [best, shared] = [other, common];
+    }
+    if (best) {
+      if (this.#released.delete(best)) this.#released.add(best);
+      return this.fork(best, shared);
+    }
+    return this.#add(new Sequence(this.#blocks.create()));
+  }
+
+  /** Another sequence that begins with the first `length` tokens of this one (default: all). */
+  fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
+    const from = this.#own(sequence, this.#released);
+    const fork = new Sequence(this.#blocks.fork(from.id, length));
+    fork.tokens = from.tokens.slice(0, length);
+    fork.adapter = from.adapter;
+    return this.#add(fork);
+  }
+
+  /** Forgets all tokens but the first `length`. */
+  truncate(sequence: CachedSequence, length: number): void {
+    const own = this.#own(sequence);
+    this.#blocks.truncate(own.id, length);
+    own.tokens.length = length;
+  }
+
+  /** Gives a sequence's room back. Twice is an error, as is its use afterwards. */
+  release(sequence: CachedSequence): void {
+    const own = this.#own(sequence);
+    this.#live.delete(own);
+    if (this.#prefixReuse && own.length > 0) this.#released.add(own);
+    else this.#blocks.free(own.id);
+  }
+
+  /**
+   * Appends tokens to sequences, in as few passes as they fit, and gives the logits after them.
+   *
+   * @throws OutOfBlocksError (nothing has been changed) and `PosttrainError` for input that makes no sense
+   */
+  extend(inputs: readonly ExtendInput[], options: ExtendOptions = {}): Promise<ExtendResult[]> {
+    const result = this.#last.then(() => this.#extend(inputs, options));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
+    assertKnownOptions('extend', options, ['logits', 'hidden']);
+    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER }): Row => {
+      return { sequence: this.#own(sequence), tokens, adapter };
+    });
+    this.#check(rows);
+    const copies = await this.#makeRoom(rows);
+    this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
+    if (copies.length > 0) await this.#copy(copies);
+    const results = rows.map((): { logits: Float32Array[]; hidden: Float32Array[] } => ({ logits: [], hidden: [] }));
+    for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
+      const all = options.logits === 'all';
+      const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
+      const output = await this.#run(rows, pass, asked);
+      const logits = await rowsOf(output.logits);
+      const hidden = options.hidden ? await rowsOf(output.hidden) : [];
+      let at = 0;
+      for (const [i, { row }] of pass.entries()) {
+        for (let n = 0; n < asked[i]!; n++, at++) {
+          results[row]!.logits.push(logits[at]!);
+          if (options.hidden) results[row]!.hidden.push(hidden[at]!);
+        }
+      }
+    }
+    return results.map(({ logits, hidden }) => (options.hidden ? { logits, hidden } : { logits }));
+  }
+
+  async #run(rows: readonly Row[], pass: readonly Piece[], asked: readonly number[]) {
+    const limit = this.network.config.maxPositionEmbeddings;
+    const longest = Math.max(...pass.map(({ from, to }) => to - from));
+    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
+    const count = roundUpToPowerOfTwo(pass.length);
+    const sequences = pass.map(({ row }) => rows[row]!.sequence);
+    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
+    const tableWidth = roundUpToSize(most, TABLE_STEP);
+    const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
+    const lengths = new Int32Array(count);
+    const positions: number[] = [];
+    pass.forEach(({ row, from, to }, i) => {
+      const { sequence, tokens: added } = rows[row]!;
+      tokens.set(from === 0 && to === added.length ? added : added.slice(from, to), i * width);
+      lengths[i] = sequence.length;
+      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), i * width);
+      for (let n = asked[i]!; n > 0; n--) positions.push(i * width + (to - from) - n);
+    });
+    const table = new Int32Array(count * tableWidth);
+    table.set(
+      this.#blocks.table(
+        sequences.map(({ id }) => id),
+        tableWidth,
+      ),
+    );
+    const { adapter } = rows[pass[0]!.row]!;
+    const output = await pagedSteps(this.network, adapter).extend(this.#weights, adapter.parameters, this.#pools!, {
+      tokens: int32(tokens, [count, width]),
+      lengths: int32(lengths, [count]),
+      table: int32(table, [count, tableWidth]),
+      slots: int32(slots, [count, width]),
+      ...(width === 1 ? {} : { rows: padded(positions) }),
+    });
+    this.#pools = output.cache;
+    for (const { row, from, to } of pass) {
+      const { sequence, tokens: added, adapter: used } = rows[row]!;
+      for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
+      sequence.adapter = used;
+    }
+    return output;
+  }
+
+  async #copy(copies: readonly BlockCopy[]): Promise<void> {
+    const count = roundUpToPowerOfTwo(copies.length);
+    // Block 0 is nobody's: copying it onto itself fills the list up.
+    const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
+    const { cache } = await copyInPools(this.#pools!, int32(list('from'), [count]), int32(list('to'), [count]));
+    this.#pools = cache;
+  }
+
+  /** Blocks for the new tokens; gives those to copy first. */
+  async #makeRoom(rows: readonly Row[]): Promise<BlockCopy[]> {
+    const needed = () =>
+      rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
+    while (needed() > this.#blocks.freeBlocks) {
+      const missing = needed() - this.#blocks.freeBlocks;
+      if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
+      else {
+        const [oldest] = this.#released;
+        if (!oldest) throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
+        this.#released.delete(oldest);
+        this.#blocks.free(oldest.id);
+      }
+    }
+    return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
+  }
+
+  async #grow(least: number): Promise<void> {
+    const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
+    const blocks = Math.min(this.#maxBlocks, wanted);
+    if (this.#pools) this.#pools = await growPools(this.#pools, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
+    this.#blocks.grow(blocks);
+  }
+
+  #check(rows: readonly Row[]): void {
+    const { maxPositionEmbeddings: limit, vocabSize } = this.network.config;
+    const fail = (i: number, why: string): never => {
+      throw new PosttrainError('MODEL_RUNNER', `extend: input ${i} ${why}`);
+    };
+    if (new Set(rows.map(({ sequence }) => sequence)).size < rows.length) {
+      throw new PosttrainError('MODEL_RUNNER', 'extend: a sequence is given twice; fork it first');
+    }
+    rows.forEach(({ sequence, tokens, adapter }, i) => {
+      if (tokens.length === 0) fail(i, 'has no tokens');
+      const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+      if (bad !== undefined) fail(i, `has the token ${bad}, which the vocabulary of ${vocabSize} does not have`);
+      const total = sequence.length + tokens.length;
+      if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
+      if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
+        fail(
+          i,
+          `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`,
+        );
+      }
+    });
+  }
+
+  #add(sequence: Sequence): Sequence {
+    this.#live.add(sequence);
+    return sequence;
+  }
+
+  #own(sequence: CachedSequence, also?: ReadonlySet<Sequence>): Sequence {
+    if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
+    throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
+  }
+}
+
+interface Row {
+  readonly sequence: Sequence;
+  readonly tokens: readonly number[];
+  readonly adapter: Adapter;
+}
+
+/** Tokens `from` … `to - 1` of a row. */
+interface Piece {
+  readonly row: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Cuts the rows into passes of rows with one adapter, at most `maxTokens` each with the padding. */
+function passesOf(rows: readonly Row[], maxTokens: number): Piece[][] {
+  const passes: Piece[][] = [];
+  const groups = new Map<unknown, number[]>();
+  rows.forEach(({ adapter }, i) => {
+    const key = [...groups.keys()].find((known) => sameAdapter(known as Adapter, adapter)) ?? adapter;
+    groups.set(key, [...(groups.get(key) ?? []), i]);
+  });
+  for (const members of groups.values()) {
+    const pieces = members
+      .flatMap((row) => {
+        const { length } = rows[row]!.tokens;
+        return Array.from({ length: Math.ceil(length / maxTokens) }, (_, i): Piece => {
+          return { row, from: i * maxTokens, to: Math.min(length, (i + 1) * maxTokens) };
+        });
+      })
+      // Full pieces of long rows first and in order, then rows of similar length together.
+      .sort((a, b) => b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
+    let pass: Piece[] = [];
+    for (const piece of pieces) {
+      const width = roundUpToSize(Math.max(1, (pass[0] ?? piece).to - (pass[0] ?? piece).from), WIDTH_STEP);
+      const isWide = pass.length > 0 && width * roundUpToPowerOfTwo(pass.length + 1) > maxTokens;
+      if (isWide || pass.some(({ row }) => row === piece.row)) {
+        passes.push(pass);
+        pass = [];
+      }
+      pass.push(piece);
+    }
+    if (pass.length > 0) passes.push(pass);
+  }
+  return passes;
+}
+
+const sameAdapter = (a: Adapter | undefined, b: Adapter): boolean =>
+  a !== undefined && (a === b || (a.hooks === b.hooks && a.parameters === b.parameters));
+
+function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
+  const end = Math.min(a.length, most);
+  let i = 0;
+  while (i < end && a[i] === b[i]) i++;
+  return i;
+}
+
+/** As a vector whose length is a power of two, so that there are few lengths. */
+function padded(values: readonly number[]): Tensor {
+  const all = new Int32Array(roundUpToPowerOfTwo(values.length));
+  all.set(values);
+  return int32(all, [all.length]);
+}
+
+const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');
+
+async function rowsOf(x: Tensor): Promise<Float32Array[]> {
+  const [count, width] = x.shape as [number, number];
+  const data = await x.data();
+  // The reference engine computes in double precision.
+  const numbers = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
+  return Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
+}

@@ -1,0 +1,74 @@
+import { type Compiled, compile, concat, copyBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
+import { type Adapter, perAdapter } from '../model/adapter.js';
+import type { Weights } from '../model/layers.js';
+import type { KvCache, Network } from '../model/network.js';
+
+/** Tokens in a block of the cache. */
+export const BLOCK_SIZE = 16;
+
+export interface PagedStepInput {
+  /** int32 [b, s], padded on the right. */
+  readonly tokens: Tensor;
+  /** int32 [b]. */
+  readonly lengths: Tensor;
+  /** int32 [b, w]. */
+  readonly table: Tensor;
+  /** int32 [b, s]. */
+  readonly slots: Tensor;
+  /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
+  readonly rows?: Tensor;
+}
+
+export interface PagedStepOutput {
+  readonly cache: KvCache;
+  /** [n, vocabulary]. */
+  readonly logits: Tensor;
+  /** Final, normalised hidden states [n, width]. */
+  readonly hidden: Tensor;
+}
+
+type PagedStep = [weights: Weights, parameters: unknown, cache: KvCache, input: PagedStepInput];
+
+/** See `Network.extendPaged`: appends tokens to rows of the paged cache, and gives the logits after some of them. */
+export const pagedStep =
+  (network: Network, adapter: Adapter) =>
+  (...[weights, parameters, cache, input]: PagedStep): PagedStepOutput => {
+    const hooks = adapter.hooks(parameters);
+    const { rows, ...rest } = input;
+    const { hidden, cache: next } = network.extendPaged(weights, { ...rest, cache, blockSize: BLOCK_SIZE }, hooks);
+    const width = hidden.shape[2]!;
+    const flat = hidden.reshape([hidden.size / width, width]);
+    const asked = rows ? flat.gather(rows, 0) : flat;
+    return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
+  };
+
+/** The compiled functions over a paged cache, for one network and one kind of adapter. */
+export interface PagedSteps {
+  extend: Compiled<PagedStep, PagedStepOutput>;
+}
+
+export const pagedSteps = perAdapter(
+  (network, adapter): PagedSteps => ({
+    extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
+  }),
+);
+
+const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({
+  keys: cache.keys.map(change),
+  values: cache.values.map(change),
+});
+
+/** Copies blocks in all pools: see `copyBlocks`. */
+export const copyInPools = compile(
+  (cache: KvCache, from: Tensor, to: Tensor) => ({
+    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, BLOCK_SIZE)),
+  }),
+  { name: 'copyBlocks', donate: { 0: 'cache' } },
+);
+
+/** The pools with room for `tokens` tokens more. */
+export const growPools = compile(
+  (cache: KvCache, tokens: number) =>
+    everyPool(cache, (pool) => concat([pool, zeros([pool.shape[0]!, tokens, pool.shape[2]!], pool.dtype)], 1)),
+  { name: 'growPools' },
+);

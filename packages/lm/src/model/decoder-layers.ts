@@ -1,0 +1,171 @@
+import { nameScope, rmsNorm, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { HiddenActivation, LayerType, ModelConfig, RopeConfig } from '../config/index.js';
+import { activations } from './activations.js';
+import {
+  type BoundLayers,
+  type ForwardInput,
+  type LayerAttention,
+  layerIndices,
+  linearModules,
+  type ParameterInfo,
+} from './family.js';
+import type { ModuleInfo } from './layers.js';
+
+// What decoders with rotary positions have in common. A family's file says the rest.
+
+/** A linear layer of a block: its module path, its numbers of features, whether it has a bias. */
+export interface Projection {
+  readonly name: string;
+  readonly in: number;
+  readonly out: number;
+  readonly bias?: boolean;
+}
+
+interface AttentionSizes {
+  readonly hiddenSize: number;
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+}
+
+/** `q_proj`, `k_proj`, `v_proj` and `o_proj`. */
+export function attentionProjections(
+  config: AttentionSizes,
+  layer: number,
+  { qkvBias, outputBias }: { readonly qkvBias: boolean; readonly outputBias: boolean },
+): Projection[] {
+  const { hiddenSize: width, headDim } = config;
+  const [q, kv] = [config.numAttentionHeads * headDim, config.numKeyValueHeads * headDim];
+  const name = `model.layers.${layer}.self_attn`;
+  return [
+    { name: `${name}.q_proj`, in: width, out: q, bias: qkvBias },
+    { name: `${name}.k_proj`, in: width, out: kv, bias: qkvBias },
+    { name: `${name}.v_proj`, in: width, out: kv, bias: qkvBias },
+    { name: `${name}.o_proj`, in: q, out: width, bias: outputBias },
+  ];
+}
+
+/** `gate_proj`, `up_proj` and `down_proj`. */
+export function mlpProjections(
+  { hiddenSize: width, intermediateSize: inner }: Pick<ModelConfig, 'hiddenSize' | 'intermediateSize'>,
+  layer: number,
+  bias = false,
+): Projection[] {
+  const name = `model.layers.${layer}.mlp`;
+  return [
+    { name: `${name}.gate_proj`, in: width, out: inner, bias },
+    { name: `${name}.up_proj`, in: width, out: inner, bias },
+    { name: `${name}.down_proj`, in: inner, out: width, bias },
+  ];
+}
+
+/** Parameters of a decoder: embedding, what `block` says of each layer, final norm, and a head unless it is tied. */
+export function decoderParameters(
+  config: ModelConfig,
+  block: (layer: number) => readonly ParameterInfo[],
+  normInit: ParameterInfo['init'] = 'ones',
+): ParameterInfo[] {
+  const shape = [config.vocabSize, config.hiddenSize];
+  return [
+    { name: 'model.embed_tokens.weight', shape, init: 'normal' },
+    ...layerIndices(config).flatMap(block),
+    { name: 'model.norm.weight', shape: [config.hiddenSize], init: normInit },
+    ...(config.tieWordEmbeddings ? [] : [{ name: 'lm_head.weight', shape, init: 'normal' as const }]),
+  ];
+}
+
+/** Weights [out, in] and biases of linear layers. */
+export const linearParameters = (projections: readonly Projection[]): ParameterInfo[] =>
+  projections.flatMap(({ name, in: inputs, out, bias }): ParameterInfo[] => [
+    { name: `${name}.weight`, shape: [out, inputs], init: 'normal' },
+    ...(bias ? [{ name: `${name}.bias`, shape: [out], init: 'zeros' as const }] : []),
+  ]);
+
+/** Modules of a decoder: embedding, the linear layers of each block, head. */
+export function decoderModules(
+  config: ModelConfig,
+  projections: (layer: number) => readonly Projection[],
+): ModuleInfo[] {
+  const [inFeatures, outFeatures] = [config.hiddenSize, config.vocabSize];
+  const outside = { inFeatures, outFeatures, layer: undefined, transposed: false };
+  const embedding: ModuleInfo = { ...outside, name: 'model.embed_tokens', kind: 'embedding' };
+  const tied = config.tieWordEmbeddings ? { tiedTo: embedding.name } : {};
+  const blocks = layerIndices(config).flatMap((layer) =>
+    linearModules(projections(layer), layer, { transposed: false }),
+  );
+  return [embedding, ...blocks, { ...outside, name: 'lm_head', kind: 'head', ...tied }];
+}
+
+export const keyValueCacheShape = (config: AttentionSizes & Pick<ModelConfig, 'numHiddenLayers'>) => ({
+  layers: config.numHiddenLayers,
+  kvHeads: config.numKeyValueHeads,
+  headDim: config.headDim,
+});
+
+/** The window of a layer, in the words of `LayerAttention`. */
+export const windowOf = (
+  config: { readonly layerTypes: readonly LayerType[]; readonly slidingWindow: number | undefined },
+  layer: number,
+): Pick<LayerAttention, 'slidingWindow'> =>
+  config.layerTypes[layer] === 'sliding_attention' && config.slidingWindow !== undefined
+    ? { slidingWindow: config.slidingWindow }
+    : {};
+
+/**
+ * The rotation frequency of each pair of the `width` rotated components, in radians per position: theta^(-2i/width),
+ * changed by the kind of scaling. See `RopeConfig` for the kinds.
+ */
+export function ropeFrequencies(rope: RopeConfig, width: number): Float32Array {
+  return Float32Array.from({ length: width / 2 }, (_, i) => {
+    const frequency = 1 / rope.theta ** ((2 * i) / width);
+    if (rope.type === 'default') return frequency;
+    if (rope.type === 'linear') return frequency / rope.factor;
+    const wavelength = (2 * Math.PI) / frequency;
+    const turns = rope.originalMaxPositionEmbeddings / wavelength;
+    if (turns > rope.highFreqFactor) return frequency;
+    if (turns < rope.lowFreqFactor) return frequency / rope.factor;
+    const smooth = (turns - rope.lowFreqFactor) / (rope.highFreqFactor - rope.lowFreqFactor);
+    return (1 - smooth) * (frequency / rope.factor) + smooth * frequency;
+  });
+}
+
+/** cos and sin [b, s, pairs] of the angles at positions int32 [b, s], times `scale`, as `rotary` takes them. */
+export function rotaryAngles(
+  positions: Tensor,
+  frequencies: Float32Array,
+  { dtype }: Pick<Tensor, 'dtype'>,
+  scale = 1,
+): [cos: Tensor, sin: Tensor] {
+  // Positions need float32; what they turn has the type of the model.
+  const angles = positions.cast('float32').expandDims(2).mul(tensor(frequencies));
+  const scaled = (x: Tensor) => (scale === 1 ? x : x.mul(scale)).cast(dtype);
+  return [scaled(angles.cos()), scaled(angles.sin())];
+}
+
+/** RMSNorm (arXiv 1910.07467) by a module's path. */
+export const rmsNormOf =
+  ({ weight }: BoundLayers, epsilon: number) =>
+  (x: Tensor, name: string): Tensor =>
+    nameScope(name, () => rmsNorm(x, weight(`${name}.weight`), { epsilon }));
+
+/** activation(gate) · up, such as SwiGLU (arXiv 2002.05202). `name` is the module path of the MLP. */
+export const gated = (gate: Tensor, up: Tensor, act: HiddenActivation, name: string): Tensor =>
+  nameScope(name, () => (act === 'silu' ? swiglu(gate, up) : activations[act](gate).mul(up)));
+
+/** The gated MLP `name` of `gate_proj`, `up_proj` and `down_proj`. */
+export function gatedMlp({ linear }: BoundLayers, x: Tensor, name: string, act: HiddenActivation): Tensor {
+  return linear(gated(linear(x, `${name}.gate_proj`), linear(x, `${name}.up_proj`), act, name), `${name}.down_proj`);
+}
+
+/** x through all blocks, one after the other. */
+export function runBlocks(
+  config: ModelConfig,
+  { block: run }: Pick<ForwardInput, 'block'>,
+  x: Tensor,
+  block: (layer: number, name: string) => (x: Tensor) => Tensor,
+): Tensor {
+  return layerIndices(config).reduce((before, layer) => {
+    const name = `model.layers.${layer}`;
+    return run(name, block(layer, name), before);
+  }, x);
+}

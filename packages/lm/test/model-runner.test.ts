@@ -1,0 +1,126 @@
+import { Key, OutOfBlocksError, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type CachedSequence, initialWeights, ModelRunner, networkOf } from '../src/index.js';
+import { ENGINES, largestDifference, logitsOf, tinyConfig } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+async function tiny(config: Record<string, unknown> = {}, seed = 1) {
+  const network = networkOf(tinyConfig(config));
+  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, seed)) };
+}
+
+const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
+  ['llama', { hidden_size: 32, num_attention_heads: 4, num_key_value_heads: 2 }],
+  ['mistral', { model_type: 'mistral', sliding_window: 5, num_key_value_heads: 1 }],
+  ['gpt2', { model_type: 'gpt2' }],
+];
+
+const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
+
+describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
+  const engine = makeEngine();
+
+  it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (_name, config) =>
+    withEngine(engine, async () => {
+      const model = await tiny(config);
+      const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32 });
+      const random = Key.fromSeed(11).uniformHost(2000);
+      let drawn = 0;
+      const below = (n: number) => Math.floor(random[drawn++]! * n);
+      let live: CachedSequence[] = [runner.start()];
+      for (let i = 0; i < 30; i++) {
+        const one = live[below(live.length)]!;
+        const action = below(6);
+        if (action === 0 && live.length < 5) live.push(runner.fork(one, below(one.length + 1)));
+        else if (action === 1) runner.truncate(one, below(one.length + 1));
+        else if (action === 2 && live.length > 1) {
+          runner.release(one);
+          live = live.filter((other) => other !== one);
+        } else if (action === 3 && live.length < 5) live.push(runner.start([...one.tokens, 1]));
+        else {
+          const chosen = live.filter((sequence) => sequence.length < 50 && below(2) === 0);
+          const inputs = chosen.map((sequence) => {
+            return { sequence, tokens: range(below(3) === 0 ? 1 + below(40) : 1, () => below(64)) };
+          });
+          const logits = below(2) === 0 ? 'all' : 'last';
+          const results = await runner.extend(inputs, { logits, hidden: true });
+          for (const [n, { sequence, tokens }] of inputs.entries()) {
+            const wanted = await logitsOf(model, sequence.tokens);
+            const rows = results[n]!.logits;
+            expect(rows.length).toBe(logits === 'all' ? tokens.length : 1);
+            expect(results[n]!.hidden!.length).toBe(rows.length);
+            expect(
+              largestDifference(
+                rows.flatMap((row) => [...row]),
+                wanted.slice(-rows.length).flat(),
+              ),
+            ).toBeLessThan(2e-4);
+          }
+        }
+      }
+      for (const sequence of live) runner.release(sequence);
+      expect(runner.freeTokens).toBe(runner.capacity);
+    }),
+  );
+
+  it('computes what a sequence in the cache begins with only once, and says when nothing more fits', () =>
+    withEngine(engine, async () => {
+      const model = await tiny();
+      const runner = new ModelRunner(model, { cacheTokens: 64 });
+      const prompt = range(40, (i) => i);
+      const first = runner.start(prompt);
+      expect(first.length).toBe(0);
+      const [whole] = await runner.extend([{ sequence: first, tokens: prompt }]);
+      const logits = Float32Array.from(whole!.logits[0]!);
+      runner.release(first);
+      const again = runner.start(prompt);
+      expect(again.tokens).toEqual(prompt.slice(0, 39));
+      const [last] = await runner.extend([{ sequence: again, tokens: [39] }]);
+      expect(largestDifference(last!.logits[0]!, logits)).toBeLessThan(1e-5);
+      const free = runner.freeTokens;
+      const other = runner.start();
+      await expect(runner.extend([{ sequence: other, tokens: prompt }])).rejects.toThrow(OutOfBlocksError);
+      expect([other.length, runner.freeTokens]).toEqual([0, free]);
+      // What is released makes room when it is needed.
+      runner.release(again);
+      await runner.extend([{ sequence: other, tokens: prompt.toReversed() }]);
+      expect(runner.freeTokens).toBe(16);
+    }));
+
+  it('shares the blocks of a prompt among its samples', () =>
+    withEngine(engine, async () => {
+      const runner = new ModelRunner(await tiny(), { cacheTokens: 96 });
+      const prompt = runner.start();
+      await runner.extend([{ sequence: prompt, tokens: range(48, (i) => i) }]);
+      const samples = range(3, () => 0).map(() => runner.fork(prompt));
+      await runner.extend(samples.map((sequence, i) => ({ sequence, tokens: [i] })));
+      // Three blocks of the prompt and one a sample: without sharing it would be fifteen.
+      expect(runner.freeTokens).toBe(0);
+      await expect(runner.extend([{ sequence: prompt, tokens: [1] }])).rejects.toThrow(/needs 1 more blocks and has 0/);
+    }));
+});
+
+it('refuses what makes no sense, and changes nothing', async () => {
+  const runner = new ModelRunner(await tiny(), {});
+  const sequence = runner.start();
+  const refused = (tokens: number[], message: RegExp) =>
+    expect(runner.extend([{ sequence, tokens }])).rejects.toThrow(message);
+  await refused([], /input 0 has no tokens/);
+  await refused([64], /input 0 has the token 64, which the vocabulary of 64/);
+  await refused(
+    range(97, () => 1),
+    /a sequence of 97 tokens; the context holds 96/,
+  );
+  await expect(
+    runner.extend([
+      { sequence, tokens: [1] },
+      { sequence, tokens: [2] },
+    ]),
+  ).rejects.toThrow(/given twice/);
+  expect(sequence.length).toBe(0);
+  runner.release(sequence);
+  expect(() => runner.release(sequence)).toThrow(/was released/);
+  await refused([1], /was released/);
+  expect(() => new ModelRunner({ network: runner.network, weights: {} }, { cacheTokens: 0 })).toThrow(/cacheTokens/);
+});
