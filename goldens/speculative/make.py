@@ -84,15 +84,21 @@ def assisted(name: str, factor: float, schedule: str, prompts: list) -> dict:
             real(self, input_ids, scores, num_matches)
 
         AssistedCandidateGenerator.update_candidate_strategy = update
-        options = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-        ids = torch.tensor([prompt])
+        options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+        def run(ids, count, options=options, **others):
+            mask = torch.ones_like(ids)
+            return target.generate(ids, attention_mask=mask, max_new_tokens=count, **options, **others)
+
+        plain = run(torch.tensor([prompt]), NEW_TOKENS)
+        # Speculation begins behind the first token, which comes from the prompt's own pass.
+        begun = plain[:, : len(prompt) + 1]
         try:
-            out = target.generate(ids, attention_mask=torch.ones_like(ids), assistant_model=draft, **options)[0, len(prompt) :]
+            out = run(begun, NEW_TOKENS - 1, assistant_model=draft)
         finally:
             AssistedCandidateGenerator.update_candidate_strategy = real
-        plain = target.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, len(prompt) :]
         assert out.tolist() == plain.tolist()
-        rows.append({"prompt": prompt, "ids": out.tolist(), "rounds": rounds})
+        rows.append({"prompt": prompt, "ids": out[0, len(prompt) :].tolist(), "rounds": rounds})
     return {"model": name, "scaled": scaled, "factor": factor, "schedule": schedule, "tokens": 4, "rows": rows}
 
 

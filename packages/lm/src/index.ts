@@ -6,7 +6,9 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
   type CachedSequence,
@@ -43,4 +45,6 @@ export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';

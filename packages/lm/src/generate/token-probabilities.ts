@@ -8,11 +8,7 @@ import type { Logits, SamplerSettings } from './sampler.js';
  * @param logits one row, of the model; not changed
  * @param seen tokens of the prompt and the completion so far, for the repetition penalty
  */
-export function tokenProbabilities(
-  logits: Logits,
-  settings: SamplerSettings,
-  seen: ReadonlySet<number>,
-): Float64Array {
+export function tokenProbabilities(logits: Logits, settings: SamplerSettings, seen: ReadonlySet<number>): Float64Array {
   const { temperature, topK, topP, minP, repetitionPenalty } = settings;
   const scores = Float64Array.from(logits);
   if (repetitionPenalty !== 1) {
