@@ -7,8 +7,9 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
-export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
+export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
+export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
   type CachedSequence,
@@ -20,6 +21,7 @@ export {
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
