@@ -47,6 +47,15 @@ export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export type { DraftSchedule } from './speculative/draft-length.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export {
+  type DraftModelSpeculation,
+  DraftVocabularyError,
+  type PromptLookupSpeculation,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from './speculative/speculative-decoding.js';
 export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';

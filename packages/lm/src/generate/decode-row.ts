@@ -2,6 +2,7 @@ import type { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
+import type { DecodeHook } from './decode-hook.js';
 import { checkSamplerSettings, type SamplerSettings } from './sampler.js';
 
 /** One row of generation: tokens in, tokens out. */
@@ -14,6 +15,8 @@ export interface DecodeRow extends SamplerSettings {
   readonly isEnd: (token: number) => boolean;
   /** Default: that of the call. */
   readonly adapter?: Adapter;
+  /** Forces and forbids tokens of this row. */
+  readonly hook?: DecodeHook;
 }
 
 /** A prompt that leaves no room for a single generated token. */

@@ -8,6 +8,11 @@ import {
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import {
+  SpeculativeDecoding,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from '../speculative/speculative-decoding.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
@@ -31,6 +36,8 @@ export interface LocalGeneratorOptions {
   readonly cacheTokens?: number;
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
   readonly maxTokens?: number;
+  /** Guess several tokens ahead and check them in one pass: faster, same distribution. Default: none. */
+  readonly speculative?: SpeculativeOptions;
   /** Seed of requests that do not say; each request goes on from the last. Default 0. */
   readonly seed?: number;
 }
@@ -73,17 +80,20 @@ export class LocalGenerator implements Generator {
   readonly #model: CausalLM;
   readonly #options: LocalGeneratorOptions;
   readonly #loop: BatchLoop;
+  readonly #speculation: SpeculativeDecoding | undefined;
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
     assertKnownOptions('LocalGenerator', options, [
-      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed'],
+      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed', 'speculative'],
     ]);
-    const { maxBatch = 64, prefillTokens = 2048, cacheTokens } = options;
+    const { maxBatch = 64, prefillTokens = 2048, cacheTokens, speculative } = options;
     this.name = model.name;
     this.#model = model;
     this.#options = options;
+    this.#speculation = speculative && new SpeculativeDecoding(model, speculative);
     this.#loop = new BatchLoop(model, {
+      speculation: this.#speculation,
       maxBatch,
       prefillTokens,
       ...(cacheTokens === undefined ? {} : { cacheTokens }),
@@ -93,6 +103,11 @@ export class LocalGenerator implements Generator {
   /** Completions that wait for their turn, and those that are being generated. */
   get load(): { readonly waiting: number; readonly active: number } {
     return this.#loop.load;
+  }
+
+  /** What speculation has done so far; undefined without it. */
+  get speculation(): SpeculativeStatistics | undefined {
+    return this.#speculation?.statistics;
   }
 
   /** @throws ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of range */

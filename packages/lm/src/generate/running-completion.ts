@@ -36,6 +36,8 @@ export class RunningCompletion {
 
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
   push({ token, logProb, finish }: Omit<DecodeEvent, 'row'>): string {
+    // Tokens that were computed together may go on after the one that ended it.
+    if (this.#finishReason) return '';
     this.tokens.push(token);
     this.logProbs.push(logProb);
     let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));

@@ -60,3 +60,13 @@ export function tokenAt(probabilities: Float64Array, uniform: number): number {
   // Rounding may leave the sum a little below 1.
   return last;
 }
+
+/** log softmax(logits / temperature) of a token; temperature 0 counts as 1. */
+export function tokenLogProb(logits: Logits, token: number, temperature: number): number {
+  const divisor = temperature === 0 ? 1 : temperature;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const score of logits) largest = Math.max(largest, score);
+  let total = 0;
+  for (const score of logits) total += Math.exp((score - largest) / divisor);
+  return (logits[token]! - largest) / divisor - Math.log(total);
+}

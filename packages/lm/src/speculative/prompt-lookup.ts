@@ -1,4 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import type { Proposal, Proposer } from './proposer.js';
 
 export interface PromptLookupOptions {
   /** Most tokens to propose (transformers: `prompt_lookup_num_tokens`). Default 10. */
@@ -28,6 +29,16 @@ export function promptLookup(sequence: readonly number[], options: PromptLookupO
   }
   return [];
 }
+
+/** Prompt lookup as the draft of speculative decoding: needs no model. */
+export const promptLookupProposer = (options: PromptLookupOptions): Proposer => ({
+  propose: async (requests) =>
+    requests.map(({ row, state, most }): Proposal => {
+      return { tokens: promptLookup([...row.prompt, ...state.generated], options).slice(0, most) };
+    }),
+  release: () => undefined,
+  close: () => undefined,
+});
 
 function sameTokens(sequence: readonly number[], a: number, b: number, count: number): boolean {
   for (let i = 0; i < count; i++) if (sequence[a + i] !== sequence[b + i]) return false;
