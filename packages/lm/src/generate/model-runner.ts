@@ -259,7 +259,12 @@ export class ModelRunner {
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
-    const { cache } = await copyInPools(this.#pools!, int32(list('from'), [count]), int32(list('to'), [count]));
+    const { cache } = await copyInPools(
+      this.#pools!,
+      this.network.kvHeads,
+      int32(list('from'), [count]),
+      int32(list('to'), [count]),
+    );
     this.#pools = cache;
   }
 
@@ -283,7 +288,8 @@ export class ModelRunner {
   async #grow(least: number): Promise<void> {
     const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
     const blocks = Math.min(this.#maxBlocks, wanted);
-    if (this.#pools) this.#pools = await growPools(this.#pools, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
+    if (this.#pools)
+      this.#pools = await growPools(this.#pools, this.network.kvHeads, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
     this.#blocks.grow(blocks);
   }
 
