@@ -7,6 +7,7 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
+export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
@@ -20,8 +21,12 @@ export {
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
-export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export type { SampledToken } from './generate/report-token.js';
+export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export { type SamplerContext, TokenHistory } from './generate/token-history.js';
+export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';

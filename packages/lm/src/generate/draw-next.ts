@@ -1,24 +1,15 @@
 import type { DecodeRow } from './decode-row.js';
-import { type Logits, type SampledToken, sampleToken } from './sampler.js';
-import { tokenLogProb } from './token-probabilities.js';
+import type { Logits } from './processors/editable-scores.js';
+import type { SampledToken } from './report-token.js';
+import { reportChosen, sampleToken } from './sampler.js';
+import type { SamplerSettings } from './sampler-settings.js';
+import { TokenHistory } from './token-history.js';
 
 /** What a row has so far. */
-export interface RowState {
-  readonly generated: number[];
-  /** Tokens so far, for the repetition penalty; empty where there is none. */
-  readonly seen: Set<number>;
-  /** Tokens that come next, whatever the model says. */
-  readonly forced: number[];
+export class RowState extends TokenHistory {
+  /** Tokens that its hook lets come next, whatever the model says. */
+  readonly forced: number[] = [];
 }
-
-/** How a token is drawn from logits; its log-probability is under these. */
-export type DrawToken = (logits: Logits) => SampledToken;
-
-export const startRow = ({ prompt, repetitionPenalty }: DecodeRow): RowState => ({
-  generated: [],
-  seen: new Set(repetitionPenalty === 1 ? [] : prompt),
-  forced: [],
-});
 
 /** A token of a row. */
 export interface DrawnToken extends SampledToken {
@@ -26,40 +17,37 @@ export interface DrawnToken extends SampledToken {
   readonly forced?: true;
 }
 
-/** Draws the next token of a row and adds it to what it has. `draw` draws it in another way than `sampleToken`. */
+/** How a token is drawn from logits. */
+export type DrawToken = (logits: Logits, settings: SamplerSettings) => SampledToken;
+
+export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new RowState(prompt, constraint?.());
+
+/** Draws the next token of a row and adds it to what it has. `draw`: in another way than `sampleToken`. */
 export function drawNext(row: DecodeRow, state: RowState, logits: Logits, draw?: DrawToken): DrawnToken {
-  const next = row.hook ? hookedToken(row, state, logits, draw) : drawToken(row, state, logits, draw);
-  state.generated.push(next.token);
-  if (row.repetitionPenalty !== 1) state.seen.add(next.token);
+  const drawToken: DrawToken =
+    draw ?? ((scores, settings) => sampleToken(scores, settings, state, uniformOf(row, state)));
+  const next = row.hook ? hookedToken(row, state, logits, drawToken) : drawToken(logits, row);
+  state.push(next.token, row.isEnd(next.token));
   return next;
 }
 
-function drawToken(row: DecodeRow, state: RowState, logits: Logits, draw: DrawToken | undefined): SampledToken {
-  if (draw) return draw(logits);
-  const uniform = row.temperature === 0 ? 0 : row.key.child(state.generated.length).uniformHost(1)[0]!;
-  return sampleToken(logits, row, state.seen, uniform);
-}
+const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
+  row.temperature === 0 ? 0 : row.key.child(generated.length).uniformHost(1)[0]!;
 
-function hookedToken(row: DecodeRow, state: RowState, logits: Logits, draw: DrawToken | undefined): DrawnToken {
+function hookedToken(row: DecodeRow, state: RowState, logits: Logits, draw: DrawToken): DrawnToken {
   const { prompt, hook } = row;
   const { generated, forced } = state;
-  const force = (): DrawnToken => {
-    const token = forced.shift()!;
-    return { token, logProb: tokenLogProb(logits, token, row.temperature), forced: true };
-  };
+  const force = (): DrawnToken => ({ ...reportChosen(forced.shift()!, logits, row), forced: true });
   const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
   forced.push(...(step?.force ?? []));
   if (forced.length > 0) return force();
-  const forbid = step?.forbid ?? [];
-  const drawn = drawToken(row, state, forbid.length > 0 ? without(logits, forbid) : logits, draw);
+  const drawn = draw(logits, step?.forbid ? without(row, step.forbid) : row);
   forced.push(...(hook!.replace?.({ prompt, generated }, drawn.token) ?? []));
-  if (forced.length > 0) return force();
-  // What is forbidden does not change what the model says of the token.
-  return forbid.length === 0 ? drawn : { ...drawn, logProb: tokenLogProb(logits, drawn.token, row.temperature) };
+  return forced.length > 0 ? force() : drawn;
 }
 
-function without(logits: Logits, tokens: readonly number[]): Logits {
-  const scores = logits.slice();
-  for (const token of tokens) scores[token] = Number.NEGATIVE_INFINITY;
-  return scores;
+/** The settings with some tokens forbidden. */
+function without(settings: SamplerSettings, tokens: readonly number[]): SamplerSettings {
+  const forbidden = tokens.map((token) => [token, Number.NEGATIVE_INFINITY] as const);
+  return { ...settings, logitBias: new Map([...(settings.logitBias ?? []), ...forbidden]) };
 }

@@ -5,6 +5,7 @@ import {
   type GenerateRequest,
   type Generator,
   PosttrainError,
+  type TokenLogProb,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -19,6 +20,7 @@ import { Channel } from './channel.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
+import { samplerSettings } from './sampler-settings.js';
 import type { ScheduledToken } from './scheduler.js';
 import { StopStrings } from './stop-strings.js';
 
@@ -52,7 +54,12 @@ export interface StreamEvent {
   /** Text that is now certain; possibly none. */
   readonly text: string;
   readonly tokenId: number;
-  readonly logProb: number;
+  /** Where `logProbs` was asked for. */
+  readonly logProb?: number;
+  /** Where `topLogProbs` was asked for. */
+  readonly topLogProbs?: readonly TokenLogProb[];
+  /** Where `entropies` was asked for. */
+  readonly entropy?: number;
   /** Why the completion ended with this token; undefined while it goes on. */
   readonly finishReason: Completion['finishReason'] | undefined;
 }
@@ -60,7 +67,9 @@ export interface StreamEvent {
 const REQUEST_OPTIONS = [
   'adapter',
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
-  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
+  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
+  ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
+  ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
 ];
 
 /** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
@@ -127,13 +136,15 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({ prompt, completion: { text, finishReason, tokens, logProbs } }): Completion => ({
+        ({ prompt, completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies } }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
           usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
           ...(requests[i]!.logProbs ? { logProbs } : {}),
+          ...(requests[i]!.topLogProbs ? { topLogProbs } : {}),
+          ...(requests[i]!.entropies ? { entropies } : {}),
         }),
       ),
     );
@@ -163,7 +174,8 @@ export class LocalGenerator implements Generator {
       for await (const token of tokens) {
         if (completion.finishReason !== undefined) return;
         const text = completion.push(token);
-        yield { text, tokenId: token.token, logProb: token.logProb, finishReason: completion.finishReason };
+        const { id: _, token: tokenId, finish: __, ...report } = token;
+        yield { text, tokenId, ...report, finishReason: completion.finishReason };
       }
     } finally {
       isLeft = true;
@@ -186,11 +198,7 @@ export class LocalGenerator implements Generator {
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
-      temperature: request.temperature ?? 1,
-      topK: request.topK,
-      topP: request.topP ?? 1,
-      minP: request.minP ?? 0,
-      repetitionPenalty: request.repetitionPenalty ?? 1,
+      ...samplerSettings(request, endTokens),
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,

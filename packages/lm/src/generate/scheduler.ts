@@ -216,7 +216,7 @@ export class Scheduler {
   #draw(one: Scheduled, logits: readonly Float32Array[], proposal?: Proposal): ScheduledToken[] {
     const { id, row, state } = one;
     const finishOf = (token: number) => {
-      if (row.isEnd(token)) return 'stop';
+      if (row.isEnd(token) || state.isExhausted) return 'stop';
       return state.generated.length >= this.#mostTokens(row) ? 'length' : undefined;
     };
     const run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);

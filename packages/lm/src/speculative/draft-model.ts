@@ -1,11 +1,12 @@
 import { returnRunner, takeRunner } from '../generate/idle-runners.js';
 import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
-import type { Logits } from '../generate/sampler.js';
-import { tokenAt, tokenProbabilities } from '../generate/token-probabilities.js';
+import { type Logits, tokenDistribution } from '../generate/sampler.js';
+import { TokenHistory } from '../generate/token-history.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { type DraftSchedule, nextDraftLength } from './draft-length.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer, type VerifiedRun } from './proposer.js';
+import { type TokenDistribution, tokenAt } from './token-distribution.js';
 import { positionUniforms } from './verify-proposal.js';
 
 export interface DraftModelOptions {
@@ -26,8 +27,9 @@ interface Drafting {
   /** Not in the draft's cache yet. */
   pending: readonly number[];
   readonly tokens: number[];
-  readonly probabilities: Float64Array[];
-  readonly seen: Set<number>;
+  readonly distributions: TokenDistribution[];
+  /** The row with the tokens; without a constraint, which would have to be told and untold of them. */
+  readonly history: TokenHistory;
 }
 
 /**
@@ -57,8 +59,9 @@ export class DraftModel implements Proposer {
       const { id, row, state } = request;
       const sequence = this.#sequences.get(id)!;
       const pending = this.#catchUp(sequence, row.prompt, state.generated);
-      const seen = new Set(state.seen);
-      return { request, sequence, length: lengthOf(request), pending, tokens: [], probabilities: [], seen };
+      const history = new TokenHistory(row.prompt);
+      for (const token of state.generated) history.push(token);
+      return { request, sequence, length: lengthOf(request), pending, tokens: [], distributions: [], history };
     });
     for (let live = drafts; live.length > 0; live = live.filter(({ tokens, length }) => tokens.length < length)) {
       const results = await this.#runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
@@ -67,8 +70,8 @@ export class DraftModel implements Proposer {
       });
     }
     const proposals = new Map(
-      drafts.map(({ request, tokens, probabilities }): [number, Proposal] => {
-        return [request.id, request.row.temperature === 0 ? { tokens } : { tokens, probabilities }];
+      drafts.map(({ request, tokens, distributions }): [number, Proposal] => {
+        return [request.id, request.row.temperature === 0 ? { tokens } : { tokens, distributions }];
       }),
     );
     return requests.map(({ id }) => proposals.get(id) ?? NO_PROPOSAL);
@@ -123,12 +126,12 @@ export class DraftModel implements Proposer {
   #draw(draft: Drafting, allLogits: Logits): void {
     const { row, state } = draft.request;
     const logits = allLogits.subarray(0, this.#options.vocabSize);
-    const probabilities = tokenProbabilities(logits, row, draft.seen);
+    const distribution = tokenDistribution(logits, row, draft.history);
     const [uniform] = positionUniforms(row, state.generated.length + draft.tokens.length);
-    const token = tokenAt(probabilities, uniform);
+    const token = tokenAt(distribution, uniform);
     draft.tokens.push(token);
-    if (row.temperature !== 0) draft.probabilities.push(probabilities);
-    if (row.repetitionPenalty !== 1) draft.seen.add(token);
+    draft.distributions.push(distribution);
+    draft.history.push(token);
     draft.pending = [token];
   }
 }

@@ -1,6 +1,6 @@
 import type { DecodeRow } from '../generate/decode-row.js';
-import type { RowState } from '../generate/draw-next.js';
-import type { SampledToken } from '../generate/sampler.js';
+import type { DrawnToken, RowState } from '../generate/draw-next.js';
+import type { TokenDistribution } from './token-distribution.js';
 
 /** A row that could take proposals. */
 export interface ProposalRequest {
@@ -16,11 +16,11 @@ export interface ProposalRequest {
 export interface Proposal {
   readonly tokens: readonly number[];
   /**
-   * The distributions [draft's vocabulary] that the tokens were drawn from, one each. Absent when nothing was drawn (a
+   * The distributions that the tokens were drawn from, one each. Absent when nothing was drawn (a
    * look-up, greedy): then the row draws for itself and a token is kept when it is what was drawn, which gives the same
    * tokens as without proposals.
    */
-  readonly probabilities?: readonly Float64Array[];
+  readonly distributions?: readonly TokenDistribution[];
 }
 
 export const NO_PROPOSAL: Proposal = { tokens: [] };
@@ -28,7 +28,7 @@ export const NO_PROPOSAL: Proposal = { tokens: [] };
 /** What a row made of a proposal. */
 export interface VerifiedRun {
   /** The kept tokens and one more, or fewer where the row ends. At least one. */
-  readonly drawn: readonly SampledToken[];
+  readonly drawn: readonly DrawnToken[];
   /** Tokens of the proposal. */
   readonly proposed: number;
   /** Those of them that were kept. */

@@ -1,7 +1,6 @@
 import type { DecodeRow } from '../generate/decode-row.js';
-import { drawNext, type RowState } from '../generate/draw-next.js';
-import type { Logits, SampledToken } from '../generate/sampler.js';
-import { tokenLogProb, tokenProbabilities } from '../generate/token-probabilities.js';
+import { type DrawnToken, drawNext, type RowState } from '../generate/draw-next.js';
+import { type Logits, reportChosen, tokenDistribution } from '../generate/sampler.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
 import { verifyToken } from './speculative-sampling.js';
 
@@ -20,18 +19,18 @@ export function verifyProposal(
   logits: readonly Logits[],
   isLast: (token: number) => boolean,
 ): VerifiedRun {
-  const drawn: SampledToken[] = [];
+  const drawn: DrawnToken[] = [];
   for (let i = 0; ; i++) {
     const proposed = proposal.tokens[i];
-    const draft = proposal.probabilities?.[i];
+    const draft = proposal.distributions?.[i];
     const next =
       proposed === undefined || draft === undefined
         ? drawNext(row, state, logits[i]!)
-        : drawNext(row, state, logits[i]!, (scores) => {
+        : drawNext(row, state, logits[i]!, (scores, settings) => {
             const [, accept, residual] = positionUniforms(row, state.generated.length);
-            const target = tokenProbabilities(scores, row, state.seen);
+            const target = tokenDistribution(scores, settings, state);
             const { token } = verifyToken(target, draft, proposed, { accept, residual });
-            return { token, logProb: tokenLogProb(scores, token, row.temperature) };
+            return reportChosen(token, scores, settings);
           });
     drawn.push(next);
     const isKept = next.token === proposed;

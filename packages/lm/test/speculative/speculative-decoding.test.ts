@@ -157,7 +157,7 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
         const speculation = new SpeculativeDecoding(target, options);
         const { tokens, events } = await run(target, rows, speculation);
         expect(tokens).toEqual(plain.tokens);
-        const logProbsOf = (lists: ScheduledToken[][]) => lists.flat().map(({ logProb }) => logProb);
+        const logProbsOf = (lists: ScheduledToken[][]) => lists.flat().map(({ logProb }) => logProb!);
         expect(largestDifference(logProbsOf(events), logProbsOf(plain.events))).toBeLessThan(1e-4);
         const { acceptanceRate, tokensPerPass, accepted } = speculation.statistics;
         if ('draft' in options) expect(acceptanceRate).toBeGreaterThan(0.99);
@@ -213,8 +213,9 @@ describe('the distribution of sampled completions', () => {
           ...proposer,
           propose: async (requests: readonly ProposalRequest[]) =>
             (await proposer.propose(requests)).map((proposal) => {
-              const { tokens, probabilities = [] } = proposal;
-              return { tokens, probabilities: probabilities.map((q) => new Float64Array(q.length)) };
+              const { tokens, distributions = [] } = proposal;
+              const nothing = { tokens: new Int32Array(0), probabilities: new Float64Array(0) };
+              return { tokens, distributions: distributions.map(() => nothing) };
             }),
         };
       };

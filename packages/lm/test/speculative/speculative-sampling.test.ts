@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { tokenAt, tokenProbabilities } from '../../src/generate/token-probabilities.js';
-import { promptLookup, residualDistribution, type SamplerSettings, sampleToken, verifyToken } from '../../src/index.js';
+import { tokenDistribution } from '../../src/generate/sampler.js';
+import { TokenHistory } from '../../src/generate/token-history.js';
+import { promptLookup, residualDistribution, sampleToken, verifyToken } from '../../src/index.js';
+import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
 
 interface Golden {
   readonly prompt_lookup: {
@@ -24,8 +26,11 @@ interface Golden {
 const path = join(import.meta.dirname, '../../../../goldens/speculative/expected.json');
 const golden: Golden = JSON.parse(readFileSync(path, 'utf8'));
 
-const none: ReadonlySet<number> = new Set();
-const plain: SamplerSettings = { temperature: 1, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 };
+/** All tokens with their probabilities; those of zero are left out. */
+const distributionOf = (weights: readonly number[]): TokenDistribution => {
+  const tokens = [...weights.keys()].filter((token) => weights[token]! > 0);
+  return { tokens: Int32Array.from(tokens), probabilities: Float64Array.from(tokens, (token) => weights[token]!) };
+};
 
 /** A distribution over a few tokens, some of which may be impossible. */
 const distribution = (size: number) =>
@@ -37,11 +42,11 @@ const distribution = (size: number) =>
     .filter((weights) => weights.some((weight) => weight > 0))
     .map((weights) => {
       const total = weights.reduce((a, b) => a + b, 0);
-      return Float64Array.from(weights, (weight) => weight / total);
+      return distributionOf(weights.map((weight) => weight / total));
     });
 
-describe('tokenProbabilities', () => {
-  it('is the distribution that sampleToken draws from: both give one token for one number', () => {
+describe('tokenAt', () => {
+  it('draws from tokenDistribution the token that sampleToken draws', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: -8, max: 8 }), { minLength: 1, maxLength: 24 }),
@@ -56,33 +61,23 @@ describe('tokenProbabilities', () => {
         // Halves make ties common.
         (halves, settings, uniforms) => {
           const logits = Float32Array.from(halves, (x) => x / 2);
-          const seen = new Set([0, halves.length - 1]);
-          const probabilities = tokenProbabilities(logits, settings, seen);
-          expect(probabilities.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+          const context = new TokenHistory([0, halves.length - 1]);
+          const distribution = tokenDistribution(logits, settings, context);
           for (const uniform of uniforms) {
             // Rounding decides on the border between two shares.
-            const near = [-1e-9, 1e-9].map((step) => tokenAt(probabilities, uniform + step));
-            expect(near).toContain(sampleToken(logits, settings, seen, uniform).token);
+            const near = [-1e-6, 1e-6].map((step) => tokenAt(distribution, uniform + step));
+            expect(near).toContain(sampleToken(logits, settings, context, uniform).token);
           }
         },
       ),
-      { numRuns: 500 },
     );
-  });
-
-  it('is softmax for plain sampling, and certain for greedy: the first among equals', () => {
-    const logits = Float32Array.from([0, Math.log(3), 0, Math.log(3)]);
-    const expected = [1 / 8, 3 / 8, 1 / 8, 3 / 8];
-    for (const [token, p] of tokenProbabilities(logits, plain, none).entries())
-      expect(p).toBeCloseTo(expected[token]!, 7);
-    expect([...tokenProbabilities(logits, { ...plain, temperature: 0 }, none)]).toEqual([0, 1, 0, 0]);
   });
 });
 
 describe('verifyToken', () => {
   it.each(golden.speculative_sampling)('keeps and redistributes as transformers does: $matches of 3', (one) => {
     let matches = 0;
-    const at = (rows: number[][], i: number) => Float64Array.from(rows[i]!);
+    const at = (rows: number[][], i: number) => distributionOf(rows[i]!);
     for (const [i, token] of one.tokens.entries()) {
       const uniforms = { accept: one.uniforms[i]!, residual: 0 };
       if (!verifyToken(at(one.target, i), at(one.draft, i), token, uniforms).accepted) break;
@@ -91,7 +86,7 @@ describe('verifyToken', () => {
     expect(matches).toBe(one.matches);
     const last =
       matches < 3 ? residualDistribution(at(one.target, matches), at(one.draft, matches))! : at(one.target, matches);
-    for (const [token, p] of one.last.entries()) expect(last[token]).toBeCloseTo(p, 5);
+    for (const [token, p] of one.last.entries()) expect(probabilityOf(last, token)).toBeCloseTo(p, 5);
   });
 
   it('gives the target distribution exactly, and keeps 1 − TV of the proposals, whatever the draft', () => {
@@ -100,8 +95,8 @@ describe('verifyToken', () => {
         // Over the draw from q and the two uniforms, in closed form: the border of acceptance by bisection.
         const outcome = new Float64Array(6);
         let kept = 0;
-        for (const [token, drawn] of q.entries()) {
-          if (drawn === 0) continue;
+        for (const [i, token] of q.tokens.entries()) {
+          const drawn = q.probabilities[i]!;
           let [low, high] = [0, 1];
           const accepts = (accept: number) => verifyToken(p, q, token, { accept, residual: 0.5 }).accepted;
           while (high - low > 1e-13) {
@@ -112,30 +107,37 @@ describe('verifyToken', () => {
           outcome[token]! += drawn * low;
           kept += drawn * low;
           const residual = residualDistribution(p, q);
-          residual?.forEach((share, other) => {
-            outcome[other]! += drawn * (1 - low) * share;
+          residual?.tokens.forEach((other, j) => {
+            outcome[other]! += drawn * (1 - low) * residual.probabilities[j]!;
           });
         }
-        for (const [token, probability] of p.entries()) expect(outcome[token]).toBeCloseTo(probability, 10);
-        const distance = p.reduce((sum, x, token) => sum + Math.abs(x - q[token]!), 0) / 2;
+        let distance = 0;
+        for (const [token, share] of outcome.entries()) {
+          expect(share).toBeCloseTo(probabilityOf(p, token), 10);
+          distance += Math.abs(probabilityOf(p, token) - probabilityOf(q, token)) / 2;
+        }
         expect(kept).toBeCloseTo(1 - distance, 10);
       }),
     );
   });
 
   it('draws the refused ones from what it says it does (chi-square, seeded); accepting everything fails the same test', () => {
-    const p = Float64Array.from([0.5, 0.2, 0.05, 0.15, 0.1]);
-    const q = Float64Array.from([0.1, 0.3, 0.4, 0.05, 0.15]);
+    const shares = [0.5, 0.2, 0.05, 0.15, 0.1];
+    const p = distributionOf(shares);
+    const q = distributionOf([0.1, 0.3, 0.4, 0.05, 0.15]);
     const draws = 20_000;
     const statistic = (always: boolean) => {
-      const counts = new Array<number>(p.length).fill(0);
+      const counts = new Array<number>(shares.length).fill(0);
       const key = Key.fromSeed(5);
       for (let i = 0; i < draws; i++) {
         const [u, accept, residual] = key.child(i).uniformHost(3) as unknown as [number, number, number];
         const proposed = tokenAt(q, u);
         counts[always ? proposed : verifyToken(p, q, proposed, { accept, residual }).token]!++;
       }
-      return counts.reduce((sum, count, token) => sum + (count - draws * p[token]!) ** 2 / (draws * p[token]!), 0);
+      return counts.reduce(
+        (sum, count, token) => sum + (count - draws * shares[token]!) ** 2 / (draws * shares[token]!),
+        0,
+      );
     };
     // The 99.9 % point of chi-square with 4 degrees of freedom.
     expect(statistic(false)).toBeLessThan(18.47);
