@@ -17,6 +17,7 @@ import {
 import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
@@ -47,6 +48,8 @@ export interface LocalGeneratorOptions {
 export interface LocalGenerateRequest extends GenerateRequest {
   /** Default: the generator's. */
   readonly adapter?: Adapter;
+  /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
+  readonly hook?: () => DecodeHook;
 }
 
 /** One token of a streamed completion. */
@@ -60,12 +63,14 @@ export interface StreamEvent {
   readonly topLogProbs?: readonly TokenLogProb[];
   /** Where `entropies` was asked for. */
   readonly entropy?: number;
+  /** The request's hook put it there: it was not drawn. */
+  readonly forced?: true;
   /** Why the completion ended with this token; undefined while it goes on. */
   readonly finishReason: Completion['finishReason'] | undefined;
 }
 
 const REQUEST_OPTIONS = [
-  'adapter',
+  ...['adapter', 'hook'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
@@ -136,7 +141,10 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({ prompt, completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies } }): Completion => ({
+        ({
+          prompt,
+          completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies, forced },
+        }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
@@ -145,6 +153,7 @@ export class LocalGenerator implements Generator {
           ...(requests[i]!.logProbs ? { logProbs } : {}),
           ...(requests[i]!.topLogProbs ? { topLogProbs } : {}),
           ...(requests[i]!.entropies ? { entropies } : {}),
+          ...(forced.length > 0 ? { forced } : {}),
         }),
       ),
     );
@@ -203,6 +212,7 @@ export class LocalGenerator implements Generator {
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
       ...(adapter ? { adapter } : {}),
+      ...(request.hook ? { hook: request.hook() } : {}),
       completion: new RunningCompletion({
         decoder: this.#decoderOf(request, prompt),
         stops: new StopStrings(stop),
