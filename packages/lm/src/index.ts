@@ -10,8 +10,10 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
@@ -88,4 +90,15 @@ export {
   type TokenLogProb,
 } from './score/token-log-probs.js';
 export * from './search/index.js';
+export type { DraftSchedule } from './speculative/draft-length.js';
+export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export {
+  type DraftModelSpeculation,
+  DraftVocabularyError,
+  type PromptLookupSpeculation,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from './speculative/speculative-decoding.js';
+export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';
