@@ -18,6 +18,7 @@ export {
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
