@@ -6,7 +6,8 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
-export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
+export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
   type CachedSequence,
@@ -18,6 +19,7 @@ export {
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
