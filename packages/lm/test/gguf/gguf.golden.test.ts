@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { openSafetensors, referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { openSafetensors, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
 import { CausalLM, loadWeights } from '../../src/index.js';
-import { largestDifference, modelFolder, readGolden } from '../support.js';
+import { largestDifference, modelFolder } from '../support.js';
 import { goldenFile, goldenFolder, logitsOf } from './support.js';
 
 const FLOAT_MODELS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
@@ -48,8 +48,8 @@ describe.each(QUANTIZED_MODELS)('%s', (name) => {
   it('gives the logits of transformers', async () => {
     const file = await openGolden('expected.safetensors');
     const { network, weights } = await CausalLM.load(goldenFile(name));
-    const { read } = await readGolden(goldenFolder);
-    const logits = logitsOf(network, weights, await read(`${name}.input_ids`));
+    const { data: ids, shape } = await file.read(`${name}.input_ids`);
+    const logits = logitsOf(network, weights, tensor(ids, shape, 'int32'));
     const { data } = await file.read(`${name}.logits`);
     expect(largestDifference(await logits.toArray(), data)).toBeLessThan(1e-4);
   });
