@@ -13,7 +13,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
-import { loadModelConfig, type ModelConfig, saveModelConfig } from '../config/index.js';
+import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import type { ParameterInfo } from './family.js';
@@ -32,6 +32,9 @@ import { isQuantized, weightEntries } from './quantized-layer.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
+/** Where the language model is in a checkpoint that has images too (Gemma 3), and what else there is. */
+const LANGUAGE_MODEL = 'language_model.';
+const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'];
 
 /** A model folder whose tensors do not fit its config. Names the tensors. */
 export class WeightMismatchError extends PosttrainError {
@@ -49,6 +52,11 @@ export interface LoadWeightsOptions {
    * scales, and makes the rest float32.
    */
   readonly quantization?: QuantizationOptions | 'keep';
+  /**
+   * Of a model whose rotary positions have factors for short and for long sequences (Phi-3 with longrope), take the long
+   * ones, and with them the long context. Default false.
+   */
+  readonly longContext?: boolean;
 }
 
 export interface LoadedWeights {
@@ -80,12 +88,13 @@ export async function loadWeights(folder: string, options: LoadWeightsOptions = 
 
 /** `loadWeights` of a model that is open already; closes it. @param path named in errors */
 export async function readWeights(
-  { config, source }: OpenModel,
+  { config: given, source }: OpenModel,
   options: LoadWeightsOptions = {},
   path: string = source.path,
 ): Promise<LoadedWeights> {
   try {
-    assertKnownOptions('loading a model', options, ['quantization']);
+    assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
+    const config = options.longContext ? withLongContext(given) : given;
     const keep = options.quantization === 'keep';
     const quantization = options.quantization === 'keep' ? undefined : options.quantization;
     const { parameters, modules } = networkOf(config);
@@ -155,7 +164,7 @@ function resolveNames(
   const used = new Set<string>();
   const bare = (name: string) => name.replace(/^(transformer|model)\./, '');
   for (const { name, shape } of parameters) {
-    const stored = [name, bare(name)].find((candidate) => found.has(candidate));
+    const stored = [name, bare(name), `${LANGUAGE_MODEL}${name}`].find((candidate) => found.has(candidate));
     if (stored === undefined) {
       const near = nearestName(name, found.keys());
       problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
@@ -171,10 +180,12 @@ function resolveNames(
       problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
     }
   }
+  const isPart = [...used].some((name) => name.startsWith(LANGUAGE_MODEL));
   const allowed = (name: string) =>
     used.has(name) ||
+    (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
-    (config.tieWordEmbeddings && name === 'lm_head.weight');
+    (config.tieWordEmbeddings && ['lm_head.weight', `${LANGUAGE_MODEL}lm_head.weight`].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);
