@@ -1,6 +1,7 @@
 """Tiny GGUF files written by the gguf package, with what gguf and transformers make of them."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -24,9 +25,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 # Folders of goldens/models whose GGUF files transformers loads with the same logits. It has no rope_freqs, no linear
 # scaling and no Llama biases.
-LOADED_BY_TRANSFORMERS = ["llama", "qwen2", "qwen3", "gpt2", "smollm2"]
-FLOAT_MODELS = [*LOADED_BY_TRANSFORMERS, "llama3-rope", "llama-bias-linear-rope"]
-KINDS = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gpt2": "gpt2"}
+LOADED_BY_TRANSFORMERS = ["llama", "qwen2", "qwen3", "gpt2", "smollm2", "gemma2", "gemma3-text", "phi3", "phi3-longrope"]
+FLOAT_MODELS = [*LOADED_BY_TRANSFORMERS, "llama3-rope", "llama-bias-linear-rope", "olmo2"]
+KINDS = {"gemma3_text": "gemma3"}
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
@@ -45,15 +46,18 @@ def write_config(writer: gguf.GGUFWriter, config) -> None:
         writer.add_layer_norm_eps(config.layer_norm_epsilon)
         return
     rope = config.rope_parameters
+    if config.model_type == "gemma3_text":
+        rope = rope["full_attention"]
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1)))
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
+    write_windows(writer, config)
     if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
@@ -63,9 +67,30 @@ def write_config(writer: gguf.GGUFWriter, config) -> None:
         writer.add_tensor("rope_freqs.weight", (plain / scaled).numpy().astype(np.float32))
 
 
+def write_windows(writer: gguf.GGUFWriter, config) -> None:
+    """Windows and caps of Gemma, windows and long positions of Phi-3."""
+    if config.model_type in ("gemma2", "gemma3_text", "phi3"):
+        writer.add_sliding_window(config.sliding_window or 0)
+    if config.model_type == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if config.model_type == "gemma3_text":
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
+    if config.model_type == "phi3":
+        writer.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
+        if config.rope_parameters["rope_type"] == "longrope":
+            stretch = config.max_position_embeddings / config.original_max_position_embeddings
+            attention = math.sqrt(1 + math.log(stretch) / math.log(config.original_max_position_embeddings))
+            writer.add_rope_scaling_attn_factors(attention)
+            for kind in ("long", "short"):
+                factors = np.array(config.rope_parameters[f"{kind}_factor"], dtype=np.float32)
+                writer.add_tensor(f"rope_factors_{kind}.weight", factors)
+
+
 def write_model(path: Path, config, tensors: dict[str, np.ndarray], tokenizer, quantize) -> None:
     """`quantize(name, array)` gives the stored array and its type."""
-    kind = KINDS[config.model_type]
+    kind = KINDS.get(config.model_type, config.model_type)
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == kind)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     writer = gguf.GGUFWriter(path, kind)
@@ -75,6 +100,8 @@ def write_model(path: Path, config, tensors: dict[str, np.ndarray], tokenizer, q
     for name, array in tensors.items():
         if name.endswith(TRANSPOSED):
             array = array.T
+        if kind.startswith("gemma") and name.endswith("norm.weight"):
+            array = array + 1
         if kind == "llama" and ".q_proj." in name:
             array = interleave(array, config.num_attention_heads)
         if kind == "llama" and ".k_proj." in name:

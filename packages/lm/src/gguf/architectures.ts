@@ -10,23 +10,27 @@ export interface GgufArchitecture {
   readonly block: string;
   /** Parts of a block whose rows llama.cpp stores in another order: pairs that rotate together are neighbours. */
   readonly interleavedRotary?: readonly string[];
+  /** Norms are stored with 1 added, since their layers multiply by 1 + weight. */
+  readonly normsPlusOne?: boolean;
   /** Linear weights are stored [in, out] by Hugging Face (GPT-2's Conv1D). */
   readonly transposed?: readonly string[];
 }
 
 const DECODER_OUTSIDE = { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' };
-const DECODER_INSIDE = {
-  attn_norm: 'input_layernorm',
+const PROJECTIONS = {
   attn_q: 'self_attn.q_proj',
   attn_k: 'self_attn.k_proj',
   attn_v: 'self_attn.v_proj',
   attn_output: 'self_attn.o_proj',
-  ffn_norm: 'post_attention_layernorm',
   ffn_gate: 'mlp.gate_proj',
   ffn_up: 'mlp.up_proj',
   ffn_down: 'mlp.down_proj',
 };
+const NORMS_BEFORE = { attn_norm: 'input_layernorm', ffn_norm: 'post_attention_layernorm' };
+const NORMS_BEHIND = { post_attention_norm: 'post_attention_layernorm', post_ffw_norm: 'post_feedforward_layernorm' };
 const HEAD_NORMS = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' };
+const DECODER_INSIDE = { ...PROJECTIONS, ...NORMS_BEFORE };
+const GEMMA_INSIDE = { ...PROJECTIONS, ...NORMS_BEFORE, ...NORMS_BEHIND, ffn_norm: 'pre_feedforward_layernorm' };
 
 const decoder = (modelType: string, inside: Readonly<Record<string, string>> = DECODER_INSIDE): GgufArchitecture => ({
   modelType,
@@ -40,6 +44,16 @@ export const GGUF_ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
   llama: { ...decoder('llama'), interleavedRotary: ['attn_q', 'attn_k'] },
   qwen2: decoder('qwen2'),
   qwen3: decoder('qwen3', { ...DECODER_INSIDE, ...HEAD_NORMS }),
+  gemma2: { ...decoder('gemma2', GEMMA_INSIDE), normsPlusOne: true },
+  gemma3: { ...decoder('gemma3_text', { ...GEMMA_INSIDE, ...HEAD_NORMS }), normsPlusOne: true },
+  phi3: decoder('phi3', {
+    ...NORMS_BEFORE,
+    attn_qkv: 'self_attn.qkv_proj',
+    attn_output: 'self_attn.o_proj',
+    ffn_up: 'mlp.gate_up_proj',
+    ffn_down: 'mlp.down_proj',
+  }),
+  olmo2: decoder('olmo2', { ...PROJECTIONS, ...HEAD_NORMS, ...NORMS_BEHIND }),
   gpt2: {
     modelType: 'gpt2',
     outside: {

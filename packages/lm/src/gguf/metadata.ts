@@ -35,9 +35,7 @@ export class GgufMetadata {
   /** A float32 as the shortest decimal that rounds to it: 1e-5 and not 0.00000999999974…, as config.json has it. */
   decimal(key: string): number | undefined {
     const value = this.number(key);
-    if (value === undefined || Math.fround(value) !== value) return value;
-    const rounded = [1, 2, 3, 4, 5, 6, 7, 8].map((digits) => Number(value.toPrecision(digits)));
-    return rounded.find((decimal) => Math.fround(decimal) === value) ?? value;
+    return value === undefined ? undefined : shortestDecimal(value);
   }
 
   texts(key: string): readonly string[] | undefined {
@@ -49,6 +47,12 @@ export class GgufMetadata {
   numbers(key: string): readonly number[] | undefined {
     const value = this.#read(key, 'a list of numbers', (found) => isListOf(found, (x) => toNumber(x) !== undefined));
     return (value as unknown[] | undefined)?.map((item) => toNumber(item)!);
+  }
+
+  booleans(key: string): readonly boolean[] | undefined {
+    return this.#read(key, 'a list of true and false', (value) =>
+      isListOf(value, (item) => typeof item === 'boolean'),
+    ) as readonly boolean[] | undefined;
   }
 
   /** A number, or a list (one for every layer) that says the same number always. */
@@ -71,6 +75,13 @@ export class GgufMetadata {
     if (value !== undefined && !accepts(value)) this.fail(key, expected);
     return value;
   }
+}
+
+/** The shortest decimal that rounds to a float32; other numbers as they are. */
+export function shortestDecimal(value: number): number {
+  if (Math.fround(value) !== value) return value;
+  const rounded = [1, 2, 3, 4, 5, 6, 7, 8].map((digits) => Number(value.toPrecision(digits)));
+  return rounded.find((decimal) => Math.fround(decimal) === value) ?? value;
 }
 
 function toNumber(value: unknown): number | undefined {

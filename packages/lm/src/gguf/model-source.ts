@@ -15,7 +15,7 @@ import type { GgufMetadata } from './metadata.js';
 import { int4FromQ4_0 } from './q4-0.js';
 
 /** Tensors of a GGUF file that are no weights: scalings of positions, which the config has. */
-const NOT_WEIGHTS = ['rope_freqs.weight'];
+const NOT_WEIGHTS = ['rope_freqs.weight', 'rope_factors_long.weight', 'rope_factors_short.weight'];
 
 /** The tensors of a GGUF file under their Hugging Face names and in the layout that Hugging Face has. */
 export class GgufModelSource implements TensorSource {
@@ -52,6 +52,7 @@ export class GgufModelSource implements TensorSource {
       info.type.decode(bytes, data, bytes.length / info.type.bytes);
     } else data = await this.#file.read(info.name);
     if (this.#isTransposed(info, part)) ({ data } = transposed({ data, shape: info.shape }));
+    if (this.#architecture.normsPlusOne && part.endsWith('norm')) data = data.map((stored) => stored - 1);
     return { dtype: 'float32', shape, data };
   }
 

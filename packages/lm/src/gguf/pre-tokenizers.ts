@@ -6,7 +6,8 @@ const words = (digits: string) => String.raw`${contractions}|[^\r\n\p{L}\p{N}]?\
 const upper = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
 const lower = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
 const before = String.raw`[^\r\n\p{L}\p{N}]?`;
-const cased = `${before}${upper}*${lower}+|${before}${upper}+${lower}*`;
+const casedWith = (ending: string) => `${before}${upper}*${lower}+${ending}|${before}${upper}+${lower}*${ending}`;
+const symbolsAndSpaces = String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 
 const split = (pattern: string): JsonObject => ({
   type: 'Split',
@@ -56,11 +57,12 @@ export const PRE_TOKENIZATIONS: Readonly<Record<string, PreTokenization>> = {
   smollm: { preTokenizer: sequence({ type: 'Digits', individual_digits: true }, byteLevel(true)) },
   // OLMo 2 and Phi-4.
   dbrx: { ...llama3, ignoreMerges: false, addBos: false },
+  // Phi-4-mini.
+  'gpt-4o': {
+    preTokenizer: sequence(split(`${casedWith(`${contractions}?`)}|\\p{N}{1,3}|${symbolsAndSpaces}`), byteLevel(false)),
+  },
   tekken: {
-    preTokenizer: sequence(
-      split(String.raw`${cased}|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`),
-      byteLevel(false),
-    ),
+    preTokenizer: sequence(split(`${casedWith('')}|\\p{N}|${symbolsAndSpaces}`), byteLevel(false)),
     ignoreMerges: true,
     addBos: true,
   },
