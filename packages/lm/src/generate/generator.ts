@@ -12,6 +12,7 @@ import type { CausalLM } from '../model/causal-lm.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import { compileConstraint } from './constraint/compile-constraint.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
@@ -180,6 +181,8 @@ export class LocalGenerator implements Generator {
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
     const adapter = request.adapter ?? this.#options.adapter?.();
+    const compiled = request.constraint && compileConstraint(this.#model.tokenizer, request.constraint);
+    const constraint = compiled && (() => compiled.begin(!continuesText(request)));
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
@@ -187,6 +190,7 @@ export class LocalGenerator implements Generator {
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
+      ...(constraint ? { constraint } : {}),
       ...(adapter ? { adapter } : {}),
       completion: new RunningCompletion({
         decoder: this.#decoderOf(request, prompt),
@@ -200,10 +204,14 @@ export class LocalGenerator implements Generator {
   }
 
   /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
+  #decoderOf(request: GenerateRequest, tokens: readonly number[]): StreamDecoder {
     const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
+    const context = continuesText(request) ? tokens.slice(-DECODER_CONTEXT) : [];
     for (const token of context) decoder.push(token);
     return decoder;
   }
 }
+
+/** Whether a completion goes on from text, and is not a message of its own. */
+const continuesText = ({ prompt, prefix = '' }: GenerateRequest): boolean =>
+  typeof prompt === 'string' || prefix !== '';
