@@ -19,7 +19,7 @@ export interface PagedAttentionInputs {
   readonly k: Tensor;
   /** [b, kv, s, d], of the new tokens. */
   readonly v: Tensor;
-  /** The pools that all rows share, [kv, blocks · blockSize, d]. */
+  /** The pools that all rows share, [kv · blocks · blockSize, d]: one head after the other. */
   readonly keys: Tensor;
   readonly values: Tensor;
   /** int32 [b, w]: the blocks of each row in order; entries that are not used name a block that nobody owns. */
@@ -43,28 +43,13 @@ export function pagedAttention(
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
   const { q, k, v, table, lengths, slots } = inputs;
-  const [b, kv, s] = k.shape as [number, number, number, number];
+  const [b, heads, s] = k.shape as [number, number, number, number];
   const capacity = table.shape[1]! * blockSize;
-  const size = inputs.keys.shape[1]!;
-  const head = iota([1, kv, 1], 1);
-  const rows = slots
-    .reshape([b, 1, s])
-    .add(head.mul(size))
-    .reshape([b * kv * s]);
-  const blocks = table.reshape([b, 1, table.shape[1]!]).add(head.mul(size / blockSize));
-  const write = (pool: Tensor, added: Tensor) => {
-    const d = pool.shape[2]!;
-    return putRows(pool.reshape([kv * size, d]), rows, added.reshape([b * kv * s, d])).reshape(pool.shape);
-  };
-  const read = (pool: Tensor) => {
-    const d = pool.shape[2]!;
-    return pool
-      .reshape([(kv * size) / blockSize, blockSize * d])
-      .gather(blocks, 0)
-      .reshape([b, kv, capacity, d]);
-  };
-  const [keys, values] = [write(inputs.keys, k), write(inputs.values, v)];
-  const [pastKeys, pastValues] = [read(keys), read(values)];
+  const [keys, values] = [writeBlocks(inputs.keys, k, slots), writeBlocks(inputs.values, v, slots)];
+  const [pastKeys, pastValues] = [keys, values].map((pool) => readBlocks(pool, table, { blockSize, heads })) as [
+    Tensor,
+    Tensor,
+  ];
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
   if (s === 1)
     return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, config).output, keys, values };
@@ -75,6 +60,32 @@ export function pagedAttention(
   const visible = slidingWindow === undefined ? past : past.and(distance.less(slidingWindow));
   const bias = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
   return { output: attention(q, pastKeys, pastValues, bias, rest), keys, values };
+}
+
+/** A pool with the keys or values [b, kv, s, d] of new tokens written at `slots` int32 [b, s]: see `PagedAttentionInputs`. */
+export function writeBlocks(pool: Tensor, added: Tensor, slots: Tensor): Tensor {
+  const [b, heads, s, d] = added.shape as [number, number, number, number];
+  const rows = slots
+    .reshape([b, 1, s])
+    .add(iota([1, heads, 1], 1).mul(pool.shape[0]! / heads))
+    .reshape([b * heads * s]);
+  return putRows(pool, rows, added.reshape([b * heads * s, d]));
+}
+
+/** The keys or values [b, heads, w · blockSize, d] in the blocks of `table` int32 [b, w]. */
+export function readBlocks(
+  pool: Tensor,
+  table: Tensor,
+  { blockSize, heads }: { readonly blockSize: number; readonly heads: number },
+): Tensor {
+  const [rows, d] = pool.shape as [number, number];
+  const [b, w] = table.shape as [number, number];
+  const blocks = rows / blockSize;
+  const at = table.reshape([b, 1, w]).add(iota([1, heads, 1], 1).mul(blocks / heads));
+  return pool
+    .reshape([blocks, blockSize * d])
+    .gather(at, 0)
+    .reshape([b, heads, w * blockSize, d]);
 }
 
 function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions): void {
@@ -90,16 +101,14 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
   const [b, h, s, d] = q.shape;
   const kv = k.shape[1]!;
   const fits =
-    shapes.map((shape) => shape.length).join() === '4,4,4,3,3,2,1,2' &&
+    shapes.map((shape) => shape.length).join() === '4,4,4,2,2,2,1,2' &&
     k.shape.join() === [b, kv, s, d].join() &&
     h! % kv === 0 &&
     v.shape.slice(0, 3).join() === [b, kv, s].join() &&
-    keys.shape[0] === kv &&
-    values.shape[0] === kv &&
-    keys.shape[1] === values.shape[1] &&
-    keys.shape[1]! % blockSize === 0 &&
-    keys.shape[2] === d &&
-    values.shape[2] === v.shape[3] &&
+    keys.shape[0] === values.shape[0] &&
+    keys.shape[0]! % (kv * blockSize) === 0 &&
+    keys.shape[1] === d &&
+    values.shape[1] === v.shape[3] &&
     table.shape[0] === b &&
     lengths.shape[0] === b &&
     slots.shape.join() === [b, s].join();
@@ -107,17 +116,28 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
     throw new ShapeError(
       name,
       shapes,
-      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv, blocks · ${blockSize}, d], table [b, w], lengths [b] and slots [b, s]`,
+      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv · blocks · ${blockSize}, d], table [b, w], lengths [b] and slots [b, s]`,
     );
   }
 }
 
-/** A pool [kv, slots, d] with blocks copied: `from` and `to` int32 [n] are block numbers, `to` without repetition. */
-export function copyBlocks(pool: Tensor, from: Tensor, to: Tensor, blockSize: number): Tensor {
-  const [kv, size, d] = pool.shape as [number, number, number];
+/**
+ * A pool [kv · blocks · blockSize, d] with blocks copied: `from` and `to` int32 [n] are block numbers, `to` without
+ * repetition.
+ */
+export function copyBlocks(
+  pool: Tensor,
+  from: Tensor,
+  to: Tensor,
+  { blockSize, heads }: { readonly blockSize: number; readonly heads: number },
+): Tensor {
+  const [rows] = pool.shape as [number, number];
   const [n] = from.shape as [number];
-  const flat = pool.reshape([(kv * size) / blockSize, blockSize * d]);
-  const head = iota([kv, 1], 0).mul(size / blockSize);
-  const rows = (blocks: Tensor) => head.add(blocks.reshape([1, n])).reshape([kv * n]);
-  return putRows(flat, rows(to), flat.gather(rows(from), 0)).reshape(pool.shape);
+  const head = iota([heads, 1, 1], 0).mul(rows / heads);
+  const rowsOf = (blocks: Tensor) =>
+    head
+      .add(blocks.mul(blockSize).reshape([1, n, 1]))
+      .add(iota([1, 1, blockSize], 2))
+      .reshape([heads * n * blockSize]);
+  return putRows(pool, rowsOf(to), pool.gather(rowsOf(from), 0));
 }

@@ -4,7 +4,8 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { BLOCK_SIZE, copyInPools, growPools, pagedSteps } from './paged-steps.js';
+import { BLOCK_SIZE, copyInPools, growPools, type PagedStepOutput, packedSteps, pagedSteps } from './paged-steps.js';
+import { RowCopies } from './row-copies.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {
@@ -20,6 +21,12 @@ export interface ModelRunnerOptions {
   readonly prefixReuse?: boolean;
   /** Most tokens, padding included, that one pass computes. Default 1024. */
   readonly maxTokensPerPass?: number;
+  /**
+   * Whether engines may keep a second copy of the weights, packed for products with one row and with many (a quarter less
+   * time on a CPU). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB.
+   * Default `auto`.
+   */
+  readonly packWeights?: boolean | 'auto';
 }
 
 export interface ExtendInput {
@@ -47,6 +54,11 @@ export interface ExtendResult {
 const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
+/** See `packWeights`. */
+const UNPACKED_PASSES = 256;
+const MOST_PACKED_BYTES = 2 ** 30;
+/** Up to this many rows, products do not gain from packed weights. */
+const FEW_ROWS = 32;
 const WIDTH_STEP = 16;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
@@ -76,26 +88,34 @@ export class ModelRunner {
   readonly #maxBlocks: number;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
+  readonly #packWeights: boolean | 'auto';
+  #weightBytes: number;
+  /** Since the weights came. */
+  #passes = 0;
   readonly #live = new Set<Sequence>();
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
   #pools: KvCache | undefined;
+  readonly #copies: RowCopies<Sequence>;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
-    assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass']);
+    assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
     const { network, weights } = model;
     const { cacheTokens = Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken) } = options;
-    const { prefixReuse = true, maxTokensPerPass = 1024 } = options;
+    const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
     for (const [name, value] of Object.entries({ cacheTokens, maxTokensPerPass })) {
       if (Number.isInteger(value) && value >= 1) continue;
       throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
     }
     this.network = network;
+    this.#copies = new RowCopies(network.kvHeads);
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#prefixReuse = prefixReuse;
+    this.#packWeights = packWeights;
+    this.#weightBytes = bytesOf(weights);
   }
 
   /** The weights it computes with. */
@@ -145,6 +165,7 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
+    this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;
   }
@@ -153,6 +174,7 @@ export class ModelRunner {
   release(sequence: CachedSequence): void {
     const own = this.#own(sequence);
     this.#live.delete(own);
+    this.#copies.forget(own);
     if (this.#prefixReuse && own.length > 0) this.#released.add(own);
     else this.#blocks.free(own.id);
   }
@@ -165,6 +187,8 @@ export class ModelRunner {
     for (const { id } of this.#released) this.#blocks.free(id);
     this.#released.clear();
     this.#weights = weights;
+    this.#weightBytes = bytesOf(weights);
+    this.#passes = 0;
   }
 
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
@@ -199,67 +223,106 @@ export class ModelRunner {
     for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const output = await this.#run(rows, pass, asked);
+      const { output, places } = await this.#run(rows, pass, asked);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
-      let at = 0;
+      const at = places.values();
       for (const [i, { row }] of pass.entries()) {
-        for (let n = 0; n < asked[i]!; n++, at++) {
-          results[row]!.logits.push(logits[at]!);
-          if (options.hidden) results[row]!.hidden.push(hidden[at]!);
+        for (let n = 0; n < asked[i]!; n++) {
+          const place = at.next().value!;
+          results[row]!.logits.push(logits[place]!);
+          if (options.hidden) results[row]!.hidden.push(hidden[place]!);
         }
       }
     }
     return results.map(({ logits, hidden }) => (options.hidden ? { logits, hidden } : { logits }));
   }
 
-  async #run(rows: readonly Row[], pass: readonly Piece[], asked: readonly number[]) {
-    const limit = this.network.config.maxPositionEmbeddings;
-    const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
-    const count = roundUpToPowerOfTwo(pass.length);
+  /** Runs a pass; gives where in its output the rows are that were asked for. */
+  async #run(
+    rows: readonly Row[],
+    pass: readonly Piece[],
+    asked: readonly number[],
+  ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
+    const { adapter } = rows[pass[0]!.row]!;
+    const steps = pagedSteps(this.network, adapter);
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
-    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-    const tableWidth = roundUpToSize(most, TABLE_STEP);
+    const longest = Math.max(...pass.map(({ from, to }) => to - from));
+    const copied =
+      longest === 1
+        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width))
+        : undefined;
+    const { maxPositionEmbeddings: limit } = this.network.config;
+    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
+    const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
     const positions: number[] = [];
     pass.forEach(({ row, from, to }, i) => {
       const { sequence, tokens: added } = rows[row]!;
-      tokens.set(from === 0 && to === added.length ? added : added.slice(from, to), i * width);
-      lengths[i] = sequence.length;
-      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), i * width);
-      for (let n = asked[i]!; n > 0; n--) positions.push(i * width + (to - from) - n);
+      const place = copied?.places[i] ?? i;
+      for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
+      lengths[place] = sequence.length;
+      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
+      for (let n = asked[i]!; n > 0; n--) positions.push(place * width + (to - from) - n);
     });
-    const table = new Int32Array(count * tableWidth);
-    table.set(
-      this.#blocks.table(
-        sequences.map(({ id }) => id),
-        tableWidth,
-      ),
-    );
-    const { adapter } = rows[pass[0]!.row]!;
-    const output = await pagedSteps(this.network, adapter).extend(this.#weights, adapter.parameters, this.#pools!, {
+    const shared = {
       tokens: int32(tokens, [count, width]),
       lengths: int32(lengths, [count]),
-      table: int32(table, [count, tableWidth]),
       slots: int32(slots, [count, width]),
-      ...(width === 1 ? {} : { rows: padded(positions) }),
-    });
+    };
+    const { parameters } = adapter;
+    const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
+    let output: PagedStepOutput;
+    if (copied) {
+      const rest = [parameters, this.#pools!, shared, copied.cache] as const;
+      const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
+      this.#copies.keep(extended.copy);
+      output = extended;
+    } else {
+      for (const sequence of sequences) this.#copies.forget(sequence);
+      const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
+      const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
+      const rest = width === 1 ? {} : { rows: padded(positions) };
+      const inputs = [parameters, this.#pools!, { ...shared, table, ...rest }] as const;
+      output = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
+    }
     this.#pools = output.cache;
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added, adapter: used } = rows[row]!;
+      const { sequence, tokens: added } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
-      sequence.adapter = used;
+      sequence.adapter = adapter;
     }
-    return output;
+    return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
+  }
+
+  /** Whether a pass of so many rows had better have the weights packed, which takes time and memory once. */
+  #packs(rows: number): boolean {
+    if (this.#packWeights === false) return false;
+    if (this.#packWeights === 'auto' && (++this.#passes <= UNPACKED_PASSES || this.#weightBytes > MOST_PACKED_BYTES)) {
+      return false;
+    }
+    return rows === 1 || rows > FEW_ROWS;
+  }
+
+  #table(sequences: readonly Sequence[], width: number): Tensor {
+    const count = roundUpToPowerOfTwo(sequences.length);
+    const table = new Int32Array(count * width);
+    const ids = sequences.map(({ id }) => id);
+    table.set(this.#blocks.table(ids, width));
+    return int32(table, [count, width]);
   }
 
   async #copy(copies: readonly BlockCopy[]): Promise<void> {
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
-    const { cache } = await copyInPools(this.#pools!, int32(list('from'), [count]), int32(list('to'), [count]));
+    const { cache } = await copyInPools(
+      this.#pools!,
+      this.network.kvHeads,
+      int32(list('from'), [count]),
+      int32(list('to'), [count]),
+    );
     this.#pools = cache;
   }
 
@@ -283,7 +346,8 @@ export class ModelRunner {
   async #grow(least: number): Promise<void> {
     const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
     const blocks = Math.min(this.#maxBlocks, wanted);
-    if (this.#pools) this.#pools = await growPools(this.#pools, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
+    if (this.#pools)
+      this.#pools = await growPools(this.#pools, this.network.kvHeads, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
     this.#blocks.grow(blocks);
   }
 
@@ -380,6 +444,8 @@ function padded(values: readonly number[]): Tensor {
   all.set(values);
   return int32(all, [all.length]);
 }
+
+const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);
 
 const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');
 

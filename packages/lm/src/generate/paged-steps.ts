@@ -1,4 +1,4 @@
-import { type Compiled, compile, concat, copyBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
+import { type Compiled, compile, concat, copyBlocks, readBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
@@ -42,33 +42,106 @@ export const pagedStep =
     return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
   };
 
+type CopiedStep = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  input: Omit<PagedStepInput, 'table' | 'rows'>,
+  copy: KvCache,
+];
+
+/** See `Network.extendCopied`. */
+const copiedStep =
+  (network: Network, adapter: Adapter) =>
+  (...[weights, parameters, cache, input, copy]: CopiedStep): PagedStepOutput & { readonly copy: KvCache } => {
+    const hooks = adapter.hooks(parameters);
+    const { hidden, ...caches } = network.extendCopied(weights, { ...input, cache, copy }, hooks);
+    const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
+    return { ...caches, hidden: flat, logits: network.logits(weights, flat, hooks) };
+  };
+
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
 export interface PagedSteps {
   extend: Compiled<PagedStep, PagedStepOutput>;
+  extendCopied: Compiled<CopiedStep, PagedStepOutput & { readonly copy: KvCache }>;
 }
 
 export const pagedSteps = perAdapter(
   (network, adapter): PagedSteps => ({
     extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
+    extendCopied: compile(copiedStep(network, adapter), { name: 'extendCopied', donate: { 2: 'cache', 4: 'copy' } }),
   }),
 );
+
+/**
+ * The same steps over weights that stay what they are, which engines may pack for products with one row and with many: in
+ * memory of its own, as long as the weights are there.
+ */
+export interface PackedSteps {
+  extend: Compiled<WithoutWeights<PagedStep>, PagedStepOutput>;
+  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput & { readonly copy: KvCache }>;
+}
+
+type WithoutWeights<Step> = Step extends [Weights, ...infer Rest] ? Rest : never;
+
+const packedByWeights = new WeakMap<Weights, (network: Network, adapter: Adapter) => PackedSteps>();
+
+export function packedSteps(network: Network, weights: Weights, adapter: Adapter): PackedSteps {
+  let make = packedByWeights.get(weights);
+  if (!make) {
+    make = perAdapter((net, one) => {
+      const [extend, extendCopied] = [pagedStep(net, one), copiedStep(net, one)];
+      return {
+        extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
+          name: 'extend',
+          donate: { 1: 'cache' },
+          packCaptured: true,
+        }),
+        extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
+          name: 'extendCopied',
+          donate: { 1: 'cache', 3: 'copy' },
+          packCaptured: true,
+        }),
+      };
+    });
+    packedByWeights.set(weights, make);
+  }
+  return make(network, adapter);
+}
 
 const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({
   keys: cache.keys.map(change),
   values: cache.values.map(change),
 });
 
-/** Copies blocks in all pools: see `copyBlocks`. */
+/** Copies blocks in all pools of so many heads: see `copyBlocks`. */
 export const copyInPools = compile(
-  (cache: KvCache, from: Tensor, to: Tensor) => ({
-    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, BLOCK_SIZE)),
+  (cache: KvCache, heads: number, from: Tensor, to: Tensor) => ({
+    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
   }),
   { name: 'copyBlocks', donate: { 0: 'cache' } },
 );
 
-/** The pools with room for `tokens` tokens more. */
+const copyOut = (cache: KvCache, heads: number, table: Tensor) => ({
+  copy: everyPool(cache, (pool) => readBlocks(pool, table, { blockSize: BLOCK_SIZE, heads })),
+});
+
+/** What the blocks of `table` int32 [b, w] hold, [b, heads, w · block, d] per layer. */
+export const copyFromPools = compile(copyOut, { name: 'copyFromPools' });
+
+/** The same in the memory of an old copy of the same shape. */
+export const copyFromPoolsInto = compile(
+  (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
+  { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
+);
+
+/** The pools of so many heads with room for `tokens` tokens more. */
 export const growPools = compile(
-  (cache: KvCache, tokens: number) =>
-    everyPool(cache, (pool) => concat([pool, zeros([pool.shape[0]!, tokens, pool.shape[2]!], pool.dtype)], 1)),
+  (cache: KvCache, heads: number, tokens: number) =>
+    everyPool(cache, (pool) => {
+      const [rows, d] = pool.shape as [number, number];
+      const room = zeros([heads, tokens, d], pool.dtype);
+      return concat([pool.reshape([heads, rows / heads, d]), room], 1).reshape([rows + heads * tokens, d]);
+    }),
   { name: 'growPools' },
 );

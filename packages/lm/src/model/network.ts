@@ -8,18 +8,32 @@ import {
   selfAttention,
   softCap,
   type Tensor,
+  writeBlocks,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
+import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import { olmo2 } from './olmo2.js';
+import { phi3 } from './phi3.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
-function familyOf(config: ModelConfig): ModelFamily {
-  // A family is only ever given the configs of its own model types.
-  return (config.modelType === 'gpt2' ? gpt2 : rotaryDecoder) as ModelFamily;
-}
+/** By `modelType`. A family is only ever given the configs of its own. */
+const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> = {
+  llama: rotaryDecoder,
+  mistral: rotaryDecoder,
+  qwen2: rotaryDecoder,
+  qwen3: rotaryDecoder,
+  gpt2,
+  gemma2: gemma,
+  gemma3_text: gemma,
+  phi3,
+  olmo2,
+};
+
+const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
 /** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer each. */
 export interface KvCache {
@@ -85,6 +99,15 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /**
+   * `extendPaged` for rows whose past has been copied from its blocks, [b, kv, capacity, d] per layer, and is read there: the
+   * new tokens are written to the blocks and to the copy.
+   */
+  extendCopied(
+    weights: Weights,
+    input: Omit<PagedInput, 'table' | 'blockSize'> & { readonly copy: KvCache },
+    hooks?: LayerHooks,
+  ): { readonly hidden: Tensor; readonly cache: KvCache; readonly copy: KvCache };
   /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
@@ -93,7 +116,8 @@ export interface Network {
   logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
-  /** Pools for `tokens` tokens, in memory of their own. */
+  readonly kvHeads: number;
+  /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
   newPools(tokens: number): KvCache;
   /** What a token takes in the cache, in bytes. */
   readonly cacheBytesPerToken: number;
@@ -122,10 +146,9 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     hooks: LayerHooks = {},
     attendTo: (
       past: { readonly keys: Tensor; readonly values: Tensor },
-      layer: LayerAttention,
-      q: Tensor,
-      k: Tensor,
-      v: Tensor,
+      qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+      how: LayerAttention,
+      layer: number,
     ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
   ) => {
     const [b, s] = tokens.shape as [number, number];
@@ -141,7 +164,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       block: (name, run, x) => nameScope(name, () => run(x)),
       attend(layer, q, k, v) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = attendTo(past, attention[layer]!, q, k, v);
+        const out = attendTo(past, { q, k, v }, attention[layer]!, layer);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
@@ -172,16 +195,29 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     },
 
     extend(weights, { tokens, lengths, cache }, hooks) {
-      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, layer, q, k, v) =>
-        cachedAttention({ q, k, v, pastKeys: past.keys, pastValues: past.values, lengths }, layer),
+      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, qkv, how) =>
+        cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
       );
     },
 
     extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
       const { lengths } = rest;
-      return extendBy(weights, rest, hooks, (past, layer, q, k, v) =>
-        pagedAttention({ q, k, v, ...past, table, lengths, slots }, { ...layer, blockSize }),
+      return extendBy(weights, rest, hooks, (past, qkv, how) =>
+        pagedAttention({ ...qkv, ...past, table, lengths, slots }, { ...how, blockSize }),
       );
+    },
+
+    extendCopied(weights, { slots, copy, ...rest }, hooks) {
+      const [keys, values]: Tensor[][] = [[], []];
+      const extended = extendBy(weights, rest, hooks, (pools, qkv, how, layer) => {
+        const past = { pastKeys: copy.keys[layer]!, pastValues: copy.values[layer]! };
+        const out = cachedAttention({ ...qkv, ...past, lengths: rest.lengths }, how);
+        keys!.push(out.keys);
+        values!.push(out.values);
+        const write = (pool: Tensor, added: Tensor) => writeBlocks(pool, added, slots);
+        return { output: out.output, keys: write(pools.keys, qkv.k), values: write(pools.values, qkv.v) };
+      });
+      return { ...extended, copy: { keys: keys!, values: values! } };
     },
 
     logits(weights, hidden, hooks) {
@@ -190,7 +226,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     },
 
     newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
-    newPools: (tokens) => zeroCache([kvHeads, tokens, headDim]),
+    kvHeads,
+    newPools: (tokens) => zeroCache([kvHeads * tokens, headDim]),
     cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
   };
 }
