@@ -27,6 +27,7 @@ import {
 } from '../src/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
+export const goldenFolder = (name: string): string => join(goldens, name);
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
 /** All golden models that are a folder as transformers saves it. */
 export const MODEL_FOLDERS = [

@@ -7,6 +7,7 @@ export {
   parseGenerationConfig,
   saveGenerationConfig,
 } from './generation-config.js';
+export type { HeadConfig, HeadTask, ProblemType } from './head-config.js';
 export type { Gpt2Config, ModelConfig, ModelType, RotaryModelConfig } from './model-config.js';
 export {
   loadModelConfig,

@@ -12,6 +12,7 @@ import {
 } from './common-config.js';
 import { Fields } from './fields.js';
 import { type GemmaConfig, gemma3TextFields, parseGemma } from './gemma-config.js';
+import { parseHeadConfig } from './head-config.js';
 import { type Olmo2Config, parseOlmo2 } from './olmo2-config.js';
 import { type Phi3Config, parsePhi3 } from './phi3-config.js';
 import { parseQuantizationConfig } from './quantization-config.js';
@@ -78,9 +79,11 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
   const quantized = fields.raw('quantization_config');
+  const head = parseHeadConfig(json, path);
   return {
     ...parseFamily(fields, modelType),
     ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
+    ...(head && { head }),
   };
 }
 

@@ -3,13 +3,15 @@ import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
 import { decoderToJson } from './common-config.js';
 import { gemmaToJson } from './gemma-config.js';
+import { headConfigToJson } from './head-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
 import { olmo2ToJson } from './olmo2-config.js';
 import { phi3ToJson } from './phi3-config.js';
 import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
 
-const ARCHITECTURES = {
+/** The classes of transformers for causal language models. */
+export const ARCHITECTURES = {
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
   qwen2: 'Qwen2ForCausalLM',
@@ -35,6 +37,7 @@ export function modelConfigToJson(config: ModelConfig): JsonObject {
     ...(config.dtype === undefined ? {} : { dtype: config.dtype, torch_dtype: config.dtype }),
     ...(config.quantization && { quantization_config: quantizationConfigToJson(config.quantization) }),
     ...architectureToJson(config),
+    ...(config.head && headConfigToJson(config.head)),
   };
 }
 
