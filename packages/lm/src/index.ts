@@ -1,5 +1,9 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
@@ -31,6 +35,7 @@ export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
@@ -43,6 +48,7 @@ export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,
@@ -74,11 +80,16 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
-export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export {
+  LocalScorer,
+  type LocalScorerOptions,
+  type RollingScoreOptions,
+} from './score/scorer.js';
 export {
   type LogProbsOptions,
   type SequenceLogProbs,
   sequenceLogProbs,
   type TokenLogProb,
 } from './score/token-log-probs.js';
+export * from './search/index.js';
 export * from './tokenizer/index.js';

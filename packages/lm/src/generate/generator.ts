@@ -2,6 +2,7 @@ import { Key } from '@posttrain/core-tensor';
 import {
   assertKnownOptions,
   type Completion,
+  type Constraint,
   type GenerateRequest,
   type Generator,
   PosttrainError,
@@ -9,10 +10,11 @@ import {
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import { completionDecoder, continuesText } from './completion-decoder.js';
 import { compileConstraint } from './constraint/compile-constraint.js';
+import type { TokenConstraint } from './constraint/token-constraint.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
@@ -38,7 +40,9 @@ export interface LocalGeneratorOptions {
   readonly seed?: number;
 }
 
-export interface LocalGenerateRequest extends GenerateRequest {
+export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'> {
+  /** One that is described, or one's own: called once for each completion. */
+  readonly constraint?: Constraint | (() => TokenConstraint);
   /** Default: the generator's. */
   readonly adapter?: Adapter;
 }
@@ -65,9 +69,6 @@ const REQUEST_OPTIONS = [
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
   ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
 ];
-
-/** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
-const DECODER_CONTEXT = 6;
 
 interface Row extends DecodeRow {
   readonly completion: RunningCompletion;
@@ -181,8 +182,7 @@ export class LocalGenerator implements Generator {
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
     const adapter = request.adapter ?? this.#options.adapter?.();
-    const compiled = request.constraint && compileConstraint(this.#model.tokenizer, request.constraint);
-    const constraint = compiled && (() => compiled.begin(!continuesText(request)));
+    const constraint = this.#constraintOf(request);
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
@@ -193,7 +193,7 @@ export class LocalGenerator implements Generator {
       ...(constraint ? { constraint } : {}),
       ...(adapter ? { adapter } : {}),
       completion: new RunningCompletion({
-        decoder: this.#decoderOf(request, prompt),
+        decoder: completionDecoder(this.#model.tokenizer, request, prompt),
         stops: new StopStrings(stop),
         isEnd,
         signal,
@@ -203,15 +203,10 @@ export class LocalGenerator implements Generator {
     return rows;
   }
 
-  /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf(request: GenerateRequest, tokens: readonly number[]): StreamDecoder {
-    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = continuesText(request) ? tokens.slice(-DECODER_CONTEXT) : [];
-    for (const token of context) decoder.push(token);
-    return decoder;
+  #constraintOf(request: LocalGenerateRequest): (() => TokenConstraint) | undefined {
+    const { constraint } = request;
+    if (constraint === undefined || typeof constraint === 'function') return constraint;
+    const compiled = compileConstraint(this.#model.tokenizer, constraint);
+    return () => compiled.begin(!continuesText(request));
   }
 }
-
-/** Whether a completion goes on from text, and is not a message of its own. */
-const continuesText = ({ prompt, prefix = '' }: GenerateRequest): boolean =>
-  typeof prompt === 'string' || prefix !== '';

@@ -21,7 +21,7 @@ import { keepTypical } from './warpers/typical.js';
 
 export type { Logits } from './processors/editable-scores.js';
 export type { SampledToken } from './report-token.js';
-export type { SamplerSettings } from './sampler-settings.js';
+export { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
 /** softmax(logits / temperature) of one row, not yet divided by its sum. Temperature 0 counts as 1. */
 export interface ModelWeights {
@@ -31,6 +31,8 @@ export interface ModelWeights {
   /** The largest logit. */
   readonly largest: number;
 }
+
+export { process as applyProcessors };
 
 const NO_ENDS: ReadonlySet<number> = new Set();
 const candidates = new Candidates();

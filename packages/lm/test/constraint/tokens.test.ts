@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
 import { compileConstraint, grammarOf } from '../../src/generate/constraint/compile-constraint.js';
 import { CompiledConstraint, TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
-import { Tokenizer } from '../../src/index.js';
+import { type TokenConstraint, Tokenizer } from '../../src/index.js';
 import { tinyModel } from '../support.js';
 import { random, TOKENIZERS, tableOf } from './support.js';
 
@@ -138,6 +138,27 @@ describe('a request with a constraint', () => {
         expect(finishReason).toBe('stop');
         expect(choices).toContain(text);
       }
+    }
+  });
+
+  it('may be one’s own', async () => {
+    const model = await tinyModel();
+    const counting = (): TokenConstraint => {
+      let next = 5;
+      return {
+        allowed: () => Uint32Array.of(next > 8 ? 0 : 1 << next),
+        accept: (token) => {
+          next = token + 1;
+        },
+        get isComplete() {
+          return next > 8;
+        },
+      };
+    };
+    const [samples] = await model.generator().generate([{ prompt: 'A', n: 2, maxTokens: 9, constraint: counting }]);
+    for (const { tokenIds, finishReason } of samples!) {
+      expect(tokenIds).toEqual([5, 6, 7, 8]);
+      expect(finishReason).toBe('stop');
     }
   });
 
