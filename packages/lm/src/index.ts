@@ -1,11 +1,16 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
@@ -18,15 +23,29 @@ export {
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
-export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export type { SampledToken } from './generate/report-token.js';
+export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export { type SamplerContext, TokenHistory } from './generate/token-history.js';
+export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
+export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
+export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
+export { answerTokens, RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
+export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
+export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,
@@ -42,8 +61,32 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export {
+  type ContinuationLogProbs,
+  type ContinuationLogProbsOptions,
+  continuationLogProbs,
+} from './score/continuation-log-probs.js';
+export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
-export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
-export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export type { Continuation } from './score/prefix-tree.js';
+export {
+  type RollingOptions,
+  type RollingWindow,
+  rollingLogProbs,
+  rollingWindows,
+  strideWindows,
+} from './score/rolling-log-probs.js';
+export {
+  LocalScorer,
+  type LocalScorerOptions,
+  type RollingScoreOptions,
+} from './score/scorer.js';
+export {
+  type LogProbsOptions,
+  type SequenceLogProbs,
+  sequenceLogProbs,
+  type TokenLogProb,
+} from './score/token-log-probs.js';
+export * from './search/index.js';
 export * from './tokenizer/index.js';

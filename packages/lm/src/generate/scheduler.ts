@@ -205,7 +205,7 @@ export class Scheduler {
     const drawn = drawNext(row, state, logits);
     const limit = this.#runner.network.config.maxPositionEmbeddings;
     const isFull = state.generated.length >= row.maxTokens || sequence!.length + 1 >= limit;
-    const finish = row.isEnd(drawn.token) ? 'stop' : isFull ? 'length' : undefined;
+    const finish = row.isEnd(drawn.token) || state.isExhausted ? 'stop' : isFull ? 'length' : undefined;
     if (finish) {
       this.#running.splice(this.#running.indexOf(one), 1);
       this.#end(one);

@@ -13,6 +13,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
+import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
@@ -94,18 +95,20 @@ export async function readWeights(
 ): Promise<LoadedWeights> {
   try {
     assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
-    const config = options.longContext ? withLongContext(given) : given;
+    const described = options.longContext ? withLongContext(given) : given;
     const keep = options.quantization === 'keep';
     const quantization = options.quantization === 'keep' ? undefined : options.quantization;
-    const { parameters, modules } = networkOf(config);
-    if (quantization && config.quantization) {
+    if (quantization && described.quantization) {
       throw new ModelQuantizationError(
-        `${path} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+        `${path} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
       );
     }
     if (keep && !(source instanceof GgufModelSource)) {
       throw new ModelQuantizationError(`${path} is no GGUF file: load it without the option quantization "keep".`);
     }
+    const head = storedHead(described, source.tensors);
+    const config = head ? { ...described, head } : described;
+    const { parameters, modules } = networkOf(config);
     const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
     const names = resolveNames(path, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
@@ -137,8 +140,8 @@ export async function readWeights(
     if (keep && quantized.size === 0) {
       throw new ModelQuantizationError(`${path}: no linear layer is Q4_0, so there is nothing to keep as int4.`);
     }
-    const described = quantization && quantizationConfigOf(modules.values(), quantization);
-    const full = described ? { ...config, quantization: described } : config;
+    const written = quantization && quantizationConfigOf(modules.values(), quantization);
+    const full = written ? { ...config, quantization: written } : config;
     return { config: full, weights, network: networkOf(full, quantized) };
   } finally {
     await source.close();
