@@ -55,9 +55,15 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export {
+  type ContinuationLogProbs,
+  type ContinuationLogProbsOptions,
+  continuationLogProbs,
+} from './score/continuation-log-probs.js';
 export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
+export type { Continuation } from './score/prefix-tree.js';
 export {
   type RollingOptions,
   type RollingWindow,
@@ -65,7 +71,7 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
-export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
+export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
 export {
   type LogProbsOptions,
   type SequenceLogProbs,

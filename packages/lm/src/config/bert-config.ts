@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type JsonObject, readJsonObject } from '../files.js';
+import { ACTIVATIONS, type HiddenActivation } from './common-config.js';
 import { Fields } from './fields.js';
-import { ACTIVATIONS, type HiddenActivation } from './model-config.js';
 
 /** A BERT encoder (arXiv 1810.04805). Sizes are numbers of elements. */
 export interface BertConfig {

@@ -24,6 +24,8 @@ export interface PassOptions {
   readonly longest: number;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. */
   readonly maxTokens: number;
+  /** Most rows of a pass. Default: no limit of their own. */
+  readonly maxRows?: number;
 }
 
 /** @throws PosttrainError naming the caller and the sequence that is too short or too long */
@@ -40,7 +42,10 @@ export function checkLengths(
 }
 
 /** Puts sequences of similar length together. */
-export function passesOf(sequences: readonly (readonly number[])[], { longest, maxTokens }: PassOptions): Pass[] {
+export function passesOf(
+  sequences: readonly (readonly number[])[],
+  { longest, maxTokens, maxRows = Number.POSITIVE_INFINITY }: PassOptions,
+): Pass[] {
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const passes: Pass[] = [];
   for (let start = 0; start < order.length; ) {
@@ -48,7 +53,8 @@ export function passesOf(sequences: readonly (readonly number[])[], { longest, m
     let width = 0;
     for (const sequence of order.slice(start, start + maxTokens)) {
       const wider = Math.min(longest, roundUpToSize(Math.max(width, sequences[sequence]!.length), LENGTH_STEP));
-      if (rows.length > 0 && wider * roundUpToPowerOfTwo(rows.length + 1) > maxTokens) break;
+      const count = roundUpToPowerOfTwo(rows.length + 1);
+      if (rows.length > 0 && (wider * count > maxTokens || count > maxRows)) break;
       rows.push(sequence);
       width = wider;
     }
