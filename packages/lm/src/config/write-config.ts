@@ -67,7 +67,7 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
 
 const FLOAT_KEYS = [
   ...['initializer_range', 'rms_norm_eps', 'layer_norm_epsilon'],
-  ...['attn_logit_softcapping', 'final_logit_softcapping'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping', 'router_aux_loss_coef'],
 ];
 /** Python tells 30 from 30.0, and transformers 5 refuses a config with an integer for a float. */
 const WHOLE_FLOATS = new RegExp(`^  "(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
