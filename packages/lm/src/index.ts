@@ -6,6 +6,10 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { compileConstraint } from './generate/constraint/compile-constraint.js';
+export { InvalidConstraintError } from './generate/constraint/expression.js';
+export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
 export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';

@@ -14,7 +14,10 @@ export function completionDecoder(
   prompt: readonly number[],
 ): StreamDecoder {
   const decoder = tokenizer.streamDecoder({ skipSpecialTokens: true });
-  const continues = typeof request.prompt === 'string' || (request.prefix ?? '') !== '';
-  for (const token of continues ? prompt.slice(-DECODER_CONTEXT) : []) decoder.push(token);
+  for (const token of continuesText(request) ? prompt.slice(-DECODER_CONTEXT) : []) decoder.push(token);
   return decoder;
 }
+
+/** Whether a completion goes on from text, and is not a message of its own. */
+export const continuesText = ({ prompt, prefix = '' }: Pick<GenerateRequest, 'prompt' | 'prefix'>): boolean =>
+  typeof prompt === 'string' || prefix !== '';

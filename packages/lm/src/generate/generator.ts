@@ -11,7 +11,8 @@ import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
-import { completionDecoder } from './completion-decoder.js';
+import { completionDecoder, continuesText } from './completion-decoder.js';
+import { compileConstraint } from './constraint/compile-constraint.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
@@ -177,6 +178,8 @@ export class LocalGenerator implements Generator {
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
     const adapter = request.adapter ?? this.#options.adapter?.();
+    const compiled = request.constraint && compileConstraint(this.#model.tokenizer, request.constraint);
+    const constraint = compiled && (() => compiled.begin(!continuesText(request)));
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
@@ -184,6 +187,7 @@ export class LocalGenerator implements Generator {
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
+      ...(constraint ? { constraint } : {}),
       ...(adapter ? { adapter } : {}),
       completion: new RunningCompletion({
         decoder: completionDecoder(this.#model.tokenizer, request, prompt),
