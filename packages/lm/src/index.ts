@@ -1,5 +1,9 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
@@ -31,10 +35,20 @@ export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
+export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
+export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
+export { answerTokens, RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
+export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
+export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,
@@ -50,9 +64,28 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export {
+  type ContinuationLogProbs,
+  type ContinuationLogProbsOptions,
+  continuationLogProbs,
+} from './score/continuation-log-probs.js';
+export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
-export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
-export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export type { Continuation } from './score/prefix-tree.js';
+export {
+  type RollingOptions,
+  type RollingWindow,
+  rollingLogProbs,
+  rollingWindows,
+  strideWindows,
+} from './score/rolling-log-probs.js';
+export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export {
+  type LogProbsOptions,
+  type SequenceLogProbs,
+  sequenceLogProbs,
+  type TokenLogProb,
+} from './score/token-log-probs.js';
 export * from './search/index.js';
 export * from './tokenizer/index.js';

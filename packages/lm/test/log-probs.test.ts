@@ -112,8 +112,8 @@ describe('sequenceLogProbs', () => {
   it('refuses what it cannot do, naming it', async () => {
     const { network, weights } = await tiny();
     const run = (tokens: number[], options = {}) => sequenceLogProbs(network, weights, [[1, 2], tokens], options);
-    await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 96/);
-    await expect(run(range(97, () => 0))).rejects.toThrow(/sequence 1 has 97 tokens/);
+    await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 97/);
+    await expect(run(range(98, () => 0))).rejects.toThrow(/sequence 1 has 98 tokens/);
     await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature must be positive, not 0/);
     await expect(run([1, 2], { temprature: 1 })).rejects.toThrow(/Did you mean "temperature"/);
   });

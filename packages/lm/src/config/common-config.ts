@@ -1,5 +1,6 @@
 import type { JsonObject } from '../files.js';
 import type { Fields } from './fields.js';
+import type { HeadConfig } from './head-config.js';
 import type { QuantizationConfig } from './quantization-config.js';
 
 export const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
@@ -32,6 +33,8 @@ export interface CommonConfig {
   readonly dtype: WeightDType | undefined;
   /** Of a model with quantised weights. */
   readonly quantization?: QuantizationConfig;
+  /** Of a classifier, reward or value model. */
+  readonly head?: HeadConfig;
 }
 
 type Dimensions = Pick<CommonConfig, 'hiddenSize' | 'numHiddenLayers' | 'numAttentionHeads' | 'maxPositionEmbeddings'>;

@@ -15,6 +15,7 @@ import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
+import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { phi3 } from './phi3.js';
@@ -24,8 +25,10 @@ import { rotaryDecoder } from './rotary-decoder.js';
 const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> = {
   llama: rotaryDecoder,
   mistral: rotaryDecoder,
+  mixtral: rotaryDecoder,
   qwen2: rotaryDecoder,
   qwen3: rotaryDecoder,
+  qwen3_moe: rotaryDecoder,
   gpt2,
   gemma2: gemma,
   gemma3_text: gemma,
@@ -108,7 +111,7 @@ export interface Network {
     input: Omit<PagedInput, 'table' | 'blockSize'> & { readonly copy: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache; readonly copy: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. @throws HeadError for a classifier, which has none */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
   readonly logitSoftCap: number | undefined;
@@ -127,7 +130,7 @@ export interface Network {
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
   const modules = new Map(
-    family.modules(config).map((module): [string, ModuleInfo] => {
+    withHeadModules(config, family.modules(config)).map((module): [string, ModuleInfo] => {
       const quantization = quantized.get(module.name);
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
@@ -173,7 +176,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     return { hidden, cache: { keys, values } };
   };
   const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
-    const info = modules.get('lm_head')!;
+    const info = modules.get('lm_head');
+    if (!info) throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
     const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
     return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
   };
@@ -182,7 +186,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     config,
     logitSoftCap,
     head,
-    parameters: family.parameters(config),
+    parameters: withHeadParameters(config, family.parameters(config)),
     modules,
 
     hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {

@@ -11,6 +11,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
+import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import type { ParameterInfo } from './family.js';
 import type { Weights } from './layers.js';
@@ -69,16 +70,18 @@ export async function loadWeights(folder: string, options: LoadWeightsOptions = 
   assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
   const { quantization, longContext = false } = options;
   const stored = await loadModelConfig(folder);
-  const config = longContext ? withLongContext(stored) : stored;
-  const { parameters, modules } = networkOf(config);
-  if (quantization && config.quantization) {
+  const described = longContext ? withLongContext(stored) : stored;
+  if (quantization && described.quantization) {
     throw new ModelQuantizationError(
-      `${folder} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+      `${folder} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
     );
   }
-  const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
   const source = await openSafetensorsFolder(folder);
   try {
+    const head = storedHead(described, source.tensors);
+    const config = head ? { ...described, head } : described;
+    const { parameters, modules } = networkOf(config);
+    const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
     const names = resolveNames(folder, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
@@ -99,8 +102,8 @@ export async function loadWeights(folder: string, options: LoadWeightsOptions = 
         Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
       } else weights[name] = tensor(data, shape, 'float32');
     }
-    const described = quantization && quantizationConfigOf(modules.values(), quantization);
-    const full = described ? { ...config, quantization: described } : config;
+    const written = quantization && quantizationConfigOf(modules.values(), quantization);
+    const full = written ? { ...config, quantization: written } : config;
     return { config: full, weights, network: networkOf(full, quantized) };
   } finally {
     await source.close();
