@@ -1,5 +1,9 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
@@ -29,6 +33,7 @@ export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
@@ -41,6 +46,7 @@ export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,
@@ -83,6 +89,7 @@ export {
   sequenceLogProbs,
   type TokenLogProb,
 } from './score/token-log-probs.js';
+export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
 export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';

@@ -14,9 +14,9 @@ import {
   type SpeculativeOptions,
   type SpeculativeStatistics,
 } from '../speculative/speculative-decoding.js';
-import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import { completionDecoder } from './completion-decoder.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
@@ -76,9 +76,6 @@ const REQUEST_OPTIONS = [
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
   ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
 ];
-
-/** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
-const DECODER_CONTEXT = 6;
 
 interface Row extends DecodeRow {
   readonly completion: RunningCompletion;
@@ -214,7 +211,7 @@ export class LocalGenerator implements Generator {
       ...(adapter ? { adapter } : {}),
       ...(request.hook ? { hook: request.hook() } : {}),
       completion: new RunningCompletion({
-        decoder: this.#decoderOf(request, prompt),
+        decoder: completionDecoder(this.#model.tokenizer, request, prompt),
         stops: new StopStrings(stop),
         isEnd,
         signal,
@@ -222,13 +219,5 @@ export class LocalGenerator implements Generator {
     }));
     checkRow(network, rows[0]!, where);
     return rows;
-  }
-
-  /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
-    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
-    for (const token of context) decoder.push(token);
-    return decoder;
   }
 }

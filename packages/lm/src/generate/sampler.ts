@@ -32,6 +32,8 @@ export interface ModelWeights {
   readonly largest: number;
 }
 
+export { process as applyProcessors };
+
 const NO_ENDS: ReadonlySet<number> = new Set();
 const candidates = new Candidates();
 let modelScratch = new Float32Array(0);
