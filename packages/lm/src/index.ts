@@ -11,6 +11,10 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
+export { compileConstraint } from './generate/constraint/compile-constraint.js';
+export { InvalidConstraintError } from './generate/constraint/expression.js';
+export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
 export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
@@ -31,6 +35,7 @@ export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
+export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
