@@ -38,10 +38,14 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
   await saveJson(join(folder, 'config.json'), modelConfigToJson(config));
 }
 
+/** Whole numbers that transformers insists are floats, which JavaScript writes without a fraction. */
+const PYTHON_FLOATS = /^(\s*"llm_int8_threshold": \d+)(?=,?$)/gm;
+
 /** Writes an object the way `transformers` does: two spaces, sorted keys, a final newline; atomically. */
 export async function saveJson(path: string, json: JsonObject): Promise<void> {
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const bytes = new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
+  const text = JSON.stringify(sorted, null, 2).replace(PYTHON_FLOATS, '$1.0');
+  const bytes = new TextEncoder().encode(`${text}\n`);
   await writeAtomically((files) => files.stage(path, (write) => write(bytes)));
 }
 
