@@ -1,11 +1,10 @@
 import { type Engine, type Graph, ones, referenceEngine, setEngine, withEngine, zeros } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, loadWeights, networkOf, perplexity, sequenceLogProbs } from '../src/index.js';
-import { ENGINES, largestDifference, modelFolder, readGolden, tinyConfig } from './support.js';
+import { ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
 const tiny = async () => {
   const network = networkOf(tinyConfig());
@@ -15,7 +14,7 @@ const tiny = async () => {
 describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
-  it.each(FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
+  it.each(MODEL_FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
     withEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read } = await readGolden(modelFolder(folder));

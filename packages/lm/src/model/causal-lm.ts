@@ -72,9 +72,13 @@ export class CausalLM {
    */
   static async fromPretrained(
     nameOrFolder: string,
-    { quantization, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
+    { quantization, longContext, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
-    return CausalLM.load(await resolveModelFolder(nameOrFolder, options), quantization ? { quantization } : {});
+    const folder = await resolveModelFolder(nameOrFolder, options);
+    return CausalLM.load(folder, {
+      ...(quantization !== undefined && { quantization }),
+      ...(longContext !== undefined && { longContext }),
+    });
   }
 
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */

@@ -13,15 +13,28 @@ import {
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
+import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import { olmo2 } from './olmo2.js';
+import { phi3 } from './phi3.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
-function familyOf(config: ModelConfig): ModelFamily {
-  // A family is only ever given the configs of its own model types.
-  return (config.modelType === 'gpt2' ? gpt2 : rotaryDecoder) as ModelFamily;
-}
+/** By `modelType`. A family is only ever given the configs of its own. */
+const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> = {
+  llama: rotaryDecoder,
+  mistral: rotaryDecoder,
+  qwen2: rotaryDecoder,
+  qwen3: rotaryDecoder,
+  gpt2,
+  gemma2: gemma,
+  gemma3_text: gemma,
+  phi3,
+  olmo2,
+};
+
+const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
 /** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer each. */
 export interface KvCache {
