@@ -1,12 +1,19 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
+export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
+export { type Pooling, pool } from './embed/pooling.js';
 export {
   type ExportGeneratorOptions,
   exportGenerator,
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
+export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
@@ -18,10 +25,15 @@ export {
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
-export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export type { SampledToken } from './generate/report-token.js';
+export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export { type SamplerContext, TokenHistory } from './generate/token-history.js';
+export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
@@ -34,6 +46,7 @@ export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
+export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,
@@ -65,11 +78,26 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
-export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export {
+  LocalScorer,
+  type LocalScorerOptions,
+  type RollingScoreOptions,
+} from './score/scorer.js';
 export {
   type LogProbsOptions,
   type SequenceLogProbs,
   sequenceLogProbs,
-  type TokenLogProb,
 } from './score/token-log-probs.js';
+export * from './search/index.js';
+export type { DraftSchedule } from './speculative/draft-length.js';
+export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export {
+  type DraftModelSpeculation,
+  DraftVocabularyError,
+  type PromptLookupSpeculation,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from './speculative/speculative-decoding.js';
+export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';

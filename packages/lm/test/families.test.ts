@@ -183,8 +183,8 @@ describe('Phi-3', () => {
   it('takes no more than the original context without', async () => {
     const { config, weights } = await loadWeights(modelFolder('phi3-longrope'));
     const network = networkOf(config);
-    const long = Array.from({ length: 33 }, (_, i) => i + 4);
-    await expect(sequenceLogProbs(network, weights, [long])).rejects.toThrow(/33 tokens; it needs 2 to 32/);
+    const long = Array.from({ length: 34 }, (_, i) => i + 4);
+    await expect(sequenceLogProbs(network, weights, [long])).rejects.toThrow(/34 tokens; it needs 2 to 33/);
     await expect(decodeAll({ network, weights }, [rowOf(long, 1)])).rejects.toThrow(ContextLengthError);
     await expect(loadWeights(modelFolder('phi3'), { longContext: true })).rejects.toThrow(/longContext/);
   });

@@ -29,10 +29,15 @@ import {
 const goldens = join(import.meta.dirname, '../../../goldens');
 export const goldenFolder = (name: string): string => join(goldens, name);
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
+/** Golden folders of mixtures of experts, for `modelFolder`. */
+export const MIXTURES = ['mixtral', 'qwen3-moe', 'qwen3-moe-sparse-step'].map(
+  (name) => `../mixture-of-experts/${name}`,
+);
 /** All golden models that are a folder as transformers saves it. */
 export const MODEL_FOLDERS = [
   ...['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'],
   ...['gemma2', 'gemma3-text', 'gemma3', 'phi3', 'phi3-longrope', 'olmo2'],
+  ...MIXTURES,
 ];
 export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
 
@@ -85,7 +90,7 @@ export async function decodeAll(
   const finishes = rows.map((): string | undefined => undefined);
   for await (const event of decode(network, weights, rows, options)) {
     tokens[event.row]!.push(event.token);
-    logProbs[event.row]!.push(event.logProb);
+    logProbs[event.row]!.push(event.logProb!);
     finishes[event.row] = event.finish;
   }
   return { tokens, logProbs, finishes };

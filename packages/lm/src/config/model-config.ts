@@ -10,6 +10,7 @@ import {
   parseHeads,
   parseLayerTypes,
 } from './common-config.js';
+import { type ExpertsConfig, parseExpertsConfig } from './experts-config.js';
 import { Fields } from './fields.js';
 import { type GemmaConfig, gemma3TextFields, parseGemma } from './gemma-config.js';
 import { parseHeadConfig } from './head-config.js';
@@ -20,14 +21,14 @@ import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
 /** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 `qwen2`, Phi-4 `phi3`. */
 export const SUPPORTED_MODEL_TYPES = [
-  ...(['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'] as const),
+  ...(['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe', 'gpt2'] as const),
   ...(['gemma2', 'gemma3', 'gemma3_text', 'phi3', 'olmo2'] as const),
 ] as const;
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
 
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
 export interface RotaryModelConfig extends CommonConfig, HeadSizes {
-  readonly modelType: 'llama' | 'mistral' | 'qwen2' | 'qwen3';
+  readonly modelType: 'llama' | 'mistral' | 'mixtral' | 'qwen2' | 'qwen3' | 'qwen3_moe';
   readonly rmsNormEps: number;
   readonly rope: RopeConfig;
   /** Biases of the query, key and value projections. */
@@ -40,6 +41,8 @@ export interface RotaryModelConfig extends CommonConfig, HeadSizes {
   /** One per layer. A sliding layer's query at position i sees keys j with i - slidingWindow < j <= i. */
   readonly layerTypes: readonly LayerType[];
   readonly slidingWindow: number | undefined;
+  /** Of a mixture of experts. */
+  readonly experts?: ExpertsConfig;
 }
 
 /** GPT-2: learned positions, LayerNorm with bias, one fused qkv projection; its linear weights are stored [in, out]. */
@@ -119,12 +122,14 @@ function readModelType(json: JsonObject, path: string): ModelType {
 
 function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']): RotaryModelConfig {
   const heads = parseHeads(fields, {
-    ...(modelType === 'mistral' && { numKeyValueHeads: 8 }),
+    ...(['mistral', 'mixtral'].includes(modelType) && { numKeyValueHeads: 8 }),
     ...(modelType === 'qwen3' && { headDim: 128 }),
   });
   const numHiddenLayers = fields.size('num_hidden_layers');
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
-  const attentionBias = ['llama', 'qwen3'].includes(modelType) && fields.boolean('attention_bias', false);
+  const attentionBias = ['llama', 'qwen3', 'qwen3_moe'].includes(modelType) && fields.boolean('attention_bias', false);
+  const isMixture = modelType === 'mixtral' || modelType === 'qwen3_moe';
+  const experts = isMixture ? parseExpertsConfig(fields, modelType, numHiddenLayers) : undefined;
   return {
     modelType,
     ...parseCommon(fields, { ...heads, numHiddenLayers, maxPositionEmbeddings }),
@@ -132,14 +137,15 @@ function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']):
     intermediateSize: fields.size('intermediate_size'),
     hiddenAct: fields.oneOf('hidden_act', ACTIVATIONS, 'silu'),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
-    ...(['llama', 'mistral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
-    rmsNormEps: fields.positive('rms_norm_eps', 1e-6),
-    rope: parseRopeConfig(fields, maxPositionEmbeddings),
+    ...(['llama', 'mistral', 'mixtral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
+    rmsNormEps: fields.positive('rms_norm_eps', modelType === 'mixtral' ? 1e-5 : 1e-6),
+    rope: parseRopeConfig(fields, maxPositionEmbeddings, modelType === 'mixtral' ? 1e6 : 10000),
     qkvBias: modelType === 'qwen2' || attentionBias,
     outputBias: attentionBias,
     mlpBias: modelType === 'llama' && fields.boolean('mlp_bias', false),
-    qkNorm: modelType === 'qwen3',
+    qkNorm: ['qwen3', 'qwen3_moe'].includes(modelType),
     ...parseWindow(fields, modelType, numHiddenLayers),
+    ...(experts && { experts }),
   };
 }
 
@@ -149,13 +155,18 @@ function parseWindow(
   layers: number,
 ): Pick<RotaryModelConfig, 'layerTypes' | 'slidingWindow'> {
   const all = (type: LayerType) => Array.from({ length: layers }, () => type);
+  const inEveryLayer = (slidingWindow: number | undefined) => ({
+    layerTypes: all(slidingWindow === undefined ? 'full_attention' : 'sliding_attention'),
+    slidingWindow,
+  });
   if (modelType === 'llama') return { layerTypes: all('full_attention'), slidingWindow: undefined };
   if (modelType === 'mistral') {
     // An explicit null means full attention; only an absent key has the default.
-    const window = fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096);
-    return { layerTypes: all(window === undefined ? 'full_attention' : 'sliding_attention'), slidingWindow: window };
+    return inEveryLayer(fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096));
   }
+  if (modelType === 'mixtral') return inEveryLayer(fields.optionalSize('sliding_window'));
   const used = fields.boolean('use_sliding_window', false);
+  if (modelType === 'qwen3_moe') return inEveryLayer(used ? fields.size('sliding_window', 4096) : undefined);
   const slidingWindow = used ? (fields.optionalSize('sliding_window') ?? undefined) : undefined;
   const listed = parseLayerTypes(fields, layers);
   if (listed !== undefined) {

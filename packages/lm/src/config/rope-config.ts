@@ -19,13 +19,13 @@ export type RopeConfig =
     };
 
 /** Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before). */
-export function parseRopeConfig(fields: Fields, maxPositionEmbeddings: number): RopeConfig {
+export function parseRopeConfig(fields: Fields, maxPositionEmbeddings: number, defaultTheta = 10000): RopeConfig {
   const object = fields.object('rope_scaling') ?? fields.object('rope_parameters') ?? {};
   if (Object.values(object).some(isJsonObject)) {
     throw new InvalidModelFileError(fields.path, 'rope_parameters differ by layer type, which is not supported.');
   }
   const rope = new Fields(`${fields.path} (rope parameters)`, object);
-  const theta = rope.positive('rope_theta', fields.positive('rope_theta', 10000));
+  const theta = rope.positive('rope_theta', fields.positive('rope_theta', defaultTheta));
   const partial = fields.number('partial_rotary_factor', 1);
   return readRope(rope.withDefaults({ rope_theta: theta, partial_rotary_factor: partial }), maxPositionEmbeddings);
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
 import { decoderToJson } from './common-config.js';
+import { expertsConfigToJson } from './experts-config.js';
 import { gemmaToJson } from './gemma-config.js';
 import { headConfigToJson } from './head-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
@@ -14,8 +15,10 @@ import { ropeConfigToJson } from './rope-config.js';
 export const ARCHITECTURES = {
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
+  mixtral: 'MixtralForCausalLM',
   qwen2: 'Qwen2ForCausalLM',
   qwen3: 'Qwen3ForCausalLM',
+  qwen3_moe: 'Qwen3MoeForCausalLM',
   gpt2: 'GPT2LMHeadModel',
   gemma2: 'Gemma2ForCausalLM',
   gemma3_text: 'Gemma3ForCausalLM',
@@ -64,7 +67,7 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
 
 const FLOAT_KEYS = [
   ...['initializer_range', 'rms_norm_eps', 'layer_norm_epsilon'],
-  ...['attn_logit_softcapping', 'final_logit_softcapping', 'llm_int8_threshold'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping', 'router_aux_loss_coef', 'llm_int8_threshold'],
 ];
 /** Python tells 30 from 30.0, and transformers 5 refuses a config with an integer for a float. */
 const WHOLE_FLOATS = new RegExp(`^ *"(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
@@ -88,10 +91,22 @@ function familyToJson(config: RotaryModelConfig): JsonObject {
       return { attention_bias: config.outputBias, mlp_bias: config.mlpBias };
     case 'mistral':
       return { sliding_window: config.slidingWindow ?? null };
+    case 'mixtral':
+      return {
+        sliding_window: config.slidingWindow ?? null,
+        ...expertsConfigToJson('mixtral', config.experts, config.numHiddenLayers),
+      };
     case 'qwen2':
       return window;
     case 'qwen3':
       return { attention_bias: config.outputBias, ...window };
+    case 'qwen3_moe':
+      return {
+        attention_bias: config.outputBias,
+        use_sliding_window: config.slidingWindow !== undefined,
+        sliding_window: config.slidingWindow ?? null,
+        ...expertsConfigToJson('qwen3_moe', config.experts, config.numHiddenLayers),
+      };
   }
 }
 

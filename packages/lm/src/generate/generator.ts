@@ -5,15 +5,23 @@ import {
   type GenerateRequest,
   type Generator,
   PosttrainError,
+  type TokenLogProb,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import type { StreamDecoder } from '../tokenizer/index.js';
+import {
+  SpeculativeDecoding,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from '../speculative/speculative-decoding.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import { completionDecoder } from './completion-decoder.js';
+import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
+import { samplerSettings } from './sampler-settings.js';
 import type { ScheduledToken } from './scheduler.js';
 import { StopStrings } from './stop-strings.js';
 
@@ -31,6 +39,8 @@ export interface LocalGeneratorOptions {
   readonly cacheTokens?: number;
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
   readonly maxTokens?: number;
+  /** Guess several tokens ahead and check them in one pass: faster, same distribution. Default: none. */
+  readonly speculative?: SpeculativeOptions;
   /** Seed of requests that do not say; each request goes on from the last. Default 0. */
   readonly seed?: number;
 }
@@ -38,6 +48,8 @@ export interface LocalGeneratorOptions {
 export interface LocalGenerateRequest extends GenerateRequest {
   /** Default: the generator's. */
   readonly adapter?: Adapter;
+  /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
+  readonly hook?: () => DecodeHook;
 }
 
 /** One token of a streamed completion. */
@@ -45,19 +57,25 @@ export interface StreamEvent {
   /** Text that is now certain; possibly none. */
   readonly text: string;
   readonly tokenId: number;
-  readonly logProb: number;
+  /** Where `logProbs` was asked for. */
+  readonly logProb?: number;
+  /** Where `topLogProbs` was asked for. */
+  readonly topLogProbs?: readonly TokenLogProb[];
+  /** Where `entropies` was asked for. */
+  readonly entropy?: number;
+  /** The request's hook put it there: it was not drawn. */
+  readonly forced?: true;
   /** Why the completion ended with this token; undefined while it goes on. */
   readonly finishReason: Completion['finishReason'] | undefined;
 }
 
 const REQUEST_OPTIONS = [
-  'adapter',
+  ...['adapter', 'hook'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
-  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
+  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
+  ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
+  ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
 ];
-
-/** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
-const DECODER_CONTEXT = 6;
 
 interface Row extends DecodeRow {
   readonly completion: RunningCompletion;
@@ -73,17 +91,20 @@ export class LocalGenerator implements Generator {
   readonly #model: CausalLM;
   readonly #options: LocalGeneratorOptions;
   readonly #loop: BatchLoop;
+  readonly #speculation: SpeculativeDecoding | undefined;
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
     assertKnownOptions('LocalGenerator', options, [
-      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed'],
+      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed', 'speculative'],
     ]);
-    const { maxBatch = 64, prefillTokens = 2048, cacheTokens } = options;
+    const { maxBatch = 64, prefillTokens = 2048, cacheTokens, speculative } = options;
     this.name = model.name;
     this.#model = model;
     this.#options = options;
+    this.#speculation = speculative && new SpeculativeDecoding(model, speculative);
     this.#loop = new BatchLoop(model, {
+      speculation: this.#speculation,
       maxBatch,
       prefillTokens,
       ...(cacheTokens === undefined ? {} : { cacheTokens }),
@@ -93,6 +114,11 @@ export class LocalGenerator implements Generator {
   /** Completions that wait for their turn, and those that are being generated. */
   get load(): { readonly waiting: number; readonly active: number } {
     return this.#loop.load;
+  }
+
+  /** What speculation has done so far; undefined without it. */
+  get speculation(): SpeculativeStatistics | undefined {
+    return this.#speculation?.statistics;
   }
 
   /** @throws ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of range */
@@ -112,13 +138,19 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({ prompt, completion: { text, finishReason, tokens, logProbs } }): Completion => ({
+        ({
+          prompt,
+          completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies, forced },
+        }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
           usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
           ...(requests[i]!.logProbs ? { logProbs } : {}),
+          ...(requests[i]!.topLogProbs ? { topLogProbs } : {}),
+          ...(requests[i]!.entropies ? { entropies } : {}),
+          ...(forced.length > 0 ? { forced } : {}),
         }),
       ),
     );
@@ -148,7 +180,8 @@ export class LocalGenerator implements Generator {
       for await (const token of tokens) {
         if (completion.finishReason !== undefined) return;
         const text = completion.push(token);
-        yield { text, tokenId: token.token, logProb: token.logProb, finishReason: completion.finishReason };
+        const { id: _, token: tokenId, finish: __, ...report } = token;
+        yield { text, tokenId, ...report, finishReason: completion.finishReason };
       }
     } finally {
       isLeft = true;
@@ -171,17 +204,14 @@ export class LocalGenerator implements Generator {
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
-      temperature: request.temperature ?? 1,
-      topK: request.topK,
-      topP: request.topP ?? 1,
-      minP: request.minP ?? 0,
-      repetitionPenalty: request.repetitionPenalty ?? 1,
+      ...samplerSettings(request, endTokens),
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
       ...(adapter ? { adapter } : {}),
+      ...(request.hook ? { hook: request.hook() } : {}),
       completion: new RunningCompletion({
-        decoder: this.#decoderOf(request, prompt),
+        decoder: completionDecoder(this.#model.tokenizer, request, prompt),
         stops: new StopStrings(stop),
         isEnd,
         signal,
@@ -189,13 +219,5 @@ export class LocalGenerator implements Generator {
     }));
     checkRow(network, rows[0]!, where);
     return rows;
-  }
-
-  /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
-    const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
-    for (const token of context) decoder.push(token);
-    return decoder;
   }
 }

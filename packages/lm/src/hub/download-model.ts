@@ -117,10 +117,10 @@ async function listNeededFiles(hub: Hub, name: string, commit: string, access: A
   return files;
 }
 
-/** Top-level files of a model folder; `consolidated*` repeats the weights in another layout. */
+/** Top-level files of a model folder, and the configs of sentence-transformers' modules; `consolidated*` repeats the weights in another layout. */
 function isNeeded(path: string): boolean {
   if (/^additional_chat_templates\/[^/\\]+\.jinja$/.test(path)) return true;
-  return /^[^/\\]+\.(json|jinja|safetensors)$/.test(path) && !path.startsWith('consolidated');
+  return /^([^/\\]+\.(json|jinja|safetensors)|\d+_\w+\/config\.json)$/.test(path) && !path.startsWith('consolidated');
 }
 
 async function openFile(

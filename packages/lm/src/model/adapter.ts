@@ -31,8 +31,8 @@ export const sameAdapter = (a: Adapter, b: Adapter): boolean =>
   a === b || (a.hooks === b.hooks && a.parameters === b.parameters);
 
 /** Keeps what `make` gives for a network and an adapter's hooks: it is traced once, whatever the adapter's numbers. */
-export function perAdapter<T>(make: (network: Network, adapter: Adapter) => T): typeof make {
-  const byNetwork = new WeakMap<Network, WeakMap<Adapter['hooks'], T>>();
+export function perAdapter<T, N extends object = Network>(make: (network: N, adapter: Adapter) => T): typeof make {
+  const byNetwork = new WeakMap<N, WeakMap<Adapter['hooks'], T>>();
   return (network, adapter) => {
     const byHooks = byNetwork.get(network) ?? new WeakMap<Adapter['hooks'], T>();
     byNetwork.set(network, byHooks);

@@ -9,12 +9,15 @@ import {
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
+import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
+import { ModelRunner, type ModelRunnerOptions } from '../generate/model-runner.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
 import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
 import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';
 import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '../score/token-log-probs.js';
+import { SearchGenerator, type SearchGeneratorOptions, type SearchMethod } from '../search/search-generator.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './heads/head.js';
 import type { Weights } from './layers.js';
@@ -140,9 +143,24 @@ export class CausalLM {
     return new LocalGenerator(this, options);
   }
 
+  /** This model as a `Generator` that searches: `model.search({ method: 'beamSearch', numBeams: 4 })`. */
+  search(method: SearchMethod, options: SearchGeneratorOptions = {}): SearchGenerator {
+    return new SearchGenerator(this, method, options);
+  }
+
+  /** Sequences of this model in a cache, to be extended, forked and cut: what a search of one's own is written on. */
+  runner(options: ModelRunnerOptions = {}): ModelRunner {
+    return new ModelRunner(this, options);
+  }
+
   /** This model as a `Scorer`. */
   scorer(options: LocalScorerOptions = {}): LocalScorer {
     return new LocalScorer(this, options);
+  }
+
+  /** This model as an `Embedder`; pooling `last` unless the options say otherwise. */
+  embedder(options: LocalEmbedderOptions = {}): LocalEmbedder {
+    return new LocalEmbedder(this, { pooling: 'last', ...options });
   }
 
   /** Log-probabilities of token sequences: see `sequenceLogProbs`. */

@@ -19,6 +19,8 @@ export interface Projection {
   readonly in: number;
   readonly out: number;
   readonly bias?: boolean;
+  /** Default `linear`. */
+  readonly kind?: 'linear' | 'router';
 }
 
 interface AttentionSizes {

@@ -1,7 +1,8 @@
-import { nameScope, type Tensor } from '@posttrain/core-tensor';
+import { nameScope, type Tensor, where } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
+import { groupedMatmul, groupMasks } from './grouped-matmul.js';
 import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
-import { isQuantized, quantizedLayer } from './quantized-layer.js';
+import { floatWeight, isQuantized, quantizedLayer } from './quantized-layer.js';
 
 /** What a forward pass needs beside the weights. */
 export interface ForwardInput {
@@ -53,6 +54,12 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
 export interface BoundLayers {
   weight(name: string): Tensor;
   linear(x: Tensor, module: string): Tensor;
+  /**
+   * One linear layer without bias for each group of rows: x [n, in], of which the first counts[0] rows belong to
+   * modules[0], and so on. A hook sees all of x, but what it gives counts for the rows of its module only; it costs
+   * nothing where it gives what `apply` gave.
+   */
+  groupedLinear(x: Tensor, counts: Tensor, modules: readonly string[]): Tensor;
   embedding(tokens: Tensor, module: string): Tensor;
 }
 
@@ -73,6 +80,21 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
         hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x),
       );
     },
+    groupedLinear(x, counts, names) {
+      const infos = names.map((name) => modules.get(name)!);
+      const matrices = infos.map((info) => floatWeight(info, weights).cast(x.dtype));
+      const shared = groupedMatmul(x, counts, matrices, { transposeB: true });
+      const { linear } = hooks;
+      if (!linear) return shared;
+      const changed = infos.map((info, i) => {
+        const weight = matrices[i]!;
+        const apply = (input: Tensor) => (input === x ? shared : applyLinear(input, weight, undefined, false));
+        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, apply }));
+      });
+      if (changed.every((y) => y === shared)) return shared;
+      const masks = groupMasks(x.shape[0]!, counts);
+      return changed.reduce((all, y, i) => (y === shared ? all : where(masks[i]!, y, all)), shared);
+    },
     embedding(tokens, name) {
       const matrix = weight(`${name}.weight`);
       const apply = (ids: Tensor) => matrix.gather(ids);
@@ -88,12 +110,17 @@ export const layerIndices = (config: ModelConfig): number[] =>
 
 /** The linear layers of a block as modules. `in` and `out` are their numbers of features. */
 export function linearModules(
-  projections: readonly { readonly name: string; readonly in: number; readonly out: number }[],
+  projections: readonly {
+    readonly name: string;
+    readonly in: number;
+    readonly out: number;
+    readonly kind?: 'linear' | 'router';
+  }[],
   layer: number,
   { transposed }: Pick<ModuleInfo, 'transposed'>,
 ): ModuleInfo[] {
-  return projections.map(({ name, in: inFeatures, out: outFeatures }) => {
-    return { name, kind: 'linear', inFeatures, outFeatures, layer, transposed };
+  return projections.map(({ name, in: inFeatures, out: outFeatures, kind = 'linear' }): ModuleInfo => {
+    return { name, kind, inFeatures, outFeatures, layer, transposed };
   });
 }
 

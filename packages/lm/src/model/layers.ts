@@ -10,8 +10,11 @@ export type Weights = Readonly<Record<string, Tensor>>;
 export interface ModuleInfo {
   /** Module path as in Hugging Face, such as `model.layers.0.self_attn.q_proj`. */
   readonly name: string;
-  /** `head` is the output layer, which "all-linear" leaves out. */
-  readonly kind: 'linear' | 'embedding' | 'head';
+  /**
+   * `head` is the output layer, which "all-linear" leaves out, as it does a `router`, the linear layer that chooses
+   * experts; neither is quantised.
+   */
+  readonly kind: 'linear' | 'embedding' | 'head' | 'router';
   readonly inFeatures: number;
   readonly outFeatures: number;
   /** Index of the transformer block the module is in; undefined outside the blocks. */

@@ -25,8 +25,10 @@ import { rotaryDecoder } from './rotary-decoder.js';
 const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> = {
   llama: rotaryDecoder,
   mistral: rotaryDecoder,
+  mixtral: rotaryDecoder,
   qwen2: rotaryDecoder,
   qwen3: rotaryDecoder,
+  qwen3_moe: rotaryDecoder,
   gpt2,
   gemma2: gemma,
   gemma3_text: gemma,

@@ -8,6 +8,7 @@ import {
   keyValueCacheShape,
   linearParameters,
   mlpProjections,
+  type Projection,
   rmsNormOf,
   ropeFrequencies,
   rotaryAngles,
@@ -15,16 +16,23 @@ import {
   windowOf,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { expertsOf, expertsProjections, mixtureOfExperts } from './mixture-of-experts.js';
+
+function feedForwardProjections(config: RotaryModelConfig, layer: number): Projection[] {
+  const experts = expertsOf(config, layer);
+  return experts ? expertsProjections(config, experts, layer) : mlpProjections(config, layer, config.mlpBias);
+}
 
 const projections = (config: RotaryModelConfig, layer: number) => [
   ...attentionProjections(config, layer, config),
-  ...mlpProjections(config, layer, config.mlpBias),
+  ...feedForwardProjections(config, layer),
 ];
 
 /**
  * Llama 2 and 3, SmolLM2 (arXiv 2302.13971), Mistral (arXiv 2310.06825), Qwen2 and 2.5 (arXiv 2407.10671) and Qwen3
  * (arXiv 2505.09388): pre-norm blocks of grouped-query attention with rotary positions and a gated MLP. They differ
- * in biases, sliding windows and normalised queries and keys, all of which the config says.
+ * in biases, sliding windows and normalised queries and keys, all of which the config says. Mixtral and Qwen3-MoE have
+ * experts in place of the MLP: see `mixtureOfExperts`.
  */
 export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
   parameters: (config) =>
@@ -69,6 +77,8 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
       });
       const y = x.add(linear(joinHeads(mixed), `${attention}.o_proj`));
       const m = norm(y, `${name}.post_attention_layernorm`);
+      const experts = expertsOf(config, layer);
+      if (experts) return y.add(mixtureOfExperts(config, experts, layers, m, name));
       return y.add(gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct));
     });
     return norm(out, 'model.norm');

@@ -41,6 +41,7 @@ beforeEach(async () => {
     'tokenizer.json': { content: Buffer.from('{}') },
     'chat_template.jinja': { content: Buffer.from('') },
     'additional_chat_templates/rag.jinja': { content: Buffer.from('rag') },
+    '1_Pooling/config.json': { content: Buffer.from('{}') },
     'model.safetensors': { content: weights, lfs: true },
     'consolidated.safetensors': { content: weights, lfs: true },
     'pytorch_model.bin': { content: Buffer.from('pickle'), lfs: true },
@@ -64,6 +65,7 @@ describe('downloadModel', () => {
     const snapshot = await download();
     expect(snapshot).toBe(join(folder, 'snapshots', COMMIT));
     expect(readdirSync(snapshot).sort()).toEqual([
+      '1_Pooling',
       'additional_chat_templates',
       'chat_template.jinja',
       'config.json',
@@ -71,6 +73,7 @@ describe('downloadModel', () => {
       'tokenizer.json',
     ]);
     expect(readFileSync(join(snapshot, 'model.safetensors')).equals(weights)).toBe(true);
+    expect(readFileSync(join(snapshot, '1_Pooling', 'config.json'), 'utf8')).toBe('{}');
     expect(readFileSync(join(snapshot, 'additional_chat_templates', 'rag.jinja'), 'utf8')).toBe('rag');
     expect(lstatSync(join(snapshot, 'model.safetensors')).isSymbolicLink()).toBe(true);
     expect(readlinkSync(join(snapshot, 'model.safetensors'))).toBe(join('..', '..', 'blobs', weightsHash));

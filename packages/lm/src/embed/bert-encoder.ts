@@ -1,0 +1,98 @@
+import { openSafetensorsFolder, type Tensor, tensor } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import { type BertConfig, loadBertConfig } from '../config/index.js';
+import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
+import type { Weights } from '../model/layers.js';
+import { WeightMismatchError } from '../model/weights.js';
+import { Tokenizer } from '../tokenizer/index.js';
+import { LocalEmbedder, type LocalEmbedderOptions } from './local-embedder.js';
+
+/** The parts of an encoder. */
+export interface BertEncoderParts {
+  readonly config: BertConfig;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  /** For reports. */
+  readonly name: string;
+}
+
+/** A BERT encoder with its tokenizer. Immutable, as `CausalLM`. */
+export class BertEncoder {
+  readonly name: string;
+  readonly config: BertConfig;
+  readonly network: EncoderNetwork;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+
+  constructor(parts: BertEncoderParts, network: EncoderNetwork = bertNetwork(parts.config)) {
+    this.name = parts.name;
+    this.config = parts.config;
+    this.network = network;
+    this.weights = parts.weights;
+    this.tokenizer = parts.tokenizer;
+    if (parts.tokenizer.vocabSize > parts.config.vocabSize) {
+      throw new PosttrainError(
+        'VOCABULARY',
+        `${parts.name}: the tokenizer has ${parts.tokenizer.vocabSize} ids but the embedding only ${parts.config.vocabSize} rows`,
+      );
+    }
+  }
+
+  /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
+  static async load(folder: string): Promise<BertEncoder> {
+    const config = await loadBertConfig(folder);
+    const tokenizer = await Tokenizer.load(folder);
+    const network = bertNetwork(config);
+    return new BertEncoder(
+      { config, tokenizer, weights: await loadBertWeights(folder, network), name: folder },
+      network,
+    );
+  }
+
+  /** The same encoder with other weights. */
+  withWeights(weights: Weights, name: string = this.name): BertEncoder {
+    return new BertEncoder({ config: this.config, tokenizer: this.tokenizer, weights, name }, this.network);
+  }
+
+  /** This encoder as an `Embedder`; pooling `mean` unless the options say otherwise. */
+  embedder(options: LocalEmbedderOptions = {}): LocalEmbedder {
+    return new LocalEmbedder(this, { pooling: 'mean', ...options });
+  }
+}
+
+/** What checkpoints carry beside the encoder: the pooler and the heads of pre-training, and a buffer. */
+const NOT_READ = /^(bert\.)?(pooler\.|embeddings\.position_ids$)|^(cls|classifier)\./;
+
+/** Names that a parameter has had: with the prefix of models with a head, and LayerNorm's in the oldest checkpoints. */
+function storedNames(name: string): string[] {
+  const old = name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta');
+  return [name, old].flatMap((candidate) => [candidate, `bert.${candidate}`]);
+}
+
+/** Reads the weights as float32, strict both ways. @throws WeightMismatchError */
+async function loadBertWeights(folder: string, network: EncoderNetwork): Promise<Weights> {
+  const source = await openSafetensorsFolder(folder);
+  try {
+    const problems: string[] = [];
+    const used = new Set<string>();
+    const weights: Record<string, Tensor> = {};
+    for (const { name, shape } of network.parameters) {
+      const stored = storedNames(name).find((candidate) => source.tensors.has(candidate));
+      const found = stored === undefined ? undefined : source.tensors.get(stored)!.shape;
+      if (stored === undefined || found === undefined) problems.push(`${name} is missing`);
+      else if (`${found}` !== `${shape}`) {
+        problems.push(`${stored} has shape [${found.join(', ')}] where the config asks for [${shape.join(', ')}]`);
+      } else {
+        used.add(stored);
+        weights[name] = tensor((await source.read(stored, { as: 'float32' })).data, shape, 'float32');
+      }
+    }
+    for (const name of source.tensors.keys()) {
+      if (!used.has(name) && !NOT_READ.test(name)) problems.push(`${name} has no place in a bert encoder`);
+    }
+    if (problems.length > 0) throw new WeightMismatchError(folder, problems);
+    return weights;
+  } finally {
+    await source.close();
+  }
+}

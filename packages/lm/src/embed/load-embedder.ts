@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { readJsonObject } from '../files.js';
+import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { CausalLM } from '../model/causal-lm.js';
+import { BertEncoder } from './bert-encoder.js';
+import { EMBEDDER_OPTIONS, LocalEmbedder, type LocalEmbedderOptions } from './local-embedder.js';
+import { readSentenceTransformersFolder } from './sentence-transformers.js';
+
+export interface LoadEmbedderOptions extends LocalEmbedderOptions {
+  /** For a model of the hub. */
+  readonly download?: DownloadModelOptions;
+}
+
+/**
+ * Loads an embedding model by its folder, or by its name on the hub: a sentence-transformers folder (`modules.json`), whose
+ * pooling, normalisation, limit and prompt are the defaults of the options, or a plain BERT or causal model. Of
+ * sentence-transformers it differs in what it does with texts that are too long: see `truncate`.
+ *
+ * @throws InvalidModelFileError for a folder with modules other than Transformer, Pooling and Normalize
+ */
+export async function loadEmbedder(nameOrFolder: string, options: LoadEmbedderOptions = {}): Promise<LocalEmbedder> {
+  assertKnownOptions('loadEmbedder', options, [...EMBEDDER_OPTIONS, 'download']);
+  const { download = {}, ...rest } = options;
+  const folder = await resolveModelFolder(nameOrFolder, download);
+  const described = await readSentenceTransformersFolder(folder);
+  const modelFolder = described?.modelFolder ?? folder;
+  const { model_type: modelType } = await readJsonObject(join(modelFolder, 'config.json'));
+  const model = modelType === 'bert' ? await BertEncoder.load(modelFolder) : await CausalLM.load(modelFolder);
+  if (!described) return model.embedder(rest);
+  const { pooling, normalize, prompt, maxTokens, lowercase } = described;
+  return new LocalEmbedder(model, {
+    ...{ pooling, normalize, prompt, ...(maxTokens !== undefined && { maxTokens }), ...rest },
+    prepare: (text) => (lowercase ? text.trim().toLowerCase() : text.trim()),
+  });
+}

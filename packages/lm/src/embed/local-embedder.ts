@@ -1,0 +1,143 @@
+import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
+import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import type { LayerHooks, Weights } from '../model/layers.js';
+import type { SequenceInput } from '../model/network.js';
+import { checkLengths, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';
+
+/** What makes hidden states of tokens: a causal language model or an encoder. */
+export interface EmbeddingModel {
+  readonly name: string;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  readonly network: EmbeddingNetwork;
+}
+
+interface EmbeddingNetwork {
+  readonly config: { readonly maxPositionEmbeddings: number };
+  hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
+}
+
+export interface LocalEmbedderOptions {
+  /** Default: what the folder says; else `mean` for an encoder and `last` for a causal model. */
+  readonly pooling?: Pooling;
+  /** Whether embeddings have length 1. Default: what the folder says, else true. */
+  readonly normalize?: boolean;
+  /** Written before every text, as some models want it (`query: `). Default: what the folder says, else nothing. */
+  readonly prompt?: string;
+  /** Cut what is too long at its end, keeping special tokens, instead of throwing. Default false. */
+  readonly truncate?: boolean;
+  /** Most tokens of a text, special tokens included. Default: what the folder says, else the model's context. */
+  readonly maxTokens?: number;
+  /** Most tokens, padding included, that one pass holds; a longer text has a pass of its own. Default 4096. */
+  readonly maxTokensPerPass?: number;
+  /** Asked before every call. Default: none. */
+  readonly adapter?: () => Adapter;
+}
+
+export const EMBEDDER_OPTIONS = [
+  ...['pooling', 'normalize', 'prompt', 'truncate', 'maxTokens', 'maxTokensPerPass', 'adapter'],
+] as const satisfies readonly string[];
+
+/** How texts become the tokens that a model embeds. */
+export interface TextPreparation {
+  /** Lower case, and no white space around the text, as sentence-transformers folders may ask. Default: as it is. */
+  prepare?(text: string): string;
+}
+
+type Embed = Compiled<[weights: Weights, parameters: unknown, tokens: Tensor, last: Tensor], Tensor>;
+
+const embeddingsOf = perAdapter((network: EmbeddingNetwork, adapter: Adapter): Readonly<Record<Pooling, Embed>> => {
+  const make = (pooling: Pooling): Embed =>
+    compile(
+      (weights, parameters, tokens, last) => {
+        const [b, s] = tokens.shape as [number, number];
+        const segments = textMask(b, s, last).not().cast('int32');
+        const input = { tokens, positions: iota([b, s], 1), segments };
+        return pool(network.hidden(weights, input, adapter.hooks(parameters)), last, pooling);
+      },
+      { name: `embed ${pooling}` },
+    );
+  return { cls: make('cls'), mean: make('mean'), max: make('max'), last: make('last') };
+});
+
+/**
+ * A local model as an `Embedder`: the pooled final hidden states of each text's tokens. Texts of similar length are padded
+ * and run together; an embedding does not depend on what it is batched with, up to rounding of the engine.
+ */
+export class LocalEmbedder implements Embedder {
+  readonly name: string;
+  readonly pooling: Pooling;
+  readonly normalize: boolean;
+  /** Most tokens of a text, special tokens included. */
+  readonly maxTokens: number;
+  readonly #model: EmbeddingModel;
+  readonly #options: LocalEmbedderOptions & TextPreparation;
+
+  /** `options.prepare` is for loaders of folders that ask for it. */
+  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation & { readonly pooling: Pooling }) {
+    assertKnownOptions('embedder', options, [...EMBEDDER_OPTIONS, 'prepare']);
+    const { pooling, normalize = true, maxTokens = Number.POSITIVE_INFINITY } = options;
+    if (!POOLINGS.includes(pooling)) {
+      throw new PosttrainError('EMBEDDER', `embedder: pooling "${pooling}" is not one of ${POOLINGS.join(', ')}`);
+    }
+    this.name = model.name;
+    this.pooling = pooling;
+    this.normalize = normalize;
+    this.maxTokens = Math.min(maxTokens, model.network.config.maxPositionEmbeddings);
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** One vector per text, in order. @throws PosttrainError SEQUENCE_LENGTH for a text without tokens or, unless `truncate`, too long */
+  async embed(texts: readonly string[]): Promise<Float32Array[]> {
+    return this.embedTokens(texts.map((text) => this.tokenIds(text)));
+  }
+
+  /** The tokens that `embed` gives the model for a text: prompt and special tokens included, cut where `truncate` says so. */
+  tokenIds(text: string): number[] {
+    const { prompt = '', truncate = false, prepare = (it: string) => it } = this.#options;
+    const full = prepare(prompt + text);
+    const { tokenizer } = this.#model;
+    const tokens = tokenizer.encode(full);
+    if (!truncate || tokens.length <= this.maxTokens) return tokens;
+    const bare = tokenizer.encode(full, { addSpecialTokens: false });
+    const special = tokens.length - bare.length;
+    const kept = this.maxTokens - special;
+    if (kept < 1) {
+      throw new PosttrainError('EMBEDDER', `embedder: maxTokens ${this.maxTokens} has room for special tokens only`);
+    }
+    const before = Array.from({ length: special + 1 }, (_, at) => at).find((at) =>
+      bare.every((token, i) => tokens[at + i] === token),
+    );
+    if (before === undefined) {
+      throw new PosttrainError(
+        'EMBEDDER',
+        'embedder: the tokenizer adds special tokens inside a text: it cannot be cut',
+      );
+    }
+    return [...tokens.slice(0, before + kept), ...tokens.slice(before + bare.length)];
+  }
+
+  /** One vector per sequence of token ids, which are taken as they are. @throws PosttrainError SEQUENCE_LENGTH */
+  async embedTokens(sequences: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const { network, weights } = this.#model;
+    const adapter = this.#options.adapter?.() ?? NO_ADAPTER;
+    const run = embeddingsOf(network, adapter)[this.pooling];
+    const results = new Array<Float32Array>(sequences.length);
+    const maxTokens = this.#options.maxTokensPerPass ?? MAX_TOKENS_PER_PASS;
+    checkLengths('embed', sequences, { shortest: 1, longest: this.maxTokens });
+    for (const pass of passesOf(sequences, { longest: this.maxTokens, maxTokens })) {
+      const vectors = await run(weights, adapter.parameters, pass.tokens, pass.last);
+      const data = await vectors.data();
+      const width = vectors.shape[1]!;
+      pass.sequences.forEach((sequence, row) => {
+        const vector = Float32Array.from(data.subarray(row * width, (row + 1) * width));
+        results[sequence] = this.normalize ? normalized(vector) : vector;
+      });
+    }
+    return results;
+  }
+}

@@ -1,0 +1,118 @@
+import { layerNorm, nameScope, selfAttention, type Tensor } from '@posttrain/core-tensor';
+import type { BertConfig } from '../config/index.js';
+import { activations } from './activations.js';
+import { linearParameters, type Projection } from './decoder-layers.js';
+import { bindLayers, joinHeads, linearModules, type ParameterInfo, splitHeads } from './family.js';
+import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import type { SequenceInput } from './network.js';
+
+const TABLES = ['word', 'position', 'token_type'] as const;
+
+const tableSizes = ({ vocabSize, maxPositionEmbeddings, typeVocabSize }: BertConfig) => ({
+  word: vocabSize,
+  position: maxPositionEmbeddings,
+  token_type: typeVocabSize,
+});
+
+const tableName = (table: (typeof TABLES)[number]): string => `embeddings.${table}_embeddings`;
+
+const blockIndices = ({ numHiddenLayers }: BertConfig): number[] =>
+  Array.from({ length: numHiddenLayers }, (_, i) => i);
+
+function projections({ hiddenSize: width, intermediateSize: inner }: BertConfig, layer: number): Projection[] {
+  const name = `encoder.layer.${layer}`;
+  return [
+    { name: `${name}.attention.self.query`, in: width, out: width, bias: true },
+    { name: `${name}.attention.self.key`, in: width, out: width, bias: true },
+    { name: `${name}.attention.self.value`, in: width, out: width, bias: true },
+    { name: `${name}.attention.output.dense`, in: width, out: width, bias: true },
+    { name: `${name}.intermediate.dense`, in: width, out: inner, bias: true },
+    { name: `${name}.output.dense`, in: inner, out: width, bias: true },
+  ];
+}
+
+/** An encoder as a pure function of its weights. */
+export interface EncoderNetwork {
+  readonly config: BertConfig;
+  readonly parameters: readonly ParameterInfo[];
+  /** Every place where an adapter can enter, by module path. */
+  readonly modules: ReadonlyMap<string, ModuleInfo>;
+  /**
+   * Final hidden states [b, s, width]: `last_hidden_state` of transformers. Tokens see all tokens of the same segment;
+   * padding has a segment of its own.
+   */
+  hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
+}
+
+/**
+ * BERT (arXiv 1810.04805), the encoder that most sentence-embedding models are: learned positions, post-norm blocks of
+ * attention in both directions and an MLP, biases everywhere:
+ *
+ *     y = LayerNorm(x + attention(x)),   x' = LayerNorm(y + down(act(up(y))))
+ *
+ * Every token is of token type 0. There is no pooler: sentence embeddings do not use it.
+ */
+export function bertNetwork(config: BertConfig): EncoderNetwork {
+  const { hiddenSize: width, numAttentionHeads: heads } = config;
+  const sizes = tableSizes(config);
+  const tables = TABLES.map((table): ModuleInfo => {
+    const features = { inFeatures: width, outFeatures: sizes[table] };
+    return { ...features, name: tableName(table), kind: 'embedding', layer: undefined, transposed: false };
+  });
+  const blocks = blockIndices(config).flatMap((layer) =>
+    linearModules(projections(config, layer), layer, { transposed: false }),
+  );
+  const modules = new Map([...tables, ...blocks].map((module) => [module.name, module]));
+
+  return {
+    config,
+    modules,
+    parameters: bertParameters(config),
+
+    hidden(weights, { tokens, positions, segments }, hooks = {}) {
+      const { weight, linear, embedding } = bindLayers(weights, modules, hooks);
+      const norm = (x: Tensor, name: string) =>
+        nameScope(name, () =>
+          layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps }),
+        );
+      const scale = 1 / Math.sqrt(width / heads);
+      const indices = { word: tokens, position: positions, token_type: tokens.mul(0) };
+      const embedded = TABLES.map((table) => embedding(indices[table], tableName(table))).reduce((a, b) => a.add(b));
+      return blockIndices(config).reduce(
+        (x, layer) => {
+          const name = `encoder.layer.${layer}`;
+          const part = (projection: string) => splitHeads(linear(x, `${name}.attention.self.${projection}`), heads);
+          const mixed = nameScope(`${name}.attention`, () =>
+            selfAttention(part('query'), part('key'), part('value'), { scale, causal: false, segments }),
+          );
+          const attended = linear(joinHeads(mixed), `${name}.attention.output.dense`);
+          const y = norm(x.add(attended), `${name}.attention.output.LayerNorm`);
+          const inner = activations[config.hiddenAct](linear(y, `${name}.intermediate.dense`));
+          return norm(y.add(linear(inner, `${name}.output.dense`)), `${name}.output.LayerNorm`);
+        },
+        norm(embedded, 'embeddings.LayerNorm'),
+      );
+    },
+  };
+}
+
+function bertParameters(config: BertConfig): ParameterInfo[] {
+  const shape = [config.hiddenSize];
+  const norm = (name: string): ParameterInfo[] => [
+    { name: `${name}.weight`, shape, init: 'ones' },
+    { name: `${name}.bias`, shape, init: 'zeros' },
+  ];
+  const tables = TABLES.map(
+    (table): ParameterInfo => ({
+      name: `${tableName(table)}.weight`,
+      shape: [tableSizes(config)[table], config.hiddenSize],
+      init: 'normal',
+    }),
+  );
+  const blocks = blockIndices(config).flatMap((layer) => [
+    ...linearParameters(projections(config, layer)),
+    ...norm(`encoder.layer.${layer}.attention.output.LayerNorm`),
+    ...norm(`encoder.layer.${layer}.output.LayerNorm`),
+  ]);
+  return [...tables, ...norm('embeddings.LayerNorm'), ...blocks];
+}

@@ -1,0 +1,89 @@
+import { PosttrainError } from '@posttrain/interfaces';
+import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
+import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { logSoftmax } from './log-softmax.js';
+
+/** What may follow one hypothesis: a number per token of the vocabulary. */
+export interface Continuations {
+  /** log p of every token under the model, natural log. */
+  readonly logProbs: Float64Array;
+  /** What the search adds up; −Infinity excludes a token. The same array as `logProbs` unless the method says otherwise. */
+  readonly scores: Float64Array;
+}
+
+/** Hypotheses that grow and fork token by token: all that beam search asks of a model. */
+export interface Hypotheses {
+  /** Begins one hypothesis per prompt. */
+  start(prompts: readonly (readonly number[])[]): Promise<Continuations[]>;
+  /** Replaces the hypotheses by these: hypothesis `parent` with `token` appended. What nobody goes on from is gone. */
+  advance(steps: readonly Step[]): Promise<Continuations[]>;
+  /** Gives the room of all of them back. */
+  release(): void;
+}
+
+export interface Step {
+  /** Position in what `start` or the last `advance` gave. */
+  readonly parent: number;
+  readonly token: number;
+}
+
+/** Hypotheses scored by log p under one model. What they share is computed and kept once; all grow in one pass. */
+export class ModelHypotheses implements Hypotheses {
+  readonly #runner: ModelRunner;
+  readonly #adapter: Adapter;
+  readonly #temperature: number;
+  #sequences: CachedSequence[] = [];
+
+  constructor(
+    runner: ModelRunner,
+    { adapter = NO_ADAPTER, temperature = 1 }: { adapter?: Adapter; temperature?: number } = {},
+  ) {
+    if (!(temperature > 0) || !Number.isFinite(temperature)) {
+      throw new PosttrainError('SEARCH', `search: temperature must be positive, not ${temperature}`);
+    }
+    this.#runner = runner;
+    this.#adapter = adapter;
+    this.#temperature = temperature;
+  }
+
+  start(prompts: readonly (readonly number[])[]): Promise<Continuations[]> {
+    this.release();
+    for (const prompt of prompts) this.#sequences.push(this.#runner.start(prompt, this.#adapter));
+    return this.#extend(prompts.map((prompt, i) => prompt.slice(this.#sequences[i]!.length)));
+  }
+
+  advance(steps: readonly Step[]): Promise<Continuations[]> {
+    const parents = this.#sequences;
+    const moved = new Set<number>();
+    // The first child of a parent goes on in its place, further ones fork; the parent itself has not grown yet.
+    this.#sequences = steps.map(({ parent }) => {
+      const sequence = parents[parent]!;
+      if (moved.has(parent)) return this.#runner.fork(sequence);
+      moved.add(parent);
+      return sequence;
+    });
+    for (const [i, sequence] of parents.entries()) if (!moved.has(i)) forget(this.#runner, sequence);
+    return this.#extend(steps.map(({ token }) => [token]));
+  }
+
+  release(): void {
+    for (const sequence of this.#sequences) this.#runner.release(sequence);
+    this.#sequences = [];
+  }
+
+  async #extend(tokens: readonly (readonly number[])[]): Promise<Continuations[]> {
+    const adapter = this.#adapter;
+    const inputs = this.#sequences.map((sequence, i) => ({ sequence, tokens: tokens[i]!, adapter }));
+    const results = await this.#runner.extend(inputs);
+    return results.map(({ logits }) => {
+      const logProbs = logSoftmax(logits[0]!, this.#temperature);
+      return { logProbs, scores: logProbs };
+    });
+  }
+}
+
+/** Releases a sequence that lost: nobody will ask for its past again, so it need not stay in the cache for later calls. */
+export function forget(runner: ModelRunner, sequence: CachedSequence): void {
+  runner.truncate(sequence, 0);
+  runner.release(sequence);
+}

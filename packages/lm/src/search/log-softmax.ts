@@ -1,0 +1,15 @@
+/** log softmax(logits / temperature), in double precision: equal only where the logits are. */
+export function logSoftmax(logits: ArrayLike<number>, temperature = 1): Float64Array {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) if (logits[i]! > largest) largest = logits[i]!;
+  const result = new Float64Array(logits.length);
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const value = (logits[i]! - largest) / temperature;
+    result[i] = value;
+    total += Math.exp(value);
+  }
+  const normalizer = Math.log(total);
+  for (let i = 0; i < result.length; i++) result[i]! -= normalizer;
+  return result;
+}

@@ -1,0 +1,275 @@
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { grad, iota, openSafetensors, saveSafetensors, tensor, withEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  BertEncoder,
+  type LayerHooks,
+  LocalEmbedder,
+  loadEmbedder,
+  loadWeights,
+  type Pooling,
+  parseBertConfig,
+  pool,
+  Tokenizer,
+  type Weights,
+} from '../../src/index.js';
+import {
+  ENGINES,
+  largestDifference,
+  modelFolder,
+  readGolden,
+  temporaryFolder,
+  tinyModel,
+  tokenizerFolder,
+} from '../support.js';
+
+const golden = join(import.meta.dirname, '../../../../goldens/embeddings');
+const folder = join(golden, 'bert');
+
+async function rowsOf(name: string): Promise<number[][]> {
+  const { read } = await readGolden(golden);
+  const rows = await read(name);
+  const [width, values] = [rows.shape[1]!, await rows.toArray()];
+  return Array.from({ length: rows.shape[0]! }, (_, i) => values.slice(i * width, (i + 1) * width));
+}
+
+const expectClose = (actual: readonly ArrayLike<number>[], expected: readonly ArrayLike<number>[], within = 1e-5) => {
+  expect(actual).toHaveLength(expected.length);
+  for (const [i, row] of actual.entries()) {
+    expect(row).toHaveLength(expected[i]!.length);
+    expect(largestDifference(row, expected[i]!), `row ${i}`).toBeLessThan(within);
+  }
+};
+
+/** A folder like the golden one, with some of its files replaced. */
+async function changedFolder(files: Readonly<Record<string, unknown>>): Promise<string> {
+  const copy = join(await temporaryFolder(), 'model');
+  await cp(folder, copy, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    if (content === undefined) await rm(join(copy, name));
+    else await writeFile(join(copy, name), JSON.stringify(content));
+  }
+  return copy;
+}
+
+describe('WordPiece', () => {
+  it('gives the ids and texts of transformers', async () => {
+    const { json } = await readGolden(golden);
+    const tokenizer = await Tokenizer.load(folder);
+    expect(json.texts.map((text: string) => tokenizer.encode(text))).toEqual(json.ids);
+    const decoded = json.ids.map((ids: number[]) => tokenizer.decode(ids, { skipSpecialTokens: true }));
+    expect(decoded).toEqual(json.decoded);
+  });
+});
+
+describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
+  const engine = makeEngine();
+  let encoder: BertEncoder;
+  let texts: string[];
+
+  beforeAll(async () => {
+    encoder = await BertEncoder.load(folder);
+    texts = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')).texts;
+  });
+
+  it('a sentence-transformers folder embeds texts as sentence-transformers does', () =>
+    withEngine(engine, async () => {
+      const embedder = await loadEmbedder(folder);
+      expect([embedder.pooling, embedder.normalize, embedder.maxTokens]).toEqual(['mean', true, 24]);
+      const short = texts.flatMap((text, i) => (embedder.tokenIds(text).length <= 24 ? [i] : []));
+      expect(short.length).toBeGreaterThan(2);
+      const expected = await rowsOf('normalized.mean');
+      expectClose(
+        await embedder.embed(short.map((i) => texts[i]!)),
+        short.map((i) => expected[i]!),
+      );
+    }));
+
+  it.each(['cls', 'mean', 'max', 'last'] as const)('pools by %s as sentence-transformers does', (pooling) =>
+    withEngine(engine, async () => {
+      const embedder = encoder.embedder({ pooling, normalize: false });
+      expectClose(await embedder.embed(texts), await rowsOf(`pooled.${pooling}`));
+    }),
+  );
+
+  it('an embedding does not depend on the batch', () =>
+    withEngine(engine, async () => {
+      const many = Array.from({ length: 21 }, (_, i) => texts.slice(i % 5, 1 + (i % 5) + (i % 3)).join(' ')).map(
+        (text) => text.slice(0, 24),
+      );
+      for (const pooling of ['mean', 'max', 'last'] satisfies Pooling[]) {
+        const together = await encoder.embedder({ pooling }).embed(many);
+        const small = encoder.embedder({ pooling, maxTokensPerPass: 1 });
+        const turned = await encoder.embedder({ pooling, maxTokensPerPass: 100 }).embed([...many].reverse());
+        expectClose(turned.reverse(), together);
+        expectClose(await small.embed(many), together);
+        for (const vector of together) expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
+      }
+    }));
+
+  it('a causal model embeds as transformers, pooled by last and mean', () =>
+    withEngine(engine, async () => {
+      const { weights, network } = await loadWeights(modelFolder('qwen3'));
+      const { read } = await readGolden(golden);
+      const lengths = (await (await read('causal.mask')).sum(1).toArray()) as number[];
+      const ids = (await (await read('causal.ids')).toArray()) as number[];
+      const sequences = lengths.map((length, i) => ids.slice(9 * i, 9 * i + length));
+      const tokenizer = await Tokenizer.load(tokenizerFolder('byte-level-bpe'));
+      for (const pooling of ['last', 'mean'] as const) {
+        const model = { name: 'qwen3', weights, network, tokenizer };
+        const embedder = new LocalEmbedder(model, { pooling, normalize: false });
+        expectClose(await embedder.embedTokens(sequences), await rowsOf(`causal.${pooling}`));
+      }
+    }));
+});
+
+it('has the hidden states of transformers, and the gradients', async () => {
+  const { read, names } = await readGolden(golden);
+  const { network, weights, config } = await BertEncoder.load(folder);
+  const [tokens, mask, hidden] = [await read('ids'), await read('mask'), await read('hidden')];
+  const [b, s] = tokens.shape as [number, number];
+  const input = { tokens, positions: iota([b, s], 1), segments: mask.neg().add(1) };
+  const actual = network.hidden(weights, input).mul(mask.cast('float32').expandDims(2));
+  expect(largestDifference(await actual.toArray(), await hidden.toArray())).toBeLessThan(1e-4);
+
+  const signs = tensor(Array.from({ length: config.hiddenSize }, (_, i) => (i % 2) * 2 - 1));
+  const loss = (w: Weights) => pool(network.hidden(w, input), mask.sum(1).sub(1), 'mean').mul(signs).square().sum();
+  const gradients = grad(loss)(weights);
+  const checked = names.filter((name) => name.startsWith('gradient.'));
+  expect(checked).toHaveLength(3);
+  for (const name of checked) {
+    const gradient = await gradients[name.slice('gradient.'.length)]!.toArray();
+    expect(largestDifference(gradient, await (await read(name)).toArray()), name).toBeLessThan(1e-3);
+  }
+});
+
+describe('LocalEmbedder', () => {
+  it('cuts as transformers does, or says which text is too long', async () => {
+    const { json } = await readGolden(golden);
+    const embedder = await loadEmbedder(folder, { truncate: true });
+    expect(embedder.tokenIds(json.long)).toEqual(json.cut);
+    expect(embedder.tokenIds('a')).toEqual((await loadEmbedder(folder)).tokenIds('a'));
+    const refused = (await loadEmbedder(folder)).embed(['a', json.long]);
+    await expect(refused).rejects.toThrow(/embed: sequence 1 has \d+ tokens; it needs 1 to 24/);
+    await expect((await loadEmbedder(folder, { truncate: true, maxTokens: 2 })).embed(['abc'])).rejects.toThrow(/room/);
+  });
+
+  it('reads prompt, limits, case and pooling from the folder, and lets options win', async () => {
+    const copy = await changedFolder({
+      '1_Pooling/config.json': { pooling_mode_cls_token: true, pooling_mode_mean_tokens: false },
+      'config_sentence_transformers.json': { prompts: { query: 'find: ' }, default_prompt_name: 'query' },
+      'sentence_bert_config.json': { max_seq_length: 512 },
+      'modules.json': ['Transformer', 'Pooling'].map((type, i) => ({
+        type: `st.models.${type}`,
+        path: i ? '1_Pooling' : '',
+      })),
+    });
+    const [plain, own] = [await BertEncoder.load(folder), await loadEmbedder(copy)];
+    expect([own.pooling, own.normalize, own.maxTokens]).toEqual(['cls', false, 40]);
+    const raw = plain.embedder({ pooling: 'cls', normalize: false });
+    expectClose(await own.embed([' x y ']), await raw.embed(['find: x y']), 1e-7);
+    const other = await loadEmbedder(copy, { prompt: '', pooling: 'max' });
+    expect([other.pooling, other.tokenIds('x')]).toEqual(['max', plain.tokenizer.encode('x')]);
+  });
+
+  it('embeds with any causal model, an adapter on or off', async () => {
+    const model = await tinyModel();
+    expect(model.embedder().pooling).toBe('last');
+    const text = 'one two three';
+    const [vector] = await model.embedder({ normalize: false }).embed([text]);
+    const [longer] = await model.embedder({ normalize: false }).embed([`${text} four`]);
+    expect(largestDifference(vector!, longer!)).toBeGreaterThan(1e-3);
+    const target = 'model.layers.0.mlp.down_proj';
+    const linear: LayerHooks['linear'] = (x, layer) => layer.apply(x).mul(layer.name === target ? 2 : 1);
+    const adapter = { name: 'twice', parameters: {}, hooks: () => ({ linear }) };
+    const doubled = { ...model.weights, [`${target}.weight`]: model.weights[`${target}.weight`]!.mul(2) };
+    const [adapted] = await model.embedder({ normalize: false, adapter: () => adapter }).embed([text]);
+    const [expected] = await model.withWeights(doubled).embedder({ normalize: false }).embed([text]);
+    expectClose([adapted!], [expected!]);
+    expect(largestDifference(adapted!, vector!)).toBeGreaterThan(1e-3);
+    await expect(model.embedder().embedTokens([[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
+  });
+
+  it('refuses unknown poolings and options', async () => {
+    const encoder = await BertEncoder.load(folder);
+    expect(() => encoder.embedder({ pooling: 'sum' as never })).toThrow(
+      /pooling "sum" is not one of cls, mean, max, last/,
+    );
+    expect(() => encoder.embedder({ normalise: true } as never)).toThrow(/Did you mean "normalize"/);
+    await expect(loadEmbedder(folder, { pool: 'max' } as never)).rejects.toThrow(/unknown option "pool"/);
+  });
+});
+
+describe('folders', () => {
+  const refused: [name: string, files: Record<string, unknown>, message: RegExp][] = [
+    [
+      'another module',
+      {
+        'modules.json': [
+          { type: 'a.Transformer', path: '' },
+          { type: 'a.Dense', path: '2_Dense' },
+        ],
+      },
+      /Transformer, Dense/,
+    ],
+    ['modules that are no list', { 'modules.json': {} }, /modules\.json: must be a list/],
+    ['a module outside', { 'modules.json': [{ type: 'a.Transformer', path: '../x' }] }, /leaves the folder/],
+    [
+      'two poolings',
+      { '1_Pooling/config.json': { pooling_mode_cls_token: true, pooling_mode_max_tokens: true } },
+      /one of .* must be true/,
+    ],
+    ['weighted pooling', { '1_Pooling/config.json': { pooling_mode_weightedmean_tokens: true } }, /weightedmean/],
+    ['no pooling config', { '1_Pooling/config.json': undefined }, /there is no such file/],
+    ['a prompt without text', { 'config_sentence_transformers.json': { default_prompt_name: 'q' } }, /"q"/],
+  ];
+  it.each(refused)('refuses %s', async (_, files, message) => {
+    await expect(loadEmbedder(await changedFolder(files))).rejects.toThrow(message);
+  });
+
+  it('refuses configs whose maths is another', () => {
+    const bert = { model_type: 'bert' };
+    expect(parseBertConfig(bert)).toMatchObject({ vocabSize: 30522, hiddenSize: 768, layerNormEps: 1e-12 });
+    for (const [key, value] of [
+      ['position_embedding_type', 'relative_key'],
+      ['is_decoder', true],
+      ['hidden_size', 30],
+    ]) {
+      expect(() => parseBertConfig({ ...bert, [key as string]: value })).toThrow(new RegExp(`"${key}" must be`));
+    }
+    expect(() => parseBertConfig({ model_type: 'roberta' })).toThrow(/"model_type" must be one of bert/);
+  });
+
+  it('reads the names of old checkpoints and of models with heads, and is strict otherwise', async () => {
+    const copy = await changedFolder({});
+    const source = await openSafetensors(join(folder, 'model.safetensors'));
+    const stored = await Promise.all(
+      [...source.tensors.keys()].map(async (name) => {
+        const { data, shape } = await source.read(name);
+        return { name, shape, data: data as Float32Array };
+      }),
+    );
+    await source.close();
+    const write = (rename: (name: string) => string) =>
+      saveSafetensors(
+        copy,
+        stored.map(({ name, shape, data }) => ({
+          name: rename(name),
+          shape,
+          dtype: 'float32',
+          data: async () => data,
+        })),
+      );
+    const expected = await (await loadEmbedder(folder)).embed(['abc']);
+    await write(
+      (name) =>
+        `bert.${name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')}`,
+    );
+    expectClose(await (await loadEmbedder(copy)).embed(['abc']), expected, 1e-9);
+    await write((name) => name.replace('layer.1.output.dense.bias', 'layer.1.output.dense.other'));
+    await expect(loadEmbedder(copy)).rejects.toThrow(
+      /layer\.1\.output\.dense\.bias is missing.*dense\.other has no place/,
+    );
+  });
+});
