@@ -227,4 +227,11 @@ export class LocalGenerator implements Generator {
     checkRow(network, rows[0]!, where);
     return rows;
   }
+
+  #constraintOf(request: LocalGenerateRequest): (() => TokenConstraint) | undefined {
+    const { constraint } = request;
+    if (constraint === undefined || typeof constraint === 'function') return constraint;
+    const compiled = compileConstraint(this.#model.tokenizer, constraint);
+    return () => compiled.begin(!continuesText(request));
+  }
 }
