@@ -7,7 +7,12 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
-export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
+export {
+  type LocalGenerateRequest,
+  LocalGenerator,
+  type LocalGeneratorOptions,
+  type StreamEvent,
+} from './generate/generator.js';
 export {
   type CachedSequence,
   type ExtendInput,
@@ -16,7 +21,7 @@ export {
   ModelRunner,
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
-export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
+export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';

@@ -10,7 +10,7 @@ import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import { checkPrompt, type DecodeRow, decode } from './decode.js';
-import { promptTokens } from './prompt-tokens.js';
+import { isTokenPrompt, promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
 import { StopStrings } from './stop-strings.js';
 
@@ -23,6 +23,11 @@ export interface LocalGeneratorOptions {
   readonly maxTokens?: number;
   /** Seed of requests that do not say; each request goes on from the last. Default 0. */
   readonly seed?: number;
+}
+
+/** What a local model also takes: prompts that are tokens already. */
+export interface LocalGenerateRequest extends Omit<GenerateRequest, 'prompt'> {
+  readonly prompt: GenerateRequest['prompt'] | TokenPrompt;
 }
 
 /** One token of a streamed completion. */
@@ -66,7 +71,7 @@ export class LocalGenerator implements Generator {
   }
 
   /** @throws ContextLengthError, NoChatTemplateError and `PosttrainError` for settings out of range */
-  async generate(requests: readonly GenerateRequest[]): Promise<Completion[][]> {
+  async generate(requests: readonly LocalGenerateRequest[]): Promise<Completion[][]> {
     const rows = requests.map((request, i) => this.#rowsOf(request, `request ${i}`));
     const flat = rows.flat();
     for await (const event of this.#decode(flat)) flat[event.row]!.completion.push(event);
@@ -88,7 +93,7 @@ export class LocalGenerator implements Generator {
    * One completion of one request, token by token: the texts joined are the text that `generate` gives. Stop reading to
    * end it. When the reader itself fires the signal, nothing more comes, not even text that was held back.
    */
-  async *stream(request: GenerateRequest): AsyncGenerator<StreamEvent> {
+  async *stream(request: LocalGenerateRequest): AsyncGenerator<StreamEvent> {
     if (request.n !== undefined && request.n !== 1) {
       throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
     }
@@ -109,7 +114,7 @@ export class LocalGenerator implements Generator {
     });
   }
 
-  #rowsOf(request: GenerateRequest, where: string): Row[] {
+  #rowsOf(request: LocalGenerateRequest, where: string): Row[] {
     assertKnownOptions('generate', request, REQUEST_OPTIONS);
     const { n = 1, seed, stop = [], signal } = request;
     if (!Number.isInteger(n) || n < 1) throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${n}`);
@@ -139,9 +144,11 @@ export class LocalGenerator implements Generator {
   }
 
   /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: GenerateRequest, tokens: readonly number[]): StreamDecoder {
+  #decoderOf({ prompt, prefix = '' }: LocalGenerateRequest, tokens: readonly number[]): StreamDecoder {
     const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const context = typeof prompt === 'string' || prefix !== '' ? tokens.slice(-DECODER_CONTEXT) : [];
+    const isMessage = typeof prompt !== 'string' && prefix === '';
+    const continues = isTokenPrompt(prompt) ? (prompt.continuesText ?? true) : !isMessage;
+    const context = continues ? tokens.slice(-DECODER_CONTEXT) : [];
     for (const token of context) decoder.push(token);
     return decoder;
   }

@@ -1,0 +1,86 @@
+import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import type { ChatTemplate } from '../chat-template/index.js';
+import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
+import type { Adapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import type { CompletionEvent, CompletionRequest, ServedModel, ToolFormat } from './served-model.js';
+
+export interface LocalModelsOptions {
+  /** Adapters of the model, by the names that requests call them. Default: none. */
+  readonly adapters?: Readonly<Record<string, Adapter>>;
+  /** Completions decoded together. Default 64. */
+  readonly maxBatch?: number;
+  /** Answers `/v1/embeddings` under the model's name. Default: none. */
+  readonly embedder?: Embedder;
+}
+
+/** A model, and each of its adapters, under the names that requests call them: what `createServer` takes. */
+export function localModels(
+  name: string,
+  model: CausalLM,
+  options: LocalModelsOptions = {},
+): Readonly<Record<string, ServedModel>> {
+  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'embedder']);
+  const { adapters = {}, embedder, maxBatch } = options;
+  if (Object.hasOwn(adapters, name)) {
+    throw new PosttrainError(
+      'SERVE_OPTION',
+      `localModels: an adapter has the name of the model, "${name}"; rename one`,
+    );
+  }
+  const batch = maxBatch === undefined ? {} : { maxBatch };
+  const base = servedModel(model, model.generator(batch));
+  const embed = embedder && { embed: (texts: readonly string[]) => embedder.embed(texts) };
+  const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
+    adapterName,
+    servedModel(model, model.generator({ ...batch, adapter: () => adapter })),
+  ]);
+  return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
+}
+
+function servedModel(model: CausalLM, generator: LocalGenerator): ServedModel {
+  const { tokenizer, chatTemplate, config } = model;
+  return {
+    contextLength: config.maxPositionEmbeddings,
+    vocabularySize: tokenizer.vocabSize,
+    tokenize: (text, options) => tokenizer.encode(text, options),
+    complete: (request) => complete(model, generator, request),
+    ...(chatTemplate
+      ? {
+          chat: {
+            toolFormat: toolFormatOf(chatTemplate),
+            tokenize: ({ messages, tools, variables }) =>
+              chatTemplate.renderChat(messages, {
+                addGenerationPrompt: true,
+                ...(tools ? { tools } : {}),
+                ...(variables ? { variables } : {}),
+              }).tokenIds,
+          },
+        }
+      : {}),
+  };
+}
+
+async function* complete(
+  model: CausalLM,
+  generator: LocalGenerator,
+  { tokenIds, continuesText, topLogProbs, ...settings }: CompletionRequest,
+): AsyncGenerator<CompletionEvent> {
+  const prompt = { tokenIds, continuesText };
+  for await (const event of generator.stream({ ...settings, prompt })) {
+    const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
+    yield { text: event.text, ...reported, finishReason: event.finishReason };
+  }
+}
+
+function reportOf({ tokenizer }: CausalLM, { tokenId, logProb }: StreamEvent): Pick<CompletionEvent, 'logProb'> {
+  return { logProb: { token: tokenizer.decode([tokenId]), logProb, alternatives: [] } };
+}
+
+/** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */
+export function toolFormatOf({ templates }: Pick<ChatTemplate, 'templates'>): ToolFormat | undefined {
+  const template = templates.tool_use ?? templates.default ?? '';
+  if (!/\btools\b/.test(template) || template.includes('<function=')) return undefined;
+  if (template.includes('<tool_call>')) return 'tags';
+  return /["']parameters["']|\[TOOL_CALLS\]/.test(template) ? 'json' : undefined;
+}
