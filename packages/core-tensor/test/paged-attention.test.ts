@@ -18,6 +18,7 @@ const D = 8;
 const BLOCK = 4;
 const CAPACITY = 32;
 const WIDTH = CAPACITY / BLOCK;
+const SHAPE = { blockSize: BLOCK, heads: KV };
 
 const int32 = (values: readonly number[] | Int32Array, shape: readonly number[]): Tensor =>
   tensor(Int32Array.from(values), shape, 'int32');
@@ -41,7 +42,7 @@ const paged = compile(
 );
 const copy = compile(
   (pools: Pools, from: Tensor, to: Tensor) => ({
-    pools: { keys: copyBlocks(pools.keys, from, to, BLOCK), values: copyBlocks(pools.values, from, to, BLOCK) },
+    pools: { keys: copyBlocks(pools.keys, from, to, SHAPE), values: copyBlocks(pools.values, from, to, SHAPE) },
   }),
   { donate: { 0: 'pools' } },
 );
@@ -101,8 +102,8 @@ class Twin {
 }
 
 const newPools = (blocks: number): Pools => ({
-  keys: zerosBuffer([KV, blocks * BLOCK, D]),
-  values: zerosBuffer([KV, blocks * BLOCK, D]),
+  keys: zerosBuffer([KV * blocks * BLOCK, D]),
+  values: zerosBuffer([KV * blocks * BLOCK, D]),
 });
 
 describe('pagedAttention', () => {

@@ -6,7 +6,8 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
-export { ContextLengthError, type DecodeEvent, type DecodeOptions, type DecodeRow, decode } from './generate/decode.js';
+export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
@@ -23,6 +24,7 @@ export {
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';

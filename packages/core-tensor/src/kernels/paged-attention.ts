@@ -19,7 +19,7 @@ export interface PagedAttentionInputs {
   readonly k: Tensor;
   /** [b, kv, s, d], of the new tokens. */
   readonly v: Tensor;
-  /** The pools that all rows share, [kv, blocks · blockSize, d]. */
+  /** The pools that all rows share, [kv · blocks · blockSize, d]: one head after the other. */
   readonly keys: Tensor;
   readonly values: Tensor;
   /** int32 [b, w]: the blocks of each row in order; entries that are not used name a block that nobody owns. */
@@ -45,7 +45,7 @@ export function pagedAttention(
   const { q, k, v, table, lengths, slots } = inputs;
   const [b, kv, s] = k.shape as [number, number, number, number];
   const capacity = table.shape[1]! * blockSize;
-  const size = inputs.keys.shape[1]!;
+  const size = inputs.keys.shape[0]! / kv;
   const head = iota([1, kv, 1], 1);
   const rows = slots
     .reshape([b, 1, s])
@@ -53,11 +53,10 @@ export function pagedAttention(
     .reshape([b * kv * s]);
   const blocks = table.reshape([b, 1, table.shape[1]!]).add(head.mul(size / blockSize));
   const write = (pool: Tensor, added: Tensor) => {
-    const d = pool.shape[2]!;
-    return putRows(pool.reshape([kv * size, d]), rows, added.reshape([b * kv * s, d])).reshape(pool.shape);
+    return putRows(pool, rows, added.reshape([b * kv * s, pool.shape[1]!]));
   };
   const read = (pool: Tensor) => {
-    const d = pool.shape[2]!;
+    const d = pool.shape[1]!;
     return pool
       .reshape([(kv * size) / blockSize, blockSize * d])
       .gather(blocks, 0)
@@ -90,16 +89,14 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
   const [b, h, s, d] = q.shape;
   const kv = k.shape[1]!;
   const fits =
-    shapes.map((shape) => shape.length).join() === '4,4,4,3,3,2,1,2' &&
+    shapes.map((shape) => shape.length).join() === '4,4,4,2,2,2,1,2' &&
     k.shape.join() === [b, kv, s, d].join() &&
     h! % kv === 0 &&
     v.shape.slice(0, 3).join() === [b, kv, s].join() &&
-    keys.shape[0] === kv &&
-    values.shape[0] === kv &&
-    keys.shape[1] === values.shape[1] &&
-    keys.shape[1]! % blockSize === 0 &&
-    keys.shape[2] === d &&
-    values.shape[2] === v.shape[3] &&
+    keys.shape[0] === values.shape[0] &&
+    keys.shape[0]! % (kv * blockSize) === 0 &&
+    keys.shape[1] === d &&
+    values.shape[1] === v.shape[3] &&
     table.shape[0] === b &&
     lengths.shape[0] === b &&
     slots.shape.join() === [b, s].join();
@@ -107,17 +104,28 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
     throw new ShapeError(
       name,
       shapes,
-      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv, blocks · ${blockSize}, d], table [b, w], lengths [b] and slots [b, s]`,
+      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv · blocks · ${blockSize}, d], table [b, w], lengths [b] and slots [b, s]`,
     );
   }
 }
 
-/** A pool [kv, slots, d] with blocks copied: `from` and `to` int32 [n] are block numbers, `to` without repetition. */
-export function copyBlocks(pool: Tensor, from: Tensor, to: Tensor, blockSize: number): Tensor {
-  const [kv, size, d] = pool.shape as [number, number, number];
+/**
+ * A pool [kv · blocks · blockSize, d] with blocks copied: `from` and `to` int32 [n] are block numbers, `to` without
+ * repetition.
+ */
+export function copyBlocks(
+  pool: Tensor,
+  from: Tensor,
+  to: Tensor,
+  { blockSize, heads }: { readonly blockSize: number; readonly heads: number },
+): Tensor {
+  const [rows] = pool.shape as [number, number];
   const [n] = from.shape as [number];
-  const flat = pool.reshape([(kv * size) / blockSize, blockSize * d]);
-  const head = iota([kv, 1], 0).mul(size / blockSize);
-  const rows = (blocks: Tensor) => head.add(blocks.reshape([1, n])).reshape([kv * n]);
-  return putRows(flat, rows(to), flat.gather(rows(from), 0)).reshape(pool.shape);
+  const head = iota([heads, 1, 1], 0).mul(rows / heads);
+  const rowsOf = (blocks: Tensor) =>
+    head
+      .add(blocks.mul(blockSize).reshape([1, n, 1]))
+      .add(iota([1, 1, blockSize], 2))
+      .reshape([heads * n * blockSize]);
+  return putRows(pool, rowsOf(to), pool.gather(rowsOf(from), 0));
 }

@@ -18,7 +18,7 @@ function pagedCase(
   const slots = lengths.flatMap((length, row) =>
     Array.from({ length: newTokens }, (_, i) => table[row]![Math.floor((length + i) / 4)]! * 4 + ((length + i) % 4)),
   );
-  const pool = (seed: number) => sample([keyValueHeads, 5 * 4, d], 'float32', { seed });
+  const pool = (seed: number) => sample([keyValueHeads * 5 * 4, d], 'float32', { seed });
   return defineCase(
     'pagedAttention',
     [
@@ -60,8 +60,8 @@ export const pagedCases = {
     ),
   ],
   copyBlocks: () => [
-    defineCase('copyBlocks', [sample([2, 20, 3]), given([1, 4], 'int32'), given([2, 0], 'int32')], (pool, from, to) =>
-      copyBlocks(pool!, from!, to!, 4),
+    defineCase('copyBlocks', [sample([2 * 20, 3]), given([1, 4], 'int32'), given([2, 0], 'int32')], (pool, from, to) =>
+      copyBlocks(pool!, from!, to!, { blockSize: 4, heads: 2 }),
     ),
   ],
 };

@@ -10,10 +10,10 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { extendStep, type StepOutput } from '../generate/steps.js';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
+import { extendStep, type StepOutput } from './extend-step.js';
 
 export interface ExportGeneratorOptions {
   /** Applied beside the weights, as `generate` does. Merge it first where the file should be smaller and faster. */

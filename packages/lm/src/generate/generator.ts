@@ -5,13 +5,17 @@ import {
   type GenerateRequest,
   type Generator,
   PosttrainError,
+  type Prompt,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
-import { checkPrompt, type DecodeRow, decode } from './decode.js';
+import { BatchLoop, type OnToken } from './batch-loop.js';
+import { Channel } from './channel.js';
+import { checkRow, type DecodeRow } from './decode-row.js';
 import { isTokenPrompt, promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
+import type { ScheduledToken } from './scheduler.js';
 import { StopStrings } from './stop-strings.js';
 
 export interface LocalGeneratorOptions {
@@ -19,15 +23,24 @@ export interface LocalGeneratorOptions {
   readonly adapter?: () => Adapter;
   /** Completions decoded together. Default 64. */
   readonly maxBatch?: number;
+  /**
+   * Prompt tokens computed between two steps of the completions that are under way: fewer make those wait less, more make
+   * prompts cheaper. Default 2048.
+   */
+  readonly prefillTokens?: number;
+  /** Most tokens that the key/value cache holds; requests wait when it is full. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
   readonly maxTokens?: number;
   /** Seed of requests that do not say; each request goes on from the last. Default 0. */
   readonly seed?: number;
 }
 
-/** What a local model also takes: prompts that are tokens already. */
+/** What a local model takes. */
 export interface LocalGenerateRequest extends Omit<GenerateRequest, 'prompt'> {
-  readonly prompt: GenerateRequest['prompt'] | TokenPrompt;
+  readonly prompt: Prompt | TokenPrompt;
+  /** Default: the generator's. */
+  readonly adapter?: Adapter;
 }
 
 /** One token of a streamed completion. */
@@ -41,6 +54,7 @@ export interface StreamEvent {
 }
 
 const REQUEST_OPTIONS = [
+  'adapter',
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
 ];
@@ -61,20 +75,44 @@ export class LocalGenerator implements Generator {
   readonly name: string;
   readonly #model: CausalLM;
   readonly #options: LocalGeneratorOptions;
+  readonly #loop: BatchLoop;
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
-    assertKnownOptions('LocalGenerator', options, ['adapter', 'maxBatch', 'maxTokens', 'seed']);
+    assertKnownOptions('LocalGenerator', options, [
+      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed'],
+    ]);
+    const { maxBatch = 64, prefillTokens = 2048, cacheTokens } = options;
     this.name = model.name;
     this.#model = model;
     this.#options = options;
+    this.#loop = new BatchLoop(model, {
+      maxBatch,
+      prefillTokens,
+      ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    });
   }
 
-  /** @throws ContextLengthError, NoChatTemplateError and `PosttrainError` for settings out of range */
+  /** Completions that wait for their turn, and those that are being generated. */
+  get load(): { readonly waiting: number; readonly active: number } {
+    return this.#loop.load;
+  }
+
+  /** @throws ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of range */
   async generate(requests: readonly LocalGenerateRequest[]): Promise<Completion[][]> {
     const rows = requests.map((request, i) => this.#rowsOf(request, `request ${i}`));
-    const flat = rows.flat();
-    for await (const event of this.#decode(flat)) flat[event.row]!.completion.push(event);
+    let hasFailed = false;
+    const run = (row: Row) =>
+      this.#run(
+        row,
+        (token) => row.completion.push(token),
+        () => hasFailed,
+      );
+    try {
+      await Promise.all(rows.flat().map(run));
+    } finally {
+      hasFailed = true;
+    }
     return rows.map((group, i) =>
       group.map(
         ({ prompt, completion: { text, finishReason, tokens, logProbs } }): Completion => ({
@@ -97,21 +135,31 @@ export class LocalGenerator implements Generator {
     if (request.n !== undefined && request.n !== 1) {
       throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
     }
-    const [row] = this.#rowsOf(request, 'the prompt');
-    const { completion } = row!;
-    for await (const event of this.#decode([row!])) {
-      const text = completion.push(event);
-      yield { text, tokenId: event.token, logProb: event.logProb, finishReason: completion.finishReason };
+    const [row] = this.#rowsOf(request, 'the prompt') as [Row];
+    const { completion } = row;
+    const tokens = new Channel<ScheduledToken>();
+    let isLeft = false;
+    this.#run(
+      row,
+      (token) => tokens.push(token),
+      () => isLeft,
+    ).then(
+      () => tokens.end(),
+      (error) => tokens.fail(error),
+    );
+    try {
+      for await (const token of tokens) {
+        if (completion.finishReason !== undefined) return;
+        const text = completion.push(token);
+        yield { text, tokenId: token.token, logProb: token.logProb, finishReason: completion.finishReason };
+      }
+    } finally {
+      isLeft = true;
     }
   }
 
-  #decode(rows: readonly Row[]) {
-    const { adapter, maxBatch } = this.#options;
-    return decode(this.#model.network, this.#model.weights, rows, {
-      ...(adapter ? { adapter: adapter() } : {}),
-      ...(maxBatch === undefined ? {} : { maxBatch }),
-      isCancelled: (row) => rows[row]!.completion.finishReason !== undefined,
-    });
+  #run(row: Row, onToken: OnToken, isLeft: () => boolean): Promise<void> {
+    return this.#loop.run(row, onToken, () => isLeft() || row.completion.finishReason !== undefined);
   }
 
   #rowsOf(request: LocalGenerateRequest, where: string): Row[] {
@@ -120,10 +168,10 @@ export class LocalGenerator implements Generator {
     if (!Number.isInteger(n) || n < 1) throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${n}`);
     const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
-    checkPrompt(network, prompt, where);
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
-    return Array.from({ length: n }, (_, sample) => ({
+    const adapter = request.adapter ?? this.#options.adapter?.();
+    const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
       temperature: request.temperature ?? 1,
@@ -134,6 +182,7 @@ export class LocalGenerator implements Generator {
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
+      ...(adapter ? { adapter } : {}),
       completion: new RunningCompletion({
         decoder: this.#decoderOf(request, prompt),
         stops: new StopStrings(stop),
@@ -141,6 +190,8 @@ export class LocalGenerator implements Generator {
         signal,
       }),
     }));
+    checkRow(network, rows[0]!, where);
+    return rows;
   }
 
   /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */

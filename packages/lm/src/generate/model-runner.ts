@@ -1,6 +1,6 @@
 import { type BlockCopy, KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
@@ -71,7 +71,7 @@ class Sequence implements CachedSequence {
  */
 export class ModelRunner {
   readonly network: Network;
-  readonly #weights: Weights;
+  #weights: Weights;
   readonly #blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
   readonly #maxBlocks: number;
   readonly #maxTokensPerPass: number;
@@ -98,6 +98,11 @@ export class ModelRunner {
     this.#prefixReuse = prefixReuse;
   }
 
+  /** The weights it computes with. */
+  get weights(): Weights {
+    return this.#weights;
+  }
+
   /** Tokens that the cache has room for, in whole blocks. */
   get capacity(): number {
     return (this.#maxBlocks - 1) * BLOCK_SIZE;
@@ -117,7 +122,7 @@ export class ModelRunner {
     let best: Sequence | undefined;
     let shared = 0;
     for (const other of this.#prefixReuse ? [...this.#live, ...this.#released] : []) {
-      if (!sameAdapter(other.adapter, adapter)) continue;
+      if (!other.adapter || !sameAdapter(other.adapter, adapter)) continue;
       const common = commonPrefix(other.tokens, tokens, tokens.length - 1);
       if (common > shared) [best, shared] = [other, common];
     }
@@ -150,6 +155,24 @@ export class ModelRunner {
     this.#live.delete(own);
     if (this.#prefixReuse && own.length > 0) this.#released.add(own);
     else this.#blocks.free(own.id);
+  }
+
+  /** Takes other weights of the same network; what is in the cache is forgotten. All sequences must have been released. */
+  reset(weights: Weights): void {
+    if (this.#live.size > 0) {
+      throw new PosttrainError('MODEL_RUNNER', `reset: ${this.#live.size} sequences have not been released`);
+    }
+    for (const { id } of this.#released) this.#blocks.free(id);
+    this.#released.clear();
+    this.#weights = weights;
+  }
+
+  /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
+  reserve(tokens: number): Promise<void> {
+    const blocks = Math.min(this.#maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
+    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#grow(blocks) : undefined));
+    this.#last = result.catch(() => undefined);
+    return result;
   }
 
   /**
@@ -236,7 +259,12 @@ export class ModelRunner {
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
-    const { cache } = await copyInPools(this.#pools!, int32(list('from'), [count]), int32(list('to'), [count]));
+    const { cache } = await copyInPools(
+      this.#pools!,
+      this.network.kvHeads,
+      int32(list('from'), [count]),
+      int32(list('to'), [count]),
+    );
     this.#pools = cache;
   }
 
@@ -260,7 +288,8 @@ export class ModelRunner {
   async #grow(least: number): Promise<void> {
     const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
     const blocks = Math.min(this.#maxBlocks, wanted);
-    if (this.#pools) this.#pools = await growPools(this.#pools, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
+    if (this.#pools)
+      this.#pools = await growPools(this.#pools, this.network.kvHeads, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
     this.#blocks.grow(blocks);
   }
 
@@ -343,9 +372,6 @@ function passesOf(rows: readonly Row[], maxTokens: number): Piece[][] {
   }
   return passes;
 }
-
-const sameAdapter = (a: Adapter | undefined, b: Adapter): boolean =>
-  a !== undefined && (a === b || (a.hooks === b.hooks && a.parameters === b.parameters));
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
   const end = Math.min(a.length, most);

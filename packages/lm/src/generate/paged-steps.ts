@@ -58,17 +58,21 @@ const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache =>
   values: cache.values.map(change),
 });
 
-/** Copies blocks in all pools: see `copyBlocks`. */
+/** Copies blocks in all pools of so many heads: see `copyBlocks`. */
 export const copyInPools = compile(
-  (cache: KvCache, from: Tensor, to: Tensor) => ({
-    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, BLOCK_SIZE)),
+  (cache: KvCache, heads: number, from: Tensor, to: Tensor) => ({
+    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
   }),
   { name: 'copyBlocks', donate: { 0: 'cache' } },
 );
 
-/** The pools with room for `tokens` tokens more. */
+/** The pools of so many heads with room for `tokens` tokens more. */
 export const growPools = compile(
-  (cache: KvCache, tokens: number) =>
-    everyPool(cache, (pool) => concat([pool, zeros([pool.shape[0]!, tokens, pool.shape[2]!], pool.dtype)], 1)),
+  (cache: KvCache, heads: number, tokens: number) =>
+    everyPool(cache, (pool) => {
+      const [rows, d] = pool.shape as [number, number];
+      const room = zeros([heads, tokens, d], pool.dtype);
+      return concat([pool.reshape([heads, rows / heads, d]), room], 1).reshape([rows + heads * tokens, d]);
+    }),
   { name: 'growPools' },
 );

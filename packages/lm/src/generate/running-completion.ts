@@ -35,7 +35,7 @@ export class RunningCompletion {
   }
 
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
-  push({ token, logProb, finish }: DecodeEvent): string {
+  push({ token, logProb, finish }: Omit<DecodeEvent, 'row'>): string {
     this.tokens.push(token);
     this.logProbs.push(logProb);
     let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));

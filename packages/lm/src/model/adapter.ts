@@ -26,6 +26,10 @@ export const withParameters = <Parameters>(
   hooks: adapter.hooks,
 });
 
+/** Whether two adapters compute the same: one function with the same numbers. */
+export const sameAdapter = (a: Adapter, b: Adapter): boolean =>
+  a === b || (a.hooks === b.hooks && a.parameters === b.parameters);
+
 /** Keeps what `make` gives for a network and an adapter's hooks: it is traced once, whatever the adapter's numbers. */
 export function perAdapter<T>(make: (network: Network, adapter: Adapter) => T): typeof make {
   const byNetwork = new WeakMap<Network, WeakMap<Adapter['hooks'], T>>();

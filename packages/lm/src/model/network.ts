@@ -93,7 +93,8 @@ export interface Network {
   logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
-  /** Pools for `tokens` tokens, in memory of their own. */
+  readonly kvHeads: number;
+  /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
   newPools(tokens: number): KvCache;
   /** What a token takes in the cache, in bytes. */
   readonly cacheBytesPerToken: number;
@@ -190,7 +191,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     },
 
     newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
-    newPools: (tokens) => zeroCache([kvHeads, tokens, headDim]),
+    kvHeads,
+    newPools: (tokens) => zeroCache([kvHeads * tokens, headDim]),
     cacheBytesPerToken: 2 * layers * kvHeads * headDim * 4,
   };
 }

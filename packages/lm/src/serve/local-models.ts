@@ -10,6 +10,8 @@ export interface LocalModelsOptions {
   readonly adapters?: Readonly<Record<string, Adapter>>;
   /** Completions decoded together. Default 64. */
   readonly maxBatch?: number;
+  /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
   /** Answers `/v1/embeddings` under the model's name. Default: none. */
   readonly embedder?: Embedder;
 }
@@ -20,31 +22,34 @@ export function localModels(
   model: CausalLM,
   options: LocalModelsOptions = {},
 ): Readonly<Record<string, ServedModel>> {
-  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'embedder']);
-  const { adapters = {}, embedder, maxBatch } = options;
+  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder']);
+  const { adapters = {}, embedder, maxBatch, cacheTokens } = options;
   if (Object.hasOwn(adapters, name)) {
     throw new PosttrainError(
       'SERVE_OPTION',
       `localModels: an adapter has the name of the model, "${name}"; rename one`,
     );
   }
-  const batch = maxBatch === undefined ? {} : { maxBatch };
-  const base = servedModel(model, model.generator(batch));
+  const generator = model.generator({
+    ...(maxBatch === undefined ? {} : { maxBatch }),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+  });
+  const base = servedModel(model, generator);
   const embed = embedder && { embed: (texts: readonly string[]) => embedder.embed(texts) };
   const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
     adapterName,
-    servedModel(model, model.generator({ ...batch, adapter: () => adapter })),
+    servedModel(model, generator, adapter),
   ]);
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
 
-function servedModel(model: CausalLM, generator: LocalGenerator): ServedModel {
+function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): ServedModel {
   const { tokenizer, chatTemplate, config } = model;
   return {
     contextLength: config.maxPositionEmbeddings,
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, options) => tokenizer.encode(text, options),
-    complete: (request) => complete(model, generator, request),
+    complete: (request) => complete(model, generator, request, adapter),
     ...(chatTemplate
       ? {
           chat: {
@@ -65,9 +70,10 @@ async function* complete(
   model: CausalLM,
   generator: LocalGenerator,
   { tokenIds, continuesText, topLogProbs, ...settings }: CompletionRequest,
+  adapter: Adapter | undefined,
 ): AsyncGenerator<CompletionEvent> {
   const prompt = { tokenIds, continuesText };
-  for await (const event of generator.stream({ ...settings, prompt })) {
+  for await (const event of generator.stream({ ...settings, prompt, ...(adapter ? { adapter } : {}) })) {
     const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
     yield { text: event.text, ...reported, finishReason: event.finishReason };
   }

@@ -13,6 +13,7 @@ MODEL is a Hugging Face folder, or a name on the hub (org/name).
   --adapter NAME=FOLDER   an adapter that requests call NAME; may be repeated; needs @posttrain/peft
   --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
   --max-batch NUMBER      completions generated at once; default 64
+  --cache-tokens NUMBER   most tokens of running completions in memory; default: as many as 1 GiB holds
   --max-queue NUMBER      requests that may wait; default 256
   --max-tokens NUMBER     most tokens of one completion; default: the model's context
   --api-key KEY           what clients must send; default: the variable POSTTRAIN_API_KEY, else none
@@ -28,6 +29,7 @@ const OPTIONS = {
   adapter: { type: 'string', multiple: true },
   quantization: { type: 'string' },
   'max-batch': { type: 'string' },
+  'cache-tokens': { type: 'string' },
   'max-queue': { type: 'string' },
   'max-tokens': { type: 'string' },
   'api-key': { type: 'string' },
@@ -46,6 +48,7 @@ export interface ServeArguments {
   readonly adapters: readonly { readonly name: string; readonly folder: string }[];
   readonly quantization: (typeof QUANTIZATIONS)[number] | undefined;
   readonly maxBatch: number;
+  readonly cacheTokens: number | undefined;
   readonly maxQueue: number;
   readonly maxTokens: number | undefined;
   readonly apiKey: string | undefined;
@@ -91,6 +94,7 @@ export function parseServeArguments(
     adapters: (values.adapter ?? []).map(adapterOf),
     quantization,
     maxBatch: integer('max-batch', 1, 4096, 64),
+    cacheTokens: integer('cache-tokens', 16, 1_000_000_000, undefined),
     maxQueue: integer('max-queue', 0, 1_000_000, 256),
     maxTokens: integer('max-tokens', 1, 10_000_000, undefined),
     apiKey,

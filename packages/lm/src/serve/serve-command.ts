@@ -21,12 +21,16 @@ export async function serveCommand(given: readonly string[]): Promise<number> {
 }
 
 async function run(options: ServeArguments): Promise<void> {
-  const { name, quantization, maxBatch, maxQueue, maxTokens, apiKey, corsOrigin, host, port, drainDeadline } = options;
+  const { name, quantization, maxBatch, cacheTokens, maxQueue, maxTokens, apiKey, corsOrigin } = options;
   const loading = quantization ? { quantization: { method: quantization } } : {};
   const model = await CausalLM.fromPretrained(options.model, loading);
   const adapters: Record<string, Adapter> = {};
   for (const { name, folder } of options.adapters) adapters[name] = await loadAdapterFolder(model, name, folder);
-  const models = localModels(name, model, { adapters, maxBatch });
+  const models = localModels(name, model, {
+    adapters,
+    maxBatch,
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+  });
   const server = createServer(models, {
     maxConcurrent: maxBatch,
     maxQueue,
@@ -34,10 +38,10 @@ async function run(options: ServeArguments): Promise<void> {
     ...(apiKey === undefined ? {} : { apiKey }),
     ...(corsOrigin === undefined ? {} : { corsOrigin }),
   });
-  const url = await server.listen({ port, host });
+  const url = await server.listen({ port: options.port, host: options.host });
   process.stdout.write(`Serving ${Object.keys(models).join(', ')} at ${url}/v1\n`);
   await ended();
-  await server.drain({ deadline: drainDeadline });
+  await server.drain({ deadline: options.drainDeadline });
 }
 
 /** Waits for the first signal that asks the process to end; the second one ends it at once. */

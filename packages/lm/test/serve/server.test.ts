@@ -28,7 +28,7 @@ function gate() {
 }
 
 const until = async (holds: () => boolean | Promise<boolean>) => {
-  while (!(await holds())) await sleep(5);
+  while (!(await holds())) await sleep(10);
 };
 
 async function errorOf(response: Response) {
@@ -166,10 +166,11 @@ describe('room', () => {
     expect(await errorOf(third)).toMatchObject({ status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' });
     expect(state.arrived).toBe(2);
     open();
-    const answers = await Promise.all([first, second].map(async (response) => (await response).json()));
-    expect(
-      answers.map(({ choices }) => choices.map((it: { message: { content: string } }) => it.message.content)),
-    ).toEqual([['1', '2'], ['3']]);
+    const texts = [first, second].map(async (response) => {
+      const { choices } = (await (await response).json()) as { choices: { message: { content: string } }[] };
+      return choices.map(({ message }) => message.content);
+    });
+    expect(await Promise.all(texts)).toEqual([['1', '2'], ['3']]);
   });
 
   it('is given back by clients that leave, while they wait and while they read', async () => {

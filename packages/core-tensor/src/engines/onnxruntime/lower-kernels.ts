@@ -73,7 +73,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   putRows: (node, lowering) => {
     const [x, rows, values] = node.inputs.map((input) => lowering.name(input));
     const [count] = specOf(node.inputs[1]!).shape as [number];
-    const at = lowering.builder.reshape(lowering.builder.cast(rows!, onnxTypes.int64), [count, 1]);
+    const at = lowering.builder.cast(lowering.builder.reshape(rows!, [count, 1]), onnxTypes.int64);
     return [lowering.builder.op('ScatterND', [x!, at, values!])];
   },
 

@@ -1,5 +1,5 @@
-import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { type Adapter, perAdapter } from '../model/adapter.js';
+import type { Tensor } from '@posttrain/core-tensor';
+import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 
@@ -32,25 +32,3 @@ export const extendStep =
     const last = (s === 1 ? hidden : hidden.takeAlongAxis(at, 1)).reshape([b, width]);
     return { cache: next, logits: network.logits(weights, last, hooks) };
   };
-
-/** The compiled functions that generation runs, for one network and one kind of adapter. */
-export interface GenerationSteps {
-  /** See `extendStep`. */
-  extend: Compiled<StepInput, StepOutput>;
-  /** The rows of the cache chosen by int32 [n] indices: repeats them for samples, drops finished ones. */
-  selectRows: Compiled<[cache: KvCache, rows: Tensor], KvCache>;
-}
-
-/** The steps for a network and adapter; traced once, whatever the adapter's numbers. */
-export const generationSteps = perAdapter(
-  (network, adapter): GenerationSteps => ({
-    extend: compile(extendStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
-    selectRows: compile(
-      (cache, rows) => {
-        const pick = (x: Tensor) => x.gather(rows, 0);
-        return { keys: cache.keys.map(pick), values: cache.values.map(pick) };
-      },
-      { name: 'selectRows' },
-    ),
-  }),
-);

@@ -1,0 +1,97 @@
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+import type { DecodeRow } from './decode-row.js';
+import { returnRunner, takeRunner } from './idle-runners.js';
+import type { ModelRunner } from './model-runner.js';
+import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
+
+export interface BatchLoopOptions extends SchedulerOptions {
+  /** Most tokens that the key/value cache holds; rows wait when it is full. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
+}
+
+/** Called with a row's tokens. An error ends the row with it. */
+export type OnToken = (token: ScheduledToken) => void;
+
+interface Listener {
+  readonly onToken: OnToken;
+  readonly isCancelled: () => boolean;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Rows of whoever asks, in one batch: steps a scheduler for as long as there is work. */
+export class BatchLoop {
+  readonly #model: { readonly network: Network; readonly weights: Weights };
+  readonly #options: BatchLoopOptions;
+  readonly #listeners = new Map<number, Listener>();
+  #runner: ModelRunner | undefined;
+  #scheduler: Scheduler | undefined;
+
+  constructor(model: { readonly network: Network; readonly weights: Weights }, options: BatchLoopOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** Rows that wait, and rows that generate. */
+  get load(): { readonly waiting: number; readonly active: number } {
+    const { size = 0, active = 0 } = this.#scheduler ?? {};
+    return { waiting: size - active, active };
+  }
+
+  /** Generates a checked row; done when it has ended or was cancelled. */
+  async run(row: DecodeRow, onToken: OnToken, isCancelled: () => boolean): Promise<void> {
+    const isIdle = this.#scheduler === undefined;
+    this.#scheduler ??= this.#begin();
+    const id = this.#scheduler.add(row, isCancelled);
+    const ended = new Promise<void>((resolve, reject) => {
+      this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
+    });
+    if (isIdle) void this.#loop(this.#scheduler);
+    await ended;
+  }
+
+  #begin(): Scheduler {
+    const { cacheTokens, ...options } = this.#options;
+    this.#runner = takeRunner(this.#model.network, this.#model.weights, cacheTokens);
+    return new Scheduler(this.#runner, options);
+  }
+
+  async #loop(scheduler: Scheduler): Promise<void> {
+    try {
+      while (scheduler.size > 0) {
+        for (const token of await scheduler.step()) this.#tell(token);
+        // Whoever waits for a row that was cancelled before its turn.
+        for (const [id, listener] of this.#listeners) {
+          if (listener.isCancelled()) this.#finish(id, listener);
+        }
+      }
+      scheduler.close();
+      returnRunner(this.#runner!);
+    } catch (error) {
+      // What the cache holds is not known after an error, so the runner is not used again.
+      for (const { reject } of this.#listeners.values()) reject(error);
+      this.#listeners.clear();
+    }
+    this.#scheduler = undefined;
+    this.#runner = undefined;
+  }
+
+  #tell(token: ScheduledToken): void {
+    const listener = this.#listeners.get(token.id);
+    if (!listener) return;
+    try {
+      listener.onToken(token);
+    } catch (error) {
+      this.#listeners.delete(token.id);
+      listener.reject(error);
+      return;
+    }
+    if (token.finish) this.#finish(token.id, listener);
+  }
+
+  #finish(id: number, { resolve }: Listener): void {
+    this.#listeners.delete(id);
+    resolve();
+  }
+}

@@ -1,0 +1,43 @@
+import type { Key } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import type { Adapter } from '../model/adapter.js';
+import type { Network } from '../model/network.js';
+import { checkSamplerSettings, type SamplerSettings } from './sampler.js';
+
+/** One row of generation: tokens in, tokens out. */
+export interface DecodeRow extends SamplerSettings {
+  readonly prompt: readonly number[];
+  readonly maxTokens: number;
+  /** Names the row's random stream; the same row, weights and key give the same tokens. */
+  readonly key: Key;
+  /** A token that ends the row; it counts as generated. */
+  readonly isEnd: (token: number) => boolean;
+  /** Default: that of the call. */
+  readonly adapter?: Adapter;
+}
+
+/** A prompt that leaves no room for a single generated token. */
+export class ContextLengthError extends PosttrainError {
+  constructor(where: string, tokens: number, limit: number) {
+    super(
+      'CONTEXT_LENGTH',
+      `${where} has ${tokens} tokens, but the model's context holds ${limit} and at least one must be generated; shorten the prompt`,
+    );
+  }
+}
+
+/** Throws for a prompt that cannot be continued. `where` names it. */
+export function checkPrompt(network: Network, prompt: readonly number[], where: string): void {
+  const limit = network.config.maxPositionEmbeddings;
+  if (prompt.length === 0) throw new PosttrainError('EMPTY_PROMPT', `${where} has no tokens`);
+  if (prompt.length >= limit) throw new ContextLengthError(where, prompt.length, limit);
+}
+
+/** Throws for a row that cannot be generated. `where` names its prompt. */
+export function checkRow(network: Network, row: DecodeRow, where: string): void {
+  checkSamplerSettings(row);
+  checkPrompt(network, row.prompt, where);
+  if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
+    throw new PosttrainError('SAMPLING', `generate: maxTokens must be a positive integer, not ${row.maxTokens}`);
+  }
+}

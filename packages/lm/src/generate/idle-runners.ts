@@ -1,0 +1,31 @@
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+import { ModelRunner } from './model-runner.js';
+
+/** Runners that nobody uses now, by network, most recently used last. */
+const idle = new WeakMap<Network, ModelRunner[]>();
+
+/**
+ * A runner with the weights, and what it still has in its cache; one that was used with other weights begins anew in the
+ * memory it has. Give it back with `returnRunner`. `cacheTokens` as `ModelRunner` has it.
+ */
+export function takeRunner(network: Network, weights: Weights, cacheTokens: number | undefined): ModelRunner {
+  const runners = idle.get(network) ?? [];
+  const fresh = () => new ModelRunner({ network, weights }, cacheTokens === undefined ? {} : { cacheTokens });
+  const wanted = cacheTokens === undefined ? undefined : fresh();
+  const fits = (runner: ModelRunner) => wanted === undefined || runner.capacity === wanted.capacity;
+  const found =
+    runners.findLast((runner) => fits(runner) && runner.weights === weights) ??
+    runners.findLast((runner) => fits(runner));
+  if (!found) return wanted ?? fresh();
+  runners.splice(runners.indexOf(found), 1);
+  if (found.weights !== weights) found.reset(weights);
+  return found;
+}
+
+/** All its sequences must have been released. */
+export function returnRunner(runner: ModelRunner): void {
+  const runners = idle.get(runner.network) ?? [];
+  idle.set(runner.network, runners);
+  runners.push(runner);
+}

@@ -1,0 +1,229 @@
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import type { DecodeRow } from './decode-row.js';
+import { drawNext, type RowState, startRow } from './draw-next.js';
+import type { CachedSequence, ModelRunner } from './model-runner.js';
+import { BLOCK_SIZE } from './paged-steps.js';
+import type { SampledToken } from './sampler.js';
+
+export interface SchedulerOptions {
+  /** Rows decoded together. Default 64. */
+  readonly maxBatch?: number;
+  /**
+   * Prompt tokens computed between two steps of the rows that are generating already: fewer make those wait less, more make
+   * prompts cheaper. Default 512.
+   */
+  readonly prefillTokens?: number;
+}
+
+/** What `Scheduler.step` did for one row. */
+export interface ScheduledToken extends SampledToken {
+  /** What `add` gave. */
+  readonly id: number;
+  /** Why the row ended with this token; undefined while it goes on. */
+  readonly finish: 'stop' | 'length' | undefined;
+}
+
+/** A row that waits or generates. */
+interface Scheduled {
+  readonly id: number;
+  readonly row: DecodeRow;
+  readonly adapter: Adapter;
+  readonly isCancelled: () => boolean;
+  readonly state: RowState;
+  /** Undefined while its prompt is computed. */
+  sequence: CachedSequence | undefined;
+}
+
+/** A prompt that is being computed, for all rows that begin with it. */
+interface Prefill {
+  readonly prompt: readonly number[];
+  readonly adapter: Adapter;
+  readonly sequence: CachedSequence;
+  readonly members: Scheduled[];
+}
+
+/** A row that could never run: it needs more of the cache than there is. */
+export class CacheTooSmallError extends PosttrainError {
+  constructor(needed: number, capacity: number) {
+    super(
+      'CACHE_TOO_SMALL',
+      `the prompt and maxTokens need ${needed} tokens of the cache, which holds ${capacity}; lower maxTokens, shorten the prompt, or raise cacheTokens`,
+    );
+  }
+}
+
+/**
+ * Continuous batching (Orca, OSDI 2022; vLLM, arXiv 2309.06180): rows join and leave between steps. A step computes a
+ * piece of the waiting prompts, then one token of every row that is generating. Rows with one prompt share its
+ * computation and its memory. A row begins when the cache has room for all that it may still generate, so that none runs
+ * out on the way; until then it waits its turn.
+ */
+export class Scheduler {
+  readonly #runner: ModelRunner;
+  readonly #maxBatch: number;
+  readonly #prefillTokens: number;
+  readonly #waiting: Scheduled[] = [];
+  #prefills: Prefill[] = [];
+  #running: Scheduled[] = [];
+  /** Blocks that rows have been promised. */
+  #promised = 0;
+  #nextId = 0;
+
+  constructor(runner: ModelRunner, options: SchedulerOptions = {}) {
+    assertKnownOptions('Scheduler', options, ['maxBatch', 'prefillTokens']);
+    const { maxBatch = 64, prefillTokens = 512 } = options;
+    for (const [name, value] of Object.entries({ maxBatch, prefillTokens })) {
+      if (Number.isInteger(value) && value >= 1) continue;
+      throw new PosttrainError('SAMPLING', `generate: ${name} must be a positive integer, not ${value}`);
+    }
+    this.#runner = runner;
+    this.#maxBatch = maxBatch;
+    this.#prefillTokens = prefillTokens;
+  }
+
+  /** Rows that are not done. */
+  get size(): number {
+    return this.#waiting.length + this.active;
+  }
+
+  /** Rows that have begun and are not done. */
+  get active(): number {
+    return this.#running.length + this.#prefills.reduce((sum, { members }) => sum + members.length, 0);
+  }
+
+  /** Queues a checked row; its name. `isCancelled` is asked before every step. @throws CacheTooSmallError */
+  add(row: DecodeRow, isCancelled: () => boolean = () => false): number {
+    const needed = this.#blocksOf(row) * BLOCK_SIZE;
+    if (needed > this.#runner.capacity) throw new CacheTooSmallError(needed, this.#runner.capacity);
+    const { adapter = NO_ADAPTER } = row;
+    const id = this.#nextId++;
+    this.#waiting.push({ id, row, adapter, isCancelled, state: startRow(row), sequence: undefined });
+    return id;
+  }
+
+  /** Computes the next tokens of some or all rows. Rows that ended or were cancelled have given back their room after it. */
+  async step(): Promise<ScheduledToken[]> {
+    this.#dropCancelled();
+    this.#admit();
+    const first = this.#prefills.length > 0 ? await this.#prefill() : [];
+    return [...first, ...(await this.#decode(first))];
+  }
+
+  /** Gives back all room; no row goes on. */
+  close(): void {
+    for (const { sequence } of this.#prefills) this.#runner.release(sequence);
+    for (const one of this.#running) this.#end(one);
+    this.#waiting.length = 0;
+    [this.#prefills, this.#running, this.#promised] = [[], [], 0];
+  }
+
+  #dropCancelled(): void {
+    const keep = (list: readonly Scheduled[]) => {
+      const [kept, gone]: [Scheduled[], Scheduled[]] = [[], []];
+      for (const one of list) (one.isCancelled() ? gone : kept).push(one);
+      return { kept, gone };
+    };
+    this.#waiting.splice(0, Infinity, ...keep(this.#waiting).kept);
+    const { kept, gone } = keep(this.#running);
+    this.#running = kept;
+    for (const one of gone) this.#end(one);
+    this.#prefills = this.#prefills.filter((prefill) => {
+      const { kept: members, gone: left } = keep(prefill.members);
+      prefill.members.splice(0, Infinity, ...members);
+      for (const one of left) this.#end(one);
+      if (members.length === 0) this.#runner.release(prefill.sequence);
+      return members.length > 0;
+    });
+  }
+
+  /** Lets rows begin in the order they came, as long as there is room. */
+  #admit(): void {
+    const total = this.#runner.capacity / BLOCK_SIZE;
+    while (this.#waiting.length > 0 && this.active < this.#maxBatch) {
+      const [next] = this.#waiting as [Scheduled];
+      const blocks = this.#blocksOf(next.row);
+      if (this.#promised + blocks > total) return;
+      this.#promised += blocks;
+      this.#waiting.shift();
+      const { prompt } = next.row;
+      const known = this.#prefills.find(
+        (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.prompt, prompt),
+      );
+      if (known) known.members.push(next);
+      else {
+        const sequence = this.#runner.start(prompt, next.adapter);
+        this.#prefills.push({ prompt, adapter: next.adapter, sequence, members: [next] });
+      }
+    }
+  }
+
+  /** Computes a piece of the prompts, first come first served; draws the first tokens of those that are whole. */
+  async #prefill(): Promise<ScheduledToken[]> {
+    let room = this.#prefillTokens;
+    const pieces: { prefill: Prefill; tokens: readonly number[] }[] = [];
+    for (const prefill of this.#prefills) {
+      if (room === 0) break;
+      const { length } = prefill.sequence;
+      const tokens = prefill.prompt.slice(length, length + room);
+      room -= tokens.length;
+      pieces.push({ prefill, tokens });
+    }
+    const results = await this.#runner.extend(
+      pieces.map(({ prefill: { sequence, adapter }, tokens }) => ({ sequence, tokens, adapter })),
+    );
+    const drawn: ScheduledToken[] = [];
+    for (const [i, { prefill }] of pieces.entries()) {
+      const { prompt, sequence, members } = prefill;
+      if (sequence.length < prompt.length) continue;
+      this.#prefills.splice(this.#prefills.indexOf(prefill), 1);
+      for (const member of members) {
+        member.sequence = this.#runner.fork(sequence);
+        this.#running.push(member);
+        drawn.push(this.#draw(member, results[i]!.logits[0]!));
+      }
+      this.#runner.release(sequence);
+    }
+    return drawn;
+  }
+
+  /** One token of every row that generates, but for those that have just had their first. */
+  async #decode(first: readonly ScheduledToken[]): Promise<ScheduledToken[]> {
+    const fresh = new Set(first.map(({ id }) => id));
+    const rows = this.#running.filter(({ id }) => !fresh.has(id));
+    if (rows.length === 0) return [];
+    const results = await this.#runner.extend(
+      rows.map(({ sequence, state, adapter }) => {
+        return { sequence: sequence!, tokens: [state.generated.at(-1)!], adapter };
+      }),
+    );
+    return rows.map((one, i) => this.#draw(one, results[i]!.logits[0]!));
+  }
+
+  #draw(one: Scheduled, logits: Float32Array): ScheduledToken {
+    const { id, row, state, sequence } = one;
+    const drawn = drawNext(row, state, logits);
+    const limit = this.#runner.network.config.maxPositionEmbeddings;
+    const isFull = state.generated.length >= row.maxTokens || sequence!.length + 1 >= limit;
+    const finish = row.isEnd(drawn.token) ? 'stop' : isFull ? 'length' : undefined;
+    if (finish) {
+      this.#running.splice(this.#running.indexOf(one), 1);
+      this.#end(one);
+    }
+    return { id, ...drawn, finish };
+  }
+
+  #end({ row, sequence }: Scheduled): void {
+    this.#promised -= this.#blocksOf(row);
+    if (sequence) this.#runner.release(sequence);
+  }
+
+  /** The most that a row can come to need, its prompt not shared; and one block for the copy of a shared one. */
+  #blocksOf({ prompt, maxTokens }: DecodeRow): number {
+    const limit = this.#runner.network.config.maxPositionEmbeddings;
+    return Math.ceil(Math.min(limit, prompt.length + maxTokens) / BLOCK_SIZE) + 1;
+  }
+}
+
+const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((token, i) => token === b[i]);

@@ -1,0 +1,130 @@
+import { Key, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  CacheTooSmallError,
+  type DecodeRow,
+  initialWeights,
+  ModelRunner,
+  networkOf,
+  type ScheduledToken,
+  Scheduler,
+} from '../src/index.js';
+import { decodeAll, ENGINES, rowOf, tinyConfig, tinyModel } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+async function tiny() {
+  const network = networkOf(tinyConfig());
+  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, 1)) };
+}
+
+/** A runner that counts the tokens it is asked to compute. */
+class CountingRunner extends ModelRunner {
+  computed = 0;
+  largest = 0;
+  override extend(...[inputs, options]: Parameters<ModelRunner['extend']>) {
+    const tokens = inputs.reduce((sum, input) => sum + input.tokens.length, 0);
+    this.computed += tokens;
+    this.largest = Math.max(this.largest, tokens);
+    return super.extend(inputs, options);
+  }
+}
+
+const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
+
+async function drain(scheduler: Scheduler, into: Map<number, number[]>): Promise<void> {
+  while (scheduler.size > 0) collect(await scheduler.step(), into);
+}
+
+function collect(tokens: readonly ScheduledToken[], into: Map<number, number[]>): void {
+  for (const { id, token } of tokens) into.set(id, [...(into.get(id) ?? []), token]);
+}
+
+describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
+  const engine = makeEngine();
+
+  it('gives every row what it gets alone, whenever rows join and leave', () =>
+    withEngine(engine, async () => {
+      const model = await tiny();
+      const rows = range(12, (i) => i).map(
+        (i): DecodeRow =>
+          rowOf(
+            range(1 + ((i * 13) % 40), (n) => (n * (i + 3)) % 64),
+            3 + (i % 9),
+            i % 2 ? { temperature: 0.8, key: Key.fromSeed(i) } : {},
+          ),
+      );
+      const alone = [];
+      for (const row of rows) alone.push((await decodeAll(model, [row])).tokens[0]);
+      const runner = new CountingRunner(model, { cacheTokens: 20 * 16 });
+      const scheduler = new Scheduler(runner, { maxBatch: 5, prefillTokens: 16 });
+      const tokens = new Map<number, number[]>();
+      const ids: number[] = [];
+      for (const [i, row] of rows.entries()) {
+        ids.push(scheduler.add(row));
+        if (i % 3 === 2) collect(await scheduler.step(), tokens);
+      }
+      await drain(scheduler, tokens);
+      expect(ids.map((id) => tokens.get(id))).toEqual(alone);
+      expect(runner.largest).toBeLessThanOrEqual(16);
+      expect(runner.freeTokens).toBe(runner.capacity);
+    }));
+
+  it('computes a prompt once for all its samples, and not again for the next who come with it', () =>
+    withEngine(engine, async () => {
+      const runner = new CountingRunner(await tiny());
+      const scheduler = new Scheduler(runner);
+      const prompt = range(40, (i) => i);
+      for (let i = 0; i < 8; i++) scheduler.add(rowOf(prompt, 3, { temperature: 1, key: Key.fromSeed(i) }));
+      await drain(scheduler, new Map());
+      expect(runner.computed).toBe(40 + 8 * 2);
+      scheduler.add(rowOf([...prompt, 5], 1));
+      await drain(scheduler, new Map());
+      expect(runner.computed).toBe(40 + 8 * 2 + 1);
+    }));
+
+  it('lets rows wait while the cache is full, refuses what never fits, and gives room back', () =>
+    withEngine(engine, async () => {
+      const runner = new ModelRunner(await tiny(), { cacheTokens: 64 });
+      const scheduler = new Scheduler(runner);
+      for (let i = 0; i < 3; i++) scheduler.add(rowOf([i + 1], 15));
+      let isCancelled = false;
+      scheduler.add(rowOf([9], 15), () => isCancelled);
+      await scheduler.step();
+      expect([scheduler.active, scheduler.size]).toEqual([2, 4]);
+      isCancelled = true;
+      const tokens = new Map<number, number[]>();
+      await drain(scheduler, tokens);
+      expect([...tokens.keys()]).toEqual([0, 1, 2]);
+      expect(runner.freeTokens).toBe(runner.capacity);
+      expect(() => scheduler.add(rowOf([1], 60))).toThrow(CacheTooSmallError);
+      scheduler.add(rowOf([1], 9));
+      await scheduler.step();
+      scheduler.close();
+      expect([scheduler.size, runner.freeTokens]).toEqual([0, runner.capacity]);
+    }));
+});
+
+it('a generator’s calls share a batch, and one that fails does not hold up the others', async () => {
+  const model = await tinyModel();
+  const generator = model.generator({ cacheTokens: 160 });
+  const request = (seed: number) => ({ prompt: `number ${seed}`, maxTokens: 20, seed });
+  let most = 0;
+  const one = generator.generate([request(1)]);
+  const two = generator.generate([request(2), { ...request(3), maxTokens: 600 }]);
+  const three = (async () => {
+    let text = '';
+    for await (const event of generator.stream(request(4))) {
+      most = Math.max(most, generator.load.active);
+      text += event.text;
+    }
+    return text;
+  })();
+  await expect(two).rejects.toThrow(CacheTooSmallError);
+  const texts = [(await one)[0]![0]!.text, await three];
+  for (const [i, seed] of [1, 4].entries()) {
+    expect(texts[i]).toBe((await model.generator().generate([request(seed)]))[0]![0]!.text);
+  }
+  expect(most).toBeGreaterThan(1);
+  expect(generator.load).toEqual({ waiting: 0, active: 0 });
+});
