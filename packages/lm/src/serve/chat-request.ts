@@ -95,7 +95,7 @@ function responseFormat(fields: Fields): OutputConstraint | undefined {
   const format = fields.fields('response_format');
   const type = format?.required('type', format.oneOf('type', ['text', 'json_object', 'json_schema']));
   if (!format || type === 'text') return undefined;
-  if (type === 'json_object') return { type: 'json' };
+  if (type === 'json_object') return { type: 'json-schema', schema: { type: 'object' } };
   const described = format.required('json_schema', format.fields('json_schema'));
   described.required('name', described.string('name'));
   return { type: 'json-schema', schema: described.object('schema') ?? {} };

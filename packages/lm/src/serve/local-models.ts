@@ -16,12 +16,15 @@ export interface LocalModelsOptions {
   readonly embedder?: Embedder;
 }
 
+/** A served model that generates text. */
+export type LocalModel = ServedModel & Required<Pick<ServedModel, 'complete'>>;
+
 /** A model, and each of its adapters, under the names that requests call them: what `createServer` takes. */
 export function localModels(
   name: string,
   model: CausalLM,
   options: LocalModelsOptions = {},
-): Readonly<Record<string, ServedModel>> {
+): Readonly<Record<string, LocalModel>> {
   assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder']);
   const { adapters = {}, embedder, maxBatch, cacheTokens } = options;
   if (Object.hasOwn(adapters, name)) {
@@ -43,7 +46,7 @@ export function localModels(
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
 
-function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): ServedModel {
+function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): LocalModel {
   const { tokenizer, chatTemplate, config } = model;
   return {
     contextLength: config.maxPositionEmbeddings,

@@ -1,10 +1,11 @@
 import type { ChatMessage, SamplingParams } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
 
-/** What the text of a completion must be. */
-export type OutputConstraint =
-  | { readonly type: 'json' }
-  | { readonly type: 'json-schema'; readonly schema: JsonObject };
+/** JSON that satisfies a JSON Schema, and nothing else. */
+export interface OutputConstraint {
+  readonly type: 'json-schema';
+  readonly schema: JsonObject;
+}
 
 /** One completion asked of a model. Sampling settings that are left out have the defaults of `SamplingParams`. */
 export interface CompletionRequest extends SamplingParams {

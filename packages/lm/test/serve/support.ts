@@ -1,11 +1,17 @@
 import { onTestFinished } from 'vitest';
-import { type CompletionRequest, createServer, type ServedModel, type ServeOptions } from '../../src/serve/index.js';
+import {
+  type CompletionRequest,
+  createServer,
+  type LocalModel,
+  type ServedModel,
+  type ServeOptions,
+} from '../../src/serve/index.js';
 
 /** A model whose answer is scripted: its text, a few letters a token. */
 export function scriptedModel(
   answer: (request: CompletionRequest, prompt: string) => string,
   overrides: Partial<ServedModel> & { readonly delay?: (signal: AbortSignal) => Promise<unknown> } = {},
-): ServedModel {
+): LocalModel {
   const { delay = () => new Promise((resolve) => setImmediate(resolve)), ...rest } = overrides;
   const encode = (text: string) => Array.from(Buffer.from(text, 'utf8'));
   return {
