@@ -43,27 +43,13 @@ export function pagedAttention(
   const { blockSize, ...config } = options;
   checkPaged(inputs, options);
   const { q, k, v, table, lengths, slots } = inputs;
-  const [b, kv, s] = k.shape as [number, number, number, number];
+  const [b, heads, s] = k.shape as [number, number, number, number];
   const capacity = table.shape[1]! * blockSize;
-  const size = inputs.keys.shape[0]! / kv;
-  const head = iota([1, kv, 1], 1);
-  const rows = slots
-    .reshape([b, 1, s])
-    .add(head.mul(size))
-    .reshape([b * kv * s]);
-  const blocks = table.reshape([b, 1, table.shape[1]!]).add(head.mul(size / blockSize));
-  const write = (pool: Tensor, added: Tensor) => {
-    return putRows(pool, rows, added.reshape([b * kv * s, pool.shape[1]!]));
-  };
-  const read = (pool: Tensor) => {
-    const d = pool.shape[1]!;
-    return pool
-      .reshape([(kv * size) / blockSize, blockSize * d])
-      .gather(blocks, 0)
-      .reshape([b, kv, capacity, d]);
-  };
-  const [keys, values] = [write(inputs.keys, k), write(inputs.values, v)];
-  const [pastKeys, pastValues] = [read(keys), read(values)];
+  const [keys, values] = [writeBlocks(inputs.keys, k, slots), writeBlocks(inputs.values, v, slots)];
+  const [pastKeys, pastValues] = [keys, values].map((pool) => readBlocks(pool, table, { blockSize, heads })) as [
+    Tensor,
+    Tensor,
+  ];
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
   if (s === 1)
     return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, config).output, keys, values };
@@ -74,6 +60,32 @@ export function pagedAttention(
   const visible = slidingWindow === undefined ? past : past.and(distance.less(slidingWindow));
   const bias = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
   return { output: attention(q, pastKeys, pastValues, bias, rest), keys, values };
+}
+
+/** A pool with the keys or values [b, kv, s, d] of new tokens written at `slots` int32 [b, s]: see `PagedAttentionInputs`. */
+export function writeBlocks(pool: Tensor, added: Tensor, slots: Tensor): Tensor {
+  const [b, heads, s, d] = added.shape as [number, number, number, number];
+  const rows = slots
+    .reshape([b, 1, s])
+    .add(iota([1, heads, 1], 1).mul(pool.shape[0]! / heads))
+    .reshape([b * heads * s]);
+  return putRows(pool, rows, added.reshape([b * heads * s, d]));
+}
+
+/** The keys or values [b, heads, w · blockSize, d] in the blocks of `table` int32 [b, w]. */
+export function readBlocks(
+  pool: Tensor,
+  table: Tensor,
+  { blockSize, heads }: { readonly blockSize: number; readonly heads: number },
+): Tensor {
+  const [rows, d] = pool.shape as [number, number];
+  const [b, w] = table.shape as [number, number];
+  const blocks = rows / blockSize;
+  const at = table.reshape([b, 1, w]).add(iota([1, heads, 1], 1).mul(blocks / heads));
+  return pool
+    .reshape([blocks, blockSize * d])
+    .gather(at, 0)
+    .reshape([b, heads, w * blockSize, d]);
 }
 
 function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions): void {

@@ -4,7 +4,8 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { BLOCK_SIZE, copyInPools, growPools, pagedSteps } from './paged-steps.js';
+import { BLOCK_SIZE, copyInPools, growPools, type PagedStepOutput, pagedSteps } from './paged-steps.js';
+import { RowCopies } from './row-copies.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {
@@ -80,6 +81,7 @@ export class ModelRunner {
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
   #pools: KvCache | undefined;
+  readonly #copies: RowCopies<Sequence>;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
@@ -92,6 +94,7 @@ export class ModelRunner {
       throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
     }
     this.network = network;
+    this.#copies = new RowCopies(network.kvHeads);
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
@@ -145,6 +148,7 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
+    this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;
   }
@@ -153,6 +157,7 @@ export class ModelRunner {
   release(sequence: CachedSequence): void {
     const own = this.#own(sequence);
     this.#live.delete(own);
+    this.#copies.forget(own);
     if (this.#prefixReuse && own.length > 0) this.#released.add(own);
     else this.#blocks.free(own.id);
   }
@@ -199,60 +204,82 @@ export class ModelRunner {
     for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const output = await this.#run(rows, pass, asked);
+      const { output, places } = await this.#run(rows, pass, asked);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
-      let at = 0;
+      const at = places.values();
       for (const [i, { row }] of pass.entries()) {
-        for (let n = 0; n < asked[i]!; n++, at++) {
-          results[row]!.logits.push(logits[at]!);
-          if (options.hidden) results[row]!.hidden.push(hidden[at]!);
+        for (let n = 0; n < asked[i]!; n++) {
+          const place = at.next().value!;
+          results[row]!.logits.push(logits[place]!);
+          if (options.hidden) results[row]!.hidden.push(hidden[place]!);
         }
       }
     }
     return results.map(({ logits, hidden }) => (options.hidden ? { logits, hidden } : { logits }));
   }
 
-  async #run(rows: readonly Row[], pass: readonly Piece[], asked: readonly number[]) {
-    const limit = this.network.config.maxPositionEmbeddings;
-    const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
-    const count = roundUpToPowerOfTwo(pass.length);
+  /** Runs a pass; gives where in its output the rows are that were asked for. */
+  async #run(
+    rows: readonly Row[],
+    pass: readonly Piece[],
+    asked: readonly number[],
+  ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
+    const { adapter } = rows[pass[0]!.row]!;
+    const steps = pagedSteps(this.network, adapter);
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
-    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-    const tableWidth = roundUpToSize(most, TABLE_STEP);
+    const longest = Math.max(...pass.map(({ from, to }) => to - from));
+    const copied =
+      longest === 1
+        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width))
+        : undefined;
+    const { maxPositionEmbeddings: limit } = this.network.config;
+    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
+    const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
     const positions: number[] = [];
     pass.forEach(({ row, from, to }, i) => {
       const { sequence, tokens: added } = rows[row]!;
-      tokens.set(from === 0 && to === added.length ? added : added.slice(from, to), i * width);
-      lengths[i] = sequence.length;
-      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), i * width);
-      for (let n = asked[i]!; n > 0; n--) positions.push(i * width + (to - from) - n);
+      const place = copied?.places[i] ?? i;
+      for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
+      lengths[place] = sequence.length;
+      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
+      for (let n = asked[i]!; n > 0; n--) positions.push(place * width + (to - from) - n);
     });
-    const table = new Int32Array(count * tableWidth);
-    table.set(
-      this.#blocks.table(
-        sequences.map(({ id }) => id),
-        tableWidth,
-      ),
-    );
-    const { adapter } = rows[pass[0]!.row]!;
-    const output = await pagedSteps(this.network, adapter).extend(this.#weights, adapter.parameters, this.#pools!, {
+    const shared = {
       tokens: int32(tokens, [count, width]),
       lengths: int32(lengths, [count]),
-      table: int32(table, [count, tableWidth]),
       slots: int32(slots, [count, width]),
-      ...(width === 1 ? {} : { rows: padded(positions) }),
-    });
+    };
+    const { parameters } = adapter;
+    let output: PagedStepOutput;
+    if (copied) {
+      const extended = await steps.extendCopied(this.#weights, parameters, this.#pools!, shared, copied.cache);
+      this.#copies.keep(extended.copy);
+      output = extended;
+    } else {
+      for (const sequence of sequences) this.#copies.forget(sequence);
+      const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
+      const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
+      const rest = width === 1 ? {} : { rows: padded(positions) };
+      output = await steps.extend(this.#weights, parameters, this.#pools!, { ...shared, table, ...rest });
+    }
     this.#pools = output.cache;
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added, adapter: used } = rows[row]!;
+      const { sequence, tokens: added } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
-      sequence.adapter = used;
+      sequence.adapter = adapter;
     }
-    return output;
+    return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
+  }
+
+  #table(sequences: readonly Sequence[], width: number): Tensor {
+    const count = roundUpToPowerOfTwo(sequences.length);
+    const table = new Int32Array(count * width);
+    const ids = sequences.map(({ id }) => id);
+    table.set(this.#blocks.table(ids, width));
+    return int32(table, [count, width]);
   }
 
   async #copy(copies: readonly BlockCopy[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Compiled, compile, concat, copyBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
+import { type Compiled, compile, concat, copyBlocks, readBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
@@ -42,14 +42,34 @@ export const pagedStep =
     return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
   };
 
+type CopiedStep = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  input: Omit<PagedStepInput, 'table' | 'rows'>,
+  copy: KvCache,
+];
+
+/** See `Network.extendCopied`. */
+const copiedStep =
+  (network: Network, adapter: Adapter) =>
+  (...[weights, parameters, cache, input, copy]: CopiedStep): PagedStepOutput & { readonly copy: KvCache } => {
+    const hooks = adapter.hooks(parameters);
+    const { hidden, ...caches } = network.extendCopied(weights, { ...input, cache, copy }, hooks);
+    const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
+    return { ...caches, hidden: flat, logits: network.logits(weights, flat, hooks) };
+  };
+
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
 export interface PagedSteps {
   extend: Compiled<PagedStep, PagedStepOutput>;
+  extendCopied: Compiled<CopiedStep, PagedStepOutput & { readonly copy: KvCache }>;
 }
 
 export const pagedSteps = perAdapter(
   (network, adapter): PagedSteps => ({
     extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
+    extendCopied: compile(copiedStep(network, adapter), { name: 'extendCopied', donate: { 2: 'cache', 4: 'copy' } }),
   }),
 );
 
@@ -64,6 +84,19 @@ export const copyInPools = compile(
     cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
   }),
   { name: 'copyBlocks', donate: { 0: 'cache' } },
+);
+
+const copyOut = (cache: KvCache, heads: number, table: Tensor) => ({
+  copy: everyPool(cache, (pool) => readBlocks(pool, table, { blockSize: BLOCK_SIZE, heads })),
+});
+
+/** What the blocks of `table` int32 [b, w] hold, [b, heads, w · block, d] per layer. */
+export const copyFromPools = compile(copyOut, { name: 'copyFromPools' });
+
+/** The same in the memory of an old copy of the same shape. */
+export const copyFromPoolsInto = compile(
+  (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
+  { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
 );
 
 /** The pools of so many heads with room for `tokens` tokens more. */

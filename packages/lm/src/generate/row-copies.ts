@@ -1,0 +1,71 @@
+import type { Tensor } from '@posttrain/core-tensor';
+import type { KvCache } from '../model/network.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto } from './paged-steps.js';
+
+/** Tokens of the smallest copy. */
+const CAPACITY_STEP = 64;
+
+interface Copied<Row> {
+  readonly rows: (Row | undefined)[];
+  readonly capacity: number;
+  cache: KvCache;
+}
+
+/** Where rows of a step are in a copy. */
+export interface FoundCopy {
+  /** Rows that the copy has, in use or not. */
+  readonly count: number;
+  readonly places: readonly number[];
+  readonly cache: KvCache;
+}
+
+/**
+ * The keys and values of rows that are extended a token at a time, one behind the other instead of in blocks, where
+ * attention reads them at twice the speed. Rows are copied from their blocks when they come for the second time in a row;
+ * a copy is used for as long as more than half of it is.
+ */
+export class RowCopies<Row extends { readonly length: number }> {
+  readonly #heads: number;
+  #last = new Set<Row>();
+  #copied: Copied<Row> | undefined;
+
+  constructor(heads: number) {
+    this.#heads = heads;
+  }
+
+  /** The copy to extend the rows in, by a token each; undefined where the blocks had better be read. */
+  async find(rows: readonly Row[], pools: KvCache, tableOf: (width: number) => Tensor): Promise<FoundCopy | undefined> {
+    const isKnown = rows.every((row) => this.#last.has(row));
+    this.#last = new Set(rows);
+    const count = roundUpToPowerOfTwo(rows.length);
+    const needed = Math.max(...rows.map(({ length }) => length + 1));
+    const old = this.#copied;
+    if (old && old.rows.length === count && old.capacity >= needed) {
+      const places = rows.map((row) => old.rows.indexOf(row));
+      if (!places.includes(-1)) return { count, places, cache: old.cache };
+    }
+    if (!isKnown) return undefined;
+    const capacity = roundUpToSize(needed, CAPACITY_STEP);
+    const table = tableOf(capacity / BLOCK_SIZE);
+    const isSame = old?.rows.length === count && old.capacity === capacity;
+    this.#copied = undefined;
+    const { copy } = isSame
+      ? await copyFromPoolsInto(pools, this.#heads, table, old.cache)
+      : await copyFromPools(pools, this.#heads, table);
+    this.#copied = { rows: Array.from({ length: count }, (_, i) => rows[i]), capacity, cache: copy };
+    return { count, places: rows.map((_, i) => i), cache: copy };
+  }
+
+  /** The copy as the step that used it has left it. */
+  keep(cache: KvCache): void {
+    this.#copied!.cache = cache;
+  }
+
+  /** The row has changed in its blocks only. */
+  forget(row: Row): void {
+    this.#last.delete(row);
+    const at = this.#copied?.rows.indexOf(row) ?? -1;
+    if (at >= 0) this.#copied!.rows[at] = undefined;
+  }
+}
