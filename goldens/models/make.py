@@ -1,5 +1,6 @@
 """Tiny random Hugging Face folders of every family, with logits, loss, gradients and greedy text of transformers."""
 
+import copy
 import json
 import shutil
 import sys
@@ -11,10 +12,15 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 import torch  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
 )
@@ -66,21 +72,62 @@ CONFIGS = {
         rms_norm_eps=1e-5,
     ),
 }
+GEMMA = COMMON | {"head_dim": 16, "sliding_window": 5, "tie_word_embeddings": True}
+GEMMA3 = GEMMA | {
+    "num_hidden_layers": 3,
+    "query_pre_attn_scalar": 10,
+    "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    "rope_parameters": {
+        "sliding_attention": dict(ROPE),
+        "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+    },
+}
+# Their seeds do not depend on how many there are above.
+MORE_CONFIGS = {
+    # Caps as small as the values they cap, so that a missing one shows.
+    "gemma2": Gemma2Config(**GEMMA, query_pre_attn_scalar=24, attn_logit_softcapping=2.0, final_logit_softcapping=4.0, rope_parameters=dict(ROPE)),
+    "gemma3-text": Gemma3TextConfig(**copy.deepcopy(GEMMA3), final_logit_softcapping=6.0),
+    "gemma3": Gemma3Config(
+        text_config=copy.deepcopy(GEMMA3) | {"num_hidden_layers": 2, "layer_types": GEMMA3["layer_types"][1:]},
+        vision_config={"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 8, "patch_size": 4},
+        mm_tokens_per_image=4,
+        boi_token_index=250,
+        eoi_token_index=251,
+        image_token_index=252,
+    ),
+    "phi3": Phi3Config(**COMMON, tie_word_embeddings=False, rope_parameters=dict(ROPE), sliding_window=5),
+    # Half of each head turns: 4 pairs.
+    "phi3-longrope": Phi3Config(
+        **COMMON | {"hidden_size": 64},
+        original_max_position_embeddings=32,
+        tie_word_embeddings=True,
+        rope_parameters=ROPE
+        | {
+            "rope_type": "longrope",
+            "partial_rotary_factor": 0.5,
+            "short_factor": [1.0, 1.1, 1.3, 1.6],
+            "long_factor": [1.2, 2.5, 6.0, 20.0],
+        },
+    ),
+    "olmo2": Olmo2Config(**COMMON, tie_word_embeddings=False, rope_parameters=ROPE | {"rope_theta": 500000.0}),
+}
 SHARDED = {"mistral": "40KB"}
 STORED = {"smollm2": torch.bfloat16}
-OLD_CONFIG = ["llama3-rope", "qwen2"]
+OLD_CONFIG = ["llama3-rope", "qwen2", "gemma3-text", "phi3-longrope"]
 
 
 def randomise(model, generator: torch.Generator) -> None:
     """Weights that show mistakes: norms away from 1, biases away from 0, activations of order 1."""
+    gemma = model.config.model_type.startswith("gemma")
+    tied = model.config.get_text_config().tie_word_embeddings
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() == 2:
-                tied_or_inner = model.config.tie_word_embeddings or "embed" not in name
-                parameter.copy_(noise * (0.2 if tied_or_inner else 0.5))
+                tied_or_inner = tied or "embed" not in name
+                parameter.copy_(noise * (0.08 if gemma and "embed" in name else 0.2 if tied_or_inner else 0.5))
             elif "norm" in name and "bias" not in name or ".ln_" in name and name.endswith("weight"):
-                parameter.copy_(1 + 0.3 * noise)
+                parameter.copy_((0 if gemma else 1) + 0.3 * noise)
             else:
                 parameter.copy_(0.2 * noise)
 
@@ -139,9 +186,15 @@ def gradient_names(model, kind: str) -> list[str]:
         "model.layers.0.self_attn.k_norm.weight",
         "model.layers.1.mlp.down_proj.weight",
         "model.layers.1.mlp.down_proj.bias",
+        "model.layers.0.self_attn.qkv_proj.weight",
+        "model.layers.1.mlp.gate_up_proj.weight",
         "model.layers.0.input_layernorm.weight",
+        "model.layers.0.pre_feedforward_layernorm.weight",
+        "model.layers.0.post_feedforward_layernorm.weight",
         "model.norm.weight",
     ]
+    if kind in MORE_CONFIGS:
+        wanted += ["model.layers.0.post_attention_layernorm.weight"]
     return [name for name in wanted if name in names]
 
 
@@ -159,7 +212,8 @@ def ragged_batch(vocab: int, pad: int, generator: torch.Generator) -> dict[str, 
 
 
 def expected(model, kind: str, generator: torch.Generator) -> tuple[dict, dict]:
-    vocab, pad = model.config.vocab_size, model.config.pad_token_id
+    config = model.config.get_text_config()
+    vocab, pad = config.vocab_size, config.pad_token_id
     ids = torch.randint(4, vocab, (2, 10), generator=generator)
     labels = ids.clone()
     labels[0, :4] = IGNORE
@@ -168,7 +222,7 @@ def expected(model, kind: str, generator: torch.Generator) -> tuple[dict, dict]:
 
     output = model(ids, labels=labels)
     output.loss.backward()
-    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
     model.zero_grad()
     tensors = {
         "batch.input_ids": ids,
@@ -196,6 +250,9 @@ def expected(model, kind: str, generator: torch.Generator) -> tuple[dict, dict]:
         while gap < SMALLEST_GAP:
             prompts = [torch.randint(4, vocab, (n,), generator=generator).tolist() for n in (4, 7)]
             tensors["greedy.ids"], tensors["greedy.log_probs"], gap = greedy(model, prompts, pad)
+        if kind == "phi3-longrope":
+            long_tensors, scalars["long.greedy.prompts"] = long_expected(model, config, generator)
+            tensors |= long_tensors
     scalars |= {
         "greedy.prompts": prompts,
         "greedy.smallest_gap": gap,
@@ -205,30 +262,57 @@ def expected(model, kind: str, generator: torch.Generator) -> tuple[dict, dict]:
     return tensors, scalars
 
 
+def long_expected(model, config, generator: torch.Generator) -> tuple[dict, list[list[int]]]:
+    """The same of sequences that are longer than what the model was first trained on."""
+    ids = torch.randint(4, config.vocab_size, (2, 48), generator=generator)
+    logits = model(ids).logits
+    gap = 0.0
+    while gap < SMALLEST_GAP:
+        prompts = [torch.randint(4, config.vocab_size, (n,), generator=generator).tolist() for n in (36, 40)]
+        continued, values, gap = greedy(model, prompts, config.pad_token_id)
+    return {
+        "long.input_ids": ids,
+        "long.logits": logits[:, -4:],
+        "long.log_probs": log_probs(logits, ids),
+        "long.greedy.ids": continued,
+        "long.greedy.log_probs": values,
+    }, prompts
+
+
 def old_config(folder: Path, check: torch.Tensor, ids: torch.Tensor) -> None:
     """The same config with the key names of transformers 4, checked to mean the same."""
     config = json.loads((folder / "config.json").read_text())
     rope = config.pop("rope_parameters")
+    if "full_attention" in rope:
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        config["sliding_window_pattern"] = config["num_hidden_layers"]
+        rope = rope["full_attention"]
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+        rope.pop("original_max_position_embeddings")
+        rope["type"] = rope["rope_type"]
     config["rope_theta"] = rope.pop("rope_theta")
     config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     config["torch_dtype"] = config.pop("dtype")
     config["transformers_version"] = "4.46.0"
     config.pop("layer_types", None)
     write_json(folder / "config.v4.json", config)
-    copy = folder / "copy"
-    copy.mkdir()
-    shutil.copy(folder / "model.safetensors", copy)
-    shutil.copy(folder / "config.v4.json", copy / "config.json")
+    twin = folder / "copy"
+    twin.mkdir()
+    shutil.copy(folder / "model.safetensors", twin)
+    shutil.copy(folder / "config.v4.json", twin / "config.json")
     with torch.no_grad():
-        assert torch.equal(load(copy)(ids).logits, check)
-    shutil.rmtree(copy)
+        assert torch.equal(load(twin)(ids).logits, check)
+    shutil.rmtree(twin)
 
 
 def main() -> None:
     out = output_folder(__file__)
-    for seed, (kind, config) in enumerate(CONFIGS.items()):
+    seeded = [(1000 + i, *item) for i, item in enumerate(CONFIGS.items())]
+    seeded += [(2000 + i, *item) for i, item in enumerate(MORE_CONFIGS.items())]
+    for seed, kind, config in seeded:
         folder = out / kind
-        generator = torch.Generator().manual_seed(1000 + seed)
+        generator = torch.Generator().manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
         randomise(model, generator)
         model = model.to(STORED.get(kind, torch.float32))

@@ -16,6 +16,11 @@ export interface CompileFunctionOptions {
    * which must have the same structure and specs. The argument's tensors cannot be used afterwards.
    */
   readonly donate?: Readonly<Record<number, string>>;
+  /**
+   * Whether the engine may repack the tensors that the function does not take as arguments but has from where it was
+   * written: faster products with few rows, for up to twice the memory and a longer compilation. Default false.
+   */
+  readonly packCaptured?: boolean;
 }
 
 /**
@@ -79,7 +84,12 @@ export function compile<Args extends readonly unknown[], Out>(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,
     );
-    const executable = await compileGraph(engine, graph, { donations });
+    if (!options.packCaptured) {
+      return { executable: await compileGraph(engine, graph, { donations }), captured, output };
+    }
+    const { buffers, release } = await buffersOf(captured, engine, name);
+    const constants = new Map(buffers.map((buffer, i) => [placeholders.length + i, buffer]));
+    const executable = await compileGraph(engine, graph, { donations, constants }).finally(release);
     return { executable, captured, output };
   };
 

@@ -29,6 +29,14 @@ export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
+export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
+export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
+export { answerTokens, RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
+export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
+export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
@@ -46,8 +54,27 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export {
+  type ContinuationLogProbs,
+  type ContinuationLogProbsOptions,
+  continuationLogProbs,
+} from './score/continuation-log-probs.js';
+export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
 export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
-export { LocalScorer, type LocalScorerOptions } from './score/scorer.js';
-export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
+export type { Continuation } from './score/prefix-tree.js';
+export {
+  type RollingOptions,
+  type RollingWindow,
+  rollingLogProbs,
+  rollingWindows,
+  strideWindows,
+} from './score/rolling-log-probs.js';
+export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export {
+  type LogProbsOptions,
+  type SequenceLogProbs,
+  sequenceLogProbs,
+  type TokenLogProb,
+} from './score/token-log-probs.js';
 export * from './tokenizer/index.js';

@@ -1,13 +1,11 @@
 import { withEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
 import { loadWeights, networkOf } from '../src/index.js';
-import { decodeAll, ENGINES, largestDifference, modelFolder, readGolden, rowOf } from './support.js';
-
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+import { decodeAll, ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, rowOf } from './support.js';
 
 describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
-  it.each(FOLDERS)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
+  it.each(MODEL_FOLDERS)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
     withEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read, json } = await readGolden(modelFolder(folder));

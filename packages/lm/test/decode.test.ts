@@ -11,6 +11,10 @@ const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
   ['qwen2', { model_type: 'qwen2', tie_word_embeddings: true }],
   ['qwen3', { model_type: 'qwen3', head_dim: 8 }],
   ['gpt2', { model_type: 'gpt2' }],
+  ['gemma2', { model_type: 'gemma2', head_dim: 8, sliding_window: 5, attn_logit_softcapping: 2 }],
+  ['gemma3_text', { model_type: 'gemma3_text', head_dim: 8, sliding_window: 5, sliding_window_pattern: 2 }],
+  ['phi3', { model_type: 'phi3', partial_rotary_factor: 0.5, sliding_window: 5 }],
+  ['olmo2', { model_type: 'olmo2' }],
 ];
 
 async function tiny(config: Record<string, unknown>, seed = 1): Promise<{ network: Network; weights: Weights }> {

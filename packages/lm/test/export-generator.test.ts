@@ -24,6 +24,7 @@ import { generateExported } from './exported-generator.js';
 import {
   EMPTY_GENERATION_CONFIG,
   largestDifference,
+  MODEL_FOLDERS,
   modelFolder,
   readGolden,
   temporaryFolder,
@@ -33,10 +34,8 @@ import {
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
-
 describe('an exported model in sessions of its own', () => {
-  it.each(FOLDERS)('%s: continues prompts greedily as transformers does', async (name) => {
+  it.each(MODEL_FOLDERS)('%s: continues prompts greedily as transformers does', async (name) => {
     const { read, json } = await readGolden(modelFolder(name));
     const { config, weights } = await loadWeights(modelFolder(name));
     // The golden models have no text: any tokenizer will do, if the config says that its ids fit.
@@ -46,7 +45,7 @@ describe('an exported model in sessions of its own', () => {
     const expected = await (await read('greedy.ids')).toArray();
     for (const operators of ['standard', 'contrib'] as const) {
       const folder = await temporaryFolder();
-      const manifest = await exportGenerator(model, folder, { capacity: 48, promptWidth: 4, operators });
+      const manifest = await exportGenerator(model, folder, { capacity: 32, promptWidth: 4, operators });
       const endless = { ...manifest, endTokens: [] };
       for (const [i, prompt] of (json['greedy.prompts'] as number[][]).entries()) {
         const { tokens } = await generateExported(folder, endless, prompt, 24);
@@ -68,7 +67,7 @@ describe('an exported model in sessions of its own', () => {
     };
     const hooks = adapter?.hooks(adapter.parameters);
     const hidden = model.network.hidden(model.weights, input, hooks).reshape([all.length, -1]);
-    const logits = hidden.matmul(model.network.head(model.weights, hooks), { transposeB: true });
+    const logits = model.network.logits(model.weights, hidden, hooks);
     const numbers = await logits.toArray();
     const width = logits.shape[1]!;
     return tokens.map((_, i) => numbers.slice((prompt.length - 1 + i) * width, (prompt.length + i) * width));

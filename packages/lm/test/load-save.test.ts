@@ -22,13 +22,12 @@ import {
   EMPTY_GENERATION_CONFIG,
   ENGINES,
   largestDifference,
+  MODEL_FOLDERS,
   modelFolder,
   temporaryFolder,
   tinyModel,
   tokenizerFolder,
 } from './support.js';
-
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
 
 /** A whole model folder: golden weights with a tokenizer that has no more ids than they have rows. */
 async function folderOf(weights = 'qwen3'): Promise<string> {
@@ -54,16 +53,18 @@ const contents = async (folder: string) => {
 };
 
 describe('saveWeights', () => {
-  it.each(FOLDERS)('%s: writes the tensors of transformers, bit for bit', async (name) => {
+  it.each(MODEL_FOLDERS)('%s: writes the tensors of transformers, bit for bit', async (name) => {
     const { config, weights } = await loadWeights(modelFolder(name));
     const folder = await temporaryFolder();
     await saveWeights(folder, config, weights);
     const file = await openSafetensors(join(folder, 'model.safetensors'));
     const original = await openSafetensorsFolder(modelFolder(name));
-    // Nothing invented, nothing lost; what was stored in 16 bits is 32 bits wide now.
-    expect([...file.tensors.keys()].sort()).toEqual([...original.tensors.keys()].sort());
+    // Nothing invented, nothing lost but images; what was stored in 16 bits is 32 bits wide now.
+    const ofText = [...original.tensors.keys()].filter((key) => !/^(vision_tower|multi_modal_projector)\./.test(key));
+    const stored = new Map(ofText.map((key) => [key.replace(/^language_model\./, ''), key]));
+    expect([...file.tensors.keys()].sort()).toEqual([...stored.keys()].sort());
     for (const key of file.tensors.keys()) {
-      const [ours, theirs] = [await file.read(key), await original.read(key, { as: 'float32' })];
+      const [ours, theirs] = [await file.read(key), await original.read(stored.get(key)!, { as: 'float32' })];
       expect(ours.shape).toEqual(theirs.shape);
       expect(Buffer.compare(Buffer.from(ours.data.buffer), Buffer.from(theirs.data.buffer)), key).toBe(0);
     }

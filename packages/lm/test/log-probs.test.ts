@@ -1,11 +1,10 @@
 import { type Engine, type Graph, ones, referenceEngine, setEngine, withEngine, zeros } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, loadWeights, networkOf, perplexity, sequenceLogProbs } from '../src/index.js';
-import { ENGINES, largestDifference, modelFolder, readGolden, tinyConfig } from './support.js';
+import { ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
 const tiny = async () => {
   const network = networkOf(tinyConfig());
@@ -15,7 +14,7 @@ const tiny = async () => {
 describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
-  it.each(FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
+  it.each(MODEL_FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
     withEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read } = await readGolden(modelFolder(folder));
@@ -113,8 +112,8 @@ describe('sequenceLogProbs', () => {
   it('refuses what it cannot do, naming it', async () => {
     const { network, weights } = await tiny();
     const run = (tokens: number[], options = {}) => sequenceLogProbs(network, weights, [[1, 2], tokens], options);
-    await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 96/);
-    await expect(run(range(97, () => 0))).rejects.toThrow(/sequence 1 has 97 tokens/);
+    await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 97/);
+    await expect(run(range(98, () => 0))).rejects.toThrow(/sequence 1 has 98 tokens/);
     await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature must be positive, not 0/);
     await expect(run([1, 2], { temprature: 1 })).rejects.toThrow(/Did you mean "temperature"/);
   });

@@ -21,10 +21,11 @@ const range = (n: number, f: (i: number) => number) => Array.from({ length: n },
 describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
-  it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (_name, config) =>
+  it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (family, config) =>
     withEngine(engine, async () => {
       const model = await tiny(config);
-      const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32 });
+      const packWeights = family === 'llama';
+      const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32, packWeights });
       const random = Key.fromSeed(11).uniformHost(2000);
       let drawn = 0;
       const below = (n: number) => Math.floor(random[drawn++]! * n);

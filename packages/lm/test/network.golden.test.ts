@@ -2,9 +2,7 @@ import { grad, referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs } 
 import { beforeAll, describe, expect, it } from 'vitest';
 import { networkOf } from '../src/model/network.js';
 import { loadWeights } from '../src/model/weights.js';
-import { modelFolder, readGolden } from './support.js';
-
-const FOLDERS = ['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'];
+import { MODEL_FOLDERS, modelFolder, readGolden } from './support.js';
 
 async function largestError(actual: Tensor, expected: Tensor): Promise<number> {
   expect(actual.shape).toEqual(expected.shape);
@@ -14,7 +12,7 @@ async function largestError(actual: Tensor, expected: Tensor): Promise<number> {
 
 beforeAll(() => setEngine(referenceEngine()));
 
-describe.each(FOLDERS)('%s', (folder) => {
+describe.each(MODEL_FOLDERS)('%s', (folder) => {
   it('gives the logits, log-probabilities and gradients of transformers', async () => {
     const { config, weights } = await loadWeights(modelFolder(folder));
     const network = networkOf(config);
@@ -30,13 +28,14 @@ describe.each(FOLDERS)('%s', (folder) => {
     const input = { tokens, positions: row((_, t) => t), segments: row(() => 1) };
 
     const hidden = network.hidden(weights, input);
-    const logits = hidden.matmul(network.head(weights).expandDims(0), { transposeB: true });
+    const logits = network.logits(weights, hidden.reshape([b * s, -1])).reshape([b, s, -1]);
     expect(await largestError(logits, await read('batch.logits'))).toBeLessThan(1e-4);
 
     const width = hidden.shape[2]!;
     const flat = (h: Tensor) => h.slice(1, 0, s - 1).reshape([b * (s - 1), width]);
     const scored = tokenLogProbs(flat(hidden), network.head(weights), tokens.slice(1, 1).reshape([-1]), {
       chunkSize: 7,
+      softCap: network.logitSoftCap,
     });
     expect(await largestError(scored.logProbs.reshape([b, s - 1]), await read('batch.log_probs'))).toBeLessThan(1e-4);
 
@@ -44,7 +43,10 @@ describe.each(FOLDERS)('%s', (folder) => {
     const trained = labels.notEqual(-100).cast('float32');
     const loss = (w: typeof weights) => {
       const h = flat(network.hidden(w, input));
-      const { logProbs } = tokenLogProbs(h, network.head(w), labels.maximum(0), { chunkSize: 7 });
+      const { logProbs } = tokenLogProbs(h, network.head(w), labels.maximum(0), {
+        chunkSize: 7,
+        softCap: network.logitSoftCap,
+      });
       return logProbs.mul(trained).sum().div(trained.sum()).neg();
     };
     expect(Math.abs((await loss(weights).item()) - json['batch.loss'])).toBeLessThan(1e-5);

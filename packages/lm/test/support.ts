@@ -27,7 +27,13 @@ import {
 } from '../src/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
+export const goldenFolder = (name: string): string => join(goldens, name);
 export const modelFolder = (name: string): string => join(goldens, 'models', name);
+/** All golden models that are a folder as transformers saves it. */
+export const MODEL_FOLDERS = [
+  ...['llama', 'llama3-rope', 'llama-bias-linear-rope', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'smollm2'],
+  ...['gemma2', 'gemma3-text', 'gemma3', 'phi3', 'phi3-longrope', 'olmo2'],
+];
 export const tokenizerFolder = (name: string): string => join(goldens, 'tokenizers', name);
 
 /** What must hold on every engine runs on each of these. */
@@ -94,7 +100,7 @@ export async function logitsOf(
   const positions = grid(tokens.map((_, i) => i));
   const segments = grid(tokens.map(() => 1));
   const hidden = network.hidden(weights, { tokens: grid(tokens), positions, segments });
-  const logits = hidden.reshape([tokens.length, -1]).matmul(network.head(weights), { transposeB: true });
+  const logits = network.logits(weights, hidden.reshape([tokens.length, -1]));
   const flat = await withEngine(referenceEngine(), () => logits.toArray());
   const width = flat.length / tokens.length;
   return tokens.map((_, i) => flat.slice(i * width, (i + 1) * width));

@@ -20,6 +20,11 @@ export interface CompileOptions {
    * every call). Either way the result must equal that of the same graph without donation.
    */
   readonly donations: readonly Donation[];
+  /**
+   * Inputs that are the same buffer at every run, which the engine may hold on to and keep in another layout too. It may as
+   * well ignore them: `run` is given them all the same.
+   */
+  readonly constants?: ReadonlyMap<number, EngineBuffer>;
 }
 
 /** A graph made ready to run. */

@@ -10,6 +10,11 @@ export class Fields {
     this.#object = object;
   }
 
+  /** These fields, and those of `defaults` for keys that are absent; a key that is there with null keeps its null. */
+  withDefaults(defaults: JsonObject): Fields {
+    return new Fields(this.path, { ...defaults, ...this.#object });
+  }
+
   raw(name: string): unknown {
     return this.#object[name] ?? undefined;
   }

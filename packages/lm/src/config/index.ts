@@ -1,3 +1,5 @@
+export type { HeadSizes, HiddenActivation, LayerType, WeightDType } from './common-config.js';
+export type { GemmaConfig } from './gemma-config.js';
 export type { GenerationConfig } from './generation-config.js';
 export {
   generationConfigToJson,
@@ -5,21 +7,16 @@ export {
   parseGenerationConfig,
   saveGenerationConfig,
 } from './generation-config.js';
-export type {
-  Gpt2Config,
-  HiddenActivation,
-  LayerType,
-  ModelConfig,
-  ModelType,
-  RotaryModelConfig,
-  WeightDType,
-} from './model-config.js';
+export type { HeadConfig, HeadTask, ProblemType } from './head-config.js';
+export type { Gpt2Config, ModelConfig, ModelType, RotaryModelConfig } from './model-config.js';
 export {
   loadModelConfig,
   parseModelConfig,
   SUPPORTED_MODEL_TYPES,
   UnsupportedArchitectureError,
 } from './model-config.js';
+export type { Olmo2Config } from './olmo2-config.js';
+export { type LongRope, type Phi3Config, rotaryWidth, withLongContext } from './phi3-config.js';
 export type { QuantizationConfig } from './quantization-config.js';
 export type { RopeConfig } from './rope-config.js';
 export { modelConfigToJson, saveModelConfig } from './write-config.js';

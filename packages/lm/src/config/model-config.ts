@@ -1,51 +1,33 @@
 import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type JsonObject, readJsonObject } from '../files.js';
+import {
+  ACTIVATIONS,
+  type CommonConfig,
+  type HeadSizes,
+  type LayerType,
+  parseCommon,
+  parseHeads,
+  parseLayerTypes,
+} from './common-config.js';
 import { Fields } from './fields.js';
-import { parseQuantizationConfig, type QuantizationConfig } from './quantization-config.js';
+import { type GemmaConfig, gemma3TextFields, parseGemma } from './gemma-config.js';
+import { parseHeadConfig } from './head-config.js';
+import { type Olmo2Config, parseOlmo2 } from './olmo2-config.js';
+import { type Phi3Config, parsePhi3 } from './phi3-config.js';
+import { parseQuantizationConfig } from './quantization-config.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
-/** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 is `qwen2`. */
-export const SUPPORTED_MODEL_TYPES = ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'] as const;
+/** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 `qwen2`, Phi-4 `phi3`. */
+export const SUPPORTED_MODEL_TYPES = [
+  ...(['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'] as const),
+  ...(['gemma2', 'gemma3', 'gemma3_text', 'phi3', 'olmo2'] as const),
+] as const;
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
 
-const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu'] as const;
-/** `gelu` is the exact one (erf); `gelu_new` and `gelu_pytorch_tanh` are both the tanh approximation. */
-export type HiddenActivation = (typeof ACTIVATIONS)[number];
-
-const WEIGHT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
-export type WeightDType = (typeof WEIGHT_DTYPES)[number];
-
-export type LayerType = 'full_attention' | 'sliding_attention';
-
-interface CommonConfig {
-  readonly vocabSize: number;
-  readonly hiddenSize: number;
-  readonly intermediateSize: number;
-  readonly numHiddenLayers: number;
-  readonly numAttentionHeads: number;
-  readonly maxPositionEmbeddings: number;
-  readonly hiddenAct: HiddenActivation;
-  /** Whether the output layer is the transposed token embedding; then the file has no `lm_head.weight`. */
-  readonly tieWordEmbeddings: boolean;
-  /** Standard deviation new weights are drawn with. */
-  readonly initializerRange: number;
-  readonly bosTokenId: number | undefined;
-  /** Any of these ends a generation. */
-  readonly eosTokenIds: readonly number[];
-  readonly padTokenId: number | undefined;
-  /** The dtype the weights were saved in, when the file says. */
-  readonly dtype: WeightDType | undefined;
-  /** Of a model with quantised weights. */
-  readonly quantization?: QuantizationConfig;
-}
-
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */
-export interface RotaryModelConfig extends CommonConfig {
+export interface RotaryModelConfig extends CommonConfig, HeadSizes {
   readonly modelType: 'llama' | 'mistral' | 'qwen2' | 'qwen3';
-  readonly numKeyValueHeads: number;
-  /** Width of one head; not always hiddenSize / numAttentionHeads. */
-  readonly headDim: number;
   readonly rmsNormEps: number;
   readonly rope: RopeConfig;
   /** Biases of the query, key and value projections. */
@@ -67,7 +49,7 @@ export interface Gpt2Config extends CommonConfig {
 }
 
 /** Discriminated by `modelType`. Units are numbers of elements; see each field. */
-export type ModelConfig = RotaryModelConfig | Gpt2Config;
+export type ModelConfig = RotaryModelConfig | Gpt2Config | GemmaConfig | Phi3Config | Olmo2Config;
 
 /** `config.json` is of an architecture this package has no model for. */
 export class UnsupportedArchitectureError extends PosttrainError {
@@ -97,10 +79,30 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
   const quantized = fields.raw('quantization_config');
+  const head = parseHeadConfig(json, path);
   return {
-    ...(modelType === 'gpt2' ? parseGpt2(fields) : parseRotary(fields, modelType)),
+    ...parseFamily(fields, modelType),
     ...(quantized !== undefined && { quantization: parseQuantizationConfig(path, quantized) }),
+    ...(head && { head }),
   };
+}
+
+function parseFamily(fields: Fields, modelType: ModelType): ModelConfig {
+  switch (modelType) {
+    case 'gpt2':
+      return parseGpt2(fields);
+    case 'gemma3':
+      return parseGemma(gemma3TextFields(fields), 'gemma3_text');
+    case 'gemma2':
+    case 'gemma3_text':
+      return parseGemma(fields, modelType);
+    case 'phi3':
+      return parsePhi3(fields);
+    case 'olmo2':
+      return parseOlmo2(fields);
+    default:
+      return parseRotary(fields, modelType);
+  }
 }
 
 function readModelType(json: JsonObject, path: string): ModelType {
@@ -116,27 +118,21 @@ function readModelType(json: JsonObject, path: string): ModelType {
 }
 
 function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']): RotaryModelConfig {
-  const hiddenSize = fields.size('hidden_size');
+  const heads = parseHeads(fields, {
+    ...(modelType === 'mistral' && { numKeyValueHeads: 8 }),
+    ...(modelType === 'qwen3' && { headDim: 128 }),
+  });
   const numHiddenLayers = fields.size('num_hidden_layers');
-  const numAttentionHeads = fields.size('num_attention_heads');
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
-  const numKeyValueHeads = fields.size('num_key_value_heads', modelType === 'mistral' ? 8 : numAttentionHeads);
-  if (numAttentionHeads % numKeyValueHeads !== 0) {
-    fields.fail('num_key_value_heads', `a divisor of num_attention_heads (${numAttentionHeads})`);
-  }
-  const headDim = fields.optionalSize('head_dim') ?? (modelType === 'qwen3' ? 128 : hiddenSize / numAttentionHeads);
-  if (!Number.isInteger(headDim)) fields.fail('hidden_size', `a multiple of num_attention_heads without a head_dim`);
-  if (headDim % 2 !== 0) fields.fail('head_dim', 'even, since rotary embeddings rotate pairs');
   const attentionBias = ['llama', 'qwen3'].includes(modelType) && fields.boolean('attention_bias', false);
   return {
     modelType,
-    ...parseCommon(fields, { hiddenSize, numHiddenLayers, numAttentionHeads, maxPositionEmbeddings }),
+    ...parseCommon(fields, { ...heads, numHiddenLayers, maxPositionEmbeddings }),
+    ...heads,
     intermediateSize: fields.size('intermediate_size'),
     hiddenAct: fields.oneOf('hidden_act', ACTIVATIONS, 'silu'),
     tieWordEmbeddings: fields.boolean('tie_word_embeddings', false),
     ...(['llama', 'mistral'].includes(modelType) ? llamaTokenDefaults(fields) : {}),
-    numKeyValueHeads,
-    headDim,
     rmsNormEps: fields.positive('rms_norm_eps', 1e-6),
     rope: parseRopeConfig(fields, maxPositionEmbeddings),
     qkvBias: modelType === 'qwen2' || attentionBias,
@@ -161,16 +157,12 @@ function parseWindow(
   }
   const used = fields.boolean('use_sliding_window', false);
   const slidingWindow = used ? (fields.optionalSize('sliding_window') ?? undefined) : undefined;
-  const listed = fields.raw('layer_types');
+  const listed = parseLayerTypes(fields, layers);
   if (listed !== undefined) {
-    const valid = (type: unknown) => type === 'full_attention' || type === 'sliding_attention';
-    if (!Array.isArray(listed) || listed.length !== layers || !listed.every(valid)) {
-      fields.fail('layer_types', `a list of ${layers} of full_attention and sliding_attention`);
-    }
     if (listed.includes('sliding_attention') && slidingWindow === undefined) {
       fields.fail('sliding_window', 'a size, with use_sliding_window true, since layer_types has sliding_attention');
     }
-    return { layerTypes: listed as LayerType[], slidingWindow };
+    return { layerTypes: listed, slidingWindow };
   }
   const first = slidingWindow === undefined ? layers : fields.number('max_window_layers', 28);
   const layerTypes = all('full_attention').map((type, i) => (i >= first ? 'sliding_attention' : type));
@@ -208,24 +200,6 @@ const GPT2_FIXED: readonly (readonly [string, boolean])[] = [
   ['scale_attn_by_inverse_layer_idx', false],
   ['add_cross_attention', false],
 ];
-
-type Dimensions = Pick<CommonConfig, 'hiddenSize' | 'numHiddenLayers' | 'numAttentionHeads' | 'maxPositionEmbeddings'>;
-
-function parseCommon(
-  fields: Fields,
-  dimensions: Dimensions,
-): Omit<CommonConfig, 'intermediateSize' | 'hiddenAct' | 'tieWordEmbeddings'> {
-  const dtypeKey = fields.raw('dtype') === undefined ? 'torch_dtype' : 'dtype';
-  return {
-    ...dimensions,
-    vocabSize: fields.size('vocab_size'),
-    initializerRange: fields.number('initializer_range', 0.02),
-    bosTokenId: fields.tokenId('bos_token_id'),
-    eosTokenIds: fields.tokenIds('eos_token_id') ?? [],
-    padTokenId: fields.tokenId('pad_token_id'),
-    dtype: fields.raw(dtypeKey) === undefined ? undefined : fields.oneOf(dtypeKey, WEIGHT_DTYPES),
-  };
-}
 
 function llamaTokenDefaults(fields: Fields): Pick<CommonConfig, 'bosTokenId' | 'eosTokenIds'> {
   return {

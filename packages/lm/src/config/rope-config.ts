@@ -26,9 +26,16 @@ export function parseRopeConfig(fields: Fields, maxPositionEmbeddings: number): 
   }
   const rope = new Fields(`${fields.path} (rope parameters)`, object);
   const theta = rope.positive('rope_theta', fields.positive('rope_theta', 10000));
-  const partial = rope.number('partial_rotary_factor', fields.number('partial_rotary_factor', 1));
+  const partial = fields.number('partial_rotary_factor', 1);
+  return readRope(rope.withDefaults({ rope_theta: theta, partial_rotary_factor: partial }), maxPositionEmbeddings);
+}
+
+/** Reads one object of RoPE parameters, which has its `rope_theta`. */
+export function readRope(rope: Fields, maxPositionEmbeddings: number): RopeConfig {
+  const theta = rope.positive('rope_theta');
+  const partial = rope.number('partial_rotary_factor', 1);
   if (partial !== 1) {
-    throw new InvalidModelFileError(fields.path, `partial_rotary_factor ${partial} is not supported (only 1 is).`);
+    throw new InvalidModelFileError(rope.path, `partial_rotary_factor ${partial} is not supported (only 1 is).`);
   }
   const type: unknown = rope.raw('rope_type') ?? rope.raw('type') ?? 'default';
   switch (type) {
@@ -47,7 +54,7 @@ export function parseRopeConfig(fields: Fields, maxPositionEmbeddings: number): 
       };
     default:
       throw new InvalidModelFileError(
-        fields.path,
+        rope.path,
         `RoPE scaling of type ${JSON.stringify(type)} is not supported; default, linear and llama3 are.`,
       );
   }
@@ -58,10 +65,13 @@ export function ropeConfigToJson(rope: RopeConfig): JsonObject {
   const scaling = scalingToJson(rope);
   return {
     rope_theta: rope.theta,
-    rope_parameters: { rope_theta: rope.theta, ...scaling },
+    rope_parameters: ropeToJson(rope),
     ...(rope.type === 'default' ? {} : { rope_scaling: scaling }),
   };
 }
+
+/** One object of RoPE parameters in the keys of transformers 5. */
+export const ropeToJson = (rope: RopeConfig): JsonObject => ({ rope_theta: rope.theta, ...scalingToJson(rope) });
 
 function scalingToJson(rope: RopeConfig): JsonObject {
   if (rope.type === 'default') return { rope_type: 'default' };

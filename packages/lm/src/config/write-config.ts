@@ -1,16 +1,26 @@
 import { join } from 'node:path';
 import { writeAtomically } from '@posttrain/core-tensor';
 import type { JsonObject } from '../files.js';
+import { decoderToJson } from './common-config.js';
+import { gemmaToJson } from './gemma-config.js';
+import { headConfigToJson } from './head-config.js';
 import type { Gpt2Config, ModelConfig, RotaryModelConfig } from './model-config.js';
+import { olmo2ToJson } from './olmo2-config.js';
+import { phi3ToJson } from './phi3-config.js';
 import { quantizationConfigToJson } from './quantization-config.js';
 import { ropeConfigToJson } from './rope-config.js';
 
-const ARCHITECTURES = {
+/** The classes of transformers for causal language models. */
+export const ARCHITECTURES = {
   llama: 'LlamaForCausalLM',
   mistral: 'MistralForCausalLM',
   qwen2: 'Qwen2ForCausalLM',
   qwen3: 'Qwen3ForCausalLM',
   gpt2: 'GPT2LMHeadModel',
+  gemma2: 'Gemma2ForCausalLM',
+  gemma3_text: 'Gemma3ForCausalLM',
+  phi3: 'Phi3ForCausalLM',
+  olmo2: 'Olmo2ForCausalLM',
 } as const;
 
 /** The `config.json` that `transformers` (4.40 and later) and `parseModelConfig` both read back as `config`. */
@@ -26,8 +36,25 @@ export function modelConfigToJson(config: ModelConfig): JsonObject {
     pad_token_id: config.padTokenId ?? null,
     ...(config.dtype === undefined ? {} : { dtype: config.dtype, torch_dtype: config.dtype }),
     ...(config.quantization && { quantization_config: quantizationConfigToJson(config.quantization) }),
-    ...(config.modelType === 'gpt2' ? gpt2ToJson(config) : rotaryToJson(config)),
+    ...architectureToJson(config),
+    ...(config.head && headConfigToJson(config.head)),
   };
+}
+
+function architectureToJson(config: ModelConfig): JsonObject {
+  switch (config.modelType) {
+    case 'gpt2':
+      return gpt2ToJson(config);
+    case 'gemma2':
+    case 'gemma3_text':
+      return gemmaToJson(config);
+    case 'phi3':
+      return phi3ToJson(config);
+    case 'olmo2':
+      return olmo2ToJson(config);
+    default:
+      return { ...decoderToJson(config), ...ropeConfigToJson(config.rope), ...familyToJson(config) };
+  }
 }
 
 /** Writes `config.json` into `folder`, atomically. */
@@ -35,27 +62,19 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
   await saveJson(join(folder, 'config.json'), modelConfigToJson(config));
 }
 
+const FLOAT_KEYS = [
+  ...['initializer_range', 'rms_norm_eps', 'layer_norm_epsilon'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping'],
+];
+/** Python tells 30 from 30.0, and transformers 5 refuses a config with an integer for a float. */
+const WHOLE_FLOATS = new RegExp(`^  "(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
+
 /** Writes an object the way `transformers` does: two spaces, sorted keys, a final newline; atomically. */
 export async function saveJson(path: string, json: JsonObject): Promise<void> {
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
-  const bytes = new TextEncoder().encode(`${JSON.stringify(sorted, null, 2)}\n`);
+  const text = JSON.stringify(sorted, null, 2).replace(WHOLE_FLOATS, '$&.0');
+  const bytes = new TextEncoder().encode(`${text}\n`);
   await writeAtomically((files) => files.stage(path, (write) => write(bytes)));
-}
-
-function rotaryToJson(config: RotaryModelConfig): JsonObject {
-  return {
-    hidden_size: config.hiddenSize,
-    intermediate_size: config.intermediateSize,
-    num_hidden_layers: config.numHiddenLayers,
-    num_attention_heads: config.numAttentionHeads,
-    num_key_value_heads: config.numKeyValueHeads,
-    head_dim: config.headDim,
-    max_position_embeddings: config.maxPositionEmbeddings,
-    hidden_act: config.hiddenAct,
-    rms_norm_eps: config.rmsNormEps,
-    ...ropeConfigToJson(config.rope),
-    ...familyToJson(config),
-  };
 }
 
 function familyToJson(config: RotaryModelConfig): JsonObject {

@@ -73,6 +73,42 @@ export const pagedSteps = perAdapter(
   }),
 );
 
+/**
+ * The same steps over weights that stay what they are, which engines may pack for products with one row and with many: in
+ * memory of its own, as long as the weights are there.
+ */
+export interface PackedSteps {
+  extend: Compiled<WithoutWeights<PagedStep>, PagedStepOutput>;
+  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput & { readonly copy: KvCache }>;
+}
+
+type WithoutWeights<Step> = Step extends [Weights, ...infer Rest] ? Rest : never;
+
+const packedByWeights = new WeakMap<Weights, (network: Network, adapter: Adapter) => PackedSteps>();
+
+export function packedSteps(network: Network, weights: Weights, adapter: Adapter): PackedSteps {
+  let make = packedByWeights.get(weights);
+  if (!make) {
+    make = perAdapter((net, one) => {
+      const [extend, extendCopied] = [pagedStep(net, one), copiedStep(net, one)];
+      return {
+        extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
+          name: 'extend',
+          donate: { 1: 'cache' },
+          packCaptured: true,
+        }),
+        extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
+          name: 'extendCopied',
+          donate: { 1: 'cache', 3: 'copy' },
+          packCaptured: true,
+        }),
+      };
+    });
+    packedByWeights.set(weights, make);
+  }
+  return make(network, adapter);
+}
+
 const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({
   keys: cache.keys.map(change),
   values: cache.values.map(change),

@@ -1,8 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
+import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import {
   type GenerationConfig,
   loadGenerationConfig,
@@ -12,9 +11,12 @@ import {
 } from '../config/index.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
+import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
 import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';
 import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '../score/token-log-probs.js';
 import { Tokenizer } from '../tokenizer/index.js';
+import { HeadError } from './heads/head.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
@@ -60,12 +62,8 @@ export class CausalLM {
     this.tokenizer = parts.tokenizer;
     this.generationConfig = parts.generationConfig;
     this.chatTemplate = parts.chatTemplate;
-    if (parts.tokenizer.vocabSize > parts.config.vocabSize) {
-      throw new PosttrainError(
-        'VOCABULARY',
-        `${parts.name}: the tokenizer has ${parts.tokenizer.vocabSize} ids but the embedding only ${parts.config.vocabSize} rows`,
-      );
-    }
+    refuseHead(parts.config, parts.name);
+    checkVocabulary(parts);
   }
 
   /**
@@ -74,15 +72,19 @@ export class CausalLM {
    */
   static async fromPretrained(
     nameOrFolder: string,
-    { quantization, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
+    { quantization, longContext, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
-    return CausalLM.load(await resolveModelFolder(nameOrFolder, options), quantization ? { quantization } : {});
+    const folder = await resolveModelFolder(nameOrFolder, options);
+    return CausalLM.load(folder, {
+      ...(quantization !== undefined && { quantization }),
+      ...(longContext !== undefined && { longContext }),
+    });
   }
 
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
   static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
     // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
-    await loadModelConfig(folder);
+    refuseHead(await loadModelConfig(folder), folder);
     const tokenizer = await Tokenizer.load(folder);
     const generationConfig = await loadGenerationConfig(folder);
     const chatTemplate = await ChatTemplate.load(tokenizer);
@@ -148,6 +150,22 @@ export class CausalLM {
     return sequenceLogProbs(this.network, this.weights, sequences, options);
   }
 
+  /** Log-probabilities of sequences of any length, in windows: see `rollingLogProbs`. */
+  rollingLogProbs(
+    sequences: readonly (readonly number[])[],
+    options: RollingOptions = {},
+  ): Promise<SequenceLogProbs[]> {
+    return rollingLogProbs(this.network, this.weights, sequences, options);
+  }
+
+  /** Final hidden states, a row per token: see `hiddenStates`. */
+  hiddenStates(
+    sequences: readonly (readonly number[])[],
+    options: HiddenStatesOptions = {},
+  ): Promise<Float32Array[][]> {
+    return hiddenStates(this.network, this.weights, sequences, options);
+  }
+
   /**
    * Writes a folder that `CausalLM.load` and `transformers` load. An error (a full disk, say) leaves the model that the
    * folder held before as it was.
@@ -163,19 +181,29 @@ export class CausalLM {
   }
 }
 
-/** Writes the templates where `ChatTemplate.load` and `transformers` look first. */
-async function saveChatTemplates(folder: string, { templates }: ChatTemplate): Promise<void> {
-  const { default: main, ...others } = templates;
-  if (main !== undefined) await writeFile(join(folder, 'chat_template.jinja'), main);
-  if (Object.keys(others).length === 0) return;
-  await mkdir(join(folder, 'additional_chat_templates'));
-  for (const [name, template] of Object.entries(others)) {
-    await writeFile(join(folder, 'additional_chat_templates', `${name}.jinja`), template);
-  }
+/** @throws PosttrainError when the tokenizer has ids that the embedding has no rows for */
+export function checkVocabulary({
+  name,
+  tokenizer,
+  config,
+}: Pick<CausalLMParts, 'name' | 'tokenizer' | 'config'>): void {
+  if (tokenizer.vocabSize <= config.vocabSize) return;
+  throw new PosttrainError(
+    'VOCABULARY',
+    `${name}: the tokenizer has ${tokenizer.vocabSize} ids but the embedding only ${config.vocabSize} rows`,
+  );
+}
+
+function refuseHead({ head }: ModelConfig, name: string): void {
+  if (!head) return;
+  const loader = { 'sequence-classification': 'SequenceClassifier', 'token-classification': 'TokenClassifier' };
+  const kind = head.task === 'value' ? 'a value head' : head.architecture;
+  const use = head.task === 'value' ? 'ValueModel' : loader[head.task];
+  throw new HeadError(`${name} is no causal language model: it holds ${kind}. Load it with ${use}.load.`);
 }
 
 /** New weights for a network, reproducible from the seed. */
-export async function initialWeights(network: Network, seed: number): Promise<Weights> {
+export async function initialWeights(network: Pick<Network, 'parameters' | 'config'>, seed: number): Promise<Weights> {
   const key = Key.fromSeed(seed);
   const weights: Record<string, Tensor> = {};
   network.parameters.forEach(({ name, shape, init }, i) => {

@@ -13,14 +13,28 @@ import {
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
+import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
+import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import { olmo2 } from './olmo2.js';
+import { phi3 } from './phi3.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
-function familyOf(config: ModelConfig): ModelFamily {
-  // A family is only ever given the configs of its own model types.
-  return (config.modelType === 'gpt2' ? gpt2 : rotaryDecoder) as ModelFamily;
-}
+/** By `modelType`. A family is only ever given the configs of its own. */
+const FAMILIES: Readonly<Record<ModelConfig['modelType'], ModelFamily<never>>> = {
+  llama: rotaryDecoder,
+  mistral: rotaryDecoder,
+  qwen2: rotaryDecoder,
+  qwen3: rotaryDecoder,
+  gpt2,
+  gemma2: gemma,
+  gemma3_text: gemma,
+  phi3,
+  olmo2,
+};
+
+const familyOf = ({ modelType }: ModelConfig): ModelFamily => FAMILIES[modelType] as ModelFamily;
 
 /** Keys and values of the tokens seen so far, one tensor [b, kv, capacity, d] per layer each. */
 export interface KvCache {
@@ -95,7 +109,7 @@ export interface Network {
     input: Omit<PagedInput, 'table' | 'blockSize'> & { readonly copy: KvCache },
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache; readonly copy: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. */
+  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. @throws HeadError for a classifier, which has none */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
   readonly logitSoftCap: number | undefined;
@@ -114,7 +128,7 @@ export interface Network {
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
   const modules = new Map(
-    family.modules(config).map((module): [string, ModuleInfo] => {
+    withHeadModules(config, family.modules(config)).map((module): [string, ModuleInfo] => {
       const quantization = quantized.get(module.name);
       return [module.name, quantization ? { ...module, quantization } : module];
     }),
@@ -160,7 +174,8 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     return { hidden, cache: { keys, values } };
   };
   const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
-    const info = modules.get('lm_head')!;
+    const info = modules.get('lm_head');
+    if (!info) throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
     const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
     return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
   };
@@ -169,7 +184,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     config,
     logitSoftCap,
     head,
-    parameters: family.parameters(config),
+    parameters: withHeadParameters(config, family.parameters(config)),
     modules,
 
     hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {

@@ -11,7 +11,8 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
-import { loadModelConfig, type ModelConfig, saveModelConfig } from '../config/index.js';
+import { storedHead } from '../config/head-config.js';
+import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import type { ParameterInfo } from './family.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
@@ -28,6 +29,9 @@ import { isQuantized, weightEntries } from './quantized-layer.js';
 
 /** Buffers that some checkpoints carry and no computation reads. */
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
+/** Where the language model is in a checkpoint that has images too (Gemma 3), and what else there is. */
+const LANGUAGE_MODEL = 'language_model.';
+const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'];
 
 /** A model folder whose tensors do not fit its config. Names the tensors. */
 export class WeightMismatchError extends PosttrainError {
@@ -41,6 +45,11 @@ export class WeightMismatchError extends PosttrainError {
 export interface LoadWeightsOptions {
   /** Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them. */
   readonly quantization?: QuantizationOptions;
+  /**
+   * Of a model whose rotary positions have factors for short and for long sequences (Phi-3 with longrope), take the long
+   * ones, and with them the long context. Default false.
+   */
+  readonly longContext?: boolean;
 }
 
 export interface LoadedWeights {
@@ -58,18 +67,21 @@ export interface LoadedWeights {
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
 export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
-  assertKnownOptions('loading a model', options, ['quantization']);
-  const { quantization } = options;
-  const config = await loadModelConfig(folder);
-  const { parameters, modules } = networkOf(config);
-  if (quantization && config.quantization) {
+  assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
+  const { quantization, longContext = false } = options;
+  const stored = await loadModelConfig(folder);
+  const described = longContext ? withLongContext(stored) : stored;
+  if (quantization && described.quantization) {
     throw new ModelQuantizationError(
-      `${folder} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+      `${folder} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
     );
   }
-  const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
   const source = await openSafetensorsFolder(folder);
   try {
+    const head = storedHead(described, source.tensors);
+    const config = head ? { ...described, head } : described;
+    const { parameters, modules } = networkOf(config);
+    const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
     const names = resolveNames(folder, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
@@ -90,8 +102,8 @@ export async function loadWeights(folder: string, options: LoadWeightsOptions = 
         Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
       } else weights[name] = tensor(data, shape, 'float32');
     }
-    const described = quantization && quantizationConfigOf(modules.values(), quantization);
-    const full = described ? { ...config, quantization: described } : config;
+    const written = quantization && quantizationConfigOf(modules.values(), quantization);
+    const full = written ? { ...config, quantization: written } : config;
     return { config: full, weights, network: networkOf(full, quantized) };
   } finally {
     await source.close();
@@ -117,7 +129,7 @@ function resolveNames(
   const used = new Set<string>();
   const bare = (name: string) => name.replace(/^(transformer|model)\./, '');
   for (const { name, shape } of parameters) {
-    const stored = [name, bare(name)].find((candidate) => found.has(candidate));
+    const stored = [name, bare(name), `${LANGUAGE_MODEL}${name}`].find((candidate) => found.has(candidate));
     if (stored === undefined) {
       const near = nearestName(name, found.keys());
       problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
@@ -133,10 +145,12 @@ function resolveNames(
       problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
     }
   }
+  const isPart = [...used].some((name) => name.startsWith(LANGUAGE_MODEL));
   const allowed = (name: string) =>
     used.has(name) ||
+    (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
-    (config.tieWordEmbeddings && name === 'lm_head.weight');
+    (config.tieWordEmbeddings && ['lm_head.weight', `${LANGUAGE_MODEL}lm_head.weight`].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);

@@ -19,13 +19,27 @@ export function predictionLogProbs(
   input: SequenceInput,
   options: HiddenOptions & { readonly hooks?: LayerHooks; readonly temperature?: number } = {},
 ): PredictionLogProbs {
-  const [b, s] = input.tokens.shape as [number, number];
+  const s = input.tokens.shape[1]!;
   const { hooks = {}, temperature = 1 } = options;
   const hidden = network.hidden(weights, input, hooks, options);
-  const states = hidden.slice(1, 0, s - 1).reshape([b * (s - 1), hidden.shape[2]!]);
-  const targets = input.tokens.slice(1, 1).reshape([b * (s - 1)]);
+  return logProbsOf(network, weights, hidden.slice(1, 0, s - 1), input.tokens.slice(1, 1), { hooks, temperature });
+}
+
+/** The same from final hidden states [b, s, width] and the tokens int32 [b, s] that they predict. */
+export function logProbsOf(
+  network: Network,
+  weights: Weights,
+  hidden: Tensor,
+  targets: Tensor,
+  { hooks = {}, temperature = 1 }: { readonly hooks?: LayerHooks; readonly temperature?: number },
+): PredictionLogProbs & { readonly logSumExps: Tensor } {
+  const [b, s, width] = hidden.shape as [number, number, number];
+  const states = hidden.reshape([b * s, width]);
   const scored = nameScope('lm_head', () =>
-    tokenLogProbs(states, network.head(weights, hooks), targets, { temperature, softCap: network.logitSoftCap }),
+    tokenLogProbs(states, network.head(weights, hooks), targets.reshape([b * s]), {
+      temperature,
+      softCap: network.logitSoftCap,
+    }),
   );
-  return mapTree(scored, (x) => x.reshape([b, s - 1]));
+  return mapTree(scored, (x) => x.reshape([b, s]));
 }

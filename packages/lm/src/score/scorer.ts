@@ -8,12 +8,15 @@ import {
 import { promptTokens } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import { sequenceLogProbs } from './token-log-probs.js';
+import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
+import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';
 
 export interface LocalScorerOptions {
   /** Asked before every call. Default: none. */
   readonly adapter?: () => Adapter;
 }
+
+export type RollingScoreOptions = Pick<RollingOptions, 'maxLength' | 'contextLength'>;
 
 /** A local model as a `Scorer`: log-likelihoods of continuations. */
 export class LocalScorer implements Scorer {
@@ -30,25 +33,38 @@ export class LocalScorer implements Scorer {
 
   /**
    * The continuation's tokens are those that follow the prompt's in the tokens of prompt + continuation, with spaces at
-   * the end of the prompt counted to the continuation, as lm-evaluation-harness splits them.
+   * the end of the prompt counted to the continuation, as lm-evaluation-harness splits them. What prompts have in common is
+   * computed once.
    */
   async score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]> {
     const sequences = requests.map((request, i) => this.#split(request, i));
     const adapter = this.#options.adapter?.();
-    const scored = await sequenceLogProbs(
+    const scored = await continuationLogProbs(
       this.#model.network,
       this.#model.weights,
-      sequences.map(({ tokens }) => tokens),
+      sequences,
       adapter ? { adapter } : {},
     );
-    return scored.map(({ logProbs, isGreedy }, i): ContinuationScore => {
-      const from = sequences[i]!.start - 1;
-      return {
-        logProb: logProbs.subarray(from).reduce((a, b) => a + b, 0),
-        tokens: logProbs.length - from,
-        isGreedy: isGreedy.subarray(from).every((flag) => flag === 1),
-      };
-    });
+    return scored.map(sumOf);
+  }
+
+  /**
+   * Log-likelihoods of whole texts of any length, in windows: `loglikelihood_rolling` of lm-evaluation-harness. A begin
+   * token (or, where the tokenizer has none, the end token) is put in front, so that the first token is predicted too.
+   *
+   * @throws PosttrainError for a text without tokens, and for a tokenizer with neither token
+   */
+  async scoreRolling(texts: readonly string[], options: RollingScoreOptions = {}): Promise<ContinuationScore[]> {
+    assertKnownOptions('scoreRolling', options, ['maxLength', 'contextLength']);
+    const { tokenizer, name, network, weights } = this.#model;
+    const prefix = tokenizer.bosId ?? tokenizer.eosId;
+    if (prefix === undefined) throw new PosttrainError('SCORE', `${name}: its tokenizer has no begin and no end token`);
+    const sequences = texts.map((text) => [prefix, ...tokenizer.encode(text, { addSpecialTokens: false })]);
+    const empty = sequences.findIndex(({ length }) => length === 1);
+    if (empty >= 0) throw new PosttrainError('SCORE', `text ${empty} has no tokens`);
+    const adapter = this.#options.adapter?.();
+    const scored = await rollingLogProbs(network, weights, sequences, { ...options, ...(adapter && { adapter }) });
+    return scored.map(sumOf);
   }
 
   #split({ prompt, continuation }: ScoreRequest, i: number): { tokens: number[]; start: number } {
@@ -63,3 +79,9 @@ export class LocalScorer implements Scorer {
     return { tokens, start };
   }
 }
+
+const sumOf = ({ logProbs, isGreedy }: ContinuationLogProbs): ContinuationScore => ({
+  logProb: logProbs.reduce((a, b) => a + b, 0),
+  tokens: logProbs.length,
+  isGreedy: isGreedy.every((flag) => flag === 1),
+});

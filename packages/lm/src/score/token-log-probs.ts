@@ -1,10 +1,11 @@
-import { type Compiled, compile, iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { type PredictionLogProbs, predictionLogProbs } from './prediction-log-probs.js';
+import { checkLengths, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { logProbsOf } from './prediction-log-probs.js';
+import { topLogProbs } from './top-log-probs.js';
 
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
@@ -12,6 +13,15 @@ export interface LogProbsOptions {
   readonly temperature?: number;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
   readonly maxTokensPerPass?: number;
+  /** Also give this many most likely tokens at every place. Default 0. */
+  readonly topLogProbs?: number;
+}
+
+/** A token that could have been there. */
+export interface TokenLogProb {
+  readonly token: number;
+  /** Natural log. */
+  readonly logProb: number;
 }
 
 export interface SequenceLogProbs {
@@ -21,31 +31,45 @@ export interface SequenceLogProbs {
   readonly entropies: Float32Array;
   /** 1 where no token was more likely than token t + 1, else 0. */
   readonly isGreedy: Float32Array;
+  /** What `topLogProbs` asked for: at each place the most likely tokens, most likely first. */
+  readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
+}
+
+interface Scored {
+  /** [b, s]. */
+  readonly columns: readonly Tensor[];
+  /** [b · s, k]. */
+  readonly top?: { readonly tokens: Tensor; readonly logProbs: Tensor };
 }
 
 type Scoring = Compiled<
-  [weights: Weights, parameters: unknown, tokens: Tensor, temperature: number],
-  PredictionLogProbs
+  [weights: Weights, parameters: unknown, tokens: Tensor, targets: Tensor, temperature: number, top: number],
+  Scored
 >;
 
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, temperature) => {
-        const [b, s] = tokens.shape as [number, number];
-        // Padding is on the right and attention is causal, so no real token sees it.
-        const input = { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
-        return predictionLogProbs(network, weights, input, { hooks: adapter.hooks(parameters), temperature });
+      (weights, parameters, tokens, targets, temperature, top) => {
+        const options = { hooks: adapter.hooks(parameters), temperature };
+        const hidden = network.hidden(weights, passInput(tokens), options.hooks);
+        const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
+        const columns = [logProbs, entropies, isGreedy];
+        if (top === 0) return { columns };
+        const count = targets.size;
+        const states = { states: hidden.reshape([count, -1]), logSumExps: logSumExps.reshape([count]) };
+        return { columns, top: topLogProbs(network, weights, states, top, options) };
       },
       { name: 'logProbs' },
     ),
 );
 
-const LENGTH_STEP = 16;
+export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs'] as const;
 
 /**
- * Log-probabilities of given token sequences, each of at least two tokens. Sequences of similar length are padded and
- * run together; the result does not depend on how. The logits exist for a chunk of tokens at a time only.
+ * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
+ * of similar length are padded and run together; the result does not depend on how. The logits exist for a chunk of tokens
+ * at a time only.
  */
 export async function sequenceLogProbs(
   network: Network,
@@ -53,57 +77,56 @@ export async function sequenceLogProbs(
   sequences: readonly (readonly number[])[],
   options: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
-  assertKnownOptions('logProbs', options, ['adapter', 'temperature', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, temperature = 1, maxTokensPerPass = 4096 } = options;
-  if (!(temperature > 0) || !Number.isFinite(temperature)) {
-    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
-  }
-  const limit = network.config.maxPositionEmbeddings;
-  sequences.forEach((tokens, i) => {
-    if (tokens.length >= 2 && tokens.length <= limit) return;
-    throw new PosttrainError(
-      'SEQUENCE_LENGTH',
-      `logProbs: sequence ${i} has ${tokens.length} tokens; it needs 2 to ${limit}`,
-    );
-  });
+  assertKnownOptions('logProbs', options, LOG_PROBS_OPTIONS);
+  const {
+    adapter = NO_ADAPTER,
+    temperature = 1,
+    maxTokensPerPass = MAX_TOKENS_PER_PASS,
+    topLogProbs: top = 0,
+  } = options;
+  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  checkScoring(temperature, top, vocabSize);
+  // The last token is predicted, and so never an input.
+  checkLengths('logProbs', sequences, { shortest: 2, longest: longest + 1 });
+  const inputs = sequences.map((tokens) => tokens.slice(0, -1));
   const results = new Array<SequenceLogProbs>(sequences.length);
-  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   const scoring = scoringOf(network, adapter);
-  for (let start = 0; start < order.length; ) {
-    const { rows, width } = nextPass(order, start, sequences, maxTokensPerPass, limit);
-    start += rows.length;
-    const count = roundUpToPowerOfTwo(rows.length);
-    const grid = new Int32Array(count * width);
+  for (const { sequences: rows, tokens, width } of passesOf(inputs, { longest, maxTokens: maxTokensPerPass })) {
+    const next = rows.map((sequence) => sequences[sequence]!.slice(1));
+    const targets = gridOf(next, tokens.shape[0]!, width);
+    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top);
+    const columns = await Promise.all(scored.columns.map((column) => column.data()));
+    const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {
-      grid.set(sequences[sequence]!, row * width);
-    });
-    const scored = await scoring(weights, adapter.parameters, tensor(grid, [count, width], 'int32'), temperature);
-    const columns = await Promise.all([scored.logProbs.data(), scored.entropies.data(), scored.isGreedy.data()]);
-    rows.forEach((sequence, row) => {
-      const [from, to] = [row * (width - 1), row * (width - 1) + sequences[sequence]!.length - 1];
+      const [from, to] = [row * width, row * width + inputs[sequence]!.length];
       const [logProbs, entropies, isGreedy] = columns.map((column) => Float32Array.from(column.subarray(from, to)));
-      results[sequence] = { logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! };
+      results[sequence] = {
+        ...{ logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! },
+        ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
+      };
     });
   }
   return results;
 }
 
-/** As many sequences from `start` on as fit one pass when both sizes of the grid are rounded up. */
-function nextPass(
-  order: readonly number[],
-  start: number,
-  sequences: readonly (readonly number[])[],
-  maxTokens: number,
-  limit: number,
-) {
-  const rows: number[] = [];
-  let width = 0;
-  for (const sequence of order.slice(start, start + maxTokens)) {
-    // Learned positions end at the limit, even for padding.
-    const wider = Math.min(limit, roundUpToSize(Math.max(width, sequences[sequence]!.length), LENGTH_STEP));
-    if (rows.length > 0 && wider * roundUpToPowerOfTwo(rows.length + 1) > maxTokens) break;
-    rows.push(sequence);
-    width = wider;
+function checkScoring(temperature: number, top: number, vocabulary: number): void {
+  if (!(temperature > 0) || !Number.isFinite(temperature)) {
+    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
   }
-  return { rows, width };
+  if (Number.isInteger(top) && top >= 0 && top <= vocabulary) return;
+  throw new PosttrainError('SAMPLING', `logProbs: topLogProbs must be an integer from 0 to ${vocabulary}, not ${top}`);
 }
+
+const alternatives = (
+  tokens: ArrayLike<number>,
+  logProbs: ArrayLike<number>,
+  from: number,
+  to: number,
+  top: number,
+): TokenLogProb[][] =>
+  Array.from({ length: to - from }, (_, t) =>
+    Array.from({ length: top }, (__, i) => {
+      const at = (from + t) * top + i;
+      return { token: tokens[at]!, logProb: logProbs[at]! };
+    }),
+  );

@@ -183,7 +183,7 @@ describe('config.json of before', () => {
   });
 
   const refused: [string, Json, RegExp][] = [
-    ['another architecture', { ...old, model_type: 'gemma3' }, /"gemma3".*llama, mistral, qwen2, qwen3, gpt2/],
+    ['another architecture', { ...old, model_type: 'mamba' }, /"mamba".*llama, mistral, qwen2, qwen3, gpt2/],
     ['no architecture', { vocab_size: 3 }, /null is not supported/],
     ['a missing size', { ...old, hidden_size: undefined }, /"hidden_size" is missing/],
     ['a size of a wrong type', { ...old, hidden_size: '576' }, /"hidden_size" must be a positive integer, not "576"/],
@@ -206,7 +206,7 @@ describe('config.json of before', () => {
     expect(() => parseModelConfig(json)).toThrow(/config\.json/);
   });
   it('by classes', () => {
-    expect(() => parseModelConfig({ ...old, model_type: 'gemma3' })).toThrow(UnsupportedArchitectureError);
+    expect(() => parseModelConfig({ ...old, model_type: 'mamba' })).toThrow(UnsupportedArchitectureError);
     expect(() => parseModelConfig({ ...old, head_dim: 0 })).toThrow(InvalidModelFileError);
   });
 });

@@ -15,6 +15,7 @@ import { CPU_TARGET, inputName, type LoweredGraph, type LoweringTarget, lowerGra
 import { type Memory, type OnnxBuffer, onnxBuffer } from './memory.js';
 import { onnxruntimeEnvironment } from './native/environment.js';
 import type { NodeAssignment, Provider } from './native/session.js';
+import { packedOf } from './packed-weights.js';
 import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
 
@@ -104,14 +105,16 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
     upload: async (data: TypedArray, spec: TensorSpec) => (await started()).memory.upload(data, spec),
     read: async (buffer: EngineBuffer) => (await started()).memory.read(onnxBuffer(buffer)),
     ...(device === 'cpu' ? {} : { free: (buffer: EngineBuffer) => deviceMemory?.free(buffer) }),
-    async compile(given: Graph, { donations }: CompileOptions): Promise<Executable> {
+    async compile(given: Graph, { donations, constants }: CompileOptions): Promise<Executable> {
       const { memory, target, providerFor } = await started();
       const graph = withoutUnusableKernels(given, donations, target);
-      const lowered = lowerGraph(graph, target);
-      const held =
-        lowered.outputs.length > 0
-          ? await memory.during(() => sessions.hold(lowered.onnx, providerFor(lowered)))
-          : undefined;
+      const packed = device === 'cpu' && constants ? packedOf(constants) : undefined;
+      const lowered = lowerGraph(graph, target, packed?.inputs);
+      const hold = async () =>
+        packed
+          ? sessions.holdPacked(lowered.onnx, { values: packed.values, container: await packed.container() })
+          : sessions.hold(lowered.onnx, providerFor(lowered));
+      const held = lowered.outputs.length > 0 ? await memory.during(hold) : undefined;
       if (held && onAssignment) onAssignment(held.session.assignment());
       const isSafe = findsSafeOverwrites(lowered.onnx, device === 'webgpu' ? ON_WEBGPU : ON_HOST);
       return new OnnxExecutable(graph, lowered, held, memory, donations, isSafe);

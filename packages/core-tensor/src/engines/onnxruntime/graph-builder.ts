@@ -1,5 +1,13 @@
 import { encodeNumbers } from '../../dtype.js';
-import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxType, OnnxValue } from './proto.js';
+import type {
+  ExternalOnnxTensor,
+  OnnxAttribute,
+  OnnxGraph,
+  OnnxNode,
+  OnnxTensor,
+  OnnxType,
+  OnnxValue,
+} from './proto.js';
 
 /** A whole number is an int attribute; other floats must say so. */
 type AttributeLiteral =
@@ -21,12 +29,15 @@ const MICROSOFT_OPS = new Set([
 
 const LONGEST_CONSTANT_RANGE = 64;
 
+/** ONNX Runtime checks that the file of an external initializer is there; this one is beside every model that it is given. */
+export const GIVEN = 'package.json';
+
 /** Collects the nodes of an ONNX graph. A value is its name; every method that makes one returns it. */
 export class OnnxGraphBuilder {
   private readonly nodes: OnnxNode[] = [];
   private readonly inputs: OnnxValue[] = [];
   private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
-  private readonly initializers: Record<string, OnnxTensor> = {};
+  private readonly initializers: Record<string, OnnxTensor | ExternalOnnxTensor> = {};
   private readonly constants = new Map<string, string>();
 
   /** `standard` keeps to the operators of ONNX itself. */
@@ -40,6 +51,12 @@ export class OnnxGraphBuilder {
   /** Makes `value` the graph output called `name`. */
   output(value: string, name: string, type: OnnxType, shape: readonly number[]): void {
     this.outputs.push({ value, name, type, shape });
+  }
+
+  /** A constant in memory that the session is given: what the file names is never read. */
+  givenConstant(name: string, type: OnnxType, shape: readonly number[]): string {
+    this.initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
+    return name;
   }
 
   /** A constant held by the graph; equal small constants are one. */

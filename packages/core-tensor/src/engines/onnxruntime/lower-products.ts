@@ -63,7 +63,9 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
     const result = builder.matmul(flat, right, { transB, alpha, ranks: [2, 2] });
     return lowering.convert(builder.reshape(result, shape), compute, dtype);
   }
-  const rows = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
+  const turned = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
+  // A packed weight is read faster for one row, and not for a few.
+  const rows = turned === 1 && lowering.isConstant(b) ? undefined : turned;
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
     return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);

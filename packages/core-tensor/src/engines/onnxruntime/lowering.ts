@@ -72,9 +72,13 @@ export interface LoweredGraph {
 export const inputName = (index: number): string => `input${index}`;
 export const outputName = (index: number): string => `output${index}`;
 
-/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`. */
-export function lowerGraph(graph: Graph, target: Partial<LoweringTarget> = {}): LoweredGraph {
-  return new Lowering(graph, { ...CPU_TARGET, ...target }).run();
+/** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`; `constants` are inputs that are initializers. */
+export function lowerGraph(
+  graph: Graph,
+  target: Partial<LoweringTarget> = {},
+  constants: ReadonlySet<number> = new Set(),
+): LoweredGraph {
+  return new Lowering(graph, { ...CPU_TARGET, ...target }, constants).run();
 }
 
 /** The state of one lowering, and what rules need of it. */
@@ -84,10 +88,13 @@ export class Lowering {
   readonly fused: ReadonlySet<GraphNode>;
   private readonly names = new Map<GraphNode, readonly string[]>();
   private readonly float16Nodes = new Set<string>();
+  private readonly constantNodes = new Set<GraphNode>();
 
   constructor(
     private readonly graph: Graph,
     readonly target: LoweringTarget,
+    /** Inputs that are initializers, in memory that the session is given. */
+    private readonly constants: ReadonlySet<number>,
   ) {
     this.builder = new OnnxGraphBuilder(target.standard);
     this.fused = matmulFusions(graph);
@@ -100,7 +107,13 @@ export class Lowering {
     for (const [i, node] of graph.inputs.entries()) {
       const { shape, dtype } = node.outputs[0]!;
       if (!used.has(node) || sizeOf(shape) === 0) continue;
-      this.names.set(node, [builder.input(inputName(i), onnxTypeOf(dtype), shape)]);
+      const type = onnxTypeOf(dtype);
+      if (this.constants.has(i)) {
+        this.names.set(node, [builder.givenConstant(inputName(i), type, shape)]);
+        this.constantNodes.add(node);
+        continue;
+      }
+      this.names.set(node, [builder.input(inputName(i), type, shape)]);
       inputs.push(i);
     }
     for (const node of graph.nodes) {
@@ -116,6 +129,11 @@ export class Lowering {
       outputs.push(i);
     }
     return { onnx: builder.graph(), inputs, outputs, float16Nodes: [...this.float16Nodes] };
+  }
+
+  /** Whether a value is an initializer, which products with it on the right have packed once and for all. */
+  isConstant(value: Value): boolean {
+    return this.constantNodes.has(value.node);
   }
 
   /** The name of a value, emitting it first if it was left for later. */

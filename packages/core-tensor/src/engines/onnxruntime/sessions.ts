@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { onnxruntimeEnvironment } from './native/environment.js';
-import { NativeSession, type Provider, type SessionOptions } from './native/session.js';
+import { NativeSession, type PackedInitializers, type Provider, type SessionOptions } from './native/session.js';
 import { encodeModel, type OnnxGraph } from './proto.js';
 
 /** A session and the number of executables that hold it. */
@@ -46,14 +46,22 @@ export class SessionCache {
     }
   }
 
+  /** A session over initializers of the caller's, for one holder. */
+  async holdPacked(graph: OnnxGraph, packed: PackedInitializers): Promise<HeldSession> {
+    const session = await this.create(graph, encodeModel(graph), undefined, packed);
+    return { session, release: async () => session.release() };
+  }
+
   private async create(
     { inputs, outputs }: OnnxGraph,
     model: Uint8Array,
     provider: Provider | undefined,
+    packed?: PackedInitializers,
   ): Promise<NativeSession> {
     const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    return NativeSession.create(environment, model, names, { ...this.options, ...(provider ? { provider } : {}) });
+    const options = { ...this.options, ...(provider ? { provider } : {}) };
+    return NativeSession.create(environment, model, names, options, packed);
   }
 
   private async release(key: string, entry: Shared): Promise<void> {

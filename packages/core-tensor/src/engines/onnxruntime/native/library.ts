@@ -41,8 +41,14 @@ const FUNCTIONS = {
   createCpuMemoryInfo: [69, 'int allocator, int memory, _Out_ void **info'],
   addSessionConfigEntry: [130, 'void *options, const char *key, const char *value'],
   createAllocator: [131, 'void *session, void *info, _Out_ void **allocator'],
+  addInitializer: [150, 'void *options, const char *name, void *value'],
   createAndRegisterAllocator: [144, 'void *env, void *info, void *arena'],
   createArenaCfg: [156, 'size_t limit, int strategy, int initialBytes, int deadBytes, _Out_ void **arena'],
+  createPrepackedWeightsContainer: [166, '_Out_ void **container'],
+  createSessionFromArrayWithPrepackedWeights: [
+    169,
+    'void *env, void *model, size_t length, void *options, void *container, _Out_ void **session',
+  ],
   appendCudaProvider: [204, 'void *options, void *cuda'],
   createCudaProviderOptions: [205, '_Out_ void **cuda'],
   appendExecutionProvider: [216, 'void *options, const char *name, void *keys, void *values, size_t count'],
@@ -63,6 +69,7 @@ const RELEASES = {
   releaseSessionOptions: 100,
   releaseAllocator: 132,
   releaseArenaCfg: 157,
+  releasePrepackedWeightsContainer: 167,
   releaseCudaProviderOptions: 208,
 } as const;
 
@@ -79,7 +86,10 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   readonly [Name in keyof typeof RELEASES]: (pointer: Pointer) => void;
 } & {
   /** The function run on another thread. Its arguments' memory must stay reachable until the promise settles. */
-  later(name: 'run' | 'createSessionFromArray' | 'copyTensors', ...args: readonly NativeArgument[]): Promise<void>;
+  later(
+    name: 'run' | 'createSessionFromArray' | 'createSessionFromArrayWithPrepackedWeights' | 'copyTensors',
+    ...args: readonly NativeArgument[]
+  ): Promise<void>;
   /** The result of a function whose last parameter is an output. */
   make(name: keyof typeof FUNCTIONS, ...args: readonly NativeArgument[]): Pointer;
   /** Texts as an array of addresses of C strings. */
@@ -122,15 +132,20 @@ async function load(): Promise<OrtApi> {
   }
 }
 
-/** Where the library is. */
-export function libraryPath(): string {
-  const require = createRequire(import.meta.url);
-  let root: string;
+const require = createRequire(import.meta.url);
+
+/** The folder of the package that carries the library. */
+export function libraryRoot(): string {
   try {
-    root = dirname(require.resolve('onnxruntime-node/package.json'));
+    return dirname(require.resolve('onnxruntime-node/package.json'));
   } catch (cause) {
     throw new EngineError('onnxruntime', 'cannot find the package onnxruntime-node; install it', { cause });
   }
+}
+
+/** Where the library is. */
+export function libraryPath(): string {
+  const root = libraryRoot();
   const { version } = require('onnxruntime-node/package.json') as { version: string };
   const file = LIBRARY_FILES[process.platform]?.(version);
   const path = file && join(root, 'bin', 'napi-v6', process.platform, process.arch, file);

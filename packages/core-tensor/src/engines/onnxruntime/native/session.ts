@@ -1,6 +1,6 @@
 import { EngineError } from '../../../errors.js';
 import type { OrtEnvironment } from './environment.js';
-import type { NativeTexts, OrtApi, Pointer } from './library.js';
+import { libraryRoot, type NativeTexts, type OrtApi, type Pointer } from './library.js';
 
 /** `logging.WARNING` would report what our graphs do on purpose. */
 const LOG_ERRORS = 3;
@@ -26,6 +26,13 @@ export interface SessionOptions {
 export interface Provider {
   /** Adds it to the options of a session that is about to be made. */
   append(api: OrtApi, options: Pointer): void;
+}
+
+/** Memory of the caller that a model uses as initializers, and packs for its products. */
+export interface PackedInitializers {
+  readonly values: ReadonlyMap<string, Pointer>;
+  /** ONNX Runtime's container of packed weights: sessions with the same share one copy. */
+  readonly container: Pointer;
 }
 
 /** The provider that runs a node. */
@@ -60,11 +67,17 @@ export class NativeSession {
     model: Uint8Array,
     names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] },
     options: SessionOptions,
+    packed?: PackedInitializers,
   ): Promise<NativeSession> {
     const settings = sessionOptions(api, options);
     const session = [null];
     try {
-      await api.later('createSessionFromArray', env, model, model.byteLength, settings, session);
+      if (packed) {
+        api.addSessionConfigEntry(settings, 'session.model_external_initializers_file_folder_path', libraryRoot());
+        for (const [name, value] of packed.values) api.addInitializer(settings, name, value);
+        const last = [settings, packed.container, session] as const;
+        await api.later('createSessionFromArrayWithPrepackedWeights', env, model, model.byteLength, ...last);
+      } else await api.later('createSessionFromArray', env, model, model.byteLength, settings, session);
     } catch (cause) {
       throw new EngineError('onnxruntime', `the graph was refused: ${(cause as Error).message}`, { cause });
     } finally {

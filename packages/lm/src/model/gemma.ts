@@ -1,0 +1,103 @@
+import { nameScope, rmsNorm, rotary, type Tensor } from '@posttrain/core-tensor';
+import type { GemmaConfig } from '../config/index.js';
+import {
+  attentionProjections,
+  decoderModules,
+  decoderParameters,
+  gatedMlp,
+  keyValueCacheShape,
+  linearParameters,
+  mlpProjections,
+  ropeFrequencies,
+  rotaryAngles,
+  runBlocks,
+  windowOf,
+} from './decoder-layers.js';
+import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+
+const projections = (config: GemmaConfig, layer: number) => [
+  ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
+  ...mlpProjections(config, layer),
+];
+
+const BLOCK_NORMS = [
+  'input_layernorm',
+  'post_attention_layernorm',
+  'pre_feedforward_layernorm',
+  'post_feedforward_layernorm',
+];
+
+/**
+ * Gemma 2 (arXiv 2408.00118) and 3 (arXiv 2503.19786): what enters a sublayer and what leaves it is normalised, with
+ * RMSNorm · (1 + w); embeddings are multiplied by √width; layers with a sliding window alternate with full ones, which in
+ * Gemma 3 have another rotary base, and 5 sliding ones before each. Gemma 2 caps scores and logits softly; Gemma 3
+ * normalises queries and keys instead.
+ */
+export const gemma: ModelFamily<GemmaConfig> = {
+  parameters: (config) =>
+    decoderParameters(
+      config,
+      (layer) => {
+        const block = `model.layers.${layer}`;
+        const norm = (name: string, width: number): ParameterInfo => ({
+          name: `${block}.${name}.weight`,
+          shape: [width],
+          init: 'zeros',
+        });
+        return [
+          ...linearParameters(projections(config, layer)),
+          ...BLOCK_NORMS.map((name) => norm(name, config.hiddenSize)),
+          ...(hasQkNorm(config)
+            ? [norm('self_attn.q_norm', config.headDim), norm('self_attn.k_norm', config.headDim)]
+            : []),
+        ];
+      },
+      'zeros',
+    ),
+
+  modules: (config) => decoderModules(config, (layer) => projections(config, layer)),
+
+  cacheShape: keyValueCacheShape,
+
+  attention: (config, layer) => ({
+    scale: 1 / Math.sqrt(config.queryPreAttnScalar),
+    ...windowOf(config, layer),
+    ...(config.attnLogitSoftcapping !== undefined && { softCap: config.attnLogitSoftcapping }),
+  }),
+
+  logitSoftCap: (config) => config.finalLogitSoftcapping,
+
+  hidden(config, layers, input) {
+    const { weight, linear, embedding } = layers;
+    const norm = (x: Tensor, name: string) =>
+      nameScope(name, () => rmsNorm(x, weight(`${name}.weight`).add(1), { epsilon: config.rmsNormEps }));
+    // transformers rounds the factor to the type of the weights too.
+    const x = embedding(input.tokens, 'model.embed_tokens').mul(Math.fround(Math.sqrt(config.hiddenSize)));
+    const anglesOf = (rope: GemmaConfig['rope']) =>
+      rotaryAngles(input.positions, ropeFrequencies(rope, config.headDim), x);
+    const angles = { full_attention: anglesOf(config.rope), sliding_attention: anglesOf(config.slidingRope) };
+
+    const out = runBlocks(config, input, x, (layer, name) => (x) => {
+      const attention = `${name}.self_attn`;
+      const h = norm(x, `${name}.input_layernorm`);
+      const heads = (part: string, count: number) => splitHeads(linear(h, `${attention}.${part}_proj`), count);
+      const turned = (part: 'q' | 'k', count: number) => {
+        const states = heads(part, count);
+        const normed = hasQkNorm(config) ? norm(states, `${attention}.${part}_norm`) : states;
+        return rotary(normed, ...angles[config.layerTypes[layer]!]);
+      };
+      const mixed = nameScope(attention, () => {
+        const [q, k] = [turned('q', config.numAttentionHeads), turned('k', config.numKeyValueHeads)];
+        return input.attend(layer, q, k, heads('v', config.numKeyValueHeads));
+      });
+      const attended = linear(joinHeads(mixed), `${attention}.o_proj`);
+      const y = x.add(norm(attended, `${name}.post_attention_layernorm`));
+      const m = norm(y, `${name}.pre_feedforward_layernorm`);
+      const transformed = gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct);
+      return y.add(norm(transformed, `${name}.post_feedforward_layernorm`));
+    });
+    return norm(out, 'model.norm');
+  },
+};
+
+const hasQkNorm = ({ modelType }: GemmaConfig): boolean => modelType === 'gemma3_text';

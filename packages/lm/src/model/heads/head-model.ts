@@ -1,0 +1,168 @@
+import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { ChatTemplate } from '../../chat-template/index.js';
+import { saveChatTemplates } from '../../chat-template/save-chat-templates.js';
+import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../../config/index.js';
+import { type DownloadModelOptions, resolveModelFolder } from '../../hub/index.js';
+import { checkLengths, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../../score/passes.js';
+import { Tokenizer } from '../../tokenizer/index.js';
+import { type Adapter, NO_ADAPTER } from '../adapter.js';
+import { type CausalLM, checkVocabulary, initialWeights } from '../causal-lm.js';
+import type { Weights } from '../layers.js';
+import { type Network, networkOf } from '../network.js';
+import { type WeightStorage, weightStorage } from '../quantize.js';
+import { isQuantized } from '../quantized-layer.js';
+import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../weights.js';
+import { HeadError } from './head.js';
+
+/** The parts of a model whose outputs are a head's and not the next token's. */
+export interface HeadModelParts {
+  readonly config: ModelConfig;
+  readonly network: Network;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate?: ChatTemplate | undefined;
+  /** For reports. */
+  readonly name: string;
+}
+
+export interface HeadScoringOptions {
+  readonly adapter?: Adapter;
+  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+export type HeadLoadOptions = DownloadModelOptions & LoadWeightsOptions;
+
+/** What classifiers, reward and value models have in common: a decoder's trunk with a head, in a Hugging Face folder. */
+export abstract class HeadModel implements HeadModelParts {
+  readonly name: string;
+  readonly config: ModelConfig;
+  readonly network: Network;
+  readonly weights: Weights;
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate | undefined;
+  readonly head: HeadConfig;
+
+  constructor(parts: HeadModelParts, tasks: readonly HeadTask[]) {
+    this.name = parts.name;
+    this.config = parts.config;
+    this.network = parts.network;
+    this.weights = parts.weights;
+    this.tokenizer = parts.tokenizer;
+    this.chatTemplate = parts.chatTemplate;
+    this.head = checkHead(parts.config, tasks, parts.name);
+    checkVocabulary(parts);
+  }
+
+  /** The outputs' names, in order. */
+  get labels(): readonly string[] {
+    return this.head.labels;
+  }
+
+  /** What the weights take. */
+  get storage(): WeightStorage {
+    return weightStorage(this.network, this.weights);
+  }
+
+  /**
+   * Writes a folder that `load` and `transformers` load. An error (a full disk, say) leaves the model that the folder held
+   * before as it was.
+   */
+  async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
+    const { config, weights, tokenizer, chatTemplate, network } = this;
+    const writeOthers = async (staging: string) => {
+      await tokenizer.save(staging);
+      if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
+    };
+    await saveWeights(folder, config, weights, options, writeOthers, network);
+  }
+
+  /** The parts with other weights. */
+  protected partsWith(weights: Weights, name: string): HeadModelParts {
+    const { config, network, tokenizer, chatTemplate } = this;
+    return { config, network, tokenizer, chatTemplate, weights, name };
+  }
+}
+
+function checkHead({ head }: ModelConfig, tasks: readonly HeadTask[], name: string): HeadConfig {
+  if (head && tasks.includes(head.task)) return head;
+  const found = head ? `a head for ${head.task}` : 'no head';
+  const advice = head ? '' : ' A causal language model gets one with fromCausalLM.';
+  throw new HeadError(`${name} has ${found}, where one for ${tasks.join(' or ')} is needed.${advice}`);
+}
+
+/** Loads a folder with a head for one of the tasks. @throws HeadError, and what `loadWeights` throws */
+export async function loadHeadParts(
+  folder: string,
+  options: LoadWeightsOptions,
+  tasks: readonly HeadTask[],
+): Promise<HeadModelParts> {
+  // The large file last; only TRL's value head cannot be seen before it is opened.
+  const described = await loadModelConfig(folder);
+  if (described.head || !tasks.includes('value')) checkHead(described, tasks, folder);
+  const tokenizer = await Tokenizer.load(folder);
+  const chatTemplate = await ChatTemplate.load(tokenizer);
+  return { ...(await loadWeights(folder, options)), tokenizer, chatTemplate, name: folder };
+}
+
+/** The same of a model on the hub, or of a folder. */
+export async function pretrainedHeadParts(
+  nameOrFolder: string,
+  { quantization, ...options }: HeadLoadOptions,
+  tasks: readonly HeadTask[],
+): Promise<HeadModelParts> {
+  const folder = await resolveModelFolder(nameOrFolder, options);
+  return loadHeadParts(folder, quantization ? { quantization } : {}, tasks);
+}
+
+/**
+ * A causal language model's trunk with a new head: weights normal with `initializerRange`, biases zero, as transformers
+ * starts them. The trunk's tensors are shared.
+ */
+export async function withNewHead(model: CausalLM, head: HeadConfig, seed: number): Promise<HeadModelParts> {
+  const { tokenizer, chatTemplate, name } = model;
+  // transformers finds the last token of a padded row by this id.
+  const padTokenId = model.config.padTokenId ?? tokenizer.padId;
+  const config = { ...model.config, padTokenId, head };
+  const formats = [...model.network.modules.values()]
+    .filter(isQuantized)
+    .map((module) => [module.name, module.quantization] as const);
+  const network = networkOf(config, new Map(formats));
+  const parameters = network.parameters.filter((parameter) => parameter.name.startsWith(`${head.module}.`));
+  const added = await initialWeights({ parameters, config }, seed);
+  const trunk = Object.entries(model.weights).filter(
+    ([weight]) => head.task === 'value' || !weight.startsWith('lm_head.'),
+  );
+  return { config, network, weights: { ...Object.fromEntries(trunk), ...added }, tokenizer, chatTemplate, name };
+}
+
+type HeadPass = Compiled<[weights: Weights, parameters: unknown, tokens: Tensor, last: Tensor], Tensor>;
+
+/** A compiled forward pass of a head model, for `perAdapter`. */
+export const compileHeadPass = (
+  name: string,
+  adapter: Adapter,
+  run: (weights: Weights, hooks: ReturnType<Adapter['hooks']>, tokens: Tensor, last: Tensor) => Tensor,
+): HeadPass =>
+  compile((weights, parameters, tokens, last) => run(weights, adapter.hooks(parameters), tokens, last), { name });
+
+/** Runs sequences of any mix of lengths; `read` is given each pass's output and puts it where it belongs. */
+export async function runHead(
+  where: string,
+  { network, weights }: Pick<HeadModelParts, 'network' | 'weights'>,
+  sequences: readonly (readonly number[])[],
+  options: HeadScoringOptions,
+  passOf: (network: Network, adapter: Adapter) => HeadPass,
+  read: (output: ArrayLike<number>, pass: Pass) => void,
+): Promise<void> {
+  assertKnownOptions(where, options, ['adapter', 'maxTokensPerPass']);
+  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
+  const longest = network.config.maxPositionEmbeddings;
+  checkLengths(where, sequences, { shortest: 1, longest });
+  const run = passOf(network, adapter);
+  for (const pass of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
+    const output = await run(weights, adapter.parameters, pass.tokens, pass.last);
+    read(await output.data(), pass);
+  }
+}

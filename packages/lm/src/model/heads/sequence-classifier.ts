@@ -1,0 +1,106 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { classifierHead, defaultLabels } from '../../config/head-config.js';
+import { ARCHITECTURES } from '../../config/write-config.js';
+import { passInput } from '../../score/passes.js';
+import { perAdapter } from '../adapter.js';
+import type { CausalLM } from '../causal-lm.js';
+import type { Weights } from '../layers.js';
+import type { LoadWeightsOptions } from '../weights.js';
+import { sequenceLogits } from './head.js';
+import {
+  compileHeadPass,
+  type HeadLoadOptions,
+  HeadModel,
+  type HeadModelParts,
+  type HeadScoringOptions,
+  loadHeadParts,
+  pretrainedHeadParts,
+  runHead,
+  withNewHead,
+} from './head-model.js';
+import { RewardVerifier, type RewardVerifierOptions } from './reward-verifier.js';
+
+export interface NewHeadOptions {
+  /** The outputs' names, or how many there are. Default 1: a reward. */
+  readonly labels?: number | readonly string[];
+  /** Of the head's initial weights. Default 0. */
+  readonly seed?: number;
+}
+
+const TASKS = ['sequence-classification'] as const;
+
+const passOf = perAdapter((network, adapter) =>
+  compileHeadPass('sequenceLogits', adapter, (weights, hooks, tokens, last) =>
+    sequenceLogits(network, weights, { ...passInput(tokens), last }, hooks),
+  ),
+);
+
+/**
+ * A `*ForSequenceClassification` model of transformers: one row of logits for a whole sequence, read at its last token.
+ * With one label it is an outcome reward model. Immutable, as `CausalLM`.
+ */
+export class SequenceClassifier extends HeadModel {
+  constructor(parts: HeadModelParts) {
+    super(parts, TASKS);
+  }
+
+  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
+  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<SequenceClassifier> {
+    return new SequenceClassifier(await loadHeadParts(folder, options, TASKS));
+  }
+
+  /** Loads a folder, or a model of the hub by its name. */
+  static async fromPretrained(nameOrFolder: string, options: HeadLoadOptions = {}): Promise<SequenceClassifier> {
+    return new SequenceClassifier(await pretrainedHeadParts(nameOrFolder, options, TASKS));
+  }
+
+  /** A causal language model's trunk (shared, quantised or not) with a new head. */
+  static async fromCausalLM(model: CausalLM, options: NewHeadOptions = {}): Promise<SequenceClassifier> {
+    return new SequenceClassifier(await newClassifierParts('SequenceClassifier', model, TASKS[0], options));
+  }
+
+  /** The same model with other weights. */
+  withWeights(weights: Weights, name: string = this.name): SequenceClassifier {
+    return new SequenceClassifier(this.partsWith(weights, name));
+  }
+
+  /**
+   * Logits of each sequence, one per label. They are read at the last token that is not the padding id of the config, as in
+   * transformers: an end token that is also the padding is left out.
+   */
+  async logits(sequences: readonly (readonly number[])[], options: HeadScoringOptions = {}): Promise<Float32Array[]> {
+    const results = new Array<Float32Array>(sequences.length);
+    const count = this.labels.length;
+    const trimmed = sequences.map((tokens) => withoutPadding(tokens, this.config.padTokenId));
+    await runHead('SequenceClassifier.logits', this, trimmed, options, passOf, (output, pass) => {
+      pass.sequences.forEach((sequence, row) => {
+        results[sequence] = Float32Array.from({ length: count }, (_, label) => output[row * count + label]!);
+      });
+    });
+    return results;
+  }
+
+  /** This model as a `Verifier`: a reward model, or the probability of a label. */
+  verifier(options: RewardVerifierOptions = {}): RewardVerifier {
+    return new RewardVerifier(this, options);
+  }
+}
+
+function withoutPadding(tokens: readonly number[], padTokenId: number | undefined): readonly number[] {
+  const last = tokens.findLastIndex((token) => token !== padTokenId);
+  // transformers reads a sequence of nothing but padding at its first token.
+  return tokens.slice(0, Math.max(1, last + 1));
+}
+
+/** The parts of a new classifier. */
+export async function newClassifierParts(
+  where: string,
+  model: CausalLM,
+  task: 'sequence-classification' | 'token-classification',
+  options: NewHeadOptions,
+): Promise<HeadModelParts> {
+  assertKnownOptions(`${where}.fromCausalLM`, options, ['labels', 'seed']);
+  const { labels = 1, seed = 0 } = options;
+  const names = typeof labels === 'number' ? defaultLabels(labels) : labels;
+  return withNewHead(model, classifierHead(ARCHITECTURES[model.config.modelType], task, names), seed);
+}

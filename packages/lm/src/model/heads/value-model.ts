@@ -1,0 +1,85 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { classifierHead, defaultLabels, valueHead } from '../../config/head-config.js';
+import { ARCHITECTURES } from '../../config/write-config.js';
+import { passInput } from '../../score/passes.js';
+import { perAdapter } from '../adapter.js';
+import type { CausalLM } from '../causal-lm.js';
+import type { Weights } from '../layers.js';
+import type { LoadWeightsOptions } from '../weights.js';
+import { HeadError, tokenValues } from './head.js';
+import {
+  compileHeadPass,
+  type HeadLoadOptions,
+  HeadModel,
+  type HeadModelParts,
+  type HeadScoringOptions,
+  loadHeadParts,
+  pretrainedHeadParts,
+  runHead,
+  withNewHead,
+} from './head-model.js';
+
+export interface NewValueHeadOptions {
+  /**
+   * `score`: a linear layer without bias in place of the output layer, the `*ForSequenceClassification` folder that TRL's
+   * PPO takes as value and reward model. `v_head`: a linear layer with bias beside the output layer, as TRL's
+   * `AutoModelForCausalLMWithValueHead` stores it. Default `score`.
+   */
+  readonly format?: 'score' | 'v_head';
+  /** Of the head's initial weights. Default 0. */
+  readonly seed?: number;
+}
+
+const TASKS = ['value', 'sequence-classification', 'token-classification'] as const;
+
+const passOf = perAdapter((network, adapter) =>
+  compileHeadPass('tokenValues', adapter, (weights, hooks, tokens) =>
+    tokenValues(network, weights, passInput(tokens), hooks),
+  ),
+);
+
+/** A critic: a value for the state after every token. Any folder whose head has one output can be one. */
+export class ValueModel extends HeadModel {
+  constructor(parts: HeadModelParts) {
+    super(parts, TASKS);
+    if (this.labels.length === 1) return;
+    throw new HeadError(`${this.name}: a value is one number, but the head has ${this.labels.length} outputs`);
+  }
+
+  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
+  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<ValueModel> {
+    return new ValueModel(await loadHeadParts(folder, options, TASKS));
+  }
+
+  /** Loads a folder, or a model of the hub by its name. */
+  static async fromPretrained(nameOrFolder: string, options: HeadLoadOptions = {}): Promise<ValueModel> {
+    return new ValueModel(await pretrainedHeadParts(nameOrFolder, options, TASKS));
+  }
+
+  /** A causal language model's trunk (shared, quantised or not) with a new head. */
+  static async fromCausalLM(model: CausalLM, options: NewValueHeadOptions = {}): Promise<ValueModel> {
+    assertKnownOptions('ValueModel.fromCausalLM', options, ['format', 'seed']);
+    const { format = 'score', seed = 0 } = options;
+    const head =
+      format === 'v_head'
+        ? valueHead()
+        : classifierHead(ARCHITECTURES[model.config.modelType], 'sequence-classification', defaultLabels(1));
+    return new ValueModel(await withNewHead(model, head, seed));
+  }
+
+  /** The same model with other weights. */
+  withWeights(weights: Weights, name: string = this.name): ValueModel {
+    return new ValueModel(this.partsWith(weights, name));
+  }
+
+  /** The values of each sequence: entry t is that of the state after tokens 0 … t. */
+  async values(sequences: readonly (readonly number[])[], options: HeadScoringOptions = {}): Promise<Float32Array[]> {
+    const results = new Array<Float32Array>(sequences.length);
+    await runHead('ValueModel.values', this, sequences, options, passOf, (output, { sequences: rows, width }) => {
+      rows.forEach((sequence, row) => {
+        results[sequence] = Float32Array.from(sequences[sequence]!, (_, t) => output[row * width + t]!);
+      });
+    });
+    return results;
+  }
+}

@@ -1,0 +1,49 @@
+import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+import { checkLengths, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+
+export interface HiddenStatesOptions {
+  readonly adapter?: Adapter;
+  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+type Hidden = Compiled<[weights: Weights, parameters: unknown, tokens: Tensor], Tensor>;
+
+const hiddenOf = perAdapter(
+  (network, adapter): Hidden =>
+    compile((weights, parameters, tokens) => network.hidden(weights, passInput(tokens), adapter.hooks(parameters)), {
+      name: 'hiddenStates',
+    }),
+);
+
+/**
+ * The final, normalised hidden states of token sequences (`last_hidden_state` of transformers): for each sequence a row
+ * [width] per token. Any mix of lengths; the result does not depend on it.
+ */
+export async function hiddenStates(
+  network: Network,
+  weights: Weights,
+  sequences: readonly (readonly number[])[],
+  options: HiddenStatesOptions = {},
+): Promise<Float32Array[][]> {
+  assertKnownOptions('hiddenStates', options, ['adapter', 'maxTokensPerPass']);
+  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
+  const { maxPositionEmbeddings: longest, hiddenSize: size } = network.config;
+  checkLengths('hiddenStates', sequences, { shortest: 1, longest });
+  const results = new Array<Float32Array[]>(sequences.length);
+  const run = hiddenOf(network, adapter);
+  for (const { sequences: rows, tokens, width } of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
+    const states = await (await run(weights, adapter.parameters, tokens)).data();
+    rows.forEach((sequence, row) => {
+      results[sequence] = sequences[sequence]!.map((_, t) => {
+        const from = (row * width + t) * size;
+        return Float32Array.from(states.subarray(from, from + size));
+      });
+    });
+  }
+  return results;
+}

@@ -1,0 +1,87 @@
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { initialWeights, networkOf, sequenceLogProbs } from '../src/index.js';
+import { topLogProbs } from '../src/score/top-log-probs.js';
+import { largestDifference, tinyConfig, tinyModel } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
+const SEQUENCES = [range(5, (i) => i), range(40, (i) => (3 * i) % 64), [60]];
+
+describe('hiddenStates', () => {
+  it('are what the output layer turns into the log-probabilities', async () => {
+    const model = await tinyModel();
+    const states = await model.hiddenStates(SEQUENCES);
+    expect(states.map(({ length }) => length)).toEqual([5, 40, 1]);
+    const head = await model.weights['lm_head.weight']!.toArray();
+    const width = model.config.hiddenSize;
+    const logits = range(model.config.vocabSize, (token) =>
+      states[1]![20]!.reduce((sum, x, i) => sum + x * head[token * width + i]!, 0),
+    );
+    const logSumExp = Math.log(logits.reduce((sum, z) => sum + Math.exp(z), 0));
+    const [scored] = await model.logProbs([SEQUENCES[1]!]);
+    expect(logits[SEQUENCES[1]![21]!]! - logSumExp).toBeCloseTo(scored!.logProbs[20]!, 4);
+  });
+
+  it('do not depend on how sequences are put together', async () => {
+    const model = await tinyModel();
+    const [together, apart] = [
+      await model.hiddenStates(SEQUENCES),
+      await model.hiddenStates(SEQUENCES, { maxTokensPerPass: 1 }),
+    ];
+    for (const [i, rows] of together.entries()) {
+      for (const [t, row] of rows.entries()) expect(largestDifference(row, apart[i]![t]!)).toBeLessThan(1e-5);
+    }
+    await expect(model.hiddenStates([[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
+  });
+});
+
+describe('logProbs with topLogProbs', () => {
+  it('names the most likely tokens at each place: all of them are the distribution', async () => {
+    const network = networkOf(tinyConfig());
+    const weights = await initialWeights(network, 1);
+    const scored = await sequenceLogProbs(network, weights, SEQUENCES.slice(0, 2), {
+      topLogProbs: 64,
+      temperature: 1.5,
+    });
+    for (const [i, { logProbs, isGreedy, topLogProbs: top }] of scored.entries()) {
+      expect(top!.length).toBe(logProbs.length);
+      for (const [t, alternatives] of top!.entries()) {
+        expect(alternatives.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeCloseTo(1, 5);
+        expect(new Set(alternatives.map(({ token }) => token)).size).toBe(64);
+        const target = SEQUENCES[i]![t + 1]!;
+        expect(alternatives.find(({ token }) => token === target)!.logProb).toBeCloseTo(logProbs[t]!, 5);
+        expect(alternatives[0]!.token === target).toBe(isGreedy[t] === 1);
+        const sorted = [...alternatives].sort((a, b) => b.logProb - a.logProb);
+        expect(alternatives).toEqual(sorted);
+      }
+    }
+    const [few] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!], { topLogProbs: 3, temperature: 1.5 });
+    expect(few!.topLogProbs!.map((row) => row.map(({ token }) => token))).toEqual(
+      scored[0]!.topLogProbs!.map((row) => row.slice(0, 3).map(({ token }) => token)),
+    );
+    const [none] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!]);
+    expect(none!.topLogProbs).toBeUndefined();
+    const wrong = sequenceLogProbs(network, weights, [[1, 2]], { topLogProbs: 65 });
+    await expect(wrong).rejects.toThrow(/from 0 to 64, not 65/);
+  });
+
+  it('does not depend on the pieces of the vocabulary', async () => {
+    const network = networkOf(tinyConfig());
+    const weights = await initialWeights(network, 1);
+    const given = {
+      states: tensor(
+        Float32Array.from({ length: 48 }, (_, i) => Math.sin(i)),
+        [3, 16],
+      ),
+      logSumExps: tensor([0, 1, 2], [3]),
+    };
+    const whole = topLogProbs(network, weights, given, 5, {});
+    for (const chunkSize of [3, 7, 63]) {
+      const pieces = topLogProbs(network, weights, given, 5, { chunkSize });
+      expect(await pieces.tokens.toArray()).toEqual(await whole.tokens.toArray());
+      expect(largestDifference(await pieces.logProbs.toArray(), await whole.logProbs.toArray())).toBeLessThan(1e-6);
+    }
+  });
+});
