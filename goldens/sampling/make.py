@@ -26,7 +26,36 @@ CASES = [
     {"temperature": 0.8, "top_k": 6, "top_p": 0.8},
     {"temperature": 1.5, "top_p": 0.9, "min_p": 0.05},
     {"repetition_penalty": 1.2, "temperature": 0.7, "top_k": 8, "top_p": 0.95, "min_p": 0.02},
+    {"typical_p": 0.2},
+    {"typical_p": 0.7},
+    {"typical_p": 0.95},
+    {"epsilon_cutoff": 0.04},
+    {"epsilon_cutoff": 0.6},
+    {"eta_cutoff": 0.05},
+    {"eta_cutoff": 0.3},
+    {"no_repeat_ngram_size": 1},
+    {"no_repeat_ngram_size": 2},
+    {"no_repeat_ngram_size": 3},
+    {"bad_words_ids": [[4], [5, 8], [2, 5, 5, 0], [7, 10], [1], [2, 5, 6]]},
+    {"sequence_bias": [[[4], 1.5], [[7], -2.0], [[9], -1e9]]},
+    {"min_new_tokens": 3},
+    {"min_new_tokens": 4},
+    {
+        "sequence_bias": [[[3], 2.0], [[6], -1.0]],
+        "repetition_penalty": 1.4,
+        "no_repeat_ngram_size": 2,
+        "bad_words_ids": [[8], [5, 2]],
+        "min_new_tokens": 6,
+        "temperature": 0.9,
+        "top_k": 9,
+        "top_p": 0.97,
+        "min_p": 0.01,
+        "typical_p": 0.9,
+        "epsilon_cutoff": 0.02,
+        "eta_cutoff": 0.05,
+    },
 ]
+PROMPT_LENGTH = 5
 
 
 def main() -> None:
@@ -35,16 +64,20 @@ def main() -> None:
     generator = torch.Generator().manual_seed(47)
     logits = (2 * torch.randn(3, 12, generator=generator) * 1e4).round() / 1e4
     logits[2] = torch.tensor([3.0, 3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 0.0, 0.0, -1.0, -1.0, -2.0])  # ties
-    seen = torch.tensor([[0, 3, 3, 7], [11, 2, 5, 5], [1, 1, 2, 9]])
+    seen = torch.tensor([[5, 5, 0, 4, 7, 3, 3, 7], [2, 5, 6, 8, 2, 5, 2, 5], [9, 0, 1, 2, 9, 1, 2, 9]])
     # generate itself decides which processors to use and in which order; the model is only needed to ask it.
     model = GPT2LMHeadModel(GPT2Config(n_embd=4, n_layer=1, n_head=1, vocab_size=12, bos_token_id=0, eos_token_id=1))
     cases = []
     for options in CASES:
-        config = GenerationConfig(do_sample=True, **{"top_k": 0, "top_p": 1.0, "temperature": 1.0, **options})
-        processors = model._get_logits_processor(config, input_ids_seq_length=seen.shape[1])
+        config = GenerationConfig(do_sample=True, **{"eos_token_id": 1, "top_k": 0, "top_p": 1.0, "temperature": 1.0, **options})
+        model._prepare_special_tokens(config)
+        processors = model._get_logits_processor(config, input_ids_seq_length=PROMPT_LENGTH)
         probabilities = processors(seen, logits.clone()).softmax(-1)
         cases.append({"options": options, "probabilities": probabilities.tolist()})
-    write_json(out / "expected.json", {"logits": logits.tolist(), "seen": seen.tolist(), "cases": cases})
+    write_json(
+        out / "expected.json",
+        {"logits": logits.tolist(), "seen": seen.tolist(), "prompt_length": PROMPT_LENGTH, "end_token": 1, "cases": cases},
+    )
 
 
 if __name__ == "__main__":

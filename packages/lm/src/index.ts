@@ -6,6 +6,11 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { compileConstraint } from './generate/constraint/compile-constraint.js';
+export { InvalidConstraintError } from './generate/constraint/expression.js';
+export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
+export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export {
@@ -23,8 +28,12 @@ export {
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
-export { type SampledToken, type SamplerSettings, sampleToken } from './generate/sampler.js';
+export type { SampledToken } from './generate/report-token.js';
+export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export { type SamplerContext, TokenHistory } from './generate/token-history.js';
+export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';

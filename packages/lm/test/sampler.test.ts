@@ -3,18 +3,27 @@ import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type SamplerSettings, sampleToken } from '../src/index.js';
+import { expOfNegative } from '../src/generate/fast-exp.js';
+import { checkSamplerSettings } from '../src/generate/sampler-settings.js';
+import {
+  type SamplerContext,
+  type SamplerSettings,
+  sampleToken,
+  type TokenConstraint,
+  TokenHistory,
+  tokenDistribution,
+} from '../src/index.js';
 
 const plain: SamplerSettings = { temperature: 1, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 };
-const none: ReadonlySet<number> = new Set();
+const none = new TokenHistory([]);
 
 /**
  * The distribution that the sampler draws from, read off its inverse: for every token the share of [0, 1) that gives
  * it, its borders found by bisection.
  */
-function distribution(logits: Float32Array, settings: SamplerSettings, seen: ReadonlySet<number> = none): number[] {
+function distribution(logits: Float32Array, settings: SamplerSettings, context: SamplerContext = none): number[] {
   const shares = new Array<number>(logits.length).fill(0);
-  const at = (uniform: number) => sampleToken(logits, settings, seen, uniform).token;
+  const at = (uniform: number) => sampleToken(logits, settings, context, uniform).token;
   const last = at(1 - 2 ** -50);
   for (let start = 0; start < 1; ) {
     const token = at(start);
@@ -35,8 +44,13 @@ function distribution(logits: Float32Array, settings: SamplerSettings, seen: Rea
 interface Golden {
   readonly logits: number[][];
   readonly seen: number[][];
+  readonly prompt_length: number;
+  readonly end_token: number;
   readonly cases: {
-    readonly options: Readonly<Record<string, number>>;
+    readonly options: Readonly<Record<string, number>> & {
+      readonly bad_words_ids?: number[][];
+      readonly sequence_bias?: [[number], number][];
+    };
     readonly probabilities: number[][];
   }[];
 }
@@ -45,20 +59,50 @@ const golden: Golden = JSON.parse(readFileSync(path, 'utf8'));
 
 describe('the distribution of transformers', () => {
   it.each(golden.cases)('$options', ({ options, probabilities }) => {
+    const { bad_words_ids: badWordsIds, sequence_bias: bias } = options;
     const settings: SamplerSettings = {
       temperature: options.temperature ?? 1,
       topK: options.top_k,
       topP: options.top_p ?? 1,
       minP: options.min_p ?? 0,
+      typicalP: options.typical_p ?? 1,
+      epsilonCutoff: options.epsilon_cutoff ?? 0,
+      etaCutoff: options.eta_cutoff ?? 0,
       repetitionPenalty: options.repetition_penalty ?? 1,
+      noRepeatNgramSize: options.no_repeat_ngram_size ?? 0,
+      minNewTokens: options.min_new_tokens ?? 0,
+      endTokens: new Set([golden.end_token]),
+      ...(badWordsIds ? { badWordsIds } : {}),
+      ...(bias ? { logitBias: new Map(bias.map(([[token], value]) => [token, value])) } : {}),
     };
+    checkSamplerSettings(settings, 12);
     for (const [row, expected] of probabilities.entries()) {
-      let actual = distribution(Float32Array.from(golden.logits[row]!), settings, new Set(golden.seen[row]));
+      const logits = Float32Array.from(golden.logits[row]!);
+      const history = new TokenHistory(golden.seen[row]!.slice(0, golden.prompt_length));
+      for (const token of golden.seen[row]!.slice(golden.prompt_length)) history.push(token);
+      const before = logits.slice();
+      let actual = distribution(logits, settings, history);
+      const { tokens, probabilities: shares } = tokenDistribution(logits, settings, history);
+      expect(logits).toEqual(before);
+      for (const [i, token] of tokens.entries()) expect(shares[i]).toBeCloseTo(actual[token]!, 6);
+      expect(shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
       let wanted = expected;
       // Which of equally likely tokens top-p keeps is torch's sorting; how many is not.
       if (row === 2) [actual, wanted] = [actual.toSorted((a, b) => a - b), wanted.toSorted((a, b) => a - b)];
       for (const [token, value] of wanted.entries()) expect(actual[token]).toBeCloseTo(value, 5);
     }
+  });
+});
+
+describe('expOfNegative', () => {
+  it('is e^x', () => {
+    fc.assert(
+      fc.property(fc.double({ min: -690, max: 0, noNaN: true }), (x) => {
+        expect(Math.abs(expOfNegative(x) / Math.exp(x) - 1)).toBeLessThan(1e-11);
+      }),
+    );
+    expect([0, -0, -1e9, -Infinity].map(expOfNegative)).toEqual([1, 1, 0, 0]);
+    expect(expOfNegative(Number.NaN)).toBeNaN();
   });
 });
 
@@ -97,7 +141,7 @@ describe('sampleToken', () => {
 
   it('reports the log-probability of the model divided by temperature, whatever truncation and penalty do', () => {
     const settings = { ...plain, temperature: 2, topK: 2, repetitionPenalty: 8 };
-    const { token, logProb } = sampleToken(logits, settings, new Set([1, 3]), 0);
+    const { token, logProb } = sampleToken(logits, settings, new TokenHistory([1, 3]), 0);
     expect(token).toBe(0);
     expect(logProb).toBeCloseTo(Math.log(softmax([...logits].map((x) => x / 2))[0]!), 6);
   });
@@ -138,5 +182,104 @@ describe('sampleToken', () => {
         },
       ),
     );
+  });
+
+  it('subtracts presence once and frequency for each time a token was generated, whatever the prompt holds', () => {
+    const history = new TokenHistory([0, 0, 5]);
+    for (const token of [4, 1, 4, 4]) history.push(token);
+    const settings = { ...plain, presencePenalty: 0.7, frequencyPenalty: 0.25 };
+    const expected = softmax([0.3, 2.1 - 0.25 - 0.7, -1, 2.1, 0.9 - 3 * 0.25 - 0.7, -4]);
+    distribution(logits, settings, history).forEach((share, token) => {
+      expect(share).toBeCloseTo(expected[token]!, 6);
+    });
+    history.push(0);
+    expect(distribution(logits, settings, history)[0]).toBeLessThan(expected[0]!);
+  });
+
+  it('reports the most likely tokens and the entropy of the distribution before penalty and truncation', () => {
+    const history = new TokenHistory([]);
+    history.push(1);
+    const settings = { ...plain, temperature: 0.5, topK: 1, presencePenalty: 9, topLogProbs: 3, entropies: true };
+    const probabilities = softmax([...logits].map((x) => x / 0.5));
+    const { token, logProb, topLogProbs, entropy } = sampleToken(logits, settings, history, 0.9);
+    expect(token).toBe(3);
+    expect(logProb).toBeCloseTo(Math.log(probabilities[3]!), 6);
+    expect(topLogProbs!.map(({ tokenId }) => tokenId)).toEqual([1, 3, 4]);
+    for (const top of topLogProbs!) expect(top.logProb).toBeCloseTo(Math.log(probabilities[top.tokenId]!), 6);
+    expect(entropy).toBeCloseTo(-probabilities.reduce((sum, p) => sum + p * Math.log(p), 0), 6);
+    const uniform = sampleToken(new Float32Array(64), { ...plain, entropies: true }, none, 0);
+    expect(uniform.entropy).toBeCloseTo(Math.log(64), 9);
+    expect(sampleToken(logits, { ...plain, logProbs: false }, none, 0)).toEqual({ token: 0 });
+  });
+
+  it('finds the most likely n in any order of logits', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: -9, max: 9 }), { minLength: 1, maxLength: 60 }),
+        fc.integer({ min: 1, max: 70 }),
+        (values, n) => {
+          const { topLogProbs } = sampleToken(Float32Array.from(values), { ...plain, topLogProbs: n }, none, 0);
+          const order = [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b);
+          expect(topLogProbs!.map(({ tokenId }) => tokenId)).toEqual(order.slice(0, n));
+        },
+      ),
+    );
+  });
+
+  it('draws the same from weights that were computed before', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (uniform) => {
+        const weights = Float32Array.from(logits, (x) => Math.exp((x - logits[1]!) / 0.6));
+        const given = { weights, total: weights.reduce((a, b) => a + b, 0), largest: logits[1]! };
+        const history = new TokenHistory([1]);
+        for (const rule of [{}, { topK: 3 }, { topP: 0.8 }, { repetitionPenalty: 2 }]) {
+          const settings = { ...plain, temperature: 0.6, ...rule };
+          const own = sampleToken(logits, settings, history, uniform);
+          const other = sampleToken(logits, settings, history, uniform, given);
+          expect(other.token).toBe(own.token);
+          expect(other.logProb).toBeCloseTo(own.logProb!, 6);
+        }
+        expect([...weights]).toEqual(Array.from(logits, (x) => Math.fround(Math.exp((x - logits[1]!) / 0.6))));
+      }),
+    );
+  });
+
+  it('keeps to a constraint, which lets end tokens through only when it is complete', () => {
+    const constraint = (tokens: number[], isComplete: boolean): TokenConstraint => ({
+      allowed: () => Uint32Array.of(tokens.reduce((bits, token) => bits | (1 << token), 0)),
+      accept: () => {},
+      isComplete,
+    });
+    const settings = { ...plain, endTokens: new Set([3, 77]) };
+    const supportOf = (rule: TokenConstraint, more: Partial<SamplerSettings> = {}) =>
+      [...tokenDistribution(logits, { ...settings, ...more }, new TokenHistory([], rule)).tokens].join();
+    expect(supportOf(constraint([0, 3, 4], false))).toBe('0,4');
+    expect(supportOf(constraint([0, 4], true))).toBe('0,3,4');
+    expect(supportOf(constraint([0, 2, 5], false), { topK: 2 })).toBe('0,2');
+    expect(supportOf(constraint([2, 5], false), { temperature: 0 })).toBe('2');
+    const open = new TokenHistory([], constraint([0, 4], true));
+    const expected = softmax([0.3, 2.1, 0.9]);
+    const actual = distribution(logits, settings, open);
+    expect([actual[0], actual[3], actual[4]]).toEqual(expected.map((p) => expect.closeTo(p, 6)));
+    expect(() => supportOf(constraint([3], false))).toThrow('no token may come next');
+    expect(() => supportOf(constraint([0], false), { logitBias: new Map([[0, -Infinity]]) })).toThrow('no token may');
+  });
+
+  it('refuses logits that are not numbers', () => {
+    expect(() => sampleToken(Float32Array.of(0, Number.NaN), plain, none, 0)).toThrow('not numbers');
+    expect(() => sampleToken(Float32Array.of(1, Infinity), { ...plain, logProbs: false }, none, 0)).toThrow('numbers');
+  });
+
+  it.each([
+    [{ typicalP: 0 }, 'typicalP must lie in (0, 1], not 0'],
+    [{ epsilonCutoff: 1 }, 'epsilonCutoff must lie in [0, 1), not 1'],
+    [{ presencePenalty: Number.NaN }, 'presencePenalty must be a number'],
+    [{ noRepeatNgramSize: 1.5 }, 'noRepeatNgramSize must be 0 or a positive integer'],
+    [{ minNewTokens: 2 }, 'endTokens must be given with minNewTokens'],
+    [{ badWordsIds: [[]] }, 'badWordsIds must have at least one token each'],
+    [{ badWordsIds: [[3, 12]] }, 'badWordsIds must name tokens of the model, not 12'],
+    [{ logitBias: new Map([[Number.NaN, 1]]) }, 'logitBias must name tokens of the model, not NaN'],
+  ] as const)('refuses %o', (wrong, message) => {
+    expect(() => checkSamplerSettings({ ...plain, ...wrong }, 12)).toThrow(message);
   });
 });

@@ -85,7 +85,7 @@ export async function decodeAll(
   const finishes = rows.map((): string | undefined => undefined);
   for await (const event of decode(network, weights, rows, options)) {
     tokens[event.row]!.push(event.token);
-    logProbs[event.row]!.push(event.logProb);
+    logProbs[event.row]!.push(event.logProb!);
     finishes[event.row] = event.finish;
   }
   return { tokens, logProbs, finishes };

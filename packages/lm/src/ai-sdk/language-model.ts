@@ -10,6 +10,7 @@ import type {
 } from '@ai-sdk/provider';
 import { type ChatTurnEvent, chatTurn } from '../serve/chat-turn.js';
 import type { LocalModel } from '../serve/local-models.js';
+import { DEFAULT_CHAT_TOKENS } from '../serve/served-model.js';
 import type { ToolCall } from '../serve/tool-calls.js';
 import { turnRequestOf } from './chat-input.js';
 
@@ -62,7 +63,7 @@ function begin(model: LocalModel, options: LanguageModelV3CallOptions, signal: A
   signal.throwIfAborted();
   const { request, warnings } = turnRequestOf(options);
   const turn = chatTurn(model, request);
-  const { tokenIds, constraint } = turn;
+  const { tokenIds, continuesText, constraint } = turn;
   const given = {
     temperature: options.temperature,
     topP: options.topP,
@@ -76,8 +77,8 @@ function begin(model: LocalModel, options: LanguageModelV3CallOptions, signal: A
   const completion = model.complete({
     ...settings,
     tokenIds,
-    continuesText: false,
-    maxTokens: options.maxOutputTokens ?? model.contextLength,
+    continuesText,
+    maxTokens: options.maxOutputTokens ?? Math.min(DEFAULT_CHAT_TOKENS, model.contextLength),
     seed: options.seed ?? Math.floor(Math.random() * 2 ** 31),
     signal,
   });

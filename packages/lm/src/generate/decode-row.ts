@@ -2,7 +2,8 @@ import type { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
-import { checkSamplerSettings, type SamplerSettings } from './sampler.js';
+import type { TokenConstraint } from './constraint/token-constraint.js';
+import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
 /** One row of generation: tokens in, tokens out. */
 export interface DecodeRow extends SamplerSettings {
@@ -12,6 +13,8 @@ export interface DecodeRow extends SamplerSettings {
   readonly key: Key;
   /** A token that ends the row; it counts as generated. */
   readonly isEnd: (token: number) => boolean;
+  /** Makes what says which tokens may come; asked once a row. Default: all may. */
+  readonly constraint?: (() => TokenConstraint) | undefined;
   /** Default: that of the call. */
   readonly adapter?: Adapter;
 }
@@ -35,7 +38,7 @@ export function checkPrompt(network: Network, prompt: readonly number[], where: 
 
 /** Throws for a row that cannot be generated. `where` names its prompt. */
 export function checkRow(network: Network, row: DecodeRow, where: string): void {
-  checkSamplerSettings(row);
+  checkSamplerSettings(row, network.config.vocabSize);
   checkPrompt(network, row.prompt, where);
   if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
     throw new PosttrainError('SAMPLING', `generate: maxTokens must be a positive integer, not ${row.maxTokens}`);

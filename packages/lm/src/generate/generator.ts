@@ -6,15 +6,18 @@ import {
   type Generator,
   PosttrainError,
   type Prompt,
+  type TokenLogProb,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
+import { compileConstraint } from './constraint/compile-constraint.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { isTokenPrompt, promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
+import { samplerSettings } from './sampler-settings.js';
 import type { ScheduledToken } from './scheduler.js';
 import { StopStrings } from './stop-strings.js';
 
@@ -48,7 +51,12 @@ export interface StreamEvent {
   /** Text that is now certain; possibly none. */
   readonly text: string;
   readonly tokenId: number;
-  readonly logProb: number;
+  /** Where `logProbs` was asked for. */
+  readonly logProb?: number;
+  /** Where `topLogProbs` was asked for. */
+  readonly topLogProbs?: readonly TokenLogProb[];
+  /** Where `entropies` was asked for. */
+  readonly entropy?: number;
   /** Why the completion ended with this token; undefined while it goes on. */
   readonly finishReason: Completion['finishReason'] | undefined;
 }
@@ -56,7 +64,9 @@ export interface StreamEvent {
 const REQUEST_OPTIONS = [
   'adapter',
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
-  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed'],
+  ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
+  ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
+  ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
 ];
 
 /** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
@@ -115,13 +125,15 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({ prompt, completion: { text, finishReason, tokens, logProbs } }): Completion => ({
+        ({ prompt, completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies } }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
           usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
           ...(requests[i]!.logProbs ? { logProbs } : {}),
+          ...(requests[i]!.topLogProbs ? { topLogProbs } : {}),
+          ...(requests[i]!.entropies ? { entropies } : {}),
         }),
       ),
     );
@@ -151,7 +163,8 @@ export class LocalGenerator implements Generator {
       for await (const token of tokens) {
         if (completion.finishReason !== undefined) return;
         const text = completion.push(token);
-        yield { text, tokenId: token.token, logProb: token.logProb, finishReason: completion.finishReason };
+        const { id: _, token: tokenId, finish: __, ...report } = token;
+        yield { text, tokenId, ...report, finishReason: completion.finishReason };
       }
     } finally {
       isLeft = true;
@@ -171,17 +184,16 @@ export class LocalGenerator implements Generator {
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
     const adapter = request.adapter ?? this.#options.adapter?.();
+    const compiled = request.constraint && compileConstraint(this.#model.tokenizer, request.constraint);
+    const constraint = compiled && (() => compiled.begin(!continuesText(request)));
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
-      temperature: request.temperature ?? 1,
-      topK: request.topK,
-      topP: request.topP ?? 1,
-      minP: request.minP ?? 0,
-      repetitionPenalty: request.repetitionPenalty ?? 1,
+      ...samplerSettings(request, endTokens),
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
+      ...(constraint ? { constraint } : {}),
       ...(adapter ? { adapter } : {}),
       completion: new RunningCompletion({
         decoder: this.#decoderOf(request, prompt),
@@ -195,12 +207,14 @@ export class LocalGenerator implements Generator {
   }
 
   /** Text that goes on from text is decoded behind it, so that joined they are one text; a new message stands alone. */
-  #decoderOf({ prompt, prefix = '' }: LocalGenerateRequest, tokens: readonly number[]): StreamDecoder {
+  #decoderOf(request: LocalGenerateRequest, tokens: readonly number[]): StreamDecoder {
     const decoder = this.#model.tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const isMessage = typeof prompt !== 'string' && prefix === '';
-    const continues = isTokenPrompt(prompt) ? (prompt.continuesText ?? true) : !isMessage;
-    const context = continues ? tokens.slice(-DECODER_CONTEXT) : [];
+    const context = continuesText(request) ? tokens.slice(-DECODER_CONTEXT) : [];
     for (const token of context) decoder.push(token);
     return decoder;
   }
 }
+
+/** Whether a completion goes on from text, and is not a message of its own. */
+const continuesText = ({ prompt, prefix = '' }: LocalGenerateRequest): boolean =>
+  isTokenPrompt(prompt) ? (prompt.continuesText ?? true) : typeof prompt === 'string' || prefix !== '';

@@ -1,4 +1,4 @@
-import type { Completion } from '@posttrain/interfaces';
+import type { Completion, TokenLogProb } from '@posttrain/interfaces';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import type { DecodeEvent } from './decode.js';
 import type { StopStrings } from './stop-strings.js';
@@ -6,7 +6,10 @@ import type { StopStrings } from './stop-strings.js';
 /** One completion as it grows: its text, watched for stop strings, and why it ended. */
 export class RunningCompletion {
   readonly tokens: number[] = [];
+  /** Of the tokens that report them; empty where none do. */
   readonly logProbs: number[] = [];
+  readonly topLogProbs: (readonly TokenLogProb[])[] = [];
+  readonly entropies: number[] = [];
   readonly #decoder: StreamDecoder;
   readonly #stops: StopStrings;
   readonly #isEnd: (token: number) => boolean;
@@ -35,9 +38,11 @@ export class RunningCompletion {
   }
 
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
-  push({ token, logProb, finish }: Omit<DecodeEvent, 'row'>): string {
+  push({ token, logProb, topLogProbs, entropy, finish }: Omit<DecodeEvent, 'row'>): string {
     this.tokens.push(token);
-    this.logProbs.push(logProb);
+    if (logProb !== undefined) this.logProbs.push(logProb);
+    if (topLogProbs) this.topLogProbs.push(topLogProbs);
+    if (entropy !== undefined) this.entropies.push(entropy);
     let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));
     const ended = finish ?? (this.#signal?.aborted ? 'abort' : undefined);
     if (ended && !this.#stops.stopped) text += this.#stops.push(this.#decoder.flush()) + this.#stops.flush();

@@ -1,160 +1,221 @@
 import { PosttrainError } from '@posttrain/interfaces';
+import { maskWithEnds } from './constraint/token-constraint.js';
+import { expOfNegative } from './fast-exp.js';
+import { applyBadWords } from './processors/bad-words.js';
+import { EditableScores, type Logits } from './processors/editable-scores.js';
+import { applyLogitBias } from './processors/logit-bias.js';
+import { applyMinTokens } from './processors/min-tokens.js';
+import { applyNoRepeatNgram } from './processors/no-repeat-ngram.js';
+import { applyPresenceFrequencyPenalty } from './processors/presence-frequency-penalty.js';
+import { applyRepetitionPenalty } from './processors/repetition-penalty.js';
+import { reportToken, type SampledToken } from './report-token.js';
+import type { SamplerSettings } from './sampler-settings.js';
+import type { SamplerContext } from './token-history.js';
+import { Candidates, NoTokenAllowedError, sumOf } from './warpers/candidates.js';
+import { keepEpsilon } from './warpers/epsilon-cutoff.js';
+import { keepEta } from './warpers/eta-cutoff.js';
+import { keepMinP } from './warpers/min-p.js';
+import { keepTopK } from './warpers/top-k.js';
+import { keepTopP } from './warpers/top-p.js';
+import { keepTypical } from './warpers/typical.js';
 
-/** How one row draws its tokens; the resolved form of `SamplingParams`. */
-export interface SamplerSettings {
-  /** 0: greedy. */
-  readonly temperature: number;
-  readonly topK: number | undefined;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
+export type { Logits } from './processors/editable-scores.js';
+export type { SampledToken } from './report-token.js';
+export { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
+
+/** softmax(logits / temperature) of one row, not yet divided by its sum. Temperature 0 counts as 1. */
+export interface ModelWeights {
+  /** exp((logit − largest) / temperature). */
+  readonly weights: Float32Array;
+  readonly total: number;
+  /** The largest logit. */
+  readonly largest: number;
 }
 
-export interface SampledToken {
-  readonly token: number;
-  /** log softmax(logits / temperature) of the token, before truncation and penalty; temperature 0 counts as 1. */
-  readonly logProb: number;
-}
-
-/** The logits of one row. */
-export type Logits = Float32Array | Float64Array;
-
-/** Throws for a setting outside its range, naming it. */
-export function checkSamplerSettings(settings: SamplerSettings): void {
-  const fail = (what: string) => {
-    throw new PosttrainError('SAMPLING', `generate: ${what}`);
-  };
-  const { temperature, topK, topP, minP, repetitionPenalty } = settings;
-  if (!(temperature >= 0) || !Number.isFinite(temperature)) fail(`temperature must be 0 or more, not ${temperature}`);
-  if (topK !== undefined && (!Number.isInteger(topK) || topK < 1)) fail(`topK must be a positive integer, not ${topK}`);
-  if (!(topP > 0 && topP <= 1)) fail(`topP must lie in (0, 1], not ${topP}`);
-  if (!(minP >= 0 && minP <= 1)) fail(`minP must lie in [0, 1], not ${minP}`);
-  if (!(repetitionPenalty > 0) || !Number.isFinite(repetitionPenalty)) {
-    fail(`repetitionPenalty must be positive, not ${repetitionPenalty}`);
-  }
-}
+const NO_ENDS: ReadonlySet<number> = new Set();
+const candidates = new Candidates();
+let modelScratch = new Float32Array(0);
+let editedScratch = new Float32Array(0);
 
 /**
- * Draws one token. The steps and their order are those of Hugging Face `generate`: repetition penalty
- * (arXiv 1909.05858), temperature, top-k, top-p (arXiv 1904.09751), min-p (arXiv 2407.01082), renormalise, draw by
- * inverting the cumulative distribution in token order at `uniform` ∈ [0, 1). Among equally likely tokens top-k keeps
- * all, greedy takes the first, and top-p keeps the first (where torch leaves it to its sorting).
+ * Draws one token. The rules and their order are those of Hugging Face `generate`: logit bias, repetition penalty, presence
+ * and frequency penalty (which it lacks), no-repeat-n-gram, bad words, minimal length, constraint; temperature, top-k,
+ * top-p, min-p, typical, epsilon, eta; each in its own file. Then the rest is renormalised and the cumulative distribution,
+ * in token order, inverted at `uniform`. Greedy takes the first of the most likely tokens that the former leave.
  *
- * @param logits one row, of the model; not changed
- * @param seen tokens of the prompt and the completion so far, for the repetition penalty
+ * @param logits one row, of the model; changed meanwhile, and the same again afterwards
+ * @param uniform in [0, 1); not used at temperature 0
+ * @param given the same softmax computed before, where the engine did that
+ * @throws NoTokenAllowedError
  */
 export function sampleToken(
   logits: Logits,
   settings: SamplerSettings,
-  seen: ReadonlySet<number>,
+  context: SamplerContext,
   uniform: number,
+  given?: ModelWeights,
 ): SampledToken {
-  const temperature = settings.temperature === 0 ? 1 : settings.temperature;
-  const model = relativeWeights(logits, temperature);
-  const penalized =
-    settings.repetitionPenalty === 1
-      ? model
-      : relativeWeights(penalize(logits, seen, settings.repetitionPenalty), temperature);
-  const token = settings.temperature === 0 ? penalized.best : draw(penalized, settings, uniform);
-  return { token, logProb: (logits[token]! - logits[model.best]!) / temperature - Math.log(model.total) };
-}
-
-interface RelativeWeights {
-  /** The most likely token, the first among equals. */
-  readonly best: number;
-  /** Probability of each token divided by that of the most likely. */
-  readonly weights: Float64Array;
-  readonly total: number;
-}
-
-function relativeWeights(scores: Logits, temperature: number): RelativeWeights {
-  let best = 0;
-  for (let i = 1; i < scores.length; i++) if (scores[i]! > scores[best]!) best = i;
-  const largest = scores[best]!;
-  const weights = new Float64Array(scores.length);
-  let total = 0;
-  for (let i = 0; i < scores.length; i++) {
-    const weight = Math.exp((scores[i]! - largest) / temperature);
-    weights[i] = weight;
-    total += weight;
+  const { logProbs = true, topLogProbs = 0, entropies = false, temperature } = settings;
+  const isReported = logProbs || topLogProbs > 0 || entropies;
+  const model = given ?? (isReported ? modelWeights(logits, temperature) : undefined);
+  const scores = new EditableScores(logits);
+  let token: number;
+  try {
+    process(scores, settings, context);
+    if (temperature === 0) token = mostLikely(scores.values, settings, context);
+    else if (isWhole(settings, context)) {
+      token = drawFrom(weightsOf(scores, model, temperature), undefined, scores.size, uniform);
+    } else {
+      warp(scores, model, settings, context);
+      token = drawFrom(candidates.weights, candidates.tokens, candidates.size, uniform);
+    }
+  } finally {
+    scores.restore();
   }
-  return { best, weights, total };
-}
-
-function draw({ weights, total }: RelativeWeights, settings: SamplerSettings, uniform: number): number {
-  const { topK, topP, minP } = settings;
-  const whole = (topK === undefined || topK >= weights.length) && topP === 1 && minP === 0;
-  const { least, equals, mass } = whole ? { least: 0, equals: 0, mass: total } : cutOff(weights, total, settings);
-  const target = uniform * mass;
-  let equalsLeft = equals;
-  let cumulative = 0;
-  let last = 0;
-  for (let i = 0; i < weights.length; i++) {
-    const weight = weights[i]!;
-    if (weight < least || (weight === least && equalsLeft-- <= 0)) continue;
-    cumulative += weight;
-    last = i;
-    if (target < cumulative) return i;
-  }
-  // Rounding may leave the sum a little below the target.
-  return last;
-}
-
-/** What top-k, top-p and min-p leave: the tokens above a weight, and the first few of those that have it. */
-interface CutOff {
-  readonly least: number;
-  /** How many tokens of weight `least` are kept, in token order. */
-  readonly equals: number;
-  readonly mass: number;
-}
-
-function cutOff(weights: Float64Array, total: number, { topK, topP, minP }: SamplerSettings): CutOff {
-  const k = topK !== undefined && topK < weights.length ? topK : undefined;
-  const sorted = likelyWeights(weights, (count, mass, threshold) =>
-    k === undefined ? threshold <= minP || (topP < 1 && mass >= topP * total) : count >= k,
-  );
-  let kept = k ?? sorted.length;
-  if (k !== undefined) while (kept < sorted.length && sorted[kept] === sorted[k - 1]) kept++;
-  const sumOf = (count: number) => sorted.subarray(0, count).reduce((a, b) => a + b, 0);
-  if (topP < 1) {
-    const enough = topP * (k === undefined ? total : sumOf(kept));
-    let count = 1;
-    for (let mass = sorted[0]!; count < kept && mass < enough; count++) mass += sorted[count]!;
-    kept = count;
-  }
-  // The most likely token has weight 1, so its fraction is the threshold.
-  while (kept > 1 && sorted[kept - 1]! < minP) kept--;
-  const least = sorted[kept - 1]!;
-  return { least, equals: kept - sorted.indexOf(least), mass: sumOf(kept) };
+  return isReported ? reportToken(token, logits, settings, model!) : { token };
 }
 
 /**
- * The largest weights, falling, down to a threshold that falls until `enough`. Few tokens are likely, so that sorting
- * these is much cheaper than sorting the vocabulary.
+ * What `sampleToken` draws from: the tokens that may be drawn, in the order of their ids, and their probabilities. Greedy is
+ * one token with probability 1.
+ *
+ * @param logits as in `sampleToken`
  */
-function likelyWeights(
-  weights: Float64Array,
-  enough: (count: number, mass: number, threshold: number) => boolean,
-): Float64Array {
-  for (let threshold = 0.1; ; threshold = threshold > 1e-9 ? threshold / 10 : 0) {
-    let count = 0;
-    let mass = 0;
-    for (let i = 0; i < weights.length; i++) {
-      if (weights[i]! < threshold) continue;
-      count++;
-      mass += weights[i]!;
+export function tokenDistribution(
+  logits: Logits,
+  settings: SamplerSettings,
+  context: SamplerContext,
+): { readonly tokens: Int32Array; readonly probabilities: Float64Array } {
+  const scores = new EditableScores(logits);
+  try {
+    process(scores, settings, context);
+    if (settings.temperature === 0) {
+      const token = mostLikely(scores.values, settings, context);
+      return { tokens: Int32Array.of(token), probabilities: Float64Array.of(1) };
     }
-    if (threshold === 0 || enough(count, mass, threshold)) {
-      return weights
-        .filter((weight) => weight >= threshold)
-        .sort()
-        .reverse();
-    }
+    warp(scores, undefined, settings, context);
+  } finally {
+    scores.restore();
   }
+  const { size, total } = candidates;
+  return {
+    tokens: candidates.tokens.slice(0, size),
+    probabilities: Float64Array.from(candidates.weights.subarray(0, size), (weight) => weight / total),
+  };
 }
 
-function penalize(logits: Logits, seen: ReadonlySet<number>, penalty: number): Logits {
-  const scores = logits.slice();
-  for (const token of seen) scores[token] = scores[token]! < 0 ? scores[token]! * penalty : scores[token]! / penalty;
-  return scores;
+/** What changes single logits, in the order of transformers' processors. */
+function process(scores: EditableScores, settings: SamplerSettings, context: SamplerContext): void {
+  const { logitBias, repetitionPenalty, noRepeatNgramSize = 0, badWordsIds, minNewTokens = 0 } = settings;
+  const { presencePenalty: presence = 0, frequencyPenalty: frequency = 0, endTokens = NO_ENDS } = settings;
+  if (logitBias) applyLogitBias(scores, logitBias);
+  if (repetitionPenalty !== 1) applyRepetitionPenalty(scores, repetitionPenalty, context.seen);
+  if (presence !== 0 || frequency !== 0) {
+    applyPresenceFrequencyPenalty(scores, { presence, frequency }, context.counts);
+  }
+  if (noRepeatNgramSize > 0) applyNoRepeatNgram(scores, noRepeatNgramSize, context);
+  if (badWordsIds) applyBadWords(scores, badWordsIds, context, endTokens);
+  applyMinTokens(scores, minNewTokens, context.generated.length, endTokens);
 }
+
+/** Whether no token is removed after the processors. */
+function isWhole(settings: SamplerSettings, { constraint }: SamplerContext): boolean {
+  const { topK, topP, minP, typicalP = 1, epsilonCutoff = 0, etaCutoff = 0 } = settings;
+  return !constraint && topK === undefined && topP === 1 && minP + epsilonCutoff + etaCutoff === 0 && typicalP === 1;
+}
+
+/** Leaves in `candidates` what may be drawn. */
+function warp(
+  scores: EditableScores,
+  model: ModelWeights | undefined,
+  settings: SamplerSettings,
+  { constraint }: SamplerContext,
+): void {
+  const { temperature, topK, topP, minP, typicalP = 1, epsilonCutoff = 0, etaCutoff = 0 } = settings;
+  if (constraint) {
+    const mask = maskWithEnds(constraint, settings.endTokens ?? NO_ENDS, scores.size);
+    candidates.fillMasked(scores.values, mask, temperature);
+  } else candidates.fill(weightsOf(scores, model, temperature));
+  if (topK !== undefined) keepTopK(candidates, topK);
+  if (topP < 1) keepTopP(candidates, topP);
+  if (minP > 0) keepMinP(candidates, minP);
+  if (typicalP < 1) keepTypical(candidates, typicalP);
+  if (epsilonCutoff > 0) keepEpsilon(candidates, epsilonCutoff);
+  if (etaCutoff > 0) keepEta(candidates, etaCutoff);
+}
+
+function weightsOf(scores: EditableScores, model: ModelWeights | undefined, temperature: number): Float32Array {
+  if (model && !scores.isEdited) return model.weights;
+  if (editedScratch.length !== scores.size) editedScratch = new Float32Array(scores.size);
+  return relativeWeights(scores.values, temperature, editedScratch).weights;
+}
+
+function modelWeights(logits: Logits, temperature: number): ModelWeights {
+  if (modelScratch.length !== logits.length) modelScratch = new Float32Array(logits.length);
+  return relativeWeights(logits, temperature === 0 ? 1 : temperature, modelScratch);
+}
+
+function relativeWeights(scores: Logits, temperature: number, weights: Float32Array): ModelWeights {
+  const largest = scores[indexOfLargest(scores)]!;
+  if (largest === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
+  const rate = 1 / temperature;
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const weight = expOfNegative((scores[i]! - largest) * rate);
+    weights[i] = weight;
+    total += weight;
+  }
+  if (!Number.isFinite(total)) throw nonFiniteLogits();
+  return { weights, total, largest };
+}
+
+function indexOfLargest(scores: Logits): number {
+  let best = 0;
+  let largest = scores[0]!;
+  for (let i = 1; i < scores.length; i++) {
+    if (scores[i]! > largest) {
+      largest = scores[i]!;
+      best = i;
+    }
+  }
+  return best;
+}
+
+/** The most likely token of those that a constraint allows. */
+function mostLikely(scores: Logits, { endTokens = NO_ENDS }: SamplerSettings, { constraint }: SamplerContext): number {
+  if (constraint) {
+    candidates.fillMasked(scores, maskWithEnds(constraint, endTokens, scores.length), 1);
+    let best = -1;
+    for (let i = 0; i < candidates.size; i++) {
+      const token = candidates.tokens[i]!;
+      if (scores[token]! > (scores[best] ?? Number.NEGATIVE_INFINITY)) best = token;
+    }
+    if (best < 0) throw new NoTokenAllowedError();
+    return best;
+  }
+  const best = indexOfLargest(scores);
+  if (scores[best] === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
+  if (!Number.isFinite(scores[best])) throw nonFiniteLogits();
+  return best;
+}
+
+/** The token at `uniform` of the cumulative weights; `tokens` absent: every index is its own token. */
+function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: number, uniform: number): number {
+  const total = sumOf(weights, size);
+  if (total === 0) throw new NoTokenAllowedError();
+  if (!Number.isFinite(total)) throw nonFiniteLogits();
+  const target = uniform * total;
+  let cumulative = 0;
+  let at = -1;
+  for (let i = 0; i < size; i++) {
+    if (weights[i] === 0) continue;
+    at = i;
+    cumulative += weights[i]!;
+    if (target < cumulative) break;
+  }
+  // Rounding may leave the sum a little below the target: then it is the last that can be drawn.
+  return tokens ? tokens[at]! : at;
+}
+
+const nonFiniteLogits = () =>
+  new PosttrainError('NON_FINITE_LOGITS', 'generate: the model gave logits that are not numbers; check its weights');

@@ -22,6 +22,8 @@ export interface ScheduledToken extends SampledToken {
   readonly id: number;
   /** Why the row ended with this token; undefined while it goes on. */
   readonly finish: 'stop' | 'length' | undefined;
+  /** The row ended without a token (`token` is −1), because none could be drawn. */
+  readonly error?: unknown;
 }
 
 /** A row that waits or generates. */
@@ -202,15 +204,24 @@ export class Scheduler {
 
   #draw(one: Scheduled, logits: Float32Array): ScheduledToken {
     const { id, row, state, sequence } = one;
-    const drawn = drawNext(row, state, logits);
+    let drawn: SampledToken;
+    try {
+      drawn = drawNext(row, state, logits);
+    } catch (error) {
+      // What is wrong with one row is not the others' affair.
+      this.#remove(one);
+      return { id, token: -1, finish: 'stop', error };
+    }
     const limit = this.#runner.network.config.maxPositionEmbeddings;
     const isFull = state.generated.length >= row.maxTokens || sequence!.length + 1 >= limit;
-    const finish = row.isEnd(drawn.token) ? 'stop' : isFull ? 'length' : undefined;
-    if (finish) {
-      this.#running.splice(this.#running.indexOf(one), 1);
-      this.#end(one);
-    }
+    const finish = row.isEnd(drawn.token) || state.isExhausted ? 'stop' : isFull ? 'length' : undefined;
+    if (finish) this.#remove(one);
     return { id, ...drawn, finish };
+  }
+
+  #remove(one: Scheduled): void {
+    this.#running.splice(this.#running.indexOf(one), 1);
+    this.#end(one);
   }
 
   #end({ row, sequence }: Scheduled): void {

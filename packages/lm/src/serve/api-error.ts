@@ -48,7 +48,10 @@ const REQUEST_ERRORS: Readonly<Record<string, string>> = {
   SEED: 'invalid_value',
   CHAT_TEMPLATE: 'invalid_messages',
   NO_CHAT_TEMPLATE: 'no_chat_template',
-  CONSTRAINT: 'invalid_constraint',
+  INVALID_CONSTRAINT: 'invalid_constraint',
+  TOKEN_BYTES: 'unsupported_parameter',
+  NO_TOKEN_ALLOWED: 'invalid_value',
+  CACHE_TOO_SMALL: 'context_length_exceeded',
 };
 
 /** What a client is told of an error. Only errors meant for it keep their message; `cause` is for the server's log. */

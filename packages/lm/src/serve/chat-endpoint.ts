@@ -5,7 +5,7 @@ import { Fields } from './fields.js';
 import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
-import type { CompletionEvent } from './served-model.js';
+import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
 import type { ToolCall } from './tool-calls.js';
 
 /** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
@@ -15,16 +15,20 @@ export function chatCompletions(body: JsonObject, context: RequestContext): Prom
   const { name, model } = modelOf(fields, context);
   const complete = completionOf(name, model);
   const maxTokens = Math.min(context.maxTokens, model.contextLength);
-  const sampling = samplingFields(fields, model, { n: context.slots.size, maxTokens, defaultMaxTokens: maxTokens });
+  const sampling = samplingFields(fields, model, {
+    n: context.slots.size,
+    maxTokens,
+    defaultMaxTokens: Math.min(DEFAULT_CHAT_TOKENS, maxTokens),
+  });
   const alternatives = topLogProbs(fields);
   const turn = chatTurn(model, request);
-  const { tokenIds, constraint } = turn;
+  const { tokenIds, continuesText, constraint } = turn;
   context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
   const requests = samples(
     {
       ...sampling.settings,
       tokenIds,
-      continuesText: false,
+      continuesText,
       ...(constraint ? { constraint } : {}),
       ...(alternatives === undefined ? {} : { topLogProbs: alternatives }),
     },

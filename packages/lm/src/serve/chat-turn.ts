@@ -24,6 +24,8 @@ export interface ChatTurnRequest {
 /** What to give the model, and how to read what it writes. */
 export interface ChatTurn {
   readonly tokenIds: readonly number[];
+  /** Whether the prompt ends in the middle of the answer. */
+  readonly continuesText: boolean;
   readonly constraint?: OutputConstraint;
   /** A parser for one completion of the turn. */
   reader(): ChatTurnReader;
@@ -61,13 +63,16 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
     const parser = () => (offered.length > 0 && format ? toolCallParser(format, names) : undefined);
     return {
       tokenIds,
+      continuesText: false,
       ...(constraint ? { constraint } : {}),
       reader: () => new ChatTurnReader(parser(), parallelToolCalls),
     };
   }
   const chosen = toolChoice === 'required' ? functions : functions.filter(({ name }) => name === toolChoice.name);
+  const opening = callOpening(format);
   return {
-    tokenIds: [...tokenIds, ...model.tokenize(callOpening(format), { addSpecialTokens: false })],
+    tokenIds: opening === '' ? tokenIds : [...tokenIds, ...model.tokenize(opening, { addSpecialTokens: false })],
+    continuesText: opening !== '',
     constraint: { type: 'json-schema', schema: callSchema(chosen, format) },
     reader: () => new ChatTurnReader(forcedCallParser(names), false),
   };

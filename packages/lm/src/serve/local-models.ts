@@ -75,15 +75,23 @@ async function* complete(
   { tokenIds, continuesText, topLogProbs, ...settings }: CompletionRequest,
   adapter: Adapter | undefined,
 ): AsyncGenerator<CompletionEvent> {
-  const prompt = { tokenIds, continuesText };
-  for await (const event of generator.stream({ ...settings, prompt, ...(adapter ? { adapter } : {}) })) {
+  const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
+  const request = { ...settings, ...reports, prompt: { tokenIds, continuesText }, ...(adapter ? { adapter } : {}) };
+  for await (const event of generator.stream(request)) {
     const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
     yield { text: event.text, ...reported, finishReason: event.finishReason };
   }
 }
 
-function reportOf({ tokenizer }: CausalLM, { tokenId, logProb }: StreamEvent): Pick<CompletionEvent, 'logProb'> {
-  return { logProb: { token: tokenizer.decode([tokenId]), logProb, alternatives: [] } };
+function reportOf(
+  { tokenizer }: CausalLM,
+  { tokenId, logProb = 0, topLogProbs = [] }: StreamEvent,
+): Pick<CompletionEvent, 'logProb'> {
+  const named = (one: { readonly tokenId: number; readonly logProb: number }) => ({
+    token: tokenizer.decode([one.tokenId]),
+    logProb: one.logProb,
+  });
+  return { logProb: { ...named({ tokenId, logProb }), alternatives: topLogProbs.map(named) } };
 }
 
 /** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */

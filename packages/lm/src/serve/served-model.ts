@@ -54,6 +54,9 @@ export interface ChatInput {
   readonly variables?: JsonObject;
 }
 
+/** Tokens of an answer whose length nobody says. The cache keeps room for all of them from the start. */
+export const DEFAULT_CHAT_TOKENS = 1024;
+
 /** What the server asks of a model. `localModels` makes them of a `CausalLM`; anything else that answers will do. */
 export interface ServedModel {
   /** Most tokens of prompt and completion together. */

@@ -21,7 +21,7 @@ export interface ServeOptions {
   readonly maxConcurrent?: number;
   /** Requests that wait for their turn; one more is answered with 429. Default 256. */
   readonly maxQueue?: number;
-  /** Most tokens of one completion, and what a chat gets that does not say. Default: the model's context. */
+  /** Most tokens that a request may ask for in one completion. Default: the model's context. */
   readonly maxTokens?: number;
   /** Largest body of a request. Default 4 MiB. */
   readonly maxBodyBytes?: number;

@@ -10,7 +10,7 @@ import { serve } from './support.js';
 let model: CausalLM;
 beforeAll(async () => {
   setEngine(onnxruntimeEngine());
-  model = await tinyModel();
+  model = await tinyModel('byte-level-bpe', { max_position_embeddings: 1024 });
 });
 
 async function client(options: LocalModelsOptions = {}) {
@@ -118,17 +118,89 @@ describe('a local model behind the API', () => {
     expect(without.usage!.prompt_tokens).toBeLessThan(tokenIds.length);
   });
 
+  it('writes JSON of the schema that is asked for', async () => {
+    const { openai, failures } = await client();
+    const schema = {
+      type: 'object',
+      properties: { sum: { type: 'integer', minimum: 0, maximum: 99 }, sign: { enum: ['+', '-'] } },
+      required: ['sum', 'sign'],
+      additionalProperties: false,
+    };
+    const ask = (response_format: NonNullable<OpenAI.ChatCompletionCreateParams['response_format']>, fields = {}) =>
+      openai.chat.completions.create({ model: 'tiny', messages, seed: 1, max_tokens: 100, response_format, ...fields });
+    const answer = await ask({ type: 'json_schema', json_schema: { name: 'sum', schema } });
+    const { sum, sign } = JSON.parse(answer.choices[0]!.message.content!);
+    expect(Number.isInteger(sum) && ['+', '-'].includes(sign)).toBe(true);
+    expect(answer.choices[0]!.finish_reason).toBe('stop');
+    const any = await ask({ type: 'json_object' }, { max_tokens: 3 });
+    expect(any.choices[0]!.message.content).toMatch(/^\s*\{/);
+    const wrong = ask({ type: 'json_schema', json_schema: { name: 'x', schema: { type: 'nonsense' } } });
+    await expect(wrong).rejects.toMatchObject({ status: 400, code: 'invalid_constraint' });
+    expect(failures).toEqual([]);
+  });
+
+  it('calls a function when it must', async () => {
+    const { openai } = await client();
+    const city = {
+      type: 'object',
+      properties: { city: { enum: ['Rome', 'Oslo'] } },
+      required: ['city'],
+      additionalProperties: false,
+    };
+    const tools = ['weather', 'news'].map((name) => ({
+      type: 'function' as const,
+      function: { name, parameters: city },
+    }));
+    const ask = (tool_choice: OpenAI.ChatCompletionToolChoiceOption) =>
+      openai.chat.completions.create({ model: 'tiny', messages, seed: 2, max_tokens: 150, tools, tool_choice });
+    const named = await ask({ type: 'function', function: { name: 'news' } });
+    for (const { choices } of [named, await ask('required')]) {
+      const [{ message, finish_reason }] = choices as [OpenAI.ChatCompletion.Choice];
+      expect([message.content, finish_reason]).toEqual([null, 'tool_calls']);
+      const [call] = message.tool_calls as [OpenAI.ChatCompletionMessageFunctionToolCall];
+      expect(['weather', 'news']).toContain(call.function.name);
+      expect(['Rome', 'Oslo']).toContain(JSON.parse(call.function.arguments).city);
+    }
+    expect(named.choices[0]!.message.tool_calls).toMatchObject([{ function: { name: 'news' } }]);
+  });
+
+  it('counts what is biased and reports what else could have come', async () => {
+    const { openai } = await client();
+    const token = model.tokenizer.encode('x', { addSpecialTokens: false })[0]!;
+    const { choices } = await openai.chat.completions.create({
+      ...greedy,
+      messages,
+      max_tokens: 3,
+      logit_bias: { [token]: 100 },
+      logprobs: true,
+      top_logprobs: 4,
+    });
+    expect(choices[0]!.message.content).toBe('xxx');
+    for (const { top_logprobs } of choices[0]!.logprobs!.content!) {
+      const values = top_logprobs.map(({ logprob }) => logprob);
+      expect(values.length).toBe(4);
+      expect([...values].sort((a, b) => b - a)).toEqual(values);
+    }
+    const penalised = await openai.completions.create({
+      ...greedy,
+      prompt: 'One',
+      frequency_penalty: 2,
+      presence_penalty: 2,
+    });
+    expect(penalised.choices[0]!.finish_reason).toBe('length');
+  });
+
   it('says what a request asks too much of it', async () => {
     const { openai, failures } = await client();
-    const long = [{ role: 'user' as const, content: 'one '.repeat(400) }];
+    const long = [{ role: 'user' as const, content: 'one '.repeat(1200) }];
     await expect(openai.chat.completions.create({ ...greedy, messages: long })).rejects.toMatchObject({
       status: 400,
       code: 'context_length_exceeded',
       param: 'messages',
     });
-    const refused = openai.completions.create({ ...greedy, prompt: 'one '.repeat(400) });
+    const refused = openai.completions.create({ ...greedy, prompt: 'one '.repeat(1200) });
     await expect(refused).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
-    const tooMuch = openai.chat.completions.create({ ...greedy, messages, max_tokens: 257 });
+    const tooMuch = openai.chat.completions.create({ ...greedy, messages, max_tokens: 1025 });
     await expect(tooMuch).rejects.toMatchObject({ status: 400, param: 'max_tokens' });
     expect(failures).toEqual([]);
   });
