@@ -19,7 +19,12 @@ export type { TokenConstraint } from './generate/constraint/token-constraint.js'
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
-export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
+export {
+  type LocalGenerateRequest,
+  LocalGenerator,
+  type LocalGeneratorOptions,
+  type StreamEvent,
+} from './generate/generator.js';
 export {
   type CachedSequence,
   type ExtendInput,
@@ -28,7 +33,7 @@ export {
   ModelRunner,
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
-export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
+export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
 export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
 export type { SamplerSettings } from './generate/sampler-settings.js';

@@ -1,14 +1,18 @@
-import type { GenerateRequest } from '@posttrain/interfaces';
+import type { Prompt } from '@posttrain/interfaces';
 import type { StreamDecoder, Tokenizer } from '../tokenizer/index.js';
+import { isTokenPrompt, type TokenPrompt } from './prompt-tokens.js';
 
 /** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
 const DECODER_CONTEXT = 6;
 
-type Continued = Pick<GenerateRequest, 'prompt' | 'prefix'>;
+interface Continued {
+  readonly prompt: Prompt | TokenPrompt;
+  readonly prefix?: string;
+}
 
 /** Whether a completion goes on from text, and is not a message of its own. */
 export const continuesText = ({ prompt, prefix = '' }: Continued): boolean =>
-  typeof prompt === 'string' || prefix !== '';
+  isTokenPrompt(prompt) ? (prompt.continuesText ?? true) : typeof prompt === 'string' || prefix !== '';
 
 /**
  * What turns the tokens generated for a request, whose prompt has the tokens `prompt`, into text: text that goes on from

@@ -6,6 +6,7 @@ import {
   type GenerateRequest,
   type Generator,
   PosttrainError,
+  type Prompt,
   type TokenLogProb,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
@@ -22,7 +23,7 @@ import { compileConstraint } from './constraint/compile-constraint.js';
 import type { TokenConstraint } from './constraint/token-constraint.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
-import { promptTokens } from './prompt-tokens.js';
+import { promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
 import { samplerSettings } from './sampler-settings.js';
 import type { ScheduledToken } from './scheduler.js';
@@ -48,7 +49,9 @@ export interface LocalGeneratorOptions {
   readonly seed?: number;
 }
 
-export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'> {
+/** What a local model takes. */
+export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint' | 'prompt'> {
+  readonly prompt: Prompt | TokenPrompt;
   /** One that is described, or one's own: called once for each completion. */
   readonly constraint?: Constraint | (() => TokenConstraint);
   /** Default: the generator's. */

@@ -30,7 +30,7 @@ export interface SamplerSettings {
 
 /** What a request asks of the sampler. */
 export function samplerSettings(
-  request: Omit<GenerateRequest, 'constraint'>,
+  request: Omit<GenerateRequest, 'constraint' | 'prompt'>,
   endTokens: ReadonlySet<number>,
 ): SamplerSettings {
   const { logitBias, badWordsIds } = request;
