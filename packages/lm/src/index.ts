@@ -10,12 +10,14 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
 export { compileConstraint } from './generate/constraint/compile-constraint.js';
 export { InvalidConstraintError } from './generate/constraint/expression.js';
 export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
 export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
 export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
 export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
 export {
@@ -33,6 +35,7 @@ export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
+export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
@@ -92,4 +95,15 @@ export {
   type TokenLogProb,
 } from './score/token-log-probs.js';
 export * from './search/index.js';
+export type { DraftSchedule } from './speculative/draft-length.js';
+export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export {
+  type DraftModelSpeculation,
+  DraftVocabularyError,
+  type PromptLookupSpeculation,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from './speculative/speculative-decoding.js';
+export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';
