@@ -102,6 +102,12 @@ describe('compileConstraint', () => {
       'unknown option "pattern"',
     );
   });
+
+  it('refuses what is nested too deeply', async () => {
+    const { tokenizer } = await tableOf('byte-level-bpe');
+    const pattern = `${'('.repeat(50_000)}a${')'.repeat(50_000)}`;
+    expect(() => compileConstraint(tokenizer, { type: 'regex', pattern })).toThrow('nested too deeply');
+  });
 });
 
 describe('a request with a constraint', () => {

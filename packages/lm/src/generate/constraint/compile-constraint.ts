@@ -25,12 +25,22 @@ export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint):
   const { table, constraints } = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
   kept.set(tokenizer, { table, constraints });
   const key = JSON.stringify(constraint);
-  const known = constraints.get(key) ?? new CompiledConstraint(grammarOf(constraint), table);
+  const known = constraints.get(key) ?? compile(constraint, table);
   constraints.delete(key);
   constraints.set(key, known);
   const [oldest] = constraints.keys();
   if (constraints.size > MOST_KEPT) constraints.delete(oldest!);
   return known;
+}
+
+function compile(constraint: Constraint, table: TokenTable): CompiledConstraint {
+  try {
+    return new CompiledConstraint(grammarOf(constraint), table);
+  } catch (error) {
+    // The engine's own limit of calls.
+    if (error instanceof RangeError) throw new InvalidConstraintError('it is nested too deeply');
+    throw error;
+  }
 }
 
 /** The texts that a constraint allows. @throws InvalidConstraintError */

@@ -12,11 +12,19 @@ const LENGTHS: CodePoints = [
   [0x10000, LARGEST_CODE_POINT],
 ];
 
+/** A repetition asks for the same set again and again. */
+const known = new WeakMap<CodePoints, ByteRanges[]>();
+
 /** The UTF-8 of code points, as sequences of byte ranges whose products make up the set. */
 export function utf8Ranges(ranges: CodePoints): ByteRanges[] {
-  return LENGTHS.flatMap((length) =>
-    intersectionOf(ranges, [length]).flatMap(([low, high]) => split(encode(low), encode(high))),
-  );
+  let found = known.get(ranges);
+  if (!found) {
+    found = LENGTHS.flatMap((length) =>
+      intersectionOf(ranges, [length]).flatMap(([low, high]) => split(encode(low), encode(high))),
+    );
+    known.set(ranges, found);
+  }
+  return found;
 }
 
 const encoder = new TextEncoder();
