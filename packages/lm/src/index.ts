@@ -35,6 +35,7 @@ export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
 export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
+export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';

@@ -154,8 +154,9 @@ describe('CausalLM.save and load', () => {
     await (await tinyModel()).save(folder);
     const before = await contents(folder);
     const model = await tinyModel('byte-level-bpe', {}, 9);
-    const homeless = new Tokenizer({ tokenizer: JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')) });
-    await expect(new CausalLM({ ...model, tokenizer: homeless }).save(folder)).rejects.toThrow(/loaded from a folder/);
+    const file = join(folder, 'tokenizer.json');
+    const lost = new Tokenizer({ tokenizer: JSON.parse(await readFile(file, 'utf8')), folder: file });
+    await expect(new CausalLM({ ...model, tokenizer: lost }).save(folder)).rejects.toThrow(/ENOTDIR/);
     // The last tensor to be written is not what it says it is.
     const broken = { ...model.weights, 'model.norm.weight': tensor([1, 2, 3]) };
     await expect(model.withWeights(broken).save(folder)).rejects.toThrow(/model\.norm\.weight/);

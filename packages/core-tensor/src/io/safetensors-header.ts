@@ -95,7 +95,7 @@ function decodeJson(bytes: Uint8Array, path: string): Record<string, unknown> {
     throw new InvalidHeaderError(path, 'the header is not a JSON object; this is not a safetensors file.');
   }
   const duplicate = duplicateKey(text);
-  if (duplicate !== undefined) throw new InvalidHeaderError(path, `the header names "${duplicate}" twice.`);
+  if (duplicate !== undefined) throw new InvalidHeaderError(path, `the header names "${shown(duplicate)}" twice.`);
   return json;
 }
 
@@ -108,27 +108,28 @@ function readMetadata(value: unknown, path: string): Record<string, string> {
 }
 
 function readEntry(name: string, entry: unknown, path: string): TensorInfo {
-  if (!isRecord(entry)) throw new InvalidHeaderError(path, `the entry of tensor "${name}" is not an object.`);
+  if (!isRecord(entry)) throw new InvalidHeaderError(path, `the entry of tensor "${shown(name)}" is not an object.`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== 'string') throw new InvalidHeaderError(path, `tensor "${name}" has no dtype.`);
+  if (typeof dtype !== 'string') throw new InvalidHeaderError(path, `tensor "${shown(name)}" has no dtype.`);
   if (!Object.hasOwn(DTYPE_BITS, dtype)) {
     throw new UnsupportedDTypeError(
       path,
-      name,
-      JSON.stringify(dtype),
+      shown(name),
+      shown(JSON.stringify(dtype)),
       `The format knows ${Object.keys(DTYPE_BITS).join(', ')}.`,
     );
   }
-  if (!isSizes(shape)) throw new InvalidHeaderError(path, `the shape of tensor "${name}" is not a list of sizes.`);
+  if (!isSizes(shape))
+    throw new InvalidHeaderError(path, `the shape of tensor "${shown(name)}" is not a list of sizes.`);
   if (!isSizes(offsets) || offsets.length !== 2) {
-    throw new InvalidHeaderError(path, `data_offsets of tensor "${name}" is not a pair of byte positions.`);
+    throw new InvalidHeaderError(path, `data_offsets of tensor "${shown(name)}" is not a pair of byte positions.`);
   }
   const [begin, end] = offsets as [number, number];
   const needed = byteLengthOf(shape, dtype as SafetensorsDType);
   if (needed !== end - begin) {
     throw new InvalidOffsetsError(
       path,
-      `tensor "${name}" of shape [${shape.join(', ')}] and dtype ${dtype} needs ` +
+      `tensor "${shown(name)}" of shape [${shown(shape.join(', '))}] and dtype ${dtype} needs ` +
         `${needed ?? 'an impossible number of'} bytes, but its data_offsets [${begin}, ${end}] span ${end - begin}.`,
     );
   }
@@ -140,12 +141,15 @@ function checkCoverage(sorted: readonly TensorInfo[], dataBytes: number, headerB
   let previous = 'the header';
   for (const { name, byteOffset, byteLength } of sorted) {
     if (byteOffset < covered) {
-      throw new InvalidOffsetsError(path, `the bytes of tensor "${name}" overlap those of "${previous}".`);
+      throw new InvalidOffsetsError(
+        path,
+        `the bytes of tensor "${shown(name)}" overlap those of "${shown(previous)}".`,
+      );
     }
     if (byteOffset > covered) {
       throw new InvalidOffsetsError(
         path,
-        `bytes ${covered} to ${byteOffset} of the data belong to no tensor (between "${previous}" and "${name}").`,
+        `bytes ${covered} to ${byteOffset} of the data belong to no tensor (between "${shown(previous)}" and "${shown(name)}").`,
       );
     }
     covered += byteLength;
@@ -157,26 +161,43 @@ function checkCoverage(sorted: readonly TensorInfo[], dataBytes: number, headerB
   }
 }
 
-/** The first key that occurs twice at the top level of valid JSON `text`; `JSON.parse` would keep the last silently. */
+/**
+ * The first key that occurs twice at the top level of valid JSON `text`; `JSON.parse` would keep the last silently. By
+ * hand, since a regular expression runs out of stack on a text of some ten megabytes.
+ */
 function duplicateKey(text: string): string | undefined {
   const seen = new Set<string>();
-  const strings = /"(?:[^"\\]|\\.)*"|[{}[\]]/g;
-  const colon = /\s*:/y;
   let depth = 0;
-  for (let match = strings.exec(text); match !== null; match = strings.exec(text)) {
-    const token = match[0];
-    if (token === '{' || token === '[') depth++;
-    else if (token === '}' || token === ']') depth--;
-    else if (depth === 1) {
-      colon.lastIndex = strings.lastIndex;
-      if (!colon.test(text)) continue;
-      const key = JSON.parse(token) as string;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === '{' || character === '[') depth++;
+    else if (character === '}' || character === ']') depth--;
+    else if (character === '"') {
+      const start = at;
+      at = closingQuote(text, start);
+      if (depth !== 1 || !isColonNext(text, at + 1)) continue;
+      const key = JSON.parse(text.slice(start, at + 1)) as string;
       if (seen.has(key)) return key;
       seen.add(key);
     }
   }
   return undefined;
 }
+
+function closingQuote(text: string, start: number): number {
+  let at = start + 1;
+  while (text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+  return at;
+}
+
+function isColonNext(text: string, from: number): boolean {
+  let at = from;
+  while (at < text.length && ' \t\n\r'.includes(text[at]!)) at++;
+  return text[at] === ':';
+}
+
+/** A name as errors show it: a hostile one may have megabytes. */
+const shown = (name: string): string => (name.length > 200 ? `${name.slice(0, 200)}…` : name);
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

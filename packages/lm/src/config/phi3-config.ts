@@ -125,7 +125,8 @@ function parsePhi3Rope(fields: Fields, headDim: number): Pick<Phi3Config, 'rope'
   };
 }
 
-const attentionFactorOf = (stretch: number, original: number): number =>
+/** What cos and sin are multiplied by for a context `stretch` times the original one. */
+export const attentionFactorOf = (stretch: number, original: number): number =>
   stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original));
 
 /**

@@ -88,6 +88,7 @@ export class BatchLoop {
     const listener = this.#listeners.get(token.id);
     if (!listener) return;
     try {
+      if (token.error !== undefined) throw token.error;
       listener.onToken(token);
     } catch (error) {
       this.#listeners.delete(token.id);

@@ -51,7 +51,10 @@ export async function* decode(
     for (const i of order) scheduler.add(adapter ? { adapter, ...rows[i]! } : rows[i]!, () => isCancelled(i));
     await runner.reserve(mostTokens(rows, maxBatch));
     while (scheduler.size > 0) {
-      for (const { id, ...event } of await scheduler.step()) yield { row: order[id]!, ...event };
+      for (const { id, error, ...event } of await scheduler.step()) {
+        if (error !== undefined) throw error;
+        yield { row: order[id]!, ...event };
+      }
     }
   } finally {
     scheduler.close();

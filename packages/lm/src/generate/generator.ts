@@ -2,6 +2,7 @@ import { Key } from '@posttrain/core-tensor';
 import {
   assertKnownOptions,
   type Completion,
+  type Constraint,
   type GenerateRequest,
   type Generator,
   PosttrainError,
@@ -18,6 +19,7 @@ import { BatchLoop, type OnToken } from './batch-loop.js';
 import { Channel } from './channel.js';
 import { completionDecoder, continuesText } from './completion-decoder.js';
 import { compileConstraint } from './constraint/compile-constraint.js';
+import type { TokenConstraint } from './constraint/token-constraint.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import { promptTokens } from './prompt-tokens.js';
@@ -46,7 +48,9 @@ export interface LocalGeneratorOptions {
   readonly seed?: number;
 }
 
-export interface LocalGenerateRequest extends GenerateRequest {
+export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'> {
+  /** One that is described, or one's own: called once for each completion. */
+  readonly constraint?: Constraint | (() => TokenConstraint);
   /** Default: the generator's. */
   readonly adapter?: Adapter;
   /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
@@ -202,8 +206,7 @@ export class LocalGenerator implements Generator {
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
     const adapter = request.adapter ?? this.#options.adapter?.();
-    const compiled = request.constraint && compileConstraint(this.#model.tokenizer, request.constraint);
-    const constraint = compiled && (() => compiled.begin(!continuesText(request)));
+    const constraint = this.#constraintOf(request);
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
       maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
@@ -223,5 +226,12 @@ export class LocalGenerator implements Generator {
     }));
     checkRow(network, rows[0]!, where);
     return rows;
+  }
+
+  #constraintOf(request: LocalGenerateRequest): (() => TokenConstraint) | undefined {
+    const { constraint } = request;
+    if (constraint === undefined || typeof constraint === 'function') return constraint;
+    const compiled = compileConstraint(this.#model.tokenizer, constraint);
+    return () => compiled.begin(!continuesText(request));
   }
 }

@@ -165,6 +165,7 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
+    if (length === own.length) return;
     this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;

@@ -1,6 +1,6 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
-import { NO_PROPOSAL, type Proposal, type Proposer } from '../speculative/proposer.js';
+import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
 import { type DrawnToken, type RowState, startRow } from './draw-next.js';
@@ -25,6 +25,8 @@ export interface ScheduledToken extends DrawnToken {
   readonly id: number;
   /** Why the row ended with this token; undefined while it goes on. */
   readonly finish: 'stop' | 'length' | undefined;
+  /** The row ended without a token (`token` is −1), because none could be drawn. */
+  readonly error?: unknown;
 }
 
 /** A row that waits or generates. */
@@ -219,21 +221,30 @@ export class Scheduler {
       if (row.isEnd(token) || state.isExhausted) return 'stop';
       return state.generated.length >= this.#mostTokens(row) ? 'length' : undefined;
     };
-    const run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);
+    let run: VerifiedRun;
+    try {
+      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);
+    } catch (error) {
+      // What is wrong with one row is not the others' affair.
+      this.#remove(one);
+      return [{ id, token: -1, finish: 'stop', error }];
+    }
     const finish = finishOf(run.drawn.at(-1)!.token);
     // The last token drawn is computed with the next pass; what was guessed wrongly is forgotten.
     this.#runner.truncate(one.sequence!, row.prompt.length + state.generated.length - 1);
     if (proposal) this.#proposer?.verified?.(id, run);
-    if (finish) {
-      this.#running.splice(this.#running.indexOf(one), 1);
-      this.#end(one);
-    }
+    if (finish) this.#remove(one);
     return run.drawn.map((drawn, i) => ({ id, ...drawn, finish: i === run.drawn.length - 1 ? finish : undefined }));
   }
 
   /** Tokens that a row may generate. */
   #mostTokens({ prompt, maxTokens }: DecodeRow): number {
     return Math.min(maxTokens, this.#runner.network.config.maxPositionEmbeddings - prompt.length);
+  }
+
+  #remove(one: Scheduled): void {
+    this.#running.splice(this.#running.indexOf(one), 1);
+    this.#end(one);
   }
 
   #end({ id, row, sequence }: Scheduled): void {

@@ -71,9 +71,9 @@ export async function downloadModel(name: string, options: DownloadModelOptions 
 /** A local folder as it is; any other name is downloaded. */
 export async function resolveModelFolder(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<string> {
   const found = await stat(nameOrFolder).catch(() => undefined);
-  if (found?.isDirectory()) return nameOrFolder;
-  if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)/.test(nameOrFolder)) {
-    throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder.`);
+  if (found?.isDirectory() || (found?.isFile() && nameOrFolder.toLowerCase().endsWith('.gguf'))) return nameOrFolder;
+  if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
+    throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder or GGUF file.`);
   }
   return downloadModel(nameOrFolder, options);
 }

@@ -1,6 +1,7 @@
 import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
+import { parseChatTemplates } from '../chat-template/load-chat-templates.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import {
   type GenerationConfig,
@@ -12,6 +13,9 @@ import {
 import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
 import { ModelRunner, type ModelRunnerOptions } from '../generate/model-runner.js';
+import { findGguf } from '../gguf/find-gguf.js';
+import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
+import { openGgufModel } from '../gguf/model-source.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
 import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
@@ -30,7 +34,7 @@ import {
   type WeightStorage,
   weightStorage,
 } from './quantize.js';
-import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
+import { type LoadWeightsOptions, loadWeights, readWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
 
 /** The parts of a causal language model. */
 export interface CausalLMParts {
@@ -70,7 +74,7 @@ export class CausalLM {
   }
 
   /**
-   * Loads a model by the path of a Hugging Face folder, or by its name on the hub (`org/name`), which is downloaded into
+   * Loads a model by the path of a Hugging Face folder or GGUF file, or by its name on the hub (`org/name`), which is downloaded into
    * the standard cache first.
    */
   static async fromPretrained(
@@ -84,8 +88,13 @@ export class CausalLM {
     });
   }
 
-  /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
+  /**
+   * Loads a local Hugging Face folder (`config.json`, `*.safetensors`, tokenizer files) or a GGUF file, also when it is
+   * the only one of a folder without a `config.json`.
+   */
   static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
+    const file = await findGguf(folder);
+    if (file !== undefined) return CausalLM.#loadGguf(file, options);
     // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
     refuseHead(await loadModelConfig(folder), folder);
     const tokenizer = await Tokenizer.load(folder);
@@ -93,6 +102,18 @@ export class CausalLM {
     const chatTemplate = await ChatTemplate.load(tokenizer);
     const { config, weights, network } = await loadWeights(folder, options);
     return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder }, network);
+  }
+
+  static async #loadGguf(path: string, options: LoadWeightsOptions): Promise<CausalLM> {
+    const { metadata, ...opened } = await openGgufModel(path);
+    try {
+      const tokenizer = ggufTokenizer(metadata);
+      const chatTemplate = chatTemplateOf(tokenizer, path);
+      const { config, weights, network } = await readWeights(opened, options);
+      return new CausalLM({ config, weights, tokenizer, chatTemplate, name: path }, network);
+    } finally {
+      await opened.source.close();
+    }
   }
 
   /** A new model with random weights: normal with `initializerRange`, norms one, biases zero. */
@@ -218,6 +239,12 @@ function refuseHead({ head }: ModelConfig, name: string): void {
   const kind = head.task === 'value' ? 'a value head' : head.architecture;
   const use = head.task === 'value' ? 'ValueModel' : loader[head.task];
   throw new HeadError(`${name} is no causal language model: it holds ${kind}. Load it with ${use}.load.`);
+}
+
+/** The templates in a tokenizer's own config; undefined when it has none. */
+function chatTemplateOf(tokenizer: Tokenizer, path: string): ChatTemplate | undefined {
+  const templates = parseChatTemplates(tokenizer.config.chat_template, path);
+  return Object.keys(templates).length === 0 ? undefined : new ChatTemplate(tokenizer, templates);
 }
 
 /** New weights for a network, reproducible from the seed. */

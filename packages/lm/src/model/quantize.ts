@@ -71,10 +71,10 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
 /** Quantises the weight of a linear layer, which is stored as `transposed` says; the codes are of [out, in] always. */
 export function quantizeLinear(
   weight: FloatMatrix,
-  { transposed }: Pick<ModuleInfo, 'transposed'>,
+  { transposed: isTransposed }: Pick<ModuleInfo, 'transposed'>,
   options: QuantizationOptions,
 ): QuantizedWeight {
-  const matrix = transposed ? transpose(weight) : weight;
+  const matrix = isTransposed ? transposed(weight) : weight;
   if (options.method === 'int8') {
     const { method: _, skip: __, ...rest } = options;
     return quantizeInt8(matrix, rest);
@@ -87,7 +87,8 @@ export function quantizeLinear(
   return quantizeNf4(matrix, { ...rest, levels });
 }
 
-function transpose({ data, shape }: FloatMatrix): FloatMatrix {
+/** The matrix with rows and columns exchanged. */
+export function transposed({ data, shape }: FloatMatrix): FloatMatrix {
   const [rows, columns] = shape as [number, number];
   const result = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) {

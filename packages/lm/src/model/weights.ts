@@ -4,17 +4,21 @@ import {
   type DType,
   openSafetensorsFolder,
   type QuantizedFormat,
+  type QuantizedWeight,
   quantizedTensors,
   saveSafetensors,
   type Tensor,
+  type TensorSource,
   type TensorToWrite,
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
 import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
+import { findGguf } from '../gguf/find-gguf.js';
+import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import type { ParameterInfo } from './family.js';
-import type { Weights } from './layers.js';
+import type { ModuleInfo, Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
   formatOf,
@@ -38,13 +42,17 @@ export class WeightMismatchError extends PosttrainError {
   constructor(path: string, problems: readonly string[]) {
     const shown = problems.slice(0, 8).join('; ');
     const rest = problems.length > 8 ? `; and ${problems.length - 8} more` : '';
-    super('WEIGHT_MISMATCH', `${path}: the tensors do not fit config.json: ${shown}${rest}.`);
+    super('WEIGHT_MISMATCH', `${path}: the tensors do not fit the config: ${shown}${rest}.`);
   }
 }
 
 export interface LoadWeightsOptions {
-  /** Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them. */
-  readonly quantization?: QuantizationOptions;
+  /**
+   * Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them; those of
+   * a GGUF file become float32. `keep` (GGUF files only) holds what is Q4_0 in the file as `int4` with the same codes and
+   * scales, and makes the rest float32.
+   */
+  readonly quantization?: QuantizationOptions | 'keep';
   /**
    * Of a model whose rotary positions have factors for short and for long sequences (Phi-3 with longrope), take the long
    * ones, and with them the long context. Default false.
@@ -59,48 +67,78 @@ export interface LoadedWeights {
   readonly network: Network;
 }
 
+/** What a model is read from: an open file or folder of tensors, and the config that they should fit. */
+export interface OpenModel {
+  readonly config: ModelConfig;
+  readonly source: TensorSource;
+}
+
 /**
- * Reads the weights of a Hugging Face model folder as float32 tensors; those that bitsandbytes quantised stay quantised.
- * Strict both ways: a missing tensor, a tensor of another shape and a tensor that the architecture has no place for are
- * all errors.
+ * Reads the weights of a Hugging Face model folder, or of a GGUF file, as float32 tensors; those that bitsandbytes
+ * quantised stay quantised. Strict both ways: a missing tensor, a tensor of another shape and a tensor that the
+ * architecture has no place for are all errors.
  *
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
 export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
-  assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
-  const { quantization, longContext = false } = options;
-  const stored = await loadModelConfig(folder);
-  const described = longContext ? withLongContext(stored) : stored;
-  if (quantization && described.quantization) {
-    throw new ModelQuantizationError(
-      `${folder} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
-    );
-  }
-  const source = await openSafetensorsFolder(folder);
+  const file = await findGguf(folder);
+  if (file !== undefined) return readWeights(await openGgufModel(file), options);
+  const config = await loadModelConfig(folder);
+  return readWeights({ config, source: await openSafetensorsFolder(folder) }, options, folder);
+}
+
+/** `loadWeights` of a model that is open already; closes it. @param path named in errors */
+export async function readWeights(
+  { config: given, source }: OpenModel,
+  options: LoadWeightsOptions = {},
+  path: string = source.path,
+): Promise<LoadedWeights> {
   try {
+    assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
+    const described = options.longContext ? withLongContext(given) : given;
     const head = storedHead(described, source.tensors);
     const config = head ? { ...described, head } : described;
+    const keep = options.quantization === 'keep';
+    const quantization = options.quantization === 'keep' ? undefined : options.quantization;
     const { parameters, modules } = networkOf(config);
+    if (quantization && config.quantization) {
+      throw new ModelQuantizationError(
+        `${path} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+      );
+    }
+    if (keep && !(source instanceof GgufModelSource)) {
+      throw new ModelQuantizationError(`${path} is no GGUF file: load it without the option quantization "keep".`);
+    }
     const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
-    const names = resolveNames(folder, parameters, source.tensors, config);
+    const names = resolveNames(path, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
+    const put = (name: string, module: ModuleInfo, weight: QuantizedWeight) => {
+      quantized.set(module.name, formatOf(weight));
+      Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
+    };
     for (const { name, shape } of parameters) {
       const stored = names.get(name)!;
       const module = modules.get(name.slice(0, -'.weight'.length));
       if (module && companionNames(stored, source.tensors).length > 0) {
         const weight = await readQuantized(source, stored, config.quantization?.threshold ?? 0);
-        checkQuantized(folder, stored, weight.shape, module.transposed ? [...shape].reverse() : shape);
-        quantized.set(module.name, formatOf(weight));
-        Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
+        checkQuantized(path, stored, weight.shape, module.transposed ? [...shape].reverse() : shape);
+        put(name, module, weight);
+        continue;
+      }
+      const kept =
+        keep && module?.kind === 'linear' ? await (source as GgufModelSource).readQuantized(stored) : undefined;
+      if (module && kept) {
+        put(name, module, kept);
         continue;
       }
       const { data } = await source.read(stored, { as: 'float32' });
       if (module && quantization && chosen.has(module.name)) {
-        const weight = quantizeLinear({ data: data as Float32Array, shape }, module, quantization);
-        quantized.set(module.name, formatOf(weight));
-        Object.assign(weights, Object.fromEntries(weightEntries(name, quantizedTensors(weight))));
+        put(name, module, quantizeLinear({ data: data as Float32Array, shape }, module, quantization));
       } else weights[name] = tensor(data, shape, 'float32');
+    }
+    if (keep && quantized.size === 0) {
+      throw new ModelQuantizationError(`${path}: no linear layer is Q4_0, so there is nothing to keep as int4.`);
     }
     const written = quantization && quantizationConfigOf(modules.values(), quantization);
     const full = written ? { ...config, quantization: written } : config;

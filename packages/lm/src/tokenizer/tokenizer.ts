@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as LibraryTokenizer, type Normalizer, SequenceNormalizer } from '@huggingface/tokenizers';
 import { writeAtomically } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions } from '@posttrain/interfaces';
 import {
   InvalidModelFileError,
   isJsonObject,
@@ -39,7 +39,7 @@ export interface TokenizerFiles {
   readonly config?: JsonObject;
   /** `special_tokens_map.json`, for folders whose `tokenizer_config.json` does not name the special tokens. */
   readonly specialTokensMap?: JsonObject;
-  /** The folder, named in errors and copied from by `save`. */
+  /** The folder, named in errors and copied from by `save`; without one `save` writes these. */
   readonly folder?: string;
 }
 
@@ -72,6 +72,8 @@ export class Tokenizer {
   /** `tokenizer_config.json`. */
   readonly config: JsonObject;
   readonly folder: string | undefined;
+  /** What a tokenizer that no folder has is saved as. */
+  readonly #files: TokenizerFiles | undefined;
   readonly #library: LibraryTokenizer;
   readonly #addedTexts: ReadonlySet<string>;
   readonly #cleanUp: boolean;
@@ -94,6 +96,7 @@ export class Tokenizer {
 
   constructor(files: TokenizerFiles) {
     this.folder = files.folder;
+    this.#files = files.folder === undefined ? files : undefined;
     this.config = files.config ?? {};
     this.specialTokens = namedSpecialTokens(this.config, files.specialTokensMap ?? {});
     const path = join(files.folder ?? '', 'tokenizer.json');
@@ -177,13 +180,11 @@ export class Tokenizer {
     return tokenBytesOf(this.#library.decoder, names, (name) => this.#addedTexts.has(name));
   }
 
-  /** Copies the tokenizer's files into `folder`, all or none. @throws PosttrainError when it was not loaded from one */
+  /** Writes the tokenizer's files into `folder`, all or none: those it was loaded from, or what it was made of. */
   async save(folder: string): Promise<void> {
-    const source = this.folder;
-    if (source === undefined) {
-      throw new PosttrainError('TOKENIZER_NOT_FROM_FOLDER', 'Only a tokenizer loaded from a folder can be saved.');
-    }
     await mkdir(folder, { recursive: true });
+    if (this.#files) return writeTokenizerFiles(folder, this.#files);
+    const source = this.folder!;
     await writeAtomically(async (files) => {
       for (const name of TOKENIZER_FILES) {
         const bytes = await readFile(join(source, name)).catch((error: NodeJS.ErrnoException) => {
@@ -194,6 +195,22 @@ export class Tokenizer {
       }
     });
   }
+}
+
+async function writeTokenizerFiles(folder: string, files: TokenizerFiles): Promise<void> {
+  const { tokenizer, config, specialTokensMap } = files;
+  const named = {
+    'tokenizer.json': tokenizer,
+    'tokenizer_config.json': config,
+    'special_tokens_map.json': specialTokensMap,
+  };
+  await writeAtomically(async (staged) => {
+    for (const [name, json] of Object.entries(named)) {
+      if (!json) continue;
+      const bytes = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
+      await staged.stage(join(folder, name), (write) => write(bytes));
+    }
+  });
 }
 
 /** A special token is written as its text or as `{ content, ... }`. */

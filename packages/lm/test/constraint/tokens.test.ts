@@ -1,12 +1,12 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
-import type { Constraint } from '@posttrain/interfaces';
+import type { Constraint, GenerateRequest } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
 import { compileConstraint, grammarOf } from '../../src/generate/constraint/compile-constraint.js';
 import { CompiledConstraint, TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
-import { Tokenizer } from '../../src/index.js';
+import { type TokenConstraint, Tokenizer } from '../../src/index.js';
 import { tinyModel } from '../support.js';
 import { random, TOKENIZERS, tableOf } from './support.js';
 
@@ -139,5 +139,75 @@ describe('a request with a constraint', () => {
         expect(choices).toContain(text);
       }
     }
+  });
+
+  it('may be one’s own', async () => {
+    const model = await tinyModel();
+    const counting = (): TokenConstraint => {
+      let next = 5;
+      return {
+        allowed: () => Uint32Array.of(next > 8 ? 0 : 1 << next),
+        accept: (token) => {
+          next = token + 1;
+        },
+        get isComplete() {
+          return next > 8;
+        },
+      };
+    };
+    const [samples] = await model.generator().generate([{ prompt: 'A', n: 2, maxTokens: 9, constraint: counting }]);
+    for (const { tokenIds, finishReason } of samples!) {
+      expect(tokenIds).toEqual([5, 6, 7, 8]);
+      expect(finishReason).toBe('stop');
+    }
+  });
+
+  it('fails alone when it has no way on', async () => {
+    const model = await tinyModel('unigram');
+    const generator = model.generator();
+    const free = generator.generate([{ prompt: 'A', maxTokens: 12, seed: 1 }]);
+    const stuck = generator.generate([
+      { prompt: 'A', maxTokens: 12, constraint: { type: 'choice', choices: ['\u2603'] } },
+    ]);
+    await expect(stuck).rejects.toThrow('no token may come next');
+    expect((await free)[0]![0]!.usage.completionTokens).toBe(12);
+  });
+
+  it('takes the rules of the request: bias, bad words, n-grams, minimal length', async () => {
+    const model = await tinyModel();
+    const complete = async (rules: Partial<GenerateRequest>) => {
+      const [completions] = await model.generator().generate([{ prompt: 'A', maxTokens: 20, seed: 3, ...rules }]);
+      return completions![0]!.tokenIds!;
+    };
+    expect(new Set(await complete({ logitBias: { 7: 100 } }))).toEqual(new Set([7]));
+    const once = await complete({ logitBias: { 7: 100, 8: 50, 9: 25 }, noRepeatNgramSize: 1 });
+    expect(once.slice(0, 3)).toEqual([7, 8, 9]);
+    expect(new Set(once).size).toBe(20);
+    const pairs = await complete({ logitBias: { 7: 100, 8: 50 }, badWordsIds: [[7, 7]] });
+    expect(pairs.slice(0, 4)).toEqual([7, 8, 7, 8]);
+    const penalized = await complete({ logitBias: { 7: 50, 8: 45 }, presencePenalty: 8, temperature: 0.01 });
+    expect(penalized.slice(0, 2)).toEqual([7, 8]);
+    await expect(complete({ logitBias: { 1e6: 1 } })).rejects.toThrow('logitBias must name tokens of the model');
+  });
+
+  it('reports alternatives and entropies, in completions and in streams', async () => {
+    const model = await tinyModel();
+    const request = { prompt: 'A', maxTokens: 5, seed: 3, logProbs: true, topLogProbs: 2, entropies: true };
+    const [completions] = await model.generator().generate([request]);
+    const { topLogProbs, entropies, logProbs, tokenIds } = completions![0]!;
+    const events = [];
+    for await (const event of model.generator().stream(request)) events.push(event);
+    expect(events.map(({ topLogProbs: top }) => top)).toEqual(topLogProbs);
+    expect(events.map(({ entropy }) => entropy)).toEqual(entropies);
+    expect(events.map(({ logProb }) => logProb)).toEqual(logProbs);
+    for (const [i, [first, second]] of topLogProbs!.entries()) {
+      expect(first!.logProb).toBeGreaterThanOrEqual(Math.max(second!.logProb, logProbs![i]!));
+      if (first!.tokenId === tokenIds![i]) expect(first!.logProb).toBe(logProbs![i]);
+    }
+    const [plain] = await model
+      .generator()
+      .generate([{ ...request, logProbs: false, topLogProbs: 0, entropies: false }]);
+    expect(Object.keys(plain![0]!).sort()).toEqual(['finishReason', 'text', 'tokenIds', 'usage']);
+    expect(plain![0]!.tokenIds).toEqual(tokenIds);
   });
 });

@@ -17,9 +17,11 @@ export class TokenTrie {
   /** @param tokens the bytes of each token by id; undefined or empty: never allowed */
   constructor(tokens: readonly (Uint8Array | undefined)[]) {
     this.#words = Math.ceil(tokens.length / 32);
+    // Strings of one character a byte compare faster than bytes.
+    const names = tokens.map((bytes) => Buffer.from(bytes ?? []).toString('latin1'));
     const order = [...tokens.keys()]
-      .filter((token) => tokens[token] && tokens[token].length > 0)
-      .sort((a, b) => Buffer.compare(tokens[a]!, tokens[b]!) || a - b);
+      .filter((token) => names[token] !== '')
+      .sort((a, b) => (names[a]! < names[b]! ? -1 : names[a]! > names[b]! ? 1 : a - b));
     const [bytes, depths, firsts]: [number[], number[], number[]] = [[], [], []];
     let before: Uint8Array = new Uint8Array();
     order.forEach((token, place) => {

@@ -1,0 +1,2 @@
+export { InvalidGgufError, UnsupportedGgufError } from './errors.js';
+export { type GgufFile, type GgufTensorInfo, openGguf } from './gguf-file.js';

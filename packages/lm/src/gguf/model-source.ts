@@ -1,0 +1,125 @@
+import {
+  MissingTensorError,
+  type QuantizedWeight,
+  type ReadTensorOptions,
+  type TensorData,
+  type TensorInfo,
+  type TensorSource,
+} from '@posttrain/core-tensor';
+import { type ModelConfig, parseModelConfig } from '../config/index.js';
+import { transposed } from '../model/quantize.js';
+import { type GgufArchitecture, mapTensor } from './architectures.js';
+import { architectureOf, ggufConfig } from './gguf-config.js';
+import { type GgufFile, type GgufTensorInfo, openGguf } from './gguf-file.js';
+import type { GgufMetadata } from './metadata.js';
+import { int4FromQ4_0 } from './q4-0.js';
+
+/** Tensors of a GGUF file that are no weights: scalings of positions, which the config has. */
+const NOT_WEIGHTS = ['rope_freqs.weight', 'rope_factors_long.weight', 'rope_factors_short.weight'];
+
+/** The tensors of a GGUF file under their Hugging Face names and in the layout that Hugging Face has. */
+export class GgufModelSource implements TensorSource {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly #file: GgufFile;
+  readonly #config: ModelConfig;
+  readonly #architecture: GgufArchitecture;
+  readonly #stored: ReadonlyMap<string, { readonly info: GgufTensorInfo; readonly part: string }>;
+
+  constructor(file: GgufFile, config: ModelConfig) {
+    this.path = file.path;
+    this.#file = file;
+    this.#config = config;
+    this.#architecture = architectureOf(file);
+    const stored = new Map<string, { readonly info: GgufTensorInfo; readonly part: string }>();
+    for (const info of file.tensors.values()) {
+      if (NOT_WEIGHTS.includes(info.name)) continue;
+      const { name, part } = mapTensor(this.#architecture, info.name);
+      stored.set(name ?? info.name, { info, part });
+    }
+    this.#stored = stored;
+    this.tensors = new Map([...stored].map(([name, { info, part }]) => [name, this.#described(name, info, part)]));
+  }
+
+  /** As float32, whatever the options say: the numbers that the codes stand for, exactly. */
+  async read(name: string, _options?: ReadTensorOptions): Promise<TensorData> {
+    const { info, part } = this.#find(name);
+    const { shape } = this.tensors.get(name)!;
+    let data: Float32Array;
+    if (this.#headsOf(part) > 0) {
+      const bytes = await this.#permutedBytes(info, part);
+      data = new Float32Array((bytes.length / info.type.bytes) * info.type.size);
+      info.type.decode(bytes, data, bytes.length / info.type.bytes);
+    } else data = await this.#file.read(info.name);
+    if (this.#isTransposed(info, part)) ({ data } = transposed({ data, shape: info.shape }));
+    if (this.#architecture.normsPlusOne && part.endsWith('norm')) data = data.map((stored) => stored - 1);
+    return { dtype: 'float32', shape, data };
+  }
+
+  /** The codes of a matrix [out, in] that core-tensor holds as they are (Q4_0); undefined for every other tensor. */
+  async readQuantized(name: string): Promise<QuantizedWeight | undefined> {
+    const { info, part } = this.#find(name);
+    if (info.type.name !== 'Q4_0' || info.shape.length !== 2) return undefined;
+    return int4FromQ4_0(await this.#permutedBytes(info, part), info.shape);
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+
+  #find(name: string) {
+    const found = this.#stored.get(name);
+    if (!found) throw new MissingTensorError(this.path, name, this.#stored.keys());
+    return found;
+  }
+
+  #described(name: string, info: GgufTensorInfo, part: string): TensorInfo {
+    const shape = this.#isTransposed(info, part) ? [...info.shape].reverse() : info.shape;
+    return { name, dtype: 'F32', shape, byteOffset: info.byteOffset, byteLength: info.byteLength };
+  }
+
+  #isTransposed(info: GgufTensorInfo, part: string): boolean {
+    return info.shape.length === 2 && (this.#architecture.transposed?.includes(part) ?? false);
+  }
+
+  /** How many heads the rows of a part are, where their order differs; else 0. */
+  #headsOf(part: string): number {
+    if (!this.#architecture.interleavedRotary?.includes(part) || this.#config.modelType === 'gpt2') return 0;
+    return part === 'attn_k' ? this.#config.numKeyValueHeads : this.#config.numAttentionHeads;
+  }
+
+  async #permutedBytes(info: GgufTensorInfo, part: string): Promise<Uint8Array> {
+    const bytes = await this.#file.readBytes(info.name);
+    const heads = this.#headsOf(part);
+    return heads === 0 ? bytes : halvesFromPairs(bytes, info.shape[0]!, heads);
+  }
+}
+
+/** Opens the model in a GGUF file: its config, and its tensors by their Hugging Face names. */
+export async function openGgufModel(
+  path: string,
+): Promise<{ readonly config: ModelConfig; readonly source: GgufModelSource; readonly metadata: GgufMetadata }> {
+  const file = await openGguf(path);
+  try {
+    const config = parseModelConfig(await ggufConfig(file), path);
+    return { config, source: new GgufModelSource(file, config), metadata: file.metadata };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/**
+ * Of every head, rows 0, 2, 4 … first and 1, 3, 5 … after them. llama.cpp rotates neighbours with each other, Hugging
+ * Face a row of the first half with that of the second.
+ */
+export function halvesFromPairs(bytes: Uint8Array, rows: number, heads: number): Uint8Array {
+  const [rowBytes, headDim] = [bytes.length / rows, rows / heads];
+  const out = new Uint8Array(bytes.length);
+  for (let row = 0; row < rows; row++) {
+    const [head, inside] = [Math.floor(row / headDim), row % headDim];
+    const from = head * headDim + (inside < headDim / 2 ? 2 * inside : 2 * inside - headDim + 1);
+    out.set(bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes);
+  }
+  return out;
+}

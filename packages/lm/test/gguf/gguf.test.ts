@@ -1,0 +1,157 @@
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { dequantizeInt4, setEngine } from '@posttrain/core-tensor';
+import { describe, expect, it } from 'vitest';
+import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
+import { llama3Scaling } from '../../src/gguf/llama3-scaling.js';
+import { halvesFromPairs } from '../../src/gguf/model-source.js';
+import { int4FromQ4_0 } from '../../src/gguf/q4-0.js';
+import { CausalLM, loadWeights, openGguf } from '../../src/index.js';
+import { ropeFrequencies } from '../../src/model/decoder-layers.js';
+import { ENGINES, largestDifference, modelFolder, temporaryFolder } from '../support.js';
+import { goldenFile } from './support.js';
+
+const Q4_0 = BLOCK_TYPES.get(2)!;
+
+/** Blocks of any bytes with a finite scale. */
+function randomQ4_0(blocks: number): Uint8Array {
+  let state = 1;
+  const bytes = Uint8Array.from({ length: blocks * Q4_0.bytes }, () => {
+    state = (state * 48271) % 2147483647;
+    return state & 255;
+  });
+  for (let block = 0; block < blocks; block++) bytes[block * Q4_0.bytes + 1]! &= 0xbf;
+  return bytes;
+}
+
+describe('keeping Q4_0 as int4', () => {
+  it('stands for exactly the numbers of the file', () => {
+    const bytes = randomQ4_0(12);
+    const floats = new Float32Array(12 * 32);
+    Q4_0.decode(bytes, floats, 12);
+    const weight = int4FromQ4_0(bytes, [4, 96]);
+    expect(dequantizeInt4(weight).data).toEqual(floats);
+    expect(weight.parts.codes.shape).toEqual([4, 3, 16]);
+  });
+
+  it.each(ENGINES)('on %s: scores as the dequantised model does, in 5 bits a weight instead of 32', async (_, make) => {
+    setEngine(make());
+    const float = await CausalLM.load(goldenFile('bpe-q4_0'));
+    const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
+    expect(float.storage.quantizedParameters).toBe(0);
+    const linear = kept.storage.quantizedParameters;
+    expect(linear).toBe(2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96));
+    // 4 bits a code and a float32 for 32 of them.
+    expect(float.storage.bytes - kept.storage.bytes).toBe(linear * (4 - 5 / 8));
+    for (const [name, weight] of Object.entries((await kept.dequantize()).weights)) {
+      expect(await weight.toArray(), name).toEqual(await float.weights[name]!.toArray());
+    }
+    const sequences = [float.tokenizer.encode('Hello, world!'), float.tokenizer.encode('12 + 30 = 42')];
+    const [a, b] = [await float.logProbs(sequences), await kept.logProbs(sequences)];
+    a.forEach(({ logProbs }, i) => {
+      expect(largestDifference(logProbs, b[i]!.logProbs)).toBeLessThan(1e-5);
+    });
+  });
+
+  it('says when there is nothing to keep', async () => {
+    await expect(CausalLM.load(goldenFile('spm-q8_0'), { quantization: 'keep' })).rejects.toThrow(
+      /no linear layer is Q4_0/,
+    );
+    await expect(loadWeights(modelFolder('llama'), { quantization: 'keep' })).rejects.toThrow(/is no GGUF file/);
+  });
+
+  it('quantises what the file holds in other ways as it does a folder', async () => {
+    const quantization = { method: 'nf4', skip: ['down_proj'] } as const;
+    const [file, folder] = [
+      await loadWeights(goldenFile('llama'), { quantization }),
+      await loadWeights(modelFolder('llama'), { quantization }),
+    ];
+    expect(file.config.quantization).toEqual(folder.config.quantization);
+    for (const [name, weight] of Object.entries(file.weights)) {
+      expect(await weight.toArray(), name).toEqual(await folder.weights[name]!.toArray());
+    }
+  });
+});
+
+describe('a model of a GGUF file', () => {
+  it.each(ENGINES)('on %s: generates, is saved as a folder and goes on the same', async (_, make) => {
+    setEngine(make());
+    const model = await CausalLM.fromPretrained(goldenFile('bpe-q4_0'));
+    const request = { prompt: [{ role: 'user' as const, content: 'Hello' }], maxTokens: 8, temperature: 0 };
+    const said = await model.generator().generate([request]);
+    const folder = await temporaryFolder();
+    await model.save(folder);
+    const again = await (await CausalLM.load(folder)).generator().generate([request]);
+    expect(again[0]![0]!.text).toBe(said[0]![0]!.text);
+    expect(model.endTokens.size).toBe(2);
+  });
+
+  it('is found as the only file of a folder without config.json', async () => {
+    const folder = await temporaryFolder();
+    await copyFile(goldenFile('llama'), join(folder, 'model.GGUF'));
+    expect((await CausalLM.load(folder)).config.modelType).toBe('llama');
+    await copyFile(goldenFile('llama'), join(folder, 'other.gguf'));
+    await expect(CausalLM.load(folder)).rejects.toThrow(/several models: name one of model\.GGUF, other\.gguf/);
+    await writeFile(join(folder, 'config.json'), '{"model_type": "llama"}');
+    await expect(CausalLM.load(folder)).rejects.toThrow(/config\.json/);
+    await expect(CausalLM.fromPretrained(join(folder, 'none.gguf'))).rejects.toThrow(/no such folder or GGUF file/);
+    await expect(CausalLM.load(join(folder, 'none.gguf'))).rejects.toThrow(/ENOENT/);
+    await mkdir(join(folder, 'empty'));
+    await expect(CausalLM.load(join(folder, 'empty'))).rejects.toThrow(/config\.json/);
+  });
+
+  it('reads one tensor at a time, and names those near a wrong name', async () => {
+    const file = await openGguf(goldenFile('llama'));
+    const info = file.info('blk.0.ffn_down.weight');
+    expect(info).toMatchObject({ shape: [32, 56], type: { name: 'F32' }, byteLength: 32 * 56 * 4 });
+    expect((await file.read(info.name)).length).toBe(32 * 56);
+    await expect(file.read('blk.0.ffn_dwn.weight')).rejects.toThrow(/blk\.0\.ffn_down\.weight/);
+    await file.close();
+  });
+});
+
+describe('the order of rows', () => {
+  it('puts the first rows of all pairs before the second ones, head by head', () => {
+    const rows = Uint8Array.from([0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15]);
+    expect([...halvesFromPairs(rows, 12, 2)]).toEqual([0, 2, 4, 1, 3, 5, 10, 12, 14, 11, 13, 15]);
+    const wide = Uint8Array.from([0, 0, 1, 1, 2, 2, 3, 3]);
+    expect([...halvesFromPairs(wide, 4, 1)]).toEqual([0, 0, 2, 2, 1, 1, 3, 3]);
+  });
+});
+
+describe('the position scaling of Llama 3', () => {
+  const divisors = (factor: number, high: number, length: number, theta: number, headDim: number) => {
+    const rope = { type: 'llama3', theta, factor, lowFreqFactor: 1, highFreqFactor: high } as const;
+    const scaled = ropeFrequencies({ ...rope, originalMaxPositionEmbeddings: length }, headDim);
+    const plain = ropeFrequencies({ type: 'default', theta }, headDim);
+    return plain.map((frequency, i) => frequency / scaled[i]!);
+  };
+
+  it.each([
+    [8, 4, 8192, 500000, 128],
+    [32, 4, 8192, 500000, 64],
+    [8, 4, 64, 10000, 16],
+    [4, 3, 2048, 10000, 128],
+    // A head so small that no pair lies between.
+    [8, 4, 8192, 1e10, 4],
+  ])(
+    'factor %d, high %d, length %d, theta %d, head %d: is found in what it makes',
+    (factor, high, length, theta, headDim) => {
+      const json = llama3Scaling('test', divisors(factor, high, length, theta, headDim), { theta, headDim });
+      expect(json).toMatchObject({
+        rope_type: 'llama3',
+        high_freq_factor: high,
+        original_max_position_embeddings: length,
+      });
+      expect(json.factor).toBeCloseTo(factor, 5);
+    },
+  );
+
+  it('refuses other scalings', () => {
+    const shape = { theta: 10000, headDim: 16 };
+    expect(() => llama3Scaling('test', Float32Array.of(1, 2, 1, 3, 1, 2, 1, 8), shape)).toThrow(
+      /not the position scaling/,
+    );
+    expect(() => llama3Scaling('test', Float32Array.of(1, 2), shape)).toThrow(/2 numbers for 8 pairs/);
+  });
+});
