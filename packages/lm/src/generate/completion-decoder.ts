@@ -19,7 +19,3 @@ export function completionDecoder(tokenizer: Tokenizer, request: Continued, prom
   for (const token of continuesText(request) ? prompt.slice(-DECODER_CONTEXT) : []) decoder.push(token);
   return decoder;
 }
-
-/** Whether a completion goes on from text, and is not a message of its own. */
-export const continuesText = ({ prompt, prefix = '' }: Pick<GenerateRequest, 'prompt' | 'prefix'>): boolean =>
-  typeof prompt === 'string' || prefix !== '';
