@@ -92,7 +92,6 @@ export {
   type LogProbsOptions,
   type SequenceLogProbs,
   sequenceLogProbs,
-  type TokenLogProb,
 } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';

@@ -48,11 +48,17 @@ export class BatchLoop {
   async run(row: DecodeRow, onToken: OnToken, isCancelled: () => boolean): Promise<void> {
     const isIdle = this.#scheduler === undefined;
     this.#scheduler ??= this.#begin();
-    const id = this.#scheduler.add(row, isCancelled);
-    const ended = new Promise<void>((resolve, reject) => {
-      this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
-    });
-    if (isIdle) void this.#loop(this.#scheduler);
+    const scheduler = this.#scheduler;
+    let ended: Promise<void>;
+    try {
+      const id = scheduler.add(row, isCancelled);
+      ended = new Promise((resolve, reject) => {
+        this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
+      });
+    } finally {
+      // Also when the row was refused: then the loop ends at once, and the next row begins another.
+      if (isIdle) void this.#loop(scheduler);
+    }
     await ended;
   }
 

@@ -254,7 +254,9 @@ export class ModelRunner {
         ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width))
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
-    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
+    // Short ones, such as proposals of a draft, are padded less.
+    const rounded = longest < WIDTH_STEP ? roundUpToPowerOfTwo(longest) : roundUpToSize(longest, WIDTH_STEP);
+    const width = Math.min(limit, rounded);
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);

@@ -220,6 +220,12 @@ export class CausalLM {
   }
 }
 
+/** The templates in a tokenizer's own config; undefined when it has none. */
+function chatTemplateOf(tokenizer: Tokenizer, path: string): ChatTemplate | undefined {
+  const templates = parseChatTemplates(tokenizer.config.chat_template, path);
+  return Object.keys(templates).length === 0 ? undefined : new ChatTemplate(tokenizer, templates);
+}
+
 /** @throws PosttrainError when the tokenizer has ids that the embedding has no rows for */
 export function checkVocabulary({
   name,
@@ -239,12 +245,6 @@ function refuseHead({ head }: ModelConfig, name: string): void {
   const kind = head.task === 'value' ? 'a value head' : head.architecture;
   const use = head.task === 'value' ? 'ValueModel' : loader[head.task];
   throw new HeadError(`${name} is no causal language model: it holds ${kind}. Load it with ${use}.load.`);
-}
-
-/** The templates in a tokenizer's own config; undefined when it has none. */
-function chatTemplateOf(tokenizer: Tokenizer, path: string): ChatTemplate | undefined {
-  const templates = parseChatTemplates(tokenizer.config.chat_template, path);
-  return Object.keys(templates).length === 0 ? undefined : new ChatTemplate(tokenizer, templates);
 }
 
 /** New weights for a network, reproducible from the seed. */

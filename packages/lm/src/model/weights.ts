@@ -96,19 +96,19 @@ export async function readWeights(
   try {
     assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
     const described = options.longContext ? withLongContext(given) : given;
-    const head = storedHead(described, source.tensors);
-    const config = head ? { ...described, head } : described;
     const keep = options.quantization === 'keep';
     const quantization = options.quantization === 'keep' ? undefined : options.quantization;
-    const { parameters, modules } = networkOf(config);
-    if (quantization && config.quantization) {
+    if (quantization && described.quantization) {
       throw new ModelQuantizationError(
-        `${path} is quantised already (${config.quantization.method}): load it without the option "quantization".`,
+        `${path} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
       );
     }
     if (keep && !(source instanceof GgufModelSource)) {
       throw new ModelQuantizationError(`${path} is no GGUF file: load it without the option quantization "keep".`);
     }
+    const head = storedHead(described, source.tensors);
+    const config = head ? { ...described, head } : described;
+    const { parameters, modules } = networkOf(config);
     const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
     const names = resolveNames(path, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};

@@ -63,6 +63,12 @@ export class DraftModel implements Proposer {
       for (const token of state.generated) history.push(token);
       return { request, sequence, length: lengthOf(request), pending, tokens: [], distributions: [], history };
     });
+    // One token at a time is a cheaper pass than a few for the rows that had all of theirs kept.
+    const behind = drafts.filter(({ pending }) => pending.length > 1);
+    if (behind.length > 0) {
+      await this.#runner.extend(behind.map(({ sequence, pending }) => ({ sequence, tokens: pending.slice(0, -1) })));
+      for (const draft of behind) draft.pending = draft.pending.slice(-1);
+    }
     for (let live = drafts; live.length > 0; live = live.filter(({ tokens, length }) => tokens.length < length)) {
       const results = await this.#runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
       live.forEach((draft, i) => {
