@@ -283,7 +283,7 @@ export class ModelRunner {
       this.#copies.keep(extended.copy);
       output = extended;
     } else {
-      for (const sequence of sequences) this.#copies.forget(sequence);
+      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
       const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
       const rest = width === 1 ? {} : { rows: padded(positions) };

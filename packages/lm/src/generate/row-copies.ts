@@ -45,7 +45,10 @@ export class RowCopies<Row extends { readonly length: number }> {
       const places = rows.map((row) => old.rows.indexOf(row));
       if (!places.includes(-1)) return { count, places, cache: old.cache };
     }
-    if (!isKnown) return undefined;
+    if (!isKnown) {
+      for (const row of rows) this.#dropCopy(row);
+      return undefined;
+    }
     const capacity = roundUpToSize(needed, CAPACITY_STEP);
     const table = tableOf(capacity / BLOCK_SIZE);
     const isSame = old?.rows.length === count && old.capacity === capacity;
@@ -65,6 +68,10 @@ export class RowCopies<Row extends { readonly length: number }> {
   /** The row has changed in its blocks only. */
   forget(row: Row): void {
     this.#last.delete(row);
+    this.#dropCopy(row);
+  }
+
+  #dropCopy(row: Row): void {
     const at = this.#copied?.rows.indexOf(row) ?? -1;
     if (at >= 0) this.#copied!.rows[at] = undefined;
   }
