@@ -41,6 +41,8 @@ export interface ExtendOptions {
   readonly logits?: 'last' | 'all';
   /** Also give the final hidden states that the logits are computed from. Default false. */
   readonly hidden?: boolean;
+  /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
+  readonly room?: number;
 }
 
 /** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
@@ -109,10 +111,10 @@ export class ModelRunner {
       throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
     }
     this.network = network;
-    this.#copies = new RowCopies(network.kvHeads);
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
+    this.#copies = new RowCopies(network.kvHeads, this.capacity);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -212,7 +214,7 @@ export class ModelRunner {
   }
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
-    assertKnownOptions('extend', options, ['logits', 'hidden']);
+    assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
     const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER }): Row => {
       return { sequence: this.#own(sequence), tokens, adapter };
     });
@@ -224,7 +226,7 @@ export class ModelRunner {
     for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const { output, places } = await this.#run(rows, pass, asked);
+      const { output, places } = await this.#run(rows, pass, asked, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
       const at = places.values();
@@ -244,6 +246,7 @@ export class ModelRunner {
     rows: readonly Row[],
     pass: readonly Piece[],
     asked: readonly number[],
+    room: number | undefined,
   ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
     const { adapter } = rows[pass[0]!.row]!;
     const steps = pagedSteps(this.network, adapter);
@@ -251,7 +254,7 @@ export class ModelRunner {
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied =
       longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width))
+        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
     // Short ones, such as proposals of a draft, are padded less.

@@ -203,7 +203,8 @@ export class Scheduler {
     const inputs = rows.map(({ sequence, state, adapter }, i) => {
       return { sequence: sequence!, tokens: [state.generated.at(-1)!, ...proposals[i]!.tokens], adapter };
     });
-    const results = await this.#runner.extend(inputs, { logits: 'all' });
+    const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
+    const results = await this.#runner.extend(inputs, { logits: 'all', room });
     return rows.flatMap((one, i) => this.#draw(one, results[i]!.logits, proposals[i]));
   }
 
