@@ -66,6 +66,8 @@ export class BatchLoop {
     const { cacheTokens, speculation, ...options } = this.#options;
     this.#runner = takeRunner(this.#model.network, this.#model.weights, cacheTokens);
     this.#proposer = speculation?.begin(this.#runner.capacity);
+    // What was asked for in so many words is there for prompts that come again, too.
+    if (cacheTokens !== undefined) void this.#runner.reserve(cacheTokens);
     return new Scheduler(this.#runner, this.#proposer ? { ...options, proposer: this.#proposer } : options);
   }
 

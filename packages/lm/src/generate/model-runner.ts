@@ -338,13 +338,13 @@ export class ModelRunner {
       rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
     while (needed() > this.#blocks.freeBlocks) {
       const missing = needed() - this.#blocks.freeBlocks;
-      if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
-      else {
-        const [oldest] = this.#released;
-        if (!oldest) throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
+      // Growing copies all there is, so what nobody holds goes first.
+      const [oldest] = this.#released;
+      if (oldest) {
         this.#released.delete(oldest);
         this.#blocks.free(oldest.id);
-      }
+      } else if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
+      else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
     }
     return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
   }
