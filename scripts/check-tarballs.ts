@@ -27,6 +27,9 @@ export const echo: Generator = {
 // @ts-expect-error a generator needs a name
 export const nameless: Generator = { generate: async () => [] };`;
 
+/** Optional peers whose types an entry point shows: whoever imports it has them. */
+const TYPE_PEERS = ['@ai-sdk/provider'];
+
 // Outside the repository, so that nothing resolves into its node_modules.
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-tarballs-'));
 try {
@@ -56,12 +59,17 @@ function installInto(name: string, tarballs: readonly Tarball[]): string {
     private: true,
     type: 'module',
     dependencies: Object.fromEntries(dependencies),
-    devDependencies: { '@types/node': devDependencies['@types/node'] },
+    devDependencies: { '@types/node': devDependencies['@types/node'], ...typePeersOf(tarballs) },
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   runIn(folder, [...npm(), 'install', '--ignore-scripts', '--prefer-offline', ...quiet], 'npm install');
   return folder;
+}
+
+function typePeersOf(tarballs: readonly Tarball[]): Record<string, string> {
+  const peers = Object.assign({}, ...tarballs.map(({ manifest }) => manifest.peerDependencies ?? {}));
+  return Object.fromEntries(TYPE_PEERS.flatMap((name) => (name in peers ? [[name, peers[name]]] : [])));
 }
 
 /** Imports every entry point from a plain ESM script; returns the names that each exports. */

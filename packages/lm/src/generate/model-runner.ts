@@ -6,6 +6,7 @@ import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { BLOCK_SIZE, copyInPools, growPools, type PagedStepOutput, packedSteps, pagedSteps } from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
+import { type AppendedTokens, type Piece, paddedWidth, passesOf } from './runner-passes.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {
@@ -61,7 +62,6 @@ const UNPACKED_PASSES = 256;
 const MOST_PACKED_BYTES = 2 ** 30;
 /** Up to this many rows, products do not gain from packed weights. */
 const FEW_ROWS = 32;
-const WIDTH_STEP = 16;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
 class Sequence implements CachedSequence {
@@ -257,9 +257,7 @@ export class ModelRunner {
         ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
-    // Short ones, such as proposals of a draft, are padded less.
-    const rounded = longest < WIDTH_STEP ? roundUpToPowerOfTwo(longest) : roundUpToSize(longest, WIDTH_STEP);
-    const width = Math.min(limit, rounded);
+    const width = Math.min(limit, paddedWidth(longest));
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
@@ -391,50 +389,9 @@ export class ModelRunner {
   }
 }
 
-interface Row {
+/** Tokens to append to a sequence. */
+interface Row extends AppendedTokens {
   readonly sequence: Sequence;
-  readonly tokens: readonly number[];
-  readonly adapter: Adapter;
-}
-
-/** Tokens `from` … `to - 1` of a row. */
-interface Piece {
-  readonly row: number;
-  readonly from: number;
-  readonly to: number;
-}
-
-/** Cuts the rows into passes of rows with one adapter, at most `maxTokens` each with the padding. */
-function passesOf(rows: readonly Row[], maxTokens: number): Piece[][] {
-  const passes: Piece[][] = [];
-  const groups = new Map<unknown, number[]>();
-  rows.forEach(({ adapter }, i) => {
-    const key = [...groups.keys()].find((known) => sameAdapter(known as Adapter, adapter)) ?? adapter;
-    groups.set(key, [...(groups.get(key) ?? []), i]);
-  });
-  for (const members of groups.values()) {
-    const pieces = members
-      .flatMap((row) => {
-        const { length } = rows[row]!.tokens;
-        return Array.from({ length: Math.ceil(length / maxTokens) }, (_, i): Piece => {
-          return { row, from: i * maxTokens, to: Math.min(length, (i + 1) * maxTokens) };
-        });
-      })
-      // Full pieces of long rows first and in order, then rows of similar length together.
-      .sort((a, b) => b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
-    let pass: Piece[] = [];
-    for (const piece of pieces) {
-      const width = roundUpToSize(Math.max(1, (pass[0] ?? piece).to - (pass[0] ?? piece).from), WIDTH_STEP);
-      const isWide = pass.length > 0 && width * roundUpToPowerOfTwo(pass.length + 1) > maxTokens;
-      if (isWide || pass.some(({ row }) => row === piece.row)) {
-        passes.push(pass);
-        pass = [];
-      }
-      pass.push(piece);
-    }
-    if (pass.length > 0) passes.push(pass);
-  }
-  return passes;
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
