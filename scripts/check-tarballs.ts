@@ -69,7 +69,12 @@ function installInto(name: string, tarballs: readonly Tarball[]): string {
 
 function typePeersOf(tarballs: readonly Tarball[]): Record<string, string> {
   const peers = Object.assign({}, ...tarballs.map(({ manifest }) => manifest.peerDependencies ?? {}));
-  return Object.fromEntries(TYPE_PEERS.flatMap((name) => (name in peers ? [[name, peers[name]]] : [])));
+  // The AI SDK's own types need these, and do not say so.
+  const missing = { '@types/json-schema': '^7.0.15' };
+  return {
+    ...missing,
+    ...Object.fromEntries(TYPE_PEERS.flatMap((name) => (name in peers ? [[name, peers[name]]] : []))),
+  };
 }
 
 /** Imports every entry point from a plain ESM script; returns the names that each exports. */
