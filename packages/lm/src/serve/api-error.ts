@@ -51,6 +51,7 @@ const REQUEST_ERRORS: Readonly<Record<string, string>> = {
   INVALID_CONSTRAINT: 'invalid_constraint',
   TOKEN_BYTES: 'unsupported_parameter',
   NO_TOKEN_ALLOWED: 'invalid_value',
+  SEQUENCE_LENGTH: 'invalid_value',
   CACHE_TOO_SMALL: 'context_length_exceeded',
 };
 

@@ -1,5 +1,5 @@
 export { ApiError } from './api-error.js';
-export { type LocalModel, type LocalModelsOptions, localModels, toolFormatOf } from './local-models.js';
+export { embeddingModel, type LocalModel, type LocalModelsOptions, localModels, toolFormatOf } from './local-models.js';
 export type {
   ChatInput,
   CompletionEvent,

@@ -1,5 +1,6 @@
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import type { ChatTemplate } from '../chat-template/index.js';
+import type { LocalEmbedder } from '../embed/local-embedder.js';
 import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -45,6 +46,15 @@ export function localModels(
   ]);
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
+
+/** An embedding model (`loadEmbedder`) for `createServer`: it answers `/v1/embeddings` only. */
+export const embeddingModel = (embedder: LocalEmbedder): ServedModel => ({
+  contextLength: embedder.maxTokens,
+  // No request for embeddings names token ids.
+  vocabularySize: 0,
+  tokenize: (text) => embedder.tokenIds(text),
+  embed: (texts) => embedder.embed(texts),
+});
 
 function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): LocalModel {
   const { tokenizer, chatTemplate, config } = model;

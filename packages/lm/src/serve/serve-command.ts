@@ -1,9 +1,14 @@
+import { join } from 'node:path';
 import { isPosttrainError } from '@posttrain/interfaces';
+import { loadEmbedder } from '../embed/load-embedder.js';
+import { readJsonObjectIfPresent, readTextIfPresent } from '../files.js';
+import { resolveModelFolder } from '../hub/index.js';
 import type { Adapter } from '../model/adapter.js';
 import { CausalLM } from '../model/causal-lm.js';
 import { loadAdapterFolder } from './load-adapter.js';
-import { localModels } from './local-models.js';
+import { embeddingModel, localModels } from './local-models.js';
 import { ArgumentsError, parseServeArguments, SERVE_HELP, type ServeArguments } from './serve-arguments.js';
+import type { ServedModel } from './served-model.js';
 import { createServer } from './server.js';
 
 /** `posttrain-lm serve …`: runs until a signal ends it. Gives the exit code. */
@@ -21,16 +26,8 @@ export async function serveCommand(given: readonly string[]): Promise<number> {
 }
 
 async function run(options: ServeArguments): Promise<void> {
-  const { name, quantization, maxBatch, cacheTokens, maxQueue, maxTokens, apiKey, corsOrigin } = options;
-  const loading = quantization ? { quantization: { method: quantization } } : {};
-  const model = await CausalLM.fromPretrained(options.model, loading);
-  const adapters: Record<string, Adapter> = {};
-  for (const { name, folder } of options.adapters) adapters[name] = await loadAdapterFolder(model, name, folder);
-  const models = localModels(name, model, {
-    adapters,
-    maxBatch,
-    ...(cacheTokens === undefined ? {} : { cacheTokens }),
-  });
+  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin } = options;
+  const models = await loadModels(options);
   const server = createServer(models, {
     maxConcurrent: maxBatch,
     maxQueue,
@@ -42,6 +39,36 @@ async function run(options: ServeArguments): Promise<void> {
   process.stdout.write(`Serving ${Object.keys(models).join(', ')} at ${url}/v1\n`);
   await ended();
   await server.drain({ deadline: options.drainDeadline });
+}
+
+/** The models of the folder that is named: one that generates, with its adapters, or one that only embeds. */
+async function loadModels(options: ServeArguments): Promise<Readonly<Record<string, ServedModel>>> {
+  const { name, quantization, maxBatch, cacheTokens } = options;
+  const folder = await resolveModelFolder(options.model);
+  if (await isEmbeddingFolder(folder)) {
+    if (options.adapters.length > 0 || quantization) {
+      throw new ArgumentsError(
+        `${folder} is an embedding model, for which there is no --adapter and no --quantization.`,
+      );
+    }
+    return { [name]: embeddingModel(await loadEmbedder(folder)) };
+  }
+  const model = await CausalLM.load(folder, quantization ? { quantization: { method: quantization } } : {});
+  const adapters: Record<string, Adapter> = {};
+  for (const adapter of options.adapters) {
+    adapters[adapter.name] = await loadAdapterFolder(model, adapter.name, adapter.folder);
+  }
+  return localModels(name, model, {
+    adapters,
+    maxBatch,
+    embedder: model.embedder(),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+  });
+}
+
+async function isEmbeddingFolder(folder: string): Promise<boolean> {
+  if ((await readTextIfPresent(join(folder, 'modules.json'))) !== undefined) return true;
+  return (await readJsonObjectIfPresent(join(folder, 'config.json')))?.model_type === 'bert';
 }
 
 /** Waits for the first signal that asks the process to end; the second one ends it at once. */

@@ -56,6 +56,8 @@ describe('posttrain-lm serve', () => {
     const body = { model: 'tiny', prompt: 'One', max_tokens: 100, temperature: 0 };
     expect((await postJson(`${url}/completions`, body)).status).toBe(401);
     const headers = { authorization: 'Bearer sesame' };
+    const embedded = await postJson(`${url}/embeddings`, { model: 'tiny', input: 'One' }, { headers });
+    expect(await embedded.json()).toMatchObject({ data: [{ index: 0, embedding: { length: 16 } }] });
     const running = await postJson(`${url}/completions`, { ...body, stream: true }, { headers });
     child.kill('SIGTERM');
     const text = await running.text();

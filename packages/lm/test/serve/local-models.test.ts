@@ -1,10 +1,11 @@
+import { join } from 'node:path';
 import { onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import OpenAI from 'openai';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Adapter, CausalLM, LocalGeneratorOptions } from '../../src/index.js';
-import { type LocalModelsOptions, localModels, toolFormatOf } from '../../src/serve/index.js';
-import { largestDifference, tinyModel } from '../support.js';
+import { type Adapter, type CausalLM, type LocalGeneratorOptions, loadEmbedder } from '../../src/index.js';
+import { embeddingModel, type LocalModelsOptions, localModels, toolFormatOf } from '../../src/serve/index.js';
+import { largestDifference, modelFolder, tinyModel } from '../support.js';
 import { serve } from './support.js';
 
 let model: CausalLM;
@@ -202,6 +203,24 @@ describe('a local model behind the API', () => {
     await expect(refused).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
     const tooMuch = openai.chat.completions.create({ ...greedy, messages, max_tokens: 1025 });
     await expect(tooMuch).rejects.toMatchObject({ status: 400, param: 'max_tokens' });
+    expect(failures).toEqual([]);
+  });
+});
+
+describe('an embedding model behind the API', () => {
+  it('embeds as its embedder does, counts its tokens, and does nothing else', async () => {
+    const embedder = await loadEmbedder(join(modelFolder('..'), 'embeddings/bert'));
+    const { url, failures } = await serve({ bert: embeddingModel(embedder) });
+    const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 });
+    const input = ['One and one', 'is two'];
+    const { data, usage } = await openai.embeddings.create({ model: 'bert', input });
+    const expected = await embedder.embed(input);
+    expect(data.map(({ embedding }) => Array.from(embedding))).toEqual(expected.map((vector) => Array.from(vector)));
+    expect(usage.prompt_tokens).toBe(input.flatMap((text) => embedder.tokenIds(text)).length);
+    const long = openai.embeddings.create({ model: 'bert', input: 'one '.repeat(5000) });
+    await expect(long).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+    const chat = openai.chat.completions.create({ ...greedy, model: 'bert', messages });
+    await expect(chat).rejects.toMatchObject({ status: 400, code: 'unsupported_model' });
     expect(failures).toEqual([]);
   });
 });
