@@ -146,6 +146,10 @@ export class Scheduler {
 
   /** Lets rows begin in the order they came, as long as there is room. */
   #admit(): void {
+    // When more wait than there is room for, they come in groups: prompts are cheaper together, and between two groups the rows
+    // that generate stay the same.
+    const places = this.#maxBatch - this.active;
+    if (this.active > 0 && this.#waiting.length > places && places < this.#maxBatch / 4) return;
     const total = this.#runner.capacity / BLOCK_SIZE;
     while (this.#waiting.length > 0 && this.active < this.#maxBatch) {
       const [next] = this.#waiting as [Scheduled];
