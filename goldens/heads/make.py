@@ -11,9 +11,13 @@ from transformers import (  # noqa: E402
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     Qwen2Config,
     Qwen2Model,
     Qwen2PreTrainedModel,
@@ -49,11 +53,15 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):
 SEQUENCE = {
     "llama-reward": LlamaConfig(**COMMON, **REWARD, tie_word_embeddings=False),
     "qwen2-sequence": Qwen2Config(**COMMON, **NAMED, tie_word_embeddings=True),
+    "gemma2-sequence": Gemma2Config(**COMMON | {"head_dim": 8}, **REWARD, sliding_window=5, query_pre_attn_scalar=8),
+    "gemma3-sequence": Gemma3TextConfig(**COMMON | {"head_dim": 8}, **NAMED, sliding_window=5, query_pre_attn_scalar=8),
+    "olmo2-sequence": Olmo2Config(**COMMON, **REWARD),
     "gpt2-sequence": GPT2Config(**GPT2, num_labels=2, problem_type="multi_label_classification"),
 }
 TOKEN = {
     "mistral-token": MistralConfig(**COMMON, num_labels=2, sliding_window=5),
     "qwen3-token": Qwen3Config(**COMMON | {"head_dim": 8}, **NAMED, token_classification_bias=False),
+    "phi3-token": Phi3Config(**COMMON, num_labels=2),
     "gpt2-token": GPT2Config(**GPT2, num_labels=2),
     "qwen2-process-reward": Qwen2Config(**COMMON, num_labels=2),
 }

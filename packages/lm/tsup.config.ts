@@ -1,7 +1,7 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: { index: 'src/index.ts' },
+  entry: { index: 'src/index.ts', 'ai-sdk': 'src/ai-sdk/index.ts', serve: 'src/serve/index.ts', cli: 'src/cli.ts' },
   format: ['esm'],
   dts: true,
   sourcemap: true,

@@ -113,6 +113,11 @@ export interface Completion {
   readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
   /** −Σ p log p of that distribution, in nats, for each generated token. */
   readonly entropies?: readonly number[];
+  /**
+   * Places in `tokenIds` of tokens that were put there and not drawn (budget forcing, say); absent when there are none.
+   * They have no part in the probability of the completion: leave them out of sums of `logProbs`.
+   */
+  readonly forced?: readonly number[];
 }
 
 /** Anything that completes prompts: a local model, an OpenAI-compatible endpoint, a scripted test double. */

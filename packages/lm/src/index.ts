@@ -10,10 +10,21 @@ export {
   type GeneratorManifest,
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
+export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
+export { compileConstraint } from './generate/constraint/compile-constraint.js';
+export { InvalidConstraintError } from './generate/constraint/expression.js';
+export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
 export type { TokenConstraint } from './generate/constraint/token-constraint.js';
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
-export { LocalGenerator, type LocalGeneratorOptions, type StreamEvent } from './generate/generator.js';
+export {
+  type LocalGenerateRequest,
+  LocalGenerator,
+  type LocalGeneratorOptions,
+  type StreamEvent,
+} from './generate/generator.js';
 export {
   type CachedSequence,
   type ExtendInput,
@@ -22,7 +33,7 @@ export {
   ModelRunner,
   type ModelRunnerOptions,
 } from './generate/model-runner.js';
-export { NoChatTemplateError, promptTokens } from './generate/prompt-tokens.js';
+export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
 export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
 export type { SamplerSettings } from './generate/sampler-settings.js';
@@ -86,7 +97,17 @@ export {
   type LogProbsOptions,
   type SequenceLogProbs,
   sequenceLogProbs,
-  type TokenLogProb,
 } from './score/token-log-probs.js';
 export * from './search/index.js';
+export type { DraftSchedule } from './speculative/draft-length.js';
+export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export {
+  type DraftModelSpeculation,
+  DraftVocabularyError,
+  type PromptLookupSpeculation,
+  type SpeculativeOptions,
+  type SpeculativeStatistics,
+} from './speculative/speculative-decoding.js';
+export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';

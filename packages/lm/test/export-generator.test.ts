@@ -150,8 +150,9 @@ describe('the folder', () => {
     const before = await contents(folder);
     const { tokenizer: _, ...rest } = model;
     const unsaved = new Tokenizer({ tokenizer: JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8')) });
+    unsaved.save = () => Promise.reject(new Error('the disk is full'));
     const broken = new CausalLM({ ...rest, weights: model.weights, tokenizer: unsaved });
-    await expect(exportGenerator(broken, folder, { capacity: 32 })).rejects.toThrow(/loaded from a folder/);
+    await expect(exportGenerator(broken, folder, { capacity: 32 })).rejects.toThrow(/disk is full/);
     expect(await contents(folder)).toEqual(before);
   });
 

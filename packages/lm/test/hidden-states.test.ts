@@ -49,17 +49,17 @@ describe('logProbs with topLogProbs', () => {
       expect(top!.length).toBe(logProbs.length);
       for (const [t, alternatives] of top!.entries()) {
         expect(alternatives.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeCloseTo(1, 5);
-        expect(new Set(alternatives.map(({ token }) => token)).size).toBe(64);
+        expect(new Set(alternatives.map(({ tokenId }) => tokenId)).size).toBe(64);
         const target = SEQUENCES[i]![t + 1]!;
-        expect(alternatives.find(({ token }) => token === target)!.logProb).toBeCloseTo(logProbs[t]!, 5);
-        expect(alternatives[0]!.token === target).toBe(isGreedy[t] === 1);
+        expect(alternatives.find(({ tokenId }) => tokenId === target)!.logProb).toBeCloseTo(logProbs[t]!, 5);
+        expect(alternatives[0]!.tokenId === target).toBe(isGreedy[t] === 1);
         const sorted = [...alternatives].sort((a, b) => b.logProb - a.logProb);
         expect(alternatives).toEqual(sorted);
       }
     }
     const [few] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!], { topLogProbs: 3, temperature: 1.5 });
-    expect(few!.topLogProbs!.map((row) => row.map(({ token }) => token))).toEqual(
-      scored[0]!.topLogProbs!.map((row) => row.slice(0, 3).map(({ token }) => token)),
+    expect(few!.topLogProbs!.map((row) => row.map(({ tokenId }) => tokenId))).toEqual(
+      scored[0]!.topLogProbs!.map((row) => row.slice(0, 3).map(({ tokenId }) => tokenId)),
     );
     const [none] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!]);
     expect(none!.topLogProbs).toBeUndefined();

@@ -128,3 +128,11 @@ it('a generator’s calls share a batch, and one that fails does not hold up the
   expect(most).toBeGreaterThan(1);
   expect(generator.load).toEqual({ waiting: 0, active: 0 });
 });
+
+it('goes on after a first request that was refused', async () => {
+  const model = await tinyModel();
+  const generator = model.generator({ cacheTokens: 32 });
+  await expect(generator.generate([{ prompt: 'A', maxTokens: 200 }])).rejects.toThrow(CacheTooSmallError);
+  const [completions] = await generator.generate([{ prompt: 'A', maxTokens: 2 }]);
+  expect(completions![0]!.tokenIds!.length).toBe(2);
+});

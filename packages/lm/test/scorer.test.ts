@@ -63,4 +63,33 @@ describe('LocalScorer', () => {
     ];
     await expect(model.scorer().score(requests)).rejects.toThrow(/score request 1.*no tokens/);
   });
+
+  it('gives choices of one question what each gets by itself', async () => {
+    const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 512 });
+    const prompt = `${'How many are there, all in all? '.repeat(12)}Answer:`;
+    const requests = [' one', ' two', ' a few', ' none at all'].map((continuation) => ({ prompt, continuation }));
+    const together = await model.scorer().score(requests);
+    for (const [i, request] of requests.entries()) {
+      const [alone] = await model.scorer().score([request]);
+      expect(together[i]!.logProb).toBeCloseTo(alone!.logProb, 4);
+      expect({ ...together[i], logProb: 0 }).toEqual({ ...alone, logProb: 0 });
+    }
+  });
+
+  it('scores whole texts of any length, the first token behind a begin token', async () => {
+    const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 24 });
+    const texts = ['Short.', 'A text that is a good deal longer than what the model can see at once. '.repeat(3)];
+    const scores = await model.scorer().scoreRolling(texts);
+    const sequences = texts.map((text) => [
+      model.tokenizer.bosId!,
+      ...model.tokenizer.encode(text, { addSpecialTokens: false }),
+    ]);
+    expect(sequences[1]!.length).toBeGreaterThan(2 * 24);
+    const scored = await model.rollingLogProbs(sequences);
+    for (const [i, { logProb, tokens }] of scores.entries()) {
+      expect(tokens).toBe(sequences[i]!.length - 1);
+      expect(logProb).toBeCloseTo(sum(scored[i]!.logProbs), 3);
+    }
+    await expect(model.scorer().scoreRolling(['A', ''])).rejects.toThrow(/text 1 has no tokens/);
+  });
 });

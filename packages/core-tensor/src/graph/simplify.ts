@@ -136,12 +136,22 @@ function isNoOp(node: GraphNode): boolean {
 
 const isOne = (node: GraphNode): boolean => isOp(node, 'full') && node.attributes.value === 1;
 
-/** reshape of reshape and transpose of transpose are one step. */
+/** Whether a transpose leaves the elements in their order: only axes of one element move. */
+function keepsOrder(node: GraphNode<'transpose'>): boolean {
+  const { shape } = specOf(node.inputs[0]!);
+  const moved = node.attributes.permutation.filter((axis) => shape[axis] !== 1);
+  return moved.every((axis, i) => i === 0 || axis > moved[i - 1]!);
+}
+
+/** reshape of reshape and transpose of transpose are one step; a transpose that moves nothing is a reshape. */
 function mergeMovement(node: GraphNode, inputs: readonly Value[]): GraphNode | undefined {
   const source = inputs[0]?.node;
   if (!source) return undefined;
   if (isOp(node, 'reshape') && isOp(source, 'reshape')) {
     return makeNode('reshape', source.inputs, node.attributes);
+  }
+  if (isOp(node, 'transpose') && keepsOrder(node)) {
+    return makeNode('reshape', isOp(source, 'reshape') ? source.inputs : inputs, { shape: node.outputs[0]!.shape });
   }
   if (isOp(node, 'transpose') && isOp(source, 'transpose')) {
     const inner = source.attributes.permutation;

@@ -67,10 +67,10 @@ export async function saveModelConfig(folder: string, config: ModelConfig): Prom
 
 const FLOAT_KEYS = [
   ...['initializer_range', 'rms_norm_eps', 'layer_norm_epsilon'],
-  ...['attn_logit_softcapping', 'final_logit_softcapping', 'router_aux_loss_coef'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping', 'router_aux_loss_coef', 'llm_int8_threshold'],
 ];
 /** Python tells 30 from 30.0, and transformers 5 refuses a config with an integer for a float. */
-const WHOLE_FLOATS = new RegExp(`^  "(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
+const WHOLE_FLOATS = new RegExp(`^ *"(?:${FLOAT_KEYS.join('|')})": \\d+(?=,?$)`, 'gm');
 
 /** Writes an object the way `transformers` does: two spaces, sorted keys, a final newline; atomically. */
 export async function saveJson(path: string, json: JsonObject): Promise<void> {

@@ -1,13 +1,17 @@
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import type { Proposer } from '../speculative/proposer.js';
+import type { SpeculativeDecoding } from '../speculative/speculative-decoding.js';
 import type { DecodeRow } from './decode-row.js';
 import { returnRunner, takeRunner } from './idle-runners.js';
 import type { ModelRunner } from './model-runner.js';
 import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
 
-export interface BatchLoopOptions extends SchedulerOptions {
+export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {
   /** Most tokens that the key/value cache holds; rows wait when it is full. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;
+  /** Where guesses of tokens come from. Default: none. */
+  readonly speculation?: SpeculativeDecoding | undefined;
 }
 
 /** Called with a row's tokens. An error ends the row with it. */
@@ -26,6 +30,7 @@ export class BatchLoop {
   readonly #options: BatchLoopOptions;
   readonly #listeners = new Map<number, Listener>();
   #runner: ModelRunner | undefined;
+  #proposer: Proposer | undefined;
   #scheduler: Scheduler | undefined;
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: BatchLoopOptions) {
@@ -43,18 +48,27 @@ export class BatchLoop {
   async run(row: DecodeRow, onToken: OnToken, isCancelled: () => boolean): Promise<void> {
     const isIdle = this.#scheduler === undefined;
     this.#scheduler ??= this.#begin();
-    const id = this.#scheduler.add(row, isCancelled);
-    const ended = new Promise<void>((resolve, reject) => {
-      this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
-    });
-    if (isIdle) void this.#loop(this.#scheduler);
+    const scheduler = this.#scheduler;
+    let ended: Promise<void>;
+    try {
+      const id = scheduler.add(row, isCancelled);
+      ended = new Promise((resolve, reject) => {
+        this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
+      });
+    } finally {
+      // Also when the row was refused: then the loop ends at once, and the next row begins another.
+      if (isIdle) void this.#loop(scheduler);
+    }
     await ended;
   }
 
   #begin(): Scheduler {
-    const { cacheTokens, ...options } = this.#options;
+    const { cacheTokens, speculation, ...options } = this.#options;
     this.#runner = takeRunner(this.#model.network, this.#model.weights, cacheTokens);
-    return new Scheduler(this.#runner, options);
+    this.#proposer = speculation?.begin(this.#runner.capacity);
+    // What was asked for in so many words is there for prompts that come again, too.
+    if (cacheTokens !== undefined) void this.#runner.reserve(cacheTokens);
+    return new Scheduler(this.#runner, this.#proposer ? { ...options, proposer: this.#proposer } : options);
   }
 
   async #loop(scheduler: Scheduler): Promise<void> {
@@ -67,6 +81,7 @@ export class BatchLoop {
         }
       }
       scheduler.close();
+      this.#proposer?.close();
       returnRunner(this.#runner!);
     } catch (error) {
       // What the cache holds is not known after an error, so the runner is not used again.
@@ -81,6 +96,7 @@ export class BatchLoop {
     const listener = this.#listeners.get(token.id);
     if (!listener) return;
     try {
+      if (token.error !== undefined) throw token.error;
       listener.onToken(token);
     } catch (error) {
       this.#listeners.delete(token.id);

@@ -3,6 +3,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
 import type { TokenConstraint } from './constraint/token-constraint.js';
+import type { DecodeHook } from './decode-hook.js';
 import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
 /** One row of generation: tokens in, tokens out. */
@@ -17,6 +18,8 @@ export interface DecodeRow extends SamplerSettings {
   readonly constraint?: (() => TokenConstraint) | undefined;
   /** Default: that of the call. */
   readonly adapter?: Adapter;
+  /** Forces and forbids tokens of this row. */
+  readonly hook?: DecodeHook;
 }
 
 /** A prompt that leaves no room for a single generated token. */

@@ -3,11 +3,11 @@ import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
+import type { DrawnToken } from './draw-next.js';
 import { returnRunner, takeRunner } from './idle-runners.js';
-import type { SampledToken } from './sampler.js';
 import { Scheduler } from './scheduler.js';
 
-export interface DecodeEvent extends SampledToken {
+export interface DecodeEvent extends DrawnToken {
   /** Position in the list of rows. */
   readonly row: number;
   /** Why the row ended with this token; undefined while it goes on. */
@@ -51,7 +51,10 @@ export async function* decode(
     for (const i of order) scheduler.add(adapter ? { adapter, ...rows[i]! } : rows[i]!, () => isCancelled(i));
     await runner.reserve(mostTokens(rows, maxBatch));
     while (scheduler.size > 0) {
-      for (const { id, ...event } of await scheduler.step()) yield { row: order[id]!, ...event };
+      for (const { id, error, ...event } of await scheduler.step()) {
+        if (error !== undefined) throw error;
+        yield { row: order[id]!, ...event };
+      }
     }
   } finally {
     scheduler.close();

@@ -1,18 +1,53 @@
 import type { DecodeRow } from './decode-row.js';
 import type { Logits } from './processors/editable-scores.js';
 import type { SampledToken } from './report-token.js';
-import { sampleToken } from './sampler.js';
+import { reportChosen, sampleToken } from './sampler.js';
+import type { SamplerSettings } from './sampler-settings.js';
 import { TokenHistory } from './token-history.js';
 
 /** What a row has so far. */
-export type RowState = TokenHistory;
+export class RowState extends TokenHistory {
+  /** Tokens that its hook lets come next, whatever the model says. */
+  readonly forced: number[] = [];
+}
 
-export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new TokenHistory(prompt, constraint?.());
+/** A token of a row. */
+export interface DrawnToken extends SampledToken {
+  /** The row's hook put it there: it was not drawn. */
+  readonly forced?: true;
+}
 
-/** Draws the next token of a row and adds it to what it has. */
-export function drawNext(row: DecodeRow, state: RowState, logits: Logits): SampledToken {
-  const uniform = row.temperature === 0 ? 0 : row.key.child(state.generated.length).uniformHost(1)[0]!;
-  const drawn = sampleToken(logits, row, state, uniform);
-  state.push(drawn.token, row.isEnd(drawn.token));
-  return drawn;
+/** How a token is drawn from logits. */
+export type DrawToken = (logits: Logits, settings: SamplerSettings) => SampledToken;
+
+export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new RowState(prompt, constraint?.());
+
+/** Draws the next token of a row and adds it to what it has. `draw`: in another way than `sampleToken`. */
+export function drawNext(row: DecodeRow, state: RowState, logits: Logits, draw?: DrawToken): DrawnToken {
+  const drawToken: DrawToken =
+    draw ?? ((scores, settings) => sampleToken(scores, settings, state, uniformOf(row, state)));
+  const next = row.hook ? hookedToken(row, state, logits, drawToken) : drawToken(logits, row);
+  state.push(next.token, row.isEnd(next.token));
+  return next;
+}
+
+const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
+  row.temperature === 0 ? 0 : row.key.child(generated.length).uniformHost(1)[0]!;
+
+function hookedToken(row: DecodeRow, state: RowState, logits: Logits, draw: DrawToken): DrawnToken {
+  const { prompt, hook } = row;
+  const { generated, forced } = state;
+  const force = (): DrawnToken => ({ ...reportChosen(forced.shift()!, logits, row), forced: true });
+  const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
+  forced.push(...(step?.force ?? []));
+  if (forced.length > 0) return force();
+  const drawn = draw(logits, step?.forbid ? without(row, step.forbid) : row);
+  forced.push(...(hook!.replace?.({ prompt, generated }, drawn.token) ?? []));
+  return forced.length > 0 ? force() : drawn;
+}
+
+/** The settings with some tokens forbidden. */
+function without(settings: SamplerSettings, tokens: readonly number[]): SamplerSettings {
+  const forbidden = tokens.map((token) => [token, Number.NEGATIVE_INFINITY] as const);
+  return { ...settings, logitBias: new Map([...(settings.logitBias ?? []), ...forbidden]) };
 }

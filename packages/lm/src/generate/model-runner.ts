@@ -41,6 +41,8 @@ export interface ExtendOptions {
   readonly logits?: 'last' | 'all';
   /** Also give the final hidden states that the logits are computed from. Default false. */
   readonly hidden?: boolean;
+  /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
+  readonly room?: number;
 }
 
 /** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
@@ -109,10 +111,10 @@ export class ModelRunner {
       throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
     }
     this.network = network;
-    this.#copies = new RowCopies(network.kvHeads);
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
+    this.#copies = new RowCopies(network.kvHeads, this.capacity);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -165,6 +167,7 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
+    if (length === own.length) return;
     this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;
@@ -211,7 +214,7 @@ export class ModelRunner {
   }
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
-    assertKnownOptions('extend', options, ['logits', 'hidden']);
+    assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
     const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER }): Row => {
       return { sequence: this.#own(sequence), tokens, adapter };
     });
@@ -223,7 +226,7 @@ export class ModelRunner {
     for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const { output, places } = await this.#run(rows, pass, asked);
+      const { output, places } = await this.#run(rows, pass, asked, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
       const at = places.values();
@@ -243,6 +246,7 @@ export class ModelRunner {
     rows: readonly Row[],
     pass: readonly Piece[],
     asked: readonly number[],
+    room: number | undefined,
   ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
     const { adapter } = rows[pass[0]!.row]!;
     const steps = pagedSteps(this.network, adapter);
@@ -250,10 +254,12 @@ export class ModelRunner {
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied =
       longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width))
+        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
-    const width = longest === 1 ? 1 : Math.min(limit, roundUpToSize(longest, WIDTH_STEP));
+    // Short ones, such as proposals of a draft, are padded less.
+    const rounded = longest < WIDTH_STEP ? roundUpToPowerOfTwo(longest) : roundUpToSize(longest, WIDTH_STEP);
+    const width = Math.min(limit, rounded);
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
@@ -280,7 +286,7 @@ export class ModelRunner {
       this.#copies.keep(extended.copy);
       output = extended;
     } else {
-      for (const sequence of sequences) this.#copies.forget(sequence);
+      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
       const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
       const rest = width === 1 ? {} : { rows: padded(positions) };
@@ -332,13 +338,13 @@ export class ModelRunner {
       rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
     while (needed() > this.#blocks.freeBlocks) {
       const missing = needed() - this.#blocks.freeBlocks;
-      if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
-      else {
-        const [oldest] = this.#released;
-        if (!oldest) throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
+      // Growing copies all there is, so what nobody holds goes first.
+      const [oldest] = this.#released;
+      if (oldest) {
         this.#released.delete(oldest);
         this.#blocks.free(oldest.id);
-      }
+      } else if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
+      else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
     }
     return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
   }

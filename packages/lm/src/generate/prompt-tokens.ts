@@ -11,11 +11,25 @@ export class NoChatTemplateError extends PosttrainError {
   }
 }
 
+/** A prompt that is tokens already. */
+export interface TokenPrompt {
+  readonly tokenIds: readonly number[];
+  /** Whether the completion's text goes on from the prompt's; a message stands alone. Default true. */
+  readonly continuesText?: boolean;
+}
+
+export const isTokenPrompt = (prompt: Prompt | TokenPrompt): prompt is TokenPrompt =>
+  typeof prompt === 'object' && 'tokenIds' in prompt;
+
 /**
  * The tokens a prompt becomes: text with the tokenizer's special tokens, a conversation through the chat template with
  * the header of the assistant's turn. `prefix` is text that the completion goes on from.
  */
-export function promptTokens(model: CausalLM, prompt: Prompt, prefix = ''): number[] {
+export function promptTokens(model: CausalLM, prompt: Prompt | TokenPrompt, prefix = ''): number[] {
+  if (isTokenPrompt(prompt)) {
+    if (prefix === '') return [...prompt.tokenIds];
+    throw new PosttrainError('SAMPLING', 'generate: a prompt of token ids has no prefix; append its tokens instead');
+  }
   if (typeof prompt === 'string') return model.tokenizer.encode(prompt + prefix);
   if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
   if (prefix === '') return model.chatTemplate.renderChat(prompt, { addGenerationPrompt: true }).tokenIds;

@@ -5,6 +5,8 @@ import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto } from './paged-steps.js';
 
 /** Tokens of the smallest copy. */
 const CAPACITY_STEP = 64;
+/** A copy is at most this many times as long as its rows are now. */
+const MOST_AHEAD = 4;
 
 interface Copied<Row> {
   readonly rows: (Row | undefined)[];
@@ -27,15 +29,26 @@ export interface FoundCopy {
  */
 export class RowCopies<Row extends { readonly length: number }> {
   readonly #heads: number;
+  readonly #maxTokens: number;
   #last = new Set<Row>();
   #copied: Copied<Row> | undefined;
 
-  constructor(heads: number) {
+  /** A copy takes at most the room of `maxTokens` tokens. */
+  constructor(heads: number, maxTokens: number) {
     this.#heads = heads;
+    this.#maxTokens = maxTokens;
   }
 
-  /** The copy to extend the rows in, by a token each; undefined where the blocks had better be read. */
-  async find(rows: readonly Row[], pools: KvCache, tableOf: (width: number) => Tensor): Promise<FoundCopy | undefined> {
+  /**
+   * The copy to extend the rows in, by a token each; undefined where the blocks had better be read. `room`: how long the
+   * rows will become, if that is known; memory that is new costs more than memory that is too large.
+   */
+  async find(
+    rows: readonly Row[],
+    pools: KvCache,
+    tableOf: (width: number) => Tensor,
+    room = 0,
+  ): Promise<FoundCopy | undefined> {
     const isKnown = rows.every((row) => this.#last.has(row));
     this.#last = new Set(rows);
     const count = roundUpToPowerOfTwo(rows.length);
@@ -45,12 +58,18 @@ export class RowCopies<Row extends { readonly length: number }> {
       const places = rows.map((row) => old.rows.indexOf(row));
       if (!places.includes(-1)) return { count, places, cache: old.cache };
     }
-    if (!isKnown) return undefined;
-    const capacity = roundUpToSize(needed, CAPACITY_STEP);
+    if (!isKnown) {
+      for (const row of rows) this.#dropCopy(row);
+      return undefined;
+    }
+    const isReusable = old?.rows.length === count && old.capacity >= needed;
+    const least = roundUpToSize(needed, CAPACITY_STEP);
+    const ample = roundUpToSize(Math.max(needed, Math.min(room, MOST_AHEAD * needed)), CAPACITY_STEP);
+    const capacity = isReusable ? old.capacity : count * ample <= this.#maxTokens ? ample : least;
+    if (count * capacity > this.#maxTokens) return undefined;
     const table = tableOf(capacity / BLOCK_SIZE);
-    const isSame = old?.rows.length === count && old.capacity === capacity;
     this.#copied = undefined;
-    const { copy } = isSame
+    const { copy } = isReusable
       ? await copyFromPoolsInto(pools, this.#heads, table, old.cache)
       : await copyFromPools(pools, this.#heads, table);
     this.#copied = { rows: Array.from({ length: count }, (_, i) => rows[i]), capacity, cache: copy };
@@ -65,6 +84,10 @@ export class RowCopies<Row extends { readonly length: number }> {
   /** The row has changed in its blocks only. */
   forget(row: Row): void {
     this.#last.delete(row);
+    this.#dropCopy(row);
+  }
+
+  #dropCopy(row: Row): void {
     const at = this.#copied?.rows.indexOf(row) ?? -1;
     if (at >= 0) this.#copied!.rows[at] = undefined;
   }

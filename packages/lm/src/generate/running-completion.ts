@@ -10,6 +10,8 @@ export class RunningCompletion {
   readonly logProbs: number[] = [];
   readonly topLogProbs: (readonly TokenLogProb[])[] = [];
   readonly entropies: number[] = [];
+  /** Places of the tokens that were not drawn. */
+  readonly forced: number[] = [];
   readonly #decoder: StreamDecoder;
   readonly #stops: StopStrings;
   readonly #isEnd: (token: number) => boolean;
@@ -38,7 +40,10 @@ export class RunningCompletion {
   }
 
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
-  push({ token, logProb, topLogProbs, entropy, finish }: Omit<DecodeEvent, 'row'>): string {
+  push({ token, logProb, topLogProbs, entropy, forced, finish }: Omit<DecodeEvent, 'row'>): string {
+    // Tokens that were computed together may go on after the one that ended it.
+    if (this.#finishReason) return '';
+    if (forced) this.forced.push(this.tokens.length);
     this.tokens.push(token);
     if (logProb !== undefined) this.logProbs.push(logProb);
     if (topLogProbs) this.topLogProbs.push(topLogProbs);

@@ -29,7 +29,10 @@ export interface SamplerSettings {
 }
 
 /** What a request asks of the sampler. */
-export function samplerSettings(request: GenerateRequest, endTokens: ReadonlySet<number>): SamplerSettings {
+export function samplerSettings(
+  request: Omit<GenerateRequest, 'constraint' | 'prompt'>,
+  endTokens: ReadonlySet<number>,
+): SamplerSettings {
   const { logitBias, badWordsIds } = request;
   return {
     temperature: request.temperature ?? 1,

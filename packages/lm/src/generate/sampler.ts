@@ -57,8 +57,8 @@ export function sampleToken(
   uniform: number,
   given?: ModelWeights,
 ): SampledToken {
-  const { logProbs = true, topLogProbs = 0, entropies = false, temperature } = settings;
-  const isReported = logProbs || topLogProbs > 0 || entropies;
+  const { temperature } = settings;
+  const isReported = asksForReport(settings);
   const model = given ?? (isReported ? modelWeights(logits, temperature) : undefined);
   const scores = new EditableScores(logits);
   let token: number;
@@ -76,6 +76,15 @@ export function sampleToken(
   }
   return isReported ? reportToken(token, logits, settings, model!) : { token };
 }
+
+/** What `sampleToken` reports of a token, for one that was chosen in another way. */
+export function reportChosen(token: number, logits: Logits, settings: SamplerSettings): SampledToken {
+  if (!asksForReport(settings)) return { token };
+  return reportToken(token, logits, settings, modelWeights(logits, settings.temperature));
+}
+
+const asksForReport = ({ logProbs = true, topLogProbs = 0, entropies = false }: SamplerSettings): boolean =>
+  logProbs || topLogProbs > 0 || entropies;
 
 /**
  * What `sampleToken` draws from: the tokens that may be drawn, in the order of their ids, and their probabilities. Greedy is

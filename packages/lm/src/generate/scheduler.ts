@@ -1,10 +1,11 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
+import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
-import { drawNext, type RowState, startRow } from './draw-next.js';
+import { type DrawnToken, type RowState, startRow } from './draw-next.js';
 import type { CachedSequence, ModelRunner } from './model-runner.js';
 import { BLOCK_SIZE } from './paged-steps.js';
-import type { SampledToken } from './sampler.js';
 
 export interface SchedulerOptions {
   /** Rows decoded together. Default 64. */
@@ -14,14 +15,18 @@ export interface SchedulerOptions {
    * prompts cheaper. Default 512.
    */
   readonly prefillTokens?: number;
+  /** Guesses tokens that are computed together with a row's last one (speculative decoding). Default: none. */
+  readonly proposer?: Proposer;
 }
 
 /** What `Scheduler.step` did for one row. */
-export interface ScheduledToken extends SampledToken {
+export interface ScheduledToken extends DrawnToken {
   /** What `add` gave. */
   readonly id: number;
   /** Why the row ended with this token; undefined while it goes on. */
   readonly finish: 'stop' | 'length' | undefined;
+  /** The row ended without a token (`token` is −1), because none could be drawn. */
+  readonly error?: unknown;
 }
 
 /** A row that waits or generates. */
@@ -63,6 +68,7 @@ export class Scheduler {
   readonly #runner: ModelRunner;
   readonly #maxBatch: number;
   readonly #prefillTokens: number;
+  readonly #proposer: Proposer | undefined;
   readonly #waiting: Scheduled[] = [];
   #prefills: Prefill[] = [];
   #running: Scheduled[] = [];
@@ -71,7 +77,7 @@ export class Scheduler {
   #nextId = 0;
 
   constructor(runner: ModelRunner, options: SchedulerOptions = {}) {
-    assertKnownOptions('Scheduler', options, ['maxBatch', 'prefillTokens']);
+    assertKnownOptions('Scheduler', options, ['maxBatch', 'prefillTokens', 'proposer']);
     const { maxBatch = 64, prefillTokens = 512 } = options;
     for (const [name, value] of Object.entries({ maxBatch, prefillTokens })) {
       if (Number.isInteger(value) && value >= 1) continue;
@@ -80,6 +86,7 @@ export class Scheduler {
     this.#runner = runner;
     this.#maxBatch = maxBatch;
     this.#prefillTokens = prefillTokens;
+    this.#proposer = options.proposer;
   }
 
   /** Rows that are not done. */
@@ -180,40 +187,69 @@ export class Scheduler {
       for (const member of members) {
         member.sequence = this.#runner.fork(sequence);
         this.#running.push(member);
-        drawn.push(this.#draw(member, results[i]!.logits[0]!));
+        drawn.push(...this.#draw(member, results[i]!.logits));
       }
       this.#runner.release(sequence);
     }
     return drawn;
   }
 
-  /** One token of every row that generates, but for those that have just had their first. */
+  /** The next token of every row that generates, and those that were guessed; not of rows that have just had their first. */
   async #decode(first: readonly ScheduledToken[]): Promise<ScheduledToken[]> {
     const fresh = new Set(first.map(({ id }) => id));
     const rows = this.#running.filter(({ id }) => !fresh.has(id));
     if (rows.length === 0) return [];
-    const results = await this.#runner.extend(
-      rows.map(({ sequence, state, adapter }) => {
-        return { sequence: sequence!, tokens: [state.generated.at(-1)!], adapter };
-      }),
+    const proposals = await this.#propose(rows);
+    const inputs = rows.map(({ sequence, state, adapter }, i) => {
+      return { sequence: sequence!, tokens: [state.generated.at(-1)!, ...proposals[i]!.tokens], adapter };
+    });
+    const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
+    const results = await this.#runner.extend(inputs, { logits: 'all', room });
+    return rows.flatMap((one, i) => this.#draw(one, results[i]!.logits, proposals[i]));
+  }
+
+  async #propose(rows: readonly Scheduled[]): Promise<readonly Proposal[]> {
+    if (!this.#proposer) return rows.map(() => NO_PROPOSAL);
+    return this.#proposer.propose(
+      // A pass gives one token more than was proposed.
+      rows.map(({ id, row, state }) => ({ id, row, state, most: this.#mostTokens(row) - state.generated.length - 1 })),
     );
-    return rows.map((one, i) => this.#draw(one, results[i]!.logits[0]!));
   }
 
-  #draw(one: Scheduled, logits: Float32Array): ScheduledToken {
-    const { id, row, state, sequence } = one;
-    const drawn = drawNext(row, state, logits);
-    const limit = this.#runner.network.config.maxPositionEmbeddings;
-    const isFull = state.generated.length >= row.maxTokens || sequence!.length + 1 >= limit;
-    const finish = row.isEnd(drawn.token) || state.isExhausted ? 'stop' : isFull ? 'length' : undefined;
-    if (finish) {
-      this.#running.splice(this.#running.indexOf(one), 1);
-      this.#end(one);
+  #draw(one: Scheduled, logits: readonly Float32Array[], proposal?: Proposal): ScheduledToken[] {
+    const { id, row, state } = one;
+    const finishOf = (token: number) => {
+      if (row.isEnd(token) || state.isExhausted) return 'stop';
+      return state.generated.length >= this.#mostTokens(row) ? 'length' : undefined;
+    };
+    let run: VerifiedRun;
+    try {
+      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);
+    } catch (error) {
+      // What is wrong with one row is not the others' affair.
+      this.#remove(one);
+      return [{ id, token: -1, finish: 'stop', error }];
     }
-    return { id, ...drawn, finish };
+    const finish = finishOf(run.drawn.at(-1)!.token);
+    // The last token drawn is computed with the next pass; what was guessed wrongly is forgotten.
+    this.#runner.truncate(one.sequence!, row.prompt.length + state.generated.length - 1);
+    if (proposal) this.#proposer?.verified?.(id, run);
+    if (finish) this.#remove(one);
+    return run.drawn.map((drawn, i) => ({ id, ...drawn, finish: i === run.drawn.length - 1 ? finish : undefined }));
   }
 
-  #end({ row, sequence }: Scheduled): void {
+  /** Tokens that a row may generate. */
+  #mostTokens({ prompt, maxTokens }: DecodeRow): number {
+    return Math.min(maxTokens, this.#runner.network.config.maxPositionEmbeddings - prompt.length);
+  }
+
+  #remove(one: Scheduled): void {
+    this.#running.splice(this.#running.indexOf(one), 1);
+    this.#end(one);
+  }
+
+  #end({ id, row, sequence }: Scheduled): void {
+    this.#proposer?.release(id);
     this.#promised -= this.#blocksOf(row);
     if (sequence) this.#runner.release(sequence);
   }

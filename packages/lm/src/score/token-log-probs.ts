@@ -1,5 +1,5 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, type TokenLogProb } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
@@ -15,13 +15,6 @@ export interface LogProbsOptions {
   readonly maxTokensPerPass?: number;
   /** Also give this many most likely tokens at every place. Default 0. */
   readonly topLogProbs?: number;
-}
-
-/** A token that could have been there. */
-export interface TokenLogProb {
-  readonly token: number;
-  /** Natural log. */
-  readonly logProb: number;
 }
 
 export interface SequenceLogProbs {
@@ -127,6 +120,6 @@ const alternatives = (
   Array.from({ length: to - from }, (_, t) =>
     Array.from({ length: top }, (__, i) => {
       const at = (from + t) * top + i;
-      return { token: tokens[at]!, logProb: logProbs[at]! };
+      return { tokenId: tokens[at]!, logProb: logProbs[at]! };
     }),
   );

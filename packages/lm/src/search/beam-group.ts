@@ -78,7 +78,7 @@ export class BeamGroup {
         if (sum > best.least) best.add(sum, { beam, token });
       }
     }
-    if (best.items.length === 0) throw new NoContinuationError();
+    if (best.items.length === 0 && this.#finished.length === 0) throw new NoContinuationError();
     return best.items;
   }
 
@@ -89,12 +89,14 @@ export class BeamGroup {
     penalty: number,
   ): Float64Array {
     const { process } = this.#prompt;
-    const { scores } = rows[beam.row]!;
-    if (!process && taken.size === 0) return scores;
-    const changed = scores.slice();
-    process?.(changed, beam.tokens);
-    for (const [token, times] of taken) changed[token]! -= penalty * times;
-    return changed;
+    const row = rows[beam.row]!;
+    const processed = process ? row.logProbs.slice() : row.logProbs;
+    process?.(processed, beam.tokens);
+    const scores = row.scores(processed);
+    if (taken.size === 0) return scores;
+    const penalized = scores.slice();
+    for (const [token, times] of taken) penalized[token]! -= penalty * times;
+    return penalized;
   }
 
   #finish({ tokens, logProbs, sum }: Beam, finishReason: SearchHypothesis['finishReason']): void {

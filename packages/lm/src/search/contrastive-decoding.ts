@@ -24,7 +24,8 @@ export interface ContrastiveDecodingOptions extends Omit<BeamSearchOptions, 'num
  *
  *   Σ_t log p_expert(y_t | y_<t) - log p_amateur(y_t | y_<t; τ)   over y_t with p_expert(y_t) ≥ α max_w p_expert(w)
  *
- * Finished hypotheses and scores are those of `beamSearch`; `logProbs` are the expert's.
+ * Finished hypotheses and scores are those of `beamSearch`; `logProbs` are the expert's, and its are what `process` changes,
+ * so that what is plausible is so among the tokens it lets through.
  *
  * @throws OutOfBlocksError when a runner's cache cannot hold the beams; nothing is kept in either then
  */
@@ -83,11 +84,13 @@ class ContrastedHypotheses implements Hypotheses {
   }
 
   #contrast(expert: readonly Continuations[], amateur: readonly Continuations[]): Continuations[] {
-    return expert.map(({ logProbs }, i) => {
-      const least = logProbs.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY) + Math.log(this.#alpha);
-      const other = amateur[i]!.logProbs;
-      const scores = logProbs.map((x, token) => (x >= least ? x - other[token]! : Number.NEGATIVE_INFINITY));
-      return { logProbs, scores };
-    });
+    return expert.map(({ logProbs }, i) => ({
+      logProbs,
+      scores: (processed) => {
+        const least = processed.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY) + Math.log(this.#alpha);
+        const other = amateur[i]!.logProbs;
+        return processed.map((x, token) => (x >= least ? x - other[token]! : Number.NEGATIVE_INFINITY));
+      },
+    }));
   }
 }

@@ -7,8 +7,11 @@ import { logSoftmax } from './log-softmax.js';
 export interface Continuations {
   /** log p of every token under the model, natural log. */
   readonly logProbs: Float64Array;
-  /** What the search adds up; −Infinity excludes a token. The same array as `logProbs` unless the method says otherwise. */
-  readonly scores: Float64Array;
+  /**
+   * What the search adds up, −Infinity where a token is excluded, given `logProbs` as `SearchPrompt.process` has left them.
+   * Not to be changed.
+   */
+  scores(processed: Float64Array): Float64Array;
 }
 
 /** Hypotheses that grow and fork token by token: all that beam search asks of a model. */
@@ -76,8 +79,7 @@ export class ModelHypotheses implements Hypotheses {
     const inputs = this.#sequences.map((sequence, i) => ({ sequence, tokens: tokens[i]!, adapter }));
     const results = await this.#runner.extend(inputs);
     return results.map(({ logits }) => {
-      const logProbs = logSoftmax(logits[0]!, this.#temperature);
-      return { logProbs, scores: logProbs };
+      return { logProbs: logSoftmax(logits[0]!, this.#temperature), scores: (processed) => processed };
     });
   }
 }

@@ -11,8 +11,8 @@ export interface SearchPrompt {
   /** Each ends a hypothesis, as its last token. */
   readonly endTokens: ReadonlySet<number>;
   /**
-   * Changes the scores [vocabulary] of the tokens that may follow the generated ones, in place; −Infinity excludes one. The
-   * log-probabilities that are reported stay the model's.
+   * Changes the log-probabilities [vocabulary] that the tokens after the generated ones are scored by, in place; −Infinity
+   * excludes one. Those that are reported stay the model's.
    */
   readonly process?: (scores: Float64Array, generated: readonly number[]) => void;
   /** Whether these generated tokens end the hypothesis (a stop string, say). */

@@ -1,17 +1,19 @@
 import { assertKnownOptions, type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
-import { completionDecoder } from '../generate/completion-decoder.js';
+import { completionDecoder, continuesText } from '../generate/completion-decoder.js';
+import { compileConstraint } from '../generate/constraint/compile-constraint.js';
 import { promptTokens } from '../generate/prompt-tokens.js';
 import { RunningCompletion } from '../generate/running-completion.js';
 import { StopStrings } from '../generate/stop-strings.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { constrained } from './constrained.js';
 import { PROCESSOR_OPTIONS, scoreProcessor } from './score-processor.js';
 import type { SearchPrompt } from './search-prompt.js';
 
-const REQUEST_OPTIONS = ['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'stop', 'seed'];
+const REQUEST_OPTIONS = ['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'stop', 'seed', 'constraint'];
 /** What a search does not do, with the value that asks for nothing. */
 const OTHER_OPTIONS: Partial<Record<keyof GenerateRequest, unknown>> = {
   ...{ temperature: 0, topK: undefined, topP: 1, minP: 0, typicalP: 1, epsilonCutoff: 0, etaCutoff: 0 },
-  ...{ topLogProbs: 0, entropies: false, constraint: undefined },
+  ...{ topLogProbs: 0, entropies: false },
 };
 
 /** A request as a search has it. */
@@ -27,8 +29,10 @@ export function searchRequest(model: CausalLM, request: GenerateRequest, maxToke
   for (const [name, nothing] of Object.entries(OTHER_OPTIONS)) {
     const value = request[name as keyof GenerateRequest];
     if (value === undefined || value === nothing) continue;
-    const given = typeof value === 'object' ? name : `${name} ${String(value)}`;
-    throw new PosttrainError('SEARCH', `search: ${given} is for sampling, which a search does not do; leave it out`);
+    throw new PosttrainError(
+      'SEARCH',
+      `search: ${name} ${String(value)} is for sampling, which a search does not do; leave it out`,
+    );
   }
   const { stop = [], signal } = request;
   const { endTokens, tokenizer, config } = model;
@@ -45,7 +49,10 @@ export function searchRequest(model: CausalLM, request: GenerateRequest, maxToke
     }
     return completion;
   };
-  const process = scoreProcessor(request, prompt, { endTokens, vocabSize: config.vocabSize });
+  const processor = scoreProcessor(request, prompt, { endTokens, vocabSize: config.vocabSize });
+  const compiled = request.constraint && compileConstraint(tokenizer, request.constraint);
+  const constraint = compiled && constrained(() => compiled.begin(!continuesText(request)), endTokens);
+  const processes = [processor, constraint?.process].filter((process) => process !== undefined);
   return {
     request,
     prompt,
@@ -53,7 +60,16 @@ export function searchRequest(model: CausalLM, request: GenerateRequest, maxToke
     maxTokens: request.maxTokens ?? maxTokens,
     endTokens,
     isCancelled: () => signal?.aborted === true,
-    ...(process ? { process } : {}),
-    ...(stop.length === 0 ? {} : { isFinished: (tokens) => complete(tokens).finishReason === 'stop' }),
+    ...(processes.length === 0 ? {} : { process: chain(processes) }),
+    isFinished: (generated) =>
+      (stop.length > 0 && complete(generated).finishReason === 'stop') || constraint?.isFinished(generated) === true,
   };
 }
+
+type Process = NonNullable<SearchPrompt['process']>;
+
+const chain =
+  (processes: readonly Process[]): Process =>
+  (scores, generated) => {
+    for (const process of processes) process(scores, generated);
+  };

@@ -13,6 +13,7 @@ import {
 import { withExactDecoders } from './decoders.js';
 import { correctDigits } from './pre-tokenizers.js';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.js';
+import { type TokenBytes, TokenBytesError, tokenBytesOf } from './token-bytes.js';
 import { type AlignmentRules, alignTokens, type TokenSpan } from './token-offsets.js';
 
 const SPECIAL_ROLES = ['bos', 'eos', 'unk', 'pad', 'sep', 'cls', 'mask'] as const;
@@ -170,6 +171,13 @@ export class Tokenizer {
 
   tokenToId(token: string): number | undefined {
     return this.#library.token_to_id(token);
+  }
+
+  /** The bytes that each token adds to a text. @throws TokenBytesError when they have none of their own */
+  tokenBytes(): TokenBytes {
+    if (this.#cleanUp) throw new TokenBytesError('decoding removes spaces between them (clean_up_tokenization_spaces)');
+    const names = Array.from({ length: this.vocabSize }, (_, id) => this.idToToken(id));
+    return tokenBytesOf(this.#library.decoder, names, (name) => this.#addedTexts.has(name));
   }
 
   /** Writes the tokenizer's files into `folder`, all or none: those it was loaded from, or what it was made of. */

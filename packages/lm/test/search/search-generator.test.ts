@@ -67,6 +67,20 @@ describe('model.search', () => {
     expect(stopped!.map(({ finishReason }) => finishReason)).toContain('stop');
   });
 
+  it('what a constraint allows is all that is found', async () => {
+    const model = await tinyModel();
+    const choices = ['yes', 'no', 'perhaps'];
+    for (const [method, n] of METHODS(model)) {
+      const [found] = await model
+        .search(method)
+        .generate([{ prompt: 'One and one is two?', n, maxTokens: 12, constraint: { type: 'choice', choices } }]);
+      for (const { text, finishReason } of found!) {
+        expect(choices).toContain(text);
+        expect(finishReason).toBe('stop');
+      }
+    }
+  });
+
   it('a signal that has fired ends its request only', async () => {
     const model = await tinyModel();
     const signal = AbortSignal.abort();

@@ -6,9 +6,12 @@ import { fullMatch } from './python-regex.js';
 
 /** PEFT's default targets per `model_type` (TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING of PEFT 0.21). */
 const DEFAULT_TARGETS: Readonly<Record<string, readonly string[]>> = {
+  gemma2: ['q_proj', 'v_proj'],
+  gemma3_text: ['q_proj', 'v_proj'],
   gpt2: ['c_attn'],
   llama: ['q_proj', 'v_proj'],
   mistral: ['q_proj', 'v_proj'],
+  mixtral: ['q_proj', 'v_proj'],
   qwen2: ['q_proj', 'v_proj'],
   qwen3: ['q_proj', 'v_proj'],
 };

@@ -112,7 +112,11 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
       const lowered = lowerGraph(graph, target, packed?.inputs);
       const hold = async () =>
         packed
-          ? sessions.holdPacked(lowered.onnx, { values: packed.values, container: await packed.container() })
+          ? sessions.holdPacked(lowered.onnx, {
+              values: packed.values,
+              owners: packed.owners,
+              container: await packed.container(),
+            })
           : sessions.hold(lowered.onnx, providerFor(lowered));
       const held = lowered.outputs.length > 0 ? await memory.during(hold) : undefined;
       if (held && onAssignment) onAssignment(held.session.assignment());

@@ -63,16 +63,19 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
     const result = builder.matmul(flat, right, { transB, alpha, ranks: [2, 2] });
     return lowering.convert(builder.reshape(result, shape), compute, dtype);
   }
-  const turned = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
+  const few = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
   // A packed weight is read faster for one row, and not for a few.
-  const rows = turned === 1 && lowering.isConstant(b) ? undefined : turned;
+  const rows = few === 1 && lowering.isConstant(b) ? undefined : few;
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
     return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
   }
-  const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
+  const isFlat = specOf(a).shape.length === 2;
+  const flat = isFlat ? left : builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });
-  return lowering.convert(builder.reshape(builder.transpose(result, [1, 0]), shape), compute, dtype);
+  // One row is a column lying down.
+  const turned = rows === 1 ? result : builder.transpose(result, [1, 0]);
+  return lowering.convert(isFlat && rows > 1 ? turned : builder.reshape(turned, shape), compute, dtype);
 }
 
 /** The rows of `x` in all its axes, in a product with one matrix. `Gemm` transposes, but knows two axes only. */

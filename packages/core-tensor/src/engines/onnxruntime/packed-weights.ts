@@ -14,8 +14,10 @@ const released = new FinalizationRegistry(({ api, container }: { api: OrtApi; co
 /** Constant inputs as initializers. */
 export interface PackedWeights {
   readonly inputs: ReadonlySet<number>;
-  /** By the names of the initializers. Their memory must stay reachable for as long as the session lives. */
+  /** By the names of the initializers. */
   readonly values: ReadonlyMap<string, Pointer>;
+  /** Must stay reachable for as long as the session lives. */
+  readonly owners: readonly object[];
   /** Where sessions over the same weights keep them packed. */
   container(): Promise<Pointer>;
 }
@@ -30,6 +32,7 @@ export function packedOf(constants: ReadonlyMap<number, EngineBuffer>): PackedWe
   return {
     inputs: new Set(buffers.map(([input]) => input)),
     values: new Map(buffers.map(([input, buffer]) => [inputName(input), buffer.value()])),
+    owners: buffers.map(([, buffer]) => buffer),
     container: () => {
       const known = containers.get(largest.block) ?? newContainer(largest.block);
       containers.set(largest.block, known);

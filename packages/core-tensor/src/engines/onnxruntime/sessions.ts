@@ -12,6 +12,8 @@ interface Shared {
 
 export interface HeldSession {
   readonly session: NativeSession;
+  /** Kept reachable: what it computes with is the caller's memory. */
+  readonly initializers?: PackedInitializers;
   release(): Promise<void>;
 }
 
@@ -49,7 +51,8 @@ export class SessionCache {
   /** A session over initializers of the caller's, for one holder. */
   async holdPacked(graph: OnnxGraph, packed: PackedInitializers): Promise<HeldSession> {
     const session = await this.create(graph, encodeModel(graph), undefined, packed);
-    return { session, release: async () => session.release() };
+    // Its weights are the caller's memory: they stay as long as the session does.
+    return { session, initializers: packed, release: async () => session.release() };
   }
 
   private async create(

@@ -91,7 +91,7 @@ export class NoTokenAllowedError extends PosttrainError {
   constructor() {
     super(
       'NO_TOKEN_ALLOWED',
-      'generate: no token may come next: the constraint, badWordsIds, noRepeatNgramSize, logitBias and minNewTokens together forbid all',
+      'generate: no token may come next: the constraint, badWordsIds, noRepeatNgramSize, logitBias and minNewTokens together forbid all, or the vocabulary cannot write what the constraint needs',
     );
   }
 }

@@ -31,6 +31,8 @@ export interface Provider {
 /** Memory of the caller that a model uses as initializers, and packs for its products. */
 export interface PackedInitializers {
   readonly values: ReadonlyMap<string, Pointer>;
+  /** What `values` point to, and the memory behind it. */
+  readonly owners: readonly object[];
   /** ONNX Runtime's container of packed weights: sessions with the same share one copy. */
   readonly container: Pointer;
 }

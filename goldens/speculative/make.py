@@ -1,0 +1,120 @@
+"""Speculative decoding of transformers: n-gram candidates, the acceptance rule, and assisted greedy generation."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from golden import output_folder, write_json  # noqa: E402
+
+import torch  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers.generation import utils as generation  # noqa: E402
+from transformers.generation.candidate_generator import (  # noqa: E402
+    AssistedCandidateGenerator,
+    PromptLookupCandidateGenerator,
+)
+
+torch.set_num_threads(1)
+MODELS = Path(__file__).resolve().parents[1] / "models"
+NEW_TOKENS = 24
+
+
+def prompt_lookup(generator: torch.Generator) -> list:
+    cases = []
+    for case in range(60):
+        vocabulary = [2, 3, 6, 20][case % 4]
+        length = 1 + case // 2
+        sequence = torch.randint(vocabulary, (length,), generator=generator)
+        tokens, size = [1, 3, 10][case % 3], 1 + case % 5
+        lookup = PromptLookupCandidateGenerator(None, tokens, size, max_length=10_000)
+        candidates = lookup.get_candidates(sequence[None])[0][0, length:]
+        options = {"tokens": tokens, "maxMatchingNgramSize": size}
+        cases.append({"sequence": sequence.tolist(), "options": options, "candidates": candidates.tolist()})
+    return cases
+
+
+def speculative_sampling(generator: torch.Generator) -> list:
+    """The numbers that transformers draws are given, and the distribution it draws the last token from is kept."""
+    cases = []
+    for case in range(12):
+        count, vocabulary = 3, 5
+        p_logits = 2 * torch.randn(1, count + 1, vocabulary, generator=generator)
+        q_logits = p_logits[:, :count] + [0.3, 1.0, 3.0][case % 3] * torch.randn(1, count, vocabulary, generator=generator)
+        draft = torch.stack([torch.multinomial(q.softmax(-1), 1, generator=generator)[0] for q in q_logits[0]])
+        uniforms = torch.rand(count, generator=generator)
+        captured = []
+        torch.rand_like, real_rand_like = (lambda like: uniforms.view_as(like)), torch.rand_like
+        torch.multinomial, real_multinomial = (lambda p, num_samples: captured.append(p) or p.argmax(-1, keepdim=True)), torch.multinomial
+        try:
+            _, matches = generation._speculative_sampling(draft[None], q_logits, count, p_logits)
+        finally:
+            torch.rand_like, torch.multinomial = real_rand_like, real_multinomial
+        cases.append(
+            {
+                "target": p_logits[0].softmax(-1).double().tolist(),
+                "draft": q_logits[0].softmax(-1).double().tolist(),
+                "tokens": draft.tolist(),
+                "uniforms": uniforms.double().tolist(),
+                "matches": int(matches),
+                "last": captured[0].flatten().double().tolist(),
+            }
+        )
+    return cases
+
+
+def assisted(name: str, factor: float, schedule: str, prompts: list) -> dict:
+    """The draft is the target with the last block's two output projections times `factor`."""
+    target = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32)
+    draft = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32)
+    scaled = [f"model.layers.1.{part}.weight" for part in ("self_attn.o_proj", "mlp.down_proj")]
+    with torch.no_grad():
+        for parameter in scaled:
+            draft.get_parameter(parameter).mul_(factor)
+    draft.generation_config.num_assistant_tokens_schedule = schedule
+    draft.generation_config.assistant_confidence_threshold = 0.0
+    rows = []
+    for prompt in prompts:
+        # "heuristic" would go on with the number that the prompt before ended with.
+        draft.generation_config.num_assistant_tokens = 4
+        rounds = []
+        real = AssistedCandidateGenerator.update_candidate_strategy
+
+        def update(self, input_ids, scores, num_matches, rounds=rounds, real=real):
+            rounds.append([scores.shape[1] - 1, int(num_matches)])
+            real(self, input_ids, scores, num_matches)
+
+        AssistedCandidateGenerator.update_candidate_strategy = update
+        options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+        def run(ids, count, options=options, **others):
+            mask = torch.ones_like(ids)
+            return target.generate(ids, attention_mask=mask, max_new_tokens=count, **options, **others)
+
+        plain = run(torch.tensor([prompt]), NEW_TOKENS)
+        # Speculation begins behind the first token, which comes from the prompt's own pass.
+        begun = plain[:, : len(prompt) + 1]
+        try:
+            out = run(begun, NEW_TOKENS - 1, assistant_model=draft)
+        finally:
+            AssistedCandidateGenerator.update_candidate_strategy = real
+        assert out.tolist() == plain.tolist()
+        rows.append({"prompt": prompt, "ids": out[0, len(prompt) :].tolist(), "rounds": rounds})
+    return {"model": name, "scaled": scaled, "factor": factor, "schedule": schedule, "tokens": 4, "rows": rows}
+
+
+def main() -> None:
+    import json
+
+    out = output_folder(__file__)
+    generator = torch.Generator().manual_seed(53)
+    runs = []
+    for name in ("llama", "qwen2"):
+        prompts = json.loads((MODELS / name / "expected.json").read_text())["greedy.prompts"]
+        for schedule in ("constant", "heuristic"):
+            runs.append(assisted(name, 0.7, schedule, prompts))
+    golden = {"prompt_lookup": prompt_lookup(generator), "speculative_sampling": speculative_sampling(generator), "assisted": runs}
+    write_json(out / "expected.json", golden)
+
+
+if __name__ == "__main__":
+    main()

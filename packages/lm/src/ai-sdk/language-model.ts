@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto';
+import type {
+  LanguageModelV3,
+  LanguageModelV3CallOptions,
+  LanguageModelV3Content,
+  LanguageModelV3FinishReason,
+  LanguageModelV3StreamPart,
+  LanguageModelV3Usage,
+  SharedV3Warning,
+} from '@ai-sdk/provider';
+import { type ChatTurnEvent, chatTurn } from '../serve/chat-turn.js';
+import type { LocalModel } from '../serve/local-models.js';
+import { DEFAULT_CHAT_TOKENS } from '../serve/served-model.js';
+import type { ToolCall } from '../serve/tool-calls.js';
+import { turnRequestOf } from './chat-input.js';
+
+/** A served model as a language model of the AI SDK, in this process. */
+export function languageModel(name: string, model: LocalModel): LanguageModelV3 {
+  return {
+    specificationVersion: 'v3',
+    provider: 'posttrain',
+    modelId: name,
+    supportedUrls: {},
+    async doGenerate(options) {
+      const { events, promptTokens, warnings } = begin(
+        model,
+        options,
+        options.abortSignal ?? new AbortController().signal,
+      );
+      const content: LanguageModelV3Content[] = [];
+      let text = '';
+      let last: ChatTurnEvent['finishReason'];
+      let completionTokens = 0;
+      for await (const event of events) {
+        completionTokens++;
+        text += event.text;
+        content.push(...event.calls.map(toolCallPart));
+        last = event.finishReason;
+      }
+      if (text !== '') content.unshift({ type: 'text', text });
+      return { content, finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens), warnings };
+    },
+    async doStream(options) {
+      // Who stops reading ends the completion.
+      const left = new AbortController();
+      const signal = options.abortSignal ? AbortSignal.any([options.abortSignal, left.signal]) : left.signal;
+      const { events, promptTokens, warnings } = begin(model, options, signal);
+      const parts = streamParts(events, promptTokens, warnings);
+      const stream = new ReadableStream<LanguageModelV3StreamPart>({
+        async pull(controller) {
+          const { value, done } = await parts.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        cancel: () => left.abort(),
+      });
+      return { stream };
+    },
+  };
+}
+
+function begin(model: LocalModel, options: LanguageModelV3CallOptions, signal: AbortSignal) {
+  signal.throwIfAborted();
+  const { request, warnings } = turnRequestOf(options);
+  const turn = chatTurn(model, request);
+  const { tokenIds, continuesText, constraint } = turn;
+  const given = {
+    temperature: options.temperature,
+    topP: options.topP,
+    topK: options.topK,
+    presencePenalty: options.presencePenalty || undefined,
+    frequencyPenalty: options.frequencyPenalty || undefined,
+    stop: options.stopSequences,
+    constraint,
+  };
+  const settings = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const completion = model.complete({
+    ...settings,
+    tokenIds,
+    continuesText,
+    maxTokens: options.maxOutputTokens ?? Math.min(DEFAULT_CHAT_TOKENS, model.contextLength),
+    seed: options.seed ?? Math.floor(Math.random() * 2 ** 31),
+    signal,
+  });
+  async function* events(): AsyncGenerator<ChatTurnEvent> {
+    const reader = turn.reader();
+    for await (const event of completion) {
+      signal.throwIfAborted();
+      yield reader.read(event);
+    }
+    signal.throwIfAborted();
+  }
+  return { events: events(), promptTokens: tokenIds.length, warnings };
+}
+
+async function* streamParts(
+  events: AsyncIterable<ChatTurnEvent>,
+  promptTokens: number,
+  warnings: SharedV3Warning[],
+): AsyncGenerator<LanguageModelV3StreamPart> {
+  yield { type: 'stream-start', warnings };
+  let id: string | undefined;
+  let completionTokens = 0;
+  let last: ChatTurnEvent['finishReason'];
+  for await (const { text, calls, finishReason } of events) {
+    completionTokens++;
+    last = finishReason;
+    if (text !== '') {
+      if (id === undefined) {
+        id = randomUUID();
+        yield { type: 'text-start', id };
+      }
+      yield { type: 'text-delta', id, delta: text };
+    }
+    for (const call of calls) {
+      if (id !== undefined) yield { type: 'text-end', id };
+      id = undefined;
+      yield* toolCallParts(call);
+    }
+  }
+  if (id !== undefined) yield { type: 'text-end', id };
+  yield { type: 'finish', finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens) };
+}
+
+function* toolCallParts(call: ToolCall): Generator<LanguageModelV3StreamPart> {
+  const part = toolCallPart(call);
+  const { toolCallId: id, toolName } = part;
+  yield { type: 'tool-input-start', id, toolName };
+  yield { type: 'tool-input-delta', id, delta: call.arguments };
+  yield { type: 'tool-input-end', id };
+  yield part;
+}
+
+const toolCallPart = ({ name, arguments: input }: ToolCall) => ({
+  type: 'tool-call' as const,
+  toolCallId: randomUUID(),
+  toolName: name,
+  input,
+});
+
+function finishReasonOf(reason: ChatTurnEvent['finishReason']): LanguageModelV3FinishReason {
+  const unified = { stop: 'stop', length: 'length', tool_calls: 'tool-calls', abort: 'other' } as const;
+  return { unified: reason === undefined ? 'other' : unified[reason], raw: reason };
+}
+
+const usageOf = (promptTokens: number, completionTokens: number): LanguageModelV3Usage => ({
+  inputTokens: { total: promptTokens, noCache: promptTokens, cacheRead: undefined, cacheWrite: undefined },
+  outputTokens: { total: completionTokens, text: completionTokens, reasoning: undefined },
+});

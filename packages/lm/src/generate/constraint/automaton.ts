@@ -1,0 +1,214 @@
+import { checkLeftRecursion, isProductive, productiveRules } from './analysis.js';
+import { type Expression, type Grammar, InvalidConstraintError } from './expression.js';
+import { utf8Ranges } from './utf8.js';
+
+const MOST_NODES = 100_000;
+/** Most states kept; a mask over 150 000 tokens takes 19 kB. */
+const MOST_STATES = 4096;
+
+interface Node {
+  readonly edges: { readonly low: number; readonly high: number; readonly target: number }[];
+  readonly empty: number[];
+  readonly calls: { readonly rule: string; readonly target: number }[];
+}
+
+/** Where rules return to, the innermost first. Equal stacks are one object. */
+class Stack {
+  readonly id: number;
+  readonly target: number;
+  readonly parent: Stack | undefined;
+  readonly #above = new Map<number, Stack>();
+
+  constructor(id: number, target: number, parent: Stack | undefined) {
+    this.id = id;
+    this.target = target;
+    this.parent = parent;
+  }
+
+  push(target: number, nextId: () => number): Stack {
+    let above = this.#above.get(target);
+    if (!above) {
+      above = new Stack(nextId(), target, this);
+      this.#above.set(target, above);
+    }
+    return above;
+  }
+
+  forget(): void {
+    this.#above.clear();
+  }
+}
+
+interface Item {
+  readonly node: number;
+  readonly stack: Stack;
+}
+
+/** Everything that may go on behind some text. Texts with the same future share one, as long as it is kept. */
+export class AutomatonState {
+  readonly items: readonly Item[];
+  /** Whether the text may end here. */
+  readonly isAccepting: boolean;
+  /** By byte; null: nothing goes on so, undefined: not asked yet. */
+  readonly next: (AutomatonState | null | undefined)[] = new Array(256).fill(undefined);
+  /** What a `TokenMasks` has computed for it. */
+  mask: Uint32Array | undefined;
+
+  constructor(items: readonly Item[], isAccepting: boolean) {
+    this.items = items;
+    this.isAccepting = isAccepting;
+  }
+}
+
+/**
+ * Reads the bytes of texts of a context-free grammar: a nondeterministic automaton with a stack of rules, made
+ * deterministic as far as it is used. Every state can be completed: parts that no text satisfies are left out.
+ */
+export class Automaton {
+  readonly #nodes: Node[] = [];
+  readonly #starts = new Map<string, number>();
+  readonly #ends = new Set<number>();
+  readonly #states = new Map<string, AutomatonState>();
+  readonly #bottom = new Stack(0, -1, undefined);
+  #stacks = 0;
+  readonly start: AutomatonState;
+
+  /** @throws InvalidConstraintError for a grammar with left recursion, without a text, or too large */
+  constructor(grammar: Grammar) {
+    checkLeftRecursion(grammar);
+    const productive = productiveRules(grammar);
+    for (const name of productive) this.#starts.set(name, this.#node());
+    for (const name of productive) {
+      const end = this.#node();
+      this.#ends.add(end);
+      this.#build(grammar.rules.get(name)!, this.#starts.get(name)!, end, productive);
+    }
+    this.start = this.#close([{ node: this.#starts.get(grammar.root)!, stack: this.#bottom }])!;
+  }
+
+  /** The state behind one more byte; null when nothing goes on with it. */
+  step(state: AutomatonState, byte: number): AutomatonState | null {
+    const known = state.next[byte];
+    if (known !== undefined) return known;
+    const items: Item[] = [];
+    for (const { node, stack } of state.items) {
+      for (const { low, high, target } of this.#nodes[node]!.edges) {
+        if (low <= byte && byte <= high) items.push({ node: target, stack });
+      }
+    }
+    const next = items.length === 0 ? null : this.#close(items);
+    state.next[byte] = next;
+    return next;
+  }
+
+  /** All that is reached without a byte: into rules, behind rules. */
+  #close(pending: Item[]): AutomatonState | null {
+    const visited = new Set<number>();
+    const items: Item[] = [];
+    let isAccepting = false;
+    const nextId = () => ++this.#stacks;
+    for (let item = pending.pop(); item; item = pending.pop()) {
+      const { node, stack } = item;
+      const id = stack.id * this.#nodes.length + node;
+      if (visited.has(id)) continue;
+      visited.add(id);
+      const { edges, empty, calls } = this.#nodes[node]!;
+      if (edges.length > 0) items.push(item);
+      for (const target of empty) pending.push({ node: target, stack });
+      for (const { rule, target } of calls) {
+        // A call that nothing follows needs no place to return to, so that recursion at the end takes no room.
+        const above = this.#ends.has(target) ? stack : stack.push(target, nextId);
+        pending.push({ node: this.#starts.get(rule)!, stack: above });
+      }
+      if (this.#ends.has(node)) {
+        if (stack.parent) pending.push({ node: stack.target, stack: stack.parent });
+        else isAccepting = true;
+      }
+    }
+    return this.#intern(items, isAccepting);
+  }
+
+  #intern(items: readonly Item[], isAccepting: boolean): AutomatonState {
+    const ids = items.map(({ node, stack }) => stack.id * this.#nodes.length + node).sort((a, b) => a - b);
+    const key = `${isAccepting}${ids.join()}`;
+    let state = this.#states.get(key);
+    if (!state) {
+      if (this.#states.size >= MOST_STATES) this.#forget();
+      state = new AutomatonState(items, isAccepting);
+      this.#states.set(key, state);
+    }
+    return state;
+  }
+
+  /** Lets go of all states but those that somebody holds, which find their ways anew. */
+  #forget(): void {
+    for (const state of this.#states.values()) {
+      state.next.fill(undefined);
+      state.mask = undefined;
+    }
+    this.#states.clear();
+    this.#bottom.forget();
+  }
+
+  #node(): number {
+    if (this.#nodes.length >= MOST_NODES) {
+      throw new InvalidConstraintError('it is too large; lower its repetition counts and maximal lengths');
+    }
+    return this.#nodes.push({ edges: [], empty: [], calls: [] }) - 1;
+  }
+
+  #build(expression: Expression, from: number, to: number, productive: ReadonlySet<string>): void {
+    const build = (part: Expression, start: number, end: number) => this.#build(part, start, end, productive);
+    switch (expression.type) {
+      case 'characters':
+        for (const bytes of utf8Ranges(expression.ranges)) {
+          let at = from;
+          bytes.forEach(([low, high], i) => {
+            const target = i === bytes.length - 1 ? to : this.#node();
+            this.#nodes[at]!.edges.push({ low, high, target });
+            at = target;
+          });
+        }
+        return;
+      case 'sequence': {
+        let at = from;
+        expression.items.forEach((item, i) => {
+          const target = i === expression.items.length - 1 ? to : this.#node();
+          build(item, at, target);
+          at = target;
+        });
+        if (expression.items.length === 0) this.#nodes[from]!.empty.push(to);
+        return;
+      }
+      case 'choice':
+        for (const option of expression.options) if (isProductive(option, productive)) build(option, from, to);
+        return;
+      case 'repeat': {
+        const { item, min, max } = expression;
+        let at = from;
+        const advance = () => {
+          const target = this.#node();
+          build(item, at, target);
+          at = target;
+        };
+        if (isProductive(item, productive)) {
+          for (let i = 0; i < min; i++) advance();
+          if (max === Infinity) {
+            const loop = this.#node();
+            this.#nodes[at]!.empty.push(loop);
+            build(item, loop, loop);
+            at = loop;
+          }
+          for (let i = min; i < max && max !== Infinity; i++) {
+            this.#nodes[at]!.empty.push(to);
+            advance();
+          }
+        }
+        this.#nodes[at]!.empty.push(to);
+        return;
+      }
+      case 'rule':
+        this.#nodes[from]!.calls.push({ rule: expression.name, target: to });
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import { assertKnownOptions, type Constraint } from '@posttrain/interfaces';
+import type { Tokenizer } from '../../tokenizer/index.js';
+import { parseEbnf } from './ebnf.js';
+import { choice, type Expression, type Grammar, InvalidConstraintError, literal } from './expression.js';
+import { CompiledConstraint, TokenTable } from './grammar-constraint.js';
+import { jsonSchemaGrammar } from './json-schema.js';
+import { jsonGrammar } from './json-text.js';
+import { parseRegex } from './regex.js';
+
+/** Constraints kept for a tokenizer; the ones that were used last. */
+const MOST_KEPT = 32;
+
+interface Kept {
+  readonly table: TokenTable;
+  readonly constraints: Map<string, CompiledConstraint>;
+}
+
+const kept = new WeakMap<Tokenizer, Kept>();
+
+/**
+ * A constraint over the tokens of a tokenizer; the same one again for the same constraint.
+ * @throws InvalidConstraintError, and TokenBytesError for a tokenizer whose tokens are not bytes
+ */
+export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
+  const { table, constraints } = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
+  kept.set(tokenizer, { table, constraints });
+  const key = JSON.stringify(constraint);
+  const known = constraints.get(key) ?? compile(constraint, table);
+  constraints.delete(key);
+  constraints.set(key, known);
+  const [oldest] = constraints.keys();
+  if (constraints.size > MOST_KEPT) constraints.delete(oldest!);
+  return known;
+}
+
+function compile(constraint: Constraint, table: TokenTable): CompiledConstraint {
+  try {
+    return new CompiledConstraint(grammarOf(constraint), table);
+  } catch (error) {
+    // The engine's own limit of calls.
+    if (error instanceof RangeError) throw new InvalidConstraintError('it is nested too deeply');
+    throw error;
+  }
+}
+
+/** The texts that a constraint allows. @throws InvalidConstraintError */
+export function grammarOf(constraint: Constraint): Grammar {
+  const only = (...keys: string[]) =>
+    assertKnownOptions(`constraint ${constraint.type}`, constraint, ['type', ...keys]);
+  const alone = (expression: Expression): Grammar => ({ rules: new Map([['root', expression]]), root: 'root' });
+  switch (constraint.type) {
+    case 'regex':
+      only('pattern');
+      return alone(parseRegex(constraint.pattern));
+    case 'json-schema':
+      only('schema');
+      return jsonSchemaGrammar(constraint.schema);
+    case 'json':
+      only();
+      return jsonGrammar();
+    case 'grammar':
+      only('ebnf');
+      return parseEbnf(constraint.ebnf);
+    case 'choice':
+      only('choices');
+      return alone(choice(...constraint.choices.map(literal)));
+    default:
+      throw new InvalidConstraintError(
+        `there is no type ${JSON.stringify((constraint as { type?: unknown }).type)}; known are regex, json-schema, json, grammar, choice`,
+      );
+  }
+}

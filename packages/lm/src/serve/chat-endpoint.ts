@@ -1,0 +1,138 @@
+import type { JsonObject } from '../files.js';
+import { chatTurnRequest, topLogProbs } from './chat-request.js';
+import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
+import { Fields } from './fields.js';
+import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
+import { type RequestContext, runCompletions } from './run-completions.js';
+import { samplingFields } from './sampling-fields.js';
+import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
+import type { ToolCall } from './tool-calls.js';
+
+/** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
+export function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+  const fields = new Fields(body);
+  const request = chatTurnRequest(fields);
+  const { name, model } = modelOf(fields, context);
+  const complete = completionOf(name, model);
+  const maxTokens = Math.min(context.maxTokens, model.contextLength);
+  const sampling = samplingFields(fields, model, {
+    n: context.slots.size,
+    maxTokens,
+    defaultMaxTokens: Math.min(DEFAULT_CHAT_TOKENS, maxTokens),
+  });
+  const alternatives = topLogProbs(fields);
+  const turn = chatTurn(model, request);
+  const { tokenIds, continuesText, constraint } = turn;
+  context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
+  const requests = samples(
+    {
+      ...sampling.settings,
+      tokenIds,
+      continuesText,
+      ...(constraint ? { constraint } : {}),
+      ...(alternatives === undefined ? {} : { topLogProbs: alternatives }),
+    },
+    sampling.n,
+  );
+  const answer: Answer = {
+    name,
+    promptTokens: tokenIds.length,
+    readers: requests.map(() => turn.reader()),
+    events: runCompletions(context, name, complete, requests),
+    hasLogProbs: alternatives !== undefined,
+    includeUsage: sampling.includeUsage,
+  };
+  return sampling.stream ? { kind: 'events', events: chunks(answer) } : whole(answer);
+}
+
+interface Answer {
+  readonly name: string;
+  readonly promptTokens: number;
+  readonly readers: readonly ChatTurnReader[];
+  readonly events: ReturnType<typeof runCompletions>;
+  readonly hasLogProbs: boolean;
+  readonly includeUsage: boolean;
+}
+
+async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answer): Promise<Reply> {
+  const choices = readers.map((reader) => ({
+    reader,
+    text: '',
+    calls: [] as ToolCall[],
+    logProbs: [] as JsonObject[],
+    finishReason: 'stop' as ChatTurnEvent['finishReason'],
+  }));
+  let completionTokens = 0;
+  for await (const { index, event } of events) {
+    completionTokens++;
+    const choice = choices[index]!;
+    const { text, calls, finishReason } = choice.reader.read(event);
+    choice.text += text;
+    choice.calls.push(...calls);
+    choice.logProbs.push(...logProbsOf(event));
+    choice.finishReason = finishReason;
+  }
+  const body = {
+    ...replyHead('chatcmpl', 'chat.completion', name),
+    choices: choices.map(({ text, calls, logProbs, finishReason }, index) => ({
+      index,
+      message: {
+        role: 'assistant',
+        content: text === '' && calls.length > 0 ? null : text,
+        refusal: null,
+        ...(calls.length > 0 ? { tool_calls: calls.map((call, i) => apiCall(index, call, i)) } : {}),
+      },
+      logprobs: hasLogProbs ? { content: logProbs, refusal: null } : null,
+      finish_reason: finishReason,
+    })),
+    usage: usage(promptTokens, completionTokens),
+  };
+  return { kind: 'json', body };
+}
+
+async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
+  const { name, promptTokens, readers, events, hasLogProbs, includeUsage } = answer;
+  const head = replyHead('chatcmpl', 'chat.completion.chunk', name);
+  const chunk = (choices: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
+    ...head,
+    choices,
+    ...(includeUsage ? { usage: counted } : {}),
+  });
+  const state = readers.map((reader) => ({ reader, begun: false, calls: 0 }));
+  let completionTokens = 0;
+  for await (const { index, event } of events) {
+    completionTokens++;
+    const choice = state[index]!;
+    const read = choice.reader.read(event);
+    const logProbs = logProbsOf(event);
+    const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
+    if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
+    choice.begun = true;
+    if (read.text !== '' || logprobs) yield chunk([part(index, { content: read.text }, logprobs)]);
+    for (const call of read.calls) {
+      const at = choice.calls++;
+      yield chunk([part(index, { tool_calls: [{ index: at, ...apiCall(index, call, at) }] })]);
+    }
+    if (read.finishReason) yield chunk([part(index, {}, null, read.finishReason)]);
+  }
+  if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
+}
+
+const part = (
+  index: number,
+  delta: JsonObject,
+  logprobs: JsonObject | null = null,
+  finish_reason: string | null = null,
+): JsonObject => ({ index, delta, logprobs, finish_reason });
+
+const logProbsOf = ({ logProb }: CompletionEvent): JsonObject[] =>
+  logProb ? [{ ...tokenLogProb(logProb), top_logprobs: logProb.alternatives.map(tokenLogProb) }] : [];
+
+function apiCall(choice: number, { name, arguments: text }: ToolCall, at: number): JsonObject {
+  // Unique in a conversation, which is all that an id is for; nine characters, which is all that Mistral's template takes.
+  const id = `${choice.toString(36)}${at.toString(36)}${Math.random().toString(36).slice(2).padEnd(9, '0')}`.slice(
+    0,
+    9,
+  );
+  return { id, type: 'function', function: { name, arguments: text } };
+}

@@ -1,0 +1,113 @@
+import type { ChatMessage } from '@posttrain/interfaces';
+import type { JsonObject } from '../files.js';
+import { ApiError, invalidField } from './api-error.js';
+import type { CompletionEvent, OutputConstraint, ServedModel } from './served-model.js';
+import {
+  callOpening,
+  callSchema,
+  forcedCallParser,
+  type ToolCall,
+  type ToolCallParser,
+  toolCallParser,
+} from './tool-calls.js';
+
+/** The next turn of a conversation, asked of a model: what the OpenAI server and the AI SDK provider have in common. */
+export interface ChatTurnRequest {
+  readonly messages: readonly ChatMessage[];
+  readonly tools: readonly JsonObject[];
+  readonly toolChoice: 'auto' | 'none' | 'required' | { readonly name: string };
+  readonly parallelToolCalls: boolean;
+  readonly variables?: JsonObject;
+  readonly constraint?: OutputConstraint;
+}
+
+/** What to give the model, and how to read what it writes. */
+export interface ChatTurn {
+  readonly tokenIds: readonly number[];
+  /** Whether the prompt ends in the middle of the answer. */
+  readonly continuesText: boolean;
+  readonly constraint?: OutputConstraint;
+  /** A parser for one completion of the turn. */
+  reader(): ChatTurnReader;
+}
+
+export interface ChatTurnEvent {
+  readonly text: string;
+  readonly calls: readonly ToolCall[];
+  readonly logProb?: CompletionEvent['logProb'];
+  readonly finishReason: 'stop' | 'length' | 'abort' | 'tool_calls' | undefined;
+}
+
+/** @throws ApiError and `PosttrainError` for a conversation that the model cannot take */
+export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn {
+  const { messages, tools, toolChoice, parallelToolCalls, variables, constraint } = request;
+  const { chat } = model;
+  if (!chat) {
+    const message = 'This model has no chat template, so it takes no conversations. Use /v1/completions.';
+    throw new ApiError(400, message, { param: 'model', apiCode: 'no_chat_template' });
+  }
+  const offered = toolChoice === 'none' ? [] : tools;
+  const format = chat.toolFormat;
+  if (offered.length > 0 && !format) {
+    throw invalidField('tools', "this model's chat template has no tools that can be read.", 'unsupported_parameter');
+  }
+  const tokenIds = chat.tokenize({
+    messages,
+    ...(offered.length > 0 ? { tools: offered } : {}),
+    ...(variables ? { variables } : {}),
+  });
+  if (tokenIds.length >= model.contextLength) throw contextLengthError(model, tokenIds.length, 'messages');
+  const functions = offered.map((tool) => tool.function as JsonObject);
+  const names = new Set(functions.map(({ name }) => String(name)));
+  if (offered.length === 0 || !format || toolChoice === 'auto' || toolChoice === 'none') {
+    const parser = () => (offered.length > 0 && format ? toolCallParser(format, names) : undefined);
+    return {
+      tokenIds,
+      continuesText: false,
+      ...(constraint ? { constraint } : {}),
+      reader: () => new ChatTurnReader(parser(), parallelToolCalls),
+    };
+  }
+  const chosen = toolChoice === 'required' ? functions : functions.filter(({ name }) => name === toolChoice.name);
+  const opening = callOpening(format);
+  return {
+    tokenIds: opening === '' ? tokenIds : [...tokenIds, ...model.tokenize(opening, { addSpecialTokens: false })],
+    continuesText: opening !== '',
+    constraint: { type: 'json-schema', schema: callSchema(chosen, format) },
+    reader: () => new ChatTurnReader(forcedCallParser(names), false),
+  };
+}
+
+export const contextLengthError = (model: ServedModel, tokens: number, param: string): ApiError =>
+  new ApiError(
+    400,
+    `This model's context holds ${model.contextLength} tokens. Your ${param} resulted in ${tokens} tokens, which leaves none for the answer.`,
+    { param, apiCode: 'context_length_exceeded' },
+  );
+
+/** Reads the completion of a turn: text and calls apart. */
+export class ChatTurnReader {
+  readonly #parser: ToolCallParser | undefined;
+  readonly #parallel: boolean;
+  #calls = 0;
+
+  constructor(parser: ToolCallParser | undefined, parallel: boolean) {
+    this.#parser = parser;
+    this.#parallel = parallel;
+  }
+
+  read(event: CompletionEvent): ChatTurnEvent {
+    const { logProb, finishReason } = event;
+    const pieces = this.#parser ? [this.#parser.push(event.text)] : [{ text: event.text, calls: [] }];
+    if (finishReason && this.#parser) pieces.push(this.#parser.end());
+    const found = pieces.flatMap(({ calls }) => calls);
+    const calls = this.#parallel ? found : found.slice(0, Math.max(0, 1 - this.#calls));
+    this.#calls += calls.length;
+    return {
+      text: pieces.map(({ text }) => text).join(''),
+      calls,
+      ...(logProb ? { logProb } : {}),
+      finishReason: finishReason === 'stop' && this.#calls > 0 ? 'tool_calls' : finishReason,
+    };
+  }
+}

@@ -1,0 +1,148 @@
+import type { JsonObject } from '../files.js';
+import { invalidField } from './api-error.js';
+import { contextLengthError } from './chat-turn.js';
+import { Fields } from './fields.js';
+import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, usage } from './reply.js';
+import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
+import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
+import type { CompletionEvent, ServedModel } from './served-model.js';
+
+const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
+const UNSUPPORTED = {
+  echo: 'this server gives back what was generated only.',
+  suffix: 'this server does not fill in the middle.',
+};
+/** OpenAI's default, which differs from that of chats. */
+const DEFAULT_MAX_TOKENS = 16;
+
+/** `POST /v1/completions`: every prompt has `n` choices, in order. @throws ApiError before anything is generated */
+export function completions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+  const fields = new Fields(body);
+  if (body.echo === false) fields.refuseUnknown([...FIELDS, 'echo'], UNSUPPORTED);
+  else fields.refuseUnknown(FIELDS, UNSUPPORTED);
+  const { name, model } = modelOf(fields, context);
+  const complete = completionOf(name, model);
+  const maxTokens = Math.min(context.maxTokens, model.contextLength);
+  const defaultMaxTokens = Math.min(DEFAULT_MAX_TOKENS, maxTokens);
+  const { n, settings, stream, includeUsage } = samplingFields(fields, model, {
+    n: context.slots.size,
+    maxTokens,
+    defaultMaxTokens,
+  });
+  const bestOf = fields.integer('best_of', { min: 1 });
+  if (bestOf !== undefined && bestOf !== n) throw invalidField('best_of', "must equal 'n'.", 'unsupported_value');
+  const alternatives = fields.integer('logprobs', { min: 0, max: 5 });
+  const prompts = promptsOf(fields, model, Math.floor(context.slots.size / n));
+  const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
+  context.metrics.promptTokens.inc({ model: name }, promptTokens);
+  const requests = prompts.flatMap((tokenIds) =>
+    samples(
+      {
+        ...settings,
+        tokenIds,
+        continuesText: true,
+        ...(alternatives === undefined ? {} : { topLogProbs: alternatives }),
+      },
+      n,
+    ),
+  );
+  const events = runCompletions(context, name, complete, requests);
+  const head = replyHead('cmpl', 'text_completion', name);
+  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs: alternatives !== undefined };
+  return stream ? { kind: 'events', events: chunks(answer, includeUsage) } : whole(answer);
+}
+
+interface Answer {
+  readonly head: JsonObject;
+  readonly promptTokens: number;
+  readonly events: AsyncGenerator<SampleEvent>;
+  readonly choices: number;
+  readonly hasLogProbs: boolean;
+}
+
+async function whole({ head, promptTokens, events, choices, hasLogProbs }: Answer): Promise<Reply> {
+  const texts = Array.from({ length: choices }, () => '');
+  const logProbs = texts.map(() => new LogProbs());
+  const reasons = texts.map((): CompletionEvent['finishReason'] => undefined);
+  let completionTokens = 0;
+  for await (const { index, event } of events) {
+    completionTokens++;
+    logProbs[index]!.add(event);
+    texts[index] += event.text;
+    reasons[index] = event.finishReason;
+  }
+  const body = {
+    ...head,
+    choices: texts.map((text, index) => ({
+      text,
+      index,
+      logprobs: hasLogProbs ? logProbs[index]!.take() : null,
+      finish_reason: reasons[index],
+    })),
+    usage: usage(promptTokens, completionTokens),
+  };
+  return { kind: 'json', body };
+}
+
+async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<JsonObject> {
+  const { head, promptTokens, events, choices, hasLogProbs } = answer;
+  const logProbs = Array.from({ length: choices }, () => new LogProbs());
+  const chunk = (list: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
+    ...head,
+    choices: list,
+    ...(includeUsage ? { usage: counted } : {}),
+  });
+  let completionTokens = 0;
+  for await (const { index, event } of events) {
+    completionTokens++;
+    const { text, finishReason } = event;
+    logProbs[index]!.add(event);
+    if (text === '' && !finishReason && !hasLogProbs && completionTokens > 1) continue;
+    const logprobs = hasLogProbs ? logProbs[index]!.take() : null;
+    yield chunk([{ text, index, logprobs, finish_reason: finishReason ?? null }]);
+  }
+  if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
+}
+
+/** Log-probabilities in the four parallel lists of the older API. */
+class LogProbs {
+  #offset = 0;
+  #events: [NonNullable<CompletionEvent['logProb']>, number][] = [];
+
+  add({ logProb, text }: CompletionEvent): void {
+    if (logProb) this.#events.push([logProb, this.#offset]);
+    this.#offset += text.length;
+  }
+
+  /** Those since the last call. */
+  take(): JsonObject {
+    const events = this.#events;
+    this.#events = [];
+    return {
+      tokens: events.map(([{ token }]) => token),
+      token_logprobs: events.map(([{ logProb }]) => finiteLogProb(logProb)),
+      top_logprobs: events.map(([{ alternatives }]) =>
+        Object.fromEntries(alternatives.map(({ token, logProb }) => [token, finiteLogProb(logProb)])),
+      ),
+      text_offset: events.map(([, offset]) => offset),
+    };
+  }
+}
+
+/** Prompts as token ids: a text, a list of texts, token ids, or a list of lists of them. */
+function promptsOf(fields: Fields, model: ServedModel, most: number): (readonly number[])[] {
+  const value = fields.required('prompt', fields.get('prompt'));
+  const isIds = (x: unknown): x is number[] =>
+    Array.isArray(x) && x.every((id) => Number.isInteger(id) && id >= 0 && id < model.vocabularySize);
+  const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
+  if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
+  if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
+  return list.map((prompt) => {
+    const ids = typeof prompt === 'string' ? model.tokenize(prompt, { addSpecialTokens: true }) : prompt;
+    if (!isIds(ids))
+      throw invalidField('prompt', 'expected text, a list of texts, or token ids of the model.', 'invalid_type');
+    if (ids.length === 0) throw invalidField('prompt', 'has no tokens.', 'empty_prompt');
+    if (ids.length >= model.contextLength) throw contextLengthError(model, ids.length, 'prompt');
+    return ids;
+  });
+}

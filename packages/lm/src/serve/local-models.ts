@@ -1,0 +1,103 @@
+import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import type { ChatTemplate } from '../chat-template/index.js';
+import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
+import type { Adapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import type { CompletionEvent, CompletionRequest, ServedModel, ToolFormat } from './served-model.js';
+
+export interface LocalModelsOptions {
+  /** Adapters of the model, by the names that requests call them. Default: none. */
+  readonly adapters?: Readonly<Record<string, Adapter>>;
+  /** Completions decoded together. Default 64. */
+  readonly maxBatch?: number;
+  /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
+  /** Answers `/v1/embeddings` under the model's name. Default: none. */
+  readonly embedder?: Embedder;
+}
+
+/** A served model that generates text. */
+export type LocalModel = ServedModel & Required<Pick<ServedModel, 'complete'>>;
+
+/** A model, and each of its adapters, under the names that requests call them: what `createServer` takes. */
+export function localModels(
+  name: string,
+  model: CausalLM,
+  options: LocalModelsOptions = {},
+): Readonly<Record<string, LocalModel>> {
+  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder']);
+  const { adapters = {}, embedder, maxBatch, cacheTokens } = options;
+  if (Object.hasOwn(adapters, name)) {
+    throw new PosttrainError(
+      'SERVE_OPTION',
+      `localModels: an adapter has the name of the model, "${name}"; rename one`,
+    );
+  }
+  const generator = model.generator({
+    ...(maxBatch === undefined ? {} : { maxBatch }),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+  });
+  const base = servedModel(model, generator);
+  const embed = embedder && { embed: (texts: readonly string[]) => embedder.embed(texts) };
+  const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
+    adapterName,
+    servedModel(model, generator, adapter),
+  ]);
+  return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
+}
+
+function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): LocalModel {
+  const { tokenizer, chatTemplate, config } = model;
+  return {
+    contextLength: config.maxPositionEmbeddings,
+    vocabularySize: tokenizer.vocabSize,
+    tokenize: (text, options) => tokenizer.encode(text, options),
+    complete: (request) => complete(model, generator, request, adapter),
+    ...(chatTemplate
+      ? {
+          chat: {
+            toolFormat: toolFormatOf(chatTemplate),
+            tokenize: ({ messages, tools, variables }) =>
+              chatTemplate.renderChat(messages, {
+                addGenerationPrompt: true,
+                ...(tools ? { tools } : {}),
+                ...(variables ? { variables } : {}),
+              }).tokenIds,
+          },
+        }
+      : {}),
+  };
+}
+
+async function* complete(
+  model: CausalLM,
+  generator: LocalGenerator,
+  { tokenIds, continuesText, topLogProbs, ...settings }: CompletionRequest,
+  adapter: Adapter | undefined,
+): AsyncGenerator<CompletionEvent> {
+  const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
+  const request = { ...settings, ...reports, prompt: { tokenIds, continuesText }, ...(adapter ? { adapter } : {}) };
+  for await (const event of generator.stream(request)) {
+    const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
+    yield { text: event.text, ...reported, finishReason: event.finishReason };
+  }
+}
+
+function reportOf(
+  { tokenizer }: CausalLM,
+  { tokenId, logProb = 0, topLogProbs = [] }: StreamEvent,
+): Pick<CompletionEvent, 'logProb'> {
+  const named = (one: { readonly tokenId: number; readonly logProb: number }) => ({
+    token: tokenizer.decode([one.tokenId]),
+    logProb: one.logProb,
+  });
+  return { logProb: { ...named({ tokenId, logProb }), alternatives: topLogProbs.map(named) } };
+}
+
+/** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */
+export function toolFormatOf({ templates }: Pick<ChatTemplate, 'templates'>): ToolFormat | undefined {
+  const template = templates.tool_use ?? templates.default ?? '';
+  if (!/\btools\b/.test(template) || template.includes('<function=')) return undefined;
+  if (template.includes('<tool_call>')) return 'tags';
+  return /["']parameters["']|\[TOOL_CALLS\]/.test(template) ? 'json' : undefined;
+}

@@ -1,0 +1,53 @@
+import type { IncomingMessage } from 'node:http';
+import { isJsonObject, type JsonObject } from '../files.js';
+import { ApiError } from './api-error.js';
+
+/** Schemas of tools nest, but not this deep; code that walks a request by calling itself must come back. */
+const MAX_DEPTH = 64;
+
+/** The JSON object in a request's body. @throws ApiError 413, 415 or 400 */
+export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<JsonObject> {
+  const type = request.headers['content-type'] ?? '';
+  // What a web page can send without asking (a form, plain text) is not this.
+  if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(type)) {
+    throw new ApiError(415, "The body must be JSON, with the header 'content-type: application/json'.", {
+      apiCode: 'unsupported_media_type',
+    });
+  }
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // Ending the loop must not end the connection, which is needed for the answer.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  return parseJsonBody(Buffer.concat(chunks).toString('utf8'));
+}
+
+/** @throws ApiError 400 */
+export function parseJsonBody(text: string): JsonObject {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (cause) {
+    throw new ApiError(400, 'The body is not JSON.', { apiCode: 'invalid_json' }, { cause });
+  }
+  if (!isJsonObject(body)) throw new ApiError(400, 'The body must be a JSON object.', { apiCode: 'invalid_json' });
+  if (isDeeper(body, MAX_DEPTH)) {
+    throw new ApiError(400, `The body nests deeper than ${MAX_DEPTH} levels.`, { apiCode: 'invalid_json' });
+  }
+  return body;
+}
+
+const tooLarge = (maxBytes: number): ApiError =>
+  new ApiError(413, `The body is larger than ${maxBytes} bytes.`, { apiCode: 'request_too_large' });
+
+function isDeeper(value: object, depth: number): boolean {
+  let level: object[] = [value];
+  for (let i = 0; i < depth && level.length > 0; i++) {
+    level = level.flatMap((it) => Object.values(it).filter((x): x is object => typeof x === 'object' && x !== null));
+  }
+  return level.length > 0;
+}

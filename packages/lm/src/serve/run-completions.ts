@@ -1,0 +1,54 @@
+import { PosttrainError } from '@posttrain/interfaces';
+import { merge } from './merge.js';
+import type { Metrics } from './metrics.js';
+import type { CompletionEvent, CompletionRequest, ServedModel } from './served-model.js';
+import type { Slots } from './slots.js';
+
+/** What an endpoint is given beside the request's body. */
+export interface RequestContext {
+  readonly models: Readonly<Record<string, ServedModel>>;
+  readonly slots: Slots;
+  readonly metrics: Metrics;
+  /** Most tokens of one completion; Infinity: the model's context. */
+  readonly maxTokens: number;
+  /** Fires with the error to answer with, or because nobody listens any more. */
+  readonly signal: AbortSignal;
+}
+
+export interface SampleEvent {
+  /** Number of the sample. */
+  readonly index: number;
+  readonly event: CompletionEvent;
+}
+
+/**
+ * Samples of prompts as they grow, when there is room for them. Sample i of seed s is sample 0 of seed s + i.
+ * @throws the reason of the context's signal, and what `Slots.acquire` throws
+ */
+export async function* runCompletions(
+  { slots, metrics, signal }: RequestContext,
+  name: string,
+  complete: NonNullable<ServedModel['complete']>,
+  requests: readonly Omit<CompletionRequest, 'signal'>[],
+): AsyncGenerator<SampleEvent> {
+  const started = performance.now();
+  const release = await slots.acquire(requests.length, signal);
+  const running = merge(requests.map((request) => complete({ ...request, signal })));
+  const open = new Set(requests.keys());
+  try {
+    let first = true;
+    for await (const { index, value } of running) {
+      signal.throwIfAborted();
+      if (first) metrics.firstTokenSeconds.observe({ model: name }, (performance.now() - started) / 1000);
+      first = false;
+      metrics.completionTokens.inc({ model: name });
+      if (value.finishReason) open.delete(index);
+      yield { index, event: value };
+    }
+    signal.throwIfAborted();
+    if (open.size > 0) throw new PosttrainError('MODEL', `${name}: ${open.size} completions ended without a reason`);
+  } finally {
+    release();
+    await running.return(undefined);
+  }
+}

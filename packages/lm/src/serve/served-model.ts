@@ -1,0 +1,76 @@
+import type { ChatMessage, SamplingParams } from '@posttrain/interfaces';
+import type { JsonObject } from '../files.js';
+
+/** JSON that satisfies a JSON Schema, and nothing else. */
+export interface OutputConstraint {
+  readonly type: 'json-schema';
+  readonly schema: JsonObject;
+}
+
+/** One completion asked of a model. Sampling settings that are left out have the defaults of `SamplingParams`. */
+export interface CompletionRequest extends SamplingParams {
+  readonly tokenIds: readonly number[];
+  /** Whether the completion's text goes on from the prompt's, or stands alone as a message does. */
+  readonly continuesText: boolean;
+  readonly maxTokens: number;
+  readonly seed: number;
+  /** Alternatives to report for each token; undefined: no log-probabilities at all. */
+  readonly topLogProbs?: number;
+  /** Added to logits by token id, before everything else. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly constraint?: OutputConstraint;
+  readonly signal: AbortSignal;
+}
+
+export interface TokenLogProb {
+  /** The token's text; U+FFFD where it is part of a character. */
+  readonly token: string;
+  readonly logProb: number;
+}
+
+/** One generated token. */
+export interface CompletionEvent {
+  /** Text that is now certain; possibly none. */
+  readonly text: string;
+  /** Where log-probabilities were asked for and the token is not an end token. */
+  readonly logProb?: TokenLogProb & { readonly alternatives: readonly TokenLogProb[] };
+  /** With the last token. */
+  readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
+}
+
+/**
+ * How a model writes tool calls: `tags` is `<tool_call>{"name", "arguments"}</tool_call>` among text (Hermes, Qwen);
+ * `json` is an answer that is nothing but one such object or several (Llama 3, whose arguments are `parameters`, Mistral).
+ */
+export type ToolFormat = 'tags' | 'json';
+
+export interface ChatInput {
+  readonly messages: readonly ChatMessage[];
+  /** In the form of the OpenAI API: `{ type: 'function', function: { name, description, parameters } }`. */
+  readonly tools?: readonly JsonObject[];
+  /** Further variables of the chat template. */
+  readonly variables?: JsonObject;
+}
+
+/** Tokens of an answer whose length nobody says. The cache keeps room for all of them from the start. */
+export const DEFAULT_CHAT_TOKENS = 1024;
+
+/** What the server asks of a model. `localModels` makes them of a `CausalLM`; anything else that answers will do. */
+export interface ServedModel {
+  /** Most tokens of prompt and completion together. */
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  /** Absent for a model without a chat template. */
+  readonly chat?: {
+    /** Absent where the template has no tools. */
+    readonly toolFormat: ToolFormat | undefined;
+    /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
+    tokenize(input: ChatInput): readonly number[];
+  };
+  tokenize(text: string, options: { readonly addSpecialTokens: boolean }): readonly number[];
+  /** Ends early, without an error, when the signal fires. */
+  complete?(request: CompletionRequest): AsyncIterable<CompletionEvent>;
+  embed?(texts: readonly string[]): Promise<readonly Float32Array[]>;
+}

@@ -1,0 +1,324 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import type { JsonObject } from '../files.js';
+import { ApiError, toApiError } from './api-error.js';
+import { chatCompletions } from './chat-endpoint.js';
+import { completions } from './completions-endpoint.js';
+import { embeddings } from './embeddings-endpoint.js';
+import { Metrics } from './metrics.js';
+import { readJsonBody } from './read-body.js';
+import type { Reply } from './reply.js';
+import type { RequestContext } from './run-completions.js';
+import type { ServedModel } from './served-model.js';
+import { Slots } from './slots.js';
+
+export interface ServeOptions {
+  /** Clients must send it as `Authorization: Bearer …`. Default: none needed. */
+  readonly apiKey?: string;
+  /** Completions generated at once; `n` counts n times. Default 64. */
+  readonly maxConcurrent?: number;
+  /** Requests that wait for their turn; one more is answered with 429. Default 256. */
+  readonly maxQueue?: number;
+  /** Most tokens that a request may ask for in one completion. Default: the model's context. */
+  readonly maxTokens?: number;
+  /** Largest body of a request. Default 4 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
+  readonly requestTimeout?: number;
+  /** Longest time for a request to arrive, in milliseconds. Default 30 seconds. */
+  readonly receiveTimeout?: number;
+  /** The origin of web pages that may use the server, or `*`. Default: none. */
+  readonly corsOrigin?: string;
+  /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
+  readonly onError?: (error: unknown) => void;
+}
+
+const OPTIONS = [
+  ...['apiKey', 'maxConcurrent', 'maxQueue', 'maxTokens', 'maxBodyBytes', 'requestTimeout', 'receiveTimeout'],
+  ...['corsOrigin', 'onError'],
+];
+
+export interface ListenOptions {
+  /** Default 8000; 0 takes any free one. */
+  readonly port?: number;
+  /** Default 127.0.0.1: this machine only. */
+  readonly host?: string;
+}
+
+type Endpoint = (body: JsonObject, context: RequestContext) => Promise<Reply> | Reply;
+
+const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
+  '/v1/chat/completions': chatCompletions,
+  '/v1/completions': completions,
+  '/v1/embeddings': embeddings,
+};
+
+/** Nobody is there to be answered. */
+class ClientGoneError extends PosttrainError {
+  constructor() {
+    super('CLIENT_GONE', 'the client closed the connection before its answer was complete');
+  }
+}
+
+/** An OpenAI-compatible server for models by name. Nothing runs before `listen`. */
+export function createServer(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}): ModelServer {
+  return new ModelServer(models, options);
+}
+
+export class ModelServer {
+  readonly #models: Readonly<Record<string, ServedModel>>;
+  readonly #options: ServeOptions;
+  readonly #http: Server;
+  readonly #slots: Slots;
+  readonly #metrics: Metrics;
+  readonly #running = new Set<AbortController>();
+  readonly #created = Math.floor(Date.now() / 1000);
+  #draining = false;
+
+  constructor(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}) {
+    assertKnownOptions('createServer', options, OPTIONS);
+    const { maxConcurrent = 64, maxQueue = 256, receiveTimeout = 30_000 } = options;
+    for (const [name, value, least] of [
+      ['maxConcurrent', maxConcurrent, 1],
+      ['maxQueue', maxQueue, 0],
+      ['maxTokens', options.maxTokens ?? 1, 1],
+    ] as const) {
+      if (!Number.isInteger(value) || value < least) {
+        throw new PosttrainError(
+          'SERVE_OPTION',
+          `createServer: ${name} must be an integer of at least ${least}, not ${value}`,
+        );
+      }
+    }
+    if (options.apiKey === '') throw new PosttrainError('SERVE_OPTION', 'createServer: apiKey is empty');
+    this.#models = models;
+    this.#options = options;
+    this.#slots = new Slots(maxConcurrent, maxQueue);
+    this.#metrics = new Metrics(this.#slots);
+    this.#http = createHttpServer(
+      {
+        requestTimeout: receiveTimeout,
+        headersTimeout: receiveTimeout,
+        connectionsCheckingInterval: Math.min(5000, receiveTimeout),
+      },
+      (request, response) => void this.#handle(request, response),
+    );
+    this.#http.on('clientError', refuseConnection);
+  }
+
+  /** Starts to answer; gives the address. @throws Error of node:net (a port in use) */
+  listen({ port = 8000, host = '127.0.0.1' }: ListenOptions = {}): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#http.once('error', reject);
+      this.#http.listen(port, host, () => {
+        this.#http.off('error', reject);
+        const { address, port: bound, family } = this.#http.address() as AddressInfo;
+        resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`);
+      });
+    });
+  }
+
+  /**
+   * Stops: takes no new requests, finishes those that it has (waiting ones too), and after `deadline` milliseconds ends
+   * what is left with an error. Default 30 seconds.
+   */
+  async drain({ deadline = 30_000 }: { readonly deadline?: number } = {}): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    this.#http.closeIdleConnections();
+    const timer = setTimeout(() => {
+      for (const controller of this.#running) controller.abort(shuttingDown());
+      // Time for the errors to reach the clients.
+      setTimeout(() => this.#http.closeAllConnections(), 1000).unref();
+    }, deadline);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const started = performance.now();
+    const path = (request.url ?? '').split('?', 1)[0]!;
+    const route =
+      Object.hasOwn(ENDPOINTS, path) || path === '/v1/models' || path === '/health' || path === '/metrics'
+        ? path
+        : 'other';
+    const controller = new AbortController();
+    this.#running.add(controller);
+    const { requestTimeout = 600_000 } = this.#options;
+    const late = () =>
+      controller.abort(new ApiError(504, `No answer within ${requestTimeout} ms.`, { apiCode: 'timeout' }));
+    const timer = setTimeout(late, requestTimeout);
+    response.once('close', () => {
+      if (!response.writableFinished) controller.abort(new ClientGoneError());
+    });
+    // A connection that was kept open for more must not hold up a drain.
+    response.once('finish', () => this.#draining && setImmediate(() => this.#http.closeIdleConnections()));
+    try {
+      this.#allowOrigin(request, response);
+      if (request.method === 'OPTIONS') response.writeHead(204).end();
+      else await this.#answer(request, response, path, controller.signal);
+    } catch (error) {
+      this.#fail(response, error);
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(controller);
+      this.#metrics.requests.inc({ route, status: response.statusCode });
+      this.#metrics.requestSeconds.observe({ route }, (performance.now() - started) / 1000);
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, path: string, signal: AbortSignal): Promise<void> {
+    if (path === '/health') {
+      if (this.#draining) throw shuttingDown();
+      return sendJson(response, 200, { status: 'ok' });
+    }
+    this.#checkApiKey(request);
+    if (Object.hasOwn(ENDPOINTS, path)) {
+      if (request.method !== 'POST') throw wrongMethod(request, path, 'POST');
+      if (this.#draining) throw shuttingDown();
+      const body = await readJsonBody(request, this.#options.maxBodyBytes ?? 4 * 2 ** 20);
+      const { maxTokens = Infinity } = this.#options;
+      const context = { models: this.#models, slots: this.#slots, metrics: this.#metrics, maxTokens, signal };
+      const reply = await ENDPOINTS[path]!(body, context);
+      if (reply.kind === 'json') return sendJson(response, 200, reply.body);
+      return sendEvents(response, reply.events);
+    }
+    const isModel = path.startsWith('/v1/models/');
+    if (path !== '/v1/models' && path !== '/metrics' && !isModel) {
+      throw new ApiError(404, `Unknown request URL: ${request.method} ${path.slice(0, 200)}.`, {
+        apiCode: 'unknown_url',
+      });
+    }
+    if (request.method !== 'GET') throw wrongMethod(request, path, 'GET');
+    if (path === '/metrics') {
+      const text = await this.#metrics.registry.metrics();
+      response.writeHead(200, { 'content-type': this.#metrics.registry.contentType }).end(text);
+    } else if (isModel) sendJson(response, 200, this.#modelCard(modelName(path)));
+    else {
+      const data = Object.keys(this.#models).map((name) => this.#modelCard(name));
+      sendJson(response, 200, { object: 'list', data });
+    }
+  }
+
+  #modelCard(name: string): JsonObject {
+    if (!Object.hasOwn(this.#models, name)) {
+      throw new ApiError(404, `The model '${name.slice(0, 200)}' does not exist.`, { apiCode: 'model_not_found' });
+    }
+    const { contextLength } = this.#models[name]!;
+    return { id: name, object: 'model', created: this.#created, owned_by: 'posttrain', max_model_len: contextLength };
+  }
+
+  /** A web page that nobody allowed must not use a server on its visitor's machine, whatever name it reached it by. */
+  #allowOrigin(request: IncomingMessage, response: ServerResponse): void {
+    const { origin } = request.headers;
+    const { corsOrigin } = this.#options;
+    if (origin === undefined) return;
+    if (corsOrigin !== '*' && corsOrigin !== origin) {
+      throw new ApiError(403, 'Web pages of this origin may not use this server.', { apiCode: 'origin_not_allowed' });
+    }
+    response.setHeader('access-control-allow-origin', corsOrigin);
+    response.setHeader('vary', 'origin');
+    response.setHeader('access-control-allow-methods', 'GET, POST');
+    const asked = request.headers['access-control-request-headers'];
+    if (asked !== undefined) response.setHeader('access-control-allow-headers', asked);
+  }
+
+  #checkApiKey({ headers }: IncomingMessage): void {
+    const { apiKey } = this.#options;
+    if (apiKey === undefined) return;
+    const given = /^Bearer\s+(.+)$/i.exec(headers.authorization ?? '')?.[1];
+    const digest = (text: string) => createHash('sha256').update(text).digest();
+    if (given !== undefined && timingSafeEqual(digest(given), digest(apiKey))) return;
+    const message = given === undefined ? 'You did not provide an API key.' : 'Incorrect API key provided.';
+    throw new ApiError(401, `${message} Send it in the header 'authorization: Bearer KEY'.`, {
+      apiCode: 'invalid_api_key',
+      headers: { 'www-authenticate': 'Bearer' },
+    });
+  }
+
+  #fail(response: ServerResponse, error: unknown): void {
+    if (error instanceof ClientGoneError || response.destroyed) {
+      this.#metrics.disconnects.inc();
+      response.destroy();
+      return;
+    }
+    const failure = toApiError(error);
+    if (failure.status === 500) (this.#options.onError ?? console.error)(failure.cause ?? failure);
+    // The answer has begun: the error is its last event, and there is no [DONE].
+    if (response.headersSent) response.end(`data: ${JSON.stringify(failure.body)}\n\n`);
+    else sendJson(response, failure.status, failure.body, failure.headers);
+  }
+}
+
+function modelName(path: string): string {
+  const name = path.slice('/v1/models/'.length);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+const shuttingDown = (): ApiError =>
+  new ApiError(503, 'The server is shutting down.', { apiCode: 'shutting_down', headers: { 'retry-after': '5' } });
+
+const wrongMethod = ({ method }: IncomingMessage, path: string, allowed: string): ApiError =>
+  new ApiError(405, `Not allowed to ${method} on ${path}. Use ${allowed}.`, {
+    apiCode: 'method_not_supported',
+    headers: { allow: allowed },
+  });
+
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: JsonObject,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const text = JSON.stringify(body);
+  const length = Buffer.byteLength(text);
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': length, ...headers }).end(text);
+}
+
+/** Server-sent events. The head is sent with the first event, so that what fails before it has a status of its own. */
+async function sendEvents(response: ServerResponse, events: AsyncGenerator<JsonObject>): Promise<void> {
+  for await (const event of events) {
+    if (!response.headersSent) {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    }
+    if (!response.write(`data: ${JSON.stringify(event)}\n\n`)) await drained(response);
+  }
+  response.end('data: [DONE]\n\n');
+}
+
+/** Waits for a slow reader; a reader that has gone is noticed by the request's signal. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (response.destroyed) return resolve();
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+}
+
+/** What is not HTTP, or did not arrive in time. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, message] =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', 'The request did not arrive in time.']
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? ['431 Request Header Fields Too Large', 'The headers are too large.']
+        : ['400 Bad Request', 'This is not an HTTP request.'];
+  const body = JSON.stringify(new ApiError(Number.parseInt(status, 10), message).body);
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`);
+}

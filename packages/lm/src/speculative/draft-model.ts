@@ -1,0 +1,143 @@
+import { returnRunner, takeRunner } from '../generate/idle-runners.js';
+import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
+import { type Logits, tokenDistribution } from '../generate/sampler.js';
+import { TokenHistory } from '../generate/token-history.js';
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+import { type DraftSchedule, nextDraftLength } from './draft-length.js';
+import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer, type VerifiedRun } from './proposer.js';
+import { type TokenDistribution, tokenAt } from './token-distribution.js';
+import { positionUniforms } from './verify-proposal.js';
+
+export interface DraftModelOptions {
+  /** Tokens to propose, or to begin with. */
+  readonly tokens: number;
+  readonly schedule: DraftSchedule;
+  /** Ids that the target has; the draft's further ones (padding of its embedding) are never proposed. */
+  readonly vocabSize: number;
+  /** What the draft's cache must hold. */
+  readonly cacheTokens: number;
+}
+
+/** A proposal as it grows. */
+interface Drafting {
+  readonly request: ProposalRequest;
+  readonly sequence: CachedSequence;
+  readonly length: number;
+  /** Not in the draft's cache yet. */
+  pending: readonly number[];
+  readonly tokens: number[];
+  readonly distributions: TokenDistribution[];
+  /** The row with the tokens; without a constraint, which would have to be told and untold of them. */
+  readonly history: TokenHistory;
+}
+
+/**
+ * A smaller model as the draft of speculative decoding: continues every row by itself, drawing with the row's own
+ * settings, a pass for each further token of all rows.
+ */
+export class DraftModel implements Proposer {
+  readonly #runner: ModelRunner;
+  readonly #options: DraftModelOptions;
+  readonly #sequences = new Map<number, CachedSequence>();
+  readonly #lengths = new Map<number, number>();
+
+  constructor({ network, weights }: { network: Network; weights: Weights }, options: DraftModelOptions) {
+    this.#runner = takeRunner(network, weights, options.cacheTokens);
+    this.#options = options;
+  }
+
+  async propose(requests: readonly ProposalRequest[]): Promise<Proposal[]> {
+    const context = this.#runner.network.config.maxPositionEmbeddings;
+    const lengthOf = ({ id, row, state, most }: ProposalRequest) => {
+      const past = row.prompt.length + state.generated.length;
+      return Math.min(this.#lengths.get(id) ?? this.#options.tokens, most, context - past + 1);
+    };
+    const able = requests.filter((request) => lengthOf(request) > 0);
+    await this.#prefill(able);
+    const drafts = able.map((request): Drafting => {
+      const { id, row, state } = request;
+      const sequence = this.#sequences.get(id)!;
+      const pending = this.#catchUp(sequence, row.prompt, state.generated);
+      const history = new TokenHistory(row.prompt);
+      for (const token of state.generated) history.push(token);
+      return { request, sequence, length: lengthOf(request), pending, tokens: [], distributions: [], history };
+    });
+    // One token at a time is a cheaper pass than a few for the rows that had all of theirs kept.
+    const behind = drafts.filter(({ pending }) => pending.length > 1);
+    if (behind.length > 0) {
+      await this.#runner.extend(behind.map(({ sequence, pending }) => ({ sequence, tokens: pending.slice(0, -1) })));
+      for (const draft of behind) draft.pending = draft.pending.slice(-1);
+    }
+    for (let live = drafts; live.length > 0; live = live.filter(({ tokens, length }) => tokens.length < length)) {
+      const results = await this.#runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
+      live.forEach((draft, i) => {
+        this.#draw(draft, results[i]!.logits[0]!);
+      });
+    }
+    const proposals = new Map(
+      drafts.map(({ request, tokens, distributions }): [number, Proposal] => {
+        return [request.id, request.row.temperature === 0 ? { tokens } : { tokens, distributions }];
+      }),
+    );
+    return requests.map(({ id }) => proposals.get(id) ?? NO_PROPOSAL);
+  }
+
+  verified(id: number, { proposed, accepted }: VerifiedRun): void {
+    const { schedule, tokens } = this.#options;
+    this.#lengths.set(id, nextDraftLength(schedule, this.#lengths.get(id) ?? tokens, proposed, accepted));
+  }
+
+  release(id: number): void {
+    const sequence = this.#sequences.get(id);
+    if (sequence) this.#runner.release(sequence);
+    this.#sequences.delete(id);
+    this.#lengths.delete(id);
+  }
+
+  close(): void {
+    for (const id of [...this.#sequences.keys()]) this.release(id);
+    returnRunner(this.#runner);
+  }
+
+  /** Computes the prompts of new rows, one that several have only once. */
+  async #prefill(requests: readonly ProposalRequest[]): Promise<void> {
+    const groups = new Map<string, ProposalRequest[]>();
+    for (const request of requests) {
+      if (this.#sequences.has(request.id)) continue;
+      const key = request.row.prompt.join();
+      groups.set(key, [...(groups.get(key) ?? []), request]);
+    }
+    const inputs = [...groups.values()].map(([first]) => {
+      const { prompt } = first!.row;
+      const sequence = this.#runner.start(prompt);
+      this.#sequences.set(first!.id, sequence);
+      return { sequence, tokens: prompt.slice(sequence.length) };
+    });
+    if (inputs.length > 0) await this.#runner.extend(inputs);
+    for (const [first, ...others] of groups.values()) {
+      for (const { id } of others) this.#sequences.set(id, this.#runner.fork(this.#sequences.get(first!.id)!));
+    }
+  }
+
+  /** Cuts a sequence back to what the row has become, and gives what it lacks: at least the last token. */
+  #catchUp(sequence: CachedSequence, prompt: readonly number[], generated: readonly number[]): number[] {
+    let same = prompt.length;
+    while (same < sequence.length && sequence.tokens[same] === generated[same - prompt.length]) same++;
+    same = Math.min(same, prompt.length + generated.length - 1);
+    if (same < sequence.length) this.#runner.truncate(sequence, same);
+    return generated.slice(same - prompt.length);
+  }
+
+  #draw(draft: Drafting, allLogits: Logits): void {
+    const { row, state } = draft.request;
+    const logits = allLogits.subarray(0, this.#options.vocabSize);
+    const distribution = tokenDistribution(logits, row, draft.history);
+    const [uniform] = positionUniforms(row, state.generated.length + draft.tokens.length);
+    const token = tokenAt(distribution, uniform);
+    draft.tokens.push(token);
+    draft.distributions.push(distribution);
+    draft.history.push(token);
+    draft.pending = [token];
+  }
+}

@@ -1,0 +1,122 @@
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import type { CausalLM } from '../model/causal-lm.js';
+import { DRAFT_SCHEDULES, type DraftSchedule } from './draft-length.js';
+import { DraftModel } from './draft-model.js';
+import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
+import type { Proposer } from './proposer.js';
+
+export interface DraftModelSpeculation {
+  /** A smaller model with the same tokens. */
+  readonly draft: CausalLM;
+  /** Tokens it proposes for a pass of the model, to begin with. Default 5. */
+  readonly tokens?: number;
+  /** Whether that number stays (`constant`, the default) or follows how many are kept (`heuristic`). */
+  readonly schedule?: DraftSchedule;
+}
+
+export interface PromptLookupSpeculation {
+  /** Proposals are what followed the last few tokens where they occurred before. */
+  readonly promptLookup: PromptLookupOptions;
+}
+
+/** Where the proposals of speculative decoding come from. */
+export type SpeculativeOptions = DraftModelSpeculation | PromptLookupSpeculation;
+
+/** What speculation has done so far, over all rows. */
+export interface SpeculativeStatistics {
+  /** Passes of the model after the prompt, one for every row that was in it. */
+  readonly passes: number;
+  /** Tokens that came out of them. */
+  readonly tokens: number;
+  readonly proposed: number;
+  readonly accepted: number;
+  /** accepted / proposed; NaN before the first proposal. */
+  readonly acceptanceRate: number;
+  /** tokens / passes, 1 without speculation; NaN before the first pass. */
+  readonly tokensPerPass: number;
+}
+
+/** A draft whose tokens are not the model's. */
+export class DraftVocabularyError extends PosttrainError {
+  constructor(draft: string, target: string, difference: string) {
+    super(
+      'DRAFT_VOCABULARY',
+      `speculative decoding: the draft ${draft} does not have the tokens of ${target}: ${difference}; use a draft of the same family, or promptLookup`,
+    );
+  }
+}
+
+/**
+ * Speculative decoding (arXiv 2211.17192, arXiv 2302.01318): a draft proposes a few tokens, the model computes all of them
+ * in one pass and keeps those that it could have drawn itself (see `verifyToken`). The distribution of what is generated
+ * is the model's own; greedy gives the same tokens as without. With acceptance rate α and proposals of γ tokens a pass
+ * gives (1 − α^(γ+1)) / (1 − α) tokens on average, when proposals are kept independently of each other.
+ */
+export class SpeculativeDecoding {
+  readonly #target: CausalLM;
+  readonly #options: SpeculativeOptions;
+  readonly #counts = { passes: 0, tokens: 0, proposed: 0, accepted: 0 };
+
+  /** @throws DraftVocabularyError, and `PosttrainError` for options out of range */
+  constructor(target: CausalLM, options: SpeculativeOptions) {
+    this.#target = target;
+    this.#options = options;
+    if ('promptLookup' in options) {
+      assertKnownOptions('speculative', options, ['promptLookup']);
+      promptLookup([], options.promptLookup);
+      return;
+    }
+    assertKnownOptions('speculative', options, ['draft', 'tokens', 'schedule']);
+    const { draft, tokens = 5, schedule = 'constant' } = options;
+    const fail = (what: string) => {
+      throw new PosttrainError('SPECULATIVE', `speculative: ${what}`);
+    };
+    if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${tokens}`);
+    if (!DRAFT_SCHEDULES.includes(schedule)) {
+      fail(`schedule must be one of ${DRAFT_SCHEDULES.join(', ')}, not ${JSON.stringify(schedule)}`);
+    }
+    checkSameTokens(draft, target);
+  }
+
+  get statistics(): SpeculativeStatistics {
+    const { passes, tokens, proposed, accepted } = this.#counts;
+    return { ...this.#counts, acceptanceRate: accepted / proposed, tokensPerPass: tokens / passes };
+  }
+
+  /** A proposer for a run of rows; close it. `cacheTokens` is what the model's own cache holds. */
+  begin(cacheTokens: number): Proposer {
+    const proposer = this.#proposer(cacheTokens);
+    return {
+      propose: (requests) => proposer.propose(requests),
+      verified: (id, run) => {
+        this.#counts.passes++;
+        this.#counts.tokens += run.drawn.length;
+        this.#counts.proposed += run.proposed;
+        this.#counts.accepted += run.accepted;
+        proposer.verified?.(id, run);
+      },
+      release: (id) => proposer.release(id),
+      close: () => proposer.close(),
+    };
+  }
+
+  #proposer(cacheTokens: number): Proposer {
+    if ('promptLookup' in this.#options) return promptLookupProposer(this.#options.promptLookup);
+    const { draft, tokens = 5, schedule = 'constant' } = this.#options;
+    const { vocabSize } = this.#target.config;
+    return new DraftModel(draft, { tokens, schedule, vocabSize, cacheTokens });
+  }
+}
+
+function checkSameTokens(draft: CausalLM, target: CausalLM): void {
+  const fail = (difference: string) => {
+    throw new DraftVocabularyError(draft.name, target.name, difference);
+  };
+  const [ours, theirs] = [target.tokenizer, draft.tokenizer];
+  if (ours === theirs) return;
+  if (ours.vocabSize !== theirs.vocabSize) fail(`${theirs.vocabSize} of them, not ${ours.vocabSize}`);
+  for (let id = 0; id < ours.vocabSize; id++) {
+    const [token, other] = [ours.idToToken(id), theirs.idToToken(id)];
+    if (token !== other) fail(`${id} is ${JSON.stringify(other)}, not ${JSON.stringify(token)}`);
+  }
+}

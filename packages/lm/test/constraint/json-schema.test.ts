@@ -1,0 +1,297 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { Automaton } from '../../src/generate/constraint/automaton.js';
+import { decimalRange } from '../../src/generate/constraint/decimal-range.js';
+import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
+import { jsonGrammar } from '../../src/generate/constraint/json-text.js';
+import { acceptor, random } from './support.js';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** A random text of a grammar, byte by byte; undefined when it does not end in time. Ends as soon as `wantsEnd` says. */
+function textOf(schema: Schema, seed: number): string | undefined {
+  const automaton = new Automaton(jsonSchemaGrammar(schema));
+  const uniform = random(seed);
+  let state = automaton.start;
+  const bytes: number[] = [];
+  for (let step = 0; step < 600; step++) {
+    const ways = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => automaton.step(state, byte));
+    if (state.isAccepting && (ways.length === 0 || uniform() < 0.5)) return Buffer.from(bytes).toString('utf8');
+    expect(ways.length, 'a way on').toBeGreaterThan(0);
+    // What ends strings, objects and arrays comes often, or nothing would ever end.
+    const closing = ways.filter((byte) => '"}]'.includes(String.fromCharCode(byte)));
+    const from = closing.length > 0 && uniform() < 0.3 ? closing : ways;
+    const byte = from[Math.floor(uniform() * from.length)]!;
+    bytes.push(byte);
+    state = automaton.step(state, byte)!;
+  }
+  return undefined;
+}
+
+/** Expects the texts of some seeds to validate; how many there were: some do not end in time. */
+function expectValid(schema: Schema, seeds: number): number {
+  const validator = z.fromJSONSchema(schema as Parameters<typeof z.fromJSONSchema>[0]);
+  let ended = 0;
+  for (let seed = 1; seed <= seeds; seed++) {
+    const text = textOf(schema, seed);
+    // zod counts UTF-16 units, JSON Schema characters.
+    if (text === undefined || /[\u{10000}-\u{10ffff}]/u.test(text)) continue;
+    const { success, error } = validator.safeParse(JSON.parse(text));
+    expect(success, `${text} for ${JSON.stringify(schema)}: ${error?.message}`).toBe(true);
+    ended++;
+  }
+  return ended;
+}
+
+const name = fc.constantFrom('a', 'ab', 'b', 'é', 'a"b', 'x y', '', 'n\n');
+const { schema } = fc.letrec<{ schema: Schema; leaf: Schema }>((tie) => ({
+  leaf: fc.oneof(
+    fc.constantFrom<Schema>(
+      { type: 'null' },
+      { type: 'boolean' },
+      { type: 'integer' },
+      { type: 'number' },
+      { type: 'string' },
+    ),
+    fc.tuple(fc.nat(3), fc.nat(4)).map(([min, more]) => ({ type: 'string', minLength: min, maxLength: min + more })),
+    fc.constantFrom<Schema>(
+      { type: 'string', pattern: '^[a-c"\\\\]{1,4}$' },
+      { type: 'string', pattern: '\\d\\n?x' },
+      { enum: ['red', 'blue', 3, null, 'a"\\'] },
+      { const: 'c\n' },
+      { type: ['string', 'null'], maxLength: 3 },
+    ),
+    fc
+      .tuple(
+        fc.integer({ min: -3000, max: 3000 }),
+        fc.nat(500),
+        fc.boolean(),
+        fc.boolean(),
+        fc.constantFrom(1, 10, 100),
+      )
+      .map(([low, more, isInteger, isExclusive, scale]) => {
+        const [from, to] = [low / scale, (low + more + 2 * scale) / scale];
+        return {
+          type: isInteger ? 'integer' : 'number',
+          ...(isExclusive ? { exclusiveMinimum: from, exclusiveMaximum: to } : { minimum: from, maximum: to }),
+        };
+      }),
+  ),
+  schema: fc.oneof(
+    { maxDepth: 3, withCrossShrink: true },
+    tie('leaf'),
+    fc.record({ anyOf: fc.array(tie('schema'), { minLength: 1, maxLength: 3 }) }),
+    fc
+      .tuple(tie('schema'), fc.nat(2), fc.nat(2))
+      .map(([items, min, more]) => ({ type: 'array', items, minItems: min, maxItems: min + more })),
+    fc
+      .array(tie('schema'), { minLength: 1, maxLength: 3 })
+      .map((items) => ({ type: 'array', prefixItems: items, items: false })),
+    fc
+      .tuple(
+        fc.uniqueArray(name, { maxLength: 4 }),
+        fc.array(tie('schema'), { minLength: 4, maxLength: 4 }),
+        fc.nat(15),
+        fc.constantFrom<unknown>(undefined, false, true, { type: 'boolean' }),
+      )
+      .map(([names, schemas, required, additionalProperties]) => ({
+        type: 'object',
+        properties: Object.fromEntries(names.map((key, i) => [key, schemas[i]])),
+        required: names.filter((_, i) => required & (1 << i)),
+        ...(additionalProperties === undefined ? {} : { additionalProperties }),
+      })),
+  ),
+}));
+
+describe('json-schema', () => {
+  it('has only texts that validate, for random schemas', () => {
+    fc.assert(
+      fc.property(schema, (one) => void expectValid(one, 2)),
+      { numRuns: 30 },
+    );
+  });
+
+  it.each([
+    ...['date', 'time', 'date-time', 'uuid', 'ipv4', 'email'].map((format): Schema => ({ type: 'string', format })),
+    { type: 'array', items: { oneOf: [{ type: 'string', maxLength: 2 }, { type: 'integer' }] }, maxItems: 4 } as Schema,
+    {
+      oneOf: [
+        { type: 'object', properties: { kind: { const: 'a' }, x: { type: 'integer' } }, required: ['kind'] },
+        { type: 'object', properties: { kind: { const: 'b' }, y: { type: 'null' } }, required: ['kind', 'y'] },
+      ],
+    } as Schema,
+    {
+      $ref: '#/$defs/tree',
+      $defs: {
+        tree: {
+          type: 'object',
+          properties: {
+            value: { type: 'integer' },
+            children: { type: 'array', items: { $ref: '#/$defs/tree' }, maxItems: 2 },
+          },
+          required: ['value'],
+          additionalProperties: false,
+        },
+      },
+    } as Schema,
+    z.toJSONSchema(
+      z.object({
+        name: z.string().max(8),
+        age: z.int().min(0).max(120),
+        score: z.number().gt(0).lt(1),
+        tags: z.array(z.enum(['x', 'y'])).max(3),
+        note: z.string().max(4).nullable().optional(),
+      }),
+    ) as Schema,
+  ])('has only texts that validate, for %j', (one) => {
+    expect(expectValid(one, 12)).toBeGreaterThan(6);
+  });
+
+  it('has no key twice, and none of the listed ones among the others', () => {
+    const accepts = acceptor(
+      jsonSchemaGrammar({
+        type: 'object',
+        properties: { ab: { type: 'integer' }, 'a"': true },
+        additionalProperties: { type: 'null' },
+      }),
+    );
+    for (const right of [
+      '{}',
+      '{"ab": 1}',
+      '{"a": null}',
+      '{"abc": null, "b": null}',
+      '{"ab":1, "a\\"":"x","a\\"b":null}',
+    ]) {
+      expect(accepts(right), right).toBe(true);
+    }
+    for (const wrong of [
+      '{"ab": null}',
+      '{"ab": 1, "ab": null}',
+      '{"a\\"": 1, "ab": 1}',
+      '{"\\u0061b": null}',
+      '{"c": 1}',
+      '{"ab": 1,}',
+    ]) {
+      expect(accepts(wrong), wrong).toBe(false);
+    }
+  });
+
+  it('counts characters, escaped or outside the basic plane', () => {
+    const accepts = acceptor(jsonSchemaGrammar({ type: 'string', minLength: 2, maxLength: 3 }));
+    for (const right of ['"ab"', '"😀é"', '"\\n\\"\\u0000"', '"😀😀😀"']) expect(accepts(right), right).toBe(true);
+    for (const wrong of ['"a"', '"😀"', '"😀😀😀😀"', '"\\n"', 'ab']) expect(accepts(wrong), wrong).toBe(false);
+  });
+
+  it('reads long texts, whose states are not all kept', () => {
+    const accepts = acceptor(jsonSchemaGrammar({ type: 'string', maxLength: 6000 }));
+    for (const [length, isRight] of [
+      [5999, true],
+      [6000, true],
+      [6001, false],
+      [1, true],
+    ] as const) {
+      expect(accepts(JSON.stringify('a'.repeat(length)))).toBe(isRight);
+    }
+  });
+
+  it('writes constants as JSON', () => {
+    const accepts = acceptor(jsonSchemaGrammar({ enum: [{ deep: [1, 'two'] }, 'é"'] }));
+    expect([accepts('{"deep":[1,"two"]}'), accepts('"é\\""'), accepts('{"deep":[1]}')]).toEqual([true, true, false]);
+  });
+
+  it('has what JSON.stringify writes, compact or indented', () => {
+    const accepts = acceptor(jsonGrammar());
+    fc.assert(
+      fc.property(fc.jsonValue({ maxDepth: 4 }), fc.constantFrom(0, 1, 2, 4), (value, indent) => {
+        const text = JSON.stringify(value, undefined, indent);
+        // Fewer digits than JavaScript writes, no lone surrogates, and no deep indentation.
+        fc.pre(!/\d{16}|e[+-]\d{3}|\\u[d8-f]|\n {21}/i.test(text));
+        fc.pre(!/\x7f/.test(text));
+        expect(accepts(text), text).toBe(true);
+      }),
+    );
+    for (const wrong of [
+      '',
+      '{',
+      '[1,]',
+      '{"a"}',
+      "{'a':1}",
+      '01',
+      '1.',
+      '.5',
+      '+1',
+      '"\n"',
+      '"\\x"',
+      'nul',
+      '[1 2]',
+      'true false',
+    ]) {
+      expect(accepts(wrong), wrong).toBe(false);
+    }
+  });
+
+  it.each([
+    [{ type: 'strin' }, 'there is no type "strin"'],
+    [{ type: 'string', minlength: 3 }, 'did you mean "minLength"'],
+    [{ type: 'object', patternProperties: {} }, '#: "patternProperties" is not supported'],
+    [{ type: 'object', properties: { a: { not: {} } } }, '#/properties/a: "not" is not supported'],
+    [{ type: 'array', uniqueItems: true }, '"uniqueItems" is not supported'],
+    [{ type: 'integer', multipleOf: 3 }, '"multipleOf" is supported for 1 only'],
+    [{ allOf: [{ type: 'string' }, { minLength: 3 }] }, 'merge them'],
+    [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 'may both hold'],
+    [{ type: 'object', anyOf: [{}] }, '"type" beside "anyOf"'],
+    [{ type: 'string', format: 'hostname' }, 'the format "hostname" is not supported'],
+    [{ type: 'string', pattern: 'a', maxLength: 3 }, 'write them in the pattern'],
+    [{ $ref: '#/$defs/none' }, 'points nowhere'],
+    [{ $ref: 'https://example.com/schema' }, 'must point into the schema'],
+    [{ type: 'string', minLength: 3, maxLength: 2 }, 'no text satisfies it'],
+    [{ type: 'integer', minimum: 3.2, maximum: 3.8 }, 'no text satisfies it'],
+    [{ $ref: '#' }, 'begins with itself'],
+    [{ type: 'object', properties: { a: { $ref: '#' } }, required: ['a'] }, 'no text satisfies it'],
+  ])('refuses %j', (wrong, message) => {
+    expect(() => new Automaton(jsonSchemaGrammar(wrong))).toThrow(message);
+  });
+});
+
+describe('decimalRange', () => {
+  const limit = fc.option(
+    fc.record({
+      value: fc.tuple(fc.integer({ min: -20000, max: 20000 }), fc.constantFrom(1, 8, 10, 1000)).map(([a, b]) => a / b),
+      isExclusive: fc.boolean(),
+    }),
+    { nil: undefined },
+  );
+  const number = fc
+    .tuple(fc.constantFrom('', '-'), fc.nat(20000), fc.option(fc.integer({ min: 0, max: 9999 }), { nil: undefined }))
+    .map(
+      ([sign, whole, fraction]) =>
+        `${sign}${whole}${fraction === undefined ? '' : `.${String(fraction).padStart(4, '0')}`}`,
+    );
+
+  it('has the decimals between two limits', () => {
+    fc.assert(
+      fc.property(limit, limit, fc.array(number, { minLength: 1, maxLength: 40 }), (from, to, texts) => {
+        const expression = decimalRange(from, to, false);
+        const isIn = (value: number) =>
+          (!from || value > from.value || (!from.isExclusive && value === from.value)) &&
+          (!to || value < to.value || (!to.isExclusive && value === to.value));
+        let accepts: (text: string) => boolean = () => false;
+        try {
+          accepts = acceptor({ root: 'root', rules: new Map([['root', expression]]) });
+        } catch {
+          // Nothing is between them.
+        }
+        const limits = [from, to].flatMap((one) =>
+          one ? [`${one.value}`, `${one.value}.0`.replace(/(\..*)\.0/, '$10')] : [],
+        );
+        for (const text of [...texts, ...limits]) {
+          // Zero has no sign here.
+          if (/^-0(\.0*)?$/.test(text)) continue;
+          expect(accepts(text), `${text} in ${JSON.stringify([from, to])}`).toBe(isIn(Number(text)));
+        }
+      }),
+      { numRuns: 80 },
+    );
+  });
+});

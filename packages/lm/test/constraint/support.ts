@@ -1,0 +1,37 @@
+import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
+import type { Grammar } from '../../src/generate/constraint/expression.js';
+import { TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
+import { Tokenizer } from '../../src/index.js';
+import { tokenizerFolder } from '../support.js';
+
+export const TOKENIZERS = ['byte-level-bpe', 'sentencepiece-bpe', 'unigram'] as const;
+
+const tables = new Map<string, { tokenizer: Tokenizer; table: TokenTable }>();
+
+export async function tableOf(kind: string): Promise<{ tokenizer: Tokenizer; table: TokenTable }> {
+  const known = tables.get(kind);
+  if (known) return known;
+  const tokenizer = await Tokenizer.load(tokenizerFolder(kind));
+  const made = { tokenizer, table: new TokenTable(tokenizer) };
+  tables.set(kind, made);
+  return made;
+}
+
+/** Whether a grammar has a text, read byte by byte. */
+export function acceptor(grammar: Grammar): (text: string) => boolean {
+  const automaton = new Automaton(grammar);
+  return (text) => {
+    let state: AutomatonState | null = automaton.start;
+    for (const byte of Buffer.from(text, 'utf8')) state = state && automaton.step(state, byte);
+    return state?.isAccepting === true;
+  };
+}
+
+/** Pseudo-random numbers in [0, 1). */
+export function random(seed: number): () => number {
+  let state = (seed * 2654435761) % 2147483647 || 1;
+  return () => {
+    state = (state * 16807) % 2147483647;
+    return state / 2147483647;
+  };
+}
