@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -26,8 +27,10 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 # Folders of goldens/models whose GGUF files transformers loads with the same logits. It has no rope_freqs, no linear
 # scaling and no Llama biases.
 LOADED_BY_TRANSFORMERS = ["llama", "qwen2", "qwen3", "gpt2", "smollm2", "gemma2", "gemma3-text", "phi3", "phi3-longrope"]
+# In goldens/mixture-of-experts.
+MIXTURES = ["mixtral", "qwen3-moe"]
 FLOAT_MODELS = [*LOADED_BY_TRANSFORMERS, "llama3-rope", "llama-bias-linear-rope", "olmo2"]
-KINDS = {"gemma3_text": "gemma3"}
+KINDS = {"gemma3_text": "gemma3", "mixtral": "llama", "qwen3_moe": "qwen3moe"}
 TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
 
@@ -58,6 +61,11 @@ def write_config(writer: gguf.GGUFWriter, config) -> None:
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     write_windows(writer, config)
+    if config.model_type in ("mixtral", "qwen3_moe"):
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    if config.model_type == "qwen3_moe":
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
@@ -65,6 +73,18 @@ def write_config(writer: gguf.GGUFWriter, config) -> None:
         plain = 1 / rope["rope_theta"] ** (torch.arange(0, head_dim, 2).float() / head_dim)
         scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
         writer.add_tensor("rope_freqs.weight", (plain / scaled).numpy().astype(np.float32))
+
+
+def stacked_experts(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The matrices of all experts of a layer as one tensor, under the name that the package's map knows."""
+    result, experts = {}, {}
+    for name, array in tensors.items():
+        match = re.fullmatch(r"(.*)\.experts\.(\d+)\.(\w+)\.weight", name)
+        if match:
+            experts.setdefault(f"{match[1]}.experts.{match[3]}.weight", {})[int(match[2])] = array
+        else:
+            result[name] = array
+    return result | {name: np.stack([parts[i] for i in range(len(parts))]) for name, parts in experts.items()}
 
 
 def write_windows(writer: gguf.GGUFWriter, config) -> None:
@@ -92,12 +112,13 @@ def write_model(path: Path, config, tensors: dict[str, np.ndarray], tokenizer, q
     """`quantize(name, array)` gives the stored array and its type."""
     kind = KINDS.get(config.model_type, config.model_type)
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == kind)
-    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    # The package's map of Qwen3-MoE has no layers without experts.
+    maps = [gguf.get_tensor_name_map(key, config.num_hidden_layers) for key in (arch, gguf.MODEL_ARCH.QWEN3)]
     writer = gguf.GGUFWriter(path, kind)
     writer.add_name(path.stem)
     write_config(writer, config)
     tokenizer(writer)
-    for name, array in tensors.items():
+    for name, array in stacked_experts(tensors).items():
         if name.endswith(TRANSPOSED):
             array = array.T
         if kind.startswith("gemma") and name.endswith("norm.weight"):
@@ -108,7 +129,8 @@ def write_model(path: Path, config, tensors: dict[str, np.ndarray], tokenizer, q
             array = interleave(array, config.num_key_value_heads)
         stem, suffix = name.rsplit(".", 1)
         stored, dtype = quantize(name, np.ascontiguousarray(array, dtype=np.float32))
-        writer.add_tensor(f"{names.get_name(stem)}.{suffix}", stored, raw_dtype=dtype)
+        name = next(filter(None, (names.get_name(stem) for names in maps)))
+        writer.add_tensor(f"{name}.{suffix}", stored, raw_dtype=dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -198,8 +220,8 @@ def golden_tokenizer(kind: str):
 
 
 def float_models(out: Path) -> None:
-    for kind in FLOAT_MODELS:
-        folder = GOLDENS / "models" / kind
+    for kind in [*FLOAT_MODELS, *MIXTURES]:
+        folder = GOLDENS / ("mixture-of-experts" if kind in MIXTURES else "models") / kind
         config = AutoConfig.from_pretrained(folder)
         stored = load_file(folder / "model.safetensors")
         bfloat16 = any(tensor.dtype == torch.bfloat16 for tensor in stored.values())

@@ -8,6 +8,8 @@ export interface GgufArchitecture {
   readonly inside: Readonly<Record<string, string>>;
   /** Where Hugging Face has block N: `model.layers.` + N + `.`. */
   readonly block: string;
+  /** Parts of a block that hold a matrix for each expert, [experts, out, in]; `*` is the expert. */
+  readonly experts?: Readonly<Record<string, string>>;
   /** Parts of a block whose rows llama.cpp stores in another order: pairs that rotate together are neighbours. */
   readonly interleavedRotary?: readonly string[];
   /** Norms are stored with 1 added, since their layers multiply by 1 + weight. */
@@ -39,11 +41,30 @@ const decoder = (modelType: string, inside: Readonly<Record<string, string>> = D
   block: 'model.layers.',
 });
 
+/** Of architecture `llama` too, with experts. */
+export const MIXTRAL: GgufArchitecture = {
+  ...decoder('mixtral', { ...DECODER_INSIDE, ffn_gate_inp: 'block_sparse_moe.gate' }),
+  interleavedRotary: ['attn_q', 'attn_k'],
+  experts: {
+    ffn_gate_exps: 'block_sparse_moe.experts.*.w1',
+    ffn_down_exps: 'block_sparse_moe.experts.*.w2',
+    ffn_up_exps: 'block_sparse_moe.experts.*.w3',
+  },
+};
+
 /** By `general.architecture`. Mistral models are of architecture `llama`. */
 export const GGUF_ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
   llama: { ...decoder('llama'), interleavedRotary: ['attn_q', 'attn_k'] },
   qwen2: decoder('qwen2'),
   qwen3: decoder('qwen3', { ...DECODER_INSIDE, ...HEAD_NORMS }),
+  qwen3moe: {
+    ...decoder('qwen3_moe', { ...DECODER_INSIDE, ...HEAD_NORMS, ffn_gate_inp: 'mlp.gate' }),
+    experts: {
+      ffn_gate_exps: 'mlp.experts.*.gate_proj',
+      ffn_up_exps: 'mlp.experts.*.up_proj',
+      ffn_down_exps: 'mlp.experts.*.down_proj',
+    },
+  },
   gemma2: { ...decoder('gemma2', GEMMA_INSIDE), normsPlusOne: true },
   gemma3: { ...decoder('gemma3_text', { ...GEMMA_INSIDE, ...HEAD_NORMS }), normsPlusOne: true },
   phi3: decoder('phi3', {
@@ -77,7 +98,7 @@ export const GGUF_ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
 
 /** What a GGUF tensor is in the Hugging Face model. */
 export interface MappedTensor {
-  /** The Hugging Face name. Undefined for a tensor that the architecture does not have. */
+  /** The Hugging Face name; with a `*` for the expert where there is a matrix for each. Undefined for what it has not. */
   readonly name: string | undefined;
   /** The name inside the block without `.weight` or `.bias`: `attn_q`. */
   readonly part: string;
@@ -87,7 +108,8 @@ export interface MappedTensor {
 export function mapTensor(architecture: GgufArchitecture, ggufName: string): MappedTensor {
   const match = /^(?:blk\.(0|[1-9]\d*)\.)?([a-z0-9_]+)\.(weight|bias)$/.exec(ggufName);
   const [, layer, part = '', kind] = match ?? [];
-  const names = layer === undefined ? architecture.outside : architecture.inside;
+  const { outside, inside, experts } = architecture;
+  const names: Readonly<Record<string, string>> = layer === undefined ? outside : { ...inside, ...experts };
   if (!Object.hasOwn(names, part)) return { name: undefined, part };
   const prefix = layer === undefined ? '' : `${architecture.block}${layer}.`;
   return { name: `${prefix}${names[part]}.${kind}`, part };

@@ -19,6 +19,10 @@ export async function familyConfig(keys: ArchitectureKeys, modelType: string): P
       return phi3(keys);
     case 'llama':
       return llama(keys);
+    case 'mixtral':
+      return { ...(await llama(keys)), ...experts(keys), model_type: 'mixtral' };
+    case 'qwen3_moe':
+      return qwen3Moe(keys);
     case 'qwen2':
       return { ...(await rotary(keys)), attention_bias: hasBias(keys, 'attn_output') };
     default:
@@ -76,6 +80,24 @@ async function llama(keys: ArchitectureKeys): Promise<JsonObject> {
     attention_bias: hasBias(keys, 'attn_q'),
     mlp_bias: hasBias(keys, 'ffn_gate'),
     ...(window !== undefined && { model_type: 'mistral', sliding_window: window }),
+  };
+}
+
+const experts = (keys: ArchitectureKeys) => ({
+  num_local_experts: keys.size('expert_count'),
+  num_experts_per_tok: keys.size('expert_used_count'),
+});
+
+/** Weights of the chosen experts are made to sum to 1, as llama.cpp does; layers without a router are dense. */
+async function qwen3Moe(keys: ArchitectureKeys): Promise<JsonObject> {
+  const layers = Array.from({ length: keys.size('block_count') }, (_, layer) => layer);
+  return {
+    ...(await rotary(keys)),
+    ...experts(keys),
+    moe_intermediate_size: keys.size('expert_feed_forward_length'),
+    norm_topk_prob: true,
+    mlp_only_layers: layers.filter((layer) => !keys.file.tensors.has(`blk.${layer}.ffn_gate_inp.weight`)),
+    attention_bias: hasBias(keys, 'attn_q'),
   };
 }
 

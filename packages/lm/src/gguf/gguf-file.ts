@@ -20,6 +20,12 @@ export interface GgufTensorInfo {
   readonly byteLength: number;
 }
 
+/** The tensor at an index of the first axis of another: a matrix [out, in] of [experts, out, in]. */
+export function slice({ shape, byteOffset, byteLength, ...info }: GgufTensorInfo, index: number): GgufTensorInfo {
+  const bytes = byteLength / shape[0]!;
+  return { ...info, shape: shape.slice(1), byteOffset: byteOffset + index * bytes, byteLength: bytes };
+}
+
 /** An open GGUF file. Tensors are read when asked for, by ranges. Close it when done; `openGguf` makes one. */
 export class GgufFile {
   readonly path: string;
@@ -41,9 +47,14 @@ export class GgufFile {
     return info;
   }
 
-  /** The numbers of a tensor as float32, row-major: exactly those that its codes stand for. @throws MissingTensorError */
-  async read(name: string): Promise<Float32Array> {
-    const { type, byteOffset, byteLength } = this.info(name);
+  /**
+   * The numbers of a tensor as float32, row-major: exactly those that its codes stand for.
+   *
+   * @param tensor its name, or a `slice` of one
+   * @throws MissingTensorError
+   */
+  async read(tensor: string | GgufTensorInfo): Promise<Float32Array> {
+    const { type, byteOffset, byteLength } = typeof tensor === 'string' ? this.info(tensor) : tensor;
     const out = new Float32Array((byteLength / type.bytes) * type.size);
     const blocksAtATime = Math.floor(CHUNK_BYTES / type.bytes);
     const buffer = new Uint8Array(Math.min(blocksAtATime * type.bytes, byteLength));
@@ -58,8 +69,8 @@ export class GgufFile {
   }
 
   /** The bytes of a tensor as the file has them. @throws MissingTensorError */
-  async readBytes(name: string): Promise<Uint8Array> {
-    const { byteOffset, byteLength } = this.info(name);
+  async readBytes(tensor: string | GgufTensorInfo): Promise<Uint8Array> {
+    const { byteOffset, byteLength } = typeof tensor === 'string' ? this.info(tensor) : tensor;
     const bytes = new Uint8Array(byteLength);
     await readFully(this.#handle, bytes, byteOffset, this.path);
     return bytes;

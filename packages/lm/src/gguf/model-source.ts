@@ -10,7 +10,7 @@ import { type ModelConfig, parseModelConfig } from '../config/index.js';
 import { transposed } from '../model/quantize.js';
 import { type GgufArchitecture, mapTensor } from './architectures.js';
 import { architectureOf, ggufConfig } from './gguf-config.js';
-import { type GgufFile, type GgufTensorInfo, openGguf } from './gguf-file.js';
+import { type GgufFile, type GgufTensorInfo, openGguf, slice } from './gguf-file.js';
 import type { GgufMetadata } from './metadata.js';
 import { int4FromQ4_0 } from './q4-0.js';
 
@@ -31,11 +31,14 @@ export class GgufModelSource implements TensorSource {
     this.#file = file;
     this.#config = config;
     this.#architecture = architectureOf(file);
+    const experts = 'experts' in config ? config.experts?.count : undefined;
     const stored = new Map<string, { readonly info: GgufTensorInfo; readonly part: string }>();
     for (const info of file.tensors.values()) {
       if (NOT_WEIGHTS.includes(info.name)) continue;
-      const { name, part } = mapTensor(this.#architecture, info.name);
-      stored.set(name ?? info.name, { info, part });
+      const { name = info.name, part } = mapTensor(this.#architecture, info.name);
+      if (name.includes('*') && experts !== undefined && info.shape[0] === experts) {
+        for (let i = 0; i < experts; i++) stored.set(name.replace('*', `${i}`), { info: slice(info, i), part });
+      } else stored.set(name, { info, part });
     }
     this.#stored = stored;
     this.tensors = new Map([...stored].map(([name, { info, part }]) => [name, this.#described(name, info, part)]));
@@ -50,7 +53,7 @@ export class GgufModelSource implements TensorSource {
       const bytes = await this.#permutedBytes(info, part);
       data = new Float32Array((bytes.length / info.type.bytes) * info.type.size);
       info.type.decode(bytes, data, bytes.length / info.type.bytes);
-    } else data = await this.#file.read(info.name);
+    } else data = await this.#file.read(info);
     if (this.#isTransposed(info, part)) ({ data } = transposed({ data, shape: info.shape }));
     if (this.#architecture.normsPlusOne && part.endsWith('norm')) data = data.map((stored) => stored - 1);
     return { dtype: 'float32', shape, data };
@@ -89,7 +92,7 @@ export class GgufModelSource implements TensorSource {
   }
 
   async #permutedBytes(info: GgufTensorInfo, part: string): Promise<Uint8Array> {
-    const bytes = await this.#file.readBytes(info.name);
+    const bytes = await this.#file.readBytes(info);
     const heads = this.#headsOf(part);
     return heads === 0 ? bytes : halvesFromPairs(bytes, info.shape[0]!, heads);
   }

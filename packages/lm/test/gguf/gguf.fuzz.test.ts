@@ -103,31 +103,34 @@ describe('a damaged GGUF file', () => {
     );
   });
 
-  it.each(['bpe-q4_0', 'spm-q8_0'])('%s with a damaged header: a model, or an error of ours', async (name) => {
-    const [whole, path] = [await readFile(goldenFile(name)), await fileOf(new Uint8Array())];
-    const file = await openGguf(goldenFile(name));
-    await file.close();
-    const headerBytes = Math.min(...[...file.tensors.values()].map(({ byteOffset }) => byteOffset));
-    // Where the sizes are; the rest of the header is texts of tokens.
-    const anywhere = damage(headerBytes);
-    const atSizes = damage(1100);
-    const atTensors = damage(1500).map((change) => (bytes: Uint8Array) => {
-      const tail = change(bytes.slice(headerBytes - 1500, headerBytes));
-      bytes.set(tail, headerBytes - 1500);
-      return bytes;
-    });
-    await fc.assert(
-      fc.asyncProperty(fc.oneof(anywhere, atSizes, atTensors), async (change) => {
-        await writeFile(path, change(Uint8Array.from(whole)));
-        try {
-          await CausalLM.load(path);
-        } catch (error) {
-          if (!(error instanceof PosttrainError)) throw error;
-        }
-      }),
-      { numRuns: 60 },
-    );
-  });
+  it.each(['bpe-q4_0', 'spm-q8_0', 'mixtral'])(
+    '%s with a damaged header: a model, or an error of ours',
+    async (name) => {
+      const [whole, path] = [await readFile(goldenFile(name)), await fileOf(new Uint8Array())];
+      const file = await openGguf(goldenFile(name));
+      await file.close();
+      const headerBytes = Math.min(...[...file.tensors.values()].map(({ byteOffset }) => byteOffset));
+      // Where the sizes are; the rest of the header is texts of tokens.
+      const anywhere = damage(headerBytes);
+      const atSizes = damage(1100);
+      const atTensors = damage(1500).map((change) => (bytes: Uint8Array) => {
+        const tail = change(bytes.slice(headerBytes - 1500, headerBytes));
+        bytes.set(tail, headerBytes - 1500);
+        return bytes;
+      });
+      await fc.assert(
+        fc.asyncProperty(fc.oneof(anywhere, atSizes, atTensors), async (change) => {
+          await writeFile(path, change(Uint8Array.from(whole)));
+          try {
+            await CausalLM.load(path);
+          } catch (error) {
+            if (!(error instanceof PosttrainError)) throw error;
+          }
+        }),
+        { numRuns: 50 },
+      );
+    },
+  );
 });
 
 describe('a hostile GGUF file', () => {
@@ -231,6 +234,15 @@ describe('a hostile GGUF file', () => {
     const path = await fileOf(bytes.build());
     await expect(openGguf(path)).rejects.toThrow(error);
     await expect(openGguf(path)).rejects.toThrow(message);
+  });
+
+  it('with countless experts or layers is refused before anything is made for each', async () => {
+    const whole = await readFile(goldenFile('mixtral'));
+    for (const key of ['llama.expert_count', 'llama.block_count']) {
+      const bytes = Buffer.from(whole);
+      bytes.writeUInt32LE(2 ** 31, bytes.indexOf(key) + key.length + 4);
+      await expect(CausalLM.load(await fileOf(bytes))).rejects.toThrow(InvalidGgufError);
+    }
   });
 
   it('with a header of zeros behind large counts is refused, and not read as empty tensors', async () => {

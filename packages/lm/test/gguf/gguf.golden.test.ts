@@ -8,8 +8,9 @@ import { goldenFile, goldenFolder, logitsOf } from './support.js';
 
 const FLOAT_MODELS = [
   ...['llama', 'llama3-rope', 'llama-bias-linear-rope', 'qwen2', 'qwen3', 'gpt2', 'smollm2'],
-  ...['gemma2', 'gemma3-text', 'phi3', 'phi3-longrope', 'olmo2'],
+  ...['gemma2', 'gemma3-text', 'phi3', 'phi3-longrope', 'olmo2', 'mixtral', 'qwen3-moe'],
 ];
+const mixtureFolder = (name: string) => join(goldenFolder, '../mixture-of-experts', name);
 /** What llama.cpp's format has no word for, and sets by the size of the model. */
 const NOT_SAID: Readonly<Record<string, object>> = {
   gemma2: { queryPreAttnScalar: 16 },
@@ -40,7 +41,8 @@ describe.each(QUANTIZED_TYPES)('$name', ({ name, decode, size, bytes }) => {
 
 describe.each(FLOAT_MODELS)('%s', (name) => {
   it('has the weights and the config of the Hugging Face folder it was made of', async () => {
-    const folder = await loadWeights(modelFolder(name));
+    const isMixture = ['mixtral', 'qwen3-moe'].includes(name);
+    const folder = await loadWeights(isMixture ? mixtureFolder(name) : modelFolder(name));
     const { config, weights } = await loadWeights(goldenFile(name));
     // A GGUF file has one token that ends a generation, and does not say how the weights were drawn.
     const { initializerRange, dtype } = config;
