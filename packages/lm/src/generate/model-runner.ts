@@ -4,7 +4,15 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { BLOCK_SIZE, copyInPools, growPools, type PagedStepOutput, packedSteps, pagedSteps } from './paged-steps.js';
+import {
+  BLOCK_SIZE,
+  copyInPools,
+  forgetPacked,
+  growPools,
+  type PagedStepOutput,
+  packedSteps,
+  pagedSteps,
+} from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
 import { type AppendedTokens, type Piece, paddedWidth, passesOf } from './runner-passes.js';
 
@@ -189,6 +197,7 @@ export class ModelRunner {
     }
     for (const { id } of this.#released) this.#blocks.free(id);
     this.#released.clear();
+    void forgetPacked(this.#weights);
     this.#weights = weights;
     this.#weightBytes = bytesOf(weights);
     this.#passes = 0;

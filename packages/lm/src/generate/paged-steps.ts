@@ -84,29 +84,50 @@ export interface PackedSteps {
 
 type WithoutWeights<Step> = Step extends [Weights, ...infer Rest] ? Rest : never;
 
-const packedByWeights = new WeakMap<Weights, (network: Network, adapter: Adapter) => PackedSteps>();
+/** What has been compiled over some weights. */
+interface PackedModel {
+  readonly stepsFor: (network: Network, adapter: Adapter) => PackedSteps;
+  readonly made: PackedSteps[];
+}
+
+const packedByWeights = new WeakMap<Weights, PackedModel>();
 
 export function packedSteps(network: Network, weights: Weights, adapter: Adapter): PackedSteps {
-  let make = packedByWeights.get(weights);
-  if (!make) {
-    make = perAdapter((net, one) => {
-      const [extend, extendCopied] = [pagedStep(net, one), copiedStep(net, one)];
-      return {
-        extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
-          name: 'extend',
-          donate: { 1: 'cache' },
-          packCaptured: true,
-        }),
-        extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
-          name: 'extendCopied',
-          donate: { 1: 'cache', 3: 'copy' },
-          packCaptured: true,
-        }),
-      };
-    });
-    packedByWeights.set(weights, make);
+  const known = packedByWeights.get(weights) ?? packedModel(weights);
+  packedByWeights.set(weights, known);
+  return known.stepsFor(network, adapter);
+}
+
+/** Frees what has been compiled over weights that are not used any more; used again, they are compiled again. */
+export async function forgetPacked(weights: Weights): Promise<void> {
+  const { made = [] } = packedByWeights.get(weights) ?? {};
+  packedByWeights.delete(weights);
+  for (const { extend, extendCopied } of made) {
+    await extend.dispose();
+    await extendCopied.dispose();
   }
-  return make(network, adapter);
+}
+
+function packedModel(weights: Weights): PackedModel {
+  const made: PackedSteps[] = [];
+  const stepsFor = perAdapter((network: Network, adapter) => {
+    const [extend, extendCopied] = [pagedStep(network, adapter), copiedStep(network, adapter)];
+    const steps: PackedSteps = {
+      extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
+        name: 'extend',
+        donate: { 1: 'cache' },
+        packCaptured: true,
+      }),
+      extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
+        name: 'extendCopied',
+        donate: { 1: 'cache', 3: 'copy' },
+        packCaptured: true,
+      }),
+    };
+    made.push(steps);
+    return steps;
+  });
+  return { stepsFor, made };
 }
 
 const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache => ({

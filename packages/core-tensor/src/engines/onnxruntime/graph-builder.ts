@@ -30,7 +30,7 @@ const MICROSOFT_OPS = new Set([
 const LONGEST_CONSTANT_RANGE = 64;
 
 /** ONNX Runtime checks that the file of an external initializer is there; this one is beside every model that it is given. */
-export const GIVEN = 'package.json';
+const GIVEN = 'package.json';
 
 /** Collects the nodes of an ONNX graph. A value is its name; every method that makes one returns it. */
 export class OnnxGraphBuilder {
