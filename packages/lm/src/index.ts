@@ -35,9 +35,10 @@ export {
 } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
-export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export { sampleToken, tokenDistribution } from './generate/sampler.js';
 export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export type { RowSoftmax } from './generate/step-memory.js';
 export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';

@@ -9,12 +9,13 @@ import {
   copyInPools,
   forgetPacked,
   growPools,
-  type PagedStepOutput,
   packedSteps,
   pagedSteps,
+  type StepResults,
 } from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
 import { type AppendedTokens, type Piece, paddedWidth, passesOf } from './runner-passes.js';
+import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {
@@ -43,6 +44,8 @@ export interface ExtendInput {
   /** At least one. */
   readonly tokens: readonly number[];
   readonly adapter?: Adapter;
+  /** Also give softmax(logits / temperature); 0 counts as 1. Computed for all inputs when one of them has this. */
+  readonly temperature?: number;
 }
 
 export interface ExtendOptions {
@@ -60,6 +63,8 @@ export interface ExtendResult {
   readonly logits: readonly Float32Array[];
   /** Rows [width] beside them: final, normalised hidden states. */
   readonly hidden?: readonly Float32Array[];
+  /** The softmax of each of them, where the input has a temperature. */
+  readonly softmax?: readonly RowSoftmax[];
 }
 
 const DEFAULT_CACHE_BYTES = 2 ** 30;
@@ -107,6 +112,7 @@ export class ModelRunner {
   readonly #released = new Set<Sequence>();
   #pools: KvCache | undefined;
   readonly #copies: RowCopies<Sequence>;
+  readonly #memory: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
@@ -123,6 +129,7 @@ export class ModelRunner {
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#copies = new RowCopies(network.kvHeads, this.capacity);
+    this.#memory = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -224,30 +231,38 @@ export class ModelRunner {
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
     assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
-    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER }): Row => {
-      return { sequence: this.#own(sequence), tokens, adapter };
+    const rows = inputs.map(({ sequence, adapter = NO_ADAPTER, ...rest }): Row => {
+      return { sequence: this.#own(sequence), adapter, ...rest };
     });
     this.#check(rows);
+    this.#memory.reclaim();
     const copies = await this.#makeRoom(rows);
     this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
     if (copies.length > 0) await this.#copy(copies);
-    const results = rows.map((): { logits: Float32Array[]; hidden: Float32Array[] } => ({ logits: [], hidden: [] }));
+    const results = rows.map(({ temperature }) => ({
+      logits: [] as Float32Array[],
+      ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
+      ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
+    }));
     for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
       const { output, places } = await this.#run(rows, pass, asked, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
+      const softmaxes = await softmaxesOf(output);
       const at = places.values();
       for (const [i, { row }] of pass.entries()) {
+        const result = results[row]!;
         for (let n = 0; n < asked[i]!; n++) {
           const place = at.next().value!;
-          results[row]!.logits.push(logits[place]!);
-          if (options.hidden) results[row]!.hidden.push(hidden[place]!);
+          result.logits.push(logits[place]!);
+          result.hidden?.push(hidden[place]!);
+          if (softmaxes) result.softmax?.push(softmaxes[place]!);
         }
       }
     }
-    return results.map(({ logits, hidden }) => (options.hidden ? { logits, hidden } : { logits }));
+    return results;
   }
 
   /** Runs a pass; gives where in its output the rows are that were asked for. */
@@ -256,7 +271,7 @@ export class ModelRunner {
     pass: readonly Piece[],
     asked: readonly number[],
     room: number | undefined,
-  ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
+  ): Promise<{ output: StepResults; places: readonly number[] }> {
     const { adapter } = rows[pass[0]!.row]!;
     const steps = pagedSteps(this.network, adapter);
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
@@ -271,36 +286,54 @@ export class ModelRunner {
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
     const positions: number[] = [];
+    const rates: number[] = [];
     pass.forEach(({ row, from, to }, i) => {
-      const { sequence, tokens: added } = rows[row]!;
+      const { sequence, tokens: added, temperature } = rows[row]!;
       const place = copied?.places[i] ?? i;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
       lengths[place] = sequence.length;
       slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
-      for (let n = asked[i]!; n > 0; n--) positions.push(place * width + (to - from) - n);
+      for (let n = asked[i]!; n > 0; n--) {
+        if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
+        positions.push(place * width + (to - from) - n);
+      }
     });
+    const asks = width === 1 ? count : roundUpToPowerOfTwo(positions.length);
     const shared = {
       tokens: int32(tokens, [count, width]),
       lengths: int32(lengths, [count]),
       slots: int32(slots, [count, width]),
+      ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
     };
+    const old = this.#memory.take(asks, rates.length > 0);
     const { parameters } = adapter;
     const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
-    let output: PagedStepOutput;
+    let output: StepResults;
     if (copied) {
-      const rest = [parameters, this.#pools!, shared, copied.cache] as const;
+      const rest = [parameters, this.#pools!, shared, copied.cache, old] as const;
       const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
       this.#copies.keep(extended.copy);
-      output = extended;
+      this.#pools = extended.cache;
+      output = extended.results;
     } else {
       if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
       const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
-      const rest = width === 1 ? {} : { rows: padded(positions) };
-      const inputs = [parameters, this.#pools!, { ...shared, table, ...rest }] as const;
-      output = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
+      const rest =
+        width === 1
+          ? {}
+          : {
+              rows: int32(
+                Int32Array.from({ length: asks }, (_, i) => positions[i] ?? 0),
+                [asks],
+              ),
+            };
+      const inputs = [parameters, this.#pools!, { ...shared, table, ...rest }, old] as const;
+      const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
+      this.#pools = extended.cache;
+      output = extended.results;
     }
-    this.#pools = output.cache;
+    this.#memory.lend(output);
     for (const { row, from, to } of pass) {
       const { sequence, tokens: added } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
@@ -401,6 +434,7 @@ export class ModelRunner {
 /** Tokens to append to a sequence. */
 interface Row extends AppendedTokens {
   readonly sequence: Sequence;
+  readonly temperature?: number;
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
@@ -410,21 +444,6 @@ function commonPrefix(a: readonly number[], b: readonly number[], most: number):
   return i;
 }
 
-/** As a vector whose length is a power of two, so that there are few lengths. */
-function padded(values: readonly number[]): Tensor {
-  const all = new Int32Array(roundUpToPowerOfTwo(values.length));
-  all.set(values);
-  return int32(all, [all.length]);
-}
-
 const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);
 
 const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');
-
-async function rowsOf(x: Tensor): Promise<Float32Array[]> {
-  const [count, width] = x.shape as [number, number];
-  const data = await x.data();
-  // The reference engine computes in double precision.
-  const numbers = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
-  return Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
-}

@@ -1,4 +1,13 @@
-import { type Compiled, compile, concat, copyBlocks, readBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
+import {
+  type Compiled,
+  compile,
+  concat,
+  copyBlocks,
+  readBlocks,
+  softmax,
+  type Tensor,
+  zeros,
+} from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
@@ -17,29 +26,53 @@ export interface PagedStepInput {
   readonly slots: Tensor;
   /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
   readonly rows?: Tensor;
+  /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
+  readonly rates?: Tensor;
 }
 
-export interface PagedStepOutput {
-  readonly cache: KvCache;
+/** What a step says of the n positions that are asked about. */
+export interface StepResults {
   /** [n, vocabulary]. */
   readonly logits: Tensor;
   /** Final, normalised hidden states [n, width]. */
   readonly hidden: Tensor;
+  /** softmax(logits · rate) [n, vocabulary], where rates were given. */
+  readonly probabilities?: Tensor;
+  /** The first of the largest logits, int32 [n]. */
+  readonly mostLikely?: Tensor;
 }
 
-type PagedStep = [weights: Weights, parameters: unknown, cache: KvCache, input: PagedStepInput];
+export interface PagedStepOutput {
+  readonly cache: KvCache;
+  readonly results: StepResults;
+}
+
+type PagedStep = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  input: PagedStepInput,
+  /** What an earlier step gave for as many positions, and nobody looks at any more: the memory of this one's results. */
+  old: StepResults,
+];
+
+function stepResults(logits: Tensor, hidden: Tensor, rates: Tensor | undefined): StepResults {
+  if (!rates) return { logits, hidden };
+  const probabilities = softmax(logits.mul(rates.expandDims(1)));
+  return { logits, hidden, probabilities, mostLikely: logits.argMax(1) };
+}
 
 /** See `Network.extendPaged`: appends tokens to rows of the paged cache, and gives the logits after some of them. */
 export const pagedStep =
   (network: Network, adapter: Adapter) =>
   (...[weights, parameters, cache, input]: PagedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
-    const { rows, ...rest } = input;
+    const { rows, rates, ...rest } = input;
     const { hidden, cache: next } = network.extendPaged(weights, { ...rest, cache, blockSize: BLOCK_SIZE }, hooks);
     const width = hidden.shape[2]!;
     const flat = hidden.reshape([hidden.size / width, width]);
     const asked = rows ? flat.gather(rows, 0) : flat;
-    return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
+    return { cache: next, results: stepResults(network.logits(weights, asked, hooks), asked, rates) };
   };
 
 type CopiedStep = [
@@ -48,6 +81,7 @@ type CopiedStep = [
   cache: KvCache,
   input: Omit<PagedStepInput, 'table' | 'rows'>,
   copy: KvCache,
+  old: StepResults,
 ];
 
 /** See `Network.extendCopied`. */
@@ -55,9 +89,10 @@ const copiedStep =
   (network: Network, adapter: Adapter) =>
   (...[weights, parameters, cache, input, copy]: CopiedStep): PagedStepOutput & { readonly copy: KvCache } => {
     const hooks = adapter.hooks(parameters);
-    const { hidden, ...caches } = network.extendCopied(weights, { ...input, cache, copy }, hooks);
+    const { rates, ...rest } = input;
+    const { hidden, ...caches } = network.extendCopied(weights, { ...rest, cache, copy }, hooks);
     const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
-    return { ...caches, hidden: flat, logits: network.logits(weights, flat, hooks) };
+    return { ...caches, results: stepResults(network.logits(weights, flat, hooks), flat, rates) };
   };
 
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
@@ -68,8 +103,12 @@ export interface PagedSteps {
 
 export const pagedSteps = perAdapter(
   (network, adapter): PagedSteps => ({
-    extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
-    extendCopied: compile(copiedStep(network, adapter), { name: 'extendCopied', donate: { 2: 'cache', 4: 'copy' } }),
+    extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' }, recycle: { 4: 'results' } }),
+    extendCopied: compile(copiedStep(network, adapter), {
+      name: 'extendCopied',
+      donate: { 2: 'cache', 4: 'copy' },
+      recycle: { 5: 'results' },
+    }),
   }),
 );
 
@@ -116,11 +155,13 @@ function packedModel(weights: Weights): PackedModel {
       extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
         name: 'extend',
         donate: { 1: 'cache' },
+        recycle: { 3: 'results' },
         packCaptured: true,
       }),
       extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
         name: 'extendCopied',
         donate: { 1: 'cache', 3: 'copy' },
+        recycle: { 4: 'results' },
         packCaptured: true,
       }),
     };

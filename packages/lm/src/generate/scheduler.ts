@@ -4,8 +4,9 @@ import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../
 import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
 import { type DrawnToken, type RowState, startRow } from './draw-next.js';
-import type { CachedSequence, ModelRunner } from './model-runner.js';
+import type { CachedSequence, ExtendResult, ModelRunner } from './model-runner.js';
 import { BLOCK_SIZE } from './paged-steps.js';
+import { usesSoftmax } from './sampler.js';
 
 export interface SchedulerOptions {
   /** Rows decoded together. Default 64. */
@@ -181,7 +182,12 @@ export class Scheduler {
       pieces.push({ prefill, tokens });
     }
     const results = await this.#runner.extend(
-      pieces.map(({ prefill: { sequence, adapter }, tokens }) => ({ sequence, tokens, adapter })),
+      pieces.map(({ prefill: { sequence, adapter, members }, tokens }) => {
+        // Samples of one prompt ask the same as a rule; where not, each computes its own softmax.
+        const [first, ...others] = members.map(({ row }) => temperatureOf(row).temperature);
+        const isShared = first !== undefined && others.every((other) => other === first);
+        return { sequence, tokens, adapter, ...(isShared ? { temperature: first } : {}) };
+      }),
     );
     const drawn: ScheduledToken[] = [];
     for (const [i, { prefill }] of pieces.entries()) {
@@ -191,7 +197,7 @@ export class Scheduler {
       for (const member of members) {
         member.sequence = this.#runner.fork(sequence);
         this.#running.push(member);
-        drawn.push(...this.#draw(member, results[i]!.logits));
+        drawn.push(...this.#draw(member, results[i]!));
       }
       this.#runner.release(sequence);
     }
@@ -204,12 +210,13 @@ export class Scheduler {
     const rows = this.#running.filter(({ id }) => !fresh.has(id));
     if (rows.length === 0) return [];
     const proposals = await this.#propose(rows);
-    const inputs = rows.map(({ sequence, state, adapter }, i) => {
-      return { sequence: sequence!, tokens: [state.generated.at(-1)!, ...proposals[i]!.tokens], adapter };
+    const inputs = rows.map(({ sequence, state, adapter, row }, i) => {
+      const tokens = [state.generated.at(-1)!, ...proposals[i]!.tokens];
+      return { sequence: sequence!, tokens, adapter, ...temperatureOf(row) };
     });
     const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
     const results = await this.#runner.extend(inputs, { logits: 'all', room });
-    return rows.flatMap((one, i) => this.#draw(one, results[i]!.logits, proposals[i]));
+    return rows.flatMap((one, i) => this.#draw(one, results[i]!, proposals[i]));
   }
 
   async #propose(rows: readonly Scheduled[]): Promise<readonly Proposal[]> {
@@ -220,7 +227,7 @@ export class Scheduler {
     );
   }
 
-  #draw(one: Scheduled, logits: readonly Float32Array[], proposal?: Proposal): ScheduledToken[] {
+  #draw(one: Scheduled, results: ExtendResult, proposal?: Proposal): ScheduledToken[] {
     const { id, row, state } = one;
     const finishOf = (token: number) => {
       if (row.isEnd(token) || state.isExhausted) return 'stop';
@@ -228,7 +235,7 @@ export class Scheduler {
     };
     let run: VerifiedRun;
     try {
-      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);
+      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, results, (token) => finishOf(token) !== undefined);
     } catch (error) {
       // What is wrong with one row is not the others' affair.
       this.#remove(one);
@@ -264,6 +271,10 @@ export class Scheduler {
     return Math.ceil(Math.min(limit, prompt.length + maxTokens) / BLOCK_SIZE) + 1;
   }
 }
+
+/** The temperature of the softmax that a row's next token is drawn with, if the engine had better compute it. */
+const temperatureOf = (row: DecodeRow): { readonly temperature?: number } =>
+  usesSoftmax(row) ? { temperature: row.temperature } : {};
 
 const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i]);
