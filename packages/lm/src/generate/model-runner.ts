@@ -71,7 +71,7 @@ const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
 /** See `packWeights`. */
-const UNPACKED_PASSES = 256;
+const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
 /** Up to this many rows, products do not gain from packed weights. */
 const FEW_ROWS = 32;
