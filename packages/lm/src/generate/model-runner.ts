@@ -278,7 +278,7 @@ export class ModelRunner {
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied =
       longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
+        ? await this.#copies.find(sequences, this.#pools!, (added, blocks) => this.#table(added, blocks), room)
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
     const width = Math.min(limit, paddedWidth(longest));
