@@ -32,7 +32,7 @@ export interface HeadScoringOptions {
   readonly maxTokensPerPass?: number;
 }
 
-export type HeadLoadOptions = DownloadModelOptions & LoadWeightsOptions;
+export type HeadLoadOptions = Omit<DownloadModelOptions, 'ggufFile'> & LoadWeightsOptions;
 
 /** A kind of head model: its constructor, with the tasks whose heads it takes. */
 interface HeadModelClass<Model> {
