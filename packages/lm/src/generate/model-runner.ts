@@ -286,7 +286,7 @@ export class ModelRunner {
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
     const places = pass.map((_, i) => copied?.places[i] ?? i);
     const adapters = pass.map(({ row }) => rows[row]!.adapter);
-    const adapter = this.#adapters.mixed(adapters, places, count);
+    const adapter = await this.#adapters.mixed(adapters, places, count);
     const steps = pagedSteps(this.network, adapter);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
