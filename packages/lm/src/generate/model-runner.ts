@@ -72,7 +72,7 @@ const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
 /** See `packWeights`. */
-const UNPACKED_PASSES = 256;
+const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
 /** Up to this many rows, products do not gain from packed weights. */
 const FEW_ROWS = 32;
@@ -279,7 +279,7 @@ export class ModelRunner {
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied =
       longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
+        ? await this.#copies.find(sequences, this.#pools!, (added, blocks) => this.#table(added, blocks), room)
         : undefined;
     const { maxPositionEmbeddings: limit } = this.network.config;
     const width = Math.min(limit, paddedWidth(longest));

@@ -3,6 +3,7 @@ import {
   compile,
   concat,
   copyBlocks,
+  putRows,
   readBlocks,
   softmax,
   type Tensor,
@@ -196,6 +197,16 @@ export const copyFromPools = compile(copyOut, { name: 'copyFromPools' });
 export const copyFromPoolsInto = compile(
   (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
   { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
+);
+
+/** A copy with the rows at `places` int32 [b] replaced by what the blocks of `table` int32 [b, w] hold. */
+export const copyRowsFromPools = compile(
+  (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
+    const { copy: rows } = copyOut(cache, heads, table);
+    const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
+    return { copy: { keys: put('keys'), values: put('values') } };
+  },
+  { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
 );
 
 /** The pools of so many heads with room for `tokens` tokens more. */

@@ -189,9 +189,11 @@ class OnnxExecutable implements Executable {
     const inputs = given.map(onnxBuffer);
     checkInputs(this.graph, inputs);
     await memory.makeRoom();
+    const uses = new Map<object, number>();
+    for (const { block } of inputs) uses.set(block, (uses.get(block) ?? 0) + 1);
     const takeovers = [...this.takeovers.values()].map((takeover) => {
       const buffer = inputs[takeover.input]!;
-      const isUnique = inputs.every((other, i) => i === takeover.input || other.block !== buffer.block);
+      const isUnique = uses.get(buffer.block) === 1;
       return { takeover, buffer, mayOverwrite: (takeover.recycled || buffer.exclusive) && isUnique };
     });
     for (const { takeover, buffer, mayOverwrite } of takeovers) {
