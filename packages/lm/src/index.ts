@@ -43,7 +43,7 @@ export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';
 export * from './hub/index.js';
-export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';

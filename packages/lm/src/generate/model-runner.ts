@@ -4,6 +4,7 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { AdapterLists } from './adapter-lists.js';
 import {
   BLOCK_SIZE,
   copyInPools,
@@ -14,7 +15,7 @@ import {
   type StepResults,
 } from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
-import { type AppendedTokens, type Piece, paddedWidth, passesOf } from './runner-passes.js';
+import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
@@ -112,6 +113,7 @@ export class ModelRunner {
   readonly #released = new Set<Sequence>();
   #pools: KvCache | undefined;
   readonly #copies: RowCopies<Sequence>;
+  readonly #adapters = new AdapterLists();
   readonly #memory: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -244,7 +246,8 @@ export class ModelRunner {
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
       ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
     }));
-    for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
+    const groups = this.#adapters.groups(rows.map(({ adapter }) => adapter));
+    for (const pass of passesOf(rows, groups, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
       const { output, places } = await this.#run(rows, pass, asked, options.room);
@@ -272,8 +275,6 @@ export class ModelRunner {
     asked: readonly number[],
     room: number | undefined,
   ): Promise<{ output: StepResults; places: readonly number[] }> {
-    const { adapter } = rows[pass[0]!.row]!;
-    const steps = pagedSteps(this.network, adapter);
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied =
@@ -283,13 +284,17 @@ export class ModelRunner {
     const { maxPositionEmbeddings: limit } = this.network.config;
     const width = Math.min(limit, paddedWidth(longest));
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
+    const places = pass.map((_, i) => copied?.places[i] ?? i);
+    const adapters = pass.map(({ row }) => rows[row]!.adapter);
+    const adapter = await this.#adapters.mixed(adapters, places, count);
+    const steps = pagedSteps(this.network, adapter);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
     const positions: number[] = [];
     const rates: number[] = [];
     pass.forEach(({ row, from, to }, i) => {
       const { sequence, tokens: added, temperature } = rows[row]!;
-      const place = copied?.places[i] ?? i;
+      const place = places[i]!;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
       lengths[place] = sequence.length;
       slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
@@ -335,7 +340,7 @@ export class ModelRunner {
     }
     this.#memory.lend(output);
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added } = rows[row]!;
+      const { sequence, tokens: added, adapter } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
       sequence.adapter = adapter;
     }
@@ -432,8 +437,11 @@ export class ModelRunner {
 }
 
 /** Tokens to append to a sequence. */
-interface Row extends AppendedTokens {
+interface Row {
   readonly sequence: Sequence;
+  /** At least one. */
+  readonly tokens: readonly number[];
+  readonly adapter: Adapter;
   readonly temperature?: number;
 }
 

@@ -11,6 +11,7 @@ import {
 } from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
+import { logitsOfRows } from '../model/mixed-adapters.js';
 import type { KvCache, Network } from '../model/network.js';
 
 /** Tokens in a block of the cache. */
@@ -73,7 +74,7 @@ export const pagedStep =
     const width = hidden.shape[2]!;
     const flat = hidden.reshape([hidden.size / width, width]);
     const asked = rows ? flat.gather(rows, 0) : flat;
-    return { cache: next, results: stepResults(network.logits(weights, asked, hooks), asked, rates) };
+    return { cache: next, results: stepResults(logitsOfRows(network, weights, asked, hooks, input), asked, rates) };
   };
 
 type CopiedStep = [
@@ -93,7 +94,7 @@ const copiedStep =
     const { rates, ...rest } = input;
     const { hidden, ...caches } = network.extendCopied(weights, { ...rest, cache, copy }, hooks);
     const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
-    return { ...caches, results: stepResults(network.logits(weights, flat, hooks), flat, rates) };
+    return { ...caches, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
   };
 
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
