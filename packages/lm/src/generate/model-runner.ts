@@ -80,6 +80,7 @@ const TABLE_STEP = 64 / BLOCK_SIZE;
 
 class Sequence implements CachedSequence {
   tokens: number[] = [];
+  written = 0;
   adapter: Adapter | undefined;
   constructor(
     /** Its name in the blocks. */
@@ -130,7 +131,18 @@ export class ModelRunner {
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
-    this.#copies = new RowCopies(network.kvHeads, this.capacity);
+    const [table, slots] = [this.#table.bind(this), this.#slots.bind(this)];
+    const runner = this;
+    this.#copies = new RowCopies(network.kvHeads, this.capacity, {
+      get pools() {
+        return runner.#pools!;
+      },
+      set pools(pools) {
+        runner.#pools = pools;
+      },
+      table,
+      slots,
+    });
     this.#memory = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
@@ -175,8 +187,10 @@ export class ModelRunner {
   /** Another sequence that begins with the first `length` tokens of this one (default: all). */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     const from = this.#own(sequence, this.#released);
+    this.#copies.settle(from);
     const fork = new Sequence(this.#blocks.fork(from.id, length));
     fork.tokens = from.tokens.slice(0, length);
+    fork.written = length;
     fork.adapter = from.adapter;
     return this.#add(fork);
   }
@@ -184,19 +198,22 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
-    if (length === own.length) return;
-    this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;
+    own.written = Math.min(own.written, length);
   }
 
   /** Gives a sequence's room back. Twice is an error, as is its use afterwards. */
   release(sequence: CachedSequence): void {
     const own = this.#own(sequence);
     this.#live.delete(own);
-    this.#copies.forget(own);
-    if (this.#prefixReuse && own.length > 0) this.#released.add(own);
-    else this.#blocks.free(own.id);
+    if (this.#prefixReuse && own.length > 0) {
+      this.#copies.forget(own);
+      this.#released.add(own);
+    } else {
+      this.#copies.discard(own);
+      this.#blocks.free(own.id);
+    }
   }
 
   /** Takes other weights of the same network; what is in the cache is forgotten. All sequences must have been released. */
@@ -206,6 +223,7 @@ export class ModelRunner {
     }
     for (const { id } of this.#released) this.#blocks.free(id);
     this.#released.clear();
+    this.#copies.clear();
     void forgetPacked(this.#weights);
     this.#weights = weights;
     this.#weightBytes = bytesOf(weights);
@@ -238,6 +256,7 @@ export class ModelRunner {
     });
     this.#check(rows);
     this.#memory.reclaim();
+    await this.#copies.writeBack();
     const copies = await this.#makeRoom(rows);
     this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
     if (copies.length > 0) await this.#copy(copies);
@@ -277,10 +296,11 @@ export class ModelRunner {
   ): Promise<{ output: StepResults; places: readonly number[] }> {
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const copied =
-      longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (added, blocks) => this.#table(added, blocks), room)
-        : undefined;
+    const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
+    if (!copied) {
+      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
+      await this.#copies.writeBack();
+    }
     const { maxPositionEmbeddings: limit } = this.network.config;
     const width = Math.min(limit, paddedWidth(longest));
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
@@ -297,7 +317,7 @@ export class ModelRunner {
       const place = places[i]!;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
       lengths[place] = sequence.length;
-      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
+      if (!copied) slots.set(this.#slots(sequence, sequence.length, to - from), place * width);
       for (let n = asked[i]!; n > 0; n--) {
         if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
         positions.push(place * width + (to - from) - n);
@@ -307,7 +327,6 @@ export class ModelRunner {
     const shared = {
       tokens: int32(tokens, [count, width]),
       lengths: int32(lengths, [count]),
-      slots: int32(slots, [count, width]),
       ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
     };
     const old = this.#memory.take(asks, rates.length > 0);
@@ -315,13 +334,11 @@ export class ModelRunner {
     const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
     let output: StepResults;
     if (copied) {
-      const rest = [parameters, this.#pools!, shared, copied.cache, old] as const;
+      const rest = [parameters, copied.cache, shared, old] as const;
       const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
-      this.#copies.keep(extended.copy);
-      this.#pools = extended.cache;
+      this.#copies.keep(extended.cache);
       output = extended.results;
     } else {
-      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
       const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
       const rest =
@@ -333,7 +350,12 @@ export class ModelRunner {
                 [asks],
               ),
             };
-      const inputs = [parameters, this.#pools!, { ...shared, table, ...rest }, old] as const;
+      const inputs = [
+        parameters,
+        this.#pools!,
+        { ...shared, slots: int32(slots, [count, width]), table, ...rest },
+        old,
+      ] as const;
       const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
       this.#pools = extended.cache;
       output = extended.results;
@@ -342,6 +364,7 @@ export class ModelRunner {
     for (const { row, from, to } of pass) {
       const { sequence, tokens: added, adapter } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
+      if (!copied) sequence.written = sequence.length;
       sequence.adapter = adapter;
     }
     return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
@@ -362,6 +385,10 @@ export class ModelRunner {
     const ids = sequences.map(({ id }) => id);
     table.set(this.#blocks.table(ids, width));
     return int32(table, [count, width]);
+  }
+
+  #slots({ id }: Sequence, start: number, count: number): Int32Array {
+    return Int32Array.from(this.#blocks.slots(id, start, count));
   }
 
   async #copy(copies: readonly BlockCopy[]): Promise<void> {

@@ -3,6 +3,7 @@ import {
   compile,
   concat,
   copyBlocks,
+  iota,
   putRows,
   readBlocks,
   softmax,
@@ -81,26 +82,25 @@ type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Omit<PagedStepInput, 'table' | 'rows'>,
-  copy: KvCache,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>,
   old: StepResults,
 ];
 
-/** See `Network.extendCopied`. */
+/** `pagedStep` of one token a row, over a copy of what is in the blocks: [b, kv, capacity, d] per layer. */
 const copiedStep =
   (network: Network, adapter: Adapter) =>
-  (...[weights, parameters, cache, input, copy]: CopiedStep): PagedStepOutput & { readonly copy: KvCache } => {
+  (...[weights, parameters, cache, input]: CopiedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
     const { rates, ...rest } = input;
-    const { hidden, ...caches } = network.extendCopied(weights, { ...rest, cache, copy }, hooks);
+    const { hidden, cache: next } = network.extend(weights, { ...rest, cache }, hooks);
     const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
-    return { ...caches, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
+    return { cache: next, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
   };
 
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
 export interface PagedSteps {
   extend: Compiled<PagedStep, PagedStepOutput>;
-  extendCopied: Compiled<CopiedStep, PagedStepOutput & { readonly copy: KvCache }>;
+  extendCopied: Compiled<CopiedStep, PagedStepOutput>;
 }
 
 export const pagedSteps = perAdapter(
@@ -108,8 +108,8 @@ export const pagedSteps = perAdapter(
     extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' }, recycle: { 4: 'results' } }),
     extendCopied: compile(copiedStep(network, adapter), {
       name: 'extendCopied',
-      donate: { 2: 'cache', 4: 'copy' },
-      recycle: { 5: 'results' },
+      donate: { 2: 'cache' },
+      recycle: { 4: 'results' },
     }),
   }),
 );
@@ -120,7 +120,7 @@ export const pagedSteps = perAdapter(
  */
 export interface PackedSteps {
   extend: Compiled<WithoutWeights<PagedStep>, PagedStepOutput>;
-  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput & { readonly copy: KvCache }>;
+  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput>;
 }
 
 type WithoutWeights<Step> = Step extends [Weights, ...infer Rest] ? Rest : never;
@@ -162,8 +162,8 @@ function packedModel(weights: Weights): PackedModel {
       }),
       extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
         name: 'extendCopied',
-        donate: { 1: 'cache', 3: 'copy' },
-        recycle: { 4: 'results' },
+        donate: { 1: 'cache' },
+        recycle: { 3: 'results' },
         packCaptured: true,
       }),
     };
@@ -207,6 +207,30 @@ export const copyRowsFromPools = compile(
     return { copy: { keys: put('keys'), values: put('values') } };
   },
   { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
+);
+
+/**
+ * The pools with tokens of a copy [b, heads, capacity, d] written back: those at `from` int32 [m], row · heads · capacity +
+ * position, to `slots` int32 [m].
+ */
+export const copyToPools = compile(
+  (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
+    const count = from.size;
+    const perHead = (at: Tensor, step: number) =>
+      at
+        .reshape([1, count])
+        .add(iota([heads, 1], 0).mul(step))
+        .reshape([heads * count]);
+    const write = (key: keyof KvCache) =>
+      cache[key].map((pool, layer) => {
+        const rows = copy[key][layer]!;
+        const [, , capacity, d] = rows.shape as [number, number, number, number];
+        const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, capacity), 0);
+        return putRows(pool, perHead(slots, pool.shape[0]! / heads), tokens);
+      });
+    return { cache: { keys: write('keys'), values: write('values') } };
+  },
+  { name: 'copyToPools', donate: { 0: 'cache' } },
 );
 
 /** The pools of so many heads with room for `tokens` tokens more. */
