@@ -19,20 +19,14 @@ export type { TokenConstraint } from './generate/constraint/token-constraint.js'
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
+export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './generate/extend-inputs.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export {
-  type CachedSequence,
-  type ExtendInput,
-  type ExtendOptions,
-  type ExtendResult,
-  ModelRunner,
-  type ModelRunnerOptions,
-} from './generate/model-runner.js';
+export { ModelRunner, type ModelRunnerOptions } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
 export { sampleToken, tokenDistribution } from './generate/sampler.js';

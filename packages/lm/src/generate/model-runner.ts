@@ -6,6 +6,14 @@ import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
 import {
+  type CachedSequence,
+  checkExtend,
+  type ExtendInput,
+  type ExtendOptions,
+  type ExtendResult,
+  type ExtendRow,
+} from './extend-inputs.js';
+import {
   BLOCK_SIZE,
   copyInPools,
   forgetPacked,
@@ -17,13 +25,6 @@ import {
 import { RowCopies } from './row-copies.js';
 import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
-
-/** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
-export interface CachedSequence {
-  /** Tokens computed so far. */
-  readonly tokens: readonly number[];
-  readonly length: number;
-}
 
 export interface ModelRunnerOptions {
   /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
@@ -40,34 +41,6 @@ export interface ModelRunnerOptions {
   readonly packWeights?: boolean | 'auto';
 }
 
-export interface ExtendInput {
-  readonly sequence: CachedSequence;
-  /** At least one. */
-  readonly tokens: readonly number[];
-  readonly adapter?: Adapter;
-  /** Also give softmax(logits / temperature); 0 counts as 1. Computed for all inputs when one of them has this. */
-  readonly temperature?: number;
-}
-
-export interface ExtendOptions {
-  /** Logits after the last token of each input (the default), or after every token of it. */
-  readonly logits?: 'last' | 'all';
-  /** Also give the final hidden states that the logits are computed from. Default false. */
-  readonly hidden?: boolean;
-  /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
-  readonly room?: number;
-}
-
-/** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
-export interface ExtendResult {
-  /** Rows [vocabulary]: one, or one per token. */
-  readonly logits: readonly Float32Array[];
-  /** Rows [width] beside them: final, normalised hidden states. */
-  readonly hidden?: readonly Float32Array[];
-  /** The softmax of each of them, where the input has a temperature. */
-  readonly softmax?: readonly RowSoftmax[];
-}
-
 const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
@@ -77,6 +50,8 @@ const MOST_PACKED_BYTES = 2 ** 30;
 /** Up to this many rows, products do not gain from packed weights. */
 const FEW_ROWS = 32;
 const TABLE_STEP = 64 / BLOCK_SIZE;
+
+type Row = ExtendRow<Sequence>;
 
 class Sequence implements CachedSequence {
   tokens: number[] = [];
@@ -254,7 +229,7 @@ export class ModelRunner {
     const rows = inputs.map(({ sequence, adapter = NO_ADAPTER, ...rest }): Row => {
       return { sequence: this.#own(sequence), adapter, ...rest };
     });
-    this.#check(rows);
+    checkExtend(this.network.config, rows);
     this.#memory.reclaim();
     await this.#copies.writeBack();
     const copies = await this.#makeRoom(rows);
@@ -429,29 +404,6 @@ export class ModelRunner {
     this.#blocks.grow(blocks);
   }
 
-  #check(rows: readonly Row[]): void {
-    const { maxPositionEmbeddings: limit, vocabSize } = this.network.config;
-    const fail = (i: number, why: string): never => {
-      throw new PosttrainError('MODEL_RUNNER', `extend: input ${i} ${why}`);
-    };
-    if (new Set(rows.map(({ sequence }) => sequence)).size < rows.length) {
-      throw new PosttrainError('MODEL_RUNNER', 'extend: a sequence is given twice; fork it first');
-    }
-    rows.forEach(({ sequence, tokens, adapter }, i) => {
-      if (tokens.length === 0) fail(i, 'has no tokens');
-      const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-      if (bad !== undefined) fail(i, `has the token ${bad}, which the vocabulary of ${vocabSize} does not have`);
-      const total = sequence.length + tokens.length;
-      if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
-      if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
-        fail(
-          i,
-          `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`,
-        );
-      }
-    });
-  }
-
   #add(sequence: Sequence): Sequence {
     this.#live.add(sequence);
     return sequence;
@@ -461,15 +413,6 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
-}
-
-/** Tokens to append to a sequence. */
-interface Row {
-  readonly sequence: Sequence;
-  /** At least one. */
-  readonly tokens: readonly number[];
-  readonly adapter: Adapter;
-  readonly temperature?: number;
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {

@@ -5,7 +5,8 @@ import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../
 import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
 import { type DrawnToken, type RowState, startRow } from './draw-next.js';
-import type { CachedSequence, ExtendResult, ModelRunner } from './model-runner.js';
+import type { CachedSequence, ExtendResult } from './extend-inputs.js';
+import type { ModelRunner } from './model-runner.js';
 import { BLOCK_SIZE } from './paged-steps.js';
 import { usesSoftmax } from './sampler.js';
 

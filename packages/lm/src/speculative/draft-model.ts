@@ -1,5 +1,6 @@
+import type { CachedSequence } from '../generate/extend-inputs.js';
 import { returnRunner, takeRunner } from '../generate/idle-runners.js';
-import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
+import type { ModelRunner } from '../generate/model-runner.js';
 import { type Logits, tokenDistribution } from '../generate/sampler.js';
 import { TokenHistory } from '../generate/token-history.js';
 import type { Weights } from '../model/layers.js';
