@@ -1,15 +1,9 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
 import { ApiError, invalidField } from './api-error.js';
+import type { ToolCallPiece } from './call-pieces.js';
 import type { CompletionEvent, OutputConstraint, ServedModel } from './served-model.js';
-import {
-  callOpening,
-  callSchema,
-  forcedCallParser,
-  type ToolCall,
-  type ToolCallParser,
-  toolCallParser,
-} from './tool-calls.js';
+import { callOpening, callSchema, forcedCallParser, type ToolCallParser, toolCallParser } from './tool-calls.js';
 
 /** The next turn of a conversation, asked of a model: what the OpenAI server and the AI SDK provider have in common. */
 export interface ChatTurnRequest {
@@ -33,7 +27,7 @@ export interface ChatTurn {
 
 export interface ChatTurnEvent {
   readonly text: string;
-  readonly calls: readonly ToolCall[];
+  readonly calls: readonly ToolCallPiece[];
   readonly logProb?: CompletionEvent['logProb'];
   readonly finishReason: 'stop' | 'length' | 'abort' | 'tool_calls' | undefined;
 }
@@ -58,9 +52,9 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
   });
   if (tokenIds.length >= model.contextLength) throw contextLengthError(model, tokenIds.length, 'messages');
   const functions = offered.map((tool) => tool.function as JsonObject);
-  const names = new Set(functions.map(({ name }) => String(name)));
+  const schemas = new Map(functions.map((it) => [String(it.name), it.parameters as JsonObject]));
   if (offered.length === 0 || !format || toolChoice === 'auto' || toolChoice === 'none') {
-    const parser = () => (offered.length > 0 && format ? toolCallParser(format, names) : undefined);
+    const parser = () => (offered.length > 0 && format ? toolCallParser(format, schemas) : undefined);
     return {
       tokenIds,
       continuesText: false,
@@ -74,7 +68,7 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
     tokenIds: opening === '' ? tokenIds : [...tokenIds, ...model.tokenize(opening, { addSpecialTokens: false })],
     continuesText: opening !== '',
     constraint: { type: 'json-schema', schema: callSchema(chosen, format) },
-    reader: () => new ChatTurnReader(forcedCallParser(names), false),
+    reader: () => new ChatTurnReader(forcedCallParser(schemas), false),
   };
 }
 
@@ -89,6 +83,7 @@ export const contextLengthError = (model: ServedModel, tokens: number, param: st
 export class ChatTurnReader {
   readonly #parser: ToolCallParser | undefined;
   readonly #parallel: boolean;
+  /** Pieces of them. */
   #calls = 0;
 
   constructor(parser: ToolCallParser | undefined, parallel: boolean) {
@@ -101,7 +96,7 @@ export class ChatTurnReader {
     const pieces = this.#parser ? [this.#parser.push(event.text)] : [{ text: event.text, calls: [] }];
     if (finishReason && this.#parser) pieces.push(this.#parser.end());
     const found = pieces.flatMap(({ calls }) => calls);
-    const calls = this.#parallel ? found : found.slice(0, Math.max(0, 1 - this.#calls));
+    const calls = this.#parallel ? found : found.filter(({ index }) => index === 0);
     this.#calls += calls.length;
     return {
       text: pieces.map(({ text }) => text).join(''),

@@ -107,7 +107,9 @@ function reportOf(
 /** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */
 export function toolFormatOf({ templates }: Pick<ChatTemplate, 'templates'>): ToolFormat | undefined {
   const template = templates.tool_use ?? templates.default ?? '';
-  if (!/\btools\b/.test(template) || template.includes('<function=')) return undefined;
+  if (!/\btools\b/.test(template)) return undefined;
   if (template.includes('<tool_call>')) return 'tags';
+  // Llama 3.1's own form for functions of one's own.
+  if (template.includes('<function=')) return undefined;
   return /["']parameters["']|\[TOOL_CALLS\]/.test(template) ? 'json' : undefined;
 }

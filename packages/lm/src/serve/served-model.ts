@@ -41,7 +41,8 @@ export interface CompletionEvent {
 }
 
 /**
- * How a model writes tool calls: `tags` is `<tool_call>{"name", "arguments"}</tool_call>` among text (Hermes, Qwen);
+ * How a model writes tool calls: `tags` is `<tool_call>{"name", "arguments"}</tool_call>` among text (Hermes, Qwen), or
+ * `<function=…><parameter=…>` in the same tags (Qwen3-Coder);
  * `json` is an answer that is nothing but one such object or several (Llama 3, whose arguments are `parameters`, Mistral).
  */
 export type ToolFormat = 'tags' | 'json';
