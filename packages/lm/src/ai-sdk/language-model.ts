@@ -28,17 +28,20 @@ export function languageModel(name: string, model: LocalModel): LanguageModelV3 
         options.abortSignal ?? new AbortController().signal,
       );
       const toolCalls: ToolCall[] = [];
+      let reasoning = '';
       let text = '';
       let last: ChatTurnEvent['finishReason'];
       let completionTokens = 0;
       for await (const event of events) {
         completionTokens++;
+        reasoning += event.reasoning;
         text += event.text;
         for (const call of event.calls) assembleCall(toolCalls, call);
         last = event.finishReason;
       }
       const content: LanguageModelV3Content[] = toolCalls.map((call) => toolCallPart(call, randomUUID()));
       if (text !== '') content.unshift({ type: 'text', text });
+      if (reasoning !== '') content.unshift({ type: 'reasoning', text: reasoning });
       return { content, finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens), warnings };
     },
     async doStream(options) {
@@ -100,24 +103,31 @@ async function* streamParts(
   warnings: SharedV3Warning[],
 ): AsyncGenerator<LanguageModelV3StreamPart> {
   yield { type: 'stream-start', warnings };
-  let id: string | undefined;
+  let open: { readonly kind: 'text' | 'reasoning'; readonly id: string } | undefined;
+  function* close(): Generator<LanguageModelV3StreamPart> {
+    if (open) yield { type: `${open.kind}-end`, id: open.id };
+    open = undefined;
+  }
+  function* write(kind: 'text' | 'reasoning', delta: string): Generator<LanguageModelV3StreamPart> {
+    if (delta === '') return;
+    if (open?.kind !== kind) {
+      yield* close();
+      open = { kind, id: randomUUID() };
+      yield { type: `${kind}-start`, id: open.id };
+    }
+    yield { type: `${kind}-delta`, id: open.id, delta };
+  }
   let completionTokens = 0;
   let last: ChatTurnEvent['finishReason'];
   const toolCalls: ToolCall[] = [];
   let callId = '';
-  for await (const { text, calls, finishReason } of events) {
+  for await (const { reasoning, text, calls, finishReason } of events) {
     completionTokens++;
     last = finishReason;
-    if (text !== '') {
-      if (id === undefined) {
-        id = randomUUID();
-        yield { type: 'text-start', id };
-      }
-      yield { type: 'text-delta', id, delta: text };
-    }
+    yield* write('reasoning', reasoning);
+    yield* write('text', text);
     for (const call of calls) {
-      if (id !== undefined) yield { type: 'text-end', id };
-      id = undefined;
+      yield* close();
       assembleCall(toolCalls, call);
       if (call.name !== undefined) {
         callId = randomUUID();
@@ -129,7 +139,7 @@ async function* streamParts(
       yield toolCallPart(toolCalls[call.index]!, callId);
     }
   }
-  if (id !== undefined) yield { type: 'text-end', id };
+  yield* close();
   yield { type: 'finish', finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens) };
 }
 

@@ -57,6 +57,7 @@ interface Answer {
 async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answer): Promise<Reply> {
   const choices = readers.map((reader) => ({
     reader,
+    reasoning: '',
     text: '',
     calls: [] as ToolCall[],
     logProbs: [] as JsonObject[],
@@ -66,7 +67,8 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
   for await (const { index, event } of events) {
     completionTokens++;
     const choice = choices[index]!;
-    const { text, calls, finishReason } = choice.reader.read(event);
+    const { reasoning, text, calls, finishReason } = choice.reader.read(event);
+    choice.reasoning += reasoning;
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
     choice.logProbs.push(...logProbsOf(event));
@@ -74,12 +76,13 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
   }
   const body = {
     ...replyHead('chatcmpl', 'chat.completion', name),
-    choices: choices.map(({ text, calls, logProbs, finishReason }, index) => ({
+    choices: choices.map(({ reasoning, text, calls, logProbs, finishReason }, index) => ({
       index,
       message: {
         role: 'assistant',
         content: text === '' && calls.length > 0 ? null : text,
         refusal: null,
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
         ...(calls.length > 0
           ? { tool_calls: calls.map((call, i) => ({ id: callId(index, i), type: 'function', function: call })) }
           : {}),
@@ -110,6 +113,7 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
     if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
     choice.begun = true;
+    if (read.reasoning !== '') yield chunk([part(index, { reasoning_content: read.reasoning })]);
     if (read.text !== '' || logprobs) yield chunk([part(index, { content: read.text }, logprobs)]);
     for (const { index: at, name, arguments: text } of read.calls) {
       const begin = name === undefined ? {} : { id: callId(index, at), type: 'function' };

@@ -2,6 +2,7 @@ import type { ChatMessage } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
 import { ApiError, invalidField } from './api-error.js';
 import type { ToolCallPiece } from './call-pieces.js';
+import { ReasoningParser, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, OutputConstraint, ServedModel } from './served-model.js';
 import { callOpening, callSchema, forcedCallParser, type ToolCallParser, toolCallParser } from './tool-calls.js';
 
@@ -26,6 +27,8 @@ export interface ChatTurn {
 }
 
 export interface ChatTurnEvent {
+  /** What a reasoning parser found; empty without one. */
+  readonly reasoning: string;
   readonly text: string;
   readonly calls: readonly ToolCallPiece[];
   readonly logProb?: CompletionEvent['logProb'];
@@ -59,7 +62,8 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
       tokenIds,
       continuesText: false,
       ...(constraint ? { constraint } : {}),
-      reader: () => new ChatTurnReader(parser(), parallelToolCalls),
+      // What is constrained from its first character has no reasoning before it.
+      reader: () => new ChatTurnReader(parser(), parallelToolCalls, constraint ? undefined : chat.reasoningParser),
     };
   }
   const chosen = toolChoice === 'required' ? functions : functions.filter(({ name }) => name === toolChoice.name);
@@ -79,26 +83,32 @@ export const contextLengthError = (model: ServedModel, tokens: number, param: st
     { param, apiCode: 'context_length_exceeded' },
   );
 
-/** Reads the completion of a turn: text and calls apart. */
+/** Reads the completion of a turn: reasoning, text and calls apart. */
 export class ChatTurnReader {
   readonly #parser: ToolCallParser | undefined;
+  readonly #reasoning: ReasoningParser | undefined;
   readonly #parallel: boolean;
   /** Pieces of them. */
   #calls = 0;
 
-  constructor(parser: ToolCallParser | undefined, parallel: boolean) {
+  constructor(parser: ToolCallParser | undefined, parallel: boolean, reasoningParser?: ReasoningParserName) {
+    this.#reasoning = reasoningParser && new ReasoningParser(reasoningParser);
     this.#parser = parser;
     this.#parallel = parallel;
   }
 
   read(event: CompletionEvent): ChatTurnEvent {
     const { logProb, finishReason } = event;
-    const pieces = this.#parser ? [this.#parser.push(event.text)] : [{ text: event.text, calls: [] }];
+    const parted = this.#reasoning ? [this.#reasoning.push(event.text)] : [{ reasoning: '', text: event.text }];
+    if (finishReason && this.#reasoning) parted.push(this.#reasoning.end());
+    const written = parted.map(({ text }) => text).join('');
+    const pieces = this.#parser ? [this.#parser.push(written)] : [{ text: written, calls: [] }];
     if (finishReason && this.#parser) pieces.push(this.#parser.end());
     const found = pieces.flatMap(({ calls }) => calls);
     const calls = this.#parallel ? found : found.filter(({ index }) => index === 0);
     this.#calls += calls.length;
     return {
+      reasoning: parted.map(({ reasoning }) => reasoning).join(''),
       text: pieces.map(({ text }) => text).join(''),
       calls,
       ...(logProb ? { logProb } : {}),

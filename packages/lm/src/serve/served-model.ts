@@ -1,5 +1,6 @@
 import type { ChatMessage, SamplingParams } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
+import type { ReasoningParserName } from './reasoning.js';
 
 /** JSON that satisfies a JSON Schema, and nothing else. */
 export interface OutputConstraint {
@@ -67,6 +68,8 @@ export interface ServedModel {
   readonly chat?: {
     /** Absent where the template has no tools. */
     readonly toolFormat: ToolFormat | undefined;
+    /** How to part reasoning from answers. Absent: it stays in the text. */
+    readonly reasoningParser?: ReasoningParserName | undefined;
     /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
     tokenize(input: ChatInput): readonly number[];
   };
