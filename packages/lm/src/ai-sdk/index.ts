@@ -3,6 +3,7 @@ import { assertKnownOptions, type Embedder } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { localModels } from '../serve/local-models.js';
+import type { ReasoningParserName } from '../serve/reasoning.js';
 import { languageModel } from './language-model.js';
 
 export interface PosttrainOptions {
@@ -14,6 +15,8 @@ export interface PosttrainOptions {
   readonly maxBatch?: number;
   /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;
+  /** Gives `<think>…</think>` as reasoning parts: see `REASONING_PARSERS` of `@posttrain/lm/serve`. Default: it is text. */
+  readonly reasoningParser?: ReasoningParserName;
 }
 
 /**
@@ -21,7 +24,7 @@ export interface PosttrainOptions {
  * Schema, and tool calls where the chat template has them. Calls of one `posttrain(model)` share a batch.
  */
 export function posttrain(model: CausalLM, options: PosttrainOptions = {}): LanguageModelV3 {
-  assertKnownOptions('posttrain', options, ['adapter', 'name', 'maxBatch', 'cacheTokens']);
+  assertKnownOptions('posttrain', options, ['adapter', 'name', 'maxBatch', 'cacheTokens', 'reasoningParser']);
   const { adapter, name = model.name, ...limits } = options;
   const adapted = adapter ? { adapters: { adapted: adapter } } : {};
   const models = localModels('base', model, { ...limits, ...adapted });

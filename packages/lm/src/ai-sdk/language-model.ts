@@ -8,10 +8,10 @@ import type {
   LanguageModelV3Usage,
   SharedV3Warning,
 } from '@ai-sdk/provider';
+import { assembleCall, type ToolCall } from '../serve/call-pieces.js';
 import { type ChatTurnEvent, chatTurn } from '../serve/chat-turn.js';
 import type { LocalModel } from '../serve/local-models.js';
 import { DEFAULT_CHAT_TOKENS } from '../serve/served-model.js';
-import type { ToolCall } from '../serve/tool-calls.js';
 import { turnRequestOf } from './chat-input.js';
 
 /** A served model as a language model of the AI SDK, in this process. */
@@ -27,17 +27,21 @@ export function languageModel(name: string, model: LocalModel): LanguageModelV3 
         options,
         options.abortSignal ?? new AbortController().signal,
       );
-      const content: LanguageModelV3Content[] = [];
+      const toolCalls: ToolCall[] = [];
+      let reasoning = '';
       let text = '';
       let last: ChatTurnEvent['finishReason'];
       let completionTokens = 0;
       for await (const event of events) {
         completionTokens++;
+        reasoning += event.reasoning;
         text += event.text;
-        content.push(...event.calls.map(toolCallPart));
+        for (const call of event.calls) assembleCall(toolCalls, call);
         last = event.finishReason;
       }
+      const content: LanguageModelV3Content[] = toolCalls.map((call) => toolCallPart(call, randomUUID()));
       if (text !== '') content.unshift({ type: 'text', text });
+      if (reasoning !== '') content.unshift({ type: 'reasoning', text: reasoning });
       return { content, finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens), warnings };
     },
     async doStream(options) {
@@ -99,41 +103,49 @@ async function* streamParts(
   warnings: SharedV3Warning[],
 ): AsyncGenerator<LanguageModelV3StreamPart> {
   yield { type: 'stream-start', warnings };
-  let id: string | undefined;
+  let open: { readonly kind: 'text' | 'reasoning'; readonly id: string } | undefined;
+  function* close(): Generator<LanguageModelV3StreamPart> {
+    if (open) yield { type: `${open.kind}-end`, id: open.id };
+    open = undefined;
+  }
+  function* write(kind: 'text' | 'reasoning', delta: string): Generator<LanguageModelV3StreamPart> {
+    if (delta === '') return;
+    if (open?.kind !== kind) {
+      yield* close();
+      open = { kind, id: randomUUID() };
+      yield { type: `${kind}-start`, id: open.id };
+    }
+    yield { type: `${kind}-delta`, id: open.id, delta };
+  }
   let completionTokens = 0;
   let last: ChatTurnEvent['finishReason'];
-  for await (const { text, calls, finishReason } of events) {
+  const toolCalls: ToolCall[] = [];
+  let callId = '';
+  for await (const { reasoning, text, calls, finishReason } of events) {
     completionTokens++;
     last = finishReason;
-    if (text !== '') {
-      if (id === undefined) {
-        id = randomUUID();
-        yield { type: 'text-start', id };
-      }
-      yield { type: 'text-delta', id, delta: text };
-    }
+    yield* write('reasoning', reasoning);
+    yield* write('text', text);
     for (const call of calls) {
-      if (id !== undefined) yield { type: 'text-end', id };
-      id = undefined;
-      yield* toolCallParts(call);
+      yield* close();
+      assembleCall(toolCalls, call);
+      if (call.name !== undefined) {
+        callId = randomUUID();
+        yield { type: 'tool-input-start', id: callId, toolName: call.name };
+      }
+      if (call.arguments !== '') yield { type: 'tool-input-delta', id: callId, delta: call.arguments };
+      if (!call.done) continue;
+      yield { type: 'tool-input-end', id: callId };
+      yield toolCallPart(toolCalls[call.index]!, callId);
     }
   }
-  if (id !== undefined) yield { type: 'text-end', id };
+  yield* close();
   yield { type: 'finish', finishReason: finishReasonOf(last), usage: usageOf(promptTokens, completionTokens) };
 }
 
-function* toolCallParts(call: ToolCall): Generator<LanguageModelV3StreamPart> {
-  const part = toolCallPart(call);
-  const { toolCallId: id, toolName } = part;
-  yield { type: 'tool-input-start', id, toolName };
-  yield { type: 'tool-input-delta', id, delta: call.arguments };
-  yield { type: 'tool-input-end', id };
-  yield part;
-}
-
-const toolCallPart = ({ name, arguments: input }: ToolCall) => ({
+const toolCallPart = ({ name, arguments: input }: ToolCall, toolCallId: string) => ({
   type: 'tool-call' as const,
-  toolCallId: randomUUID(),
+  toolCallId,
   toolName: name,
   input,
 });

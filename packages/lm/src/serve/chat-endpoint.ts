@@ -1,4 +1,5 @@
 import type { JsonObject } from '../files.js';
+import { assembleCall, type ToolCall } from './call-pieces.js';
 import { chatTurnRequest, topLogProbs } from './chat-request.js';
 import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
 import { Fields } from './fields.js';
@@ -6,7 +7,6 @@ import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, us
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
 import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
-import type { ToolCall } from './tool-calls.js';
 
 /** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
 export function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
@@ -57,6 +57,7 @@ interface Answer {
 async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answer): Promise<Reply> {
   const choices = readers.map((reader) => ({
     reader,
+    reasoning: '',
     text: '',
     calls: [] as ToolCall[],
     logProbs: [] as JsonObject[],
@@ -66,21 +67,25 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
   for await (const { index, event } of events) {
     completionTokens++;
     const choice = choices[index]!;
-    const { text, calls, finishReason } = choice.reader.read(event);
+    const { reasoning, text, calls, finishReason } = choice.reader.read(event);
+    choice.reasoning += reasoning;
     choice.text += text;
-    choice.calls.push(...calls);
+    for (const call of calls) assembleCall(choice.calls, call);
     choice.logProbs.push(...logProbsOf(event));
     choice.finishReason = finishReason;
   }
   const body = {
     ...replyHead('chatcmpl', 'chat.completion', name),
-    choices: choices.map(({ text, calls, logProbs, finishReason }, index) => ({
+    choices: choices.map(({ reasoning, text, calls, logProbs, finishReason }, index) => ({
       index,
       message: {
         role: 'assistant',
         content: text === '' && calls.length > 0 ? null : text,
         refusal: null,
-        ...(calls.length > 0 ? { tool_calls: calls.map((call, i) => apiCall(index, call, i)) } : {}),
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...(calls.length > 0
+          ? { tool_calls: calls.map((call, i) => ({ id: callId(index, i), type: 'function', function: call })) }
+          : {}),
       },
       logprobs: hasLogProbs ? { content: logProbs, refusal: null } : null,
       finish_reason: finishReason,
@@ -98,7 +103,7 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     choices,
     ...(includeUsage ? { usage: counted } : {}),
   });
-  const state = readers.map((reader) => ({ reader, begun: false, calls: 0 }));
+  const state = readers.map((reader) => ({ reader, begun: false }));
   let completionTokens = 0;
   for await (const { index, event } of events) {
     completionTokens++;
@@ -108,10 +113,12 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
     if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
     choice.begun = true;
+    if (read.reasoning !== '') yield chunk([part(index, { reasoning_content: read.reasoning })]);
     if (read.text !== '' || logprobs) yield chunk([part(index, { content: read.text }, logprobs)]);
-    for (const call of read.calls) {
-      const at = choice.calls++;
-      yield chunk([part(index, { tool_calls: [{ index: at, ...apiCall(index, call, at) }] })]);
+    for (const { index: at, name, arguments: text } of read.calls) {
+      const begin = name === undefined ? {} : { id: callId(index, at), type: 'function' };
+      const it = { ...(name === undefined ? {} : { name }), arguments: text };
+      yield chunk([part(index, { tool_calls: [{ index: at, ...begin, function: it }] })]);
     }
     if (read.finishReason) yield chunk([part(index, {}, null, read.finishReason)]);
   }
@@ -128,11 +135,6 @@ const part = (
 const logProbsOf = ({ logProb }: CompletionEvent): JsonObject[] =>
   logProb ? [{ ...tokenLogProb(logProb), top_logprobs: logProb.alternatives.map(tokenLogProb) }] : [];
 
-function apiCall(choice: number, { name, arguments: text }: ToolCall, at: number): JsonObject {
-  // Unique in a conversation, which is all that an id is for; nine characters, which is all that Mistral's template takes.
-  const id = `${choice.toString(36)}${at.toString(36)}${Math.random().toString(36).slice(2).padEnd(9, '0')}`.slice(
-    0,
-    9,
-  );
-  return { id, type: 'function', function: { name, arguments: text } };
-}
+/** Unique in a conversation, which is all that an id is for; nine characters, which is all that Mistral's template takes. */
+const callId = (choice: number, at: number): string =>
+  `${choice.toString(36)}${at.toString(36)}${Math.random().toString(36).slice(2).padEnd(9, '0')}`.slice(0, 9);

@@ -1,15 +1,10 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
 import { ApiError, invalidField } from './api-error.js';
+import type { ToolCallPiece } from './call-pieces.js';
+import { ReasoningParser, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, OutputConstraint, ServedModel } from './served-model.js';
-import {
-  callOpening,
-  callSchema,
-  forcedCallParser,
-  type ToolCall,
-  type ToolCallParser,
-  toolCallParser,
-} from './tool-calls.js';
+import { callOpening, callSchema, forcedCallParser, type ToolCallParser, toolCallParser } from './tool-calls.js';
 
 /** The next turn of a conversation, asked of a model: what the OpenAI server and the AI SDK provider have in common. */
 export interface ChatTurnRequest {
@@ -32,8 +27,10 @@ export interface ChatTurn {
 }
 
 export interface ChatTurnEvent {
+  /** What a reasoning parser found; empty without one. */
+  readonly reasoning: string;
   readonly text: string;
-  readonly calls: readonly ToolCall[];
+  readonly calls: readonly ToolCallPiece[];
   readonly logProb?: CompletionEvent['logProb'];
   readonly finishReason: 'stop' | 'length' | 'abort' | 'tool_calls' | undefined;
 }
@@ -58,14 +55,15 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
   });
   if (tokenIds.length >= model.contextLength) throw contextLengthError(model, tokenIds.length, 'messages');
   const functions = offered.map((tool) => tool.function as JsonObject);
-  const names = new Set(functions.map(({ name }) => String(name)));
+  const schemas = new Map(functions.map((it) => [String(it.name), it.parameters as JsonObject]));
   if (offered.length === 0 || !format || toolChoice === 'auto' || toolChoice === 'none') {
-    const parser = () => (offered.length > 0 && format ? toolCallParser(format, names) : undefined);
+    const parser = () => (offered.length > 0 && format ? toolCallParser(format, schemas) : undefined);
     return {
       tokenIds,
       continuesText: false,
       ...(constraint ? { constraint } : {}),
-      reader: () => new ChatTurnReader(parser(), parallelToolCalls),
+      // What is constrained from its first character has no reasoning before it.
+      reader: () => new ChatTurnReader(parser(), parallelToolCalls, constraint ? undefined : chat.reasoningParser),
     };
   }
   const chosen = toolChoice === 'required' ? functions : functions.filter(({ name }) => name === toolChoice.name);
@@ -74,7 +72,7 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
     tokenIds: opening === '' ? tokenIds : [...tokenIds, ...model.tokenize(opening, { addSpecialTokens: false })],
     continuesText: opening !== '',
     constraint: { type: 'json-schema', schema: callSchema(chosen, format) },
-    reader: () => new ChatTurnReader(forcedCallParser(names), false),
+    reader: () => new ChatTurnReader(forcedCallParser(schemas), false),
   };
 }
 
@@ -85,25 +83,32 @@ export const contextLengthError = (model: ServedModel, tokens: number, param: st
     { param, apiCode: 'context_length_exceeded' },
   );
 
-/** Reads the completion of a turn: text and calls apart. */
+/** Reads the completion of a turn: reasoning, text and calls apart. */
 export class ChatTurnReader {
   readonly #parser: ToolCallParser | undefined;
+  readonly #reasoning: ReasoningParser | undefined;
   readonly #parallel: boolean;
+  /** Pieces of them. */
   #calls = 0;
 
-  constructor(parser: ToolCallParser | undefined, parallel: boolean) {
+  constructor(parser: ToolCallParser | undefined, parallel: boolean, reasoningParser?: ReasoningParserName) {
+    this.#reasoning = reasoningParser && new ReasoningParser(reasoningParser);
     this.#parser = parser;
     this.#parallel = parallel;
   }
 
   read(event: CompletionEvent): ChatTurnEvent {
     const { logProb, finishReason } = event;
-    const pieces = this.#parser ? [this.#parser.push(event.text)] : [{ text: event.text, calls: [] }];
+    const parted = this.#reasoning ? [this.#reasoning.push(event.text)] : [{ reasoning: '', text: event.text }];
+    if (finishReason && this.#reasoning) parted.push(this.#reasoning.end());
+    const written = parted.map(({ text }) => text).join('');
+    const pieces = this.#parser ? [this.#parser.push(written)] : [{ text: written, calls: [] }];
     if (finishReason && this.#parser) pieces.push(this.#parser.end());
     const found = pieces.flatMap(({ calls }) => calls);
-    const calls = this.#parallel ? found : found.slice(0, Math.max(0, 1 - this.#calls));
+    const calls = this.#parallel ? found : found.filter(({ index }) => index === 0);
     this.#calls += calls.length;
     return {
+      reasoning: parted.map(({ reasoning }) => reasoning).join(''),
       text: pieces.map(({ text }) => text).join(''),
       calls,
       ...(logProb ? { logProb } : {}),

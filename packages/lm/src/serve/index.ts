@@ -1,5 +1,6 @@
 export { ApiError } from './api-error.js';
 export { embeddingModel, type LocalModel, type LocalModelsOptions, localModels, toolFormatOf } from './local-models.js';
+export { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 export type {
   ChatInput,
   CompletionEvent,

@@ -4,6 +4,7 @@ import type { LocalEmbedder } from '../embed/local-embedder.js';
 import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, CompletionRequest, ServedModel, ToolFormat } from './served-model.js';
 
 export interface LocalModelsOptions {
@@ -15,6 +16,8 @@ export interface LocalModelsOptions {
   readonly cacheTokens?: number;
   /** Answers `/v1/embeddings` under the model's name. Default: none. */
   readonly embedder?: Embedder;
+  /** Parts `<think>…</think>` from the answers of chats: see `REASONING_PARSERS`. Default: it stays in the text. */
+  readonly reasoningParser?: ReasoningParserName;
 }
 
 /** A served model that generates text. */
@@ -26,8 +29,14 @@ export function localModels(
   model: CausalLM,
   options: LocalModelsOptions = {},
 ): Readonly<Record<string, LocalModel>> {
-  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder']);
-  const { adapters = {}, embedder, maxBatch, cacheTokens } = options;
+  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder', 'reasoningParser']);
+  const { adapters = {}, embedder, maxBatch, cacheTokens, reasoningParser } = options;
+  if (reasoningParser !== undefined && !REASONING_PARSERS.includes(reasoningParser)) {
+    throw new PosttrainError(
+      'SERVE_OPTION',
+      `localModels: reasoningParser is ${REASONING_PARSERS.join(' or ')}, not "${reasoningParser}"`,
+    );
+  }
   if (Object.hasOwn(adapters, name)) {
     throw new PosttrainError(
       'SERVE_OPTION',
@@ -38,11 +47,11 @@ export function localModels(
     ...(maxBatch === undefined ? {} : { maxBatch }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
   });
-  const base = servedModel(model, generator);
+  const base = servedModel(model, generator, reasoningParser);
   const embed = embedder && { embed: (texts: readonly string[]) => embedder.embed(texts) };
   const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
     adapterName,
-    servedModel(model, generator, adapter),
+    servedModel(model, generator, reasoningParser, adapter),
   ]);
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
@@ -56,7 +65,12 @@ export const embeddingModel = (embedder: LocalEmbedder): ServedModel => ({
   embed: (texts) => embedder.embed(texts),
 });
 
-function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapter): LocalModel {
+function servedModel(
+  model: CausalLM,
+  generator: LocalGenerator,
+  reasoningParser: ReasoningParserName | undefined,
+  adapter?: Adapter,
+): LocalModel {
   const { tokenizer, chatTemplate, config } = model;
   return {
     contextLength: config.maxPositionEmbeddings,
@@ -67,6 +81,7 @@ function servedModel(model: CausalLM, generator: LocalGenerator, adapter?: Adapt
       ? {
           chat: {
             toolFormat: toolFormatOf(chatTemplate),
+            reasoningParser,
             tokenize: ({ messages, tools, variables }) =>
               chatTemplate.renderChat(messages, {
                 addGenerationPrompt: true,
@@ -107,7 +122,9 @@ function reportOf(
 /** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */
 export function toolFormatOf({ templates }: Pick<ChatTemplate, 'templates'>): ToolFormat | undefined {
   const template = templates.tool_use ?? templates.default ?? '';
-  if (!/\btools\b/.test(template) || template.includes('<function=')) return undefined;
+  if (!/\btools\b/.test(template)) return undefined;
   if (template.includes('<tool_call>')) return 'tags';
+  // Llama 3.1's own form for functions of one's own.
+  if (template.includes('<function=')) return undefined;
   return /["']parameters["']|\[TOOL_CALLS\]/.test(template) ? 'json' : undefined;
 }

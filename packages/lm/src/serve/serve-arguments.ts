@@ -1,17 +1,19 @@
 import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 
 export const SERVE_HELP = `Usage: posttrain-lm serve MODEL [options]
 
 Answers the OpenAI API (chat, completions, embeddings) with a local model.
-MODEL is a Hugging Face folder, or a name on the hub (org/name).
+MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org/name:Q4_K_M).
 
   --port NUMBER           default 8000; 0 takes any free one
   --host ADDRESS          default 127.0.0.1, which is this machine only
   --name NAME             what requests call the model; default: the last part of MODEL
   --adapter NAME=FOLDER   an adapter that requests call NAME; may be repeated; needs @posttrain/peft
   --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
+  --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
   --max-batch NUMBER      completions generated at once; default 64
   --cache-tokens NUMBER   most tokens of running completions in memory; default: as many as 1 GiB holds
   --max-queue NUMBER      requests that may wait; default 256
@@ -28,6 +30,7 @@ const OPTIONS = {
   name: { type: 'string' },
   adapter: { type: 'string', multiple: true },
   quantization: { type: 'string' },
+  'reasoning-parser': { type: 'string' },
   'max-batch': { type: 'string' },
   'cache-tokens': { type: 'string' },
   'max-queue': { type: 'string' },
@@ -47,6 +50,7 @@ export interface ServeArguments {
   readonly host: string;
   readonly adapters: readonly { readonly name: string; readonly folder: string }[];
   readonly quantization: (typeof QUANTIZATIONS)[number] | undefined;
+  readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
   readonly cacheTokens: number | undefined;
   readonly maxQueue: number;
@@ -84,6 +88,12 @@ export function parseServeArguments(
   if (values.quantization !== undefined && !quantization) {
     throw new ArgumentsError(`--quantization takes ${QUANTIZATIONS.join(', ')}, not "${values.quantization}".`);
   }
+  const reasoningParser = REASONING_PARSERS.find((name) => name === values['reasoning-parser']);
+  if (values['reasoning-parser'] !== undefined && !reasoningParser) {
+    throw new ArgumentsError(
+      `--reasoning-parser takes ${REASONING_PARSERS.join(', ')}, not "${values['reasoning-parser']}".`,
+    );
+  }
   const apiKey = values['api-key'] ?? environment.POSTTRAIN_API_KEY;
   if (apiKey === '') throw new ArgumentsError('the API key is empty; leave it out to need none.');
   return {
@@ -93,6 +103,7 @@ export function parseServeArguments(
     host: values.host ?? '127.0.0.1',
     adapters: (values.adapter ?? []).map(adapterOf),
     quantization,
+    reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),
     cacheTokens: integer('cache-tokens', 16, 1_000_000_000, undefined),
     maxQueue: integer('max-queue', 0, 1_000_000, 256),

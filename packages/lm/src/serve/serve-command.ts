@@ -43,7 +43,7 @@ async function run(options: ServeArguments): Promise<void> {
 
 /** The models of the folder that is named: one that generates, with its adapters, or one that only embeds. */
 async function loadModels(options: ServeArguments): Promise<Readonly<Record<string, ServedModel>>> {
-  const { name, quantization, maxBatch, cacheTokens } = options;
+  const { name, quantization, reasoningParser, maxBatch, cacheTokens } = options;
   const folder = await resolveModelFolder(options.model);
   if (await isEmbeddingFolder(folder)) {
     if (options.adapters.length > 0 || quantization) {
@@ -63,10 +63,12 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
     maxBatch,
     embedder: model.embedder(),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    ...(reasoningParser === undefined ? {} : { reasoningParser }),
   });
 }
 
 async function isEmbeddingFolder(folder: string): Promise<boolean> {
+  if (folder.toLowerCase().endsWith('.gguf')) return false;
   if ((await readTextIfPresent(join(folder, 'modules.json'))) !== undefined) return true;
   return (await readJsonObjectIfPresent(join(folder, 'config.json')))?.model_type === 'bert';
 }

@@ -1,5 +1,6 @@
 import type { ChatMessage, SamplingParams } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
+import type { ReasoningParserName } from './reasoning.js';
 
 /** JSON that satisfies a JSON Schema, and nothing else. */
 export interface OutputConstraint {
@@ -41,7 +42,8 @@ export interface CompletionEvent {
 }
 
 /**
- * How a model writes tool calls: `tags` is `<tool_call>{"name", "arguments"}</tool_call>` among text (Hermes, Qwen);
+ * How a model writes tool calls: `tags` is `<tool_call>{"name", "arguments"}</tool_call>` among text (Hermes, Qwen), or
+ * `<function=…><parameter=…>` in the same tags (Qwen3-Coder);
  * `json` is an answer that is nothing but one such object or several (Llama 3, whose arguments are `parameters`, Mistral).
  */
 export type ToolFormat = 'tags' | 'json';
@@ -66,6 +68,8 @@ export interface ServedModel {
   readonly chat?: {
     /** Absent where the template has no tools. */
     readonly toolFormat: ToolFormat | undefined;
+    /** How to part reasoning from answers. Absent: it stays in the text. */
+    readonly reasoningParser?: ReasoningParserName | undefined;
     /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
     tokenize(input: ChatInput): readonly number[];
   };

@@ -43,6 +43,13 @@ async function firstLine(child: ChildProcess): Promise<string> {
 }
 
 describe('posttrain-lm serve', () => {
+  it('serves a GGUF file', async () => {
+    const child = start(['serve', join(root, 'goldens/gguf/smollm2.gguf'), '--port', '0', '--name', 'small']);
+    const url = /^Serving small at (\S+)$/.exec(await firstLine(child))?.[1];
+    const answer = await postJson(`${url}/completions`, { model: 'small', prompt: [1, 2], max_tokens: 2 });
+    expect(await answer.json()).toMatchObject({ usage: { completion_tokens: 2 } });
+  });
+
   it('says when it is ready, answers, and at SIGTERM finishes what it has and exits with 0', async () => {
     const folder = join(await temporaryFolder(), 'tiny');
     await (await tinyModel()).save(folder);

@@ -230,7 +230,8 @@ describe('the way of calling tools that a template has', () => {
     ['{% for tool in tools %}{{ tool }}{% endfor %} <tool_call>{"name": …}</tool_call>', 'tags'],
     ['{% if tools %}Respond with JSON {"name": function name, "parameters": {}}{% endif %}', 'json'],
     ['[AVAILABLE_TOOLS]{{ tools }}[TOOL_CALLS]', 'json'],
-    ['{% if tools %}<tool_call><function=name></function></tool_call>{% endif %}', undefined],
+    ['{% if tools %}<tool_call><function=name></function></tool_call>{% endif %}', 'tags'],
+    ['{% if tools %}{{ tools }}<function=name>{"x": 1}</function>{% endif %}', undefined],
     ['{% for message in messages %}{{ message.content }}{% endfor %}', undefined],
     ['{{ tools }}', undefined],
   ])('%s', (template, format) => {

@@ -82,12 +82,23 @@ describe('the official client', () => {
     expect(finish_reason).toBe('tool_calls');
     expect(message.content).toBe('Let me look.');
     expect(message.tool_calls).toMatchObject([
-      { type: 'function', function: { name: 'weather', arguments: '{"city":"Rome"}' } },
+      { type: 'function', function: { name: 'weather', arguments: '{"city": "Rome"}' } },
     ]);
     const streamed = await openai.chat.completions.stream(request).finalChatCompletion();
     expect(streamed.choices[0]!.message.content).toBe('Let me look.');
     expect(streamed.choices[0]!.finish_reason).toBe('tool_calls');
-    expect(streamed.choices[0]!.message.tool_calls).toMatchObject([{ function: { arguments: '{"city":"Rome"}' } }]);
+    expect(streamed.choices[0]!.message.tool_calls).toMatchObject([{ function: { arguments: '{"city": "Rome"}' } }]);
+    const seen: unknown[] = [];
+    for await (const { choices } of await openai.chat.completions.create({ ...request, stream: true })) {
+      seen.push(
+        ...(choices[0]!.delta.tool_calls ?? []).map(({ index, ...delta }) => [index, delta.type, delta.function]),
+      );
+    }
+    expect(seen.slice(0, 2)).toEqual([
+      [0, 'function', { name: 'weather', arguments: expect.stringMatching(/^.{0,2}$/) }],
+      [0, undefined, { arguments: expect.stringMatching(/^.{1,3}$/) }],
+    ]);
+    expect(seen.length).toBeGreaterThan(4);
     const none = await openai.chat.completions.create({ ...request, tool_choice: 'none' });
     expect(none.choices[0]!.message.content).toContain('<tool_call>');
   });

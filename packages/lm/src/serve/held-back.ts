@@ -1,0 +1,7 @@
+/** Length of the longest end of `text` that begins `tag`. */
+export function heldBack(text: string, tag: string): number {
+  for (let length = Math.min(tag.length - 1, text.length); length > 0; length--) {
+    if (tag.startsWith(text.slice(-length))) return length;
+  }
+  return 0;
+}
