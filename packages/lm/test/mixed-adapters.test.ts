@@ -17,6 +17,7 @@ beforeAll(() => setEngine(referenceEngine()));
 
 const range = <T>(n: number, f: (i: number) => T) => Array.from({ length: n }, (_, i) => f(i));
 
+/** A [r, in] and B [out, r]. */
 interface LowRank {
   readonly a: Tensor;
   readonly b: Tensor;
@@ -25,18 +26,12 @@ interface LowRank {
 /** The same adapter, which says that its updates are of low rank. */
 const stacked = (adapter: LowRankAdapter): LowRankAdapter => ({
   ...adapter,
-  lowRank: (given) =>
-    Object.fromEntries(
-      Object.entries(given).map(([name, { a, b }]) => [
-        name,
-        { a: a.transpose().mul(2), b: b.transpose(), scale: 0.5 },
-      ]),
-    ),
+  lowRank: (given) => Object.fromEntries(Object.entries(given).map(([name, own]) => [name, { ...own, scale: 0.5 }])),
 });
 
 type LowRankAdapter = Adapter<Readonly<Record<string, LowRank>>>;
 
-/** W + B·A on the modules whose names end so, whatever they are: linear layers, experts, the embedding, the output layer. */
+/** W + ½ B·A on the modules whose names end so, whatever they are: linear layers, experts, the embedding, the output layer. */
 function lowRank(network: Network, name: string, endings: readonly string[], rank: number, seed: number) {
   const targets = [...network.modules.values()].filter(({ name }) => endings.some((ending) => name.endsWith(ending)));
   const size = ({ kind, inFeatures, outFeatures }: ModuleInfo) =>
@@ -54,24 +49,25 @@ function lowRank(network: Network, name: string, endings: readonly string[], ran
           shape,
         );
       };
-      return [module.name, { a: random(0, [inputs, rank]), b: random(1, [rank, outputs]) }];
+      return [module.name, { a: random(0, [rank, inputs]), b: random(1, [outputs, rank]) }];
     }),
   );
+  const update = (x: Tensor, { b }: LowRank) => x.matmul(b, { transposeB: true }).mul(0.5);
   const adapter: LowRankAdapter = {
     name,
     parameters,
     hooks: (given): LayerHooks => ({
       linear(x, layer) {
         const own = given[layer.name];
-        return own ? layer.apply(x).add(x.matmul(own.a).matmul(own.b)) : layer.apply(x);
+        return own ? layer.apply(x).add(update(x.matmul(own.a, { transposeB: true }), own)) : layer.apply(x);
       },
       embedding(tokens, layer) {
         const own = given[layer.name];
-        return own ? layer.apply(tokens).add(own.a.gather(tokens).matmul(own.b)) : layer.apply(tokens);
+        return own ? layer.apply(tokens).add(update(own.a.transpose().gather(tokens), own)) : layer.apply(tokens);
       },
       headWeight(layer) {
         const own = given[layer.name];
-        return own ? layer.weight.add(own.a.matmul(own.b).transpose()) : layer.weight;
+        return own ? layer.weight.add(own.b.matmul(own.a).mul(0.5)) : layer.weight;
       },
     }),
   };
