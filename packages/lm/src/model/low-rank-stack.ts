@@ -1,4 +1,4 @@
-import { concat, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, realize, scalar, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { LowRankUpdate } from './adapter.js';
 import { roundUpToPowerOfTwo } from './sizes.js';
 
@@ -22,23 +22,48 @@ interface StackedUpdate {
   readonly owner: number;
 }
 
+/** Whom nobody's row has: what a stack is filled up with. */
+const NOBODY = -2;
+
 type Updates = Readonly<Record<string, LowRankUpdate>>;
+
+interface StackedAdapters {
+  readonly stack: LowRankStack;
+  readonly isStacked: readonly boolean[];
+}
 
 /**
  * Stacks the adapters that can be: those with updates, all of whose numbers are finite, or they would spoil the others'
  * rows (0 · ∞ is not 0). `isStacked` says which.
  */
-export async function stackLowRank(
-  adapters: readonly (Updates | undefined)[],
-): Promise<{ readonly stack: LowRankStack; readonly isStacked: readonly boolean[] }> {
-  const isStacked = await Promise.all(adapters.map((updates) => updates !== undefined && allFinite(updates)));
-  const stacked = adapters.flatMap((updates, index) => (isStacked[index] ? [{ index, updates: updates! }] : []));
+export async function stackLowRank(adapters: readonly (Updates | undefined)[]): Promise<StackedAdapters> {
+  const stack = stackOf(adapters);
+  const totals = adapters.map((updates) => (updates ? totalOf(updates) : undefined));
+  await realize([
+    ...Object.values(stack.updates).flatMap(({ a, b }) => [a, b]),
+    ...totals.flatMap((total) => total ?? []),
+  ]);
+  const isStacked: boolean[] = [];
+  for (const total of totals) isStacked.push(total !== undefined && Number.isFinite(await total.item()));
+  if (adapters.every((updates, i) => !updates || isStacked[i])) return { stack, isStacked };
+  const { stack: others } = await stackLowRank(adapters.map((updates, i) => (isStacked[i] ? updates : undefined)));
+  return { stack: others, isStacked };
+}
+
+/** Not finite unless all the numbers are. */
+const totalOf = (updates: Updates): Tensor =>
+  Object.values(updates)
+    .flatMap(({ a, b, scale }) => [a.sum(), b.mul(scale).sum()])
+    .reduce((sum, x) => sum.add(x), scalar(0));
+
+function stackOf(adapters: readonly (Updates | undefined)[]): LowRankStack {
   const layouts = new Map<string, Tensor>();
-  const stackOf = (module: string): StackedUpdate => {
-    const parts = stacked.flatMap(({ index, updates }) => (updates[module] ? [{ index, ...updates[module] }] : []));
+  const stackIn = (module: string): StackedUpdate => {
+    const parts = adapters.flatMap((updates, index) => (updates?.[module] ? [{ index, ...updates[module] }] : []));
     const owners = parts.flatMap(({ index, a }) => Array.from({ length: a.shape[0]! }, () => index));
-    const rest = roundUpToPowerOfTwo(owners.length) - owners.length;
-    const padded = [...owners, ...Array.from({ length: rest }, () => -2)];
+    // Room for two at least: one alone would be no copy, and the second needs nothing compiled.
+    const rest = roundUpToPowerOfTwo(owners.length * (parts.length === 1 ? 2 : 1)) - owners.length;
+    const padded = [...owners, ...Array.from({ length: rest }, () => NOBODY)];
     const layout = padded.join();
     if (!layouts.has(layout)) layouts.set(layout, tensor(Int32Array.from(padded), [padded.length], 'int32'));
     const { a, b } = parts[0]!;
@@ -49,15 +74,7 @@ export async function stackLowRank(
       owner: [...layouts.keys()].indexOf(layout),
     };
   };
-  const modules = [...new Set(stacked.flatMap(({ updates }) => Object.keys(updates)))].sort();
-  const updates = Object.fromEntries(modules.map((module) => [module, stackOf(module)]));
-  await realize(Object.values(updates).flatMap(({ a, b }) => [a, b]));
-  return { stack: { updates, owners: [...layouts.values()] }, isStacked };
-}
-
-/** Whether all numbers are finite: their sum is not otherwise. */
-async function allFinite(updates: Updates): Promise<boolean> {
-  const sums = Object.values(updates).flatMap(({ a, b, scale }) => [a.sum(), b.mul(scale).sum()]);
-  const total = sums.reduce((sum, x) => sum.add(x), tensor([0]));
-  return Number.isFinite(await total.item());
+  const modules = [...new Set(adapters.flatMap((updates = {}) => Object.keys(updates)))].sort();
+  const updates = Object.fromEntries(modules.map((module) => [module, stackIn(module)]));
+  return { updates, owners: [...layouts.values()] };
 }
