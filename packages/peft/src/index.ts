@@ -1,4 +1,11 @@
-export type { AdapterPlan, AdapterReport, CreateAdapterOptions, PeftAdapter } from './adapters/adapter.js';
+export type {
+  AdaptableModel,
+  AdapterPlan,
+  AdapterReport,
+  CreateAdapterOptions,
+  PeftAdapter,
+  TaskType,
+} from './adapters/adapter.js';
 export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
 export type { LoadAdapterOptions, SaveAdapterOptions } from './adapters/adapter-files.js';
 export { loadAdapter, saveAdapter } from './adapters/adapter-files.js';

@@ -8,6 +8,13 @@ export class InvalidArgumentError extends PosttrainError {
   }
 }
 
+/** A request asks for something that an endpoint's protocol cannot say. Code `TTS_UNSUPPORTED_REQUEST`. */
+export class UnsupportedRequestError extends PosttrainError {
+  constructor(message: string) {
+    super('TTS_UNSUPPORTED_REQUEST', message);
+  }
+}
+
 /** A generator or verifier returned something its interface does not allow. Code `TTS_CONTRACT`. */
 export class ContractError extends PosttrainError {
   constructor(message: string) {

@@ -8,6 +8,7 @@ export {
   EndpointError,
   InvalidArgumentError,
   NoCandidateError,
+  UnsupportedRequestError,
   VerifierFailedError,
   VerifierTimeoutError,
 } from './errors.js';

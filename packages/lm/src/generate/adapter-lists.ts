@@ -104,8 +104,11 @@ const parametersOf = ({ adapter, idle }: Place): unknown => (adapter ? adapter.p
 /** The stack of a list, made again when somebody who is there has other numbers than it was made from. */
 async function stackOf(list: List): Promise<Stacked> {
   const { places, stacked } = list;
-  const isUpToDate = ({ adapter, lowRank }: Place, i: number) =>
-    stacked?.from[i] && (!adapter || !lowRank || stacked.from[i].deref() === adapter.parameters);
+  const isUpToDate = ({ adapter, lowRank }: Place, i: number) => {
+    const from = stacked?.from[i];
+    const concerns = adapter && (lowRank || stacked?.isStacked[i]);
+    return from && (!concerns || from.deref() === adapter.parameters);
+  };
   if (stacked && places.every(isUpToDate)) return stacked;
   const from = places.map((place) => new WeakRef(parametersOf(place) as object));
   const updates = places.map((place) => place.lowRank?.(parametersOf(place)));

@@ -76,7 +76,7 @@ export class Scheduler {
   readonly #maxBatch: number;
   readonly #prefillTokens: number;
   readonly #proposer: Proposer | undefined;
-  readonly #waiting: Scheduled[] = [];
+  #waiting: Scheduled[] = [];
   #prefills: Prefill[] = [];
   #running: Scheduled[] = [];
   #nextId = 0;
@@ -136,7 +136,8 @@ export class Scheduler {
       for (const one of list) (one.isCancelled() ? gone : kept).push(one);
       return { kept, gone };
     };
-    this.#waiting.splice(0, Infinity, ...keep(this.#waiting).kept);
+    // Thousands may wait.
+    if (this.#waiting.some(({ isCancelled }) => isCancelled())) this.#waiting = keep(this.#waiting).kept;
     const { kept, gone } = keep(this.#running);
     this.#running = kept;
     for (const one of gone) this.#end(one);

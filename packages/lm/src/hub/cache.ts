@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
 import { readJsonObjectIfPresent } from '../files.js';
 import { NotInCacheError } from './errors.js';
+import { chosenGguf, type GgufChoice } from './gguf-choice.js';
 
 /** The hub cache's folder: `HF_HUB_CACHE`, else `hub` in `HF_HOME`, else in `~/.cache/huggingface`. */
 export function defaultCacheDir(environment: NodeJS.ProcessEnv = process.env): string {
@@ -76,6 +77,21 @@ export class ModelCache {
 
   /** The revision's snapshot, which must hold a whole model. @throws NotInCacheError */
   async offlineSnapshot(): Promise<string> {
+    const snapshot = await this.#presentSnapshot();
+    const missing = await missingFiles(snapshot);
+    if (missing.length > 0) throw new NotInCacheError(this.name, `${snapshot} lacks ${missing.join(', ')}`);
+    return snapshot;
+  }
+
+  /** The path of a GGUF file of the revision's snapshot. @throws NotInCacheError */
+  async offlineGguf(choice: GgufChoice): Promise<string> {
+    const snapshot = await this.#presentSnapshot();
+    const paths = (await readdir(snapshot, { recursive: true })).map((path) => path.replaceAll('\\', '/'));
+    const problem = (says: string) => new NotInCacheError(this.name, `${snapshot} ${says.replace(/\.$/, '')}`);
+    return join(snapshot, chosenGguf(paths, choice, problem));
+  }
+
+  async #presentSnapshot(): Promise<string> {
     const commit = await this.readCommit();
     const snapshot = commit === undefined ? undefined : this.snapshot(commit);
     if (snapshot === undefined || !(await exists(snapshot))) {
@@ -84,8 +100,6 @@ export class ModelCache {
         `the revision "${this.revision}" is not in the cache ${dirname(this.folder)}`,
       );
     }
-    const missing = await missingFiles(snapshot);
-    if (missing.length > 0) throw new NotInCacheError(this.name, `${snapshot} lacks ${missing.join(', ')}`);
     return snapshot;
   }
 

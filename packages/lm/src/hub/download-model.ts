@@ -4,10 +4,13 @@ import { assertKnownOptions, type OnProgress, PosttrainError } from '@posttrain/
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
+import { chosenGguf, type GgufChoice, ggufChoice, isGguf } from './gguf-choice.js';
 
 export interface DownloadModelOptions {
   /** A branch, a tag or a commit. Default `main`. */
   readonly revision?: string;
+  /** A GGUF file of the repository, which is downloaded alone. Default: the folder's safetensors. */
+  readonly ggufFile?: string;
   /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
   readonly cacheDir?: string;
   /** For gated and private models. Default `HF_TOKEN`. */
@@ -22,6 +25,7 @@ export interface DownloadModelOptions {
 
 const OPTION_NAMES = [
   'revision',
+  'ggufFile',
   'cacheDir',
   'token',
   'endpoint',
@@ -30,47 +34,57 @@ const OPTION_NAMES = [
 ] as const satisfies readonly (keyof DownloadModelOptions)[];
 
 type Hub = typeof import('@huggingface/hub');
+type ListFileEntry = import('@huggingface/hub').ListFileEntry;
 
 /**
  * Downloads what is needed to run a model (`*.json`, `*.safetensors`, `*.jinja`) into the cache that all Hugging Face
  * libraries share, and returns the folder. Files that are there are not asked for again; an interrupted download goes
  * on where it stopped; a snapshot is named by its branch only when it is complete.
  *
- * @param name `org/name`
+ * Of a repository of GGUF files one is downloaded, and its path returned: that of `ggufFile`, or of the quantisation that
+ * stands behind the name (`org/name:Q4_K_M`, as llama.cpp's tools write it).
+ *
+ * @param name `org/name`, or `org/name:QUANTISATION`
  * @throws ModelNotFoundError, ModelAccessError, DownloadError, NotInCacheError (offline), MissingPackageError
  */
 export async function downloadModel(name: string, options: DownloadModelOptions = {}): Promise<string> {
   assertKnownOptions('downloadModel', options, OPTION_NAMES);
   const { revision = 'main', cacheDir = defaultCacheDir() } = options;
-  const cache = new ModelCache(cacheDir, name, revision);
+  const { repository, choice } = ggufChoice(name, options.ggufFile);
+  const cache = new ModelCache(cacheDir, repository, revision);
   if (options.offline ?? /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {
-    return cache.offlineSnapshot();
+    return choice ? cache.offlineGguf(choice) : cache.offlineSnapshot();
   }
   const hub = await importHub();
   const token = options.token ?? process.env.HF_TOKEN;
   const hubUrl = (options.endpoint ?? process.env.HF_ENDPOINT)?.replace(/\/+$/, '');
   const common = { ...(token ? { accessToken: token } : {}), ...(hubUrl ? { hubUrl } : {}) };
 
-  const commit = await asked(hub, name, revision, token, () => resolveCommit(hub, name, revision, common));
-  const files = await asked(hub, name, revision, token, () => listNeededFiles(hub, name, commit, common));
-  const report = progressReporter(name, files, options.onProgress);
+  const commit = await asked(hub, repository, revision, token, () => resolveCommit(hub, repository, revision, common));
+  const files = await asked(hub, repository, revision, token, async () =>
+    neededFiles(repository, await listFiles(hub, repository, commit, common), choice),
+  );
+  const report = progressReporter(repository, files, options.onProgress);
   for (const file of files) {
     const blob = cache.blob(file.etag);
     if (!(await hasSize(blob, file.size))) {
       const openRemote = (offset: number) =>
-        asked(hub, name, revision, token, () => openFile(hub, name, commit, file, common, offset));
+        asked(hub, repository, revision, token, () => openFile(hub, repository, commit, file, common, offset));
       await downloadBlob(blob, file, openRemote, (bytes) => report(file, bytes));
     }
     report(file, file.size);
     if (!(await exists(join(cache.snapshot(commit), file.path)))) await cache.link(commit, file.path, file.etag);
   }
   await cache.writeCommit(commit);
-  return cache.snapshot(commit);
+  return choice ? join(cache.snapshot(commit), files[0]!.path) : cache.snapshot(commit);
 }
 
-/** A local folder as it is; any other name is downloaded. */
+/** A local folder as it is (or the GGUF file in it that the options name); any other name is downloaded. */
 export async function resolveModelFolder(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<string> {
   const found = await stat(nameOrFolder).catch(() => undefined);
+  if (found?.isDirectory() && options.ggufFile !== undefined) {
+    return resolveModelFolder(join(nameOrFolder, options.ggufFile));
+  }
   if (found?.isDirectory() || (found?.isFile() && nameOrFolder.toLowerCase().endsWith('.gguf'))) return nameOrFolder;
   if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
     throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder or GGUF file.`);
@@ -101,20 +115,34 @@ async function resolveCommit(hub: Hub, name: string, revision: string, access: A
   return commit;
 }
 
-async function listNeededFiles(hub: Hub, name: string, commit: string, access: Access): Promise<RemoteFile[]> {
-  const files: RemoteFile[] = [];
+async function listFiles(hub: Hub, name: string, commit: string, access: Access): Promise<ListFileEntry[]> {
+  const files: ListFileEntry[] = [];
   for await (const entry of hub.listFiles({ repo: name, revision: commit, recursive: true, ...access })) {
-    if (entry.type !== 'file' || !isNeeded(entry.path)) continue;
+    if (entry.type === 'file') files.push(entry);
+  }
+  return files;
+}
+
+function neededFiles(name: string, listed: readonly ListFileEntry[], choice: GgufChoice | undefined): RemoteFile[] {
+  const paths = listed.map(({ path }) => path);
+  const gguf = choice && chosenGguf(paths, choice, (says) => new DownloadError(`${name}: ${says}`));
+  const files = listed.filter(({ path }) => (gguf === undefined ? isNeeded(path) : path === gguf));
+  if (gguf === undefined && !files.some(({ path }) => path.endsWith('.safetensors'))) {
+    const others = paths.filter(isGguf).sort();
+    throw new DownloadError(
+      `${name}: has no *.safetensors file; ` +
+        (others.length === 0
+          ? 'its weights must be converted first.'
+          : `name a GGUF file with ggufFile, or its quantisation as in "${name}:Q4_K_M". There are ${others.join(', ')}.`),
+    );
+  }
+  return files.map((entry) => {
     const etag = entry.lfs?.oid ?? entry.oid;
     if (etag === undefined || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag)) {
       throw new DownloadError(`${name}/${entry.path}: the hub gives no usable hash (${JSON.stringify(etag)}).`);
     }
-    files.push({ path: entry.path, size: entry.size, etag, hash: entry.lfs ? 'sha256' : 'git-sha1' });
-  }
-  if (!files.some(({ path }) => path.endsWith('.safetensors'))) {
-    throw new DownloadError(`${name}: has no *.safetensors file; its weights must be converted first.`);
-  }
-  return files;
+    return { path: entry.path, size: entry.size, etag, hash: entry.lfs ? 'sha256' : 'git-sha1' };
+  });
 }
 
 /** Top-level files of a model folder, and the configs of sentence-transformers' modules; `consolidated*` repeats the weights in another layout. */

@@ -74,8 +74,8 @@ export class CausalLM {
   }
 
   /**
-   * Loads a model by the path of a Hugging Face folder or GGUF file, or by its name on the hub (`org/name`), which is downloaded into
-   * the standard cache first.
+   * Loads a model by the path of a Hugging Face folder or GGUF file, or by its name on the hub, which is downloaded into the
+   * standard cache first: `org/name`, and for one of its GGUF files `org/name:Q4_K_M` or the option `ggufFile`.
    */
   static async fromPretrained(
     nameOrFolder: string,

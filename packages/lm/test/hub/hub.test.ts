@@ -15,6 +15,7 @@ import type { ProgressEvent } from '@posttrain/interfaces';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { importHub } from '../../src/hub/download-model.js';
 import {
+  CausalLM,
   DownloadError,
   defaultCacheDir,
   downloadModel,
@@ -24,6 +25,7 @@ import {
   NotInCacheError,
   resolveModelFolder,
 } from '../../src/index.js';
+import { goldenFolder } from '../support.js';
 import { COMMIT, FakeHub } from './fake-hub.js';
 
 const NAME = 'some-org/tiny-model';
@@ -215,6 +217,74 @@ describe('offline', () => {
     writeFileSync(join(snapshot, 'model.safetensors.index.json'), JSON.stringify(index));
     writeFileSync(join(snapshot, 'model-00001-of-00002.safetensors'), '');
     await expect(download()).rejects.toThrow(/lacks model-00002-of-00002\.safetensors/);
+  });
+});
+
+describe('GGUF files', () => {
+  const gguf = readFileSync(join(goldenFolder('gguf'), 'smollm2.gguf'));
+  const addGguf = () => {
+    hub.files['Tiny-Q8_0.gguf'] = { content: gguf, lfs: true };
+    hub.files['Tiny-Q4_K_M.gguf'] = { content: Buffer.from('another'), lfs: true };
+    hub.files['old/tiny.f16.gguf'] = { content: gguf, lfs: true };
+    hub.files['mmproj-F16.gguf'] = { content: Buffer.from('images'), lfs: true };
+  };
+
+  it.each([
+    [`${NAME}:Q8_0`, {}, 'Tiny-Q8_0.gguf'],
+    [`${NAME}:q4_k_m`, {}, 'Tiny-Q4_K_M.gguf'],
+    [`${NAME}:F16`, {}, 'old/tiny.f16.gguf'],
+    [NAME, { ggufFile: 'Tiny-Q8_0.gguf' }, 'Tiny-Q8_0.gguf'],
+    [NAME, { ggufFile: 'old/tiny.f16.gguf' }, 'old/tiny.f16.gguf'],
+  ])('%s %j is one file, offline too', async (name, options, file) => {
+    addGguf();
+    const common = { cacheDir, endpoint: hub.endpoint, ...options };
+    const path = await downloadModel(name, common);
+    expect(path).toBe(join(folder, 'snapshots', COMMIT, file));
+    expect(readFileSync(path).equals(hub.files[file]!.content)).toBe(true);
+    expect(readdirSync(join(folder, 'blobs'))).toHaveLength(1);
+    hub.requests.length = 0;
+    expect(await downloadModel(name, { ...common, offline: true })).toBe(path);
+    expect(hub.requests).toEqual([]);
+    await expect(download({ offline: true })).rejects.toThrow(/lacks config\.json/);
+  });
+
+  it('is loaded as a model', async () => {
+    addGguf();
+    const model = await CausalLM.fromPretrained(`${NAME}:Q8_0`, { cacheDir, endpoint: hub.endpoint });
+    expect(model.config.modelType).toBe('llama');
+    expect(model.name).toMatch(/Tiny-Q8_0\.gguf$/);
+  });
+
+  it('says which there are', async () => {
+    addGguf();
+    hub.files['b/Other-Q8_0.gguf'] = { content: gguf, lfs: true };
+    const cases: readonly [string, object, RegExp][] = [
+      [`${NAME}:Q5_0`, {}, /no file of the quantisation "Q5_0".*Tiny-Q4_K_M\.gguf, Tiny-Q8_0\.gguf/],
+      [`${NAME}:Q8_0`, {}, /more than one file of the quantisation "Q8_0"/],
+      [NAME, { ggufFile: 'x.gguf' }, /no file x\.gguf.*Tiny-Q8_0\.gguf/],
+      [`${NAME}:Q8_0`, { ggufFile: 'x.gguf' }, /after the colon, or ggufFile/],
+      [`${NAME}:Q8_0`, { offline: true }, /cannot be used offline/],
+    ];
+    for (const [name, options, message] of cases) {
+      await expect(downloadModel(name, { cacheDir, endpoint: hub.endpoint, ...options })).rejects.toThrow(message);
+    }
+    delete hub.files['model.safetensors'];
+    delete hub.files['consolidated.safetensors'];
+    await expect(download()).rejects.toThrow(/name a GGUF file with ggufFile.*Tiny-Q8_0\.gguf/);
+    expect(existsSync(join(folder, 'refs'))).toBe(false);
+  });
+
+  it('of a local folder', async () => {
+    writeFileSync(join(cacheDir, 'a.gguf'), gguf);
+    expect(await resolveModelFolder(cacheDir, { ggufFile: 'a.gguf' })).toBe(join(cacheDir, 'a.gguf'));
+    await expect(resolveModelFolder(cacheDir, { ggufFile: 'b.gguf' })).rejects.toThrow(/no such folder or GGUF file/);
+  });
+
+  it('a path that leaves the snapshot is not taken', async () => {
+    hub.files['../../evil-Q8_0.gguf'] = { content: gguf, lfs: true };
+    const options = { cacheDir, endpoint: hub.endpoint };
+    await expect(downloadModel(`${NAME}:Q8_0`, options)).rejects.toThrow(/has no GGUF file/);
+    await expect(download({ ggufFile: '../../evil-Q8_0.gguf' })).rejects.toThrow(/has no GGUF file/);
   });
 });
 

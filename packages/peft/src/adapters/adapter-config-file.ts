@@ -1,3 +1,4 @@
+import type { TaskType } from './adapter.js';
 import { AdapterFileError } from './errors.js';
 import type { PeftConfig, PeftMethod } from './peft-method.js';
 
@@ -21,7 +22,7 @@ const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `
 export function toConfigFile<Config extends PeftConfig>(
   method: PeftMethod<Config>,
   config: Config,
-  facts: { readonly baseModel: string; readonly fanInFanOut: boolean },
+  facts: { readonly baseModel: string; readonly fanInFanOut: boolean; readonly taskType: TaskType },
 ): string {
   const fields = {
     ...method.fileDefaults,
@@ -33,7 +34,7 @@ export function toConfigFile<Config extends PeftConfig>(
     peft_type: method.peftType,
     peft_version: PEFT_VERSION,
     revision: null,
-    task_type: 'CAUSAL_LM',
+    task_type: facts.taskType,
   };
   const sorted = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.stringify(Object.fromEntries(sorted), null, 2);
@@ -47,6 +48,7 @@ export function fromConfigFile<Config extends PeftConfig>(
   method: PeftMethod<Config>,
   json: Readonly<Record<string, unknown>>,
   path: string,
+  taskType: TaskType,
 ): Partial<Config> {
   const names = new Map(Object.keys(method.defaults).map((name) => [snakeCase(name), name]));
   const config: Record<string, unknown> = {};
@@ -55,7 +57,8 @@ export function fromConfigFile<Config extends PeftConfig>(
     const name = names.get(key);
     if (name !== undefined) config[name] = value;
     else if (key === 'task_type') {
-      if (value !== null && value !== 'CAUSAL_LM') active.push(`task_type ${JSON.stringify(value)}`);
+      if (value !== null && value !== taskType)
+        active.push(`task_type ${JSON.stringify(value)} (the model is ${taskType})`);
     } else if (!INFORMATIVE.has(key) && !isInactive(value, method.fileDefaults[key])) {
       active.push(`${key} ${JSON.stringify(value)}`);
     }

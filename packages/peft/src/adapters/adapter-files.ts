@@ -11,8 +11,7 @@ import {
   writeSafetensors,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
-import type { CausalLM } from '@posttrain/lm';
-import { type PeftAdapter, planAdapter } from './adapter.js';
+import { type AdaptableModel, type PeftAdapter, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile, toConfigFile } from './adapter-config-file.js';
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
@@ -37,11 +36,12 @@ export async function saveAdapter(
   options: SaveAdapterOptions = {},
 ): Promise<void> {
   assertKnownOptions('saveAdapter', options, ['baseModel']);
-  const { method, config, plan, parameters } = adapter;
+  const { method, config, plan, parameters, taskType } = adapter;
   const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
   const linear = plan.targets.filter(({ kind }) => kind === 'linear');
   const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
-  const json = toConfigFile(method, config, { baseModel: options.baseModel ?? adapter.baseModel, fanInFanOut });
+  const baseModel = options.baseModel ?? adapter.baseModel;
+  const json = toConfigFile(method, config, { baseModel, fanInFanOut, taskType });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
     await writeSafetensors(
@@ -70,7 +70,7 @@ export interface LoadAdapterOptions {
  * @throws AdapterFileError, TargetModulesError, AdapterConfigError, and what `openSafetensors` throws
  */
 export async function loadAdapter(
-  model: CausalLM,
+  model: AdaptableModel,
   folder: string,
   options: LoadAdapterOptions = {},
 ): Promise<PeftAdapter> {
@@ -86,7 +86,7 @@ export async function loadAdapter(
       `peft_type ${JSON.stringify(json.peft_type)} is not supported; there are ${known}.`,
     );
   }
-  const config = fromConfigFile(method, json, path);
+  const config = fromConfigFile(method, json, path, taskTypeOf(model));
   const name = options.name ?? 'default';
   const { initial, adapter } = planAdapter(model, method, config, { name, fromFile: true });
   const file = await openTensors(folder);

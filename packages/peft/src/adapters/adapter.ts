@@ -24,6 +24,12 @@ export interface AdapterReport {
   readonly totalParameters: number;
 }
 
+/** What an adapter needs of a model: a `CausalLM`, a classifier, a reward model and a value model have it. */
+export type AdaptableModel = Pick<CausalLM, 'name' | 'config' | 'network' | 'weights' | 'storage'>;
+
+/** PEFT's name for what the outputs of a model are. */
+export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
+
 /** The modules of a model that an adapter changes, and how. */
 export interface AdapterPlan {
   /** Modules the method enters. */
@@ -47,6 +53,8 @@ export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Ada
   readonly plan: AdapterPlan;
   /** Name of the model it was made for. */
   readonly baseModel: string;
+  /** Of the model it was made for; `task_type` of adapter_config.json. */
+  readonly taskType: TaskType;
   readonly report: AdapterReport;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
@@ -61,12 +69,13 @@ export interface CreateAdapterOptions {
 
 /**
  * A new adapter for a model: `await createAdapter(model, lora, { r: 16, targetModules: 'all-linear' })`. The model is
- * not changed; give the adapter to what runs it.
+ * not changed; give the adapter to what runs it. The head of a classifier, a reward model or a value model is trained
+ * whole, as PEFT does it (`modulesToSave`).
  *
  * @throws TargetModulesError when a pattern matches nothing; AdapterConfigError; PosttrainError for an unknown option
  */
 export async function createAdapter<Config extends PeftConfig>(
-  model: CausalLM,
+  model: AdaptableModel,
   method: PeftMethod<Config>,
   config: Partial<Config> = {},
   options: CreateAdapterOptions = {},
@@ -90,13 +99,14 @@ export const withAdapterParameters = <Config extends PeftConfig>(
 
 /** Everything about an adapter but its numbers: `initial` are lazy tensors, of which loading only reads the shapes. */
 export function planAdapter<Config extends PeftConfig>(
-  model: CausalLM,
+  model: AdaptableModel,
   method: PeftMethod<Config>,
   given: Partial<Config>,
   { seed = 0, name = 'default', fromFile = false }: CreateAdapterOptions & { readonly fromFile?: boolean },
 ): { readonly initial: Named; adapter(parameters: Named): PeftAdapter<Config> } {
   assertKnownOptions(`createAdapter(${method.peftType})`, given, Object.keys(method.defaults));
-  const asked: Config = { ...method.defaults, ...given };
+  const complete: Config = { ...method.defaults, ...given };
+  const asked: Config = fromFile ? complete : { ...complete, modulesToSave: withHead(model, complete) };
   const modules = [...model.network.modules.values()];
   const match = matchTargets(modules, model.config.modelType, asked, fromFile ? 'any entry' : 'every entry');
   const config: Config = { ...asked, targetModules: match.targetModules };
@@ -136,15 +146,30 @@ export function planAdapter<Config extends PeftConfig>(
   return {
     initial,
     adapter: (parameters) => ({
-      ...{ name, method, config, plan, report, parameters, baseModel: model.name },
+      ...{ name, method, config, plan, report, parameters, baseModel: model.name, taskType: taskTypeOf(model) },
       ...{ hooks, trainingHooks: hooksWith },
       ...(isLowRank ? { lowRank: (given) => lowRank(given)! } : {}),
     }),
   };
 }
 
+const TASK_TYPES = {
+  'sequence-classification': 'SEQ_CLS',
+  'token-classification': 'TOKEN_CLS',
+  // TRL has its value head beside a causal language model, which PEFT sees alone.
+  value: 'CAUSAL_LM',
+} as const satisfies Record<string, TaskType>;
+
+export const taskTypeOf = ({ config: { head } }: Pick<AdaptableModel, 'config'>): TaskType =>
+  head ? TASK_TYPES[head.task] : 'CAUSAL_LM';
+
+/** `modulesToSave` with the model's head, which may be new. */
+function withHead({ config: { head } }: AdaptableModel, { modulesToSave }: PeftConfig): PeftConfig['modulesToSave'] {
+  return head ? [...new Set([...(modulesToSave ?? []), head.module])] : modulesToSave;
+}
+
 /** A module with the base's tensors. A tied head has the embedding's, a quantised layer what its codes stand for. */
-export function targetOf(model: CausalLM, module: ModuleInfo): AdapterTarget {
+export function targetOf(model: AdaptableModel, module: ModuleInfo): AdapterTarget {
   return { ...module, weight: floatWeight(module, model.weights), bias: model.weights[`${module.name}.bias`] };
 }
 
@@ -156,7 +181,7 @@ export const localParameters = (parameters: Named, module: string): Named =>
       .map(([name, value]) => [name.slice(module.length + 1), value]),
   );
 
-function copiedTensors(model: CausalLM, module: ModuleInfo): Named {
+function copiedTensors(model: AdaptableModel, module: ModuleInfo): Named {
   const { weight, bias } = targetOf(model, module);
   return { [`${module.name}.weight`]: weight, ...(bias && { [`${module.name}.bias`]: bias }) };
 }
@@ -165,7 +190,7 @@ function copiedTensors(model: CausalLM, module: ModuleInfo): Named {
 const EMBEDDING_NAMES = ['embed_tokens', 'lm_head'];
 
 /** PEFT's rule for `save_embedding_layers: "auto"`: a list must have one of the bare names, an expression may match. */
-function carriedWeights(model: CausalLM, { targetModules }: PeftConfig, targets: readonly ModuleInfo[]): Named {
+function carriedWeights(model: AdaptableModel, { targetModules }: PeftConfig, targets: readonly ModuleInfo[]): Named {
   const named = typeof targetModules === 'string' || EMBEDDING_NAMES.some((name) => targetModules?.includes(name));
   if (!named) return {};
   const carried = targets.filter(({ name }) => EMBEDDING_NAMES.includes(name.slice(name.lastIndexOf('.') + 1)));
@@ -183,7 +208,7 @@ function checkKinds(method: PeftMethod, matched: readonly ModuleInfo[]): void {
 }
 
 /** PEFT saves a target's own bias under `base_layer`, because it wraps the target. */
-function biasesOf(model: CausalLM, { bias }: PeftConfig, { matched, saved }: TargetMatch): Map<string, string> {
+function biasesOf(model: AdaptableModel, { bias }: PeftConfig, { matched, saved }: TargetMatch): Map<string, string> {
   if (!['none', 'all', 'lora_only'].includes(bias)) {
     throw new AdapterConfigError(`bias ${JSON.stringify(bias)}: there are "none", "all" and "lora_only"`);
   }

@@ -63,7 +63,7 @@ export function matchTargets(
   }
   const isTarget = matcher('targetModules', targetModules, all, strictness);
   const isExcluded = matcher('excludeModules', options.excludeModules ?? [], all, strictness);
-  const isSaved = matcher('modulesToSave', modulesToSave ?? [], all, 'every entry');
+  const isSaved = matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
   const isInLayers = layerFilter(options, all);
 
   const matched: ModuleInfo[] = [];
@@ -161,6 +161,13 @@ function layerFilter(
     return layer !== undefined && indices.includes(layer);
   };
 }
+
+/** PEFT's `score` is all layers of the head. */
+const withHeadLayers = (entries: readonly string[], all: readonly ModuleInfo[]): readonly string[] =>
+  entries.flatMap((entry) => {
+    const layers = all.filter(({ name, kind }) => kind === 'head' && name.startsWith(`${entry}.`));
+    return layers.length > 0 ? layers.map(({ name }) => name) : [entry];
+  });
 
 const leafNames = (all: readonly ModuleInfo[]): string[] => [
   ...new Set(all.map(({ name }) => name.slice(name.lastIndexOf('.') + 1))),

@@ -4,11 +4,14 @@ import {
   type Completion,
   type GenerateRequest,
   type Generator,
+  type TokenLogProb,
   type Usage,
 } from '@posttrain/interfaces';
 import { allOrAbort } from '../concurrency.js';
 import { assertInteger, EndpointError, excerpt, InvalidArgumentError } from '../errors.js';
 import { createEndpoint, ENDPOINT_KEYS, type EndpointOptions, isRecord } from './endpoint.js';
+import { alternatives, chosenLogProbs } from './log-probs.js';
+import { requestFields } from './request-fields.js';
 
 /**
  * How a chat endpoint is told to continue the last assistant message, which differs from server to server:
@@ -42,14 +45,16 @@ export interface OpenAICompatibleOptions extends EndpointOptions {
  * A generator over any OpenAI-compatible endpoint.
  *
  * `topK`, `minP` and `repetitionPenalty` are sent as `top_k`, `min_p` and `repetition_penalty` (vLLM's names), which OpenAI
- * itself does not know. `logProbs` are what the server reports: most report the model's own distribution, not the one
- * after temperature and truncation.
+ * itself does not know. A constraint is sent as `response_format` to a chat endpoint; a `json` one asks for an object,
+ * which is all that the protocol has. What it has no field for is refused. `logProbs` are what the server reports: most
+ * report the model's own distribution, not the one after temperature and truncation. `topLogProbs` need a server that
+ * names tokens by id (vLLM with `extraBody: { return_tokens_as_token_ids: true }`).
  *
  * A server that returns fewer choices than asked is asked again for the rest. It reports the tokens of all choices of
  * a request together: `promptTokens` are given to the first of them, and `completionTokens` are exact with
  * `choicesPerRequest: 1` or `logProbs`, else shared out in proportion to the lengths of the texts, their sum exact.
  *
- * Throws `EndpointError` with status and start of the body; the API key is in no message.
+ * Throws `UnsupportedRequestError` before anything is sent, and `EndpointError` with status and start of the body; the API key is in no message.
  */
 export function openaiCompatible(options: OpenAICompatibleOptions): Generator {
   const where = 'openaiCompatible';
@@ -77,9 +82,8 @@ export function openaiCompatible(options: OpenAICompatibleOptions): Generator {
   ): Promise<Completion[]> => {
     const body = {
       ...promptFields(request, api, prefixMode),
-      ...samplingFields(request, maxTokensField),
+      ...requestFields(request, api, maxTokensField),
       ...(request.seed === undefined ? {} : { seed: request.seed + first }),
-      ...(request.logProbs ? { logprobs: api === 'chat' ? true : 1 } : {}),
       n,
     };
     const answer = await endpoint.post(path, body, signal);
@@ -151,23 +155,11 @@ function promptFields(
   }
 }
 
-function samplingFields(request: GenerateRequest, maxTokensField: string): Record<string, unknown> {
-  const fields = {
-    [maxTokensField]: request.maxTokens,
-    temperature: request.temperature,
-    top_k: request.topK,
-    top_p: request.topP,
-    min_p: request.minP,
-    repetition_penalty: request.repetitionPenalty,
-    stop: request.stop?.length ? request.stop : undefined,
-  };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
 interface Choice {
   readonly text: string;
   readonly finishReason: Completion['finishReason'];
-  readonly logProbs: readonly number[] | undefined;
+  readonly logProbs?: readonly number[];
+  readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
 }
 
 function parseAnswer(
@@ -185,14 +177,9 @@ function parseAnswer(
   const index = (choice: unknown) => (isRecord(choice) && typeof choice.index === 'number' ? choice.index : 0);
   const parsed = [...choices]
     .sort((a, b) => index(a) - index(b))
-    .map((choice) => parseChoice(choice, api, request.logProbs === true, unusable));
+    .map((choice) => parseChoice(choice, api, request, unusable));
   const usages = shareUsage(answer.usage, parsed, request, options, unusable);
-  return parsed.map(({ text, finishReason, logProbs }, i) => ({
-    text,
-    finishReason,
-    usage: usages[i]!,
-    ...(logProbs ? { logProbs } : {}),
-  }));
+  return parsed.map((choice, i) => ({ ...choice, usage: usages[i]! }));
 }
 
 const FINISH_REASONS: Readonly<Record<string, Completion['finishReason']>> = {
@@ -208,7 +195,7 @@ const FINISH_REASONS: Readonly<Record<string, Completion['finishReason']>> = {
 function parseChoice(
   choice: unknown,
   api: 'chat' | 'completions',
-  wantLogProbs: boolean,
+  { logProbs: wantLogProbs = false, topLogProbs = 0 }: GenerateRequest,
   unusable: (what: string) => EndpointError,
 ): Choice {
   if (!isRecord(choice)) throw unusable('has a choice that is no object');
@@ -217,16 +204,13 @@ function parseChoice(
   if (typeof text !== 'string') throw unusable('has a choice without text');
   const finishReason = FINISH_REASONS[String(choice.finish_reason)];
   if (finishReason === undefined) throw unusable(`has the finish_reason ${JSON.stringify(choice.finish_reason)}`);
-  if (!wantLogProbs) return { text, finishReason, logProbs: undefined };
   const { logprobs } = choice;
-  const list = isRecord(logprobs) ? (api === 'chat' ? logprobs.content : logprobs.token_logprobs) : undefined;
-  const logProbs = Array.isArray(list)
-    ? list.map((entry: unknown) => (isRecord(entry) ? entry.logprob : entry))
-    : undefined;
-  if (!logProbs?.every((value): value is number => typeof value === 'number')) {
-    throw unusable('lacks the log-probabilities that were asked for');
-  }
-  return { text, finishReason, logProbs };
+  return {
+    text,
+    finishReason,
+    ...(wantLogProbs ? { logProbs: chosenLogProbs(logprobs, api, unusable) } : {}),
+    ...(topLogProbs > 0 ? { topLogProbs: alternatives(logprobs, api, topLogProbs, unusable) } : {}),
+  };
 }
 
 function shareUsage(

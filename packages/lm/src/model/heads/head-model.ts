@@ -32,7 +32,13 @@ export interface HeadScoringOptions {
   readonly maxTokensPerPass?: number;
 }
 
-export type HeadLoadOptions = DownloadModelOptions & LoadWeightsOptions;
+export type HeadLoadOptions = Omit<DownloadModelOptions, 'ggufFile'> & LoadWeightsOptions;
+
+/** A kind of head model: its constructor, with the tasks whose heads it takes. */
+interface HeadModelClass<Model> {
+  readonly tasks: readonly HeadTask[];
+  new (parts: HeadModelParts): Model;
+}
 
 /** What classifiers, reward and value models have in common: a decoder's trunk with a head, in a Hugging Face folder. */
 export abstract class HeadModel implements HeadModelParts {
@@ -44,7 +50,8 @@ export abstract class HeadModel implements HeadModelParts {
   readonly chatTemplate: ChatTemplate | undefined;
   readonly head: HeadConfig;
 
-  constructor(parts: HeadModelParts, tasks: readonly HeadTask[]) {
+  constructor(parts: HeadModelParts) {
+    const { tasks } = this.constructor as HeadModelClass<this>;
     this.name = parts.name;
     this.config = parts.config;
     this.network = parts.network;
@@ -53,6 +60,34 @@ export abstract class HeadModel implements HeadModelParts {
     this.chatTemplate = parts.chatTemplate;
     this.head = checkHead(parts.config, tasks, parts.name);
     checkVocabulary(parts);
+  }
+
+  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
+  static async load<Model>(
+    this: HeadModelClass<Model>,
+    folder: string,
+    options: LoadWeightsOptions = {},
+  ): Promise<Model> {
+    // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
+    return new this(await loadHeadParts(folder, options, this.tasks));
+  }
+
+  /** Loads a folder, or a model of the hub by its name. */
+  static async fromPretrained<Model>(
+    this: HeadModelClass<Model>,
+    nameOrFolder: string,
+    { quantization, ...options }: HeadLoadOptions = {},
+  ): Promise<Model> {
+    const folder = await resolveModelFolder(nameOrFolder, options);
+    // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
+    return new this(await loadHeadParts(folder, quantization ? { quantization } : {}, this.tasks));
+  }
+
+  /** The same model with other weights. */
+  withWeights(weights: Weights, name: string = this.name): this {
+    const { config, network, tokenizer, chatTemplate } = this;
+    const parts = { config, network, tokenizer, chatTemplate, weights, name };
+    return new (this.constructor as HeadModelClass<this>)(parts);
   }
 
   /** The outputs' names, in order. */
@@ -77,12 +112,6 @@ export abstract class HeadModel implements HeadModelParts {
     };
     await saveWeights(folder, config, weights, options, writeOthers, network);
   }
-
-  /** The parts with other weights. */
-  protected partsWith(weights: Weights, name: string): HeadModelParts {
-    const { config, network, tokenizer, chatTemplate } = this;
-    return { config, network, tokenizer, chatTemplate, weights, name };
-  }
 }
 
 function checkHead({ head }: ModelConfig, tasks: readonly HeadTask[], name: string): HeadConfig {
@@ -92,8 +121,7 @@ function checkHead({ head }: ModelConfig, tasks: readonly HeadTask[], name: stri
   throw new HeadError(`${name} has ${found}, where one for ${tasks.join(' or ')} is needed.${advice}`);
 }
 
-/** Loads a folder with a head for one of the tasks. @throws HeadError, and what `loadWeights` throws */
-export async function loadHeadParts(
+async function loadHeadParts(
   folder: string,
   options: LoadWeightsOptions,
   tasks: readonly HeadTask[],
@@ -104,16 +132,6 @@ export async function loadHeadParts(
   const tokenizer = await Tokenizer.load(folder);
   const chatTemplate = await ChatTemplate.load(tokenizer);
   return { ...(await loadWeights(folder, options)), tokenizer, chatTemplate, name: folder };
-}
-
-/** The same of a model on the hub, or of a folder. */
-export async function pretrainedHeadParts(
-  nameOrFolder: string,
-  { quantization, ...options }: HeadLoadOptions,
-  tasks: readonly HeadTask[],
-): Promise<HeadModelParts> {
-  const folder = await resolveModelFolder(nameOrFolder, options);
-  return loadHeadParts(folder, quantization ? { quantization } : {}, tasks);
 }
 
 /**

@@ -4,17 +4,12 @@ import { ARCHITECTURES } from '../../config/write-config.js';
 import { passInput } from '../../score/passes.js';
 import { perAdapter } from '../adapter.js';
 import type { CausalLM } from '../causal-lm.js';
-import type { Weights } from '../layers.js';
-import type { LoadWeightsOptions } from '../weights.js';
 import { sequenceLogits } from './head.js';
 import {
   compileHeadPass,
-  type HeadLoadOptions,
   HeadModel,
   type HeadModelParts,
   type HeadScoringOptions,
-  loadHeadParts,
-  pretrainedHeadParts,
   runHead,
   withNewHead,
 } from './head-model.js';
@@ -27,8 +22,6 @@ export interface NewHeadOptions {
   readonly seed?: number;
 }
 
-const TASKS = ['sequence-classification'] as const;
-
 const passOf = perAdapter((network, adapter) =>
   compileHeadPass('sequenceLogits', adapter, (weights, hooks, tokens, last) =>
     sequenceLogits(network, weights, { ...passInput(tokens), last }, hooks),
@@ -40,28 +33,13 @@ const passOf = perAdapter((network, adapter) =>
  * With one label it is an outcome reward model. Immutable, as `CausalLM`.
  */
 export class SequenceClassifier extends HeadModel {
-  constructor(parts: HeadModelParts) {
-    super(parts, TASKS);
-  }
-
-  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
-  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<SequenceClassifier> {
-    return new SequenceClassifier(await loadHeadParts(folder, options, TASKS));
-  }
-
-  /** Loads a folder, or a model of the hub by its name. */
-  static async fromPretrained(nameOrFolder: string, options: HeadLoadOptions = {}): Promise<SequenceClassifier> {
-    return new SequenceClassifier(await pretrainedHeadParts(nameOrFolder, options, TASKS));
-  }
+  static readonly tasks = ['sequence-classification'] as const;
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. */
   static async fromCausalLM(model: CausalLM, options: NewHeadOptions = {}): Promise<SequenceClassifier> {
-    return new SequenceClassifier(await newClassifierParts('SequenceClassifier', model, TASKS[0], options));
-  }
-
-  /** The same model with other weights. */
-  withWeights(weights: Weights, name: string = this.name): SequenceClassifier {
-    return new SequenceClassifier(this.partsWith(weights, name));
+    return new SequenceClassifier(
+      await newClassifierParts('SequenceClassifier', model, SequenceClassifier.tasks[0], options),
+    );
   }
 
   /**

@@ -1,19 +1,8 @@
 import { passInput } from '../../score/passes.js';
 import { perAdapter } from '../adapter.js';
 import type { CausalLM } from '../causal-lm.js';
-import type { Weights } from '../layers.js';
-import type { LoadWeightsOptions } from '../weights.js';
 import { tokenLogits } from './head.js';
-import {
-  compileHeadPass,
-  type HeadLoadOptions,
-  HeadModel,
-  type HeadModelParts,
-  type HeadScoringOptions,
-  loadHeadParts,
-  pretrainedHeadParts,
-  runHead,
-} from './head-model.js';
+import { compileHeadPass, HeadModel, type HeadScoringOptions, runHead } from './head-model.js';
 import { labelIndex, sigmoid, softmaxAt } from './reward-verifier.js';
 import { type NewHeadOptions, newClassifierParts } from './sequence-classifier.js';
 import { StepVerifier, type StepVerifierOptions, type TokenScores } from './step-verifier.js';
@@ -22,8 +11,6 @@ export interface TokenVerifierOptions extends StepVerifierOptions {
   /** The label whose probability is the score. Default: the second of two. */
   readonly label?: string;
 }
-
-const TASKS = ['token-classification'] as const;
 
 const passOf = perAdapter((network, adapter) =>
   compileHeadPass('tokenLogits', adapter, (weights, hooks, tokens) =>
@@ -36,28 +23,13 @@ const passOf = perAdapter((network, adapter) =>
  * process reward model (arXiv 2305.20050), as TRL trains them; Qwen2.5-Math-PRM's head (arXiv 2501.07301) is one too.
  */
 export class TokenClassifier extends HeadModel {
-  constructor(parts: HeadModelParts) {
-    super(parts, TASKS);
-  }
-
-  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
-  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<TokenClassifier> {
-    return new TokenClassifier(await loadHeadParts(folder, options, TASKS));
-  }
-
-  /** Loads a folder, or a model of the hub by its name. */
-  static async fromPretrained(nameOrFolder: string, options: HeadLoadOptions = {}): Promise<TokenClassifier> {
-    return new TokenClassifier(await pretrainedHeadParts(nameOrFolder, options, TASKS));
-  }
+  static readonly tasks = ['token-classification'] as const;
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. Default: 2 labels. */
   static async fromCausalLM(model: CausalLM, options: NewHeadOptions = {}): Promise<TokenClassifier> {
-    return new TokenClassifier(await newClassifierParts('TokenClassifier', model, TASKS[0], { labels: 2, ...options }));
-  }
-
-  /** The same model with other weights. */
-  withWeights(weights: Weights, name: string = this.name): TokenClassifier {
-    return new TokenClassifier(this.partsWith(weights, name));
+    return new TokenClassifier(
+      await newClassifierParts('TokenClassifier', model, TokenClassifier.tasks[0], { labels: 2, ...options }),
+    );
   }
 
   /** Logits after every token of each sequence: one row of labels per token. */

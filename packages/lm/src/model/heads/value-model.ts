@@ -4,17 +4,12 @@ import { ARCHITECTURES } from '../../config/write-config.js';
 import { passInput } from '../../score/passes.js';
 import { perAdapter } from '../adapter.js';
 import type { CausalLM } from '../causal-lm.js';
-import type { Weights } from '../layers.js';
-import type { LoadWeightsOptions } from '../weights.js';
 import { HeadError, tokenValues } from './head.js';
 import {
   compileHeadPass,
-  type HeadLoadOptions,
   HeadModel,
   type HeadModelParts,
   type HeadScoringOptions,
-  loadHeadParts,
-  pretrainedHeadParts,
   runHead,
   withNewHead,
 } from './head-model.js';
@@ -30,8 +25,6 @@ export interface NewValueHeadOptions {
   readonly seed?: number;
 }
 
-const TASKS = ['value', 'sequence-classification', 'token-classification'] as const;
-
 const passOf = perAdapter((network, adapter) =>
   compileHeadPass('tokenValues', adapter, (weights, hooks, tokens) =>
     tokenValues(network, weights, passInput(tokens), hooks),
@@ -40,20 +33,12 @@ const passOf = perAdapter((network, adapter) =>
 
 /** A critic: a value for the state after every token. Any folder whose head has one output can be one. */
 export class ValueModel extends HeadModel {
+  static readonly tasks = ['value', 'sequence-classification', 'token-classification'] as const;
+
   constructor(parts: HeadModelParts) {
-    super(parts, TASKS);
+    super(parts);
     if (this.labels.length === 1) return;
     throw new HeadError(`${this.name}: a value is one number, but the head has ${this.labels.length} outputs`);
-  }
-
-  /** Loads a local Hugging Face folder. @throws HeadError when it has no such head, and what `loadWeights` throws */
-  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<ValueModel> {
-    return new ValueModel(await loadHeadParts(folder, options, TASKS));
-  }
-
-  /** Loads a folder, or a model of the hub by its name. */
-  static async fromPretrained(nameOrFolder: string, options: HeadLoadOptions = {}): Promise<ValueModel> {
-    return new ValueModel(await pretrainedHeadParts(nameOrFolder, options, TASKS));
   }
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. */
@@ -65,11 +50,6 @@ export class ValueModel extends HeadModel {
         ? valueHead()
         : classifierHead(ARCHITECTURES[model.config.modelType], 'sequence-classification', defaultLabels(1));
     return new ValueModel(await withNewHead(model, head, seed));
-  }
-
-  /** The same model with other weights. */
-  withWeights(weights: Weights, name: string = this.name): ValueModel {
-    return new ValueModel(this.partsWith(weights, name));
   }
 
   /** The values of each sequence: entry t is that of the state after tokens 0 … t. */
