@@ -17,10 +17,17 @@ const isBranch = (tree: unknown): tree is object =>
   typeof tree === 'object' && tree !== null && !(tree instanceof Tensor);
 
 /** The tensor leaves, in a fixed order: array order, object insertion order. */
-export function leavesOf(tree: unknown, path = ''): Leaf[] {
-  if (tree instanceof Tensor) return [{ path, tensor: tree }];
-  if (!isBranch(tree)) return [];
-  return Object.entries(tree).flatMap(([key, child]) => leavesOf(child, path ? `${path}.${key}` : key));
+export function leavesOf(tree: unknown): Leaf[] {
+  // Called for every argument of every call of a compiled function, so that lists are not joined on the way.
+  const leaves: Leaf[] = [];
+  const visit = (branch: unknown, path: string): void => {
+    if (branch instanceof Tensor) leaves.push({ path, tensor: branch });
+    else if (isBranch(branch)) {
+      for (const key of Object.keys(branch)) visit(branch[key as never], path ? `${path}.${key}` : key);
+    }
+  };
+  visit(tree, '');
+  return leaves;
 }
 
 /** The same tree with every tensor leaf replaced. */
