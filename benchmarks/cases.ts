@@ -124,8 +124,10 @@ export interface HeadCase {
 
 export interface GenerateCase {
   readonly name: string;
+  /** Of the first call; every later call adds 1 to their tokens, so that no side finds a prompt in a cache. */
   readonly prompts: readonly (readonly number[])[];
   readonly newTokens: number;
+  readonly vocabulary: number;
 }
 
 /** Largest difference of the two sides' numbers, relative to the larger of 1 and the number. */
@@ -249,6 +251,7 @@ export function generateSettings(
     name: `batch ${batch}, 64 + ${newTokens} tokens`,
     prompts: randomTokens(batch, 64, vocabulary),
     newTokens,
+    vocabulary,
   }));
   return { task: 'generate', model: folder, cases };
 }

@@ -140,15 +140,19 @@ function steps(calls: number, step: () => Promise<number>): Measured {
   };
 }
 
-function generation({ prompts, newTokens }: GenerateCase, model: CausalLM): Measured {
-  const rows = prompts.map((prompt) => ({
+function generation({ prompts, newTokens, vocabulary }: GenerateCase, model: CausalLM): Measured {
+  const rowOf = (prompt: readonly number[]) => ({
     prompt,
     maxTokens: newTokens,
     key: Key.fromSeed(0),
     isEnd: () => false,
     ...{ temperature: 0, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 },
-  }));
+    logProbs: false,
+  });
+  let calls = 0;
   return async () => {
+    const shift = calls++;
+    const rows = prompts.map((prompt) => rowOf(prompt.map((token) => (token + shift) % vocabulary)));
     const tokens: number[][] = prompts.map(() => []);
     for await (const event of decode(model.network, model.weights, rows)) tokens[event.row]!.push(event.token);
     return async () => tokens.flat();

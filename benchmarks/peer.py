@@ -110,10 +110,14 @@ def training_steps(case, model, clips):
 
 def generation(case, model):
     model.eval()
-    prompts = torch.tensor(case["prompts"])
-    mask = torch.ones_like(prompts)
+    first = torch.tensor(case["prompts"])
+    mask = torch.ones_like(first)
+    calls = 0
 
     def run():
+        nonlocal calls
+        prompts = (first + calls) % case["vocabulary"]
+        calls += 1
         with torch.inference_mode():
             out = model.generate(
                 input_ids=prompts,

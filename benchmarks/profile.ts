@@ -3,10 +3,10 @@
  * repetitions, summed by kind of node. On a noisy machine these sums repeat where wall times do not.
  *
  * usage: npx tsx benchmarks/profile.ts [--task sft|full|overhead|generate] [--model 10m|135m] [--repetitions 5] [--threads 2]
- *   [--batch 4] [--tokens 256] [--top 30]
+ *   [--batch 4] [--tokens 256] [--top 30] [--new-tokens 16]
  *
  * For each compiled graph, in milliseconds a run: nodes by op, then by op and shape, products with their rate.
- * generate: 16 rows, 64 + 16 tokens.
+ * generate: `--batch` prompts (16) of `--tokens` (64), and `--new-tokens` for each.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -27,19 +27,21 @@ const { values: flags } = parseArgs({
     model: { type: 'string', default: '135m' },
     repetitions: { type: 'string', default: '5' },
     threads: { type: 'string', default: String(availableParallelism()) },
-    batch: { type: 'string', default: '4' },
-    tokens: { type: 'string', default: '256' },
+    batch: { type: 'string' },
+    tokens: { type: 'string' },
+    'new-tokens': { type: 'string', default: '16' },
     top: { type: 'string', default: '30' },
   },
 });
 /** Ops that are shown; those after them are never worth a look. */
 const OPS = 16;
 
-const [repetitions, batch, tokens] = [flags.repetitions, flags.batch, flags.tokens].map(Number) as [
-  number,
-  number,
-  number,
-];
+const usual = flags.task === 'generate' ? { batch: '16', tokens: '64' } : { batch: '4', tokens: '256' };
+const { batch, tokens } = {
+  batch: Number(flags.batch ?? usual.batch),
+  tokens: Number(flags.tokens ?? usual.tokens),
+};
+const repetitions = Number(flags.repetitions);
 const config = MODEL_CONFIGS[flags.task === 'overhead' ? 'tiny' : (flags.model as ModelName)];
 const folder = mkdtempSync(join(tmpdir(), 'posttrain-profile-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -140,9 +142,9 @@ async function stepOf(task: string): Promise<() => Promise<unknown>> {
     case 'overhead':
       return wholeStep(model, { ...settings, rows: randomTokens(1, 16, config.vocab_size) });
     case 'generate': {
-      const rows = randomTokens(16, 64, config.vocab_size).map((prompt) => ({
+      const rows = randomTokens(batch, tokens, config.vocab_size).map((prompt) => ({
         prompt,
-        maxTokens: 16,
+        maxTokens: Number(flags['new-tokens']),
         key: Key.fromSeed(0),
         isEnd: () => false,
         ...{ temperature: 0, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 },

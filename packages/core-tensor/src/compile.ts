@@ -17,6 +17,11 @@ export interface CompileFunctionOptions {
    */
   readonly donate?: Readonly<Record<number, string>>;
   /**
+   * As `donate`, for arguments whose numbers were read and are not looked at any more: what `data()` gave of them is written
+   * over, where `donate` would copy it first. Large results that are read at once, given back, need no new memory a call.
+   */
+  readonly recycle?: Readonly<Record<number, string>>;
+  /**
    * Whether the engine may repack the tensors that the function does not take as arguments but has from where it was
    * written: faster products with few rows, for up to twice the memory and a longer compilation. Default false.
    */
@@ -64,7 +69,10 @@ export function compile<Args extends readonly unknown[], Out>(
   options: CompileFunctionOptions = {},
 ): Compiled<Args, Out> {
   const name = options.name ?? (f.name || 'compiled function');
-  const donate = Object.entries(options.donate ?? {}).map(([argument, key]) => ({ argument: Number(argument), key }));
+  const listed = (given: Readonly<Record<number, string>> = {}) =>
+    Object.entries(given).map(([argument, key]) => ({ argument: Number(argument), key }));
+  const recycle = listed(options.recycle);
+  const donate = [...listed(options.donate), ...recycle];
   const traces = new Map<Engine, Map<string, CachedTrace>>();
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
@@ -79,7 +87,12 @@ export function compile<Args extends readonly unknown[], Out>(
     if (output instanceof Promise) throw new CompileError(`${name}: a compiled function must not be async`);
     const outputs = leavesOf(output);
     if (outputs.length === 0) throw new CompileError(`${name}: the function returned no tensor`);
-    const donations = donate.flatMap(({ argument, key }) => pair(name, leaves, outputs, argument, key));
+    const donations = donate.flatMap(({ argument, key }) => {
+      const recycled = recycle.some((other) => other.argument === argument);
+      return pair(name, leaves, outputs, argument, key).map(
+        (donation): Donation => (recycled ? { ...donation, recycled } : donation),
+      );
+    });
     const { graph, captured } = captureLeaves(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   compile,
+  DonatedTensorError,
   type Engine,
   type Graph,
   ones,
+  onnxruntimeEngine,
   referenceEngine,
   rmsNorm,
   scalar,
@@ -11,6 +13,7 @@ import {
   softmax,
   type Tensor,
   tensor,
+  withEngine,
   zeros,
 } from '../src/index.js';
 
@@ -66,6 +69,28 @@ describe('compile', () => {
     expect(await state.w.item()).toBe(4);
     expect(step.traces).toBe(1);
   });
+  it.each([
+    ['reference', referenceEngine()],
+    ['onnxruntime', onnxruntimeEngine({ threads: 1 })],
+  ])('recycles results that were read, on the %s engine', (_, engine) =>
+    withEngine(engine, async () => {
+      const step = compile((x: Tensor, _old: { twice: Tensor }) => ({ results: { twice: x.mul(2) } }), {
+        recycle: { 1: 'results' },
+      });
+      let old = { twice: tensor(new Float32Array(100), [100]) };
+      const memory = new Set<unknown>();
+      for (let i = 1; i < 5; i++) {
+        const given = old;
+        ({ results: old } = await step(tensor(new Float32Array(100).fill(i), [100]), given));
+        const data = await old.twice.data();
+        expect([...data]).toEqual(Array(100).fill(2 * i));
+        memory.add(data.buffer);
+        await expect(given.twice.data()).rejects.toThrow(DonatedTensorError);
+      }
+      if (engine.name === 'onnxruntime') expect(memory.size).toBe(1);
+      expect(step.traces).toBe(1);
+    }),
+  );
   it('a pure number argument distinguishes -0, NaN and text', async () => {
     const f = compile((x: Tensor, by: number | string) => x.mul(Number(by)));
     for (const by of [1, '1', Number.NaN, 0]) await f(scalar(1), by);

@@ -19,30 +19,25 @@ export type { TokenConstraint } from './generate/constraint/token-constraint.js'
 export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
+export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './generate/extend-inputs.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export {
-  type CachedSequence,
-  type ExtendInput,
-  type ExtendOptions,
-  type ExtendResult,
-  ModelRunner,
-  type ModelRunnerOptions,
-} from './generate/model-runner.js';
+export { ModelRunner, type ModelRunnerOptions } from './generate/model-runner.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
-export { type ModelWeights, sampleToken, tokenDistribution } from './generate/sampler.js';
+export { sampleToken, tokenDistribution } from './generate/sampler.js';
 export type { SamplerSettings } from './generate/sampler-settings.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
+export type { RowSoftmax } from './generate/step-memory.js';
 export { type SamplerContext, TokenHistory } from './generate/token-history.js';
 export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';
 export * from './hub/index.js';
-export { type Adapter, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';

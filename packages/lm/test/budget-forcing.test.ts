@@ -13,7 +13,7 @@ const [END, STOP, WAIT] = [0, 1, 2];
 function drawRow(logits: readonly number[], hook: DecodeRow['hook'], length: number, seed: number) {
   const row = rowOf([9], length, { temperature: 1, key: Key.fromSeed(seed), ...(hook ? { hook } : {}) });
   const state = startRow(row);
-  const drawn = Array.from({ length }, () => drawNext(row, state, Float32Array.from(logits)));
+  const drawn = Array.from({ length }, () => drawNext(row, state, { logits: Float32Array.from(logits) }));
   const tokens = drawn.map(({ token }) => token);
   return { drawn, tokens, forced: drawn.flatMap((token, i) => (token.forced ? [i] : [])) };
 }

@@ -16,6 +16,12 @@ const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
   ['gpt2', { model_type: 'gpt2' }],
 ];
 
+function softmaxOf(logits: Float32Array, temperature: number): number[] {
+  const weights = Array.from(logits, (x) => Math.exp((x - Math.max(...logits)) / temperature));
+  const total = weights.reduce((a, b) => a + b);
+  return weights.map((weight) => weight / total);
+}
+
 const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
 
 describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
@@ -42,15 +48,21 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
         else {
           const chosen = live.filter((sequence) => sequence.length < 50 && below(2) === 0);
           const inputs = chosen.map((sequence) => {
-            return { sequence, tokens: range(below(3) === 0 ? 1 + below(40) : 1, () => below(64)) };
+            const tokens = range(below(3) === 0 ? 1 + below(40) : 1, () => below(64));
+            return { sequence, tokens, ...(below(2) === 0 ? { temperature: below(3) / 2 } : {}) };
           });
           const logits = below(2) === 0 ? 'all' : 'last';
           const results = await runner.extend(inputs, { logits, hidden: true });
-          for (const [n, { sequence, tokens }] of inputs.entries()) {
+          for (const [n, { sequence, tokens, temperature }] of inputs.entries()) {
             const wanted = await logitsOf(model, sequence.tokens);
             const rows = results[n]!.logits;
             expect(rows.length).toBe(logits === 'all' ? tokens.length : 1);
             expect(results[n]!.hidden!.length).toBe(rows.length);
+            expect(results[n]!.softmax?.length).toBe(temperature === undefined ? undefined : rows.length);
+            for (const [at, { probabilities, mostLikely }] of (results[n]!.softmax ?? []).entries()) {
+              expect(mostLikely).toBe(rows[at]!.indexOf(Math.max(...rows[at]!)));
+              expect(largestDifference([...probabilities], softmaxOf(rows[at]!, temperature || 1))).toBeLessThan(1e-5);
+            }
             expect(
               largestDifference(
                 rows.flatMap((row) => [...row]),
@@ -64,6 +76,23 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
       expect(runner.freeTokens).toBe(runner.capacity);
     }),
   );
+
+  it('gives two runners of one network results of their own', () =>
+    withEngine(engine, async () => {
+      const model = await tiny();
+      const runners = [new ModelRunner(model), new ModelRunner(model)];
+      const sequences = runners.map((runner) => runner.start());
+      for (const step of range(4, (i) => i)) {
+        const tokens = runners.map((_, i) => [3 * step + i + 1]);
+        const results = await Promise.all(
+          runners.map((runner, i) => runner.extend([{ sequence: sequences[i]!, tokens: tokens[i]! }])),
+        );
+        for (const [i, [result]] of results.entries()) {
+          const wanted = await logitsOf(model, sequences[i]!.tokens);
+          expect(largestDifference([...result!.logits[0]!], wanted.at(-1)!)).toBeLessThan(2e-4);
+        }
+      }
+    }));
 
   it('computes what a sequence in the cache begins with only once, and says when nothing more fits', () =>
     withEngine(engine, async () => {

@@ -226,20 +226,24 @@ describe('sampleToken', () => {
     );
   });
 
-  it('draws the same from weights that were computed before', () => {
+  it('draws and reports the same from a softmax that the engine computed', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (uniform) => {
-        const weights = Float32Array.from(logits, (x) => Math.exp((x - logits[1]!) / 0.6));
-        const given = { weights, total: weights.reduce((a, b) => a + b, 0), largest: logits[1]! };
+        const weights = Array.from(logits, (x) => Math.exp((x - logits[1]!) / 0.6));
+        const total = weights.reduce((a, b) => a + b, 0);
+        const probabilities = Float32Array.from(weights, (weight) => weight / total);
+        const given = { probabilities, mostLikely: 1 };
         const history = new TokenHistory([1]);
         for (const rule of [{}, { topK: 3 }, { topP: 0.8 }, { repetitionPenalty: 2 }]) {
-          const settings = { ...plain, temperature: 0.6, ...rule };
+          const settings = { ...plain, temperature: 0.6, ...rule, topLogProbs: 2, entropies: true };
           const own = sampleToken(logits, settings, history, uniform);
           const other = sampleToken(logits, settings, history, uniform, given);
           expect(other.token).toBe(own.token);
           expect(other.logProb).toBeCloseTo(own.logProb!, 6);
+          expect(other.entropy).toBeCloseTo(own.entropy!, 6);
+          expect(other.topLogProbs!.map(({ tokenId }) => tokenId)).toEqual(own.topLogProbs!.map((t) => t.tokenId));
         }
-        expect([...weights]).toEqual(Array.from(logits, (x) => Math.fround(Math.exp((x - logits[1]!) / 0.6))));
+        expect(probabilities).toEqual(Float32Array.from(weights, (weight) => weight / total));
       }),
     );
   });

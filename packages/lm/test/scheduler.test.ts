@@ -13,8 +13,8 @@ import { decodeAll, ENGINES, rowOf, tinyConfig, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
-async function tiny() {
-  const network = networkOf(tinyConfig());
+async function tiny(config: Record<string, unknown> = {}) {
+  const network = networkOf(tinyConfig(config));
   return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, 1)) };
 }
 
@@ -30,7 +30,7 @@ class CountingRunner extends ModelRunner {
   }
 }
 
-const range = (n: number, f: (i: number) => number) => Array.from({ length: n }, (_, i) => f(i));
+const range = <T>(n: number, f: (i: number) => T) => Array.from({ length: n }, (_, i) => f(i));
 
 async function drain(scheduler: Scheduler, into: Map<number, number[]>): Promise<void> {
   while (scheduler.size > 0) collect(await scheduler.step(), into);
@@ -83,15 +83,43 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
       expect(runner.computed).toBe(40 + 8 * 2 + 1);
     }));
 
+  it('lets rows begin that might not all fit, and has the last make room when they do not', () =>
+    withEngine(engine, async () => {
+      const model = await tiny({ max_position_embeddings: 128 });
+      // Each may come to need 7 of the 12 blocks; two do, the others end early.
+      const rows = range(8, (i) => {
+        const isEnd = (token: number) => i > 1 && token < 4;
+        return rowOf([i + 1, 7], 110, { temperature: 1, key: Key.fromSeed(i), isEnd });
+      });
+      const alone = [];
+      for (const row of rows) alone.push((await decodeAll(model, [row])).tokens[0]);
+      const runner = new CountingRunner(model, { cacheTokens: 12 * 16 });
+      const scheduler = new Scheduler(runner, { maxBatch: 8 });
+      for (const row of rows) scheduler.add(row);
+      const tokens = new Map<number, number[]>();
+      let [most, fewer] = [0, 0];
+      while (scheduler.size > 0) {
+        const { active } = scheduler;
+        const step = await scheduler.step();
+        collect(step, tokens);
+        most = Math.max(most, scheduler.active);
+        fewer += Number(active - step.filter(({ finish }) => finish).length > scheduler.active);
+      }
+      expect(most).toBeGreaterThan(12 / 7);
+      expect(fewer).toBeGreaterThan(0);
+      expect(range(8, (i) => tokens.get(i))).toEqual(alone);
+      expect(runner.freeTokens).toBe(runner.capacity);
+    }));
+
   it('lets rows wait while the cache is full, refuses what never fits, and gives room back', () =>
     withEngine(engine, async () => {
       const runner = new ModelRunner(await tiny(), { cacheTokens: 64 });
       const scheduler = new Scheduler(runner);
-      for (let i = 0; i < 3; i++) scheduler.add(rowOf([i + 1], 15));
+      for (let i = 0; i < 3; i++) scheduler.add(rowOf([i + 1], 31));
       let isCancelled = false;
-      scheduler.add(rowOf([9], 15), () => isCancelled);
+      scheduler.add(rowOf([9], 31), () => isCancelled);
       await scheduler.step();
-      expect([scheduler.active, scheduler.size]).toEqual([2, 4]);
+      expect([scheduler.active, scheduler.size]).toEqual([1, 4]);
       isCancelled = true;
       const tokens = new Map<number, number[]>();
       await drain(scheduler, tokens);

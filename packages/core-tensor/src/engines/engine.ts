@@ -10,6 +10,8 @@ export interface EngineBuffer {
 export interface Donation {
   readonly input: number;
   readonly output: number;
+  /** Also when `read` has shown the input's memory: nobody looks at it any more. */
+  readonly recycled?: true;
 }
 
 export interface CompileOptions {

@@ -75,7 +75,8 @@ function donatedTo(
   const extended = { ...stage.graph, inputs: placeholders, nodes: [...added, ...stage.graph.nodes] };
   return {
     stage: { ...stage, graph: extended, inputs },
-    donations: usable.map(({ input, output }) => ({
+    donations: usable.map(({ input, output, ...rest }) => ({
+      ...rest,
       input: inputs.indexOf(keyOf(input)),
       output: stage.outputs.findIndex(({ graphOutput }) => graphOutput === output),
     })),

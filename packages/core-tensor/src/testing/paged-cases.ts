@@ -55,6 +55,9 @@ export const pagedCases = {
       [sample([5, 3]), given([4, 1], 'int32'), sample([2, 3], 'float32', { seed: 1 })],
       (x, at, v) => putRows(x!, at!, v!),
     ),
+    defineCase('putRows', [sample([3, 2, 2]), given([2], 'int32'), sample([1, 2, 2])], (x, at, v) =>
+      putRows(x!, at!, v!),
+    ),
     defineCase('putRows', [sample([3, 2]), given([], 'int32', [0]), sample([0, 2])], (x, at, v) =>
       putRows(x!, at!, v!),
     ),

@@ -51,9 +51,16 @@ export class BatchLoop {
     const scheduler = this.#scheduler;
     let ended: Promise<void>;
     try {
-      const id = scheduler.add(row, isCancelled);
+      // A row that nobody listens to any more is not gone on with.
+      let hasFailed = false;
+      const isOver = () => hasFailed || isCancelled();
+      const id = scheduler.add(row, isOver);
       ended = new Promise((resolve, reject) => {
-        this.#listeners.set(id, { onToken, isCancelled, resolve, reject });
+        const fail = (error: unknown) => {
+          hasFailed = true;
+          reject(error);
+        };
+        this.#listeners.set(id, { onToken, isCancelled: isOver, resolve, reject: fail });
       });
     } finally {
       // Also when the row was refused: then the loop ends at once, and the next row begins another.
@@ -75,10 +82,7 @@ export class BatchLoop {
     try {
       while (scheduler.size > 0) {
         for (const token of await scheduler.step()) this.#tell(token);
-        // Whoever waits for a row that was cancelled before its turn.
-        for (const [id, listener] of this.#listeners) {
-          if (listener.isCancelled()) this.#finish(id, listener);
-        }
+        if (this.#listeners.size > scheduler.size) this.#tellCancelled();
       }
       scheduler.close();
       this.#proposer?.close();
@@ -104,6 +108,11 @@ export class BatchLoop {
       return;
     }
     if (token.finish) this.#finish(token.id, listener);
+  }
+
+  /** Tells whoever waits for a row that was cancelled. */
+  #tellCancelled(): void {
+    for (const [id, listener] of this.#listeners) if (listener.isCancelled()) this.#finish(id, listener);
   }
 
   #finish(id: number, { resolve }: Listener): void {

@@ -3,6 +3,7 @@ import type { Logits } from './processors/editable-scores.js';
 import type { SampledToken } from './report-token.js';
 import { reportChosen, sampleToken } from './sampler.js';
 import type { SamplerSettings } from './sampler-settings.js';
+import type { RowSoftmax } from './step-memory.js';
 import { TokenHistory } from './token-history.js';
 
 /** What a row has so far. */
@@ -17,16 +18,23 @@ export interface DrawnToken extends SampledToken {
   readonly forced?: true;
 }
 
-/** How a token is drawn from logits. */
-export type DrawToken = (logits: Logits, settings: SamplerSettings) => SampledToken;
+/** What the model says of a position. */
+export interface ModelScores {
+  readonly logits: Logits;
+  /** With the row's temperature; where it is absent it is computed when it is needed. */
+  readonly softmax?: RowSoftmax | undefined;
+}
+
+/** How a token is drawn from what the model says. */
+export type DrawToken = (scores: ModelScores, settings: SamplerSettings) => SampledToken;
 
 export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new RowState(prompt, constraint?.());
 
 /** Draws the next token of a row and adds it to what it has. `draw`: in another way than `sampleToken`. */
-export function drawNext(row: DecodeRow, state: RowState, logits: Logits, draw?: DrawToken): DrawnToken {
+export function drawNext(row: DecodeRow, state: RowState, scores: ModelScores, draw?: DrawToken): DrawnToken {
   const drawToken: DrawToken =
-    draw ?? ((scores, settings) => sampleToken(scores, settings, state, uniformOf(row, state)));
-  const next = row.hook ? hookedToken(row, state, logits, drawToken) : drawToken(logits, row);
+    draw ?? (({ logits, softmax }, settings) => sampleToken(logits, settings, state, uniformOf(row, state), softmax));
+  const next = row.hook ? hookedToken(row, state, scores, drawToken) : drawToken(scores, row);
   state.push(next.token, row.isEnd(next.token));
   return next;
 }
@@ -34,14 +42,17 @@ export function drawNext(row: DecodeRow, state: RowState, logits: Logits, draw?:
 const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
   row.temperature === 0 ? 0 : row.key.child(generated.length).uniformHost(1)[0]!;
 
-function hookedToken(row: DecodeRow, state: RowState, logits: Logits, draw: DrawToken): DrawnToken {
+function hookedToken(row: DecodeRow, state: RowState, scores: ModelScores, draw: DrawToken): DrawnToken {
   const { prompt, hook } = row;
   const { generated, forced } = state;
-  const force = (): DrawnToken => ({ ...reportChosen(forced.shift()!, logits, row), forced: true });
+  const force = (): DrawnToken => ({
+    ...reportChosen(forced.shift()!, scores.logits, row, scores.softmax),
+    forced: true,
+  });
   const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
   forced.push(...(step?.force ?? []));
   if (forced.length > 0) return force();
-  const drawn = draw(logits, step?.forbid ? without(row, step.forbid) : row);
+  const drawn = draw(scores, step?.forbid ? without(row, step.forbid) : row);
   forced.push(...(hook!.replace?.({ prompt, generated }, drawn.token) ?? []));
   return forced.length > 0 ? force() : drawn;
 }

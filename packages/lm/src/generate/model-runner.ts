@@ -4,24 +4,27 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { AdapterLists } from './adapter-lists.js';
+import {
+  type CachedSequence,
+  checkExtend,
+  type ExtendInput,
+  type ExtendOptions,
+  type ExtendResult,
+  type ExtendRow,
+} from './extend-inputs.js';
 import {
   BLOCK_SIZE,
   copyInPools,
   forgetPacked,
   growPools,
-  type PagedStepOutput,
   packedSteps,
   pagedSteps,
+  type StepResults,
 } from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
-import { type AppendedTokens, type Piece, paddedWidth, passesOf } from './runner-passes.js';
-
-/** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
-export interface CachedSequence {
-  /** Tokens computed so far. */
-  readonly tokens: readonly number[];
-  readonly length: number;
-}
+import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
+import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 export interface ModelRunnerOptions {
   /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
@@ -38,42 +41,21 @@ export interface ModelRunnerOptions {
   readonly packWeights?: boolean | 'auto';
 }
 
-export interface ExtendInput {
-  readonly sequence: CachedSequence;
-  /** At least one. */
-  readonly tokens: readonly number[];
-  readonly adapter?: Adapter;
-}
-
-export interface ExtendOptions {
-  /** Logits after the last token of each input (the default), or after every token of it. */
-  readonly logits?: 'last' | 'all';
-  /** Also give the final hidden states that the logits are computed from. Default false. */
-  readonly hidden?: boolean;
-  /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
-  readonly room?: number;
-}
-
-/** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
-export interface ExtendResult {
-  /** Rows [vocabulary]: one, or one per token. */
-  readonly logits: readonly Float32Array[];
-  /** Rows [width] beside them: final, normalised hidden states. */
-  readonly hidden?: readonly Float32Array[];
-}
-
 const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
 /** See `packWeights`. */
-const UNPACKED_PASSES = 256;
+const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
 /** Up to this many rows, products do not gain from packed weights. */
 const FEW_ROWS = 32;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
+type Row = ExtendRow<Sequence>;
+
 class Sequence implements CachedSequence {
   tokens: number[] = [];
+  written = 0;
   adapter: Adapter | undefined;
   constructor(
     /** Its name in the blocks. */
@@ -107,6 +89,8 @@ export class ModelRunner {
   readonly #released = new Set<Sequence>();
   #pools: KvCache | undefined;
   readonly #copies: RowCopies<Sequence>;
+  readonly #adapters = new AdapterLists();
+  readonly #memory: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
@@ -122,7 +106,19 @@ export class ModelRunner {
     this.#weights = weights;
     this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
     this.#maxTokensPerPass = maxTokensPerPass;
-    this.#copies = new RowCopies(network.kvHeads, this.capacity);
+    const [table, slots] = [this.#table.bind(this), this.#slots.bind(this)];
+    const runner = this;
+    this.#copies = new RowCopies(network.kvHeads, this.capacity, {
+      get pools() {
+        return runner.#pools!;
+      },
+      set pools(pools) {
+        runner.#pools = pools;
+      },
+      table,
+      slots,
+    });
+    this.#memory = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -166,8 +162,10 @@ export class ModelRunner {
   /** Another sequence that begins with the first `length` tokens of this one (default: all). */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     const from = this.#own(sequence, this.#released);
+    this.#copies.settle(from);
     const fork = new Sequence(this.#blocks.fork(from.id, length));
     fork.tokens = from.tokens.slice(0, length);
+    fork.written = length;
     fork.adapter = from.adapter;
     return this.#add(fork);
   }
@@ -175,19 +173,22 @@ export class ModelRunner {
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
-    if (length === own.length) return;
-    this.#copies.forget(own);
     this.#blocks.truncate(own.id, length);
     own.tokens.length = length;
+    own.written = Math.min(own.written, length);
   }
 
   /** Gives a sequence's room back. Twice is an error, as is its use afterwards. */
   release(sequence: CachedSequence): void {
     const own = this.#own(sequence);
     this.#live.delete(own);
-    this.#copies.forget(own);
-    if (this.#prefixReuse && own.length > 0) this.#released.add(own);
-    else this.#blocks.free(own.id);
+    if (this.#prefixReuse && own.length > 0) {
+      this.#copies.forget(own);
+      this.#released.add(own);
+    } else {
+      this.#copies.discard(own);
+      this.#blocks.free(own.id);
+    }
   }
 
   /** Takes other weights of the same network; what is in the cache is forgotten. All sequences must have been released. */
@@ -197,6 +198,7 @@ export class ModelRunner {
     }
     for (const { id } of this.#released) this.#blocks.free(id);
     this.#released.clear();
+    this.#copies.clear();
     void forgetPacked(this.#weights);
     this.#weights = weights;
     this.#weightBytes = bytesOf(weights);
@@ -224,30 +226,40 @@ export class ModelRunner {
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
     assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
-    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER }): Row => {
-      return { sequence: this.#own(sequence), tokens, adapter };
+    const rows = inputs.map(({ sequence, adapter = NO_ADAPTER, ...rest }): Row => {
+      return { sequence: this.#own(sequence), adapter, ...rest };
     });
-    this.#check(rows);
+    checkExtend(this.network.config, rows);
+    this.#memory.reclaim();
+    await this.#copies.writeBack();
     const copies = await this.#makeRoom(rows);
     this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
     if (copies.length > 0) await this.#copy(copies);
-    const results = rows.map((): { logits: Float32Array[]; hidden: Float32Array[] } => ({ logits: [], hidden: [] }));
-    for (const pass of passesOf(rows, this.#maxTokensPerPass)) {
+    const results = rows.map(({ temperature }) => ({
+      logits: [] as Float32Array[],
+      ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
+      ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
+    }));
+    const groups = this.#adapters.groups(rows.map(({ adapter }) => adapter));
+    for (const pass of passesOf(rows, groups, this.#maxTokensPerPass)) {
       const all = options.logits === 'all';
       const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
       const { output, places } = await this.#run(rows, pass, asked, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
+      const softmaxes = await softmaxesOf(output);
       const at = places.values();
       for (const [i, { row }] of pass.entries()) {
+        const result = results[row]!;
         for (let n = 0; n < asked[i]!; n++) {
           const place = at.next().value!;
-          results[row]!.logits.push(logits[place]!);
-          if (options.hidden) results[row]!.hidden.push(hidden[place]!);
+          result.logits.push(logits[place]!);
+          result.hidden?.push(hidden[place]!);
+          if (softmaxes) result.softmax?.push(softmaxes[place]!);
         }
       }
     }
-    return results.map(({ logits, hidden }) => (options.hidden ? { logits, hidden } : { logits }));
+    return results;
   }
 
   /** Runs a pass; gives where in its output the rows are that were asked for. */
@@ -256,54 +268,78 @@ export class ModelRunner {
     pass: readonly Piece[],
     asked: readonly number[],
     room: number | undefined,
-  ): Promise<{ output: PagedStepOutput; places: readonly number[] }> {
-    const { adapter } = rows[pass[0]!.row]!;
-    const steps = pagedSteps(this.network, adapter);
+  ): Promise<{ output: StepResults; places: readonly number[] }> {
     const sequences = pass.map(({ row }) => rows[row]!.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const copied =
-      longest === 1
-        ? await this.#copies.find(sequences, this.#pools!, (width) => this.#table(sequences, width), room)
-        : undefined;
+    const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
+    if (!copied) {
+      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
+      await this.#copies.writeBack();
+    }
     const { maxPositionEmbeddings: limit } = this.network.config;
     const width = Math.min(limit, paddedWidth(longest));
     const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
+    const places = pass.map((_, i) => copied?.places[i] ?? i);
+    const adapters = pass.map(({ row }) => rows[row]!.adapter);
+    const adapter = await this.#adapters.mixed(adapters, places, count);
+    const steps = pagedSteps(this.network, adapter);
     const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
     const lengths = new Int32Array(count);
     const positions: number[] = [];
+    const rates: number[] = [];
     pass.forEach(({ row, from, to }, i) => {
-      const { sequence, tokens: added } = rows[row]!;
-      const place = copied?.places[i] ?? i;
+      const { sequence, tokens: added, temperature } = rows[row]!;
+      const place = places[i]!;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
       lengths[place] = sequence.length;
-      slots.set(this.#blocks.slots(sequence.id, sequence.length, to - from), place * width);
-      for (let n = asked[i]!; n > 0; n--) positions.push(place * width + (to - from) - n);
+      if (!copied) slots.set(this.#slots(sequence, sequence.length, to - from), place * width);
+      for (let n = asked[i]!; n > 0; n--) {
+        if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
+        positions.push(place * width + (to - from) - n);
+      }
     });
+    const asks = width === 1 ? count : roundUpToPowerOfTwo(positions.length);
     const shared = {
       tokens: int32(tokens, [count, width]),
       lengths: int32(lengths, [count]),
-      slots: int32(slots, [count, width]),
+      ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
     };
+    const old = this.#memory.take(asks, rates.length > 0);
     const { parameters } = adapter;
     const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
-    let output: PagedStepOutput;
+    let output: StepResults;
     if (copied) {
-      const rest = [parameters, this.#pools!, shared, copied.cache] as const;
+      const rest = [parameters, copied.cache, shared, old] as const;
       const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
-      this.#copies.keep(extended.copy);
-      output = extended;
+      this.#copies.keep(extended.cache);
+      output = extended.results;
     } else {
-      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
       const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
-      const rest = width === 1 ? {} : { rows: padded(positions) };
-      const inputs = [parameters, this.#pools!, { ...shared, table, ...rest }] as const;
-      output = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
+      const rest =
+        width === 1
+          ? {}
+          : {
+              rows: int32(
+                Int32Array.from({ length: asks }, (_, i) => positions[i] ?? 0),
+                [asks],
+              ),
+            };
+      const inputs = [
+        parameters,
+        this.#pools!,
+        { ...shared, slots: int32(slots, [count, width]), table, ...rest },
+        old,
+      ] as const;
+      const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
+      this.#pools = extended.cache;
+      output = extended.results;
     }
-    this.#pools = output.cache;
+    this.#memory.lend(output);
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added } = rows[row]!;
+      const { sequence, tokens: added, adapter } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
+      if (!copied) sequence.written = sequence.length;
       sequence.adapter = adapter;
     }
     return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
@@ -324,6 +360,10 @@ export class ModelRunner {
     const ids = sequences.map(({ id }) => id);
     table.set(this.#blocks.table(ids, width));
     return int32(table, [count, width]);
+  }
+
+  #slots({ id }: Sequence, start: number, count: number): Int32Array {
+    return Int32Array.from(this.#blocks.slots(id, start, count));
   }
 
   async #copy(copies: readonly BlockCopy[]): Promise<void> {
@@ -364,29 +404,6 @@ export class ModelRunner {
     this.#blocks.grow(blocks);
   }
 
-  #check(rows: readonly Row[]): void {
-    const { maxPositionEmbeddings: limit, vocabSize } = this.network.config;
-    const fail = (i: number, why: string): never => {
-      throw new PosttrainError('MODEL_RUNNER', `extend: input ${i} ${why}`);
-    };
-    if (new Set(rows.map(({ sequence }) => sequence)).size < rows.length) {
-      throw new PosttrainError('MODEL_RUNNER', 'extend: a sequence is given twice; fork it first');
-    }
-    rows.forEach(({ sequence, tokens, adapter }, i) => {
-      if (tokens.length === 0) fail(i, 'has no tokens');
-      const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-      if (bad !== undefined) fail(i, `has the token ${bad}, which the vocabulary of ${vocabSize} does not have`);
-      const total = sequence.length + tokens.length;
-      if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
-      if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
-        fail(
-          i,
-          `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`,
-        );
-      }
-    });
-  }
-
   #add(sequence: Sequence): Sequence {
     this.#live.add(sequence);
     return sequence;
@@ -398,11 +415,6 @@ export class ModelRunner {
   }
 }
 
-/** Tokens to append to a sequence. */
-interface Row extends AppendedTokens {
-  readonly sequence: Sequence;
-}
-
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
   const end = Math.min(a.length, most);
   let i = 0;
@@ -410,21 +422,6 @@ function commonPrefix(a: readonly number[], b: readonly number[], most: number):
   return i;
 }
 
-/** As a vector whose length is a power of two, so that there are few lengths. */
-function padded(values: readonly number[]): Tensor {
-  const all = new Int32Array(roundUpToPowerOfTwo(values.length));
-  all.set(values);
-  return int32(all, [all.length]);
-}
-
 const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);
 
 const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');
-
-async function rowsOf(x: Tensor): Promise<Float32Array[]> {
-  const [count, width] = x.shape as [number, number];
-  const data = await x.data();
-  // The reference engine computes in double precision.
-  const numbers = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
-  return Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
-}

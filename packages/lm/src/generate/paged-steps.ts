@@ -1,6 +1,18 @@
-import { type Compiled, compile, concat, copyBlocks, readBlocks, type Tensor, zeros } from '@posttrain/core-tensor';
+import {
+  type Compiled,
+  compile,
+  concat,
+  copyBlocks,
+  iota,
+  putRows,
+  readBlocks,
+  softmax,
+  type Tensor,
+  zeros,
+} from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
+import { logitsOfRows } from '../model/mixed-adapters.js';
 import type { KvCache, Network } from '../model/network.js';
 
 /** Tokens in a block of the cache. */
@@ -17,59 +29,88 @@ export interface PagedStepInput {
   readonly slots: Tensor;
   /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
   readonly rows?: Tensor;
+  /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
+  readonly rates?: Tensor;
 }
 
-export interface PagedStepOutput {
-  readonly cache: KvCache;
+/** What a step says of the n positions that are asked about. */
+export interface StepResults {
   /** [n, vocabulary]. */
   readonly logits: Tensor;
   /** Final, normalised hidden states [n, width]. */
   readonly hidden: Tensor;
+  /** softmax(logits · rate) [n, vocabulary], where rates were given. */
+  readonly probabilities?: Tensor;
+  /** The first of the largest logits, int32 [n]. */
+  readonly mostLikely?: Tensor;
 }
 
-type PagedStep = [weights: Weights, parameters: unknown, cache: KvCache, input: PagedStepInput];
+export interface PagedStepOutput {
+  readonly cache: KvCache;
+  readonly results: StepResults;
+}
+
+type PagedStep = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  input: PagedStepInput,
+  /** What an earlier step gave for as many positions, and nobody looks at any more: the memory of this one's results. */
+  old: StepResults,
+];
+
+function stepResults(logits: Tensor, hidden: Tensor, rates: Tensor | undefined): StepResults {
+  if (!rates) return { logits, hidden };
+  const probabilities = softmax(logits.mul(rates.expandDims(1)));
+  return { logits, hidden, probabilities, mostLikely: logits.argMax(1) };
+}
 
 /** See `Network.extendPaged`: appends tokens to rows of the paged cache, and gives the logits after some of them. */
 export const pagedStep =
   (network: Network, adapter: Adapter) =>
   (...[weights, parameters, cache, input]: PagedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
-    const { rows, ...rest } = input;
+    const { rows, rates, ...rest } = input;
     const { hidden, cache: next } = network.extendPaged(weights, { ...rest, cache, blockSize: BLOCK_SIZE }, hooks);
     const width = hidden.shape[2]!;
     const flat = hidden.reshape([hidden.size / width, width]);
     const asked = rows ? flat.gather(rows, 0) : flat;
-    return { cache: next, hidden: asked, logits: network.logits(weights, asked, hooks) };
+    return { cache: next, results: stepResults(logitsOfRows(network, weights, asked, hooks, input), asked, rates) };
   };
 
 type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Omit<PagedStepInput, 'table' | 'rows'>,
-  copy: KvCache,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>,
+  old: StepResults,
 ];
 
-/** See `Network.extendCopied`. */
+/** `pagedStep` of one token a row, over a copy of what is in the blocks: [b, kv, capacity, d] per layer. */
 const copiedStep =
   (network: Network, adapter: Adapter) =>
-  (...[weights, parameters, cache, input, copy]: CopiedStep): PagedStepOutput & { readonly copy: KvCache } => {
+  (...[weights, parameters, cache, input]: CopiedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
-    const { hidden, ...caches } = network.extendCopied(weights, { ...input, cache, copy }, hooks);
+    const { rates, ...rest } = input;
+    const { hidden, cache: next } = network.extend(weights, { ...rest, cache }, hooks);
     const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
-    return { ...caches, hidden: flat, logits: network.logits(weights, flat, hooks) };
+    return { cache: next, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
   };
 
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
 export interface PagedSteps {
   extend: Compiled<PagedStep, PagedStepOutput>;
-  extendCopied: Compiled<CopiedStep, PagedStepOutput & { readonly copy: KvCache }>;
+  extendCopied: Compiled<CopiedStep, PagedStepOutput>;
 }
 
 export const pagedSteps = perAdapter(
   (network, adapter): PagedSteps => ({
-    extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' } }),
-    extendCopied: compile(copiedStep(network, adapter), { name: 'extendCopied', donate: { 2: 'cache', 4: 'copy' } }),
+    extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' }, recycle: { 4: 'results' } }),
+    extendCopied: compile(copiedStep(network, adapter), {
+      name: 'extendCopied',
+      donate: { 2: 'cache' },
+      recycle: { 4: 'results' },
+    }),
   }),
 );
 
@@ -79,7 +120,7 @@ export const pagedSteps = perAdapter(
  */
 export interface PackedSteps {
   extend: Compiled<WithoutWeights<PagedStep>, PagedStepOutput>;
-  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput & { readonly copy: KvCache }>;
+  extendCopied: Compiled<WithoutWeights<CopiedStep>, PagedStepOutput>;
 }
 
 type WithoutWeights<Step> = Step extends [Weights, ...infer Rest] ? Rest : never;
@@ -116,11 +157,13 @@ function packedModel(weights: Weights): PackedModel {
       extend: compile((...rest: WithoutWeights<PagedStep>) => extend(weights, ...rest), {
         name: 'extend',
         donate: { 1: 'cache' },
+        recycle: { 3: 'results' },
         packCaptured: true,
       }),
       extendCopied: compile((...rest: WithoutWeights<CopiedStep>) => extendCopied(weights, ...rest), {
         name: 'extendCopied',
-        donate: { 1: 'cache', 3: 'copy' },
+        donate: { 1: 'cache' },
+        recycle: { 3: 'results' },
         packCaptured: true,
       }),
     };
@@ -154,6 +197,40 @@ export const copyFromPools = compile(copyOut, { name: 'copyFromPools' });
 export const copyFromPoolsInto = compile(
   (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
   { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
+);
+
+/** A copy with the rows at `places` int32 [b] replaced by what the blocks of `table` int32 [b, w] hold. */
+export const copyRowsFromPools = compile(
+  (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
+    const { copy: rows } = copyOut(cache, heads, table);
+    const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
+    return { copy: { keys: put('keys'), values: put('values') } };
+  },
+  { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
+);
+
+/**
+ * The pools with tokens of a copy [b, heads, capacity, d] written back: those at `from` int32 [m], row · heads · capacity +
+ * position, to `slots` int32 [m].
+ */
+export const copyToPools = compile(
+  (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
+    const count = from.size;
+    const perHead = (at: Tensor, step: number) =>
+      at
+        .reshape([1, count])
+        .add(iota([heads, 1], 0).mul(step))
+        .reshape([heads * count]);
+    const write = (key: keyof KvCache) =>
+      cache[key].map((pool, layer) => {
+        const rows = copy[key][layer]!;
+        const [, , capacity, d] = rows.shape as [number, number, number, number];
+        const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, capacity), 0);
+        return putRows(pool, perHead(slots, pool.shape[0]! / heads), tokens);
+      });
+    return { cache: { keys: write('keys'), values: write('values') } };
+  },
+  { name: 'copyToPools', donate: { 0: 'cache' } },
 );
 
 /** The pools of so many heads with room for `tokens` tokens more. */

@@ -21,10 +21,10 @@ export function reportToken(
   token: number,
   logits: Logits,
   { temperature, logProbs = true, topLogProbs = 0, entropies = false }: SamplerSettings,
-  { weights, total, largest }: ModelWeights,
+  { weights, total, mostLikely, logTotal }: ModelWeights,
 ): SampledToken {
   const rate = temperature === 0 ? 1 : 1 / temperature;
-  const logTotal = Math.log(total);
+  const largest = logits[mostLikely]!;
   const logProbOf = (id: number) => (logits[id]! - largest) * rate - logTotal;
   return {
     token,
@@ -32,15 +32,15 @@ export function reportToken(
     ...(topLogProbs > 0
       ? { topLogProbs: mostLikelyTokens(logits, topLogProbs).map((id) => ({ tokenId: id, logProb: logProbOf(id) })) }
       : {}),
-    ...(entropies ? { entropy: entropyOf(logits, weights, total, largest, rate) } : {}),
+    ...(entropies ? { entropy: logTotal - (weightedGap(logits, weights, largest) * rate) / total } : {}),
   };
 }
 
-/** H = log Z − Σ w (x − largest) / T / Z with w = exp((x − largest) / T), Z = Σ w. */
-function entropyOf(logits: Logits, weights: Float32Array, total: number, largest: number, rate: number): number {
+/** Σ w (x − largest): H = log Z − Σ w (x − largest) / T / Σ w with Z = Σ exp((x − largest) / T). */
+function weightedGap(logits: Logits, weights: Float32Array, largest: number): number {
   let sum = 0;
   for (let i = 0; i < weights.length; i++) if (weights[i]! > 0) sum += weights[i]! * (logits[i]! - largest);
-  return Math.log(total) - (sum * rate) / total;
+  return sum;
 }
 
 /** The n largest, falling, in one pass. */

@@ -1,12 +1,27 @@
-import type { Tensor } from '@posttrain/core-tensor';
+import { type Tensor, tensor } from '@posttrain/core-tensor';
 import type { KvCache } from '../model/network.js';
-import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto } from './paged-steps.js';
+import { roundUpToPowerOfFour, roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto, copyRowsFromPools, copyToPools } from './paged-steps.js';
 
 /** Tokens of the smallest copy. */
 const CAPACITY_STEP = 64;
 /** A copy is at most this many times as long as its rows are now. */
 const MOST_AHEAD = 4;
+
+interface CopiedRow {
+  readonly length: number;
+  /** Tokens that its blocks hold; those after them are in the copy only. */
+  written: number;
+}
+
+/** Where rows have their blocks. */
+export interface BlockMemory<Row> {
+  pools: KvCache;
+  /** Names of the rows' blocks, int32 [b, blocks]. */
+  table(rows: readonly Row[], blocks: number): Tensor;
+  /** Where in the pools the tokens from `start` on go. */
+  slots(row: Row, start: number, count: number): Int32Array;
+}
 
 interface Copied<Row> {
   readonly rows: (Row | undefined)[];
@@ -24,50 +39,58 @@ export interface FoundCopy {
 
 /**
  * The keys and values of rows that are extended a token at a time, one behind the other instead of in blocks, where
- * attention reads them at twice the speed. Rows are copied from their blocks when they come for the second time in a row;
- * a copy is used for as long as more than half of it is.
+ * attention reads them at twice the speed. Rows are copied from their blocks when they come for the second time in a row, or
+ * with others that are in a copy already, whose free places they take; a copy is used for as long as more than half of
+ * it is. New tokens are written to the copy only, and to the blocks when somebody will read them there.
  */
-export class RowCopies<Row extends { readonly length: number }> {
+export class RowCopies<Row extends CopiedRow> {
   readonly #heads: number;
   readonly #maxTokens: number;
+  readonly #memory: BlockMemory<Row>;
   #last = new Set<Row>();
   #copied: Copied<Row> | undefined;
+  /** Tokens of the copy that blocks lack, and where they go. */
+  #owed: { readonly place: number; readonly start: number; readonly slots: Int32Array }[] = [];
 
   /** A copy takes at most the room of `maxTokens` tokens. */
-  constructor(heads: number, maxTokens: number) {
+  constructor(heads: number, maxTokens: number, memory: BlockMemory<Row>) {
     this.#heads = heads;
     this.#maxTokens = maxTokens;
+    this.#memory = memory;
   }
 
   /**
    * The copy to extend the rows in, by a token each; undefined where the blocks had better be read. `room`: how long the
    * rows will become, if that is known; memory that is new costs more than memory that is too large.
    */
-  async find(
-    rows: readonly Row[],
-    pools: KvCache,
-    tableOf: (width: number) => Tensor,
-    room = 0,
-  ): Promise<FoundCopy | undefined> {
+  async find(rows: readonly Row[], room = 0): Promise<FoundCopy | undefined> {
     const isKnown = rows.every((row) => this.#last.has(row));
     this.#last = new Set(rows);
     const count = roundUpToPowerOfTwo(rows.length);
     const needed = Math.max(...rows.map(({ length }) => length + 1));
     const old = this.#copied;
     if (old && old.rows.length === count && old.capacity >= needed) {
+      const added = rows.filter((row) => !old.rows.includes(row));
+      if (added.length > 0 && 2 * added.length <= rows.length) await this.#add(old, rows, added);
       const places = rows.map((row) => old.rows.indexOf(row));
       if (!places.includes(-1)) return { count, places, cache: old.cache };
     }
     if (!isKnown) {
-      for (const row of rows) this.#dropCopy(row);
+      for (const row of rows) this.#drop(row);
       return undefined;
     }
     const isReusable = old?.rows.length === count && old.capacity >= needed;
     const least = roundUpToSize(needed, CAPACITY_STEP);
     const ample = roundUpToSize(Math.max(needed, Math.min(room, MOST_AHEAD * needed)), CAPACITY_STEP);
     const capacity = isReusable ? old.capacity : count * ample <= this.#maxTokens ? ample : least;
-    if (count * capacity > this.#maxTokens) return undefined;
-    const table = tableOf(capacity / BLOCK_SIZE);
+    if (count * capacity > this.#maxTokens) {
+      for (const row of rows) this.#drop(row);
+      return undefined;
+    }
+    for (const row of old?.rows ?? []) if (row) this.settle(row);
+    await this.writeBack();
+    const table = this.#memory.table(rows, capacity / BLOCK_SIZE);
+    const { pools } = this.#memory;
     this.#copied = undefined;
     const { copy } = isReusable
       ? await copyFromPoolsInto(pools, this.#heads, table, old.cache)
@@ -76,19 +99,81 @@ export class RowCopies<Row extends { readonly length: number }> {
     return { count, places: rows.map((_, i) => i), cache: copy };
   }
 
+  /** Copies rows to places that none of `rows` has: unused ones first. */
+  async #add(copied: Copied<Row>, rows: readonly Row[], added: readonly Row[]): Promise<void> {
+    const at = [...copied.rows.keys()].filter((place) => {
+      const row = copied.rows[place];
+      return row === undefined || !rows.includes(row);
+    });
+    at.sort((a, b) => Number(copied.rows[a] !== undefined) - Number(copied.rows[b] !== undefined) || a - b);
+    for (const place of at.slice(0, added.length)) {
+      const row = copied.rows[place];
+      if (row) this.#drop(row);
+    }
+    await this.writeBack();
+    for (const [i, row] of added.entries()) copied.rows[at[i]!] = row;
+    // So that there are few sizes, the last row is copied again.
+    const chosen = Array.from({ length: roundUpToPowerOfFour(added.length) }, (_, i) => added[i] ?? added.at(-1)!);
+    const places = tensor(Int32Array.from(chosen, (row) => copied.rows.indexOf(row)));
+    const table = this.#memory.table(chosen, copied.capacity / BLOCK_SIZE);
+    const { copy } = await copyRowsFromPools(this.#memory.pools, this.#heads, table, places, copied.cache);
+    copied.cache = copy;
+  }
+
   /** The copy as the step that used it has left it. */
   keep(cache: KvCache): void {
     this.#copied!.cache = cache;
   }
 
-  /** The row has changed in its blocks only. */
-  forget(row: Row): void {
-    this.#last.delete(row);
-    this.#dropCopy(row);
+  /** Sees to it that the row's blocks hold all its tokens after the next `writeBack`. */
+  settle(row: Row): void {
+    const start = row.written;
+    if (start === row.length) return;
+    const slots = this.#memory.slots(row, start, row.length - start);
+    this.#owed.push({ place: this.#copied!.rows.indexOf(row), start, slots });
+    row.written = row.length;
   }
 
-  #dropCopy(row: Row): void {
+  /** Writes what is owed to the blocks. Before anything reads them, and before a block that was given back is used again. */
+  async writeBack(): Promise<void> {
+    if (this.#owed.length === 0) return;
+    const { cache, capacity } = this.#copied!;
+    const total = this.#owed.reduce((sum, { slots }) => sum + slots.length, 0);
+    // What fills the lists up goes where nobody looks.
+    const [from, to] = [new Int32Array(roundUpToPowerOfFour(total)), new Int32Array(roundUpToPowerOfFour(total))];
+    let n = 0;
+    for (const { place, start, slots } of this.#owed) {
+      to.set(slots, n);
+      for (let i = 0; i < slots.length; i++) from[n++] = place * this.#heads * capacity + start + i;
+    }
+    this.#owed = [];
+    const written = await copyToPools(this.#memory.pools, this.#heads, cache, tensor(from), tensor(to));
+    this.#memory.pools = written.cache;
+  }
+
+  /** The row goes on in its blocks. */
+  forget(row: Row): void {
+    this.#last.delete(row);
+    this.#drop(row);
+  }
+
+  /** Nobody will read the row again. */
+  discard(row: Row): void {
+    row.written = row.length;
+    this.forget(row);
+  }
+
+  /** Forgets all rows and what is owed for them. */
+  clear(): void {
+    this.#last.clear();
+    this.#copied?.rows.fill(undefined);
+    this.#owed = [];
+  }
+
+  #drop(row: Row): void {
     const at = this.#copied?.rows.indexOf(row) ?? -1;
-    if (at >= 0) this.#copied!.rows[at] = undefined;
+    if (at < 0) return;
+    this.settle(row);
+    this.#copied!.rows[at] = undefined;
   }
 }

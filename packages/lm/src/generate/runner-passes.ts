@@ -1,11 +1,4 @@
-import { type Adapter, sameAdapter } from '../model/adapter.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-
-/** Tokens to append to a sequence, at least one. */
-export interface AppendedTokens {
-  readonly tokens: readonly number[];
-  readonly adapter: Adapter;
-}
 
 /** Tokens `from` … `to - 1` of a row. */
 export interface Piece {
@@ -14,15 +7,14 @@ export interface Piece {
   readonly to: number;
 }
 
-/** Cuts the rows into passes of rows with one adapter, at most `maxTokens` each with the padding. */
-export function passesOf(rows: readonly AppendedTokens[], maxTokens: number): Piece[][] {
+/** Cuts each group of rows into passes, of at most `maxTokens` each with the padding. */
+export function passesOf(
+  rows: readonly { readonly tokens: readonly number[] }[],
+  groups: readonly (readonly number[])[],
+  maxTokens: number,
+): Piece[][] {
   const passes: Piece[][] = [];
-  const groups = new Map<unknown, number[]>();
-  rows.forEach(({ adapter }, i) => {
-    const key = [...groups.keys()].find((known) => sameAdapter(known as Adapter, adapter)) ?? adapter;
-    groups.set(key, [...(groups.get(key) ?? []), i]);
-  });
-  for (const members of groups.values()) {
+  for (const members of groups) {
     const pieces = members
       .flatMap((row) => {
         const { length } = rows[row]!.tokens;

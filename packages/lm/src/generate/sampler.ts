@@ -10,6 +10,7 @@ import { applyPresenceFrequencyPenalty } from './processors/presence-frequency-p
 import { applyRepetitionPenalty } from './processors/repetition-penalty.js';
 import { reportToken, type SampledToken } from './report-token.js';
 import type { SamplerSettings } from './sampler-settings.js';
+import type { RowSoftmax } from './step-memory.js';
 import type { SamplerContext } from './token-history.js';
 import { Candidates, NoTokenAllowedError, sumOf } from './warpers/candidates.js';
 import { keepEpsilon } from './warpers/epsilon-cutoff.js';
@@ -23,13 +24,16 @@ export type { Logits } from './processors/editable-scores.js';
 export type { SampledToken } from './report-token.js';
 export { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
-/** softmax(logits / temperature) of one row, not yet divided by its sum. Temperature 0 counts as 1. */
+/** softmax(logits / temperature) of one row. Temperature 0 counts as 1. */
 export interface ModelWeights {
-  /** exp((logit − largest) / temperature). */
+  /** exp(logit / temperature) up to a factor. */
   readonly weights: Float32Array;
+  /** The sum of the weights. */
   readonly total: number;
-  /** The largest logit. */
-  readonly largest: number;
+  /** The first of the largest logits. */
+  readonly mostLikely: number;
+  /** log Σ exp((logit − largest logit) / temperature). */
+  readonly logTotal: number;
 }
 
 export { process as applyProcessors };
@@ -47,7 +51,7 @@ let editedScratch = new Float32Array(0);
  *
  * @param logits one row, of the model; changed meanwhile, and the same again afterwards
  * @param uniform in [0, 1); not used at temperature 0
- * @param given the same softmax computed before, where the engine did that
+ * @param given softmax(logits / temperature), where the engine has computed it
  * @throws NoTokenAllowedError
  */
 export function sampleToken(
@@ -55,17 +59,19 @@ export function sampleToken(
   settings: SamplerSettings,
   context: SamplerContext,
   uniform: number,
-  given?: ModelWeights,
+  given?: RowSoftmax,
 ): SampledToken {
   const { temperature } = settings;
   const isReported = asksForReport(settings);
-  const model = given ?? (isReported ? modelWeights(logits, temperature) : undefined);
+  const model = given ? givenWeights(logits, given) : isReported ? modelWeights(logits, temperature) : undefined;
   const scores = new EditableScores(logits);
   let token: number;
   try {
     process(scores, settings, context);
-    if (temperature === 0) token = mostLikely(scores.values, settings, context);
-    else if (isWhole(settings, context)) {
+    if (temperature === 0) {
+      const isTheModels = model && !scores.isEdited && !context.constraint;
+      token = isTheModels ? model.mostLikely : mostLikely(scores.values, settings, context);
+    } else if (isWhole(settings, context)) {
       token = drawFrom(weightsOf(scores, model, temperature), undefined, scores.size, uniform);
     } else {
       warp(scores, model, settings, context);
@@ -78,10 +84,19 @@ export function sampleToken(
 }
 
 /** What `sampleToken` reports of a token, for one that was chosen in another way. */
-export function reportChosen(token: number, logits: Logits, settings: SamplerSettings): SampledToken {
+export function reportChosen(
+  token: number,
+  logits: Logits,
+  settings: SamplerSettings,
+  given?: RowSoftmax,
+): SampledToken {
   if (!asksForReport(settings)) return { token };
-  return reportToken(token, logits, settings, modelWeights(logits, settings.temperature));
+  const model = given ? givenWeights(logits, given) : modelWeights(logits, settings.temperature);
+  return reportToken(token, logits, settings, model);
 }
+
+/** Whether `sampleToken` has a use for a softmax that the engine computes: it has none for edited scores only. */
+export const usesSoftmax = (settings: SamplerSettings): boolean => asksForReport(settings) || !editsScores(settings);
 
 const asksForReport = ({ logProbs = true, topLogProbs = 0, entropies = false }: SamplerSettings): boolean =>
   logProbs || topLogProbs > 0 || entropies;
@@ -114,6 +129,16 @@ export function tokenDistribution(
     probabilities: Float64Array.from(candidates.weights.subarray(0, size), (weight) => weight / total),
   };
 }
+
+/** Whether `process` may change a logit. */
+const editsScores = (settings: SamplerSettings): boolean =>
+  settings.logitBias !== undefined ||
+  settings.repetitionPenalty !== 1 ||
+  (settings.presencePenalty ?? 0) !== 0 ||
+  (settings.frequencyPenalty ?? 0) !== 0 ||
+  (settings.noRepeatNgramSize ?? 0) > 0 ||
+  settings.badWordsIds !== undefined ||
+  (settings.minNewTokens ?? 0) > 0;
 
 /** What changes single logits, in the order of transformers' processors. */
 function process(scores: EditableScores, settings: SamplerSettings, context: SamplerContext): void {
@@ -161,13 +186,21 @@ function weightsOf(scores: EditableScores, model: ModelWeights | undefined, temp
   return relativeWeights(scores.values, temperature, editedScratch).weights;
 }
 
+function givenWeights(logits: Logits, { probabilities, mostLikely }: RowSoftmax): ModelWeights {
+  const largest = probabilities[mostLikely]!;
+  if (logits[mostLikely] === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
+  if (!(largest > 0)) throw nonFiniteLogits();
+  return { weights: probabilities, total: 1, mostLikely, logTotal: -Math.log(largest) };
+}
+
 function modelWeights(logits: Logits, temperature: number): ModelWeights {
   if (modelScratch.length !== logits.length) modelScratch = new Float32Array(logits.length);
   return relativeWeights(logits, temperature === 0 ? 1 : temperature, modelScratch);
 }
 
 function relativeWeights(scores: Logits, temperature: number, weights: Float32Array): ModelWeights {
-  const largest = scores[indexOfLargest(scores)]!;
+  const mostLikely = indexOfLargest(scores);
+  const largest = scores[mostLikely]!;
   if (largest === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
   const rate = 1 / temperature;
   let total = 0;
@@ -177,7 +210,7 @@ function relativeWeights(scores: Logits, temperature: number, weights: Float32Ar
     total += weight;
   }
   if (!Number.isFinite(total)) throw nonFiniteLogits();
-  return { weights, total, largest };
+  return { weights, total, mostLikely, logTotal: Math.log(total) };
 }
 
 function indexOfLargest(scores: Logits): number {

@@ -1,11 +1,14 @@
+import { OutOfBlocksError } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
 import { type DrawnToken, type RowState, startRow } from './draw-next.js';
-import type { CachedSequence, ModelRunner } from './model-runner.js';
+import type { CachedSequence, ExtendResult } from './extend-inputs.js';
+import type { ModelRunner } from './model-runner.js';
 import { BLOCK_SIZE } from './paged-steps.js';
+import { usesSoftmax } from './sampler.js';
 
 export interface SchedulerOptions {
   /** Rows decoded together. Default 64. */
@@ -40,13 +43,17 @@ interface Scheduled {
   sequence: CachedSequence | undefined;
 }
 
-/** A prompt that is being computed, for all rows that begin with it. */
+/** What rows begin with, while it is being computed for all of them. */
 interface Prefill {
-  readonly prompt: readonly number[];
+  /** The prompt, and what the row had generated when it had to make room. */
+  readonly tokens: readonly number[];
   readonly adapter: Adapter;
   readonly sequence: CachedSequence;
   readonly members: Scheduled[];
 }
+
+/** A row that begins or goes on is taken to need so many blocks more, or what it may come to need if that is less. */
+const BLOCKS_AHEAD = 4;
 
 /** A row that could never run: it needs more of the cache than there is. */
 export class CacheTooSmallError extends PosttrainError {
@@ -61,19 +68,18 @@ export class CacheTooSmallError extends PosttrainError {
 /**
  * Continuous batching (Orca, OSDI 2022; vLLM, arXiv 2309.06180): rows join and leave between steps. A step computes a
  * piece of the waiting prompts, then one token of every row that is generating. Rows with one prompt share its
- * computation and its memory. A row begins when the cache has room for all that it may still generate, so that none runs
- * out on the way; until then it waits its turn.
+ * computation and its memory. A row begins when the cache has room for what it has and a little more; until then it waits
+ * its turn. When the cache is full all the same, the row that came last makes room and begins again later, with what it
+ * has generated.
  */
 export class Scheduler {
   readonly #runner: ModelRunner;
   readonly #maxBatch: number;
   readonly #prefillTokens: number;
   readonly #proposer: Proposer | undefined;
-  readonly #waiting: Scheduled[] = [];
+  #waiting: Scheduled[] = [];
   #prefills: Prefill[] = [];
   #running: Scheduled[] = [];
-  /** Blocks that rows have been promised. */
-  #promised = 0;
   #nextId = 0;
 
   constructor(runner: ModelRunner, options: SchedulerOptions = {}) {
@@ -101,7 +107,7 @@ export class Scheduler {
 
   /** Queues a checked row; its name. `isCancelled` is asked before every step. @throws CacheTooSmallError */
   add(row: DecodeRow, isCancelled: () => boolean = () => false): number {
-    const needed = this.#blocksOf(row) * BLOCK_SIZE;
+    const needed = this.#mostBlocks(row) * BLOCK_SIZE;
     if (needed > this.#runner.capacity) throw new CacheTooSmallError(needed, this.#runner.capacity);
     const { adapter = NO_ADAPTER } = row;
     const id = this.#nextId++;
@@ -122,7 +128,7 @@ export class Scheduler {
     for (const { sequence } of this.#prefills) this.#runner.release(sequence);
     for (const one of this.#running) this.#end(one);
     this.#waiting.length = 0;
-    [this.#prefills, this.#running, this.#promised] = [[], [], 0];
+    [this.#prefills, this.#running] = [[], []];
   }
 
   #dropCancelled(): void {
@@ -131,7 +137,8 @@ export class Scheduler {
       for (const one of list) (one.isCancelled() ? gone : kept).push(one);
       return { kept, gone };
     };
-    this.#waiting.splice(0, Infinity, ...keep(this.#waiting).kept);
+    // Thousands may wait.
+    if (this.#waiting.some(({ isCancelled }) => isCancelled())) this.#waiting = keep(this.#waiting).kept;
     const { kept, gone } = keep(this.#running);
     this.#running = kept;
     for (const one of gone) this.#end(one);
@@ -150,23 +157,55 @@ export class Scheduler {
     // that generate stay the same.
     const places = this.#maxBatch - this.active;
     if (this.active > 0 && this.#waiting.length > places && places < this.#maxBatch / 4) return;
-    const total = this.#runner.capacity / BLOCK_SIZE;
     while (this.#waiting.length > 0 && this.active < this.#maxBatch) {
       const [next] = this.#waiting as [Scheduled];
-      const blocks = this.#blocksOf(next.row);
-      if (this.#promised + blocks > total) return;
-      this.#promised += blocks;
-      this.#waiting.shift();
-      const { prompt } = next.row;
+      const tokens = [...next.row.prompt, ...next.state.generated.slice(0, -1)];
       const known = this.#prefills.find(
-        (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.prompt, prompt),
+        (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
       );
+      const blocks = known ? 0 : Math.ceil(tokens.length / BLOCK_SIZE);
+      if (this.active > 0 && blocks + this.#blocksAhead(next) > this.#freeBlocks()) return;
+      this.#waiting.shift();
       if (known) known.members.push(next);
       else {
-        const sequence = this.#runner.start(prompt, next.adapter);
-        this.#prefills.push({ prompt, adapter: next.adapter, sequence, members: [next] });
+        const sequence = this.#runner.start(tokens, next.adapter);
+        this.#prefills.push({ tokens, adapter: next.adapter, sequence, members: [next] });
       }
     }
+  }
+
+  /** Blocks that nobody has, nor will need before long. */
+  #freeBlocks(): number {
+    let free = this.#runner.freeTokens / BLOCK_SIZE;
+    for (const { tokens, sequence, members } of this.#prefills) {
+      free -= Math.ceil((tokens.length - sequence.length) / BLOCK_SIZE);
+      for (const member of members) free -= this.#blocksAhead(member);
+    }
+    for (const one of this.#running) free -= this.#blocksAhead(one);
+    return free;
+  }
+
+  /** Blocks that a row will need before long; one of them for its copy of a shared one, until it has that. */
+  #blocksAhead({ row, state, sequence }: Scheduled): number {
+    const present = Math.ceil((row.prompt.length + state.generated.length) / BLOCK_SIZE);
+    return Math.min(BLOCKS_AHEAD, this.#mostBlocks(row) - 1 - present) + Number(sequence === undefined);
+  }
+
+  /** Makes room: what came last begins again later. False where only one is left, which has all the room there is. */
+  #giveWay(): boolean {
+    const { length } = this.#prefills;
+    if (length > 1 || (length === 1 && this.#running.length > 0)) {
+      const { sequence, members } = this.#prefills.pop()!;
+      this.#runner.release(sequence);
+      this.#waiting.unshift(...members);
+      return true;
+    }
+    if (this.#running.length < 2) return false;
+    const last = this.#running.reduce((a, b) => (a.id > b.id ? a : b));
+    this.#remove(last);
+    last.sequence = undefined;
+    this.#waiting.unshift(last);
+    return true;
   }
 
   /** Computes a piece of the prompts, first come first served; draws the first tokens of those that are whole. */
@@ -176,22 +215,27 @@ export class Scheduler {
     for (const prefill of this.#prefills) {
       if (room === 0) break;
       const { length } = prefill.sequence;
-      const tokens = prefill.prompt.slice(length, length + room);
+      const tokens = prefill.tokens.slice(length, length + room);
       room -= tokens.length;
       pieces.push({ prefill, tokens });
     }
-    const results = await this.#runner.extend(
-      pieces.map(({ prefill: { sequence, adapter }, tokens }) => ({ sequence, tokens, adapter })),
-    );
+    const inputs = pieces.map(({ prefill: { sequence, adapter, members }, tokens }) => {
+      // Samples of one prompt ask the same as a rule; where not, each computes its own softmax.
+      const [first, ...others] = members.map(({ row }) => temperatureOf(row).temperature);
+      const isShared = first !== undefined && others.every((other) => other === first);
+      return { sequence, tokens, adapter, ...(isShared ? { temperature: first } : {}) };
+    });
+    const results = await this.#unlessFull(() => this.#runner.extend(inputs));
+    if (!results) return [];
     const drawn: ScheduledToken[] = [];
     for (const [i, { prefill }] of pieces.entries()) {
-      const { prompt, sequence, members } = prefill;
-      if (sequence.length < prompt.length) continue;
+      const { tokens, sequence, members } = prefill;
+      if (sequence.length < tokens.length) continue;
       this.#prefills.splice(this.#prefills.indexOf(prefill), 1);
       for (const member of members) {
         member.sequence = this.#runner.fork(sequence);
         this.#running.push(member);
-        drawn.push(...this.#draw(member, results[i]!.logits));
+        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!));
       }
       this.#runner.release(sequence);
     }
@@ -201,15 +245,33 @@ export class Scheduler {
   /** The next token of every row that generates, and those that were guessed; not of rows that have just had their first. */
   async #decode(first: readonly ScheduledToken[]): Promise<ScheduledToken[]> {
     const fresh = new Set(first.map(({ id }) => id));
-    const rows = this.#running.filter(({ id }) => !fresh.has(id));
-    if (rows.length === 0) return [];
+    for (;;) {
+      const rows = this.#running.filter(({ id }) => !fresh.has(id));
+      if (rows.length === 0) return [];
+      const drawn = await this.#unlessFull(() => this.#decodeRows(rows));
+      if (drawn) return drawn;
+    }
+  }
+
+  async #decodeRows(rows: readonly Scheduled[]): Promise<ScheduledToken[]> {
     const proposals = await this.#propose(rows);
-    const inputs = rows.map(({ sequence, state, adapter }, i) => {
-      return { sequence: sequence!, tokens: [state.generated.at(-1)!, ...proposals[i]!.tokens], adapter };
+    const inputs = rows.map(({ sequence, state, adapter, row }, i) => {
+      const tokens = [state.generated.at(-1)!, ...proposals[i]!.tokens];
+      return { sequence: sequence!, tokens, adapter, ...temperatureOf(row) };
     });
     const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
     const results = await this.#runner.extend(inputs, { logits: 'all', room });
-    return rows.flatMap((one, i) => this.#draw(one, results[i]!.logits, proposals[i]));
+    return rows.flatMap((one, i) => this.#draw(one, results[i]!, proposals[i]));
+  }
+
+  /** Undefined where there was no room, which has been made now. */
+  async #unlessFull<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof OutOfBlocksError) || !this.#giveWay()) throw error;
+      return undefined;
+    }
   }
 
   async #propose(rows: readonly Scheduled[]): Promise<readonly Proposal[]> {
@@ -220,7 +282,7 @@ export class Scheduler {
     );
   }
 
-  #draw(one: Scheduled, logits: readonly Float32Array[], proposal?: Proposal): ScheduledToken[] {
+  #draw(one: Scheduled, results: ExtendResult, proposal?: Proposal): ScheduledToken[] {
     const { id, row, state } = one;
     const finishOf = (token: number) => {
       if (row.isEnd(token) || state.isExhausted) return 'stop';
@@ -228,7 +290,7 @@ export class Scheduler {
     };
     let run: VerifiedRun;
     try {
-      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, logits, (token) => finishOf(token) !== undefined);
+      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, results, (token) => finishOf(token) !== undefined);
     } catch (error) {
       // What is wrong with one row is not the others' affair.
       this.#remove(one);
@@ -252,18 +314,21 @@ export class Scheduler {
     this.#end(one);
   }
 
-  #end({ id, row, sequence }: Scheduled): void {
+  #end({ id, sequence }: Scheduled): void {
     this.#proposer?.release(id);
-    this.#promised -= this.#blocksOf(row);
     if (sequence) this.#runner.release(sequence);
   }
 
   /** The most that a row can come to need, its prompt not shared; and one block for the copy of a shared one. */
-  #blocksOf({ prompt, maxTokens }: DecodeRow): number {
+  #mostBlocks({ prompt, maxTokens }: DecodeRow): number {
     const limit = this.#runner.network.config.maxPositionEmbeddings;
     return Math.ceil(Math.min(limit, prompt.length + maxTokens) / BLOCK_SIZE) + 1;
   }
 }
+
+/** The temperature of the softmax that a row's next token is drawn with, if the engine had better compute it. */
+const temperatureOf = (row: DecodeRow): { readonly temperature?: number } =>
+  usesSoftmax(row) ? { temperature: row.temperature } : {};
 
 const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i]);

@@ -1,5 +1,15 @@
+import type { Tensor } from '@posttrain/core-tensor';
 import type { LayerHooks } from './layers.js';
 import type { Network } from './network.js';
+
+/** A change of a linear layer: y = W x + bias + scale · B A x. */
+export interface LowRankUpdate {
+  /** A [r, in]. */
+  readonly a: Tensor;
+  /** B [out, r]. */
+  readonly b: Tensor;
+  readonly scale: number;
+}
 
 /**
  * Trained tensors that change what a model computes without changing its weights. `hooks` must be one function for
@@ -11,6 +21,11 @@ export interface Adapter<Parameters = unknown> {
   /** A tree of tensors. */
   readonly parameters: Parameters;
   hooks(parameters: Parameters): LayerHooks;
+  /**
+   * What `hooks` does, as updates of linear layers by their module paths, where that is all it does: rows with several
+   * such adapters share two products a layer, however many adapters there are.
+   */
+  lowRank?(parameters: Parameters): Readonly<Record<string, LowRankUpdate>>;
 }
 
 /** What "no adapter" is: the base model. */
@@ -20,11 +35,7 @@ export const NO_ADAPTER: Adapter<Readonly<Record<string, never>>> = { name: 'bas
 export const withParameters = <Parameters>(
   adapter: Adapter<Parameters>,
   parameters: Parameters,
-): Adapter<Parameters> => ({
-  name: adapter.name,
-  parameters,
-  hooks: adapter.hooks,
-});
+): Adapter<Parameters> => ({ ...adapter, parameters });
 
 /** Whether two adapters compute the same: one function with the same numbers. */
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>

@@ -56,10 +56,10 @@ export interface BoundLayers {
   linear(x: Tensor, module: string): Tensor;
   /**
    * One linear layer without bias for each group of rows: x [n, in], of which the first counts[0] rows belong to
-   * modules[0], and so on. A hook sees all of x, but what it gives counts for the rows of its module only; it costs
+   * modules[0], and so on. `rows` int32 [n] says which row of the batch each of them is of. A hook sees all of x, but what it gives counts for the rows of its module only; it costs
    * nothing where it gives what `apply` gave.
    */
-  groupedLinear(x: Tensor, counts: Tensor, modules: readonly string[]): Tensor;
+  groupedLinear(x: Tensor, counts: Tensor, rows: Tensor, modules: readonly string[]): Tensor;
   embedding(tokens: Tensor, module: string): Tensor;
 }
 
@@ -80,7 +80,7 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
         hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x),
       );
     },
-    groupedLinear(x, counts, names) {
+    groupedLinear(x, counts, rows, names) {
       const infos = names.map((name) => modules.get(name)!);
       const matrices = infos.map((info) => floatWeight(info, weights).cast(x.dtype));
       const shared = groupedMatmul(x, counts, matrices, { transposeB: true });
@@ -89,7 +89,7 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       const changed = infos.map((info, i) => {
         const weight = matrices[i]!;
         const apply = (input: Tensor) => (input === x ? shared : applyLinear(input, weight, undefined, false));
-        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, apply }));
+        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, rows, apply }));
       });
       if (changed.every((y) => y === shared)) return shared;
       const masks = groupMasks(x.shape[0]!, counts);

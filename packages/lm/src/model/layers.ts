@@ -32,6 +32,8 @@ export interface LinearLayer extends ModuleInfo {
   /** Of a quantised layer the weight that its codes stand for: unpacked only where it is used. */
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
+  /** int32 [n]: which row of the batch each row of x is of, where x is [n, in] (in an expert) and not [b, s, in]. */
+  readonly rows?: Tensor;
   /** The layer itself: x [..., in] → [..., out]. */
   apply(x: Tensor): Tensor;
 }

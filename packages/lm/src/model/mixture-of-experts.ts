@@ -58,9 +58,13 @@ export function mixtureOfExperts(
       .gather(sources);
 
     const rows = takeRows(x.reshape([tokens, width]), tokenOfRow, places);
-    const [gate, up] = [layers.groupedLinear(rows, counts, names.gate), layers.groupedLinear(rows, counts, names.up)];
-    const out = layers.groupedLinear(gated(gate, up, config.hiddenAct, names.name), counts, names.down);
     const pairs = tokens * perToken;
+    const batchRows = iota([x.shape[0]!, pairs / x.shape[0]!], 0)
+      .reshape([pairs])
+      .gather(sources);
+    const each = (input: Tensor, modules: readonly string[]) => layers.groupedLinear(input, counts, batchRows, modules);
+    const [gate, up] = [each(rows, names.gate), each(rows, names.up)];
+    const out = each(gated(gate, up, config.hiddenAct, names.name), names.down);
     const rowWeights = takeRows(mixing.cast(x.dtype).reshape([pairs, 1]), sources, places.reshape([pairs, 1]));
     return sumRows(out.mul(rowWeights), places, tokenOfRow).reshape(x.shape);
   });

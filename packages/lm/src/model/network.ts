@@ -8,7 +8,6 @@ import {
   selfAttention,
   softCap,
   type Tensor,
-  writeBlocks,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
@@ -102,15 +101,6 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /**
-   * `extendPaged` for rows whose past has been copied from its blocks, [b, kv, capacity, d] per layer, and is read there: the
-   * new tokens are written to the blocks and to the copy.
-   */
-  extendCopied(
-    weights: Weights,
-    input: Omit<PagedInput, 'table' | 'blockSize'> & { readonly copy: KvCache },
-    hooks?: LayerHooks,
-  ): { readonly hidden: Tensor; readonly cache: KvCache; readonly copy: KvCache };
   /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. @throws HeadError for a classifier, which has none */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
@@ -151,7 +141,6 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       past: { readonly keys: Tensor; readonly values: Tensor },
       qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
       how: LayerAttention,
-      layer: number,
     ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
   ) => {
     const [b, s] = tokens.shape as [number, number];
@@ -167,7 +156,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       block: (name, run, x) => nameScope(name, () => run(x)),
       attend(layer, q, k, v) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = attendTo(past, { q, k, v }, attention[layer]!, layer);
+        const out = attendTo(past, { q, k, v }, attention[layer]!);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
@@ -209,19 +198,6 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       return extendBy(weights, rest, hooks, (past, qkv, how) =>
         pagedAttention({ ...qkv, ...past, table, lengths, slots }, { ...how, blockSize }),
       );
-    },
-
-    extendCopied(weights, { slots, copy, ...rest }, hooks) {
-      const [keys, values]: Tensor[][] = [[], []];
-      const extended = extendBy(weights, rest, hooks, (pools, qkv, how, layer) => {
-        const past = { pastKeys: copy.keys[layer]!, pastValues: copy.values[layer]! };
-        const out = cachedAttention({ ...qkv, ...past, lengths: rest.lengths }, how);
-        keys!.push(out.keys);
-        values!.push(out.values);
-        const write = (pool: Tensor, added: Tensor) => writeBlocks(pool, added, slots);
-        return { output: out.output, keys: write(pools.keys, qkv.k), values: write(pools.values, qkv.v) };
-      });
-      return { ...extended, copy: { keys: keys!, values: values! } };
     },
 
     logits(weights, hidden, hooks) {

@@ -1,5 +1,6 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
+import type { CachedSequence } from '../generate/extend-inputs.js';
+import type { ModelRunner } from '../generate/model-runner.js';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import { checkCount } from './beams.js';
 import { forget } from './hypotheses.js';

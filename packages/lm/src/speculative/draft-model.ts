@@ -1,5 +1,6 @@
+import type { CachedSequence } from '../generate/extend-inputs.js';
 import { returnRunner, takeRunner } from '../generate/idle-runners.js';
-import type { CachedSequence, ModelRunner } from '../generate/model-runner.js';
+import type { ModelRunner } from '../generate/model-runner.js';
 import { type Logits, tokenDistribution } from '../generate/sampler.js';
 import { TokenHistory } from '../generate/token-history.js';
 import type { Weights } from '../model/layers.js';
@@ -122,11 +123,12 @@ export class DraftModel implements Proposer {
 
   /** Cuts a sequence back to what the row has become, and gives what it lacks: at least the last token. */
   #catchUp(sequence: CachedSequence, prompt: readonly number[], generated: readonly number[]): number[] {
-    let same = prompt.length;
+    let same = Math.min(prompt.length, sequence.length);
     while (same < sequence.length && sequence.tokens[same] === generated[same - prompt.length]) same++;
     same = Math.min(same, prompt.length + generated.length - 1);
     if (same < sequence.length) this.#runner.truncate(sequence, same);
-    return generated.slice(same - prompt.length);
+    // Less than the prompt is there when its pass found no room.
+    return [...prompt.slice(same), ...generated.slice(Math.max(0, same - prompt.length))];
   }
 
   #draw(draft: Drafting, allLogits: Logits): void {

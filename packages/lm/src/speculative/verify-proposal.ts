@@ -1,6 +1,7 @@
 import type { DecodeRow } from '../generate/decode-row.js';
 import { type DrawnToken, drawNext, type RowState } from '../generate/draw-next.js';
 import { type Logits, reportChosen, tokenDistribution } from '../generate/sampler.js';
+import type { RowSoftmax } from '../generate/step-memory.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
 import { verifyToken } from './speculative-sampling.js';
 
@@ -9,28 +10,29 @@ import { verifyToken } from './speculative-sampling.js';
  * to positions, not to passes: what is thrown away is independent of what is drawn there later, and rows do not
  * depend on each other.
  *
- * @param logits one row more than the proposal has tokens: the first is what follows before any of them
+ * @param scores one row more than the proposal has tokens: the first is what follows before any of them
  * @param isLast asked after every token: whether the row ends with it
  */
 export function verifyProposal(
   row: DecodeRow,
   state: RowState,
   proposal: Proposal,
-  logits: readonly Logits[],
+  scores: { readonly logits: readonly Logits[]; readonly softmax?: readonly RowSoftmax[] },
   isLast: (token: number) => boolean,
 ): VerifiedRun {
   const drawn: DrawnToken[] = [];
   for (let i = 0; ; i++) {
     const proposed = proposal.tokens[i];
     const draft = proposal.distributions?.[i];
+    const here = { logits: scores.logits[i]!, softmax: scores.softmax?.[i] };
     const next =
       proposed === undefined || draft === undefined
-        ? drawNext(row, state, logits[i]!)
-        : drawNext(row, state, logits[i]!, (scores, settings) => {
+        ? drawNext(row, state, here)
+        : drawNext(row, state, here, ({ logits, softmax }, settings) => {
             const [, accept, residual] = positionUniforms(row, state.generated.length);
-            const target = tokenDistribution(scores, settings, state);
+            const target = tokenDistribution(logits, settings, state);
             const { token } = verifyToken(target, draft, proposed, { accept, residual });
-            return reportChosen(token, scores, settings);
+            return reportChosen(token, logits, settings, softmax);
           });
     drawn.push(next);
     const isKept = next.token === proposed;

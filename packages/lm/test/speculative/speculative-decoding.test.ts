@@ -54,8 +54,14 @@ async function scaled(weights: Weights, names: readonly string[], factor: number
 }
 
 /** All tokens of rows, and the proposals that were made for each. */
-async function run(model: CausalLM, rows: readonly DecodeRow[], speculation?: SpeculativeDecoding, maxBatch = 64) {
-  const runner = new ModelRunner(model, { cacheTokens: 4096 });
+async function run(
+  model: CausalLM,
+  rows: readonly DecodeRow[],
+  speculation?: SpeculativeDecoding,
+  maxBatch = 64,
+  cacheTokens = 4096,
+) {
+  const runner = new ModelRunner(model, { cacheTokens });
   const inner = speculation?.begin(runner.capacity);
   const rounds = rows.map((): [number, number][] => []);
   const proposer: Proposer | undefined = inner && {
@@ -186,6 +192,25 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
       expect(pairs.tokens).toEqual(together.tokens);
       expect(alone.flatMap(({ tokens }) => tokens)).toEqual(together.tokens);
     }));
+});
+
+it('gives the same tokens when the cache is full on the way, of the target and of the draft', async () => {
+  const target = await tiny({ max_position_embeddings: 128 });
+  const draft = target.withWeights(await initialWeights(target.network, 2));
+  const rows = range(4, (i) =>
+    rowOf(
+      range(5 * i + 1, (n) => n + 3),
+      90,
+      sampled(i),
+    ),
+  );
+  const plain = await run(target, rows);
+  for (const options of [{ draft: target }, { draft, tokens: 3 }, { promptLookup: {} }]) {
+    const roomy = await run(target, rows, new SpeculativeDecoding(target, options));
+    const full = await run(target, rows, new SpeculativeDecoding(target, options), 4, 12 * 16);
+    expect(full.tokens).toEqual(roomy.tokens);
+    if (!('tokens' in options)) expect(full.tokens).toEqual(plain.tokens);
+  }
 });
 
 describe('the distribution of sampled completions', () => {

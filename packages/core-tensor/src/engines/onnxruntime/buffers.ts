@@ -1,7 +1,7 @@
 import { arrayType, type TypedArray } from '../../dtype.js';
 import type { TensorSpec } from '../../graph/node.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../half-precision.js';
-import { sizeOf } from '../../shape.js';
+import { sameShape, sizeOf } from '../../shape.js';
 import { onnxTypeOf } from './lowering.js';
 import { type Memory, OnnxBuffer } from './memory.js';
 import type { OrtEnvironment } from './native/environment.js';
@@ -36,14 +36,18 @@ export function hostValue({ api, hostMemory }: OrtEnvironment, data: DeviceArray
 
 const released = new FinalizationRegistry<() => void>((release) => release());
 
-class HostBuffer extends OnnxBuffer {
-  private native: Pointer | undefined;
+/** ONNX Runtime's handle of some memory, made when it is first used. */
+interface Handle {
+  pointer?: Pointer;
+}
 
+class HostBuffer extends OnnxBuffer {
   constructor(
     spec: TensorSpec,
     private readonly environment: OrtEnvironment,
     readonly block: DeviceArray,
     public exclusive: boolean,
+    private readonly handle: Handle = {},
   ) {
     super(spec);
   }
@@ -53,17 +57,19 @@ class HostBuffer extends OnnxBuffer {
   }
 
   value(): Pointer {
-    const { api } = this.environment;
-    if (this.native === undefined) {
-      const value = hostValue(this.environment, this.block, this.spec);
-      released.register(this, () => api.releaseValue(value));
-      this.native = value;
+    const { handle } = this;
+    if (handle.pointer === undefined) {
+      const { api } = this.environment;
+      const pointer = hostValue(this.environment, this.block, this.spec);
+      released.register(handle, () => api.releaseValue(pointer));
+      handle.pointer = pointer;
     }
-    return this.native;
+    return handle.pointer;
   }
 
   successor(spec: TensorSpec): HostBuffer {
-    return new HostBuffer(spec, this.environment, this.block, true);
+    const isSame = spec.dtype === this.spec.dtype && sameShape(spec.shape, this.spec.shape);
+    return new HostBuffer(spec, this.environment, this.block, true, isSame ? this.handle : {});
   }
 }
 

@@ -53,7 +53,8 @@ interface Runtime {
 
 /**
  * Runs graphs with ONNX Runtime (the library that the package `onnxruntime-node` carries, loaded on first use and called
- * through its C interface): each compiled graph is one ONNX model and one call, which does not block the event loop.
+ * through its C interface): each compiled graph is one ONNX model and one call, on another thread when it takes longer than
+ * a frame of 16 ms, so that the event loop gets its turn.
  *
  * On the CPU, device memory is host memory, so uploads and reads do not copy. On a GPU, tensors stay in its memory from
  * call to call, and what is dropped is given back.
@@ -157,6 +158,7 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
 /** How an output takes over a donated input. */
 interface Takeover {
   readonly input: number;
+  readonly recycled?: true;
   /** The output is written over the input; otherwise into a spare, which is what the call before was given. */
   readonly inPlace: boolean;
   spare?: OnnxBuffer;
@@ -175,7 +177,10 @@ class OnnxExecutable implements Executable {
     isSafe: (input: string, output: string) => boolean,
   ) {
     this.takeovers = new Map(
-      donations.map(({ input, output }) => [output, { input, inPlace: isSafe(inputName(input), outputName(output)) }]),
+      donations.map(({ output, ...given }) => [
+        output,
+        { ...given, inPlace: isSafe(inputName(given.input), outputName(output)) },
+      ]),
     );
   }
 
@@ -184,10 +189,12 @@ class OnnxExecutable implements Executable {
     const inputs = given.map(onnxBuffer);
     checkInputs(this.graph, inputs);
     await memory.makeRoom();
+    const uses = new Map<object, number>();
+    for (const { block } of inputs) uses.set(block, (uses.get(block) ?? 0) + 1);
     const takeovers = [...this.takeovers.values()].map((takeover) => {
       const buffer = inputs[takeover.input]!;
-      const isUnique = inputs.every((other, i) => i === takeover.input || other.block !== buffer.block);
-      return { takeover, buffer, mayOverwrite: buffer.exclusive && isUnique };
+      const isUnique = uses.get(buffer.block) === 1;
+      return { takeover, buffer, mayOverwrite: (takeover.recycled || buffer.exclusive) && isUnique };
     });
     for (const { takeover, buffer, mayOverwrite } of takeovers) {
       if (takeover.inPlace && !mayOverwrite) inputs[takeover.input] = memory.copy(buffer);

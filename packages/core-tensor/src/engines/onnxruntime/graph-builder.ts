@@ -1,4 +1,5 @@
 import { encodeNumbers } from '../../dtype.js';
+import { sameShape } from '../../shape.js';
 import type {
   ExternalOnnxTensor,
   OnnxAttribute,
@@ -39,13 +40,18 @@ export class OnnxGraphBuilder {
   private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
   private readonly initializers: Record<string, OnnxTensor | ExternalOnnxTensor> = {};
   private readonly constants = new Map<string, string>();
+  /** Of the values whose shape is known. */
+  private readonly shapes = new Map<string, readonly number[]>();
+  /** What a value is a reshape of. */
+  private readonly sources = new Map<string, string>();
+  private readonly shared = new Map<string, string>();
 
   /** `standard` keeps to the operators of ONNX itself. */
   constructor(private readonly standard = false) {}
 
   input(name: string, type: OnnxType, shape: readonly number[]): string {
     this.inputs.push({ name, type, shape });
-    return name;
+    return this.shaped(name, shape);
   }
 
   /** Makes `value` the graph output called `name`. */
@@ -56,7 +62,7 @@ export class OnnxGraphBuilder {
   /** A constant in memory that the session is given: what the file names is never read. */
   givenConstant(name: string, type: OnnxType, shape: readonly number[]): string {
     this.initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
-    return name;
+    return this.shaped(name, shape);
   }
 
   /** A constant held by the graph; equal small constants are one. */
@@ -136,8 +142,35 @@ export class OnnxGraphBuilder {
     return this.op('Cast', [value], { to });
   }
 
+  /** Says what shape a value has: reshapes of it and back are left out. */
+  shaped(value: string, shape: readonly number[]): string {
+    this.shapes.set(value, shape);
+    return value;
+  }
+
+  /** An op that is computed once for all that ask for it. */
+  sharedOp(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+    const key = JSON.stringify([op, inputs, attributes]);
+    const name = this.shared.get(key) ?? this.op(op, inputs, attributes);
+    this.shared.set(key, name);
+    return name;
+  }
+
   reshape(value: string, shape: readonly number[]): string {
-    return this.op('Reshape', [value, this.ints(shape)]);
+    const source = this.sources.get(value) ?? value;
+    const known = this.shapes.get(source);
+    if (known && sameShape(known, shape)) return source;
+    const name = this.sharedOp('Reshape', [source, this.ints(shape)]);
+    this.sources.set(name, source);
+    return this.shaped(name, shape);
+  }
+
+  /** What values of one shape are reshapes of, where that has one shape too; the values themselves otherwise. */
+  beforeReshape(values: readonly string[]): { readonly values: readonly string[]; readonly shape?: readonly number[] } {
+    const sources = values.map((value) => this.sources.get(value));
+    const [shape, ...others] = sources.map((source) => (source === undefined ? undefined : this.shapes.get(source)));
+    const isOne = shape && others.every((other) => other && sameShape(other, shape));
+    return isOne ? { values: sources as string[], shape } : { values };
   }
 
   transpose(value: string, perm: readonly number[]): string {
@@ -166,7 +199,8 @@ export class OnnxGraphBuilder {
 
   /** The finished graph. Outputs take their names by renaming, and a copy only where one value is asked for twice. */
   graph(): OnnxGraph {
-    const written = new Set(this.nodes.flatMap((node) => node.outputs));
+    const kept = this.withoutUnreadReshapes();
+    const written = new Set(kept.flatMap((node) => node.outputs));
     const renamed = new Map<string, string>();
     const copies: OnnxNode[] = [];
     for (const { value, name } of this.outputs) {
@@ -174,7 +208,7 @@ export class OnnxGraphBuilder {
       else copies.push({ op: 'Identity', inputs: [renamed.get(value) ?? value], outputs: [name] });
     }
     const rename = (value: string) => renamed.get(value) ?? value;
-    const nodes = this.nodes.map((node) => ({
+    const nodes = kept.map((node) => ({
       ...node,
       inputs: node.inputs.map(rename),
       outputs: node.outputs.map(rename),
@@ -185,6 +219,11 @@ export class OnnxGraphBuilder {
       outputs: this.outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
       initializers: this.initializers,
     };
+  }
+
+  private withoutUnreadReshapes(): OnnxNode[] {
+    const read = new Set([...this.nodes.flatMap(({ inputs }) => inputs), ...this.outputs.map(({ value }) => value)]);
+    return this.nodes.filter(({ op, outputs }) => op !== 'Reshape' || outputs.some((output) => read.has(output)));
   }
 }
 

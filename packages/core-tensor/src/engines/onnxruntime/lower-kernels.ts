@@ -34,9 +34,12 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
 
   silu: inComputeType(([x], _, { builder }) => [builder.op('QuickGelu', [x!], { alpha: { float: 1 } })]),
 
-  swiglu: inComputeType(([gate, up], _, { builder }) => [
-    builder.op('Mul', [builder.op('QuickGelu', [gate!], { alpha: { float: 1 } }), up!]),
-  ]),
+  swiglu: inComputeType((inputs, node, { builder }) => {
+    const { values, shape = node.outputs[0]!.shape } = builder.beforeReshape(inputs);
+    const [gate, up] = values as [string, string];
+    const product = builder.op('Mul', [builder.op('QuickGelu', [gate], { alpha: { float: 1 } }), up]);
+    return [builder.reshape(builder.shaped(product, shape), node.outputs[0]!.shape)];
+  }),
 
   gelu: inComputeType(([x], node, { builder }) => [
     builder.op('Gelu', [x!], { approximate: configOf<GeluConfig>(node).approximate }),
@@ -59,7 +62,8 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
 
   // The angles of every position are the rows of the table, and row r of the batch reads its own part of it.
   rotary: inComputeType(([x, cos, sin], node, { builder }) => {
-    const [batch, , length] = specOf(node.inputs[0]!).shape as [number, number, number];
+    const { shape } = specOf(node.inputs[0]!);
+    const [batch, heads, length, width] = shape as [number, number, number, number];
     const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
     const table = (name: string) => builder.reshape(name, [tables * length, half]);
     const positions = builder.constant(
@@ -67,13 +71,19 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
       [batch, length],
       Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
     );
-    return [builder.op('RotaryEmbedding', [x!, positions, table(cos!), table(sin!)], { interleaved: 0 })];
+    // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
+    const flat = [batch, 1, heads * width];
+    const given = length === 1 ? builder.reshape(x!, flat) : x!;
+    const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
+    return [length === 1 ? builder.reshape(builder.shaped(turned, flat), shape) : turned];
   }),
 
   putRows: (node, lowering) => {
     const [x, rows, values] = node.inputs.map((input) => lowering.name(input));
     const [count] = specOf(node.inputs[1]!).shape as [number];
-    const at = lowering.builder.cast(lowering.builder.reshape(rows!, [count, 1]), onnxTypes.int64);
+    const at = lowering.builder.sharedOp('Cast', [lowering.builder.reshape(rows!, [count, 1])], {
+      to: onnxTypes.int64,
+    });
     return [lowering.builder.op('ScatterND', [x!, at, values!])];
   },
 
@@ -85,10 +95,8 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
     const { scale, softCap = 0, slidingWindow = -1 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
-    const total = builder.op('Add', [
-      builder.op('ReduceMax', [lengths!], { keepdims: 0 }),
-      builder.constant('int32', [], [1]),
-    ]);
+    const longest = builder.sharedOp('ReduceMax', [lengths!], { keepdims: 0 });
+    const total = builder.sharedOp('Add', [longest, builder.constant('int32', [], [1])]);
     const inputs = [
       flat(q!, heads),
       flat(k!, keyValueHeads),
@@ -104,6 +112,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
       softcap: { float: softCap },
       local_window_size: slidingWindow,
     });
+    builder.shaped(output!, [batch, 1, heads * width]);
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
 };

@@ -144,6 +144,7 @@ export class Lowering {
   private emit(node: GraphNode): readonly string[] {
     const before = this.builder.size;
     const names = this.withoutEmptyOperands(node) ?? this.rule(node.op)(node, this);
+    for (const [i, name] of names.entries()) this.builder.shaped(name, node.outputs[i]!.shape);
     this.names.set(node, names);
     if ([...node.inputs.map(specOf), ...node.outputs].some(({ dtype }) => dtype === 'float16')) {
       for (const name of this.builder.nodeNames(before)) this.float16Nodes.add(name);

@@ -1,4 +1,5 @@
 import { EngineError } from '../../../errors.js';
+import { breathe } from '../../breathe.js';
 import type { OrtEnvironment } from './environment.js';
 import { libraryRoot, type NativeTexts, type OrtApi, type Pointer } from './library.js';
 
@@ -7,8 +8,12 @@ const LOG_ERRORS = 3;
 const LOG_FATAL = 4;
 const OPTIMIZATION_OFF = 0;
 
-/** Runs shorter than this (milliseconds) are not worth the way to another thread and back. */
-const SHORT_RUN = 1;
+/**
+ * Runs shorter than this (milliseconds) stay on this thread: on the way to another one and back, and beside what this one does
+ * meanwhile, a step of some milliseconds loses a quarter of its time. No longer than a frame, so that timers and sockets
+ * get their turn (`breathe`).
+ */
+const SHORT_RUN = 16;
 
 export interface SessionOptions {
   readonly threads: number;
@@ -50,7 +55,8 @@ export class NativeSession {
   private readonly outputNames: NativeTexts;
   private readonly inputs: BigUint64Array;
   private readonly outputs: BigUint64Array;
-  private isShort = false;
+  /** Milliseconds that a run takes, lately. */
+  private lately = Number.POSITIVE_INFINITY;
 
   private constructor(
     private readonly api: OrtApi,
@@ -103,14 +109,16 @@ export class NativeSession {
       this.outputs,
     ] as const;
     const [head, last] = [arguments_.slice(0, 6), arguments_[6]];
+    await breathe(SHORT_RUN);
     const started = performance.now();
     try {
-      if (this.isShort) api.run(...head, outputs.length, last);
+      if (this.lately < SHORT_RUN) api.run(...head, outputs.length, last);
       else await api.later('run', ...head, outputs.length, last);
     } catch (cause) {
       throw new EngineError('onnxruntime', `the graph failed while it ran: ${(cause as Error).message}`, { cause });
     }
-    this.isShort = performance.now() - started < SHORT_RUN;
+    const took = performance.now() - started;
+    this.lately = Number.isFinite(this.lately) ? this.lately + (took - this.lately) / 4 : took;
   }
 
   /** Which provider runs which node. Needs `recordAssignment`. */

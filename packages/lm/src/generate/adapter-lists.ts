@@ -1,0 +1,117 @@
+import { mapTree, zerosBuffer } from '@posttrain/core-tensor';
+import { type Adapter, sameAdapter } from '../model/adapter.js';
+import { stackLowRank } from '../model/low-rank-stack.js';
+import { isBase, mixAdapters } from '../model/mixed-adapters.js';
+
+/** Adapters that one pass computes. */
+const MOST_ADAPTERS = 8;
+
+/** A place in a list. */
+interface Place {
+  readonly hooks: Adapter['hooks'];
+  readonly lowRank: Adapter['lowRank'];
+  /** Who has it now. Not kept longer than it is used: its numbers may be given away. */
+  adapter: Adapter | undefined;
+  /** Parameters for when nobody has it. */
+  idle: unknown;
+  lastUsed: number;
+}
+
+interface List {
+  readonly places: Place[];
+  stacked?: Stacked;
+}
+
+interface Stacked extends Awaited<ReturnType<typeof stackLowRank>> {
+  /** What it was made from, by place. Weak: the stack has the numbers in memory of its own. */
+  readonly from: readonly WeakRef<object>[];
+}
+
+/**
+ * Lists of adapters that are computed in one pass. A pass computes all of a list, whoever of it has rows, because what is
+ * compiled for a list depends on who is in it. An adapter keeps its place; a newcomer has that of one with the same hooks,
+ * a new place, or that of whoever has not been used for longest. There are as many lists as it takes for all that are used
+ * at once.
+ */
+export class AdapterLists {
+  readonly #lists: List[] = [];
+  #now = 0;
+
+  /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
+  groups(adapters: readonly Adapter[]): number[][] {
+    const distinct: Adapter[] = [];
+    for (const adapter of adapters) if (!distinct.some((other) => sameAdapter(other, adapter))) distinct.push(adapter);
+    const all = adapters.map((_, i) => i);
+    if (distinct.length <= 1) return all.length > 0 ? [all] : [];
+    this.#place(distinct.filter((adapter) => !isBase(adapter)));
+    const used = this.#lists.filter(({ places }) => places.some(({ adapter }) => adapter));
+    const isOf = (list: List, adapter: Adapter) => (isBase(adapter) ? list === used[0] : placeIn(list, adapter) >= 0);
+    return used.map((list) => all.filter((i) => isOf(list, adapters[i]!)));
+  }
+
+  /** The adapter of a pass of `count` rows, where those that are of use are at `at` and have these adapters. */
+  async mixed(adapters: readonly Adapter[], at: readonly number[], count: number): Promise<Adapter> {
+    const [first] = adapters as [Adapter];
+    if (adapters.every((adapter) => sameAdapter(adapter, first))) return first;
+    const one = adapters.find((adapter) => !isBase(adapter))!;
+    const list = this.#lists.find((list) => placeIn(list, one) >= 0)!;
+    const rows = new Int32Array(count).fill(-1);
+    for (const [i, row] of at.entries()) rows[row] = placeIn(list, adapters[i]!);
+    const { stack, isStacked } = await stackOf(list);
+    const others = list.places.flatMap((place, index) =>
+      isStacked[index] ? [] : [{ index, hooks: place.hooks, parameters: parametersOf(place) }],
+    );
+    return mixAdapters(stack, others, rows);
+  }
+
+  #place(adapters: readonly Adapter[]): void {
+    const now = ++this.#now;
+    const places = this.#lists.flatMap((list) => list.places);
+    const free = () => places.filter(({ lastUsed }) => lastUsed < now);
+    const unplaced = (rest: readonly Adapter[], placeOf: (adapter: Adapter) => Place | undefined) =>
+      rest.filter((adapter) => {
+        const place = placeOf(adapter);
+        if (place) Object.assign(place, { adapter, lastUsed: now });
+        return !place;
+      });
+    const newcomers = unplaced(adapters, (adapter) => places.find((place) => isAt(place, adapter)));
+    // Who has hooks that are compiled goes first, so that nobody else takes the place.
+    const strangers = unplaced(newcomers, ({ hooks }) => free().find((place) => place.hooks === hooks));
+    for (const adapter of strangers) {
+      const { hooks, lowRank } = adapter;
+      const place: Place = { hooks, lowRank, adapter, idle: undefined, lastUsed: now };
+      const roomy = this.#lists.find((list) => list.places.length < MOST_ADAPTERS);
+      const [oldest] = free().sort((a, b) => a.lastUsed - b.lastUsed);
+      if (roomy) roomy.places.push(place);
+      else if (oldest) Object.assign(oldest, place);
+      else this.#lists.push({ places: [place] });
+    }
+    for (const place of free()) {
+      if (place.adapter)
+        place.idle ??= mapTree(place.adapter.parameters, ({ shape, dtype }) => zerosBuffer(shape, dtype));
+      place.adapter = undefined;
+    }
+  }
+}
+
+const isAt = (place: Place, adapter: Adapter): boolean =>
+  place.adapter !== undefined && sameAdapter(place.adapter, adapter);
+
+const placeIn = (list: List, adapter: Adapter): number => list.places.findIndex((place) => isAt(place, adapter));
+
+const parametersOf = ({ adapter, idle }: Place): unknown => (adapter ? adapter.parameters : idle);
+
+/** The stack of a list, made again when somebody who is there has other numbers than it was made from. */
+async function stackOf(list: List): Promise<Stacked> {
+  const { places, stacked } = list;
+  const isUpToDate = ({ adapter, lowRank }: Place, i: number) => {
+    const from = stacked?.from[i];
+    const concerns = adapter && (lowRank || stacked?.isStacked[i]);
+    return from && (!concerns || from.deref() === adapter.parameters);
+  };
+  if (stacked && places.every(isUpToDate)) return stacked;
+  const from = places.map((place) => new WeakRef(parametersOf(place) as object));
+  const updates = places.map((place) => place.lowRank?.(parametersOf(place)));
+  list.stacked = { ...(await stackLowRank(updates)), from };
+  return list.stacked;
+}

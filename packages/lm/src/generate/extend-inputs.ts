@@ -1,0 +1,71 @@
+import { PosttrainError } from '@posttrain/interfaces';
+import type { ModelConfig } from '../config/index.js';
+import { type Adapter, sameAdapter } from '../model/adapter.js';
+import type { RowSoftmax } from './step-memory.js';
+
+/** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
+export interface CachedSequence {
+  /** Tokens computed so far. */
+  readonly tokens: readonly number[];
+  readonly length: number;
+}
+
+export interface ExtendInput {
+  readonly sequence: CachedSequence;
+  /** At least one. */
+  readonly tokens: readonly number[];
+  readonly adapter?: Adapter;
+  /** Also give softmax(logits / temperature); 0 counts as 1. Computed for all inputs when one of them has this. */
+  readonly temperature?: number;
+}
+
+export interface ExtendOptions {
+  /** Logits after the last token of each input (the default), or after every token of it. */
+  readonly logits?: 'last' | 'all';
+  /** Also give the final hidden states that the logits are computed from. Default false. */
+  readonly hidden?: boolean;
+  /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
+  readonly room?: number;
+}
+
+/** What `extend` computed for one input. Valid until the next call; copy what is to be kept. */
+export interface ExtendResult {
+  /** Rows [vocabulary]: one, or one per token. */
+  readonly logits: readonly Float32Array[];
+  /** Rows [width] beside them: final, normalised hidden states. */
+  readonly hidden?: readonly Float32Array[];
+  /** The softmax of each of them, where the input has a temperature. */
+  readonly softmax?: readonly RowSoftmax[];
+}
+
+/** A checked input; `Sequence` is the runner's own. */
+export interface ExtendRow<Sequence> {
+  readonly sequence: Sequence;
+  /** At least one. */
+  readonly tokens: readonly number[];
+  readonly adapter: Adapter;
+  readonly temperature?: number;
+}
+
+/** Throws for rows that no pass can compute. */
+export function checkExtend(
+  { maxPositionEmbeddings: limit, vocabSize }: Pick<ModelConfig, 'maxPositionEmbeddings' | 'vocabSize'>,
+  rows: readonly ExtendRow<{ readonly length: number; readonly adapter: Adapter | undefined }>[],
+): void {
+  const fail = (i: number, why: string): never => {
+    throw new PosttrainError('MODEL_RUNNER', `extend: input ${i} ${why}`);
+  };
+  if (new Set(rows.map(({ sequence }) => sequence)).size < rows.length) {
+    throw new PosttrainError('MODEL_RUNNER', 'extend: a sequence is given twice; fork it first');
+  }
+  rows.forEach(({ sequence, tokens, adapter }, i) => {
+    if (tokens.length === 0) fail(i, 'has no tokens');
+    const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+    if (bad !== undefined) fail(i, `has the token ${bad}, which the vocabulary of ${vocabSize} does not have`);
+    const total = sequence.length + tokens.length;
+    if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
+    if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
+      fail(i, `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`);
+    }
+  });
+}

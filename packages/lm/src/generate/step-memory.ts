@@ -1,0 +1,72 @@
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import type { Network } from '../model/network.js';
+import type { StepResults } from './paged-steps.js';
+
+/** Steps of the rows that generate and pieces of prompts come in turn. */
+const MOST_FREE = 4;
+
+/** What a step said of one position. Valid until the next step. */
+export interface PositionResult {
+  /** [vocabulary]. */
+  readonly logits: Float32Array;
+  /** softmax(logits / temperature) and the first of the largest logits, where a temperature was given. */
+  readonly softmax?: RowSoftmax;
+}
+
+/** A row of softmax(logits / temperature), as the engine computed it. */
+export interface RowSoftmax {
+  /** [vocabulary]. */
+  readonly probabilities: Float32Array;
+  /** The first of the largest logits. */
+  readonly mostLikely: number;
+}
+
+/** Memory of results that nobody looks at any more, which the next steps write theirs to. */
+export class StepMemory {
+  /** Oldest first. */
+  readonly #free: StepResults[] = [];
+  #lent: StepResults[] = [];
+
+  constructor(private readonly network: Network) {}
+
+  /** Memory for the results of so many positions, with their softmax or without. */
+  take(count: number, withSoftmax: boolean): StepResults {
+    const at = this.#free.findIndex(({ logits, probabilities }) => {
+      return logits.shape[0] === count && (probabilities !== undefined) === withSoftmax;
+    });
+    if (at >= 0) return this.#free.splice(at, 1)[0]!;
+    const { vocabSize, hiddenSize } = this.network.config;
+    const floats = (width: number) => tensor(new Float32Array(count * width), [count, width]);
+    const results = { logits: floats(vocabSize), hidden: floats(hiddenSize) };
+    if (!withSoftmax) return results;
+    return { ...results, probabilities: floats(vocabSize), mostLikely: tensor(new Int32Array(count), [count]) };
+  }
+
+  /** Remembers results that are being looked at until `reclaim`. */
+  lend(results: StepResults): void {
+    this.#lent.push(results);
+  }
+
+  /** What was lent is not looked at any more. */
+  reclaim(): void {
+    this.#free.push(...this.#lent);
+    this.#lent = [];
+    this.#free.splice(0, Math.max(0, this.#free.length - MOST_FREE));
+  }
+}
+
+/** The rows of a matrix. */
+export async function rowsOf(x: Tensor): Promise<Float32Array[]> {
+  const [count, width] = x.shape as [number, number];
+  const data = await x.data();
+  // The reference engine computes in double precision.
+  const numbers = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
+  return Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
+}
+
+/** The softmax of each position, if it was computed. */
+export async function softmaxesOf({ probabilities, mostLikely }: StepResults): Promise<RowSoftmax[] | undefined> {
+  if (!probabilities || !mostLikely) return undefined;
+  const tokens = await mostLikely.data();
+  return (await rowsOf(probabilities)).map((row, i) => ({ probabilities: row, mostLikely: tokens[i]! }));
+}
