@@ -9,7 +9,11 @@ const config: KnipConfig = {
     },
     'packages/*': {},
     'examples/*': { entry: ['*.ts'] },
-    benchmarks: { entry: ['*.ts', 'gpu/{pack,run}.ts', 'spike/*.ts'] },
+    benchmarks: {
+      entry: ['*.ts', 'gpu/{pack,run}.ts', 'spike/*.ts'],
+      // Taken from a folder that the caller names.
+      ignoreDependencies: ['node-llama-cpp'],
+    },
   },
   ignoreExportsUsedInFile: true,
   ignoreBinaries: ['apt-get'],

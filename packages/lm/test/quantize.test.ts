@@ -1,11 +1,19 @@
 import { cp, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openSafetensors, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import {
+  type Engine,
+  onnxruntimeEngine,
+  openSafetensors,
+  type Tensor,
+  tensor,
+  withEngine,
+} from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
 import {
   CausalLM,
   exportGenerator,
   loadWeights,
+  ModelRunner,
   type Network,
   networkOf,
   type QuantizationOptions,
@@ -125,6 +133,66 @@ const METHODS: readonly QuantizationOptions[] = [
   { method: 'int8' },
   { method: 'int4', blockSize: 16 },
 ];
+
+describe('int4 in generation', () => {
+  const INT4: readonly QuantizationOptions[] = [
+    { method: 'int4', blockSize: 16 },
+    { method: 'int4', symmetric: true },
+    { method: 'int4', blockSize: 16, activations: 'int8' },
+  ];
+
+  it.each(INT4)('%o: packed from the first pass, which changes no logits', async (options) => {
+    const inner = onnxruntimeEngine();
+    let packedGraphs = 0;
+    const engine: Engine = Object.assign(Object.create(inner) as Engine, {
+      compile: (...[graph, given]: Parameters<Engine['compile']>) => {
+        if (given.constants) packedGraphs++;
+        return inner.compile(graph, given);
+      },
+    });
+    await withEngine(engine, async () => {
+      const model = await (await tinyModel()).quantize(options);
+      const other = await (await tinyModel(undefined, {}, 5)).quantize(options);
+      const [packed, unpacked] = [new ModelRunner(model), new ModelRunner(model, { packWeights: false })];
+      const read = async (runner: ModelRunner) => {
+        const sequence = runner.start();
+        const rows: Float32Array[] = [];
+        // One row, a few, and many; then a row at a time.
+        for (const tokens of [[5], [17, 3], Array.from({ length: 40 }, (_, i) => (7 * i) % 60), [2], [9]]) {
+          const [result] = await runner.extend([{ sequence, tokens }], { logits: 'all' });
+          rows.push(...result!.logits.map((row) => Float32Array.from(row)));
+        }
+        runner.release(sequence);
+        return rows;
+      };
+      const wanted = await read(unpacked);
+      expect(packedGraphs).toBe(0);
+      const got = await read(packed);
+      expect(packedGraphs).toBeGreaterThan(0);
+      for (const [i, row] of wanted.entries()) expect(largestDifference(row, got[i]!)).toBeLessThan(1e-4);
+      // Weights that are replaced are forgotten.
+      unpacked.reset(other.weights);
+      packed.reset(other.weights);
+      const [afterwards, changed] = [await read(unpacked), await read(packed)];
+      for (const [i, row] of afterwards.entries()) expect(largestDifference(row, changed[i]!)).toBeLessThan(1e-4);
+      expect(largestDifference(changed.at(-1)!, got.at(-1)!)).toBeGreaterThan(0.01);
+    });
+  });
+
+  it('rounds activations only where that was asked for', async () => {
+    const model = await tinyModel();
+    const logits = async (options: QuantizationOptions) => {
+      const quantized = await model.quantize(options);
+      const runner = new ModelRunner(quantized);
+      const [result] = await runner.extend([{ sequence: runner.start(), tokens: [5, 17, 3] }]);
+      return Float32Array.from(result!.logits[0]!);
+    };
+    const [exact, rounded] = [await logits({ method: 'int4' }), await logits({ method: 'int4', activations: 'int8' })];
+    const scale = Math.max(...exact.map(Math.abs));
+    expect(largestDifference(exact, rounded) / scale).toBeGreaterThan(1e-5);
+    expect(largestDifference(exact, rounded) / scale).toBeLessThan(0.05);
+  });
+});
 
 describe('a quantised model', () => {
   it.each(METHODS)('$method: generates what its dequantised weights generate, and scores alike', async (options) => {

@@ -4,13 +4,14 @@ import { DTypeError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
 import type { Int4Format } from '../quantization/quantized-weight.js';
 import { sameShape } from '../shape.js';
-import { stack, type Tensor } from '../tensor.js';
+import { stack, type Tensor, where } from '../tensor.js';
 import { applyKernel } from './apply-kernel.js';
 import { checkFloats } from './check.js';
+import { roundHalfEven } from './int8-matmul.js';
 import type { Kernel } from './kernel.js';
 import { productSpec } from './nf4-matmul.js';
 
-export type Int4Layout = Pick<Int4Format, 'shape' | 'blockSize'>;
+export type Int4Layout = Pick<Int4Format, 'shape' | 'blockSize' | 'activations'>;
 
 /** The code of zero where there are no zero points. */
 const MIDDLE = 8;
@@ -41,10 +42,24 @@ export function int4Dequantize(
   return values.reshape([rows, values.size / rows]).slice(1, 0, shape[1]!);
 }
 
+/** x [rows, in] with each block of a row rounded to whole multiples, of 127 at most, of its largest |x| / 127. */
+function roundedToInt8(x: Tensor, blockSize: number): Tensor {
+  const [rows, width] = x.shape as [number, number];
+  const blocks = Math.ceil(width / blockSize);
+  const apart = x.pad(1, 0, blocks * blockSize - width).reshape([rows, blocks, blockSize]);
+  const largest = apart.abs().max(2, { keepDims: true });
+  const codes = roundHalfEven(apart.mul(where(largest.equal(0), 0, largest.reciprocal().mul(127))));
+  return codes
+    .mul(largest.mul(1 / 127))
+    .reshape([rows, blocks * blockSize])
+    .slice(1, 0, width);
+}
+
 /**
  * Inputs x [rows, in]; codes uint8 [out, blocks, blockSize / 2], scales float32 [out · blocks] and perhaps zero points
  * uint8 [out, ceil(blocks / 2)] of a weight W [out, in], in the layout of ONNX Runtime's MatMulNBits; output x · Wᵀ
- * [rows, out]. Only x has a gradient, dy · W.
+ * [rows, out]. With `activations` `int8`, x is rounded first: see `Int4Activations`. Only x has a gradient, dy · W: rounding
+ * counts as the identity.
  */
 export const int4MatmulKernel: Kernel<Int4Layout> = {
   name: 'int4Matmul',
@@ -66,7 +81,14 @@ export const int4MatmulKernel: Kernel<Int4Layout> = {
     }
     return [productSpec('int4Matmul', x!, shape)];
   },
-  decompose: ([x, ...parts], layout) => [x!.matmul(int4Dequantize(parts, layout).cast(x!.dtype), { transposeB: true })],
+  decompose: ([x, ...parts], layout) => {
+    const weight = int4Dequantize(parts, layout);
+    if (layout.activations === 'float32' || x!.size === 0) {
+      return [x!.matmul(weight.cast(x!.dtype), { transposeB: true })];
+    }
+    const rounded = roundedToInt8(x!.cast('float32'), layout.blockSize);
+    return [rounded.matmul(weight, { transposeB: true }).cast(x!.dtype)];
+  },
   vjp: ({ inputs: [, ...parts], cotangents: [dy], config }) => {
     // Dequantised again, once dy is there: see `nf4Matmul`.
     const [codes, ...others] = parts;
@@ -77,5 +99,8 @@ export const int4MatmulKernel: Kernel<Int4Layout> = {
 };
 
 /** x [rows, in] · Wᵀ for block-wise 4-bit integers: `parts` are codes, scales and perhaps zero points. */
-export const int4Matmul = (x: Tensor, parts: readonly Tensor[], { shape, blockSize }: Int4Layout): Tensor =>
-  applyKernel(int4MatmulKernel, [x, ...parts], { shape, blockSize })[0]!;
+export const int4Matmul = (
+  x: Tensor,
+  parts: readonly Tensor[],
+  { shape, blockSize, activations }: Int4Layout,
+): Tensor => applyKernel(int4MatmulKernel, [x, ...parts], { shape, blockSize, activations })[0]!;

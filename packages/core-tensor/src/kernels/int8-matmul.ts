@@ -15,7 +15,7 @@ const EXACT_TERMS = 1024;
 export type Int8MatmulConfig = Pick<Int8Format, 'threshold'>;
 
 /** The nearest whole number; of two equally near, the even one. */
-function roundHalfEven(x: Tensor): Tensor {
+export function roundHalfEven(x: Tensor): Tensor {
   const up = x.add(0.5).floor();
   const half = up.mul(0.5);
   const isOdd = half.notEqual(half.floor());

@@ -1,12 +1,21 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import type { TensorData } from '../io/tensor-data.js';
-import { checkMatrix, type FloatMatrix, type Int4Weight, QuantizationError } from './quantized-weight.js';
+import {
+  checkMatrix,
+  type FloatMatrix,
+  INT4_ACTIVATIONS,
+  type Int4Activations,
+  type Int4Weight,
+  QuantizationError,
+} from './quantized-weight.js';
 
 export interface QuantizeInt4Options {
   /** Elements of a row that share one scale: 16, 32, 64, 128 or 256. Default 32. */
   readonly blockSize?: number;
   /** Codes around a fixed zero; otherwise each block has a zero point of its own. Default false. */
   readonly symmetric?: boolean;
+  /** What products round their inputs to, block by block. Default `float32`: they are not rounded. */
+  readonly activations?: Int4Activations;
 }
 
 const BLOCK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
@@ -21,10 +30,11 @@ const MIDDLE = 8;
  * @throws QuantizationError for what is not a matrix of finite numbers, or an unknown block size
  */
 export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options = {}): Int4Weight {
-  assertKnownOptions('quantizeInt4', options, ['blockSize', 'symmetric']);
-  const { blockSize = 32, symmetric = false } = options;
+  assertKnownOptions('quantizeInt4', options, ['blockSize', 'symmetric', 'activations']);
+  const { blockSize = 32, symmetric = false, activations = 'float32' } = options;
   const [rows, columns] = checkMatrix('quantizeInt4', weight);
   checkBlockSize('quantizeInt4', blockSize);
+  checkActivations('quantizeInt4', activations);
   const blocks = Math.ceil(columns / blockSize);
   const scales = new Float32Array(rows * blocks);
   const zeros = new Uint8Array(rows * blocks).fill(MIDDLE);
@@ -42,12 +52,12 @@ export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options =
       own[i] = Math.min(LARGEST_CODE, Math.max(0, code));
     }
   }
-  return weightOf({ shape: weight.shape, blockSize, symmetric }, codes, scales, zeros);
+  return weightOf({ shape: weight.shape, blockSize, symmetric, activations }, codes, scales, zeros);
 }
 
 /** Codes [out, blocks of a row, blockSize], scales and zeros [out · blocks] as a weight. */
 function weightOf(
-  format: Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric'>,
+  format: Pick<Int4Weight, 'shape' | 'blockSize' | 'symmetric' | 'activations'>,
   codes: Uint8Array,
   scales: Float32Array,
   zeros: Uint8Array,
@@ -74,19 +84,24 @@ export interface Int4Numbers extends Pick<Int4Weight, 'shape' | 'blockSize' | 's
   readonly zeros: Uint8Array;
 }
 
-/** A weight of codes that somebody else has found. @throws QuantizationError for an unknown block size */
+/** A weight of codes that somebody else has found, for products with float32 inputs. @throws QuantizationError for an unknown block size */
 export function packInt4({ codes, scales, zeros, shape, blockSize, symmetric }: Int4Numbers): Int4Weight {
   checkBlockSize('packInt4', blockSize);
   const [rows, columns] = shape as [number, number];
   const width = Math.ceil(columns / blockSize) * blockSize;
   const padded = new Uint8Array(rows * width);
   for (let row = 0; row < rows; row++) padded.set(codes.subarray(row * columns, (row + 1) * columns), row * width);
-  return weightOf({ shape, blockSize, symmetric }, padded, scales, zeros);
+  return weightOf({ shape, blockSize, symmetric, activations: 'float32' }, padded, scales, zeros);
 }
 
 function checkBlockSize(what: string, blockSize: number): void {
   if (BLOCK_SIZES.includes(blockSize)) return;
   throw new QuantizationError(what, `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
+}
+
+function checkActivations(what: string, activations: Int4Activations): void {
+  if (INT4_ACTIVATIONS.includes(activations)) return;
+  throw new QuantizationError(what, `activations "${activations}" is not one of ${INT4_ACTIVATIONS.join(', ')}`);
 }
 
 function fullGrid(values: Float32Array): { scale: number; zero: number } {

@@ -43,7 +43,16 @@ export interface Int4Format {
   readonly blockSize: number;
   /** Whether every block's zero is code 8; otherwise each has a zero point of its own. */
   readonly symmetric: boolean;
+  /** What a product rounds its inputs to: see `Int4Activations`. */
+  readonly activations: Int4Activations;
 }
+
+/**
+ * How a product reads its inputs x beside 4-bit weights. `float32`: as they are. `int8`: each block of a row of x rounded
+ * to multiples of its largest |x| / 127 first, as llama.cpp does beside Q4_0 and ONNX Runtime at accuracy level 4.
+ */
+export type Int4Activations = (typeof INT4_ACTIVATIONS)[number];
+export const INT4_ACTIVATIONS = ['float32', 'int8'] as const;
 
 /** What a quantised weight is, without its numbers: plain JSON data. */
 export type QuantizedFormat = FourBitFormat | Int8Format | Int4Format;

@@ -1,6 +1,7 @@
 import { int4Matmul } from '../kernels/int4-matmul.js';
 import { int8Matmul } from '../kernels/int8-matmul.js';
 import { nf4Dequantize, nf4Matmul } from '../kernels/nf4-matmul.js';
+import type { Int4Activations } from '../quantization/quantized-weight.js';
 import { type CaseInput, type ConformanceCase, defineCase, given, sample } from './case.js';
 
 /** Bytes of every value, which are codes of every value. */
@@ -87,14 +88,20 @@ function int8Cases(): ConformanceCase[] {
 }
 
 function int4Cases(): ConformanceCase[] {
-  const matmul = (rows: number, [out, inputs, blockSize]: readonly [number, number, number], symmetric: boolean) => {
+  const matmul = (
+    rows: number,
+    [out, inputs, blockSize]: readonly [number, number, number],
+    symmetric: boolean,
+    activations: Int4Activations = 'float32',
+  ) => {
     const blocks = Math.ceil(inputs / blockSize);
     const parts = [bytes([out, blocks, blockSize / 2], 1), scales(out * blocks)];
     return defineCase(
       'int4Matmul',
       [sample([rows, inputs]), ...parts, ...(symmetric ? [] : [bytes([out, halves(blocks)], 2)])],
-      (x, ...weight) => int4Matmul(x!, weight, { shape: [out, inputs], blockSize }),
-      { note: `[${out}, ${inputs}] / ${blockSize}`, variables: [0] },
+      (x, ...weight) => int4Matmul(x!, weight, { shape: [out, inputs], blockSize, activations }),
+      // Rounding has no slope that a difference would show.
+      { note: `[${out}, ${inputs}] / ${blockSize}, ${activations}`, variables: activations === 'int8' ? [] : [0] },
     );
   };
   return [
@@ -104,6 +111,9 @@ function int4Cases(): ConformanceCase[] {
     matmul(2, [3, 75, 32], false),
     matmul(1, [2, 128, 128], true),
     matmul(0, [4, 64, 32], true),
+    matmul(3, [4, 64, 32], true, 'int8'),
+    matmul(2, [3, 75, 32], false, 'int8'),
+    matmul(0, [4, 64, 32], true, 'int8'),
   ];
 }
 

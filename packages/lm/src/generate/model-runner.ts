@@ -35,8 +35,8 @@ export interface ModelRunnerOptions {
   readonly maxTokensPerPass?: number;
   /**
    * Whether engines may keep a second copy of the weights, packed for products with one row and with many (a quarter less
-   * time on a CPU). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB.
-   * Default `auto`.
+   * time on a CPU). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB; those
+   * of a model with `int4` layers always, since these are unpacked at every pass otherwise. Default `auto`.
    */
   readonly packWeights?: boolean | 'auto';
 }
@@ -82,6 +82,7 @@ export class ModelRunner {
   readonly #prefixReuse: boolean;
   readonly #packWeights: boolean | 'auto';
   #weightBytes: number;
+  readonly #hasInt4: boolean;
   /** Since the weights came. */
   #passes = 0;
   readonly #live = new Set<Sequence>();
@@ -122,6 +123,7 @@ export class ModelRunner {
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
+    this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
   }
 
   /** The weights it computes with. */
@@ -348,6 +350,7 @@ export class ModelRunner {
   /** Whether a pass of so many rows had better have the weights packed, which takes time and memory once. */
   #packs(rows: number): boolean {
     if (this.#packWeights === false) return false;
+    if (this.#packWeights === 'auto' && this.#hasInt4) return true;
     if (this.#packWeights === 'auto' && (++this.#passes <= UNPACKED_PASSES || this.#weightBytes > MOST_PACKED_BYTES)) {
       return false;
     }

@@ -5,14 +5,6 @@ import type { StepResults } from './paged-steps.js';
 /** Steps of the rows that generate and pieces of prompts come in turn. */
 const MOST_FREE = 4;
 
-/** What a step said of one position. Valid until the next step. */
-export interface PositionResult {
-  /** [vocabulary]. */
-  readonly logits: Float32Array;
-  /** softmax(logits / temperature) and the first of the largest logits, where a temperature was given. */
-  readonly softmax?: RowSoftmax;
-}
-
 /** A row of softmax(logits / temperature), as the engine computed it. */
 export interface RowSoftmax {
   /** [vocabulary]. */

@@ -1,6 +1,6 @@
 import {
+  type Int4Weight,
   MissingTensorError,
-  type QuantizedWeight,
   type ReadTensorOptions,
   type TensorData,
   type TensorInfo,
@@ -60,7 +60,7 @@ export class GgufModelSource implements TensorSource {
   }
 
   /** The codes of a matrix [out, in] that core-tensor holds as they are (Q4_0); undefined for every other tensor. */
-  async readQuantized(name: string): Promise<QuantizedWeight | undefined> {
+  async readQuantized(name: string): Promise<Int4Weight | undefined> {
     const { info, part } = this.#find(name);
     if (info.type.name !== 'Q4_0' || info.shape.length !== 2) return undefined;
     return int4FromQ4_0(await this.#permutedBytes(info, part), info.shape);

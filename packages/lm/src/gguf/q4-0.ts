@@ -31,6 +31,7 @@ export function int4FromQ4_0(bytes: Uint8Array, shape: readonly number[]): Int4W
     shape,
     blockSize: BLOCK,
     symmetric: true,
+    activations: 'float32',
     parts: {
       codes: { dtype: 'uint8', shape: [rows, columns / BLOCK, BLOCK / 2], data: codes },
       scales: { dtype: 'float32', shape: [blocks], data: scales },

@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type DType,
+  INT4_ACTIVATIONS,
+  type Int4Activations,
   openSafetensorsFolder,
   type QuantizedFormat,
   type QuantizedWeight,
@@ -46,13 +48,20 @@ export class WeightMismatchError extends PosttrainError {
   }
 }
 
+/** How weights that a GGUF file has quantised stay so. */
+export interface KeepOptions {
+  readonly method: 'keep';
+  /** What products round their inputs to, block by block. Default `float32`: they are not rounded. */
+  readonly activations?: Int4Activations;
+}
+
 export interface LoadWeightsOptions {
   /**
    * Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them; those of
    * a GGUF file become float32. `keep` (GGUF files only) holds what is Q4_0 in the file as `int4` with the same codes and
-   * scales, and makes the rest float32.
+   * scales, and makes the rest float32; as `{ method: 'keep', activations: 'int8' }`, with products that round as llama.cpp's.
    */
-  readonly quantization?: QuantizationOptions | 'keep';
+  readonly quantization?: QuantizationOptions | 'keep' | KeepOptions;
   /**
    * Of a model whose rotary positions have factors for short and for long sequences (Phi-3 with longrope), take the long
    * ones, and with them the long context. Default false.
@@ -87,6 +96,21 @@ export async function loadWeights(folder: string, options: LoadWeightsOptions = 
   return readWeights({ config, source: await openSafetensorsFolder(folder) }, options, folder);
 }
 
+function chosenQuantization({ quantization }: LoadWeightsOptions): {
+  readonly keep?: KeepOptions;
+  readonly quantization?: QuantizationOptions;
+} {
+  if (quantization === undefined) return {};
+  if (quantization === 'keep') return { keep: { method: 'keep' } };
+  if (quantization.method !== 'keep') return { quantization };
+  assertKnownOptions('quantization "keep"', quantization, ['method', 'activations']);
+  const { activations = 'float32' } = quantization;
+  if (INT4_ACTIVATIONS.includes(activations)) return { keep: quantization };
+  throw new ModelQuantizationError(
+    `quantization: activations "${activations}" is not one of ${INT4_ACTIVATIONS.join(', ')}.`,
+  );
+}
+
 /** `loadWeights` of a model that is open already; closes it. @param path named in errors */
 export async function readWeights(
   { config: given, source }: OpenModel,
@@ -96,8 +120,7 @@ export async function readWeights(
   try {
     assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
     const described = options.longContext ? withLongContext(given) : given;
-    const keep = options.quantization === 'keep';
-    const quantization = options.quantization === 'keep' ? undefined : options.quantization;
+    const { keep, quantization } = chosenQuantization(options);
     if (quantization && described.quantization) {
       throw new ModelQuantizationError(
         `${path} is quantised already (${described.quantization.method}): load it without the option "quantization".`,
@@ -129,7 +152,7 @@ export async function readWeights(
       const kept =
         keep && module?.kind === 'linear' ? await (source as GgufModelSource).readQuantized(stored) : undefined;
       if (module && kept) {
-        put(name, module, kept);
+        put(name, module, { ...kept, activations: keep?.activations ?? kept.activations });
         continue;
       }
       const { data } = await source.read(stored, { as: 'float32' });

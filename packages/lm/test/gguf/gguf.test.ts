@@ -53,6 +53,21 @@ describe('keeping Q4_0 as int4', () => {
     });
   });
 
+  it('rounds activations as llama.cpp does only when that is asked for', async () => {
+    const load = (activations: 'float32' | 'int8') =>
+      CausalLM.load(goldenFile('bpe-q4_0'), { quantization: { method: 'keep', activations } });
+    const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
+    const [exact, rounding] = [await load('float32'), await load('int8')];
+    const sequence = kept.tokenizer.encode('Hello, world!');
+    const scored = async (model: CausalLM) => (await model.logProbs([sequence]))[0]!.logProbs;
+    const wanted = await scored(kept);
+    expect(await scored(exact)).toEqual(wanted);
+    const difference = largestDifference(await scored(rounding), wanted);
+    expect(difference).toBeGreaterThan(1e-6);
+    expect(difference).toBeLessThan(0.1);
+    await expect(load('int4' as 'int8')).rejects.toThrow(/activations "int4" is not one of float32, int8/);
+  });
+
   it('says when there is nothing to keep', async () => {
     await expect(CausalLM.load(goldenFile('spm-q8_0'), { quantization: 'keep' })).rejects.toThrow(
       /no linear layer is Q4_0/,

@@ -8,6 +8,7 @@ import {
   floatWeight,
   type LayerHooks,
   type LinearLayer,
+  type LowRankUpdate,
   type ModuleInfo,
 } from '@posttrain/lm';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
@@ -140,11 +141,14 @@ export function planAdapter<Config extends PeftConfig>(
   const hooksWith = (parameters: Named, dropoutKey?: Tensor) =>
     hooksOf(method, config, plan, parameters, dropoutKey && keysByModule(plan, dropoutKey));
   const hooks = (parameters: Named) => hooksWith(parameters);
+  const lowRank = (parameters: Named) => lowRankUpdates(method, config, plan, parameters);
+  const isLowRank = lowRank(initial) !== undefined;
   return {
     initial,
     adapter: (parameters) => ({
       ...{ name, method, config, plan, report, parameters, baseModel: model.name, taskType: taskTypeOf(model) },
       ...{ hooks, trainingHooks: hooksWith },
+      ...(isLowRank ? { lowRank: (given) => lowRank(given)! } : {}),
     }),
   };
 }
@@ -230,6 +234,23 @@ function biasesOf(model: AdaptableModel, { bias }: PeftConfig, { matched, saved 
 function keysByModule({ targets }: AdapterPlan, key: Tensor): ReadonlyMap<string, Tensor> {
   const bits = randomBits(key, [targets.length, 2]);
   return new Map(targets.map(({ name }, i) => [name, bits.slice(0, i, i + 1).reshape([2])]));
+}
+
+/** The whole adapter as low-rank updates; undefined where it is more than that. */
+function lowRankUpdates<Config extends PeftConfig>(
+  method: PeftMethod<Config>,
+  config: Config,
+  { targets, saved, biases }: AdapterPlan,
+  parameters: Named,
+): Readonly<Record<string, LowRankUpdate>> | undefined {
+  if (saved.length > 0 || biases.size > 0) return undefined;
+  const updates: Record<string, LowRankUpdate> = {};
+  for (const target of targets) {
+    const update = method.lowRank?.(target, localParameters(parameters, target.name), config);
+    if (!update) return undefined;
+    updates[target.name] = update;
+  }
+  return updates;
 }
 
 function hooksOf<Config extends PeftConfig>(

@@ -134,6 +134,12 @@ export const lora: PeftMethod<LoraConfig> = {
       .add(update.mul(scale));
   },
 
+  lowRank(module, parameters, config) {
+    if (module.kind !== 'linear' || config.useDora || config.loraBias) return undefined;
+    const { a, b } = namesOf(module);
+    return { a: parameters[a]!, b: parameters[b]!, scale: scalingOf(config, module.name) };
+  },
+
   embed(tokens, layer, parameters, config) {
     const { a, b } = namesOf(layer);
     const rows = parameters[a]!.transpose().gather(tokens).mul(scalingOf(config, layer.name));

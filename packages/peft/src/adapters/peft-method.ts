@@ -1,5 +1,5 @@
 import type { Key, Named, Tensor } from '@posttrain/core-tensor';
-import type { EmbeddingLayer, LinearLayer, ModuleInfo } from '@posttrain/lm';
+import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
 
 /** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. Every method has them. */
 export interface PeftConfig {
@@ -55,6 +55,8 @@ export interface PeftMethod<Config extends PeftConfig = PeftConfig> {
    * x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only.
    */
   apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
+  /** What `apply` adds without dropout, where that is a low-rank product of x and nothing else: it is computed faster then. */
+  lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
   /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
   embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
   /** The weight with which the bare module computes what `apply` does. */

@@ -15,7 +15,7 @@ import {
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
-import type { CausalLM, LayerHooks } from '@posttrain/lm';
+import { applyLinear, type CausalLM, type LayerHooks } from '@posttrain/lm';
 import { createAdapter, type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
 import { loadAdapter, saveAdapter } from '../adapters/adapter-files.js';
 import { mergeAdapter } from '../adapters/merge.js';
@@ -79,6 +79,21 @@ export function testPeftMethod<Config extends PeftConfig>(
       const { model: merged, drift } = await mergeAdapter(model, moved);
       assert.ok(drift < tolerance, `merging moved a logit by ${drift}`);
       assert.ok((await difference(merged, {}, model, hooksOf(moved))) < tolerance);
+    });
+
+    check('is the low-rank updates that it says it is, if it says so', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const updates = moved.lowRank?.(moved.parameters);
+      if (!updates) return;
+      const hooks: LayerHooks = {
+        linear(x, layer) {
+          const update = updates[layer.name];
+          if (!update) return layer.apply(x);
+          const narrow = applyLinear(x, update.a, undefined, false).mul(update.scale);
+          return layer.apply(x).add(applyLinear(narrow, update.b, undefined, false));
+        },
+      };
+      assert.ok((await difference(model, hooks, model, hooksOf(moved))) < tolerance);
     });
 
     check('comes back from its files', async ({ model, adapter }) => {

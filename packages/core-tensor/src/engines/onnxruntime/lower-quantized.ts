@@ -17,6 +17,9 @@ const product =
     return [lowering.convert(write(x, node, lowering), 'float32', node.outputs[0]!.dtype)];
   };
 
+/** The accuracy level of MatMulNBits at which it rounds its inputs to 8 bits. */
+const INT8_ACTIVATIONS = 4;
+
 const QUANT_TYPES = { fp4: 0, nf4: 1 } as const;
 
 /** x [rows, width] times the codes as a matrix [?, width], transposed. */
@@ -55,13 +58,16 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
 
   int4Matmul: product((x, node, lowering) => {
     const [, ...parts] = node.inputs.map((input) => lowering.name(input));
-    const { shape, blockSize } = configOf<Int4Layout>(node);
-    return lowering.builder.op('MatMulNBits', [x, ...parts], {
-      K: shape[1]!,
-      N: shape[0]!,
-      bits: 4,
-      block_size: blockSize,
-    });
+    const layout = configOf<Int4Layout>(node);
+    const { shape, blockSize } = layout;
+    const sizes = { K: shape[1]!, N: shape[0]!, bits: 4, block_size: blockSize };
+    if (layout.activations === 'float32') return lowering.builder.op('MatMulNBits', [x, ...parts], sizes);
+    // The operator rounds x itself only where it has packed the codes.
+    if (lowering.isConstant(node.inputs[1]!)) {
+      return lowering.builder.op('MatMulNBits', [x, ...parts], { ...sizes, accuracy_level: INT8_ACTIVATIONS });
+    }
+    const rounded = roundedToInt8(lowering, x, specOf(node.inputs[0]!).shape, blockSize);
+    return lowering.builder.op('MatMulNBits', [rounded, ...parts], sizes);
   }),
 
   int8Matmul: product((x, node, lowering) => {
@@ -98,6 +104,23 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
     return builder.op('Add', [main, times(builder.matmul(outliers, centered), unit)]);
   }),
 };
+
+/** x [rows, in] as `Int4Activations` rounds it. */
+function roundedToInt8({ builder }: Lowering, x: string, shape: readonly number[], blockSize: number): string {
+  const [rows, width] = shape as [number, number];
+  const blocks = Math.ceil(width / blockSize);
+  const missing = blocks * blockSize - width;
+  const padded = missing === 0 ? x : builder.op('Pad', [x, builder.ints([0, 0, 0, missing])]);
+  const apart = builder.reshape(padded, [rows, blocks, blockSize]);
+  const number = (value: number) => builder.constant('float32', [], [value]);
+  const largest = builder.op('ReduceMax', [builder.op('Abs', [apart]), builder.ints([2])], { keepdims: 1 });
+  // A block of zeros is multiplied by a large number that is finite, which leaves it zeros.
+  const factor = builder.op('Div', [number(127), builder.op('Max', [largest, number(2 ** -119)])]);
+  const codes = builder.op('Round', [builder.op('Mul', [apart, factor])]);
+  const rounded = builder.op('Mul', [codes, builder.op('Mul', [largest, number(1 / 127)])]);
+  const flat = builder.reshape(rounded, [rows, blocks * blockSize]);
+  return missing === 0 ? flat : builder.op('Slice', [flat, ...[0, width, 1].map((i) => builder.ints([i]))]);
+}
 
 /** Codes as one vector. */
 const flat = (lowering: Lowering, node: GraphNode<'kernel'>, codes: string): string => {
