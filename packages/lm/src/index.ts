@@ -51,7 +51,14 @@ export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-
 export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
-export { loadBalancingLoss, recordRouterLogits } from './model/mixture-of-experts.js';
+export {
+  loadBalancingLoss,
+  loadBalancingLossOf,
+  type RouterSums,
+  type RouterSumsOptions,
+  recordRouterLogits,
+  routerSums,
+} from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export {
   ModelQuantizationError,

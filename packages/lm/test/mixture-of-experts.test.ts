@@ -259,11 +259,19 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
 it('reads the configs of transformers 4 and 5, and what it writes of them', () => {
   const of = (config: ModelConfig) => ('experts' in config ? config.experts : undefined);
   const qwen3 = mixture({ num_hidden_layers: 4, decoder_sparse_step: 2, mlp_only_layers: [3] });
-  const four = { count: 4, perToken: 2, intermediateSize: 24, normalizeWeights: true, auxiliaryLossCoefficient: 0.001 };
+  const four = {
+    count: 4,
+    perToken: 2,
+    intermediateSize: 24,
+    normalizeWeights: true,
+    auxiliaryLossCoefficient: 0.001,
+    outputRouterLogits: false,
+  };
   expect(of(qwen3)).toEqual({ ...four, sparseLayers: [false, true, false, false] });
   expect(mixture({ num_experts: undefined, num_local_experts: 4 })).toEqual(mixture());
-  const mixtral = tinyConfig({ model_type: 'mixtral', router_aux_loss_coef: 0.02 });
-  const eight = { ...four, count: 8, auxiliaryLossCoefficient: 0.02, sparseLayers: [true, true] };
+  const mixtral = tinyConfig({ model_type: 'mixtral', router_aux_loss_coef: 0.02, output_router_logits: true });
+  const routed = { auxiliaryLossCoefficient: 0.02, outputRouterLogits: true };
+  const eight = { ...four, ...routed, count: 8, sparseLayers: [true, true] };
   expect(of(mixtral)).toEqual(eight);
   const dense = mixture({ mlp_only_layers: [0, 1] });
   expect(of(dense)).toBeUndefined();

@@ -13,8 +13,10 @@ export interface ExpertsConfig {
   readonly normalizeWeights: boolean;
   /** For each layer, whether it has experts instead of one MLP. */
   readonly sparseLayers: readonly boolean[];
-  /** What training adds of `loadBalancingLoss`, as transformers reads it; nothing here does so by itself. */
+  /** What training adds of `loadBalancingLoss` where `outputRouterLogits` says so. */
   readonly auxiliaryLossCoefficient: number;
+  /** Whether training adds it, as in transformers. Scoring and generation do not. */
+  readonly outputRouterLogits: boolean;
 }
 
 /** Reads the experts of a `mixtral` or `qwen3_moe` config; undefined when no layer has any. */
@@ -44,6 +46,7 @@ export function parseExpertsConfig(
     normalizeWeights: isMixtral || fields.boolean('norm_topk_prob', false),
     sparseLayers,
     auxiliaryLossCoefficient: fields.number('router_aux_loss_coef', 0.001),
+    outputRouterLogits: fields.boolean('output_router_logits', false),
   };
 }
 
@@ -54,11 +57,12 @@ export function expertsConfigToJson(
   layers: number,
 ): JsonObject {
   if (!experts) return { mlp_only_layers: Array.from({ length: layers }, (_, layer) => layer) };
-  const { count, perToken, intermediateSize, normalizeWeights, sparseLayers, auxiliaryLossCoefficient } = experts;
+  const { count, perToken, intermediateSize, normalizeWeights, sparseLayers } = experts;
   return {
     num_local_experts: count,
     num_experts_per_tok: perToken,
-    router_aux_loss_coef: auxiliaryLossCoefficient,
+    router_aux_loss_coef: experts.auxiliaryLossCoefficient,
+    output_router_logits: experts.outputRouterLogits,
     ...(modelType === 'qwen3_moe' && {
       num_experts: count,
       moe_intermediate_size: intermediateSize,

@@ -1,4 +1,4 @@
-import { concat, defineOp, iota, nameScope, softmax, type Tensor, zeros } from '@posttrain/core-tensor';
+import { concat, defineOp, iota, nameScope, ones, softmax, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { ExpertsConfig, RotaryModelConfig } from '../config/index.js';
 import { gated, type Projection } from './decoder-layers.js';
 import type { BoundLayers } from './family.js';
@@ -118,31 +118,36 @@ const sumRowsOp = defineOp({
 const takeRows = (x: Tensor, from: Tensor, to: Tensor): Tensor => takeRowsOp([x, from, to])[0]!;
 const sumRows = (y: Tensor, to: Tensor, from: Tensor): Tensor => sumRowsOp([y, to, from])[0]!;
 
-/**
- * The load-balancing loss of Switch Transformers (arXiv 2101.03961, equations 4 to 6), over all layers at once as
- * transformers' `load_balancing_loss_func`: E · Σ_e f_e P_e, with f_e the choices that fell on expert e divided by the
- * tokens, and P_e its mean probability. Even loads give `perToken`. Gradients go through P only.
- *
- * @param routerLogits [tokens, experts] or [b, s, experts] for each layer: see `recordRouterLogits`
- * @param options `mask` int32, bool or float32, of the tokens' shape: 0 where a token does not count (padding)
- */
-export function loadBalancingLoss(
-  routerLogits: readonly Tensor[],
-  { perToken, mask }: { readonly perToken: number; readonly mask?: Tensor },
-): Tensor {
+/** How routers shared tokens out, added up over tokens and layers. */
+export interface RouterSums {
+  /** float32 [experts]: how often each was chosen. */
+  readonly choices: Tensor;
+  /** float32 [experts]: probabilities of each. */
+  readonly probabilities: Tensor;
+  /** Scalar: tokens, once per layer. */
+  readonly tokens: Tensor;
+}
+
+export interface RouterSumsOptions {
+  readonly perToken: number;
+  /** int32, bool or float32, of the tokens' shape: 0 where a token does not count (padding). Default: all count. */
+  readonly mask?: Tensor;
+}
+
+/** @param routerLogits [tokens, experts] or [b, s, experts] for each layer: see `recordRouterLogits` */
+export function routerSums(routerLogits: readonly Tensor[], { perToken, mask }: RouterSumsOptions): RouterSums {
   const count = routerLogits[0]!.shape.at(-1)!;
   const logits = concat(
     routerLogits.map((layer) => layer.reshape([layer.size / count, count])),
     0,
   );
   const tokens = logits.shape[0]!;
-  const once = mask?.cast('float32').reshape([tokens / routerLogits.length, 1]);
-  const counted =
-    once &&
-    concat(
-      Array.from(routerLogits, () => once),
-      0,
-    );
+  const perLayer = [tokens / routerLogits.length, 1];
+  const once = mask?.cast('float32').reshape(perLayer) ?? ones(perLayer);
+  const counted = concat(
+    Array.from(routerLogits, () => once),
+    0,
+  );
   const probabilities = softmax(logits.cast('float32'));
   const { indices } = probabilities.topK(perToken);
   const chosen = indices
@@ -150,9 +155,31 @@ export function loadBalancingLoss(
     .equal(iota([1, 1, count], 2))
     .cast('float32')
     .sum(1);
-  const total = counted ? counted.sum() : tokens;
-  const mean = (x: Tensor) => (counted ? x.mul(counted) : x).sum(0).div(total);
-  return mean(chosen).mul(mean(probabilities)).sum().mul(count);
+  const total = (x: Tensor) => x.mul(counted).sum(0);
+  return { choices: total(chosen), probabilities: total(probabilities), tokens: counted.sum() };
+}
+
+/**
+ * The load-balancing loss of Switch Transformers (arXiv 2101.03961, equations 4 to 6), over all layers at once as
+ * transformers' `load_balancing_loss_func`: E · Σ_e f_e P_e, with f_e the choices that fell on expert e divided by the
+ * tokens, and P_e its mean probability. Even loads give `perToken`. Gradients go through P only.
+ *
+ * @param routerLogits [tokens, experts] or [b, s, experts] for each layer: see `recordRouterLogits`
+ */
+export function loadBalancingLoss(routerLogits: readonly Tensor[], options: RouterSumsOptions): Tensor {
+  const sums = routerSums(routerLogits, options);
+  return loadBalancingLossOf(sums, sums);
+}
+
+/**
+ * The part of it that some of the tokens have: `probabilities` are theirs, `choices` and `tokens` those of all. The parts
+ * add up to the whole.
+ */
+export function loadBalancingLossOf(
+  { probabilities }: Pick<RouterSums, 'probabilities'>,
+  { choices, tokens }: Pick<RouterSums, 'choices' | 'tokens'>,
+): Tensor {
+  return choices.div(tokens).mul(probabilities.div(tokens)).sum().mul(probabilities.size);
 }
 
 /**

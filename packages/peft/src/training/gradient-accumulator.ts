@@ -12,7 +12,18 @@ import {
   valueAndGrad,
   zerosBuffer,
 } from '@posttrain/core-tensor';
-import { type Adapter, type CausalLM, type LayerHooks, predictionLogProbs } from '@posttrain/lm';
+import { PosttrainError } from '@posttrain/interfaces';
+import {
+  type Adapter,
+  type CausalLM,
+  type ExpertsConfig,
+  type LayerHooks,
+  loadBalancingLossOf,
+  predictionLogProbs,
+  type RouterSums,
+  recordRouterLogits,
+  routerSums,
+} from '@posttrain/lm';
 import type { RowBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 
@@ -27,7 +38,11 @@ export interface Pass {
   readonly loss: TokenLoss;
   readonly batch: RowBatch;
   readonly dropoutKey: Tensor;
+  /** How the routers of a mixture of experts share out the tokens of all passes of a step. Left out: those of this one. */
+  readonly routed?: RoutedTokens;
 }
+
+type RoutedTokens = Pick<RouterSums, 'choices' | 'tokens'>;
 
 interface PassResult {
   readonly loss: Tensor;
@@ -39,6 +54,7 @@ interface PassInputs {
   readonly frozen: Named;
   readonly batch: RowBatch;
   readonly dropoutKey: Tensor;
+  readonly routed?: RoutedTokens;
   /** What the gradients are multiplied by; left out, 1. */
   readonly lossScale?: Tensor;
 }
@@ -63,6 +79,19 @@ export class GradientAccumulator {
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
 
   #frozen: Named | undefined;
+  /** Of a model whose training adds its routers' loss. */
+  readonly #experts: ExpertsConfig | undefined;
+  readonly #route = compile(
+    ({ parameters, frozen, batch, dropoutKey }: PassInputs): RoutedTokens => {
+      const { weights, hooks: plain } = this.#layers(parameters, frozen, dropoutKey);
+      const { hooks, logits } = recordRouterLogits(plain);
+      this.base.network.hidden(weights, batch, hooks);
+      const mask = batch.segments.minimum(1);
+      const { choices, tokens } = routerSums(logits, { perToken: this.#experts!.perToken, mask });
+      return { choices, tokens };
+    },
+    { name: 'routedTokens' },
+  );
 
   constructor(
     private readonly base: CausalLM,
@@ -71,6 +100,15 @@ export class GradientAccumulator {
     parameters: Named,
   ) {
     this.#gradients = noGradients(parameters);
+    const experts = 'experts' in base.config ? base.config.experts : undefined;
+    this.#experts = experts?.outputRouterLogits ? experts : undefined;
+    if (this.#experts && options.gradientCheckpointing) {
+      throw new PosttrainError(
+        'ROUTER_LOSS',
+        `${base.name}: the loss of its routers (output_router_logits) cannot be had with gradientCheckpointing, which ` +
+          'computes layers apart; turn one of them off.',
+      );
+    }
   }
 
   /** What has been added since the last `clear`, in order. */
@@ -85,6 +123,21 @@ export class GradientAccumulator {
 
   async norm(): Promise<number> {
     return (await this.#norm(this.#gradients)).item();
+  }
+
+  /**
+   * How the routers share out the tokens of passes, which is what balances loads over them together: without it, the loss
+   * would depend on how rows are split. Undefined where the model has no such loss.
+   */
+  async routedTokens(passes: readonly Pass[], parameters: Named): Promise<RoutedTokens | undefined> {
+    if (!this.#experts) return undefined;
+    let all: RoutedTokens | undefined;
+    for (const pass of passes) {
+      const { choices, tokens } = await this.#route(await this.#inputsOf(pass, parameters, undefined));
+      all = all ? { choices: all.choices.add(choices), tokens: all.tokens.add(tokens) } : { choices, tokens };
+    }
+    await realize(Object.values(all!));
+    return all;
   }
 
   /** Adds the gradients of one pass. */
@@ -124,9 +177,14 @@ export class GradientAccumulator {
     return undefined;
   }
 
-  async #inputsOf({ batch, dropoutKey }: Pass, parameters: Named, lossScale: Tensor | undefined): Promise<PassInputs> {
+  async #inputsOf(
+    { batch, dropoutKey, routed }: Pass,
+    parameters: Named,
+    lossScale: Tensor | undefined,
+  ): Promise<PassInputs> {
     this.#frozen ??= this.adapter ? await this.#frozenWeights() : {};
-    return { parameters, frozen: this.#frozen, batch, dropoutKey, ...(lossScale && { lossScale }) };
+    const optional = { ...(routed && { routed }), ...(lossScale && { lossScale }) };
+    return { parameters, frozen: this.#frozen, batch, dropoutKey, ...optional };
   }
 
   /** The weights that are not trained, in the type that passes compute in. */
@@ -156,20 +214,39 @@ export class GradientAccumulator {
     return microStep;
   }
 
+  /** What a pass runs over: the trained tensors stand in the weights or in an adapter. */
+  #layers(
+    variables: Named,
+    frozen: Named,
+    dropoutKey: Tensor,
+  ): { readonly weights: Named; readonly hooks: LayerHooks } {
+    const { adapter } = this;
+    const trained = this.#inComputeType(variables);
+    const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
+    return { weights: adapter ? frozen : trained, hooks };
+  }
+
   /** Loss, metrics and gradients of one pass, to be traced. */
-  #objective(loss: TokenLoss, { parameters, frozen, batch, dropoutKey, lossScale }: PassInputs) {
-    const { base, adapter } = this;
+  #objective(loss: TokenLoss, { parameters, frozen, batch, dropoutKey, routed, lossScale }: PassInputs) {
+    const { base } = this;
     const { gradientCheckpointing } = this.options;
     const objective = (variables: Named) => {
-      const trained = this.#inComputeType(variables);
-      const weights = adapter ? frozen : trained;
-      const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
+      const { weights, hooks: plain } = this.#layers(variables, frozen, dropoutKey);
+      const experts = this.#experts;
+      const { hooks, logits } = experts ? recordRouterLogits(plain) : { hooks: plain, logits: [] };
       const temperature = loss.temperature ?? 1;
       const options = { hooks, temperature, gradientCheckpointing };
       const predicted = predictionLogProbs(base.network, weights, batch, options);
-      const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
+      const computed = nameScope(`loss ${loss.name}`, () =>
         loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
       );
+      let { loss: value, metrics } = computed;
+      if (experts) {
+        const sums = routerSums(logits, { perToken: experts.perToken, mask: batch.segments.minimum(1) });
+        const auxiliary = loadBalancingLossOf(sums, routed ?? sums);
+        value = value.add(auxiliary.mul(experts.auxiliaryLossCoefficient));
+        metrics = { ...metrics, aux_loss: auxiliary };
+      }
       return [lossScale ? value.mul(lossScale) : value, { value, metrics }] as const;
     };
     const { value, gradient } = valueAndGrad(objective)(parameters);

@@ -189,6 +189,11 @@ export class Trainer {
    * calls or micro-batches changes nothing but rounding. When the loss is not finite, the call has added nothing: what
    * earlier calls added is still there, and the error names the first tensor that went wrong.
    *
+   * Where the config of a mixture of experts says `output_router_logits`, `router_aux_loss_coef` times the
+   * `loadBalancingLoss` of all tokens of the rows is added, as in transformers; the metric `aux_loss` is the loss without
+   * the factor. It is not a sum over rows, so give the rows of a step in one call. Rows that need several passes cost one
+   * more forward pass then.
+   *
    * @throws TrainingRowError, NonFiniteError
    */
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
@@ -198,10 +203,20 @@ export class Trainer {
     const before = accumulated.passes.length;
     let total = 0;
     const metrics: Record<string, number> = {};
-    for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
+    const passes = microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i): Pass => {
       const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
-      const dropoutKey = this.#dropout.child(this.#step).child(accumulated.passes.length).toTensor();
-      const pass = { loss, batch, dropoutKey };
+      return {
+        loss,
+        batch,
+        dropoutKey: this.#dropout
+          .child(this.#step)
+          .child(before + i)
+          .toTensor(),
+      };
+    });
+    const routed = passes.length > 1 ? await accumulated.routedTokens(passes, this.parameters) : undefined;
+    for (const planned of passes) {
+      const pass = routed ? { ...planned, routed } : planned;
       const result = await accumulated.add(pass, this.parameters, this.#lossScale?.scale);
       const value = await result.loss.item();
       if (!Number.isFinite(value)) {
