@@ -5,6 +5,7 @@ import type { OnnxGraphBuilder } from './graph-builder.js';
 import { elementwise } from './lower-elementwise.js';
 import { configOf, inComputeType, type KernelRule, kernelRules } from './lower-kernels.js';
 import { movementRules } from './lower-movement.js';
+import { productRules } from './lower-products.js';
 import type { Lowering, LoweringRules, LoweringTarget } from './lowering.js';
 
 /**
@@ -52,6 +53,25 @@ const rules: Partial<LoweringRules> = {
     return [picked];
   },
 
+  // ArgMax gives 64-bit integers, which leave the device to become others: the least position of what equals the largest.
+  argMax: (node, lowering) => {
+    const { axis, keepDims } = node.attributes;
+    const { shape, dtype } = specOf(node.inputs[0]!);
+    const length = shape[axis]!;
+    if (isInteger(dtype) || length > LARGEST_EXACT_FLOAT) return productRules.argMax(node, lowering);
+    const { builder } = lowering;
+    const x = lowering.nameAs(node.inputs[0]!, lowering.computeDType(dtype));
+    const axes = builder.ints([axis]);
+    const isLargest = builder.op('Equal', [x, builder.op('ReduceMax', [x, axes], { keepdims: 1 })]);
+    const alongAxis = shape.map((size, i) => (i === axis ? size : 1));
+    const places = builder.reshape(builder.range('float32', length), alongAxis);
+    const last = builder.constant('float32', [], [length - 1]);
+    const least = builder.op('ReduceMin', [builder.op('Where', [isLargest, places, last]), axes], {
+      keepdims: Number(keepDims),
+    });
+    return [lowering.nameAsInt32(least)];
+  },
+
   or: (node, lowering) => {
     const { builder } = lowering;
     const operands = lowering.broadcastOperands(node.inputs, node.outputs[0]!.shape, ['bool', 'bool']);
@@ -65,6 +85,8 @@ const rules: Partial<LoweringRules> = {
     return [lowering.builder.op('Equal', operands)];
   },
 };
+
+const LARGEST_EXACT_FLOAT = 2 ** 24;
 
 const common = (op: string, node: GraphNode, lowering: Lowering) => elementwise(op)(node, lowering);
 
