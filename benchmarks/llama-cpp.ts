@@ -105,7 +105,9 @@ const llama = await llamaModule.getLlama({ gpu: false, build: 'never', logLevel:
 async function llamaSequence(file: string): Promise<LlamaSequence> {
   const loaded = await llama.loadModel({ modelPath: file, gpuLayers: 0 });
   const contextSize = PROMPT_TOKENS + newTokens + 16;
-  const context = await loaded.createContext({ contextSize, threads: { ideal: threads, min: threads } });
+  // The default is float16; ours is float32.
+  const cache = { experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' };
+  const context = await loaded.createContext({ contextSize, threads: { ideal: threads, min: threads }, ...cache });
   return context.getSequence();
 }
 
