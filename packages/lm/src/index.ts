@@ -67,6 +67,7 @@ export {
 } from './model/quantize.js';
 export { floatWeight } from './model/quantized-layer.js';
 export {
+  type KeepOptions,
   type LoadedWeights,
   type LoadWeightsOptions,
   loadWeights,
