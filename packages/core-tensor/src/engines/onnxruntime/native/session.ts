@@ -155,6 +155,8 @@ function sessionOptions(
   const options = api.make('createSessionOptions');
   api.setIntraOpNumThreads(options, threads);
   api.setInterOpNumThreads(options, 1);
+  // Each session has threads of its own, which look out for work a while after a run and keep the cores from the next session.
+  api.addSessionConfigEntry(options, 'session.force_spinning_stop', '1');
   // Our graph is simplified already; and only unrewritten nodes run in the order that donations rely on.
   api.setSessionGraphOptimizationLevel(options, OPTIMIZATION_OFF);
   // A memory plan is laid out beside the memory of the first run, which is never given back: twice the memory.
