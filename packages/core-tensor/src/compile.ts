@@ -42,6 +42,12 @@ export interface Compiled<Args extends readonly unknown[], Out> {
   dispose(): Promise<void>;
 }
 
+/** The argument whose memory goes to the output `key`. */
+interface DonatedArgument extends Pick<Donation, 'recycled'> {
+  readonly argument: number;
+  readonly key: string;
+}
+
 /** A trace in the cache, which is in the order of last use. */
 interface CachedTrace {
   readonly trace: Promise<Trace>;
@@ -71,8 +77,10 @@ export function compile<Args extends readonly unknown[], Out>(
   const name = options.name ?? (f.name || 'compiled function');
   const listed = (given: Readonly<Record<number, string>> = {}) =>
     Object.entries(given).map(([argument, key]) => ({ argument: Number(argument), key }));
-  const recycle = listed(options.recycle);
-  const donate = [...listed(options.donate), ...recycle];
+  const donate: DonatedArgument[] = [
+    ...listed(options.donate),
+    ...listed(options.recycle).map((given) => ({ ...given, recycled: true as const })),
+  ];
   const traces = new Map<Engine, Map<string, CachedTrace>>();
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
@@ -87,12 +95,9 @@ export function compile<Args extends readonly unknown[], Out>(
     if (output instanceof Promise) throw new CompileError(`${name}: a compiled function must not be async`);
     const outputs = leavesOf(output);
     if (outputs.length === 0) throw new CompileError(`${name}: the function returned no tensor`);
-    const donations = donate.flatMap(({ argument, key }) => {
-      const recycled = recycle.some((other) => other.argument === argument);
-      return pair(name, leaves, outputs, argument, key).map(
-        (donation): Donation => (recycled ? { ...donation, recycled } : donation),
-      );
-    });
+    const donations = donate.flatMap(({ argument, key, ...how }) =>
+      pair(name, leaves, outputs, argument, key).map((donation): Donation => ({ ...donation, ...how })),
+    );
     const { graph, captured } = captureLeaves(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,

@@ -350,9 +350,9 @@ export class ModelRunner {
   /** Whether a pass of so many rows had better have the weights packed, which takes time and memory once. */
   #packs(rows: number): boolean {
     if (this.#packWeights === false) return false;
-    if (this.#packWeights === 'auto' && this.#hasInt4) return true;
-    if (this.#packWeights === 'auto' && (++this.#passes <= UNPACKED_PASSES || this.#weightBytes > MOST_PACKED_BYTES)) {
-      return false;
+    if (this.#packWeights === 'auto') {
+      if (this.#hasInt4) return true;
+      if (++this.#passes <= UNPACKED_PASSES || this.#weightBytes > MOST_PACKED_BYTES) return false;
     }
     return rows === 1 || rows > FEW_ROWS;
   }

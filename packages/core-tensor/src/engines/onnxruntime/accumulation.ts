@@ -66,22 +66,17 @@ export function lowerAccumulation(node: GraphNode<'add'>, lowering: Lowering): s
   const columns = shape.at(-1)!;
   const flat = (value: Value) => {
     const { shape: of } = specOf(value);
-    const name = lowering.name(value);
-    return of.length === 2 ? name : builder.reshape(name, [sizeOf(of) / of.at(-1)!, of.at(-1)!]);
+    return builder.reshape(lowering.name(value), [sizeOf(of) / of.at(-1)!, of.at(-1)!]);
   };
   const isSum = found.swallowed.some((inner) => inner.op === 'sum');
   const { a, b, transA, transB } = isSum
     ? { a: product.inputs[0]!, b: product.inputs[1]!, transA: true, transB: false }
     : productOf(product);
-  const start =
-    shape.length === 2
-      ? lowering.name(addend)
-      : builder.reshape(lowering.name(addend), [sizeOf(shape) / columns, columns]);
-  const result = builder.op('Gemm', [flat(a), flat(b), start], {
+  const result = builder.op('Gemm', [flat(a), flat(b), flat(addend)], {
     alpha: { float: alpha },
     beta: { float: 1 },
     transA: Number(transA),
     transB: Number(transB),
   });
-  return [shape.length === 2 ? result : builder.reshape(result, shape)];
+  return [builder.reshape(builder.shaped(result, [sizeOf(shape) / columns, columns]), shape)];
 }

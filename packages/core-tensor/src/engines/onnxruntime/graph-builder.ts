@@ -139,7 +139,9 @@ export class OnnxGraphBuilder {
 
   /** `to` is a code of `onnxTypes`. */
   cast(value: string, to: number): string {
-    return this.op('Cast', [value], { to });
+    const name = this.op('Cast', [value], { to });
+    const shape = this.shapes.get(value);
+    return shape ? this.shaped(name, shape) : name;
   }
 
   /** Says what shape a value has: reshapes of it and back are left out. */

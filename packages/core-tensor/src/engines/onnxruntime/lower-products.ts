@@ -70,12 +70,11 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
     return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
   }
-  const isFlat = specOf(a).shape.length === 2;
-  const flat = isFlat ? left : builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
+  const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });
   // One row is a column lying down.
-  const turned = rows === 1 ? result : builder.transpose(result, [1, 0]);
-  return lowering.convert(isFlat && rows > 1 ? turned : builder.reshape(turned, shape), compute, dtype);
+  const turned = rows === 1 ? result : builder.shaped(builder.transpose(result, [1, 0]), [rows, shape.at(-1)!]);
+  return lowering.convert(builder.reshape(turned, shape), compute, dtype);
 }
 
 /** The rows of `x` in all its axes, in a product with one matrix. `Gemm` transposes, but knows two axes only. */

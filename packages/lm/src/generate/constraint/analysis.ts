@@ -1,4 +1,4 @@
-import { type Expression, type Grammar, InvalidConstraintError } from './expression.js';
+import { type CodePoints, type Expression, type Grammar, InvalidConstraintError } from './expression.js';
 
 /** Rules that satisfy a property, grown from none until nothing is added. */
 function leastFixpoint(
@@ -13,32 +13,29 @@ function leastFixpoint(
   return found;
 }
 
-function isNullable(expression: Expression, rules: ReadonlySet<string>): boolean {
-  switch (expression.type) {
-    case 'characters':
-      return false;
-    case 'sequence':
-      return expression.items.every((item) => isNullable(item, rules));
-    case 'choice':
-      return expression.options.some((option) => isNullable(option, rules));
-    case 'repeat':
-      return expression.min === 0 || isNullable(expression.item, rules);
-    case 'rule':
-      return rules.has(expression.name);
-  }
-}
+/** Whether the empty text satisfies an expression, given the rules that it satisfies. */
+const isNullable = (expression: Expression, rules: ReadonlySet<string>): boolean =>
+  isMet(expression, rules, () => false);
 
 /** Whether some text satisfies an expression, given the rules that some text satisfies. */
-export function isProductive(expression: Expression, rules: ReadonlySet<string>): boolean {
+export const isProductive = (expression: Expression, rules: ReadonlySet<string>): boolean =>
+  isMet(expression, rules, (ranges) => ranges.length > 0);
+
+/** Whether an expression can be met by what `ofCharacters` and `rules` say of its smallest parts. */
+function isMet(
+  expression: Expression,
+  rules: ReadonlySet<string>,
+  ofCharacters: (ranges: CodePoints) => boolean,
+): boolean {
   switch (expression.type) {
     case 'characters':
-      return expression.ranges.length > 0;
+      return ofCharacters(expression.ranges);
     case 'sequence':
-      return expression.items.every((item) => isProductive(item, rules));
+      return expression.items.every((item) => isMet(item, rules, ofCharacters));
     case 'choice':
-      return expression.options.some((option) => isProductive(option, rules));
+      return expression.options.some((option) => isMet(option, rules, ofCharacters));
     case 'repeat':
-      return expression.min === 0 || isProductive(expression.item, rules);
+      return expression.min === 0 || isMet(expression.item, rules, ofCharacters);
     case 'rule':
       return rules.has(expression.name);
   }
