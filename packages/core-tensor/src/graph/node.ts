@@ -16,8 +16,8 @@ export interface TensorSpec {
  */
 export interface Storage {
   readonly spec: TensorSpec;
-  host?: TypedArray;
-  device?: { readonly engine: Engine; readonly buffer: EngineBuffer };
+  host?: TypedArray | undefined;
+  device?: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
   consumed?: 'donated' | 'disposed';
   /** Whether it has been used on a device while its bytes stayed on the host. */
   wasUsed?: boolean;

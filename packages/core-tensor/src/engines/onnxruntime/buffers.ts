@@ -68,7 +68,7 @@ class HostBuffer extends OnnxBuffer {
   }
 
   successor(spec: TensorSpec): HostBuffer {
-    const isSame = spec.dtype === this.spec.dtype && sameShape(spec.shape, this.spec.shape);
+    const isSame = spec === this.spec || (spec.dtype === this.spec.dtype && sameShape(spec.shape, this.spec.shape));
     return new HostBuffer(spec, this.environment, this.block, true, isSame ? this.handle : {});
   }
 }

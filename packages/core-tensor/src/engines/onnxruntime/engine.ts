@@ -158,82 +158,91 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
 /** How an output takes over a donated input. */
 interface Takeover {
   readonly input: number;
+  readonly output: number;
   readonly recycled?: true;
   /** The output is written over the input; otherwise into a spare, which is what the call before was given. */
   readonly inPlace: boolean;
-  spare?: OnnxBuffer;
+  spare: OnnxBuffer | undefined;
 }
 
 class OnnxExecutable implements Executable {
-  /** By the index of the output. */
-  private readonly takeovers: ReadonlyMap<number, Takeover>;
+  private readonly inputs: readonly TensorSpec[];
+  private readonly outputs: readonly TensorSpec[];
+  private readonly takeovers: readonly Takeover[];
+  /** Outputs that take nothing over. */
+  private readonly fresh: readonly number[];
 
   constructor(
-    private readonly graph: Graph,
+    graph: Graph,
     private readonly lowered: LoweredGraph,
     private readonly held: HeldSession | undefined,
     private readonly memory: Memory,
     donations: readonly Donation[],
     isSafe: (input: string, output: string) => boolean,
   ) {
-    this.takeovers = new Map(
-      donations.map(({ output, ...given }) => [
-        output,
-        { ...given, inPlace: isSafe(inputName(given.input), outputName(output)) },
-      ]),
-    );
+    this.inputs = graph.inputs.map((node) => node.outputs[0]!);
+    this.outputs = graph.outputs.map(specOf);
+    this.takeovers = donations.map((given) => {
+      return { ...given, inPlace: isSafe(inputName(given.input), outputName(given.output)), spare: undefined };
+    });
+    const taking = new Set(donations.map(({ output }) => output));
+    this.fresh = [...graph.outputs.keys()].filter((output) => !taking.has(output));
   }
 
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
-    const { memory } = this;
+    const { memory, takeovers, outputs: specs } = this;
     const inputs = given.map(onnxBuffer);
-    checkInputs(this.graph, inputs);
+    checkInputs(this.inputs, inputs);
     await memory.makeRoom();
-    const uses = new Map<object, number>();
-    for (const { block } of inputs) uses.set(block, (uses.get(block) ?? 0) + 1);
-    const takeovers = [...this.takeovers.values()].map((takeover) => {
-      const buffer = inputs[takeover.input]!;
-      const isUnique = uses.get(buffer.block) === 1;
-      return { takeover, buffer, mayOverwrite: (takeover.recycled || buffer.exclusive) && isUnique };
-    });
-    for (const { takeover, buffer, mayOverwrite } of takeovers) {
-      if (takeover.inPlace && !mayOverwrite) inputs[takeover.input] = memory.copy(buffer);
+    const shared = sharedBlocks(takeovers, inputs);
+    const mayOverwrite = ({ input, recycled }: Takeover) => {
+      const { exclusive, block } = inputs[input]!;
+      return (recycled || exclusive) && !shared.has(block);
+    };
+    const outputs = new Array<OnnxBuffer>(specs.length);
+    for (const output of this.fresh) outputs[output] = memory.allocate(specs[output]!);
+    for (const takeover of takeovers) {
+      const { input, output, inPlace, spare } = takeover;
+      if (inPlace && !mayOverwrite(takeover)) inputs[input] = memory.copy(inputs[input]!);
+      const before = inPlace ? inputs[input] : spare;
+      outputs[output] = before?.successor(specs[output]!) ?? memory.allocate(specs[output]!);
     }
-    const outputs = this.graph.outputs.map((value, i) => this.outputBuffer(specOf(value), i, inputs));
     if (this.held) {
       const { session } = this.held;
-      const given = this.lowered.inputs.map((i) => inputs[i]!.value());
-      const taken = this.lowered.outputs.map((i) => outputs[i]!.value());
-      await memory.during(() => session.run(given, taken));
+      const read = this.lowered.inputs.map((i) => inputs[i]!.value());
+      const written = this.lowered.outputs.map((i) => outputs[i]!.value());
+      await memory.during(() => session.run(read, written));
     }
-    for (const { takeover, buffer, mayOverwrite } of takeovers) {
-      // The memory given away holds the output of the next call.
-      if (!takeover.inPlace && mayOverwrite) takeover.spare = buffer;
-      else delete takeover.spare;
+    // The memory given away holds the output of the next call.
+    for (const takeover of takeovers) {
+      if (!takeover.inPlace) takeover.spare = mayOverwrite(takeover) ? inputs[takeover.input] : undefined;
     }
     return outputs;
   }
 
   async dispose(): Promise<void> {
-    for (const { spare } of this.takeovers.values()) if (spare) this.memory.free(spare);
+    for (const { spare } of this.takeovers) if (spare) this.memory.free(spare);
     await this.held?.release();
-  }
-
-  private outputBuffer(spec: TensorSpec, index: number, inputs: readonly OnnxBuffer[]): OnnxBuffer {
-    const takeover = this.takeovers.get(index);
-    if (takeover?.inPlace) return inputs[takeover.input]!.successor(spec);
-    return takeover?.spare?.successor(spec) ?? this.memory.allocate(spec);
   }
 }
 
-function checkInputs(graph: Graph, inputs: readonly OnnxBuffer[]): void {
-  const fits = graph.inputs.every((node, i) => {
+/** The memory of donated inputs that is another input's as well. */
+function sharedBlocks(takeovers: readonly Takeover[], inputs: readonly OnnxBuffer[]): ReadonlySet<object> {
+  const unseen = new Set(takeovers.map(({ input }) => inputs[input]!.block));
+  const donated = new Set(unseen);
+  const shared = new Set<object>();
+  for (const { block } of inputs) if (donated.has(block) && !unseen.delete(block)) shared.add(block);
+  return shared;
+}
+
+function checkInputs(specs: readonly TensorSpec[], inputs: readonly OnnxBuffer[]): void {
+  const fits = specs.every((wanted, i) => {
     const buffer = inputs[i];
-    const { shape, dtype } = node.outputs[0]!;
-    return (
-      buffer && buffer.spec.dtype === dtype && sameShape(buffer.spec.shape, shape) && buffer.length === sizeOf(shape)
-    );
+    if (!buffer) return false;
+    const { spec, length } = buffer;
+    const isWanted = spec === wanted || (spec.dtype === wanted.dtype && sameShape(spec.shape, wanted.shape));
+    return isWanted && length === sizeOf(wanted.shape);
   });
-  if (inputs.length !== graph.inputs.length || !fits)
+  if (inputs.length !== specs.length || !fits)
     throw new EngineError('onnxruntime', 'the buffers given to run do not match the inputs of the graph');
 }
