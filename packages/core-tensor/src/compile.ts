@@ -57,7 +57,7 @@ interface CachedTrace {
 
 interface Trace {
   readonly executable: Executable;
-  readonly captured: readonly Storage[];
+  readonly captured: ReadonlySet<Storage>;
   /** The output tree with placeholder tensors as leaves. */
   readonly output: unknown;
   /** Where the tensors sit in the arguments. */
@@ -108,7 +108,12 @@ export function compile<Args extends readonly unknown[], Out>(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,
     );
-    const known = { captured, output, paths: leaves.map(({ path }) => path), donated: donatedLeaves(leaves, donate) };
+    const known = {
+      captured: new Set(captured),
+      output,
+      paths: leaves.map(({ path }) => path),
+      donated: donatedLeaves(leaves, donate),
+    };
     if (!options.packCaptured) return { ...known, executable: await compileGraph(engine, graph, { donations }) };
     const { buffers, release } = await buffersOf(captured, engine, name);
     const constants = new Map(buffers.map((buffer, i) => [placeholders.length + i, buffer]));
@@ -223,7 +228,7 @@ function checkArguments(
   paths: readonly string[],
   storages: readonly Storage[],
   donated: readonly number[],
-  captured: readonly Storage[],
+  captured: ReadonlySet<Storage>,
 ): void {
   storages.forEach(({ consumed }, i) => {
     if (consumed) throw new DonatedTensorError(`${name}, argument ${paths[i]}`, consumed);
@@ -238,10 +243,9 @@ function checkArguments(
       `${name}: arguments ${paths[first]} and ${paths[second]} are the same tensor, and one is donated`,
     );
   });
-  for (const storage of captured) {
-    const at = givenAway.get(storage);
-    if (at === undefined) continue;
-    throw new CompileError(`${name}: argument ${paths[at]} is donated, but the function also captures the same tensor`);
+  for (const i of donated) {
+    if (!captured.has(storages[i]!)) continue;
+    throw new CompileError(`${name}: argument ${paths[i]} is donated, but the function also captures the same tensor`);
   }
 }
 

@@ -1,5 +1,4 @@
 import { CompileError } from './errors.js';
-import type { TensorSpec } from './graph/node.js';
 import { showShape } from './shape.js';
 import { Tensor } from './tensor.js';
 
@@ -49,7 +48,9 @@ export function withLeaves<T>(tree: T, tensors: readonly Tensor[]): T {
     if (Object.getPrototypeOf(branch) !== Object.prototype && Object.getPrototypeOf(branch) !== null) {
       throw new CompileError(`a tree of tensors holds plain objects and arrays only, not a ${branch.constructor.name}`);
     }
-    return Object.fromEntries(Object.entries(branch).map(([key, child]) => [key, visit(child)]));
+    const copy: Record<string, unknown> = { ...branch };
+    for (const key of Object.keys(copy)) copy[key] = visit(copy[key]);
+    return copy;
   };
   return visit(tree) as T;
 }
@@ -68,7 +69,7 @@ export function flattenTree(tree: unknown): FlatTree {
   const visit = (branch: unknown): string => {
     if (branch instanceof Tensor) {
       tensors.push(branch);
-      return showSpec(branch.spec);
+      return `${branch.dtype}${showShape(branch.shape)}`;
     }
     if (typeof branch === 'function' || typeof branch === 'symbol') {
       throw new CompileError(
@@ -89,18 +90,6 @@ export function flattenTree(tree: unknown): FlatTree {
   };
   const signature = visit(tree);
   return { tensors, signature };
-}
-
-/** Texts of specs: tensors keep theirs from call to call. */
-const shown = new WeakMap<TensorSpec, string>();
-
-function showSpec(spec: TensorSpec): string {
-  let text = shown.get(spec);
-  if (text === undefined) {
-    text = `${spec.dtype}${showShape(spec.shape)}`;
-    shown.set(spec, text);
-  }
-  return text;
 }
 
 const quote = (key: string): string => (/["\\]/.test(key) ? JSON.stringify(key) : `"${key}"`);

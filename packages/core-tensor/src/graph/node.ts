@@ -1,7 +1,7 @@
 import type { DType, TypedArray } from '../dtype.js';
 import type { Engine, EngineBuffer } from '../engines/engine.js';
 import type { Kernel } from '../kernels/kernel.js';
-import type { Shape } from '../shape.js';
+import { type Shape, sameShape } from '../shape.js';
 import { inferOutputs } from './rules.js';
 
 /** Shape and element type of one tensor. */
@@ -9,6 +9,9 @@ export interface TensorSpec {
   readonly shape: Shape;
   readonly dtype: DType;
 }
+
+export const sameSpec = (a: TensorSpec, b: TensorSpec): boolean =>
+  a === b || (a.dtype === b.dtype && sameShape(a.shape, b.shape));
 
 /**
  * Where the bytes of a realised tensor are: on the host, on an engine, or both.

@@ -2,9 +2,9 @@ import { availableParallelism } from 'node:os';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import type { DType, TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
-import { type Graph, type GraphNode, isOp, specOf, type TensorSpec } from '../../graph/node.js';
+import { type Graph, type GraphNode, isOp, sameSpec, specOf, type TensorSpec } from '../../graph/node.js';
 import { simplify } from '../../graph/simplify.js';
-import { sameShape, sizeOf } from '../../shape.js';
+import { sizeOf } from '../../shape.js';
 import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from '../engine.js';
 import { HostMemory } from './buffers.js';
 import type { DeviceMemory, DeviceMemoryUse } from './device-memory.js';
@@ -165,8 +165,14 @@ interface Takeover {
   spare: OnnxBuffer | undefined;
 }
 
+/** What an input must be. */
+interface Wanted {
+  readonly spec: TensorSpec;
+  readonly size: number;
+}
+
 class OnnxExecutable implements Executable {
-  private readonly inputs: readonly TensorSpec[];
+  private readonly inputs: readonly Wanted[];
   private readonly outputs: readonly TensorSpec[];
   private readonly takeovers: readonly Takeover[];
   /** Outputs that take nothing over. */
@@ -180,7 +186,7 @@ class OnnxExecutable implements Executable {
     donations: readonly Donation[],
     isSafe: (input: string, output: string) => boolean,
   ) {
-    this.inputs = graph.inputs.map((node) => node.outputs[0]!);
+    this.inputs = graph.inputs.map(({ outputs: [spec] }) => ({ spec: spec!, size: sizeOf(spec!.shape) }));
     this.outputs = graph.outputs.map(specOf);
     this.takeovers = donations.map((given) => {
       return { ...given, inPlace: isSafe(inputName(given.input), outputName(given.output)), spare: undefined };
@@ -194,10 +200,10 @@ class OnnxExecutable implements Executable {
     const inputs = given.map(onnxBuffer);
     checkInputs(this.inputs, inputs);
     await memory.makeRoom();
-    const shared = sharedBlocks(takeovers, inputs);
+    const uses = usesOfDonated(takeovers, inputs);
     const mayOverwrite = ({ input, recycled }: Takeover) => {
       const { exclusive, block } = inputs[input]!;
-      return (recycled || exclusive) && !shared.has(block);
+      return (recycled || exclusive) && uses.get(block) === 1;
     };
     const outputs = new Array<OnnxBuffer>(specs.length);
     for (const output of this.fresh) outputs[output] = memory.allocate(specs[output]!);
@@ -226,23 +232,19 @@ class OnnxExecutable implements Executable {
   }
 }
 
-/** The memory of donated inputs that is another input's as well. */
-function sharedBlocks(takeovers: readonly Takeover[], inputs: readonly OnnxBuffer[]): ReadonlySet<object> {
-  const unseen = new Set(takeovers.map(({ input }) => inputs[input]!.block));
-  const donated = new Set(unseen);
-  const shared = new Set<object>();
-  for (const { block } of inputs) if (donated.has(block) && !unseen.delete(block)) shared.add(block);
-  return shared;
+/** How many inputs each memory is that is given away. */
+function usesOfDonated(takeovers: readonly Takeover[], inputs: readonly OnnxBuffer[]): ReadonlyMap<object, number> {
+  const uses = new Map<object, number>();
+  for (const { input } of takeovers) uses.set(inputs[input]!.block, 0);
+  for (const { block } of inputs) {
+    const count = uses.get(block);
+    if (count !== undefined) uses.set(block, count + 1);
+  }
+  return uses;
 }
 
-function checkInputs(specs: readonly TensorSpec[], inputs: readonly OnnxBuffer[]): void {
-  const fits = specs.every((wanted, i) => {
-    const buffer = inputs[i];
-    if (!buffer) return false;
-    const { spec, length } = buffer;
-    const isWanted = spec === wanted || (spec.dtype === wanted.dtype && sameShape(spec.shape, wanted.shape));
-    return isWanted && length === sizeOf(wanted.shape);
-  });
-  if (inputs.length !== specs.length || !fits)
+function checkInputs(wanted: readonly Wanted[], inputs: readonly OnnxBuffer[]): void {
+  const fits = wanted.every(({ spec, size }, i) => inputs[i]?.length === size && sameSpec(inputs[i]!.spec, spec));
+  if (inputs.length !== wanted.length || !fits)
     throw new EngineError('onnxruntime', 'the buffers given to run do not match the inputs of the graph');
 }
