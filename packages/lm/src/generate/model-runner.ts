@@ -228,8 +228,8 @@ export class ModelRunner {
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
     assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
-    const rows = inputs.map(({ sequence, adapter = NO_ADAPTER, ...rest }): Row => {
-      return { sequence: this.#own(sequence), adapter, ...rest };
+    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER, temperature }): Row => {
+      return { sequence: this.#own(sequence), tokens, adapter, temperature };
     });
     checkExtend(this.network.config, rows);
     this.#memory.reclaim();
