@@ -97,15 +97,11 @@ export class ModelRunner {
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
     assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
     const { network, weights } = model;
-    const { cacheTokens = Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken) } = options;
     const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
-    for (const [name, value] of Object.entries({ cacheTokens, maxTokensPerPass })) {
-      if (Number.isInteger(value) && value >= 1) continue;
-      throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
-    }
     this.network = network;
     this.#weights = weights;
-    this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
+    this.#maxBlocks = cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1;
+    checkPositive('maxTokensPerPass', maxTokensPerPass);
     this.#maxTokensPerPass = maxTokensPerPass;
     const [table, slots] = [this.#table.bind(this), this.#slots.bind(this)];
     const runner = this;
@@ -416,6 +412,18 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
+}
+
+/** Tokens that the cache of a runner with this option has room for. */
+export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions['cacheTokens']): number {
+  const tokens = cacheTokens ?? Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken);
+  checkPositive('cacheTokens', tokens);
+  return Math.ceil(tokens / BLOCK_SIZE) * BLOCK_SIZE;
+}
+
+function checkPositive(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return;
+  throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
