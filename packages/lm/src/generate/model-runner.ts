@@ -1,10 +1,11 @@
-import { type BlockCopy, KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type BlockCopy, type KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
+import { BlockPools } from './block-pools.js';
 import {
   type CachedSequence,
   checkExtend,
@@ -13,15 +14,7 @@ import {
   type ExtendResult,
   type ExtendRow,
 } from './extend-inputs.js';
-import {
-  BLOCK_SIZE,
-  copyInPools,
-  forgetPacked,
-  growPools,
-  packedSteps,
-  pagedSteps,
-  type StepResults,
-} from './paged-steps.js';
+import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { RowCopies } from './row-copies.js';
 import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
@@ -42,8 +35,6 @@ export interface ModelRunnerOptions {
 }
 
 const DEFAULT_CACHE_BYTES = 2 ** 30;
-/** The pools begin with room for this many tokens, and double as they must. */
-const FIRST_TOKENS = 1024;
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
@@ -76,8 +67,8 @@ class Sequence implements CachedSequence {
 export class ModelRunner {
   readonly network: Network;
   #weights: Weights;
-  readonly #blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
-  readonly #maxBlocks: number;
+  readonly #memory: BlockPools;
+  readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
   readonly #packWeights: boolean | 'auto';
@@ -88,10 +79,9 @@ export class ModelRunner {
   readonly #live = new Set<Sequence>();
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
-  #pools: KvCache | undefined;
   readonly #copies: RowCopies<Sequence>;
   readonly #adapters = new AdapterLists();
-  readonly #memory: StepMemory;
+  readonly #results: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
@@ -100,22 +90,12 @@ export class ModelRunner {
     const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
     this.network = network;
     this.#weights = weights;
-    this.#maxBlocks = cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1;
+    this.#memory = new BlockPools(network, cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1);
+    this.#blocks = this.#memory.blocks;
     checkPositive('maxTokensPerPass', maxTokensPerPass);
     this.#maxTokensPerPass = maxTokensPerPass;
-    const [table, slots] = [this.#table.bind(this), this.#slots.bind(this)];
-    const runner = this;
-    this.#copies = new RowCopies(network.kvHeads, this.capacity, {
-      get pools() {
-        return runner.#pools!;
-      },
-      set pools(pools) {
-        runner.#pools = pools;
-      },
-      table,
-      slots,
-    });
-    this.#memory = new StepMemory(network);
+    this.#copies = new RowCopies(this.#memory, this.capacity);
+    this.#results = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -129,7 +109,7 @@ export class ModelRunner {
 
   /** Tokens that the cache has room for, in whole blocks. */
   get capacity(): number {
-    return (this.#maxBlocks - 1) * BLOCK_SIZE;
+    return (this.#memory.maxBlocks - 1) * BLOCK_SIZE;
   }
 
   /** Room that no live sequence holds, in tokens. */
@@ -205,8 +185,8 @@ export class ModelRunner {
 
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
   reserve(tokens: number): Promise<void> {
-    const blocks = Math.min(this.#maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
-    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#grow(blocks) : undefined));
+    const blocks = Math.min(this.#memory.maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
+    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#memory.grow(blocks) : undefined));
     this.#last = result.catch(() => undefined);
     return result;
   }
@@ -228,11 +208,9 @@ export class ModelRunner {
       return { sequence: this.#own(sequence), tokens, adapter, temperature };
     });
     checkExtend(this.network.config, rows);
-    this.#memory.reclaim();
+    this.#results.reclaim();
     await this.#copies.writeBack();
-    const copies = await this.#makeRoom(rows);
-    this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
-    if (copies.length > 0) await this.#copy(copies);
+    await this.#memory.copy(await this.#makeRoom(rows));
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
@@ -290,7 +268,7 @@ export class ModelRunner {
       const place = places[i]!;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
       lengths[place] = sequence.length;
-      if (!copied) slots.set(this.#slots(sequence, sequence.length, to - from), place * width);
+      if (!copied) slots.set(this.#memory.slots(sequence, sequence.length, to - from), place * width);
       for (let n = asked[i]!; n > 0; n--) {
         if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
         positions.push(place * width + (to - from) - n);
@@ -302,7 +280,7 @@ export class ModelRunner {
       lengths: int32(lengths, [count]),
       ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
     };
-    const old = this.#memory.take(asks, rates.length > 0);
+    const old = this.#results.take(asks, rates.length > 0);
     const { parameters } = adapter;
     const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
     let output: StepResults;
@@ -313,7 +291,7 @@ export class ModelRunner {
       output = extended.results;
     } else {
       const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-      const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
+      const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
       const rest =
         width === 1
           ? {}
@@ -325,15 +303,15 @@ export class ModelRunner {
             };
       const inputs = [
         parameters,
-        this.#pools!,
+        this.#memory.pools,
         { ...shared, slots: int32(slots, [count, width]), table, ...rest },
         old,
       ] as const;
       const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
-      this.#pools = extended.cache;
+      this.#memory.pools = extended.cache;
       output = extended.results;
     }
-    this.#memory.lend(output);
+    this.#results.lend(output);
     for (const { row, from, to } of pass) {
       const { sequence, tokens: added, adapter } = rows[row]!;
       for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
@@ -353,31 +331,6 @@ export class ModelRunner {
     return rows === 1 || rows > FEW_ROWS;
   }
 
-  #table(sequences: readonly Sequence[], width: number): Tensor {
-    const count = roundUpToPowerOfTwo(sequences.length);
-    const table = new Int32Array(count * width);
-    const ids = sequences.map(({ id }) => id);
-    table.set(this.#blocks.table(ids, width));
-    return int32(table, [count, width]);
-  }
-
-  #slots({ id }: Sequence, start: number, count: number): Int32Array {
-    return Int32Array.from(this.#blocks.slots(id, start, count));
-  }
-
-  async #copy(copies: readonly BlockCopy[]): Promise<void> {
-    const count = roundUpToPowerOfTwo(copies.length);
-    // Block 0 is nobody's: copying it onto itself fills the list up.
-    const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
-    const { cache } = await copyInPools(
-      this.#pools!,
-      this.network.kvHeads,
-      int32(list('from'), [count]),
-      int32(list('to'), [count]),
-    );
-    this.#pools = cache;
-  }
-
   /** Blocks for the new tokens; gives those to copy first. */
   async #makeRoom(rows: readonly Row[]): Promise<BlockCopy[]> {
     const needed = () =>
@@ -389,18 +342,10 @@ export class ModelRunner {
       if (oldest) {
         this.#released.delete(oldest);
         this.#blocks.free(oldest.id);
-      } else if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
+      } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);
       else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
     }
     return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
-  }
-
-  async #grow(least: number): Promise<void> {
-    const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
-    const blocks = Math.min(this.#maxBlocks, wanted);
-    if (this.#pools)
-      this.#pools = await growPools(this.#pools, this.network.kvHeads, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
-    this.#blocks.grow(blocks);
   }
 
   #add(sequence: Sequence): Sequence {
