@@ -54,6 +54,15 @@ describe('keeping Q4_0 as int4', () => {
     });
   });
 
+  it('has the codes that symmetric int4 finds in the numbers', async () => {
+    const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
+    const again = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: { method: 'int4', symmetric: true } });
+    expect(Object.keys(again.weights).sort()).toEqual(Object.keys(kept.weights).sort());
+    for (const [name, weight] of Object.entries(kept.weights)) {
+      expect(await again.weights[name]!.data(), name).toEqual(await weight.data());
+    }
+  });
+
   it('keeps an output layer of its own too', async () => {
     const path = goldenFile('bpe-q4_0');
     const file = await openGguf(path);
