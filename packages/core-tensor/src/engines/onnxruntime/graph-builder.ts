@@ -70,7 +70,7 @@ export class OnnxGraphBuilder {
   constant(type: OnnxType, shape: readonly number[], values: ArrayLike<number>): string {
     const data =
       type === 'int64' ? BigInt64Array.from(Array.from(values, BigInt)) : encodeNumbers(values, dtypeOf(type));
-    return this.initializer({ type, shape, data });
+    return this.shaped(this.initializer({ type, shape, data }), shape);
   }
 
   /** A constant under a name of its own. */
@@ -171,12 +171,18 @@ export class OnnxGraphBuilder {
     return this.shaped(name, shape);
   }
 
-  /** Values of one shape in the shape that the first reshape among them is of: who works element by element needs no reshapes. */
+  /**
+   * Numbers and values of one shape in the shape that the first reshape among them is of: who works element by element needs
+   * no reshapes.
+   */
   beforeReshape(values: readonly string[]): { readonly values: readonly string[]; readonly shape?: readonly number[] } {
-    const [first, ...others] = values.map((value) => this.shapes.get(value));
+    const isNumber = (value: string) => this.shapes.get(value)?.length === 0;
+    const whole = values.filter((value) => !isNumber(value));
+    const [first, ...others] = whole.map((value) => this.shapes.get(value));
     if (!first || others.some((other) => !other || !sameShape(other, first))) return { values };
-    const shape = values.map((value) => this.shapes.get(this.sources.get(value) ?? '')).find((source) => source);
-    return shape ? { values: values.map((value) => this.reshape(value, shape)), shape } : { values };
+    const shape = whole.map((value) => this.shapes.get(this.sources.get(value) ?? '')).find((source) => source);
+    if (!shape) return { values };
+    return { values: values.map((value) => (isNumber(value) ? value : this.reshape(value, shape))), shape };
   }
 
   /** What a value is a reshape of, where that has the same last axis; itself otherwise. */
