@@ -4,8 +4,9 @@
  *   npm install --prefix FOLDER node-llama-cpp
  *   PYTHON=… npx tsx benchmarks/llama-cpp.ts --llama-cpp FOLDER [--model 135m] [--repetitions 5] [--new-tokens 128] [--threads 2]
  *
- * PYTHON: an interpreter with the packages gguf, numpy and safetensors. Three cases: F32; Q4_0 with products that round their
- * inputs to int8 block by block, as llama.cpp does; Q4_0 with float32 inputs. Ratios are the other's time by ours, so above 1
+ * PYTHON: an interpreter with the packages gguf, numpy and safetensors. Cases: F32; Q4_0 with products that round their
+ * inputs to int8 block by block, as llama.cpp does, and with float32 inputs; both again with our output layer in int4 too (of
+ * the same numbers: Q4_0 quantised once more as symmetric int4 gives its codes again). Ratios are the other's time by ours, so above 1
  * we are faster. `weights/s`: bytes of the weights that a token reads, times tokens a second.
  */
 import { execFileSync } from 'node:child_process';
@@ -132,6 +133,7 @@ async function readBandwidth(): Promise<number> {
 const HEADERS = [
   'file',
   'our inputs',
+  'our output layer',
   'tokens/s, best [median]',
   'llama.cpp',
   'ratio of whole calls [of bests]',
@@ -141,13 +143,17 @@ const HEADERS = [
   'tokens alike',
   'load',
 ];
-type KeepOptions = Exclude<LoadWeightsOptions['quantization'], undefined>;
-const CASES: readonly { readonly file: keyof typeof files; readonly quantization?: KeepOptions }[] = [
+type Quantization = Exclude<LoadWeightsOptions['quantization'], undefined | 'keep'>;
+const WITH_HEAD = { method: 'int4', symmetric: true, head: true } as const;
+const CASES: readonly { readonly file: keyof typeof files; readonly quantization?: Quantization }[] = [
   { file: 'F32' },
   { file: 'Q4_0', quantization: { method: 'keep', activations: 'int8' } },
   { file: 'Q4_0', quantization: { method: 'keep', activations: 'float32' } },
+  { file: 'Q4_0', quantization: { ...WITH_HEAD, activations: 'int8' } },
+  { file: 'Q4_0', quantization: { ...WITH_HEAD, activations: 'float32' } },
 ];
-const parameters = config.vocab_size * config.hidden_size;
+/** Numbers of the embedding, which is the output layer too unless that has codes of its own. */
+const embedding = config.vocab_size * config.hidden_size;
 const [prompt] = randomTokens(1, PROMPT_TOKENS, config.vocab_size);
 const rows: string[][] = [];
 for (const { file, quantization } of CASES) {
@@ -166,9 +172,13 @@ for (const { file, quantization } of CASES) {
     own.push(ours);
     peer.push(theirs);
   }
-  const bytes = model.storage.bytes;
+  const hasCodes = model.network.modules.get('lm_head')?.quantization !== undefined;
+  const codesOfHead = hasCodes ? embedding * (4 / 8 + 4 / 32) : 0;
+  // An embedding that is not the output layer too is only looked up.
+  const layers = model.storage.bytes - codesOfHead - 4 * embedding;
+  const bytes = layers + (hasCodes ? codesOfHead : 4 * embedding);
   // llama.cpp's embedding is its head too: Q8_0, 34 bytes for 32 numbers.
-  const peerBytes = file === 'F32' ? bytes : bytes - 4 * parameters + (34 / 32) * parameters;
+  const peerBytes = layers + (file === 'F32' ? 4 : 34 / 32) * embedding;
   const of = (runs: readonly Run[], key: 'whole' | 'decoding') => runs.map((run) => run[key]);
   const ratio = (key: 'whole' | 'decoding') => {
     const pairs = own.map((run, i) => peer[i]![key] / run[key]);
@@ -187,7 +197,8 @@ for (const { file, quantization } of CASES) {
   });
   const row = [
     file,
-    quantization && quantization !== 'keep' ? String('activations' in quantization && quantization.activations) : '-',
+    quantization && 'activations' in quantization ? `${quantization.activations}` : '-',
+    hasCodes ? 'int4' : 'float32',
     rate(own),
     rate(peer),
     ratio('whole'),

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
   compile,
+  dequantized,
   dequantizeInt4,
+  type Int4Weight,
+  int4Inputs,
   onnxruntimeEngine,
   type QuantizeInt4Options,
   quantizedMatmul,
@@ -95,6 +98,25 @@ describe.each(ENGINES)('int4 with int8 activations on the %s engine', (_, make) 
     );
     expect(difference).toBeGreaterThan(1e-4);
     expect(difference).toBeLessThan((5 / 254) * Math.max(...rowSums));
+  });
+
+  it('can be had apart: rounded inputs, whose product with the unpacked weight is the same, and so is its gradient', async () => {
+    setEngine(make());
+    const weight = quantizedTensors(weightOf(24, 75, { blockSize: 16, activations: 'int8' })) as Int4Weight<Tensor>;
+    const x = tensor(numbers(300, 5), [2, 2, 75]);
+    const apart = (input: Tensor) =>
+      int4Inputs(input, weight).matmul(dequantized(weight).expandDims(0), { transposeB: true });
+    const [a, b] = [vjp(apart, x), vjp((input: Tensor) => quantizedMatmul(input, weight), x)];
+    const dy = tensor(numbers(96, 7), [2, 2, 24]);
+    const close = async (got: Tensor, wanted: Tensor) => {
+      const [left, right] = [await got.toArray(), await wanted.toArray()];
+      expect(largestDifference(left, right) / Math.max(...right.map(Math.abs))).toBeLessThan(2e-6);
+    };
+    await close(a.output, b.output);
+    await close(a.pullback(dy)[0], b.pullback(dy)[0]);
+    expect(await int4Inputs(x, weight).toArray()).not.toEqual(await x.toArray());
+    expect(int4Inputs(x, { ...weight, activations: 'float32' })).toBe(x);
+    expect(int4Inputs(x.cast('float16'), weight).dtype).toBe('float16');
   });
 
   it('has the gradient of the product that does not round', async () => {

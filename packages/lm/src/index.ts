@@ -60,6 +60,7 @@ export {
   routerSums,
 } from './model/mixture-of-experts.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
+export type { OutputLayer } from './model/output-layer.js';
 export {
   ModelQuantizationError,
   type QuantizationOptions,

@@ -9,8 +9,10 @@ import {
   type Network,
   NO_ADAPTER,
   networkOf,
+  type QuantizationOptions,
   withParameters,
 } from '../src/index.js';
+import { quantizeWeights } from '../src/model/quantize.js';
 import { ENGINES, largestDifference, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -74,9 +76,17 @@ function lowRank(network: Network, name: string, endings: readonly string[], ran
   return adapter;
 }
 
-async function tiny(config: Record<string, unknown> = {}) {
+async function tiny({
+  quantization,
+  ...config
+}: Record<string, unknown> & { quantization?: QuantizationOptions } = {}) {
   const network = networkOf(tinyConfig({ hidden_size: 32, num_attention_heads: 4, num_key_value_heads: 2, ...config }));
-  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, 1)) };
+  return withEngine(referenceEngine(), async () => {
+    const weights = await initialWeights(network, 1);
+    if (!quantization) return { network, weights };
+    const quantized = await quantizeWeights(network, weights, quantization);
+    return { network: networkOf(network.config, quantized.quantized), weights: quantized.weights };
+  });
 }
 
 /** The engine, how often it has compiled a step (or anything that takes memory over), and how often it has run anything. */
@@ -117,7 +127,7 @@ async function alone(model: Model, prompts: readonly (readonly number[][])[], ad
   return rows;
 }
 
-const FAMILIES: readonly [name: string, config: Record<string, unknown>, endings: readonly string[][]][] = [
+const FAMILIES: readonly [name: string, config: Parameters<typeof tiny>[0], endings: readonly string[][]][] = [
   [
     'llama',
     {},
@@ -128,6 +138,11 @@ const FAMILIES: readonly [name: string, config: Record<string, unknown>, endings
     ],
   ],
   ['a tied output layer', { tie_word_embeddings: true }, [['q_proj', 'lm_head'], ['embed_tokens'], ['down_proj']]],
+  [
+    'a quantised output layer',
+    { quantization: { method: 'int4', head: true } },
+    [['q_proj', 'lm_head'], ['embed_tokens'], ['down_proj']],
+  ],
   ['gpt2', { model_type: 'gpt2', n_head: 4 }, [['c_attn'], ['wte', 'c_fc'], ['wpe', 'lm_head', 'c_proj']]],
   [
     'gemma2',
@@ -153,8 +168,10 @@ const RUNS = ENGINES.flatMap(([name, make]) =>
 describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s', (name, isStacked, makeEngine) => {
   const engine = makeEngine();
 
-  // Compiling for the other engine takes longest, and these two have all there is.
-  const families = FAMILIES.filter(([family]) => name === 'reference' || ['llama', 'qwen3_moe'].includes(family));
+  // Compiling for the other engine takes longest, and these have all there is.
+  const families = FAMILIES.filter(
+    ([family]) => name === 'reference' || ['llama', 'a quantised output layer', 'qwen3_moe'].includes(family),
+  );
 
   it.each(families)('%s: each gets what it gets alone, as rows join and leave', (_, config, endings) =>
     withEngine(engine, async () => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { loadWeights } from '@posttrain/lm';
+import { loadWeights, type QuantizationOptions } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import { createAdapter, lora, negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
 import { modelOf } from './model.js';
@@ -13,9 +13,16 @@ const rows: TrainingRow[] = [
 
 const STEPS = 8;
 
-async function train(kind: 'lora' | 'dora' | 'nf4' | 'all', fp16: boolean) {
+const KINDS = ['lora', 'dora', 'nf4', 'int4 with its output layer', 'all'] as const;
+const QUANTIZATIONS: { readonly [Kind in (typeof KINDS)[number]]?: QuantizationOptions } = {
+  nf4: { method: 'nf4' },
+  'int4 with its output layer': { method: 'int4', head: true, activations: 'int8' },
+};
+
+async function train(kind: (typeof KINDS)[number], fp16: boolean) {
   const loaded = modelOf(await loadWeights(folder));
-  const model = kind === 'nf4' ? await loaded.quantize({ method: 'nf4' }) : loaded;
+  const quantization = QUANTIZATIONS[kind];
+  const model = quantization ? await loaded.quantize(quantization) : loaded;
   const options = { r: 4, targetModules: 'all-linear' as const, useDora: kind === 'dora' };
   const adapter = kind === 'all' ? {} : { adapter: await createAdapter(model, lora, options, { seed: 1 }) };
   const trainer = await Trainer.create(model, { optimizer: 'adamw_torch', fp16, ...adapter });
@@ -29,7 +36,7 @@ async function train(kind: 'lora' | 'dora' | 'nf4' | 'all', fp16: boolean) {
   return { losses, trainer, model };
 }
 
-describe.each(['lora', 'dora', 'nf4', 'all'] as const)('fp16, %s', (kind) => {
+describe.each(KINDS)('fp16, %s', (kind) => {
   it('trains as float32 does, to the precision of float16, from parameters in float32', async () => {
     const half = await train(kind, true);
     const single = await train(kind, false);

@@ -17,7 +17,7 @@ import {
   withEngine,
   zeros,
 } from '@posttrain/core-tensor';
-import { type CausalLM, loadWeights, type QuantizationOptions } from '@posttrain/lm';
+import { type CausalLM, decode, loadWeights, predictionLogProbs, type QuantizationOptions } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import {
   createAdapter,
@@ -75,6 +75,27 @@ async function expectEqualGradients(got: Named, wanted: Named, tolerance = 1e-5)
     expect(scale, name).toBeGreaterThan(0);
     expect(Math.max(...a.map((value, i) => Math.abs(value - b[i]!))) / scale, name).toBeLessThan(tolerance);
   }
+}
+
+const INT4_HEAD: QuantizationOptions = { method: 'int4', blockSize: 16, head: true };
+
+/** A loss over log-probabilities, and its gradient for an adapter on a linear layer and on the output layer. */
+async function scoredGradient(model: CausalLM) {
+  const adapter = await createAdapter(model, lora, {
+    r: 2,
+    targetModules: ['q_proj', 'lm_head'],
+    initLoraWeights: false,
+  });
+  const shape = [1, 6];
+  const tokens = tensor([[3, 17, 39, 0, 21, 8]], shape, 'int32');
+  const input = { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+  const loss = (parameters: Named): Tensor => {
+    const hooks = adapter.hooks(parameters);
+    return predictionLogProbs(model.network, model.weights, input, { hooks }).logProbs.mean();
+  };
+  const { value, gradient } = valueAndGrad(loss)(adapter.parameters);
+  await realize([value, ...Object.values(gradient as Named)]);
+  return { value: await value.item(), gradient: gradient as Named };
 }
 
 const golden = join(import.meta.dirname, '../../../goldens/quantization/qlora');
@@ -187,5 +208,74 @@ describe('QLoRA', () => {
   it('says that codes cannot be trained', async () => {
     const model = await (await tinyModel('llama')).quantize(NF4);
     await expect(sft({ model, rows: countingRows, steps: 1 })).rejects.toThrow(/is uint8; train it as float32/);
+  });
+});
+
+describe.each(['llama', 'qwen2'] as const)('over int4 with its output layer, %s', (modelType) => {
+  it('has the loss and gradients of the dequantised base, also on the output layer', async () => {
+    const model = await (await tinyModel(modelType)).quantize(INT4_HEAD);
+    const [got, wanted] = [await scoredGradient(model), await scoredGradient(await model.dequantize())];
+    expect(got.value).toBeCloseTo(wanted.value, 5);
+    await expectEqualGradients(got.gradient, wanted.gradient);
+    expect(Object.keys(got.gradient)).toContain('lm_head.lora_A.weight');
+  });
+
+  it.each(['float32', 'int8'] as const)(
+    'learns, activations %s, leaves the codes, and samples what it scores',
+    async (activations) => {
+      const model = await (await tinyModel(modelType)).quantize({ ...INT4_HEAD, activations });
+      const before = await bytesOf(model);
+      const run = async (base: CausalLM) => {
+        const start = await createAdapter(base, lora, { r: 4, targetModules: 'all-linear' }, { seed: 7 });
+        const options = { rows: countingRows, batchSize: 4, learningRate: 0.01, epochs: 8, loggingSteps: 1 };
+        const { history, adapter } = await sft({ model: base, adapter: start, ...options });
+        return { losses: history.map(({ metrics }) => metrics.loss!), adapter: adapter! };
+      };
+      const { losses, adapter } = await run(model);
+      expect(losses.at(-1)!).toBeLessThan(0.7 * losses[0]!);
+      const wanted = (await run(await model.dequantize())).losses;
+      const tolerance = activations === 'float32' ? 1e-3 : 0.03;
+      for (const [i, loss] of losses.entries()) expect(Math.abs(loss / wanted[i]! - 1)).toBeLessThan(tolerance);
+      expect(await bytesOf(model)).toEqual(before);
+      const prompt = countingRows[0]!.input_ids.slice(0, 3);
+      const key = Key.fromSeed(3);
+      const row = {
+        prompt,
+        maxTokens: 8,
+        temperature: 1,
+        topK: undefined,
+        topP: 1,
+        minP: 0,
+        repetitionPenalty: 1,
+        key,
+      };
+      const [tokens, logProbs]: [number[], number[]] = [[], []];
+      const decoded = decode(model.network, model.weights, [{ ...row, isEnd: () => false }], { adapter });
+      for await (const event of decoded) {
+        tokens.push(event.token);
+        logProbs.push(event.logProb!);
+      }
+      const [scored] = await model.logProbs([[...prompt, ...tokens]], { adapter });
+      logProbs.forEach((logProb, i) => {
+        expect(scored!.logProbs[prompt.length - 1 + i]).toBeCloseTo(logProb, 3);
+      });
+    },
+  );
+
+  it('merges an adapter of the output layer into the dequantised base, and says so', async () => {
+    const model = await (await tinyModel(modelType)).quantize(INT4_HEAD);
+    const targetModules = ['lm_head'];
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules, initLoraWeights: false });
+    await expect(mergeAdapter(model, adapter)).rejects.toThrow(/is quantised \(int4\): merge into await model/);
+    const onlyHead = await (await tinyModel(modelType)).quantize({
+      ...INT4_HEAD,
+      skip: [...model.network.modules.values()].filter(({ kind }) => kind === 'linear').map(({ name }) => name),
+    });
+    await expect(mergeAdapter(onlyHead, adapter)).rejects.toThrow(/lm_head is quantised \(int4\)/);
+    const { drift, model: merged } = await mergeAdapter(await model.dequantize(), adapter);
+    expect(drift).toBeLessThan(1e-4);
+    const sequence = [[3, 17, 39, 0, 21]];
+    const [a, b] = [await merged.logProbs(sequence), await model.logProbs(sequence, { adapter })];
+    for (const [i, value] of a[0]!.logProbs.entries()) expect(value).toBeCloseTo(b[0]!.logProbs[i]!, 4);
   });
 });

@@ -79,7 +79,7 @@ export function traceOnnx(
     (storage) => !names.has(storage) && isSmallLeaf(storage),
   );
   const graph = withKernels(whole, operators);
-  const { onnx, inputs: used } = lowerGraph(graph, { standard: operators === 'standard' });
+  const { onnx, inputs: used } = lowerGraph(graph, { standard: operators === 'standard', mlas: false });
   if (operators === 'standard') assertStandard(where, onnx);
 
   const inputs = leaves.map(({ path, tensor }) => info(argumentName(where, path, args, inputNames), tensor.spec));

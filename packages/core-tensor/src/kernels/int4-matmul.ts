@@ -1,4 +1,5 @@
 import { barrier } from '../autodiff/barrier.js';
+import { customVjp } from '../autodiff/grad.js';
 import { tensor } from '../create.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
@@ -53,6 +54,21 @@ function roundedToInt8(x: Tensor, blockSize: number): Tensor {
     .mul(largest.mul(1 / 127))
     .reshape([rows, blocks * blockSize])
     .slice(1, 0, width);
+}
+
+/**
+ * x [..., in] as `int4Matmul` reads it beside such a weight: as it is, or rounded. For products with the weight that the
+ * codes stand for which are to agree with `int4Matmul`'s. Rounding counts as the identity for gradients, as there.
+ */
+export function int4Inputs(x: Tensor, { blockSize, activations }: Omit<Int4Layout, 'shape'>): Tensor {
+  if (activations === 'float32' || x.size === 0) return x;
+  const width = x.shape.at(-1)!;
+  const rounded = (rows: Tensor) => [
+    roundedToInt8(rows.reshape([x.size / width, width]).cast('float32'), blockSize)
+      .reshape(x.shape)
+      .cast(x.dtype),
+  ];
+  return customVjp(rounded, ({ cotangents }) => cotangents)(x)[0]!;
 }
 
 /**

@@ -38,8 +38,6 @@ const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
-/** Up to this many rows, products do not gain from packed weights. */
-const FEW_ROWS = 32;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
 type Row = ExtendRow<Sequence>;
@@ -282,7 +280,7 @@ export class ModelRunner {
     };
     const old = this.#results.take(asks, rates.length > 0);
     const { parameters } = adapter;
-    const packed = this.#packs(count * width) ? packedSteps(this.network, this.#weights, adapter) : undefined;
+    const packed = this.#packs() ? packedSteps(this.network, this.#weights, adapter) : undefined;
     let output: StepResults;
     if (copied) {
       const rest = [parameters, copied.cache, shared, old] as const;
@@ -321,14 +319,10 @@ export class ModelRunner {
     return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
   }
 
-  /** Whether a pass of so many rows had better have the weights packed, which takes time and memory once. */
-  #packs(rows: number): boolean {
-    if (this.#packWeights === false) return false;
-    if (this.#packWeights === 'auto') {
-      if (this.#hasInt4) return true;
-      if (++this.#passes <= UNPACKED_PASSES || this.#weightBytes > MOST_PACKED_BYTES) return false;
-    }
-    return rows === 1 || rows > FEW_ROWS;
+  /** Whether a pass had better have the weights packed, which takes time and memory once. */
+  #packs(): boolean {
+    if (this.#packWeights !== 'auto') return this.#packWeights;
+    return this.#hasInt4 || (++this.#passes > UNPACKED_PASSES && this.#weightBytes <= MOST_PACKED_BYTES);
   }
 
   /** Blocks for the new tokens; gives those to copy first. */

@@ -27,9 +27,9 @@ import { HeadError } from './heads/head.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
+  configQuantizedWith,
   dequantizeWeights,
   type QuantizationOptions,
-  quantizationConfigOf,
   quantizeWeights,
   type WeightStorage,
   weightStorage,
@@ -132,15 +132,22 @@ export class CausalLM {
     return { config, weights, tokenizer, generationConfig, chatTemplate, name };
   }
 
-  /** The same model with its linear layers quantised (`CausalLM.load` does it as it reads). @throws ModelQuantizationError, QuantizationError */
+  /**
+   * The same model with its linear layers quantised, and its output layer where the options say so (`CausalLM.load` does it
+   * as it reads).
+   *
+   * @throws ModelQuantizationError, QuantizationError
+   */
   async quantize(options: QuantizationOptions): Promise<CausalLM> {
     const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
-    const described = quantizationConfigOf(this.network.modules.values(), options);
-    const config = described ? { ...this.config, quantization: described } : this.config;
+    const config = configQuantizedWith(this.config, this.network.modules.values(), options);
     return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized));
   }
 
-  /** The same model with float32 weights: those that the codes stand for. */
+  /**
+   * The same model with float32 weights: those that the codes stand for. An output layer that was tied before it was
+   * quantised stays a weight of its own, so that the answers stay the same.
+   */
   async dequantize(): Promise<CausalLM> {
     const { quantization: _, ...config } = this.config;
     const weights = await dequantizeWeights(this.network, this.weights);

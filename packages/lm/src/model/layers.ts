@@ -12,7 +12,7 @@ export interface ModuleInfo {
   readonly name: string;
   /**
    * `head` is the output layer, which "all-linear" leaves out, as it does a `router`, the linear layer that chooses
-   * experts; neither is quantised.
+   * experts. A router is never quantised, the output layer where that is asked for.
    */
   readonly kind: 'linear' | 'embedding' | 'head' | 'router';
   readonly inFeatures: number;

@@ -111,11 +111,11 @@ class MixedHooks implements LayerHooks {
       .reshape([b, 1])
       .broadcastTo([b, s])
       .reshape([b * s]);
-    const head = network.head(weights);
     const base = network.logits(weights, hidden);
-    const others = this.#changes(base, (hooks) =>
-      network.head(weights, hooks) === head ? base : network.logits(weights, hidden, hooks),
-    );
+    const others = this.#changes(base, (hooks) => {
+      const layer = network.outputLayer(weights, hidden, hooks);
+      return layer.isBase ? base : layer.logits();
+    });
     return this.#select(at ? everywhere.gather(at) : everywhere, base, others);
   }
 

@@ -6,7 +6,6 @@ import {
   pagedAttention,
   type QuantizedFormat,
   selfAttention,
-  softCap,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
@@ -17,6 +16,7 @@ import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
+import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
@@ -101,11 +101,18 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
-  /** The matrix [vocabulary, width] of the output layer. Where `logitSoftCap` is there, logits are more than a product with it. @throws HeadError for a classifier, which has none */
+  /**
+   * The matrix [vocabulary, width] of the output layer, in float32 where it is quantised. Logits are more than a product
+   * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it.
+   *
+   * @throws HeadError for a classifier, which has none
+   */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
   /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
   readonly logitSoftCap: number | undefined;
-  /** Logits [n, vocabulary] of final hidden states [n, width]. */
+  /** The output layer over final hidden states [..., width]: what scoring takes logits from chunk by chunk. @throws HeadError */
+  outputLayer(weights: Weights, hidden: Tensor, hooks?: LayerHooks): OutputLayer;
+  /** Logits [n, vocabulary] of final hidden states [n, width]; those of a quantised output layer come from its codes. */
   logits(weights: Weights, hidden: Tensor, hooks?: LayerHooks): Tensor;
   /** An empty cache in memory of its own. */
   newCache(batch: number, capacity: number): KvCache;
@@ -116,7 +123,7 @@ export interface Network {
   readonly cacheBytesPerToken: number;
 }
 
-/** The network of a config. `quantized` says how the weights of linear layers are stored, by the layers' names. */
+/** The network of a config. `quantized` says how the weights of linear layers and of the output layer are stored, by their names. */
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);
   const modules = new Map(
@@ -164,17 +171,19 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     });
     return { hidden, cache: { keys, values } };
   };
-  const head = (weights: Weights, hooks: LayerHooks = {}): Tensor => {
+  const headModule = (): ModuleInfo => {
     const info = modules.get('lm_head');
-    if (!info) throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
-    const weight = weights[`${info.tiedTo ?? 'lm_head'}.weight`]!;
-    return hooks.headWeight ? hooks.headWeight({ ...info, weight }) : weight;
+    if (info) return info;
+    throw new HeadError(`${config.head?.architecture} predicts no tokens: it has no output layer.`);
   };
+  const outputLayer = (weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): OutputLayer =>
+    bindOutputLayer(headModule(), weights, hidden, hooks, logitSoftCap);
 
   return {
     config,
     logitSoftCap,
-    head,
+    head: (weights, hooks = {}) => headMatrix(headModule(), weights, hooks).matrix,
+    outputLayer,
     parameters: withHeadParameters(config, family.parameters(config)),
     modules,
 
@@ -200,10 +209,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       );
     },
 
-    logits(weights, hidden, hooks) {
-      const logits = hidden.matmul(head(weights, hooks), { transposeB: true });
-      return logitSoftCap === undefined ? logits : softCap(logits, logitSoftCap);
-    },
+    logits: (weights, hidden, hooks) => outputLayer(weights, hidden, hooks).logits(),
 
     newCache: (batch, capacity) => zeroCache([batch, kvHeads, capacity, headDim]),
     kvHeads,

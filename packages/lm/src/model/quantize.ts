@@ -13,6 +13,7 @@ import {
   type Tensor,
 } from '@posttrain/core-tensor';
 import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import type { ModelConfig } from '../config/index.js';
 import type { QuantizationConfig } from '../config/quantization-config.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import type { Network } from './network.js';
@@ -23,8 +24,16 @@ interface SkipOption {
   readonly skip?: readonly string[];
 }
 
+interface HeadOption {
+  /**
+   * Quantise the output layer (`lm_head`) too, which a small model's decoding reads most of its bytes for. One that is tied
+   * to the embedding gets codes of its own, and is tied no more: the embedding stays float32. Default false.
+   */
+  readonly head?: boolean;
+}
+
 /**
- * How the linear layers of a model are quantised; embeddings, norms and the output layer never are.
+ * How the linear layers of a model are quantised; embeddings and norms never are, the output layer with `head` only.
  *
  * - `nf4`, `fp4`: 4 bits, `quantizeNf4` (QLoRA)
  * - `int8`: 8 bits, `quantizeInt8` (LLM.int8())
@@ -34,7 +43,7 @@ export type QuantizationOptions = SkipOption &
   (
     | ({ readonly method: 'nf4' | 'fp4' } & Omit<QuantizeNf4Options, 'levels'>)
     | ({ readonly method: 'int8' } & QuantizeInt8Options)
-    | ({ readonly method: 'int4' } & QuantizeInt4Options)
+    | ({ readonly method: 'int4' } & HeadOption & QuantizeInt4Options)
   );
 
 /** A quantisation that was asked of a model that cannot have it. */
@@ -44,10 +53,27 @@ export class ModelQuantizationError extends PosttrainError {
   }
 }
 
+const OUTPUT_LAYER = 'lm_head';
+
+/** Whether the options ask for the output layer. @throws ModelQuantizationError where the method has no such option */
+function quantizesHead(options: QuantizationOptions): boolean {
+  const { method, head = false }: { readonly method: string; readonly head?: unknown } = options;
+  if (typeof head !== 'boolean') {
+    throw new ModelQuantizationError(`quantization: head must be true or false, not ${JSON.stringify(head)}.`);
+  }
+  if (head && method !== 'int4') {
+    throw new ModelQuantizationError(
+      `quantization: head: true is for method "int4" only; with "${method}" the output layer stays float32.`,
+    );
+  }
+  return head;
+}
+
 /**
- * The linear layers that the options select.
+ * The layers that the options select: linear ones, and the output layer where they ask for it.
  *
- * @throws ModelQuantizationError for an unknown method, or an entry of `skip` that selects nothing
+ * @throws ModelQuantizationError for an unknown method, an entry of `skip` that selects nothing, or `head` where there is
+ * no output layer or the method does not take it
  */
 export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: QuantizationOptions): readonly ModuleInfo[] {
   const { method, skip = [] } = options;
@@ -55,7 +81,8 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
   if (!methods.includes(method)) {
     throw new ModelQuantizationError(`quantization: method "${method}" is not one of ${methods.join(', ')}.`);
   }
-  const linear = [...modules].filter(({ kind }) => kind === 'linear');
+  const all = [...modules];
+  const linear = all.filter(({ kind }) => kind === 'linear');
   const isNamed = (name: string, entry: string) => name === entry || name.endsWith(`.${entry}`);
   for (const entry of skip) {
     if (linear.some(({ name }) => isNamed(name, entry))) continue;
@@ -65,10 +92,16 @@ export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: Quanti
       `quantization: skip "${entry}" is no linear layer.${near ? ` Did you mean "${near}"?` : ''} They end in ${[...endings].join(', ')}.`,
     );
   }
-  return linear.filter(({ name }) => !skip.some((entry) => isNamed(name, entry)));
+  const chosen = linear.filter(({ name }) => !skip.some((entry) => isNamed(name, entry)));
+  if (!quantizesHead(options)) return chosen;
+  const head = all.find(({ name }) => name === OUTPUT_LAYER);
+  if (head) return [...chosen, head];
+  throw new ModelQuantizationError(
+    `quantization: head: true, but the model predicts no tokens: it has no output layer (${OUTPUT_LAYER}). Leave it out.`,
+  );
 }
 
-/** Quantises the weight of a linear layer, which is stored as `transposed` says; the codes are of [out, in] always. */
+/** Quantises the weight of a linear or output layer, which is stored as `transposed` says; the codes are of [out, in] always. */
 export function quantizeLinear(
   weight: FloatMatrix,
   { transposed: isTransposed }: Pick<ModuleInfo, 'transposed'>,
@@ -80,7 +113,7 @@ export function quantizeLinear(
     return quantizeInt8(matrix, rest);
   }
   if (options.method === 'int4') {
-    const { method: _, skip: __, ...rest } = options;
+    const { method: _, skip: __, head: ___, ...rest } = options;
     return quantizeInt4(matrix, rest);
   }
   const { method: levels, skip: _, ...rest } = options;
@@ -102,8 +135,23 @@ export function formatOf({ parts: _, ...format }: QuantizedWeight): QuantizedFor
   return format;
 }
 
-/** What `config.json` says of a model quantised with these options; undefined where transformers has no name for it. */
-export function quantizationConfigOf(
+/** The config of a model once it is quantised with these options. */
+export function configQuantizedWith(
+  config: ModelConfig,
+  modules: Iterable<ModuleInfo>,
+  options: QuantizationOptions,
+): ModelConfig {
+  const quantization = quantizationConfigOf(modules, options);
+  return {
+    ...config,
+    ...(quantization && { quantization }),
+    // Its codes are not the embedding's numbers.
+    ...(quantizesHead(options) && { tieWordEmbeddings: false }),
+  };
+}
+
+/** What `config.json` says of it; undefined where transformers has no name for the method. */
+function quantizationConfigOf(
   modules: Iterable<ModuleInfo>,
   options: QuantizationOptions,
 ): QuantizationConfig | undefined {
@@ -119,7 +167,7 @@ export function quantizationConfigOf(
   };
 }
 
-/** A model's weights with those of its linear layers quantised, one at a time, and how each is stored. */
+/** A model's weights with those that the options select quantised, one at a time, and how each is stored. */
 export async function quantizeWeights(
   network: Network,
   weights: Weights,
@@ -134,7 +182,7 @@ export async function quantizeWeights(
     );
   }
   for (const module of modulesToQuantize(network.modules.values(), options)) {
-    const weight = weights[`${module.name}.weight`]!;
+    const weight = weights[`${module.tiedTo ?? module.name}.weight`]!;
     const data = Float32Array.from(await weight.data());
     const stored = quantizeLinear({ data, shape: weight.shape }, module, options);
     quantized.set(module.name, formatOf(stored));

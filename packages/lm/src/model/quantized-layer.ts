@@ -23,8 +23,8 @@ export const isQuantized = (module: ModuleInfo): module is ModuleInfo & Required
   module.quantization !== undefined;
 
 /**
- * The weight of a linear layer or embedding as float32, in the layout of the module: itself, or what its codes stand
- * for. A tied output layer has the embedding's.
+ * The weight of a linear layer, embedding or output layer as float32, in the layout of the module: itself, or what its
+ * codes stand for. A tied output layer has the embedding's.
  */
 export function floatWeight(module: ModuleInfo, weights: Weights): Tensor {
   if (!isQuantized(module)) return weights[`${module.tiedTo ?? module.name}.weight`]!;

@@ -23,11 +23,11 @@ import type { ParameterInfo } from './family.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
+  configQuantizedWith,
   formatOf,
   ModelQuantizationError,
   modulesToQuantize,
   type QuantizationOptions,
-  quantizationConfigOf,
   quantizeLinear,
 } from './quantize.js';
 import { companionNames, quantizedFileTensors, readQuantized } from './quantized-files.js';
@@ -57,9 +57,9 @@ export interface KeepOptions {
 
 export interface LoadWeightsOptions {
   /**
-   * Quantise the linear layers, one after the other as they are read. Default: they stay as the folder has them; those of
-   * a GGUF file become float32. `keep` (GGUF files only) holds what is Q4_0 in the file as `int4` with the same codes and
-   * scales, and makes the rest float32; as `{ method: 'keep', activations: 'int8' }`, with products that round as llama.cpp's.
+   * Quantise the linear layers (and the output layer, with `head`), one after the other as they are read. Default: they stay
+   * as the folder has them; those of a GGUF file become float32. `keep` (GGUF files only) holds linear layers and an output
+   * layer of its own that are Q4_0 in the file as `int4` with the same codes and scales, and makes the rest float32; as `{ method: 'keep', activations: 'int8' }`, with products that round as llama.cpp's.
    */
   readonly quantization?: QuantizationOptions | 'keep' | KeepOptions;
   /**
@@ -132,7 +132,7 @@ export async function readWeights(
     const head = storedHead(described, source.tensors);
     const config = head ? { ...described, head } : described;
     const { parameters, modules } = networkOf(config);
-    const chosen = new Set(quantization && modulesToQuantize(modules.values(), quantization).map(({ name }) => name));
+    const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
     const names = resolveNames(path, parameters, source.tensors, config);
     const weights: Record<string, Tensor> = {};
     const quantized = new Map<string, QuantizedFormat>();
@@ -149,22 +149,27 @@ export async function readWeights(
         put(name, module, weight);
         continue;
       }
-      const kept =
-        keep && module?.kind === 'linear' ? await (source as GgufModelSource).readQuantized(stored) : undefined;
+      const isKept = keep && (module?.kind === 'linear' || module?.kind === 'head');
+      const kept = isKept ? await (source as GgufModelSource).readQuantized(stored) : undefined;
       if (module && kept) {
         put(name, module, { ...kept, activations: keep?.activations ?? kept.activations });
         continue;
       }
       const { data } = await source.read(stored, { as: 'float32' });
-      if (module && quantization && chosen.has(module.name)) {
-        put(name, module, quantizeLinear({ data: data as Float32Array, shape }, module, quantization));
-      } else weights[name] = tensor(data, shape, 'float32');
+      // A tied output layer is quantised beside the embedding.
+      const targets = module ? chosen.filter((to) => (to.tiedTo ?? to.name) === module.name) : [];
+      for (const target of targets) {
+        const weight = quantizeLinear({ data: data as Float32Array, shape }, target, quantization!);
+        put(`${target.name}.weight`, target, weight);
+      }
+      if (!targets.some((target) => target === module)) weights[name] = tensor(data, shape, 'float32');
     }
     if (keep && quantized.size === 0) {
-      throw new ModelQuantizationError(`${path}: no linear layer is Q4_0, so there is nothing to keep as int4.`);
+      throw new ModelQuantizationError(
+        `${path}: no linear layer is Q4_0, nor is the output layer, so there is nothing to keep as int4.`,
+      );
     }
-    const written = quantization && quantizationConfigOf(modules.values(), quantization);
-    const full = written ? { ...config, quantization: written } : config;
+    const full = quantization ? configQuantizedWith(config, modules.values(), quantization) : config;
     return { config: full, weights, network: networkOf(full, quantized) };
   } finally {
     await source.close();

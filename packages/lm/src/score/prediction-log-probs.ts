@@ -34,12 +34,9 @@ export function logProbsOf(
   { hooks = {}, temperature = 1 }: { readonly hooks?: LayerHooks; readonly temperature?: number },
 ): PredictionLogProbs & { readonly logSumExps: Tensor } {
   const [b, s, width] = hidden.shape as [number, number, number];
-  const states = hidden.reshape([b * s, width]);
-  const scored = nameScope('lm_head', () =>
-    tokenLogProbs(states, network.head(weights, hooks), targets.reshape([b * s]), {
-      temperature,
-      softCap: network.logitSoftCap,
-    }),
-  );
+  const scored = nameScope('lm_head', () => {
+    const { states, matrix } = network.outputLayer(weights, hidden.reshape([b * s, width]), hooks);
+    return tokenLogProbs(states, matrix, targets.reshape([b * s]), { temperature, softCap: network.logitSoftCap });
+  });
   return mapTree(scored, (x) => x.reshape([b, s]));
 }

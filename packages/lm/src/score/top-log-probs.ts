@@ -15,17 +15,17 @@ export interface TopLogProbsOptions {
 }
 
 /**
- * The k most likely tokens after each of n states [n, width], most likely first: int32 and float32 [n, k]. `logSumExps`
+ * The k most likely tokens after each of n final hidden states [n, width], most likely first: int32 and float32 [n, k]. `logSumExps`
  * [n] is that of the logits divided by the temperature. The logits exist for a chunk of the vocabulary at a time.
  */
 export function topLogProbs(
   network: Network,
   weights: Weights,
-  { states, logSumExps }: { readonly states: Tensor; readonly logSumExps: Tensor },
+  { states: hidden, logSumExps }: { readonly states: Tensor; readonly logSumExps: Tensor },
   k: number,
   { hooks = {}, temperature = 1, chunkSize }: TopLogProbsOptions,
 ): { readonly tokens: Tensor; readonly logProbs: Tensor } {
-  const head = network.head(weights, hooks);
+  const { states, matrix: head } = nameScope('lm_head', () => network.outputLayer(weights, hidden, hooks));
   const vocabulary = head.shape[0]!;
   const chunk = chunkSize ?? Math.max(SMALLEST_CHUNK, Math.floor(CHUNK_LOGITS / states.shape[0]!));
   const cap = network.logitSoftCap;

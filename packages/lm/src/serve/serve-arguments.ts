@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import type { QuantizationOptions } from '../model/quantize.js';
 import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 
 export const SERVE_HELP = `Usage: posttrain-lm serve MODEL [options]
@@ -13,6 +14,7 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --name NAME             what requests call the model; default: the last part of MODEL
   --adapter NAME=FOLDER   an adapter that requests call NAME; may be repeated; needs @posttrain/peft
   --quantization METHOD   nf4, fp4, int8 or int4; default: as the folder is
+  --quantize-head         the output layer too; with --quantization int4
   --reasoning-parser NAME  deepseek_r1 or qwen3: <think>…</think> as reasoning_content; default: it stays in the text
   --max-batch NUMBER      completions generated at once; default 64
   --cache-tokens NUMBER   most tokens of running completions in memory; default: as many as 1 GiB holds
@@ -30,6 +32,7 @@ const OPTIONS = {
   name: { type: 'string' },
   adapter: { type: 'string', multiple: true },
   quantization: { type: 'string' },
+  'quantize-head': { type: 'boolean' },
   'reasoning-parser': { type: 'string' },
   'max-batch': { type: 'string' },
   'cache-tokens': { type: 'string' },
@@ -49,7 +52,7 @@ export interface ServeArguments {
   readonly port: number;
   readonly host: string;
   readonly adapters: readonly { readonly name: string; readonly folder: string }[];
-  readonly quantization: (typeof QUANTIZATIONS)[number] | undefined;
+  readonly quantization: QuantizationOptions | undefined;
   readonly reasoningParser: ReasoningParserName | undefined;
   readonly maxBatch: number;
   readonly cacheTokens: number | undefined;
@@ -84,10 +87,6 @@ export function parseServeArguments(
     if (/^\d+$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
     throw new ArgumentsError(`--${option} takes a whole number from ${least} to ${most}, not "${text}".`);
   };
-  const quantization = QUANTIZATIONS.find((method) => method === values.quantization);
-  if (values.quantization !== undefined && !quantization) {
-    throw new ArgumentsError(`--quantization takes ${QUANTIZATIONS.join(', ')}, not "${values.quantization}".`);
-  }
   const reasoningParser = REASONING_PARSERS.find((name) => name === values['reasoning-parser']);
   if (values['reasoning-parser'] !== undefined && !reasoningParser) {
     throw new ArgumentsError(
@@ -102,7 +101,7 @@ export function parseServeArguments(
     port: integer('port', 0, 65_535, 8000),
     host: values.host ?? '127.0.0.1',
     adapters: (values.adapter ?? []).map(adapterOf),
-    quantization,
+    quantization: quantizationOf(values.quantization, values['quantize-head'] === true),
     reasoningParser,
     maxBatch: integer('max-batch', 1, 4096, 64),
     cacheTokens: integer('cache-tokens', 16, 1_000_000_000, undefined),
@@ -124,6 +123,16 @@ function parse(given: readonly string[]) {
     const near = nearestName(unknown, Object.keys(OPTIONS));
     throw new ArgumentsError(`there is no option --${unknown}.${near ? ` Did you mean --${near}?` : ''}`);
   }
+}
+
+function quantizationOf(text: string | undefined, head: boolean): QuantizationOptions | undefined {
+  const method = QUANTIZATIONS.find((name) => name === text);
+  if (text !== undefined && !method) {
+    throw new ArgumentsError(`--quantization takes ${QUANTIZATIONS.join(', ')}, not "${text}".`);
+  }
+  if (!head) return method && { method };
+  if (method === 'int4') return { method, head };
+  throw new ArgumentsError('--quantize-head is for --quantization int4 only.');
 }
 
 function adapterOf(text: string) {

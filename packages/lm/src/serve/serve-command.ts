@@ -53,7 +53,7 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
     }
     return { [name]: embeddingModel(await loadEmbedder(folder)) };
   }
-  const model = await CausalLM.load(folder, quantization ? { quantization: { method: quantization } } : {});
+  const model = await CausalLM.load(folder, quantization ? { quantization } : {});
   const adapters: Record<string, Adapter> = {};
   for (const adapter of options.adapters) {
     adapters[adapter.name] = await loadAdapterFolder(model, adapter.name, adapter.folder);

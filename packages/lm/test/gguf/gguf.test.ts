@@ -1,4 +1,4 @@
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { dequantizeInt4, setEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { int4FromQ4_0 } from '../../src/gguf/q4-0.js';
 import { CausalLM, loadWeights, openGguf } from '../../src/index.js';
 import { ropeFrequencies } from '../../src/model/decoder-layers.js';
 import { ENGINES, largestDifference, modelFolder, temporaryFolder } from '../support.js';
+import { GgufBytes } from './build-gguf.js';
 import { goldenFile } from './support.js';
 
 const Q4_0 = BLOCK_TYPES.get(2)!;
@@ -51,6 +52,39 @@ describe('keeping Q4_0 as int4', () => {
     a.forEach(({ logProbs }, i) => {
       expect(largestDifference(logProbs, b[i]!.logProbs)).toBeLessThan(1e-5);
     });
+  });
+
+  it('has the codes that symmetric int4 finds in the numbers', async () => {
+    const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
+    const again = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: { method: 'int4', symmetric: true } });
+    expect(Object.keys(again.weights).sort()).toEqual(Object.keys(kept.weights).sort());
+    for (const [name, weight] of Object.entries(kept.weights)) {
+      expect(await again.weights[name]!.data(), name).toEqual(await weight.data());
+    }
+  });
+
+  it('keeps an output layer of its own too', async () => {
+    const path = goldenFile('bpe-q4_0');
+    const file = await openGguf(path);
+    const { byteOffset, shape } = file.tensors.get('output.weight')!;
+    await file.close();
+    // It is the last tensor. Its type is behind its name (which is behind its length), the number of sizes and two sizes.
+    const bytes = await readFile(path);
+    const name = Buffer.from(new GgufBytes().text('output.weight').build());
+    bytes.writeUInt32LE(2, bytes.indexOf(name) + name.length + 4 + 2 * 8);
+    const codes = randomQ4_0((shape[0]! * shape[1]!) / 32);
+    const changed = join(await temporaryFolder(), 'q4_0-output.gguf');
+    await writeFile(changed, Buffer.concat([bytes.subarray(0, byteOffset), codes]));
+    const kept = await CausalLM.load(changed, { quantization: 'keep' });
+    expect(kept.network.modules.get('lm_head')!.quantization).toMatchObject({ method: 'int4', blockSize: 32, shape });
+    expect(kept.weights['model.embed_tokens.weight']!.dtype).toBe('float32');
+    const floats = new Float32Array(shape[0]! * shape[1]!);
+    Q4_0.decode(codes, floats, codes.length / Q4_0.bytes);
+    expect(Float32Array.from(await kept.network.head(kept.weights).toArray())).toEqual(floats);
+    const sequences = [kept.tokenizer.encode('Hello, world!')];
+    const [a, b] = [await kept.logProbs(sequences), await (await CausalLM.load(changed)).logProbs(sequences)];
+    const scale = Math.max(...a[0]!.logProbs.map(Math.abs));
+    expect(largestDifference(a[0]!.logProbs, b[0]!.logProbs) / scale).toBeLessThan(1e-5);
   });
 
   it('rounds activations as llama.cpp does only when that is asked for', async () => {

@@ -120,9 +120,11 @@ describe('the arguments of serve', () => {
         { name: 'a', folder: 'x' },
         { name: 'b', folder: 'y=z' },
       ],
-      quantization: 'nf4',
+      quantization: { method: 'nf4' },
       apiKey: 'k',
     });
+    const head = ['m', '--quantization', 'int4', '--quantize-head'];
+    expect(parseServeArguments(head)).toMatchObject({ quantization: { method: 'int4', head: true } });
     expect(parseServeArguments(['m'], { POSTTRAIN_API_KEY: 'other' })).toMatchObject({ apiKey: 'other' });
   });
 
@@ -135,6 +137,8 @@ describe('the arguments of serve', () => {
     [['m', '--max-batch', '0'], '--max-batch'],
     [['m', '--adapter', 'x'], 'NAME=FOLDER'],
     [['m', '--quantization', 'int3'], 'nf4, fp4, int8, int4'],
+    [['m', '--quantize-head'], 'for --quantization int4 only'],
+    [['m', '--quantization', 'nf4', '--quantize-head'], 'for --quantization int4 only'],
     [['m', '--api-key', ''], 'empty'],
   ])('%j: %s', (given, problem) => {
     expect(() => parseServeArguments(given)).toThrow(problem);

@@ -44,8 +44,9 @@ export function findsSafeOverwrites(
   const producers = new Map<string, OnnxNode>();
   const readers = new Map<string, OnnxNode[]>();
   for (const node of graph.nodes) {
-    for (const output of node.outputs) producers.set(output, node);
-    for (const name of new Set(node.inputs)) readers.set(name, [...(readers.get(name) ?? []), node]);
+    // What an operator is not given, or does not give, is called ''.
+    for (const output of node.outputs) if (output) producers.set(output, node);
+    for (const name of new Set(node.inputs)) if (name) readers.set(name, [...(readers.get(name) ?? []), node]);
   }
   const shapes = new Map([...graph.inputs, ...graph.outputs].map(({ name, shape }) => [name, shape?.join() ?? '']));
 

@@ -87,7 +87,7 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
     deviceMemory = memory;
     return {
       memory,
-      target: device === 'webgpu' ? webgpuTarget(hasFloat16) : { ...CPU_TARGET, nativeFloat16: true },
+      target: device === 'webgpu' ? webgpuTarget(hasFloat16) : { ...CPU_TARGET, nativeFloat16: true, mlas: false },
       providerFor: ({ float16Nodes }) => providerOf(device, hasFloat16 ? [] : float16Nodes),
     };
   };

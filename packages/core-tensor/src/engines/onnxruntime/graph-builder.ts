@@ -26,6 +26,7 @@ const MICROSOFT_OPS = new Set([
   'MatMulNBits',
   'QuickGelu',
   'RotaryEmbedding',
+  'SkipSimplifiedLayerNormalization',
 ]);
 
 const LONGEST_CONSTANT_RANGE = 64;
@@ -69,7 +70,7 @@ export class OnnxGraphBuilder {
   constant(type: OnnxType, shape: readonly number[], values: ArrayLike<number>): string {
     const data =
       type === 'int64' ? BigInt64Array.from(Array.from(values, BigInt)) : encodeNumbers(values, dtypeOf(type));
-    return this.initializer({ type, shape, data });
+    return this.shaped(this.initializer({ type, shape, data }), shape);
   }
 
   /** A constant under a name of its own. */
@@ -122,16 +123,19 @@ export class OnnxGraphBuilder {
     return this.ops(op, inputs, 1, attributes)[0]!;
   }
 
-  /** `domain` is known for the ops that the engine emits itself. */
+  /** `domain` is known for the ops that the engine emits itself. Outputs at `omitted` are not computed. */
   ops(
     op: string,
     inputs: readonly string[],
     count: number,
     attributes: Attributes = {},
     domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '',
+    omitted: readonly number[] = [],
   ): string[] {
     const name = `n${this.nodes.length}`;
-    const outputs = Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}.${i}`));
+    const outputs = Array.from({ length: count }, (_, i) =>
+      omitted.includes(i) ? '' : i === 0 ? name : `${name}.${i}`,
+    );
     const encoded = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, encode(value)]));
     this.nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
     return outputs;
@@ -167,12 +171,28 @@ export class OnnxGraphBuilder {
     return this.shaped(name, shape);
   }
 
-  /** What values of one shape are reshapes of, where that has one shape too; the values themselves otherwise. */
+  /**
+   * Numbers and values of one shape in the shape that the first reshape among them is of: who works element by element needs
+   * no reshapes.
+   */
   beforeReshape(values: readonly string[]): { readonly values: readonly string[]; readonly shape?: readonly number[] } {
-    const sources = values.map((value) => this.sources.get(value));
-    const [shape, ...others] = sources.map((source) => (source === undefined ? undefined : this.shapes.get(source)));
-    const isOne = shape && others.every((other) => other && sameShape(other, shape));
-    return isOne ? { values: sources as string[], shape } : { values };
+    const isNumber = (value: string) => this.shapes.get(value)?.length === 0;
+    const whole = values.filter((value) => !isNumber(value));
+    const [first, ...others] = whole.map((value) => this.shapes.get(value));
+    if (!first || others.some((other) => !other || !sameShape(other, first))) return { values };
+    const shape = whole.map((value) => this.shapes.get(this.sources.get(value) ?? '')).find((source) => source);
+    if (!shape) return { values };
+    return { values: values.map((value) => (isNumber(value) ? value : this.reshape(value, shape))), shape };
+  }
+
+  /** What a value is a reshape of, where that has the same last axis; itself otherwise. */
+  rowsOf(value: string): { readonly value: string; readonly shape?: readonly number[] } {
+    const shape = this.shapes.get(value);
+    const source = this.sources.get(value);
+    const before = source === undefined ? undefined : this.shapes.get(source);
+    if (source !== undefined && before?.length && before.at(-1) === shape?.at(-1))
+      return { value: source, shape: before };
+    return { value, ...(shape ? { shape } : {}) };
   }
 
   transpose(value: string, perm: readonly number[]): string {

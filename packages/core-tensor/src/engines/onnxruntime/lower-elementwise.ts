@@ -4,6 +4,7 @@ import type { GraphNode, OpName } from '../../graph/node.js';
 import { specOf } from '../../graph/node.js';
 import { lowerAccumulation } from './accumulation.js';
 import { BINARY, UNARY } from './elementwise-ops.js';
+import { lowerResidualNorm } from './lower-kernels.js';
 import { lowerScaledProduct } from './lower-products.js';
 import type { Lowering, LoweringRules } from './lowering.js';
 import { onnxTypes } from './proto.js';
@@ -18,7 +19,12 @@ export function elementwise(op: string): (node: GraphNode, lowering: Lowering) =
       shape,
       node.inputs.map(() => compute),
     );
-    const result = lowering.builder.op(op, inputs);
+    const { builder } = lowering;
+    // A graph output that is a reshape would be copied.
+    const { values, shape: before = shape } = lowering.isOutput(node)
+      ? { values: inputs }
+      : builder.beforeReshape(inputs);
+    const result = builder.reshape(builder.shaped(builder.op(op, values), before), shape);
     return [output === 'bool' ? result : lowering.convert(result, compute, output)];
   };
 }
@@ -32,7 +38,8 @@ const fromTable = <Table extends Partial<Record<OpName, string>>>(table: Table) 
 export const elementwiseRules = {
   ...fromTable(UNARY),
   ...fromTable(BINARY),
-  add: (node, lowering) => lowerAccumulation(node, lowering) ?? elementwise('Add')(node, lowering),
+  add: (node, lowering) =>
+    lowerAccumulation(node, lowering) ?? lowerResidualNorm(node, lowering) ?? elementwise('Add')(node, lowering),
   mul: (node, lowering) => lowerScaledProduct(node, lowering) ?? elementwise('Mul')(node, lowering),
   where: (node, lowering) => {
     const { shape, dtype } = node.outputs[0]!;

@@ -1,5 +1,5 @@
 import { EngineError } from '../../errors.js';
-import { type GraphNode, specOf } from '../../graph/node.js';
+import { type GraphNode, specOf, type Value } from '../../graph/node.js';
 import type { GeluConfig } from '../../kernels/activations.js';
 import type { CachedAttentionConfig } from '../../kernels/attention.js';
 import type { NormConfig } from '../../kernels/norms.js';
@@ -45,13 +45,16 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     builder.op('Gelu', [x!], { approximate: configOf<GeluConfig>(node).approximate }),
   ]),
 
-  rmsNorm: inComputeType(([x, weight], node, { builder }) =>
-    builder.ops('SimplifiedLayerNormalization', [x!, weight!], 2, {
+  rmsNorm: inComputeType(([x, weight], node, { builder }) => {
+    const { value, shape = specOf(node.inputs[0]!).shape } = builder.rowsOf(x!);
+    const [y, inverse] = builder.ops('SimplifiedLayerNormalization', [value, weight!], 2, {
       axis: -1,
       epsilon: { float: configOf<NormConfig>(node).epsilon },
       stash_type: 1,
-    }),
-  ),
+    });
+    const [normalized, factors] = [builder.shaped(y!, shape), builder.shaped(inverse!, [...shape.slice(0, -1), 1])];
+    return [normalized, factors].map((name, i) => builder.reshape(name, node.outputs[i]!.shape));
+  }),
 
   layerNorm: inComputeType(([x, weight, bias], node, { builder }) => [
     builder.op('LayerNormalization', [x!, weight!, bias!], {
@@ -60,23 +63,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     }),
   ]),
 
-  // The angles of every position are the rows of the table, and row r of the batch reads its own part of it.
-  rotary: inComputeType(([x, cos, sin], node, { builder }) => {
-    const { shape } = specOf(node.inputs[0]!);
-    const [batch, heads, length, width] = shape as [number, number, number, number];
-    const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
-    const table = (name: string) => builder.reshape(name, [tables * length, half]);
-    const positions = builder.constant(
-      'int64',
-      [batch, length],
-      Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
-    );
-    // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
-    const flat = [batch, 1, heads * width];
-    const given = length === 1 ? builder.reshape(x!, flat) : x!;
-    const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
-    return [length === 1 ? builder.reshape(builder.shaped(turned, flat), shape) : turned];
-  }),
+  rotary: (node, lowering) => [rotated(node, lowering, 1)],
 
   putRows: (node, lowering) => {
     const [x, rows, values] = node.inputs.map((input) => lowering.name(input));
@@ -90,25 +77,32 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   // Only for the case that `canUseGroupQueryAttention` admits: one new token a row, caches written in place.
   cachedAttention: (node, lowering) => {
     const { builder } = lowering;
-    const [q, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input) => lowering.name(input));
+    const [, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input, i) =>
+      i === 0 ? '' : lowering.name(input),
+    );
     const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
     const { scale, softCap = 0, slidingWindow = -1 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const longest = builder.sharedOp('ReduceMax', [lengths!], { keepdims: 0 });
     const total = builder.sharedOp('Add', [longest, builder.constant('int32', [], [1])]);
+    const { mlas } = lowering.target;
     const inputs = [
-      flat(q!, heads),
+      flat(mlas ? scaledQuery(node.inputs[0]!, lowering, scale) : lowering.name(node.inputs[0]!), heads),
       flat(k!, keyValueHeads),
       flat(v!, keyValueHeads),
       pastKeys!,
       pastValues!,
       lengths!,
     ];
-    const [output, keys, values] = builder.ops('GroupQueryAttention', [...inputs, total], 3, {
+    // MLAS multiplies one row at memory speed if no factor comes with it, which the operator's tiled path does not make use
+    // of; a sink of no weight, which that path does not know, keeps the operator off it.
+    const noSink = () => builder.constant('float32', [heads], new Array(heads).fill(-3e38));
+    const rest = mlas ? [total, '', '', '', '', noSink()] : [total];
+    const [output, keys, values] = builder.ops('GroupQueryAttention', [...inputs, ...rest], 3, {
       num_heads: heads,
       kv_num_heads: keyValueHeads,
-      scale: { float: scale },
+      scale: { float: mlas ? 1 : scale },
       softcap: { float: softCap },
       local_window_size: slidingWindow,
     });
@@ -116,6 +110,64 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     return [builder.reshape(output!, [batch, heads, 1, width]), keys!, values!];
   },
 };
+
+/**
+ * x turned, times `scale`. The angles of every position are the rows of the table, and row r of the batch reads its own part
+ * of it.
+ */
+function rotated(node: GraphNode<'kernel'>, lowering: Lowering, scale: number): string {
+  const { builder } = lowering;
+  const { shape, dtype } = node.outputs[0]!;
+  const [batch, heads, length, width] = shape as [number, number, number, number];
+  const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
+  const compute = lowering.computeDType(dtype);
+  const [x, cos, sin] = node.inputs.map((input) => lowering.nameAs(input, lowering.computeDType(specOf(input).dtype)));
+  const factor = () => builder.constant(compute === 'float16' ? 'float16' : 'float32', [], [scale]);
+  const table = (name: string) => {
+    const rows = builder.reshape(name, [tables * length, half]);
+    return scale === 1 ? rows : builder.sharedOp('Mul', [rows, factor()]);
+  };
+  const positions = builder.constant(
+    'int64',
+    [batch, length],
+    Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
+  );
+  // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
+  const flat = [batch, 1, heads * width];
+  const given = length === 1 ? builder.reshape(x!, flat) : x!;
+  const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
+  const result = length === 1 ? builder.reshape(builder.shaped(turned, flat), shape) : turned;
+  return lowering.convert(result, compute, dtype);
+}
+
+/** The query of an attention times `scale`: by its angles, if it is turned on the way. */
+function scaledQuery({ node, index }: Value, lowering: Lowering, scale: number): string {
+  const { builder } = lowering;
+  if (lowering.fused.has(node)) return rotated(node as GraphNode<'kernel'>, lowering, scale);
+  const query = lowering.name({ node, index });
+  return scale === 1 ? query : builder.op('Mul', [query, builder.constant('float32', [], [scale])]);
+}
+
+/** The sum of an addition whose normalisation is computed with it. */
+export function lowerResidualNorm(sum: GraphNode<'add'>, lowering: Lowering): string[] | undefined {
+  const norm = lowering.residualNorms.get(sum);
+  if (!norm) return undefined;
+  const { builder } = lowering;
+  const { shape } = sum.outputs[0]!;
+  const [x, skip] = sum.inputs.map((input) => lowering.name(input));
+  const { values, shape: before = shape } = builder.beforeReshape([x!, skip!]);
+  const [normalized, , , total] = builder.ops(
+    'SkipSimplifiedLayerNormalization',
+    [...values, lowering.name(norm.inputs[1]!)],
+    4,
+    { epsilon: { float: configOf<NormConfig>(norm).epsilon } },
+    undefined,
+    [1, 2],
+  );
+  const [y, z] = [normalized, total].map((name) => builder.reshape(builder.shaped(name!, before), shape));
+  lowering.computed(norm, [y!]);
+  return [z!];
+}
 
 /** The forward that a kernel brings for this engine. */
 function ownForward(forward: OnnxForward<never>): KernelRule {

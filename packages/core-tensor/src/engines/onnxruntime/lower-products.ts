@@ -64,11 +64,17 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
     return lowering.convert(builder.reshape(result, shape), compute, dtype);
   }
   const few = lowering.target.standard ? undefined : rowsOverTallWeight({ a, b, transA, transB });
-  // A packed weight is read faster for one row, and not for a few.
-  const rows = few === 1 && lowering.isConstant(b) ? undefined : few;
+  const rows = few !== undefined && few <= MOST_ROWS_OVER_PACKED && lowering.isConstant(b) ? undefined : few;
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
-    return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
+    if (transA || ranks[1] !== 2) {
+      return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
+    }
+    // The rows stay in the axes that they come in: a reshape is one more node.
+    const { value, shape: given = specOf(a).shape } = lowering.target.standard ? { value: left } : builder.rowsOf(left);
+    const result = builder.matmul(value, right, { transB, alpha, ranks });
+    builder.shaped(result, [...given.slice(0, -1), shape.at(-1)!]);
+    return lowering.convert(builder.reshape(result, shape), compute, dtype);
   }
   const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });
@@ -85,6 +91,8 @@ function rowsOverMatrix({ a, b, transA }: Product): number | undefined {
 
 /** Up to this many rows, repacking the weight of `x Wᵀ` costs more than multiplying by it. */
 const MOST_ROWS_OVER_WEIGHT = 32;
+/** And up to this many, a weight that has been packed once and for all is the fastest. */
+const MOST_ROWS_OVER_PACKED = 8;
 
 /**
  * The rows of `x` in a product x Wᵀ that is better computed as (W xᵀ)ᵀ: the matrix on the right is repacked on every

@@ -60,14 +60,19 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
     const [, ...parts] = node.inputs.map((input) => lowering.name(input));
     const layout = configOf<Int4Layout>(node);
     const { shape, blockSize } = layout;
+    const { builder } = lowering;
     const sizes = { K: shape[1]!, N: shape[0]!, bits: 4, block_size: blockSize };
-    if (layout.activations === 'float32') return lowering.builder.op('MatMulNBits', [x, ...parts], sizes);
+    const isRounded = layout.activations === 'int8';
     // The operator rounds x itself only where it has packed the codes.
-    if (lowering.isConstant(node.inputs[1]!)) {
-      return lowering.builder.op('MatMulNBits', [x, ...parts], { ...sizes, accuracy_level: INT8_ACTIVATIONS });
+    if (isRounded && !lowering.isConstant(node.inputs[1]!)) {
+      const rounded = roundedToInt8(lowering, x, specOf(node.inputs[0]!).shape, blockSize);
+      return builder.op('MatMulNBits', [rounded, ...parts], sizes);
     }
-    const rounded = roundedToInt8(lowering, x, specOf(node.inputs[0]!).shape, blockSize);
-    return lowering.builder.op('MatMulNBits', [rounded, ...parts], sizes);
+    const level = isRounded ? { accuracy_level: INT8_ACTIVATIONS } : {};
+    const { value, shape: given = specOf(node.inputs[0]!).shape } = builder.rowsOf(x);
+    const result = builder.op('MatMulNBits', [value, ...parts], { ...sizes, ...level });
+    builder.shaped(result, [...given.slice(0, -1), shape[0]!]);
+    return builder.reshape(result, node.outputs[0]!.shape);
   }),
 
   int8Matmul: product((x, node, lowering) => {

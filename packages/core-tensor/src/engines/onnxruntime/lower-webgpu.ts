@@ -173,6 +173,7 @@ export const webgpuTarget = (nativeFloat16: boolean): LoweringTarget => ({
   standard: true,
   nativeFloat16,
   windowedAttention: false,
+  mlas: false,
   rules,
   kernels,
 });

@@ -11,6 +11,7 @@ import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
 import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
+import { residualNorms, rotatedQueries } from './row-fusions.js';
 
 /** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */
 export type LoweringRule<Name extends OpName> = (node: GraphNode<Name>, lowering: Lowering) => readonly string[];
@@ -37,6 +38,8 @@ export interface LoweringTarget {
   readonly nativeFloat16: boolean;
   /** Whether GroupQueryAttention heeds its window (WebGPU's does not). */
   readonly windowedAttention: boolean;
+  /** Whether MLAS computes, ONNX Runtime's own library for CPUs: its habits decide how one row is best multiplied. */
+  readonly mlas: boolean;
   /** Rules in place of the common ones. */
   readonly rules: Partial<LoweringRules>;
   /** Fused kernels there are nodes for, by name. */
@@ -48,6 +51,7 @@ export const CPU_TARGET: LoweringTarget = {
   standard: false,
   nativeFloat16: false,
   windowedAttention: true,
+  mlas: true,
   rules: {},
   kernels: kernelRules,
 };
@@ -84,8 +88,10 @@ export function lowerGraph(
 /** The state of one lowering, and what rules need of it. */
 export class Lowering {
   readonly builder: OnnxGraphBuilder;
-  /** Products that are emitted by the node that scales or sums them. */
+  /** Nodes that are emitted by the one that reads them. */
   readonly fused: ReadonlySet<GraphNode>;
+  /** Normalisations that are computed with the sum that they are of, by the sum. */
+  readonly residualNorms: ReadonlyMap<GraphNode, GraphNode<'kernel'>>;
   private readonly names = new Map<GraphNode, readonly string[]>();
   private readonly float16Nodes = new Set<string>();
   private readonly constantNodes = new Set<GraphNode>();
@@ -97,7 +103,8 @@ export class Lowering {
     private readonly constants: ReadonlySet<number>,
   ) {
     this.builder = new OnnxGraphBuilder(target.standard);
-    this.fused = matmulFusions(graph);
+    this.fused = new Set([...matmulFusions(graph), ...(target.mlas ? rotatedQueries(graph) : [])]);
+    this.residualNorms = target.mlas ? residualNorms(graph, this.fused) : new Map();
   }
 
   run(): LoweredGraph {
@@ -118,7 +125,7 @@ export class Lowering {
     }
     for (const node of graph.nodes) {
       const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
-      if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input')) continue;
+      if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input') || this.names.has(node)) continue;
       this.emit(node);
     }
     const outputs: number[] = [];
@@ -144,12 +151,17 @@ export class Lowering {
   private emit(node: GraphNode): readonly string[] {
     const before = this.builder.size;
     const names = this.withoutEmptyOperands(node) ?? this.rule(node.op)(node, this);
-    for (const [i, name] of names.entries()) this.builder.shaped(name, node.outputs[i]!.shape);
-    this.names.set(node, names);
+    this.computed(node, names);
     if ([...node.inputs.map(specOf), ...node.outputs].some(({ dtype }) => dtype === 'float16')) {
       for (const name of this.builder.nodeNames(before)) this.float16Nodes.add(name);
     }
     return names;
+  }
+
+  /** Says under which names the outputs of a node are. */
+  computed(node: GraphNode, names: readonly string[]): void {
+    for (const [i, name] of names.entries()) this.builder.shaped(name, node.outputs[i]!.shape);
+    this.names.set(node, names);
   }
 
   private rule(op: OpName): LoweringRule<OpName> {
@@ -170,6 +182,11 @@ export class Lowering {
     const value = isOp(node, 'pad') ? node.attributes.value : 0;
     const filled = { ...node, op: 'full', inputs: [], attributes: { shape, dtype, value } } as GraphNode<'full'>;
     return movementRules.full(filled, this);
+  }
+
+  /** Whether a node computes an output of the graph. */
+  isOutput(node: GraphNode): boolean {
+    return this.graph.outputs.some((value) => value.node === node);
   }
 
   /** Whether anything reads an output of a node. */

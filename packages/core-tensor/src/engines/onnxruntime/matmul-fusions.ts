@@ -2,6 +2,7 @@ import { type Graph, type GraphNode, isOp } from '../../graph/node.js';
 import { accumulation } from './accumulation.js';
 import { scatteredInto } from './lower-indexing.js';
 import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.js';
+import { countUses } from './row-fusions.js';
 
 /**
  * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, the sum of
@@ -9,9 +10,7 @@ import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.
  * does what is added to scattered rows.
  */
 export function matmulFusions(graph: Graph): Set<GraphNode> {
-  const uses = new Map<GraphNode, number>();
-  for (const value of [...graph.nodes.flatMap((node) => node.inputs), ...graph.outputs])
-    uses.set(value.node, (uses.get(value.node) ?? 0) + 1);
+  const uses = countUses(graph);
   const fused = new Set<GraphNode>();
   for (const node of graph.nodes) {
     if (isOp(node, 'add')) {

@@ -32,8 +32,9 @@ export function stepTagVerifier(model: CausalLM, options: StepTagVerifierOptions
   const passOf = perAdapter((network, adapter) =>
     compileHeadPass('stepTag', adapter, (weights, hooks, tokens) => {
       const hidden = network.hidden(weights, passInput(tokens), hooks);
-      const head = network.head(weights, hooks).gather(tensor(Int32Array.from(candidates), [2], 'int32'), 0);
-      const logits = hidden.matmul(head.expandDims(0), { transposeB: true });
+      const { states, matrix } = network.outputLayer(weights, hidden, hooks);
+      const head = matrix.gather(tensor(Int32Array.from(candidates), [2], 'int32'), 0);
+      const logits = states.matmul(head.expandDims(0), { transposeB: true });
       const cap = network.logitSoftCap;
       return difference(cap === undefined ? logits : softCap(logits, cap));
     }),

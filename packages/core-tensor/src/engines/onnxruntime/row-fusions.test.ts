@@ -1,0 +1,179 @@
+import { describe, expect, it } from 'vitest';
+import { makeNode } from '../../graph/node.js';
+import { simplify } from '../../graph/simplify.js';
+import {
+  cachedAttention,
+  compile,
+  grad,
+  referenceEngine,
+  rmsNorm,
+  rotary,
+  setEngine,
+  Tensor,
+  tensor,
+  withEngine,
+} from '../../index.js';
+import { captureLeaves } from '../../realize.js';
+import { onnxruntimeEngine } from './engine.js';
+import { kernelRules } from './lower-kernels.js';
+import { lowerGraph } from './lowering.js';
+
+const engine = onnxruntimeEngine();
+setEngine(engine);
+
+const wave = (shape: readonly number[], seed: number): Tensor => {
+  const size = shape.reduce((a, b) => a * b, 1);
+  return tensor(
+    Array.from({ length: size }, (_, i) => Math.sin(12.9898 * (i + 1) + 78.233 * seed)),
+    shape,
+  );
+};
+
+type Results = readonly Tensor[];
+interface Case {
+  readonly name: string;
+  readonly shapes: readonly (readonly number[])[];
+  readonly f: (...inputs: Tensor[]) => Results;
+  /** How many nodes of these ops it is written with. */
+  readonly nodes: Readonly<Record<string, number>>;
+}
+
+/** Ops of the graph that the CPU is given, by their number. */
+function countOps(shapes: Case['shapes'], f: Case['f']): ReadonlyMap<string, number> {
+  const inputs = shapes.map((shape) => makeNode('input', [], { spec: { shape, dtype: 'float32' } }));
+  const outputs = f(...inputs.map((node) => new Tensor({ node, index: 0 })));
+  const { graph } = captureLeaves(
+    outputs.map(({ value }) => value),
+    inputs,
+  );
+  const counts = new Map<string, number>();
+  for (const { op } of lowerGraph(simplify(graph, { kernels: new Set(Object.keys(kernelRules)) })).onnx.nodes)
+    counts.set(op, (counts.get(op) ?? 0) + 1);
+  return counts;
+}
+
+async function expectReference(shapes: Case['shapes'], f: Case['f']): Promise<void> {
+  const inputs = shapes.map((shape, i) => wave(shape, i));
+  const run = async (): Promise<number[][]> => Promise.all((await compile(f)(...inputs)).map((x) => x.toArray()));
+  const wanted = await withEngine(referenceEngine(), run);
+  for (const [i, numbers] of (await run()).entries())
+    for (const [j, x] of numbers.entries()) expect(Math.abs(x - wanted[i]![j]!), `${i} ${j}`).toBeLessThan(3e-6);
+}
+
+const norm = (x: Tensor, weight: Tensor) => rmsNorm(x, weight, { epsilon: 1e-5 });
+const [rows, width] = [[2, 3, 8], [8]] as const;
+
+const cases: readonly Case[] = [
+  {
+    name: 'a sum and its norm, both read later',
+    shapes: [rows, rows, width],
+    f: (x, y, w) => [x.add(y), norm(x.add(y), w).mul(2)],
+    nodes: { SkipSimplifiedLayerNormalization: 1, Add: 0 },
+  },
+  {
+    name: 'a sum that is read before its norm is made, and a chain of sums',
+    shapes: [rows, rows, width],
+    f: (x, y, w) => {
+      const first = x.add(y);
+      const before = first.exp();
+      const second = first.add(norm(first, w));
+      return [before, norm(second, w)];
+    },
+    nodes: { SkipSimplifiedLayerNormalization: 2, Add: 0 },
+  },
+  {
+    name: 'a sum with two norms',
+    shapes: [rows, rows, width, width],
+    f: (x, y, w, v) => [norm(x.add(y), w), norm(x.add(y), v)],
+    nodes: { SkipSimplifiedLayerNormalization: 1, SimplifiedLayerNormalization: 1 },
+  },
+  {
+    name: 'a sum that broadcasts',
+    shapes: [rows, width, width],
+    f: (x, y, w) => [norm(x.add(y), w)],
+    nodes: { SkipSimplifiedLayerNormalization: 0, Add: 1 },
+  },
+  {
+    name: 'a sum with a number',
+    shapes: [rows, width],
+    f: (x, w) => [norm(x.add(3), w)],
+    nodes: { SkipSimplifiedLayerNormalization: 0, Add: 1 },
+  },
+  {
+    name: 'four axes',
+    shapes: [[2, 1, 3, 8], [2, 1, 3, 8], width],
+    f: (x, y, w) => [norm(x.add(y), w)],
+    nodes: { SkipSimplifiedLayerNormalization: 0, Add: 1 },
+  },
+  {
+    name: 'the gradient, which needs the factors of the norm',
+    shapes: [rows, rows, width],
+    f: (x, y, w) => [grad((x: Tensor) => norm(x.add(y), w).square().sum())(x)],
+    nodes: { SkipSimplifiedLayerNormalization: 0 },
+  },
+  {
+    name: 'a product of rows that were reshaped, and are again',
+    shapes: [rows, [8, 8], width],
+    f: (x, matrix, w) => {
+      const flat = norm(x, w).reshape([6, 8]);
+      return [x.add(flat.matmul(matrix, { transposeB: true }).reshape([2, 3, 8]))];
+    },
+    nodes: { Reshape: 0 },
+  },
+  {
+    name: 'elementwise operations of what was reshaped, but for the last',
+    shapes: [rows, rows, width],
+    f: (x, y, w) => {
+      const [a, b] = [x.reshape([6, 8]), y.reshape([6, 8])];
+      return [norm(a.mul(b).exp().mul(0.5), w).reshape([6, 8]).add(a)];
+    },
+    nodes: { Reshape: 2 },
+  },
+];
+
+describe('fused rows', () => {
+  it.each(cases)('$name', async ({ shapes, f, nodes }) => {
+    await expectReference(shapes, f);
+    const counts = countOps(shapes, f);
+    expect(Object.fromEntries(Object.keys(nodes).map((op) => [op, counts.get(op) ?? 0]))).toEqual(nodes);
+  });
+
+  it.each([
+    ['a turned query', { scale: 0.3 }, (q: Tensor) => [q, q] as const],
+    ['a turned query that something else reads', { scale: 0.3 }, (q: Tensor) => [q, q.mul(2)] as const],
+    ['a turned query without a factor', { scale: 1 }, (q: Tensor) => [q, q] as const],
+    ['a soft cap', { scale: 2, softCap: 1.5 }, (q: Tensor) => [q, q] as const],
+    ['a window', { scale: 2, slidingWindow: 2 }, (q: Tensor) => [q, q] as const],
+    ['a window of one', { scale: 2, slidingWindow: 1 }, (q: Tensor) => [q, q] as const],
+  ])('one-row attention in place: %s', async (_, config, use) => {
+    const run = async () => {
+      const step = compile(
+        (cache: { keys: Tensor; values: Tensor }, x: Tensor, angles: Tensor, lengths: Tensor) => {
+          const turned = rotary(x, angles.cos(), angles.sin());
+          const [q, other] = use(turned);
+          const [k, v] = [x.slice(1, 0, 2).neg(), x.slice(1, 2, 4)];
+          const past = { pastKeys: cache.keys, pastValues: cache.values, lengths };
+          const { output, keys, values } = cachedAttention({ q, k, v, ...past }, config);
+          return { output: other === q ? output : output.add(other), cache: { keys, values } };
+        },
+        { donate: { 0: 'cache' } },
+      );
+      let cache = { keys: wave([2, 2, 6, 8], 11), values: wave([2, 2, 6, 8], 12) };
+      const seen: number[][] = [];
+      for (const [i, lengths] of [
+        [0, 4],
+        [1, 5],
+        [2, 2],
+      ].entries()) {
+        const at = tensor(lengths, undefined, 'int32');
+        const result = await step(cache, wave([2, 4, 1, 8], 20 + i), wave([2, 1, 4], i), at);
+        cache = result.cache;
+        seen.push(await result.output.toArray(), await cache.keys.toArray());
+      }
+      return seen;
+    };
+    const wanted = await withEngine(referenceEngine(), run);
+    for (const [i, numbers] of (await run()).entries())
+      for (const [j, x] of numbers.entries()) expect(Math.abs(x - wanted[i]![j]!), `${i} ${j}`).toBeLessThan(3e-6);
+  });
+});
