@@ -1,4 +1,4 @@
-import { type BlockCopy, type KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
@@ -15,8 +15,9 @@ import {
   type ExtendRow,
 } from './extend-inputs.js';
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
-import { RowCopies } from './row-copies.js';
-import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
+import { type PassRow, paddedPositions, passInputs } from './pass-inputs.js';
+import { type FoundCopy, RowCopies } from './row-copies.js';
+import { paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 export interface ModelRunnerOptions {
@@ -41,6 +42,12 @@ const MOST_PACKED_BYTES = 2 ** 30;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
 type Row = ExtendRow<Sequence>;
+
+interface PassOutput {
+  readonly results: StepResults;
+  /** Where in them the positions are that were asked about. */
+  readonly places: readonly number[];
+}
 
 class Sequence implements CachedSequence {
   tokens: number[] = [];
@@ -215,108 +222,91 @@ export class ModelRunner {
       ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
     }));
     const groups = this.#adapters.groups(rows.map(({ adapter }) => adapter));
-    for (const pass of passesOf(rows, groups, this.#maxTokensPerPass)) {
-      const all = options.logits === 'all';
-      const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const { output, places } = await this.#run(rows, pass, asked, options.room);
+    const all = options.logits === 'all';
+    for (const pieces of passesOf(rows, groups, this.#maxTokensPerPass)) {
+      const pass = pieces.map(({ row: index, from, to }): PassRow<Sequence> => {
+        const row = rows[index]!;
+        return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
+      });
+      const { results: output, places } = await this.#run(pass, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
       const softmaxes = await softmaxesOf(output);
-      const at = places.values();
-      for (const [i, { row }] of pass.entries()) {
-        const result = results[row]!;
-        for (let n = 0; n < asked[i]!; n++) {
-          const place = at.next().value!;
+      let next = 0;
+      pass.forEach(({ asked }, i) => {
+        const result = results[pieces[i]!.row]!;
+        for (const place of places.slice(next, next + asked)) {
           result.logits.push(logits[place]!);
           result.hidden?.push(hidden[place]!);
           if (softmaxes) result.softmax?.push(softmaxes[place]!);
         }
-      }
+        next += asked;
+      });
     }
     return results;
   }
 
-  /** Runs a pass; gives where in its output the rows are that were asked for. */
-  async #run(
-    rows: readonly Row[],
-    pass: readonly Piece[],
-    asked: readonly number[],
-    room: number | undefined,
-  ): Promise<{ output: StepResults; places: readonly number[] }> {
-    const sequences = pass.map(({ row }) => rows[row]!.sequence);
+  async #run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
+    const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
     if (!copied) {
       if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       await this.#copies.writeBack();
     }
-    const { maxPositionEmbeddings: limit } = this.network.config;
-    const width = Math.min(limit, paddedWidth(longest));
-    const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
-    const places = pass.map((_, i) => copied?.places[i] ?? i);
-    const adapters = pass.map(({ row }) => rows[row]!.adapter);
-    const adapter = await this.#adapters.mixed(adapters, places, count);
-    const steps = pagedSteps(this.network, adapter);
-    const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
-    const lengths = new Int32Array(count);
-    const positions: number[] = [];
-    const rates: number[] = [];
-    pass.forEach(({ row, from, to }, i) => {
-      const { sequence, tokens: added, temperature } = rows[row]!;
-      const place = places[i]!;
-      for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
-      lengths[place] = sequence.length;
-      if (!copied) slots.set(this.#memory.slots(sequence, sequence.length, to - from), place * width);
-      for (let n = asked[i]!; n > 0; n--) {
-        if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
-        positions.push(place * width + (to - from) - n);
-      }
-    });
-    const asks = width === 1 ? count : roundUpToPowerOfTwo(positions.length);
-    const shared = {
-      tokens: int32(tokens, [count, width]),
-      lengths: int32(lengths, [count]),
-      ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
-    };
-    const old = this.#results.take(asks, rates.length > 0);
-    const { parameters } = adapter;
-    const packed = this.#packs() ? packedSteps(this.network, this.#weights, adapter) : undefined;
-    let output: StepResults;
-    if (copied) {
-      const rest = [parameters, copied.cache, shared, old] as const;
-      const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
-      this.#copies.keep(extended.cache);
-      output = extended.results;
-    } else {
-      const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-      const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
-      const rest =
-        width === 1
-          ? {}
-          : {
-              rows: int32(
-                Int32Array.from({ length: asks }, (_, i) => positions[i] ?? 0),
-                [asks],
-              ),
-            };
-      const inputs = [
-        parameters,
-        this.#memory.pools,
-        { ...shared, slots: int32(slots, [count, width]), table, ...rest },
-        old,
-      ] as const;
-      const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
-      this.#memory.pools = extended.cache;
-      output = extended.results;
-    }
-    this.#results.lend(output);
+    const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
+    this.#results.lend(output.results);
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added, adapter } = rows[row]!;
-      for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
+      const { sequence, tokens, adapter } = row;
+      for (let n = from; n < to; n++) sequence.tokens.push(tokens[n]!);
       if (!copied) sequence.written = sequence.length;
       sequence.adapter = adapter;
     }
-    return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
+    return output;
+  }
+
+  /** A pass of one token a row over a copy of what is in the blocks. */
+  async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = passInputs(pass, places, count, 1);
+    const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.network, this.#weights, adapter).extendCopied(...rest)
+      : await pagedSteps(this.network, adapter).extendCopied(this.#weights, ...rest);
+    this.#copies.keep(extended.cache);
+    return { results: extended.results, places: positions };
+  }
+
+  /** A pass of up to `longest` tokens a row over the blocks. */
+  async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
+    const count = roundUpToPowerOfTwo(pass.length);
+    const width = Math.min(this.network.config.maxPositionEmbeddings, paddedWidth(longest));
+    const places = pass.map((_, i) => i);
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = passInputs(pass, places, count, width);
+    const sequences = pass.map(({ row }) => row.sequence);
+    const slots = new Int32Array(count * width);
+    pass.forEach(({ row: { sequence }, from, to }, i) => {
+      slots.set(this.#memory.slots(sequence, sequence.length, to - from), i * width);
+    });
+    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
+    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
+    const paged = { ...inputs, slots: tensor(slots, [count, width]), table };
+    const asked = width === 1 ? undefined : paddedPositions(positions);
+    const input = asked ? { ...paged, rows: tensor(asked) } : paged;
+    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
+    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.network, this.#weights, adapter).extend(...rest)
+      : await pagedSteps(this.network, adapter).extend(this.#weights, ...rest);
+    this.#memory.pools = extended.cache;
+    return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
+  }
+
+  /** The adapter of a pass with rows at `places` of `count`. */
+  #mixed(pass: readonly PassRow<Sequence>[], places: readonly number[], count: number): Promise<Adapter> {
+    const adapters = pass.map(({ row }) => row.adapter);
+    return this.#adapters.mixed(adapters, places, count);
   }
 
   /** Whether a pass had better have the weights packed, which takes time and memory once. */
@@ -373,5 +363,3 @@ function commonPrefix(a: readonly number[], b: readonly number[], most: number):
 }
 
 const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);
-
-const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');
