@@ -15,7 +15,7 @@ import {
   type ExtendRow,
 } from './extend-inputs.js';
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
-import { type PassRow, paddedPositions, passInputs } from './pass-inputs.js';
+import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
 import { paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
@@ -86,6 +86,7 @@ export class ModelRunner {
   readonly #released = new Set<Sequence>();
   readonly #copies: RowCopies<Sequence>;
   readonly #adapters = new AdapterLists();
+  readonly #inputs = new InputMemory();
   readonly #results: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -268,7 +269,7 @@ export class ModelRunner {
   /** A pass of one token a row over a copy of what is in the blocks. */
   async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = passInputs(pass, places, count, 1);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
     const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
     const extended = this.#packs()
       ? await packedSteps(this.network, this.#weights, adapter).extendCopied(...rest)
@@ -283,7 +284,7 @@ export class ModelRunner {
     const width = Math.min(this.network.config.maxPositionEmbeddings, paddedWidth(longest));
     const places = pass.map((_, i) => i);
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = passInputs(pass, places, count, width);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
     pass.forEach(({ row: { sequence }, from, to }, i) => {

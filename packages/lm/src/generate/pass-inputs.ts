@@ -13,40 +13,57 @@ export interface PassRow<Sequence> {
   readonly asked: number;
 }
 
-export interface PassInputs {
+interface PassInputs {
   /** What a step takes whether it reads the blocks or a copy of them. */
   readonly inputs: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>;
   /** Which of the count · width positions are asked about. */
   readonly positions: readonly number[];
 }
 
-/** The inputs of a pass with its rows at `places` of [count, width]. One token wide, all of its positions have results. */
-export function passInputs<Sequence extends { readonly length: number }>(
-  pass: readonly PassRow<Sequence>[],
-  places: readonly number[],
-  count: number,
-  width: number,
-): PassInputs {
-  const tokens = new Int32Array(count * width);
-  const lengths = new Int32Array(count);
-  const positions: number[] = [];
-  const temperatures: (number | undefined)[] = [];
-  pass.forEach(({ row, from, to, asked }, i) => {
-    const place = places[i]!;
-    for (let n = from; n < to; n++) tokens[place * width + n - from] = row.tokens[n]!;
-    lengths[place] = row.sequence.length;
-    for (let n = to - asked; n < to; n++) {
-      positions.push(place * width + n - from);
-      temperatures.push(row.temperature);
-    }
-  });
-  const inputs = { tokens: tensor(tokens, [count, width]), lengths: tensor(lengths, [count]) };
-  if (temperatures.every((temperature) => temperature === undefined)) return { inputs, positions };
-  const rates = new Float32Array(width === 1 ? count : paddedLength(positions)).fill(1);
-  temperatures.forEach((temperature, i) => {
-    rates[width === 1 ? positions[i]! : i] = 1 / (temperature || 1);
-  });
-  return { inputs: { ...inputs, rates: tensor(rates) }, positions };
+/**
+ * Writes the inputs of passes, to the same memory where they have the same size: engines have it at hand already. Those of a
+ * pass hold until the next, and nobody looks at them once their pass is over.
+ */
+export class InputMemory {
+  readonly #tokens = new Map<number, Int32Array>();
+  readonly #lengths = new Map<number, Int32Array>();
+  readonly #rates = new Map<number, Float32Array>();
+
+  /** The inputs of a pass with its rows at `places` of [count, width]. One token wide, all of its positions have results. */
+  write<Sequence extends { readonly length: number }>(
+    pass: readonly PassRow<Sequence>[],
+    places: readonly number[],
+    count: number,
+    width: number,
+  ): PassInputs {
+    const tokens = arrayOf(this.#tokens, count * width, Int32Array).fill(0);
+    const lengths = arrayOf(this.#lengths, count, Int32Array).fill(0);
+    const positions: number[] = [];
+    const temperatures: (number | undefined)[] = [];
+    pass.forEach(({ row, from, to, asked }, i) => {
+      const place = places[i]!;
+      for (let n = from; n < to; n++) tokens[place * width + n - from] = row.tokens[n]!;
+      lengths[place] = row.sequence.length;
+      for (let n = to - asked; n < to; n++) {
+        positions.push(place * width + n - from);
+        temperatures.push(row.temperature);
+      }
+    });
+    const inputs = { tokens: tensor(tokens, [count, width]), lengths: tensor(lengths, [count]) };
+    if (temperatures.every((temperature) => temperature === undefined)) return { inputs, positions };
+    const rates = arrayOf(this.#rates, width === 1 ? count : paddedLength(positions), Float32Array).fill(1);
+    temperatures.forEach((temperature, i) => {
+      rates[width === 1 ? positions[i]! : i] = 1 / (temperature || 1);
+    });
+    return { inputs: { ...inputs, rates: tensor(rates) }, positions };
+  }
+}
+
+/** The array of this length: there are few. */
+function arrayOf<T>(known: Map<number, T>, length: number, Type: new (length: number) => T): T {
+  const array = known.get(length) ?? new Type(length);
+  known.set(length, array);
+  return array;
 }
 
 /** Positions for a step to give results of: of few lengths, and 0 for those that nobody asks about. */

@@ -73,11 +73,18 @@ class HostBuffer extends OnnxBuffer {
 
 /** The host's memory, which uploads and reads do not copy and the garbage collector gives back. */
 export class HostMemory implements Memory {
+  /** The handles of arrays of the host: made once for an array that a tensor is made over at every step. */
+  private readonly uploaded = new WeakMap<DeviceArray, { readonly spec: TensorSpec; readonly handle: Handle }>();
+
   constructor(private readonly environment: OrtEnvironment) {}
 
   upload(data: TypedArray, spec: TensorSpec): HostBuffer {
     const block = toDeviceArray(data, spec);
-    return new HostBuffer(spec, this.environment, block, block !== data);
+    if (block !== data) return new HostBuffer(spec, this.environment, block, true);
+    const known = this.uploaded.get(block);
+    const handle = known && sameSpec(known.spec, spec) ? known.handle : {};
+    if (handle !== known?.handle) this.uploaded.set(block, { spec, handle });
+    return new HostBuffer(spec, this.environment, block, false, handle);
   }
 
   async read(buffer: HostBuffer): Promise<TypedArray> {
