@@ -3,10 +3,10 @@ import { currentEngine } from './engines/current.js';
 import type { Donation, Engine, Executable } from './engines/engine.js';
 import { CompileError, DonatedTensorError } from './errors.js';
 import { isOp, makeNode, type Storage } from './graph/node.js';
-import { buffersOf, captureLeaves, consume, inOrder, leafOf, realizeOn } from './realize.js';
+import { buffersOf, captureLeaves, consume, inOrder, isRealized, leafOf, realizeOn } from './realize.js';
 import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
-import { type Leaf, leavesOf, signatureOf, withLeaves } from './tree.js';
+import { flattenTree, type Leaf, leavesOf, withLeaves } from './tree.js';
 
 export interface CompileFunctionOptions {
   /** A name for messages. Default: the function's own. */
@@ -48,17 +48,22 @@ interface DonatedArgument extends Pick<Donation, 'recycled'> {
   readonly key: string;
 }
 
-/** A trace in the cache, which is in the order of last use. */
 interface CachedTrace {
   readonly trace: Promise<Trace>;
+  /** Calls with any signature before the last with this one. */
+  lastUse: number;
   reused: boolean;
 }
 
 interface Trace {
   readonly executable: Executable;
-  readonly captured: readonly Storage[];
+  readonly captured: ReadonlySet<Storage>;
   /** The output tree with placeholder tensors as leaves. */
   readonly output: unknown;
+  /** Where the tensors sit in the arguments. */
+  readonly paths: readonly string[];
+  /** Which of them are donated. */
+  readonly donated: readonly number[];
 }
 
 /**
@@ -82,6 +87,7 @@ export function compile<Args extends readonly unknown[], Out>(
     ...listed(options.recycle).map((given) => ({ ...given, recycled: true as const })),
   ];
   const traces = new Map<Engine, Map<string, CachedTrace>>();
+  let calls = 0;
 
   const trace = async (args: Args, engine: Engine): Promise<Trace> => {
     const leaves = leavesOf(args);
@@ -102,56 +108,50 @@ export function compile<Args extends readonly unknown[], Out>(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,
     );
-    if (!options.packCaptured) {
-      return { executable: await compileGraph(engine, graph, { donations }), captured, output };
-    }
+    const known = {
+      captured: new Set(captured),
+      output,
+      paths: leaves.map(({ path }) => path),
+      donated: donatedLeaves(leaves, donate),
+    };
+    if (!options.packCaptured) return { ...known, executable: await compileGraph(engine, graph, { donations }) };
     const { buffers, release } = await buffersOf(captured, engine, name);
     const constants = new Map(buffers.map((buffer, i) => [placeholders.length + i, buffer]));
     const executable = await compileGraph(engine, graph, { donations, constants }).finally(release);
-    return { executable, captured, output };
+    return { ...known, executable };
   };
 
-  const traceFor = async (args: Args, engine: Engine): Promise<Trace> => {
+  const traceFor = async (args: Args, key: string, engine: Engine): Promise<Trace> => {
     const known = traces.get(engine) ?? new Map<string, CachedTrace>();
     traces.set(engine, known);
-    const key = signatureOf(args);
     const present = known.get(key);
     if (present) {
       present.reused = true;
-      known.delete(key);
-      known.set(key, present);
+      present.lastUse = calls++;
       return present.trace;
     }
     if (known.size >= MAX_TRACES) {
-      if (![...known.values()].some(({ reused }) => reused)) throw tooManyTraces(name, known.keys(), key);
-      const [oldest, evicted] = known.entries().next().value!;
+      const all = [...known];
+      if (!all.some(([, { reused }]) => reused)) throw tooManyTraces(name, known.keys(), key);
+      const [oldest, evicted] = all.reduce((a, b) => (a[1].lastUse < b[1].lastUse ? a : b));
       known.delete(oldest);
       await (await evicted.trace).executable.dispose();
     }
     const made = trace(args, engine);
-    known.set(key, { trace: made, reused: false });
+    known.set(key, { trace: made, lastUse: calls++, reused: false });
     // A failed trace must not be remembered as a success.
     made.catch(() => known.delete(key));
     return made;
   };
 
   const call = async (args: Args, engine: Engine): Promise<Out> => {
-    const { executable, captured, output } = await traceFor(args, engine);
-    const leaves = leavesOf(args);
-    await realizeOn(
-      engine,
-      leaves.map(({ tensor }) => tensor),
-    );
-    const storages = leaves.map(({ tensor }) => storageOf(tensor));
-    checkDonated(
-      name,
-      leaves,
-      storages,
-      captured,
-      donate.map(({ argument }) => argument),
-    );
+    const { tensors, signature } = flattenTree(args);
+    const { executable, captured, output, paths, donated } = await traceFor(args, signature, engine);
+    if (!tensors.every(isRealized)) await realizeOn(engine, tensors);
+    const storages = tensors.map(storageOf);
+    checkArguments(name, paths, storages, donated, captured);
     const { buffers, release } = await buffersOf([...storages, ...captured], engine, name);
-    for (const [i, leaf] of leaves.entries()) if (isDonated(leaf, donate)) consume(storages[i]!, 'donated');
+    for (const i of donated) consume(storages[i]!, 'donated');
     const results = await executable.run(buffers).finally(release);
     return withLeaves(
       output as Out,
@@ -176,8 +176,11 @@ export function compile<Args extends readonly unknown[], Out>(
   }) as Compiled<Args, Out>;
 }
 
-const isDonated = (leaf: Leaf, donate: readonly { argument: number }[]): boolean =>
-  donate.some(({ argument }) => leaf.path === String(argument) || leaf.path.startsWith(`${argument}.`));
+/** The positions of those leaves that are in donated arguments. */
+function donatedLeaves(leaves: readonly Leaf[], donate: readonly DonatedArgument[]): number[] {
+  const given = new Set(donate.map(({ argument }) => String(argument)));
+  return leaves.flatMap(({ path }, i) => (given.has(path.split('.', 1)[0]!) ? [i] : []));
+}
 
 /** Matches the leaves of a donated argument with those of the output that takes them over. */
 function pair(
@@ -220,30 +223,29 @@ function storageOf(tensor: Tensor): Storage {
 }
 
 /** A donated tensor may be passed only once, or it would be overwritten while something else reads it. */
-function checkDonated(
+function checkArguments(
   name: string,
-  leaves: readonly Leaf[],
+  paths: readonly string[],
   storages: readonly Storage[],
-  captured: readonly Storage[],
   donated: readonly number[],
+  captured: ReadonlySet<Storage>,
 ): void {
-  const seen = new Map<Storage, Leaf>();
-  const arguments_ = donated.map((argument) => ({ argument }));
-  for (const [i, storage] of storages.entries()) {
-    const leaf = leaves[i]!;
-    if (storage.consumed) throw new DonatedTensorError(`${name}, argument ${leaf.path}`, storage.consumed);
-    const other = seen.get(storage);
-    if (other && (isDonated(leaf, arguments_) || isDonated(other, arguments_))) {
-      throw new CompileError(
-        `${name}: arguments ${other.path} and ${leaf.path} are the same tensor, and one is donated`,
-      );
-    }
-    if (captured.includes(storage) && isDonated(leaf, arguments_)) {
-      throw new CompileError(
-        `${name}: argument ${leaf.path} is donated, but the function also captures the same tensor`,
-      );
-    }
-    seen.set(storage, leaf);
+  storages.forEach(({ consumed }, i) => {
+    if (consumed) throw new DonatedTensorError(`${name}, argument ${paths[i]}`, consumed);
+  });
+  if (donated.length === 0) return;
+  const givenAway = new Map(donated.map((i) => [storages[i]!, i]));
+  storages.forEach((storage, i) => {
+    const other = givenAway.get(storage) ?? i;
+    if (other === i) return;
+    const [first, second] = [Math.min(i, other), Math.max(i, other)];
+    throw new CompileError(
+      `${name}: arguments ${paths[first]} and ${paths[second]} are the same tensor, and one is donated`,
+    );
+  });
+  for (const i of donated) {
+    if (!captured.has(storages[i]!)) continue;
+    throw new CompileError(`${name}: argument ${paths[i]} is donated, but the function also captures the same tensor`);
   }
 }
 

@@ -104,6 +104,7 @@ export class KvBlocks {
   truncate(sequence: number, length: number): void {
     const state = this.#get(sequence);
     this.#checkLength(sequence, length);
+    if (length === state.length) return;
     for (const block of state.blocks.splice(Math.ceil(length / this.blockSize))) this.#release(block);
     state.length = length;
   }

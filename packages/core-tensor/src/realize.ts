@@ -40,8 +40,9 @@ export async function buffersOf(storages: readonly Storage[], engine: Engine, wh
   const temporary = new Map<Storage, EngineBuffer>();
   const buffers: EngineBuffer[] = [];
   for (const storage of storages) {
-    if (storage.consumed) throw new DonatedTensorError(where, storage.consumed);
-    const present = storage.device?.engine === engine ? storage.device.buffer : temporary.get(storage);
+    const { consumed, device } = storage;
+    if (consumed) throw new DonatedTensorError(where, consumed);
+    const present = device?.engine === engine ? device.buffer : temporary.get(storage);
     buffers.push(present ?? (await uploadLeaf(storage, engine, temporary)));
   }
   const release = () => {
@@ -63,11 +64,11 @@ async function uploadLeaf(
   if (isSmallOnDevice(engine, storage) && !storage.wasUsed) {
     storage.wasUsed = true;
     storage.host = host;
-    delete storage.device;
+    storage.device = undefined;
     temporary.set(storage, buffer);
   } else {
     storage.device = { engine, buffer };
-    delete storage.host;
+    storage.host = undefined;
   }
   return buffer;
 }
@@ -87,8 +88,8 @@ export function disposeLeaf(x: Tensor): Promise<void> {
 /** Marks a storage that must not be read again, and drops its bytes. */
 export function consume(storage: Storage, how: 'donated' | 'disposed'): void {
   storage.consumed = how;
-  delete storage.device;
-  delete storage.host;
+  storage.device = undefined;
+  storage.host = undefined;
 }
 
 /** A leaf over an engine's buffer. */
@@ -115,9 +116,11 @@ export async function realize(tensors: readonly Tensor[]): Promise<void> {
   return inOrder(() => realizeOn(engine, tensors));
 }
 
+export const isRealized = ({ value }: Tensor): boolean => isOp(value.node, 'data');
+
 /** `realize` for work that has its turn already. */
 export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Promise<void> {
-  const pending = tensors.filter((x) => !isOp(x.value.node, 'data'));
+  const pending = tensors.filter((x) => !isRealized(x));
   if (pending.length === 0) return;
   const { graph, captured } = captureLeaves(
     pending.map((x) => x.value),
@@ -150,7 +153,7 @@ export async function readHost(x: Tensor): Promise<TypedArray> {
     const data = await home.read(buffer);
     if (isSmallOnDevice(home, storage)) {
       storage.host = data;
-      delete storage.device;
+      storage.device = undefined;
       home.free!(buffer);
     }
     return data;

@@ -11,7 +11,8 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a === b || (a.length === b.length && a.every((dim, i) => dim === b[i]));
 
 /** Row-major strides, in elements. */
 export function stridesOf(shape: Shape): number[] {

@@ -31,32 +31,65 @@ export function leavesOf(tree: unknown): Leaf[] {
 }
 
 /** The same tree with every tensor leaf replaced. */
-export function mapTree<T>(tree: T, replace: (tensor: Tensor, path: string) => Tensor, path = ''): T {
-  if (tree instanceof Tensor) return replace(tree, path) as T;
-  if (!isBranch(tree)) return tree;
-  const join = (key: string | number) => (path ? `${path}.${key}` : String(key));
-  if (Array.isArray(tree)) return tree.map((child: unknown, i) => mapTree(child, replace, join(i))) as unknown as T;
-  if (Object.getPrototypeOf(tree) !== Object.prototype && Object.getPrototypeOf(tree) !== null) {
-    throw new CompileError(`a tree of tensors holds plain objects and arrays only, not a ${tree.constructor.name}`);
-  }
-  return Object.fromEntries(Object.entries(tree).map(([key, child]) => [key, mapTree(child, replace, join(key))])) as T;
+export function mapTree<T>(tree: T, replace: (tensor: Tensor, path: string) => Tensor): T {
+  return withLeaves(
+    tree,
+    leavesOf(tree).map(({ tensor, path }) => replace(tensor, path)),
+  );
 }
 
 /** The same tree with its tensor leaves taken in order from `tensors`. */
 export function withLeaves<T>(tree: T, tensors: readonly Tensor[]): T {
   let next = 0;
-  return mapTree(tree, () => tensors[next++]!);
+  const visit = (branch: unknown): unknown => {
+    if (branch instanceof Tensor) return tensors[next++]!;
+    if (!isBranch(branch)) return branch;
+    if (Array.isArray(branch)) return branch.map(visit);
+    if (Object.getPrototypeOf(branch) !== Object.prototype && Object.getPrototypeOf(branch) !== null) {
+      throw new CompileError(`a tree of tensors holds plain objects and arrays only, not a ${branch.constructor.name}`);
+    }
+    const copy: Record<string, unknown> = { ...branch };
+    for (const key of Object.keys(copy)) copy[key] = visit(copy[key]);
+    return copy;
+  };
+  return visit(tree) as T;
 }
 
-/** A string that is equal for trees of equal structure, specs and static leaves. */
-export function signatureOf(tree: unknown): string {
-  if (tree instanceof Tensor) return `${tree.dtype}${showShape(tree.shape)}`;
-  if (typeof tree === 'function' || typeof tree === 'symbol') {
-    throw new CompileError(`an argument of a compiled function holds a ${typeof tree}, which has no stable identity`);
-  }
-  if (!isBranch(tree)) return typeof tree === 'string' ? JSON.stringify(tree) : String(tree);
-  if (Array.isArray(tree)) return `[${tree.map(signatureOf).join(';')}]`;
-  return `{${Object.entries(tree)
-    .map(([key, child]) => `${JSON.stringify(key)}:${signatureOf(child)}`)
-    .join(';')}}`;
+/** What is known of a tree after one walk. */
+interface FlatTree {
+  /** The leaves, in the order of `leavesOf`. */
+  readonly tensors: readonly Tensor[];
+  /** Equal for trees of equal structure, specs and static leaves. */
+  readonly signature: string;
 }
+
+export function flattenTree(tree: unknown): FlatTree {
+  // Called at every call of a compiled function, so that nothing is listed or joined on the way.
+  const tensors: Tensor[] = [];
+  const visit = (branch: unknown): string => {
+    if (branch instanceof Tensor) {
+      tensors.push(branch);
+      return `${branch.dtype}${showShape(branch.shape)}`;
+    }
+    if (typeof branch === 'function' || typeof branch === 'symbol') {
+      throw new CompileError(
+        `an argument of a compiled function holds a ${typeof branch}, which has no stable identity`,
+      );
+    }
+    if (!isBranch(branch)) return typeof branch === 'string' ? JSON.stringify(branch) : String(branch);
+    let text = '';
+    if (Array.isArray(branch)) {
+      for (const child of branch) text += text ? `;${visit(child)}` : visit(child);
+      return `[${text}]`;
+    }
+    for (const key of Object.keys(branch)) {
+      const entry = `${quote(key)}:${visit(branch[key as never])}`;
+      text += text ? `;${entry}` : entry;
+    }
+    return `{${text}}`;
+  };
+  const signature = visit(tree);
+  return { tensors, signature };
+}
+
+const quote = (key: string): string => (/["\\]/.test(key) ? JSON.stringify(key) : `"${key}"`);

@@ -46,9 +46,21 @@ describe('compile refuses', () => {
       donate: { 0: 'state' },
     });
     const w = tensor([1]);
-    await expect(f({ w }, w)).rejects.toThrow(/same tensor/);
+    await expect(f({ w }, w)).rejects.toThrow('arguments 0.w and 1 are the same tensor, and one is donated');
+    const last = compile((x: Tensor, state: Tensor[]) => ({ state: state.map((w) => w.add(x)) }), {
+      donate: { 1: 'state' },
+    });
+    await expect(last(w, [tensor([2]), w])).rejects.toThrow('arguments 0 and 1.1 are the same tensor');
+    await expect(last(tensor([2]), [w, w])).rejects.toThrow('arguments 1.0 and 1.1 are the same tensor');
     // The refusal happened before anything was given away.
     expect(await w.toArray()).toEqual([1]);
+  });
+  it('a donated tensor that the function also captures', async () => {
+    const w = ones([65]).add(1);
+    await w.data();
+    const f = compile((state: Tensor) => ({ state: state.add(w) }), { donate: { 0: 'state' } });
+    await expect(f(w)).rejects.toThrow('argument 0 is donated, but the function also captures the same tensor');
+    expect((await f(ones([65]))).state.shape).toEqual([65]);
   });
 });
 
@@ -61,6 +73,13 @@ describe('compile', () => {
     }));
     const { first, label, rest } = await f({ b: tensor([2]), a: [tensor([1]), 'x'] });
     expect([await first.item(), label, await (rest[0] as Tensor).item(), rest[1]]).toEqual([-1, 'x', 2, null]);
+  });
+  it('tells trees apart whose keys look like the text of others', async () => {
+    const total = compile((tree: Record<string, number | Tensor>, x: Tensor) => x.mul(Object.keys(tree).length));
+    expect(await (await total({ a: 1, b: 2 }, tensor([1]))).toArray()).toEqual([2]);
+    expect(await (await total({ 'a":1;"b': 2 }, tensor([1]))).toArray()).toEqual([1]);
+    expect(await (await total({ '\\a': 2 }, tensor([1]))).toArray()).toEqual([1]);
+    expect(total.traces).toBe(3);
   });
   it('donates a tree from call to call', async () => {
     const step = compile(add, { donate: { 0: 'state' } });

@@ -1,7 +1,7 @@
 import type { DType, TypedArray } from '../dtype.js';
 import type { Engine, EngineBuffer } from '../engines/engine.js';
 import type { Kernel } from '../kernels/kernel.js';
-import type { Shape } from '../shape.js';
+import { type Shape, sameShape } from '../shape.js';
 import { inferOutputs } from './rules.js';
 
 /** Shape and element type of one tensor. */
@@ -10,14 +10,17 @@ export interface TensorSpec {
   readonly dtype: DType;
 }
 
+export const sameSpec = (a: TensorSpec, b: TensorSpec): boolean =>
+  a === b || (a.dtype === b.dtype && sameShape(a.shape, b.shape));
+
 /**
  * Where the bytes of a realised tensor are: on the host, on an engine, or both.
  * A storage whose tensor was donated or disposed of is `consumed` and must not be read again.
  */
 export interface Storage {
   readonly spec: TensorSpec;
-  host?: TypedArray;
-  device?: { readonly engine: Engine; readonly buffer: EngineBuffer };
+  host?: TypedArray | undefined;
+  device?: { readonly engine: Engine; readonly buffer: EngineBuffer } | undefined;
   consumed?: 'donated' | 'disposed';
   /** Whether it has been used on a device while its bytes stayed on the host. */
   wasUsed?: boolean;

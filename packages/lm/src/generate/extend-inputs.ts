@@ -44,7 +44,7 @@ export interface ExtendRow<Sequence> {
   /** At least one. */
   readonly tokens: readonly number[];
   readonly adapter: Adapter;
-  readonly temperature?: number;
+  readonly temperature: number | undefined;
 }
 
 /** Throws for rows that no pass can compute. */

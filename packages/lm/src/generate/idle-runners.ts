@@ -1,6 +1,6 @@
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { ModelRunner } from './model-runner.js';
+import { cacheCapacity, ModelRunner } from './model-runner.js';
 
 /** Runners that nobody uses now, by network, most recently used last. */
 const idle = new WeakMap<Network, ModelRunner[]>();
@@ -11,13 +11,12 @@ const idle = new WeakMap<Network, ModelRunner[]>();
  */
 export function takeRunner(network: Network, weights: Weights, cacheTokens: number | undefined): ModelRunner {
   const runners = idle.get(network) ?? [];
-  const fresh = () => new ModelRunner({ network, weights }, cacheTokens === undefined ? {} : { cacheTokens });
-  const wanted = cacheTokens === undefined ? undefined : fresh();
-  const fits = (runner: ModelRunner) => wanted === undefined || runner.capacity === wanted.capacity;
+  const capacity = cacheTokens === undefined ? undefined : cacheCapacity(network, cacheTokens);
+  const fits = (runner: ModelRunner) => capacity === undefined || runner.capacity === capacity;
   const found =
     runners.findLast((runner) => fits(runner) && runner.weights === weights) ??
     runners.findLast((runner) => fits(runner));
-  if (!found) return wanted ?? fresh();
+  if (!found) return new ModelRunner({ network, weights }, cacheTokens === undefined ? {} : { cacheTokens });
   runners.splice(runners.indexOf(found), 1);
   if (found.weights !== weights) found.reset(weights);
   return found;

@@ -1,10 +1,11 @@
-import { type BlockCopy, KvBlocks, OutOfBlocksError, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
+import { BlockPools } from './block-pools.js';
 import {
   type CachedSequence,
   checkExtend,
@@ -13,17 +14,10 @@ import {
   type ExtendResult,
   type ExtendRow,
 } from './extend-inputs.js';
-import {
-  BLOCK_SIZE,
-  copyInPools,
-  forgetPacked,
-  growPools,
-  packedSteps,
-  pagedSteps,
-  type StepResults,
-} from './paged-steps.js';
-import { RowCopies } from './row-copies.js';
-import { type Piece, paddedWidth, passesOf } from './runner-passes.js';
+import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
+import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
+import { type FoundCopy, RowCopies } from './row-copies.js';
+import { paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 export interface ModelRunnerOptions {
@@ -42,14 +36,18 @@ export interface ModelRunnerOptions {
 }
 
 const DEFAULT_CACHE_BYTES = 2 ** 30;
-/** The pools begin with room for this many tokens, and double as they must. */
-const FIRST_TOKENS = 1024;
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
 type Row = ExtendRow<Sequence>;
+
+interface PassOutput {
+  readonly results: StepResults;
+  /** Where in them the positions are that were asked about. */
+  readonly places: readonly number[];
+}
 
 class Sequence implements CachedSequence {
   tokens: number[] = [];
@@ -74,8 +72,8 @@ class Sequence implements CachedSequence {
 export class ModelRunner {
   readonly network: Network;
   #weights: Weights;
-  readonly #blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
-  readonly #maxBlocks: number;
+  readonly #memory: BlockPools;
+  readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
   readonly #packWeights: boolean | 'auto';
@@ -86,38 +84,24 @@ export class ModelRunner {
   readonly #live = new Set<Sequence>();
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
-  #pools: KvCache | undefined;
   readonly #copies: RowCopies<Sequence>;
   readonly #adapters = new AdapterLists();
-  readonly #memory: StepMemory;
+  readonly #inputs = new InputMemory();
+  readonly #results: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
     assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
     const { network, weights } = model;
-    const { cacheTokens = Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken) } = options;
     const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
-    for (const [name, value] of Object.entries({ cacheTokens, maxTokensPerPass })) {
-      if (Number.isInteger(value) && value >= 1) continue;
-      throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
-    }
     this.network = network;
     this.#weights = weights;
-    this.#maxBlocks = Math.ceil(cacheTokens / BLOCK_SIZE) + 1;
+    this.#memory = new BlockPools(network, cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1);
+    this.#blocks = this.#memory.blocks;
+    checkPositive('maxTokensPerPass', maxTokensPerPass);
     this.#maxTokensPerPass = maxTokensPerPass;
-    const [table, slots] = [this.#table.bind(this), this.#slots.bind(this)];
-    const runner = this;
-    this.#copies = new RowCopies(network.kvHeads, this.capacity, {
-      get pools() {
-        return runner.#pools!;
-      },
-      set pools(pools) {
-        runner.#pools = pools;
-      },
-      table,
-      slots,
-    });
-    this.#memory = new StepMemory(network);
+    this.#copies = new RowCopies(this.#memory, this.capacity);
+    this.#results = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
     this.#packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
@@ -131,7 +115,7 @@ export class ModelRunner {
 
   /** Tokens that the cache has room for, in whole blocks. */
   get capacity(): number {
-    return (this.#maxBlocks - 1) * BLOCK_SIZE;
+    return (this.#memory.maxBlocks - 1) * BLOCK_SIZE;
   }
 
   /** Room that no live sequence holds, in tokens. */
@@ -207,8 +191,8 @@ export class ModelRunner {
 
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
   reserve(tokens: number): Promise<void> {
-    const blocks = Math.min(this.#maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
-    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#grow(blocks) : undefined));
+    const blocks = Math.min(this.#memory.maxBlocks, Math.ceil(tokens / BLOCK_SIZE) + 1);
+    const result = this.#last.then(() => (blocks > this.#blocks.blocks ? this.#memory.grow(blocks) : undefined));
     this.#last = result.catch(() => undefined);
     return result;
   }
@@ -226,154 +210,110 @@ export class ModelRunner {
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
     assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
-    const rows = inputs.map(({ sequence, adapter = NO_ADAPTER, ...rest }): Row => {
-      return { sequence: this.#own(sequence), adapter, ...rest };
+    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER, temperature }): Row => {
+      return { sequence: this.#own(sequence), tokens, adapter, temperature };
     });
     checkExtend(this.network.config, rows);
-    this.#memory.reclaim();
+    this.#results.reclaim();
     await this.#copies.writeBack();
-    const copies = await this.#makeRoom(rows);
-    this.#pools ??= this.network.newPools(this.#blocks.blocks * BLOCK_SIZE);
-    if (copies.length > 0) await this.#copy(copies);
+    await this.#memory.copy(await this.#makeRoom(rows));
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
       ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
     }));
     const groups = this.#adapters.groups(rows.map(({ adapter }) => adapter));
-    for (const pass of passesOf(rows, groups, this.#maxTokensPerPass)) {
-      const all = options.logits === 'all';
-      const asked = pass.map(({ from, to, row }) => (all ? to - from : Number(to === rows[row]!.tokens.length)));
-      const { output, places } = await this.#run(rows, pass, asked, options.room);
+    const all = options.logits === 'all';
+    for (const pieces of passesOf(rows, groups, this.#maxTokensPerPass)) {
+      const pass = pieces.map(({ row: index, from, to }): PassRow<Sequence> => {
+        const row = rows[index]!;
+        return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
+      });
+      const { results: output, places } = await this.#run(pass, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
       const softmaxes = await softmaxesOf(output);
-      const at = places.values();
-      for (const [i, { row }] of pass.entries()) {
-        const result = results[row]!;
-        for (let n = 0; n < asked[i]!; n++) {
-          const place = at.next().value!;
+      let next = 0;
+      pass.forEach(({ asked }, i) => {
+        const result = results[pieces[i]!.row]!;
+        for (const place of places.slice(next, next + asked)) {
           result.logits.push(logits[place]!);
           result.hidden?.push(hidden[place]!);
           if (softmaxes) result.softmax?.push(softmaxes[place]!);
         }
-      }
+        next += asked;
+      });
     }
     return results;
   }
 
-  /** Runs a pass; gives where in its output the rows are that were asked for. */
-  async #run(
-    rows: readonly Row[],
-    pass: readonly Piece[],
-    asked: readonly number[],
-    room: number | undefined,
-  ): Promise<{ output: StepResults; places: readonly number[] }> {
-    const sequences = pass.map(({ row }) => rows[row]!.sequence);
+  async #run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
+    const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
     if (!copied) {
       if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
       await this.#copies.writeBack();
     }
-    const { maxPositionEmbeddings: limit } = this.network.config;
-    const width = Math.min(limit, paddedWidth(longest));
-    const count = copied?.count ?? roundUpToPowerOfTwo(pass.length);
-    const places = pass.map((_, i) => copied?.places[i] ?? i);
-    const adapters = pass.map(({ row }) => rows[row]!.adapter);
-    const adapter = await this.#adapters.mixed(adapters, places, count);
-    const steps = pagedSteps(this.network, adapter);
-    const [tokens, slots] = [new Int32Array(count * width), new Int32Array(count * width)];
-    const lengths = new Int32Array(count);
-    const positions: number[] = [];
-    const rates: number[] = [];
-    pass.forEach(({ row, from, to }, i) => {
-      const { sequence, tokens: added, temperature } = rows[row]!;
-      const place = places[i]!;
-      for (let n = from; n < to; n++) tokens[place * width + n - from] = added[n]!;
-      lengths[place] = sequence.length;
-      if (!copied) slots.set(this.#slots(sequence, sequence.length, to - from), place * width);
-      for (let n = asked[i]!; n > 0; n--) {
-        if (temperature !== undefined) rates[width === 1 ? place : positions.length] = 1 / (temperature || 1);
-        positions.push(place * width + (to - from) - n);
-      }
-    });
-    const asks = width === 1 ? count : roundUpToPowerOfTwo(positions.length);
-    const shared = {
-      tokens: int32(tokens, [count, width]),
-      lengths: int32(lengths, [count]),
-      ...(rates.length > 0 ? { rates: tensor(Float32Array.from({ length: asks }, (_, i) => rates[i] ?? 1)) } : {}),
-    };
-    const old = this.#memory.take(asks, rates.length > 0);
-    const { parameters } = adapter;
-    const packed = this.#packs() ? packedSteps(this.network, this.#weights, adapter) : undefined;
-    let output: StepResults;
-    if (copied) {
-      const rest = [parameters, copied.cache, shared, old] as const;
-      const extended = await (packed ? packed.extendCopied(...rest) : steps.extendCopied(this.#weights, ...rest));
-      this.#copies.keep(extended.cache);
-      output = extended.results;
-    } else {
-      const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-      const table = this.#table(sequences, roundUpToSize(most, TABLE_STEP));
-      const rest =
-        width === 1
-          ? {}
-          : {
-              rows: int32(
-                Int32Array.from({ length: asks }, (_, i) => positions[i] ?? 0),
-                [asks],
-              ),
-            };
-      const inputs = [
-        parameters,
-        this.#pools!,
-        { ...shared, slots: int32(slots, [count, width]), table, ...rest },
-        old,
-      ] as const;
-      const extended = await (packed ? packed.extend(...inputs) : steps.extend(this.#weights, ...inputs));
-      this.#pools = extended.cache;
-      output = extended.results;
-    }
-    this.#memory.lend(output);
+    const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
+    this.#results.lend(output.results);
     for (const { row, from, to } of pass) {
-      const { sequence, tokens: added, adapter } = rows[row]!;
-      for (let i = from; i < to; i++) sequence.tokens.push(added[i]!);
+      const { sequence, tokens, adapter } = row;
+      for (let n = from; n < to; n++) sequence.tokens.push(tokens[n]!);
       if (!copied) sequence.written = sequence.length;
       sequence.adapter = adapter;
     }
-    return { output, places: width === 1 ? positions : positions.map((_, i) => i) };
+    return output;
+  }
+
+  /** A pass of one token a row over a copy of what is in the blocks. */
+  async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
+    const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.network, this.#weights, adapter).extendCopied(...rest)
+      : await pagedSteps(this.network, adapter).extendCopied(this.#weights, ...rest);
+    this.#copies.keep(extended.cache);
+    return { results: extended.results, places: positions };
+  }
+
+  /** A pass of up to `longest` tokens a row over the blocks. */
+  async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
+    const count = roundUpToPowerOfTwo(pass.length);
+    const width = Math.min(this.network.config.maxPositionEmbeddings, paddedWidth(longest));
+    const places = pass.map((_, i) => i);
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
+    const sequences = pass.map(({ row }) => row.sequence);
+    const slots = new Int32Array(count * width);
+    pass.forEach(({ row: { sequence }, from, to }, i) => {
+      slots.set(this.#memory.slots(sequence, sequence.length, to - from), i * width);
+    });
+    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
+    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
+    const paged = { ...inputs, slots: tensor(slots, [count, width]), table };
+    const asked = width === 1 ? undefined : paddedPositions(positions);
+    const input = asked ? { ...paged, rows: tensor(asked) } : paged;
+    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
+    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.network, this.#weights, adapter).extend(...rest)
+      : await pagedSteps(this.network, adapter).extend(this.#weights, ...rest);
+    this.#memory.pools = extended.cache;
+    return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
+  }
+
+  /** The adapter of a pass with rows at `places` of `count`. */
+  #mixed(pass: readonly PassRow<Sequence>[], places: readonly number[], count: number): Promise<Adapter> {
+    const adapters = pass.map(({ row }) => row.adapter);
+    return this.#adapters.mixed(adapters, places, count);
   }
 
   /** Whether a pass had better have the weights packed, which takes time and memory once. */
   #packs(): boolean {
     if (this.#packWeights !== 'auto') return this.#packWeights;
     return this.#hasInt4 || (++this.#passes > UNPACKED_PASSES && this.#weightBytes <= MOST_PACKED_BYTES);
-  }
-
-  #table(sequences: readonly Sequence[], width: number): Tensor {
-    const count = roundUpToPowerOfTwo(sequences.length);
-    const table = new Int32Array(count * width);
-    const ids = sequences.map(({ id }) => id);
-    table.set(this.#blocks.table(ids, width));
-    return int32(table, [count, width]);
-  }
-
-  #slots({ id }: Sequence, start: number, count: number): Int32Array {
-    return Int32Array.from(this.#blocks.slots(id, start, count));
-  }
-
-  async #copy(copies: readonly BlockCopy[]): Promise<void> {
-    const count = roundUpToPowerOfTwo(copies.length);
-    // Block 0 is nobody's: copying it onto itself fills the list up.
-    const list = (key: keyof BlockCopy) => Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0);
-    const { cache } = await copyInPools(
-      this.#pools!,
-      this.network.kvHeads,
-      int32(list('from'), [count]),
-      int32(list('to'), [count]),
-    );
-    this.#pools = cache;
   }
 
   /** Blocks for the new tokens; gives those to copy first. */
@@ -387,18 +327,10 @@ export class ModelRunner {
       if (oldest) {
         this.#released.delete(oldest);
         this.#blocks.free(oldest.id);
-      } else if (this.#blocks.blocks < this.#maxBlocks) await this.#grow(this.#blocks.blocks + missing);
+      } else if (this.#blocks.blocks < this.#memory.maxBlocks) await this.#memory.grow(this.#blocks.blocks + missing);
       else throw new OutOfBlocksError(needed(), this.#blocks.freeBlocks);
     }
     return rows.flatMap(({ sequence, tokens }) => this.#blocks.extend(sequence.id, tokens.length));
-  }
-
-  async #grow(least: number): Promise<void> {
-    const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
-    const blocks = Math.min(this.#maxBlocks, wanted);
-    if (this.#pools)
-      this.#pools = await growPools(this.#pools, this.network.kvHeads, (blocks - this.#blocks.blocks) * BLOCK_SIZE);
-    this.#blocks.grow(blocks);
   }
 
   #add(sequence: Sequence): Sequence {
@@ -412,6 +344,18 @@ export class ModelRunner {
   }
 }
 
+/** Tokens that the cache of a runner with this option has room for. */
+export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions['cacheTokens']): number {
+  const tokens = cacheTokens ?? Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken);
+  checkPositive('cacheTokens', tokens);
+  return Math.ceil(tokens / BLOCK_SIZE) * BLOCK_SIZE;
+}
+
+function checkPositive(name: string, value: number): void {
+  if (Number.isInteger(value) && value >= 1) return;
+  throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
+}
+
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
   const end = Math.min(a.length, most);
   let i = 0;
@@ -420,5 +364,3 @@ function commonPrefix(a: readonly number[], b: readonly number[], most: number):
 }
 
 const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);
-
-const int32 = (values: Int32Array, shape: readonly number[]): Tensor => tensor(values, shape, 'int32');

@@ -1,6 +1,7 @@
-import { type Tensor, tensor } from '@posttrain/core-tensor';
+import { tensor } from '@posttrain/core-tensor';
 import type { KvCache } from '../model/network.js';
 import { roundUpToPowerOfFour, roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import type { BlockHolder, BlockPools } from './block-pools.js';
 import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto, copyRowsFromPools, copyToPools } from './paged-steps.js';
 
 /** Tokens of the smallest copy. */
@@ -8,19 +9,10 @@ const CAPACITY_STEP = 64;
 /** A copy is at most this many times as long as its rows are now. */
 const MOST_AHEAD = 4;
 
-interface CopiedRow {
+interface CopiedRow extends BlockHolder {
   readonly length: number;
   /** Tokens that its blocks hold; those after them are in the copy only. */
   written: number;
-}
-
-/** Where rows have their blocks. */
-export interface BlockMemory<Row> {
-  pools: KvCache;
-  /** Names of the rows' blocks, int32 [b, blocks]. */
-  table(rows: readonly Row[], blocks: number): Tensor;
-  /** Where in the pools the tokens from `start` on go. */
-  slots(row: Row, start: number, count: number): Int32Array;
 }
 
 interface Copied<Row> {
@@ -44,19 +36,19 @@ export interface FoundCopy {
  * it is. New tokens are written to the copy only, and to the blocks when somebody will read them there.
  */
 export class RowCopies<Row extends CopiedRow> {
+  readonly #memory: BlockPools;
   readonly #heads: number;
   readonly #maxTokens: number;
-  readonly #memory: BlockMemory<Row>;
   #last = new Set<Row>();
   #copied: Copied<Row> | undefined;
   /** Tokens of the copy that blocks lack, and where they go. */
-  #owed: { readonly place: number; readonly start: number; readonly slots: Int32Array }[] = [];
+  #owed: { readonly place: number; readonly start: number; readonly slots: readonly number[] }[] = [];
 
   /** A copy takes at most the room of `maxTokens` tokens. */
-  constructor(heads: number, maxTokens: number, memory: BlockMemory<Row>) {
-    this.#heads = heads;
-    this.#maxTokens = maxTokens;
+  constructor(memory: BlockPools, maxTokens: number) {
     this.#memory = memory;
+    this.#heads = memory.heads;
+    this.#maxTokens = maxTokens;
   }
 
   /**

@@ -15,15 +15,15 @@ export function passesOf(
 ): Piece[][] {
   const passes: Piece[][] = [];
   for (const members of groups) {
-    const pieces = members
-      .flatMap((row) => {
-        const { length } = rows[row]!.tokens;
-        return Array.from({ length: Math.ceil(length / maxTokens) }, (_, i): Piece => {
-          return { row, from: i * maxTokens, to: Math.min(length, (i + 1) * maxTokens) };
-        });
-      })
-      // Full pieces of long rows first and in order, then rows of similar length together.
-      .sort((a, b) => b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
+    const pieces: Piece[] = [];
+    for (const row of members) {
+      const { length } = rows[row]!.tokens;
+      for (let from = 0; from < length; from += maxTokens) {
+        pieces.push({ row, from, to: Math.min(length, from + maxTokens) });
+      }
+    }
+    // Full pieces of long rows first and in order, then rows of similar length together.
+    pieces.sort((a, b) => b.to - b.from - (a.to - a.from) || a.from - b.from || a.row - b.row);
     let pass: Piece[] = [];
     for (const piece of pieces) {
       const { from, to } = pass[0] ?? piece;

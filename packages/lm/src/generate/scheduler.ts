@@ -5,7 +5,7 @@ import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../
 import { verifyProposal } from '../speculative/verify-proposal.js';
 import type { DecodeRow } from './decode-row.js';
 import { type DrawnToken, type RowState, startRow } from './draw-next.js';
-import type { CachedSequence, ExtendResult } from './extend-inputs.js';
+import type { CachedSequence, ExtendInput, ExtendResult } from './extend-inputs.js';
 import type { ModelRunner } from './model-runner.js';
 import { BLOCK_SIZE } from './paged-steps.js';
 import { usesSoftmax } from './sampler.js';
@@ -37,6 +37,8 @@ interface Scheduled {
   readonly id: number;
   readonly row: DecodeRow;
   readonly adapter: Adapter;
+  /** The temperature of the softmax that its tokens are drawn with, if the engine had better compute it. */
+  readonly asks: Pick<ExtendInput, 'temperature'>;
   readonly isCancelled: () => boolean;
   readonly state: RowState;
   /** Undefined while its prompt is computed. */
@@ -111,7 +113,8 @@ export class Scheduler {
     if (needed > this.#runner.capacity) throw new CacheTooSmallError(needed, this.#runner.capacity);
     const { adapter = NO_ADAPTER } = row;
     const id = this.#nextId++;
-    this.#waiting.push({ id, row, adapter, isCancelled, state: startRow(row), sequence: undefined });
+    const asks = usesSoftmax(row) ? { temperature: row.temperature } : {};
+    this.#waiting.push({ id, row, adapter, asks, isCancelled, state: startRow(row), sequence: undefined });
     return id;
   }
 
@@ -137,11 +140,14 @@ export class Scheduler {
       for (const one of list) (one.isCancelled() ? gone : kept).push(one);
       return { kept, gone };
     };
+    const hasCancelled = (list: readonly Scheduled[]) => list.some(({ isCancelled }) => isCancelled());
     // Thousands may wait.
-    if (this.#waiting.some(({ isCancelled }) => isCancelled())) this.#waiting = keep(this.#waiting).kept;
-    const { kept, gone } = keep(this.#running);
-    this.#running = kept;
-    for (const one of gone) this.#end(one);
+    if (hasCancelled(this.#waiting)) this.#waiting = keep(this.#waiting).kept;
+    if (hasCancelled(this.#running)) {
+      const { kept, gone } = keep(this.#running);
+      this.#running = kept;
+      for (const one of gone) this.#end(one);
+    }
     this.#prefills = this.#prefills.filter((prefill) => {
       const { kept: members, gone: left } = keep(prefill.members);
       prefill.members.splice(0, Infinity, ...members);
@@ -221,7 +227,7 @@ export class Scheduler {
     }
     const inputs = pieces.map(({ prefill: { sequence, adapter, members }, tokens }) => {
       // Samples of one prompt ask the same as a rule; where not, each computes its own softmax.
-      const [first, ...others] = members.map(({ row }) => temperatureOf(row).temperature);
+      const [first, ...others] = members.map(({ asks }) => asks.temperature);
       const isShared = first !== undefined && others.every((other) => other === first);
       return { sequence, tokens, adapter, ...(isShared ? { temperature: first } : {}) };
     });
@@ -255,9 +261,9 @@ export class Scheduler {
 
   async #decodeRows(rows: readonly Scheduled[]): Promise<ScheduledToken[]> {
     const proposals = await this.#propose(rows);
-    const inputs = rows.map(({ sequence, state, adapter, row }, i) => {
+    const inputs = rows.map(({ sequence, state, adapter, asks }, i) => {
       const tokens = [state.generated.at(-1)!, ...proposals[i]!.tokens];
-      return { sequence: sequence!, tokens, adapter, ...temperatureOf(row) };
+      return { sequence: sequence!, tokens, adapter, ...asks };
     });
     const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
     const results = await this.#runner.extend(inputs, { logits: 'all', room });
@@ -325,10 +331,6 @@ export class Scheduler {
     return Math.ceil(Math.min(limit, prompt.length + maxTokens) / BLOCK_SIZE) + 1;
   }
 }
-
-/** The temperature of the softmax that a row's next token is drawn with, if the engine had better compute it. */
-const temperatureOf = (row: DecodeRow): { readonly temperature?: number } =>
-  usesSoftmax(row) ? { temperature: row.temperature } : {};
 
 const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i]);

@@ -47,13 +47,20 @@ export class StepMemory {
   }
 }
 
+/** The rows of matrices by their memory, which comes back. */
+const knownRows = new WeakMap<Float32Array, Float32Array[]>();
+
 /** The rows of a matrix. */
-export async function rowsOf(x: Tensor): Promise<Float32Array[]> {
+export async function rowsOf(x: Tensor): Promise<readonly Float32Array[]> {
   const [count, width] = x.shape as [number, number];
   const data = await x.data();
   // The reference engine computes in double precision.
   const numbers = data instanceof Float32Array ? data : Float32Array.from(data as Float64Array);
-  return Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
+  const known = knownRows.get(numbers);
+  if (known?.length === count) return known;
+  const rows = Array.from({ length: count }, (_, i) => numbers.subarray(i * width, (i + 1) * width));
+  knownRows.set(numbers, rows);
+  return rows;
 }
 
 /** The softmax of each position, if it was computed. */

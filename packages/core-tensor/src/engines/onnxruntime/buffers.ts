@@ -1,7 +1,7 @@
 import { arrayType, type TypedArray } from '../../dtype.js';
-import type { TensorSpec } from '../../graph/node.js';
+import { sameSpec, type TensorSpec } from '../../graph/node.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../half-precision.js';
-import { sameShape, sizeOf } from '../../shape.js';
+import { sizeOf } from '../../shape.js';
 import { onnxTypeOf } from './lowering.js';
 import { type Memory, OnnxBuffer } from './memory.js';
 import type { OrtEnvironment } from './native/environment.js';
@@ -42,6 +42,8 @@ interface Handle {
 }
 
 class HostBuffer extends OnnxBuffer {
+  readonly length: number;
+
   constructor(
     spec: TensorSpec,
     private readonly environment: OrtEnvironment,
@@ -50,10 +52,7 @@ class HostBuffer extends OnnxBuffer {
     private readonly handle: Handle = {},
   ) {
     super(spec);
-  }
-
-  get length(): number {
-    return this.block.length;
+    this.length = block.length;
   }
 
   value(): Pointer {
@@ -68,18 +67,24 @@ class HostBuffer extends OnnxBuffer {
   }
 
   successor(spec: TensorSpec): HostBuffer {
-    const isSame = spec.dtype === this.spec.dtype && sameShape(spec.shape, this.spec.shape);
-    return new HostBuffer(spec, this.environment, this.block, true, isSame ? this.handle : {});
+    return new HostBuffer(spec, this.environment, this.block, true, sameSpec(spec, this.spec) ? this.handle : {});
   }
 }
 
 /** The host's memory, which uploads and reads do not copy and the garbage collector gives back. */
 export class HostMemory implements Memory {
+  /** The handles of arrays of the host: made once for an array that a tensor is made over at every step. */
+  private readonly uploaded = new WeakMap<DeviceArray, { readonly spec: TensorSpec; readonly handle: Handle }>();
+
   constructor(private readonly environment: OrtEnvironment) {}
 
   upload(data: TypedArray, spec: TensorSpec): HostBuffer {
     const block = toDeviceArray(data, spec);
-    return new HostBuffer(spec, this.environment, block, block !== data);
+    if (block !== data) return new HostBuffer(spec, this.environment, block, true);
+    const known = this.uploaded.get(block);
+    const handle = known && sameSpec(known.spec, spec) ? known.handle : {};
+    if (handle !== known?.handle) this.uploaded.set(block, { spec, handle });
+    return new HostBuffer(spec, this.environment, block, false, handle);
   }
 
   async read(buffer: HostBuffer): Promise<TypedArray> {

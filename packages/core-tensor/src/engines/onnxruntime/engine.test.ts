@@ -379,6 +379,23 @@ describe('donation', () => {
   });
 });
 
+describe('host memory', () => {
+  it('that tensors are made over one after the other is read as it is now, in any shape and type', async () => {
+    await withEngine(engine, async () => {
+      const total = compile((x: Tensor) => x.cast('float32').sum([0]));
+      const ints = Int32Array.of(1, 2, 3, 4);
+      const bytes = Uint8Array.of(0, 1, 1, 0);
+      expect(await (await total(tensor(ints))).item()).toBe(10);
+      ints.set([5, 6, 7, 8]);
+      expect(await (await total(tensor(ints))).item()).toBe(26);
+      expect(await (await total(tensor(ints, [2, 2]))).toArray()).toEqual([12, 14]);
+      expect(await (await total(tensor(ints))).item()).toBe(26);
+      expect(await (await total(tensor(bytes))).item()).toBe(2);
+      expect(await (await total(tensor(bytes, [4], 'bool'))).item()).toBe(2);
+    });
+  });
+});
+
 describe('cachedAttention', () => {
   const capacity = 8;
   const inputs = (length: number, seed: number) => ({

@@ -2,9 +2,9 @@ import { availableParallelism } from 'node:os';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import type { DType, TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
-import { type Graph, type GraphNode, isOp, specOf, type TensorSpec } from '../../graph/node.js';
+import { type Graph, type GraphNode, isOp, sameSpec, specOf, type TensorSpec } from '../../graph/node.js';
 import { simplify } from '../../graph/simplify.js';
-import { sameShape, sizeOf } from '../../shape.js';
+import { sizeOf } from '../../shape.js';
 import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from '../engine.js';
 import { HostMemory } from './buffers.js';
 import type { DeviceMemory, DeviceMemoryUse } from './device-memory.js';
@@ -158,82 +158,93 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
 /** How an output takes over a donated input. */
 interface Takeover {
   readonly input: number;
+  readonly output: number;
   readonly recycled?: true;
   /** The output is written over the input; otherwise into a spare, which is what the call before was given. */
   readonly inPlace: boolean;
-  spare?: OnnxBuffer;
+  spare: OnnxBuffer | undefined;
+}
+
+/** What an input must be. */
+interface Wanted {
+  readonly spec: TensorSpec;
+  readonly size: number;
 }
 
 class OnnxExecutable implements Executable {
-  /** By the index of the output. */
-  private readonly takeovers: ReadonlyMap<number, Takeover>;
+  private readonly inputs: readonly Wanted[];
+  private readonly outputs: readonly TensorSpec[];
+  private readonly takeovers: readonly Takeover[];
+  /** Outputs that take nothing over. */
+  private readonly fresh: readonly number[];
 
   constructor(
-    private readonly graph: Graph,
+    graph: Graph,
     private readonly lowered: LoweredGraph,
     private readonly held: HeldSession | undefined,
     private readonly memory: Memory,
     donations: readonly Donation[],
     isSafe: (input: string, output: string) => boolean,
   ) {
-    this.takeovers = new Map(
-      donations.map(({ output, ...given }) => [
-        output,
-        { ...given, inPlace: isSafe(inputName(given.input), outputName(output)) },
-      ]),
-    );
+    this.inputs = graph.inputs.map(({ outputs: [spec] }) => ({ spec: spec!, size: sizeOf(spec!.shape) }));
+    this.outputs = graph.outputs.map(specOf);
+    this.takeovers = donations.map((given) => {
+      return { ...given, inPlace: isSafe(inputName(given.input), outputName(given.output)), spare: undefined };
+    });
+    const taking = new Set(donations.map(({ output }) => output));
+    this.fresh = [...graph.outputs.keys()].filter((output) => !taking.has(output));
   }
 
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
-    const { memory } = this;
+    const { memory, takeovers, outputs: specs } = this;
     const inputs = given.map(onnxBuffer);
-    checkInputs(this.graph, inputs);
+    checkInputs(this.inputs, inputs);
     await memory.makeRoom();
-    const uses = new Map<object, number>();
-    for (const { block } of inputs) uses.set(block, (uses.get(block) ?? 0) + 1);
-    const takeovers = [...this.takeovers.values()].map((takeover) => {
-      const buffer = inputs[takeover.input]!;
-      const isUnique = uses.get(buffer.block) === 1;
-      return { takeover, buffer, mayOverwrite: (takeover.recycled || buffer.exclusive) && isUnique };
-    });
-    for (const { takeover, buffer, mayOverwrite } of takeovers) {
-      if (takeover.inPlace && !mayOverwrite) inputs[takeover.input] = memory.copy(buffer);
+    const uses = usesOfDonated(takeovers, inputs);
+    const mayOverwrite = ({ input, recycled }: Takeover) => {
+      const { exclusive, block } = inputs[input]!;
+      return (recycled || exclusive) && uses.get(block) === 1;
+    };
+    const outputs = new Array<OnnxBuffer>(specs.length);
+    for (const output of this.fresh) outputs[output] = memory.allocate(specs[output]!);
+    for (const takeover of takeovers) {
+      const { input, output, inPlace, spare } = takeover;
+      if (inPlace && !mayOverwrite(takeover)) inputs[input] = memory.copy(inputs[input]!);
+      const before = inPlace ? inputs[input] : spare;
+      outputs[output] = before?.successor(specs[output]!) ?? memory.allocate(specs[output]!);
     }
-    const outputs = this.graph.outputs.map((value, i) => this.outputBuffer(specOf(value), i, inputs));
     if (this.held) {
       const { session } = this.held;
-      const given = this.lowered.inputs.map((i) => inputs[i]!.value());
-      const taken = this.lowered.outputs.map((i) => outputs[i]!.value());
-      await memory.during(() => session.run(given, taken));
+      const read = this.lowered.inputs.map((i) => inputs[i]!.value());
+      const written = this.lowered.outputs.map((i) => outputs[i]!.value());
+      await memory.during(() => session.run(read, written));
     }
-    for (const { takeover, buffer, mayOverwrite } of takeovers) {
-      // The memory given away holds the output of the next call.
-      if (!takeover.inPlace && mayOverwrite) takeover.spare = buffer;
-      else delete takeover.spare;
+    // The memory given away holds the output of the next call.
+    for (const takeover of takeovers) {
+      if (!takeover.inPlace) takeover.spare = mayOverwrite(takeover) ? inputs[takeover.input] : undefined;
     }
     return outputs;
   }
 
   async dispose(): Promise<void> {
-    for (const { spare } of this.takeovers.values()) if (spare) this.memory.free(spare);
+    for (const { spare } of this.takeovers) if (spare) this.memory.free(spare);
     await this.held?.release();
-  }
-
-  private outputBuffer(spec: TensorSpec, index: number, inputs: readonly OnnxBuffer[]): OnnxBuffer {
-    const takeover = this.takeovers.get(index);
-    if (takeover?.inPlace) return inputs[takeover.input]!.successor(spec);
-    return takeover?.spare?.successor(spec) ?? this.memory.allocate(spec);
   }
 }
 
-function checkInputs(graph: Graph, inputs: readonly OnnxBuffer[]): void {
-  const fits = graph.inputs.every((node, i) => {
-    const buffer = inputs[i];
-    const { shape, dtype } = node.outputs[0]!;
-    return (
-      buffer && buffer.spec.dtype === dtype && sameShape(buffer.spec.shape, shape) && buffer.length === sizeOf(shape)
-    );
-  });
-  if (inputs.length !== graph.inputs.length || !fits)
+/** How many inputs each memory is that is given away. */
+function usesOfDonated(takeovers: readonly Takeover[], inputs: readonly OnnxBuffer[]): ReadonlyMap<object, number> {
+  const uses = new Map<object, number>();
+  for (const { input } of takeovers) uses.set(inputs[input]!.block, 0);
+  for (const { block } of inputs) {
+    const count = uses.get(block);
+    if (count !== undefined) uses.set(block, count + 1);
+  }
+  return uses;
+}
+
+function checkInputs(wanted: readonly Wanted[], inputs: readonly OnnxBuffer[]): void {
+  const fits = wanted.every(({ spec, size }, i) => inputs[i]?.length === size && sameSpec(inputs[i]!.spec, spec));
+  if (inputs.length !== wanted.length || !fits)
     throw new EngineError('onnxruntime', 'the buffers given to run do not match the inputs of the graph');
 }

@@ -49,12 +49,32 @@ export interface NodeAssignment {
   readonly provider: string;
 }
 
+/** A list of pointers in native memory. Most are the same from run to run, and comparing is cheaper than writing. */
+class PointerList {
+  readonly memory: BigUint64Array;
+  private readonly written: Pointer[];
+
+  constructor(count: number) {
+    this.memory = new BigUint64Array(count);
+    this.written = Array.from(this.memory);
+  }
+
+  set(pointers: readonly Pointer[]): void {
+    const { memory, written } = this;
+    pointers.forEach((pointer, i) => {
+      if (pointer === written[i]) return;
+      memory[i] = pointer;
+      written[i] = pointer;
+    });
+  }
+}
+
 /** One loaded model. */
 export class NativeSession {
   private readonly inputNames: NativeTexts;
   private readonly outputNames: NativeTexts;
-  private readonly inputs: BigUint64Array;
-  private readonly outputs: BigUint64Array;
+  private readonly inputs: PointerList;
+  private readonly outputs: PointerList;
   /** Milliseconds that a run takes, lately. */
   private lately = Number.POSITIVE_INFINITY;
 
@@ -66,8 +86,8 @@ export class NativeSession {
   ) {
     this.inputNames = api.texts(inputs);
     this.outputNames = api.texts(outputs);
-    this.inputs = new BigUint64Array(inputs.length);
-    this.outputs = new BigUint64Array(outputs.length);
+    this.inputs = new PointerList(inputs.length);
+    this.outputs = new PointerList(outputs.length);
   }
 
   static async create(
@@ -98,22 +118,14 @@ export class NativeSession {
   async run(inputs: readonly Pointer[], outputs: readonly Pointer[]): Promise<void> {
     this.inputs.set(inputs);
     this.outputs.set(outputs);
-    const { api, pointer, inputNames, outputNames } = this;
-    const arguments_ = [
-      pointer,
-      null,
-      inputNames.addresses,
-      this.inputs,
-      inputs.length,
-      outputNames.addresses,
-      this.outputs,
-    ] as const;
-    const [head, last] = [arguments_.slice(0, 6), arguments_[6]];
+    const { api, pointer } = this;
+    const given = [this.inputNames.addresses, this.inputs.memory, inputs.length] as const;
+    const taken = [this.outputNames.addresses, outputs.length, this.outputs.memory] as const;
     await breathe(SHORT_RUN);
     const started = performance.now();
     try {
-      if (this.lately < SHORT_RUN) api.run(...head, outputs.length, last);
-      else await api.later('run', ...head, outputs.length, last);
+      if (this.lately < SHORT_RUN) api.run(pointer, null, ...given, ...taken);
+      else await api.later('run', pointer, null, ...given, ...taken);
     } catch (cause) {
       throw new EngineError('onnxruntime', `the graph failed while it ran: ${(cause as Error).message}`, { cause });
     }

@@ -1,0 +1,74 @@
+import { type BlockCopy, KvBlocks, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { KvCache, Network } from '../model/network.js';
+import { roundUpToPowerOfTwo } from '../model/sizes.js';
+import { BLOCK_SIZE, copyInPools, growPools } from './paged-steps.js';
+
+/** The pools begin with room for this many tokens, and double as they must. */
+const FIRST_TOKENS = 1024;
+
+/** What has blocks. */
+export interface BlockHolder {
+  /** Its name in the blocks. */
+  readonly id: number;
+}
+
+/** The blocks of a cache, and the pools that hold what is in them. */
+export class BlockPools {
+  readonly blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
+  readonly maxBlocks: number;
+  readonly #network: Network;
+  #pools: KvCache | undefined;
+
+  constructor(network: Network, maxBlocks: number) {
+    this.#network = network;
+    this.maxBlocks = maxBlocks;
+  }
+
+  get heads(): number {
+    return this.#network.kvHeads;
+  }
+
+  /** The pools: made when they are first asked for, and set to what each call that they were donated to has given. */
+  get pools(): KvCache {
+    this.#pools ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE);
+    return this.#pools;
+  }
+
+  set pools(pools: KvCache) {
+    this.#pools = pools;
+  }
+
+  /** The blocks of some holders, int32 [n, width], with n rounded up to a power of two. */
+  table(holders: readonly BlockHolder[], width: number): Tensor {
+    const count = roundUpToPowerOfTwo(holders.length);
+    const table = new Int32Array(count * width);
+    const ids = holders.map(({ id }) => id);
+    table.set(this.blocks.table(ids, width));
+    return tensor(table, [count, width]);
+  }
+
+  /** Where in the pools tokens `start` … `start + count - 1` are. */
+  slots({ id }: BlockHolder, start: number, count: number): readonly number[] {
+    return this.blocks.slots(id, start, count);
+  }
+
+  /** Does what `KvBlocks.extend` asks for. */
+  async copy(copies: readonly BlockCopy[]): Promise<void> {
+    if (copies.length === 0) return;
+    const count = roundUpToPowerOfTwo(copies.length);
+    // Block 0 is nobody's: copying it onto itself fills the list up.
+    const list = (key: keyof BlockCopy) => tensor(Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0));
+    const { cache } = await copyInPools(this.pools, this.heads, list('from'), list('to'));
+    this.#pools = cache;
+  }
+
+  /** Makes room for so many blocks or more, but for `maxBlocks` at most. */
+  async grow(least: number): Promise<void> {
+    const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
+    const blocks = Math.min(this.maxBlocks, wanted);
+    if (this.#pools) {
+      this.#pools = await growPools(this.#pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
+    }
+    this.blocks.grow(blocks);
+  }
+}

@@ -1,0 +1,76 @@
+import { tensor } from '@posttrain/core-tensor';
+import { roundUpToPowerOfTwo } from '../model/sizes.js';
+import type { ExtendRow } from './extend-inputs.js';
+import type { PagedStepInput } from './paged-steps.js';
+
+/** What a pass computes of a row. */
+export interface PassRow<Sequence> {
+  readonly row: ExtendRow<Sequence>;
+  /** Tokens `from` … `to - 1` of those that the row gets. */
+  readonly from: number;
+  readonly to: number;
+  /** How many of the last of them are asked about. */
+  readonly asked: number;
+}
+
+interface PassInputs {
+  /** What a step takes whether it reads the blocks or a copy of them. */
+  readonly inputs: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>;
+  /** Which of the count · width positions are asked about. */
+  readonly positions: readonly number[];
+}
+
+/**
+ * Writes the inputs of passes, to the same memory where they have the same size: engines have it at hand already. Those of a
+ * pass hold until the next, and nobody looks at them once their pass is over.
+ */
+export class InputMemory {
+  readonly #tokens = new Map<number, Int32Array>();
+  readonly #lengths = new Map<number, Int32Array>();
+  readonly #rates = new Map<number, Float32Array>();
+
+  /** The inputs of a pass with its rows at `places` of [count, width]. One token wide, all of its positions have results. */
+  write<Sequence extends { readonly length: number }>(
+    pass: readonly PassRow<Sequence>[],
+    places: readonly number[],
+    count: number,
+    width: number,
+  ): PassInputs {
+    const tokens = arrayOf(this.#tokens, count * width, Int32Array).fill(0);
+    const lengths = arrayOf(this.#lengths, count, Int32Array).fill(0);
+    const positions: number[] = [];
+    const temperatures: (number | undefined)[] = [];
+    pass.forEach(({ row, from, to, asked }, i) => {
+      const place = places[i]!;
+      for (let n = from; n < to; n++) tokens[place * width + n - from] = row.tokens[n]!;
+      lengths[place] = row.sequence.length;
+      for (let n = to - asked; n < to; n++) {
+        positions.push(place * width + n - from);
+        temperatures.push(row.temperature);
+      }
+    });
+    const inputs = { tokens: tensor(tokens, [count, width]), lengths: tensor(lengths, [count]) };
+    if (temperatures.every((temperature) => temperature === undefined)) return { inputs, positions };
+    const rates = arrayOf(this.#rates, width === 1 ? count : paddedLength(positions), Float32Array).fill(1);
+    temperatures.forEach((temperature, i) => {
+      rates[width === 1 ? positions[i]! : i] = 1 / (temperature || 1);
+    });
+    return { inputs: { ...inputs, rates: tensor(rates) }, positions };
+  }
+}
+
+/** The array of this length: there are few. */
+function arrayOf<T>(known: Map<number, T>, length: number, Type: new (length: number) => T): T {
+  const array = known.get(length) ?? new Type(length);
+  known.set(length, array);
+  return array;
+}
+
+/** Positions for a step to give results of: of few lengths, and 0 for those that nobody asks about. */
+export function paddedPositions(positions: readonly number[]): Int32Array {
+  const padded = new Int32Array(paddedLength(positions));
+  padded.set(positions);
+  return padded;
+}
+
+const paddedLength = (positions: readonly number[]): number => roundUpToPowerOfTwo(positions.length);
