@@ -21,7 +21,11 @@ export function rotatedQueries(graph: Graph): GraphNode[] {
   });
 }
 
-/** The normalisation that follows a sum of two tensors of one shape, by the sum: one kernel computes both. */
+/**
+ * The normalisation that follows a sum of two tensors of one shape, by the sum: one kernel computes both. Only in steps of
+ * generation, where nodes cost as much as what they do: it rounds otherwise than two kernels, and a pass that is computed
+ * again for its gradient must not.
+ */
 export function residualNorms(
   graph: Graph,
   fused: ReadonlySet<GraphNode>,
@@ -29,6 +33,7 @@ export function residualNorms(
   const read = new Set(graph.nodes.flatMap(({ inputs }) => inputs.map(({ node, index }) => `${node.id}.${index}`)));
   for (const { node, index } of graph.outputs) read.add(`${node.id}.${index}`);
   const norms = new Map<GraphNode, GraphNode<'kernel'>>();
+  if (!graph.nodes.some((node) => isKernel(node, 'cachedAttention'))) return norms;
   for (const node of graph.nodes) {
     const sum = isKernel(node, 'rmsNorm') ? node.inputs[0]!.node : undefined;
     if (!sum || !isOp(sum, 'add') || norms.has(sum) || read.has(`${node.id}.1`)) continue;
