@@ -28,8 +28,8 @@ export interface ModelRunnerOptions {
   /** Most tokens, padding included, that one pass computes. Default 1024. */
   readonly maxTokensPerPass?: number;
   /**
-   * Whether engines may keep a second copy of the weights, packed for products with one row and with many (a quarter less
-   * time on a CPU). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB; those
+   * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one
+   * row, half with two). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB; those
    * of a model with `int4` layers always, since these are unpacked at every pass otherwise. Default `auto`.
    */
   readonly packWeights?: boolean | 'auto';

@@ -115,8 +115,8 @@ export const pagedSteps = perAdapter(
 );
 
 /**
- * The same steps over weights that stay what they are, which engines may pack for products with one row and with many: in
- * memory of its own, as long as the weights are there.
+ * The same steps over weights that stay what they are, which engines may pack for products: in memory
+ * of its own, as long as the weights are there.
  */
 export interface PackedSteps {
   extend: Compiled<WithoutWeights<PagedStep>, PagedStepOutput>;
