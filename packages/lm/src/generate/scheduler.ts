@@ -140,14 +140,11 @@ export class Scheduler {
       for (const one of list) (one.isCancelled() ? gone : kept).push(one);
       return { kept, gone };
     };
-    const hasCancelled = (list: readonly Scheduled[]) => list.some(({ isCancelled }) => isCancelled());
     // Thousands may wait.
-    if (hasCancelled(this.#waiting)) this.#waiting = keep(this.#waiting).kept;
-    if (hasCancelled(this.#running)) {
-      const { kept, gone } = keep(this.#running);
-      this.#running = kept;
-      for (const one of gone) this.#end(one);
-    }
+    if (this.#waiting.some(({ isCancelled }) => isCancelled())) this.#waiting = keep(this.#waiting).kept;
+    const { kept, gone } = keep(this.#running);
+    this.#running = kept;
+    for (const one of gone) this.#end(one);
     this.#prefills = this.#prefills.filter((prefill) => {
       const { kept: members, gone: left } = keep(prefill.members);
       prefill.members.splice(0, Infinity, ...members);

@@ -18,6 +18,7 @@ import type { NodeAssignment, Provider } from './native/session.js';
 import { packedOf } from './packed-weights.js';
 import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } from './providers.js';
 import { type HeldSession, SessionCache } from './sessions.js';
+import { isRead } from './uses.js';
 
 export interface OnnxruntimeEngineOptions {
   /**
@@ -131,14 +132,10 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
 function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], target: LoweringTarget): Graph {
   const users = new Map<GraphNode, number>();
   for (const { node } of graph.nodes.flatMap((n) => n.inputs)) users.set(node, (users.get(node) ?? 0) + 1);
-  const isRead = (node: GraphNode, index: number) =>
-    [...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs].some(
-      (value) => value.node === node && value.index === index,
-    );
   const mayOverwrite = (node: GraphNode<'kernel'>, input: number, output: number) => {
     const source = node.inputs[input]!.node;
     if (users.get(source) !== 1) return false;
-    if (source.op !== 'input') return !isRead(node, output);
+    if (source.op !== 'input') return !isRead(graph, node, output);
     return donations.some(({ input: given, output: taken }) => {
       const result = graph.outputs[taken]!;
       return graph.inputs[given] === source && result.node === node && result.index === output;

@@ -195,6 +195,13 @@ export class OnnxGraphBuilder {
     return { value, ...(shape ? { shape } : {}) };
   }
 
+  /** What `write` gives for the rows of a value, which stay in the axes that they come in: a reshape is one more node. */
+  byRows(value: string, shape: readonly number[], write: (rows: string) => string): string {
+    const { value: rows, shape: given } = this.rowsOf(value);
+    const result = write(rows);
+    return this.reshape(this.shaped(result, given ? [...given.slice(0, -1), shape.at(-1)!] : shape), shape);
+  }
+
   transpose(value: string, perm: readonly number[]): string {
     return this.op('Transpose', [value], { perm });
   }

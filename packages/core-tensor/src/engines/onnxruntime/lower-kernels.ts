@@ -63,7 +63,7 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     }),
   ]),
 
-  rotary: (node, lowering) => [rotated(node, lowering, 1)],
+  rotary: rotaryTimes(1),
 
   putRows: (node, lowering) => {
     const [x, rows, values] = node.inputs.map((input) => lowering.name(input));
@@ -77,32 +77,33 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
   // Only for the case that `canUseGroupQueryAttention` admits: one new token a row, caches written in place.
   cachedAttention: (node, lowering) => {
     const { builder } = lowering;
-    const [, k, v, pastKeys, pastValues, lengths] = node.inputs.map((input, i) =>
-      i === 0 ? '' : lowering.name(input),
-    );
-    const [batch, heads, , width] = specOf(node.inputs[0]!).shape as [number, number, number, number];
+    const [query, ...others] = node.inputs as [Value, ...Value[]];
+    const [k, v, pastKeys, pastValues, lengths] = others.map((input) => lowering.name(input));
+    const [batch, heads, , width] = specOf(query).shape as [number, number, number, number];
     const keyValueHeads = specOf(node.inputs[1]!).shape[1]!;
     const { scale, softCap = 0, slidingWindow = -1 } = configOf<CachedAttentionConfig>(node);
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const longest = builder.sharedOp('ReduceMax', [lengths!], { keepdims: 0 });
     const total = builder.sharedOp('Add', [longest, builder.constant('int32', [], [1])]);
+    // MLAS multiplies one row at memory speed if no factor comes with it, which the operator's tiled path does not make use
+    // of; a sink of no weight, which that path does not know, keeps the operator off it.
     const { mlas } = lowering.target;
+    const [before, within] = mlas ? [scale, 1] : [1, scale];
+    const noSink = mlas ? ['', '', '', '', builder.constant('float32', [heads], new Array(heads).fill(-3e38))] : [];
     const inputs = [
-      flat(mlas ? scaledQuery(node.inputs[0]!, lowering, scale) : lowering.name(node.inputs[0]!), heads),
+      flat(scaledQuery(query, lowering, before), heads),
       flat(k!, keyValueHeads),
       flat(v!, keyValueHeads),
       pastKeys!,
       pastValues!,
       lengths!,
+      total,
+      ...noSink,
     ];
-    // MLAS multiplies one row at memory speed if no factor comes with it, which the operator's tiled path does not make use
-    // of; a sink of no weight, which that path does not know, keeps the operator off it.
-    const noSink = () => builder.constant('float32', [heads], new Array(heads).fill(-3e38));
-    const rest = mlas ? [total, '', '', '', '', noSink()] : [total];
-    const [output, keys, values] = builder.ops('GroupQueryAttention', [...inputs, ...rest], 3, {
+    const [output, keys, values] = builder.ops('GroupQueryAttention', inputs, 3, {
       num_heads: heads,
       kv_num_heads: keyValueHeads,
-      scale: { float: mlas ? 1 : scale },
+      scale: { float: within },
       softcap: { float: softCap },
       local_window_size: slidingWindow,
     });
@@ -115,35 +116,32 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
  * x turned, times `scale`. The angles of every position are the rows of the table, and row r of the batch reads its own part
  * of it.
  */
-function rotated(node: GraphNode<'kernel'>, lowering: Lowering, scale: number): string {
-  const { builder } = lowering;
-  const { shape, dtype } = node.outputs[0]!;
-  const [batch, heads, length, width] = shape as [number, number, number, number];
-  const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
-  const compute = lowering.computeDType(dtype);
-  const [x, cos, sin] = node.inputs.map((input) => lowering.nameAs(input, lowering.computeDType(specOf(input).dtype)));
-  const factor = () => builder.constant(compute === 'float16' ? 'float16' : 'float32', [], [scale]);
-  const table = (name: string) => {
-    const rows = builder.reshape(name, [tables * length, half]);
-    return scale === 1 ? rows : builder.sharedOp('Mul', [rows, factor()]);
-  };
-  const positions = builder.constant(
-    'int64',
-    [batch, length],
-    Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
-  );
-  // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
-  const flat = [batch, 1, heads * width];
-  const given = length === 1 ? builder.reshape(x!, flat) : x!;
-  const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
-  const result = length === 1 ? builder.reshape(builder.shaped(turned, flat), shape) : turned;
-  return lowering.convert(result, compute, dtype);
+function rotaryTimes(scale: number): KernelRule {
+  return inComputeType(([x, cos, sin], node, { builder }) => {
+    const { shape } = specOf(node.inputs[0]!);
+    const [batch, heads, length, width] = shape as [number, number, number, number];
+    const [tables, , half] = specOf(node.inputs[1]!).shape as [number, number, number];
+    const table = (name: string) => {
+      const rows = builder.reshape(name, [tables * length, half]);
+      return scale === 1 ? rows : builder.sharedOp('Mul', [rows, builder.constant('float32', [], [scale])]);
+    };
+    const positions = builder.constant(
+      'int64',
+      [batch, length],
+      Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
+    );
+    // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
+    const flat = [batch, 1, heads * width];
+    const given = length === 1 ? builder.reshape(x!, flat) : x!;
+    const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
+    return [length === 1 ? builder.reshape(builder.shaped(turned, flat), shape) : turned];
+  });
 }
 
 /** The query of an attention times `scale`: by its angles, if it is turned on the way. */
 function scaledQuery({ node, index }: Value, lowering: Lowering, scale: number): string {
   const { builder } = lowering;
-  if (lowering.fused.has(node)) return rotated(node as GraphNode<'kernel'>, lowering, scale);
+  if (lowering.fused.has(node)) return rotaryTimes(scale)(node as GraphNode<'kernel'>, lowering)[0]!;
   const query = lowering.name({ node, index });
   return scale === 1 ? query : builder.op('Mul', [query, builder.constant('float32', [], [scale])]);
 }

@@ -67,14 +67,9 @@ function emitProduct(node: GraphNode<'matmul'>, lowering: Lowering, alpha: numbe
   const rows = few !== undefined && few <= MOST_ROWS_OVER_PACKED && lowering.isConstant(b) ? undefined : few;
   if (rows === undefined) {
     const ranks = [specOf(a).shape.length, specOf(b).shape.length] as const;
-    if (transA || ranks[1] !== 2) {
-      return lowering.convert(builder.matmul(left, right, { transA, transB, alpha, ranks }), compute, dtype);
-    }
-    // The rows stay in the axes that they come in: a reshape is one more node.
-    const { value, shape: given = specOf(a).shape } = lowering.target.standard ? { value: left } : builder.rowsOf(left);
-    const result = builder.matmul(value, right, { transB, alpha, ranks });
-    builder.shaped(result, [...given.slice(0, -1), shape.at(-1)!]);
-    return lowering.convert(builder.reshape(result, shape), compute, dtype);
+    const times = (x: string) => builder.matmul(x, right, { transA, transB, alpha, ranks });
+    const hasRows = !transA && ranks[1] === 2 && !lowering.target.standard;
+    return lowering.convert(hasRows ? builder.byRows(left, shape, times) : times(left), compute, dtype);
   }
   const flat = builder.reshape(left, [rows, specOf(a).shape.at(-1)!]);
   const result = builder.matmul(right, flat, { transB: true, alpha });

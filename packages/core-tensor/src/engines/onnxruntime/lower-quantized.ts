@@ -69,10 +69,9 @@ export const quantizedRules: Readonly<Record<string, KernelRule>> = {
       return builder.op('MatMulNBits', [rounded, ...parts], sizes);
     }
     const level = isRounded ? { accuracy_level: INT8_ACTIVATIONS } : {};
-    const { value, shape: given = specOf(node.inputs[0]!).shape } = builder.rowsOf(x);
-    const result = builder.op('MatMulNBits', [value, ...parts], { ...sizes, ...level });
-    builder.shaped(result, [...given.slice(0, -1), shape[0]!]);
-    return builder.reshape(result, node.outputs[0]!.shape);
+    return builder.byRows(x, node.outputs[0]!.shape, (rows) =>
+      builder.op('MatMulNBits', [rows, ...parts], { ...sizes, ...level }),
+    );
   }),
 
   int8Matmul: product((x, node, lowering) => {

@@ -12,6 +12,7 @@ import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
 import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
 import { residualNorms, rotatedQueries } from './row-fusions.js';
+import { isRead } from './uses.js';
 
 /** Emits the ONNX nodes of one node; returns the names of its outputs. Operands are never empty, nor are outputs. */
 export type LoweringRule<Name extends OpName> = (node: GraphNode<Name>, lowering: Lowering) => readonly string[];
@@ -191,8 +192,7 @@ export class Lowering {
 
   /** Whether anything reads an output of a node. */
   isUsed(node: GraphNode, index: number): boolean {
-    const reads = (value: Value) => value.node === node && value.index === index;
-    return this.graph.outputs.some(reads) || this.graph.nodes.some(({ inputs }) => inputs.some(reads));
+    return isRead(this.graph, node, index);
   }
 
   /**

@@ -2,7 +2,7 @@ import { type Graph, type GraphNode, isOp } from '../../graph/node.js';
 import { accumulation } from './accumulation.js';
 import { scatteredInto } from './lower-indexing.js';
 import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.js';
-import { countUses } from './row-fusions.js';
+import { countUses } from './uses.js';
 
 /**
  * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, the sum of

@@ -1,16 +1,9 @@
 import { type Graph, type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape } from '../../shape.js';
+import { countUses, isRead } from './uses.js';
 
 const isKernel = (node: GraphNode, name: string): node is GraphNode<'kernel'> =>
   isOp(node, 'kernel') && node.attributes.kernel.name === name;
-
-/** How often each node is read, by other nodes or as an output. */
-export function countUses({ nodes, outputs }: Graph): ReadonlyMap<GraphNode, number> {
-  const uses = new Map<GraphNode, number>();
-  for (const { node } of [...nodes.flatMap(({ inputs }) => inputs), ...outputs])
-    uses.set(node, (uses.get(node) ?? 0) + 1);
-  return uses;
-}
 
 /** Rotations of queries that only their attention reads, which lets them be scaled on the way. */
 export function rotatedQueries(graph: Graph): GraphNode[] {
@@ -30,13 +23,11 @@ export function residualNorms(
   graph: Graph,
   fused: ReadonlySet<GraphNode>,
 ): ReadonlyMap<GraphNode, GraphNode<'kernel'>> {
-  const read = new Set(graph.nodes.flatMap(({ inputs }) => inputs.map(({ node, index }) => `${node.id}.${index}`)));
-  for (const { node, index } of graph.outputs) read.add(`${node.id}.${index}`);
   const norms = new Map<GraphNode, GraphNode<'kernel'>>();
   if (!graph.nodes.some((node) => isKernel(node, 'cachedAttention'))) return norms;
   for (const node of graph.nodes) {
     const sum = isKernel(node, 'rmsNorm') ? node.inputs[0]!.node : undefined;
-    if (!sum || !isOp(sum, 'add') || norms.has(sum) || read.has(`${node.id}.1`)) continue;
+    if (!sum || !isOp(sum, 'add') || norms.has(sum) || isRead(graph, node, 1)) continue;
     const { shape, dtype } = sum.outputs[0]!;
     const isPlain = ({ node: operand, index }: Value) =>
       !fused.has(operand) && operand.op !== 'full' && sameShape(operand.outputs[index]!.shape, shape);
