@@ -3,7 +3,7 @@ import type { KnipConfig } from 'knip';
 const config: KnipConfig = {
   workspaces: {
     '.': {
-      entry: ['scripts/*.{mjs,ts}'],
+      entry: ['scripts/*.{mjs,ts}', 'testing/fuzz-{child,faults}.ts', 'packages/*/test/**/fuzz-targets.ts'],
       // Started by path.
       ignoreDependencies: ['@arethetypeswrong/cli', 'turbo'],
     },

@@ -1,5 +1,5 @@
 // `npm test`: sets up, then runs every check and every test. With arguments (`npm test -- packages/rl`), only the unit
-// tests that match them.
+// tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,9 @@ await setup();
 
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-test-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
-const filters = process.argv.slice(2);
+const slow = process.argv.includes('--slow');
+if (slow) process.env.POSTTRAIN_TESTS = 'slow';
+const filters = process.argv.slice(2).filter((argument) => argument !== '--slow');
 const totals = { passed: 0, failed: 0, failures: [], skipped: [] };
 
 const unitTests = { name: 'unit tests', run: runUnitTests };
@@ -26,7 +28,7 @@ const stages = [
   { name: 'packed tarballs', command: [...tool('tsx'), 'scripts/check-tarballs.ts'] },
 ];
 
-const selected = filters.length > 0 ? [unitTests] : stages;
+const selected = slow || filters.length > 0 ? [unitTests] : stages;
 for (const [i, stage] of selected.entries()) {
   console.log(`\n── ${i + 1}/${selected.length} ${stage.name} ──`);
   const start = Date.now();
