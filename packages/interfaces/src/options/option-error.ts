@@ -1,0 +1,34 @@
+import { PosttrainError } from '../errors.js';
+
+/** An option that is unknown, missing, or has a value that cannot be right. */
+export class OptionError extends PosttrainError {
+  /** The function or method that the options were given to. */
+  readonly where: string;
+  readonly option: string;
+
+  constructor(
+    code: 'UNKNOWN_OPTION' | 'MISSING_OPTION' | 'INVALID_OPTION',
+    where: string,
+    option: string,
+    message: string,
+  ) {
+    super(code, `${where}: ${message}`);
+    this.where = where;
+    this.option = option;
+  }
+}
+
+/** A value as error messages show it: short, on one line, and telling NaN from null and 1 from "1". */
+export function showValue(value: unknown): string {
+  if (typeof value === 'string') return cut(JSON.stringify(value));
+  if (typeof value === 'bigint') return cut(`${value}n`);
+  if (typeof value === 'function') return `the function ${value.name || '(without a name)'}`;
+  if (typeof value !== 'object' || value === null) return cut(String(value));
+  if (Array.isArray(value))
+    return cut(`[${value.slice(0, 8).map(showValue).join(', ')}${value.length > 8 ? ', …' : ''}]`);
+  const name = Object.getPrototypeOf(value)?.constructor?.name;
+  if (name !== undefined && name !== 'Object') return `a ${name}`;
+  return `an object with ${cut(Object.keys(value).join(', ')) || 'no keys'}`;
+}
+
+const cut = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}…` : text);

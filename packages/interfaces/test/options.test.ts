@@ -1,0 +1,124 @@
+import { describe, expect, expectTypeOf, it } from 'vitest';
+import {
+  boolean,
+  custom,
+  type Given,
+  hashText,
+  integer,
+  listOf,
+  number,
+  OptionError,
+  oneOf,
+  options,
+  PosttrainError,
+  type Read,
+  settingsOf,
+  text,
+} from '../src/index.js';
+
+const shape = options(
+  'clip',
+  {
+    /** How far the ratio may fall. */
+    epsilon: number({ default: 0.2, above: 0, below: 1 }),
+    epsilonHigh: number({ min: 0, optional: true }),
+    steps: integer({ min: 1 }),
+    kind: oneOf(['a', 'b'], { default: 'a' }),
+    fast: boolean({ default: false }),
+    label: text({ optional: true }),
+    sizes: listOf(integer({ min: 0 }), { default: [1, 2] }),
+    maxBatch: integer({ default: 64, decisive: false }),
+    reward: custom<(x: string) => number>()('a function', (value) => typeof value === 'function', { optional: true }),
+  },
+  { aliases: { num_steps: 'steps' } },
+);
+
+const failure = (given: unknown): OptionError => {
+  try {
+    shape.read(given as Given<typeof shape>);
+  } catch (error) {
+    return error as OptionError;
+  }
+  throw new Error('was accepted');
+};
+
+describe('options', () => {
+  it('puts defaults in the place of what is not given, and of undefined', () => {
+    expect(shape.read({ steps: 3 })).toEqual({
+      ...{ epsilon: 0.2, steps: 3, kind: 'a', fast: false, sizes: [1, 2], maxBatch: 64 },
+    });
+    expect(shape.read({ steps: 3, epsilon: undefined as never }).epsilon).toBe(0.2);
+  });
+
+  it('has the types of what is given and of what is read', () => {
+    type Options = Given<typeof shape>;
+    expectTypeOf<Options['epsilon']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<Options['steps']>().toEqualTypeOf<number>();
+    expectTypeOf<Options['kind']>().toEqualTypeOf<'a' | 'b' | undefined>();
+    type Complete = Read<typeof shape>;
+    expectTypeOf<Complete['epsilon']>().toEqualTypeOf<number>();
+    expectTypeOf<Complete['epsilonHigh']>().toEqualTypeOf<number | undefined>();
+    expectTypeOf<Complete['reward']>().toEqualTypeOf<((x: string) => number) | undefined>();
+    // @ts-expect-error an option that must be given
+    expect(() => shape.read({})).toThrow();
+  });
+
+  it.each([
+    [{}, 'MISSING_OPTION', 'clip: steps is missing; it must be a whole number of at least 1.'],
+    [{ steps: 0 }, 'INVALID_OPTION', 'clip: steps is 0; it must be a whole number of at least 1.'],
+    [{ steps: 1.5 }, 'INVALID_OPTION', 'clip: steps is 1.5; it must be a whole number of at least 1.'],
+    [{ steps: '3' }, 'INVALID_OPTION', 'clip: steps is "3"; it must be a whole number of at least 1.'],
+    [{ steps: null }, 'INVALID_OPTION', 'clip: steps is null; it must be a whole number of at least 1.'],
+    [
+      { steps: 1, epsilon: 1 },
+      'INVALID_OPTION',
+      'epsilon is 1; it must be a number above 0 and below 1 (default 0.2).',
+    ],
+    [{ steps: 1, epsilon: Number.NaN }, 'INVALID_OPTION', 'epsilon is NaN'],
+    [{ steps: 1, kind: 'c' }, 'INVALID_OPTION', 'kind is "c"; it must be one of "a", "b" (default "a").'],
+    [{ steps: 1, sizes: [1, -1] }, 'INVALID_OPTION', 'sizes is [1, -1]; it must be a list, each item a whole number'],
+    [{ steps: 1, reward: 'grpo' }, 'INVALID_OPTION', 'reward is "grpo"; it must be a function.'],
+    [{ steps: 1, epsilonhigh: 1 }, 'UNKNOWN_OPTION', 'unknown option "epsilonhigh". Did you mean "epsilonHigh"?'],
+    [{ num_steps: 1 }, 'UNKNOWN_OPTION', 'unknown option "num_steps". It is called "steps" here.'],
+    [JSON.parse('{"steps":1,"__proto__":1}'), 'UNKNOWN_OPTION', 'unknown option "__proto__"'],
+    ['grpo', 'INVALID_OPTION', 'clip: the options must be an object, not "grpo".'],
+  ])('refuses %j', (given, code, message) => {
+    const error = failure(given);
+    expect(error).toBeInstanceOf(OptionError);
+    expect(error).toBeInstanceOf(PosttrainError);
+    expect(error).toMatchObject({ code, where: 'clip', message: expect.stringContaining(message) });
+  });
+
+  it('refuses a default that is not valid where it is declared', () => {
+    expect(() => number({ default: 2, max: 1 })).toThrow(TypeError);
+  });
+
+  it('gives what decides a result: defaults included, memory limits not', () => {
+    expect(shape.settings({ steps: 3, maxBatch: 1 })).toEqual({
+      ...{ epsilon: 0.2, epsilonHigh: 'not given', steps: 3, kind: 'a', fast: false, label: 'not given' },
+      ...{ sizes: '[1,2]', reward: 'not given' },
+    });
+  });
+});
+
+describe('settingsOf', () => {
+  it('tells values apart that decide otherwise', () => {
+    const loss = { name: 'dpo', settings: { beta: 0.1 }, compute: () => 0 };
+    expect(settingsOf(loss)).toEqual({ name: 'dpo', beta: 0.1 });
+    expect(settingsOf({ a: loss, weight: 2, none: null, missing: undefined, not: Number.NaN })).toEqual({
+      ...{ a: 'dpo', 'a.beta': 0.1, weight: 2, none: 'null', missing: 'not given', not: 'NaN' },
+    });
+    const [one, two] = [(x: string) => x.length, (x: string) => x.length + 1];
+    expect(settingsOf(one)).not.toBe(settingsOf(two));
+    expect(settingsOf(one)).toBe(settingsOf(one));
+    expect(settingsOf(new Map())).toBe('Map');
+    expect(settingsOf([1, [2]])).toEqual({ 0: 1, '1.0': 2 });
+  });
+
+  it('hashes texts to what cyrb53 gives', () => {
+    // Values of the published test vectors of cyrb53 with seed 0.
+    expect([hashText('a'), hashText('b')].map((x) => Number.parseInt(x, 16))).toEqual([
+      7929297801672961, 8684336938537663,
+    ]);
+  });
+});
