@@ -43,7 +43,7 @@ export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
 export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
-export { answerTokens, RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
+export { RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
 export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
 export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
 export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
@@ -76,6 +76,15 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export { type ChatRowOptions, chatOptionsOf } from './prompts/chat-row.js';
+export {
+  type CompletionTokens,
+  NoEndTokenError,
+  type TextModel,
+  type TokenizeCompletionOptions,
+  tokenizeCompletion,
+  withEndToken,
+} from './prompts/tokenize-completion.js';
 export {
   type ContinuationLogProbs,
   type ContinuationLogProbsOptions,

@@ -1,14 +1,12 @@
 import {
   assertKnownOptions,
   PosttrainError,
-  type Prompt,
   type Verdict,
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { NoChatTemplateError } from '../../generate/prompt-tokens.js';
+import { tokenizeCompletion } from '../../prompts/tokenize-completion.js';
 import type { Adapter } from '../adapter.js';
-import type { CausalLM } from '../causal-lm.js';
 import type { SequenceClassifier } from './sequence-classifier.js';
 
 export interface RewardVerifierOptions {
@@ -38,7 +36,10 @@ export class RewardVerifier implements Verifier {
 
   async verify(requests: readonly VerifyRequest[]): Promise<Verdict[]> {
     const adapter = this.#options.adapter?.();
-    const sequences = requests.map(({ prompt, completion }) => answerTokens(this.#model, prompt, completion));
+    const sequences = requests.map(({ prompt, completion: content }) => {
+      const completion = typeof prompt === 'string' ? content : [{ role: 'assistant', content }];
+      return tokenizeCompletion(this.#model, prompt, completion).tokens;
+    });
     const logits = await this.#model.logits(sequences, adapter ? { adapter } : {});
     const independent = this.#model.head.problemType === 'multi_label_classification';
     return logits.map((row) => {
@@ -46,24 +47,6 @@ export class RewardVerifier implements Verifier {
       return { score: independent ? sigmoid(row[this.#label]!) : softmaxAt(row, this.#label) };
     });
   }
-}
-
-/**
- * The tokens of a prompt with its whole answer, as TRL's reward trainer makes them: a conversation goes through the chat
- * template with the assistant's message closed, text gets the end token.
- */
-export function answerTokens(
-  model: Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>,
-  prompt: Prompt,
-  completion: string,
-): number[] {
-  const { tokenizer, chatTemplate, name } = model;
-  if (typeof prompt === 'string') {
-    const tokens = tokenizer.encode(prompt + completion);
-    return tokenizer.eosId === undefined || tokens.at(-1) === tokenizer.eosId ? tokens : [...tokens, tokenizer.eosId];
-  }
-  if (!chatTemplate) throw new NoChatTemplateError(name);
-  return chatTemplate.renderChat([...prompt, { role: 'assistant', content: completion }]).tokenIds;
 }
 
 /** Which output is the score. */
