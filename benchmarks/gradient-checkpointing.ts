@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adamW, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
-import { createAdapter, lora, negativeLogLikelihood, Trainer } from '@posttrain/peft';
+import { createAdapter, lora } from '@posttrain/peft';
+import { negativeLogLikelihood, Trainer } from '@posttrain/training';
 import { MODEL_CONFIGS, type ModelName } from './cases.js';
 
 const [first = '135m', ...rest] = process.argv.slice(2);

@@ -10,7 +10,8 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { type CausalLM, predictionLogProbs } from '@posttrain/lm';
-import { createAdapter, lora, negativeLogLikelihood, type PeftAdapter, Trainer } from '@posttrain/peft';
+import { createAdapter, lora, type PeftAdapter } from '@posttrain/peft';
+import { negativeLogLikelihood, Trainer } from '@posttrain/training';
 import type { StepCase } from './cases.js';
 
 /** One training step; gives its loss. */

@@ -19,7 +19,8 @@ import {
 } from '@posttrain/core-tensor';
 import { type Tfjs, tfjsEngine } from '@posttrain/core-tensor/tfjs';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
-import { createAdapter, lora, negativeLogLikelihood, Trainer } from '@posttrain/peft';
+import { createAdapter, lora } from '@posttrain/peft';
+import { negativeLogLikelihood, Trainer } from '@posttrain/training';
 
 const pairs = Number(process.argv[2] ?? 7);
 const SIZE = 512;

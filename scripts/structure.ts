@@ -20,7 +20,7 @@ const tensorEngine = '@posttrain/core-tensor';
 /** Packages that must be usable without a tensor engine. */
 const light = ['@posttrain/interfaces', '@posttrain/tts', '@posttrain/data', '@posttrain/eval'];
 /** Packages whose user must end up with exactly one tensor engine. */
-const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl'];
+const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl', '@posttrain/training'];
 
 /** The fields that a published package.json must have, and the files beside it. */
 export function checkPackage(workspace: string, { folder, manifest }: WorkspacePackage): Findings {

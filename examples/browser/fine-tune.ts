@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CausalLM } from '@posttrain/lm';
-import { createAdapter, lora, mergeAdapter, sft } from '@posttrain/peft';
+import { createAdapter, lora, mergeAdapter } from '@posttrain/peft';
+import { sft } from '@posttrain/training';
 import { problemRows } from '../pretrain-tiny/problem.js';
 
 /** The tiny model of ../pretrain-tiny, fine-tuned on worked sums with LoRA, the adapter merged. */

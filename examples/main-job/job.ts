@@ -8,10 +8,10 @@ import {
   mergeAdapter,
   type PeftAdapter,
   saveAdapter,
-  sft,
   withAdapterParameters,
 } from '@posttrain/peft';
 import { policyObjectives, type Rewards, trainPolicy } from '@posttrain/rl';
+import { sft } from '@posttrain/training';
 import { drawSamples, type ScalingRow, scalingCurve } from '@posttrain/tts';
 import type { JobRow, JobTask } from './task.js';
 

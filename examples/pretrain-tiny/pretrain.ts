@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { adamW } from '@posttrain/core-tensor';
 import { createProgress } from '@posttrain/eval';
 import { CausalLM, ChatTemplate, parseModelConfig, Tokenizer } from '@posttrain/lm';
-import { negativeLogLikelihood, Trainer, type TrainingRow } from '@posttrain/peft';
+import { negativeLogLikelihood, Trainer, type TrainingRow } from '@posttrain/training';
 import { documents } from './corpus.js';
 
 const { values: flags } = parseArgs({

@@ -1,4 +1,3 @@
-export type { StepMetrics } from '@posttrain/peft';
 export type { Advantage, RewardGroups } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
@@ -66,4 +65,3 @@ export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { type DpoOptions, type DpoResult, dpo } from './training/dpo-trainer.js';
 export type { PolicyTrainingOptions } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
-export type { Metrics, RunOptions } from './training/run-steps.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensor, valueAndGrad } from '@posttrain/core-tensor';
-import type { TokenLoss, TrainingRow } from '@posttrain/peft';
+import type { TokenLoss, TrainingRow } from '@posttrain/training';
 import { expect } from 'vitest';
 
 export const goldenFolder = join(import.meta.dirname, '../../../goldens');

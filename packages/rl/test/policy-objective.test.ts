@@ -1,5 +1,5 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
-import type { TrainingRow } from '@posttrain/peft';
+import type { TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   batchMean,

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { openSafetensors, sgd } from '@posttrain/core-tensor';
 import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { loadAdapter, type PeftAdapter, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/peft';
+import { loadAdapter, type PeftAdapter } from '@posttrain/peft';
+import { type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   annotatePairs,

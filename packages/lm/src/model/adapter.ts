@@ -32,10 +32,10 @@ export interface Adapter<Parameters = unknown> {
 export const NO_ADAPTER: Adapter<Readonly<Record<string, never>>> = { name: 'base', parameters: {}, hooks: () => ({}) };
 
 /** The same adapter with other numbers, as training makes them. */
-export const withParameters = <Parameters>(
-  adapter: Adapter<Parameters>,
-  parameters: Parameters,
-): Adapter<Parameters> => ({ ...adapter, parameters });
+export const withParameters = <A extends Adapter>(adapter: A, parameters: A['parameters']): A => ({
+  ...adapter,
+  parameters,
+});
 
 /** Whether two adapters compute the same: one function with the same numbers. */
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>

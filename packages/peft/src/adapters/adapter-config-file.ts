@@ -1,5 +1,5 @@
-import type { TaskType } from './adapter.js';
 import { AdapterFileError } from './errors.js';
+import type { TaskType } from './peft-adapter.js';
 import type { PeftConfig, PeftMethod } from './peft-method.js';
 
 /** The version of PEFT whose files these are. */

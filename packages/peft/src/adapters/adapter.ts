@@ -1,9 +1,7 @@
 import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import {
-  type Adapter,
   applyLinear,
-  type CausalLM,
   type EmbeddingLayer,
   floatWeight,
   type LayerHooks,
@@ -12,53 +10,10 @@ import {
   type ModuleInfo,
 } from '@posttrain/lm';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
+import type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './peft-adapter.js';
 import type { AdapterTarget, PeftConfig, PeftMethod } from './peft-method.js';
-import { matchTargets, type SkippedModule, type TargetMatch } from './targets.js';
-
-export interface AdapterReport {
-  /** Paths of the modules the method enters. */
-  readonly matched: readonly string[];
-  readonly skipped: readonly SkippedModule[];
-  readonly trainableParameters: number;
-  /** Parameters of the base and of the adapter. */
-  readonly totalParameters: number;
-}
-
-/** What an adapter needs of a model: a `CausalLM`, a classifier, a reward model and a value model have it. */
-export type AdaptableModel = Pick<CausalLM, 'name' | 'config' | 'network' | 'weights' | 'storage'>;
-
-/** PEFT's name for what the outputs of a model are. */
-export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
-
-/** The modules of a model that an adapter changes, and how. */
-export interface AdapterPlan {
-  /** Modules the method enters. */
-  readonly targets: readonly ModuleInfo[];
-  /** Modules trained whole. */
-  readonly saved: readonly ModuleInfo[];
-  /** Parameter name of each bias that is trained, by module path. */
-  readonly biases: ReadonlyMap<string, string>;
-  /** The base's own embeddings that PEFT puts into the file when they are targets, by their names there. */
-  readonly carried: Named;
-}
-
-/**
- * An adapter of a PEFT method, for the model it was made for and every other with the same modules. `parameters` are
- * named by PEFT's keys without the `base_model.model.` prefix.
- */
-export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Adapter<Named> {
-  readonly method: PeftMethod<Config>;
-  /** Complete, with `targetModules` written out. */
-  readonly config: Config;
-  readonly plan: AdapterPlan;
-  /** Name of the model it was made for. */
-  readonly baseModel: string;
-  /** Of the model it was made for; `task_type` of adapter_config.json. */
-  readonly taskType: TaskType;
-  readonly report: AdapterReport;
-  /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
-  trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
-}
+import { saveAdapter } from './save-adapter.js';
+import { matchTargets, type TargetMatch } from './targets.js';
 
 export interface CreateAdapterOptions {
   /** For the random initial values. Default 0. */
@@ -145,11 +100,17 @@ export function planAdapter<Config extends PeftConfig>(
   const isLowRank = lowRank(initial) !== undefined;
   return {
     initial,
-    adapter: (parameters) => ({
-      ...{ name, method, config, plan, report, parameters, baseModel: model.name, taskType: taskTypeOf(model) },
-      ...{ hooks, trainingHooks: hooksWith },
-      ...(isLowRank ? { lowRank: (given) => lowRank(given)! } : {}),
-    }),
+    adapter(parameters) {
+      const adapter: PeftAdapter<Config> = {
+        ...{ name, method, config, plan, report, parameters, baseModel: model.name, taskType: taskTypeOf(model) },
+        identity: { peftType: method.peftType, ...config },
+        stochastic: method.stochastic?.(config),
+        ...{ hooks, trainingHooks: hooksWith },
+        ...(isLowRank ? { lowRank: (given) => lowRank(given)! } : {}),
+        save: (folder, current) => saveAdapter(folder, withAdapterParameters(adapter, current)),
+      };
+      return adapter;
+    },
   };
 }
 

@@ -74,6 +74,8 @@ export const lora: PeftMethod<LoraConfig> = {
     velora_config: null,
   },
 
+  stochastic: ({ loraDropout }) => (loraDropout > 0 ? `loraDropout is ${loraDropout}` : undefined),
+
   check(config, targets) {
     const { loraDropout, loraBias, useDora, initLoraWeights } = config;
     for (const option of ['useRslora', 'useDora', 'loraBias'] as const) {

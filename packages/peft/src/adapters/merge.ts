@@ -1,8 +1,9 @@
 import { iota, Key, type Named, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { CausalLM, type LayerHooks } from '@posttrain/lm';
-import { localParameters, type PeftAdapter, targetOf } from './adapter.js';
+import { localParameters, targetOf } from './adapter.js';
 import { MergeError } from './errors.js';
+import type { PeftAdapter } from './peft-adapter.js';
 import type { MergedTarget } from './peft-method.js';
 
 export interface MergeOptions {

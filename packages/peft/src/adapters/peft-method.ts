@@ -55,6 +55,8 @@ export interface PeftMethod<Config extends PeftConfig = PeftConfig> {
    * x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only.
    */
   apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
+  /** What `apply` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */
+  stochastic?(config: Config): string | undefined;
   /** What `apply` adds without dropout, where that is a low-rank product of x and nothing else: it is computed faster then. */
   lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
   /** tokens int32 [...] → [..., width], for methods that enter embeddings. */

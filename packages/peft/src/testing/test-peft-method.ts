@@ -16,10 +16,12 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { applyLinear, type CausalLM, type LayerHooks } from '@posttrain/lm';
-import { createAdapter, type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
-import { loadAdapter, saveAdapter } from '../adapters/adapter-files.js';
+import { createAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import { loadAdapter } from '../adapters/load-adapter.js';
 import { mergeAdapter } from '../adapters/merge.js';
+import type { PeftAdapter } from '../adapters/peft-adapter.js';
 import type { PeftConfig, PeftMethod } from '../adapters/peft-method.js';
+import { saveAdapter } from '../adapters/save-adapter.js';
 import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
 
 export interface TestPeftMethodOptions {
@@ -94,6 +96,13 @@ export function testPeftMethod<Config extends PeftConfig>(
         },
       };
       assert.ok((await difference(model, hooks, model, hooksOf(moved))) < tolerance);
+    });
+
+    check('draws at random in training if it says so, and only then', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const hooks = [1, 2].map((seed) => moved.trainingHooks(moved.parameters, Key.fromSeed(seed).toTensor()));
+      const changes = (await difference(model, hooks[0]!, model, hooks[1]!)) > 0;
+      assert.equal(changes, moved.stochastic !== undefined, 'stochastic must say whether apply uses the dropout key');
     });
 
     check('comes back from its files', async ({ model, adapter }) => {

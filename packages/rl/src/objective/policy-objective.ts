@@ -1,6 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/peft';
+import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/training';
 import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Ratio } from '../ratio/ratio.js';

@@ -1,5 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import { type TokenLoss, type TrainingRow, weightedSum } from '@posttrain/peft';
+import { type TokenLoss, type TrainingRow, weightedSum } from '@posttrain/training';
 
 /** Summed log-probabilities of p pairs of completions, float32 [p] each. */
 export interface PairLogProbs {

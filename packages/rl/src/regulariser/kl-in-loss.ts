@@ -1,5 +1,5 @@
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
-import { weightedSum } from '@posttrain/peft';
+import { weightedSum } from '@posttrain/training';
 import { type KlEstimator, klEstimators } from './kl-estimators.js';
 import type { Regulariser } from './regulariser.js';
 

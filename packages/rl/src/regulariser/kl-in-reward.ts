@@ -1,5 +1,5 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { weightedSum } from '@posttrain/peft';
+import { weightedSum } from '@posttrain/training';
 import type { Regulariser } from './regulariser.js';
 
 export interface KlInRewardOptions {

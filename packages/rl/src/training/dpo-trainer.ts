@@ -1,14 +1,17 @@
 import { type AdamWState, adamW, type Optimizer, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
+import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs, withParameters } from '@posttrain/lm';
 import {
-  type PeftAdapter,
   RowOrder,
+  RUN_OPTIONS,
+  type RunOptions,
   runIdentity,
+  runSteps,
   type StepMetrics,
+  type TrainableAdapter,
   Trainer,
-  withAdapterParameters,
-} from '@posttrain/peft';
+  warn,
+} from '@posttrain/training';
 import { positiveInteger } from '../positive-integer.js';
 import { preferenceLosses } from '../preference/dpo.js';
 import {
@@ -20,12 +23,11 @@ import {
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { refuseDropout } from './refuse-dropout.js';
-import { RUN_OPTIONS, type RunOptions, runSteps, warn } from './run-steps.js';
 
-export interface DpoOptions<State extends object> extends RunOptions {
+export interface DpoOptions<State extends object, A extends TrainableAdapter = TrainableAdapter> extends RunOptions {
   readonly model: CausalLM;
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: PeftAdapter;
+  readonly adapter?: A;
   readonly rows: readonly PreferenceRow[];
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
   readonly loss?: PreferenceLoss;
@@ -59,11 +61,11 @@ const OPTIONS: readonly (keyof DpoOptions<object>)[] = [
   ...(['warmupSteps', 'optimizer', 'maxGradNorm', 'maxLength', 'reference', 'seed', 'maxTokensPerPass'] as const),
 ];
 
-export interface DpoResult {
+export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
-  readonly adapter: PeftAdapter | undefined;
+  readonly adapter: A | undefined;
   readonly history: readonly StepMetrics[];
   /** Pairs left out because their prompt alone fills `maxLength`. */
   readonly dropped: number;
@@ -75,7 +77,9 @@ export interface DpoResult {
  *
  * @throws PreferenceRowError, PosttrainError for options that make no sense, NonFiniteError before a bad update
  */
-export async function dpo<State extends object = AdamWState>(options: DpoOptions<State>): Promise<DpoResult> {
+export async function dpo<State extends object = AdamWState, A extends TrainableAdapter = TrainableAdapter>(
+  options: DpoOptions<State, A>,
+): Promise<DpoResult<A>> {
   assertKnownOptions('dpo', options, OPTIONS);
   const { model, adapter, rows, loss = preferenceLosses.sigmoid(), epochs = 1, learningRate = 1e-6 } = options;
   const { batchSize = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
@@ -135,7 +139,7 @@ export async function dpo<State extends object = AdamWState>(options: DpoOptions
     return { loss: result.loss, ...progress, ...result.metrics };
   };
   const history = await runSteps({ stage: loss.name, trainer, adapter, steps, settings, state, step }, options);
-  return { trainer, adapter: adapter && withAdapterParameters(adapter, trainer.parameters), history, dropped };
+  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history, dropped };
 }
 
 async function referencesOf(

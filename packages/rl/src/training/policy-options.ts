@@ -1,20 +1,24 @@
 import type { Optimizer, ScheduleName } from '@posttrain/core-tensor';
 import { PosttrainError, type SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
-import { type PeftAdapter, runIdentity } from '@posttrain/peft';
+import { RUN_OPTIONS, type RunOptions, runIdentity, type TrainableAdapter } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { positiveInteger } from '../positive-integer.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import type { ScoreOptions } from '../rewards/score-completions.js';
 import { refuseDropout } from './refuse-dropout.js';
-import { RUN_OPTIONS, type RunOptions } from './run-steps.js';
 
 type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'>;
 
-export interface PolicyTrainingOptions<Row extends PromptRow, State extends object> extends RunOptions, Sampling {
+export interface PolicyTrainingOptions<
+  Row extends PromptRow,
+  State extends object,
+  A extends TrainableAdapter = TrainableAdapter,
+> extends RunOptions,
+    Sampling {
   readonly model: CausalLM;
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: PeftAdapter;
+  readonly adapter?: A;
   /** The prompts; further columns reach the reward functions. */
   readonly rows: readonly Row[];
   /** By the name they are logged under. */

@@ -1,7 +1,18 @@
 import { join } from 'node:path';
 import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { type PeftAdapter, RowOrder, type StepMetrics, Trainer, withAdapterParameters } from '@posttrain/peft';
+import { withParameters } from '@posttrain/lm';
+import {
+  type Metrics,
+  RowOrder,
+  runSteps,
+  StepLog,
+  type StepMetrics,
+  type StepRecord,
+  type TrainableAdapter,
+  Trainer,
+  warn,
+} from '@posttrain/training';
 import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
@@ -16,8 +27,6 @@ import {
 } from './policy-options.js';
 import { withLogProbs } from './rollout-log-probs.js';
 import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
-import { type Metrics, runSteps, warn } from './run-steps.js';
-import { StepLog, type StepRecord } from './step-log.js';
 
 /** One line of `completions.jsonl`. */
 export interface CompletionRecord extends StepRecord {
@@ -30,11 +39,11 @@ export interface CompletionRecord extends StepRecord {
   readonly advantage: number;
 }
 
-export interface PolicyTrainingResult {
+export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
-  readonly adapter: PeftAdapter | undefined;
+  readonly adapter: A | undefined;
   /** Of all steps, those before a resumption included when there is an output folder. */
   readonly history: readonly StepMetrics[];
 }
@@ -56,14 +65,17 @@ interface PolicyRun<Row extends PromptRow> {
  *
  * @throws PosttrainError for options that make no sense; RewardError; NonFiniteError before a bad update
  */
-export async function trainPolicy<Row extends PromptRow, State extends object = AdamWState>(
-  given: PolicyTrainingOptions<Row, State>,
-): Promise<PolicyTrainingResult> {
+export async function trainPolicy<
+  Row extends PromptRow,
+  State extends object = AdamWState,
+  A extends TrainableAdapter = TrainableAdapter,
+>(given: PolicyTrainingOptions<Row, State, A>): Promise<PolicyTrainingResult<A>> {
   assertKnownOptions('trainPolicy', given, POLICY_OPTIONS);
   // What is done with an optimizer's state does not depend on its type.
   const options = withDefaults(given as unknown as PolicyTrainingOptions<Row, object>);
   checkPolicyOptions(options);
-  const { model, adapter, steps, iterationsPerBatch, maxTokensPerPass, seed, outputFolder } = options;
+  const { adapter } = given;
+  const { model, steps, iterationsPerBatch, maxTokensPerPass, seed, outputFolder } = options;
   const trainer = await Trainer.create(model, {
     optimizer: options.optimizer ?? (adamW() as unknown as Optimizer<object>),
     maxTokensPerPass,
@@ -97,7 +109,7 @@ export async function trainPolicy<Row extends PromptRow, State extends object = 
     },
     options,
   );
-  return { trainer, adapter: adapter && withAdapterParameters(adapter, trainer.parameters), history };
+  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */

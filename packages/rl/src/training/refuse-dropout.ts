@@ -1,9 +1,8 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import type { PeftAdapter } from '@posttrain/peft';
+import type { TrainableAdapter } from '@posttrain/training';
 
 /** Dropout would make the policy that is trained another one than the policy that sampled or that is compared with. */
-export function refuseDropout(where: string, adapter: PeftAdapter | undefined): void {
-  const { loraDropout = 0 } = (adapter?.config ?? {}) as { readonly loraDropout?: number };
-  if (loraDropout === 0) return;
-  throw new PosttrainError('DROPOUT', `${where}: loraDropout is ${loraDropout}; create the adapter with 0`);
+export function refuseDropout(where: string, adapter: TrainableAdapter | undefined): void {
+  if (adapter?.stochastic === undefined) return;
+  throw new PosttrainError('DROPOUT', `${where}: the adapter's ${adapter.stochastic}; create it with 0`);
 }

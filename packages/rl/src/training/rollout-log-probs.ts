@@ -1,10 +1,9 @@
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
-import type { Trainer } from '@posttrain/peft';
+import type { Metrics, Trainer } from '@posttrain/training';
 import type { Rollout } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { PolicySettings } from './policy-options.js';
 import type { RewardedGroup } from './rollouts.js';
-import type { Metrics } from './run-steps.js';
 
 /** Rollouts of what was sampled: with log π_old and, when asked for, log π_ref. */
 export async function withLogProbs<Row extends PromptRow>(

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { loadWeights, type QuantizationOptions } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { describe, expect, it } from 'vitest';
-import { createAdapter, lora, negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
+import { negativeLogLikelihood, Trainer, type TrainingRow } from '../src/index.js';
 import { modelOf } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/llama');

@@ -15,19 +15,17 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { CausalLM, loadWeights, parseModelConfig } from '@posttrain/lm';
+import { createAdapter, lora, loraPlus } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
-  createAdapter,
   latestCheckpoint,
-  lora,
-  loraPlus,
   negativeLogLikelihood,
   sft,
   type TokenLoss,
   Trainer,
   type TrainingRow,
 } from '../src/index.js';
-import { tinyModel } from '../src/testing/tiny-model.js';
 import { modelOf } from './model.js';
 import { countingRows } from './sft-run.js';
 

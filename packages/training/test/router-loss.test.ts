@@ -10,15 +10,9 @@ import {
   withEngine,
 } from '@posttrain/core-tensor';
 import { type CausalLM, type ExpertsConfig, loadWeights } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  createAdapter,
-  lora,
-  negativeLogLikelihood,
-  Trainer,
-  type TrainerOptions,
-  type TrainingRow,
-} from '../src/index.js';
+import { negativeLogLikelihood, Trainer, type TrainerOptions, type TrainingRow } from '../src/index.js';
 import { modelOf, threeRows } from './model.js';
 
 const MIXTURES = ['mixtral', 'qwen3-moe', 'qwen3-moe-sparse-step'];

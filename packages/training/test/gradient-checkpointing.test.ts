@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { adamW, mapNamed, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { loadWeights } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createAdapter, lora, negativeLogLikelihood, Trainer } from '../src/index.js';
+import { negativeLogLikelihood, Trainer } from '../src/index.js';
 import { contents, modelOf, threeRows as rows } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');

@@ -11,17 +11,17 @@ import {
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
-import type { PeftAdapter } from '../adapters/adapter.js';
-import { RUN_OPTIONS, type RunOptions, type StepMetrics } from '../training/run-options.js';
+import { RUN_OPTIONS, type RunOptions, type StepMetrics } from '../run/run-options.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow, TokenizeOptions } from './tokenize-rows.js';
 
 export type SftLogEntry = StepMetrics;
 
 /** Options of `sft`. */
-export interface SftOptions extends TokenizeOptions, RunOptions {
+export interface SftOptions<A extends TrainableAdapter = TrainableAdapter> extends TokenizeOptions, RunOptions {
   readonly model: CausalLM;
   /** Left out, every weight of the model is trained. */
-  readonly adapter?: PeftAdapter;
+  readonly adapter?: A;
   readonly rows: readonly SftRow[];
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
   readonly batchSize?: number;

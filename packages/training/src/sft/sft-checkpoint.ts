@@ -6,10 +6,10 @@ import {
   refuseOtherSettings,
   refuseUsedFolder,
   saveCheckpoint,
-} from '../training/checkpoint.js';
-import { type RunIdentity, runIdentity } from '../training/run-identity.js';
-import { saveTrained } from '../training/save-trained.js';
-import type { Trainer } from '../training/trainer.js';
+} from '../run/checkpoint.js';
+import { type RunIdentity, runIdentity } from '../run/run-identity.js';
+import { saveTrained } from '../run/save-trained.js';
+import type { Trainer } from '../trainer/trainer.js';
 import type { RunLog, RunStatistics } from './run-log.js';
 import type { SftLogEntry, SftSettings } from './sft-options.js';
 import type { TokenizedRow } from './tokenize-rows.js';

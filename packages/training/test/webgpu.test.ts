@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { adamW, type Engine, Key, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { decode, loadWeights } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { beforeEach, describe, expect, it, type TestContext } from 'vitest';
 import { useSwiftShader } from '../../core-tensor/test/vulkan.js';
-import { createAdapter, lora, negativeLogLikelihood, Trainer } from '../src/index.js';
+import { negativeLogLikelihood, Trainer } from '../src/index.js';
 import { modelOf, threeRows as rows } from './model.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/models/qwen3');

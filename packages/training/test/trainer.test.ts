@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd, where } from '@posttrain/core-tensor';
 import { loadWeights, networkOf } from '@posttrain/lm';
+import { createAdapter, lora, mergeAdapter, withAdapterParameters } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { negativeLogLikelihood, type TokenLoss, Trainer, type TrainingRow, weightedSum } from '../src/index.js';
 import { modelOf } from './model.js';
 
@@ -132,5 +134,30 @@ describe('Trainer', () => {
     const before = await trainer.parameters['model.norm.weight']!.toArray();
     await expect(trainer.forwardBackward(rows, broken)).rejects.toThrow(/the loss is -Infinity/);
     expect(await trainer.parameters['model.norm.weight']!.toArray()).toEqual(before);
+  });
+});
+
+describe('adapters', () => {
+  it('are trained one after the other without touching each other or the base', async () => {
+    const model = await tinyModel('llama');
+    const before = await model.weights['model.layers.0.self_attn.q_proj.weight']!.toArray();
+    const adapter = await createAdapter(model, lora, { r: 2 });
+    const rows = [{ tokens: [1, 2, 3, 4, 5], weights: [0.25, 0.25, 0.25, 0.25] }];
+    const train = async () => {
+      const trainer = await Trainer.create(model, { optimizer: adamW(), adapter });
+      const losses: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        losses.push((await trainer.forwardBackward(rows, negativeLogLikelihood)).loss);
+        await trainer.optimStep({ learningRate: 0.05 });
+      }
+      return { losses, adapter: withAdapterParameters(adapter, trainer.parameters) };
+    };
+    const first = await train();
+    const second = await train();
+    expect(first.losses.at(-1)!).toBeLessThan(first.losses[0]! / 2);
+    expect(second.losses).toEqual(first.losses);
+    const { drift } = await mergeAdapter(model, first.adapter);
+    expect(drift).toBeLessThan(1e-5);
+    expect(await model.weights['model.layers.0.self_attn.q_proj.weight']!.toArray()).toEqual(before);
   });
 });

@@ -1,40 +1,29 @@
 import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import type { Trainer } from '../trainer/trainer.js';
 import {
   CheckpointError,
   type DecisiveSettings,
   latestCheckpoint,
   loadCheckpoint,
-  type PeftAdapter,
   refuseOtherSettings,
   refuseUsedFolder,
-  type StepMetrics,
   saveCheckpoint,
-  saveTrained,
-  RUN_OPTIONS as TRAINING_RUN_OPTIONS,
-  type Trainer,
-  type RunOptions as TrainingRunOptions,
-} from '@posttrain/peft';
-import { positiveInteger } from '../positive-integer.js';
+} from './checkpoint.js';
+import type { RunOptions, StepMetrics } from './run-options.js';
+import { saveTrained } from './save-trained.js';
 import { StepLog } from './step-log.js';
 
 /** Metrics of one step by name. */
 export type Metrics = StepMetrics['metrics'];
-
-/** Options that every training loop of this package has; `outputFolder` is also where `metrics.jsonl` goes. */
-export interface RunOptions extends TrainingRunOptions {
-  /** Something is odd but not wrong. Default: a Node process warning. */
-  readonly onWarning?: (message: string) => void;
-}
-
-export const RUN_OPTIONS = [...TRAINING_RUN_OPTIONS, 'onWarning'] as const;
 
 export interface StepsToRun<State extends object> {
   /** For progress. */
   readonly stage: string;
   readonly trainer: Trainer;
   /** What is trained, to be written into checkpoints; left out, the whole model is. */
-  readonly adapter: PeftAdapter | undefined;
+  readonly adapter: TrainableAdapter | undefined;
   readonly steps: number;
   /** Settings that decide the result. A checkpoint of a run with others is refused. */
   readonly settings: DecisiveSettings;
@@ -55,7 +44,9 @@ export async function runSteps<State extends object>(
   if (outputFolder === undefined && (options.saveSteps !== undefined || resume === true)) {
     throw new PosttrainError('OUTPUT_FOLDER', `${stage}: saveSteps and resume need an outputFolder`);
   }
-  positiveInteger(`${stage}: saveSteps`, saveSteps);
+  if (!(Number.isInteger(saveSteps) && saveSteps >= 1)) {
+    throw new PosttrainError('OPTION', `${stage}: saveSteps must be a positive integer, not ${saveSteps}`);
+  }
   const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
   if (from === undefined && outputFolder !== undefined) await refuseUsedFolder(outputFolder);
   const first = from === undefined ? 0 : await restore(run, from);
@@ -109,10 +100,4 @@ async function restore<State extends object>(run: StepsToRun<State>, folder: str
   run.trainer.restore(snapshot);
   Object.assign(run.state, saved.state);
   return saved.done;
-}
-
-/** Tells the caller, or Node, about something odd. */
-export function warn(options: RunOptions, message: string): void {
-  if (options.onWarning) options.onWarning(message);
-  else process.emitWarning(message, 'PosttrainWarning');
 }

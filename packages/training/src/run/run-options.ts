@@ -10,7 +10,7 @@ export interface StepMetrics {
 
 /** Options that every training loop has. */
 export interface RunOptions {
-  /** Where `checkpoint-N/` go; N counts updates. Default: nothing is written. */
+  /** Where `checkpoint-N/`, N counting updates, and `metrics.jsonl` go. Default: nothing is written. */
   readonly outputFolder?: string;
   /** Steps between two checkpoints. Default: one at the end. */
   readonly saveSteps?: number;
@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly resume?: boolean | string;
   readonly onLog?: (entry: StepMetrics) => void;
   readonly onProgress?: OnProgress;
+  /** Something is odd but not wrong. Default: a Node process warning. */
+  readonly onWarning?: (message: string) => void;
 }
 
 export const RUN_OPTIONS = [
@@ -32,4 +34,11 @@ export const RUN_OPTIONS = [
   'resume',
   'onLog',
   'onProgress',
+  'onWarning',
 ] as const satisfies readonly (keyof RunOptions)[];
+
+/** Tells the caller, or Node, about something odd. */
+export function warn({ onWarning }: Pick<RunOptions, 'onWarning'>, message: string): void {
+  if (onWarning) onWarning(message);
+  else process.emitWarning(message, 'PosttrainWarning');
+}

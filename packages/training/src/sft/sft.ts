@@ -1,20 +1,21 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import { type PeftAdapter, withAdapterParameters } from '../adapters/adapter.js';
-import { RowOrder } from '../training/row-order.js';
-import type { TrainingRow } from '../training/rows.js';
-import { negativeLogLikelihood } from '../training/token-loss.js';
-import { Trainer } from '../training/trainer.js';
+import { withParameters } from '@posttrain/lm';
+import { RowOrder } from '../run/row-order.js';
+import type { TrainingRow } from '../trainer/rows.js';
+import { negativeLogLikelihood } from '../trainer/token-loss.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import { Trainer } from '../trainer/trainer.js';
 import { type PackedRow, packRows } from './packing.js';
 import { RunLog, type Update } from './run-log.js';
 import { identityOf, resumeSft, saveSftCheckpoint } from './sft-checkpoint.js';
 import { completeOptions, planSteps, type SftLogEntry, type SftOptions } from './sft-options.js';
 import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
 
-export interface SftResult {
+export interface SftResult<A extends TrainableAdapter = TrainableAdapter> {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
-  readonly adapter: PeftAdapter | undefined;
+  readonly adapter: A | undefined;
   /** All entries of the log, those before a resumption included. */
   readonly history: readonly SftLogEntry[];
   /** Under Hugging Face's names: `train_loss`, and of this process `train_runtime` and the rates. */
@@ -31,9 +32,12 @@ export interface SftResult {
  *
  * @throws SftRowError, NonFiniteError, CheckpointError, PosttrainError
  */
-export async function sft(options: SftOptions): Promise<SftResult> {
+export async function sft<A extends TrainableAdapter = TrainableAdapter>(
+  options: SftOptions<A>,
+): Promise<SftResult<A>> {
   const settings = completeOptions(options);
-  const { model, adapter, batchSize } = settings;
+  const { adapter } = options;
+  const { model, batchSize } = settings;
   const { rows: tokenized, ...counts } = tokenizeRows(model, settings.rows, settings);
   const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
   if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
@@ -91,7 +95,7 @@ export async function sft(options: SftOptions): Promise<SftResult> {
   const seconds = (performance.now() - started) / 1000;
   return {
     trainer,
-    adapter: adapter && withAdapterParameters(adapter, trainer.parameters),
+    adapter: adapter && withParameters(adapter, trainer.parameters),
     history: run.log.history,
     summary: {
       train_loss: run.log.meanLoss(trainer.step),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { PeftAdapter } from '../adapters/adapter.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 
 /** What stands for the data and the adapter of a run, so that no run goes on with others. */
 export interface RunIdentity {
@@ -10,9 +10,8 @@ export interface RunIdentity {
 }
 
 /** The identity of a run. `data` is anything that JSON can write, in order. */
-export function runIdentity(data: Iterable<unknown>, adapter: PeftAdapter | undefined): RunIdentity {
+export function runIdentity(data: Iterable<unknown>, adapter: TrainableAdapter | undefined): RunIdentity {
   const hash = createHash('sha256');
   for (const item of data) hash.update(JSON.stringify(item ?? null));
-  const method = adapter && { peftType: adapter.method.peftType, ...adapter.config };
-  return { data: hash.digest('hex').slice(0, 16), adapter: JSON.stringify(method ?? null) };
+  return { data: hash.digest('hex').slice(0, 16), adapter: JSON.stringify(adapter?.identity ?? null) };
 }

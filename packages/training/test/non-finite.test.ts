@@ -1,10 +1,9 @@
 import { join } from 'node:path';
 import { adamW, onnxruntimeEngine, realize, setEngine, type Tensor, tensor, where } from '@posttrain/core-tensor';
 import { loadWeights } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  createAdapter,
-  lora,
   NonFiniteError,
   negativeLogLikelihood,
   type TokenLoss,

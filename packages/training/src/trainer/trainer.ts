@@ -22,10 +22,11 @@ import {
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
-import { GradientAccumulator, type Pass, type TrainableAdapter } from './gradient-accumulator.js';
+import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
+import type { TrainableAdapter } from './trainable-adapter.js';
 
 export interface TrainerOptions<State> {
   /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */

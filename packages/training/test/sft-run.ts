@@ -1,5 +1,6 @@
-import { createAdapter, lora, type SftOptions, type SftResult, sft } from '../src/index.js';
-import { tinyModel } from '../src/testing/tiny-model.js';
+import { createAdapter, lora } from '@posttrain/peft';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { type SftOptions, type SftResult, sft } from '../src/index.js';
 
 /** Tokenized rows that count upwards from different starts. */
 export const countingRows = Array.from({ length: 12 }, (_, i) => {

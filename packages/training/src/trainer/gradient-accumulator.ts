@@ -14,7 +14,6 @@ import {
 } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
-  type Adapter,
   type CausalLM,
   type ExpertsConfig,
   type LayerHooks,
@@ -26,12 +25,7 @@ import {
 } from '@posttrain/lm';
 import type { RowBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
-
-/** An adapter that may behave differently while it is trained. */
-export interface TrainableAdapter extends Adapter<Named> {
-  /** `hooks` for a training step: with dropout drawn from an int32 [2] key. Left out: `hooks`. */
-  trainingHooks?(parameters: Named, dropoutKey: Tensor): LayerHooks;
-}
+import type { TrainableAdapter } from './trainable-adapter.js';
 
 /** One micro-batch, enough to compute its gradients again. */
 export interface Pass {
@@ -222,7 +216,7 @@ export class GradientAccumulator {
   ): { readonly weights: Named; readonly hooks: LayerHooks } {
     const { adapter } = this;
     const trained = this.#inComputeType(variables);
-    const hooks = adapter?.trainingHooks?.(trained, dropoutKey) ?? adapter?.hooks(trained) ?? {};
+    const hooks = adapter?.trainingHooks(trained, dropoutKey) ?? {};
     return { weights: adapter ? frozen : trained, hooks };
   }
 

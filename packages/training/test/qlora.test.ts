@@ -18,18 +18,18 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { type CausalLM, decode, loadWeights, predictionLogProbs, type QuantizationOptions } from '@posttrain/lm';
-import { describe, expect, it } from 'vitest';
 import {
   createAdapter,
   loadAdapter,
   lora,
   MergeError,
   mergeAdapter,
-  sft,
   unmergeAdapter,
   withAdapterParameters,
-} from '../src/index.js';
-import { tinyModel } from '../src/testing/tiny-model.js';
+} from '@posttrain/peft';
+import { describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { sft } from '../src/index.js';
 import { modelOf } from './model.js';
 import { countingRows } from './sft-run.js';
 

@@ -6,13 +6,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { openSafetensors, sgd } from '@posttrain/core-tensor';
 import { loadWeights } from '@posttrain/lm';
+import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
-  createAdapter,
   latestCheckpoint,
-  loadAdapter,
   loadCheckpoint,
-  lora,
   negativeLogLikelihood,
   packRows,
   type SftLogEntry,
@@ -23,7 +22,6 @@ import {
   tokenizeRows,
   toTrainingRows,
 } from '../src/index.js';
-import { tinyModel } from '../src/testing/tiny-model.js';
 import { modelOf } from './model.js';
 import { countingRows, smallRun, start } from './sft-run.js';
 

@@ -1,0 +1,58 @@
+import type { Named, Tensor } from '@posttrain/core-tensor';
+import type { Adapter, CausalLM, LayerHooks, ModuleInfo } from '@posttrain/lm';
+import type { PeftConfig, PeftMethod } from './peft-method.js';
+import type { SkippedModule } from './targets.js';
+
+export interface AdapterReport {
+  /** Paths of the modules the method enters. */
+  readonly matched: readonly string[];
+  readonly skipped: readonly SkippedModule[];
+  readonly trainableParameters: number;
+  /** Parameters of the base and of the adapter. */
+  readonly totalParameters: number;
+}
+
+/** What an adapter needs of a model: a `CausalLM`, a classifier, a reward model and a value model have it. */
+export type AdaptableModel = Pick<CausalLM, 'name' | 'config' | 'network' | 'weights' | 'storage'>;
+
+/** PEFT's name for what the outputs of a model are. */
+export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
+
+/** The modules of a model that an adapter changes, and how. */
+export interface AdapterPlan {
+  /** Modules the method enters. */
+  readonly targets: readonly ModuleInfo[];
+  /** Modules trained whole. */
+  readonly saved: readonly ModuleInfo[];
+  /** Parameter name of each bias that is trained, by module path. */
+  readonly biases: ReadonlyMap<string, string>;
+  /** The base's own embeddings that PEFT puts into the file when they are targets, by their names there. */
+  readonly carried: Named;
+}
+
+/**
+ * An adapter of a PEFT method, for the model it was made for and every other with the same modules. `parameters` are
+ * named by PEFT's keys without the `base_model.model.` prefix.
+ */
+export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Adapter<Named> {
+  readonly method: PeftMethod<Config>;
+  /** Complete, with `targetModules` written out. */
+  readonly config: Config;
+  readonly plan: AdapterPlan;
+  /** Name of the model it was made for. */
+  readonly baseModel: string;
+  /** Of the model it was made for; `task_type` of adapter_config.json. */
+  readonly taskType: TaskType;
+  readonly report: AdapterReport;
+  /** Method and configuration as JSON: with the parameters, all that decides what the adapter computes. */
+  readonly identity: object;
+  /**
+   * What `trainingHooks` draws at random, as `loraDropout is 0.1`: a training step then computes otherwise than `hooks`.
+   * Undefined: nothing.
+   */
+  readonly stochastic: string | undefined;
+  /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
+  trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
+  /** `saveAdapter` of this adapter with other numbers: what checkpoints of a run hold. */
+  save(folder: string, parameters: Named): Promise<void>;
+}

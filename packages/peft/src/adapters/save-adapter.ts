@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import { writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { toConfigFile } from './adapter-config-file.js';
+import type { PeftAdapter } from './peft-adapter.js';
+
+/** The files of an adapter folder, and what PEFT puts before the names of its tensors. */
+export const CONFIG = 'adapter_config.json';
+export const TENSORS = 'adapter_model.safetensors';
+export const PREFIX = 'base_model.model.';
+
+export interface SaveAdapterOptions {
+  /** What adapter_config.json names as the base. Default: the name of the model the adapter was made for. */
+  readonly baseModel?: string;
+}
+
+/**
+ * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
+ * adapters load them. Nothing is left half-written.
+ */
+export async function saveAdapter(
+  folder: string,
+  adapter: PeftAdapter,
+  options: SaveAdapterOptions = {},
+): Promise<void> {
+  assertKnownOptions('saveAdapter', options, ['baseModel']);
+  const { method, config, plan, parameters, taskType } = adapter;
+  const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
+  const linear = plan.targets.filter(({ kind }) => kind === 'linear');
+  const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
+  const baseModel = options.baseModel ?? adapter.baseModel;
+  const json = toConfigFile(method, config, { baseModel, fanInFanOut, taskType });
+  await writeAtomically(async (files) => {
+    await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
+    await writeSafetensors(
+      join(folder, TENSORS),
+      tensors.map(([name, value]) => ({
+        name: PREFIX + name,
+        dtype: 'float32' as const,
+        shape: value.shape,
+        data: async () => Float32Array.from(await value.data()),
+      })),
+    );
+  });
+}

@@ -1,0 +1,18 @@
+import type { Trainer, TrainingRow } from '../src/index.js';
+
+export { modelOf } from '../../peft/test/model.js';
+
+/** Rows of three lengths, for vocabularies of 121 tokens or more; every predicted token weighs the same. */
+export const threeRows: readonly TrainingRow[] = [
+  [3, 17, 44, 9, 120, 7],
+  [9, 2, 61],
+  [100, 4, 8, 15, 16, 23, 42, 77],
+].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
+
+/** Every tensor of a trainer, as numbers. */
+export async function contents(trainer: Trainer): Promise<Record<string, number[]>> {
+  const { tensors } = trainer.snapshot();
+  return Object.fromEntries(
+    await Promise.all(Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const)),
+  );
+}
