@@ -2,21 +2,23 @@ import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from
 
 const letters = [...'abcdefg'];
 
+const alphabet = {
+  version: '1.0',
+  added_tokens: [
+    { id: 7, content: '</s>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
+  ],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: { type: 'Fuse' },
+  model: { type: 'BPE', vocab: Object.fromEntries([...letters, '</s>'].map((x, i) => [x, i])), merges: [] },
+};
+
 /** A tokenizer of seven letters and an end token. */
-export const tokenizer = new Tokenizer({
-  tokenizer: {
-    version: '1.0',
-    added_tokens: [
-      { id: 7, content: '</s>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true },
-    ],
-    normalizer: null,
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: { type: 'Fuse' },
-    model: { type: 'BPE', vocab: Object.fromEntries([...letters, '</s>'].map((x, i) => [x, i])), merges: [] },
-  },
-  config: { eos_token: '</s>' },
-});
+export const tokenizer = new Tokenizer({ tokenizer: alphabet, config: { eos_token: '</s>' } });
+
+/** The same, which does not say that the last one is the end token. */
+export const endlessTokenizer = new Tokenizer({ tokenizer: alphabet, config: {} });
 
 const config = parseModelConfig({
   model_type: 'llama',
@@ -34,8 +36,8 @@ const config = parseModelConfig({
 const network = networkOf(config);
 
 /** A model of one small block with random weights over that alphabet. */
-export const toyModel = async (seed: number): Promise<CausalLM> =>
-  new CausalLM({ config, tokenizer, name: 'toy', weights: await initialWeights(network, seed) }, network);
+export const toyModel = async (seed: number, words = tokenizer): Promise<CausalLM> =>
+  new CausalLM({ config, tokenizer: words, name: 'toy', weights: await initialWeights(network, seed) }, network);
 
 /** The fraction of a completion's letters that are c. */
 export const fractionOfC = (text: string): number =>

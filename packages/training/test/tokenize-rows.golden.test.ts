@@ -86,6 +86,10 @@ describe('tokenizeRows', () => {
     [{ input_ids: [1, 2], labels: [1] }, /row 1: input_ids and labels must be lists/],
     [{ input_ids: [1, 2], labels: [1, -100] }, /row 1: trains no token/],
     [{ input_ids: [1] }, /row 1: trains no token/],
+    [{ input_ids: [1, -100, 2] }, /row 1: input_ids\[1\] is -100; the ids of this model are 0 to 1023/],
+    [{ input_ids: [1, 1024], labels: [-100, 1024] }, /row 1: input_ids\[1\] is 1024/],
+    [{ input_ids: [1, 1.5] }, /row 1: input_ids and labels must be lists of integers/],
+    [{ input_ids: [1, 2, 3], labels: [-100, 2, 4] }, /row 1: labels\[2\] is 4 and input_ids\[2\] is 3/],
     [{ prompt: 'a', completion: ' ' }, /row 1: its completion is empty/],
     [{ prompt: [{ role: 'user', content: 'a' }], completion: [] }, /row 1: its completion is empty/],
     [

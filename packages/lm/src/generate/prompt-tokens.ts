@@ -1,5 +1,6 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { ChatRowOptions } from '../prompts/chat-row.js';
 
 /** A conversation given to a model whose folder has no chat template. */
 export class NoChatTemplateError extends PosttrainError {
@@ -23,16 +24,22 @@ export const isTokenPrompt = (prompt: Prompt | TokenPrompt): prompt is TokenProm
 
 /**
  * The tokens a prompt becomes: text with the tokenizer's special tokens, a conversation through the chat template with
- * the header of the assistant's turn. `prefix` is text that the completion goes on from.
+ * the header of the assistant's turn. `prefix` is text that the completion goes on from; `chat` are the tools and template
+ * variables of a conversation.
  */
-export function promptTokens(model: CausalLM, prompt: Prompt | TokenPrompt, prefix = ''): number[] {
+export function promptTokens(
+  model: Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>,
+  prompt: Prompt | TokenPrompt,
+  prefix = '',
+  chat: ChatRowOptions = {},
+): number[] {
   if (isTokenPrompt(prompt)) {
     if (prefix === '') return [...prompt.tokenIds];
     throw new PosttrainError('SAMPLING', 'generate: a prompt of token ids has no prefix; append its tokens instead');
   }
   if (typeof prompt === 'string') return model.tokenizer.encode(prompt + prefix);
   if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
-  if (prefix === '') return model.chatTemplate.renderChat(prompt, { addGenerationPrompt: true }).tokenIds;
+  if (prefix === '') return model.chatTemplate.renderChat(prompt, { ...chat, addGenerationPrompt: true }).tokenIds;
   const opened: ChatMessage[] = [...prompt, { role: 'assistant', content: prefix }];
-  return model.chatTemplate.renderChat(opened, { continueFinalMessage: true }).tokenIds;
+  return model.chatTemplate.renderChat(opened, { ...chat, continueFinalMessage: true }).tokenIds;
 }

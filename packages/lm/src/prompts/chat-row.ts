@@ -12,7 +12,10 @@ export type ChatRowOptions = Pick<RenderChatOptions, 'tools' | 'variables'>;
  *
  * @throws PosttrainError ROW_TOOLS for columns of these names that are something else
  */
-export function chatOptionsOf(row: Readonly<Record<string, unknown>>): ChatRowOptions {
+export function chatOptionsOf(row: {
+  readonly tools?: unknown;
+  readonly chat_template_kwargs?: unknown;
+}): ChatRowOptions {
   const tools = toolsOf(row.tools);
   const kwargs = row.chat_template_kwargs ?? undefined;
   if (kwargs !== undefined && !isRecord(kwargs)) throw wrong('chat_template_kwargs must be an object');

@@ -1,5 +1,5 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import { type CausalLM, NoChatTemplateError } from '@posttrain/lm';
+import { type CompletionTokens, chatOptionsOf, type TextModel, tokenizeCompletion } from '@posttrain/lm';
 import type { TokenizedPair } from './preference-loss.js';
 
 /**
@@ -10,19 +10,26 @@ export interface PreferenceRow {
   readonly prompt?: Prompt;
   readonly chosen: Prompt;
   readonly rejected: Prompt;
+  /** JSON schemas of the functions that the assistant may call, or their JSON text. */
+  readonly tools?: unknown;
+  /** Variables of the chat template. */
+  readonly chat_template_kwargs?: unknown;
 }
 
 /** A preference row that cannot be trained on. */
 export class PreferenceRowError extends PosttrainError {
-  constructor(row: number, message: string) {
-    super('PREFERENCE_ROW', `preference row ${row}: ${message}`);
+  constructor(row: number, message: string, options?: ErrorOptions) {
+    super('PREFERENCE_ROW', `preference row ${row}: ${message}`, options);
   }
 }
 
 const isText = (value: Prompt): value is string => typeof value === 'string';
 
 /** The row with its prompt made explicit: the longest common beginning, as TRL's `extract_prompt` finds it. */
-export function withExplicitPrompt(row: PreferenceRow, index: number): Required<PreferenceRow> {
+export function withExplicitPrompt(
+  row: PreferenceRow,
+  index: number,
+): Required<Pick<PreferenceRow, 'prompt' | 'chosen' | 'rejected'>> {
   const { prompt, chosen, rejected } = row;
   if (isText(chosen) !== isText(rejected) || (prompt !== undefined && isText(prompt) !== isText(chosen))) {
     throw new PreferenceRowError(index, 'prompt, chosen and rejected must all be texts or all be lists of messages');
@@ -39,51 +46,35 @@ export function withExplicitPrompt(row: PreferenceRow, index: number): Required<
 }
 
 /**
- * The tokens of a pair, as TRL's DPOTrainer makes them: prompt and completion are tokenized together, texts with the end
- * token behind; the completion begins where the prompt's own tokens end or first differ. Both completions are cut at
- * `maxLength` tokens, prompt included; undefined when that leaves one of them no token.
+ * The tokens of a pair, as TRL's DPOTrainer makes them (see `tokenizeCompletion`): the completions begin where the prompt's
+ * own tokens end or first differ from one of them. Both are cut at `maxLength` tokens, prompt included; undefined when that
+ * leaves one of them no token.
+ *
+ * @throws PreferenceRowError naming the row
  */
 export function tokenizePair(
-  model: CausalLM,
+  model: TextModel,
   row: PreferenceRow,
   index: number,
   maxLength: number,
 ): TokenizedPair | undefined {
   const { prompt, chosen, rejected } = withExplicitPrompt(row, index);
-  const ids = (completion: Prompt) => {
-    if (isText(prompt)) return model.tokenizer.encode(prompt + withEnd(model, completion as string));
-    const messages = [...prompt, ...(completion as readonly ChatMessage[])];
-    return template(model).renderChat(messages).tokenIds;
-  };
-  const promptIds = isText(prompt)
-    ? model.tokenizer.encode(prompt)
-    : template(model).renderChat(prompt, { addGenerationPrompt: true }).tokenIds;
-  const [chosenIds, rejectedIds] = [ids(chosen), ids(rejected)];
-  const start = Math.min(commonLength(promptIds, chosenIds), commonLength(promptIds, rejectedIds));
+  let [a, b]: CompletionTokens[] = [];
+  try {
+    const chat = chatOptionsOf(row);
+    [a, b] = [chosen, rejected].map((completion) => tokenizeCompletion(model, prompt, completion, chat));
+  } catch (cause) {
+    throw new PreferenceRowError(index, (cause as Error).message, { cause });
+  }
+  const start = Math.min(a!.start, b!.start);
   if (start === 0) throw new PreferenceRowError(index, 'its prompt has no tokens that the completions continue');
-  if (chosenIds.length <= start || rejectedIds.length <= start) {
+  if (a!.tokens.length <= start || b!.tokens.length <= start) {
     throw new PreferenceRowError(index, 'its chosen or rejected completion has no tokens');
   }
   if (start >= maxLength) return undefined;
   return {
-    promptTokens: promptIds.slice(0, start),
-    chosenTokens: chosenIds.slice(start, maxLength),
-    rejectedTokens: rejectedIds.slice(start, maxLength),
+    promptTokens: a!.tokens.slice(0, start),
+    chosenTokens: a!.tokens.slice(start, maxLength),
+    rejectedTokens: b!.tokens.slice(start, maxLength),
   };
-}
-
-function template(model: CausalLM) {
-  if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
-  return model.chatTemplate;
-}
-
-function withEnd(model: CausalLM, text: string): string {
-  const end = model.tokenizer.specialTokens.eos_token ?? '';
-  return text.endsWith(end) ? text : text + end;
-}
-
-function commonLength(a: readonly number[], b: readonly number[]): number {
-  let length = 0;
-  while (length < a.length && a[length] === b[length]) length++;
-  return length;
 }

@@ -3,6 +3,10 @@ import { type Completion, PosttrainError, type Prompt } from '@posttrain/interfa
 /** A dataset row: the prompt, and any further columns, which reach the reward functions. */
 export interface PromptRow {
   readonly prompt: Prompt;
+  /** JSON schemas of the functions that the assistant may call, or their JSON text. */
+  readonly tools?: unknown;
+  /** Variables of the chat template. */
+  readonly chat_template_kwargs?: unknown;
 }
 
 /** What a reward function knows beside the completion's text. */

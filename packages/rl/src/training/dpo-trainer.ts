@@ -69,6 +69,8 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
   readonly history: readonly StepMetrics[];
   /** Pairs left out because their prompt alone fills `maxLength`. */
   readonly dropped: number;
+  /** Pairs left out because chosen and rejected are the same tokens, as far as `maxLength` reaches. */
+  readonly identical: number;
 }
 
 /**
@@ -86,14 +88,22 @@ export async function dpo<State extends object = AdamWState, A extends Trainable
   refuseDropout('dpo', adapter);
   positiveInteger('dpo: batchSize', batchSize);
   positiveInteger('dpo: maxLength', maxLength);
-  const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
-  const dropped = rows.length - pairs.length;
+  const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
+  const dropped = rows.length - fitting.length;
+  // Their gradient is zero but for rounding, of which Adam would make updates of full size.
+  const pairs = fitting.filter(({ chosenTokens, rejectedTokens }) => String(chosenTokens) !== String(rejectedTokens));
+  const identical = fitting.length - pairs.length;
   if (pairs.length === 0) {
     throw new PosttrainError(
       'DPO',
-      `dpo: none of ${rows.length} rows has a prompt shorter than maxLength ${maxLength}`,
+      `dpo: none of ${rows.length} rows has a prompt shorter than maxLength ${maxLength} and two completions that differ before it`,
     );
   }
+  if (identical > 0)
+    warn(
+      options,
+      `dpo: ${identical} of ${rows.length} pairs are left out: nothing differs within maxLength ${maxLength}`,
+    );
   if (dropped > 0) warn(options, `dpo: ${dropped} of ${rows.length} pairs are left out: their prompt fills maxLength`);
   const references = await referencesOf(model, pairs, options.reference ?? NO_ADAPTER, maxTokensPerPass);
 
@@ -139,7 +149,7 @@ export async function dpo<State extends object = AdamWState, A extends Trainable
     return { loss: result.loss, ...progress, ...result.metrics };
   };
   const history = await runSteps({ stage: loss.name, trainer, adapter, steps, settings, state, step }, options);
-  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history, dropped };
+  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history, dropped, identical };
 }
 
 async function referencesOf(

@@ -1,6 +1,6 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { Completion, SamplingParams } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, LocalGenerator, promptTokens } from '@posttrain/lm';
+import { type Adapter, type CausalLM, chatOptionsOf, LocalGenerator, promptTokens } from '@posttrain/lm';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
 
@@ -45,8 +45,13 @@ export interface RolloutRequest<Row extends PromptRow> {
 export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row>): Promise<RewardedGroup<Row>[]> {
   const { model, adapter, rows, rewards, completionsPerPrompt: n, sampling, step } = request;
   const generator = new LocalGenerator(model, { adapter: () => adapter, maxBatch: request.maxBatch });
+  const prompts = rows.map((row) => promptTokens(model, row.prompt, '', chatOptionsOf(row)));
   const sampled = await generator.generate(
-    rows.map(({ prompt }, i) => ({ ...sampling, prompt, n, logProbs: true, seed: seedOf(request.key.child(i)) })),
+    rows.map(({ prompt }, i) => ({
+      ...sampling,
+      prompt: { tokenIds: prompts[i]!, continuesText: typeof prompt === 'string' },
+      ...{ n, logProbs: true, seed: seedOf(request.key.child(i)) },
+    })),
   );
   const flat = sampled.flatMap((completions, i) =>
     completions.map(({ text, tokenIds, finishReason }) => ({
@@ -62,7 +67,7 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
   let next = 0;
   return sampled.map((completions, i) => ({
     row: rows[i]!,
-    promptTokens: promptTokens(model, rows[i]!.prompt),
+    promptTokens: prompts[i]!,
     completions: completions.map(({ text, tokenIds, logProbs, finishReason }) => {
       const at = next++;
       return {

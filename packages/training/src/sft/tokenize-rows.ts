@@ -1,5 +1,5 @@
 import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
-import { type CausalLM, NoChatTemplateError, type RenderChatOptions } from '@posttrain/lm';
+import { type CausalLM, chatOptionsOf, NoChatTemplateError, tokenizeCompletion, withEndToken } from '@posttrain/lm';
 
 /**
  * A dataset row in one of TRL's formats; further columns are ignored.
@@ -97,11 +97,16 @@ interface Encoded extends TokenizedRow {
 }
 
 function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
-  if ('input_ids' in row) return encodedAlready(row);
+  if ('input_ids' in row) return encodedAlready(row, model.config.vocabSize);
   if ('prompt' in row || 'completion' in row) return encodePromptCompletion(model, row, options);
   if ('messages' in row) {
-    const { tokens, assistant } = render(model, row, messagesOf(row, 'messages'), options.assistantOnlyLoss ?? false);
-    return { tokens, mask: assistant ?? tokens.map(() => 1) };
+    if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
+    const { assistantOnlyLoss: assistantMask = false } = options;
+    const rendered = model.chatTemplate.renderChat(messagesOf(row, 'messages'), {
+      ...chatOptionsOf(row),
+      assistantMask,
+    });
+    return { tokens: rendered.tokenIds, mask: rendered.assistantMask ?? rendered.tokenIds.map(() => 1) };
   }
   const { text } = row;
   if (typeof text === 'string') {
@@ -116,36 +121,45 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
 
 function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
   const { completionOnlyLoss = true, assistantOnlyLoss = false } = options;
-  const { prompt, completion } = row;
-  if (isEmpty(completion)) {
+  if (isEmpty(row.completion)) {
     throw new PosttrainError(
       'SFT_ROW',
       'its completion is empty, which would teach the model to say nothing; drop the row',
     );
   }
-  let promptTokens: readonly number[];
-  let whole: Rendered;
-  if (typeof prompt === 'string' && typeof completion === 'string') {
-    promptTokens = model.tokenizer.encode(prompt);
-    whole = { tokens: model.tokenizer.encode(prompt + withEndToken(model, completion)) };
-  } else {
-    const [before, after] = [messagesOf(row, 'prompt'), messagesOf(row, 'completion')];
-    promptTokens = render(model, row, before, false, true).tokens;
-    whole = render(model, row, [...before, ...after], assistantOnlyLoss);
-  }
-  const { tokens, assistant } = whole;
-  const start = commonPrefixLength(promptTokens, tokens);
+  const isText = typeof row.prompt === 'string' && typeof row.completion === 'string';
+  const part = (column: 'prompt' | 'completion') => (isText ? (row[column] as string) : messagesOf(row, column));
+  const { tokens, start, assistantMask, retokenizedPrompt } = tokenizeCompletion(
+    model,
+    part('prompt'),
+    part('completion'),
+    { ...chatOptionsOf(row), assistantMask: assistantOnlyLoss && !isText },
+  );
   const mask = tokens.map((_, t) => {
     const isCompletion = !completionOnlyLoss || t >= start;
-    return isCompletion && (assistant?.[t] ?? 1) === 1 ? 1 : 0;
+    return isCompletion && (assistantMask?.[t] ?? 1) === 1 ? 1 : 0;
   });
-  return { tokens, mask, retokenizedPrompt: start < promptTokens.length };
+  return { tokens, mask, retokenizedPrompt };
 }
 
-function encodedAlready({ input_ids: ids, labels = ids }: SftRow): Encoded {
+function encodedAlready({ input_ids: ids, labels = ids }: SftRow, vocabSize: number): Encoded {
   const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isInteger);
   if (!isIds(ids) || !isIds(labels) || labels.length !== ids.length) {
     throw new PosttrainError('SFT_ROW', 'input_ids and labels must be lists of integers of one length');
+  }
+  const notAnId = ids.findIndex((id) => id < 0 || id >= vocabSize);
+  if (notAnId >= 0) {
+    throw new PosttrainError(
+      'SFT_ROW',
+      `input_ids[${notAnId}] is ${ids[notAnId]}; the ids of this model are 0 to ${vocabSize - 1} (-100 belongs into labels)`,
+    );
+  }
+  const other = labels.findIndex((label, t) => label !== -100 && label !== ids[t]);
+  if (other >= 0) {
+    throw new PosttrainError(
+      'SFT_ROW',
+      `labels[${other}] is ${labels[other]} and input_ids[${other}] is ${ids[other]}; a label is its token, or -100 where nothing is trained`,
+    );
   }
   return { tokens: ids, mask: labels.map((label) => (label === -100 ? 0 : 1)) };
 }
@@ -155,29 +169,6 @@ function isEmpty(completion: unknown): boolean {
   if (typeof completion === 'string') return completion.trim() === '';
   const silent = ({ content, tool_calls: calls }: ChatMessage) => !calls?.length && String(content ?? '').trim() === '';
   return Array.isArray(completion) && (completion as ChatMessage[]).every(silent);
-}
-
-interface Rendered {
-  readonly tokens: readonly number[];
-  readonly assistant?: readonly number[] | undefined;
-}
-
-function render(
-  model: CausalLM,
-  row: SftRow,
-  messages: readonly ChatMessage[],
-  assistantMask: boolean,
-  addGenerationPrompt = false,
-): Rendered {
-  if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
-  const tools: unknown = typeof row.tools === 'string' ? JSON.parse(row.tools) : row.tools;
-  const rendered = model.chatTemplate.renderChat(messages, {
-    assistantMask,
-    addGenerationPrompt,
-    ...(Array.isArray(tools) && { tools: tools as NonNullable<RenderChatOptions['tools']> }),
-    ...(isRecord(row.chat_template_kwargs) && { variables: row.chat_template_kwargs }),
-  });
-  return { tokens: rendered.tokenIds, assistant: rendered.assistantMask };
 }
 
 function messagesOf(row: SftRow, column: string): readonly ChatMessage[] {
@@ -193,19 +184,3 @@ function messagesOf(row: SftRow, column: string): readonly ChatMessage[] {
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-function withEndToken(model: CausalLM, text: string): string {
-  const end = model.tokenizer.specialTokens.eos_token;
-  if (end === undefined) {
-    throw new PosttrainError(
-      'NO_END_TOKEN',
-      'the tokenizer names no eos_token, so the model could never learn to stop',
-    );
-  }
-  return text.endsWith(end) ? text : text + end;
-}
-
-function commonPrefixLength(a: readonly number[], b: readonly number[]): number {
-  const differs = a.findIndex((id, t) => id !== b[t]);
-  return differs < 0 ? Math.min(a.length, b.length) : differs;
-}

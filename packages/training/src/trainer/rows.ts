@@ -38,11 +38,32 @@ const roundUp = (value: number, step: number): number => Math.ceil(value / step)
 const roundWidth = (width: number): number => roundUp(width, width <= 128 ? 16 : 64);
 const roundCount = (count: number): number => (count <= 8 ? 2 ** Math.ceil(Math.log2(count)) : roundUp(count, 8));
 
+/** What a model can take. */
+export interface RowLimits {
+  /** Most tokens in a sequence. */
+  readonly maxPositionEmbeddings: number;
+  /** Token ids are below this. */
+  readonly vocabSize: number;
+}
+
 /** Throws a `TrainingRowError` naming the first row that is malformed. `annotations` are the names a loss needs. */
-export function checkRows(rows: readonly TrainingRow[], annotations: readonly string[], context: number): void {
+export function checkRows(
+  rows: readonly TrainingRow[],
+  annotations: readonly string[],
+  { maxPositionEmbeddings: context, vocabSize }: RowLimits,
+): void {
   rows.forEach((row, i) => {
     const predictions = row.tokens.length - 1;
     if (predictions < 1) throw new TrainingRowError(i, `has ${row.tokens.length} tokens; it needs at least 2`);
+    const notAnId = row.tokens.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
+    if (notAnId >= 0) {
+      throw new TrainingRowError(
+        i,
+        `tokens[${notAnId}] is ${row.tokens[notAnId]}; the ids of this model are 0 to ${vocabSize - 1}`,
+      );
+    }
+    const wrongLength = row.lengths?.find((length) => !(Number.isInteger(length) && length > 0));
+    if (wrongLength !== undefined) throw new TrainingRowError(i, `has ${wrongLength} among its lengths`);
     const longest = Math.max(...(row.lengths ?? [row.tokens.length]));
     if (longest > context) throw new TrainingRowError(i, `has ${longest} tokens but the context holds ${context}`);
     const total = row.lengths?.reduce((a, b) => a + b, 0) ?? row.tokens.length;

@@ -199,7 +199,7 @@ export class Trainer {
    */
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
     const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss.annotations, this.#base.config.maxPositionEmbeddings);
+    checkRows(rows, loss.annotations, this.#base.config);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     let total = 0;

@@ -1,0 +1,113 @@
+import { join } from 'node:path';
+import { Key } from '@posttrain/core-tensor';
+import {
+  CausalLM,
+  ChatTemplate,
+  initialWeights,
+  NO_ADAPTER,
+  networkOf,
+  parseModelConfig,
+  Tokenizer,
+} from '@posttrain/lm';
+import { tokenizeRows } from '@posttrain/training';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { dpo, type PreferenceRow, tokenizePair } from '../src/index.js';
+import { rollOut } from '../src/training/rollouts.js';
+import { goldenFolder } from './goldens.js';
+import { endlessTokenizer, toyModel } from './toy.js';
+
+/** A template that shows tools and variables, with every message in marks of its own. */
+const template =
+  '{% if tools %}<tools>{{ tools | tojson }}</tools>{% endif %}{% if mood %}<{{ mood }}>{% endif %}' +
+  '{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}' +
+  '{% if add_generation_prompt %}<assistant>{% endif %}';
+const tools = [{ type: 'function', function: { name: 'add', parameters: { type: 'object' } } }];
+const messages = [{ role: 'user', content: '2 + 3?' }];
+const answer = (content: string) => [{ role: 'assistant', content }];
+
+let model: CausalLM;
+beforeAll(async () => {
+  const tokenizer = await Tokenizer.load(join(goldenFolder, 'tokenizers/byte-level-bpe'));
+  const config = parseModelConfig({
+    ...{ model_type: 'llama', vocab_size: 1024, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 1, max_position_embeddings: 512 },
+  });
+  const network = networkOf(config);
+  const chatTemplate = new ChatTemplate(tokenizer, template);
+  const weights = await initialWeights(network, 1);
+  model = new CausalLM({ config, weights, tokenizer, chatTemplate, name: 'm' }, network);
+});
+
+describe('the conversation of a row', () => {
+  // One list of columns for every trainer: a prompt without its tools is another prompt than the one that is served.
+  const columns = [
+    ['tools', { tools }, { tools }],
+    ['tools as JSON text, as Parquet files have them', { tools: JSON.stringify(tools) }, { tools }],
+    ['template variables', { chat_template_kwargs: { mood: 'calm' } }, { variables: { mood: 'calm' } }],
+    ['both', { tools, chat_template_kwargs: { mood: 'calm' } }, { tools, variables: { mood: 'calm' } }],
+    ['neither, in columns that others of the file need', { tools: null, chat_template_kwargs: null }, {}],
+  ] as const;
+
+  it.each(columns)('has %s in sft, dpo and trainPolicy', async (_, row, options) => {
+    const prompt = model.chatTemplate!.renderChat(messages, { ...options, addGenerationPrompt: true });
+    const whole = model.chatTemplate!.renderChat([...messages, ...answer('5')], options);
+    const [sft] = tokenizeRows(model, [{ ...row, prompt: messages, completion: answer('5') }]).rows;
+    expect(sft!.tokens).toEqual(whole.tokenIds);
+    const pair = tokenizePair(model, { ...row, prompt: messages, chosen: answer('5'), rejected: answer('6') }, 0, 400);
+    expect([...pair!.promptTokens, ...pair!.chosenTokens]).toEqual(whole.tokenIds);
+    const [group] = await rollOut({
+      ...{ model, adapter: NO_ADAPTER, rows: [{ ...row, prompt: messages }], rewards: { length: (x) => x.length } },
+      ...{
+        completionsPerPrompt: 1,
+        sampling: { maxTokens: 2 },
+        scoring: {},
+        maxBatch: 1,
+        key: Key.fromSeed(1),
+        step: 0,
+      },
+    });
+    expect(group!.promptTokens).toEqual(prompt.tokenIds);
+    expect(pair!.promptTokens).toEqual(prompt.tokenIds);
+  });
+
+  it.each([
+    [{ tools: '{"name":' }, 'tools is text but not JSON'],
+    [{ tools: 'add' }, 'tools is text but not JSON'],
+    [{ tools: [1] }, 'tools must be a list of JSON schemas'],
+    [{ tools: {} }, 'tools must be a list of JSON schemas'],
+    [{ chat_template_kwargs: 'calm' }, 'chat_template_kwargs must be an object'],
+  ])('is refused with %j', (row, message) => {
+    expect(() => tokenizeRows(model, [{ ...row, prompt: messages, completion: answer('5') }])).toThrow(message);
+    const pair: PreferenceRow = { ...row, prompt: messages, chosen: answer('5'), rejected: answer('6') };
+    expect(() => tokenizePair(model, pair, 3, 400)).toThrow(`preference row 3: ${message}`);
+  });
+});
+
+describe('dpo', () => {
+  const rows = [{ prompt: 'a', chosen: 'b', rejected: 'c' }];
+
+  it('refuses a tokenizer without an end token, as sft does', async () => {
+    const endless = await toyModel(1, endlessTokenizer);
+    await expect(dpo({ model: endless, rows })).rejects.toMatchObject({
+      code: 'PREFERENCE_ROW',
+      message: expect.stringContaining('names no eos_token'),
+      cause: { code: 'NO_END_TOKEN' },
+    });
+    expect(() => tokenizeRows(endless, [{ prompt: 'a', completion: 'b' }])).toThrow('names no eos_token');
+  });
+
+  it('leaves out pairs without a difference, whose gradient is rounding', async () => {
+    const toy = await toyModel(1);
+    const same = { prompt: 'a', chosen: 'bc', rejected: 'bc' };
+    const warnings: string[] = [];
+    const onWarning = (message: string) => warnings.push(message);
+    const { identical, history } = await dpo({ model: toy, rows: [...rows, same], batchSize: 1, onWarning });
+    expect([identical, history.length]).toEqual([1, 1]);
+    expect(warnings).toEqual([expect.stringContaining('1 of 2 pairs are left out: nothing differs')]);
+    await expect(dpo({ model: toy, rows: [same] })).rejects.toMatchObject({ code: 'DPO' });
+    const late = { prompt: 'a', chosen: 'bcdeb', rejected: 'bcdec' };
+    await expect(dpo({ model: toy, rows: [late], maxLength: 4 })).rejects.toThrow(
+      'two completions that differ before it',
+    );
+  });
+});
