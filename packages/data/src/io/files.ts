@@ -4,7 +4,8 @@ import type { WriteSummary } from './atomic-file.js';
 import { readCsv, writeCsv } from './csv.js';
 import { readJson } from './json.js';
 import { readJsonl, writeJsonl } from './jsonl.js';
-import { readParquet, writeParquet } from './parquet.js';
+import { readParquet } from './parquet/read-parquet.js';
+import { writeParquet } from './parquet/write-parquet.js';
 
 const READERS: Readonly<Record<string, (path: string) => AsyncGenerator<Row>>> = {
   jsonl: (path) => readJsonl(path),

@@ -1,6 +1,6 @@
 import type { SchemaElement } from 'hyparquet';
-import { DataOptionError, RowError } from '../errors.js';
-import { isPlainObject, kindOf, type Row } from '../rows.js';
+import { DataOptionError, RowError } from '../../errors.js';
+import { isPlainObject, kindOf, type Row } from '../../rows.js';
 
 /**
  * The type of a Parquet column. All columns, list elements and struct fields may be null.

@@ -1,0 +1,68 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import { assertInteger, DataOptionError } from '../../errors.js';
+import type { RowSource } from '../../rows.js';
+import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
+import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
+
+export interface WriteParquetOptions {
+  /** Column types. Default: inferred from the first row group; later rows must fit, or there is an error. */
+  readonly schema?: ParquetSchema;
+  /** Rows per row group, which is what is held in memory. Default 10 000. */
+  readonly rowGroupSize?: number;
+}
+
+/**
+ * Writes rows as Parquet (Snappy, version 2 metadata), whole or not at all, streaming by row group. Objects become
+ * structs and arrays lists, so `datasets` and pyarrow read messages as messages. Missing values become null.
+ */
+export async function writeParquet(
+  path: string,
+  rows: RowSource<object>,
+  options: WriteParquetOptions = {},
+): Promise<WriteSummary> {
+  assertKnownOptions('writeParquet', options, ['schema', 'rowGroupSize']);
+  const rowGroupSize = options.rowGroupSize ?? 10_000;
+  assertInteger('writeParquet', 'rowGroupSize', rowGroupSize, 1, 10_000_000);
+  let count = 0;
+
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    const bytes = new ByteWriter();
+    let schema = options.schema;
+    let writer: ParquetWriter | undefined;
+    const begin = (group: readonly object[]): { writer: ParquetWriter; schema: ParquetSchema } => {
+      schema ??= inferParquetSchema(group);
+      writer ??= new ParquetWriter({ writer: bytes, schema: toSchemaElements(schema), createdBy: 'posttrain' });
+      return { writer, schema };
+    };
+    const takeBytes = (): Uint8Array => {
+      const taken = new Uint8Array(bytes.buffer.slice(0, bytes.index));
+      bytes.index = 0;
+      return taken;
+    };
+    for await (const group of inGroups(rows, rowGroupSize)) {
+      const started = begin(group);
+      const values = group.map((row) => toParquetValues(row, started.schema, ++count));
+      const columnData = Object.keys(started.schema).map((name, i) => ({ name, data: values.map((row) => row[i]) }));
+      await started.writer.write({ columnData, rowGroupSize: group.length });
+      yield takeBytes();
+    }
+    if (schema === undefined) throw new DataOptionError('writeParquet', 'there are no rows; give a "schema".');
+    await begin([]).writer.finish();
+    yield takeBytes();
+  }
+
+  const bytes = await writeFileAtomically(path, chunks());
+  return { rows: count, bytes };
+}
+
+async function* inGroups(rows: RowSource<object>, size: number): AsyncGenerator<object[]> {
+  let group: object[] = [];
+  for await (const row of rows) {
+    group.push(row);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
+}
