@@ -36,8 +36,9 @@ export { type ReadCsvOptions, readCsv, type WriteCsvOptions, writeCsv } from './
 export { readRows, writeRows } from './io/files.js';
 export { readJson } from './io/json.js';
 export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
-export { type ReadParquetOptions, readParquet, type WriteParquetOptions, writeParquet } from './io/parquet.js';
-export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet-schema.js';
+export { type ReadParquetOptions, readParquet } from './io/parquet/read-parquet.js';
+export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parquet.js';
+export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
 export {
   type DataStep,
   formatReport,

@@ -10,6 +10,11 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
+/** The row's own value of a column: `undefined` for names such as "constructor", which every object inherits. */
+export function ownValue(row: object, key: string): unknown {
+  return Object.hasOwn(row, key) ? (row as Row)[key] : undefined;
+}
+
 /** What a value is, for messages: `null`, `array`, `Date`, `string` ... */
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';

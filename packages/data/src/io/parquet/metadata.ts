@@ -92,6 +92,8 @@ function columnChunk(
   if (leaf.maxRepetition === 0 ? values !== rows : values < rows) {
     throw damaged(`${place}: it has ${values} values for ${rows} rows`);
   }
+  // Without values there need be no pages, and writers say anything about where they are.
+  if (values === 0) return { codec, values, start: MAGIC.length, end: MAGIC.length };
   const data = count(metadata, 9, `${place}: its offset`);
   // Some writers say 0, or repeat the data's offset, where there is no dictionary.
   const dictionary = count(metadata, 11, `${place}: the offset of its dictionary`, 0);

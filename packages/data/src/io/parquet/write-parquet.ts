@@ -3,6 +3,7 @@ import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { assertInteger, DataOptionError } from '../../errors.js';
 import type { RowSource } from '../../rows.js';
 import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
+import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
 
 export interface WriteParquetOptions {
@@ -14,7 +15,8 @@ export interface WriteParquetOptions {
 
 /**
  * Writes rows as Parquet (Snappy, version 2 metadata), whole or not at all, streaming by row group. Objects become
- * structs and arrays lists, so `datasets` and pyarrow read messages as messages. Missing values become null.
+ * structs and arrays lists, so `datasets` and pyarrow read messages as messages. Missing values become null. Every page has
+ * a checksum, by which `readParquet`, and pyarrow when asked, find damage.
  */
 export async function writeParquet(
   path: string,
@@ -36,7 +38,7 @@ export async function writeParquet(
       return { writer, schema };
     };
     const takeBytes = (): Uint8Array => {
-      const taken = new Uint8Array(bytes.buffer.slice(0, bytes.index));
+      const taken = bytes.getBytes().slice();
       bytes.index = 0;
       return taken;
     };
@@ -45,7 +47,8 @@ export async function writeParquet(
       const values = group.map((row) => toParquetValues(row, started.schema, ++count));
       const columnData = Object.keys(started.schema).map((name, i) => ({ name, data: values.map((row) => row[i]) }));
       await started.writer.write({ columnData, rowGroupSize: group.length });
-      yield takeBytes();
+      const base = bytes.offset - bytes.index;
+      yield addChecksums(takeBytes(), base, started.writer);
     }
     if (schema === undefined) throw new DataOptionError('writeParquet', 'there are no rows; give a "schema".');
     await begin([]).writer.finish();

@@ -1,6 +1,6 @@
 import type { SchemaElement } from 'hyparquet';
 import { DataOptionError, RowError } from '../../errors.js';
-import { isPlainObject, kindOf, type Row } from '../../rows.js';
+import { isPlainObject, kindOf, ownValue, type Row } from '../../rows.js';
 
 /**
  * The type of a Parquet column. All columns, list elements and struct fields may be null.
@@ -132,7 +132,7 @@ function elementsOf(name: string, type: ParquetColumnType): SchemaElement[] {
 export function toParquetValues(row: object, schema: ParquetSchema, rowNumber: number): unknown[] {
   const values = row as Row;
   rejectUnknownKeys(values, schema, rowNumber, '');
-  return Object.entries(schema).map(([name, type]) => toParquetValue(values[name], type, rowNumber, name));
+  return Object.entries(schema).map(([name, type]) => toParquetValue(ownValue(values, name), type, rowNumber, name));
 }
 
 function toParquetValue(value: unknown, type: ParquetColumnType, rowNumber: number, field: string): unknown {
@@ -146,12 +146,19 @@ function toParquetValue(value: unknown, type: ParquetColumnType, rowNumber: numb
     rejectUnknownKeys(value, type.struct, rowNumber, `${field}.`);
     const entries = Object.entries(type.struct);
     return Object.fromEntries(
-      entries.map(([key, t]) => [key, toParquetValue(value[key], t, rowNumber, `${field}.${key}`)]),
+      entries.map(([key, t]) => [key, toParquetValue(ownValue(value, key), t, rowNumber, `${field}.${key}`)]),
     );
   }
   switch (type) {
+    case 'string':
+      if (typeof value !== 'string') break;
+      if (value.isWellFormed()) return value;
+      throw new RowError(rowNumber, field, 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.');
     case 'int64':
-      if (typeof value === 'bigint') return value;
+      if (typeof value === 'bigint') {
+        if (BigInt.asIntN(64, value) === value) return value;
+        throw new RowError(rowNumber, field, `${value} has more than 64 bits; write it as a string.`);
+      }
       if (Number.isSafeInteger(value)) return BigInt(value as number);
       break;
     case 'double':
