@@ -1,3 +1,5 @@
+import { DataOptionError, DataStepError, RowError } from './errors.js';
+
 /** One row of a dataset: column name to value. */
 export type Row = Readonly<Record<string, unknown>>;
 
@@ -23,12 +25,52 @@ export function kindOf(value: unknown): string {
   return typeof value;
 }
 
+/** How deep the values of a row may lie. Python's JSON stops at the same depth. */
+export const MAX_DEPTH = 1000;
+
 /** Every object and array on the way to a leaf of `value`, leaves included, with its path (`messages[0].content`). */
-export function* walk(value: unknown, path = ''): Generator<{ readonly path: string; readonly value: unknown }> {
+export function* walk(
+  value: unknown,
+  rowNumber: number | undefined,
+  path = '',
+  depth = 0,
+): Generator<{ readonly path: string; readonly value: unknown }> {
   yield { path, value };
+  if (depth > MAX_DEPTH) throw tooDeep(rowNumber, path);
   if (Array.isArray(value)) {
-    for (const [i, item] of value.entries()) yield* walk(item, `${path}[${i}]`);
+    for (const [i, item] of value.entries()) yield* walk(item, rowNumber, `${path}[${i}]`, depth + 1);
   } else if (isPlainObject(value)) {
-    for (const [key, item] of Object.entries(value)) yield* walk(item, path === '' ? key : `${path}.${key}`);
+    for (const [key, item] of Object.entries(value)) {
+      yield* walk(item, rowNumber, path === '' ? key : `${path}.${key}`, depth + 1);
+    }
   }
+}
+
+function tooDeep(rowNumber: number | undefined, path: string): RowError {
+  const shown = path.length > 60 ? `${path.slice(0, 60)}...` : path;
+  return new RowError(rowNumber, shown, `is nested more than ${MAX_DEPTH} deep, or contains itself.`);
+}
+
+/**
+ * The rows of an iterable or an async iterable. Anything else, and a row that is no object, is an error that says so; `where`
+ * names the function that was given it.
+ */
+export async function* eachRow<R extends object>(where: string, rows: RowSource<R>): AsyncGenerator<R> {
+  assertRowSource(where, rows);
+  let rowNumber = 0;
+  for await (const row of rows) {
+    assertRow(where, row, ++rowNumber);
+    yield row;
+  }
+}
+
+export function assertRow(where: string, row: unknown, rowNumber: number): asserts row is object {
+  if (typeof row === 'object' && row !== null && !Array.isArray(row)) return;
+  throw new DataStepError(where, rowNumber, `a row must be an object of columns, got ${kindOf(row)}.`);
+}
+
+export function assertRowSource(where: string, rows: unknown): void {
+  if (typeof rows === 'object' && rows !== null && (Symbol.iterator in rows || Symbol.asyncIterator in rows)) return;
+  const hint = rows instanceof Promise ? ' It is a promise: await it first.' : '';
+  throw new DataOptionError(where, `rows must be an iterable or an async iterable of objects, got ${kindOf(rows)}.${hint}`);
 }

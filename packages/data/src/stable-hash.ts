@@ -1,18 +1,25 @@
 import { createHash } from 'node:crypto';
 import { DataOptionError } from './errors.js';
-import { isPlainObject, kindOf } from './rows.js';
+import { isPlainObject, kindOf, MAX_DEPTH } from './rows.js';
 
 /**
  * JSON with the keys of objects sorted by UTF-16 code unit, so that equal values have equal text.
  * Keys whose value is `undefined` are left out. Dates, bigints and bytes are tagged; functions and symbols throw.
  */
 export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  return canonical(value, 0);
+}
+
+function canonical(value: unknown, depth: number): string {
+  if (depth > MAX_DEPTH) {
+    throw new DataOptionError('canonicalJson', `the value is nested more than ${MAX_DEPTH} deep, or contains itself.`);
+  }
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item, depth + 1)).join(',')}]`;
   if (isPlainObject(value)) {
     const keys = Object.keys(value)
       .filter((key) => value[key] !== undefined)
       .sort();
-    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key])}`).join(',')}}`;
+    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonical(value[key], depth + 1)}`).join(',')}}`;
   }
   if (typeof value === 'bigint') return `{"$bigint":"${value}"}`;
   if (value instanceof Date) return `{"$date":${value.getTime()}}`;

@@ -1,10 +1,30 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { DataFileError, messageOf } from '../errors.js';
+import { assertInteger, DataFileError, messageOf } from '../errors.js';
+
+export interface RowSizeOptions {
+  /**
+   * The longest row that is read, in bytes (in a CSV file, characters): one is held in memory, and a missing line end or quote
+   * would make the rest of the file one row. Default 64 MiB; at most 500 MiB, which is the longest text that JavaScript has.
+   */
+  readonly maxRowBytes?: number;
+}
+
+const MAX_TEXT = 500 * 2 ** 20;
+
+export function maxRowBytesOf(where: string, { maxRowBytes = 64 * 2 ** 20 }: RowSizeOptions): number {
+  assertInteger(where, 'maxRowBytes', maxRowBytes, 1, MAX_TEXT);
+  return maxRowBytes;
+}
+
+/** What is said of a row that is too long. */
+export function tooLong(maxRowBytes: number): string {
+  return `the row is longer than "maxRowBytes", ${maxRowBytes}. Raise it if the row is meant to be so long; else a line end or a quote is missing.`;
+}
 
 /** The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops. */
-async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
+export async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
   const file = createReadStream(path);
   const stream = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
   try {
@@ -17,14 +37,18 @@ async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** The text of a UTF-8 file in chunks, without a byte order mark. Bytes that are not UTF-8 are an error. */
-export async function* readText(path: string): AsyncGenerator<string> {
+/**
+ * The text of a UTF-8 file in chunks, without a byte order mark. Bytes that are not UTF-8 are an error; `line` says where the
+ * reader is.
+ */
+export async function* readText(path: string, line: () => number): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   const decode = (bytes?: Uint8Array): string => {
     try {
       return bytes === undefined ? decoder.decode() : decoder.decode(bytes, { stream: true });
     } catch (error) {
-      throw new DataFileError({ path }, 'is not UTF-8 text; convert it to UTF-8.', { cause: error });
+      const problem = 'this line, or one of the next, is not UTF-8 text; convert the file to UTF-8.';
+      throw new DataFileError({ path, line: line() }, problem, { cause: error });
     }
   };
   for await (const bytes of readBytes(path)) yield decode(bytes);
@@ -32,31 +56,58 @@ export async function* readText(path: string): AsyncGenerator<string> {
 }
 
 export interface Line {
-  /** The line without its line feed (and without a byte order mark on the first line). */
-  readonly bytes: Uint8Array;
+  /** The line without its end (and without a byte order mark on the first line); `undefined` when it is too long. */
+  readonly bytes: Uint8Array | undefined;
   /** Counts from 1. */
   readonly number: number;
 }
 
-/** The lines of a file, split at line feeds. A last line without line feed counts; an empty one after it does not. */
-export async function* readLines(path: string): AsyncGenerator<Line> {
+const LF = 10;
+const CR = 13;
+
+/**
+ * The lines of a file, ended by LF, CRLF or CR. A last line without an end counts; an empty one after it does not. Of a line
+ * of more than `maxBytes` nothing is kept.
+ */
+export async function* readLines(path: string, maxBytes: number): AsyncGenerator<Line> {
   let number = 0;
-  // A huge line arrives in many chunks: they are joined once, at its end, not chunk by chunk.
+  // A long line arrives in many chunks: they are joined once, at its end, not chunk by chunk.
   let pieces: Uint8Array[] = [];
+  let held = 0;
+  const hold = (piece: Uint8Array): void => {
+    held += piece.length;
+    if (held > maxBytes) pieces = [];
+    else pieces.push(piece);
+  };
   const finish = (last: Uint8Array): Line => {
+    hold(last);
     number++;
-    let bytes = pieces.length === 0 ? last : Buffer.concat([...pieces, last]);
+    let bytes = held > maxBytes ? undefined : pieces.length === 1 ? last : Buffer.concat(pieces);
     pieces = [];
-    if (number === 1 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) bytes = bytes.subarray(3);
+    held = 0;
+    if (number === 1 && bytes?.[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) bytes = bytes.subarray(3);
     return { bytes, number };
   };
+  let afterCr = false;
   for await (const chunk of readBytes(path)) {
-    let start = 0;
-    for (let end = chunk.indexOf(10); end !== -1; end = chunk.indexOf(10, start)) {
+    let start = afterCr && chunk[0] === LF ? 1 : 0;
+    afterCr = false;
+    const next = (byte: number, from: number): number => {
+      const found = chunk.indexOf(byte, from);
+      return found === -1 ? chunk.length : found;
+    };
+    let lf = next(LF, start);
+    let cr = next(CR, start);
+    while (Math.min(lf, cr) < chunk.length) {
+      const end = Math.min(lf, cr);
       yield finish(chunk.subarray(start, end));
       start = end + 1;
+      if (end === cr && chunk[start] === LF) start++;
+      if (end === chunk.length - 1) afterCr = end === cr;
+      if (lf < start) lf = next(LF, start);
+      if (cr < start) cr = next(CR, start);
     }
-    if (start < chunk.length) pieces.push(chunk.subarray(start));
+    if (start < chunk.length) hold(chunk.subarray(start));
   }
-  if (pieces.length > 0) yield finish(new Uint8Array(0));
+  if (held > 0) yield finish(new Uint8Array(0));
 }

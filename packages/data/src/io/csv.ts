@@ -1,58 +1,41 @@
-import { pipeline, Readable } from 'node:stream';
-import { assertKnownOptions, isPosttrainError } from '@posttrain/interfaces';
-import { CsvError, parse } from 'csv-parse';
-import { DataFileError, DataOptionError, messageOf, RowError } from '../errors.js';
-import { kindOf, type Row, type RowSource } from '../rows.js';
+import { assertKnownOptions } from '@posttrain/interfaces';
+import { DataFileError, DataOptionError, RowError } from '../errors.js';
+import { eachRow, kindOf, ownValue, type RowSource } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
-import { readText } from './byte-source.js';
+import { maxRowBytesOf, type RowSizeOptions } from './byte-source.js';
+import { readCsvRecords } from './csv-records.js';
 
-export interface ReadCsvOptions {
+export interface ReadCsvOptions extends RowSizeOptions {
   /** Field separator, one character. Default `','`. */
   readonly delimiter?: string;
 }
 
 /**
  * Rows of a CSV file (RFC 4180, also gzipped as `.gz`), streaming. The first record names the columns; every value is
- * a string, exactly as written, since CSV has no types. Blank lines are skipped. A record with too few or too many
- * fields, an unclosed quote, a repeated or empty column name: `DataFileError` with the line.
+ * a string, exactly as written, since CSV has no types. Records end at LF, CRLF or CR, in any mixture, and blank lines are
+ * skipped. A record with too few or too many fields, an unclosed or misplaced quote, a repeated or empty column name, a record of
+ * more than `maxRowBytes` characters: `DataFileError` with the line.
  */
 export async function* readCsv(
   path: string,
   options: ReadCsvOptions = {},
 ): AsyncGenerator<Readonly<Record<string, string>>> {
-  assertKnownOptions('readCsv', options, ['delimiter']);
-  const parser = parse({
-    delimiter: checkDelimiter('readCsv', options.delimiter),
-    info: true,
-    relax_column_count: true,
-    skip_empty_lines: true,
-  });
-  const text = Readable.from(readText(path));
-  pipeline(text, parser, () => {});
+  assertKnownOptions('readCsv', options, ['delimiter', 'maxRowBytes']);
+  const delimiter = checkDelimiter('readCsv', options.delimiter);
   let columns: readonly string[] | undefined;
-  try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
-      if (columns === undefined) {
-        columns = checkColumns(path, record);
-        continue;
-      }
-      if (record.length !== columns.length) {
-        const problem = `the record has ${record.length} fields, the header ${columns.length}.`;
-        throw new DataFileError({ path, line: info.lines }, problem);
-      }
-      yield Object.fromEntries(columns.map((column, i) => [column, record[i]!]));
+  for await (const { fields, line } of readCsvRecords(path, delimiter, maxRowBytesOf('readCsv', options))) {
+    if (columns === undefined) {
+      columns = checkColumns(path, line, fields);
+      continue;
     }
-  } catch (error) {
-    if (isPosttrainError(error)) throw error;
-    const line = error instanceof CsvError && typeof error.lines === 'number' ? error.lines : undefined;
-    throw new DataFileError(line === undefined ? { path } : { path, line }, messageOf(error), { cause: error });
-  } finally {
-    text.destroy();
-    parser.destroy();
+    if (fields.length !== columns.length) {
+      throw new DataFileError({ path, line }, `the record has ${fields.length} fields, the header ${columns.length}.`);
+    }
+    yield Object.fromEntries(columns.map((column, i) => [column, fields[i]!]));
   }
 }
 
-export interface WriteCsvOptions extends ReadCsvOptions {
+export interface WriteCsvOptions extends Pick<ReadCsvOptions, 'delimiter'> {
   /** Columns and their order. Default: the keys of the first row. */
   readonly columns?: readonly string[];
 }
@@ -71,18 +54,20 @@ export async function writeCsv(
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
     let { columns } = options;
-    if (columns !== undefined) yield formatRecord(columns, delimiter);
-    for await (const row of rows as RowSource<Row>) {
+    let known = new Set(columns);
+    if (columns !== undefined) yield formatHeader(columns, delimiter);
+    for await (const row of eachRow('writeCsv', rows)) {
       count++;
       if (columns === undefined) {
         columns = Object.keys(row);
-        yield formatRecord(columns, delimiter);
+        known = new Set(columns);
+        yield formatHeader(columns, delimiter);
       }
       for (const key of Object.keys(row)) {
-        if (!columns.includes(key)) throw new RowError(count, key, `is not one of the columns ${columns.join(', ')}.`);
+        if (!known.has(key)) throw new RowError(count, key, `is not one of the columns ${columns.join(', ')}.`);
       }
       yield formatRecord(
-        columns.map((column) => formatValue(row[column], count, column)),
+        columns.map((column) => formatValue(ownValue(row, column), count, column)),
         delimiter,
       );
     }
@@ -95,7 +80,10 @@ export async function writeCsv(
 
 function formatValue(value: unknown, rowNumber: number, field: string): string {
   if (value === null || value === undefined) return '';
-  if (typeof value === 'string') return value;
+  if (typeof value === 'string') {
+    if (value.isWellFormed()) return value;
+    throw new RowError(rowNumber, field, 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.');
+  }
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   if (value instanceof Date) return value.toISOString();
   throw new RowError(rowNumber, field, `CSV cannot hold a value of kind ${kindOf(value)}; write JSONL or Parquet.`);
@@ -118,10 +106,22 @@ function checkDelimiter(where: string, delimiter = ','): string {
   throw new DataOptionError(where, `"delimiter" must be one character and no quote, got ${JSON.stringify(delimiter)}.`);
 }
 
-function checkColumns(path: string, columns: readonly string[]): readonly string[] {
+function checkColumns(path: string, line: number, columns: readonly string[]): readonly string[] {
+  const seen = new Set<string>();
   for (const [i, column] of columns.entries()) {
-    if (column === '') throw new DataFileError({ path, line: 1 }, `column ${i + 1} has no name.`);
-    if (columns.indexOf(column) !== i) throw new DataFileError({ path, line: 1 }, `column "${column}" occurs twice.`);
+    if (column === '') throw new DataFileError({ path, line }, `column ${i + 1} has no name.`);
+    if (seen.has(column)) throw new DataFileError({ path, line }, `column "${column}" occurs twice.`);
+    seen.add(column);
   }
   return columns;
+}
+
+/** The header that `readCsv` would accept. */
+function formatHeader(columns: readonly string[], delimiter: string): string {
+  const twice = columns.find((column, i) => columns.indexOf(column) !== i);
+  if (twice !== undefined) throw new DataOptionError('writeCsv', `"columns" has "${twice}" twice.`);
+  if (columns.length === 0 || columns.includes('')) {
+    throw new DataOptionError('writeCsv', 'a column needs a name: an empty one, or a row without columns, cannot be read back.');
+  }
+  return formatRecord(columns, delimiter);
 }

@@ -1,10 +1,11 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataFileError, messageOf, RowError } from '../errors.js';
-import { isPlainObject, kindOf, type Row, type RowSource, walk } from '../rows.js';
+import { eachRow, kindOf, type RowSource, type Row, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
-import { readLines } from './byte-source.js';
+import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
+import { parseRow } from './parse-row.js';
 
-export interface ReadJsonlOptions {
+export interface ReadJsonlOptions extends RowSizeOptions {
   /**
    * Called with the error of each malformed line, which is then skipped; count them here.
    * Default: the first malformed line ends the reading with its error.
@@ -15,27 +16,35 @@ export interface ReadJsonlOptions {
 /**
  * Rows of a JSON Lines file (`.jsonl`, `.ndjson`, also gzipped as `.gz`), streaming: memory holds one line.
  *
- * UTF-8 with or without byte order mark, LF or CRLF, blank lines skipped, last line with or without line feed.
- * A line that is not a JSON object is a `DataFileError` with the line's number.
+ * UTF-8 with or without byte order mark, lines ended by LF, CRLF or CR, blank lines skipped, last line with or without an end.
+ * A line that is no JSON object, is nested more than 1000 deep or longer than `maxRowBytes` is a `DataFileError` with the
+ * line's number.
  */
 export async function* readJsonl(path: string, options: ReadJsonlOptions = {}): AsyncGenerator<Row> {
-  assertKnownOptions('readJsonl', options, ['onMalformed']);
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  for await (const { bytes, number } of readLines(path)) {
-    let row: unknown;
-    try {
-      const text = decoder.decode(bytes);
-      if (text.trim() === '') continue;
-      row = JSON.parse(text);
-      if (!isPlainObject(row)) throw new Error(`a row must be a JSON object, got ${kindOf(row)}`);
-    } catch (error) {
-      const problem = `malformed line: ${messageOf(error)}. Mend the line, or pass onMalformed to skip such lines.`;
-      const malformed = new DataFileError({ path, line: number }, problem, { cause: error });
-      if (options.onMalformed === undefined) throw malformed;
-      options.onMalformed(malformed);
-      continue;
-    }
-    yield row;
+  assertKnownOptions('readJsonl', options, ['onMalformed', 'maxRowBytes']);
+  const maxRowBytes = maxRowBytesOf('readJsonl', options);
+  for await (const { bytes, number } of readLines(path, maxRowBytes)) {
+    const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, options);
+    if (row !== undefined) yield row;
+  }
+}
+
+/** The row that the bytes are; `undefined` when there is none, or a malformed one that `onMalformed` was told of. */
+export function parseOrReport(
+  location: { readonly path: string; readonly line: number },
+  bytes: Uint8Array | undefined,
+  maxRowBytes: number,
+  { onMalformed }: ReadJsonlOptions,
+): Row | undefined {
+  try {
+    if (bytes === undefined) throw new Error(tooLong(maxRowBytes));
+    return parseRow(bytes);
+  } catch (error) {
+    const problem = `malformed line: ${messageOf(error)}. Mend the line, or pass onMalformed to skip such lines.`;
+    const malformed = new DataFileError(location, problem, { cause: error });
+    if (onMalformed === undefined) throw malformed;
+    onMalformed(malformed);
+    return undefined;
   }
 }
 
@@ -43,7 +52,7 @@ export async function* readJsonl(path: string, options: ReadJsonlOptions = {}): 
 export async function writeJsonl(path: string, rows: RowSource<object>): Promise<WriteSummary> {
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
-    for await (const row of rows) yield `${stringifyRow(row, ++count)}\n`;
+    for await (const row of eachRow('writeJsonl', rows)) yield `${stringifyRow(row, ++count)}\n`;
   }
   const bytes = await writeFileAtomically(path, lines());
   return { rows: count, bytes };
@@ -51,7 +60,7 @@ export async function writeJsonl(path: string, rows: RowSource<object>): Promise
 
 /** The row as one line of JSON. What JSON would change silently (NaN, bytes, bigint ...) is a `RowError`. */
 function stringifyRow(row: object, rowNumber: number): string {
-  for (const { path, value } of walk(row)) {
+  for (const { path, value } of walk(row, rowNumber)) {
     if (typeof value === 'number' && !Number.isFinite(value)) {
       throw new RowError(rowNumber, path, `JSON has no ${value}; use null or drop the row.`);
     }

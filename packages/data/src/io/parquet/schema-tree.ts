@@ -40,7 +40,8 @@ export interface SchemaNode {
   readonly leafCount: number;
 }
 
-const MAX_DEPTH = 100;
+/** Levels then fit into a byte. */
+const MAX_DEPTH = 200;
 const PLAIN: Meaning = { kind: 'plain' };
 
 /** The tree of the flat, depth-first list of schema elements. A list that is no tree is damage. */

@@ -113,7 +113,7 @@ export class ThriftReader {
 export function count(struct: ThriftStruct, id: number, what: string, fallback?: number): number {
   const value = struct.get(id) ?? fallback;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw damaged(`${what} is ${value === undefined ? 'missing' : 'no size'}`);
+  throw damaged(`${what} is ${value === undefined ? 'missing' : 'impossible'}`);
 }
 
 export function text(value: ThriftValue | undefined): string | undefined {

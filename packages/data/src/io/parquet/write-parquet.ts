@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { assertInteger, DataOptionError } from '../../errors.js';
-import type { RowSource } from '../../rows.js';
+import { eachRow, type RowSource } from '../../rows.js';
 import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
 import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
@@ -61,7 +61,7 @@ export async function writeParquet(
 
 async function* inGroups(rows: RowSource<object>, size: number): AsyncGenerator<object[]> {
   let group: object[] = [];
-  for await (const row of rows) {
+  for await (const row of eachRow('writeParquet', rows)) {
     group.push(row);
     if (group.length < size) continue;
     yield group;

@@ -1,6 +1,6 @@
-import type { SchemaElement } from 'hyparquet';
+import type { ParquetWriter } from 'hyparquet-writer';
 import { DataOptionError, RowError } from '../../errors.js';
-import { isPlainObject, kindOf, ownValue, type Row } from '../../rows.js';
+import { assertRow, isPlainObject, kindOf, ownValue, type Row } from '../../rows.js';
 
 /**
  * The type of a Parquet column. All columns, list elements and struct fields may be null.
@@ -19,21 +19,34 @@ export type ParquetColumnType =
 /** Column name (or struct field name) to type, in order. */
 export type ParquetSchema = { readonly [name: string]: ParquetColumnType };
 
+type SchemaElement = ParquetWriter['schema'][number];
+
+/** Readers stop at some depth; so does this writer, and says so. */
+const MAX_DEPTH = 64;
+
 /** While inferring, `null` is the type of a value that was only ever null. */
 type Inferred = Exclude<ParquetColumnType, object> | null | { list: Inferred } | { struct: Map<string, Inferred> };
 
 /** The narrowest schema that holds all rows. Columns that are null in every row become `string`. */
-export function inferParquetSchema(rows: readonly object[]): ParquetSchema {
+export function inferParquetSchema(rows: Iterable<object>): ParquetSchema {
+  if (typeof rows !== 'object' || rows === null || !(Symbol.iterator in rows)) {
+    throw new DataOptionError('inferParquetSchema', 'rows must be an array or another iterable; collect async ones first.');
+  }
   const columns = new Map<string, Inferred>();
-  for (const [i, row] of rows.entries()) {
+  let rowNumber = 0;
+  for (const row of rows) {
+    assertRow('inferParquetSchema', row, ++rowNumber);
     for (const [name, value] of Object.entries(row)) {
-      columns.set(name, unify(columns.get(name) ?? null, inferValue(value, i + 1, name), i + 1, name));
+      columns.set(name, unify(columns.get(name) ?? null, inferValue(value, rowNumber, name), rowNumber, name));
     }
   }
   return settleFields(columns);
 }
 
-function inferValue(value: unknown, rowNumber: number, field: string): Inferred {
+function inferValue(value: unknown, rowNumber: number, field: string, depth = 0): Inferred {
+  if (depth > MAX_DEPTH) {
+    throw new RowError(rowNumber, field, `is nested more than ${MAX_DEPTH} deep, or contains itself; write JSONL.`);
+  }
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return 'string';
   if (typeof value === 'boolean') return 'boolean';
@@ -43,13 +56,13 @@ function inferValue(value: unknown, rowNumber: number, field: string): Inferred 
   if (value instanceof Uint8Array) return 'binary';
   if (Array.isArray(value)) {
     let list: Inferred = null;
-    for (const item of value) list = unify(list, inferValue(item, rowNumber, `${field}[]`), rowNumber, `${field}[]`);
+    for (const item of value) list = unify(list, inferValue(item, rowNumber, `${field}[]`, depth + 1), rowNumber, `${field}[]`);
     return { list };
   }
   if (isPlainObject(value)) {
     const entries = Object.entries(value);
     if (entries.length === 0) throw new RowError(rowNumber, field, 'Parquet cannot hold an object without keys.');
-    return { struct: new Map(entries.map(([key, v]) => [key, inferValue(v, rowNumber, `${field}.${key}`)])) };
+    return { struct: new Map(entries.map(([key, v]) => [key, inferValue(v, rowNumber, `${field}.${key}`, depth + 1)])) };
   }
   throw new RowError(rowNumber, field, `Parquet cannot hold a value of kind ${kindOf(value)}.`);
 }

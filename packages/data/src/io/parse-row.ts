@@ -1,0 +1,53 @@
+import { isPlainObject, kindOf, MAX_DEPTH, type Row } from '../rows.js';
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The JSON object that the bytes are. Throws an `Error` that says what is wrong; `undefined` where there is only white space. */
+export function parseRow(bytes: Uint8Array): Row | undefined {
+  assertShallow(bytes);
+  const text = decode(bytes);
+  if (/^\s*$/.test(text)) return undefined;
+  const row: unknown = JSON.parse(text);
+  if (!isPlainObject(row)) throw new Error(`a row must be a JSON object, got ${kindOf(row)}`);
+  return row;
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new Error('the text is not UTF-8');
+  }
+}
+
+/** JSON.parse takes any depth, but hardly anything that works on its result does. */
+function assertShallow(bytes: Uint8Array): void {
+  if (bytes.length <= 2 * MAX_DEPTH) return;
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === QUOTE) i = endOfString(bytes, i + 1);
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--;
+    if (depth > MAX_DEPTH) throw new Error(`it is nested more than ${MAX_DEPTH} deep`);
+  }
+}
+
+/** Place of the quote that ends a string, or the end of the bytes. */
+function endOfString(bytes: Uint8Array, from: number): number {
+  for (;;) {
+    const end = bytes.indexOf(QUOTE, from);
+    if (end === -1) return bytes.length;
+    let slashes = 0;
+    while (bytes[end - 1 - slashes] === BACKSLASH && end - 1 - slashes >= from) slashes++;
+    if (slashes % 2 === 0) return end;
+    from = end + 1;
+  }
+}
+
+export const QUOTE = 0x22;
+export const BACKSLASH = 0x5c;
+export const OPEN_BRACE = 0x7b;
+export const CLOSE_BRACE = 0x7d;
+export const OPEN_BRACKET = 0x5b;
+export const CLOSE_BRACKET = 0x5d;
