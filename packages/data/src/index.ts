@@ -17,6 +17,7 @@ export type {
   PromptOnlyRow,
   RowFormat,
   RowFormats,
+  RowMessage,
   StepwiseSupervisionRow,
   UnpairedPreferenceRow,
 } from './formats/row-formats.js';

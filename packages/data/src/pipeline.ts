@@ -1,10 +1,13 @@
-import { PosttrainError } from '@posttrain/interfaces';
-import type { Row, RowSource } from './rows.js';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { DataOptionError } from './errors.js';
+import { assertRowSource, eachRow, kindOf, type Row, type RowSource } from './rows.js';
 
 /** What a step is given besides its rows. */
 export interface StepContext<R extends object = Row> {
   /** Records that a row is not passed on. Equal reasons are counted together, so keep numbers out of them. */
   drop(row: R, reason: string): void;
+  /** Records something that is not right about a row that is passed on. Equal warnings are counted together. */
+  warn(warning: string): void;
 }
 
 /**
@@ -13,7 +16,7 @@ export interface StepContext<R extends object = Row> {
  */
 export interface DataStep<In extends object = Row, Out extends object = In> {
   readonly name: string;
-  apply(rows: AsyncIterable<In>, context: StepContext<In>): AsyncIterable<Out>;
+  apply(rows: AsyncIterable<In>, context: StepContext<In>): RowSource<Out>;
 }
 
 export interface StepReport {
@@ -25,6 +28,8 @@ export interface StepReport {
   readonly dropped: number;
   /** Dropped rows by reason, most frequent first. */
   readonly reasons: Readonly<Record<string, number>>;
+  /** Warnings with their counts, most frequent first; absent when there are none. */
+  readonly warnings?: Readonly<Record<string, number>>;
 }
 
 export interface PipelineOptions {
@@ -52,6 +57,9 @@ export function pipeline<Out extends object = Row>(
   steps: readonly DataStep<never, object>[],
   options: PipelineOptions = {},
 ): Pipeline<Out> {
+  assertKnownOptions('pipeline', options, ['onDrop']);
+  assertRowSource('pipeline', source);
+  assertSteps(steps);
   const counters = steps.map((step) => new StepCounter(step.name, options.onDrop));
   let started = false;
 
@@ -60,7 +68,7 @@ export function pipeline<Out extends object = Row>(
       throw new PosttrainError('PIPELINE_CONSUMED', 'pipeline: its rows were already read; build the pipeline again.');
     }
     started = true;
-    let rows: AsyncIterable<object> = fromSource(source);
+    let rows: AsyncIterable<object> = eachRow('pipeline', source);
     for (const [i, step] of steps.entries()) {
       const counter = counters[i]!;
       const apply = step.apply.bind(step) as DataStep<object, object>['apply'];
@@ -84,8 +92,11 @@ export function pipeline<Out extends object = Row>(
 /** The report as a text table, one line per step and one per reason. */
 export function formatReport(report: readonly StepReport[]): string {
   const lines: string[][] = [['step', 'read', 'kept', 'dropped', 'why']];
-  for (const { step, read, kept, dropped, reasons } of report) {
-    const why = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);
+  for (const { step, read, kept, dropped, reasons, warnings } of report) {
+    const why = [
+      ...Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`),
+      ...Object.entries(warnings ?? {}).map(([warning, count]) => `warning: ${count} ${warning}`),
+    ];
     lines.push([step, String(read), String(kept), String(dropped), why[0] ?? '']);
     for (const more of why.slice(1)) lines.push(['', '', '', '', more]);
   }
@@ -95,14 +106,20 @@ export function formatReport(report: readonly StepReport[]): string {
   return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
 }
 
-async function* fromSource(source: RowSource<object>): AsyncGenerator<object> {
-  yield* source;
+function assertSteps(steps: unknown): void {
+  if (!Array.isArray(steps)) throw new DataOptionError('pipeline', `steps must be an array, got ${kindOf(steps)}.`);
+  for (const [i, step] of steps.entries()) {
+    if (typeof step?.name === 'string' && typeof step.apply === 'function') continue;
+    const hint = typeof step === 'function' ? ' Call the function that makes the step.' : '';
+    throw new DataOptionError('pipeline', `step ${i + 1} must be { name, apply }, got ${kindOf(step)}.${hint}`);
+  }
 }
 
 class StepCounter implements StepContext<object> {
   #read = 0;
   #kept = 0;
   #reasons = new Map<string, number>();
+  #warnings = new Map<string, number>();
   constructor(
     readonly step: string,
     readonly onDrop: PipelineOptions['onDrop'],
@@ -115,8 +132,8 @@ class StepCounter implements StepContext<object> {
     }
   }
 
-  async *countKept(rows: AsyncIterable<object>): AsyncGenerator<object> {
-    for await (const row of rows) {
+  async *countKept(rows: RowSource<object>): AsyncGenerator<object> {
+    for await (const row of eachRow(`the output of step "${this.step}"`, rows)) {
       this.#kept++;
       yield row;
     }
@@ -127,14 +144,20 @@ class StepCounter implements StepContext<object> {
     this.onDrop?.({ step: this.step, reason, row });
   }
 
+  warn(warning: string): void {
+    this.#warnings.set(warning, (this.#warnings.get(warning) ?? 0) + 1);
+  }
+
   report(): StepReport {
     const reasons = [...this.#reasons].sort((a, b) => b[1] - a[1]);
+    const warnings = [...this.#warnings].sort((a, b) => b[1] - a[1]);
     return {
       step: this.step,
       read: this.#read,
       kept: this.#kept,
       dropped: reasons.reduce((sum, [, count]) => sum + count, 0),
       reasons: Object.fromEntries(reasons),
+      ...(warnings.length > 0 && { warnings: Object.fromEntries(warnings) }),
     };
   }
 }

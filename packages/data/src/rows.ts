@@ -25,6 +25,11 @@ export function kindOf(value: unknown): string {
   return typeof value;
 }
 
+/** Why UTF-8 cannot hold the text as it is; `undefined` when it can. */
+export function notUtf8(text: string): string | undefined {
+  return /\p{Surrogate}/u.test(text) ? 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.' : undefined;
+}
+
 /** How deep the values of a row may lie. Python's JSON stops at the same depth. */
 export const MAX_DEPTH = 1000;
 

@@ -1,7 +1,7 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
 import { kindOf, type Row } from '../rows.js';
-import { assertText } from './messages.js';
+import { assertText, mergeColumns } from './messages.js';
 
 /** The fields of a preference or an SFT row of the Alpaca format, still apart. */
 interface AlpacaParts {
@@ -30,7 +30,7 @@ export function fromAlpaca(row: Row, rowNumber?: number): Row {
     input === ''
       ? `${task}. ${ask}\n\n### Instruction:\n${instruction}\n\n### Response:\n`
       : `${task}, paired with an input that provides further context. ${ask}\n\n### Instruction:\n${instruction}\n\n### Input:\n${input}\n\n### Response:\n`;
-  return { ...rest, prompt, ...completions };
+  return mergeColumns(rest, { prompt, ...completions }, rowNumber);
 }
 
 /**
@@ -45,13 +45,14 @@ export function fromAlpacaToChat(row: Row, rowNumber?: number): Row {
   }
   prompt.push({ role: 'user', content: input === '' ? instruction : `${instruction}\n${input}` });
   const turns = Object.entries(completions).map(([name, content]) => [name, [{ role: 'assistant', content }]]);
-  return { ...rest, prompt, ...Object.fromEntries(turns) };
+  return mergeColumns(rest, { prompt, ...Object.fromEntries(turns) }, rowNumber);
 }
 
 function parts(row: Row, rowNumber: number | undefined): AlpacaParts {
   const { instruction, input, output, chosen, rejected, system, history, ...rest } = row;
   assertText(instruction, 'instruction', rowNumber);
-  const pair = chosen !== undefined || rejected !== undefined;
+  // A column that other rows have is null here, in tables.
+  const pair = (chosen ?? rejected ?? undefined) !== undefined;
   if (pair && output !== undefined && output !== null) {
     throw new RowError(rowNumber, 'output', 'is given beside "chosen" and "rejected"; drop one or the other.');
   }

@@ -1,9 +1,15 @@
 import type { ChatMessage, Prompt } from '@posttrain/interfaces';
 
+/** A message of a row. */
+export interface RowMessage extends ChatMessage {
+  /** Of an assistant message: 0 when it is context only, and not trained. Default 1. */
+  readonly weight?: 0 | 1;
+}
+
 /** Texts are strings ("standard" rows) or lists of messages ("conversational" rows), the same kind in one row. */
 
 /** `language-modeling`: a text, or a conversation, to be learned as it is. */
-export type LanguageModelingRow = { readonly text: string } | { readonly messages: readonly ChatMessage[] };
+export type LanguageModelingRow = { readonly text: string } | { readonly messages: readonly RowMessage[] };
 
 /** `prompt-only`: for methods that generate the completions themselves. */
 export type PromptOnlyRow = { readonly prompt: Prompt };

@@ -1,5 +1,5 @@
 import { RowError } from '../errors.js';
-import { isPlainObject, kindOf, type Row, type RowSource } from '../rows.js';
+import { eachRow, isPlainObject, kindOf, type Row, type RowSource } from '../rows.js';
 import { sameJson } from './messages.js';
 
 /** The functions of `trl/data_utils.py` that work on rows, by TRL's names; checked against TRL in `trl-data-utils.test.ts`. */
@@ -91,7 +91,7 @@ export function maybeExtractPrompt(row: Row, rowNumber?: number): Row {
  */
 export async function* unpairPreferenceDataset(rows: RowSource<Row>): AsyncGenerator<Row> {
   let rowNumber = 0;
-  for await (const { chosen, rejected, ...rest } of rows) {
+  for await (const { chosen, rejected, ...rest } of eachRow('unpairPreferenceDataset', rows)) {
     rowNumber++;
     if (chosen === undefined) throw new RowError(rowNumber, 'chosen', 'is missing.');
     if (rejected === undefined) throw new RowError(rowNumber, 'rejected', 'is missing.');
@@ -102,7 +102,7 @@ export async function* unpairPreferenceDataset(rows: RowSource<Row>): AsyncGener
 
 /** `unpairPreferenceDataset` for rows with `chosen` and `rejected`; other rows as they are. */
 export async function* maybeUnpairPreferenceDataset(rows: RowSource<Row>): AsyncGenerator<Row> {
-  for await (const row of rows) {
+  for await (const row of eachRow('maybeUnpairPreferenceDataset', rows)) {
     if ('chosen' in row && 'rejected' in row) yield* unpairPreferenceDataset([row]);
     else yield row;
   }

@@ -1,10 +1,9 @@
-import type { ChatMessage } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row } from '../rows.js';
 import { type MapOptions, map } from '../steps/map.js';
 import { assertMessages, assertText, sameJson } from './messages.js';
-import type { RowFormat, RowFormats } from './row-formats.js';
+import type { RowFormat, RowFormats, RowMessage } from './row-formats.js';
 
 /**
  * Throws a `RowError`, with row number and field, unless the row is a proper row of the format: every text present,
@@ -16,7 +15,7 @@ export function validateRow<F extends RowFormat>(
   format: F,
   rowNumber?: number,
 ): asserts row is RowFormats[F] {
-  const check = CHECKS[format];
+  const check = Object.hasOwn(CHECKS, format) ? CHECKS[format] : undefined;
   if (check === undefined) throw new RowError(rowNumber, 'format', `${JSON.stringify(format)} is not a row format.`);
   check(row as Row, rowNumber);
 }
@@ -107,9 +106,11 @@ function assertCompletion(row: Row, field: string, beside: string, rowNumber: nu
 }
 
 /** Somewhere an assistant says or calls something: otherwise there is nothing to train on. */
-function assertAssistant(messages: readonly ChatMessage[], field: string, rowNumber: number | undefined): void {
+function assertAssistant(messages: readonly RowMessage[], field: string, rowNumber: number | undefined): void {
   const turns = messages.filter((message) => message.role === 'assistant');
-  if (turns.some((turn) => turn.content !== '' || (turn.tool_calls?.length ?? 0) > 0)) return;
+  const speaking = turns.filter((turn) => turn.content !== '' || (turn.tool_calls?.length ?? 0) > 0);
+  if (speaking.some((turn) => turn.weight !== 0)) return;
+  if (speaking.length > 0) throw new RowError(rowNumber, field, 'every assistant message has weight 0: nothing is trained.');
   throw new RowError(rowNumber, field, turns.length === 0 ? 'has no assistant message.' : 'is empty.');
 }
 

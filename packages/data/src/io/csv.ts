@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataFileError, DataOptionError, RowError } from '../errors.js';
-import { eachRow, kindOf, ownValue, type RowSource } from '../rows.js';
+import { eachRow, kindOf, notUtf8, ownValue, type RowSource } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions } from './byte-source.js';
 import { readCsvRecords } from './csv-records.js';
@@ -81,8 +81,9 @@ export async function writeCsv(
 function formatValue(value: unknown, rowNumber: number, field: string): string {
   if (value === null || value === undefined) return '';
   if (typeof value === 'string') {
-    if (value.isWellFormed()) return value;
-    throw new RowError(rowNumber, field, 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.');
+    const problem = notUtf8(value);
+    if (problem === undefined) return value;
+    throw new RowError(rowNumber, field, problem);
   }
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   if (value instanceof Date) return value.toISOString();

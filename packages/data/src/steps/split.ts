@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataOptionError, RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
-import type { Row } from '../rows.js';
+import { isPlainObject, ownValue, type Row } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
 
 export type SplitName = 'train' | 'test';
@@ -10,7 +10,10 @@ export interface SplitRule<R extends object = Row> {
   /** Expected share of rows in the test part, in (0, 1). */
   readonly testFraction: number;
   readonly seed: number;
-  /** A column, or a function of the row. Rows with equal keys land in the same part. Default: the whole row. */
+  /**
+   * A column, or a function of the row. Rows with equal keys land in the same part. Default: the whole row, so that equal rows
+   * do. Give `'prompt'` where one prompt has several rows.
+   */
   readonly key?: string | ((row: R) => unknown);
 }
 
@@ -23,7 +26,7 @@ export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowN
   const { key } = rule;
   let value: unknown = row;
   if (typeof key === 'function') value = key(row);
-  else if (key !== undefined) value = (row as Row)[key];
+  else if (key !== undefined) value = ownValue(row, key);
   if (value === undefined) {
     throw new RowError(
       rowNumber,
@@ -34,7 +37,13 @@ export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowN
   return hashFraction(`${rule.seed}\n${canonicalJson(value)}`) < rule.testFraction ? 'test' : 'train';
 }
 
-/** Keeps one part of a seeded train/test split. Run it with either `part` over the same source: the parts are disjoint. */
+/**
+ * Keeps one part of a seeded train/test split. Run it with either `part` over the same source: the parts are disjoint.
+ *
+ * Rows that differ but ask the same (equal `prompt`, equal `messages` before the last answer, or else equal `text`) would let a test row
+ * be trained on. They are counted, in both parts, as a warning of the step's report: `key` keeps them together. The count needs
+ * some 50 bytes of memory for each different prompt.
+ */
 export function split<R extends object = Row>(options: SplitRule<R> & { readonly part: SplitName }): DataStep<R> {
   assertKnownOptions('split', options, ['part', 'testFraction', 'seed', 'key']);
   if (!(options.testFraction > 0 && options.testFraction < 1)) {
@@ -50,12 +59,31 @@ export function split<R extends object = Row>(options: SplitRule<R> & { readonly
     name: `split ${options.part}`,
     async *apply(rows, context) {
       let rowNumber = 0;
+      const asked = new Map<number, SplitName>();
       for await (const row of rows) {
         rowNumber++;
         const part = splitOf(row, options, rowNumber);
+        const question = questionOf(row);
+        if (question !== undefined) {
+          const hash = hashFraction(canonicalJson(question));
+          const first = asked.get(hash);
+          if (first === undefined) asked.set(hash, part);
+          else if (first !== part) context.warn(LEAK);
+        }
         if (part === options.part) yield row;
         else context.drop(row, `in the ${part} part`);
       }
     },
   };
+}
+
+const LEAK = "rows ask what a row of the other part asks: give key: 'prompt', or a function of the row";
+
+/** What the row asks of a model; `undefined` where it has none of the columns that say so. */
+function questionOf(row: object): unknown {
+  const [prompt, messages, text] = ['prompt', 'messages', 'text'].map((column) => ownValue(row, column) ?? undefined);
+  if (prompt !== undefined) return prompt;
+  if (!Array.isArray(messages)) return text;
+  const last = messages.findLastIndex((message: unknown) => isPlainObject(message) && message.role === 'assistant');
+  return last > 0 ? messages.slice(0, last) : messages;
 }

@@ -56,7 +56,7 @@ export function modularChain(options: ModularChainOptions = {}): ProceduralTask<
       const steps = Array.from({ length }, () => ({ operator: random.pick(operators), operand: draw() }));
       return { modulus, start, steps };
     },
-    key: prompt,
+    key: reordered,
     prompt,
     solution(problem) {
       if (scratchpad === 'none') return `#${answer(problem)}`;
@@ -70,6 +70,26 @@ export function modularChain(options: ModularChainOptions = {}): ProceduralTask<
     extractAnswer: answerAfterMark,
     check: (problem, completion) => checkExact(answer(problem), completion),
   };
+}
+
+/**
+ * The problem with its operands in order, where order does not matter: within each run of sums and differences, and within each
+ * run of products. The start belongs to the first run.
+ */
+function reordered({ modulus, start, steps }: ModularChainProblem): string {
+  const isProduct = (operator: ChainOperator) => operator === '*';
+  const runs: string[][] = [];
+  let product = steps[0] !== undefined && isProduct(steps[0].operator);
+  let run = [`${product ? '*' : '+'}${start}`];
+  for (const { operator, operand } of steps) {
+    if (isProduct(operator) !== product) {
+      runs.push(run);
+      run = [];
+      product = !product;
+    }
+    run.push(`${operator}${operand}`);
+  }
+  return `%${modulus}:${[...runs, run].map((one) => one.sort().join('')).join(' ')}`;
 }
 
 function prompt({ modulus, start, steps }: ModularChainProblem): string {

@@ -7,7 +7,7 @@ import { assemble, record } from './assemble.js';
 import { type Budget, decodeChunk } from './column-chunk.js';
 import { type ParquetMetadata, type ReadBytes, type RowGroup, readMetadata } from './metadata.js';
 import { at, damaged, ParquetProblem } from './problem.js';
-import type { SchemaNode } from './schema-tree.js';
+import { leavesOf, type SchemaNode } from './schema-tree.js';
 
 export interface ReadParquetOptions {
   /** Read only these columns. Default: all. */
@@ -40,12 +40,11 @@ export async function* readParquet(path: string, options: ReadParquetOptions = {
     if (error instanceof DataFileError) return error;
     return new DataFileError({ path }, `cannot be read as Parquet: ${messageOf(error)}`, { cause: error });
   };
-  let handle: FileHandle | undefined;
+  const handle = await attempt(fail, () => open(path, 'r'));
   try {
-    handle = await open(path, 'r').catch((error) => Promise.reject(fail(error)));
     const read = readerOf(handle);
     const { metadata, nodes } = await attempt(fail, async () => {
-      const metadata = await readMetadata((await handle!.stat()).size, read);
+      const metadata = await readMetadata((await handle.stat()).size, read);
       return { metadata, nodes: selectColumns(path, metadata, options.columns) };
     });
     for (const [i, group] of metadata.rowGroups.entries()) {
@@ -61,7 +60,7 @@ export async function* readParquet(path: string, options: ReadParquetOptions = {
       }
     }
   } finally {
-    await handle?.close();
+    await handle.close();
   }
 }
 
@@ -86,7 +85,7 @@ async function decodeRowGroup(
   const fields: (() => unknown)[] = [];
   const ends: (() => void)[] = [];
   for (const node of nodes) {
-    const leaves = leavesUnder(node);
+    const leaves = leavesOf(node);
     const columns = [];
     for (const [i, leaf] of leaves.entries()) {
       const place = `row group ${number}, column "${leaf.path.join('.')}"`;
@@ -113,10 +112,6 @@ async function decodeRowGroup(
     if (row === group.rows - 1) for (const end of ends) end();
     return made;
   };
-}
-
-function leavesUnder(node: SchemaNode): readonly SchemaNode[] {
-  return node.physical === undefined ? node.children.flatMap(leavesUnder) : [node];
 }
 
 function selectColumns(path: string, { root }: ParquetMetadata, wanted: readonly string[] | undefined): SchemaNode[] {

@@ -1,6 +1,6 @@
 import type { ParquetWriter } from 'hyparquet-writer';
 import { DataOptionError, RowError } from '../../errors.js';
-import { assertRow, isPlainObject, kindOf, ownValue, type Row } from '../../rows.js';
+import { assertRow, isPlainObject, kindOf, notUtf8, ownValue, type Row } from '../../rows.js';
 
 /**
  * The type of a Parquet column. All columns, list elements and struct fields may be null.
@@ -163,10 +163,12 @@ function toParquetValue(value: unknown, type: ParquetColumnType, rowNumber: numb
     );
   }
   switch (type) {
-    case 'string':
+    case 'string': {
       if (typeof value !== 'string') break;
-      if (value.isWellFormed()) return value;
-      throw new RowError(rowNumber, field, 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.');
+      const problem = notUtf8(value);
+      if (problem === undefined) return value;
+      throw new RowError(rowNumber, field, problem);
+    }
     case 'int64':
       if (typeof value === 'bigint') {
         if (BigInt.asIntN(64, value) === value) return value;
