@@ -1,5 +1,5 @@
 import { brotliDecompressSync, unzipSync } from 'node:zlib';
-import { decompressZstd } from 'hyparquet-compressors';
+import { decompress as decompressZstd } from 'fzstd';
 import type { Codec } from './metadata.js';
 import { damaged, ParquetProblem } from './problem.js';
 
