@@ -19,21 +19,54 @@ describe('readCsv', () => {
   test.each([
     ['too few fields', 'a,b\n1,2\n\n3\n', 4, /has 1 fields, the header 2/],
     ['too many fields', 'a,b\n1,2,3\n', 2, /has 3 fields/],
-    ['an unclosed quote', 'a,b\n1,2\n"3,4\n', undefined, /Quote Not Closed/],
+    ['an unclosed quote', 'a,b\r1,2\r\n"3,4\n\n', 3, /quote that opens in this line is not closed/],
+    ['a quote in the middle of a field', 'a,b\n1,2"3"\n', 2, /field 2 has a quote in its middle/],
+    ['text behind a closing quote', 'a,b\n"x\ny" z,2\n', 3, /field 1 has text behind its closing quote/],
+    ['a record without an end', `a\n1\n"${'x'.repeat(2000)}`, 3, /longer than "maxRowBytes", 1000/],
+    ['an endless field', `a\n1\n${'x'.repeat(2000)}\n`, 3, /longer than "maxRowBytes", 1000/],
+    ['fields without number', `a\n1\n${','.repeat(100_001)}\n`, 3, /(more than 100000 fields|longer than)/],
     ['a repeated column', 'a,a\n1,2\n', 1, /"a" occurs twice/],
     ['a column without a name', 'a,\n1,2\n', 1, /column 2 has no name/],
   ])('%s is an error with file and line', async (_, text, line, message) => {
     writeFileSync(path('bad.csv'), text);
-    const error = await errorOf(() => collect(readCsv(path('bad.csv'))));
+    const error = await errorOf(() => collect(readCsv(path('bad.csv'), { maxRowBytes: 1000 })));
     expect(error).toBeInstanceOf(DataFileError);
     expect(error.message).toMatch(message);
-    expect(error.message).toContain(path('bad.csv'));
-    if (line !== undefined) expect(error).toMatchObject({ line });
+    expect(error).toMatchObject({ line, path: path('bad.csv') });
   });
 
   test('text that is not UTF-8 is an error, not replacement characters', async () => {
     writeFileSync(path('bad.csv'), Buffer.from('a\ncaf\xe9\n', 'latin1'));
     expect((await errorOf(() => collect(readCsv(path('bad.csv'))))).message).toContain('not UTF-8');
+  });
+
+  test('any mixture of line ends ends a record; within quotes each is kept; chunks may end anywhere', async () => {
+    const end = fc.constantFrom('\n', '\r\n', '\r');
+    const value = fc.oneof(fc.constantFrom('', 'x', 'a\rb', 'a\r\nb', '\n', 'say "hi"', ',', '\r', '"'), fc.string());
+    const record = fc.tuple(value, value, end, fc.boolean());
+    const records = fc.array(record, { minLength: 1, maxLength: 6 });
+    // Files are read in chunks of 64 KiB: with the padding one ends at every place.
+    const padding = fc.integer({ min: 65_480, max: 65_536 });
+    await fc.assert(
+      fc.asyncProperty(records, end, end, padding, async (table, first, second, width) => {
+        const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+        const field = (text: string, always: boolean) =>
+          always || text === '' || /[",\r\n]/.test(text) ? quoted(text) : text;
+        const lines = table.map(([a, b, close, always]) => `${field(a, always)},${field(b, always)}${close}`);
+        writeFileSync(path('a.csv'), `a,b${first}${'p'.repeat(width)},q${second}${lines.join('')}`);
+        const [, ...rows] = await collect(readCsv(path('a.csv')));
+        expect(rows).toEqual(table.map(([a, b]) => ({ a, b })));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('names that objects inherit are columns like others', async () => {
+    writeFileSync(path('a.csv'), '__proto__,constructor,toString\n1,2,3\n');
+    const [row] = await collect(readCsv(path('a.csv')));
+    expect(Object.entries(row!)).toEqual([['__proto__', '1'], ['constructor', '2'], ['toString', '3']]);
+    await writeCsv(path('b.csv'), [row!, { constructor: 'c' }]);
+    expect(readFileSync(path('b.csv'), 'utf8')).toBe('__proto__,constructor,toString\n1,2,3\n,c,\n');
   });
 
   test('reading may stop early', async () => {
@@ -78,6 +111,9 @@ describe('writeCsv', () => {
     expect(nested).toBeInstanceOf(RowError);
     expect(nested).toMatchObject({ rowNumber: 2, field: 'a' });
     expect(await errorOf(() => writeCsv(path('a.csv'), [{ a: 1 }, { b: 1 }]))).toMatchObject({ field: 'b' });
+    expect((await errorOf(() => writeCsv(path('a.csv'), [{ a: '\udc00' }]))).message).toContain('surrogate');
+    expect((await errorOf(() => writeCsv(path('a.csv'), [{}]))).message).toContain('needs a name');
+    expect((await errorOf(() => writeCsv(path('a.csv'), [], { columns: ['a', 'a'] }))).message).toContain('"a" twice');
     expect((await errorOf(() => writeCsv(path('a.csv'), []))).message).toContain('"columns"');
     expect(readdirSync(path())).toEqual([]);
   });

@@ -1,17 +1,51 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
+import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { DataFileError, RowError, readJsonl, readRows, writeFileAtomically, writeJsonl } from '../src/index.js';
+import { DataFileError, map, type Row, RowError, readJson, readJsonl, readRows, writeFileAtomically, writeJsonl, writeRows } from '../src/index.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
+const context = { drop: () => {}, warn: () => {} };
 
 describe('readJsonl', () => {
   test('byte order mark, CRLF, blank lines and a last line without line feed', async () => {
     writeFileSync(path('a.jsonl'), '\uFEFF{"a":1}\r\n\r\n  \n{"a":"\u2028é🎉"}\n{"a":3}');
     expect(await collect(readJsonl(path('a.jsonl')))).toEqual([{ a: 1 }, { a: '\u2028é🎉' }, { a: 3 }]);
+  });
+
+  test('lines end at LF, CRLF or CR, wherever chunks end', async () => {
+    const end = fc.constantFrom('\n', '\r\n', '\r', '\r\r\n\n');
+    const padding = fc.integer({ min: 65_490, max: 65_536 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(end, { minLength: 1, maxLength: 8 }), padding, async (ends, width) => {
+        const lines = ends.map((close, i) => `{"i":${i}}${close}`);
+        writeFileSync(path('a.jsonl'), `{"p":"${'p'.repeat(width)}"}${ends[0]}${lines.join('')}`);
+        const [, ...rows] = await collect(readJsonl(path('a.jsonl')));
+        expect(rows).toEqual(ends.map((_, i) => ({ i })));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('a line that is too long can be skipped like another malformed one, and nothing of it is kept', async () => {
+    writeFileSync(path('a.jsonl'), `{"a":1}\n{"a":"${'x'.repeat(300_000)}"}\r\n{"a":3}`);
+    const errors: DataFileError[] = [];
+    const onMalformed = (error: DataFileError) => errors.push(error);
+    const rows = await collect(readJsonl(path('a.jsonl'), { onMalformed, maxRowBytes: 1000 }));
+    expect(rows).toEqual([{ a: 1 }, { a: 3 }]);
+    expect(errors.map((error) => [error.line, error.message])).toEqual([[2, expect.stringMatching(/longer than "maxRow/)]]);
+    expect((await errorOf(() => collect(readJsonl('a', { maxRowBytes: 2 ** 40 })))).message).toMatch(/maxRowBytes/);
+  });
+
+  test('keys that objects inherit are keys like others, and nothing is polluted', async () => {
+    const text = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"toString":"x"}\n';
+    writeFileSync(path('a.jsonl'), text);
+    await writeJsonl(path('b.jsonl'), map('same', (row: Row) => ({ ...row })).apply(readJsonl(path('a.jsonl')), context));
+    expect(readFileSync(path('b.jsonl'), 'utf8')).toBe(text);
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 
   test('an empty file has no rows', async () => {
@@ -32,9 +66,12 @@ describe('readJsonl', () => {
     ['not an object', '{"a":1}\n[1]\n', 2],
     ['not JSON', "{'a':1}\n", 1],
     ['NaN', '{"a":1}\n{"a":NaN}\n', 2],
+    ['nested too deeply', `{"a":1}\r{"a":${'['.repeat(1001)}${']'.repeat(1001)}}\n`, 2],
+    ['too long', `{"a":1}\n{"a":"${'x'.repeat(200_000)}"}\n`, 2],
+    ['without an end', `{"a":1}\r\n\r\n{"a":"${'x'.repeat(200_000)}`, 3],
   ])('a malformed line (%s) is an error with file and line', async (_, text, line) => {
     writeFileSync(path('bad.jsonl'), text);
-    const error = await errorOf(() => collect(readJsonl(path('bad.jsonl'))));
+    const error = await errorOf(() => collect(readJsonl(path('bad.jsonl'), { maxRowBytes: 100_000 })));
     expect(error).toBeInstanceOf(DataFileError);
     expect(error).toMatchObject({ code: 'DATA_FILE', path: path('bad.jsonl'), line });
     expect(error.message).toContain(`bad.jsonl:${line}: malformed line`);
@@ -80,13 +117,45 @@ describe('readJson', () => {
     expect(await collect(readRows(path('b.json')))).toEqual([{ a: 1 }, { a: 2 }]);
   });
 
-  test('a truncated array and an element that is no object are errors', async () => {
-    writeFileSync(path('a.json'), '[{"a":1},');
-    writeFileSync(path('b.json'), '[{"a":1}, 2]');
-    expect((await errorOf(() => collect(readRows(path('a.json'))))).message).toContain('a.json: is not valid JSON');
-    expect((await errorOf(() => collect(readRows(path('b.json'))))).message).toContain('element 2');
+  test.each([
+    ['truncated', '[{"a":1},', 1, /cut short/],
+    ['truncated in a text', '[{"a":1},\n{"a":"', 2, /cut short/],
+    ['an element that is no object', '[{"a":1},\n\n 2]', 3, /a row must be a JSON object, got number/],
+    ['an element that is no JSON', '[{"a":1},\n{"a":nope}]', 2, /malformed/],
+    ['two commas', '[{"a":1},\r\n,{"a":2}]', 2, /missing between two commas/],
+    ['a comma at the end', '[{"a":1},]', 1, /missing/],
+    ['something behind the end', '[{"a":1}]\n[', 2, /follows its end/],
+    ['a bracket too many', '[{"a":1}}]', 1, /what is not open/],
+    ['nested too deeply', `[${'['.repeat(2000)}`, 1, /nested more than 1000 deep/],
+    ['an element without an end', `[{"a":1},\n{"a":"${'x'.repeat(2000)}"}]`, 2, /longer than "maxRowBytes", 1000/],
+  ])('an array with %s is an error with its line', async (_, text, line, message) => {
+    writeFileSync(path('a.json'), text);
+    const error = await errorOf(() => collect(readJson(path('a.json'), { maxRowBytes: 1000 })));
+    expect(error).toBeInstanceOf(DataFileError);
+    expect(error).toMatchObject({ line, message: expect.stringMatching(message) });
+  });
+
+  test('any array comes back, however it is spaced and wherever chunks end', async () => {
+    const rows = fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { maxLength: 4 });
+    const space = fc.constantFrom(undefined, 2, '\t');
+    await fc.assert(
+      fc.asyncProperty(rows, space, fc.integer({ min: 65_500, max: 65_536 }), async (written, indent, width) => {
+        const text = JSON.stringify(written, null, indent);
+        writeFileSync(path('a.json'), `${' '.repeat(width)}${text}\r\n`);
+        expect(await collect(readJson(path('a.json')))).toEqual(JSON.parse(text));
+      }),
+      { numRuns: 40 },
+    );
+    writeFileSync(path('a.json'), '[\n]');
+    expect(await collect(readJson(path('a.json')))).toEqual([]);
   });
 });
+
+function circular(): object {
+  const row: Record<string, unknown> = {};
+  row.a = row;
+  return row;
+}
 
 describe('writeJsonl', () => {
   test('any rows come back as they were', async () => {
@@ -106,10 +175,26 @@ describe('writeJsonl', () => {
     ['bigint', { a: { b: 1n } }, 'a.b'],
     ['bytes', { a: new Uint8Array(2) }, 'a'],
     ['function', { a: () => 1 }, 'a'],
+    ['what contains itself', circular(), expect.stringMatching(/^a\.a\.a/)],
   ])('%s is an error that names row and field', async (_, row, field) => {
     const error = await errorOf(() => writeJsonl(path('a.jsonl'), [{ a: 1 }, row]));
     expect(error).toBeInstanceOf(RowError);
     expect(error).toMatchObject({ rowNumber: 2, field });
+    expect(readdirSync(path())).toEqual([]);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    ['null', [{ a: 1 }, null], /writeJsonl.*row 2: a row must be an object of columns, got null/],
+    ['a list', [[1]], /row 1: .*got array/],
+    ['no iterable', 3, /rows must be an iterable or an async iterable of objects, got number/],
+    ['a text', '{}', /got string/],
+    ['a promise', Promise.resolve([]), /got Promise. It is a promise: await it first/],
+  ])('rows that are none are an error that says so: %s', async (_, rows, message) => {
+    for (const name of ['a.jsonl', 'a.csv', 'a.parquet']) {
+      const error = await errorOf(() => writeRows(path(name), rows as object[]));
+      expect(error.message.replace(/write(Csv|Parquet)/, 'writeJsonl')).toMatch(message);
+      expect(isPosttrainError(error)).toBe(true);
+    }
     expect(readdirSync(path())).toEqual([]);
   });
 

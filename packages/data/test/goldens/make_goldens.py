@@ -7,10 +7,12 @@ Versions used: pyarrow 26.0.1, trl 1.16.0.
 """
 
 import datetime
+import decimal
 import json
 import math
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,6 +77,89 @@ def parquet_files():
     (HERE / "parquet-rows.json").write_text(json.dumps([plain(r) for r in ROWS], ensure_ascii=False))
 
 
+def decimal_type(precision, scale):
+    return pa.decimal128(precision, scale)
+
+
+def column_types():
+    """Name -> (what pyarrow writes, what readParquet must give: by its rules, from pyarrow's values)."""
+    d = decimal.Decimal
+    utc = datetime.timezone.utc
+    naive = [datetime.datetime(2024, 1, 1, 1, 2, 3, 4000), None, datetime.datetime(1969, 12, 31, 23, 59, 59, 999000)]
+    micro = [datetime.datetime(2024, 1, 1, 1, 2, 3, 4005), None, datetime.datetime(1969, 12, 31, 23, 59, 59, 999999)]
+    nano = [1704070923004005006, None, -1]
+    date_of = lambda value: None if value is None else {"$date": round(value.replace(tzinfo=utc).timestamp() * 1000)}
+    short = [d("0.07"), None, d("-1.10")]
+    long = [d("12345678901234567890.0123456789"), None, d("-0.1")]
+    messages = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": None}], None, []]
+    odd = [{"__proto__": "p", "constructor": "c", "toString": None}, None, {"__proto__": None, "constructor": "", "toString": "t"}]
+    deep = [{"a": [1, None], "b": {"c": [None, "x"]}}, {"a": None, "b": {"c": None}}, {"a": [], "b": None}]
+    i64 = [9007199254740993, None, -(2**63)]
+    typed = {
+        "i64": (pa.array(i64), [{"$bigint": str(v)} if v else None for v in i64]),
+        "u64": (pa.array([2**64 - 1, None, 7], pa.uint64()), [{"$bigint": str(2**64 - 1)}, None, 7]),
+        "u32": (pa.array([2**32 - 1, None, 7], pa.uint32()), None),
+        "i8": (pa.array([-128, None, 127], pa.int8()), None),
+        "f32": (pa.array([0.1, None, -2.5], pa.float32()), None),
+        "f16": (pa.array([1.5, None, 5.960464477539063e-08], pa.float16()), None),
+        "decimal_5_2": (pa.array(short, decimal_type(5, 2)), [0.07, None, -1.1]),
+        "decimal_15_2": (pa.array(short, decimal_type(15, 2)), [0.07, None, -1.1]),
+        "decimal_16_2": (pa.array(short, decimal_type(16, 2)), ["0.07", None, "-1.10"]),
+        "decimal_38_10": (pa.array(long, decimal_type(38, 10)), ["12345678901234567890.0123456789", None, "-0.1000000000"]),
+        "decimal_20_0": (pa.array([d("9007199254740993"), None, d("-5")], decimal_type(20, 0)), ["9007199254740993", None, "-5"]),
+        "date": (
+            pa.array([datetime.date(2024, 2, 29), None, datetime.date(1, 1, 1)]),
+            [date_of(datetime.datetime(2024, 2, 29)), None, {"$date": -62135596800000}],
+        ),
+        "ms": (pa.array(naive, pa.timestamp("ms")), [date_of(v) for v in naive]),
+        "us": (pa.array(naive, pa.timestamp("us", tz="UTC")), [date_of(v) for v in naive]),
+        "us_exact": (pa.array(micro, pa.timestamp("us", tz="UTC")), [v and v.isoformat() + "Z" for v in micro]),
+        "us_local": (pa.array(micro, pa.timestamp("us")), [v and v.isoformat() for v in micro]),
+        "ns": (
+            pa.array(nano, pa.int64()).cast(pa.timestamp("ns")),
+            ["2024-01-01T01:02:03.004005006", None, "1969-12-31T23:59:59.999999999"],
+        ),
+        "time_ms": (pa.array([datetime.time(1, 2, 3, 4000), None, datetime.time(0)], pa.time32("ms")), ["01:02:03.004", None, "00:00:00.000"]),
+        "time_us": (pa.array([datetime.time(1, 2, 3, 4), None, datetime.time(23, 59, 59)], pa.time64("us")), ["01:02:03.000004", None, "23:59:59.000000"]),
+        "uuid": (pa.array([uuid.UUID(int=5).bytes, None, uuid.UUID(int=2**127).bytes], pa.uuid()), [str(uuid.UUID(int=5)), None, str(uuid.UUID(int=2**127))]),
+        "json": (pa.array(['{"a": [1]}', None, '"x"'], pa.json_()), [{"a": [1]}, None, "x"]),
+        "text": (pa.array(["\ufeffmark", None, ""]), None),
+        "large": (pa.array(["a", None, "é"], pa.large_string()), None),
+        "bytes": (pa.array([b"\x00\xff", None, b""]), None),
+        "fixed": (pa.array([b"ab", None, b"cd"], pa.binary(2)), None),
+        "dictionary": (pa.array(["u", None, "u"]).dictionary_encode(), None),
+        "nothing": (pa.nulls(3), None),
+        "list": (pa.array([[[1], [], None], None, []], pa.list_(pa.list_(pa.int64()))), None),
+        "messages": (pa.array(messages, MESSAGES), None),
+        "odd": (pa.array(odd), None),
+        "deep": (pa.array(deep), None),
+        "map": (pa.array([[("__proto__", 1), ("b", None)], None, []], pa.map_(pa.string(), pa.int64())), [{"__proto__": 1, "b": None}, None, {}]),
+        "map_by_number": (pa.array([[(2, "x"), (1, "y")], None, []], pa.map_(pa.int64(), pa.string())), [[{"key": 2, "value": "x"}, {"key": 1, "value": "y"}], None, []]),
+        "map_twice": (pa.array([[("a", 1), ("a", 2)], None, []], pa.map_(pa.string(), pa.int64())), [[{"key": "a", "value": 1}, {"key": "a", "value": 2}], None, {}]),
+    }
+    return {name: (array, [plain(v) for v in array.to_pylist()] if want is None else want) for name, (array, want) in typed.items()}
+
+
+def parquet_types():
+    typed = column_types()
+    table = pa.table({name: array for name, (array, _) in typed.items()})
+    for name, options in {
+        "types": {"write_page_checksum": True},
+        "types-plain": {"use_dictionary": False, "compression": "none"},
+        "types-v2": {"data_page_version": "2.0", "use_dictionary": False, "compression": "gzip"},
+    }.items():
+        pq.write_table(table, HERE / f"pyarrow-{name}.parquet", **options)
+    rows = [{name: want[i] for name, (_, want) in typed.items()} for i in range(3)]
+    (HERE / "parquet-types.json").write_text(json.dumps(rows, ensure_ascii=False))
+
+    numbers = pa.table({"n": list(range(400)), "i": pa.array([i * i % 77 for i in range(400)], pa.int32()), "s": [f"row {i // 3}" for i in range(400)], "f": [i / 8 for i in range(400)]})
+    encodings = {"n": "DELTA_BINARY_PACKED", "i": "DELTA_BINARY_PACKED", "s": "DELTA_BYTE_ARRAY", "f": "BYTE_STREAM_SPLIT"}
+    for name, s in {"delta": "DELTA_BYTE_ARRAY", "delta-length": "DELTA_LENGTH_BYTE_ARRAY"}.items():
+        path = HERE / f"pyarrow-{name}.parquet"
+        options = {"use_dictionary": False, "column_encoding": {**encodings, "s": s}, "data_page_version": "2.0"}
+        pq.write_table(numbers, path, data_page_size=512, write_batch_size=64, row_group_size=300, **options)
+
+
 def trl_data_utils():
     import copy
 
@@ -136,7 +221,7 @@ def verify():
     path = HERE / "ours.parquet"
     file = pq.ParquetFile(path)
     assert file.metadata.num_row_groups == 3, file.metadata
-    table = file.read()
+    table = pq.read_table(path, page_checksum_verification=True)
     expected = json.loads((HERE / "parquet-rows.json").read_text())
     got = [plain(row) for row in table.to_pylist()]
     assert got == expected, (got, expected)
@@ -160,4 +245,5 @@ if __name__ == "__main__":
         verify()
     else:
         parquet_files()
+        parquet_types()
         trl_data_utils()
