@@ -109,7 +109,8 @@ export function formatReport(report: readonly StepReport[]): string {
 function assertSteps(steps: unknown): void {
   if (!Array.isArray(steps)) throw new DataOptionError('pipeline', `steps must be an array, got ${kindOf(steps)}.`);
   for (const [i, step] of steps.entries()) {
-    if (typeof step?.name === 'string' && typeof step.apply === 'function') continue;
+    // Functions have a name and an `apply` too.
+    if (typeof step === 'object' && typeof step?.name === 'string' && typeof step.apply === 'function') continue;
     const hint = typeof step === 'function' ? ' Call the function that makes the step.' : '';
     throw new DataOptionError('pipeline', `step ${i + 1} must be { name, apply }, got ${kindOf(step)}.${hint}`);
   }

@@ -27,7 +27,9 @@ export function kindOf(value: unknown): string {
 
 /** Why UTF-8 cannot hold the text as it is; `undefined` when it can. */
 export function notUtf8(text: string): string | undefined {
-  return /\p{Surrogate}/u.test(text) ? 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.' : undefined;
+  return /\p{Surrogate}/u.test(text)
+    ? 'has half of a surrogate pair, which UTF-8 cannot hold; repair the text.'
+    : undefined;
 }
 
 /** How deep the values of a row may lie. Python's JSON stops at the same depth. */
@@ -77,5 +79,8 @@ export function assertRow(where: string, row: unknown, rowNumber: number): asser
 export function assertRowSource(where: string, rows: unknown): void {
   if (typeof rows === 'object' && rows !== null && (Symbol.iterator in rows || Symbol.asyncIterator in rows)) return;
   const hint = rows instanceof Promise ? ' It is a promise: await it first.' : '';
-  throw new DataOptionError(where, `rows must be an iterable or an async iterable of objects, got ${kindOf(rows)}.${hint}`);
+  throw new DataOptionError(
+    where,
+    `rows must be an iterable or an async iterable of objects, got ${kindOf(rows)}.${hint}`,
+  );
 }

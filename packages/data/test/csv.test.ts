@@ -64,7 +64,11 @@ describe('readCsv', () => {
   test('names that objects inherit are columns like others', async () => {
     writeFileSync(path('a.csv'), '__proto__,constructor,toString\n1,2,3\n');
     const [row] = await collect(readCsv(path('a.csv')));
-    expect(Object.entries(row!)).toEqual([['__proto__', '1'], ['constructor', '2'], ['toString', '3']]);
+    expect(Object.entries(row!)).toEqual([
+      ['__proto__', '1'],
+      ['constructor', '2'],
+      ['toString', '3'],
+    ]);
     await writeCsv(path('b.csv'), [row!, { constructor: 'c' }]);
     expect(readFileSync(path('b.csv'), 'utf8')).toBe('__proto__,constructor,toString\n1,2,3\n,c,\n');
   });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   arithmetic,
@@ -100,6 +101,38 @@ describe('validateRow', () => {
     expect(check).toThrow(expect.objectContaining({ code: 'DATA_ROW', rowNumber: 12, field }));
   });
 
+  test.each<[RowFormat, Row, string, RegExp]>([
+    [
+      'language-modeling',
+      { messages: [user('a'), { ...assistant('b'), weight: 0 }] },
+      'messages',
+      /every assistant message has weight 0/,
+    ],
+    ['language-modeling', { messages: [{ ...user('a'), weight: 1 }, assistant('b')] }, 'messages[0].weight', /0 or 1/],
+    [
+      'language-modeling',
+      { messages: [{ role: 'human', content: 'a' }, assistant('b')] },
+      'messages[0].role',
+      /fromShareGpt/,
+    ],
+    [
+      'language-modeling',
+      { messages: [user('a'), { role: 'Assistant', content: 'b' }] },
+      'messages[1].role',
+      /must be "assistant"/,
+    ],
+    [
+      'language-modeling',
+      { messages: [{ ...assistant(''), tool_calls: [{ function: { name: 'f', arguments: '{}' } }] }] },
+      'messages[0].tool_calls[0].function.arguments',
+      /quote again; make it an object \(fromOpenAi does\)/,
+    ],
+    ['constructor' as RowFormat, { text: 'a' }, 'format', /"constructor" is not a row format/],
+  ])('%s %j: field %s is what would train something else', (format, row, field, message) => {
+    expect(() => validateRow(row, format, 12)).toThrow(message);
+    expect(() => validateRow(row, format, 12)).toThrow(expect.objectContaining({ code: 'DATA_ROW', field }));
+  });
+
   test('a tie is found whatever the order of keys', () => {
     const chosen = [{ role: 'assistant', content: 'a' }];
     const rejected = [{ content: 'a', role: 'assistant' }];
@@ -153,6 +186,31 @@ describe('fromShareGpt', () => {
     expect(() => validateRow(row, 'language-modeling')).not.toThrow();
   });
 
+  test('several calls at once, arguments as text, fields of turns, and columns that are null', () => {
+    const value = '[{"name":"f","arguments":"{\\"a\\":1}"},{"name":"g","arguments":{}}]';
+    const turns = [
+      { from: 'human', value: 'q' },
+      { from: 'function_call', value, weight: 0 },
+    ];
+    const row = { conversations: [...turns, ...conversations.slice(2)], chosen: null, rejected: null, kto_tag: null };
+    const calls = [
+      ['f', { a: 1 }],
+      ['g', {}],
+    ].map(([name, args]) => ({
+      type: 'function',
+      function: { name, arguments: args },
+    }));
+    expect(fromShareGpt(row)).toEqual({
+      messages: [
+        user('q'),
+        { role: 'assistant', content: '', tool_calls: calls, weight: 0 },
+        { role: 'tool', content: 'sunny' },
+        assistant('It is sunny.'),
+      ],
+    });
+    expect(fromAlpaca({ instruction: 'Sing.', output: 'la', chosen: null, rejected: null }).completion).toBe('la');
+  });
+
   test('preference and KTO rows', () => {
     const asked = [{ from: 'human', value: 'q' }];
     const preference = {
@@ -185,6 +243,17 @@ describe('fromShareGpt', () => {
     ],
     [{ conversations, system: 3 }, 'system', /must be a string/],
     [{ conversations, kto_tag: 'yes' }, 'kto_tag', /true or false/],
+    [{ conversations, messages: [] }, 'messages', /is a column already/],
+    [
+      { conversations: [...conversations, { from: 'system', value: 's' }, { from: 'gpt', value: 'a' }] },
+      'conversations',
+      /turn 5 must be human or observation, got the role "system"/,
+    ],
+    [
+      { conversations: [conversations[0], { from: 'function_call', value: '{"name":"f","arguments":"nope"}' }] },
+      'conversations[1].value',
+      /no JSON/,
+    ],
   ])('%j: field %s', (row, field, message) => {
     expect(() => fromShareGpt(row, 5)).toThrow(message);
     expect(() => fromShareGpt(row, 5)).toThrow(expect.objectContaining({ rowNumber: 5, field }));
@@ -235,6 +304,7 @@ describe('fromAlpaca', () => {
     [{ instruction: 'a', input: 3, output: 'b' }, 'input', /must be a string, got number/],
     [{ instruction: 'a', output: 'b', history: [['q']] }, 'history[0]', /pair/],
     [{ instruction: 'a', output: 'b', system: 's' }, 'system', /fromAlpacaToChat/],
+    [{ instruction: 'a', output: 'b', prompt: 'p' }, 'prompt', /is a column already/],
   ])('%j: field %s', (row, field, message) => {
     expect(() => fromAlpaca(row, 2)).toThrow(message);
     expect(() => fromAlpaca(row, 2)).toThrow(expect.objectContaining({ rowNumber: 2, field }));
@@ -242,29 +312,74 @@ describe('fromAlpaca', () => {
 });
 
 describe('fromOpenAi', () => {
-  test('text parts, tool calls without content, and fields that stay', () => {
-    const calls = [{ id: '1', type: 'function', function: { name: 'f', arguments: '{}' } }];
+  test('text parts, arguments as objects, weights, and fields that stay', () => {
+    const call = (args: unknown) => ({ id: '1', type: 'function', function: { name: 'f', arguments: args } });
     const parts = [
       { type: 'text', text: 'a' },
       { type: 'text', text: 'b' },
     ];
-    expect(
-      fromOpenAi({
-        messages: [
-          { role: 'user', content: parts },
-          { role: 'assistant', content: null, tool_calls: calls, weight: 0 },
-          { role: 'tool', content: 'r', tool_call_id: '1' },
-        ],
-        tools: [],
-      }),
-    ).toEqual({
+    const row = fromOpenAi({
       messages: [
-        user('ab'),
-        { role: 'assistant', content: '', tool_calls: calls, weight: 0 },
+        { role: 'developer', content: 's' },
+        { role: 'user', content: parts, name: 'Ada' },
+        { role: 'assistant', content: null, tool_calls: [call('{"z": 1, "a": [true]}'), call('')], weight: 0 },
         { role: 'tool', content: 'r', tool_call_id: '1' },
+        { role: 'assistant', content: [{ type: 'refusal', refusal: 'no' }], weight: 1, audio: null, extra: 7 },
+        { role: 'assistant', content: null, refusal: 'never', tool_calls: [], reasoning: 'because' },
       ],
       tools: [],
+      id: 3,
     });
+    expect(row).toStrictEqual({
+      messages: [
+        { role: 'system', content: 's' },
+        { role: 'user', content: 'ab', name: 'Ada' },
+        { role: 'assistant', content: '', tool_calls: [call({ z: 1, a: [true] }), call({})], weight: 0 },
+        { role: 'tool', content: 'r', tool_call_id: '1' },
+        { role: 'assistant', content: 'no', extra: 7, weight: 1 },
+        { role: 'assistant', content: 'never', reasoning_content: 'because' },
+      ],
+      tools: [],
+      id: 3,
+    });
+    // Templates print arguments in their order.
+    expect(JSON.stringify(row)).toContain('"arguments":{"z":1,"a":[true]}');
+    expect(() => validateRow(row, 'language-modeling')).not.toThrow();
+  });
+
+  test('the deprecated functions are tools', () => {
+    const messages = [
+      user('q'),
+      { role: 'assistant', function_call: { name: 'f', arguments: '{"a":1}' } },
+      { role: 'function', name: 'f', content: 'r' },
+      assistant('a'),
+    ];
+    expect(fromOpenAi({ messages, functions: [{ name: 'f' }] })).toEqual({
+      messages: [
+        user('q'),
+        {
+          role: 'assistant',
+          content: '',
+          tool_calls: [{ type: 'function', function: { name: 'f', arguments: { a: 1 } } }],
+        },
+        { role: 'tool', name: 'f', content: 'r' },
+        assistant('a'),
+      ],
+      tools: [{ type: 'function', function: { name: 'f' } }],
+    });
+  });
+
+  test('any arguments come back as the object whose text they were', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (args) => {
+        const text = JSON.stringify(args);
+        const calls = [{ type: 'function', function: { name: 'f', arguments: text } }];
+        const row = fromOpenAi({ messages: [{ role: 'assistant', tool_calls: calls }] });
+        expect(
+          JSON.stringify((row.messages as { tool_calls: typeof calls }[])[0]!.tool_calls[0]!.function.arguments),
+        ).toBe(JSON.stringify(JSON.parse(text)));
+      }),
+    );
   });
 
   test('preference rows', () => {
@@ -286,6 +401,50 @@ describe('fromOpenAi', () => {
     [{ messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, 'messages[0].content[0]', /got "image_url"/],
     [{ messages: [{ role: 'assistant', content: null }] }, 'messages[0].content', /got null/],
     [{ messages: [] }, 'messages', /must be a list/],
+    ...(
+      [
+        ['{"a":1', /is no JSON/],
+        ['[1]', /kind array/],
+        ['"x"', /kind string/],
+        [3, /must be an object or its JSON text, got number/],
+      ] as const
+    ).map(([args, message]): [Row, string, RegExp] => [
+      { messages: [user('q'), { role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: args } }] }] },
+      'messages[1].tool_calls[0].function.arguments',
+      message,
+    ]),
+    [{ messages: [{ role: 'bot', content: 'a' }] }, 'messages[0].role', /must be one of system, .*got "bot"/],
+    [{ messages: [{ role: 'user', content: 'a', weight: 0 }] }, 'messages[0].weight', /0 or 1, on an assistant/],
+    [{ messages: [{ ...assistant('a'), weight: 0.5 }] }, 'messages[0].weight', /0 or 1/],
+    [{ messages: [{ ...assistant('a'), weight: 0 }] }, 'messages', /every assistant message has weight 0/],
+    [{ messages: [{ ...assistant(''), audio: { id: 'x' } }] }, 'messages[0].audio', /not supported/],
+    [{ messages: [{ ...assistant('a'), refusal: 'b' }] }, 'messages[0].refusal', /beside "content"/],
+    [
+      { messages: [{ ...user('a'), tool_calls: [{ function: { name: 'f' } }] }] },
+      'messages[0].tool_calls',
+      /only an assistant/,
+    ],
+    [
+      { messages: [{ ...assistant(''), tool_calls: [{ type: 'custom' }] }] },
+      'messages[0].tool_calls[0].type',
+      /"function"/,
+    ],
+    [{ messages: [user('a')], tools: [], functions: [] }, 'functions', /beside "tools"/],
+    [
+      {
+        input: { messages: [user('a')] },
+        prompt: 'x',
+        preferred_output: [assistant('a')],
+        non_preferred_output: [assistant('b')],
+      },
+      'prompt',
+      /is a column already/,
+    ],
+    [
+      { input: { messages: [user('a')] }, preferred_output: [{ ...assistant('a'), weight: 0 }] },
+      'preferred_output[0].weight',
+      /whole outputs/,
+    ],
     [{ input: 3 }, 'input', /must be an object/],
     [{ input: { messages: [user('q')] }, preferred_output: [assistant('a')] }, 'non_preferred_output', /undefined/],
   ])('%j: field %s', (row, field, message) => {

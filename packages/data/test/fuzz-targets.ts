@@ -12,7 +12,10 @@ const rows = Array.from({ length: 12 }, (_, i) => ({
   score: i % 4 === 3 ? null : i / 4,
   big: 2n ** 60n + BigInt(i),
   tags: i % 3 === 2 ? null : ['a', 'b'].slice(i % 3),
-  messages: [{ role: 'user', content: `q${i}` }, { role: 'assistant', content: i === 4 ? null : 'a' }],
+  messages: [
+    { role: 'user', content: `q${i}` },
+    { role: 'assistant', content: i === 4 ? null : 'a' },
+  ],
 }));
 
 const plain = rows.map(({ id, prompt, score }) => ({ id, prompt, score }));
@@ -64,7 +67,10 @@ export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   csv: { corpus: async () => [await written('x.csv', plain)], run: reader('csv') },
   tsv: { corpus: async () => [await written('x.tsv', plain)], run: reader('tsv') },
   parquet: {
-    corpus: async () => [await written('x.parquet', rows), ...CODECS.map((codec) => golden(`pyarrow-${codec}.parquet`))],
+    corpus: async () => [
+      await written('x.parquet', rows),
+      ...CODECS.map((codec) => golden(`pyarrow-${codec}.parquet`)),
+    ],
     run: reader('parquet'),
   },
 };

@@ -4,7 +4,18 @@ import { gzipSync } from 'node:zlib';
 import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { DataFileError, map, type Row, RowError, readJson, readJsonl, readRows, writeFileAtomically, writeJsonl, writeRows } from '../src/index.js';
+import {
+  DataFileError,
+  map,
+  type Row,
+  RowError,
+  readJson,
+  readJsonl,
+  readRows,
+  writeFileAtomically,
+  writeJsonl,
+  writeRows,
+} from '../src/index.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -36,14 +47,19 @@ describe('readJsonl', () => {
     const onMalformed = (error: DataFileError) => errors.push(error);
     const rows = await collect(readJsonl(path('a.jsonl'), { onMalformed, maxRowBytes: 1000 }));
     expect(rows).toEqual([{ a: 1 }, { a: 3 }]);
-    expect(errors.map((error) => [error.line, error.message])).toEqual([[2, expect.stringMatching(/longer than "maxRow/)]]);
+    expect(errors.map((error) => [error.line, error.message])).toEqual([
+      [2, expect.stringMatching(/longer than "maxRow/)],
+    ]);
     expect((await errorOf(() => collect(readJsonl('a', { maxRowBytes: 2 ** 40 })))).message).toMatch(/maxRowBytes/);
   });
 
   test('keys that objects inherit are keys like others, and nothing is polluted', async () => {
     const text = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":2}},"toString":"x"}\n';
     writeFileSync(path('a.jsonl'), text);
-    await writeJsonl(path('b.jsonl'), map('same', (row: Row) => ({ ...row })).apply(readJsonl(path('a.jsonl')), context));
+    await writeJsonl(
+      path('b.jsonl'),
+      map('same', (row: Row) => ({ ...row })).apply(readJsonl(path('a.jsonl')), context),
+    );
     expect(readFileSync(path('b.jsonl'), 'utf8')).toBe(text);
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });

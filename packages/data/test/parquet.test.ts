@@ -36,15 +36,18 @@ describe('readParquet', () => {
     expect(Object.keys(rows[0]!.map as object)).toEqual(['__proto__', 'b']);
   });
 
-  test.each(['delta', 'delta-length'])('reads the encodings of differences and split bytes, over pages: %s', async (name) => {
-    const want = Array.from({ length: 400 }, (_, n) => ({
-      n,
-      i: (n * n) % 77,
-      s: `row ${Math.floor(n / 3)}`,
-      f: n / 8,
-    }));
-    expect(await collect(readRows(golden(`pyarrow-${name}.parquet`)))).toEqual(want);
-  });
+  test.each(['delta', 'delta-length'])(
+    'reads the encodings of differences and split bytes, over pages: %s',
+    async (name) => {
+      const want = Array.from({ length: 400 }, (_, n) => ({
+        n,
+        i: (n * n) % 77,
+        s: `row ${Math.floor(n / 3)}`,
+        f: n / 8,
+      }));
+      expect(await collect(readRows(golden(`pyarrow-${name}.parquet`)))).toEqual(want);
+    },
+  );
 
   test.each([
     ['one-bit-hang', /the number of children is impossible.*damaged/],
@@ -56,7 +59,11 @@ describe('readParquet', () => {
   });
 
   test('a changed bit of any page is found by its checksum; no other place changes rows without an error', async () => {
-    const rows = Array.from({ length: 40 }, (_, i) => ({ text: `row ${i % 7}`, n: i, tags: i % 3 ? ['a', null] : null }));
+    const rows = Array.from({ length: 40 }, (_, i) => ({
+      text: `row ${i % 7}`,
+      n: i,
+      tags: i % 3 ? ['a', null] : null,
+    }));
     await writeParquet(path('a.parquet'), rows, { rowGroupSize: 20 });
     const bytes = readFileSync(path('a.parquet'));
     const footer = bytes.length - 8 - bytes.readUInt32LE(bytes.length - 8);
@@ -206,7 +213,12 @@ describe('writeParquet', () => {
   });
 
   test('columns and keys with the names of what objects inherit come back', async () => {
-    const odd = (value: unknown) => Object.fromEntries([['__proto__', value], ['constructor', 'c'], ['toString', 1]]);
+    const odd = (value: unknown) =>
+      Object.fromEntries([
+        ['__proto__', value],
+        ['constructor', 'c'],
+        ['toString', 1],
+      ]);
     const rows = [odd(odd('x')), odd(odd(null)), { constructor: 'only' }];
     await writeParquet(path('a.parquet'), rows);
     const back = await collect(readParquet(path('a.parquet')));

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -7,6 +8,7 @@ import {
   formatReport,
   map,
   pipeline,
+  type Row,
   RowError,
   readJsonl,
   shuffle,
@@ -107,6 +109,45 @@ describe('pipeline', () => {
     expect(existsSync(path('out.jsonl'))).toBe(false);
   });
 
+  test('iterables and async iterables are alike, from rows and from steps', async () => {
+    async function* later() {
+      yield* numbered(3);
+    }
+    const doubled = { name: 'double', apply: (rows: AsyncIterable<Numbered>) => twice(rows) };
+    const atOnce = { name: 'at once', apply: () => numbered(2) };
+    for (const source of [numbered(3), new Set(numbered(3)), numbered(3).values(), later()]) {
+      expect(await pipeline(source, [doubled]).collect()).toHaveLength(6);
+    }
+    expect(await pipeline(later(), [atOnce]).collect()).toEqual(numbered(2));
+    async function* twice(rows: AsyncIterable<Numbered>) {
+      for await (const row of rows) yield* [row, row];
+    }
+  });
+
+  test.each<[string, unknown, unknown, RegExp]>([
+    ['no rows', undefined, [], /pipeline: rows must be an iterable or an async iterable of objects, got undefined/],
+    ['a promise of rows', Promise.resolve([]), [], /it is a promise: await it first/i],
+    ['a text', 'abc', [], /got string/],
+    [
+      'a row that is none',
+      [{ a: 1 }, null],
+      [],
+      /step "pipeline", row 2: a row must be an object of columns, got null/,
+    ],
+    ['a step that is a function', [], [take], /step 1 must be \{ name, apply \}, got function. Call the function/],
+    ['a step that yields numbers', [{}], [{ name: 'bad', apply: () => [1] }], /the output of step "bad".*got number/],
+    [
+      'a step that returns nothing',
+      [{}],
+      [{ name: 'bad', apply: () => undefined }],
+      /the output of step "bad": rows must/,
+    ],
+  ])('%s is an error that says so', async (_, source, steps, message) => {
+    const error = await errorOf(async () => pipeline(source as object[], steps as []).collect());
+    expect(error.message).toMatch(message);
+    expect(isPosttrainError(error)).toBe(true);
+  });
+
   test('a second reading is an error, not an empty result', async () => {
     const run = pipeline(numbered(3), []);
     await run.collect();
@@ -184,6 +225,40 @@ describe('split', () => {
     );
   });
 
+  test('equal rows are on one side; rows that ask the same on both sides are counted as a warning', async () => {
+    const rows = numbered(400).map(({ i }) => ({ id: i, prompt: `p${i % 100}`, completion: `c${i % 200}` }));
+    const warnings = async (key?: (row: Row) => unknown) => {
+      const step = split({ part: 'train', testFraction: 0.3, seed: 1, ...(key !== undefined && { key }) });
+      const run = pipeline(rows, [step]);
+      await run.collect();
+      return [run.report()[0]!.warnings, formatReport(run.report())] as const;
+    };
+    const sides = new Map<string, Set<string>>();
+    for (const row of rows) {
+      const side = splitOf(row, { testFraction: 0.3, seed: 1 });
+      sides.set(row.prompt, (sides.get(row.prompt) ?? new Set()).add(side));
+    }
+    const [counted, shown] = await warnings();
+    const [[warning, count]] = Object.entries(counted!) as [[string, number]];
+    expect(warning).toMatch(/^rows ask what a row of the other part asks: give key: 'prompt'/);
+    expect(count).toBeGreaterThanOrEqual([...sides.values()].filter((set) => set.size === 2).length);
+    expect(shown).toContain(`warning: ${count} rows ask`);
+    expect((await warnings((row) => row.prompt))[0]).toBeUndefined();
+    expect((await warnings(({ prompt, completion }) => [prompt, completion]))[0]).toBeDefined();
+    const chat = (answer: string) => ({
+      messages: [
+        { role: 'user', content: 'q' },
+        { role: 'assistant', content: answer },
+      ],
+    });
+    const chats = pipeline(
+      numbered(40).map(({ i }) => chat(String(i))),
+      [split({ part: 'test', testFraction: 0.5, seed: 1 })],
+    );
+    await chats.collect();
+    expect(chats.report()[0]!.warnings).toBeDefined();
+  });
+
   test('another seed is another split', () => {
     const parts = (seed: number) => numbered(50).map((row) => splitOf(row, { testFraction: 0.5, seed }));
     expect(parts(1)).toEqual(parts(1));
@@ -201,6 +276,9 @@ describe('split', () => {
   test('a missing key and impossible options are errors', async () => {
     const missing = errorOf(() => both([{ a: 1 }], { testFraction: 0.5, seed: 1, key: 'group' }));
     expect(await missing).toMatchObject({ code: 'DATA_ROW', rowNumber: 1, field: 'group' });
+    for (const key of ['constructor', '__proto__', 'toString']) {
+      expect(() => splitOf({ a: 1 }, { testFraction: 0.5, seed: 1, key })).toThrow(/is missing/);
+    }
     expect(() => split({ part: 'train', testFraction: 1, seed: 1 })).toThrow(/testFraction/);
     expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/"train" or "test"/);
     expect(() => take(-1)).toThrow(/count/);

@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   arithmetic,
+  type ChainOperator,
   countdown,
+  createRandom,
   evaluateExpression,
   modularChain,
   type ProceduralTask,
@@ -353,6 +355,57 @@ describe('reverseText and modularChain', () => {
   });
 });
 
+test('reorderings of a problem have its key, so that none of them is in the other split', () => {
+  const swap = <T>(random: ReturnType<typeof createRandom>, items: readonly T[]) => random.shuffled([...items]);
+  fc.assert(
+    fc.property(fc.maxSafeInteger(), (seed) => {
+      const random = createRandom(seed, 'reorder');
+      const chain = modularChain({ modulus: 7, steps: [1, 6] });
+      const problem = chain.generate(seed, 0);
+      // One run of operators that commute with each other, the start among its operands where it is the first.
+      const product = problem.steps[0]!.operator === '*';
+      const other = problem.steps.findIndex((step) => (step.operator === '*') !== product);
+      const run = problem.steps.slice(0, other === -1 ? undefined : other);
+      const parts = swap(random, [{ operator: product ? '*' : '+', operand: problem.start } as const, ...run]);
+      // A chain cannot begin with a minus.
+      parts.sort((a, b) => Number(a.operator === '-') - Number(b.operator === '-'));
+      const [first, ...rest] = parts;
+      const reordered = { ...problem, start: first!.operand, steps: [...rest, ...problem.steps.slice(run.length)] };
+      expect(chain.answer(reordered)).toBe(chain.answer(problem));
+      expect(chain.key(reordered)).toBe(chain.key(problem));
+      expect(splitOfProblem(chain, reordered)).toBe(splitOfProblem(chain, problem));
+
+      const given = countdown({ numbers: 4 }).generate(seed, 0);
+      expect(countdown().key({ ...given, numbers: swap(random, given.numbers) })).toBe(countdown().key(given));
+      const sum = arithmetic({ terms: 4, operators: ['+'] });
+      const terms = sum.generate(seed, 0);
+      expect(sum.key({ ...terms, terms: swap(random, terms.terms) })).toBe(sum.key(terms));
+      const text = reverseText().generate(seed, 0);
+      expect(reverseText().key({ text: reverseText().answer(text) })).toBe(reverseText().key(text));
+    }),
+  );
+});
+
+test('chains that are other problems have other keys', () => {
+  const chain = modularChain();
+  const problem = (start: number, ...steps: readonly (readonly [ChainOperator, number])[]) => ({
+    modulus: 10,
+    start,
+    steps: steps.map(([operator, operand]) => ({ operator, operand })),
+  });
+  const keys = [
+    problem(3, ['+', 4], ['*', 2]),
+    problem(3, ['*', 4], ['+', 2]),
+    problem(3, ['*', 2], ['+', 4]),
+    problem(3, ['-', 4], ['*', 2]),
+    problem(4, ['-', 3], ['*', 2]),
+    problem(3, ['+', 4], ['+', 2]),
+    problem(3, ['+', 4], ['*', 2], ['+', 1]),
+    problem(3, ['+', 1], ['*', 2], ['+', 4]),
+  ].map(chain.key);
+  expect(new Set(keys).size).toBe(keys.length);
+});
+
 describe('taskRows', () => {
   test('rows of one seed never change', () => {
     const first = (task: ProceduralTask) => [...taskRows(task, { split: 'train', count: 1, seed: 0 })][0];
@@ -366,7 +419,7 @@ describe('taskRows', () => {
         "8,12>20:12+8=20#12+8",
         "gptwn>g p t w n,n w t p g#nwtpg",
         "é🎉éééé>#éééé🎉é",
-        "%10:4-2*4*2=4-2=2,2*4=8,8*2=6#6",
+        "%10:8+1*5+6=8+1=9,9*5=5,5+6=1#1",
         "%97:17+15*65+21+41*76=17+15=32,32*65=43,43+21=64,64+41=8,8*76=26#26",
       ]
     `);

@@ -18,7 +18,11 @@ export function mergeColumns(row: Row, made: Row, rowNumber: number | undefined)
   for (const column of Object.keys(made)) {
     const before = ownValue(row, column);
     if (before === undefined || before === null || made[column] === undefined || made[column] === null) continue;
-    throw new RowError(rowNumber, column, 'is a column already, which the conversion would overwrite; rename or drop it.');
+    throw new RowError(
+      rowNumber,
+      column,
+      'is a column already, which the conversion would overwrite; rename or drop it.',
+    );
   }
   return { ...row, ...made };
 }

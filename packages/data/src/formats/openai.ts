@@ -61,7 +61,8 @@ function withTools(row: Row, rowNumber: number | undefined): Row {
   if (tools !== undefined && tools !== null) {
     throw new RowError(rowNumber, 'functions', 'is given beside "tools"; drop the deprecated "functions".');
   }
-  if (!Array.isArray(functions)) throw new RowError(rowNumber, 'functions', `must be a list, got ${kindOf(functions)}.`);
+  if (!Array.isArray(functions))
+    throw new RowError(rowNumber, 'functions', `must be a list, got ${kindOf(functions)}.`);
   return { ...rest, tools: functions.map((it: unknown) => ({ type: 'function', function: it })) };
 }
 
@@ -77,7 +78,17 @@ function toMessages(value: unknown, field: string, rowNumber: number | undefined
 }
 
 function toMessage(message: Row, at: string, rowNumber: number | undefined): RowMessage {
-  const { role, content: _, name, tool_calls: __, function_call: ___, weight, refusal: ____, audio, ...others } = message;
+  const {
+    role,
+    content: _,
+    name,
+    tool_calls: __,
+    function_call: ___,
+    weight,
+    refusal: ____,
+    audio,
+    ...others
+  } = message;
   assertText(role, `${at}.role`, rowNumber);
   if (!ROLES.includes(role)) {
     throw new RowError(rowNumber, `${at}.role`, `must be one of ${ROLES.join(', ')}, got "${role}".`);
@@ -121,7 +132,11 @@ function toCalls(message: Row, at: string, isAssistant: boolean, rowNumber: numb
     made.push(toToolCall({ function: call }, at, rowNumber, 'function_call'));
   }
   if (made.length > 0 && !isAssistant) {
-    throw new RowError(rowNumber, `${at}.tool_calls`, `only an assistant calls tools, the role is "${String(message.role)}".`);
+    throw new RowError(
+      rowNumber,
+      `${at}.tool_calls`,
+      `only an assistant calls tools, the role is "${String(message.role)}".`,
+    );
   }
   return made;
 }

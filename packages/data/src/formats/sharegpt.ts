@@ -85,7 +85,10 @@ function toCalls(value: string, field: string, rowNumber: number | undefined): T
     if (!isPlainObject(call) || typeof call.name !== 'string' || call.arguments === undefined) {
       throw new RowError(rowNumber, field, 'must be a JSON object with name and arguments.');
     }
-    return { type: 'function', function: { name: call.name, arguments: toArguments(call.arguments, field, rowNumber) } };
+    return {
+      type: 'function',
+      function: { name: call.name, arguments: toArguments(call.arguments, field, rowNumber) },
+    };
   });
 }
 

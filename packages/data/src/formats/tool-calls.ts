@@ -57,7 +57,11 @@ export function toArguments(
     throw new RowError(rowNumber, field, 'must be the JSON text of an object, but is no JSON.', { cause: error });
   }
   if (isPlainObject(parsed)) return parsed;
-  throw new RowError(rowNumber, field, `must be the JSON text of an object, got that of a value of kind ${kindOf(parsed)}.`);
+  throw new RowError(
+    rowNumber,
+    field,
+    `must be the JSON text of an object, got that of a value of kind ${kindOf(parsed)}.`,
+  );
 }
 
 function refuse(unknown: object, at: string, rowNumber: number | undefined): void {

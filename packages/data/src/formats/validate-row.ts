@@ -110,7 +110,8 @@ function assertAssistant(messages: readonly RowMessage[], field: string, rowNumb
   const turns = messages.filter((message) => message.role === 'assistant');
   const speaking = turns.filter((turn) => turn.content !== '' || (turn.tool_calls?.length ?? 0) > 0);
   if (speaking.some((turn) => turn.weight !== 0)) return;
-  if (speaking.length > 0) throw new RowError(rowNumber, field, 'every assistant message has weight 0: nothing is trained.');
+  if (speaking.length > 0)
+    throw new RowError(rowNumber, field, 'every assistant message has weight 0: nothing is trained.');
   throw new RowError(rowNumber, field, turns.length === 0 ? 'has no assistant message.' : 'is empty.');
 }
 

@@ -97,7 +97,9 @@ export async function* readCsvRecords(path: string, delimiter: string, maxLength
       if (found === null) break;
       i = end + found[0].length;
       if (found[0] === '"') {
-        throw fail(`field ${fields.length + 1} has a quote in its middle; quote the whole field and double its quotes.`);
+        throw fail(
+          `field ${fields.length + 1} has a quote in its middle; quote the whole field and double its quotes.`,
+        );
       }
       if (found[0] === delimiter) {
         endField();

@@ -122,7 +122,10 @@ function formatHeader(columns: readonly string[], delimiter: string): string {
   const twice = columns.find((column, i) => columns.indexOf(column) !== i);
   if (twice !== undefined) throw new DataOptionError('writeCsv', `"columns" has "${twice}" twice.`);
   if (columns.length === 0 || columns.includes('')) {
-    throw new DataOptionError('writeCsv', 'a column needs a name: an empty one, or a row without columns, cannot be read back.');
+    throw new DataOptionError(
+      'writeCsv',
+      'a column needs a name: an empty one, or a row without columns, cannot be read back.',
+    );
   }
   return formatRecord(columns, delimiter);
 }

@@ -3,14 +3,7 @@ import { DataFileError } from '../errors.js';
 import { MAX_DEPTH, type Row } from '../rows.js';
 import { maxRowBytesOf, readBytes } from './byte-source.js';
 import { parseOrReport, type ReadJsonlOptions, readJsonl } from './jsonl.js';
-import {
-  BACKSLASH,
-  CLOSE_BRACE,
-  CLOSE_BRACKET,
-  OPEN_BRACE,
-  OPEN_BRACKET,
-  QUOTE,
-} from './parse-row.js';
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './parse-row.js';
 
 const COMMA = 0x2c;
 

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataFileError, messageOf, RowError } from '../errors.js';
-import { eachRow, kindOf, type RowSource, type Row, walk } from '../rows.js';
+import { eachRow, kindOf, type Row, type RowSource, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
 import { parseRow } from './parse-row.js';

@@ -165,7 +165,8 @@ function splitVersion1(page: Page, header: ThriftStruct, total: number, chunk: C
 function splitVersion2(page: Page, header: ThriftStruct, total: number, chunk: ColumnChunk, leaf: SchemaNode) {
   const definitionEnd = count(header, 6, 'the length of its levels') + count(header, 5, 'the length of its levels');
   const repetitionEnd = count(header, 6, 'the length of its levels');
-  if (definitionEnd > page.bytes.length || definitionEnd > page.size) throw damaged('its levels are longer than itself');
+  if (definitionEnd > page.bytes.length || definitionEnd > page.size)
+    throw damaged('its levels are longer than itself');
   const repetition = decodeLevels(page.bytes.subarray(0, repetitionEnd), total, leaf.maxRepetition);
   const definition = decodeLevels(page.bytes.subarray(repetitionEnd, definitionEnd), total, leaf.maxDefinition);
   const rest = page.bytes.subarray(definitionEnd);

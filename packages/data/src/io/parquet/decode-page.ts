@@ -199,7 +199,8 @@ function decodeDeltaBytes(reader: ByteReader, count: number, budget: number, lea
     value.set(before.subarray(0, common));
     value.set(rest, common);
     before = value;
-    if (leaf.typeLength > 0 && value.length !== leaf.typeLength) throw damaged('a value has another length than its type');
+    if (leaf.typeLength > 0 && value.length !== leaf.typeLength)
+      throw damaged('a value has another length than its type');
     return value;
   });
 }

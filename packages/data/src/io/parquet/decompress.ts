@@ -48,7 +48,9 @@ function native(run: () => Uint8Array, codec: Codec): Uint8Array {
     return new Uint8Array(buffer, byteOffset, byteLength);
   } catch (error) {
     if (error instanceof ParquetProblem) throw error;
-    throw damaged(`a page cannot be decompressed (${codec}: ${error instanceof Error ? error.message : String(error)})`);
+    throw damaged(
+      `a page cannot be decompressed (${codec}: ${error instanceof Error ? error.message : String(error)})`,
+    );
   }
 }
 

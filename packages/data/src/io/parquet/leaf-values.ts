@@ -28,7 +28,9 @@ function converter({ meaning, physical }: SchemaNode): ((value: never) => unknow
     case 'float16':
       return float16;
     case 'unsigned':
-      return physical === 'INT64' ? (value: bigint) => narrow(BigInt.asUintN(64, value)) : (value: number) => value >>> 0;
+      return physical === 'INT64'
+        ? (value: bigint) => narrow(BigInt.asUintN(64, value))
+        : (value: number) => value >>> 0;
     case 'decimal':
       return decimal(meaning);
     case 'time':
@@ -71,7 +73,9 @@ function narrow(value: bigint): number | bigint {
 function date(milliseconds: bigint): Date {
   const number = Number(milliseconds);
   if (Math.abs(number) > MAX_DATE) {
-    throw new ParquetProblem(`a date lies ${number} milliseconds from 1970, which no Date can hold; read other "columns".`);
+    throw new ParquetProblem(
+      `a date lies ${number} milliseconds from 1970, which no Date can hold; read other "columns".`,
+    );
   }
   return new Date(number);
 }
@@ -94,8 +98,7 @@ function float16(bytes: Uint8Array): number {
 function decimal({ precision, scale }: Extract<Meaning, { kind: 'decimal' }>) {
   const limit = 10n ** BigInt(precision);
   return (stored: number | bigint | Uint8Array): number | string => {
-    const value =
-      stored instanceof Uint8Array ? BigInt.asIntN(8 * stored.length, bigEndian(stored)) : BigInt(stored);
+    const value = stored instanceof Uint8Array ? BigInt.asIntN(8 * stored.length, bigEndian(stored)) : BigInt(stored);
     if (value >= limit || -value >= limit) throw damaged(`a decimal has more than ${precision} digits`);
     const written = decimalText(value, scale);
     return precision <= NUMBER_DIGITS ? Number(written) : written;
@@ -135,7 +138,9 @@ function timestamp({ perSecond, utc }: { readonly perSecond: number; readonly ut
   return (value: bigint): Date | string => {
     if (value % perMillisecond === 0n) return date(value / perMillisecond);
     const inDay = ((value % perDay) + perDay) % perDay;
-    const day = date(((value - inDay) / perDay) * 86_400_000n).toISOString().slice(0, -'00:00:00.000Z'.length);
+    const day = date(((value - inDay) / perDay) * 86_400_000n)
+      .toISOString()
+      .slice(0, -'00:00:00.000Z'.length);
     return `${day}${clock(inDay, perSecond)}${utc ? 'Z' : ''}`;
   };
 }

@@ -42,7 +42,8 @@ export async function readMetadata(size: number, read: ReadBytes): Promise<Parqu
   const tail = await read(size - TAIL, TAIL);
   const end = ascii(tail.subarray(4));
   if (end === 'PARE') throw new ParquetProblem('the file is encrypted, which is not supported.');
-  if (head !== MAGIC && end !== MAGIC) throw new ParquetProblem('this is no Parquet file: it does not begin with "PAR1".');
+  if (head !== MAGIC && end !== MAGIC)
+    throw new ParquetProblem('this is no Parquet file: it does not begin with "PAR1".');
   if (head !== MAGIC || end !== MAGIC) throw damaged('"PAR1" does not stand at both ends of the file');
   const length = new DataView(tail.buffer, tail.byteOffset).getUint32(0, true);
   const footer = size - TAIL - length;
@@ -67,13 +68,7 @@ export async function readMetadata(size: number, read: ReadBytes): Promise<Parqu
   return { root, leaves, rowGroups };
 }
 
-function columnChunk(
-  chunk: ThriftStruct,
-  leaf: SchemaNode,
-  rows: number,
-  footer: number,
-  group: number,
-): ColumnChunk {
+function columnChunk(chunk: ThriftStruct, leaf: SchemaNode, rows: number, footer: number, group: number): ColumnChunk {
   const place = `row group ${group}, column "${leaf.path.join('.')}"`;
   if (chunk.has(1)) throw new ParquetProblem(`${place}: its data lie in another file, which is not supported.`);
   if (chunk.has(8)) throw new ParquetProblem(`${place}: it is encrypted, which is not supported.`);

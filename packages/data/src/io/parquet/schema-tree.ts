@@ -81,7 +81,9 @@ export function schemaTree(elements: readonly ThriftStruct[]): SchemaNode {
     if (isLeaf) leaves++;
     for (let i = 0; i < childCount; i++) children.push(build(node, depth + 1));
     if (new Set(children.map((child) => child.name)).size !== children.length) {
-      throw new ParquetProblem(`${parent === undefined ? 'two columns' : `two fields of "${name}"`} have the same name.`);
+      throw new ParquetProblem(
+        `${parent === undefined ? 'two columns' : `two fields of "${name}"`} have the same name.`,
+      );
     }
     if (!isLeaf && leaves === node.firstLeaf && parent !== undefined) throw damaged(`the group "${name}" is empty`);
     return Object.assign(node, { leafCount: leaves - node.firstLeaf });

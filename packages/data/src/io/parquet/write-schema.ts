@@ -30,7 +30,10 @@ type Inferred = Exclude<ParquetColumnType, object> | null | { list: Inferred } |
 /** The narrowest schema that holds all rows. Columns that are null in every row become `string`. */
 export function inferParquetSchema(rows: Iterable<object>): ParquetSchema {
   if (typeof rows !== 'object' || rows === null || !(Symbol.iterator in rows)) {
-    throw new DataOptionError('inferParquetSchema', 'rows must be an array or another iterable; collect async ones first.');
+    throw new DataOptionError(
+      'inferParquetSchema',
+      'rows must be an array or another iterable; collect async ones first.',
+    );
   }
   const columns = new Map<string, Inferred>();
   let rowNumber = 0;
@@ -56,13 +59,16 @@ function inferValue(value: unknown, rowNumber: number, field: string, depth = 0)
   if (value instanceof Uint8Array) return 'binary';
   if (Array.isArray(value)) {
     let list: Inferred = null;
-    for (const item of value) list = unify(list, inferValue(item, rowNumber, `${field}[]`, depth + 1), rowNumber, `${field}[]`);
+    for (const item of value)
+      list = unify(list, inferValue(item, rowNumber, `${field}[]`, depth + 1), rowNumber, `${field}[]`);
     return { list };
   }
   if (isPlainObject(value)) {
     const entries = Object.entries(value);
     if (entries.length === 0) throw new RowError(rowNumber, field, 'Parquet cannot hold an object without keys.');
-    return { struct: new Map(entries.map(([key, v]) => [key, inferValue(v, rowNumber, `${field}.${key}`, depth + 1)])) };
+    return {
+      struct: new Map(entries.map(([key, v]) => [key, inferValue(v, rowNumber, `${field}.${key}`, depth + 1)])),
+    };
   }
   throw new RowError(rowNumber, field, `Parquet cannot hold a value of kind ${kindOf(value)}.`);
 }
