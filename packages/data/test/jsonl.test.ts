@@ -188,7 +188,6 @@ describe('writeJsonl', () => {
 
   test.each([
     ['NaN', { a: [{ b: Number.NaN }] }, 'a[0].b'],
-    ['bigint', { a: { b: 1n } }, 'a.b'],
     ['bytes', { a: new Uint8Array(2) }, 'a'],
     ['function', { a: () => 1 }, 'a'],
     ['what contains itself', circular(), expect.stringMatching(/^a\.a\.a/)],
@@ -212,6 +211,29 @@ describe('writeJsonl', () => {
       expect(isPosttrainError(error)).toBe(true);
     }
     expect(readdirSync(path())).toEqual([]);
+  });
+
+  test('integers come back exactly: as bigints where no number holds them', async () => {
+    const text = '{"a":[9007199254740993,-12345678901234567890,9007199254740991,0.1234567890123456],"9007199254740993":"9007199254740993"}\n';
+    writeFileSync(path('a.jsonl'), text);
+    const rows = await collect(readJsonl(path('a.jsonl')));
+    expect(rows[0]!.a).toEqual([9007199254740993n, -12345678901234567890n, 9007199254740991, 0.1234567890123456]);
+    await writeJsonl(path('b.jsonl'), rows);
+    expect(readFileSync(path('b.jsonl'), 'utf8')).toBe(text);
+    writeFileSync(path('c.json'), `[${text}]`);
+    expect(await collect(readJson(path('c.json')))).toEqual(rows);
+    for (const bad of ['{9007199254740993:1}', '{"a":09007199254740993}', '{"a":9007199254740993n}']) {
+      writeFileSync(path('bad.jsonl'), bad);
+      expect(await errorOf(() => collect(readJsonl(path('bad.jsonl'))))).toMatchObject({ line: 1 });
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n })), async (a) => {
+        await writeJsonl(path('a.jsonl'), [{ a }]);
+        const [row] = await collect(readJsonl(path('a.jsonl')));
+        expect((row!.a as (number | bigint)[]).map(BigInt)).toEqual(a);
+      }),
+      { numRuns: 20 },
+    );
   });
 
   test('compressed output is refused, not written uncompressed', async () => {

@@ -3,7 +3,7 @@ import { DataFileError, messageOf, RowError } from '../errors.js';
 import { eachRow, kindOf, type Row, type RowSource, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
-import { parseRow } from './parse-row.js';
+import { parseRow, stringifyExactly } from './parse-row.js';
 
 export interface ReadJsonlOptions extends RowSizeOptions {
   /**
@@ -16,7 +16,8 @@ export interface ReadJsonlOptions extends RowSizeOptions {
 /**
  * Rows of a JSON Lines file (`.jsonl`, `.ndjson`, also gzipped as `.gz`), streaming: memory holds one line.
  *
- * UTF-8 with or without byte order mark, lines ended by LF, CRLF or CR, blank lines skipped, last line with or without an end.
+ * UTF-8 with or without byte order mark, lines ended by LF, CRLF or CR, blank lines skipped, last line with or without an
+ * end. Integers are numbers where that is exact, and bigints where not.
  * A line that is no JSON object, is nested more than 1000 deep or longer than `maxRowBytes` is a `DataFileError` with the
  * line's number.
  */
@@ -48,7 +49,8 @@ export function parseOrReport(
   }
 }
 
-/** Writes rows as JSON Lines, whole or not at all. Dates become ISO strings; keys that are `undefined` are left out. */
+/** Writes rows as JSON Lines, whole or not at all. Dates become ISO strings, bigints
+ * integers; keys that are `undefined` are left out. */
 export async function writeJsonl(path: string, rows: RowSource<object>): Promise<WriteSummary> {
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
@@ -58,9 +60,14 @@ export async function writeJsonl(path: string, rows: RowSource<object>): Promise
   return { rows: count, bytes };
 }
 
-/** The row as one line of JSON. What JSON would change silently (NaN, bytes, bigint ...) is a `RowError`. */
+/** The row as one line of JSON. What JSON would change silently (NaN, bytes ...) is a `RowError`. */
 function stringifyRow(row: object, rowNumber: number): string {
+  let exact = false;
   for (const { path, value } of walk(row, rowNumber)) {
+    if (typeof value === 'bigint') {
+      exact = true;
+      continue;
+    }
     if (typeof value === 'number' && !Number.isFinite(value)) {
       throw new RowError(rowNumber, path, `JSON has no ${value}; use null or drop the row.`);
     }
@@ -69,5 +76,5 @@ function stringifyRow(row: object, rowNumber: number): string {
       throw new RowError(rowNumber, path, `JSON cannot hold a ${kind}; convert it first.`);
     }
   }
-  return JSON.stringify(row);
+  return exact ? stringifyExactly(row) : JSON.stringify(row);
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { isPlainObject, kindOf, MAX_DEPTH, type Row } from '../rows.js';
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -7,9 +8,35 @@ export function parseRow(bytes: Uint8Array): Row | undefined {
   assertShallow(bytes);
   const text = decode(bytes);
   if (/^\s*$/.test(text)) return undefined;
-  const row: unknown = JSON.parse(text);
+  const row = parseExactly(text);
   if (!isPlainObject(row)) throw new Error(`a row must be a JSON object, got ${kindOf(row)}`);
   return row;
+}
+
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** `JSON.parse`, but integers that a number would print with other digits are bigints. */
+function parseExactly(text: string): unknown {
+  const parsed: unknown = JSON.parse(text);
+  if (!/\d{16}/.test(text)) return parsed;
+  const mark = randomUUID();
+  let any = false;
+  const marked = text.replace(TOKENS, (token) => {
+    if (!/^-?\d{16,}$/.test(token) || String(Number(token)) === token) return token;
+    any = true;
+    return `"${mark}${token}"`;
+  });
+  if (!any) return parsed;
+  return JSON.parse(marked, (_, value: unknown) =>
+    typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
+  );
+}
+
+/** `JSON.stringify` that writes bigints as the integers they are. */
+export function stringifyExactly(value: unknown): string {
+  const mark = randomUUID();
+  const text = JSON.stringify(value, (_, one: unknown) => (typeof one === 'bigint' ? `${mark}${one}` : one));
+  return text.replaceAll(new RegExp(`"${mark}(-?\\d+)"`, 'g'), '$1');
 }
 
 function decode(bytes: Uint8Array): string {
