@@ -214,7 +214,8 @@ describe('writeJsonl', () => {
   });
 
   test('integers come back exactly: as bigints where no number holds them', async () => {
-    const text = '{"a":[9007199254740993,-12345678901234567890,9007199254740991,0.1234567890123456],"9007199254740993":"9007199254740993"}\n';
+    const text =
+      '{"a":[9007199254740993,-12345678901234567890,9007199254740991,0.1234567890123456],"9007199254740993":"9007199254740993"}\n';
     writeFileSync(path('a.jsonl'), text);
     const rows = await collect(readJsonl(path('a.jsonl')));
     expect(rows[0]!.a).toEqual([9007199254740993n, -12345678901234567890n, 9007199254740991, 0.1234567890123456]);

@@ -4,13 +4,6 @@ import type { SchemaNode } from './schema-tree.js';
 /** Values as they are stored. INT96 is a bigint of nanoseconds since 1970. */
 export type PhysicalValues = ArrayLike<boolean | number | bigint | Uint8Array>;
 
-/** Levels and values of one page; a page has a value for each definition level that is the highest. */
-export interface Levels {
-  readonly definition: Uint8Array;
-  readonly repetition: Uint8Array;
-  readonly present: number;
-}
-
 const ENCODINGS = [
   ...['PLAIN', 'GROUP_VAR_INT', 'PLAIN_DICTIONARY', 'RLE', 'BIT_PACKED', 'DELTA_BINARY_PACKED'],
   ...['DELTA_LENGTH_BYTE_ARRAY', 'DELTA_BYTE_ARRAY', 'RLE_DICTIONARY', 'BYTE_STREAM_SPLIT'],
