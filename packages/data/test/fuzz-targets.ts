@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import type { FuzzModule, FuzzTarget } from '../../../testing/fuzz.js';
 import { readRows, writeRows } from '../src/index.js';
+import { mutateParquet } from './mutate-parquet.js';
 
 const rows = Array.from({ length: 12 }, (_, i) => ({
   id: i,
@@ -57,6 +58,12 @@ async function checksummed(mutant: Uint8Array, { folder }: { readonly folder: st
 
 const CODECS = ['none', 'snappy', 'gzip', 'zstd', 'brotli', 'lz4', 'v2'];
 
+let parquets: readonly Uint8Array[] | undefined;
+const parquetFiles = async () => [
+  await written('x.parquet', rows),
+  ...[...CODECS, 'types', 'types-v2', 'delta', 'delta-length'].map((name) => golden(`pyarrow-${name}.parquet`)),
+];
+
 export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   jsonl: { corpus: () => [jsonl], run: reader('jsonl') },
   'jsonl.gz': { corpus: () => [Uint8Array.from(gzipSync(jsonl))], run: checksummed },
@@ -66,12 +73,13 @@ export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   },
   csv: { corpus: async () => [await written('x.csv', plain)], run: reader('csv') },
   tsv: { corpus: async () => [await written('x.tsv', plain)], run: reader('tsv') },
-  parquet: {
-    corpus: async () => [
-      await written('x.parquet', rows),
-      ...CODECS.map((codec) => golden(`pyarrow-${codec}.parquet`)),
-    ],
-    run: reader('parquet'),
+  parquet: { corpus: parquetFiles, run: reader('parquet') },
+  'parquet numbers': {
+    corpus: parquetFiles,
+    async run(_, context) {
+      const files = (parquets ??= await parquetFiles());
+      await reader('parquet')(mutateParquet(files[context.index % files.length]!, 1, context.index), context);
+    },
   },
 };
 
@@ -83,6 +91,7 @@ export const FORMATS = [
   { target: 'csv', kind: 'text' },
   { target: 'tsv', kind: 'text' },
   { target: 'parquet', kind: 'bytes' },
+  { target: 'parquet numbers', kind: 'bytes' },
 ] as const;
 
 /** Delimiters and what has a meaning to some format. */

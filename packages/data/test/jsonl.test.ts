@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { isPosttrainError } from '@posttrain/interfaces';
@@ -50,6 +50,16 @@ describe('readJsonl', () => {
     expect(errors.map((error) => [error.line, error.message])).toEqual([
       [2, expect.stringMatching(/longer than "maxRow/)],
     ]);
+    writeFileSync(path('a.json'), `[{"a":1},\n{"a":"${'x'.repeat(300_000)}"},\n{"a":3}]`);
+    expect(await collect(readJson(path('a.json'), { onMalformed, maxRowBytes: 1000 }))).toEqual(rows);
+    expect(errors.map((error) => error.line)).toEqual([2, 2]);
+    // Without onMalformed the rest of the line is not waited for.
+    if (existsSync('/dev/zero')) {
+      symlinkSync('/dev/zero', path('endless.jsonl'));
+      expect(await errorOf(() => collect(readJsonl(path('endless.jsonl'), { maxRowBytes: 1000 })))).toMatchObject({
+        line: 1,
+      });
+    }
     expect((await errorOf(() => collect(readJsonl('a', { maxRowBytes: 2 ** 40 })))).message).toMatch(/maxRowBytes/);
   });
 

@@ -62,6 +62,40 @@ export interface Line {
   readonly number: number;
 }
 
+/** The bytes of one row, which arrive in pieces: joined once, at its end. Of a row of more than `max` bytes nothing is kept. */
+export class RowBytes {
+  #pieces: Uint8Array[] = [];
+  #held = 0;
+  readonly #max: number;
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get empty(): boolean {
+    return this.#held === 0;
+  }
+
+  /** Whether the row is too long since this piece; that is said once. */
+  hold(piece: Uint8Array): boolean {
+    const before = this.#held;
+    this.#held += piece.length;
+    if (this.#held <= this.#max) this.#pieces.push(piece);
+    else this.#pieces = [];
+    return before <= this.#max && this.#held > this.#max;
+  }
+
+  /** The row; `undefined` when it is too long, and `'reported'` when `hold` said so before. */
+  end(last: Uint8Array): Uint8Array | undefined | 'reported' {
+    const now = this.hold(last);
+    const bytes = this.#pieces.length === 1 ? last : Buffer.concat(this.#pieces);
+    const tooLong = this.#held > this.#max;
+    this.#pieces = [];
+    this.#held = 0;
+    if (!tooLong) return bytes;
+    return now ? undefined : 'reported';
+  }
+}
+
 const LF = 10;
 const CR = 13;
 
@@ -70,23 +104,16 @@ const CR = 13;
  * of more than `maxBytes` nothing is kept.
  */
 export async function* readLines(path: string, maxBytes: number): AsyncGenerator<Line> {
-  let number = 0;
-  // A long line arrives in many chunks: they are joined once, at its end, not chunk by chunk.
-  let pieces: Uint8Array[] = [];
-  let held = 0;
-  const hold = (piece: Uint8Array): void => {
-    held += piece.length;
-    if (held > maxBytes) pieces = [];
-    else pieces.push(piece);
-  };
-  const finish = (last: Uint8Array): Line => {
-    hold(last);
-    number++;
-    let bytes = held > maxBytes ? undefined : pieces.length === 1 ? last : Buffer.concat(pieces);
-    pieces = [];
-    held = 0;
+  let number = 1;
+  const row = new RowBytes(maxBytes);
+  const finish = (last: Uint8Array): Line | undefined => {
+    let bytes = row.end(last);
+    if (bytes === 'reported') {
+      number++;
+      return undefined;
+    }
     if (number === 1 && bytes?.[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) bytes = bytes.subarray(3);
-    return { bytes, number };
+    return { bytes, number: number++ };
   };
   let afterCr = false;
   for await (const chunk of readBytes(path)) {
@@ -100,14 +127,16 @@ export async function* readLines(path: string, maxBytes: number): AsyncGenerator
     let cr = next(CR, start);
     while (Math.min(lf, cr) < chunk.length) {
       const end = Math.min(lf, cr);
-      yield finish(chunk.subarray(start, end));
+      const line = finish(chunk.subarray(start, end));
+      if (line !== undefined) yield line;
       start = end + 1;
       if (end === cr && chunk[start] === LF) start++;
       if (end === chunk.length - 1) afterCr = end === cr;
       if (lf < start) lf = next(LF, start);
       if (cr < start) cr = next(CR, start);
     }
-    if (start < chunk.length) hold(chunk.subarray(start));
+    if (start < chunk.length && row.hold(chunk.subarray(start))) yield { bytes: undefined, number };
   }
-  if (held > 0) yield finish(new Uint8Array(0));
+  const last = row.empty ? undefined : finish(new Uint8Array(0));
+  if (last !== undefined) yield last;
 }

@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataFileError } from '../errors.js';
 import { MAX_DEPTH, type Row } from '../rows.js';
-import { maxRowBytesOf, readBytes } from './byte-source.js';
+import { maxRowBytesOf, RowBytes, readBytes } from './byte-source.js';
 import { parseOrReport, type ReadJsonlOptions, readJsonl } from './jsonl.js';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './parse-row.js';
 
@@ -58,22 +58,7 @@ async function* arrayElements(path: string, maxBytes: number): AsyncGenerator<El
   let ended = false;
   let blank = true;
   let any = false;
-  let pieces: Uint8Array[] = [];
-  let held = 0;
-  const hold = (piece: Uint8Array): void => {
-    held += piece.length;
-    if (held > maxBytes) pieces = [];
-    else pieces.push(piece);
-  };
-  const finish = (last: Uint8Array): Element => {
-    hold(last);
-    const bytes = held > maxBytes ? undefined : pieces.length === 1 ? last : Buffer.concat(pieces);
-    pieces = [];
-    held = 0;
-    blank = true;
-    any = true;
-    return { bytes, line: elementLine };
-  };
+  const row = new RowBytes(maxBytes);
   const fail = (problem: string) => new DataFileError({ path, line }, `is not a valid JSON array: ${problem}.`);
   for await (const chunk of readBytes(path)) {
     let start = depth === 0 ? chunk.length : 0;
@@ -105,7 +90,11 @@ async function* arrayElements(path: string, maxBytes: number): AsyncGenerator<El
       // A comma between two elements, or the end of the array.
       const empty = byte === CLOSE_BRACKET && !any;
       if (blank && !empty) throw fail('an element is missing between two commas, or after the last');
-      if (!blank) yield finish(chunk.subarray(start, i));
+      if (!blank) {
+        const bytes = row.end(chunk.subarray(start, i));
+        [blank, any] = [true, true];
+        if (bytes !== 'reported') yield { bytes, line: elementLine };
+      }
       start = i + 1;
       if (byte === CLOSE_BRACKET) {
         ended = true;
@@ -113,7 +102,7 @@ async function* arrayElements(path: string, maxBytes: number): AsyncGenerator<El
         start = chunk.length;
       }
     }
-    if (depth > 0) hold(chunk.subarray(start));
+    if (depth > 0 && row.hold(chunk.subarray(start))) yield { bytes: undefined, line: elementLine };
   }
   if (!ended) throw fail('the file ends in the middle of it; it was cut short');
 }

@@ -64,6 +64,7 @@ export async function readMetadata(size: number, read: ReadBytes): Promise<Parqu
   const rows = rowGroups.reduce((sum, group) => sum + group.rows, 0);
   const said = count(metadata, 3, 'the number of rows');
   if (rows !== said) throw damaged(`the row groups have ${rows} rows together, the file says ${said}`);
+  if (leaves.length === 0 && rows > 0) throw damaged(`it has ${rows} rows, but no columns`);
   assertApart(rowGroups.flatMap((group) => group.chunks));
   return { root, leaves, rowGroups };
 }

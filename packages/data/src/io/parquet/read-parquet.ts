@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { getHeapStatistics } from 'node:v8';
-import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
-import { assertInteger, DataFileError, messageOf } from '../../errors.js';
+import { assertKnownOptions, nearestName, type PosttrainError } from '@posttrain/interfaces';
+import { assertInteger, DataFileError, DataOptionError, messageOf } from '../../errors.js';
 import type { Row } from '../../rows.js';
 import { assemble, record } from './assemble.js';
 import { type Budget, decodeChunk } from './column-chunk.js';
@@ -36,8 +36,8 @@ export async function* readParquet(path: string, options: ReadParquetOptions = {
   assertKnownOptions('readParquet', options, ['columns', 'maxRowGroupBytes']);
   const maxRowGroupBytes = options.maxRowGroupBytes ?? Math.floor(getHeapStatistics().heap_size_limit / 2);
   assertInteger('readParquet', 'maxRowGroupBytes', maxRowGroupBytes, 1, Number.MAX_SAFE_INTEGER);
-  const fail = (error: unknown): DataFileError => {
-    if (error instanceof DataFileError) return error;
+  const fail = (error: unknown): PosttrainError => {
+    if (error instanceof DataFileError || error instanceof DataOptionError) return error;
     return new DataFileError({ path }, `cannot be read as Parquet: ${messageOf(error)}`, { cause: error });
   };
   const handle = await attempt(fail, () => open(path, 'r'));
@@ -117,6 +117,7 @@ async function decodeRowGroup(
 function selectColumns(path: string, { root }: ParquetMetadata, wanted: readonly string[] | undefined): SchemaNode[] {
   if (wanted === undefined) return [...root.children];
   const names = root.children.map((node) => node.name);
+  if (wanted.length === 0) throw new DataOptionError('readParquet', '"columns" is empty; name some, or leave it out.');
   for (const column of wanted) {
     if (names.includes(column)) continue;
     const near = nearestName(column, names);
