@@ -41,7 +41,7 @@ export function parseOrReport(
     if (bytes === undefined) throw new Error(tooLong(maxRowBytes));
     return parseRow(bytes);
   } catch (error) {
-    const problem = `malformed line: ${messageOf(error)}. Mend the line, or pass onMalformed to skip such lines.`;
+    const problem = `malformed line: ${messageOf(error).replace(/\.$/, '')}. Mend the line, or pass onMalformed to skip such lines.`;
     const malformed = new DataFileError(location, problem, { cause: error });
     if (onMalformed === undefined) throw malformed;
     onMalformed(malformed);
