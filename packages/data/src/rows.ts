@@ -76,6 +76,12 @@ export function assertRow(where: string, row: unknown, rowNumber: number): asser
   throw new DataStepError(where, rowNumber, `a row must be an object of columns, got ${kindOf(row)}.`);
 }
 
+/** For functions of one row: what is no object of columns is a `RowError`. */
+export function requireRow(row: unknown, rowNumber: number | undefined): asserts row is Row {
+  if (typeof row === 'object' && row !== null && !Array.isArray(row)) return;
+  throw new RowError(rowNumber, 'row', `must be an object of columns, got ${kindOf(row)}.`);
+}
+
 export function assertRowSource(where: string, rows: unknown): void {
   if (typeof rows === 'object' && rows !== null && (Symbol.iterator in rows || Symbol.asyncIterator in rows)) return;
   const hint = rows instanceof Promise ? ' It is a promise: await it first.' : '';

@@ -452,7 +452,13 @@ describe('fromOpenAi', () => {
     expect(() => fromOpenAi(row, 9)).toThrow(expect.objectContaining({ rowNumber: 9, field }));
   });
 
-  test('errors are RowErrors', () => {
+  test('errors are RowErrors, also where the row is none', () => {
     expect(() => fromOpenAi({})).toThrow(RowError);
+    const check = (row: Row, rowNumber?: number) => validateRow(row, 'prompt-only', rowNumber);
+    for (const convert of [fromOpenAi, fromShareGpt, fromAlpaca, fromAlpacaToChat, detectFormat, check]) {
+      for (const none of [null, undefined, 3, [], 'x']) {
+        expect(() => convert(none as never, 4)).toThrow(/^row 4, field "row": must be an object of columns, got/);
+      }
+    }
   });
 });

@@ -279,6 +279,8 @@ describe('split', () => {
     for (const key of ['constructor', '__proto__', 'toString']) {
       expect(() => splitOf({ a: 1 }, { testFraction: 0.5, seed: 1, key })).toThrow(/is missing/);
     }
+    expect(() => splitOf({ a: 1 }, { testFraction: Number.NaN, seed: 1 })).toThrow(/testFraction/);
+    expect(() => splitOf({ a: 1 }, { testFraction: 0.5, seed: 0.5 })).toThrow(/seed/);
     expect(() => split({ part: 'train', testFraction: 1, seed: 1 })).toThrow(/testFraction/);
     expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/"train" or "test"/);
     expect(() => take(-1)).toThrow(/count/);

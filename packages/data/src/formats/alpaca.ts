@@ -1,6 +1,6 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
-import { kindOf, type Row } from '../rows.js';
+import { kindOf, type Row, requireRow } from '../rows.js';
 import { assertText, mergeColumns } from './messages.js';
 
 /** The fields of a preference or an SFT row of the Alpaca format, still apart. */
@@ -49,6 +49,7 @@ export function fromAlpacaToChat(row: Row, rowNumber?: number): Row {
 }
 
 function parts(row: Row, rowNumber: number | undefined): AlpacaParts {
+  requireRow(row, rowNumber);
   const { instruction, input, output, chosen, rejected, system, history, ...rest } = row;
   assertText(instruction, 'instruction', rowNumber);
   // A column that other rows have is null here, in tables.

@@ -1,5 +1,5 @@
 import { RowError } from '../errors.js';
-import type { Row } from '../rows.js';
+import { type Row, requireRow } from '../rows.js';
 import { FORMAT_COLUMNS, type RowFormat } from './row-formats.js';
 import { isConversational } from './trl-data-utils.js';
 
@@ -26,6 +26,7 @@ const FORMATS: Readonly<Record<string, RowFormat>> = {
  * of none, are a `RowError` that says what to rename or drop.
  */
 export function detectFormat(row: Row, rowNumber?: number): DetectedFormat {
+  requireRow(row, rowNumber);
   const present = FORMAT_COLUMNS.filter((column) => row[column] !== undefined && row[column] !== null).sort();
   const format = FORMATS[present.join(' ')] ?? FORMATS[present.filter((name) => !name.startsWith('label')).join(' ')];
   if (format !== undefined) return { format, conversational: isConversational(row) };

@@ -1,5 +1,5 @@
 import { RowError } from '../errors.js';
-import { isPlainObject, kindOf, type Row } from '../rows.js';
+import { isPlainObject, kindOf, type Row, requireRow } from '../rows.js';
 import { assertText, mergeColumns } from './messages.js';
 import type { RowMessage } from './row-formats.js';
 import { toToolCall } from './tool-calls.js';
@@ -19,6 +19,7 @@ const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function'];
  * arguments that are no JSON object and rows in which every weight is 0 are a `RowError`.
  */
 export function fromOpenAi(row: Row, rowNumber?: number): Row {
+  requireRow(row, rowNumber);
   if (row.input === undefined || row.input === null) {
     const { messages: given, input: _, ...rest } = row;
     const messages = toMessages(given, 'messages', rowNumber);

@@ -1,6 +1,6 @@
 import { type ChatMessage, nearestName } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
-import { isPlainObject, kindOf, type Row } from '../rows.js';
+import { isPlainObject, kindOf, type Row, requireRow } from '../rows.js';
 import { assertText, mergeColumns } from './messages.js';
 import type { RowMessage } from './row-formats.js';
 import { type ToolCall, toArguments } from './tool-calls.js';
@@ -23,6 +23,7 @@ const ROLES: Readonly<Record<string, ChatMessage['role']>> = {
  * and other fields of a turn (such as `weight`), stay. `function_call` turns become tool calls. Turns must alternate, human or observation first.
  */
 export function fromShareGpt(row: Row, rowNumber?: number): Row {
+  requireRow(row, rowNumber);
   const { conversations, system, chosen: givenChosen, rejected: givenRejected, kto_tag: givenTag, ...rest } = row;
   // A column that other rows have is null here, in tables.
   const [chosen, rejected, tag] = [givenChosen, givenRejected, givenTag].map((value) => value ?? undefined);

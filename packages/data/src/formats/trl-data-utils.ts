@@ -1,5 +1,5 @@
 import { RowError } from '../errors.js';
-import { eachRow, isPlainObject, kindOf, type Row, type RowSource } from '../rows.js';
+import { eachRow, isPlainObject, kindOf, type Row, type RowSource, requireRow } from '../rows.js';
 import { sameJson } from './messages.js';
 
 /** The functions of `trl/data_utils.py` that work on rows, by TRL's names; checked against TRL in `trl-data-utils.test.ts`. */
@@ -48,6 +48,7 @@ export function maybeConvertToChatml(row: Row): Row {
  * nothing would be left to prefer; and a difference at the first character never looks at the last one.
  */
 export function extractPrompt(row: Row, rowNumber?: number): Row {
+  requireRow(row, rowNumber);
   const { chosen, rejected } = row;
   if (Array.isArray(chosen) && Array.isArray(rejected)) {
     const cut = commonLength(chosen, rejected, rowNumber);

@@ -1,6 +1,6 @@
 import { RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
-import { kindOf, type Row } from '../rows.js';
+import { kindOf, type Row, requireRow } from '../rows.js';
 import { type MapOptions, map } from '../steps/map.js';
 import { assertMessages, assertText, sameJson } from './messages.js';
 import type { RowFormat, RowFormats, RowMessage } from './row-formats.js';
@@ -17,7 +17,8 @@ export function validateRow<F extends RowFormat>(
 ): asserts row is RowFormats[F] {
   const check = Object.hasOwn(CHECKS, format) ? CHECKS[format] : undefined;
   if (check === undefined) throw new RowError(rowNumber, 'format', `${JSON.stringify(format)} is not a row format.`);
-  check(row as Row, rowNumber);
+  requireRow(row, rowNumber);
+  check(row, rowNumber);
 }
 
 /** A pipeline step that validates every row. With `onRowError: 'drop'` bad rows are dropped and counted by problem. */

@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { DataOptionError, RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
-import { isPlainObject, ownValue, type Row } from '../rows.js';
+import { isPlainObject, ownValue, type Row, requireRow } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
 
 export type SplitName = 'train' | 'test';
@@ -23,6 +23,8 @@ export interface SplitRule<R extends object = Row> {
  * rows from train to test.
  */
 export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowNumber?: number): SplitName {
+  assertRule('splitOf', rule);
+  requireRow(row, rowNumber);
   const { key } = rule;
   let value: unknown = row;
   if (typeof key === 'function') value = key(row);
@@ -46,12 +48,7 @@ export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowN
  */
 export function split<R extends object = Row>(options: SplitRule<R> & { readonly part: SplitName }): DataStep<R> {
   assertKnownOptions('split', options, ['part', 'testFraction', 'seed', 'key']);
-  if (!(options.testFraction > 0 && options.testFraction < 1)) {
-    throw new DataOptionError('split', `"testFraction" must be between 0 and 1, got ${options.testFraction}.`);
-  }
-  if (!Number.isSafeInteger(options.seed)) {
-    throw new DataOptionError('split', `"seed" must be a safe integer, got ${options.seed}.`);
-  }
+  assertRule('split', options);
   if (options.part !== 'train' && options.part !== 'test') {
     throw new DataOptionError('split', `"part" must be "train" or "test", got ${JSON.stringify(options.part)}.`);
   }
@@ -75,6 +72,16 @@ export function split<R extends object = Row>(options: SplitRule<R> & { readonly
       }
     },
   };
+}
+
+function assertRule(
+  where: string,
+  { testFraction, seed }: { readonly testFraction: number; readonly seed: number },
+): void {
+  if (!(testFraction > 0 && testFraction < 1)) {
+    throw new DataOptionError(where, `"testFraction" must be between 0 and 1, got ${testFraction}.`);
+  }
+  if (!Number.isSafeInteger(seed)) throw new DataOptionError(where, `"seed" must be a safe integer, got ${seed}.`);
 }
 
 const LEAK = "rows ask what a row of the other part asks: give key: 'prompt', or a function of the row";
