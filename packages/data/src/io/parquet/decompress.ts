@@ -95,7 +95,7 @@ function snappy(input: Uint8Array, size: number): Uint8Array {
         from += bytes;
       }
       if (from + run > input.length || to + run > size) throw broken();
-      output.set(input.subarray(from, from + run), to);
+      put(output, to, input, from, run);
       from += run;
     } else {
       let offset: number;
@@ -135,7 +135,7 @@ function lz4(input: Uint8Array, size: number): Uint8Array {
     const token = input[from++]!;
     const literals = length(token >> 4);
     if (from + literals > input.length || to + literals > size) throw broken();
-    output.set(input.subarray(from, from + literals), to);
+    put(output, to, input, from, literals);
     from += literals;
     to += literals;
     if (from === input.length) break;
@@ -174,9 +174,17 @@ function hadoopLz4(input: Uint8Array, size: number): Uint8Array {
 /** Copies `run` bytes from `offset` bytes before `to`; false where that is outside. The two may overlap. */
 function copy(output: Uint8Array, to: number, offset: number, run: number): boolean {
   if (offset === 0 || offset > to || to + run > output.length) return false;
-  if (offset >= run) output.copyWithin(to, to - offset, to - offset + run);
+  if (run > SHORT && offset >= run) output.copyWithin(to, to - offset, to - offset + run);
   else for (let i = 0; i < run; i++) output[to + i] = output[to - offset + i]!;
   return true;
+}
+
+/** Below so many bytes a loop is faster than a call. */
+const SHORT = 64;
+
+function put(output: Uint8Array, to: number, input: Uint8Array, from: number, run: number): void {
+  if (run > SHORT) output.set(input.subarray(from, from + run), to);
+  else for (let i = 0; i < run; i++) output[to + i] = input[from + i]!;
 }
 
 function little(bytes: Uint8Array, from: number, length: number): number {
