@@ -21,7 +21,9 @@ export function ownValue(row: object, key: string): unknown {
 export function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
-  if (typeof value === 'object' && !isPlainObject(value)) return value.constructor.name;
+  if (typeof value === 'object' && !isPlainObject(value)) {
+    return (Object.getPrototypeOf(value) as object).constructor?.name ?? 'object';
+  }
   return typeof value;
 }
 

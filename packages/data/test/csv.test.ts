@@ -116,6 +116,9 @@ describe('writeCsv', () => {
     expect(nested).toMatchObject({ rowNumber: 2, field: 'a' });
     expect(await errorOf(() => writeCsv(path('a.csv'), [{ a: 1 }, { b: 1 }]))).toMatchObject({ field: 'b' });
     expect((await errorOf(() => writeCsv(path('a.csv'), [{ a: '\udc00' }]))).message).toContain('surrogate');
+    for (const name of ['a.csv', 'a.parquet']) {
+      expect((await errorOf(() => writeRows(path(name), [{ '\udc00': 1 }]))).message).toContain('surrogate');
+    }
     expect((await errorOf(() => writeCsv(path('a.csv'), [{}]))).message).toContain('needs a name');
     expect((await errorOf(() => writeCsv(path('a.csv'), [], { columns: ['a', 'a'] }))).message).toContain('"a" twice');
     expect((await errorOf(() => writeCsv(path('a.csv'), []))).message).toContain('"columns"');

@@ -127,5 +127,9 @@ function formatHeader(columns: readonly string[], delimiter: string): string {
       'a column needs a name: an empty one, or a row without columns, cannot be read back.',
     );
   }
+  for (const column of columns) {
+    const problem = notUtf8(column);
+    if (problem !== undefined) throw new DataOptionError('writeCsv', `the column ${JSON.stringify(column)} ${problem}`);
+  }
   return formatRecord(columns, delimiter);
 }

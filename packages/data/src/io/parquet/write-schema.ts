@@ -119,6 +119,8 @@ export function toSchemaElements(schema: ParquetSchema): SchemaElement[] {
 }
 
 function elementsOf(name: string, type: ParquetColumnType): SchemaElement[] {
+  const problem = notUtf8(name);
+  if (problem !== undefined) throw new DataOptionError('writeParquet', `the name ${JSON.stringify(name)} ${problem}`);
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
   if (typeof type === 'object') {
     if ('list' in type) {
