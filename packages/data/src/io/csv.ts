@@ -119,7 +119,8 @@ function checkColumns(path: string, line: number, columns: readonly string[]): r
 
 /** The header that `readCsv` would accept. */
 function formatHeader(columns: readonly string[], delimiter: string): string {
-  const twice = columns.find((column, i) => columns.indexOf(column) !== i);
+  const seen = new Set<string>();
+  const twice = columns.find((column) => seen.size === seen.add(column).size);
   if (twice !== undefined) throw new DataOptionError('writeCsv', `"columns" has "${twice}" twice.`);
   if (columns.length === 0 || columns.includes('')) {
     throw new DataOptionError(
