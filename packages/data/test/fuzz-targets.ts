@@ -77,8 +77,9 @@ export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   'parquet numbers': {
     corpus: parquetFiles,
     async run(_, context) {
-      const files = (parquets ??= await parquetFiles());
-      await reader('parquet')(mutateParquet(files[context.index % files.length]!, 1, context.index), context);
+      parquets ??= await parquetFiles();
+      const file = parquets[context.index % parquets.length]!;
+      await reader('parquet')(mutateParquet(file, 1, context.index), context);
     },
   },
 };
