@@ -1,10 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { pnpm } from './setup.mjs';
 import { type Manifest, root } from './workspace.js';
-
-const tarballFolder = join(root, 'node_modules', '.cache', 'posttrain-tarballs');
 
 export interface Tarball {
   /** Absolute path of the .tgz. */
@@ -16,16 +14,34 @@ export interface Tarball {
 }
 
 /** Packs every package as `pnpm publish` would, sorted by name. The packages must have been built. */
-export function packAll(): Tarball[] {
-  rmSync(tarballFolder, { recursive: true, force: true });
-  mkdirSync(tarballFolder, { recursive: true });
-  const selection = ['--recursive', '--filter', './packages/*'];
-  const [command = '', ...args] = [...pnpm(), ...selection, 'pack', '--json', '--pack-destination', tarballFolder];
-  const packed = JSON.parse(capture(command, args)) as { filename: string }[];
-  return packed
-    .map(({ filename }) => ({ file: filename, paths: listPaths(filename), manifest: readPackedManifest(filename) }))
+export function packAll(into = checkedTarballs('packages')): Tarball[] {
+  return pack('./packages/*', into);
+}
+
+/** Packs the packages in `platforms/`, quickly or small. */
+export function packPlatforms(into = checkedTarballs('platforms'), compression: 1 | 9 = 1): Tarball[] {
+  return pack('./platforms/*', into, [`--pack-gzip-level=${compression}`]);
+}
+
+const checkedTarballs = (kind: string): string => join(root, 'node_modules', '.cache', 'posttrain-tarballs', kind);
+
+/** Tarballs of earlier times are removed from the folder, nothing else. */
+function pack(filter: string, folder: string, options: readonly string[] = []): Tarball[] {
+  const into = resolve(folder);
+  mkdirSync(into, { recursive: true });
+  for (const file of tarballsIn(into)) rmSync(file);
+  const selection = ['--recursive', '--filter', filter];
+  const [command = '', ...args] = [...pnpm(), ...selection, 'pack', ...options, '--pack-destination', into];
+  capture(command, args);
+  return tarballsIn(into)
+    .map((file) => ({ file, paths: listPaths(file), manifest: readPackedManifest(file) }))
     .sort((a, b) => a.manifest.name.localeCompare(b.manifest.name));
 }
+
+const tarballsIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((file) => file.endsWith('.tgz'))
+    .map((file) => join(folder, file));
 
 // tar gets a relative path, because it takes the colon of a Windows drive for the end of a host name.
 function listPaths(file: string): string[] {

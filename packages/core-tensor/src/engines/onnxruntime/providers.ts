@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
 import { DeviceMemory } from './device-memory.js';
 import type { OrtEnvironment } from './native/environment.js';
-import { libraryPath, type OrtApi, type Pointer } from './native/library.js';
+import type { OrtApi, Pointer } from './native/library.js';
+import { CUDA_PROVIDER, ONNXRUNTIME_VERSION } from './native/locate.js';
 import { NativeSession, type Provider } from './native/session.js';
 import { encodeModel, onnxTypes } from './proto.js';
 
@@ -20,8 +21,8 @@ interface DeviceKind {
 }
 
 const INSTALL_CUDA =
-  'run `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node` (Linux x64; it downloads the CUDA provider), and ' +
-  'install the NVIDIA driver, CUDA 12 and cuDNN 9';
+  `run \`ONNXRUNTIME_NODE_INSTALL=cuda12 npm install onnxruntime-node@${ONNXRUNTIME_VERSION}\` (Linux x64; its install ` +
+  'script downloads the CUDA provider from NuGet), and install the NVIDIA driver, CUDA 12 and cuDNN 9';
 
 const webgpu: DeviceKind = {
   memory: 'WebGPU_Buf',
@@ -45,7 +46,7 @@ const webgpu: DeviceKind = {
 const cuda: DeviceKind = {
   memory: 'Cuda',
   append: (api, options) => {
-    const file = join(dirname(libraryPath()), 'libonnxruntime_providers_cuda.so');
+    const file = join(api.folder, CUDA_PROVIDER);
     if (!existsSync(file)) throw new EngineError('onnxruntime', `there is no CUDA provider (${file})`);
     const settings = api.make('createCudaProviderOptions');
     try {

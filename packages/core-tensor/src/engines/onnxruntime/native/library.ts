@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { EngineError } from '../../../errors.js';
+import { locateLibrary, ONNXRUNTIME_VERSION } from './locate.js';
 
 /** An address in native memory; 0n is null. */
 export type Pointer = bigint;
@@ -98,6 +97,8 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   pointersAt(address: Pointer, count: number): Pointer[];
   /** The version of the library. */
   readonly version: string;
+  /** The folder that the library is in. */
+  readonly folder: string;
   /** Keeps the functions valid. */
   readonly library: unknown;
 };
@@ -105,55 +106,25 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
 /** The version of the table; any library of this version or newer has these functions at these places. */
 const API_VERSION = 24;
 
-const LIBRARY_FILES: Partial<Record<NodeJS.Platform, (version: string) => string>> = {
-  linux: () => 'libonnxruntime.so.1',
-  darwin: (version) => `libonnxruntime.${version}.dylib`,
-  win32: () => 'onnxruntime.dll',
-};
-
 /** Native calls run on a stack of their own; ONNX Runtime's matrix kernels keep their packed blocks on it. */
 const STACK_BYTES = 8 * 2 ** 20;
 
 let loading: Promise<OrtApi> | undefined;
 
-/** Loads the library that the package `onnxruntime-node` carries, once a process. */
+/** Loads ONNX Runtime's library, once a process. */
 export function loadOnnxruntime(): Promise<OrtApi> {
   loading ??= load();
   return loading;
 }
 
 async function load(): Promise<OrtApi> {
-  const path = libraryPath();
+  const path = locateLibrary();
   try {
     const { default: koffi } = await import('koffi');
     return bind(koffi, path);
   } catch (cause) {
     throw new EngineError('onnxruntime', `cannot load ${path}: ${(cause as Error).message}`, { cause });
   }
-}
-
-const require = createRequire(import.meta.url);
-
-/** The folder of the package that carries the library. */
-export function libraryRoot(): string {
-  try {
-    return dirname(require.resolve('onnxruntime-node/package.json'));
-  } catch (cause) {
-    throw new EngineError('onnxruntime', 'cannot find the package onnxruntime-node; install it', { cause });
-  }
-}
-
-/** Where the library is. */
-export function libraryPath(): string {
-  const root = libraryRoot();
-  const { version } = require('onnxruntime-node/package.json') as { version: string };
-  const file = LIBRARY_FILES[process.platform]?.(version);
-  const path = file && join(root, 'bin', 'napi-v6', process.platform, process.arch, file);
-  if (path && existsSync(path)) return path;
-  throw new EngineError(
-    'onnxruntime',
-    `onnxruntime-node ${version} has no library for ${process.platform} on ${process.arch}; use another engine here`,
-  );
 }
 
 function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
@@ -172,7 +143,7 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
   const base = library.func('void *OrtGetApiBase()')() as Pointer;
   const version = functionAt(base, 1, 'const char *OrtVersion()')() as unknown as string;
   const table = functionAt(base, 0, 'void *OrtTable(uint32_t version)')(API_VERSION);
-  if (!table) throw new Error(`ONNX Runtime ${version} is too old; install onnxruntime-node 1.24 or newer`);
+  if (!table) throw new Error(`ONNX Runtime ${version} is too old; install onnxruntime-node ${ONNXRUNTIME_VERSION}`);
 
   const message = functionAt(table, 2, 'const char *OrtMessage(void *status)');
   const release = functionAt(table, RELEASES.releaseStatus, 'void OrtReleaseStatus(void *status)');
@@ -202,6 +173,7 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
     // A library that nothing refers to is unloaded, and functions found by address do not count.
     library,
     version,
+    folder: dirname(path),
     texts(texts: readonly string[]): NativeTexts {
       const bytes = Buffer.from(texts.map((text) => `${text}\0`).join(''), 'utf8');
       const start = texts.length > 0 ? addressOf(bytes) : 0n;

@@ -1,7 +1,7 @@
 import { EngineError } from '../../../errors.js';
 import { breathe } from '../../breathe.js';
 import type { OrtEnvironment } from './environment.js';
-import { libraryRoot, type NativeTexts, type OrtApi, type Pointer } from './library.js';
+import type { NativeTexts, OrtApi, Pointer } from './library.js';
 
 /** `logging.WARNING` would report what our graphs do on purpose. */
 const LOG_ERRORS = 3;
@@ -108,7 +108,7 @@ export class NativeSession {
     const session = [null];
     try {
       if (packed) {
-        api.addSessionConfigEntry(settings, 'session.model_external_initializers_file_folder_path', libraryRoot());
+        api.addSessionConfigEntry(settings, 'session.model_external_initializers_file_folder_path', api.folder);
         for (const [name, value] of packed.values) api.addInitializer(settings, name, value);
         const last = [settings, packed.container, session] as const;
         await api.later('createSessionFromArrayWithPrepackedWeights', env, model, model.byteLength, ...last);
