@@ -1,4 +1,5 @@
 // `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain.
+import { checkPlatforms } from './platforms.js';
 import { checkChangesets, checkDependencies, checkPackage, checkTrackedText } from './structure.js';
 import { listPackages, root } from './workspace.js';
 
@@ -9,6 +10,7 @@ const problems = [
   ...findings.flatMap((found) => found.problems),
   ...checkDependencies(packages),
   ...checkChangesets(root, packages),
+  ...checkPlatforms(),
   ...(text ?? []),
 ];
 

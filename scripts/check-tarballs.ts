@@ -1,11 +1,15 @@
-// `npm run check:tarballs`: installs the packed packages into empty folders with npm, as a user would, and uses them
-// from plain JavaScript and from strict TypeScript. The packages must have been built.
+// `npm run check:tarballs`: installs the packed packages into empty folders with npm, as a user would (install scripts run,
+// the registry is the only host), and uses them from plain JavaScript and from strict TypeScript. The packages must have
+// been built.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { packAll, type Tarball } from './pack.js';
+import { listNativeFiles } from './native-files.js';
+import { packAll, packPlatform, type Tarball } from './pack.js';
+import { PLATFORMS, packageName, platformFields } from './platforms.js';
+import { checkRefusal, registryOnly } from './registry-only.js';
 import { npm, tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root } from './workspace.js';
 
@@ -30,11 +34,19 @@ export const nameless: Generator = { generate: async () => [] };`;
 /** Optional peers whose types an entry point shows: whoever imports it has them. */
 const TYPE_PEERS = ['@ai-sdk/provider'];
 
+/** Bytes of machine code that an app gets: ONNX Runtime (54 MB on its largest platform) and koffi (2 MB). */
+const MAX_NATIVE_BYTES = 64e6;
+const here = `${process.platform}-${process.arch}`;
+const own = `@posttrain/onnxruntime-${here}`;
+
 // Outside the repository, so that nothing resolves into its node_modules.
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-tarballs-'));
+const network = registryOnly(temporary);
 try {
+  checkRefusal(temporary, network);
   const tarballs = packAll();
-  const everything = installInto('everything', tarballs);
+  const everything = installInto('everything', tarballs, optionalPackages());
+  checkNative(everything);
   const exported = await importEverything(everything, tarballs);
   await compareWithSources(exported);
   checkTypes(everything, tarballs, 'NodeNext');
@@ -47,24 +59,78 @@ try {
   rmSync(temporary, { recursive: true, force: true, maxRetries: 3 });
 }
 
-/** A new folder in which npm has installed the tarballs; everything else comes from the registry or npm's cache. */
-function installInto(name: string, tarballs: readonly Tarball[]): string {
+type Installable = Pick<Tarball, 'file' | 'manifest'>;
+
+/** The package of this platform, and for each other a small one that npm must leave out. */
+function optionalPackages(): Installable[] {
+  return PLATFORMS.map((platform) => {
+    const name = packageName(platform);
+    if (name === own) return packPlatform(name);
+    const folder = join(temporary, `${platform.os}-${platform.cpu}`);
+    mkdirSync(join(folder, 'package'), { recursive: true });
+    const manifest = { name, version: '0.0.0', ...platformFields(platform) };
+    writeFileSync(join(folder, 'package', 'package.json'), JSON.stringify(manifest));
+    runIn(folder, ['tar', '-czf', `${basename(folder)}.tgz`, 'package'], 'tar');
+    return { file: join(folder, `${basename(folder)}.tgz`), manifest };
+  });
+}
+
+/**
+ * A new folder in which npm has installed the tarballs; everything else comes from the registry or npm's cache.
+ * `optional`: what the packages' optional dependencies are taken from.
+ */
+function installInto(name: string, tarballs: readonly Tarball[], optional: readonly Installable[] = []): string {
   const folder = join(temporary, name);
   mkdirSync(folder);
-  for (const { file } of tarballs) copyFileSync(file, join(folder, basename(file)));
-  const dependencies = tarballs.map(({ file, manifest }) => [manifest.name, `file:./${basename(file)}`] as const);
   const { devDependencies } = readJson<{ devDependencies: Record<string, string> }>(join(root, 'package.json'));
   const manifest = {
     name: 'consumer',
     private: true,
     type: 'module',
-    dependencies: Object.fromEntries(dependencies),
+    dependencies: copyInto(folder, tarballs),
     devDependencies: { '@types/node': devDependencies['@types/node'], ...typePeersOf(tarballs) },
+    overrides: copyInto(folder, optional),
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
-  runIn(folder, [...npm(), 'install', '--ignore-scripts', '--prefer-offline', ...quiet], 'npm install');
+  runIn(folder, [...npm(), 'install', '--prefer-offline', ...quiet], 'npm install', network.env);
+  const refused = network.takeRefused();
+  if (refused.length > 0) throw new Error(`installing ${name} asked for ${refused.join(', ')}`);
   return folder;
+}
+
+/** Ranges by which a package.json in the folder gets the tarballs. */
+function copyInto(folder: string, tarballs: readonly Installable[]): Record<string, string> {
+  for (const { file } of tarballs) copyFileSync(file, join(folder, basename(file)));
+  return Object.fromEntries(tarballs.map(({ file, manifest }) => [manifest.name, `file:./${basename(file)}`]));
+}
+
+/** The app has machine code of this platform only, little of it, and the engine computes with it. */
+function checkNative(folder: string): void {
+  const modules = join(folder, 'node_modules');
+  const installed = PLATFORMS.map(packageName).filter((name) => existsSync(join(modules, name)));
+  const wanted = PLATFORMS.map(packageName).filter((name) => name === own);
+  if (installed.join() !== wanted.join())
+    throw new Error(`of the packages with ONNX Runtime, [${installed}] are there`);
+  const files = listNativeFiles(modules);
+  const foreign = files.filter(({ platform }) => platform !== here);
+  if (foreign.length > 0)
+    throw new Error(`libraries of other platforms: ${foreign.map(({ path }) => path).join(', ')}`);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  if (bytes > MAX_NATIVE_BYTES) throw new Error(`${bytes} bytes of machine code, at most ${MAX_NATIVE_BYTES}`);
+  console.log(`native: ${files.length} files for ${here}, ${(bytes / 1e6).toFixed(1)} MB; no other host was asked for`);
+  if (wanted.length === 0) {
+    console.log(`native: ONNX Runtime has no library for ${here}, so nothing is computed`);
+    return;
+  }
+  const script = [
+    `import { currentEngine, tensor } from '@posttrain/core-tensor';`,
+    'const product = await tensor([[1, 2], [3, 4]]).matmul(tensor([[5], [6]])).toArray();',
+    `process.stdout.write([currentEngine().name, ...product].join(' '));`,
+  ].join('\n');
+  const command = [process.execPath, '--input-type=module', '--eval', script];
+  const output = runIn(folder, command, 'computing with the installed packages');
+  if (output !== 'onnxruntime 17 39') throw new Error(`the installed packages compute ${output}`);
 }
 
 function typePeersOf(tarballs: readonly Tarball[]): Record<string, string> {
@@ -159,9 +225,15 @@ function toSpecifier(name: string, entry: string): string {
 }
 
 /** Runs a command in a folder and returns what it wrote; throws with its output when it fails. */
-function runIn(folder: string, [command = '', ...args]: readonly string[], what: string): string {
+function runIn(
+  folder: string,
+  [command = '', ...args]: readonly string[],
+  what: string,
+  env: NodeJS.ProcessEnv = process.env,
+): string {
   const { status, signal, stdout, stderr } = spawnSync(command, args, {
     cwd: folder,
+    env,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 300_000,

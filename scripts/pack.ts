@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { pnpm } from './setup.mjs';
 import { type Manifest, root } from './workspace.js';
@@ -18,30 +18,38 @@ export function packAll(into = checkedTarballs('packages')): Tarball[] {
   return pack('./packages/*', into);
 }
 
-/** Packs the packages in `platforms/`, quickly or small. */
-export function packPlatforms(into = checkedTarballs('platforms'), compression: 1 | 9 = 1): Tarball[] {
-  return pack('./platforms/*', into, [`--pack-gzip-level=${compression}`]);
+/** Packs a package of `platforms/`, quickly or small. */
+export function packPlatform(name: string, into = checkedTarballs('platforms'), compression: 1 | 9 = 1): Tarball {
+  return pack(name, into, [`--pack-gzip-level=${compression}`])[0]!;
 }
 
 const checkedTarballs = (kind: string): string => join(root, 'node_modules', '.cache', 'posttrain-tarballs', kind);
 
-/** Tarballs of earlier times are removed from the folder, nothing else. */
+/** Earlier tarballs of the same packages are removed from the folder, nothing else. */
 function pack(filter: string, folder: string, options: readonly string[] = []): Tarball[] {
   const into = resolve(folder);
   mkdirSync(into, { recursive: true });
-  for (const file of tarballsIn(into)) rmSync(file);
-  const selection = ['--recursive', '--filter', filter];
-  const [command = '', ...args] = [...pnpm(), ...selection, 'pack', ...options, '--pack-destination', into];
-  capture(command, args);
-  return tarballsIn(into)
-    .map((file) => ({ file, paths: listPaths(file), manifest: readPackedManifest(file) }))
-    .sort((a, b) => a.manifest.name.localeCompare(b.manifest.name));
+  const staging = mkdtempSync(join(into, 'packing-'));
+  try {
+    const selection = ['--recursive', '--filter', filter];
+    const [command = '', ...args] = [...pnpm(), ...selection, 'pack', ...options, '--pack-destination', staging];
+    capture(command, args);
+    return readdirSync(staging)
+      .map((name) => ({ manifest: readPackedManifest(join(staging, name)), name }))
+      .sort((a, b) => a.manifest.name.localeCompare(b.manifest.name))
+      .map(({ manifest, name }) => {
+        const file = join(into, name);
+        const older = name.slice(0, -`${manifest.version}.tgz`.length);
+        for (const other of readdirSync(into)) {
+          if (other.startsWith(older) && /^\d.*\.tgz$/.test(other.slice(older.length))) rmSync(join(into, other));
+        }
+        renameSync(join(staging, name), file);
+        return { file, paths: listPaths(file), manifest };
+      });
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
 }
-
-const tarballsIn = (folder: string): string[] =>
-  readdirSync(folder)
-    .filter((file) => file.endsWith('.tgz'))
-    .map((file) => join(folder, file));
 
 // tar gets a relative path, because it takes the colon of a Windows drive for the end of a host name.
 function listPaths(file: string): string[] {

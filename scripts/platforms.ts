@@ -1,10 +1,11 @@
 import { copyFileSync, existsSync, linkSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
+import { platformOf } from './native-files.js';
 import { type Manifest, readJson, root } from './workspace.js';
 
 /** A platform that ONNX Runtime is built for. */
-interface Platform {
+export interface Platform {
   readonly os: string;
   readonly cpu: string;
   readonly libc?: string;
@@ -29,12 +30,17 @@ const NOTICES = ['LICENSE', 'ThirdPartyNotices.txt'];
 const platformsFolder = join(root, 'platforms');
 const require = createRequire(join(root, 'packages', 'core-tensor', 'package.json'));
 
-const packageName = ({ os, cpu }: Platform): string => `@posttrain/onnxruntime-${os}-${cpu}`;
-export const platformFolder = ({ os, cpu }: Platform): string => join(platformsFolder, `onnxruntime-${os}-${cpu}`);
+export const packageName = ({ os, cpu }: Platform): string => `@posttrain/onnxruntime-${os}-${cpu}`;
+const platformFolder = ({ os, cpu }: Platform): string => join(platformsFolder, `onnxruntime-${os}-${cpu}`);
+
+/** The fields of package.json by which package managers choose. */
+export function platformFields({ os, cpu, libc }: Platform): object {
+  return { os: [os], cpu: [cpu], ...(libc ? { libc: [libc] } : {}) };
+}
 
 /** The package.json of a platform's package. `os`, `cpu` and `libc` hold for the published package only. */
 function platformManifest(platform: Platform, version: string): object {
-  const { os, cpu, libc, libraries } = platform;
+  const { os, cpu, libraries } = platform;
   return {
     name: packageName(platform),
     version,
@@ -42,7 +48,7 @@ function platformManifest(platform: Platform, version: string): object {
     license: 'MIT',
     exports: { './library': `./${libraries[0]}`, './package.json': './package.json' },
     preferUnplugged: true,
-    publishConfig: { access: 'public', provenance: true, os: [os], cpu: [cpu], ...(libc ? { libc: [libc] } : {}) },
+    publishConfig: { access: 'public', provenance: true, ...platformFields(platform) },
     files: [...libraries, ...NOTICES],
     scripts: {
       prepack: 'node ../../scripts/prepack.mjs && tsx ../../scripts/fill-platform.ts',
@@ -73,7 +79,7 @@ export function wantedPlatforms(): PlatformsState {
   };
 }
 
-/** Where the repository is not as the table says. */
+/** Where the repository, or the installed onnxruntime-node, is not as the table says. */
 export function checkPlatforms(): string[] {
   const { manifests, optionalDependencies } = wantedPlatforms();
   const problems = [...manifests]
@@ -83,7 +89,16 @@ export function checkPlatforms(): string[] {
   if (JSON.stringify(present) !== JSON.stringify(optionalDependencies)) {
     problems.push(`@posttrain/core-tensor: optionalDependencies must be ${JSON.stringify(optionalDependencies)}`);
   }
-  return problems;
+  const foreign = PLATFORMS.flatMap((platform) =>
+    librariesOf(platform).filter((file) => platformOf(file) !== `${platform.os}-${platform.cpu}`),
+  );
+  return [...problems, ...foreign.map((file) => `${relative(root, file)} is for ${platformOf(file)}`)];
+}
+
+/** In the installed onnxruntime-node. */
+function librariesOf({ os, cpu, libraries }: Platform): string[] {
+  const folder = join(dirname(require.resolve('onnxruntime-node/package.json')), 'bin', 'napi-v6', os, cpu);
+  return libraries.map((file) => join(folder, file));
 }
 
 /** Puts the library out of the installed onnxruntime-node, and its licence, into the folder of a platform's package. */
@@ -91,8 +106,7 @@ export function fillPlatform(folder: string): void {
   emptyPlatform(folder);
   const platform = PLATFORMS.find((candidate) => basename(platformFolder(candidate)) === basename(folder));
   if (!platform) throw new Error(`${folder} is not the folder of a platform's package`);
-  const source = join(dirname(require.resolve('onnxruntime-node/package.json')), 'bin', 'napi-v6');
-  for (const file of platform.libraries) link(join(source, platform.os, platform.cpu, file), join(folder, file));
+  for (const file of librariesOf(platform)) link(file, join(folder, basename(file)));
   for (const file of NOTICES) copyFileSync(join(platformsFolder, file), join(folder, file));
 }
 

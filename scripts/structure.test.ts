@@ -14,7 +14,7 @@ const manifest: Manifest = {
   sideEffects: false,
   engines: { node: '>=20' },
   files: ['dist'],
-  scripts: { build: 'tsup' },
+  scripts: { build: 'tsup', prepack: 'node ../../scripts/prepack.mjs' },
   exports: { '.': './src/index.ts', './package.json': './package.json' },
   publishConfig: {
     exports: {
@@ -58,6 +58,7 @@ describe('checkPackage', () => {
     ['sideEffects', { sideEffects: true }],
     ['engines', { engines: {} }],
     ['dist', { files: ['src'] }],
+    ['prepack', { scripts: { build: 'tsup' } }],
     ['publishConfig', { publishConfig: { exports: { ...manifest.publishConfig?.exports, '.': './dist/index.js' } } }],
     ['different entry points', { publishConfig: {} }],
     ['under ./src', { exports: { ...manifest.exports, '.': './dist/index.js' } }],

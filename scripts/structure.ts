@@ -37,6 +37,8 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   require(manifest.sideEffects === false, 'package.json needs "sideEffects": false');
   require((manifest.engines?.node ?? '').startsWith('>=20'), 'package.json needs engines.node ">=20"');
   require(manifest.scripts?.build === 'tsup', 'package.json needs the script "build": "tsup"');
+  const prepack = 'node ../../scripts/prepack.mjs';
+  require(manifest.scripts?.prepack === prepack, `package.json needs the script "prepack": "${prepack}"`);
   require(manifest.files?.includes('dist') ?? false, 'package.json needs "dist" in files');
   for (const problem of checkExports(folder, manifest)) require(false, problem);
   for (const file of ['README.md', 'src/index.ts', 'tsup.config.ts', 'tsconfig.json']) {

@@ -53,8 +53,8 @@ interface Runtime {
 }
 
 /**
- * Runs graphs with ONNX Runtime (the library that the package `onnxruntime-node` carries, loaded on first use and called
- * through its C interface): each compiled graph is one ONNX model and one call, on another thread when it takes longer than
+ * Runs graphs with ONNX Runtime (the library of the package `@posttrain/onnxruntime-PLATFORM`, loaded on first use and
+ * called through its C interface): each compiled graph is one ONNX model and one call, on another thread when it takes longer than
  * a frame of 16 ms, so that the event loop gets its turn.
  *
  * On the CPU, device memory is host memory, so uploads and reads do not copy. On a GPU, tensors stay in its memory from

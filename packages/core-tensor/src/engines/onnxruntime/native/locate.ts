@@ -46,7 +46,8 @@ const thisHost: LibraryHost = {
 export function locateLibrary(host: LibraryHost = thisHost): string {
   const own = resolved(host, `@posttrain/onnxruntime-${host.platform}-${host.arch}/library`);
   const other = ofOnnxruntimeNode(host);
-  if (other && (own === undefined || (other.hasCuda && !isOlder(other.version, ONNXRUNTIME_VERSION)))) return other.path;
+  if (other && (own === undefined || (other.hasCuda && !isOlder(other.version, ONNXRUNTIME_VERSION))))
+    return other.path;
   if (own !== undefined) return own;
   throw new EngineError('onnxruntime', whatIsMissing(host));
 }
@@ -99,6 +100,7 @@ function whatIsMissing({ platform, arch, isMusl }: LibraryHost): string {
   return (
     `the package ${wanted} is not installed. It is an optional dependency of @posttrain/core-tensor, which ` +
     `\`--omit=optional\` and lockfiles or node_modules folders from another platform leave out. Install it: ` +
-    `\`npm install ${wanted}@${ONNXRUNTIME_VERSION}\``
+    `\`npm install ${wanted}@${ONNXRUNTIME_VERSION}\`; or, for all platforms, ` +
+    `\`ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@${ONNXRUNTIME_VERSION}\``
   );
 }
