@@ -81,8 +81,9 @@ export function renderMarkdown([headings, ...rows]: readonly (readonly string[])
 const START = '<!-- measured: start (written by run.ts) -->';
 const END = '<!-- measured: end -->';
 
-/** Puts `block` in place of the measured block of a document, whose other text is written by hand. */
-export function replaceMeasured(document: string, block: string): string {
+/** Puts `block` in place of the measured block of a document, whose other text is written by hand; or makes a document of it. */
+export function replaceMeasured(document: string | undefined, block: string): string {
+  if (document === undefined) return `${START}\n${block}\n${END}\n`;
   const [start, end] = [document.indexOf(START), document.indexOf(END)];
   if (start < 0 || end < start) throw new Error(`the document has no "${START}" … "${END}" to write between`);
   return `${document.slice(0, start)}${START}\n${block}\n${document.slice(end)}`;

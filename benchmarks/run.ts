@@ -7,7 +7,7 @@
  *   [--peers eager,compiled] [--python python3] [--batches 1,16] [--new-tokens 64] [--threads 2] [--quick]
  *   [--output benchmarks/RESULTS.md]
  *
- * --quick: the 10M model, 3 repetitions, fewer new tokens. --output: writes the table into that file too.
+ * --quick: the 10M model, 3 repetitions, fewer new tokens. --output: writes the table into that file too, between its marks or as a new file.
  * --peers: compiled is torch.compile, for the training steps; it needs a C++ compiler. matmul is measured whenever a
  * training step or the head is: their fraction of the machine's peak is of that.
  * --threads: of both sides; default all cores. On a busy machine take 1 and read the processor time: threads that wait for
@@ -19,7 +19,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
+import { writeSafetensors } from '@posttrain/core-tensor';
 import {
   fullSettings,
   generateSettings,
@@ -39,6 +39,7 @@ import {
   workOf,
 } from './cases.js';
 import { type Comparison, compareSides, type MemoryUse } from './compare.js';
+import { readOutput, writeOutput } from './output-file.js';
 import { type MeasuredCase, matmulPeak, type ResultRow, renderTable, replaceMeasured } from './render.js';
 import { Side } from './side.js';
 
@@ -62,8 +63,9 @@ const peers = namesIn('peers', flags.peers, PEERS);
 const repetitions = countIn('repetitions', flags.repetitions ?? (flags.quick ? '3' : '7'));
 const newTokens = countIn('new-tokens', flags['new-tokens'] ?? (flags.quick ? '16' : '64'));
 const batches = flags.batches.split(',').map((text) => countIn('batches', text));
-
 const threads = countIn('threads', flags.threads);
+if (flags.output !== undefined) replaceMeasured(readOutput(flags.output), '');
+
 const folder = mkdtempSync(join(tmpdir(), 'posttrain-benchmark-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 process.once('SIGINT', () => process.exit(130));
@@ -90,8 +92,8 @@ const peak = matmulPeak(rows);
 const report = `${describeRun()}\n\n${renderTable(rows, peak)}`;
 console.log(report);
 if (flags.output !== undefined) {
-  const document = replaceMeasured(readFileSync(flags.output, 'utf8'), report);
-  await writeAtomically((files) => files.stage(flags.output!, (write) => write(new TextEncoder().encode(document))));
+  // Read again: whoever edits its text meanwhile loses nothing.
+  await writeOutput(flags.output, replaceMeasured(readOutput(flags.output), report));
 }
 if (rows.some(({ comparison }) => 'failure' in comparison)) process.exitCode = 1;
 

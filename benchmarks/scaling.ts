@@ -10,11 +10,12 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { onnxruntimeEngine, setEngine, writeAtomically } from '@posttrain/core-tensor';
+import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { MODEL_CONFIGS, randomTokens } from './cases.js';
 import { median } from './compare.js';
 import { fitPowerLaw } from './fit.js';
 import { stepFlops } from './flops.js';
+import { readOutput, writeOutput } from './output-file.js';
 import { type Curve, powerLawPicture } from './picture.js';
 import { randomModel } from './random-model.js';
 import { renderMarkdown } from './render.js';
@@ -31,6 +32,7 @@ const { values: flags } = parseArgs({
   },
 });
 const RANK = 16;
+if (flags.output !== undefined) readOutput(flags.output);
 const FIXED = { tokens: 256, batch: 4, layers: 8 };
 type Size = typeof FIXED;
 
@@ -47,8 +49,7 @@ console.log(
 const headings = ['varied', 'size', 'time, s', 'least', 'GFLOP/s', 'exponent of time', 'of operations'];
 console.log(renderMarkdown([headings, ...curves.flatMap(rowsOf)]));
 if (flags.output !== undefined) {
-  const picture = new TextEncoder().encode(powerLawPicture('LoRA step of the 10M model', 'seconds a step', curves));
-  await writeAtomically((files) => files.stage(flags.output!, (write) => write(picture)));
+  await writeOutput(flags.output, powerLawPicture('LoRA step of the 10M model', 'seconds a step', curves));
 }
 
 interface MeasuredCurve extends Curve {

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from environments import lacking, requirements_of, subjects, title
 from safetensors import safe_open
 
 ROOT = Path(__file__).resolve().parent
@@ -50,19 +51,30 @@ def compare(old: Path, new: Path) -> list[str]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or sorted(path.parent.name for path in ROOT.glob("*/make.py"))
-    problems = []
-    for name in names:
+    named = sys.argv[1:]
+    problems, same = [], []
+    for name in named or subjects():
+        other, absent = lacking(name)
+        # Who names a subject may know that it needs only some of the packages.
+        if other or (absent and not named):
+            text = f"{name}: needs {title(requirements_of(name))} (not here: {', '.join(other + absent)})"
+            if named:
+                problems.append(text)
+            else:
+                print(f"left out {text}")
+            continue
+        before = len(problems)
         with tempfile.TemporaryDirectory() as temporary:
             subprocess.run([sys.executable, ROOT / name / "make.py", "--out", temporary], check=True, stdout=subprocess.DEVNULL)
             kept = {".py", ".pyc", ".md"}
-            old = {path.relative_to(ROOT / name) for path in (ROOT / name).rglob("*") if path.is_file() and path.suffix not in kept}
+            old = {path.relative_to(ROOT / name) for path in (ROOT / name).rglob("*") if path.is_file() and path.suffix not in kept and path.name != "requirements.txt"}
             new = {path.relative_to(temporary) for path in Path(temporary).rglob("*") if path.is_file()}
             problems += [f"{name}/{path}: only on one side" for path in sorted(old ^ new)]
             for path in sorted(old & new):
                 problems += [f"{name}/{path.parent}/{text}" for text in compare(ROOT / name / path, Path(temporary) / path)]
-    print("\n".join(problems) if problems else f"same: {' '.join(names)}")
-    sys.exit(1 if problems else 0)
+        same += [name] if len(problems) == before else []
+    print("\n".join([*problems, f"same: {' '.join(same)}"]))
+    sys.exit(1 if problems or not same else 0)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'tsup';
+import { readOutput } from '../output-file.js';
 
 const { values: flags } = parseArgs({ options: { output: { type: 'string', default: 'gpu.tar.xz' } } });
+readOutput(flags.output);
 const PACKAGES = { 'onnxruntime-node': '1.30.0', koffi: '3.3.4', webgpu: '0.6.2' };
 const here = import.meta.dirname;
 const folder = mkdtempSync(join(tmpdir(), 'posttrain-gpu-'));

@@ -12,6 +12,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { stepFlops } from '../flops.js';
+import { readOutput } from '../output-file.js';
 import { copyBandwidth, type EngineSettings, type Figures, generation, loraStep, matmulRate } from './own-engine.js';
 import { GPU_SHAPES, type GpuShape } from './shapes.js';
 import { subgroupMatrix } from './subgroup-matrix.js';
@@ -52,6 +53,7 @@ if (flags.step !== undefined) {
   process.exit(0);
 }
 
+readOutput(flags.output);
 const results: Record<string, Figures> = {};
 const { quick } = flags;
 const shapes = (flags.shapes ?? (quick ? 'try' : '0.5b,1.5b')).split(',') as GpuShape[];
