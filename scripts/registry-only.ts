@@ -50,14 +50,18 @@ export function checkRefusal(folder: string, { env, takeRefused }: RegistryOnly)
     `new Promise((resolve, reject) => require('net').connect(80, '${host}', resolve).on('error', reject))`,
   ];
   const app = join(folder, 'control');
-  mkdirSync(app);
+  const dependency = join(app, 'package');
+  mkdirSync(dependency, { recursive: true });
   const script = `Promise.allSettled([${attempts.join(', ')}]).then((results) => { console.error(results); process.exit(7); })`;
-  writeFileSync(join(app, 'postinstall.cjs'), script);
+  writeFileSync(join(dependency, 'postinstall.cjs'), script);
   const scripts = { postinstall: 'node postinstall.cjs' };
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'control', version: '1.0.0', scripts }));
+  writeFileSync(join(dependency, 'package.json'), JSON.stringify({ name: 'asks', version: '1.0.0', scripts }));
+  spawnSync('tar', ['-czf', 'asks.tgz', 'package'], { cwd: app });
+  const dependencies = { asks: 'file:asks.tgz' };
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'control', private: true, dependencies }));
   const [command = '', ...args] = [...npm(), 'install', '--no-audit', '--no-fund', '--foreground-scripts'];
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: app, env, encoding: 'utf8', timeout: 60_000 });
   const refusals = stderr.match(/status: 'rejected'/g)?.length;
-  if (status === 7 && refusals === attempts.length && takeRefused().join() === attempts.map(() => host).join()) return;
+  if (status !== 0 && refusals === attempts.length && takeRefused().join() === attempts.map(() => host).join()) return;
   throw new Error(`an install script was not refused another host (status ${status}):\n${stdout}${stderr}`);
 }
