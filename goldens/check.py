@@ -73,7 +73,7 @@ def main() -> None:
             for path in sorted(old & new):
                 problems += [f"{name}/{path.parent}/{text}" for text in compare(ROOT / name / path, Path(temporary) / path)]
         same += [name] if len(problems) == before else []
-    print("\n".join([*problems, f"same: {' '.join(same)}"]))
+    print("\n".join([*problems, *([f"same: {' '.join(same)}"] if same else [])]))
     sys.exit(1 if problems or not same else 0)
 
 
