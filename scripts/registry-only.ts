@@ -60,7 +60,7 @@ export function checkRefusal(folder: string, { env, takeRefused }: RegistryOnly)
   const dependencies = { asks: 'file:asks.tgz' };
   writeFileSync(join(app, 'package.json'), JSON.stringify({ name: 'control', private: true, dependencies }));
   const [command = '', ...args] = [...npm(), 'install', '--no-audit', '--no-fund', '--foreground-scripts'];
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: app, env, encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: app, env, encoding: 'utf8', timeout: 300_000 });
   const refusals = stderr.match(/status: 'rejected'/g)?.length;
   if (status !== 0 && refusals === attempts.length && takeRefused().join() === attempts.map(() => host).join()) return;
   throw new Error(`an install script was not refused another host (status ${status}):\n${stdout}${stderr}`);
