@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { EngineError } from '../../../errors.js';
-import { locateLibrary, ONNXRUNTIME_VERSION } from './locate.js';
+import { type LibraryPlace, locateLibrary, ONNXRUNTIME_VERSION } from './locate.js';
 
 /** An address in native memory; 0n is null. */
 export type Pointer = bigint;
@@ -99,6 +99,8 @@ export type OrtApi = { readonly [Name in keyof typeof FUNCTIONS]: Call } & {
   readonly version: string;
   /** The folder that the library is in. */
   readonly folder: string;
+  /** The folder of its package, where package.json is. */
+  readonly root: string;
   /** Keeps the functions valid. */
   readonly library: unknown;
 };
@@ -118,16 +120,16 @@ export function loadOnnxruntime(): Promise<OrtApi> {
 }
 
 async function load(): Promise<OrtApi> {
-  const path = locateLibrary();
+  const place = locateLibrary();
   try {
     const { default: koffi } = await import('koffi');
-    return bind(koffi, path);
+    return bind(koffi, place);
   } catch (cause) {
-    throw new EngineError('onnxruntime', `cannot load ${path}: ${(cause as Error).message}`, { cause });
+    throw new EngineError('onnxruntime', `cannot load ${place.path}: ${(cause as Error).message}`, { cause });
   }
 }
 
-function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
+function bind(koffi: typeof import('koffi')['default'], { path, root }: LibraryPlace): OrtApi {
   try {
     koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
   } catch {
@@ -174,6 +176,7 @@ function bind(koffi: typeof import('koffi')['default'], path: string): OrtApi {
     library,
     version,
     folder: dirname(path),
+    root,
     texts(texts: readonly string[]): NativeTexts {
       const bytes = Buffer.from(texts.map((text) => `${text}\0`).join(''), 'utf8');
       const start = texts.length > 0 ? addressOf(bytes) : 0n;

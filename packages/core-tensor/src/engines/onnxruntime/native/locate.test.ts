@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -50,7 +50,8 @@ function locate(host: Partial<LibraryHost> = {}): string {
     if (!file.startsWith(app)) throw new Error(`${specifier} is not in the app`);
     return file;
   };
-  const path = locateLibrary({ ...LINUX, isMusl: () => false, resolve, read: require, ...host });
+  const { path, root } = locateLibrary({ ...LINUX, isMusl: () => false, resolve, read: require, ...host });
+  expect(existsSync(join(root, 'package.json'))).toBe(true);
   return relative(join(app, 'node_modules'), path).replaceAll('\\', '/');
 }
 

@@ -12,6 +12,13 @@ export const ONNXRUNTIME_PLATFORMS = ['darwin-arm64', 'linux-arm64', 'linux-x64'
 /** Beside the library where the CUDA provider is installed. */
 export const CUDA_PROVIDER = 'libonnxruntime_providers_cuda.so';
 
+export interface LibraryPlace {
+  /** Of the shared library. */
+  readonly path: string;
+  /** The folder of its package, where package.json is. */
+  readonly root: string;
+}
+
 /** What decides which library is taken. */
 export interface LibraryHost {
   readonly platform: string;
@@ -43,12 +50,11 @@ const thisHost: LibraryHost = {
  *
  * @throws EngineError that says what to install
  */
-export function locateLibrary(host: LibraryHost = thisHost): string {
+export function locateLibrary(host: LibraryHost = thisHost): LibraryPlace {
   const own = resolved(host, `@posttrain/onnxruntime-${host.platform}-${host.arch}/library`);
   const other = ofOnnxruntimeNode(host);
-  if (other && (own === undefined || (other.hasCuda && !isOlder(other.version, ONNXRUNTIME_VERSION))))
-    return other.path;
-  if (own !== undefined) return own;
+  if (other && (own === undefined || (other.hasCuda && !isOlder(other.version, ONNXRUNTIME_VERSION)))) return other;
+  if (own !== undefined) return { path: own, root: dirname(own) };
   throw new EngineError('onnxruntime', whatIsMissing(host));
 }
 
@@ -66,14 +72,19 @@ const FILES_OF_ONNXRUNTIME_NODE: Readonly<Record<string, string>> = {
   win32: 'onnxruntime.dll',
 };
 
-function ofOnnxruntimeNode(host: LibraryHost): { path: string; version: string; hasCuda: boolean } | undefined {
+function ofOnnxruntimeNode(host: LibraryHost): (LibraryPlace & { version: string; hasCuda: boolean }) | undefined {
   const manifest = resolved(host, 'onnxruntime-node/package.json');
   const file = FILES_OF_ONNXRUNTIME_NODE[host.platform];
   if (manifest === undefined || file === undefined) return undefined;
   const folder = join(dirname(manifest), 'bin', 'napi-v6', host.platform, host.arch);
   if (!existsSync(join(folder, file))) return undefined;
   const { version } = host.read(manifest) as { version: string };
-  return { path: join(folder, file), version, hasCuda: existsSync(join(folder, CUDA_PROVIDER)) };
+  return {
+    path: join(folder, file),
+    root: dirname(manifest),
+    version,
+    hasCuda: existsSync(join(folder, CUDA_PROVIDER)),
+  };
 }
 
 function isOlder(version: string, than: string): boolean {

@@ -108,7 +108,7 @@ export class NativeSession {
     const session = [null];
     try {
       if (packed) {
-        api.addSessionConfigEntry(settings, 'session.model_external_initializers_file_folder_path', api.folder);
+        api.addSessionConfigEntry(settings, 'session.model_external_initializers_file_folder_path', api.root);
         for (const [name, value] of packed.values) api.addInitializer(settings, name, value);
         const last = [settings, packed.container, session] as const;
         await api.later('createSessionFromArrayWithPrepackedWeights', env, model, model.byteLength, ...last);
