@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mcnemar, meanWithStandardError, pairedBootstrap, wilsonInterval } from '../src/index.js';
+import { mcnemar, meanWithStandardError, type PairedDifference, pairedBootstrap, wilsonInterval } from '../src/index.js';
 import { createRandom } from '../src/statistics/random.js';
 import { goldens } from './support.js';
 
@@ -71,8 +71,8 @@ describe('paired bootstrap', () => {
       const found = pairedBootstrap(g.a, g.b, { resamples: 100_000, seed: 5 });
       expect(found.difference).toBeCloseTo(g.difference, 12);
       expect(found.standardError).toBeCloseTo(g.standardError, 12);
-      expect(found.interval[0]).toBeCloseTo(g.interval[0], 2);
-      expect(found.interval[1]).toBeCloseTo(g.interval[1], 2);
+      expect(found.interval![0]).toBeCloseTo(g.interval[0], 2);
+      expect(found.interval![1]).toBeCloseTo(g.interval[1], 2);
       expect(found.pValue).toBeCloseTo(g.pValue, 2);
     }
   });
@@ -84,7 +84,7 @@ describe('paired bootstrap', () => {
     for (let run = 0; run < runs; run++) {
       const hardness = Array.from({ length: 50 }, () => random.next());
       const draw = () => hardness.map((p) => (random.next() < p ? 1 : 0));
-      if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue <= 0.05) rejected++;
+      if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue! <= 0.05) rejected++;
     }
     expect(rejected / runs).toBeGreaterThan(0.02);
     expect(rejected / runs).toBeLessThan(0.09);
@@ -98,7 +98,7 @@ describe('paired bootstrap', () => {
     const clusters = Array.from({ length: 40 }, (_, i) => String(i % 4));
     const b = clusters.map((cluster) => (cluster === '0' ? -1 : 1));
     const a = b.map(() => 0);
-    const width = ({ interval: [low, high] }: { interval: readonly [number, number] }) => high - low;
+    const width = ({ interval }: PairedDifference) => interval![1] - interval![0];
     expect(width(pairedBootstrap(a, b, { clusters }))).toBeGreaterThan(1.5 * width(pairedBootstrap(a, b)));
   });
 

@@ -5,7 +5,7 @@ import {
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
-import { type AnswerExtractor, extractFinalAnswer } from './answers.js';
+import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { assertInteger, ContractError } from './errors.js';
 import type { ProblemSamples, ScalingSample } from './scaling-curve.js';
 import type { Problem } from './search.js';

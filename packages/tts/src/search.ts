@@ -6,7 +6,7 @@ import {
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
-import type { AnswerExtractor } from './answers.js';
+import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
 import { linkedController } from './concurrency.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';

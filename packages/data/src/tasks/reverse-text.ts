@@ -4,7 +4,7 @@ import { createRandom } from '../random.js';
 import {
   answerAfterMark,
   checkChoices,
-  checkExact,
+  checkText,
   checkRange,
   drawFrom,
   type IntegerRange,
@@ -49,6 +49,6 @@ export function reverseText(options: ReverseTextOptions = {}): ProceduralTask<Re
     },
     answer,
     extractAnswer: answerAfterMark,
-    check: (problem, completion) => checkExact(answer(problem), completion),
+    check: (problem, completion) => checkText(answer(problem), completion),
   };
 }

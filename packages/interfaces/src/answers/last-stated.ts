@@ -1,0 +1,87 @@
+import { normalizeAnswer } from './normalize.js';
+import type { AnswerOptions } from './number.js';
+import { plainText } from './plain-text.js';
+
+/** Only the end of a long text is searched. */
+const SEARCHED = 4000;
+const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$(?!\s)([^$\n]+?)(?<![\s\\])\$|\\\((.+?)\\\)|\\\[([^]+?)\\\]/g;
+/** A word of a natural language. */
+const WORD = /(?<![\\\p{L}])\p{L}{2,}/u;
+const HAS_VALUE = /\d|\\(?:frac|sqrt|pi|infty)|[π∞√]/;
+const OPERATOR = /^(?:[=+*/^<>≤≥≠≈±×·÷−–-]|\\(?:times|cdot|div|le|leq|ge|geq|approx|pm|ne|neq))+$/;
+/** `v1.0`, `GPT-4`, `1.2.3`: names that hold digits. */
+const NAME = /^\p{L}[\p{L}\d]*[\d.-]*\d[\p{L}\d.]*$|^\d+(?:\.\d+){2,}$/u;
+const NEGATION = /^(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|≠|<|>|≤|≥)$/i;
+const SCALE = /^(?:dozen|hundred|thousand|million|billion|trillion|percent|pct|squared|cubed|factorial|pi)\b/i;
+
+/**
+ * The answer of a text without a mark: the whole text when it is only a formula or a letter, else its last number or
+ * formula; `''` when there is none. A number in a formula that is no number gives the formula.
+ */
+export function lastStated(text: string, options: AnswerOptions): string {
+  const whole = text.trim();
+  if (!whole.includes('\n') && whole.length <= 200 && isFormula(whole)) return normalizeAnswer(whole, options);
+  const end = whole.slice(-SEARCHED);
+  const words = [...end.matchAll(/\S+/g)].map((found) => ({ text: found[0], index: found.index }));
+  const last = words.findLastIndex(({ text }) => isValue(text));
+  const math = [...end.matchAll(MATH)].findLast((found) => isFormula(innerOf(found)));
+  if (math && math.index + math[0].length > (words[last]?.index ?? -1)) return normalizeAnswer(innerOf(math), options);
+  return last < 0 ? '' : readAround(words.map((word) => word.text), last, options);
+}
+
+function innerOf(found: RegExpExecArray | RegExpMatchArray): string {
+  return (found[1] ?? found[2] ?? found[3] ?? found[4])!;
+}
+
+function isFormula(text: string): boolean {
+  const plain = plainText(text);
+  if (/^\(?[A-Za-z]\)?\.?$/.test(plain)) return true;
+  // `b 2` is a letter and a number.
+  if (/(?:^|\s)\p{L}\s+\d/u.test(plain)) return false;
+  return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\[a-zA-Z]+/g, ' '));
+}
+
+const strip = (word: string): string => word.replace(/^["'`*_([“‘¿]+/, '').replace(/[.,;:?!"'`*_”’\])]+$/, '');
+
+function isValue(word: string): boolean {
+  const text = strip(word);
+  return HAS_VALUE.test(text) && !NAME.test(text);
+}
+
+/** Reads the value at `at` together with the words that belong to it. */
+function readAround(words: readonly string[], at: number, options: AnswerOptions): string {
+  const closed = tuple(words, at);
+  if (closed !== null) return normalizeAnswer(closed, options);
+  let start = at;
+  while (start > 0 && at - start < 40 && joins(words[start - 1]!, words[start]!)) start--;
+  const next = /[.,;:?!]$/.test(words[at]!) ? undefined : words[at + 1];
+  const parts = words.slice(start, at + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
+  parts[0] = parts[0]!.replace(/^["'`*_[“‘¿]+/, '');
+  if (next !== undefined && SCALE.test(next)) parts.push(strip(next));
+  const negation = start > 0 && NEGATION.test(words[start - 1]!) ? `${words[start - 1]} ` : '';
+  const chunk = negation + parts.join(' ');
+  // The second of two numbers, as in `7-8`.
+  const range = /^\d+-(\d+)$/.exec(plainText(chunk));
+  return normalizeAnswer(range ? range[1]! : chunk, options);
+}
+
+/** Whether a word and the next are parts of one formula. */
+function joins(before: string, word: string): boolean {
+  if (OPERATOR.test(word)) return isValue(before) || /^\p{L}$/u.test(before);
+  if (OPERATOR.test(before)) return true;
+  if (/^[=*/^]/.test(word) || /[=*/^]$/.test(before)) return isValue(before) || /^\p{L}$|^\p{L}=$/u.test(before);
+  if (/^\\/.test(word)) return /^\$?[+-]?\d+$/.test(before);
+  return (/^\d+\/\d+/.test(word) && /^\d+$/.test(before)) || (/^\d{3}(?!\d)/.test(word) && /^[1-9]\d{0,2}$/.test(before));
+}
+
+/** `(1, 2)` when the value at `at` ends a pair of brackets that was opened some words before. */
+function tuple(words: readonly string[], at: number): string | null {
+  const last = words[at]!.replace(/[.;:?!*"']+$/, '');
+  if (!/[)\]]$/.test(last) || /[([]/.test(last)) return null;
+  for (let start = at - 1; start >= Math.max(0, at - 8); start--) {
+    if (!/^[([]/.test(words[start]!)) continue;
+    const text = [...words.slice(start, at), last].join(' ');
+    return text.includes(',') && !WORD.test(text) ? text : null;
+  }
+  return null;
+}
