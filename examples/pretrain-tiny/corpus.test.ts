@@ -2,14 +2,7 @@ import { readFileSync } from 'node:fs';
 import { extractFinalAnswer } from '@posttrain/eval';
 import { describe, expect, it } from 'vitest';
 import { DOCUMENT_END, documents, MISCONCEPTION_RATE, SLIP_RATE, smallerFromLarger } from './corpus.js';
-import {
-  answerOf,
-  isHeldOut,
-  mulberry32,
-  problemRows,
-  randomProblem,
-  renderSolution,
-} from './problem.js';
+import { answerOf, isHeldOut, mulberry32, problemRows, randomProblem, renderSolution } from './problem.js';
 import { tokenizerFiles } from './write-tokenizer.js';
 
 const take = (seed: number, count: number): string[] => {

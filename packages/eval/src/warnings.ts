@@ -22,10 +22,11 @@ export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly
   if (cut > WARN_ABOVE * completions.length) warnings.push(`${share(cut)} ran into the token limit.`);
   for (const { metric, grader, count, values } of metrics) {
     if (count < problems.length) {
-      const named = problems.flatMap(({ id }, i) => (values[i] === null ? [`"${id}"`] : []));
+      const left = problems.flatMap(({ id }, i) => (values[i] === null ? [`"${id}"`] : []));
+      const named = `${left.slice(0, MOST_NAMED).join(', ')}${left.length > MOST_NAMED ? ', …' : ''}`;
       warnings.push(
-        `${metric}${grader ? ` (${grader})` : ''} leaves out ${problems.length - count} of ${problems.length} problems ` +
-          `(${named.slice(0, MOST_NAMED).join(', ')}${named.length > MOST_NAMED ? ', …' : ''}).`,
+        `${metric}${grader ? ` (${grader})` : ''} leaves out ${left.length} of ${problems.length} problems` +
+          `${count > 0 ? `: ${named}` : ''}.`,
       );
     }
   }

@@ -254,7 +254,13 @@ describe('normalizeAnswer', () => {
   });
 
   it('is idempotent', () => {
-    const piece = fc.constantFrom(...'0123456789.,/%$ \\{}()[]^_=-+"\'`*xyπ°'.split(''), '\\frac', '\\text{', 'is ', 'cm');
+    const piece = fc.constantFrom(
+      ...'0123456789.,/%$ \\{}()[]^_=-+"\'`*xyπ°'.split(''),
+      '\\frac',
+      '\\text{',
+      'is ',
+      'cm',
+    );
     for (const texts of [fc.string(), fc.array(piece, { maxLength: 14 }).map((parts) => parts.join(''))]) {
       fc.assert(
         fc.property(texts, (text) => {

@@ -4,8 +4,8 @@ import { createRandom } from '../random.js';
 import {
   answerAfterMark,
   checkChoices,
-  checkText,
   checkRange,
+  checkText,
   drawFrom,
   type IntegerRange,
   type ProceduralTask,

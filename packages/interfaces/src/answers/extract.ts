@@ -1,6 +1,6 @@
+import { lastStated } from './last-stated.js';
 import { normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
-import { lastStated } from './last-stated.js';
 import { readStatement } from './statement.js';
 
 /** Finds the answer of a completion in a form in which equal answers are equal strings; `null` when there is none. */
@@ -118,7 +118,9 @@ const NEGATED = /\b(?:not|cannot|never)\b|n't\b/i;
 function afterPhrase(text: string): string | null {
   for (const found of [...text.matchAll(PHRASE)].reverse()) {
     const named = /^(?:solution|result)/i.test(found[0]);
-    const startsLine = /(?:^|\n)[ \t#*_>-]*(?:the |final |correct |my |our )*$/i.test(text.slice(Math.max(0, found.index - 60), found.index));
+    const startsLine = /(?:^|\n)[ \t#*_>-]*(?:the |final |correct |my |our )*$/i.test(
+      text.slice(Math.max(0, found.index - 60), found.index),
+    );
     // "the result is 5" in the midst of a working is not the answer; "Result: 5" on its own line may be.
     if (named && !startsLine) continue;
     const onlyHeading = !/[:=]\s*$|\b(?:is|are|was|be|becomes|equals?)[ \t]*$/i.test(found[0]);
@@ -133,7 +135,7 @@ function afterPhrase(text: string): string | null {
 /** Up to the end of the sentence or line; from the next line where this one is empty. */
 function sentence(rest: string): string {
   const text = rest.trimStart();
-  const display = /^(?:\\\[([^]*?)\\\]|\$\$([^]*?)\$\$)/.exec(text);
+  const display = /^(?:\\\[([\s\S]*?)\\\]|\$\$([\s\S]*?)\$\$)/.exec(text);
   if (display) return (display[1] ?? display[2])!.trim();
   const line = text.split('\n', 1)[0]!;
   const end = /[.?!](?:["'*_)$]*)(?=\s|$)/.exec(line);

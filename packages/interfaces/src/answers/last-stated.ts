@@ -4,7 +4,7 @@ import { plainText } from './plain-text.js';
 
 /** Only the end of a long text is searched. */
 const SEARCHED = 4000;
-const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$(?!\s)([^$\n]+?)(?<![\s\\])\$|\\\((.+?)\\\)|\\\[([^]+?)\\\]/g;
+const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$(?!\s)([^$\n]+?)(?<![\s\\])\$|\\\((.+?)\\\)|\\\[([\s\S]+?)\\\]/g;
 /** A word of a natural language. */
 const WORD = /(?<![\\\p{L}])\p{L}{2,}/u;
 const HAS_VALUE = /\d|\\(?:frac|sqrt|pi|infty)|[π∞√]/;
@@ -26,7 +26,13 @@ export function lastStated(text: string, options: AnswerOptions): string {
   const last = words.findLastIndex(({ text }) => isValue(text));
   const math = [...end.matchAll(MATH)].findLast((found) => isFormula(innerOf(found)));
   if (math && math.index + math[0].length > (words[last]?.index ?? -1)) return normalizeAnswer(innerOf(math), options);
-  return last < 0 ? '' : readAround(words.map((word) => word.text), last, options);
+  return last < 0
+    ? ''
+    : readAround(
+        words.map((word) => word.text),
+        last,
+        options,
+      );
 }
 
 function innerOf(found: RegExpExecArray | RegExpMatchArray): string {
@@ -71,7 +77,9 @@ function joins(before: string, word: string): boolean {
   if (OPERATOR.test(before)) return true;
   if (/^[=*/^]/.test(word) || /[=*/^]$/.test(before)) return isValue(before) || /^\p{L}$|^\p{L}=$/u.test(before);
   if (/^\\/.test(word)) return /^\$?[+-]?\d+$/.test(before);
-  return (/^\d+\/\d+/.test(word) && /^\d+$/.test(before)) || (/^\d{3}(?!\d)/.test(word) && /^[1-9]\d{0,2}$/.test(before));
+  return (
+    (/^\d+\/\d+/.test(word) && /^\d+$/.test(before)) || (/^\d{3}(?!\d)/.test(word) && /^[1-9]\d{0,2}$/.test(before))
+  );
 }
 
 /** `(1, 2)` when the value at `at` ends a pair of brackets that was opened some words before. */

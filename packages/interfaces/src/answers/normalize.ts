@@ -48,7 +48,7 @@ export function answersEqual(first: string, second: string, options: AnswerOptio
 
 function spell(answer: string, options: AnswerOptions): string {
   const text = bare(plainText(answer));
-  return valueOf(text, options) ?? spellList(text, options) ?? spellText(text);
+  return statedNumber(text, options) ?? spellList(text, options) ?? spellText(text);
 }
 
 /** An element of a list, which keeps its name: `x = 1, y = 2` is not `y = 1, x = 2`. */
@@ -73,7 +73,7 @@ function bare(text: string): string {
 }
 
 /** The spelling of the number that a text states, or null. */
-function valueOf(text: string, options: AnswerOptions): string | null {
+function statedNumber(text: string, options: AnswerOptions): string | null {
   const quantity = readQuantity(text, options);
   if (quantity) return spellRational(quantity);
   const side = text.includes('=') || text.includes('≈') ? lastSide(text, options) : null;
@@ -88,7 +88,9 @@ function valueOf(text: string, options: AnswerOptions): string | null {
 function lastSide(text: string, options: AnswerOptions): string | null {
   if (/[<>≤≥≠!:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
   const sides = text.split(/[=≈]/).map((side) => side.trim());
-  const said = sides.filter((side) => side !== '' && !/^[\p{L}]+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^[\p{L}\s]+$/u.test(side));
+  const said = sides.filter(
+    (side) => side !== '' && !/^[\p{L}]+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^[\p{L}\s]+$/u.test(side),
+  );
   const last = said.at(-1);
   if (last === undefined || sides.length < 2) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
   const value = spell(last, options);

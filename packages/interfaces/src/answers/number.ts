@@ -18,7 +18,8 @@ const MOST_DIGITS = 5000;
 /** Nested fractions and parentheses. */
 const DEEPEST = 20;
 
-const DECIMAL = /(?:([1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+(?!\d)|\d+)(\.\d*)?|(\.\d+))(?:[eE]([+-]?\d{1,5})(?![\d.]))?/y;
+const DECIMAL =
+  /(?:([1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+(?!\d)|\d+)(\.\d*)?|(\.\d+))(?:[eE]([+-]?\d{1,5})(?![\d.]))?/y;
 const CURRENCY = /^([+-]?)\s*(?:US|USD|EUR|GBP)?\s*[€£¥₹₽₩₪]?\s*(?=[+\-\d.\\({])/;
 
 /**
@@ -117,7 +118,8 @@ class NumberReader {
     const value = this.#signed();
     this.#match(/\s*/y);
     // `(1,234)` may be an interval.
-    const isNumber = this.#text[this.#at] === close && !(open === '(' && this.#text.slice(start, this.#at).includes(','));
+    const isNumber =
+      this.#text[this.#at] === close && !(open === '(' && this.#text.slice(start, this.#at).includes(','));
     this.#at++;
     return isNumber ? value : null;
   }

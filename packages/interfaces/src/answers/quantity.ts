@@ -46,7 +46,10 @@ export function readQuantity(plain: string, options: AnswerOptions = {}): Ration
 }
 
 function withUnit(value: Rational, tail: string, { percent = 'fraction' }: AnswerOptions): Rational | null {
-  const words = tail.trim().replace(/\s*[/·*]\s*/g, (sign) => sign.trim()).split(/\s+/);
+  const words = tail
+    .trim()
+    .replace(/\s*[/·*]\s*/g, (sign) => sign.trim())
+    .split(/\s+/);
   const attached = !/^\s/.test(tail);
   let scaled = value;
   let first = 0;

@@ -38,8 +38,11 @@ export function spellRational({ numerator, denominator }: Rational): string {
 
 /** The nearest double, or the next to it. */
 export function rationalToNumber({ numerator, denominator }: Rational): number {
-  const excess = Math.max(0, bits(numerator) - 1000, bits(denominator) - 1000);
-  return Number(numerator >> BigInt(excess)) / Number(denominator >> BigInt(excess));
+  const shift = 64 - bits(numerator) + bits(denominator);
+  const quotient = shift > 0 ? (numerator << BigInt(shift)) / denominator : numerator / (denominator << BigInt(-shift));
+  const half = Math.trunc(shift / 2);
+  // In two steps, as 2^-shift alone can underflow.
+  return Number(quotient) * 2 ** -half * 2 ** (half - shift);
 }
 
 function bits(value: bigint): number {

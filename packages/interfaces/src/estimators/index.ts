@@ -1,8 +1,8 @@
 /** What strategies over k samples reach, estimated without bias from n ≥ k samples of a problem: for curves and for grades. */
 export {
   type AnswerGroup,
-  binomial,
   bestOfK,
+  binomial,
   EstimatorError,
   MOST_SAMPLES,
   majorityOfK,

@@ -96,7 +96,8 @@ export function majorityOfK(groups: readonly AnswerGroup[], abstentions: number,
   const values = ks.map(() => 0);
   const bySize = new Map<number, number>();
   for (const { size, value } of groups) {
-    if (!Number.isFinite(value)) throw new EstimatorError(`maj@k: an answer has the value ${value}; it must be finite.`);
+    if (!Number.isFinite(value))
+      throw new EstimatorError(`maj@k: an answer has the value ${value}; it must be finite.`);
     bySize.set(size, (bySize.get(size) ?? 0) + value);
   }
   for (const [size, value] of bySize) {

@@ -49,6 +49,8 @@ function numbersOf(column: unknown, options: AnswerOptions): string[] {
     (value) => typeof value === 'string' || typeof value === 'bigint' || Number.isFinite(value),
   );
   return given.flatMap((value) =>
-    typeof value === 'string' && value.trim() === '' ? [] : referenceAnswers('numericMatch', value, options).filter((text) => parseRational(text) !== null),
+    typeof value === 'string' && value.trim() === ''
+      ? []
+      : referenceAnswers('numericMatch', value, options).filter((text) => parseRational(text) !== null),
   );
 }
