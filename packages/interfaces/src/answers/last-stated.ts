@@ -4,7 +4,7 @@ import { plainText } from './plain-text.js';
 
 /** Only the end of a long text is searched. */
 const SEARCHED = 4000;
-const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$(?!\s)([^$\n]+?)(?<![\s\\])\$|\\\((.+?)\\\)|\\\[([\s\S]+?)\\\]/g;
+const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$([^$\n]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[([\s\S]+?)\\\]/g;
 /** A word of a natural language. */
 const WORD = /(?<![\\\p{L}])\p{L}{2,}/u;
 const HAS_VALUE = /\d|\\(?:frac|sqrt|pi|infty)|[π∞√]/;
@@ -24,7 +24,7 @@ export function lastStated(text: string, options: AnswerOptions): string {
   const end = whole.slice(-SEARCHED);
   const words = [...end.matchAll(/\S+/g)].map((found) => ({ text: found[0], index: found.index }));
   const last = words.findLastIndex(({ text }) => isValue(text));
-  const math = [...end.matchAll(MATH)].findLast((found) => isFormula(innerOf(found)));
+  const math = [...end.matchAll(MATH)].findLast((found) => isMath(found));
   if (math && math.index + math[0].length > (words[last]?.index ?? -1)) return normalizeAnswer(innerOf(math), options);
   return last < 0
     ? ''
@@ -33,6 +33,12 @@ export function lastStated(text: string, options: AnswerOptions): string {
         last,
         options,
       );
+}
+
+/** What stands between `$3, $4` is not mathematics. */
+function isMath(found: RegExpMatchArray): boolean {
+  const inner = innerOf(found);
+  return isFormula(inner) && (found[2] === undefined || inner === inner.trim() || inner.includes('\\'));
 }
 
 function innerOf(found: RegExpExecArray | RegExpMatchArray): string {
@@ -44,7 +50,7 @@ function isFormula(text: string): boolean {
   if (/^\(?[A-Za-z]\)?\.?$/.test(plain)) return true;
   // `b 2` is a letter and a number.
   if (/(?:^|\s)\p{L}\s+\d/u.test(plain)) return false;
-  return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\[a-zA-Z]+/g, ' '));
+  return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+/g, ' '));
 }
 
 const strip = (word: string): string => word.replace(/^["'`*_([“‘¿]+/, '').replace(/[.,;:?!"'`*_”’\])]+$/, '');

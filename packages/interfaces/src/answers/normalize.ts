@@ -12,7 +12,7 @@ const MOST_PASSES = 8;
 const CARRIER =
   /^([^\d]*\b(?:is|are|was|were|be|equals?|equal to|has|have|had|gets?|got|makes?|costs?|needs?|totals?|about|approximately|roughly|around|exactly|only|just|simply|clearly|thus|hence|so|therefore|now|still|option|choice)\s*:?|[^\d]*\bequal to|\s*≈)\s*(\S.*)$/i;
 /** With one of these, a statement does not say that the number is the answer. */
-const NOT_THE_NUMBER =
+export const NOT_THE_NUMBER =
   /\b(?:not|no|never|cannot|neither|nor|or|than|least|most|between|except|without|wrong|incorrect|false|if|unless)\b|n't\b|[<>≤≥≠±]/i;
 /** Signs of a formula, in which case and spaces are those of mathematics. */
 const FORMULA = /[\\^_=<>+*/|≤≥≠±≈π∞√÷{}]|\d\p{L}|\p{L}\d|\d\s*\(/u;
@@ -47,7 +47,8 @@ export function answersEqual(first: string, second: string, options: AnswerOptio
 }
 
 function spell(answer: string, options: AnswerOptions): string {
-  const text = bare(plainText(answer));
+  // `x \in [0, 1]` says `[0, 1]`.
+  const text = bare(plainText(answer)).replace(/^\p{L}\s*\\in(?![a-zA-Z])\s*/u, '');
   return statedNumber(text, options) ?? spellList(text, options) ?? spellText(text);
 }
 
@@ -84,15 +85,19 @@ function statedNumber(text: string, options: AnswerOptions): string | null {
   return value && spellRational(value);
 }
 
+/** What an equation may give a value to: `x`, `x_1`, `f(x)`, `(p, q)`, `total cost`. */
+const NAME = /^\p{L}+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^\(\s*\p{L}(?:\s*,\s*\p{L})*\s*\)$|^[\p{L}\s]+$/u;
+
 /** What an equation says of a name (`x = 5`) or of a working (`6 * 7 = 42`); null when it is another equation, or wrong. */
 function lastSide(text: string, options: AnswerOptions): string | null {
-  if (/[<>≤≥≠!:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
+  if (/[<>≤≥≠:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
+  const isName = (side: string) => side === '' || NAME.test(side);
   const sides = text.split(/[=≈]/).map((side) => side.trim());
-  const said = sides.filter(
-    (side) => side !== '' && !/^[\p{L}]+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^[\p{L}\s]+$/u.test(side),
-  );
+  // `x = 1/3 ≈ 0.333` says 1/3; `x ≈ 0.333` has nothing more exact.
+  const exact = sides.slice(0, text.split('≈', 1)[0]!.split('=').length);
+  const said = (exact.every(isName) ? sides : exact).filter((side) => !isName(side));
   const last = said.at(-1);
-  if (last === undefined || sides.length < 2) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
+  if (last === undefined) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
   const value = spell(last, options);
   const isWorking = (side: string) => {
     if (!/^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''))) return false;
@@ -105,7 +110,9 @@ function lastSide(text: string, options: AnswerOptions): string | null {
 /** Elements of `(a, b)`, `[a, b)`, `{a, b}` and `a, b`, each spelled; null when the text is no list. */
 function spellList(text: string, options: AnswerOptions): string | null {
   const bracketed = /^(\\?[([{])(.*?)(\\?[)\]}])$/s.exec(text);
-  const [open, inner, close] = bracketed ? [bracketed[1]!, bracketed[2]!, bracketed[3]!] : ['', text, ''];
+  const [open, inner, close] = bracketed
+    ? [bracketed[1]!, bracketed[2]!, bracketed[3]!]
+    : ['', /^[-\d(]/.test(text) ? text.replace(/,?\s+and\s+(?=[-\d(\\])/g, ', ') : text, ''];
   const elements: string[] = [];
   let depth = 0;
   let start = 0;

@@ -9,6 +9,10 @@ const TYPOGRAPHY: readonly (readonly [RegExp, string])[] = [
   [/×/g, '*'],
   [/[·∙⋅]/g, '*'],
   [/⁄/g, '/'],
+  [/<=/g, '≤'],
+  [/>=/g, '≥'],
+  [/!=/g, '≠'],
+  [/∈/g, '\\in '],
 ];
 const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';
 const VULGAR: Readonly<Record<string, string>> = {
@@ -47,7 +51,7 @@ const NAMED: Readonly<Record<string, string>> = {
 
 /** Commands that only set how their argument looks. */
 const STYLED =
-  /\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|mbox|hbox|emph|underline|operatorname|boxed|fbox)\s*\{([^{}]*)\}/g;
+  /\\(?:text|textnormal|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mathtt|boldsymbol|bm|mbox|hbox|emph|underline|operatorname|boxed|fbox)\s*\{([^{}]*)\}/g;
 const INVISIBLE =
   /\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|textstyle|limits|mathstrut|phantom\{[^{}]*\})(?![a-zA-Z])/g;
 const SPACES = /\\(?:[,;: ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z]))|~/g;
@@ -64,7 +68,10 @@ export function plainText(text: string): string {
     .replace(/(\d?)\s*([½⅓⅔¼¾⅕⅛])/g, (_, before: string, sign: string) =>
       before === '' ? VULGAR[sign]! : `${before} ${VULGAR[sign]}`,
     )
-    .replace(/\{,\}|,\s*\\!/g, ',')
+    // `\\frac` is an escaped `\frac`; other pairs of backslashes end the row of a matrix.
+    .replace(/(?<!\\)\\\\(?=[a-zA-Z]{2}|[[\]()])/g, '\\')
+    .replace(/\\\\/g, '⏎')
+    .replace(/\{,\}|,\s*\\!\s*/g, ',')
     .replace(/\\!/g, '')
     .replace(/\\\[|\\\]|\\\(|\\\)/g, '')
     .replace(INVISIBLE, '')

@@ -12,9 +12,9 @@ const SCALES: Readonly<Record<string, bigint>> = {
 };
 /** Units that may be written without a space; other letters behind a number are a product with a variable. */
 const ATTACHED_UNIT =
-  /^(?:°[CF]?|[mgsLhlNWVJ]|st|nd|rd|th|[kcmnµμdM]?m|[kmµμ]?g|[mcdk]?[lL]|[mµμn]?s|ms|min|mins|hr|hrs|hours?|minutes?|seconds?|days?|lbs?|oz|ft|in|yd|mi|mph|km\/h|kph|m\/s|kmh|[kMGT]?Hz|[kMGT]?B|[kMG]?W|kWh|kJ|kcal|cal|kPa|Pa|mol|dollars?|cents?|usd|eur)(?:(?:\/(?:s|h|min|hr|kg|g|L|l|m))?(?:\^?\{?-?[123]\}?)?)?$/;
+  /^(?:[€£¥₹₽₩₪¢]|°[CF]?|[mgsLhlNWVJ]|st|nd|rd|th|[kcmnµμdM]?m|[kmµμ]?g|[mcdk]?[lL]|[mµμn]?s|ms|min|mins|hr|hrs|hours?|minutes?|seconds?|days?|lbs?|oz|ft|in|yd|mi|mph|km\/h|kph|m\/s|kmh|[kMGT]?Hz|[kMGT]?B|[kMG]?W|kWh|kJ|kcal|cal|kPa|Pa|mol|dollars?|cents?|usd|eur)(?:(?:\/(?:s|h|min|hr|kg|g|L|l|m))?(?:\^?\{?-?[123]\}?)?)?$/;
 /** Single letters that are units where a space stands before them. */
-const LETTER_UNIT = /^(?:°|°?[CF]|[mgsLhlNWVJKΩ])$/;
+const LETTER_UNIT = /^(?:\p{Sc}|°|°?[CF]|[mgsLhlNWVJKΩ])$/u;
 const UNIT_WORD = /^°?\p{L}[\p{L}'.·*-]*(?:\^\{?-?[123]\}?)?$/u;
 /** Words of two letters that may stand in a unit; others are products of variables. */
 const SHORT_WORD = /^(?:of|in|on|by|as|us|an)$/i;
@@ -38,7 +38,7 @@ export function readQuantity(plain: string, options: AnswerOptions = {}): Ration
   const alone = readNumber(text, options);
   if (alone) return alone;
   for (let at = text.length - 1; at > 0; at--) {
-    if (!/[\d.)}%]/.test(text[at - 1]!) || !/[\s\p{L}°(]/u.test(text[at]!)) continue;
+    if (!/[\d.)}%]/.test(text[at - 1]!) || !/[\s\p{L}\p{Sc}°(]/u.test(text[at]!)) continue;
     const value = readNumber(text.slice(0, at), options);
     if (value) return withUnit(value, text.slice(at), options);
   }
