@@ -1,6 +1,7 @@
 import { normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
 import { plainText } from './plain-text.js';
+import { isNumber } from './statement.js';
 
 /** Only the end of a long text is searched. */
 const SEARCHED = 4000;
@@ -11,7 +12,9 @@ const HAS_VALUE = /\d|\\(?:frac|sqrt|pi|infty)|[π∞√]/;
 const OPERATOR = /^(?:[=+*/^<>≤≥≠≈±×·÷−–-]|\\(?:times|cdot|div|le|leq|ge|geq|approx|pm|ne|neq))+$/;
 /** `v1.0`, `GPT-4`, `1.2.3`: names that hold digits. */
 const NAME = /^\p{L}[\p{L}\d]*[\d.-]*\d[\p{L}\d.]*$|^\d+(?:\.\d+){2,}$/u;
-const NEGATION = /^(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|≠|<|>|≤|≥)$/i;
+/** Before a number, these say that something else is meant: `not 7`, `less than 7`, `minus 7`, `the root of 7`. */
+const NOT_ITSELF =
+  /(?<!\p{L})(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|[≠<>≤≥]|negative|minus|twice|double|triple|sqrt|log|root|(?:root|log|logarithm|square|cube|half|third|quarter|factorial) of)$/iu;
 const SCALE = /^(?:dozen|hundred|thousand|million|billion|trillion|percent|pct|squared|cubed|factorial|pi)\b/i;
 
 /**
@@ -70,11 +73,15 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   const parts = words.slice(start, at + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
   parts[0] = parts[0]!.replace(/^["'`*_[“‘¿]+/, '');
   if (next !== undefined && SCALE.test(next)) parts.push(strip(next));
-  const negation = start > 0 && NEGATION.test(words[start - 1]!) ? `${words[start - 1]} ` : '';
-  const chunk = negation + parts.join(' ');
+  const before = words.slice(Math.max(0, start - 2), start).join(' ');
+  const negation = NOT_ITSELF.exec(before)?.[0] ?? '';
+  const chunk = plainText(`${negation} ${parts.join(' ')}`);
   // The second of two numbers, as in `7-8`.
-  const range = /^\d+-(\d+)$/.exec(plainText(chunk));
-  return normalizeAnswer(range ? range[1]! : chunk, options);
+  const range = /^\d+-(\d+)$/.exec(chunk);
+  // `= 42`, whatever part of the working stands in front of it.
+  const result = /^[^<>≤≥≠]*=([^=]+)$/.exec(chunk);
+  const spelling = result && negation === '' ? normalizeAnswer(result[1]!, options) : '';
+  return isNumber(spelling) ? spelling : normalizeAnswer(range ? range[1]! : chunk, options);
 }
 
 /** Whether a word and the next are parts of one formula. */

@@ -1,6 +1,6 @@
 import type { AnswerOptions } from './number.js';
 import { plainText } from './plain-text.js';
-import { readQuantity } from './quantity.js';
+import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
 import { spellRational } from './rational.js';
 
 /** Longer answers are compared as they are. */
@@ -10,10 +10,7 @@ const MOST_PASSES = 8;
 
 /** Verbs and the like after which the number of a statement follows: `It is 12`, `Janet has 42 eggs`. */
 const CARRIER =
-  /^([^\d]*\b(?:is|are|was|were|be|equals?|equal to|has|have|had|gets?|got|makes?|costs?|needs?|totals?|about|approximately|roughly|around|exactly|only|just|simply|clearly|thus|hence|so|therefore|now|still|option|choice)\s*:?|[^\d]*\bequal to|\s*≈)\s*(\S.*)$/i;
-/** With one of these, a statement does not say that the number is the answer. */
-export const NOT_THE_NUMBER =
-  /\b(?:not|no|never|cannot|neither|nor|or|than|least|most|between|except|without|wrong|incorrect|false|if|unless)\b|n't\b|[<>≤≥≠±]/i;
+  /^([^\d]*\b(?:is|are|was|were|be|equals?|equal to|has|have|had|gets?|got|makes?|made|costs?|needs?|totals?|earn(?:s|ed)?|pays?|paid|spen(?:ds?|t)|sells?|sold|buys?|bought|takes?|took|about|approximately|roughly|around|exactly|only|just|simply|clearly|thus|hence|so|therefore|now|still|option|choice)\s*:?|[^\d]*\bequal to|\s*≈)\s*(\S.*)$/i;
 /** Signs of a formula, in which case and spaces are those of mathematics. */
 const FORMULA = /[\\^_=<>+*/|≤≥≠±≈π∞√÷{}]|\d\p{L}|\p{L}\d|\d\s*\(/u;
 
@@ -67,16 +64,31 @@ function bare(text: string): string {
     result = result
       .replace(/^(?:["'`*]|__)+|(?:["'`*]|__)+$/g, '')
       .replace(/^(.*[^.])\.$/s, '$1')
-      .replace(/[,;:]$/, '')
+      .replace(/[,;:⏎]$/, '')
       .trim();
+    if (isUnbalanced(result)) result = result.slice(0, -1);
   }
   return /^\(\s*([a-z])\s*\)$/i.exec(result)?.[1] ?? /^([A-Za-z])\)$/.exec(result)?.[1] ?? result;
+}
+
+/** Whether the last character closes a bracket that was never opened. */
+function isUnbalanced(text: string): boolean {
+  const close = text.at(-1)!;
+  const open = { '}': '{', ')': '(', ']': '[' }[close];
+  // `[1, 2)` is an interval.
+  return open !== undefined && !/[([{]/.test(text);
 }
 
 /** The spelling of the number that a text states, or null. */
 function statedNumber(text: string, options: AnswerOptions): string | null {
   const quantity = readQuantity(text, options);
   if (quantity) return spellRational(quantity);
+  const ways = text.split(/\s+or\s+/).map((way) => readQuantity(way, options));
+  if (ways.length > 1 && ways.every((way) => way !== null)) {
+    const spellings = new Set(ways.map((way) => spellRational(way)));
+    // `3/4 or 0.75`
+    if (spellings.size === 1) return [...spellings][0]!;
+  }
   const side = text.includes('=') || text.includes('≈') ? lastSide(text, options) : null;
   if (side !== null) return spell(side, options);
   const stated = CARRIER.exec(text);
@@ -134,7 +146,7 @@ function spellText(text: string): string {
   if (!FORMULA.test(text)) return text.toLowerCase();
   return fractions(text)
     .replace(/\s*([^\p{L}\p{N}\s])\s*/gu, '$1')
-    .replace(/(\d)\s+(?=\p{L}|\\)/gu, '$1')
+    .replace(/(\d)\s+(?=\p{L}(?!\p{L})|\\)/gu, '$1')
     .replace(/([\^_])\{(\w)\}/g, '$1$2');
 }
 

@@ -29,12 +29,16 @@ const NO_UNIT = new Set(
 const PERCENT = new Set(['percent', 'percents', 'percentage', 'pct']);
 const MOST_UNIT_WORDS = 8;
 
+/** With one of these, a statement does not say that the number is the answer. */
+export const NOT_THE_NUMBER =
+  /\b(?:not|no|never|cannot|neither|nor|or|than|least|most|between|except|without|wrong|incorrect|false|if|unless)\b|n't\b|[<>≤≥≠±]/i;
+
 /**
  * The number of a quantity: a number alone, or followed by its unit (`12kg`, `42 apples`, `5 m/s`, `30°`, `3 million`).
  * Units are left out and not compared, as in GSM8K and Math-Verify. Null when anything else is there.
  */
 export function readQuantity(plain: string, options: AnswerOptions = {}): Rational | null {
-  const text = plain.trim();
+  const text = plain.trim().replace(/^(?:negative|minus)\s+(?=[\d.\\\p{Sc}])/iu, '-');
   const alone = readNumber(text, options);
   if (alone) return alone;
   for (let at = text.length - 1; at > 0; at--) {
@@ -46,6 +50,7 @@ export function readQuantity(plain: string, options: AnswerOptions = {}): Ration
 }
 
 function withUnit(value: Rational, tail: string, { percent = 'fraction' }: AnswerOptions): Rational | null {
+  if (NOT_THE_NUMBER.test(tail)) return null;
   const words = tail
     .trim()
     .replace(/\s*[/·*]\s*/g, (sign) => sign.trim())
@@ -53,8 +58,8 @@ function withUnit(value: Rational, tail: string, { percent = 'fraction' }: Answe
   const attached = !/^\s/.test(tail);
   let scaled = value;
   let first = 0;
-  if (!attached) {
-    const word = words[0]!.toLowerCase().replace(/[.,;:!]$/, '');
+  const word = words[0]!.toLowerCase().replace(/[.,;:!]$/, '');
+  if (!attached || PERCENT.has(word)) {
     if (Object.hasOwn(SCALES, word)) {
       scaled = multiply(value, rational(SCALES[word]!)!);
       first = 1;

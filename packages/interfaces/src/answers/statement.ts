@@ -1,14 +1,14 @@
-import { NOT_THE_NUMBER, normalizeAnswer } from './normalize.js';
+import { normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
+import { plainText } from './plain-text.js';
+import { NOT_THE_NUMBER } from './quantity.js';
 
 /** Where a reason or a remark begins behind the answer. */
 const REMARK =
   /\s*(?:[,;]\s+(?!\d|and\b|or\b)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
 
-/** Fewer words are a name, such as `Room 12`. */
-const SENTENCE = 4;
-
-const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(spelling);
+/** Whether a spelling of `normalizeAnswer` is that of a number. */
+export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(spelling);
 
 /**
  * The answer of a statement's end (`42 because 6 * 7 = 42`, `42 apples, as we saw`): the whole when it is one, else what
@@ -23,17 +23,12 @@ export function readStatement(statement: string, options: AnswerOptions): string
     if (isNumber(head)) return head;
     if (/because|since|which/i.test(remark[0])) reason ??= head;
   }
-  return reason ?? onlyNumber(statement, options) ?? whole;
-}
-
-/** The number of a sentence of some words that holds just one: `that Jane sold 12 of them`. */
-function onlyNumber(statement: string, options: AnswerOptions): string | null {
-  const words = statement.split(/\s+/);
-  if (words.length < SENTENCE || NOT_THE_NUMBER.test(statement)) return null;
-  const numbers = words.filter((word) => /\d/.test(word));
-  const spelling = numbers.length === 1 ? normalizeAnswer(numbers[0]!, options) : '';
-  const unit = words[words.indexOf(numbers[0]!) + 1];
-  return isNumber(spelling) && (unit === undefined || isNumber(normalizeAnswer(`${numbers[0]} ${unit}`, options)))
-    ? normalizeAnswer(unit === undefined ? numbers[0]! : `${numbers[0]} ${unit}`, options)
-    : null;
+  // `3 boxes + 4 = 7`
+  const plain = plainText(statement);
+  const result = plain.slice(plain.lastIndexOf('=') + 1);
+  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain)) {
+    const value = normalizeAnswer(result, options);
+    if (isNumber(value)) return value;
+  }
+  return reason ?? whole;
 }
