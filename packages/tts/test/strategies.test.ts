@@ -121,6 +121,19 @@ describe('majorityVote', () => {
     await expect(majorityVote(problem, { generator: scripted(['no']), n: 1 })).rejects.toThrow(/has an answer/);
   });
 
+  it('counts numbers that are spelled otherwise, and no empty answers', async () => {
+    const texts = ['\\boxed{50\\%}', '7', 'answer: \\frac12', '7', 'It is 0.50.', '\\boxed{}'];
+    const { votes } = await majorityVote(problem, { generator: scripted(texts), n: 6 });
+    expect(votes.map(({ answer, count }) => [answer, count])).toEqual([
+      ['1/2', 3],
+      ['7', 2],
+    ]);
+    const options = { generator: scripted(['a', ' ', '']), n: 3 };
+    expect((await majorityVote(problem, { ...options, extractAnswer: (text) => text })).votes).toHaveLength(1);
+    const extractAnswer = (() => 7) as never;
+    await expect(majorityVote(problem, { ...options, extractAnswer })).rejects.toThrow(/extractAnswer returned 7/);
+  });
+
   it('wins as often as the multinomial law says, enumerated', async () => {
     const texts = ['1', '2', '3'];
     const probabilities = [0.45, 0.35, 0.2];
