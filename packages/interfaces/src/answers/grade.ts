@@ -1,4 +1,4 @@
-import { PosttrainError } from '../index.js';
+import { PosttrainError } from '../errors.js';
 import { extractFinalAnswer, markedAnswer } from './extract.js';
 import { normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';

@@ -1,4 +1,4 @@
-import { PosttrainError } from '../index.js';
+import { PosttrainError } from '../errors.js';
 
 /**
  * Closed forms over all C(n, k) subsets of the n samples of one problem.
