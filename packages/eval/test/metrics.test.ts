@@ -228,6 +228,11 @@ describe('multiple choice', () => {
     expect(accuracyPerByte().value(problem(choices, logProbs, 2))).toBe(1);
   });
 
+  it('refuses log-likelihoods that are none', () => {
+    expect(() => accuracy().value(problem(['a', 'b'], [Number.NaN, -1], 1))).toThrow(/choice 0 of problem "p" .* NaN/);
+    expect(accuracy().value(problem(['a', 'b'], [Number.NEGATIVE_INFINITY, -1], 1))).toBe(1);
+  });
+
   it('does not change when every choice is repeated as often as its log-likelihood', () => {
     const p = problem(['ab', 'cde', 'f'], [-3, -4, -2], 1);
     const doubled = problem(['abab', 'cdecde', 'ff'], [-6, -8, -4], 1);

@@ -153,11 +153,23 @@ describe('extractFinalAnswer', () => {
   });
 
   it('takes a text of megabytes, and marks without an end', () => {
-    for (const piece of ['\\boxed{', '<answer>', '####', '$', '\\[', 'answer is ', '((', '1,234 ', 'the answer\n']) {
+    for (const piece of [
+      '\\boxed{',
+      '<answer>',
+      '####',
+      '$',
+      '\\[',
+      'answer is ',
+      '((',
+      ', as ',
+      '1,234 ',
+      'the answer\n',
+    ]) {
       const text = piece.repeat(1_000_000 / piece.length);
       expect(extractFinalAnswer(`${text} \\boxed{7}`)).toBe(piece === '<answer>' ? null : '7');
       extractFinalAnswer(text);
       extractFinalAnswer(`<answer>${text}</answer>`);
+      extractFinalAnswer(`#### ${text}`);
     }
   });
 });

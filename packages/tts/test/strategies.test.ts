@@ -95,6 +95,7 @@ describe('bestOfNKl', () => {
       for (const m of [2, 5, 50]) expect(exact(n, m)).toBeLessThan(bestOfNKl(n));
       expect(exact(n, 100_000)).toBeCloseTo(bestOfNKl(n), 3);
     }
+    for (const n of [0, 1.5, Number.NaN]) expect(() => bestOfNKl(n)).toThrow(/n must be an integer of at least 1/);
   });
 });
 

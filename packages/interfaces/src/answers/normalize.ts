@@ -3,8 +3,8 @@ import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
 import { spellRational } from './rational.js';
 
-/** Longer answers are compared as they are. */
-const LONGEST_ANSWER = 2000;
+/** Longer answers are compared as they are, in characters. */
+export const LONGEST_ANSWER = 1000;
 /** Reading is repeated until nothing changes, so that a spelling spells itself. */
 const MOST_PASSES = 8;
 

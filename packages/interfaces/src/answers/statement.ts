@@ -1,4 +1,4 @@
-import { normalizeAnswer } from './normalize.js';
+import { LONGEST_ANSWER, normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER } from './quantity.js';
@@ -6,6 +6,8 @@ import { NOT_THE_NUMBER } from './quantity.js';
 /** Where a reason or a remark begins behind the answer. */
 const REMARK =
   /\s*(?:[,;]\s+(?!\d|and\b|or\b)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
+
+const MOST_REMARKS = 10;
 
 /** Whether a spelling of `normalizeAnswer` is that of a number. */
 export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(spelling);
@@ -16,9 +18,9 @@ export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(
  */
 export function readStatement(statement: string, options: AnswerOptions): string {
   const whole = normalizeAnswer(statement, options);
-  if (isNumber(whole)) return whole;
+  if (isNumber(whole) || statement.length > LONGEST_ANSWER) return whole;
   let reason: string | null = null;
-  for (const remark of statement.matchAll(REMARK)) {
+  for (const remark of [...statement.matchAll(REMARK)].slice(0, MOST_REMARKS)) {
     const head = normalizeAnswer(statement.slice(0, remark.index), options);
     if (isNumber(head)) return head;
     if (/because|since|which/i.test(remark[0])) reason ??= head;
