@@ -131,7 +131,10 @@ describe('extractFinalAnswer', () => {
     ['The area is 4\\pi.', '4π'],
     ['We get $\\frac{1}{2}$.', '1/2'],
     ['It is $ \\begin{pmatrix} 1 & 0 \\\\ 0 & 1 \\end{pmatrix} $.', '\\begin{pmatrix}1&0⏎0&1\\end{pmatrix}'],
-    ['The set costs $3, $4 or $5', '5'],
+    ['The set costs $3, $4 and $5', '5'],
+    ['It is 2!.', '2!'],
+    ['It is 3 or 4.', '3 or 4'],
+    ['The answer is x = 2, y = 3.', 'x=2, y=3'],
     ['It costs 1,000.99€', '100099/100'],
     ['The answer is that Jane sold 12.', '12'],
     ['The answer is the square root of 5.', 'the square root of 5'],
@@ -171,6 +174,54 @@ describe('extractFinalAnswer', () => {
       extractFinalAnswer(`<answer>${text}</answer>`);
       extractFinalAnswer(`#### ${text}`);
     }
+  });
+});
+
+/** Ways in which a completion gives an answer; null where one cannot hold it. */
+const inMath = (answer: string) => /\\|\^/.test(answer) || /^[\dx=+\-./, *]+$/.test(answer);
+const TEMPLATES: Readonly<Record<string, (answer: string) => string | null>> = {
+  boxed: (a) => `First 9. So we get $\\boxed{${a}}$.`,
+  tag: (a) => `<think>1 or 9</think>\n<answer>\n${a}\n</answer>`,
+  'box in a tag': (a) => `<answer>\\boxed{${a}}</answer>`,
+  hashes: (a) => `9 is not it.\n#### ${a}\n\nIs there anything else?`,
+  phrase: (a) => `We try 9. The answer is ${a}.`,
+  bold: (a) => `The answer is therefore **${a}**.`,
+  heading: (a) => `## Final Answer\n\n${a}\n`,
+  dollars: (a) => (inMath(a) ? `The final answer is $${a}$. I hope it is correct.` : null),
+  display: (a) => (inMath(a) ? `The answer is:\n\\[\n${a}\n\\]` : null),
+  'last of a text': (a) => `First 3, then 9. It is ${a}.`,
+  'formula in a text': (a) => (inMath(a) ? `Hence we obtain $${a}$.` : null),
+  alone: (a) => a,
+};
+
+describe.each(Object.entries(TEMPLATES))('an answer given as %s', (_, template) => {
+  const graded = (answers: readonly string[], gold: string, correct: boolean) =>
+    answers.filter((answer) => {
+      const completion = template(answer);
+      return completion !== null && gradeAnswer(completion, [gold]).correct !== correct;
+    });
+
+  it.each<[string, string]>([
+    [
+      '5',
+      '5|+5|5.0|5.|005|$5|\\$5|€5|5€|5 dollars|5kg|5 kg|5 apples|5\\text{ cm}|5\\,\\text{cm}^2|5^\\circ|5°|5 m/s|x = 5|x=5|\\left(5\\right)|\\mathbf{5}|\\text{5}|10/2|2 + 3 = 5|500%|500\\%',
+    ],
+    ['-7', '-7|\u22127|-$7|$-7|-7 m|-\\frac{14}{2}'],
+    ['1234', '1,234|1{,}234|1,\\!234|1 234|1234|1.234e3|1.234\\times10^3|1.234 \\times 10^{3}|$1,234.00'],
+    ['1/2', '0.5|.5|1/2|\\frac12|\\frac{1}{2}|\\dfrac{2}{4}|50%|50\\%|2^{-1}'],
+    ['3/2', '1.5|1 1/2|1\\frac{1}{2}|3/2 cups|150%'],
+    ['3000000', '3 million|3,000,000|3\\times10^6'],
+  ])('is %s in all its spellings', (gold, spellings) => {
+    expect(graded(spellings.split('|'), gold, true)).toEqual([]);
+  });
+
+  it('is not 2 when it is something else with a 2', () => {
+    const others =
+      '\\sqrt{2}|2\\pi|\\frac{\\pi}{2}|x^2|2x|\\log 2|\\sin 2|2i|2+3i|x \\le 2|x > 2|x \\neq 2|\\pm 2|(1, 2)|[1, 2]|' +
+      '\\{1, 2\\}|1 or 2|2 or 3|not 2|at most 2|less than 2|between 1 and 2|2 thirds|two|2 + 2|2 \\cdot 2|2^n|a_2|2.3.2|' +
+      '2:30|2-2-2|e^2|\\sqrt[3]{2}|2\\%|2 million|negative 2|-2|2/3|\\frac{2}{3}|22|0.2|2,5|2:3|\\binom{2}{1}|2e5|2k|' +
+      '2\\sqrt{3}|x = 2, y = 3|2 < x < 3|x \\in [2, 3]|f(2)|2ab|2^2|2 squared|twice 2|2 and a half|2\\frac12';
+    expect(graded(others.split('|'), '2', false)).toEqual([]);
   });
 });
 

@@ -14,8 +14,9 @@ const OPERATOR = /^(?:[=+*/^<>≤≥≠≈±×·÷−–-]|\\(?:times|cdot|div|l
 const NAME = /^\p{L}[\p{L}\d]*[\d.-]*\d[\p{L}\d.]*$|^\d+(?:\.\d+){2,}$/u;
 /** Before a number, these say that something else is meant: `not 7`, `less than 7`, `minus 7`, `the root of 7`. */
 const NOT_ITSELF =
-  /(?<!\p{L})(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|[≠<>≤≥]|negative|minus|twice|double|triple|sqrt|log|root|(?:root|log|logarithm|square|cube|half|third|quarter|factorial) of)$/iu;
-const SCALE = /^(?:dozen|hundred|thousand|million|billion|trillion|percent|pct|squared|cubed|factorial|pi)\b/i;
+  /(?<!\p{L})(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|[≠<>≤≥]|negative|minus|twice|double|triple|sqrt|log|root|(?:root|log|logarithm|square|cube|half|third|quarter|factorial) of|\d\S* or|between \S+ and)$/iu;
+const SCALE =
+  /^(?:dozen|hundred|thousand|million|billion|trillion|percent|pct|squared|cubed|factorial|pi|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|and an? (?:half|third|quarter|fourth))\b/i;
 
 /**
  * The answer of a text without a mark: the whole text when it is only a formula or a letter, else its last number or
@@ -49,14 +50,21 @@ function innerOf(found: RegExpExecArray | RegExpMatchArray): string {
 }
 
 function isFormula(text: string): boolean {
-  const plain = plainText(text);
+  const plain = plainText(text.replace(/\\(?:text|textrm|mathrm|mbox)\s*\{[^{}]*\}/g, ' '));
   if (/^\(?[A-Za-z]\)?\.?$/.test(plain)) return true;
   // `b 2` is a letter and a number.
   if (/(?:^|\s)\p{L}\s+\d/u.test(plain)) return false;
   return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+/g, ' '));
 }
 
-const strip = (word: string): string => word.replace(/^["'`*_([“‘¿]+/, '').replace(/[.,;:?!"'`*_”’\])]+$/, '');
+/** Without punctuation, and brackets that are not closed or opened, around it. */
+function strip(word: string): string {
+  // `5!.` is a factorial, `5!` may be a cheer.
+  if (/\d![.,;:]$/.test(word)) return word.slice(0, -1);
+  const text = word.replace(/^["'`*_“‘¿]+/, '').replace(/["'`*_”’.,;:?!]+$/, '');
+  if (/^[([]/.test(text) && !/[)\]]/.test(text)) return strip(text.slice(1));
+  return /[)\]]$/.test(text) && !/[([]/.test(text) ? strip(text.slice(0, -1)) : text;
+}
 
 function isValue(word: string): boolean {
   const text = strip(word);
@@ -69,11 +77,13 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   if (closed !== null) return normalizeAnswer(closed, options);
   let start = at;
   while (start > 0 && at - start < 40 && joins(words[start - 1]!, words[start]!)) start--;
-  const next = /[.,;:?!]$/.test(words[at]!) ? undefined : words[at + 1];
-  const parts = words.slice(start, at + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
+  let end = at;
+  while (end + 1 < words.length && end - at < 8 && isOpen(words.slice(start, end + 1).join(' '))) end++;
+  const next = /[.,;:?!]$/.test(words[end]!) ? '' : words.slice(end + 1, end + 4).join(' ');
+  const parts = words.slice(start, end + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
   parts[0] = parts[0]!.replace(/^["'`*_[“‘¿]+/, '');
-  if (next !== undefined && SCALE.test(next)) parts.push(strip(next));
-  const before = words.slice(Math.max(0, start - 2), start).join(' ');
+  parts.push(strip(SCALE.exec(next)?.[0] ?? ''));
+  const before = words.slice(Math.max(0, start - 3), start).join(' ');
   const negation = NOT_ITSELF.exec(before)?.[0] ?? '';
   const chunk = plainText(`${negation} ${parts.join(' ')}`);
   // The second of two numbers, as in `7-8`.
@@ -84,10 +94,13 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   return isNumber(spelling) ? spelling : normalizeAnswer(range ? range[1]! : chunk, options);
 }
 
+/** Whether a brace was opened and not closed: `42\\text{ cm}` is two words. */
+const isOpen = (text: string): boolean => text.split('{').length > text.split('}').length;
+
 /** Whether a word and the next are parts of one formula. */
 function joins(before: string, word: string): boolean {
   if (OPERATOR.test(word)) return isValue(before) || /^\p{L}$/u.test(before);
-  if (OPERATOR.test(before)) return true;
+  if (OPERATOR.test(before) || /^\\[a-zA-Z]+$/.test(before)) return true;
   if (/^[=*/^]/.test(word) || /[=*/^]$/.test(before)) return isValue(before) || /^\p{L}$|^\p{L}=$/u.test(before);
   if (/^\\/.test(word)) return /^\$?[+-]?\d+$/.test(before);
   return (

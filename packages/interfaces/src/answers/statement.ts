@@ -5,7 +5,7 @@ import { NOT_THE_NUMBER } from './quantity.js';
 
 /** Where a reason or a remark begins behind the answer. */
 const REMARK =
-  /\s*(?:[,;]\s+(?!\d|and\b|or\b)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
+  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
 
 const MOST_REMARKS = 10;
 
@@ -28,7 +28,7 @@ export function readStatement(statement: string, options: AnswerOptions): string
   // `3 boxes + 4 = 7`
   const plain = plainText(statement);
   const result = plain.slice(plain.lastIndexOf('=') + 1);
-  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain)) {
+  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain) && !/[,;]\s|\band\b/.test(plain)) {
     const value = normalizeAnswer(result, options);
     if (isNumber(value)) return value;
   }
