@@ -107,7 +107,7 @@ function afterHashes(text: string): string | null {
 }
 
 const PHRASE =
-  /\b(?:answers?|ans|solution|result)\b(?:[^.\n:=?!#]{0,40}?\b(?:is|are|was|be|becomes|equals?)\b(?![ \t]+that\b)[ \t]*:?|["']?[ \t]*(?:\*\*|__)?[ \t]*[:=]|[ \t]*(?:\*\*|__)?[ \t]*(?=\n))/gi;
+  /\b(?:answers?|ans|solution|result|option|choice)\b(?:[^.\n:=?!#]{0,40}?\b(?:is|are|was|be|becomes|equals?)\b(?![ \t]+that\b)[ \t]*:?|["']?[ \t]*(?:\*\*|__)?[ \t]*[:=]|[ \t]*(?:\*\*|__)?[ \t]*(?=\n))/gi;
 /** "I hope the answer is correct" gives none. */
 const NO_ANSWER =
   /^(?:correct|right|wrong|incorrect|helpful|clear|useful|below|above|here|shown|given|found|known|unknown|as follows|your|you|my|this question|the (?:following|question))\b/i;
@@ -117,7 +117,7 @@ const NEGATED = /\b(?:not|cannot|never)\b|n't\b/i;
 
 function afterPhrase(text: string): string | null {
   for (const found of [...text.matchAll(PHRASE)].reverse()) {
-    const named = /^(?:solution|result)/i.test(found[0]);
+    const named = /^(?:solution|result|option|choice)/i.test(found[0]);
     const startsLine = /(?:^|\n)[ \t#*_>-]*(?:the |final |correct |my |our )*$/i.test(
       text.slice(Math.max(0, found.index - 60), found.index),
     );

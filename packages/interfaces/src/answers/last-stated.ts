@@ -1,6 +1,6 @@
 import { normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
-import { plainText } from './plain-text.js';
+import { CALCULATION, plainText } from './plain-text.js';
 import { isNumber } from './statement.js';
 
 /** Only the end of a long text is searched. */
@@ -25,7 +25,7 @@ const SCALE =
 export function lastStated(text: string, options: AnswerOptions): string {
   const whole = text.trim();
   if (!whole.includes('\n') && whole.length <= 200 && isFormula(whole)) return normalizeAnswer(whole, options);
-  const end = whole.slice(-SEARCHED);
+  const end = whole.slice(-SEARCHED).replace(CALCULATION, '');
   const words = [...end.matchAll(/\S+/g)].map((found) => ({ text: found[0], index: found.index }));
   const last = words.findLastIndex(({ text }) => isValue(text));
   const math = [...end.matchAll(MATH)].findLast((found) => isMath(found));
@@ -52,8 +52,8 @@ function innerOf(found: RegExpExecArray | RegExpMatchArray): string {
 function isFormula(text: string): boolean {
   const plain = plainText(text.replace(/\\(?:text|textrm|mathrm|mbox)\s*\{[^{}]*\}/g, ' '));
   if (/^\(?[A-Za-z]\)?\.?$/.test(plain)) return true;
-  // `b 2` is a letter and a number.
-  if (/(?:^|\s)\p{L}\s+\d/u.test(plain)) return false;
+  // `b 2` and `A: 2` are a letter and a number.
+  if (/(?:^|\s)\p{L}[.:)]?\s+\d|[:?]\s/u.test(plain)) return false;
   return HAS_VALUE.test(plain) && !WORD.test(plain.replace(/\\(?:begin|end)\{\w+\}|\\[a-zA-Z]+/g, ' '));
 }
 

@@ -112,7 +112,9 @@ function lastSide(text: string, options: AnswerOptions): string | null {
   if (last === undefined) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
   const value = spell(last, options);
   const isWorking = (side: string) => {
-    if (!/^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''))) return false;
+    const arithmetic = /^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''));
+    // `x = -b / 2a = 3` gives a name its value in steps; `x = 5, y = 6` does not.
+    if (!arithmetic) return isName(sides[0]!) && sides[0] !== '' && !/[,;]/.test(side);
     const number = readQuantity(side, options);
     return number === null || spellRational(number) === value;
   };

@@ -1,6 +1,10 @@
 /** LaTeX and typography of an answer as plain characters, so that one reader of numbers and one of texts is enough. */
 
+/** GSM8K's calculator: `20 - 8 = <<20-8=12>>12`. */
+export const CALCULATION = /<<[^<>\n]{0,200}>>/g;
+
 const TYPOGRAPHY: readonly (readonly [RegExp, string])[] = [
+  [CALCULATION, ''],
   [/[−–—‐‑‒﹣]/g, '-'],
   [/[\u00a0\u2000-\u200a\u202f\u3000]/g, ' '],
   [/[\u200b-\u200d\u2060\ufeff]/g, ''],
