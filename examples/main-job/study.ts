@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createProgress, metricOf, renderTable, type TableRow } from '@posttrain/eval';
+import { type Comparison, createProgress, metricOf, renderTable, type TableRow } from '@posttrain/eval';
 import { CausalLM } from '@posttrain/lm';
 import type { RewardFunction } from '@posttrain/rl';
 import { mulberry32 } from '../pretrain-tiny/problem.js';
@@ -31,8 +31,7 @@ const majority = `maj@${DEFAULT_SETTINGS.evaluationSamples}`;
 const model = await CausalLM.fromPretrained(flags.model);
 const progress = createProgress();
 const arms: { seed: number; arm: string; result: StageResult }[] = [];
-const gains: { seed: number; of: string; difference: number; interval: readonly [number, number]; pValue: number }[] =
-  [];
+const gains: ({ seed: number; of: string } & Pick<Comparison, 'difference' | 'interval' | 'pValue'>)[] = [];
 
 for (const seed of flags.seeds.split(',').map(Number)) {
   const settings = { ...DEFAULT_SETTINGS, seed };
@@ -75,10 +74,10 @@ const table = renderTable(rows, {
   columns: ['seed', 'arm', { key: 'pass@1', ...percent }, { key: majority, ...percent }],
 });
 const gainRows = gains.map(
-  ({ seed, of, difference, interval: [low, high], pValue }): TableRow => ({
+  ({ seed, of, difference, interval, pValue }): TableRow => ({
     seed: String(seed),
     of,
-    'gain in pass@1': `${(100 * difference).toFixed(1)} % [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`,
+    'gain in pass@1': `${(100 * difference).toFixed(1)} % [${interval?.map((end) => (100 * end).toFixed(1)).join(', ') ?? 'not known'}]`,
     p: pValue,
   }),
 );

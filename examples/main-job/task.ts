@@ -2,8 +2,8 @@ import { type Row, readRows } from '@posttrain/data';
 import type { Grader } from '@posttrain/eval';
 import { type ChatMessage, PosttrainError, type Verifier } from '@posttrain/interfaces';
 import type { Rewards } from '@posttrain/rl';
-import { extractFinalAnswer, functionVerifier, normalizeAnswer } from '@posttrain/tts';
-import { applyStep, extractAnswer, type Operator, problemRows } from '../pretrain-tiny/problem.js';
+import { answersEqual, extractFinalAnswer, functionVerifier, markedAnswer } from '@posttrain/tts';
+import { applyStep, type Operator, problemRows } from '../pretrain-tiny/problem.js';
 
 /** A problem: what is asked, the reference answer, and a worked solution where there is one. */
 export interface JobRow {
@@ -42,6 +42,10 @@ function soundSteps(completion: string): number {
   return steps.length === 0 || !STEPS.test(completion) ? 0 : right.length / steps.length;
 }
 
+/** Whether an answer is the row's: rewards, grades and votes all ask this. */
+const isRight = (answer: string | null, reference: unknown): boolean =>
+  answer !== null && answersEqual(answer, String(reference));
+
 /** Judges by comparing the extracted answer with the row's. */
 function answerGrader(answerOf: (completion: string) => string | null): Grader {
   return {
@@ -49,7 +53,7 @@ function answerGrader(answerOf: (completion: string) => string | null): Grader {
     verify: async (requests) =>
       requests.map(({ completion, row }) => {
         const answer = answerOf(completion);
-        return { score: Number(answer !== null && answer === normalizeAnswer(String(row?.answer))), answer };
+        return { score: Number(isRight(answer, row?.answer)), answer };
       }),
   };
 }
@@ -62,10 +66,8 @@ export function embeddedTask(seed: number, heldOut: number): JobTask {
       completion: reply(completion),
       answer: String(answer),
     }));
-  const answerOf = (completion: string) => {
-    const answer = extractAnswer(completion);
-    return answer === undefined ? null : String(answer);
-  };
+  // Only a marked answer counts: the last number of a working that was cut off is not one.
+  const answerOf = (completion: string) => (markedAnswer(completion) === null ? null : extractFinalAnswer(completion));
   return {
     name: 'step-by-step sums',
     demonstrations: rows('train', 256, 1),
@@ -78,7 +80,7 @@ export function embeddedTask(seed: number, heldOut: number): JobTask {
     grader: answerGrader(answerOf),
     rewards: {
       answer: (completion, { row, finishReason }) =>
-        Number(finishReason === 'stop' && answerOf(completion) === row.answer),
+        Number(finishReason === 'stop' && isRight(answerOf(completion), row.answer)),
       format: { weight: 0.1, reward: (completion) => Number(STEPS.test(completion)) },
     },
     verifier: functionVerifier('sound steps', ({ completion }) => soundSteps(completion)),
@@ -103,14 +105,13 @@ export async function fileTask(path: string, heldOut: number, maxTokens: number)
   if (train.length < 16 || held.length < 2) {
     throw new PosttrainError('TOO_FEW_ROWS', `${path} has ${rows.length} rows; the job needs at least 20`);
   }
-  const isRight = (completion: string, row: JobRow) => extractFinalAnswer(completion) === normalizeAnswer(row.answer);
   return {
     name: path,
     demonstrations: train.filter((row) => row.completion !== undefined),
     train,
     heldOut: held,
     grader: answerGrader(extractFinalAnswer),
-    rewards: { answer: (completion, { row }) => Number(isRight(completion, row)) },
+    rewards: { answer: (completion, { row }) => Number(isRight(extractFinalAnswer(completion), row.answer)) },
     answerOf: extractFinalAnswer,
     maxTokens,
   };

@@ -81,12 +81,6 @@ export function randomProblem(random: Random, terms: number, maxFirst: number, s
   }
 }
 
-/** The number after the last `####`, or undefined when the completion marks no answer. */
-export function extractAnswer(completion: string): number | undefined {
-  const match = /#### (\d+)\s*$/.exec(completion);
-  return match ? Number(match[1]) : undefined;
-}
-
 /** A problem as a row: `prompt` for the user turn, `completion` for SFT, `answer` for rewards and evaluation. */
 export interface ProblemRow {
   readonly prompt: string;

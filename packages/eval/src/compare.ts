@@ -22,13 +22,23 @@ export interface Comparison extends PairedDifference {
 
 /**
  * Compares two runs on the same problems: second minus first, paired by problem id, with clusters kept together.
- * @throws EvaluationError `UNPAIRED` when the runs are not over the same problems; `NO_SUCH_METRIC`.
+ * Problems without a value in one of the runs are left out, with a `warning`.
+ * @throws EvaluationError `UNPAIRED` when the runs are not over the same problems, have none with a value in both, or were
+ *   graded by differently named graders; `DUPLICATE_ID`; `NO_SUCH_METRIC`.
  */
 export function compare(first: EvalResult, second: EvalResult, options: CompareOptions): Comparison {
   assertKnownOptions('compare', options, ['metric', 'grader', 'resamples', 'seed', 'level']);
   const { metric, grader, ...bootstrap } = options;
   const a = metricOf(first, metric, grader);
   const b = metricOf(second, metric, grader);
+  if (a.grader !== b.grader) {
+    throw new EvaluationError(
+      'UNPAIRED',
+      `compare: ${metric} was graded by "${a.grader}" in the first run and by "${b.grader}" in the second; name one with "grader".`,
+    );
+  }
+  assertDistinct(first);
+  assertDistinct(second);
   const position = new Map(second.problems.map((problem, i) => [problem.id, i]));
   const shared = first.problems.filter((problem) => position.has(problem.id)).length;
   if (shared !== first.problems.length || shared !== second.problems.length) {
@@ -48,13 +58,33 @@ export function compare(first: EvalResult, second: EvalResult, options: CompareO
     valuesB.push(valueB);
     clusters.push(problem.cluster === undefined ? `id:${problem.id}` : `cluster:${problem.cluster}`);
   });
+  if (valuesA.length === 0) {
+    throw new EvaluationError('UNPAIRED', `compare: no problem has a value of ${metric} in both runs.`);
+  }
+  const leftOut = first.problems.length - valuesA.length;
+  const difference = pairedBootstrap(valuesA, valuesB, { ...bootstrap, clusters });
+  const warning = [
+    ...(leftOut > 0 ? [`${leftOut} of ${first.problems.length} problems have no value in one of the runs.`] : []),
+    ...(difference.warning === undefined ? [] : [difference.warning]),
+  ].join(' ');
   const clustered = new Set(clusters).size < clusters.length;
   const binary = [...valuesA, ...valuesB].every((value) => value === 0 || value === 1);
   return {
     metric,
     first: first.config.model,
     second: second.config.model,
-    ...pairedBootstrap(valuesA, valuesB, { ...bootstrap, clusters }),
+    ...difference,
+    ...(warning !== '' && { warning }),
     ...(binary && !clustered && { mcnemar: mcnemar(valuesA, valuesB) }),
   };
+}
+
+function assertDistinct({ config, problems }: EvalResult): void {
+  const seen = new Set<string>();
+  for (const { id } of problems) {
+    if (seen.has(id)) {
+      throw new EvaluationError('DUPLICATE_ID', `compare: the run of ${config.model} has two problems "${id}".`);
+    }
+    seen.add(id);
+  }
 }

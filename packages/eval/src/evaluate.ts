@@ -182,6 +182,14 @@ function assertGoodTask(task: Task): void {
   if (!Number.isInteger(samples) || samples < 1) {
     throw new EvaluationError('BAD_TASK', `${where}: samples must be a whole number above 0, not ${samples}.`);
   }
+  const greedy = task.metrics.find(({ k = 0 }) => k > samples);
+  if (greedy) {
+    throw new EvaluationError(
+      'TOO_FEW_SAMPLES',
+      `${where}: ${greedy.name} needs ${greedy.k} samples of every problem, but "samples" is ${samples}. ` +
+        'Nothing has been asked yet: raise "samples", or ask for a smaller k.',
+    );
+  }
   if (task.graders.length === 0)
     throw new EvaluationError('BAD_TASK', `${where} has no grader, so nothing can be measured.`);
   const names = [...task.graders, ...(task.verifiers ?? [])].map(({ name }) => name);

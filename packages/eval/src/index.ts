@@ -1,11 +1,14 @@
+export { type AnswerOptions, answersEqual, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
+export { EstimatorError } from '@posttrain/interfaces/estimators';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate } from './evaluate.js';
 export {
   applyFilters,
+  canonicalAnswer,
   type Filter,
+  finalAnswer,
   lowercase,
-  normalizeNumber,
   type RegexOptions,
   regex,
   removePunctuation,

@@ -20,6 +20,8 @@ export interface Grader {
 export interface Metric<Problem> {
   /** As the field writes it: `pass@8`, `acc_norm`. */
   readonly name: string;
+  /** Samples of a problem that it needs; `evaluate` refuses a task that draws fewer. Default: any number. */
+  readonly k?: number;
   /** The problem's value; `null` when it cannot be computed for this problem, which is then left out and counted. */
   value(problem: Problem): number | null;
 }

@@ -4,6 +4,8 @@ import type { GenerateProblem, LoggedCompletion, MetricResult, ProblemRecord } f
 /** A share of completions above which the reader of a result is warned. */
 const WARN_ABOVE = 0.05;
 
+const MOST_NAMED = 5;
+
 /** What stands between the numbers and their meaning: answers not found, completions cut off, problems left out. */
 export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly MetricResult[]): string[] {
   const completions = completionsOf(problems);
@@ -18,10 +20,13 @@ export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly
   }
   const cut = completions.filter(({ finishReason }) => finishReason === 'length').length;
   if (cut > WARN_ABOVE * completions.length) warnings.push(`${share(cut)} ran into the token limit.`);
-  for (const { metric, grader, count } of metrics) {
+  for (const { metric, grader, count, values } of metrics) {
     if (count < problems.length) {
+      const left = problems.flatMap(({ id }, i) => (values[i] === null ? [`"${id}"`] : []));
+      const named = `${left.slice(0, MOST_NAMED).join(', ')}${left.length > MOST_NAMED ? ', …' : ''}`;
       warnings.push(
-        `${metric}${grader ? ` (${grader})` : ''} leaves out ${problems.length - count} of ${problems.length} problems.`,
+        `${metric}${grader ? ` (${grader})` : ''} leaves out ${left.length} of ${problems.length} problems` +
+          `${count > 0 ? `: ${named}` : ''}.`,
       );
     }
   }

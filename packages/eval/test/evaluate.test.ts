@@ -123,6 +123,27 @@ describe('evaluate with a generator', () => {
     expect(metricOf(clustered, 'mean').standardError).not.toBeCloseTo(metricOf(plain, 'mean').standardError!, 6);
   });
 
+  it('refuses metrics of more samples than are drawn before it asks, and of logs that hold fewer', async () => {
+    const asked: unknown[] = [];
+    const adder = noisyAdder(0);
+    const generator: Generator = {
+      name: 'counted',
+      generate: async (requests) => {
+        asked.push(...requests);
+        return adder.generate(requests);
+      },
+    };
+    const task = { ...sumTask(sumRows(2)), samples: 2 };
+    for (const metric of [passAtK(3), majorityAtK(3), bestAtK(3, { by: 'v' })]) {
+      await expect(evaluate({ ...task, metrics: [metric] }, generator)).rejects.toThrow(
+        /task ".*": .*@3.* needs 3 samples of every problem, but "samples" is 2\. Nothing has been asked yet/,
+      );
+    }
+    expect(asked).toEqual([]);
+    const { problems } = await evaluate({ ...task, metrics: [passAtK(2)] }, generator);
+    expect(() => sampleMetrics(problems, [passAtK(3)])).toThrow(/pass@3 needs 3 samples .* problem "0" has 2/);
+  });
+
   it('warns of answers it could not find, of cut completions and of what has no score', async () => {
     const task: GenerateTask<SumRow> = {
       ...sumTask(sumRows(10), 1),
@@ -332,12 +353,25 @@ describe('compare', () => {
     const found = compare(weak, strong, { metric: 'mean' });
     expect(found.difference).toBeCloseTo(metricOf(strong, 'mean').value! - metricOf(weak, 'mean').value!, 12);
     expect(found.pValue).toBeLessThan(0.01);
-    expect(found.interval[0]).toBeGreaterThan(0);
+    expect(found.interval![0]).toBeGreaterThan(0);
     expect(found.mcnemar!.onlySecond - found.mcnemar!.onlyFirst).toBe(Math.round(found.difference * 60));
     const inOrder = compare(weak, await evaluate(task, noisyAdder(0.1)), { metric: 'mean' });
     expect(found).toEqual(inOrder);
     const same = compare(weak, weak, { metric: 'mean' });
-    expect(same).toMatchObject({ difference: 0, interval: [0, 0], pValue: 1 });
+    expect(same).toMatchObject({ difference: 0, interval: null, pValue: 1, warning: expect.stringMatching(/all 60/) });
+  });
+
+  it('refuses other graders, problems without values and double ids, and says what it leaves out', async () => {
+    const run = await evaluate({ ...sumTask(sumRows(3)), metrics: [meanScore()] }, noisyAdder(0));
+    const metric = 'mean';
+    const [result] = run.metrics;
+    const other = (changes: object) => ({ ...run, metrics: [{ ...result!, ...changes }] });
+    expect(() => compare(run, other({ grader: 'judge' }), { metric })).toThrow(/by "exact_match" .* by "judge"/);
+    expect(() => compare(run, other({ values: [null, null, null] }), { metric })).toThrow(/no problem has a value/);
+    const twice = { ...run, problems: [run.problems[0]!, run.problems[0]!, run.problems[1]!] };
+    expect(() => compare(run, twice, { metric })).toThrow(/two problems "0"/);
+    const part = compare(run, other({ values: [1, 0, null] }), { metric });
+    expect(part).toMatchObject({ pairs: 2, warning: expect.stringMatching(/^1 of 3 problems/) });
   });
 
   it('refuses runs over different problems', async () => {

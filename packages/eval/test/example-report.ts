@@ -73,7 +73,7 @@ export async function exampleReport(): Promise<Report> {
                 label: 'Gain',
                 value: { value: difference, standardError },
                 format: 'percent',
-                note: `paired bootstrap, p = ${pValue.toPrecision(2)}`,
+                note: `paired bootstrap, p = ${pValue!.toPrecision(2)}`,
               },
               { label: 'Problems', value: base.problems.length, note: '16 samples each' },
               { label: 'Tokens', value: 123456, note: 'prompt and completion' },

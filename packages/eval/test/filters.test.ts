@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   applyFilters,
+  canonicalAnswer,
   exactMatch,
+  finalAnswer,
   lowercase,
-  normalizeNumber,
   regex,
   removePunctuation,
   removeWhitespace,
@@ -31,34 +31,11 @@ describe('filters', () => {
     }
   });
 
-  it.each([
-    ['1,000', '1000'],
-    ['$1,000.50', '1000.5'],
-    ['18.', '18'],
-    ['-0.0', '0'],
-    ['+007', '7'],
-    ['.5', '0.5'],
-    ['-.50', '-0.5'],
-    ['123456789012345678901234567890.10', '123456789012345678901234567890.1'],
-    ['1,00', '1,00'],
-    ['1.2.3', '1.2.3'],
-    ['ten', 'ten'],
-    ['', ''],
-    ['-', '-'],
-    ['1/2', '1/2'],
-  ])('normalizeNumber %j is %j', (text, expected) => {
-    expect(normalizeNumber().apply(text)).toBe(expected);
-  });
-
-  it('normalizeNumber keeps the value, and two spellings of a value become one', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: -1e9, max: 1e9 }), fc.integer({ min: 0, max: 999 }), (whole, thousandths) => {
-        const plain = `${whole}.${String(thousandths).padStart(3, '0')}`;
-        const grouped = plain.replace(/\B(?=(\d{3})+\.)/g, ',');
-        expect(Number(normalizeNumber().apply(plain))).toBe(Number(plain));
-        expect(normalizeNumber().apply(`$${grouped}00`.replace('$-', '-$'))).toBe(normalizeNumber().apply(plain));
-      }),
-    );
+  it('have the notion of an answer that rewards and votes have', () => {
+    expect(finalAnswer().apply('The answer is $1,000.50.')).toBe('2001/2');
+    expect(finalAnswer().apply('none')).toBeNull();
+    expect(canonicalAnswer().apply('50%')).toBe('1/2');
+    expect(canonicalAnswer({ percent: 'unit' }).apply('50%')).toBe('50');
   });
 
   it('run in order and stop where nothing is found', () => {
@@ -90,8 +67,25 @@ describe('exactMatch', () => {
     expect((await grade(exactMatch(), '7', { answer: 7 })).score).toBe(1);
   });
 
+  it('by itself finds and compares answers as rewards and votes do; with normalize [] letter by letter', async () => {
+    const row = { answer: 'so 0.50.\n#### 0.50' };
+    expect(await grade(exactMatch(), 'The answer is \\frac12.', row)).toEqual({ score: 1, answer: '1/2' });
+    expect(await grade(exactMatch(), 'No idea', row)).toEqual({ score: 0, answer: null });
+    expect(await grade(exactMatch(), 'Paris', { answer: 'paris' })).toEqual({ score: 1, answer: 'paris' });
+    expect(await grade(exactMatch({ filters: [regex(/is (.*)/)] }), 'It is 1,000', { answer: 1000 })).toEqual({
+      score: 1,
+      answer: '1000',
+    });
+    expect(await grade(exactMatch({ normalize: [] }), '1,000', { answer: '1000' })).toEqual({
+      score: 0,
+      answer: '1,000',
+    });
+    expect((await grade(exactMatch({ percent: 'unit' }), 'It is 50%', { answer: ['49', '50'] })).score).toBe(1);
+  });
+
   it('says when there is no target', async () => {
     await expect(grade(exactMatch(), '7', { anser: 7 })).rejects.toThrow(/give "target"/);
+    await expect(grade(exactMatch(), '7', { answer: Number.NaN })).rejects.toThrow(/give "target"/);
     await expect(exactMatch().verify([{ prompt: '', completion: '' }])).rejects.toThrow(/no row/);
   });
 });

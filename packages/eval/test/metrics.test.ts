@@ -6,6 +6,7 @@ import {
   accuracyPerCharacter,
   bestAtK,
   type ChoiceProblem,
+  EstimatorError,
   estimatePassAtK,
   majorityAtK,
   meanScore,
@@ -38,6 +39,23 @@ describe('pass@k', () => {
       sum += passAtK(3).value(problemOf(scores))!;
     }
     expect(sum / runs).toBeCloseTo(1 - 0.7 ** 3, 2);
+  });
+
+  it.each([
+    [2, 0, 5],
+    [0, 0, 1],
+    [3, 4, 1],
+    [3, -1, 1],
+    [3, 1.5, 1],
+    [3, 1, 0],
+    [3, 1, 1.5],
+    [Number.NaN, 0, 1],
+    [Number.POSITIVE_INFINITY, 0, 1],
+  ])('refuses n = %d, c = %d, k = %d', (n, c, k) => {
+    expect(() => estimatePassAtK(n, c, k)).toThrow(EstimatorError);
+    for (const given of [`n = ${n}`, `c = ${c}`, `k = ${k}`]) {
+      expect(() => estimatePassAtK(n, c, k)).toThrow(given);
+    }
   });
 
   it('leaves out samples without a score, and problems with too few samples', () => {
@@ -154,11 +172,24 @@ describe('best@k', () => {
     );
   });
 
+  it('is worth nothing where the verifier can score no sample', () => {
+    expect(bestAtK(2, { by: 'v' }).value(problemOf([1, 1], { verifier: [null, null] }))).toBe(0);
+  });
+
   it('names the verifiers there are', () => {
     expect(() => bestAtK(1, { by: 'judge' }).value(problemOf([1], { verifier: [1] }))).toThrow(
       /no scores by "judge".*: v\./,
     );
   });
+});
+
+it('all metrics of samples leave out what could not be graded, and have no value when too little is left', () => {
+  const extra = { answers: ['a', 'b', 'a', 'b'], verifier: [1, 2, 3, 4] };
+  const graded = problemOf([1, 0, 1], { answers: ['a', 'b', 'a'], verifier: [1, 2, 3] });
+  for (const metric of [passAtK(2), majorityAtK(2), bestAtK(2, { by: 'v' })]) {
+    expect(metric.value(problemOf([1, 0, 1, null], extra))).toBe(metric.value(graded));
+    expect(metric.value(problemOf([1, null, null, null], extra))).toBeNull();
+  }
 });
 
 describe('multiple choice', () => {
@@ -195,6 +226,11 @@ describe('multiple choice', () => {
     expect(accuracy().value(problem(choices, logProbs, 0))).toBe(1);
     expect(accuracyPerCharacter().value(problem(choices, logProbs, 1))).toBe(1);
     expect(accuracyPerByte().value(problem(choices, logProbs, 2))).toBe(1);
+  });
+
+  it('refuses log-likelihoods that are none', () => {
+    expect(() => accuracy().value(problem(['a', 'b'], [Number.NaN, -1], 1))).toThrow(/choice 0 of problem "p" .* NaN/);
+    expect(accuracy().value(problem(['a', 'b'], [Number.NEGATIVE_INFINITY, -1], 1))).toBe(1);
   });
 
   it('does not change when every choice is repeated as often as its log-likelihood', () => {

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { mcnemar, meanWithStandardError, pairedBootstrap, wilsonInterval } from '../src/index.js';
+import {
+  mcnemar,
+  meanWithStandardError,
+  type PairedDifference,
+  pairedBootstrap,
+  wilsonInterval,
+} from '../src/index.js';
 import { createRandom } from '../src/statistics/random.js';
 import { goldens } from './support.js';
 
@@ -48,6 +54,19 @@ describe('mean with standard error', () => {
     expect(() => meanWithStandardError([1, 0], ['a'])).toThrow(/one per value/);
   });
 
+  it('has no interval for values without spread, and refuses NaN', () => {
+    expect(meanWithStandardError([0.5, 0.5])).toEqual({ value: 0.5, standardError: 0, interval: null, count: 2 });
+    expect(meanWithStandardError([1, 1, 1], ['a', 'a', 'b'])).toMatchObject({ standardError: 0, interval: null });
+    expect(() => meanWithStandardError([1, Number.NaN])).toThrow(/value 1 is NaN/);
+    for (const [successes, count] of [
+      [0, 0],
+      [3, 2],
+      [-1, 2],
+    ] as const) {
+      expect(() => wilsonInterval(successes, count)).toThrow(/no -?\d successes in \d trials/);
+    }
+  });
+
   it("Wilson's interval, closed form of 8 in 10, and bounds at the ends", () => {
     const [low, high] = wilsonInterval(8, 10);
     expect(low).toBeCloseTo(0.49016247153664183, 12);
@@ -71,8 +90,8 @@ describe('paired bootstrap', () => {
       const found = pairedBootstrap(g.a, g.b, { resamples: 100_000, seed: 5 });
       expect(found.difference).toBeCloseTo(g.difference, 12);
       expect(found.standardError).toBeCloseTo(g.standardError, 12);
-      expect(found.interval[0]).toBeCloseTo(g.interval[0], 2);
-      expect(found.interval[1]).toBeCloseTo(g.interval[1], 2);
+      expect(found.interval![0]).toBeCloseTo(g.interval[0], 2);
+      expect(found.interval![1]).toBeCloseTo(g.interval[1], 2);
       expect(found.pValue).toBeCloseTo(g.pValue, 2);
     }
   });
@@ -84,7 +103,7 @@ describe('paired bootstrap', () => {
     for (let run = 0; run < runs; run++) {
       const hardness = Array.from({ length: 50 }, () => random.next());
       const draw = () => hardness.map((p) => (random.next() < p ? 1 : 0));
-      if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue <= 0.05) rejected++;
+      if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue! <= 0.05) rejected++;
     }
     expect(rejected / runs).toBeGreaterThan(0.02);
     expect(rejected / runs).toBeLessThan(0.09);
@@ -94,11 +113,29 @@ describe('paired bootstrap', () => {
     expect(pairedBootstrap(a, b).pValue).toBeLessThan(0.001);
   });
 
+  it.each([
+    ['one pair', [0], [1], undefined, null, /1 independent pair cannot say/],
+    ['one cluster', [0, 0, 1], [1, 1, 1], ['a', 'a', 'a'], null, /1 independent cluster cannot say/],
+    ['equal pairs', [0, 0], [1, 1], undefined, null, /all 2 pairs have the same difference/],
+    ['pairs equal but for rounding', [0, 0.2], [0.1, 0.2 + 0.1], undefined, null, /all 2 pairs/],
+    ['equal clusters', [0, 0, 0], [1, 1, 1], ['a', 'b', 'b'], null, /all 2 clusters/],
+    ['no difference', [1, 0, 1], [1, 0, 1], undefined, 1, /all 3 pairs/],
+  ])('does not take %s for certainty', (_, a, b, clusters, pValue, warning) => {
+    const found = pairedBootstrap(a, b, { ...(clusters && { clusters }), resamples: 10 });
+    expect(found).toMatchObject({ interval: null, pValue, warning: expect.stringMatching(warning) });
+    expect(pairedBootstrap([0, 0, 0], [1, 0, 1], { resamples: 10 }).warning).toBeUndefined();
+  });
+
+  it('refuses values that are not finite', () => {
+    expect(() => pairedBootstrap([1, Number.NaN], [1, 2])).toThrow(/first value 1 is NaN/);
+    expect(() => pairedBootstrap([1, 2], [Number.POSITIVE_INFINITY, 2])).toThrow(/second value 0 is Infinity/);
+  });
+
   it('resamples whole clusters', () => {
     const clusters = Array.from({ length: 40 }, (_, i) => String(i % 4));
     const b = clusters.map((cluster) => (cluster === '0' ? -1 : 1));
     const a = b.map(() => 0);
-    const width = ({ interval: [low, high] }: { interval: readonly [number, number] }) => high - low;
+    const width = ({ interval }: PairedDifference) => interval![1] - interval![0];
     expect(width(pairedBootstrap(a, b, { clusters }))).toBeGreaterThan(1.5 * width(pairedBootstrap(a, b)));
   });
 
@@ -142,6 +179,8 @@ describe('McNemar', () => {
 
   it('rejects scores that are not right or wrong', () => {
     expect(() => mcnemar([0.5], [1])).toThrow(/pairedBootstrap/);
+    expect(() => mcnemar([], [])).toThrow(/0 and 0 values/);
+    expect(mcnemar([1, 0], [1, 0])).toEqual({ onlyFirst: 0, onlySecond: 0, pValue: 1 });
   });
 });
 

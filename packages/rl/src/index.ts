@@ -1,3 +1,4 @@
+export { type AnswerOptions, answersEqual, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
 export type { Advantage, RewardGroups } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
@@ -45,11 +46,9 @@ export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
 export { type ExactMatchOptions, exactMatch } from './rewards/exact-match.js';
-export { finalAnswer } from './rewards/final-answer.js';
 export { type FormatTagsOptions, formatTags } from './rewards/format-tags.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export { type NumericMatchOptions, numericMatch } from './rewards/numeric-match.js';
-export { numbersIn, parseNumber } from './rewards/parse-number.js';
 export type { PromptRow, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
 export { RewardError } from './rewards/reward.js';
 export {

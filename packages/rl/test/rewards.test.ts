@@ -3,13 +3,10 @@ import { describe, expect, it } from 'vitest';
 import {
   type CompletionToScore,
   exactMatch,
-  finalAnswer,
   formatTags,
   lengthPenalty,
-  numbersIn,
   numericMatch,
   type PromptRow,
-  parseNumber,
   type RewardContext,
   type RewardFunction,
   scoreCompletions,
@@ -30,69 +27,6 @@ const contextOf = (columns: Record<string, unknown>, tokens = 3): RewardContext 
 const toScore = (texts: string[]): CompletionToScore<Row>[] =>
   texts.map((text) => ({ ...contextOf({}), row: { prompt: 'What is 6 × 7?', answer: 42 }, text }));
 
-describe('parseNumber', () => {
-  it.each([
-    ['42', 42],
-    [' -7 ', -7],
-    ['−7', -7],
-    ['+3', 3],
-    ['1,234.5', 1234.5],
-    ['12,345,678', 12345678],
-    ['5.', 5],
-    ['.5', 0.5],
-    ['1e3', 1000],
-    ['2.5E-2', 0.025],
-    ['50%', 0.5],
-    ['50\\%', 0.5],
-    ['$1,200', 1200],
-    ['$42$', 42],
-    ['3/4', 0.75],
-    ['-3/4', -0.75],
-    ['\\frac{3}{4}', 0.75],
-    ['007', 7],
-    ['', null],
-    ['1,5', null],
-    ['12,34', null],
-    ['1.2.3', null],
-    ['4 2', null],
-    ['forty-two', null],
-    ['42 apples', null],
-    ['1/0', null],
-    ['0x10', null],
-    ['Infinity', null],
-    ['NaN', null],
-    ['--5', null],
-    ['5-3', null],
-  ])('%j is %s', (text, value) => {
-    expect(parseNumber(text)).toBe(value);
-  });
-
-  it.each([
-    ['first 3, then 4.', [3, 4]],
-    ['on 12,345 of 7-8', [12345, 7, 8]],
-    ['x2 and v1.0 count not', []],
-    ['costs $3.50.', [3.5]],
-    ['it is 3/4 of −2', [0.75, -2]],
-    ['1.2.3', []],
-  ])('numbersIn(%j)', (text, numbers) => {
-    expect(numbersIn(text)).toEqual(numbers);
-  });
-});
-
-describe('finalAnswer', () => {
-  it.each([
-    ['<think>1</think><answer> 42 </answer>', '42'],
-    ['<answer>1</answer> no, <answer>2</answer>', '2'],
-    ['<answer>1</answer> and <answer>2', ''],
-    ['so \\boxed{\\frac{1}{2}}', '\\frac{1}{2}'],
-    ['\\boxed{1} \\boxed{2', ''],
-    ['6 * 7 = 42\n#### 42\nmore', '42'],
-    ['no marker', null],
-  ])('%j is %j', (text, answer) => {
-    expect(finalAnswer(text)).toBe(answer);
-  });
-});
-
 describe('numericMatch', () => {
   it.each([
     ['<answer>42</answer>', 42, 1],
@@ -107,13 +41,26 @@ describe('numericMatch', () => {
     ['it is 0.333333', '1/3', 0],
     ['\\boxed{1/3}', '1/3', 1],
     ['', 42, 0],
+    ['It is 50%.', '50%', 1],
+    ['It is 50%.', 0.5, 1],
+    ['It is 50%.', 50, 0],
+    ['It is 0.3.', 0.1 + 0.2, 1],
+    ['0.3333333333', '1/3', 0],
+    ['\\boxed{18}', 'She makes 9 * 2 = 18.\n#### 18', 1],
+    ['It is 8.', [7, '8'], 1],
     ['42', 'unknown', null],
+    ['42', '\\sqrt{2}', null],
+    ['42', null, null],
+    ['42', Number.NaN, null],
   ])('%j against %j scores %s', (completion, answer, score) => {
     expect(numericMatch()(completion, contextOf({ answer }))).toBe(score);
   });
 
-  it('has a tolerance, and names a missing column', () => {
+  it('has a tolerance and a meaning of percent, and names a missing column', () => {
     expect(numericMatch({ tolerance: 1e-3 })('0.3333', contextOf({ answer: '1/3' }))).toBe(1);
+    expect(numericMatch({ tolerance: 1e-3 })('0.33', contextOf({ answer: '1/3' }))).toBe(0);
+    expect(() => numericMatch({ tolerance: Number.NaN })).toThrow(/tolerance must be a number of at least 0, not NaN/);
+    expect(numericMatch({ percent: 'unit' })('It is 50%.', contextOf({ answer: 50 }))).toBe(1);
     expect(() => numericMatch({ column: 'gold' })('42', contextOf({ answer: 42 }))).toThrow(
       /needs the column "gold", but the row has prompt, answer/,
     );
@@ -124,12 +71,27 @@ describe('exactMatch', () => {
   it.each([
     ['<answer>Paris</answer>', 'Paris', 1],
     ['Paris\n', 'Paris', 1],
-    ['paris', 'Paris', 0],
+    ['paris', 'Paris', 1],
     ['Paris or Rome', 'Paris', 0],
+    ['The answer is Paris.', 'Paris', 1],
+    ['\\boxed{\\text{Paris}}', 'Paris', 1],
+    ['Room 12', 'Room 12', 1],
+    ['<answer>Room 12</answer>', 'Room 12', 1],
+    ['<answer>Hall 12</answer>', 'Room 12', 0],
+    ['\\boxed{\\dfrac{\\pi}{3}}', '\\frac{\\pi}{3}', 1],
+    ['0.50', '1/2', 1],
+    ['2X', '2x', 0],
     ['Roma', ['Rome', 'Roma'], 1],
     ['7', 7, 1],
   ])('%j against %j scores %s', (completion, answer, score) => {
     expect(exactMatch()(completion, contextOf({ answer }))).toBe(score);
+  });
+
+  it('compares what it is told to extract, and refuses a row without a reference', () => {
+    const extract = (text: string) => /is (\w+)/.exec(text)?.[1] ?? null;
+    const scores = ['it is Paris', 'none'].map((text) => exactMatch({ extract })(text, contextOf({ answer: 'Paris' })));
+    expect(scores).toEqual([1, 0]);
+    expect(() => exactMatch()('null', contextOf({ answer: null }))).toThrow(/exactMatch: the reference answer is null/);
   });
 });
 

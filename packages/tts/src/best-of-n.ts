@@ -1,4 +1,5 @@
-import { extractFinalAnswer } from './answers.js';
+import { extractFinalAnswer } from '@posttrain/interfaces/answers';
+import { assertInteger } from './errors.js';
 import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from './search.js';
 
 export interface BestOfNOptions extends VerifiedStrategyOptions {}
@@ -26,5 +27,6 @@ export async function bestOfN(problem: Problem, options: BestOfNOptions): Promis
  * bound (arXiv 2401.01879). The distance axis of over-optimisation curves (arXiv 2210.10760).
  */
 export function bestOfNKl(n: number): number {
+  assertInteger('bestOfNKl: n', n, 1);
   return Math.log(n) - (n - 1) / n;
 }

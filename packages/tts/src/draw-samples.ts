@@ -5,10 +5,10 @@ import {
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
-import { type AnswerExtractor, extractFinalAnswer } from './answers.js';
+import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { assertInteger, ContractError } from './errors.js';
 import type { ProblemSamples, ScalingSample } from './scaling-curve.js';
-import type { Problem } from './search.js';
+import { answerOf, type Problem } from './search.js';
 
 export interface DrawSamplesOptions {
   readonly generator: Generator;
@@ -111,7 +111,7 @@ export async function drawSamples(problems: readonly Problem[], options: DrawSam
         const text = texts[i]![j]!;
         return {
           text,
-          answer: extractAnswer(text),
+          answer: answerOf(extractAnswer, text),
           correct: right > 0,
           ...(scores ? { score: scores[i * n + j]! } : {}),
           promptTokens: completion.usage.promptTokens,

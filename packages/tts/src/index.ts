@@ -1,5 +1,14 @@
 export type * from '@posttrain/interfaces';
-export { type AnswerExtractor, extractBoxed, extractFinalAnswer, normalizeAnswer } from './answers.js';
+export {
+  type AnswerExtractor,
+  type AnswerOptions,
+  answersEqual,
+  extractBoxed,
+  extractFinalAnswer,
+  markedAnswer,
+  normalizeAnswer,
+} from '@posttrain/interfaces/answers';
+export { EstimatorError } from '@posttrain/interfaces/estimators';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './best-of-n.js';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { type DrawnSample, type DrawnSamples, type DrawSamplesOptions, drawSamples } from './draw-samples.js';

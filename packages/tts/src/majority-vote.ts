@@ -1,4 +1,4 @@
-import { extractFinalAnswer } from './answers.js';
+import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Problem, Search, type SearchResult, type StrategyOptions } from './search.js';
 import { countVotes, withAnswer } from './voting.js';
 

@@ -1,13 +1,11 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { binomial, MOST_SAMPLES, passAtK } from '@posttrain/interfaces/estimators';
 import { assertInteger, InvalidArgumentError } from './errors.js';
 import {
   bestOfKAccuracy,
-  binomial,
   forEachSubset,
   type LabelledSample,
-  MOST_SAMPLES,
   majorityAccuracies,
-  passAtK,
   weightedSubsetAccuracy,
 } from './subset-accuracy.js';
 import { assertWeight } from './weighted-best-of-n.js';
@@ -112,7 +110,13 @@ function problemAccuracies(
   const closedForm = ks.map(() => 'closed-form' as const);
   switch (strategy) {
     case 'pass@k':
-      return { accuracies: problems.map(({ samples }) => ks.map((k) => passAtK(samples, k))), estimators: closedForm };
+      return {
+        accuracies: problems.map(({ samples }) => {
+          const right = samples.filter(({ correct }) => correct).length;
+          return ks.map((k) => passAtK(samples.length, right, k));
+        }),
+        estimators: closedForm,
+      };
     case 'best-of-n':
       return {
         accuracies: problems.map(({ samples }) => ks.map((k) => bestOfKAccuracy(samples, k))),
@@ -120,10 +124,7 @@ function problemAccuracies(
       };
     case 'majority-vote':
       return {
-        accuracies: problems.map(({ samples }) => {
-          const all = majorityAccuracies(samples);
-          return ks.map((k) => all[k - 1]!);
-        }),
+        accuracies: problems.map(({ samples }) => majorityAccuracies(samples, ks)),
         estimators: closedForm,
       };
     case 'weighted-best-of-n': {

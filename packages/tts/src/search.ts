@@ -6,7 +6,7 @@ import {
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
-import type { AnswerExtractor } from './answers.js';
+import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
 import { linkedController } from './concurrency.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
@@ -186,7 +186,7 @@ export class Search {
         finishReason: completion.finishReason,
         promptTokens: completion.usage.promptTokens,
         completionTokens: completion.usage.completionTokens,
-        answer: aborted ? null : this.#extract(text),
+        answer: aborted ? null : answerOf(this.#extract, text),
         status: 'dropped',
         ...(aborted ? { reason: 'aborted' } : {}),
       };
@@ -334,4 +334,12 @@ function checkedCompletions(name: string, answer: Completion[][], n: number): Co
     }
   }
   return completions;
+}
+
+/** What an extractor finds: `null` when that is nothing, or an empty text. */
+export function answerOf(extract: AnswerExtractor, text: string): string | null {
+  const answer: unknown = extract(text);
+  if (answer === null || (typeof answer === 'string' && answer.trim() === '')) return null;
+  if (typeof answer === 'string') return answer;
+  throw new ContractError(`extractAnswer returned ${String(answer)}; return a text, or null when there is no answer.`);
 }

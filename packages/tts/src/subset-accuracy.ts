@@ -1,6 +1,9 @@
+import { bestOfK, majorityOfK } from '@posttrain/interfaces/estimators';
+
 /**
  * Accuracy of a strategy given k of the N samples of one problem, exactly, over all ordered draws without replacement.
- * Samples are exchangeable, so whatever "the first drawn" decides is decided uniformly among the tied.
+ * Samples are exchangeable, so whatever "the first drawn" decides is decided uniformly among the tied. The closed forms
+ * are those of `@posttrain/interfaces/estimators`, which `eval`'s metrics use too.
  */
 
 /** One drawn sample: what it answers, whether it is right and what the verifier gave it. */
@@ -12,94 +15,31 @@ export interface LabelledSample {
   readonly score?: number | null;
 }
 
-/** Largest N for which all binomials stay finite in double precision. */
-export const MOST_SAMPLES = 1000;
-
-/** P(a k-subset of N misses `marked` given elements) = C(N − marked, k) / C(N, k). */
-function missProbability(n: number, marked: number, k: number): number {
-  let probability = 1;
-  for (let i = 0; i < k; i++) probability *= Math.max(0, n - marked - i) / (n - i);
-  return probability;
-}
-
-/** pass@k, unbiased: 1 − C(N − c, k) / C(N, k) with c of N samples correct (arXiv 2107.03374). */
-export function passAtK(samples: readonly LabelledSample[], k: number): number {
-  return 1 - missProbability(samples.length, samples.filter(({ correct }) => correct).length, k);
-}
-
-/**
- * Accuracy of best-of-k. With the samples in falling order of score, samples a+1 … a+m tied,
- *
- *   Σ_ties [C(N−a, k) − C(N−a−m, k)] / C(N, k) · (share of the m that is correct).
- *
- * A subset with no score at all counts as wrong.
- */
+/** Accuracy of best-of-k over all k-subsets; a subset with no score at all counts as wrong. */
 export function bestOfKAccuracy(samples: readonly LabelledSample[], k: number): number {
-  const scored = samples.filter(({ score }) => typeof score === 'number').sort((a, b) => b.score! - a.score!);
-  let accuracy = 0;
-  for (let above = 0; above < scored.length; ) {
-    const tied = scored.filter(({ score }) => score === scored[above]!.score);
-    const wins = missProbability(samples.length, above, k) - missProbability(samples.length, above + tied.length, k);
-    accuracy += wins * shareCorrect(tied);
-    above += tied.length;
-  }
-  return accuracy;
+  return bestOfK(
+    samples.map(({ correct, score }) => ({ value: Number(correct), rank: score ?? null })),
+    k,
+  );
 }
 
-/**
- * Accuracy of the majority vote over k of N samples, for k = 1 … N (element k − 1), by the multivariate hypergeometric
- * law. With m_a samples giving answer a and m_0 giving none, answer a wins with c votes in
- *
- *   C(m_a, c) · [x^(k−c)] (1 + x)^m_0 · Π_{b≠a} Σ_{j≤c} C(m_b, j) x^j
- *
- * of the C(N, k) subsets, each counted 1/t when t answers have c votes. Costs O(N³) to O(N⁴), over answers of distinct m_a only.
- */
-export function majorityAccuracies(samples: readonly LabelledSample[]): number[] {
-  const n = samples.length;
-  const groups = [
-    ...groupBy(
-      samples.filter(({ answer }) => answer !== null),
-      ({ answer }) => answer!,
-    ).values(),
-  ];
-  const unanswered = n - groups.reduce((sum, group) => sum + group.length, 0);
-  const accuracies = new Array<number>(n).fill(0);
-  for (const [size, alike] of groupBy(groups, (group) => group.length)) {
-    const share = alike.reduce((sum, group) => sum + shareCorrect(group), 0);
-    if (share === 0) continue;
-    const others = groups.filter((group) => group !== alike[0]).map((group) => group.length);
-    for (let votes = 1; votes <= size; votes++) {
-      const ways = waysToWin(votes, others, unanswered, n);
-      for (let k = votes; k <= n; k++) {
-        accuracies[k - 1]! += (share * binomial(size, votes) * ways[k - votes]!) / binomial(n, k);
-      }
+/** Accuracy of the majority vote over all k-subsets, for every k of `ks`; samples without an answer abstain. */
+export function majorityAccuracies(samples: readonly LabelledSample[], ks: readonly number[]): number[] {
+  const groups = new Map<string, { size: number; right: number }>();
+  let abstentions = 0;
+  for (const { answer, correct } of samples) {
+    if (answer === null) {
+      abstentions++;
+      continue;
     }
+    const group = groups.get(answer) ?? { size: 0, right: 0 };
+    groups.set(answer, { size: group.size + 1, right: group.right + Number(correct) });
   }
-  return accuracies;
-}
-
-/** Per number of further samples: the ways in which no other answer beats `votes`, each weighted 1/(1 + answers tied). */
-function waysToWin(votes: number, others: readonly number[], unanswered: number, n: number): Float64Array {
-  const mostTied = Math.min(others.length, Math.floor(n / votes) - 1);
-  // ways[tied][drawn]
-  let ways = Array.from({ length: mostTied + 1 }, () => new Float64Array(n + 1));
-  for (let drawn = 0; drawn <= unanswered; drawn++) ways[0]![drawn] = binomial(unanswered, drawn);
-  for (const size of others) {
-    const choose = binomials(size);
-    const next = ways.map(() => new Float64Array(n + 1));
-    for (let tied = 0; tied <= mostTied; tied++) {
-      for (let drawn = 0; drawn <= n; drawn++) {
-        const before = ways[tied]![drawn]!;
-        if (before === 0) continue;
-        for (let more = 0; more <= Math.min(size, votes) && drawn + more <= n; more++) {
-          const row = next[more === votes ? tied + 1 : tied];
-          if (row) row[drawn + more]! += before * choose[more]!;
-        }
-      }
-    }
-    ways = next;
-  }
-  return ways.reduce((sum, row, tied) => sum.map((value, i) => value + row[i]! / (tied + 1)), new Float64Array(n + 1));
+  return majorityOfK(
+    [...groups.values()].map(({ size, right }) => ({ size, value: right / size })),
+    abstentions,
+    ks,
+  );
 }
 
 /** Accuracy on the subset made of the first k entries of `order`, over all orders of that subset. */
@@ -170,34 +110,4 @@ export function forEachSubset(n: number, k: number, visit: (subset: readonly num
     subset[i]!++;
     for (let j = i + 1; j < k; j++) subset[j] = subset[j - 1]! + 1;
   }
-}
-
-const triangle: Float64Array[] = [Float64Array.of(1)];
-
-/** C(n, k) in double precision. */
-export function binomial(n: number, k: number): number {
-  return binomials(n)[k] ?? 0;
-}
-
-/** C(n, 0) … C(n, n). */
-function binomials(n: number): Float64Array {
-  for (let row = triangle.length; row <= n; row++) {
-    const above = triangle[row - 1]!;
-    triangle.push(Float64Array.from({ length: row + 1 }, (_, i) => (above[i - 1] ?? 0) + (above[i] ?? 0)));
-  }
-  return triangle[n]!;
-}
-
-function shareCorrect(samples: readonly LabelledSample[]): number {
-  return samples.filter(({ correct }) => correct).length / samples.length;
-}
-
-function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group) group.push(item);
-    else groups.set(key(item), [item]);
-  }
-  return groups;
 }

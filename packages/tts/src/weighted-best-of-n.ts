@@ -1,4 +1,4 @@
-import { extractFinalAnswer } from './answers.js';
+import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { InvalidArgumentError } from './errors.js';
 import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from './search.js';
 import { countVotes, withAnswer } from './voting.js';

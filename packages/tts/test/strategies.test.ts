@@ -95,6 +95,7 @@ describe('bestOfNKl', () => {
       for (const m of [2, 5, 50]) expect(exact(n, m)).toBeLessThan(bestOfNKl(n));
       expect(exact(n, 100_000)).toBeCloseTo(bestOfNKl(n), 3);
     }
+    for (const n of [0, 1.5, Number.NaN]) expect(() => bestOfNKl(n)).toThrow(/n must be an integer of at least 1/);
   });
 });
 
@@ -119,6 +120,19 @@ describe('majorityVote', () => {
     expect(result.trace.nodes[3]?.reason).toBe('no answer found');
     expect(result.trace.verifier).toBeNull();
     await expect(majorityVote(problem, { generator: scripted(['no']), n: 1 })).rejects.toThrow(/has an answer/);
+  });
+
+  it('counts numbers that are spelled otherwise, and no empty answers', async () => {
+    const texts = ['\\boxed{50\\%}', '7', 'answer: \\frac12', '7', 'It is 0.50.', '\\boxed{}'];
+    const { votes } = await majorityVote(problem, { generator: scripted(texts), n: 6 });
+    expect(votes.map(({ answer, count }) => [answer, count])).toEqual([
+      ['1/2', 3],
+      ['7', 2],
+    ]);
+    const options = { generator: scripted(['a', ' ', '']), n: 3 };
+    expect((await majorityVote(problem, { ...options, extractAnswer: (text) => text })).votes).toHaveLength(1);
+    const extractAnswer = (() => 7) as never;
+    await expect(majorityVote(problem, { ...options, extractAnswer })).rejects.toThrow(/extractAnswer returned 7/);
   });
 
   it('wins as often as the multinomial law says, enumerated', async () => {

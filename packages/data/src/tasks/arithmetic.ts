@@ -6,7 +6,7 @@ import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-oper
 import {
   answerAfterMark,
   checkChoices,
-  checkExact,
+  checkNumber,
   checkRange,
   drawFrom,
   type IntegerRange,
@@ -86,7 +86,7 @@ export function arithmetic(options: ArithmeticOptions = {}): ProceduralTask<Arit
     },
     answer,
     extractAnswer: answerAfterMark,
-    check: (problem, completion) => checkExact(answer(problem), completion),
+    check: (problem, completion) => checkNumber(answer(problem), completion),
   };
 }
 

@@ -5,7 +5,7 @@ import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-oper
 import {
   answerAfterMark,
   checkChoices,
-  checkExact,
+  checkNumber,
   checkRange,
   drawFrom,
   type IntegerRange,
@@ -68,7 +68,7 @@ export function modularChain(options: ModularChainOptions = {}): ProceduralTask<
     },
     answer,
     extractAnswer: answerAfterMark,
-    check: (problem, completion) => checkExact(answer(problem), completion),
+    check: (problem, completion) => checkNumber(answer(problem), completion),
   };
 }
 

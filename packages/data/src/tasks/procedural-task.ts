@@ -1,4 +1,5 @@
 import { assertKnownOptions, type Verdict, type Verifier } from '@posttrain/interfaces';
+import { answersEqual } from '@posttrain/interfaces/answers';
 import { assertInteger, DataOptionError, RowError, TaskExhaustedError } from '../errors.js';
 import type { Random } from '../random.js';
 import { isPlainObject, kindOf } from '../rows.js';
@@ -121,11 +122,20 @@ export function answerAfterMark(completion: string): string | null {
   return parts.length === 2 && answer !== undefined && answer !== '' ? answer : null;
 }
 
-/** The check of tasks with one right answer: the extracted text must be exactly it. */
-export function checkExact(expected: string, completion: string): TaskVerdict {
+/** The check of tasks whose answer is a text: it must be exactly that, letter by letter. */
+export function checkText(expected: string, completion: string): TaskVerdict {
+  return checkAnswer(expected, completion, (answer) => answer === expected);
+}
+
+/** The check of tasks whose answer is a number, however it is written: as rewards, votes and grades compare answers. */
+export function checkNumber(expected: string, completion: string): TaskVerdict {
+  return checkAnswer(expected, completion, (answer) => answersEqual(answer, expected));
+}
+
+function checkAnswer(expected: string, completion: string, isRight: (answer: string) => boolean): TaskVerdict {
   const answer = answerAfterMark(completion);
   if (answer === null) return noAnswer(completion);
-  return answer === expected ? { correct: true } : { correct: false, reason: `expected ${expected}, got ${answer}` };
+  return isRight(answer) ? { correct: true } : { correct: false, reason: `expected ${expected}, got ${answer}` };
 }
 
 export function noAnswer(completion: string): TaskVerdict {

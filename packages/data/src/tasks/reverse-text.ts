@@ -4,8 +4,8 @@ import { createRandom } from '../random.js';
 import {
   answerAfterMark,
   checkChoices,
-  checkExact,
   checkRange,
+  checkText,
   drawFrom,
   type IntegerRange,
   type ProceduralTask,
@@ -49,6 +49,6 @@ export function reverseText(options: ReverseTextOptions = {}): ProceduralTask<Re
     },
     answer,
     extractAnswer: answerAfterMark,
-    check: (problem, completion) => checkExact(answer(problem), completion),
+    check: (problem, completion) => checkText(answer(problem), completion),
   };
 }

@@ -1,4 +1,5 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { type AnswerOptions, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
 import { EvaluationError } from '../errors.js';
 
 /** One step from a completion to the answer in it: `null` when there is none. */
@@ -68,19 +69,12 @@ export function removeWhitespace(): Filter {
   return { name: 'removeWhitespace', apply: (text) => text.replace(/\s+/g, '') };
 }
 
-/**
- * One spelling per decimal number: `$1,000.50`, `+1000.5` and `01000.500` become `1000.5`; `-0` becomes `0`. Digits are
- * kept exactly, however many. Other text is left as it is.
- */
-export function normalizeNumber(): Filter {
-  return { name: 'normalizeNumber', apply: canonicalNumber };
+/** The final answer of a completion, as rewards and votes find it (`extractFinalAnswer`). */
+export function finalAnswer(options: AnswerOptions = {}): Filter {
+  return { name: 'finalAnswer', apply: (text) => extractFinalAnswer(text, options) };
 }
 
-function canonicalNumber(text: string): string {
-  const parts = /^\s*([-+]?)\s*\$?\s*(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?\s*$/.exec(text);
-  if (!parts || !/\d/.test(text)) return text;
-  const whole = parts[2]!.replaceAll(',', '').replace(/^0+(?=\d)/, '') || '0';
-  const fraction = (parts[3] ?? '').replace(/0+$/, '');
-  const digits = fraction ? `${whole}.${fraction}` : whole;
-  return parts[1] === '-' && digits !== '0' ? `-${digits}` : digits;
+/** One spelling for equal answers, as rewards and votes have it (`normalizeAnswer`): `$1,000.0` becomes `1000`. */
+export function canonicalAnswer(options: AnswerOptions = {}): Filter {
+  return { name: 'canonicalAnswer', apply: (text) => normalizeAnswer(text, options) };
 }

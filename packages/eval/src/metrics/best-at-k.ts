@@ -1,8 +1,8 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { bestOfK } from '@posttrain/interfaces/estimators';
 import { EvaluationError } from '../errors.js';
-import { chanceOfAvoiding } from '../statistics/combinatorics.js';
-import type { GradedProblem, GradedSample, SampleMetric } from '../task.js';
-import { assertSubsetSize } from './samples.js';
+import type { SampleMetric } from '../task.js';
+import { assertSubsetSize, metricOfGraded } from './samples.js';
 
 export interface BestAtKOptions {
   /** Name of the task's verifier whose score picks the sample. */
@@ -12,42 +12,25 @@ export interface BestAtKOptions {
 /**
  * best@k (best-of-N): the expected score of the sample that a verifier ranks first among k of the problem's n samples,
  * over all C(n, k) subsets, exactly: Σ_r y_(r) · C(n−r, k−1)/C(n, k), r = 1 the sample ranked best. Equal verifier scores
- * are picked from evenly; samples the verifier could not score (`null`) rank below all others. A problem with fewer than k
- * samples, or with a sample the grader could not score, has no value.
+ * are picked from evenly. As best-of-N does, it never picks a sample that the verifier could not score (`null`), and a
+ * subset without any score is worth 0. A problem with fewer than k graded samples has no value.
  */
 export function bestAtK(k: number, options: BestAtKOptions): SampleMetric {
   assertSubsetSize('bestAtK', k);
   assertKnownOptions('bestAtK', options, ['by']);
-  return {
-    name: `best@${k} by ${options.by}`,
-    value: (problem) => {
-      const n = problem.samples.length;
-      if (n < k || problem.samples.some(({ score }) => score === null)) return null;
-      let expected = 0;
-      let above = 0;
-      for (const block of blocksOfEqualRank(problem, options.by)) {
-        const chance = chanceOfAvoiding(above, n, k) - chanceOfAvoiding(above + block.length, n, k);
-        expected += chance * (block.reduce((sum, { score }) => sum + score!, 0) / block.length);
-        above += block.length;
-      }
-      return expected;
-    },
-  };
-}
-
-function blocksOfEqualRank(problem: GradedProblem, by: string): GradedSample[][] {
-  const blocks = new Map<number, GradedSample[]>();
-  for (const sample of problem.samples) {
-    const score = sample.verifierScores[by];
-    if (score === undefined) {
-      const known = Object.keys(sample.verifierScores).join(', ') || 'none';
-      throw new EvaluationError(
-        'NO_SUCH_VERIFIER',
-        `best@k: problem "${problem.id}" has no scores by "${by}"; the task's verifiers: ${known}.`,
-      );
-    }
-    const rank = score ?? Number.NEGATIVE_INFINITY;
-    blocks.set(rank, [...(blocks.get(rank) ?? []), sample]);
-  }
-  return [...blocks].sort(([a], [b]) => (a < b ? 1 : -1)).map(([, block]) => block);
+  const { by } = options;
+  return metricOfGraded(`best@${k} by ${by}`, k, ({ id, samples }) =>
+    bestOfK(
+      samples.map(({ score, verifierScores }) => {
+        const rank = verifierScores[by];
+        if (rank !== undefined) return { value: score, rank };
+        const known = Object.keys(verifierScores).join(', ') || 'none';
+        throw new EvaluationError(
+          'NO_SUCH_VERIFIER',
+          `best@k: problem "${id}" has no scores by "${by}"; the task's verifiers: ${known}.`,
+        );
+      }),
+      k,
+    ),
+  );
 }

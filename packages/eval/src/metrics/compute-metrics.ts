@@ -3,12 +3,17 @@ import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult, ProblemR
 import { meanWithStandardError } from '../statistics/standard-error.js';
 import { type ChoiceMetric, gradedProblem, type Metric, type SampleMetric } from '../task.js';
 
-/** Computes metrics of logged samples again, or others than the task had, under one grader (default: the first). */
+/**
+ * Computes metrics of logged samples again, or others than the task had, under one grader (default: the first).
+ * @throws EvaluationError `TOO_FEW_SAMPLES` naming a problem of which fewer samples were drawn than a metric needs;
+ *   `NO_SUCH_GRADER`
+ */
 export function sampleMetrics(
   problems: readonly GenerateProblem[],
   metrics: readonly SampleMetric[],
   grader: string | undefined = firstGrader(problems),
 ): MetricResult[] {
+  assertEnoughSamples(problems, metrics);
   if (grader === undefined) return metrics.map((metric) => aggregate(metric, [], []));
   const graded = problems.map((problem) => {
     if (problem.completions.some((completion) => !(grader in completion.grades))) {
@@ -47,11 +52,28 @@ function aggregate<P>(metric: Metric<P>, seen: readonly P[], problems: readonly 
   const clusters: string[] = [];
   values.forEach((value, i) => {
     if (value === null) return;
+    if (!Number.isFinite(value)) {
+      throw new EvaluationError(
+        'NOT_FINITE',
+        `${metric.name}: the value of problem "${problems[i]!.id}" is ${value}; a metric gives a finite number, or null.`,
+      );
+    }
     kept.push(value);
     // The prefixes keep a cluster's name from meeting a problem's id.
     clusters.push(problems[i]!.cluster === undefined ? `id:${problems[i]!.id}` : `cluster:${problems[i]!.cluster}`);
   });
   return { metric: metric.name, ...meanWithStandardError(kept, clusters), values };
+}
+
+function assertEnoughSamples(problems: readonly GenerateProblem[], metrics: readonly SampleMetric[]): void {
+  for (const { name, k = 0 } of metrics) {
+    const short = problems.find(({ completions }) => completions.length < k);
+    if (!short) continue;
+    throw new EvaluationError(
+      'TOO_FEW_SAMPLES',
+      `${name} needs ${k} samples of a problem, but problem "${short.id}" has ${short.completions.length}. Draw more, or ask for a smaller k.`,
+    );
+  }
 }
 
 function firstGrader(problems: readonly GenerateProblem[]): string | undefined {

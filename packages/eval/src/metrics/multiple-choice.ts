@@ -1,3 +1,4 @@
+import { EvaluationError } from '../errors.js';
 import type { ChoiceProblem } from '../log/format.js';
 import type { ChoiceMetric } from '../task.js';
 
@@ -22,7 +23,14 @@ export function accuracyPerByte(): ChoiceMetric {
 function choiceMetric(name: string, length: (text: string) => number): ChoiceMetric {
   return {
     name,
-    value: ({ choices, gold }: ChoiceProblem) => {
+    value: ({ id, choices, gold }: ChoiceProblem) => {
+      const odd = choices.findIndex(({ logProb }) => Number.isNaN(logProb) || logProb === Number.POSITIVE_INFINITY);
+      if (odd >= 0) {
+        throw new EvaluationError(
+          'NOT_FINITE',
+          `${name}: choice ${odd} of problem "${id}" has the log-likelihood ${choices[odd]!.logProb}.`,
+        );
+      }
       let best = 0;
       const scores = choices.map(({ text, logProb }) => logProb / length(text));
       scores.forEach((score, i) => {

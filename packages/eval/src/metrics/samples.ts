@@ -1,16 +1,40 @@
 import { EvaluationError } from '../errors.js';
-import type { GradedProblem } from '../task.js';
+import type { GradedProblem, GradedSample, SampleMetric } from '../task.js';
 
 export function assertSubsetSize(where: string, k: number): void {
   if (!Number.isInteger(k) || k < 1)
     throw new EvaluationError('BAD_OPTION', `${where}: k must be a whole number above 0, not ${k}.`);
 }
 
-/** The scores of the scored samples, which have to be 0 or 1. */
-export function binaryScores(metric: string, problem: GradedProblem): number[] {
-  return problem.samples.flatMap(({ score }, i) => {
-    if (score === null) return [];
-    if (score === 0 || score === 1) return [score];
+/** A sample that its grader could score. */
+export interface ScoredSample extends GradedSample {
+  readonly score: number;
+}
+
+/** A problem of which only the samples that could be scored are left. */
+export interface ScoredProblem extends GradedProblem {
+  readonly samples: readonly ScoredSample[];
+}
+
+/**
+ * A metric over k of a problem's samples. Samples that the grader could not score (`null`) are left out, of n as well, under
+ * every such metric; a problem with fewer than k that it could has no value.
+ */
+export function metricOfGraded(name: string, k: number, value: (problem: ScoredProblem) => number): SampleMetric {
+  return {
+    name,
+    k,
+    value: (problem) => {
+      const samples = problem.samples.filter((sample): sample is ScoredSample => sample.score !== null);
+      return samples.length < k ? null : value({ ...problem, samples });
+    },
+  };
+}
+
+/** The scores, which have to be 0 or 1. */
+export function binaryScores(metric: string, problem: ScoredProblem): number[] {
+  return problem.samples.map(({ score }, i) => {
+    if (score === 0 || score === 1) return score;
     throw new EvaluationError(
       'NOT_BINARY',
       `${metric} needs right (1) or wrong (0), but sample ${i} of problem "${problem.id}" has score ${score}.`,

@@ -12,11 +12,11 @@ export interface McNemarResult {
 
 /**
  * McNemar's exact test (McNemar 1947) of two runs' right (1) and wrong (0) answers to the same problems:
- * p = min(1, 2·P(Bin(b+c, ½) ≤ min(b, c))), b and c the numbers of problems only one run solved.
- * @throws EvaluationError `UNPAIRED`, `NOT_BINARY`.
+ * p = min(1, 2·P(Bin(b+c, ½) ≤ min(b, c))), b and c the numbers of problems only one run solved; 1 when there are none.
+ * @throws EvaluationError `UNPAIRED` when the lengths differ or there is no pair, `NOT_BINARY`.
  */
 export function mcnemar(first: readonly number[], second: readonly number[]): McNemarResult {
-  if (first.length !== second.length) {
+  if (first.length !== second.length || first.length === 0) {
     throw new EvaluationError('UNPAIRED', `mcnemar needs pairs, but got ${first.length} and ${second.length} values.`);
   }
   if (![...first, ...second].every((x) => x === 0 || x === 1)) {

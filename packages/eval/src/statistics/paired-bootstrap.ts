@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { createRandom } from './random.js';
-import { mean, meanWithStandardError } from './standard-error.js';
+import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
 
 export interface PairedBootstrapOptions {
   /** Number of resamples. Default 10 000. */
@@ -19,17 +19,23 @@ export interface PairedDifference {
   readonly difference: number;
   /** Analytic standard error of the paired differences (clustered when clusters are given); `null` for one unit. */
   readonly standardError: number | null;
-  /** Percentile bootstrap interval. */
-  readonly interval: readonly [low: number, high: number];
-  /** Two-sided: how often a resample lies at least as far from the difference as 0 does, (1 + count) / (1 + resamples). */
-  readonly pValue: number;
+  /** Percentile bootstrap interval; `null` where the pairs cannot say how far the difference is known: see `warning`. */
+  readonly interval: readonly [low: number, high: number] | null;
+  /**
+   * Two-sided: how often a resample lies at least as far from the difference as 0 does, (1 + count) / (1 + resamples).
+   * Without an interval 1 when the difference is 0, else `null`.
+   */
+  readonly pValue: number | null;
   readonly pairs: number;
+  /** Why there is no interval: fewer than two independent units, or all of them with one difference. Absent otherwise. */
+  readonly warning?: string;
 }
 
 /**
  * Paired bootstrap of two measurements of the same problems (Efron & Tibshirani 1993, ch. 16; Koehn 2004): the
  * differences b_i − a_i are drawn with replacement, so what makes a problem hard for both cancels.
- * @throws EvaluationError `UNPAIRED` when the lengths differ or there is no pair.
+ * One unit, or units without spread, resample to themselves: that is no certainty, so there is no interval then.
+ * @throws EvaluationError `UNPAIRED` when the lengths differ or there is no pair; `NOT_FINITE`.
  */
 export function pairedBootstrap(
   a: readonly number[],
@@ -47,9 +53,12 @@ export function pairedBootstrap(
       'pairedBootstrap: level must be in (0, 1) and resamples a whole number above 0.',
     );
   }
+  assertFinite('pairedBootstrap: first', a);
+  assertFinite('pairedBootstrap: second', b);
   const differences = b.map((value, i) => value - a[i]!);
   const { standardError } = meanWithStandardError(differences, clusters);
   const difference = mean(differences);
+  const pairs = a.length;
 
   const units = new Map<string | number, { sum: number; count: number }>();
   differences.forEach((d, i) => {
@@ -59,6 +68,14 @@ export function pairedBootstrap(
   });
   const sums = Float64Array.from(units.values(), (unit) => unit.sum);
   const counts = Float64Array.from(units.values(), (unit) => unit.count);
+  if (standardError === null || isRounding(standardError, differences)) {
+    const of = clusters ? 'cluster' : 'pair';
+    const why =
+      standardError === null
+        ? `${sums.length} independent ${of} cannot say how well the difference is known; at least 2 are needed.`
+        : `all ${sums.length} ${of}s have the same difference, so they cannot say how well it is known.`;
+    return { difference, standardError, interval: null, pValue: difference === 0 ? 1 : null, pairs, warning: why };
+  }
   const random = createRandom(seed);
   const means = new Float64Array(resamples);
   let asFar = 0;
@@ -81,7 +98,7 @@ export function pairedBootstrap(
     standardError,
     interval: [quantile(means, tail), quantile(means, 1 - tail)],
     pValue: (1 + asFar) / (1 + resamples),
-    pairs: a.length,
+    pairs,
   };
 }
 

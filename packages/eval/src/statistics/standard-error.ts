@@ -6,7 +6,10 @@ export interface MeanEstimate {
   readonly value: number | null;
   /** `null` when it cannot be estimated: fewer than two independent units. */
   readonly standardError: number | null;
-  /** 95 % interval: Wilson's for independent 0/1 values, else value ± 1.96 standard errors; `null` without a standard error. */
+  /**
+   * 95 % interval: Wilson's for independent 0/1 values, else value ± 1.96 standard errors; `null` without a standard error,
+   * and with one of 0, as values without spread do not say how well their mean is known.
+   */
   readonly interval: readonly [low: number, high: number] | null;
   /** Number of values. */
   readonly count: number;
@@ -19,6 +22,7 @@ const Z_95 = 1.959963984540054;
  * Mean of `values` with its standard error: s/√n with s² = Σ(x−x̄)²/(n−1), or, when `clusters` names a cluster per
  * value, the cluster-robust √(Σ_c (Σ_{i∈c} (x_i−x̄))² · C/(C−1)) / n (Miller 2024, arXiv 2411.00640; as inspect_ai).
  * With every value in its own cluster both agree.
+ * @throws EvaluationError `BAD_CLUSTERS`, `NOT_FINITE`
  */
 export function meanWithStandardError(values: readonly number[], clusters?: readonly string[]): MeanEstimate {
   if (clusters && clusters.length !== values.length) {
@@ -27,6 +31,7 @@ export function meanWithStandardError(values: readonly number[], clusters?: read
       `${clusters.length} clusters for ${values.length} values: give one per value.`,
     );
   }
+  assertFinite('meanWithStandardError:', values);
   const count = values.length;
   if (count === 0) return { value: null, standardError: null, interval: null, count };
   const value = mean(values);
@@ -43,15 +48,21 @@ export function meanWithStandardError(values: readonly number[], clusters?: read
   const independentBinary = units === count && values.every((x) => x === 0 || x === 1);
   const interval = independentBinary
     ? wilsonInterval(Math.round(value * count), count)
-    : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
+    : isRounding(standardError, values)
+      ? null
+      : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
   return { value, standardError, interval, count };
 }
 
 /**
  * Wilson's 95 % score interval of a proportion: (p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n). Unlike ± 1.96
  * standard errors it does not shrink to a point at 0 or n successes.
+ * @throws EvaluationError `BAD_COUNT` unless 0 ≤ successes ≤ count are whole numbers and count > 0
  */
 export function wilsonInterval(successes: number, count: number): readonly [low: number, high: number] {
+  if (!(Number.isInteger(count) && count > 0 && Number.isInteger(successes) && successes >= 0 && successes <= count)) {
+    throw new EvaluationError('BAD_COUNT', `wilsonInterval: there are no ${successes} successes in ${count} trials.`);
+  }
   const p = successes / count;
   const z2 = Z_95 * Z_95;
   const centre = p + z2 / (2 * count);
@@ -63,4 +74,15 @@ export function mean(values: readonly number[]): number {
   let sum = 0;
   for (const x of values) sum += x;
   return sum / values.length;
+}
+
+/** Throws `NOT_FINITE`, naming the first value that is NaN or infinite. */
+export function assertFinite(where: string, values: readonly number[]): void {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new EvaluationError('NOT_FINITE', `${where} value ${at} is ${values[at]}; values must be finite.`);
+}
+
+/** Whether a standard error is 0 but for rounding. */
+export function isRounding(standardError: number, values: readonly number[]): boolean {
+  return standardError <= 1e-14 * values.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
 }

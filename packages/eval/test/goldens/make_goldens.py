@@ -53,8 +53,11 @@ def majority_at_k():
 
 
 def best_of(subset):
-    rank = [-math.inf if v is None else v for v, _ in subset]
-    tied = [score for (_, score), r in zip(subset, rank) if r == max(rank)]
+    # Best-of-N never returns what its verifier could not score; with nothing to return it is wrong.
+    ranks = [v for v, _ in subset if v is not None]
+    if not ranks:
+        return Fraction(0)
+    tied = [score for v, score in subset if v == max(ranks)]
     return Fraction(sum(tied), len(tied))
 
 

@@ -1,22 +1,25 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { finalAnswer } from './final-answer.js';
+import { type AnswerOptions, gradeAnswer, normalizeAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import { columnOf, type RewardFunction } from './reward.js';
 
-export interface ExactMatchOptions {
+export interface ExactMatchOptions extends AnswerOptions {
   /** Column with the reference: a text, a number, or a list of acceptable ones. Default `answer`. */
   readonly column?: string;
-  /** The part of the completion that is compared; null scores 0. Default: `finalAnswer`, else the whole text. */
+  /** The part of the completion that is compared; null scores 0. Default: its final answer, or all of it where none is marked. */
   readonly extract?: (completion: string) => string | null;
 }
 
-/** 1 when the extracted answer equals the reference, white space around both left out; else 0. */
+/**
+ * 1 when the completion's final answer is the reference, else 0, as votes and grades have it (`extractFinalAnswer` and
+ * `normalizeAnswer`: `1/2` is `0.50`, `Paris` is `paris`). A reference that marks its answer (`… #### 18`) stands for that.
+ */
 export function exactMatch(options: ExactMatchOptions = {}): RewardFunction {
-  assertKnownOptions('exactMatch', options, ['column', 'extract']);
-  const { column = 'answer', extract = (text) => finalAnswer(text) ?? text } = options;
+  assertKnownOptions('exactMatch', options, ['column', 'extract', 'percent']);
+  const { column = 'answer', extract } = options;
   return (completion, context) => {
-    const reference = columnOf('exactMatch', column, context);
-    const accepted = (Array.isArray(reference) ? reference : [reference]).map((value) => String(value).trim());
-    const answer = extract(completion)?.trim();
-    return answer !== undefined && accepted.includes(answer) ? 1 : 0;
+    const accepted = referenceAnswers('exactMatch', columnOf('exactMatch', column, context), options);
+    if (!extract) return Number(gradeAnswer(completion, accepted, options).correct);
+    const answer = extract(completion);
+    return Number(answer !== null && accepted.includes(normalizeAnswer(answer, options)));
   };
 }

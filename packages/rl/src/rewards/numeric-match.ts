@@ -1,36 +1,56 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { finalAnswer } from './final-answer.js';
-import { numbersIn, parseNumber } from './parse-number.js';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import {
+  type AnswerOptions,
+  gradeAnswer,
+  parseRational,
+  rationalToNumber,
+  referenceAnswers,
+} from '@posttrain/interfaces/answers';
 import { columnOf, type RewardFunction } from './reward.js';
 
-export interface NumericMatchOptions {
-  /** Column with the reference number, as a number or as text. Default `answer`. */
+export interface NumericMatchOptions extends AnswerOptions {
+  /** Column with the reference number, as a number or as text, or a list of acceptable ones. Default `answer`. */
   readonly column?: string;
-  /** Largest difference that counts as equal, relative to the larger of 1 and the reference. Default 1e-9. */
+  /**
+   * Largest difference that counts as equal, relative to the larger of 1 and the reference. Default 0: numbers are compared
+   * exactly, as votes and grades do (0.333 is not 1/3). With more, a policy is paid for what a vote counts apart.
+   */
   readonly tolerance?: number;
 }
 
 /**
- * 1 when the completion's number equals the reference, else 0; null when the reference is not a number. The number is
- * that of `finalAnswer`, which must hold exactly one (listing guesses scores 0); without a marked answer, the last of the
- * text.
+ * 1 when the completion's final answer (`extractFinalAnswer`) is the reference number, else 0; null when the reference is no
+ * number. An answer that is no number (`2\pi`, `3 or 4`, `not 7`) scores 0.
  */
 export function numericMatch(options: NumericMatchOptions = {}): RewardFunction {
-  assertKnownOptions('numericMatch', options, ['column', 'tolerance']);
-  const { column = 'answer', tolerance = 1e-9 } = options;
+  assertKnownOptions('numericMatch', options, ['column', 'tolerance', 'percent']);
+  const { column = 'answer', tolerance = 0 } = options;
+  if (!(tolerance >= 0 && tolerance < Number.POSITIVE_INFINITY)) {
+    throw new PosttrainError('OPTION', `numericMatch: tolerance must be a number of at least 0, not ${tolerance}`);
+  }
   return (completion, context) => {
-    const reference = parseNumber(String(columnOf('numericMatch', column, context)));
-    if (reference === null) return null;
-    const value = numberOf(completion);
-    return value !== undefined && Math.abs(value - reference) <= tolerance * Math.max(1, Math.abs(reference)) ? 1 : 0;
+    const references = numbersOf(columnOf('numericMatch', column, context), options);
+    if (references.length === 0) return null;
+    const { correct, answer } = gradeAnswer(completion, references, options);
+    if (correct || tolerance === 0 || answer === null) return Number(correct);
+    const value = parseRational(answer);
+    if (value === null) return 0;
+    const near = (reference: string) => {
+      const wanted = rationalToNumber(parseRational(reference)!);
+      return Math.abs(rationalToNumber(value) - wanted) <= tolerance * Math.max(1, Math.abs(wanted));
+    };
+    return Number(references.some(near));
   };
 }
 
-function numberOf(completion: string): number | undefined {
-  const marked = finalAnswer(completion);
-  if (marked === null) return numbersIn(completion).at(-1);
-  const whole = parseNumber(marked);
-  if (whole !== null) return whole;
-  const numbers = numbersIn(marked);
-  return numbers.length === 1 ? numbers[0] : undefined;
+/** The references that are numbers, spelled. */
+function numbersOf(column: unknown, options: AnswerOptions): string[] {
+  const given = (Array.isArray(column) ? column : [column]).filter(
+    (value) => typeof value === 'string' || typeof value === 'bigint' || Number.isFinite(value),
+  );
+  return given.flatMap((value) =>
+    typeof value === 'string' && value.trim() === ''
+      ? []
+      : referenceAnswers('numericMatch', value, options).filter((text) => parseRational(text) !== null),
+  );
 }

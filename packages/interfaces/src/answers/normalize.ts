@@ -1,0 +1,171 @@
+import type { AnswerOptions } from './number.js';
+import { plainText } from './plain-text.js';
+import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
+import { spellRational } from './rational.js';
+
+/** Longer answers are compared as they are, in characters. */
+export const LONGEST_ANSWER = 1000;
+/** Reading is repeated until nothing changes, so that a spelling spells itself. */
+const MOST_PASSES = 8;
+
+/** Verbs and the like after which the number of a statement follows: `It is 12`, `Janet has 42 eggs`. */
+const CARRIER =
+  /^([^\d]*\b(?:is|are|was|were|be|equals?|equal to|has|have|had|gets?|got|makes?|made|costs?|needs?|totals?|earn(?:s|ed)?|pays?|paid|spen(?:ds?|t)|sells?|sold|buys?|bought|takes?|took|about|approximately|roughly|around|exactly|only|just|simply|clearly|thus|hence|so|therefore|now|still|option|choice)\s*:?|[^\d]*\bequal to|\s*≈)\s*(\S.*)$/i;
+/** Signs of a formula, in which case and spaces are those of mathematics. */
+const FORMULA = /[\\^_=<>+*/|≤≥≠±≈π∞√÷{}]|\d\p{L}|\p{L}\d|\d\s*\(/u;
+
+/**
+ * One spelling for equal answers: two answers are equal exactly when their spellings are. White space, LaTeX delimiters,
+ * spacing and styles, quotes, emphasis and a final full stop are left out.
+ *
+ * - A number becomes a whole number or a reduced fraction, exactly: `1,000.0` → `1000`; `0.50`, `2/4`, `\dfrac12` and
+ *   `50\%` → `1/2`. Its unit is left out (`12kg`, `$5`, `42 apples`, `30^\circ` → `12`, `5`, `42`, `30`), and so is the name
+ *   it is given (`x = 5`, `It is 5` → `5`) and a working that is only arithmetic (`6 * 7 = 42` → `42`).
+ * - The elements of lists, tuples and intervals are spelled one by one, in their order.
+ * - Other mathematics is compared as text: `\frac{\pi}{3}` and `π/3` are one, `x+1` and `1+x` are two, `\sqrt{4}`,
+ *   `2+3` and `5!` are no numbers. Unlike Math-Verify it never simplifies: it can miss that two formulas are equal, and
+ *   it pays nobody for writing down the question.
+ * - Words are compared without case.
+ */
+export function normalizeAnswer(answer: string, options: AnswerOptions = {}): string {
+  if (answer.length > LONGEST_ANSWER) return answer.trim();
+  let text = answer;
+  for (let pass = 0; pass < MOST_PASSES; pass++) {
+    const before = text;
+    text = spell(text, options);
+    if (text === before) break;
+  }
+  return text;
+}
+
+/** Whether two answers are the same: `normalizeAnswer` spells them alike. It is reflexive, symmetric and transitive. */
+export function answersEqual(first: string, second: string, options: AnswerOptions = {}): boolean {
+  return normalizeAnswer(first, options) === normalizeAnswer(second, options);
+}
+
+function spell(answer: string, options: AnswerOptions): string {
+  // `x \in [0, 1]` says `[0, 1]`.
+  const text = bare(plainText(answer)).replace(/^\p{L}\s*\\in(?![a-zA-Z])\s*/u, '');
+  return statedNumber(text, options) ?? spellList(text, options) ?? spellText(text);
+}
+
+/** An element of a list, which keeps its name: `x = 1, y = 2` is not `y = 1, x = 2`. */
+function spellElement(element: string, options: AnswerOptions): string {
+  const text = bare(element.trim());
+  const value = readQuantity(text, options);
+  return value ? spellRational(value) : (spellList(text, options) ?? spellText(text));
+}
+
+/** Without quotes, emphasis and full stops around it. */
+function bare(text: string): string {
+  let result = text;
+  for (let before = ''; before !== result; ) {
+    before = result;
+    result = result
+      .replace(/^(?:["'`*]|__)+|(?:["'`*]|__)+$/g, '')
+      .replace(/^(.*[^.])\.$/s, '$1')
+      .replace(/[,;:⏎]$/, '')
+      .trim();
+    if (isUnbalanced(result)) result = result.slice(0, -1);
+  }
+  return /^\(\s*([a-z])\s*\)$/i.exec(result)?.[1] ?? /^([A-Za-z])\)$/.exec(result)?.[1] ?? result;
+}
+
+/** Whether the last character closes a bracket that was never opened. */
+function isUnbalanced(text: string): boolean {
+  const close = text.at(-1)!;
+  const open = { '}': '{', ')': '(', ']': '[' }[close];
+  // `[1, 2)` is an interval.
+  return open !== undefined && !/[([{]/.test(text);
+}
+
+/** The spelling of the number that a text states, or null. */
+function statedNumber(text: string, options: AnswerOptions): string | null {
+  const quantity = readQuantity(text, options);
+  if (quantity) return spellRational(quantity);
+  const ways = text.split(/\s+or\s+/).map((way) => readQuantity(way, options));
+  if (ways.length > 1 && ways.every((way) => way !== null)) {
+    const spellings = new Set(ways.map((way) => spellRational(way)));
+    // `3/4 or 0.75`
+    if (spellings.size === 1) return [...spellings][0]!;
+  }
+  const side = text.includes('=') || text.includes('≈') ? lastSide(text, options) : null;
+  if (side !== null) return spell(side, options);
+  const stated = CARRIER.exec(text);
+  if (!stated || NOT_THE_NUMBER.test(text)) return null;
+  const value = readQuantity(bare(stated[2]!), options);
+  return value && spellRational(value);
+}
+
+/** What an equation may give a value to: `x`, `x_1`, `f(x)`, `(p, q)`, `total cost`. */
+const NAME = /^\p{L}+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^\(\s*\p{L}(?:\s*,\s*\p{L})*\s*\)$|^[\p{L}\s]+$/u;
+
+/** What an equation says of a name (`x = 5`) or of a working (`6 * 7 = 42`); null when it is another equation, or wrong. */
+function lastSide(text: string, options: AnswerOptions): string | null {
+  if (/[<>≤≥≠:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
+  const isName = (side: string) => side === '' || NAME.test(side);
+  const sides = text.split(/[=≈]/).map((side) => side.trim());
+  // `x = 1/3 ≈ 0.333` says 1/3; `x ≈ 0.333` has nothing more exact.
+  const exact = sides.slice(0, text.split('≈', 1)[0]!.split('=').length);
+  const said = (exact.every(isName) ? sides : exact).filter((side) => !isName(side));
+  const last = said.at(-1);
+  if (last === undefined) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
+  const value = spell(last, options);
+  const isWorking = (side: string) => {
+    const arithmetic = /^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''));
+    // `x = -b / 2a = 3` gives a name its value in steps; `x = 5, y = 6` does not.
+    if (!arithmetic) return isName(sides[0]!) && sides[0] !== '' && !/[,;]/.test(side);
+    const number = readQuantity(side, options);
+    return number === null || spellRational(number) === value;
+  };
+  return said.slice(0, -1).every(isWorking) ? last : null;
+}
+
+/** Elements of `(a, b)`, `[a, b)`, `{a, b}` and `a, b`, each spelled; null when the text is no list. */
+function spellList(text: string, options: AnswerOptions): string | null {
+  const bracketed = /^(\\?[([{])(.*?)(\\?[)\]}])$/s.exec(text);
+  const [open, inner, close] = bracketed
+    ? [bracketed[1]!, bracketed[2]!, bracketed[3]!]
+    : ['', /^[-\d(]/.test(text) ? text.replace(/,?\s+and\s+(?=[-\d(\\])/g, ', ') : text, ''];
+  const elements: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let i = 0; i < inner.length; i++) {
+    if ('([{'.includes(inner[i]!)) depth++;
+    else if (')]}'.includes(inner[i]!) && --depth < 0) return null;
+    // `1,23` without brackets may be one number, written with a comma.
+    else if (inner[i] === ',' && depth === 0 && (bracketed || inner[i + 1] === ' ')) {
+      elements.push(inner.slice(start, i));
+      start = i + 1;
+    }
+  }
+  elements.push(inner.slice(start));
+  if (depth !== 0 || elements.length < 2) return null;
+  return `${open}${elements.map((element) => spellElement(element, options)).join(', ')}${close}`;
+}
+
+function spellText(text: string): string {
+  if (!FORMULA.test(text)) return text.toLowerCase();
+  return fractions(text)
+    .replace(/\s*([^\p{L}\p{N}\s])\s*/gu, '$1')
+    .replace(/(\d)\s+(?=\p{L}(?!\p{L})|\\)/gu, '$1')
+    .replace(/([\^_])\{(\w)\}/g, '$1$2');
+}
+
+/** `\frac{a}{b}` as `a/b`, in parentheses wherever `a/b` could be read otherwise. */
+function fractions(text: string): string {
+  let result = text;
+  for (let before = ''; before !== result; ) {
+    before = result;
+    result = result.replace(
+      /(^|.)\s*\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}(?=\s*(.?))/g,
+      (_, previous: string, top: string, bottom: string, next: string) => {
+        const part = (side: string) => (/^\s*(?:\d+|\p{L})\s*$/u.test(side) ? side.trim() : `(${side.trim()})`);
+        const quotient = `${part(top)}/${part(bottom)}`;
+        const alone = /^[-+=(,[<>≤≥ ]?$/.test(previous) && /^[-+=),\]<>≤≥ ]?$/.test(next);
+        return `${previous}${alone ? quotient : `(${quotient})`}`;
+      },
+    );
+  }
+  return result;
+}

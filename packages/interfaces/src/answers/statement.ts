@@ -1,0 +1,36 @@
+import { LONGEST_ANSWER, normalizeAnswer } from './normalize.js';
+import type { AnswerOptions } from './number.js';
+import { plainText } from './plain-text.js';
+import { NOT_THE_NUMBER } from './quantity.js';
+
+/** Where a reason or a remark begins behind the answer. */
+const REMARK =
+  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
+
+const MOST_REMARKS = 10;
+
+/** Whether a spelling of `normalizeAnswer` is that of a number. */
+export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(spelling);
+
+/**
+ * The answer of a statement's end (`42 because 6 * 7 = 42`, `42 apples, as we saw`): the whole when it is one, else what
+ * comes before a remark when that is a number or the remark gives a reason.
+ */
+export function readStatement(statement: string, options: AnswerOptions): string {
+  const whole = normalizeAnswer(statement, options);
+  if (isNumber(whole) || statement.length > LONGEST_ANSWER) return whole;
+  let reason: string | null = null;
+  for (const remark of [...statement.matchAll(REMARK)].slice(0, MOST_REMARKS)) {
+    const head = normalizeAnswer(statement.slice(0, remark.index), options);
+    if (isNumber(head)) return head;
+    if (/because|since|which/i.test(remark[0])) reason ??= head;
+  }
+  // `3 boxes + 4 = 7`
+  const plain = plainText(statement);
+  const result = plain.slice(plain.lastIndexOf('=') + 1);
+  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain) && !/[,;]\s|\band\b/.test(plain)) {
+    const value = normalizeAnswer(result, options);
+    if (isNumber(value)) return value;
+  }
+  return reason ?? whole;
+}
