@@ -1,0 +1,42 @@
+import type { Value } from './values.js';
+
+/** Variables of a template, loop, macro or block; what is not here is looked up around it. */
+export class Scope {
+  readonly #variables = new Map<string, Value>();
+  readonly #around: Scope | undefined;
+
+  constructor(around?: Scope) {
+    this.#around = around;
+  }
+
+  /** The scope of the template itself, which lies in that of its variables. */
+  get root(): Scope {
+    const around = this.#around;
+    return around === undefined || around.#around === undefined ? this : around.root;
+  }
+
+  get(name: string): Value | undefined {
+    for (let scope: Scope | undefined = this; scope; scope = scope.#around) {
+      const value = scope.#variables.get(name);
+      if (value !== undefined) return value;
+    }
+    return undefined;
+  }
+
+  set(name: string, value: Value): void {
+    this.#variables.set(name, value);
+  }
+}
+
+/** Rendered text, in the pieces it is made of. */
+export class Output {
+  readonly #pieces: string[] = [];
+
+  push(text: string): void {
+    this.#pieces.push(text);
+  }
+
+  text(): string {
+    return this.#pieces.join('');
+  }
+}

@@ -1,0 +1,373 @@
+import type { Body, Expression, Signature, Statement, Target } from './ast.js';
+import { BODY, callValue, compileArguments, compileExpression, type Evaluate } from './compile-expression.js';
+import { Namespace } from './dict.js';
+import { fail, JinjaError, overLimit } from './errors.js';
+import { fromJs } from './from-js.js';
+import { LoopContext } from './loop.js';
+import { Macro, unpack } from './macro.js';
+import { parseTemplate } from './parser.js';
+import { str } from './print.js';
+import { type GenerationMarks, Run } from './run.js';
+import { Output, Scope } from './scope.js';
+import { elements, iterate, PyIterator, textOf, truthy, typeName, type Value } from './values.js';
+
+/** How a statement ended. */
+type Signal = 'break' | 'continue' | undefined;
+type Execute = (run: Run, scope: Scope, output: Output) => Signal;
+
+export interface RenderOptions {
+  /** What `strftime_now` says it is. */
+  readonly now: Date;
+  /** Put around what each `{% generation %}` block renders. Default: nothing. */
+  readonly marks?: GenerationMarks | undefined;
+}
+
+/**
+ * A template, compiled once: renders what Jinja2 3.1.6 renders in the environment that `transformers` 5 sets up for chat
+ * templates (an immutable sandbox with `trim_blocks`, `lstrip_blocks`, loop controls and `{% generation %}`), or fails.
+ */
+export class Template {
+  readonly #execute: Execute;
+
+  /** @throws JinjaError where the template is not Jinja, or uses what is not supported */
+  constructor(source: string) {
+    const body = guarded(() => parseTemplate(source));
+    this.#execute = guarded(() => compileBody(body, false));
+  }
+
+  /** @throws JinjaError naming the line */
+  render(variables: Readonly<Record<string, unknown>>, { now, marks }: RenderOptions): string {
+    const run = new Run(now, marks);
+    return guarded(() => {
+      const outer = new Scope();
+      for (const [name, value] of Object.entries(variables)) {
+        if (value !== undefined) outer.set(name, fromJs(run, value, name));
+      }
+      const output = new Output();
+      this.#execute(run, new Scope(outer), output);
+      return run.text(output.text());
+    }, run);
+  }
+}
+
+/** Errors get the line that was executed; a JavaScript stack that is too short for a template is a limit as well. */
+function guarded<T>(work: () => T, run?: Run): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof JinjaError) throw error.at(run?.line ?? 0);
+    if (error instanceof RangeError && /call stack/i.test(error.message)) {
+      overLimit('the template is nested too deeply for what is left of the stack.');
+    }
+    throw error;
+  }
+}
+
+function compileBody(body: Body, conditional: boolean): Execute {
+  const statements = body.map((statement) => compileStatement(statement, conditional));
+  return (run, scope, output) => {
+    for (const statement of statements) {
+      const signal = statement(run, scope, output);
+      if (signal !== undefined) return signal;
+    }
+    return undefined;
+  };
+}
+
+function compileStatement(statement: Statement, conditional: boolean): Execute {
+  const execute = compileKind(statement, conditional);
+  if (statement.kind === 'text') return execute;
+  const { line } = statement;
+  return (run, scope, output) => {
+    run.line = line;
+    run.spend(1);
+    return execute(run, scope, output);
+  };
+}
+
+function compileKind(statement: Statement, conditional: boolean): Execute {
+  const compile = (expression: Expression) => compileExpression(expression, conditional);
+  switch (statement.kind) {
+    case 'text': {
+      const { text } = statement;
+      return (_, __, output) => {
+        output.push(text);
+        return undefined;
+      };
+    }
+    case 'output': {
+      const value = compile(statement.value);
+      return (run, scope, output) => {
+        output.push(run.text(str(run, value(run, scope))));
+        return undefined;
+      };
+    }
+    case 'if':
+      return compileIf(statement);
+    case 'for':
+      return compileFor(statement, compile);
+    case 'break':
+    case 'continue': {
+      const { kind } = statement;
+      return () => kind;
+    }
+    case 'set': {
+      const value = compile(statement.value);
+      const assign = compileTarget(statement.target);
+      return (run, scope) => {
+        assign(run, scope, value(run, scope));
+        return undefined;
+      };
+    }
+    case 'set-block': {
+      const assign = compileTarget(statement.target);
+      const render = compileCaptured(statement.body);
+      const filter = statement.filter && compile(statement.filter);
+      return (run, scope) => {
+        const text = render(run, new Scope(scope));
+        assign(run, scope, filter ? filter(run, bodyScope(scope, text)) : text);
+        return undefined;
+      };
+    }
+    case 'filter-block': {
+      const render = compileCaptured(statement.body);
+      const filter = compile(statement.filter);
+      return (run, scope, output) => {
+        const text = render(run, new Scope(scope));
+        output.push(run.text(needText(filter(run, bodyScope(scope, text)))));
+        return undefined;
+      };
+    }
+    case 'with':
+      return compileWith(statement, compile);
+    case 'macro': {
+      const define = compileMacro(statement.name, statement.signature, statement.body);
+      return (_, scope) => {
+        scope.set(statement.name, define(scope));
+        return undefined;
+      };
+    }
+    case 'call-block':
+      return compileCallBlock(statement, compile);
+    case 'generation': {
+      const render = compileCaptured(statement.body);
+      return (run, scope, output) => {
+        const text = render(run, new Scope(scope));
+        output.push(run.marks ? run.marks.open + text + run.marks.close : text);
+        return undefined;
+      };
+    }
+    case 'block': {
+      const render = compileCaptured(statement.body);
+      return (run, scope, output) => {
+        output.push(render(run, new Scope(statement.scoped ? scope : scope.root)));
+        return undefined;
+      };
+    }
+  }
+}
+
+const bodyScope = (around: Scope, text: string): Scope => {
+  const scope = new Scope(around);
+  scope.set(BODY, text);
+  return scope;
+};
+
+const needText = (value: Value): string =>
+  textOf(value) ?? fail(`sequence item 0: expected str instance, ${typeName(value)} found`);
+
+/** A body rendered into a text of its own. */
+function compileCaptured(body: Body, conditional = false): (run: Run, scope: Scope) => string {
+  const execute = compileBody(body, conditional);
+  return (run, scope) => {
+    const output = new Output();
+    execute(run, scope, output);
+    return run.text(output.text());
+  };
+}
+
+function compileIf({ branches, otherwise }: Statement & { readonly kind: 'if' }): Execute {
+  const compiled = branches.map(([test, body]) => [compileExpression(test, true), compileBody(body, true)] as const);
+  const rest = compileBody(otherwise, true);
+  return (run, scope, output) => {
+    for (const [test, body] of compiled) {
+      run.spend(1);
+      if (truthy(test(run, scope))) return body(run, scope, output);
+    }
+    return rest(run, scope, output);
+  };
+}
+
+function compileTarget(target: Target): (run: Run, scope: Scope, value: Value) => void {
+  if (target.kind === 'name') return (_, scope, value) => scope.set(target.name, value);
+  if (target.kind === 'attribute') {
+    return (run, scope, value) => {
+      const namespace = scope.get(target.name);
+      if (namespace === undefined) fail(`'${target.name}' is undefined`);
+      if (!(namespace instanceof Namespace)) fail('cannot assign attribute on non-namespace object');
+      namespace.set(run, target.attribute, value);
+    };
+  }
+  const items = target.items.map(compileTarget);
+  return (run, scope, value) => {
+    const values = unpack(elements(run, value), items.length);
+    for (const [i, item] of items.entries()) item(run, scope, values[i]!);
+  };
+}
+
+function compileFor(
+  statement: Statement & { readonly kind: 'for' },
+  compile: (expression: Expression) => Evaluate,
+): Execute {
+  const { recursive, line } = statement;
+  const iterable = compile(statement.iterable);
+  const test = statement.test && compile(statement.test);
+  const assign = compileTarget(statement.target);
+  const body = compileBody(statement.body, false);
+  const otherwise = compileBody(statement.otherwise, false);
+
+  function* passing(run: Run, around: Scope, value: Value): Generator<Value, void, undefined> {
+    for (const element of elements(run, value)) {
+      const scope = new Scope(around);
+      assign(run, scope, element);
+      if (truthy(test!(run, scope))) yield element;
+    }
+  }
+
+  function loop(run: Run, around: Scope, output: Output, value: Value, depth: number): void {
+    // Python asks for the iterator before the loop begins.
+    if (!iterate(run, value)) fail(`'${typeName(value)}' object is not iterable`);
+    const filtered = test && passing(run, around, value);
+    const recurse = recursive
+      ? (inner: Run, nested: Value, level: number) =>
+          inner.nested(bodyWeight, () => {
+            const captured = new Output();
+            loop(inner, around, captured, nested, level);
+            return inner.text(captured.text());
+          })
+      : undefined;
+    const context = new LoopContext(
+      filtered ? new PyIterator(filtered) : value,
+      filtered ?? elements(run, value),
+      recurse,
+      depth,
+    );
+    let iterated = false;
+    for (let element = context.next(); element !== undefined; element = context.next()) {
+      iterated = true;
+      run.line = line;
+      run.spend(1);
+      const scope = new Scope(around);
+      assign(run, scope, element);
+      scope.set('loop', context);
+      if (body(run, scope, output) === 'break') break;
+    }
+    if (!iterated) otherwise(run, new Scope(around), output);
+  }
+
+  const bodyWeight = weightOf(statement.body) + 4;
+  return (run, scope, output) => {
+    loop(run, scope, output, iterable(run, scope), 0);
+    return undefined;
+  };
+}
+
+function compileWith(
+  { bindings, body }: Statement & { readonly kind: 'with' },
+  compile: (expression: Expression) => Evaluate,
+): Execute {
+  const compiled = bindings.map(([target, value]) => [compileTarget(target), compile(value)] as const);
+  const execute = compileBody(body, false);
+  return (run, scope, output) => {
+    const inner = new Scope(scope);
+    for (const [assign, value] of compiled) assign(run, inner, value(run, scope));
+    return execute(run, inner, output);
+  };
+}
+
+function compileMacro(name: string | null, signature: Signature, body: Body): (around: Scope) => Macro {
+  const render = compileCaptured(body);
+  const missing = signature.parameters.map(
+    (parameter) => parameter.missing && compileExpression(parameter.missing, false),
+  );
+  const weight = weightOf(body) + 6;
+  return (around) =>
+    new Macro({
+      name,
+      signature,
+      missing,
+      render: (run, fill) => {
+        const { line } = run;
+        const text = run.nested(weight, () => {
+          const scope = new Scope(around);
+          fill(scope);
+          return render(run, scope);
+        });
+        run.line = line;
+        return text;
+      },
+    });
+}
+
+function compileCallBlock(
+  statement: Statement & { readonly kind: 'call-block' },
+  compile: (expression: Expression) => Evaluate,
+): Execute {
+  const callee = compile(statement.call.callee);
+  const call = compileArguments(statement.call.call, compile);
+  const define = compileMacro(null, statement.signature, statement.body);
+  return (run, scope, output) => {
+    const called = callee(run, scope);
+    const [args, named] = call(run, scope);
+    if (named.has('caller')) fail("got multiple values for keyword argument 'caller'");
+    const value = callValue(run, called, args, new Map([...named, ['caller', define(scope)]]));
+    output.push(run.text(needText(value)));
+    return undefined;
+  };
+}
+
+/** How deeply a body is nested: what one call of it takes of the stack. */
+function weightOf(body: Body): number {
+  return Math.max(0, ...body.map(statementWeight));
+}
+
+function statementWeight(statement: Statement): number {
+  switch (statement.kind) {
+    case 'text':
+    case 'break':
+    case 'continue':
+      return 1;
+    case 'output':
+      return 1 + statement.value.depth;
+    case 'set':
+      return 1 + statement.value.depth;
+    case 'if':
+      return (
+        2 +
+        Math.max(
+          weightOf(statement.otherwise),
+          ...statement.branches.map(([test, body]) => Math.max(test.depth, weightOf(body))),
+        )
+      );
+    case 'for':
+      return (
+        3 +
+        Math.max(
+          statement.iterable.depth,
+          statement.test?.depth ?? 0,
+          weightOf(statement.body),
+          weightOf(statement.otherwise),
+        )
+      );
+    case 'with':
+      return 2 + Math.max(weightOf(statement.body), ...statement.bindings.map(([, value]) => value.depth));
+    case 'call-block':
+      return 2 + statement.call.depth;
+    case 'filter-block':
+      return 2 + Math.max(statement.filter.depth, weightOf(statement.body));
+    case 'macro':
+      return 1;
+    default:
+      return 2 + weightOf(statement.body);
+  }
+}
