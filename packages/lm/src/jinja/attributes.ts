@@ -19,10 +19,15 @@ import {
 
 /** What every object of Python has; templates may not touch it. */
 const DUNDER = /^__\w+__$/;
+const EVERY_OBJECT = new Set(
+  '__class__ __dir__ __doc__ __eq__ __getattribute__ __hash__ __init__ __init_subclass__ __module__ __new__ __reduce__ __repr__ __setattr__ __sizeof__ __slots__ __str__ __subclasshook__'.split(
+    ' ',
+  ),
+);
 
 /** `value.name`: the attribute, else the item of that name, else undefined. */
 export function getAttribute(run: Run, value: Value, name: string): Value {
-  if (value instanceof Undefined) value.fail();
+  if (value instanceof Undefined) return ofUndefined(value, name);
   const attribute = attributeOf(run, value, name);
   if (attribute !== undefined) return attribute;
   return orElse(itemOf(run, value, name), () => missing(value, name));
@@ -39,8 +44,13 @@ export function getItem(run: Run, value: Value, key: Value): Value {
 
 /** The filter `attr`: the attribute only. */
 export function getAttributeOnly(run: Run, value: Value, name: string): Value {
-  return orElse(value instanceof Undefined ? undefined : attributeOf(run, value, name), () => missing(value, name));
+  if (value instanceof Undefined) return ofUndefined(value, name);
+  return orElse(attributeOf(run, value, name), () => missing(value, name));
 }
+
+/** An undefined value has what every object has, and that is unsafe. */
+const ofUndefined = (value: Undefined, name: string): Undefined =>
+  EVERY_OBJECT.has(name) ? unsafe(value, name) : value.fail();
 
 function missing(value: Value, key: Value): Undefined {
   const what = value === null ? 'None' : `'${typeName(value)} object'`;

@@ -138,9 +138,6 @@ export class Namespace extends PyObject {
   override attribute(run: Run, name: string): Value | undefined {
     return this.#attributes.get(run, name);
   }
-  override item(run: Run, key: Value): Value | undefined {
-    return this.#attributes.get(run, key);
-  }
   override repr(run: Run): string {
     return run.text(`<Namespace ${this.#attributes.repr(run)}>`);
   }

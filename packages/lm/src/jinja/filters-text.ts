@@ -2,6 +2,7 @@ import { capitalize } from './case.js';
 import { PyDict } from './dict.js';
 import { fail, unsupported } from './errors.js';
 import { type Filter, filter, sameKind, softText } from './filter.js';
+import { lengthOf } from './filters-sequence.js';
 import { escapeHtml, quoteUrl, stripTags } from './html.js';
 import { toIndex } from './operators.js';
 import { percentFormat } from './percent-format.js';
@@ -63,18 +64,15 @@ function indent(run: Run, value: Value, width: Value, first: boolean, blank: boo
 }
 
 function truncate(run: Run, value: Value, length: number, killWords: boolean, end: string, leeway: number): Value {
-  if (textOf(value) === undefined || value instanceof Markup) {
-    if (value instanceof Undefined) return value;
-    unsupported(`the filter truncate of ${typeName(value)}.`);
-  }
-  const text = value as string;
-  run.reserveText(text.length);
   if (length < characterCount(end)) fail(`the filter truncate needs a length of at least ${characterCount(end)}`);
   if (leeway < 0) fail('the filter truncate needs a leeway of at least 0');
-  const size = characterCount(text);
-  if (size <= length + leeway) return text;
+  // Whatever has a length and is short enough stays as it is.
+  if (lengthOf(value) <= length + leeway) return value;
+  const text = needText('truncate', value);
+  run.reserveText(text.length);
   const cut = substring(text, 0, length - characterCount(end));
-  return (killWords ? cut : splitAtFromRight(cut, ' ', 1)[0]!) + end;
+  const kept = killWords ? cut : splitAtFromRight(cut, ' ', 1)[0]!;
+  return value instanceof Markup ? new Markup(kept + escapeHtml(end)) : kept + end;
 }
 
 /** One paragraph, wrapped as Python's `textwrap` does. */

@@ -8,6 +8,7 @@ import type { Run } from './run.js';
 import { strftime } from './strftime.js';
 import {
   type Arguments,
+  defined,
   elements,
   listOf,
   type NamedArguments,
@@ -38,6 +39,7 @@ function range(args: Arguments, named: NamedArguments): PyRange {
 function entriesOf(run: Run, args: Arguments, named: NamedArguments): [Value, Value][] {
   if (args.length > 1) fail(`dict expected at most 1 argument, got ${args.length}`);
   const [given] = args;
+  if (given !== undefined) defined(given);
   const entries: [Value, Value][] = [];
   if (given instanceof PyDict) entries.push(...given.entries(run));
   else if (given !== undefined) {

@@ -113,12 +113,17 @@ class Lexer {
       this.#at = end + match[0].length;
       return;
     }
-    this.#fail('a {% raw %} has no {% endraw %}.', start);
+    // Jinja2 does not mind a tag that nothing stands behind.
+    if (start < source.length) this.#fail('a {% raw %} has no {% endraw %}.', start);
+    this.#at = start;
   }
 
   #comment(): void {
     const end = this.#source.indexOf('#}', this.#at);
-    if (end < 0) this.#fail('a comment {# has no end #}.', this.#at);
+    if (end < 0) {
+      if (this.#at < this.#source.length) this.#fail('a comment {# has no end #}.', this.#at);
+      return;
+    }
     const sign = end > this.#at ? this.#source[end - 1] : '';
     this.#at = end + 2;
     if (sign === '-') this.#at += matchAt(SPACE, this.#source, this.#at)?.[0].length ?? 0;

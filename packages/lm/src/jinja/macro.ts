@@ -76,7 +76,7 @@ export class Macro extends PyFunction {
       case 'name':
         return this.#definition.name;
       case 'arguments':
-        return signature.parameters.map((parameter) => parameter.name);
+        return new PyTuple(signature.parameters.map((parameter) => parameter.name));
       case 'catch_kwargs':
         return signature.reads.has('kwargs');
       case 'catch_varargs':

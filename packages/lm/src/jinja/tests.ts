@@ -1,7 +1,7 @@
 import { TEXT_CLASSES } from './case.js';
 import { contains, equals, numeric, type Ordering, ordered } from './compare.js';
-import { DictView, PyDict } from './dict.js';
-import { fail, unsupported } from './errors.js';
+import { DictView, hashKey, PyDict } from './dict.js';
+import { unsupported } from './errors.js';
 import { filterNamed, testNamed } from './filters.js';
 import { lengthOf } from './filters-sequence.js';
 import { binary } from './operators.js';
@@ -68,6 +68,13 @@ function isSequence(value: Value): boolean {
   );
 }
 
+/** Whether the value names a filter or test; what cannot be a key is an error, as in Python. */
+function isName(run: Run, value: Value, find: (name: string) => unknown): boolean {
+  hashKey(run, value);
+  const name = textOf(value);
+  return name !== undefined && find(name) !== undefined;
+}
+
 const isCallable = (value: Value) => value instanceof PyObject && value.callable;
 
 export const TESTS: Readonly<Record<string, Test>> = {
@@ -76,11 +83,8 @@ export const TESTS: Readonly<Record<string, Test>> = {
   divisibleby: comparing('divisibleby', 'num', (run, value, divisor) => remainder(run, value, divisor, 0n)),
   defined: plain('defined', (_, value) => !(value instanceof Undefined)),
   undefined: plain('undefined', (_, value) => value instanceof Undefined),
-  filter: plain(
-    'filter',
-    (_, value) => filterNamed(textOf(value) ?? fail('the test filter takes a name')) !== undefined,
-  ),
-  test: plain('test', (_, value) => testNamed(textOf(value) ?? fail('the test test takes a name')) !== undefined),
+  filter: plain('filter', (run, value) => isName(run, value, filterNamed)),
+  test: plain('test', (run, value) => isName(run, value, testNamed)),
   none: plain('none', (_, value) => value === null),
   boolean: plain('boolean', (_, value) => typeof value === 'boolean'),
   false: plain('false', (_, value) => value === false),

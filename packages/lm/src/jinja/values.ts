@@ -257,13 +257,8 @@ export function truthy(value: Value): boolean {
 export function iterate(run: Run, value: Value): Iterator<Value> | undefined {
   const text = textOf(value);
   if (text !== undefined) {
-    const markup = value instanceof Markup;
     run.reserveText(text.length);
-    const characters = text[Symbol.iterator]();
-    if (!markup) return characters;
-    return (function* () {
-      for (const character of text) yield new Markup(character);
-    })();
+    return text[Symbol.iterator]();
   }
   if (isList(value)) return value[Symbol.iterator]();
   return value instanceof PyObject ? value.iterate(run) : undefined;
