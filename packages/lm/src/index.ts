@@ -76,7 +76,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
-export { type ChatRowOptions, chatOptionsOf } from './prompts/chat-row.js';
+export { type ChatRowOptions, chatOptionsOf, rowMessages } from './prompts/chat-row.js';
 export {
   type CompletionTokens,
   NoEndTokenError,

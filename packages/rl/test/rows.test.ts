@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
+import type { ChatMessage } from '@posttrain/interfaces';
 import {
   CausalLM,
   ChatTemplate,
@@ -19,11 +20,14 @@ import { endlessTokenizer, toyModel } from './toy.js';
 /** A template that shows tools and variables, with every message in marks of its own. */
 const template =
   '{% if tools %}<tools>{{ tools | tojson }}</tools>{% endif %}{% if mood %}<{{ mood }}>{% endif %}' +
-  '{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}' +
+  '{% for m in messages %}<{{ m.role }}{% if m.name is defined %}!{% endif %}>{{ m.content }}</{{ m.role }}>{% endfor %}' +
   '{% if add_generation_prompt %}<assistant>{% endif %}';
 const tools = [{ type: 'function', function: { name: 'add', parameters: { type: 'object' } } }];
 const messages = [{ role: 'user', content: '2 + 3?' }];
 const answer = (content: string) => [{ role: 'assistant', content }];
+/** As files with columns have messages: with every field of any message. */
+const withNulls = (some: readonly ChatMessage[]) =>
+  some.map((message) => ({ ...message, name: null })) as unknown as ChatMessage[];
 
 let model: CausalLM;
 beforeAll(async () => {
@@ -49,14 +53,22 @@ describe('the conversation of a row', () => {
   ] as const;
 
   it.each(columns)('has %s in sft, dpo and trainPolicy', async (_, row, options) => {
+    const asked = withNulls(messages);
     const prompt = model.chatTemplate!.renderChat(messages, { ...options, addGenerationPrompt: true });
     const whole = model.chatTemplate!.renderChat([...messages, ...answer('5')], options);
-    const [sft] = tokenizeRows(model, [{ ...row, prompt: messages, completion: answer('5') }]).rows;
+    const [sft] = tokenizeRows(model, [{ ...row, prompt: asked, completion: withNulls(answer('5')) }]).rows;
+    const [conversation] = tokenizeRows(model, [{ ...row, messages: [...asked, ...withNulls(answer('5'))] }]).rows;
+    expect(conversation!.tokens).toEqual(whole.tokenIds);
     expect(sft!.tokens).toEqual(whole.tokenIds);
-    const pair = tokenizePair(model, { ...row, prompt: messages, chosen: answer('5'), rejected: answer('6') }, 0, 400);
+    const pair = tokenizePair(
+      model,
+      { ...row, prompt: asked, chosen: withNulls(answer('5')), rejected: answer('6') },
+      0,
+      400,
+    );
     expect([...pair!.promptTokens, ...pair!.chosenTokens]).toEqual(whole.tokenIds);
     const [group] = await rollOut({
-      ...{ model, adapter: NO_ADAPTER, rows: [{ ...row, prompt: messages }], rewards: { length: (x) => x.length } },
+      ...{ model, adapter: NO_ADAPTER, rows: [{ ...row, prompt: asked }], rewards: { length: (x) => x.length } },
       ...{
         completionsPerPrompt: 1,
         sampling: { maxTokens: 2 },

@@ -6,7 +6,7 @@ export type TextSpan = readonly [start: number, end: number];
 
 /**
  * Where `{% generation %}` blocks lie in the rendered text. The template is rendered a second time with two characters
- * that occur nowhere printed around each block; if taking them out does not give the plain rendering (a template may
+ * that occur neither in it nor in its text printed around each block; if taking them out does not give the plain rendering (a template may
  * measure or trim its own output), there is no certain answer and that is an error.
  *
  * @param text the plain rendering
@@ -17,7 +17,7 @@ export function generationSpans(
   now: Date,
   text: string,
 ): TextSpan[] {
-  const [open, close] = unusedCharacters(template + JSON.stringify(variables) + text);
+  const [open, close] = unusedCharacters(template + text);
   const marked = renderJinja(template, variables, now, { open, close });
   const spans: TextSpan[] = [];
   let plain = '';

@@ -1,5 +1,5 @@
 import { assertKnownOptions, type ChatMessage } from '@posttrain/interfaces';
-import type { JsonObject } from '../files.js';
+import { isJsonObject, type JsonObject } from '../files.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { generationSpans, prefixDifferenceSpans, type TextSpan } from './assistant-spans.js';
 import { AssistantMaskError, ChatTemplateError } from './errors.js';
@@ -17,7 +17,11 @@ export interface RenderChatOptions {
   readonly documents?: readonly JsonObject[];
   /** The name of one of the folder's templates, or a template. Default: `tool_use` with tools, else `default`. */
   readonly template?: string;
-  /** Further variables of the template (`enable_thinking`, `date_string`); they win over special tokens. */
+  /**
+   * Further variables of the template (`enable_thinking`, `date_string`); they win over special tokens. As in messages and
+   * tools: whole numbers are integers (a `Number` object is a float, a `bigint` any integer), null is None, and a `Map` keeps
+   * the order of keys that are numbers, which objects lose (see `renderChat`).
+   */
   readonly variables?: Readonly<Record<string, unknown>>;
   /** Also tell which tokens the assistant wrote. Default false. */
   readonly assistantMask?: boolean;
@@ -65,7 +69,12 @@ export class ChatTemplate {
   }
 
   /**
-   * Renders and tokenizes a conversation.
+   * Renders and tokenizes a conversation, to the text that `apply_chat_template` gives, or fails: what Python raises is an
+   * error here too, and what is not carried over (other templates, `urlize`) is refused by name. Rendering is bounded in
+   * steps, text and nesting.
+   *
+   * JavaScript objects put keys like `"1"` first, so the order they were written in is lost; a template that reads such an
+   * object in order (`tojson`, `items`) is refused. Give a `Map` there, or read JSON text with `parseJsonText`.
    *
    * The assistant mask comes from the template's `{% generation %}` blocks: a token is the assistant's when any of it
    * lies in one. Without blocks it is what each assistant message adds to its prompt, without white space after the
@@ -154,12 +163,12 @@ export class ChatTemplate {
 /** Names a message's reasoning goes by; templates read the first, or gpt-oss's the second. */
 const REASONING_FIELDS = ['reasoning_content', 'thinking', 'reasoning'] as const;
 
-/** A message as templates see it: null fields left out, reasoning under its usual names. */
+/** A message as templates see it: null fields are None, undefined ones are not there, reasoning has its usual names. */
 function templateMessage(message: ChatMessage): Record<string, unknown> {
-  const present = Object.fromEntries(
-    Object.entries(message).filter(([, value]) => value !== null && value !== undefined),
+  const present = Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined));
+  const reasoning = REASONING_FIELDS.map((field) => present[field]).find(
+    (value) => value !== undefined && value !== null,
   );
-  const reasoning = REASONING_FIELDS.map((field) => present[field]).find((value) => value !== undefined);
   return reasoning === undefined ? present : { thinking: reasoning, ...present, reasoning_content: reasoning };
 }
 
@@ -167,12 +176,22 @@ function assistantTurns(messages: readonly ChatMessage[]): number[] {
   return messages.flatMap(({ role }, i) => (role === 'assistant' ? [i] : []));
 }
 
+/** The text that a message ends with, and its content with the tag behind that text: the last text of content as parts. */
+function tagContent(content: unknown): { readonly text: string; readonly tagged: unknown } {
+  if (typeof content === 'string') return { text: content, tagged: content + CONTINUE_TAG };
+  const parts: readonly unknown[] = Array.isArray(content) ? content : [];
+  const isText = (part: unknown) => isJsonObject(part) && typeof part.text === 'string';
+  const at = parts.findLastIndex(isText);
+  if (at < 0) throw new ChatTemplateError('the final message has no content to continue.');
+  const part = parts[at] as { readonly text: string };
+  return { text: part.text, tagged: parts.toSpliced(at, 1, { ...part, text: part.text + CONTINUE_TAG }) };
+}
+
 function renderOpenEnded(template: string, variables: Record<string, unknown>, now: Date): string {
   const messages = variables.messages as Record<string, unknown>[];
   const final = messages.at(-1)!;
-  const { content } = final;
-  if (typeof content !== 'string') throw new ChatTemplateError('the final message has no content to continue.');
-  const tagged = [...messages.slice(0, -1), { ...final, content: content + CONTINUE_TAG }];
+  const { text: content, tagged: taggedContent } = tagContent(final.content);
+  const tagged = [...messages.slice(0, -1), { ...final, content: taggedContent }];
   const text = renderJinja(template, { ...variables, messages: tagged }, now);
   const at = text.lastIndexOf(CONTINUE_TAG.trim());
   if (at < 0 || !text.includes(content.trim())) {

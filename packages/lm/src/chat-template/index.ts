@@ -1,3 +1,4 @@
+export { parseJsonText } from '../jinja/index.js';
 export type { RenderChatOptions, RenderedChat } from './chat-template.js';
 export { ChatTemplate } from './chat-template.js';
 export { AssistantMaskError, ChatTemplateError } from './errors.js';

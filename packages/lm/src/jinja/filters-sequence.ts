@@ -29,6 +29,9 @@ import {
 
 const generator = (source: Generator<Value, void, undefined>) => new PyIterator(source);
 
+/** `reverse` of Python's `sorted`, which is no truth value but a number. */
+const isReversed = (reverse: Value): boolean => toIndex(reverse) !== 0;
+
 const caseChange = (caseSensitive: Value) => (truthy(caseSensitive) ? undefined : lowerCased);
 
 /** `len(value)`. */
@@ -161,7 +164,7 @@ function* unique(run: Run, value: Value, caseSensitive: Value, attribute: Value)
 function sort(run: Run, value: Value, reverse: Value, caseSensitive: Value, attribute: Value): Value {
   const names = typeof attribute === 'string' ? attribute.split(',') : [attribute];
   const readers = names.map((name) => attributeReader(name, caseChange(caseSensitive)));
-  return sorted(run, listOf(run, value), (item) => readers.map((read) => read(run, item)), truthy(reverse));
+  return sorted(run, listOf(run, value), (item) => readers.map((read) => read(run, item)), isReversed(reverse));
 }
 
 function extreme(operator: '<' | '>'): Filter {
@@ -221,7 +224,7 @@ function dictSort(run: Run, value: Value, caseSensitive: Value, by: Value, rever
   if (!(value instanceof PyDict)) fail(`the filter dictsort takes a dict, not ${typeName(value)}`);
   const change = caseChange(caseSensitive) ?? ((item: Value) => item);
   const entries = value.orderUnknown === undefined || by === 'value' ? value.entries(run) : [...value.unordered()];
-  return sorted(run, entries, (entry) => change(entry[by === 'key' ? 0 : 1]), truthy(reverse)).map(
+  return sorted(run, entries, (entry) => change(entry[by === 'key' ? 0 : 1]), isReversed(reverse)).map(
     (entry) => new PyTuple(entry),
   );
 }

@@ -79,7 +79,7 @@ function truncate(run: Run, value: Value, length: number, killWords: boolean, en
 function wrapped(text: string, width: number, breakLong: boolean, hyphens: boolean): string[] {
   if (hyphens && text.includes('-'))
     unsupported('the filter wordwrap of text with hyphens; give break_on_hyphens=false.');
-  const chunks = text.match(/[\t\n\v\f\r ]+|[^\t\n\v\f\r ]+/g) ?? [];
+  const chunks: string[] = text.match(/[\t\n\v\f\r ]+|[^\t\n\v\f\r ]+/g) ?? [];
   const isBlank = (chunk: string) => /^[\t\n\v\f\r ]/.test(chunk);
   chunks.reverse();
   const lines: string[] = [];

@@ -70,6 +70,7 @@ export class Run {
   }
 
   nested<T>(weight: number, inside: () => T): T {
+    this.spend(weight);
     this.#depth += weight;
     if (this.#depth > LIMITS.depth)
       overLimit('values, macros or loops are nested too deeply; does a macro call itself for ever?');

@@ -18,7 +18,7 @@ import {
   strip,
   substring,
 } from './text.js';
-import { elements, Markup, PyFunction, PyTuple, textOf, truthy, typeName, type Value } from './values.js';
+import { elements, Markup, PyFunction, PyTuple, textOf, typeName, type Value } from './values.js';
 
 type Bound = readonly (Value | undefined)[];
 /** `markup` is true when the text is escaped HTML, which escapes texts that are put into it. */
@@ -179,7 +179,7 @@ const METHODS: Readonly<Record<string, Method>> = {
   rstrip: stripping('right'),
   split: splitting(false),
   rsplit: splitting(true),
-  splitlines: method('keepends?', (_, self, [keep = false]) => splitLines(self, truthy(keep))),
+  splitlines: method('keepends?', (_, self, [keep = false]) => splitLines(self, toIndex(keep) !== 0)),
   find: finding(false, false),
   rfind: finding(true, false),
   index: finding(false, true),

@@ -1,6 +1,7 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
 import type { RenderChatOptions } from '../chat-template/index.js';
 import type { JsonObject } from '../files.js';
+import { parseJsonText } from '../jinja/index.js';
 
 /** What a row says of its conversations beside the messages, as the chat template takes it. */
 export type ChatRowOptions = Pick<RenderChatOptions, 'tools' | 'variables'>;
@@ -22,16 +23,23 @@ export function chatOptionsOf(row: {
   return { ...(tools && { tools }), ...(kwargs && { variables: kwargs }) };
 }
 
+/**
+ * The messages of a dataset row without their null fields, as TRL drops them: in files with columns every message has the
+ * fields of all. (In a conversation that is given, null is None, as in transformers.)
+ */
+export const rowMessages = (messages: readonly ChatMessage[]): ChatMessage[] =>
+  messages.map(
+    (message) =>
+      Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as unknown as ChatMessage,
+  );
+
 function toolsOf(value: unknown): readonly JsonObject[] | undefined {
   // Rows of a Parquet file have the column in every row, empty where it does not apply.
   if (value === undefined || value === null || value === '') return undefined;
   let tools: unknown = value;
   if (typeof value === 'string') {
-    try {
-      tools = JSON.parse(value);
-    } catch (cause) {
-      throw wrong('tools is text but not JSON', { cause });
-    }
+    tools = parseJsonText(value);
+    if (tools === undefined) throw wrong('tools is text but not JSON');
   }
   if (!Array.isArray(tools) || !tools.every(isRecord))
     throw wrong('tools must be a list of JSON schemas, or its JSON text');
@@ -41,4 +49,4 @@ function toolsOf(value: unknown): readonly JsonObject[] | undefined {
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const wrong = (problem: string, options?: ErrorOptions) => new PosttrainError('ROW_TOOLS', problem, options);
+const wrong = (problem: string) => new PosttrainError('ROW_TOOLS', problem);

@@ -1,7 +1,7 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
 import { NoChatTemplateError } from '../generate/prompt-tokens.js';
 import type { CausalLM } from '../model/causal-lm.js';
-import type { ChatRowOptions } from './chat-row.js';
+import { type ChatRowOptions, rowMessages } from './chat-row.js';
 
 /** What tokenizing needs of a model. */
 export type TextModel = Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>;
@@ -59,8 +59,9 @@ export function tokenizeCompletion(
     );
   }
   if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
-  const alone = model.chatTemplate.renderChat(prompt, { ...chat, addGenerationPrompt: true }).tokenIds;
-  const conversation: ChatMessage[] = [...prompt, ...completion];
+  const asked = rowMessages(prompt);
+  const alone = model.chatTemplate.renderChat(asked, { ...chat, addGenerationPrompt: true }).tokenIds;
+  const conversation: ChatMessage[] = [...asked, ...rowMessages(completion)];
   const { tokenIds, assistantMask } = model.chatTemplate.renderChat(conversation, { ...chat, assistantMask: withMask });
   return { ...joined(alone, tokenIds), ...(assistantMask && { assistantMask }) };
 }

@@ -1,5 +1,6 @@
 import type { ChatMessage } from '@posttrain/interfaces';
 import { isJsonObject } from '../files.js';
+import { parseJsonText } from '../jinja/index.js';
 import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
 
@@ -64,11 +65,7 @@ function toolCall(call: Fields) {
 
 function argumentsOf(text: string, call: Fields): object {
   if (text.trim() === '') return {};
-  try {
-    const value: unknown = JSON.parse(text);
-    if (isJsonObject(value)) return value;
-  } catch {
-    // Said below.
-  }
+  const value = parseJsonText(text);
+  if (isJsonObject(value)) return value;
   throw invalidField(call.path('arguments'), 'must be the JSON text of an object.');
 }

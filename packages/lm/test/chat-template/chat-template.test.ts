@@ -129,12 +129,14 @@ describe('beyond the goldens', () => {
     const measuring =
       '{% set t %}{% generation %}{{ messages[1].content }}{% endgeneration %}{% endset %}{{ t | length }}';
     expect(() => render(measuring, { assistantMask: true })).toThrow(/changes what its generation blocks/);
-    const open = '{% generation %}a';
-    expect(() => render(open, { assistantMask: true })).toThrow(/does not end/);
-    expect(() => render(`${open}{% generation %}b`, { assistantMask: true })).toThrow(/nests/);
-    expect(() => render(`{% generation %}{% endgeneration %}{% endgeneration %}`, { assistantMask: true })).toThrow(
-      /has no start/,
-    );
+    const cut = (slice: string) => `{% set t %}{% generation %}abc{% endgeneration %}{% endset %}{{ t[${slice}] }}`;
+    expect(() => render(cut(':-1'), { assistantMask: true })).toThrow(/does not end/);
+    expect(() => render(cut('1:'), { assistantMask: true })).toThrow(/has no start/);
+    const nested = '{% generation %}a{% generation %}b{% endgeneration %}{% endgeneration %}';
+    expect(() => render(nested, { assistantMask: true })).toThrow(/nests/);
+    for (const wrong of ['{% generation %}a', '{% endgeneration %}']) {
+      expect(() => render(wrong, { assistantMask: true })).toThrow(/line 1: .*endgeneration/);
+    }
     const user = [conversation[0]!];
     expect(() => render(CHATML, { assistantMask: true }, user)).toThrow(/no token is the assistant/);
     expect(() => render(MARKED, { assistantMask: true }, user)).toThrow(AssistantMaskError);
@@ -182,12 +184,22 @@ describe('beyond the goldens', () => {
     expect(render('{{ tools is none }}{{ documents[0].title }}', { documents: [{ title: 'T' }] }).text).toMatch(/T$/);
   });
 
-  it('leaves out null fields and gives reasoning its usual names', () => {
+  it('has null as None, leaves undefined out, and gives reasoning its usual names', () => {
     const messages = [
-      { role: 'assistant', content: 'x', tool_calls: null, reasoning: 'why' },
+      { role: 'assistant', content: null, tool_calls: undefined, reasoning: 'why', thinking: null },
     ] as unknown as ChatMessage[];
-    const template = '{{ messages[0].reasoning_content }}{% if messages[0].tool_calls is defined %}!{% endif %}';
-    expect(render(template, {}, messages).text).toBe('why');
+    const template =
+      '{{ messages[0].content }} {{ messages[0].tool_calls is defined }} {{ messages[0].reasoning_content }} {{ messages[0].thinking }}';
+    expect(render(template, {}, messages).text).toBe('None False why None');
+  });
+
+  it('goes on with the last text of content as parts, and gives templates the parts', () => {
+    const parts = [{ type: 'text', text: 'a' }, { type: 'text', text: 'b ' }, { type: 'image' }];
+    const messages = [{ role: 'assistant', content: parts }] as unknown as ChatMessage[];
+    const each = '{% for p in messages[0].content %}[{{ p.text }}]{% endfor %}';
+    expect(render(each, {}, messages).text).toBe('[a][b ][]');
+    expect(render(each, { continueFinalMessage: true }, messages).text).toBe('[a][b ');
+    expect(() => render("{{ 'x' + messages[0].content }}", {}, messages)).toThrow(/\(not "list"\) to str/);
   });
 
   it('refuses what excludes itself, no messages, and unknown options', () => {

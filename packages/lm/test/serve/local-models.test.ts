@@ -3,7 +3,13 @@ import { onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import OpenAI from 'openai';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Adapter, type CausalLM, type LocalGeneratorOptions, loadEmbedder } from '../../src/index.js';
+import {
+  type Adapter,
+  type CausalLM,
+  ChatTemplate,
+  type LocalGeneratorOptions,
+  loadEmbedder,
+} from '../../src/index.js';
 import { embeddingModel, type LocalModelsOptions, localModels, toolFormatOf } from '../../src/serve/index.js';
 import { largestDifference, modelFolder, tinyModel } from '../support.js';
 import { serve } from './support.js';
@@ -117,6 +123,39 @@ describe('a local model behind the API', () => {
     expect(answer.usage!.prompt_tokens).toBe(tokenIds.length);
     const without = await openai.chat.completions.create({ ...greedy, messages, tools, tool_choice: 'none' });
     expect(without.usage!.prompt_tokens).toBeLessThan(tokenIds.length);
+  });
+
+  it('gives templates the arguments of calls as they were written, and says what a template cannot take', async () => {
+    const call = {
+      id: 'a',
+      type: 'function' as const,
+      function: { name: 'f', arguments: '{"b": 1.0, "2": 2, "1": [3]}' },
+    };
+    const conversation = [...messages, { role: 'assistant' as const, content: null, tool_calls: [call] }];
+    const asked = async (template: string) => {
+      const chatTemplate = new ChatTemplate(model.tokenizer, template);
+      const served = localModels(
+        'tiny',
+        new Proxy(model, { get: (it, key) => (key === 'chatTemplate' ? chatTemplate : Reflect.get(it, key, it)) }),
+      );
+      let prompt = '';
+      const complete: typeof served.tiny.complete = (request) => {
+        prompt = model.tokenizer.decode([...request.tokenIds]);
+        return served.tiny!.complete(request);
+      };
+      const { url } = await serve({ tiny: { ...served.tiny!, complete } });
+      const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 });
+      await openai.chat.completions.create({ ...greedy, max_tokens: 1, messages: conversation });
+      return prompt;
+    };
+    const written = '{{ messages[1].tool_calls[0].function.arguments';
+    expect(await asked(`${written} | tojson }}`)).toBe('{"b": 1.0, "2": 2, "1": [3]}');
+    // As in vLLM: templates that join the arguments as text cannot take the object that transformers gives them.
+    await expect(asked(`${written.replace('{{', "{{ 'call:' +")} }}`)).rejects.toMatchObject({
+      status: 400,
+      code: 'invalid_messages',
+      message: expect.stringMatching(/can only concatenate str \(not "dict"\) to str/),
+    });
   });
 
   it('writes JSON of the schema that is asked for', async () => {

@@ -1,6 +1,6 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { Completion, SamplingParams } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, chatOptionsOf, LocalGenerator, promptTokens } from '@posttrain/lm';
+import { type Adapter, type CausalLM, chatOptionsOf, LocalGenerator, promptTokens, rowMessages } from '@posttrain/lm';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
 
@@ -45,7 +45,9 @@ export interface RolloutRequest<Row extends PromptRow> {
 export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row>): Promise<RewardedGroup<Row>[]> {
   const { model, adapter, rows, rewards, completionsPerPrompt: n, sampling, step } = request;
   const generator = new LocalGenerator(model, { adapter: () => adapter, maxBatch: request.maxBatch });
-  const prompts = rows.map((row) => promptTokens(model, row.prompt, '', chatOptionsOf(row)));
+  const prompts = rows.map((row) =>
+    promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row)),
+  );
   const sampled = await generator.generate(
     rows.map(({ prompt }, i) => ({
       ...sampling,

@@ -1,5 +1,12 @@
 import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
-import { type CausalLM, chatOptionsOf, NoChatTemplateError, tokenizeCompletion, withEndToken } from '@posttrain/lm';
+import {
+  type CausalLM,
+  chatOptionsOf,
+  NoChatTemplateError,
+  rowMessages,
+  tokenizeCompletion,
+  withEndToken,
+} from '@posttrain/lm';
 
 /**
  * A dataset row in one of TRL's formats; further columns are ignored.
@@ -102,7 +109,7 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
   if ('messages' in row) {
     if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
     const { assistantOnlyLoss: assistantMask = false } = options;
-    const rendered = model.chatTemplate.renderChat(messagesOf(row, 'messages'), {
+    const rendered = model.chatTemplate.renderChat(rowMessages(messagesOf(row, 'messages')), {
       ...chatOptionsOf(row),
       assistantMask,
     });
