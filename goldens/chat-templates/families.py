@@ -141,12 +141,6 @@ MISTRAL = """\
 {%- endfor %}
 """
 
-GEMMA = """\
-{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '
-' + message['content'] | trim + '<end_of_turn>
-' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model
-'}}{% endif %}"""
-
 GEMMA3 = """\
 {{ bos_token }}
 {%- set first_user_prefix = "" -%}{%- set loop_messages = messages -%}
@@ -209,7 +203,7 @@ XML_CALLS = """\
 {% if add_generation_prompt %}<assistant>{% endif %}
 """
 
-TEMPLATES = {"llama3": LLAMA3, "qwen3": QWEN3, "mistral": MISTRAL, "gemma": GEMMA, "gemma3": GEMMA3, "deepseek": DEEPSEEK, "phi": PHI, "xml-calls": XML_CALLS}
+TEMPLATES = {"llama3": LLAMA3, "qwen3": QWEN3, "mistral": MISTRAL, "gemma3": GEMMA3, "deepseek": DEEPSEEK, "phi": PHI, "xml-calls": XML_CALLS}
 TEMPLATES["phi with CRLF"] = PHI.replace("%}{%", "%}\r\n{%")
 
 _CALL = {"id": "abc123def", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Zürich", "days": 3, "exact": True, "at": None, "limits": [1.5, 2.0], "2": {}, "1": "x"}}}

@@ -54,7 +54,7 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
     );
     const { wrong, refused, count } = compare(rows);
     expect(wrong).toEqual([]);
-    expect(count).toBeGreaterThan(4000);
+    expect(count).toBeGreaterThan(3500);
     expect(refused.map((name) => name.split(' of ')[0])).toEqual(['x.casefold()']);
   });
 
@@ -74,6 +74,6 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
         return [`${template}, ${conversation}`, render(golden.templates[template]!, variables), text] as const;
       }),
     );
-    expect(compare(rows)).toMatchObject({ wrong: [], refused: [], count: 45 });
+    expect(compare(rows)).toMatchObject({ wrong: [], refused: [], count: 40 });
   });
 });
