@@ -1,9 +1,9 @@
 import { type GenerationMarks, JinjaError, Template } from '../jinja/index.js';
 import { ChatTemplateError } from './errors.js';
 
-/** Whether a template marks what the assistant says with `{% generation %}` blocks, by the pattern of `transformers`. */
+/** Whether a template marks what the assistant says with `{% generation %}` blocks. */
 export function hasGenerationMarkers(template: string): boolean {
-  return /\{%-?\s*generation\s*-?%\}/.test(template);
+  return /\{%[-+]?\s*generation\s*[-+]?%\}/.test(template);
 }
 
 /** Compiled templates by their text, the one used last at the end: a conversation after another has the same. */

@@ -15,7 +15,7 @@ function titleCharacter(character: string): string {
   if (code >= 0x1c4 && code <= 0x1cc) return String.fromCodePoint(code - ((code - 0x1c4) % 3) + 1);
   if (code >= 0x1f1 && code <= 0x1f3) return '\u01f2';
   if (code >= 0x1f80 && code <= 0x1faf) return String.fromCodePoint(code | 8);
-  if (code >= 0x1fb2 && code <= 0x1ffc && upper.endsWith('\u0399')) {
+  if (code >= 0x1fb2 && code <= 0x1ffc && upper.length > 1 && upper.endsWith('\u0399')) {
     // One letter with its iota below, or the iota as a mark.
     return [0x3, 0xc].includes(code & 0xf) ? String.fromCodePoint((code & ~0xf) | 0xc) : `${upper.slice(0, -1)}\u0345`;
   }

@@ -1,9 +1,8 @@
 import { type CallArguments, type Comparison, type Expression, node } from './ast.js';
-import { JinjaError } from './errors.js';
-import type { Token } from './lexer.js';
 import { integerRepr } from './numbers.js';
 import type { BinaryOperator } from './operators.js';
 import { LIMITS } from './run.js';
+import { describe, TokenReader } from './token-reader.js';
 
 const COMPARISONS: readonly string[] = ['==', '!=', '<', '<=', '>', '>='];
 const CONSTANTS: Readonly<Record<string, boolean | null>> = {
@@ -14,97 +13,12 @@ const CONSTANTS: Readonly<Record<string, boolean | null>> = {
   none: null,
   None: null,
 };
-/** Recursion of the parser that one level of parentheses takes. */
-const STEPS_PER_LEVEL = 3;
-
-/** Names that are read and set while a macro is parsed, for its special variables. */
-export interface NameUse {
-  readonly read: Set<string>;
-  readonly set: Set<string>;
-}
-
 /** The grammar of Jinja's expressions, with its precedences. */
-export class ExpressionParser {
-  readonly #tokens: readonly Token[];
-  #at = 0;
-  #depth = 0;
-  protected readonly uses: NameUse[] = [];
-
-  constructor(tokens: readonly Token[]) {
-    this.#tokens = tokens;
-  }
-
-  protected get current(): Token {
-    return this.#tokens[this.#at]!;
-  }
-
-  protected get following(): Token {
-    return this.#tokens[Math.min(this.#at + 1, this.#tokens.length - 1)]!;
-  }
-
-  protected next(): Token {
-    const token = this.current;
-    if (token.type !== 'end') this.#at++;
-    return token;
-  }
-
-  protected isOperator(value: string): boolean {
-    return this.current.type === 'operator' && this.current.value === value;
-  }
-
-  protected isName(value: string): boolean {
-    return this.current.type === 'name' && this.current.value === value;
-  }
-
-  protected skipOperator(value: string): boolean {
-    const found = this.isOperator(value);
-    if (found) this.next();
-    return found;
-  }
-
-  protected skipName(value: string): boolean {
-    const found = this.isName(value);
-    if (found) this.next();
-    return found;
-  }
-
-  protected expectOperator(value: string): Token {
-    if (!this.isOperator(value)) this.fail(`"${value}" was expected, not ${describe(this.current)}.`);
-    return this.next();
-  }
-
-  protected expectName(): string {
-    if (this.current.type !== 'name') this.fail(`a name was expected, not ${describe(this.current)}.`);
-    return this.next().value;
-  }
-
-  protected fail(problem: string, line = this.current.line): never {
-    throw new JinjaError('syntax', problem, line);
-  }
-
-  protected useName(name: string, how: keyof NameUse): void {
-    for (const use of this.uses) if (how === 'set' || !use.set.has(name)) use[how].add(name);
-  }
-
-  #nested<T>(inside: () => T): T {
-    if (++this.#depth > LIMITS.expressionNesting * STEPS_PER_LEVEL) this.#tooDeep();
-    const result = inside();
-    this.#depth--;
-    return result;
-  }
-
-  #tooDeep(): never {
-    throw new JinjaError(
-      'limit',
-      `an expression is nested more than ${LIMITS.expressionNesting} deep.`,
-      this.current.line,
-    );
-  }
-
+export class ExpressionParser extends TokenReader {
   /** An expression whose nesting is within bounds. */
   #node(...[plain, ...children]: Parameters<typeof node>): Expression {
     const made = node(plain, ...children);
-    if (made.depth > LIMITS.expressionNesting) this.#tooDeep();
+    if (made.depth > LIMITS.expressionNesting) this.tooDeep();
     return made;
   }
 
@@ -132,7 +46,7 @@ export class ExpressionParser {
   }
 
   protected parseExpression(): Expression {
-    return this.#nested(() => {
+    return this.nested(() => {
       const { line } = this.current;
       let then = this.#parseOr();
       while (this.skipName('if')) {
@@ -167,7 +81,7 @@ export class ExpressionParser {
   #parseNot(): Expression {
     if (!this.isName('not')) return this.#parseComparison();
     const { line } = this.next();
-    const operand = this.#nested(() => this.#parseNot());
+    const operand = this.nested(() => this.#parseNot());
     return this.#node({ kind: 'unary', operator: 'not', operand, line }, operand);
   }
 
@@ -217,7 +131,7 @@ export class ExpressionParser {
   }
 
   #parseUnary(filters: boolean): Expression {
-    return this.#nested(() => {
+    return this.nested(() => {
       const { line } = this.current;
       let result: Expression;
       if (this.isOperator('-') || this.isOperator('+')) {
@@ -434,17 +348,4 @@ const NO_ARGUMENTS: CallArguments = { args: [], named: [] };
 
 function argumentExpressions({ args, named, rest, namedRest }: CallArguments): (Expression | undefined)[] {
   return [...args, ...named.map(([, value]) => value), rest, namedRest];
-}
-
-const DESCRIPTIONS: Partial<Record<Token['type'], string>> = {
-  data: 'text',
-  variable_begin: '"{{"',
-  variable_end: 'the end "}}"',
-  block_begin: '"{%"',
-  block_end: 'the end "%}"',
-  end: 'the end of the template',
-};
-
-export function describe({ type, value }: Token): string {
-  return DESCRIPTIONS[type] ?? (type === 'string' ? 'a text' : `"${value.slice(0, 60)}"`);
 }

@@ -1,8 +1,9 @@
 import { type Body, type Expression, node, type Signature, type Statement, type Target } from './ast.js';
 import { JinjaError } from './errors.js';
-import { describe, ExpressionParser, type NameUse } from './expression-parser.js';
+import { ExpressionParser } from './expression-parser.js';
 import { tokenize } from './lexer.js';
 import { LIMITS } from './run.js';
+import { describe, type NameUse } from './token-reader.js';
 
 /** Tags that need other templates, of which a chat template has none, and the like. */
 const REFUSED_TAGS: Readonly<Record<string, string>> = {

@@ -8,7 +8,7 @@ export const LIMITS = {
   /** Expressions, statements and elements looked at; texts count by their length as well. */
   steps: 10_000_000,
   /** UTF-16 code units of any one text, the rendered one included. */
-  textLength: 32 * 1024 * 1024,
+  textLength: 16 * 1024 * 1024,
   /** Elements of any one list. */
   listLength: 2_000_000,
   /** Nested calls, loops and values, by the nesting of what they execute: keeps the JavaScript stack whole. */

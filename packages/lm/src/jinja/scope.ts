@@ -1,3 +1,5 @@
+import { overLimit } from './errors.js';
+import { LIMITS } from './run.js';
 import type { Value } from './values.js';
 
 /** Variables of a template, loop, macro or block; what is not here is looked up around it. */
@@ -31,8 +33,13 @@ export class Scope {
 /** Rendered text, in the pieces it is made of. */
 export class Output {
   readonly #pieces: string[] = [];
+  #length = 0;
 
   push(text: string): void {
+    this.#length += text.length;
+    if (this.#length > LIMITS.textLength) {
+      overLimit(`the rendered text would have more than ${LIMITS.textLength} characters.`);
+    }
     this.#pieces.push(text);
   }
 

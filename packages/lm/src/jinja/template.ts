@@ -290,7 +290,8 @@ function compileMacro(name: string | null, signature: Signature, body: Body): (a
   const missing = signature.parameters.map(
     (parameter) => parameter.missing && compileExpression(parameter.missing, false),
   );
-  const weight = weightOf(body) + 6;
+  const depths = signature.parameters.map((parameter) => parameter.missing?.depth ?? 0);
+  const weight = Math.max(weightOf(body), ...depths) + 6;
   return (around) =>
     new Macro({
       name,

@@ -202,8 +202,9 @@ export class PyIterator extends PyObject {
     super();
     this.#source = source;
   }
-  override iterate(): Iterator<Value> {
-    return { next: () => this.#source.next() };
+  override iterate(run: Run): Iterator<Value> {
+    // One iterator may draw from another, and so on.
+    return { next: () => run.nested(5, () => this.#source.next()) };
   }
 }
 
