@@ -134,16 +134,16 @@ describe('a local model behind the API', () => {
     const conversation = [...messages, { role: 'assistant' as const, content: null, tool_calls: [call] }];
     const asked = async (template: string) => {
       const chatTemplate = new ChatTemplate(model.tokenizer, template);
-      const served = localModels(
+      const tiny = localModels(
         'tiny',
         new Proxy(model, { get: (it, key) => (key === 'chatTemplate' ? chatTemplate : Reflect.get(it, key, it)) }),
-      );
+      ).tiny!;
       let prompt = '';
-      const complete: typeof served.tiny.complete = (request) => {
+      const complete: typeof tiny.complete = (request) => {
         prompt = model.tokenizer.decode([...request.tokenIds]);
-        return served.tiny!.complete(request);
+        return tiny.complete(request);
       };
-      const { url } = await serve({ tiny: { ...served.tiny!, complete } });
+      const { url } = await serve({ tiny: { ...tiny, complete } });
       const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 });
       await openai.chat.completions.create({ ...greedy, max_tokens: 1, messages: conversation });
       return prompt;
