@@ -1,5 +1,6 @@
 import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
@@ -137,6 +138,11 @@ export class LocalEmbedder implements Embedder {
         const vector = Float32Array.from(data.subarray(row * width, (row + 1) * width));
         results[sequence] = this.normalize ? normalized(vector) : vector;
       });
+      await checkNumbers(
+        'embed',
+        pass.sequences.map((sequence) => results[sequence]!),
+        { weights, adapter },
+      );
     }
     return results;
   }

@@ -1,4 +1,9 @@
-/** log softmax(logits / temperature), in double precision: equal only where the logits are. */
+import { NonFiniteLogitsError } from '../generate/non-finite.js';
+
+/**
+ * log softmax(logits / temperature), in double precision: equal only where the logits are.
+ * @throws NonFiniteLogitsError where one is NaN or +∞
+ */
 export function logSoftmax(logits: ArrayLike<number>, temperature = 1): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) if (logits[i]! > largest) largest = logits[i]!;
@@ -9,6 +14,7 @@ export function logSoftmax(logits: ArrayLike<number>, temperature = 1): Float64A
     result[i] = value;
     total += Math.exp(value);
   }
+  if (!Number.isFinite(total)) throw new NonFiniteLogitsError('search: the model gave logits that are not numbers');
   const normalizer = Math.log(total);
   for (let i = 0; i < result.length; i++) result[i]! -= normalizer;
   return result;
