@@ -40,6 +40,7 @@ export function chatCompletions(body: JsonObject, context: RequestContext): Prom
     readers: requests.map(() => turn.reader()),
     events: runCompletions(context, name, complete, requests),
     hasLogProbs: alternatives !== undefined,
+    tokensAsIds: sampling.tokensAsIds,
     includeUsage: sampling.includeUsage,
   };
   return sampling.stream ? { kind: 'events', events: chunks(answer) } : whole(answer);
@@ -51,10 +52,11 @@ interface Answer {
   readonly readers: readonly ChatTurnReader[];
   readonly events: ReturnType<typeof runCompletions>;
   readonly hasLogProbs: boolean;
+  readonly tokensAsIds: boolean;
   readonly includeUsage: boolean;
 }
 
-async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answer): Promise<Reply> {
+async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
   const choices = readers.map((reader) => ({
     reader,
     reasoning: '',
@@ -71,7 +73,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
     choice.reasoning += reasoning;
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
-    choice.logProbs.push(...logProbsOf(event));
+    choice.logProbs.push(...logProbsOf(event, tokensAsIds));
     choice.finishReason = finishReason;
   }
   const body = {
@@ -96,7 +98,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
 }
 
 async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
-  const { name, promptTokens, readers, events, hasLogProbs, includeUsage } = answer;
+  const { name, promptTokens, readers, events, hasLogProbs, tokensAsIds, includeUsage } = answer;
   const head = replyHead('chatcmpl', 'chat.completion.chunk', name);
   const chunk = (choices: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
@@ -109,7 +111,7 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     completionTokens++;
     const choice = state[index]!;
     const read = choice.reader.read(event);
-    const logProbs = logProbsOf(event);
+    const logProbs = logProbsOf(event, tokensAsIds);
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
     if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
     choice.begun = true;
@@ -132,8 +134,15 @@ const part = (
   finish_reason: string | null = null,
 ): JsonObject => ({ index, delta, logprobs, finish_reason });
 
-const logProbsOf = ({ logProb }: CompletionEvent): JsonObject[] =>
-  logProb ? [{ ...tokenLogProb(logProb), top_logprobs: logProb.alternatives.map(tokenLogProb) }] : [];
+const logProbsOf = ({ logProb }: CompletionEvent, asIds: boolean): JsonObject[] =>
+  logProb
+    ? [
+        {
+          ...tokenLogProb(logProb, asIds),
+          top_logprobs: logProb.alternatives.map((one) => tokenLogProb(one, asIds)),
+        },
+      ]
+    : [];
 
 /** Unique in a conversation, which is all that an id is for; nine characters, which is all that Mistral's template takes. */
 const callId = (choice: number, at: number): string =>

@@ -2,10 +2,11 @@ import type { JsonObject } from '../files.js';
 import { invalidField } from './api-error.js';
 import { contextLengthError } from './chat-turn.js';
 import { Fields } from './fields.js';
-import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, usage } from './reply.js';
+import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, shownName, usage } from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
-import type { CompletionEvent, ServedModel } from './served-model.js';
+import type { CompletionEvent, ReportedLogProb, ServedModel, TokenLogProb } from './served-model.js';
+import { idName } from './token-names.js';
 
 const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
 const UNSUPPORTED = {
@@ -24,7 +25,7 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   const complete = completionOf(name, model);
   const maxTokens = Math.min(context.maxTokens, model.contextLength);
   const defaultMaxTokens = Math.min(DEFAULT_MAX_TOKENS, maxTokens);
-  const { n, settings, stream, includeUsage } = samplingFields(fields, model, {
+  const { n, settings, stream, includeUsage, tokensAsIds } = samplingFields(fields, model, {
     n: context.slots.size,
     maxTokens,
     defaultMaxTokens,
@@ -48,7 +49,8 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   );
   const events = runCompletions(context, name, complete, requests);
   const head = replyHead('cmpl', 'text_completion', name);
-  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs: alternatives !== undefined };
+  const hasLogProbs = alternatives !== undefined;
+  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs, tokensAsIds };
   return stream ? { kind: 'events', events: chunks(answer, includeUsage) } : whole(answer);
 }
 
@@ -58,11 +60,12 @@ interface Answer {
   readonly events: AsyncGenerator<SampleEvent>;
   readonly choices: number;
   readonly hasLogProbs: boolean;
+  readonly tokensAsIds: boolean;
 }
 
-async function whole({ head, promptTokens, events, choices, hasLogProbs }: Answer): Promise<Reply> {
+async function whole({ head, promptTokens, events, choices, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
   const texts = Array.from({ length: choices }, () => '');
-  const logProbs = texts.map(() => new LogProbs());
+  const logProbs = texts.map(() => new LogProbs(tokensAsIds));
   const reasons = texts.map((): CompletionEvent['finishReason'] => undefined);
   let completionTokens = 0;
   for await (const { index, event } of events) {
@@ -85,8 +88,8 @@ async function whole({ head, promptTokens, events, choices, hasLogProbs }: Answe
 }
 
 async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<JsonObject> {
-  const { head, promptTokens, events, choices, hasLogProbs } = answer;
-  const logProbs = Array.from({ length: choices }, () => new LogProbs());
+  const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds } = answer;
+  const logProbs = Array.from({ length: choices }, () => new LogProbs(tokensAsIds));
   const chunk = (list: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
     choices: list,
@@ -104,14 +107,23 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }
 
-/** Log-probabilities in the four parallel lists of the older API. */
+/**
+ * Log-probabilities in the four parallel lists of the older API. Joined, `tokens` are the text: of the tokens of one
+ * character the last has it. Offsets count code points from the start of the completion.
+ */
 class LogProbs {
+  readonly #asIds: boolean;
   #offset = 0;
-  #events: [NonNullable<CompletionEvent['logProb']>, number][] = [];
+  #events: [ReportedLogProb, number][] = [];
 
-  add({ logProb, text }: CompletionEvent): void {
-    if (logProb) this.#events.push([logProb, this.#offset]);
-    this.#offset += text.length;
+  constructor(asIds: boolean) {
+    this.#asIds = asIds;
+  }
+
+  add({ logProb }: CompletionEvent): void {
+    if (!logProb) return;
+    this.#events.push([logProb, this.#offset]);
+    for (const _ of logProb.text ?? logProb.token) this.#offset++;
   }
 
   /** Those since the last call. */
@@ -119,13 +131,29 @@ class LogProbs {
     const events = this.#events;
     this.#events = [];
     return {
-      tokens: events.map(([{ token }]) => token),
+      tokens: events.map(([one]) => this.#nameOf(one)),
       token_logprobs: events.map(([{ logProb }]) => finiteLogProb(logProb)),
-      top_logprobs: events.map(([{ alternatives }]) =>
-        Object.fromEntries(alternatives.map(({ token, logProb }) => [token, finiteLogProb(logProb)])),
-      ),
+      top_logprobs: events.map(([one]) => this.#alternatives(one)),
       text_offset: events.map(([, offset]) => offset),
     };
+  }
+
+  #nameOf(one: ReportedLogProb): string {
+    return this.#asIds && one.tokenId !== undefined ? idName(one.tokenId) : (one.text ?? one.token);
+  }
+
+  /** By name, the drawn token among them as OpenAI has it. Of two with one name the less likely is called by its id. */
+  #alternatives(drawn: ReportedLogProb): JsonObject {
+    const named = new Map<string, number>();
+    const add = (name: string, { tokenId, logProb }: TokenLogProb) => {
+      const free = named.has(name) && tokenId !== undefined ? idName(tokenId) : name;
+      named.set(free, finiteLogProb(logProb));
+    };
+    const isDrawn = (one: TokenLogProb) =>
+      one.tokenId === undefined ? one.token === drawn.token : one.tokenId === drawn.tokenId;
+    if (drawn.alternatives.length > 0) add(this.#nameOf(drawn) || shownName(drawn, this.#asIds), drawn);
+    for (const one of drawn.alternatives) if (!isDrawn(one)) add(shownName(one, this.#asIds), one);
+    return Object.fromEntries([...named].sort(([, a], [, b]) => b - a));
   }
 }
 

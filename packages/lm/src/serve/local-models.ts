@@ -1,11 +1,14 @@
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import type { ChatTemplate } from '../chat-template/index.js';
 import type { LocalEmbedder } from '../embed/local-embedder.js';
+import { completionDecoder } from '../generate/completion-decoder.js';
 import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
+import type { TokenPrompt } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, CompletionRequest, ServedModel, ToolFormat } from './served-model.js';
+import { nameOf } from './token-names.js';
 
 export interface LocalModelsOptions {
   /** Adapters of the model, by the names that requests call them. Default: none. */
@@ -102,21 +105,28 @@ async function* complete(
 ): AsyncGenerator<CompletionEvent> {
   const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
   const request = { ...settings, ...reports, prompt: { tokenIds, continuesText }, ...(adapter ? { adapter } : {}) };
+  const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
   for await (const event of generator.stream(request)) {
-    const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
-    yield { text: event.text, ...reported, finishReason: event.finishReason };
+    yield { text: event.text, ...report?.(event), finishReason: event.finishReason };
   }
 }
 
-function reportOf(
-  { tokenizer }: CausalLM,
-  { tokenId, logProb = 0, topLogProbs = [] }: StreamEvent,
-): Pick<CompletionEvent, 'logProb'> {
-  const named = (one: { readonly tokenId: number; readonly logProb: number }) => ({
-    token: tokenizer.decode([one.tokenId]),
-    logProb: one.logProb,
-  });
-  return { logProb: { ...named({ tokenId, logProb }), alternatives: topLogProbs.map(named) } };
+/** What the API says of each token of one completion, end tokens excepted. */
+function reporter({ tokenizer, endTokens }: CausalLM, prompt: TokenPrompt) {
+  // Stop strings hold text back; here every token has what it adds.
+  const decoder = completionDecoder(tokenizer, { prompt }, prompt.tokenIds);
+  let isFirst = prompt.continuesText === false;
+  return ({ tokenId, logProb = 0, topLogProbs = [], finishReason }: StreamEvent) => {
+    if (endTokens.has(tokenId)) return {};
+    const alternatives = topLogProbs.map((one) => ({
+      ...nameOf(tokenizer, one.tokenId, isFirst),
+      logProb: one.logProb,
+    }));
+    const text = decoder.push(tokenId) + (finishReason ? decoder.flush() : '');
+    const reported = { ...nameOf(tokenizer, tokenId, isFirst), logProb, alternatives, text };
+    isFirst = false;
+    return { logProb: reported };
+  };
 }
 
 /** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */

@@ -2,11 +2,11 @@ import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
 import type { CompletionRequest, ServedModel } from './served-model.js';
 
-/** Fields that chat and text completions share. The last three are not OpenAI's: vLLM and others have them. */
+/** Fields that chat and text completions share. Those of the last line are not OpenAI's: vLLM and others have them. */
 export const SAMPLING_FIELDS = [
   ...['model', 'n', 'stream', 'stream_options', 'stop', 'seed', 'max_tokens', 'temperature', 'top_p'],
   ...['presence_penalty', 'frequency_penalty', 'logit_bias', 'user'],
-  ...['top_k', 'min_p', 'repetition_penalty'],
+  ...['top_k', 'min_p', 'repetition_penalty', 'return_tokens_as_token_ids'],
 ];
 
 const MAX_STOPS = 16;
@@ -18,6 +18,8 @@ export interface SamplingFields {
   readonly n: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** Whether tokens of log-probabilities are called `token_id:12`. */
+  readonly tokensAsIds: boolean;
   /** What does not depend on the prompt. */
   readonly settings: Omit<CompletionRequest, 'tokenIds' | 'continuesText' | 'signal'>;
 }
@@ -52,6 +54,7 @@ export function samplingFields(
     n: fields.integer('n', { min: 1, max: limits.n }) ?? 1,
     stream,
     includeUsage: streamOptions?.boolean('include_usage') ?? false,
+    tokensAsIds: fields.boolean('return_tokens_as_token_ids') ?? false,
     settings: {
       ...given,
       maxTokens: maxTokens(fields, limits.maxTokens) ?? limits.defaultMaxTokens,

@@ -26,9 +26,20 @@ export interface CompletionRequest extends SamplingParams {
 }
 
 export interface TokenLogProb {
-  /** The token's text; U+FFFD where it is part of a character. */
+  /** What the API calls it: its text as a rule. */
   readonly token: string;
   readonly logProb: number;
+  /** What it adds to the text; null where it has no bytes of its own. Default: the UTF-8 of `token`. */
+  readonly bytes?: readonly number[] | null;
+  /** Where it is known, tokens of one name can be told apart. */
+  readonly tokenId?: number;
+}
+
+/** The log-probability of a generated token. */
+export interface ReportedLogProb extends TokenLogProb {
+  readonly alternatives: readonly TokenLogProb[];
+  /** The text that is certain with it and was not before: all of them joined are the text. Default: `token`. */
+  readonly text?: string;
 }
 
 /** One generated token. */
@@ -36,7 +47,7 @@ export interface CompletionEvent {
   /** Text that is now certain; possibly none. */
   readonly text: string;
   /** Where log-probabilities were asked for and the token is not an end token. */
-  readonly logProb?: TokenLogProb & { readonly alternatives: readonly TokenLogProb[] };
+  readonly logProb?: ReportedLogProb;
   /** With the last token. */
   readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
 }
