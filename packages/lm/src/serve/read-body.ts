@@ -23,7 +23,15 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
     if (size > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  return parseJsonBody(Buffer.concat(chunks).toString('utf8'));
+  return parseJsonBody(utf8(Buffer.concat(chunks)));
+}
+
+function utf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ApiError(400, 'The body is not UTF-8.', { apiCode: 'invalid_json' }, { cause });
+  }
 }
 
 /** @throws ApiError 400 */

@@ -10,6 +10,9 @@ export const SAMPLING_FIELDS = [
 ];
 
 const MAX_STOPS = 16;
+const MAX_STOP_LENGTH = 1024;
+/** Each costs time at every token. */
+const MAX_BIASES = 4096;
 /** vLLM counts less than this as greedy as well: dividing by it would overflow. */
 const LEAST_TEMPERATURE = 1e-5;
 const MAX_SEED = 2 ** 48;
@@ -90,14 +93,19 @@ function stopStrings(fields: Fields): readonly string[] | undefined {
   if (list.length > MAX_STOPS || !list.every((stop) => typeof stop === 'string' && stop !== '')) {
     throw invalidField('stop', `expected a string or a list of at most ${MAX_STOPS} strings, none of them empty.`);
   }
+  if (list.some((stop) => stop.length > MAX_STOP_LENGTH)) {
+    throw invalidField('stop', `a string has at most ${MAX_STOP_LENGTH} characters.`);
+  }
   return list.length === 0 ? undefined : list;
 }
 
 function logitBias(fields: Fields, vocabularySize: number): Readonly<Record<number, number>> | undefined {
   const value = fields.object('logit_bias');
-  if (!value || Object.keys(value).length === 0) return undefined;
+  const ids = Object.keys(value ?? {});
+  if (!value || ids.length === 0) return undefined;
+  if (ids.length > MAX_BIASES) throw invalidField('logit_bias', `has ${ids.length} entries; at most ${MAX_BIASES}.`);
   const bias = fields.fields('logit_bias')!;
-  for (const id of Object.keys(value)) {
+  for (const id of ids) {
     if (!/^\d{1,9}$/.test(id) || Number(id) >= vocabularySize) {
       throw invalidField('logit_bias', `"${id.slice(0, 20)}" is not a token id from 0 to ${vocabularySize - 1}.`);
     }

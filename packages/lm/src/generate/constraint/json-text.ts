@@ -11,6 +11,7 @@ import {
   repeat,
   rule,
   sequence,
+  words,
 } from './expression.js';
 
 /** Most characters of an indentation: white space without end is what a model gets lost in. */
@@ -67,6 +68,8 @@ function escaped(content: Expression): Expression {
       return choice(...content.options.map(escaped));
     case 'repeat':
       return repeat(escaped(content.item), content.min, content.max);
+    case 'words':
+      return words(content.texts.map((text) => JSON.stringify(text).slice(1, -1)));
     case 'rule':
       return content;
   }
