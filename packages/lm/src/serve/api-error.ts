@@ -40,7 +40,7 @@ export class ApiError extends PosttrainError {
 const MOST_CHARACTERS = 500;
 
 const clipped = (message: string): string =>
-  message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS).toWellFormed()} …`;
+  message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS)} …`;
 
 /** 400 for one field. */
 export const invalidField = (param: string, problem: string, apiCode = 'invalid_value'): ApiError =>

@@ -104,6 +104,72 @@ const { schema } = fc.letrec<{ schema: Schema; leaf: Schema }>((tie) => ({
   ),
 }));
 
+const node = z.object({
+  value: z.int(),
+  get next() {
+    return node.nullable();
+  },
+});
+
+/** What people ask for through the AI SDK, which has zod write the schema. */
+const ZOD_TYPES: Readonly<Record<string, z.ZodType>> = {
+  'min and max': z.string().min(2).max(5),
+  'regex and min': z
+    .string()
+    .regex(/^[a-z]+$/)
+    .min(2),
+  'two regexes': z
+    .string()
+    .regex(/a/)
+    .regex(/^[ab]*b$/)
+    .max(4),
+  'startsWith and max': z.string().startsWith('ab').max(10),
+  'endsWith, includes': z.string().endsWith('yz').includes('q').max(8),
+  'lower and upper case': z.tuple([z.string().lowercase().max(4), z.string().uppercase().max(4)]),
+  email: z.email(),
+  'email of a length': z.email().min(8).max(12),
+  url: z.url(),
+  uuid: z.uuid(),
+  guid: z.guid(),
+  ids: z.tuple([z.cuid(), z.cuid2(), z.ulid(), z.nanoid()]),
+  addresses: z.tuple([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]),
+  base64: z.tuple([z.base64(), z.base64url()]),
+  e164: z.e164(),
+  dates: z.tuple([z.iso.date(), z.iso.time(), z.iso.datetime(), z.iso.datetime({ offset: true })]),
+  duration: z.iso.duration(),
+  hostname: z.hostname(),
+  hex: z.hex(),
+  'integers of so many bits': z.tuple([z.int(), z.int32(), z.uint32()]),
+  float32: z.float32(),
+  positive: z.number().positive(),
+  literals: z.literal(['a', 1, true, null]),
+  enum: z.enum(['a', 'b c', '"']),
+  'objects, strict and loose': z.tuple([
+    z.object({ a: z.boolean(), b: z.number().optional() }),
+    z.strictObject({ a: z.null() }),
+    z.object({ a: z.null() }).catchall(z.boolean()),
+  ]),
+  record: z.record(z.string(), z.boolean()),
+  'record of an enum': z.record(z.enum(['a', 'b']), z.boolean()),
+  'partial record': z.partialRecord(z.enum(['a', 'b']), z.boolean()),
+  'record of a regex': z.record(z.string().regex(/^k\d$/), z.boolean()),
+  'record of long names': z.record(z.string().min(2).max(3), z.boolean()),
+  tuple: z.tuple([z.boolean(), z.null()]),
+  'tuple and rest': z.tuple([z.boolean()], z.null()),
+  array: z.array(z.boolean()).min(1).max(3),
+  union: z.union([z.boolean(), z.int()]),
+  'discriminated union': z.discriminatedUnion('t', [
+    z.object({ t: z.literal('a'), x: z.boolean() }),
+    z.object({ t: z.literal('b'), y: z.int() }),
+  ]),
+  intersection: z.intersection(z.object({ a: z.boolean() }), z.object({ b: z.int() })),
+  nullable: z.boolean().nullable(),
+  'optional never': z.object({ a: z.never().optional(), b: z.boolean() }),
+  recursive: node,
+  template: z.templateLiteral(['a', z.int(), 'b']),
+  described: z.boolean().meta({ id: 'flag', title: 'Flag', description: 'x', examples: [true], deprecated: true }),
+};
+
 describe('json-schema', () => {
   it('has only texts that validate, for random schemas', () => {
     fc.assert(
@@ -112,8 +178,112 @@ describe('json-schema', () => {
     );
   });
 
+  it.each(Object.entries(ZOD_TYPES))(
+    'has what zod takes, for its types as the AI SDK has them written: %s',
+    (_, type) => {
+      for (const target of ['draft-7', 'draft-2020-12'] as const) {
+        for (const io of ['input', 'output'] as const) {
+          const written = z.toJSONSchema(type, { target, io, reused: 'inline' }) as Schema;
+          let ended = 0;
+          for (let seed = 1; seed <= 6; seed++) {
+            const text = textOf(written, seed);
+            if (text === undefined || /[\u{10000}-\u{10ffff}]/u.test(text)) continue;
+            const { success, error } = type.safeParse(JSON.parse(text));
+            expect(success, `${text} for ${JSON.stringify(written)}: ${error?.message}`).toBe(true);
+            ended++;
+          }
+          expect(ended).toBeGreaterThan(0);
+        }
+      }
+    },
+  );
+
   it.each([
-    ...['date', 'time', 'date-time', 'uuid', 'ipv4', 'email'].map((format): Schema => ({ type: 'string', format })),
+    ['emoji', z.emoji(), /look-around/],
+    ['jwt', z.jwt(), /the format "jwt" is not supported/],
+    ['multipleOf', z.number().multipleOf(5), /"multipleOf" is supported for 1 only/],
+    ['metadata of one’s own', z.string().meta({ house: 1 }), /"house" is not supported/],
+  ])('refuses by name what it cannot hold: %s', (_, type, message) => {
+    expect(() => jsonSchemaGrammar(z.toJSONSchema(type))).toThrow(message);
+  });
+
+  it('has the texts of a pattern whose lengths are right, and no others', () => {
+    const accepts = acceptor(jsonSchemaGrammar({ type: 'string', pattern: '^(ab|c)*$', minLength: 2, maxLength: 5 }));
+    const all = (length: number): string[] =>
+      length === 0 ? [''] : all(length - 1).flatMap((text) => [...'abc'].map((letter) => text + letter));
+    for (let length = 0; length <= 6; length++) {
+      for (const text of all(length)) {
+        expect(accepts(JSON.stringify(text)), text).toBe(/^(ab|c)*$/.test(text) && length >= 2 && length <= 5);
+      }
+    }
+    // Characters count, not what they are written with.
+    const escaped = acceptor(jsonSchemaGrammar({ type: 'string', pattern: '^["\\n😀]*$', minLength: 2, maxLength: 2 }));
+    expect(['"\n', '😀"', '"', '😀', '""😀'].map((text) => escaped(JSON.stringify(text)))).toEqual([
+      ...[true, true, false, false, false],
+    ]);
+  });
+
+  it.each([
+    [
+      '30 000 strings',
+      { enum: Array.from({ length: 30_000 }, (_, i) => `value ${i}`) },
+      '"value 29999"',
+      '"value 30000"',
+    ],
+    ['a constant of 3 MB', { enum: ['x'.repeat(3e6), 'x'] }, '"x"', '"xx"'],
+    [
+      '5000 constants',
+      { anyOf: Array.from({ length: 5000 }, (_, i) => ({ const: { a: i } })) },
+      '{"a":4999}',
+      '{"a":5000}',
+    ],
+    ['5000 exclusive ones', { oneOf: Array.from({ length: 5000 }, (_, i) => ({ const: i })) }, '4999', '5000'],
+    [
+      '2000 properties',
+      { properties: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`p${i}`, { type: 'boolean' }])) },
+      '{"p7": true, "p1999": false}',
+      '{"p1999": false, "p7": true}',
+    ],
+  ])('holds what is large: %s', (_, large, right, wrong) => {
+    const accepts = acceptor(jsonSchemaGrammar(large));
+    expect(accepts(right)).toBe(true);
+    expect(accepts(wrong)).toBe(false);
+  });
+
+  it.each([
+    ['repetitions of repetitions', { type: 'string', pattern: '^((a{1,100}){1,100}){1,100}$' }, /too large/],
+    [
+      'repetitions of repetitions, with a length',
+      { pattern: '^((a{1,100}){1,100}){1,100}$', minLength: 3 },
+      /too large|states/,
+    ],
+    ['a long pattern', { type: 'string', pattern: 'ab'.repeat(20_000) }, /at most 20000|50000 characters/],
+    ['a deep pattern', { type: 'string', pattern: `${'('.repeat(9000)}a${')'.repeat(9000)}` }, /nested too deeply/],
+    ['a length', { type: 'string', pattern: '^.*$', maxLength: 1e9 }, /more than 20000 states/],
+    ['items', { type: 'array', items: { type: 'null' }, minItems: 1e9 }, /too large/],
+    [
+      'tagged unions',
+      { oneOf: Array.from({ length: 300 }, (_, i) => ({ type: 'object', required: [`${i}`] })) },
+      /256/,
+    ],
+    ['a reference with a stray %', { $ref: '#/$defs/a%b', $defs: { 'a%b': {} } }, /stray %/],
+    ['a circle of allOf', { allOf: [{ $ref: '#' }, { type: 'object' }] }, /nested too deeply/],
+  ])('refuses what would have no end: %s', (_, large, message) => {
+    const compile = () => {
+      try {
+        return new Automaton(jsonSchemaGrammar(large));
+      } catch (error) {
+        // As compiling a constraint does.
+        throw error instanceof RangeError ? new Error('nested too deeply') : error;
+      }
+    };
+    expect(compile).toThrow(message);
+  });
+
+  it.each([
+    ...['date', 'time', 'date-time', 'duration', 'uuid', 'ipv4', 'ipv6', 'hostname', 'uri', 'email'].map(
+      (format): Schema => ({ type: 'string', format }),
+    ),
     { type: 'array', items: { oneOf: [{ type: 'string', maxLength: 2 }, { type: 'integer' }] }, maxItems: 4 } as Schema,
     {
       oneOf: [
@@ -235,14 +405,17 @@ describe('json-schema', () => {
     [{ type: 'strin' }, 'there is no type "strin"'],
     [{ type: 'string', minlength: 3 }, 'did you mean "minLength"'],
     [{ type: 'object', patternProperties: {} }, '#: "patternProperties" is not supported'],
-    [{ type: 'object', properties: { a: { not: {} } } }, '#/properties/a: "not" is not supported'],
+    [
+      { type: 'object', properties: { a: { not: { type: 'null' } } } },
+      '#/properties/a: "not" is supported with {} only',
+    ],
     [{ type: 'array', uniqueItems: true }, '"uniqueItems" is not supported'],
     [{ type: 'integer', multipleOf: 3 }, '"multipleOf" is supported for 1 only'],
-    [{ allOf: [{ type: 'string' }, { minLength: 3 }] }, 'merge them'],
+    [{ allOf: [{ type: 'string' }, { type: 'null' }] }, 'merge the schemas'],
     [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 'may both hold'],
     [{ type: 'object', anyOf: [{}] }, '"type" beside "anyOf"'],
-    [{ type: 'string', format: 'hostname' }, 'the format "hostname" is not supported'],
-    [{ type: 'string', pattern: 'a', maxLength: 3 }, 'write them in the pattern'],
+    [{ type: 'string', format: 'jwt' }, 'the format "jwt" is not supported'],
+    [{ type: 'string', pattern: 'aaaa', maxLength: 3 }, 'no text satisfies it'],
     [{ $ref: '#/$defs/none' }, 'points nowhere'],
     [{ $ref: 'https://example.com/schema' }, 'must point into the schema'],
     [{ type: 'string', minLength: 3, maxLength: 2 }, 'no text satisfies it'],

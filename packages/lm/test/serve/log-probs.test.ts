@@ -12,6 +12,11 @@ interface Lists {
   readonly top_logprobs: Record<string, number>[];
   readonly text_offset: number[];
 }
+interface Choice {
+  readonly text: string;
+  readonly message: { readonly content: string };
+  readonly logprobs: Lists & { readonly content: Entry[] };
+}
 interface Entry {
   readonly token: string;
   readonly logprob: number;
@@ -27,12 +32,16 @@ async function client(kind: string) {
     expect(response.status).toBe(200);
     return response;
   };
+  const choiceOf = async (path: string, body: object) => {
+    const { choices } = (await (await ask(path, body)).json()) as { choices: Choice[] };
+    return choices[0]!;
+  };
   const events = async (path: string, body: object) => {
     const text = await (await ask(path, { ...body, stream: true })).text();
     const lines = text.split('\n\n').filter((line) => line.startsWith('data: {'));
     return lines.map((line) => JSON.parse(line.slice(6)).choices[0]);
   };
-  return { model, ask, events };
+  return { model, choiceOf, events };
 }
 
 const named = ({ token, bytes }: Entry) => ({ token, bytes });
@@ -41,10 +50,10 @@ const join = <T>(lists: T[][]): T[] => lists.flat();
 
 describe.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])('log-probabilities over the API: %s', (kind) => {
   it('of completions: tokens joined are the text, each at its offset, streamed or not', async () => {
-    const { ask, events } = await client(kind);
+    const { choiceOf, events } = await client(kind);
     for (const seed of [1, 2, 3]) {
       const body = { prompt: 'Hello', seed, logprobs: 5 };
-      const { text, logprobs } = (await (await ask('completions', body)).json()).choices[0];
+      const { text, logprobs } = await choiceOf('completions', body);
       const { tokens, text_offset, top_logprobs, token_logprobs }: Lists = logprobs;
       expect(tokens.join('')).toBe(text);
       const points = Array.from(text as string);
@@ -66,7 +75,7 @@ describe.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])('log-probabili
   });
 
   it('of chats: bytes joined are the text, streamed or not', async () => {
-    const { ask, events, model } = await client(kind);
+    const { choiceOf, events, model } = await client(kind);
     const ids = Array.from({ length: model.tokenizer.vocabSize }, (_, id) => id);
     const parts = ids.filter((id) => model.tokenizer.decode([id]).includes('\uFFFD'));
     // What is no character is shown by as many U+FFFD as the decoder likes.
@@ -77,7 +86,7 @@ describe.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])('log-probabili
       [3, whole],
     ] as const) {
       const body = { messages: [{ role: 'user', content: 'Hi' }], seed, logit_bias, logprobs: true, top_logprobs: 3 };
-      const { message, logprobs } = (await (await ask('chat/completions', body)).json()).choices[0];
+      const { message, logprobs } = await choiceOf('chat/completions', body);
       const content: Entry[] = logprobs.content;
       const bytes = content.flatMap((entry) => entry.bytes ?? []);
       if (logit_bias === whole) expect(Buffer.from(bytes).toString('utf8')).toBe(message.content);
@@ -96,9 +105,9 @@ describe.each(['byte-level-bpe', 'sentencepiece-bpe', 'unigram'])('log-probabili
   });
 
   it('name tokens by their ids where that is asked for', async () => {
-    const { ask, model } = await client(kind);
+    const { choiceOf, model } = await client(kind);
     const body = { prompt: 'Hello', seed: 1, logprobs: 2, return_tokens_as_token_ids: true, max_tokens: 5 };
-    const { tokens, top_logprobs }: Lists = (await (await ask('completions', body)).json()).choices[0].logprobs;
+    const { tokens, top_logprobs } = (await choiceOf('completions', body)).logprobs;
     for (const name of [...tokens, ...top_logprobs.flatMap(Object.keys)]) {
       expect(Number(/^token_id:(\d+)$/.exec(name)![1])).toBeLessThan(model.tokenizer.vocabSize);
     }

@@ -14,12 +14,38 @@ const NODE_NUMBERS = 2 ** 26;
 const NODE_BYTES = 200;
 const STATE_BYTES = 3000;
 
+interface Edge {
+  readonly low: number;
+  readonly high: number;
+  readonly target: number;
+}
+
+interface Call {
+  readonly rule: string;
+  readonly target: number;
+}
+
+/** Words that are read in part, whose next nodes are made when they are asked for. */
+interface Words {
+  readonly tree: WordTree;
+  readonly prefix: WordPrefix;
+  readonly target: number;
+}
+
+/** Most have one way on. */
 interface Node {
-  readonly edges: { readonly low: number; readonly high: number; readonly target: number }[];
-  readonly empty: number[];
-  readonly calls: { readonly rule: string; readonly target: number }[];
-  /** Words that are read in part, whose next nodes are made when they are asked for. */
-  readonly words: { readonly tree: WordTree; readonly prefix: WordPrefix; readonly target: number }[];
+  edges: readonly Edge[];
+  empty: readonly number[];
+  calls: readonly Call[];
+  words: readonly Words[];
+}
+
+const NONE: readonly never[] = [];
+
+function add<T>(list: readonly T[], item: T): readonly T[] {
+  if (list === NONE) return [item];
+  (list as T[]).push(item);
+  return list;
 }
 
 /** Where rules return to, the innermost first. Equal stacks are one object. */
@@ -190,8 +216,14 @@ export class Automaton {
     return this.#push();
   }
 
+  /** From a node to another without a byte. */
+  #skip(from: number, to: number): void {
+    const node = this.#nodes[from]!;
+    node.empty = add(node.empty, to);
+  }
+
   #push(): number {
-    return this.#nodes.push({ edges: [], empty: [], calls: [], words: [] }) - 1;
+    return this.#nodes.push({ edges: NONE, empty: NONE, calls: NONE, words: NONE }) - 1;
   }
 
   /** Where words go on behind a prefix. */
@@ -206,9 +238,10 @@ export class Automaton {
   }
 
   #fill(node: number, tree: WordTree, prefix: WordPrefix, target: number): void {
-    if (tree.isWord(prefix)) this.#nodes[node]!.empty.push(target);
+    if (tree.isWord(prefix)) this.#skip(node, target);
     const rest = tree.longer(prefix);
-    if (rest) this.#nodes[node]!.words.push({ tree, prefix: rest, target });
+    const it = this.#nodes[node]!;
+    if (rest) it.words = add(it.words, { tree, prefix: rest, target });
   }
 
   #build(expression: Expression, from: number, to: number, analysis: Analysis): void {
@@ -219,7 +252,8 @@ export class Automaton {
           let at = from;
           bytes.forEach(([low, high], i) => {
             const target = i === bytes.length - 1 ? to : this.#node();
-            this.#nodes[at]!.edges.push({ low, high, target });
+            const node = this.#nodes[at]!;
+            node.edges = add(node.edges, { low, high, target });
             at = target;
           });
         }
@@ -237,7 +271,7 @@ export class Automaton {
           build(item, at, target);
           at = target;
         });
-        if (expression.items.length === 0) this.#nodes[from]!.empty.push(to);
+        if (expression.items.length === 0) this.#skip(from, to);
         return;
       }
       case 'choice':
@@ -255,20 +289,22 @@ export class Automaton {
           for (let i = 0; i < min; i++) advance();
           if (max === Infinity) {
             const loop = this.#node();
-            this.#nodes[at]!.empty.push(loop);
+            this.#skip(at, loop);
             build(item, loop, loop);
             at = loop;
           }
           for (let i = min; i < max && max !== Infinity; i++) {
-            this.#nodes[at]!.empty.push(to);
+            this.#skip(at, to);
             advance();
           }
         }
-        this.#nodes[at]!.empty.push(to);
+        this.#skip(at, to);
         return;
       }
-      case 'rule':
-        this.#nodes[from]!.calls.push({ rule: expression.name, target: to });
+      case 'rule': {
+        const node = this.#nodes[from]!;
+        node.calls = add(node.calls, { rule: expression.name, target: to });
+      }
     }
   }
 }

@@ -45,6 +45,7 @@ export const literal = (text: string): Expression =>
 
 /** The same set, sorted and merged. */
 export function unionOf(ranges: CodePoints): CodePoints {
+  if (ranges.length < 2) return ranges;
   const merged: [number, number][] = [];
   for (const [low, high] of [...ranges].sort((a, b) => a[0] - b[0])) {
     const last = merged.at(-1);
