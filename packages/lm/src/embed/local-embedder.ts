@@ -122,6 +122,12 @@ export class LocalEmbedder implements Embedder {
     return [...tokens.slice(0, before + kept), ...tokens.slice(before + bare.length)];
   }
 
+  /** Whether what a tokenizer makes of a text is all that `tokenIds` gives for it. */
+  embedsTokensOf(tokenizer: Tokenizer): boolean {
+    const { prompt = '', truncate = false, prepare } = this.#options;
+    return tokenizer === this.#model.tokenizer && prompt === '' && !truncate && !prepare;
+  }
+
   /** One vector per sequence of token ids, which are taken as they are. @throws PosttrainError SEQUENCE_LENGTH */
   async embedTokens(sequences: readonly (readonly number[])[]): Promise<Float32Array[]> {
     const { network, weights } = this.#model;

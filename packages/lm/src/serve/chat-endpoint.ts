@@ -3,13 +3,14 @@ import { assembleCall, type ToolCall } from './call-pieces.js';
 import { chatTurnRequest, topLogProbs } from './chat-request.js';
 import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
 import { Fields } from './fields.js';
+import { bytesOf, checkPromptBytes } from './prompt-bytes.js';
 import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
 import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
 
 /** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
-export function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+export async function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> {
   const fields = new Fields(body);
   const request = chatTurnRequest(fields);
   const { name, model } = modelOf(fields, context);
@@ -21,7 +22,8 @@ export function chatCompletions(body: JsonObject, context: RequestContext): Prom
     defaultMaxTokens: Math.min(DEFAULT_CHAT_TOKENS, maxTokens),
   });
   const alternatives = topLogProbs(fields);
-  const turn = chatTurn(model, request);
+  checkPromptBytes(model, bytesOf(request), 'messages', context.maxPromptBytes);
+  const turn = await chatTurn(model, request, context.signal);
   const { tokenIds, continuesText, constraint } = turn;
   context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
   const requests = samples(

@@ -2,6 +2,7 @@ import type { JsonObject } from '../files.js';
 import { invalidField } from './api-error.js';
 import { contextLengthError } from './chat-turn.js';
 import { Fields } from './fields.js';
+import { checkPromptBytes } from './prompt-bytes.js';
 import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, shownName, usage } from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
@@ -17,7 +18,7 @@ const UNSUPPORTED = {
 const DEFAULT_MAX_TOKENS = 16;
 
 /** `POST /v1/completions`: every prompt has `n` choices, in order. @throws ApiError before anything is generated */
-export function completions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+export async function completions(body: JsonObject, context: RequestContext): Promise<Reply> {
   const fields = new Fields(body);
   if (body.echo === false) fields.refuseUnknown([...FIELDS, 'echo'], UNSUPPORTED);
   else fields.refuseUnknown(FIELDS, UNSUPPORTED);
@@ -33,7 +34,7 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   const bestOf = fields.integer('best_of', { min: 1 });
   if (bestOf !== undefined && bestOf !== n) throw invalidField('best_of', "must equal 'n'.", 'unsupported_value');
   const alternatives = fields.integer('logprobs', { min: 0, max: 5 });
-  const prompts = promptsOf(fields, model, Math.floor(context.slots.size / n));
+  const prompts = await promptsOf(fields, model, Math.floor(context.slots.size / n), context);
   const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   context.metrics.promptTokens.inc({ model: name }, promptTokens);
   const requests = prompts.flatMap((tokenIds) =>
@@ -158,19 +159,29 @@ class LogProbs {
 }
 
 /** Prompts as token ids: a text, a list of texts, token ids, or a list of lists of them. */
-function promptsOf(fields: Fields, model: ServedModel, most: number): (readonly number[])[] {
+async function promptsOf(
+  fields: Fields,
+  model: ServedModel,
+  most: number,
+  { maxPromptBytes, signal }: RequestContext,
+): Promise<(readonly number[])[]> {
   const value = fields.required('prompt', fields.get('prompt'));
   const isIds = (x: unknown): x is number[] =>
     Array.isArray(x) && x.every((id) => Number.isInteger(id) && id >= 0 && id < model.vocabularySize);
   const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
   if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
   if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
-  return list.map((prompt) => {
-    const ids = typeof prompt === 'string' ? model.tokenize(prompt, { addSpecialTokens: true }) : prompt;
+  const prompts: (readonly number[])[] = [];
+  for (const prompt of list) {
+    if (typeof prompt === 'string') checkPromptBytes(model, Buffer.byteLength(prompt), 'prompt', maxPromptBytes);
+    const ids = typeof prompt === 'string' ? await model.tokenize(prompt, { addSpecialTokens: true, signal }) : prompt;
     if (!isIds(ids))
       throw invalidField('prompt', 'expected text, a list of texts, or token ids of the model.', 'invalid_type');
     if (ids.length === 0) throw invalidField('prompt', 'has no tokens.', 'empty_prompt');
     if (ids.length >= model.contextLength) throw contextLengthError(model, ids.length, 'prompt');
-    return ids;
-  });
+    prompts.push(ids);
+    // Many short ones take as long as a long one.
+    await new Promise(setImmediate);
+  }
+  return prompts;
 }

@@ -53,9 +53,7 @@ const tooLarge = (maxBytes: number): ApiError =>
   new ApiError(413, `The body is larger than ${maxBytes} bytes.`, { apiCode: 'request_too_large' });
 
 function isDeeper(value: object, depth: number): boolean {
-  let level: object[] = [value];
-  for (let i = 0; i < depth && level.length > 0; i++) {
-    level = level.flatMap((it) => Object.values(it).filter((x): x is object => typeof x === 'object' && x !== null));
-  }
-  return level.length > 0;
+  if (depth === 0) return true;
+  const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return parts.some((part) => typeof part === 'object' && part !== null && isDeeper(part, depth - 1));
 }

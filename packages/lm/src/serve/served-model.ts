@@ -82,10 +82,15 @@ export interface ServedModel {
     /** How to part reasoning from answers. Absent: it stays in the text. */
     readonly reasoningParser?: ReasoningParserName | undefined;
     /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
-    tokenize(input: ChatInput): readonly number[];
+    tokenize(input: ChatInput, signal?: AbortSignal): readonly number[] | Promise<readonly number[]>;
   };
-  tokenize(text: string, options: { readonly addSpecialTokens: boolean }): readonly number[];
+  /** Nobody else is answered while it is computed: what takes long had better be a promise. The signal ends the work. */
+  tokenize(
+    text: string,
+    options: { readonly addSpecialTokens: boolean; readonly signal?: AbortSignal },
+  ): readonly number[] | Promise<readonly number[]>;
   /** Ends early, without an error, when the signal fires. */
   complete?(request: CompletionRequest): AsyncIterable<CompletionEvent>;
-  embed?(texts: readonly string[]): Promise<readonly Float32Array[]>;
+  /** @param tokens what `tokenize` has given for each of the texts, special tokens included */
+  embed?(texts: readonly string[], tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
 }

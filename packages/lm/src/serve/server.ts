@@ -23,6 +23,11 @@ export interface ServeOptions {
   readonly maxQueue?: number;
   /** Most tokens that a request may ask for in one completion. Default: the model's context. */
   readonly maxTokens?: number;
+  /**
+   * Most bytes of a prompt, in UTF-8: a longer one is refused before time is spent on its tokens. Default: 32 for each token
+   * of the model's context, but 16 KiB at least.
+   */
+  readonly maxPromptBytes?: number;
   /** Largest body of a request. Default 4 MiB. */
   readonly maxBodyBytes?: number;
   /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
@@ -41,7 +46,16 @@ export interface ServeOptions {
 }
 
 const OPTIONS = [
-  ...['apiKey', 'maxConcurrent', 'maxQueue', 'maxTokens', 'maxBodyBytes', 'requestTimeout', 'receiveTimeout'],
+  ...[
+    'apiKey',
+    'maxConcurrent',
+    'maxQueue',
+    'maxTokens',
+    'maxPromptBytes',
+    'maxBodyBytes',
+    'requestTimeout',
+    'receiveTimeout',
+  ],
   ...['corsOrigin', 'allowedHosts', 'onError'],
 ];
 
@@ -90,6 +104,7 @@ export class ModelServer {
       ['maxConcurrent', maxConcurrent, 1],
       ['maxQueue', maxQueue, 0],
       ['maxTokens', options.maxTokens ?? 1, 1],
+      ['maxPromptBytes', options.maxPromptBytes ?? 1, 1],
     ] as const) {
       if (!Number.isInteger(value) || value < least) {
         throw new PosttrainError(
@@ -185,8 +200,9 @@ export class ModelServer {
     if (Object.hasOwn(ENDPOINTS, path)) {
       if (this.#draining) throw shuttingDown();
       const body = await readJsonBody(request, this.#options.maxBodyBytes ?? 4 * 2 ** 20);
-      const { maxTokens = Infinity } = this.#options;
-      const context = { models: this.#models, slots: this.#slots, metrics: this.#metrics, maxTokens, signal };
+      const { maxTokens = Infinity, maxPromptBytes } = this.#options;
+      const shared = { models: this.#models, slots: this.#slots, metrics: this.#metrics };
+      const context = { ...shared, maxTokens, maxPromptBytes, signal };
       const reply = await ENDPOINTS[path]!(body, context);
       if (reply.kind === 'json') return sendJson(response, 200, reply.body);
       return sendEvents(response, reply.events);

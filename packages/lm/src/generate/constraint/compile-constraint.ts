@@ -1,5 +1,6 @@
 import { assertKnownOptions, type Constraint } from '@posttrain/interfaces';
 import type { Tokenizer } from '../../tokenizer/index.js';
+import { TokenBytesError } from '../../tokenizer/token-bytes.js';
 import { parseEbnf } from './ebnf.js';
 import { type Expression, type Grammar, InvalidConstraintError, words } from './expression.js';
 import { CompiledConstraint, TokenTable } from './grammar-constraint.js';
@@ -23,8 +24,7 @@ const kept = new WeakMap<Tokenizer, Kept>();
  * @throws InvalidConstraintError, and TokenBytesError for a tokenizer whose tokens are not bytes
  */
 export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
-  const { table, constraints } = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
-  kept.set(tokenizer, { table, constraints });
+  const { table, constraints } = keptOf(tokenizer);
   const key = JSON.stringify(constraint);
   const known = constraints.get(key) ?? compile(constraint, table);
   constraints.delete(key);
@@ -36,6 +36,22 @@ export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint):
     bytes -= oldest.bytes + 2 * name.length;
   }
   return known;
+}
+
+function keptOf(tokenizer: Tokenizer): Kept {
+  const found = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
+  kept.set(tokenizer, found);
+  return found;
+}
+
+/** Does now what the first constraint would wait for. */
+export function prepareConstraints(tokenizer: Tokenizer): void {
+  try {
+    keptOf(tokenizer);
+  } catch (error) {
+    // Said to whoever asks for a constraint.
+    if (!(error instanceof TokenBytesError)) throw error;
+  }
 }
 
 function compile(constraint: Constraint, table: TokenTable): CompiledConstraint {
