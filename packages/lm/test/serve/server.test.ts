@@ -32,7 +32,7 @@ const until = async (holds: () => boolean | Promise<boolean>) => {
   while (!(await holds())) await sleep(10);
 };
 
-async function errorOf(response: Response) {
+async function errorOf(response: Response): Promise<Record<string, unknown> & { readonly status: number }> {
   const body = (await response.json()) as { error: Record<string, unknown> };
   expect(Object.keys(body)).toEqual(['error']);
   expect(Object.keys(body.error).sort()).toEqual(['code', 'message', 'param', 'type']);
@@ -85,9 +85,7 @@ describe('errors have the API’s shape', () => {
       ['completions', { prompt: 'x', max_tokens: 1e300 }, /must be 1 to/],
       ['completions', { prompt: of(100, 'x') }, /at most 64 completions/],
     ] as const) {
-      const { status, message } = await errorOf(
-        await postJson(`${url}/v1/${path}`, { ...CHAT, messages: undefined, ...fields }),
-      );
+      const { status, message } = await errorOf(await postJson(`${url}/v1/${path}`, { model: 'a', ...fields }));
       expect([status, message]).toEqual([400, expect.stringMatching(problem)]);
     }
     const invalid = new Uint8Array([...new TextEncoder().encode('{"model":"a'), 0xff, 0x22, 0x7d]);
@@ -98,7 +96,7 @@ describe('errors have the API’s shape', () => {
     const echo = await errorOf(
       await postJson(`${url}/v1/completions`, { model: 'a', prompt: 'x', ['y'.repeat(1e6)]: 1 }),
     );
-    expect(echo.message.length).toBeLessThan(600);
+    expect(String(echo.message).length).toBeLessThan(600);
   });
 
   it('for bodies that are too large, announced or not', async () => {
