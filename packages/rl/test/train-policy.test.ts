@@ -176,6 +176,16 @@ describe('trainPolicy', () => {
     );
   });
 
+  it('leaves nothing of a run that diverged to the next one', async () => {
+    const healthy = () => run({ seed: 4 });
+    const metrics = ({ history }: Awaited<ReturnType<typeof healthy>>) => history.map((entry) => entry.metrics.loss);
+    const before = metrics(await healthy());
+    expect(before.every(Number.isFinite)).toBe(true);
+    // It samples from weights that are none, in the cache that the next run takes over.
+    await expect(run({ seed: 5, learningRate: 1e38, steps: 4 })).rejects.toThrow(/not numbers|NaN/);
+    expect(metrics(await healthy())).toEqual(before);
+  });
+
   it('reports progress with an estimate', async () => {
     const events: (number | undefined)[][] = [];
     await run({ onProgress: ({ done, total, etaSeconds }) => events.push([done, total, etaSeconds]) });
