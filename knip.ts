@@ -8,8 +8,6 @@ const config: KnipConfig = {
       ignoreDependencies: ['@arethetypeswrong/cli', 'turbo', 'onnxruntime-node'],
     },
     'packages/*': {},
-    // A worker is started by path.
-    'packages/lm': { entry: ['src/serve/text-worker.ts'] },
     'examples/*': { entry: ['*.ts'] },
     benchmarks: {
       entry: ['*.ts', 'gpu/{pack,run}.ts', 'spike/*.ts'],

@@ -17,7 +17,7 @@ import {
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
-import { paddedWidth, passesOf } from './runner-passes.js';
+import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 export interface ModelRunnerOptions {
@@ -42,13 +42,6 @@ const MOST_PACKED_BYTES = 2 ** 30;
 const TABLE_STEP = 64 / BLOCK_SIZE;
 
 type Row = ExtendRow<Sequence>;
-
-/** Why nothing can go on in a runner. */
-export interface PassFailure {
-  readonly error: unknown;
-  /** The adapters of the pass that failed. */
-  readonly adapters: readonly Adapter[];
-}
 
 interface PassOutput {
   readonly results: StepResults;

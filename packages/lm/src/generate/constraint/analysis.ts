@@ -37,7 +37,11 @@ class Property {
     // A rule that is found to have it may give it to those that it is part of, and to no others.
     const users = new Map<string, string[]>();
     for (const [name, expression] of grammar.rules) {
-      for (const part of rulesIn(expression)) users.set(part, [...(users.get(part) ?? []), name]);
+      for (const part of rulesIn(expression)) {
+        const known = users.get(part);
+        if (known) known.push(name);
+        else users.set(part, [name]);
+      }
     }
     // Parts are defined after what they are part of, as a rule.
     const pending = [...grammar.rules.keys()];
@@ -131,4 +135,20 @@ function checkLeftRecursion(grammar: Grammar, nullable: Property): void {
     done.add(name);
   };
   for (const name of grammar.rules.keys()) visit(name);
+}
+
+/** Nodes that an automaton of an expression has at least, its repetitions written out. */
+export function leastNodes(expression: Expression): number {
+  switch (expression.type) {
+    case 'sequence':
+      return expression.items.reduce((sum, item) => sum + 1 + leastNodes(item), -1);
+    case 'choice':
+      return expression.options.reduce((sum, option) => sum + leastNodes(option), 0);
+    case 'repeat': {
+      const { item, min, max } = expression;
+      return (max === Infinity ? min + 1 : max) * (1 + leastNodes(item));
+    }
+    default:
+      return 0;
+  }
 }

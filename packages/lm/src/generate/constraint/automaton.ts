@@ -1,4 +1,4 @@
-import { type Analysis, analyse } from './analysis.js';
+import { type Analysis, analyse, leastNodes } from './analysis.js';
 import { type Expression, type Grammar, InvalidConstraintError } from './expression.js';
 import { utf8Ranges } from './utf8.js';
 import { type WordPrefix, WordTree } from './word-tree.js';
@@ -13,6 +13,11 @@ const NODE_NUMBERS = 2 ** 26;
 /** About what they take, in bytes. */
 const NODE_BYTES = 200;
 const STATE_BYTES = 3000;
+
+const tooLarge = () =>
+  new InvalidConstraintError(
+    `it is too large, of more than ${MOST_NODES} nodes; lower its repetition counts and maximal lengths`,
+  );
 
 interface Edge {
   readonly low: number;
@@ -115,6 +120,9 @@ export class Automaton {
 
   /** @throws InvalidConstraintError for a grammar with left recursion, without a text, or too large */
   constructor(grammar: Grammar) {
+    let nodes = 0;
+    for (const expression of grammar.rules.values()) nodes += leastNodes(expression);
+    if (nodes > MOST_NODES) throw tooLarge();
     const analysis = analyse(grammar);
     for (const name of analysis.productiveRules) this.#starts.set(name, this.#node());
     for (const name of analysis.productiveRules) {
@@ -208,11 +216,7 @@ export class Automaton {
   }
 
   #node(): number {
-    if (this.#nodes.length >= MOST_NODES) {
-      throw new InvalidConstraintError(
-        `it is too large, of more than ${MOST_NODES} nodes; lower its repetition counts and maximal lengths`,
-      );
-    }
+    if (this.#nodes.length >= MOST_NODES) throw tooLarge();
     return this.#push();
   }
 
