@@ -6,7 +6,14 @@ import { NonFiniteLogitsError } from '../generate/non-finite.js';
  */
 export function logSoftmax(logits: ArrayLike<number>, temperature = 1): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) if (logits[i]! > largest) largest = logits[i]!;
+  for (let i = 0; i < logits.length; i++) {
+    if (logits[i]! <= largest) continue;
+    largest = logits[i]!;
+    // All may be excluded, which is −∞.
+    if (!(largest < Number.POSITIVE_INFINITY)) {
+      throw new NonFiniteLogitsError('search: the model gave logits that are not numbers');
+    }
+  }
   const result = new Float64Array(logits.length);
   let total = 0;
   for (let i = 0; i < logits.length; i++) {
@@ -14,7 +21,6 @@ export function logSoftmax(logits: ArrayLike<number>, temperature = 1): Float64A
     result[i] = value;
     total += Math.exp(value);
   }
-  if (!Number.isFinite(total)) throw new NonFiniteLogitsError('search: the model gave logits that are not numbers');
   const normalizer = Math.log(total);
   for (let i = 0; i < result.length; i++) result[i]! -= normalizer;
   return result;
