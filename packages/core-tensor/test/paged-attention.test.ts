@@ -6,9 +6,12 @@ import {
   Key,
   KvBlocks,
   OutOfBlocksError,
+  onnxruntimeEngine,
   pagedAttention,
+  referenceEngine,
   type Tensor,
   tensor,
+  withEngine,
   zerosBuffer,
 } from '../src/index.js';
 
@@ -163,6 +166,80 @@ describe('pagedAttention', () => {
         expect(Math.abs(x - numbers[at]!)).toBeLessThan(1e-5);
       });
     }
+  });
+});
+
+describe.each([
+  ['reference', referenceEngine],
+  ['onnxruntime', onnxruntimeEngine],
+] as const)('what memory held before has no effect: %s', (_, makeEngine) => {
+  const STALE = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  const filled = (shape: readonly number[], value: number) =>
+    tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value), shape);
+  /** Rows of 2 and 7 tokens get `real` new ones each, padded to `width`. */
+  const rows = [2, 7];
+  const tokens = (width: number) =>
+    [HEADS, KV, KV].map((heads, i) => noise([2, heads, width, D], 40 + i)) as [Tensor, Tensor, Tensor];
+  const firstOf = async (output: Tensor, real: readonly number[]) => {
+    const parts = real.map((count, row) => output.slice(0, row, row + 1).slice(2, 0, count));
+    return Promise.all(parts.map((part) => part.toArray()));
+  };
+
+  it.each([
+    ['one new token', 1, [1, 1]],
+    ['several, padded', 4, [3, 4]],
+  ] as const)('in blocks, %s', async (__, width, real) => {
+    await withEngine(makeEngine(), async () => {
+      const run = async (stale: number) => {
+        const blocks = new KvBlocks({ blocks: 8, blockSize: BLOCK });
+        let pools = { keys: filled([KV * 8 * BLOCK, D], stale), values: filled([KV * 8 * BLOCK, D], stale) };
+        const ids = rows.map(() => blocks.create());
+        for (const [i, id] of ids.entries()) {
+          const count = rows[i]!;
+          blocks.extend(id, count);
+          const [q, k, v] = [HEADS, KV, KV].map((heads, j) => noise([1, heads, count, D], 10 * i + j)) as Tensor[];
+          const slots = int32(blocks.slots(id, 0, count), [1, count]);
+          const table = int32(blocks.table([id], WIDTH), [1, WIDTH]);
+          pools = (await paged(pools, q!, k!, v!, table, int32([0], [1]), slots)).pools;
+        }
+        ids.forEach((id, i) => {
+          blocks.extend(id, real[i]!);
+        });
+        const slots = new Int32Array(2 * width);
+        ids.forEach((id, i) => {
+          slots.set(blocks.slots(id, rows[i]!, real[i]!), i * width);
+        });
+        const table = int32(blocks.table(ids, WIDTH), [2, WIDTH]);
+        const got = await paged(pools, ...tokens(width), table, int32(rows, [2]), int32(slots, [2, width]));
+        return firstOf(got.output, real);
+      };
+      const wanted = await run(0);
+      expect(wanted.flat().every(Number.isFinite)).toBe(true);
+      for (const stale of STALE) expect(await run(stale)).toEqual(wanted);
+    });
+  });
+
+  it.each([
+    ['one new token in place', 1],
+    ['several', 3],
+  ])('in a contiguous cache, %s', async (__, width) => {
+    await withEngine(makeEngine(), async () => {
+      const run = async (stale: number) => {
+        const past = (seed: number) => {
+          const numbers = Key.fromSeed(seed).normalHost(2 * KV * CAPACITY * D);
+          const isOwn = (i: number) => Math.floor(i / D) % CAPACITY < rows[Math.floor(i / (KV * CAPACITY * D))]!;
+          return tensor(
+            Float32Array.from(numbers, (x, i) => (isOwn(i) ? x : stale)),
+            [2, KV, CAPACITY, D],
+          );
+        };
+        const got = await contiguous({ keys: past(60), values: past(61) }, ...tokens(width), int32(rows, [2]));
+        return got.output.toArray();
+      };
+      const wanted = await run(0);
+      expect(wanted.every(Number.isFinite)).toBe(true);
+      for (const stale of STALE) expect(await run(stale)).toEqual(wanted);
+    });
   });
 });
 

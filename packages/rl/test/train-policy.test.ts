@@ -176,6 +176,21 @@ describe('trainPolicy', () => {
     );
   });
 
+  it('leaves nothing of a run that diverged to the next one', async () => {
+    const healthy = () => run({ seed: 4, steps: 4 });
+    const metrics = ({ history }: Awaited<ReturnType<typeof healthy>>) => history.map((entry) => entry.metrics.loss);
+    const before = metrics(await healthy());
+    expect(before.every(Number.isFinite)).toBe(true);
+    // It samples from an adapter that is none, and more of the cache than the next run, which takes it over.
+    const rows = prompts.map((row) => ({ ...row, prompt: row.prompt.repeat(7) }));
+    const model = await toyModel(5);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear' }, { seed: 1 });
+    await expect(run({ model, adapter, rows, learningRate: 1e38, steps: 4 })).rejects.toThrow(
+      /gave logits that are not numbers; the adapter "default" is not finite in model/,
+    );
+    expect(metrics(await healthy())).toEqual(before);
+  });
+
   it('reports progress with an estimate', async () => {
     const events: (number | undefined)[][] = [];
     await run({ onProgress: ({ done, total, etaSeconds }) => events.push([done, total, etaSeconds]) });

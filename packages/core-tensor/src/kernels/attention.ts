@@ -1,7 +1,7 @@
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import type { TensorSpec } from '../graph/node.js';
-import { concat, type Tensor } from '../tensor.js';
+import { concat, type Tensor, where } from '../tensor.js';
 import { softCap as capped } from './activations.js';
 import { applyKernel } from './apply-kernel.js';
 import { alibiSlopes, biasOf } from './attention-mask.js';
@@ -124,7 +124,8 @@ export interface CachedAttentionConfig extends AttentionConfig {
  * Inputs: q [b, h, s, d]; k, v [b, kv, s, d] of the new tokens; pastKeys, pastValues [b, kv, capacity, d]; lengths
  * int32 [b], the number of tokens each row has in the cache already; maybe sinks [h]. Outputs: [b, h, s, d], and both caches with the
  * new tokens written at positions lengths[b] … lengths[b] + s - 1. New token i sees positions ≤ lengths[b] + i, so
- * rows of different length are padded on the right and their padding is overwritten later.
+ * rows of different length are padded on the right and their padding is overwritten later. What the caches hold behind
+ * those positions has no effect, be it NaN.
  */
 export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
   name: 'cachedAttention',
@@ -166,9 +167,20 @@ export const cachedAttentionKernel: Kernel<CachedAttentionConfig> = {
     const distance = column.sub(row).cast(q!.dtype).reshape([b, 1, s, capacity]);
     const slopes = () => alibiSlopes(heads).cast(q!.dtype).reshape([1, heads, 1, 1]);
     const bias = alibi ? mask.add(distance.mul(slopes())) : mask;
-    return [attention(q!, keys, values, bias, { ...config, ...(sinks ? { sinks } : {}) }), keys, values];
+    const own = (cache: Tensor) => onlyFirst(cache, lengths!.add(s));
+    return [attention(q!, own(keys), own(values), bias, { ...config, ...(sinks ? { sinks } : {}) }), keys, values];
   },
 };
+
+/**
+ * A cache [b, kv, capacity, d] with zeros behind the first `counts` int32 [b] tokens of each row. A mask is not enough where
+ * memory is used again: 0 · NaN is NaN.
+ */
+export function onlyFirst(cache: Tensor, counts: Tensor): Tensor {
+  const [b, , capacity] = cache.shape as [number, number, number, number];
+  const isOwn = iota([1, 1, capacity, 1], 2).less(counts.reshape([b, 1, 1, 1]));
+  return where(isOwn, cache, 0);
+}
 
 /** See `cachedAttentionKernel`. */
 export function cachedAttention(

@@ -2,7 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers } from './attention.js';
+import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers, onlyFirst } from './attention.js';
 import { biasOf } from './attention-mask.js';
 import { checkIndices } from './check.js';
 import { putRows } from './put-rows.js';
@@ -22,18 +22,19 @@ export interface PagedAttentionInputs {
   /** The pools that all rows share, [kv · blocks · blockSize, d]: one head after the other. */
   readonly keys: Tensor;
   readonly values: Tensor;
-  /** int32 [b, w]: the blocks of each row in order; entries that are not used name a block that nobody owns. */
+  /** int32 [b, w]: the blocks of each row in order; entries that are not used name block 0, which nobody owns. */
   readonly table: Tensor;
   /** int32 [b]: the tokens each row has in the cache already. */
   readonly lengths: Tensor;
-  /** int32 [b, s]: where in the pools the new tokens go (block · blockSize + place); padding goes where nobody looks. */
+  /** int32 [b, s]: where in the pools the new tokens go (block · blockSize + place); padding, on the right, into block 0. */
   readonly slots: Tensor;
 }
 
 /**
  * Attention of new tokens over a cache kept in blocks (PagedAttention, arXiv 2309.06180): `cachedAttention` for rows whose
  * past is spread over a pool that all rows share. Gives [b, h, s, d], and both pools with the new tokens written. Who owns
- * which block is the caller's business: see `KvBlocks`.
+ * which block is the caller's business: see `KvBlocks`. What else the blocks of a row hold (tokens of rows that had them
+ * before) has no effect, be it NaN.
  */
 export function pagedAttention(
   inputs: PagedAttentionInputs,
@@ -53,13 +54,15 @@ export function pagedAttention(
   // One new token is what engines have a fused kernel for; it writes the token once more, into the copy.
   if (s === 1)
     return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, config).output, keys, values };
+  const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
+  const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
   const row = lengths.reshape([b, 1, 1]).add(iota([1, s, 1], 1));
   const distance = row.sub(iota([1, 1, capacity], 2));
   const past = distance.greaterEqual(0);
   const { slidingWindow, ...rest } = config;
   const visible = slidingWindow === undefined ? past : past.and(distance.less(slidingWindow));
   const bias = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
-  return { output: attention(q, pastKeys, pastValues, bias, rest), keys, values };
+  return { output: attention(q, own(pastKeys), own(pastValues), bias, rest), keys, values };
 }
 
 /** A pool with the keys or values [b, kv, s, d] of new tokens written at `slots` int32 [b, s]: see `PagedAttentionInputs`. */

@@ -22,7 +22,7 @@ export function languageModel(name: string, model: LocalModel): LanguageModelV3 
     modelId: name,
     supportedUrls: {},
     async doGenerate(options) {
-      const { events, promptTokens, warnings } = begin(
+      const { events, promptTokens, warnings } = await begin(
         model,
         options,
         options.abortSignal ?? new AbortController().signal,
@@ -48,7 +48,7 @@ export function languageModel(name: string, model: LocalModel): LanguageModelV3 
       // Who stops reading ends the completion.
       const left = new AbortController();
       const signal = options.abortSignal ? AbortSignal.any([options.abortSignal, left.signal]) : left.signal;
-      const { events, promptTokens, warnings } = begin(model, options, signal);
+      const { events, promptTokens, warnings } = await begin(model, options, signal);
       const parts = streamParts(events, promptTokens, warnings);
       const stream = new ReadableStream<LanguageModelV3StreamPart>({
         async pull(controller) {
@@ -63,10 +63,10 @@ export function languageModel(name: string, model: LocalModel): LanguageModelV3 
   };
 }
 
-function begin(model: LocalModel, options: LanguageModelV3CallOptions, signal: AbortSignal) {
+async function begin(model: LocalModel, options: LanguageModelV3CallOptions, signal: AbortSignal) {
   signal.throwIfAborted();
   const { request, warnings } = turnRequestOf(options);
-  const turn = chatTurn(model, request);
+  const turn = await chatTurn(model, request, signal);
   const { tokenIds, continuesText, constraint } = turn;
   const given = {
     temperature: options.temperature,

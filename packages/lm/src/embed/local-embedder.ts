@@ -1,5 +1,6 @@
 import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
@@ -121,6 +122,12 @@ export class LocalEmbedder implements Embedder {
     return [...tokens.slice(0, before + kept), ...tokens.slice(before + bare.length)];
   }
 
+  /** Whether what a tokenizer makes of a text is all that `tokenIds` gives for it. */
+  embedsTokensOf(tokenizer: Tokenizer): boolean {
+    const { prompt = '', truncate = false, prepare } = this.#options;
+    return tokenizer === this.#model.tokenizer && prompt === '' && !truncate && !prepare;
+  }
+
   /** One vector per sequence of token ids, which are taken as they are. @throws PosttrainError SEQUENCE_LENGTH */
   async embedTokens(sequences: readonly (readonly number[])[]): Promise<Float32Array[]> {
     const { network, weights } = this.#model;
@@ -137,6 +144,11 @@ export class LocalEmbedder implements Embedder {
         const vector = Float32Array.from(data.subarray(row * width, (row + 1) * width));
         results[sequence] = this.normalize ? normalized(vector) : vector;
       });
+      await checkNumbers(
+        'embed',
+        pass.sequences.map((sequence) => results[sequence]!),
+        { weights, adapter },
+      );
     }
     return results;
   }

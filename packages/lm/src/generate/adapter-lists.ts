@@ -34,15 +34,18 @@ interface Stacked extends Awaited<ReturnType<typeof stackLowRank>> {
  * at once.
  */
 export class AdapterLists {
+  /** Whether every adapter has a pass of its own. */
+  areApart = false;
   readonly #lists: List[] = [];
   #now = 0;
 
   /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
   groups(adapters: readonly Adapter[]): number[][] {
-    const distinct: Adapter[] = [];
-    for (const adapter of adapters) if (!distinct.some((other) => sameAdapter(other, adapter))) distinct.push(adapter);
+    const distinct = distinctAdapters(adapters);
     const all = adapters.map((_, i) => i);
-    if (distinct.length <= 1) return all.length > 0 ? [all] : [];
+    if (distinct.length <= 1 || this.areApart) {
+      return distinct.map((adapter) => all.filter((i) => sameAdapter(adapter, adapters[i]!)));
+    }
     this.#place(distinct.filter((adapter) => !isBase(adapter)));
     const used = this.#lists.filter(({ places }) => places.some(({ adapter }) => adapter));
     const isOf = (list: List, adapter: Adapter) => (isBase(adapter) ? list === used[0] : placeIn(list, adapter) >= 0);
@@ -92,6 +95,13 @@ export class AdapterLists {
       place.adapter = undefined;
     }
   }
+}
+
+/** Each adapter once. */
+export function distinctAdapters(adapters: readonly Adapter[]): Adapter[] {
+  const distinct: Adapter[] = [];
+  for (const adapter of adapters) if (!distinct.some((other) => sameAdapter(other, adapter))) distinct.push(adapter);
+  return distinct;
 }
 
 const isAt = (place: Place, adapter: Adapter): boolean =>

@@ -1,10 +1,14 @@
+import { PosttrainError } from '@posttrain/interfaces';
+import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
+import { isBase } from '../model/mixed-adapters.js';
 import type { Network } from '../model/network.js';
 import type { Proposer } from '../speculative/proposer.js';
 import type { SpeculativeDecoding } from '../speculative/speculative-decoding.js';
 import type { DecodeRow } from './decode-row.js';
 import { returnRunner, takeRunner } from './idle-runners.js';
 import type { ModelRunner } from './model-runner.js';
+import { explained } from './non-finite.js';
 import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
 
 export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {
@@ -14,10 +18,19 @@ export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {
   readonly speculation?: SpeculativeDecoding | undefined;
 }
 
+/** A pass of an adapter failed, and not for its numbers: it does not fit the model, say. Only its rows are concerned. */
+class AdapterFailedError extends PosttrainError {
+  constructor(name: string, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super('ADAPTER_FAILED', `generate: computing with the adapter "${name}" failed: ${why}`, { cause });
+  }
+}
+
 /** Called with a row's tokens. An error ends the row with it. */
 export type OnToken = (token: ScheduledToken) => void;
 
 interface Listener {
+  readonly adapter: Adapter | undefined;
   readonly onToken: OnToken;
   readonly isCancelled: () => boolean;
   readonly resolve: () => void;
@@ -60,7 +73,7 @@ export class BatchLoop {
           hasFailed = true;
           reject(error);
         };
-        this.#listeners.set(id, { onToken, isCancelled: isOver, resolve, reject: fail });
+        this.#listeners.set(id, { adapter: row.adapter, onToken, isCancelled: isOver, resolve, reject: fail });
       });
     } finally {
       // Also when the row was refused: then the loop ends at once, and the next row begins another.
@@ -81,7 +94,7 @@ export class BatchLoop {
   async #loop(scheduler: Scheduler): Promise<void> {
     try {
       while (scheduler.size > 0) {
-        for (const token of await scheduler.step()) this.#tell(token);
+        for (const token of await this.#step(scheduler)) this.#tell(token);
         if (this.#listeners.size > scheduler.size) this.#tellCancelled();
       }
       scheduler.close();
@@ -96,6 +109,27 @@ export class BatchLoop {
     this.#runner = undefined;
   }
 
+  /**
+   * A step, or what is done when its pass fails: all rows begin again in another runner. When they had several adapters, they
+   * are computed apart from then on, so that it is known which one fails: its rows end with the error.
+   */
+  async #step(scheduler: Scheduler): Promise<readonly ScheduledToken[]> {
+    try {
+      return await scheduler.step();
+    } catch (error) {
+      const { failure } = this.#runner!;
+      if (!failure || failure.adapters.length === 0) throw error;
+      this.#runner = takeRunner(this.#model.network, this.#model.weights, this.#options.cacheTokens);
+      this.#runner.computesApart = true;
+      const [blamed, ...others] = failure.adapters as [Adapter];
+      for (const id of scheduler.restart(this.#runner, others.length === 0 ? blamed : undefined)) {
+        this.#listeners.get(id)?.reject(isBase(blamed) ? error : new AdapterFailedError(blamed.name, error));
+        this.#listeners.delete(id);
+      }
+      return scheduler.takeDrawn();
+    }
+  }
+
   #tell(token: ScheduledToken): void {
     const listener = this.#listeners.get(token.id);
     if (!listener) return;
@@ -104,7 +138,9 @@ export class BatchLoop {
       listener.onToken(token);
     } catch (error) {
       this.#listeners.delete(token.id);
-      listener.reject(error);
+      // Looking for what is to blame takes time, which the others need not wait.
+      const { adapter } = listener;
+      void explained(error, { weights: this.#model.weights, adapter }).then(listener.reject);
       return;
     }
     if (token.finish) this.#finish(token.id, listener);

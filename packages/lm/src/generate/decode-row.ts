@@ -37,7 +37,18 @@ export function checkPrompt(network: Network, prompt: readonly number[], where: 
   const limit = network.config.maxPositionEmbeddings;
   if (prompt.length === 0) throw new PosttrainError('EMPTY_PROMPT', `${where} has no tokens`);
   if (prompt.length >= limit) throw new ContextLengthError(where, prompt.length, limit);
+  const { vocabSize } = network.config;
+  const bad = prompt.findIndex((token) => !isTokenOf(vocabSize, token));
+  if (bad < 0) return;
+  throw new PosttrainError(
+    'TOKEN_ID',
+    `${where} has ${String(prompt[bad])} at place ${bad}, which is no token id: they are whole numbers from 0 to ${vocabSize - 1}`,
+  );
 }
+
+/** Whether a vocabulary of this size has the token. */
+export const isTokenOf = (vocabSize: number, token: number): boolean =>
+  Number.isInteger(token) && token >= 0 && token < vocabSize;
 
 /** Throws for a row that cannot be generated. `where` names its prompt. */
 export function checkRow(network: Network, row: DecodeRow, where: string): void {

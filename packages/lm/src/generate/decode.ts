@@ -5,6 +5,7 @@ import type { Network } from '../model/network.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
 import type { DrawnToken } from './draw-next.js';
 import { returnRunner, takeRunner } from './idle-runners.js';
+import { explained } from './non-finite.js';
 import { Scheduler } from './scheduler.js';
 
 export interface DecodeEvent extends DrawnToken {
@@ -52,7 +53,8 @@ export async function* decode(
     await runner.reserve(mostTokens(rows, maxBatch));
     while (scheduler.size > 0) {
       for (const { id, error, ...event } of await scheduler.step()) {
-        if (error !== undefined) throw error;
+        if (error !== undefined)
+          throw await explained(error, { weights, adapter: rows[order[id]!]!.adapter ?? adapter });
         yield { row: order[id]!, ...event };
       }
     }

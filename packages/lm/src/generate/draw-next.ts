@@ -1,4 +1,5 @@
-import type { DecodeRow } from './decode-row.js';
+import { PosttrainError } from '@posttrain/interfaces';
+import { type DecodeRow, isTokenOf } from './decode-row.js';
 import type { Logits } from './processors/editable-scores.js';
 import type { SampledToken } from './report-token.js';
 import { reportChosen, sampleToken } from './sampler.js';
@@ -45,10 +46,16 @@ const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
 function hookedToken(row: DecodeRow, state: RowState, scores: ModelScores, draw: DrawToken): DrawnToken {
   const { prompt, hook } = row;
   const { generated, forced } = state;
-  const force = (): DrawnToken => ({
-    ...reportChosen(forced.shift()!, scores.logits, row, scores.softmax),
-    forced: true,
-  });
+  const force = (): DrawnToken => {
+    const token = forced.shift()!;
+    if (!isTokenOf(scores.logits.length, token)) {
+      throw new PosttrainError(
+        'TOKEN_ID',
+        `generate: the hook forces ${String(token)}, which is no token of the model`,
+      );
+    }
+    return { ...reportChosen(token, scores.logits, row, scores.softmax), forced: true };
+  };
   const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
   forced.push(...(step?.force ?? []));
   if (forced.length > 0) return force();

@@ -22,8 +22,10 @@ export function takeRunner(network: Network, weights: Weights, cacheTokens: numb
   return found;
 }
 
-/** All its sequences must have been released. */
+/** All its sequences must have been released. One whose pass has failed is not used again. */
 export function returnRunner(runner: ModelRunner): void {
+  if (runner.failure) return;
+  runner.computesApart = false;
   const runners = idle.get(runner.network) ?? [];
   idle.set(runner.network, runners);
   runners.push(runner);

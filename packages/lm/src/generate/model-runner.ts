@@ -4,7 +4,7 @@ import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { AdapterLists } from './adapter-lists.js';
+import { AdapterLists, distinctAdapters } from './adapter-lists.js';
 import { BlockPools } from './block-pools.js';
 import {
   type CachedSequence,
@@ -17,7 +17,7 @@ import {
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
-import { paddedWidth, passesOf } from './runner-passes.js';
+import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 export interface ModelRunnerOptions {
@@ -89,6 +89,7 @@ export class ModelRunner {
   readonly #inputs = new InputMemory();
   readonly #results: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
+  #failure: PassFailure | undefined;
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
     assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
@@ -111,6 +112,16 @@ export class ModelRunner {
   /** The weights it computes with. */
   get weights(): Weights {
     return this.#weights;
+  }
+
+  /** A pass that failed: what the cache holds is not known since. */
+  get failure(): PassFailure | undefined {
+    return this.#failure;
+  }
+
+  /** Whether rows with different adapters have passes of their own, so that what fails is known. Default false. */
+  set computesApart(isApart: boolean) {
+    this.#adapters.areApart = isApart;
   }
 
   /** Tokens that the cache has room for, in whole blocks. */
@@ -200,7 +211,8 @@ export class ModelRunner {
   /**
    * Appends tokens to sequences, in as few passes as they fit, and gives the logits after them.
    *
-   * @throws OutOfBlocksError (nothing has been changed) and `PosttrainError` for input that makes no sense
+   * @throws OutOfBlocksError (nothing has been changed), `PosttrainError` for input that makes no sense, and what a pass
+   * throws, which is the runner's `failure` from then on
    */
   extend(inputs: readonly ExtendInput[], options: ExtendOptions = {}): Promise<ExtendResult[]> {
     const result = this.#last.then(() => this.#extend(inputs, options));
@@ -214,6 +226,22 @@ export class ModelRunner {
       return { sequence: this.#own(sequence), tokens, adapter, temperature };
     });
     checkExtend(this.network.config, rows);
+    let present: readonly Adapter[] = [];
+    try {
+      return await this.#compute(rows, options, (pass) => {
+        present = distinctAdapters(pass.map(({ row }) => row.adapter));
+      });
+    } catch (error) {
+      if (!(error instanceof OutOfBlocksError)) this.#failure ??= { error, adapters: present };
+      throw error;
+    }
+  }
+
+  async #compute(
+    rows: readonly Row[],
+    options: ExtendOptions,
+    onPass: (pass: readonly PassRow<Sequence>[]) => void,
+  ): Promise<ExtendResult[]> {
     this.#results.reclaim();
     await this.#copies.writeBack();
     await this.#memory.copy(await this.#makeRoom(rows));
@@ -229,6 +257,7 @@ export class ModelRunner {
         const row = rows[index]!;
         return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
       });
+      onPass(pass);
       const { results: output, places } = await this.#run(pass, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];

@@ -1,4 +1,12 @@
+import type { Adapter } from '../model/adapter.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+
+/** Why nothing can go on in a runner. */
+export interface PassFailure {
+  readonly error: unknown;
+  /** The adapters of the pass that failed. */
+  readonly adapters: readonly Adapter[];
+}
 
 /** Tokens `from` … `to - 1` of a row. */
 export interface Piece {

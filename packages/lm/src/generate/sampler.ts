@@ -1,6 +1,6 @@
-import { PosttrainError } from '@posttrain/interfaces';
 import { maskWithEnds } from './constraint/token-constraint.js';
 import { expOfNegative } from './fast-exp.js';
+import { NonFiniteLogitsError } from './non-finite.js';
 import { applyBadWords } from './processors/bad-words.js';
 import { EditableScores, type Logits } from './processors/editable-scores.js';
 import { applyLogitBias } from './processors/logit-bias.js';
@@ -189,7 +189,7 @@ function weightsOf(scores: EditableScores, model: ModelWeights | undefined, temp
 function givenWeights(logits: Logits, { probabilities, mostLikely }: RowSoftmax): ModelWeights {
   const largest = probabilities[mostLikely]!;
   if (logits[mostLikely] === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
-  if (!(largest > 0)) throw nonFiniteLogits();
+  if (!(largest > 0)) throw new NonFiniteLogitsError();
   return { weights: probabilities, total: 1, mostLikely, logTotal: -Math.log(largest) };
 }
 
@@ -209,18 +209,19 @@ function relativeWeights(scores: Logits, temperature: number, weights: Float32Ar
     weights[i] = weight;
     total += weight;
   }
-  if (!Number.isFinite(total)) throw nonFiniteLogits();
+  if (!Number.isFinite(total)) throw new NonFiniteLogitsError();
   return { weights, total, mostLikely, logTotal: Math.log(total) };
 }
 
+/** @throws NonFiniteLogitsError for NaN anywhere, which no comparison would find */
 function indexOfLargest(scores: Logits): number {
   let best = 0;
   let largest = scores[0]!;
-  for (let i = 1; i < scores.length; i++) {
-    if (scores[i]! > largest) {
-      largest = scores[i]!;
-      best = i;
-    }
+  for (let i = 0; i < scores.length; i++) {
+    if (scores[i]! <= largest) continue;
+    if (Number.isNaN(scores[i]!)) throw new NonFiniteLogitsError();
+    largest = scores[i]!;
+    best = i;
   }
   return best;
 }
@@ -239,7 +240,7 @@ function mostLikely(scores: Logits, { endTokens = NO_ENDS }: SamplerSettings, { 
   }
   const best = indexOfLargest(scores);
   if (scores[best] === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
-  if (!Number.isFinite(scores[best])) throw nonFiniteLogits();
+  if (!Number.isFinite(scores[best])) throw new NonFiniteLogitsError();
   return best;
 }
 
@@ -247,7 +248,7 @@ function mostLikely(scores: Logits, { endTokens = NO_ENDS }: SamplerSettings, { 
 function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: number, uniform: number): number {
   const total = sumOf(weights, size);
   if (total === 0) throw new NoTokenAllowedError();
-  if (!Number.isFinite(total)) throw nonFiniteLogits();
+  if (!Number.isFinite(total)) throw new NonFiniteLogitsError();
   const target = uniform * total;
   let cumulative = 0;
   let at = -1;
@@ -260,6 +261,3 @@ function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: n
   // Rounding may leave the sum a little below the target: then it is the last that can be drawn.
   return tokens ? tokens[at]! : at;
 }
-
-const nonFiniteLogits = () =>
-  new PosttrainError('NON_FINITE_LOGITS', 'generate: the model gave logits that are not numbers; check its weights');

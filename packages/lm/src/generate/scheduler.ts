@@ -75,13 +75,15 @@ export class CacheTooSmallError extends PosttrainError {
  * has generated.
  */
 export class Scheduler {
-  readonly #runner: ModelRunner;
+  #runner: ModelRunner;
   readonly #maxBatch: number;
   readonly #prefillTokens: number;
   readonly #proposer: Proposer | undefined;
   #waiting: Scheduled[] = [];
   #prefills: Prefill[] = [];
   #running: Scheduled[] = [];
+  #drawn: ScheduledToken[] = [];
+  #proposes = true;
   #nextId = 0;
 
   constructor(runner: ModelRunner, options: SchedulerOptions = {}) {
@@ -122,8 +124,29 @@ export class Scheduler {
   async step(): Promise<ScheduledToken[]> {
     this.#dropCancelled();
     this.#admit();
-    const first = this.#prefills.length > 0 ? await this.#prefill() : [];
-    return [...first, ...(await this.#decode(first))];
+    if (this.#prefills.length > 0) this.#drawn.push(...(await this.#prefill()));
+    this.#drawn.push(...(await this.#decode(this.#drawn)));
+    return this.takeDrawn();
+  }
+
+  /** Tokens that nobody was told of, since what came after them in their step failed. */
+  takeDrawn(): ScheduledToken[] {
+    return this.#drawn.splice(0);
+  }
+
+  /**
+   * Goes on in another runner when a step has failed: all rows begin again with what they have. Those with the adapter that
+   * is to blame do not; gives their names.
+   */
+  restart(runner: ModelRunner, blamed?: Adapter): number[] {
+    const begun = [...this.#running, ...this.#prefills.flatMap(({ members }) => members)].sort((a, b) => a.id - b.id);
+    for (const one of begun) one.sequence = undefined;
+    [this.#prefills, this.#running, this.#runner] = [[], [], runner];
+    const all = [...begun, ...this.#waiting];
+    const ended = blamed ? all.filter(({ adapter }) => sameAdapter(adapter, blamed)) : [];
+    this.#waiting = all.filter((one) => !ended.includes(one));
+    for (const one of ended) this.#end(one);
+    return ended.map(({ id }) => id);
   }
 
   /** Gives back all room; no row goes on. */
@@ -278,11 +301,24 @@ export class Scheduler {
   }
 
   async #propose(rows: readonly Scheduled[]): Promise<readonly Proposal[]> {
-    if (!this.#proposer) return rows.map(() => NO_PROPOSAL);
-    return this.#proposer.propose(
-      // A pass gives one token more than was proposed.
-      rows.map(({ id, row, state }) => ({ id, row, state, most: this.#mostTokens(row) - state.generated.length - 1 })),
-    );
+    if (!this.#proposer || !this.#proposes) return rows.map(() => NO_PROPOSAL);
+    try {
+      return await this.#proposer.propose(
+        // A pass gives one token more than was proposed.
+        rows.map(({ id, row, state }) => ({
+          id,
+          row,
+          state,
+          most: this.#mostTokens(row) - state.generated.length - 1,
+        })),
+      );
+    } catch (error) {
+      if (error instanceof OutOfBlocksError) throw error;
+      // Only the speed depends on it.
+      this.#proposes = false;
+      process.emitWarning(`speculative decoding: the draft failed, so rows go on without it: ${error}`);
+      return rows.map(() => NO_PROPOSAL);
+    }
   }
 
   #draw(one: Scheduled, results: ExtendResult, proposal?: Proposal): ScheduledToken[] {

@@ -1,5 +1,6 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
@@ -150,6 +151,8 @@ export async function continuationLogProbs(
           Float32Array.from(column.subarray(i * width + start - 1 - from, i * width + all.length - 1 - from));
         results[sequence] = { logProbs: cut(logProbs), isGreedy: cut(isGreedy) };
       });
+      const found = members.map(({ sequence }) => results[sequence]!.logProbs);
+      await checkNumbers('score', found, { weights, adapter });
     }
   };
 

@@ -1,5 +1,6 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
@@ -44,6 +45,11 @@ export async function hiddenStates(
         return Float32Array.from(states.subarray(from, from + size));
       });
     });
+    await checkNumbers(
+      'hiddenStates',
+      rows.flatMap((sequence) => results[sequence]!),
+      { weights, adapter },
+    );
   }
   return results;
 }

@@ -1,5 +1,6 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, type TokenLogProb } from '@posttrain/interfaces';
+import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
@@ -63,6 +64,8 @@ export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 
  * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
  * of similar length are padded and run together; the result does not depend on how. The logits exist for a chunk of tokens
  * at a time only.
+ *
+ * @throws NonFiniteLogitsError where they are not numbers, naming the tensor to blame
  */
 export async function sequenceLogProbs(
   network: Network,
@@ -98,6 +101,8 @@ export async function sequenceLogProbs(
         ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
       };
     });
+    const found = rows.map((sequence) => results[sequence]!.logProbs);
+    await checkNumbers('logProbs', found, { weights, adapter });
   }
   return results;
 }

@@ -8,6 +8,7 @@ import {
 } from '@posttrain/interfaces';
 import { returnRunner, takeRunner } from '../generate/idle-runners.js';
 import type { ModelRunner } from '../generate/model-runner.js';
+import { explained } from '../generate/non-finite.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { type BeamSearchOptions, beamSearch } from './beam-search.js';
@@ -117,7 +118,7 @@ export class SearchGenerator implements Generator {
         }
       }
     } catch (error) {
-      if (!(error instanceof OutOfBlocksError)) throw error;
+      if (!(error instanceof OutOfBlocksError)) throw await explained(error, { ...this.#model, ...adapted });
       throw new PosttrainError(
         'CACHE_TOO_SMALL',
         `search: ${prompts.length} prompts with ${hypothesesOf(this.#method)} hypotheses each do not fit the cache of ${runner.capacity} tokens; lower maxBatch, the number of hypotheses or maxTokens, or raise cacheTokens`,

@@ -20,7 +20,7 @@ export class ApiError extends PosttrainError {
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(status: number, message: string, details: ApiErrorDetails = {}, options?: ErrorOptions) {
-    super('API_ERROR', message, options);
+    super('API_ERROR', clipped(message), options);
     this.status = status;
     this.type = details.type ?? (status < 500 ? 'invalid_request_error' : 'server_error');
     this.param = details.param;
@@ -35,6 +35,12 @@ export class ApiError extends PosttrainError {
     };
   }
 }
+
+/** What a request says may be in a message, and may be megabytes. */
+const MOST_CHARACTERS = 500;
+
+const clipped = (message: string): string =>
+  message.length <= MOST_CHARACTERS ? message : `${message.slice(0, MOST_CHARACTERS)} …`;
 
 /** 400 for one field. */
 export const invalidField = (param: string, problem: string, apiCode = 'invalid_value'): ApiError =>
@@ -52,6 +58,7 @@ const REQUEST_ERRORS: Readonly<Record<string, string>> = {
   TOKEN_BYTES: 'unsupported_parameter',
   NO_TOKEN_ALLOWED: 'invalid_value',
   SEQUENCE_LENGTH: 'invalid_value',
+  TOKEN_ID: 'invalid_value',
   CACHE_TOO_SMALL: 'context_length_exceeded',
 };
 
@@ -61,6 +68,9 @@ export function toApiError(error: unknown): ApiError {
   if (isPosttrainError(error)) {
     const apiCode = REQUEST_ERRORS[error.code];
     if (apiCode !== undefined) return new ApiError(400, error.message, { apiCode }, { cause: error });
+  }
+  if (isPosttrainError(error) && error.code === 'NON_FINITE_LOGITS') {
+    return new ApiError(500, error.message, { apiCode: 'non_finite_logits' }, { cause: error });
   }
   const message = 'The server had an error while processing your request.';
   return new ApiError(500, message, { apiCode: 'internal_error' }, { cause: error });

@@ -3,13 +3,14 @@ import { assembleCall, type ToolCall } from './call-pieces.js';
 import { chatTurnRequest, topLogProbs } from './chat-request.js';
 import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
 import { Fields } from './fields.js';
+import { bytesOf, checkPromptBytes } from './prompt-bytes.js';
 import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
 import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
 
 /** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
-export function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+export async function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> {
   const fields = new Fields(body);
   const request = chatTurnRequest(fields);
   const { name, model } = modelOf(fields, context);
@@ -21,7 +22,8 @@ export function chatCompletions(body: JsonObject, context: RequestContext): Prom
     defaultMaxTokens: Math.min(DEFAULT_CHAT_TOKENS, maxTokens),
   });
   const alternatives = topLogProbs(fields);
-  const turn = chatTurn(model, request);
+  checkPromptBytes(model, bytesOf(request), 'messages', context.maxPromptBytes);
+  const turn = await chatTurn(model, request, context.signal);
   const { tokenIds, continuesText, constraint } = turn;
   context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
   const requests = samples(
@@ -40,6 +42,7 @@ export function chatCompletions(body: JsonObject, context: RequestContext): Prom
     readers: requests.map(() => turn.reader()),
     events: runCompletions(context, name, complete, requests),
     hasLogProbs: alternatives !== undefined,
+    tokensAsIds: sampling.tokensAsIds,
     includeUsage: sampling.includeUsage,
   };
   return sampling.stream ? { kind: 'events', events: chunks(answer) } : whole(answer);
@@ -51,10 +54,11 @@ interface Answer {
   readonly readers: readonly ChatTurnReader[];
   readonly events: ReturnType<typeof runCompletions>;
   readonly hasLogProbs: boolean;
+  readonly tokensAsIds: boolean;
   readonly includeUsage: boolean;
 }
 
-async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answer): Promise<Reply> {
+async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
   const choices = readers.map((reader) => ({
     reader,
     reasoning: '',
@@ -71,7 +75,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
     choice.reasoning += reasoning;
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
-    choice.logProbs.push(...logProbsOf(event));
+    choice.logProbs.push(...logProbsOf(event, tokensAsIds));
     choice.finishReason = finishReason;
   }
   const body = {
@@ -96,7 +100,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs }: Answe
 }
 
 async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
-  const { name, promptTokens, readers, events, hasLogProbs, includeUsage } = answer;
+  const { name, promptTokens, readers, events, hasLogProbs, tokensAsIds, includeUsage } = answer;
   const head = replyHead('chatcmpl', 'chat.completion.chunk', name);
   const chunk = (choices: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
@@ -109,7 +113,7 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     completionTokens++;
     const choice = state[index]!;
     const read = choice.reader.read(event);
-    const logProbs = logProbsOf(event);
+    const logProbs = logProbsOf(event, tokensAsIds);
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
     if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
     choice.begun = true;
@@ -132,8 +136,15 @@ const part = (
   finish_reason: string | null = null,
 ): JsonObject => ({ index, delta, logprobs, finish_reason });
 
-const logProbsOf = ({ logProb }: CompletionEvent): JsonObject[] =>
-  logProb ? [{ ...tokenLogProb(logProb), top_logprobs: logProb.alternatives.map(tokenLogProb) }] : [];
+const logProbsOf = ({ logProb }: CompletionEvent, asIds: boolean): JsonObject[] =>
+  logProb
+    ? [
+        {
+          ...tokenLogProb(logProb, asIds),
+          top_logprobs: logProb.alternatives.map((one) => tokenLogProb(one, asIds)),
+        },
+      ]
+    : [];
 
 /** Unique in a conversation, which is all that an id is for; nine characters, which is all that Mistral's template takes. */
 const callId = (choice: number, at: number): string =>

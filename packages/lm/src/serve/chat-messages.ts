@@ -10,6 +10,8 @@ const MESSAGE_FIELDS = [
   ...['reasoning_content', 'reasoning'],
 ];
 
+const MAX_MESSAGES = 16_384;
+
 /**
  * The messages of a request as chat templates take them: parts of text joined, arguments of calls as objects (the API
  * has JSON text), `developer` as `system`, which is all that most templates know.
@@ -18,6 +20,7 @@ const MESSAGE_FIELDS = [
  */
 export function chatMessages(request: Fields): ChatMessage[] {
   const messages = request.required('messages', request.objects('messages'));
+  if (messages.length > MAX_MESSAGES) throw invalidField('messages', `must have at most ${MAX_MESSAGES} messages.`);
   if (messages.length === 0) throw invalidField('messages', 'must have at least one message.', 'empty_array');
   return messages.map(chatMessage);
 }

@@ -36,7 +36,7 @@ export interface ChatTurnEvent {
 }
 
 /** @throws ApiError and `PosttrainError` for a conversation that the model cannot take */
-export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn {
+export async function chatTurn(model: ServedModel, request: ChatTurnRequest, signal?: AbortSignal): Promise<ChatTurn> {
   const { messages, tools, toolChoice, parallelToolCalls, variables, constraint } = request;
   const { chat } = model;
   if (!chat) {
@@ -48,11 +48,12 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
   if (offered.length > 0 && !format) {
     throw invalidField('tools', "this model's chat template has no tools that can be read.", 'unsupported_parameter');
   }
-  const tokenIds = chat.tokenize({
+  const input = {
     messages,
     ...(offered.length > 0 ? { tools: offered } : {}),
     ...(variables ? { variables } : {}),
-  });
+  };
+  const tokenIds = await chat.tokenize(input, signal);
   if (tokenIds.length >= model.contextLength) throw contextLengthError(model, tokenIds.length, 'messages');
   const functions = offered.map((tool) => tool.function as JsonObject);
   const schemas = new Map(functions.map((it) => [String(it.name), it.parameters as JsonObject]));
@@ -69,7 +70,8 @@ export function chatTurn(model: ServedModel, request: ChatTurnRequest): ChatTurn
   const chosen = toolChoice === 'required' ? functions : functions.filter(({ name }) => name === toolChoice.name);
   const opening = callOpening(format);
   return {
-    tokenIds: opening === '' ? tokenIds : [...tokenIds, ...model.tokenize(opening, { addSpecialTokens: false })],
+    tokenIds:
+      opening === '' ? tokenIds : [...tokenIds, ...(await model.tokenize(opening, { addSpecialTokens: false }))],
     continuesText: opening !== '',
     constraint: { type: 'json-schema', schema: callSchema(chosen, format) },
     reader: () => new ChatTurnReader(forcedCallParser(schemas), false),

@@ -2,10 +2,12 @@ import type { JsonObject } from '../files.js';
 import { invalidField } from './api-error.js';
 import { contextLengthError } from './chat-turn.js';
 import { Fields } from './fields.js';
-import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, usage } from './reply.js';
+import { checkPromptBytes } from './prompt-bytes.js';
+import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, shownName, usage } from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
-import type { CompletionEvent, ServedModel } from './served-model.js';
+import type { CompletionEvent, ReportedLogProb, ServedModel, TokenLogProb } from './served-model.js';
+import { idName } from './token-names.js';
 
 const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
 const UNSUPPORTED = {
@@ -16,7 +18,7 @@ const UNSUPPORTED = {
 const DEFAULT_MAX_TOKENS = 16;
 
 /** `POST /v1/completions`: every prompt has `n` choices, in order. @throws ApiError before anything is generated */
-export function completions(body: JsonObject, context: RequestContext): Promise<Reply> | Reply {
+export async function completions(body: JsonObject, context: RequestContext): Promise<Reply> {
   const fields = new Fields(body);
   if (body.echo === false) fields.refuseUnknown([...FIELDS, 'echo'], UNSUPPORTED);
   else fields.refuseUnknown(FIELDS, UNSUPPORTED);
@@ -24,7 +26,7 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   const complete = completionOf(name, model);
   const maxTokens = Math.min(context.maxTokens, model.contextLength);
   const defaultMaxTokens = Math.min(DEFAULT_MAX_TOKENS, maxTokens);
-  const { n, settings, stream, includeUsage } = samplingFields(fields, model, {
+  const { n, settings, stream, includeUsage, tokensAsIds } = samplingFields(fields, model, {
     n: context.slots.size,
     maxTokens,
     defaultMaxTokens,
@@ -32,7 +34,7 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   const bestOf = fields.integer('best_of', { min: 1 });
   if (bestOf !== undefined && bestOf !== n) throw invalidField('best_of', "must equal 'n'.", 'unsupported_value');
   const alternatives = fields.integer('logprobs', { min: 0, max: 5 });
-  const prompts = promptsOf(fields, model, Math.floor(context.slots.size / n));
+  const prompts = await promptsOf(fields, model, Math.floor(context.slots.size / n), context);
   const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   context.metrics.promptTokens.inc({ model: name }, promptTokens);
   const requests = prompts.flatMap((tokenIds) =>
@@ -48,7 +50,8 @@ export function completions(body: JsonObject, context: RequestContext): Promise<
   );
   const events = runCompletions(context, name, complete, requests);
   const head = replyHead('cmpl', 'text_completion', name);
-  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs: alternatives !== undefined };
+  const hasLogProbs = alternatives !== undefined;
+  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs, tokensAsIds };
   return stream ? { kind: 'events', events: chunks(answer, includeUsage) } : whole(answer);
 }
 
@@ -58,11 +61,12 @@ interface Answer {
   readonly events: AsyncGenerator<SampleEvent>;
   readonly choices: number;
   readonly hasLogProbs: boolean;
+  readonly tokensAsIds: boolean;
 }
 
-async function whole({ head, promptTokens, events, choices, hasLogProbs }: Answer): Promise<Reply> {
+async function whole({ head, promptTokens, events, choices, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
   const texts = Array.from({ length: choices }, () => '');
-  const logProbs = texts.map(() => new LogProbs());
+  const logProbs = texts.map(() => new LogProbs(tokensAsIds));
   const reasons = texts.map((): CompletionEvent['finishReason'] => undefined);
   let completionTokens = 0;
   for await (const { index, event } of events) {
@@ -85,8 +89,8 @@ async function whole({ head, promptTokens, events, choices, hasLogProbs }: Answe
 }
 
 async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<JsonObject> {
-  const { head, promptTokens, events, choices, hasLogProbs } = answer;
-  const logProbs = Array.from({ length: choices }, () => new LogProbs());
+  const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds } = answer;
+  const logProbs = Array.from({ length: choices }, () => new LogProbs(tokensAsIds));
   const chunk = (list: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
     choices: list,
@@ -104,14 +108,23 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }
 
-/** Log-probabilities in the four parallel lists of the older API. */
+/**
+ * Log-probabilities in the four parallel lists of the older API. Joined, `tokens` are the text: of the tokens of one
+ * character the last has it. Offsets count code points from the start of the completion.
+ */
 class LogProbs {
+  readonly #asIds: boolean;
   #offset = 0;
-  #events: [NonNullable<CompletionEvent['logProb']>, number][] = [];
+  #events: [ReportedLogProb, number][] = [];
 
-  add({ logProb, text }: CompletionEvent): void {
-    if (logProb) this.#events.push([logProb, this.#offset]);
-    this.#offset += text.length;
+  constructor(asIds: boolean) {
+    this.#asIds = asIds;
+  }
+
+  add({ logProb }: CompletionEvent): void {
+    if (!logProb) return;
+    this.#events.push([logProb, this.#offset]);
+    for (const _ of logProb.text ?? logProb.token) this.#offset++;
   }
 
   /** Those since the last call. */
@@ -119,30 +132,56 @@ class LogProbs {
     const events = this.#events;
     this.#events = [];
     return {
-      tokens: events.map(([{ token }]) => token),
+      tokens: events.map(([one]) => this.#nameOf(one)),
       token_logprobs: events.map(([{ logProb }]) => finiteLogProb(logProb)),
-      top_logprobs: events.map(([{ alternatives }]) =>
-        Object.fromEntries(alternatives.map(({ token, logProb }) => [token, finiteLogProb(logProb)])),
-      ),
+      top_logprobs: events.map(([one]) => this.#alternatives(one)),
       text_offset: events.map(([, offset]) => offset),
     };
+  }
+
+  #nameOf(one: ReportedLogProb): string {
+    return this.#asIds && one.tokenId !== undefined ? idName(one.tokenId) : (one.text ?? one.token);
+  }
+
+  /** By name, the drawn token among them as OpenAI has it. Of two with one name the less likely is called by its id. */
+  #alternatives(drawn: ReportedLogProb): JsonObject {
+    const named = new Map<string, number>();
+    const add = (name: string, { tokenId, logProb }: TokenLogProb) => {
+      const free = named.has(name) && tokenId !== undefined ? idName(tokenId) : name;
+      named.set(free, finiteLogProb(logProb));
+    };
+    const isDrawn = (one: TokenLogProb) =>
+      one.tokenId === undefined ? one.token === drawn.token : one.tokenId === drawn.tokenId;
+    if (drawn.alternatives.length > 0) add(this.#nameOf(drawn) || shownName(drawn, this.#asIds), drawn);
+    for (const one of drawn.alternatives) if (!isDrawn(one)) add(shownName(one, this.#asIds), one);
+    return Object.fromEntries([...named].sort(([, a], [, b]) => b - a));
   }
 }
 
 /** Prompts as token ids: a text, a list of texts, token ids, or a list of lists of them. */
-function promptsOf(fields: Fields, model: ServedModel, most: number): (readonly number[])[] {
+async function promptsOf(
+  fields: Fields,
+  model: ServedModel,
+  most: number,
+  { maxPromptBytes, signal }: RequestContext,
+): Promise<(readonly number[])[]> {
   const value = fields.required('prompt', fields.get('prompt'));
   const isIds = (x: unknown): x is number[] =>
     Array.isArray(x) && x.every((id) => Number.isInteger(id) && id >= 0 && id < model.vocabularySize);
   const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
   if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
   if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
-  return list.map((prompt) => {
-    const ids = typeof prompt === 'string' ? model.tokenize(prompt, { addSpecialTokens: true }) : prompt;
+  const prompts: (readonly number[])[] = [];
+  for (const prompt of list) {
+    if (typeof prompt === 'string') checkPromptBytes(model, Buffer.byteLength(prompt), 'prompt', maxPromptBytes);
+    const ids = typeof prompt === 'string' ? await model.tokenize(prompt, { addSpecialTokens: true, signal }) : prompt;
     if (!isIds(ids))
       throw invalidField('prompt', 'expected text, a list of texts, or token ids of the model.', 'invalid_type');
     if (ids.length === 0) throw invalidField('prompt', 'has no tokens.', 'empty_prompt');
     if (ids.length >= model.contextLength) throw contextLengthError(model, ids.length, 'prompt');
-    return ids;
-  });
+    prompts.push(ids);
+    // Many short ones take as long as a long one.
+    await new Promise(setImmediate);
+  }
+  return prompts;
 }

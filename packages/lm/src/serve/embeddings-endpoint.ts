@@ -1,6 +1,7 @@
 import type { JsonObject } from '../files.js';
 import { ApiError, invalidField } from './api-error.js';
 import { Fields } from './fields.js';
+import { checkPromptBytes } from './prompt-bytes.js';
 import { modelOf, type Reply } from './reply.js';
 import type { RequestContext } from './run-completions.js';
 
@@ -26,7 +27,14 @@ export async function embeddings(body: JsonObject, context: RequestContext): Pro
   if (!texts.every((text) => typeof text === 'string' && text !== '')) {
     throw invalidField('input', 'expected a text or a list of texts, none of them empty.', 'invalid_type');
   }
-  const lengths = (texts as string[]).map((text) => model.tokenize(text, { addSpecialTokens: true }).length);
+  const sequences: (readonly number[])[] = [];
+  for (const text of texts as string[]) {
+    checkPromptBytes(model, Buffer.byteLength(text), 'input', context.maxPromptBytes);
+    sequences.push(await model.tokenize(text, { addSpecialTokens: true, signal: context.signal }));
+    // Many short ones take as long as a long one.
+    await new Promise(setImmediate);
+  }
+  const lengths = sequences.map(({ length }) => length);
   const tooLong = lengths.findIndex((length) => length > model.contextLength);
   if (tooLong >= 0) {
     const problem = `text ${tooLong} has ${lengths[tooLong]} tokens, but the model takes ${model.contextLength}.`;
@@ -35,7 +43,7 @@ export async function embeddings(body: JsonObject, context: RequestContext): Pro
   const tokens = lengths.reduce((a, b) => a + b, 0);
   context.metrics.promptTokens.inc({ model: name }, tokens);
   const release = await context.slots.acquire(1, context.signal);
-  const vectors = await model.embed(texts as string[]).finally(release);
+  const vectors = await model.embed(texts as string[], sequences).finally(release);
   context.signal.throwIfAborted();
   if (dimensions !== undefined && dimensions !== vectors[0]!.length) {
     throw invalidField('dimensions', `this model's embeddings have ${vectors[0]!.length}.`, 'unsupported_value');

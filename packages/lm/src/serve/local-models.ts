@@ -1,11 +1,19 @@
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import type { ChatTemplate } from '../chat-template/index.js';
-import type { LocalEmbedder } from '../embed/local-embedder.js';
+import { LocalEmbedder } from '../embed/local-embedder.js';
+import { completionDecoder } from '../generate/completion-decoder.js';
+import { compileConstraint, prepareConstraints } from '../generate/constraint/compile-constraint.js';
+import type { CompiledConstraint } from '../generate/constraint/grammar-constraint.js';
+import type { TokenConstraint } from '../generate/constraint/token-constraint.js';
 import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
+import type { TokenPrompt } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { Tokenizer } from '../tokenizer/index.js';
 import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
-import type { CompletionEvent, CompletionRequest, ServedModel, ToolFormat } from './served-model.js';
+import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel, ToolFormat } from './served-model.js';
+import { nameOf } from './token-names.js';
+import { TextWorker } from './tokenize.js';
 
 export interface LocalModelsOptions {
   /** Adapters of the model, by the names that requests call them. Default: none. */
@@ -47,11 +55,20 @@ export function localModels(
     ...(maxBatch === undefined ? {} : { maxBatch }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
   });
-  const base = servedModel(model, generator, reasoningParser);
-  const embed = embedder && { embed: (texts: readonly string[]) => embedder.embed(texts) };
+  const { tokenizer, chatTemplate } = model;
+  const parts = { model, generator, texts: new TextWorker({ tokenizer, chatTemplate }) };
+  prepareConstraints(tokenizer);
+  const base = servedModel(parts, reasoningParser);
+  const embed = embedder && {
+    embed: (texts: readonly string[], tokens: readonly (readonly number[])[]) =>
+      // The same tokenizer with nothing before the text: the tokens are known.
+      embedder instanceof LocalEmbedder && embedder.embedsTokensOf(model.tokenizer)
+        ? embedder.embedTokens(tokens)
+        : embedder.embed(texts),
+  };
   const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
     adapterName,
-    servedModel(model, generator, reasoningParser, adapter),
+    servedModel(parts, reasoningParser, adapter),
   ]);
   return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
 }
@@ -62,12 +79,17 @@ export const embeddingModel = (embedder: LocalEmbedder): ServedModel => ({
   // No request for embeddings names token ids.
   vocabularySize: 0,
   tokenize: (text) => embedder.tokenIds(text),
-  embed: (texts) => embedder.embed(texts),
+  embed: (_, tokens) => embedder.embedTokens(tokens),
 });
 
+interface Parts {
+  readonly model: CausalLM;
+  readonly generator: LocalGenerator;
+  readonly texts: TextWorker;
+}
+
 function servedModel(
-  model: CausalLM,
-  generator: LocalGenerator,
+  { model, generator, texts }: Parts,
   reasoningParser: ReasoningParserName | undefined,
   adapter?: Adapter,
 ): LocalModel {
@@ -75,19 +97,14 @@ function servedModel(
   return {
     contextLength: config.maxPositionEmbeddings,
     vocabularySize: tokenizer.vocabSize,
-    tokenize: (text, options) => tokenizer.encode(text, options),
+    tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete(model, generator, request, adapter),
     ...(chatTemplate
       ? {
           chat: {
             toolFormat: toolFormatOf(chatTemplate),
             reasoningParser,
-            tokenize: ({ messages, tools, variables }) =>
-              chatTemplate.renderChat(messages, {
-                addGenerationPrompt: true,
-                ...(tools ? { tools } : {}),
-                ...(variables ? { variables } : {}),
-              }).tokenIds,
+            tokenize: (chat, signal) => texts.tokenize({ chat }, signal),
           },
         }
       : {}),
@@ -97,26 +114,48 @@ function servedModel(
 async function* complete(
   model: CausalLM,
   generator: LocalGenerator,
-  { tokenIds, continuesText, topLogProbs, ...settings }: CompletionRequest,
+  { tokenIds, continuesText, topLogProbs, constraint, ...settings }: CompletionRequest,
   adapter: Adapter | undefined,
 ): AsyncGenerator<CompletionEvent> {
   const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
-  const request = { ...settings, ...reports, prompt: { tokenIds, continuesText }, ...(adapter ? { adapter } : {}) };
+  const request = {
+    ...settings,
+    ...reports,
+    ...(constraint ? { constraint: rowConstraint(model.tokenizer, constraint, !continuesText) } : {}),
+    prompt: { tokenIds, continuesText },
+    ...(adapter ? { adapter } : {}),
+  };
+  const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
   for await (const event of generator.stream(request)) {
-    const reported = topLogProbs === undefined || model.endTokens.has(event.tokenId) ? {} : reportOf(model, event);
-    yield { text: event.text, ...reported, finishReason: event.finishReason };
+    yield { text: event.text, ...report?.(event), finishReason: event.finishReason };
   }
 }
 
-function reportOf(
-  { tokenizer }: CausalLM,
-  { tokenId, logProb = 0, topLogProbs = [] }: StreamEvent,
-): Pick<CompletionEvent, 'logProb'> {
-  const named = (one: { readonly tokenId: number; readonly logProb: number }) => ({
-    token: tokenizer.decode([one.tokenId]),
-    logProb: one.logProb,
-  });
-  return { logProb: { ...named({ tokenId, logProb }), alternatives: topLogProbs.map(named) } };
+/** By the request's own object, which its samples share: writing a large one as text to compare it takes time. */
+const compiledConstraints = new WeakMap<OutputConstraint, CompiledConstraint>();
+
+function rowConstraint(tokenizer: Tokenizer, constraint: OutputConstraint, isStart: boolean): () => TokenConstraint {
+  const compiled = compiledConstraints.get(constraint) ?? compileConstraint(tokenizer, constraint);
+  compiledConstraints.set(constraint, compiled);
+  return () => compiled.begin(isStart);
+}
+
+/** What the API says of each token of one completion, end tokens excepted. */
+function reporter({ tokenizer, endTokens }: CausalLM, prompt: TokenPrompt) {
+  // Stop strings hold text back; here every token has what it adds.
+  const decoder = completionDecoder(tokenizer, { prompt }, prompt.tokenIds);
+  let isFirst = prompt.continuesText === false;
+  return ({ tokenId, logProb = 0, topLogProbs = [], finishReason }: StreamEvent) => {
+    if (endTokens.has(tokenId)) return {};
+    const alternatives = topLogProbs.map((one) => ({
+      ...nameOf(tokenizer, one.tokenId, isFirst),
+      logProb: one.logProb,
+    }));
+    const text = decoder.push(tokenId) + (finishReason ? decoder.flush() : '');
+    const reported = { ...nameOf(tokenizer, tokenId, isFirst), logProb, alternatives, text };
+    isFirst = false;
+    return { logProb: reported };
+  };
 }
 
 /** How a template that takes tools has the model call them; undefined when it takes none, or has its own way. */

@@ -23,7 +23,15 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
     if (size > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  return parseJsonBody(Buffer.concat(chunks).toString('utf8'));
+  return parseJsonBody(utf8(Buffer.concat(chunks)));
+}
+
+function utf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ApiError(400, 'The body is not UTF-8.', { apiCode: 'invalid_json' }, { cause });
+  }
 }
 
 /** @throws ApiError 400 */
@@ -45,9 +53,7 @@ const tooLarge = (maxBytes: number): ApiError =>
   new ApiError(413, `The body is larger than ${maxBytes} bytes.`, { apiCode: 'request_too_large' });
 
 function isDeeper(value: object, depth: number): boolean {
-  let level: object[] = [value];
-  for (let i = 0; i < depth && level.length > 0; i++) {
-    level = level.flatMap((it) => Object.values(it).filter((x): x is object => typeof x === 'object' && x !== null));
-  }
-  return level.length > 0;
+  if (depth === 0) return true;
+  const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return parts.some((part) => typeof part === 'object' && part !== null && isDeeper(part, depth - 1));
 }

@@ -4,6 +4,7 @@ import { ApiError } from './api-error.js';
 import type { Fields } from './fields.js';
 import type { RequestContext } from './run-completions.js';
 import type { CompletionRequest, ServedModel, TokenLogProb } from './served-model.js';
+import { idName } from './token-names.js';
 
 /** What an endpoint answers: one JSON body, or a stream of them. */
 export type Reply =
@@ -57,9 +58,12 @@ export const usage = (promptTokens: number, completionTokens: number): JsonObjec
 /** The API's number for a probability of next to nothing; JSON has no infinity. */
 export const finiteLogProb = (logProb: number): number => Math.max(logProb, -9999);
 
-export const tokenLogProb = ({ token, logProb }: TokenLogProb): JsonObject => ({
-  token,
-  logprob: finiteLogProb(logProb),
-  // A part of a character has bytes that its text does not tell.
-  bytes: token.includes('\uFFFD') ? null : [...new TextEncoder().encode(token)],
+export const tokenLogProb = (one: TokenLogProb, asIds: boolean): JsonObject => ({
+  token: shownName(one, asIds),
+  logprob: finiteLogProb(one.logProb),
+  bytes: one.bytes === undefined ? [...Buffer.from(one.token, 'utf8')] : one.bytes,
 });
+
+/** @param asIds vLLM's `return_tokens_as_token_ids`: `token_id:12` */
+export const shownName = ({ token, tokenId }: TokenLogProb, asIds: boolean): string =>
+  asIds && tokenId !== undefined ? idName(tokenId) : token;

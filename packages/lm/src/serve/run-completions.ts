@@ -11,6 +11,8 @@ export interface RequestContext {
   readonly metrics: Metrics;
   /** Most tokens of one completion; Infinity: the model's context. */
   readonly maxTokens: number;
+  /** Most bytes of a prompt; undefined: what fits the model's context. */
+  readonly maxPromptBytes: number | undefined;
   /** Fires with the error to answer with, or because nobody listens any more. */
   readonly signal: AbortSignal;
 }

@@ -2,14 +2,17 @@ import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
 import type { CompletionRequest, ServedModel } from './served-model.js';
 
-/** Fields that chat and text completions share. The last three are not OpenAI's: vLLM and others have them. */
+/** Fields that chat and text completions share. Those of the last line are not OpenAI's: vLLM and others have them. */
 export const SAMPLING_FIELDS = [
   ...['model', 'n', 'stream', 'stream_options', 'stop', 'seed', 'max_tokens', 'temperature', 'top_p'],
   ...['presence_penalty', 'frequency_penalty', 'logit_bias', 'user'],
-  ...['top_k', 'min_p', 'repetition_penalty'],
+  ...['top_k', 'min_p', 'repetition_penalty', 'return_tokens_as_token_ids'],
 ];
 
 const MAX_STOPS = 16;
+const MAX_STOP_LENGTH = 1024;
+/** Each costs time at every token. */
+const MAX_BIASES = 4096;
 /** vLLM counts less than this as greedy as well: dividing by it would overflow. */
 const LEAST_TEMPERATURE = 1e-5;
 const MAX_SEED = 2 ** 48;
@@ -18,6 +21,8 @@ export interface SamplingFields {
   readonly n: number;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** Whether tokens of log-probabilities are called `token_id:12`. */
+  readonly tokensAsIds: boolean;
   /** What does not depend on the prompt. */
   readonly settings: Omit<CompletionRequest, 'tokenIds' | 'continuesText' | 'signal'>;
 }
@@ -52,6 +57,7 @@ export function samplingFields(
     n: fields.integer('n', { min: 1, max: limits.n }) ?? 1,
     stream,
     includeUsage: streamOptions?.boolean('include_usage') ?? false,
+    tokensAsIds: fields.boolean('return_tokens_as_token_ids') ?? false,
     settings: {
       ...given,
       maxTokens: maxTokens(fields, limits.maxTokens) ?? limits.defaultMaxTokens,
@@ -87,14 +93,19 @@ function stopStrings(fields: Fields): readonly string[] | undefined {
   if (list.length > MAX_STOPS || !list.every((stop) => typeof stop === 'string' && stop !== '')) {
     throw invalidField('stop', `expected a string or a list of at most ${MAX_STOPS} strings, none of them empty.`);
   }
+  if (list.some((stop) => stop.length > MAX_STOP_LENGTH)) {
+    throw invalidField('stop', `a string has at most ${MAX_STOP_LENGTH} characters.`);
+  }
   return list.length === 0 ? undefined : list;
 }
 
 function logitBias(fields: Fields, vocabularySize: number): Readonly<Record<number, number>> | undefined {
   const value = fields.object('logit_bias');
-  if (!value || Object.keys(value).length === 0) return undefined;
+  const ids = Object.keys(value ?? {});
+  if (!value || ids.length === 0) return undefined;
+  if (ids.length > MAX_BIASES) throw invalidField('logit_bias', `has ${ids.length} entries; at most ${MAX_BIASES}.`);
   const bias = fields.fields('logit_bias')!;
-  for (const id of Object.keys(value)) {
+  for (const id of ids) {
     if (!/^\d{1,9}$/.test(id) || Number(id) >= vocabularySize) {
       throw invalidField('logit_bias', `"${id.slice(0, 20)}" is not a token id from 0 to ${vocabularySize - 1}.`);
     }

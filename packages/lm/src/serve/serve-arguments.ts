@@ -22,6 +22,7 @@ MODEL is a Hugging Face folder, a GGUF file, or a name on the hub (org/name, org
   --max-tokens NUMBER     most tokens of one completion; default: the model's context
   --api-key KEY           what clients must send; default: the variable POSTTRAIN_API_KEY, else none
   --cors-origin ORIGIN    the origin of web pages that may use the server, or *; default: none
+  --allow-host NAME       a further name that requests may reach the server by; may be repeated
   --drain-seconds NUMBER  how long running requests may take to end at SIGTERM; default 30
   --help
 `;
@@ -40,6 +41,7 @@ const OPTIONS = {
   'max-tokens': { type: 'string' },
   'api-key': { type: 'string' },
   'cors-origin': { type: 'string' },
+  'allow-host': { type: 'string', multiple: true },
   'drain-seconds': { type: 'string' },
   help: { type: 'boolean' },
 } as const;
@@ -60,6 +62,7 @@ export interface ServeArguments {
   readonly maxTokens: number | undefined;
   readonly apiKey: string | undefined;
   readonly corsOrigin: string | undefined;
+  readonly allowedHosts: readonly string[] | undefined;
   /** Milliseconds. */
   readonly drainDeadline: number;
 }
@@ -109,6 +112,7 @@ export function parseServeArguments(
     maxTokens: integer('max-tokens', 1, 10_000_000, undefined),
     apiKey,
     corsOrigin: values['cors-origin'],
+    allowedHosts: values['allow-host'],
     drainDeadline: integer('drain-seconds', 0, 86_400, 30) * 1000,
   };
 }

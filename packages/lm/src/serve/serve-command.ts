@@ -26,7 +26,7 @@ export async function serveCommand(given: readonly string[]): Promise<number> {
 }
 
 async function run(options: ServeArguments): Promise<void> {
-  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin } = options;
+  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin, allowedHosts } = options;
   const models = await loadModels(options);
   const server = createServer(models, {
     maxConcurrent: maxBatch,
@@ -34,6 +34,7 @@ async function run(options: ServeArguments): Promise<void> {
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(apiKey === undefined ? {} : { apiKey }),
     ...(corsOrigin === undefined ? {} : { corsOrigin }),
+    ...(allowedHosts === undefined ? {} : { allowedHosts }),
   });
   const url = await server.listen({ port: options.port, host: options.host });
   process.stdout.write(`Serving ${Object.keys(models).join(', ')} at ${url}/v1\n`);

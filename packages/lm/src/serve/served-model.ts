@@ -26,9 +26,20 @@ export interface CompletionRequest extends SamplingParams {
 }
 
 export interface TokenLogProb {
-  /** The token's text; U+FFFD where it is part of a character. */
+  /** What the API calls it: its text as a rule. */
   readonly token: string;
   readonly logProb: number;
+  /** What it adds to the text; null where it has no bytes of its own. Default: the UTF-8 of `token`. */
+  readonly bytes?: readonly number[] | null;
+  /** Where it is known, tokens of one name can be told apart. */
+  readonly tokenId?: number;
+}
+
+/** The log-probability of a generated token. */
+export interface ReportedLogProb extends TokenLogProb {
+  readonly alternatives: readonly TokenLogProb[];
+  /** The text that is certain with it and was not before: all of them joined are the text. Default: `token`. */
+  readonly text?: string;
 }
 
 /** One generated token. */
@@ -36,7 +47,7 @@ export interface CompletionEvent {
   /** Text that is now certain; possibly none. */
   readonly text: string;
   /** Where log-probabilities were asked for and the token is not an end token. */
-  readonly logProb?: TokenLogProb & { readonly alternatives: readonly TokenLogProb[] };
+  readonly logProb?: ReportedLogProb;
   /** With the last token. */
   readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
 }
@@ -71,10 +82,15 @@ export interface ServedModel {
     /** How to part reasoning from answers. Absent: it stays in the text. */
     readonly reasoningParser?: ReasoningParserName | undefined;
     /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
-    tokenize(input: ChatInput): readonly number[];
+    tokenize(input: ChatInput, signal?: AbortSignal): readonly number[] | Promise<readonly number[]>;
   };
-  tokenize(text: string, options: { readonly addSpecialTokens: boolean }): readonly number[];
+  /** Nobody else is answered while it is computed: what takes long had better be a promise. The signal ends the work. */
+  tokenize(
+    text: string,
+    options: { readonly addSpecialTokens: boolean; readonly signal?: AbortSignal },
+  ): readonly number[] | Promise<readonly number[]>;
   /** Ends early, without an error, when the signal fires. */
   complete?(request: CompletionRequest): AsyncIterable<CompletionEvent>;
-  embed?(texts: readonly string[]): Promise<readonly Float32Array[]>;
+  /** @param tokens what `tokenize` has given for each of the texts, special tokens included */
+  embed?(texts: readonly string[], tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
 }

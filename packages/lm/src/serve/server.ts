@@ -1,8 +1,8 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { JsonObject } from '../files.js';
+import { allowOrigin, checkApiKey, checkHost, isLoopback } from './access.js';
 import { ApiError, toApiError } from './api-error.js';
 import { chatCompletions } from './chat-endpoint.js';
 import { completions } from './completions-endpoint.js';
@@ -23,6 +23,11 @@ export interface ServeOptions {
   readonly maxQueue?: number;
   /** Most tokens that a request may ask for in one completion. Default: the model's context. */
   readonly maxTokens?: number;
+  /**
+   * Most bytes of a prompt, in UTF-8: a longer one is refused before time is spent on its tokens. Default: 32 for each token
+   * of the model's context, but 16 KiB at least.
+   */
+  readonly maxPromptBytes?: number;
   /** Largest body of a request. Default 4 MiB. */
   readonly maxBodyBytes?: number;
   /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
@@ -31,13 +36,27 @@ export interface ServeOptions {
   readonly receiveTimeout?: number;
   /** The origin of web pages that may use the server, or `*`. Default: none. */
   readonly corsOrigin?: string;
+  /**
+   * Names that requests may reach the server by, beside `localhost` and loopback addresses: others are refused while it
+   * listens on a loopback address only, and wherever it listens once there is a list. Default: none.
+   */
+  readonly allowedHosts?: readonly string[];
   /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
   readonly onError?: (error: unknown) => void;
 }
 
 const OPTIONS = [
-  ...['apiKey', 'maxConcurrent', 'maxQueue', 'maxTokens', 'maxBodyBytes', 'requestTimeout', 'receiveTimeout'],
-  ...['corsOrigin', 'onError'],
+  ...[
+    'apiKey',
+    'maxConcurrent',
+    'maxQueue',
+    'maxTokens',
+    'maxPromptBytes',
+    'maxBodyBytes',
+    'requestTimeout',
+    'receiveTimeout',
+  ],
+  ...['corsOrigin', 'allowedHosts', 'onError'],
 ];
 
 export interface ListenOptions {
@@ -76,6 +95,7 @@ export class ModelServer {
   readonly #running = new Set<AbortController>();
   readonly #created = Math.floor(Date.now() / 1000);
   #draining = false;
+  #checksHost = false;
 
   constructor(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}) {
     assertKnownOptions('createServer', options, OPTIONS);
@@ -84,6 +104,7 @@ export class ModelServer {
       ['maxConcurrent', maxConcurrent, 1],
       ['maxQueue', maxQueue, 0],
       ['maxTokens', options.maxTokens ?? 1, 1],
+      ['maxPromptBytes', options.maxPromptBytes ?? 1, 1],
     ] as const) {
       if (!Number.isInteger(value) || value < least) {
         throw new PosttrainError(
@@ -115,6 +136,7 @@ export class ModelServer {
       this.#http.listen(port, host, () => {
         this.#http.off('error', reject);
         const { address, port: bound, family } = this.#http.address() as AddressInfo;
+        this.#checksHost = isLoopback(address) || this.#options.allowedHosts !== undefined;
         resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`);
       });
     });
@@ -139,11 +161,8 @@ export class ModelServer {
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const started = performance.now();
-    const path = (request.url ?? '').split('?', 1)[0]!;
-    const route =
-      Object.hasOwn(ENDPOINTS, path) || path === '/v1/models' || path === '/health' || path === '/metrics'
-        ? path
-        : 'other';
+    const { path, host } = targetOf(request);
+    const route = ROUTES.includes(path) ? path : 'other';
     const controller = new AbortController();
     this.#running.add(controller);
     const { requestTimeout = 600_000 } = this.#options;
@@ -156,8 +175,9 @@ export class ModelServer {
     // A connection that was kept open for more must not hold up a drain.
     response.once('finish', () => this.#draining && setImmediate(() => this.#http.closeIdleConnections()));
     try {
-      this.#allowOrigin(request, response);
-      if (request.method === 'OPTIONS') response.writeHead(204).end();
+      if (this.#checksHost) checkHost(host, this.#options.allowedHosts ?? []);
+      allowOrigin(request, response, this.#options.corsOrigin);
+      if (request.method === 'OPTIONS') response.writeHead(204, { allow: allowedMethods(path) }).end();
       else await this.#answer(request, response, path, controller.signal);
     } catch (error) {
       this.#fail(response, error);
@@ -170,32 +190,27 @@ export class ModelServer {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse, path: string, signal: AbortSignal): Promise<void> {
+    const allowed = allowedMethods(path);
+    if (!allowed.split(', ').includes(request.method ?? '')) throw wrongMethod(request, path, allowed);
     if (path === '/health') {
       if (this.#draining) throw shuttingDown();
       return sendJson(response, 200, { status: 'ok' });
     }
-    this.#checkApiKey(request);
+    checkApiKey(request, this.#options.apiKey);
     if (Object.hasOwn(ENDPOINTS, path)) {
-      if (request.method !== 'POST') throw wrongMethod(request, path, 'POST');
       if (this.#draining) throw shuttingDown();
       const body = await readJsonBody(request, this.#options.maxBodyBytes ?? 4 * 2 ** 20);
-      const { maxTokens = Infinity } = this.#options;
-      const context = { models: this.#models, slots: this.#slots, metrics: this.#metrics, maxTokens, signal };
+      const { maxTokens = Infinity, maxPromptBytes } = this.#options;
+      const shared = { models: this.#models, slots: this.#slots, metrics: this.#metrics };
+      const context = { ...shared, maxTokens, maxPromptBytes, signal };
       const reply = await ENDPOINTS[path]!(body, context);
       if (reply.kind === 'json') return sendJson(response, 200, reply.body);
       return sendEvents(response, reply.events);
     }
-    const isModel = path.startsWith('/v1/models/');
-    if (path !== '/v1/models' && path !== '/metrics' && !isModel) {
-      throw new ApiError(404, `Unknown request URL: ${request.method} ${path.slice(0, 200)}.`, {
-        apiCode: 'unknown_url',
-      });
-    }
-    if (request.method !== 'GET') throw wrongMethod(request, path, 'GET');
     if (path === '/metrics') {
       const text = await this.#metrics.registry.metrics();
       response.writeHead(200, { 'content-type': this.#metrics.registry.contentType }).end(text);
-    } else if (isModel) sendJson(response, 200, this.#modelCard(modelName(path)));
+    } else if (path !== '/v1/models') sendJson(response, 200, this.#modelCard(modelName(path)));
     else {
       const data = Object.keys(this.#models).map((name) => this.#modelCard(name));
       sendJson(response, 200, { object: 'list', data });
@@ -208,34 +223,6 @@ export class ModelServer {
     }
     const { contextLength } = this.#models[name]!;
     return { id: name, object: 'model', created: this.#created, owned_by: 'posttrain', max_model_len: contextLength };
-  }
-
-  /** A web page that nobody allowed must not use a server on its visitor's machine, whatever name it reached it by. */
-  #allowOrigin(request: IncomingMessage, response: ServerResponse): void {
-    const { origin } = request.headers;
-    const { corsOrigin } = this.#options;
-    if (origin === undefined) return;
-    if (corsOrigin !== '*' && corsOrigin !== origin) {
-      throw new ApiError(403, 'Web pages of this origin may not use this server.', { apiCode: 'origin_not_allowed' });
-    }
-    response.setHeader('access-control-allow-origin', corsOrigin);
-    response.setHeader('vary', 'origin');
-    response.setHeader('access-control-allow-methods', 'GET, POST');
-    const asked = request.headers['access-control-request-headers'];
-    if (asked !== undefined) response.setHeader('access-control-allow-headers', asked);
-  }
-
-  #checkApiKey({ headers }: IncomingMessage): void {
-    const { apiKey } = this.#options;
-    if (apiKey === undefined) return;
-    const given = /^Bearer\s+(.+)$/i.exec(headers.authorization ?? '')?.[1];
-    const digest = (text: string) => createHash('sha256').update(text).digest();
-    if (given !== undefined && timingSafeEqual(digest(given), digest(apiKey))) return;
-    const message = given === undefined ? 'You did not provide an API key.' : 'Incorrect API key provided.';
-    throw new ApiError(401, `${message} Send it in the header 'authorization: Bearer KEY'.`, {
-      apiCode: 'invalid_api_key',
-      headers: { 'www-authenticate': 'Bearer' },
-    });
   }
 
   #fail(response: ServerResponse, error: unknown): void {
@@ -252,6 +239,26 @@ export class ModelServer {
   }
 }
 
+const ROUTES: readonly string[] = [...Object.keys(ENDPOINTS), '/v1/models', '/health', '/metrics'];
+
+/** @throws ApiError 404 for an address that there is not */
+function allowedMethods(path: string): string {
+  if (Object.hasOwn(ENDPOINTS, path)) return 'POST, OPTIONS';
+  if (ROUTES.includes(path) || path.startsWith('/v1/models/')) return 'GET, HEAD, OPTIONS';
+  if (path === '*') return 'GET, HEAD, POST, OPTIONS';
+  throw new ApiError(404, `Unknown request URL: ${path.slice(0, 200)}.`, { apiCode: 'unknown_url' });
+}
+
+/** What a request is for: a proxy names the host with the path, and then the header says nothing. */
+function targetOf({ url = '', headers }: IncomingMessage): {
+  readonly path: string;
+  readonly host: string | undefined;
+} {
+  const absolute = /^https?:\/\/([^/?#]*)([^?#]*)/i.exec(url);
+  if (absolute) return { path: absolute[2] || '/', host: absolute[1]! };
+  return { path: url.split('?', 1)[0]!, host: headers.host };
+}
+
 function modelName(path: string): string {
   const name = path.slice('/v1/models/'.length);
   try {
@@ -265,7 +272,7 @@ const shuttingDown = (): ApiError =>
   new ApiError(503, 'The server is shutting down.', { apiCode: 'shutting_down', headers: { 'retry-after': '5' } });
 
 const wrongMethod = ({ method }: IncomingMessage, path: string, allowed: string): ApiError =>
-  new ApiError(405, `Not allowed to ${method} on ${path}. Use ${allowed}.`, {
+  new ApiError(405, `Not allowed to ${method} on ${path.slice(0, 200)}. Use ${allowed.split(', ', 1)}.`, {
     apiCode: 'method_not_supported',
     headers: { allow: allowed },
   });

@@ -24,7 +24,8 @@ export interface DraftModelOptions {
 interface Drafting {
   readonly request: ProposalRequest;
   readonly sequence: CachedSequence;
-  readonly length: number;
+  /** How many tokens it is to have; fewer where the draft knows no way on. */
+  length: number;
   /** Not in the draft's cache yet. */
   pending: readonly number[];
   readonly tokens: number[];
@@ -131,10 +132,23 @@ export class DraftModel implements Proposer {
     return [...prompt.slice(same), ...generated.slice(Math.max(0, same - prompt.length))];
   }
 
+  /** Undefined where the draft has nothing to propose: its numbers are not finite, or the settings leave it no token. */
+  #distribution(logits: Logits, { request, history }: Drafting): TokenDistribution | undefined {
+    try {
+      return tokenDistribution(logits, request.row, history);
+    } catch {
+      return undefined;
+    }
+  }
+
   #draw(draft: Drafting, allLogits: Logits): void {
     const { row, state } = draft.request;
     const logits = allLogits.subarray(0, this.#options.vocabSize);
-    const distribution = tokenDistribution(logits, row, draft.history);
+    const distribution = this.#distribution(logits, draft);
+    if (!distribution) {
+      draft.length = draft.tokens.length;
+      return;
+    }
     const [uniform] = positionUniforms(row, state.generated.length + draft.tokens.length);
     const token = tokenAt(distribution, uniform);
     draft.tokens.push(token);

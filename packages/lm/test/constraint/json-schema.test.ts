@@ -5,29 +5,7 @@ import { Automaton } from '../../src/generate/constraint/automaton.js';
 import { decimalRange } from '../../src/generate/constraint/decimal-range.js';
 import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
 import { jsonGrammar } from '../../src/generate/constraint/json-text.js';
-import { acceptor, random } from './support.js';
-
-type Schema = Readonly<Record<string, unknown>>;
-
-/** A random text of a grammar, byte by byte; undefined when it does not end in time. Ends as soon as `wantsEnd` says. */
-function textOf(schema: Schema, seed: number): string | undefined {
-  const automaton = new Automaton(jsonSchemaGrammar(schema));
-  const uniform = random(seed);
-  let state = automaton.start;
-  const bytes: number[] = [];
-  for (let step = 0; step < 600; step++) {
-    const ways = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => automaton.step(state, byte));
-    if (state.isAccepting && (ways.length === 0 || uniform() < 0.5)) return Buffer.from(bytes).toString('utf8');
-    expect(ways.length, 'a way on').toBeGreaterThan(0);
-    // What ends strings, objects and arrays comes often, or nothing would ever end.
-    const closing = ways.filter((byte) => '"}]'.includes(String.fromCharCode(byte)));
-    const from = closing.length > 0 && uniform() < 0.3 ? closing : ways;
-    const byte = from[Math.floor(uniform() * from.length)]!;
-    bytes.push(byte);
-    state = automaton.step(state, byte)!;
-  }
-  return undefined;
-}
+import { acceptor, type Schema, textOf } from './support.js';
 
 /** Expects the texts of some seeds to validate; how many there were: some do not end in time. */
 function expectValid(schema: Schema, seeds: number): number {
@@ -112,8 +90,83 @@ describe('json-schema', () => {
     );
   });
 
+  it('has the texts of a pattern whose lengths are right, and no others', () => {
+    const accepts = acceptor(jsonSchemaGrammar({ type: 'string', pattern: '^(ab|c)*$', minLength: 2, maxLength: 5 }));
+    const all = (length: number): string[] =>
+      length === 0 ? [''] : all(length - 1).flatMap((text) => [...'abc'].map((letter) => text + letter));
+    for (let length = 0; length <= 6; length++) {
+      for (const text of all(length)) {
+        expect(accepts(JSON.stringify(text)), text).toBe(/^(ab|c)*$/.test(text) && length >= 2 && length <= 5);
+      }
+    }
+    // Characters count, not what they are written with.
+    const escaped = acceptor(jsonSchemaGrammar({ type: 'string', pattern: '^["\\n😀]*$', minLength: 2, maxLength: 2 }));
+    expect(['"\n', '😀"', '"', '😀', '""😀'].map((text) => escaped(JSON.stringify(text)))).toEqual([
+      ...[true, true, false, false, false],
+    ]);
+  });
+
   it.each([
-    ...['date', 'time', 'date-time', 'uuid', 'ipv4', 'email'].map((format): Schema => ({ type: 'string', format })),
+    [
+      '30 000 strings',
+      { enum: Array.from({ length: 30_000 }, (_, i) => `value ${i}`) },
+      '"value 29999"',
+      '"value 30000"',
+    ],
+    ['a constant of 3 MB', { enum: ['x'.repeat(3e6), 'x'] }, '"x"', '"xx"'],
+    [
+      '5000 constants',
+      { anyOf: Array.from({ length: 5000 }, (_, i) => ({ const: { a: i } })) },
+      '{"a":4999}',
+      '{"a":5000}',
+    ],
+    ['5000 exclusive ones', { oneOf: Array.from({ length: 5000 }, (_, i) => ({ const: i })) }, '4999', '5000'],
+    [
+      '2000 properties',
+      { properties: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`p${i}`, { type: 'boolean' }])) },
+      '{"p7": true, "p1999": false}',
+      '{"p1999": false, "p7": true}',
+    ],
+  ])('holds what is large: %s', (_, large, right, wrong) => {
+    const accepts = acceptor(jsonSchemaGrammar(large));
+    expect(accepts(right)).toBe(true);
+    expect(accepts(wrong)).toBe(false);
+  });
+
+  it.each([
+    ['repetitions of repetitions', { type: 'string', pattern: '^((a{1,100}){1,100}){1,100}$' }, /too large/],
+    [
+      'repetitions of repetitions, with a length',
+      { pattern: '^((a{1,100}){1,100}){1,100}$', minLength: 3 },
+      /too large|states/,
+    ],
+    ['a long pattern', { type: 'string', pattern: 'ab'.repeat(20_000) }, /at most 20000|50000 characters/],
+    ['a deep pattern', { type: 'string', pattern: `${'('.repeat(9000)}a${')'.repeat(9000)}` }, /nested too deeply/],
+    ['a length', { type: 'string', pattern: '^.*$', maxLength: 1e9 }, /more than 20000 states/],
+    ['items', { type: 'array', items: { type: 'null' }, minItems: 1e9 }, /too large/],
+    [
+      'tagged unions',
+      { oneOf: Array.from({ length: 300 }, (_, i) => ({ type: 'object', required: [`${i}`] })) },
+      /256/,
+    ],
+    ['a reference with a stray %', { $ref: '#/$defs/a%b', $defs: { 'a%b': {} } }, /stray %/],
+    ['a circle of allOf', { allOf: [{ $ref: '#' }, { type: 'object' }] }, /nested too deeply/],
+  ])('refuses what would have no end: %s', (_, large, message) => {
+    const compile = () => {
+      try {
+        return new Automaton(jsonSchemaGrammar(large));
+      } catch (error) {
+        // As compiling a constraint does.
+        throw error instanceof RangeError ? new Error('nested too deeply') : error;
+      }
+    };
+    expect(compile).toThrow(message);
+  });
+
+  it.each([
+    ...['date', 'time', 'date-time', 'duration', 'uuid', 'ipv4', 'ipv6', 'hostname', 'uri', 'email'].map(
+      (format): Schema => ({ type: 'string', format }),
+    ),
     { type: 'array', items: { oneOf: [{ type: 'string', maxLength: 2 }, { type: 'integer' }] }, maxItems: 4 } as Schema,
     {
       oneOf: [
@@ -235,14 +288,17 @@ describe('json-schema', () => {
     [{ type: 'strin' }, 'there is no type "strin"'],
     [{ type: 'string', minlength: 3 }, 'did you mean "minLength"'],
     [{ type: 'object', patternProperties: {} }, '#: "patternProperties" is not supported'],
-    [{ type: 'object', properties: { a: { not: {} } } }, '#/properties/a: "not" is not supported'],
+    [
+      { type: 'object', properties: { a: { not: { type: 'null' } } } },
+      '#/properties/a: "not" is supported with {} only',
+    ],
     [{ type: 'array', uniqueItems: true }, '"uniqueItems" is not supported'],
     [{ type: 'integer', multipleOf: 3 }, '"multipleOf" is supported for 1 only'],
-    [{ allOf: [{ type: 'string' }, { minLength: 3 }] }, 'merge them'],
+    [{ allOf: [{ type: 'string' }, { type: 'null' }] }, 'merge the schemas'],
     [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, 'may both hold'],
     [{ type: 'object', anyOf: [{}] }, '"type" beside "anyOf"'],
-    [{ type: 'string', format: 'hostname' }, 'the format "hostname" is not supported'],
-    [{ type: 'string', pattern: 'a', maxLength: 3 }, 'write them in the pattern'],
+    [{ type: 'string', format: 'jwt' }, 'the format "jwt" is not supported'],
+    [{ type: 'string', pattern: 'aaaa', maxLength: 3 }, 'no text satisfies it'],
     [{ $ref: '#/$defs/none' }, 'points nowhere'],
     [{ $ref: 'https://example.com/schema' }, 'must point into the schema'],
     [{ type: 'string', minLength: 3, maxLength: 2 }, 'no text satisfies it'],

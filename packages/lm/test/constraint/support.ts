@@ -1,6 +1,8 @@
+import { expect } from 'vitest';
 import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
 import type { Grammar } from '../../src/generate/constraint/expression.js';
 import { TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
+import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
 import { Tokenizer } from '../../src/index.js';
 import { tokenizerFolder } from '../support.js';
 
@@ -34,4 +36,26 @@ export function random(seed: number): () => number {
     state = (state * 16807) % 2147483647;
     return state / 2147483647;
   };
+}
+
+export type Schema = Readonly<Record<string, unknown>>;
+
+/** A random text of a grammar, byte by byte; undefined when it does not end in time. Ends as soon as `wantsEnd` says. */
+export function textOf(schema: Schema, seed: number): string | undefined {
+  const automaton = new Automaton(jsonSchemaGrammar(schema));
+  const uniform = random(seed);
+  let state = automaton.start;
+  const bytes: number[] = [];
+  for (let step = 0; step < 600; step++) {
+    const ways = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => automaton.step(state, byte));
+    if (state.isAccepting && (ways.length === 0 || uniform() < 0.5)) return Buffer.from(bytes).toString('utf8');
+    expect(ways.length, 'a way on').toBeGreaterThan(0);
+    // What ends strings, objects and arrays comes often, or nothing would ever end.
+    const closing = ways.filter((byte) => '"}]'.includes(String.fromCharCode(byte)));
+    const from = closing.length > 0 && uniform() < 0.3 ? closing : ways;
+    const byte = from[Math.floor(uniform() * from.length)]!;
+    bytes.push(byte);
+    state = automaton.step(state, byte)!;
+  }
+  return undefined;
 }

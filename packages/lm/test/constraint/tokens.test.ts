@@ -105,7 +105,7 @@ describe('compileConstraint', () => {
 
   it('refuses what is nested too deeply', async () => {
     const { tokenizer } = await tableOf('byte-level-bpe');
-    const pattern = `${'('.repeat(50_000)}a${')'.repeat(50_000)}`;
+    const pattern = `${'('.repeat(9000)}a${')'.repeat(9000)}`;
     expect(() => compileConstraint(tokenizer, { type: 'regex', pattern })).toThrow('nested too deeply');
   });
 });

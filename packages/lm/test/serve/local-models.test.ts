@@ -97,7 +97,12 @@ describe('a local model behind the API', () => {
     const [scored] = await model.logProbs([[...prompt, ...tokenIds]]);
     const logProbs = reported.map(({ logprob }) => logprob);
     expect(largestDifference(scored!.logProbs.subarray(-12), logProbs)).toBeLessThan(1e-4);
-    expect(reported.map(({ token }) => token)).toEqual(tokenIds.map((id) => model.tokenizer.decode([id])));
+    const decoded = tokenIds.map((id) => model.tokenizer.decode([id]));
+    const isWhole = decoded.map((text) => !text.includes('\uFFFD'));
+    // A part of a character is named by its bytes.
+    expect(reported.map(({ token }, i) => (isWhole[i] ? token : token.slice(0, 8)))).toEqual(
+      decoded.map((text, i) => (isWhole[i] ? text : 'bytes:\\x')),
+    );
   });
 
   it('answers with the adapter that the request names, in one batch with others', async () => {

@@ -1,3 +1,4 @@
+import { get } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -31,7 +32,7 @@ const until = async (holds: () => boolean | Promise<boolean>) => {
   while (!(await holds())) await sleep(10);
 };
 
-async function errorOf(response: Response) {
+async function errorOf(response: Response): Promise<Record<string, unknown> & { readonly status: number }> {
   const body = (await response.json()) as { error: Record<string, unknown> };
   expect(Object.keys(body)).toEqual(['error']);
   expect(Object.keys(body.error).sort()).toEqual(['code', 'message', 'param', 'type']);
@@ -62,6 +63,40 @@ describe('errors have the API’s shape', () => {
     expect(await errorOf(await fetch(chat, { method: 'POST', body: 'x' }))).toMatchObject({ status: 415 });
     expect(await errorOf(await postJson(chat, { ...CHAT, n: 65 }))).toMatchObject({ status: 400, param: 'n' });
     expect(await errorOf(await postJson(chat, '{"model":"a","temperature":1e999}'))).toMatchObject({ status: 400 });
+  });
+
+  it('for what asks for too much', async () => {
+    const { url } = await serve({ a: hello }, { maxPromptBytes: 1000 });
+    const of = (list: number, one: unknown) => Array.from({ length: list }, () => one);
+    for (const [path, fields, problem] of [
+      ['chat/completions', { messages: of(20_000, { role: 'user', content: '' }) }, /at most 16384 messages/],
+      ['chat/completions', { messages: [{ role: 'user', content: 'x'.repeat(2000) }] }, /takes 1000 .*maxPromptBytes/],
+      ['completions', { prompt: 'é'.repeat(600) }, /1200 bytes/],
+      ['embeddings', { input: ['x', 'x'.repeat(2000)] }, /maxPromptBytes|no embeddings/],
+      ['completions', { prompt: 'x', stop: of(17, 'x') }, /at most 16/],
+      ['completions', { prompt: 'x', stop: 'x'.repeat(2000) }, /at most 1024 characters/],
+      [
+        'completions',
+        { prompt: 'x', logit_bias: Object.fromEntries(of(5000, 0).map((_, i) => [i, 1])) },
+        /at most 4096/,
+      ],
+      ['completions', { prompt: 'x', n: 1e9 }, /must be 1 to 64/],
+      ['completions', { prompt: 'x', best_of: 1e9 }, /must equal 'n'/],
+      ['completions', { prompt: 'x', max_tokens: 1e300 }, /must be 1 to/],
+      ['completions', { prompt: of(100, 'x') }, /at most 64 completions/],
+    ] as const) {
+      const { status, message } = await errorOf(await postJson(`${url}/v1/${path}`, { model: 'a', ...fields }));
+      expect([status, message]).toEqual([400, expect.stringMatching(problem)]);
+    }
+    const invalid = new Uint8Array([...new TextEncoder().encode('{"model":"a'), 0xff, 0x22, 0x7d]);
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body: invalid });
+    expect(await errorOf(response)).toMatchObject({ status: 400, message: 'The body is not UTF-8.' });
+    // Megabytes of a request do not come back in its error.
+    const echo = await errorOf(
+      await postJson(`${url}/v1/completions`, { model: 'a', prompt: 'x', ['y'.repeat(1e6)]: 1 }),
+    );
+    expect(String(echo.message).length).toBeLessThan(600);
   });
 
   it('for bodies that are too large, announced or not', async () => {
@@ -108,12 +143,12 @@ describe('errors have the API’s shape', () => {
       });
     expect(await talk('hello\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 [\s\S]*"error"/);
     expect(await talk(`GET / HTTP/1.1\r\nx: ${'y'.repeat(100_000)}`)).toMatch(/^HTTP\/1\.1 431 [\s\S]*"error"/);
-    expect(await talk('POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n')).toMatch(
+    expect(await talk('POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n')).toMatch(
       /^HTTP\/1\.1 408 /,
     );
     expect(
       await talk(
-        'POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
+        'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{',
       ),
     ).toMatch(/^HTTP\/1\.1 408 /);
   });
@@ -131,6 +166,65 @@ describe('who may use it', () => {
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
     expect((await fetch(`${url}/health`)).status).toBe(200);
     expect(() => createServer({ a: hello }, { apiKey: '' })).toThrow('apiKey is empty');
+  });
+
+  it('who names this machine, or a host that is allowed', async () => {
+    const closed = await serve({ a: hello });
+    const open = await serve({ a: hello }, { allowedHosts: ['Box.example'] });
+    const ask = (url: string, host: string, path = '/v1/models') =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const { port } = new URL(url);
+        get({ host: '127.0.0.1', port, path, headers: { host } }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        }).on('error', reject);
+      });
+    for (const host of [
+      'localhost',
+      'LOCALHOST:80',
+      '127.0.0.1',
+      '127.0.0.1:8000',
+      '[::1]:8000',
+      'localhost.',
+      'a.localhost',
+    ]) {
+      expect(await ask(closed.url, host), host).toBe(200);
+    }
+    for (const host of [
+      'evil.example',
+      'evil.example:8000',
+      '127.0.0.1.evil.example',
+      'localhost.evil.example',
+      '10.0.0.1',
+      'box.example',
+    ]) {
+      expect(await ask(closed.url, host), host).toBe(403);
+      expect(await ask(closed.url, host, '/health'), host).toBe(403);
+    }
+    expect(await ask(open.url, 'box.example:9')).toBe(200);
+    expect(await ask(open.url, 'other.example')).toBe(403);
+    // A proxy's form of request: what it names counts.
+    expect(await ask(closed.url, 'localhost', 'http://evil.example/v1/models')).toBe(403);
+    expect(await ask(closed.url, 'evil.example', 'http://localhost/v1/models')).toBe(200);
+  });
+
+  it('HEAD and OPTIONS are answered, and other methods are told which there are', async () => {
+    const { url } = await serve({ a: hello });
+    for (const path of ['/health', '/v1/models', '/v1/models/a', '/metrics']) {
+      const [head, whole] = [await fetch(url + path, { method: 'HEAD' }), await fetch(url + path)];
+      expect([head.status, await head.text()]).toEqual([200, '']);
+      expect(head.headers.get('content-type')).toBe(whole.headers.get('content-type'));
+      const options = await fetch(url + path, { method: 'OPTIONS' });
+      expect([options.status, options.headers.get('allow')]).toEqual([204, 'GET, HEAD, OPTIONS']);
+      expect(options.headers.has('access-control-allow-origin')).toBe(false);
+      expect((await fetch(url + path, { method: 'DELETE' })).headers.get('allow')).toBe('GET, HEAD, OPTIONS');
+    }
+    const chat = `${url}/v1/chat/completions`;
+    expect((await fetch(chat, { method: 'OPTIONS' })).headers.get('allow')).toBe('POST, OPTIONS');
+    const head = await fetch(chat, { method: 'HEAD' });
+    expect([head.status, head.headers.get('allow')]).toEqual([405, 'POST, OPTIONS']);
+    expect((await fetch(`${url}/nowhere`, { method: 'OPTIONS' })).status).toBe(404);
+    expect((await fetch(`${url}/v1/models/b`, { method: 'HEAD' })).status).toBe(404);
   });
 
   it('web pages only of the origin that is allowed', async () => {

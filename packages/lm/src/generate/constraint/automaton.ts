@@ -1,15 +1,56 @@
-import { checkLeftRecursion, isProductive, productiveRules } from './analysis.js';
+import { type Analysis, analyse, leastNodes } from './analysis.js';
 import { type Expression, type Grammar, InvalidConstraintError } from './expression.js';
 import { utf8Ranges } from './utf8.js';
+import { type WordPrefix, WordTree } from './word-tree.js';
 
 const MOST_NODES = 100_000;
-/** Most states kept; a mask over 150 000 tokens takes 19 kB. */
+/** Most states kept. */
 const MOST_STATES = 4096;
+/** Most memory of their masks; one over 150 000 tokens takes 19 kB. */
+const MOST_MASK_BYTES = 2 ** 25;
+/** More nodes than there are: pairs of a stack and a node have numbers. */
+const NODE_NUMBERS = 2 ** 26;
+/** About what they take, in bytes. */
+const NODE_BYTES = 200;
+const STATE_BYTES = 3000;
 
+const tooLarge = () =>
+  new InvalidConstraintError(
+    `it is too large, of more than ${MOST_NODES} nodes; lower its repetition counts and maximal lengths`,
+  );
+
+interface Edge {
+  readonly low: number;
+  readonly high: number;
+  readonly target: number;
+}
+
+interface Call {
+  readonly rule: string;
+  readonly target: number;
+}
+
+/** Words that are read in part, whose next nodes are made when they are asked for. */
+interface Words {
+  readonly tree: WordTree;
+  readonly prefix: WordPrefix;
+  readonly target: number;
+}
+
+/** Most have one way on. */
 interface Node {
-  readonly edges: { readonly low: number; readonly high: number; readonly target: number }[];
-  readonly empty: number[];
-  readonly calls: { readonly rule: string; readonly target: number }[];
+  edges: readonly Edge[];
+  empty: readonly number[];
+  calls: readonly Call[];
+  words: readonly Words[];
+}
+
+const NONE: readonly never[] = [];
+
+function add<T>(list: readonly T[], item: T): readonly T[] {
+  if (list === NONE) return [item];
+  (list as T[]).push(item);
+  return list;
 }
 
 /** Where rules return to, the innermost first. Equal stacks are one object. */
@@ -70,20 +111,38 @@ export class Automaton {
   readonly #ends = new Set<number>();
   readonly #states = new Map<string, AutomatonState>();
   readonly #bottom = new Stack(0, -1, undefined);
+  readonly #wordNodes = new Map<string, number>();
+  #trees = 0;
+  #treeBytes = 0;
+  #maskBytes = 0;
   #stacks = 0;
   readonly start: AutomatonState;
 
   /** @throws InvalidConstraintError for a grammar with left recursion, without a text, or too large */
   constructor(grammar: Grammar) {
-    checkLeftRecursion(grammar);
-    const productive = productiveRules(grammar);
-    for (const name of productive) this.#starts.set(name, this.#node());
-    for (const name of productive) {
+    let nodes = 0;
+    for (const expression of grammar.rules.values()) nodes += leastNodes(expression);
+    if (nodes > MOST_NODES) throw tooLarge();
+    const analysis = analyse(grammar);
+    for (const name of analysis.productiveRules) this.#starts.set(name, this.#node());
+    for (const name of analysis.productiveRules) {
       const end = this.#node();
       this.#ends.add(end);
-      this.#build(grammar.rules.get(name)!, this.#starts.get(name)!, end, productive);
+      this.#build(grammar.rules.get(name)!, this.#starts.get(name)!, end, analysis);
     }
     this.start = this.#close([{ node: this.#starts.get(grammar.root)!, stack: this.#bottom }])!;
+  }
+
+  /** About how much memory it takes, in bytes. */
+  get bytes(): number {
+    return this.#nodes.length * NODE_BYTES + this.#treeBytes + this.#states.size * STATE_BYTES + this.#maskBytes;
+  }
+
+  /** Keeps the mask of a state, as long as there is room. */
+  keepMask(state: AutomatonState, mask: Uint32Array): void {
+    if (this.#maskBytes + mask.byteLength > MOST_MASK_BYTES) this.#forget();
+    this.#maskBytes += mask.byteLength;
+    state.mask = mask;
   }
 
   /** The state behind one more byte; null when nothing goes on with it. */
@@ -92,8 +151,13 @@ export class Automaton {
     if (known !== undefined) return known;
     const items: Item[] = [];
     for (const { node, stack } of state.items) {
-      for (const { low, high, target } of this.#nodes[node]!.edges) {
+      const { edges, words } = this.#nodes[node]!;
+      for (const { low, high, target } of edges) {
         if (low <= byte && byte <= high) items.push({ node: target, stack });
+      }
+      for (const { tree, prefix, target } of words) {
+        const next = tree.behind(prefix, byte);
+        if (next) items.push({ node: this.#wordNode(tree, next, target), stack });
       }
     }
     const next = items.length === 0 ? null : this.#close(items);
@@ -109,11 +173,11 @@ export class Automaton {
     const nextId = () => ++this.#stacks;
     for (let item = pending.pop(); item; item = pending.pop()) {
       const { node, stack } = item;
-      const id = stack.id * this.#nodes.length + node;
+      const id = stack.id * NODE_NUMBERS + node;
       if (visited.has(id)) continue;
       visited.add(id);
-      const { edges, empty, calls } = this.#nodes[node]!;
-      if (edges.length > 0) items.push(item);
+      const { edges, empty, calls, words } = this.#nodes[node]!;
+      if (edges.length > 0 || words.length > 0) items.push(item);
       for (const target of empty) pending.push({ node: target, stack });
       for (const { rule, target } of calls) {
         // A call that nothing follows needs no place to return to, so that recursion at the end takes no room.
@@ -129,7 +193,7 @@ export class Automaton {
   }
 
   #intern(items: readonly Item[], isAccepting: boolean): AutomatonState {
-    const ids = items.map(({ node, stack }) => stack.id * this.#nodes.length + node).sort((a, b) => a - b);
+    const ids = items.map(({ node, stack }) => stack.id * NODE_NUMBERS + node).sort((a, b) => a - b);
     const key = `${isAccepting}${ids.join()}`;
     let state = this.#states.get(key);
     if (!state) {
@@ -148,28 +212,62 @@ export class Automaton {
     }
     this.#states.clear();
     this.#bottom.forget();
+    this.#maskBytes = 0;
   }
 
   #node(): number {
-    if (this.#nodes.length >= MOST_NODES) {
-      throw new InvalidConstraintError('it is too large; lower its repetition counts and maximal lengths');
-    }
-    return this.#nodes.push({ edges: [], empty: [], calls: [] }) - 1;
+    if (this.#nodes.length >= MOST_NODES) throw tooLarge();
+    return this.#push();
   }
 
-  #build(expression: Expression, from: number, to: number, productive: ReadonlySet<string>): void {
-    const build = (part: Expression, start: number, end: number) => this.#build(part, start, end, productive);
+  /** From a node to another without a byte. */
+  #skip(from: number, to: number): void {
+    const node = this.#nodes[from]!;
+    node.empty = add(node.empty, to);
+  }
+
+  #push(): number {
+    return this.#nodes.push({ edges: NONE, empty: NONE, calls: NONE, words: NONE }) - 1;
+  }
+
+  /** Where words go on behind a prefix. */
+  #wordNode(tree: WordTree, prefix: WordPrefix, target: number): number {
+    const key = `${tree.id} ${prefix.from} ${prefix.to} ${prefix.length} ${target}`;
+    const known = this.#wordNodes.get(key);
+    if (known !== undefined) return known;
+    const node = this.#push();
+    this.#wordNodes.set(key, node);
+    this.#fill(node, tree, prefix, target);
+    return node;
+  }
+
+  #fill(node: number, tree: WordTree, prefix: WordPrefix, target: number): void {
+    if (tree.isWord(prefix)) this.#skip(node, target);
+    const rest = tree.longer(prefix);
+    const it = this.#nodes[node]!;
+    if (rest) it.words = add(it.words, { tree, prefix: rest, target });
+  }
+
+  #build(expression: Expression, from: number, to: number, analysis: Analysis): void {
+    const build = (part: Expression, start: number, end: number) => this.#build(part, start, end, analysis);
     switch (expression.type) {
       case 'characters':
         for (const bytes of utf8Ranges(expression.ranges)) {
           let at = from;
           bytes.forEach(([low, high], i) => {
             const target = i === bytes.length - 1 ? to : this.#node();
-            this.#nodes[at]!.edges.push({ low, high, target });
+            const node = this.#nodes[at]!;
+            node.edges = add(node.edges, { low, high, target });
             at = target;
           });
         }
         return;
+      case 'words': {
+        const tree = new WordTree(++this.#trees, expression.texts);
+        this.#treeBytes += tree.bytes;
+        this.#fill(from, tree, tree.all, to);
+        return;
+      }
       case 'sequence': {
         let at = from;
         expression.items.forEach((item, i) => {
@@ -177,11 +275,11 @@ export class Automaton {
           build(item, at, target);
           at = target;
         });
-        if (expression.items.length === 0) this.#nodes[from]!.empty.push(to);
+        if (expression.items.length === 0) this.#skip(from, to);
         return;
       }
       case 'choice':
-        for (const option of expression.options) if (isProductive(option, productive)) build(option, from, to);
+        for (const option of expression.options) if (analysis.isProductive(option)) build(option, from, to);
         return;
       case 'repeat': {
         const { item, min, max } = expression;
@@ -191,24 +289,26 @@ export class Automaton {
           build(item, at, target);
           at = target;
         };
-        if (isProductive(item, productive)) {
+        if (analysis.isProductive(item)) {
           for (let i = 0; i < min; i++) advance();
           if (max === Infinity) {
             const loop = this.#node();
-            this.#nodes[at]!.empty.push(loop);
+            this.#skip(at, loop);
             build(item, loop, loop);
             at = loop;
           }
           for (let i = min; i < max && max !== Infinity; i++) {
-            this.#nodes[at]!.empty.push(to);
+            this.#skip(at, to);
             advance();
           }
         }
-        this.#nodes[at]!.empty.push(to);
+        this.#skip(at, to);
         return;
       }
-      case 'rule':
-        this.#nodes[from]!.calls.push({ rule: expression.name, target: to });
+      case 'rule': {
+        const node = this.#nodes[from]!;
+        node.calls = add(node.calls, { rule: expression.name, target: to });
+      }
     }
   }
 }

@@ -1,14 +1,16 @@
 import { assertKnownOptions, type Constraint } from '@posttrain/interfaces';
 import type { Tokenizer } from '../../tokenizer/index.js';
+import { TokenBytesError } from '../../tokenizer/token-bytes.js';
 import { parseEbnf } from './ebnf.js';
-import { choice, type Expression, type Grammar, InvalidConstraintError, literal } from './expression.js';
+import { type Expression, type Grammar, InvalidConstraintError, words } from './expression.js';
 import { CompiledConstraint, TokenTable } from './grammar-constraint.js';
 import { jsonSchemaGrammar } from './json-schema.js';
 import { jsonGrammar } from './json-text.js';
 import { parseRegex } from './regex.js';
 
-/** Constraints kept for a tokenizer; the ones that were used last. */
+/** Constraints kept for a tokenizer, the ones that were used last: at most so many, and of so many bytes. */
 const MOST_KEPT = 32;
+const MOST_BYTES = 2 ** 26;
 
 interface Kept {
   readonly table: TokenTable;
@@ -22,15 +24,34 @@ const kept = new WeakMap<Tokenizer, Kept>();
  * @throws InvalidConstraintError, and TokenBytesError for a tokenizer whose tokens are not bytes
  */
 export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
-  const { table, constraints } = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
-  kept.set(tokenizer, { table, constraints });
+  const { table, constraints } = keptOf(tokenizer);
   const key = JSON.stringify(constraint);
   const known = constraints.get(key) ?? compile(constraint, table);
   constraints.delete(key);
   constraints.set(key, known);
-  const [oldest] = constraints.keys();
-  if (constraints.size > MOST_KEPT) constraints.delete(oldest!);
+  let bytes = [...constraints].reduce((sum, [name, { bytes }]) => sum + bytes + 2 * name.length, 0);
+  for (const [name, oldest] of constraints) {
+    if (oldest === known || (constraints.size <= MOST_KEPT && bytes <= MOST_BYTES)) break;
+    constraints.delete(name);
+    bytes -= oldest.bytes + 2 * name.length;
+  }
   return known;
+}
+
+function keptOf(tokenizer: Tokenizer): Kept {
+  const found = kept.get(tokenizer) ?? { table: new TokenTable(tokenizer), constraints: new Map() };
+  kept.set(tokenizer, found);
+  return found;
+}
+
+/** Does now what the first constraint would wait for. */
+export function prepareConstraints(tokenizer: Tokenizer): void {
+  try {
+    keptOf(tokenizer);
+  } catch (error) {
+    // Said to whoever asks for a constraint.
+    if (!(error instanceof TokenBytesError)) throw error;
+  }
 }
 
 function compile(constraint: Constraint, table: TokenTable): CompiledConstraint {
@@ -63,7 +84,7 @@ export function grammarOf(constraint: Constraint): Grammar {
       return parseEbnf(constraint.ebnf);
     case 'choice':
       only('choices');
-      return alone(choice(...constraint.choices.map(literal)));
+      return alone(words(constraint.choices));
     default:
       throw new InvalidConstraintError(
         `there is no type ${JSON.stringify((constraint as { type?: unknown }).type)}; known are regex, json-schema, json, grammar, choice`,

@@ -9,6 +9,8 @@ export type Expression =
   | { readonly type: 'sequence'; readonly items: readonly Expression[] }
   | { readonly type: 'choice'; readonly options: readonly Expression[] }
   | { readonly type: 'repeat'; readonly item: Expression; readonly min: number; readonly max: number }
+  /** One of these texts: what a choice of literals is, for thousands of them or megabytes. */
+  | { readonly type: 'words'; readonly texts: readonly string[] }
   | { readonly type: 'rule'; readonly name: string };
 
 /** A context-free grammar. */
@@ -31,6 +33,7 @@ export const NOTHING: Expression = { type: 'choice', options: [] };
 export const characters = (ranges: CodePoints): Expression => ({ type: 'characters', ranges: unionOf(ranges) });
 export const sequence = (...items: readonly Expression[]): Expression => ({ type: 'sequence', items });
 export const choice = (...options: readonly Expression[]): Expression => ({ type: 'choice', options });
+export const words = (texts: readonly string[]): Expression => ({ type: 'words', texts });
 export const optional = (item: Expression): Expression => choice(EMPTY, item);
 export const rule = (name: string): Expression => ({ type: 'rule', name });
 
@@ -42,6 +45,7 @@ export const literal = (text: string): Expression =>
 
 /** The same set, sorted and merged. */
 export function unionOf(ranges: CodePoints): CodePoints {
+  if (ranges.length < 2) return ranges;
   const merged: [number, number][] = [];
   for (const [low, high] of [...ranges].sort((a, b) => a[0] - b[0])) {
     const last = merged.at(-1);

@@ -33,6 +33,11 @@ export class CompiledConstraint {
     this.#automaton = new Automaton(grammar);
   }
 
+  /** About how much memory it takes now; it grows with what is found out. */
+  get bytes(): number {
+    return this.#automaton.bytes;
+  }
+
   /**
    * The constraint of one row.
    * @param isStart whether the row's text stands alone, and does not go on from other text
@@ -66,8 +71,10 @@ class GrammarConstraint implements TokenConstraint {
       this.#firstMask ??= this.#table.first.mask(this.#automaton, this.#state);
       return this.#firstMask;
     }
-    this.#state.mask ??= this.#table.inside.mask(this.#automaton, this.#state);
-    return this.#state.mask;
+    if (!this.#state.mask) {
+      this.#automaton.keepMask(this.#state, this.#table.inside.mask(this.#automaton, this.#state));
+    }
+    return this.#state.mask!;
   }
 
   accept(token: number): void {

@@ -4,7 +4,8 @@ import { COMMA, SPACE } from './json-text.js';
 import { countOf, type JsonSchema, UnsupportedSchemaError } from './schema-value.js';
 
 /** Arrays: the items of `prefixItems`, each with its schema, then `items`, where both together are as many as allowed. */
-export function arrayExpression(compiler: SchemaCompiler, schema: JsonSchema, path: string): Expression {
+export function arrayExpression(compiler: SchemaCompiler, given: JsonSchema, path: string): Expression {
+  const schema = Array.isArray(given.items) ? fromDraft7(given, path) : given;
   const { prefixItems = [], uniqueItems = false } = schema;
   if (!Array.isArray(prefixItems)) throw new UnsupportedSchemaError(path, '"prefixItems" must be a list');
   const min = countOf(schema, 'minItems', path, 0);
@@ -32,4 +33,10 @@ export function arrayExpression(compiler: SchemaCompiler, schema: JsonSchema, pa
             : [sequence(item, repeat(sequence(COMMA, item), Math.max(0, least - 1), most - 1), SPACE)]),
         );
   return sequence(literal('['), SPACE, contents, literal(']'));
+}
+
+/** Draft 7 writes a tuple as a list of `items`, and what follows it as `additionalItems`. */
+function fromDraft7({ items, additionalItems, ...rest }: JsonSchema, path: string): JsonSchema {
+  if ('prefixItems' in rest) throw new UnsupportedSchemaError(path, '"items" must be a schema beside "prefixItems"');
+  return { ...rest, prefixItems: items, ...(additionalItems === undefined ? {} : { items: additionalItems }) };
 }

@@ -1,25 +1,29 @@
 import { nearestName } from '@posttrain/interfaces';
 import { decimalRange, type Limit } from './decimal-range.js';
-import { choice, type Expression, type Grammar, literal, repeat, rule, sequence } from './expression.js';
+import { choice, type Expression, type Grammar, literal, rule, sequence, words } from './expression.js';
 import { arrayExpression } from './json-schema-array.js';
-import { areDisjoint } from './json-schema-disjoint.js';
+import { firstOverlap } from './json-schema-disjoint.js';
+import { mergedSchema } from './json-schema-merge.js';
 import { objectExpression } from './json-schema-object.js';
-import { JSON_INTEGER, JSON_NUMBER, jsonGrammar, jsonString } from './json-text.js';
-import { parseRegex, parseSearchRegex } from './regex.js';
-import { countOf, isSchema, type JsonSchema, UnsupportedSchemaError } from './schema-value.js';
-import { STRING_FORMATS } from './string-formats.js';
+import { stringExpression } from './json-schema-string.js';
+import { EXACT_DIGITS, JSON_INTEGER, JSON_NUMBER, jsonGrammar } from './json-text.js';
+import { isSchema, type JsonSchema, UnsupportedSchemaError } from './schema-value.js';
 
 const ANNOTATIONS = [
   ...['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
-  ...['$schema', '$id', '$comment', '$defs', 'definitions'],
+  ...['$schema', '$id', 'id', '$comment', '$defs', 'definitions'],
+  ...['contentEncoding', 'contentMediaType', 'contentSchema'],
 ];
 const BY_TYPE: Readonly<Record<string, readonly string[]>> = {
   string: ['minLength', 'maxLength', 'pattern', 'format'],
   number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  object: ['properties', 'required', 'additionalProperties'],
-  array: ['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems'],
+  object: ['properties', 'required', 'additionalProperties', 'propertyNames'],
+  array: ['items', 'prefixItems', 'additionalItems', 'minItems', 'maxItems', 'uniqueItems'],
 };
-const COMBINATORS = ['enum', 'const', 'anyOf', 'oneOf', 'allOf', '$ref'];
+const COMBINATORS = ['not', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', '$ref'];
+/** Most rules, each a part of a schema that may be any size, and most characters of all patterns. */
+const MOST_RULES = 50_000;
+const MOST_PATTERN_CHARACTERS = 50_000;
 const KNOWN = [...ANNOTATIONS, ...COMBINATORS, 'type', ...Object.values(BY_TYPE).flat()];
 
 /**
@@ -39,6 +43,7 @@ export class SchemaCompiler {
   readonly rules = new Map<string, Expression>(jsonGrammar().rules);
   readonly #root: unknown;
   #names = 0;
+  #patternCharacters = 0;
 
   constructor(root: unknown) {
     this.#root = root;
@@ -53,7 +58,22 @@ export class SchemaCompiler {
 
   /** A rule under a name of its own. */
   private(make: () => Expression): Expression {
-    return this.define(`part-${this.#names++}`, make);
+    return this.define(this.newName(), make);
+  }
+
+  /** For a rule that is defined later. */
+  newName(): string {
+    if (this.#names >= MOST_RULES) {
+      throw new UnsupportedSchemaError('#', `it is too large: it has more than ${MOST_RULES} parts`);
+    }
+    return `part-${this.#names++}`;
+  }
+
+  /** Counts characters of patterns. */
+  spend(count: number, path: string): void {
+    this.#patternCharacters += count;
+    if (this.#patternCharacters <= MOST_PATTERN_CHARACTERS) return;
+    throw new UnsupportedSchemaError(path, `its patterns have more than ${MOST_PATTERN_CHARACTERS} characters`);
   }
 
   expression(schema: unknown, path: string): Expression {
@@ -77,34 +97,49 @@ export class SchemaCompiler {
   }
 
   #combined(schema: JsonSchema, key: string, path: string): Expression {
+    if (key === 'allOf') return this.#all(schema, path);
     const allowed = [...ANNOTATIONS, key, ...(key === 'enum' || key === 'const' ? ['type'] : [])];
     const other = Object.keys(schema).find((name) => !allowed.includes(name));
     if (other) throw new UnsupportedSchemaError(path, `"${other}" beside "${key}" is not supported; write one of both`);
     const value = schema[key];
     if (key === '$ref') return this.#reference(value, path);
-    if (key === 'const') return literal(JSON.stringify(value));
+    if (key === 'not') {
+      if (value === true || (isSchema(value) && Object.keys(value).length === 0)) return choice();
+      throw new UnsupportedSchemaError(path, '"not" is supported with {} only, which nothing satisfies');
+    }
+    if (key === 'const') return valuesExpression([value], schema);
     if (!Array.isArray(value) || value.length === 0) {
       throw new UnsupportedSchemaError(path, `"${key}" must be a list with something in it`);
     }
-    if (key === 'enum') {
-      const types = schema.type === undefined ? undefined : [schema.type].flat();
-      const values = value.filter((one) => !types || types.some((type) => hasType(one, type)));
-      return choice(...values.map((one) => literal(JSON.stringify(one))));
-    }
-    if (key === 'allOf' && value.length > 1) {
-      throw new UnsupportedSchemaError(path, '"allOf" of several schemas is not supported; merge them');
-    }
+    if (key === 'enum') return valuesExpression(value, schema);
     if (key === 'oneOf') {
-      for (const [i, a] of value.entries()) {
-        for (const [j, b] of value.entries()) {
-          if (i < j && !areDisjoint(this.#resolved(a, path), this.#resolved(b, path))) {
-            const what = `schemas ${i} and ${j} of "oneOf" may both hold; write "anyOf", or a property with different "const"`;
-            throw new UnsupportedSchemaError(path, what);
-          }
-        }
+      const overlap = firstOverlap(
+        value.map((one) => this.#resolved(one, path)),
+        path,
+      );
+      if (overlap) {
+        const what = `schemas ${overlap[0]} and ${overlap[1]} of "oneOf" may both hold; write "anyOf", or a property with different "const"`;
+        throw new UnsupportedSchemaError(path, what);
       }
     }
-    return choice(...value.map((one, i) => this.expression(one, `${path}/${key}/${i}`)));
+    const options = value.map((one, i) => this.expression(one, `${path}/${key}/${i}`));
+    const texts = options.flatMap((option) => (option.type === 'words' ? option.texts : []));
+    return choice(...options.filter(({ type }) => type !== 'words'), ...(texts.length > 0 ? [words(texts)] : []));
+  }
+
+  /** `allOf`, and what stands beside it. */
+  #all({ allOf, ...rest }: JsonSchema, path: string): Expression {
+    if (!Array.isArray(allOf) || allOf.length === 0) {
+      throw new UnsupportedSchemaError(path, '"allOf" must be a list with something in it');
+    }
+    const schemas = allOf.map((one) => this.#resolved(one, path)).filter((one) => one !== true);
+    if (schemas.includes(false)) return choice();
+    if (!schemas.every(isSchema)) throw new UnsupportedSchemaError(path, '"allOf" must be a list of schemas');
+    const beside = Object.entries(rest).filter(([key]) => !ANNOTATIONS.includes(key));
+    const all = beside.length > 0 ? [...schemas, Object.fromEntries(beside)] : schemas;
+    if (all.length === 0) return rule('json-value');
+    // One schema may be whatever it is; several are one, which says what all say.
+    return this.expression(all.length === 1 ? all[0] : mergedSchema(all, path), `${path}/allOf`);
   }
 
   #resolved(schema: unknown, path: string): unknown {
@@ -124,7 +159,7 @@ export class SchemaCompiler {
     }
     let target: unknown = this.#root;
     for (const part of pointer.split('/').slice(1)) {
-      const key = decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
+      const key = decoded(part, path).replaceAll('~1', '/').replaceAll('~0', '~');
       if (typeof target !== 'object' || target === null || !Object.hasOwn(target, key)) {
         throw new UnsupportedSchemaError(path, `"$ref" ${pointer} points nowhere`);
       }
@@ -143,7 +178,7 @@ export class SchemaCompiler {
       case 'number':
         return numberExpression(schema, type === 'integer', path);
       case 'string':
-        return jsonString(stringExpression(schema, path));
+        return stringExpression(this, schema, path);
       case 'array':
         return arrayExpression(this, schema, path);
       case 'object':
@@ -166,28 +201,23 @@ function hasType(value: unknown, type: unknown): boolean {
   return type === 'object' ? isSchema(value) : typeof value === type;
 }
 
-function stringExpression(schema: JsonSchema, path: string): Expression {
-  const { pattern, format } = schema;
-  const hasLength = 'minLength' in schema || 'maxLength' in schema;
-  if (pattern !== undefined || format !== undefined) {
-    if (hasLength) {
-      const what =
-        'minLength and maxLength beside pattern or format are not supported; write them in the pattern, {3,8}';
-      throw new UnsupportedSchemaError(path, what);
-    }
-    // A format is an annotation; only a pattern is a condition.
-    if (typeof pattern === 'string') return parseSearchRegex(pattern);
-    const known = STRING_FORMATS[format as string];
-    if (pattern !== undefined || known === undefined) {
-      const what = `the format ${JSON.stringify(format)} is not supported; known are ${Object.keys(STRING_FORMATS).join(', ')}`;
-      throw new UnsupportedSchemaError(path, pattern === undefined ? what : '"pattern" must be a text');
-    }
-    return parseRegex(known);
-  }
-  const min = countOf(schema, 'minLength', path, 0);
-  const max = countOf(schema, 'maxLength', path, Infinity);
-  return min > max ? choice() : repeat(rule('json-character'), min, max);
+/** One of some values, of those that have the schema's type if it has one. */
+function valuesExpression(values: readonly unknown[], schema: JsonSchema): Expression {
+  const types = schema.type === undefined ? undefined : [schema.type].flat();
+  const possible = values.filter((one) => !types || types.some((type) => hasType(one, type)));
+  return words(possible.map((one) => JSON.stringify(one)));
 }
+
+/** A part of a pointer. */
+function decoded(part: string, path: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new UnsupportedSchemaError(path, `"$ref" has a stray % in ${JSON.stringify(part)}; % itself is written %25`);
+  }
+}
+
+const LARGEST = 10 ** EXACT_DIGITS;
 
 function numberExpression(schema: JsonSchema, isInteger: boolean, path: string): Expression {
   const { multipleOf } = schema;
@@ -195,9 +225,12 @@ function numberExpression(schema: JsonSchema, isInteger: boolean, path: string):
     throw new UnsupportedSchemaError(path, '"multipleOf" is supported for 1 only');
   }
   const isWhole = isInteger || multipleOf === 1;
-  const from = limitOf(schema, ['minimum', 'exclusiveMinimum'], Math.max, path);
-  const to = limitOf(schema, ['maximum', 'exclusiveMaximum'], Math.min, path);
-  if (!from && !to) return isWhole ? JSON_INTEGER : JSON_NUMBER;
+  const lower = limitOf(schema, ['minimum', 'exclusiveMinimum'], Math.max, path);
+  const upper = limitOf(schema, ['maximum', 'exclusiveMaximum'], Math.min, path);
+  if (!lower && !upper) return isWhole ? JSON_INTEGER : JSON_NUMBER;
+  // No number of so few digits comes near limits like those of float32.
+  const from = lower && lower.value <= -LARGEST ? undefined : lower;
+  const to = upper && upper.value >= LARGEST ? undefined : upper;
   if (!isWhole) return decimalRange(from, to, false);
   const inside = (limit: Limit | undefined, step: 1 | -1): Limit | undefined => {
     if (!limit) return undefined;

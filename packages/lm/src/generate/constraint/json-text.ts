@@ -11,6 +11,7 @@ import {
   repeat,
   rule,
   sequence,
+  words,
 } from './expression.js';
 
 /** Most characters of an indentation: white space without end is what a model gets lost in. */
@@ -36,11 +37,7 @@ const escapeOf = (codePoint: number): string => {
 };
 
 /** Between the parts of arrays and objects: nothing, a space, or a new line and its indentation. */
-export const SPACE: Expression = choice(
-  sequence(),
-  literal(' '),
-  sequence(literal('\n'), repeat(literal(' '), 0, INDENT)),
-);
+export const SPACE: Expression = rule('json-space');
 export const COMMA: Expression = sequence(literal(','), SPACE);
 export const COLON: Expression = sequence(literal(':'), optional(literal(' ')));
 
@@ -67,6 +64,8 @@ function escaped(content: Expression): Expression {
       return choice(...content.options.map(escaped));
     case 'repeat':
       return repeat(escaped(content.item), content.min, content.max);
+    case 'words':
+      return words(content.texts.map((text) => JSON.stringify(text).slice(1, -1)));
     case 'rule':
       return content;
   }
@@ -121,6 +120,7 @@ export function jsonGrammar(): Grammar {
         'json-value',
         choice(rule('json-object'), rule('json-array'), text, JSON_NUMBER, ...['true', 'false', 'null'].map(literal)),
       ],
+      ['json-space', choice(sequence(), literal(' '), sequence(literal('\n'), repeat(literal(' '), 0, INDENT)))],
       ['json-character', jsonCharacters(ANY_CHARACTER)],
       ['json-string', jsonString(repeat(rule('json-character'), 0, Infinity))],
       ['json-array', arrayOf(value)],

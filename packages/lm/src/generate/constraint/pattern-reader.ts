@@ -45,7 +45,7 @@ export class PatternReader {
 
   error(what: string): InvalidConstraintError {
     return new InvalidConstraintError(
-      `${this.#kind} ${JSON.stringify(this.#text)}: ${what} at character ${this.at + 1}`,
+      `${this.#kind} ${JSON.stringify(clipped(this.#text))}: ${what} at character ${this.at + 1}`,
     );
   }
 
@@ -75,3 +75,5 @@ export class PatternReader {
     return { min, max };
   }
 }
+
+const clipped = (text: string): string => (text.length <= 200 ? text : `${text.slice(0, 200)}…`);

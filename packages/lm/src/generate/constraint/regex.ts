@@ -5,11 +5,15 @@ import {
   complementOf,
   EMPTY,
   type Expression,
+  InvalidConstraintError,
   LARGEST_CODE_POINT,
   repeat,
   sequence,
 } from './expression.js';
 import { PatternReader } from './pattern-reader.js';
+
+/** Of a pattern. */
+const MOST_CHARACTERS = 20_000;
 
 const DIGIT: CodePoints = [[0x30, 0x39]];
 const WORD: CodePoints = [
@@ -78,6 +82,9 @@ interface Alternative {
  * are not regular or not supported, and are errors.
  */
 function alternativesOf(pattern: string): Alternative[] {
+  if (pattern.length > MOST_CHARACTERS) {
+    throw new InvalidConstraintError(`regex: it has ${pattern.length} characters; at most ${MOST_CHARACTERS}`);
+  }
   const reader = new PatternReader(pattern, 'regex');
   const alternatives: Alternative[] = [];
   do {

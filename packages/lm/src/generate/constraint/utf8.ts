@@ -17,6 +17,9 @@ const known = new WeakMap<CodePoints, ByteRanges[]>();
 
 /** The UTF-8 of code points, as sequences of byte ranges whose products make up the set. */
 export function utf8Ranges(ranges: CodePoints): ByteRanges[] {
+  const [first, ...others] = ranges;
+  // What most texts are made of.
+  if (first && others.length === 0 && first[1] <= 0x7f) return [[first]];
   let found = known.get(ranges);
   if (!found) {
     found = LENGTHS.flatMap((length) =>

@@ -1,5 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { expOfNegative } from '../fast-exp.js';
+import { NonFiniteLogitsError } from '../non-finite.js';
 import type { Logits } from '../processors/editable-scores.js';
 
 /**
@@ -47,7 +48,12 @@ export class Candidates {
     }
     this.size = size;
     let largest = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < size; i++) if (scores[this.tokens[i]!]! > largest) largest = scores[this.tokens[i]!]!;
+    for (let i = 0; i < size; i++) {
+      const score = scores[this.tokens[i]!]!;
+      if (score <= largest) continue;
+      largest = score;
+      if (!(score < Number.POSITIVE_INFINITY)) throw new NonFiniteLogitsError();
+    }
     if (largest === Number.NEGATIVE_INFINITY) throw new NoTokenAllowedError();
     for (let i = 0; i < size; i++) {
       this.weights[i] = expOfNegative((scores[this.tokens[i]!]! - largest) / temperature);

@@ -1,0 +1,41 @@
+import { onnxruntimeEngine, referenceEngine, tensor, withEngine } from '@posttrain/core-tensor';
+import { describe, expect, it } from 'vitest';
+import { SearchGenerator } from '../src/index.js';
+import { GENERATORS, testIsolation } from './isolation.js';
+import { tinyModel } from './support.js';
+
+const { plain: _, ...others } = GENERATORS;
+
+describe('a request that goes wrong concerns itself only', () => {
+  // Rounding may turn a draw, where doubles do not.
+  it('reference', () =>
+    testIsolation(referenceEngine, GENERATORS['a draft']!, { temperatures: [0, 1], runs: 5, seed: 10 }));
+  it.each(Object.entries(others))('onnxruntime, %s', (__, options) =>
+    testIsolation(onnxruntimeEngine, options, { temperatures: [0], runs: 5, seed: 10 }),
+  );
+});
+
+it('weights that are none leave nothing to the next ones, which take their memory over', async () => {
+  await withEngine(onnxruntimeEngine(), async () => {
+    const [model, fresh] = [await tinyModel(), await tinyModel()];
+    const [name, up] = Object.entries(model.weights).find(([it]) => it.includes('up_proj'))!;
+    const numbers = Float32Array.from(await up.toArray());
+    numbers[3] = Number.NaN;
+    const bad = model.withWeights({ ...model.weights, [name]: tensor(numbers, up.shape) });
+    const prompt = 'The quick brown fox jumps over the lazy dog. '.repeat(3);
+    for (const logProbs of [true, false]) {
+      await expect(bad.generator().generate([{ prompt, maxTokens: 4, temperature: 0, logProbs }])).rejects.toThrow(
+        `the model's weights are not finite in ${name}`,
+      );
+    }
+    await expect(bad.logProbs([[1, 2, 3]])).rejects.toThrow(name);
+    await expect(bad.hiddenStates([[1, 2, 3]])).rejects.toThrow(name);
+    await expect(bad.embedder().embed(['x'])).rejects.toThrow(name);
+    await expect(bad.scorer().score([{ prompt: 'x', continuation: ' y' }])).rejects.toThrow(name);
+    const search = new SearchGenerator(bad, { method: 'beamSearch', numBeams: 2 });
+    await expect(search.generate([{ prompt: 'x', maxTokens: 3 }])).rejects.toThrow(name);
+    const request = { prompt: 'x', maxTokens: 8, temperature: 0 };
+    const [got, wanted] = [await model.generator().generate([request]), await fresh.generator().generate([request])];
+    expect(got[0]![0]!.tokenIds).toEqual(wanted[0]![0]!.tokenIds);
+  });
+});
