@@ -21,7 +21,7 @@ export interface CommonConfig {
   readonly numAttentionHeads: number;
   readonly maxPositionEmbeddings: number;
   readonly hiddenAct: HiddenActivation;
-  /** Whether the output layer is the transposed token embedding; then the file has no `lm_head.weight`. */
+  /** Whether the output layer is the transposed token embedding. Reading weights that have another one sets it to false. */
   readonly tieWordEmbeddings: boolean;
   /** Standard deviation new weights are drawn with. */
   readonly initializerRange: number;

@@ -15,6 +15,11 @@ export class Fields {
     return new Fields(this.path, { ...defaults, ...this.#object });
   }
 
+  /** These fields, but those of `values` as they are there. */
+  with(values: JsonObject): Fields {
+    return new Fields(this.path, { ...this.#object, ...values });
+  }
+
   raw(name: string): unknown {
     return this.#object[name] ?? undefined;
   }

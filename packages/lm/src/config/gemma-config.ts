@@ -1,4 +1,4 @@
-import type { JsonObject } from '../files.js';
+import { InvalidModelFileError, type JsonObject } from '../files.js';
 import {
   ACTIVATIONS,
   type CommonConfig,
@@ -63,9 +63,6 @@ const GEMMA3_DEFAULTS: JsonObject = {
 export function parseGemma(given: Fields, modelType: GemmaConfig['modelType']): GemmaConfig {
   const isGemma3 = modelType === 'gemma3_text';
   const fields = given.withDefaults(isGemma3 ? GEMMA3_DEFAULTS : GEMMA2_DEFAULTS);
-  if (fields.boolean('use_bidirectional_attention', false)) {
-    fields.fail('use_bidirectional_attention', 'false (nothing else is supported)');
-  }
   const softCap = (name: string) => (fields.raw(name) === undefined ? undefined : fields.positive(name));
   const attnLogitSoftcapping = softCap('attn_logit_softcapping');
   if (isGemma3 && attnLogitSoftcapping !== undefined) {
@@ -128,13 +125,17 @@ function parseGemma3Ropes(fields: Fields, maxPositionEmbeddings: number): Ropes 
   const path = `${fields.path} (rope parameters)`;
   const byType = new Fields(path, fields.object('rope_parameters') ?? {});
   for (const name of ['rope_theta', 'rope_type']) if (byType.has(name)) byType.fail(name, 'inside a layer type');
+  const scaling = fields.object('rope_scaling');
+  if (scaling && 'type' in scaling && !('rope_type' in scaling)) {
+    throw new InvalidModelFileError(path, 'transformers passes over rope_scaling with "type": call it "rope_type".');
+  }
   const of = (layerType: LayerType, theta: number, scaling?: JsonObject) =>
     readRope(
       new Fields(path, { ...byType.object(layerType), ...scaling }).withDefaults({ rope_theta: theta }),
       maxPositionEmbeddings,
     );
   return {
-    rope: of('full_attention', fields.positive('rope_theta', 1e6), fields.object('rope_scaling')),
+    rope: of('full_attention', fields.positive('rope_theta', 1e6), scaling),
     slidingRope: of('sliding_attention', fields.positive('rope_local_base_freq', 1e4)),
   };
 }

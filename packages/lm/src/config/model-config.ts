@@ -17,6 +17,7 @@ import { parseHeadConfig } from './head-config.js';
 import { type Olmo2Config, parseOlmo2 } from './olmo2-config.js';
 import { type Phi3Config, parsePhi3 } from './phi3-config.js';
 import { parseQuantizationConfig } from './quantization-config.js';
+import { refuseOtherLayerTypes, refuseUnsupportedKeys } from './refused-keys.js';
 import { parseRopeConfig, type RopeConfig } from './rope-config.js';
 
 /** The architectures this package runs, as `model_type` names them. SmolLM2 is `llama`, Qwen2.5 `qwen2`, Phi-4 `phi3`. */
@@ -91,6 +92,7 @@ export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelC
 }
 
 function parseFamily(fields: Fields, modelType: ModelType): ModelConfig {
+  refuseUnsupportedKeys(fields);
   switch (modelType) {
     case 'gpt2':
       return parseGpt2(fields);
@@ -155,14 +157,21 @@ function parseWindow(
   layers: number,
 ): Pick<RotaryModelConfig, 'layerTypes' | 'slidingWindow'> {
   const all = (type: LayerType) => Array.from({ length: layers }, () => type);
-  const inEveryLayer = (slidingWindow: number | undefined) => ({
-    layerTypes: all(slidingWindow === undefined ? 'full_attention' : 'sliding_attention'),
-    slidingWindow,
-  });
-  if (modelType === 'llama') return { layerTypes: all('full_attention'), slidingWindow: undefined };
+  const inEveryLayer = (slidingWindow: number | undefined) => {
+    const type = slidingWindow === undefined ? 'full_attention' : 'sliding_attention';
+    refuseOtherLayerTypes(fields, type);
+    return { layerTypes: all(type), slidingWindow };
+  };
+  if (modelType === 'llama') return inEveryLayer(undefined);
   if (modelType === 'mistral') {
     // An explicit null means full attention; only an absent key has the default.
-    return inEveryLayer(fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096));
+    const slidingWindow = fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096);
+    // transformers takes a Mistral with layer_types for a Ministral.
+    const layerTypes = parseLayerTypes(fields, layers) ?? inEveryLayer(slidingWindow).layerTypes;
+    if (layerTypes.includes('sliding_attention') && slidingWindow === undefined) {
+      fields.fail('sliding_window', 'a size, since layer_types has sliding_attention');
+    }
+    return { layerTypes, slidingWindow };
   }
   if (modelType === 'mixtral') return inEveryLayer(fields.optionalSize('sliding_window'));
   const used = fields.boolean('use_sliding_window', false);
@@ -181,6 +190,7 @@ function parseWindow(
 }
 
 function parseGpt2(fields: Fields): Gpt2Config {
+  refuseOtherLayerTypes(fields, 'full_attention');
   for (const [name, supported] of GPT2_FIXED) {
     if (fields.boolean(name, supported) !== supported) fields.fail(name, `${supported} (nothing else is supported)`);
   }

@@ -8,6 +8,7 @@ import {
   parseHeads,
 } from './common-config.js';
 import type { Fields } from './fields.js';
+import { refuseOtherLayerTypes } from './refused-keys.js';
 import { parseRopeConfig, type RopeConfig, ropeConfigToJson } from './rope-config.js';
 
 /** OLMo 2 (arXiv 2501.00656). */
@@ -24,6 +25,7 @@ const OLMO2_DEFAULTS: JsonObject = { eos_token_id: 50279, pad_token_id: 1 };
 
 export function parseOlmo2(given: Fields): Olmo2Config {
   const fields = given.withDefaults(OLMO2_DEFAULTS);
+  refuseOtherLayerTypes(fields, 'full_attention');
   const heads = parseHeads(fields);
   const maxPositionEmbeddings = fields.size('max_position_embeddings', 2048);
   return {

@@ -9,6 +9,7 @@ import {
   parseHeads,
 } from './common-config.js';
 import { Fields } from './fields.js';
+import { refuseOtherLayerTypes } from './refused-keys.js';
 
 /**
  * Rotary positions stretched by a factor per pair (LongRoPE, arXiv 2402.13753): angle of pair i at position m is
@@ -65,6 +66,8 @@ export function parsePhi3(given: Fields): Phi3Config {
   const heads = parseHeads(fields);
   const { rope, partialRotaryFactor } = parsePhi3Rope(fields, heads.headDim);
   const numHiddenLayers = fields.size('num_hidden_layers');
+  const slidingWindow = fields.optionalSize('sliding_window');
+  refuseOtherLayerTypes(fields, slidingWindow === undefined ? 'full_attention' : 'sliding_attention');
   const maxPositionEmbeddings = rope.type === 'default' ? fields.size('max_position_embeddings') : shortContext(rope);
   return {
     modelType: 'phi3',
@@ -76,7 +79,7 @@ export function parsePhi3(given: Fields): Phi3Config {
     rmsNormEps: fields.positive('rms_norm_eps', 1e-5),
     rope,
     partialRotaryFactor,
-    slidingWindow: fields.optionalSize('sliding_window'),
+    slidingWindow,
     longContext: false,
   };
 }

@@ -90,7 +90,11 @@ function familyToJson(config: RotaryModelConfig): JsonObject {
     case 'llama':
       return { attention_bias: config.outputBias, mlp_bias: config.mlpBias };
     case 'mistral':
-      return { sliding_window: config.slidingWindow ?? null };
+      // With layer_types it is another architecture to transformers, which old versions do not have.
+      return {
+        sliding_window: config.slidingWindow ?? null,
+        ...(new Set(config.layerTypes).size > 1 && { layer_types: config.layerTypes }),
+      };
     case 'mixtral':
       return {
         sliding_window: config.slidingWindow ?? null,

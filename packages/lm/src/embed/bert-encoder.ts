@@ -70,7 +70,7 @@ function storedNames(name: string): string[] {
 }
 
 /** Reads the weights as float32, strict both ways. @throws WeightMismatchError */
-async function loadBertWeights(folder: string, network: EncoderNetwork): Promise<Weights> {
+export async function loadBertWeights(folder: string, network: EncoderNetwork): Promise<Weights> {
   const source = await openSafetensorsFolder(folder);
   try {
     const problems: string[] = [];

@@ -1,5 +1,5 @@
-import { nameScope, rmsNorm, swiglu, type Tensor, tensor } from '@posttrain/core-tensor';
-import type { HiddenActivation, LayerType, ModelConfig, RopeConfig } from '../config/index.js';
+import { nameScope, rmsNorm, swiglu, type Tensor } from '@posttrain/core-tensor';
+import type { HiddenActivation, LayerType, ModelConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import {
   type BoundLayers,
@@ -112,37 +112,6 @@ export const windowOf = (
   config.layerTypes[layer] === 'sliding_attention' && config.slidingWindow !== undefined
     ? { slidingWindow: config.slidingWindow }
     : {};
-
-/**
- * The rotation frequency of each pair of the `width` rotated components, in radians per position: theta^(-2i/width),
- * changed by the kind of scaling. See `RopeConfig` for the kinds.
- */
-export function ropeFrequencies(rope: RopeConfig, width: number): Float32Array {
-  return Float32Array.from({ length: width / 2 }, (_, i) => {
-    const frequency = 1 / rope.theta ** ((2 * i) / width);
-    if (rope.type === 'default') return frequency;
-    if (rope.type === 'linear') return frequency / rope.factor;
-    const wavelength = (2 * Math.PI) / frequency;
-    const turns = rope.originalMaxPositionEmbeddings / wavelength;
-    if (turns > rope.highFreqFactor) return frequency;
-    if (turns < rope.lowFreqFactor) return frequency / rope.factor;
-    const smooth = (turns - rope.lowFreqFactor) / (rope.highFreqFactor - rope.lowFreqFactor);
-    return (1 - smooth) * (frequency / rope.factor) + smooth * frequency;
-  });
-}
-
-/** cos and sin [b, s, pairs] of the angles at positions int32 [b, s], times `scale`, as `rotary` takes them. */
-export function rotaryAngles(
-  positions: Tensor,
-  frequencies: Float32Array,
-  { dtype }: Pick<Tensor, 'dtype'>,
-  scale = 1,
-): [cos: Tensor, sin: Tensor] {
-  // Positions need float32; what they turn has the type of the model.
-  const angles = positions.cast('float32').expandDims(2).mul(tensor(frequencies));
-  const scaled = (x: Tensor) => (scale === 1 ? x : x.mul(scale)).cast(dtype);
-  return [scaled(angles.cos()), scaled(angles.sin())];
-}
 
 /** RMSNorm (arXiv 1910.07467) by a module's path. */
 export const rmsNormOf =

@@ -8,12 +8,11 @@ import {
   keyValueCacheShape,
   linearParameters,
   mlpProjections,
-  ropeFrequencies,
-  rotaryAngles,
   runBlocks,
   windowOf,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
 const projections = (config: GemmaConfig, layer: number) => [
   ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
@@ -73,8 +72,7 @@ export const gemma: ModelFamily<GemmaConfig> = {
       nameScope(name, () => rmsNorm(x, weight(`${name}.weight`).add(1), { epsilon: config.rmsNormEps }));
     // transformers rounds the factor to the type of the weights too.
     const x = embedding(input.tokens, 'model.embed_tokens').mul(Math.fround(Math.sqrt(config.hiddenSize)));
-    const anglesOf = (rope: GemmaConfig['rope']) =>
-      rotaryAngles(input.positions, ropeFrequencies(rope, config.headDim), x);
+    const anglesOf = (rope: GemmaConfig['rope']) => rotaryAngles(input.positions, rotationOf(rope, config.headDim), x);
     const angles = { full_attention: anglesOf(config.rope), sliding_attention: anglesOf(config.slidingRope) };
 
     const out = runBlocks(config, input, x, (layer, name) => (x) => {

@@ -9,11 +9,10 @@ import {
   linearParameters,
   mlpProjections,
   rmsNormOf,
-  ropeFrequencies,
-  rotaryAngles,
   runBlocks,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
 const projections = (config: Olmo2Config, layer: number) => [
   ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
@@ -51,7 +50,7 @@ export const olmo2: ModelFamily<Olmo2Config> = {
     const { linear, embedding } = layers;
     const norm = rmsNormOf(layers, config.rmsNormEps);
     const x = embedding(input.tokens, 'model.embed_tokens');
-    const [cos, sin] = rotaryAngles(input.positions, ropeFrequencies(config.rope, config.headDim), x);
+    const [cos, sin] = rotaryAngles(input.positions, rotationOf(config.rope, config.headDim), x);
 
     const out = runBlocks(config, input, x, (layer, name) => (x) => {
       const attention = `${name}.self_attn`;

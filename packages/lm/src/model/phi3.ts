@@ -8,11 +8,10 @@ import {
   linearParameters,
   type Projection,
   rmsNormOf,
-  ropeFrequencies,
-  rotaryAngles,
   runBlocks,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
 function projections(config: Phi3Config, layer: number): Projection[] {
   const { hiddenSize: width, intermediateSize: inner, headDim } = config;
@@ -24,15 +23,6 @@ function projections(config: Phi3Config, layer: number): Projection[] {
     { name: `${block}.mlp.gate_up_proj`, in: width, out: 2 * inner },
     { name: `${block}.mlp.down_proj`, in: inner, out: width },
   ];
-}
-
-/** The rotation frequency of each pair, in radians per position; see `LongRope`. */
-export function phi3Frequencies(config: Phi3Config): Float32Array {
-  const { rope, longContext } = config;
-  const frequencies = ropeFrequencies({ type: 'default', theta: rope.theta }, rotaryWidth(config));
-  if (rope.type === 'default') return frequencies;
-  const factors = longContext ? rope.longFactor : rope.shortFactor;
-  return frequencies.map((frequency, i) => frequency / factors[i]!);
 }
 
 /**
@@ -67,8 +57,8 @@ export const phi3: ModelFamily<Phi3Config> = {
     const { rope, headDim, intermediateSize: inner, numAttentionHeads: heads, numKeyValueHeads: kvHeads } = config;
     const norm = rmsNormOf(layers, config.rmsNormEps);
     const x = embedding(input.tokens, 'model.embed_tokens');
-    const scale = rope.type === 'longrope' ? rope.attentionFactor : 1;
-    const [cos, sin] = rotaryAngles(input.positions, phi3Frequencies(config), x, scale);
+    const rotation = rotationOf(rope, rotaryWidth(config), config.longContext);
+    const [cos, sin] = rotaryAngles(input.positions, rotation, x);
     const turned = (states: Tensor) => {
       const width = rotaryWidth(config);
       if (width === headDim) return rotary(states, cos, sin);

@@ -10,13 +10,12 @@ import {
   mlpProjections,
   type Projection,
   rmsNormOf,
-  ropeFrequencies,
-  rotaryAngles,
   runBlocks,
   windowOf,
 } from './decoder-layers.js';
 import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
 import { expertsOf, expertsProjections, mixtureOfExperts } from './mixture-of-experts.js';
+import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
 function feedForwardProjections(config: RotaryModelConfig, layer: number): Projection[] {
   const experts = expertsOf(config, layer);
@@ -61,7 +60,7 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
     const { linear, embedding } = layers;
     const norm = rmsNormOf(layers, config.rmsNormEps);
     const x = embedding(input.tokens, 'model.embed_tokens');
-    const [cos, sin] = rotaryAngles(input.positions, ropeFrequencies(config.rope, config.headDim), x);
+    const [cos, sin] = rotaryAngles(input.positions, rotationOf(config.rope, config.headDim), x);
 
     const out = runBlocks(config, input, x, (layer, name) => (x) => {
       const attention = `${name}.self_attn`;

@@ -37,6 +37,8 @@ import { isQuantized, weightEntries } from './quantized-layer.js';
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
 /** Where the language model is in a checkpoint that has images too (Gemma 3), and what else there is. */
 const LANGUAGE_MODEL = 'language_model.';
+/** Left out of a file where it is tied to the embedding. */
+const OUTPUT_LAYER = 'lm_head.weight';
 const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'];
 
 /** A model folder whose tensors do not fit its config. Names the tensors. */
@@ -130,7 +132,7 @@ export async function readWeights(
       throw new ModelQuantizationError(`${path} is no GGUF file: load it without the option quantization "keep".`);
     }
     const head = storedHead(described, source.tensors);
-    const config = head ? { ...described, head } : described;
+    const config = await withStoredOutputLayer(head ? { ...described, head } : described, source);
     const { parameters, modules } = networkOf(config);
     const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
     const names = resolveNames(path, parameters, source.tensors, config);
@@ -176,6 +178,22 @@ export async function readWeights(
   }
 }
 
+/**
+ * A config with `tie_word_embeddings` whose folder has an output layer of other values all the same (a merged adapter of it,
+ * say) is read as one that is not tied: transformers uses the stored layer. One that equals the embedding stays tied.
+ */
+async function withStoredOutputLayer(config: ModelConfig, source: TensorSource): Promise<ModelConfig> {
+  const tiedTo = config.tieWordEmbeddings ? networkOf(config).modules.get('lm_head')?.tiedTo : undefined;
+  const [head, embedding] = [OUTPUT_LAYER, `${tiedTo}.weight`].map((name) => storedName(name, source.tensors));
+  if (tiedTo === undefined || head === undefined || embedding === undefined) return config;
+  const untied = { ...config, tieWordEmbeddings: false };
+  const [own, shared] = [source.tensors.get(head)!, source.tensors.get(embedding)!];
+  if (`${own.shape}` !== `${shared.shape}`) return untied;
+  const { data: a } = await source.read(head, { as: 'float32' });
+  const { data: b } = await source.read(embedding, { as: 'float32' });
+  return a.every((value, i) => value === b[i]) ? config : untied;
+}
+
 function checkQuantized(folder: string, name: string, found: readonly number[], wanted: readonly number[]): void {
   if (`${found}` === `${wanted}`) return;
   throw new WeightMismatchError(folder, [
@@ -183,7 +201,13 @@ function checkQuantized(folder: string, name: string, found: readonly number[], 
   ]);
 }
 
-/** The name in the file of every parameter: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
+/** A parameter's name in the file: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
+function storedName(name: string, found: { has(name: string): boolean }): string | undefined {
+  const bare = name.replace(/^(transformer|model)\./, '');
+  return [name, bare, `${LANGUAGE_MODEL}${name}`].find((candidate) => found.has(candidate));
+}
+
+/** The name in the file of every parameter. */
 function resolveNames(
   folder: string,
   parameters: readonly ParameterInfo[],
@@ -193,9 +217,8 @@ function resolveNames(
   const problems: string[] = [];
   const names = new Map<string, string>();
   const used = new Set<string>();
-  const bare = (name: string) => name.replace(/^(transformer|model)\./, '');
   for (const { name, shape } of parameters) {
-    const stored = [name, bare(name), `${LANGUAGE_MODEL}${name}`].find((candidate) => found.has(candidate));
+    const stored = storedName(name, found);
     if (stored === undefined) {
       const near = nearestName(name, found.keys());
       problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
@@ -216,7 +239,7 @@ function resolveNames(
     used.has(name) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||
     IGNORED_SUFFIXES.some((suffix) => `.${name}`.endsWith(suffix)) ||
-    (config.tieWordEmbeddings && ['lm_head.weight', `${LANGUAGE_MODEL}lm_head.weight`].includes(name));
+    (config.tieWordEmbeddings && [OUTPUT_LAYER, LANGUAGE_MODEL + OUTPUT_LAYER].includes(name));
   for (const name of found.keys())
     if (!allowed(name)) problems.push(`${name} has no place in a ${config.modelType} model`);
   if (problems.length > 0) throw new WeightMismatchError(folder, problems);

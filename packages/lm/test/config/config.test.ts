@@ -190,7 +190,7 @@ describe('config.json of before', () => {
     ['heads that do not divide', { ...old, num_key_value_heads: 2 }, /num_key_value_heads.*divisor/],
     ['a fractional head', { ...old, num_attention_heads: 18, hidden_size: 577 }, /multiple of num_attention_heads/],
     ['an odd head', { ...old, head_dim: 63 }, /head_dim.*even/],
-    ['yarn', { ...old, rope_scaling: { rope_type: 'yarn', factor: 4 } }, /"yarn" is not supported/],
+    ['proportional', { ...old, rope_scaling: { rope_type: 'proportional' } }, /"proportional" is not supported/],
     ['incomplete scaling', { ...old, rope_scaling: { rope_type: 'llama3', factor: 4 } }, /low_freq_factor.*missing/],
     ['partial rotation', { ...old, partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
     ['RoPE by layer type', { ...old, rope_parameters: { full_attention: {} } }, /differ by layer type/],

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { rotaryWidth } from '../../src/config/phi3-config.js';
 import {
   type LayerType,
   loadModelConfig,
@@ -11,7 +12,7 @@ import {
   saveModelConfig,
   withLongContext,
 } from '../../src/index.js';
-import { phi3Frequencies } from '../../src/model/phi3.js';
+import { rotationOf } from '../../src/model/rotary-angles.js';
 
 type Json = Record<string, unknown>;
 const saved = JSON.parse(readFileSync(join(import.meta.dirname, '../goldens/config/configs.json'), 'utf8')) as Record<
@@ -185,7 +186,11 @@ it('LongRoPE divides each frequency by its factor, of the first part of the head
   const short = parsed('phi3-longrope') as Phi3Config;
   // Three quarters of 8 components are 3 pairs.
   const frequencies = [0, 1, 2].map((i) => 10000 ** (-i / 3));
-  const ratios = (config: Phi3Config) => Array.from(phi3Frequencies(config), (f, i) => frequencies[i]! / f);
+  const ratios = (config: Phi3Config) =>
+    Array.from(
+      rotationOf(config.rope, rotaryWidth(config), config.longContext).frequencies,
+      (f, i) => frequencies[i]! / f,
+    );
   for (const [i, factor] of [1, 1.5, 2].entries()) expect(ratios(short)[i]).toBeCloseTo(factor, 5);
   for (const [i, factor] of [1.5, 4, 9].entries()) expect(ratios(withLongContext(short))[i]).toBeCloseTo(factor, 5);
 });

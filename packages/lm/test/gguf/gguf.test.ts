@@ -7,7 +7,7 @@ import { llama3Scaling } from '../../src/gguf/llama3-scaling.js';
 import { halvesFromPairs } from '../../src/gguf/model-source.js';
 import { int4FromQ4_0 } from '../../src/gguf/q4-0.js';
 import { CausalLM, loadWeights, openGguf } from '../../src/index.js';
-import { ropeFrequencies } from '../../src/model/decoder-layers.js';
+import { rotationOf } from '../../src/model/rotary-angles.js';
 import { ENGINES, largestDifference, modelFolder, temporaryFolder } from '../support.js';
 import { GgufBytes } from './build-gguf.js';
 import { goldenFile } from './support.js';
@@ -171,8 +171,8 @@ describe('the order of rows', () => {
 describe('the position scaling of Llama 3', () => {
   const divisors = (factor: number, high: number, length: number, theta: number, headDim: number) => {
     const rope = { type: 'llama3', theta, factor, lowFreqFactor: 1, highFreqFactor: high } as const;
-    const scaled = ropeFrequencies({ ...rope, originalMaxPositionEmbeddings: length }, headDim);
-    const plain = ropeFrequencies({ type: 'default', theta }, headDim);
+    const scaled = rotationOf({ ...rope, originalMaxPositionEmbeddings: length }, headDim).frequencies;
+    const plain = rotationOf({ type: 'default', theta }, headDim).frequencies;
     return plain.map((frequency, i) => frequency / scaled[i]!);
   };
 

@@ -1,0 +1,14 @@
+import { describe, expect, it } from 'vitest';
+import { KEY_TABLES, runPatches } from './key-table.js';
+
+describe.each(KEY_TABLES)('every key of config.json: %s', (name) => {
+  it('is honoured as by transformers, or refused', async () => {
+    const { wrong, refused } = await runPatches(name, ({ same, changed, refused }) => [
+      ...same,
+      ...changed,
+      ...refused,
+    ]);
+    if (process.env.SHOW) console.log(name, refused);
+    expect(wrong).toEqual([]);
+  });
+});

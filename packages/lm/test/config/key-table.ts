@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { referenceEngine, withEngine } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import { parseBertConfig } from '../../src/config/index.js';
+import { loadBertWeights } from '../../src/embed/bert-encoder.js';
+import { parseModelConfig } from '../../src/index.js';
+import { bertNetwork } from '../../src/model/bert.js';
+import { sequenceLogits, tokenLogits } from '../../src/model/heads/head.js';
+import { loadWeights } from '../../src/model/weights.js';
+import { passesOf, passInput } from '../../src/score/passes.js';
+import { goldenFolder, temporaryFolder } from '../support.js';
+
+type Json = Record<string, unknown>;
+
+/** One alteration of a config.json. */
+export interface Patch {
+  readonly set?: Json;
+  readonly drop?: readonly string[];
+  /** What the reference computes at the last position then. */
+  readonly logits?: readonly number[];
+}
+
+/** What `goldens/config-keys/make.py` writes of a family. */
+export interface KeyTable {
+  readonly config: Json;
+  readonly ids: readonly number[];
+  readonly logits: readonly number[];
+  readonly same: readonly Patch[];
+  readonly changed: readonly Patch[];
+  readonly refused: readonly Patch[];
+}
+
+export const KEY_TABLES = [
+  ...[
+    'llama',
+    'mistral',
+    'mixtral',
+    'qwen2',
+    'qwen3',
+    'qwen3-moe',
+    'gpt2',
+    'gemma2',
+    'gemma3',
+    'phi3',
+    'olmo2',
+    'bert',
+  ],
+  ...['llama-classifier', 'gpt2-tokens'],
+];
+
+export const readKeyTable = (name: string): KeyTable =>
+  JSON.parse(readFileSync(join(goldenFolder('config-keys'), `${name}.json`), 'utf8')) as KeyTable;
+
+const patched = ({ config }: KeyTable, { set = {}, drop = [] }: Patch): Json => ({
+  ...Object.fromEntries(Object.entries(config).filter(([key]) => !drop.includes(key))),
+  ...set,
+});
+
+const parse = (config: Json) => (config.model_type === 'bert' ? parseBertConfig(config) : parseModelConfig(config));
+
+/** The outputs at the last position of a folder's model. */
+async function outputs(folder: string, config: Json, ids: readonly number[]): Promise<number[]> {
+  const pass = passesOf([ids], { longest: ids.length, maxTokens: ids.length })[0]!;
+  const input = passInput(pass.tokens);
+  const last = <T extends ArrayLike<number>>(all: T, width: number) => Array.from(all).slice(-width);
+  if (config.model_type === 'bert') {
+    const network = bertNetwork(parseBertConfig(config));
+    const hidden = network.hidden(await loadBertWeights(folder, network), {
+      ...input,
+      segments: input.segments.mul(0),
+    });
+    return last(await hidden.toArray(), network.config.hiddenSize);
+  }
+  const { weights, network } = await loadWeights(folder);
+  const { head, padTokenId } = network.config;
+  if (head?.task === 'sequence-classification') {
+    const at = pass.last.mul(0).add(ids.findLastIndex((id) => id !== padTokenId));
+    return sequenceLogits(network, weights, { ...input, last: at }).toArray();
+  }
+  if (head) return last(await tokenLogits(network, weights, input).toArray(), head.labels.length);
+  const hidden = network.hidden(weights, input);
+  const logits = network.logits(weights, hidden.reshape([ids.length, -1]));
+  return last(await logits.toArray(), network.config.vocabSize);
+}
+
+const describePatch = ({ set, drop }: Patch): string =>
+  `${JSON.stringify(set ?? {})}${drop ? ` without ${drop.join(', ')}` : ''}`;
+
+/** A model folder of a table's weights whose config.json is altered as asked; gives outputs, or the refusal. */
+async function run(folder: string, table: KeyTable, patch: Patch): Promise<number[] | PosttrainError> {
+  const config = patched(table, patch);
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  try {
+    return await withEngine(referenceEngine(), () => outputs(folder, config, table.ids));
+  } catch (error) {
+    if (error instanceof PosttrainError) return error;
+    throw new Error(`${describePatch(patch)}: ${error}`, { cause: error });
+  }
+}
+
+/**
+ * Runs patches of one family's config. Each must be refused by an error of ours, or compute what the reference computes;
+ * what the reference refuses must be refused, or be as if it had not been altered. Gives the patches that are neither, and
+ * how many were refused.
+ */
+export async function runPatches(name: string, patches: (table: KeyTable) => readonly Patch[]) {
+  const table = readKeyTable(name);
+  const folder = join(await temporaryFolder(), name);
+  await mkdir(folder);
+  await cp(join(goldenFolder('config-keys'), `${name}.safetensors`), join(folder, 'model.safetensors'));
+  const [wrong, refused]: string[][] = [[], []];
+  const base = JSON.stringify(parse(table.config));
+  for (const patch of [{ set: {} }, ...patches(table)]) {
+    const want = patch.logits ?? table.logits;
+    // A config that is read as the unaltered one computes what that does, which is the first patch.
+    const isBase = Object.keys(patch.set ?? {}).length === 0 && !patch.drop;
+    if (!isBase && parsesTo(patched(table, patch)) === base && want === table.logits) continue;
+    const got = await run(folder, table, patch);
+    if (got instanceof PosttrainError) refused!.push(`${describePatch(patch)}: ${got.message.replace(folder, '')}`);
+    else if (
+      got.length !== want.length ||
+      got.some((x, i) => !(Math.abs(x - want[i]!) <= 2e-4 * Math.max(1, Math.abs(want[i]!))))
+    ) {
+      const worst = Math.max(...got.map((x, i) => Math.abs(x - want[i]!)));
+      wrong!.push(`${describePatch(patch)}: differs by ${worst}`);
+    }
+  }
+  return { wrong: wrong!, refused: refused! };
+}
+
+function parsesTo(config: Json): string | undefined {
+  try {
+    return JSON.stringify(parse(config));
+  } catch {
+    return undefined;
+  }
+}
