@@ -280,10 +280,35 @@ describe('adapter folders', () => {
     [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],
     [{ target_modules: 7 }, /targetModules must be a list of texts/],
     [{ use_dora: true }, /lora_magnitude_vector is missing/],
+    [{ r: 1_000_000 }, /asks for \d+ numbers in 4 modules, but the file has \d+: is the rank right/],
+    [{ rank_pattern: { q_proj: 1e9 } }, /asks for \d+ numbers in 4 modules/],
+    [{ rank_pattern: { '(([a-z._0-9]+)+)+!': 1e9 }, r: 1e15 }, /asks for \d+ numbers/],
+    [{ r: '8' }, /the rank must be 1 or more, not 8/],
+    [{ r: -1 }, /the rank must be 1 or more/],
+    [{ r: null }, /the rank must be 1 or more/],
+    [{ r: [8] }, /the rank must be 1 or more/],
+    [{ lora_alpha: '16' }, /alpha must be a number/],
+    [{ lora_dropout: '0' }, /loraDropout/],
+    [{ rank_pattern: ['q_proj'] }, /rankPattern must be an object/],
+    [{ alpha_pattern: null }, /alphaPattern must be an object/],
+    [{ alpha_pattern: { q_proj: 'x' } }, /alpha must be a number/],
+    [{ modules_to_save: 'lm_head' }, /modulesToSave must be a list/],
+    [{ bias: null }, /bias null/],
+    [{ target_modules: '(([a-z._0-9]+)+)+!' }, /matches no module path/],
   ])('with %j are refused', async (change, message) => {
     const model = await saved();
     await editConfig((json) => Object.assign(json, change));
     await expect(loadAdapter(model, folder)).rejects.toThrow(message);
+  });
+
+  it('are not begun with a rank that nobody means', async () => {
+    const model = tinyModel('llama');
+    await expect(createAdapter(await model, lora, { r: 1e9 })).rejects.toThrow(
+      /would have \d+ parameters in \d modules, where the model has \d+: is the rank right/,
+    );
+    await expect(
+      createAdapter(await model, lora, { targetModules: ['q_proj'], alphaPattern: { k_proj: 4 } }),
+    ).rejects.toThrow(/alphaPattern: "k_proj" matches none/);
   });
 
   it('without a file, with half a file or for another base are refused', async () => {

@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ModuleInfo } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
-import { fullMatch } from '../src/adapters/python-regex.js';
+import { fullMatch, PythonRegex } from '../src/adapters/python-regex.js';
+import { checkPatterns } from '../src/adapters/targets.js';
 import { lora, matchTargets, type TargetOptions } from '../src/index.js';
 
 const modules: ModuleInfo[] = [
@@ -80,19 +83,107 @@ describe('matchTargets', () => {
 });
 
 describe('fullMatch', () => {
+  const golden = join(import.meta.dirname, '../../../goldens/patterns/patterns.json');
+  const { texts, cases } = JSON.parse(readFileSync(golden, 'utf8')) as {
+    texts: string[];
+    cases: [pattern: string, verdict: number[] | string][];
+  };
+  const compiled = (pattern: string) => {
+    const matches = fullMatch(pattern, 'x');
+    return texts.map((text) => Number(matches(text)));
+  };
+
+  it('matches what re.fullmatch of Python matches, and refuses what is no pattern there', () => {
+    const wrong = cases.filter(([pattern, verdict]) => {
+      if (typeof verdict !== 'string') return `${compiled(pattern)}` !== `${verdict}`;
+      try {
+        return compiled(pattern).length > 0;
+      } catch (error) {
+        return (error as { code?: string }).code !== 'ADAPTER_CONFIG';
+      }
+    });
+    expect(wrong).toEqual([]);
+    expect(cases.filter(([, verdict]) => typeof verdict !== 'string').length).toBeGreaterThan(140);
+  });
+
   it.each([
     [String.raw`(?P<kind>q|v)_\w+`, 'v_proj', true],
-    [String.raw`\Aq_proj\Z`, 'q_proj', true],
     ['(?i)Q_PROJ', 'q_proj', true],
-    [String.raw`(?P<a>\d)\.(?P=a)`, '1.1', true],
-    [String.raw`(?P<a>\d)\.(?P=a)`, '1.2', false],
     ['q|v', 'vv', false],
     [String.raw`a\\Z`, String.raw`a\Z`, true],
   ])('%s on %s is %s, as in Python', (pattern, text, expected) => {
     expect(fullMatch(pattern, 'x')(text)).toBe(expected);
   });
 
-  it.each(['(?x)a', '(?>a)', 'a++'])('refuses %s', (pattern) => {
-    expect(() => fullMatch(pattern, 'targetModules')).toThrow(/targetModules: the regular expression/);
+  it.each(['(?x)a', '(?>a)', 'a++', String.raw`(?P<a>\d)\.(?P=a)`, String.raw`(a)\1`, '(?m)^a'])(
+    'refuses %s',
+    (pattern) => {
+      expect(() => fullMatch(pattern, 'targetModules')).toThrow(/targetModules: the regular expression/);
+    },
+  );
+
+  const name = 'model.layers.11.self_attn.q_proj';
+  it.each([
+    '(([a-z._0-9]+)+)+!',
+    '(a|a|[a-z._0-9])*!',
+    '((.*)*)*!',
+    '(.*.*.*.*.*.*)*!',
+    '(?=(.*.*)*!)(.*)*!',
+    '((?!x.*)(?!y.*).)*!',
+  ])('%s takes no more than the product of its size and that of the text', (pattern) => {
+    const regex = new PythonRegex(pattern, 'x');
+    expect(regex.matches(name.repeat(4))).toBe(false);
+    // Look-arounds once at each position.
+    expect(regex.steps).toBeLessThan(pattern.length * (4 * name.length) ** (pattern.includes('?') ? 2 : 1) * 4);
+  });
+
+  it.each(['(a{1000}){1000}', `${'('.repeat(5000)}a${')'.repeat(5000)}`, 'a'.repeat(20_000), 'a{999999999}'])(
+    'refuses a pattern that is too large',
+    (pattern) => {
+      expect(() => fullMatch(pattern, 'rankPattern')).toThrow(/rankPattern: the regular expression ".{1,130}" cannot/);
+    },
+  );
+});
+
+describe('what selects nothing', () => {
+  const targets = modules.filter((module) => module.name.endsWith('q_proj'));
+  const check =
+    (patterns: unknown, everyEntry = true) =>
+    () =>
+      checkPatterns(patterns, 'rankPattern', targets, everyEntry);
+  it.each<[unknown, RegExp]>([
+    [{ 'layers.0.self_attn.q_porj': 8 }, /"layers.0.self_attn.q_porj" matches none.*Did you mean/],
+    [{ k_proj: 64 }, /"k_proj" matches none of the modules that the adapter enters/],
+    // Of the model, but not of the adapter.
+    [{ v_proj: 64 }, /"v_proj" matches none/],
+    [{ '^q_proj': 8 }, /matches none/],
+    [{ 'layers.7.self_attn.q_proj': 8 }, /matches none/],
+    [{ q_proj: 8, up_proj: 4 }, /"up_proj" matches none/],
+    [['q_proj'], /must be an object/],
+    [null, /must be an object/],
+    [{ 'q_(': 2 }, /cannot be used here/],
+  ])('%j is refused', (patterns, message) => {
+    expect(check(patterns)).toThrow(message);
+  });
+
+  it('passes in a file, where PEFT lets it pass', () => {
+    expect(check({ k_proj: 64 }, false)).not.toThrow();
+    expect(check({ '.*q_proj': 2, 'layers.1.self_attn.q_proj': 4 })).not.toThrow();
+  });
+
+  it.each<[Record<string, unknown>, RegExp]>([
+    [{ targetModules: ['q_proj', 'q_porj'] }, /"q_porj" matches no module. Did you mean "q_proj"/],
+    [{ layersToTransform: [0, 7] }, /there is no layer 7/],
+    [{ layersToTransform: [-1] }, /must be indices/],
+    [{ layersToTransform: '0' }, /must be indices/],
+    [{ layersToTransform: [0], layersPattern: ['layers', 'h'] }, /layersPattern "h" matches no module path/],
+    [{ layersToTransform: [0], layersPattern: '(x+x+)+y' }, /layersPattern "\(x\+x\+\)\+y" matches no module path/],
+    [{ layersToTransform: [0], layersPattern: [5] }, /layersPattern must be a text/],
+    [{ modulesToSave: 'lm_head' }, /modulesToSave must be a list/],
+    [{ modulesToSave: [5] }, /modulesToSave must be a list/],
+    [{ excludeModules: '(([a-z._0-9]+)+)+!' }, /excludeModules: the regular expression .* matches no module path/],
+    [{ targetModules: '(([a-z._0-9]+)+)+!' }, /targetModules: the regular expression .* matches no module path/],
+  ])('%j is refused', (options, message) => {
+    expect(() => match(options as Partial<TargetOptions>)).toThrow(message);
   });
 });

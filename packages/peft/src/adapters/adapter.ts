@@ -9,11 +9,11 @@ import {
   type LowRankUpdate,
   type ModuleInfo,
 } from '@posttrain/lm';
-import { AdapterConfigError, TargetModulesError } from './errors.js';
+import { AdapterConfigError, AdapterFileError, TargetModulesError } from './errors.js';
 import type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './peft-adapter.js';
 import type { AdapterTarget, PeftConfig, PeftMethod } from './peft-method.js';
 import { saveAdapter } from './save-adapter.js';
-import { matchTargets, type TargetMatch } from './targets.js';
+import { checkPatterns, matchTargets, type TargetMatch } from './targets.js';
 
 export interface CreateAdapterOptions {
   /** For the random initial values. Default 0. */
@@ -57,17 +57,20 @@ export function planAdapter<Config extends PeftConfig>(
   model: AdaptableModel,
   method: PeftMethod<Config>,
   given: Partial<Config>,
-  { seed = 0, name = 'default', fromFile = false }: CreateAdapterOptions & { readonly fromFile?: boolean },
+  { seed = 0, name = 'default', file }: CreateAdapterOptions & { readonly file?: AdapterFileSize },
 ): { readonly initial: Named; adapter(parameters: Named): PeftAdapter<Config> } {
   assertKnownOptions(`createAdapter(${method.peftType})`, given, Object.keys(method.defaults));
   const complete: Config = { ...method.defaults, ...given };
-  const asked: Config = fromFile ? complete : { ...complete, modulesToSave: withHead(model, complete) };
+  const asked: Config = file ? complete : { ...complete, modulesToSave: withHead(model, complete) };
   const modules = [...model.network.modules.values()];
-  const match = matchTargets(modules, model.config.modelType, asked, fromFile ? 'any entry' : 'every entry');
+  const match = matchTargets(modules, model.config.modelType, asked, file ? 'any entry' : 'every entry');
   const config: Config = { ...asked, targetModules: match.targetModules };
   checkKinds(method, match.matched);
   const targets = match.matched.map((module) => targetOf(model, module));
+  for (const option of method.modulePatterns ?? [])
+    checkPatterns(config[option as keyof Config], option, match.matched, !file);
   method.check(config, targets);
+  checkSize(model, method, config, match.matched, file);
   const plan: AdapterPlan = {
     targets: match.matched,
     saved: match.saved,
@@ -112,6 +115,43 @@ export function planAdapter<Config extends PeftConfig>(
       return adapter;
     },
   };
+}
+
+/** An adapter's file of tensors, as far as its header says. */
+export interface AdapterFileSize {
+  readonly path: string;
+  /** Numbers in all tensors. */
+  readonly numbers: number;
+}
+
+/** A new adapter may be this many times as large as its model, one of a file as the file; up to `SMALL` anyway. */
+const MOST_TIMES = { base: 16, file: 4 };
+/** What is smaller costs nothing to make, and gets a message that says more. */
+const SMALL = 2 ** 20;
+
+/** Refuses a rank that no file backs, or nobody means, before tensors of it are made. */
+function checkSize<Config extends PeftConfig>(
+  model: AdaptableModel,
+  method: PeftMethod<Config>,
+  config: Config,
+  targets: readonly ModuleInfo[],
+  file: AdapterFileSize | undefined,
+): void {
+  const { parameters } = method;
+  if (!parameters) return;
+  const asked = targets.reduce((sum, target) => sum + parameters(target, config), 0);
+  if (file && asked > Math.max(MOST_TIMES.file * file.numbers, SMALL)) {
+    throw new AdapterFileError(
+      file.path,
+      `adapter_config.json asks for ${asked} numbers in ${targets.length} modules, but the file has ${file.numbers}: is the rank right?`,
+    );
+  }
+  const most = Math.max(MOST_TIMES.base * model.storage.parameters, SMALL);
+  if (!file && asked > most) {
+    throw new AdapterConfigError(
+      `the adapter would have ${asked} parameters in ${targets.length} modules, where the model has ${model.storage.parameters}: is the rank right?`,
+    );
+  }
 }
 
 const TASK_TYPES = {

@@ -9,7 +9,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
-import { planAdapter, taskTypeOf } from './adapter.js';
+import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
@@ -49,9 +49,9 @@ export async function loadAdapter(
   }
   const config = fromConfigFile(method, json, path, taskTypeOf(model));
   const name = options.name ?? 'default';
-  const { initial, adapter } = planAdapter(model, method, config, { name, fromFile: true });
   const file = await openTensors(folder);
   try {
+    const { initial, adapter } = planAdapter(model, method, config, { name, file: sizeOf(file) });
     const { carried } = adapter(initial).plan;
     checkTensors(file, { ...initial, ...carried });
     for (const [key, base] of Object.entries(carried)) await checkCarried(file, key, base);
@@ -92,6 +92,11 @@ async function openTensors(folder: string): Promise<SafetensorsFile> {
     ? 'There is a pickled adapter_model.bin: load and save it again in PEFT.'
     : 'Is this an adapter?';
   throw new AdapterFileError(path, `there is no such file. ${advice}`);
+}
+
+function sizeOf({ path, tensors }: SafetensorsFile): AdapterFileSize {
+  const sizes = [...tensors.values()].map(({ shape }) => shape.reduce((product, size) => product * size, 1));
+  return { path, numbers: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
 function checkTensors(file: SafetensorsFile, expected: Named): void {

@@ -3,7 +3,7 @@ import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/l
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import { AdapterConfigError, MergeError } from './errors.js';
 import { type AdapterTarget, linearShape, type PeftConfig, type PeftMethod } from './peft-method.js';
-import { fullMatch } from './python-regex.js';
+import { patternValue } from './targets.js';
 
 export interface LoraConfig extends PeftConfig {
   /** Rank of the update. Default 8. */
@@ -76,12 +76,20 @@ export const lora: PeftMethod<LoraConfig> = {
 
   stochastic: ({ loraDropout }) => (loraDropout > 0 ? `loraDropout is ${loraDropout}` : undefined),
 
+  modulePatterns: ['rankPattern', 'alphaPattern'],
+
+  parameters(target, config) {
+    const { inputs, outputs } = linearShape(target);
+    const { r } = rankOf(config, target.name);
+    return r * (inputs + outputs) + (config.useDora || config.loraBias ? outputs : 0);
+  },
+
   check(config, targets) {
     const { loraDropout, loraBias, useDora, initLoraWeights } = config;
     for (const option of ['useRslora', 'useDora', 'loraBias'] as const) {
       if (typeof config[option] !== 'boolean') throw new AdapterConfigError(`${option} must be true or false`);
     }
-    if (!(loraDropout >= 0 && loraDropout < 1))
+    if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1))
       throw new AdapterConfigError(`loraDropout ${loraDropout}: not in [0, 1)`);
     if (![true, false, 'gaussian'].includes(initLoraWeights)) {
       throw new AdapterConfigError(
@@ -180,12 +188,9 @@ const namesOf = ({ kind }: Pick<AdapterTarget, 'kind'>) =>
 
 /** Rank and alpha of a module, by PEFT's rule: the first pattern that is the path or a dotted ending of it. */
 export function rankOf(config: LoraConfig, module: string): { readonly r: number; readonly alpha: number } {
-  const pick = (patterns: Readonly<Record<string, number>>, option: string, otherwise: number) =>
-    Object.entries(patterns).find(([pattern]) => fullMatch(`(?:.*\\.)?(?:${pattern})`, option)(module))?.[1] ??
-    otherwise;
   return {
-    r: pick(config.rankPattern, 'rankPattern', config.r),
-    alpha: pick(config.alphaPattern, 'alphaPattern', config.loraAlpha),
+    r: patternValue(config.rankPattern, 'rankPattern', module) ?? config.r,
+    alpha: patternValue(config.alphaPattern, 'alphaPattern', module) ?? config.loraAlpha,
   };
 }
 

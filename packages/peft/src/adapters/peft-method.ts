@@ -44,6 +44,13 @@ export interface PeftMethod<Config extends PeftConfig = PeftConfig> {
   readonly defaults: Config;
   /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
   readonly fileDefaults: Readonly<Record<string, unknown>>;
+  /** Options that say something by module, as an object of patterns: one that reaches no target is refused. */
+  readonly modulePatterns?: readonly string[];
+  /**
+   * How many numbers `init` makes for a module. Where a method says it, a config that asks for absurdly many is refused before
+   * anything is made.
+   */
+  parameters?(target: ModuleInfo, config: Config): number;
   /** Throws when the options cannot be right, by themselves or for these targets. */
   check(config: Config, targets: readonly AdapterTarget[]): void;
   /**

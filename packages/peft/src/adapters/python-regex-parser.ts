@@ -21,7 +21,9 @@ const MAX_LENGTH = 10_000;
 
 const isDigit = (code: number): boolean => code >= 48 && code <= 57;
 const isWord = (code: number): boolean => /[\p{L}\p{N}_]/u.test(String.fromCodePoint(code));
-const isSpace = (code: number): boolean => /[\s\x1c-\x1f\x85]/u.test(String.fromCodePoint(code)) && code !== 0xfeff;
+/** Python's white space is that of JavaScript, and the separators of ASCII and NEL, but no byte order mark. */
+const isSpace = (code: number): boolean =>
+  (code >= 0x1c && code <= 0x1f) || code === 0x85 || (code !== 0xfeff && /\s/.test(String.fromCodePoint(code)));
 const CLASSES: Readonly<Record<string, (code: number) => boolean>> = { d: isDigit, w: isWord, s: isSpace };
 const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, v: 11, a: 7 };
 const HEXADECIMAL: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
@@ -33,7 +35,8 @@ const HEXADECIMAL: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
  * @throws RegexProblem
  */
 export function parsePythonRegex(pattern: string): RegexNode {
-  if (pattern.length > MAX_LENGTH) throw new RegexProblem(`it has ${pattern.length} characters, more than ${MAX_LENGTH}`);
+  if (pattern.length > MAX_LENGTH)
+    throw new RegexProblem(`it has ${pattern.length} characters, more than ${MAX_LENGTH}`);
   return new Parser(pattern).parse();
 }
 
@@ -214,7 +217,8 @@ class Parser {
       if (this.#next === '-' && this.#rest(2) !== '-]') {
         this.#at++;
         const high = this.#setMember();
-        if (typeof low !== 'number' || typeof high !== 'number' || high < low) throw new RegexProblem('bad character range');
+        if (typeof low !== 'number' || typeof high !== 'number' || high < low)
+          throw new RegexProblem('bad character range');
         members.push((code) => code >= low && code <= high);
       } else members.push(typeof low === 'number' ? (code) => code === low : low);
     }

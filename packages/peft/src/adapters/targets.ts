@@ -57,6 +57,9 @@ export function matchTargets(
 ): TargetMatch {
   const all = [...modules];
   const { modulesToSave, layersToTransform } = options;
+  if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
+    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${JSON.stringify(modulesToSave)}`);
+  }
   const targetModules = writtenOut(options.targetModules, all, modelType);
   if (typeof targetModules === 'string' && layersToTransform !== null) {
     throw new AdapterConfigError('layersToTransform needs a list in targetModules, not a regular expression.');
@@ -138,21 +141,41 @@ function layerFilter(
   if (layersToTransform === null) return () => true;
   const indices = [layersToTransform].flat();
   if (indices.length === 0) return () => true;
-  const patterns = [layersPattern ?? []].flat();
+  if (!indices.every((index) => Number.isSafeInteger(index) && index >= 0)) {
+    throw new AdapterConfigError(
+      `layersToTransform must be indices of layers, not ${JSON.stringify(layersToTransform)}`,
+    );
+  }
+  const patterns = [layersPattern ?? []].flat().filter((pattern) => pattern !== '');
+  if (!patterns.every((pattern) => typeof pattern === 'string')) {
+    throw new AdapterConfigError(
+      `layersPattern must be a text or a list of texts, not ${JSON.stringify(layersPattern)}`,
+    );
+  }
+  const matchers = patterns.map((pattern) => fullMatch(`(?:.*\\.)?(?:${pattern})`, 'layersPattern'));
   const layerOf = (name: string): number | undefined => {
-    const found =
-      patterns.length === 0
-        ? /^.*?\.[^.]*\.(\d+)\./.exec(name)
-        : patterns.map((pattern) => new RegExp(`^(?:|.*?\\.)${pattern}\\.(\\d+)\\.`).exec(name)).find(Boolean);
-    return found ? Number(found[1]) : undefined;
+    // The first number is the block's; one behind it may be an expert's.
+    for (const found of name.matchAll(/\.(\d+)(?=\.)/g)) {
+      const before = name.slice(0, found.index);
+      const isList = matchers.length === 0 ? before.includes('.') : matchers.some((matches) => matches(before));
+      if (isList) return Number(found[1]);
+    }
+    return undefined;
   };
+  for (const [i, matches] of matchers.entries()) {
+    if (all.some(({ name }) => [...name.matchAll(/\.(\d+)(?=\.)/g)].some(({ index }) => matches(name.slice(0, index)))))
+      continue;
+    throw new TargetModulesError(
+      `layersPattern ${JSON.stringify(patterns[i])} matches no module path. ${available(all)}`,
+    );
+  }
   const present = new Set(all.map(({ name }) => layerOf(name)));
   const absent = indices.find((index) => !present.has(index));
   if (absent !== undefined) {
     const numbers = [...present].filter((index) => index !== undefined);
     throw new TargetModulesError(
       numbers.length === 0
-        ? `layersPattern ${JSON.stringify(layersPattern)} matches no module path. ${available(all)}`
+        ? `layersToTransform: no module path has the number of a layer. ${available(all)}`
         : `layersToTransform: there is no layer ${absent}; there are ${Math.min(...numbers)} to ${Math.max(...numbers)}.`,
     );
   }
@@ -162,9 +185,54 @@ function layerFilter(
   };
 }
 
+/**
+ * The value of the first pattern that is a module's path, or a dotted ending of it, as a regular expression: PEFT's rule for
+ * `rankPattern` and `alphaPattern`.
+ *
+ * @throws AdapterConfigError
+ */
+export function patternValue(
+  patterns: Readonly<Record<string, number>>,
+  option: string,
+  module: string,
+): number | undefined {
+  for (const [pattern, value] of Object.entries(patterns)) if (matchesPattern(pattern, option)(module)) return value;
+  return undefined;
+}
+
+const matchesPattern = (pattern: string, option: string) => fullMatch(`(?:.*\\.)?(?:${pattern})`, option);
+
+/**
+ * Refuses what is no object of patterns and, with `everyEntry`, a pattern that reaches none of the targets: PEFT warns.
+ *
+ * @throws AdapterConfigError, TargetModulesError naming the pattern
+ */
+export function checkPatterns(
+  patterns: unknown,
+  option: string,
+  targets: readonly ModuleInfo[],
+  everyEntry: boolean,
+): void {
+  if (typeof patterns !== 'object' || patterns === null || Array.isArray(patterns)) {
+    throw new AdapterConfigError(
+      `${option} must be an object of patterns and numbers, not ${JSON.stringify(patterns)}`,
+    );
+  }
+  for (const pattern of Object.keys(patterns)) {
+    const matches = matchesPattern(pattern, option);
+    if (!everyEntry || targets.some(({ name }) => matches(name))) continue;
+    const near = nearestName(pattern, [...leafNames(targets), ...targets.map(({ name }) => name)]);
+    const advice = near ? ` Did you mean "${near}"?` : '';
+    throw new TargetModulesError(
+      `${option}: ${JSON.stringify(pattern)} matches none of the modules that the adapter enters.${advice} They end in ${leafNames(targets).join(', ')}.`,
+    );
+  }
+}
+
 /** PEFT's `score` is all layers of the head. */
 const withHeadLayers = (entries: readonly string[], all: readonly ModuleInfo[]): readonly string[] =>
   entries.flatMap((entry) => {
+    if (typeof entry !== 'string') return [entry];
     const layers = all.filter(({ name, kind }) => kind === 'head' && name.startsWith(`${entry}.`));
     return layers.length > 0 ? layers.map(({ name }) => name) : [entry];
   });
