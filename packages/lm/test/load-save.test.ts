@@ -241,3 +241,56 @@ describe('weights of the base model without the language model’s prefix', () =
     expect(largestDifference(ours!.logProbs, theirs!.logProbs)).toBe(0);
   });
 });
+
+describe('a folder with tie_word_embeddings true and an output layer all the same', () => {
+  const editConfig = async (folder: string, change: Record<string, unknown>) => {
+    const path = join(folder, 'config.json');
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...change }));
+  };
+  const scored = async (model: CausalLM) => [...(await model.logProbs([[5, 6, 7, 8, 9]]))[0]!.logProbs];
+
+  it.each(['llama', 'gpt2', 'gemma2'])('%s: is read with it, as by transformers, and stays so', async (model_type) => {
+    const model = await tinyModel('byte-level-bpe', { model_type, tie_word_embeddings: false });
+    const want = await scored(model);
+    const [folder, again] = [await temporaryFolder(), await temporaryFolder()];
+    await model.save(folder);
+    await editConfig(folder, { tie_word_embeddings: true });
+    const loaded = await CausalLM.load(folder);
+    expect(loaded.config.tieWordEmbeddings).toBe(false);
+    expect(await scored(loaded)).toEqual(want);
+    await loaded.save(again);
+    expect(JSON.parse(await readFile(join(again, 'config.json'), 'utf8')).tie_word_embeddings).toBe(false);
+    expect(await scored(await CausalLM.load(again))).toEqual(want);
+    // Quantised in place, and as it is read.
+    const options = { method: 'int4', head: true } as const;
+    const quantized = await scored(await loaded.quantize(options));
+    expect(await scored(await CausalLM.load(folder, { quantization: options }))).toEqual(quantized);
+    expect(largestDifference(quantized, want)).toBeLessThan(2);
+    const tied = await scored(
+      await CausalLM.initialize({ ...loaded, config: { ...loaded.config, tieWordEmbeddings: true } }, 3),
+    );
+    expect(largestDifference(tied, want)).toBeGreaterThan(0.1);
+  });
+
+  it('stays tied where the two are equal', async () => {
+    const model = await tinyModel('byte-level-bpe', { tie_word_embeddings: true });
+    const folder = await temporaryFolder();
+    await model.save(folder);
+    const tensors = await tensorsOf(folder);
+    const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight')!;
+    const write = async (data: Float32Array) =>
+      saveSafetensors(
+        folder,
+        [...tensors, { ...embedding, name: 'lm_head.weight', data }].map(({ data, ...rest }) => ({
+          ...rest,
+          data: () => Promise.resolve(data),
+        })) as Parameters<typeof saveSafetensors>[1],
+      );
+    await write(embedding.data as Float32Array);
+    expect((await CausalLM.load(folder)).config.tieWordEmbeddings).toBe(true);
+    const other = Float32Array.from(embedding.data as Float32Array);
+    other[7] = 9;
+    await write(other);
+    expect((await CausalLM.load(folder)).config.tieWordEmbeddings).toBe(false);
+  });
+});

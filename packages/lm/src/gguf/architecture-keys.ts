@@ -39,6 +39,14 @@ export class ArchitectureKeys {
     return this.#metadata.text(this.#key(name));
   }
 
+  boolean(name: string): boolean | undefined {
+    return this.#metadata.boolean(this.#key(name));
+  }
+
+  numbers(name: string): readonly number[] | undefined {
+    return this.#metadata.numbers(this.#key(name));
+  }
+
   booleans(name: string): readonly boolean[] | undefined {
     return this.#metadata.booleans(this.#key(name));
   }

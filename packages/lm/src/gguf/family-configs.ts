@@ -181,6 +181,19 @@ async function ropeParameters(keys: ArchitectureKeys, headDim: number): Promise<
   const type = keys.text('rope.scaling.type') ?? 'none';
   const factor = keys.decimal('rope.scaling.factor') ?? keys.decimal('rope.scale_linear');
   if (type === 'none' && (factor ?? 1) === 1) return { rope_theta: theta, rope_type: 'default' };
+  const attention = keys.decimal('rope.scaling.attn_factor') ?? 1;
+  if (attention !== 1)
+    throw keys.unsupported('rope.scaling.attn_factor', `is ${attention}; there is no model with it.`);
+  if (type === 'yarn') {
+    return {
+      rope_theta: theta,
+      rope_type: type,
+      factor,
+      original_max_position_embeddings: keys.size('rope.scaling.original_context_length'),
+      beta_fast: keys.decimal('rope.scaling.yarn_beta_fast') ?? 32,
+      beta_slow: keys.decimal('rope.scaling.yarn_beta_slow') ?? 1,
+    };
+  }
   return { rope_theta: theta, rope_type: type === 'none' ? 'linear' : type, factor };
 }
 

@@ -1,15 +1,12 @@
 import type { JsonObject } from '../files.js';
 import { ArchitectureKeys } from './architecture-keys.js';
 import { GGUF_ARCHITECTURES, type GgufArchitecture, MIXTRAL } from './architectures.js';
+import { endTokens, ggufTokenId } from './end-tokens.js';
 import { UnsupportedGgufError } from './errors.js';
 import { familyConfig } from './family-configs.js';
 import type { GgufFile } from './gguf-file.js';
 import type { GgufMetadata } from './metadata.js';
-
-/** What llama.cpp multiplies or adds and these families do not have; 0 and absent mean without. */
-const WITHOUT = [
-  ...(['logit_scale', 'residual_scale', 'embedding_scale', 'attention.clamp_kqv', 'expert_shared_count'] as const),
-];
+import { refuseUnsupportedKeys } from './refused-keys.js';
 
 /** The architecture of a file. @throws UnsupportedGgufError when there is no model for it */
 export function architectureOf({ path, metadata }: GgufFile): { readonly name: string } & GgufArchitecture {
@@ -32,10 +29,7 @@ export async function ggufConfig(file: GgufFile): Promise<JsonObject> {
   const { metadata, tensors } = file;
   const { name, modelType, experts } = architectureOf(file);
   const keys = new ArchitectureKeys(file, name);
-  for (const key of experts ? WITHOUT : [...WITHOUT, 'expert_count']) {
-    const value = keys.number(key) ?? 0;
-    if (value !== 0) throw keys.unsupported(key, `is ${value}; there is no model with it.`);
-  }
+  refuseUnsupportedKeys(keys, modelType, experts !== undefined);
   // Before anything is made for every layer.
   if (keys.size('block_count') > tensors.size)
     keys.fail('block_count', `at most the count of tensors, ${tensors.size}`);
@@ -65,13 +59,12 @@ function checkExperts(keys: ArchitectureKeys, parts: readonly string[], inEveryL
   }
 }
 
-/** The ids that end a generation: of a sequence, of a turn, of a message. */
 function tokenIds(metadata: GgufMetadata): JsonObject {
-  const id = (role: string) => metadata.number(`tokenizer.ggml.${role}_token_id`);
-  const ends = ['eos', 'eot', 'eom'].map(id).filter((end) => end !== undefined);
+  const ends = endTokens(metadata);
+  const vocabulary = metadata.texts('tokenizer.ggml.tokens')?.length ?? 0;
   return {
-    bos_token_id: id('bos') ?? null,
-    eos_token_id: ends.length > 0 ? [...new Set(ends)] : null,
-    pad_token_id: id('padding') ?? null,
+    bos_token_id: ggufTokenId(metadata, 'bos', vocabulary) ?? null,
+    eos_token_id: ends.length > 0 ? ends : null,
+    pad_token_id: ggufTokenId(metadata, 'padding', vocabulary) ?? null,
   };
 }

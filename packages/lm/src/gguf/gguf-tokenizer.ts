@@ -1,5 +1,6 @@
 import type { JsonObject } from '../files.js';
 import { Tokenizer } from '../tokenizer/index.js';
+import { endTokens, ggufTokenId } from './end-tokens.js';
 import { InvalidGgufError, UnsupportedGgufError } from './errors.js';
 import type { GgufMetadata } from './metadata.js';
 import { PRE_TOKENIZATIONS, type PreTokenization } from './pre-tokenizers.js';
@@ -32,6 +33,12 @@ export function ggufTokenizer(metadata: GgufMetadata): Tokenizer {
     throw new UnsupportedGgufError(metadata.path, `its tokenizer is of kind "${kind}"; gpt2 and llama are read.`);
   }
   const vocabulary = readVocabulary(metadata);
+  if ((metadata.numbers(`${KEY}suppress_tokens`) ?? []).length > 0) {
+    throw new UnsupportedGgufError(
+      metadata.path,
+      `${KEY}suppress_tokens: tokens that are never drawn are not supported.`,
+    );
+  }
   const roles = specialRoles(metadata, vocabulary.tokens);
   const parts = kind === 'gpt2' ? byteLevelBpe(metadata, vocabulary) : sentencePieceBpe(metadata, vocabulary, roles);
   return new Tokenizer({
@@ -39,7 +46,7 @@ export function ggufTokenizer(metadata: GgufMetadata): Tokenizer {
       version: '1.0',
       truncation: null,
       padding: null,
-      added_tokens: addedTokens(vocabulary, roles),
+      added_tokens: addedTokens(vocabulary, roles, endTokens(metadata)),
       ...parts.json,
       post_processor: postProcessor(metadata, roles, parts.addBos),
     },
@@ -73,18 +80,15 @@ function specialRoles(metadata: GgufMetadata, tokens: readonly string[]): Roles 
     ['unk', 'unknown'],
     ['pad', 'padding'],
   ] as const) {
-    const key = `${KEY}${name}_token_id`;
-    const id = metadata.number(key);
-    if (id === undefined) continue;
-    const content = tokens[id];
-    if (content === undefined) metadata.fail(key, `the id of one of ${tokens.length} tokens`);
-    roles.set(role, { id, content: content as string });
+    const id = ggufTokenId(metadata, name, tokens.length);
+    if (id !== undefined) roles.set(role, { id, content: tokens[id]! });
   }
   return roles;
 }
 
-function addedTokens({ tokens, types }: Vocabulary, roles: Roles): JsonObject[] {
-  const named = new Set([...roles.values()].map(({ id }) => id));
+/** What ends a generation is special, whatever type the file gives it. */
+function addedTokens({ tokens, types }: Vocabulary, roles: Roles, ends: readonly number[]): JsonObject[] {
+  const named = new Set([...[...roles.values()].map(({ id }) => id), ...ends]);
   const isSpecial = (id: number) => types[id] === TokenType.control || types[id] === TokenType.unknown || named.has(id);
   return tokens.flatMap((content, id) => {
     if (content === '' || !(isSpecial(id) || types[id] === TokenType.userDefined)) return [];
@@ -212,11 +216,11 @@ function postProcessor(metadata: GgufMetadata, roles: Roles, addBos: boolean): J
 /** `chat_template` of tokenizer_config.json: a text, or a list where there are several. */
 function chatTemplates(metadata: GgufMetadata): JsonObject {
   const main = metadata.text('tokenizer.chat_template');
-  const names = metadata.texts('tokenizer.chat_templates') ?? [];
-  const others = names.flatMap((name) => {
-    const template = metadata.text(`tokenizer.chat_template.${name}`);
-    return template === undefined ? [] : [{ name, template }];
-  });
+  const prefix = 'tokenizer.chat_template.';
+  // A list of their names goes with them, which llama.cpp does not need.
+  const others = [...metadata.keys()]
+    .filter((key) => key.startsWith(prefix))
+    .map((key) => ({ name: key.slice(prefix.length), template: metadata.text(key)! }));
   if (others.length > 0) {
     return { chat_template: [...(main === undefined ? [] : [{ name: 'default', template: main }]), ...others] };
   }

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import { ArchitectureKeys } from '../../src/gguf/architecture-keys.js';
+import { endTokens } from '../../src/gguf/end-tokens.js';
+import { familyConfig } from '../../src/gguf/family-configs.js';
+import { ggufTokenizer } from '../../src/gguf/gguf-tokenizer.js';
+import { GgufMetadata } from '../../src/gguf/metadata.js';
+import { refuseUnsupportedKeys } from '../../src/gguf/refused-keys.js';
+import { parseModelConfig } from '../../src/index.js';
+
+type Values = Record<string, unknown>;
+const under = (prefix: string, values: Values) =>
+  Object.entries(values).map(([key, value]): [string, unknown] => [prefix + key, value]);
+const tokenizerKeys = (values: Values) =>
+  new GgufMetadata('test', new Map(under('tokenizer.ggml.', { model: 'gpt2', pre: 'gpt-2', merges: [], ...values })));
+
+describe('the ids that end a generation of a GGUF file', () => {
+  const tokens = ['<pad>', '<eos>', '<bos>', 'a', '<end_of_turn>', '<|im_end|>', '<|fim_pad|>', 'b'];
+  it.each<[string, Values, number[]]>([
+    ['the key, and texts', { eos_token_id: 3 }, [3, 1, 4, 5, 6]],
+    ['the end of a turn by its key', { eos_token_id: 1, eot_token_id: 7 }, [1, 7, 4, 5, 6]],
+    ['of a message, and a list', { eom_token_id: 7, eos_token_ids: [1, 3] }, [7, 1, 3, 4, 5, 6]],
+    ['64-bit ids', { eos_token_ids: [3n] }, [3, 1, 4, 5, 6]],
+    ['no key at all', {}, [1, 4, 5, 6]],
+    ['none as -1', { eos_token_id: -1, eot_token_id: 0xffffffff }, [1, 4, 5, 6]],
+    // Normal tokens too, as llama.cpp has it; unused ones have no text.
+    ['types', { token_type: [3, 3, 3, 1, 1, 5, 4, 1] }, [1, 4, 6]],
+    ['a format whose <|end|> ends a part', { tokens: ['<|end|>', '<|return|>', '<|call|>'] }, [1, 2]],
+    ['one whose <|end|> ends a turn', { tokens: ['<|end|>', '<|return|>'] }, [0, 1]],
+    ['one whose </s> is text', { tokens: ['</s>', '<|tool_response>'] }, [1]],
+  ])('%s', (_, values, ends) => {
+    expect([...endTokens(tokenizerKeys({ tokens, ...values }))]).toEqual(ends);
+  });
+
+  it('are special tokens of its tokenizer, whatever their type', () => {
+    const tokenizer = ggufTokenizer(tokenizerKeys({ tokens: ['a', 'b', '<end_of_turn>'] }));
+    expect(tokenizer.encode('a<end_of_turn>b')).toEqual([0, 2, 1]);
+    expect(tokenizer.decode([0, 2, 1], { skipSpecialTokens: true })).toBe('ab');
+  });
+
+  it.each<[Values, RegExp]>([
+    [{ eot_token_id: 8 }, /eot_token_id" must be the id of one of 8 tokens, not 8/],
+    [{ eos_token_id: 1.5 }, /eos_token_id" must be the id/],
+    [{ eos_token_id: 'x' }, /eos_token_id" must be a number/],
+    [{ eos_token_ids: [1, 99] }, /eos_token_ids" must be ids of 8 tokens/],
+    [{ eos_token_ids: 1 }, /eos_token_ids" must be a list of numbers/],
+  ])('%j is refused', (values, message) => {
+    expect(() => endTokens(tokenizerKeys({ tokens, ...values }))).toThrow(message);
+  });
+});
+
+describe('keys of a GGUF architecture', () => {
+  const sizes = {
+    ...{ block_count: 1, embedding_length: 16, feed_forward_length: 24, context_length: 64 },
+    ...{ 'attention.head_count': 2, 'attention.layer_norm_rms_epsilon': 1e-5 },
+  };
+  const keysOf = (values: Values) => {
+    const metadata = new GgufMetadata('test', new Map(under('llama.', { ...sizes, ...values })));
+    return new ArchitectureKeys({ path: 'test', metadata, tensors: new Map() } as never, 'llama');
+  };
+
+  it.each<Values>([
+    { logit_scale: 0.5 },
+    { expert_count: 4 },
+    { 'attention.causal': false },
+    { 'attention.scale': 0.1 },
+    { 'attention.max_alibi_bias': 8 },
+    { 'attention.temperature_scale': 0.1 },
+    { expert_gating_func: 2 },
+    { expert_weights_scale: 2.5 },
+    { expert_weights_norm: false },
+    { expert_group_count: 8 },
+    { use_parallel_residual: true },
+    { attn_logit_softcapping: 50 },
+    { final_logit_softcapping: 30 },
+    { 'rope.scaling.yarn_ext_factor': 0.5 },
+    { 'rope.scaling.yarn_log_multiplier': 0.1 },
+    { 'rope.dimension_sections': [16, 24, 24, 0] },
+    { pooling_type: 1 },
+  ])('%j is refused by name', (values) => {
+    const name = new RegExp(`llama\\.${Object.keys(values)[0]!.replaceAll('.', '\\.')} is .*no model with it`);
+    expect(() => refuseUnsupportedKeys(keysOf(values), 'llama', false)).toThrow(name);
+  });
+
+  it('that mean what is done anyway are taken, and values of another kind are not', () => {
+    const harmless = {
+      logit_scale: 0,
+      'attention.causal': true,
+      expert_gating_func: 1,
+      'rope.dimension_sections': [0],
+    };
+    expect(() => refuseUnsupportedKeys(keysOf(harmless), 'llama', false)).not.toThrow();
+    expect(() => refuseUnsupportedKeys(keysOf({ 'attention.causal': 1 }), 'llama', false)).toThrow(/true or false/);
+    expect(() => refuseUnsupportedKeys(keysOf({ logit_scale: 'x' }), 'llama', false)).toThrow(/must be a number/);
+  });
+
+  const config = async (values: Values) =>
+    parseModelConfig({ model_type: 'llama', vocab_size: 8, ...(await familyConfig(keysOf(values), 'llama')) });
+  it('YaRN is that of config.json', async () => {
+    const scaling = { 'rope.scaling.type': 'yarn', 'rope.scaling.factor': 4 };
+    await expect(config({ ...scaling, 'rope.scaling.original_context_length': 16 })).resolves.toMatchObject({
+      rope: {
+        type: 'yarn',
+        factor: 4,
+        originalMaxPositionEmbeddings: 16,
+        betaFast: 32,
+        attentionFactor: 0.1 * Math.log(4) + 1,
+      },
+    });
+    await expect(config(scaling)).rejects.toThrow(/original_context_length" must be a positive integer/);
+    await expect(config({ 'rope.scaling.type': 'su', 'rope.scaling.factor': 4 })).rejects.toThrow(
+      /"su" is not supported/,
+    );
+    const scaled = { 'rope.scaling.type': 'linear', 'rope.scaling.factor': 4, 'rope.scaling.attn_factor': 1.2 };
+    await expect(config(scaled)).rejects.toThrow(/attn_factor is 1.2/);
+  });
+});
