@@ -20,7 +20,7 @@ export async function readTextIfPresent(path: string): Promise<string | undefine
     return await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw new InvalidModelFileError(path, `cannot be read (${(error as Error).message}).`, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type JsonObject, readJsonObject } from '../files.js';
-import { ACTIVATIONS, type HiddenActivation } from './common-config.js';
+import { ACTIVATIONS, type HiddenActivation, parseLayers } from './common-config.js';
 import { Fields } from './fields.js';
 
 /** A BERT encoder (arXiv 1810.04805). Sizes are numbers of elements. */
@@ -46,7 +46,7 @@ export function parseBertConfig(json: JsonObject, path = 'config.json'): BertCon
     vocabSize: fields.size('vocab_size', 30522),
     hiddenSize,
     intermediateSize: fields.size('intermediate_size', 3072),
-    numHiddenLayers: fields.size('num_hidden_layers', 12),
+    numHiddenLayers: parseLayers(fields, 12),
     numAttentionHeads,
     maxPositionEmbeddings: fields.size('max_position_embeddings', 512),
     typeVocabSize: fields.size('type_vocab_size', 2),

@@ -55,6 +55,13 @@ export function parseCommon(
   };
 }
 
+/** Many times what any model has: for each layer something is made before its tensors are looked for. */
+const MOST_LAYERS = 10_000;
+
+/** The number of layers. */
+export const parseLayers = (fields: Fields, otherwise?: number, name = 'num_hidden_layers'): number =>
+  fields.size(name, otherwise, MOST_LAYERS);
+
 /** `layer_types`: one of full_attention and sliding_attention for each layer; undefined when the file does not say. */
 export function parseLayerTypes(fields: Fields, layers: number): LayerType[] | undefined {
   const listed = fields.raw('layer_types');

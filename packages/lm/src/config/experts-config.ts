@@ -19,6 +19,9 @@ export interface ExpertsConfig {
   readonly outputRouterLogits: boolean;
 }
 
+/** Of one layer, many times what any model has. */
+const MOST_EXPERTS = 100_000;
+
 /** Reads the experts of a `mixtral` or `qwen3_moe` config; undefined when no layer has any. */
 export function parseExpertsConfig(
   fields: Fields,
@@ -28,7 +31,7 @@ export function parseExpertsConfig(
   const isMixtral = modelType === 'mixtral';
   // transformers 5 has one name for both families.
   const named = fields.raw('num_local_experts') === undefined ? 'num_experts' : 'num_local_experts';
-  const count = fields.size(named, isMixtral ? 8 : 128);
+  const count = fields.size(named, isMixtral ? 8 : 128, MOST_EXPERTS);
   const perToken = fields.size('num_experts_per_tok', isMixtral ? 2 : 8);
   if (perToken > count) fields.fail('num_experts_per_tok', `at most ${named} (${count})`);
   if (isMixtral && fields.number('router_jitter_noise', 0) !== 0) {

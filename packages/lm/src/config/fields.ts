@@ -1,5 +1,8 @@
 import { InvalidModelFileError, type JsonObject } from '../files.js';
 
+/** Positions and sizes are int32 in the engines. */
+const MOST = 2 ** 31 - 1;
+
 /** Reads typed fields out of a JSON object of `path`; null counts as absent, as in Hugging Face configurations. */
 export class Fields {
   readonly path: string;
@@ -29,9 +32,11 @@ export class Fields {
     return Object.hasOwn(this.#object, name);
   }
 
-  /** A positive integer. */
-  size(name: string, otherwise?: number): number {
-    return this.#checked(name, otherwise, 'a positive integer', (v) => Number.isSafeInteger(v) && (v as number) > 0);
+  /** A positive integer up to `most`. Lists of that length are made only where `most` is small. */
+  size(name: string, otherwise?: number, most: number = MOST): number {
+    const value = this.#checked(name, otherwise, 'a positive integer', (v) => Number.isInteger(v) && (v as number) > 0);
+    if (value > most) this.fail(name, `at most ${most}`);
+    return value;
   }
 
   optionalSize(name: string): number | undefined {
@@ -83,10 +88,7 @@ export class Fields {
   }
 
   fail(name: string, expected: string): never {
-    throw new InvalidModelFileError(
-      this.path,
-      `"${name}" must be ${expected}, not ${JSON.stringify(this.#object[name])}.`,
-    );
+    throw new InvalidModelFileError(this.path, `"${name}" must be ${expected}, not ${shown(this.#object[name])}.`);
   }
 
   #checked<T>(name: string, otherwise: T | undefined, expected: string, accepts: (value: unknown) => boolean): T {
@@ -97,3 +99,12 @@ export class Fields {
     return value as T;
   }
 }
+
+/** A value as a message shows it: a hostile one may be as deep or as long as it likes. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
+  if (Array.isArray(value)) return value.length > 8 ? `a list of ${value.length}` : `[${value.map(short).join(',')}]`;
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+const short = (value: unknown): string => (typeof value === 'object' && value !== null ? '…' : shown(value));

@@ -7,6 +7,7 @@ import {
   type LayerType,
   parseCommon,
   parseHeads,
+  parseLayers,
   parseLayerTypes,
 } from './common-config.js';
 import { Fields } from './fields.js';
@@ -68,7 +69,7 @@ export function parseGemma(given: Fields, modelType: GemmaConfig['modelType']): 
   if (isGemma3 && attnLogitSoftcapping !== undefined) {
     fields.fail('attn_logit_softcapping', 'null (Gemma 3 has no cap there)');
   }
-  const numHiddenLayers = fields.size('num_hidden_layers');
+  const numHiddenLayers = parseLayers(fields);
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
   const pattern = isGemma3 ? fields.size('sliding_window_pattern', 6) : 2;
   const layerTypes =

@@ -55,10 +55,12 @@ export function parseHeadConfig(json: JsonObject, path: string): HeadConfig | un
 const headModuleOf = (architecture: string): string =>
   architecture === 'GPT2ForTokenClassification' ? 'classifier' : 'score';
 
+const MOST_LABELS = 1_000_000;
+
 /** transformers writes `id2label` unless there are two labels without names. */
 function parseLabels(fields: Fields): readonly string[] {
   const named = fields.object('id2label');
-  if (named === undefined) return defaultLabels(fields.size('num_labels', 2));
+  if (named === undefined) return defaultLabels(fields.size('num_labels', 2, MOST_LABELS));
   const labels = Object.keys(named).map((_, i) => named[String(i)]);
   if (labels.length === 0 || !labels.every((label) => typeof label === 'string')) {
     fields.fail('id2label', 'an object of labels with the keys "0", "1", …');

@@ -8,6 +8,7 @@ import {
   type LayerType,
   parseCommon,
   parseHeads,
+  parseLayers,
   parseLayerTypes,
 } from './common-config.js';
 import { type ExpertsConfig, parseExpertsConfig } from './experts-config.js';
@@ -127,7 +128,7 @@ function parseRotary(fields: Fields, modelType: RotaryModelConfig['modelType']):
     ...(['mistral', 'mixtral'].includes(modelType) && { numKeyValueHeads: 8 }),
     ...(modelType === 'qwen3' && { headDim: 128 }),
   });
-  const numHiddenLayers = fields.size('num_hidden_layers');
+  const numHiddenLayers = parseLayers(fields);
   const maxPositionEmbeddings = fields.size('max_position_embeddings');
   const attentionBias = ['llama', 'qwen3', 'qwen3_moe'].includes(modelType) && fields.boolean('attention_bias', false);
   const isMixture = modelType === 'mixtral' || modelType === 'qwen3_moe';
@@ -194,7 +195,7 @@ function parseGpt2(fields: Fields): Gpt2Config {
   for (const [name, supported] of GPT2_FIXED) {
     if (fields.boolean(name, supported) !== supported) fields.fail(name, `${supported} (nothing else is supported)`);
   }
-  const either = (name: string, alias: string) => fields.optionalSize(name) ?? fields.size(alias);
+  const either = (name: string, alias: string) => fields.size(fields.raw(name) === undefined ? alias : name);
   const hiddenSize = either('n_embd', 'hidden_size');
   const numAttentionHeads = either('n_head', 'num_attention_heads');
   if (hiddenSize % numAttentionHeads !== 0) fields.fail('n_embd', `a multiple of n_head (${numAttentionHeads})`);
@@ -203,7 +204,11 @@ function parseGpt2(fields: Fields): Gpt2Config {
     ...parseCommon(fields, {
       hiddenSize,
       numAttentionHeads,
-      numHiddenLayers: either('n_layer', 'num_hidden_layers'),
+      numHiddenLayers: parseLayers(
+        fields,
+        undefined,
+        fields.raw('n_layer') === undefined ? 'num_hidden_layers' : 'n_layer',
+      ),
       maxPositionEmbeddings: either('n_positions', 'max_position_embeddings'),
     }),
     bosTokenId: fields.has('bos_token_id') ? fields.tokenId('bos_token_id') : 50256,

@@ -6,6 +6,7 @@ import {
   type HeadSizes,
   parseCommon,
   parseHeads,
+  parseLayers,
 } from './common-config.js';
 import type { Fields } from './fields.js';
 import { refuseOtherLayerTypes } from './refused-keys.js';
@@ -30,7 +31,7 @@ export function parseOlmo2(given: Fields): Olmo2Config {
   const maxPositionEmbeddings = fields.size('max_position_embeddings', 2048);
   return {
     modelType: 'olmo2',
-    ...parseCommon(fields, { ...heads, numHiddenLayers: fields.size('num_hidden_layers'), maxPositionEmbeddings }),
+    ...parseCommon(fields, { ...heads, numHiddenLayers: parseLayers(fields), maxPositionEmbeddings }),
     ...heads,
     intermediateSize: fields.size('intermediate_size'),
     hiddenAct: fields.oneOf('hidden_act', ACTIVATIONS, 'silu'),

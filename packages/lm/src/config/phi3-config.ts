@@ -7,6 +7,7 @@ import {
   type HeadSizes,
   parseCommon,
   parseHeads,
+  parseLayers,
 } from './common-config.js';
 import { Fields } from './fields.js';
 import { refuseOtherLayerTypes } from './refused-keys.js';
@@ -65,7 +66,7 @@ export function parsePhi3(given: Fields): Phi3Config {
   const fields = given.withDefaults(PHI3_DEFAULTS);
   const heads = parseHeads(fields);
   const { rope, partialRotaryFactor } = parsePhi3Rope(fields, heads.headDim);
-  const numHiddenLayers = fields.size('num_hidden_layers');
+  const numHiddenLayers = parseLayers(fields);
   const slidingWindow = fields.optionalSize('sliding_window');
   refuseOtherLayerTypes(fields, slidingWindow === undefined ? 'full_attention' : 'sliding_attention');
   const maxPositionEmbeddings = rope.type === 'default' ? fields.size('max_position_embeddings') : shortContext(rope);

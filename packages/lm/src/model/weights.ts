@@ -20,6 +20,7 @@ import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } f
 import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import type { ParameterInfo } from './family.js';
+import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
@@ -41,11 +42,13 @@ const LANGUAGE_MODEL = 'language_model.';
 const OUTPUT_LAYER = 'lm_head.weight';
 const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'];
 
+const MOST_SHOWN = 8;
+
 /** A model folder whose tensors do not fit its config. Names the tensors. */
 export class WeightMismatchError extends PosttrainError {
   constructor(path: string, problems: readonly string[]) {
-    const shown = problems.slice(0, 8).join('; ');
-    const rest = problems.length > 8 ? `; and ${problems.length - 8} more` : '';
+    const shown = problems.slice(0, MOST_SHOWN).join('; ');
+    const rest = problems.length > MOST_SHOWN ? `; and ${problems.length - MOST_SHOWN} more` : '';
     super('WEIGHT_MISMATCH', `${path}: the tensors do not fit the config: ${shown}${rest}.`);
   }
 }
@@ -132,7 +135,10 @@ export async function readWeights(
       throw new ModelQuantizationError(`${path} is no GGUF file: load it without the option quantization "keep".`);
     }
     const head = storedHead(described, source.tensors);
-    const config = await withStoredOutputLayer(head ? { ...described, head } : described, source);
+    const whole = head ? { ...described, head } : described;
+    const problem = tooLarge(whole, source.tensors.values());
+    if (problem) throw new WeightMismatchError(path, [problem]);
+    const config = await withStoredOutputLayer(whole, source);
     const { parameters, modules } = networkOf(config);
     const chosen = quantization ? modulesToQuantize(modules.values(), quantization) : [];
     const names = resolveNames(path, parameters, source.tensors, config);
@@ -220,7 +226,8 @@ function resolveNames(
   for (const { name, shape } of parameters) {
     const stored = storedName(name, found);
     if (stored === undefined) {
-      const near = nearestName(name, found.keys());
+      // Names are compared for what is shown only.
+      const near = problems.length < MOST_SHOWN ? nearestName(name, found.keys()) : undefined;
       problems.push(`${name} is missing${near ? ` (there is ${near})` : ''}`);
       continue;
     }

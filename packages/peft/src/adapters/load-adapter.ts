@@ -17,6 +17,8 @@ import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
 import type { PeftMethod } from './peft-method.js';
 import { CONFIG, PREFIX, TENSORS } from './save-adapter.js';
 
+const MOST_SHOWN = 6;
+
 export interface LoadAdapterOptions {
   /** Methods of your own, found by their `peftType`, beside those of this package. */
   readonly methods?: readonly PeftMethod[];
@@ -102,23 +104,25 @@ function sizeOf({ path, tensors }: SafetensorsFile): AdapterFileSize {
 function checkTensors(file: SafetensorsFile, expected: Named): void {
   const problems: string[] = [];
   const wanted = new Map(Object.entries(expected).map(([name, { shape }]) => [PREFIX + name, shape]));
+  // Names are compared for what is shown only.
+  const near = (name: string, names: Iterable<string>) =>
+    problems.length < MOST_SHOWN ? nearestName(name, names) : undefined;
   const quote = (near: string | undefined, says: string) => (near ? ` (${says} ${near})` : '');
   for (const [name, shape] of wanted) {
     const info: TensorInfo | undefined = file.tensors.get(name);
-    if (!info) problems.push(`${name} is missing${quote(nearestName(name, file.tensors.keys()), 'there is')}`);
+    if (!info) problems.push(`${name} is missing${quote(near(name, file.tensors.keys()), 'there is')}`);
     else if (info.shape.join() !== shape.join()) {
       problems.push(`${name} has shape [${info.shape.join(', ')}] where [${shape.join(', ')}] is needed`);
     }
   }
   for (const name of file.tensors.keys()) {
-    if (!wanted.has(name))
-      problems.push(`${name} is left over${quote(nearestName(name, wanted.keys()), 'nearest is')}`);
+    if (!wanted.has(name)) problems.push(`${name} is left over${quote(near(name, wanted.keys()), 'nearest is')}`);
   }
   if (problems.length === 0) return;
-  const rest = problems.length > 6 ? `; and ${problems.length - 6} more` : '';
+  const rest = problems.length > MOST_SHOWN ? `; and ${problems.length - MOST_SHOWN} more` : '';
   throw new AdapterFileError(
     file.path,
-    `the tensors do not fit adapter_config.json and the model: ${problems.slice(0, 6).join('; ')}${rest}.`,
+    `the tensors do not fit adapter_config.json and the model: ${problems.slice(0, MOST_SHOWN).join('; ')}${rest}.`,
   );
 }
 
