@@ -29,6 +29,24 @@ const POOLING_KEYS: Readonly<Record<string, Pooling | undefined>> = {
   pooling_mode_max_tokens: 'max',
   pooling_mode_lasttoken: 'last',
 };
+const ALL_POOLING_KEYS = [
+  ...Object.keys(POOLING_KEYS),
+  ...['pooling_mode_mean_sqrt_len_tokens', 'pooling_mode_weightedmean_tokens'],
+];
+const POOLING_NAMES: Readonly<Record<string, Pooling>> = { cls: 'cls', mean: 'mean', max: 'max', lasttoken: 'last' };
+const POOLING_FILE_KEYS = [
+  ...[...ALL_POOLING_KEYS, 'pooling_mode', 'include_prompt'],
+  ...['word_embedding_dimension', 'embedding_dimension'],
+];
+/** The similarity is the caller's business. */
+const PROMPT_FILE_KEYS = ['prompts', 'default_prompt_name', 'model_type', '__version__', 'similarity_fn_name'];
+const LIMITS_FILE_KEYS = ['max_seq_length', 'do_lower_case'];
+/** The first that is there counts, as in sentence-transformers. */
+const LIMITS_FILES = [
+  ...['sentence_bert_config.json', 'sentence_roberta_config.json', 'sentence_distilbert_config.json'],
+  ...['sentence_camembert_config.json', 'sentence_albert_config.json', 'sentence_xlm-roberta_config.json'],
+  'sentence_xlnet_config.json',
+];
 
 /**
  * Reads `modules.json` and the files it names; undefined when the folder has none. Modules: Transformer, Pooling (of one
@@ -49,17 +67,12 @@ export async function readSentenceTransformersFolder(folder: string): Promise<Se
     );
   }
   const modelFolder = join(folder, modules[0]!.path);
-  const limits = new Fields(
-    join(modelFolder, 'sentence_bert_config.json'),
-    (await readJsonObjectIfPresent(join(modelFolder, 'sentence_bert_config.json'))) ?? {},
-  );
   return {
     modelFolder,
     pooling: await readPooling(join(folder, modules[1]!.path, 'config.json')),
     normalize: kinds.length === 3,
-    maxTokens: limits.optionalSize('max_seq_length'),
-    lowercase: limits.boolean('do_lower_case', false),
-    prompt: await readDefaultPrompt(join(folder, 'config_sentence_transformers.json')),
+    ...(await readLimits(modelFolder)),
+    prompt: await readPrompt(join(folder, 'config_sentence_transformers.json')),
   };
 }
 
@@ -81,33 +94,61 @@ function parseModules(text: string, path: string): { readonly type: string; read
   return list;
 }
 
+/** Pooling modes as the class counts them: the mean is on unless the file turns it off, and more than one are put together. */
 async function readPooling(path: string): Promise<Pooling> {
   const config = await readJsonObject(path);
-  const modes = Object.keys(config).filter((key) => key.startsWith('pooling_mode_') && config[key] === true);
+  refuseOthers(path, config, POOLING_FILE_KEYS);
+  const fields = new Fields(path, config);
+  if (!fields.boolean('include_prompt', true)) fields.fail('include_prompt', 'true (nothing else is supported)');
+  const named = fields.raw('pooling_mode');
+  if (named !== undefined) {
+    return POOLING_NAMES[fields.oneOf('pooling_mode', Object.keys(POOLING_NAMES))]!;
+  }
+  const modes = ALL_POOLING_KEYS.filter((key) => fields.boolean(key, key === 'pooling_mode_mean_tokens'));
   const pooling = modes.length === 1 ? POOLING_KEYS[modes[0]!] : undefined;
-  if (pooling === undefined) {
-    const supported = Object.keys(POOLING_KEYS).join(', ');
-    throw new InvalidModelFileError(
-      path,
-      `has ${modes.join(', ') || 'no pooling mode'}; one of ${supported} must be true.`,
-    );
-  }
-  if (config.include_prompt === false) {
-    throw new InvalidModelFileError(path, '"include_prompt" false is not supported: the prompt counts.');
-  }
-  return pooling;
+  if (pooling !== undefined) return pooling;
+  const supported = Object.keys(POOLING_KEYS).join(', ');
+  throw new InvalidModelFileError(
+    path,
+    `has ${modes.join(' and ') || 'no pooling mode'}; one of ${supported} alone must be true (the mean is, unless it says false).`,
+  );
 }
 
-async function readDefaultPrompt(path: string): Promise<string> {
+async function readPrompt(path: string): Promise<string> {
   const config: JsonObject = (await readJsonObjectIfPresent(path)) ?? {};
-  const name = config.default_prompt_name;
-  if (typeof name !== 'string') return '';
-  const prompt = isJsonObject(config.prompts) ? config.prompts[name] : undefined;
-  if (typeof prompt !== 'string') {
-    throw new InvalidModelFileError(
-      path,
-      `"default_prompt_name" is ${JSON.stringify(name)}, but "prompts" has no such text.`,
-    );
+  refuseOthers(path, config, PROMPT_FILE_KEYS);
+  const fields = new Fields(path, config);
+  fields.oneOf('model_type', ['SentenceTransformer'], 'SentenceTransformer');
+  const prompts = fields.object('prompts') ?? {};
+  const name = fields.raw('default_prompt_name');
+  if (name === undefined) return '';
+  const prompt = typeof name === 'string' && Object.hasOwn(prompts, name) ? prompts[name] : undefined;
+  if (typeof prompt === 'string') return prompt;
+  throw new InvalidModelFileError(
+    path,
+    `"default_prompt_name" is ${JSON.stringify(name)}, but "prompts" has no such text.`,
+  );
+}
+
+async function readLimits(modelFolder: string): Promise<Pick<SentenceTransformersFolder, 'maxTokens' | 'lowercase'>> {
+  for (const name of LIMITS_FILES) {
+    const path = join(modelFolder, name);
+    const config = await readJsonObjectIfPresent(path);
+    if (!config) continue;
+    refuseOthers(path, config, LIMITS_FILE_KEYS);
+    const fields = new Fields(path, config);
+    return {
+      maxTokens: fields.optionalSize('max_seq_length'),
+      lowercase: fields.boolean('do_lower_case', false),
+    };
   }
-  return prompt;
+  return { maxTokens: undefined, lowercase: false };
+}
+
+/** Refuses keys that might change the embeddings: what is not known here and says something. */
+function refuseOthers(path: string, config: JsonObject, known: readonly string[]): void {
+  const says = (value: unknown) => value !== null && value !== false && !['{}', '[]'].includes(JSON.stringify(value));
+  const unknown = Object.keys(config).filter((key) => !known.includes(key) && says(config[key]));
+  if (unknown.length === 0) return;
+  throw new InvalidModelFileError(path, `${unknown.map((key) => `"${key}"`).join(', ')} is not supported.`);
 }

@@ -227,11 +227,30 @@ it('generation_config.json', async () => {
   const config = parseGenerationConfig({ ...json, transformers_version: '5.0.0' });
   expect(config).toMatchObject({ eosTokenIds: [1, 2], doSample: true, temperature: 0.7, topP: 0.8, topK: 20 });
   expect(config.minP).toBeUndefined();
-  expect(generationConfigToJson(config)).toEqual(json);
+  expect(generationConfigToJson(config)).toEqual({ ...json, transformers_version: '5.0.0' });
   expect(generationConfigToJson(parseGenerationConfig({ eos_token_id: 5 }))).toEqual({ eos_token_id: 5 });
   expect(() => parseGenerationConfig({ temperature: 'hot' })).toThrow(/"temperature" must be a finite number/);
+  expect(() => parseGenerationConfig({ max_new_tokens: -1 })).toThrow(/"max_new_tokens" must be a positive integer/);
+  expect(() => parseGenerationConfig({ max_new_tokens: 1e12 })).toThrow(/"max_new_tokens" must be at most/);
+  expect(() => parseGenerationConfig({ eos_token_id: [1, 'x'] })).toThrow(
+    /"eos_token_id" must be a token id or a list/,
+  );
   const folder = mkdtempSync(join(tmpdir(), 'config-'));
   await saveGenerationConfig(folder, config);
   expect(await loadGenerationConfig(folder)).toEqual(config);
+  rmSync(folder, { recursive: true });
+});
+
+it('names what generation_config.json asks for and nothing applies, and writes it again', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'config-'));
+  const asked = { bad_words_ids: [[3]], suppress_tokens: [4], num_beams: 4, stop_strings: ['x'], length_penalty: 2 };
+  const inactive = { use_cache: true, num_return_sequences: 1, typical_p: 1, guidance_scale: null, min_length: 0 };
+  writeFileSync(join(folder, 'generation_config.json'), JSON.stringify({ ...asked, ...inactive }));
+  const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
+  const config = (await loadGenerationConfig(folder))!;
+  expect((await warned).message).toMatch(
+    /generation_config\.json: bad_words_ids, suppress_tokens, num_beams, stop_strings, length_penalty are not applied/,
+  );
+  expect(generationConfigToJson(config)).toEqual({ ...asked, ...inactive });
   rmSync(folder, { recursive: true });
 });
