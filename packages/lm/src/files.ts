@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { PosttrainError } from '@posttrain/interfaces';
+import { isDeeperThan, PosttrainError } from '@posttrain/interfaces';
 
 /** A JSON file of a model folder is missing, is not JSON, or has a field that cannot be right. */
 export class InvalidModelFileError extends PosttrainError {
@@ -24,16 +24,28 @@ export async function readTextIfPresent(path: string): Promise<string | undefine
   }
 }
 
-/** Reads a JSON object; undefined when there is no such file. @throws InvalidModelFileError when it is something else */
-export async function readJsonObjectIfPresent(path: string): Promise<JsonObject | undefined> {
-  const text = await readTextIfPresent(path);
-  if (text === undefined) return undefined;
+/** Files of models are nested a few levels deep; those of tokenizers too. */
+const MOST_NESTED = 100;
+
+/** @throws InvalidModelFileError when it is no JSON, or absurdly nested */
+export function parseJson(text: string, path: string): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new InvalidModelFileError(path, `is not JSON (${(cause as Error).message}).`, { cause });
   }
+  if (isDeeperThan(value, MOST_NESTED)) {
+    throw new InvalidModelFileError(path, `has lists and objects inside each other more than ${MOST_NESTED} deep.`);
+  }
+  return value;
+}
+
+/** Reads a JSON object; undefined when there is no such file. @throws InvalidModelFileError when it is something else */
+export async function readJsonObjectIfPresent(path: string): Promise<JsonObject | undefined> {
+  const text = await readTextIfPresent(path);
+  if (text === undefined) return undefined;
+  const value = parseJson(text, path);
   if (!isJsonObject(value)) throw new InvalidModelFileError(path, 'must hold a JSON object.');
   return value;
 }

@@ -1,6 +1,6 @@
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, isDeeperThan, PosttrainError } from '@posttrain/interfaces';
 import { InvalidHeaderError, MissingShardError, MissingTensorError } from './errors.js';
 import type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
 import { openSafetensors } from './safetensors.js';
@@ -102,6 +102,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   if (typeof weightMap !== 'object' || weightMap === null || Array.isArray(weightMap)) {
     throw new InvalidHeaderError(path, 'the index has no "weight_map" object.');
   }
+  if (isDeeperThan(weightMap, 1)) throw new InvalidHeaderError(path, '"weight_map" is no flat object.');
   const entries = Object.entries(weightMap);
   for (const [name, file] of entries) {
     if (typeof file !== 'string' || !/^[^/\\]+\.safetensors$/.test(file)) {

@@ -4,6 +4,7 @@ import {
   InvalidModelFileError,
   isJsonObject,
   type JsonObject,
+  parseJson,
   readJsonObject,
   readJsonObjectIfPresent,
   readTextIfPresent,
@@ -23,24 +24,29 @@ export interface SentenceTransformersFolder {
   readonly prompt: string;
 }
 
-const POOLING_KEYS: Readonly<Record<string, Pooling | undefined>> = {
-  pooling_mode_cls_token: 'cls',
-  pooling_mode_mean_tokens: 'mean',
-  pooling_mode_max_tokens: 'max',
-  pooling_mode_lasttoken: 'last',
+/** By the values of `pooling_mode`, and by the switches of before. */
+const POOLING_NAMES: Readonly<Record<string, Pooling>> = {
+  ...{ cls: 'cls', mean: 'mean', max: 'max', lasttoken: 'last' },
+  ...{ pooling_mode_cls_token: 'cls', pooling_mode_mean_tokens: 'mean' },
+  ...{ pooling_mode_max_tokens: 'max', pooling_mode_lasttoken: 'last' },
 };
 const ALL_POOLING_KEYS = [
-  ...Object.keys(POOLING_KEYS),
+  ...['pooling_mode_cls_token', 'pooling_mode_max_tokens', 'pooling_mode_mean_tokens', 'pooling_mode_lasttoken'],
   ...['pooling_mode_mean_sqrt_len_tokens', 'pooling_mode_weightedmean_tokens'],
 ];
-const POOLING_NAMES: Readonly<Record<string, Pooling>> = { cls: 'cls', mean: 'mean', max: 'max', lasttoken: 'last' };
 const POOLING_FILE_KEYS = [
   ...[...ALL_POOLING_KEYS, 'pooling_mode', 'include_prompt'],
   ...['word_embedding_dimension', 'embedding_dimension'],
 ];
 /** The similarity is the caller's business. */
 const PROMPT_FILE_KEYS = ['prompts', 'default_prompt_name', 'model_type', '__version__', 'similarity_fn_name'];
-const LIMITS_FILE_KEYS = ['max_seq_length', 'do_lower_case'];
+const LIMITS_FILE_KEYS = ['max_seq_length', 'do_lower_case', 'unpad_inputs'];
+/** What sentence-transformers 6 writes of a model that takes texts, and gives their tokens' states. */
+const USUAL: JsonObject = {
+  transformer_task: 'feature-extraction',
+  module_output_name: 'token_embeddings',
+  modality_config: { text: { method: 'forward', method_output_name: 'last_hidden_state' } },
+};
 /** The first that is there counts, as in sentence-transformers. */
 const LIMITS_FILES = [
   ...['sentence_bert_config.json', 'sentence_roberta_config.json', 'sentence_distilbert_config.json'],
@@ -77,15 +83,10 @@ export async function readSentenceTransformersFolder(folder: string): Promise<Se
 }
 
 function parseModules(text: string, path: string): { readonly type: string; readonly path: string }[] {
-  const fail = (problem: string, cause?: unknown): never => {
-    throw new InvalidModelFileError(path, problem, { cause });
+  const fail = (problem: string): never => {
+    throw new InvalidModelFileError(path, problem);
   };
-  let list: unknown;
-  try {
-    list = JSON.parse(text);
-  } catch (cause) {
-    fail(`is not JSON (${(cause as Error).message}).`, cause);
-  }
+  const list = parseJson(text, path);
   const isModule = (entry: unknown): entry is { type: string; path: string } =>
     isJsonObject(entry) && typeof entry.type === 'string' && typeof entry.path === 'string';
   if (!Array.isArray(list) || !list.every(isModule)) return fail('must be a list of modules with "type" and "path".');
@@ -94,23 +95,20 @@ function parseModules(text: string, path: string): { readonly type: string; read
   return list;
 }
 
-/** Pooling modes as the class counts them: the mean is on unless the file turns it off, and more than one are put together. */
+/** By `pooling_mode`, or by the switches of before; without any of them it is the mean. */
 async function readPooling(path: string): Promise<Pooling> {
   const config = await readJsonObject(path);
   refuseOthers(path, config, POOLING_FILE_KEYS);
   const fields = new Fields(path, config);
   if (!fields.boolean('include_prompt', true)) fields.fail('include_prompt', 'true (nothing else is supported)');
-  const named = fields.raw('pooling_mode');
-  if (named !== undefined) {
-    return POOLING_NAMES[fields.oneOf('pooling_mode', Object.keys(POOLING_NAMES))]!;
-  }
-  const modes = ALL_POOLING_KEYS.filter((key) => fields.boolean(key, key === 'pooling_mode_mean_tokens'));
-  const pooling = modes.length === 1 ? POOLING_KEYS[modes[0]!] : undefined;
-  if (pooling !== undefined) return pooling;
-  const supported = Object.keys(POOLING_KEYS).join(', ');
+  const named = [fields.raw('pooling_mode') ?? []].flat();
+  const modes = named.length > 0 ? named : ALL_POOLING_KEYS.filter((key) => fields.boolean(key, false));
+  const mode: unknown = modes.length === 0 ? 'mean' : modes[0];
+  const pooling = typeof mode === 'string' && Object.hasOwn(POOLING_NAMES, mode) ? POOLING_NAMES[mode] : undefined;
+  if (pooling !== undefined && modes.length <= 1) return pooling;
   throw new InvalidModelFileError(
     path,
-    `has ${modes.join(' and ') || 'no pooling mode'}; one of ${supported} alone must be true (the mean is, unless it says false).`,
+    `has ${modes.join(' and ')}; one of ${Object.keys(POOLING_NAMES).join(', ')} must be true, or named by pooling_mode.`,
   );
 }
 
@@ -135,7 +133,8 @@ async function readLimits(modelFolder: string): Promise<Pick<SentenceTransformer
     const path = join(modelFolder, name);
     const config = await readJsonObjectIfPresent(path);
     if (!config) continue;
-    refuseOthers(path, config, LIMITS_FILE_KEYS);
+    const isUsual = (key: string) => JSON.stringify(config[key]) === JSON.stringify(USUAL[key]);
+    refuseOthers(path, config, [...LIMITS_FILE_KEYS, ...Object.keys(USUAL).filter(isUsual)]);
     const fields = new Fields(path, config);
     return {
       maxTokens: fields.optionalSize('max_seq_length'),

@@ -221,15 +221,12 @@ describe('folders', () => {
       /one of .* must be true/,
     ],
     [
-      'the mean that nobody turned off',
-      { '1_Pooling/config.json': { pooling_mode_cls_token: true } },
-      /pooling_mode_cls_token and pooling_mode_mean_tokens/,
-    ],
-    [
       'a pooling by another name',
       { '1_Pooling/config.json': { pooling_mode: 'weightedmean' } },
-      /"pooling_mode" must be/,
+      /has weightedmean; one of/,
     ],
+    ['several by name', { '1_Pooling/config.json': { pooling_mode: ['cls', 'mean'] } }, /has cls and mean; one of/],
+    ['another task', { 'sentence_bert_config.json': { transformer_task: 'fill-mask' } }, /"transformer_task" is not/],
     ['a mode that is no switch', { '1_Pooling/config.json': { pooling_mode_cls_token: 1 } }, /must be true or false/],
     ['an unknown key of pooling', { '1_Pooling/config.json': { window: 3 } }, /"window" is not supported/],
     ['a sparse encoder', { 'config_sentence_transformers.json': { model_type: 'SparseEncoder' } }, /"model_type"/],
@@ -261,6 +258,19 @@ describe('folders', () => {
   ];
   it.each(refused)('refuses %s', async (_, files, message) => {
     await expect(loadEmbedder(await changedFolder(files))).rejects.toThrow(message);
+  });
+
+  it.each([
+    [{ pooling_mode: 'cls' }, 'cls'],
+    [{ pooling_mode: ['lasttoken'], embedding_dimension: 32 }, 'last'],
+    [{ pooling_mode: 'max', pooling_mode_cls_token: true }, 'max'],
+    [{ pooling_mode_cls_token: true }, 'cls'],
+    [{ pooling_mode_cls_token: false }, 'mean'],
+    [{}, 'mean'],
+  ])('pools by %j as sentence-transformers 6 does', async (pooling, expected) => {
+    const transformer = { transformer_task: 'feature-extraction', max_seq_length: 24 };
+    const files = { '1_Pooling/config.json': pooling, 'sentence_bert_config.json': transformer };
+    expect((await loadEmbedder(await changedFolder(files))).pooling).toBe(expected);
   });
 
   it('refuses configs whose maths is another', () => {

@@ -11,6 +11,7 @@ import {
 import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
+
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
@@ -18,6 +19,7 @@ import type { PeftMethod } from './peft-method.js';
 import { CONFIG, PREFIX, TENSORS } from './save-adapter.js';
 
 const MOST_SHOWN = 6;
+const MOST_NESTED = 100;
 
 export interface LoadAdapterOptions {
   /** Methods of your own, found by their `peftType`, beside those of this package. */
@@ -76,6 +78,9 @@ async function readConfig(path: string): Promise<Readonly<Record<string, unknown
     const problem =
       (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : (cause as Error).message;
     throw new AdapterFileError(path, `cannot be read as the configuration of an adapter: ${problem}.`, { cause });
+  }
+  if (isDeeperThan(value, MOST_NESTED)) {
+    throw new AdapterFileError(path, `has lists and objects inside each other more than ${MOST_NESTED} deep.`);
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new AdapterFileError(path, 'must hold a JSON object.');

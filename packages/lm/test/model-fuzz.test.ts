@@ -1,0 +1,3 @@
+import { fuzzModelFiles } from './model-fuzz.js';
+
+fuzzModelFiles(0, 200);
