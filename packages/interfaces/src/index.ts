@@ -193,8 +193,8 @@ export interface ProgressEvent {
 
 export type OnProgress = (event: ProgressEvent) => void;
 
-<<<<<<< HEAD
 export { assertKnownOptions, isPosttrainError, nearestName, PosttrainError } from './errors.js';
+export { isDeeperThan } from './nesting.js';
 export {
   boolean,
   custom,
@@ -211,65 +211,3 @@ export {
 export { OptionError, showValue } from './options/option-error.js';
 export { type Given, type OptionShape, type Options, type OptionsMore, options, type Read } from './options/options.js';
 export { addSettings, type DecisiveSettings, type HasSettings, hashText, NOT_GIVEN, settingsOf } from './settings.js';
-=======
-/**
- * The base of every error this project throws on purpose. The message says what was wrong, where, and what to do.
- * `code` is stable and can be matched; `isPosttrainError` works across package copies.
- */
-export class PosttrainError extends Error {
-  readonly code: string;
-  constructor(code: string, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-    this.code = code;
-    Object.defineProperty(this, Symbol.for('posttrain.error'), { value: true });
-  }
-}
-
-/** Whether `error` was thrown on purpose by any copy of any `@posttrain` package. */
-export function isPosttrainError(error: unknown): error is PosttrainError {
-  return typeof error === 'object' && error !== null && Symbol.for('posttrain.error') in error;
-}
-
-/** The candidate nearest to `name` by edit distance, for "did you mean" in messages; undefined when none is near. */
-export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
-  let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-/**
- * Throws when `options` has a key that is not in `known`, naming the nearest known one.
- * `where` names the function or file the options were given to.
- */
-export function assertKnownOptions(where: string, options: object, known: readonly string[]): void {
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const near = nearestName(key, known);
-    throw new PosttrainError(
-      'UNKNOWN_OPTION',
-      `${where}: unknown option "${key}".${near ? ` Did you mean "${near}"?` : ''} Known options: ${known.join(', ')}.`,
-    );
-  }
-}
-export { isDeeperThan } from './nesting.js';
->>>>>>> 87f5b6f (wip: fuzz of model files)

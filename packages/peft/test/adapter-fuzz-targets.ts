@@ -1,7 +1,31 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { networkOf, weightStorage } from '@posttrain/lm';
+import { type CausalLM, loadWeights } from '@posttrain/lm';
 import type { FuzzModule } from '../../../testing/fuzz.js';
-import { type AdaptableModel, loadAdapter } from '../src/index.js';
+import { loadAdapter } from '../src/index.js';
+import { modelOf } from './model.js';
 
-export const fuzzTargets: FuzzModule['fuzzTargets'] = {};
+const goldens = join(import.meta.dirname, '../../../goldens');
+const ADAPTERS = ['llama-patterns', 'llama-regex-target', 'llama-layers', 'llama-modules-to-save', 'llama-dora'];
+let base: Promise<CausalLM> | undefined;
+
+/** Loads an adapter of the goldens, one of its files replaced by the mutant. */
+const loading = (file: string): FuzzModule['fuzzTargets'][string] => ({
+  corpus: () => ADAPTERS.map((name) => new Uint8Array(readFileSync(join(goldens, 'lora', name, file)))),
+  async run(mutant, { folder, index }) {
+    base ??= loadWeights(join(goldens, 'models/llama')).then((parts) => modelOf(parts));
+    const name = ADAPTERS[index % ADAPTERS.length]!;
+    const copy = join(folder, name);
+    mkdirSync(copy, { recursive: true });
+    for (const each of ['adapter_config.json', 'adapter_model.safetensors']) {
+      cpSync(join(goldens, 'lora', name, each), join(copy, each));
+    }
+    writeFileSync(join(copy, file), mutant);
+    await loadAdapter(await base, copy);
+  },
+});
+
+export const fuzzTargets: FuzzModule['fuzzTargets'] = {
+  'adapter_config.json': loading('adapter_config.json'),
+  'adapter_model.safetensors': loading('adapter_model.safetensors'),
+};

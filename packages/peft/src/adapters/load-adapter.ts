@@ -8,10 +8,9 @@ import {
   type TensorInfo,
   tensor,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, nearestName } from '@posttrain/interfaces';
+import { assertKnownOptions, isDeeperThan, nearestName } from '@posttrain/interfaces';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
-
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';

@@ -1,0 +1,4 @@
+import { fuzzAdapterFiles } from './adapter-fuzz.js';
+
+// Behind those of every run.
+fuzzAdapterFiles(200, 2000);

@@ -1,0 +1,3 @@
+import { fuzzAdapterFiles } from './adapter-fuzz.js';
+
+fuzzAdapterFiles(0, 200);
