@@ -1,7 +1,11 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FuzzModule } from '../../../testing/fuzz.js';
-import { CausalLM, generationConfigToJson, loadEmbedder, loadGenerationConfig, loadWeights } from '../src/index.js';
+import { loadBertConfig } from '../src/config/index.js';
+import { loadBertWeights } from '../src/embed/bert-encoder.js';
+import { readSentenceTransformersFolder } from '../src/embed/sentence-transformers.js';
+import { CausalLM, generationConfigToJson, loadGenerationConfig, loadWeights } from '../src/index.js';
+import { bertNetwork } from '../src/model/bert.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
 const bytesOf = (...path: string[]) => new Uint8Array(readFileSync(join(goldens, ...path)));
@@ -60,13 +64,15 @@ const JSON_FILES: readonly FuzzedFile[] = [
     textBytes(SAMPLING),
   ]),
   inFolder('models/mistral', 'model.safetensors.index.json', (folder) => loadWeights(folder)),
-  inFolder('embeddings/bert', '1_Pooling/config.json', (folder) => loadEmbedder(folder)),
-  inFolder('embeddings/bert', 'modules.json', (folder) => loadEmbedder(folder)),
-  inFolder('embeddings/bert', 'config_sentence_transformers.json', (folder) => loadEmbedder(folder), [
+  inFolder('embeddings/bert', '1_Pooling/config.json', readSentenceTransformersFolder),
+  inFolder('embeddings/bert', 'modules.json', readSentenceTransformersFolder),
+  inFolder('embeddings/bert', 'config_sentence_transformers.json', readSentenceTransformersFolder, [
     textBytes(PROMPTS),
   ]),
-  inFolder('embeddings/bert', 'sentence_bert_config.json', (folder) => loadEmbedder(folder)),
-  inFolder('embeddings/bert', 'config.json', (folder) => loadEmbedder(folder)),
+  inFolder('embeddings/bert', 'sentence_bert_config.json', readSentenceTransformersFolder),
+  inFolder('embeddings/bert', 'config.json', async (folder) =>
+    loadBertWeights(folder, bertNetwork(await loadBertConfig(folder))),
+  ),
   inFolder('heads/qwen3-token', 'config.json', (folder) => loadWeights(folder)),
 ];
 
