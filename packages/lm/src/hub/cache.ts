@@ -22,13 +22,13 @@ export class ModelCache {
 
   /** @throws PosttrainError when `name` is not `name` or `org/name`, or `revision` would lead out of the cache */
   constructor(cacheDir: string, name: string, revision: string) {
-    if (!/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(name) || name.includes('..')) {
+    if (!/^\w[\w.-]*(\/\w[\w.-]*)?$/.test(name) || name.includes('..')) {
       throw new PosttrainError(
         'INVALID_MODEL_NAME',
         `"${name}" is not the name of a model; names look like "org/name".`,
       );
     }
-    if (revision.split(/[/\\]/).some((part) => ['', '.', '..'].includes(part))) {
+    if (/\p{Cc}/u.test(revision) || revision.split(/[/\\]/).some((part) => ['', '.', '..'].includes(part))) {
       throw new PosttrainError('INVALID_REVISION', `"${revision}" is not the name of a branch, a tag or a commit.`);
     }
     this.name = name;

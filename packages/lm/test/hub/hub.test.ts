@@ -194,10 +194,13 @@ describe('downloadModel', () => {
   });
 
   it('refuses names and revisions that leave the cache, and unknown options', async () => {
-    for (const name of ['../x', 'a/b/c', 'a/..', '', 'a b']) {
+    const names = ['../x', 'a/b/c', 'a/..', '', 'a b', '-x/y', '.hidden/x', 'a\0/b', 'a%2f..'];
+    for (const name of names) {
       await expect(downloadModel(name, { cacheDir, offline: true })).rejects.toThrow(/not the name of a model/);
     }
-    await expect(download({ revision: '../../x' })).rejects.toThrow(/not the name of a branch/);
+    for (const revision of ['../../x', 'a\0b', '', 'refs/../x']) {
+      await expect(download({ revision })).rejects.toThrow(/not the name of a branch/);
+    }
     await expect(download({ revison: 'main' })).rejects.toThrow(/"revision"/);
   });
 });

@@ -152,22 +152,25 @@ function layerFilter(
       `layersPattern must be a text or a list of texts, not ${JSON.stringify(layersPattern)}`,
     );
   }
-  const matchers = patterns.map((pattern) => fullMatch(`(?:.*\\.)?(?:${pattern})`, 'layersPattern'));
+  const isBlockList =
+    patterns.length === 0
+      ? [(before: string) => before.includes('.')]
+      : patterns.map((pattern) => fullMatch(`(?:.*\\.)?(?:${pattern})`, 'layersPattern'));
+  // The first number behind a list of blocks is the block's; a later one may be an expert's. Patterns count in their order.
+  const numberBehind = (name: string, isList: (before: string) => boolean): number | undefined => {
+    const found = [...name.matchAll(/\.(\d+)(?=\.)/g)].find(({ index }) => isList(name.slice(0, index)));
+    return found && Number(found[1]);
+  };
   const layerOf = (name: string): number | undefined => {
-    // The first number is the block's; one behind it may be an expert's.
-    for (const found of name.matchAll(/\.(\d+)(?=\.)/g)) {
-      const before = name.slice(0, found.index);
-      const isList = matchers.length === 0 ? before.includes('.') : matchers.some((matches) => matches(before));
-      if (isList) return Number(found[1]);
+    for (const isList of isBlockList) {
+      const layer = numberBehind(name, isList);
+      if (layer !== undefined) return layer;
     }
     return undefined;
   };
-  for (const [i, matches] of matchers.entries()) {
-    if (all.some(({ name }) => [...name.matchAll(/\.(\d+)(?=\.)/g)].some(({ index }) => matches(name.slice(0, index)))))
-      continue;
-    throw new TargetModulesError(
-      `layersPattern ${JSON.stringify(patterns[i])} matches no module path. ${available(all)}`,
-    );
+  const useless = patterns.find((_, i) => all.every(({ name }) => numberBehind(name, isBlockList[i]!) === undefined));
+  if (useless !== undefined) {
+    throw new TargetModulesError(`layersPattern ${JSON.stringify(useless)} matches no module path. ${available(all)}`);
   }
   const present = new Set(all.map(({ name }) => layerOf(name)));
   const absent = indices.find((index) => !present.has(index));
