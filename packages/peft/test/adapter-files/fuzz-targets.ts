@@ -1,11 +1,11 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CausalLM, loadWeights } from '@posttrain/lm';
-import type { FuzzModule } from '../../../testing/fuzz.js';
-import { loadAdapter } from '../src/index.js';
-import { modelOf } from './model.js';
+import type { FuzzModule } from '../../../../testing/fuzz.js';
+import { loadAdapter } from '../../src/index.js';
+import { modelOf } from '../model.js';
 
-const goldens = join(import.meta.dirname, '../../../goldens');
+const goldens = join(import.meta.dirname, '../../../../goldens');
 const ADAPTERS = ['llama-patterns', 'llama-regex-target', 'llama-layers', 'llama-modules-to-save', 'llama-dora'];
 let base: Promise<CausalLM> | undefined;
 

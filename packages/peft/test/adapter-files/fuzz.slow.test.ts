@@ -1,4 +1,4 @@
-import { fuzzAdapterFiles } from './adapter-fuzz.js';
+import { fuzzAdapterFiles } from './fuzz-adapter-files.js';
 
 // Behind those of every run.
 fuzzAdapterFiles(200, 2000);

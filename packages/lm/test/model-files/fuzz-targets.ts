@@ -1,13 +1,13 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FuzzModule } from '../../../testing/fuzz.js';
-import { loadBertConfig } from '../src/config/index.js';
-import { loadBertWeights } from '../src/embed/bert-encoder.js';
-import { readSentenceTransformersFolder } from '../src/embed/sentence-transformers.js';
-import { CausalLM, generationConfigToJson, loadGenerationConfig, loadWeights } from '../src/index.js';
-import { bertNetwork } from '../src/model/bert.js';
+import type { FuzzModule } from '../../../../testing/fuzz.js';
+import { loadBertConfig } from '../../src/config/index.js';
+import { loadBertWeights } from '../../src/embed/bert-encoder.js';
+import { readSentenceTransformersFolder } from '../../src/embed/sentence-transformers.js';
+import { CausalLM, generationConfigToJson, loadGenerationConfig, loadWeights } from '../../src/index.js';
+import { bertNetwork } from '../../src/model/bert.js';
 
-const goldens = join(import.meta.dirname, '../../../goldens');
+const goldens = join(import.meta.dirname, '../../../../goldens');
 const bytesOf = (...path: string[]) => new Uint8Array(readFileSync(join(goldens, ...path)));
 const textBytes = (text: string) => new TextEncoder().encode(text);
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeFaults, fuzz } from '../../../testing/fuzz.js';
+import { describeFaults, fuzz } from '../../../../testing/fuzz.js';
 
 /** config.json, generation_config.json, the index, four files of sentence-transformers, BERT's and a classifier's config. */
 const JSON_FORMATS = 9;
@@ -15,7 +15,7 @@ export function fuzzModelFiles(from: number, count: number): void {
     ] as const)(
       '%s',
       async (target, kind, formats) => {
-        const module = new URL('model-fuzz-targets.ts', import.meta.url);
+        const module = new URL('fuzz-targets.ts', import.meta.url);
         const report = await fuzz({ module, target, kind, from: from * formats, count: count * formats });
         if (process.env.FUZZ_REPORT) console.log(target, report);
         expect(describeFaults(report)).toBe('');

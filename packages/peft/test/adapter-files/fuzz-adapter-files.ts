@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeFaults, fuzz } from '../../../testing/fuzz.js';
+import { describeFaults, fuzz } from '../../../../testing/fuzz.js';
 
 /** Damaged files of an adapter: `count` mutants of each, from number `from` on. */
 export function fuzzAdapterFiles(from: number, count: number): void {
@@ -10,7 +10,7 @@ export function fuzzAdapterFiles(from: number, count: number): void {
     ] as const)(
       '%s',
       async (target, kind, dictionary) => {
-        const module = new URL('adapter-fuzz-targets.ts', import.meta.url);
+        const module = new URL('fuzz-targets.ts', import.meta.url);
         const report = await fuzz({ module, target, kind, dictionary, from, count });
         if (process.env.FUZZ_REPORT) console.log(target, report);
         expect(describeFaults(report)).toBe('');

@@ -1,4 +1,4 @@
-import { fuzzModelFiles } from './model-fuzz.js';
+import { fuzzModelFiles } from './fuzz-model-files.js';
 
 // Behind those of every run.
 fuzzModelFiles(200, 2000);

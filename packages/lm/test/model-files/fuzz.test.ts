@@ -1,0 +1,3 @@
+import { fuzzModelFiles } from './fuzz-model-files.js';
+
+fuzzModelFiles(0, 200);

@@ -1,3 +1,0 @@
-import { fuzzModelFiles } from './model-fuzz.js';
-
-fuzzModelFiles(0, 200);

@@ -1,0 +1,3 @@
+import { fuzzAdapterFiles } from './fuzz-adapter-files.js';
+
+fuzzAdapterFiles(0, 200);

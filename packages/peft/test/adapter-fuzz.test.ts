@@ -1,3 +1,0 @@
-import { fuzzAdapterFiles } from './adapter-fuzz.js';
-
-fuzzAdapterFiles(0, 200);
