@@ -1,57 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CausalLM } from '@posttrain/lm';
 import { loadAdapter } from '@posttrain/peft';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { problemRows } from '../pretrain-tiny/problem.js';
+import { jobIn, model, temporaryFolder } from './test-job.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'main-job-'));
-const model = join(import.meta.dirname, '..', 'pretrain-tiny', 'model');
-const tsx = createRequire(import.meta.url).resolve('tsx/cli');
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function argumentsOf(out: string, flags: readonly string[]): string[] {
-  const small = ['--problems', '8', '--sft-steps', '2', '--grpo-steps', '2', '--prompts-per-step', '2'];
-  return [tsx, join(import.meta.dirname, 'run.ts'), '--out', join(folder, out), ...small, ...flags];
-}
-
-const run = (out: string, ...flags: string[]) =>
-  spawnSync(process.execPath, argumentsOf(out, flags), { encoding: 'utf8' });
-
-/** Runs the job until a file of its output is there, and kills it. */
-function runUntil(file: string, out: string, ...flags: string[]): Promise<void> {
-  // Not through tsx's own process, which would leave the job running.
-  const [, ...rest] = argumentsOf(out, flags);
-  const job = spawn(process.execPath, ['--import', 'tsx', ...rest], { stdio: 'ignore' });
-  return new Promise((resolve, reject) => {
-    const watch = setInterval(() => {
-      if (existsSync(join(folder, file))) job.kill('SIGKILL');
-    }, 5);
-    job.on('exit', (code, signal) => {
-      clearInterval(watch);
-      if (signal === 'SIGKILL') resolve();
-      else reject(new Error(`the job ended with ${code} before ${file} was there`));
-    });
-  });
-}
-
-/** What a run has found out, without the times that it took. */
-function results(out: string): unknown {
-  const text = (name: string) => readFileSync(join(folder, out, name), 'utf8');
-  const metrics = text('grpo/metrics.jsonl').replaceAll(/"step_time":[^,}]*/g, '');
-  return [
-    text('scaling.json'),
-    metrics,
-    createHash('sha256')
-      .update(readFileSync(join(folder, out, 'adapter/adapter_model.safetensors')))
-      .digest('hex'),
-  ];
-}
+const folder = temporaryFolder();
+const { run, runUntil, results } = jobIn(folder);
 
 describe('the main job', () => {
   it('runs on a model folder and a file of rows, and writes what it says', async () => {
@@ -75,36 +31,13 @@ describe('the main job', () => {
     }
   });
 
-  it('goes on where it was killed, to the same results; refuses or replaces a used folder, as it is told', async () => {
+  it('goes on where it was killed, to the same results', async () => {
     expect(run('whole').status).toBe(0);
-    const wanted = results('whole');
-
-    // Killed in four stages, one after the other.
-    for (const file of ['eval-base.jsonl', 'sft/checkpoint-1', 'grpo/checkpoint-1', 'scaling-samples.jsonl'])
-      await runUntil(`killed/${file}`, 'killed', ...(file === 'eval-base.jsonl' ? [] : ['--resume']));
-    const refused = run('killed');
-    expect(refused.stderr).toMatch(/holds a run that was interrupted; --resume goes on with it/);
-    expect(run('killed', '--resume', '--seed', '1').stderr).toMatch(/holds another run: seed was 0 and is 1/);
+    await runUntil('killed/grpo/checkpoint-1', 'killed');
     const resumed = run('killed', '--resume');
     expect(resumed.stdout).toContain('Going on with the run in');
-    expect(results('killed')).toEqual(wanted);
-
-    expect(run('killed').stderr).toMatch(/holds the results of a run. --replace puts a new run in its place/);
-    expect(run('killed', '--resume').stderr).toMatch(/there is nothing to go on with/);
-    // A replacement that is killed leaves the old results whole, and goes on.
-    await runUntil('killed.new/grpo/checkpoint-1', 'killed', '--replace', '--seed', '1');
-    expect(results('killed')).toEqual(wanted);
-    const replaced = run('killed', '--replace', '--seed', '1');
-    expect(replaced.stdout).toContain('Going on with the run in');
-    expect(results('killed')).not.toEqual(wanted);
-    for (const leftover of ['killed.new', 'killed.old']) expect(existsSync(join(folder, leftover))).toBe(false);
-
-    // A folder that is not the job's is neither used nor replaced.
-    cpSync(join(folder, 'whole/adapter'), join(folder, 'mine'), { recursive: true });
-    for (const flags of [[], ['--resume'], ['--replace']])
-      expect(run('mine', ...flags).stderr).toMatch(/not the folder of a run of this job/);
-    expect(existsSync(join(folder, 'mine/adapter_model.safetensors'))).toBe(true);
-  });
+    expect(results('killed')).toEqual(results('whole'));
+  }, 600_000);
 
   it('says what is wrong with a row, without a stack', () => {
     const data = join(folder, 'bad.jsonl');
