@@ -77,7 +77,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
-export { type ChatRowOptions, chatOptionsOf, rowMessages } from './prompts/chat-row.js';
+export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
 export {
   type CompletionTokens,
   NoEndTokenError,
