@@ -55,6 +55,9 @@ export function stageProgress(onProgress: OnProgress, stage: string): OnProgress
 export type StageResult = EvalResult<GenerateProblem>;
 export type MetricsLine = Readonly<Record<string, number>>;
 
+/** An interrupted job goes on to the same digits. */
+const SAME_DIGITS = { packWeights: 'at-once' } as const;
+
 /** Accuracy on the held-out problems, sampled at temperature 1. */
 export function evaluateStage(
   model: CausalLM,
@@ -63,7 +66,7 @@ export function evaluateStage(
   settings: JobSettings,
   options: { readonly log?: string; readonly onProgress?: OnProgress } = {},
 ): Promise<StageResult> {
-  const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
+  const generator = new LocalGenerator(model, { ...SAME_DIGITS, ...(adapter && { adapter: () => adapter }) });
   return evaluate(
     {
       type: 'generate',
@@ -156,7 +159,7 @@ export async function scaleAtTestTime(
   { log: path, onProgress }: { readonly log?: string; readonly onProgress?: OnProgress } = {},
 ): Promise<ScalingRow[]> {
   const n = settings.scalingSamples;
-  const generator = new LocalGenerator(model, { adapter: () => adapter });
+  const generator = new LocalGenerator(model, { ...SAME_DIGITS, adapter: () => adapter });
   const total = task.heldOut.length;
   const opened =
     path === undefined

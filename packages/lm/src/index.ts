@@ -26,7 +26,7 @@ export {
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export { ModelRunner, type ModelRunnerOptions } from './generate/model-runner.js';
+export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './generate/model-runner.js';
 export { NonFiniteLogitsError } from './generate/non-finite.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
