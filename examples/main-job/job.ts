@@ -11,8 +11,8 @@ import {
   withAdapterParameters,
 } from '@posttrain/peft';
 import { policyObjectives, type Rewards, trainPolicy } from '@posttrain/rl';
-import { sft } from '@posttrain/training';
-import { drawSamples, type ScalingRow, scalingCurve } from '@posttrain/tts';
+import { StepLog, type StepRecord, sft } from '@posttrain/training';
+import { type DrawnSamples, drawSamples, type ScalingRow, scalingCurve } from '@posttrain/tts';
 import type { JobRow, JobTask } from './task.js';
 
 /** The knobs of the job. The defaults are the embedded task's (see ../pretrain-tiny/RECIPE.md). */
@@ -55,6 +55,9 @@ export function stageProgress(onProgress: OnProgress, stage: string): OnProgress
 export type StageResult = EvalResult<GenerateProblem>;
 export type MetricsLine = Readonly<Record<string, number>>;
 
+/** An interrupted job goes on to the same digits. */
+const SAME_DIGITS = { packWeights: 'at-once' } as const;
+
 /** Accuracy on the held-out problems, sampled at temperature 1. */
 export function evaluateStage(
   model: CausalLM,
@@ -63,7 +66,7 @@ export function evaluateStage(
   settings: JobSettings,
   options: { readonly log?: string; readonly onProgress?: OnProgress } = {},
 ): Promise<StageResult> {
-  const generator = new LocalGenerator(model, adapter ? { adapter: () => adapter } : {});
+  const generator = new LocalGenerator(model, { ...SAME_DIGITS, ...(adapter && { adapter: () => adapter }) });
   return evaluate(
     {
       type: 'generate',
@@ -80,12 +83,27 @@ export function evaluateStage(
   );
 }
 
+/** What a stage writes on its way, to go on from when it is interrupted. */
+interface StageOptions {
+  /** Where checkpoints and logs go. Left out: nothing is written. */
+  readonly outputFolder?: string;
+  readonly onProgress?: OnProgress;
+}
+
+/** Checkpoints of a stage of training: often enough that an interrupted one loses little. */
+const savingOf = ({ outputFolder, onProgress }: StageOptions, steps: number) => ({
+  ...(outputFolder !== undefined && {
+    ...{ outputFolder, saveSteps: Math.max(1, Math.ceil(steps / 8)), saveTotalLimit: 2, resume: true },
+  }),
+  ...(onProgress && { onProgress }),
+});
+
 /** LoRA on the worked solutions: loss on the assistant's tokens only. */
 export async function fineTune(
   model: CausalLM,
   task: JobTask,
   settings: JobSettings,
-  onProgress?: OnProgress,
+  options: StageOptions = {},
 ): Promise<{ adapter: PeftAdapter; log: MetricsLine[] }> {
   const { loraRank, seed } = settings;
   const adapter = await createAdapter(
@@ -101,7 +119,7 @@ export async function fineTune(
     rows: task.demonstrations.map(({ prompt, completion }) => ({ prompt, completion: completion! })),
     ...{ steps: settings.sft.steps, batchSize: settings.sft.rowsPerStep, learningRate: settings.sft.learningRate },
     ...{ warmupSteps: 5, loggingSteps: 1, seed },
-    ...(onProgress ? { onProgress } : {}),
+    ...savingOf(options, settings.sft.steps),
   });
   return { adapter: tuned!, log: linesOf(history) };
 }
@@ -112,13 +130,9 @@ export async function reinforce(
   adapter: PeftAdapter,
   task: JobTask,
   settings: JobSettings,
-  options: {
-    readonly rewards?: Rewards<JobRow>;
-    readonly outputFolder?: string;
-    readonly onProgress?: OnProgress;
-  } = {},
+  options: StageOptions & { readonly rewards?: Rewards<JobRow> } = {},
 ): Promise<{ adapter: PeftAdapter; log: MetricsLine[] }> {
-  const { rewards = task.rewards, ...rest } = options;
+  const { rewards = task.rewards } = options;
   const { trainer, history } = await trainPolicy({
     model,
     adapter,
@@ -128,31 +142,47 @@ export async function reinforce(
     objective: policyObjectives.dapo(),
     ...settings.grpo,
     ...{ warmupSteps: 5, maxCompletionLength: task.maxTokens, seed: settings.seed },
-    ...rest,
+    ...savingOf(options, settings.grpo.steps),
   });
   return { adapter: withAdapterParameters(adapter, trainer.parameters), log: linesOf(history) };
 }
 
-/** Accuracy against samples and tokens, for every strategy, from one run of samples. */
+/** Problems whose samples are drawn, and written down, together. */
+const PROBLEMS_AT_ONCE = 16;
+
+/** Accuracy against samples and tokens, for every strategy, from one run of samples. `log` keeps them, to go on from. */
 export async function scaleAtTestTime(
   model: CausalLM,
   adapter: PeftAdapter,
   task: JobTask,
   settings: JobSettings,
-  onProgress?: OnProgress,
+  { log: path, onProgress }: { readonly log?: string; readonly onProgress?: OnProgress } = {},
 ): Promise<ScalingRow[]> {
-  const samples = await drawSamples(
-    task.heldOut.map((row) => ({ prompt: row.prompt, row })),
-    {
-      generator: new LocalGenerator(model, { adapter: () => adapter }),
-      n: settings.scalingSamples,
-      checker: task.grader,
-      ...(task.verifier ? { verifier: task.verifier } : {}),
-      sampling: { temperature: 1, maxTokens: task.maxTokens, seed: 1_000_000 * (settings.seed + 1) },
-      extractAnswer: task.answerOf,
-      ...(onProgress ? { onProgress } : {}),
-    },
-  );
+  const n = settings.scalingSamples;
+  const generator = new LocalGenerator(model, { ...SAME_DIGITS, adapter: () => adapter });
+  const total = task.heldOut.length;
+  const opened =
+    path === undefined
+      ? undefined
+      : await StepLog.open<StepRecord & { readonly drawn: DrawnSamples[] }>(path, Number.POSITIVE_INFINITY);
+  const samples = opened?.before.flatMap(({ drawn }) => drawn) ?? [];
+  const [started, before] = [performance.now(), samples.length];
+  for (let start = samples.length; start < total; start += PROBLEMS_AT_ONCE) {
+    const rows = task.heldOut.slice(start, start + PROBLEMS_AT_ONCE);
+    const drawn = await drawSamples(
+      rows.map((row) => ({ prompt: row.prompt, row })),
+      {
+        ...{ generator, n, checker: task.grader, extractAnswer: task.answerOf },
+        ...(task.verifier ? { verifier: task.verifier } : {}),
+        sampling: { temperature: 1, maxTokens: task.maxTokens, seed: 1_000_000 * (settings.seed + 1) + start * n },
+      },
+    );
+    samples.push(...drawn);
+    await opened?.log.append([{ step: start / PROBLEMS_AT_ONCE, drawn }]);
+    const done = samples.length;
+    const etaSeconds = ((performance.now() - started) / 1000 / (done - before)) * (total - done);
+    onProgress?.({ stage: 'drawing samples', done, total, etaSeconds });
+  }
   return scalingCurve(samples, { seed: settings.seed });
 }
 

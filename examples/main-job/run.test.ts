@@ -1,24 +1,13 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CausalLM } from '@posttrain/lm';
 import { loadAdapter } from '@posttrain/peft';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { problemRows } from '../pretrain-tiny/problem.js';
+import { jobIn, model, temporaryFolder } from './test-job.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'main-job-'));
-const model = join(import.meta.dirname, '..', 'pretrain-tiny', 'model');
-const tsx = createRequire(import.meta.url).resolve('tsx/cli');
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-function run(out: string, ...flags: string[]) {
-  const small = ['--problems', '8', '--sft-steps', '2', '--grpo-steps', '2', '--prompts-per-step', '2'];
-  const args = [tsx, join(import.meta.dirname, 'run.ts'), '--out', join(folder, out), ...small, ...flags];
-  return spawnSync(process.execPath, args, { encoding: 'utf8' });
-}
+const folder = temporaryFolder();
+const { run, runUntil, results } = jobIn(folder);
 
 describe('the main job', () => {
   it('runs on a model folder and a file of rows, and writes what it says', async () => {
@@ -41,6 +30,14 @@ describe('the main job', () => {
       expect(existsSync(written(name)), name).toBe(true);
     }
   });
+
+  it('goes on where it was killed, to the same results', async () => {
+    expect(run('whole').status).toBe(0);
+    await runUntil('killed/grpo/checkpoint-1', 'killed');
+    const resumed = run('killed', '--resume');
+    expect(resumed.stdout).toContain('Going on with the run in');
+    expect(results('killed')).toEqual(results('whole'));
+  }, 600_000);
 
   it('says what is wrong with a row, without a stack', () => {
     const data = join(folder, 'bad.jsonl');

@@ -1,13 +1,14 @@
 /**
  * The main job: a Hugging Face model folder in; a fine-tuned, reinforced, searched and evaluated model out.
  *
- * Run: `npm start`, or `npm start -- --model DIR --data FILE`. See README.md.
+ * Run: `npm start`, or `npm start -- --model DIR --data FILE`. A run that was interrupted goes on where it was. See README.md.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { basename, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
-import { isPosttrainError, PosttrainError } from '@posttrain/interfaces';
+import { type DecisiveSettings, isPosttrainError, PosttrainError } from '@posttrain/interfaces';
 import { CausalLM } from '@posttrain/lm';
 import {
   DEFAULT_SETTINGS,
@@ -20,6 +21,7 @@ import {
   scaleAtTestTime,
   stageProgress,
 } from './job.js';
+import { type OutputRequest, openOutput, writeJson } from './output.js';
 import { jobReport } from './report.js';
 import { embeddedTask, fileTask } from './task.js';
 
@@ -40,22 +42,50 @@ const FLAGS = {
   'completions-per-prompt': String(grpo.completionsPerPrompt),
 } as const;
 
-type Flags = Record<keyof typeof FLAGS, string>;
+/** What is done with an output folder that has been used. */
+const SWITCHES = ['resume', 'replace'] as const;
+
+type Flags = Record<Exclude<keyof typeof FLAGS, 'out'>, string> & {
+  readonly out?: string;
+  readonly resume?: boolean;
+  readonly replace?: boolean;
+};
 
 function readFlags(): Flags {
-  const options = Object.fromEntries(
-    Object.entries(FLAGS).map(([name, value]) => [name, { type: 'string' as const, default: value }]),
-  );
+  const { out: _, ...defaults } = FLAGS;
+  const options = {
+    ...Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, { type: 'string', default: value }])),
+    out: { type: 'string' },
+    ...Object.fromEntries(SWITCHES.map((name) => [name, { type: 'boolean' }])),
+  } as NonNullable<Parameters<typeof parseArgs>[0]>['options'] & object;
+  let flags: Flags;
   try {
-    return parseArgs({ options }).values as Flags;
+    flags = parseArgs({ options }).values as unknown as Flags;
   } catch (cause) {
-    const known = Object.keys(FLAGS).map((name) => `--${name}`);
+    const known = [...Object.keys(FLAGS), ...SWITCHES].map((name) => `--${name}`);
     throw new PosttrainError('FLAGS', `${(cause as Error).message} The flags are ${known.join(', ')}.`, { cause });
   }
+  if (flags.resume && flags.replace) throw new PosttrainError('FLAGS', '--resume and --replace exclude each other.');
+  return flags;
+}
+
+/** What decides the results: every flag but where they go. A file of rows counts with its contents. */
+async function decisive({ out: _, resume: __, replace: ___, ...flags }: Flags): Promise<DecisiveSettings> {
+  if (flags.data === '') return flags;
+  const digest = createHash('sha256')
+    .update(await readFile(flags.data))
+    .digest('hex');
+  return { ...flags, data: `${basename(flags.data)} ${digest.slice(0, 16)}` };
+}
+
+function modeOf({ out, resume, replace }: Flags): OutputRequest['mode'] {
+  if (resume) return 'resume';
+  if (replace) return 'replace';
+  return out === undefined ? 'next' : 'new';
 }
 
 function settingsOf(flags: Flags): JobSettings {
-  const number = (name: keyof Flags) => positive(flags, name);
+  const number = (name: keyof typeof FLAGS) => positive(flags, name);
   return {
     ...DEFAULT_SETTINGS,
     seed: Number(flags.seed),
@@ -70,7 +100,7 @@ function settingsOf(flags: Flags): JobSettings {
   };
 }
 
-function positive(flags: Flags, name: keyof Flags): number {
+function positive(flags: Flags, name: keyof typeof FLAGS): number {
   const value = Number(flags[name]);
   if (!(value > 0)) throw new PosttrainError('FLAGS', `--${name} must be a positive number, not "${flags[name]}"`);
   return value;
@@ -85,37 +115,36 @@ async function main(): Promise<void> {
     ? await fileTask(flags.data, problems, positive(flags, 'max-tokens'))
     : embeddedTask(settings.seed, problems);
   const model = await CausalLM.fromPretrained(flags.model);
-  await mkdir(flags.out, { recursive: true });
-  // Evaluations and training go on from their logs; a new run must not go on from an old one's.
-  for (const name of ['eval-base.jsonl', 'eval-sft.jsonl', 'eval-grpo.jsonl', 'grpo']) {
-    await rm(join(flags.out, name), { force: true, recursive: true });
-  }
+  const output = await openOutput({
+    folder: flags.out ?? FLAGS.out,
+    settings: await decisive(flags),
+    mode: modeOf(flags),
+  });
+  const { folder } = output;
+  if (output.resumed) console.log(`Going on with the run in ${folder}.`);
   const progress = createProgress();
   const stage = (name: string) => ({ onProgress: stageProgress(progress.onProgress, name) });
-  const log = (name: string) => join(flags.out, `eval-${name}.jsonl`);
+  const log = (name: string) => join(folder, `eval-${name}.jsonl`);
 
   const base = await evaluateStage(model, undefined, task, settings, { log: log('base'), ...stage('evaluate base') });
-  const tuned = await fineTune(model, task, settings, stage('LoRA SFT').onProgress);
+  const tuned = await fineTune(model, task, settings, { outputFolder: join(folder, 'sft'), ...stage('LoRA SFT') });
   // Without demonstrations the adapter is still the base.
   const hasSft = task.demonstrations.length > 0;
   const sftStage = { log: log('sft'), ...stage('evaluate SFT') };
   const afterSft = hasSft ? await evaluateStage(model, tuned.adapter, task, settings, sftStage) : undefined;
   const reinforced = await reinforce(model, tuned.adapter, task, settings, {
-    outputFolder: join(flags.out, 'grpo'),
+    outputFolder: join(folder, 'grpo'),
     ...stage('GRPO'),
   });
-  const scaling = await scaleAtTestTime(
-    model,
-    reinforced.adapter,
-    task,
-    settings,
-    stage('test-time scaling').onProgress,
-  );
+  const scaling = await scaleAtTestTime(model, reinforced.adapter, task, settings, {
+    log: join(folder, 'scaling-samples.jsonl'),
+    ...stage('test-time scaling'),
+  });
   const afterGrpo = await evaluateStage(model, reinforced.adapter, task, settings, {
     log: log('grpo'),
     ...stage('evaluate GRPO'),
   });
-  const { drift } = await saveResult(model, reinforced.adapter, flags.out);
+  const { drift } = await saveResult(model, reinforced.adapter, folder);
   progress.finish();
 
   const stages = [
@@ -127,9 +156,8 @@ async function main(): Promise<void> {
     name: `${stages[i]!.name} → ${name}`,
     comparison: gain(stages[i]!.result, result),
   }));
-  const report = join(flags.out, 'report.html');
   await writeReport(
-    report,
+    join(folder, 'report.html'),
     jobReport({
       task: task.name,
       model: model.name,
@@ -140,7 +168,8 @@ async function main(): Promise<void> {
       scaling,
     }),
   );
-  await writeFile(join(flags.out, 'scaling.json'), `${JSON.stringify(scaling, null, 2)}\n`);
+  await writeJson(join(folder, 'scaling.json'), scaling);
+  const written = await output.finish();
 
   const percent = { format: 'percent' } as const;
   const majority = `maj@${settings.evaluationSamples}`;
@@ -175,8 +204,8 @@ async function main(): Promise<void> {
     }),
   );
   console.log(`Merging changed the logits by at most ${drift.toExponential(1)}.`);
-  console.log(`Wrote ${flags.out}: adapter/ (PEFT), model/ (Hugging Face), eval-*.jsonl, grpo/, report.html`);
-  console.log(`Open ${report}`);
+  console.log(`Wrote ${written}: adapter/ (PEFT), model/ (Hugging Face), eval-*.jsonl, sft/, grpo/, report.html`);
+  console.log(`Open ${join(written, 'report.html')}`);
   console.log(`Took ${((Date.now() - started) / 1000).toFixed(0)} s.`);
 }
 

@@ -43,7 +43,7 @@ for (const seed of flags.seeds.split(',').map(Number)) {
     return result;
   };
   const base = await record('base', undefined);
-  const { adapter } = await fineTune(model, task, settings, stage('SFT').onProgress);
+  const { adapter } = await fineTune(model, task, settings, stage('SFT'));
   const tuned = await record('SFT', adapter);
   const trueArm = await reinforce(model, adapter, task, settings, stage('GRPO'));
   const reinforced = await record('GRPO', trueArm.adapter);

@@ -26,7 +26,7 @@ export {
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export { ModelRunner, type ModelRunnerOptions } from './generate/model-runner.js';
+export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './generate/model-runner.js';
 export { NonFiniteLogitsError } from './generate/non-finite.js';
 export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
 export type { SampledToken } from './generate/report-token.js';
@@ -77,7 +77,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
-export { type ChatRowOptions, chatOptionsOf, rowMessages } from './prompts/chat-row.js';
+export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
 export {
   type CompletionTokens,
   NoEndTokenError,

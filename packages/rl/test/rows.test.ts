@@ -74,6 +74,7 @@ describe('the conversation of a row', () => {
         sampling: { maxTokens: 2 },
         scoring: {},
         maxBatch: 1,
+        packWeights: 'auto',
         key: Key.fromSeed(1),
         step: 0,
       },
@@ -96,6 +97,12 @@ describe('the conversation of a row', () => {
 });
 
 describe('dpo', () => {
+  it('refuses a completion of which a part is not to be trained', () => {
+    const chosen = [{ role: 'assistant', content: '5', weight: 0 }];
+    const row = { prompt: messages, chosen, rejected: answer('6') };
+    expect(() => tokenizePair(model, row, 2, 400)).toThrow('preference row 2: chosen[0].weight is 0');
+  });
+
   const rows = [{ prompt: 'a', chosen: 'b', rejected: 'c' }];
 
   it('refuses a tokenizer without an end token, as sft does', async () => {

@@ -62,6 +62,79 @@ describe('tokenizeRows', () => {
     },
   );
 
+  describe('an assistant’s message of weight 0', () => {
+    const marks = ['{% generation %}', '{% endgeneration %}'];
+    const templateOf = (open: string, close: string) =>
+      `{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}${open}{{ m.content }}</s>${close}` +
+      '{% else %}{{ m.content }}</s>{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
+    // A second block in the message: which one a block belongs to is then counted.
+    const twoBlocks = templateOf(marks.join('x'), '').replace(
+      '{{ m.content }}</s>',
+      `${marks[0]}{{ m.content }}</s>${marks[1]}`,
+    );
+    const templates = { plain: templateOf('', ''), marked: templateOf(marks[0]!, marks[1]!), twoBlocks };
+    const conversation = [
+      { role: 'user', content: 'one' },
+      { role: 'assistant', content: 'bad', weight: 0 },
+      { role: 'user', content: 'two' },
+      { role: 'assistant', content: 'good', weight: 1 },
+    ];
+    const trainedText = async (template: string, row: SftRow, options: TokenizeOptions) => {
+      const model = await modelWith('byte-level-bpe', template);
+      const [{ tokens, mask } = { tokens: [], mask: [] }] = tokenizeRows(model, [row], options).rows;
+      return model.tokenizer.decode(
+        tokens.filter((_, t) => mask[t] === 1),
+        { skipSpecialTokens: false },
+      );
+    };
+
+    it.each(Object.entries(templates))('is not trained (%s)', async (_, template) => {
+      const only = await trainedText(template, { messages: conversation }, { assistantOnlyLoss: true });
+      expect(only).toContain('good</s>');
+      expect(only).not.toMatch(/bad|one|two/);
+      const all = await trainedText(template, { messages: conversation }, {});
+      for (const text of ['one', 'two', 'good</s>', '<assistant>']) expect(all).toContain(text);
+      expect(all).not.toContain('bad');
+      const [first, ...completion] = conversation;
+      const tail = await trainedText(template, { prompt: [first], completion }, {});
+      expect(tail).toContain('two');
+      expect(tail).not.toMatch(/bad|one/);
+    });
+
+    it('is what the template sees without its weight', async () => {
+      const printsAll = '{% for m in messages %}{{ m | tojson }}{% endfor %}';
+      expect(await trainedText(printsAll, { messages: [conversation[3]] }, {})).toBe(
+        '{"role": "assistant", "content": "good"}',
+      );
+    });
+
+    it.each([
+      [{ role: 'assistant', content: 'x', weight: 0.5 }, /messages\[1\].weight is 0.5; it is 0 or 1/],
+      [
+        { role: 'user', content: 'x', weight: 0 },
+        /messages\[1\].weight is 0; it is 0 or 1, and of the assistant's messages only/,
+      ],
+      [{ role: 'assistant', content: 'x', weight: 0 }, /trains no token|no token is/],
+    ])('is refused where it means nothing: %j', async (message, problem) => {
+      const row = { messages: [{ role: 'user', content: 'one' }, message] };
+      await expect(trainedText(templates.plain, row, { assistantOnlyLoss: true })).rejects.toThrow(problem);
+    });
+  });
+
+  it('gives templates the arguments of calls as they are served: as objects, also where the row has JSON text', async () => {
+    const template =
+      '{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.city }}{% endfor %}{% endfor %}';
+    const model = await modelWith('byte-level-bpe', template);
+    const call = (args: unknown) => [{ type: 'function', function: { name: 'weather', arguments: args } }];
+    const row = (args: unknown) => ({ messages: [{ role: 'assistant', content: null, tool_calls: call(args) }] });
+    const [object, text] = tokenizeRows(model, [row({ city: 'Paris' }), row('{"city": "Paris"}')]).rows;
+    expect(model.tokenizer.decode([...text!.tokens])).toBe('Paris');
+    expect(text).toEqual(object);
+    expect(() => tokenizeRows(model, [row('Paris')])).toThrow(
+      /messages\[0\].tool_calls\[0\]: its arguments are text, but not the JSON/,
+    );
+  });
+
   it('trains the end token, also where it is the padding token', async () => {
     const model = await modelWith('byte-level-bpe', null);
     const { rows } = tokenizeRows(model, [{ prompt: '2 + 3 =', completion: ' 5' }]);

@@ -38,6 +38,27 @@ export function generationSpans(
 }
 
 /**
+ * The message that each generation block belongs to. Most templates have one block a message; otherwise messages are told
+ * apart by how many blocks there are with the messages up to each of them.
+ *
+ * @param blocks how many blocks the template renders of the first `count` messages
+ */
+export function turnsOfBlocks(
+  total: number,
+  assistantTurns: readonly number[],
+  blocks: (count: number) => number,
+): number[] {
+  if (total === assistantTurns.length) return [...assistantTurns];
+  const turns: number[] = [];
+  for (const turn of assistantTurns) while (turns.length < blocks(turn + 1)) turns.push(turn);
+  if (turns.length === total) return turns;
+  throw new AssistantMaskError(
+    `the template renders ${total} generation blocks, of which ${turns.length} belong to the assistant’s messages; which ` +
+      'message a token belongs to cannot be known.',
+  );
+}
+
+/**
  * For templates without markers: what rendering up to and with an assistant message adds to the prompt that asks for
  * it. Sound only when each rendering is the beginning of the next, which is checked.
  *

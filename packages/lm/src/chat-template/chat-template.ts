@@ -1,7 +1,7 @@
 import { assertKnownOptions, type ChatMessage } from '@posttrain/interfaces';
 import { isJsonObject, type JsonObject } from '../files.js';
 import type { Tokenizer } from '../tokenizer/index.js';
-import { generationSpans, prefixDifferenceSpans, type TextSpan } from './assistant-spans.js';
+import { generationSpans, prefixDifferenceSpans, type TextSpan, turnsOfBlocks } from './assistant-spans.js';
 import { AssistantMaskError, ChatTemplateError } from './errors.js';
 import { hasGenerationMarkers, renderJinja } from './jinja-template.js';
 import { type ChatTemplates, loadChatTemplates } from './load-chat-templates.js';
@@ -23,7 +23,7 @@ export interface RenderChatOptions {
    * the order of keys that are numbers, which objects lose (see `renderChat`).
    */
   readonly variables?: Readonly<Record<string, unknown>>;
-  /** Also tell which tokens the assistant wrote. Default false. */
+  /** Also tell which tokens the assistant wrote, and in which message. Default false. */
   readonly assistantMask?: boolean;
   /** What `strftime_now` says it is. Default: now. */
   readonly now?: Date;
@@ -35,6 +35,8 @@ export interface RenderedChat {
   readonly tokenIds: number[];
   /** One per token: 1 where the assistant wrote it (and so what training teaches), else 0. */
   readonly assistantMask?: number[];
+  /** With the mask: the index of the message that each of the assistant's tokens belongs to; -1 for all others. */
+  readonly assistantTurns?: number[];
 }
 
 const OPTION_NAMES = [
@@ -101,26 +103,34 @@ export class ChatTemplate {
     if (!assistantMask) return { text, tokenIds: this.#tokenizer.encode(text, { addSpecialTokens: false }) };
 
     const marked = hasGenerationMarkers(template);
-    const spans = marked
-      ? generationSpans(template, variables(messages.length, addGenerationPrompt), now, text)
-      : prefixDifferenceSpans(render, assistantTurns(messages), text);
-    return this.#masked(text, spans, marked);
+    const turns = assistantTurns(messages);
+    if (!marked) return this.#masked(text, prefixDifferenceSpans(render, turns, text), turns, marked);
+    const blocksOf = (count: number, prompt: boolean, plain: string) =>
+      generationSpans(template, variables(count, prompt), now, plain);
+    const spans = blocksOf(messages.length, addGenerationPrompt, text);
+    const blocks = (count: number) => blocksOf(count, false, render(count, false)).length;
+    return this.#masked(text, spans, turnsOfBlocks(spans.length, turns, blocks), marked);
   }
 
-  #masked(text: string, spans: readonly TextSpan[], marked: boolean): RenderedChat {
+  /** @param turns the message that each span belongs to */
+  #masked(text: string, spans: readonly TextSpan[], turns: readonly number[], marked: boolean): RenderedChat {
     const { ids, offsets } = this.#tokenizer.encodeWithOffsets(text);
     const mask = new Array<number>(ids.length).fill(0);
-    for (const span of spans) {
+    const turnOfToken = new Array<number>(ids.length).fill(-1);
+    spans.forEach((span, s) => {
       const inside = offsets.flatMap(([start, end], i) => (start < span[1] && end > span[0] ? [i] : []));
       const kept = marked ? inside : this.#withoutTail(text, ids, offsets, inside);
-      for (const i of kept) mask[i] = 1;
-    }
+      for (const i of kept) {
+        mask[i] = 1;
+        turnOfToken[i] = turns[s]!;
+      }
+    });
     if (!mask.includes(1)) {
       throw new AssistantMaskError(
         'no token is the assistant’s: the conversation has no assistant message with text, or the template renders none.',
       );
     }
-    return { text, tokenIds: ids, assistantMask: mask };
+    return { text, tokenIds: ids, assistantMask: mask, assistantTurns: turnOfToken };
   }
 
   /** Generation stops at the closing special token, so white space a template puts after it is not the assistant's. */

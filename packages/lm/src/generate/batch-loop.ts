@@ -7,13 +7,15 @@ import type { Proposer } from '../speculative/proposer.js';
 import type { SpeculativeDecoding } from '../speculative/speculative-decoding.js';
 import type { DecodeRow } from './decode-row.js';
 import { returnRunner, takeRunner } from './idle-runners.js';
-import type { ModelRunner } from './model-runner.js';
+import type { ModelRunner, PackWeights } from './model-runner.js';
 import { explained } from './non-finite.js';
 import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
 
 export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {
   /** Most tokens that the key/value cache holds; rows wait when it is full. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;
+  /** As `ModelRunner` has it. Default `auto`. */
+  readonly packWeights?: PackWeights;
   /** Where guesses of tokens come from. Default: none. */
   readonly speculation?: SpeculativeDecoding | undefined;
 }
@@ -83,12 +85,21 @@ export class BatchLoop {
   }
 
   #begin(): Scheduler {
-    const { cacheTokens, speculation, ...options } = this.#options;
-    this.#runner = takeRunner(this.#model.network, this.#model.weights, cacheTokens);
+    const { cacheTokens, packWeights: _, speculation, ...options } = this.#options;
+    this.#runner = this.#takeRunner();
     this.#proposer = speculation?.begin(this.#runner.capacity);
     // What was asked for in so many words is there for prompts that come again, too.
     if (cacheTokens !== undefined) void this.#runner.reserve(cacheTokens);
     return new Scheduler(this.#runner, this.#proposer ? { ...options, proposer: this.#proposer } : options);
+  }
+
+  #takeRunner(): ModelRunner {
+    const { network, weights } = this.#model;
+    const { cacheTokens, packWeights } = this.#options;
+    return takeRunner(network, weights, {
+      ...(cacheTokens !== undefined && { cacheTokens }),
+      ...(packWeights !== undefined && { packWeights }),
+    });
   }
 
   async #loop(scheduler: Scheduler): Promise<void> {
@@ -119,7 +130,7 @@ export class BatchLoop {
     } catch (error) {
       const { failure } = this.#runner!;
       if (!failure || failure.adapters.length === 0) throw error;
-      this.#runner = takeRunner(this.#model.network, this.#model.weights, this.#options.cacheTokens);
+      this.#runner = this.#takeRunner();
       this.#runner.computesApart = true;
       const [blamed, ...others] = failure.adapters as [Adapter];
       for (const id of scheduler.restart(this.#runner, others.length === 0 ? blamed : undefined)) {

@@ -44,7 +44,7 @@ export async function* decode(
   rows.forEach((row, i) => {
     checkRow(network, row, `prompt ${i}`);
   });
-  const runner = takeRunner(network, weights, cacheTokens);
+  const runner = takeRunner(network, weights, cacheTokens === undefined ? {} : { cacheTokens });
   const scheduler = new Scheduler(runner, { maxBatch, prefillTokens: PREFILL_TOKENS });
   try {
     // Rows of similar length together; order among equals stays, so that samples of one prompt meet.

@@ -23,6 +23,7 @@ import { compileConstraint } from './constraint/compile-constraint.js';
 import type { TokenConstraint } from './constraint/token-constraint.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkRow, type DecodeRow } from './decode-row.js';
+import type { PackWeights } from './model-runner.js';
 import { promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
 import { samplerSettings } from './sampler-settings.js';
@@ -41,6 +42,8 @@ export interface LocalGeneratorOptions {
   readonly prefillTokens?: number;
   /** Most tokens that the key/value cache holds; requests wait when it is full. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;
+  /** Whether the weights are packed for products: `auto` or, for runs that give the same digits again, `at-once`. Default `auto`. */
+  readonly packWeights?: PackWeights;
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
   readonly maxTokens?: number;
   /** Guess several tokens ahead and check them in one pass: faster, same distribution. Default: none. */
@@ -104,9 +107,9 @@ export class LocalGenerator implements Generator {
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
     assertKnownOptions('LocalGenerator', options, [
-      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'maxTokens', 'seed', 'speculative'],
+      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'packWeights', 'maxTokens', 'seed', 'speculative'],
     ]);
-    const { maxBatch = 64, prefillTokens = 2048, cacheTokens, speculative } = options;
+    const { maxBatch = 64, prefillTokens = 2048, cacheTokens, packWeights, speculative } = options;
     this.name = model.name;
     this.#model = model;
     this.#options = options;
@@ -116,6 +119,7 @@ export class LocalGenerator implements Generator {
       maxBatch,
       prefillTokens,
       ...(cacheTokens === undefined ? {} : { cacheTokens }),
+      ...(packWeights === undefined ? {} : { packWeights }),
     });
   }
 

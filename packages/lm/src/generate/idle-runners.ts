@@ -1,22 +1,29 @@
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { cacheCapacity, ModelRunner } from './model-runner.js';
+import { cacheCapacity, ModelRunner, type ModelRunnerOptions } from './model-runner.js';
 
 /** Runners that nobody uses now, by network, most recently used last. */
 const idle = new WeakMap<Network, ModelRunner[]>();
 
 /**
  * A runner with the weights, and what it still has in its cache; one that was used with other weights begins anew in the
- * memory it has. Give it back with `returnRunner`. `cacheTokens` as `ModelRunner` has it.
+ * memory it has. Give it back with `returnRunner`. The options are those of `ModelRunner`.
  */
-export function takeRunner(network: Network, weights: Weights, cacheTokens: number | undefined): ModelRunner {
+export function takeRunner(
+  network: Network,
+  weights: Weights,
+  options: Pick<ModelRunnerOptions, 'cacheTokens' | 'packWeights'> = {},
+): ModelRunner {
   const runners = idle.get(network) ?? [];
+  const { cacheTokens, packWeights = 'auto' } = options;
   const capacity = cacheTokens === undefined ? undefined : cacheCapacity(network, cacheTokens);
-  const fits = (runner: ModelRunner) => capacity === undefined || runner.capacity === capacity;
+  const fits = (runner: ModelRunner) =>
+    runner.packWeights === packWeights && (capacity === undefined || runner.capacity === capacity);
   const found =
     runners.findLast((runner) => fits(runner) && runner.weights === weights) ??
     runners.findLast((runner) => fits(runner));
-  if (!found) return new ModelRunner({ network, weights }, cacheTokens === undefined ? {} : { cacheTokens });
+  if (!found)
+    return new ModelRunner({ network, weights }, { packWeights, ...(cacheTokens !== undefined && { cacheTokens }) });
   runners.splice(runners.indexOf(found), 1);
   if (found.weights !== weights) found.reset(weights);
   return found;

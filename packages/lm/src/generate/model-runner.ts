@@ -20,6 +20,9 @@ import { type FoundCopy, RowCopies } from './row-copies.js';
 import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
+/** See `ModelRunnerOptions`. */
+export type PackWeights = boolean | 'auto' | 'at-once';
+
 export interface ModelRunnerOptions {
   /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;
@@ -30,9 +33,11 @@ export interface ModelRunnerOptions {
   /**
    * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one
    * row, half with two). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB; those
-   * of a model with `int4` layers always, since these are unpacked at every pass otherwise. Default `auto`.
+   * of a model with `int4` layers always, since these are unpacked at every pass otherwise. Packed products round otherwise, so
+   * with `auto` the last digits of a log-probability depend on what was computed before; `at-once` is `auto` from the first
+   * pass, for runs that must give the same digits after an interruption. Default `auto`.
    */
-  readonly packWeights?: boolean | 'auto';
+  readonly packWeights?: PackWeights;
 }
 
 const DEFAULT_CACHE_BYTES = 2 ** 30;
@@ -76,7 +81,8 @@ export class ModelRunner {
   readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
-  readonly #packWeights: boolean | 'auto';
+  /** As it was asked for. */
+  readonly packWeights: PackWeights;
   #weightBytes: number;
   readonly #hasInt4: boolean;
   /** Since the weights came. */
@@ -104,7 +110,7 @@ export class ModelRunner {
     this.#copies = new RowCopies(this.#memory, this.capacity);
     this.#results = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
-    this.#packWeights = packWeights;
+    this.packWeights = packWeights;
     this.#weightBytes = bytesOf(weights);
     this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
   }
@@ -341,8 +347,9 @@ export class ModelRunner {
 
   /** Whether a pass had better have the weights packed, which takes time and memory once. */
   #packs(): boolean {
-    if (this.#packWeights !== 'auto') return this.#packWeights;
-    return this.#hasInt4 || (++this.#passes > UNPACKED_PASSES && this.#weightBytes <= MOST_PACKED_BYTES);
+    if (typeof this.packWeights === 'boolean') return this.packWeights;
+    const isDue = this.packWeights === 'at-once' || ++this.#passes > UNPACKED_PASSES;
+    return this.#hasInt4 || (isDue && this.#weightBytes <= MOST_PACKED_BYTES);
   }
 
   /** Blocks for the new tokens; gives those to copy first. */

@@ -1,6 +1,6 @@
 import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
 import type { RenderChatOptions } from '../chat-template/index.js';
-import type { JsonObject } from '../files.js';
+import { isJsonObject, type JsonObject } from '../files.js';
 import { parseJsonText } from '../jinja/index.js';
 
 /** What a row says of its conversations beside the messages, as the chat template takes it. */
@@ -23,15 +23,49 @@ export function chatOptionsOf(row: {
   return { ...(tools && { tools }), ...(kwargs && { variables: kwargs }) };
 }
 
+/** A message of a dataset row. */
+export interface RowMessage extends ChatMessage {
+  /** 0: what the assistant says here is not trained (OpenAI). Default 1. */
+  readonly weight?: 0 | 1;
+}
+
 /**
- * The messages of a dataset row without their null fields, as TRL drops them: in files with columns every message has the
- * fields of all. (In a conversation that is given, null is None, as in transformers.)
+ * The messages of a dataset row as chat templates take them, and so as they are served: without their null fields, as TRL
+ * drops them (in files with columns every message has the fields of all; in a conversation that is given, null is None, as
+ * in transformers); without `weight`, which is for who trains; with arguments of calls as objects, where the row has their
+ * JSON text, as the OpenAI API has it.
+ *
+ * @throws PosttrainError ROW_MESSAGE for arguments that are text but not the JSON text of an object
  */
 export const rowMessages = (messages: readonly ChatMessage[]): ChatMessage[] =>
-  messages.map(
-    (message) =>
-      Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as unknown as ChatMessage,
-  );
+  messages.map((message, i) => {
+    const { weight: _, ...fields } = message as RowMessage;
+    const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+    const given: unknown = message.tool_calls ?? undefined;
+    if (given !== undefined && !Array.isArray(given)) {
+      throw new PosttrainError('ROW_MESSAGE', `messages[${i}].tool_calls must be a list`);
+    }
+    const calls = given?.map((call, c) => withArguments(call, `messages[${i}].tool_calls[${c}]`));
+    return { ...present, ...(calls && { tool_calls: calls }) } as unknown as ChatMessage;
+  });
+
+function withArguments(call: unknown, where: string): unknown {
+  if (!isRecord(call)) return call;
+  const inner = isRecord(call.function) ? call.function : call;
+  if (typeof inner.arguments !== 'string') return call;
+  const parsed = { ...inner, arguments: callArguments(inner.arguments) };
+  if (parsed.arguments === undefined) {
+    throw new PosttrainError('ROW_MESSAGE', `${where}: its arguments are text, but not the JSON text of an object`);
+  }
+  return inner === call ? parsed : { ...call, function: parsed };
+}
+
+/** The arguments of a call from their JSON text; undefined when it is not that of an object. No text is no arguments. */
+export function callArguments(text: string): JsonObject | undefined {
+  if (text.trim() === '') return {};
+  const value = parseJsonText(text);
+  return isJsonObject(value) ? value : undefined;
+}
 
 function toolsOf(value: unknown): readonly JsonObject[] | undefined {
   // Rows of a Parquet file have the column in every row, empty where it does not apply.

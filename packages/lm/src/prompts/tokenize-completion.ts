@@ -14,13 +14,16 @@ export interface CompletionTokens {
   readonly start: number;
   /** Whether the prompt alone has other last tokens than it has with the completion behind it. */
   readonly retokenizedPrompt: boolean;
-  /** Where it was asked for: 1 for each token that the assistant wrote, else 0. */
-  readonly assistantMask?: readonly number[];
+  /**
+   * Where it was asked for: for each token that the assistant wrote, the index of its message among those of prompt and
+   * completion; -1 for all others.
+   */
+  readonly assistantTurns?: readonly number[];
 }
 
 export interface TokenizeCompletionOptions extends ChatRowOptions {
-  /** Also tell which tokens the assistant wrote; for conversations. Default false. */
-  readonly assistantMask?: boolean;
+  /** Also tell which tokens the assistant wrote, and in which message; for conversations. Default false. */
+  readonly assistantTurns?: boolean;
 }
 
 /** A tokenizer that names no end token: what is trained or scored with it would never end. */
@@ -48,7 +51,7 @@ export function tokenizeCompletion(
   completion: Prompt,
   options: TokenizeCompletionOptions = {},
 ): CompletionTokens {
-  const { assistantMask: withMask = false, ...chat } = options;
+  const { assistantTurns: assistantMask = false, ...chat } = options;
   if (isText(prompt) && isText(completion)) {
     return joined(model.tokenizer.encode(prompt), model.tokenizer.encode(prompt + withEndToken(model, completion)));
   }
@@ -62,8 +65,8 @@ export function tokenizeCompletion(
   const asked = rowMessages(prompt);
   const alone = model.chatTemplate.renderChat(asked, { ...chat, addGenerationPrompt: true }).tokenIds;
   const conversation: ChatMessage[] = [...asked, ...rowMessages(completion)];
-  const { tokenIds, assistantMask } = model.chatTemplate.renderChat(conversation, { ...chat, assistantMask: withMask });
-  return { ...joined(alone, tokenIds), ...(assistantMask && { assistantMask }) };
+  const { tokenIds, assistantTurns } = model.chatTemplate.renderChat(conversation, { ...chat, assistantMask });
+  return { ...joined(alone, tokenIds), ...(assistantTurns && { assistantTurns }) };
 }
 
 /** The text with the end token behind it, unless it ends with it. @throws NoEndTokenError */

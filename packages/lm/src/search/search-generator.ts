@@ -92,7 +92,7 @@ export class SearchGenerator implements Generator {
     const adapted = adapter ? { adapter: adapter() } : {};
     const taken: ModelRunner[] = [];
     const runnerOf = ({ network, weights }: CausalLM): ModelRunner => {
-      taken.push(takeRunner(network, weights, cacheTokens));
+      taken.push(takeRunner(network, weights, cacheTokens === undefined ? {} : { cacheTokens }));
       return taken.at(-1)!;
     };
     const runner = runnerOf(this.#model);

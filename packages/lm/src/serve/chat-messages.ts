@@ -1,6 +1,5 @@
 import type { ChatMessage } from '@posttrain/interfaces';
-import { isJsonObject } from '../files.js';
-import { parseJsonText } from '../jinja/index.js';
+import { callArguments } from '../prompts/chat-row.js';
 import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
 
@@ -67,8 +66,7 @@ function toolCall(call: Fields) {
 }
 
 function argumentsOf(text: string, call: Fields): object {
-  if (text.trim() === '') return {};
-  const value = parseJsonText(text);
-  if (isJsonObject(value)) return value;
+  const value = callArguments(text);
+  if (value) return value;
   throw invalidField(call.path('arguments'), 'must be the JSON text of an object.');
 }

@@ -45,7 +45,7 @@ export class DraftModel implements Proposer {
   readonly #lengths = new Map<number, number>();
 
   constructor({ network, weights }: { network: Network; weights: Weights }, options: DraftModelOptions) {
-    this.#runner = takeRunner(network, weights, options.cacheTokens);
+    this.#runner = takeRunner(network, weights, options);
     this.#options = options;
   }
 

@@ -1,5 +1,11 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import { type CompletionTokens, chatOptionsOf, type TextModel, tokenizeCompletion } from '@posttrain/lm';
+import {
+  type CompletionTokens,
+  chatOptionsOf,
+  type RowMessage,
+  type TextModel,
+  tokenizeCompletion,
+} from '@posttrain/lm';
 import type { TokenizedPair } from './preference-loss.js';
 
 /**
@@ -60,6 +66,11 @@ export function tokenizePair(
 ): TokenizedPair | undefined {
   const { prompt, chosen, rejected } = withExplicitPrompt(row, index);
   let [a, b]: CompletionTokens[] = [];
+  for (const [name, completion] of Object.entries({ chosen, rejected })) {
+    const skipped = isText(completion) ? -1 : completion.findIndex((message: RowMessage) => message.weight === 0);
+    if (skipped >= 0)
+      throw new PreferenceRowError(index, `${name}[${skipped}].weight is 0, but a preference is between whole outputs`);
+  }
   try {
     const chat = chatOptionsOf(row);
     [a, b] = [chosen, rejected].map((completion) => tokenizeCompletion(model, prompt, completion, chat));

@@ -171,6 +171,8 @@ async function collectGroups<Row extends PromptRow>(run: PolicyRun<Row>, step: n
       sampling,
       scoring,
       maxBatch,
+      // The same digits after an interruption: weights that change start anew at each step by themselves.
+      packWeights: options.adapter ? 'at-once' : 'auto',
       key: key.child(round),
       step,
     });

@@ -1,6 +1,14 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { Completion, SamplingParams } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, chatOptionsOf, LocalGenerator, promptTokens, rowMessages } from '@posttrain/lm';
+import {
+  type Adapter,
+  type CausalLM,
+  chatOptionsOf,
+  LocalGenerator,
+  type PackWeights,
+  promptTokens,
+  rowMessages,
+} from '@posttrain/lm';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
 
@@ -35,6 +43,8 @@ export interface RolloutRequest<Row extends PromptRow> {
   readonly scoring: ScoreOptions;
   /** Completions decoded together. */
   readonly maxBatch: number;
+  /** As `LocalGenerator` has it. */
+  readonly packWeights: PackWeights;
   /** Names the random numbers; prompt i uses child i. */
   readonly key: Key;
   /** For the reward functions. */
@@ -44,7 +54,11 @@ export interface RolloutRequest<Row extends PromptRow> {
 /** Samples completions of every row's prompt and scores them. */
 export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row>): Promise<RewardedGroup<Row>[]> {
   const { model, adapter, rows, rewards, completionsPerPrompt: n, sampling, step } = request;
-  const generator = new LocalGenerator(model, { adapter: () => adapter, maxBatch: request.maxBatch });
+  const generator = new LocalGenerator(model, {
+    adapter: () => adapter,
+    maxBatch: request.maxBatch,
+    packWeights: request.packWeights,
+  });
   const prompts = rows.map((row) =>
     promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row)),
   );

@@ -3,6 +3,7 @@ import {
   type CausalLM,
   chatOptionsOf,
   NoChatTemplateError,
+  type RowMessage,
   rowMessages,
   tokenizeCompletion,
   withEndToken,
@@ -16,7 +17,8 @@ import {
  * - `{ messages }`
  * - `{ input_ids, labels? }`, tokenized already; -100 marks tokens that are not trained
  *
- * Rows with messages may have `tools` (a list, or its JSON) and `chat_template_kwargs`.
+ * Rows with messages may have `tools` (a list, or its JSON) and `chat_template_kwargs`; an assistant's message of
+ * `weight` 0 is not trained.
  */
 export type SftRow = Readonly<Record<string, unknown>>;
 
@@ -108,12 +110,12 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
   if ('prompt' in row || 'completion' in row) return encodePromptCompletion(model, row, options);
   if ('messages' in row) {
     if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
-    const { assistantOnlyLoss: assistantMask = false } = options;
-    const rendered = model.chatTemplate.renderChat(rowMessages(messagesOf(row, 'messages')), {
+    const messages = messagesOf(row, 'messages');
+    const { tokenIds, assistantTurns } = model.chatTemplate.renderChat(rowMessages(messages), {
       ...chatOptionsOf(row),
-      assistantMask,
+      assistantMask: asksForTurns(messages, options),
     });
-    return { tokens: rendered.tokenIds, mask: rendered.assistantMask ?? rendered.tokenIds.map(() => 1) };
+    return { tokens: tokenIds, mask: tokenIds.map((_, t) => weightOf(t, messages, assistantTurns, options)) };
   }
   const { text } = row;
   if (typeof text === 'string') {
@@ -127,7 +129,7 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
 }
 
 function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
-  const { completionOnlyLoss = true, assistantOnlyLoss = false } = options;
+  const { completionOnlyLoss = true } = options;
   if (isEmpty(row.completion)) {
     throw new PosttrainError(
       'SFT_ROW',
@@ -136,17 +138,33 @@ function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeO
   }
   const isText = typeof row.prompt === 'string' && typeof row.completion === 'string';
   const part = (column: 'prompt' | 'completion') => (isText ? (row[column] as string) : messagesOf(row, column));
-  const { tokens, start, assistantMask, retokenizedPrompt } = tokenizeCompletion(
-    model,
-    part('prompt'),
-    part('completion'),
-    { ...chatOptionsOf(row), assistantMask: assistantOnlyLoss && !isText },
-  );
+  const [prompt, completion] = [part('prompt'), part('completion')];
+  const messages = isText ? [] : ([...prompt, ...completion] as RowMessage[]);
+  const { tokens, start, assistantTurns, retokenizedPrompt } = tokenizeCompletion(model, prompt, completion, {
+    ...chatOptionsOf(row),
+    assistantTurns: !isText && asksForTurns(messages, options),
+  });
   const mask = tokens.map((_, t) => {
     const isCompletion = !completionOnlyLoss || t >= start;
-    return isCompletion && (assistantMask?.[t] ?? 1) === 1 ? 1 : 0;
+    return isCompletion ? weightOf(t, messages, assistantTurns, options) : 0;
   });
   return { tokens, mask, retokenizedPrompt };
+}
+
+/** Whether the mask depends on which message a token belongs to. */
+const asksForTurns = (messages: readonly RowMessage[], { assistantOnlyLoss = false }: TokenizeOptions): boolean =>
+  assistantOnlyLoss || messages.some(({ weight }) => weight === 0);
+
+/** Whether token `t` of a conversation is trained: with `assistantOnlyLoss` the assistant's, and none of weight 0. */
+function weightOf(
+  t: number,
+  messages: readonly RowMessage[],
+  assistantTurns: readonly number[] | undefined,
+  { assistantOnlyLoss = false }: TokenizeOptions,
+): 0 | 1 {
+  const turn = assistantTurns?.[t] ?? -1;
+  if (turn < 0) return assistantOnlyLoss && assistantTurns ? 0 : 1;
+  return messages[turn]!.weight === 0 ? 0 : 1;
 }
 
 function encodedAlready({ input_ids: ids, labels = ids }: SftRow, vocabSize: number): Encoded {
@@ -178,10 +196,18 @@ function isEmpty(completion: unknown): boolean {
   return Array.isArray(completion) && (completion as ChatMessage[]).every(silent);
 }
 
-function messagesOf(row: SftRow, column: string): readonly ChatMessage[] {
+function messagesOf(row: SftRow, column: string): readonly RowMessage[] {
   const value = row[column];
   if (Array.isArray(value) && value.every((message) => isRecord(message) && typeof message.role === 'string')) {
-    return value as ChatMessage[];
+    const messages = value as RowMessage[];
+    const wrong = messages.findIndex(
+      ({ weight = null, role }) => weight !== null && !(role === 'assistant' && (weight === 0 || weight === 1)),
+    );
+    if (wrong < 0) return messages;
+    throw new PosttrainError(
+      'SFT_ROW',
+      `${column}[${wrong}].weight is ${messages[wrong]!.weight}; it is 0 or 1, and of the assistant's messages only`,
+    );
   }
   throw new PosttrainError(
     'SFT_ROW',
