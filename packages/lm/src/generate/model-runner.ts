@@ -31,11 +31,10 @@ export interface ModelRunnerOptions {
   /** Most tokens, padding included, that one pass computes. Default 1024. */
   readonly maxTokensPerPass?: number;
   /**
-   * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one
-   * row, half with two). `auto`: once the same weights have been used for some hundred passes, if they take at most 1 GiB; those
-   * of a model with `int4` layers always, since these are unpacked at every pass otherwise. Packed products round otherwise, so
-   * with `auto` the last digits of a log-probability depend on what was computed before; `at-once` is `auto` from the first
-   * pass, for runs that must give the same digits after an interruption. Default `auto`.
+   * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one row, half
+   * with two). `auto`: after some hundred passes with the same weights, if they take at most 1 GiB; with `int4` layers always,
+   * which are unpacked at every pass otherwise. `at-once`: `auto` from the first pass. Packed products round otherwise, so with
+   * `auto` last digits depend on what was computed before: runs that go on to the same digits use `at-once`. Default `auto`.
    */
   readonly packWeights?: PackWeights;
 }
