@@ -34,7 +34,7 @@ export interface ModelRunnerOptions {
    * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one row, half
    * with two). `auto`: after some hundred passes with the same weights, if they take at most 1 GiB; with `int4` layers always,
    * which are unpacked at every pass otherwise. `at-once`: `auto` from the first pass. Packed products round otherwise, so with
-   * `auto` last digits depend on what was computed before: runs that go on to the same digits use `at-once`. Default `auto`.
+   * `auto` last digits depend on what was computed before. Default `auto`.
    */
   readonly packWeights?: PackWeights;
 }
