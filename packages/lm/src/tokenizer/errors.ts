@@ -1,0 +1,13 @@
+import { PosttrainError } from '@posttrain/interfaces';
+
+/** A text that the tokenizer has no tokens for, or tokens that its decoder cannot turn into text. */
+export class TokenizerTextError extends PosttrainError {
+  constructor(problem: string) {
+    super('TOKENIZER_TEXT', problem);
+  }
+}
+
+export function unknownText(text: string, remedy: string): TokenizerTextError {
+  const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  return new TokenizerTextError(`The tokenizer has no token for ${JSON.stringify(shown)}, and ${remedy}.`);
+}

@@ -1,0 +1,79 @@
+import { wellFormed } from './unicode/unicode.js';
+
+/** A part of a text on its way to tokens. */
+export interface Piece {
+  readonly text: string;
+  /** Where its first character comes from in the original, in UTF-16 code units. */
+  readonly start: number;
+  /** For every code unit of `text` the code unit of the original that it stands for; only where positions are followed. */
+  readonly source: readonly number[] | undefined;
+  /** The id of an added token, whose text this is. */
+  readonly id?: number;
+}
+
+/**
+ * Changes a text. Where `log` is given, it gets for every code unit of the result the code unit of `text` that it
+ * stands for: as the reference implementation, inserted characters stand for the one before them.
+ */
+export type Edit = (text: string, log?: number[]) => string;
+
+/** The whole of a text. @param follow whether to follow positions through what changes it */
+export function wholePiece(text: string, follow: boolean): Piece {
+  const well = wellFormed(text);
+  return { text: well, start: 0, source: follow ? Array.from({ length: well.length }, (_, i) => i) : undefined };
+}
+
+export function edited(piece: Piece, edit: Edit): Piece {
+  if (!piece.source) {
+    const text = edit(piece.text);
+    return text === piece.text ? piece : { ...piece, text };
+  }
+  const log: number[] = [];
+  const text = edit(piece.text, log);
+  const source = log.map((i) => piece.source![i] ?? 0);
+  return { ...piece, text, source, start: source[0] ?? piece.start };
+}
+
+/** The part `[start, end)` of a piece. */
+export function part(piece: Piece, start: number, end: number): Piece {
+  if (start === 0 && end === piece.text.length) return piece;
+  const text = piece.text.slice(start, end);
+  if (!piece.source) return { text, start: piece.start + start, source: undefined };
+  const source = piece.source.slice(start, end);
+  return { text, start: source[0] ?? piece.start, source };
+}
+
+/** `text` with each match of the global `pattern` replaced. A character that `replace` leaves alone it must return. */
+export function replaceCharacters(
+  text: string,
+  log: number[] | undefined,
+  pattern: RegExp,
+  replace: (character: string) => string,
+): string {
+  if (!log) return text.replace(pattern, replace);
+  let result = '';
+  let from = 0;
+  const keep = (to: number) => {
+    result += text.slice(from, to);
+    while (from < to) log.push(from++);
+  };
+  for (const match of text.matchAll(pattern)) {
+    keep(match.index);
+    const replacement = replace(match[0]);
+    result += replacement;
+    for (let i = 0; i < replacement.length; i++) log.push(from + Math.min(i, match[0].length - 1));
+    from += match[0].length;
+  }
+  keep(text.length);
+  return result;
+}
+
+/** Puts `prefix` in front of a text that is not empty. */
+export function prepend(text: string, prefix: string, log: number[] | undefined): string {
+  if (text === '') return text;
+  if (log) {
+    for (let i = 0; i < prefix.length; i++) log.push(0);
+    for (let i = 0; i < text.length; i++) log.push(i);
+  }
+  return prefix + text;
+}

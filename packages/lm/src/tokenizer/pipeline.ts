@@ -1,0 +1,130 @@
+import { AddedTokens, type AddedToken, readAddedToken } from './added-tokens.js';
+import { buildDecoder, cleanUpText, type Decoder, decodeAll, stagesOf } from './decoders/decoder.js';
+import type { StageChain } from './decoders/stages.js';
+import { Fields, TokenizerComponentError } from './fields.js';
+import { buildModel, type Model } from './models/model.js';
+import { buildNormalizer } from './normalizers/normalizer.js';
+import { type Piece, wholePiece } from './piece.js';
+import { buildPostProcessor, type PostProcessor } from './post-processors/post-processor.js';
+import { buildPreTokenizer, type PreTokenizer } from './pre-tokenizers/pre-tokenizer.js';
+
+/** Where a token lies in the text, in UTF-16 code units: `[start, end)`. A part of a character has the whole one's span. */
+export type TokenSpan = readonly [start: number, end: number];
+
+/** How a pipeline is used beyond what tokenizer.json says. */
+export interface PipelineOptions {
+  /** Tokens that are added to those of the file, or change them. */
+  readonly addedTokens?: readonly AddedToken[];
+  /** Special tokens spelled out in a text are text. */
+  readonly splitSpecialTokens?: boolean;
+  /** Spaces before punctuation marks are removed from decoded text. */
+  readonly cleanUp?: boolean;
+}
+
+/**
+ * What a tokenizer.json says, run as the `tokenizers` library runs it: normalizer, pre-tokenizer, model, post-processor,
+ * decoder and added tokens. Runs anywhere: nothing here is of Node.js.
+ */
+export class TokenizerPipeline {
+  readonly added: AddedTokens;
+  readonly model: Model;
+  readonly decoder: readonly Decoder[] | undefined;
+  readonly #preTokenizer: PreTokenizer | undefined;
+  readonly #postProcessor: PostProcessor | undefined;
+  /** Whether ids depend on where a piece begins in the original text. */
+  readonly #follows: boolean;
+  readonly #cleanUp: boolean;
+
+  /** @param json the parsed tokenizer.json @throws TokenizerComponentError */
+  constructor(json: unknown, options: PipelineOptions = {}) {
+    const fields = new Fields(json, 'tokenizer.json');
+    const version = fields.raw('version');
+    if (version !== undefined && version !== '1.0') fields.fail('version', 'must be "1.0".');
+    if (fields.raw('model') === undefined) throw new TokenizerComponentError('it', 'has no "model".');
+    const normalizer = buildNormalizer(fields.raw('normalizer'));
+    this.#preTokenizer = buildPreTokenizer(fields.raw('pre_tokenizer'));
+    this.model = buildModel(fields.raw('model'));
+    this.#postProcessor = buildPostProcessor(fields.raw('post_processor'));
+    this.decoder = buildDecoder(fields.raw('decoder'));
+    this.added = new AddedTokens(this.model, normalizer);
+    this.added.add(fields.raw('added_tokens') === undefined ? [] : fields.objects('added_tokens').map(readAddedToken));
+    if (options.addedTokens && options.addedTokens.length > 0) this.added.add(options.addedTokens);
+    this.added.splitSpecialTokens = options.splitSpecialTokens ?? false;
+    this.#cleanUp = options.cleanUp ?? false;
+    this.#follows = prependsAtStart(fields.raw('pre_tokenizer')) && (normalizer !== undefined || isSequence(fields.raw('pre_tokenizer')));
+  }
+
+  encode(text: string, addSpecialTokens: boolean): number[] {
+    const ids: number[] = [];
+    for (const piece of this.#pieces(text, this.#follows)) {
+      if (piece.id === undefined) this.model.tokenize(piece.text, ids);
+      else ids.push(piece.id);
+    }
+    if (!this.#postProcessor) return ids;
+    const parts = this.#postProcessor([ids], addSpecialTokens);
+    return parts.length === 1 ? [...parts[0]!] : parts.flat();
+  }
+
+  /** Ids without special tokens, and where each lies in the text. */
+  encodeWithOffsets(text: string): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
+    const ids: number[] = [];
+    const offsets: TokenSpan[] = [];
+    for (const piece of this.#pieces(text, true)) {
+      const spans: number[] = [];
+      if (piece.id === undefined) this.model.tokenize(piece.text, ids, spans);
+      else {
+        ids.push(piece.id);
+        spans.push(0, piece.text.length);
+      }
+      for (let i = 0; i < spans.length; i += 2) offsets.push(spanOf(text, piece.source!, spans[i]!, spans[i + 1]!));
+    }
+    return { ids, offsets };
+  }
+
+  decode(ids: readonly number[], skipSpecialTokens: boolean): string {
+    const tokens: string[] = [];
+    for (const id of ids) {
+      const token = this.added.tokenOf(id);
+      if (token !== undefined && !(skipSpecialTokens && this.added.isSpecial(token))) tokens.push(token);
+    }
+    const text = decodeAll(this.decoder, tokens);
+    return this.#cleanUp ? cleanUpText(text) : text;
+  }
+
+  /** What turns tokens into text as they come. */
+  stages(): StageChain {
+    return stagesOf(this.decoder, this.#cleanUp);
+  }
+
+  #pieces(text: string, follow: boolean): Piece[] {
+    const found = this.added.extract(wholePiece(text, follow));
+    if (!this.#preTokenizer) return found;
+    const pieces: Piece[] = [];
+    for (const piece of found) {
+      if (piece.id === undefined) this.#preTokenizer(piece, pieces);
+      else pieces.push(piece);
+    }
+    return pieces;
+  }
+}
+
+/** From the first character that `[start, end)` of a piece stands for to the last. */
+function spanOf(text: string, source: readonly number[], start: number, end: number): TokenSpan {
+  const first = source[start] ?? 0;
+  const last = source[Math.max(end - 1, start)] ?? first;
+  const isLow = (at: number) => /[\udc00-\udfff]/.test(text[at] ?? '') && /[\ud800-\udbff]/.test(text[at - 1] ?? '');
+  const from = isLow(first) ? first - 1 : first;
+  const to = last + (isLow(last + 1) ? 2 : 1);
+  return [from, Math.min(Math.max(to, from), text.length)];
+}
+
+function isSequence(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (value as { type?: unknown }).type === 'Sequence';
+}
+
+/** Whether a Metaspace puts its mark in front of the first piece only. */
+function prependsAtStart(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { prepend_scheme: scheme, pretokenizers } = value as { prepend_scheme?: unknown; pretokenizers?: unknown };
+  return scheme === 'first' || (Array.isArray(pretokenizers) && pretokenizers.some(prependsAtStart));
+}
