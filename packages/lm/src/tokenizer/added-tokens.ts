@@ -130,12 +130,14 @@ export class AddedTokens {
       const token = this.#tokens.get(match.id)!;
       if (this.splitSpecialTokens && this.#special.has(token.content)) continue;
       if (token.singleWord && !isWholeWord(text, start, end)) continue;
-      if (token.lstrip) while (start > done && isSpace(text[start - 1]!)) start--;
+      if (token.lstrip) {
+        while (start > done && isSpace(text[start - 1]!)) start--;
+        // Spaces that the token before took are its own.
+        start = Math.max(start, done);
+      }
       if (token.rstrip) while (end < text.length && isSpace(text[end]!)) end++;
-      // Spaces that the token before took are its own.
-      start = Math.max(start, done);
       if (start > done) into.push(part(piece, done, start));
-      into.push({ ...part(piece, start, end), id: match.id });
+      if (end > start) into.push({ ...part(piece, start, end), id: match.id });
       done = end;
     }
     if (done < text.length) into.push(part(piece, done, text.length));

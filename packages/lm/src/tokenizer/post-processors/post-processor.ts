@@ -51,13 +51,16 @@ function template(fields: Fields): PostProcessor {
       const special = new Fields(specials.raw(name), `${specials.where}[${JSON.stringify(name)}]`);
       return { ids: special.list('ids').map((id, i) => asId(id, () => `${special.where}.ids[${i}]`)) };
     });
-  const single = places('single');
-  places('pair');
-  return (parts, addSpecialTokens) =>
-    single.flatMap((place): (readonly number[])[] => {
+  const templates = [places('single'), places('pair')] as const;
+  return (parts, addSpecialTokens) => {
+    // Several parts come from a template before this one; two are taken for a pair of texts.
+    const chosen = templates[parts.length - 1];
+    if (!chosen) throw new TokenizerTextError(`A template of the post_processor gets ${parts.length} parts; it can have 1 or 2.`);
+    return chosen.flatMap((place): (readonly number[])[] => {
       if ('ids' in place) return addSpecialTokens ? [place.ids] : [];
       const part = parts[place.part];
       if (part) return [part];
       throw new TokenizerTextError('The template of the post_processor for one text asks for a second one.');
     });
+  };
 }
