@@ -11,3 +11,10 @@ export function unknownText(text: string, remedy: string): TokenizerTextError {
   const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text;
   return new TokenizerTextError(`The tokenizer has no token for ${JSON.stringify(shown)}, and ${remedy}.`);
 }
+
+/** Text is a string; anything else would be tokenized as the name of its type. */
+export function assertText(text: unknown, where: string): asserts text is string {
+  if (typeof text === 'string') return;
+  const found = text === null ? 'null' : Array.isArray(text) ? 'a list' : typeof text;
+  throw new TokenizerTextError(`${where} is ${found}; it must be a text.`);
+}

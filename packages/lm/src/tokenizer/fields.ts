@@ -35,6 +35,11 @@ export class Fields {
     return Object.hasOwn(this.#object, key) ? (this.#object[key] ?? undefined) : undefined;
   }
 
+  /** The object as it is. */
+  get all(): Readonly<Record<string, unknown>> {
+    return this.#object;
+  }
+
   keys(): string[] {
     return Object.keys(this.#object);
   }

@@ -19,6 +19,8 @@ export interface PipelineOptions {
   readonly splitSpecialTokens?: boolean;
   /** Spaces before punctuation marks are removed from decoded text. */
   readonly cleanUp?: boolean;
+  /** Tokens before and after a text, instead of what the post-processor adds. */
+  readonly around?: readonly [before: readonly string[], after: readonly string[]] | undefined;
 }
 
 /**
@@ -29,6 +31,8 @@ export class TokenizerPipeline {
   readonly added: AddedTokens;
   readonly model: Model;
   readonly decoder: readonly Decoder[] | undefined;
+  /** The decoder as tokenizer.json has it. */
+  readonly decoderJson: unknown;
   readonly #preTokenizer: PreTokenizer | undefined;
   readonly #postProcessor: PostProcessor | undefined;
   /** Whether ids depend on where a piece begins in the original text. */
@@ -44,12 +48,14 @@ export class TokenizerPipeline {
     const normalizer = buildNormalizer(fields.raw('normalizer'));
     this.#preTokenizer = buildPreTokenizer(fields.raw('pre_tokenizer'));
     this.model = buildModel(fields.raw('model'));
-    this.#postProcessor = buildPostProcessor(fields.raw('post_processor'));
-    this.decoder = buildDecoder(fields.raw('decoder'));
+    const postProcessor = buildPostProcessor(fields.raw('post_processor'));
+    this.decoderJson = fields.raw('decoder');
+    this.decoder = buildDecoder(this.decoderJson);
     this.added = new AddedTokens(this.model, normalizer);
     this.added.add(fields.raw('added_tokens') === undefined ? [] : fields.objects('added_tokens').map(readAddedToken));
     if (options.addedTokens && options.addedTokens.length > 0) this.added.add(options.addedTokens);
     this.added.splitSpecialTokens = options.splitSpecialTokens ?? false;
+    this.#postProcessor = options.around ? this.#putAround(options.around) : postProcessor;
     this.#cleanUp = options.cleanUp ?? false;
     this.#follows = prependsAtStart(fields.raw('pre_tokenizer')) && (normalizer !== undefined || isSequence(fields.raw('pre_tokenizer')));
   }
@@ -94,6 +100,13 @@ export class TokenizerPipeline {
   /** What turns tokens into text as they come. */
   stages(): StageChain {
     return stagesOf(this.decoder, this.#cleanUp);
+  }
+
+  #putAround([before, after]: readonly [readonly string[], readonly string[]]): PostProcessor {
+    const idsOf = (tokens: readonly string[]) =>
+      tokens.map((token) => this.added.idOf(token) ?? new Fields({}, 'tokenizer.json').fail('vocab', `has no ${token}.`));
+    const [first, last] = [idsOf(before), idsOf(after)];
+    return (parts, addSpecialTokens) => (addSpecialTokens ? [first, ...parts, last] : parts);
   }
 
   #pieces(text: string, follow: boolean): Piece[] {

@@ -163,6 +163,8 @@ const addedToken = fc.record({
 });
 const addedTokens = fc
   .uniqueArray(addedToken, { maxLength: 4, selector: (token) => token.content })
+  // A space behind a token that takes spaces ends the process of the binding.
+  .map((tokens) => (tokens.some(({ content }) => content === ' ') ? tokens.map((token) => ({ ...token, rstrip: false })) : tokens))
   .map((tokens) => tokens.map((token, i) => ({ id: 1000 + i, ...token })));
 
 const specialPlace = fc.record({ SpecialToken: fc.record({ id: text('<s>', '</s>'), type_id: fc.constantFrom(0, 1) }) });

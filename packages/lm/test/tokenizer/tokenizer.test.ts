@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { InvalidModelFileError, TokenAlignmentError, Tokenizer } from '../../src/index.js';
-import { alignTokens } from '../../src/tokenizer/token-offsets.js';
+import { InvalidModelFileError, Tokenizer } from '../../src/index.js';
 import { readTokenizerGolden, tokenizerGoldens, tokenizerKinds } from './goldens.js';
 
 const offsetsGolden = JSON.parse(
@@ -186,14 +185,6 @@ describe('what the golden folders do not show', () => {
     expect(many.ids.length).toBe(2000 * one.ids.length);
     const last = many.offsets.slice(-one.offsets.length);
     expect(last).toEqual(one.offsets.map(([start, end]) => [start + 1999 * line.length, end + 1999 * line.length]));
-  });
-
-  it('misaligned tokens are an error', () => {
-    const rules = { byteLevel: false, normalizeCluster: (cluster: string) => cluster };
-    const piece = (token: string) => ({ kind: 'piece' as const, token });
-    expect(() => alignTokens('abc', [piece('ab'), piece('d')], rules)).toThrow(TokenAlignmentError);
-    expect(() => alignTokens('abc', [piece('ab')], rules)).toThrow(/does not match the text at 2: "c"/);
-    expect(() => alignTokens('abc', [{ kind: 'added', token: '<x>' }], rules)).toThrow(TokenAlignmentError);
   });
 
   it('saves its files, all or none, and refuses unusable ones', async () => {

@@ -1,4 +1,4 @@
-import { onigurumaWord } from '../unicode/unicode.js';
+import { onigurumaWordAlone } from '../unicode/unicode.js';
 import { type Edge, lengths, type Node, PatternError } from './syntax.js';
 
 type Instruction =
@@ -269,7 +269,7 @@ function isAtEdge(text: string, position: number, edge: Edge): boolean {
     case 'lastLineEnd':
       return atEnd || (position === text.length - 1 && text[position] === '\n');
     default: {
-      const word = onigurumaWord();
+      const word = onigurumaWordAlone();
       const before = position > 0 && word.has(text.codePointAt(previous(text, position))!);
       const after = !atEnd && word.has(text.codePointAt(position)!);
       return (before !== after) === (edge === 'wordEdge');

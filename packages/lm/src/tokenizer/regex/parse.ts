@@ -1,4 +1,5 @@
 import { CodePointSet } from '../unicode/code-point-set.js';
+import { onigurumaWordAlone } from '../unicode/unicode.js';
 import { escapedClass, ignoringCase, isCased, namedProperty, posixClass } from './character-classes.js';
 import { type Edge, lengths, type Node, PatternError } from './syntax.js';
 
@@ -213,6 +214,10 @@ class Parser {
       const pair: Node = { kind: 'sequence', items: [{ kind: 'set', set: single(13) }, { kind: 'set', set: newline }] };
       return { kind: 'atomic', item: { kind: 'choice', options: [pair, { kind: 'set', set }] } };
     }
+    if (letter === 'w' || letter === 'W') {
+      this.#at++;
+      return { kind: 'set', set: letter === 'w' ? onigurumaWordAlone() : onigurumaWordAlone().complement() };
+    }
     const { set, character } = this.#escaped(flags);
     return { kind: 'set', set: this.#folded(set, flags, character) };
   }
@@ -290,7 +295,7 @@ class Parser {
       return first.set;
     }
     this.#at++;
-    if (this.#next === '[') this.#unsupported('a range that ends with a class');
+    if (this.#characters[this.#at] === '[') this.#unsupported('a range that ends with a class');
     const last = this.#classCharacter(flags);
     if (last.character === undefined) this.#unsupported('a range that ends with a class');
     const [from, to] = [first.character.codePointAt(0)!, last.character!.codePointAt(0)!];

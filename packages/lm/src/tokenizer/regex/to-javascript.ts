@@ -1,7 +1,7 @@
-import { onigurumaWord } from '../unicode/unicode.js';
+import { onigurumaWordAlone } from '../unicode/unicode.js';
 import type { Edge, Node } from './syntax.js';
 
-const word = () => onigurumaWord().toSource();
+const word = () => onigurumaWordAlone().toSource();
 
 function edgeSource(edge: Edge): string {
   switch (edge) {

@@ -46,9 +46,14 @@ export function whiteSpace(): CodePointSet {
   );
 }
 
-/** `\w` of Oniguruma. */
+/** `\w` of Oniguruma in a class. */
 export function onigurumaWord(): CodePointSet {
   return cached('word', () => property('alphabetic').union(category('M')!, category('Nd')!, category('Pc')!));
+}
+
+/** `\w` of Oniguruma outside a class, and what `\b` goes by: there six numbers of Latin-1 are letters too. */
+export function onigurumaWordAlone(): CodePointSet {
+  return cached('word alone', () => onigurumaWord().union(CodePointSet.ofText('²³¹¼½¾')));
 }
 
 /** `\w` of Rust's regex crate, which has the two joiners too. */
