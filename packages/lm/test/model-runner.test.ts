@@ -137,7 +137,7 @@ it('refuses what makes no sense, and changes nothing', async () => {
   const refused = (tokens: number[], message: RegExp) =>
     expect(runner.extend([{ sequence, tokens }])).rejects.toThrow(message);
   await refused([], /input 0 has no tokens/);
-  await refused([64], /input 0 has the token 64, which the vocabulary of 64/);
+  await refused([64], /extend: input 0, position 0: 64 is no token id; ids are whole numbers from 0 to 63/);
   await refused(
     range(97, () => 1),
     /a sequence of 97 tokens; the context holds 96/,

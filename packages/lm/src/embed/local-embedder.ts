@@ -4,7 +4,7 @@ import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
-import { checkLengths, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
+import { checkSequences, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';
 
@@ -17,7 +17,7 @@ export interface EmbeddingModel {
 }
 
 interface EmbeddingNetwork {
-  readonly config: { readonly maxPositionEmbeddings: number };
+  readonly config: { readonly maxPositionEmbeddings: number; readonly vocabSize: number };
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
 }
 
@@ -135,7 +135,8 @@ export class LocalEmbedder implements Embedder {
     const run = embeddingsOf(network, adapter)[this.pooling];
     const results = new Array<Float32Array>(sequences.length);
     const maxTokens = this.#options.maxTokensPerPass ?? MAX_TOKENS_PER_PASS;
-    checkLengths('embed', sequences, { shortest: 1, longest: this.maxTokens });
+    const { vocabSize } = network.config;
+    checkSequences('embed', sequences, { shortest: 1, longest: this.maxTokens, vocabSize });
     for (const pass of passesOf(sequences, { longest: this.maxTokens, maxTokens })) {
       const vectors = await run(weights, adapter.parameters, pass.tokens, pass.last);
       const data = await vectors.data();

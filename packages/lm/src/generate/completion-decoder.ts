@@ -20,6 +20,20 @@ export const continuesText = ({ prompt, prefix = '' }: Continued): boolean =>
  */
 export function completionDecoder(tokenizer: Tokenizer, request: Continued, prompt: readonly number[]): StreamDecoder {
   const decoder = tokenizer.streamDecoder({ skipSpecialTokens: true });
-  for (const token of continuesText(request) ? prompt.slice(-DECODER_CONTEXT) : []) decoder.push(token);
-  return decoder;
+  // A row of a padded embedding is no token and has no text.
+  const isToken = (id: number) => tokenizer.idToToken(id) !== undefined;
+  const context = continuesText(request) ? prompt.slice(-DECODER_CONTEXT).filter(isToken) : [];
+  const given = context.map((id) => decoder.push(id)).join('');
+  // Text of the prompt that the decoder still holds back.
+  let owed = tokenizer.decode(context, { skipSpecialTokens: true }).slice(given.length);
+  const ofCompletion = (text: string): string => {
+    let same = 0;
+    while (same < text.length && text[same] === owed[same]) same++;
+    if (text !== '') owed = same === text.length ? owed.slice(same) : '';
+    return text.slice(same);
+  };
+  return {
+    push: (id) => (isToken(id) ? ofCompletion(decoder.push(id)) : ''),
+    flush: () => ofCompletion(decoder.flush()),
+  };
 }

@@ -2,6 +2,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
 import type { RowSoftmax } from './step-memory.js';
+import { assertTokenIds } from '../tokenizer/token-ids.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {
@@ -60,8 +61,7 @@ export function checkExtend(
   }
   rows.forEach(({ sequence, tokens, adapter }, i) => {
     if (tokens.length === 0) fail(i, 'has no tokens');
-    const bad = tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-    if (bad !== undefined) fail(i, `has the token ${bad}, which the vocabulary of ${vocabSize} does not have`);
+    assertTokenIds(vocabSize, tokens, `extend: input ${i}`);
     const total = sequence.length + tokens.length;
     if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
     if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {

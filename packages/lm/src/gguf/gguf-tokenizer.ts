@@ -40,13 +40,16 @@ export function ggufTokenizer(metadata: GgufMetadata): Tokenizer {
     );
   }
   const roles = specialRoles(metadata, vocabulary.tokens);
-  const parts = kind === 'gpt2' ? byteLevelBpe(metadata, vocabulary) : sentencePieceBpe(metadata, vocabulary, roles);
+  const added = addedTokens(vocabulary, roles, endTokens(metadata));
+  const parts =
+    kind === 'gpt2' ? byteLevelBpe(metadata, vocabulary, added) : sentencePieceBpe(metadata, vocabulary, roles, added);
   return new Tokenizer({
+    vocabSize: vocabulary.tokens.length,
     tokenizer: {
       version: '1.0',
       truncation: null,
       padding: null,
-      added_tokens: addedTokens(vocabulary, roles, endTokens(metadata)),
+      added_tokens: added,
       ...parts.json,
       post_processor: postProcessor(metadata, roles, parts.addBos),
     },
@@ -86,8 +89,10 @@ function specialRoles(metadata: GgufMetadata, tokens: readonly string[]): Roles 
   return roles;
 }
 
+type AddedToken = JsonObject & { readonly id: number; readonly content: string };
+
 /** What ends a generation is special, whatever type the file gives it. */
-function addedTokens({ tokens, types }: Vocabulary, roles: Roles, ends: readonly number[]): JsonObject[] {
+function addedTokens({ tokens, types }: Vocabulary, roles: Roles, ends: readonly number[]): AddedToken[] {
   const named = new Set([...[...roles.values()].map(({ id }) => id), ...ends]);
   const isSpecial = (id: number) => types[id] === TokenType.control || types[id] === TokenType.unknown || named.has(id);
   return tokens.flatMap((content, id) => {
@@ -102,7 +107,7 @@ interface Parts {
   readonly addBos: boolean;
 }
 
-function byteLevelBpe(metadata: GgufMetadata, { tokens, plain }: Vocabulary): Parts {
+function byteLevelBpe(metadata: GgufMetadata, { tokens, plain }: Vocabulary, added: readonly AddedToken[]): Parts {
   const pre = preTokenization(metadata);
   const merges = metadata.texts(`${KEY}merges`) ?? metadata.fail(`${KEY}merges`, 'a list of pairs');
   const pairs = merges.map((merge) => {
@@ -117,7 +122,7 @@ function byteLevelBpe(metadata: GgufMetadata, { tokens, plain }: Vocabulary): Pa
       pre_tokenizer: pre.preTokenizer,
       decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
       model: {
-        ...bpe(tokens, plain, pairs),
+        ...bpe(tokens, plain, added, pairs),
         ignore_merges: pre.ignoreMerges ?? false,
       },
     },
@@ -134,7 +139,12 @@ function preTokenization(metadata: GgufMetadata): PreTokenization {
   );
 }
 
-function sentencePieceBpe(metadata: GgufMetadata, { tokens, types, plain }: Vocabulary, roles: Roles): Parts {
+function sentencePieceBpe(
+  metadata: GgufMetadata,
+  { tokens, types, plain }: Vocabulary,
+  roles: Roles,
+  added: readonly AddedToken[],
+): Parts {
   const scores = metadata.numbers(`${KEY}scores`) ?? metadata.fail(`${KEY}scores`, 'a list of numbers');
   if (scores.length !== tokens.length) metadata.fail(`${KEY}scores`, `a list of ${tokens.length} numbers`);
   const pieces = new Map(
@@ -155,7 +165,7 @@ function sentencePieceBpe(metadata: GgufMetadata, { tokens, types, plain }: Voca
         decoders: [unmark, { type: 'ByteFallback' }, { type: 'Fuse' }, ...(prefix ? [strip] : [])],
       },
       model: {
-        ...bpe(tokens, plain, mergesFromScores(pieces)),
+        ...bpe(tokens, plain, added, mergesFromScores(pieces)),
         unk_token: roles.get('unk')?.content ?? unknownToken(tokens, types) ?? null,
         fuse_unk: true,
         byte_fallback: true,
@@ -169,7 +179,13 @@ function unknownToken(tokens: readonly string[], types: readonly number[]): stri
   return tokens[types.indexOf(TokenType.unknown)];
 }
 
-function bpe(tokens: readonly string[], plain: readonly number[], merges: readonly (readonly string[])[]): JsonObject {
+/** Added tokens keep the ids that they have here only where the vocabulary has them too. */
+function bpe(
+  tokens: readonly string[],
+  plain: readonly number[],
+  added: readonly AddedToken[],
+  merges: readonly (readonly string[])[],
+): JsonObject {
   return {
     type: 'BPE',
     dropout: null,
@@ -178,7 +194,7 @@ function bpe(tokens: readonly string[], plain: readonly number[], merges: readon
     end_of_word_suffix: null,
     fuse_unk: false,
     byte_fallback: false,
-    vocab: Object.fromEntries(plain.map((id) => [tokens[id]!, id])),
+    vocab: Object.fromEntries([...added.map(({ content, id }) => [content, id]), ...plain.map((id) => [tokens[id]!, id])]),
     merges,
   };
 }

@@ -5,7 +5,7 @@ import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
-import { checkLengths, gridOf, MAX_TOKENS_PER_PASS, passesOf } from './passes.js';
+import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
 import { type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
@@ -77,11 +77,11 @@ export async function continuationLogProbs(
 ): Promise<ContinuationLogProbs[]> {
   assertKnownOptions('continuationLogProbs', options, ['adapter', 'maxTokensPerPass', 'maxCacheBytes']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS, maxCacheBytes = 2 ** 28 } = options;
-  const longest = network.config.maxPositionEmbeddings;
-  checkLengths(
+  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  checkSequences(
     'score',
     continuations.map(({ tokens }) => tokens),
-    { shortest: 2, longest: longest + 1 },
+    { shortest: 2, longest: longest + 1, vocabSize },
   );
   const results = new Array<ContinuationLogProbs>(continuations.length);
   const { roots, alone } = prefixTree(continuations);

@@ -4,7 +4,7 @@ import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { checkLengths, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { checkSequences, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 
 export interface HiddenStatesOptions {
   readonly adapter?: Adapter;
@@ -33,8 +33,8 @@ export async function hiddenStates(
 ): Promise<Float32Array[][]> {
   assertKnownOptions('hiddenStates', options, ['adapter', 'maxTokensPerPass']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
-  const { maxPositionEmbeddings: longest, hiddenSize: size } = network.config;
-  checkLengths('hiddenStates', sequences, { shortest: 1, longest });
+  const { maxPositionEmbeddings: longest, hiddenSize: size, vocabSize } = network.config;
+  checkSequences('hiddenStates', sequences, { shortest: 1, longest, vocabSize });
   const results = new Array<Float32Array[]>(sequences.length);
   const run = hiddenOf(network, adapter);
   for (const { sequences: rows, tokens, width } of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {

@@ -2,6 +2,7 @@ import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { SequenceInput } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { assertTokenIds } from '../tokenizer/token-ids.js';
 
 /** Most tokens of a pass, padding included, where the caller does not say. */
 export const MAX_TOKENS_PER_PASS = 4096;
@@ -28,14 +29,15 @@ export interface PassOptions {
   readonly maxRows?: number;
 }
 
-/** @throws PosttrainError naming the caller and the sequence that is too short or too long */
-export function checkLengths(
+/** @throws PosttrainError naming the caller and the sequence that is too short or too long, or has what is no token id */
+export function checkSequences(
   where: string,
   sequences: readonly (readonly number[])[],
-  { shortest, longest }: { readonly shortest: number; readonly longest: number },
+  { shortest, longest, vocabSize }: { readonly shortest: number; readonly longest: number; readonly vocabSize: number },
 ): void {
-  sequences.forEach(({ length }, i) => {
-    if (length >= shortest && length <= longest) return;
+  sequences.forEach((tokens, i) => {
+    const { length } = tokens;
+    if (length >= shortest && length <= longest) return assertTokenIds(vocabSize, tokens, `${where}: sequence ${i}`);
     const needed = `it needs ${shortest} to ${longest}`;
     throw new PosttrainError('SEQUENCE_LENGTH', `${where}: sequence ${i} has ${length} tokens; ${needed}`);
   });

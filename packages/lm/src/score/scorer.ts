@@ -8,6 +8,7 @@ import {
 import { promptTokens } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { assertText } from '../tokenizer/errors.js';
 import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
 import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';
 
@@ -59,6 +60,7 @@ export class LocalScorer implements Scorer {
     const { tokenizer, name, network, weights } = this.#model;
     const prefix = tokenizer.bosId ?? tokenizer.eosId;
     if (prefix === undefined) throw new PosttrainError('SCORE', `${name}: its tokenizer has no begin and no end token`);
+    texts.forEach((text, i) => assertText(text, `scoreRolling: text ${i}`));
     const sequences = texts.map((text) => [prefix, ...tokenizer.encode(text, { addSpecialTokens: false })]);
     const empty = sequences.findIndex(({ length }) => length === 1);
     if (empty >= 0) throw new PosttrainError('SCORE', `text ${empty} has no tokens`);
@@ -67,7 +69,8 @@ export class LocalScorer implements Scorer {
     return scored.map(sumOf);
   }
 
-  #split({ prompt, continuation }: ScoreRequest, i: number): { tokens: number[]; start: number } {
+  #split(request: ScoreRequest, i: number): { tokens: number[]; start: number } {
+    const { prompt, continuation } = checkedRequest(request, i);
     const trailing = typeof prompt === 'string' ? prompt.length - prompt.trimEnd().length : 0;
     const context = typeof prompt === 'string' ? prompt.slice(0, prompt.length - trailing) : prompt;
     const rest = (typeof prompt === 'string' ? prompt.slice(prompt.length - trailing) : '') + continuation;
@@ -79,6 +82,23 @@ export class LocalScorer implements Scorer {
     return { tokens, start };
   }
 }
+
+/** Refuses requests that do not have the two texts under their names: what is missing would be scored as "undefined". */
+function checkedRequest(request: ScoreRequest, i: number): ScoreRequest {
+  const where = `score request ${i}`;
+  if (typeof request !== 'object' || request === null) throw new PosttrainError('SCORE', `${where} is no object`);
+  assertKnownOptions(where, request, ['prompt', 'continuation']);
+  const { prompt, continuation } = request;
+  if (typeof continuation !== 'string') {
+    throw new PosttrainError('SCORE', `${where}: continuation must be a text, not ${shown(continuation)}`);
+  }
+  if (typeof prompt !== 'string' && !Array.isArray(prompt)) {
+    throw new PosttrainError('SCORE', `${where}: prompt must be a text or a conversation, not ${shown(prompt)}`);
+  }
+  return request;
+}
+
+const shown = (value: unknown): string => (value === undefined ? 'missing' : (JSON.stringify(value) ?? String(value)).slice(0, 60));
 
 const sumOf = ({ logProbs, isGreedy }: ContinuationLogProbs): ContinuationScore => ({
   logProb: logProbs.reduce((a, b) => a + b, 0),

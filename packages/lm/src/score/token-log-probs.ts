@@ -4,7 +4,7 @@ import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { checkLengths, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { topLogProbs } from './top-log-probs.js';
 
@@ -83,7 +83,7 @@ export async function sequenceLogProbs(
   const { maxPositionEmbeddings: longest, vocabSize } = network.config;
   checkScoring(temperature, top, vocabSize);
   // The last token is predicted, and so never an input.
-  checkLengths('logProbs', sequences, { shortest: 2, longest: longest + 1 });
+  checkSequences('logProbs', sequences, { shortest: 2, longest: longest + 1, vocabSize });
   const inputs = sequences.map((tokens) => tokens.slice(0, -1));
   const results = new Array<SequenceLogProbs>(sequences.length);
   const scoring = scoringOf(network, adapter);

@@ -84,7 +84,7 @@ export class TokenizerPipeline {
       }
       for (let i = 0; i < spans.length; i += 2) offsets.push(spanOf(text, piece.source!, spans[i]!, spans[i + 1]!));
     }
-    return { ids, offsets };
+    return { ids, offsets: withMarks(text, offsets) };
   }
 
   decode(ids: readonly number[], skipSpecialTokens: boolean): string {
@@ -129,6 +129,16 @@ function spanOf(text: string, source: readonly number[], start: number, end: num
   const from = isLow(first) ? first - 1 : first;
   const to = last + (isLow(last + 1) ? 2 : 1);
   return [from, Math.min(Math.max(to, from), text.length)];
+}
+
+const COMPOSED_MARKS = /^\p{M}+/u;
+
+/** Marks that a normalizer joined to the character before them are of its token: they belong to no other. */
+function withMarks(text: string, offsets: readonly TokenSpan[]): TokenSpan[] {
+  return offsets.map(([start, end], i): TokenSpan => {
+    const next = offsets[i + 1]?.[0] ?? text.length;
+    return next > end ? [start, end + (COMPOSED_MARKS.exec(text.slice(end, next))?.[0].length ?? 0)] : [start, end];
+  });
 }
 
 function isSequence(value: unknown): boolean {

@@ -35,6 +35,8 @@ export interface TokenizerFiles {
   readonly addedTokens?: JsonObject;
   /** `config.json` of the model: its type may decide which class of transformers the tokenizer is. */
   readonly modelConfig?: JsonObject;
+  /** Number of ids, where there are more than tokens: the others have no text. Default: one more than the largest id. */
+  readonly vocabSize?: number;
   /** The folder, named in errors and copied from by `save`; without one `save` writes these. */
   readonly folder?: string;
 }
@@ -108,7 +110,7 @@ export class Tokenizer {
     this.#cleansUp = settings.cleanUp;
     const { added } = this.#pipeline;
     this.specialIds = new Set([...added.entries()].filter(([, token]) => added.isSpecial(token.content)).map(([id]) => id));
-    this.vocabSize = added.largestId + 1;
+    this.vocabSize = Math.max(added.largestId + 1, files.vocabSize ?? 0);
     const idOf = (role: SpecialRole) => {
       const token = this.specialTokens[`${role}_token`];
       return token === undefined ? undefined : this.tokenToId(token);

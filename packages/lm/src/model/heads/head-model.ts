@@ -4,7 +4,7 @@ import { ChatTemplate } from '../../chat-template/index.js';
 import { saveChatTemplates } from '../../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../../config/index.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../../hub/index.js';
-import { checkLengths, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../../score/passes.js';
+import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../../score/passes.js';
 import { Tokenizer } from '../../tokenizer/index.js';
 import { type Adapter, NO_ADAPTER } from '../adapter.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../causal-lm.js';
@@ -176,8 +176,8 @@ export async function runHead(
 ): Promise<void> {
   assertKnownOptions(where, options, ['adapter', 'maxTokensPerPass']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
-  const longest = network.config.maxPositionEmbeddings;
-  checkLengths(where, sequences, { shortest: 1, longest });
+  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  checkSequences(where, sequences, { shortest: 1, longest, vocabSize });
   const run = passOf(network, adapter);
   for (const pass of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
     const output = await run(weights, adapter.parameters, pass.tokens, pass.last);
