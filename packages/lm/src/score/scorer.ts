@@ -98,7 +98,7 @@ function checkedRequest(request: ScoreRequest, i: number): ScoreRequest {
   return request;
 }
 
-const shown = (value: unknown): string => (value === undefined ? 'missing' : (JSON.stringify(value) ?? String(value)).slice(0, 60));
+const shown = (value: unknown): string => (value === null || typeof value !== 'object' ? String(value) : 'an object');
 
 const sumOf = ({ logProbs, isGreedy }: ContinuationLogProbs): ContinuationScore => ({
   logProb: logProbs.reduce((a, b) => a + b, 0),

@@ -99,15 +99,15 @@ export class Fields {
   ids(key: string): Map<string, number> {
     const fields = this.object(key);
     const ids = new Map<string, number>();
-    const names = new Map<number, string>();
-    for (const token of fields.keys()) {
-      const id = asId(fields.raw(token), () => `${fields.where}[${JSON.stringify(token)}]`);
-      const other = names.get(id);
+    const names: string[] = [];
+    for (const [token, value] of Object.entries(fields.all)) {
+      const id = asId(value, () => `${fields.where}[${JSON.stringify(token)}]`);
+      const other = names[id];
       if (other !== undefined) {
         this.fail(key, `gives ${JSON.stringify(other)} and ${JSON.stringify(token)} the same id ${id}.`);
       }
       ids.set(token, id);
-      names.set(id, token);
+      names[id] = token;
     }
     return ids;
   }
@@ -118,8 +118,14 @@ export function asId(value: unknown, where: () => string): number {
   throw new TokenizerComponentError(where(), `must be a token id, 0 to ${MAX_ID}; it is ${shown(value)}.`);
 }
 
+/** A value as an error names it; one that may be deep is not written out. */
 export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'missing';
+  if (value === undefined) return 'missing';
+  const isDeep = (item: unknown) => typeof item === 'object' && item !== null;
+  if (Array.isArray(value) ? value.length > 5 || value.some(isDeep) : isDeep(value)) {
+    return Array.isArray(value) ? `a list of ${value.length}` : 'an object';
+  }
+  const text = JSON.stringify(value) ?? typeof value;
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
 

@@ -5,7 +5,9 @@ export interface Piece {
   readonly text: string;
   /** Where its first character comes from in the original, in UTF-16 code units. */
   readonly start: number;
-  /** For every code unit of `text` the code unit of the original that it stands for; only where positions are followed. */
+  /** Whether positions are followed through what changes the text. */
+  readonly follows: boolean;
+  /** For every code unit of `text` the code unit of the original that it stands for; undefined where they go on from `start`. */
   readonly source: readonly number[] | undefined;
   /** The id of an added token, whose text this is. */
   readonly id?: number;
@@ -17,30 +19,30 @@ export interface Piece {
  */
 export type Edit = (text: string, log?: number[]) => string;
 
-/** The whole of a text. @param follow whether to follow positions through what changes it */
-export function wholePiece(text: string, follow: boolean): Piece {
-  const well = wellFormed(text);
-  return { text: well, start: 0, source: follow ? Array.from({ length: well.length }, (_, i) => i) : undefined };
+/** The whole of a text. @param follows whether to follow positions through what changes it */
+export function wholePiece(text: string, follows: boolean): Piece {
+  return { text: wellFormed(text), start: 0, follows, source: undefined };
 }
 
 export function edited(piece: Piece, edit: Edit): Piece {
-  if (!piece.source) {
+  if (!piece.follows) {
     const text = edit(piece.text);
     return text === piece.text ? piece : { ...piece, text };
   }
   const log: number[] = [];
   const text = edit(piece.text, log);
-  const source = log.map((i) => piece.source![i] ?? 0);
-  return { ...piece, text, source, start: source[0] ?? piece.start };
+  const { source, start } = piece;
+  for (let i = 0; i < log.length; i++) log[i] = source ? (source[log[i]!] ?? 0) : start + log[i]!;
+  return { ...piece, text, source: log, start: log[0] ?? start };
 }
 
 /** The part `[start, end)` of a piece. */
 export function part(piece: Piece, start: number, end: number): Piece {
   if (start === 0 && end === piece.text.length) return piece;
   const text = piece.text.slice(start, end);
-  if (!piece.source) return { text, start: piece.start + start, source: undefined };
-  const source = piece.source.slice(start, end);
-  return { text, start: source[0] ?? piece.start, source };
+  const { follows, source } = piece;
+  if (!source) return { text, start: piece.start + start, follows, source };
+  return { text, start: source[start] ?? piece.start, follows, source: source.slice(start, end) };
 }
 
 /** `text` with each match of the global `pattern` replaced. A character that `replace` leaves alone it must return. */

@@ -82,7 +82,7 @@ export class TokenizerPipeline {
         ids.push(piece.id);
         spans.push(0, piece.text.length);
       }
-      for (let i = 0; i < spans.length; i += 2) offsets.push(spanOf(text, piece.source!, spans[i]!, spans[i + 1]!));
+      for (let i = 0; i < spans.length; i += 2) offsets.push(spanOf(text, piece, spans[i]!, spans[i + 1]!));
     }
     return { ids, offsets: withMarks(text, offsets) };
   }
@@ -122,22 +122,29 @@ export class TokenizerPipeline {
 }
 
 /** From the first character that `[start, end)` of a piece stands for to the last. */
-function spanOf(text: string, source: readonly number[], start: number, end: number): TokenSpan {
-  const first = source[start] ?? 0;
-  const last = source[Math.max(end - 1, start)] ?? first;
-  const isLow = (at: number) => /[\udc00-\udfff]/.test(text[at] ?? '') && /[\ud800-\udbff]/.test(text[at - 1] ?? '');
-  const from = isLow(first) ? first - 1 : first;
-  const to = last + (isLow(last + 1) ? 2 : 1);
-  return [from, Math.min(Math.max(to, from), text.length)];
+function spanOf(text: string, { source, start: from }: Piece, start: number, end: number): TokenSpan {
+  const at = (i: number) => (source ? (source[i] ?? 0) : from + i);
+  const first = at(start);
+  const last = end > start ? at(end - 1) : first;
+  const begin = isSecondHalf(text, first) ? first - 1 : first;
+  const after = last + (isSecondHalf(text, last + 1) ? 2 : 1);
+  return [begin, Math.min(Math.max(after, begin), text.length)];
 }
 
+function isSecondHalf(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xdc00 && (text.charCodeAt(at - 1) & 0xfc00) === 0xd800;
+}
+
+const FIRST_MARK = 0x300;
 const COMPOSED_MARKS = /^\p{M}+/u;
 
 /** Marks that a normalizer joined to the character before them are of its token: they belong to no other. */
 function withMarks(text: string, offsets: readonly TokenSpan[]): TokenSpan[] {
-  return offsets.map(([start, end], i): TokenSpan => {
+  return offsets.map((span, i): TokenSpan => {
+    const [start, end] = span;
     const next = offsets[i + 1]?.[0] ?? text.length;
-    return next > end ? [start, end + (COMPOSED_MARKS.exec(text.slice(end, next))?.[0].length ?? 0)] : [start, end];
+    if (next <= end || text.charCodeAt(end) < FIRST_MARK) return span;
+    return [start, end + (COMPOSED_MARKS.exec(text.slice(end, next))?.[0].length ?? 0)];
   });
 }
 

@@ -3,9 +3,13 @@ import { PosttrainError } from '@posttrain/interfaces';
 /** A number that is no token id where one is needed. */
 export class TokenIdError extends PosttrainError {
   constructor(id: unknown, where: string, vocabSize: number) {
-    const shown = typeof id === 'string' ? JSON.stringify(id) : String(id);
-    super('TOKEN_ID', `${where}: ${shown} is no token id; ids are whole numbers from 0 to ${vocabSize - 1}.`);
+    super('TOKEN_ID', `${where}: ${named(id)} is no token id; ids are whole numbers from 0 to ${vocabSize - 1}.`);
   }
+}
+
+function named(id: unknown): string {
+  if (typeof id === 'string') return JSON.stringify(id);
+  return typeof id === 'object' && id !== null ? 'an object' : String(id);
 }
 
 /**

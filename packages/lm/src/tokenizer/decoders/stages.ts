@@ -9,6 +9,8 @@ export interface DecoderStage {
   push(token: string, out: string[]): void;
   /** Ends the text; the stage can then be used anew. */
   flush(out: string[]): void;
+  /** What it makes of all tokens at once, where that is quicker than one by one. */
+  all?(tokens: readonly string[]): string;
 }
 
 interface PerTokenOptions {
@@ -106,6 +108,12 @@ export class ByteLevelStage implements DecoderStage {
     this.#whole = '';
     const rest = this.#decoder.decode();
     if (rest !== '') out.push(rest);
+  }
+
+  all(tokens: readonly string[]): string {
+    const bytes: number[] = [];
+    for (const token of tokens) for (const byte of this.#bytesOf(token) ?? encoder.encode(token)) bytes.push(byte);
+    return this.#decoder.decode(Uint8Array.from(bytes));
   }
 
   #decode(token: string, out: string[]): void {
@@ -228,6 +236,7 @@ export class StageChain {
 
 /** What a stage makes of all tokens at once. */
 export function runStage(stage: DecoderStage, tokens: readonly string[]): readonly string[] {
+  if (stage.all) return [stage.all(tokens)];
   const out: string[] = [];
   for (const token of tokens) stage.push(token, out);
   stage.flush(out);

@@ -10,7 +10,7 @@ type Instruction =
   | { readonly op: 'atomic'; readonly body: Machine };
 
 const MAX_INSTRUCTIONS = 20_000;
-const STEPS_PER_CHARACTER = 2_000;
+const STEPS_PER_CHARACTER = 300;
 const MAX_STATES = 2 ** 31 - 1;
 
 type Draft = { -readonly [K in keyof Extract<Instruction, { op: 'split' }>]: Extract<Instruction, { op: 'split' }>[K] };
@@ -37,7 +37,7 @@ export class Machine {
 
   /** Starts and ends of all matches, in turn. @throws PatternError when the text is too costly for the pattern */
   matches(text: string): number[] {
-    const budget = { steps: 10_000_000 + text.length * STEPS_PER_CHARACTER };
+    const budget = { steps: 2_000_000 + text.length * STEPS_PER_CHARACTER };
     const visited = this.#states(text);
     const states = text.length + 1;
     const found: number[] = [];

@@ -116,10 +116,12 @@ function listedTokens({ tokenizer, config, addedTokens, specialTokensMap }: Sett
       tokens.set(id, { ...specialToken(content), special, normalized: !special });
     }
     const added = Array.isArray(tokenizer.added_tokens) ? (tokenizer.added_tokens as Json[]) : [];
-    addedOf(tokenizer).forEach((token, i) => tokens.set(Number(added[i]!.id ?? i), token));
+    addedOf(tokenizer).forEach((token, i) => tokens.set(idOf(added[i]!.id, i), token));
   }
   return [...tokens].sort(([a], [b]) => a - b).map(([, token]) => token);
 }
+
+const idOf = (id: unknown, otherwise: number): number => (Number.isSafeInteger(id) ? (id as number) : otherwise);
 
 /** The special tokens that have a name. A file of their own overrides the configuration, unless that lists added tokens. */
 function namedTokens(files: SettingsFiles, listed: readonly AddedToken[], defaults: Readonly<Record<string, string>>): Map<string, AddedToken> {

@@ -47,5 +47,14 @@ function hasOwnCode(config: Json): boolean {
 
 function hasByteLevel(tokenizer: Json): boolean {
   const parts = [tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor, tokenizer.decoder];
-  return JSON.stringify(parts).includes('"ByteLevel"');
+  return parts.some((part) => mentions(part, 'ByteLevel', 0));
+}
+
+/** Deeper components are refused when they are built. */
+const MAX_DEPTH = 100;
+
+function mentions(value: unknown, name: string, depth: number): boolean {
+  if (value === name) return true;
+  if (typeof value !== 'object' || value === null || depth > MAX_DEPTH) return false;
+  return Object.values(value).some((item) => mentions(item, name, depth + 1));
 }
