@@ -1,8 +1,8 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
-import type { RowSoftmax } from './step-memory.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
+import type { RowSoftmax } from './step-memory.js';
 
 /** A sequence in a runner's cache. Opaque: only the runner that made it can use it. */
 export interface CachedSequence {

@@ -194,7 +194,10 @@ function bpe(
     end_of_word_suffix: null,
     fuse_unk: false,
     byte_fallback: false,
-    vocab: Object.fromEntries([...added.map(({ content, id }) => [content, id]), ...plain.map((id) => [tokens[id]!, id])]),
+    vocab: Object.fromEntries([
+      ...added.map(({ content, id }) => [content, id]),
+      ...plain.map((id) => [tokens[id]!, id]),
+    ]),
     merges,
   };
 }

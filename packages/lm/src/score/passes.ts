@@ -37,9 +37,11 @@ export function checkSequences(
 ): void {
   sequences.forEach((tokens, i) => {
     const { length } = tokens;
-    if (length >= shortest && length <= longest) return assertTokenIds(vocabSize, tokens, `${where}: sequence ${i}`);
-    const needed = `it needs ${shortest} to ${longest}`;
-    throw new PosttrainError('SEQUENCE_LENGTH', `${where}: sequence ${i} has ${length} tokens; ${needed}`);
+    if (length < shortest || length > longest) {
+      const needed = `it needs ${shortest} to ${longest}`;
+      throw new PosttrainError('SEQUENCE_LENGTH', `${where}: sequence ${i} has ${length} tokens; ${needed}`);
+    }
+    assertTokenIds(vocabSize, tokens, `${where}: sequence ${i}`);
   });
 }
 

@@ -60,7 +60,7 @@ export class LocalScorer implements Scorer {
     const { tokenizer, name, network, weights } = this.#model;
     const prefix = tokenizer.bosId ?? tokenizer.eosId;
     if (prefix === undefined) throw new PosttrainError('SCORE', `${name}: its tokenizer has no begin and no end token`);
-    texts.forEach((text, i) => assertText(text, `scoreRolling: text ${i}`));
+    for (const [i, text] of texts.entries()) assertText(text, `scoreRolling: text ${i}`);
     const sequences = texts.map((text) => [prefix, ...tokenizer.encode(text, { addSpecialTokens: false })]);
     const empty = sequences.findIndex(({ length }) => length === 1);
     if (empty >= 0) throw new PosttrainError('SCORE', `text ${empty} has no tokens`);

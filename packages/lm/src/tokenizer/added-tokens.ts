@@ -108,10 +108,16 @@ export class AddedTokens {
       if (token.normalized !== normalized) continue;
       const pattern = normalized ? (this.#normalized.get(id) ?? token.content) : token.content;
       if (pattern === '') {
-        throw new TokenizerComponentError('added_tokens', `has ${JSON.stringify(token.content)}, of which normalizing leaves nothing.`);
+        throw new TokenizerComponentError(
+          'added_tokens',
+          `has ${JSON.stringify(token.content)}, of which normalizing leaves nothing.`,
+        );
       }
       if (seen.has(pattern)) {
-        throw new TokenizerComponentError('added_tokens', `has several tokens that are ${JSON.stringify(pattern)} once normalized.`);
+        throw new TokenizerComponentError(
+          'added_tokens',
+          `has several tokens that are ${JSON.stringify(pattern)} once normalized.`,
+        );
       }
       seen.add(pattern);
       patterns.push([pattern, id]);
@@ -177,7 +183,10 @@ class Finder {
       for (let i = 0; i < pattern.length; i++) {
         const unit = pattern.charCodeAt(i);
         let child = node.children.get(unit);
-        if (!child) node.children.set(unit, (child = { children: new Map(), id: undefined }));
+        if (!child) {
+          child = { children: new Map(), id: undefined };
+          node.children.set(unit, child);
+        }
         node = child;
       }
       node.id = id;

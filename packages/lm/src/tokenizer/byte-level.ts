@@ -1,6 +1,6 @@
-import { splitPiece } from './splits.js';
 import { edited, type Piece, prepend } from './piece.js';
 import { compilePattern, type Matcher } from './regex/pattern.js';
+import { splitPiece } from './splits.js';
 
 /** Characters of a byte-level vocabulary by byte, as GPT-2 made it: printable ones are themselves, the rest follow U+0100. */
 export const CHARACTER_OF_BYTE: readonly string[] = (() => {
@@ -48,9 +48,7 @@ let words: Matcher | undefined;
 
 /** GPT-2's cut into words. */
 function wordsOf(text: string): number[] {
-  words ??= compilePattern(
-    String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
-  );
+  words ??= compilePattern(String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`);
   return words(text);
 }
 

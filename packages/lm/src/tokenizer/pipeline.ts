@@ -1,4 +1,4 @@
-import { AddedTokens, type AddedToken, readAddedToken } from './added-tokens.js';
+import { type AddedToken, AddedTokens, readAddedToken } from './added-tokens.js';
 import { buildDecoder, cleanUpText, type Decoder, decodeAll, stagesOf } from './decoders/decoder.js';
 import type { StageChain } from './decoders/stages.js';
 import { Fields, TokenizerComponentError } from './fields.js';
@@ -57,7 +57,9 @@ export class TokenizerPipeline {
     this.added.splitSpecialTokens = options.splitSpecialTokens ?? false;
     this.#postProcessor = options.around ? this.#putAround(options.around) : postProcessor;
     this.#cleanUp = options.cleanUp ?? false;
-    this.#follows = prependsAtStart(fields.raw('pre_tokenizer')) && (normalizer !== undefined || isSequence(fields.raw('pre_tokenizer')));
+    this.#follows =
+      prependsAtStart(fields.raw('pre_tokenizer')) &&
+      (normalizer !== undefined || isSequence(fields.raw('pre_tokenizer')));
   }
 
   encode(text: string, addSpecialTokens: boolean): number[] {
@@ -104,7 +106,9 @@ export class TokenizerPipeline {
 
   #putAround([before, after]: readonly [readonly string[], readonly string[]]): PostProcessor {
     const idsOf = (tokens: readonly string[]) =>
-      tokens.map((token) => this.added.idOf(token) ?? new Fields({}, 'tokenizer.json').fail('vocab', `has no ${token}.`));
+      tokens.map(
+        (token) => this.added.idOf(token) ?? new Fields({}, 'tokenizer.json').fail('vocab', `has no ${token}.`),
+      );
     const [first, last] = [idsOf(before), idsOf(after)];
     return (parts, addSpecialTokens) => (addSpecialTokens ? [first, ...parts, last] : parts);
   }

@@ -38,7 +38,8 @@ export function tokenBytesOf(decoder: unknown, names: readonly (string | undefin
     const bytesOf = (name: string) => Uint8Array.from(bytesOfToken(name) ?? encoder.encode(name));
     return { inside: names.map((name) => (name === undefined ? undefined : bytesOf(name))), first: undefined };
   }
-  const known = /^(?:Replace(?: ByteFallback)?(?: Fuse(?: Strip)?)?|(?:ByteFallback )?(?:Fuse )?Metaspace|Metaspace ByteFallback(?: Fuse)?)$/;
+  const known =
+    /^(?:Replace(?: ByteFallback)?(?: Fuse(?: Strip)?)?|(?:ByteFallback )?(?:Fuse )?Metaspace|Metaspace ByteFallback(?: Fuse)?)$/;
   const find = (wanted: string) => parts.find(({ type }) => type === wanted);
   const [metaspace, replace, strip] = [find('Metaspace'), find('Replace'), find('Strip')];
   const plain =
@@ -52,7 +53,8 @@ export function tokenBytesOf(decoder: unknown, names: readonly (string | undefin
     if (name === undefined) return undefined;
     const byte = hasBytes ? byteOfFallbackToken(name) : undefined;
     // Metaspace takes markers away, Strip spaces.
-    if (byte !== undefined) return isFirst && byte === 0x20 && strip && lost > 0 ? new Uint8Array() : Uint8Array.of(byte);
+    if (byte !== undefined)
+      return isFirst && byte === 0x20 && strip && lost > 0 ? new Uint8Array() : Uint8Array.of(byte);
     const text = name.replaceAll(marker, ' ');
     if (!isFirst || lost === 0) return encoder.encode(text);
     if (metaspace) return encoder.encode(name.replaceAll(marker, ''));

@@ -5,7 +5,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { InvalidModelFileError, type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
 import { assertText } from './errors.js';
 import { TokenizerComponentError } from './fields.js';
-import { type TokenSpan, TokenizerPipeline } from './pipeline.js';
+import { TokenizerPipeline, type TokenSpan } from './pipeline.js';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.js';
 import { type TokenBytes, TokenBytesError, tokenBytesOf } from './token-bytes.js';
 import { assertTokenIds } from './token-ids.js';
@@ -109,7 +109,9 @@ export class Tokenizer {
     this.specialTokens = settings.specialTokens;
     this.#cleansUp = settings.cleanUp;
     const { added } = this.#pipeline;
-    this.specialIds = new Set([...added.entries()].filter(([, token]) => added.isSpecial(token.content)).map(([id]) => id));
+    this.specialIds = new Set(
+      [...added.entries()].filter(([, token]) => added.isSpecial(token.content)).map(([id]) => id),
+    );
     this.vocabSize = Math.max(added.largestId + 1, files.vocabSize ?? 0);
     const idOf = (role: SpecialRole) => {
       const token = this.specialTokens[`${role}_token`];
@@ -166,7 +168,8 @@ export class Tokenizer {
 
   /** The bytes that each token adds to a text. @throws TokenBytesError when they have none of their own */
   tokenBytes(): TokenBytes {
-    if (this.#cleansUp) throw new TokenBytesError('decoding removes spaces between them (clean_up_tokenization_spaces)');
+    if (this.#cleansUp)
+      throw new TokenBytesError('decoding removes spaces between them (clean_up_tokenization_spaces)');
     const names = Array.from({ length: this.vocabSize }, (_, id) => this.idToToken(id));
     return tokenBytesOf(this.#pipeline.decoderJson, names);
   }

@@ -1,7 +1,16 @@
 import { expect, it } from 'vitest';
-import { codePointTexts, compareNormalizer, comparePreTokenizer, compareRandomTokenizers, normalizers, preTokenizers } from './against-reference.js';
+import {
+  codePointTexts,
+  compareNormalizer,
+  comparePreTokenizer,
+  compareRandomTokenizers,
+  normalizers,
+  preTokenizers,
+} from './against-reference.js';
 
-it.each([11, 12, 13, 14])('random pipelines equal the tokenizers library, seed %i', (seed) => compareRandomTokenizers(seed, 5000));
+it.each([11, 12, 13, 14])('random pipelines equal the tokenizers library, seed %i', (seed) =>
+  compareRandomTokenizers(seed, 5000),
+);
 
 it('every code point, in every component', () => {
   let count = 0;

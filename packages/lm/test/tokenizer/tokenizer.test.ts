@@ -152,7 +152,9 @@ describe('what the golden folders do not show', () => {
       expect(() => stream.push(id as number)).toThrow(TokenIdError);
       expect(() => assertTokenIds(tokenizer, [5, id as number], 'row 3')).toThrow(`row 3, ${name}`);
     }
-    expect(() => tokenizer.encode(undefined as never)).toThrow('Tokenizer.encode: the text is undefined; it must be a text.');
+    expect(() => tokenizer.encode(undefined as never)).toThrow(
+      'Tokenizer.encode: the text is undefined; it must be a text.',
+    );
   });
 
   it('BPE text is never "cleaned up", whatever the config says', () => {

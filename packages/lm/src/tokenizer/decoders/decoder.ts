@@ -3,7 +3,16 @@ import { TokenizerTextError } from '../errors.js';
 import { build, buildFrom, type Fields } from '../fields.js';
 import { metaspaceFields } from '../pre-tokenizers/metaspace.js';
 import { patternField } from '../regex/pattern.js';
-import { ByteFallbackStage, ByteLevelStage, type DecoderStage, Fuse, PerToken, runStage, StageChain, TextStage } from './stages.js';
+import {
+  ByteFallbackStage,
+  ByteLevelStage,
+  type DecoderStage,
+  Fuse,
+  PerToken,
+  runStage,
+  StageChain,
+  TextStage,
+} from './stages.js';
 
 /** Makes the stage of a stream for it. */
 export type Decoder = () => DecoderStage;
@@ -34,7 +43,12 @@ const KINDS: Readonly<Record<string, (fields: Fields) => readonly Decoder[]>> = 
   Strip: (fields) => {
     const content = fields.character('content');
     const [start, stop] = [fields.integer('start', 0), fields.integer('stop', 0)];
-    return [() => new PerToken((token) => strip(token, content, start, stop), { stripsStart: stop === 0 ? { content, start } : undefined })];
+    return [
+      () =>
+        new PerToken((token) => strip(token, content, start, stop), {
+          stripsStart: stop === 0 ? { content, start } : undefined,
+        }),
+    ];
   },
   WordPiece: (fields) => {
     const prefix = fields.string('prefix');
@@ -49,7 +63,9 @@ const KINDS: Readonly<Record<string, (fields: Fields) => readonly Decoder[]>> = 
   },
   BPEDecoder: (fields) => {
     const suffix = fields.string('suffix');
-    return [() => new PerToken((token, _, isLast) => replaceAll(token, suffix, isLast ? '' : ' '), { needsLast: true })];
+    return [
+      () => new PerToken((token, _, isLast) => replaceAll(token, suffix, isLast ? '' : ' '), { needsLast: true }),
+    ];
   },
   CTC: (fields) => {
     const [pad, delimiter] = [fields.string('pad_token'), fields.string('word_delimiter_token')];

@@ -32,7 +32,10 @@ export class PerToken implements DecoderStage {
   #held: string | undefined;
   #stripped = 0;
 
-  constructor(decode: (token: string, index: number, isLast: boolean) => string | undefined, options: PerTokenOptions = {}) {
+  constructor(
+    decode: (token: string, index: number, isLast: boolean) => string | undefined,
+    options: PerTokenOptions = {},
+  ) {
     this.#decode = decode;
     this.#options = options;
   }
@@ -40,9 +43,9 @@ export class PerToken implements DecoderStage {
   push(token: string, out: string[]): void {
     const { needsLast, byCharacter, stripsStart } = this.#options;
     if (!this.fragments) {
-      if (!needsLast) return this.#emit(token, false, out);
-      if (this.#held !== undefined) this.#emit(this.#held, false, out);
-      this.#held = token;
+      const ready = needsLast ? this.#held : token;
+      if (ready !== undefined) this.#emit(ready, false, out);
+      if (needsLast) this.#held = token;
     } else if (byCharacter) out.push(this.#decode(token, 0, true) ?? '');
     else if (stripsStart) out.push(this.#stripStart(token, stripsStart));
     else this.#held = (this.#held ?? '') + token;

@@ -17,8 +17,10 @@ export function byteTokens(idOf: (token: string) => number | undefined): (number
 export function bpe(fields: Fields): Model {
   if (fields.raw('dropout') !== undefined) {
     const dropout = fields.raw('dropout');
-    if (typeof dropout !== 'number' || !(dropout >= 0 && dropout <= 1)) fields.fail('dropout', 'must be a number from 0 to 1.');
-    if (dropout !== 0) fields.fail('dropout', `is ${dropout}, which makes encoding random; it is supported as null or 0.`);
+    if (typeof dropout !== 'number' || !(dropout >= 0 && dropout <= 1))
+      fields.fail('dropout', 'must be a number from 0 to 1.');
+    if (dropout !== 0)
+      fields.fail('dropout', `is ${dropout}, which makes encoding random; it is supported as null or 0.`);
   }
   const vocabulary = Vocabulary.read(fields);
   const prefix = fields.optionalString('continuing_subword_prefix') ?? '';
@@ -51,7 +53,8 @@ export function bpe(fields: Fields): Model {
         // An unknown character before them is added behind them, as in the reference implementation.
         for (const byte of fallback) merger.add(byte!, start, end);
       } else if (unknown !== undefined) {
-        if (unknownId === undefined) throw unknownText(character, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
+        if (unknownId === undefined)
+          throw unknownText(character, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
         if (waiting && fuses) waiting.end = end;
         else {
           addWaiting();
@@ -102,7 +105,12 @@ function readMerges(fields: Fields, vocabulary: Vocabulary, prefix: string): Mer
   for (const [i, merge] of merges.entries()) {
     if (isText && typeof merge === 'string' && merge.startsWith('#version')) continue;
     const pair = typeof merge === 'string' && isText ? merge.split(' ') : merge;
-    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string') || Array.isArray(merge) === isText) {
+    if (
+      !Array.isArray(pair) ||
+      pair.length !== 2 ||
+      !pair.every((part) => typeof part === 'string') ||
+      Array.isArray(merge) === isText
+    ) {
       fields.fail(`merges[${i}]`, `is ${shown(merge)}; it must be a pair of tokens, of the same form as the others.`);
     }
     const [left, right] = pair as [string, string];

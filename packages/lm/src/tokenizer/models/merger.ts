@@ -77,7 +77,8 @@ export class Merger {
     const rank = this.#ranks.get(this.#ids[left]! * PAIR + this.#ids[right]!);
     if (rank === undefined) return;
     const key = rank * POSITION + left;
-    if (this.#queued >= this.#queue.length) this.#queue = resized(this.#queue, new Float64Array(2 * this.#queue.length));
+    if (this.#queued >= this.#queue.length)
+      this.#queue = resized(this.#queue, new Float64Array(2 * this.#queue.length));
     const queue = this.#queue;
     let i = this.#queued++;
     while (i > 0) {

@@ -13,8 +13,11 @@ const encoder = new TextEncoder();
 /** `Unigram`: of all ways to cut a text into pieces the one with the best sum of scores; of equal ones the first found. */
 export function unigram(fields: Fields): Model {
   const entries = fields.list('vocab').map((entry, i): [string, number] => {
-    const isEntry = Array.isArray(entry) && entry.length === 2 && typeof entry[0] === 'string' && Number.isFinite(entry[1]);
-    return isEntry ? (entry as [string, number]) : fields.fail(`vocab[${i}]`, `is ${shown(entry)}; it must be a piece and its score.`);
+    const isEntry =
+      Array.isArray(entry) && entry.length === 2 && typeof entry[0] === 'string' && Number.isFinite(entry[1]);
+    return isEntry
+      ? (entry as [string, number])
+      : fields.fail(`vocab[${i}]`, `is ${shown(entry)}; it must be a piece and its score.`);
   });
   const ids = new Map(entries.map(([piece], id) => [piece, id]));
   const unknown = fields.raw('unk_id') === undefined ? undefined : fields.integer('unk_id', 0);

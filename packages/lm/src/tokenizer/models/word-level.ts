@@ -14,7 +14,8 @@ export function wordLevel(fields: Fields): Model {
     tokenOf: (id) => vocabulary.tokenOf(id),
     tokenize(text, ids, spans) {
       const id = vocabulary.ids.get(text) ?? vocabulary.ids.get(unknown);
-      if (id === undefined) throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
+      if (id === undefined)
+        throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
       ids.push(id);
       spans?.push(0, text.length);
     },

@@ -46,7 +46,8 @@ export function wordPiece(fields: Fields): Model {
         return;
       }
       const id = vocabulary.ids.get(unknown);
-      if (id === undefined) throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
+      if (id === undefined)
+        throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
       ids.push(id);
       spans?.push(0, text.length);
     },

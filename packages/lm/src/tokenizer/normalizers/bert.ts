@@ -8,8 +8,8 @@ import { lowercased } from './normalizer.js';
 
 /** Blocks of Chinese characters that BERT puts spaces around. The gap before U+2B920 is the reference's own. */
 const CHINESE = CodePointSet.of([
-  0x4e00, 0x9fff, 0x3400, 0x4dbf, 0x20000, 0x2a6df, 0x2a700, 0x2b73f, 0x2b740, 0x2b81f, 0x2b920, 0x2ceaf, 0xf900, 0xfaff,
-  0x2f800, 0x2fa1f,
+  0x4e00, 0x9fff, 0x3400, 0x4dbf, 0x20000, 0x2a6df, 0x2a700, 0x2b73f, 0x2b740, 0x2b81f, 0x2b920, 0x2ceaf, 0xf900,
+  0xfaff, 0x2f800, 0x2fa1f,
 ]);
 
 /** `BertNormalizer`: cleaning, spaces around Chinese characters, accents, lowercase. */
@@ -29,7 +29,7 @@ export function bertNormalizer(fields: Fields): Edit {
   }
   if (accents) {
     const marks = setPattern(property('nonspacing'));
-    const character = /[^]/gu;
+    const character = /./gsu;
     steps.push((text, log) => {
       if (!log) return normalForm(text, 'NFD').replace(marks, '');
       return replaceCharacters(text, log, character, (one) => normalForm(one, 'NFD').replace(marks, ''));

@@ -1,11 +1,10 @@
+import { toByteLevel } from '../byte-level.js';
 import { build, buildFrom, type Fields } from '../fields.js';
 import type { Edit } from '../piece.js';
-import { prepend } from '../piece.js';
-import { toByteLevel } from '../byte-level.js';
+import { prepend, replaceCharacters } from '../piece.js';
 import { patternField } from '../regex/pattern.js';
 import { type NormalForm, normalForm } from '../unicode/normal-forms.js';
 import { lowercase, property, setPattern, WHITE_SPACE } from '../unicode/unicode.js';
-import { replaceCharacters } from '../piece.js';
 import { bertNormalizer } from './bert.js';
 import { precompiled } from './precompiled.js';
 
@@ -85,7 +84,7 @@ function form(name: NormalForm): Edit {
 
 export const lowercased: Edit = (text, log) => {
   if (!log) return lowercase(text);
-  return replaceCharacters(text, log, /[^]/gu, lowercase);
+  return replaceCharacters(text, log, /./gsu, lowercase);
 };
 
 function strip(left: boolean, right: boolean): Edit {

@@ -1,8 +1,11 @@
-import { asId, build, buildFrom, Fields, shown } from '../fields.js';
 import { TokenizerTextError } from '../errors.js';
+import { asId, build, buildFrom, Fields, shown } from '../fields.js';
 
 /** The ids of a text as they are put together: one list, or several that are joined at the end. */
-export type PostProcessor = (parts: readonly (readonly number[])[], addSpecialTokens: boolean) => readonly (readonly number[])[];
+export type PostProcessor = (
+  parts: readonly (readonly number[])[],
+  addSpecialTokens: boolean,
+) => readonly (readonly number[])[];
 
 /** The post-processor of tokenizer.json, for one text (pairs of texts are not encoded). @throws TokenizerComponentError */
 export function buildPostProcessor(value: unknown): PostProcessor | undefined {
@@ -24,7 +27,8 @@ const KINDS: Readonly<Record<string, (fields: Fields) => PostProcessor>> = {
 function around(fields: Fields, separatorBefore: boolean): PostProcessor {
   const token = (key: string): number => {
     const pair = fields.list(key);
-    if (pair.length !== 2 || typeof pair[0] !== 'string') fields.fail(key, `is ${shown(pair)}; it must be a token and its id.`);
+    if (pair.length !== 2 || typeof pair[0] !== 'string')
+      fields.fail(key, `is ${shown(pair)}; it must be a token and its id.`);
     return asId(pair[1], () => `${fields.where}.${key}[1]`);
   };
   const [begin, end] = [token('cls'), token('sep')];
@@ -47,7 +51,8 @@ function template(fields: Fields): PostProcessor {
         return { part: sequence.oneOf('id', ['A', 'B']) === 'A' ? 0 : 1 };
       }
       const name = item.object('SpecialToken').string('id');
-      if (!specials.keys().includes(name)) fields.fail(key, `names the token ${JSON.stringify(name)}, which special_tokens has not.`);
+      if (!specials.keys().includes(name))
+        fields.fail(key, `names the token ${JSON.stringify(name)}, which special_tokens has not.`);
       const special = new Fields(specials.raw(name), `${specials.where}[${JSON.stringify(name)}]`);
       return { ids: special.list('ids').map((id, i) => asId(id, () => `${special.where}.ids[${i}]`)) };
     });
@@ -55,7 +60,8 @@ function template(fields: Fields): PostProcessor {
   return (parts, addSpecialTokens) => {
     // Several parts come from a template before this one; two are taken for a pair of texts.
     const chosen = templates[parts.length - 1];
-    if (!chosen) throw new TokenizerTextError(`A template of the post_processor gets ${parts.length} parts; it can have 1 or 2.`);
+    if (!chosen)
+      throw new TokenizerTextError(`A template of the post_processor gets ${parts.length} parts; it can have 1 or 2.`);
     return chosen.flatMap((place): (readonly number[])[] => {
       if ('ids' in place) return addSpecialTokens ? [place.ids] : [];
       const part = parts[place.part];

@@ -6,7 +6,13 @@ type Instruction =
   | { readonly op: 'split'; readonly number: number; readonly first: number; readonly second: number }
   | { readonly op: 'jump'; readonly to: number }
   | { readonly op: 'edge'; readonly edge: Edge }
-  | { readonly op: 'look'; readonly behind: boolean; readonly negative: boolean; readonly body: Machine; readonly lengths: readonly [number, number] }
+  | {
+      readonly op: 'look';
+      readonly behind: boolean;
+      readonly negative: boolean;
+      readonly body: Machine;
+      readonly lengths: readonly [number, number];
+    }
   | { readonly op: 'atomic'; readonly body: Machine };
 
 const MAX_INSTRUCTIONS = 20_000;
@@ -64,7 +70,8 @@ export class Machine {
       let position = stack.pop()!;
       let pc = stack.pop()!;
       for (;;) {
-        if (--budget.steps < 0) throw new PatternError(this.pattern, `takes too many steps in a text of ${text.length} characters.`);
+        if (--budget.steps < 0)
+          throw new PatternError(this.pattern, `takes too many steps in a text of ${text.length} characters.`);
         const instruction = this.#program[pc];
         if (!instruction) {
           if (target === undefined || position === target) return position;
@@ -105,7 +112,8 @@ export class Machine {
     if (!look.behind) return body.run(text, position, new FewStates(), budget) !== undefined;
     let start = position;
     for (let length = 0; length <= look.lengths[1]; length++) {
-      if (length >= look.lengths[0] && body.run(text, start, new FewStates(), budget, position) !== undefined) return true;
+      if (length >= look.lengths[0] && body.run(text, start, new FewStates(), budget, position) !== undefined)
+        return true;
       if (start === 0) return false;
       start = previous(text, start);
     }
@@ -121,7 +129,8 @@ export class Machine {
   }
 
   #add(instruction: Instruction): number {
-    if (this.#program.length >= MAX_INSTRUCTIONS) throw new PatternError(this.pattern, 'is too large once its repetitions are written out.');
+    if (this.#program.length >= MAX_INSTRUCTIONS)
+      throw new PatternError(this.pattern, 'is too large once its repetitions are written out.');
     return this.#program.push(instruction) - 1;
   }
 
@@ -155,7 +164,8 @@ export class Machine {
         return;
       }
       case 'repeat':
-        if (node.mode === 'possessive') this.#add({ op: 'atomic', body: new Machine({ ...node, mode: 'greedy' }, this.pattern) });
+        if (node.mode === 'possessive')
+          this.#add({ op: 'atomic', body: new Machine({ ...node, mode: 'greedy' }, this.pattern) });
         else this.#repeat(node, node.mode === 'lazy');
         return;
       case 'atomic':

@@ -9,7 +9,13 @@ interface Flags {
 }
 
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, a: 7, e: 27 };
-const EDGES: Readonly<Record<string, Edge>> = { A: 'textStart', z: 'textEnd', Z: 'lastLineEnd', b: 'wordEdge', B: 'noWordEdge' };
+const EDGES: Readonly<Record<string, Edge>> = {
+  A: 'textStart',
+  z: 'textEnd',
+  Z: 'lastLineEnd',
+  b: 'wordEdge',
+  B: 'noWordEdge',
+};
 /** Sequences that one character folds to (ß, ﬁ, ﬆ …), so that ignoring case would match it too. */
 const FOLDED_SEQUENCE = /ss|ff|fi|fl|st/i;
 const MAX_REPEAT = 1000;
@@ -132,7 +138,12 @@ class Parser {
     if (!this.#take('?')) return this.#closed(flags);
     if (this.#take(':')) return this.#closed(flags);
     if (this.#take('>')) return { kind: 'atomic', item: this.#closed(flags) };
-    for (const [mark, behind, negative] of [['=', false, false], ['!', false, true], ['<=', true, false], ['<!', true, true]] as const) {
+    for (const [mark, behind, negative] of [
+      ['=', false, false],
+      ['!', false, true],
+      ['<=', true, false],
+      ['<!', true, true],
+    ] as const) {
       if (!this.#take(mark)) continue;
       const item = this.#closed(flags);
       if (behind && lengths(item)[1] > 255) this.#unsupported('a look-behind without limit');
@@ -188,7 +199,11 @@ class Parser {
   }
 
   #range(): readonly [min: number, max: number, interval: boolean] | undefined {
-    for (const [mark, min, max] of [['*', 0, Infinity], ['+', 1, Infinity], ['?', 0, 1]] as const) {
+    for (const [mark, min, max] of [
+      ['*', 0, Infinity],
+      ['+', 1, Infinity],
+      ['?', 0, 1],
+    ] as const) {
       if (this.#take(mark)) return [min, max, false];
     }
     const interval = /^\{(\d*)(,?)(\d*)\}/.exec(this.#characters.slice(this.#at, this.#at + 20).join(''));
@@ -197,7 +212,8 @@ class Parser {
     const min = Number(low);
     const max = comma === '' ? min : high === '' ? Infinity : Number(high);
     if (max < min) this.#fail(`has an interval ${whole} that ends before it begins.`);
-    if (min > MAX_REPEAT || (max > MAX_REPEAT && max !== Infinity)) this.#fail(`repeats more than ${MAX_REPEAT} times.`);
+    if (min > MAX_REPEAT || (max > MAX_REPEAT && max !== Infinity))
+      this.#fail(`repeats more than ${MAX_REPEAT} times.`);
     this.#at += whole.length;
     return [min, max, true];
   }
@@ -211,7 +227,13 @@ class Parser {
     if (letter === 'R') {
       this.#at++;
       const set = CodePointSet.of([10, 13, 0x85, 0x85, 0x2028, 0x2029]);
-      const pair: Node = { kind: 'sequence', items: [{ kind: 'set', set: single(13) }, { kind: 'set', set: newline }] };
+      const pair: Node = {
+        kind: 'sequence',
+        items: [
+          { kind: 'set', set: single(13) },
+          { kind: 'set', set: newline },
+        ],
+      };
       return { kind: 'atomic', item: { kind: 'choice', options: [pair, { kind: 'set', set }] } };
     }
     if (letter === 'w' || letter === 'W') {
@@ -235,11 +257,17 @@ class Parser {
   #escapedPoint(letter: string): number {
     if (Object.hasOwn(CONTROLS, letter)) return CONTROLS[letter]!;
     const rest = this.#characters.slice(this.#at, this.#at + 12).join('');
-    const code = letter === 'x' ? /^(?:\{([\da-fA-F]{1,6})\}|([\da-fA-F]{1,2}))/.exec(rest) : letter === 'u' ? /^([\da-fA-F]{4})/.exec(rest) : null;
+    const code =
+      letter === 'x'
+        ? /^(?:\{([\da-fA-F]{1,6})\}|([\da-fA-F]{1,2}))/.exec(rest)
+        : letter === 'u'
+          ? /^([\da-fA-F]{4})/.exec(rest)
+          : null;
     if (code) {
       this.#at += code[0].length;
       const point = Number.parseInt(code[1] ?? code[2]!, 16);
-      if (point > 0x10ffff || (code[2] !== undefined && point > 0x7f)) this.#fail(`has no character "\\${letter}${code[0]}".`);
+      if (point > 0x10ffff || (code[2] !== undefined && point > 0x7f))
+        this.#fail(`has no character "\\${letter}${code[0]}".`);
       return point;
     }
     if (/[A-Za-z0-9]/.test(letter)) this.#unsupported(`"\\${letter}"`);

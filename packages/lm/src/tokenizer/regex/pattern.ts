@@ -59,7 +59,8 @@ export function patternField(fields: Fields, key: string): Matcher {
   try {
     return compilePattern(regex);
   } catch (error) {
-    if (error instanceof PatternError) throw new TokenizerComponentError(`${fields.where}.${key}`, `is not usable: ${error.message}`);
+    if (error instanceof PatternError)
+      throw new TokenizerComponentError(`${fields.where}.${key}`, `is not usable: ${error.message}`);
     throw error;
   }
 }

@@ -77,7 +77,13 @@ const REBUILT: Readonly<Record<string, RebuiltClass>> = {
   },
   GemmaTokenizer: {
     model: 'BPE',
-    specialTokens: { unk_token: '<unk>', bos_token: '<bos>', eos_token: '<eos>', pad_token: '<pad>', mask_token: '<mask>' },
+    specialTokens: {
+      unk_token: '<unk>',
+      bos_token: '<bos>',
+      eos_token: '<eos>',
+      pad_token: '<pad>',
+      mask_token: '<mask>',
+    },
     build: (_, special) => ({
       normalizer: { type: 'Replace', pattern: { String: ' ' }, content: SPACE_MARK },
       pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
@@ -104,14 +110,22 @@ const REBUILT: Readonly<Record<string, RebuiltClass>> = {
   CohereTokenizer: {
     model: 'BPE',
     specialTokens: {
-      unk_token: '<UNK>', bos_token: '<BOS_TOKEN>', eos_token: '<|END_OF_TURN_TOKEN|>', pad_token: '<PAD>',
-      cls_token: '<CLS>', sep_token: '<SEP>', mask_token: '<MASK_TOKEN>',
+      unk_token: '<UNK>',
+      bos_token: '<BOS_TOKEN>',
+      eos_token: '<|END_OF_TURN_TOKEN|>',
+      pad_token: '<PAD>',
+      cls_token: '<CLS>',
+      sep_token: '<SEP>',
+      mask_token: '<MASK_TOKEN>',
     },
     build: (options) => ({
       normalizer: nfc,
       pre_tokenizer: {
         type: 'Sequence',
-        pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(options.boolean('add_prefix_space', false))],
+        pretokenizers: [
+          { type: 'Digits', individual_digits: true },
+          byteLevel(options.boolean('add_prefix_space', false)),
+        ],
       },
       decoder: byteLevel(true),
       model: plainBpe,
@@ -120,7 +134,12 @@ const REBUILT: Readonly<Record<string, RebuiltClass>> = {
   RobertaTokenizer: {
     model: 'BPE',
     specialTokens: {
-      bos_token: '<s>', eos_token: '</s>', sep_token: '</s>', cls_token: '<s>', unk_token: '<unk>', pad_token: '<pad>',
+      bos_token: '<s>',
+      eos_token: '</s>',
+      sep_token: '</s>',
+      cls_token: '<s>',
+      unk_token: '<unk>',
+      pad_token: '<pad>',
       mask_token: '<mask>',
     },
     build: gpt2.build,
@@ -129,7 +148,11 @@ const REBUILT: Readonly<Record<string, RebuiltClass>> = {
   BertTokenizer: {
     model: 'WordPiece',
     specialTokens: {
-      unk_token: '[UNK]', sep_token: '[SEP]', pad_token: '[PAD]', cls_token: '[CLS]', mask_token: '[MASK]',
+      unk_token: '[UNK]',
+      sep_token: '[SEP]',
+      pad_token: '[PAD]',
+      cls_token: '[CLS]',
+      mask_token: '[MASK]',
     },
     build: (options, special) => ({
       normalizer: {
@@ -142,7 +165,9 @@ const REBUILT: Readonly<Record<string, RebuiltClass>> = {
       pre_tokenizer: { type: 'BertPreTokenizer' },
       decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
       model: {
-        unk_token: special('unk_token') ?? 'None', continuing_subword_prefix: '##', max_input_chars_per_word: 100,
+        unk_token: special('unk_token') ?? 'None',
+        continuing_subword_prefix: '##',
+        max_input_chars_per_word: 100,
       },
     }),
     around: [['cls_token'], ['sep_token']],
@@ -171,11 +196,16 @@ export function rebuild(
   const model = fields.object('model');
   const type = model.raw('type') ?? made.model;
   if (type !== made.model) {
-    throw new TokenizerComponentError('its model', `is of type ${shown(type)}; its tokenizer_class makes ${made.model} of it, which is not supported.`);
+    throw new TokenizerComponentError(
+      'its model',
+      `is of type ${shown(type)}; its tokenizer_class makes ${made.model} of it, which is not supported.`,
+    );
   }
   const parts = made.build(new Fields(config, 'tokenizer_config.json'), special);
   const vocabulary =
-    made.model === 'BPE' ? { vocab: model.raw('vocab'), merges: model.raw('merges') ?? [] } : { vocab: model.raw('vocab') };
+    made.model === 'BPE'
+      ? { vocab: model.raw('vocab'), merges: model.raw('merges') ?? [] }
+      : { vocab: model.raw('vocab') };
   return {
     version: '1.0',
     post_processor: fields.raw('post_processor') ?? null,

@@ -44,7 +44,10 @@ export function tokenizerSettings(files: SettingsFiles): TokenizerSettings {
   const { tokenizer, config } = files;
   for (const [option, refuses] of Object.entries(REFUSED)) {
     if (refuses(config[option])) {
-      throw new TokenizerComponentError(`tokenizer_config.json: ${option}`, 'is not supported. Write into tokenizer.json what it does.');
+      throw new TokenizerComponentError(
+        `tokenizer_config.json: ${option}`,
+        'is not supported. Write into tokenizer.json what it does.',
+      );
     }
   }
   const options = new Fields(config, 'tokenizer_config.json');
@@ -71,12 +74,20 @@ function texted(roles: readonly string[], texts: Readonly<Record<string, string>
   return roles.map((role) => {
     const text = texts[role];
     if (text !== undefined) return text;
-    throw new TokenizerComponentError(`tokenizer_config.json: ${role}`, 'is needed by its tokenizer_class, which puts it around a text.');
+    throw new TokenizerComponentError(
+      `tokenizer_config.json: ${role}`,
+      'is needed by its tokenizer_class, which puts it around a text.',
+    );
   });
 }
 
 const specialToken = (content: string): AddedToken => ({
-  content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special: true,
+  content,
+  singleWord: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
 });
 
 /** A token as its text or as `{ content, lstrip, … }`; undefined for null and what is no token. */
@@ -109,14 +120,19 @@ function listedTokens({ tokenizer, config, addedTokens, specialTokensMap }: Sett
       tokens.set(Number(id), token);
     }
   } else {
-    const older = addedTokens === undefined ? new Map<string, number>() : new Fields({ ids: addedTokens }, 'added_tokens.json').ids('ids');
-    const named = new Set([config, specialTokensMap ?? {}].flatMap((one) => ROLES.map((role) => asToken(one[role], role)?.content)));
+    const older =
+      addedTokens === undefined
+        ? new Map<string, number>()
+        : new Fields({ ids: addedTokens }, 'added_tokens.json').ids('ids');
+    const named = new Set(
+      [config, specialTokensMap ?? {}].flatMap((one) => ROLES.map((role) => asToken(one[role], role)?.content)),
+    );
     for (const [content, id] of older) {
       const special = named.has(content);
       tokens.set(id, { ...specialToken(content), special, normalized: !special });
     }
     const added = Array.isArray(tokenizer.added_tokens) ? (tokenizer.added_tokens as Json[]) : [];
-    addedOf(tokenizer).forEach((token, i) => tokens.set(idOf(added[i]!.id, i), token));
+    for (const [i, token] of addedOf(tokenizer).entries()) tokens.set(idOf(added[i]!.id, i), token);
   }
   return [...tokens].sort(([a], [b]) => a - b).map(([, token]) => token);
 }
@@ -124,12 +140,17 @@ function listedTokens({ tokenizer, config, addedTokens, specialTokensMap }: Sett
 const idOf = (id: unknown, otherwise: number): number => (Number.isSafeInteger(id) ? (id as number) : otherwise);
 
 /** The special tokens that have a name. A file of their own overrides the configuration, unless that lists added tokens. */
-function namedTokens(files: SettingsFiles, listed: readonly AddedToken[], defaults: Readonly<Record<string, string>>): Map<string, AddedToken> {
+function namedTokens(
+  files: SettingsFiles,
+  listed: readonly AddedToken[],
+  defaults: Readonly<Record<string, string>>,
+): Map<string, AddedToken> {
   const { config, tokenizer } = files;
   const map = config.added_tokens_decoder === undefined ? (files.specialTokensMap ?? {}) : {};
   const values: Record<string, unknown> = { ...defaults };
   const padding = tokenizer.padding;
-  if (typeof padding === 'object' && padding !== null) values.pad_token = (padding as Json).pad_token ?? values.pad_token;
+  if (typeof padding === 'object' && padding !== null)
+    values.pad_token = (padding as Json).pad_token ?? values.pad_token;
   for (const source of [config, map]) {
     for (const [key, value] of Object.entries(source)) {
       const isRole = (ROLES as readonly string[]).includes(key);
@@ -141,7 +162,8 @@ function namedTokens(files: SettingsFiles, listed: readonly AddedToken[], defaul
   const named = new Map<string, AddedToken>();
   for (const [key, value] of Object.entries(values)) {
     const token = asToken(value, key);
-    if (value !== null && value !== undefined && !token) throw new TokenizerComponentError(`tokenizer_config.json: ${key}`, 'must be a token.');
+    if (value !== null && value !== undefined && !token)
+      throw new TokenizerComponentError(`tokenizer_config.json: ${key}`, 'must be a token.');
     if (token) named.set(key, listed.find(({ content }) => content === token.content) ?? token);
   }
   return named;
@@ -152,7 +174,9 @@ function extraTokens({ config, specialTokensMap = {} }: SettingsFiles): AddedTok
     for (const key of ['extra_special_tokens', 'additional_special_tokens']) {
       const list = source[key];
       if (Array.isArray(list) && list.length > 0) {
-        return list.map((one, i) => asToken(one, `${key}[${i}]`) ?? new Fields(one, `${key}[${i}]`).fail('content', 'is missing.'));
+        return list.map(
+          (one, i) => asToken(one, `${key}[${i}]`) ?? new Fields(one, `${key}[${i}]`).fail('content', 'is missing.'),
+        );
       }
     }
   }

@@ -23,7 +23,10 @@ export function tokenizerClass(tokenizer: Json, config: Json, modelConfig: Json)
   const known = (name: string) => (isOwn(name) ? (SAME_CLASS[name] ?? name) : PLAIN);
   if (hasOwnCode(config) && !hasWrongClass) {
     if (bare !== undefined && (isOwn(bare) || bare === PLAIN)) return known(bare);
-    throw new TokenizerComponentError('tokenizer_config.json', 'has an "auto_map": its tokenizer is code of its own, which is not run.');
+    throw new TokenizerComponentError(
+      'tokenizer_config.json',
+      'has an "auto_map": its tokenizer is code of its own, which is not run.',
+    );
   }
   if (bare === 'LlamaTokenizer' && !hasWrongClass && hasByteLevel(tokenizer)) return PLAIN;
   if (bare !== undefined && registered !== undefined && registered !== bare) {

@@ -93,11 +93,11 @@ export class CodePointSet {
   /** A character class of ECMAScript, for the flag `u`. */
   toSource(): string {
     if (this.isEmpty) return '[]';
-    const escape = (point: number) => `\\u{${point.toString(16)}}`;
+    const escaped = (point: number) => `\\u{${point.toString(16)}}`;
     let source = '';
     for (let i = 0; i < this.#ranges.length; i += 2) {
       const [start, end] = [this.#ranges[i]!, this.#ranges[i + 1]!];
-      source += start === end ? escape(start) : `${escape(start)}-${escape(end)}`;
+      source += start === end ? escaped(start) : `${escaped(start)}-${escaped(end)}`;
     }
     return `[${source}]`;
   }

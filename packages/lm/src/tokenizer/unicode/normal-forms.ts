@@ -9,7 +9,6 @@ let inertRuns: RegExp | undefined;
  * decomposition and combining class, so it is left alone and what stands on its two sides does not meet.
  */
 export function normalForm(text: string, form: NormalForm): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the whole of ASCII is meant
   if (/^[\0-\x7f]*$/.test(text)) return text;
   inertRuns ??= new RegExp(`(${property('inert').toSource()}+)`, 'u');
   if (!inertRuns.test(text)) return text.normalize(form);

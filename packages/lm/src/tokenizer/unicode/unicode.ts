@@ -4,8 +4,10 @@ import { CATEGORIES, PROPERTIES, RECENT_LOWERCASE, SCRIPTS } from './unicode-dat
 const cache = new Map<string, CodePointSet>();
 
 function cached(key: string, make: () => CodePointSet): CodePointSet {
-  let set = cache.get(key);
-  if (!set) cache.set(key, (set = make()));
+  const known = cache.get(key);
+  if (known) return known;
+  const set = make();
+  cache.set(key, set);
   return set;
 }
 
@@ -14,7 +16,11 @@ type Category = keyof typeof CATEGORIES;
 /** A general category by its short name, `Lu`, or the first letter of several, `L`; undefined for another name. */
 export function category(name: string): CodePointSet | undefined {
   if (name === 'Cn') {
-    return cached('Cn', () => CodePointSet.of([]).union(...Object.keys(CATEGORIES).map((one) => category(one)!)).complement());
+    return cached('Cn', () =>
+      CodePointSet.of([])
+        .union(...Object.keys(CATEGORIES).map((one) => category(one)!))
+        .complement(),
+    );
   }
   if (name === 'C') return cached('C', () => category('Cc')!.union(category('Cf')!, category('Co')!, category('Cn')!));
   if (name === 'LC') return cached('LC', () => category('Lu')!.union(category('Ll')!, category('Lt')!));
@@ -76,10 +82,14 @@ const recentPattern = new RegExp(`[${[...recentLowercase.keys()].join('')}]`, 'g
 /** Lowercase, character by character: a final sigma is a sigma. */
 export function lowercase(text: string): string {
   const lower = text.includes('\u03a3')
-    ? text.split('\u03a3').map((part) => part.toLowerCase()).join('\u03c3')
+    ? text
+        .split('\u03a3')
+        .map((part) => part.toLowerCase())
+        .join('\u03c3')
     : text.toLowerCase();
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the whole of ASCII is meant
-  return /^[\0-\x7f]*$/.test(lower) ? lower : lower.replace(recentPattern, (character) => recentLowercase.get(character)!);
+  return /^[\0-\x7f]*$/.test(lower)
+    ? lower
+    : lower.replace(recentPattern, (character) => recentLowercase.get(character)!);
 }
 
 /** Lone surrogates become U+FFFD: text of the reference implementation has none. */
