@@ -18,3 +18,10 @@ export function assertText(text: unknown, where: string): asserts text is string
   const found = text === null ? 'null' : Array.isArray(text) ? 'a list' : typeof text;
   throw new TokenizerTextError(`${where} is ${found}; it must be a text.`);
 }
+
+const MAX_LENGTH = 2 ** 25;
+
+/** Refuses a step that makes a text, longer and longer from step to step, too long to hold. */
+export function assertLength(length: number, step: string): void {
+  if (length > MAX_LENGTH) throw new TokenizerTextError(`The tokenizer's ${step} makes a text of ${length} characters.`);
+}

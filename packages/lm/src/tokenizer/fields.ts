@@ -11,6 +11,7 @@ export class TokenizerComponentError extends PosttrainError {
 export const MAX_ID = 2 ** 24 - 1;
 
 const MAX_DEPTH = 32;
+const MAX_INSERTION = 1000;
 
 /** The fields of one object of tokenizer.json, each read with the type that it must have. `where` is the object's path. */
 export class Fields {
@@ -57,6 +58,12 @@ export class Fields {
   string(key: string, otherwise?: string): string {
     const value = this.raw(key) ?? otherwise;
     return typeof value === 'string' ? value : this.fail(key, 'must be a text.');
+  }
+
+  /** A text that is put into others, again and again. */
+  insertion(key: string): string {
+    const value = this.string(key);
+    return value.length <= MAX_INSERTION ? value : this.fail(key, `is longer than ${MAX_INSERTION} characters.`);
   }
 
   optionalString(key: string): string | undefined {

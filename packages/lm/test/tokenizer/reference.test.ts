@@ -246,6 +246,15 @@ describe('absurd files are refused by name', () => {
     expect(() => new Tokenizer({ tokenizer: json as Record<string, unknown> })).toThrow(message);
   });
 
+  it('components that make a text longer and longer are stopped', () => {
+    const twice = { type: 'Replace', pattern: { String: 'a' }, content: 'aa' };
+    const normalizer = { type: 'Sequence', normalizers: new Array(100).fill(twice) };
+    const growing = new TokenizerPipeline({ ...bpe({}), normalizer });
+    expect(() => growing.encode('a', false)).toThrow(/normalizer makes a text of \d+ characters/);
+    const prefix = { ...bpe({}), normalizer: { type: 'Prepend', prepend: 'a'.repeat(2000) } };
+    expect(() => new TokenizerPipeline(prefix)).toThrow(/prepend is longer than 1000 characters/);
+  });
+
   it('long texts without spaces take time in proportion to their length', () => {
     const letters = 'abcdefgh';
     const vocab: Record<string, number> = Object.fromEntries([...letters].map((letter, id) => [letter, id]));

@@ -1,5 +1,5 @@
 import { BYTE_OF_CHARACTER } from '../byte-level.js';
-import { TokenizerTextError } from '../errors.js';
+import { assertLength, TokenizerTextError } from '../errors.js';
 import { build, buildFrom, type Fields } from '../fields.js';
 import { metaspaceFields } from '../pre-tokenizers/metaspace.js';
 import { patternField } from '../regex/pattern.js';
@@ -35,7 +35,7 @@ const KINDS: Readonly<Record<string, (fields: Fields) => readonly Decoder[]>> = 
   },
   Replace: (fields) => {
     const matcher = patternField(fields, 'pattern');
-    const content = fields.string('content');
+    const content = fields.insertion('content');
     const literal = fields.object('pattern').optionalString('String');
     const byCharacter = literal !== undefined && Array.from(literal).length === 1;
     return [() => new PerToken((token) => replaceMatches(token, matcher, content), { byCharacter })];
@@ -133,6 +133,7 @@ export function byteOfFallbackToken(token: string): number | undefined {
 function replaceMatches(token: string, matcher: (text: string) => number[], content: string): string {
   if (token === '') return token;
   const matches = matcher(token);
+  assertLength(token.length + (matches.length / 2) * content.length, 'decoder');
   let result = '';
   let from = 0;
   for (let i = 0; i < matches.length; i += 2) {

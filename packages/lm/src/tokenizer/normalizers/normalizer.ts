@@ -1,4 +1,5 @@
 import { toByteLevel } from '../byte-level.js';
+import { assertLength } from '../errors.js';
 import { build, buildFrom, type Fields } from '../fields.js';
 import type { Edit } from '../piece.js';
 import { prepend, replaceCharacters } from '../piece.js';
@@ -27,7 +28,7 @@ const KINDS: Readonly<Record<string, (fields: Fields) => Edit>> = {
   },
   Replace: replace,
   Prepend: (fields) => {
-    const prefix = fields.string('prepend');
+    const prefix = fields.insertion('prepend');
     return (text, log) => prepend(text, prefix, log);
   },
   Nmt: () => nmt,
@@ -38,12 +39,17 @@ const KINDS: Readonly<Record<string, (fields: Fields) => Edit>> = {
 
 function sequence(steps: readonly Edit[]): Edit {
   return (text, log) => {
-    if (!log) return steps.reduce((current, step) => step(current), text);
+    const run = (step: Edit, current: string, own?: number[]): string => {
+      const next = step(current, own);
+      assertLength(next.length, 'normalizer');
+      return next;
+    };
+    if (!log) return steps.reduce((current, step) => run(step, current), text);
     let current = text;
     let source = Array.from({ length: text.length }, (_, i) => i);
     for (const step of steps) {
       const own: number[] = [];
-      current = step(current, own);
+      current = run(step, current, own);
       source = own.map((i) => source[i] ?? 0);
     }
     for (const i of source) log.push(i);
@@ -103,9 +109,10 @@ const isWhiteSpace = (character: string): boolean => whiteSpacePattern.test(char
 
 function replace(fields: Fields): Edit {
   const matcher = patternField(fields, 'pattern');
-  const content = fields.string('content');
+  const content = fields.insertion('content');
   return (text, log) => {
     const matches = text === '' ? [] : matcher(text);
+    assertLength(text.length + (matches.length / 2) * content.length, 'normalizer');
     let result = '';
     let from = 0;
     const keep = (to: number) => {

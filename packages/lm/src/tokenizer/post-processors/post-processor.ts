@@ -38,13 +38,20 @@ function around(fields: Fields, separatorBefore: boolean): PostProcessor {
   };
 }
 
+const MAX_PLACES = 100;
+
+function shortList(fields: Fields, key: string): Fields[] {
+  const list = fields.objects(key);
+  return list.length <= MAX_PLACES ? list : fields.fail(key, `has ${list.length} places; ${MAX_PLACES} are supported.`);
+}
+
 /** A place of a template: one of the texts, or special tokens. */
 type Place = { readonly part: 0 | 1 } | { readonly ids: readonly number[] };
 
 function template(fields: Fields): PostProcessor {
   const specials = fields.object('special_tokens');
   const places = (key: 'single' | 'pair'): Place[] =>
-    fields.objects(key).map((item): Place => {
+    shortList(fields, key).map((item): Place => {
       if (item.raw('Sequence') !== undefined) {
         const sequence = item.object('Sequence');
         sequence.integer('type_id', 0);

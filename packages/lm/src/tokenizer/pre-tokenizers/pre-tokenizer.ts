@@ -1,4 +1,5 @@
 import { byteLevelPieces } from '../byte-level.js';
+import { assertLength } from '../errors.js';
 import { build, buildFrom, type Fields } from '../fields.js';
 import type { Piece } from '../piece.js';
 import { part } from '../piece.js';
@@ -57,6 +58,7 @@ function sequence(steps: readonly PreTokenizer[]): PreTokenizer {
       const next: Piece[] = [];
       for (const one of pieces) step(one, next);
       pieces = next;
+      assertLength(pieces.reduce((sum, { text }) => sum + text.length, 0), 'pre_tokenizer');
     }
     for (const one of pieces) into.push(one);
   };
