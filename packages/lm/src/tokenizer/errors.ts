@@ -23,5 +23,6 @@ const MAX_LENGTH = 2 ** 25;
 
 /** Refuses a step that makes a text, longer and longer from step to step, too long to hold. */
 export function assertLength(length: number, step: string): void {
-  if (length > MAX_LENGTH) throw new TokenizerTextError(`The tokenizer's ${step} makes a text of ${length} characters.`);
+  if (length > MAX_LENGTH)
+    throw new TokenizerTextError(`The tokenizer's ${step} makes a text of ${length} characters.`);
 }

@@ -58,7 +58,10 @@ function sequence(steps: readonly PreTokenizer[]): PreTokenizer {
       const next: Piece[] = [];
       for (const one of pieces) step(one, next);
       pieces = next;
-      assertLength(pieces.reduce((sum, { text }) => sum + text.length, 0), 'pre_tokenizer');
+      assertLength(
+        pieces.reduce((sum, { text }) => sum + text.length, 0),
+        'pre_tokenizer',
+      );
     }
     for (const one of pieces) into.push(one);
   };
