@@ -31,7 +31,7 @@ def pieces(tokens, merges):
 
 
 def byte_level():
-    t = Tokenizer(models.BPE(**pieces(ALPHABET, [("a", "b"), ("Ġ", "a"), ("Ġ", "Ġ"), ("Ġa", "b")])))
+    t = Tokenizer(models.BPE(**pieces(ALPHABET, [("a", "b"), ("Ġ", "a"), ("Ġ", "Ġ"), ("Ġa", "b"), ("1", "2"), ("12", "3")])))
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     t.decoder = decoders.ByteLevel()
     t.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
@@ -69,7 +69,7 @@ def unigram():
 
 
 BASES = {name: json.loads(build().to_str()) for name, build in dict(byte_level=byte_level, sentencepiece=sentencepiece, word_piece=word_piece, unigram=unigram).items()}
-TEXTS = ["ab  ab", " ab<s>ab </s> ab.", "<tool>a <x> b<y>", "Hab H<s>Hi", "é漢 AÉ don't .", "<pad>ab<mask> [MASK] ab", ""]
+TEXTS = ["ab  ab 123", " ab<s>ab </s> ab.", "<tool>a <x> b<y>", "Hab H<s>Hi", "é漢 AÉ don't .", "<pad>ab<mask> [MASK] ab", ""]
 FLAGS = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
 
 
@@ -77,6 +77,7 @@ def added(content, **flags):
     return {"content": content, **FLAGS, **flags}
 
 
+DIGITS = json.loads(pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]).__getstate__())
 PLAIN = dict(tokenizer_class="PreTrainedTokenizerFast")
 LLAMA = dict(tokenizer_class="LlamaTokenizer", legacy=False, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 CASES = {
@@ -121,6 +122,9 @@ CASES = {
     "qwen3-plain-class": ("byte_level", PLAIN, {"config": {"model_type": "qwen3"}}),
     "qwen3-5": ("byte_level", dict(tokenizer_class="Qwen2TokenizerFast"), {"config": {"model_type": "qwen3_5"}}),
     "gpt2": ("byte_level", dict(tokenizer_class="GPT2Tokenizer", add_prefix_space=True, bos_token="<s>", eos_token="</s>", unk_token="</s>"), {}),
+    # The class drops the step that cuts digits, as it does for SmolLM2.
+    "gpt2-with-digits": ("byte_level", dict(tokenizer_class="GPT2Tokenizer"), {"tokenizer": {"pre_tokenizer": DIGITS}}),
+    "plain-with-digits": ("byte_level", PLAIN, {"tokenizer": {"pre_tokenizer": DIGITS}}),
     "gpt2-of-olmo2": ("byte_level", dict(tokenizer_class="GPT2Tokenizer", add_prefix_space=True), {"config": {"model_type": "olmo2"}}),
     "gpt-neox": ("byte_level", dict(tokenizer_class="GPTNeoXTokenizerFast", bos_token="<s>", eos_token="</s>"), {"config": {"model_type": "gpt_neox"}}),
     "codegen": ("byte_level", dict(tokenizer_class="CodeGenTokenizer"), {}),
