@@ -16,6 +16,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * @param isFirst whether nothing is before it, where some decoders strip a space
  */
 export function nameOf(tokenizer: Tokenizer, tokenId: number, isFirst: boolean): Name {
+  // A row of a padded embedding is no token and has no text.
+  if (tokenizer.idToToken(tokenId) === undefined) return { token: '', bytes: null, tokenId };
   if (tokenizer.specialIds.has(tokenId)) return { token: tokenizer.decode([tokenId]), bytes: null, tokenId };
   const table = tableOf(tokenizer);
   const bytes = ((isFirst && table?.first) || table?.inside)?.[tokenId];

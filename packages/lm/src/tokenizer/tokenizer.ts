@@ -74,6 +74,8 @@ export class Tokenizer {
   readonly #files: TokenizerFiles | undefined;
   readonly #pipeline: TokenizerPipeline;
   readonly #cleansUp: boolean;
+  /** `tokenizer_config.json` for folders without the model's config.json, where that decides the class. */
+  readonly #configWithClass: JsonObject | undefined;
 
   /** Reads the tokenizer files of a model folder. @throws InvalidModelFileError */
   static async load(folder: string): Promise<Tokenizer> {
@@ -108,6 +110,8 @@ export class Tokenizer {
     }
     this.specialTokens = settings.specialTokens;
     this.#cleansUp = settings.cleanUp;
+    const { classToName } = settings;
+    this.#configWithClass = classToName === undefined ? undefined : { ...this.config, tokenizer_class: classToName };
     const { added } = this.#pipeline;
     this.specialIds = new Set(
       [...added.entries()].filter(([, token]) => added.isSpecial(token.content)).map(([id]) => id),
@@ -177,10 +181,15 @@ export class Tokenizer {
   /** Writes the tokenizer's files into `folder`, all or none: those it was loaded from, or what it was made of. */
   async save(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true });
-    if (this.#files) return writeTokenizerFiles(folder, this.#files);
+    const config = this.#configWithClass;
+    if (this.#files) return writeTokenizerFiles(folder, { ...this.#files, ...(config && { config }) });
     const source = this.folder!;
     await writeAtomically(async (files) => {
       for (const name of TOKENIZER_FILES) {
+        if (config && name === 'tokenizer_config.json') {
+          await files.stage(join(folder, name), (write) => write(jsonBytes(config)));
+          continue;
+        }
         const bytes = await readFile(join(source, name)).catch((error: NodeJS.ErrnoException) => {
           if (error.code === 'ENOENT') return undefined;
           throw error;
@@ -190,6 +199,8 @@ export class Tokenizer {
     });
   }
 }
+
+const jsonBytes = (json: JsonObject): Uint8Array => new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
 
 async function writeTokenizerFiles(folder: string, files: TokenizerFiles): Promise<void> {
   const { tokenizer, config, specialTokensMap, addedTokens } = files;
@@ -202,8 +213,7 @@ async function writeTokenizerFiles(folder: string, files: TokenizerFiles): Promi
   await writeAtomically(async (staged) => {
     for (const [name, json] of Object.entries(named)) {
       if (!json) continue;
-      const bytes = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
-      await staged.stage(join(folder, name), (write) => write(bytes));
+      await staged.stage(join(folder, name), (write) => write(jsonBytes(json)));
     }
   });
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Tokenizer } from '../../src/index.js';
+import { temporaryFolder } from '../support.js';
 
 interface Case {
   readonly base: string;
@@ -48,4 +49,15 @@ it.each(Object.keys(cases))('as AutoTokenizer loads it, or refused by name: %s',
     const stream = tokenizer.streamDecoder();
     expect(ids.map((id) => stream.push(id)).join('') + stream.flush(), text).toBe(skipped);
   }
+});
+
+it('a saved tokenizer names the class that only the model led to', async () => {
+  const { base, config, files } = cases['qwen2-wrong-class']!;
+  const modelConfig = files.config as Record<string, unknown>;
+  const tokenizer = new Tokenizer({ tokenizer: bases[base]!, config, modelConfig });
+  const folder = await temporaryFolder();
+  await tokenizer.save(folder);
+  const text = 'Ab  12 e\u0301';
+  expect((await Tokenizer.load(folder)).encode(text)).toEqual(tokenizer.encode(text));
+  expect(new Tokenizer({ tokenizer: bases[base]!, config }).encode(text)).not.toEqual(tokenizer.encode(text));
 });

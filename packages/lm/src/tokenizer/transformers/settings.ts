@@ -28,6 +28,8 @@ export interface TokenizerSettings {
   /** Named special tokens: `bos_token`, `eos_token`, and what else the configuration names so. */
   readonly specialTokens: Readonly<Record<string, string>>;
   readonly splitSpecialTokens: boolean;
+  /** The class, where only config.json of the model leads to it: a folder without that must name it. */
+  readonly classToName: string | undefined;
   readonly cleanUp: boolean;
   /** The special tokens that are put around a text, instead of what the file says. */
   readonly around: readonly [before: readonly string[], after: readonly string[]] | undefined;
@@ -51,7 +53,8 @@ export function tokenizerSettings(files: SettingsFiles): TokenizerSettings {
     }
   }
   const options = new Fields(config, 'tokenizer_config.json');
-  const made = rebuiltClass(tokenizerClass(tokenizer, config, files.modelConfig ?? {}));
+  const name = tokenizerClass(tokenizer, config, files.modelConfig ?? {});
+  const made = rebuiltClass(name);
   const listed = listedTokens(files);
   const named = namedTokens(files, listed, made?.specialTokens ?? {});
   const texts = Object.fromEntries([...named].map(([role, token]) => [role, token.content]));
@@ -64,10 +67,20 @@ export function tokenizerSettings(files: SettingsFiles): TokenizerSettings {
     json,
     addedTokens,
     specialTokens: texts,
+    classToName: needsModel(tokenizer, config, name) ? name : undefined,
     splitSpecialTokens: options.boolean('split_special_tokens', false),
     cleanUp: cleansUp(options, json),
     around: made?.around && [texted(made.around[0], texts), texted(made.around[1], texts)],
   };
+}
+
+/** Whether the class is another without the model's config.json. */
+function needsModel(tokenizer: Json, config: Json, name: string): boolean {
+  try {
+    return tokenizerClass(tokenizer, config, {}) !== name;
+  } catch {
+    return true;
+  }
 }
 
 function texted(roles: readonly string[], texts: Readonly<Record<string, string>>): string[] {
