@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { writeAtomically } from '@posttrain/core-tensor';
+import { writeAtomically } from '@posttrain/interfaces/node';
 
 /**
  * The text of the file that --output names, undefined when it is not there yet; its folder is made. Call it before anything

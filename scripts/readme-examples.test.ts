@@ -9,7 +9,6 @@ const given = `
 import type { CausalLM } from '@posttrain/lm';
 import type { Generator, OnProgress, Verifier } from '@posttrain/interfaces';
 import type { LoraConfig, PeftAdapter, PeftMethod } from '@posttrain/peft';
-import type { AdamWState } from '@posttrain/core-tensor';
 import type { PolicyTrainingOptions, PromptRow } from '@posttrain/rl';
 import type { Problem } from '@posttrain/tts';
 
@@ -25,7 +24,7 @@ declare global {
   const checker: Verifier;
   const verifier: Verifier;
   const onProgress: OnProgress;
-  const everythingElse: Omit<PolicyTrainingOptions<PromptRow, AdamWState>, 'objective'>;
+  const everythingElse: Omit<PolicyTrainingOptions<PromptRow>, 'objective'>;
   const it: (name: string, body: () => Promise<void>) => void;
   const myMethod: PeftMethod<LoraConfig>;
 }`;

@@ -5,8 +5,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeAtomically } from '@posttrain/core-tensor';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
+import { writeAtomically } from '@posttrain/interfaces/node';
 
 /** What `job.json` holds. */
 interface JobState {

@@ -1,7 +1,12 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: { index: 'src/index.ts', answers: 'src/answers/index.ts', estimators: 'src/estimators/index.ts' },
+  entry: {
+    index: 'src/index.ts',
+    answers: 'src/answers/index.ts',
+    estimators: 'src/estimators/index.ts',
+    node: 'src/node/index.ts',
+  },
   format: ['esm'],
   dts: true,
   sourcemap: true,

@@ -154,10 +154,10 @@ export class Tensor {
   minimum(other: Operand): Tensor {
     return apply('minimum', [this, operand(other, this)], {});
   }
-  /** Limits every element to [low, high]; the gradient is zero outside. */
+  /** Limits every element to [low, high]. The gradient passes inside and, as torch.clamp's, at the limits; it is zero outside. */
   clamp(low: number | undefined, high: number | undefined): Tensor {
-    const raised = low === undefined ? this : this.maximum(low);
-    return high === undefined ? raised : raised.minimum(high);
+    const raised = low === undefined ? this : where(this.less(low), low, this);
+    return high === undefined ? raised : where(raised.greater(high), high, raised);
   }
   /** Remainder with the sign of the divisor; int32 only. */
   mod(other: Operand): Tensor {

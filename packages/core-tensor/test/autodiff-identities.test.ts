@@ -224,7 +224,17 @@ describe('marks', () => {
 });
 
 describe('conventions', () => {
-  it('ties of maximum, minimum and clamp share the cotangent', async () => {
+  it('clamp passes the gradient at its limits, as torch.clamp does', async () => {
+    const at = (low: number | undefined, high: number | undefined) =>
+      grad((t: Tensor) => t.clamp(low, high).sum())(tensor([-2, -1, 0, 1, 2])).toArray();
+    expect(await at(-1, 1)).toEqual([0, 1, 1, 1, 0]);
+    expect(await at(-1, undefined)).toEqual([0, 1, 1, 1, 1]);
+    expect(await at(undefined, 1)).toEqual([1, 1, 1, 1, 0]);
+    // Limits in the wrong order: torch gives the upper one.
+    expect(await tensor([-2, 0, 2]).clamp(1, -1).toArray()).toEqual([-1, -1, -1]);
+    expect(await tensor([Number.NaN]).clamp(-1, 1).toArray()).toEqual([Number.NaN]);
+  });
+  it('ties of maximum and minimum share the cotangent, as in torch', async () => {
     const { gradient } = valueAndGrad((p: { a: Tensor; b: Tensor }) => p.a.maximum(p.b).sum())({
       a: tensor([1, 2, 3]),
       b: tensor([1, 5, 0]),

@@ -13,6 +13,7 @@ import {
 } from '@posttrain/core-tensor';
 import type { LinearLayer } from '@posttrain/lm';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
 import {
   createAdapter,
   type LoraConfig,
@@ -25,6 +26,9 @@ import {
 } from '../src/index.js';
 import { testPeftMethod } from '../src/testing/index.js';
 import { tinyModel } from '../src/testing/tiny-model.js';
+
+const failing = (at: number, work: () => Promise<void>) =>
+  failingAt(at, 'ENOSPC', work).catch((error: unknown) => expect(String(error)).toMatch(/ENOSPC/));
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -250,6 +254,23 @@ describe('adapter folders', () => {
     expect((await readdir(folder)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
     expect(await readFile(join(folder, 'adapter_config.json'), 'utf8')).toBe(before);
     expect((await loadAdapter(model, folder)).config).toMatchObject({ r: 2 });
+  });
+
+  it('over older ones are the old or the new, wherever the process is killed or the disk is full', async () => {
+    const model = await tinyModel('llama');
+    const versions = await Promise.all([2, 3].map((r) => createAdapter(model, lora, { r, targetModules: ['q_proj'] })));
+    const points = await countChanges(() => saveAdapter(folder, versions[1]!));
+    expect(points).toBeGreaterThan(8);
+    const seen = new Set<number>();
+    for (let at = 0; at < points; at++) {
+      for (const breaking of [killedAt, failing]) {
+        await saveAdapter(folder, versions[0]!);
+        await breaking(at, () => saveAdapter(folder, versions[1]!));
+        // Strict loading: a mixture of two ranks is an error.
+        seen.add(((await loadAdapter(model, folder)).config as LoraConfig).r);
+      }
+    }
+    expect(seen).toEqual(new Set([2, 3]));
   });
 
   it('with a key of a later PEFT load while it is inactive, and are refused by name when it is active', async () => {

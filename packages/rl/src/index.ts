@@ -50,7 +50,7 @@ export { type FormatTagsOptions, formatTags } from './rewards/format-tags.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export { type NumericMatchOptions, numericMatch } from './rewards/numeric-match.js';
 export type { PromptRow, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
-export { RewardError } from './rewards/reward.js';
+export { namedReward, RewardError } from './rewards/reward.js';
 export {
   type CompletionToScore,
   type ScoreOptions,

@@ -1,4 +1,4 @@
-import { policyObjectives, trainPolicy } from '../src/index.js';
+import { namedReward, policyObjectives, trainPolicy } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 /** A run with everything that a checkpoint must hold. The child process that gets killed and the test share it. */
@@ -7,7 +7,8 @@ export async function resumableRun(outputFolder: string, onStep: (step: number) 
     model: await toyModel(1),
     rows: prompts,
     objective: policyObjectives.grpo({ beta: 0.05 }),
-    rewards: { fraction_of_c: (text) => Math.round(fractionOfC(text) * 2) / 2 },
+    // Named, since the child and the test compile its text differently.
+    rewards: { fraction_of_c: namedReward('halves', {}, (text) => Math.round(fractionOfC(text) * 2) / 2) },
     steps: 6,
     promptsPerStep: 2,
     completionsPerPrompt: 4,

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-type Options = PolicyTrainingOptions<PromptRow, object>;
+type Options = PolicyTrainingOptions<PromptRow>;
 
 const base = async (seed = 0) => ({
   model: await toyModel(seed),
@@ -30,7 +30,7 @@ const base = async (seed = 0) => ({
 });
 
 const run = async (options: Partial<Options> & { readonly seed?: number } = {}) =>
-  trainPolicy<PromptRow, object>({ ...(await base(options.seed)), ...options } as Options);
+  trainPolicy<PromptRow>({ ...(await base(options.seed)), ...options } as Options);
 
 describe('trainPolicy', () => {
   it.each([1, 2, 3])('learns to say c, and a random reward teaches nothing (seed %i)', async (seed) => {
@@ -165,7 +165,7 @@ describe('trainPolicy', () => {
     const objective = policyObjectives.grpo();
     const infinite = {
       ...objective,
-      aggregation: { name: 'infinite', weights: (l: readonly number[]) => l.map(() => 1e38) },
+      aggregation: { name: 'infinite', settings: {}, weights: (l: readonly number[]) => l.map(() => 1e38) },
     };
     await expect(
       run({ objective: infinite, optimizer, rewards: { big: (text) => text.length * 1e30 } }),
@@ -203,14 +203,16 @@ describe('trainPolicy', () => {
   });
 
   it('refuses options that make no sense', async () => {
-    await expect(run({ temperature: 0 })).rejects.toThrow(/temperature must be positive/);
+    await expect(run({ temperature: 0 })).rejects.toThrow(/temperature is 0; it must be a number of at least 0.0001/);
     await expect(run({ rows: [] })).rejects.toThrow(/no rows/);
-    await expect(run({ promptsPerStep: 0 })).rejects.toThrow(/promptsPerStep must be a positive integer/);
+    await expect(run({ promptsPerStep: 0 })).rejects.toThrow(
+      /promptsPerStep is 0; it must be a whole number of at least 1/,
+    );
     const { model } = await base();
     const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
     await expect(run({ model, adapter })).rejects.toThrow(/loraDropout is 0.1/);
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
-    await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/"sampler" or "recomputed"/);
+    await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/one of "sampler", "recomputed"/);
   });
 });

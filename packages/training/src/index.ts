@@ -1,22 +1,24 @@
-export type { CheckpointToSave, DecisiveSettings, RunState, TrainerSnapshot } from './run/checkpoint.js';
+export type { CheckpointToSave, LoadCheckpointOptions, RunState, TrainerSnapshot } from './run/checkpoint.js';
 export {
   CheckpointError,
   latestCheckpoint,
   loadCheckpoint,
-  refuseOtherSettings,
   refuseUsedFolder,
   saveCheckpoint,
 } from './run/checkpoint.js';
+export { collectRows, isRows, ROWS, type Rows } from './run/collect-rows.js';
+export { adapterIdentity, contentHash, modelIdentity } from './run/identity.js';
 export { RowOrder } from './run/row-order.js';
-export type { RunIdentity } from './run/run-identity.js';
-export { runIdentity } from './run/run-identity.js';
-export type { RunOptions, StepMetrics } from './run/run-options.js';
-export { RUN_OPTIONS, warn } from './run/run-options.js';
-export type { Metrics, StepsToRun } from './run/run-steps.js';
+export { RunLockedError } from './run/run-lock.js';
+export type { StepsToRun } from './run/run-steps.js';
 export { runSteps } from './run/run-steps.js';
 export { saveTrained } from './run/save-trained.js';
 export type { StepRecord } from './run/step-log.js';
 export { StepLog } from './run/step-log.js';
+export { timed } from './run/timed.js';
+export type { Metrics, RunOptions, StepMetrics, TrainingOptions, TrainingSettings } from './run/training-options.js';
+export { createTrainer, planRates, trainingIdentity, trainingShape, warn } from './run/training-options.js';
+export { type UpdateResult, update } from './run/update.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import {
   mapNamed,
   type OptimizerChoice,
+  type OptimizerSpec,
   ones,
   onnxruntimeEngine,
   optimizers,
@@ -26,6 +27,7 @@ import {
   Trainer,
   type TrainingRow,
 } from '../src/index.js';
+import { decaysInTransformers } from '../src/trainer/decay.js';
 import { modelOf } from './model.js';
 import { countingRows } from './sft-run.js';
 
@@ -133,7 +135,7 @@ describe('optimizers of sft', () => {
     const run = (momentum: number, resume: boolean) =>
       base().then((options) => sft({ ...options, outputFolder, resume, optimizer: { name: 'sgd', momentum } }));
     await run(0.9, false);
-    await expect(run(0.8, true)).rejects.toThrow(/optimizerOptions was .*0\.9.* and is .*0\.8/);
+    await expect(run(0.8, true)).rejects.toThrow(/optimizer.momentum was 0.9 and is 0.8/);
   });
 });
 
@@ -168,7 +170,7 @@ describe('loraPlus', () => {
   it('refuses adapters it does not fit', () => {
     const matrix = zeros([2, 2]);
     expect(() => loraPlus().init({ 'x.lora_A.weight': matrix })).toThrow(/group 0 matches no parameter/);
-    expect(() => loraPlus({ learningRateRatio: 0.5 })).toThrow(/1 or more/);
+    expect(() => loraPlus({ learningRateRatio: 0.5 })).toThrow(/at least 1/);
     const embedded = { 'x.lora_B.weight': matrix, 'x.lora_A.weight': matrix, 'e.lora_embedding_A': matrix };
     expect(() => loraPlus().init(embedded)).toThrow(/e\.lora_embedding_A is in no group/);
   });
@@ -251,5 +253,48 @@ describe('Trainer', () => {
     expect(await trainer.optimStep({ learningRate: 1 })).toMatchObject({ skipped: true });
     await trainer.forwardBackward(rows, broken);
     await expect(trainer.optimStep({ learningRate: 1 })).rejects.toThrow(/the gradient norm is/);
+  });
+});
+
+describe('weight decay', () => {
+  // transformers' Trainer.get_decay_parameter_names: not in nn.LayerNorm, and the name matches none of bias, layernorm,
+  // rmsnorm, a part "norm" or one that ends in "_norm".
+  it.each<[string, boolean]>([
+    ['model.embed_tokens.weight', true],
+    ['model.layers.0.self_attn.q_proj.weight', true],
+    ['model.layers.0.self_attn.q_proj.bias', false],
+    ['model.layers.0.input_layernorm.weight', false],
+    ['model.layers.0.self_attn.q_norm.weight', false],
+    ['model.norm.weight', false],
+    ['lm_head.weight', true],
+    ['transformer.h.0.ln_1.weight', false],
+    ['transformer.h.0.ln_1.bias', false],
+    ['transformer.ln_f.weight', false],
+    ['transformer.h.0.attn.c_attn.weight', true],
+    ['transformer.wpe.weight', true],
+    ['model.layers.0.self_attn.q_proj.lora_A.weight', true],
+    ['model.layers.0.self_attn.q_proj.lora_B.bias', false],
+    // DoRA's magnitudes have one axis, and decay all the same.
+    ['model.layers.0.self_attn.q_proj.lora_magnitude_vector', true],
+    ['score.weight', true],
+  ])('of %s: %s, as in transformers', (name, decays) => {
+    expect(decaysInTransformers(name, ones([2]))).toBe(decays);
+  });
+
+  it.each(Object.keys(optimizers) as (keyof typeof optimizers)[])('of norms there is none, with %s', async (name) => {
+    const model = await tinyModel('gpt2');
+    const step = async (weightDecay: number) => {
+      const trainer = await Trainer.create(model, { optimizer: { name, weightDecay } as OptimizerSpec });
+      await trainer.forwardBackward([{ tokens: [1, 2, 3], weights: [0.5, 0.5] }], negativeLogLikelihood);
+      await trainer.optimStep({ learningRate: 0.1 });
+      return Promise.all(
+        ['transformer.h.0.ln_1.weight', 'transformer.h.0.attn.c_attn.bias', 'transformer.h.0.mlp.c_fc.weight'].map(
+          (parameter) => trainer.parameters[parameter]!.toArray(),
+        ),
+      );
+    };
+    const [plain, decayed] = [await step(0), await step(0.5)];
+    expect(decayed.slice(0, 2)).toEqual(plain.slice(0, 2));
+    expect(decayed[2]).not.toEqual(plain[2]);
   });
 });

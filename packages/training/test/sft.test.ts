@@ -177,12 +177,12 @@ describe('sft', () => {
 
   it.each([
     [{ learningrate: 1 }, /unknown option "learningrate". Did you mean "learningRate"/],
-    [{ batchSize: 0 }, /batchSize 0: must be 1 or more/],
-    [{ saveSteps: 5 }, /saveSteps needs an outputFolder/],
-    [{ resume: true }, /needs an outputFolder/],
-    [{ schedule: 'cubic' }, /no schedule "cubic"/],
+    [{ batchSize: 0 }, /batchSize is 0; it must be a whole number of at least 1/],
+    [{ saveSteps: 5 }, /saveSteps and resume need an outputFolder/],
+    [{ resume: true }, /need an outputFolder/],
+    [{ schedule: 'cubic' }, /schedule is "cubic"; it must be one of "constant"/],
     [{ optimizer: sgd(), weightDecay: 0.1 }, /has a weightDecay of its own/],
-    [{ rows: [] }, /no rows are left/],
+    [{ rows: [] }, /no rows to train on/],
   ])('refuses %o', async (options, message) => {
     await expect(smallRun(options as object)).rejects.toThrow(message);
   });
@@ -206,11 +206,12 @@ describe('checkpoints', () => {
 
   it('are folders with the adapter, the optimizer and Hugging Face’s trainer_state.json', async () => {
     const { adapter } = await smallRun({ outputFolder: folder, saveSteps: 5, saveTotalLimit: 2 });
-    expect((await readdir(folder)).sort()).toEqual(['checkpoint-10', 'checkpoint-12']);
+    expect((await readdir(folder)).sort()).toEqual(['checkpoint-10', 'checkpoint-12', 'metrics.jsonl']);
     const checkpoint = join(folder, 'checkpoint-12');
     expect((await readdir(checkpoint)).sort()).toEqual([
       'adapter_config.json',
       'adapter_model.safetensors',
+      'checksums.json',
       'optimizer.safetensors',
       'trainer_state.json',
     ]);
@@ -260,11 +261,13 @@ describe('checkpoints', () => {
   it('are refused by a run with other rows or another adapter', async () => {
     await smallRun({ outputFolder: folder, steps: 2 });
     const resume = join(folder, 'checkpoint-2');
-    await expect(smallRun({ resume, rows: countingRows.slice(1) })).rejects.toThrow(/had other rows/);
-    await expect(smallRun({ resume, batchSize: 3 })).rejects.toThrow(/had other rows, another tokenizer, batchSize/);
+    await expect(smallRun({ resume, rows: countingRows.slice(1) })).rejects.toThrow(/rows was \w+ and is \w+/);
+    await expect(smallRun({ resume, batchSize: 3 })).rejects.toThrow(/batchSize was 4 and is 3/);
     const { model } = await start;
     const adapter = await createAdapter(model, lora, { r: 4, loraAlpha: 4, targetModules: 'all-linear' });
-    await expect(smallRun({ resume, adapter })).rejects.toThrow(/trained another adapter/);
+    await expect(smallRun({ resume, adapter })).rejects.toThrow(
+      /adapter.loraAlpha was 8 and is 4; adapter.loraDropout was 0.1 and is 0/,
+    );
     await expect(smallRun({ resume, learningRate: 0.5 })).rejects.toThrow(/learningRate was .* and is 0.5/);
     await expect(smallRun({ resume: join(folder, 'checkpoint-9') })).rejects.toThrow(/is not a checkpoint/);
   });

@@ -1,11 +1,11 @@
 import { basename, dirname, join } from 'node:path';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { type WriteBytes, writeAtomically } from '@posttrain/interfaces/node';
 import { arrayType, encodeNumbers, type TypedArray } from '../dtype.js';
 import { currentEngine } from '../engines/current.js';
 import { type ExternalOnnxTensor, encodeModel, type OnnxGraph, type OnnxTensor } from '../engines/onnxruntime/proto.js';
 import { CompileError, DonatedTensorError } from '../errors.js';
 import { isOp, type Storage } from '../graph/node.js';
-import { type WriteBytes, writeAtomically } from '../io/atomic-files.js';
 import { inOrder, realizeOn } from '../realize.js';
 import { sizeOf } from '../shape.js';
 import type { Tensor } from '../tensor.js';

@@ -1,5 +1,3 @@
-export type { WriteBytes } from './atomic-files.js';
-export { AtomicFiles, syncFolder, writeAtomically } from './atomic-files.js';
 export {
   DTypeConversionError,
   InvalidHeaderError,
@@ -16,5 +14,5 @@ export { openSafetensorsFolder } from './safetensors-folder.js';
 export type { SafetensorsDType, SafetensorsHeader, TensorInfo } from './safetensors-header.js';
 export { parseSafetensorsHeader } from './safetensors-header.js';
 export type { SaveSafetensorsOptions, TensorToWrite, WriteSafetensorsOptions } from './safetensors-writer.js';
-export { saveSafetensors, writeSafetensors } from './safetensors-writer.js';
+export { saveSafetensors, stageSafetensors, stageSafetensorsFolder, writeSafetensors } from './safetensors-writer.js';
 export type { DTypeArray, DTypeArrays, TensorData } from './tensor-data.js';

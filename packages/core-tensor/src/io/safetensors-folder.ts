@@ -1,6 +1,7 @@
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assertKnownOptions, isDeeperThan, PosttrainError } from '@posttrain/interfaces';
+import { completeSave } from '@posttrain/interfaces/node';
 import { InvalidHeaderError, MissingShardError, MissingTensorError } from './errors.js';
 import type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
 import { openSafetensors } from './safetensors.js';
@@ -21,6 +22,7 @@ export async function openSafetensorsFolder(
 ): Promise<TensorSource> {
   assertKnownOptions('openSafetensorsFolder', options, ['baseName']);
   const { baseName = 'model' } = options;
+  await completeSave(folder);
   const single = join(folder, `${baseName}.safetensors`);
   if (await exists(single)) return openSafetensors(single);
   const indexPath = `${single}.index.json`;

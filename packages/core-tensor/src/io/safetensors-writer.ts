@@ -1,9 +1,8 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { type AtomicFiles, type WriteToHandle, writeAtomically } from '@posttrain/interfaces/node';
 import type { DType } from '../dtype.js';
-import type { AtomicFiles, WriteToHandle } from './atomic-files.js';
-import { writeAtomically } from './atomic-files.js';
 import { InvalidTensorError } from './errors.js';
 import type { SafetensorsDType } from './safetensors-header.js';
 import { byteLengthOf } from './safetensors-header.js';
@@ -45,15 +44,24 @@ export async function writeSafetensors(
   options: WriteSafetensorsOptions = {},
   write?: WriteToHandle,
 ): Promise<void> {
+  await writeAtomically((files) => stageSafetensors(files, path, tensors, options), write);
+}
+
+/** `writeSafetensors` as a part of a save of several files. */
+export async function stageSafetensors(
+  files: AtomicFiles,
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  options: WriteSafetensorsOptions = {},
+): Promise<void> {
   assertKnownOptions('writeSafetensors', options, ['metadata']);
-  const all = checked(path, tensors);
-  await writeAtomically((files) => stageFile(files, path, all, options.metadata), write);
+  await stageFile(files, path, checked(path, tensors), options.metadata);
 }
 
 /**
  * Writes a model's tensors into `folder`: one file, or shards and `NAME.safetensors.index.json` when they exceed
- * `maxShardBytes`. All files appear together; files of an earlier save under the same base name are removed after, since
- * a leftover `model.safetensors` would be loaded in place of new shards.
+ * `maxShardBytes`. All files appear together, and files of an earlier save under the same base name go with it: a leftover
+ * `model.safetensors` would be loaded in place of new shards.
  *
  * @returns the names of the files written
  * @throws InvalidTensorError as `writeSafetensors`
@@ -64,27 +72,39 @@ export async function saveSafetensors(
   options: SaveSafetensorsOptions = {},
   write?: WriteToHandle,
 ): Promise<string[]> {
+  let written: string[] = [];
+  await writeAtomically(async (files) => {
+    written = await stageSafetensorsFolder(files, folder, tensors, options);
+  }, write);
+  return written;
+}
+
+/** `saveSafetensors` as a part of a save of further files. */
+export async function stageSafetensorsFolder(
+  files: AtomicFiles,
+  folder: string,
+  tensors: Iterable<TensorToWrite>,
+  options: SaveSafetensorsOptions = {},
+): Promise<string[]> {
   assertKnownOptions('saveSafetensors', options, ['metadata', 'maxShardBytes', 'baseName']);
   const { maxShardBytes = 5e9, baseName = 'model', metadata } = options;
   if (!(maxShardBytes > 0)) throw new InvalidTensorError('saveSafetensors', 'maxShardBytes must be positive.');
   const all = checked(folder, tensors);
   const shards = splitIntoShards(all, maxShardBytes);
   const written: string[] = [];
-  await writeAtomically(async (files) => {
-    const weightMap: Record<string, string> = {};
-    for (const [i, shard] of shards.entries()) {
-      const file = shardName(baseName, i, shards.length);
-      await stageFile(files, join(folder, file), shard, metadata);
-      for (const { name } of shard) weightMap[name] = file;
-      written.push(file);
-    }
-    if (shards.length > 1) {
-      const file = `${baseName}.safetensors.index.json`;
-      await stageIndex(files, join(folder, file), weightMap, totalBytes(all));
-      written.push(file);
-    }
-  }, write);
-  await removeStale(folder, baseName, written);
+  const weightMap: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const file = shardName(baseName, i, shards.length);
+    await stageFile(files, join(folder, file), shard, metadata);
+    for (const { name } of shard) weightMap[name] = file;
+    written.push(file);
+  }
+  if (shards.length > 1) {
+    const file = `${baseName}.safetensors.index.json`;
+    await stageIndex(files, join(folder, file), weightMap, totalBytes(all));
+    written.push(file);
+  }
+  for (const file of await filesOfEarlierSaves(folder, baseName)) files.remove(file);
   return written;
 }
 
@@ -164,13 +184,10 @@ function checked(where: string, tensors: Iterable<TensorToWrite>): TensorToWrite
   return all;
 }
 
-async function removeStale(folder: string, baseName: string, written: readonly string[]): Promise<void> {
-  for (const file of await readdir(folder)) {
-    if (!file.startsWith(baseName) || written.includes(file)) continue;
-    if (/^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(file.slice(baseName.length))) {
-      await rm(join(folder, file), { force: true });
-    }
-  }
+async function filesOfEarlierSaves(folder: string, baseName: string): Promise<string[]> {
+  const isOne = (file: string) =>
+    file.startsWith(baseName) && /^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(file.slice(baseName.length));
+  return (await readdir(folder)).filter(isOne).map((file) => join(folder, file));
 }
 
 function shardName(baseName: string, index: number, count: number): string {

@@ -1,22 +1,21 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, type Given, number, options } from '@posttrain/interfaces';
 import { zerosBuffer } from '../create.js';
 import type { Tensor } from '../tensor.js';
-import { decayed, decaysByDefault, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import { decayed, decayOptions, decaysByDefault, mapNamed, type Named, type Optimizer } from './optimizer.js';
 
-export interface AdafactorOptions {
+/** The decay is decoupled: θ ← θ (1 - η·weightDecay), where η is scaled as the update's is. */
+const adafactorOptions = options('adafactor', {
   /** Multiply the rate by max(1e-3, RMS(θ)), so that it is relative to the parameter. Default false, as in Hugging Face's trainers. */
-  readonly scaleParameter?: boolean;
+  scaleParameter: boolean({ default: false }),
   /** Updates with a larger root mean square are scaled down to it. Default 1. */
-  readonly clipThreshold?: number;
+  clipThreshold: number({ default: 1, above: 0 }),
   /** The squares decay by 1 - t^decayRate at update t. Default -0.8. */
-  readonly decayRate?: number;
+  decayRate: number({ default: -0.8, max: 0 }),
   /** Added to the squared gradient. Default 1e-30. */
-  readonly epsilon?: number;
-  /** Decoupled decay: θ ← θ (1 - η·weightDecay), where η is scaled as the update's is. Default 0. */
-  readonly weightDecay?: number;
-  /** Which parameters decay, by name. Default: all with two or more axes (not biases, not norms). */
-  readonly decays?: ParameterFilter;
-}
+  epsilon: number({ default: 1e-30, min: 0 }),
+  ...decayOptions,
+});
+export type AdafactorOptions = Given<typeof adafactorOptions>;
 
 export interface AdafactorState {
   /** Number of updates made, int32 scalar. */
@@ -35,17 +34,9 @@ const SMALLEST_SCALE = 1e-3;
  * Adafactor without momentum (arXiv 1804.04235), as transformers has it: the mean of g² is kept as its row means R and
  * column means C, V ≈ R C / mean(R), U = g / √V, θ ← θ - η · U / max(1, RMS(U) / d). Memory n + m instead of n · m.
  */
-export function adafactor(options: AdafactorOptions = {}): Optimizer<AdafactorState> {
-  assertKnownOptions('adafactor', options, [
-    'scaleParameter',
-    'clipThreshold',
-    'decayRate',
-    'epsilon',
-    'weightDecay',
-    'decays',
-  ]);
-  const { scaleParameter = false, clipThreshold = 1, decayRate = -0.8, epsilon = 1e-30 } = options;
-  const { weightDecay = 0, decays = decaysByDefault } = options;
+export function adafactor(given: AdafactorOptions = {}): Optimizer<AdafactorState> {
+  const { scaleParameter, clipThreshold, decayRate, epsilon, weightDecay, ...rest } = adafactorOptions.read(given);
+  const { decays = decaysByDefault } = rest;
   const means = (parameters: Named, axis: number) =>
     Object.fromEntries(
       Object.entries(parameters).flatMap(([name, { rank, shape }]) =>
@@ -54,6 +45,7 @@ export function adafactor(options: AdafactorOptions = {}): Optimizer<AdafactorSt
     );
   return {
     name: 'adafactor',
+    settings: adafactorOptions.settings(given),
     init: (parameters) => ({
       step: zerosBuffer([], 'int32'),
       rows: means(parameters, -1),

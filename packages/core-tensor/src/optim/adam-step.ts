@@ -1,12 +1,19 @@
+import { number } from '@posttrain/interfaces';
 import type { Tensor } from '../tensor.js';
 
-export interface AdamMomentOptions {
+export const momentOptions = {
   /** Decay of the mean of the gradients. Default 0.9. */
-  readonly beta1?: number;
+  beta1: number({ default: 0.9, min: 0, below: 1 }),
   /** Decay of the mean of their squares. Default 0.999. */
-  readonly beta2?: number;
+  beta2: number({ default: 0.999, min: 0, below: 1 }),
   /** Default 1e-8. */
-  readonly epsilon?: number;
+  epsilon: number({ default: 1e-8, min: 0 }),
+};
+
+export interface AdamMomentOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
 }
 
 /** The moments of one parameter: means of its gradient and of the gradient's square. */
@@ -20,7 +27,7 @@ export interface Moments {
  * m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², change = η · (m / (1-β₁ᵗ)) / (√(v / (1-β₂ᵗ)) + ε).
  */
 export function adamStep(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamMomentOptions,
+  { beta1, beta2, epsilon }: AdamMomentOptions,
   step: Tensor,
   learningRate: Tensor,
 ): (gradient: Tensor, moments: Moments) => Moments & { readonly change: Tensor } {

@@ -1,20 +1,20 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { type AdamWOptions, type AdamWState, adamW } from './adamw.js';
-import { decaysByDefault, mapNamed, type Optimizer } from './optimizer.js';
+import { type Given, options } from '@posttrain/interfaces';
+import { momentOptions } from './adam-step.js';
+import { type AdamWState, adamW } from './adamw.js';
+import { decayOptions, decaysByDefault, mapNamed, type Optimizer } from './optimizer.js';
 
-export interface AdamOptions extends Omit<AdamWOptions, 'weightDecay'> {
-  /** L2 penalty: added to the gradient as weightDecay · θ, as in torch.optim.Adam. Default 0. */
-  readonly weightDecay?: number;
-}
+/** The decay is an L2 penalty: added to the gradient as weightDecay · θ, as in torch.optim.Adam. */
+const adamOptions = options('adam', { ...momentOptions, ...decayOptions });
+export type AdamOptions = Given<typeof adamOptions>;
 
 /** Adam (arXiv 1412.6980): the update of `adamW` without decay, for the gradient g + λθ. */
-export function adam(options: AdamOptions = {}): Optimizer<AdamWState> {
-  assertKnownOptions('adam', options, ['beta1', 'beta2', 'epsilon', 'weightDecay', 'decays']);
-  const { weightDecay = 0, decays = decaysByDefault, ...moments } = options;
+export function adam(given: AdamOptions = {}): Optimizer<AdamWState> {
+  const { weightDecay, decays = decaysByDefault, ...moments } = adamOptions.read(given);
   const inner = adamW(moments);
   return {
     ...inner,
     name: 'adam',
+    settings: adamOptions.settings(given),
     update(parameters, gradients, state, learningRate) {
       const penalised = mapNamed(gradients, (g, name) => {
         const p = parameters[name]!;

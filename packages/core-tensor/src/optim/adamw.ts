@@ -1,15 +1,12 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, options } from '@posttrain/interfaces';
 import { zerosBuffer } from '../create.js';
 import type { Tensor } from '../tensor.js';
-import { type AdamMomentOptions, adamStep } from './adam-step.js';
-import { decayed, decaysByDefault, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import { adamStep, momentOptions } from './adam-step.js';
+import { decayed, decayOptions, decaysByDefault, mapNamed, type Named, type Optimizer } from './optimizer.js';
 
-export interface AdamWOptions extends AdamMomentOptions {
-  /** Decoupled decay: θ ← θ (1 - η·weightDecay) before the step. Default 0, as in Hugging Face's trainers. */
-  readonly weightDecay?: number;
-  /** Which parameters decay, by name. Default: all with two or more axes (not biases, not norms). */
-  readonly decays?: ParameterFilter;
-}
+/** The decay is decoupled: θ ← θ (1 - η·weightDecay) before the step. */
+const adamWOptions = options('adamW', { ...momentOptions, ...decayOptions });
+export type AdamWOptions = Given<typeof adamWOptions>;
 
 export interface AdamWState {
   /** Number of updates made, int32 scalar. */
@@ -22,11 +19,11 @@ export interface AdamWState {
  * AdamW (arXiv 1711.05101): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g²,
  * θ ← θ(1 - ηλ) - η · (m / (1-β₁ᵗ)) / (√(v / (1-β₂ᵗ)) + ε), with t counted from 1.
  */
-export function adamW(options: AdamWOptions = {}): Optimizer<AdamWState> {
-  assertKnownOptions('adamW', options, ['beta1', 'beta2', 'epsilon', 'weightDecay', 'decays']);
-  const { weightDecay = 0, decays = decaysByDefault } = options;
+export function adamW(given: AdamWOptions = {}): Optimizer<AdamWState> {
+  const { weightDecay, decays = decaysByDefault, ...moments } = adamWOptions.read(given);
   return {
     name: 'adamw',
+    settings: adamWOptions.settings(given),
     init: (parameters) => ({
       step: zerosBuffer([], 'int32'),
       mean: mapNamed(parameters, (p) => zerosBuffer(p.shape)),
@@ -34,7 +31,7 @@ export function adamW(options: AdamWOptions = {}): Optimizer<AdamWState> {
     }),
     update(parameters, gradients, state, learningRate) {
       const step = state.step.add(1);
-      const adam = adamStep(options, step, learningRate);
+      const adam = adamStep(moments, step, learningRate);
       const [mean, square] = [{ ...state.mean }, { ...state.square }];
       const updated = mapNamed(parameters, (p, name) => {
         const g = gradients[name];

@@ -33,6 +33,7 @@ function eightBitStates<State extends object>(
     Object.fromEntries(Object.entries(named).filter(([name, p]) => wanted(p, name)));
   return {
     name: `${rule.name}8bit`,
+    settings: rule.settings,
     init(parameters) {
       const large = pick(parameters, (p) => !isSmall(p));
       const forEach = (make: (p: Tensor) => Tensor) =>

@@ -1,25 +1,35 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
 import { tensor, zerosBuffer } from '../create.js';
 import type { Tensor } from '../tensor.js';
-import { type AdamMomentOptions, adamStep } from './adam-step.js';
+import { adamStep, momentOptions } from './adam-step.js';
 import { adamW } from './adamw.js';
 import { isHiddenMatrix } from './muon.js';
-import { decayed, decaysByDefault, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import {
+  decayed,
+  decayOptions,
+  decaysByDefault,
+  mapNamed,
+  type Named,
+  type Optimizer,
+  splitOptions,
+} from './optimizer.js';
 import { type ParameterGroupsState, parameterGroups } from './parameter-groups.js';
 import { leftSingularVectors } from './singular-vectors.js';
 
-export interface GaloreMatricesOptions extends AdamMomentOptions {
+const matricesShape = {
   /** Rows that a projected gradient has. Default 128; at most the smaller side of a matrix. */
-  readonly rank?: number;
+  rank: integer({ default: 128, min: 1 }),
   /** Updates between new projections. Default 200. */
-  readonly updateInterval?: number;
+  updateInterval: integer({ default: 200, min: 1 }),
   /** The change is multiplied by this. Default 0.25. */
-  readonly scale?: number;
-  /** Decoupled decay: θ ← θ (1 - η·weightDecay) after the step, as galore_torch has it. Default 0. */
-  readonly weightDecay?: number;
-  /** Which parameters decay, by name. Default: all. */
-  readonly decays?: ParameterFilter;
-}
+  scale: number({ default: 0.25, above: 0 }),
+  ...momentOptions,
+  ...decayOptions,
+};
+
+/** The decay is decoupled: θ ← θ (1 - η·weightDecay) after the step, as galore_torch has it. */
+const galoreMatricesOptions = options('galoreMatrices', matricesShape);
+export type GaloreMatricesOptions = Given<typeof galoreMatricesOptions>;
 
 export interface GaloreState {
   /** Number of updates made, int32 scalar. */
@@ -41,25 +51,13 @@ export interface GaloreState {
  *
  * @throws PosttrainError for a parameter that is no matrix
  */
-export function galoreMatrices(options: GaloreMatricesOptions = {}): Optimizer<GaloreState> {
-  assertKnownOptions('galoreMatrices', options, [
-    'beta1',
-    'beta2',
-    'epsilon',
-    'rank',
-    'updateInterval',
-    'scale',
-    'weightDecay',
-    'decays',
-  ]);
-  const { rank = 128, updateInterval = 200, scale = 0.25, weightDecay = 0, decays = decaysByDefault } = options;
-  for (const [name, value] of Object.entries({ rank, updateInterval })) {
-    if (!(Number.isInteger(value) && value > 0))
-      throw new PosttrainError('GALORE', `${name} ${value}: must be 1 or more`);
-  }
+export function galoreMatrices(given: GaloreMatricesOptions = {}): Optimizer<GaloreState> {
+  const read = galoreMatricesOptions.read(given);
+  const { rank, updateInterval, scale, weightDecay, decays = decaysByDefault } = read;
   const rankOf = (shape: readonly number[]) => Math.min(rank, ...shape);
   return {
     name: 'galore',
+    settings: galoreMatricesOptions.settings(given),
     init(parameters) {
       const projected = (p: Tensor) =>
         zerosBuffer(isTall(p.shape) ? [p.shape[0]!, rankOf(p.shape)] : [rankOf(p.shape), p.shape[1]!]);
@@ -78,7 +76,7 @@ export function galoreMatrices(options: GaloreMatricesOptions = {}): Optimizer<G
     },
     update(parameters, gradients, state, learningRate) {
       const step = state.step.add(1);
-      const adam = adamStep(options, step, learningRate);
+      const adam = adamStep(read, step, learningRate);
       const [mean, square] = [{ ...state.mean }, { ...state.square }];
       const updated = mapNamed(parameters, (p, name) => {
         const g = gradients[name];
@@ -112,17 +110,14 @@ export function galoreMatrices(options: GaloreMatricesOptions = {}): Optimizer<G
 
 const isTall = (shape: readonly number[]): boolean => shape[0]! >= shape[1]!;
 
-export interface GaloreOptions extends GaloreMatricesOptions {
-  /** Which parameters are projected. Default: matrices that are neither an embedding nor the head. */
-  readonly appliesTo?: ParameterFilter;
-  /** For the others. Default: AdamW with the same decay and moments. */
-  readonly others?: Optimizer<object>;
-}
+/** `others` has the same decay and moments by default. */
+const galoreOptions = options('galore', { ...matricesShape, ...splitOptions });
+export type GaloreOptions = Given<typeof galoreOptions>;
 
 /** GaLore for the hidden matrices and another optimizer, AdamW by default, for the rest; see `galoreMatrices`. */
-export function galore(options: GaloreOptions = {}): Optimizer<ParameterGroupsState> {
-  const { appliesTo = isHiddenMatrix, others, ...matrices } = options;
+export function galore(given: GaloreOptions = {}): Optimizer<ParameterGroupsState> {
+  const { appliesTo = isHiddenMatrix, others, ...matrices } = galoreOptions.read(given);
   const { rank: _, updateInterval: __, scale: ___, ...moments } = matrices;
   const groups = [{ match: appliesTo, optimizer: galoreMatrices(matrices) }, { optimizer: others ?? adamW(moments) }];
-  return { ...parameterGroups(groups), name: 'galore' };
+  return { ...parameterGroups(groups), name: 'galore', settings: galoreOptions.settings(given) };
 }

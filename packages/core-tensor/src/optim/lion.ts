@@ -1,17 +1,16 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, number, options } from '@posttrain/interfaces';
 import { zerosBuffer } from '../create.js';
-import { decayed, decaysByDefault, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import { decayed, decayOptions, decaysByDefault, mapNamed, type Named, type Optimizer } from './optimizer.js';
 
-export interface LionOptions {
+/** The decay is decoupled: θ ← θ (1 - η·weightDecay) before the step. */
+const lionOptions = options('lion', {
   /** Weight of the old mean in the direction, above 0. Default 0.9. */
-  readonly beta1?: number;
+  beta1: number({ default: 0.9, above: 0, below: 1 }),
   /** Decay of the mean. Default 0.99. */
-  readonly beta2?: number;
-  /** Decoupled decay: θ ← θ (1 - η·weightDecay) before the step. Default 0. */
-  readonly weightDecay?: number;
-  /** Which parameters decay, by name. Default: all with two or more axes (not biases, not norms). */
-  readonly decays?: ParameterFilter;
-}
+  beta2: number({ default: 0.99, min: 0, below: 1 }),
+  ...decayOptions,
+});
+export type LionOptions = Given<typeof lionOptions>;
 
 export interface LionState {
   readonly mean: Named;
@@ -21,12 +20,11 @@ export interface LionState {
  * Lion (arXiv 2302.06675): θ ← θ(1 - ηλ) - η · sign(β₁m + (1-β₁)g), m ← β₂m + (1-β₂)g. Wants a rate three to ten
  * times lower than AdamW's, and a decay as many times higher.
  */
-export function lion(options: LionOptions = {}): Optimizer<LionState> {
-  assertKnownOptions('lion', options, ['beta1', 'beta2', 'weightDecay', 'decays']);
-  const { beta1 = 0.9, beta2 = 0.99, weightDecay = 0, decays = decaysByDefault } = options;
-  if (!(beta1 > 0)) throw new PosttrainError('LION', `beta1 ${beta1}: must be above 0`);
+export function lion(given: LionOptions = {}): Optimizer<LionState> {
+  const { beta1, beta2, weightDecay, decays = decaysByDefault } = lionOptions.read(given);
   return {
     name: 'lion',
+    settings: lionOptions.settings(given),
     init: (parameters) => ({ mean: mapNamed(parameters, (p) => zerosBuffer(p.shape)) }),
     update(parameters, gradients, state, learningRate) {
       const mean = { ...state.mean };

@@ -1,36 +1,48 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { boolean, type Given, integer, number, oneOf, options, PosttrainError } from '@posttrain/interfaces';
 import { zerosBuffer } from '../create.js';
 import type { Tensor } from '../tensor.js';
 import { adamW } from './adamw.js';
-import { decayed, mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
+import {
+  decayed,
+  decayOptions,
+  mapNamed,
+  type Named,
+  type Optimizer,
+  type ParameterFilter,
+  splitOptions,
+} from './optimizer.js';
 import { type ParameterGroupsState, parameterGroups } from './parameter-groups.js';
 
 /** How the rate is adjusted to a matrix [A, B], by torch's names; see `muonMatrices`. */
-export type MuonAdjustment = 'original' | 'match_rms_adamw' | 'spectral_unclamped';
+export type MuonAdjustment = keyof typeof ADJUSTMENTS;
 
-export interface MuonMatricesOptions {
+const ADJUSTMENTS = {
+  original: (rows: number, columns: number) => Math.sqrt(Math.max(1, rows / columns)),
+  match_rms_adamw: (rows: number, columns: number) => 0.2 * Math.sqrt(Math.max(rows, columns)),
+  spectral_unclamped: (rows: number, columns: number) => Math.sqrt(rows / columns),
+} as const;
+
+const matricesShape = {
   /** Decay of the mean of the gradients. Default 0.95. */
-  readonly momentum?: number;
+  momentum: number({ default: 0.95, min: 0, below: 1 }),
   /** Look ahead along the momentum. Default true. */
-  readonly nesterov?: boolean;
+  nesterov: boolean({ default: true }),
   /** Decoupled decay: θ ← θ (1 - η·weightDecay) before the step, with the rate that is not adjusted. Default 0.1. */
-  readonly weightDecay?: number;
+  weightDecay: number({ default: 0.1, min: 0 }),
+  /** Which parameters decay, by name. Default: all that Muon updates. */
+  decays: decayOptions.decays,
   /** Newton-Schulz iterations. Default 5. */
-  readonly steps?: number;
+  steps: integer({ default: 5, min: 1 }),
   /** Default `original`. With `match_rms_adamw` rates and decay that suit AdamW can be used as they are. */
-  readonly adjustment?: MuonAdjustment;
-}
+  adjustment: oneOf(Object.keys(ADJUSTMENTS) as MuonAdjustment[], { default: 'original' }),
+};
+const muonMatricesOptions = options('muonMatrices', matricesShape);
+export type MuonMatricesOptions = Given<typeof muonMatricesOptions>;
 
 export interface MuonState {
   /** Mean of the gradients per parameter. */
   readonly momentum: Named;
 }
-
-const ADJUSTMENTS: Readonly<Record<MuonAdjustment, (rows: number, columns: number) => number>> = {
-  original: (rows, columns) => Math.sqrt(Math.max(1, rows / columns)),
-  match_rms_adamw: (rows, columns) => 0.2 * Math.sqrt(Math.max(rows, columns)),
-  spectral_unclamped: (rows, columns) => Math.sqrt(rows / columns),
-};
 
 /** The quintic with the steepest slope at 0 (Keller Jordan, "Muon", 2024): singular values end in about [0.7, 1.2]. */
 const [A, B, C] = [3.4445, -4.775, 2.0315];
@@ -57,15 +69,12 @@ export function newtonSchulz(matrix: Tensor, steps: number): Tensor {
  *
  * @throws PosttrainError for a parameter that is no matrix
  */
-export function muonMatrices(options: MuonMatricesOptions = {}): Optimizer<MuonState> {
-  assertKnownOptions('muonMatrices', options, ['momentum', 'nesterov', 'weightDecay', 'steps', 'adjustment']);
-  const { momentum = 0.95, nesterov = true, weightDecay = 0.1, steps = 5, adjustment = 'original' } = options;
-  const adjust = Object.hasOwn(ADJUSTMENTS, adjustment) ? ADJUSTMENTS[adjustment] : undefined;
-  if (!adjust) {
-    throw new PosttrainError('MUON', `no adjustment "${adjustment}"; there are ${Object.keys(ADJUSTMENTS).join(', ')}`);
-  }
+export function muonMatrices(given: MuonMatricesOptions = {}): Optimizer<MuonState> {
+  const { momentum, nesterov, weightDecay, decays = () => true, steps, adjustment } = muonMatricesOptions.read(given);
+  const adjust = ADJUSTMENTS[adjustment];
   return {
     name: 'muon',
+    settings: muonMatricesOptions.settings(given),
     init: (parameters) => ({
       momentum: mapNamed(parameters, (p, name) => {
         if (p.rank !== 2) throw new PosttrainError('MUON', `${name} is ${p}; Muon updates matrices only`);
@@ -82,21 +91,21 @@ export function muonMatrices(options: MuonMatricesOptions = {}): Optimizer<MuonS
         buffers[name] = buffer;
         const direction = newtonSchulz(nesterov ? mix(buffer, g) : buffer, steps);
         const [rows, columns] = p.shape as [number, number];
-        return decayed(p, learningRate, weightDecay).sub(direction.mul(learningRate.mul(adjust(rows, columns))));
+        const decay = decays(name, p) ? weightDecay : 0;
+        return decayed(p, learningRate, decay).sub(direction.mul(learningRate.mul(adjust(rows, columns))));
       });
       return { parameters: updated, state: { momentum: buffers } };
     },
   };
 }
 
-export interface MuonOptions extends MuonMatricesOptions {
-  /** Which parameters Muon updates. Default: matrices that are neither an embedding nor the head. */
-  readonly appliesTo?: ParameterFilter;
-  /** For the others. Default: AdamW with Muon's weight decay. */
-  readonly others?: Optimizer<object>;
+const muonOptions = options('muon', {
+  ...matricesShape,
+  ...splitOptions,
   /** Learning rate of the others as a multiple of Muon's. Default 1, which suits `match_rms_adamw`. */
-  readonly othersFactor?: number;
-}
+  othersFactor: number({ default: 1, min: 0 }),
+});
+export type MuonOptions = Given<typeof muonOptions>;
 
 const EMBEDDING = /embed|lm_head|(^|\.)wte\.|(^|\.)wpe\./;
 
@@ -104,13 +113,12 @@ const EMBEDDING = /embed|lm_head|(^|\.)wte\.|(^|\.)wpe\./;
 export const isHiddenMatrix: ParameterFilter = (name, p) => p.rank === 2 && !EMBEDDING.test(name);
 
 /** Muon for the hidden matrices and another optimizer, AdamW by default, for the rest; see `muonMatrices`. */
-export function muon(options: MuonOptions = {}): Optimizer<ParameterGroupsState> {
-  const { appliesTo = isHiddenMatrix, others, othersFactor = 1, ...matrices } = options;
-  const inner = muonMatrices(matrices);
-  const rest = others ?? adamW({ weightDecay: options.weightDecay ?? 0.1 });
+export function muon(given: MuonOptions = {}): Optimizer<ParameterGroupsState> {
+  const { appliesTo = isHiddenMatrix, others, othersFactor, ...matrices } = muonOptions.read(given);
+  const { weightDecay, decays } = matrices;
   const groups = [
-    { match: appliesTo, optimizer: inner },
-    { optimizer: rest, learningRateFactor: othersFactor },
+    { match: appliesTo, optimizer: muonMatrices(matrices) },
+    { optimizer: others ?? adamW({ weightDecay, ...(decays && { decays }) }), learningRateFactor: othersFactor },
   ];
-  return { ...parameterGroups(groups), name: 'muon' };
+  return { ...parameterGroups(groups), name: 'muon', settings: muonOptions.settings(given) };
 }

@@ -1,3 +1,4 @@
+import { custom, type DecisiveSettings, number } from '@posttrain/interfaces';
 import type { Tensor } from '../tensor.js';
 
 /** Parameters, gradients and moments by name. */
@@ -9,6 +10,8 @@ export type Named = Readonly<Record<string, Tensor>>;
  */
 export interface Optimizer<State> {
   readonly name: string;
+  /** What it was made with: a resumed run must share it. */
+  readonly settings: DecisiveSettings;
   /** State for parameters that have not been updated yet, in memory of its own. */
   init(parameters: Named): State;
   /**
@@ -39,6 +42,24 @@ export type ParameterFilter = (name: string, parameter: Tensor) => boolean;
 
 /** What decays unless said otherwise: all with two or more axes, so neither biases nor norms. */
 export const decaysByDefault: ParameterFilter = (_, parameter) => parameter.rank >= 2;
+
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+
+/** Options of every rule that has a decay. */
+export const decayOptions = {
+  /** Decay of the parameters. Default 0, as in Hugging Face's trainers. */
+  weightDecay: number({ default: 0, min: 0 }),
+  /** Which parameters decay, by name. Default: all with two or more axes (not biases, not norms). */
+  decays: custom<ParameterFilter>()('a function of name and parameter', isFunction, { optional: true }),
+};
+
+/** Which parameters another rule applies to, and that rule for the rest. */
+export const splitOptions = {
+  /** Which parameters the rule updates. Default: matrices that are neither an embedding nor the head. */
+  appliesTo: custom<ParameterFilter>()('a function of name and parameter', isFunction, { optional: true }),
+  /** For the others. Default: AdamW with the same decay. */
+  others: custom<Optimizer<object>>()('an optimizer', (value) => typeof value === 'object', { optional: true }),
+};
 
 /** θ (1 - ηλ), the decoupled decay of a parameter that decays. */
 export function decayed(parameter: Tensor, learningRate: Tensor, weightDecay: number): Tensor {

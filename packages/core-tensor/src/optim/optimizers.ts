@@ -6,7 +6,7 @@ import { adamW8bit, lion8bit } from './eight-bit-states.js';
 import { galore } from './galore.js';
 import { lion } from './lion.js';
 import { muon } from './muon.js';
-import type { Optimizer } from './optimizer.js';
+import type { Optimizer, ParameterFilter } from './optimizer.js';
 import { sgd } from './sgd.js';
 
 /** Optimizers by their Hugging Face `optim` names, where they have one. */
@@ -36,13 +36,13 @@ export const isOptimizer = (choice: OptimizerChoice): choice is Optimizer<object
   typeof choice === 'object' && 'update' in choice;
 
 /**
- * The optimizer that is meant. `weightDecay` is for a name or a spec that does not give its own.
+ * The optimizer that is meant. `weightDecay` and `decays` are for a name or a spec that does not give its own.
  *
  * @throws PosttrainError for a name or an option that does not exist
  */
 export function optimizerOf(
   choice: OptimizerChoice,
-  { weightDecay }: { readonly weightDecay?: number } = {},
+  { weightDecay, decays }: { readonly weightDecay?: number; readonly decays?: ParameterFilter } = {},
 ): Optimizer<object> {
   if (isOptimizer(choice)) return choice;
   const { name, ...options } = typeof choice === 'string' ? { name: choice } : choice;
@@ -50,5 +50,5 @@ export function optimizerOf(
     throw new PosttrainError('OPTIMIZER', `no optimizer "${name}"; there are ${Object.keys(optimizers).join(', ')}`);
   }
   const make = optimizers[name] as (options: object) => Optimizer<object>;
-  return make({ ...(weightDecay !== undefined && { weightDecay }), ...options });
+  return make({ ...(weightDecay !== undefined && { weightDecay }), ...(decays && { decays }), ...options });
 }

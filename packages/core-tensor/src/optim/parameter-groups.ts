@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, type DecisiveSettings, PosttrainError, settingsOf } from '@posttrain/interfaces';
 import type { Tensor } from '../tensor.js';
 import { mapNamed, type Named, type Optimizer, type ParameterFilter } from './optimizer.js';
 
@@ -38,6 +38,13 @@ export function parameterGroups(groups: readonly ParameterGroup[]): Optimizer<Pa
   };
   return {
     name: groups.map(({ optimizer }) => optimizer.name).join('+'),
+    settings: settingsOf(
+      groups.map(({ match, optimizer, learningRateFactor = 1 }) => ({
+        match: match instanceof RegExp ? String(match) : match,
+        optimizer,
+        learningRateFactor,
+      })),
+    ) as DecisiveSettings,
     init(parameters) {
       const parts = split(parameters, parameters);
       const empty = parts.findIndex((part, i) => groups[i]!.match && Object.keys(part).length === 0);

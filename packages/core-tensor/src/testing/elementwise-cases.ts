@@ -242,7 +242,7 @@ export const elementwiseCases = {
       'maximum',
       {},
       pair('maximum', LEFT, RIGHT, 'float32', 'special values'),
-      defineCase('maximum', [sample([2, 5])], (x) => x!.clamp(-1.03, 0.71), { note: 'clamp' }),
+      defineCase('maximum', [sample([2, 5])], (x) => x!.maximum(-1.03).minimum(0.71), { note: 'limits' }),
     ),
   minimum: () => binary('minimum', {}, pair('minimum', LEFT, RIGHT, 'float32', 'special values')),
   mod: () =>

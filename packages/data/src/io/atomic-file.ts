@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { isPosttrainError } from '@posttrain/interfaces';
+import { access } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { FileError, writeAtomically } from '@posttrain/interfaces/node';
 import { DataFileError, messageOf } from '../errors.js';
 
 const FLUSH_BYTES = 1 << 20;
@@ -12,9 +11,10 @@ export interface WriteSummary {
 }
 
 /**
- * Writes a file whole or not at all: the chunks go to a temporary file in the same folder, which is synced to disk
- * and renamed over `path`. When anything fails - the disk, or the source of the chunks - the temporary file is removed
- * and what was at `path` before is still there. Returns the number of bytes written.
+ * Writes a file whole or not at all. When anything fails - the disk, or the source of the chunks - what was at `path` before
+ * is still there, and nothing else is. Returns the number of bytes written.
+ *
+ * @throws DataFileError where the file cannot be written
  */
 export async function writeFileAtomically(
   path: string,
@@ -22,62 +22,43 @@ export async function writeFileAtomically(
 ): Promise<number> {
   if (path.endsWith('.gz'))
     throw new DataFileError({ path }, 'compressed files are only read, not written; drop the .gz.');
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`);
-  let handle: FileHandle;
+  let bytes = 0;
+  await access(dirname(path)).catch((cause: unknown) => {
+    throw new DataFileError({ path }, `cannot be written: ${messageOf(cause)}`, { cause });
+  });
   try {
-    handle = await open(temporary, 'wx');
-  } catch (error) {
-    throw new DataFileError({ path }, `cannot be written: ${messageOf(error)}`, { cause: error });
-  }
-  try {
-    const bytes = await writeChunks(handle, chunks);
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
+    await writeAtomically((files) =>
+      files.stage(path, async (write) => {
+        for await (const block of blocksOf(chunks)) {
+          await write(block);
+          bytes += block.byteLength;
+        }
+      }),
+    );
     return bytes;
   } catch (error) {
-    await handle.close().catch(() => {});
-    await unlink(temporary).catch(() => {});
-    if (isPosttrainError(error) || !isSystemError(error)) throw error;
+    if (!(error instanceof FileError) && !isSystemError(error)) throw error;
     throw new DataFileError({ path }, `was not written, nothing was left behind: ${messageOf(error)}`, {
       cause: error,
     });
   }
 }
 
-async function writeChunks(
-  handle: FileHandle,
+/** Chunks as larger blocks of bytes. */
+async function* blocksOf(
   chunks: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
-): Promise<number> {
+): AsyncGenerator<Uint8Array> {
   let pending: Uint8Array[] = [];
-  let pendingBytes = 0;
-  let bytes = 0;
-  const flush = async () => {
-    await handle.writeFile(Buffer.concat(pending));
-    bytes += pendingBytes;
-    pending = [];
-    pendingBytes = 0;
-  };
+  let size = 0;
   for await (const chunk of chunks) {
     const encoded = typeof chunk === 'string' ? Buffer.from(chunk, 'utf8') : chunk;
     pending.push(encoded);
-    pendingBytes += encoded.byteLength;
-    if (pendingBytes >= FLUSH_BYTES) await flush();
+    size += encoded.byteLength;
+    if (size < FLUSH_BYTES) continue;
+    yield Buffer.concat(pending);
+    [pending, size] = [[], 0];
   }
-  await flush();
-  return bytes;
-}
-
-/** Makes the rename itself durable. Windows cannot open folders, and there the rename alone must do. */
-async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  yield Buffer.concat(pending);
 }
 
 function isSystemError(error: unknown): boolean {

@@ -1,7 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import { html, raw } from './html.js';
 import { paragraphs, renderBlocks } from './render-blocks.js';
 import type { Report } from './section.js';
@@ -10,24 +8,12 @@ import { STYLE } from './style.js';
 /**
  * Writes a report as one HTML file: no script, nothing loaded from elsewhere, and a content security policy that forbids
  * both, so that nothing a model wrote can run. The file is replaced at once or not at all.
+ *
+ * @throws FileError where it cannot be written
  */
 export async function writeReport(file: string, report: Report): Promise<void> {
   const text = renderReport(report);
-  await mkdir(dirname(file), { recursive: true });
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
-  try {
-    const handle = await open(temporary, 'wx');
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  await writeAtomically((files) => files.stage(file, (write) => write(new TextEncoder().encode(text))));
 }
 
 /** The HTML of a report. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { writeAtomically } from '@posttrain/core-tensor';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import type { JsonObject } from '../files.js';
 import { decoderToJson } from './common-config.js';
 import { expertsConfigToJson } from './experts-config.js';

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { access, copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, copyFile, mkdir, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import { readJsonObjectIfPresent } from '../files.js';
 import { NotInCacheError } from './errors.js';
 import { chosenGguf, type GgufChoice } from './gguf-choice.js';
@@ -56,10 +56,7 @@ export class ModelCache {
 
   async writeCommit(commit: string): Promise<void> {
     if (isCommit(this.revision)) return;
-    await mkdir(dirname(this.#ref), { recursive: true });
-    const temporary = `${this.#ref}.${randomBytes(4).toString('hex')}.tmp`;
-    await writeFile(temporary, commit);
-    await rename(temporary, this.#ref);
+    await writeAtomically((files) => files.stage(this.#ref, (write) => write(new TextEncoder().encode(commit))));
   }
 
   /** Makes `path` of a snapshot show a blob: a relative link, or a copy where links are not allowed (Windows). */

@@ -1,4 +1,3 @@
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type DType,
@@ -8,13 +7,14 @@ import {
   type QuantizedFormat,
   type QuantizedWeight,
   quantizedTensors,
-  saveSafetensors,
+  stageSafetensorsFolder,
   type Tensor,
   type TensorSource,
   type TensorToWrite,
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import { findGguf } from '../gguf/find-gguf.js';
@@ -267,8 +267,8 @@ const OPTIONAL_FILES = [
 
 /**
  * Writes config.json and the weights into `folder`, in a form that `transformers` loads. `writeOthers` writes the files
- * beside them into a folder inside `folder`, from where they are moved. What needs room on the disk is written before
- * anything changes, so an error leaves the folder's own files as they were.
+ * beside them into a folder inside `folder`, from where they are moved. All of it appears together: over an older model, a
+ * reader finds the old one or the new one, also when the process is killed.
  */
 export async function saveWeights(
   folder: string,
@@ -292,17 +292,13 @@ export async function saveWeights(
       }
     } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype)) });
   }
-  await mkdir(folder, { recursive: true });
-  const staging = await mkdtemp(join(folder, '.saving-'));
-  try {
+  await writeAtomically(async (files) => {
+    const staging = await files.stageFolder(folder);
     await saveModelConfig(staging, { ...config, dtype });
     await writeOthers?.(staging);
-    await saveSafetensors(folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
-    if (writeOthers) for (const name of OPTIONAL_FILES) await rm(join(folder, name), { recursive: true, force: true });
-    for (const name of await readdir(staging)) await rename(join(staging, name), join(folder, name));
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+    await stageSafetensorsFolder(files, folder, tensors, maxShardBytes === undefined ? {} : { maxShardBytes });
+    if (writeOthers) for (const name of OPTIONAL_FILES) files.remove(join(folder, name));
+  });
 }
 
 /** The reference engine computes float32 tensors in double precision. */

@@ -1,7 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeAtomically } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { completeSave, writeAtomically } from '@posttrain/interfaces/node';
 import { InvalidModelFileError, type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
 import { assertText } from './errors.js';
 import { TokenizerComponentError } from './fields.js';
@@ -79,6 +79,7 @@ export class Tokenizer {
 
   /** Reads the tokenizer files of a model folder. @throws InvalidModelFileError */
   static async load(folder: string): Promise<Tokenizer> {
+    await completeSave(folder);
     const optional = (name: string) => readJsonObjectIfPresent(join(folder, name));
     const [tokenizer, config, specialTokensMap, addedTokens, modelConfig] = await Promise.all([
       readJsonObject(join(folder, 'tokenizer.json')),

@@ -9,6 +9,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, isDeeperThan, nearestName } from '@posttrain/interfaces';
+import { completeSave } from '@posttrain/interfaces/node';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
 import { AdapterFileError } from './errors.js';
@@ -39,6 +40,7 @@ export async function loadAdapter(
   options: LoadAdapterOptions = {},
 ): Promise<PeftAdapter> {
   assertKnownOptions('loadAdapter', options, ['methods', 'name']);
+  await completeSave(folder);
   const path = join(folder, CONFIG);
   const json = await readConfig(path);
   const methods = [...(options.methods ?? []), lora];

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { writeAtomically, writeSafetensors } from '@posttrain/core-tensor';
+import { stageSafetensors } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';
 import type { PeftAdapter } from './peft-adapter.js';
 
@@ -16,7 +17,7 @@ export interface SaveAdapterOptions {
 
 /**
  * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
- * adapters load them. Nothing is left half-written.
+ * adapters load them: both or neither. Over an older adapter, a reader finds the old one or the new one.
  */
 export async function saveAdapter(
   folder: string,
@@ -32,7 +33,8 @@ export async function saveAdapter(
   const json = toConfigFile(method, config, { baseModel, fanInFanOut, taskType });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
-    await writeSafetensors(
+    await stageSafetensors(
+      files,
       join(folder, TENSORS),
       tensors.map(([name, value]) => ({
         name: PREFIX + name,

@@ -1,28 +1,25 @@
 import { adamW, type Optimizer, type ParameterGroupsState, parameterGroups } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Given, number, options } from '@posttrain/interfaces';
 
-export interface LoraPlusOptions {
+const loraPlusOptions = options('loraPlus', {
   /** η_B / η_A, at least 1. Default 16, as in the paper. */
-  readonly learningRateRatio?: number;
+  learningRateRatio: number({ default: 16, min: 1 }),
   /**
    * Rate of LoRA on embeddings, both factors, as a multiple of η_A; give it exactly when there is some. PEFT's default is
    * a rate of 1e-6.
    */
-  readonly embeddingFactor?: number;
+  embeddingFactor: number({ optional: true, min: 0 }),
   /** The rule for all of them. Default AdamW. */
-  readonly optimizer?: Optimizer<object>;
-}
+  optimizer: custom<Optimizer<object>>()('an optimizer', (value) => typeof value === 'object', { optional: true }),
+});
+export type LoraPlusOptions = Given<typeof loraPlusOptions>;
 
 /**
  * LoRA+ (arXiv 2402.12354), with the groups of PEFT's `create_loraplus_optimizer`: the factors A are trained with the
  * given rate η_A, the factors B, and all parameters with one axis, with `learningRateRatio` times that.
  */
-export function loraPlus(options: LoraPlusOptions = {}): Optimizer<ParameterGroupsState> {
-  assertKnownOptions('loraPlus', options, ['learningRateRatio', 'embeddingFactor', 'optimizer']);
-  const { learningRateRatio = 16, embeddingFactor, optimizer = adamW() } = options;
-  if (!(learningRateRatio >= 1)) {
-    throw new PosttrainError('LORA_PLUS', `loraPlus: learningRateRatio ${learningRateRatio} must be 1 or more`);
-  }
+export function loraPlus(given: LoraPlusOptions = {}): Optimizer<ParameterGroupsState> {
+  const { learningRateRatio, embeddingFactor, optimizer = adamW() } = loraPlusOptions.read(given);
   const groups = parameterGroups([
     ...(embeddingFactor === undefined ? [] : [{ match: EMBEDDING, optimizer, learningRateFactor: embeddingFactor }]),
     {
@@ -32,7 +29,11 @@ export function loraPlus(options: LoraPlusOptions = {}): Optimizer<ParameterGrou
     },
     { match: (name) => embeddingFactor !== undefined || !EMBEDDING.test(name), optimizer },
   ]);
-  return { ...groups, name: `loraPlus(${optimizer.name})` };
+  return {
+    ...groups,
+    name: `loraPlus(${optimizer.name})`,
+    settings: loraPlusOptions.settings({ ...given, optimizer }),
+  };
 }
 
 const EMBEDDING = /lora_embedding_[AB]/;

@@ -1,3 +1,5 @@
+import type { DecisiveSettings } from '@posttrain/interfaces';
+
 /**
  * Rewards of one step: one array per prompt with one reward per completion. `null` means "not scorable"; such a
  * completion has no part in any mean and its advantage is 0.
@@ -7,6 +9,10 @@ export type RewardGroups = readonly (readonly (number | null)[])[];
 /** How much better than expected each completion was: advantages in the shape of the rewards. */
 export interface Advantage {
   readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
+  /** It compares completions of one prompt: with one a prompt it is 0. Default false. */
+  readonly needsGroup?: boolean;
   compute(rewards: RewardGroups): number[][];
 }
 

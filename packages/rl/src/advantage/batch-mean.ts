@@ -4,6 +4,7 @@ import { type Advantage, nanAware, nanMean } from './advantage.js';
 export function batchMean(): Advantage {
   return {
     name: 'batch-mean',
+    settings: {},
     compute: (rewards) =>
       nanAware(rewards, (groups) => {
         const mean = nanMean(groups.flat());

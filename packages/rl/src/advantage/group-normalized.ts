@@ -1,31 +1,26 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, oneOf, options } from '@posttrain/interfaces';
 import { type Advantage, nanAware, nanMean, nanStd, STD_EPSILON } from './advantage.js';
 
-const SCALES = ['group', 'batch', 'none'] as const;
-
-export interface GroupNormalizedOptions {
+export const groupNormalizedShape = {
   /**
    * What the centred reward is divided by: the standard deviation of its group (GRPO), of the whole batch
    * (arXiv 2508.08221), or nothing (Dr. GRPO, arXiv 2503.20783). Default `group`.
    */
-  readonly scaleRewards?: (typeof SCALES)[number];
-}
+  scaleRewards: oneOf(['group', 'batch', 'none'], { default: 'group' }),
+};
+const groupNormalizedOptions = options('groupNormalized', groupNormalizedShape);
+export type GroupNormalizedOptions = Given<typeof groupNormalizedOptions>;
 
 /**
  * The advantage of GRPO (DeepSeekMath, arXiv 2402.03300): A_i = (r_i - mean r) / (std r + 1e-4) over the completions of
  * one prompt. Conventions of TRL: the standard deviation has ddof 1; a group with one scorable completion gives 0.
  */
-export function groupNormalized(options: GroupNormalizedOptions = {}): Advantage {
-  assertKnownOptions('groupNormalized', options, ['scaleRewards']);
-  const { scaleRewards = 'group' } = options;
-  if (!SCALES.includes(scaleRewards)) {
-    throw new PosttrainError(
-      'SCALE_REWARDS',
-      `scaleRewards must be one of ${SCALES.join(', ')}, not "${scaleRewards}"`,
-    );
-  }
+export function groupNormalized(given: GroupNormalizedOptions = {}): Advantage {
+  const { scaleRewards } = groupNormalizedOptions.read(given);
   return {
     name: `group-normalized(${scaleRewards})`,
+    settings: groupNormalizedOptions.settings(given),
+    needsGroup: true,
     compute: (rewards) =>
       nanAware(rewards, (groups) => {
         const batchStd = nanStd(groups.flat());

@@ -4,6 +4,7 @@ import { type Advantage, nanAware } from './advantage.js';
 export function noBaseline(): Advantage {
   return {
     name: 'no-baseline',
+    settings: {},
     compute: (rewards) => nanAware(rewards, (groups) => groups.map((group) => [...group])),
   };
 }

@@ -7,6 +7,7 @@ import type { Aggregation } from './aggregation.js';
 export function constantLength(): Aggregation {
   return {
     name: 'constant-length',
+    settings: {},
     weights: (lengths, { maxCompletionLength }) => lengths.map(() => 1 / (lengths.length * maxCompletionLength)),
   };
 }

@@ -1,24 +1,23 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, options } from '@posttrain/interfaces';
 import { type Aggregation, total } from './aggregation.js';
 
-export interface LocalTokenMeanOptions {
+export const localTokenMeanShape = {
   /** Consecutive completions that are averaged by themselves. Default: all of the step, which is `tokenMean`. */
-  readonly localBatchSize?: number;
-}
+  localBatchSize: integer({ optional: true, min: 1 }),
+};
+const localTokenMeanOptions = options('localTokenMean', localTokenMeanShape);
+export type LocalTokenMeanOptions = Given<typeof localTokenMeanOptions>;
 
 /**
  * The mean over local batches of the mean over their tokens (BNPO in TRL): 1 / (number of local batches · Σ|o| of the
  * completion's own). In TRL the local batch is whatever fits one pass; here it is stated, so that memory settings never
  * change the result.
  */
-export function localTokenMean(options: LocalTokenMeanOptions = {}): Aggregation {
-  assertKnownOptions('localTokenMean', options, ['localBatchSize']);
-  const { localBatchSize = Number.POSITIVE_INFINITY } = options;
-  if (!(localBatchSize >= 1)) {
-    throw new PosttrainError('LOCAL_BATCH_SIZE', `localBatchSize must be 1 or more, not ${localBatchSize}`);
-  }
+export function localTokenMean(given: LocalTokenMeanOptions = {}): Aggregation {
+  const { localBatchSize = Number.POSITIVE_INFINITY } = localTokenMeanOptions.read(given);
   return {
     name: 'local-token-mean',
+    settings: localTokenMeanOptions.settings(given),
     weights(lengths) {
       const size = Math.min(localBatchSize, lengths.length);
       const batches = Math.ceil(lengths.length / size);

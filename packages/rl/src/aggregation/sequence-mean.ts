@@ -4,6 +4,7 @@ import type { Aggregation } from './aggregation.js';
 export function sequenceMean(): Aggregation {
   return {
     name: 'sequence-mean',
+    settings: {},
     weights: (lengths) => lengths.map((length) => 1 / (lengths.length * Math.max(length, 1))),
   };
 }

@@ -4,6 +4,7 @@ import { type Aggregation, total } from './aggregation.js';
 export function tokenMean(): Aggregation {
   return {
     name: 'token-mean',
+    settings: {},
     weights: (lengths) => lengths.map(() => 1 / Math.max(total(lengths), 1)),
   };
 }

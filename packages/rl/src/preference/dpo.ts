@@ -1,22 +1,22 @@
 import { logSigmoid } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, number, options } from '@posttrain/interfaces';
 import type { PreferenceLoss } from './preference-loss.js';
 
-export interface DpoLossOptions {
+const dpoLossOptions = options('dpoLoss', {
   /** How strongly the policy is held to the reference. Default 0.1. */
-  readonly beta?: number;
-}
+  beta: number({ default: 0.1, above: 0 }),
+});
+export type DpoLossOptions = Given<typeof dpoLossOptions>;
 
 /**
  * Direct Preference Optimization (arXiv 2305.18290, eq. 7):
  * -log σ(β [(log π(y_w) - log π_ref(y_w)) - (log π(y_l) - log π_ref(y_l))]), with log-probabilities summed over tokens.
  */
-export function dpoLoss(options: DpoLossOptions = {}): PreferenceLoss {
-  assertKnownOptions('dpoLoss', options, ['beta']);
-  const { beta = 0.1 } = options;
-  if (!(beta > 0)) throw new PosttrainError('DPO', `dpoLoss: beta must be positive, not ${beta}`);
+export function dpoLoss(given: DpoLossOptions = {}): PreferenceLoss {
+  const { beta } = dpoLossOptions.read(given);
   return {
     name: 'dpo(sigmoid)',
+    settings: dpoLossOptions.settings(given),
     beta,
     compute: ({ chosen, rejected, referenceChosen, referenceRejected }) =>
       logSigmoid(chosen.sub(referenceChosen).sub(rejected.sub(referenceRejected)).mul(beta)).neg(),

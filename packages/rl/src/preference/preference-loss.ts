@@ -1,4 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { DecisiveSettings } from '@posttrain/interfaces';
 import { type TokenLoss, type TrainingRow, weightedSum } from '@posttrain/training';
 
 /** Summed log-probabilities of p pairs of completions, float32 [p] each. */
@@ -12,6 +13,8 @@ export interface PairLogProbs {
 /** A preference loss: a pure function of what policy and reference think of a pair. */
 export interface PreferenceLoss {
   readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   /** The implicit reward is beta · (log π - log π_ref): what `rewards/*` logs. */
   readonly beta: number;
   /** Loss of every pair, [p]. */

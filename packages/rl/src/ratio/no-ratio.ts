@@ -3,5 +3,5 @@ import type { Ratio } from './ratio.js';
 
 /** ρ = 1: trusts that the completions were sampled from the policy being trained. */
 export function noRatio(): Ratio {
-  return { name: 'none', level: 'none', compute: (logRatio) => onesLike(logRatio) };
+  return { name: 'none', settings: {}, level: 'none', compute: (logRatio) => onesLike(logRatio) };
 }

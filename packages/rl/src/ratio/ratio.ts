@@ -1,8 +1,11 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { DecisiveSettings } from '@posttrain/interfaces';
 
 /** The importance ratio between the policy being trained and the one that sampled. */
 export interface Ratio {
   readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   /** `sequence`: all tokens of a completion share one value, and clipping is counted per completion. */
   readonly level: 'token' | 'sequence' | 'none';
   /**

@@ -4,6 +4,7 @@ import type { Ratio } from './ratio.js';
 export function sequenceRatio(): Ratio {
   return {
     name: 'sequence',
+    settings: {},
     level: 'sequence',
     compute(logRatio, mask) {
       const length = mask.sum(1, { keepDims: true }).maximum(1);

@@ -4,6 +4,7 @@ import type { Ratio } from './ratio.js';
 export function sequenceSumRatio(): Ratio {
   return {
     name: 'sequence-sum',
+    settings: {},
     level: 'sequence',
     compute: (logRatio) => logRatio.sum(1, { keepDims: true }).exp().broadcastTo(logRatio.shape),
   };

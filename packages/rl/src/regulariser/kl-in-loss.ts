@@ -1,25 +1,22 @@
-import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
+import { type Given, number, oneOf, options } from '@posttrain/interfaces';
 import { weightedSum } from '@posttrain/training';
 import { type KlEstimator, klEstimators } from './kl-estimators.js';
 import type { Regulariser } from './regulariser.js';
 
-export interface KlInLossOptions {
+const klInLossOptions = options('klInLoss', {
   /** Weight of the penalty. */
-  readonly beta: number;
+  beta: number({ min: 0 }),
   /** Default `k3`, as in GRPO and TRL. */
-  readonly estimator?: KlEstimator;
-}
+  estimator: oneOf(Object.keys(klEstimators) as KlEstimator[], { default: 'k3' }),
+});
+export type KlInLossOptions = Given<typeof klInLossOptions>;
 
 /** + β · KL(π ‖ π_ref) per token in the loss, aggregated as the surrogate is (GRPO, arXiv 2402.03300, eq. 4). */
-export function klInLoss(options: KlInLossOptions): Regulariser {
-  assertKnownOptions('klInLoss', options, ['beta', 'estimator']);
-  const { beta, estimator = 'k3' } = options;
-  if (!Object.hasOwn(klEstimators, estimator)) {
-    const near = nearestName(estimator, Object.keys(klEstimators)) ?? 'k3';
-    throw new PosttrainError('KL_ESTIMATOR', `klInLoss: no estimator "${estimator}"; did you mean "${near}"?`);
-  }
+export function klInLoss(given: KlInLossOptions): Regulariser {
+  const { beta, estimator } = klInLossOptions.read(given);
   return {
     name: `kl-in-loss(${estimator})`,
+    settings: klInLossOptions.settings(given),
     needsReference: true,
     compute({ logProbs, referenceLogProbs, weights, tokenMean }) {
       const kl = klEstimators[estimator](referenceLogProbs!.sub(logProbs));

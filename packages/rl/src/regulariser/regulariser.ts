@@ -1,4 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { DecisiveSettings } from '@posttrain/interfaces';
 
 /** All float32 [b, t], 0 outside the trained tokens (entropies excepted). */
 export interface RegulariserInputs {
@@ -16,6 +17,8 @@ export interface RegulariserInputs {
 /** Something beside the reward that the policy is held to: in the reward, in the loss, or both. */
 export interface Regulariser {
   readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   readonly needsReference: boolean;
   /** Subtracted from the reward of a completion, given its trained tokens' log-probabilities. */
   rewardPenalty?(oldLogProbs: readonly number[], referenceLogProbs: readonly number[]): number;

@@ -1,6 +1,6 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
 import { type AnswerOptions, gradeAnswer, normalizeAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { columnOf, type RewardFunction } from './reward.js';
+import { columnOf, namedReward, type RewardFunction } from './reward.js';
 
 export interface ExactMatchOptions extends AnswerOptions {
   /** Column with the reference: a text, a number, or a list of acceptable ones. Default `answer`. */
@@ -16,10 +16,11 @@ export interface ExactMatchOptions extends AnswerOptions {
 export function exactMatch(options: ExactMatchOptions = {}): RewardFunction {
   assertKnownOptions('exactMatch', options, ['column', 'extract', 'percent']);
   const { column = 'answer', extract } = options;
-  return (completion, context) => {
+  const settings = settingsOf({ column, extract, percent: options.percent }) as DecisiveSettings;
+  return namedReward('exactMatch', settings, (completion, context) => {
     const accepted = referenceAnswers('exactMatch', columnOf('exactMatch', column, context), options);
     if (!extract) return Number(gradeAnswer(completion, accepted, options).correct);
     const answer = extract(completion);
     return Number(answer !== null && accepted.includes(normalizeAnswer(answer, options)));
-  };
+  });
 }

@@ -1,5 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { RewardFunction } from './reward.js';
+import { namedReward, type RewardFunction } from './reward.js';
 
 export interface FormatTagsOptions {
   /** Tags that must follow each other. Default `['think', 'answer']`. */
@@ -17,7 +17,7 @@ export function formatTags(options: FormatTagsOptions = {}): RewardFunction {
   if (tags.length === 0 || odd.length > 0 || new Set(tags).size < tags.length) {
     throw new PosttrainError('FORMAT_TAGS', `formatTags: tags must be different names, not ${JSON.stringify(tags)}`);
   }
-  return (completion) => {
+  return namedReward('formatTags', { tags: JSON.stringify(tags) }, (completion) => {
     let rest = completion.trim();
     for (const tag of tags) {
       const [open, close] = [`<${tag}>`, `</${tag}>`];
@@ -29,5 +29,5 @@ export function formatTags(options: FormatTagsOptions = {}): RewardFunction {
       rest = rest.slice(end + close.length).trimStart();
     }
     return rest === '' ? 1 : 0;
-  };
+  });
 }

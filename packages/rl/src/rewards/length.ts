@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { positiveInteger } from '../positive-integer.js';
-import type { RewardFunction } from './reward.js';
+import { namedReward, type RewardFunction } from './reward.js';
 
 export interface LengthPenaltyOptions {
   /** Tokens at which the penalty is complete. */
@@ -11,5 +11,9 @@ export interface LengthPenaltyOptions {
 export function lengthPenalty(options: LengthPenaltyOptions): RewardFunction {
   assertKnownOptions('lengthPenalty', options, ['maxCompletionLength']);
   const max = positiveInteger('lengthPenalty: maxCompletionLength', options.maxCompletionLength);
-  return (_, { completionTokens }) => -Math.min(1, completionTokens.length / max);
+  return namedReward(
+    'lengthPenalty',
+    { maxCompletionLength: max },
+    (_, { completionTokens }) => -Math.min(1, completionTokens.length / max),
+  );
 }

@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, type DecisiveSettings, PosttrainError, settingsOf } from '@posttrain/interfaces';
 import {
   type AnswerOptions,
   gradeAnswer,
@@ -6,7 +6,7 @@ import {
   rationalToNumber,
   referenceAnswers,
 } from '@posttrain/interfaces/answers';
-import { columnOf, type RewardFunction } from './reward.js';
+import { columnOf, namedReward, type RewardFunction } from './reward.js';
 
 export interface NumericMatchOptions extends AnswerOptions {
   /** Column with the reference number, as a number or as text, or a list of acceptable ones. Default `answer`. */
@@ -28,7 +28,8 @@ export function numericMatch(options: NumericMatchOptions = {}): RewardFunction 
   if (!(tolerance >= 0 && tolerance < Number.POSITIVE_INFINITY)) {
     throw new PosttrainError('OPTION', `numericMatch: tolerance must be a number of at least 0, not ${tolerance}`);
   }
-  return (completion, context) => {
+  const settings = settingsOf({ column, tolerance, percent: options.percent }) as DecisiveSettings;
+  return namedReward('numericMatch', settings, (completion, context) => {
     const references = numbersOf(columnOf('numericMatch', column, context), options);
     if (references.length === 0) return null;
     const { correct, answer } = gradeAnswer(completion, references, options);
@@ -40,7 +41,7 @@ export function numericMatch(options: NumericMatchOptions = {}): RewardFunction 
       return Math.abs(rationalToNumber(value) - wanted) <= tolerance * Math.max(1, Math.abs(wanted));
     };
     return Number(references.some(near));
-  };
+  });
 }
 
 /** The references that are numbers, spelled. */

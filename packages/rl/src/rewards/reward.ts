@@ -1,4 +1,4 @@
-import { type Completion, PosttrainError, type Prompt } from '@posttrain/interfaces';
+import { type Completion, type DecisiveSettings, PosttrainError, type Prompt } from '@posttrain/interfaces';
 
 /** A dataset row: the prompt, and any further columns, which reach the reward functions. */
 export interface PromptRow {
@@ -27,6 +27,9 @@ export interface RewardContext<Row extends PromptRow = PromptRow> {
 /**
  * How good one completion (its text, without special tokens) is; higher is better. `null` means "not scorable", which is
  * not 0: the completion then has no part in the step's means. May be async: calls run concurrently.
+ *
+ * A resumed run must have the same functions: a hash of their source text is compared, and the property `settings`, where
+ * there is one. What a function has captured (a `const` outside of it) cannot be seen: put it into `settings`.
  */
 export type RewardFunction<Row extends PromptRow = PromptRow> = (
   completion: string,
@@ -49,6 +52,13 @@ export class RewardError extends PosttrainError {
     super('REWARD', `reward "${reward}" ${what} (prompt ${JSON.stringify(shown)})`, options);
   }
 }
+
+/** A reward function that says what it was made with, which a resumed run must share. */
+export const namedReward = <Row extends PromptRow>(
+  name: string,
+  settings: DecisiveSettings,
+  reward: RewardFunction<Row>,
+): RewardFunction<Row> => Object.defineProperty(Object.assign(reward, { settings }), 'name', { value: name });
 
 /** A column of the row, or an error that names the columns there are. */
 export function columnOf(

@@ -1,5 +1,32 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type PromptRow, type RewardContext, RewardError, type RewardFunction, type Rewards } from './reward.js';
+import { assertKnownOptions, OptionError, PosttrainError } from '@posttrain/interfaces';
+import {
+  type PromptRow,
+  type RewardContext,
+  RewardError,
+  type RewardFunction,
+  type Rewards,
+  type WeightedReward,
+} from './reward.js';
+
+/** What `rewards` must be. */
+export const REWARDS = 'an object of reward functions by name, as { correct: numericMatch() }';
+
+export const isRewards = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+
+/** The reward functions with their names and weights. @throws OptionError for one that is none, or weighs no finite number */
+export function rewardFunctionsOf<Row extends PromptRow>(
+  rewards: Rewards<Row>,
+): ({ readonly name: string } & WeightedReward<Row>)[] {
+  return Object.entries(rewards).map(([name, entry]) => {
+    const wrong = (problem: string) =>
+      new OptionError('INVALID_OPTION', 'rewards', name, `the reward "${name}" ${problem}`);
+    if (typeof entry === 'function') return { name, reward: entry, weight: 1 };
+    if (typeof entry?.reward !== 'function') throw wrong('must be a function, or { reward, weight } with a function.');
+    if (!Number.isFinite(entry.weight)) throw wrong(`has the weight ${entry.weight}; it must be a finite number.`);
+    return { name, reward: entry.reward, weight: entry.weight };
+  });
+}
 
 export interface ScoreOptions {
   /** Most reward calls that run at one time. Default 16. */
@@ -38,9 +65,7 @@ export async function scoreCompletions<Row extends PromptRow>(
       'scoreCompletions: concurrency must be 1 or more and timeoutSeconds positive',
     );
   }
-  const functions = Object.entries(rewards).map(([name, entry]) =>
-    typeof entry === 'function' ? { name, reward: entry, weight: 1 } : { name, ...entry },
-  );
+  const functions = rewardFunctionsOf(rewards);
   const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
   const tasks = functions.flatMap(({ name, reward }, f) =>
     completions.map((completion, i) => async (signal: AbortSignal) => {
@@ -50,9 +75,14 @@ export async function scoreCompletions<Row extends PromptRow>(
   await runAll(tasks, concurrency);
   return {
     byFunction: Object.fromEntries(functions.map(({ name }, f) => [name, scores[f]!])),
-    rewards: completions.map((_, i) => {
+    rewards: completions.map((completion, i) => {
       const there = functions.flatMap(({ weight }, f) => (scores[f]![i] === null ? [] : [weight * scores[f]![i]!]));
-      return there.length === 0 ? null : there.reduce((a, b) => a + b);
+      if (there.length === 0) return null;
+      const sum = there.reduce((a, b) => a + b);
+      // Rewards are trained with in float32.
+      if (Number.isFinite(Math.fround(sum))) return sum;
+      const names = functions.map(({ name }) => name).join(' + ');
+      throw new RewardError(names, `add up to ${sum} with their weights, which float32 cannot hold`, completion);
     }),
   };
 }

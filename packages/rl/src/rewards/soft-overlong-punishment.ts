@@ -1,6 +1,6 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { positiveInteger } from '../positive-integer.js';
-import type { RewardFunction } from './reward.js';
+import { namedReward, type RewardFunction } from './reward.js';
 
 export interface SoftOverlongPunishmentOptions {
   /** L_max: tokens at which the punishment is complete. */
@@ -23,5 +23,8 @@ export function softOverlongPunishment(options: SoftOverlongPunishmentOptions): 
       `softOverlongPunishment: softPunishCache ${cache} exceeds maxCompletionLength ${max}`,
     );
   }
-  return (_, { completionTokens: { length } }) => Math.max(-1, Math.min(0, (max - cache - length) / cache));
+  const settings = { maxCompletionLength: max, softPunishCache: cache };
+  return namedReward('softOverlongPunishment', settings, (_, { completionTokens: { length } }) =>
+    Math.max(-1, Math.min(0, (max - cache - length) / cache)),
+  );
 }

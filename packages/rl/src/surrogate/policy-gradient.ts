@@ -5,6 +5,7 @@ import type { Surrogate } from './surrogate.js';
 export function policyGradient(): Surrogate {
   return {
     name: 'policy-gradient',
+    settings: {},
     needsRatio: false,
     compute: ({ logProbs, ratio, advantages }) => ({ loss: stopGradient(ratio).mul(advantages).mul(logProbs).neg() }),
   };

@@ -1,4 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { DecisiveSettings } from '@posttrain/interfaces';
 
 /** All float32 [b, t]. */
 export interface SurrogateInputs {
@@ -10,6 +11,8 @@ export interface SurrogateInputs {
 /** What is minimised per token, so that its gradient improves the policy. */
 export interface Surrogate {
   readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
   /** Its gradient flows through the ratio, so the ratio must not be `noRatio`. */
   readonly needsRatio: boolean;
   compute(inputs: SurrogateInputs): {

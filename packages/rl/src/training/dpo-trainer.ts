@@ -1,18 +1,25 @@
-import { type AdamWState, adamW, type Optimizer, type ScheduleName, scheduleByName } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs, withParameters } from '@posttrain/lm';
 import {
+  adapterIdentity,
+  collectRows,
+  contentHash,
+  createTrainer,
+  isRows,
+  planRates,
+  ROWS,
   RowOrder,
-  RUN_OPTIONS,
-  type RunOptions,
-  runIdentity,
+  type Rows,
   runSteps,
   type StepMetrics,
   type TrainableAdapter,
-  Trainer,
+  type Trainer,
+  timed,
+  trainingIdentity,
+  trainingShape,
+  update,
   warn,
 } from '@posttrain/training';
-import { positiveInteger } from '../positive-integer.js';
 import { preferenceLosses } from '../preference/dpo.js';
 import {
   annotatePairs,
@@ -24,42 +31,37 @@ import {
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { refuseDropout } from './refuse-dropout.js';
 
-export interface DpoOptions<State extends object, A extends TrainableAdapter = TrainableAdapter> extends RunOptions {
-  readonly model: CausalLM;
+export const dpoOptions = options('dpo', {
+  ...trainingShape,
+  rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false }),
+  /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
+  loss: custom<PreferenceLoss>()(
+    'a preference loss, such as preferenceLosses.sigmoid({ beta: 0.1 })',
+    (value) => typeof value === 'object' && value !== null && 'compute' in value,
+    { default: preferenceLosses.sigmoid() },
+  ),
+  /** Times every pair is seen. Default 1; a fraction ends within an epoch. */
+  epochs: number({ default: 1, above: 0 }),
+  /** Pairs in an update. Default 8. */
+  batchSize: integer({ default: 8, min: 1 }),
+  /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-5 and more. */
+  learningRate: number({ default: 1e-6, min: 0 }),
+  /** Most tokens of prompt and completion; more are cut off at the end. Default 1024. */
+  maxLength: integer({ default: 1024, min: 2 }),
+  /** The policy to compare with. Default: the model with its adapter off. */
+  reference: custom<Adapter>()(
+    'an adapter',
+    (value) => typeof value === 'object' && value !== null && 'hooks' in value,
+    { default: NO_ADAPTER as Adapter, decisive: false },
+  ),
+});
+
+/** Options of `dpo`. */
+export interface DpoOptions<A extends TrainableAdapter = TrainableAdapter>
+  extends Omit<Given<typeof dpoOptions>, 'adapter'> {
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
   readonly adapter?: A;
-  readonly rows: readonly PreferenceRow[];
-  /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
-  readonly loss?: PreferenceLoss;
-  /** Times every pair is seen. Default 1; a fraction ends within an epoch. */
-  readonly epochs?: number;
-  /** Pairs in an update. Default 8. */
-  readonly batchSize?: number;
-  /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-5 and more. */
-  readonly learningRate?: number;
-  /** Default `linear`. */
-  readonly schedule?: ScheduleName;
-  /** Updates over which the rate rises. Default 0. */
-  readonly warmupSteps?: number;
-  /** Default: AdamW without weight decay. */
-  readonly optimizer?: Optimizer<State>;
-  /** Gradients are scaled down to this norm; 0: never. Default 1. */
-  readonly maxGradNorm?: number;
-  /** Most tokens of prompt and completion; more are cut off at the end. Default 1024. */
-  readonly maxLength?: number;
-  /** The policy to compare with. Default: the model with its adapter off. */
-  readonly reference?: Adapter;
-  /** Default 42. */
-  readonly seed?: number;
-  /** Memory only: most tokens in one pass. Default 4096. */
-  readonly maxTokensPerPass?: number;
 }
-
-const OPTIONS: readonly (keyof DpoOptions<object>)[] = [
-  ...RUN_OPTIONS,
-  ...(['model', 'adapter', 'rows', 'loss', 'epochs', 'batchSize', 'learningRate', 'schedule'] as const),
-  ...(['warmupSteps', 'optimizer', 'maxGradNorm', 'maxLength', 'reference', 'seed', 'maxTokensPerPass'] as const),
-];
 
 export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
@@ -77,17 +79,13 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
  * Direct Preference Optimization, or another preference loss, over pairs of completions. The reference's log-probabilities
  * are computed once, before the first update.
  *
- * @throws PreferenceRowError, PosttrainError for options that make no sense, NonFiniteError before a bad update
+ * @throws OptionError, PreferenceRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
  */
-export async function dpo<State extends object = AdamWState, A extends TrainableAdapter = TrainableAdapter>(
-  options: DpoOptions<State, A>,
-): Promise<DpoResult<A>> {
-  assertKnownOptions('dpo', options, OPTIONS);
-  const { model, adapter, rows, loss = preferenceLosses.sigmoid(), epochs = 1, learningRate = 1e-6 } = options;
-  const { batchSize = 8, maxLength = 1024, seed = 42, maxTokensPerPass = 4096 } = options;
+export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: DpoOptions<A>): Promise<DpoResult<A>> {
+  const settings = dpoOptions.read(given);
+  const { model, adapter, loss, epochs, batchSize, maxLength, seed, maxTokensPerPass, reference } = settings;
   refuseDropout('dpo', adapter);
-  positiveInteger('dpo: batchSize', batchSize);
-  positiveInteger('dpo: maxLength', maxLength);
+  const { rows } = await collectRows('dpo', settings.rows, settings);
   const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
   const dropped = rows.length - fitting.length;
   // Their gradient is zero but for rounding, of which Adam would make updates of full size.
@@ -101,55 +99,43 @@ export async function dpo<State extends object = AdamWState, A extends Trainable
   }
   if (identical > 0)
     warn(
-      options,
+      settings,
       `dpo: ${identical} of ${rows.length} pairs are left out: nothing differs within maxLength ${maxLength}`,
     );
-  if (dropped > 0) warn(options, `dpo: ${dropped} of ${rows.length} pairs are left out: their prompt fills maxLength`);
-  const references = await referencesOf(model, pairs, options.reference ?? NO_ADAPTER, maxTokensPerPass);
-
-  const trainer = await Trainer.create(model, {
-    optimizer: (options.optimizer ?? adamW()) as unknown as Optimizer<object>,
-    maxTokensPerPass,
-    ...(adapter ? { adapter } : {}),
-    ...(options.maxGradNorm === undefined ? {} : { maxGradNorm: options.maxGradNorm }),
-  });
-  const steps = positiveInteger('dpo: the number of steps', Math.ceil((epochs * pairs.length) / batchSize));
-  const { schedule: name = 'linear', warmupSteps = 0 } = options;
-  const schedule = scheduleByName(name, { totalSteps: steps, warmupSteps });
+  if (dropped > 0) warn(settings, `dpo: ${dropped} of ${rows.length} pairs are left out: their prompt fills maxLength`);
+  const references = await referencesOf(model, pairs, reference, maxTokensPerPass);
+  const trainer = await createTrainer('dpo', settings);
+  const steps = Math.ceil((epochs * pairs.length) / batchSize);
+  const rateOf = planRates('dpo', settings, steps);
   const order = new RowOrder(pairs.length, seed);
   const tokenLoss = preferenceTokenLoss(loss);
   const state = { numTokens: 0 };
-  const settings = {
-    epochs,
-    batchSize,
-    learningRate,
-    schedule: name,
-    warmupSteps,
-    maxLength,
-    seed,
-    ...runIdentity(
-      rows.flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]),
-      adapter,
-    ),
-    loss: loss.name,
-    beta: loss.beta,
-    optimizer: options.optimizer?.name ?? 'adamw',
-  };
 
   const step = async (index: number) => {
     const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * pairs.length));
     const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
     const batch = annotatePairs(chosen.map((i) => ({ ...pairs[i]!, reference: references[i]! })));
-    const rate = learningRate * schedule(index);
-    const result = await trainer.forwardBackward(batch, tokenLoss);
-    const { gradNorm } = await trainer.optimStep({ learningRate: rate });
+    const rate = rateOf(index);
+    const { gradNorm, ...result } = await update(trainer, batch, tokenLoss, rate);
     state.numTokens += result.tokens;
     const epoch = last / pairs.length;
     const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
     return { loss: result.loss, ...progress, ...result.metrics };
   };
-  const history = await runSteps({ stage: loss.name, trainer, adapter, steps, settings, state, step }, options);
-  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history, dropped, identical };
+  const history = await runSteps(
+    {
+      ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
+      settings: async () => ({
+        ...trainingIdentity('dpo', dpoOptions.settings(given), settings),
+        ...(await adapterIdentity('reference', reference)),
+        // Tokenizer, chat template and maxLength are in it.
+        rows: contentHash(pairs),
+      }),
+    },
+    settings,
+  );
+  const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
+  return { trainer, adapter: trained, history, dropped, identical };
 }
 
 async function referencesOf(

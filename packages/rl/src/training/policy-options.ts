@@ -1,156 +1,133 @@
-import type { Optimizer, ScheduleName } from '@posttrain/core-tensor';
-import { PosttrainError, type SamplingParams } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
-import { RUN_OPTIONS, type RunOptions, runIdentity, type TrainableAdapter } from '@posttrain/training';
+import {
+  boolean,
+  custom,
+  type Given,
+  integer,
+  listOf,
+  number,
+  OptionError,
+  oneOf,
+  options,
+  type Read,
+  settingsOf,
+  text,
+} from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
+import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
-import { positiveInteger } from '../positive-integer.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
-import type { ScoreOptions } from '../rewards/score-completions.js';
+import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
 import { refuseDropout } from './refuse-dropout.js';
 
-type Sampling = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty' | 'stop'>;
+const hasParts = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  ['advantage', 'ratio', 'surrogate', 'aggregation'].every((part) => part in value);
 
-export interface PolicyTrainingOptions<
-  Row extends PromptRow,
-  State extends object,
-  A extends TrainableAdapter = TrainableAdapter,
-> extends RunOptions,
-    Sampling {
-  readonly model: CausalLM;
-  /** What is trained, beside the frozen model. Left out: every weight of the model. */
-  readonly adapter?: A;
+/** Below this, logits divided by it leave float32. */
+const SMALLEST_TEMPERATURE = 1e-4;
+
+const samplingShape = {
+  /** Divides the logits, when completions are sampled and when they are trained. Default 1; a greedy policy explores nothing. */
+  temperature: number({ default: 1, min: SMALLEST_TEMPERATURE }),
+  /** Keep the k most likely tokens. Default: all. */
+  topK: integer({ optional: true, min: 0 }),
+  /** Keep the smallest set of tokens whose probability reaches p. Default 1. */
+  topP: number({ optional: true, above: 0, max: 1 }),
+  /** Keep tokens with at least this fraction of the most likely token's probability. Default 0. */
+  minP: number({ optional: true, min: 0, max: 1 }),
+  /** Divides positive and multiplies negative logits of tokens already seen. Default 1. */
+  repetitionPenalty: number({ optional: true, above: 0 }),
+  /** A completion ends before the first of these strings. */
+  stop: listOf(text({}), { optional: true }),
+};
+export const SAMPLING_OPTIONS = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
+
+export const policyOptions = options('trainPolicy', {
+  ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
-  readonly rows: readonly Row[];
+  rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false }),
   /** By the name they are logged under. */
-  readonly rewards: Rewards<NoInfer<Row>>;
+  rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
+    settings: (rewards) =>
+      settingsOf(
+        Object.fromEntries(rewardFunctionsOf(rewards).map(({ name, reward, weight }) => [name, { reward, weight }])),
+      ),
+  }),
   /** `policyObjectives.grpo()`, or parts of your own. */
-  readonly objective: PolicyObjectiveParts;
+  objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {}),
   /** Batches of completions to sample and learn from. */
-  readonly steps: number;
+  steps: integer({ min: 1 }),
   /** Prompts in a step. Default 8. */
-  readonly promptsPerStep?: number;
+  promptsPerStep: integer({ default: 8, min: 1 }),
   /** Completions of each prompt: the group. Default 8. */
-  readonly completionsPerPrompt?: number;
+  completionsPerPrompt: integer({ default: 8, min: 1 }),
   /** Updates on one batch of completions (TRL: `num_iterations`). Default 1. */
-  readonly iterationsPerBatch?: number;
+  iterationsPerBatch: integer({ default: 1, min: 1 }),
   /**
    * Where log π_old comes from: from the sampler (free; the same weights and maths, so equal up to rounding), or
    * computed again before the first update (one more forward pass; also logs the largest difference). Default `sampler`.
    */
-  readonly oldLogProbs?: 'sampler' | 'recomputed';
+  oldLogProbs: oneOf(['sampler', 'recomputed'], { default: 'sampler' }),
   /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-4 and more. */
-  readonly learningRate?: number;
-  /** Default `linear`. */
-  readonly schedule?: ScheduleName;
-  /** Updates over which the rate rises. Default 0. */
-  readonly warmupSteps?: number;
-  /** Default: AdamW without weight decay. */
-  readonly optimizer?: Optimizer<State>;
-  /** Gradients are scaled down to this norm; 0: never. Default 1. */
-  readonly maxGradNorm?: number;
+  learningRate: number({ default: 1e-6, min: 0 }),
   /** Most tokens of a completion. Default 512. */
-  readonly maxCompletionLength?: number;
+  maxCompletionLength: integer({ default: 512, min: 1 }),
   /** Completions that reach the limit are not trained on, though they count in their group's mean. Default false. */
-  readonly maskTruncatedCompletions?: boolean;
+  maskTruncatedCompletions: boolean({ default: false }),
   /**
    * Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards are all equal are put aside and further prompts
    * sampled in their place, in at most this many rounds. Default: off.
    */
-  readonly dynamicSampling?: { readonly maxRounds: number };
+  dynamicSampling: custom<{ readonly maxRounds: number }>()(
+    '{ maxRounds }, a whole number of at least 1',
+    (value) =>
+      Number.isInteger((value as { maxRounds?: unknown } | null)?.maxRounds) &&
+      (value as { maxRounds: number }).maxRounds >= 1,
+    { optional: true },
+  ),
   /** The policy that a regulariser compares with. Default: the model with its adapter off. */
-  readonly reference?: Adapter;
+  reference: custom<Adapter>()(
+    'an adapter',
+    (value) => typeof value === 'object' && value !== null && 'hooks' in value,
+    { default: NO_ADAPTER as Adapter, decisive: false },
+  ),
   /** Limits of the reward calls. */
-  readonly scoring?: ScoreOptions;
-  /** Default 42. */
-  readonly seed?: number;
-  /** Memory only: most tokens in one pass of training (default 4096), and completions decoded together (default 64). */
-  readonly maxTokensPerPass?: number;
-  readonly maxBatch?: number;
-}
+  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }', (value) => typeof value === 'object', {
+    optional: true,
+    decisive: false,
+  }),
+  ...samplingShape,
+  /** Memory only: completions decoded together. Default 64. */
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
+});
 
-export const SAMPLING_OPTIONS = ['temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'stop'] as const;
-export const POLICY_OPTIONS: readonly (keyof PolicyTrainingOptions<PromptRow, object>)[] = [
-  ...RUN_OPTIONS,
-  ...SAMPLING_OPTIONS,
-  ...(['model', 'adapter', 'rows', 'rewards', 'objective', 'steps', 'promptsPerStep', 'completionsPerPrompt'] as const),
-  ...(['iterationsPerBatch', 'oldLogProbs', 'learningRate', 'schedule', 'warmupSteps', 'optimizer'] as const),
-  ...(['maxGradNorm', 'maxCompletionLength', 'maskTruncatedCompletions', 'dynamicSampling', 'reference'] as const),
-  ...(['scoring', 'seed', 'maxTokensPerPass', 'maxBatch'] as const),
-];
+/** Options of `trainPolicy`. */
+export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>
+  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'rewards'> {
+  /** What is trained, beside the frozen model. Left out: every weight of the model. */
+  readonly adapter?: A;
+  /** The prompts; further columns reach the reward functions. */
+  readonly rows: Rows<Row>;
+  /** By the name they are logged under. */
+  readonly rewards: Rewards<NoInfer<Row>>;
+}
 
 /** Options with every default in place. */
-export type PolicySettings<Row extends PromptRow> = ReturnType<typeof withDefaults<Row, object>>;
+export type PolicySettings = Read<typeof policyOptions>;
 
-export function withDefaults<Row extends PromptRow, State extends object>(options: PolicyTrainingOptions<Row, State>) {
-  return {
-    ...options,
-    promptsPerStep: options.promptsPerStep ?? 8,
-    completionsPerPrompt: options.completionsPerPrompt ?? 8,
-    iterationsPerBatch: options.iterationsPerBatch ?? 1,
-    oldLogProbs: options.oldLogProbs ?? 'sampler',
-    learningRate: options.learningRate ?? 1e-6,
-    schedule: options.schedule ?? 'linear',
-    warmupSteps: options.warmupSteps ?? 0,
-    maxCompletionLength: options.maxCompletionLength ?? 512,
-    maskTruncatedCompletions: options.maskTruncatedCompletions ?? false,
-    temperature: options.temperature ?? 1,
-    reference: options.reference ?? NO_ADAPTER,
-    seed: options.seed ?? 42,
-    maxTokensPerPass: options.maxTokensPerPass ?? 4096,
-    maxBatch: options.maxBatch ?? 64,
-  };
-}
-
-/** @throws PosttrainError for options that make no sense */
-export function checkPolicyOptions<Row extends PromptRow>(options: PolicySettings<Row>): void {
-  const fail = (message: string): never => {
-    throw new PosttrainError('POLICY_OPTIONS', `trainPolicy: ${message}`);
-  };
-  for (const name of [
-    'steps',
-    'promptsPerStep',
-    'completionsPerPrompt',
-    'iterationsPerBatch',
-    'maxCompletionLength',
-  ] as const)
-    positiveInteger(`trainPolicy: ${name}`, options[name]);
-  if (options.dynamicSampling)
-    positiveInteger('trainPolicy: dynamicSampling.maxRounds', options.dynamicSampling.maxRounds);
-  refuseDropout('trainPolicy', options.adapter);
-  if (options.rows.length === 0) fail('there are no rows to train on');
-  if (Object.keys(options.rewards).length === 0) fail('there are no reward functions');
-  if (!(options.temperature > 0))
-    fail(`temperature must be positive, not ${options.temperature}: a greedy policy explores nothing`);
-  if (!['sampler', 'recomputed'].includes(options.oldLogProbs))
-    fail(`oldLogProbs must be "sampler" or "recomputed", not "${options.oldLogProbs}"`);
-}
-
-/** What a resumed run must share with the one it continues. */
-export function identityOf<Row extends PromptRow>(
-  options: PolicySettings<Row>,
-): Record<string, string | number | boolean> {
-  const { objective, rows, rewards, optimizer, dynamicSampling } = options;
-  const compared = [
-    'steps',
-    'promptsPerStep',
-    'completionsPerPrompt',
-    'iterationsPerBatch',
-    'oldLogProbs',
-    'learningRate',
-    'schedule',
-    'warmupSteps',
-    'maxCompletionLength',
-    'maskTruncatedCompletions',
-    'seed',
-  ] as const;
-  const prompts = rows.map(({ prompt }) => prompt);
-  return {
-    ...runIdentity(prompts, options.adapter),
-    ...Object.fromEntries(compared.map((name) => [name, options[name]])),
-    ...Object.fromEntries(SAMPLING_OPTIONS.map((name) => [name, String(options[name])])),
-    objective: objective.name,
-    rewards: Object.keys(rewards).join(),
-    optimizer: optimizer?.name ?? 'adamw',
-    dynamicSampling: dynamicSampling?.maxRounds ?? 0,
-  };
+/** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
+export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {
+  refuseDropout('trainPolicy', adapter);
+  rewardFunctionsOf(rewards);
+  const { advantage } = objective;
+  if (advantage.needsGroup && completionsPerPrompt === 1) {
+    throw new OptionError(
+      'INVALID_OPTION',
+      'trainPolicy',
+      'completionsPerPrompt',
+      `completionsPerPrompt is 1, but the advantage ${advantage.name} compares completions of one prompt: it would always ` +
+        'be 0. Sample at least 2, or use another advantage (noBaseline(), batchMean()).',
+    );
+  }
 }

@@ -1,16 +1,23 @@
 import { join } from 'node:path';
-import { type AdamWState, adamW, Key, type Optimizer, scheduleByName } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { Key } from '@posttrain/core-tensor';
 import { withParameters } from '@posttrain/lm';
 import {
+  adapterIdentity,
+  collectRows,
+  contentHash,
+  createTrainer,
   type Metrics,
+  planRates,
   RowOrder,
   runSteps,
   StepLog,
   type StepMetrics,
   type StepRecord,
   type TrainableAdapter,
-  Trainer,
+  type Trainer,
+  timed,
+  trainingIdentity,
+  update,
   warn,
 } from '@posttrain/training';
 import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
@@ -18,13 +25,12 @@ import type { PromptRow } from '../rewards/reward.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
   checkPolicyOptions,
-  identityOf,
-  POLICY_OPTIONS,
   type PolicySettings,
   type PolicyTrainingOptions,
+  policyOptions,
   SAMPLING_OPTIONS,
-  withDefaults,
 } from './policy-options.js';
+import { checkPrompts } from './prompts.js';
 import { withLogProbs } from './rollout-log-probs.js';
 import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
 
@@ -49,11 +55,12 @@ export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdap
 }
 
 /** What stays the same over the steps, and what the steps carry along. */
-interface PolicyRun<Row extends PromptRow> {
+interface PolicyRun {
   readonly trainer: Trainer;
   readonly objective: PolicyObjective;
+  readonly rows: readonly PromptRow[];
   readonly order: RowOrder;
-  readonly options: PolicySettings<Row>;
+  readonly options: PolicySettings;
   readonly learningRateAt: (update: number) => number;
   readonly state: { cursor: number; numTokens: number; flatSteps: number };
   logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
@@ -63,57 +70,52 @@ interface PolicyRun<Row extends PromptRow> {
  * Reinforcement learning of a language model: rollout → reward → advantage → objective → update, `steps` times. Which
  * algorithm it is, the objective says. Everything a run draws is a function of `seed` and the step.
  *
- * @throws PosttrainError for options that make no sense; RewardError; NonFiniteError before a bad update
+ * @throws OptionError, PromptRowError, CheckpointError, RunLockedError, FileError; RewardError; NonFiniteError before a bad update
  */
-export async function trainPolicy<
-  Row extends PromptRow,
-  State extends object = AdamWState,
-  A extends TrainableAdapter = TrainableAdapter,
->(given: PolicyTrainingOptions<Row, State, A>): Promise<PolicyTrainingResult<A>> {
-  assertKnownOptions('trainPolicy', given, POLICY_OPTIONS);
-  // What is done with an optimizer's state does not depend on its type.
-  const options = withDefaults(given as unknown as PolicyTrainingOptions<Row, object>);
+export async function trainPolicy<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>(
+  given: PolicyTrainingOptions<Row, A>,
+): Promise<PolicyTrainingResult<A>> {
+  // Every reward gets the rows that it came with, whatever their type.
+  const declared = given as unknown as Parameters<typeof policyOptions.read>[0];
+  const options = policyOptions.read(declared);
   checkPolicyOptions(options);
-  const { adapter } = given;
-  const { model, steps, iterationsPerBatch, maxTokensPerPass, seed, outputFolder } = options;
-  const trainer = await Trainer.create(model, {
-    optimizer: options.optimizer ?? (adamW() as unknown as Optimizer<object>),
-    maxTokensPerPass,
-    ...(adapter ? { adapter } : {}),
-    ...(options.maxGradNorm === undefined ? {} : { maxGradNorm: options.maxGradNorm }),
-  });
-  const totalSteps = steps * iterationsPerBatch;
-  const schedule = scheduleByName(options.schedule, { totalSteps, warmupSteps: options.warmupSteps });
-  const run: PolicyRun<Row> = {
+  const { model, steps, iterationsPerBatch, seed, outputFolder } = options;
+  const { rows, digest } = await collectRows('trainPolicy', options.rows, options);
+  const prompts = checkPrompts(rows, options);
+  const trainer = await createTrainer('trainPolicy', options);
+  const run: PolicyRun = {
     trainer,
     objective: policyObjective(options.objective, { temperature: options.temperature }),
-    order: new RowOrder(options.rows.length, seed),
+    rows,
+    order: new RowOrder(rows.length, seed),
     options,
-    learningRateAt: (update) => options.learningRate * schedule(update),
+    learningRateAt: planRates('trainPolicy', options, steps * iterationsPerBatch),
     state: { cursor: 0, numTokens: 0, flatSteps: 0 },
   };
   const history = await runSteps(
     {
-      stage: options.objective.name,
-      trainer,
-      adapter,
-      steps,
-      state: run.state,
-      settings: identityOf(options),
+      ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
+      settings: async () => ({
+        ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
+        ...(await adapterIdentity('reference', options.reference)),
+        rows: digest,
+        // Of the tokenizer and the chat template.
+        prompts: contentHash(prompts),
+      }),
       async begin(firstStep) {
         if (outputFolder === undefined) return;
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
         run.logCompletions = (records) => log.append(records);
       },
-      step: (step) => policyStep(run, step),
+      step: timed((step) => policyStep(run, step)),
     },
     options,
   );
-  return { trainer, adapter: adapter && withParameters(adapter, trainer.parameters), history };
+  return { trainer, adapter: given.adapter && withParameters(given.adapter, trainer.parameters), history };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
-async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: number): Promise<Metrics> {
+async function policyStep(run: PolicyRun, step: number): Promise<Metrics> {
   const { trainer, objective, options, state } = run;
 
   // Rollout and reward, with the policy as it is now.
@@ -130,8 +132,7 @@ async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: numb
   const updates: Metrics[] = [];
   for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
     const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
-    const { loss, metrics } = await trainer.forwardBackward(rows, objective.loss);
-    const { gradNorm } = await trainer.optimStep({ learningRate });
+    const { loss, metrics, gradNorm } = await update(trainer, rows, objective.loss, learningRate);
     const { old_logp_difference: difference, ...others } = metrics;
     const onPolicy = i === 0 ? { 'sampling/sampling_logp_difference/mean': difference! } : {};
     updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });
@@ -143,21 +144,21 @@ async function policyStep<Row extends PromptRow>(run: PolicyRun<Row>, step: numb
     ...rolloutMetrics(sampled),
     ...samplerMetrics,
     num_tokens: state.numTokens,
-    epoch: state.cursor / options.rows.length,
+    epoch: state.cursor / run.rows.length,
   };
-  warnOfNoSignal(run, metrics);
+  warnOfNoSignal(run, step, sampled, metrics);
   return metrics;
 }
 
 /** The step's groups, and all that were sampled for it: with dynamic sampling some are put aside. */
-async function collectGroups<Row extends PromptRow>(run: PolicyRun<Row>, step: number) {
-  const { trainer, order, options, state } = run;
-  const { rows, promptsPerStep, dynamicSampling } = options;
+async function collectGroups(run: PolicyRun, step: number) {
+  const { trainer, rows, order, options, state } = run;
+  const { promptsPerStep, dynamicSampling } = options;
   const key = Key.fromSeed(options.seed).child(step);
   const sampling: Record<string, unknown> = { maxTokens: options.maxCompletionLength };
   for (const name of SAMPLING_OPTIONS) if (options[name] !== undefined) sampling[name] = options[name];
-  const sampled: RewardedGroup<Row>[] = [];
-  let kept: RewardedGroup<Row>[] = [];
+  const sampled: RewardedGroup[] = [];
+  let kept: RewardedGroup[] = [];
   for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && kept.length < promptsPerStep; round++) {
     const wanted = promptsPerStep - kept.length;
     const chosen = Array.from({ length: wanted }, () => rows[order.at(state.cursor++)]!);
@@ -204,8 +205,21 @@ function completionRecords(
 
 const FLAT_STEPS_TO_WARN = 3;
 
-/** Says so when nearly all groups have equal rewards for some steps in a row: the gradient of such groups is zero. */
-function warnOfNoSignal<Row extends PromptRow>({ state, options }: PolicyRun<Row>, metrics: Metrics): void {
+/** Says so when no completion has a reward, or nearly all groups have equal ones for some steps in a row: nothing is learnt. */
+function warnOfNoSignal(
+  { state, options }: PolicyRun,
+  step: number,
+  groups: readonly RewardedGroup[],
+  metrics: Metrics,
+): void {
+  const completions = groups.flatMap((group) => group.completions);
+  if (completions.every(({ reward }) => reward === null)) {
+    const names = Object.keys(options.rewards).join(', ');
+    warn(
+      options,
+      `step ${step}: no completion could be scored (${names} gave null for all ${completions.length}), so it taught nothing.`,
+    );
+  }
   const fraction = metrics.frac_reward_zero_std!;
   state.flatSteps = fraction > 0.9 ? state.flatSteps + 1 : 0;
   if (state.flatSteps !== FLAT_STEPS_TO_WARN) return;

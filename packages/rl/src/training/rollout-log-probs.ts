@@ -1,16 +1,15 @@
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import type { Metrics, Trainer } from '@posttrain/training';
 import type { Rollout } from '../objective/policy-objective.js';
-import type { PromptRow } from '../rewards/reward.js';
 import type { PolicySettings } from './policy-options.js';
 import type { RewardedGroup } from './rollouts.js';
 
 /** Rollouts of what was sampled: with log π_old and, when asked for, log π_ref. */
-export async function withLogProbs<Row extends PromptRow>(
-  groups: readonly RewardedGroup<Row>[],
+export async function withLogProbs(
+  groups: readonly RewardedGroup[],
   trainer: Trainer,
   needsReference: boolean,
-  options: PolicySettings<Row>,
+  options: PolicySettings,
 ): Promise<{ readonly rollouts: Rollout[][]; readonly metrics: Metrics }> {
   const { model, temperature, maxTokensPerPass } = options;
   const completions = groups.flatMap((group) =>

@@ -1,16 +1,9 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { Completion, SamplingParams } from '@posttrain/interfaces';
-import {
-  type Adapter,
-  type CausalLM,
-  chatOptionsOf,
-  LocalGenerator,
-  type PackWeights,
-  promptTokens,
-  rowMessages,
-} from '@posttrain/lm';
+import { type Adapter, type CausalLM, LocalGenerator, type PackWeights } from '@posttrain/lm';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
+import { tokensOfPrompt } from './prompts.js';
 
 /** A sampled completion with its rewards. */
 export interface RewardedCompletion {
@@ -59,9 +52,7 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
     maxBatch: request.maxBatch,
     packWeights: request.packWeights,
   });
-  const prompts = rows.map((row) =>
-    promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row)),
-  );
+  const prompts = rows.map((row) => tokensOfPrompt(model, row));
   const sampled = await generator.generate(
     rows.map(({ prompt }, i) => ({
       ...sampling,

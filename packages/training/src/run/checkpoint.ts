@@ -1,14 +1,10 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import {
-  openSafetensors,
-  syncFolder,
-  type Tensor,
-  tensor,
-  writeAtomically,
-  writeSafetensors,
-} from '@posttrain/core-tensor';
+import { basename, dirname, join } from 'node:path';
+import { openSafetensors, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
+import { removeAbandoned, syncFolder, temporaryName, writeAtomically, writing } from '@posttrain/interfaces/node';
+import { NonFiniteError } from '../trainer/non-finite-error.js';
+import { CHECKSUMS, checkFiles, writeChecksums } from './checksums.js';
 
 /** What `Trainer.snapshot` gives and `Trainer.restore` takes. */
 export interface TrainerSnapshot {
@@ -38,33 +34,33 @@ export class CheckpointError extends PosttrainError {
 const TENSORS = 'optimizer.safetensors';
 const STATE = 'trainer_state.json';
 const NAME = /^checkpoint-(\d+)$/;
-const UNFINISHED = /^\.checkpoint-\d+\.\d+\.tmp(\.old\.tmp)?$/;
+/** In trainer_state.json of checkpoints that have checksums.json. */
+const FORMAT = 2;
 
 /**
  * Writes `directory/checkpoint-<step>/`: trained parameters and optimizer state in optimizer.safetensors, the run's state
- * in trainer_state.json, and the model's own files. The folder appears only when all of it is on disk.
- *
- * One run at a time may write to a directory: what an interrupted run left unfinished there is removed.
+ * in trainer_state.json, the model's own files, and the SHA-256 of each in checksums.json. The folder appears only when all
+ * of it is on disk.
  *
  * @returns the folder
+ * @throws FileError where the directory cannot be written, NonFiniteError; earlier checkpoints stay as they are
  */
 export async function saveCheckpoint(
   directory: string,
   { snapshot, state, writeModel, keep }: CheckpointToSave,
 ): Promise<string> {
   const folder = join(directory, `checkpoint-${snapshot.step}`);
-  const temporary = join(directory, `.checkpoint-${snapshot.step}.${process.pid}.tmp`);
-  await mkdir(directory, { recursive: true });
-  for (const name of await readdir(directory)) {
-    if (UNFINISHED.test(name)) await rm(join(directory, name), { recursive: true, force: true });
-  }
+  const temporary = temporaryName(directory, `checkpoint-${snapshot.step}`);
+  await writing(directory, () => mkdir(directory, { recursive: true }));
+  await writing(directory, () => removeAbandoned(directory));
   try {
-    await mkdir(temporary);
+    await writing(directory, () => mkdir(temporary));
+    await writeSafetensors(join(temporary, TENSORS), Object.entries(snapshot.tensors).map(toWrite(folder)));
     await writeModel?.(temporary);
-    await writeSafetensors(join(temporary, TENSORS), Object.entries(snapshot.tensors).map(toWrite));
-    const json = new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`);
+    const json = new TextEncoder().encode(`${JSON.stringify({ ...state, posttrain_format: FORMAT }, null, 2)}\n`);
     await writeAtomically((files) => files.stage(join(temporary, STATE), (write) => write(json)));
-    await replaceFolder(folder, temporary);
+    await writeChecksums(temporary);
+    await writing(folder, () => replaceFolder(folder, temporary, temporaryName(directory, 'replaced')));
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;
@@ -79,8 +75,7 @@ export async function saveCheckpoint(
 }
 
 /** Puts `next` where `folder` is. What was there is complete until the new one has its place, though under another name. */
-async function replaceFolder(folder: string, next: string): Promise<void> {
-  const aside = `${next}.old.tmp`;
+async function replaceFolder(folder: string, next: string, aside: string): Promise<void> {
   const exists = await rename(folder, aside).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
@@ -105,25 +100,29 @@ export async function refuseUsedFolder(directory: string): Promise<void> {
   );
 }
 
-/** Options that decide a run's result, by name. */
-export type DecisiveSettings = Readonly<Record<string, string | number | boolean>>;
-
-/** Throws when a run with these settings would go on from a checkpoint of a run with others, naming what differs. */
-export function refuseOtherSettings(folder: string, saved: DecisiveSettings, current: DecisiveSettings): void {
-  const names = new Set([...Object.keys(saved), ...Object.keys(current)]);
-  const changed = [...names].filter((name) => saved[name] !== current[name]);
-  if (changed.length === 0) return;
-  const was = changed.map((name) => `${name} was ${saved[name]} and is ${current[name]}`).join('; ');
-  throw new CheckpointError(folder, `belongs to another run: ${was}. Use another outputFolder, or the same options.`);
-}
-
 /** The checkpoint with the highest step in a directory; undefined when it has none. */
 export async function latestCheckpoint(directory: string): Promise<string | undefined> {
   return (await checkpointsIn(directory))[0]?.path;
 }
 
-/** Reads what `saveCheckpoint` wrote; the tensors are in memory of their own. @throws CheckpointError */
-export async function loadCheckpoint(folder: string): Promise<{ snapshot: TrainerSnapshot; state: RunState }> {
+export interface LoadCheckpointOptions {
+  /** A checkpoint without checksums, as earlier versions wrote them. */
+  readonly onWarning?: (message: string) => void;
+}
+
+/**
+ * Reads what `saveCheckpoint` wrote, after every file of it was compared with its checksum; the tensors are in memory of
+ * their own.
+ *
+ * @throws CheckpointError for a folder that is no checkpoint, and for a damaged one: it names the file, and the newest older
+ *   checkpoint that is intact
+ */
+export async function loadCheckpoint(
+  folder: string,
+  { onWarning }: LoadCheckpointOptions = {},
+): Promise<{ snapshot: TrainerSnapshot; state: RunState }> {
+  const problem = await checkFiles(folder);
+  if (problem !== undefined && problem !== 'none') throw await damaged(folder, problem);
   let state: RunState;
   try {
     state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as RunState;
@@ -131,6 +130,10 @@ export async function loadCheckpoint(folder: string): Promise<{ snapshot: Traine
     throw new CheckpointError(folder, `is not a checkpoint: ${STATE} cannot be read.`, { cause });
   }
   if (!Number.isInteger(state?.global_step)) throw new CheckpointError(folder, `${STATE} has no "global_step".`);
+  if (problem === 'none') {
+    if (state.posttrain_format !== undefined) throw await damaged(folder, `${CHECKSUMS} is missing`);
+    onWarning?.(`${folder} has no ${CHECKSUMS}, as it is of an earlier version: whether it is damaged cannot be told.`);
+  }
   const file = await openSafetensors(join(folder, TENSORS));
   try {
     const tensors: Record<string, Tensor> = {};
@@ -142,6 +145,21 @@ export async function loadCheckpoint(folder: string): Promise<{ snapshot: Traine
   } finally {
     await file.close();
   }
+}
+
+async function damaged(folder: string, problem: string): Promise<CheckpointError> {
+  const older = (await checkpointsIn(dirname(folder))).filter(
+    ({ step }) => step < Number(NAME.exec(basename(folder))?.[1]),
+  );
+  for (const { path } of older) {
+    const isIntact = await checkFiles(path).then(
+      (found) => found === undefined,
+      () => false,
+    );
+    if (isIntact)
+      return new CheckpointError(folder, `${problem}. ${path} is intact: resume from it (resume: '${path}').`);
+  }
+  return new CheckpointError(folder, `${problem}, and there is no older checkpoint that is intact. Start anew.`);
 }
 
 /** Newest first. */
@@ -158,12 +176,19 @@ async function checkpointsIn(directory: string): Promise<{ step: number; path: s
     .sort((a, b) => b.step - a.step);
 }
 
-function toWrite([name, value]: [string, Tensor]) {
-  const { dtype, shape } = value;
-  const data = async () => {
-    const host = await value.data();
-    // The reference engine computes in float64, which files do not have.
-    return host instanceof Float64Array ? Float32Array.from(host) : host;
+/** Numbers that a run could not go on from are not written: the checkpoints before are worth more. */
+const toWrite =
+  (folder: string) =>
+  ([name, value]: [string, Tensor]) => {
+    const { dtype, shape } = value;
+    const data = async () => {
+      const host = await value.data();
+      if (host instanceof Float32Array || host instanceof Float64Array) {
+        const at = host.findIndex((x) => !Number.isFinite(x));
+        if (at >= 0) throw NonFiniteError.ofCheckpoint(folder, name, host[at]!);
+      }
+      // The reference engine computes in float64, which files do not have.
+      return host instanceof Float64Array ? Float32Array.from(host) : host;
+    };
+    return { name, dtype, shape, data };
   };
-  return { name, dtype, shape, data };
-}

@@ -1,14 +1,17 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
+import { collectRows } from '../run/collect-rows.js';
+import { contentHash } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
+import { runSteps } from '../run/run-steps.js';
+import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
+import { update } from '../run/update.js';
 import type { TrainingRow } from '../trainer/rows.js';
 import { negativeLogLikelihood } from '../trainer/token-loss.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
-import { Trainer } from '../trainer/trainer.js';
+import type { Trainer } from '../trainer/trainer.js';
 import { type PackedRow, packRows } from './packing.js';
-import { RunLog, type Update } from './run-log.js';
-import { identityOf, resumeSft, saveSftCheckpoint } from './sft-checkpoint.js';
-import { completeOptions, planSteps, type SftLogEntry, type SftOptions } from './sft-options.js';
+import { type SftLogEntry, type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
 import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
 
 export interface SftResult<A extends TrainableAdapter = TrainableAdapter> {
@@ -28,82 +31,94 @@ export interface SftResult<A extends TrainableAdapter = TrainableAdapter> {
  * Supervised fine-tuning: minimises -log p of the trained tokens, averaged over all trained tokens of an update,
  * whatever rows and passes they are in. See `SftRow` for the rows.
  *
- * The loop is short and made of public parts, to be copied where it does not fit.
+ * It is a step for `runSteps` and made of public parts, to be copied where it does not fit.
  *
- * @throws SftRowError, NonFiniteError, CheckpointError, PosttrainError
+ * @throws OptionError, SftRowError, NonFiniteError, CheckpointError, RunLockedError, FileError, PosttrainError
  */
 export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   options: SftOptions<A>,
 ): Promise<SftResult<A>> {
-  const settings = completeOptions(options);
-  const { adapter } = options;
-  const { model, batchSize } = settings;
-  const { rows: tokenized, ...counts } = tokenizeRows(model, settings.rows, settings);
-  const rows = settings.packing ? packRows(tokenized, settings.maxLength) : tokenized;
-  if (rows.length === 0) throw new PosttrainError('SFT_ROWS', 'sft: no rows are left to train on');
-  const { stepsPerEpoch, totalSteps, schedule } = planSteps(settings, rows.length);
-  const { optimizer, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed, lossScaling } = settings;
-  const trainer = await Trainer.create(model, {
-    optimizer,
-    maxGradNorm,
-    maxTokensPerPass,
-    gradientCheckpointing,
-    fp16,
-    seed,
-    ...(adapter && { adapter }),
-    ...(lossScaling && { lossScaling }),
-  });
-  const run = { log: new RunLog(), identity: identityOf(settings, rows), totalSteps };
-  await resumeSft(trainer, settings, run);
-
+  const settings = sftOptions.read(options);
+  const { model, batchSize, seed } = settings;
+  const { rows: given } = await collectRows('sft', settings.rows, settings);
+  const { maxLength = Math.min(1024, model.config.maxPositionEmbeddings) } = settings;
+  const { rows: tokenized, ...counts } = tokenizeRows(model, given, { ...settings, maxLength });
+  const rows = settings.packing ? packRows(tokenized, maxLength) : tokenized;
+  if (rows.length === 0) {
+    const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows a trained token`;
+    throw new PosttrainError('SFT_ROWS', `sft: no rows are left to train on: ${problem}`);
+  }
+  const stepsPerEpoch = Math.ceil(rows.length / batchSize);
+  const steps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
+  const rateOf = planRates('sft', settings, steps);
+  const trainer = await createTrainer('sft', settings);
   const order = new RowOrder(rows.length, seed);
-  const started = performance.now();
-  const firstStep = trainer.step;
+  const state = { totalLoss: 0, numTokens: 0 };
   let trainedRows = 0;
-  while (trainer.step < totalSteps) {
-    const [epoch, position] = [Math.floor(trainer.step / stepsPerEpoch), trainer.step % stepsPerEpoch];
+
+  const step = async (index: number) => {
+    const [epoch, position] = [Math.floor(index / stepsPerEpoch), index % stepsPerEpoch];
     // The last batch of an epoch has the rows that are left.
     const size = Math.min(batchSize, rows.length - position * batchSize);
     const first = epoch * rows.length + position * batchSize;
     const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
-    const { loss, metrics, tokens } = await trainer.forwardBackward(batch, negativeLogLikelihood);
-    const learningRate = settings.learningRate * schedule(trainer.step);
-    const { gradNorm, skipped } = await trainer.optimStep({ learningRate });
-    // The loss scale is lower now: the same rows again.
-    if (skipped) continue;
+    const learningRate = rateOf(index);
+    const { loss, metrics, tokens, gradNorm } = await update(trainer, batch, negativeLogLikelihood, learningRate);
     trainedRows += batch.length;
+    state.totalLoss += loss;
+    state.numTokens += tokens;
+    const latest = { grad_norm: gradNorm, learning_rate: learningRate, num_tokens: state.numTokens };
+    return { loss, ...metrics, ...latest, epoch: (index + 1) / stepsPerEpoch };
+  };
 
-    const { step } = trainer;
-    const latest: Update = { loss, gradNorm, learningRate, tokens, means: metrics };
-    const done = { epoch: step / stepsPerEpoch };
-    run.log.add(latest);
-    if (step % settings.loggingSteps === 0 || step === totalSteps) {
-      const entry = run.log.entry(latest, step - 1, done.epoch);
-      settings.onLog?.(entry);
-    }
-    const secondsPerStep = (performance.now() - started) / 1000 / (step - firstStep);
-    settings.onProgress?.({
-      stage: 'sft',
-      done: step,
-      total: totalSteps,
-      etaSeconds: secondsPerStep * (totalSteps - step),
-      metrics: { loss, grad_norm: gradNorm, learning_rate: learningRate, ...metrics },
-    });
-    const isDue = settings.saveSteps !== undefined && step % settings.saveSteps === 0;
-    if (isDue || step === totalSteps) await saveSftCheckpoint(trainer, settings, { ...run, ...done });
-  }
+  const started = performance.now();
+  let firstStep = 0;
+  const history = await runSteps(
+    {
+      ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step },
+      async begin(at) {
+        firstStep = at;
+      },
+      settings: () => ({
+        ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
+        // Tokenizer, chat template and packing are in it.
+        rows: contentHash(rows),
+      }),
+      logging: { every: settings.loggingSteps, latest: ['grad_norm', 'learning_rate', 'num_tokens', 'epoch'] },
+      describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),
+    },
+    settings,
+  );
   const seconds = (performance.now() - started) / 1000;
   return {
     trainer,
-    adapter: adapter && withParameters(adapter, trainer.parameters),
-    history: run.log.history,
+    adapter: options.adapter && withParameters(options.adapter, trainer.parameters),
+    history,
     summary: {
-      train_loss: run.log.meanLoss(trainer.step),
+      train_loss: state.totalLoss / trainer.step,
       train_runtime: seconds,
       train_samples_per_second: trainedRows / seconds,
       train_steps_per_second: (trainer.step - firstStep) / seconds,
     },
     report: { ...counts, trainedRows: rows.length },
+  };
+}
+
+/** The fields of Hugging Face's trainer_state.json. */
+function describe(
+  { batchSize, epochs, loggingSteps, saveSteps }: SftSettings,
+  run: { readonly step: number; readonly steps: number; readonly stepsPerEpoch: number; readonly numTokens: number },
+) {
+  return {
+    best_metric: null,
+    best_model_checkpoint: null,
+    epoch: run.step / run.stepsPerEpoch,
+    logging_steps: loggingSteps,
+    max_steps: run.steps,
+    num_input_tokens_seen: run.numTokens,
+    num_train_epochs: epochs,
+    save_steps: saveSteps ?? run.steps,
+    train_batch_size: batchSize,
   };
 }
 

@@ -20,8 +20,9 @@ import {
   type Tensor,
   tensor,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { boolean, custom, options as declare, integer, number, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
@@ -68,6 +69,21 @@ export interface OptimStepResult {
   readonly skipped: boolean;
 }
 
+const trainerOptions = declare('Trainer', {
+  optimizer: custom<OptimizerChoice>()('an optimizer or its name', (value) => value !== null, {}),
+  adapter: custom<TrainableAdapter>()('an adapter', (value) => typeof value === 'object' && value !== null, {
+    optional: true,
+  }),
+  seed: integer({ optional: true, min: 0 }),
+  maxGradNorm: number({ optional: true, min: 0 }),
+  maxTokensPerPass: integer({ optional: true, min: 1 }),
+  gradientCheckpointing: boolean({ optional: true }),
+  fp16: boolean({ optional: true }),
+  lossScaling: custom<true | LossScalerOptions>()('true, or options of the loss scaler', (value) => value !== null, {
+    optional: true,
+  }),
+});
+
 const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
@@ -112,16 +128,7 @@ export class Trainer {
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
   static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    assertKnownOptions('Trainer', options, [
-      'optimizer',
-      'adapter',
-      'seed',
-      'maxGradNorm',
-      'maxTokensPerPass',
-      'gradientCheckpointing',
-      'fp16',
-      'lossScaling',
-    ]);
+    trainerOptions.read(options as TrainerOptions<object>);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
@@ -131,7 +138,7 @@ export class Trainer {
     });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice) };
+    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice, { decays: decaysInTransformers }) };
     return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
@@ -222,7 +229,7 @@ export class Trainer {
       const value = await result.loss.item();
       if (!Number.isFinite(value)) {
         await accumulated.keep(before, this.parameters, this.#lossScale?.scale);
-        throw new NonFiniteError('the loss', value, this.#step, await this.#findNonFinite([pass]));
+        throw NonFiniteError.ofStep('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
       total += value;
       for (const [name, tensor] of Object.entries(result.metrics)) {
@@ -251,7 +258,7 @@ export class Trainer {
     if (!Number.isFinite(norm)) {
       this.#accumulated.clear();
       if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
-      throw new NonFiniteError('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
+      throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
     const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;

@@ -1,0 +1,60 @@
+import { type OnProgress, OptionError } from '@posttrain/interfaces';
+import { contentHash } from './identity.js';
+import { type RunOptions, warn } from './training-options.js';
+
+/** Rows as a trainer takes them: a list, or anything to iterate over, such as what `readRows` gives. */
+export type Rows<Row> = Iterable<Row> | AsyncIterable<Row>;
+
+/** What the option `rows` must be. */
+export const ROWS = 'a list of rows, or an iterable or async iterable of rows';
+
+export const isRows = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
+
+export interface CollectedRows<Row> {
+  readonly rows: readonly Row[];
+  /** Of all that is in them, in order. */
+  readonly digest: string;
+}
+
+/** How many rows are read between two reports. */
+const REPORT_EVERY = 10_000;
+
+/**
+ * All rows, in order: they are read whole before the first step, since every epoch has an order of its own. Warns of rows
+ * that are there several times.
+ *
+ * @throws OptionError when there are none, or one is no object
+ */
+export async function collectRows<Row>(
+  where: string,
+  rows: Rows<Row>,
+  options: { readonly onProgress?: OnProgress } & Pick<RunOptions, 'onWarning'> = {},
+): Promise<CollectedRows<Row>> {
+  const wrong = (problem: string, cause?: unknown) =>
+    Object.assign(new OptionError('INVALID_OPTION', where, 'rows', `rows: ${problem}`), cause ? { cause } : {});
+  const all: Row[] = [];
+  const digests: string[] = [];
+  for await (const row of rows) {
+    const at = `row ${all.length}`;
+    if (typeof row !== 'object' || row === null) {
+      throw wrong(`${at} is ${row === null ? 'null' : `a ${typeof row}`}; every row must be an object.`);
+    }
+    try {
+      digests.push(contentHash([row]));
+    } catch (cause) {
+      throw wrong(`${at} cannot be written as JSON: ${(cause as Error).message}`, cause);
+    }
+    all.push(row);
+    if (all.length % REPORT_EVERY === 0) options.onProgress?.({ stage: `${where}: reading rows`, done: all.length });
+  }
+  if (all.length === 0) throw wrong('there are no rows to train on.');
+  const duplicates = all.length - new Set(digests).size;
+  if (duplicates > 0) {
+    warn(
+      options,
+      `${where}: ${duplicates} of ${all.length} rows are there already, with the same columns; they count more.`,
+    );
+  }
+  return { rows: all, digest: contentHash(digests) };
+}
