@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RUN_LOCK, RunLockedError } from '@posttrain/training';
 import { describe, expect, it } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { temporaryFolder } from './test-job.js';
@@ -14,6 +15,8 @@ async function used(folder: string, finished: boolean, more: Partial<OutputReque
   const output = await openOutput({ folder, settings, mode: 'new', ...more });
   writeFileSync(join(output.folder, 'result'), JSON.stringify(more.settings ?? settings));
   if (finished) await output.finish();
+  // As if its process had ended.
+  else rmSync(join(output.folder, RUN_LOCK));
 }
 const resultIn = (folder: string) => readFileSync(join(folder, 'result'), 'utf8');
 const other = { ...settings, seed: '1' };
@@ -51,9 +54,12 @@ describe('openOutput', () => {
   it('without a word about it, goes on with an unfinished run or takes the next free folder', async () => {
     const folder = newFolder();
     expect(await openOutput({ folder, settings, mode: 'next' })).toMatchObject({ folder, resumed: false });
-    expect(await openOutput({ folder, settings, mode: 'next' })).toMatchObject({ folder, resumed: true });
+    await expect(openOutput({ folder, settings, mode: 'next' })).rejects.toBeInstanceOf(RunLockedError);
+    rmSync(join(folder, RUN_LOCK));
+    const again = await openOutput({ folder, settings, mode: 'next' });
+    expect(again).toMatchObject({ folder, resumed: true });
     expect(await openOutput({ folder, settings: other, mode: 'next' })).toMatchObject({ folder: `${folder}-2` });
-    await (await openOutput({ folder, settings, mode: 'next' })).finish();
+    await again.finish();
     expect(await openOutput({ folder, settings, mode: 'next' })).toMatchObject({ folder: `${folder}-3` });
   });
 
@@ -65,6 +71,7 @@ describe('openOutput', () => {
     expect(resultIn(folder)).toBe(JSON.stringify(settings));
     const again = await openOutput(request);
     expect(again).toMatchObject({ folder: `${folder}.new`, resumed: true });
+    rmSync(join(`${folder}.new`, RUN_LOCK));
     // Killed between the two renames.
     renameSync(folder, `${folder}.old`);
     const after = await openOutput(request);

@@ -3,10 +3,11 @@
  * says which run it is and whether it has ended.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
+import { lockFolder, RUN_LOCK } from '@posttrain/training';
 
 /** What `job.json` holds. */
 interface JobState {
@@ -96,7 +97,7 @@ async function openReplacement(folder: string, settings: DecisiveSettings): Prom
     }
     if (begun !== 'free') await rm(next, { recursive: true });
   }
-  const output = goesOn ? running(next, settings, true) : await begin(next, settings);
+  const output = await running(next, settings, goesOn);
   const finish = async () => {
     await output.finish();
     if (existsSync(folder)) {
@@ -110,20 +111,20 @@ async function openReplacement(folder: string, settings: DecisiveSettings): Prom
   return { ...output, finish };
 }
 
-async function begin(folder: string, settings: DecisiveSettings): Promise<Output> {
-  await mkdir(folder, { recursive: true });
-  await writeState(folder, { settings, finished: false });
-  return running(folder, settings, false);
-}
+const begin = (folder: string, settings: DecisiveSettings) => running(folder, settings, false);
 
-const running = (folder: string, settings: DecisiveSettings, resumed: boolean): Output => ({
-  folder,
-  resumed,
-  finish: async () => {
+/** The folder is this run's while it goes on: another one that comes meanwhile is refused by name. */
+async function running(folder: string, settings: DecisiveSettings, resumed: boolean): Promise<Output> {
+  const lock = await lockFolder(folder, (message) => console.warn(message));
+  if (!resumed) await writeState(folder, { settings, finished: false });
+  const finish = async () => {
+    await lock.check();
     await writeState(folder, { settings, finished: true });
+    lock.release();
     return folder;
-  },
-});
+  };
+  return { folder, resumed, finish };
+}
 
 async function stateOf(folder: string): Promise<JobState | 'free' | 'foreign'> {
   let names: string[];
@@ -134,7 +135,7 @@ async function stateOf(folder: string): Promise<JobState | 'free' | 'foreign'> {
     if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') throw new OutputError(folder, 'is a file, not a folder.');
     throw error;
   }
-  if (names.length === 0) return 'free';
+  if (names.every((name) => name === RUN_LOCK)) return 'free';
   if (!names.includes(STATE)) return 'foreign';
   try {
     const state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as JobState;

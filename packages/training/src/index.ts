@@ -9,7 +9,7 @@ export {
 export { collectRows, isRows, ROWS, type Rows } from './run/collect-rows.js';
 export { adapterIdentity, contentHash, modelIdentity } from './run/identity.js';
 export { RowOrder } from './run/row-order.js';
-export { RunLockedError } from './run/run-lock.js';
+export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
 export type { StepsToRun } from './run/run-steps.js';
 export { runSteps } from './run/run-steps.js';
 export { saveTrained } from './run/save-trained.js';

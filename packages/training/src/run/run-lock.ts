@@ -6,7 +6,8 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { hasEnded, type ProcessIdentity, temporaryName, thisProcess, writing } from '@posttrain/interfaces/node';
 import { CheckpointError } from './checkpoint.js';
 
-const LOCK = '.posttrain-run.lock';
+/** The file by which a folder is a run's. */
+export const RUN_LOCK = '.posttrain-run.lock';
 
 interface Holder extends ProcessIdentity {
   /** Tells locks of one process apart. */
@@ -21,7 +22,7 @@ export class RunLockedError extends PosttrainError {
     super(
       'RUN_LOCKED',
       `${folder}: another run is writing to it (process ${pid} on ${host}, since ${started}: ${command}). Wait for it, ` +
-        `stop it, or use another outputFolder. If it is gone for certain, delete ${join(folder, LOCK)}.`,
+        `stop it, or use another outputFolder. If it is gone for certain, delete ${join(folder, RUN_LOCK)}.`,
     );
   }
 }
@@ -40,7 +41,7 @@ export interface RunLock {
  */
 export async function lockFolder(folder: string, onWarning: (message: string) => void): Promise<RunLock> {
   await writing(folder, () => mkdir(folder, { recursive: true }));
-  const path = resolve(folder, LOCK);
+  const path = resolve(folder, RUN_LOCK);
   const token = randomBytes(8).toString('hex');
   const command = process.argv.slice(1).join(' ').slice(0, 200);
   const own: Holder = { ...thisProcess(), token, started: new Date().toISOString(), command };
