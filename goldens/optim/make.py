@@ -7,6 +7,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json, write_tensors  # noqa: E402
 
 import torch  # noqa: E402
+from conventions import conventions  # noqa: E402
 from eight_bit import eight_bit_cases  # noqa: E402
 from lora_plus import lora_plus_case  # noqa: E402
 from matrices import matrix_cases  # noqa: E402
@@ -198,6 +199,7 @@ def main() -> None:
     eight_bit_cases(out)
     scaler_case(out)
     lora_plus_case(out)
+    conventions(out)
 
 
 if __name__ == "__main__":

@@ -154,10 +154,10 @@ export class Tensor {
   minimum(other: Operand): Tensor {
     return apply('minimum', [this, operand(other, this)], {});
   }
-  /** Limits every element to [low, high]. The gradient passes inside and, as torch.clamp's, at the limits; it is zero outside. */
+  /** Limits every element to [low, high]. The gradient passes inside; it is zero outside and, as torch.clamp's, at the limits. */
   clamp(low: number | undefined, high: number | undefined): Tensor {
-    const raised = low === undefined ? this : where(this.less(low), low, this);
-    return high === undefined ? raised : where(raised.greater(high), high, raised);
+    const raised = low === undefined ? this : where(this.lessEqual(low), low, this);
+    return high === undefined ? raised : where(raised.greaterEqual(high), high, raised);
   }
   /** Remainder with the sign of the divisor; int32 only. */
   mod(other: Operand): Tensor {

@@ -257,28 +257,16 @@ describe('Trainer', () => {
 });
 
 describe('weight decay', () => {
-  // transformers' Trainer.get_decay_parameter_names: not in nn.LayerNorm, and the name matches none of bias, layernorm,
-  // rmsnorm, a part "norm" or one that ends in "_norm".
-  it.each<[string, boolean]>([
-    ['model.embed_tokens.weight', true],
-    ['model.layers.0.self_attn.q_proj.weight', true],
-    ['model.layers.0.self_attn.q_proj.bias', false],
-    ['model.layers.0.input_layernorm.weight', false],
-    ['model.layers.0.self_attn.q_norm.weight', false],
-    ['model.norm.weight', false],
-    ['lm_head.weight', true],
-    ['transformer.h.0.ln_1.weight', false],
-    ['transformer.h.0.ln_1.bias', false],
-    ['transformer.ln_f.weight', false],
-    ['transformer.h.0.attn.c_attn.weight', true],
-    ['transformer.wpe.weight', true],
-    ['model.layers.0.self_attn.q_proj.lora_A.weight', true],
-    ['model.layers.0.self_attn.q_proj.lora_B.bias', false],
-    // DoRA's magnitudes have one axis, and decay all the same.
-    ['model.layers.0.self_attn.q_proj.lora_magnitude_vector', true],
-    ['score.weight', true],
-  ])('of %s: %s, as in transformers', (name, decays) => {
-    expect(decaysInTransformers(name, ones([2]))).toBe(decays);
+  const { decay } = JSON.parse(readFileSync(join(goldens, 'optim/conventions.json'), 'utf8')) as {
+    decay: Record<string, Record<string, boolean>>;
+  };
+  it.each(Object.entries(decay))('%s: of the parameters that decay in transformers’ Trainer', (_, names) => {
+    // PEFT's names have the adapter's, "default", in them.
+    const ours = Object.keys(names).map((name) => [
+      name,
+      decaysInTransformers(name.replace('.default', ''), ones([2])),
+    ]);
+    expect(Object.fromEntries(ours)).toEqual(names);
   });
 
   it.each(Object.keys(optimizers) as (keyof typeof optimizers)[])('of norms there is none, with %s', async (name) => {
