@@ -61,7 +61,9 @@ const CODECS = ['none', 'snappy', 'gzip', 'zstd', 'brotli', 'lz4', 'v2'];
 let parquets: readonly Uint8Array[] | undefined;
 const parquetFiles = async () => [
   await written('x.parquet', rows),
-  ...[...CODECS, 'types', 'types-v2', 'delta', 'delta-length'].map((name) => golden(`pyarrow-${name}.parquet`)),
+  ...[...CODECS, 'zstd-blocks', 'types', 'types-v2', 'delta', 'delta-length'].map((name) =>
+    golden(`pyarrow-${name}.parquet`),
+  ),
 ];
 
 export const fuzzTargets: FuzzModule['fuzzTargets'] = {

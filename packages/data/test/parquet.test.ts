@@ -5,6 +5,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DataFileError, inferParquetSchema, RowError, readParquet, readRows, writeParquet } from '../src/index.js';
 import { decompress } from '../src/io/parquet/decompress.js';
+import { schemaTree } from '../src/io/parquet/schema-tree.js';
+import type { ThriftValue } from '../src/io/parquet/thrift.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -48,6 +50,26 @@ describe('readParquet', () => {
       expect(await collect(readRows(golden(`pyarrow-${name}.parquet`)))).toEqual(want);
     },
   );
+
+  test('reads pages of several zstd blocks, and of several frames', async () => {
+    const want = Array.from({ length: 14_000 }, (_, i) => ({ text: `${(i * 7919) % 1009} times` }));
+    expect(await collect(readRows(golden('pyarrow-zstd-blocks.parquet')))).toEqual(want);
+    const frame = (head: readonly number[], ...rest: readonly number[]) => [0x28, 0xb5, 0x2f, 0xfd, ...head, ...rest];
+    // "ab" as it is; a frame to skip; five times "c" with a checksum (not looked at); an empty one.
+    const frames = [
+      ...frame([0x20, 2], 0x11, 0, 0, 0x61, 0x62),
+      ...[0x5f, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9],
+      ...frame([0x04, 0x58], 0x2b, 0, 0, 0x63, 1, 2, 3, 4),
+      ...frame([0x20, 0], 1, 0, 0),
+    ];
+    const read = (bytes: readonly number[], size: number) =>
+      String.fromCharCode(...decompress(Uint8Array.from(bytes), 'ZSTD', size));
+    expect(read(frames, 7)).toBe('abccccc');
+    expect(() => read(frames, 6)).toThrow(/longer than|cannot be decompressed/);
+    expect(() => read(frames, 8)).toThrow(/shorter than its header says/);
+    expect(() => read(frames.slice(0, -1), 7)).toThrow(/cut short/);
+    expect(() => read(frame([0x21, 9, 2], 0x11, 0, 0, 0x61, 0x62), 2)).toThrow(/needs a dictionary/);
+  });
 
   test.each([
     ['one-bit-hang', /the number of children is impossible.*damaged/],
@@ -98,6 +120,32 @@ describe('readParquet', () => {
     expect(decompress(zstd, 'ZSTD', 1 << 17)).toEqual(new Uint8Array(1 << 17).fill(0x61));
     expect(() => decompress(zstd, 'ZSTD', 1 << 16)).toThrow(/longer than its header|cannot be/);
     expect(() => decompress(zstd, 'ZSTD', 1 << 18)).toThrow(/shorter than its header/);
+  });
+
+  test('a decimal of more digits than any writer has is refused before they are counted', () => {
+    const text = (value: string) => new TextEncoder().encode(value);
+    const tree = (precision: number, scale: number) => {
+      const decimal = [
+        [1, 6],
+        [3, 0],
+        [4, text('x')],
+        [6, 5],
+        [7, scale],
+        [8, precision],
+      ] as const;
+      return () =>
+        schemaTree([
+          new Map<number, ThriftValue>([
+            [4, text('schema')],
+            [5, 1],
+          ]),
+          new Map(decimal),
+        ]);
+    };
+    expect(tree(77, 77)().leafCount).toBe(1);
+    for (const digits of [101, 1e8, 2 ** 40])
+      expect(tree(digits, 2)).toThrow(/"x" has values that its type cannot have/);
+    expect(tree(1e8, 1e8)).toThrow(/cannot have/);
   });
 
   test('reads chosen columns; an unknown one is an error with the nearest name', async () => {

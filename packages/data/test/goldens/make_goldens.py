@@ -158,6 +158,9 @@ def parquet_types():
         path = HERE / f"pyarrow-{name}.parquet"
         options = {"use_dictionary": False, "column_encoding": {**encodings, "s": s}, "data_page_version": "2.0"}
         pq.write_table(numbers, path, data_page_size=512, write_batch_size=64, row_group_size=300, **options)
+    # A page of several zstd blocks, the last one with literals.
+    text = pa.table({"text": [f"{i * 7919 % 1009} times" for i in range(14000)]})
+    pq.write_table(text, HERE / "pyarrow-zstd-blocks.parquet", compression="zstd", use_dictionary=False)
 
 
 def trl_data_utils():

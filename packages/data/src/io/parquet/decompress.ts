@@ -1,7 +1,7 @@
 import { brotliDecompressSync, unzipSync } from 'node:zlib';
-import { decompress as decompressZstd } from 'fzstd';
 import type { Codec } from './metadata.js';
 import { damaged, ParquetProblem } from './problem.js';
+import { zstd } from './zstd.js';
 
 /** The most that a byte of these codecs can become, by their formats. zstd and Brotli have no such bound. */
 const MAX_RATIO: Partial<Record<Codec, number>> = { SNAPPY: 64, LZ4: 255, LZ4_RAW: 255, GZIP: 1032 };
@@ -52,22 +52,6 @@ function native(run: () => Uint8Array, codec: Codec): Uint8Array {
       `a page cannot be decompressed (${codec}: ${error instanceof Error ? error.message : String(error)})`,
     );
   }
-}
-
-/**
- * The decompressor writes into what it is given and does not say how far it came. So the last byte must have been written and
- * the one after it must not: both are marked before, and with another mark where the mark is what came out.
- */
-function zstd(bytes: Uint8Array, size: number): Uint8Array {
-  const output = new Uint8Array(size + 1);
-  for (const mark of [0xa5, 0x5a]) {
-    output[size] = mark;
-    if (size > 0) output[size - 1] = mark;
-    decompressZstd(bytes, output);
-    if (output[size] !== mark) throw damaged(`a page is longer than its header says`);
-    if (size === 0 || output[size - 1] !== mark) return output.subarray(0, size);
-  }
-  throw damaged('a page is shorter than its header says');
 }
 
 /** Snappy's block format: the length, then literals and copies of what came before. */

@@ -40,6 +40,8 @@ export interface SchemaNode {
   readonly leafCount: number;
 }
 
+/** Digits of a decimal: writers have up to 77, and a text of that many is made of each value. */
+const MAX_PRECISION = 100;
 /** Levels then fit into a byte. */
 const MAX_DEPTH = 200;
 const PLAIN: Meaning = { kind: 'plain' };
@@ -135,12 +137,16 @@ function fits(meaning: Meaning, physical: PhysicalType | undefined, typeLength: 
     case 'unsigned':
       return integer;
     case 'decimal':
-      return (bytes || integer) && meaning.scale <= meaning.precision && meaning.precision > 0;
+      return (bytes || integer) && meaning.scale <= meaning.precision && isPrecision(meaning.precision);
     case 'time':
       return physical === (meaning.perSecond === 1000 ? 'INT32' : 'INT64');
     case 'timestamp':
       return physical === 'INT64';
   }
+}
+
+function isPrecision(digits: number): boolean {
+  return digits > 0 && digits <= MAX_PRECISION;
 }
 
 function logicalMeaning(logical: ThriftStruct, element: ThriftStruct): Meaning | undefined {
