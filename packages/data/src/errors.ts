@@ -60,6 +60,27 @@ export class TaskExhaustedError extends PosttrainError {
   }
 }
 
+/** Throws unless `path` is a text that can be a path. */
+export function assertPath(path: unknown): asserts path is string {
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return;
+  const shown = typeof path === 'string' ? JSON.stringify(path) : String(path);
+  const hint =
+    path instanceof URL ? ' Use fileURLToPath of node:url.' : path instanceof Promise ? ' Await it first.' : '';
+  throw new DataFileError({ path: shown }, `the path must be a text that is not empty.${hint}`);
+}
+
+/** Throws `DATA_OPTION` unless `value` is a function, or not given. */
+export function assertCallback(where: string, option: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return;
+  throw new DataOptionError(where, `"${option}" must be a function, got ${String(value)}.`);
+}
+
+/** Throws `DATA_OPTION` unless `value` is a list of texts, or not given. */
+export function assertTexts(where: string, option: string, value: unknown): void {
+  if (value === undefined || (Array.isArray(value) && value.every((item) => typeof item === 'string'))) return;
+  throw new DataOptionError(where, `"${option}" must be a list of texts, got ${JSON.stringify(value)}.`);
+}
+
 /** Throws `DATA_OPTION` unless `value` is an integer in [min, max]. */
 export function assertInteger(where: string, option: string, value: unknown, min: number, max: number): void {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return;

@@ -1,5 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { DataOptionError } from './errors.js';
+import { assertCallback, DataOptionError } from './errors.js';
 import { assertRowSource, eachRow, kindOf, type Row, type RowSource } from './rows.js';
 
 /** What a step is given besides its rows. */
@@ -58,6 +58,7 @@ export function pipeline<Out extends object = Row>(
   options: PipelineOptions = {},
 ): Pipeline<Out> {
   assertKnownOptions('pipeline', options, ['onDrop']);
+  assertCallback('pipeline', 'onDrop', options.onDrop);
   assertRowSource('pipeline', source);
   assertSteps(steps);
   const counters = steps.map((step) => new StepCounter(step.name, options.onDrop));

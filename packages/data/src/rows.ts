@@ -27,6 +27,12 @@ export function kindOf(value: unknown): string {
   return typeof value;
 }
 
+/** A Date as ISO 8601; one that is no time is a `RowError`. */
+export function isoText(date: Date, rowNumber: number, field: string): string {
+  if (Number.isNaN(date.getTime())) throw new RowError(rowNumber, field, 'is a Date without a time (Invalid Date).');
+  return date.toISOString();
+}
+
 /** Why UTF-8 cannot hold the text as it is; `undefined` when it can. */
 export function notUtf8(text: string): string | undefined {
   return /\p{Surrogate}/u.test(text)
@@ -73,14 +79,20 @@ export async function* eachRow<R extends object>(where: string, rows: RowSource<
   }
 }
 
+/** An object whose keys are columns: plain, or of a class of the user's. */
+function isRow(row: unknown): boolean {
+  if (typeof row !== 'object' || row === null || Array.isArray(row) || ArrayBuffer.isView(row)) return false;
+  return ![Date, Map, Set, Promise, RegExp, Error].some((kind) => row instanceof kind);
+}
+
 export function assertRow(where: string, row: unknown, rowNumber: number): asserts row is object {
-  if (typeof row === 'object' && row !== null && !Array.isArray(row)) return;
+  if (isRow(row)) return;
   throw new DataStepError(where, rowNumber, `a row must be an object of columns, got ${kindOf(row)}.`);
 }
 
 /** For functions of one row: what is no object of columns is a `RowError`. */
 export function requireRow(row: unknown, rowNumber: number | undefined): asserts row is Row {
-  if (typeof row === 'object' && row !== null && !Array.isArray(row)) return;
+  if (isRow(row)) return;
   throw new RowError(rowNumber, 'row', `must be an object of columns, got ${kindOf(row)}.`);
 }
 

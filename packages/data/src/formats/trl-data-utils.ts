@@ -6,6 +6,7 @@ import { sameJson } from './messages.js';
 
 /** Whether the row's texts are lists of messages with roles. As in TRL, one text column decides. */
 export function isConversational(row: Row): boolean {
+  requireRow(row, undefined);
   return ['prompt', 'chosen', 'rejected', 'completion', 'messages'].some((column) => {
     const first: unknown = Array.isArray(row[column]) ? row[column][0] : undefined;
     return isPlainObject(first) && 'role' in first;
@@ -14,6 +15,7 @@ export function isConversational(row: Row): boolean {
 
 /** Whether the row is a ShareGPT conversation: `conversations` with `from` and `value`. */
 export function isConversationalFromValue(row: Row): boolean {
+  requireRow(row, undefined);
   const first: unknown = Array.isArray(row.conversations) ? row.conversations[0] : undefined;
   return isPlainObject(first) && 'from' in first && 'value' in first;
 }
@@ -23,6 +25,7 @@ export function isConversationalFromValue(row: Row): boolean {
  * role names stay as they are; `fromShareGpt` also maps `human` and `gpt`.
  */
 export function maybeConvertToChatml(row: Row): Row {
+  requireRow(row, undefined);
   const converted: Record<string, unknown> = { ...row };
   for (const column of ['prompt', 'completion', 'chosen', 'rejected', 'messages', 'conversations']) {
     const messages = row[column];
@@ -80,6 +83,7 @@ function commonLength(chosen: readonly unknown[], rejected: readonly unknown[], 
  * conversational `chosen` does not count as one, since such datasets repeat the prompt inside the conversations.
  */
 export function maybeExtractPrompt(row: Row, rowNumber?: number): Row {
+  requireRow(row, rowNumber);
   if (!('chosen' in row) || !('rejected' in row)) return row;
   const explicit =
     'prompt' in row && isConversational({ chosen: row.chosen }) === isConversational({ prompt: row.prompt });

@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FileError, writeAtomically } from '@posttrain/interfaces/node';
-import { DataFileError, messageOf } from '../errors.js';
+import { assertPath, DataFileError, messageOf } from '../errors.js';
 
 const FLUSH_BYTES = 1 << 20;
 
@@ -20,6 +20,7 @@ export async function writeFileAtomically(
   path: string,
   chunks: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
 ): Promise<number> {
+  assertPath(path);
   if (path.endsWith('.gz'))
     throw new DataFileError({ path }, 'compressed files are only read, not written; drop the .gz.');
   let bytes = 0;

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { assertInteger, DataFileError, messageOf } from '../errors.js';
+import { assertInteger, assertPath, DataFileError, messageOf } from '../errors.js';
 
 export interface RowSizeOptions {
   /**
@@ -25,6 +25,7 @@ export function tooLong(maxRowBytes: number): string {
 
 /** The bytes of a file in chunks, decompressed when its name ends in `.gz`. The file is closed when reading stops. */
 export async function* readBytes(path: string): AsyncGenerator<Uint8Array> {
+  assertPath(path);
   const file = createReadStream(path);
   const stream = path.endsWith('.gz') ? pipeline(file, createGunzip(), () => {}) : file;
   try {

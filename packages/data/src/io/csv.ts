@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { DataFileError, DataOptionError, RowError } from '../errors.js';
-import { eachRow, kindOf, notUtf8, ownValue, type RowSource } from '../rows.js';
+import { assertTexts, DataFileError, DataOptionError, RowError } from '../errors.js';
+import { eachRow, isoText, kindOf, notUtf8, ownValue, type RowSource } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions } from './byte-source.js';
 import { readCsvRecords } from './csv-records.js';
@@ -50,6 +50,7 @@ export async function writeCsv(
   options: WriteCsvOptions = {},
 ): Promise<WriteSummary> {
   assertKnownOptions('writeCsv', options, ['delimiter', 'columns']);
+  assertTexts('writeCsv', 'columns', options.columns);
   const delimiter = checkDelimiter('writeCsv', options.delimiter);
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
@@ -86,7 +87,7 @@ function formatValue(value: unknown, rowNumber: number, field: string): string {
     throw new RowError(rowNumber, field, problem);
   }
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
-  if (value instanceof Date) return value.toISOString();
+  if (value instanceof Date) return isoText(value, rowNumber, field);
   throw new RowError(rowNumber, field, `CSV cannot hold a value of kind ${kindOf(value)}; write JSONL or Parquet.`);
 }
 
@@ -103,7 +104,7 @@ function formatRecord(fields: readonly string[], delimiter: string): string {
 }
 
 function checkDelimiter(where: string, delimiter = ','): string {
-  if ([...delimiter].length === 1 && !'"\r\n'.includes(delimiter)) return delimiter;
+  if (typeof delimiter === 'string' && [...delimiter].length === 1 && !'"\r\n'.includes(delimiter)) return delimiter;
   throw new DataOptionError(where, `"delimiter" must be one character and no quote, got ${JSON.stringify(delimiter)}.`);
 }
 

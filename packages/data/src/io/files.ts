@@ -1,4 +1,4 @@
-import { DataFileError } from '../errors.js';
+import { assertPath, DataFileError } from '../errors.js';
 import type { Row, RowSource } from '../rows.js';
 import type { WriteSummary } from './atomic-file.js';
 import { readCsv, writeCsv } from './csv.js';
@@ -38,6 +38,7 @@ export function writeRows(path: string, rows: RowSource<object>): Promise<WriteS
 }
 
 function byExtension<T>(path: string, table: Readonly<Record<string, T>>, verb: string): T {
+  assertPath(path);
   const match = /\.([a-z]+(?:\.gz)?)$/i.exec(path);
   const extension = match?.[1]?.toLowerCase() ?? '';
   if (Object.hasOwn(table, extension)) return table[extension]!;

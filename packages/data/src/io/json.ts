@@ -1,5 +1,5 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { DataFileError } from '../errors.js';
+import { assertCallback, DataFileError } from '../errors.js';
 import { MAX_DEPTH, type Row } from '../rows.js';
 import { maxRowBytesOf, RowBytes, readBytes } from './byte-source.js';
 import { parseOrReport, type ReadJsonlOptions, readJsonl } from './jsonl.js';
@@ -13,6 +13,7 @@ const COMMA = 0x2c;
  */
 export async function* readJson(path: string, options: ReadJsonlOptions = {}): AsyncGenerator<Row> {
   assertKnownOptions('readJson', options, ['onMalformed', 'maxRowBytes']);
+  assertCallback('readJson', 'onMalformed', options.onMalformed);
   const maxRowBytes = maxRowBytesOf('readJson', options);
   if (!(await beginsWithBracket(path))) {
     yield* readJsonl(path, options);

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { DataFileError, messageOf, RowError } from '../errors.js';
-import { eachRow, kindOf, type Row, type RowSource, walk } from '../rows.js';
+import { assertCallback, DataFileError, messageOf, RowError } from '../errors.js';
+import { eachRow, isoText, kindOf, type Row, type RowSource, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
 import { parseRow, stringifyExactly } from './parse-row.js';
@@ -23,6 +23,7 @@ export interface ReadJsonlOptions extends RowSizeOptions {
  */
 export async function* readJsonl(path: string, options: ReadJsonlOptions = {}): AsyncGenerator<Row> {
   assertKnownOptions('readJsonl', options, ['onMalformed', 'maxRowBytes']);
+  assertCallback('readJsonl', 'onMalformed', options.onMalformed);
   const maxRowBytes = maxRowBytesOf('readJsonl', options);
   for await (const { bytes, number } of readLines(path, maxRowBytes)) {
     const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, options);
@@ -71,6 +72,7 @@ function stringifyRow(row: object, rowNumber: number): string {
     if (typeof value === 'number' && !Number.isFinite(value)) {
       throw new RowError(rowNumber, path, `JSON has no ${value}; use null or drop the row.`);
     }
+    if (value instanceof Date) isoText(value, rowNumber, path);
     const kind = kindOf(value);
     if (!['string', 'number', 'boolean', 'null', 'undefined', 'object', 'array', 'Date'].includes(kind)) {
       throw new RowError(rowNumber, path, `JSON cannot hold a ${kind}; convert it first.`);

@@ -1,5 +1,5 @@
 import { isPosttrainError } from '@posttrain/interfaces';
-import { DataStepError, messageOf } from '../errors.js';
+import { assertCallback, DataStepError, messageOf } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row } from '../rows.js';
 
@@ -11,6 +11,7 @@ export function filter<R extends object = Row>(
   name: string,
   predicate: (row: R, rowNumber: number) => FilterVerdict | Promise<FilterVerdict>,
 ): DataStep<R> {
+  assertCallback(`filter "${name}"`, 'predicate', predicate ?? null);
   return {
     name,
     async *apply(rows, context) {

@@ -1,5 +1,5 @@
 import { assertKnownOptions, isPosttrainError } from '@posttrain/interfaces';
-import { DataStepError, messageOf, RowError } from '../errors.js';
+import { assertCallback, DataOptionError, DataStepError, messageOf, RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row } from '../rows.js';
 
@@ -15,6 +15,13 @@ export function map<In extends object = Row, Out extends object = Row>(
   options: MapOptions = {},
 ): DataStep<In, Out> {
   assertKnownOptions(`map "${name}"`, options, ['onRowError']);
+  assertCallback(`map "${name}"`, 'transform', transform ?? null);
+  if (![undefined, 'throw', 'drop'].includes(options.onRowError)) {
+    throw new DataOptionError(
+      `map "${name}"`,
+      `"onRowError" must be "throw" or "drop", got ${JSON.stringify(options.onRowError)}.`,
+    );
+  }
   return {
     name,
     async *apply(rows, context) {

@@ -1,7 +1,7 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { DataOptionError, RowError } from '../errors.js';
+import { assertKnownOptions, isPosttrainError } from '@posttrain/interfaces';
+import { DataOptionError, messageOf, RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
-import { isPlainObject, ownValue, type Row, requireRow } from '../rows.js';
+import { isPlainObject, kindOf, ownValue, type Row, requireRow } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
 
 export type SplitName = 'train' | 'test';
@@ -27,7 +27,7 @@ export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowN
   requireRow(row, rowNumber);
   const { key } = rule;
   let value: unknown = row;
-  if (typeof key === 'function') value = key(row);
+  if (typeof key === 'function') value = keyOf(key, row, rowNumber);
   else if (key !== undefined) value = ownValue(row, key);
   if (value === undefined) {
     throw new RowError(
@@ -37,6 +37,15 @@ export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowN
     );
   }
   return hashFraction(`${rule.seed}\n${canonicalJson(value)}`) < rule.testFraction ? 'test' : 'train';
+}
+
+function keyOf<R extends object>(key: (row: R) => unknown, row: R, rowNumber: number | undefined): unknown {
+  try {
+    return key(row);
+  } catch (error) {
+    if (isPosttrainError(error)) throw error;
+    throw new RowError(rowNumber, 'key', `the function of the row threw: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /**
@@ -76,9 +85,15 @@ export function split<R extends object = Row>(options: SplitRule<R> & { readonly
 
 function assertRule(
   where: string,
-  { testFraction, seed }: { readonly testFraction: number; readonly seed: number },
+  rule: { readonly testFraction: number; readonly seed: number; readonly key?: unknown },
 ): void {
-  if (!(testFraction > 0 && testFraction < 1)) {
+  if (typeof rule !== 'object' || rule === null)
+    throw new DataOptionError(where, `the rule must be { testFraction, seed, key? }, got ${kindOf(rule)}.`);
+  const { testFraction, seed, key } = rule;
+  if (key !== undefined && typeof key !== 'string' && typeof key !== 'function') {
+    throw new DataOptionError(where, `"key" must be a column or a function of the row, got ${kindOf(key)}.`);
+  }
+  if (!(typeof testFraction === 'number' && testFraction > 0 && testFraction < 1)) {
     throw new DataOptionError(where, `"testFraction" must be between 0 and 1, got ${testFraction}.`);
   }
   if (!Number.isSafeInteger(seed)) throw new DataOptionError(where, `"seed" must be a safe integer, got ${seed}.`);

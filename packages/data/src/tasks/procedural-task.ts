@@ -64,6 +64,7 @@ export function* taskRows<Problem extends object>(
   task: ProceduralTask<Problem>,
   options: TaskRowsOptions,
 ): Generator<TaskRow<Problem>> {
+  assertTask('taskRows', task);
   assertKnownOptions('taskRows', options, ['split', 'count', 'seed', 'unique']);
   const { split, count, seed, unique = true } = options;
   assertInteger('taskRows', 'count', count, 0, Number.MAX_SAFE_INTEGER);
@@ -94,8 +95,21 @@ export function* taskRows<Problem extends object>(
   }
 }
 
+function assertTask(where: string, task: unknown): void {
+  // Functions have a name too.
+  if (typeof task === 'object' && task !== null && 'generate' in task && 'check' in task) return;
+  const hint = typeof task === 'function' ? ' Call the function that makes the task.' : '';
+  throw new DataOptionError(
+    where,
+    `a task must be an object with the methods of ProceduralTask, got ${kindOf(task)}.${hint}`,
+  );
+}
+
 /** A verifier for the rows of these tasks: score 1 when the task's checker accepts the completion, 0 when not. */
 export function taskVerifier(tasks: readonly ProceduralTask[]): Verifier {
+  if (!Array.isArray(tasks))
+    throw new DataOptionError('taskVerifier', `tasks must be a list of tasks, got ${kindOf(tasks)}.`);
+  for (const task of tasks) assertTask('taskVerifier', task);
   const byName = new Map(tasks.map((task) => [task.name, task]));
   return {
     name: tasks.map((task) => task.name).join('+'),

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { getHeapStatistics } from 'node:v8';
 import { assertKnownOptions, nearestName, type PosttrainError } from '@posttrain/interfaces';
-import { assertInteger, DataFileError, DataOptionError, messageOf } from '../../errors.js';
+import { assertInteger, assertPath, assertTexts, DataFileError, DataOptionError, messageOf } from '../../errors.js';
 import type { Row } from '../../rows.js';
 import { assemble, record } from './assemble.js';
 import { type Budget, decodeChunk } from './column-chunk.js';
@@ -34,6 +34,8 @@ export interface ReadParquetOptions {
  */
 export async function* readParquet(path: string, options: ReadParquetOptions = {}): AsyncGenerator<Row> {
   assertKnownOptions('readParquet', options, ['columns', 'maxRowGroupBytes']);
+  assertTexts('readParquet', 'columns', options.columns);
+  assertPath(path);
   const maxRowGroupBytes = options.maxRowGroupBytes ?? Math.floor(getHeapStatistics().heap_size_limit / 2);
   assertInteger('readParquet', 'maxRowGroupBytes', maxRowGroupBytes, 1, Number.MAX_SAFE_INTEGER);
   const fail = (error: unknown): PosttrainError => {

@@ -112,6 +112,11 @@ function settleFields(fields: ReadonlyMap<string, Inferred>): ParquetSchema {
 
 /** The schema as Parquet's flat, depth-first list of elements; lists in the three-level form all readers know. */
 export function toSchemaElements(schema: ParquetSchema): SchemaElement[] {
+  if (!isPlainObject(schema))
+    throw new DataOptionError(
+      'writeParquet',
+      `"schema" must be an object of columns and types, got ${kindOf(schema)}.`,
+    );
   const names = Object.keys(schema);
   if (names.length === 0) throw new DataOptionError('writeParquet', 'the schema has no columns.');
   const root: SchemaElement = { name: 'schema', num_children: names.length };
@@ -122,7 +127,7 @@ function elementsOf(name: string, type: ParquetColumnType): SchemaElement[] {
   const problem = notUtf8(name);
   if (problem !== undefined) throw new DataOptionError('writeParquet', `the name ${JSON.stringify(name)} ${problem}`);
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
-  if (typeof type === 'object') {
+  if (typeof type === 'object' && type !== null && ('list' in type || isPlainObject(type.struct))) {
     if ('list' in type) {
       const list: SchemaElement = { name: 'list', repetition_type: 'REPEATED', num_children: 1 };
       return [{ ...optional, converted_type: 'LIST', num_children: 1 }, list, ...elementsOf('element', type.list)];

@@ -1,0 +1,127 @@
+import { writeFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { isPosttrainError } from '@posttrain/interfaces';
+import { describe, expect, test } from 'vitest';
+import * as data from '../src/index.js';
+import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
+
+const path = useTemporaryFolder();
+/** As JavaScript sees them, or TypeScript behind a cast. */
+const untyped = data as unknown as Record<string, (...values: unknown[]) => never>;
+
+describe('a path that is none is an error of this package, not one that ends the process', () => {
+  const readers = ['readJsonl', 'readJson', 'readCsv', 'readParquet', 'readRows'];
+  test.each(readers)('%s', async (reader) => {
+    for (const bad of [undefined, null, 5, '', 'a\0.jsonl', {}]) {
+      const error = await errorOf(async () => collect(untyped[reader]!(bad)));
+      expect(error).toBeInstanceOf(data.DataFileError);
+      expect(error.message).toContain('the path must be a text');
+    }
+    writeFileSync(path('a.jsonl'), '{"a":1}\n');
+    const url = pathToFileURL(path('a.jsonl'));
+    expect((await errorOf(async () => collect(untyped[reader]!(url)))).message).toContain('fileURLToPath');
+    const promise = Promise.resolve('a.jsonl');
+    expect((await errorOf(async () => collect(untyped[reader]!(promise)))).message).toContain('Await it first');
+  });
+
+  test.each(['writeJsonl', 'writeCsv', 'writeParquet', 'writeRows'])('%s', async (writer) => {
+    const url = pathToFileURL(path('a.jsonl'));
+    expect((await errorOf(async () => untyped[writer]!(url, [{ a: 1 }]))).message).toContain('fileURLToPath');
+  });
+});
+
+const rows = [{ a: 1 }];
+const run = (step: unknown, options?: unknown) => untyped.pipeline!(rows, [step], options) as { collect(): unknown };
+const half = { testFraction: 0.5, seed: 1 };
+
+test.each<[string, () => unknown, RegExp]>([
+  ['options null', () => untyped.writeCsv!(path('a.csv'), rows, null), /writeCsv: options must be an object, got null/],
+  ['options number', () => untyped.shuffle!(1), /shuffle: options must be an object, got 1/],
+  ['no options', () => untyped.split!(), /split: options must be an object, got undefined/],
+  ['columns text', () => untyped.writeCsv!(path('a.csv'), rows, { columns: 'a' }), /"columns" must be a list of texts/],
+  [
+    'columns of a read',
+    () => collect(untyped.readParquet!('a', { columns: 'text' })),
+    /"columns" must be a list of texts/,
+  ],
+  [
+    'delimiter number',
+    () => untyped.writeCsv!(path('a.csv'), rows, { delimiter: 5 }),
+    /"delimiter" must be one character/,
+  ],
+  [
+    'schema null',
+    () => untyped.writeParquet!(path('a'), rows, { schema: { a: null } }),
+    /"a" has the unknown type null/,
+  ],
+  [
+    'schema misspelt',
+    () => untyped.writeParquet!(path('a'), rows, { schema: { a: { lst: 1 } } }),
+    /unknown type {"lst":1}/,
+  ],
+  [
+    'schema list of null',
+    () => untyped.writeParquet!(path('a'), rows, { schema: { a: { list: null } } }),
+    /unknown type null/,
+  ],
+  [
+    'onMalformed',
+    () => collect(untyped.readJsonl!(path('a'), { onMalformed: true })),
+    /"onMalformed" must be a function/,
+  ],
+  [
+    'onRowError',
+    () => untyped.map!('m', () => rows[0], { onRowError: 'skip' }),
+    /must be "throw" or "drop", got "skip"/,
+  ],
+  ['map without a callback', () => untyped.map!('m'), /map "m": "transform" must be a function/],
+  ['filter without a name', () => untyped.filter!(() => true), /"predicate" must be a function/],
+  [
+    'onDrop',
+    () =>
+      run(
+        data.filter('f', () => false),
+        { onDrop: 1 },
+      ),
+    /"onDrop" must be a function/,
+  ],
+  ['split key', () => untyped.split!({ ...half, part: 'train', key: ['a'] }), /"key" must be a column or a function/],
+  [
+    'split fraction',
+    () => untyped.splitOf!({ a: 1 }, { ...half, testFraction: '.5' }),
+    /"testFraction" must be between/,
+  ],
+  ['splitOf without a rule', () => untyped.splitOf!({ a: 1 }), /splitOf: the rule must be/],
+  [
+    'a key that throws',
+    () => run(data.split({ ...half, part: 'train', key: (row) => (row.x as string).length })).collect(),
+    /row 1, field "key": the function of the row threw/,
+  ],
+  [
+    'a task that was not made',
+    () => collect(untyped.taskRows!(data.arithmetic, {})),
+    /Call the function that makes the task/,
+  ],
+  ['a verifier of one task', () => untyped.taskVerifier!(data.arithmetic()), /tasks must be a list of tasks/],
+  [
+    'a date for a row',
+    () => untyped.writeJsonl!(path('a'), [new Date(0)]),
+    /row 1: a row must be an object of columns, got Date/,
+  ],
+  ['a map for a row', () => run(data.map('m', () => new Map() as never)).collect(), /got Map/],
+  ['no row', () => untyped.maybeConvertToChatml!(undefined), /must be an object of columns, got undefined/],
+  [
+    'no time in JSON',
+    () => data.writeJsonl(path('a'), [{ a: new Date(Number.NaN) }]),
+    /row 1, field "a": is a Date without/,
+  ],
+  [
+    'no time in CSV',
+    () => data.writeCsv(path('a'), [{ a: new Date(Number.NaN) }]),
+    /row 1, field "a": is a Date without/,
+  ],
+])('%s is an error that says where and what', async (_, misuse, message) => {
+  const error = await errorOf(async () => misuse());
+  expect(isPosttrainError(error)).toBe(true);
+  expect(error.message).toMatch(message);
+});
