@@ -125,12 +125,16 @@ function afterPhrase(text: string): string | null {
     if (named && !startsLine) continue;
     const onlyHeading = !/[:=]\s*$|\b(?:is|are|was|be|becomes|equals?)[ \t]*$/i.test(found[0]);
     if (onlyHeading && !startsLine) continue;
-    const rest = text.slice(found.index + found[0].length).replace(/^[ \t]*(?:\*\*|__)?[ \t]*:?[ \t]*/, '');
+    const start = found.index + found[0].length;
+    const rest = text.slice(start, start + LONGEST_SENTENCE).replace(/^[ \t]*(?:\*\*|__)?[ \t]*:?[ \t]*/, '');
     const answer = sentence(rest);
     if (answer !== '' && !NO_ANSWER.test(answer)) return NEGATED.test(found[0]) ? `not ${answer}` : answer;
   }
   return null;
 }
+
+/** So much of a text behind a mark is looked at: a longer sentence is no answer, and each of many marks must not read to the end. */
+const LONGEST_SENTENCE = 2000;
 
 /** Up to the end of the sentence or line; from the next line where this one is empty. */
 function sentence(rest: string): string {

@@ -12,9 +12,11 @@ const HAS_VALUE = /\d|\\(?:frac|sqrt|pi|infty)|[π∞√]/;
 const OPERATOR = /^(?:[=+*/^<>≤≥≠≈±×·÷−–-]|\\(?:times|cdot|div|le|leq|ge|geq|approx|pm|ne|neq))+$/;
 /** `v1.0`, `GPT-4`, `1.2.3`: names that hold digits. */
 const NAME = /^\p{L}[\p{L}\d]*[\d.-]*\d[\p{L}\d.]*$|^\d+(?:\.\d+){2,}$/u;
+/** Behind a number, these say that it is not the answer: `6 is wrong`. */
+const NOT_AFTER = /^(?:(?:is|was|are|would be) (?:not|wrong|incorrect|false|impossible)|isn't|wasn't|cannot|can't)\b/i;
 /** Before a number, these say that something else is meant: `not 7`, `less than 7`, `minus 7`, `the root of 7`. */
 const NOT_ITSELF =
-  /(?<!\p{L})(?:not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|[≠<>≤≥]|negative|minus|twice|double|triple|sqrt|log|root|(?:root|log|logarithm|square|cube|half|third|quarter|factorial) of|\d\S* or|between \S+ and)$/iu;
+  /(?<!\p{L})(?:(?:not|cannot|can't|isn't) be|not think (?:it is|it's)|not|isn't|never|than|least|most|cannot|over|under|above|below|exceeds|[≠<>≤≥]|negative|minus|twice|double|triple|sqrt|log|root|(?:root|log|logarithm|square|cube|half|third|quarter|factorial) of|\d\S* or|between \S+ and)$/iu;
 const SCALE =
   /^(?:dozen|hundred|thousand|million|billion|trillion|percent|pct|squared|cubed|factorial|pi|halves|thirds?|quarters?|fourths?|fifths?|tenths?|hundredths?|and an? (?:half|third|quarter|fourth))\b/i;
 
@@ -83,8 +85,12 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   const parts = words.slice(start, end + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
   parts[0] = parts[0]!.replace(/^["'`*_[“‘¿]+/, '');
   parts.push(strip(SCALE.exec(next)?.[0] ?? ''));
-  const before = words.slice(Math.max(0, start - 3), start).join(' ');
-  const negation = NOT_ITSELF.exec(before)?.[0] ?? '';
+  const before = words.slice(Math.max(0, start - 5), start).join(' ');
+  const after = words
+    .slice(end + 1, end + 4)
+    .join(' ')
+    .replace(/’/g, "'");
+  const negation = NOT_ITSELF.exec(before.replace(/’/g, "'"))?.[0] ?? (NOT_AFTER.test(after) ? 'not' : '');
   const chunk = plainText(`${negation} ${parts.join(' ')}`);
   // The second of two numbers, as in `7-8`.
   const range = /^\d+-(\d+)$/.exec(chunk);

@@ -97,13 +97,23 @@ function statedNumber(text: string, options: AnswerOptions): string | null {
   return value && spellRational(value);
 }
 
+/** The logarithm of x is not x. */
+const OF_A_NAME =
+  /\b(?:log|ln|sqrt|sin|cos|tan|half|twice|double|triple|root|squared|cubed|minus|negative|reciprocal|inverse)\b|\b(?:square|cube|third|quarter) of\b/i;
 /** What an equation may give a value to: `x`, `x_1`, `f(x)`, `(p, q)`, `total cost`. */
 const NAME = /^\p{L}+(?:_\{?\w+\}?)?'?$|^\p{L}\(\p{L}\)$|^\(\s*\p{L}(?:\s*,\s*\p{L})*\s*\)$|^[\p{L}\s]+$/u;
+
+/** In the midst of an equation, these say that another one begins: `x = 5, y = 6`, `x = 5 \lor x = 6`, `a = 5 b = 6`. */
+export const ANOTHER =
+  /[,;⏎|∨&:]|\.\s|\band\b|\\(?:lor|vee|mid|quad|qquad|wedge|land|cup|to|iff|implies|Rightarrow|Longrightarrow|Leftrightarrow)(?![a-zA-Z])|^[^\p{L}]*\s\p{L}(?:_\{?\w+\}?)?$/u;
+const words = (text: string): readonly string[] => text.split(/[^\p{L}\p{N}_]+/u);
+/** `5 feet = 60 inches`: two numbers that may be one length. */
+const isMeasure = (side: string): boolean => /^[-\d.,/]+ ?\p{L}+$/u.test(side);
 
 /** What an equation says of a name (`x = 5`) or of a working (`6 * 7 = 42`); null when it is another equation, or wrong. */
 function lastSide(text: string, options: AnswerOptions): string | null {
   if (/[<>≤≥≠:]=|=>|==/.test(text) || NOT_THE_NUMBER.test(text)) return null;
-  const isName = (side: string) => side === '' || NAME.test(side);
+  const isName = (side: string) => side === '' || (NAME.test(side) && !OF_A_NAME.test(side));
   const sides = text.split(/[=≈]/).map((side) => side.trim());
   // `x = 1/3 ≈ 0.333` says 1/3; `x ≈ 0.333` has nothing more exact.
   const exact = sides.slice(0, text.split('≈', 1)[0]!.split('=').length);
@@ -112,11 +122,12 @@ function lastSide(text: string, options: AnswerOptions): string | null {
   if (last === undefined) return sides.length === 2 && sides[0] === '' ? sides[1]! : null;
   const value = spell(last, options);
   const isWorking = (side: string) => {
-    const arithmetic = /^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''));
-    // `x = -b / 2a = 3` gives a name its value in steps; `x = 5, y = 6` does not.
-    if (!arithmetic) return isName(sides[0]!) && sides[0] !== '' && !/[,;]/.test(side);
+    if (ANOTHER.test(side)) return false;
     const number = readQuantity(side, options);
-    return number === null || spellRational(number) === value;
+    if (number !== null) return spellRational(number) === value || (isMeasure(side) && isMeasure(last));
+    const arithmetic = /^[\d\s.,+\-*/÷^()%]+$/.test(side.replace(/\\frac|[{}]/g, ''));
+    // `x = -b / 2a = 3` gives a name its value in steps.
+    return arithmetic || (isName(sides[0]!) && sides[0] !== '' && !words(side).includes(sides[0]!));
   };
   return said.slice(0, -1).every(isWorking) ? last : null;
 }
@@ -145,11 +156,17 @@ function spellList(text: string, options: AnswerOptions): string | null {
 }
 
 function spellText(text: string): string {
-  if (!FORMULA.test(text)) return text.toLowerCase();
+  if (!FORMULA.test(text)) return lowerCase(text);
   return fractions(text)
     .replace(/\s*([^\p{L}\p{N}\s])\s*/gu, '$1')
-    .replace(/(\d)\s+(?=\p{L}(?!\p{L})|\\)/gu, '$1')
+    .replace(/(\d)\s+(?=\p{L}(?!\p{L}|(?:_\{?\w+\}?)?\s*=)|\\)/gu, '$1')
     .replace(/([\^_])\{(\w)\}/g, '$1$2');
+}
+
+/** `5 M` is not `5 m`. */
+function lowerCase(text: string): string {
+  const lower = text.toLowerCase();
+  return readQuantity(lower) === null ? lower : text;
 }
 
 /** `\frac{a}{b}` as `a/b`, in parentheses wherever `a/b` could be read otherwise. */

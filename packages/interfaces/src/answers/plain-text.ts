@@ -17,6 +17,7 @@ const TYPOGRAPHY: readonly (readonly [RegExp, string])[] = [
   [/>=/g, '≥'],
   [/!=/g, '≠'],
   [/∈/g, '\\in '],
+  [/\bper cents?\b/gi, 'percent'],
 ];
 const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';
 const VULGAR: Readonly<Record<string, string>> = {

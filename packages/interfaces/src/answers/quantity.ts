@@ -23,15 +23,20 @@ const NO_UNIT = new Set(
   (
     'or and to than times plus minus squared cubed factorial mod modulo over under more less fewer greater at up pi ' +
     'half halves third thirds fourth fourths quarter quarters fifth fifths tenth tenths hundredths point not no but ' +
-    'through until divided multiplied raised power root roots sqrt log sin cos tan choose'
+    'through until divided multiplied raised power root roots sqrt log sin cos tan choose bps bp basis ' +
+    'dozens hundreds thousands millions billions trillions mil mill mio mln bn tn lakh lakhs crore crores score tens ' +
+    'one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety'
   ).split(' '),
 );
+/** `5 eighths` and `5 millionths`; months and lengths are units. */
+const ORDINAL =
+  /^(?:fif|six|seven|eigh|nin|ten|eleven|twelf|(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)tie|hundred|thousand|million|billion|trillion)ths?$/;
 const PERCENT = new Set(['percent', 'percents', 'percentage', 'pct']);
 const MOST_UNIT_WORDS = 8;
 
 /** With one of these, a statement does not say that the number is the answer. */
 export const NOT_THE_NUMBER =
-  /\b(?:not|no|never|cannot|neither|nor|or|than|least|most|between|except|without|wrong|incorrect|false|if|unless)\b|n't\b|[<>≤≥≠±]/i;
+  /\b(?:not|no|never|cannot|neither|nor|or|than|least|most|between|except|without|wrong|incorrect|false|if|unless|used to)\b|n't\b|[<>≤≥≠±]/i;
 
 /**
  * The number of a quantity: a number alone, or followed by its unit (`12kg`, `42 apples`, `5 m/s`, `30°`, `3 million`).
@@ -89,5 +94,11 @@ function isUnit(word: string): boolean {
   if ([...name].length === 1) return LETTER_UNIT.test(name);
   if (name.length === 2) return SHORT_WORD.test(name) || ATTACHED_UNIT.test(name);
   const lower = name.toLowerCase();
-  return UNIT_WORD.test(word) && !NO_UNIT.has(lower) && !Object.hasOwn(SCALES, lower) && !PERCENT.has(lower);
+  return (
+    UNIT_WORD.test(word) &&
+    !NO_UNIT.has(lower) &&
+    !ORDINAL.test(lower) &&
+    !Object.hasOwn(SCALES, lower) &&
+    !PERCENT.has(lower)
+  );
 }

@@ -1,13 +1,17 @@
-import { LONGEST_ANSWER, normalizeAnswer } from './normalize.js';
+import { ANOTHER, LONGEST_ANSWER, normalizeAnswer } from './normalize.js';
 import type { AnswerOptions } from './number.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER } from './quantity.js';
 
 /** Where a reason or a remark begins behind the answer. */
 const REMARK =
-  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by|from|with|given|hence|thus|therefore)\s/giu;
+  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by(?!\s+\d)|from|with(?!\s+(?:a\s+)?remainder)|given|hence|thus|therefore)\s/giu;
 
 const MOST_REMARKS = 10;
+/** Different answers for different cases. */
+const CASES = /\b(?:otherwise|else)\b|\b(if|for|when)\b.*\band\b.*\b\1\b/is;
+/** What follows is no remark but another answer: `5 (or 6)`. */
+const ALTERNATIVE = /^[\s(:;,–—-]*(?:or|and|alternatively|otherwise|maybe|perhaps|possibly|either)\b/i;
 
 /** Whether a spelling of `normalizeAnswer` is that of a number. */
 export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(spelling);
@@ -18,9 +22,10 @@ export const isNumber = (spelling: string): boolean => /^-?\d+(?:\/\d+)?$/.test(
  */
 export function readStatement(statement: string, options: AnswerOptions): string {
   const whole = normalizeAnswer(statement, options);
-  if (isNumber(whole) || statement.length > LONGEST_ANSWER) return whole;
+  if (isNumber(whole) || statement.length > LONGEST_ANSWER || CASES.test(statement)) return whole;
   let reason: string | null = null;
   for (const remark of [...statement.matchAll(REMARK)].slice(0, MOST_REMARKS)) {
+    if (ALTERNATIVE.test(statement.slice(remark.index, remark.index + 40))) return whole;
     const head = normalizeAnswer(statement.slice(0, remark.index), options);
     if (isNumber(head)) return head;
     if (/because|since|which/i.test(remark[0])) reason ??= head;
@@ -28,9 +33,14 @@ export function readStatement(statement: string, options: AnswerOptions): string
   // `3 boxes + 4 = 7`
   const plain = plainText(statement);
   const result = plain.slice(plain.lastIndexOf('=') + 1);
-  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain) && !/[,;]\s|\band\b/.test(plain)) {
+  if (plain.includes('=') && !NOT_THE_NUMBER.test(plain) && !/\band\b/.test(plain)) {
     const value = normalizeAnswer(result, options);
-    if (isNumber(value)) return value;
+    const sides = plain.split('=').slice(0, -1);
+    const agrees = (side: string): boolean => {
+      const spelling = normalizeAnswer(side, options);
+      return !ANOTHER.test(side.trim()) && (!isNumber(spelling) || spelling === value);
+    };
+    if (isNumber(value) && sides.every(agrees)) return value;
   }
   return reason ?? whole;
 }
