@@ -224,6 +224,12 @@ describe('writeParquet', () => {
     );
   });
 
+  test('a zero keeps its sign, in lists too', async () => {
+    const rows = [0.5, 0, -0, 0, -0, 0.5].map((x) => ({ x, list: [0.5, x], in: { y: x } }));
+    await writeParquet(path('a.parquet'), rows);
+    expect(await collect(readParquet(path('a.parquet')))).toStrictEqual(rows);
+  });
+
   test('infers the narrowest schema', () => {
     const rows = [
       { a: 1, b: 1, c: null, d: [], e: { x: 1 }, f: 2n ** 60n },

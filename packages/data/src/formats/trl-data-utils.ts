@@ -98,8 +98,8 @@ export async function* unpairPreferenceDataset(rows: RowSource<Row>): AsyncGener
   let rowNumber = 0;
   for await (const { chosen, rejected, ...rest } of eachRow('unpairPreferenceDataset', rows)) {
     rowNumber++;
-    if (chosen === undefined) throw new RowError(rowNumber, 'chosen', 'is missing.');
-    if (rejected === undefined) throw new RowError(rowNumber, 'rejected', 'is missing.');
+    if (chosen === undefined || chosen === null) throw new RowError(rowNumber, 'chosen', 'is missing.');
+    if (rejected === undefined || rejected === null) throw new RowError(rowNumber, 'rejected', 'is missing.');
     yield { ...rest, completion: chosen, label: true };
     yield { ...rest, completion: rejected, label: false };
   }
@@ -108,7 +108,9 @@ export async function* unpairPreferenceDataset(rows: RowSource<Row>): AsyncGener
 /** `unpairPreferenceDataset` for rows with `chosen` and `rejected`; other rows as they are. */
 export async function* maybeUnpairPreferenceDataset(rows: RowSource<Row>): AsyncGenerator<Row> {
   for await (const row of eachRow('maybeUnpairPreferenceDataset', rows)) {
-    if ('chosen' in row && 'rejected' in row) yield* unpairPreferenceDataset([row]);
+    // A column that other rows have is null here, in tables.
+    if ((row.chosen ?? row.rejected ?? undefined) !== undefined && 'chosen' in row && 'rejected' in row)
+      yield* unpairPreferenceDataset([row]);
     else yield row;
   }
 }

@@ -37,8 +37,10 @@ type Check = (row: Row, rowNumber: number | undefined) => void;
 
 const CHECKS: Readonly<Record<RowFormat, Check>> = {
   'language-modeling'(row, rowNumber) {
-    if (row.messages === undefined) return assertText(row.text, 'text', rowNumber);
-    if (row.text !== undefined) throw new RowError(rowNumber, 'text', 'is beside "messages"; drop one of the two.');
+    // A column that other rows have is null here, in tables.
+    if ((row.messages ?? undefined) === undefined) return assertText(row.text, 'text', rowNumber);
+    if ((row.text ?? undefined) !== undefined)
+      throw new RowError(rowNumber, 'text', 'is beside "messages"; drop one of the two.');
     assertMessages(row.messages, 'messages', rowNumber);
     assertAssistant(row.messages, 'messages', rowNumber);
   },

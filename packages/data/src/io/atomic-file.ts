@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { access, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FileError, writeAtomically } from '@posttrain/interfaces/node';
 import { assertPath, DataFileError, messageOf } from '../errors.js';
@@ -17,10 +17,12 @@ export interface WriteSummary {
  * @throws DataFileError where the file cannot be written
  */
 export async function writeFileAtomically(
-  path: string,
+  given: string,
   chunks: AsyncIterable<string | Uint8Array> | Iterable<string | Uint8Array>,
 ): Promise<number> {
-  assertPath(path);
+  assertPath(given);
+  // Through a link its target is written.
+  const path = await realpath(given).catch(() => given);
   if (path.endsWith('.gz'))
     throw new DataFileError({ path }, 'compressed files are only read, not written; drop the .gz.');
   let bytes = 0;

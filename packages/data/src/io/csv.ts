@@ -86,6 +86,7 @@ function formatValue(value: unknown, rowNumber: number, field: string): string {
     if (problem === undefined) return value;
     throw new RowError(rowNumber, field, problem);
   }
+  if (Object.is(value, -0)) return '-0';
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   if (value instanceof Date) return isoText(value, rowNumber, field);
   throw new RowError(rowNumber, field, `CSV cannot hold a value of kind ${kindOf(value)}; write JSONL or Parquet.`);

@@ -1,5 +1,6 @@
+import { stat } from 'node:fs/promises';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { assertCallback, DataFileError } from '../errors.js';
+import { assertCallback, assertPath, DataFileError } from '../errors.js';
 import { MAX_DEPTH, type Row } from '../rows.js';
 import { maxRowBytesOf, RowBytes, readBytes } from './byte-source.js';
 import { parseOrReport, type ReadJsonlOptions, readJsonl } from './jsonl.js';
@@ -15,6 +16,7 @@ export async function* readJson(path: string, options: ReadJsonlOptions = {}): A
   assertKnownOptions('readJson', options, ['onMalformed', 'maxRowBytes']);
   assertCallback('readJson', 'onMalformed', options.onMalformed);
   const maxRowBytes = maxRowBytesOf('readJson', options);
+  await assertReadableTwice(path);
   if (!(await beginsWithBracket(path))) {
     yield* readJsonl(path, options);
     return;
@@ -23,6 +25,17 @@ export async function* readJson(path: string, options: ReadJsonlOptions = {}): A
     const row = parseOrReport({ path, line }, bytes, maxRowBytes, options);
     if (row !== undefined) yield row;
   }
+}
+
+/** What comes through a pipe is gone once its beginning was looked at. */
+async function assertReadableTwice(path: string): Promise<void> {
+  assertPath(path);
+  const kind = await stat(path).catch(() => undefined);
+  if (kind === undefined || kind.isFile() || kind.isDirectory()) return;
+  throw new DataFileError(
+    { path },
+    'is a pipe or a device, and a JSON file is read twice; save it first, or use readJsonl.',
+  );
 }
 
 async function beginsWithBracket(path: string): Promise<boolean> {

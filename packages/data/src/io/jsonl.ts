@@ -65,7 +65,7 @@ export async function writeJsonl(path: string, rows: RowSource<object>): Promise
 function stringifyRow(row: object, rowNumber: number): string {
   let exact = false;
   for (const { path, value } of walk(row, rowNumber)) {
-    if (typeof value === 'bigint') {
+    if (typeof value === 'bigint' || Object.is(value, -0)) {
       exact = true;
       continue;
     }

@@ -13,29 +13,49 @@ export function parseRow(bytes: Uint8Array): Row | undefined {
   return row;
 }
 
-const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/** A string begins, or a number. */
+const TOKEN = /"|-?\d[\d.eE+-]*/g;
 
 /** `JSON.parse`, but integers that a number would print with other digits are bigints. */
 function parseExactly(text: string): unknown {
   const parsed: unknown = JSON.parse(text);
   if (!/\d{16}/.test(text)) return parsed;
   const mark = randomUUID();
-  let any = false;
-  const marked = text.replace(TOKENS, (token) => {
-    if (!/^-?\d{16,}$/.test(token) || String(Number(token)) === token) return token;
-    any = true;
-    return `"${mark}${token}"`;
-  });
-  if (!any) return parsed;
-  return JSON.parse(marked, (_, value: unknown) =>
+  const pieces: string[] = [];
+  let done = 0;
+  TOKEN.lastIndex = 0;
+  for (let found = TOKEN.exec(text); found !== null; found = TOKEN.exec(text)) {
+    const [token] = found;
+    // Strings are passed over here: a pattern of one would need stack for each of its escapes.
+    if (token === '"') TOKEN.lastIndex = endOfText(text, found.index + 1) + 1;
+    else if (/^-?\d{16,}$/.test(token) && String(Number(token)) !== token) {
+      pieces.push(text.slice(done, found.index), `"${mark}${token}"`);
+      done = TOKEN.lastIndex;
+    }
+  }
+  if (pieces.length === 0) return parsed;
+  pieces.push(text.slice(done));
+  return JSON.parse(pieces.join(''), (_, value: unknown) =>
     typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
   );
 }
 
-/** `JSON.stringify` that writes bigints as the integers they are. */
+/** Place of the quote that ends a string of valid JSON. */
+function endOfText(text: string, from: number): number {
+  for (let end = text.indexOf('"', from); ; end = text.indexOf('"', end + 1)) {
+    let slashes = 0;
+    while (text[end - 1 - slashes] === '\\') slashes++;
+    if (slashes % 2 === 0) return end;
+  }
+}
+
+/** `JSON.stringify` that writes bigints as the integers they are, and -0 as -0. */
 export function stringifyExactly(value: unknown): string {
   const mark = randomUUID();
-  const text = JSON.stringify(value, (_, one: unknown) => (typeof one === 'bigint' ? `${mark}${one}` : one));
+  const text = JSON.stringify(value, (_, one: unknown) => {
+    if (Object.is(one, -0)) return `${mark}-0`;
+    return typeof one === 'bigint' ? `${mark}${one}` : one;
+  });
   return text.replaceAll(new RegExp(`"${mark}(-?\\d+)"`, 'g'), '$1');
 }
 

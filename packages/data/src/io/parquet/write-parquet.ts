@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { assertInteger, DataOptionError } from '../../errors.js';
-import { eachRow, type RowSource } from '../../rows.js';
+import { eachRow, isPlainObject, type RowSource } from '../../rows.js';
 import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
 import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
@@ -45,7 +45,11 @@ export async function writeParquet(
     for await (const group of inGroups(rows, rowGroupSize)) {
       const started = begin(group);
       const values = group.map((row) => toParquetValues(row, started.schema, ++count));
-      const columnData = Object.keys(started.schema).map((name, i) => ({ name, data: values.map((row) => row[i]) }));
+      const columnData = Object.keys(started.schema).map((name, i) => {
+        const data = values.map((row) => row[i]);
+        // In the writer's dictionaries -0 and 0 are one value.
+        return { name, data, ...(data.some(hasNegativeZero) && { encoding: 'PLAIN' as const }) };
+      });
       await started.writer.write({ columnData, rowGroupSize: group.length });
       const base = bytes.offset - bytes.index;
       yield addChecksums(takeBytes(), base, started.writer);
@@ -57,6 +61,12 @@ export async function writeParquet(
 
   const bytes = await writeFileAtomically(path, chunks());
   return { rows: count, bytes };
+}
+
+function hasNegativeZero(value: unknown): boolean {
+  if (Object.is(value, -0)) return true;
+  if (Array.isArray(value)) return value.some(hasNegativeZero);
+  return isPlainObject(value) && Object.values(value).some(hasNegativeZero);
 }
 
 async function* inGroups(rows: RowSource<object>, size: number): AsyncGenerator<object[]> {
