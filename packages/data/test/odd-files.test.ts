@@ -35,16 +35,13 @@ test.skipIf(process.platform === 'win32')('a pipe is refused where a file is rea
   expect((await errorOf(() => collect(readRows(path('a.json'))))).message).toMatch(/is a pipe.*use readJsonl/);
 });
 
-test.skipIf(process.platform === 'win32')(
-  'writing through a link writes its target',
-  async () => {
-    writeFileSync(path('real.jsonl'), '');
-    symlinkSync('real.jsonl', path('link.jsonl'));
-    await writeJsonl(path('link.jsonl'), [{ a: 1 }]);
-    expect(lstatSync(path('link.jsonl')).isSymbolicLink()).toBe(true);
-    expect(readFileSync(path('real.jsonl'), 'utf8')).toBe('{"a":1}\n');
-    },
-);
+test.skipIf(process.platform === 'win32')('writing through a link writes its target', async () => {
+  writeFileSync(path('real.jsonl'), '');
+  symlinkSync('real.jsonl', path('link.jsonl'));
+  await writeJsonl(path('link.jsonl'), [{ a: 1 }]);
+  expect(lstatSync(path('link.jsonl')).isSymbolicLink()).toBe(true);
+  expect(readFileSync(path('real.jsonl'), 'utf8')).toBe('{"a":1}\n');
+});
 
 test('a column that is null because other rows have it is not there', async () => {
   const messages = [

@@ -139,7 +139,7 @@ describe('readParquet', () => {
             [4, text('schema')],
             [5, 1],
           ]),
-          new Map(decimal),
+          new Map<number, ThriftValue>(decimal),
         ]);
     };
     expect(tree(77, 77)().leafCount).toBe(1);
