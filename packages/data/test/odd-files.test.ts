@@ -31,7 +31,7 @@ test('a zero keeps its sign in JSON and CSV', async () => {
 });
 
 test.skipIf(process.platform === 'win32')('a pipe is refused where a file is read twice; it would hang', async () => {
-  execFileSync('mkfifo', [path('a.json')]);
+  execFileSync('/usr/bin/env', ['mkfifo', path('a.json')]);
   expect((await errorOf(() => collect(readRows(path('a.json'))))).message).toMatch(/is a pipe.*use readJsonl/);
 });
 
