@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -135,6 +135,16 @@ describe('a save of several files', () => {
 });
 
 describe('a single file', () => {
+  it('that is written again keeps its permissions', async () => {
+    const path = join(folder, 'secret.json');
+    const write = (text: string) =>
+      writeAtomically((files) => files.stage(path, (bytes) => bytes(new TextEncoder().encode(text))));
+    await write('one');
+    await chmod(path, 0o600);
+    await write('two');
+    expect([await readFile(path, 'utf8'), (await stat(path)).mode & 0o777]).toEqual(['two', 0o600]);
+  });
+
   it.each([
     ['a folder that is a file', 'file/x', /file\/x?.*part of the path is a file|file where a folder is needed/],
     ['a path that is a folder', 'folder', /folder: cannot be written .* There is a folder where a file is needed/],

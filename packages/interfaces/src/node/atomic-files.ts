@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writing } from './file-error.js';
 import { commitTogether, completeSave } from './save-journal.js';
@@ -46,6 +46,9 @@ export class AtomicFiles {
     this.#staged.push({ temporary, final: path });
     const handle = await writing(path, () => open(temporary, 'wx'));
     try {
+      // A file that is written again stays as private as it was.
+      const mode = await permissionsOf(path);
+      if (mode !== undefined) await writing(path, () => handle.chmod(mode));
       await produce((bytes) => writing(path, () => this.#write(handle, bytes)));
       await writing(path, () => handle.sync());
     } finally {
@@ -96,6 +99,13 @@ export class AtomicFiles {
     this.#prepared.add(folder);
   }
 }
+
+/** Of a file that is there. */
+const permissionsOf = (path: string): Promise<number | undefined> =>
+  stat(path).then(
+    ({ mode }) => mode & 0o777,
+    () => undefined,
+  );
 
 /** Runs `stageAll` and commits; on any error removes every staged file and rethrows. @throws FileError */
 export async function writeAtomically(
