@@ -13,16 +13,19 @@ type Beginning = 'outer' | 'undefined';
  */
 export class FrameNames {
   readonly #around: FrameNames | undefined;
-  #beginnings = new Map<string, Beginning>();
-  #assigned = new Set<string>();
+  readonly #beginnings = new Map<string, Beginning>();
+  /** How many conditions the visit is inside of: what is assigned in some cases only is what it was in the others. */
+  #branches = 0;
+  #hidden: readonly string[] | undefined;
 
   constructor(around?: FrameNames) {
     this.#around = around;
   }
 
-  /** The names that begin as undefined. */
+  /** The names that begin as undefined. Asked for once the frame is complete, and then at every turn of a loop. */
   get hidden(): readonly string[] {
-    return [...this.#beginnings].flatMap(([name, beginning]) => (beginning === 'undefined' ? [name] : []));
+    this.#hidden ??= [...this.#beginnings].flatMap(([name, beginning]) => (beginning === 'undefined' ? [name] : []));
+    return this.#hidden;
   }
 
   /** A frame inside this one, which must be complete. */
@@ -40,11 +43,12 @@ export class FrameNames {
   }
 
   #knows(name: string): boolean {
-    return this.#beginnings.has(name) || (this.#around?.#knows(name) ?? false);
+    if (this.#beginnings.has(name)) return true;
+    const around = this.#around;
+    return around ? around.#knows(name) : false;
   }
 
   #parameter(name: string): void {
-    this.#assigned.add(name);
     this.#beginnings.set(name, 'outer');
   }
 
@@ -53,8 +57,9 @@ export class FrameNames {
   }
 
   #assign(name: string): void {
-    this.#assigned.add(name);
-    if (!this.#beginnings.has(name)) this.#beginnings.set(name, this.#around?.#knows(name) ? 'outer' : 'undefined');
+    if (this.#beginnings.has(name)) return;
+    const isShared = this.#branches > 0 || this.#knows(name);
+    this.#beginnings.set(name, isShared ? 'outer' : 'undefined');
   }
 
   #target(target: Target): void {
@@ -66,27 +71,36 @@ export class FrameNames {
   #visit(it: Statement | Expression): void {
     switch (it.kind) {
       case 'name':
-        return this.#read(it.name);
+        this.#read(it.name);
+        return;
       case 'output':
-        return this.#visit(it.value);
+        this.#visit(it.value);
+        return;
       case 'set':
         this.#visit(it.value);
-        return this.#target(it.target);
+        this.#target(it.target);
+        return;
       case 'set-block':
-        return this.#target(it.target);
+        this.#target(it.target);
+        return;
       case 'if':
-        return this.#if(it.branches, it.otherwise);
+        this.#if(it.branches, it.otherwise);
+        return;
       case 'for':
-        return this.#visit(it.iterable);
+        this.#visit(it.iterable);
+        return;
       case 'with':
         for (const [, value] of it.bindings) this.#visit(value);
         return;
       case 'macro':
-        return this.#assign(it.name);
+        this.#assign(it.name);
+        return;
       case 'call-block':
-        return this.#visit(it.call);
+        this.#visit(it.call);
+        return;
       case 'filter-block':
-        return this.#visit(it.filter);
+        this.#visit(it.filter);
+        return;
       case 'text':
       case 'break':
       case 'continue':
@@ -98,33 +112,11 @@ export class FrameNames {
     }
   }
 
-  /** Three branches as in Jinja: the first, all `elif`s together, and `else`; each begins with what is known before. */
-  #if([first, ...more]: (Statement & { readonly kind: 'if' })['branches'], otherwise: Body): void {
-    if (!first) {
-      for (const statement of otherwise) this.#visit(statement);
-      return;
-    }
-    this.#visit(first[0]);
-    const branch = (visit: (frame: FrameNames) => void) => {
-      const frame = new FrameNames(this.#around);
-      frame.#beginnings = new Map(this.#beginnings);
-      frame.#assigned = new Set(this.#assigned);
-      visit(frame);
-      return frame;
-    };
-    const all = (body: Body) => branch((frame) => body.forEach((statement) => void frame.#visit(statement)));
-    const elifs = branch((frame) => more.forEach((one) => void frame.#if([one], [])));
-    const branches = [all(first[1]), elifs, all(otherwise)];
-    const counts = new Map<string, number>();
-    for (const frame of branches) {
-      for (const name of frame.#assigned) if (!this.#assigned.has(name)) counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-    for (const frame of branches) {
-      for (const [name, beginning] of frame.#beginnings) this.#beginnings.set(name, beginning);
-      for (const name of frame.#assigned) this.#assigned.add(name);
-    }
-    // Where it is assigned in some cases only, it is what it was in the others.
-    for (const [name, count] of counts) if (count < branches.length) this.#beginnings.set(name, 'outer');
+  #if(branches: (Statement & { readonly kind: 'if' })['branches'], otherwise: Body): void {
+    for (const [test] of branches) this.#visit(test);
+    this.#branches++;
+    for (const body of [...branches.map(([, it]) => it), otherwise]) for (const it of body) this.#visit(it);
+    this.#branches--;
   }
 }
 

@@ -209,7 +209,9 @@ function compileCaptured(body: Body, frame: FrameNames): (run: Run, scope: Scope
 }
 
 function compileIf({ branches, otherwise }: Statement & { readonly kind: 'if' }, frame: FrameNames): Execute {
-  const compiled = branches.map(([test, body]) => [compileExpression(test, true), compileBody(body, true, frame)] as const);
+  const compiled = branches.map(
+    ([test, body]) => [compileExpression(test, true), compileBody(body, true, frame)] as const,
+  );
   const rest = compileBody(otherwise, true, frame);
   return (run, scope, output) => {
     for (const [test, body] of compiled) {
@@ -304,7 +306,10 @@ function compileWith(
   compile: (expression: Expression) => Evaluate,
   frame: FrameNames,
 ): Execute {
-  const names = frame.inside(bindings.flatMap(([target]) => targetNames(target)), body);
+  const names = frame.inside(
+    bindings.flatMap(([target]) => targetNames(target)),
+    body,
+  );
   const compiled = bindings.map(([target, value]) => [compileTarget(target), compile(value)] as const);
   const execute = compileBody(body, false, names);
   return (run, scope, output) => {
