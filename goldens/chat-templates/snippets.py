@@ -106,6 +106,20 @@ STATEMENTS = [
     "{% if 'a' is nosuch %}1{% endif %}", "{% if false %}{{ 1|nosuch }}{% endif %}ok", "{{ 1|nosuch if false else 2 }}", "{% macro m() %}{{ 1|nosuch }}{% endmacro %}ok", "{% if 1 %}{% if 0 %}{% elif 1 %}b{% endif %}{% endif %}", "{% set loop = 1 %}{{ loop }}", "{% for i in [1,2] %}{% set j = i %}{% endfor %}{{ j is defined }}", "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.next() }}",
     "{% set j = joiner('; ') %}{% for i in 'abc' %}{{ j() }}{{ i }}{% endfor %}", "{% set m = 'a,b'|map('upper') %}{{ m|join }}{{ m|join }}|", "{% for g, l in [{'t': 1, 'n': 'a'}, {'t': 1, 'n': 'b'}, {'t': 0, 'n': 'c'}]|groupby('t') %}{{ g }}{{ l|map(attribute='n')|join }};{% endfor %}", "{{ ([{'t': 1}]|groupby('t'))[0].grouper }}", "{{ [{'t': 1}]|groupby('t') }}",
 ]
+STATEMENTS += [
+    # `else` of a loop whose body never came to its end.
+    "{% for i in [1,2] %}{{ i }}{% break %}{% else %}none{% endfor %}", "{% for i in [1,2] %}{% continue %}{% else %}none{% endfor %}", "{% for i in [1,2] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% else %}none{% endfor %}",
+    "{% for i in [1,2] if i > 1 %}{{ i }}{% break %}{% else %}none{% endfor %}", "{% for i in [[1],[2]] recursive %}{{ loop(i) if i is iterable }}{% continue %}{% else %}none{% endfor %}",
+    # A name that is assigned first begins as undefined, for what lies inside as well. `raise_exception` is a variable that every template has.
+    "{% set raise_exception %}{{ raise_exception is defined }}{% endset %}{{ raise_exception }}", "{{ raise_exception is defined }}{% set raise_exception %}{{ raise_exception is defined }}{% endset %}{{ raise_exception }}",
+    "{% for i in [1] %}{{ raise_exception is defined }}{% endfor %}{% set raise_exception = 1 %}{{ raise_exception }}", "{% macro m() %}{{ raise_exception is defined }}{% endmacro %}{{ m() }}{% set raise_exception = 1 %}{{ m() }}",
+    "{% if false %}{% set raise_exception = 1 %}{% endif %}{% for i in [1] %}{{ raise_exception is defined }}{% endfor %}", "{% if false %}{% set range = 1 %}{% else %}{% set range = 2 %}{% endif %}{% for i in [1] %}{{ range }}{% endfor %}",
+    "{% if true %}{% for i in [1] %}{{ range is defined }}{% endfor %}{% set range = 1 %}{% elif x %}{% set range = 2 %}{% else %}{% set range = 3 %}{% endif %}", "{% for i in [1] %}{% set range %}{{ range is defined }}{% endset %}{{ range }}{% endfor %}{{ range is defined }}",
+    "{% for i in [1] %}{% for j in [1] %}{{ range is defined }}{% endfor %}{% set range = 1 %}{% endfor %}", "{% with range = 1 %}{% for i in [1] %}{{ range }}{% endfor %}{% endwith %}", "{% with %}{% set dict %}{{ dict is defined }}{% endset %}{{ dict }}{% endwith %}",
+    "{% filter upper %}{% for i in [1] %}{{ dict is defined }}{% endfor %}{% set dict = 1 %}{% endfilter %}", "{% macro m(a=range) %}{% for i in [1] %}{{ range is defined }}{% endfor %}{% set range = 1 %}{% endmacro %}{{ m() }}", "{% macro m() %}{% for i in [1] %}{{ range is defined }}{% endfor %}{% set range = 1 %}{% endmacro %}{{ m() }}",
+    "{% macro m() %}{{ caller() }}{% endmacro %}{% call m() %}{% for i in [1] %}{{ range is defined }}{% endfor %}{% set range = 1 %}{% endcall %}", "{% macro range() %}r{% endmacro %}{{ range() }}", "{% for i in [1] %}{% for j in [1] %}{{ dict is defined }}{% endfor %}{% macro dict() %}r{% endmacro %}{{ dict() }}{% endfor %}",
+    "{% generation %}{{ kwargs is defined }}{{ varargs }}{{ kwargs }}{{ caller is defined }}{% endgeneration %}", "{% generation %}{{ caller() }}{% endgeneration %}",
+]
 
 SIGNS = ("", "-", "+")
 

@@ -24,6 +24,10 @@ describe('nearestName', () => {
     expect(nearestName('TOPK', ['topP', 'topK'])).toBe('topK');
   });
 
+  it('does not look for a name that is too long to be a slip', () => {
+    expect(nearestName('x'.repeat(200), ['x'.repeat(199)])).toBeUndefined();
+  });
+
   it('finds none when nothing is near', () => {
     expect(nearestName('banana', ['topK', 'temperature'])).toBeUndefined();
     expect(nearestName('topK', [])).toBeUndefined();

@@ -284,7 +284,8 @@ class Parser extends ExpressionParser {
   }
 }
 
-function targetNames(target: Target): string[] {
+/** The names that a target assigns to; setting an attribute assigns to none. */
+export function targetNames(target: Target): string[] {
   if (target.kind === 'tuple') return target.items.flatMap(targetNames);
   return target.kind === 'name' ? [target.name] : [];
 }

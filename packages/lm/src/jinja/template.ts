@@ -1,15 +1,17 @@
 import type { Body, Expression, Signature, Statement, Target } from './ast.js';
 import { BODY, callValue, compileArguments, compileExpression, type Evaluate } from './compile-expression.js';
-import { Namespace } from './dict.js';
+import { Namespace, PyDict } from './dict.js';
 import { fail, JinjaError, overLimit } from './errors.js';
+import { FrameNames } from './frame-names.js';
 import { fromJs } from './from-js.js';
 import { LoopContext } from './loop.js';
 import { Macro, unpack } from './macro.js';
-import { parseTemplate } from './parser.js';
+import { parseTemplate, targetNames } from './parser.js';
 import { str } from './print.js';
 import { type GenerationMarks, Run } from './run.js';
 import { Output, Scope } from './scope.js';
-import { elements, iterate, PyIterator, textOf, truthy, typeName, type Value } from './values.js';
+import { elements, iterate, PyIterator, PyTuple, textOf, truthy, typeName, Undefined, type Value } from './values.js';
+import { weightOf } from './weight.js';
 
 /** How a statement ended. */
 type Signal = 'break' | 'continue' | undefined;
@@ -28,11 +30,13 @@ export interface RenderOptions {
  */
 export class Template {
   readonly #execute: Execute;
+  readonly #frame: FrameNames;
 
   /** @throws JinjaError where the template is not Jinja, or uses what is not supported */
   constructor(source: string) {
     const body = guarded(() => parseTemplate(source));
-    this.#execute = guarded(() => compileBody(body, false));
+    this.#frame = guarded(() => new FrameNames().inside([], body));
+    this.#execute = guarded(() => compileBody(body, false, this.#frame));
   }
 
   /** @throws JinjaError naming the line */
@@ -44,7 +48,7 @@ export class Template {
         if (value !== undefined) outer.set(name, fromJs(run, value, name));
       }
       const output = new Output();
-      this.#execute(run, new Scope(outer), output);
+      this.#execute(run, scopeOf(this.#frame, outer), output);
       return run.text(output.text());
     }, run);
   }
@@ -63,8 +67,16 @@ function guarded<T>(work: () => T, run?: Run): T {
   }
 }
 
-function compileBody(body: Body, conditional: boolean): Execute {
-  const statements = body.map((statement) => compileStatement(statement, conditional));
+/** The scope of a frame, which hides from what is around it the names that the frame begins without. */
+function scopeOf({ hidden }: FrameNames, around: Scope): Scope {
+  const scope = new Scope(around);
+  for (const name of hidden) scope.set(name, new Undefined(`'${name}' is undefined`));
+  return scope;
+}
+
+/** @param frame the frame that the body is a part of */
+function compileBody(body: Body, conditional: boolean, frame: FrameNames): Execute {
+  const statements = body.map((statement) => compileStatement(statement, conditional, frame));
   return (run, scope, output) => {
     for (const statement of statements) {
       const signal = statement(run, scope, output);
@@ -74,8 +86,8 @@ function compileBody(body: Body, conditional: boolean): Execute {
   };
 }
 
-function compileStatement(statement: Statement, conditional: boolean): Execute {
-  const execute = compileKind(statement, conditional);
+function compileStatement(statement: Statement, conditional: boolean, frame: FrameNames): Execute {
+  const execute = compileKind(statement, conditional, frame);
   if (statement.kind === 'text') return execute;
   const { line } = statement;
   return (run, scope, output) => {
@@ -85,7 +97,7 @@ function compileStatement(statement: Statement, conditional: boolean): Execute {
   };
 }
 
-function compileKind(statement: Statement, conditional: boolean): Execute {
+function compileKind(statement: Statement, conditional: boolean, frame: FrameNames): Execute {
   const compile = (expression: Expression) => compileExpression(expression, conditional);
   switch (statement.kind) {
     case 'text': {
@@ -103,9 +115,9 @@ function compileKind(statement: Statement, conditional: boolean): Execute {
       };
     }
     case 'if':
-      return compileIf(statement);
+      return compileIf(statement, frame);
     case 'for':
-      return compileFor(statement, compile);
+      return compileFor(statement, compile, frame);
     case 'break':
     case 'continue': {
       const { kind } = statement;
@@ -121,46 +133,56 @@ function compileKind(statement: Statement, conditional: boolean): Execute {
     }
     case 'set-block': {
       const assign = compileTarget(statement.target);
-      const render = compileCaptured(statement.body);
+      const inner = frame.inside([], statement.body);
+      const render = compileCaptured(statement.body, inner);
       const filter = statement.filter && compile(statement.filter);
       return (run, scope) => {
-        const text = render(run, new Scope(scope));
+        const text = render(run, scopeOf(inner, scope));
         assign(run, scope, filter ? filter(run, bodyScope(scope, text)) : text);
         return undefined;
       };
     }
     case 'filter-block': {
-      const render = compileCaptured(statement.body);
+      const inner = frame.inside([], statement.body, [statement.filter]);
+      const render = compileCaptured(statement.body, inner);
       const filter = compile(statement.filter);
       return (run, scope, output) => {
-        const text = render(run, new Scope(scope));
+        const text = render(run, scopeOf(inner, scope));
         output.push(run.text(needText(filter(run, bodyScope(scope, text)))));
         return undefined;
       };
     }
     case 'with':
-      return compileWith(statement, compile);
+      return compileWith(statement, compile, frame);
     case 'macro': {
-      const define = compileMacro(statement.name, statement.signature, statement.body);
+      const define = compileMacro(statement.name, statement.signature, statement.body, frame);
       return (_, scope) => {
         scope.set(statement.name, define(scope));
         return undefined;
       };
     }
     case 'call-block':
-      return compileCallBlock(statement, compile);
+      return compileCallBlock(statement, compile, frame);
     case 'generation': {
-      const render = compileCaptured(statement.body);
-      return (run, scope, output) => {
-        const text = render(run, new Scope(scope));
+      // A call in Jinja, whose body may read what calls bring along.
+      const inner = frame.inside(['caller', 'varargs', 'kwargs'], statement.body);
+      const render = compileCaptured(statement.body, inner);
+      return (run, around, output) => {
+        const scope = scopeOf(inner, around);
+        scope.set('caller', new Undefined('No caller defined'));
+        scope.set('varargs', new PyTuple([]));
+        scope.set('kwargs', new PyDict());
+        const text = render(run, scope);
         output.push(run.marks ? run.marks.open + text + run.marks.close : text);
         return undefined;
       };
     }
     case 'block': {
-      const render = compileCaptured(statement.body);
+      // Blocks know nothing of what is around them but its values.
+      const inner = new FrameNames().inside([], statement.body);
+      const render = compileCaptured(statement.body, inner);
       return (run, scope, output) => {
-        output.push(render(run, new Scope(statement.scoped ? scope : scope.root)));
+        output.push(render(run, scopeOf(inner, statement.scoped ? scope : scope.root)));
         return undefined;
       };
     }
@@ -177,8 +199,8 @@ const needText = (value: Value): string =>
   textOf(value) ?? fail(`sequence item 0: expected str instance, ${typeName(value)} found`);
 
 /** A body rendered into a text of its own. */
-function compileCaptured(body: Body, conditional = false): (run: Run, scope: Scope) => string {
-  const execute = compileBody(body, conditional);
+function compileCaptured(body: Body, frame: FrameNames): (run: Run, scope: Scope) => string {
+  const execute = compileBody(body, false, frame);
   return (run, scope) => {
     const output = new Output();
     execute(run, scope, output);
@@ -186,9 +208,11 @@ function compileCaptured(body: Body, conditional = false): (run: Run, scope: Sco
   };
 }
 
-function compileIf({ branches, otherwise }: Statement & { readonly kind: 'if' }): Execute {
-  const compiled = branches.map(([test, body]) => [compileExpression(test, true), compileBody(body, true)] as const);
-  const rest = compileBody(otherwise, true);
+function compileIf({ branches, otherwise }: Statement & { readonly kind: 'if' }, frame: FrameNames): Execute {
+  const compiled = branches.map(
+    ([test, body]) => [compileExpression(test, true), compileBody(body, true, frame)] as const,
+  );
+  const rest = compileBody(otherwise, true, frame);
   return (run, scope, output) => {
     for (const [test, body] of compiled) {
       run.spend(1);
@@ -218,13 +242,16 @@ function compileTarget(target: Target): (run: Run, scope: Scope, value: Value) =
 function compileFor(
   statement: Statement & { readonly kind: 'for' },
   compile: (expression: Expression) => Evaluate,
+  frame: FrameNames,
 ): Execute {
   const { recursive, line } = statement;
+  const inner = frame.inside([...targetNames(statement.target), 'loop'], statement.body);
+  const innerElse = frame.inside([], statement.otherwise);
   const iterable = compile(statement.iterable);
   const test = statement.test && compile(statement.test);
   const assign = compileTarget(statement.target);
-  const body = compileBody(statement.body, false);
-  const otherwise = compileBody(statement.otherwise, false);
+  const body = compileBody(statement.body, false, inner);
+  const otherwise = compileBody(statement.otherwise, false, innerElse);
 
   function* passing(run: Run, around: Scope, value: Value): Generator<Value, void, undefined> {
     for (const element of elements(run, value)) {
@@ -239,11 +266,11 @@ function compileFor(
     if (!iterate(run, value)) fail(`'${typeName(value)}' object is not iterable`);
     const filtered = test && passing(run, around, value);
     const recurse = recursive
-      ? (inner: Run, nested: Value, level: number) =>
-          inner.nested(bodyWeight, () => {
+      ? (called: Run, nested: Value, level: number) =>
+          called.nested(bodyWeight, () => {
             const captured = new Output();
-            loop(inner, around, captured, nested, level);
-            return inner.text(captured.text());
+            loop(called, around, captured, nested, level);
+            return called.text(captured.text());
           })
       : undefined;
     const context = new LoopContext(
@@ -252,17 +279,19 @@ function compileFor(
       recurse,
       depth,
     );
-    let iterated = false;
+    // Jinja's `else` is for loops that did not come to the end of their body once, whether or not there were elements.
+    let finished = false;
     for (let element = context.next(); element !== undefined; element = context.next()) {
-      iterated = true;
       run.line = line;
       run.spend(1);
-      const scope = new Scope(around);
+      const scope = scopeOf(inner, around);
       assign(run, scope, element);
       scope.set('loop', context);
-      if (body(run, scope, output) === 'break') break;
+      const signal = body(run, scope, output);
+      if (signal === 'break') break;
+      if (signal === undefined) finished = true;
     }
-    if (!iterated) otherwise(run, new Scope(around), output);
+    if (!finished) otherwise(run, scopeOf(innerElse, around), output);
   }
 
   const bodyWeight = weightOf(statement.body) + 4;
@@ -275,18 +304,29 @@ function compileFor(
 function compileWith(
   { bindings, body }: Statement & { readonly kind: 'with' },
   compile: (expression: Expression) => Evaluate,
+  frame: FrameNames,
 ): Execute {
+  const names = frame.inside(
+    bindings.flatMap(([target]) => targetNames(target)),
+    body,
+  );
   const compiled = bindings.map(([target, value]) => [compileTarget(target), compile(value)] as const);
-  const execute = compileBody(body, false);
+  const execute = compileBody(body, false, names);
   return (run, scope, output) => {
-    const inner = new Scope(scope);
+    const inner = scopeOf(names, scope);
     for (const [assign, value] of compiled) assign(run, inner, value(run, scope));
     return execute(run, inner, output);
   };
 }
 
-function compileMacro(name: string | null, signature: Signature, body: Body): (around: Scope) => Macro {
-  const render = compileCaptured(body);
+function compileMacro(
+  name: string | null,
+  signature: Signature,
+  body: Body,
+  frame: FrameNames,
+): (around: Scope) => Macro {
+  const inner = frame.ofMacro(signature, body);
+  const render = compileCaptured(body, inner);
   const missing = signature.parameters.map(
     (parameter) => parameter.missing && compileExpression(parameter.missing, false),
   );
@@ -300,7 +340,7 @@ function compileMacro(name: string | null, signature: Signature, body: Body): (a
       render: (run, fill) => {
         const { line } = run;
         const text = run.nested(weight, () => {
-          const scope = new Scope(around);
+          const scope = scopeOf(inner, around);
           fill(scope);
           return render(run, scope);
         });
@@ -313,10 +353,11 @@ function compileMacro(name: string | null, signature: Signature, body: Body): (a
 function compileCallBlock(
   statement: Statement & { readonly kind: 'call-block' },
   compile: (expression: Expression) => Evaluate,
+  frame: FrameNames,
 ): Execute {
   const callee = compile(statement.call.callee);
   const call = compileArguments(statement.call.call, compile);
-  const define = compileMacro(null, statement.signature, statement.body);
+  const define = compileMacro(null, statement.signature, statement.body, frame);
   return (run, scope, output) => {
     const called = callee(run, scope);
     const [args, named] = call(run, scope);
@@ -325,50 +366,4 @@ function compileCallBlock(
     output.push(run.text(needText(value)));
     return undefined;
   };
-}
-
-/** How deeply a body is nested: what one call of it takes of the stack. */
-function weightOf(body: Body): number {
-  return Math.max(0, ...body.map(statementWeight));
-}
-
-function statementWeight(statement: Statement): number {
-  switch (statement.kind) {
-    case 'text':
-    case 'break':
-    case 'continue':
-      return 1;
-    case 'output':
-      return 1 + statement.value.depth;
-    case 'set':
-      return 1 + statement.value.depth;
-    case 'if':
-      return (
-        2 +
-        Math.max(
-          weightOf(statement.otherwise),
-          ...statement.branches.map(([test, body]) => Math.max(test.depth, weightOf(body))),
-        )
-      );
-    case 'for':
-      return (
-        3 +
-        Math.max(
-          statement.iterable.depth,
-          statement.test?.depth ?? 0,
-          weightOf(statement.body),
-          weightOf(statement.otherwise),
-        )
-      );
-    case 'with':
-      return 2 + Math.max(weightOf(statement.body), ...statement.bindings.map(([, value]) => value.depth));
-    case 'call-block':
-      return 2 + statement.call.depth;
-    case 'filter-block':
-      return 2 + Math.max(statement.filter.depth, weightOf(statement.body));
-    case 'macro':
-      return 1;
-    default:
-      return 2 + weightOf(statement.body);
-  }
 }

@@ -168,11 +168,18 @@ async function promptsOf(
   const value = fields.required('prompt', fields.get('prompt'));
   const isIds = (x: unknown): x is number[] =>
     Array.isArray(x) && x.every((id) => Number.isInteger(id) && id >= 0 && id < model.vocabularySize);
+  // Millions of ids are not looked at one by one.
+  const checkCount = (x: unknown) => {
+    const isLong = Array.isArray(x) && typeof x[0] === 'number' && x.length >= model.contextLength;
+    if (isLong) throw contextLengthError(model, x.length, 'prompt');
+  };
+  checkCount(value);
   const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
   if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
   if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
   const prompts: (readonly number[])[] = [];
   for (const prompt of list) {
+    checkCount(prompt);
     if (typeof prompt === 'string') checkPromptBytes(model, Buffer.byteLength(prompt), 'prompt', maxPromptBytes);
     const ids = typeof prompt === 'string' ? await model.tokenize(prompt, { addSpecialTokens: true, signal }) : prompt;
     if (!isIds(ids))

@@ -12,6 +12,7 @@ const MAX_TEXTS = 2048;
 export async function embeddings(body: JsonObject, context: RequestContext): Promise<Reply> {
   const fields = new Fields(body);
   fields.refuseUnknown(['model', 'input', 'encoding_format', 'dimensions', 'user']);
+  fields.string('user');
   const { name, model } = modelOf(fields, context);
   if (!model.embed) {
     throw new ApiError(400, `The model '${name}' gives no embeddings.`, {

@@ -33,6 +33,8 @@ export function samplingFields(
   model: ServedModel,
   limits: { readonly n: number; readonly maxTokens: number; readonly defaultMaxTokens: number },
 ): SamplingFields {
+  // Used for nothing, but no other type is one.
+  fields.string('user');
   const streamOptions = fields.fields('stream_options');
   streamOptions?.refuseUnknown(['include_usage', 'include_obfuscation']);
   const stream = fields.boolean('stream') ?? false;

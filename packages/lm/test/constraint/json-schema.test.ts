@@ -82,6 +82,11 @@ const { schema } = fc.letrec<{ schema: Schema; leaf: Schema }>((tie) => ({
   ),
 }));
 
+const namedProperties = (count: number) =>
+  Object.fromEntries(
+    Array.from({ length: count }, (_, i) => [`property ${i} ${(i * 7919) % 10_007}`, { type: 'null' }]),
+  );
+
 describe('json-schema', () => {
   it('has only texts that validate, for random schemas', () => {
     fc.assert(
@@ -150,6 +155,12 @@ describe('json-schema', () => {
       /256/,
     ],
     ['a reference with a stray %', { $ref: '#/$defs/a%b', $defs: { 'a%b': {} } }, /stray %/],
+    ['20 000 properties', { properties: namedProperties(20_000) }, /more than 7000 parts/],
+    [
+      'others beside 300 properties',
+      { properties: namedProperties(300), additionalProperties: true },
+      /for others beside/,
+    ],
     ['a circle of allOf', { allOf: [{ $ref: '#' }, { type: 'object' }] }, /nested too deeply/],
   ])('refuses what would have no end: %s', (_, large, message) => {
     const compile = () => {

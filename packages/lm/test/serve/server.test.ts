@@ -84,6 +84,10 @@ describe('errors have the API’s shape', () => {
       ['completions', { prompt: 'x', best_of: 1e9 }, /must equal 'n'/],
       ['completions', { prompt: 'x', max_tokens: 1e300 }, /must be 1 to/],
       ['completions', { prompt: of(100, 'x') }, /at most 64 completions/],
+      ['completions', { prompt: 'x', user: [] }, /'user': expected a string/],
+      ['chat/completions', { messages: [{ role: 'user', content: 'x' }], user: 1 }, /'user': expected a string/],
+      ['completions', { prompt: of(100_000, 0) }, /resulted in 100000 tokens/],
+      ['completions', { prompt: ['x', of(100_000, 0)] }, /resulted in 100000 tokens/],
     ] as const) {
       const { status, message } = await errorOf(await postJson(`${url}/v1/${path}`, { model: 'a', ...fields }));
       expect([status, message]).toEqual([400, expect.stringMatching(problem)]);

@@ -65,7 +65,7 @@ function membersExpression(
   const names = listed.map(([name]) => name);
   const other = (): Expression =>
     sequence(
-      names.length === 0 ? (otherNames ?? rule('json-string')) : otherName(names),
+      names.length === 0 ? (otherNames ?? rule('json-string')) : otherName(names, path),
       COLON,
       compiler.expression(additionalProperties ?? true, `${path}/additionalProperties`),
     );
@@ -100,8 +100,18 @@ function membersExpression(
   return sequence(literal('{'), SPACE, rest(0, true), SPACE, literal('}'));
 }
 
+/**
+ * Most places of the tree of listed names beside which others are allowed. Each takes about 150 nodes of an automaton, so
+ * that more would be refused there, after seconds.
+ */
+const MOST_PLACES = 700;
+
 /** A JSON string that is none of these names: at every place of their tree, any way but theirs. */
-function otherName(names: readonly string[]): Expression {
+function otherName(names: readonly string[], path: string): Expression {
+  if (placesOf(names) > MOST_PLACES) {
+    const what = `it lists too many properties (${names.length}) for others beside them; say "additionalProperties": false`;
+    throw new UnsupportedSchemaError(path, what);
+  }
   const anything = repeat(rule('json-character'), 0, Infinity);
   const behind = (endings: readonly string[]): Expression => {
     const byFirst = new Map<number, string[]>();
@@ -117,4 +127,17 @@ function otherName(names: readonly string[]): Expression {
     );
   };
   return sequence(literal('"'), behind(names), literal('"'));
+}
+
+/** Beginnings that the names have, each counted once. */
+function placesOf(names: readonly string[]): number {
+  let before = '';
+  let places = 0;
+  for (const name of [...names].sort()) {
+    let common = 0;
+    while (common < name.length && name[common] === before[common]) common++;
+    places += name.length - common;
+    before = name;
+  }
+  return places;
 }
