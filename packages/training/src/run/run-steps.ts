@@ -97,6 +97,8 @@ async function runWithLock<State extends object>(
     const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
     onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
   }
+  // The last update is followed by no step that would notice.
+  if (first < steps) await refuseNonFinite(run.trainer.parameters, NonFiniteError.ofEnd);
   return history;
 }
 
@@ -108,14 +110,14 @@ async function stepOf({ step, stage }: StepsToRun<object>, index: number): Promi
   }
 }
 
-/** What a run starts from must be numbers: it would be noticed later, and after them everything. */
-async function refuseNonFinite(tensors: Named): Promise<void> {
+/** What a run starts from, and ends with, must be numbers: whoever uses it would notice too late. */
+async function refuseNonFinite(tensors: Named, errorOf = NonFiniteError.ofStart): Promise<void> {
   for (const [name, tensor] of Object.entries(tensors)) {
     const data = await tensor.data();
     // Of 16-bit floats these are their bits.
     if (!(data instanceof Float32Array || data instanceof Float64Array)) continue;
     const at = data.findIndex((value) => !Number.isFinite(value));
-    if (at >= 0) throw NonFiniteError.ofStart(name, Number(data[at]));
+    if (at >= 0) throw errorOf(name, Number(data[at]));
   }
 }
 
