@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
@@ -123,6 +123,12 @@ describe('the identity of a run', () => {
     );
   });
 
+  it('goes on in its own folder, by whatever link it is named', async () => {
+    await symlink(copy, `${copy}-link`);
+    const { history } = await run({ outputFolder: copy, resume: join(`${copy}-link`, 'checkpoint-2') });
+    expect(history.map(({ step }) => step)).toEqual([0, 1, 2, 3]);
+  });
+
   it('extends a finished run on purpose, to what a longer one had come to', async () => {
     await resume();
     const extended = await resume({ steps: 7, allowChanged: ['steps'] });
@@ -198,6 +204,13 @@ describe('checksums', () => {
     expect(await numbers(await resume())).toEqual(straight);
   });
 
+  it('name an older checkpoint where the newest is an empty folder', async () => {
+    await mkdir(join(copy, 'checkpoint-9'));
+    await expect(resume()).rejects.toThrow(
+      /checkpoint-9: trainer_state.json cannot be read. \S+checkpoint-2 is intact/,
+    );
+  });
+
   it('name the newest older checkpoint that is intact', async () => {
     await resume({ saveSteps: 1 });
     const spoil = (step: number) => appendFile(join(copy, `checkpoint-${step}/optimizer.safetensors`), 'x');
@@ -230,6 +243,18 @@ describe('the lock of an output folder', () => {
     }
     expect((await readdir(copy)).sort()).toEqual(['checkpoint-2', 'checkpoint-4', 'metrics.jsonl']);
   });
+
+  it.each(['', '{', 'null', '{}', '{"pid":"x"}', undefined])(
+    'that is damaged (%j) counts as somebody’s',
+    async (text) => {
+      const path = join(copy, '.posttrain-run.lock');
+      await (text === undefined ? mkdir(path) : writeFile(path, text));
+      await expect(resume()).rejects.toMatchObject({
+        code: 'RUN_LOCKED',
+        message: expect.stringContaining('its lock cannot be read'),
+      });
+    },
+  );
 
   it('of a process that has ended is taken over, by one run, with a warning', async () => {
     await lock(await ended());
@@ -366,6 +391,7 @@ describe('options and rows', () => {
     [{ rows: failing(new Error('cut off')) }, /what gives them failed at row 2: cut off/],
     [{ rows: failing('nothing') }, /what gives them failed at row 2: "nothing"/],
     [{ resume: '' }, /resume is ""; it must be true, false or the folder/],
+    [{ outputFolder: 'a\0b' }, /outputFolder is .*; it must be the path of a folder/],
     [{ outputFolder: '' }, /outputFolder is ""; it must be the path of a folder/],
     [{ scheduleSettings: [1] }, /scheduleSettings is \[1\]; it must be an object/],
     [{ lossScaling: [1] }, /lossScaling is \[1\]/],

@@ -1,4 +1,5 @@
-import { join, resolve } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import type { Named } from '@posttrain/core-tensor';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
@@ -67,8 +68,7 @@ async function runWithLock<State extends object>(
   const { steps, stage } = run;
   const { outputFolder, saveSteps = steps, resume = false, onProgress, onLog } = options;
   const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
-  const goesOnHere = from !== undefined && resolve(from, '..') === resolve(outputFolder ?? '');
-  if (outputFolder !== undefined && !goesOnHere) await refuseUsedFolder(outputFolder);
+  if (outputFolder !== undefined && !(from && (await isIn(from, outputFolder)))) await refuseUsedFolder(outputFolder);
   const isWritten = outputFolder !== undefined || from !== undefined;
   const settings = isWritten ? { ...(await modelIdentity(run.model)), ...(await run.settings()) } : {};
   const window = new LogWindow(run.logging ?? { every: 1, latest: [] });
@@ -100,6 +100,12 @@ async function runWithLock<State extends object>(
   // The last update is followed by no step that would notice.
   if (first < steps) await refuseNonFinite(run.trainer.parameters, NonFiniteError.ofEnd);
   return history;
+}
+
+/** Whether a checkpoint is of a folder, by whatever links either is named. */
+async function isIn(checkpoint: string, folder: string): Promise<boolean> {
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  return dirname(await real(checkpoint)) === (await real(folder));
 }
 
 async function stepOf({ step, stage }: StepsToRun<object>, index: number): Promise<Metrics> {

@@ -43,7 +43,7 @@ export interface StepMetrics {
 export type Metrics = Readonly<Record<string, number>>;
 
 /** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
-const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '';
+const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');
 const isFunction = (value: unknown): boolean => typeof value === 'function';
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
