@@ -64,6 +64,18 @@ describe('LocalScorer', () => {
     await expect(model.scorer().score(requests)).rejects.toThrow(/score request 1.*no tokens/);
   });
 
+  it.each([
+    [{ prompt: 'A' }, 'score request 1: continuation must be a text, not undefined'],
+    [{ prompt: 'A', continuation: null }, 'score request 1: continuation must be a text, not null'],
+    [{ prompt: 'A', completion: ' b' }, 'score request 1: unknown option "completion"'],
+    [{ prompt: 'A', continuation: 7 }, 'score request 1: continuation must be a text, not 7'],
+    [{ continuation: ' b' }, 'score request 1: '],
+  ])('refuses %j, which would be scored as another text', async (request, message) => {
+    const model = await tinyModel();
+    const requests = [{ prompt: 'A', continuation: ' b' }, request as { prompt: string; continuation: string }];
+    await expect(model.scorer().score(requests)).rejects.toThrow(message);
+  });
+
   it('gives choices of one question what each gets by itself', async () => {
     const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 512 });
     const prompt = `${'How many are there, all in all? '.repeat(12)}Answer:`;

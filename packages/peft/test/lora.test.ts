@@ -157,11 +157,18 @@ describe('options', () => {
     [{ loraDropout: 1 }, /not in \[0, 1\)/],
     [{ initLoraWeights: 'pissa' }, /"pissa" is not supported/],
     [{ loraBias: true, useDora: true }, /exclude each other/],
+    [{ r: Symbol('r') }, /rank must be 1 or more, not Symbol\(r\)/],
+    [{ loraAlpha: null }, /loraAlpha must be a number, not null/],
+    [{ loraDropout: Symbol('p') }, /loraDropout Symbol\(p\): not in/],
+    [{ targetModules: 2n }, /targetModules must be a list of texts, a text or null, not 2n/],
+    [{ rankPattern: 2n }, /rankPattern must be an object of patterns and numbers, not 2n/],
+    [{ layersToTransform: 2n }, /layersToTransform must be indices of layers, not 2n/],
+    [{ layersPattern: 'layers' }, /layersPattern needs layersToTransform/],
     [{ useRslora: 'yes' }, /useRslora must be true or false/],
     [{ bias: 'some' }, /there are "none"/],
     [{ targetModules: ['q_proj', 'lm_head'], loraDropout: 0.1 }, /not supported on the output layer/],
     [{ targetModules: ['embed_tokens'], loraBias: true }, /loraBias is for linear layers/],
-  ])('%j is refused', async (options, message) => {
+  ])('%o is refused', async (options, message) => {
     const model = await tinyModel('llama');
     await expect(createAdapter(model, lora, options as Partial<LoraConfig>)).rejects.toThrow(message);
   });
@@ -304,15 +311,15 @@ describe('adapter folders', () => {
     [{ r: 1_000_000 }, /asks for \d+ numbers in 4 modules, but the file has \d+: is the rank right/],
     [{ rank_pattern: { q_proj: 1e9 } }, /asks for \d+ numbers in 4 modules/],
     [{ rank_pattern: { '(([a-z._0-9]+)+)+!': 1e9 }, r: 1e15 }, /asks for \d+ numbers/],
-    [{ r: '8' }, /the rank must be 1 or more, not 8/],
+    [{ r: '8' }, /the rank must be 1 or more, not "8"/],
     [{ r: -1 }, /the rank must be 1 or more/],
     [{ r: null }, /the rank must be 1 or more/],
     [{ r: [8] }, /the rank must be 1 or more/],
-    [{ lora_alpha: '16' }, /alpha must be a number/],
+    [{ lora_alpha: '16' }, /loraAlpha must be a number/],
     [{ lora_dropout: '0' }, /loraDropout/],
     [{ rank_pattern: ['q_proj'] }, /rankPattern must be an object/],
     [{ alpha_pattern: null }, /alphaPattern must be an object/],
-    [{ alpha_pattern: { q_proj: 'x' } }, /alpha must be a number/],
+    [{ alpha_pattern: { q_proj: 'x' } }, /loraAlpha must be a number/],
     [{ modules_to_save: 'lm_head' }, /modulesToSave must be a list/],
     [{ bias: null }, /bias null/],
     [{ target_modules: '(([a-z._0-9]+)+)+!' }, /matches no module path/],

@@ -12,7 +12,9 @@ import {
 } from '@posttrain/lm';
 import { tokenizeRows } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { dpo, type PreferenceRow, tokenizePair } from '../src/index.js';
+import { dpo, type PreferenceRow, policyObjectives, tokenizePair } from '../src/index.js';
+import { policyOptions } from '../src/training/policy-options.js';
+import { checkPrompts } from '../src/training/prompts.js';
 import { rollOut } from '../src/training/rollouts.js';
 import { goldenFolder } from './goldens.js';
 import { endlessTokenizer, toyModel } from './toy.js';
@@ -67,8 +69,19 @@ describe('the conversation of a row', () => {
       400,
     );
     expect([...pair!.promptTokens, ...pair!.chosenTokens]).toEqual(whole.tokenIds);
+    const settings = policyOptions.read({
+      ...{ model, rows: [], rewards: { length: (x: string) => x.length }, steps: 1 },
+      objective: policyObjectives.grpo(),
+    } as never);
+    const prompts = checkPrompts([{ ...row, prompt: asked }], settings);
     const [group] = await rollOut({
-      ...{ model, adapter: NO_ADAPTER, rows: [{ ...row, prompt: asked }], rewards: { length: (x) => x.length } },
+      ...{
+        model,
+        adapter: NO_ADAPTER,
+        rows: [{ ...row, prompt: asked }],
+        prompts,
+        rewards: { length: (x) => x.length },
+      },
       ...{
         completionsPerPrompt: 1,
         sampling: { maxTokens: 2 },
@@ -97,10 +110,16 @@ describe('the conversation of a row', () => {
 });
 
 describe('dpo', () => {
-  it('refuses a completion of which a part is not to be trained', () => {
-    const chosen = [{ role: 'assistant', content: '5', weight: 0 }];
+  it.each([0, 0.5, '1'])('refuses a completion of which a part weighs %j', (weight) => {
+    const chosen = [{ role: 'assistant', content: '5', weight }];
     const row = { prompt: messages, chosen, rejected: answer('6') };
-    expect(() => tokenizePair(model, row, 2, 400)).toThrow('preference row 2: chosen[0].weight is 0');
+    expect(() => tokenizePair(model, row, 2, 400)).toThrow(`preference row 2: chosen[0].weight is ${weight}`);
+  });
+
+  it('cuts what is longer than the context', async () => {
+    const long = { prompt: 'a'.repeat(30), chosen: 'bcdefg', rejected: 'cccccc' };
+    const { history, dropped } = await dpo({ model: await toyModel(1), rows: [long], batchSize: 1 });
+    expect([history.length, dropped]).toEqual([1, 0]);
   });
 
   const rows = [{ prompt: 'a', chosen: 'b', rejected: 'c' }];

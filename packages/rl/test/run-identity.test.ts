@@ -253,7 +253,16 @@ describe('what teaches nothing, or cannot be meant', () => {
     [{ rows: [] }, /there are no rows to train on/],
     [{ rows: [{ q: 'a' }] }, /row 0: has no prompt; its columns are q/],
     [{ rows: [prompts[0], { prompt: '' }] }, /row 1: its prompt has no tokens/],
-    [{ rows: [prompts[0], { prompt: 7 }] }, /row 1: its prompt cannot be tokenized/],
+    [
+      { rows: [prompts[0], { prompt: 7 }] },
+      /row 1: its prompt cannot be tokenized: it must be a text or a list of \{ role, content \}, and is 7/,
+    ],
+    [{ rows: [{ prompt: [null] }] }, /row 0: its prompt cannot be tokenized: messages\[0\] must be .* and is null/],
+    [{ rows: [{ prompt: [{ content: 'a' }] }] }, /messages\[0\] must be \{ role, content \} with a text as its role/],
+    [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutSeconds \}/],
+    [{ scoring: { concurrency: '4' } }, /scoring is an object with concurrency; it must be/],
+    [{ num_generations: 8 }, /unknown option "num_generations". It is called "completionsPerPrompt" here/],
+    [{ beta: 0.1 }, /unknown option "beta". It is called "objective" here/],
     [
       { rows: [prompts[0], { prompt: contextOf(32) }] },
       /row 1: its prompt has 32 tokens, and the context of 32 leaves no room/,
@@ -290,6 +299,15 @@ describe('what teaches nothing, or cannot be meant', () => {
     [{ rows: 'pairs.jsonl' }, /rows is "pairs.jsonl"/],
     [{ epochs: 0 }, /epochs is 0/],
     [{ batchSize: 1.5 }, /batchSize is 1.5/],
+    [{ maxLength: 33 }, /maxLength is 33; the context of toy holds 32 tokens/],
+    [{ epochs: 1e300 }, /epochs makes \S+ updates, more than can be counted/],
+    [
+      { rows: [{}] },
+      /preference row 0: chosen must be a text or a list of messages, and is undefined; its columns are none/,
+    ],
+    [{ rows: [{ ...pairs[0], rejected: 5 }] }, /preference row 0: rejected must be a text/],
+    [{ rows: [{ prompt: [], chosen: [null], rejected: [] }] }, /preference row 0: /],
+    [{ beta: 0.1 }, /unknown option "beta". It is called "loss" here/],
   ])('dpo: %o is refused', async (options, message) => {
     await expect(preferences(options as Partial<DpoOptions>)).rejects.toThrow(message);
   });

@@ -191,6 +191,18 @@ describe('trainPolicy', () => {
     expect(metrics(await healthy())).toEqual(before);
   });
 
+  it('samples the prompts as they were before the first step, whatever becomes of the rows', async () => {
+    const rows = prompts.map((row) => ({ ...row }));
+    const onProgress = () => {
+      for (const row of rows) row.prompt = 'g';
+    };
+    const weightsOf = async ({ trainer }: Awaited<ReturnType<typeof run>>) =>
+      Promise.all(Object.values(trainer.parameters).map((parameter) => parameter.toArray()));
+    expect(await weightsOf(await run({ rows, steps: 3, onProgress }))).toEqual(
+      await weightsOf(await run({ steps: 3 })),
+    );
+  });
+
   it('reports progress with an estimate', async () => {
     const events: (number | undefined)[][] = [];
     await run({ onProgress: ({ done, total, etaSeconds }) => events.push([done, total, etaSeconds]) });

@@ -18,6 +18,7 @@ export { StepLog } from './run/step-log.js';
 export { timed } from './run/timed.js';
 export type { Metrics, RunOptions, StepMetrics, TrainingOptions, TrainingSettings } from './run/training-options.js';
 export { createTrainer, planRates, trainingIdentity, trainingShape, warn } from './run/training-options.js';
+export { trlNames } from './run/trl-names.js';
 export { type UpdateResult, update } from './run/update.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
@@ -123,6 +123,12 @@ describe('the identity of a run', () => {
     );
   });
 
+  it('goes on in its own folder, by whatever link it is named', async () => {
+    await symlink(copy, `${copy}-link`);
+    const { history } = await run({ outputFolder: copy, resume: join(`${copy}-link`, 'checkpoint-2') });
+    expect(history.map(({ step }) => step)).toEqual([0, 1, 2, 3]);
+  });
+
   it('extends a finished run on purpose, to what a longer one had come to', async () => {
     await resume();
     const extended = await resume({ steps: 7, allowChanged: ['steps'] });
@@ -198,6 +204,13 @@ describe('checksums', () => {
     expect(await numbers(await resume())).toEqual(straight);
   });
 
+  it('name an older checkpoint where the newest is an empty folder', async () => {
+    await mkdir(join(copy, 'checkpoint-9'));
+    await expect(resume()).rejects.toThrow(
+      /checkpoint-9: trainer_state.json cannot be read. \S+checkpoint-2 is intact/,
+    );
+  });
+
   it('name the newest older checkpoint that is intact', async () => {
     await resume({ saveSteps: 1 });
     const spoil = (step: number) => appendFile(join(copy, `checkpoint-${step}/optimizer.safetensors`), 'x');
@@ -230,6 +243,18 @@ describe('the lock of an output folder', () => {
     }
     expect((await readdir(copy)).sort()).toEqual(['checkpoint-2', 'checkpoint-4', 'metrics.jsonl']);
   });
+
+  it.each(['', '{', 'null', '{}', '{"pid":"x"}', undefined])(
+    'that is damaged (%j) counts as somebody’s',
+    async (text) => {
+      const path = join(copy, '.posttrain-run.lock');
+      await (text === undefined ? mkdir(path) : writeFile(path, text));
+      await expect(resume()).rejects.toMatchObject({
+        code: 'RUN_LOCKED',
+        message: expect.stringContaining('its lock cannot be read'),
+      });
+    },
+  );
 
   it('of a process that has ended is taken over, by one run, with a warning', async () => {
     await lock(await ended());
@@ -281,6 +306,12 @@ describe('what cannot be written', () => {
     expect(await readFile(path, 'utf8')).toBe('kept');
   });
 
+  // As Node says it where a folder on a read-only file system is missing.
+  it('is said with a remedy where a folder cannot be made', async () => {
+    const running = failingAt(1, 'ENOENT', () => run({ outputFolder: join(copy, 'new/run') }));
+    await expect(running).rejects.toMatchObject({ code: 'FILE', message: expect.stringContaining('is read-only') });
+  });
+
   it('leaves the checkpoints before, whatever was being written', async () => {
     for (const at of [8, 12, 16, 20, 24, 28, 32]) {
       const running = failingAt(at, 'ENOSPC', () => resume());
@@ -302,6 +333,15 @@ describe('what cannot be written', () => {
       message: expect.stringContaining(`${path}: not written`),
     });
     expect((await readdir(copy)).sort()).toEqual(['checkpoint-2', 'metrics.jsonl']);
+  });
+
+  it('nor does a run end with them, where there is no checkpoint', async () => {
+    await expect(run({ steps: 1, learningRate: 1e300 })).rejects.toMatchObject({
+      code: 'NON_FINITE',
+      message: expect.stringMatching(
+        /the run ended with the value \S+ in \S+lora_\w+.weight. Run it again with a lower/,
+      ),
+    });
   });
 
   it('nor does a run begin with them', async () => {
@@ -330,6 +370,10 @@ describe('options and rows', () => {
   async function* streamed() {
     yield* countingRows;
   }
+  function* failing(error: unknown) {
+    yield* countingRows.slice(0, 2);
+    throw error;
+  }
 
   it('may be any iterable', async () => {
     const listed = await numbers(await run({ steps: 1 }));
@@ -341,8 +385,20 @@ describe('options and rows', () => {
     [{ model: 'models/tiny' }, /model is "models\/tiny"; it must be a CausalLM \(await CausalLM.load/],
     [{ adapter: 'adapters/a' }, /adapter is "adapters\/a"; it must be an adapter .*loadAdapter\(model, folder\)/],
     [{ rows: 'rows.jsonl' }, /rows is "rows.jsonl"; it must be a list of rows, or an iterable/],
-    [{ rows: [countingRows[0], 'text'] }, /row 1 is a string; every row must be an object/],
+    [{ rows: [countingRows[0], 'text'] }, /row 1 is "text"; every row must be an object/],
     [{ rows: [null] }, /row 0 is null/],
+    [{ rows: [[1, 2]] }, /row 0 is \[1, 2\]; every row must be an object/],
+    [{ rows: failing(new Error('cut off')) }, /what gives them failed at row 2: cut off/],
+    [{ rows: failing('nothing') }, /what gives them failed at row 2: "nothing"/],
+    [{ resume: '' }, /resume is ""; it must be true, false or the folder/],
+    [{ outputFolder: 'a\0b' }, /outputFolder is .*; it must be the path of a folder/],
+    [{ outputFolder: '' }, /outputFolder is ""; it must be the path of a folder/],
+    [{ scheduleSettings: [1] }, /scheduleSettings is \[1\]; it must be an object/],
+    [{ lossScaling: [1] }, /lossScaling is \[1\]/],
+    [{ steps: undefined, epochs: 1e300 }, /epochs makes 3e\+300 updates, more than can be counted/],
+    [{ num_train_epochs: 3 }, /unknown option "num_train_epochs". It is called "epochs" here/],
+    [{ outputDir: 'out' }, /unknown option "outputDir". It is called "outputFolder" here/],
+    [{ num_generations: 8 }, /unknown option "num_generations". Known options/],
     [{ learningRate: Number.NaN }, /learningRate is NaN; it must be a number of at least 0/],
     [{ learningRate: -1 }, /learningRate is -1/],
     [{ learningRate: Number.POSITIVE_INFINITY }, /learningRate is Infinity/],

@@ -155,12 +155,18 @@ describe('tokenizeRows', () => {
   it.each([
     [{ question: 'x' }, /row 1: has none of text, messages.*columns are question/],
     [{ prompt: 'a', completion: [{ role: 'user', content: 'b' }] }, /row 1: "prompt" must be a list/],
+    [{ text: null }, /row 1: "text" must be a text, not null/],
+    // biome-ignore lint/suspicious/noSparseArray: a hole is no id
+    [{ input_ids: [1, , 2] }, /row 1: input_ids, position 1: undefined is no token id/],
     [{ messages: 'hello' }, /row 1: "messages" must be a list of/],
     [{ input_ids: [1, 2], labels: [1] }, /row 1: input_ids and labels must be lists/],
     [{ input_ids: [1, 2], labels: [1, -100] }, /row 1: trains no token/],
     [{ input_ids: [1] }, /row 1: trains no token/],
-    [{ input_ids: [1, -100, 2] }, /row 1: input_ids\[1\] is -100; the ids of this model are 0 to 1023/],
-    [{ input_ids: [1, 1024], labels: [-100, 1024] }, /row 1: input_ids\[1\] is 1024/],
+    [
+      { input_ids: [1, -100, 2] },
+      /row 1: input_ids, position 1: -100 is no token id; ids are whole numbers from 0 to 1023. \(-100 belongs/,
+    ],
+    [{ input_ids: [1, 1024], labels: [-100, 1024] }, /row 1: input_ids, position 1: 1024 is no token id/],
     [{ input_ids: [1, 1.5] }, /row 1: input_ids and labels must be lists of integers/],
     [{ input_ids: [1, 2, 3], labels: [-100, 2, 4] }, /row 1: labels\[2\] is 4 and input_ids\[2\] is 3/],
     [{ prompt: 'a', completion: ' ' }, /row 1: its completion is empty/],

@@ -125,10 +125,13 @@ describe('Trainer', () => {
       /row 1: trains no token/,
     );
     for (const [row, message] of [
-      [{ tokens: [1, -1, 3], weights: [1, 1] }, 'row 1: tokens[1] is -1; the ids of this model are 0 to '],
-      [{ tokens: [1, 2, 3.5], weights: [1, 1] }, 'row 1: tokens[2] is 3.5'],
-      [{ tokens: [1, Number.NaN, 3], weights: [1, 1] }, 'row 1: tokens[1] is NaN'],
-      [{ tokens: [1, 2, 1e6], weights: [1, 1] }, 'row 1: tokens[2] is 1000000'],
+      [
+        { tokens: [1, -1, 3], weights: [1, 1] },
+        'row 1: tokens, position 1: -1 is no token id; ids are whole numbers from 0 to ',
+      ],
+      [{ tokens: [1, 2, 3.5], weights: [1, 1] }, 'row 1: tokens, position 2: 3.5 is no'],
+      [{ tokens: [1, Number.NaN, 3], weights: [1, 1] }, 'row 1: tokens, position 1: NaN is no'],
+      [{ tokens: [1, 2, 1e6], weights: [1, 1] }, 'row 1: tokens, position 2: 1000000 is no'],
       [{ tokens: [1, 2, 3], weights: [1, 1], lengths: [4, -1] }, 'row 1: has -1 among its lengths'],
       [{ tokens: [1, 2, 3], weights: [1, Number.NaN] }, 'row 1: weights[1] is NaN'],
     ] as const) {

@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import { tensor } from '../create.js';
 import { apply, type Tensor } from '../tensor.js';
 import { threefry2x32 } from './threefry.js';
@@ -19,7 +19,7 @@ export class Key {
   /** The key of an integer seed between 0 and 2^53. */
   static fromSeed(seed: number): Key {
     if (!Number.isSafeInteger(seed) || seed < 0) {
-      throw new PosttrainError('SEED', `a seed must be an integer from 0 to 2^53 - 1, not ${seed}`);
+      throw new PosttrainError('SEED', `a seed must be an integer from 0 to 2^53 - 1, not ${showValue(seed)}`);
     }
     return new Key(Math.floor(seed / 2 ** 32) | 0, seed | 0);
   }

@@ -8,6 +8,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EROFS: 'The file system is read-only: write to another folder.',
   EACCES: 'Permission is denied: change the permissions of the folder, or write to another one.',
   EPERM: 'The operation is not permitted: change the permissions of the folder, or write to another one.',
+  // What Node says where it cannot make a folder on a read-only file system, too.
+  ENOENT:
+    'A folder on the way to it is gone, is a link to nothing, or cannot be made because the file system is read-only: ' +
+    'put it back, or write to another folder.',
   ENOTDIR: 'A part of the path is a file where a folder is needed: remove the file, or choose another path.',
   EEXIST: 'There is a file where a folder is needed: remove it, or choose another path.',
   EISDIR: 'There is a folder where a file is needed: remove it, or choose another path.',

@@ -1,4 +1,4 @@
-import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
+import { type ChatMessage, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { RenderChatOptions } from '../chat-template/index.js';
 import { isJsonObject, type JsonObject } from '../files.js';
 import { parseJsonText } from '../jinja/index.js';
@@ -35,11 +35,24 @@ export interface RowMessage extends ChatMessage {
  * in transformers); without `weight`, which is for who trains; with arguments of calls as objects, where the row has their
  * JSON text, as the OpenAI API has it.
  *
- * @throws PosttrainError ROW_MESSAGE for arguments that are text but not the JSON text of an object
+ * @throws PosttrainError ROW_MESSAGE for what is no list of messages, and for arguments that are text but not the JSON text
+ *   of an object
  */
-export const rowMessages = (messages: readonly ChatMessage[]): ChatMessage[] =>
-  messages.map((message, i) => {
-    const { weight: _, ...fields } = message as RowMessage;
+export function rowMessages(messages: readonly ChatMessage[]): ChatMessage[] {
+  if (!Array.isArray(messages)) {
+    throw new PosttrainError(
+      'ROW_MESSAGE',
+      `it must be a text or a list of { role, content }, and is ${showValue(messages)}`,
+    );
+  }
+  return messages.map((message: unknown, i) => {
+    if (!isRecord(message) || typeof message.role !== 'string') {
+      throw new PosttrainError(
+        'ROW_MESSAGE',
+        `messages[${i}] must be { role, content } with a text as its role, and is ${showValue(message)}`,
+      );
+    }
+    const { weight: _, ...fields } = message;
     const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
     const given: unknown = message.tool_calls ?? undefined;
     if (given !== undefined && !Array.isArray(given)) {
@@ -48,6 +61,7 @@ export const rowMessages = (messages: readonly ChatMessage[]): ChatMessage[] =>
     const calls = given?.map((call, c) => withArguments(call, `messages[${i}].tool_calls[${c}]`));
     return { ...present, ...(calls && { tool_calls: calls }) } as unknown as ChatMessage;
   });
+}
 
 function withArguments(call: unknown, where: string): unknown {
   if (!isRecord(call)) return call;

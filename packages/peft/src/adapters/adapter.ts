@@ -1,5 +1,5 @@
 import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, showValue } from '@posttrain/interfaces';
 import {
   applyLinear,
   type EmbeddingLayer,
@@ -60,7 +60,9 @@ export function planAdapter<Config extends PeftConfig>(
   { seed = 0, name = 'default', file }: CreateAdapterOptions & { readonly file?: AdapterFileSize },
 ): { readonly initial: Named; adapter(parameters: Named): PeftAdapter<Config> } {
   assertKnownOptions(`createAdapter(${method.peftType})`, given, Object.keys(method.defaults));
-  const complete: Config = { ...method.defaults, ...given };
+  // Undefined is not given, as in the options of trainers.
+  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const complete: Config = { ...method.defaults, ...present };
   const asked: Config = file ? complete : { ...complete, modulesToSave: withHead(model, complete) };
   const modules = [...model.network.modules.values()];
   const match = matchTargets(modules, model.config.modelType, asked, file ? 'any entry' : 'every entry');
@@ -211,7 +213,7 @@ function checkKinds(method: PeftMethod, matched: readonly ModuleInfo[]): void {
 /** PEFT saves a target's own bias under `base_layer`, because it wraps the target. */
 function biasesOf(model: AdaptableModel, { bias }: PeftConfig, { matched, saved }: TargetMatch): Map<string, string> {
   if (!['none', 'all', 'lora_only'].includes(bias)) {
-    throw new AdapterConfigError(`bias ${JSON.stringify(bias)}: there are "none", "all" and "lora_only"`);
+    throw new AdapterConfigError(`bias ${showValue(bias)}: there are "none", "all" and "lora_only"`);
   }
   const targets = new Set(matched.map(({ name }) => name));
   const whole = new Set(saved.map(({ name }) => name));

@@ -1,4 +1,5 @@
 import { dropout, type Key, type Named, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import { AdapterConfigError, MergeError } from './errors.js';
@@ -90,10 +91,10 @@ export const lora: PeftMethod<LoraConfig> = {
       if (typeof config[option] !== 'boolean') throw new AdapterConfigError(`${option} must be true or false`);
     }
     if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1))
-      throw new AdapterConfigError(`loraDropout ${loraDropout}: not in [0, 1)`);
+      throw new AdapterConfigError(`loraDropout ${showValue(loraDropout)}: not in [0, 1)`);
     if (![true, false, 'gaussian'].includes(initLoraWeights)) {
       throw new AdapterConfigError(
-        `initLoraWeights ${JSON.stringify(initLoraWeights)} is not supported; there are true, false and "gaussian"`,
+        `initLoraWeights ${showValue(initLoraWeights)} is not supported; there are true, false and "gaussian"`,
       );
     }
     if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
@@ -103,8 +104,9 @@ export const lora: PeftMethod<LoraConfig> = {
     for (const target of targets) {
       const { r, alpha } = rankOf(config, target.name);
       if (!Number.isInteger(r) || r < 1)
-        throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${r}`);
-      if (!Number.isFinite(alpha)) throw new AdapterConfigError(`${target.name}: alpha must be a number, not ${alpha}`);
+        throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${showValue(r)}`);
+      if (!Number.isFinite(alpha))
+        throw new AdapterConfigError(`${target.name}: loraAlpha must be a number, not ${showValue(alpha)}`);
       if (loraBias && target.kind !== 'linear') {
         throw new AdapterConfigError(
           `${target.name}: loraBias is for linear layers, not for an embedding or the output layer`,

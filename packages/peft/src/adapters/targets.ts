@@ -1,4 +1,4 @@
-import { nearestName } from '@posttrain/interfaces';
+import { nearestName, showValue } from '@posttrain/interfaces';
 import type { ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
 import type { PeftConfig } from './peft-method.js';
@@ -58,7 +58,7 @@ export function matchTargets(
   const all = [...modules];
   const { modulesToSave, layersToTransform } = options;
   if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
-    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${JSON.stringify(modulesToSave)}`);
+    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${showValue(modulesToSave)}`);
   }
   const targetModules = writtenOut(options.targetModules, all, modelType);
   if (typeof targetModules === 'string' && layersToTransform !== null) {
@@ -111,7 +111,7 @@ function matcher(
   strictness: Strictness,
 ): (name: string) => boolean {
   if (typeof pattern !== 'string' && !(Array.isArray(pattern) && pattern.every((entry) => typeof entry === 'string'))) {
-    throw new AdapterConfigError(`${option} must be a list of texts, a text or null, not ${JSON.stringify(pattern)}`);
+    throw new AdapterConfigError(`${option} must be a list of texts, a text or null, not ${showValue(pattern)}`);
   }
   if (typeof pattern === 'string') {
     const matches = fullMatch(pattern, option);
@@ -138,19 +138,18 @@ function layerFilter(
   { layersToTransform, layersPattern }: TargetOptions,
   all: readonly ModuleInfo[],
 ): (name: string) => boolean {
-  if (layersToTransform === null) return () => true;
+  if (layersToTransform === null) {
+    if ([layersPattern ?? []].flat().length === 0) return () => true;
+    throw new AdapterConfigError('layersPattern needs layersToTransform: the layers that it counts.');
+  }
   const indices = [layersToTransform].flat();
   if (indices.length === 0) return () => true;
   if (!indices.every((index) => Number.isSafeInteger(index) && index >= 0)) {
-    throw new AdapterConfigError(
-      `layersToTransform must be indices of layers, not ${JSON.stringify(layersToTransform)}`,
-    );
+    throw new AdapterConfigError(`layersToTransform must be indices of layers, not ${showValue(layersToTransform)}`);
   }
   const patterns = [layersPattern ?? []].flat().filter((pattern) => pattern !== '');
   if (!patterns.every((pattern) => typeof pattern === 'string')) {
-    throw new AdapterConfigError(
-      `layersPattern must be a text or a list of texts, not ${JSON.stringify(layersPattern)}`,
-    );
+    throw new AdapterConfigError(`layersPattern must be a text or a list of texts, not ${showValue(layersPattern)}`);
   }
   const isBlockList =
     patterns.length === 0
@@ -217,9 +216,7 @@ export function checkPatterns(
   everyEntry: boolean,
 ): void {
   if (typeof patterns !== 'object' || patterns === null || Array.isArray(patterns)) {
-    throw new AdapterConfigError(
-      `${option} must be an object of patterns and numbers, not ${JSON.stringify(patterns)}`,
-    );
+    throw new AdapterConfigError(`${option} must be an object of patterns and numbers, not ${showValue(patterns)}`);
   }
   for (const pattern of Object.keys(patterns)) {
     const matches = matchesPattern(pattern, option);

@@ -1,4 +1,4 @@
-import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
+import { type ChatMessage, PosttrainError, type Prompt, showValue } from '@posttrain/interfaces';
 import {
   type CompletionTokens,
   chatOptionsOf,
@@ -37,6 +37,11 @@ export function withExplicitPrompt(
   index: number,
 ): Required<Pick<PreferenceRow, 'prompt' | 'chosen' | 'rejected'>> {
   const { prompt, chosen, rejected } = row;
+  for (const [name, value] of Object.entries({ chosen, rejected })) {
+    if (isText(value) || Array.isArray(value)) continue;
+    const problem = `${name} must be a text or a list of messages, and is ${showValue(value)}`;
+    throw new PreferenceRowError(index, `${problem}; its columns are ${Object.keys(row).join(', ') || 'none'}`);
+  }
   if (isText(chosen) !== isText(rejected) || (prompt !== undefined && isText(prompt) !== isText(chosen))) {
     throw new PreferenceRowError(index, 'prompt, chosen and rejected must all be texts or all be lists of messages');
   }
@@ -67,9 +72,13 @@ export function tokenizePair(
   const { prompt, chosen, rejected } = withExplicitPrompt(row, index);
   let [a, b]: CompletionTokens[] = [];
   for (const [name, completion] of Object.entries({ chosen, rejected })) {
-    const skipped = isText(completion) ? -1 : completion.findIndex((message: RowMessage) => message.weight === 0);
+    const weights = isText(completion) ? [] : completion.map((message: RowMessage | null) => message?.weight ?? 1);
+    const skipped = weights.findIndex((weight) => weight !== 1);
     if (skipped >= 0)
-      throw new PreferenceRowError(index, `${name}[${skipped}].weight is 0, but a preference is between whole outputs`);
+      throw new PreferenceRowError(
+        index,
+        `${name}[${skipped}].weight is ${weights[skipped]}, but a preference is between whole outputs`,
+      );
   }
   try {
     const chat = chatOptionsOf(row);

@@ -1,4 +1,13 @@
-import { custom, type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
+import {
+  custom,
+  type Given,
+  integer,
+  number,
+  OptionError,
+  options,
+  PosttrainError,
+  type Read,
+} from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs, withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
@@ -17,6 +26,7 @@ import {
   timed,
   trainingIdentity,
   trainingShape,
+  trlNames,
   update,
   warn,
 } from '@posttrain/training';
@@ -31,7 +41,7 @@ import {
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { refuseDropout } from './refuse-dropout.js';
 
-export const dpoOptions = options('dpo', {
+const shape = {
   ...trainingShape,
   rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false }),
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
@@ -46,7 +56,7 @@ export const dpoOptions = options('dpo', {
   batchSize: integer({ default: 8, min: 1 }),
   /** Peak learning rate. Default 1e-6, which is for full fine-tuning; adapters want about 1e-5 and more. */
   learningRate: number({ default: 1e-6, min: 0 }),
-  /** Most tokens of prompt and completion; more are cut off at the end. Default 1024. */
+  /** Most tokens of prompt and completion; more are cut off at the end. Default 1024, or the model's context if that is less. */
   maxLength: integer({ default: 1024, min: 2 }),
   /** The policy to compare with. Default: the model with its adapter off. */
   reference: custom<Adapter>()(
@@ -54,6 +64,10 @@ export const dpoOptions = options('dpo', {
     (value) => typeof value === 'object' && value !== null && 'hooks' in value,
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
+};
+
+export const dpoOptions = options('dpo', shape, {
+  aliases: trlNames(shape, { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' }),
 });
 
 /** Options of `dpo`. */
@@ -83,7 +97,8 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
  */
 export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: DpoOptions<A>): Promise<DpoResult<A>> {
   const settings = dpoOptions.read(given);
-  const { model, adapter, loss, epochs, batchSize, maxLength, seed, maxTokensPerPass, reference } = settings;
+  const { model, adapter, loss, epochs, batchSize, seed, maxTokensPerPass, reference } = settings;
+  const maxLength = maxLengthOf(given.maxLength, settings);
   refuseDropout('dpo', adapter);
   const { rows } = await collectRows('dpo', settings.rows, settings);
   const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
@@ -136,6 +151,15 @@ export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: 
   );
   const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
   return { trainer, adapter: trained, history, dropped, identical };
+}
+
+/** What is longer than the context can neither be scored nor trained. */
+function maxLengthOf(given: number | undefined, { maxLength, model }: Read<typeof dpoOptions>): number {
+  const { maxPositionEmbeddings: context } = model.config;
+  if (given === undefined) return Math.min(maxLength, context);
+  if (given <= context) return given;
+  const problem = `maxLength is ${given}; the context of ${model.name} holds ${context} tokens.`;
+  throw new OptionError('INVALID_OPTION', 'dpo', 'maxLength', problem);
 }
 
 async function referencesOf(

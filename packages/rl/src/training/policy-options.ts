@@ -13,11 +13,19 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
-import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape } from '@posttrain/training';
+import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
 import { refuseDropout } from './refuse-dropout.js';
+
+const isScoreOptions = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.entries(value).every(
+    ([name, x]) =>
+      ['concurrency', 'timeoutSeconds'].includes(name) && (x === undefined || (typeof x === 'number' && x > 0)),
+  );
 
 const hasParts = (value: unknown): boolean =>
   typeof value === 'object' &&
@@ -43,7 +51,7 @@ const samplingShape = {
 };
 export const SAMPLING_OPTIONS = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
 
-export const policyOptions = options('trainPolicy', {
+const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
   rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false }),
@@ -93,13 +101,21 @@ export const policyOptions = options('trainPolicy', {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }', (value) => typeof value === 'object', {
+  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
     optional: true,
     decisive: false,
   }),
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
+};
+
+export const policyOptions = options('trainPolicy', shape, {
+  aliases: trlNames(shape, {
+    ...{ max_new_tokens: 'maxCompletionLength' },
+    ...Object.fromEntries(['beta', 'epsilon', 'loss_type', 'scale_rewards'].map((name) => [name, 'objective'])),
+    reward_weights: 'rewards',
+  }),
 });
 
 /** Options of `trainPolicy`. */

@@ -59,6 +59,8 @@ interface PolicyRun {
   readonly trainer: Trainer;
   readonly objective: PolicyObjective;
   readonly rows: readonly PromptRow[];
+  /** Their tokens: of what the rows were before the first step. */
+  readonly prompts: readonly (readonly number[])[];
   readonly order: RowOrder;
   readonly options: PolicySettings;
   readonly learningRateAt: (update: number) => number;
@@ -87,6 +89,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
     trainer,
     objective: policyObjective(options.objective, { temperature: options.temperature }),
     rows,
+    prompts,
     order: new RowOrder(rows.length, seed),
     options,
     learningRateAt: planRates('trainPolicy', options, steps * iterationsPerBatch),
@@ -152,7 +155,7 @@ async function policyStep(run: PolicyRun, step: number): Promise<Metrics> {
 
 /** The step's groups, and all that were sampled for it: with dynamic sampling some are put aside. */
 async function collectGroups(run: PolicyRun, step: number) {
-  const { trainer, rows, order, options, state } = run;
+  const { trainer, rows, prompts, order, options, state } = run;
   const { promptsPerStep, dynamicSampling } = options;
   const key = Key.fromSeed(options.seed).child(step);
   const sampling: Record<string, unknown> = { maxTokens: options.maxCompletionLength };
@@ -161,12 +164,13 @@ async function collectGroups(run: PolicyRun, step: number) {
   let kept: RewardedGroup[] = [];
   for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && kept.length < promptsPerStep; round++) {
     const wanted = promptsPerStep - kept.length;
-    const chosen = Array.from({ length: wanted }, () => rows[order.at(state.cursor++)]!);
+    const chosen = Array.from({ length: wanted }, () => order.at(state.cursor++));
     const { completionsPerPrompt, rewards, maxBatch, scoring = {} } = options;
     const groups = await rollOut({
       model: trainer.model,
       adapter: trainer.adapter,
-      rows: chosen,
+      rows: chosen.map((i) => rows[i]!),
+      prompts: chosen.map((i) => prompts[i]!),
       rewards,
       completionsPerPrompt,
       sampling,

@@ -3,7 +3,6 @@ import type { Completion, SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, LocalGenerator, type PackWeights } from '@posttrain/lm';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
-import { tokensOfPrompt } from './prompts.js';
 
 /** A sampled completion with its rewards. */
 export interface RewardedCompletion {
@@ -30,6 +29,8 @@ export interface RolloutRequest<Row extends PromptRow> {
   readonly model: CausalLM;
   readonly adapter: Adapter;
   readonly rows: readonly Row[];
+  /** The tokens of each row's prompt. */
+  readonly prompts: readonly (readonly number[])[];
   readonly rewards: Rewards<Row>;
   readonly completionsPerPrompt: number;
   readonly sampling: SamplingParams;
@@ -46,13 +47,12 @@ export interface RolloutRequest<Row extends PromptRow> {
 
 /** Samples completions of every row's prompt and scores them. */
 export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row>): Promise<RewardedGroup<Row>[]> {
-  const { model, adapter, rows, rewards, completionsPerPrompt: n, sampling, step } = request;
+  const { model, adapter, rows, prompts, rewards, completionsPerPrompt: n, sampling, step } = request;
   const generator = new LocalGenerator(model, {
     adapter: () => adapter,
     maxBatch: request.maxBatch,
     packWeights: request.packWeights,
   });
-  const prompts = rows.map((row) => tokensOfPrompt(model, row));
   const sampled = await generator.generate(
     rows.map(({ prompt }, i) => ({
       ...sampling,

@@ -127,7 +127,12 @@ export async function loadCheckpoint(
   try {
     state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as RunState;
   } catch (cause) {
-    throw new CheckpointError(folder, `is not a checkpoint: ${STATE} cannot be read.`, { cause });
+    if (NAME.test(basename(folder))) throw await damaged(folder, `${STATE} cannot be read`);
+    throw new CheckpointError(
+      folder,
+      `is not a checkpoint: ${STATE} cannot be read. A checkpoint is a folder as .../checkpoint-12.`,
+      { cause },
+    );
   }
   if (!Number.isInteger(state?.global_step)) throw new CheckpointError(folder, `${STATE} has no "global_step".`);
   if (problem === 'none') {

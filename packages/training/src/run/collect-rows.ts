@@ -1,4 +1,4 @@
-import { type OnProgress, OptionError } from '@posttrain/interfaces';
+import { isPosttrainError, type OnProgress, OptionError, showValue } from '@posttrain/interfaces';
 import { contentHash } from './identity.js';
 import { type RunOptions, warn } from './training-options.js';
 
@@ -35,10 +35,16 @@ export async function collectRows<Row>(
     Object.assign(new OptionError('INVALID_OPTION', where, 'rows', `rows: ${problem}`), cause ? { cause } : {});
   const all: Row[] = [];
   const digests: string[] = [];
-  for await (const row of rows) {
+  const read = (cause: unknown): unknown => {
+    // A reader's own error says where in the file it is.
+    if (isPosttrainError(cause)) return cause;
+    const message = cause instanceof Error ? cause.message : showValue(cause);
+    return wrong(`what gives them failed at row ${all.length}: ${message}`, cause);
+  };
+  for await (const row of saying(read, rows)) {
     const at = `row ${all.length}`;
-    if (typeof row !== 'object' || row === null) {
-      throw wrong(`${at} is ${row === null ? 'null' : `a ${typeof row}`}; every row must be an object.`);
+    if (typeof row !== 'object' || row === null || Array.isArray(row)) {
+      throw wrong(`${at} is ${showValue(row)}; every row must be an object.`);
     }
     try {
       digests.push(contentHash([row]));
@@ -57,4 +63,13 @@ export async function collectRows<Row>(
     );
   }
   return { rows: all, digest: contentHash(digests) };
+}
+
+/** The same rows, where an error of what gives them is replaced by what `about` makes of it. */
+async function* saying<Row>(about: (cause: unknown) => unknown, rows: Rows<Row>): AsyncGenerator<Row> {
+  try {
+    yield* rows as AsyncIterable<Row>;
+  } catch (cause) {
+    throw about(cause);
+  }
 }

@@ -98,17 +98,20 @@ async function createWhole(folder: string, path: string, text: string): Promise<
 
 /** Undefined when there is no lock any more. One that cannot be read counts as somebody's. */
 async function readHolder(path: string): Promise<Holder | undefined> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (text === undefined) return undefined;
   try {
-    return JSON.parse(text) as Holder;
-  } catch {
-    return { token: '', pid: 0, host: 'unknown', began: null, started: 'unknown', command: 'its lock cannot be read' };
+    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<Holder> | null;
+    const isWhole =
+      Number.isInteger(holder?.pid) && typeof holder?.host === 'string' && typeof holder.token === 'string';
+    return isWhole ? (holder as Holder) : UNREADABLE;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? undefined : UNREADABLE;
   }
 }
+
+const UNREADABLE: Holder = {
+  ...{ token: '', pid: 0, host: 'unknown', began: null, started: 'unknown' },
+  command: 'its lock cannot be read',
+};
 
 /** Moves a stale lock out of the way; false when another process was faster, whose lock is then put back. */
 async function takeAway(folder: string, path: string, stale: Holder): Promise<boolean> {

@@ -1,4 +1,5 @@
-import { join, resolve } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import type { Named } from '@posttrain/core-tensor';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
@@ -67,8 +68,7 @@ async function runWithLock<State extends object>(
   const { steps, stage } = run;
   const { outputFolder, saveSteps = steps, resume = false, onProgress, onLog } = options;
   const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
-  const goesOnHere = from !== undefined && resolve(from, '..') === resolve(outputFolder ?? '');
-  if (outputFolder !== undefined && !goesOnHere) await refuseUsedFolder(outputFolder);
+  if (outputFolder !== undefined && !(from && (await isIn(from, outputFolder)))) await refuseUsedFolder(outputFolder);
   const isWritten = outputFolder !== undefined || from !== undefined;
   const settings = isWritten ? { ...(await modelIdentity(run.model)), ...(await run.settings()) } : {};
   const window = new LogWindow(run.logging ?? { every: 1, latest: [] });
@@ -97,7 +97,15 @@ async function runWithLock<State extends object>(
     const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
     onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
   }
+  // The last update is followed by no step that would notice.
+  if (first < steps) await refuseNonFinite(run.trainer.parameters, NonFiniteError.ofEnd);
   return history;
+}
+
+/** Whether a checkpoint is of a folder, by whatever links either is named. */
+async function isIn(checkpoint: string, folder: string): Promise<boolean> {
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  return dirname(await real(checkpoint)) === (await real(folder));
 }
 
 async function stepOf({ step, stage }: StepsToRun<object>, index: number): Promise<Metrics> {
@@ -108,14 +116,14 @@ async function stepOf({ step, stage }: StepsToRun<object>, index: number): Promi
   }
 }
 
-/** What a run starts from must be numbers: it would be noticed later, and after them everything. */
-async function refuseNonFinite(tensors: Named): Promise<void> {
+/** What a run starts from, and ends with, must be numbers: whoever uses it would notice too late. */
+async function refuseNonFinite(tensors: Named, errorOf = NonFiniteError.ofStart): Promise<void> {
   for (const [name, tensor] of Object.entries(tensors)) {
     const data = await tensor.data();
     // Of 16-bit floats these are their bits.
     if (!(data instanceof Float32Array || data instanceof Float64Array)) continue;
     const at = data.findIndex((value) => !Number.isFinite(value));
-    if (at >= 0) throw NonFiniteError.ofStart(name, Number(data[at]));
+    if (at >= 0) throw errorOf(name, Number(data[at]));
   }
 }
 

@@ -42,16 +42,18 @@ export interface StepMetrics {
 /** Metrics of one step by name. */
 export type Metrics = Readonly<Record<string, number>>;
 
+/** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
+const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');
 const isFunction = (value: unknown): boolean => typeof value === 'function';
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null;
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const hasAll = (value: unknown, names: readonly string[]): boolean =>
   isObject(value) && names.every((name) => value[name] !== undefined);
 
 /** Options of where a run is written to, and what it says while it runs. */
 const runOptions = {
   /** Where `checkpoint-N/`, N counting updates, and `metrics.jsonl` go. Default: nothing is written. */
-  outputFolder: text({ optional: true, decisive: false }),
+  outputFolder: custom<string>()('the path of a folder', isPath, { optional: true, decisive: false }),
   /** Steps between two checkpoints. Default: one at the end. */
   saveSteps: integer({ optional: true, min: 1, decisive: false }),
   /** Keep this many checkpoints. Default: all. */
@@ -62,7 +64,7 @@ const runOptions = {
    */
   resume: custom<boolean | string>()(
     'true, false or the folder of a checkpoint',
-    (value) => typeof value === 'boolean' || typeof value === 'string',
+    (value) => typeof value === 'boolean' || isPath(value),
     { default: false, decisive: false },
   ),
   /**
@@ -166,6 +168,10 @@ export function planRates(
   settings: TrainingSettings & { readonly learningRate: number },
   totalSteps: number,
 ): Schedule {
+  if (!Number.isSafeInteger(totalSteps)) {
+    const problem = `epochs makes ${totalSteps} updates, more than can be counted.`;
+    throw new OptionError('INVALID_OPTION', where, 'epochs', problem);
+  }
   const { learningRate, warmupSteps, scheduleSettings, schedule: name } = settings;
   if (warmupSteps >= totalSteps && warmupSteps > 0) {
     warn(

@@ -1,12 +1,13 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows } from '../run/collect-rows.js';
 import { type StepMetrics, trainingShape } from '../run/training-options.js';
+import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow } from './tokenize-rows.js';
 
 export type SftLogEntry = StepMetrics;
 
-export const sftOptions = options('sft', {
+const shape = {
   ...trainingShape,
   rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false }),
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
@@ -29,7 +30,9 @@ export const sftOptions = options('sft', {
   maxLength: integer({ optional: true, min: 2 }),
   /** Which end of a long sequence is kept. Default `keep_start`. */
   truncationMode: oneOf(['keep_start', 'keep_end'], { default: 'keep_start' }),
-});
+};
+
+export const sftOptions = options('sft', shape, { aliases: trlNames(shape) });
 
 /** Options of `sft`. */
 export interface SftOptions<A extends TrainableAdapter = TrainableAdapter>

@@ -1,5 +1,6 @@
-import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
+import { type ChatMessage, PosttrainError, showValue } from '@posttrain/interfaces';
 import {
+  assertTokenIds,
   type CausalLM,
   chatOptionsOf,
   NoChatTemplateError,
@@ -118,7 +119,10 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
     return { tokens: tokenIds, mask: tokenIds.map((_, t) => weightOf(t, messages, assistantTurns, options)) };
   }
   const { text } = row;
-  if (typeof text === 'string') {
+  if (text !== undefined && typeof text !== 'string') {
+    throw new PosttrainError('SFT_ROW', `"text" must be a text, not ${showValue(text)}`);
+  }
+  if (text !== undefined) {
     const tokens = model.tokenizer.encode(withEndToken(model, text));
     return { tokens, mask: tokens.map(() => 1) };
   }
@@ -172,12 +176,10 @@ function encodedAlready({ input_ids: ids, labels = ids }: SftRow, vocabSize: num
   if (!isIds(ids) || !isIds(labels) || labels.length !== ids.length) {
     throw new PosttrainError('SFT_ROW', 'input_ids and labels must be lists of integers of one length');
   }
-  const notAnId = ids.findIndex((id) => id < 0 || id >= vocabSize);
-  if (notAnId >= 0) {
-    throw new PosttrainError(
-      'SFT_ROW',
-      `input_ids[${notAnId}] is ${ids[notAnId]}; the ids of this model are 0 to ${vocabSize - 1} (-100 belongs into labels)`,
-    );
+  try {
+    assertTokenIds(vocabSize, ids, 'input_ids');
+  } catch (cause) {
+    throw new PosttrainError('SFT_ROW', `${(cause as Error).message} (-100 belongs into labels)`, { cause });
   }
   const other = labels.findIndex((label, t) => label !== -100 && label !== ids[t]);
   if (other >= 0) {

@@ -29,6 +29,13 @@ export class NonFiniteError extends PosttrainError {
     );
   }
 
+  /** A tensor that a run ended with. */
+  static ofEnd(name: string, value: number): NonFiniteError {
+    return new NonFiniteError(
+      `the run ended with the value ${value} in ${name}. Run it again with a lower learning rate.`,
+    );
+  }
+
   /** A tensor that a checkpoint would keep. */
   static ofCheckpoint(folder: string, name: string, value: number): NonFiniteError {
     return new NonFiniteError(

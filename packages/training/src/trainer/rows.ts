@@ -1,5 +1,6 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
+import { assertTokenIds } from '@posttrain/lm';
 
 /**
  * One row of training: a token sequence, and for every prediction in it what an algorithm wants to say. Entry t of
@@ -28,8 +29,8 @@ export interface RowBatch {
 
 /** A row that cannot be trained on. */
 export class TrainingRowError extends PosttrainError {
-  constructor(row: number, message: string) {
-    super('TRAINING_ROW', `training row ${row}: ${message}`);
+  constructor(row: number, message: string, options?: ErrorOptions) {
+    super('TRAINING_ROW', `training row ${row}: ${message}`, options);
   }
 }
 
@@ -55,12 +56,10 @@ export function checkRows(
   rows.forEach((row, i) => {
     const predictions = row.tokens.length - 1;
     if (predictions < 1) throw new TrainingRowError(i, `has ${row.tokens.length} tokens; it needs at least 2`);
-    const notAnId = row.tokens.findIndex((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
-    if (notAnId >= 0) {
-      throw new TrainingRowError(
-        i,
-        `tokens[${notAnId}] is ${row.tokens[notAnId]}; the ids of this model are 0 to ${vocabSize - 1}`,
-      );
+    try {
+      assertTokenIds(vocabSize, row.tokens, 'tokens');
+    } catch (cause) {
+      throw new TrainingRowError(i, (cause as Error).message, { cause });
     }
     const wrongLength = row.lengths?.find((length) => !(Number.isInteger(length) && length > 0));
     if (wrongLength !== undefined) throw new TrainingRowError(i, `has ${wrongLength} among its lengths`);
