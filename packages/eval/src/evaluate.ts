@@ -1,4 +1,11 @@
-import { assertKnownOptions, type Generator, type OnProgress, type Scorer } from '@posttrain/interfaces';
+import {
+  assertKnownOptions,
+  type Generator,
+  type OnProgress,
+  type Prompt,
+  type Scorer,
+  showValue,
+} from '@posttrain/interfaces';
 import { type Asker, askGenerator, askScorer, type Problem } from './ask.js';
 import { EvaluationError } from './errors.js';
 import type {
@@ -55,6 +62,7 @@ export async function evaluate<R extends Row>(
 ): Promise<EvalResult> {
   assertKnownOptions('evaluate', options, ['log', 'batchSize', 'limit', 'seed', 'onProgress', 'signal']);
   assertGoodTask(task);
+  assertModel(task, model);
   const seed = options.seed ?? 0;
   const config = configOf(task, model.name, seed);
   const log = options.log === undefined ? memoryLog() : await openLog(options.log, config);
@@ -140,7 +148,15 @@ function describeProblem<R extends Row>(task: Task<R>, row: R, index: number, se
   if (seen.has(id))
     throw new EvaluationError('DUPLICATE_ID', `${task.name}: row ${index} has the id "${id}" of an earlier row.`);
   seen.add(id);
-  return { id, row, prompt: task.prompt(row), ...(task.cluster && { cluster: task.cluster(row) }) };
+  const prompt: unknown = task.prompt(row);
+  if (typeof prompt !== 'string' && !Array.isArray(prompt)) {
+    throw new EvaluationError(
+      'BAD_TASK',
+      `task "${task.name}": the prompt of problem "${id}" is ${showValue(prompt)}; it must be a text or a list of messages. ` +
+        `The row's columns are ${Object.keys(row).join(', ') || 'none'}.`,
+    );
+  }
+  return { id, row, prompt: prompt as Prompt, ...(task.cluster && { cluster: task.cluster(row) }) };
 }
 
 async function finish<P extends ProblemRecord>(
@@ -174,9 +190,49 @@ function configOf(task: Task, model: string, seed: number): EvalConfig {
   };
 }
 
+/** What a task is given as, where a type checker has not looked. */
+function assertShape(task: Task, where: string): void {
+  const { dataset, prompt, metrics } = task as { readonly [Key in keyof Task]: unknown };
+  const wrong = (problem: string) => new EvaluationError('BAD_TASK', `${where}: ${problem}`);
+  const isIterable =
+    typeof dataset === 'object' && dataset !== null && (Symbol.iterator in dataset || Symbol.asyncIterator in dataset);
+  if (!isIterable)
+    throw wrong(`dataset is ${showValue(dataset)}; give it the rows, such as those of readRows of @posttrain/data.`);
+  if (typeof prompt !== 'function')
+    throw wrong(`prompt is ${showValue(prompt)}; give it a function of a row, such as (row) => row.question.`);
+  const lists = { metrics: [metrics, 'value', 'a metric, such as passAtK(1)'] } as Record<
+    string,
+    [unknown, string, string]
+  >;
+  if (task.type === 'generate') {
+    const { graders, verifiers = [] } = task as { readonly graders: unknown; readonly verifiers?: unknown };
+    for (const [name, list] of Object.entries({ graders, verifiers }))
+      lists[name] = [list, 'verify', 'an object with a name and verify(requests), such as exactMatch()'];
+  }
+  for (const [name, [list, method, kind]] of Object.entries(lists)) {
+    if (!Array.isArray(list)) throw wrong(`${name} is ${showValue(list)}; it must be a list.`);
+    const at = list.findIndex(
+      (item: unknown) => typeof (item as Record<string, unknown> | null)?.[method] !== 'function',
+    );
+    if (at >= 0) throw wrong(`${name}[${at}] is ${showValue(list[at])}; it must be ${kind}.`);
+  }
+}
+
+function assertModel(task: Task, model: unknown): void {
+  const [method, kind] = task.type === 'generate' ? ['generate', 'generator'] : ['score', 'scorer'];
+  const given = model as Readonly<Record<string, unknown>> | null | undefined;
+  if (typeof given?.[method] === 'function') return;
+  const hint = typeof given?.[kind] === 'function' ? ` Give it model.${kind}().` : '';
+  throw new EvaluationError(
+    'BAD_MODEL',
+    `task "${task.name}" needs a ${kind}: an object with ${method}(requests), not ${showValue(model)}.${hint}`,
+  );
+}
+
 function assertGoodTask(task: Task): void {
   const where = `task "${task.name}"`;
   assertKnownOptions(where, task, [...TASK_KEYS, ...(task.type === 'generate' ? GENERATE_KEYS : CHOICE_KEYS)]);
+  assertShape(task, where);
   if (task.type !== 'generate') return;
   const samples = task.samples ?? 1;
   if (!Number.isInteger(samples) || samples < 1) {

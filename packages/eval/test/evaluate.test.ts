@@ -192,6 +192,41 @@ describe('evaluate with a generator', () => {
   });
 });
 
+describe('what is given to evaluate', () => {
+  const rows = [{ question: 'one?', answer: '1' }];
+  const right = {
+    type: 'generate',
+    name: 'sums',
+    dataset: rows,
+    prompt: (row: (typeof rows)[number]) => row.question,
+    graders: [exactMatch()],
+    metrics: [passAtK(1)],
+  };
+  const generator: Generator = { name: 'g', generate: async () => [] };
+  it.each([
+    [{ dataset: 'rows.jsonl' }, /dataset is "rows.jsonl"; give it the rows, such as those of readRows/],
+    [{ dataset: undefined }, /dataset is undefined/],
+    [{ prompt: 'question' }, /prompt is "question"; give it a function of a row/],
+    [{ prompt: () => undefined }, /the prompt of problem "0" is undefined.*columns are question, answer/],
+    [{ graders: undefined }, /graders is undefined; it must be a list/],
+    [{ graders: [() => 1] }, /graders\[0\] is the function .*; it must be an object with a name and verify/],
+    [{ verifiers: [null] }, /verifiers\[0\] is null/],
+    [{ metrics: ['pass@1'] }, /metrics\[0\] is "pass@1"; it must be a metric, such as passAtK\(1\)/],
+  ])('is refused by name where it cannot be meant: %j', async (wrong, message) => {
+    const error = await evaluate({ ...right, ...wrong } as never, generator).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ code: 'BAD_TASK', message: expect.stringMatching(message) });
+  });
+
+  it.each([
+    ['./model', /needs a generator: an object with generate\(requests\), not ".\/model"/],
+    [undefined, /not undefined/],
+    [{ generator: () => generator }, /Give it model.generator\(\)/],
+  ])('names a model that is none: %j', async (model, message) => {
+    const error = await evaluate(right as never, model as never).catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ code: 'BAD_MODEL', message: expect.stringMatching(message) });
+  });
+});
+
 describe('the log', () => {
   it('is read back as what was returned', async () => {
     const result = await evaluate(sumTask(sumRows(9)), noisyAdder(0.4), { log, batchSize: 4 });

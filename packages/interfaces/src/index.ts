@@ -208,6 +208,6 @@ export {
   type Range,
   text,
 } from './options/option.js';
-export { OptionError, showValue } from './options/option-error.js';
+export { assertArgument, OptionError, showValue } from './options/option-error.js';
 export { type Given, type OptionShape, type Options, type OptionsMore, options, type Read } from './options/options.js';
 export { addSettings, type DecisiveSettings, type HasSettings, hashText, NOT_GIVEN, settingsOf } from './settings.js';

@@ -91,6 +91,9 @@ describe('options', () => {
 
   it('refuses a default that is not valid where it is declared', () => {
     expect(() => number({ default: 2, max: 1 })).toThrow(TypeError);
+    expect(() => integer({ default: 3, from: 1 } as never)).toThrow(
+      'an option has no "from"; it may say default, optional',
+    );
   });
 
   it('gives what decides a result: defaults included, memory limits not', () => {

@@ -1,7 +1,7 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CausalLM, type StreamEvent } from '../src/index.js';
+import { CausalLM, LocalGenerator, type StreamEvent } from '../src/index.js';
 import { EMPTY_GENERATION_CONFIG, largestDifference, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -233,5 +233,34 @@ describe('stream', () => {
       break;
     }
     expect(events.length).toBe(6);
+  });
+});
+
+describe('arguments that cannot be meant', () => {
+  it('are refused by name', async () => {
+    const model = await tinyModel();
+    const generator = model.generator();
+    const refused = (message: string) => ({ code: 'INVALID_OPTION', message: expect.stringContaining(message) });
+    for (const [requests, message] of [
+      ['hello', 'generate: requests is "hello"; it must be a list of requests'],
+      [{ prompt: 'a' }, 'generate: requests is an object with prompt'],
+      [[{}], 'generate: prompt is undefined; it must be a text'],
+      [[{ prompt: 5 }], 'generate: prompt is 5'],
+      [[{ prompt: 'a', stop: 5 }], 'generate: stop is 5; it must be a list of texts'],
+    ] as const) {
+      const error = await generator.generate(requests as never).catch((cause: unknown) => cause);
+      expect(error).toMatchObject(refused(message));
+    }
+    const made = (...given: unknown[]) => {
+      try {
+        return new (LocalGenerator as unknown as new (...given: unknown[]) => unknown)(...given);
+      } catch (cause) {
+        return cause;
+      }
+    };
+    expect(made('model')).toMatchObject(refused('LocalGenerator: model is "model"; it must be a loaded model'));
+    expect(made(model, { adapter: {} })).toMatchObject(
+      refused('adapter is an object with no keys; it must be a function'),
+    );
   });
 });

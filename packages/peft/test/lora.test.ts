@@ -230,6 +230,31 @@ describe('merging into a tied model', () => {
   });
 });
 
+describe('arguments that cannot be meant', () => {
+  const call = (f: (...given: never[]) => Promise<unknown>, given: unknown[]) => f(...(given as never[]));
+  it('are refused by name', async () => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: ['q_proj'] }, { seed: 1 });
+    for (const [f, given, message] of [
+      [createAdapter, ['model', lora], 'createAdapter: model is "model"; it must be a loaded model'],
+      [
+        createAdapter,
+        [model, { r: 8 }],
+        'createAdapter: method is an object with r; it must be a PEFT method, such as lora',
+      ],
+      [saveAdapter, [adapter, 'x'], 'saveAdapter: folder is an object'],
+      [saveAdapter, ['x', undefined], 'saveAdapter: adapter is undefined; it must be an adapter'],
+      [mergeAdapter, [model, 'adapter'], 'mergeAdapter: adapter is "adapter"'],
+      [mergeAdapter, [adapter, model], 'mergeAdapter: model is an object'],
+      [loadAdapter, ['adapter', model], 'loadAdapter: model is "adapter"'],
+      [loadAdapter, [model, ''], 'loadAdapter: folder is ""; it must be the path of a folder'],
+    ] as const) {
+      const error = await call(f as never, [...given]).catch((cause: unknown) => cause);
+      expect(error).toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining(message) });
+    }
+  });
+});
+
 describe('adapter folders', () => {
   const golden = join(import.meta.dirname, '../../../goldens/lora/llama-default');
   let folder: string;

@@ -18,6 +18,17 @@ export class OptionError extends PosttrainError {
   }
 }
 
+/**
+ * Throws when an argument of a function cannot be meant: somebody without a type checker has given a path for a model, or
+ * has swapped two arguments. `expects` is what it must be, in words.
+ *
+ * @throws OptionError
+ */
+export function assertArgument(where: string, name: string, value: unknown, isValid: boolean, expects: string): void {
+  if (isValid) return;
+  throw new OptionError('INVALID_OPTION', where, name, `${name} is ${showValue(value)}; it must be ${expects}.`);
+}
+
 /** A value as error messages show it: short, on one line, and telling NaN from null and 1 from "1". */
 export function showValue(value: unknown): string {
   if (typeof value === 'string') return cut(JSON.stringify(value));

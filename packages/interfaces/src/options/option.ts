@@ -33,12 +33,16 @@ type PresenceOf<S> = S extends { readonly default: unknown }
     ? 'optional'
     : 'required';
 
+const SPEC_KEYS: readonly string[] = ['default', 'optional', 'decisive', 'min', 'max', 'above', 'below', 'settings'];
+
 function option<T, S extends OptionSpec<T>>(
   spec: S,
   expects: string,
   isValid: (value: unknown) => boolean,
   settings: (value: T) => DecisiveSettings[string] | DecisiveSettings,
 ): Option<T, PresenceOf<S>> {
+  const unknown = Object.keys(spec).find((key) => !SPEC_KEYS.includes(key));
+  if (unknown !== undefined) throw new TypeError(`an option has no "${unknown}"; it may say ${SPEC_KEYS.join(', ')}`);
   const presence = 'default' in spec ? 'default' : spec.optional ? 'optional' : 'required';
   if (spec.default !== undefined && !isValid(spec.default)) {
     throw new TypeError(`default ${showValue(spec.default)} is not ${expects}`);

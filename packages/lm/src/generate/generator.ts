@@ -1,5 +1,6 @@
 import { Key } from '@posttrain/core-tensor';
 import {
+  assertArgument,
   assertKnownOptions,
   type Completion,
   type Constraint,
@@ -106,10 +107,15 @@ export class LocalGenerator implements Generator {
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
+    const isModel = typeof model === 'object' && model !== null && 'network' in model && 'tokenizer' in model;
+    assertArgument('LocalGenerator', 'model', model, isModel, 'a loaded model, as CausalLM.load gives it');
     assertKnownOptions('LocalGenerator', options, [
       ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'packWeights', 'maxTokens', 'seed', 'speculative'],
     ]);
     const { maxBatch = 64, prefillTokens = 2048, cacheTokens, packWeights, speculative } = options;
+    const { adapter } = options;
+    const isAsked = adapter === undefined || typeof adapter === 'function';
+    assertArgument('LocalGenerator', 'adapter', adapter, isAsked, 'a function that gives the adapter: () => adapter');
     this.name = model.name;
     this.#model = model;
     this.#options = options;
@@ -135,6 +141,8 @@ export class LocalGenerator implements Generator {
 
   /** @throws ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of range */
   async generate(requests: readonly LocalGenerateRequest[]): Promise<Completion[][]> {
+    const isList = Array.isArray(requests);
+    assertArgument('generate', 'requests', requests, isList, 'a list of requests: [{ prompt }]');
     const rows = requests.map((request, i) => this.#rowsOf(request, `request ${i}`));
     let hasFailed = false;
     const run = (row: Row) =>
@@ -207,6 +215,11 @@ export class LocalGenerator implements Generator {
   #rowsOf(request: LocalGenerateRequest, where: string): Row[] {
     assertKnownOptions('generate', request, REQUEST_OPTIONS);
     const { n = 1, seed, stop = [], signal } = request;
+    const given: unknown = request.prompt;
+    const isPrompt = typeof given === 'string' || (typeof given === 'object' && given !== null);
+    assertArgument('generate', 'prompt', given, isPrompt, 'a text, a list of messages, or { tokenIds }');
+    const isStop = Array.isArray(stop) && stop.every((text) => typeof text === 'string');
+    assertArgument('generate', 'stop', stop, isStop, 'a list of texts');
     if (!Number.isInteger(n) || n < 1) throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${n}`);
     const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);

@@ -9,6 +9,7 @@ import {
   type LowRankUpdate,
   type ModuleInfo,
 } from '@posttrain/lm';
+import { assertMethod, assertModel } from './arguments.js';
 import { AdapterConfigError, AdapterFileError, TargetModulesError } from './errors.js';
 import type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './peft-adapter.js';
 import type { AdapterTarget, PeftConfig, PeftMethod } from './peft-method.js';
@@ -35,6 +36,8 @@ export async function createAdapter<Config extends PeftConfig>(
   config: Partial<Config> = {},
   options: CreateAdapterOptions = {},
 ): Promise<PeftAdapter<Config>> {
+  assertModel('createAdapter', model);
+  assertMethod('createAdapter', method);
   assertKnownOptions('createAdapter', options, ['seed', 'name']);
   const { adapter, initial } = planAdapter(model, method, config, options);
   await realize(Object.values(initial));

@@ -12,6 +12,7 @@ import { assertKnownOptions, isDeeperThan, nearestName } from '@posttrain/interf
 import { completeSave } from '@posttrain/interfaces/node';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
+import { assertFolder, assertModel } from './arguments.js';
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
@@ -39,6 +40,8 @@ export async function loadAdapter(
   folder: string,
   options: LoadAdapterOptions = {},
 ): Promise<PeftAdapter> {
+  assertModel('loadAdapter', model);
+  assertFolder('loadAdapter', folder);
   assertKnownOptions('loadAdapter', options, ['methods', 'name']);
   await completeSave(folder);
   const path = join(folder, CONFIG);

@@ -2,6 +2,7 @@ import { iota, Key, type Named, realize, type Tensor, tensor, zeros } from '@pos
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { CausalLM, type LayerHooks } from '@posttrain/lm';
 import { localParameters, targetOf } from './adapter.js';
+import { assertAdapter, assertModel } from './arguments.js';
 import { MergeError } from './errors.js';
 import type { PeftAdapter } from './peft-adapter.js';
 import type { MergedTarget } from './peft-method.js';
@@ -28,6 +29,8 @@ export async function mergeAdapter(
   adapter: PeftAdapter,
   options: MergeOptions = {},
 ): Promise<MergeResult> {
+  assertModel('mergeAdapter', model);
+  assertAdapter('mergeAdapter', adapter);
   assertKnownOptions('mergeAdapter', options, ['probe']);
   refuseQuantized(model);
   const { method, config, plan, parameters } = adapter;

@@ -3,6 +3,7 @@ import { stageSafetensors } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';
+import { assertAdapter, assertFolder } from './arguments.js';
 import type { PeftAdapter } from './peft-adapter.js';
 
 /** The files of an adapter folder, and what PEFT puts before the names of its tensors. */
@@ -24,6 +25,8 @@ export async function saveAdapter(
   adapter: PeftAdapter,
   options: SaveAdapterOptions = {},
 ): Promise<void> {
+  assertFolder('saveAdapter', folder);
+  assertAdapter('saveAdapter', adapter);
   assertKnownOptions('saveAdapter', options, ['baseModel']);
   const { method, config, plan, parameters, taskType } = adapter;
   const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
