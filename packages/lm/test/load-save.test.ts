@@ -255,7 +255,9 @@ describe('a folder with tie_word_embeddings true and an output layer all the sam
     const [folder, again] = [await temporaryFolder(), await temporaryFolder()];
     await model.save(folder);
     await editConfig(folder, { tie_word_embeddings: true });
+    const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
     const loaded = await CausalLM.load(folder);
+    expect((await warned).message).toContain('has an output layer "lm_head.weight" of its own; it is used');
     expect(loaded.config.tieWordEmbeddings).toBe(false);
     expect(await scored(loaded)).toEqual(want);
     await loaded.save(again);

@@ -192,12 +192,18 @@ async function withStoredOutputLayer(config: ModelConfig, source: TensorSource):
   const tiedTo = config.tieWordEmbeddings ? networkOf(config).modules.get('lm_head')?.tiedTo : undefined;
   const [head, embedding] = [OUTPUT_LAYER, `${tiedTo}.weight`].map((name) => storedName(name, source.tensors));
   if (tiedTo === undefined || head === undefined || embedding === undefined) return config;
-  const untied = { ...config, tieWordEmbeddings: false };
+  const stored = (): ModelConfig => {
+    process.emitWarning(
+      `config.json says tie_word_embeddings, but the folder has an output layer "${head}" of its own; it is used, as in transformers.`,
+      'PosttrainWarning',
+    );
+    return { ...config, tieWordEmbeddings: false };
+  };
   const [own, shared] = [source.tensors.get(head)!, source.tensors.get(embedding)!];
-  if (`${own.shape}` !== `${shared.shape}`) return untied;
+  if (`${own.shape}` !== `${shared.shape}`) return stored();
   const { data: a } = await source.read(head, { as: 'float32' });
   const { data: b } = await source.read(embedding, { as: 'float32' });
-  return a.every((value, i) => value === b[i]) ? config : untied;
+  return a.every((value, i) => value === b[i]) ? config : stored();
 }
 
 function checkQuantized(folder: string, name: string, found: readonly number[], wanted: readonly number[]): void {
