@@ -207,7 +207,7 @@ describe('checksums', () => {
   it('name an older checkpoint where the newest is an empty folder', async () => {
     await mkdir(join(copy, 'checkpoint-9'));
     await expect(resume()).rejects.toThrow(
-      /checkpoint-9: trainer_state.json cannot be read. \S+checkpoint-2 is intact/,
+      /checkpoint-9: is not a checkpoint: trainer_state.json cannot be read. \S+checkpoint-2 is intact/,
     );
   });
 

@@ -127,7 +127,7 @@ export async function loadCheckpoint(
   try {
     state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as RunState;
   } catch (cause) {
-    if (NAME.test(basename(folder))) throw await damaged(folder, `${STATE} cannot be read`);
+    if (NAME.test(basename(folder))) throw await damaged(folder, `is not a checkpoint: ${STATE} cannot be read`);
     throw new CheckpointError(
       folder,
       `is not a checkpoint: ${STATE} cannot be read. A checkpoint is a folder as .../checkpoint-12.`,
