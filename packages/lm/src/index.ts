@@ -1,5 +1,14 @@
+export { type DecodeEvent, type DecodeOptions, decode } from './batching/decode.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './batching/decode-hook.js';
+export { ContextLengthError, type DecodeRow } from './batching/decode-row.js';
+export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './batching/scheduler.js';
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { compileConstraint } from './constraint/compile-constraint.js';
+export { InvalidConstraintError } from './constraint/expression.js';
+export type { CompiledConstraint } from './constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './constraint/schema-value.js';
+export type { TokenConstraint } from './constraint/token-constraint.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
 export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
@@ -11,31 +20,12 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
-export { compileConstraint } from './generate/constraint/compile-constraint.js';
-export { InvalidConstraintError } from './generate/constraint/expression.js';
-export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
-export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
-export type { TokenConstraint } from './generate/constraint/token-constraint.js';
-export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
-export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
-export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
-export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './generate/extend-inputs.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './generate/model-runner.js';
-export { NonFiniteLogitsError } from './generate/non-finite.js';
-export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
-export type { SampledToken } from './generate/report-token.js';
-export { sampleToken, tokenDistribution } from './generate/sampler.js';
-export type { SamplerSettings } from './generate/sampler-settings.js';
-export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
-export type { RowSoftmax } from './generate/step-memory.js';
-export { type SamplerContext, TokenHistory } from './generate/token-history.js';
-export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';
 export * from './hub/index.js';
 export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
@@ -78,6 +68,7 @@ export {
   WeightMismatchError,
 } from './model/weights.js';
 export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
+export { NoChatTemplateError, promptTokens, type TokenPrompt } from './prompts/prompt-tokens.js';
 export {
   type CompletionTokens,
   NoEndTokenError,
@@ -86,6 +77,15 @@ export {
   tokenizeCompletion,
   withEndToken,
 } from './prompts/tokenize-completion.js';
+export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './runner/extend-inputs.js';
+export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './runner/model-runner.js';
+export { NonFiniteLogitsError } from './runner/non-finite.js';
+export type { RowSoftmax } from './runner/step-memory.js';
+export type { SampledToken } from './sampling/report-token.js';
+export { sampleToken, tokenDistribution } from './sampling/sampler.js';
+export type { SamplerSettings } from './sampling/sampler-settings.js';
+export { type SamplerContext, TokenHistory } from './sampling/token-history.js';
+export { NoTokenAllowedError } from './sampling/warpers/candidates.js';
 export {
   type ContinuationLogProbs,
   type ContinuationLogProbsOptions,

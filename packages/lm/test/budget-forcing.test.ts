@@ -1,7 +1,7 @@
 import { Key, referenceEngine, setEngine } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { drawNext, startRow } from '../src/generate/draw-next.js';
+import { drawNext, startRow } from '../src/batching/draw-next.js';
 import { type BudgetForcingOptions, budgetForcing, type DecodeRow, type SpeculativeOptions } from '../src/index.js';
 import { largestDifference, rowOf, tinyModel } from './support.js';
 

@@ -1,9 +1,9 @@
 import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';

@@ -12,11 +12,11 @@ import {
 } from '../config/index.js';
 import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
 import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
-import { ModelRunner, type ModelRunnerOptions } from '../generate/model-runner.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { ModelRunner, type ModelRunnerOptions } from '../runner/model-runner.js';
 import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
 import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
 import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';

@@ -1,7 +1,7 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import { NoChatTemplateError } from '../generate/prompt-tokens.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { type ChatRowOptions, rowMessages } from './chat-row.js';
+import { NoChatTemplateError } from './prompt-tokens.js';
 
 /** What tokenizing needs of a model. */
 export type TextModel = Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>;

@@ -1,9 +1,9 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 
 export interface HiddenStatesOptions {

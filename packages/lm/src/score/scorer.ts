@@ -5,9 +5,9 @@ import {
   type ScoreRequest,
   type Scorer,
 } from '@posttrain/interfaces';
-import { promptTokens } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { promptTokens } from '../prompts/prompt-tokens.js';
 import { assertText } from '../tokenizer/errors.js';
 import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
 import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';

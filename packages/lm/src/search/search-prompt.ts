@@ -1,6 +1,6 @@
 import type { Completion } from '@posttrain/interfaces';
 import { PosttrainError } from '@posttrain/interfaces';
-import { checkPrompt } from '../generate/decode-row.js';
+import { checkPrompt } from '../batching/decode-row.js';
 import type { Network } from '../model/network.js';
 
 /** A prompt to search from: tokens in, tokens out. */

@@ -6,7 +6,7 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { NoChatTemplateError } from '../../generate/prompt-tokens.js';
+import { NoChatTemplateError } from '../../prompts/prompt-tokens.js';
 import type { Adapter } from '../adapter.js';
 import type { CausalLM } from '../causal-lm.js';
 

@@ -1,6 +1,6 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
 import type { CausalLM } from '../model/causal-lm.js';
-import type { ChatRowOptions } from '../prompts/chat-row.js';
+import type { ChatRowOptions } from './chat-row.js';
 
 /** A conversation given to a model whose folder has no chat template. */
 export class NoChatTemplateError extends PosttrainError {
