@@ -50,7 +50,14 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
-export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
+export {
+  type HiddenOptions,
+  type KvCache,
+  type Network,
+  networkOf,
+  type RunnableModel,
+  type SequenceInput,
+} from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
 export {
   ModelQuantizationError,

@@ -14,6 +14,8 @@ export interface EmbeddingModel {
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   readonly network: EmbeddingNetwork;
+  /** How its hidden states become one where nobody says. Default `last`, which is right for causal models. */
+  readonly defaultPooling?: Pooling;
 }
 
 interface EmbeddingNetwork {
@@ -78,9 +80,13 @@ export class LocalEmbedder implements Embedder {
   readonly #options: LocalEmbedderOptions & TextPreparation;
 
   /** `options.prepare` is for loaders of folders that ask for it. */
-  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation & { readonly pooling: Pooling }) {
+  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation = {}) {
     assertKnownOptions('embedder', options, [...EMBEDDER_OPTIONS, 'prepare']);
-    const { pooling, normalize = true, maxTokens = Number.POSITIVE_INFINITY } = options;
+    const {
+      pooling = model.defaultPooling ?? 'last',
+      normalize = true,
+      maxTokens = Number.POSITIVE_INFINITY,
+    } = options;
     if (!POOLINGS.includes(pooling)) {
       throw new PosttrainError('EMBEDDER', `embedder: pooling "${pooling}" is not one of ${POOLINGS.join(', ')}`);
     }

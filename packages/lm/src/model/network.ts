@@ -123,6 +123,12 @@ export interface Network {
   readonly cacheBytesPerToken: number;
 }
 
+/** A network with weights of its own: what scoring, sampling and searching need of a model. */
+export interface RunnableModel {
+  readonly network: Network;
+  readonly weights: Weights;
+}
+
 /** The network of a config. `quantized` says how the weights of linear layers and of the output layer are stored, by their names. */
 export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
   const family = familyOf(config);

@@ -5,7 +5,7 @@ import type { CompiledConstraint } from '../constraint/grammar-constraint.js';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
 import { LocalEmbedder } from '../embed/local-embedder.js';
 import { completionDecoder } from '../generate/completion-decoder.js';
-import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
+import { LocalGenerator, type StreamEvent } from '../generate/generator.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { TokenPrompt } from '../prompts/prompt-tokens.js';
@@ -51,7 +51,7 @@ export function localModels(
       `localModels: an adapter has the name of the model, "${name}"; rename one`,
     );
   }
-  const generator = model.generator({
+  const generator = new LocalGenerator(model, {
     ...(maxBatch === undefined ? {} : { maxBatch }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
   });
