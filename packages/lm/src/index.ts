@@ -1,6 +1,4 @@
 export { type DecodeEvent, type DecodeOptions, decode } from './batching/decode.js';
-export type { DecodeHook, DecodeState, DecodeStep } from './batching/decode-hook.js';
-export { ContextLengthError, type DecodeRow } from './batching/decode-row.js';
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './batching/scheduler.js';
 export * from './chat-template/index.js';
 export * from './config/index.js';
@@ -27,19 +25,19 @@ export {
   type StreamEvent,
 } from './generate/generator.js';
 export * from './gguf/index.js';
+export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './heads/head-model.js';
+export { RewardVerifier, type RewardVerifierOptions } from './heads/reward-verifier.js';
+export { type NewHeadOptions, SequenceClassifier } from './heads/sequence-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './heads/token-classifier.js';
+export { type NewValueHeadOptions, ValueModel } from './heads/value-model.js';
 export * from './hub/index.js';
 export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
-export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
-export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
-export { RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
-export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
-export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
-export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
-export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
-export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
+export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
 export {
@@ -75,11 +73,10 @@ export {
   WeightMismatchError,
 } from './model/weights.js';
 export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
-export { NoChatTemplateError, promptTokens, type TokenPrompt } from './prompts/prompt-tokens.js';
+export { NoChatTemplateError, promptTokens, type TextModel, type TokenPrompt } from './prompts/prompt-tokens.js';
 export {
   type CompletionTokens,
   NoEndTokenError,
-  type TextModel,
   type TokenizeCompletionOptions,
   tokenizeCompletion,
   withEndToken,
@@ -88,6 +85,8 @@ export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from '.
 export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './runner/model-runner.js';
 export { NonFiniteLogitsError } from './runner/non-finite.js';
 export type { RowSoftmax } from './runner/step-memory.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
+export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
 export type { SampledToken } from './sampling/report-token.js';
 export { sampleToken, tokenDistribution } from './sampling/sampler.js';
 export type { SamplerSettings } from './sampling/sampler-settings.js';

@@ -1,7 +1,6 @@
 import { Key, referenceEngine, setEngine } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { drawNext, startRow } from '../src/batching/draw-next.js';
 import {
   type BudgetForcingOptions,
   budgetForcing,
@@ -10,6 +9,7 @@ import {
   type SpeculativeOptions,
   sequenceLogProbs,
 } from '../src/index.js';
+import { drawNext, startRow } from '../src/sampling/draw-next.js';
 import { largestDifference, rowOf, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));

@@ -6,9 +6,9 @@ import { returnRunner, takeRunner } from '../runner/idle-runners.js';
 import { isBase } from '../runner/mixed-adapters.js';
 import type { ModelRunner, PackWeights } from '../runner/model-runner.js';
 import { explained } from '../runner/non-finite.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
 import type { Proposer } from '../speculative/proposer.js';
 import type { SpeculativeDecoding } from '../speculative/speculative-decoding.js';
-import type { DecodeRow } from './decode-row.js';
 import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
 
 export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {

@@ -4,8 +4,8 @@ import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { returnRunner, takeRunner } from '../runner/idle-runners.js';
 import { explained } from '../runner/non-finite.js';
-import { checkRow, type DecodeRow } from './decode-row.js';
-import type { DrawnToken } from './draw-next.js';
+import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
+import type { DrawnToken } from '../sampling/draw-next.js';
 import { Scheduler } from './scheduler.js';
 
 export interface DecodeEvent extends DrawnToken {

@@ -12,8 +12,6 @@ import {
 } from '@posttrain/interfaces';
 import { BatchLoop, type OnToken } from '../batching/batch-loop.js';
 import { Channel } from '../batching/channel.js';
-import type { DecodeHook } from '../batching/decode-hook.js';
-import { checkRow, type DecodeRow } from '../batching/decode-row.js';
 import type { ScheduledToken } from '../batching/scheduler.js';
 import { compileConstraint } from '../constraint/compile-constraint.js';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
@@ -21,6 +19,8 @@ import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
 import type { PackWeights } from '../runner/model-runner.js';
+import type { DecodeHook } from '../sampling/decode-hook.js';
+import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
 import { samplerSettings } from '../sampling/sampler-settings.js';
 import {
   SpeculativeDecoding,

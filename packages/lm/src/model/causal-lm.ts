@@ -15,7 +15,7 @@ import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { Tokenizer } from '../tokenizer/index.js';
-import { HeadError } from './heads/head.js';
+import { HeadError } from './head.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {

@@ -13,7 +13,7 @@ import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
-import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
+import { HeadError, withHeadModules, withHeadParameters } from './head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';

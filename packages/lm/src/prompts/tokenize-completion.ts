@@ -1,10 +1,6 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import type { CausalLM } from '../model/causal-lm.js';
 import { type ChatRowOptions, rowMessages } from './chat-row.js';
-import { NoChatTemplateError } from './prompt-tokens.js';
-
-/** What tokenizing needs of a model. */
-export type TextModel = Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>;
+import { NoChatTemplateError, type TextModel } from './prompt-tokens.js';
 
 /** A prompt with its completion as one sequence of tokens. */
 export interface CompletionTokens {

@@ -1,6 +1,6 @@
-import type { DecodeRow } from '../batching/decode-row.js';
-import { type DrawnToken, drawNext, type RowState } from '../batching/draw-next.js';
 import type { RowSoftmax } from '../runner/step-memory.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
+import { type DrawnToken, drawNext, type RowState } from '../sampling/draw-next.js';
 import { type Logits, reportChosen, tokenDistribution } from '../sampling/sampler.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
 import { verifyToken } from './speculative-sampling.js';

@@ -1,7 +1,7 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { taggedTokens } from '../../src/heads/step-verifier.js';
 import { StepVerifier, sequenceLogProbs, stepTagVerifier, TokenClassifier } from '../../src/index.js';
-import { taggedTokens } from '../../src/model/heads/step-verifier.js';
 import { tinyModel } from '../support.js';
 
 beforeAll(() => setEngine(referenceEngine()));

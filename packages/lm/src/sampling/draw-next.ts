@@ -1,11 +1,11 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { RowSoftmax } from '../runner/step-memory.js';
-import type { Logits } from '../sampling/processors/editable-scores.js';
-import type { SampledToken } from '../sampling/report-token.js';
-import { reportChosen, sampleToken } from '../sampling/sampler.js';
-import type { SamplerSettings } from '../sampling/sampler-settings.js';
-import { TokenHistory } from '../sampling/token-history.js';
 import { type DecodeRow, isTokenOf } from './decode-row.js';
+import type { Logits } from './processors/editable-scores.js';
+import type { SampledToken } from './report-token.js';
+import { reportChosen, sampleToken } from './sampler.js';
+import type { SamplerSettings } from './sampler-settings.js';
+import { TokenHistory } from './token-history.js';
 
 /** What a row has so far. */
 export class RowState extends TokenHistory {

@@ -3,8 +3,8 @@ import { PosttrainError } from '@posttrain/interfaces';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
-import { checkSamplerSettings, type SamplerSettings } from '../sampling/sampler-settings.js';
 import type { DecodeHook } from './decode-hook.js';
+import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
 /** One row of generation: tokens in, tokens out. */
 export interface DecodeRow extends SamplerSettings {
