@@ -1,4 +1,5 @@
 import type { CausalLM } from '@posttrain/lm';
+import { LocalGenerator } from '@posttrain/lm';
 
 export interface KnownAnswer {
   readonly prompt: string;
@@ -27,7 +28,7 @@ const MAX_TOKENS = 24;
 
 /** Prompts of many lengths and their greedy answers, alone in their batch. */
 export async function knownAnswers(model: CausalLM, count = 40): Promise<KnownAnswer[]> {
-  const generator = model.generator();
+  const generator = new LocalGenerator(model);
   const known: KnownAnswer[] = [];
   for (let i = 0; i < count; i++) {
     const prompt = `${i}: ${'the quick brown fox. '.repeat(1 + (i % 12))}`.slice(0, 8 + i * 5);

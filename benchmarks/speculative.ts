@@ -5,7 +5,7 @@
  * cost of the draft, not what a real pair of models would reach. Runs take turns; the median of the ratios is given.
  */
 import { onnxruntimeEngine, realize, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
-import { CausalLM, networkOf, parseModelConfig, type SpeculativeOptions } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, networkOf, parseModelConfig, type SpeculativeOptions } from '@posttrain/lm';
 import { anyTokenizer } from './random-model.js';
 
 const [count = 96, repeats = 5] = process.argv.slice(2).map(Number);
@@ -71,7 +71,7 @@ async function damped(share: number): Promise<Readonly<Record<string, Tensor>>> 
 
 async function compare(target: CausalLM, speculative: SpeculativeOptions) {
   const request = { prompt: 'abbaabab', temperature: 0, maxTokens: count };
-  const generators = [target.generator(), target.generator({ speculative })] as const;
+  const generators = [new LocalGenerator(target), new LocalGenerator(target, { speculative })] as const;
   const answers: number[][] = [];
   const time = async (which: 0 | 1) => {
     const start = performance.now();

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CausalLM, exportGenerator } from '@posttrain/lm';
+import { type CausalLM, exportGenerator, LocalGenerator } from '@posttrain/lm';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findChromium } from '../../scripts/chromium.mjs';
@@ -56,11 +56,9 @@ describe.skipIf(!executablePath)(
         expect(await page.locator('#status').textContent()).toContain(`Running on ${provider}.`);
 
         const prompts = problemRows({ split: 'heldOut', count, seed: 2 }).map(({ prompt }) => prompt);
-        const expected = await model
-          .generator()
-          .generate(
-            prompts.map((content) => ({ prompt: [{ role: 'user', content }], temperature: 0, maxTokens: 200 })),
-          );
+        const expected = await new LocalGenerator(model).generate(
+          prompts.map((content) => ({ prompt: [{ role: 'user', content }], temperature: 0, maxTokens: 200 })),
+        );
         // They work it out, each in its own way, so that equal tokens say something.
         const texts = expected.map(([completion]) => completion!.text);
         expect(new Set(texts).size).toBe(count);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { accuracy, evaluate, metricOf } from '@posttrain/eval';
-import { CausalLM } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, LocalScorer } from '@posttrain/lm';
 import { bestOfN, functionVerifier, majorityVote } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 
@@ -16,7 +16,7 @@ const firstNumber = (text: string) => /^\d+/.exec(text)?.[0] ?? null;
 describe('a local model under the other packages', () => {
   it('is searched by tts: votes and scores are of the very samples that were drawn', async () => {
     const sampling = { maxTokens: 4, stop: ['\n'], seed: 5 };
-    const options = { generator: model.generator(), n: 12, sampling, extractAnswer: firstNumber };
+    const options = { generator: new LocalGenerator(model), n: 12, sampling, extractAnswer: firstNumber };
     const vote = await majorityVote(problem, options);
     expect(vote.answer).toBe('45');
     expect(vote.votes.reduce((sum, { weight }) => sum + weight, 0)).toBeLessThanOrEqual(12);
@@ -45,7 +45,7 @@ describe('a local model under the other packages', () => {
         delimiter: '',
         metrics: [accuracy()],
       },
-      model.scorer(),
+      new LocalScorer(model),
     );
     expect(metricOf(result, 'acc').value).toBe(1);
   });

@@ -219,10 +219,12 @@ function assertShape(task: Task, where: string): void {
 }
 
 function assertModel(task: Task, model: unknown): void {
-  const [method, kind] = task.type === 'generate' ? ['generate', 'generator'] : ['score', 'scorer'];
+  const [method, kind, local] =
+    task.type === 'generate' ? ['generate', 'generator', 'LocalGenerator'] : ['score', 'scorer', 'LocalScorer'];
   const given = model as Readonly<Record<string, unknown>> | null | undefined;
   if (typeof given?.[method] === 'function') return;
-  const hint = typeof given?.[kind] === 'function' ? ` Give it model.${kind}().` : '';
+  const isLocal = given?.network !== undefined && given.weights !== undefined;
+  const hint = isLocal ? ` Give it new ${local}(model).` : '';
   throw new EvaluationError(
     'BAD_MODEL',
     `task "${task.name}" needs a ${kind}: an object with ${method}(requests), not ${showValue(model)}.${hint}`,

@@ -220,7 +220,7 @@ describe('what is given to evaluate', () => {
   it.each([
     ['./model', /needs a generator: an object with generate\(requests\), not ".\/model"/],
     [undefined, /not undefined/],
-    [{ generator: () => generator }, /Give it model.generator\(\)/],
+    [{ network: {}, weights: {} }, /Give it new LocalGenerator\(model\)/],
   ])('names a model that is none: %j', async (model, message) => {
     const error = await evaluate(right as never, model as never).catch((cause: unknown) => cause);
     expect(error).toMatchObject({ code: 'BAD_MODEL', message: expect.stringMatching(message) });

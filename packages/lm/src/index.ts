@@ -1,5 +1,12 @@
+export { type DecodeEvent, type DecodeOptions, decode } from './batching/decode.js';
+export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './batching/scheduler.js';
 export * from './chat-template/index.js';
 export * from './config/index.js';
+export { compileConstraint } from './constraint/compile-constraint.js';
+export { InvalidConstraintError } from './constraint/expression.js';
+export type { CompiledConstraint } from './constraint/grammar-constraint.js';
+export { UnsupportedSchemaError } from './constraint/schema-value.js';
+export type { TokenConstraint } from './constraint/token-constraint.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
 export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
@@ -11,45 +18,26 @@ export {
 } from './export/export-generator.js';
 export { InvalidModelFileError } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
-export { compileConstraint } from './generate/constraint/compile-constraint.js';
-export { InvalidConstraintError } from './generate/constraint/expression.js';
-export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
-export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
-export type { TokenConstraint } from './generate/constraint/token-constraint.js';
-export { type DecodeEvent, type DecodeOptions, decode } from './generate/decode.js';
-export type { DecodeHook, DecodeState, DecodeStep } from './generate/decode-hook.js';
-export { ContextLengthError, type DecodeRow } from './generate/decode-row.js';
-export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './generate/extend-inputs.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
   type LocalGeneratorOptions,
   type StreamEvent,
 } from './generate/generator.js';
-export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './generate/model-runner.js';
-export { NonFiniteLogitsError } from './generate/non-finite.js';
-export { NoChatTemplateError, promptTokens, type TokenPrompt } from './generate/prompt-tokens.js';
-export type { SampledToken } from './generate/report-token.js';
-export { sampleToken, tokenDistribution } from './generate/sampler.js';
-export type { SamplerSettings } from './generate/sampler-settings.js';
-export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './generate/scheduler.js';
-export type { RowSoftmax } from './generate/step-memory.js';
-export { type SamplerContext, TokenHistory } from './generate/token-history.js';
-export { NoTokenAllowedError } from './generate/warpers/candidates.js';
 export * from './gguf/index.js';
+export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './heads/head-model.js';
+export { RewardVerifier, type RewardVerifierOptions } from './heads/reward-verifier.js';
+export { type NewHeadOptions, SequenceClassifier } from './heads/sequence-classifier.js';
+export { type StepTagVerifierOptions, stepTagVerifier } from './heads/step-tag-verifier.js';
+export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './heads/step-verifier.js';
+export { TokenClassifier, type TokenVerifierOptions } from './heads/token-classifier.js';
+export { type NewValueHeadOptions, ValueModel } from './heads/value-model.js';
 export * from './hub/index.js';
 export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
-export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/heads/head.js';
-export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './model/heads/head-model.js';
-export { RewardVerifier, type RewardVerifierOptions } from './model/heads/reward-verifier.js';
-export { type NewHeadOptions, SequenceClassifier } from './model/heads/sequence-classifier.js';
-export { type StepTagVerifierOptions, stepTagVerifier } from './model/heads/step-tag-verifier.js';
-export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } from './model/heads/step-verifier.js';
-export { TokenClassifier, type TokenVerifierOptions } from './model/heads/token-classifier.js';
-export { type NewValueHeadOptions, ValueModel } from './model/heads/value-model.js';
+export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
 export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
 export { applyLinear } from './model/layers.js';
 export {
@@ -60,7 +48,14 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
-export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
+export {
+  type HiddenOptions,
+  type KvCache,
+  type Network,
+  networkOf,
+  type RunnableModel,
+  type SequenceInput,
+} from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
 export {
   ModelQuantizationError,
@@ -78,14 +73,25 @@ export {
   WeightMismatchError,
 } from './model/weights.js';
 export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
+export { NoChatTemplateError, promptTokens, type TextModel, type TokenPrompt } from './prompts/prompt-tokens.js';
 export {
   type CompletionTokens,
   NoEndTokenError,
-  type TextModel,
   type TokenizeCompletionOptions,
   tokenizeCompletion,
   withEndToken,
 } from './prompts/tokenize-completion.js';
+export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './runner/extend-inputs.js';
+export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './runner/model-runner.js';
+export { NonFiniteLogitsError } from './runner/non-finite.js';
+export type { RowSoftmax } from './runner/step-memory.js';
+export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
+export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
+export type { SampledToken } from './sampling/report-token.js';
+export { sampleToken, tokenDistribution } from './sampling/sampler.js';
+export type { SamplerSettings } from './sampling/sampler-settings.js';
+export { type SamplerContext, TokenHistory } from './sampling/token-history.js';
+export { NoTokenAllowedError } from './sampling/warpers/candidates.js';
 export {
   type ContinuationLogProbs,
   type ContinuationLogProbsOptions,

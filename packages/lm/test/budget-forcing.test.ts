@@ -1,8 +1,15 @@
 import { Key, referenceEngine, setEngine } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { drawNext, startRow } from '../src/generate/draw-next.js';
-import { type BudgetForcingOptions, budgetForcing, type DecodeRow, type SpeculativeOptions } from '../src/index.js';
+import {
+  type BudgetForcingOptions,
+  budgetForcing,
+  type DecodeRow,
+  LocalGenerator,
+  type SpeculativeOptions,
+  sequenceLogProbs,
+} from '../src/index.js';
+import { drawNext, startRow } from '../src/sampling/draw-next.js';
 import { largestDifference, rowOf, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -93,7 +100,7 @@ describe('a request with a hook', () => {
       hook: () => budgetForcing(options),
     };
     const run = async (speculative?: SpeculativeOptions) => {
-      const generator = model.generator(speculative ? { speculative } : {});
+      const generator = new LocalGenerator(model, speculative ? { speculative } : {});
       return (await generator.generate([request]))[0]!;
     };
     const plain = await run();
@@ -102,7 +109,7 @@ describe('a request with a hook', () => {
       expect(tokenIds!.length).toBe(26);
       expect(tokenIds!.indexOf(end)).toBeGreaterThanOrEqual(6);
       expect(tokenIds!.indexOf(end)).toBeLessThanOrEqual(18);
-      const [scored] = await model.logProbs([[...prompt, ...tokenIds!]]);
+      const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokenIds!]]);
       expect(largestDifference(scored!.logProbs.subarray(-26), logProbs!)).toBeLessThan(1e-4);
       const putIn = (forced ?? []).map((place) => tokenIds![place]!);
       expect(putIn.filter((token) => token !== end)).toEqual(
@@ -122,7 +129,7 @@ describe('a request with a hook', () => {
     }
     const places: number[] = [];
     let at = 0;
-    for await (const { forced } of model.generator().stream({ ...request, n: 1 })) {
+    for await (const { forced } of new LocalGenerator(model).stream({ ...request, n: 1 })) {
       if (forced) places.push(at);
       at++;
     }

@@ -71,7 +71,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       const rows = prompts.map((prompt, i) => rowOf(prompt, 12, { temperature: 0.7, key: Key.fromSeed(i) }));
       const { tokens, logProbs } = await decodeAll(model, rows);
       const sequences = prompts.map((prompt, i) => [...prompt, ...tokens[i]!]);
-      const scored = await sequenceLogProbs(model.network, model.weights, sequences, { temperature: 0.7 });
+      const scored = await sequenceLogProbs(model, sequences, { temperature: 0.7 });
       for (const [i, prompt] of prompts.entries()) {
         const tail = scored[i]!.logProbs.subarray(prompt.length - 1);
         expect(tail.length).toBe(12);
@@ -105,7 +105,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       expect(finishes).toEqual(['length']);
       expect(tokens[0]!.length).toBe(2);
       expect((await choices(model, [...prompt, ...tokens[0]!])).slice(17, 19)).toEqual(tokens[0]);
-      const [scored] = await sequenceLogProbs(model.network, model.weights, [[...prompt, ...tokens[0]!]]);
+      const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokens[0]!]]);
       expect(scored!.isGreedy.subarray(17)).toEqual(Float32Array.of(1, 1));
     }));
 });

@@ -170,7 +170,7 @@ describe('Phi-3', () => {
         const { read, json } = await readGolden(modelFolder('phi3-longrope'));
         const array = async (name: string) => (await read(name)).toArray();
         const ids = await array('long.input_ids');
-        const scored = await sequenceLogProbs(network, weights, [ids.slice(0, 48), ids.slice(48)]);
+        const scored = await sequenceLogProbs({ network, weights }, [ids.slice(0, 48), ids.slice(48)]);
         const expected = await array('long.log_probs');
         expect(largestDifference([...scored[0]!.logProbs, ...scored[1]!.logProbs], expected)).toBeLessThan(1e-4);
         const rows = json['long.greedy.prompts'].map((prompt: number[]) => rowOf(prompt, 24));
@@ -184,7 +184,7 @@ describe('Phi-3', () => {
     const { config, weights } = await loadWeights(modelFolder('phi3-longrope'));
     const network = networkOf(config);
     const long = Array.from({ length: 34 }, (_, i) => i + 4);
-    await expect(sequenceLogProbs(network, weights, [long])).rejects.toThrow(/34 tokens; it needs 2 to 33/);
+    await expect(sequenceLogProbs({ network, weights }, [long])).rejects.toThrow(/34 tokens; it needs 2 to 33/);
     await expect(decodeAll({ network, weights }, [rowOf(long, 1)])).rejects.toThrow(ContextLengthError);
     await expect(loadWeights(modelFolder('phi3'), { longContext: true })).rejects.toThrow(/longContext/);
   });

@@ -12,8 +12,8 @@ describe.each(['llama', 'qwen3', 'gpt2'])('%s in float16', (folder) => {
     const half = mapTree(weights, (x) => (x.dtype === 'float32' ? x.cast('float16') : x));
     await realize(Object.values(half));
     const sequences = [range(12, (i) => (i * 7) % config.vocabSize), range(5, (i) => (i * 3) % config.vocabSize)];
-    const wanted = await sequenceLogProbs(network, weights, sequences);
-    const got = await sequenceLogProbs(network, half, sequences);
+    const wanted = await sequenceLogProbs({ network, weights }, sequences);
+    const got = await sequenceLogProbs({ network, weights: half }, sequences);
     got.forEach(({ logProbs }, row) => {
       logProbs.forEach((x, i) => {
         expect(Math.abs(x - wanted[row]!.logProbs[i]!)).toBeLessThan(0.02);

@@ -1,20 +1,20 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CausalLM, LocalGenerator, type StreamEvent } from '../src/index.js';
+import { CausalLM, LocalGenerator, type StreamEvent, sequenceLogProbs } from '../src/index.js';
 import { EMPTY_GENERATION_CONFIG, largestDifference, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
 /** One completion of one request. */
 async function complete(model: CausalLM, request: GenerateRequest, options = {}): Promise<Completion> {
-  const [completions] = await model.generator(options).generate([request]);
+  const [completions] = await new LocalGenerator(model, options).generate([request]);
   return completions![0]!;
 }
 
 async function streamAll(model: CausalLM, request: GenerateRequest): Promise<StreamEvent[]> {
   const events: StreamEvent[] = [];
-  for await (const event of model.generator().stream(request)) events.push(event);
+  for await (const event of new LocalGenerator(model).stream(request)) events.push(event);
   return events;
 }
 
@@ -35,7 +35,7 @@ describe('generate', () => {
     expect(logProbs!.length).toBe(24);
     expect(text).toBe(model.tokenizer.decode(tokenIds!, { skipSpecialTokens: true }));
     const sequence = [...model.tokenizer.encode('One and one is'), ...tokenIds!];
-    const [scored] = await model.logProbs([sequence]);
+    const [scored] = await sequenceLogProbs(model, [sequence]);
     expect(largestDifference(scored!.logProbs.subarray(-24), logProbs!)).toBeLessThan(1e-4);
     expect(await complete(model, { prompt: 'One and one is', seed: 5, ...sampled })).not.toHaveProperty('logProbs');
   });
@@ -43,7 +43,7 @@ describe('generate', () => {
   it('numbers seeds: sample i of seed s is sample 0 of seed s + i, in any company', async () => {
     const model = await tinyModel();
     const request = { prompt: 'A', ...sampled, maxTokens: 8 };
-    const [many, other] = await model.generator({ maxBatch: 3 }).generate([
+    const [many, other] = await new LocalGenerator(model, { maxBatch: 3 }).generate([
       { ...request, n: 4, seed: 20 },
       { ...request, prompt: 'Something else', seed: 20 },
     ]);
@@ -58,7 +58,7 @@ describe('generate', () => {
     const model = await tinyModel();
     const request = { prompt: 'A', ...sampled, maxTokens: 8 };
     const run = async (seed: number) => {
-      const generator = model.generator({ seed });
+      const generator = new LocalGenerator(model, { seed });
       const calls = [await generator.generate([request, request]), await generator.generate([request])];
       return calls.flat(2).map(({ tokenIds }) => tokenIds!.join());
     };
@@ -71,7 +71,7 @@ describe('generate', () => {
   it('is greedy at temperature 0', async () => {
     const model = await tinyModel();
     const { tokenIds } = await complete(model, { prompt: 'A', temperature: 0, maxTokens: 6, seed: 1 });
-    const [scored] = await model.logProbs([[...model.tokenizer.encode('A'), ...tokenIds!]]);
+    const [scored] = await sequenceLogProbs(model, [[...model.tokenizer.encode('A'), ...tokenIds!]]);
     expect([...scored!.isGreedy.subarray(-6)]).toEqual([1, 1, 1, 1, 1, 1]);
   });
 
@@ -126,7 +126,9 @@ describe('generate', () => {
     expect(usage.promptTokens + usage.completionTokens).toBe(12);
     expect(finishReason).toBe('length');
     const request = { prompt: 'a far too long prompt '.repeat(9) };
-    await expect(model.generator().generate([{ prompt: 'A' }, request])).rejects.toThrow(/request 1 has \d+ tokens/);
+    await expect(new LocalGenerator(model).generate([{ prompt: 'A' }, request])).rejects.toThrow(
+      /request 1 has \d+ tokens/,
+    );
   });
 
   it('continues a prefix: text as one text, a conversation inside the assistant’s message', async () => {
@@ -139,7 +141,7 @@ describe('generate', () => {
     const header = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true });
     const opened = model.tokenizer.encode(`${header.text}It is`, { addSpecialTokens: false });
     expect(chat.usage.promptTokens).toBe(opened.length);
-    const [scored] = await model.logProbs([[...opened, ...chat.tokenIds!]]);
+    const [scored] = await sequenceLogProbs(model, [[...opened, ...chat.tokenIds!]]);
     const reported = await complete(model, { ...request, prompt: messages, prefix: 'It is', logProbs: true });
     expect(largestDifference(scored!.logProbs.subarray(-6), reported.logProbs!)).toBeLessThan(1e-4);
     const base = new CausalLM({ ...model, chatTemplate: undefined });
@@ -151,7 +153,7 @@ describe('generate', () => {
     async (kind) => {
       const model = await tinyModel(kind);
       const prompt = 'The answer';
-      const [completions] = await model.generator().generate([{ prompt, n: 24, seed: 3, maxTokens: 3 }]);
+      const [completions] = await new LocalGenerator(model).generate([{ prompt, n: 24, seed: 3, maxTokens: 3 }]);
       // Bytes that make no character are decoded differently one by one.
       const whole = completions!.filter(({ text }) => !text.includes('\uFFFD'));
       expect(whole.filter(({ text }) => text.startsWith(' ')).length).toBeGreaterThan(0);
@@ -174,7 +176,7 @@ describe('generate', () => {
         return ++questions > 20;
       },
     } as AbortSignal;
-    const results = await model.generator().generate([{ ...request, signal }, request]);
+    const results = await new LocalGenerator(model).generate([{ ...request, signal }, request]);
     const [cut, whole] = results.map(([completion]) => completion!);
     expect(cut!.finishReason).toBe('abort');
     expect(cut!.tokenIds!.length).toBeGreaterThan(0);
@@ -190,7 +192,7 @@ describe('generate', () => {
     await expect(run({ n: 0 })).rejects.toThrow(/n must be positive, not 0/);
     await expect(run({ seed: -1 })).rejects.toThrow(/seed/);
     await expect(run({ stop: [''] })).rejects.toThrow(/must not be empty/);
-    expect(() => model.generator({ batch: 3 } as object)).toThrow(/unknown option "batch"/);
+    expect(() => new LocalGenerator(model, { batch: 3 } as object)).toThrow(/unknown option "batch"/);
     await expect(streamAll(model, { prompt: 'A', n: 2 })).rejects.toThrow(/one completion at a time/);
   });
 });
@@ -222,13 +224,13 @@ describe('stream', () => {
     const controller = new AbortController();
     const request = { prompt: 'A', seed: 8, ...sampled, maxTokens: 200, signal: controller.signal };
     const events: StreamEvent[] = [];
-    for await (const event of model.generator().stream(request)) {
+    for await (const event of new LocalGenerator(model).stream(request)) {
       events.push(event);
       if (events.length === 5) controller.abort();
     }
     expect(events.length).toBe(5);
     expect(events[0]!.text).not.toBe('');
-    for await (const event of model.generator().stream({ ...request, signal: new AbortController().signal })) {
+    for await (const event of new LocalGenerator(model).stream({ ...request, signal: new AbortController().signal })) {
       events.push(event);
       break;
     }
@@ -239,7 +241,7 @@ describe('stream', () => {
 describe('arguments that cannot be meant', () => {
   it('are refused by name', async () => {
     const model = await tinyModel();
-    const generator = model.generator();
+    const generator = new LocalGenerator(model);
     const refused = (message: string) => ({ code: 'INVALID_OPTION', message: expect.stringContaining(message) });
     for (const [requests, message] of [
       ['hello', 'generate: requests is "hello"; it must be a list of requests'],

@@ -1,6 +1,6 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { initialWeights, networkOf, sequenceLogProbs } from '../src/index.js';
+import { hiddenStates, initialWeights, networkOf, sequenceLogProbs } from '../src/index.js';
 import { topLogProbs } from '../src/score/top-log-probs.js';
 import { largestDifference, tinyConfig, tinyModel } from './support.js';
 
@@ -12,7 +12,7 @@ const SEQUENCES = [range(5, (i) => i), range(40, (i) => (3 * i) % 64), [60]];
 describe('hiddenStates', () => {
   it('are what the output layer turns into the log-probabilities', async () => {
     const model = await tinyModel();
-    const states = await model.hiddenStates(SEQUENCES);
+    const states = await hiddenStates(model, SEQUENCES);
     expect(states.map(({ length }) => length)).toEqual([5, 40, 1]);
     const head = await model.weights['lm_head.weight']!.toArray();
     const width = model.config.hiddenSize;
@@ -20,20 +20,20 @@ describe('hiddenStates', () => {
       states[1]![20]!.reduce((sum, x, i) => sum + x * head[token * width + i]!, 0),
     );
     const logSumExp = Math.log(logits.reduce((sum, z) => sum + Math.exp(z), 0));
-    const [scored] = await model.logProbs([SEQUENCES[1]!]);
+    const [scored] = await sequenceLogProbs(model, [SEQUENCES[1]!]);
     expect(logits[SEQUENCES[1]![21]!]! - logSumExp).toBeCloseTo(scored!.logProbs[20]!, 4);
   });
 
   it('do not depend on how sequences are put together', async () => {
     const model = await tinyModel();
     const [together, apart] = [
-      await model.hiddenStates(SEQUENCES),
-      await model.hiddenStates(SEQUENCES, { maxTokensPerPass: 1 }),
+      await hiddenStates(model, SEQUENCES),
+      await hiddenStates(model, SEQUENCES, { maxTokensPerPass: 1 }),
     ];
     for (const [i, rows] of together.entries()) {
       for (const [t, row] of rows.entries()) expect(largestDifference(row, apart[i]![t]!)).toBeLessThan(1e-5);
     }
-    await expect(model.hiddenStates([[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
+    await expect(hiddenStates(model, [[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
   });
 });
 
@@ -41,7 +41,7 @@ describe('logProbs with topLogProbs', () => {
   it('names the most likely tokens at each place: all of them are the distribution', async () => {
     const network = networkOf(tinyConfig());
     const weights = await initialWeights(network, 1);
-    const scored = await sequenceLogProbs(network, weights, SEQUENCES.slice(0, 2), {
+    const scored = await sequenceLogProbs({ network, weights }, SEQUENCES.slice(0, 2), {
       topLogProbs: 64,
       temperature: 1.5,
     });
@@ -57,13 +57,13 @@ describe('logProbs with topLogProbs', () => {
         expect(alternatives).toEqual(sorted);
       }
     }
-    const [few] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!], { topLogProbs: 3, temperature: 1.5 });
+    const [few] = await sequenceLogProbs({ network, weights }, [SEQUENCES[0]!], { topLogProbs: 3, temperature: 1.5 });
     expect(few!.topLogProbs!.map((row) => row.map(({ tokenId }) => tokenId))).toEqual(
       scored[0]!.topLogProbs!.map((row) => row.slice(0, 3).map(({ tokenId }) => tokenId)),
     );
-    const [none] = await sequenceLogProbs(network, weights, [SEQUENCES[0]!]);
+    const [none] = await sequenceLogProbs({ network, weights }, [SEQUENCES[0]!]);
     expect(none!.topLogProbs).toBeUndefined();
-    const wrong = sequenceLogProbs(network, weights, [[1, 2]], { topLogProbs: 65 });
+    const wrong = sequenceLogProbs({ network, weights }, [[1, 2]], { topLogProbs: 65 });
     await expect(wrong).rejects.toThrow(/from 0 to 64, not 65/);
   });
 

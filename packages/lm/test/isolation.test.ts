@@ -1,6 +1,13 @@
 import { onnxruntimeEngine, referenceEngine, tensor, withEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
-import { SearchGenerator } from '../src/index.js';
+import {
+  hiddenStates,
+  LocalEmbedder,
+  LocalGenerator,
+  LocalScorer,
+  SearchGenerator,
+  sequenceLogProbs,
+} from '../src/index.js';
 import { GENERATORS, testIsolation } from './isolation.js';
 import { tinyModel } from './support.js';
 
@@ -24,18 +31,21 @@ it('weights that are none leave nothing to the next ones, which take their memor
     const bad = model.withWeights({ ...model.weights, [name]: tensor(numbers, up.shape) });
     const prompt = 'The quick brown fox jumps over the lazy dog. '.repeat(3);
     for (const logProbs of [true, false]) {
-      await expect(bad.generator().generate([{ prompt, maxTokens: 4, temperature: 0, logProbs }])).rejects.toThrow(
-        `the model's weights are not finite in ${name}`,
-      );
+      await expect(
+        new LocalGenerator(bad).generate([{ prompt, maxTokens: 4, temperature: 0, logProbs }]),
+      ).rejects.toThrow(`the model's weights are not finite in ${name}`);
     }
-    await expect(bad.logProbs([[1, 2, 3]])).rejects.toThrow(name);
-    await expect(bad.hiddenStates([[1, 2, 3]])).rejects.toThrow(name);
-    await expect(bad.embedder().embed(['x'])).rejects.toThrow(name);
-    await expect(bad.scorer().score([{ prompt: 'x', continuation: ' y' }])).rejects.toThrow(name);
+    await expect(sequenceLogProbs(bad, [[1, 2, 3]])).rejects.toThrow(name);
+    await expect(hiddenStates(bad, [[1, 2, 3]])).rejects.toThrow(name);
+    await expect(new LocalEmbedder(bad).embed(['x'])).rejects.toThrow(name);
+    await expect(new LocalScorer(bad).score([{ prompt: 'x', continuation: ' y' }])).rejects.toThrow(name);
     const search = new SearchGenerator(bad, { method: 'beamSearch', numBeams: 2 });
     await expect(search.generate([{ prompt: 'x', maxTokens: 3 }])).rejects.toThrow(name);
     const request = { prompt: 'x', maxTokens: 8, temperature: 0 };
-    const [got, wanted] = [await model.generator().generate([request]), await fresh.generator().generate([request])];
+    const [got, wanted] = [
+      await new LocalGenerator(model).generate([request]),
+      await new LocalGenerator(fresh).generate([request]),
+    ];
     expect(got[0]![0]!.tokenIds).toEqual(wanted[0]![0]!.tokenIds);
   });
 });

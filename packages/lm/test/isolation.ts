@@ -6,7 +6,7 @@ import {
   type CausalLM,
   type LayerHooks,
   type LocalGenerateRequest,
-  type LocalGenerator,
+  LocalGenerator,
   type LocalGeneratorOptions,
   NonFiniteLogitsError,
 } from '../src/index.js';
@@ -162,7 +162,7 @@ export async function testIsolation(
   await withEngine(makeEngine(), async () => {
     const { shared, fresh, ofShared, ofFresh } = await worlds();
     const draft = () => tinyModel('byte-level-bpe', {}, 11);
-    const generator = shared.generator(options(await draft()));
+    const generator = new LocalGenerator(shared, options(await draft()));
     const freshDraft = await draft();
     const alone = new Map<string, Awaited<ReturnType<LocalGenerator['generate']>>[number]>();
     const counts = { healthy: 0, bad: 0, cancelled: 0 };
@@ -198,7 +198,8 @@ export async function testIsolation(
       }
       const key = JSON.stringify([kind, asked]);
       const wanted =
-        alone.get(key) ?? (await fresh.generator(options(freshDraft)).generate([{ ...asked, ...ofFresh[kind]! }]))[0]!;
+        alone.get(key) ??
+        (await new LocalGenerator(fresh, options(freshDraft)).generate([{ ...asked, ...ofFresh[kind]! }]))[0]!;
       alone.set(key, wanted);
       expectSame(got!, wanted);
       counts.healthy++;

@@ -115,7 +115,7 @@ describe.each(ENGINES)('CausalLM.save and load on the %s engine', (_, makeEngine
       expect(await again.weights[name]!.toArray(), name).toEqual((await weight.toArray()).map(Math.fround));
     }
     const tokens = model.tokenizer.encode('The same, to the last bit.');
-    const [ours, theirs] = [await model.logProbs([tokens]), await again.logProbs([tokens])];
+    const [ours, theirs] = [await sequenceLogProbs(model, [tokens]), await sequenceLogProbs(again, [tokens])];
     expect(largestDifference(ours[0]!.logProbs, theirs[0]!.logProbs)).toBeLessThan(1e-5);
   });
 });
@@ -236,8 +236,8 @@ describe('weights of the base model without the language model’s prefix', () =
     await saveSafetensors(folder, stripped as Parameters<typeof saveSafetensors>[1]);
     const [bare, full] = [await loadWeights(folder), await loadWeights(modelFolder('gpt2'))];
     const sequences = [[5, 9, 11, 200]];
-    const [ours] = await sequenceLogProbs(networkOf(bare.config), bare.weights, sequences);
-    const [theirs] = await sequenceLogProbs(networkOf(full.config), full.weights, sequences);
+    const [ours] = await sequenceLogProbs({ network: networkOf(bare.config), weights: bare.weights }, sequences);
+    const [theirs] = await sequenceLogProbs({ network: networkOf(full.config), weights: full.weights }, sequences);
     expect(largestDifference(ours!.logProbs, theirs!.logProbs)).toBe(0);
   });
 });
@@ -247,7 +247,7 @@ describe('a folder with tie_word_embeddings true and an output layer all the sam
     const path = join(folder, 'config.json');
     await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...change }));
   };
-  const scored = async (model: CausalLM) => [...(await model.logProbs([[5, 6, 7, 8, 9]]))[0]!.logProbs];
+  const scored = async (model: CausalLM) => [...(await sequenceLogProbs(model, [[5, 6, 7, 8, 9]]))[0]!.logProbs];
 
   it.each(['llama', 'gpt2', 'gemma2'])('%s: is read with it, as by transformers, and stays so', async (model_type) => {
     const model = await tinyModel('byte-level-bpe', { model_type, tie_word_embeddings: false });

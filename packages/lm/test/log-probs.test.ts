@@ -27,7 +27,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       const rows = range(3, (i) => i);
       const starts = rows.map((row) => mask!.slice(row * length, (row + 1) * length).indexOf(1));
       const sequences = rows.map((row) => ids!.slice(row * length + starts[row]!, (row + 1) * length));
-      const scored = await sequenceLogProbs(networkOf(config), weights, sequences);
+      const scored = await sequenceLogProbs({ network: networkOf(config), weights }, sequences);
       for (const row of rows) {
         const wanted = expected!.slice(row * (length - 1) + starts[row]!, (row + 1) * (length - 1));
         expect(scored[row]!.logProbs.length).toBe(wanted.length);
@@ -42,8 +42,8 @@ describe('sequenceLogProbs', () => {
 
   it('does not depend on how sequences are put together', async () => {
     const { network, weights } = await tiny();
-    const together = await sequenceLogProbs(network, weights, sequences);
-    const apart = await sequenceLogProbs(network, weights, sequences, { maxTokensPerPass: 1 });
+    const together = await sequenceLogProbs({ network, weights }, sequences);
+    const apart = await sequenceLogProbs({ network, weights }, sequences, { maxTokensPerPass: 1 });
     for (const [i, { logProbs, entropies, isGreedy }] of together.entries()) {
       expect(logProbs.length).toBe(sequences[i]!.length - 1);
       expect(largestDifference(logProbs, apart[i]!.logProbs)).toBeLessThan(1e-5);
@@ -55,7 +55,7 @@ describe('sequenceLogProbs', () => {
   it('gives a distribution: the probabilities of all next tokens sum to 1, and their entropy is the one reported', async () => {
     const { network, weights } = await tiny();
     const all = range(64, (token) => token).map((token) => [7, 9, token]);
-    const scored = await sequenceLogProbs(network, weights, all, { temperature: 1.7 });
+    const scored = await sequenceLogProbs({ network, weights }, all, { temperature: 1.7 });
     const last = scored.map(({ logProbs }) => logProbs[1]!);
     expect(last.reduce((sum, x) => sum + Math.exp(x), 0)).toBeCloseTo(1, 5);
     const entropy = -last.reduce((sum, x) => sum + Math.exp(x) * x, 0);
@@ -68,7 +68,7 @@ describe('sequenceLogProbs', () => {
   it('uniform logits: every token has log-probability -ln V', async () => {
     const { network, weights } = await tiny();
     const flat = { ...weights, 'lm_head.weight': zeros([64, 16]) };
-    const [scored] = await sequenceLogProbs(network, flat, [[1, 2, 3]]);
+    const [scored] = await sequenceLogProbs({ network, weights: flat }, [[1, 2, 3]]);
     for (const value of scored!.logProbs) expect(value).toBeCloseTo(-Math.log(64), 6);
   });
 
@@ -95,7 +95,7 @@ describe('sequenceLogProbs', () => {
       },
     };
     const rows = range(40, (i) => i).map((i) => range(20 + i, (t) => t + i));
-    await withEngine(watching, () => sequenceLogProbs(network, weights, rows, { maxTokensPerPass: 1000 }));
+    await withEngine(watching, () => sequenceLogProbs({ network, weights }, rows, { maxTokensPerPass: 1000 }));
     const grids = graphs.flatMap(({ inputs }) =>
       inputs.map(({ outputs }) => outputs[0]!).filter(({ shape, dtype }) => dtype === 'int32' && shape.length === 2),
     );
@@ -111,7 +111,7 @@ describe('sequenceLogProbs', () => {
 
   it('refuses what it cannot do, naming it', async () => {
     const { network, weights } = await tiny();
-    const run = (tokens: number[], options = {}) => sequenceLogProbs(network, weights, [[1, 2], tokens], options);
+    const run = (tokens: number[], options = {}) => sequenceLogProbs({ network, weights }, [[1, 2], tokens], options);
     await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 97/);
     await expect(run(range(98, () => 0))).rejects.toThrow(/sequence 1 has 98 tokens/);
     await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature must be positive, not 0/);
@@ -123,7 +123,7 @@ describe('perplexity', () => {
   it('is the size of the vocabulary for a model whose weights are zero', async () => {
     const network = networkOf(tinyConfig());
     const weights = Object.fromEntries(network.parameters.map(({ name, shape }) => [name, zeros(shape)]));
-    const scored = await sequenceLogProbs(network, weights, [range(9, (i) => i), [3, 1]]);
+    const scored = await sequenceLogProbs({ network, weights }, [range(9, (i) => i), [3, 1]]);
     expect(perplexity(scored)).toBeCloseTo(network.config.vocabSize, 3);
   });
 
@@ -139,7 +139,7 @@ describe('perplexity', () => {
     const rows = [0, 1, 2].map((row) => ({ row, start: mask!.slice(row * 12, (row + 1) * 12).indexOf(1) }));
     const wanted = rows.flatMap(({ row, start }) => expected!.slice(row * 11 + start, (row + 1) * 11));
     const sequences = rows.map(({ row, start }) => ids!.slice(row * 12 + start, (row + 1) * 12));
-    const got = perplexity(await sequenceLogProbs(networkOf(config), weights, sequences));
+    const got = perplexity(await sequenceLogProbs({ network: networkOf(config), weights }, sequences));
     const mean = wanted.reduce((a, b) => a + b, 0) / wanted.length;
     expect(got / Math.exp(-mean)).toBeCloseTo(1, 4);
   });

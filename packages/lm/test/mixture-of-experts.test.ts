@@ -43,7 +43,7 @@ const SEQUENCES = [
   [60, 1, 12],
 ];
 const logProbsOf = async (config: ModelConfig, weights: Weights): Promise<number[]> =>
-  (await sequenceLogProbs(networkOf(config), weights, SEQUENCES)).flatMap(({ logProbs }) => [...logProbs]);
+  (await sequenceLogProbs({ network: networkOf(config), weights }, SEQUENCES)).flatMap(({ logProbs }) => [...logProbs]);
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -196,7 +196,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       };
       const adapter = { name: 'delta', parameters: {}, hooks: () => hooks };
       const changed = { ...weights, [`${target}.weight`]: weights[`${target}.weight`]!.add(delta) };
-      const scored = await sequenceLogProbs(network, weights, SEQUENCES, { adapter });
+      const scored = await sequenceLogProbs({ network, weights }, SEQUENCES, { adapter });
       const expected = await logProbsOf(config, changed);
       expect(
         largestDifference(
@@ -291,7 +291,7 @@ it('quantises experts and not routers, and computes with what the codes stand fo
   expect(quantized.quantized.has('model.layers.1.mlp.experts.3.up_proj')).toBe(true);
   const small = networkOf(config, quantized.quantized);
   const expected = await logProbsOf(config, await dequantizeWeights(small, quantized.weights));
-  const scored = await sequenceLogProbs(small, quantized.weights, SEQUENCES);
+  const scored = await sequenceLogProbs({ network: small, weights: quantized.weights }, SEQUENCES);
   expect(
     largestDifference(
       scored.flatMap(({ logProbs }) => [...logProbs]),

@@ -15,6 +15,7 @@ import {
   ModelRunner,
   type QuantizationOptions,
   SequenceClassifier,
+  sequenceLogProbs,
   stepTagVerifier,
   ValueModel,
 } from '../src/index.js';
@@ -172,7 +173,7 @@ describe.each(KINDS)('a quantised output layer, %s', (_, config, embedding) => {
     const model = await (await modelOf(config)).quantize({ ...INT4, activations });
     const prompt = [5, 17, 3];
     const { tokens, logProbs } = await decodeAll(model, [rowOf(prompt, 12)]);
-    const [scored] = await model.logProbs([[...prompt, ...tokens[0]!]], { topLogProbs: 1 });
+    const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokens[0]!]], { topLogProbs: 1 });
     const at = prompt.length - 1;
     expect(largestDifference(scored!.logProbs.slice(at), logProbs[0]!)).toBeLessThan(1e-4);
     const top = scored!.topLogProbs!.slice(at).map(([first]) => first!);
@@ -200,7 +201,7 @@ describe.each(KINDS)('a quantised output layer, %s', (_, config, embedding) => {
     expect(await numbersOf(again)).toEqual(await numbersOf(plain));
     expect(await floats(again.weights['lm_head.weight']!)).toEqual(unpacked(await codesOf(float, INT4)));
     const sequence = [[5, 17, 3, 99]];
-    expect(await again.logProbs(sequence)).toEqual(await plain.logProbs(sequence));
+    expect(await sequenceLogProbs(again, sequence)).toEqual(await sequenceLogProbs(plain, sequence));
     // int4 itself has no form in a folder; nothing is written then.
     const empty = await temporaryFolder();
     await expect(model.save(empty)).rejects.toThrow(/no form for: save model.dequantize\(\)/);
@@ -283,7 +284,10 @@ describe('a quantised output layer', () => {
     const [verdict] = await verifier.verify([{ prompt: 'Q ', completion: 'First, add.' }]);
     const marks = ['+', '-'].map((text) => model.tokenizer.encode(text, { addSpecialTokens: false })[0]!);
     const tokens = model.tokenizer.encode('Q First, add.<think>');
-    const scored = await model.logProbs(marks.map((mark) => [...tokens, mark]));
+    const scored = await sequenceLogProbs(
+      model,
+      marks.map((mark) => [...tokens, mark]),
+    );
     const [good, bad] = scored.map(({ logProbs }) => Math.exp(logProbs.at(-1)!));
     expect(verdict!.stepScores![0]).toBeCloseTo(good! / (good! + bad!), 5);
   });

@@ -77,7 +77,7 @@ describe('rollingLogProbs', () => {
     const { weights, network } = await loadWeights(modelFolder('smollm2'));
     const { ids, cases } = golden('stride.json');
     for (const { max_length: maxLength, stride, log_probs: windows } of cases) {
-      const [scored] = await rollingLogProbs(network, weights, [ids], { maxLength, stride });
+      const [scored] = await rollingLogProbs({ network, weights }, [ids], { maxLength, stride });
       const wanted: number[] = windows.flat();
       expect(scored!.logProbs.length).toBe(ids.length - 1);
       expect(largestDifference(scored!.logProbs, wanted)).toBeLessThan(1e-4);
@@ -90,13 +90,13 @@ describe('rollingLogProbs', () => {
     const { weights, network } = await loadWeights(modelFolder('llama'));
     const sequences = [range(300, (i) => (i * 7) % 250), [4, 5], range(130, (i) => (i * 3) % 200)];
     const options = { maxLength: 24, contextLength: 10, topLogProbs: 2 };
-    const scored = await rollingLogProbs(network, weights, sequences, options);
+    const scored = await rollingLogProbs({ network, weights }, sequences, options);
     for (const [i, tokens] of sequences.entries()) {
       expect(scored[i]!.logProbs.length).toBe(tokens.length - 1);
       expect(scored[i]!.topLogProbs!.length).toBe(tokens.length - 1);
       for (const t of [1, 24, 25, 40, tokens.length - 1].filter((at) => at < tokens.length)) {
         const window = rollingWindows(tokens.length, 24, 10).find(({ to }) => t < to)!;
-        const [alone] = await sequenceLogProbs(network, weights, [tokens.slice(window.from, t + 1)]);
+        const [alone] = await sequenceLogProbs({ network, weights }, [tokens.slice(window.from, t + 1)]);
         expect(scored[i]!.logProbs[t - 1]).toBeCloseTo(alone!.logProbs.at(-1)!, 4);
       }
     }
@@ -106,8 +106,8 @@ describe('rollingLogProbs', () => {
     const { weights, network, config } = await loadWeights(modelFolder('gpt2'));
     const tokens = range(config.maxPositionEmbeddings + 1, (i) => (i * 11) % 250);
     const [[rolling], [plain]] = [
-      await rollingLogProbs(network, weights, [tokens]),
-      await sequenceLogProbs(network, weights, [tokens]),
+      await rollingLogProbs({ network, weights }, [tokens]),
+      await sequenceLogProbs({ network, weights }, [tokens]),
     ];
     expect(rolling!.logProbs).toEqual(plain!.logProbs);
     expect(rollingWindows(tokens.length, config.maxPositionEmbeddings).length).toBe(1);
@@ -115,7 +115,7 @@ describe('rollingLogProbs', () => {
 
   it('refuses what makes no sense', async () => {
     const { weights, network } = await loadWeights(modelFolder('llama'));
-    const run = (tokens: number[], options: object) => rollingLogProbs(network, weights, [tokens], options);
+    const run = (tokens: number[], options: object) => rollingLogProbs({ network, weights }, [tokens], options);
     await expect(run([1], {})).rejects.toThrow(/sequence 0 needs two tokens/);
     await expect(run([1, 2], { maxLength: 129 })).rejects.toThrow(/from 1 to 128, not 129/);
     await expect(run([1, 2], { maxLength: 8, contextLength: 9 })).rejects.toThrow(/from 1 to maxLength \(8\), not 9/);

@@ -3,8 +3,6 @@ import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { expOfNegative } from '../src/generate/fast-exp.js';
-import { checkSamplerSettings } from '../src/generate/sampler-settings.js';
 import {
   type SamplerContext,
   type SamplerSettings,
@@ -13,6 +11,8 @@ import {
   TokenHistory,
   tokenDistribution,
 } from '../src/index.js';
+import { expOfNegative } from '../src/sampling/fast-exp.js';
+import { checkSamplerSettings } from '../src/sampling/sampler-settings.js';
 
 const plain: SamplerSettings = { temperature: 1, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 };
 const none = new TokenHistory([]);

@@ -4,6 +4,7 @@ import {
   CacheTooSmallError,
   type DecodeRow,
   initialWeights,
+  LocalGenerator,
   ModelRunner,
   networkOf,
   type ScheduledToken,
@@ -135,7 +136,7 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
 
 it('a generator’s calls share a batch, and one that fails does not hold up the others', async () => {
   const model = await tinyModel();
-  const generator = model.generator({ cacheTokens: 160 });
+  const generator = new LocalGenerator(model, { cacheTokens: 160 });
   const request = (seed: number) => ({ prompt: `number ${seed}`, maxTokens: 20, seed });
   let most = 0;
   const one = generator.generate([request(1)]);
@@ -151,7 +152,7 @@ it('a generator’s calls share a batch, and one that fails does not hold up the
   await expect(two).rejects.toThrow(CacheTooSmallError);
   const texts = [(await one)[0]![0]!.text, await three];
   for (const [i, seed] of [1, 4].entries()) {
-    expect(texts[i]).toBe((await model.generator().generate([request(seed)]))[0]![0]!.text);
+    expect(texts[i]).toBe((await new LocalGenerator(model).generate([request(seed)]))[0]![0]!.text);
   }
   expect(most).toBeGreaterThan(1);
   expect(generator.load).toEqual({ waiting: 0, active: 0 });
@@ -159,7 +160,7 @@ it('a generator’s calls share a batch, and one that fails does not hold up the
 
 it('goes on after a first request that was refused', async () => {
   const model = await tinyModel();
-  const generator = model.generator({ cacheTokens: 32 });
+  const generator = new LocalGenerator(model, { cacheTokens: 32 });
   await expect(generator.generate([{ prompt: 'A', maxTokens: 200 }])).rejects.toThrow(CacheTooSmallError);
   const [completions] = await generator.generate([{ prompt: 'A', maxTokens: 2 }]);
   expect(completions![0]!.tokenIds!.length).toBe(2);

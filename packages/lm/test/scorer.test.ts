@@ -1,5 +1,6 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { LocalGenerator, LocalScorer, rollingLogProbs, sequenceLogProbs } from '../src/index.js';
 import { tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -15,12 +16,12 @@ describe('LocalScorer', () => {
       { prompt: 'The sum is ', continuation: 'twelve and a half' },
       { prompt: 'Q', continuation: ': why not?\n' },
     ];
-    const scores = await model.scorer().score(requests);
+    const scores = await new LocalScorer(model).score(requests);
     for (const [i, { prompt, continuation }] of requests.entries()) {
       const whole = tokenizer.encode(prompt + continuation);
       const start = tokenizer.encode(prompt.trimEnd()).length;
       // Each token from a sequence of its own that ends with it.
-      const one = async (t: number) => (await model.logProbs([whole.slice(0, t + 1)]))[0]!;
+      const one = async (t: number) => (await sequenceLogProbs(model, [whole.slice(0, t + 1)]))[0]!;
       const last = await Promise.all(Array.from({ length: whole.length - start }, (_, t) => one(start + t)));
       expect(scores[i]!.tokens).toBe(whole.length - start);
       expect(scores[i]!.logProb).toBeCloseTo(sum(last.map(({ logProbs }) => logProbs.at(-1)!)), 4);
@@ -32,11 +33,11 @@ describe('LocalScorer', () => {
   it('calls greedy what greedy decoding gives, and nothing else', async () => {
     const model = await tinyModel('byte-level-bpe', {}, 4);
     const prompt = 'The sum is';
-    const [completions] = await model.generator().generate([{ prompt, temperature: 0, maxTokens: 4 }]);
+    const [completions] = await new LocalGenerator(model).generate([{ prompt, temperature: 0, maxTokens: 4 }]);
     const { text, tokenIds } = completions![0]!;
     // Only a text that the tokenizer cuts as the model wrote it can be compared.
     expect(model.tokenizer.encode(prompt + text).slice(-4)).toEqual(tokenIds);
-    const scores = await model.scorer().score([
+    const scores = await new LocalScorer(model).score([
       { prompt, continuation: text },
       { prompt, continuation: `${text.slice(0, -1)}~` },
     ]);
@@ -46,10 +47,10 @@ describe('LocalScorer', () => {
   it('scores the assistant’s answer in a conversation', async () => {
     const model = await tinyModel();
     const messages = [{ role: 'user', content: 'Well?' }];
-    const [score] = await model.scorer().score([{ prompt: messages, continuation: 'Fine.' }]);
+    const [score] = await new LocalScorer(model).score([{ prompt: messages, continuation: 'Fine.' }]);
     const header = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true });
     const tokens = model.tokenizer.encode(`${header.text}Fine.`, { addSpecialTokens: false });
-    const [scored] = await model.logProbs([tokens]);
+    const [scored] = await sequenceLogProbs(model, [tokens]);
     const count = tokens.length - header.tokenIds.length;
     expect(score!.tokens).toBe(count);
     expect(score!.logProb).toBeCloseTo(sum(scored!.logProbs.subarray(-count)), 5);
@@ -61,7 +62,7 @@ describe('LocalScorer', () => {
       { prompt: 'A', continuation: ' b' },
       { prompt: 'A', continuation: '' },
     ];
-    await expect(model.scorer().score(requests)).rejects.toThrow(/score request 1.*no tokens/);
+    await expect(new LocalScorer(model).score(requests)).rejects.toThrow(/score request 1.*no tokens/);
   });
 
   it.each([
@@ -73,16 +74,16 @@ describe('LocalScorer', () => {
   ])('refuses %j, which would be scored as another text', async (request, message) => {
     const model = await tinyModel();
     const requests = [{ prompt: 'A', continuation: ' b' }, request as { prompt: string; continuation: string }];
-    await expect(model.scorer().score(requests)).rejects.toThrow(message);
+    await expect(new LocalScorer(model).score(requests)).rejects.toThrow(message);
   });
 
   it('gives choices of one question what each gets by itself', async () => {
     const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 512 });
     const prompt = `${'How many are there, all in all? '.repeat(12)}Answer:`;
     const requests = [' one', ' two', ' a few', ' none at all'].map((continuation) => ({ prompt, continuation }));
-    const together = await model.scorer().score(requests);
+    const together = await new LocalScorer(model).score(requests);
     for (const [i, request] of requests.entries()) {
-      const [alone] = await model.scorer().score([request]);
+      const [alone] = await new LocalScorer(model).score([request]);
       expect(together[i]!.logProb).toBeCloseTo(alone!.logProb, 4);
       expect({ ...together[i], logProb: 0 }).toEqual({ ...alone, logProb: 0 });
     }
@@ -91,17 +92,17 @@ describe('LocalScorer', () => {
   it('scores whole texts of any length, the first token behind a begin token', async () => {
     const model = await tinyModel('byte-level-bpe', { max_position_embeddings: 24 });
     const texts = ['Short.', 'A text that is a good deal longer than what the model can see at once. '.repeat(3)];
-    const scores = await model.scorer().scoreRolling(texts);
+    const scores = await new LocalScorer(model).scoreRolling(texts);
     const sequences = texts.map((text) => [
       model.tokenizer.bosId!,
       ...model.tokenizer.encode(text, { addSpecialTokens: false }),
     ]);
     expect(sequences[1]!.length).toBeGreaterThan(2 * 24);
-    const scored = await model.rollingLogProbs(sequences);
+    const scored = await rollingLogProbs(model, sequences);
     for (const [i, { logProb, tokens }] of scores.entries()) {
       expect(tokens).toBe(sequences[i]!.length - 1);
       expect(logProb).toBeCloseTo(sum(scored[i]!.logProbs), 3);
     }
-    await expect(model.scorer().scoreRolling(['A', ''])).rejects.toThrow(/text 1 has no tokens/);
+    await expect(new LocalScorer(model).scoreRolling(['A', ''])).rejects.toThrow(/text 1 has no tokens/);
   });
 });

@@ -88,12 +88,11 @@ describe.each(ENGINES)('continuationLogProbs on the %s engine', (_, makeEngine) 
       const { roots } = prefixTree(all);
       expect(roots.length).toBe(1);
       const plain = await sequenceLogProbs(
-        network,
-        weights,
+        { network, weights },
         all.map(({ tokens }) => tokens),
       );
       for (const options of [{}, { maxTokensPerPass: 64, maxCacheBytes: 1 }]) {
-        const shared = await continuationLogProbs(network, weights, all, options);
+        const shared = await continuationLogProbs({ network, weights }, all, options);
         for (const [i, { logProbs, isGreedy }] of shared.entries()) {
           const from = all[i]!.start - 1;
           expect(logProbs.length).toBe(all[i]!.tokens.length - all[i]!.start);

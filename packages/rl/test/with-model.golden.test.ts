@@ -77,7 +77,7 @@ describe('through a real model with an adapter, the reference being the adapter 
     const completions = unpadded('grpo.completion_ids', mask);
     const sequences = prompts.map((prompt, i) => [...prompt, ...completions[i]!]);
     const under = async (policy: typeof adapter | typeof NO_ADAPTER) => {
-      const scored = await sequenceLogProbs(model.network, model.weights, sequences, { adapter: policy, temperature });
+      const scored = await sequenceLogProbs(model, sequences, { adapter: policy, temperature });
       return scored.map(({ logProbs }, i) => Array.from(logProbs.subarray(prompts[i]!.length - 1)));
     };
     const reference = await under(NO_ADAPTER);
@@ -114,7 +114,7 @@ describe('through a real model with an adapter, the reference being the adapter 
         rejectedTokens: ids[i + 2]!.slice(starts[i + 2]),
       }),
     );
-    const scored = await sequenceLogProbs(model.network, model.weights, ids);
+    const scored = await sequenceLogProbs(model, ids);
     const reference = (i: number) => scored[i]!.logProbs.subarray(starts[i]! - 1);
     const rows = annotatePairs(
       pairs.map((pair, i) => ({ ...pair, reference: { chosen: reference(i), rejected: reference(i + 2) } })),

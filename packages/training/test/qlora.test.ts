@@ -17,7 +17,14 @@ import {
   withEngine,
   zeros,
 } from '@posttrain/core-tensor';
-import { type CausalLM, decode, loadWeights, predictionLogProbs, type QuantizationOptions } from '@posttrain/lm';
+import {
+  type CausalLM,
+  decode,
+  loadWeights,
+  predictionLogProbs,
+  type QuantizationOptions,
+  sequenceLogProbs,
+} from '@posttrain/lm';
 import {
   createAdapter,
   loadAdapter,
@@ -160,8 +167,8 @@ describe('QLoRA', () => {
     // What was learnt is the adapter: without it the base is as bad as it was.
     const sequence = [countingRows[0]!.input_ids];
     const mean = (values: Iterable<number>) => [...values].reduce((a, b, _, all) => a + b / all.length, 0);
-    const [without] = await model.logProbs(sequence);
-    const [with_] = await model.logProbs(sequence, { adapter: quantized.trained });
+    const [without] = await sequenceLogProbs(model, sequence);
+    const [with_] = await sequenceLogProbs(model, sequence, { adapter: quantized.trained });
     expect(mean(with_!.logProbs)).toBeGreaterThan(mean(without!.logProbs) + 1);
   });
 
@@ -201,7 +208,7 @@ describe('QLoRA', () => {
     const { drift, model: merged } = await mergeAdapter(await model.dequantize(), adapter);
     expect(drift).toBeLessThan(1e-4);
     const sequence = [[3, 17, 39, 0, 21]];
-    const [a, b] = [await merged.logProbs(sequence), await model.logProbs(sequence, { adapter })];
+    const [a, b] = [await sequenceLogProbs(merged, sequence), await sequenceLogProbs(model, sequence, { adapter })];
     for (const [i, value] of a[0]!.logProbs.entries()) expect(value).toBeCloseTo(b[0]!.logProbs[i]!, 4);
   });
 
@@ -255,7 +262,7 @@ describe.each(['llama', 'qwen2'] as const)('over int4 with its output layer, %s'
         tokens.push(event.token);
         logProbs.push(event.logProb!);
       }
-      const [scored] = await model.logProbs([[...prompt, ...tokens]], { adapter });
+      const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokens]], { adapter });
       logProbs.forEach((logProb, i) => {
         expect(scored!.logProbs[prompt.length - 1 + i]).toBeCloseTo(logProb, 3);
       });
@@ -275,7 +282,7 @@ describe.each(['llama', 'qwen2'] as const)('over int4 with its output layer, %s'
     const { drift, model: merged } = await mergeAdapter(await model.dequantize(), adapter);
     expect(drift).toBeLessThan(1e-4);
     const sequence = [[3, 17, 39, 0, 21]];
-    const [a, b] = [await merged.logProbs(sequence), await model.logProbs(sequence, { adapter })];
+    const [a, b] = [await sequenceLogProbs(merged, sequence), await sequenceLogProbs(model, sequence, { adapter })];
     for (const [i, value] of a[0]!.logProbs.entries()) expect(value).toBeCloseTo(b[0]!.logProbs[i]!, 4);
   });
 });

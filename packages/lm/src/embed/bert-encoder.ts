@@ -5,7 +5,6 @@ import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
 import type { Weights } from '../model/layers.js';
 import { WeightMismatchError } from '../model/weights.js';
 import { Tokenizer } from '../tokenizer/index.js';
-import { LocalEmbedder, type LocalEmbedderOptions } from './local-embedder.js';
 
 /** The parts of an encoder. */
 export interface BertEncoderParts {
@@ -23,6 +22,8 @@ export class BertEncoder {
   readonly network: EncoderNetwork;
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
+  /** See `EmbeddingModel`. */
+  readonly defaultPooling = 'mean';
 
   constructor(parts: BertEncoderParts, network: EncoderNetwork = bertNetwork(parts.config)) {
     this.name = parts.name;
@@ -52,11 +53,6 @@ export class BertEncoder {
   /** The same encoder with other weights. */
   withWeights(weights: Weights, name: string = this.name): BertEncoder {
     return new BertEncoder({ config: this.config, tokenizer: this.tokenizer, weights, name }, this.network);
-  }
-
-  /** This encoder as an `Embedder`; pooling `mean` unless the options say otherwise. */
-  embedder(options: LocalEmbedderOptions = {}): LocalEmbedder {
-    return new LocalEmbedder(this, { pooling: 'mean', ...options });
   }
 }
 

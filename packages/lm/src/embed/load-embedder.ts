@@ -27,7 +27,7 @@ export async function loadEmbedder(nameOrFolder: string, options: LoadEmbedderOp
   const modelFolder = described?.modelFolder ?? folder;
   const { model_type: modelType } = await readJsonObject(join(modelFolder, 'config.json'));
   const model = modelType === 'bert' ? await BertEncoder.load(modelFolder) : await CausalLM.load(modelFolder);
-  if (!described) return model.embedder(rest);
+  if (!described) return new LocalEmbedder(model, rest);
   const { pooling, normalize, prompt, maxTokens, lowercase } = described;
   return new LocalEmbedder(model, {
     ...{ pooling, normalize, prompt, ...(maxTokens !== undefined && { maxTokens }), ...rest },

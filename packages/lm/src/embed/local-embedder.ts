@@ -1,9 +1,9 @@
 import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';
@@ -14,6 +14,8 @@ export interface EmbeddingModel {
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   readonly network: EmbeddingNetwork;
+  /** How its hidden states become one where nobody says. Default `last`, which is right for causal models. */
+  readonly defaultPooling?: Pooling;
 }
 
 interface EmbeddingNetwork {
@@ -78,9 +80,13 @@ export class LocalEmbedder implements Embedder {
   readonly #options: LocalEmbedderOptions & TextPreparation;
 
   /** `options.prepare` is for loaders of folders that ask for it. */
-  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation & { readonly pooling: Pooling }) {
+  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation = {}) {
     assertKnownOptions('embedder', options, [...EMBEDDER_OPTIONS, 'prepare']);
-    const { pooling, normalize = true, maxTokens = Number.POSITIVE_INFINITY } = options;
+    const {
+      pooling = model.defaultPooling ?? 'last',
+      normalize = true,
+      maxTokens = Number.POSITIVE_INFINITY,
+    } = options;
     if (!POOLINGS.includes(pooling)) {
       throw new PosttrainError('EMBEDDER', `embedder: pooling "${pooling}" is not one of ${POOLINGS.join(', ')}`);
     }

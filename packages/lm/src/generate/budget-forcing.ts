@@ -1,5 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { DecodeHook, DecodeState, DecodeStep } from './decode-hook.js';
+import type { DecodeHook, DecodeState, DecodeStep } from '../sampling/decode-hook.js';
 
 export interface BudgetForcingOptions {
   /**

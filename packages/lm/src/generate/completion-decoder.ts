@@ -1,6 +1,6 @@
 import type { Prompt } from '@posttrain/interfaces';
+import { isTokenPrompt, type TokenPrompt } from '../prompts/prompt-tokens.js';
 import type { StreamDecoder, Tokenizer } from '../tokenizer/index.js';
-import { isTokenPrompt, type TokenPrompt } from './prompt-tokens.js';
 
 /** Tokens of the prompt that the decoder sees first: some decoders treat the start of their input specially. */
 const DECODER_CONTEXT = 6;

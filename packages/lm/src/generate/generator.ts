@@ -10,25 +10,25 @@ import {
   type Prompt,
   type TokenLogProb,
 } from '@posttrain/interfaces';
+import { BatchLoop, type OnToken } from '../batching/batch-loop.js';
+import { Channel } from '../batching/channel.js';
+import type { ScheduledToken } from '../batching/scheduler.js';
+import { compileConstraint } from '../constraint/compile-constraint.js';
+import type { TokenConstraint } from '../constraint/token-constraint.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
+import type { PackWeights } from '../runner/model-runner.js';
+import type { DecodeHook } from '../sampling/decode-hook.js';
+import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
+import { samplerSettings } from '../sampling/sampler-settings.js';
 import {
   SpeculativeDecoding,
   type SpeculativeOptions,
   type SpeculativeStatistics,
 } from '../speculative/speculative-decoding.js';
-import { BatchLoop, type OnToken } from './batch-loop.js';
-import { Channel } from './channel.js';
 import { completionDecoder, continuesText } from './completion-decoder.js';
-import { compileConstraint } from './constraint/compile-constraint.js';
-import type { TokenConstraint } from './constraint/token-constraint.js';
-import type { DecodeHook } from './decode-hook.js';
-import { checkRow, type DecodeRow } from './decode-row.js';
-import type { PackWeights } from './model-runner.js';
-import { promptTokens, type TokenPrompt } from './prompt-tokens.js';
 import { RunningCompletion } from './running-completion.js';
-import { samplerSettings } from './sampler-settings.js';
-import type { ScheduledToken } from './scheduler.js';
 import { StopStrings } from './stop-strings.js';
 
 export interface LocalGeneratorOptions {

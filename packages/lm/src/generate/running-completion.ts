@@ -1,6 +1,6 @@
 import type { Completion, TokenLogProb } from '@posttrain/interfaces';
+import type { DecodeEvent } from '../batching/decode.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
-import type { DecodeEvent } from './decode.js';
 import type { StopStrings } from './stop-strings.js';
 
 /** One completion as it grows: its text, watched for stop strings, and why it ended. */

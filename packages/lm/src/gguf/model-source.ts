@@ -7,7 +7,7 @@ import {
   type TensorSource,
 } from '@posttrain/core-tensor';
 import { type ModelConfig, parseModelConfig } from '../config/index.js';
-import { transposed } from '../model/quantize.js';
+import { transposed } from '../transposed.js';
 import { type GgufArchitecture, mapTensor } from './architectures.js';
 import { architectureOf, ggufConfig } from './gguf-config.js';
 import { type GgufFile, type GgufTensorInfo, openGguf, slice } from './gguf-file.js';

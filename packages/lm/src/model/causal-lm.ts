@@ -10,20 +10,12 @@ import {
   type ModelConfig,
   saveGenerationConfig,
 } from '../config/index.js';
-import { LocalEmbedder, type LocalEmbedderOptions } from '../embed/local-embedder.js';
-import { LocalGenerator, type LocalGeneratorOptions } from '../generate/generator.js';
-import { ModelRunner, type ModelRunnerOptions } from '../generate/model-runner.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
-import { type HiddenStatesOptions, hiddenStates } from '../score/hidden-states.js';
-import { type RollingOptions, rollingLogProbs } from '../score/rolling-log-probs.js';
-import { LocalScorer, type LocalScorerOptions } from '../score/scorer.js';
-import { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from '../score/token-log-probs.js';
-import { SearchGenerator, type SearchGeneratorOptions, type SearchMethod } from '../search/search-generator.js';
 import { Tokenizer } from '../tokenizer/index.js';
-import { HeadError } from './heads/head.js';
+import { HeadError } from './head.js';
 import type { Weights } from './layers.js';
 import { type Network, networkOf } from './network.js';
 import {
@@ -164,52 +156,6 @@ export class CausalLM {
     const listed = this.generationConfig?.eosTokenIds ?? this.config.eosTokenIds;
     if (listed.length > 0) return new Set(listed);
     return new Set(this.tokenizer.eosId === undefined ? [] : [this.tokenizer.eosId]);
-  }
-
-  /** This model as a `Generator` for conversations and text. */
-  generator(options: LocalGeneratorOptions = {}): LocalGenerator {
-    return new LocalGenerator(this, options);
-  }
-
-  /** This model as a `Generator` that searches: `model.search({ method: 'beamSearch', numBeams: 4 })`. */
-  search(method: SearchMethod, options: SearchGeneratorOptions = {}): SearchGenerator {
-    return new SearchGenerator(this, method, options);
-  }
-
-  /** Sequences of this model in a cache, to be extended, forked and cut: what a search of one's own is written on. */
-  runner(options: ModelRunnerOptions = {}): ModelRunner {
-    return new ModelRunner(this, options);
-  }
-
-  /** This model as a `Scorer`. */
-  scorer(options: LocalScorerOptions = {}): LocalScorer {
-    return new LocalScorer(this, options);
-  }
-
-  /** This model as an `Embedder`; pooling `last` unless the options say otherwise. */
-  embedder(options: LocalEmbedderOptions = {}): LocalEmbedder {
-    return new LocalEmbedder(this, { pooling: 'last', ...options });
-  }
-
-  /** Log-probabilities of token sequences: see `sequenceLogProbs`. */
-  logProbs(sequences: readonly (readonly number[])[], options: LogProbsOptions = {}): Promise<SequenceLogProbs[]> {
-    return sequenceLogProbs(this.network, this.weights, sequences, options);
-  }
-
-  /** Log-probabilities of sequences of any length, in windows: see `rollingLogProbs`. */
-  rollingLogProbs(
-    sequences: readonly (readonly number[])[],
-    options: RollingOptions = {},
-  ): Promise<SequenceLogProbs[]> {
-    return rollingLogProbs(this.network, this.weights, sequences, options);
-  }
-
-  /** Final hidden states, a row per token: see `hiddenStates`. */
-  hiddenStates(
-    sequences: readonly (readonly number[])[],
-    options: HiddenStatesOptions = {},
-  ): Promise<Float32Array[][]> {
-    return hiddenStates(this.network, this.weights, sequences, options);
   }
 
   /**

@@ -13,7 +13,7 @@ import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
-import { HeadError, withHeadModules, withHeadParameters } from './heads/head.js';
+import { HeadError, withHeadModules, withHeadParameters } from './head.js';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
@@ -121,6 +121,12 @@ export interface Network {
   newPools(tokens: number): KvCache;
   /** What a token takes in the cache, in bytes. */
   readonly cacheBytesPerToken: number;
+}
+
+/** A network with weights of its own: what scoring, sampling and searching need of a model. */
+export interface RunnableModel {
+  readonly network: Network;
+  readonly weights: Weights;
 }
 
 /** The network of a config. `quantized` says how the weights of linear layers and of the output layer are stored, by their names. */

@@ -15,6 +15,7 @@ import {
 import { nearestName, PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import type { QuantizationConfig } from '../config/quantization-config.js';
+import { transposed } from '../transposed.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import type { Network } from './network.js';
 import { floatWeight, isQuantized, partKey, weightEntries } from './quantized-layer.js';
@@ -118,16 +119,6 @@ export function quantizeLinear(
   }
   const { method: levels, skip: _, ...rest } = options;
   return quantizeNf4(matrix, { ...rest, levels });
-}
-
-/** The matrix with rows and columns exchanged. */
-export function transposed({ data, shape }: FloatMatrix): FloatMatrix {
-  const [rows, columns] = shape as [number, number];
-  const result = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) result[column * rows + row] = data[row * columns + column]!;
-  }
-  return { data: result, shape: [columns, rows] };
 }
 
 /** What a quantised weight is without its numbers. */

@@ -1,10 +1,6 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import { NoChatTemplateError } from '../generate/prompt-tokens.js';
-import type { CausalLM } from '../model/causal-lm.js';
 import { type ChatRowOptions, rowMessages } from './chat-row.js';
-
-/** What tokenizing needs of a model. */
-export type TextModel = Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>;
+import { NoChatTemplateError, type TextModel } from './prompt-tokens.js';
 
 /** A prompt with its completion as one sequence of tokens. */
 export interface CompletionTokens {

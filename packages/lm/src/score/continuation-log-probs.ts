@@ -1,10 +1,10 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
@@ -70,8 +70,7 @@ const stepsOf = perAdapter(
  * `sequenceLogProbs`, up to rounding of the engine.
  */
 export async function continuationLogProbs(
-  network: Network,
-  weights: Weights,
+  { network, weights }: RunnableModel,
   continuations: readonly Continuation[],
   options: ContinuationLogProbsOptions = {},
 ): Promise<ContinuationLogProbs[]> {
@@ -87,8 +86,7 @@ export async function continuationLogProbs(
   const { roots, alone } = prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
-    network,
-    weights,
+    { network, weights },
     plain.map(({ tokens }) => tokens),
     { adapter, maxTokensPerPass },
   );

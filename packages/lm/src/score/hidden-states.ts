@@ -1,9 +1,9 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { RunnableModel } from '../model/network.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 
 export interface HiddenStatesOptions {
@@ -26,8 +26,7 @@ const hiddenOf = perAdapter(
  * [width] per token. Any mix of lengths; the result does not depend on it.
  */
 export async function hiddenStates(
-  network: Network,
-  weights: Weights,
+  { network, weights }: RunnableModel,
   sequences: readonly (readonly number[])[],
   options: HiddenStatesOptions = {},
 ): Promise<Float32Array[][]> {

@@ -1,6 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { RunnableModel } from '../model/network.js';
 import { LOG_PROBS_OPTIONS, type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
 /** A piece of a sequence: tokens `from` … `to - 1`, of which those from `predictedFrom` on are predicted in it. */
@@ -55,14 +54,13 @@ export interface RollingOptions extends LogProbsOptions {
  * `rollingWindows` (the default) and `strideWindows` for what each is predicted from.
  */
 export async function rollingLogProbs(
-  network: Network,
-  weights: Weights,
+  model: RunnableModel,
   sequences: readonly (readonly number[])[],
   options: RollingOptions = {},
 ): Promise<SequenceLogProbs[]> {
   assertKnownOptions('rollingLogProbs', options, [...LOG_PROBS_OPTIONS, 'maxLength', 'contextLength', 'stride']);
-  const { maxLength = network.config.maxPositionEmbeddings, contextLength, stride, ...rest } = options;
-  checkRolling({ maxLength, contextLength, stride }, network.config.maxPositionEmbeddings);
+  const { maxLength = model.network.config.maxPositionEmbeddings, contextLength, stride, ...rest } = options;
+  checkRolling({ maxLength, contextLength, stride }, model.network.config.maxPositionEmbeddings);
   const pieces = sequences.flatMap((tokens, sequence) => {
     const windows =
       stride === undefined
@@ -74,8 +72,7 @@ export async function rollingLogProbs(
     return windows.map((window) => ({ sequence, window, tokens: tokens.slice(window.from, window.to) }));
   });
   const scored = await sequenceLogProbs(
-    network,
-    weights,
+    model,
     pieces.map(({ tokens }) => tokens),
     rest,
   );

@@ -5,9 +5,9 @@ import {
   type ScoreRequest,
   type Scorer,
 } from '@posttrain/interfaces';
-import { promptTokens } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { promptTokens } from '../prompts/prompt-tokens.js';
 import { assertText } from '../tokenizer/errors.js';
 import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
 import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';
@@ -40,12 +40,7 @@ export class LocalScorer implements Scorer {
   async score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]> {
     const sequences = requests.map((request, i) => this.#split(request, i));
     const adapter = this.#options.adapter?.();
-    const scored = await continuationLogProbs(
-      this.#model.network,
-      this.#model.weights,
-      sequences,
-      adapter ? { adapter } : {},
-    );
+    const scored = await continuationLogProbs(this.#model, sequences, adapter ? { adapter } : {});
     return scored.map(sumOf);
   }
 
@@ -57,7 +52,7 @@ export class LocalScorer implements Scorer {
    */
   async scoreRolling(texts: readonly string[], options: RollingScoreOptions = {}): Promise<ContinuationScore[]> {
     assertKnownOptions('scoreRolling', options, ['maxLength', 'contextLength']);
-    const { tokenizer, name, network, weights } = this.#model;
+    const { tokenizer, name } = this.#model;
     const prefix = tokenizer.bosId ?? tokenizer.eosId;
     if (prefix === undefined) throw new PosttrainError('SCORE', `${name}: its tokenizer has no begin and no end token`);
     for (const [i, text] of texts.entries()) assertText(text, `scoreRolling: text ${i}`);
@@ -65,7 +60,7 @@ export class LocalScorer implements Scorer {
     const empty = sequences.findIndex(({ length }) => length === 1);
     if (empty >= 0) throw new PosttrainError('SCORE', `text ${empty} has no tokens`);
     const adapter = this.#options.adapter?.();
-    const scored = await rollingLogProbs(network, weights, sequences, { ...options, ...(adapter && { adapter }) });
+    const scored = await rollingLogProbs(this.#model, sequences, { ...options, ...(adapter && { adapter }) });
     return scored.map(sumOf);
   }
 

@@ -1,9 +1,9 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, type TokenLogProb } from '@posttrain/interfaces';
-import { checkNumbers } from '../generate/non-finite.js';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { RunnableModel } from '../model/network.js';
+import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { topLogProbs } from './top-log-probs.js';
@@ -68,8 +68,7 @@ export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 
  * @throws NonFiniteLogitsError where they are not numbers, naming the tensor to blame
  */
 export async function sequenceLogProbs(
-  network: Network,
-  weights: Weights,
+  { network, weights }: RunnableModel,
   sequences: readonly (readonly number[])[],
   options: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import type { ModelRunner } from '../generate/model-runner.js';
 import type { Adapter } from '../model/adapter.js';
+import type { ModelRunner } from '../runner/model-runner.js';
 import { checkCount, checkNumber, searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';

@@ -1,4 +1,4 @@
-import { maskWithEnds, type TokenConstraint } from '../generate/constraint/token-constraint.js';
+import { maskWithEnds, type TokenConstraint } from '../constraint/token-constraint.js';
 import type { SearchPrompt } from './search-prompt.js';
 
 /**

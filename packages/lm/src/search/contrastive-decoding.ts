@@ -1,6 +1,6 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { ModelRunner } from '../generate/model-runner.js';
 import type { Adapter } from '../model/adapter.js';
+import type { ModelRunner } from '../runner/model-runner.js';
 import { type BeamSearchOptions, beamRules } from './beam-search.js';
 import { checkNumber, searchBeams } from './beams.js';
 import { type Continuations, type Hypotheses, ModelHypotheses, type Step } from './hypotheses.js';

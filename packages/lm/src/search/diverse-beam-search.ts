@@ -1,5 +1,5 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import type { ModelRunner } from '../generate/model-runner.js';
+import type { ModelRunner } from '../runner/model-runner.js';
 import { type BeamSearchOptions, beamRules } from './beam-search.js';
 import { checkCount, checkNumber, searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';

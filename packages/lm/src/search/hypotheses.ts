@@ -1,7 +1,7 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import type { CachedSequence } from '../generate/extend-inputs.js';
-import type { ModelRunner } from '../generate/model-runner.js';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import type { CachedSequence } from '../runner/extend-inputs.js';
+import type { ModelRunner } from '../runner/model-runner.js';
 import { logSoftmax } from './log-softmax.js';
 
 /** What may follow one hypothesis: a number per token of the vocabulary. */

@@ -1,4 +1,4 @@
-import { NonFiniteLogitsError } from '../generate/non-finite.js';
+import { NonFiniteLogitsError } from '../runner/non-finite.js';
 
 /**
  * log softmax(logits / temperature), in double precision: equal only where the logits are.

@@ -1,8 +1,8 @@
 import type { GenerateRequest } from '@posttrain/interfaces';
-import { EditableScores } from '../generate/processors/editable-scores.js';
-import { applyProcessors, checkSamplerSettings } from '../generate/sampler.js';
-import { samplerSettings } from '../generate/sampler-settings.js';
-import { TokenHistory } from '../generate/token-history.js';
+import { EditableScores } from '../sampling/processors/editable-scores.js';
+import { applyProcessors, checkSamplerSettings } from '../sampling/sampler.js';
+import { samplerSettings } from '../sampling/sampler-settings.js';
+import { TokenHistory } from '../sampling/token-history.js';
 import type { SearchPrompt } from './search-prompt.js';
 
 /** What changes the scores of single tokens. */

@@ -6,11 +6,11 @@ import {
   type Generator,
   PosttrainError,
 } from '@posttrain/interfaces';
-import { returnRunner, takeRunner } from '../generate/idle-runners.js';
-import type { ModelRunner } from '../generate/model-runner.js';
-import { explained } from '../generate/non-finite.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { returnRunner, takeRunner } from '../runner/idle-runners.js';
+import type { ModelRunner } from '../runner/model-runner.js';
+import { explained } from '../runner/non-finite.js';
 import { type BeamSearchOptions, beamSearch } from './beam-search.js';
 import { checkCount } from './beams.js';
 import { type ContrastiveDecodingOptions, contrastiveDecoding } from './contrastive-decoding.js';

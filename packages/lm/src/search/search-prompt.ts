@@ -1,7 +1,7 @@
 import type { Completion } from '@posttrain/interfaces';
 import { PosttrainError } from '@posttrain/interfaces';
-import { checkPrompt } from '../generate/decode-row.js';
 import type { Network } from '../model/network.js';
+import { checkPrompt } from '../sampling/decode-row.js';
 
 /** A prompt to search from: tokens in, tokens out. */
 export interface SearchPrompt {

@@ -1,10 +1,10 @@
 import { assertKnownOptions, type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
+import { compileConstraint } from '../constraint/compile-constraint.js';
 import { completionDecoder, continuesText } from '../generate/completion-decoder.js';
-import { compileConstraint } from '../generate/constraint/compile-constraint.js';
-import { promptTokens } from '../generate/prompt-tokens.js';
 import { RunningCompletion } from '../generate/running-completion.js';
 import { StopStrings } from '../generate/stop-strings.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import { promptTokens } from '../prompts/prompt-tokens.js';
 import { constrained } from './constrained.js';
 import { PROCESSOR_OPTIONS, scoreProcessor } from './score-processor.js';
 import type { SearchPrompt } from './search-prompt.js';

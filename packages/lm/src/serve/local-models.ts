@@ -1,14 +1,14 @@
 import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import type { ChatTemplate } from '../chat-template/index.js';
+import { compileConstraint, prepareConstraints } from '../constraint/compile-constraint.js';
+import type { CompiledConstraint } from '../constraint/grammar-constraint.js';
+import type { TokenConstraint } from '../constraint/token-constraint.js';
 import { LocalEmbedder } from '../embed/local-embedder.js';
 import { completionDecoder } from '../generate/completion-decoder.js';
-import { compileConstraint, prepareConstraints } from '../generate/constraint/compile-constraint.js';
-import type { CompiledConstraint } from '../generate/constraint/grammar-constraint.js';
-import type { TokenConstraint } from '../generate/constraint/token-constraint.js';
-import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
-import type { TokenPrompt } from '../generate/prompt-tokens.js';
+import { LocalGenerator, type StreamEvent } from '../generate/generator.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
+import type { TokenPrompt } from '../prompts/prompt-tokens.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel, ToolFormat } from './served-model.js';
@@ -51,7 +51,7 @@ export function localModels(
       `localModels: an adapter has the name of the model, "${name}"; rename one`,
     );
   }
-  const generator = model.generator({
+  const generator = new LocalGenerator(model, {
     ...(maxBatch === undefined ? {} : { maxBatch }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
   });

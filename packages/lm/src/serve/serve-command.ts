@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { isPosttrainError } from '@posttrain/interfaces';
 import { loadEmbedder } from '../embed/load-embedder.js';
+import { LocalEmbedder } from '../embed/local-embedder.js';
 import { readJsonObjectIfPresent, readTextIfPresent } from '../files.js';
 import { resolveModelFolder } from '../hub/index.js';
 import type { Adapter } from '../model/adapter.js';
@@ -62,7 +63,7 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
   return localModels(name, model, {
     adapters,
     maxBatch,
-    embedder: model.embedder(),
+    embedder: new LocalEmbedder(model),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
     ...(reasoningParser === undefined ? {} : { reasoningParser }),
   });

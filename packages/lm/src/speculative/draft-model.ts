@@ -1,10 +1,10 @@
-import type { CachedSequence } from '../generate/extend-inputs.js';
-import { returnRunner, takeRunner } from '../generate/idle-runners.js';
-import type { ModelRunner } from '../generate/model-runner.js';
-import { type Logits, tokenDistribution } from '../generate/sampler.js';
-import { TokenHistory } from '../generate/token-history.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import type { CachedSequence } from '../runner/extend-inputs.js';
+import { returnRunner, takeRunner } from '../runner/idle-runners.js';
+import type { ModelRunner } from '../runner/model-runner.js';
+import { type Logits, tokenDistribution } from '../sampling/sampler.js';
+import { TokenHistory } from '../sampling/token-history.js';
 import { type DraftSchedule, nextDraftLength } from './draft-length.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer, type VerifiedRun } from './proposer.js';
 import { type TokenDistribution, tokenAt } from './token-distribution.js';

@@ -1,5 +1,5 @@
-import type { DecodeRow } from '../generate/decode-row.js';
-import type { DrawnToken, RowState } from '../generate/draw-next.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
+import type { DrawnToken, RowState } from '../sampling/draw-next.js';
 import type { TokenDistribution } from './token-distribution.js';
 
 /** A row that could take proposals. */

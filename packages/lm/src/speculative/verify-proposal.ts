@@ -1,7 +1,7 @@
-import type { DecodeRow } from '../generate/decode-row.js';
-import { type DrawnToken, drawNext, type RowState } from '../generate/draw-next.js';
-import { type Logits, reportChosen, tokenDistribution } from '../generate/sampler.js';
-import type { RowSoftmax } from '../generate/step-memory.js';
+import type { RowSoftmax } from '../runner/step-memory.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
+import { type DrawnToken, drawNext, type RowState } from '../sampling/draw-next.js';
+import { type Logits, reportChosen, tokenDistribution } from '../sampling/sampler.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
 import { verifyToken } from './speculative-sampling.js';
 

@@ -7,7 +7,7 @@ import { parseBertConfig } from '../../src/config/index.js';
 import { loadBertWeights } from '../../src/embed/bert-encoder.js';
 import { parseModelConfig } from '../../src/index.js';
 import { bertNetwork } from '../../src/model/bert.js';
-import { sequenceLogits, tokenLogits } from '../../src/model/heads/head.js';
+import { sequenceLogits, tokenLogits } from '../../src/model/head.js';
 import { loadWeights } from '../../src/model/weights.js';
 import { passesOf, passInput } from '../../src/score/passes.js';
 import { goldenFolder, temporaryFolder } from '../support.js';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { grammarOf } from '../../src/generate/constraint/compile-constraint.js';
-import { unionOf } from '../../src/generate/constraint/expression.js';
-import { utf8Ranges } from '../../src/generate/constraint/utf8.js';
+import { grammarOf } from '../../src/constraint/compile-constraint.js';
+import { unionOf } from '../../src/constraint/expression.js';
+import { utf8Ranges } from '../../src/constraint/utf8.js';
 import { acceptor } from './support.js';
 
 const regex = (pattern: string) => acceptor(grammarOf({ type: 'regex', pattern }));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
+import { jsonSchemaGrammar } from '../../src/constraint/json-schema.js';
 import { type Schema, textOf } from './support.js';
 
 const node = z.object({

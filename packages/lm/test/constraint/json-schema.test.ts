@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { Automaton } from '../../src/generate/constraint/automaton.js';
-import { decimalRange } from '../../src/generate/constraint/decimal-range.js';
-import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
-import { jsonGrammar } from '../../src/generate/constraint/json-text.js';
+import { Automaton } from '../../src/constraint/automaton.js';
+import { decimalRange } from '../../src/constraint/decimal-range.js';
+import { jsonSchemaGrammar } from '../../src/constraint/json-schema.js';
+import { jsonGrammar } from '../../src/constraint/json-text.js';
 import { acceptor, type Schema, textOf } from './support.js';
 
 /** Expects the texts of some seeds to validate; how many there were: some do not end in time. */

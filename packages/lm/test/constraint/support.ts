@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
-import type { Grammar } from '../../src/generate/constraint/expression.js';
-import { TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
-import { jsonSchemaGrammar } from '../../src/generate/constraint/json-schema.js';
+import { Automaton, type AutomatonState } from '../../src/constraint/automaton.js';
+import type { Grammar } from '../../src/constraint/expression.js';
+import { TokenTable } from '../../src/constraint/grammar-constraint.js';
+import { jsonSchemaGrammar } from '../../src/constraint/json-schema.js';
 import { Tokenizer } from '../../src/index.js';
 import { tokenizerFolder } from '../support.js';
 

@@ -3,10 +3,10 @@ import type { Constraint, GenerateRequest } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { Automaton, type AutomatonState } from '../../src/generate/constraint/automaton.js';
-import { compileConstraint, grammarOf } from '../../src/generate/constraint/compile-constraint.js';
-import { CompiledConstraint, TokenTable } from '../../src/generate/constraint/grammar-constraint.js';
-import { type TokenConstraint, Tokenizer } from '../../src/index.js';
+import { Automaton, type AutomatonState } from '../../src/constraint/automaton.js';
+import { compileConstraint, grammarOf } from '../../src/constraint/compile-constraint.js';
+import { CompiledConstraint, TokenTable } from '../../src/constraint/grammar-constraint.js';
+import { LocalGenerator, type TokenConstraint, Tokenizer } from '../../src/index.js';
 import { tinyModel } from '../support.js';
 import { random, TOKENIZERS, tableOf } from './support.js';
 
@@ -117,9 +117,9 @@ describe('a request with a constraint', () => {
     const constraint: Constraint = { type: 'json-schema', schema };
     const prompts = ['Person:', [{ role: 'user', content: 'A person?' }]] as const;
     const missing = kind === 'unigram' ? new Error('no fallback') : undefined;
-    const run = model
-      .generator()
-      .generate(prompts.map((prompt) => ({ prompt, constraint, n: 3, maxTokens: 90, seed: 4, logProbs: true })));
+    const run = new LocalGenerator(model).generate(
+      prompts.map((prompt) => ({ prompt, constraint, n: 3, maxTokens: 90, seed: 4, logProbs: true })),
+    );
     // A vocabulary that cannot write { has no way to begin, and says so.
     if (missing) return expect(run).rejects.toThrow('no token may come next');
     const completions = (await run).flat();
@@ -129,7 +129,7 @@ describe('a request with a constraint', () => {
       expect(validator.safeParse(JSON.parse(text)).success, text).toBe(true);
       expect(logProbs!.length).toBe(tokenIds!.length);
     }
-    const short = await model.generator().generate([{ prompt: 'Person:', constraint, maxTokens: 3 }]);
+    const short = await new LocalGenerator(model).generate([{ prompt: 'Person:', constraint, maxTokens: 3 }]);
     expect(short[0]![0]!.finishReason).toBe('length');
   });
 
@@ -137,9 +137,9 @@ describe('a request with a constraint', () => {
     const model = await tinyModel(kind);
     const choices = [' one', ' one two', 'three'];
     for (const prompt of ['A', [{ role: 'user', content: 'A' }]]) {
-      const [samples] = await model
-        .generator()
-        .generate([{ prompt, constraint: { type: 'choice', choices }, n: 8, maxTokens: 40, seed: 2 }]);
+      const [samples] = await new LocalGenerator(model).generate([
+        { prompt, constraint: { type: 'choice', choices }, n: 8, maxTokens: 40, seed: 2 },
+      ]);
       for (const { text, finishReason } of samples!) {
         expect(finishReason).toBe('stop');
         expect(choices).toContain(text);
@@ -161,7 +161,9 @@ describe('a request with a constraint', () => {
         },
       };
     };
-    const [samples] = await model.generator().generate([{ prompt: 'A', n: 2, maxTokens: 9, constraint: counting }]);
+    const [samples] = await new LocalGenerator(model).generate([
+      { prompt: 'A', n: 2, maxTokens: 9, constraint: counting },
+    ]);
     for (const { tokenIds, finishReason } of samples!) {
       expect(tokenIds).toEqual([5, 6, 7, 8]);
       expect(finishReason).toBe('stop');
@@ -170,7 +172,7 @@ describe('a request with a constraint', () => {
 
   it('fails alone when it has no way on', async () => {
     const model = await tinyModel('unigram');
-    const generator = model.generator();
+    const generator = new LocalGenerator(model);
     const free = generator.generate([{ prompt: 'A', maxTokens: 12, seed: 1 }]);
     const stuck = generator.generate([
       { prompt: 'A', maxTokens: 12, constraint: { type: 'choice', choices: ['\u2603'] } },
@@ -182,7 +184,9 @@ describe('a request with a constraint', () => {
   it('takes the rules of the request: bias, bad words, n-grams, minimal length', async () => {
     const model = await tinyModel();
     const complete = async (rules: Partial<GenerateRequest>) => {
-      const [completions] = await model.generator().generate([{ prompt: 'A', maxTokens: 20, seed: 3, ...rules }]);
+      const [completions] = await new LocalGenerator(model).generate([
+        { prompt: 'A', maxTokens: 20, seed: 3, ...rules },
+      ]);
       return completions![0]!.tokenIds!;
     };
     expect(new Set(await complete({ logitBias: { 7: 100 } }))).toEqual(new Set([7]));
@@ -199,10 +203,10 @@ describe('a request with a constraint', () => {
   it('reports alternatives and entropies, in completions and in streams', async () => {
     const model = await tinyModel();
     const request = { prompt: 'A', maxTokens: 5, seed: 3, logProbs: true, topLogProbs: 2, entropies: true };
-    const [completions] = await model.generator().generate([request]);
+    const [completions] = await new LocalGenerator(model).generate([request]);
     const { topLogProbs, entropies, logProbs, tokenIds } = completions![0]!;
     const events = [];
-    for await (const event of model.generator().stream(request)) events.push(event);
+    for await (const event of new LocalGenerator(model).stream(request)) events.push(event);
     expect(events.map(({ topLogProbs: top }) => top)).toEqual(topLogProbs);
     expect(events.map(({ entropy }) => entropy)).toEqual(entropies);
     expect(events.map(({ logProb }) => logProb)).toEqual(logProbs);
@@ -210,9 +214,9 @@ describe('a request with a constraint', () => {
       expect(first!.logProb).toBeGreaterThanOrEqual(Math.max(second!.logProb, logProbs![i]!));
       if (first!.tokenId === tokenIds![i]) expect(first!.logProb).toBe(logProbs![i]);
     }
-    const [plain] = await model
-      .generator()
-      .generate([{ ...request, logProbs: false, topLogProbs: 0, entropies: false }]);
+    const [plain] = await new LocalGenerator(model).generate([
+      { ...request, logProbs: false, topLogProbs: 0, entropies: false },
+    ]);
     expect(Object.keys(plain![0]!).sort()).toEqual(['finishReason', 'text', 'tokenIds', 'usage']);
     expect(plain![0]!.tokenIds).toEqual(tokenIds);
   });

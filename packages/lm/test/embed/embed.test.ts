@@ -88,7 +88,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
 
   it.each(['cls', 'mean', 'max', 'last'] as const)('pools by %s as sentence-transformers does', (pooling) =>
     withEngine(engine, async () => {
-      const embedder = encoder.embedder({ pooling, normalize: false });
+      const embedder = new LocalEmbedder(encoder, { pooling, normalize: false });
       expectClose(await embedder.embed(texts), await rowsOf(`pooled.${pooling}`));
     }),
   );
@@ -99,9 +99,9 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
         (text) => text.slice(0, 24),
       );
       for (const pooling of ['mean', 'max', 'last'] satisfies Pooling[]) {
-        const together = await encoder.embedder({ pooling }).embed(many);
-        const small = encoder.embedder({ pooling, maxTokensPerPass: 1 });
-        const turned = await encoder.embedder({ pooling, maxTokensPerPass: 100 }).embed([...many].reverse());
+        const together = await new LocalEmbedder(encoder, { pooling }).embed(many);
+        const small = new LocalEmbedder(encoder, { pooling, maxTokensPerPass: 1 });
+        const turned = await new LocalEmbedder(encoder, { pooling, maxTokensPerPass: 100 }).embed([...many].reverse());
         expectClose(turned.reverse(), together);
         expectClose(await small.embed(many), together);
         for (const vector of together) expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
@@ -167,7 +167,7 @@ describe('LocalEmbedder', () => {
     });
     const [plain, own] = [await BertEncoder.load(folder), await loadEmbedder(copy)];
     expect([own.pooling, own.normalize, own.maxTokens]).toEqual(['cls', false, 40]);
-    const raw = plain.embedder({ pooling: 'cls', normalize: false });
+    const raw = new LocalEmbedder(plain, { pooling: 'cls', normalize: false });
     expectClose(await own.embed([' x y ']), await raw.embed(['find: x y']), 1e-7);
     const other = await loadEmbedder(copy, { prompt: '', pooling: 'max' });
     expect([other.pooling, other.tokenIds('x')]).toEqual(['max', plain.tokenizer.encode('x')]);
@@ -175,28 +175,28 @@ describe('LocalEmbedder', () => {
 
   it('embeds with any causal model, an adapter on or off', async () => {
     const model = await tinyModel();
-    expect(model.embedder().pooling).toBe('last');
+    expect(new LocalEmbedder(model).pooling).toBe('last');
     const text = 'one two three';
-    const [vector] = await model.embedder({ normalize: false }).embed([text]);
-    const [longer] = await model.embedder({ normalize: false }).embed([`${text} four`]);
+    const [vector] = await new LocalEmbedder(model, { normalize: false }).embed([text]);
+    const [longer] = await new LocalEmbedder(model, { normalize: false }).embed([`${text} four`]);
     expect(largestDifference(vector!, longer!)).toBeGreaterThan(1e-3);
     const target = 'model.layers.0.mlp.down_proj';
     const linear: LayerHooks['linear'] = (x, layer) => layer.apply(x).mul(layer.name === target ? 2 : 1);
     const adapter = { name: 'twice', parameters: {}, hooks: () => ({ linear }) };
     const doubled = { ...model.weights, [`${target}.weight`]: model.weights[`${target}.weight`]!.mul(2) };
-    const [adapted] = await model.embedder({ normalize: false, adapter: () => adapter }).embed([text]);
-    const [expected] = await model.withWeights(doubled).embedder({ normalize: false }).embed([text]);
+    const [adapted] = await new LocalEmbedder(model, { normalize: false, adapter: () => adapter }).embed([text]);
+    const [expected] = await new LocalEmbedder(model.withWeights(doubled), { normalize: false }).embed([text]);
     expectClose([adapted!], [expected!]);
     expect(largestDifference(adapted!, vector!)).toBeGreaterThan(1e-3);
-    await expect(model.embedder().embedTokens([[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
+    await expect(new LocalEmbedder(model).embedTokens([[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
   });
 
   it('refuses unknown poolings and options', async () => {
     const encoder = await BertEncoder.load(folder);
-    expect(() => encoder.embedder({ pooling: 'sum' as never })).toThrow(
+    expect(() => new LocalEmbedder(encoder, { pooling: 'sum' as never })).toThrow(
       /pooling "sum" is not one of cls, mean, max, last/,
     );
-    expect(() => encoder.embedder({ normalise: true } as never)).toThrow(/Did you mean "normalize"/);
+    expect(() => new LocalEmbedder(encoder, { normalise: true } as never)).toThrow(/Did you mean "normalize"/);
     await expect(loadEmbedder(folder, { pool: 'max' } as never)).rejects.toThrow(/unknown option "pool"/);
   });
 });

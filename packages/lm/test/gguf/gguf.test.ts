@@ -6,7 +6,7 @@ import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
 import { llama3Scaling } from '../../src/gguf/llama3-scaling.js';
 import { halvesFromPairs } from '../../src/gguf/model-source.js';
 import { int4FromQ4_0 } from '../../src/gguf/q4-0.js';
-import { CausalLM, loadWeights, openGguf } from '../../src/index.js';
+import { CausalLM, LocalGenerator, loadWeights, openGguf, sequenceLogProbs } from '../../src/index.js';
 import { rotationOf } from '../../src/model/rotary-angles.js';
 import { ENGINES, largestDifference, modelFolder, temporaryFolder } from '../support.js';
 import { GgufBytes } from './build-gguf.js';
@@ -48,7 +48,7 @@ describe('keeping Q4_0 as int4', () => {
       expect(await weight.toArray(), name).toEqual(await float.weights[name]!.toArray());
     }
     const sequences = [float.tokenizer.encode('Hello, world!'), float.tokenizer.encode('12 + 30 = 42')];
-    const [a, b] = [await float.logProbs(sequences), await kept.logProbs(sequences)];
+    const [a, b] = [await sequenceLogProbs(float, sequences), await sequenceLogProbs(kept, sequences)];
     a.forEach(({ logProbs }, i) => {
       expect(largestDifference(logProbs, b[i]!.logProbs)).toBeLessThan(1e-5);
     });
@@ -82,7 +82,10 @@ describe('keeping Q4_0 as int4', () => {
     Q4_0.decode(codes, floats, codes.length / Q4_0.bytes);
     expect(Float32Array.from(await kept.network.head(kept.weights).toArray())).toEqual(floats);
     const sequences = [kept.tokenizer.encode('Hello, world!')];
-    const [a, b] = [await kept.logProbs(sequences), await (await CausalLM.load(changed)).logProbs(sequences)];
+    const [a, b] = [
+      await sequenceLogProbs(kept, sequences),
+      await sequenceLogProbs(await CausalLM.load(changed), sequences),
+    ];
     const scale = Math.max(...a[0]!.logProbs.map(Math.abs));
     expect(largestDifference(a[0]!.logProbs, b[0]!.logProbs) / scale).toBeLessThan(1e-5);
   });
@@ -93,7 +96,7 @@ describe('keeping Q4_0 as int4', () => {
     const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
     const [exact, rounding] = [await load('float32'), await load('int8')];
     const sequence = kept.tokenizer.encode('Hello, world!');
-    const scored = async (model: CausalLM) => (await model.logProbs([sequence]))[0]!.logProbs;
+    const scored = async (model: CausalLM) => (await sequenceLogProbs(model, [sequence]))[0]!.logProbs;
     const wanted = await scored(kept);
     expect(await scored(exact)).toEqual(wanted);
     const difference = largestDifference(await scored(rounding), wanted);
@@ -127,10 +130,10 @@ describe('a model of a GGUF file', () => {
     setEngine(make());
     const model = await CausalLM.fromPretrained(goldenFile('bpe-q4_0'));
     const request = { prompt: [{ role: 'user' as const, content: 'Hello' }], maxTokens: 8, temperature: 0 };
-    const said = await model.generator().generate([request]);
+    const said = await new LocalGenerator(model).generate([request]);
     const folder = await temporaryFolder();
     await model.save(folder);
-    const again = await (await CausalLM.load(folder)).generator().generate([request]);
+    const again = await new LocalGenerator(await CausalLM.load(folder)).generate([request]);
     expect(again[0]![0]!.text).toBe(said[0]![0]!.text);
     // Those of the file, and one that llama.cpp knows by its text.
     const ends = [...model.endTokens].map((id) => model.tokenizer.idToToken(id));

@@ -1,7 +1,7 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { StepVerifier, stepTagVerifier, TokenClassifier } from '../../src/index.js';
-import { taggedTokens } from '../../src/model/heads/step-verifier.js';
+import { taggedTokens } from '../../src/heads/step-verifier.js';
+import { StepVerifier, sequenceLogProbs, stepTagVerifier, TokenClassifier } from '../../src/index.js';
 import { tinyModel } from '../support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -107,7 +107,7 @@ describe('stepTagVerifier', () => {
         .map((step) => `${step}<think>`)
         .join('\n')}`;
       const tokens = model.tokenizer.encode(text);
-      const scored = await model.logProbs([
+      const scored = await sequenceLogProbs(model, [
         [...tokens, plus!],
         [...tokens, minus!],
       ]);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   beamSearch,
   contrastiveSearch,
+  ModelRunner,
   type SearchPrompt,
   sequenceLogProbs,
   type TokenConstraint,
@@ -45,13 +46,12 @@ describe('a constrained search', () => {
     // Where more could follow an end token says that nothing does.
     const all = choices.map((choice) => (String(choice) === '1,2' ? [1, 2, 7] : choice));
     const scored = await sequenceLogProbs(
-      model.network,
-      model.weights,
+      model,
       all.map((tokens) => [...prompt, ...tokens]),
     );
     const sums = scored.map(({ logProbs }) => logProbs.slice(2).reduce((a, b) => a + b, 0));
     const order = all.map((_, i) => i).sort((a, b) => sums[b]! - sums[a]!);
-    const runner = model.runner();
+    const runner = new ModelRunner(model);
     const [found] = await beamSearch(runner, [search], { numBeams: 6, lengthPenalty: 0, earlyStopping: 'never' });
     expect(found!.map(({ tokens }) => tokens)).toEqual(order.map((i) => all[i]));
     for (const [place, i] of order.entries()) expect(found![place]!.score).toBeCloseTo(sums[i]!, 3);

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { logSoftmax } from '../../src/index.js';
+import { LocalScorer, logSoftmax, ModelRunner } from '../../src/index.js';
 import { largestDifference, tinyModel } from '../support.js';
 
 describe('model.runner()', () => {
   it('scores forks of a prompt, gives their states, and goes on from any token', async () => {
     const model = await tinyModel();
-    const runner = model.runner();
+    const runner = new ModelRunner(model);
     const prompt = model.tokenizer.encode('2 + 3 =');
     const root = runner.start(prompt);
     const [read] = await runner.extend([{ sequence: root, tokens: prompt.slice(root.length) }]);
@@ -14,9 +14,9 @@ describe('model.runner()', () => {
     const steps = [' 5', ' five'].map((text) => model.tokenizer.encode(text, { addSpecialTokens: false }));
     const branches = steps.map((tokens) => ({ sequence: runner.fork(root), tokens }));
     const results = await runner.extend(branches, { logits: 'all', hidden: true });
-    const scored = await model
-      .scorer()
-      .score([' 5', ' five'].map((continuation) => ({ prompt: '2 + 3 =', continuation })));
+    const scored = await new LocalScorer(model).score(
+      [' 5', ' five'].map((continuation) => ({ prompt: '2 + 3 =', continuation })),
+    );
     for (const [i, { logits }] of results.entries()) {
       const rows = [next, ...logits.map((row) => logSoftmax(row))];
       expect(steps[i]!.reduce((sum, token, t) => sum + rows[t]![token]!, 0)).toBeCloseTo(scored[i]!.logProb, 3);

@@ -1,6 +1,13 @@
 import type { GenerateRequest, Prompt } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
-import { type CausalLM, promptTokens, type SearchMethod } from '../../src/index.js';
+import {
+  type CausalLM,
+  LocalGenerator,
+  promptTokens,
+  SearchGenerator,
+  type SearchMethod,
+  sequenceLogProbs,
+} from '../../src/index.js';
 import { tinyModel } from '../support.js';
 
 const BEAMS: SearchMethod = { method: 'beamSearch', numBeams: 3 };
@@ -21,7 +28,7 @@ describe('model.search', () => {
         { prompt: 'One and one is', n, maxTokens: 6, logProbs: true, temperature: 0 },
         { prompt: CHAT, prefix: 'It is', maxTokens: 5 },
       ];
-      const [first, second] = await model.search(method).generate(requests);
+      const [first, second] = await new SearchGenerator(model, method).generate(requests);
       expect(first!.length).toBe(n);
       expect(second!.length).toBe(1);
       expect(second![0]).not.toHaveProperty('logProbs');
@@ -34,7 +41,7 @@ describe('model.search', () => {
       for (const { text, tokenIds, logProbs, finishReason } of first!) {
         expect(finishReason).toBe('length');
         expect(text).toBe(model.tokenizer.decode(tokenIds!, { skipSpecialTokens: true }));
-        const [scored] = await model.logProbs([[...model.tokenizer.encode('One and one is'), ...tokenIds!]]);
+        const [scored] = await sequenceLogProbs(model, [[...model.tokenizer.encode('One and one is'), ...tokenIds!]]);
         for (const [i, logProb] of scored!.logProbs.slice(-6).entries()) expect(logProbs![i]).toBeCloseTo(logProb, 4);
       }
     }
@@ -47,9 +54,9 @@ describe('model.search', () => {
       maxTokens: 8,
       temperature: 0,
     }));
-    const greedy = (await model.generator().generate(requests)).flat();
+    const greedy = (await new LocalGenerator(model).generate(requests)).flat();
     const found = (
-      await model.search({ method: 'beamSearch', numBeams: 1 }, { maxBatch: 2 }).generate(requests)
+      await new SearchGenerator(model, { method: 'beamSearch', numBeams: 1 }, { maxBatch: 2 }).generate(requests)
     ).flat();
     expect(found.map(({ score: _, ...completion }) => completion)).toEqual(greedy);
   });
@@ -57,9 +64,9 @@ describe('model.search', () => {
   it('a stop string ends a hypothesis and is not part of the text', async () => {
     const model = await tinyModel();
     const request = { prompt: 'One and one is', maxTokens: 8 };
-    const best = (await model.search(BEAMS).generate([request]))[0]![0]!;
+    const best = (await new SearchGenerator(model, BEAMS).generate([request]))[0]![0]!;
     const stop = [best.text.slice(2, 4)];
-    const [stopped] = await model.search(BEAMS).generate([{ ...request, n: 3, stop }]);
+    const [stopped] = await new SearchGenerator(model, BEAMS).generate([{ ...request, n: 3, stop }]);
     for (const { text, finishReason } of stopped!) {
       expect(text).not.toContain(stop[0]);
       expect(['stop', 'length']).toContain(finishReason);
@@ -71,9 +78,9 @@ describe('model.search', () => {
     const model = await tinyModel();
     const choices = ['yes', 'no', 'perhaps'];
     for (const [method, n] of METHODS(model)) {
-      const [found] = await model
-        .search(method)
-        .generate([{ prompt: 'One and one is two?', n, maxTokens: 12, constraint: { type: 'choice', choices } }]);
+      const [found] = await new SearchGenerator(model, method).generate([
+        { prompt: 'One and one is two?', n, maxTokens: 12, constraint: { type: 'choice', choices } },
+      ]);
       for (const { text, finishReason } of found!) {
         expect(choices).toContain(text);
         expect(finishReason).toBe('stop');
@@ -84,7 +91,7 @@ describe('model.search', () => {
   it('a signal that has fired ends its request only', async () => {
     const model = await tinyModel();
     const signal = AbortSignal.abort();
-    const [aborted, other] = await model.search(BEAMS).generate([
+    const [aborted, other] = await new SearchGenerator(model, BEAMS).generate([
       { prompt: 'A', maxTokens: 4, signal },
       { prompt: 'A', maxTokens: 4 },
     ]);
@@ -100,7 +107,7 @@ describe('model.search', () => {
       asked++;
       return { name: 'none', parameters: {}, hooks: () => ({}) };
     };
-    const search = model.search(BEAMS, { adapter });
+    const search = new SearchGenerator(model, BEAMS, { adapter });
     const best = (await search.generate([request]))[0]![0]!;
     expect(new Set(best.tokenIds).size).toBe(12);
     await search.generate([request]);
@@ -110,13 +117,15 @@ describe('model.search', () => {
   it('says what is wrong', async () => {
     const model = await tinyModel();
     const run = (request: Partial<GenerateRequest>, options = {}) =>
-      model.search(BEAMS, options).generate([{ prompt: 'A', maxTokens: 4, ...request }]);
+      new SearchGenerator(model, BEAMS, options).generate([{ prompt: 'A', maxTokens: 4, ...request }]);
     await expect(run({ temperature: 0.7 })).rejects.toThrow('temperature 0.7 is for sampling');
     await expect(run({ topK: 5 })).rejects.toThrow('topK 5 is for sampling');
     await expect(run({ n: 4 })).rejects.toThrow('n is 4, but beamSearch finds 3 here');
     await expect(run({ stpo: [] } as never)).rejects.toThrow('Did you mean "stop"');
     await expect(run({ repetitionPenalty: 0 })).rejects.toThrow('repetitionPenalty must be positive');
     await expect(run({ maxTokens: 60 }, { cacheTokens: 64 })).rejects.toThrow('do not fit the cache of 64 tokens');
-    expect(() => model.search({ method: 'bestFirst' } as never)).toThrow('no method "bestFirst"; there are beamSearch');
+    expect(() => new SearchGenerator(model, { method: 'bestFirst' } as never)).toThrow(
+      'no method "bestFirst"; there are beamSearch',
+    );
   });
 });

@@ -56,7 +56,7 @@ async function scoreAll(
   continuations: readonly (readonly number[])[],
 ) {
   const whole = continuations.map((tokens) => [...prompt, ...tokens]);
-  const scored = await sequenceLogProbs(network, weights, whole);
+  const scored = await sequenceLogProbs({ network, weights }, whole);
   return scored.map(({ logProbs }) => logProbs.subarray(prompt.length - 1).reduce((a, b) => a + b, 0));
 }
 

@@ -19,7 +19,7 @@ import {
   tuple,
 } from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compileConstraint } from '../../src/generate/constraint/compile-constraint.js';
+import { compileConstraint } from '../../src/constraint/compile-constraint.js';
 import { tableOf } from '../constraint/support.js';
 import { postJson, scriptedModel, serve } from './support.js';
 

@@ -7,8 +7,10 @@ import {
   type Adapter,
   type CausalLM,
   ChatTemplate,
+  LocalGenerator,
   type LocalGeneratorOptions,
   loadEmbedder,
+  sequenceLogProbs,
 } from '../../src/index.js';
 import { embeddingModel, type LocalModelsOptions, localModels, toolFormatOf } from '../../src/serve/index.js';
 import { largestDifference, modelFolder, tinyModel } from '../support.js';
@@ -27,7 +29,7 @@ async function client(options: LocalModelsOptions = {}) {
 
 /** What the generator gives for each request when nobody else asks. */
 async function alone(requests: readonly GenerateRequest[], options: LocalGeneratorOptions = {}): Promise<Completion[]> {
-  const completions = await model.generator(options).generate(requests);
+  const completions = await new LocalGenerator(model, options).generate(requests);
   return completions.map(([completion]) => completion!);
 }
 
@@ -94,7 +96,7 @@ describe('a local model behind the API', () => {
     const prompt = model.chatTemplate!.renderChat(messages, { addGenerationPrompt: true }).tokenIds;
     const [completion] = await alone([{ prompt: messages, temperature: 0, maxTokens: 12 }]);
     const tokenIds = completion!.tokenIds!;
-    const [scored] = await model.logProbs([[...prompt, ...tokenIds]]);
+    const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokenIds]]);
     const logProbs = reported.map(({ logprob }) => logprob);
     expect(largestDifference(scored!.logProbs.subarray(-12), logProbs)).toBeLessThan(1e-4);
     const decoded = tokenIds.map((id) => model.tokenizer.decode([id]));

@@ -7,6 +7,7 @@ import {
   type DecodeRow,
   DraftVocabularyError,
   initialWeights,
+  LocalGenerator,
   loadWeights,
   ModelRunner,
   networkOf,
@@ -222,8 +223,7 @@ describe('the distribution of sampled completions', () => {
     const all = range(3 ** 4, (i) => [27, 9, 3, 1].map((place) => Math.floor(i / place) % 3));
     const prompt = [1, 2];
     const scored = await sequenceLogProbs(
-      target.network,
-      target.weights,
+      target,
       all.map((tokens) => [...prompt, ...tokens]),
       { temperature: 0.9 },
     );
@@ -320,7 +320,7 @@ describe('the end of a completion', () => {
     const model = await tinyModel();
     const request = { prompt: 'One and one', maxTokens: 40, seed: 8, logProbs: true };
     const complete = async (stop: readonly string[], options = {}) => {
-      const [completions] = await model.generator(options).generate([{ ...request, stop }]);
+      const [completions] = await new LocalGenerator(model, options).generate([{ ...request, stop }]);
       return completions![0]!;
     };
     const free = await complete([]);
@@ -335,7 +335,8 @@ describe('the end of a completion', () => {
       expect(rest.finishReason).toBe('stop');
       expect(largestDifference(logProbs!, plain.logProbs!)).toBeLessThan(1e-6);
       let text = '';
-      for await (const event of model.generator({ speculative }).stream({ ...request, stop })) text += event.text;
+      for await (const event of new LocalGenerator(model, { speculative }).stream({ ...request, stop }))
+        text += event.text;
       expect(text).toBe(plain.text);
     }
   });
@@ -345,12 +346,12 @@ describe('model.generator({ speculative })', () => {
   it('reports the target’s log-probabilities, and what speculation did', async () => {
     const model = await tinyModel();
     const draft = await tinyModel('byte-level-bpe', {}, 4);
-    const generator = model.generator({ speculative: { draft, tokens: 3 } });
+    const generator = new LocalGenerator(model, { speculative: { draft, tokens: 3 } });
     const request = { prompt: 'A', n: 3, maxTokens: 12, temperature: 0.7, logProbs: true };
     const [completions] = await generator.generate([request]);
     const prompt = model.tokenizer.encode('A');
     for (const { tokenIds, logProbs } of completions!) {
-      const [scored] = await model.logProbs([[...prompt, ...tokenIds!]], { temperature: 0.7 });
+      const [scored] = await sequenceLogProbs(model, [[...prompt, ...tokenIds!]], { temperature: 0.7 });
       expect(largestDifference(scored!.logProbs.subarray(-12), logProbs!)).toBeLessThan(1e-4);
     }
     const { passes, tokens, proposed, accepted, acceptanceRate, tokensPerPass } = generator.speculation!;
@@ -359,19 +360,27 @@ describe('model.generator({ speculative })', () => {
     expect(accepted).toBe(tokens - passes);
     expect(acceptanceRate).toBe(accepted / proposed);
     expect(tokensPerPass).toBe(tokens / passes);
-    expect(model.generator().speculation).toBeUndefined();
+    expect(new LocalGenerator(model).speculation).toBeUndefined();
   });
 
   it('refuses a draft with other tokens, and options that make no sense', async () => {
     const model = await tinyModel();
     const other = await tinyModel('unigram');
-    expect(() => model.generator({ speculative: { draft: other } })).toThrow(DraftVocabularyError);
-    expect(() => model.generator({ speculative: { draft: other } })).toThrow(/does not have the tokens of tiny/);
-    expect(() => model.generator({ speculative: { draft: model, tokens: 0 } })).toThrow(/tokens must be a positive/);
+    expect(() => new LocalGenerator(model, { speculative: { draft: other } })).toThrow(DraftVocabularyError);
+    expect(() => new LocalGenerator(model, { speculative: { draft: other } })).toThrow(
+      /does not have the tokens of tiny/,
+    );
+    expect(() => new LocalGenerator(model, { speculative: { draft: model, tokens: 0 } })).toThrow(
+      /tokens must be a positive/,
+    );
     const schedule = 'Heuristic' as 'heuristic';
-    expect(() => model.generator({ speculative: { draft: model, schedule } })).toThrow(/schedule must be one of/);
-    expect(() => model.generator({ speculative: { promptLookup: { tokens: -1 } } })).toThrow(/tokens must be/);
+    expect(() => new LocalGenerator(model, { speculative: { draft: model, schedule } })).toThrow(
+      /schedule must be one of/,
+    );
+    expect(() => new LocalGenerator(model, { speculative: { promptLookup: { tokens: -1 } } })).toThrow(
+      /tokens must be/,
+    );
     const misspelt = { draft: model, token: 4 } as SpeculativeOptions;
-    expect(() => model.generator({ speculative: misspelt })).toThrow(/Did you mean "tokens"/);
+    expect(() => new LocalGenerator(model, { speculative: misspelt })).toThrow(/Did you mean "tokens"/);
   });
 });

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { tokenDistribution } from '../../src/generate/sampler.js';
-import { TokenHistory } from '../../src/generate/token-history.js';
 import { promptLookup, residualDistribution, sampleToken, verifyToken } from '../../src/index.js';
+import { tokenDistribution } from '../../src/sampling/sampler.js';
+import { TokenHistory } from '../../src/sampling/token-history.js';
 import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
 
 interface Golden {

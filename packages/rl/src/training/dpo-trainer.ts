@@ -172,7 +172,7 @@ async function referencesOf(
     [...promptTokens, ...chosenTokens],
     [...promptTokens, ...rejectedTokens],
   ]);
-  const scored = await sequenceLogProbs(model.network, model.weights, sequences, { adapter, maxTokensPerPass });
+  const scored = await sequenceLogProbs(model, sequences, { adapter, maxTokensPerPass });
   return pairs.map(({ promptTokens }, i) => {
     const [chosen, rejected] = [scored[2 * i]!, scored[2 * i + 1]!].map((s) =>
       s.logProbs.subarray(promptTokens.length - 1),

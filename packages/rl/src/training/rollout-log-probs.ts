@@ -18,7 +18,7 @@ export async function withLogProbs(
   const sequences = completions.map(({ promptTokens, tokens }) => [...promptTokens, ...tokens]);
   const logProbsUnder = async (policy: CausalLM, adapter: Adapter) => {
     const scoring = { adapter, temperature, maxTokensPerPass };
-    const scored = await sequenceLogProbs(policy.network, policy.weights, sequences, scoring);
+    const scored = await sequenceLogProbs(policy, sequences, scoring);
     return scored.map(({ logProbs }, i) => logProbs.subarray(completions[i]!.promptTokens.length - 1));
   };
   const recomputed =

@@ -1,14 +1,14 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import { isBase } from '../model/mixed-adapters.js';
 import type { Network } from '../model/network.js';
+import { returnRunner, takeRunner } from '../runner/idle-runners.js';
+import { isBase } from '../runner/mixed-adapters.js';
+import type { ModelRunner, PackWeights } from '../runner/model-runner.js';
+import { explained } from '../runner/non-finite.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
 import type { Proposer } from '../speculative/proposer.js';
 import type { SpeculativeDecoding } from '../speculative/speculative-decoding.js';
-import type { DecodeRow } from './decode-row.js';
-import { returnRunner, takeRunner } from './idle-runners.js';
-import type { ModelRunner, PackWeights } from './model-runner.js';
-import { explained } from './non-finite.js';
 import { type ScheduledToken, Scheduler, type SchedulerOptions } from './scheduler.js';
 
 export interface BatchLoopOptions extends Omit<SchedulerOptions, 'proposer'> {

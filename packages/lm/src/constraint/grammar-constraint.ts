@@ -1,5 +1,5 @@
-import type { Tokenizer } from '../../tokenizer/index.js';
-import type { TokenBytes } from '../../tokenizer/token-bytes.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import type { TokenBytes } from '../tokenizer/token-bytes.js';
 import { Automaton, type AutomatonState } from './automaton.js';
 import type { Grammar } from './expression.js';
 import type { TokenConstraint } from './token-constraint.js';

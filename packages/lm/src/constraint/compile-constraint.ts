@@ -1,6 +1,6 @@
 import { assertKnownOptions, type Constraint } from '@posttrain/interfaces';
-import type { Tokenizer } from '../../tokenizer/index.js';
-import { TokenBytesError } from '../../tokenizer/token-bytes.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import { TokenBytesError } from '../tokenizer/token-bytes.js';
 import { parseEbnf } from './ebnf.js';
 import { type Expression, type Grammar, InvalidConstraintError, words } from './expression.js';
 import { CompiledConstraint, TokenTable } from './grammar-constraint.js';

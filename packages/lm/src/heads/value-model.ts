@@ -1,10 +1,10 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { classifierHead, defaultLabels, valueHead } from '../../config/head-config.js';
-import { ARCHITECTURES } from '../../config/write-config.js';
-import { passInput } from '../../score/passes.js';
-import { perAdapter } from '../adapter.js';
-import type { CausalLM } from '../causal-lm.js';
-import { HeadError, tokenValues } from './head.js';
+import { classifierHead, defaultLabels, valueHead } from '../config/head-config.js';
+import { ARCHITECTURES } from '../config/write-config.js';
+import { perAdapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { HeadError, tokenValues } from '../model/head.js';
+import { passInput } from '../score/passes.js';
 import {
   compileHeadPass,
   HeadModel,

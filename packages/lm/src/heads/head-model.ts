@@ -1,19 +1,19 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { ChatTemplate } from '../../chat-template/index.js';
-import { saveChatTemplates } from '../../chat-template/save-chat-templates.js';
-import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../../config/index.js';
-import { type DownloadModelOptions, resolveModelFolder } from '../../hub/index.js';
-import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../../score/passes.js';
-import { Tokenizer } from '../../tokenizer/index.js';
-import { type Adapter, NO_ADAPTER } from '../adapter.js';
-import { type CausalLM, checkVocabulary, initialWeights } from '../causal-lm.js';
-import type { Weights } from '../layers.js';
-import { type Network, networkOf } from '../network.js';
-import { type WeightStorage, weightStorage } from '../quantize.js';
-import { isQuantized } from '../quantized-layer.js';
-import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../weights.js';
-import { HeadError } from './head.js';
+import { ChatTemplate } from '../chat-template/index.js';
+import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
+import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
+import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
+import { HeadError } from '../model/head.js';
+import type { Weights } from '../model/layers.js';
+import { type Network, networkOf } from '../model/network.js';
+import { type WeightStorage, weightStorage } from '../model/quantize.js';
+import { isQuantized } from '../model/quantized-layer.js';
+import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../model/weights.js';
+import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../score/passes.js';
+import { Tokenizer } from '../tokenizer/index.js';
 
 /** The parts of a model whose outputs are a head's and not the next token's. */
 export interface HeadModelParts {

@@ -1,6 +1,6 @@
 import { concat, realize, scalar, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import type { LowRankUpdate } from './adapter.js';
-import { roundUpToPowerOfTwo } from './sizes.js';
+import type { LowRankUpdate } from '../model/adapter.js';
+import { roundUpToPowerOfTwo } from '../model/sizes.js';
 
 /**
  * Low-rank updates of several adapters, one behind the other, in memory of their own. Nothing but the shapes depends on

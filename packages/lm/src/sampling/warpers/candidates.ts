@@ -1,6 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
+import { NonFiniteLogitsError } from '../../runner/non-finite.js';
 import { expOfNegative } from '../fast-exp.js';
-import { NonFiniteLogitsError } from '../non-finite.js';
 import type { Logits } from '../processors/editable-scores.js';
 
 /**

@@ -2,10 +2,10 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { checkRow, type DecodeRow } from './decode-row.js';
-import type { DrawnToken } from './draw-next.js';
-import { returnRunner, takeRunner } from './idle-runners.js';
-import { explained } from './non-finite.js';
+import { returnRunner, takeRunner } from '../runner/idle-runners.js';
+import { explained } from '../runner/non-finite.js';
+import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
+import type { DrawnToken } from '../sampling/draw-next.js';
 import { Scheduler } from './scheduler.js';
 
 export interface DecodeEvent extends DrawnToken {

@@ -1,7 +1,7 @@
-import { passInput } from '../../score/passes.js';
-import { perAdapter } from '../adapter.js';
-import type { CausalLM } from '../causal-lm.js';
-import { tokenLogits } from './head.js';
+import { perAdapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { tokenLogits } from '../model/head.js';
+import { passInput } from '../score/passes.js';
 import { compileHeadPass, HeadModel, type HeadScoringOptions, runHead } from './head-model.js';
 import { labelIndex, sigmoid, softmaxAt } from './reward-verifier.js';
 import { type NewHeadOptions, newClassifierParts } from './sequence-classifier.js';

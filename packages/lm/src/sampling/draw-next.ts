@@ -1,10 +1,10 @@
 import { PosttrainError } from '@posttrain/interfaces';
+import type { RowSoftmax } from '../runner/step-memory.js';
 import { type DecodeRow, isTokenOf } from './decode-row.js';
 import type { Logits } from './processors/editable-scores.js';
 import type { SampledToken } from './report-token.js';
 import { reportChosen, sampleToken } from './sampler.js';
 import type { SamplerSettings } from './sampler-settings.js';
-import type { RowSoftmax } from './step-memory.js';
 import { TokenHistory } from './token-history.js';
 
 /** What a row has so far. */

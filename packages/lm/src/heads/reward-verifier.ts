@@ -5,8 +5,8 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { tokenizeCompletion } from '../../prompts/tokenize-completion.js';
-import type { Adapter } from '../adapter.js';
+import type { Adapter } from '../model/adapter.js';
+import { tokenizeCompletion } from '../prompts/tokenize-completion.js';
 import type { SequenceClassifier } from './sequence-classifier.js';
 
 export interface RewardVerifierOptions {

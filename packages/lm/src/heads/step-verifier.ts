@@ -6,9 +6,9 @@ import {
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import { NoChatTemplateError } from '../../generate/prompt-tokens.js';
-import type { Adapter } from '../adapter.js';
-import type { CausalLM } from '../causal-lm.js';
+import type { Adapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { NoChatTemplateError } from '../prompts/prompt-tokens.js';
 
 const AGGREGATIONS = {
   last: (scores: readonly number[]) => scores.at(-1)!,

@@ -1,8 +1,8 @@
 import type { Key } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
+import type { TokenConstraint } from '../constraint/token-constraint.js';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
-import type { TokenConstraint } from './constraint/token-constraint.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 

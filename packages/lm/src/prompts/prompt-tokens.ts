@@ -1,6 +1,16 @@
 import { type ChatMessage, PosttrainError, type Prompt } from '@posttrain/interfaces';
-import type { CausalLM } from '../model/causal-lm.js';
-import type { ChatRowOptions } from '../prompts/chat-row.js';
+import type { ChatTemplate } from '../chat-template/index.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+import type { ChatRowOptions } from './chat-row.js';
+
+/** What tokenizing needs of a model. */
+export interface TextModel {
+  /** For errors. */
+  readonly name: string;
+  readonly tokenizer: Tokenizer;
+  /** How conversations become text; base models have none. */
+  readonly chatTemplate?: ChatTemplate | undefined;
+}
 
 /** A conversation given to a model whose folder has no chat template. */
 export class NoChatTemplateError extends PosttrainError {
@@ -28,7 +38,7 @@ export const isTokenPrompt = (prompt: Prompt | TokenPrompt): prompt is TokenProm
  * variables of a conversation.
  */
 export function promptTokens(
-  model: Pick<CausalLM, 'name' | 'tokenizer' | 'chatTemplate'>,
+  model: TextModel,
   prompt: Prompt | TokenPrompt,
   prefix = '',
   chat: ChatRowOptions = {},

@@ -12,8 +12,8 @@ import {
 } from '@posttrain/core-tensor';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import { logitsOfRows } from '../model/mixed-adapters.js';
 import type { KvCache, Network } from '../model/network.js';
+import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */
 export const BLOCK_SIZE = 16;

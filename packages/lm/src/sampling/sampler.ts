@@ -1,6 +1,7 @@
-import { maskWithEnds } from './constraint/token-constraint.js';
+import { maskWithEnds } from '../constraint/token-constraint.js';
+import { NonFiniteLogitsError } from '../runner/non-finite.js';
+import type { RowSoftmax } from '../runner/step-memory.js';
 import { expOfNegative } from './fast-exp.js';
-import { NonFiniteLogitsError } from './non-finite.js';
 import { applyBadWords } from './processors/bad-words.js';
 import { EditableScores, type Logits } from './processors/editable-scores.js';
 import { applyLogitBias } from './processors/logit-bias.js';
@@ -10,7 +11,6 @@ import { applyPresenceFrequencyPenalty } from './processors/presence-frequency-p
 import { applyRepetitionPenalty } from './processors/repetition-penalty.js';
 import { reportToken, type SampledToken } from './report-token.js';
 import type { SamplerSettings } from './sampler-settings.js';
-import type { RowSoftmax } from './step-memory.js';
 import type { SamplerContext } from './token-history.js';
 import { Candidates, NoTokenAllowedError, sumOf } from './warpers/candidates.js';
 import { keepEpsilon } from './warpers/epsilon-cutoff.js';

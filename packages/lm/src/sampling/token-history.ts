@@ -1,4 +1,4 @@
-import type { TokenConstraint } from './constraint/token-constraint.js';
+import type { TokenConstraint } from '../constraint/token-constraint.js';
 
 /** What the rules of a sampler know of a row besides its logits. */
 export interface SamplerContext {

@@ -1,7 +1,7 @@
 import { mapTree, zerosBuffer } from '@posttrain/core-tensor';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
-import { stackLowRank } from '../model/low-rank-stack.js';
-import { isBase, mixAdapters } from '../model/mixed-adapters.js';
+import { stackLowRank } from './low-rank-stack.js';
+import { isBase, mixAdapters } from './mixed-adapters.js';
 
 /** Adapters that one pass computes. */
 const MOST_ADAPTERS = 8;

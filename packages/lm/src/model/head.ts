@@ -1,10 +1,10 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import type { HeadConfig, ModelConfig } from '../../config/index.js';
-import { activations } from '../activations.js';
-import type { ParameterInfo } from '../family.js';
-import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from '../layers.js';
-import type { HiddenOptions, Network, SequenceInput } from '../network.js';
+import type { HeadConfig, ModelConfig } from '../config/index.js';
+import { activations } from './activations.js';
+import type { ParameterInfo } from './family.js';
+import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
+import type { HiddenOptions, Network, SequenceInput } from './network.js';
 
 /** A model without the head that was asked for. */
 export class HeadError extends PosttrainError {

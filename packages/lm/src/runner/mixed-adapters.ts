@@ -1,8 +1,8 @@
 import { type Tensor, tensor, where } from '@posttrain/core-tensor';
-import { type Adapter, NO_ADAPTER } from './adapter.js';
-import { applyLinear, type EmbeddingLayer, type LayerHooks, type LinearLayer, type Weights } from './layers.js';
+import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { applyLinear, type EmbeddingLayer, type LayerHooks, type LinearLayer, type Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
 import type { LowRankStack } from './low-rank-stack.js';
-import type { Network } from './network.js';
 
 // Rows with different adapters in one pass, as S-LoRA (arXiv 2311.03285) and Punica (arXiv 2310.18547) do it: what the base
 // computes is computed once for all rows, and every adapter adds its own part. Low-rank updates are computed for all rows

@@ -1,14 +1,14 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import type { CachedSequence, ExtendInput, ExtendResult } from '../runner/extend-inputs.js';
+import type { ModelRunner } from '../runner/model-runner.js';
+import { BLOCK_SIZE } from '../runner/paged-steps.js';
+import type { DecodeRow } from '../sampling/decode-row.js';
+import { type DrawnToken, type RowState, startRow } from '../sampling/draw-next.js';
+import { usesSoftmax } from '../sampling/sampler.js';
 import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
-import type { DecodeRow } from './decode-row.js';
-import { type DrawnToken, type RowState, startRow } from './draw-next.js';
-import type { CachedSequence, ExtendInput, ExtendResult } from './extend-inputs.js';
-import type { ModelRunner } from './model-runner.js';
-import { BLOCK_SIZE } from './paged-steps.js';
-import { usesSoftmax } from './sampler.js';
 
 export interface SchedulerOptions {
   /** Rows decoded together. Default 64. */

@@ -1,8 +1,8 @@
 import { softCap, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { passInput } from '../../score/passes.js';
-import { perAdapter } from '../adapter.js';
-import type { CausalLM } from '../causal-lm.js';
+import { perAdapter } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
+import { passInput } from '../score/passes.js';
 import { compileHeadPass, runHead } from './head-model.js';
 import { sigmoid } from './reward-verifier.js';
 import { STEP_VERIFIER_OPTIONS, StepError, StepVerifier, type StepVerifierOptions } from './step-verifier.js';
