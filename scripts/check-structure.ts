@@ -1,4 +1,5 @@
-// `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain.
+// `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain, how large it all may be.
+import { checkBudgets } from './budgets.js';
 import { checkPlatforms } from './platforms.js';
 import { checkChangesets, checkDependencies, checkPackage, checkTrackedText } from './structure.js';
 import { listPackages, root } from './workspace.js';
@@ -12,10 +13,11 @@ const problems = [
   ...checkChangesets(root, packages),
   ...checkPlatforms(),
   ...(text ?? []),
+  ...(checkBudgets(root) ?? []),
 ];
 
 for (const warning of findings.flatMap((found) => found.warnings)) console.log(`warning: ${warning}`);
-if (!text) console.log('warning: not a git checkout, so the text of tracked files was not checked');
+if (!text) console.log('warning: not a git checkout, so the text and the sizes of tracked files were not checked');
 for (const problem of problems) console.error(`problem: ${problem}`);
 console.log(`${packages.length} packages, ${problems.length} problems`);
 process.exit(problems.length === 0 ? 0 : 1);

@@ -9,6 +9,8 @@ export interface UnitResults {
   /** What failed, with the first line of why. */
   readonly failures: readonly { readonly test: string; readonly message: string }[];
   readonly skipped: readonly { readonly test: string; readonly reason: string }[];
+  /** Test files by how long they took: importing, setting up and running, not waiting for each other. */
+  readonly files: readonly { readonly path: string; readonly seconds: number }[];
 }
 
 /** Writes the counts, and every failed or skipped test with its reason, to the file named by `POSTTRAIN_TEST_RESULTS`. */
@@ -24,13 +26,16 @@ function summarize(modules: readonly TestModule[], unhandledErrors: readonly unk
   let passed = 0;
   const failures: { test: string; message: string }[] = [];
   const skipped: { test: string; reason: string }[] = [];
+  const files: { path: string; seconds: number }[] = [];
   const fail = (test: string, errors: readonly unknown[]) => {
     const message = (errors[0] as Partial<Error> | undefined)?.message ?? String(errors[0]);
     failures.push({ test, message: message.split('\n', 1)[0]! });
   };
   if (unhandledErrors.length > 0) fail(`${unhandledErrors.length} errors outside of tests`, unhandledErrors);
   for (const module of modules) {
-    const path = relative(process.cwd(), module.moduleId);
+    const path = relative(process.cwd(), module.moduleId).replaceAll('\\', '/');
+    const { prepareDuration, collectDuration, setupDuration, duration } = module.diagnostic();
+    files.push({ path, seconds: (prepareDuration + collectDuration + setupDuration + duration) / 1000 });
     if (module.errors().length > 0) fail(path, module.errors());
     for (const test of module.children.allTests()) {
       const result = test.result();
@@ -43,5 +48,5 @@ function summarize(modules: readonly TestModule[], unhandledErrors: readonly unk
       }
     }
   }
-  return { passed, failed: failures.length, failures, skipped };
+  return { passed, failed: failures.length, failures, skipped, files };
 }

@@ -1,10 +1,12 @@
 // `npm test`: sets up, then runs every check and every test. With arguments (`npm test -- packages/rl`), only the unit
 // tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { changedFiles, slowTests, touchedBy } from './changed.mjs';
 import { ensureChromium } from './chromium.mjs';
-import { pnpm, run, setup, tool } from './setup.mjs';
+import { secondsByPackage, secondsTable } from './seconds.mjs';
+import { pnpm, root, run, setup, tool } from './setup.mjs';
 
 process.env.TURBO_TELEMETRY_DISABLED = '1';
 await setup();
@@ -13,10 +15,16 @@ const temporary = mkdtempSync(join(tmpdir(), 'posttrain-test-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 const slow = process.argv.includes('--slow');
 if (slow) process.env.POSTTRAIN_TESTS = 'slow';
-const filters = process.argv.slice(2).filter((argument) => argument !== '--slow');
-const totals = { passed: 0, failed: 0, failures: [], skipped: [] };
+const isChanged = process.argv.includes('--changed');
+const filters = process.argv.slice(2).filter((argument) => !['--slow', '--changed'].includes(argument));
+/** No slow test of a change begins later, so that all ends within the time of CI. */
+const CHANGED_MINUTES = 20;
+const totals = { passed: 0, failed: 0, failures: [], skipped: [], files: [] };
 
-const unitTests = { name: 'unit tests', run: runUnitTests };
+const unitTests = {
+  name: slow ? 'slow tests' : 'unit tests',
+  run: isChanged ? runChangedTests : () => runUnitTests(filters),
+};
 const stages = [
   { name: 'types', command: [...tool('typescript', 'tsc'), '-p', 'tsconfig.json', '--noEmit'] },
   { name: 'lint and format', command: [...tool('@biomejs/biome', 'biome'), 'check', '.', '--error-on-warnings'] },
@@ -45,27 +53,56 @@ function count(status) {
   return status;
 }
 
-function runUnitTests() {
+function runUnitTests(paths) {
   const chromium = ensureChromium();
   const results = join(temporary, 'unit.json');
   const reporters = ['--reporter=default', '--reporter=./scripts/results-reporter.ts'];
   const env = { ...process.env, POSTTRAIN_TEST_RESULTS: results, ...(chromium ? { CHROMIUM_PATH: chromium } : {}) };
-  const status = run([...tool('vitest'), 'run', ...reporters, ...filters], { env });
+  const status = run([...tool('vitest'), 'run', ...reporters, ...paths], { env });
   try {
-    const { passed, failed, failures, skipped } = JSON.parse(readFileSync(results, 'utf8'));
+    const { passed, failed, failures, skipped, files } = JSON.parse(readFileSync(results, 'utf8'));
     totals.passed += passed;
     totals.failed += Math.max(failed, status === 0 ? 0 : 1);
     totals.failures.push(...failures);
     totals.skipped.push(...skipped);
+    totals.files.push(...files);
   } catch {
     console.error('vitest ended without reporting its results.');
     totals.failed++;
     return status || 1;
+  } finally {
+    rmSync(results, { force: true });
   }
   return status;
 }
 
+function runChangedTests() {
+  const changed = changedFiles(root);
+  if (!changed) console.log('git cannot say what changed, so all slow tests run.');
+  const touched = changed ? touchedBy(changed, slowTests(root)) : slowTests(root);
+  if (touched.length === 0) console.log('The change touches no slow test.');
+  let status = 0;
+  for (const path of touched) {
+    if (process.uptime() > CHANGED_MINUTES * 60) {
+      totals.skipped.push({
+        test: path,
+        reason: `not begun after ${CHANGED_MINUTES} minutes; npm run test:slow runs it`,
+      });
+    } else status = runUnitTests([path]) || status;
+  }
+  return status;
+}
+
+function printSeconds() {
+  const { seconds } = JSON.parse(readFileSync(join(root, 'scripts', 'budgets.json'), 'utf8'));
+  const cores = Math.max(2, Math.floor(availableParallelism() / 2));
+  const rows = secondsByPackage(totals.files, seconds, cores);
+  console.log(`\nSeconds of the unit tests, ${cores} files at a time, beside the budgets for two cores:`);
+  for (const line of secondsTable(rows)) console.log(line);
+}
+
 function finish(message, status) {
+  if (selected === stages && totals.files.length > 0) printSeconds();
   for (const { test, reason } of totals.skipped) console.log(`skipped: ${test} (${reason})`);
   for (const { test, message: why } of totals.failures) console.log(`failed: ${test} (${why})`);
   console.log(`\n${message}`);

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { type Budgets, overBudget } from './budgets.js';
+import { touchedBy } from './changed.mjs';
+import { secondsByPackage, secondsTable } from './seconds.mjs';
+
+const budgets: Budgets = {
+  testFiles: 2,
+  goldenKilobytes: 100,
+  goldensMegabytes: 1,
+  studyKilobytes: 200,
+  seconds: { lm: 10, 'everything else': 5 },
+  largerGoldens: { 'goldens/old.safetensors': 150_000 },
+};
+const old = { path: 'goldens/old.safetensors', bytes: 150_000 };
+
+describe('overBudget', () => {
+  it.each<[string, { path: string; bytes: number }[], string[]]>([
+    ['what is within', [{ path: 'packages/a/test/x.test.ts', bytes: 9e6 }], []],
+    ['a golden that is larger', [{ path: 'goldens/x/y.json', bytes: 100_001 }], ['goldens/x/y.json: 101 kB']],
+    ['one of a package', [{ path: 'packages/a/test/goldens/y.bin', bytes: 2e5 }], ['packages/a/test/goldens/y.bin']],
+    ['not the script beside it', [{ path: 'goldens/x/make.py', bytes: 200_000 }], []],
+    ['a study', [{ path: 'examples/s/results/a.json', bytes: 200_001 }], ['examples/s/results: 201 kB']],
+    [
+      'too many tests',
+      ['a', 'b', 'c'].map((name) => ({ path: `packages/a/test/${name}.test.ts`, bytes: 1 })),
+      ['3 test files'],
+    ],
+    [
+      'all goldens together',
+      Array.from({ length: 9 }, (_, i) => ({ path: `goldens/${i}`, bytes: 99_000 })),
+      ['goldens: 1.0 MB'],
+    ],
+  ])('finds %s', (_, files, wanted) => {
+    const found = overBudget([old, ...files], budgets);
+    expect(found.map((line, i) => line.startsWith(wanted[i] ?? '?'))).toEqual(wanted.map(() => true));
+  });
+
+  it('lets an older golden become smaller only, and be forgotten then', () => {
+    expect(overBudget([{ ...old, bytes: 150_001 }], budgets)[0]).toMatch(/old.safetensors: 151 kB \(at most 150 kB\)/);
+    expect(overBudget([{ ...old, bytes: 90_000 }], budgets)[0]).toMatch(/take it out of largerGoldens/);
+  });
+});
+
+describe('seconds', () => {
+  it('are counted by package and kind, beside the budgets', () => {
+    const rows = secondsByPackage(
+      [
+        { path: 'packages/lm/test/gguf/a.test.ts', seconds: 20 },
+        { path: 'packages/lm/test/scorer.golden.test.ts', seconds: 4 },
+        { path: 'packages/tts/test/a.test.ts', seconds: 2 },
+        { path: 'scripts/pack.test.ts', seconds: 1 },
+      ],
+      budgets.seconds,
+      2,
+    );
+    expect(secondsTable(rows)).toEqual([
+      'lm                 12 s of 10 s  OVER ITS BUDGET  gguf 10, scorer 2',
+      'everything else     2 s of 5 s  tts 1, scripts 1',
+    ]);
+  });
+});
+
+describe('touchedBy', () => {
+  const tests = ['packages/lm/test/a.slow.test.ts', 'packages/data/test/b.slow.test.ts', 'examples/m/c.slow.test.ts'];
+  it.each<[string[], number[]]>([
+    [['packages/lm/src/x.ts'], [0]],
+    [['packages/lm/README.md'], []],
+    [['examples/m/x.ts', 'packages/tts/src/a.ts'], [2]],
+    [['testing/fuzz.ts'], [0, 1, 2]],
+  ])('%j', (changed, wanted) => {
+    expect(touchedBy(changed, tests)).toEqual(wanted.map((i) => tests[i]));
+  });
+});
