@@ -8,6 +8,7 @@ import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
 import type { DrawnToken } from '../sampling/draw-next.js';
 import { Scheduler } from './scheduler.js';
 
+/** A token as `decode` yields it, with the row it belongs to. */
 export interface DecodeEvent extends DrawnToken {
   /** Position in the list of rows. */
   readonly row: number;
@@ -15,6 +16,7 @@ export interface DecodeEvent extends DrawnToken {
   readonly finish: 'stop' | 'length' | undefined;
 }
 
+/** Options of `decode`: how many rows run together, what their cache may hold, and who ends them. */
 export interface DecodeOptions {
   /** Of rows that have none of their own. Default: none. */
   readonly adapter?: Adapter;

@@ -10,6 +10,7 @@ import { usesSoftmax } from '../sampling/sampler.js';
 import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
 
+/** Options of `Scheduler`. */
 export interface SchedulerOptions {
   /** Rows decoded together. Default 64. */
   readonly maxBatch?: number;

@@ -8,8 +8,10 @@ export const ACTIVATIONS = ['silu', 'gelu', 'gelu_new', 'gelu_pytorch_tanh', 're
 export type HiddenActivation = (typeof ACTIVATIONS)[number];
 
 const WEIGHT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+/** A dtype that a folder's weights can have. */
 export type WeightDType = (typeof WEIGHT_DTYPES)[number];
 
+/** What a layer attends to: everything before, or a sliding window of it. */
 export type LayerType = 'full_attention' | 'sliding_attention';
 
 /** What every architecture's config says. */

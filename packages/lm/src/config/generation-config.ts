@@ -64,6 +64,7 @@ export async function loadGenerationConfig(folder: string): Promise<GenerationCo
   return config;
 }
 
+/** A generation_config.json as its text was parsed; `path` is for errors. @throws InvalidModelFileError */
 export function parseGenerationConfig(json: JsonObject, path = 'generation_config.json'): GenerationConfig {
   const fields = new Fields(path, json);
   const others = Object.fromEntries(Object.entries(json).filter(([key]) => !READ.includes(key)));

@@ -5,6 +5,7 @@ import { Fields } from './fields.js';
 export type HeadTask = 'sequence-classification' | 'token-classification' | 'value';
 
 const PROBLEM_TYPES = ['regression', 'single_label_classification', 'multi_label_classification'] as const;
+/** A `problem_type` of config.json: how a classifier's logits become probabilities. */
 export type ProblemType = (typeof PROBLEM_TYPES)[number];
 
 /** A head of its own on a decoder's final hidden states, in place of the output layer (or, for `v_head`, beside it). */

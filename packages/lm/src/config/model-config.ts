@@ -27,6 +27,7 @@ export const SUPPORTED_MODEL_TYPES = [
   ...(['llama', 'mistral', 'mixtral', 'qwen2', 'qwen3', 'qwen3_moe', 'gpt2'] as const),
   ...(['gemma2', 'gemma3', 'gemma3_text', 'phi3', 'olmo2'] as const),
 ] as const;
+/** A `model_type` of config.json that can be loaded. */
 export type ModelType = (typeof SUPPORTED_MODEL_TYPES)[number];
 
 /** Pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated MLP. */

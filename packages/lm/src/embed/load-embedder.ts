@@ -7,6 +7,7 @@ import { BertEncoder } from './bert-encoder.js';
 import { EMBEDDER_OPTIONS, LocalEmbedder, type LocalEmbedderOptions } from './local-embedder.js';
 import { readSentenceTransformersFolder } from './sentence-transformers.js';
 
+/** Options of `loadEmbedder`: those of the embedder, and of the download. */
 export interface LoadEmbedderOptions extends LocalEmbedderOptions {
   /** For a model of the hub. */
   readonly download?: DownloadModelOptions;

@@ -23,6 +23,7 @@ interface EmbeddingNetwork {
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
 }
 
+/** Options of `LocalEmbedder`. */
 export interface LocalEmbedderOptions {
   /** Default: what the folder says; else `mean` for an encoder and `last` for a causal model. */
   readonly pooling?: Pooling;

@@ -15,6 +15,7 @@ import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
 import { extendStep, type StepOutput } from './extend-step.js';
 
+/** Options of `exportGenerator`. */
 export interface ExportGeneratorOptions {
   /** Applied beside the weights, as `generate` does. Merge it first where the file should be smaller and faster. */
   readonly adapter?: Adapter;

@@ -1,6 +1,7 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { DecodeHook, DecodeState, DecodeStep } from '../sampling/decode-hook.js';
 
+/** Options of budget forcing (s1, arXiv 2501.19393): how long a model thinks at least and at most. */
 export interface BudgetForcingOptions {
   /**
    * The tokens that end thinking. The model ends it by drawing the first of them; at the cap all are put in, so that

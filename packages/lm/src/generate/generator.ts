@@ -31,6 +31,7 @@ import { completionDecoder, continuesText } from './completion-decoder.js';
 import { RunningCompletion } from './running-completion.js';
 import { StopStrings } from './stop-strings.js';
 
+/** Options of `LocalGenerator`. */
 export interface LocalGeneratorOptions {
   /** Asked before every call, so that a training run samples from its present parameters. Default: none. */
   readonly adapter?: () => Adapter;

@@ -26,12 +26,14 @@ export interface HeadModelParts {
   readonly name: string;
 }
 
+/** Options of a forward pass through a model with a head. */
 export interface HeadScoringOptions {
   readonly adapter?: Adapter;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
   readonly maxTokensPerPass?: number;
 }
 
+/** Options of loading a model with a head from a folder or from the hub. */
 export type HeadLoadOptions = Omit<DownloadModelOptions, 'ggufFile'> & LoadWeightsOptions;
 
 /** A kind of head model: its constructor, with the tasks whose heads it takes. */

@@ -9,6 +9,7 @@ import type { Adapter } from '../model/adapter.js';
 import { tokenizeCompletion } from '../prompts/tokenize-completion.js';
 import type { SequenceClassifier } from './sequence-classifier.js';
 
+/** Options of `RewardVerifier`. */
 export interface RewardVerifierOptions {
   /** Asked before every call. Default: none. */
   readonly adapter?: () => Adapter;

@@ -15,6 +15,7 @@ import {
 } from './head-model.js';
 import { RewardVerifier, type RewardVerifierOptions } from './reward-verifier.js';
 
+/** Options of a new classification head. */
 export interface NewHeadOptions {
   /** The outputs' names, or how many there are. Default 1: a reward. */
   readonly labels?: number | readonly string[];

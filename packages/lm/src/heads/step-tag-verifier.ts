@@ -7,6 +7,7 @@ import { compileHeadPass, runHead } from './head-model.js';
 import { sigmoid } from './reward-verifier.js';
 import { STEP_VERIFIER_OPTIONS, StepError, StepVerifier, type StepVerifierOptions } from './step-verifier.js';
 
+/** Options of `stepTagVerifier`: which tag ends a step, and which tokens rate it. */
 export interface StepTagVerifierOptions extends StepVerifierOptions {
   /** The token that a good step is followed by, as text. Default `+`. */
   readonly good?: string;

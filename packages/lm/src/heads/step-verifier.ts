@@ -17,6 +17,7 @@ const AGGREGATIONS = {
   mean: (scores: readonly number[]) => scores.reduce((sum, score) => sum + score, 0) / scores.length,
 } as const;
 
+/** Options of `StepVerifier`: where steps end, and how their scores become one. */
 export interface StepVerifierOptions {
   /** Text that the model was trained to be read after: Qwen2.5-Math-PRM `<extra_0>`, Math-Shepherd ` ки`. */
   readonly stepTag: string;

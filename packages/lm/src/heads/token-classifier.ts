@@ -7,6 +7,7 @@ import { labelIndex, sigmoid, softmaxAt } from './reward-verifier.js';
 import { type NewHeadOptions, newClassifierParts } from './sequence-classifier.js';
 import { StepVerifier, type StepVerifierOptions, type TokenScores } from './step-verifier.js';
 
+/** Options of a token classifier as a verifier of steps. */
 export interface TokenVerifierOptions extends StepVerifierOptions {
   /** The label whose probability is the score. Default: the second of two. */
   readonly label?: string;

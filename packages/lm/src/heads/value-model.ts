@@ -14,6 +14,7 @@ import {
   withNewHead,
 } from './head-model.js';
 
+/** Options of a new value head. */
 export interface NewValueHeadOptions {
   /**
    * `score`: a linear layer without bias in place of the output layer, the `*ForSequenceClassification` folder that TRL's

@@ -6,6 +6,7 @@ import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
 import { chosenGguf, type GgufChoice, ggufChoice, isGguf } from './gguf-choice.js';
 
+/** Options of downloading a model from the Hugging Face hub into its standard cache. */
 export interface DownloadModelOptions {
   /** A branch, a tag or a commit. Default `main`. */
   readonly revision?: string;

@@ -128,13 +128,18 @@ export interface RouterSums {
   readonly tokens: Tensor;
 }
 
+/** Options of `routerSums`. */
 export interface RouterSumsOptions {
   readonly perToken: number;
   /** int32, bool or float32, of the tokens' shape: 0 where a token does not count (padding). Default: all count. */
   readonly mask?: Tensor;
 }
 
-/** @param routerLogits [tokens, experts] or [b, s, experts] for each layer: see `recordRouterLogits` */
+/**
+ * What the load-balancing loss is computed from, summed over all layers.
+ *
+ * @param routerLogits [tokens, experts] or [b, s, experts] for each layer: see `recordRouterLogits`
+ */
 export function routerSums(routerLogits: readonly Tensor[], { perToken, mask }: RouterSumsOptions): RouterSums {
   const count = routerLogits[0]!.shape.at(-1)!;
   const logits = concat(

@@ -58,6 +58,7 @@ export interface PagedInput {
   readonly blockSize: number;
 }
 
+/** A batch of sequences as the network takes it. */
 export interface SequenceInput {
   /** int32 [b, s]. */
   readonly tokens: Tensor;
@@ -67,6 +68,7 @@ export interface SequenceInput {
   readonly segments: Tensor;
 }
 
+/** Options of `Network.hidden`. */
 export interface HiddenOptions {
   /**
    * Of every transformer block, keep the input only, and compute the rest again for the gradient: less memory for about a

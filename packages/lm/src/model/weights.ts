@@ -60,6 +60,7 @@ export interface KeepOptions {
   readonly activations?: Int4Activations;
 }
 
+/** Options of reading a model's weights. */
 export interface LoadWeightsOptions {
   /**
    * Quantise the linear layers (and the output layer, with `head`), one after the other as they are read. Default: they stay
@@ -74,6 +75,7 @@ export interface LoadWeightsOptions {
   readonly longContext?: boolean;
 }
 
+/** A model's weights as they were read, with the network and the config that they belong to. */
 export interface LoadedWeights {
   readonly config: ModelConfig;
   readonly weights: Weights;
@@ -259,6 +261,7 @@ function resolveNames(
   return names;
 }
 
+/** Options of writing a model's weights. */
 export interface SaveWeightsOptions {
   /** The dtype to store. Default float32. */
   readonly dtype?: Extract<DType, 'float32' | 'float16' | 'bfloat16'>;

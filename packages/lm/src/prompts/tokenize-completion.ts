@@ -17,6 +17,7 @@ export interface CompletionTokens {
   readonly assistantTurns?: readonly number[];
 }
 
+/** Options of `tokenizeCompletion`. */
 export interface TokenizeCompletionOptions extends ChatRowOptions {
   /** Also tell which tokens the assistant wrote, and in which message; for conversations. Default false. */
   readonly assistantTurns?: boolean;

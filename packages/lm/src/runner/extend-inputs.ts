@@ -11,6 +11,7 @@ export interface CachedSequence {
   readonly length: number;
 }
 
+/** One sequence of a runner's pass: which tokens are added to it, and what is asked about them. */
 export interface ExtendInput {
   readonly sequence: CachedSequence;
   /** At least one. */
@@ -20,6 +21,7 @@ export interface ExtendInput {
   readonly temperature?: number;
 }
 
+/** What a runner's pass returns of every position. */
 export interface ExtendOptions {
   /** Logits after the last token of each input (the default), or after every token of it. */
   readonly logits?: 'last' | 'all';

@@ -23,6 +23,7 @@ import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.
 /** See `ModelRunnerOptions`. */
 export type PackWeights = boolean | 'auto' | 'at-once';
 
+/** Options of `ModelRunner`: what its cache holds, and how large a pass may be. */
 export interface ModelRunnerOptions {
   /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
   readonly cacheTokens?: number;

@@ -10,6 +10,7 @@ import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
 import { type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
+/** Options of `continuationLogProbs`. */
 export interface ContinuationLogProbsOptions {
   readonly adapter?: Adapter;
   /** Most tokens, padding included, that one pass computes. Default 4096. */

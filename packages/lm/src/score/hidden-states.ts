@@ -6,6 +6,7 @@ import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 
+/** Options of `hiddenStates`. */
 export interface HiddenStatesOptions {
   readonly adapter?: Adapter;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */

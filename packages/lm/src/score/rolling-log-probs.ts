@@ -40,6 +40,7 @@ export function strideWindows(length: number, maxLength: number, stride: number)
   return windows;
 }
 
+/** Options of `rollingLogProbs`: how sequences are cut into windows. */
 export interface RollingOptions extends LogProbsOptions {
   /** Most tokens that the model sees at once. Default: its context. */
   readonly maxLength?: number;

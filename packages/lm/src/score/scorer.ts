@@ -12,11 +12,13 @@ import { assertText } from '../tokenizer/errors.js';
 import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
 import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';
 
+/** Options of `LocalScorer`. */
 export interface LocalScorerOptions {
   /** Asked before every call. Default: none. */
   readonly adapter?: () => Adapter;
 }
 
+/** Options of `LocalScorer.scoreRolling`. */
 export type RollingScoreOptions = Pick<RollingOptions, 'maxLength' | 'contextLength'>;
 
 /** A local model as a `Scorer`: log-likelihoods of continuations. */

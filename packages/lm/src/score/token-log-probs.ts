@@ -8,6 +8,7 @@ import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from
 import { logProbsOf } from './prediction-log-probs.js';
 import { topLogProbs } from './top-log-probs.js';
 
+/** Options of `sequenceLogProbs`. */
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
   /** Divides the logits, as the sampler does. Default 1. */
@@ -18,6 +19,7 @@ export interface LogProbsOptions {
   readonly topLogProbs?: number;
 }
 
+/** What the model says of one sequence: a number for each token but the first. */
 export interface SequenceLogProbs {
   /** Entry t is log p(tokens[t + 1] | tokens[0..t]), natural log; one fewer than the tokens. */
   readonly logProbs: Float32Array;

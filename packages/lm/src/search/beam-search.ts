@@ -5,6 +5,7 @@ import { checkCount, checkNumber, searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
+/** Options of beam search, by transformers' names in camel case. */
 export interface BeamSearchOptions {
   /** Hypotheses kept and returned for every prompt, N. 1 is greedy decoding. */
   readonly numBeams: number;

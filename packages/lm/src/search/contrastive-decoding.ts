@@ -6,6 +6,7 @@ import { checkNumber, searchBeams } from './beams.js';
 import { type Continuations, type Hypotheses, ModelHypotheses, type Step } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
+/** Options of contrastive decoding (arXiv 2210.15097): the amateur, and how plausible a token must be. */
 export interface ContrastiveDecodingOptions extends Omit<BeamSearchOptions, 'numBeams'> {
   /** The weak model, with the vocabulary of the strong one; may be a runner of the same weights, with an adapter on one side. */
   readonly amateur: ModelRunner;

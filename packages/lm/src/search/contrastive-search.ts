@@ -8,6 +8,7 @@ import { Largest } from './largest.js';
 import { logSoftmax } from './log-softmax.js';
 import { checkedPrompts, NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
+/** Options of contrastive search (arXiv 2202.06417), by transformers' names in camel case. */
 export interface ContrastiveSearchOptions {
   /** k: candidates of every step. 1 is greedy decoding. */
   readonly topK: number;

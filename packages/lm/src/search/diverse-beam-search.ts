@@ -5,6 +5,7 @@ import { checkCount, checkNumber, searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
+/** Options of diverse beam search (arXiv 1610.02424): those of beam search, and the groups. */
 export interface DiverseBeamSearchOptions extends BeamSearchOptions {
   /** Groups G that the beams are divided in; divides `numBeams`. G = 1 is beam search. */
   readonly numBeamGroups: number;

@@ -29,6 +29,7 @@ export type SearchMethod =
       'adapter' | 'amateur'
     >);
 
+/** Options of `SearchGenerator`. */
 export interface SearchGeneratorOptions {
   /** Asked before every call. Default: none. */
   readonly adapter?: () => Adapter;
@@ -40,6 +41,7 @@ export interface SearchGeneratorOptions {
   readonly cacheTokens?: number;
 }
 
+/** A completion that a search found, with its score. */
 export interface SearchCompletion extends Completion {
   /** What the method ranks by; see there. */
   readonly score: number;

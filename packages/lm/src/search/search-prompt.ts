@@ -21,6 +21,7 @@ export interface SearchPrompt {
   readonly isCancelled?: () => boolean;
 }
 
+/** A sequence that a search has come to, with its score. */
 export interface SearchHypothesis {
   /** Generated tokens, with the end token. */
   readonly tokens: readonly number[];

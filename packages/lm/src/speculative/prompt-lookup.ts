@@ -1,6 +1,7 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import type { Proposal, Proposer } from './proposer.js';
 
+/** Options of prompt lookup: which n-grams are looked for, and how many tokens proposed. */
 export interface PromptLookupOptions {
   /** Most tokens to propose (transformers: `prompt_lookup_num_tokens`). Default 10. */
   readonly tokens?: number;

@@ -5,6 +5,7 @@ import { DraftModel } from './draft-model.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
 
+/** Speculative decoding (arXiv 2211.17192) with a smaller model that proposes tokens. */
 export interface DraftModelSpeculation {
   /** A smaller model with the same tokens. */
   readonly draft: CausalLM;
@@ -14,6 +15,7 @@ export interface DraftModelSpeculation {
   readonly schedule?: DraftSchedule;
 }
 
+/** Speculative decoding whose proposals are looked up in the prompt and what was generated. */
 export interface PromptLookupSpeculation {
   /** Proposals are what followed the last few tokens where they occurred before. */
   readonly promptLookup: PromptLookupOptions;

@@ -41,11 +41,13 @@ export interface TokenizerFiles {
   readonly folder?: string;
 }
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Add what the tokenizer's post-processor adds (a leading bos, say). Default true, as in `transformers`. */
   readonly addSpecialTokens?: boolean;
 }
 
+/** Options of `Tokenizer.decode`. */
 export interface DecodeTextOptions {
   /** Leave special tokens out of the text. Default false, as in `transformers`. */
   readonly skipSpecialTokens?: boolean;
