@@ -6,7 +6,10 @@ import {
   NOT_GIVEN,
   nearestName,
   OptionError,
+  type SettingDifference,
+  settingDifferences,
   settingsOf,
+  showDifferences,
 } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
 import { CheckpointError } from './checkpoint.js';
@@ -88,19 +91,17 @@ export function refuseOtherSettings({ folder, saved, current, allowChanged = [] 
     const hint = near ? ` Did you mean "${near}"?` : ` There are ${names.join(', ')}.`;
     throw new OptionError('INVALID_OPTION', 'allowChanged', allowed, `there is no setting "${allowed}".${hint}`);
   }
-  const changed = names.filter(
-    (name) => saved[name] !== current[name] && !allowChanged.some((allowed) => isOf(name, allowed)),
+  const changed = settingDifferences(saved, current).filter(
+    ({ name }) => !allowChanged.some((allowed) => isOf(name, allowed)),
   );
-  if (changed.length > 0) throw otherRun(folder, changed, saved, current);
+  if (changed.length > 0) throw otherRun(folder, changed);
 }
 
-function otherRun(folder: string, changed: readonly string[], saved: DecisiveSettings, current: DecisiveSettings) {
-  const show = (value: DecisiveSettings[string] | undefined) => value ?? NOT_GIVEN;
-  const was = changed.map((name) => `${name} was ${show(saved[name])} and is ${show(current[name])}`).join('; ');
+function otherRun(folder: string, changed: readonly SettingDifference[]) {
   return new CheckpointError(
     folder,
-    `belongs to another run: ${was}. Use another outputFolder, or the same options; to go on with other values on purpose, ` +
-      `give allowChanged: [${changed.map((name) => `'${name}'`).join(', ')}].`,
+    `belongs to another run: ${showDifferences(changed)}. Use another outputFolder, or the same options; to go on with other values on purpose, ` +
+      `give allowChanged: [${changed.map(({ name }) => `'${name}'`).join(', ')}].`,
   );
 }
 
@@ -147,9 +148,9 @@ const SHARED_WITH_EARLIER = [
 export function refuseOtherEarlierSettings({ folder, saved, current, allowChanged = [] }: Comparison): string[] {
   const comparable = SHARED_WITH_EARLIER.filter((name) => name in saved && name in current);
   const text = (value: unknown) => (value === 'undefined' ? NOT_GIVEN : String(value));
-  const changed = comparable.filter(
-    (name) => text(saved[name]) !== text(current[name]) && !allowChanged.includes(name),
-  );
-  if (changed.length > 0) throw otherRun(folder, changed, saved, current);
+  const texts = (settings: DecisiveSettings) =>
+    Object.fromEntries(comparable.map((name) => [name, text(settings[name])]));
+  const changed = settingDifferences(texts(saved), texts(current)).filter(({ name }) => !allowChanged.includes(name));
+  if (changed.length > 0) throw otherRun(folder, changed);
   return Object.keys(current).filter((name) => !comparable.includes(name));
 }
