@@ -60,6 +60,7 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
+export { NoModelFolderError } from './model/model-folder.js';
 export { type HiddenOptions, type KvCache, type Network, networkOf, type SequenceInput } from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
 export {

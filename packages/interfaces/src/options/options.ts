@@ -52,7 +52,7 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
     assertKnownOptions(where, given, names, more);
     const values: Record<string, unknown> = {};
     for (const name of names) {
-      const { presence, expects, default: fallback, isValid } = shape[name]!;
+      const { presence, expects, default: fallback, isValid, hint } = shape[name]!;
       const value = (given as Readonly<Record<string, unknown>>)[name];
       if (value === undefined) {
         if (presence === 'required') {
@@ -63,11 +63,12 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
       }
       if (!isValid(value)) {
         const note = fallback === undefined || typeof fallback === 'object' ? '' : ` (default ${showValue(fallback)})`;
+        const said = hint?.(value);
         throw new OptionError(
           'INVALID_OPTION',
           where,
           name,
-          `${name} is ${showValue(value)}; it must be ${expects}${note}.`,
+          `${name} is ${showValue(value)}; it must be ${expects}${note}.${said === undefined ? '' : ` ${said}`}`,
         );
       }
       values[name] = value;

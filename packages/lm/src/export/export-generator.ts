@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   exportOnnxModels,
@@ -10,6 +10,7 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { makeFolder } from '@posttrain/interfaces/node';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
@@ -91,7 +92,7 @@ export async function exportGenerator(
   };
   const parameters = leavesOf(adapter.parameters).map(({ path, tensor }) => [`adapter.${path}`, tensor] as const);
 
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const staging = await mkdtemp(join(folder, '.exporting-'));
   try {
     const { [FILES.prefill]: signature } = await exportOnnxModels(

@@ -1,14 +1,16 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
 import { ChatTemplate } from '../../chat-template/index.js';
 import { saveChatTemplates } from '../../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../../config/index.js';
-import { type DownloadModelOptions, resolveModelFolder } from '../../hub/index.js';
+import { DOWNLOAD_OPTIONS, type DownloadModelOptions, resolveModelFolder } from '../../hub/download-model.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../../score/passes.js';
 import { Tokenizer } from '../../tokenizer/index.js';
 import { type Adapter, NO_ADAPTER } from '../adapter.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../causal-lm.js';
 import type { Weights } from '../layers.js';
+import { LOAD_HINTS } from '../load-hints.js';
+import { assertModelFolder } from '../model-folder.js';
 import { type Network, networkOf } from '../network.js';
 import { type WeightStorage, weightStorage } from '../quantize.js';
 import { isQuantized } from '../quantized-layer.js';
@@ -76,8 +78,10 @@ export abstract class HeadModel implements HeadModelParts {
   static async fromPretrained<Model>(
     this: HeadModelClass<Model>,
     nameOrFolder: string,
-    { quantization, ...options }: HeadLoadOptions = {},
+    given: HeadLoadOptions = {},
   ): Promise<Model> {
+    assertKnownOptions('fromPretrained', given, [...DOWNLOAD_OPTIONS, 'quantization'], { hints: LOAD_HINTS });
+    const { quantization, ...options } = given;
     const folder = await resolveModelFolder(nameOrFolder, options);
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
     return new this(await loadHeadParts(folder, quantization ? { quantization } : {}, this.tasks));
@@ -110,6 +114,7 @@ export abstract class HeadModel implements HeadModelParts {
       await tokenizer.save(staging);
       if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
     };
+    assertPath(`${this.constructor.name}.save`, 'folder', folder);
     await saveWeights(folder, config, weights, options, writeOthers, network);
   }
 }
@@ -126,6 +131,7 @@ async function loadHeadParts(
   options: LoadWeightsOptions,
   tasks: readonly HeadTask[],
 ): Promise<HeadModelParts> {
+  await assertModelFolder('load', folder);
   // The large file last; only TRL's value head cannot be seen before it is opened.
   const described = await loadModelConfig(folder);
   if (described.head || !tasks.includes('value')) checkHead(described, tasks, folder);
