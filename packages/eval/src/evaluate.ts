@@ -87,7 +87,7 @@ async function collect<R extends Row, P extends ProblemRecord>(
 ): Promise<P[]> {
   const { batchSize = 16, limit = Number.POSITIVE_INFINITY, signal, onProgress } = options;
   if (!(batchSize >= 1))
-    throw new EvaluationError('BAD_OPTION', `evaluate: batchSize must be at least 1, not ${batchSize}.`);
+    throw new EvaluationError('BAD_OPTION', `evaluate: batchSize must be at least 1, not ${showValue(batchSize)}.`);
   const total = Array.isArray(task.dataset) ? Math.min(task.dataset.length, limit) : undefined;
   const records: (P | Problem<R>)[] = [];
   const seen = new Set<string>();
@@ -236,7 +236,10 @@ function assertGoodTask(task: Task): void {
   if (task.type !== 'generate') return;
   const samples = task.samples ?? 1;
   if (!Number.isInteger(samples) || samples < 1) {
-    throw new EvaluationError('BAD_TASK', `${where}: samples must be a whole number above 0, not ${samples}.`);
+    throw new EvaluationError(
+      'BAD_TASK',
+      `${where}: samples must be a whole number above 0, not ${showValue(samples)}.`,
+    );
   }
   const greedy = task.metrics.find(({ k = 0 }) => k > samples);
   if (greedy) {

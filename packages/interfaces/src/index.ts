@@ -195,6 +195,7 @@ export type OnProgress = (event: ProgressEvent) => void;
 
 export { isPosttrainError, nearestName, PosttrainError } from './errors.js';
 export { isDeeperThan } from './nesting.js';
+export { GENERATE_HINTS } from './options/generate-hints.js';
 export { assertKnownOptions, type OptionHints } from './options/known-options.js';
 export {
   boolean,

@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, showValue } from '@posttrain/interfaces';
 import { type AnswerOptions, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
 import { EvaluationError } from '../errors.js';
 
@@ -31,7 +31,7 @@ export function regex(pattern: RegExp, options: RegexOptions = {}): Filter {
   assertKnownOptions('regex', options, ['match']);
   const { match = 0 } = options;
   if (!Number.isInteger(match))
-    throw new EvaluationError('BAD_OPTION', `regex: match must be a whole number, not ${match}.`);
+    throw new EvaluationError('BAD_OPTION', `regex: match must be a whole number, not ${showValue(match)}.`);
   const global = new RegExp(pattern.source, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
   return {
     name: `regex ${pattern} match ${match}`,

@@ -9,7 +9,7 @@ import {
   type Tensor,
   zeros,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { makeFolder } from '@posttrain/interfaces/node';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
@@ -124,7 +124,7 @@ function sizesOf({ config }: CausalLM, options: ExportGeneratorOptions): { capac
   if (!Number.isInteger(capacity) || capacity < 2 || capacity > limit) {
     throw new PosttrainError(
       'EXPORT_SIZE',
-      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${capacity}`,
+      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${showValue(capacity)}`,
     );
   }
   const { promptWidth = [64, 32, 16, 8, 4, 2, 1].find((width) => capacity % width === 0)! } = options;

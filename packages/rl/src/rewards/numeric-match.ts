@@ -1,4 +1,10 @@
-import { assertKnownOptions, type DecisiveSettings, PosttrainError, settingsOf } from '@posttrain/interfaces';
+import {
+  assertKnownOptions,
+  type DecisiveSettings,
+  PosttrainError,
+  settingsOf,
+  showValue,
+} from '@posttrain/interfaces';
 import {
   type AnswerOptions,
   gradeAnswer,
@@ -26,7 +32,10 @@ export function numericMatch(options: NumericMatchOptions = {}): RewardFunction 
   assertKnownOptions('numericMatch', options, ['column', 'tolerance', 'percent']);
   const { column = 'answer', tolerance = 0 } = options;
   if (!(tolerance >= 0 && tolerance < Number.POSITIVE_INFINITY)) {
-    throw new PosttrainError('OPTION', `numericMatch: tolerance must be a number of at least 0, not ${tolerance}`);
+    throw new PosttrainError(
+      'OPTION',
+      `numericMatch: tolerance must be a number of at least 0, not ${showValue(tolerance)}`,
+    );
   }
   const settings = settingsOf({ column, tolerance, percent: options.percent }) as DecisiveSettings;
   return namedReward('numericMatch', settings, (completion, context) => {
