@@ -1,4 +1,5 @@
 import {
+  assertArgument,
   assertKnownOptions,
   type Completion,
   type Generator,
@@ -7,6 +8,7 @@ import {
   type Verifier,
 } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
+import { assertGenerator, assertVerifier } from './arguments.js';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
 import { linkedController } from './concurrency.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
@@ -109,9 +111,21 @@ export class Search {
     assertInteger(`${strategy}: n`, options.n, 1);
     if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
     assertBudget(strategy, options.budget ?? {}, options.sampling?.maxTokens);
-    if (ownKeys.includes('verifier') && !options.verifier) {
-      throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
+    assertGenerator(strategy, options.generator);
+    if (ownKeys.includes('verifier')) {
+      if (!options.verifier)
+        throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
+      assertVerifier(strategy, options.verifier);
     }
+    const { extractAnswer } = options;
+    const isExtractor = extractAnswer === undefined || typeof extractAnswer === 'function';
+    assertArgument(
+      strategy,
+      'extractAnswer',
+      extractAnswer,
+      isExtractor,
+      'a function of a text: (text) => answer or null',
+    );
     this.#strategy = strategy;
     this.#problem = problem;
     this.#options = options;

@@ -1,3 +1,4 @@
+import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bestOfN, bestOfNKl, majorityVote, NoCandidateError, weightedBestOfN } from '../src/index.js';
@@ -260,6 +261,28 @@ describe('every strategy', () => {
     await expect(bestOfN(problem, { generator, verifier, n: 1, budget: { maxTokens: 1 } as never })).rejects.toThrow(
       /unknown option "maxTokens"/,
     );
+  });
+
+  const isRight = () => 1;
+  it.each<[object | undefined, RegExp]>([
+    [{ verifier: isRight }, /verifier is the function isRight; .*functionVerifier\('isRight', isRight\) makes one/],
+    [{ verifier: () => 1 }, /functionVerifier\('verifier', verifier\)/],
+    [{ verifier: 'exact' }, /verifier is "exact"; it must be an object with verify\(requests\)\.$/],
+    [{ generator: undefined }, /generator is undefined; it must be an object with generate\(requests\)\.$/],
+    [{ generator: { generator: () => 1 } }, /model\.generator\(\) gives one/],
+    [{ generator: Promise.resolve(1) }, /await it first/],
+    [{ extractAnswer: 'last' }, /extractAnswer is "last"; it must be a function/],
+    [{ n: '3' }, /n must be an integer of at least 1, got "3"/],
+    [undefined, /options must be an object, got undefined/],
+  ])('refuses %o before anything is asked', async (given, message) => {
+    const generator = scripted([]);
+    const options = given && { generator, verifier: table(() => 1), n: 1, ...given };
+    for (const strategy of [bestOfN, weightedBestOfN]) {
+      const error = await strategy(problem, options as never).catch((cause: unknown) => cause);
+      expect(isPosttrainError(error)).toBe(true);
+      expect((error as Error).message).toMatch(message);
+    }
+    expect(generator.requests).toEqual([]);
   });
 
   it('blames the generator or verifier that breaks its contract', async () => {

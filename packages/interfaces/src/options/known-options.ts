@@ -7,6 +7,8 @@ export interface OptionHints {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Names of what is said elsewhere or not at all, with a sentence that says where or why. */
   readonly hints?: Readonly<Record<string, string>>;
+  /** The option that a text in the place of the options was meant for. */
+  readonly bare?: string;
 }
 
 /**
@@ -19,10 +21,12 @@ export function assertKnownOptions(
   where: string,
   options: object,
   known: readonly string[],
-  { aliases = {}, hints = {} }: OptionHints = {},
+  { aliases = {}, hints = {}, bare }: OptionHints = {},
 ): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    const problem = `options must be an object, got ${showValue(options)}. Known options: ${known.join(', ')}.`;
+    const meant = bare !== undefined && typeof options === 'string';
+    const hint = meant ? ` Did you mean { ${bare}: ${showValue(options)} }?` : '';
+    const problem = `options must be an object, got ${showValue(options)}.${hint} Known options: ${known.join(', ')}.`;
     throw new OptionError('INVALID_OPTION', where, 'options', problem);
   }
   const own = (record: Readonly<Record<string, string>>, name: string) =>
