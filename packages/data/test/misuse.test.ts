@@ -163,6 +163,7 @@ test.each<[string, () => unknown, RegExp]>([
     () => untyped.writeRows!(rows, 'a.jsonl'),
     /It comes first, and the rows behind it/,
   ],
+  ['validate of no format', () => untyped.validate!('x'), /validate: format is "x"; it must be one of /],
   ['no row', () => untyped.maybeConvertToChatml!(undefined), /must be an object of columns, got undefined/],
   [
     'no time in JSON',

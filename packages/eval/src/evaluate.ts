@@ -1,4 +1,5 @@
 import {
+  assertArgument,
   assertKnownOptions,
   custom,
   type Generator,
@@ -251,6 +252,8 @@ function assertModel(task: Task, model: unknown): void {
 }
 
 function assertGoodTask(task: Task): void {
+  const isTask = typeof task === 'object' && task !== null;
+  assertArgument('evaluate', 'task', task, isTask, 'a task: { type, name, dataset, prompt, … }');
   const where = `task "${task.name}"`;
   assertKnownOptions(where, task, [...TASK_KEYS, ...(task.type === 'generate' ? GENERATE_KEYS : CHOICE_KEYS)]);
   assertShape(task, where);

@@ -14,15 +14,18 @@ import {
   type EvalResult,
   evaluate,
   exactMatch,
+  extractFinalAnswer,
   fitScalingLaw,
   type GenerateTask,
   type MultipleChoiceTask,
   majorityAtK,
   meanScore,
   metricOf,
+  normalizeAnswer,
   pairedBootstrap,
   passAtK,
   readLog,
+  renderTable,
   sampleMetrics,
   samplesCurve,
 } from '../src/index.js';
@@ -229,6 +232,14 @@ describe('what is given to evaluate', () => {
     expect(error).toMatchObject({ code: 'BAD_MODEL', message: expect.stringMatching(message) });
   });
 
+  it.each([undefined, 'gsm8k'])('names a task that is none: %j', async (task) => {
+    await expect(evaluate(task as never, generator)).rejects.toThrow(/evaluate: task is .*; it must be a task/);
+  });
+
+  it('names a log that is none', async () => {
+    await expect(readLog(undefined as never)).rejects.toThrow('readLog: file is undefined; it must be a path');
+  });
+
   it.each<[object, string, string]>([
     [{ batchsize: 4 }, 'UNKNOWN_OPTION', 'evaluate: unknown option "batchsize". Did you mean "batchSize"?'],
     [{ samples: 4 }, 'UNKNOWN_OPTION', 'unknown option "samples". It belongs to the task.'],
@@ -250,6 +261,9 @@ describe('what is given to evaluate', () => {
     [() => compare({} as never, {} as never, {} as never), 'compare: metric is missing; it must be a text'],
     [() => pairedBootstrap([1], [2], { level: 95 }), 'level is 95; it must be a number above 0 and below 1'],
     [() => bestAtK(2, 'judge' as never), 'Did you mean { by: "judge" }?'],
+    [() => renderTable(undefined as never), 'renderTable: rows is undefined; it must be a list of objects'],
+    [() => normalizeAnswer(5 as never), 'normalizeAnswer: answer is 5; it must be a text'],
+    [() => extractFinalAnswer(undefined as never), 'extractFinalAnswer: text is undefined; it must be a text'],
     [() => fitScalingLaw([], { delta: 0 }), 'delta is 0; it must be a number above 0'],
   ])('%s says what was meant', (misuse, message) => {
     expect(misuse).toThrow(message);

@@ -1,7 +1,7 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CausalLM, LocalGenerator, type StreamEvent } from '../src/index.js';
+import { CausalLM, LocalGenerator, loadModelConfig, type StreamEvent, ValueModel } from '../src/index.js';
 import { EMPTY_GENERATION_CONFIG, largestDifference, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -307,5 +307,47 @@ describe('arguments that cannot be meant', () => {
     expect(made(model, { adapter: {} })).toMatchObject(
       refused('adapter is an object with no keys; it must be a function'),
     );
+  });
+
+  it.each<[string, (model: CausalLM) => unknown, string]>([
+    [
+      'a stream of nothing',
+      async (model) =>
+        model
+          .generator()
+          .stream(undefined as never)
+          .next(),
+      'stream: options must',
+    ],
+    ['scores of a text', (model) => model.scorer().score('a' as never), 'score: requests is "a"; it must be a list'],
+    ['windows of a text', (model) => model.scorer().scoreRolling('a' as never), 'scoreRolling: texts is "a"'],
+    [
+      'log-probs of a text',
+      (model) => model.logProbs('a' as never),
+      'logProbs: sequences is "a"; it must be a list of',
+    ],
+    [
+      'states of ids',
+      (model) => model.hiddenStates([1, 2] as never),
+      'sequences is [1, 2]; it must be a list of lists',
+    ],
+    ['a search of no method', async (model) => model.search(undefined as never), 'search: method is undefined'],
+    ['a search by name', async (model) => model.search('beamSearch' as never), "{ method: 'beamSearch', numBeams: 4 }"],
+    [
+      'vectors of a text',
+      (model) => model.embedder().embed('a' as never),
+      'embed: texts is "a"; it must be a list of texts',
+    ],
+    ['no ids', async (model) => model.tokenizer.decode(undefined as never), 'Tokenizer.decode: ids is undefined'],
+    [
+      'a head of no model',
+      () => ValueModel.fromCausalLM(undefined as never),
+      'ValueModel.fromCausalLM: model is undefined',
+    ],
+    ['a config of no folder', () => loadModelConfig(undefined as never), 'loadModelConfig: folder is undefined'],
+  ])('%s', async (_, misuse, message) => {
+    const model = await tinyModel();
+    const running = (async () => misuse(model))();
+    await expect(running).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining(message) });
   });
 });

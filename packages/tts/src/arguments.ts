@@ -13,6 +13,13 @@ export function assertGenerator(where: string, value: unknown): void {
   assertArgument(where, 'generator', value, hasMethod(value, 'generate'), `an object with generate(requests)${hint}`);
 }
 
+/** @throws OptionError for the result of a search in the place of its trace, and whatever else is no trace */
+export function assertTrace(where: string, value: unknown): void {
+  const isTrace = typeof value === 'object' && value !== null && Array.isArray((value as { nodes?: unknown }).nodes);
+  const hint = typeof value === 'object' && value !== null && 'trace' in value ? ' (result.trace)' : '';
+  assertArgument(where, 'trace', value, isTrace, `the trace of a search${hint}`);
+}
+
 /** @throws OptionError for a function, and whatever else is no verifier */
 export function assertVerifier(where: string, value: unknown, option = 'verifier'): void {
   const name = typeof value === 'function' && value.name !== '' ? value.name : 'mine';

@@ -3,6 +3,7 @@ import {
   assertKnownOptions,
   type Completion,
   type Generator,
+  type OptionHints,
   type Prompt,
   type SamplingParams,
   type Verifier,
@@ -83,6 +84,16 @@ export interface Candidate {
 
 const GRACE_MS = 1000;
 const STRATEGY_KEYS = ['generator', 'n', 'sampling', 'budget', 'batchSize', 'extractAnswer', 'signal'];
+/** What is said in another place, or called otherwise by other libraries. */
+const STRATEGY_HINTS: OptionHints = {
+  aliases: { samples: 'n', num_samples: 'n', numSamples: 'n', num_return_sequences: 'n', model: 'generator' },
+  hints: Object.fromEntries(
+    ['temperature', 'maxTokens', 'topK', 'topP', 'minP', 'seed', 'stop'].map((name) => [
+      name,
+      `It belongs to sampling: sampling: { ${name} }.`,
+    ]),
+  ),
+};
 const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
 
 /**
@@ -106,7 +117,7 @@ export class Search {
     defaultExtract: AnswerExtractor,
     ownKeys: readonly string[] = [],
   ) {
-    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownKeys]);
+    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownKeys], STRATEGY_HINTS);
     assertKnownOptions(`${strategy}: problem`, problem, PROBLEM_KEYS);
     assertInteger(`${strategy}: n`, options.n, 1);
     if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
@@ -117,7 +128,11 @@ export class Search {
         throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
       assertVerifier(strategy, options.verifier);
     }
-    const { extractAnswer } = options;
+    const { extractAnswer, sampling } = options;
+    const isSampling = sampling === undefined || (typeof sampling === 'object' && sampling !== null);
+    assertArgument(strategy, 'sampling', sampling, isSampling, 'an object, as { temperature, maxTokens }');
+    const isPrompt = typeof problem.prompt === 'string' || Array.isArray(problem.prompt);
+    assertArgument(`${strategy}: problem`, 'prompt', problem.prompt, isPrompt, 'a text or a list of messages');
     const isExtractor = extractAnswer === undefined || typeof extractAnswer === 'function';
     assertArgument(
       strategy,

@@ -1,4 +1,5 @@
 import { oneOf } from '../options/option.js';
+import { assertArgument } from '../options/option-error.js';
 import { type Given, options } from '../options/options.js';
 
 /** Options of everything that reads answers, to be spread into the declarations of others. */
@@ -14,6 +15,10 @@ export const answerShape = {
 const answerOptions = options('answers', answerShape);
 /** How answers are read. */
 export type AnswerOptions = Given<typeof answerOptions>;
+
+/** @throws OptionError for an answer or a completion that is no text */
+export const assertAnswerText = (where: string, name: string, value: unknown): void =>
+  assertArgument(where, name, value, typeof value === 'string', 'a text');
 
 /** @throws OptionError for options that are unknown or cannot be right */
 export const assertAnswerOptions = (given: AnswerOptions): void => void answerOptions.read(given);

@@ -1,4 +1,4 @@
-import { type AnswerOptions, assertAnswerOptions } from './answer-options.js';
+import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { lastStated } from './last-stated.js';
 import { normalizeAnswer } from './normalize.js';
 import { readStatement } from './statement.js';
@@ -22,6 +22,7 @@ export type AnswerExtractor = (text: string) => string | null;
  * A mark that was begun and not closed, an empty one and an unfinished `<think>` are no answer.
  */
 export function extractFinalAnswer(text: string, options: AnswerOptions = {}): string | null {
+  assertAnswerText('extractFinalAnswer', 'text', text);
   assertAnswerOptions(options);
   const marked = markOf(text);
   const answer = marked

@@ -1,4 +1,4 @@
-import { type AnswerOptions, assertAnswerOptions } from './answer-options.js';
+import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { plainText } from './plain-text.js';
 import { add, divide, multiply, power, type Rational, rational } from './rational.js';
 
@@ -19,6 +19,7 @@ const CURRENCY = /^([+-]?)\s*(?:US|USD|EUR|GBP)?\s*[€£¥₹₽₩₪]?\s*(?=[
  * (see `normalizeAnswer`), two numbers, `1,23`, sums, roots, factorials, letters, a division by zero.
  */
 export function parseRational(text: string, options: AnswerOptions = {}): Rational | null {
+  assertAnswerText('parseRational', 'text', text);
   assertAnswerOptions(options);
   return text.length > LONGEST_NUMBER ? null : readNumber(plainText(text), options);
 }

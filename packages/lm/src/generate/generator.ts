@@ -14,6 +14,7 @@ import {
   type TokenLogProb,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
+import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import {
   SpeculativeDecoding,
@@ -110,8 +111,7 @@ export class LocalGenerator implements Generator {
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
-    const isModel = typeof model === 'object' && model !== null && 'network' in model && 'tokenizer' in model;
-    assertArgument('LocalGenerator', 'model', model, isModel, 'a loaded model, as CausalLM.load gives it');
+    assertCausalLM('LocalGenerator', model);
     assertKnownOptions('LocalGenerator', options, [
       ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'packWeights', 'maxTokens', 'seed', 'speculative'],
     ]);
@@ -195,6 +195,7 @@ export class LocalGenerator implements Generator {
    * end it. When the reader itself fires the signal, nothing more comes, not even text that was held back.
    */
   async *stream(request: LocalGenerateRequest): AsyncGenerator<StreamEvent> {
+    assertKnownOptions('stream', request, REQUEST_OPTIONS, GENERATE_HINTS);
     if (request.n !== undefined && request.n !== 1) {
       throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
     }

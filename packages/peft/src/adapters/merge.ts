@@ -65,6 +65,8 @@ export async function mergeAdapter(
  * @throws MergeError when the base's tensors are not in the merged ones: DoRA, `modulesToSave`, trained biases
  */
 export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Promise<CausalLM> {
+  assertModel('unmergeAdapter', merged);
+  assertAdapter('unmergeAdapter', adapter);
   const { method, config, plan, parameters } = adapter;
   const { unmerge } = method;
   refuseQuantized(merged);

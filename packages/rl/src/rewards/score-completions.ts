@@ -1,4 +1,4 @@
-import { type Given, integer, number, OptionError, options, showValue } from '@posttrain/interfaces';
+import { assertArgument, type Given, integer, number, OptionError, options, showValue } from '@posttrain/interfaces';
 import { exactMatch } from './exact-match.js';
 import { formatTags } from './format-tags.js';
 import { lengthPenalty } from './length.js';
@@ -99,6 +99,8 @@ export async function scoreCompletions<Row extends PromptRow>(
   given: ScoreOptions = {},
 ): Promise<Scores> {
   const { concurrency, timeoutSeconds } = scoreOptions.read(given);
+  assertArgument('scoreCompletions', 'rewards', rewards, isRewards(rewards), REWARDS);
+  assertArgument('scoreCompletions', 'completions', completions, Array.isArray(completions), 'a list of completions');
   const functions = rewardFunctionsOf(rewards);
   const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
   const tasks = functions.flatMap(({ name, reward }, f) =>

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, unlinkSync } from 'node:fs';
 import { link, open, readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertPath, PosttrainError } from '@posttrain/interfaces';
 import {
   hasEnded,
   makeFolder,
@@ -47,6 +47,7 @@ export interface RunLock {
  * @throws RunLockedError naming the holder; FileError
  */
 export async function lockFolder(folder: string, onWarning: (message: string) => void): Promise<RunLock> {
+  assertPath('lockFolder', 'folder', folder);
   await makeFolder(folder);
   const path = resolve(folder, RUN_LOCK);
   const token = randomBytes(8).toString('hex');

@@ -3,6 +3,7 @@ import { classifierHead, defaultLabels } from '../../config/head-config.js';
 import { ARCHITECTURES } from '../../config/write-config.js';
 import { passInput } from '../../score/passes.js';
 import { perAdapter } from '../adapter.js';
+import { assertCausalLM } from '../assert-causal-lm.js';
 import type { CausalLM } from '../causal-lm.js';
 import { sequenceLogits } from './head.js';
 import {
@@ -77,6 +78,7 @@ export async function newClassifierParts(
   task: 'sequence-classification' | 'token-classification',
   options: NewHeadOptions,
 ): Promise<HeadModelParts> {
+  assertCausalLM(`${where}.fromCausalLM`, model);
   assertKnownOptions(`${where}.fromCausalLM`, options, ['labels', 'seed']);
   const { labels = 1, seed = 0 } = options;
   const names = typeof labels === 'number' ? defaultLabels(labels) : labels;

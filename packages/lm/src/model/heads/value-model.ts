@@ -3,6 +3,7 @@ import { classifierHead, defaultLabels, valueHead } from '../../config/head-conf
 import { ARCHITECTURES } from '../../config/write-config.js';
 import { passInput } from '../../score/passes.js';
 import { perAdapter } from '../adapter.js';
+import { assertCausalLM } from '../assert-causal-lm.js';
 import type { CausalLM } from '../causal-lm.js';
 import { HeadError, tokenValues } from './head.js';
 import {
@@ -43,6 +44,7 @@ export class ValueModel extends HeadModel {
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. */
   static async fromCausalLM(model: CausalLM, options: NewValueHeadOptions = {}): Promise<ValueModel> {
+    assertCausalLM('ValueModel.fromCausalLM', model);
     assertKnownOptions('ValueModel.fromCausalLM', options, ['format', 'seed']);
     const { format = 'score', seed = 0 } = options;
     const head =
