@@ -59,7 +59,10 @@ function kindOf(checker: ts.TypeChecker, symbol: ts.Symbol): PublicName['kind'] 
 
 /** Up to the first full stop that ends a sentence and not an abbreviation or a number. */
 function firstSentence(text: string): string {
-  const line = text.split(/\n\s*\n/, 1)[0]!.replace(/\s+/g, ' ').trim();
+  const line = text
+    .split(/\n\s*\n/, 1)[0]!
+    .replace(/\s+/g, ' ')
+    .trim();
   const end = /(?<!\b(?:e\.g|i\.e|al|cf|vs))[.:](?= [A-Z`(]|$)/.exec(line);
   return end ? line.slice(0, end.index) : line;
 }

@@ -27,7 +27,7 @@ describe('openOutput', () => {
     ['new', true, settings, /holds the results of a run. --replace puts a new run in its place/],
     ['resume', true, settings, /it has ended: there is nothing to go on with/],
     ['resume', false, other, /holds another run: seed was 0 and is 1. Give the same flags/],
-    ['resume', false, { seed: '0' }, /holds another run: steps was 2 and is undefined/],
+    ['resume', false, { seed: '0' }, /holds another run: steps was 2 and is not given/],
   ] as const)('mode %s refuses a used folder (finished: %s)', async (mode, finished, wanted, message) => {
     const folder = newFolder();
     await used(folder, finished);

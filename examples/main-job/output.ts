@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
+import { type DecisiveSettings, PosttrainError, settingDifferences, showDifferences } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { lockFolder, RUN_LOCK } from '@posttrain/training';
 
@@ -58,11 +58,11 @@ export async function openOutput({ folder, settings, mode }: OutputRequest): Pro
     const what = state.finished ? 'the results of a run' : 'a run that was interrupted; --resume goes on with it';
     throw new OutputError(folder, `holds ${what}. --replace puts a new run in its place, once it is complete.`);
   }
-  const changed = differences(state.settings, settings);
+  const changed = settingDifferences(state.settings, settings);
   if (changed.length > 0) {
     throw new OutputError(
       folder,
-      `holds another run: ${changed.join('; ')}. Give the same flags to go on with it, or another --out.`,
+      `holds another run: ${showDifferences(changed)}. Give the same flags to go on with it, or another --out.`,
     );
   }
   if (state.finished) {
@@ -77,7 +77,8 @@ async function nextFolder(folder: string, settings: DecisiveSettings): Promise<s
     const candidate = number === 1 ? folder : `${folder}-${number}`;
     const state = await stateOf(candidate);
     if (state === 'free') return candidate;
-    if (state !== 'foreign' && !state.finished && differences(state.settings, settings).length === 0) return candidate;
+    if (state !== 'foreign' && !state.finished && settingDifferences(state.settings, settings).length === 0)
+      return candidate;
   }
 }
 
@@ -87,7 +88,7 @@ async function openReplacement(folder: string, settings: DecisiveSettings): Prom
   const begun = await stateOf(next);
   if (begun === 'foreign') throw new OutputError(next, 'is in the way, and not the folder of a run of this job.');
   // A finished one was killed between the two renames of `finish`, which it then does again.
-  const goesOn = begun !== 'free' && differences(begun.settings, settings).length === 0;
+  const goesOn = begun !== 'free' && settingDifferences(begun.settings, settings).length === 0;
   if (!goesOn) {
     if (!existsSync(folder) && existsSync(aside)) await rename(aside, folder);
     const state = await stateOf(folder);
@@ -142,13 +143,6 @@ async function stateOf(folder: string): Promise<JobState | 'free' | 'foreign'> {
     if (typeof state.settings === 'object' && state.settings !== null) return state;
   } catch {}
   throw new OutputError(folder, `its ${STATE} cannot be read; delete the folder, or give --out another one.`);
-}
-
-function differences(saved: DecisiveSettings, current: DecisiveSettings): string[] {
-  const names = new Set([...Object.keys(saved), ...Object.keys(current)]);
-  return [...names].flatMap((name) =>
-    saved[name] === current[name] ? [] : `${name} was ${saved[name]} and is ${current[name]}`,
-  );
 }
 
 const writeState = (folder: string, state: JobState) => writeJson(join(folder, STATE), state);

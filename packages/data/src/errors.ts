@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 
 /** Where in a file something was wrong. Lines count from 1 and include blank lines and headers. */
 export interface FileLocation {
@@ -63,16 +63,20 @@ export class TaskExhaustedError extends PosttrainError {
 /** Throws unless `path` is a text that can be a path. */
 export function assertPath(path: unknown): asserts path is string {
   if (typeof path === 'string' && path !== '' && !path.includes('\0')) return;
-  const shown = typeof path === 'string' ? JSON.stringify(path) : String(path);
-  const hint =
-    path instanceof URL ? ' Use fileURLToPath of node:url.' : path instanceof Promise ? ' Await it first.' : '';
-  throw new DataFileError({ path: shown }, `the path must be a text that is not empty.${hint}`);
+  throw new DataFileError({ path: showValue(path) }, `the path must be a text that is not empty.${pathHint(path)}`);
+}
+
+function pathHint(path: unknown): string {
+  if (path instanceof URL) return ' Use fileURLToPath of node:url.';
+  if (path instanceof Promise) return ' Await it first.';
+  if (typeof path !== 'object' || path === null) return '';
+  return Symbol.iterator in path || Symbol.asyncIterator in path ? ' It comes first, and the rows behind it.' : '';
 }
 
 /** Throws `DATA_OPTION` unless `value` is a function, or not given. */
 export function assertCallback(where: string, option: string, value: unknown): void {
   if (value === undefined || typeof value === 'function') return;
-  throw new DataOptionError(where, `"${option}" must be a function, got ${String(value)}.`);
+  throw new DataOptionError(where, `"${option}" must be a function, got ${showValue(value)}.`);
 }
 
 /** Throws `DATA_OPTION` unless `value` is a list of texts, or not given. */

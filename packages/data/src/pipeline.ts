@@ -1,5 +1,5 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { assertCallback, DataOptionError } from './errors.js';
+import { assertKnownOptions, isPosttrainError, PosttrainError, showValue } from '@posttrain/interfaces';
+import { assertCallback, DataOptionError, DataStepError, messageOf } from './errors.js';
 import { assertRowSource, eachRow, kindOf, type Row, type RowSource } from './rows.js';
 
 /** What a step is given besides its rows. */
@@ -69,11 +69,12 @@ export function pipeline<Out extends object = Row>(
       throw new PosttrainError('PIPELINE_CONSUMED', 'pipeline: its rows were already read; build the pipeline again.');
     }
     started = true;
-    let rows: AsyncIterable<object> = eachRow('pipeline', source);
+    let rows: AsyncIterable<object> = fromSource(source);
     for (const [i, step] of steps.entries()) {
       const counter = counters[i]!;
       const apply = step.apply.bind(step) as DataStep<object, object>['apply'];
-      rows = counter.countKept(apply(counter.countRead(rows), counter));
+      const before = rows;
+      rows = counter.countKept(() => apply(counter.countRead(before), counter));
     }
     yield* rows as AsyncIterable<Out>;
   }
@@ -90,8 +91,27 @@ export function pipeline<Out extends object = Row>(
   };
 }
 
-/** The report as a text table, one line per step and one per reason. */
+/** Rows of a source of the user's, whose own errors say at which row it failed. */
+async function* fromSource(source: RowSource<object>): AsyncGenerator<object> {
+  let rowNumber = 1;
+  try {
+    for await (const row of eachRow('pipeline', source)) {
+      yield row;
+      rowNumber++;
+    }
+  } catch (cause) {
+    if (isPosttrainError(cause)) throw cause;
+    throw new DataStepError('pipeline', rowNumber, `what gives the rows threw: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * The report as a text table, one line per step and one per reason.
+ *
+ * @throws DataOptionError for what `report()` of a pipeline did not give
+ */
 export function formatReport(report: readonly StepReport[]): string {
+  assertReport(report);
   const lines: string[][] = [['step', 'read', 'kept', 'dropped', 'why']];
   for (const { step, read, kept, dropped, reasons, warnings } of report) {
     const why = [
@@ -105,6 +125,16 @@ export function formatReport(report: readonly StepReport[]): string {
   const pad = (cell: string, column: number) =>
     column === 0 || column === 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!);
   return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
+}
+
+function assertReport(report: unknown): void {
+  const isStep = (step: unknown): boolean => {
+    const { step: name, read, kept, dropped, reasons } = (step ?? {}) as Partial<StepReport>;
+    return typeof name === 'string' && typeof reasons === 'object' && [read, kept, dropped].every(Number.isInteger);
+  };
+  if (Array.isArray(report) && report.every(isStep)) return;
+  const problem = `the report must be what report() of a pipeline gives, got ${showValue(report)}.`;
+  throw new DataOptionError('formatReport', problem);
 }
 
 function assertSteps(steps: unknown): void {
@@ -134,16 +164,29 @@ class StepCounter implements StepContext<object> {
     }
   }
 
-  async *countKept(rows: RowSource<object>): AsyncGenerator<object> {
-    for await (const row of eachRow(`the output of step "${this.step}"`, rows)) {
-      this.#kept++;
-      yield row;
+  /** What a step gives. An error that it throws says which step it was, and at which of its rows. */
+  async *countKept(apply: () => RowSource<object>): AsyncGenerator<object> {
+    try {
+      for await (const row of eachRow(`the output of step "${this.step}"`, apply())) {
+        this.#kept++;
+        yield row;
+      }
+    } catch (error) {
+      throw isPosttrainError(error) ? error : this.#failed('apply', error);
     }
+  }
+
+  #failed(what: string, cause: unknown): DataStepError {
+    return new DataStepError(this.step, this.#read, `its ${what} threw: ${messageOf(cause)}`, { cause });
   }
 
   drop(row: object, reason: string): void {
     this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
-    this.onDrop?.({ step: this.step, reason, row });
+    try {
+      this.onDrop?.({ step: this.step, reason, row });
+    } catch (error) {
+      throw isPosttrainError(error) ? error : this.#failed('onDrop', error);
+    }
   }
 
   warn(warning: string): void {

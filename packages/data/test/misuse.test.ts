@@ -32,6 +32,13 @@ describe('a path that is none is an error of this package, not one that ends the
 
 const rows = [{ a: 1 }];
 const run = (step: unknown, options?: unknown) => untyped.pipeline!(rows, [step], options) as { collect(): unknown };
+const boom = (): never => {
+  throw new Error('boom');
+};
+async function* failing(rows: AsyncIterable<object> | Iterable<object>) {
+  yield* rows;
+  boom();
+}
 const half = { testFraction: 0.5, seed: 1 };
 
 test.each<[string, () => unknown, RegExp]>([
@@ -109,6 +116,54 @@ test.each<[string, () => unknown, RegExp]>([
     /row 1: a row must be an object of columns, got Date/,
   ],
   ['a map for a row', () => run(data.map('m', () => new Map() as never)).collect(), /got Map/],
+  [
+    'an onDrop that throws',
+    () =>
+      run(
+        data.filter('f', () => false),
+        { onDrop: () => boom() },
+      ).collect(),
+    /step "f", row 1: its onDrop threw: boom/,
+  ],
+  [
+    'an apply that throws',
+    () => run({ name: 'own', apply: boom }).collect(),
+    /step "own", row 0: its apply threw: boom/,
+  ],
+  [
+    'an apply that throws in the middle',
+    () => run({ name: 'own', apply: failing }).collect(),
+    /step "own", row 1: its apply threw: boom/,
+  ],
+  [
+    'an error of the step before, which keeps its name',
+    () =>
+      (untyped.pipeline!(rows, [{ name: 'own', apply: failing }, data.take(3)]) as { collect(): unknown }).collect(),
+    /step "own", row 1: its apply threw: boom/,
+  ],
+  ['no apply', () => run({ name: 'own' }), /step 1 must be { name, apply }/],
+  [
+    'a source that throws',
+    () => (untyped.pipeline!(failing(rows), [data.take(3)]) as { collect(): unknown }).collect(),
+    /step "pipeline", row 2: what gives the rows threw: boom/,
+  ],
+  [
+    'no report',
+    () => untyped.formatReport!(undefined),
+    /formatReport: .*report\(\) of a pipeline gives, got undefined/,
+  ],
+  [
+    'a pipeline for its report',
+    () => untyped.formatReport!(data.pipeline(rows, [])),
+    /got an object with rows, report/,
+  ],
+  ['rows for a report', () => untyped.formatReport!([{ a: 1 }, null]), /got \[an object with a, null\]/],
+  [
+    'arguments of writeRows swapped',
+    () => untyped.writeRows!(rows, 'a.jsonl'),
+    /It comes first, and the rows behind it/,
+  ],
+  ['validate of no format', () => untyped.validate!('x'), /validate: format is "x"; it must be one of /],
   ['no row', () => untyped.maybeConvertToChatml!(undefined), /must be an object of columns, got undefined/],
   [
     'no time in JSON',

@@ -1,15 +1,21 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertArgument, type Given, options, text } from '@posttrain/interfaces';
 import { EvaluationError } from './errors.js';
 import type { EvalResult } from './log/format.js';
 import { metricOf } from './metrics/compute-metrics.js';
 import { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
-import { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
+import { bootstrapShape, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 
-export interface CompareOptions extends Omit<PairedBootstrapOptions, 'clusters'> {
-  readonly metric: string;
-  /** Default: the first grader that has the metric. */
-  readonly grader?: string;
-}
+const compareOptions = options(
+  'compare',
+  {
+    metric: text({}),
+    /** Default: the first grader that has the metric. */
+    grader: text({ optional: true }),
+    ...bootstrapShape,
+  },
+  { bare: 'metric' },
+);
+export type CompareOptions = Given<typeof compareOptions>;
 
 export interface Comparison extends PairedDifference {
   readonly metric: string;
@@ -23,12 +29,13 @@ export interface Comparison extends PairedDifference {
 /**
  * Compares two runs on the same problems: second minus first, paired by problem id, with clusters kept together.
  * Problems without a value in one of the runs are left out, with a `warning`.
- * @throws EvaluationError `UNPAIRED` when the runs are not over the same problems, have none with a value in both, or were
+ * @throws OptionError; EvaluationError `UNPAIRED` when the runs are not over the same problems, have none with a value in both, or were
  *   graded by differently named graders; `DUPLICATE_ID`; `NO_SUCH_METRIC`.
  */
-export function compare(first: EvalResult, second: EvalResult, options: CompareOptions): Comparison {
-  assertKnownOptions('compare', options, ['metric', 'grader', 'resamples', 'seed', 'level']);
-  const { metric, grader, ...bootstrap } = options;
+export function compare(first: EvalResult, second: EvalResult, given: CompareOptions): Comparison {
+  const { metric, grader, ...bootstrap } = compareOptions.read(given);
+  assertResult('first', first);
+  assertResult('second', second);
   const a = metricOf(first, metric, grader);
   const b = metricOf(second, metric, grader);
   if (a.grader !== b.grader) {
@@ -87,4 +94,11 @@ function assertDistinct({ config, problems }: EvalResult): void {
     }
     seen.add(id);
   }
+}
+
+/** A log's path, or a promise of a result, is none. */
+function assertResult(name: string, value: unknown): void {
+  const isResult = typeof value === 'object' && value !== null && 'problems' in value && 'metrics' in value;
+  const hint = value instanceof Promise ? ' (await it first)' : '';
+  assertArgument('compare', name, value, isResult, `a result, as evaluate and readLog give it${hint}`);
 }

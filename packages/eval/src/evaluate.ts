@@ -1,8 +1,14 @@
 import {
+  assertArgument,
   assertKnownOptions,
+  custom,
   type Generator,
+  type Given,
+  integer,
   type OnProgress,
+  options,
   type Prompt,
+  type Read,
   type Scorer,
   showValue,
 } from '@posttrain/interfaces';
@@ -21,19 +27,38 @@ import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
 import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
 import { totalUsage, warningsOf } from './warnings.js';
 
-export interface EvaluateOptions {
-  /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
-  readonly log?: string;
-  /** Problems per call of the model. Default 16. It does not change the requests. */
-  readonly batchSize?: number;
-  /** Stop after this many problems. Default: all. */
-  readonly limit?: number;
-  /** Seed of the run, from which every problem's own seed is derived. Default 0. */
-  readonly seed?: number;
-  readonly onProgress?: OnProgress;
-  /** Stops before the next batch; what was finished stays in the log. */
-  readonly signal?: AbortSignal;
-}
+const evaluateOptions = options(
+  'evaluate',
+  {
+    /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
+    log: custom<string>()('the path of a file', (value) => typeof value === 'string' && value !== '', {
+      optional: true,
+    }),
+    /** Problems per call of the model. Default 16. It does not change the requests. */
+    batchSize: integer({ default: 16, min: 1 }),
+    /** Stop after this many problems. Default: all. */
+    limit: custom<number>()(
+      'a whole number of at least 0, or Infinity',
+      (value) => value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && (value as number) >= 0),
+      { default: Number.POSITIVE_INFINITY },
+    ),
+    /** Seed of the run, from which every problem's own seed is derived. Default 0. */
+    seed: integer({ default: 0 }),
+    onProgress: custom<OnProgress>()('a function', (value) => typeof value === 'function', { optional: true }),
+    /** Stops before the next batch; what was finished stays in the log. */
+    signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
+  },
+  {
+    hints: {
+      samples: 'It belongs to the task.',
+      temperature: 'It belongs to the task: sampling: { temperature }.',
+      maxTokens: 'It belongs to the task: sampling: { maxTokens }.',
+      num_fewshot: 'Put the examples into the prompt that the task makes.',
+    },
+  },
+);
+export type EvaluateOptions = Given<typeof evaluateOptions>;
+type Settings = Read<typeof evaluateOptions>;
 
 const TASK_KEYS = ['type', 'name', 'dataset', 'prompt', 'id', 'cluster', 'metrics'];
 const GENERATE_KEYS = ['sampling', 'samples', 'prefix', 'graders', 'verifiers'];
@@ -41,7 +66,7 @@ const CHOICE_KEYS = ['choices', 'gold', 'delimiter'];
 
 /**
  * Asks a model every problem of a task, grades what it says, and computes the task's metrics with standard errors.
- * @throws EvaluationError `BAD_TASK`, `DUPLICATE_ID`, `LOG_MISMATCH`, `LOG_MALFORMED`, `LOG_WRITE_FAILED`, `BAD_RESPONSE` for a
+ * @throws OptionError; EvaluationError `BAD_TASK`, `DUPLICATE_ID`, `LOG_MISMATCH`, `LOG_MALFORMED`, `LOG_WRITE_FAILED`, `BAD_RESPONSE` for a
  * model that answers out of shape, `ABORTED` when the signal fired. Errors of the model itself pass through; the log keeps
  * what was finished before.
  */
@@ -58,21 +83,21 @@ export function evaluate<R extends Row>(
 export async function evaluate<R extends Row>(
   task: Task<R>,
   model: Generator | Scorer,
-  options: EvaluateOptions = {},
+  given: EvaluateOptions = {},
 ): Promise<EvalResult> {
-  assertKnownOptions('evaluate', options, ['log', 'batchSize', 'limit', 'seed', 'onProgress', 'signal']);
+  const settings = evaluateOptions.read(given);
   assertGoodTask(task);
   assertModel(task, model);
-  const seed = options.seed ?? 0;
+  const { seed, signal } = settings;
   const config = configOf(task, model.name, seed);
-  const log = options.log === undefined ? memoryLog() : await openLog(options.log, config);
+  const log = settings.log === undefined ? memoryLog() : await openLog(settings.log, config);
   try {
     if (task.type === 'generate') {
-      const problems = await collect(task, askGenerator(task, model as Generator, seed, options.signal), log, options);
+      const problems = await collect(task, askGenerator(task, model as Generator, seed, signal), log, settings);
       const metrics = task.graders.flatMap((grader) => sampleMetrics(problems, task.metrics, grader.name));
       return await finish(log, config, problems, metrics);
     }
-    const problems = await collect(task, askScorer(task, model as Scorer), log, options);
+    const problems = await collect(task, askScorer(task, model as Scorer), log, settings);
     return await finish(log, config, problems, choiceMetrics(problems, task.metrics));
   } finally {
     await log.close();
@@ -83,11 +108,8 @@ async function collect<R extends Row, P extends ProblemRecord>(
   task: Task<R>,
   asker: Asker<R, P>,
   log: LogWriter,
-  options: EvaluateOptions,
+  { batchSize, limit, signal, onProgress }: Settings,
 ): Promise<P[]> {
-  const { batchSize = 16, limit = Number.POSITIVE_INFINITY, signal, onProgress } = options;
-  if (!(batchSize >= 1))
-    throw new EvaluationError('BAD_OPTION', `evaluate: batchSize must be at least 1, not ${batchSize}.`);
   const total = Array.isArray(task.dataset) ? Math.min(task.dataset.length, limit) : undefined;
   const records: (P | Problem<R>)[] = [];
   const seen = new Set<string>();
@@ -232,13 +254,18 @@ function assertModel(task: Task, model: unknown): void {
 }
 
 function assertGoodTask(task: Task): void {
+  const isTask = typeof task === 'object' && task !== null;
+  assertArgument('evaluate', 'task', task, isTask, 'a task: { type, name, dataset, prompt, … }');
   const where = `task "${task.name}"`;
   assertKnownOptions(where, task, [...TASK_KEYS, ...(task.type === 'generate' ? GENERATE_KEYS : CHOICE_KEYS)]);
   assertShape(task, where);
   if (task.type !== 'generate') return;
   const samples = task.samples ?? 1;
   if (!Number.isInteger(samples) || samples < 1) {
-    throw new EvaluationError('BAD_TASK', `${where}: samples must be a whole number above 0, not ${samples}.`);
+    throw new EvaluationError(
+      'BAD_TASK',
+      `${where}: samples must be a whole number above 0, not ${showValue(samples)}.`,
+    );
   }
   const greedy = task.metrics.find(({ k = 0 }) => k > samples);
   if (greedy) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GenerateRequest, Generator, ProgressEvent } from '@posttrain/interfaces';
+import { OptionError } from '@posttrain/interfaces';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   accuracy,
@@ -13,13 +14,18 @@ import {
   type EvalResult,
   evaluate,
   exactMatch,
+  extractFinalAnswer,
+  fitScalingLaw,
   type GenerateTask,
   type MultipleChoiceTask,
   majorityAtK,
   meanScore,
   metricOf,
+  normalizeAnswer,
+  pairedBootstrap,
   passAtK,
   readLog,
+  renderTable,
   sampleMetrics,
   samplesCurve,
 } from '../src/index.js';
@@ -224,6 +230,43 @@ describe('what is given to evaluate', () => {
   ])('names a model that is none: %j', async (model, message) => {
     const error = await evaluate(right as never, model as never).catch((cause: unknown) => cause);
     expect(error).toMatchObject({ code: 'BAD_MODEL', message: expect.stringMatching(message) });
+  });
+
+  it.each([undefined, 'gsm8k'])('names a task that is none: %j', async (task) => {
+    await expect(evaluate(task as never, generator)).rejects.toThrow(/evaluate: task is .*; it must be a task/);
+  });
+
+  it('names a log that is none', async () => {
+    await expect(readLog(undefined as never)).rejects.toThrow('readLog: file is undefined; it must be a path');
+  });
+
+  it.each<[object, string, string]>([
+    [{ batchsize: 4 }, 'UNKNOWN_OPTION', 'evaluate: unknown option "batchsize". Did you mean "batchSize"?'],
+    [{ samples: 4 }, 'UNKNOWN_OPTION', 'unknown option "samples". It belongs to the task.'],
+    [{ batchSize: 0 }, 'INVALID_OPTION', 'batchSize is 0; it must be a whole number of at least 1 (default 16)'],
+    [{ limit: '5' }, 'INVALID_OPTION', 'limit is "5"; it must be a whole number of at least 0, or Infinity'],
+    [{ seed: 'a' }, 'INVALID_OPTION', 'seed is "a"; it must be a whole number (default 0)'],
+    [{ log: '' }, 'INVALID_OPTION', 'log is ""; it must be the path of a file'],
+    [{ signal: true }, 'INVALID_OPTION', 'signal is true; it must be an AbortSignal'],
+  ])('names an option that cannot be meant: %j', async (options, code, message) => {
+    const error = await evaluate(right as never, generator, options).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(OptionError);
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  it.each<[() => unknown, string]>([
+    [() => compare('log.jsonl' as never, {} as never, { metric: 'm' }), 'first is "log.jsonl"; it must be a result'],
+    [() => compare(Promise.resolve() as never, {} as never, { metric: 'm' }), '(await it first)'],
+    [() => compare({} as never, {} as never, 'mean' as never), 'Did you mean { metric: "mean" }?'],
+    [() => compare({} as never, {} as never, {} as never), 'compare: metric is missing; it must be a text'],
+    [() => pairedBootstrap([1], [2], { level: 95 }), 'level is 95; it must be a number above 0 and below 1'],
+    [() => bestAtK(2, 'judge' as never), 'Did you mean { by: "judge" }?'],
+    [() => renderTable(undefined as never), 'renderTable: rows is undefined; it must be a list of objects'],
+    [() => normalizeAnswer(5 as never), 'normalizeAnswer: answer is 5; it must be a text'],
+    [() => extractFinalAnswer(undefined as never), 'extractFinalAnswer: text is undefined; it must be a text'],
+    [() => fitScalingLaw([], { delta: 0 }), 'delta is 0; it must be a number above 0'],
+  ])('%s says what was meant', (misuse, message) => {
+    expect(misuse).toThrow(message);
   });
 });
 

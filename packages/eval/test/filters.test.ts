@@ -17,6 +17,29 @@ const grade = async (grader: ReturnType<typeof exactMatch>, completion: string, 
   (await grader.verify([{ prompt: '', completion, row }]))[0]!;
 
 describe('filters', () => {
+  it.each([
+    [
+      () => regex('abc' as never),
+      'regex: pattern is "abc"; it must be a regular expression, as /…/ or new RegExp(text).',
+    ],
+    [() => regex(undefined as never), 'regex: pattern is undefined; it must be a regular expression.'],
+    [
+      () => exactMatch({ target: 'gold' as never }),
+      'target is "gold"; it must be a function of the row that gives the answer. Write (row) => row.gold.',
+    ],
+    [() => exactMatch({ filters: [/a/] as never }), 'filters is [a RegExp]; it must be a list of filters'],
+    [
+      () => exactMatch({ normalize: [strip] as never }),
+      'normalize is [the function strip]; it must be a list of filters',
+    ],
+    [() => finalAnswer({ percent: 'x' as never }), 'answers: percent is "x"; it must be one of "fraction", "unit"'],
+    [() => replace('abc' as never), 'replace: pattern is "abc"'],
+    [() => replace(/a/, 5 as never), 'replace: replacement is 5; it must be a text.'],
+    [() => regex(/a/, { match: '1' as never }), 'regex: match is "1"; it must be a whole number (default 0).'],
+  ])('%s says what is wrong', (misuse, message) => {
+    expect(misuse).toThrow(message);
+  });
+
   it('regex: goldens by Python', () => {
     const table = goldens<{ pattern: string; text: string; match: number; value: string | null }>('regexes');
     expect(table.some(({ value }) => value === null) && table.some(({ value }) => value !== null)).toBe(true);

@@ -46,25 +46,3 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length]!;
 }
-
-/**
- * Throws when `options` is no object, or has a key that is not in `known`, naming the nearest known one.
- * `where` names the function or file the options were given to.
- */
-export function assertKnownOptions(where: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    const shown = Array.isArray(options) ? 'a list' : `${options}`;
-    throw new PosttrainError(
-      'INVALID_OPTION',
-      `${where}: options must be an object, got ${shown}. Known options: ${known.join(', ')}.`,
-    );
-  }
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const near = nearestName(key, known);
-    throw new PosttrainError(
-      'UNKNOWN_OPTION',
-      `${where}: unknown option "${key}".${near ? ` Did you mean "${near}"?` : ''} Known options: ${known.join(', ')}.`,
-    );
-  }
-}

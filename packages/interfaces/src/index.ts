@@ -193,8 +193,10 @@ export interface ProgressEvent {
 
 export type OnProgress = (event: ProgressEvent) => void;
 
-export { assertKnownOptions, isPosttrainError, nearestName, PosttrainError } from './errors.js';
+export { isPosttrainError, nearestName, PosttrainError } from './errors.js';
 export { isDeeperThan } from './nesting.js';
+export { GENERATE_HINTS } from './options/generate-hints.js';
+export { assertKnownOptions, type OptionHints } from './options/known-options.js';
 export {
   boolean,
   custom,
@@ -208,6 +210,16 @@ export {
   type Range,
   text,
 } from './options/option.js';
-export { assertArgument, OptionError, showValue } from './options/option-error.js';
-export { type Given, type OptionShape, type Options, type OptionsMore, options, type Read } from './options/options.js';
-export { addSettings, type DecisiveSettings, type HasSettings, hashText, NOT_GIVEN, settingsOf } from './settings.js';
+export { assertArgument, assertPath, OptionError, showValue } from './options/option-error.js';
+export { type Given, type OptionShape, type Options, options, type Read } from './options/options.js';
+export {
+  addSettings,
+  type DecisiveSettings,
+  type HasSettings,
+  hashText,
+  NOT_GIVEN,
+  type SettingDifference,
+  settingDifferences,
+  settingsOf,
+  showDifferences,
+} from './settings.js';

@@ -43,6 +43,26 @@ export function addSettings(
   for (const [part, value] of Object.entries(settings)) into[part === 'name' ? name : `${name}.${part}`] = value;
 }
 
+/** A setting that two runs do not share, with the value of each. */
+export interface SettingDifference {
+  readonly name: string;
+  readonly was: DecisiveSettings[string];
+  readonly is: DecisiveSettings[string];
+}
+
+/** What differs between the settings of two runs. One that only one of them has is `NOT_GIVEN` in the other. */
+export function settingDifferences(saved: DecisiveSettings, current: DecisiveSettings): SettingDifference[] {
+  const names = new Set([...Object.keys(saved), ...Object.keys(current)]);
+  return [...names].flatMap((name) => {
+    const [was, is] = [saved[name] ?? NOT_GIVEN, current[name] ?? NOT_GIVEN];
+    return was === is ? [] : [{ name, was, is }];
+  });
+}
+
+/** Differences as errors show them: `steps was 3 and is 4; β was …`. */
+export const showDifferences = (differences: readonly SettingDifference[]): string =>
+  differences.map(({ name, was, is }) => `${name} was ${was} and is ${is}`).join('; ');
+
 function hasSettings(value: unknown): value is HasSettings {
   return (
     (typeof value === 'object' || typeof value === 'function') &&

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assertKnownOptions, isPosttrainError, nearestName, PosttrainError } from '../src/index.js';
+import { assertKnownOptions, isPosttrainError, nearestName, OptionError, PosttrainError } from '../src/index.js';
 
 class DiskError extends PosttrainError {}
 
@@ -35,6 +35,27 @@ describe('nearestName', () => {
 });
 
 describe('assertKnownOptions', () => {
+  it('throws the one class that errors about options have', () => {
+    const failure = (options: object) => {
+      try {
+        assertKnownOptions('generate', options, ['maxTokens'], { aliases: { max_new_tokens: 'maxTokens' } });
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    expect(failure({ max_new_tokens: 1 })).toBeInstanceOf(OptionError);
+    expect(failure({ max_new_tokens: 1 })).toMatchObject({
+      ...{ code: 'UNKNOWN_OPTION', where: 'generate', option: 'max_new_tokens' },
+      message: 'generate: unknown option "max_new_tokens". It is called "maxTokens" here. Known options: maxTokens.',
+    });
+    expect(failure(['a'])).toMatchObject({ code: 'INVALID_OPTION', option: 'options' });
+    // A name that every object inherits has no hint.
+    expect(failure({ constructor: 1 })).toMatchObject({
+      message: 'generate: unknown option "constructor". Known options: maxTokens.',
+    });
+  });
+
   it('accepts known keys', () => {
     expect(() => assertKnownOptions('generate', { topK: 1, seed: 2 }, ['seed', 'topK'])).not.toThrow();
   });

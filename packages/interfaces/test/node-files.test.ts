@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
-import { completeSave, FileError, removeAbandoned, temporaryName, writeAtomically } from '../src/node/index.js';
+import {
+  completeSave,
+  FileError,
+  makeFolder,
+  removeAbandoned,
+  temporaryName,
+  writeAtomically,
+} from '../src/node/index.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -132,6 +139,24 @@ describe('a save of several files', () => {
     }
     expect(await readdir(folder)).toEqual(['kept', 'model']);
   });
+});
+
+it('a folder that cannot be made is an error, and not a wait without end', async (context) => {
+  if (process.platform !== 'linux') return context.skip('there is no /proc');
+  const nowhere = '/proc/nope/run';
+  await expect(makeFolder(nowhere)).rejects.toMatchObject({ code: 'FILE', message: expect.stringContaining(nowhere) });
+  const write = writeAtomically((files) => files.stage(join(nowhere, 'a'), (put) => put(bytes('a'))));
+  await expect(write).rejects.toBeInstanceOf(FileError);
+});
+
+it('makes a folder with those it lies in, again without an error, and none where a file is', async () => {
+  const path = join(folder, 'a/b/c');
+  await Promise.all([makeFolder(path), makeFolder(path), makeFolder(join(folder, 'a/b'))]);
+  await makeFolder(path);
+  expect((await stat(path)).isDirectory()).toBe(true);
+  await writeFile(join(path, 'file'), '');
+  await expect(makeFolder(join(path, 'file'))).rejects.toThrow(/EEXIST.*file where a folder is needed/);
+  await expect(makeFolder(join(path, 'file/inside'))).rejects.toThrow(/ENOTDIR|EEXIST/);
 });
 
 describe('a single file', () => {

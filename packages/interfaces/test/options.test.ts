@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import {
+  assertPath,
   boolean,
   custom,
   type Given,
@@ -12,7 +13,9 @@ import {
   options,
   PosttrainError,
   type Read,
+  settingDifferences,
   settingsOf,
+  showDifferences,
   text,
 } from '../src/index.js';
 
@@ -23,14 +26,14 @@ const shape = options(
     epsilon: number({ default: 0.2, above: 0, below: 1 }),
     epsilonHigh: number({ min: 0, optional: true }),
     steps: integer({ min: 1 }),
-    kind: oneOf(['a', 'b'], { default: 'a' }),
+    kind: oneOf(['a', 'b'], { default: 'a' }, { alpha: 'a' }),
     fast: boolean({ default: false }),
     label: text({ optional: true }),
     sizes: listOf(integer({ min: 0 }), { default: [1, 2] }),
     maxBatch: integer({ default: 64, decisive: false }),
     reward: custom<(x: string) => number>()('a function', (value) => typeof value === 'function', { optional: true }),
   },
-  { aliases: { num_steps: 'steps' } },
+  { aliases: { num_steps: 'steps' }, hints: { beta: 'It belongs to the loss.' } },
 );
 
 const failure = (given: unknown): OptionError => {
@@ -76,12 +79,18 @@ describe('options', () => {
     ],
     [{ steps: 1, epsilon: Number.NaN }, 'INVALID_OPTION', 'epsilon is NaN'],
     [{ steps: 1, kind: 'c' }, 'INVALID_OPTION', 'kind is "c"; it must be one of "a", "b" (default "a").'],
+    [{ steps: 1, kind: 'alpha' }, 'INVALID_OPTION', '(default "a"). It is called "a" here.'],
+    [{ steps: 1, kind: 'A' }, 'INVALID_OPTION', '(default "a"). Did you mean "a"?'],
     [{ steps: 1, sizes: [1, -1] }, 'INVALID_OPTION', 'sizes is [1, -1]; it must be a list, each item a whole number'],
     [{ steps: 1, reward: 'grpo' }, 'INVALID_OPTION', 'reward is "grpo"; it must be a function.'],
     [{ steps: 1, epsilonhigh: 1 }, 'UNKNOWN_OPTION', 'unknown option "epsilonhigh". Did you mean "epsilonHigh"?'],
     [{ num_steps: 1 }, 'UNKNOWN_OPTION', 'unknown option "num_steps". It is called "steps" here.'],
     [JSON.parse('{"steps":1,"__proto__":1}'), 'UNKNOWN_OPTION', 'unknown option "__proto__"'],
-    ['grpo', 'INVALID_OPTION', 'clip: the options must be an object, not "grpo".'],
+    [{ steps: -0 }, 'INVALID_OPTION', 'steps is -0; it must be'],
+    [{ beta: 0.1 }, 'UNKNOWN_OPTION', 'unknown option "beta". It belongs to the loss. Known options: epsilon'],
+    ['grpo', 'INVALID_OPTION', 'clip: options must be an object, got "grpo". Known options: epsilon'],
+    [null, 'INVALID_OPTION', 'clip: options must be an object, got null.'],
+    [[1], 'INVALID_OPTION', 'clip: options must be an object, got [1].'],
   ])('refuses %j', (given, code, message) => {
     const error = failure(given);
     expect(error).toBeInstanceOf(OptionError);
@@ -104,6 +113,15 @@ describe('options', () => {
   });
 });
 
+it.each([undefined, null, 5, '', 'a\0', {}])('%j is no path', (value) => {
+  expect(() => assertPath('load', 'folder', value)).toThrow(/load: folder is .*; it must be a path: a text/);
+});
+
+it('says how a URL or a promise becomes a path', () => {
+  expect(() => assertPath('load', 'folder', new URL('file:///a'))).toThrow('fileURLToPath');
+  expect(() => assertPath('load', 'folder', Promise.resolve('a'))).toThrow('await it first');
+});
+
 describe('settingsOf', () => {
   it('tells values apart that decide otherwise', () => {
     const loss = { name: 'dpo', settings: { beta: 0.1 }, compute: () => 0 };
@@ -116,6 +134,14 @@ describe('settingsOf', () => {
     expect(settingsOf(one)).toBe(settingsOf(one));
     expect(settingsOf(new Map())).toBe('Map');
     expect(settingsOf([1, [2]])).toEqual({ 0: 1, '1.0': 2 });
+  });
+
+  it('compares two runs, where what only one has was not given in the other', () => {
+    const differences = settingDifferences({ a: 1, b: 2, old: true }, { a: 1, b: 3, new: 'x' });
+    expect(showDifferences(differences)).toBe(
+      'b was 2 and is 3; old was true and is not given; new was not given and is x',
+    );
+    expect(settingDifferences({ a: 1 }, { a: 1, b: 'not given' })).toEqual([]);
   });
 
   it('hashes texts to what cyrb53 gives', () => {

@@ -48,6 +48,7 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
+export { NoModelFolderError } from './model/model-folder.js';
 export {
   type HiddenOptions,
   type KvCache,

@@ -1,7 +1,18 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CausalLM, LocalGenerator, type StreamEvent, sequenceLogProbs } from '../src/index.js';
+import {
+  CausalLM,
+  hiddenStates,
+  LocalEmbedder,
+  LocalGenerator,
+  LocalScorer,
+  loadModelConfig,
+  SearchGenerator,
+  type StreamEvent,
+  sequenceLogProbs,
+  ValueModel,
+} from '../src/index.js';
 import { EMPTY_GENERATION_CONFIG, largestDifference, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -238,6 +249,33 @@ describe('stream', () => {
   });
 });
 
+describe('a request that cannot be right', () => {
+  it('rejects the whole call by its number, before anything is generated for the others', async () => {
+    const model = await tinyModel();
+    let asked = 0;
+    const hook = () => {
+      asked++;
+      return {};
+    };
+    const good = { prompt: 'A', maxTokens: 2, hook };
+    for (const [bad, message] of [
+      [{ prompt: 5 }, 'request 1: generate: prompt is 5'],
+      [{ prompt: 'A', maxNewTokens: 1 }, 'request 1: generate: unknown option "maxNewTokens"'],
+      [{ prompt: 'A', topP: 2 }, 'request 1: generate: topP must lie in (0, 1], not 2'],
+      [{ prompt: 'A '.repeat(300) }, 'request 1 has '],
+    ] as const) {
+      const generator = new LocalGenerator(model);
+      await expect(generator.generate([good, bad as never])).rejects.toThrow(message);
+      expect(generator.load).toEqual({ waiting: 0, active: 0 });
+    }
+    // Made for the good request each time, and never asked for a token.
+    expect(asked).toBe(4);
+    const generator = new LocalGenerator(model);
+    const apart = await Promise.allSettled([good, { prompt: 5 }].map((one) => generator.generate([one as never])));
+    expect(apart.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+  });
+});
+
 describe('arguments that cannot be meant', () => {
   it('are refused by name', async () => {
     const model = await tinyModel();
@@ -249,9 +287,27 @@ describe('arguments that cannot be meant', () => {
       [[{}], 'generate: prompt is undefined; it must be a text'],
       [[{ prompt: 5 }], 'generate: prompt is 5'],
       [[{ prompt: 'a', stop: 5 }], 'generate: stop is 5; it must be a list of texts'],
+      [[{ prompt: 'a', seed: 'a' }], 'generate: seed is "a"; it must be a whole number from 0'],
+      [[{ prompt: 'a', seed: -1 }], 'generate: seed is -1'],
+      [[{ prompt: 'a', seed: 0.5 }], 'generate: seed is 0.5'],
     ] as const) {
       const error = await generator.generate(requests as never).catch((cause: unknown) => cause);
       expect(error).toMatchObject(refused(message));
+    }
+    for (const [request, code, message] of [
+      [{ max_new_tokens: 5 }, 'UNKNOWN_OPTION', 'unknown option "max_new_tokens". It is called "maxTokens" here.'],
+      [{ maxNewTokens: 5 }, 'UNKNOWN_OPTION', 'It is called "maxTokens" here.'],
+      [{ num_return_sequences: 5 }, 'UNKNOWN_OPTION', 'It is called "n" here.'],
+      [{ do_sample: false }, 'UNKNOWN_OPTION', 'temperature: 0 is greedy.'],
+      [{ numBeams: 4 }, 'UNKNOWN_OPTION', "model.search({ method: 'beamSearch'"],
+      [{ n: '2' }, 'SAMPLING', 'n must be positive, not "2"'],
+      [{ maxTokens: '2' }, 'SAMPLING', 'maxTokens must be a positive integer, not "2"'],
+      [{ topP: '0.5' }, 'SAMPLING', 'topP must be a number, not "0.5"'],
+      [{ temperature: '0.5' }, 'SAMPLING', 'temperature must be a number, not "0.5"'],
+      [{ logitBias: { 1: '2' } }, 'SAMPLING', 'logitBias must be numbers, not "2"'],
+    ] as const) {
+      const error = await generator.generate([{ prompt: 'a', ...request } as never]).catch((cause: unknown) => cause);
+      expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
     }
     const made = (...given: unknown[]) => {
       try {
@@ -264,5 +320,55 @@ describe('arguments that cannot be meant', () => {
     expect(made(model, { adapter: {} })).toMatchObject(
       refused('adapter is an object with no keys; it must be a function'),
     );
+  });
+
+  it.each<[string, (model: CausalLM) => unknown, string]>([
+    [
+      'a stream of nothing',
+      async (model) => new LocalGenerator(model).stream(undefined as never).next(),
+      'stream: options must',
+    ],
+    [
+      'scores of a text',
+      (model) => new LocalScorer(model).score('a' as never),
+      'score: requests is "a"; it must be a list',
+    ],
+    ['windows of a text', (model) => new LocalScorer(model).scoreRolling('a' as never), 'scoreRolling: texts is "a"'],
+    [
+      'log-probs of a text',
+      (model) => sequenceLogProbs(model, 'a' as never),
+      'logProbs: sequences is "a"; it must be a list of',
+    ],
+    [
+      'states of ids',
+      (model) => hiddenStates(model, [1, 2] as never),
+      'sequences is [1, 2]; it must be a list of lists',
+    ],
+    [
+      'a search of no method',
+      async (model) => new SearchGenerator(model, undefined as never),
+      'search: method is undefined',
+    ],
+    [
+      'a search by name',
+      async (model) => new SearchGenerator(model, 'beamSearch' as never),
+      "{ method: 'beamSearch', numBeams: 4 }",
+    ],
+    [
+      'vectors of a text',
+      (model) => new LocalEmbedder(model).embed('a' as never),
+      'embed: texts is "a"; it must be a list of texts',
+    ],
+    ['no ids', async (model) => model.tokenizer.decode(undefined as never), 'Tokenizer.decode: ids is undefined'],
+    [
+      'a head of no model',
+      () => ValueModel.fromCausalLM(undefined as never),
+      'ValueModel.fromCausalLM: model is undefined',
+    ],
+    ['a config of no folder', () => loadModelConfig(undefined as never), 'loadModelConfig: folder is undefined'],
+  ])('%s', async (_, misuse, message) => {
+    const model = await tinyModel();
+    const running = (async () => misuse(model))();
+    await expect(running).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining(message) });
   });
 });

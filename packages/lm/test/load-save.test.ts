@@ -14,6 +14,7 @@ import {
   ChatTemplate,
   loadWeights,
   networkOf,
+  SequenceClassifier,
   saveWeights,
   sequenceLogProbs,
   Tokenizer,
@@ -33,6 +34,13 @@ import {
 async function folderOf(weights = 'qwen3'): Promise<string> {
   const folder = await temporaryFolder();
   await cp(modelFolder(weights), folder, { recursive: true });
+  return folder;
+}
+
+/** A model folder with all that `CausalLM.load` reads. */
+async function tokenized(): Promise<string> {
+  const folder = await temporaryFolder();
+  await (await tinyModel()).save(folder);
   return folder;
 }
 
@@ -220,6 +228,75 @@ describe('a broken folder', () => {
     const empty = join(await temporaryFolder(), 'empty');
     await mkdir(empty);
     await expect(CausalLM.load(empty)).rejects.toThrow(/no such file/);
+  });
+
+  /** Without a type checker. */
+  const untyped = CausalLM as unknown as Record<'load' | 'fromPretrained', (...given: unknown[]) => Promise<unknown>>;
+
+  it.each(['load', 'fromPretrained'] as const)('%s says what a path is that cannot be one', async (load) => {
+    for (const path of [undefined, null, 5, '', {}]) {
+      await expect(untyped[load](path)).rejects.toMatchObject({ code: 'INVALID_OPTION', message: /must be a path/ });
+    }
+    await expect(untyped[load](new URL('file:///a'))).rejects.toThrow('fileURLToPath');
+  });
+
+  it('says of a name that the hub is asked by another function', async () => {
+    await expect(CausalLM.load('org/name')).rejects.toMatchObject({
+      ...{ code: 'NO_MODEL_FOLDER', message: expect.stringContaining('fromPretrained("org/name")') },
+    });
+    await expect(CausalLM.load('/nowhere/model')).rejects.toThrow(/there is no such folder or GGUF file\.$/);
+    await expect(CausalLM.load('/nowhere/model.gguf')).rejects.toThrow(/there is no such folder or GGUF file\.$/);
+    await expect(CausalLM.fromPretrained('./nowhere')).rejects.toThrow(/there is no such folder or GGUF file\.$/);
+  });
+
+  it('says of an adapter that it is one, and of which model', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'adapter_model.safetensors'), '');
+    await writeFile(join(folder, 'adapter_config.json'), JSON.stringify({ base_model_name_or_path: 'org/base' }));
+    for (const given of [folder, join(folder, 'adapter_model.safetensors')]) {
+      const message = /is an adapter and no model: load its base model, org\/base, and then loadAdapter\(model, /;
+      await expect(CausalLM.load(given)).rejects.toThrow(message);
+      await expect(CausalLM.fromPretrained(given)).rejects.toThrow(message);
+      await expect(SequenceClassifier.load(given)).rejects.toThrow(message);
+    }
+    await writeFile(join(folder, 'adapter_config.json'), 'no JSON');
+    await expect(CausalLM.load(folder)).rejects.toThrow(/load the model that it was trained on/);
+    const file = join(await folderOf(), 'model.safetensors');
+    await expect(CausalLM.load(file)).rejects.toThrow(/is a file; give the folder that it is in/);
+  });
+
+  it.each([
+    [{ quantization: 'nf4' }, /quantization is "nf4"; it must be an object .*: { method: 'nf4' }\./],
+    [{ quantization: 'int8' }, /{ method: 'int8' }\./],
+    [{ quantization: null }, /quantization is null/],
+    [{ quantization: { method: 'nf5' } }, /method "nf5" is not one of nf4/],
+    [{ load_in_4bit: true }, /unknown option "load_in_4bit"\. Write quantization: { method: 'nf4' }\./],
+    [{ torch_dtype: 'auto' }, /unknown option "torch_dtype"\. Weights become float32/],
+    [{ quantisation: { method: 'nf4' } }, /Did you mean "quantization"/],
+  ])('says how %j is written', async (options, message) => {
+    const folder = await tokenized();
+    for (const load of ['load', 'fromPretrained'] as const) {
+      await expect(untyped[load](folder, options)).rejects.toThrow(message);
+    }
+  });
+
+  it('quantize says how a method is written', async () => {
+    const model = await CausalLM.load(await tokenized());
+    await expect(model.quantize('nf4' as never)).rejects.toThrow(/{ method: 'nf4' }/);
+  });
+
+  it.each([
+    [undefined, {}, /folder is undefined; it must be a path/],
+    ['x', { dtype: 'fp16' }, /dtype is "fp16"; it must be one of "float32", .* It is called "float16" here\./],
+    ['x', { dtype: 'bf16' }, /It is called "bfloat16" here\./],
+    ['x', { dtype: 'int8' }, /dtype is "int8"; it must be one of "float32", "float16", "bfloat16"/],
+    ['x', { max_shard_size: 1 }, /It is called "maxShardBytes" here/],
+    ['x', { maxShardBytes: '5GB' }, /maxShardBytes is "5GB"; it must be a number above 0/],
+  ])('save refuses %j with %j', async (name, options, message) => {
+    const model = await CausalLM.load(await tokenized());
+    const folder = name && join(await temporaryFolder(), name);
+    await expect(model.save(folder as string, options as never)).rejects.toThrow(message);
+    if (folder) await expect(readdir(folder)).rejects.toThrow('ENOENT');
   });
 
   it('names a tokenizer that has more ids than the embedding has rows', async () => {

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { OptionError } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import {
   type CompletionToScore,
@@ -59,7 +60,9 @@ describe('numericMatch', () => {
   it('has a tolerance and a meaning of percent, and names a missing column', () => {
     expect(numericMatch({ tolerance: 1e-3 })('0.3333', contextOf({ answer: '1/3' }))).toBe(1);
     expect(numericMatch({ tolerance: 1e-3 })('0.33', contextOf({ answer: '1/3' }))).toBe(0);
-    expect(() => numericMatch({ tolerance: Number.NaN })).toThrow(/tolerance must be a number of at least 0, not NaN/);
+    expect(() => numericMatch({ tolerance: Number.NaN })).toThrow(
+      /numericMatch: tolerance is NaN; it must be a number of at least 0 \(default 0\)/,
+    );
     expect(numericMatch({ percent: 'unit' })('It is 50%.', contextOf({ answer: 50 }))).toBe(1);
     expect(() => numericMatch({ column: 'gold' })('42', contextOf({ answer: 42 }))).toThrow(
       /needs the column "gold", but the row has prompt, answer/,
@@ -137,6 +140,32 @@ describe('lengths', () => {
     const penalty = lengthPenalty({ maxCompletionLength: 10 });
     expect([5, 10, 20].map((tokens) => penalty('', contextOf({}, tokens)))).toEqual([-0.5, -1, -1]);
   });
+});
+
+it.each<[() => unknown, string, string]>([
+  [() => numericMatch('answer' as never), 'INVALID_OPTION', 'got "answer". Did you mean { column: "answer" }?'],
+  [() => exactMatch('gold' as never), 'INVALID_OPTION', 'Did you mean { column: "gold" }?'],
+  [() => numericMatch({ column: 5 } as never), 'INVALID_OPTION', 'numericMatch: column is 5; it must be a text'],
+  [() => numericMatch({ tolerence: 5 } as never), 'UNKNOWN_OPTION', 'Did you mean "tolerance"?'],
+  [() => exactMatch({ percent: 'units' } as never), 'INVALID_OPTION', 'Did you mean "unit"?'],
+  [() => exactMatch({ extract: /a/ } as never), 'INVALID_OPTION', 'extract is a RegExp; it must be a function'],
+  [() => formatTags({ tags: 'think' } as never), 'INVALID_OPTION', 'tags is "think"; it must be a list of different'],
+  [() => lengthPenalty({} as never), 'MISSING_OPTION', 'lengthPenalty: maxCompletionLength is missing'],
+  [() => lengthPenalty(undefined as never), 'INVALID_OPTION', 'lengthPenalty: options must be an object'],
+  [
+    () => softOverlongPunishment({ maxCompletionLength: '8', softPunishCache: 2 } as never),
+    ...(['INVALID_OPTION', 'maxCompletionLength is "8"; it must be a whole number of at least 1'] as const),
+  ],
+])('%s is an OptionError', (misuse, code, message) => {
+  const failure = (): unknown => {
+    try {
+      return misuse();
+    } catch (error) {
+      return error;
+    }
+  };
+  expect(failure()).toBeInstanceOf(OptionError);
+  expect(failure()).toMatchObject({ code, message: expect.stringContaining(message) });
 });
 
 describe('scoreCompletions', () => {

@@ -9,6 +9,7 @@ import {
   type DpoOptions,
   dpo,
   entropyBonus,
+  formatTags,
   lengthPenalty,
   noBaseline,
   numericMatch,
@@ -22,7 +23,10 @@ import {
 } from '../src/index.js';
 import { dpoOptions } from '../src/training/dpo-trainer.js';
 import { policyOptions } from '../src/training/policy-options.js';
-import { prompts, toyModel } from './toy.js';
+import { prompts as topics, toyModel } from './toy.js';
+
+/** With columns of numbers, which a numeric reward can score. */
+const prompts = topics.map((row, i) => ({ ...row, topic: String(i), other: String(i) }));
 
 const SAME = 'given again';
 type Changes = Readonly<Record<string, readonly (readonly [() => Promise<object> | object, RegExp])[]>>;
@@ -95,7 +99,7 @@ const ofPolicy: Changes = {
   ...shared,
   rows: [
     [() => ({ rows: prompts.toReversed() }), /rows was \w+ and is \w+/],
-    [() => ({ rows: prompts.map((row) => ({ ...row, topic: 'x' })) }), /rows was \w+ and is \w+/],
+    [() => ({ rows: prompts.map((row) => ({ ...row, topic: '9' })) }), /rows was \w+ and is \w+/],
   ],
   objective: [
     [() => ({ objective: policyObjectives.dapo({ beta: 0.1 }) }), /objective was grpo and is dapo/],
@@ -130,8 +134,8 @@ const ofPolicy: Changes = {
       /rewards.match.weight was 0.5 and is 1/,
     ],
     [
-      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'prompt' }), weight: 0.5 } } }),
-      /rewards.match.reward.column was topic and is prompt/,
+      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'other' }), weight: 0.5 } } }),
+      /rewards.match.reward.column was topic and is other/,
     ],
     [
       () => ({
@@ -262,7 +266,31 @@ describe('what teaches nothing, or cannot be meant', () => {
     [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutSeconds \}/],
     [{ scoring: { concurrency: '4' } }, /scoring is an object with concurrency; it must be/],
     [{ num_generations: 8 }, /unknown option "num_generations". It is called "completionsPerPrompt" here/],
-    [{ beta: 0.1 }, /unknown option "beta". It is called "objective" here/],
+    [
+      { beta: 0.1 },
+      /unknown option "beta"\. β belongs to the objective: objective: policyObjectives\.grpo\({ beta: 0\.04 }\)\./,
+    ],
+    [{ loss_type: 'dr_grpo' }, /unknown option "loss_type"\. The objective is a value/],
+    [{ rewardWeights: [1] }, /unknown option "rewardWeights"\. A reward has its weight beside it/],
+    [{ bf16: true }, /unknown option "bf16"\. There is no training in bfloat16; fp16: true/],
+    [{ gradientAccumulationSteps: 4 }, /batchSize is all rows of an update/],
+    [{ rows: 'prompts.jsonl' }, /rows is "prompts.jsonl".*Read the file: rows: readRows\("prompts.jsonl"\)/],
+    [{ objective: 'grpo' }, /objective is "grpo".* Write policyObjectives\.grpo\(\)\./],
+    [{ objective: policyObjectives.grpo }, /objective is the function grpo.* Call it\./],
+    [
+      { rewards: { a: numericMatch } },
+      /the reward "a" is numericMatch, which makes a reward function: call it, as numericMatch\(\)/,
+    ],
+    [{ rewards: { a: { reward: formatTags, weight: 1 } } }, /the reward "a" is formatTags, which makes/],
+    [
+      { rewards: { a: 'exact' } },
+      /the reward "a" must be a function, or \{ reward, weight \} with a function, and is "exact"/,
+    ],
+    [{ rewards: { a: { reward, weight: '1' } } }, /the reward "a" has the weight "1"; it must be a finite number/],
+    [
+      { rewards: { a: numericMatch() }, rows: prompts.map((row) => ({ ...row, answer: 'Paris' })) },
+      /the reward "a" can score none of the 7 rows\. Of the first: its column "answer" is "Paris", which is no number; exactMatch/,
+    ],
     [
       { rows: [prompts[0], { prompt: contextOf(32) }] },
       /row 1: its prompt has 32 tokens, and the context of 32 leaves no room/,
@@ -307,7 +335,13 @@ describe('what teaches nothing, or cannot be meant', () => {
     ],
     [{ rows: [{ ...pairs[0], rejected: 5 }] }, /preference row 0: rejected must be a text/],
     [{ rows: [{ prompt: [], chosen: [null], rejected: [] }] }, /preference row 0: /],
-    [{ beta: 0.1 }, /unknown option "beta". It is called "loss" here/],
+    [
+      { beta: 0.1 },
+      /unknown option "beta"\. β belongs to the loss: loss: preferenceLosses\.sigmoid\({ beta: 0\.1 }\)\./,
+    ],
+    [{ loss: 'sigmoid' }, /Write preferenceLosses\.sigmoid\(\)\./],
+    [{ loss: preferenceLosses.sigmoid }, /loss is the function dpoLoss.* Call it\./],
+    [{ rows: 'pairs.jsonl' }, /readRows\("pairs.jsonl"\)/],
   ])('dpo: %o is refused', async (options, message) => {
     await expect(preferences(options as Partial<DpoOptions>)).rejects.toThrow(message);
   });

@@ -6,8 +6,8 @@ export {
   refuseUsedFolder,
   saveCheckpoint,
 } from './run/checkpoint.js';
-export { collectRows, isRows, ROWS, type Rows } from './run/collect-rows.js';
-export { adapterIdentity, contentHash, modelIdentity } from './run/identity.js';
+export { collectRows, isRows, ROWS, type Rows, rowsHint } from './run/collect-rows.js';
+export { adapterIdentity, contentHash, modelIdentity, rowsIdentity } from './run/identity.js';
 export { RowOrder } from './run/row-order.js';
 export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
 export type { StepsToRun } from './run/run-steps.js';
@@ -18,7 +18,7 @@ export { StepLog } from './run/step-log.js';
 export { timed } from './run/timed.js';
 export type { Metrics, RunOptions, StepMetrics, TrainingOptions, TrainingSettings } from './run/training-options.js';
 export { createTrainer, planRates, trainingIdentity, trainingShape, warn } from './run/training-options.js';
-export { trlNames } from './run/trl-names.js';
+export { trlHints, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update } from './run/update.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';

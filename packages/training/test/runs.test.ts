@@ -87,7 +87,26 @@ describe('the identity of a run', () => {
   });
 
   it.each<[string, () => Promise<object> | object, RegExp]>([
-    ['rows', () => ({ rows: countingRows.toReversed() }), /rows was \w+ and is \w+/],
+    [
+      'rows',
+      () => ({ rows: countingRows.toReversed() }),
+      /rows was \w+ and is \w+ \(of 12 rows; the first that differs is row 0\)\./,
+    ],
+    [
+      'single row',
+      () => ({ rows: countingRows.with(7, countingRows[0]!) }),
+      /rows was \w+ and is \w+ \(of 12 rows; the first that differs is row 7\)\..*allowChanged: \['rows'\]/,
+    ],
+    [
+      'rows at the end',
+      () => ({ rows: [...countingRows, { input_ids: [1, 2, 3] }] }),
+      /\(there were 12 rows and are 13; the first that differs is row 12\)/,
+    ],
+    [
+      'fewer rows',
+      () => ({ rows: countingRows.slice(0, 10) }),
+      /\(there were 12 rows and are 10; the first that differs is row 10\)/,
+    ],
     ['no adapter', () => ({ adapter: undefined }), /adapter.peftType was LORA and is not given/],
     ['weights', async () => ({ model: await tinyModel('llama', 1) }), /model.weights was \w+ and is \w+/],
     [
@@ -385,6 +404,12 @@ describe('options and rows', () => {
     [{ model: 'models/tiny' }, /model is "models\/tiny"; it must be a CausalLM \(await CausalLM.load/],
     [{ adapter: 'adapters/a' }, /adapter is "adapters\/a"; it must be an adapter .*loadAdapter\(model, folder\)/],
     [{ rows: 'rows.jsonl' }, /rows is "rows.jsonl"; it must be a list of rows, or an iterable/],
+    [{ rows: 'rows.jsonl' }, /Read the file: rows: readRows\("rows.jsonl"\), of @posttrain\/data\./],
+    [{ rows: Promise.resolve([]) }, /rows is a Promise; .* Await it first\./],
+    [{ bf16: true }, /unknown option "bf16"\. There is no training in bfloat16; fp16: true is mixed precision\./],
+    [{ gradient_accumulation_steps: 4 }, /batchSize is all rows of an update/],
+    [{ beta: 0.1 }, /unknown option "beta"\. It belongs to a preference loss or an objective/],
+    [{ schedule: 'Linear' }, /schedule is "Linear"; .* Did you mean "linear"\?/],
     [{ rows: [countingRows[0], 'text'] }, /row 1 is "text"; every row must be an object/],
     [{ rows: [null] }, /row 0 is null/],
     [{ rows: [[1, 2]] }, /row 0 is \[1, 2\]; every row must be an object/],
@@ -416,6 +441,17 @@ describe('options and rows', () => {
     const running = run(options as Partial<SftOptions>);
     await expect(running).rejects.toThrow(message);
     expect(await running.catch(isPosttrainError)).toBe(true);
+  });
+
+  it('warns where steps replace epochs', async () => {
+    warnings.length = 0;
+    await run({ steps: 1, epochs: 2 });
+    expect(warnings).toEqual(['sft: steps 1 replaces epochs 2; give one of the two.']);
+  });
+
+  it('a folder that cannot be made is an error, not a wait without end', async (context) => {
+    if (process.platform !== 'linux') return context.skip('there is no /proc');
+    await expect(run({ outputFolder: '/proc/nope/run' })).rejects.toMatchObject({ code: 'FILE' });
   });
 
   it('warns of rows that are there twice, and of a warm-up that does not end', async () => {

@@ -175,10 +175,38 @@ describe('tokenizeRows', () => {
       { prompt: [{ role: 'user', content: 'a' }], completion: [{ role: 'assistant', content: '' }] },
       /row 1: its completion is empty/,
     ],
+    [{ prompt: 1, completion: 2 }, /row 1: "prompt" must be a list of .*, or prompt and completion both texts, not 1/],
+    [
+      { question: 'x', answer: 'y' },
+      /columns are question, answer; map them to { prompt: question, completion: answer }/,
+    ],
+    [{ conversations: [] }, /these are ShareGPT rows: map them with fromShareGpt of @posttrain\/data/],
+    [{ instruction: 'x', output: 'y' }, /these are Alpaca rows: map them with fromAlpaca/],
+    [{ chosen: 'x', rejected: 'y' }, /these are preferences: dpo of @posttrain\/rl/],
+    [{ input_ids: [1, 2, 0], attention_mask: [1, 1, 0] }, /row 1: attention_mask\[2\] is 0: rows are without padding/],
+    [{ input_ids: [1, 2], attention_mask: [1] }, /row 1: attention_mask must be a list as long as input_ids/],
+    [{ input_ids: [1, 2], completion_mask: [0, 1] }, /row 1: has the column "completion_mask", which is not read/],
   ])('refuses %j', async (row, message) => {
     const model = await modelWith('byte-level-bpe', null);
     expect(() => tokenizeRows(model, [{ text: 'fine' }, row])).toThrow(message);
   });
+
+  it('takes an attention_mask of ones', async () => {
+    const model = await modelWith('byte-level-bpe', null);
+    const { rows } = tokenizeRows(model, [{ input_ids: [1, 2, 3], attention_mask: [1, 1, 1] }]);
+    expect(rows).toEqual([{ tokens: [1, 2, 3], mask: [1, 1, 1] }]);
+  });
+
+  it.each([{ text: 'a b' }, { prompt: 'a', completion: 'b' }, { input_ids: [1, 2] }])(
+    'refuses assistantOnlyLoss for %j, whose tokens nobody in particular says',
+    async (row) => {
+      const model = await modelWith('byte-level-bpe', null);
+      expect(() => tokenizeRows(model, [row], { assistantOnlyLoss: true })).toThrow(
+        /row 0: is .*assistantOnlyLoss is for messages: give rows with messages, or leave the option out/,
+      );
+      expect(tokenizeRows(model, [row]).rows).toHaveLength(1);
+    },
+  );
 
   it('refuses conversations for a model without a template, and a length beyond the context', async () => {
     const model = await modelWith('byte-level-bpe', null);

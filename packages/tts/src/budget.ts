@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, type OptionHints } from '@posttrain/interfaces';
 import { assertInteger, assertMilliseconds, InvalidArgumentError } from './errors.js';
 
 /**
@@ -26,6 +26,10 @@ export interface Budget {
 export type BudgetLimit = keyof Budget;
 
 const LIMITS: readonly BudgetLimit[] = ['maxCompletions', 'maxCompletionTokens', 'maxVerifierCalls', 'maxWallTimeMs'];
+
+const BUDGET_HINTS: OptionHints = {
+  aliases: { maxTokens: 'maxCompletionTokens', maxTimeMs: 'maxWallTimeMs', timeoutMs: 'maxWallTimeMs' },
+};
 
 /** What a search has spent so far. */
 export interface Spending {
@@ -57,7 +61,7 @@ export function emptySpending(): Spending {
 
 /** Throws unless the budget makes sense together with `maxTokens`, the most tokens one completion may have. */
 export function assertBudget(where: string, budget: Budget, maxTokens: number | undefined): void {
-  assertKnownOptions(`${where}: budget`, budget, LIMITS);
+  assertKnownOptions(`${where}: budget`, budget, LIMITS, BUDGET_HINTS);
   for (const limit of LIMITS) {
     const value = budget[limit];
     if (value === undefined) continue;

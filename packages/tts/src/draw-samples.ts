@@ -1,4 +1,5 @@
 import {
+  assertArgument,
   assertKnownOptions,
   type Generator,
   type OnProgress,
@@ -6,6 +7,7 @@ import {
   type Verifier,
 } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
+import { assertGenerator, assertVerifier } from './arguments.js';
 import { assertInteger, ContractError } from './errors.js';
 import type { ProblemSamples, ScalingSample } from './scaling-curve.js';
 import { answerOf, type Problem } from './search.js';
@@ -53,6 +55,10 @@ export async function drawSamples(problems: readonly Problem[], options: DrawSam
     'signal',
   ]);
   const { generator, n, checker, verifier, sampling = {}, batchSize = 16, onProgress, signal } = options;
+  assertArgument('drawSamples', 'problems', problems, Array.isArray(problems), 'a list of { prompt, … }');
+  assertGenerator('drawSamples', generator);
+  if (checker !== undefined) assertVerifier('drawSamples', checker, 'checker');
+  if (verifier !== undefined) assertVerifier('drawSamples', verifier);
   const extractAnswer = options.extractAnswer ?? extractFinalAnswer;
   assertInteger('drawSamples: n', n, 1);
   assertInteger('drawSamples: batchSize', batchSize, 1);

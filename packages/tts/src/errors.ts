@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Trace } from './trace.js';
 
 /** An option or argument that cannot be meant. Code `TTS_INVALID_ARGUMENT`. */
@@ -67,7 +67,7 @@ export class EndpointError extends PosttrainError {
 /** Throws unless `value` is an integer of at least `minimum`. */
 export function assertInteger(where: string, value: number, minimum: number): void {
   if (!Number.isSafeInteger(value) || value < minimum) {
-    throw new InvalidArgumentError(`${where} must be an integer of at least ${minimum}, got ${value}.`);
+    throw new InvalidArgumentError(`${where} must be an integer of at least ${minimum}, got ${showValue(value)}.`);
   }
 }
 
@@ -78,7 +78,9 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export function assertMilliseconds(where: string, milliseconds: number, minimum: number): void {
   assertInteger(where, milliseconds, minimum);
   if (milliseconds > LONGEST_TIMER_MS) {
-    throw new InvalidArgumentError(`${where} must be at most ${LONGEST_TIMER_MS} ms (24 days), got ${milliseconds}.`);
+    throw new InvalidArgumentError(
+      `${where} must be at most ${LONGEST_TIMER_MS} ms (24 days), got ${showValue(milliseconds)}.`,
+    );
   }
 }
 

@@ -1,4 +1,10 @@
-import { assertKnownOptions, type Verdict, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  assertKnownOptions,
+  type Verdict,
+  type Verifier,
+  type VerifyRequest,
+} from '@posttrain/interfaces';
 import { allOrAbort, createLimiter, withDeadline } from './concurrency.js';
 import { assertMilliseconds, excerpt, VerifierFailedError, VerifierTimeoutError } from './errors.js';
 
@@ -25,7 +31,9 @@ export function functionVerifier(
   fn: (request: VerifyRequest) => VerifierResult | Promise<VerifierResult>,
   options: FunctionVerifierOptions = {},
 ): Verifier {
+  assertArgument('functionVerifier', 'name', name, typeof name === 'string', 'a text, in front of the function');
   const where = `functionVerifier "${name}"`;
+  assertArgument(where, 'fn', fn, typeof fn === 'function', 'a function of a request that gives a score');
   assertKnownOptions(where, options, ['concurrency', 'timeoutMs']);
   const { concurrency = 8, timeoutMs } = options;
   if (timeoutMs !== undefined) assertMilliseconds(`${where}: timeoutMs`, timeoutMs, 1);

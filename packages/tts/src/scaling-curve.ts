@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertArgument, assertKnownOptions } from '@posttrain/interfaces';
 import { binomial, MOST_SAMPLES, passAtK } from '@posttrain/interfaces/estimators';
 import { assertInteger, InvalidArgumentError } from './errors.js';
 import {
@@ -177,6 +177,10 @@ function weightedAccuracies(
 
 /** Throws on samples no curve can be drawn from; returns the least number of samples of a problem. */
 function checkedProblems(problems: readonly ProblemSamples[]): number {
+  const isList =
+    Array.isArray(problems) &&
+    problems.every((problem) => Array.isArray((problem as Partial<ProblemSamples> | null)?.samples));
+  assertArgument('scalingCurve', 'problems', problems, isList, 'a list of { samples }, as drawSamples gives it');
   if (problems.length === 0) throw new InvalidArgumentError('scalingCurve: no problems.');
   problems.forEach(({ samples }, p) => {
     if (samples.length < 1 || samples.length > MOST_SAMPLES) {

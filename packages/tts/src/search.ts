@@ -1,12 +1,15 @@
 import {
+  assertArgument,
   assertKnownOptions,
   type Completion,
   type Generator,
+  type OptionHints,
   type Prompt,
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
+import { assertGenerator, assertVerifier } from './arguments.js';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
 import { linkedController } from './concurrency.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
@@ -81,6 +84,16 @@ export interface Candidate {
 
 const GRACE_MS = 1000;
 const STRATEGY_KEYS = ['generator', 'n', 'sampling', 'budget', 'batchSize', 'extractAnswer', 'signal'];
+/** What is said in another place, or called otherwise by other libraries. */
+const STRATEGY_HINTS: OptionHints = {
+  aliases: { samples: 'n', num_samples: 'n', numSamples: 'n', num_return_sequences: 'n', model: 'generator' },
+  hints: Object.fromEntries(
+    ['temperature', 'maxTokens', 'topK', 'topP', 'minP', 'seed', 'stop'].map((name) => [
+      name,
+      `It belongs to sampling: sampling: { ${name} }.`,
+    ]),
+  ),
+};
 const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
 
 /**
@@ -104,14 +117,30 @@ export class Search {
     defaultExtract: AnswerExtractor,
     ownKeys: readonly string[] = [],
   ) {
-    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownKeys]);
+    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownKeys], STRATEGY_HINTS);
     assertKnownOptions(`${strategy}: problem`, problem, PROBLEM_KEYS);
     assertInteger(`${strategy}: n`, options.n, 1);
     if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
     assertBudget(strategy, options.budget ?? {}, options.sampling?.maxTokens);
-    if (ownKeys.includes('verifier') && !options.verifier) {
-      throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
+    assertGenerator(strategy, options.generator);
+    if (ownKeys.includes('verifier')) {
+      if (!options.verifier)
+        throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
+      assertVerifier(strategy, options.verifier);
     }
+    const { extractAnswer, sampling } = options;
+    const isSampling = sampling === undefined || (typeof sampling === 'object' && sampling !== null);
+    assertArgument(strategy, 'sampling', sampling, isSampling, 'an object, as { temperature, maxTokens }');
+    const isPrompt = typeof problem.prompt === 'string' || Array.isArray(problem.prompt);
+    assertArgument(`${strategy}: problem`, 'prompt', problem.prompt, isPrompt, 'a text or a list of messages');
+    const isExtractor = extractAnswer === undefined || typeof extractAnswer === 'function';
+    assertArgument(
+      strategy,
+      'extractAnswer',
+      extractAnswer,
+      isExtractor,
+      'a function of a text: (text) => answer or null',
+    );
     this.#strategy = strategy;
     this.#problem = problem;
     this.#options = options;

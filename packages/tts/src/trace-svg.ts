@@ -1,3 +1,4 @@
+import { assertTrace } from './arguments.js';
 import { excerpt } from './errors.js';
 import type { Trace, TraceNode } from './trace.js';
 
@@ -20,6 +21,7 @@ interface Placed {
  * and the start of the text, which in full is the node's tooltip. Follows the reader's light or dark colour scheme.
  */
 export function traceToSvg(trace: Trace): string {
+  assertTrace('traceToSvg', trace);
   const { placed, rows, depth } = layout(trace.nodes);
   const chosenPath = pathToChosen(trace.nodes);
   const width = LEFT + depth * COLUMN + LABEL;

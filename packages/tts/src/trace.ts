@@ -1,4 +1,6 @@
 import type { Prompt, SamplingParams } from '@posttrain/interfaces';
+import { assertArgument } from '@posttrain/interfaces';
+import { assertTrace } from './arguments.js';
 import type { Budget, BudgetLimit, Spending } from './budget.js';
 
 /** What became of a node: the answer itself, support for the answer, or set aside. */
@@ -45,6 +47,7 @@ export interface Trace {
 
 /** The trace as a JSON document, two spaces of indentation. */
 export function traceToJson(trace: Trace): string {
+  assertTrace('traceToJson', trace);
   return JSON.stringify(trace, null, 2);
 }
 
@@ -67,7 +70,9 @@ export interface CostRow {
 /** What the searches cost: one row per strategy and n, in order of first appearance. */
 export function traceTable(traces: readonly Trace[]): CostRow[] {
   const groups = new Map<string, Trace[]>();
+  assertArgument('traceTable', 'traces', traces, Array.isArray(traces), 'a list of traces');
   for (const trace of traces) {
+    assertTrace('traceTable', trace);
     const name = `${trace.strategy} (n=${trace.n})`;
     groups.set(name, [...(groups.get(name) ?? []), trace]);
   }

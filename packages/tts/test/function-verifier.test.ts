@@ -87,6 +87,10 @@ describe('functionVerifier', () => {
       const verifier = functionVerifier('wrong', () => value as never);
       await expect(verifier.verify(requests('x'))).rejects.toThrow(VerifierFailedError);
     }
+    expect(() => functionVerifier((() => 1) as never, 'x' as never)).toThrow(
+      /name is the function .*; it must be a text/,
+    );
+    expect(() => functionVerifier('x', undefined as never)).toThrow(/fn is undefined; it must be a function/);
     expect(() => functionVerifier('x', () => 1, { timeout: 1 } as never)).toThrow(/"timeoutMs"/);
     expect(() => functionVerifier('x', () => 1, { concurrency: 0 })).toThrow(/concurrency must be an integer/);
     expect(() => functionVerifier('x', () => 1, { timeoutMs: 0 })).toThrow(

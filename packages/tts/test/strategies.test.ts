@@ -1,6 +1,17 @@
+import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bestOfN, bestOfNKl, majorityVote, NoCandidateError, weightedBestOfN } from '../src/index.js';
+import {
+  bestOfN,
+  bestOfNKl,
+  majorityVote,
+  NoCandidateError,
+  scalingCurve,
+  traceTable,
+  traceToJson,
+  traceToSvg,
+  weightedBestOfN,
+} from '../src/index.js';
 import { categorical, completion, scripted, seededUniform, table } from './doubles.js';
 
 const problem = { prompt: 'q' };
@@ -259,6 +270,53 @@ describe('every strategy', () => {
     await expect(bestOfN(problem, { generator, n: 1 } as never)).rejects.toThrow(/needs a verifier/);
     await expect(bestOfN(problem, { generator, verifier, n: 1, budget: { maxTokens: 1 } as never })).rejects.toThrow(
       /unknown option "maxTokens"/,
+    );
+  });
+
+  const isRight = () => 1;
+  it.each<[object | undefined, RegExp]>([
+    [{ verifier: isRight }, /verifier is the function isRight; .*functionVerifier\('isRight', isRight\) makes one/],
+    [{ verifier: () => 1 }, /functionVerifier\('verifier', verifier\)/],
+    [{ verifier: 'exact' }, /verifier is "exact"; it must be an object with verify\(requests\)\.$/],
+    [{ generator: undefined }, /generator is undefined; it must be an object with generate\(requests\)\.$/],
+    [{ generator: { generator: () => 1 } }, /model\.generator\(\) gives one/],
+    [{ generator: Promise.resolve(1) }, /await it first/],
+    [{ extractAnswer: 'last' }, /extractAnswer is "last"; it must be a function/],
+    [{ temperature: 1 }, /unknown option "temperature"\. It belongs to sampling: sampling: { temperature }\./],
+    [{ numSamples: 4 }, /unknown option "numSamples"\. It is called "n" here\./],
+    [{ budget: { maxTokens: 4 } }, /unknown option "maxTokens"\. It is called "maxCompletionTokens" here\./],
+    [{ sampling: 5 }, /sampling is 5; it must be an object/],
+    [{ n: '3' }, /n must be an integer of at least 1, got "3"/],
+    [undefined, /options must be an object, got undefined/],
+  ])('refuses %o before anything is asked', async (given, message) => {
+    const generator = scripted([]);
+    const options = given && { generator, verifier: table(() => 1), n: 1, ...given };
+    for (const strategy of [bestOfN, weightedBestOfN]) {
+      const error = await strategy(problem, options as never).catch((cause: unknown) => cause);
+      expect(isPosttrainError(error)).toBe(true);
+      expect((error as Error).message).toMatch(message);
+    }
+    expect(generator.requests).toEqual([]);
+  });
+
+  it.each<[() => unknown, RegExp]>([
+    [() => scalingCurve(undefined as never), /problems is undefined; it must be a list of { samples }/],
+    [() => scalingCurve([{}] as never), /problems is \[an object with no keys\]/],
+    [
+      () => traceToSvg({ trace: {} } as never),
+      /traceToSvg: trace is .*; it must be the trace of a search \(result\.trace\)/,
+    ],
+    [() => traceToJson(undefined as never), /traceToJson: trace is undefined/],
+    [() => traceTable(undefined as never), /traces is undefined; it must be a list of traces/],
+    [() => traceTable([5] as never), /traceTable: trace is 5/],
+  ])('%s is refused', (misuse, message) => {
+    expect(misuse).toThrow(message);
+  });
+
+  it.each([{}, { prompt: 5 }])('refuses %j for a problem', async (given) => {
+    const options = { generator: scripted([]), n: 1 };
+    await expect(majorityVote(given as never, options)).rejects.toThrow(
+      /problem: prompt is .*; it must be a text or a list/,
     );
   });
 

@@ -30,7 +30,7 @@ export async function openSafetensorsFolder(
     throw new PosttrainError(
       'SAFETENSORS_NO_WEIGHTS',
       `${folder}: there is neither ${baseName}.safetensors nor ${baseName}.safetensors.index.json. ` +
-        'Weights in other formats (.bin, .gguf) must be converted to safetensors first.',
+        'Pickled weights (.bin) must be converted to safetensors first; a GGUF file is loaded by its own path.',
     );
   }
   return openSharded(folder, indexPath, await readIndex(indexPath));

@@ -1,3 +1,4 @@
+import { assertArgument } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row, requireRow } from '../rows.js';
@@ -23,6 +24,8 @@ export function validateRow<F extends RowFormat>(
 
 /** A pipeline step that validates every row. With `onRowError: 'drop'` bad rows are dropped and counted by problem. */
 export function validate<F extends RowFormat>(format: F, options: MapOptions = {}): DataStep<object, RowFormats[F]> {
+  const isFormat = Object.hasOwn(CHECKS, format);
+  assertArgument('validate', 'format', format, isFormat, `one of ${Object.keys(CHECKS).join(', ')}`);
   return map(
     `validate ${format}`,
     (row: object, rowNumber) => {

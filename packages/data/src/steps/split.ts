@@ -1,4 +1,4 @@
-import { assertKnownOptions, isPosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, isPosttrainError, showValue } from '@posttrain/interfaces';
 import { DataOptionError, messageOf, RowError } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 import { isPlainObject, kindOf, ownValue, type Row, requireRow } from '../rows.js';
@@ -94,9 +94,10 @@ function assertRule(
     throw new DataOptionError(where, `"key" must be a column or a function of the row, got ${kindOf(key)}.`);
   }
   if (!(typeof testFraction === 'number' && testFraction > 0 && testFraction < 1)) {
-    throw new DataOptionError(where, `"testFraction" must be between 0 and 1, got ${testFraction}.`);
+    throw new DataOptionError(where, `"testFraction" must be between 0 and 1, got ${showValue(testFraction)}.`);
   }
-  if (!Number.isSafeInteger(seed)) throw new DataOptionError(where, `"seed" must be a safe integer, got ${seed}.`);
+  if (!Number.isSafeInteger(seed))
+    throw new DataOptionError(where, `"seed" must be a safe integer, got ${showValue(seed)}.`);
 }
 
 const LEAK = "rows ask what a row of the other part asks: give key: 'prompt', or a function of the row";

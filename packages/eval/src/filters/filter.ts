@@ -1,6 +1,10 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { type AnswerOptions, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
-import { EvaluationError } from '../errors.js';
+import { assertArgument, type Given, integer, options } from '@posttrain/interfaces';
+import {
+  type AnswerOptions,
+  assertAnswerOptions,
+  extractFinalAnswer,
+  normalizeAnswer,
+} from '@posttrain/interfaces/answers';
 
 /** One step from a completion to the answer in it: `null` when there is none. */
 export interface Filter {
@@ -18,20 +22,19 @@ export function applyFilters(filters: readonly Filter[], text: string): string |
   return current;
 }
 
-export interface RegexOptions {
+const regexOptions = options('regex', {
   /** Which match, counted from 0, or from the end when negative. Default 0, the first; -1 is the last. */
-  readonly match?: number;
-}
+  match: integer({ default: 0 }),
+});
+export type RegexOptions = Given<typeof regexOptions>;
 
 /**
  * The text a pattern matches, trimmed: of a pattern with groups the first group that is not empty (the `regex` filter of
  * lm-evaluation-harness, with `null` for its "[invalid]").
  */
-export function regex(pattern: RegExp, options: RegexOptions = {}): Filter {
-  assertKnownOptions('regex', options, ['match']);
-  const { match = 0 } = options;
-  if (!Number.isInteger(match))
-    throw new EvaluationError('BAD_OPTION', `regex: match must be a whole number, not ${match}.`);
+export function regex(pattern: RegExp, given: RegexOptions = {}): Filter {
+  assertPattern('regex', pattern);
+  const { match } = regexOptions.read(given);
   const global = new RegExp(pattern.source, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
   return {
     name: `regex ${pattern} match ${match}`,
@@ -46,8 +49,16 @@ export function regex(pattern: RegExp, options: RegexOptions = {}): Filter {
 
 /** Replaces every match of a pattern (lm-evaluation-harness: `regexes_to_ignore`). */
 export function replace(pattern: RegExp, replacement = ''): Filter {
+  assertPattern('replace', pattern);
+  assertArgument('replace', 'replacement', replacement, typeof replacement === 'string', 'a text');
   const global = new RegExp(pattern.source, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
   return { name: `replace ${pattern}`, apply: (text) => text.replace(global, replacement) };
+}
+
+function assertPattern(where: string, pattern: unknown): void {
+  const isPattern = Object.prototype.toString.call(pattern) === '[object RegExp]';
+  const hint = typeof pattern === 'string' ? ', as /…/ or new RegExp(text)' : '';
+  assertArgument(where, 'pattern', pattern, isPattern, `a regular expression${hint}`);
 }
 
 /** Drops white space at both ends. */
@@ -71,10 +82,12 @@ export function removeWhitespace(): Filter {
 
 /** The final answer of a completion, as rewards and votes find it (`extractFinalAnswer`). */
 export function finalAnswer(options: AnswerOptions = {}): Filter {
+  assertAnswerOptions(options);
   return { name: 'finalAnswer', apply: (text) => extractFinalAnswer(text, options) };
 }
 
 /** One spelling for equal answers, as rewards and votes have it (`normalizeAnswer`): `$1,000.0` becomes `1000`. */
 export function canonicalAnswer(options: AnswerOptions = {}): Filter {
+  assertAnswerOptions(options);
   return { name: 'canonicalAnswer', apply: (text) => normalizeAnswer(text, options) };
 }

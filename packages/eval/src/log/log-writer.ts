@@ -1,6 +1,7 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { makeFolder } from '@posttrain/interfaces/node';
 import { EvaluationError } from '../errors.js';
 import { type EvalConfig, LOG_FORMAT, LOG_VERSION, type LogLine, type ProblemRecord } from './format.js';
 import { readLogContents } from './read-log.js';
@@ -18,7 +19,7 @@ export interface LogWriter {
  * @throws EvaluationError `LOG_MISMATCH` when the file belongs to another task, model or sampling.
  */
 export async function openLog(file: string, config: EvalConfig): Promise<LogWriter> {
-  await mkdir(dirname(file), { recursive: true });
+  await makeFolder(dirname(file));
   const handle = await open(file, 'a+');
   try {
     const { header, problems, completeBytes } = await readLogContents(file);

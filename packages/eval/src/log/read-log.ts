@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { assertPath } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import {
   type EvalResult,
@@ -25,6 +26,7 @@ export interface LogContents {
  * @throws EvaluationError `LOG_MALFORMED` with file and line, `LOG_VERSION` for another format or version.
  */
 export async function readLogContents(file: string): Promise<LogContents> {
+  assertPath('readLog', 'file', file);
   let header: LogHeader | undefined;
   let result: ResultLine | undefined;
   const problems = new Map<string, ProblemRecord>();

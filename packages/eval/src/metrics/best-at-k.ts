@@ -1,13 +1,18 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, options, text } from '@posttrain/interfaces';
 import { bestOfK } from '@posttrain/interfaces/estimators';
 import { EvaluationError } from '../errors.js';
 import type { SampleMetric } from '../task.js';
 import { assertSubsetSize, metricOfGraded } from './samples.js';
 
-export interface BestAtKOptions {
-  /** Name of the task's verifier whose score picks the sample. */
-  readonly by: string;
-}
+const bestAtKOptions = options(
+  'bestAtK',
+  {
+    /** Name of the task's verifier whose score picks the sample. */
+    by: text({}),
+  },
+  { bare: 'by' },
+);
+export type BestAtKOptions = Given<typeof bestAtKOptions>;
 
 /**
  * best@k (best-of-N): the expected score of the sample that a verifier ranks first among k of the problem's n samples,
@@ -15,10 +20,9 @@ export interface BestAtKOptions {
  * are picked from evenly. As best-of-N does, it never picks a sample that the verifier could not score (`null`), and a
  * subset without any score is worth 0. A problem with fewer than k graded samples has no value.
  */
-export function bestAtK(k: number, options: BestAtKOptions): SampleMetric {
+export function bestAtK(k: number, given: BestAtKOptions): SampleMetric {
   assertSubsetSize('bestAtK', k);
-  assertKnownOptions('bestAtK', options, ['by']);
-  const { by } = options;
+  const { by } = bestAtKOptions.read(given);
   return metricOfGraded(`best@${k} by ${by}`, k, ({ id, samples }) =>
     bestOfK(
       samples.map(({ score, verifierScores }) => {

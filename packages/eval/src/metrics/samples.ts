@@ -1,9 +1,10 @@
+import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { GradedProblem, GradedSample, SampleMetric } from '../task.js';
 
 export function assertSubsetSize(where: string, k: number): void {
   if (!Number.isInteger(k) || k < 1)
-    throw new EvaluationError('BAD_OPTION', `${where}: k must be a whole number above 0, not ${k}.`);
+    throw new EvaluationError('BAD_OPTION', `${where}: k must be a whole number above 0, not ${showValue(k)}.`);
 }
 
 /** A sample that its grader could score. */

@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertArgument, type Given, integer, number, options } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { createRandom } from '../statistics/random.js';
 import { minimize, type Objective } from './minimize.js';
@@ -13,14 +13,15 @@ export interface ScalingRun {
   readonly loss: number;
 }
 
-export interface ScalingLawOptions {
+const scalingLawOptions = options('fitScalingLaw', {
   /** Where the Huber loss on log L turns from square to linear. Default 1e-3, the paper's. */
-  readonly delta?: number;
+  delta: number({ default: 1e-3, above: 0 }),
   /** Bootstrap resamples of the runs, for the intervals. Default 0: no intervals. */
-  readonly resamples?: number;
+  resamples: integer({ default: 0, min: 0 }),
   /** Of the resamples. Default 0. */
-  readonly seed?: number;
-}
+  seed: integer({ default: 0 }),
+});
+export type ScalingLawOptions = Given<typeof scalingLawOptions>;
 
 /** The five constants of L(N, D) = E + A / N^α + B / D^β. */
 export interface ScalingLawConstants {
@@ -56,11 +57,11 @@ const FOLLOWED_STARTS = 24;
  * Fits L(N, D) = E + A / N^α + B / D^β to finished runs (arXiv 2203.15556, approach 3): minimises the Huber loss of
  * log-sum-exp(log A - α log N, log B - β log D, log E) - log L over a grid of starting points.
  *
- * @throws EvaluationError for fewer than five runs, or numbers that are not positive
+ * @throws OptionError; EvaluationError for fewer than five runs, or numbers that are not positive
  */
-export function fitScalingLaw(runs: readonly ScalingRun[], options: ScalingLawOptions = {}): ScalingLaw {
-  assertKnownOptions('fitScalingLaw', options, ['delta', 'resamples', 'seed']);
-  const { delta = 1e-3, resamples = 0, seed = 0 } = options;
+export function fitScalingLaw(runs: readonly ScalingRun[], given: ScalingLawOptions = {}): ScalingLaw {
+  const { delta, resamples, seed } = scalingLawOptions.read(given);
+  assertArgument('fitScalingLaw', 'runs', runs, Array.isArray(runs), 'a list of { parameters, tokens, loss }');
   if (runs.length < 5)
     throw new EvaluationError('TOO_FEW_RUNS', `a law of five constants needs at least five runs, not ${runs.length}`);
   for (const [i, run] of runs.entries()) {

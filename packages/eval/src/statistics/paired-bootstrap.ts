@@ -1,18 +1,24 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, listOf, number, options, text } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { createRandom } from './random.js';
 import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
 
-export interface PairedBootstrapOptions {
+/** Options of a bootstrap, to be spread into the declarations of what rests on one. */
+export const bootstrapShape = {
   /** Number of resamples. Default 10 000. */
-  readonly resamples?: number;
+  resamples: integer({ default: 10_000, min: 1 }),
   /** Default 0. */
-  readonly seed?: number;
+  seed: integer({ default: 0 }),
   /** Confidence level of the interval. Default 0.95. */
-  readonly level?: number;
+  level: number({ default: 0.95, above: 0, below: 1 }),
+};
+
+const pairedBootstrapOptions = options('pairedBootstrap', {
+  ...bootstrapShape,
   /** A cluster per pair: whole clusters are resampled. Default: every pair is independent. */
-  readonly clusters?: readonly string[];
-}
+  clusters: listOf(text({}), { optional: true }),
+});
+export type PairedBootstrapOptions = Given<typeof pairedBootstrapOptions>;
 
 export interface PairedDifference {
   /** mean(b) − mean(a). */
@@ -35,23 +41,16 @@ export interface PairedDifference {
  * Paired bootstrap of two measurements of the same problems (Efron & Tibshirani 1993, ch. 16; Koehn 2004): the
  * differences b_i − a_i are drawn with replacement, so what makes a problem hard for both cancels.
  * One unit, or units without spread, resample to themselves: that is no certainty, so there is no interval then.
- * @throws EvaluationError `UNPAIRED` when the lengths differ or there is no pair; `NOT_FINITE`.
+ * @throws OptionError; EvaluationError `UNPAIRED` when the lengths differ or there is no pair; `NOT_FINITE`.
  */
 export function pairedBootstrap(
   a: readonly number[],
   b: readonly number[],
-  options: PairedBootstrapOptions = {},
+  given: PairedBootstrapOptions = {},
 ): PairedDifference {
-  assertKnownOptions('pairedBootstrap', options, ['resamples', 'seed', 'level', 'clusters']);
-  const { resamples = 10_000, seed = 0, level = 0.95, clusters } = options;
+  const { resamples, seed, level, clusters } = pairedBootstrapOptions.read(given);
   if (a.length !== b.length || a.length === 0) {
     throw new EvaluationError('UNPAIRED', `pairedBootstrap needs pairs, but got ${a.length} and ${b.length} values.`);
-  }
-  if (!(level > 0 && level < 1) || !(Number.isInteger(resamples) && resamples > 0)) {
-    throw new EvaluationError(
-      'BAD_OPTION',
-      'pairedBootstrap: level must be in (0, 1) and resamples a whole number above 0.',
-    );
   }
   assertFinite('pairedBootstrap: first', a);
   assertFinite('pairedBootstrap: second', b);

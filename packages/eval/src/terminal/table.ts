@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertArgument, assertKnownOptions } from '@posttrain/interfaces';
 import { cellText, columnsOf, type TableColumn, type TableRow } from '../table.js';
 import { displayWidth } from './width.js';
 
@@ -10,6 +10,8 @@ export interface RenderTableOptions {
 
 /** A table for the terminal: text to the left, numbers to the right, standard errors aligned at their ±. No line feed at the end. */
 export function renderTable(rows: readonly TableRow[], options: RenderTableOptions = {}): string {
+  const isRows = Array.isArray(rows) && rows.every((row) => typeof row === 'object' && row !== null);
+  assertArgument('renderTable', 'rows', rows, isRows, 'a list of objects of columns');
   assertKnownOptions('renderTable', options, ['columns', 'title']);
   const columns = columnsOf(rows, options.columns).map(({ key, title, format }) => {
     const cells = rows.map((row) => cellText(row[key], format));

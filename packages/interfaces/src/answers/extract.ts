@@ -1,6 +1,6 @@
+import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { lastStated } from './last-stated.js';
 import { normalizeAnswer } from './normalize.js';
-import type { AnswerOptions } from './number.js';
 import { readStatement } from './statement.js';
 
 /** Finds the answer of a completion in a form in which equal answers are equal strings; `null` when there is none. */
@@ -22,6 +22,8 @@ export type AnswerExtractor = (text: string) => string | null;
  * A mark that was begun and not closed, an empty one and an unfinished `<think>` are no answer.
  */
 export function extractFinalAnswer(text: string, options: AnswerOptions = {}): string | null {
+  assertAnswerText('extractFinalAnswer', 'text', text);
+  assertAnswerOptions(options);
   const marked = markOf(text);
   const answer = marked
     ? marked.statement

@@ -1,7 +1,7 @@
 import { PosttrainError } from '../errors.js';
+import type { AnswerOptions } from './answer-options.js';
 import { extractFinalAnswer, markedAnswer } from './extract.js';
 import { normalizeAnswer } from './normalize.js';
-import type { AnswerOptions } from './number.js';
 
 /** What comparing a completion with reference answers found. */
 export interface AnswerVerdict {

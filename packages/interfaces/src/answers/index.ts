@@ -2,8 +2,9 @@
  * One notion of a final answer for rewards, votes and grades: what a completion answers (`extractFinalAnswer`), how an
  * answer is spelled (`normalizeAnswer`), what number it is (`parseRational`), and whether two are the same.
  */
+export { type AnswerOptions, answerShape, assertAnswerOptions } from './answer-options.js';
 export { type AnswerExtractor, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
 export { type AnswerVerdict, gradeAnswer, referenceAnswers } from './grade.js';
 export { answersEqual, normalizeAnswer } from './normalize.js';
-export { type AnswerOptions, parseRational } from './number.js';
+export { parseRational } from './number.js';
 export { type Rational, rationalToNumber } from './rational.js';

@@ -1,5 +1,5 @@
+import type { AnswerOptions } from './answer-options.js';
 import { normalizeAnswer } from './normalize.js';
-import type { AnswerOptions } from './number.js';
 import { CALCULATION, plainText } from './plain-text.js';
 import { isNumber } from './statement.js';
 

@@ -1,4 +1,4 @@
-import type { AnswerOptions } from './number.js';
+import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER, readQuantity } from './quantity.js';
 import { spellRational } from './rational.js';
@@ -28,6 +28,8 @@ const FORMULA = /[\\^_=<>+*/|≤≥≠±≈π∞√÷{}]|\d\p{L}|\p{L}\d|\d\s*\(
  * - Words are compared without case.
  */
 export function normalizeAnswer(answer: string, options: AnswerOptions = {}): string {
+  assertAnswerText('normalizeAnswer', 'answer', answer);
+  assertAnswerOptions(options);
   if (answer.length > LONGEST_ANSWER) return answer.trim();
   let text = answer;
   for (let pass = 0; pass < MOST_PASSES; pass++) {

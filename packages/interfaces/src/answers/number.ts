@@ -1,15 +1,6 @@
+import { type AnswerOptions, assertAnswerOptions, assertAnswerText } from './answer-options.js';
 import { plainText } from './plain-text.js';
 import { add, divide, multiply, power, type Rational, rational } from './rational.js';
-
-/** How answers are read. */
-export interface AnswerOptions {
-  /**
-   * What a percent sign means. `fraction`: 50% is 1/2 and not 50. `unit`: it is left out as other units are, so that
-   * 50% is 50 and not 1/2, as in GSM8K. (Math-Verify takes 50% for both, which no vote can: 50 and 1/2 would be one answer.)
-   * Default `fraction`.
-   */
-  readonly percent?: 'fraction' | 'unit';
-}
 
 /** Longer texts are not read as numbers: exact arithmetic on them would be slow, and no task asks for them. */
 const LONGEST_NUMBER = 1000;
@@ -28,6 +19,8 @@ const CURRENCY = /^([+-]?)\s*(?:US|USD|EUR|GBP)?\s*[€£¥₹₽₩₪]?\s*(?=[
  * (see `normalizeAnswer`), two numbers, `1,23`, sums, roots, factorials, letters, a division by zero.
  */
 export function parseRational(text: string, options: AnswerOptions = {}): Rational | null {
+  assertAnswerText('parseRational', 'text', text);
+  assertAnswerOptions(options);
   return text.length > LONGEST_NUMBER ? null : readNumber(plainText(text), options);
 }
 

@@ -1,4 +1,5 @@
-import { type AnswerOptions, readNumber } from './number.js';
+import type { AnswerOptions } from './answer-options.js';
+import { readNumber } from './number.js';
 import { multiply, type Rational, rational } from './rational.js';
 
 /** Words that multiply the number before them. */

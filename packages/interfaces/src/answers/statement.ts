@@ -1,5 +1,5 @@
+import type { AnswerOptions } from './answer-options.js';
 import { ANOTHER, LONGEST_ANSWER, normalizeAnswer } from './normalize.js';
-import type { AnswerOptions } from './number.js';
 import { plainText } from './plain-text.js';
 import { NOT_THE_NUMBER } from './quantity.js';
 

@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { writing } from './file-error.js';
+import { makeFolder } from './make-folder.js';
 import { commitTogether, completeSave } from './save-journal.js';
 import { removeAbandoned, temporaryName } from './temporary.js';
 
@@ -93,7 +94,7 @@ export class AtomicFiles {
 
   async #prepare(folder: string): Promise<void> {
     if (this.#prepared.has(folder)) return;
-    await writing(folder, () => mkdir(folder, { recursive: true }));
+    await makeFolder(folder);
     await completeSave(folder);
     await removeAbandoned(folder);
     this.#prepared.add(folder);

@@ -29,9 +29,26 @@ export function assertArgument(where: string, name: string, value: unknown, isVa
   throw new OptionError('INVALID_OPTION', where, name, `${name} is ${showValue(value)}; it must be ${expects}.`);
 }
 
+/**
+ * Throws for what can be no path: one that was not given, an empty text (a variable that was not set), a URL, a promise.
+ *
+ * @throws OptionError
+ */
+export function assertPath(where: string, name: string, value: unknown): asserts value is string {
+  const hint =
+    value instanceof URL
+      ? ' (fileURLToPath of node:url makes one)'
+      : value instanceof Promise
+        ? ' (await it first)'
+        : '';
+  const isValid = typeof value === 'string' && value !== '' && !value.includes('\0');
+  assertArgument(where, name, value, isValid, `a path: a text that is not empty${hint}`);
+}
+
 /** A value as error messages show it: short, on one line, and telling NaN from null and 1 from "1". */
 export function showValue(value: unknown): string {
   if (typeof value === 'string') return cut(JSON.stringify(value));
+  if (Object.is(value, -0)) return '-0';
   if (typeof value === 'bigint') return cut(`${value}n`);
   if (typeof value === 'function') return `the function ${value.name || '(without a name)'}`;
   if (typeof value !== 'object' || value === null) return cut(String(value));

@@ -1,3 +1,4 @@
+import { nearestName } from '../errors.js';
 import { type DecisiveSettings, settingsOf } from '../settings.js';
 import { showValue } from './option-error.js';
 
@@ -13,6 +14,8 @@ export interface Option<T, P extends Presence = Presence> {
   /** False for what costs or shows something and changes no result: memory limits, logging, progress. */
   readonly decisive: boolean;
   isValid(value: unknown): value is T;
+  /** What a value that is not valid may have meant, as a sentence. */
+  hint?(value: unknown): string | undefined;
   /** What stands for a value in the identity of a run; an option of several settings gives several. */
   settings(value: T): DecisiveSettings[string] | DecisiveSettings;
 }
@@ -33,13 +36,24 @@ type PresenceOf<S> = S extends { readonly default: unknown }
     ? 'optional'
     : 'required';
 
-const SPEC_KEYS: readonly string[] = ['default', 'optional', 'decisive', 'min', 'max', 'above', 'below', 'settings'];
+const SPEC_KEYS: readonly string[] = [
+  'default',
+  'optional',
+  'decisive',
+  'min',
+  'max',
+  'above',
+  'below',
+  'settings',
+  'hint',
+];
 
 function option<T, S extends OptionSpec<T>>(
   spec: S,
   expects: string,
   isValid: (value: unknown) => boolean,
   settings: (value: T) => DecisiveSettings[string] | DecisiveSettings,
+  hint?: (value: unknown) => string | undefined,
 ): Option<T, PresenceOf<S>> {
   const unknown = Object.keys(spec).find((key) => !SPEC_KEYS.includes(key));
   if (unknown !== undefined) throw new TypeError(`an option has no "${unknown}"; it may say ${SPEC_KEYS.join(', ')}`);
@@ -54,6 +68,7 @@ function option<T, S extends OptionSpec<T>>(
     decisive: spec.decisive ?? true,
     isValid: isValid as (value: unknown) => value is T,
     settings,
+    ...(hint && { hint }),
   };
 }
 
@@ -86,16 +101,23 @@ export const boolean = <const S extends OptionSpec<boolean>>(spec: S): Option<bo
 export const text = <const S extends OptionSpec<string>>(spec: S): Option<string, PresenceOf<S>> =>
   option<string, S>(spec, 'a text', (value) => typeof value === 'string', same);
 
-/** One of a few texts. */
+/** One of a few texts. `aliases`: what other libraries call them, for the error. */
 export const oneOf = <const T extends string, const S extends OptionSpec<NoInfer<T>>>(
   choices: readonly T[],
   spec: S,
+  aliases: Readonly<Record<string, NoInfer<T>>> = {},
 ): Option<T, PresenceOf<S>> =>
   option<T, S>(
     spec,
     `one of ${choices.map((choice) => `"${choice}"`).join(', ')}`,
     (value) => choices.includes(value as T),
     same,
+    (value) => {
+      if (typeof value !== 'string') return undefined;
+      if (Object.hasOwn(aliases, value)) return `It is called "${aliases[value]}" here.`;
+      const near = nearestName(value, choices);
+      return near === undefined ? undefined : `Did you mean "${near}"?`;
+    },
   );
 
 /** A list whose items are valid values of another option. */
@@ -118,8 +140,12 @@ export const custom = <T>() => {
   return <const S extends OptionSpec<T>>(
     expects: string,
     isValid: (value: unknown) => boolean,
-    spec: S & { readonly settings?: (value: T) => DecisiveSettings[string] | DecisiveSettings },
-  ): Option<T, PresenceOf<S>> => option<T, S>(spec, expects, isValid, spec.settings ?? settingsOf);
+    spec: S & {
+      readonly settings?: (value: T) => DecisiveSettings[string] | DecisiveSettings;
+      /** What a value that is not valid may have meant, as a sentence. */
+      readonly hint?: (value: unknown) => string | undefined;
+    },
+  ): Option<T, PresenceOf<S>> => option<T, S>(spec, expects, isValid, spec.settings ?? settingsOf, spec.hint);
 };
 
 const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);

@@ -1,5 +1,5 @@
-import { nearestName } from '../errors.js';
 import { addSettings, type DecisiveSettings, NOT_GIVEN } from '../settings.js';
+import { assertKnownOptions, type OptionHints } from './known-options.js';
 import type { Option } from './option.js';
 import { OptionError, showValue } from './option-error.js';
 
@@ -42,30 +42,17 @@ export type Given<O> = O extends Options<infer S> ? GivenOf<S> : never;
 /** What the function then works with: defaults are in place. */
 export type Read<O> = O extends Options<infer S> ? ReadOf<S> : never;
 
-export interface OptionsMore {
-  /** Names that other libraries have for options, which the error about an unknown option then translates. */
-  readonly aliases?: Readonly<Record<string, string>>;
-}
-
 /**
  * Declares the options of a function once: their types (`Given<typeof theOptions>`), defaults, ranges, errors, and what
  * they say of the identity of a resumable run all come from here. Documentation stands above each option.
  */
-export function options<const S extends OptionShape>(where: string, shape: S, more: OptionsMore = {}): Options<S> {
+export function options<const S extends OptionShape>(where: string, shape: S, more: OptionHints = {}): Options<S> {
   const names = Object.keys(shape);
   const read = (given: GivenOf<S>): ReadOf<S> => {
-    if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-      throw new OptionError(
-        'INVALID_OPTION',
-        where,
-        'options',
-        `the options must be an object, not ${showValue(given)}.`,
-      );
-    }
-    for (const name of Object.keys(given)) if (!Object.hasOwn(shape, name)) throw unknown(name);
+    assertKnownOptions(where, given, names, more);
     const values: Record<string, unknown> = {};
     for (const name of names) {
-      const { presence, expects, default: fallback, isValid } = shape[name]!;
+      const { presence, expects, default: fallback, isValid, hint } = shape[name]!;
       const value = (given as Readonly<Record<string, unknown>>)[name];
       if (value === undefined) {
         if (presence === 'required') {
@@ -76,23 +63,17 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
       }
       if (!isValid(value)) {
         const note = fallback === undefined || typeof fallback === 'object' ? '' : ` (default ${showValue(fallback)})`;
+        const said = hint?.(value);
         throw new OptionError(
           'INVALID_OPTION',
           where,
           name,
-          `${name} is ${showValue(value)}; it must be ${expects}${note}.`,
+          `${name} is ${showValue(value)}; it must be ${expects}${note}.${said === undefined ? '' : ` ${said}`}`,
         );
       }
       values[name] = value;
     }
     return values as ReadOf<S>;
-  };
-  const unknown = (name: string) => {
-    const alias = more.aliases?.[name];
-    const near = alias ?? nearestName(name, names);
-    const hint = alias ? ` It is called "${alias}" here.` : near ? ` Did you mean "${near}"?` : '';
-    const message = `unknown option "${name}".${hint} Known options: ${names.join(', ')}.`;
-    return new OptionError('UNKNOWN_OPTION', where, name, message);
   };
   const settings = (given: GivenOf<S>): DecisiveSettings => {
     const values = read(given) as Readonly<Record<string, unknown>>;

@@ -1,5 +1,5 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { CachedSequence, ExtendInput, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
@@ -92,7 +92,7 @@ export class Scheduler {
     const { maxBatch = 64, prefillTokens = 512 } = options;
     for (const [name, value] of Object.entries({ maxBatch, prefillTokens })) {
       if (Number.isInteger(value) && value >= 1) continue;
-      throw new PosttrainError('SAMPLING', `generate: ${name} must be a positive integer, not ${value}`);
+      throw new PosttrainError('SAMPLING', `generate: ${name} must be a positive integer, not ${showValue(value)}`);
     }
     this.#runner = runner;
     this.#maxBatch = maxBatch;

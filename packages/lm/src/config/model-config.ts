@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertPath, PosttrainError } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
 import { type JsonObject, readJsonObject } from '../files.js';
 import {
@@ -71,6 +71,7 @@ export class UnsupportedArchitectureError extends PosttrainError {
 
 /** Reads `config.json` of a model folder. @throws UnsupportedArchitectureError, InvalidModelFileError */
 export async function loadModelConfig(folder: string): Promise<ModelConfig> {
+  assertPath('loadModelConfig', 'folder', folder);
   await completeSave(folder);
   const path = join(folder, 'config.json');
   return parseModelConfig(await readJsonObject(path), path);

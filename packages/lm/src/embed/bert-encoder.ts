@@ -3,6 +3,7 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
 import type { Weights } from '../model/layers.js';
+import { assertModelFolder } from '../model/model-folder.js';
 import { WeightMismatchError } from '../model/weights.js';
 import { Tokenizer } from '../tokenizer/index.js';
 
@@ -41,6 +42,7 @@ export class BertEncoder {
 
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
   static async load(folder: string): Promise<BertEncoder> {
+    await assertModelFolder('BertEncoder.load', folder);
     const config = await loadBertConfig(folder);
     const tokenizer = await Tokenizer.load(folder);
     const network = bertNetwork(config);

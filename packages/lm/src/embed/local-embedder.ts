@@ -1,5 +1,5 @@
 import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
@@ -101,6 +101,8 @@ export class LocalEmbedder implements Embedder {
 
   /** One vector per text, in order. @throws PosttrainError SEQUENCE_LENGTH for a text without tokens or, unless `truncate`, too long */
   async embed(texts: readonly string[]): Promise<Float32Array[]> {
+    const isTexts = Array.isArray(texts) && texts.every((text) => typeof text === 'string');
+    assertArgument('embed', 'texts', texts, isTexts, 'a list of texts');
     return this.embedTokens(texts.map((text) => this.tokenIds(text)));
   }
 

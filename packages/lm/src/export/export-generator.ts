@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   exportOnnxModels,
@@ -9,7 +9,8 @@ import {
   type Tensor,
   zeros,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { makeFolder } from '@posttrain/interfaces/node';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
@@ -92,7 +93,7 @@ export async function exportGenerator(
   };
   const parameters = leavesOf(adapter.parameters).map(({ path, tensor }) => [`adapter.${path}`, tensor] as const);
 
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const staging = await mkdtemp(join(folder, '.exporting-'));
   try {
     const { [FILES.prefill]: signature } = await exportOnnxModels(
@@ -124,7 +125,7 @@ function sizesOf({ config }: CausalLM, options: ExportGeneratorOptions): { capac
   if (!Number.isInteger(capacity) || capacity < 2 || capacity > limit) {
     throw new PosttrainError(
       'EXPORT_SIZE',
-      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${capacity}`,
+      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${showValue(capacity)}`,
     );
   }
   const { promptWidth = [64, 32, 16, 8, 4, 2, 1].find((width) => capacity % width === 0)! } = options;

@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { DecodeHook, DecodeState, DecodeStep } from '../sampling/decode-hook.js';
 
 /** Options of budget forcing (s1, arXiv 2501.19393): how long a model thinks at least and at most. */
@@ -39,9 +39,11 @@ export function budgetForcing(options: BudgetForcingOptions): DecodeHook {
   };
   const [delimiter] = endOfThinking;
   if (delimiter === undefined) return fail('endOfThinking has no tokens');
-  if (!(Number.isInteger(minTokens) && minTokens >= 0)) fail(`minTokens must be 0 or more, not ${minTokens}`);
-  if (!(maxTokens >= minTokens)) fail(`maxTokens must be at least minTokens (${minTokens}), not ${maxTokens}`);
-  if (!(Number.isInteger(waits) && waits >= 0)) fail(`waits must be 0 or more, not ${waits}`);
+  if (!(Number.isInteger(minTokens) && minTokens >= 0))
+    fail(`minTokens must be 0 or more, not ${showValue(minTokens)}`);
+  if (!(maxTokens >= minTokens))
+    fail(`maxTokens must be at least minTokens (${minTokens}), not ${showValue(maxTokens)}`);
+  if (!(Number.isInteger(waits) && waits >= 0)) fail(`waits must be 0 or more, not ${showValue(waits)}`);
   if (waits > 0 && wait.length === 0) fail(`waits is ${waits}, but wait has no tokens`);
 
   const ends = [delimiter, ...otherEnds];

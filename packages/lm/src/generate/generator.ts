@@ -4,10 +4,13 @@ import {
   assertKnownOptions,
   type Completion,
   type Constraint,
+  GENERATE_HINTS,
   type GenerateRequest,
   type Generator,
+  isPosttrainError,
   PosttrainError,
   type Prompt,
+  showValue,
   type TokenLogProb,
 } from '@posttrain/interfaces';
 import { BatchLoop, type OnToken } from '../batching/batch-loop.js';
@@ -16,6 +19,7 @@ import type { ScheduledToken } from '../batching/scheduler.js';
 import { compileConstraint } from '../constraint/compile-constraint.js';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
 import type { Adapter } from '../model/adapter.js';
+import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
 import type { PackWeights } from '../runner/model-runner.js';
@@ -108,8 +112,7 @@ export class LocalGenerator implements Generator {
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
-    const isModel = typeof model === 'object' && model !== null && 'network' in model && 'tokenizer' in model;
-    assertArgument('LocalGenerator', 'model', model, isModel, 'a loaded model, as CausalLM.load gives it');
+    assertCausalLM('LocalGenerator', model);
     assertKnownOptions('LocalGenerator', options, [
       ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'packWeights', 'maxTokens', 'seed', 'speculative'],
     ]);
@@ -140,11 +143,22 @@ export class LocalGenerator implements Generator {
     return this.#speculation?.statistics;
   }
 
-  /** @throws ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of range */
+  /**
+   * One list of `n` completions per request. A request that cannot be right rejects the whole call, naming the request,
+   * before a token of any is generated: with a part of the completions in the place of an error, a caller that does not look
+   * would train or vote on fewer than it asked for. Requests that may fail alone are given in calls of their own, which are
+   * decoded together all the same.
+   *
+   * @throws OptionError, ContextLengthError, CacheTooSmallError, NoChatTemplateError and `PosttrainError` for settings out of
+   *   range
+   */
   async generate(requests: readonly LocalGenerateRequest[]): Promise<Completion[][]> {
     const isList = Array.isArray(requests);
     assertArgument('generate', 'requests', requests, isList, 'a list of requests: [{ prompt }]');
-    const rows = requests.map((request, i) => this.#rowsOf(request, `request ${i}`));
+    const rows = requests.map((request, i) => {
+      const where = `request ${i}`;
+      return requests.length === 1 ? this.#rowsOf(request, where) : naming(where, () => this.#rowsOf(request, where));
+    });
     let hasFailed = false;
     const run = (row: Row) =>
       this.#run(
@@ -182,6 +196,7 @@ export class LocalGenerator implements Generator {
    * end it. When the reader itself fires the signal, nothing more comes, not even text that was held back.
    */
   async *stream(request: LocalGenerateRequest): AsyncGenerator<StreamEvent> {
+    assertKnownOptions('stream', request, REQUEST_OPTIONS, GENERATE_HINTS);
     if (request.n !== undefined && request.n !== 1) {
       throw new PosttrainError('STREAM', 'stream: one completion at a time; leave n out');
     }
@@ -214,14 +229,17 @@ export class LocalGenerator implements Generator {
   }
 
   #rowsOf(request: LocalGenerateRequest, where: string): Row[] {
-    assertKnownOptions('generate', request, REQUEST_OPTIONS);
+    assertKnownOptions('generate', request, REQUEST_OPTIONS, GENERATE_HINTS);
     const { n = 1, seed, stop = [], signal } = request;
     const given: unknown = request.prompt;
     const isPrompt = typeof given === 'string' || (typeof given === 'object' && given !== null);
     assertArgument('generate', 'prompt', given, isPrompt, 'a text, a list of messages, or { tokenIds }');
     const isStop = Array.isArray(stop) && stop.every((text) => typeof text === 'string');
     assertArgument('generate', 'stop', stop, isStop, 'a list of texts');
-    if (!Number.isInteger(n) || n < 1) throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${n}`);
+    const isSeed = seed === undefined || (Number.isSafeInteger(seed) && seed >= 0);
+    assertArgument('generate', 'seed', seed, isSeed, 'a whole number from 0 to 2^53 - 1');
+    if (!Number.isInteger(n) || n < 1)
+      throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${showValue(n)}`);
     const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
@@ -254,5 +272,15 @@ export class LocalGenerator implements Generator {
     if (constraint === undefined || typeof constraint === 'function') return constraint;
     const compiled = compileConstraint(this.#model.tokenizer, constraint);
     return () => compiled.begin(!continuesText(request));
+  }
+}
+
+/** `work`, whose error says which of several requests it is about. */
+function naming<T>(where: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (isPosttrainError(error) && !error.message.includes(where)) error.message = `${where}: ${error.message}`;
+    throw error;
   }
 }

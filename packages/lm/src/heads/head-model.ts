@@ -1,13 +1,16 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
+import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
 import { HeadError } from '../model/head.js';
 import type { Weights } from '../model/layers.js';
+import { LOAD_HINTS } from '../model/load-hints.js';
+import { assertModelFolder } from '../model/model-folder.js';
 import { type Network, networkOf } from '../model/network.js';
 import { type WeightStorage, weightStorage } from '../model/quantize.js';
 import { isQuantized } from '../model/quantized-layer.js';
@@ -78,8 +81,10 @@ export abstract class HeadModel implements HeadModelParts {
   static async fromPretrained<Model>(
     this: HeadModelClass<Model>,
     nameOrFolder: string,
-    { quantization, ...options }: HeadLoadOptions = {},
+    given: HeadLoadOptions = {},
   ): Promise<Model> {
+    assertKnownOptions('fromPretrained', given, [...DOWNLOAD_OPTIONS, 'quantization'], { hints: LOAD_HINTS });
+    const { quantization, ...options } = given;
     const folder = await resolveModelFolder(nameOrFolder, options);
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
     return new this(await loadHeadParts(folder, quantization ? { quantization } : {}, this.tasks));
@@ -112,6 +117,7 @@ export abstract class HeadModel implements HeadModelParts {
       await tokenizer.save(staging);
       if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
     };
+    assertPath(`${this.constructor.name}.save`, 'folder', folder);
     await saveWeights(folder, config, weights, options, writeOthers, network);
   }
 }
@@ -128,6 +134,7 @@ async function loadHeadParts(
   options: LoadWeightsOptions,
   tasks: readonly HeadTask[],
 ): Promise<HeadModelParts> {
+  await assertModelFolder('load', folder);
   // The large file last; only TRL's value head cannot be seen before it is opened.
   const described = await loadModelConfig(folder);
   if (described.head || !tasks.includes('value')) checkHead(described, tasks, folder);

@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels } from '../config/head-config.js';
 import { ARCHITECTURES } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
+import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { sequenceLogits } from '../model/head.js';
 import { passInput } from '../score/passes.js';
@@ -78,6 +79,7 @@ export async function newClassifierParts(
   task: 'sequence-classification' | 'token-classification',
   options: NewHeadOptions,
 ): Promise<HeadModelParts> {
+  assertCausalLM(`${where}.fromCausalLM`, model);
   assertKnownOptions(`${where}.fromCausalLM`, options, ['labels', 'seed']);
   const { labels = 1, seed = 0 } = options;
   const names = typeof labels === 'number' ? defaultLabels(labels) : labels;

@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels, valueHead } from '../config/head-config.js';
 import { ARCHITECTURES } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
+import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { HeadError, tokenValues } from '../model/head.js';
 import { passInput } from '../score/passes.js';
@@ -44,6 +45,7 @@ export class ValueModel extends HeadModel {
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. */
   static async fromCausalLM(model: CausalLM, options: NewValueHeadOptions = {}): Promise<ValueModel> {
+    assertCausalLM('ValueModel.fromCausalLM', model);
     assertKnownOptions('ValueModel.fromCausalLM', options, ['format', 'seed']);
     const { format = 'score', seed = 0 } = options;
     const head =

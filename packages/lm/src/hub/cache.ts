@@ -1,8 +1,8 @@
-import { access, copyFile, mkdir, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { access, copyFile, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
-import { writeAtomically } from '@posttrain/interfaces/node';
+import { makeFolder, writeAtomically } from '@posttrain/interfaces/node';
 import { readJsonObjectIfPresent } from '../files.js';
 import { NotInCacheError } from './errors.js';
 import { chosenGguf, type GgufChoice } from './gguf-choice.js';
@@ -62,7 +62,7 @@ export class ModelCache {
   /** Makes `path` of a snapshot show a blob: a relative link, or a copy where links are not allowed (Windows). */
   async link(commit: string, path: string, etag: string): Promise<void> {
     const pointer = join(this.snapshot(commit), path);
-    await mkdir(dirname(pointer), { recursive: true });
+    await makeFolder(dirname(pointer));
     await rm(pointer, { force: true });
     try {
       await symlink(relative(dirname(pointer), this.blob(etag)), pointer);

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isPosttrainError } from '@posttrain/interfaces';
+import { makeFolder } from '@posttrain/interfaces/node';
 import { DownloadError } from './errors.js';
 
 /** One file as the hub announces it. */
@@ -34,7 +35,7 @@ export async function downloadBlob(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const incomplete = `${target}.incomplete`;
-  await mkdir(dirname(target), { recursive: true });
+  await makeFolder(dirname(target));
   let cause: unknown;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     try {

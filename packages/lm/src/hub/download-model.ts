@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, type OnProgress, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, assertPath, type OnProgress } from '@posttrain/interfaces';
+import { assertModelFolder } from '../model/model-folder.js';
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
@@ -24,7 +25,7 @@ export interface DownloadModelOptions {
   readonly onProgress?: OnProgress;
 }
 
-const OPTION_NAMES = [
+export const DOWNLOAD_OPTIONS = [
   'revision',
   'ggufFile',
   'cacheDir',
@@ -49,7 +50,7 @@ type ListFileEntry = import('@huggingface/hub').ListFileEntry;
  * @throws ModelNotFoundError, ModelAccessError, DownloadError, NotInCacheError (offline), MissingPackageError
  */
 export async function downloadModel(name: string, options: DownloadModelOptions = {}): Promise<string> {
-  assertKnownOptions('downloadModel', options, OPTION_NAMES);
+  assertKnownOptions('downloadModel', options, DOWNLOAD_OPTIONS);
   const { revision = 'main', cacheDir = defaultCacheDir() } = options;
   const { repository, choice } = ggufChoice(name, options.ggufFile);
   const cache = new ModelCache(cacheDir, repository, revision);
@@ -82,13 +83,15 @@ export async function downloadModel(name: string, options: DownloadModelOptions 
 
 /** A local folder as it is (or the GGUF file in it that the options name); any other name is downloaded. */
 export async function resolveModelFolder(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<string> {
+  assertPath('fromPretrained', 'nameOrFolder', nameOrFolder);
+  assertKnownOptions('downloadModel', options, DOWNLOAD_OPTIONS);
   const found = await stat(nameOrFolder).catch(() => undefined);
   if (found?.isDirectory() && options.ggufFile !== undefined) {
     return resolveModelFolder(join(nameOrFolder, options.ggufFile));
   }
   if (found?.isDirectory() || (found?.isFile() && nameOrFolder.toLowerCase().endsWith('.gguf'))) return nameOrFolder;
-  if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
-    throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder or GGUF file.`);
+  if (found?.isFile() || /^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
+    await assertModelFolder('fromPretrained', nameOrFolder);
   }
   return downloadModel(nameOrFolder, options);
 }

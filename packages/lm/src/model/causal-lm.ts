@@ -1,5 +1,5 @@
 import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { parseChatTemplates } from '../chat-template/load-chat-templates.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
@@ -13,10 +13,13 @@ import {
 import { findGguf } from '../gguf/find-gguf.js';
 import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
+import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './head.js';
 import type { Weights } from './layers.js';
+import { LOAD_HINTS } from './load-hints.js';
+import { assertModelFolder } from './model-folder.js';
 import { type Network, networkOf } from './network.js';
 import {
   configQuantizedWith,
@@ -71,8 +74,11 @@ export class CausalLM {
    */
   static async fromPretrained(
     nameOrFolder: string,
-    { quantization, longContext, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
+    given: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
+    const known = [...DOWNLOAD_OPTIONS, 'quantization', 'longContext'];
+    assertKnownOptions('CausalLM.fromPretrained', given, known, { hints: LOAD_HINTS });
+    const { quantization, longContext, ...options } = given;
     const folder = await resolveModelFolder(nameOrFolder, options);
     return CausalLM.load(folder, {
       ...(quantization !== undefined && { quantization }),
@@ -83,8 +89,12 @@ export class CausalLM {
   /**
    * Loads a local Hugging Face folder (`config.json`, `*.safetensors`, tokenizer files) or a GGUF file, also when it is
    * the only one of a folder without a `config.json`.
+   *
+   * @throws NoModelFolderError when nothing is there, or an adapter; InvalidModelFileError, UnsupportedArchitectureError,
+   * WeightMismatchError, ModelQuantizationError, HeadError, OptionError, and of GGUF files InvalidGgufError, UnsupportedGgufError
    */
   static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
+    await assertModelFolder('CausalLM.load', folder);
     const file = await findGguf(folder);
     if (file !== undefined) return CausalLM.#loadGguf(file, options);
     // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
@@ -169,6 +179,7 @@ export class CausalLM {
       if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
       if (generationConfig) await saveGenerationConfig(staging, generationConfig);
     };
+    assertPath('CausalLM.save', 'folder', folder);
     await saveWeights(folder, config, weights, options, writeOthers, network);
   }
 }

@@ -12,7 +12,7 @@ import {
   realize,
   type Tensor,
 } from '@posttrain/core-tensor';
-import { nearestName, PosttrainError } from '@posttrain/interfaces';
+import { nearestName, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import type { QuantizationConfig } from '../config/quantization-config.js';
 import { transposed } from '../transposed.js';
@@ -55,6 +55,16 @@ export class ModelQuantizationError extends PosttrainError {
 }
 
 const OUTPUT_LAYER = 'lm_head';
+const METHODS = ['nf4', 'fp4', 'int8', 'int4'];
+
+/** @throws ModelQuantizationError for what is no object with a method: a method's name alone, say */
+export function assertQuantization(options: unknown): void {
+  if (typeof options === 'object' && options !== null && 'method' in options) return;
+  const method = METHODS.includes(options as string) ? options : METHODS[0];
+  throw new ModelQuantizationError(
+    `quantization is ${showValue(options)}; it must be an object with a method of ${METHODS.join(', ')}: { method: '${method}' }.`,
+  );
+}
 
 /** Whether the options ask for the output layer. @throws ModelQuantizationError where the method has no such option */
 function quantizesHead(options: QuantizationOptions): boolean {
@@ -77,10 +87,10 @@ function quantizesHead(options: QuantizationOptions): boolean {
  * no output layer or the method does not take it
  */
 export function modulesToQuantize(modules: Iterable<ModuleInfo>, options: QuantizationOptions): readonly ModuleInfo[] {
+  assertQuantization(options);
   const { method, skip = [] } = options;
-  const methods = ['nf4', 'fp4', 'int8', 'int4'];
-  if (!methods.includes(method)) {
-    throw new ModelQuantizationError(`quantization: method "${method}" is not one of ${methods.join(', ')}.`);
+  if (!METHODS.includes(method)) {
+    throw new ModelQuantizationError(`quantization: method ${showValue(method)} is not one of ${METHODS.join(', ')}.`);
   }
   const all = [...modules];
   const linear = all.filter(({ kind }) => kind === 'linear');

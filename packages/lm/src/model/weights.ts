@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import {
-  type DType,
   INT4_ACTIVATIONS,
   type Int4Activations,
   openSafetensorsFolder,
@@ -13,7 +12,15 @@ import {
   type TensorToWrite,
   tensor,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
+import {
+  assertKnownOptions,
+  type Given,
+  nearestName,
+  number,
+  oneOf,
+  options,
+  PosttrainError,
+} from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
@@ -22,8 +29,11 @@ import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
 import type { ParameterInfo } from './family.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
+import { LOAD_HINTS } from './load-hints.js';
+import { assertModelFolder } from './model-folder.js';
 import { type Network, networkOf } from './network.js';
 import {
+  assertQuantization,
   configQuantizedWith,
   formatOf,
   ModelQuantizationError,
@@ -97,6 +107,7 @@ export interface OpenModel {
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
 export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+  await assertModelFolder('loadWeights', folder);
   const file = await findGguf(folder);
   if (file !== undefined) return readWeights(await openGgufModel(file), options);
   const config = await loadModelConfig(folder);
@@ -109,6 +120,7 @@ function chosenQuantization({ quantization }: LoadWeightsOptions): {
 } {
   if (quantization === undefined) return {};
   if (quantization === 'keep') return { keep: { method: 'keep' } };
+  assertQuantization(quantization);
   if (quantization.method !== 'keep') return { quantization };
   assertKnownOptions('quantization "keep"', quantization, ['method', 'activations']);
   const { activations = 'float32' } = quantization;
@@ -125,7 +137,7 @@ export async function readWeights(
   path: string = source.path,
 ): Promise<LoadedWeights> {
   try {
-    assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
+    assertKnownOptions('loading a model', options, ['quantization', 'longContext'], { hints: LOAD_HINTS });
     const described = options.longContext ? withLongContext(given) : given;
     const { keep, quantization } = chosenQuantization(options);
     if (quantization && described.quantization) {
@@ -261,12 +273,32 @@ function resolveNames(
   return names;
 }
 
+/** What other libraries call the dtypes. */
+const DTYPE_NAMES: Readonly<Record<string, 'float32' | 'float16' | 'bfloat16'>> = {
+  ...{ fp32: 'float32', f32: 'float32', float: 'float32', bf16: 'bfloat16' },
+  ...{ fp16: 'float16', f16: 'float16', half: 'float16' },
+};
+
+const saveOptions = options(
+  'saving a model',
+  {
+    /** The dtype to store. Default float32. */
+    dtype: oneOf(['float32', 'float16', 'bfloat16'], { default: 'float32' }, DTYPE_NAMES),
+    /** Most bytes of a file of weights; more are split over several. Default: as `saveSafetensorsFolder` has it. */
+    maxShardBytes: number({ optional: true, above: 0 }),
+  },
+  {
+    aliases: {
+      torch_dtype: 'dtype',
+      torchDtype: 'dtype',
+      max_shard_size: 'maxShardBytes',
+      maxShardSize: 'maxShardBytes',
+    },
+    hints: { safe_serialization: 'It is always so.', safeSerialization: 'It is always so.' },
+  },
+);
 /** Options of writing a model's weights. */
-export interface SaveWeightsOptions {
-  /** The dtype to store. Default float32. */
-  readonly dtype?: Extract<DType, 'float32' | 'float16' | 'bfloat16'>;
-  readonly maxShardBytes?: number;
-}
+export type SaveWeightsOptions = Given<typeof saveOptions>;
 
 /** Files of a model folder that not every model has, and that must not outlive the model they belong to. */
 const OPTIONAL_FILES = [
@@ -283,12 +315,11 @@ export async function saveWeights(
   folder: string,
   config: ModelConfig,
   weights: Weights,
-  options: SaveWeightsOptions = {},
+  given: SaveWeightsOptions = {},
   writeOthers?: (staging: string) => Promise<void>,
   network: Network = networkOf(config),
 ): Promise<void> {
-  assertKnownOptions('saving a model', options, ['dtype', 'maxShardBytes']);
-  const { dtype = 'float32', maxShardBytes } = options;
+  const { dtype, maxShardBytes } = saveOptions.read(given);
   const tensors: TensorToWrite[] = [];
   for (const { name, shape } of network.parameters) {
     const weight = weights[name];

@@ -1,5 +1,5 @@
 import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
@@ -389,7 +389,7 @@ export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions[
 
 function checkPositive(name: string, value: number): void {
   if (Number.isInteger(value) && value >= 1) return;
-  throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${value}`);
+  throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${showValue(value)}`);
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {

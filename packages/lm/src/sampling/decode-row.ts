@@ -1,5 +1,5 @@
 import type { Key } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
 import type { Adapter } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
@@ -55,6 +55,9 @@ export function checkRow(network: Network, row: DecodeRow, where: string): void 
   checkSamplerSettings(row, network.config.vocabSize);
   checkPrompt(network, row.prompt, where);
   if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
-    throw new PosttrainError('SAMPLING', `generate: maxTokens must be a positive integer, not ${row.maxTokens}`);
+    throw new PosttrainError(
+      'SAMPLING',
+      `generate: maxTokens must be a positive integer, not ${showValue(row.maxTokens)}`,
+    );
   }
 }

@@ -1,4 +1,4 @@
-import { type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
+import { type GenerateRequest, PosttrainError, showValue } from '@posttrain/interfaces';
 
 /** How one row draws its tokens; the resolved form of `SamplingParams`. What is absent is off. */
 export interface SamplerSettings {
@@ -56,11 +56,17 @@ export function samplerSettings(
   };
 }
 
+const NUMBERS = ['temperature', 'topP', 'minP', 'repetitionPenalty', 'typicalP', 'epsilonCutoff', 'etaCutoff'] as const;
+
 /** Throws for a setting outside its range, naming it. `vocabularySize`: of the logits, for settings that name tokens. */
 export function checkSamplerSettings(settings: SamplerSettings, vocabularySize?: number): void {
   const require = (isRight: boolean, name: keyof SamplerSettings, range: string, value: unknown = settings[name]) => {
-    if (!isRight) throw new PosttrainError('SAMPLING', `generate: ${name} must ${range}, not ${String(value)}`);
+    if (!isRight) throw new PosttrainError('SAMPLING', `generate: ${name} must ${range}, not ${showValue(value)}`);
   };
+  // A text compares as a number.
+  for (const name of NUMBERS) {
+    require(settings[name] === undefined || typeof settings[name] === 'number', name, 'be a number');
+  }
   const { temperature, topK, topP, minP, repetitionPenalty, typicalP = 1, minNewTokens = 0 } = settings;
   require(temperature >= 0 && Number.isFinite(temperature), 'temperature', 'be 0 or more');
   require(topK === undefined || (Number.isInteger(topK) && topK >= 1), 'topK', 'be a positive integer');
@@ -84,7 +90,7 @@ export function checkSamplerSettings(settings: SamplerSettings, vocabularySize?:
   for (const [token, bias] of settings.logitBias ?? []) {
     require(isToken(token), 'logitBias', 'name tokens of the model', token);
     // Infinity would leave nothing to divide by; -Infinity forbids.
-    require(bias < Infinity, 'logitBias', 'be numbers', bias);
+    require(typeof bias === 'number' && bias < Infinity, 'logitBias', 'be numbers', bias);
   }
   for (const word of settings.badWordsIds ?? []) {
     require(word.length > 0, 'badWordsIds', 'have at least one token each', '[]');

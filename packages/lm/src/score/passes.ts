@@ -1,5 +1,5 @@
 import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import type { SequenceInput } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
@@ -35,6 +35,9 @@ export function checkSequences(
   sequences: readonly (readonly number[])[],
   { shortest, longest, vocabSize }: { readonly shortest: number; readonly longest: number; readonly vocabSize: number },
 ): void {
+  const isList =
+    Array.isArray(sequences) && sequences.every((tokens) => Array.isArray(tokens) || ArrayBuffer.isView(tokens));
+  assertArgument(where, 'sequences', sequences, isList, 'a list of lists of token ids');
   sequences.forEach((tokens, i) => {
     const { length } = tokens;
     if (length < shortest || length > longest) {

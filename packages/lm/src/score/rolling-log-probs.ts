@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { RunnableModel } from '../model/network.js';
 import { LOG_PROBS_OPTIONS, type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
@@ -103,14 +103,15 @@ function checkRolling(
     throw new PosttrainError('ROLLING', `rollingLogProbs: ${what}`);
   };
   const within = (value: number | undefined, most: number) => Number.isInteger(value) && value! >= 1 && value! <= most;
-  if (!within(maxLength, context)) fail(`maxLength must be an integer from 1 to ${context}, not ${maxLength}`);
+  if (!within(maxLength, context))
+    fail(`maxLength must be an integer from 1 to ${context}, not ${showValue(maxLength)}`);
   if (contextLength !== undefined && stride !== undefined) fail('give contextLength or stride, not both');
   if (contextLength !== undefined && !within(contextLength, maxLength!)) {
-    fail(`contextLength must be an integer from 1 to maxLength (${maxLength}), not ${contextLength}`);
+    fail(`contextLength must be an integer from 1 to maxLength (${maxLength}), not ${showValue(contextLength)}`);
   }
   if (stride === undefined) return;
   // A window has to predict something from something.
   if (maxLength! < 2 || !within(stride, maxLength! - 1)) {
-    fail(`stride must be an integer from 1 to maxLength - 1 (${maxLength! - 1}), not ${stride}`);
+    fail(`stride must be an integer from 1 to maxLength - 1 (${maxLength! - 1}), not ${showValue(stride)}`);
   }
 }

@@ -1,4 +1,5 @@
 import {
+  assertArgument,
   assertKnownOptions,
   type ContinuationScore,
   PosttrainError,
@@ -40,6 +41,13 @@ export class LocalScorer implements Scorer {
    * computed once.
    */
   async score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]> {
+    assertArgument(
+      'score',
+      'requests',
+      requests,
+      Array.isArray(requests),
+      'a list of requests: [{ prompt, continuation }]',
+    );
     const sequences = requests.map((request, i) => this.#split(request, i));
     const adapter = this.#options.adapter?.();
     const scored = await continuationLogProbs(this.#model, sequences, adapter ? { adapter } : {});
@@ -53,6 +61,7 @@ export class LocalScorer implements Scorer {
    * @throws PosttrainError for a text without tokens, and for a tokenizer with neither token
    */
   async scoreRolling(texts: readonly string[], options: RollingScoreOptions = {}): Promise<ContinuationScore[]> {
+    assertArgument('scoreRolling', 'texts', texts, Array.isArray(texts), 'a list of texts');
     assertKnownOptions('scoreRolling', options, ['maxLength', 'contextLength']);
     const { tokenizer, name } = this.#model;
     const prefix = tokenizer.bosId ?? tokenizer.eosId;

@@ -1,5 +1,5 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError, type TokenLogProb } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue, type TokenLogProb } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
@@ -110,10 +110,13 @@ export async function sequenceLogProbs(
 
 function checkScoring(temperature: number, top: number, vocabulary: number): void {
   if (!(temperature > 0) || !Number.isFinite(temperature)) {
-    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${temperature}`);
+    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${showValue(temperature)}`);
   }
   if (Number.isInteger(top) && top >= 0 && top <= vocabulary) return;
-  throw new PosttrainError('SAMPLING', `logProbs: topLogProbs must be an integer from 0 to ${vocabulary}, not ${top}`);
+  throw new PosttrainError(
+    'SAMPLING',
+    `logProbs: topLogProbs must be an integer from 0 to ${vocabulary}, not ${showValue(top)}`,
+  );
 }
 
 const alternatives = (

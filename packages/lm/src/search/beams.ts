@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import { BeamGroup, type BeamRules } from './beam-group.js';
 import type { Hypotheses, Step } from './hypotheses.js';
 import type { SearchHypothesis, SearchPrompt } from './search-prompt.js';
@@ -49,7 +49,7 @@ export async function searchBeams(
 /** Throws unless `value` is a positive integer. `name` names the option. */
 export function checkCount(name: string, value: number): void {
   if (Number.isInteger(value) && value >= 1) return;
-  throw new PosttrainError('SEARCH', `search: ${name} must be a positive integer, not ${value}`);
+  throw new PosttrainError('SEARCH', `search: ${name} must be a positive integer, not ${showValue(value)}`);
 }
 
 /** Throws unless `value` is finite and not below `least`. `name` names the option. */
@@ -57,6 +57,6 @@ export function checkNumber(name: string, value: number, least = Number.NEGATIVE
   if (Number.isFinite(value) && value >= least) return;
   throw new PosttrainError(
     'SEARCH',
-    `search: ${name} must be a number${least === 0 ? ' that is 0 or more' : ''}, not ${value}`,
+    `search: ${name} must be a number${least === 0 ? ' that is 0 or more' : ''}, not ${showValue(value)}`,
   );
 }

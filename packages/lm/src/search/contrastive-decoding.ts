@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { type BeamSearchOptions, beamRules } from './beam-search.js';
@@ -43,7 +43,7 @@ export async function contrastiveDecoding(
   const { adapter, amateur, amateurAdapter, amateurTemperature = 1, alpha = 0.1, numBeams = 5, ...beams } = options;
   const rules = beamRules({ ...beams, numBeams });
   checkNumber('alpha', alpha, 0);
-  if (alpha > 1) throw new PosttrainError('SEARCH', `search: alpha must be at most 1, not ${alpha}`);
+  if (alpha > 1) throw new PosttrainError('SEARCH', `search: alpha must be at most 1, not ${showValue(alpha)}`);
   const [ours, theirs] = [expert.network.config.vocabSize, amateur.network.config.vocabSize];
   if (ours !== theirs) {
     throw new PosttrainError('SEARCH', `contrastiveDecoding: vocabularies of ${ours} and ${theirs} tokens differ`);

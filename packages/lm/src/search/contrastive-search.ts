@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
@@ -65,7 +65,7 @@ export async function contrastiveSearch(
   const { topK, penaltyAlpha: alpha, adapter = NO_ADAPTER } = options;
   checkCount('topK', topK);
   if (!(alpha >= 0 && alpha <= 1)) {
-    throw new PosttrainError('SEARCH', `search: penaltyAlpha must lie in [0, 1], not ${alpha}`);
+    throw new PosttrainError('SEARCH', `search: penaltyAlpha must lie in [0, 1], not ${showValue(alpha)}`);
   }
   const held = new Set<CachedSequence>();
   const hold = (sequence: CachedSequence): CachedSequence => {

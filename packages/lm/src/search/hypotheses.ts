@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
@@ -43,7 +43,7 @@ export class ModelHypotheses implements Hypotheses {
     { adapter = NO_ADAPTER, temperature = 1 }: { adapter?: Adapter; temperature?: number } = {},
   ) {
     if (!(temperature > 0) || !Number.isFinite(temperature)) {
-      throw new PosttrainError('SEARCH', `search: temperature must be positive, not ${temperature}`);
+      throw new PosttrainError('SEARCH', `search: temperature must be positive, not ${showValue(temperature)}`);
     }
     this.#runner = runner;
     this.#adapter = adapter;

@@ -1,5 +1,6 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import {
+  assertArgument,
   assertKnownOptions,
   type Completion,
   type GenerateRequest,
@@ -67,6 +68,8 @@ export class SearchGenerator implements Generator {
   constructor(model: CausalLM, method: SearchMethod, options: SearchGeneratorOptions = {}) {
     assertKnownOptions('search', options, ['adapter', 'maxTokens', 'maxBatch', 'cacheTokens']);
     checkCount('maxBatch', options.maxBatch ?? 64);
+    const isMethod = typeof method === 'object' && method !== null;
+    assertArgument('search', 'method', method, isMethod, "an object: { method: 'beamSearch', numBeams: 4 }");
     if (!METHODS.includes(method.method)) {
       throw new PosttrainError('SEARCH', `search: no method "${method.method}"; there are ${METHODS.join(', ')}`);
     }
@@ -78,6 +81,7 @@ export class SearchGenerator implements Generator {
 
   /** @throws ContextLengthError, NoChatTemplateError and `PosttrainError` for settings out of range or a cache too small */
   async generate(requests: readonly GenerateRequest[]): Promise<SearchCompletion[][]> {
+    assertArgument('search', 'requests', requests, Array.isArray(requests), 'a list of requests: [{ prompt }]');
     const searches = requests.map((request) => this.#searchOf(request));
     const together = Math.max(1, Math.floor((this.#options.maxBatch ?? 64) / hypothesesOf(this.#method)));
     const completions: SearchCompletion[][] = [];

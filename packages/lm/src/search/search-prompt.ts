@@ -1,5 +1,4 @@
-import type { Completion } from '@posttrain/interfaces';
-import { PosttrainError } from '@posttrain/interfaces';
+import { type Completion, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Network } from '../model/network.js';
 import { checkPrompt } from '../sampling/decode-row.js';
 
@@ -44,7 +43,10 @@ export function checkedPrompts<P extends SearchPrompt>(network: Network, prompts
   return prompts.map((prompt, i) => {
     checkPrompt(network, prompt.prompt, `prompt ${i}`);
     if (!Number.isInteger(prompt.maxTokens) || prompt.maxTokens < 1) {
-      throw new PosttrainError('SEARCH', `search: maxTokens must be a positive integer, not ${prompt.maxTokens}`);
+      throw new PosttrainError(
+        'SEARCH',
+        `search: maxTokens must be a positive integer, not ${showValue(prompt.maxTokens)}`,
+      );
     }
     const room = network.config.maxPositionEmbeddings - prompt.prompt.length;
     return { ...prompt, maxTokens: Math.min(prompt.maxTokens, room) };

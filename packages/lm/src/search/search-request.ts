@@ -1,4 +1,4 @@
-import { assertKnownOptions, type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, GENERATE_HINTS, type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
 import { compileConstraint } from '../constraint/compile-constraint.js';
 import { completionDecoder, continuesText } from '../generate/completion-decoder.js';
 import { RunningCompletion } from '../generate/running-completion.js';
@@ -25,7 +25,12 @@ export interface SearchRequest extends SearchPrompt {
 
 /** Reads a request. `maxTokens` is for those that do not say. @throws PosttrainError for what a search does not do */
 export function searchRequest(model: CausalLM, request: GenerateRequest, maxTokens: number): SearchRequest {
-  assertKnownOptions('search', request, [...REQUEST_OPTIONS, ...PROCESSOR_OPTIONS, ...Object.keys(OTHER_OPTIONS)]);
+  assertKnownOptions(
+    'search',
+    request,
+    [...REQUEST_OPTIONS, ...PROCESSOR_OPTIONS, ...Object.keys(OTHER_OPTIONS)],
+    GENERATE_HINTS,
+  );
   for (const [name, nothing] of Object.entries(OTHER_OPTIONS)) {
     const value = request[name as keyof GenerateRequest];
     if (value === undefined || value === nothing) continue;

@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Proposal, Proposer } from './proposer.js';
 
 /** Options of prompt lookup: which n-grams are looked for, and how many tokens proposed. */
@@ -48,5 +48,5 @@ function sameTokens(sequence: readonly number[], a: number, b: number, count: nu
 
 function positive(name: string, value: number): void {
   if (Number.isInteger(value) && value > 0) return;
-  throw new PosttrainError('SPECULATIVE', `promptLookup: ${name} must be a positive integer, not ${value}`);
+  throw new PosttrainError('SPECULATIVE', `promptLookup: ${name} must be a positive integer, not ${showValue(value)}`);
 }

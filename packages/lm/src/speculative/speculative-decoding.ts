@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { CausalLM } from '../model/causal-lm.js';
 import { DRAFT_SCHEDULES, type DraftSchedule } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
@@ -73,7 +73,7 @@ export class SpeculativeDecoding {
     const fail = (what: string) => {
       throw new PosttrainError('SPECULATIVE', `speculative: ${what}`);
     };
-    if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${tokens}`);
+    if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${showValue(tokens)}`);
     if (!DRAFT_SCHEDULES.includes(schedule)) {
       fail(`schedule must be one of ${DRAFT_SCHEDULES.join(', ')}, not ${JSON.stringify(schedule)}`);
     }

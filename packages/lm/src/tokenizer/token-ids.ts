@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 
 /** A number that is no token id where one is needed. */
 export class TokenIdError extends PosttrainError {
@@ -24,6 +24,8 @@ export function assertTokenIds(
   ids: ArrayLike<number>,
   where: string,
 ): void {
+  const isList = Array.isArray(ids) || ArrayBuffer.isView(ids);
+  assertArgument(where, 'ids', ids, isList, 'a list of token ids');
   const size = typeof vocabSize === 'number' ? vocabSize : vocabSize.vocabSize;
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i]!;

@@ -1,7 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { completeSave, writeAtomically } from '@posttrain/interfaces/node';
+import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
+import { completeSave, makeFolder, writeAtomically } from '@posttrain/interfaces/node';
 import { InvalidModelFileError, type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
 import { assertText } from './errors.js';
 import { TokenizerComponentError } from './fields.js';
@@ -81,6 +81,7 @@ export class Tokenizer {
 
   /** Reads the tokenizer files of a model folder. @throws InvalidModelFileError */
   static async load(folder: string): Promise<Tokenizer> {
+    assertPath('Tokenizer.load', 'folder', folder);
     await completeSave(folder);
     const optional = (name: string) => readJsonObjectIfPresent(join(folder, name));
     const [tokenizer, config, specialTokensMap, addedTokens, modelConfig] = await Promise.all([
@@ -183,7 +184,8 @@ export class Tokenizer {
 
   /** Writes the tokenizer's files into `folder`, all or none: those it was loaded from, or what it was made of. */
   async save(folder: string): Promise<void> {
-    await mkdir(folder, { recursive: true });
+    assertPath('Tokenizer.save', 'folder', folder);
+    await makeFolder(folder);
     const config = this.#configWithClass;
     if (this.#files) return writeTokenizerFiles(folder, { ...this.#files, ...(config && { config }) });
     const source = this.folder!;

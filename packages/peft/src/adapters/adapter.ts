@@ -1,5 +1,5 @@
 import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, showValue } from '@posttrain/interfaces';
+import { assertKnownOptions, type Given, integer, options, showValue, text } from '@posttrain/interfaces';
 import {
   applyLinear,
   type EmbeddingLayer,
@@ -16,30 +16,36 @@ import type { AdapterTarget, PeftConfig, PeftMethod } from './peft-method.js';
 import { saveAdapter } from './save-adapter.js';
 import { checkPatterns, matchTargets, type TargetMatch } from './targets.js';
 
-export interface CreateAdapterOptions {
+const createAdapterOptions = options('createAdapter', {
   /** For the random initial values. Default 0. */
-  readonly seed?: number;
+  seed: integer({ default: 0, min: 0 }),
   /** Default `default`. */
-  readonly name?: string;
-}
+  name: text({ default: 'default' }),
+});
+export type CreateAdapterOptions = Given<typeof createAdapterOptions>;
+
+/** What people call options of methods, beside PEFT's names in snake case, which are near enough. */
+const METHOD_OPTION_NAMES = {
+  ...{ rank: 'r', lora_r: 'r', loraR: 'r', alpha: 'loraAlpha', dropout: 'loraDropout' },
+  ...{ targets: 'targetModules', target: 'targetModules', layers: 'layersToTransform' },
+};
 
 /**
  * A new adapter for a model: `await createAdapter(model, lora, { r: 16, targetModules: 'all-linear' })`. The model is
  * not changed; give the adapter to what runs it. The head of a classifier, a reward model or a value model is trained
  * whole, as PEFT does it (`modulesToSave`).
  *
- * @throws TargetModulesError when a pattern matches nothing; AdapterConfigError; PosttrainError for an unknown option
+ * @throws TargetModulesError when a pattern matches nothing; AdapterConfigError; OptionError
  */
 export async function createAdapter<Config extends PeftConfig>(
   model: AdaptableModel,
   method: PeftMethod<Config>,
   config: Partial<Config> = {},
-  options: CreateAdapterOptions = {},
+  given: CreateAdapterOptions = {},
 ): Promise<PeftAdapter<Config>> {
   assertModel('createAdapter', model);
   assertMethod('createAdapter', method);
-  assertKnownOptions('createAdapter', options, ['seed', 'name']);
-  const { adapter, initial } = planAdapter(model, method, config, options);
+  const { adapter, initial } = planAdapter(model, method, config, createAdapterOptions.read(given));
   await realize(Object.values(initial));
   const parameters: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(initial)) {
@@ -60,9 +66,11 @@ export function planAdapter<Config extends PeftConfig>(
   model: AdaptableModel,
   method: PeftMethod<Config>,
   given: Partial<Config>,
-  { seed = 0, name = 'default', file }: CreateAdapterOptions & { readonly file?: AdapterFileSize },
+  { seed = 0, name, file }: { readonly name: string; readonly seed?: number; readonly file?: AdapterFileSize },
 ): { readonly initial: Named; adapter(parameters: Named): PeftAdapter<Config> } {
-  assertKnownOptions(`createAdapter(${method.peftType})`, given, Object.keys(method.defaults));
+  const known = Object.keys(method.defaults);
+  const aliases = Object.fromEntries(Object.entries(METHOD_OPTION_NAMES).filter(([, ours]) => known.includes(ours)));
+  assertKnownOptions(`createAdapter(${method.peftType})`, given, known, { aliases });
   // Undefined is not given, as in the options of trainers.
   const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const complete: Config = { ...method.defaults, ...present };

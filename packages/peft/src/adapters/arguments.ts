@@ -7,6 +7,8 @@ const has = (value: unknown, ...names: string[]): boolean =>
 export const assertModel = (where: string, model: unknown): void =>
   assertArgument(where, 'model', model, has(model, 'network', 'weights'), 'a loaded model, as CausalLM.load gives it');
 
+export const isMethod = (value: unknown): boolean => has(value, 'peftType', 'init', 'apply');
+
 /** @throws OptionError for a path, a model and whatever else is no adapter */
 export const assertAdapter = (where: string, adapter: unknown): void =>
   assertArgument(
@@ -23,4 +25,4 @@ export const assertFolder = (where: string, folder: unknown): void =>
 
 /** @throws OptionError for options in the place of the method */
 export const assertMethod = (where: string, method: unknown): void =>
-  assertArgument(where, 'method', method, has(method, 'peftType', 'init', 'apply'), 'a PEFT method, such as lora');
+  assertArgument(where, 'method', method, isMethod(method), 'a PEFT method, such as lora');

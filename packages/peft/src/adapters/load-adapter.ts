@@ -8,11 +8,11 @@ import {
   type TensorInfo,
   tensor,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, isDeeperThan, nearestName } from '@posttrain/interfaces';
+import { custom, type Given, isDeeperThan, nearestName, options, text } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
-import { assertFolder, assertModel } from './arguments.js';
+import { assertFolder, assertModel, isMethod } from './arguments.js';
 import { AdapterFileError } from './errors.js';
 import { lora } from './lora.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
@@ -22,31 +22,36 @@ import { CONFIG, PREFIX, TENSORS } from './save-adapter.js';
 const MOST_SHOWN = 6;
 const MOST_NESTED = 100;
 
-export interface LoadAdapterOptions {
+const loadAdapterOptions = options('loadAdapter', {
   /** Methods of your own, found by their `peftType`, beside those of this package. */
-  readonly methods?: readonly PeftMethod[];
+  methods: custom<readonly PeftMethod[]>()(
+    'a list of PEFT methods',
+    (value) => Array.isArray(value) && value.every(isMethod),
+    { default: [] },
+  ),
   /** Default `default`. */
-  readonly name?: string;
-}
+  name: text({ default: 'default' }),
+});
+export type LoadAdapterOptions = Given<typeof loadAdapterOptions>;
 
 /**
  * Loads an adapter folder of PEFT for a model. Strict both ways: a tensor that the configuration asks for and the file
  * lacks, one that is left over, and one of another shape are errors.
  *
- * @throws AdapterFileError, TargetModulesError, AdapterConfigError, and what `openSafetensors` throws
+ * @throws OptionError, AdapterFileError, TargetModulesError, AdapterConfigError, and what `openSafetensors` throws
  */
 export async function loadAdapter(
   model: AdaptableModel,
   folder: string,
-  options: LoadAdapterOptions = {},
+  given: LoadAdapterOptions = {},
 ): Promise<PeftAdapter> {
   assertModel('loadAdapter', model);
   assertFolder('loadAdapter', folder);
-  assertKnownOptions('loadAdapter', options, ['methods', 'name']);
+  const { methods: own, name } = loadAdapterOptions.read(given);
   await completeSave(folder);
   const path = join(folder, CONFIG);
   const json = await readConfig(path);
-  const methods = [...(options.methods ?? []), lora];
+  const methods = [...own, lora];
   const method = methods.find(({ peftType }) => peftType === json.peft_type);
   if (!method) {
     const known = methods.map(({ peftType }) => peftType).join(', ');
@@ -56,7 +61,6 @@ export async function loadAdapter(
     );
   }
   const config = fromConfigFile(method, json, path, taskTypeOf(model));
-  const name = options.name ?? 'default';
   const file = await openTensors(folder);
   try {
     const { initial, adapter } = planAdapter(model, method, config, { name, file: sizeOf(file) });

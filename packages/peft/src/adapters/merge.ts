@@ -1,5 +1,5 @@
 import { iota, Key, type Named, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, listOf, options } from '@posttrain/interfaces';
 import { CausalLM, type LayerHooks } from '@posttrain/lm';
 import { localParameters, targetOf } from './adapter.js';
 import { assertAdapter, assertModel } from './arguments.js';
@@ -7,10 +7,11 @@ import { MergeError } from './errors.js';
 import type { PeftAdapter } from './peft-adapter.js';
 import type { MergedTarget } from './peft-method.js';
 
-export interface MergeOptions {
+const mergeOptions = options('mergeAdapter', {
   /** Token ids on which the merged model is compared with the adapter. Default: 32 ids drawn with a fixed seed. */
-  readonly probe?: readonly number[];
-}
+  probe: listOf(integer({ min: 0 }), { optional: true }),
+});
+export type MergeOptions = Given<typeof mergeOptions>;
 
 export interface MergeResult {
   readonly model: CausalLM;
@@ -22,16 +23,16 @@ export interface MergeResult {
  * The model with the adapter's change in its weights: it computes without the adapter what the base computes with it. A
  * tied output layer becomes a weight of its own when the adapter changes only one of the two.
  *
- * @throws MergeError when the architecture has no place for a tensor, or the model is quantised
+ * @throws OptionError; MergeError when the architecture has no place for a tensor, or the model is quantised
  */
 export async function mergeAdapter(
   model: CausalLM,
   adapter: PeftAdapter,
-  options: MergeOptions = {},
+  given: MergeOptions = {},
 ): Promise<MergeResult> {
   assertModel('mergeAdapter', model);
   assertAdapter('mergeAdapter', adapter);
-  assertKnownOptions('mergeAdapter', options, ['probe']);
+  const { probe = defaultProbe(model) } = mergeOptions.read(given);
   refuseQuantized(model);
   const { method, config, plan, parameters } = adapter;
   const changed: Record<string, Tensor> = {};
@@ -46,7 +47,6 @@ export async function mergeAdapter(
     put(changed, name, method.merge(target, localParameters(parameters, name), config));
   }
   const merged = await withChangedWeights(model, changed);
-  const probe = options.probe ?? defaultProbe(model);
   const [before, after] = await Promise.all([
     logitsOf(model, probe, adapter.hooks(parameters)),
     logitsOf(merged, probe, {}),
@@ -65,6 +65,8 @@ export async function mergeAdapter(
  * @throws MergeError when the base's tensors are not in the merged ones: DoRA, `modulesToSave`, trained biases
  */
 export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Promise<CausalLM> {
+  assertModel('unmergeAdapter', merged);
+  assertAdapter('unmergeAdapter', adapter);
   const { method, config, plan, parameters } = adapter;
   const { unmerge } = method;
   refuseQuantized(merged);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { stageSafetensors } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';
 import { assertAdapter, assertFolder } from './arguments.js';
@@ -11,28 +11,24 @@ export const CONFIG = 'adapter_config.json';
 export const TENSORS = 'adapter_model.safetensors';
 export const PREFIX = 'base_model.model.';
 
-export interface SaveAdapterOptions {
+const saveAdapterOptions = options('saveAdapter', {
   /** What adapter_config.json names as the base. Default: the name of the model the adapter was made for. */
-  readonly baseModel?: string;
-}
+  baseModel: text({ optional: true }),
+});
+export type SaveAdapterOptions = Given<typeof saveAdapterOptions>;
 
 /**
  * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
  * adapters load them: both or neither. Over an older adapter, a reader finds the old one or the new one.
  */
-export async function saveAdapter(
-  folder: string,
-  adapter: PeftAdapter,
-  options: SaveAdapterOptions = {},
-): Promise<void> {
+export async function saveAdapter(folder: string, adapter: PeftAdapter, given: SaveAdapterOptions = {}): Promise<void> {
   assertFolder('saveAdapter', folder);
   assertAdapter('saveAdapter', adapter);
-  assertKnownOptions('saveAdapter', options, ['baseModel']);
+  const { baseModel = adapter.baseModel } = saveAdapterOptions.read(given);
   const { method, config, plan, parameters, taskType } = adapter;
   const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
   const linear = plan.targets.filter(({ kind }) => kind === 'linear');
   const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
-  const baseModel = options.baseModel ?? adapter.baseModel;
   const json = toConfigFile(method, config, { baseModel, fanInFanOut, taskType });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));

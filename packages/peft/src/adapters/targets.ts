@@ -144,7 +144,8 @@ function layerFilter(
   }
   const indices = [layersToTransform].flat();
   if (indices.length === 0) return () => true;
-  if (!indices.every((index) => Number.isSafeInteger(index) && index >= 0)) {
+  // What was computed to be -0 was not meant to be the first.
+  if (!indices.every((index) => Number.isSafeInteger(index) && index >= 0 && !Object.is(index, -0))) {
     throw new AdapterConfigError(`layersToTransform must be indices of layers, not ${showValue(layersToTransform)}`);
   }
   const patterns = [layersPattern ?? []].flat().filter((pattern) => pattern !== '');

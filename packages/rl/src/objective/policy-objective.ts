@@ -1,5 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/training';
 import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
@@ -74,7 +74,7 @@ export function policyObjective(
     );
   }
   if (!(temperature > 0)) {
-    throw new PosttrainError('OBJECTIVE', `${name}: temperature must be positive, not ${temperature}`);
+    throw new PosttrainError('OBJECTIVE', `${name}: temperature must be positive, not ${showValue(temperature)}`);
   }
   const needsReference = regularisers.some((regulariser) => regulariser.needsReference);
   const annotations = ['advantages', 'old_log_probs', 'token_mean', 'clip_mean'];

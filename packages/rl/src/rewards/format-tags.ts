@@ -1,22 +1,26 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Given, options } from '@posttrain/interfaces';
 import { namedReward, type RewardFunction } from './reward.js';
 
-export interface FormatTagsOptions {
+const isTags = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.every((tag) => typeof tag === 'string' && /^[\w-]+$/.test(tag)) &&
+  new Set(value).size === value.length;
+
+const formatTagsOptions = options('formatTags', {
   /** Tags that must follow each other. Default `['think', 'answer']`. */
-  readonly tags?: readonly string[];
-}
+  tags: custom<readonly string[]>()('a list of different names', isTags, { default: ['think', 'answer'] }),
+});
+export type FormatTagsOptions = Given<typeof formatTagsOptions>;
 
 /**
  * The format reward of DeepSeek-R1 (arXiv 2501.12948): 1 when the completion is exactly `<think>…</think>` and then
  * `<answer>…</answer>`, each tag once, none empty, nothing but white space around and between; else 0.
+ *
+ * @throws OptionError
  */
-export function formatTags(options: FormatTagsOptions = {}): RewardFunction {
-  assertKnownOptions('formatTags', options, ['tags']);
-  const { tags = ['think', 'answer'] } = options;
-  const odd = tags.filter((tag) => !/^[\w-]+$/.test(tag));
-  if (tags.length === 0 || odd.length > 0 || new Set(tags).size < tags.length) {
-    throw new PosttrainError('FORMAT_TAGS', `formatTags: tags must be different names, not ${JSON.stringify(tags)}`);
-  }
+export function formatTags(given: FormatTagsOptions = {}): RewardFunction {
+  const { tags } = formatTagsOptions.read(given);
   return namedReward('formatTags', { tags: JSON.stringify(tags) }, (completion) => {
     let rest = completion.trim();
     for (const tag of tags) {

@@ -1,4 +1,4 @@
-import { assertKnownOptions, type DecisiveSettings, PosttrainError, settingsOf } from '@posttrain/interfaces';
+import { type DecisiveSettings, type Given, number, options, settingsOf, showValue } from '@posttrain/interfaces';
 import {
   type AnswerOptions,
   gradeAnswer,
@@ -6,33 +6,38 @@ import {
   rationalToNumber,
   referenceAnswers,
 } from '@posttrain/interfaces/answers';
+import { referenceShape } from './reference-shape.js';
 import { columnOf, namedReward, type RewardFunction } from './reward.js';
 
-export interface NumericMatchOptions extends AnswerOptions {
-  /** Column with the reference number, as a number or as text, or a list of acceptable ones. Default `answer`. */
-  readonly column?: string;
-  /**
-   * Largest difference that counts as equal, relative to the larger of 1 and the reference. Default 0: numbers are compared
-   * exactly, as votes and grades do (0.333 is not 1/3). With more, a policy is paid for what a vote counts apart.
-   */
-  readonly tolerance?: number;
-}
+const numericMatchOptions = options(
+  'numericMatch',
+  {
+    ...referenceShape,
+    /**
+     * Largest difference that counts as equal, relative to the larger of 1 and the reference. Default 0: numbers are compared
+     * exactly, as votes and grades do (0.333 is not 1/3). With more, a policy is paid for what a vote counts apart.
+     */
+    tolerance: number({ default: 0, min: 0 }),
+  },
+  { bare: 'column' },
+);
+/** `column` holds the reference number, as a number or as text, or a list of acceptable ones. */
+export type NumericMatchOptions = Given<typeof numericMatchOptions>;
 
 /**
  * 1 when the completion's final answer (`extractFinalAnswer`) is the reference number, else 0; null when the reference is no
- * number. An answer that is no number (`2\pi`, `3 or 4`, `not 7`) scores 0.
+ * number; rows that all have none are refused before a run begins. An answer that is no number (`2\pi`, `3 or 4`, `not 7`)
+ * scores 0.
+ *
+ * @throws OptionError
  */
-export function numericMatch(options: NumericMatchOptions = {}): RewardFunction {
-  assertKnownOptions('numericMatch', options, ['column', 'tolerance', 'percent']);
-  const { column = 'answer', tolerance = 0 } = options;
-  if (!(tolerance >= 0 && tolerance < Number.POSITIVE_INFINITY)) {
-    throw new PosttrainError('OPTION', `numericMatch: tolerance must be a number of at least 0, not ${tolerance}`);
-  }
-  const settings = settingsOf({ column, tolerance, percent: options.percent }) as DecisiveSettings;
-  return namedReward('numericMatch', settings, (completion, context) => {
-    const references = numbersOf(columnOf('numericMatch', column, context), options);
+export function numericMatch(given: NumericMatchOptions = {}): RewardFunction {
+  const { column, tolerance, ...answers } = numericMatchOptions.read(given);
+  const settings = settingsOf({ column, tolerance, percent: given.percent }) as DecisiveSettings;
+  const reward: RewardFunction = (completion, context) => {
+    const references = numbersOf(columnOf('numericMatch', column, context), answers);
     if (references.length === 0) return null;
-    const { correct, answer } = gradeAnswer(completion, references, options);
+    const { correct, answer } = gradeAnswer(completion, references, answers);
     if (correct || tolerance === 0 || answer === null) return Number(correct);
     const value = parseRational(answer);
     if (value === null) return 0;
@@ -41,7 +46,13 @@ export function numericMatch(options: NumericMatchOptions = {}): RewardFunction 
       return Math.abs(rationalToNumber(value) - wanted) <= tolerance * Math.max(1, Math.abs(wanted));
     };
     return Number(references.some(near));
-  });
+  };
+  const cannotScore = (row: object): string | undefined => {
+    const value = (row as Readonly<Record<string, unknown>>)[column];
+    if (value === undefined || numbersOf(value, answers).length > 0) return undefined;
+    return `its column "${column}" is ${showValue(value)}, which is no number; exactMatch() compares texts`;
+  };
+  return namedReward('numericMatch', settings, reward, { cannotScore });
 }
 
 /** The references that are numbers, spelled. */

@@ -53,12 +53,19 @@ export class RewardError extends PosttrainError {
   }
 }
 
+/** A reward function that knows of a row alone that it can score no completion of it. */
+export interface ChecksRows {
+  /** Why every completion of the row would get null; undefined where it would not. */
+  cannotScore(row: object): string | undefined;
+}
+
 /** A reward function that says what it was made with, which a resumed run must share. */
 export const namedReward = <Row extends PromptRow>(
   name: string,
   settings: DecisiveSettings,
   reward: RewardFunction<Row>,
-): RewardFunction<Row> => Object.defineProperty(Object.assign(reward, { settings }), 'name', { value: name });
+  checks: Partial<ChecksRows> = {},
+): RewardFunction<Row> => Object.defineProperty(Object.assign(reward, { settings }, checks), 'name', { value: name });
 
 /** A column of the row, or an error that names the columns there are. */
 export function columnOf(

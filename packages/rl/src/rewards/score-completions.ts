@@ -1,5 +1,10 @@
-import { assertKnownOptions, OptionError, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, type Given, integer, number, OptionError, options, showValue } from '@posttrain/interfaces';
+import { exactMatch } from './exact-match.js';
+import { formatTags } from './format-tags.js';
+import { lengthPenalty } from './length.js';
+import { numericMatch } from './numeric-match.js';
 import {
+  type ChecksRows,
   type PromptRow,
   type RewardContext,
   RewardError,
@@ -7,6 +12,16 @@ import {
   type Rewards,
   type WeightedReward,
 } from './reward.js';
+import { softOverlongPunishment } from './soft-overlong-punishment.js';
+
+/** What is called to get a reward function, and was perhaps not. */
+const MAKERS: ReadonlySet<unknown> = new Set([
+  exactMatch,
+  formatTags,
+  lengthPenalty,
+  numericMatch,
+  softOverlongPunishment,
+]);
 
 /** What `rewards` must be. */
 export const REWARDS = 'an object of reward functions by name, as { correct: numericMatch() }';
@@ -21,19 +36,45 @@ export function rewardFunctionsOf<Row extends PromptRow>(
   return Object.entries(rewards).map(([name, entry]) => {
     const wrong = (problem: string) =>
       new OptionError('INVALID_OPTION', 'rewards', name, `the reward "${name}" ${problem}`);
+    const reward = typeof entry === 'function' ? entry : entry?.reward;
+    if (MAKERS.has(reward))
+      throw wrong(`is ${reward!.name}, which makes a reward function: call it, as ${reward!.name}().`);
     if (typeof entry === 'function') return { name, reward: entry, weight: 1 };
-    if (typeof entry?.reward !== 'function') throw wrong('must be a function, or { reward, weight } with a function.');
-    if (!Number.isFinite(entry.weight)) throw wrong(`has the weight ${entry.weight}; it must be a finite number.`);
+    if (typeof entry?.reward !== 'function') {
+      throw wrong(`must be a function, or { reward, weight } with a function, and is ${showValue(entry)}.`);
+    }
+    if (!Number.isFinite(entry.weight))
+      throw wrong(`has the weight ${showValue(entry.weight)}; it must be a finite number.`);
     return { name, reward: entry.reward, weight: entry.weight };
   });
 }
 
-export interface ScoreOptions {
-  /** Most reward calls that run at one time. Default 16. */
-  readonly concurrency?: number;
-  /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
-  readonly timeoutSeconds?: number;
+/**
+ * Refuses a reward that no row lets score anything, before a completion is sampled for it.
+ *
+ * @throws OptionError
+ */
+export function refuseUnscorable<Row extends PromptRow>(
+  where: string,
+  rewards: Rewards<Row>,
+  rows: readonly Row[],
+): void {
+  for (const { name, reward } of rewardFunctionsOf(rewards)) {
+    const { cannotScore } = reward as Partial<ChecksRows>;
+    const [first] = rows;
+    if (!cannotScore || first === undefined || rows.some((row) => cannotScore(row) === undefined)) continue;
+    const problem = `the reward "${name}" can score none of the ${rows.length} rows. Of the first: ${cannotScore(first)}.`;
+    throw new OptionError('INVALID_OPTION', where, 'rewards', problem);
+  }
 }
+
+const scoreOptions = options('scoreCompletions', {
+  /** Most reward calls that run at one time. Default 16. */
+  concurrency: integer({ default: 16, min: 1 }),
+  /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
+  timeoutSeconds: number({ default: 60, above: 0 }),
+});
+export type ScoreOptions = Given<typeof scoreOptions>;
 
 /** A completion to be scored. */
 export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardContext<Row>, 'signal'> {
@@ -50,21 +91,16 @@ export interface Scores {
 /**
  * Asks every reward function about every completion.
  *
- * @throws RewardError naming the function that threw, ran out of time or returned something else than a number or null
+ * @throws OptionError; RewardError naming the function that threw, ran out of time or returned something else than a number or null
  */
 export async function scoreCompletions<Row extends PromptRow>(
   rewards: Rewards<Row>,
   completions: readonly CompletionToScore<Row>[],
-  options: ScoreOptions = {},
+  given: ScoreOptions = {},
 ): Promise<Scores> {
-  assertKnownOptions('scoreCompletions', options, ['concurrency', 'timeoutSeconds']);
-  const { concurrency = 16, timeoutSeconds = 60 } = options;
-  if (!(concurrency >= 1 && timeoutSeconds > 0)) {
-    throw new PosttrainError(
-      'SCORE_OPTIONS',
-      'scoreCompletions: concurrency must be 1 or more and timeoutSeconds positive',
-    );
-  }
+  const { concurrency, timeoutSeconds } = scoreOptions.read(given);
+  assertArgument('scoreCompletions', 'rewards', rewards, isRewards(rewards), REWARDS);
+  assertArgument('scoreCompletions', 'completions', completions, Array.isArray(completions), 'a list of completions');
   const functions = rewardFunctionsOf(rewards);
   const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
   const tasks = functions.flatMap(({ name, reward }, f) =>

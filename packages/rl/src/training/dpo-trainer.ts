@@ -12,13 +12,14 @@ import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs, withParamete
 import {
   adapterIdentity,
   collectRows,
-  contentHash,
   createTrainer,
   isRows,
   planRates,
   ROWS,
   RowOrder,
   type Rows,
+  rowsHint,
+  rowsIdentity,
   runSteps,
   type StepMetrics,
   type TrainableAdapter,
@@ -26,6 +27,7 @@ import {
   timed,
   trainingIdentity,
   trainingShape,
+  trlHints,
   trlNames,
   update,
   warn,
@@ -39,16 +41,21 @@ import {
   type TokenizedPair,
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
+import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 const shape = {
   ...trainingShape,
-  rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false }),
+  rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
   loss: custom<PreferenceLoss>()(
     'a preference loss, such as preferenceLosses.sigmoid({ beta: 0.1 })',
     (value) => typeof value === 'object' && value !== null && 'compute' in value,
-    { default: preferenceLosses.sigmoid() },
+    {
+      default: preferenceLosses.sigmoid(),
+      hint: (value) =>
+        typeof value === 'function' ? 'Call it.' : hintOfName(value, 'preferenceLosses', preferenceLosses),
+    },
   ),
   /** Times every pair is seen. Default 1; a fraction ends within an epoch. */
   epochs: number({ default: 1, above: 0 }),
@@ -67,7 +74,13 @@ const shape = {
 };
 
 export const dpoOptions = options('dpo', shape, {
-  aliases: trlNames(shape, { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' }),
+  aliases: trlNames(shape),
+  hints: trlHints({
+    beta: 'β belongs to the loss: loss: preferenceLosses.sigmoid({ beta: 0.1 }).',
+    loss_type: 'The loss is a value: loss: preferenceLosses.sigmoid(), or one of your own.',
+    label_smoothing: 'It would belong to the loss: give one of your own that has it.',
+    max_prompt_length: 'maxLength is of prompt and completion together.',
+  }),
 });
 
 /** Options of `dpo`. */
@@ -144,7 +157,7 @@ export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: 
         ...trainingIdentity('dpo', dpoOptions.settings(given), settings),
         ...(await adapterIdentity('reference', reference)),
         // Tokenizer, chat template and maxLength are in it.
-        rows: contentHash(pairs),
+        ...rowsIdentity(pairs),
       }),
     },
     settings,

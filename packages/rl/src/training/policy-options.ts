@@ -13,10 +13,21 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
-import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import {
+  isRows,
+  ROWS,
+  type Rows,
+  rowsHint,
+  type TrainableAdapter,
+  trainingShape,
+  trlHints,
+  trlNames,
+} from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
+import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
+import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 const isScoreOptions = (value: unknown): boolean =>
@@ -54,7 +65,7 @@ export const SAMPLING_OPTIONS = Object.keys(samplingShape) as (keyof typeof samp
 const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
-  rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false }),
+  rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: (rewards) =>
@@ -63,7 +74,10 @@ const shape = {
       ),
   }),
   /** `policyObjectives.grpo()`, or parts of your own. */
-  objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {}),
+  objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {
+    hint: (value) =>
+      typeof value === 'function' ? 'Call it.' : hintOfName(value, 'policyObjectives', policyObjectives),
+  }),
   /** Batches of completions to sample and learn from. */
   steps: integer({ min: 1 }),
   /** Prompts in a step. Default 8. */
@@ -111,10 +125,14 @@ const shape = {
 };
 
 export const policyOptions = options('trainPolicy', shape, {
-  aliases: trlNames(shape, {
-    ...{ max_new_tokens: 'maxCompletionLength' },
-    ...Object.fromEntries(['beta', 'epsilon', 'loss_type', 'scale_rewards'].map((name) => [name, 'objective'])),
-    reward_weights: 'rewards',
+  aliases: trlNames(shape, { max_new_tokens: 'maxCompletionLength', maxTokens: 'maxCompletionLength' }),
+  hints: trlHints({
+    beta: 'β belongs to the objective: objective: policyObjectives.grpo({ beta: 0.04 }).',
+    epsilon: 'ε belongs to the objective: objective: policyObjectives.grpo({ epsilon: 0.2 }).',
+    epsilon_high: 'It belongs to the objective: objective: policyObjectives.dapo({ epsilonHigh: 0.28 }).',
+    loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
+    scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
+    reward_weights: 'A reward has its weight beside it: rewards: { correct: { reward: numericMatch(), weight: 1 } }.',
   }),
 });
 

@@ -22,6 +22,7 @@ import {
 } from '@posttrain/training';
 import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
+import { refuseUnscorable } from '../rewards/score-completions.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
   checkPolicyOptions,
@@ -82,7 +83,8 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
   const options = policyOptions.read(declared);
   checkPolicyOptions(options);
   const { model, steps, iterationsPerBatch, seed, outputFolder } = options;
-  const { rows, digest } = await collectRows('trainPolicy', options.rows, options);
+  const { rows, identity } = await collectRows('trainPolicy', options.rows, options);
+  refuseUnscorable('trainPolicy', options.rewards, rows);
   const prompts = checkPrompts(rows, options);
   const trainer = await createTrainer('trainPolicy', options);
   const run: PolicyRun = {
@@ -101,7 +103,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
       settings: async () => ({
         ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
         ...(await adapterIdentity('reference', options.reference)),
-        rows: digest,
+        ...identity,
         // Of the tokenizer and the chat template.
         prompts: contentHash(prompts),
       }),

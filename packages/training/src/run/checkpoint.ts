@@ -2,7 +2,14 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { openSafetensors, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import { removeAbandoned, syncFolder, temporaryName, writeAtomically, writing } from '@posttrain/interfaces/node';
+import {
+  makeFolder,
+  removeAbandoned,
+  syncFolder,
+  temporaryName,
+  writeAtomically,
+  writing,
+} from '@posttrain/interfaces/node';
 import { NonFiniteError } from '../trainer/non-finite-error.js';
 import { CHECKSUMS, checkFiles, writeChecksums } from './checksums.js';
 
@@ -51,7 +58,7 @@ export async function saveCheckpoint(
 ): Promise<string> {
   const folder = join(directory, `checkpoint-${snapshot.step}`);
   const temporary = temporaryName(directory, `checkpoint-${snapshot.step}`);
-  await writing(directory, () => mkdir(directory, { recursive: true }));
+  await makeFolder(directory);
   await writing(directory, () => removeAbandoned(directory));
   try {
     await writing(directory, () => mkdir(temporary));

@@ -1,5 +1,11 @@
-import { isPosttrainError, type OnProgress, OptionError, showValue } from '@posttrain/interfaces';
-import { contentHash } from './identity.js';
+import {
+  type DecisiveSettings,
+  isPosttrainError,
+  type OnProgress,
+  OptionError,
+  showValue,
+} from '@posttrain/interfaces';
+import { contentHash, rowsIdentity } from './identity.js';
 import { type RunOptions, warn } from './training-options.js';
 
 /** Rows as a trainer takes them: a list, or anything to iterate over, such as what `readRows` gives. */
@@ -8,13 +14,21 @@ export type Rows<Row> = Iterable<Row> | AsyncIterable<Row>;
 /** What the option `rows` must be. */
 export const ROWS = 'a list of rows, or an iterable or async iterable of rows';
 
+/** A file or a data set that was named and not read. */
+export const rowsHint = (value: unknown): string | undefined => {
+  if (value instanceof Promise) return 'Await it first.';
+  if (typeof value === 'function') return 'Call it.';
+  if (typeof value !== 'string') return undefined;
+  return `Read the file: rows: readRows(${showValue(value)}), of @posttrain/data.`;
+};
+
 export const isRows = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 
 export interface CollectedRows<Row> {
   readonly rows: readonly Row[];
-  /** Of all that is in them, in order. */
-  readonly digest: string;
+  /** What stands for all that is in them, in order. */
+  readonly identity: DecisiveSettings;
 }
 
 /** How many rows are read between two reports. */
@@ -62,7 +76,7 @@ export async function collectRows<Row>(
       `${where}: ${duplicates} of ${all.length} rows are there already, with the same columns; they count more.`,
     );
   }
-  return { rows: all, digest: contentHash(digests) };
+  return { rows: all, identity: rowsIdentity(digests) };
 }
 
 /** The same rows, where an error of what gives them is replaced by what `about` makes of it. */

@@ -6,7 +6,10 @@ import {
   NOT_GIVEN,
   nearestName,
   OptionError,
+  type SettingDifference,
+  settingDifferences,
   settingsOf,
+  showDifferences,
 } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
 import { CheckpointError } from './checkpoint.js';
@@ -16,6 +19,40 @@ export function contentHash(items: Iterable<unknown>): string {
   const hash = createHash('sha256');
   for (const item of items) hash.update(`${JSON.stringify(item, writable) ?? 'undefined'}\n`);
   return hash.digest('hex').slice(0, 16);
+}
+
+/** Rows are told apart in at most this many groups of equal size. */
+const MOST_GROUPS = 64;
+/** Settings that only say more of rows that differ: a checkpoint may lack them. */
+const OF_ROWS = ['rows.count', 'rows.groups'];
+
+/**
+ * What stands for the rows of a run: a digest of all, and, so that an error can say what has changed, how many there are and
+ * digests of groups of them in order (of every row, where there are few).
+ */
+export function rowsIdentity(rows: readonly unknown[]): DecisiveSettings {
+  const size = groupSize(rows.length);
+  const groups = Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
+    contentHash(rows.slice(i * size, (i + 1) * size)).slice(0, 8),
+  );
+  return { rows: contentHash(rows), 'rows.count': rows.length, 'rows.groups': groups.join(' ') };
+}
+
+/** A power of two, so that data sets of nearly the same size have the same. */
+const groupSize = (count: number): number => 2 ** Math.max(0, Math.ceil(Math.log2(count / MOST_GROUPS)));
+
+/** What differs between the rows of two runs, as far as their settings say. */
+function rowsThatDiffer(saved: DecisiveSettings, current: DecisiveSettings): string {
+  const [was, is] = [saved['rows.count'], current['rows.count']];
+  if (typeof was !== 'number' || typeof is !== 'number') return '';
+  const counts = was === is ? `of ${is} rows` : `there were ${was} rows and are ${is}`;
+  const size = groupSize(was);
+  if (size !== groupSize(is)) return ` (${counts})`;
+  const [before, now] = [saved, current].map((settings) => String(settings['rows.groups']).split(' '));
+  const first = now!.findIndex((group, i) => group !== before![i]);
+  const at = first < 0 ? is : first * size;
+  const where = size === 1 || at >= is ? `row ${at}` : `one of the rows ${at} to ${Math.min(at + size, is) - 1}`;
+  return ` (${counts}; the first that differs is ${where})`;
 }
 
 /** What JSON would leave out or refuse, as text. */
@@ -88,19 +125,22 @@ export function refuseOtherSettings({ folder, saved, current, allowChanged = [] 
     const hint = near ? ` Did you mean "${near}"?` : ` There are ${names.join(', ')}.`;
     throw new OptionError('INVALID_OPTION', 'allowChanged', allowed, `there is no setting "${allowed}".${hint}`);
   }
-  const changed = names.filter(
-    (name) => saved[name] !== current[name] && !allowChanged.some((allowed) => isOf(name, allowed)),
+  const changed = settingDifferences(saved, current).filter(
+    ({ name }) => !OF_ROWS.includes(name) && !allowChanged.some((allowed) => isOf(name, allowed)),
   );
-  if (changed.length > 0) throw otherRun(folder, changed, saved, current);
+  const shown = changed.map((difference) =>
+    difference.name === 'rows'
+      ? { ...difference, is: `${difference.is}${rowsThatDiffer(saved, current)}` }
+      : difference,
+  );
+  if (changed.length > 0) throw otherRun(folder, shown);
 }
 
-function otherRun(folder: string, changed: readonly string[], saved: DecisiveSettings, current: DecisiveSettings) {
-  const show = (value: DecisiveSettings[string] | undefined) => value ?? NOT_GIVEN;
-  const was = changed.map((name) => `${name} was ${show(saved[name])} and is ${show(current[name])}`).join('; ');
+function otherRun(folder: string, changed: readonly SettingDifference[]) {
   return new CheckpointError(
     folder,
-    `belongs to another run: ${was}. Use another outputFolder, or the same options; to go on with other values on purpose, ` +
-      `give allowChanged: [${changed.map((name) => `'${name}'`).join(', ')}].`,
+    `belongs to another run: ${showDifferences(changed)}. Use another outputFolder, or the same options; to go on with other values on purpose, ` +
+      `give allowChanged: [${changed.map(({ name }) => `'${name}'`).join(', ')}].`,
   );
 }
 
@@ -147,9 +187,9 @@ const SHARED_WITH_EARLIER = [
 export function refuseOtherEarlierSettings({ folder, saved, current, allowChanged = [] }: Comparison): string[] {
   const comparable = SHARED_WITH_EARLIER.filter((name) => name in saved && name in current);
   const text = (value: unknown) => (value === 'undefined' ? NOT_GIVEN : String(value));
-  const changed = comparable.filter(
-    (name) => text(saved[name]) !== text(current[name]) && !allowChanged.includes(name),
-  );
-  if (changed.length > 0) throw otherRun(folder, changed, saved, current);
+  const texts = (settings: DecisiveSettings) =>
+    Object.fromEntries(comparable.map((name) => [name, text(settings[name])]));
+  const changed = settingDifferences(texts(saved), texts(current)).filter(({ name }) => !allowChanged.includes(name));
+  if (changed.length > 0) throw otherRun(folder, changed);
   return Object.keys(current).filter((name) => !comparable.includes(name));
 }

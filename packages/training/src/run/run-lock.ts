@@ -1,9 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, unlinkSync } from 'node:fs';
-import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { link, open, readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { PosttrainError } from '@posttrain/interfaces';
-import { hasEnded, type ProcessIdentity, temporaryName, thisProcess, writing } from '@posttrain/interfaces/node';
+import { assertPath, PosttrainError } from '@posttrain/interfaces';
+import {
+  hasEnded,
+  makeFolder,
+  type ProcessIdentity,
+  temporaryName,
+  thisProcess,
+  writing,
+} from '@posttrain/interfaces/node';
 import { CheckpointError } from './checkpoint.js';
 
 /** The file by which a folder is a run's. */
@@ -40,7 +47,8 @@ export interface RunLock {
  * @throws RunLockedError naming the holder; FileError
  */
 export async function lockFolder(folder: string, onWarning: (message: string) => void): Promise<RunLock> {
-  await writing(folder, () => mkdir(folder, { recursive: true }));
+  assertPath('lockFolder', 'folder', folder);
+  await makeFolder(folder);
   const path = resolve(folder, RUN_LOCK);
   const token = randomBytes(8).toString('hex');
   const command = process.argv.slice(1).join(' ').slice(0, 200);

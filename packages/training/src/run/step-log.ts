@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
-import { writeAtomically, writing } from '@posttrain/interfaces/node';
+import { makeFolder, writeAtomically, writing } from '@posttrain/interfaces/node';
 
 /** A line of a log: which step it belongs to, counted from 0, and anything else. */
 export interface StepRecord {
@@ -27,7 +27,7 @@ export class StepLog<T extends StepRecord> {
     from: number,
     known?: readonly T[],
   ): Promise<{ log: StepLog<T>; before: T[] }> {
-    await writing(path, () => mkdir(dirname(path), { recursive: true }));
+    await makeFolder(dirname(path));
     const before = known ? [...known] : (await readRecords<T>(path)).filter(({ step }) => step < from);
     await writeAtomically((files) => files.stage(path, (write) => write(Buffer.from(linesOf(before)))));
     return { log: new StepLog<T>(path), before };

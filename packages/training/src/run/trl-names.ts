@@ -20,10 +20,27 @@ const NAMES: Readonly<Record<string, string>> = {
   ref_model: 'reference',
 };
 
+/** What is said elsewhere here, or not at all, for the same error. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  bf16: 'There is no training in bfloat16; fp16: true is mixed precision.',
+  gradient_accumulation_steps:
+    'batchSize is all rows of an update; maxTokensPerPass says how many tokens are in memory at once.',
+  use_cpu: 'The engine decides where: see setEngine of @posttrain/core-tensor.',
+  report_to: 'onLog has every entry, and metrics.jsonl of outputFolder.',
+  load_best_model_at_end: 'Nothing is evaluated while a run goes on: evaluate checkpoints with @posttrain/eval.',
+};
+
 const inCamelCase = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+const inBothSpellings = (entries: readonly (readonly [name: string, says: string])[]): Record<string, string> =>
+  Object.fromEntries(entries.flatMap(([name, says]) => [name, inCamelCase(name)].map((one) => [one, says])));
+
+/** Hints for `options`, in both spellings. */
+export const trlHints = (more: Readonly<Record<string, string>> = {}): Record<string, string> =>
+  inBothSpellings(Object.entries({ ...ELSEWHERE, ...more }));
 
 /** Aliases for `options`, in both spellings: those whose option `shape` has. */
 export function trlNames(shape: object, more: Readonly<Record<string, string>> = {}): Record<string, string> {
   const known = Object.entries({ ...NAMES, ...more }).filter(([, ours]) => Object.hasOwn(shape, ours));
-  return Object.fromEntries(known.flatMap(([name, ours]) => [name, inCamelCase(name)].map((one) => [one, ours])));
+  return inBothSpellings(known);
 }

@@ -1,7 +1,7 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
-import { isRows, ROWS, type Rows } from '../run/collect-rows.js';
+import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
 import { type StepMetrics, trainingShape } from '../run/training-options.js';
-import { trlNames } from '../run/trl-names.js';
+import { trlHints, trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow } from './tokenize-rows.js';
 
@@ -9,14 +9,14 @@ export type SftLogEntry = StepMetrics;
 
 const shape = {
   ...trainingShape,
-  rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false }),
+  rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
   batchSize: integer({ default: 8, min: 1 }),
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
   packing: boolean({ default: false }),
   /** Passes over the rows; may be a fraction. Default 3. */
   epochs: number({ default: 3, above: 0, decisive: false }),
-  /** Updates; replaces `epochs`. */
+  /** Updates; replaces `epochs`, with a warning where both are given. */
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
@@ -24,7 +24,7 @@ const shape = {
   loggingSteps: integer({ default: 1, min: 1, decisive: false }),
   /** Train the completion only, in rows that have one. Default true. */
   completionOnlyLoss: boolean({ default: true }),
-  /** Train the assistant's messages only, in rows with messages. Default false, as in TRL. */
+  /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */
   assistantOnlyLoss: boolean({ default: false }),
   /** Longer sequences are cut. Default: the model's context, at most 1024. */
   maxLength: integer({ optional: true, min: 2 }),
@@ -32,7 +32,12 @@ const shape = {
   truncationMode: oneOf(['keep_start', 'keep_end'], { default: 'keep_start' }),
 };
 
-export const sftOptions = options('sft', shape, { aliases: trlNames(shape) });
+const HINTS = {
+  dataset_text_field: 'The column of a text is called text: { text }.',
+  beta: 'It belongs to a preference loss or an objective: see dpo and trainPolicy of @posttrain/rl.',
+};
+
+export const sftOptions = options('sft', shape, { aliases: trlNames(shape), hints: trlHints(HINTS) });
 
 /** Options of `sft`. */
 export interface SftOptions<A extends TrainableAdapter = TrainableAdapter>

@@ -1,10 +1,10 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
 import { collectRows } from '../run/collect-rows.js';
-import { contentHash } from '../run/identity.js';
+import { rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
 import { runSteps } from '../run/run-steps.js';
-import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
+import { createTrainer, planRates, trainingIdentity, warn } from '../run/training-options.js';
 import { update } from '../run/update.js';
 import type { TrainingRow } from '../trainer/rows.js';
 import { negativeLogLikelihood } from '../trainer/token-loss.js';
@@ -40,6 +40,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
 ): Promise<SftResult<A>> {
   const settings = sftOptions.read(options);
   const { model, batchSize, seed } = settings;
+  if (options.steps !== undefined && options.epochs !== undefined) {
+    warn(settings, `sft: steps ${options.steps} replaces epochs ${options.epochs}; give one of the two.`);
+  }
   const { rows: given } = await collectRows('sft', settings.rows, settings);
   const { maxLength = Math.min(1024, model.config.maxPositionEmbeddings) } = settings;
   const { rows: tokenized, ...counts } = tokenizeRows(model, given, { ...settings, maxLength });
@@ -82,7 +85,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       settings: () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
         // Tokenizer, chat template and packing are in it.
-        rows: contentHash(rows),
+        ...rowsIdentity(rows),
       }),
       logging: { every: settings.loggingSteps, latest: ['grad_norm', 'learning_rate', 'num_tokens', 'epoch'] },
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),

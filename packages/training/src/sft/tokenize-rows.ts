@@ -16,7 +16,7 @@ import {
  * - `{ text }`
  * - `{ prompt, completion }`, both texts or both lists of messages
  * - `{ messages }`
- * - `{ input_ids, labels? }`, tokenized already; -100 marks tokens that are not trained
+ * - `{ input_ids, labels? }`, tokenized already, without padding; -100 marks tokens that are not trained
  *
  * Rows with messages may have `tools` (a list, or its JSON) and `chat_template_kwargs`; an assistant's message of
  * `weight` 0 is not trained.
@@ -26,7 +26,7 @@ export type SftRow = Readonly<Record<string, unknown>>;
 export interface TokenizeOptions {
   /** Train the completion only, in rows that have one. Default true. */
   readonly completionOnlyLoss?: boolean;
-  /** Train the assistant's messages only, in rows with messages. Default false, as in TRL. */
+  /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */
   readonly assistantOnlyLoss?: boolean;
   /** Longer sequences are cut. Default: the model's context, at most 1024. */
   readonly maxLength?: number;
@@ -107,7 +107,7 @@ interface Encoded extends TokenizedRow {
 }
 
 function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
-  if ('input_ids' in row) return encodedAlready(row, model.config.vocabSize);
+  if ('input_ids' in row) return encodedAlready(row, model.config.vocabSize, options);
   if ('prompt' in row || 'completion' in row) return encodePromptCompletion(model, row, options);
   if ('messages' in row) {
     if (!model.chatTemplate) throw new NoChatTemplateError(model.name);
@@ -119,6 +119,7 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
     return { tokens: tokenIds, mask: tokenIds.map((_, t) => weightOf(t, messages, assistantTurns, options)) };
   }
   const { text } = row;
+  if (text !== undefined) refuseAssistantOnly('a text', options);
   if (text !== undefined && typeof text !== 'string') {
     throw new PosttrainError('SFT_ROW', `"text" must be a text, not ${showValue(text)}`);
   }
@@ -128,8 +129,29 @@ function encodeRow(model: CausalLM, row: SftRow, options: TokenizeOptions): Enco
   }
   throw new PosttrainError(
     'SFT_ROW',
-    `has none of text, messages, prompt and completion, input_ids; its columns are ${Object.keys(row).join(', ') || 'none'}`,
+    `has none of text, messages, prompt and completion, input_ids; its columns are ${Object.keys(row).join(', ') || 'none'}${adviceFor(row)}`,
   );
+}
+
+/** Rows of other formats, by the columns that they have, with what makes rows for `sft` of them. */
+const OTHER_FORMATS: readonly (readonly [columns: readonly string[], advice: string])[] = [
+  [['conversations'], 'these are ShareGPT rows: map them with fromShareGpt of @posttrain/data'],
+  [['instruction', 'output'], 'these are Alpaca rows: map them with fromAlpaca or fromAlpacaToChat of @posttrain/data'],
+  [['chosen', 'rejected'], 'these are preferences: dpo of @posttrain/rl trains on them'],
+  [['question', 'answer'], 'map them to { prompt: question, completion: answer }, or to messages'],
+  [['input', 'output'], 'map them to { prompt: input, completion: output }, or to messages'],
+];
+
+function adviceFor(row: SftRow): string {
+  const found = OTHER_FORMATS.find(([columns]) => columns.every((column) => column in row));
+  return found ? `; ${found[1]}` : '';
+}
+
+/** As in TRL: which tokens of a text are the assistant's cannot be known. */
+function refuseAssistantOnly(what: string, { assistantOnlyLoss = false }: TokenizeOptions): void {
+  if (!assistantOnlyLoss) return;
+  const problem = `is ${what}, and assistantOnlyLoss is for messages: give rows with messages, or leave the option out`;
+  throw new PosttrainError('SFT_ROW', `${problem} (completionOnlyLoss trains only the completions of texts)`);
 }
 
 function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeOptions): Encoded {
@@ -141,6 +163,7 @@ function encodePromptCompletion(model: CausalLM, row: SftRow, options: TokenizeO
     );
   }
   const isText = typeof row.prompt === 'string' && typeof row.completion === 'string';
+  if (isText) refuseAssistantOnly('a prompt and a completion of text', options);
   const part = (column: 'prompt' | 'completion') => (isText ? (row[column] as string) : messagesOf(row, column));
   const [prompt, completion] = [part('prompt'), part('completion')];
   const messages = isText ? [] : ([...prompt, ...completion] as RowMessage[]);
@@ -171,11 +194,34 @@ function weightOf(
   return messages[turn]!.weight === 0 ? 0 : 1;
 }
 
-function encodedAlready({ input_ids: ids, labels = ids }: SftRow, vocabSize: number): Encoded {
+/** Columns of tokenized rows in TRL that say which tokens are trained or belong together: here labels say the first. */
+const OTHER_MASKS = ['completion_mask', 'assistant_masks', 'seq_lengths', 'position_ids'];
+
+/** Padding is none of the row's tokens, and would be trained. */
+function refuseOtherMasks({ input_ids: ids, attention_mask: mask, ...row }: SftRow): void {
+  const other = OTHER_MASKS.find((column) => row[column] !== undefined);
+  if (other !== undefined) {
+    const problem = `has the column "${other}", which is not read: labels with -100 say what is not trained, and the option packing packs`;
+    throw new PosttrainError('SFT_ROW', `${problem}; leave the column out`);
+  }
+  if (mask === undefined || mask === null) return;
+  if (!Array.isArray(mask) || mask.length !== (ids as unknown[]).length) {
+    throw new PosttrainError('SFT_ROW', 'attention_mask must be a list as long as input_ids, or left out');
+  }
+  const at = mask.findIndex((value) => value !== 1);
+  if (at < 0) return;
+  const problem = `attention_mask[${at}] is ${showValue(mask[at])}: rows are without padding here`;
+  throw new PosttrainError('SFT_ROW', `${problem}; leave out the tokens whose mask is 0 (tokenize without padding)`);
+}
+
+function encodedAlready(row: SftRow, vocabSize: number, options: TokenizeOptions): Encoded {
+  if (row.labels === undefined) refuseAssistantOnly('tokenized, without labels', options);
+  const { input_ids: ids, labels = ids } = row;
   const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isInteger);
   if (!isIds(ids) || !isIds(labels) || labels.length !== ids.length) {
     throw new PosttrainError('SFT_ROW', 'input_ids and labels must be lists of integers of one length');
   }
+  refuseOtherMasks(row);
   try {
     assertTokenIds(vocabSize, ids, 'input_ids');
   } catch (cause) {
@@ -213,7 +259,7 @@ function messagesOf(row: SftRow, column: string): readonly RowMessage[] {
   }
   throw new PosttrainError(
     'SFT_ROW',
-    `"${column}" must be a list of { role, content }${column === 'messages' ? '' : ', or prompt and completion both texts'}`,
+    `"${column}" must be a list of { role, content }${column === 'messages' ? '' : ', or prompt and completion both texts'}, not ${showValue(value)}`,
   );
 }
 

@@ -132,7 +132,7 @@ export class Trainer {
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
-        throw new PosttrainError('TRAINED_DTYPE', `${name} is ${p.dtype}; train it as float32`);
+        throw new PosttrainError('TRAINED_DTYPE', `${name} is ${p.dtype}; ${trainable(model, options.adapter)}`);
       // The reference engine gives float64.
       return [name, tensor(Float32Array.from(await p.data()), p.shape)];
     });
@@ -320,3 +320,12 @@ const savedScale = ({ scale, growthTracker }: LossScale): SavedScale => ({
   scale: scalar(scale),
   growthTracker: scalar(growthTracker, 'int32'),
 });
+
+/** How the weights of such a model are trained. */
+function trainable({ config }: Pick<CausalLM, 'config'>, adapter: unknown): string {
+  if (adapter !== undefined || !config.quantization) return 'train it as float32';
+  return (
+    `the model is quantised (${config.quantization.method}), and codes cannot be trained. Train an adapter beside it ` +
+    '(QLoRA: adapter: await createAdapter(model, lora) of @posttrain/peft), or await model.dequantize().'
+  );
+}

@@ -1,5 +1,5 @@
 import type { Constraint, GenerateRequest } from '@posttrain/interfaces';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, GENERATE_HINTS, showValue } from '@posttrain/interfaces';
 import { InvalidArgumentError, UnsupportedRequestError } from '../errors.js';
 
 type Api = 'chat' | 'completions';
@@ -43,7 +43,7 @@ const KNOWN = [...Object.keys(SENT), ...Object.keys(NOT_IN_PROTOCOL), ...ELSEWHE
  * @throws UnsupportedRequestError for what the protocol cannot say
  */
 export function requestFields(request: GenerateRequest, api: Api, maxTokensField: string): Record<string, unknown> {
-  assertKnownOptions('openaiCompatible', request, KNOWN);
+  assertKnownOptions('openaiCompatible', request, KNOWN, GENERATE_HINTS);
   for (const [name, nothing] of Object.entries(NOT_IN_PROTOCOL)) {
     const value = request[name as keyof typeof NOT_IN_PROTOCOL];
     const asksNothing = Array.isArray(value) ? value.length === 0 : (nothing as readonly unknown[]).includes(value);
@@ -64,7 +64,9 @@ export function requestFields(request: GenerateRequest, api: Api, maxTokensField
 
 function logProbFields({ logProbs, topLogProbs = 0 }: GenerateRequest, api: Api): Record<string, unknown> {
   if (!Number.isInteger(topLogProbs) || topLogProbs < 0) {
-    throw new InvalidArgumentError(`openaiCompatible: topLogProbs must be a whole number, got ${topLogProbs}.`);
+    throw new InvalidArgumentError(
+      `openaiCompatible: topLogProbs must be a whole number, got ${showValue(topLogProbs)}.`,
+    );
   }
   if (!logProbs && topLogProbs === 0) return {};
   if (api === 'completions') return { logprobs: Math.max(1, topLogProbs) };

@@ -1,0 +1,24 @@
+import { oneOf } from '../options/option.js';
+import { assertArgument } from '../options/option-error.js';
+import { type Given, options } from '../options/options.js';
+
+/** Options of everything that reads answers, to be spread into the declarations of others. */
+export const answerShape = {
+  /**
+   * What a percent sign means. `fraction`: 50% is 1/2 and not 50. `unit`: it is left out as other units are, so that
+   * 50% is 50 and not 1/2, as in GSM8K. (Math-Verify takes 50% for both, which no vote can: 50 and 1/2 would be one answer.)
+   * Default `fraction`.
+   */
+  percent: oneOf(['fraction', 'unit'], { optional: true }),
+};
+
+const answerOptions = options('answers', answerShape);
+/** How answers are read. */
+export type AnswerOptions = Given<typeof answerOptions>;
+
+/** @throws OptionError for an answer or a completion that is no text */
+export const assertAnswerText = (where: string, name: string, value: unknown): void =>
+  assertArgument(where, name, value, typeof value === 'string', 'a text');
+
+/** @throws OptionError for options that are unknown or cannot be right */
+export const assertAnswerOptions = (given: AnswerOptions): void => void answerOptions.read(given);

@@ -1,0 +1,29 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { writing } from './file-error.js';
+
+/**
+ * Makes a folder and those it lies in. Node's own `mkdir` with `recursive` never ends where the file system says that a
+ * folder is not there and cannot be made in one that is (/proc does).
+ *
+ * @throws FileError
+ */
+export const makeFolder = (folder: string): Promise<void> => writing(folder, () => make(resolve(folder)));
+
+async function make(path: string): Promise<void> {
+  const parent = dirname(path);
+  if (!(await isFolder(parent))) await make(parent);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // It was there, or another process was faster.
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' && (await isFolder(path))) return;
+    throw error;
+  }
+}
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
