@@ -85,7 +85,8 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
 export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelConfig {
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
-  const quantized = fields.raw('quantization_config');
+  // Of a model with images, transformers finds it in either place.
+  const quantized = fields.raw('quantization_config') ?? fields.object('text_config')?.quantization_config ?? undefined;
   const head = parseHeadConfig(json, path);
   return {
     ...parseFamily(fields, modelType),
