@@ -13,8 +13,9 @@ import {
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
-import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
+import { type CausalLM, exportGenerator, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { generateExported } from '../../lm/test/exported-generator.js';
 import { loadAdapter, mergeAdapter, type PeftAdapter, saveAdapter } from '../src/index.js';
 import { modelOf } from './model.js';
 
@@ -56,10 +57,7 @@ async function expectClose(actual: Tensor, expected: Tensor, tolerance: number, 
   expect(worst, what).toBeLessThan(tolerance);
 }
 
-beforeAll(() => {
-  process.on('warning', () => {});
-  setEngine(referenceEngine());
-});
+beforeAll(() => setEngine(referenceEngine()));
 
 describe.each(CASES)('PEFT adapter %s of a model with an output layer of its own', (name) => {
   const folder = join(goldens, name);
@@ -108,6 +106,26 @@ describe.each(CASES)('PEFT adapter %s of a model with an output layer of its own
       );
       if (file.endsWith('.json')) expect(JSON.parse(`${ours}`)).toEqual(JSON.parse(`${theirs}`));
       else expect(ours!.equals(theirs!)).toBe(true);
+    }
+  });
+
+  const isExported = ['llama-head', 'gemma2-head'].includes(name);
+  it.runIf(isExported)('computes the same in the ONNX files that it is exported to', async () => {
+    const [rows, length] = ids.shape as [number, number];
+    const tokens = await ids.toArray();
+    const want = await golden.get('logits')!.toArray();
+    const width = want.length / tokens.length;
+    for (const operators of ['standard', 'contrib'] as const) {
+      const at = join(out, operators);
+      const manifest = await exportGenerator(base, at, { adapter, capacity: 16, promptWidth: 4, operators });
+      for (let row = 0; row < rows; row++) {
+        // After a prompt of one call, and after one of three.
+        for (const count of [3, length]) {
+          const { logits } = await generateExported(at, manifest, tokens.slice(row * length, row * length + count), 1);
+          const last = (row * length + count - 1) * width;
+          await expectClose(tensor(logits[0]!), tensor(Float32Array.from(want.slice(last, last + width))), 1e-4);
+        }
+      }
     }
   });
 
