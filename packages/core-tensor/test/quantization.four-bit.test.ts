@@ -56,6 +56,22 @@ describe('NF4 and FP4', () => {
     });
   });
 
+  it('are read where bnb_4bit_quant_storage has the same bytes as numbers of another type', () => {
+    const quantized = quantizeNf4(normalMatrix(4, 64));
+    const written = toBitsandbytes(quantized, 'float32');
+    const bytes = (written['']!.data as Uint8Array).slice().buffer;
+    for (const other of [
+      { dtype: 'bfloat16', data: new Uint16Array(bytes) },
+      { dtype: 'float16', data: new Uint16Array(bytes) },
+      { dtype: 'float32', data: new Float32Array(bytes) },
+    ] as const) {
+      const stored = { ...other, shape: [other.data.length, 1] } as TensorData;
+      const { codes } = fromBitsandbytes('w', { ...written, '': stored }).parts;
+      expect(codes.data).toEqual(quantized.parts.codes.data);
+      expect(codes.dtype).toBe('uint8');
+    }
+  });
+
   it('takes 4.127 bits for each weight, as the paper works out', () => {
     expect(bitsPerWeight(quantizeNf4(normalMatrix(512, 1024)))).toBeCloseTo(4 + 8 / 64 + 32 / (64 * 256), 3);
     expect(bitsPerWeight(quantizeNf4(normalMatrix(64, 64), { doubleQuantization: false }))).toBe(4.5);

@@ -319,6 +319,24 @@ describe('weights of the base model without the language model’s prefix', () =
   });
 });
 
+describe('weights of a model with images', () => {
+  it('are found under the names of its files, and of transformers 5 in memory', async () => {
+    const folder = await folderOf('gemma3');
+    const inMemory = (name: string) =>
+      name
+        .replace(/^language_model\.model\./, 'model.language_model.')
+        .replace(/^(vision_tower|multi_modal_projector)\./, 'model.$1.');
+    const renamed = (await tensorsOf(folder)).map((t) => ({ ...t, name: inMemory(t.name) }));
+    expect(renamed.map(({ name }) => name)).toContain('model.language_model.norm.weight');
+    await saveSafetensors(folder, renamed as Parameters<typeof saveSafetensors>[1]);
+    const [ours, theirs] = [await loadWeights(folder), await loadWeights(modelFolder('gemma3'))];
+    expect(Object.keys(ours.weights)).toEqual(Object.keys(theirs.weights));
+    for (const [name, weight] of Object.entries(ours.weights)) {
+      expect(await weight.toArray(), name).toEqual(await theirs.weights[name]!.toArray());
+    }
+  });
+});
+
 describe('a folder with tie_word_embeddings true and an output layer all the same', () => {
   const editConfig = async (folder: string, change: Record<string, unknown>) => {
     const path = join(folder, 'config.json');

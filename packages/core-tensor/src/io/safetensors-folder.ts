@@ -6,7 +6,7 @@ import { InvalidHeaderError, MissingShardError, MissingTensorError } from './err
 import type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
 import { openSafetensors } from './safetensors.js';
 import type { TensorInfo } from './safetensors-header.js';
-import type { TensorData } from './tensor-data.js';
+import { bytesOf, type TensorData } from './tensor-data.js';
 
 /**
  * Opens the weights of a model folder: `NAME.safetensors` when it is there, else the shards that
@@ -14,7 +14,8 @@ import type { TensorData } from './tensor-data.js';
  * `transformers` does.
  *
  * @throws MissingShardError, MissingTensorError (the index places a tensor in a shard that has it not),
- *   InvalidHeaderError (malformed index), and what `openSafetensors` throws
+ *   InvalidHeaderError (malformed index; when it is read, a tensor that two shards have with other values), and what
+ *   `openSafetensors` throws
  */
 export async function openSafetensorsFolder(
   folder: string,
@@ -59,6 +60,8 @@ class ShardedSafetensors implements TensorSource {
   readonly path: string;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly #owners = new Map<string, SafetensorsFile>();
+  /** Further shards that have a tensor too. */
+  readonly #copies = new Map<string, SafetensorsFile[]>();
   readonly #shards: readonly SafetensorsFile[];
 
   constructor(path: string, weightMap: ReadonlyMap<string, string>, shards: ReadonlyMap<string, SafetensorsFile>) {
@@ -74,9 +77,13 @@ class ShardedSafetensors implements TensorSource {
     }
     for (const shard of this.#shards) {
       for (const [name, info] of shard.tensors) {
-        if (tensors.has(name)) continue;
-        tensors.set(name, info);
-        this.#owners.set(name, shard);
+        const owner = this.#owners.get(name);
+        if (owner === shard) continue;
+        if (owner) this.#copies.set(name, [...(this.#copies.get(name) ?? []), shard]);
+        else {
+          tensors.set(name, info);
+          this.#owners.set(name, shard);
+        }
       }
     }
     this.tensors = tensors;
@@ -85,7 +92,19 @@ class ShardedSafetensors implements TensorSource {
   async read(name: string, options?: ReadTensorOptions): Promise<TensorData> {
     const owner = this.#owners.get(name);
     if (!owner) throw new MissingTensorError(this.path, name, this.tensors.keys());
-    return owner.read(name, options);
+    const found = await owner.read(name, options);
+    for (const copy of this.#copies.get(name) ?? []) await this.#assertSame(name, found, copy, options?.as);
+    return found;
+  }
+
+  /** Readers differ in which of two shards they take a tensor from: the index's, or the last. */
+  async #assertSame(name: string, found: TensorData, copy: SafetensorsFile, as: 'float32' | undefined): Promise<void> {
+    const { data, shape } = await copy.read(name, as === undefined ? {} : { as });
+    if (`${shape}` === `${found.shape}` && Buffer.compare(bytesOf(data), bytesOf(found.data)) === 0) return;
+    throw new InvalidHeaderError(
+      this.path,
+      `tensor "${name}" is in two shards with different values, the second in ${copy.path}: remove the one that is not meant.`,
+    );
   }
 
   async close(): Promise<void> {

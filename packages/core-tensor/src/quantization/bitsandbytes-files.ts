@@ -1,4 +1,4 @@
-import type { TensorData } from '../io/tensor-data.js';
+import { bytesOf, type TensorData } from '../io/tensor-data.js';
 import { sizeOf } from '../shape.js';
 import { dynamicMap, NESTED_BLOCK_SIZE } from './dynamic-map.js';
 import { FOUR_BIT_LEVELS } from './nf4.js';
@@ -68,8 +68,7 @@ export function fromBitsandbytes(name: string, tensors: FileTensors): FourBitWei
   if (!method) return fail(`there is no tensor ${name}${STATE_SUFFIX}nf4 or …fp4 beside it`);
   const state = parseState(name, tensors[`${STATE_SUFFIX}${method}`]!);
   const { shape, blocksize: blockSize } = state;
-  const part = <D extends TensorData['dtype']>(suffix: string, dtype: D, size: number) => {
-    const found = tensors[suffix];
+  const part = <D extends TensorData['dtype']>(suffix: string, dtype: D, size: number, found = tensors[suffix]) => {
     if (!found) return fail(`${name}${suffix} is missing`);
     if (found.dtype !== dtype || found.data.length !== size) {
       return fail(`${name}${suffix} has ${found.data.length} elements of ${found.dtype}, not ${size} of ${dtype}`);
@@ -82,7 +81,7 @@ export function fromBitsandbytes(name: string, tensors: FileTensors): FourBitWei
     if (levels.some((level, i) => level !== data[i])) fail(`${name}${suffix} has other levels than bitsandbytes`);
   };
   same('.quant_map', FOUR_BIT_LEVELS[method]);
-  const codes = part('', 'uint8', Math.ceil(sizeOf(shape) / 2));
+  const codes = part('', 'uint8', Math.ceil(sizeOf(shape) / 2), asBytes(tensors['']));
   const doubleQuantization = '.nested_absmax' in tensors;
   const format = { method, shape, blockSize, doubleQuantization };
   if (!doubleQuantization) return { ...format, parts: { codes, absmax: part('.absmax', 'float32', blocks) } };
@@ -99,6 +98,13 @@ export function fromBitsandbytes(name: string, tensors: FileTensors): FourBitWei
       nestedOffset: { dtype: 'float32', shape: [], data: Float32Array.of(state.nested_offset) },
     },
   };
+}
+
+/** The bytes of a tensor: with `bnb_4bit_quant_storage`, codes are in a file as numbers of a wider type that nobody reads as such. */
+function asBytes(tensor: TensorData | undefined): TensorData | undefined {
+  if (tensor === undefined || tensor.dtype === 'uint8') return tensor;
+  const data = bytesOf(tensor.data);
+  return { dtype: 'uint8', shape: [data.length], data };
 }
 
 interface State {

@@ -105,3 +105,19 @@ it('keeps a tensor that the index forgot', async () => {
   expect((await source.read('b')).data).toEqual(Float32Array.of(3));
   await source.close();
 });
+
+it('a tensor that two shards have is read where they agree, and refused where they do not', async () => {
+  const files = await saveSafetensors(folder, three, { maxShardBytes: 12 });
+  const again = (...values: number[]) => writeSafetensors(join(folder, files[1]!), [three[2]!, tensor('b', ...values)]);
+  await again(3);
+  const same = await openSafetensorsFolder(folder);
+  expect((await same.read('b')).data).toEqual(Float32Array.of(3));
+  await same.close();
+  for (const values of [[4], [3, 3]]) {
+    await again(...values);
+    const other = await openSafetensorsFolder(folder);
+    await expect(other.read('b')).rejects.toThrow(/index\.json: tensor "b" is in two shards with different values/);
+    expect((await other.read('c')).data).toEqual(three[2]!.data);
+    await other.close();
+  }
+});

@@ -130,9 +130,13 @@ function parseGemma3Ropes(fields: Fields, maxPositionEmbeddings: number): Ropes 
   if (scaling && 'type' in scaling && !('rope_type' in scaling)) {
     throw new InvalidModelFileError(path, 'transformers passes over rope_scaling with "type": call it "rope_type".');
   }
+  const partial_rotary_factor = fields.number('partial_rotary_factor', 1);
   const of = (layerType: LayerType, theta: number, scaling?: JsonObject) =>
     readRope(
-      new Fields(path, { ...byType.object(layerType), ...scaling }).withDefaults({ rope_theta: theta }),
+      new Fields(path, { ...byType.object(layerType), ...scaling }).withDefaults({
+        rope_theta: theta,
+        partial_rotary_factor,
+      }),
       maxPositionEmbeddings,
     );
   return {

@@ -87,7 +87,8 @@ export async function loadModelConfig(folder: string): Promise<ModelConfig> {
 export function parseModelConfig(json: JsonObject, path = 'config.json'): ModelConfig {
   const modelType = readModelType(json, path);
   const fields = new Fields(path, json);
-  const quantized = fields.raw('quantization_config');
+  // Of a model with images, transformers finds it in either place.
+  const quantized = fields.raw('quantization_config') ?? fields.object('text_config')?.quantization_config ?? undefined;
   const head = parseHeadConfig(json, path);
   return {
     ...parseFamily(fields, modelType),
@@ -173,9 +174,9 @@ function parseWindow(
     const slidingWindow = fields.optionalSize('sliding_window') ?? (fields.has('sliding_window') ? undefined : 4096);
     // transformers takes a Mistral with layer_types for a Ministral.
     const layerTypes = parseLayerTypes(fields, layers) ?? inEveryLayer(slidingWindow).layerTypes;
-    if (layerTypes.includes('sliding_attention') && slidingWindow === undefined) {
-      fields.fail('sliding_window', 'a size, since layer_types has sliding_attention');
-    }
+    // Written without layer_types, the window of a file is that of every layer: what no layer has is none.
+    if (!layerTypes.includes('sliding_attention')) return { layerTypes, slidingWindow: undefined };
+    if (slidingWindow === undefined) fields.fail('sliding_window', 'a size, since layer_types has sliding_attention');
     return { layerTypes, slidingWindow };
   }
   if (modelType === 'mixtral') return inEveryLayer(fields.optionalSize('sliding_window'));

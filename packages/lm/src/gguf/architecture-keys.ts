@@ -35,6 +35,12 @@ export class ArchitectureKeys {
     return this.#metadata.decimal(this.#key(name));
   }
 
+  /** A decimal above 0. @throws InvalidGgufError when it is missing or another */
+  positive(name: string): number {
+    const value = this.decimal(name);
+    return value !== undefined && value > 0 && value < Infinity ? value : this.fail(name, 'a positive number');
+  }
+
   text(name: string): string | undefined {
     return this.#metadata.text(this.#key(name));
   }

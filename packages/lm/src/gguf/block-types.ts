@@ -105,3 +105,10 @@ export const BLOCK_TYPES: ReadonlyMap<number, BlockType> = new Map([
   [14, { name: 'Q6_K', size: 256, bytes: 210, decode: q6K }],
   [30, { name: 'BF16', size: 1, bytes: 2, decode: bfloat16 }],
 ]);
+
+/** The names of further formats, by the number that a file has for them. */
+export const UNREAD_TYPES: Readonly<Record<number, string>> = {
+  ...{ 9: 'Q8_1', 15: 'Q8_K', 34: 'TQ1_0', 35: 'TQ2_0', 39: 'MXFP4', 40: 'NVFP4', 41: 'Q1_0' },
+  ...{ 16: 'IQ2_XXS', 17: 'IQ2_XS', 18: 'IQ3_XXS', 19: 'IQ1_S', 20: 'IQ4_NL', 21: 'IQ3_S', 22: 'IQ2_S', 23: 'IQ4_XS' },
+  ...{ 24: 'I8', 25: 'I16', 26: 'I32', 27: 'I64', 28: 'F64', 29: 'IQ1_M' },
+};

@@ -37,7 +37,7 @@ function gpt2(keys: ArchitectureKeys): JsonObject {
     n_head: keys.size('attention.head_count'),
     n_positions: keys.size('context_length'),
     n_inner: keys.size('feed_forward_length'),
-    layer_norm_epsilon: keys.decimal('attention.layer_norm_epsilon'),
+    layer_norm_epsilon: keys.positive('attention.layer_norm_epsilon'),
   };
 }
 
@@ -58,7 +58,7 @@ function sizes(keys: ArchitectureKeys) {
     intermediate_size: keys.size('feed_forward_length'),
     max_position_embeddings: keys.size('context_length'),
     head_dim: headDim,
-    rms_norm_eps: keys.decimal('attention.layer_norm_rms_epsilon'),
+    rms_norm_eps: keys.positive('attention.layer_norm_rms_epsilon'),
   };
   return { heads, hiddenSize, headDim, json };
 }
@@ -73,7 +73,7 @@ async function rotary(keys: ArchitectureKeys): Promise<JsonObject> {
 
 async function llama(keys: ArchitectureKeys): Promise<JsonObject> {
   const { json, headDim } = sizes(keys);
-  const window = keys.optionalSize('attention.sliding_window');
+  const window = windowOfAll(keys);
   return {
     ...json,
     rope_parameters: await ropeParameters(keys, headDim),
@@ -101,22 +101,33 @@ async function qwen3Moe(keys: ArchitectureKeys): Promise<JsonObject> {
   };
 }
 
-/** Windows alternate as in all Gemma 2 models, which the file does not say. */
-function gemma2(keys: ArchitectureKeys): JsonObject {
+/**
+ * Windows alternate as in all Gemma 2 models, which the file does not say. The first files of Gemma 2 have neither the window
+ * nor the caps: llama.cpp and transformers take the same numbers then, which `parseModelConfig` has.
+ */
+async function gemma2(keys: ArchitectureKeys): Promise<JsonObject> {
+  const cap = keys.decimal('attn_logit_softcapping');
+  const slides = keys.booleans('attention.sliding_window_pattern');
+  const { final_logit_softcapping, sliding_window, ...shared } = gemma(keys, 46);
   return {
-    ...gemma(keys, 46),
-    attn_logit_softcapping: keys.decimal('attn_logit_softcapping') ?? null,
-    rope_parameters: { rope_type: 'default', rope_theta: keys.decimal('rope.freq_base') ?? THETA },
+    ...shared,
+    ...(final_logit_softcapping !== undefined && { final_logit_softcapping: final_logit_softcapping || null }),
+    ...(cap !== undefined && { attn_logit_softcapping: cap }),
+    ...(sliding_window !== undefined && { sliding_window }),
+    ...(slides && { layer_types: layerTypes(slides) }),
+    rope_parameters: await ropeParameters(keys, sizes(keys).headDim),
   };
 }
 
 async function gemma3(keys: ArchitectureKeys): Promise<JsonObject> {
   const { headDim } = sizes(keys);
-  const sliding = keys.booleans('attention.sliding_window_pattern');
-  const types = sliding?.map((slides) => (slides ? 'sliding_attention' : 'full_attention'));
+  const slides = keys.booleans('attention.sliding_window_pattern');
+  const { final_logit_softcapping, ...shared } = gemma(keys, 62);
   return {
-    ...gemma(keys, 62),
-    ...(types && { layer_types: types }),
+    ...shared,
+    sliding_window: keys.size('attention.sliding_window'),
+    final_logit_softcapping: final_logit_softcapping || null,
+    ...(slides && { layer_types: layerTypes(slides) }),
     rope_parameters: {
       full_attention: { ...(await ropeParameters(keys, headDim)), rope_theta: keys.decimal('rope.freq_base') ?? 1e6 },
       sliding_attention: { rope_type: 'default', rope_theta: keys.decimal('rope.freq_base_swa') ?? THETA },
@@ -124,18 +135,31 @@ async function gemma3(keys: ArchitectureKeys): Promise<JsonObject> {
   };
 }
 
+const layerTypes = (slides: readonly boolean[]) =>
+  slides.map((slides) => (slides ? 'sliding_attention' : 'full_attention'));
+
+/** The window of all layers; undefined where there is none. */
+function windowOfAll(keys: ArchitectureKeys): number | undefined {
+  const window = keys.optionalSize('attention.sliding_window');
+  if (window === undefined) return undefined;
+  if (!(keys.booleans('attention.sliding_window_pattern') ?? []).every((slides) => slides)) {
+    throw keys.unsupported('attention.sliding_window_pattern', 'has layers without the window.');
+  }
+  return window;
+}
+
 /**
  * What scores are divided by is not in the file: the root of the head width, except in the 27B models, known by their
  * layers, where it is that of width / heads.
  */
-function gemma(keys: ArchitectureKeys, layersOf27B: number): JsonObject {
+function gemma(keys: ArchitectureKeys, layersOf27B: number) {
   const { json, heads, hiddenSize, headDim } = sizes(keys);
-  checkRotaryWidth(keys, headDim);
   return {
     ...json,
     query_pre_attn_scalar: keys.size('block_count') === layersOf27B ? hiddenSize / heads : headDim,
-    final_logit_softcapping: keys.decimal('final_logit_softcapping') ?? null,
-    sliding_window: keys.size('attention.sliding_window'),
+    final_logit_softcapping: keys.decimal('final_logit_softcapping'),
+    sliding_window:
+      keys.number('attention.sliding_window') === undefined ? undefined : keys.size('attention.sliding_window'),
   };
 }
 
@@ -146,9 +170,17 @@ async function phi3(keys: ArchitectureKeys): Promise<JsonObject> {
     partial_rotary_factor: (keys.optionalSize('rope.dimension_count') ?? headDim) / headDim,
   };
   const { file } = keys;
-  const config = { ...json, sliding_window: keys.optionalSize('attention.sliding_window') ?? null };
+  const config = { ...json, sliding_window: windowOfAll(keys) ?? null };
+  const type = keys.text('rope.scaling.type') ?? 'none';
+  const factor = ropeFactor(keys) ?? 1;
   if (!file.tensors.has('rope_factors_long.weight')) {
+    if (type !== 'none') throw keys.unsupported('rope.scaling.type', `is ${type}, but there are no factors of pairs.`);
+    if (factor !== 1) throw keys.unsupported('rope.scaling.factor', `is ${factor}; there is no model with it.`);
+    checkAttentionFactor(keys);
     return { ...config, rope_parameters: { rope_type: 'default', ...own } };
+  }
+  if (!['none', 'longrope'].includes(type) || factor !== 1) {
+    throw keys.unsupported('rope.scaling.type', `is ${type} with factor ${factor} beside rope_factors_long.weight.`);
   }
   const factors = async (kind: string) => Array.from(await file.read(`rope_factors_${kind}.weight`), shortestDecimal);
   const original = keys.size('rope.scaling.original_context_length');
@@ -174,16 +206,17 @@ async function ropeParameters(keys: ArchitectureKeys, headDim: number): Promise<
   checkRotaryWidth(keys, headDim);
   const { file } = keys;
   const theta = keys.decimal('rope.freq_base') ?? THETA;
+  const type = keys.text('rope.scaling.type') ?? 'none';
+  const factor = ropeFactor(keys);
+  checkAttentionFactor(keys);
   if (file.tensors.has('rope_freqs.weight')) {
+    if (type !== 'none' || (factor ?? 1) !== 1) {
+      throw keys.unsupported('rope.scaling.type', `is ${type} with factor ${factor ?? 1} beside rope_freqs.weight.`);
+    }
     const divisors = await file.read('rope_freqs.weight');
     return { rope_theta: theta, ...llama3Scaling(file.path, divisors, { theta, headDim }) };
   }
-  const type = keys.text('rope.scaling.type') ?? 'none';
-  const factor = keys.decimal('rope.scaling.factor') ?? keys.decimal('rope.scale_linear');
   if (type === 'none' && (factor ?? 1) === 1) return { rope_theta: theta, rope_type: 'default' };
-  const attention = keys.decimal('rope.scaling.attn_factor') ?? 1;
-  if (attention !== 1)
-    throw keys.unsupported('rope.scaling.attn_factor', `is ${attention}; there is no model with it.`);
   if (type === 'yarn') {
     return {
       rope_theta: theta,
@@ -197,9 +230,23 @@ async function ropeParameters(keys: ArchitectureKeys, headDim: number): Promise<
   return { rope_theta: theta, rope_type: type === 'none' ? 'linear' : type, factor };
 }
 
+const ropeFactor = (keys: ArchitectureKeys): number | undefined =>
+  keys.decimal('rope.scaling.factor') ?? keys.decimal('rope.scale_linear');
+
+/** What llama.cpp multiplies cos and sin by, whatever the scaling. */
+function checkAttentionFactor(keys: ArchitectureKeys): void {
+  const attention = keys.decimal('rope.scaling.attn_factor') ?? 1;
+  if (attention !== 1)
+    throw keys.unsupported('rope.scaling.attn_factor', `is ${attention}; there is no model with it.`);
+}
+
 function checkRotaryWidth(keys: ArchitectureKeys, headDim: number): void {
   const width = keys.optionalSize('rope.dimension_count') ?? headDim;
   if (width !== headDim) throw keys.unsupported('rope.dimension_count', `is ${width} of ${headDim} in a head.`);
+  for (const key of ['rope.dimension_count_swa', 'attention.key_length_swa', 'attention.value_length_swa']) {
+    const own = keys.optionalSize(key) ?? headDim;
+    if (own !== headDim) throw keys.unsupported(key, `is ${own} where other layers have ${headDim}.`);
+  }
 }
 
 const hasBias = ({ file }: ArchitectureKeys, part: string): boolean => file.tensors.has(`blk.0.${part}.bias`);

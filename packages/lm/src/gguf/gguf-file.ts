@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import { MissingTensorError } from '@posttrain/core-tensor';
-import { BLOCK_TYPES, type BlockType } from './block-types.js';
+import { BLOCK_TYPES, type BlockType, UNREAD_TYPES } from './block-types.js';
 import { InvalidGgufError, UnsupportedGgufError } from './errors.js';
 import { checkHeaderBounds, type HeaderBounds } from './header-bounds.js';
 import { GgufMetadata } from './metadata.js';
@@ -170,7 +170,8 @@ function tensorInfos(
     const type = BLOCK_TYPES.get(dtype);
     if (!type) {
       const known = [...BLOCK_TYPES.values()].map((one) => one.name).join(', ');
-      throw new UnsupportedGgufError(path, `tensor "${name}" has the number format ${dtype}; read are ${known}.`);
+      const called = Object.hasOwn(UNREAD_TYPES, dtype) ? `is ${UNREAD_TYPES[dtype]},` : 'has the';
+      throw new UnsupportedGgufError(path, `tensor "${name}" ${called} number format ${dtype}; read are ${known}.`);
     }
     if (infos.has(name)) throw new InvalidGgufError(path, `tensor "${name}" is listed twice.`);
     const sizes = shape.map(Number).reverse();

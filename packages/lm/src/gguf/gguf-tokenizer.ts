@@ -66,6 +66,8 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
   const tokens = metadata.texts(`${KEY}tokens`) ?? metadata.fail(`${KEY}tokens`, 'a list of texts');
   const types = metadata.numbers(`${KEY}token_type`) ?? tokens.map(() => TokenType.normal);
   if (types.length !== tokens.length) metadata.fail(`${KEY}token_type`, `a list of ${tokens.length} numbers`);
+  const known: readonly number[] = Object.values(TokenType);
+  if (types.some((type) => !known.includes(type))) metadata.fail(`${KEY}token_type`, `a list of ${known.join(', ')}`);
   const plain = [...tokens.keys()].filter((id) => types[id] === TokenType.normal || types[id] === TokenType.byte);
   if (new Set(plain.map((id) => tokens[id])).size !== plain.length) {
     throw new InvalidGgufError(metadata.path, `${KEY}tokens has a token twice.`);

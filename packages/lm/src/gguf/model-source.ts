@@ -14,8 +14,12 @@ import { type GgufFile, type GgufTensorInfo, openGguf, slice } from './gguf-file
 import type { GgufMetadata } from './metadata.js';
 import { int4FromQ4_0 } from './q4-0.js';
 
-/** Tensors of a GGUF file that are no weights: scalings of positions, which the config has. */
-const NOT_WEIGHTS = ['rope_freqs.weight', 'rope_factors_long.weight', 'rope_factors_short.weight'];
+/** Tensors of a GGUF file that are no weights: scalings of positions, which the config of their family has. */
+function isInConfig(tensor: string, { modelType }: ModelConfig): boolean {
+  if (modelType === 'gpt2') return false;
+  const scalings = modelType === 'phi3' ? ['rope_factors_long', 'rope_factors_short'] : ['rope_freqs'];
+  return scalings.some((name) => tensor === `${name}.weight`);
+}
 
 /** The tensors of a GGUF file under their Hugging Face names and in the layout that Hugging Face has. */
 export class GgufModelSource implements TensorSource {
@@ -34,7 +38,7 @@ export class GgufModelSource implements TensorSource {
     const experts = 'experts' in config ? config.experts?.count : undefined;
     const stored = new Map<string, { readonly info: GgufTensorInfo; readonly part: string }>();
     for (const info of file.tensors.values()) {
-      if (NOT_WEIGHTS.includes(info.name)) continue;
+      if (isInConfig(info.name, config)) continue;
       const { name = info.name, part } = mapTensor(this.#architecture, info.name);
       if (name.includes('*') && experts !== undefined && info.shape[0] === experts) {
         for (let i = 0; i < experts; i++) stored.set(name.replace('*', `${i}`), { info: slice(info, i), part });
@@ -48,12 +52,10 @@ export class GgufModelSource implements TensorSource {
   async read(name: string, _options?: ReadTensorOptions): Promise<TensorData> {
     const { info, part } = this.#find(name);
     const { shape } = this.tensors.get(name)!;
-    let data: Float32Array;
-    if (this.#headsOf(part) > 0) {
-      const bytes = await this.#permutedBytes(info, part);
-      data = new Float32Array((bytes.length / info.type.bytes) * info.type.size);
-      info.type.decode(bytes, data, bytes.length / info.type.bytes);
-    } else data = await this.#file.read(info);
+    let data = await this.#file.read(info);
+    const heads = this.#headsOf(part);
+    // Of numbers and not of bytes: a bias has no rows of whole blocks.
+    if (heads > 0) data = new Float32Array(halvesFromPairs(new Uint8Array(data.buffer), info.shape[0]!, heads).buffer);
     if (this.#isTransposed(info, part)) ({ data } = transposed({ data, shape: info.shape }));
     if (this.#architecture.normsPlusOne && part.endsWith('norm')) data = data.map((stored) => stored - 1);
     return { dtype: 'float32', shape, data };
@@ -63,7 +65,9 @@ export class GgufModelSource implements TensorSource {
   async readQuantized(name: string): Promise<Int4Weight | undefined> {
     const { info, part } = this.#find(name);
     if (info.type.name !== 'Q4_0' || info.shape.length !== 2) return undefined;
-    return int4FromQ4_0(await this.#permutedBytes(info, part), info.shape);
+    const bytes = await this.#file.readBytes(info);
+    const heads = this.#headsOf(part);
+    return int4FromQ4_0(heads === 0 ? bytes : halvesFromPairs(bytes, info.shape[0]!, heads), info.shape);
   }
 
   close(): Promise<void> {
@@ -89,12 +93,6 @@ export class GgufModelSource implements TensorSource {
   #headsOf(part: string): number {
     if (!this.#architecture.interleavedRotary?.includes(part) || this.#config.modelType === 'gpt2') return 0;
     return part === 'attn_k' ? this.#config.numKeyValueHeads : this.#config.numAttentionHeads;
-  }
-
-  async #permutedBytes(info: GgufTensorInfo, part: string): Promise<Uint8Array> {
-    const bytes = await this.#file.readBytes(info);
-    const heads = this.#headsOf(part);
-    return heads === 0 ? bytes : halvesFromPairs(bytes, info.shape[0]!, heads);
   }
 }
 

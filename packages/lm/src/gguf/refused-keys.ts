@@ -11,6 +11,7 @@ const WITHOUT = [
     'expert_shared_feed_forward_length',
     'expert_chunk_feed_forward_length',
   ],
+  ...['rope.scaling.alpha', 'attention.shared_kv_layers'],
   ...['rope.scaling.yarn_log_multiplier', 'decoder_start_token_id', 'decoder_block_count', 'pooling_type'],
 ];
 /** Of these the given numbers, too, mean what is done here. */
@@ -61,6 +62,11 @@ export function refuseUnsupportedKeys(keys: ArchitectureKeys, modelType: string,
   for (const [key, families] of Object.entries(CAPS)) {
     const value = keys.number(key) ?? 0;
     if (value !== 0 && !families.includes(modelType)) refuse(key, value);
+  }
+  // Sliding layers turn as the others, except Gemma 3's.
+  const base = keys.number('rope.freq_base_swa');
+  if (modelType !== 'gemma3_text' && base !== undefined && base !== (keys.number('rope.freq_base') ?? 10000)) {
+    refuse('rope.freq_base_swa', base);
   }
   const sections = keys.numbers('rope.dimension_sections') ?? [];
   if (sections.some((section) => section !== 0)) refuse('rope.dimension_sections', `[${sections.join(', ')}]`);

@@ -48,9 +48,11 @@ import { isQuantized, weightEntries } from './quantized-layer.js';
 const IGNORED_SUFFIXES = ['.rotary_emb.inv_freq', '.attn.bias', '.attn.masked_bias'];
 /** Where the language model is in a checkpoint that has images too (Gemma 3), and what else there is. */
 const LANGUAGE_MODEL = 'language_model.';
+/** The same in the names that transformers 5 has in memory, which other programs write. */
+const INNER_LANGUAGE_MODEL = 'model.language_model.';
 /** Left out of a file where it is tied to the embedding. */
 const OUTPUT_LAYER = 'lm_head.weight';
-const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'];
+const BESIDE_LANGUAGE_MODEL = ['vision_tower.', 'multi_modal_projector.'].flatMap((name) => [name, `model.${name}`]);
 
 const MOST_SHOWN = 8;
 
@@ -230,7 +232,8 @@ function checkQuantized(folder: string, name: string, found: readonly number[], 
 /** A parameter's name in the file: GPT-2 checkpoints of the base model lack the `transformer.` prefix. */
 function storedName(name: string, found: { has(name: string): boolean }): string | undefined {
   const bare = name.replace(/^(transformer|model)\./, '');
-  return [name, bare, `${LANGUAGE_MODEL}${name}`].find((candidate) => found.has(candidate));
+  const inner = name.replace(/^model\./, INNER_LANGUAGE_MODEL);
+  return [name, bare, `${LANGUAGE_MODEL}${name}`, inner].find((candidate) => found.has(candidate));
 }
 
 /** The name in the file of every parameter. */
@@ -261,7 +264,7 @@ function resolveNames(
       problems.push(`${stored} has shape [${actual.join(', ')}] where the config asks for [${shape.join(', ')}]`);
     }
   }
-  const isPart = [...used].some((name) => name.startsWith(LANGUAGE_MODEL));
+  const isPart = [...used].some((name) => [LANGUAGE_MODEL, INNER_LANGUAGE_MODEL].some((part) => name.startsWith(part)));
   const allowed = (name: string) =>
     used.has(name) ||
     (isPart && BESIDE_LANGUAGE_MODEL.some((prefix) => name.startsWith(prefix))) ||

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { KEY_TABLES, passedOver, readKeyTable, runPatches } from './key-table.js';
+import { KEY_TABLES, lostInWriting, passedOver, readKeyTable, runPatches } from './key-table.js';
 
 // All alterations of all families are computed in config-keys.slow.test.ts.
 describe('a key of config.json that changes what transformers computes', () => {
@@ -7,6 +7,10 @@ describe('a key of config.json that changes what transformers computes', () => {
     // A head that the file has all the same is found when the weights are read.
     expect(passedOver(name).filter((patch) => patch !== '{"tie_word_embeddings":true}')).toEqual([]);
     expect(readKeyTable(name).changed.length).toBeGreaterThan(5);
+  });
+
+  it.each(KEY_TABLES.filter((name) => name !== 'bert'))('of %s is there again in what is written', (name) => {
+    expect(lostInWriting(name)).toEqual([]);
   });
 
   it.each(['mistral', 'gpt2', 'bert'])('of %s computes the same here, or is refused', async (name) => {

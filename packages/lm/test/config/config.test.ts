@@ -196,6 +196,16 @@ describe('config.json of before', () => {
     ['RoPE by layer type', { ...old, rope_parameters: { full_attention: {} } }, /differ by layer type/],
     ['another activation', { ...old, hidden_act: 'xielu' }, /"hidden_act" must be one of silu/],
     ['quantised weights', { ...old, quantization_config: { bits: 4 } }, /quantization_config/],
+    [
+      'quantised weights of the part that has the text',
+      { model_type: 'gemma3', text_config: { quantization_config: { quant_method: 'gptq', bits: 4 } } },
+      /quantization_config: quant_method "gptq" is not supported/,
+    ],
+    [
+      'partial rotation beside the rotations of Gemma 3',
+      { model_type: 'gemma3_text', partial_rotary_factor: 0.5 },
+      /partial_rotary_factor 0.5/,
+    ],
     ['a dtype', { ...old, torch_dtype: 'float64' }, /"torch_dtype" must be one of/],
     ['layer types', { ...saved.qwen2, layer_types: ['full_attention'] }, /"layer_types" must be a list of 4/],
     ['a window without size', { ...saved.qwen2, sliding_window: null }, /sliding_window/],

@@ -5,7 +5,7 @@ import { referenceEngine, withEngine } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { parseBertConfig } from '../../src/config/index.js';
 import { loadBertWeights } from '../../src/embed/bert-encoder.js';
-import { parseModelConfig } from '../../src/index.js';
+import { modelConfigToJson, parseModelConfig } from '../../src/index.js';
 import { bertNetwork } from '../../src/model/bert.js';
 import { sequenceLogits, tokenLogits } from '../../src/model/head.js';
 import { loadWeights } from '../../src/model/weights.js';
@@ -138,6 +138,19 @@ export function passedOver(name: string): string[] {
   const table = readKeyTable(name);
   const base = JSON.stringify(parse(table.config));
   return table.changed.filter((patch) => parsesTo(patched(table, patch)) === base).map(describePatch);
+}
+
+/** Patches whose config is another one when it has been written and read again. */
+export function lostInWriting(name: string): string[] {
+  const table = readKeyTable(name);
+  return [...table.same, ...table.changed]
+    .filter((patch) => {
+      const read = parsesTo(patched(table, patch));
+      if (read === undefined) return false;
+      const written = modelConfigToJson(parseModelConfig(patched(table, patch)));
+      return parsesTo(JSON.parse(JSON.stringify(written)) as Json) !== read;
+    })
+    .map(describePatch);
 }
 
 function parsesTo(config: Json): string | undefined {

@@ -46,6 +46,11 @@ describe('the ids that end a generation of a GGUF file', () => {
   ])('%j is refused', (values, message) => {
     expect(() => endTokens(tokenizerKeys({ tokens, ...values }))).toThrow(message);
   });
+
+  it.each([0, 7])('a token of type %i is refused: it would have no text', (type) => {
+    const keys = tokenizerKeys({ tokens, token_type: [3, 3, 3, type, 3, 3, 3, 1] });
+    expect(() => ggufTokenizer(keys)).toThrow(/token_type" must be a list of 1, 2, 3, 4, 5, 6/);
+  });
 });
 
 describe('keys of a GGUF architecture', () => {
@@ -53,9 +58,12 @@ describe('keys of a GGUF architecture', () => {
     ...{ block_count: 1, embedding_length: 16, feed_forward_length: 24, context_length: 64 },
     ...{ 'attention.head_count': 2, 'attention.layer_norm_rms_epsilon': 1e-5 },
   };
-  const keysOf = (values: Values) => {
+  /** `tensors`: by name, the numbers of each. */
+  const keysOf = (values: Values, tensors: Readonly<Record<string, readonly number[]>> = {}) => {
     const metadata = new GgufMetadata('test', new Map(under('llama.', { ...sizes, ...values })));
-    return new ArchitectureKeys({ path: 'test', metadata, tensors: new Map() } as never, 'llama');
+    const read = async (name: string) => Float32Array.from(tensors[name]!);
+    const file = { path: 'test', metadata, tensors: new Map(Object.entries(tensors)), read };
+    return new ArchitectureKeys(file as never, 'llama');
   };
 
   it.each<Values>([
@@ -76,6 +84,9 @@ describe('keys of a GGUF architecture', () => {
     { 'rope.scaling.yarn_log_multiplier': 0.1 },
     { 'rope.dimension_sections': [16, 24, 24, 0] },
     { pooling_type: 1 },
+    { 'rope.scaling.alpha': 2 },
+    { 'rope.freq_base_swa': 500 },
+    { 'attention.shared_kv_layers': 1 },
   ])('%j is refused by name', (values) => {
     const name = new RegExp(`llama\\.${Object.keys(values)[0]!.replaceAll('.', '\\.')} is .*no model with it`);
     expect(() => refuseUnsupportedKeys(keysOf(values), 'llama', false)).toThrow(name);
@@ -95,6 +106,48 @@ describe('keys of a GGUF architecture', () => {
 
   const config = async (values: Values) =>
     parseModelConfig({ model_type: 'llama', vocab_size: 8, ...(await familyConfig(keysOf(values), 'llama')) });
+
+  const scaled = (type: string) => ({ 'rope.scaling.type': type, 'rope.scaling.factor': 4 });
+  const window = { 'attention.sliding_window': 4 };
+  const long = { 'rope_factors_long.weight': [1, 1, 1, 1], 'rope_factors_short.weight': [1, 1, 1, 1] };
+  const original = { 'rope.scaling.original_context_length': 32 };
+  it.each<[string, Values, RegExp, Readonly<Record<string, readonly number[]>>?]>([
+    ['llama', { 'attention.layer_norm_rms_epsilon': undefined }, /layer_norm_rms_epsilon" must be a positive number/],
+    ['llama', { 'attention.layer_norm_rms_epsilon': 0 }, /layer_norm_rms_epsilon" must be a positive number, not 0/],
+    ['gpt2', {}, /attention.layer_norm_epsilon" must be a positive number, not absent/],
+    ['llama', { 'rope.scaling.attn_factor': 1.2 }, /attn_factor is 1.2/],
+    ['gemma2', { 'rope.scaling.attn_factor': 1.2 }, /attn_factor is 1.2/],
+    ['phi3', { 'rope.scaling.attn_factor': 1.2 }, /attn_factor is 1.2/],
+    ['phi3', scaled('yarn'), /rope.scaling.type is yarn, but there are no factors/],
+    ['phi3', { ...original, ...scaled('yarn') }, /rope.scaling.type is yarn with factor 4 beside rope_factors/, long],
+    ['phi3', { 'rope.scaling.factor': 4 }, /rope.scaling.factor is 4/],
+    [
+      'llama',
+      scaled('yarn'),
+      /rope.scaling.type is yarn with factor 4 beside rope_freqs/,
+      { 'rope_freqs.weight': [1] },
+    ],
+    ['gemma2', { 'attention.sliding_window': 0 }, /sliding_window" must be a positive integer, not 0/],
+    ['gemma3_text', {}, /sliding_window" must be a positive integer, not absent/],
+    ['gemma3_text', { ...window, 'attention.key_length_swa': 4 }, /key_length_swa is 4 where other layers have 8/],
+    ['gemma3_text', { ...window, 'rope.dimension_count_swa': 4 }, /dimension_count_swa is 4 where/],
+    ['llama', { ...window, 'attention.sliding_window_pattern': [true, false] }, /has layers without the window/],
+    ['phi3', { ...window, 'attention.sliding_window_pattern': [false] }, /has layers without the window/],
+  ])('%s: %j is refused', async (family, values, message, tensors) => {
+    await expect(familyConfig(keysOf(values, tensors), family)).rejects.toThrow(message);
+  });
+
+  it.each<[string, Values, object]>([
+    // As llama.cpp and transformers have them: the first files of Gemma 2 say none of it.
+    ['what they leave out', {}, { attnLogitSoftcapping: 50, finalLogitSoftcapping: 30, slidingWindow: 4096 }],
+    ['no cap', { final_logit_softcapping: 0 }, { finalLogitSoftcapping: undefined }],
+    ['a scaling', { 'rope.scaling.factor': 4 }, { rope: { type: 'linear', theta: 10000, factor: 4 } }],
+    ['which layers slide', { 'attention.sliding_window_pattern': [false] }, { layerTypes: ['full_attention'] }],
+  ])('Gemma 2: %s', async (_, values, found) => {
+    const json = await familyConfig(keysOf(values), 'gemma2');
+    expect(parseModelConfig({ model_type: 'gemma2', vocab_size: 8, ...json })).toMatchObject(found);
+  });
+
   it('YaRN is that of config.json', async () => {
     const scaling = { 'rope.scaling.type': 'yarn', 'rope.scaling.factor': 4 };
     await expect(config({ ...scaling, 'rope.scaling.original_context_length': 16 })).resolves.toMatchObject({

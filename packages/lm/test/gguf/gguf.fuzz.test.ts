@@ -211,6 +211,13 @@ describe('a hostile GGUF file', () => {
       UnsupportedGgufError,
       /number format 39; read are F32, F16, Q4_0/,
     ],
+    [
+      'a format that has a name',
+      tensors(['a', [256], 16, 0]),
+      UnsupportedGgufError,
+      /"a" is IQ2_XXS, number format 16/,
+    ],
+    ['a format without one', tensors(['a', [256], 99, 0]), UnsupportedGgufError, /"a" has the number format 99/],
     ['a tensor behind the end', tensors(['a', [4], 0, 128]), InvalidGgufError, /ends at byte/],
     ['a tensor far behind the end', tensors(['a', [4], 0, 2n ** 62n]), InvalidGgufError, /ends at byte/],
     ['a crooked offset', tensors(['a', [4], 0, 8]), InvalidGgufError, /no multiple of the alignment 32/],

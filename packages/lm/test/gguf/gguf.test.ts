@@ -4,12 +4,12 @@ import { dequantizeInt4, setEngine } from '@posttrain/core-tensor';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
 import { llama3Scaling } from '../../src/gguf/llama3-scaling.js';
-import { halvesFromPairs } from '../../src/gguf/model-source.js';
+import { GgufModelSource, halvesFromPairs } from '../../src/gguf/model-source.js';
 import { int4FromQ4_0 } from '../../src/gguf/q4-0.js';
 import { CausalLM, LocalGenerator, loadWeights, openGguf, sequenceLogProbs } from '../../src/index.js';
 import { rotationOf } from '../../src/model/rotary-angles.js';
-import { ENGINES, largestDifference, modelFolder, temporaryFolder } from '../support.js';
-import { GgufBytes } from './build-gguf.js';
+import { ENGINES, largestDifference, modelFolder, temporaryFolder, tinyConfig } from '../support.js';
+import { GgufBytes, ValueType } from './build-gguf.js';
 import { goldenFile } from './support.js';
 
 const Q4_0 = BLOCK_TYPES.get(2)!;
@@ -170,6 +170,29 @@ describe('the order of rows', () => {
     expect([...halvesFromPairs(rows, 12, 2)]).toEqual([0, 2, 4, 1, 3, 5, 10, 12, 14, 11, 13, 15]);
     const wide = Uint8Array.from([0, 0, 1, 1, 2, 2, 3, 3]);
     expect([...halvesFromPairs(wide, 4, 1)]).toEqual([0, 0, 2, 2, 1, 1, 3, 3]);
+  });
+});
+
+describe('a quantised bias', () => {
+  it('has its numbers in the order of the rows', async () => {
+    const stored = Uint8Array.of(0, 60, ...Array.from({ length: 32 }, (_, i) => i));
+    const bytes = new GgufBytes()
+      .magic()
+      .uint64(1)
+      .uint64(1)
+      .text('general.architecture')
+      .uint32(ValueType.text)
+      .text('llama')
+      .tensor('blk.0.attn_q.bias', [32], 8, 0)
+      .pad()
+      .bytes(stored);
+    const path = join(await temporaryFolder(), 'bias.gguf');
+    await writeFile(path, bytes.build());
+    const source = new GgufModelSource(await openGguf(path), tinyConfig({ hidden_size: 32, num_attention_heads: 2 }));
+    const { data } = await source.read('model.layers.0.self_attn.q_proj.bias');
+    const head = (first: number) => [0, 1].flatMap((odd) => Array.from({ length: 8 }, (_, i) => first + 2 * i + odd));
+    expect([...data]).toEqual([...head(0), ...head(16)]);
+    await source.close();
   });
 });
 
