@@ -31,7 +31,7 @@ async function mixture(name: string, changes: Partial<ExpertsConfig> = {}): Prom
   });
 }
 
-const trainerOf = (model: CausalLM, options: Partial<TrainerOptions<object>> = {}) =>
+const trainerOf = (model: CausalLM, options: Partial<TrainerOptions> = {}) =>
   Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0, ...options });
 
 describe.each(MIXTURES)('the loss of the routers of %s', (name) => {

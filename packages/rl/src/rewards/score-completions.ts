@@ -33,6 +33,8 @@ export interface ScoreOptions {
   readonly concurrency?: number;
   /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
   readonly timeoutSeconds?: number;
+  /** Ends the calls that run, and begins no others; the reason is thrown. */
+  readonly signal?: AbortSignal;
 }
 
 /** A completion to be scored. */
@@ -50,15 +52,16 @@ export interface Scores {
 /**
  * Asks every reward function about every completion.
  *
- * @throws RewardError naming the function that threw, ran out of time or returned something else than a number or null
+ * @throws RewardError naming the function that threw, ran out of time or returned something else than a number or null; the
+ *   reason of the signal when that fires
  */
 export async function scoreCompletions<Row extends PromptRow>(
   rewards: Rewards<Row>,
   completions: readonly CompletionToScore<Row>[],
   options: ScoreOptions = {},
 ): Promise<Scores> {
-  assertKnownOptions('scoreCompletions', options, ['concurrency', 'timeoutSeconds']);
-  const { concurrency = 16, timeoutSeconds = 60 } = options;
+  assertKnownOptions('scoreCompletions', options, ['concurrency', 'timeoutSeconds', 'signal']);
+  const { concurrency = 16, timeoutSeconds = 60, signal: given } = options;
   if (!(concurrency >= 1 && timeoutSeconds > 0)) {
     throw new PosttrainError(
       'SCORE_OPTIONS',
@@ -72,7 +75,7 @@ export async function scoreCompletions<Row extends PromptRow>(
       scores[f]![i] = await callReward(name, reward, completion, timeoutSeconds, signal);
     }),
   );
-  await runAll(tasks, concurrency);
+  await runAll(tasks, concurrency, given);
   return {
     byFunction: Object.fromEntries(functions.map(({ name }, f) => [name, scores[f]!])),
     rewards: completions.map((completion, i) => {
@@ -88,8 +91,15 @@ export async function scoreCompletions<Row extends PromptRow>(
 }
 
 /** Runs tasks in order, a few at a time; the first failure aborts the others' signal and is thrown. */
-async function runAll(tasks: readonly ((signal: AbortSignal) => Promise<void>)[], concurrency: number): Promise<void> {
+async function runAll(
+  tasks: readonly ((signal: AbortSignal) => Promise<void>)[],
+  concurrency: number,
+  given: AbortSignal | undefined,
+): Promise<void> {
   const controller = new AbortController();
+  const abort = () => controller.abort(given!.reason);
+  given?.throwIfAborted();
+  given?.addEventListener('abort', abort, { once: true });
   let next = 0;
   const worker = async () => {
     while (next < tasks.length && !controller.signal.aborted) await tasks[next++]!(controller.signal);
@@ -99,7 +109,10 @@ async function runAll(tasks: readonly ((signal: AbortSignal) => Promise<void>)[]
   } catch (error) {
     controller.abort(error);
     throw error;
+  } finally {
+    given?.removeEventListener('abort', abort);
   }
+  given?.throwIfAborted();
 }
 
 async function callReward<Row extends PromptRow>(
@@ -110,7 +123,11 @@ async function callReward<Row extends PromptRow>(
   runSignal: AbortSignal,
 ): Promise<number | null> {
   const controller = new AbortController();
-  const abort = () => controller.abort(runSignal.reason);
+  let giveUp: (reason: unknown) => void = () => {};
+  const abort = () => {
+    controller.abort(runSignal.reason);
+    giveUp(runSignal.reason);
+  };
   runSignal.addEventListener('abort', abort, { once: true });
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -120,6 +137,7 @@ async function callReward<Row extends PromptRow>(
         ? await Promise.race([
             pending,
             new Promise<never>((_, reject) => {
+              giveUp = reject;
               timer = setTimeout(() => {
                 const error = new RewardError(name, `took longer than ${timeoutSeconds} s`, context);
                 controller.abort(error);
@@ -137,6 +155,8 @@ async function callReward<Row extends PromptRow>(
     }
     return value;
   } catch (error) {
+    // Whatever a call that is ended says: it is not why.
+    if (runSignal.aborted) throw runSignal.reason;
     if (error instanceof RewardError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     throw new RewardError(name, `threw: ${message}`, context, { cause: error });

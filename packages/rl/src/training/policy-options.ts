@@ -9,6 +9,7 @@ import {
   oneOf,
   options,
   type Read,
+  type SamplingParams,
   settingsOf,
   text,
 } from '@posttrain/interfaces';
@@ -49,12 +50,16 @@ const samplingShape = {
   /** A completion ends before the first of these strings. */
   stop: listOf(text({}), { optional: true }),
 };
-export const SAMPLING_OPTIONS = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
 
 const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
   rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false }),
+  /**
+   * Held-out prompts: evaluations sample completions of each and give `eval_reward` and the other metrics of rollouts, always
+   * from the same random numbers. Default: none.
+   */
+  evaluationRows: custom<Rows<PromptRow>>()(ROWS, isRows, { optional: true, decisive: false }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: (rewards) =>
@@ -101,7 +106,7 @@ const shape = {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
     optional: true,
     decisive: false,
   }),
@@ -120,17 +125,26 @@ export const policyOptions = options('trainPolicy', shape, {
 
 /** Options of `trainPolicy`. */
 export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>
-  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'rewards'> {
+  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'evaluationRows' | 'rewards'> {
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
   readonly adapter?: A;
   /** The prompts; further columns reach the reward functions. */
   readonly rows: Rows<Row>;
+  /** Held-out prompts, which evaluations sample completions of. Default: none. */
+  readonly evaluationRows?: Rows<Row>;
   /** By the name they are logged under. */
   readonly rewards: Rewards<NoInfer<Row>>;
 }
 
 /** Options with every default in place. */
 export type PolicySettings = Read<typeof policyOptions>;
+
+/** How completions are sampled. */
+export function samplingOf(settings: PolicySettings): SamplingParams {
+  const names = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
+  const given = names.filter((name) => settings[name] !== undefined).map((name) => [name, settings[name]]);
+  return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
+}
 
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
 export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {

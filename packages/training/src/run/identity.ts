@@ -81,6 +81,8 @@ export interface Comparison {
  */
 export function refuseOtherSettings({ folder, saved, current, allowChanged = [] }: Comparison): void {
   const names = [...new Set([...Object.keys(saved), ...Object.keys(current)])];
+  // A setting that an earlier version did not have was not given there.
+  const differs = (name: string) => (saved[name] ?? NOT_GIVEN) !== (current[name] ?? NOT_GIVEN);
   const isOf = (name: string, allowed: string) => name === allowed || name.startsWith(`${allowed}.`);
   for (const allowed of allowChanged) {
     if (names.some((name) => isOf(name, allowed))) continue;
@@ -88,9 +90,7 @@ export function refuseOtherSettings({ folder, saved, current, allowChanged = [] 
     const hint = near ? ` Did you mean "${near}"?` : ` There are ${names.join(', ')}.`;
     throw new OptionError('INVALID_OPTION', 'allowChanged', allowed, `there is no setting "${allowed}".${hint}`);
   }
-  const changed = names.filter(
-    (name) => saved[name] !== current[name] && !allowChanged.some((allowed) => isOf(name, allowed)),
-  );
+  const changed = names.filter((name) => differs(name) && !allowChanged.some((allowed) => isOf(name, allowed)));
   if (changed.length > 0) throw otherRun(folder, changed, saved, current);
 }
 

@@ -1,4 +1,4 @@
-import type { Metrics, StepMetrics } from './training-options.js';
+import type { Metrics, StepMetrics } from './run-options.js';
 
 /** The open window of a log as JSON: a resumed run goes on with it. */
 export interface SavedWindow {

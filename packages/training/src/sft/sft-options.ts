@@ -1,6 +1,7 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows } from '../run/collect-rows.js';
-import { type StepMetrics, trainingShape } from '../run/training-options.js';
+import type { StepMetrics } from '../run/run-options.js';
+import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow } from './tokenize-rows.js';
@@ -9,7 +10,10 @@ export type SftLogEntry = StepMetrics;
 
 const shape = {
   ...trainingShape,
+  /** In one of TRL's formats. */
   rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false }),
+  /** Held-out rows, of which evaluations give `eval_loss`: the mean over all of their trained tokens. Default: none. */
+  evaluationRows: custom<Rows<SftRow>>()(ROWS, isRows, { optional: true, decisive: false }),
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
   batchSize: integer({ default: 8, min: 1 }),
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
