@@ -52,6 +52,7 @@ const numbers = ({
 
 describe('the identity of a run', () => {
   /** For every option that decides the result: another value, and what the error says of it. */
+  const evaluated = { evaluate: () => ({ loss: 1 }), bestMetric: 'loss' };
   const changes: Readonly<Record<string, readonly [() => Promise<object> | object, RegExp]>> = {
     adapter: [async () => ({ adapter: await adapterWith({ loraAlpha: 4 }) }), /adapter.loraAlpha was 8 and is 4/],
     optimizer: [() => ({ optimizer: 'lion_32bit' }), /optimizer was adamw and is lion/],
@@ -66,6 +67,11 @@ describe('the identity of a run', () => {
     fp16: [() => ({ fp16: true }), /fp16 was false and is true/],
     lossScaling: [() => ({ lossScaling: true }), /lossScaling was not given and is true/],
     seed: [() => ({ seed: 1 }), /seed was 42 and is 1/],
+    keepBest: [() => ({ ...evaluated, keepBest: true }), /keepBest was not given and is true/],
+    bestMetric: [() => evaluated, /bestMetric was not given and is loss/],
+    bestMode: [() => ({ ...evaluated, bestMode: 'max' }), /bestMode was not given and is max/],
+    patience: [() => ({ ...evaluated, patience: 2 }), /patience was not given and is 2/],
+    minDelta: [() => ({ ...evaluated, minDelta: 0.1 }), /minDelta was not given and is 0.1/],
     batchSize: [() => ({ batchSize: 3 }), /batchSize was 4 and is 3/],
     packing: [() => ({ packing: true, maxLength: 32 }), /packing was false and is true; .*rows was \w+ and is \w+/],
     steps: [() => ({ steps: 5 }), /steps was 4 and is 5.*allowChanged: \['steps'\]/],

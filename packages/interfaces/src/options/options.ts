@@ -45,6 +45,8 @@ export type Read<O> = O extends Options<infer S> ? ReadOf<S> : never;
 export interface OptionsMore {
   /** Names that other libraries have for options, which the error about an unknown option then translates. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** Options of other libraries that have none of the same meaning here: a sentence that says what to do instead. */
+  readonly remarks?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -90,7 +92,14 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
   const unknown = (name: string) => {
     const alias = more.aliases?.[name];
     const near = alias ?? nearestName(name, names);
-    const hint = alias ? ` It is called "${alias}" here.` : near ? ` Did you mean "${near}"?` : '';
+    const remark = more.remarks?.[name];
+    const hint = remark
+      ? ` ${remark}`
+      : alias
+        ? ` It is called "${alias}" here.`
+        : near
+          ? ` Did you mean "${near}"?`
+          : '';
     const message = `unknown option "${name}".${hint} Known options: ${names.join(', ')}.`;
     return new OptionError('UNKNOWN_OPTION', where, name, message);
   };

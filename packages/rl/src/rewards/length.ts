@@ -1,19 +1,18 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { positiveInteger } from '../positive-integer.js';
+import { type Given, integer, options } from '@posttrain/interfaces';
 import { namedReward, type RewardFunction } from './reward.js';
 
-export interface LengthPenaltyOptions {
+const lengthPenaltyOptions = options('lengthPenalty', {
   /** Tokens at which the penalty is complete. */
-  readonly maxCompletionLength: number;
-}
+  maxCompletionLength: integer({ min: 1 }),
+});
+export type LengthPenaltyOptions = Given<typeof lengthPenaltyOptions>;
 
 /** -min(1, tokens / maxCompletionLength): the shorter the better. Give it a small weight. */
-export function lengthPenalty(options: LengthPenaltyOptions): RewardFunction {
-  assertKnownOptions('lengthPenalty', options, ['maxCompletionLength']);
-  const max = positiveInteger('lengthPenalty: maxCompletionLength', options.maxCompletionLength);
+export function lengthPenalty(given: LengthPenaltyOptions): RewardFunction {
+  const { maxCompletionLength: max } = lengthPenaltyOptions.read(given);
   return namedReward(
     'lengthPenalty',
-    { maxCompletionLength: max },
+    lengthPenaltyOptions.settings(given),
     (_, { completionTokens }) => -Math.min(1, completionTokens.length / max),
   );
 }

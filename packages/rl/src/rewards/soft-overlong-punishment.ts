@@ -1,29 +1,25 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { positiveInteger } from '../positive-integer.js';
+import { type Given, integer, OptionError, options } from '@posttrain/interfaces';
 import { namedReward, type RewardFunction } from './reward.js';
 
-export interface SoftOverlongPunishmentOptions {
+const softOverlongPunishmentOptions = options('softOverlongPunishment', {
   /** L_max: tokens at which the punishment is complete. */
-  readonly maxCompletionLength: number;
+  maxCompletionLength: integer({ min: 1 }),
   /** L_cache: over how many tokens before that it grows. */
-  readonly softPunishCache: number;
-}
+  softPunishCache: integer({ min: 1 }),
+});
+export type SoftOverlongPunishmentOptions = Given<typeof softOverlongPunishmentOptions>;
 
 /**
  * Soft overlong punishment (DAPO, arXiv 2503.14476, eq. 13) of a completion of n tokens: 0 for n ≤ L_max - L_cache, then
  * (L_max - L_cache - n) / L_cache, and -1 for n > L_max. For completions of exactly L_max both give -1.
  */
-export function softOverlongPunishment(options: SoftOverlongPunishmentOptions): RewardFunction {
-  assertKnownOptions('softOverlongPunishment', options, ['maxCompletionLength', 'softPunishCache']);
-  const max = positiveInteger('softOverlongPunishment: maxCompletionLength', options.maxCompletionLength);
-  const cache = positiveInteger('softOverlongPunishment: softPunishCache', options.softPunishCache);
+export function softOverlongPunishment(given: SoftOverlongPunishmentOptions): RewardFunction {
+  const { maxCompletionLength: max, softPunishCache: cache } = softOverlongPunishmentOptions.read(given);
   if (cache > max) {
-    throw new PosttrainError(
-      'OPTION',
-      `softOverlongPunishment: softPunishCache ${cache} exceeds maxCompletionLength ${max}`,
-    );
+    const problem = `softPunishCache ${cache} exceeds maxCompletionLength ${max}`;
+    throw new OptionError('INVALID_OPTION', 'softOverlongPunishment', 'softPunishCache', problem);
   }
-  const settings = { maxCompletionLength: max, softPunishCache: cache };
+  const settings = softOverlongPunishmentOptions.settings(given);
   return namedReward('softOverlongPunishment', settings, (_, { completionTokens: { length } }) =>
     Math.max(-1, Math.min(0, (max - cache - length) / cache)),
   );

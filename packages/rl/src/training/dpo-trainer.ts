@@ -70,9 +70,10 @@ const shape = {
   ),
 };
 
-export const dpoOptions = options('dpo', shape, {
-  aliases: trlNames(shape, { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' }),
-});
+/** TRL's names for what is an option of a preference loss here. */
+export const DPO_TRL_NAMES = { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' } as const;
+
+export const dpoOptions = options('dpo', shape, trlNames(shape, DPO_TRL_NAMES));
 
 /** Options of `dpo`. */
 export interface DpoOptions<A extends TrainableAdapter = TrainableAdapter>

@@ -106,22 +106,44 @@ const shape = {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<Omit<ScoreOptions, 'signal'>>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
-    optional: true,
-    decisive: false,
-  }),
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
+    '{ concurrency, timeoutSeconds }, both positive numbers',
+    isScoreOptions,
+    {
+      optional: true,
+      decisive: false,
+    },
+  ),
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
 };
 
-export const policyOptions = options('trainPolicy', shape, {
-  aliases: trlNames(shape, {
-    ...{ max_new_tokens: 'maxCompletionLength' },
-    ...Object.fromEntries(['beta', 'epsilon', 'loss_type', 'scale_rewards'].map((name) => [name, 'objective'])),
-    reward_weights: 'rewards',
-  }),
-});
+/** TRL's names for options of GRPOTrainer; those of the objective are options of it here. */
+export const POLICY_TRL_NAMES = {
+  num_generations: 'completionsPerPrompt',
+  num_iterations: 'iterationsPerBatch',
+  max_completion_length: 'maxCompletionLength',
+  max_new_tokens: 'maxCompletionLength',
+  temperature: 'temperature',
+  top_k: 'topK',
+  top_p: 'topP',
+  min_p: 'minP',
+  repetition_penalty: 'repetitionPenalty',
+  mask_truncated_completions: 'maskTruncatedCompletions',
+  reward_funcs: 'rewards',
+  reward_weights: 'rewards',
+  beta: 'objective',
+  epsilon: 'objective',
+  epsilon_high: 'objective',
+  delta: 'objective',
+  loss_type: 'objective',
+  scale_rewards: 'objective',
+  importance_sampling_level: 'objective',
+  per_device_train_batch_size: 'promptsPerStep',
+} as const;
+
+export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLICY_TRL_NAMES));
 
 /** Options of `trainPolicy`. */
 export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>

@@ -36,7 +36,7 @@ const shape = {
   truncationMode: oneOf(['keep_start', 'keep_end'], { default: 'keep_start' }),
 };
 
-export const sftOptions = options('sft', shape, { aliases: trlNames(shape) });
+export const sftOptions = options('sft', shape, trlNames(shape));
 
 /** Options of `sft`. */
 export interface SftOptions<A extends TrainableAdapter = TrainableAdapter>
