@@ -140,10 +140,19 @@ export const POLICY_TRL_NAMES = {
   loss_type: 'objective',
   scale_rewards: 'objective',
   importance_sampling_level: 'objective',
-  per_device_train_batch_size: 'promptsPerStep',
 } as const;
 
-export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLICY_TRL_NAMES));
+/** Options of GRPOTrainer that have none of the same meaning here. */
+export const POLICY_TRL_REMARKS = {
+  per_device_train_batch_size: 'A step has promptsPerStep × completionsPerPrompt completions.',
+  steps_per_generation: 'A batch of completions is one step; iterationsPerBatch says how often it is learnt from.',
+  generation_batch_size: 'A step has promptsPerStep × completionsPerPrompt completions.',
+  num_generations_eval: 'Evaluations sample completionsPerPrompt completions of each prompt.',
+  log_completions: 'Completions are in completions.jsonl of the outputFolder.',
+  use_vllm: 'Completions are sampled from the model that is trained.',
+} as const;
+
+export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLICY_TRL_NAMES, POLICY_TRL_REMARKS));
 
 /** Options of `trainPolicy`. */
 export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>

@@ -26,13 +26,11 @@ export const TRL_NAMES: Readonly<Record<string, string>> = {
   resume_from_checkpoint: 'resume',
   eval_steps: 'evaluateEvery',
   eval_on_start: 'evaluateOnStart',
-  compute_metrics: 'evaluate',
   load_best_model_at_end: 'keepBest',
   metric_for_best_model: 'bestMetric',
   greater_is_better: 'bestMode',
   early_stopping_patience: 'patience',
   early_stopping_threshold: 'minDelta',
-  disable_tqdm: 'progress',
   max_length: 'maxLength',
   max_seq_length: 'maxLength',
   truncation_mode: 'truncationMode',
@@ -48,6 +46,8 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   processing_class: 'The model has its tokenizer.',
   tokenizer: 'The model has its tokenizer.',
   callbacks: 'Give beforeStep, afterStep, onLog or trackers.',
+  compute_metrics: 'Give evaluate, a function of the model as it is that gives metrics by name.',
+  disable_tqdm: 'Give progress: false.',
   data_collator: 'Rows are padded and masked by position; give rows with input_ids and labels to decide yourself.',
   per_device_eval_batch_size: 'maxTokensPerPass bounds the memory of a pass; it changes no result.',
   gradient_accumulation_steps:
@@ -59,7 +59,6 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   optim_args: 'Give optimizer: { name, ...options }.',
   warmup_ratio: 'Give warmupSteps, a number of updates.',
   eval_strategy: 'Give evaluateEvery; there is always an evaluation at the end.',
-  eval_delay: 'evaluate may return {} for the evaluations that are not to be made.',
   save_strategy: 'Give saveSteps; the best evaluation is saved as well with keepBest.',
   logging_strategy: 'Give loggingSteps.',
   logging_dir: 'Give trackers: [tensorBoard({ folder })].',
@@ -85,9 +84,17 @@ const inBothSpellings = (names: Readonly<Record<string, string>>): Record<string
  * What the error about an unknown option says of TRL's and transformers' names, in both spellings: which of the options of
  * `shape` is meant, or what to do instead.
  *
- * @param more further names, of that trainer
+ * @param names further names, of that trainer
+ * @param remarks further remarks, of that trainer
  */
-export function trlNames(shape: object, more: Readonly<Record<string, string>> = {}): OptionsMore {
-  const known = Object.entries({ ...TRL_NAMES, ...more }).filter(([, ours]) => Object.hasOwn(shape, ours));
-  return { aliases: inBothSpellings(Object.fromEntries(known)), remarks: inBothSpellings(TRL_REMARKS) };
+export function trlNames(
+  shape: object,
+  names: Readonly<Record<string, string>> = {},
+  remarks: Readonly<Record<string, string>> = {},
+): OptionsMore {
+  const known = Object.entries({ ...TRL_NAMES, ...names }).filter(([, ours]) => Object.hasOwn(shape, ours));
+  return {
+    aliases: inBothSpellings(Object.fromEntries(known)),
+    remarks: inBothSpellings({ ...TRL_REMARKS, ...remarks }),
+  };
 }
