@@ -77,6 +77,7 @@ export const everything = {
   patience: 9,
   saveSteps: 3,
   saveTotalLimit: 2,
+  loggingSteps: 4,
 } as const;
 
 // As a program: runs into a folder and kills itself at a step.

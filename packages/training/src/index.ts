@@ -38,7 +38,7 @@ export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';
-export type { SftLogEntry, SftOptions } from './sft/sft-options.js';
+export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';

@@ -104,6 +104,8 @@ export const runShape = {
     (value) => typeof value === 'boolean' || isFunction(value),
     { optional: true, decisive: false },
   ),
+  /** Steps between entries of the log, which hold the means over them. Default 1. */
+  loggingSteps: integer({ default: 1, min: 1, decisive: false }),
   /** Gets every entry of the log. */
   onLog: custom<(entry: StepMetrics) => void>()('a function', isFunction, { optional: true, decisive: false }),
   /** Gets every step, with an estimate of the time that is left. */

@@ -44,8 +44,6 @@ export interface StepsToRun<State extends object> {
   readonly evaluation?: EvaluationOnRows | undefined;
   /** The metric that says which evaluation is best, unless `bestMetric` does. Default `eval_loss`. */
   readonly bestMetric?: string;
-  /** Steps between entries of the log, and the metrics of which an entry has the latest value instead of the mean. */
-  readonly logging?: { readonly every: number; readonly latest: readonly string[] };
   /** Further fields of trainer_state.json, under Hugging Face's names. */
   readonly describe?: () => Readonly<Record<string, unknown>>;
 }
@@ -113,7 +111,7 @@ class Run {
 
   constructor(run: StepsToRun<object>, options: RunOptions, evaluation: Evaluation, lock: RunLock | undefined) {
     [this.#run, this.#options, this.#evaluation, this.#lock] = [run, options, evaluation, lock];
-    this.#window = new LogWindow(run.logging ?? { every: 1, latest: [] });
+    this.#window = new LogWindow(options.loggingSteps ?? 1);
     this.#best = new BestOfRun(run.stage, run.bestMetric ?? 'eval_loss', options);
     this.#trackers = new Trackers(options.trackers ?? [], (message) => warn(options, message));
   }

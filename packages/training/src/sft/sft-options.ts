@@ -1,12 +1,9 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows } from '../run/collect-rows.js';
-import type { StepMetrics } from '../run/run-options.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow } from './tokenize-rows.js';
-
-export type SftLogEntry = StepMetrics;
 
 const shape = {
   ...trainingShape,
@@ -24,8 +21,6 @@ const shape = {
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
-  /** Updates between log entries, which hold the means over them. Default 1. */
-  loggingSteps: integer({ default: 1, min: 1, decisive: false }),
   /** Train the completion only, in rows that have one. Default true. */
   completionOnlyLoss: boolean({ default: true }),
   /** Train the assistant's messages only, in rows with messages. Default false, as in TRL. */

@@ -85,7 +85,6 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
         // Tokenizer, chat template and packing are in it.
         rows: contentHash(rows),
       }),
-      logging: { every: settings.loggingSteps, latest: ['grad_norm', 'learning_rate', 'num_tokens', 'epoch'] },
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),
     },
     settings,
