@@ -130,6 +130,13 @@ describe.each(Object.entries(trainers))('a run of %s', (name, run) => {
     if (name === 'dpo') expect(entries[0]!.metrics.eval_loss).toBeCloseTo(Math.log(2), 5);
   });
 
+  it('gives the same evaluation of the same weights', async () => {
+    const { history } = await run({ learningRate: 0, evaluateEvery: 2, evaluateOnStart: true } as Controlled, true);
+    const evaluations = history.filter(({ metrics }) => Object.keys(metrics)[0]!.startsWith('eval_'));
+    expect(evaluations).toHaveLength(4);
+    for (const { metrics } of evaluations) expect(metrics).toEqual(evaluations[0]!.metrics);
+  });
+
   it.each([true, false])('ends with the weights of the best evaluation (into a folder: %s)', async (hasFolder) => {
     const after: number[][][] = [];
     const folder = newFolder();
@@ -217,7 +224,8 @@ describe.each(Object.entries(trainers))('a run of %s', (name, run) => {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
-    const resumed = await run({ ...options, outputFolder: folder, resume: true }, true);
+    const onWarning = () => {};
+    const resumed = await run({ ...options, outputFolder: folder, resume: true, onWarning }, true);
     const where = `killed at step ${killAt}`;
     expect(await numbersOf(resumed), where).toEqual(await numbersOf(whole));
     expect(await metricsIn(folder), where).toEqual(await metricsIn(straight));

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { failingAt } from '../../../testing/crash.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { latestCheckpoint, loadCheckpoint, type SftOptions, saveCheckpoint, sft } from '../src/index.js';
+import { refuseOtherSettings } from '../src/run/identity.js';
 import { sftOptions } from '../src/sft/sft-options.js';
 import { countingRows, start } from './sft-run.js';
 
@@ -108,6 +109,14 @@ describe('the identity of a run', () => {
     ],
   ])('refuses other %s', async (_, change, message) => {
     await expect(resume(await change())).rejects.toThrow(message);
+  });
+
+  it('takes settings that an earlier version did not have for ones that were not given', () => {
+    const saved = { seed: 42 };
+    const compare = (current: object) =>
+      refuseOtherSettings({ folder: 'run/checkpoint-1', saved, current: { ...saved, ...current } });
+    expect(() => compare({ patience: 'not given' })).not.toThrow();
+    expect(() => compare({ patience: 2 })).toThrow(/patience was not given and is 2/);
   });
 
   it('lets memory and reports differ, and comes to the same', async () => {

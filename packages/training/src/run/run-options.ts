@@ -30,6 +30,9 @@ export type Metrics = Readonly<Record<string, number>>;
 /** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
 const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');
 const isFunction = (value: unknown): boolean => typeof value === 'function';
+/** Also one of another realm, or of a library. */
+const isSignal = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<AbortSignal>).aborted === 'boolean';
 const isTracker = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && isFunction((value as Partial<Tracker>).log);
 
@@ -59,7 +62,7 @@ export const runShape = {
    * Stops the run at the next safe point, also inside a rollout or an evaluation: the run resolves with its result so far and
    * `stopped`, after a checkpoint where it has an output folder. As a generation that is aborted, it does not reject.
    */
-  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, {
+  signal: custom<AbortSignal>()('an AbortSignal', isSignal, {
     optional: true,
     decisive: false,
   }),

@@ -131,12 +131,12 @@ class Run {
         const metrics = await this.#step();
         if (metrics === undefined) break;
         const { saveSteps = steps } = this.#options;
-        await this.#evaluate();
+        const evaluated = await this.#evaluate();
         const isDue = this.#done % saveSteps === 0 || this.#done === steps || !this.#goesOn();
         await this.#save(isDue);
         this.#say();
         const etaSeconds = ((Date.now() - startedAt) / 1000 / (this.#done - first)) * (steps - this.#done);
-        report?.({ stage, done: this.#done, total: steps, etaSeconds, metrics });
+        report?.({ stage, done: this.#done, total: steps, etaSeconds, metrics: { ...metrics, ...evaluated } });
       }
       // Stopped before a step; there is nothing to go on from where none was done.
       if (this.#stopped && this.#done > first) await this.#save(true);
@@ -221,12 +221,12 @@ class Run {
     }
   }
 
-  /** The evaluation that is due now, if there is one, and was not made yet. True when there was. */
-  async #evaluate(): Promise<boolean> {
+  /** The evaluation that is due now; undefined where there is none, or it was made already, or the signal has cut it off. */
+  async #evaluate(): Promise<Metrics | undefined> {
     const { trainer, steps, stage } = this.#run;
     const { signal } = this.#options;
     const done = this.#done;
-    if (!this.#evaluation.isDue(done) || this.#evaluated === done) return false;
+    if (!this.#evaluation.isDue(done) || this.#evaluated === done) return undefined;
     let metrics: Metrics;
     try {
       signal?.throwIfAborted();
@@ -237,15 +237,15 @@ class Run {
       }
       // It is made up for when the run goes on.
       this.#stop('signal');
-      return false;
+      return undefined;
     }
     [this.#evaluated, this.#saved] = [done, undefined];
     await this.#record({ step: done - 1, metrics });
-    if (!this.#best.consider(done, metrics)) return true;
+    if (!this.#best.consider(done, metrics)) return metrics;
     const { outputFolder } = this.#options;
     await this.#best.keep(trainer, outputFolder && checkpointOf(outputFolder, this.#run));
     await this.#save(true);
-    return true;
+    return metrics;
   }
 
   async #record(entry: StepMetrics): Promise<void> {
