@@ -285,7 +285,7 @@ describe('a signal inside a step of trainPolicy', () => {
     const whole = await policy({ ...sampling, outputFolder: straight });
     const controller = new AbortController();
     const beforeStep = ({ step }: { step: number }) => {
-      if (step === 2) setTimeout(() => controller.abort(), 1);
+      if (step === 2) setImmediate(() => controller.abort());
     };
     const stopped = await policy({ ...sampling, outputFolder: folder, signal: controller.signal, beforeStep });
     expect(stopped.stopped).toEqual({ reason: 'signal', step: 2 });
@@ -303,7 +303,7 @@ describe('a signal inside a step of trainPolicy', () => {
         signal.addEventListener('abort', () => {
           told = true;
         });
-        setTimeout(() => controller.abort(), 1);
+        setImmediate(() => controller.abort());
         return new Promise<number>(() => {});
       },
     };

@@ -57,8 +57,9 @@ const SMALLEST_LOSS_SCALE = 1;
 
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
- * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run. It
- * knows no method: SFT, distillation, preference and policy optimisation differ in the rows and the loss they bring.
+ * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run;
+ * `evaluate` only looks. It knows no method: SFT, distillation, preference and policy optimisation differ in the rows and
+ * the loss they bring.
  */
 export class Trainer {
   readonly #base: CausalLM;
