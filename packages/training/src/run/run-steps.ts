@@ -208,7 +208,7 @@ class Run {
   async #stepOrAbort(index: number): Promise<Metrics | undefined> {
     const { step, stage, state, trainer } = this.#run;
     const { signal } = this.#options;
-    const [before, updates] = [structuredClone(state), trainer.step];
+    const [before, updates] = [signal && structuredClone(state), trainer.step];
     try {
       return await step(index, signal);
     } catch (error) {
