@@ -26,6 +26,45 @@ function recordsIn(bytes: Buffer): Buffer[] {
   return records;
 }
 
+/** The fields of a protocol buffer: integers and floats as numbers, what has a length as bytes. */
+function fieldsOf(bytes: Buffer): [number: number, value: number | Buffer][] {
+  const fields: [number, number | Buffer][] = [];
+  let at = 0;
+  const varint = () => {
+    let [value, scale] = [0, 1];
+    for (; bytes[at]! >= 128; at++, scale *= 128) value += (bytes[at]! - 128) * scale;
+    return value + bytes[at++]! * scale;
+  };
+  while (at < bytes.length) {
+    const tag = varint();
+    const wireType = tag % 8;
+    const length = wireType === 1 ? 8 : wireType === 5 ? 4 : wireType === 2 ? varint() : 0;
+    const value = bytes.subarray(at, at + length);
+    const read = { 0: varint, 1: () => value.readDoubleLE(), 2: () => value, 5: () => value.readFloatLE() }[wireType]!;
+    fields.push([Math.floor(tag / 8), read()]);
+    at += length;
+  }
+  return fields;
+}
+
+/** What TensorBoard shows of event files: scalars by tag, without what a restart makes it forget. */
+function scalarsIn(files: readonly Buffer[]): Record<string, [step: number, value: number][]> {
+  const shown: Record<string, [number, number][]> = {};
+  for (const record of files.flatMap(recordsIn)) {
+    const event = fieldsOf(record);
+    const step = (event.find(([number]) => number === 2)?.[1] ?? 0) as number;
+    for (const [number, value] of event) {
+      if (number === 7) for (const tag of Object.keys(shown)) shown[tag] = shown[tag]!.filter(([one]) => one < step);
+      if (number !== 5) continue;
+      for (const [, scalar] of fieldsOf(value as Buffer)) {
+        const [[, tag], [, x]] = fieldsOf(scalar as Buffer) as [[1, Buffer], [2, number]];
+        shown[String(tag)] = [...(shown[String(tag)] ?? []), [step, x]];
+      }
+    }
+  }
+  return shown;
+}
+
 describe('event files', () => {
   it.each([
     ['123456789', 0xe3069283],
@@ -35,13 +74,18 @@ describe('event files', () => {
     expect(crc32c(Buffer.from(text))).toBe(crc);
   });
 
-  it("are TensorBoard's own, byte for byte", async () => {
+  it("are TensorBoard's own, byte for byte, and what it reads", async () => {
     const path = join(import.meta.dirname, '../../../goldens/tensorboard/expected.json');
-    const { files } = JSON.parse(await readFile(path, 'utf8')) as { files: { events: ScalarEvent[]; hex: string }[] };
-    for (const { events, hex } of files) {
-      const ours = Buffer.concat(events.map((event) => tfRecord(encodeEvent(event))));
-      expect(ours.toString('hex')).toBe(hex);
-    }
+    const { files, ...read } = JSON.parse(await readFile(path, 'utf8')) as {
+      files: { events: ScalarEvent[]; hex: string }[];
+      scalars: object;
+      scalars_of_cut: object;
+    };
+    const ours = files.map(({ events }) => Buffer.concat(events.map((event) => tfRecord(encodeEvent(event)))));
+    expect(ours.map((bytes) => bytes.toString('hex'))).toEqual(files.map(({ hex }) => hex));
+    // TensorBoard reads from them what was meant, also from the file of a process that was killed while it wrote.
+    expect(scalarsIn(ours)).toEqual(read.scalars);
+    expect(scalarsIn([ours[0]!, ours[1]!.subarray(0, -7)])).toEqual(read.scalars_of_cut);
   });
 
   it('of a run have what it logs, as whole records, from the first entry on', async () => {
