@@ -61,6 +61,26 @@ export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './re
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
-export { type DpoOptions, type DpoResult, dpo } from './training/dpo-trainer.js';
-export type { PolicyTrainingOptions } from './training/policy-options.js';
+export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
+export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
+export {
+  checkPolicyOptions,
+  POLICY_TRL_NAMES,
+  POLICY_TRL_REMARKS,
+  type PolicySettings,
+  type PolicyTrainingOptions,
+  policyOptions,
+  samplingOf,
+} from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
+export { checkPrompts, PromptRowError } from './training/prompts.js';
+export { refuseDropout } from './training/refuse-dropout.js';
+export { rolloutsOnRows } from './training/rollout-evaluation.js';
+export { withLogProbs } from './training/rollout-log-probs.js';
+export {
+  hasSpread,
+  type RewardedCompletion,
+  type RewardedGroup,
+  type RolloutRequest,
+  rollOut,
+} from './training/rollouts.js';

@@ -67,6 +67,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+const evaluated = { evaluate: () => ({ loss: 1 }), bestMetric: 'loss' };
 const shared: Changes = {
   adapter: [[async () => ({ adapter: await adapterWith({ r: 4 }) }), /adapter.r was 2 and is 4/]],
   optimizer: [[() => ({ optimizer: 'sgd' }), /optimizer was adamw and is sgd/]],
@@ -84,6 +85,11 @@ const shared: Changes = {
   lossScaling: [[() => ({ lossScaling: { initialScale: 2 } }), /lossScaling.initialScale was not given and is 2/]],
   seed: [[() => ({ seed: 1 }), /seed was 42 and is 1/]],
   learningRate: [[() => ({ learningRate: 0.02 }), /learningRate was 0.01 and is 0.02/]],
+  keepBest: [[() => ({ ...evaluated, keepBest: true }), /keepBest was not given and is true/]],
+  bestMetric: [[() => evaluated, /bestMetric was not given and is loss/]],
+  bestMode: [[() => ({ ...evaluated, bestMode: 'max' }), /bestMode was not given and is max/]],
+  patience: [[() => ({ ...evaluated, patience: 2 }), /patience was not given and is 2/]],
+  minDelta: [[() => ({ ...evaluated, minDelta: 0.1 }), /minDelta was not given and is 0.1/]],
   // Beside the declared options.
   model: [[async () => ({ model: await toyModel(2) }), /model.weights was \w+ and is \w+/]],
   reference: [

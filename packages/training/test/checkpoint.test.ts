@@ -25,6 +25,19 @@ describe('saveCheckpoint', () => {
     expect((await readdir(directory)).sort()).toEqual(['checkpoint-100', 'checkpoint-20', 'checkpoint-30']);
   });
 
+  it.each([
+    [1, [10, 40]],
+    [2, [10, 40]],
+    [3, [10, 30, 40]],
+  ])('of %i kept, one is the best; the newest and the best are never deleted', async (keep, kept) => {
+    const best = join(directory, 'checkpoint-10');
+    for (const step of [10, 20, 30, 40]) {
+      const snapshot = { step, tensors: { w: tensor([1]) } };
+      await saveCheckpoint(directory, { snapshot, state: { global_step: step }, keep, best });
+    }
+    expect((await readdir(directory)).sort()).toEqual(kept.map((step) => `checkpoint-${step}`));
+  });
+
   it('replaces a checkpoint of the same step and leaves nothing behind', async () => {
     await save(5, 1);
     const folder = await save(5, 2);

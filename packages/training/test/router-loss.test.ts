@@ -31,7 +31,7 @@ async function mixture(name: string, changes: Partial<ExpertsConfig> = {}): Prom
   });
 }
 
-const trainerOf = (model: CausalLM, options: Partial<TrainerOptions<object>> = {}) =>
+const trainerOf = (model: CausalLM, options: Partial<TrainerOptions> = {}) =>
   Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0, ...options });
 
 describe.each(MIXTURES)('the loss of the routers of %s', (name) => {
@@ -52,8 +52,14 @@ describe.each(MIXTURES)('the loss of the routers of %s', (name) => {
         return { tokens: at(ids), weights };
       });
       const trainer = await trainerOf(model);
+      const evaluated = await trainer.evaluate(rows, negativeLogLikelihood);
       const { loss, metrics } = await trainer.forwardBackward(rows, negativeLogLikelihood);
       expect(loss).toBeCloseTo(expected['router.loss'], 5);
+      // An evaluation is of the rows alone.
+      expect(evaluated.metrics.aux_loss).toBeUndefined();
+      const factor = 'experts' in model.config ? model.config.experts!.auxiliaryLossCoefficient : 0;
+      expect(factor).toBeGreaterThan(0);
+      expect(loss - evaluated.loss).toBeCloseTo(metrics.aux_loss! * factor, 5);
       expect(metrics.aux_loss).toBeCloseTo(expected['router.aux_loss'], 5);
       // One step of gradient descent with rate 1 takes the gradient off.
       await trainer.optimStep({ learningRate: 1 });

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { failingAt } from '../../../testing/crash.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { latestCheckpoint, loadCheckpoint, type SftOptions, saveCheckpoint, sft } from '../src/index.js';
+import { refuseOtherSettings } from '../src/run/identity.js';
 import { sftOptions } from '../src/sft/sft-options.js';
 import { countingRows, start } from './sft-run.js';
 
@@ -52,6 +53,7 @@ const numbers = ({
 
 describe('the identity of a run', () => {
   /** For every option that decides the result: another value, and what the error says of it. */
+  const evaluated = { evaluate: () => ({ loss: 1 }), bestMetric: 'loss' };
   const changes: Readonly<Record<string, readonly [() => Promise<object> | object, RegExp]>> = {
     adapter: [async () => ({ adapter: await adapterWith({ loraAlpha: 4 }) }), /adapter.loraAlpha was 8 and is 4/],
     optimizer: [() => ({ optimizer: 'lion_32bit' }), /optimizer was adamw and is lion/],
@@ -66,6 +68,11 @@ describe('the identity of a run', () => {
     fp16: [() => ({ fp16: true }), /fp16 was false and is true/],
     lossScaling: [() => ({ lossScaling: true }), /lossScaling was not given and is true/],
     seed: [() => ({ seed: 1 }), /seed was 42 and is 1/],
+    keepBest: [() => ({ ...evaluated, keepBest: true }), /keepBest was not given and is true/],
+    bestMetric: [() => evaluated, /bestMetric was not given and is loss/],
+    bestMode: [() => ({ ...evaluated, bestMode: 'max' }), /bestMode was not given and is max/],
+    patience: [() => ({ ...evaluated, patience: 2 }), /patience was not given and is 2/],
+    minDelta: [() => ({ ...evaluated, minDelta: 0.1 }), /minDelta was not given and is 0.1/],
     batchSize: [() => ({ batchSize: 3 }), /batchSize was 4 and is 3/],
     packing: [() => ({ packing: true, maxLength: 32 }), /packing was false and is true; .*rows was \w+ and is \w+/],
     steps: [() => ({ steps: 5 }), /steps was 4 and is 5.*allowChanged: \['steps'\]/],
@@ -121,6 +128,14 @@ describe('the identity of a run', () => {
     ],
   ])('refuses other %s', async (_, change, message) => {
     await expect(resume(await change())).rejects.toThrow(message);
+  });
+
+  it('takes settings that an earlier version did not have for ones that were not given', () => {
+    const saved = { seed: 42 };
+    const compare = (current: object) =>
+      refuseOtherSettings({ folder: 'run/checkpoint-1', saved, current: { ...saved, ...current } });
+    expect(() => compare({ patience: 'not given' })).not.toThrow();
+    expect(() => compare({ patience: 2 })).toThrow(/patience was not given and is 2/);
   });
 
   it('lets memory and reports differ, and comes to the same', async () => {

@@ -14,7 +14,7 @@ import {
   loadCheckpoint,
   negativeLogLikelihood,
   packRows,
-  type SftLogEntry,
+  type StepMetrics,
   saveCheckpoint,
   sft,
   type TokenizedRow,
@@ -89,7 +89,7 @@ describe('the loss', async () => {
 
 describe('sft', () => {
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
-    const entries: SftLogEntry[] = [];
+    const entries: StepMetrics[] = [];
     const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });
     const { history, summary, trainer, report } = await smallRun({
       adapter,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd, where } from '@posttrain/core-tensor';
-import { loadWeights, networkOf } from '@posttrain/lm';
+import { loadWeights, networkOf, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, withAdapterParameters } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
@@ -34,6 +34,43 @@ describe('Trainer', () => {
         expect(Math.abs(value - whole[i]!)).toBeLessThan(1e-9);
       });
     }
+  });
+
+  it('evaluates to the mean log-probability that scoring gives, and leaves everything as it was', async () => {
+    const { model, adapter } = await (async () => {
+      const base = modelOf(await loadWeights(folder));
+      const config = { targetModules: 'all-linear', r: 4, loraDropout: 0.5, initLoraWeights: false } as const;
+      return { model: base, adapter: await createAdapter(base, lora, config, { seed: 2 }) };
+    })();
+    const sequences = rows.map(({ tokens }) => [...tokens]);
+    const scored = await sequenceLogProbs(model, sequences, { adapter });
+    const total = scored.reduce((sum, { logProbs }) => sum - logProbs.reduce((a, b) => a + b, 0), 0);
+    const after = async (maxTokensPerPass: number, evaluates: boolean) => {
+      const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, seed: 5, maxTokensPerPass });
+      await trainer.forwardBackward(rows.slice(0, 2), negativeLogLikelihood);
+      const evaluated = evaluates ? await trainer.evaluate(rows, negativeLogLikelihood) : undefined;
+      await trainer.forwardBackward(rows.slice(2), negativeLogLikelihood);
+      await trainer.optimStep({ learningRate: 0.5 });
+      return { evaluated, numbers: await Promise.all(Object.values(trainer.parameters).map((p) => p.toArray())) };
+    };
+    for (const maxTokensPerPass of [4096, 16]) {
+      const { evaluated, numbers } = await after(maxTokensPerPass, true);
+      expect(evaluated!.loss).toBeCloseTo(total / 17, 6);
+      expect(evaluated!.tokens).toBe(21);
+      expect(numbers).toEqual((await after(maxTokensPerPass, false)).numbers);
+    }
+  });
+
+  it('evaluates to the loss of a training step without dropout, and stops where the signal fires', async () => {
+    const trainer = await Trainer.create(modelOf(await loadWeights(folder)), { optimizer: sgd() });
+    const { loss, metrics } = await trainer.evaluate(rows, negativeLogLikelihood);
+    const trained = await trainer.forwardBackward(rows, negativeLogLikelihood);
+    expect(loss).toBeCloseTo(trained.loss, 10);
+    for (const [name, value] of Object.entries(trained.metrics)) expect(metrics[name]).toBeCloseTo(value, 10);
+    const reason = new Error('enough');
+    const signal = AbortSignal.abort(reason);
+    await expect(trainer.evaluate(rows, negativeLogLikelihood, { signal })).rejects.toBe(reason);
+    await expect(trainer.evaluate([{ tokens: [1], weights: [] }], negativeLogLikelihood)).rejects.toThrow(/row 0/);
   });
 
   it('learns a batch by heart and leaves the model it started from alone', async () => {

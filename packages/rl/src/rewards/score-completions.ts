@@ -1,4 +1,13 @@
-import { assertArgument, type Given, integer, number, OptionError, options, showValue } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  custom,
+  type Given,
+  integer,
+  number,
+  OptionError,
+  options,
+  showValue,
+} from '@posttrain/interfaces';
 import { exactMatch } from './exact-match.js';
 import { formatTags } from './format-tags.js';
 import { lengthPenalty } from './length.js';
@@ -73,6 +82,11 @@ const scoreOptions = options('scoreCompletions', {
   concurrency: integer({ default: 16, min: 1 }),
   /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
   timeoutSeconds: number({ default: 60, above: 0 }),
+  /** Ends the calls that run, and begins no others; the reason is thrown. Default: none. */
+  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, {
+    optional: true,
+    decisive: false,
+  }),
 });
 export type ScoreOptions = Given<typeof scoreOptions>;
 
@@ -91,24 +105,25 @@ export interface Scores {
 /**
  * Asks every reward function about every completion.
  *
- * @throws OptionError; RewardError naming the function that threw, ran out of time or returned something else than a number or null
+ * @throws OptionError; RewardError naming the function that threw, ran out of time or returned something else than a number or null; the
+ *   reason of the signal when that fires
  */
 export async function scoreCompletions<Row extends PromptRow>(
   rewards: Rewards<Row>,
   completions: readonly CompletionToScore<Row>[],
   given: ScoreOptions = {},
 ): Promise<Scores> {
-  const { concurrency, timeoutSeconds } = scoreOptions.read(given);
+  const { concurrency, timeoutSeconds, signal } = scoreOptions.read(given);
   assertArgument('scoreCompletions', 'rewards', rewards, isRewards(rewards), REWARDS);
   assertArgument('scoreCompletions', 'completions', completions, Array.isArray(completions), 'a list of completions');
   const functions = rewardFunctionsOf(rewards);
   const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
   const tasks = functions.flatMap(({ name, reward }, f) =>
-    completions.map((completion, i) => async (signal: AbortSignal) => {
-      scores[f]![i] = await callReward(name, reward, completion, timeoutSeconds, signal);
+    completions.map((completion, i) => async (ended: AbortSignal) => {
+      scores[f]![i] = await callReward(name, reward, completion, timeoutSeconds, ended);
     }),
   );
-  await runAll(tasks, concurrency);
+  await runAll(tasks, concurrency, signal);
   return {
     byFunction: Object.fromEntries(functions.map(({ name }, f) => [name, scores[f]!])),
     rewards: completions.map((completion, i) => {
@@ -124,8 +139,15 @@ export async function scoreCompletions<Row extends PromptRow>(
 }
 
 /** Runs tasks in order, a few at a time; the first failure aborts the others' signal and is thrown. */
-async function runAll(tasks: readonly ((signal: AbortSignal) => Promise<void>)[], concurrency: number): Promise<void> {
+async function runAll(
+  tasks: readonly ((signal: AbortSignal) => Promise<void>)[],
+  concurrency: number,
+  given: AbortSignal | undefined,
+): Promise<void> {
   const controller = new AbortController();
+  const abort = () => controller.abort(given!.reason);
+  given?.throwIfAborted();
+  given?.addEventListener('abort', abort, { once: true });
   let next = 0;
   const worker = async () => {
     while (next < tasks.length && !controller.signal.aborted) await tasks[next++]!(controller.signal);
@@ -135,7 +157,10 @@ async function runAll(tasks: readonly ((signal: AbortSignal) => Promise<void>)[]
   } catch (error) {
     controller.abort(error);
     throw error;
+  } finally {
+    given?.removeEventListener('abort', abort);
   }
+  given?.throwIfAborted();
 }
 
 async function callReward<Row extends PromptRow>(
@@ -146,7 +171,11 @@ async function callReward<Row extends PromptRow>(
   runSignal: AbortSignal,
 ): Promise<number | null> {
   const controller = new AbortController();
-  const abort = () => controller.abort(runSignal.reason);
+  let giveUp: (reason: unknown) => void = () => {};
+  const abort = () => {
+    controller.abort(runSignal.reason);
+    giveUp(runSignal.reason);
+  };
   runSignal.addEventListener('abort', abort, { once: true });
   let timer: NodeJS.Timeout | undefined;
   try {
@@ -156,6 +185,7 @@ async function callReward<Row extends PromptRow>(
         ? await Promise.race([
             pending,
             new Promise<never>((_, reject) => {
+              giveUp = reject;
               timer = setTimeout(() => {
                 const error = new RewardError(name, `took longer than ${timeoutSeconds} s`, context);
                 controller.abort(error);
@@ -173,6 +203,8 @@ async function callReward<Row extends PromptRow>(
     }
     return value;
   } catch (error) {
+    // Whatever a call that is ended says: it is not why.
+    if (runSignal.aborted) throw runSignal.reason;
     if (error instanceof RewardError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     throw new RewardError(name, `threw: ${message}`, context, { cause: error });

@@ -14,20 +14,20 @@ import {
   collectRows,
   createTrainer,
   isRows,
+  lossOnRows,
   planRates,
   ROWS,
   RowOrder,
   type Rows,
+  type RunResult,
   rowsHint,
   rowsIdentity,
   runSteps,
-  type StepMetrics,
   type TrainableAdapter,
   type Trainer,
   timed,
   trainingIdentity,
   trainingShape,
-  trlHints,
   trlNames,
   update,
   warn,
@@ -46,7 +46,10 @@ import { refuseDropout } from './refuse-dropout.js';
 
 const shape = {
   ...trainingShape,
+  /** `{ prompt?, chosen, rejected }`, texts or lists of messages. */
   rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /** Held-out pairs, of which evaluations give `eval_loss` and the other metrics. Default: none. */
+  evaluationRows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
   loss: custom<PreferenceLoss>()(
     'a preference loss, such as preferenceLosses.sigmoid({ beta: 0.1 })',
@@ -73,15 +76,16 @@ const shape = {
   ),
 };
 
-export const dpoOptions = options('dpo', shape, {
-  aliases: trlNames(shape),
-  hints: trlHints({
-    beta: 'β belongs to the loss: loss: preferenceLosses.sigmoid({ beta: 0.1 }).',
-    loss_type: 'The loss is a value: loss: preferenceLosses.sigmoid(), or one of your own.',
-    label_smoothing: 'It would belong to the loss: give one of your own that has it.',
-    max_prompt_length: 'maxLength is of prompt and completion together.',
-  }),
-});
+/** TRL's names for what is an option of a preference loss here. */
+export const DPO_TRL_NAMES = { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' } as const;
+
+const REMARKS = {
+  beta: 'β belongs to the loss: loss: preferenceLosses.sigmoid({ beta: 0.1 }).',
+  loss_type: 'The loss is a value: loss: preferenceLosses.sigmoid(), or one of your own.',
+  label_smoothing: 'It would belong to the loss: give one of your own that has it.',
+};
+
+export const dpoOptions = options('dpo', shape, trlNames(shape, DPO_TRL_NAMES, REMARKS));
 
 /** Options of `dpo`. */
 export interface DpoOptions<A extends TrainableAdapter = TrainableAdapter>
@@ -90,12 +94,11 @@ export interface DpoOptions<A extends TrainableAdapter = TrainableAdapter>
   readonly adapter?: A;
 }
 
-export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
+export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
   readonly adapter: A | undefined;
-  readonly history: readonly StepMetrics[];
   /** Pairs left out because their prompt alone fills `maxLength`. */
   readonly dropped: number;
   /** Pairs left out because chosen and rejected are the same tokens, as far as `maxLength` reaches. */
@@ -110,10 +113,57 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
  */
 export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: DpoOptions<A>): Promise<DpoResult<A>> {
   const settings = dpoOptions.read(given);
-  const { model, adapter, loss, epochs, batchSize, seed, maxTokensPerPass, reference } = settings;
+  const { model, adapter, loss, epochs, batchSize, seed, reference, evaluationRows } = settings;
   const maxLength = maxLengthOf(given.maxLength, settings);
   refuseDropout('dpo', adapter);
-  const { rows } = await collectRows('dpo', settings.rows, settings);
+  const { pairs, ...left } = await preferencePairs('rows', settings.rows, settings, maxLength);
+  const held = evaluationRows && (await preferencePairs('evaluationRows', evaluationRows, settings, maxLength)).pairs;
+  const tokenLoss = preferenceTokenLoss(loss);
+  const trainer = await createTrainer('dpo', settings);
+  const steps = Math.ceil((epochs * pairs.length) / batchSize);
+  const rateOf = planRates('dpo', settings, steps);
+  const order = new RowOrder(pairs.length, seed);
+  const state = { numTokens: 0 };
+
+  const step = async (index: number) => {
+    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * pairs.length));
+    const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
+    const batch = annotatePairs(chosen.map((i) => pairs[i]!));
+    const rate = rateOf(index);
+    const { gradNorm, ...result } = await update(trainer, batch, tokenLoss, rate);
+    state.numTokens += result.tokens;
+    const epoch = last / pairs.length;
+    const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
+    return { loss: result.loss, ...progress, ...result.metrics };
+  };
+  const result = await runSteps(
+    {
+      ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
+      evaluation: held && lossOnRows(annotatePairs(held), tokenLoss),
+      settings: async () => ({
+        ...trainingIdentity('dpo', dpoOptions.settings(given), settings),
+        ...(await adapterIdentity('reference', reference)),
+        // Tokenizer, chat template and maxLength are in it.
+        ...rowsIdentity(pairs.map(({ reference: _, ...pair }) => pair)),
+      }),
+    },
+    settings,
+  );
+  const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
+  return { trainer, adapter: trained, ...result, ...left };
+}
+
+type ReferredPair = TokenizedPair & { readonly reference: PairReference };
+
+/** The pairs of rows that teach something, with what the reference thinks of them. Says what is left out. */
+async function preferencePairs(
+  option: 'rows' | 'evaluationRows',
+  given: Rows<PreferenceRow>,
+  settings: Read<typeof dpoOptions>,
+  maxLength: number,
+): Promise<{ readonly pairs: ReferredPair[]; readonly dropped: number; readonly identical: number }> {
+  const { model, reference, maxTokensPerPass } = settings;
+  const { rows } = await collectRows('dpo', given, settings, option);
   const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
   const dropped = rows.length - fitting.length;
   // Their gradient is zero but for rounding, of which Adam would make updates of full size.
@@ -122,48 +172,17 @@ export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: 
   if (pairs.length === 0) {
     throw new PosttrainError(
       'DPO',
-      `dpo: none of ${rows.length} rows has a prompt shorter than maxLength ${maxLength} and two completions that differ before it`,
+      `dpo: none of ${rows.length} ${option} has a prompt shorter than maxLength ${maxLength} and two completions that differ before it`,
     );
   }
-  if (identical > 0)
-    warn(
-      settings,
-      `dpo: ${identical} of ${rows.length} pairs are left out: nothing differs within maxLength ${maxLength}`,
-    );
-  if (dropped > 0) warn(settings, `dpo: ${dropped} of ${rows.length} pairs are left out: their prompt fills maxLength`);
-  const references = await referencesOf(model, pairs, reference, maxTokensPerPass);
-  const trainer = await createTrainer('dpo', settings);
-  const steps = Math.ceil((epochs * pairs.length) / batchSize);
-  const rateOf = planRates('dpo', settings, steps);
-  const order = new RowOrder(pairs.length, seed);
-  const tokenLoss = preferenceTokenLoss(loss);
-  const state = { numTokens: 0 };
-
-  const step = async (index: number) => {
-    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * pairs.length));
-    const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
-    const batch = annotatePairs(chosen.map((i) => ({ ...pairs[i]!, reference: references[i]! })));
-    const rate = rateOf(index);
-    const { gradNorm, ...result } = await update(trainer, batch, tokenLoss, rate);
-    state.numTokens += result.tokens;
-    const epoch = last / pairs.length;
-    const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
-    return { loss: result.loss, ...progress, ...result.metrics };
+  const say = (count: number, why: string) => {
+    const what = option === 'rows' ? 'pairs' : `pairs of ${option}`;
+    if (count > 0) warn(settings, `dpo: ${count} of ${rows.length} ${what} are left out: ${why}`);
   };
-  const history = await runSteps(
-    {
-      ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
-      settings: async () => ({
-        ...trainingIdentity('dpo', dpoOptions.settings(given), settings),
-        ...(await adapterIdentity('reference', reference)),
-        // Tokenizer, chat template and maxLength are in it.
-        ...rowsIdentity(pairs),
-      }),
-    },
-    settings,
-  );
-  const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
-  return { trainer, adapter: trained, history, dropped, identical };
+  say(identical, `nothing differs within maxLength ${maxLength}`);
+  say(dropped, 'their prompt fills maxLength');
+  const references = await referencesOf(model, pairs, reference, maxTokensPerPass);
+  return { pairs: pairs.map((pair, i) => ({ ...pair, reference: references[i]! })), dropped, identical };
 }
 
 /** What is longer than the context can neither be scored nor trained. */

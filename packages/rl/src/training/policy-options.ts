@@ -9,20 +9,12 @@ import {
   oneOf,
   options,
   type Read,
+  type SamplingParams,
   settingsOf,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
-import {
-  isRows,
-  ROWS,
-  type Rows,
-  rowsHint,
-  type TrainableAdapter,
-  trainingShape,
-  trlHints,
-  trlNames,
-} from '@posttrain/training';
+import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
@@ -60,12 +52,16 @@ const samplingShape = {
   /** A completion ends before the first of these strings. */
   stop: listOf(text({}), { optional: true }),
 };
-export const SAMPLING_OPTIONS = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
 
 const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
   rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /**
+   * Held-out prompts: evaluations sample completions of each and give `eval_reward` and the other metrics of rollouts, always
+   * from the same random numbers. Default: none.
+   */
+  evaluationRows: custom<Rows<PromptRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: (rewards) =>
@@ -115,40 +111,83 @@ const shape = {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
-    optional: true,
-    decisive: false,
-  }),
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
+    '{ concurrency, timeoutSeconds }, both positive numbers',
+    isScoreOptions,
+    {
+      optional: true,
+      decisive: false,
+    },
+  ),
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
 };
 
-export const policyOptions = options('trainPolicy', shape, {
-  aliases: trlNames(shape, { max_new_tokens: 'maxCompletionLength', maxTokens: 'maxCompletionLength' }),
-  hints: trlHints({
-    beta: 'β belongs to the objective: objective: policyObjectives.grpo({ beta: 0.04 }).',
-    epsilon: 'ε belongs to the objective: objective: policyObjectives.grpo({ epsilon: 0.2 }).',
-    epsilon_high: 'It belongs to the objective: objective: policyObjectives.dapo({ epsilonHigh: 0.28 }).',
-    loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
-    scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
-    reward_weights: 'A reward has its weight beside it: rewards: { correct: { reward: numericMatch(), weight: 1 } }.',
-  }),
-});
+/** TRL's names for options of GRPOTrainer; those of the objective are options of it here. */
+export const POLICY_TRL_NAMES = {
+  num_generations: 'completionsPerPrompt',
+  num_iterations: 'iterationsPerBatch',
+  max_completion_length: 'maxCompletionLength',
+  max_new_tokens: 'maxCompletionLength',
+  maxTokens: 'maxCompletionLength',
+  temperature: 'temperature',
+  top_k: 'topK',
+  top_p: 'topP',
+  min_p: 'minP',
+  repetition_penalty: 'repetitionPenalty',
+  mask_truncated_completions: 'maskTruncatedCompletions',
+  reward_funcs: 'rewards',
+  reward_weights: 'rewards',
+  beta: 'objective',
+  epsilon: 'objective',
+  epsilon_high: 'objective',
+  delta: 'objective',
+  loss_type: 'objective',
+  scale_rewards: 'objective',
+  importance_sampling_level: 'objective',
+} as const;
+
+/** Options of GRPOTrainer that have none of the same meaning here. */
+export const POLICY_TRL_REMARKS = {
+  per_device_train_batch_size: 'A step has promptsPerStep × completionsPerPrompt completions.',
+  steps_per_generation: 'A batch of completions is one step; iterationsPerBatch says how often it is learnt from.',
+  generation_batch_size: 'A step has promptsPerStep × completionsPerPrompt completions.',
+  num_generations_eval: 'Evaluations sample completionsPerPrompt completions of each prompt.',
+  log_completions: 'Completions are in completions.jsonl of the outputFolder.',
+  beta: 'β belongs to the objective: objective: policyObjectives.grpo({ beta: 0.04 }).',
+  epsilon: 'ε belongs to the objective: objective: policyObjectives.grpo({ epsilon: 0.2 }).',
+  epsilon_high: 'It belongs to the objective: objective: policyObjectives.dapo({ epsilonHigh: 0.28 }).',
+  loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
+  scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
+  reward_weights: 'A reward has its weight beside it: rewards: { correct: { reward: numericMatch(), weight: 1 } }.',
+  use_vllm: 'Completions are sampled from the model that is trained.',
+} as const;
+
+export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLICY_TRL_NAMES, POLICY_TRL_REMARKS));
 
 /** Options of `trainPolicy`. */
 export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>
-  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'rewards'> {
+  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'evaluationRows' | 'rewards'> {
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
   readonly adapter?: A;
   /** The prompts; further columns reach the reward functions. */
   readonly rows: Rows<Row>;
+  /** Held-out prompts, which evaluations sample completions of. Default: none. */
+  readonly evaluationRows?: Rows<Row>;
   /** By the name they are logged under. */
   readonly rewards: Rewards<NoInfer<Row>>;
 }
 
 /** Options with every default in place. */
 export type PolicySettings = Read<typeof policyOptions>;
+
+/** How completions are sampled. */
+export function samplingOf(settings: PolicySettings): SamplingParams {
+  const names = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
+  const given = names.filter((name) => settings[name] !== undefined).map((name) => [name, settings[name]]);
+  return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
+}
 
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
 export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {

@@ -9,9 +9,9 @@ import {
   type Metrics,
   planRates,
   RowOrder,
+  type RunResult,
   runSteps,
   StepLog,
-  type StepMetrics,
   type StepRecord,
   type TrainableAdapter,
   type Trainer,
@@ -29,9 +29,10 @@ import {
   type PolicySettings,
   type PolicyTrainingOptions,
   policyOptions,
-  SAMPLING_OPTIONS,
+  samplingOf,
 } from './policy-options.js';
 import { checkPrompts } from './prompts.js';
+import { rolloutsOnRows } from './rollout-evaluation.js';
 import { withLogProbs } from './rollout-log-probs.js';
 import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
 
@@ -46,13 +47,11 @@ export interface CompletionRecord extends StepRecord {
   readonly advantage: number;
 }
 
-export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> {
+export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
   readonly adapter: A | undefined;
-  /** Of all steps, those before a resumption included when there is an output folder. */
-  readonly history: readonly StepMetrics[];
 }
 
 /** What stays the same over the steps, and what the steps carry along. */
@@ -82,7 +81,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
   const declared = given as unknown as Parameters<typeof policyOptions.read>[0];
   const options = policyOptions.read(declared);
   checkPolicyOptions(options);
-  const { model, steps, iterationsPerBatch, seed, outputFolder } = options;
+  const { model, steps, iterationsPerBatch, seed, outputFolder, evaluationRows } = options;
   const { rows, identity } = await collectRows('trainPolicy', options.rows, options);
   refuseUnscorable('trainPolicy', options.rewards, rows);
   const prompts = checkPrompts(rows, options);
@@ -97,7 +96,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
     learningRateAt: planRates('trainPolicy', options, steps * iterationsPerBatch),
     state: { cursor: 0, numTokens: 0, flatSteps: 0 },
   };
-  const history = await runSteps(
+  const result = await runSteps(
     {
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
       settings: async () => ({
@@ -112,19 +111,21 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
         run.logCompletions = (records) => log.append(records);
       },
-      step: timed((step) => policyStep(run, step)),
+      step: timed((step, signal) => policyStep(run, step, signal)),
+      evaluation: evaluationRows && (await rolloutsOnRows(evaluationRows, options)),
+      bestMetric: 'reward',
     },
     options,
   );
-  return { trainer, adapter: given.adapter && withParameters(given.adapter, trainer.parameters), history };
+  return { trainer, adapter: given.adapter && withParameters(given.adapter, trainer.parameters), ...result };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
-async function policyStep(run: PolicyRun, step: number): Promise<Metrics> {
+async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | undefined): Promise<Metrics> {
   const { trainer, objective, options, state } = run;
 
   // Rollout and reward, with the policy as it is now.
-  const { groups, sampled } = await collectGroups(run, step);
+  const { groups, sampled } = await collectGroups(run, step, signal);
   state.numTokens += sampled.reduce((sum, { promptTokens, completions }) => {
     return sum + completions.reduce((tokens, completion) => tokens + promptTokens.length + completion.tokens.length, 0);
   }, 0);
@@ -133,7 +134,8 @@ async function policyStep(run: PolicyRun, step: number): Promise<Metrics> {
   const { rollouts, metrics: samplerMetrics } = await withLogProbs(groups, trainer, objective.needsReference, options);
   const { rows, advantages } = objective.annotate(rollouts, options);
 
-  // Objective and update.
+  // Objective and update. What has begun to change the weights comes to its end.
+  signal?.throwIfAborted();
   const updates: Metrics[] = [];
   for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
     const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
@@ -156,12 +158,11 @@ async function policyStep(run: PolicyRun, step: number): Promise<Metrics> {
 }
 
 /** The step's groups, and all that were sampled for it: with dynamic sampling some are put aside. */
-async function collectGroups(run: PolicyRun, step: number) {
+async function collectGroups(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
   const { trainer, rows, prompts, order, options, state } = run;
   const { promptsPerStep, dynamicSampling } = options;
   const key = Key.fromSeed(options.seed).child(step);
-  const sampling: Record<string, unknown> = { maxTokens: options.maxCompletionLength };
-  for (const name of SAMPLING_OPTIONS) if (options[name] !== undefined) sampling[name] = options[name];
+  const sampling = samplingOf(options);
   const sampled: RewardedGroup[] = [];
   let kept: RewardedGroup[] = [];
   for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && kept.length < promptsPerStep; round++) {
@@ -182,6 +183,7 @@ async function collectGroups(run: PolicyRun, step: number) {
       packWeights: options.adapter ? 'at-once' : 'auto',
       key: key.child(round),
       step,
+      signal,
     });
     sampled.push(...groups);
     kept = dynamicSampling ? sampled.filter(hasSpread) : sampled;

@@ -43,11 +43,14 @@ export interface RolloutRequest<Row extends PromptRow> {
   readonly key: Key;
   /** For the reward functions. */
   readonly step: number;
+  /** Ends sampling and scoring early; `rollOut` then throws its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Samples completions of every row's prompt and scores them. */
+/** Samples completions of every row's prompt and scores them. @throws RewardError; the reason of the signal when that fires */
 export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row>): Promise<RewardedGroup<Row>[]> {
-  const { model, adapter, rows, prompts, rewards, completionsPerPrompt: n, sampling, step } = request;
+  const { model, adapter, rows, prompts, rewards, completionsPerPrompt: n, sampling, step, signal } = request;
+  signal?.throwIfAborted();
   const generator = new LocalGenerator(model, {
     adapter: () => adapter,
     maxBatch: request.maxBatch,
@@ -58,8 +61,10 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
       ...sampling,
       prompt: { tokenIds: prompts[i]!, continuesText: typeof prompt === 'string' },
       ...{ n, logProbs: true, seed: seedOf(request.key.child(i)) },
+      ...(signal && { signal }),
     })),
   );
+  signal?.throwIfAborted();
   const flat = sampled.flatMap((completions, i) =>
     completions.map(({ text, tokenIds, finishReason }) => ({
       text,
@@ -70,7 +75,7 @@ export async function rollOut<Row extends PromptRow>(request: RolloutRequest<Row
       step,
     })),
   );
-  const scores = await scoreCompletions(rewards, flat, request.scoring);
+  const scores = await scoreCompletions(rewards, flat, { ...request.scoring, ...(signal && { signal }) });
   let next = 0;
   return sampled.map((completions, i) => ({
     row: rows[i]!,

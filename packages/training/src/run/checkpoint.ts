@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { openSafetensors, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
@@ -29,6 +29,11 @@ export interface CheckpointToSave {
   writeModel?(folder: string): Promise<void>;
   /** Keep this many of the newest checkpoints. Default: all. */
   readonly keep?: number;
+  /**
+   * A checkpoint that stays, as one of those that are kept, however old it is. As in transformers, `keep` 1 keeps two where it
+   * is not the newest.
+   */
+  readonly best?: string;
 }
 
 /** A folder that is not a complete checkpoint, or not one of this run. */
@@ -54,7 +59,7 @@ const FORMAT = 2;
  */
 export async function saveCheckpoint(
   directory: string,
-  { snapshot, state, writeModel, keep }: CheckpointToSave,
+  { snapshot, state, writeModel, keep, best }: CheckpointToSave,
 ): Promise<string> {
   const folder = join(directory, `checkpoint-${snapshot.step}`);
   const temporary = temporaryName(directory, `checkpoint-${snapshot.step}`);
@@ -76,7 +81,11 @@ export async function saveCheckpoint(
   if (keep !== undefined) {
     // Of this run, that is: a folder may hold later checkpoints of another one, which are not this one's to delete.
     const own = (await checkpointsIn(directory)).filter(({ step }) => step <= snapshot.step);
-    for (const { path } of own.slice(Math.max(1, keep))) await rm(path, { recursive: true, force: true });
+    const isBest = ({ path }: { readonly path: string }) => best !== undefined && resolve(path) === resolve(best);
+    const [newest, ...older] = own.sort((a, b) => b.step - a.step);
+    const kept = [newest, ...older.filter(isBest), ...older.filter((one) => !isBest(one))];
+    const count = Math.max(older.some(isBest) ? 2 : 1, keep);
+    for (const one of kept.slice(count)) await rm(one!.path, { recursive: true, force: true });
   }
   return folder;
 }

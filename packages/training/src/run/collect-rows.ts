@@ -6,7 +6,7 @@ import {
   showValue,
 } from '@posttrain/interfaces';
 import { contentHash, rowsIdentity } from './identity.js';
-import { type RunOptions, warn } from './training-options.js';
+import { type RunOptions, warn } from './run-options.js';
 
 /** Rows as a trainer takes them: a list, or anything to iterate over, such as what `readRows` gives. */
 export type Rows<Row> = Iterable<Row> | AsyncIterable<Row>;
@@ -38,15 +38,17 @@ const REPORT_EVERY = 10_000;
  * All rows, in order: they are read whole before the first step, since every epoch has an order of its own. Warns of rows
  * that are there several times.
  *
+ * @param option the one that the rows were given as, for errors
  * @throws OptionError when there are none, or one is no object
  */
 export async function collectRows<Row>(
   where: string,
   rows: Rows<Row>,
   options: { readonly onProgress?: OnProgress } & Pick<RunOptions, 'onWarning'> = {},
+  option: 'rows' | 'evaluationRows' = 'rows',
 ): Promise<CollectedRows<Row>> {
   const wrong = (problem: string, cause?: unknown) =>
-    Object.assign(new OptionError('INVALID_OPTION', where, 'rows', `rows: ${problem}`), cause ? { cause } : {});
+    Object.assign(new OptionError('INVALID_OPTION', where, option, `${option}: ${problem}`), cause ? { cause } : {});
   const all: Row[] = [];
   const digests: string[] = [];
   const read = (cause: unknown): unknown => {
@@ -66,14 +68,15 @@ export async function collectRows<Row>(
       throw wrong(`${at} cannot be written as JSON: ${(cause as Error).message}`, cause);
     }
     all.push(row);
-    if (all.length % REPORT_EVERY === 0) options.onProgress?.({ stage: `${where}: reading rows`, done: all.length });
+    if (all.length % REPORT_EVERY === 0)
+      options.onProgress?.({ stage: `${where}: reading ${option}`, done: all.length });
   }
-  if (all.length === 0) throw wrong('there are no rows to train on.');
+  if (all.length === 0) throw wrong(`there are no rows to ${option === 'rows' ? 'train on' : 'evaluate'}.`);
   const duplicates = all.length - new Set(digests).size;
   if (duplicates > 0) {
     warn(
       options,
-      `${where}: ${duplicates} of ${all.length} rows are there already, with the same columns; they count more.`,
+      `${where}: ${duplicates} of ${all.length} ${option} are there already, with the same columns; they count more.`,
     );
   }
   return { rows: all, identity: rowsIdentity(digests) };

@@ -118,6 +118,8 @@ export interface Comparison {
  */
 export function refuseOtherSettings({ folder, saved, current, allowChanged = [] }: Comparison): void {
   const names = [...new Set([...Object.keys(saved), ...Object.keys(current)])];
+  // A setting that an earlier version did not have was not given there.
+  const _differs = (name: string) => (saved[name] ?? NOT_GIVEN) !== (current[name] ?? NOT_GIVEN);
   const isOf = (name: string, allowed: string) => name === allowed || name.startsWith(`${allowed}.`);
   for (const allowed of allowChanged) {
     if (names.some((name) => isOf(name, allowed))) continue;

@@ -1,21 +1,28 @@
-import type { Metrics, StepMetrics } from './training-options.js';
+import type { Metrics, StepMetrics } from './run-options.js';
 
 /** The open window of a log as JSON: a resumed run goes on with it. */
 export interface SavedWindow {
   readonly steps: number;
   readonly sums: Metrics;
+  /** In how many of the steps a metric was. Left out by earlier versions: in all. */
+  readonly counts?: Metrics;
 }
 
-/** Turns the metrics of steps into log entries: means over the steps since the last entry, but for the `latest` ones. */
+/** Metrics that are about where a run is: an entry has their latest value. */
+const LATEST: ReadonlySet<string> = new Set(['grad_norm', 'learning_rate', 'num_tokens', 'epoch']);
+
+/**
+ * Turns the metrics of steps into log entries: means over the steps since the last entry that have them, but for those that are
+ * about where the run is.
+ */
 export class LogWindow {
   readonly #every: number;
-  readonly #latest: ReadonlySet<string>;
   #steps = 0;
   #sums: Record<string, number> = {};
+  #counts: Record<string, number> = {};
 
-  constructor({ every, latest }: { readonly every: number; readonly latest: readonly string[] }) {
+  constructor(every: number) {
     this.#every = every;
-    this.#latest = new Set(latest);
   }
 
   /** The entry that closes the window with this step; undefined while it stays open. */
@@ -23,20 +30,23 @@ export class LogWindow {
     if (this.#every === 1) return { step, metrics };
     this.#steps++;
     for (const [name, value] of Object.entries(metrics)) {
-      if (!this.#latest.has(name)) this.#sums[name] = (this.#sums[name] ?? 0) + value;
+      if (LATEST.has(name)) continue;
+      this.#sums[name] = (this.#sums[name] ?? 0) + value;
+      this.#counts[name] = (this.#counts[name] ?? 0) + 1;
     }
     if ((step + 1) % this.#every !== 0 && !isLast) return undefined;
-    const means = Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#steps] as const);
+    const means = Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.#counts[name]!] as const);
     const entry = { step, metrics: { ...metrics, ...Object.fromEntries(means) } };
-    [this.#steps, this.#sums] = [0, {}];
+    this.restore(undefined);
     return entry;
   }
 
   get saved(): SavedWindow {
-    return { steps: this.#steps, sums: { ...this.#sums } };
+    return { steps: this.#steps, sums: { ...this.#sums }, counts: { ...this.#counts } };
   }
 
   restore(saved: SavedWindow | undefined): void {
     [this.#steps, this.#sums] = [saved?.steps ?? 0, { ...saved?.sums }];
+    this.#counts = { ...(saved?.counts ?? Object.fromEntries(Object.keys(this.#sums).map((x) => [x, this.#steps]))) };
   }
 }

@@ -3,17 +3,22 @@ import { dirname, join, resolve } from 'node:path';
 import type { Named } from '@posttrain/core-tensor';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import { Trackers } from '../tracking/tracker.js';
 import { NonFiniteError } from '../trainer/non-finite-error.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
-import { CheckpointError, latestCheckpoint, loadCheckpoint, refuseUsedFolder, saveCheckpoint } from './checkpoint.js';
-import { modelIdentity, refuseOtherEarlierSettings, refuseOtherSettings } from './identity.js';
-import { LogWindow, type SavedWindow } from './log-window.js';
+import { type BestEvaluation, BestOfRun } from './best.js';
+import { latestCheckpoint, refuseUsedFolder } from './checkpoint.js';
+import { Evaluation, type EvaluationOnRows } from './evaluation.js';
+import { contextOf } from './hooks.js';
+import { modelIdentity } from './identity.js';
+import { LogWindow } from './log-window.js';
 import { outOfMemory } from './out-of-memory.js';
+import { progressOf } from './progress-lines.js';
 import { lockFolder, type RunLock } from './run-lock.js';
-import { saveTrained } from './save-trained.js';
+import { type Metrics, type RunOptions, type StepMetrics, warn } from './run-options.js';
+import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
 import { StepLog } from './step-log.js';
-import { type Metrics, type RunOptions, type StepMetrics, warn } from './training-options.js';
 
 export interface StepsToRun<State extends object> {
   /** For progress. */
@@ -30,90 +35,247 @@ export interface StepsToRun<State extends object> {
   readonly state: State;
   /** Called before the first step, with the number of it. */
   readonly begin?: (firstStep: number) => Promise<void>;
-  readonly step: (step: number) => Promise<Metrics>;
-  /** Steps between entries of the log, and the metrics of which an entry has the latest value instead of the mean. */
-  readonly logging?: { readonly every: number; readonly latest: readonly string[] };
+  /**
+   * One step. Where the signal fires before its first update, it may throw the signal's reason: the step is then not done, and
+   * `state` is put back. After that it must come to its end.
+   */
+  readonly step: (step: number, signal: AbortSignal | undefined) => Promise<Metrics>;
+  /** Evaluation on held-out rows, where there are some. */
+  readonly evaluation?: EvaluationOnRows | undefined;
+  /** The metric that says which evaluation is best, unless `bestMetric` does. Default `eval_loss`. */
+  readonly bestMetric?: string;
   /** Further fields of trainer_state.json, under Hugging Face's names. */
   readonly describe?: () => Readonly<Record<string, unknown>>;
 }
 
+/** Why a run ended before its last step. */
+export interface Stopped {
+  /** The option `signal`, `stop()` of a hook, or `patience`. A run that a signal or a hook has stopped can be resumed. */
+  readonly reason: 'signal' | 'hook' | 'early stopping';
+  /** Steps that had been done. */
+  readonly step: number;
+}
+
+/** What every run gives. */
+export interface RunResult {
+  /** All entries of the log, those before a resumption included. */
+  readonly history: readonly StepMetrics[];
+  /** Undefined when the run came to its end. */
+  readonly stopped: Stopped | undefined;
+  /** The best evaluation, with `keepBest` or `patience`. With `keepBest` the result has its weights. */
+  readonly best: BestEvaluation | undefined;
+}
+
 /**
- * Runs the steps that are left, with log, progress, checkpoints and a lock on the output folder; gives all entries of the
- * log. Every training loop is a `step` for it.
+ * Runs the steps that are left, with everything that is the same in every training loop: log and trackers, progress, hooks,
+ * evaluation, the best checkpoint, early stopping, a signal, checkpoints and a lock on the output folder. Every training
+ * loop is a `step` for it.
  *
- * @throws RunLockedError, CheckpointError, FileError, NonFiniteError, PosttrainError OUTPUT_FOLDER, OUT_OF_MEMORY
+ * @throws RunLockedError, CheckpointError, FileError, NonFiniteError, EvaluationError, OptionError, PosttrainError
+ *   OUTPUT_FOLDER, OUT_OF_MEMORY; what a hook or `evaluate` throws
  */
-export async function runSteps<State extends object>(
-  run: StepsToRun<State>,
-  options: RunOptions,
-): Promise<StepMetrics[]> {
+export async function runSteps<State extends object>(run: StepsToRun<State>, options: RunOptions): Promise<RunResult> {
   const { outputFolder, resume = false } = options;
   if (outputFolder === undefined && (options.saveSteps !== undefined || resume === true)) {
     throw new PosttrainError('OUTPUT_FOLDER', `${run.stage}: saveSteps and resume need an outputFolder`);
   }
-  if (outputFolder === undefined) return runWithLock(run, options, undefined);
-  const lock = await lockFolder(outputFolder, (message) => warn(options, message));
+  const evaluation = new Evaluation(run.stage, run.steps, run.evaluation, options);
+  const lock = outputFolder === undefined ? undefined : await lockFolder(outputFolder, (x) => warn(options, x));
   try {
-    return await runWithLock(run, options, lock);
+    return await new Run(run, options, evaluation, lock).result();
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 
-async function runWithLock<State extends object>(
-  run: StepsToRun<State>,
-  options: RunOptions,
-  lock: RunLock | undefined,
-): Promise<StepMetrics[]> {
-  const { steps, stage } = run;
-  const { outputFolder, saveSteps = steps, resume = false, onProgress, onLog } = options;
-  const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
-  if (outputFolder !== undefined && !(from && (await isIn(from, outputFolder)))) await refuseUsedFolder(outputFolder);
-  const isWritten = outputFolder !== undefined || from !== undefined;
-  const settings = isWritten ? { ...(await modelIdentity(run.model)), ...(await run.settings()) } : {};
-  const window = new LogWindow(run.logging ?? { every: 1, latest: [] });
-  const { first, history: known } =
-    from === undefined ? BEGINNING : await restore(run, options, settings, window, from);
-  await refuseNonFinite(run.model.weights);
-  await refuseNonFinite(run.trainer.parameters);
-  await run.begin?.(first);
-  const path = outputFolder && join(outputFolder, 'metrics.jsonl');
-  const log = path ? await StepLog.open<StepMetrics>(path, first, known) : undefined;
-  const history = log?.before ?? [...(known ?? [])];
-  const startedAt = Date.now();
-  for (let step = first; step < steps; step++) {
-    const metrics = await stepOf(run, step);
-    const done = step + 1;
-    const entry = window.add(step, metrics, done === steps);
-    if (entry) {
-      history.push(entry);
-      await log?.log.append([entry]);
-    }
-    if (outputFolder && (done % saveSteps === 0 || done === steps)) {
-      await lock?.check();
-      await save(run, { folder: outputFolder, done, settings, window, history, keep: options.saveTotalLimit });
-    }
-    if (entry) onLog?.(entry);
-    const etaSeconds = ((Date.now() - startedAt) / 1000 / (done - first)) * (steps - done);
-    onProgress?.({ stage, done, total: steps, etaSeconds, metrics });
+/** One attempt at a run, from where it begins or goes on to where it ends or is stopped. */
+class Run {
+  readonly #run: StepsToRun<object>;
+  readonly #options: RunOptions;
+  readonly #evaluation: Evaluation;
+  readonly #lock: RunLock | undefined;
+  readonly #window: LogWindow;
+  readonly #best: BestOfRun;
+  readonly #trackers: Trackers;
+  #settings: DecisiveSettings = {};
+  #history: StepMetrics[] = [];
+  #log: StepLog<StepMetrics> | undefined;
+  /** Steps that have been done. */
+  #done = 0;
+  /** Those after which the last evaluation and the last checkpoint were. */
+  #evaluated: number | undefined;
+  #saved: number | undefined;
+  #stopped: Stopped | undefined;
+  /** Entries that `onLog` gets when all of their step is on disk. */
+  #unsaid: StepMetrics[] = [];
+
+  constructor(run: StepsToRun<object>, options: RunOptions, evaluation: Evaluation, lock: RunLock | undefined) {
+    [this.#run, this.#options, this.#evaluation, this.#lock] = [run, options, evaluation, lock];
+    this.#window = new LogWindow(options.loggingSteps ?? 1);
+    this.#best = new BestOfRun(run.stage, run.bestMetric ?? 'eval_loss', options);
+    this.#trackers = new Trackers(options.trackers ?? [], (message) => warn(options, message));
   }
-  // The last update is followed by no step that would notice.
-  if (first < steps) await refuseNonFinite(run.trainer.parameters, NonFiniteError.ofEnd);
-  return history;
+
+  async result(): Promise<RunResult> {
+    const { trainer, steps, stage } = this.#run;
+    await this.#begin();
+    const first = this.#done;
+    const report = progressOf(this.#options);
+    try {
+      await this.#trackers.open({ stage, step: first });
+      // Before the first step, or where a signal has cut an evaluation off.
+      if (await this.#evaluate()) await this.#save(this.#done > 0);
+      this.#say();
+      const startedAt = Date.now();
+      while (this.#done < steps && this.#goesOn()) {
+        const metrics = await this.#step();
+        if (metrics === undefined) break;
+        const { saveSteps = steps } = this.#options;
+        const evaluated = await this.#evaluate();
+        const isDue = this.#done % saveSteps === 0 || this.#done === steps || !this.#goesOn();
+        await this.#save(isDue);
+        this.#say();
+        const etaSeconds = ((Date.now() - startedAt) / 1000 / (this.#done - first)) * (steps - this.#done);
+        report?.({ stage, done: this.#done, total: steps, etaSeconds, metrics: { ...metrics, ...evaluated } });
+      }
+      // Stopped before a step; there is nothing to go on from where none was done.
+      if (this.#stopped && this.#done > first) await this.#save(true);
+    } finally {
+      await this.#trackers.close();
+    }
+    // The last update is followed by no step that would notice.
+    if (first < this.#done) await refuseNonFinite(trainer.parameters, NonFiniteError.ofEnd);
+    await this.#best.load(trainer);
+    return { history: this.#history, stopped: this.#stopped, best: this.#best.evaluation };
+  }
+
+  /** Finds out where to begin, and opens what is written. */
+  async #begin(): Promise<void> {
+    const { model, trainer, settings, begin } = this.#run;
+    const { outputFolder, resume = false } = this.#options;
+    const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
+    const isOwn = from !== undefined && outputFolder !== undefined && (await isIn(from, outputFolder));
+    if (outputFolder !== undefined && !isOwn) await refuseUsedFolder(outputFolder);
+    if (outputFolder !== undefined || from !== undefined) {
+      this.#settings = { ...(await modelIdentity(model)), ...(await settings()), ...this.#evaluation.settings };
+    }
+    let start = BEGINNING;
+    if (from !== undefined) {
+      const place = { folder: from, home: isOwn ? outputFolder : dirname(resolve(from)) };
+      const parts = { settings: this.#settings, window: this.#window, best: this.#best };
+      start = await restoreRun(place, this.#run, parts, this.#options);
+    }
+    [this.#done, this.#evaluated, this.#saved] = [start.first, start.evaluated, isOwn ? start.first : undefined];
+    await refuseNonFinite(model.weights);
+    await refuseNonFinite(trainer.parameters);
+    await begin?.(this.#done);
+    const path = outputFolder && join(outputFolder, 'metrics.jsonl');
+    const opened = path ? await StepLog.open<StepMetrics>(path, this.#done, start.history) : undefined;
+    this.#log = opened?.log;
+    this.#history = opened?.before ?? [...(start.history ?? [])];
+  }
+
+  /** Whether nothing has stopped the run yet. A signal that fires is noticed here. */
+  #goesOn(): boolean {
+    if (this.#best.isExhausted) this.#stop('early stopping');
+    if (this.#options.signal?.aborted) this.#stop('signal');
+    return this.#stopped === undefined;
+  }
+
+  #stop(reason: Stopped['reason']): void {
+    if (reason === 'hook' && this.#done === this.#run.steps) return;
+    this.#stopped ??= { reason, step: this.#done };
+  }
+
+  /** One step with its hooks; undefined when it was not done. */
+  async #step(): Promise<Metrics | undefined> {
+    const { trainer, steps } = this.#run;
+    const { signal, beforeStep, afterStep } = this.#options;
+    const step = this.#done;
+    const shared = { steps, signal, step, stop: () => this.#stop('hook') };
+    await beforeStep?.(contextOf(trainer, shared));
+    if (!this.#goesOn()) return undefined;
+    const metrics = await this.#stepOrAbort(step);
+    if (metrics === undefined) return undefined;
+    this.#done = step + 1;
+    const entry = this.#window.add(step, metrics, this.#done === steps);
+    if (entry) await this.#record(entry);
+    await afterStep?.(contextOf(trainer, { ...shared, metrics }));
+    return metrics;
+  }
+
+  /** The metrics of a step; undefined when the signal ended it before its first update. */
+  async #stepOrAbort(index: number): Promise<Metrics | undefined> {
+    const { step, stage, state, trainer } = this.#run;
+    const { signal } = this.#options;
+    const [before, updates] = [signal && structuredClone(state), trainer.step];
+    try {
+      return await step(index, signal);
+    } catch (error) {
+      if (!signal?.aborted || error !== signal.reason || trainer.step !== updates) {
+        throw outOfMemory(`${stage}, step ${index}`, error) ?? error;
+      }
+      Object.assign(state, before);
+      this.#stop('signal');
+      return undefined;
+    }
+  }
+
+  /** The evaluation that is due now; undefined where there is none, or it was made already, or the signal has cut it off. */
+  async #evaluate(): Promise<Metrics | undefined> {
+    const { trainer, steps, stage } = this.#run;
+    const { signal } = this.#options;
+    const done = this.#done;
+    if (!this.#evaluation.isDue(done) || this.#evaluated === done) return undefined;
+    let metrics: Metrics;
+    try {
+      signal?.throwIfAborted();
+      metrics = await this.#evaluation.measure(trainer, contextOf(trainer, { steps, signal, done }));
+    } catch (error) {
+      if (!signal?.aborted || error !== signal.reason) {
+        throw outOfMemory(`${stage}, evaluation after ${done} steps`, error) ?? error;
+      }
+      // It is made up for when the run goes on.
+      this.#stop('signal');
+      return undefined;
+    }
+    [this.#evaluated, this.#saved] = [done, undefined];
+    await this.#record({ step: done - 1, metrics });
+    if (!this.#best.consider(done, metrics)) return metrics;
+    const { outputFolder } = this.#options;
+    await this.#best.keep(trainer, outputFolder && checkpointOf(outputFolder, this.#run));
+    await this.#save(true);
+    return metrics;
+  }
+
+  async #record(entry: StepMetrics): Promise<void> {
+    this.#history.push(entry);
+    await this.#log?.append([entry]);
+    await this.#trackers.log(entry.step + 1, entry.metrics);
+    this.#unsaid.push(entry);
+  }
+
+  #say(): void {
+    const { onLog } = this.#options;
+    for (const entry of this.#unsaid.splice(0)) onLog?.(entry);
+  }
+
+  async #save(isDue: boolean): Promise<void> {
+    const { outputFolder, saveTotalLimit: keep } = this.#options;
+    if (!isDue || outputFolder === undefined || this.#saved === this.#done) return;
+    await this.#lock?.check();
+    await saveRun(outputFolder, this.#run, {
+      ...{ done: this.#done, settings: this.#settings, window: this.#window, history: this.#history },
+      ...{ best: this.#best, evaluated: this.#evaluated, keep },
+    });
+    this.#saved = this.#done;
+  }
 }
 
 /** Whether a checkpoint is of a folder, by whatever links either is named. */
 async function isIn(checkpoint: string, folder: string): Promise<boolean> {
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   return dirname(await real(checkpoint)) === (await real(folder));
-}
-
-async function stepOf({ step, stage }: StepsToRun<object>, index: number): Promise<Metrics> {
-  try {
-    return await step(index);
-  } catch (error) {
-    throw outOfMemory(`${stage}, step ${index}`, error) ?? error;
-  }
 }
 
 /** What a run starts from, and ends with, must be numbers: whoever uses it would notice too late. */
@@ -125,79 +287,4 @@ async function refuseNonFinite(tensors: Named, errorOf = NonFiniteError.ofStart)
     const at = data.findIndex((value) => !Number.isFinite(value));
     if (at >= 0) throw errorOf(name, Number(data[at]));
   }
-}
-
-interface ToSave {
-  readonly folder: string;
-  readonly done: number;
-  readonly settings: DecisiveSettings;
-  readonly window: LogWindow;
-  readonly history: readonly StepMetrics[];
-  readonly keep: number | undefined;
-}
-
-/** `posttrain` in trainer_state.json. */
-interface SavedState {
-  readonly done: number;
-  readonly settings: DecisiveSettings;
-  readonly state: object;
-  readonly window: SavedWindow;
-}
-
-async function save(run: StepsToRun<object>, { folder, done, settings, window, history, keep }: ToSave): Promise<void> {
-  const { trainer, adapter, state } = run;
-  await saveCheckpoint(folder, {
-    snapshot: trainer.snapshot(),
-    ...(keep === undefined ? {} : { keep }),
-    state: {
-      global_step: trainer.step,
-      log_history: history.map(({ step, metrics }) => ({ ...metrics, step: step + 1 })),
-      ...run.describe?.(),
-      posttrain: { done, settings, state, window: window.saved } satisfies SavedState,
-    },
-    writeModel: (checkpoint) => saveTrained(checkpoint, trainer, adapter),
-  });
-}
-
-interface Start {
-  readonly first: number;
-  /** Undefined where the checkpoint does not say: an earlier version wrote it. */
-  readonly history: readonly StepMetrics[] | undefined;
-}
-
-const BEGINNING: Start = { first: 0, history: [] };
-
-/** What earlier versions wrote: sft had the identity apart, and running totals instead of a state. */
-interface EarlierState extends Partial<SavedState> {
-  readonly identity?: Readonly<Record<string, string>>;
-  readonly statistics?: { readonly window: SavedWindow } & Readonly<Record<string, unknown>>;
-}
-
-async function restore(
-  run: StepsToRun<object>,
-  options: RunOptions,
-  settings: DecisiveSettings,
-  window: LogWindow,
-  folder: string,
-): Promise<Start> {
-  const { snapshot, state } = await loadCheckpoint(folder, { onWarning: (message) => warn(options, message) });
-  const saved = state.posttrain as EarlierState | undefined;
-  if (!saved?.settings) throw new CheckpointError(folder, `was not written by ${run.stage}.`);
-  const comparison = { folder, current: settings, allowChanged: options.allowChanged ?? [] };
-  if (state.posttrain_format !== undefined) refuseOtherSettings({ ...comparison, saved: saved.settings });
-  else {
-    const unknown = refuseOtherEarlierSettings({ ...comparison, saved: { ...saved.settings, ...saved.identity } });
-    const what = `${folder} is of an earlier version, so it is not known whether these are as they were: ${unknown.join(', ')}.`;
-    warn(options, what);
-  }
-  const { window: earlierWindow, ...totals } = saved.statistics ?? {};
-  const done = saved.done ?? state.global_step;
-  if (done > run.steps) {
-    throw new CheckpointError(folder, `has ${done} steps already, more than the ${run.steps} of this run.`);
-  }
-  run.trainer.restore(snapshot);
-  Object.assign(run.state, saved.state ?? totals);
-  window.restore(saved.window ?? earlierWindow);
-  const entries = state.log_history as readonly Readonly<Record<string, number>>[] | undefined;
-  return { first: done, history: entries?.map(({ step, ...metrics }) => ({ step: step! - 1, metrics })) };
 }

@@ -1,10 +1,10 @@
-import type { Metrics } from './training-options.js';
+import type { Metrics } from './run-options.js';
 
 /** A step with the metric `step_time`, in seconds, as TRL logs it. */
 export const timed =
-  (step: (index: number) => Promise<Metrics>) =>
-  async (index: number): Promise<Metrics> => {
+  (step: (index: number, signal: AbortSignal | undefined) => Promise<Metrics>) =>
+  async (index: number, signal: AbortSignal | undefined): Promise<Metrics> => {
     const startedAt = Date.now();
-    const metrics = await step(index);
+    const metrics = await step(index, signal);
     return { ...metrics, step_time: (Date.now() - startedAt) / 1000 };
   };

@@ -1,6 +1,7 @@
+import type { ForwardBackwardResult } from '../trainer/pass-sum.js';
 import type { TrainingRow } from '../trainer/rows.js';
 import type { TokenLoss } from '../trainer/token-loss.js';
-import type { ForwardBackwardResult, Trainer } from '../trainer/trainer.js';
+import type { Trainer } from '../trainer/trainer.js';
 
 export interface UpdateResult extends ForwardBackwardResult {
   readonly gradNorm: number;

@@ -1,15 +1,16 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
-import { type StepMetrics, trainingShape } from '../run/training-options.js';
-import { trlHints, trlNames } from '../run/trl-names.js';
+import { trainingShape } from '../run/training-options.js';
+import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { SftRow } from './tokenize-rows.js';
 
-export type SftLogEntry = StepMetrics;
-
 const shape = {
   ...trainingShape,
+  /** In one of TRL's formats. */
   rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /** Held-out rows, of which evaluations give `eval_loss`: the mean over all of their trained tokens. Default: none. */
+  evaluationRows: custom<Rows<SftRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */
   batchSize: integer({ default: 8, min: 1 }),
   /** Put several sequences into one row of `maxLength` tokens; they do not see each other. Default false. */
@@ -20,8 +21,6 @@ const shape = {
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
-  /** Updates between log entries, which hold the means over them. Default 1. */
-  loggingSteps: integer({ default: 1, min: 1, decisive: false }),
   /** Train the completion only, in rows that have one. Default true. */
   completionOnlyLoss: boolean({ default: true }),
   /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */
@@ -32,12 +31,9 @@ const shape = {
   truncationMode: oneOf(['keep_start', 'keep_end'], { default: 'keep_start' }),
 };
 
-const HINTS = {
-  dataset_text_field: 'The column of a text is called text: { text }.',
-  beta: 'It belongs to a preference loss or an objective: see dpo and trainPolicy of @posttrain/rl.',
-};
+const REMARKS = { beta: 'It belongs to a preference loss or an objective: see dpo and trainPolicy of @posttrain/rl.' };
 
-export const sftOptions = options('sft', shape, { aliases: trlNames(shape), hints: trlHints(HINTS) });
+export const sftOptions = options('sft', shape, trlNames(shape, {}, REMARKS));
 
 /** Options of `sft`. */
 export interface SftOptions<A extends TrainableAdapter = TrainableAdapter>

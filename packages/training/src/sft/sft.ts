@@ -1,26 +1,26 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
-import { collectRows } from '../run/collect-rows.js';
+import { collectRows, type Rows } from '../run/collect-rows.js';
+import { lossOnRows } from '../run/evaluation.js';
 import { rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
-import { runSteps } from '../run/run-steps.js';
-import { createTrainer, planRates, trainingIdentity, warn } from '../run/training-options.js';
+import { warn } from '../run/run-options.js';
+import { type RunResult, runSteps } from '../run/run-steps.js';
+import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
 import type { TrainingRow } from '../trainer/rows.js';
 import { negativeLogLikelihood } from '../trainer/token-loss.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { type PackedRow, packRows } from './packing.js';
-import { type SftLogEntry, type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
-import { type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
+import { type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
+import { type SftRow, type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
 
-export interface SftResult<A extends TrainableAdapter = TrainableAdapter> {
+export interface SftResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
   readonly adapter: A | undefined;
-  /** All entries of the log, those before a resumption included. */
-  readonly history: readonly SftLogEntry[];
   /** Under Hugging Face's names: `train_loss`, and of this process `train_runtime` and the rates. */
   readonly summary: Readonly<Record<string, number>>;
   /** What became of the rows. */
@@ -51,6 +51,8 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows a trained token`;
     throw new PosttrainError('SFT_ROWS', `sft: no rows are left to train on: ${problem}`);
   }
+  const evaluation =
+    settings.evaluationRows && (await evaluationOf(settings.evaluationRows, { ...settings, maxLength }));
   const stepsPerEpoch = Math.ceil(rows.length / batchSize);
   const steps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
   const rateOf = planRates('sft', settings, steps);
@@ -76,9 +78,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
 
   const started = performance.now();
   let firstStep = 0;
-  const history = await runSteps(
+  const result = await runSteps(
     {
-      ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step },
+      ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step, evaluation },
       async begin(at) {
         firstStep = at;
       },
@@ -87,7 +89,6 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
         // Tokenizer, chat template and packing are in it.
         ...rowsIdentity(rows),
       }),
-      logging: { every: settings.loggingSteps, latest: ['grad_norm', 'learning_rate', 'num_tokens', 'epoch'] },
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),
     },
     settings,
@@ -96,9 +97,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   return {
     trainer,
     adapter: options.adapter && withParameters(options.adapter, trainer.parameters),
-    history,
+    ...result,
     summary: {
-      train_loss: state.totalLoss / trainer.step,
+      ...(trainer.step > 0 && { train_loss: state.totalLoss / trainer.step }),
       train_runtime: seconds,
       train_samples_per_second: trainedRows / seconds,
       train_steps_per_second: (trainer.step - firstStep) / seconds,
@@ -107,14 +108,23 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   };
 }
 
+/** The mean of -log p over all trained tokens of held-out rows, which are cut and masked as those that are trained. */
+async function evaluationOf(given: Rows<SftRow>, settings: SftSettings & { readonly maxLength: number }) {
+  const { rows } = await collectRows('sft', given, settings, 'evaluationRows');
+  const { rows: tokenized } = tokenizeRows(settings.model, rows, settings);
+  if (tokenized.length === 0) {
+    const problem = `truncation to maxLength ${settings.maxLength} leaves none of ${rows.length} evaluationRows a trained token`;
+    throw new PosttrainError('SFT_ROWS', `sft: there is nothing to evaluate: ${problem}`);
+  }
+  return lossOnRows(toTrainingRows(tokenized), negativeLogLikelihood);
+}
+
 /** The fields of Hugging Face's trainer_state.json. */
 function describe(
   { batchSize, epochs, loggingSteps, saveSteps }: SftSettings,
   run: { readonly step: number; readonly steps: number; readonly stepsPerEpoch: number; readonly numTokens: number },
 ) {
   return {
-    best_metric: null,
-    best_model_checkpoint: null,
     epoch: run.step / run.stepsPerEpoch,
     logging_steps: loggingSteps,
     max_steps: run.steps,

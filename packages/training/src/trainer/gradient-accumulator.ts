@@ -65,11 +65,15 @@ const isQuantizedPart = (name: string): boolean => name.includes('.weight.');
 /** Gradients before anything was added to them, in memory of their own. */
 const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
+/** Loss and metrics of a pass without a gradient. */
+type EvaluationStep = Compiled<[inputs: PassInputs], PassResult>;
+
 /** The sum of the gradients of passes, in one piece of memory, and which passes they are. */
 export class GradientAccumulator {
   #gradients: Named;
   #passes: Pass[] = [];
   readonly #microSteps = new Map<TokenLoss, MicroStep>();
+  readonly #evaluationSteps = new Map<TokenLoss, EvaluationStep>();
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
 
   #frozen: Named | undefined;
@@ -142,6 +146,25 @@ export class GradientAccumulator {
     this.#gradients = gradients;
     this.#passes.push(pass);
     return result;
+  }
+
+  /** Loss and metrics of one pass under the parameters: no gradient, no dropout, no loss of the routers. */
+  async evaluate(pass: Pass, parameters: Named): Promise<PassResult> {
+    const { loss } = pass;
+    const known = this.#evaluationSteps.get(loss);
+    const step: EvaluationStep =
+      known ??
+      compile(
+        ({ parameters: trained, frozen, batch }) => {
+          const compute = this.#inComputeType(trained);
+          const [weights, hooks] = this.adapter ? [frozen, this.adapter.hooks(compute)] : [compute, {}];
+          const { value, metrics } = this.#lossOf(loss, weights, batch, hooks);
+          return { loss: value, metrics };
+        },
+        { name: `evaluate(${loss.name})` },
+      );
+    if (!known) this.#evaluationSteps.set(loss, step);
+    return step(await this.#inputsOf(pass, parameters, undefined));
   }
 
   /** Forgets all passes. Their memory takes the next ones. */
@@ -220,21 +243,27 @@ export class GradientAccumulator {
     return { weights: adapter ? frozen : trained, hooks };
   }
 
+  /** Loss and metrics of one pass, to be traced. */
+  #lossOf(loss: TokenLoss, weights: Named, batch: RowBatch, hooks: LayerHooks) {
+    const options = {
+      hooks,
+      temperature: loss.temperature ?? 1,
+      gradientCheckpointing: this.options.gradientCheckpointing,
+    };
+    const predicted = predictionLogProbs(this.base.network, weights, batch, options);
+    const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
+      loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
+    );
+    return { value, metrics };
+  }
+
   /** Loss, metrics and gradients of one pass, to be traced. */
   #objective(loss: TokenLoss, { parameters, frozen, batch, dropoutKey, routed, lossScale }: PassInputs) {
-    const { base } = this;
-    const { gradientCheckpointing } = this.options;
     const objective = (variables: Named) => {
       const { weights, hooks: plain } = this.#layers(variables, frozen, dropoutKey);
       const experts = this.#experts;
       const { hooks, logits } = experts ? recordRouterLogits(plain) : { hooks: plain, logits: [] };
-      const temperature = loss.temperature ?? 1;
-      const options = { hooks, temperature, gradientCheckpointing };
-      const predicted = predictionLogProbs(base.network, weights, batch, options);
-      const computed = nameScope(`loss ${loss.name}`, () =>
-        loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
-      );
-      let { loss: value, metrics } = computed;
+      let { value, metrics } = this.#lossOf(loss, weights, batch, hooks);
       if (experts) {
         const sums = routerSums(logits, { perToken: experts.perToken, mask: batch.segments.minimum(1) });
         const auxiliary = loadBalancingLossOf(sums, routed ?? sums);

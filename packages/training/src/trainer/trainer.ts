@@ -4,7 +4,6 @@ import {
   Key,
   type LossScale,
   type LossScaler,
-  type LossScalerOptions,
   leavesOf,
   lossScaler,
   mapNamed,
@@ -12,52 +11,21 @@ import {
   type Named,
   type NonFinite,
   type Optimizer,
-  type OptimizerChoice,
-  type OptimizerName,
-  type OptimizerSpec,
   optimizerOf,
   scalar,
   type Tensor,
   tensor,
 } from '@posttrain/core-tensor';
-import { boolean, custom, options as declare, integer, number, PosttrainError } from '@posttrain/interfaces';
+import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
 import { NonFiniteError } from './non-finite-error.js';
+import { type ForwardBackwardResult, PassSum } from './pass-sum.js';
 import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
-
-export interface TrainerOptions<State> {
-  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
-  readonly optimizer: OptimizerName | OptimizerSpec | Optimizer<State>;
-  /** Trained tensors beside a frozen model. Left out: every weight of the model is trained. */
-  readonly adapter?: TrainableAdapter;
-  /** Of the dropout, which depends on it and the number of the step only. Default 0. */
-  readonly seed?: number;
-  /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
-  readonly maxGradNorm?: number;
-  /** Most tokens, padding included, in one pass: memory only, never the result. Default 4096. */
-  readonly maxTokensPerPass?: number;
-  /** Keep the inputs of the blocks only, and compute the rest again for the gradient. Memory for time. Default false. */
-  readonly gradientCheckpointing?: boolean;
-  /**
-   * Passes compute in float16 (log-probabilities in float32) from parameters, optimizer state and gradients in float32: mixed
-   * precision (arXiv 1710.03740). For engines that have float16; others widen it. Default false.
-   */
-  readonly fp16?: boolean;
-  /** Dynamic loss scaling; `true` for its defaults. Default: `true` with `fp16`, else none. */
-  readonly lossScaling?: true | LossScalerOptions;
-}
-
-export interface ForwardBackwardResult {
-  readonly loss: number;
-  /** The loss's own metrics, added up over the micro-batches or combined as the loss says. */
-  readonly metrics: Readonly<Record<string, number>>;
-  /** Tokens in the rows, padding not counted. */
-  readonly tokens: number;
-}
+import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
 export interface OptimStepResult {
   /** Of all gradients together, before clipping. */
@@ -68,23 +36,6 @@ export interface OptimStepResult {
    */
   readonly skipped: boolean;
 }
-
-const trainerOptions = declare('Trainer', {
-  optimizer: custom<OptimizerChoice>()('an optimizer or its name', (value) => value !== null, {}),
-  adapter: custom<TrainableAdapter>()('an adapter', (value) => typeof value === 'object' && value !== null, {
-    optional: true,
-  }),
-  seed: integer({ optional: true, min: 0 }),
-  maxGradNorm: number({ optional: true, min: 0 }),
-  maxTokensPerPass: integer({ optional: true, min: 1 }),
-  gradientCheckpointing: boolean({ optional: true }),
-  fp16: boolean({ optional: true }),
-  lossScaling: custom<true | LossScalerOptions>()('true, or options of the loss scaler', (value) => value !== null, {
-    optional: true,
-  }),
-});
-
-const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Math.max } as const;
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
@@ -106,8 +57,9 @@ const SMALLEST_LOSS_SCALE = 1;
 
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
- * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run. It
- * knows no method: SFT, distillation, preference and policy optimisation differ in the rows and the loss they bring.
+ * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run;
+ * `evaluate` only looks. It knows no method: SFT, distillation, preference and policy optimisation differ in the rows and
+ * the loss they bring.
  */
 export class Trainer {
   readonly #base: CausalLM;
@@ -127,8 +79,8 @@ export class Trainer {
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
-  static async create<State extends object>(model: CausalLM, options: TrainerOptions<State>): Promise<Trainer> {
-    trainerOptions.read(options as TrainerOptions<object>);
+  static async create(model: CausalLM, given: TrainerOptions): Promise<Trainer> {
+    const options = trainerOptions.read(given);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
       if (p.dtype !== 'float32')
@@ -136,19 +88,16 @@ export class Trainer {
       // The reference engine gives float64.
       return [name, tensor(Float32Array.from(await p.data()), p.shape)];
     });
-    // The class is not generic: what it may do with a state does not depend on its type.
-    const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice, { decays: decaysInTransformers }) };
-    return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
+    const optimizer = optimizerOf(options.optimizer, { decays: decaysInTransformers });
+    return new Trainer(model, { ...options, optimizer }, Object.fromEntries(await Promise.all(copies)));
   }
 
   private constructor(
     model: CausalLM,
-    options: TrainerOptions<object> & { readonly optimizer: Optimizer<object> },
+    settings: TrainerSettings & { readonly optimizer: Optimizer<object> },
     parameters: Named,
   ) {
-    const { optimizer, adapter, seed = 0, maxGradNorm = 1, maxTokensPerPass = 4096 } = options;
-    const { gradientCheckpointing = false, fp16 = false } = options;
+    const { optimizer, adapter, seed, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16 } = settings;
     this.#dropout = Key.fromSeed(seed);
     // Weights that are trained are copies: the model's own need not stay in memory for them.
     this.#base = adapter ? model : model.withWeights({});
@@ -160,7 +109,7 @@ export class Trainer {
     this.#accumulated = new GradientAccumulator(this.#base, adapter, { gradientCheckpointing, fp16 }, parameters);
     this.#optimizer = optimizer;
     this.#maxGradNorm = maxGradNorm;
-    const lossScaling = options.lossScaling ?? (fp16 || undefined);
+    const lossScaling = settings.lossScaling ?? (fp16 || undefined);
     this.#scaler = lossScaling && lossScaler(lossScaling === true ? {} : lossScaling);
     this.#lossScale = this.#scaler && savedScale(this.#scaler.initial);
     this.#update = compile(
@@ -209,8 +158,7 @@ export class Trainer {
     checkRows(rows, loss.annotations, this.#base.config);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
-    let total = 0;
-    const metrics: Record<string, number> = {};
+    const sum = new PassSum(loss);
     const passes = microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i): Pass => {
       const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
       return {
@@ -226,18 +174,38 @@ export class Trainer {
     for (const planned of passes) {
       const pass = routed ? { ...planned, routed } : planned;
       const result = await accumulated.add(pass, this.parameters, this.#lossScale?.scale);
-      const value = await result.loss.item();
+      const value = await sum.add(result);
       if (!Number.isFinite(value)) {
         await accumulated.keep(before, this.parameters, this.#lossScale?.scale);
         throw NonFiniteError.ofStep('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
-      total += value;
-      for (const [name, tensor] of Object.entries(result.metrics)) {
-        const [soFar, added] = [metrics[name], await tensor.item()];
-        metrics[name] = soFar === undefined ? added : COMBINED[loss.combine?.[name] ?? 'sum'](soFar, added);
-      }
     }
-    return { loss: total, metrics, tokens: rows.reduce((sum, row) => sum + row.tokens.length, 0) };
+    return sum.result(rows);
+  }
+
+  /**
+   * Loss and metrics of rows under the parameters as they are now, with nothing changed and nothing drawn: no gradient, no
+   * dropout, and without the loss of the routers. The rows' weights carry the normalisation, as in `forwardBackward`.
+   *
+   * @throws TrainingRowError, NonFiniteError; the reason of the signal when that fires, at the next pass
+   */
+  async evaluate(
+    rows: readonly TrainingRow[],
+    loss: TokenLoss,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<ForwardBackwardResult> {
+    const groupSize = loss.groupSize ?? 1;
+    checkRows(rows, loss.annotations, this.#base.config);
+    const sum = new PassSum(loss);
+    for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
+      signal?.throwIfAborted();
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const pass = { loss, batch, dropoutKey: this.#dropout.toTensor() };
+      const value = await sum.add(await this.#accumulated.evaluate(pass, this.parameters));
+      if (Number.isFinite(value)) continue;
+      throw NonFiniteError.ofStep('the loss of evaluation', value, this.#step, await this.#findNonFinite([pass]));
+    }
+    return sum.result(rows);
   }
 
   /**

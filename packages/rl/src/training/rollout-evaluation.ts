@@ -1,0 +1,34 @@
+import { Key } from '@posttrain/core-tensor';
+import { collectRows, contentHash, type EvaluationOnRows, type Rows } from '@posttrain/training';
+import type { PromptRow } from '../rewards/reward.js';
+import { rolloutMetrics } from './policy-metrics.js';
+import { type PolicySettings, samplingOf } from './policy-options.js';
+import { checkPrompts } from './prompts.js';
+import { rollOut } from './rollouts.js';
+
+/** Of the keys of a run's seed, steps have those from 0 up; this one is that of all evaluations. */
+const EVALUATION = 2 ** 32 - 1;
+
+/**
+ * Evaluation of a policy on held-out prompts: completions are sampled and scored as in training, and measured by the same
+ * metrics. All evaluations of a run draw the same random numbers, so that they differ by the policy only.
+ */
+export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySettings): Promise<EvaluationOnRows> {
+  const { rows, identity } = await collectRows('trainPolicy', given, settings, 'evaluationRows');
+  const prompts = checkPrompts(rows, settings);
+  const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed } = settings;
+  return {
+    digest: contentHash([identity.rows, prompts]),
+    async measure(trainer, signal) {
+      const groups = await rollOut({
+        ...{ model: trainer.model, adapter: trainer.adapter, rows, prompts, rewards, completionsPerPrompt },
+        ...{ sampling: samplingOf(settings), scoring, maxBatch, signal },
+        // A runner of its own where all weights are trained: rollouts leave nothing to each other.
+        packWeights: 'at-once',
+        key: Key.fromSeed(seed).child(EVALUATION),
+        step: trainer.step,
+      });
+      return rolloutMetrics(groups);
+    },
+  };
+}

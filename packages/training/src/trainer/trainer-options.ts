@@ -1,0 +1,50 @@
+import type { LossScalerOptions, OptimizerChoice } from '@posttrain/core-tensor';
+import { boolean, custom, type Given, integer, number, options, type Read, settingsOf } from '@posttrain/interfaces';
+import type { TrainableAdapter } from './trainable-adapter.js';
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const hasAll = (value: unknown, names: readonly string[]): boolean =>
+  isObject(value) && names.every((name) => value[name] !== undefined);
+
+/** What an optimizer may be given as, in words. */
+export const OPTIMIZER = 'the name of an optimizer, { name, ...options }, or an optimizer';
+
+export const isOptimizerChoice = (value: unknown): boolean => typeof value === 'string' || hasAll(value, ['name']);
+
+/** Options of a `Trainer`, which every training run has too. */
+export const trainerShape = {
+  /** A Hugging Face name, a name with options, or an optimizer of your own; see `optimizers` of core-tensor. */
+  optimizer: custom<OptimizerChoice>()(OPTIMIZER, isOptimizerChoice, {}),
+  /** What is trained, beside the frozen model. Default: none, so that every weight of the model is trained. */
+  adapter: custom<TrainableAdapter>()(
+    'an adapter (createAdapter(model, lora) of @posttrain/peft makes one, loadAdapter(model, folder) reads one)',
+    (value) => hasAll(value, ['hooks', 'trainingHooks', 'parameters', 'identity', 'save']),
+    { optional: true, settings: ({ identity }) => settingsOf(identity) },
+  ),
+  /** Of the dropout, which depends on it and the number of the step only. Default 0. */
+  seed: integer({ default: 0, min: 0 }),
+  /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
+  maxGradNorm: number({ default: 1, min: 0 }),
+  /** Most tokens, padding included, in one pass: memory only (and which elements dropout draws). Default 4096. */
+  maxTokensPerPass: integer({ default: 4096, min: 1, decisive: false }),
+  /** Keep the inputs of the blocks only, and compute the rest again for the gradient: memory for time. Default false. */
+  gradientCheckpointing: boolean({ default: false, decisive: false }),
+  /**
+   * Mixed precision (arXiv 1710.03740): passes compute in float16 (log-probabilities in float32) from parameters, optimizer
+   * state and gradients in float32. For engines that have float16; others widen it. Default false.
+   */
+  fp16: boolean({ default: false }),
+  /** Dynamic loss scaling; `true` for its defaults. Default: `true` with `fp16`, else none. */
+  lossScaling: custom<true | LossScalerOptions>()(
+    'true, or options of the loss scaler',
+    (value) => value === true || isObject(value),
+    { optional: true },
+  ),
+};
+
+export const trainerOptions = options('Trainer', trainerShape);
+/** Options of a `Trainer`. */
+export type TrainerOptions = Given<typeof trainerOptions>;
+/** The same with their defaults. */
+export type TrainerSettings = Read<typeof trainerOptions>;

@@ -1,0 +1,145 @@
+// Tables of options from their declarations: types, defaults and what they decide from the values, the rest from the comments.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import type { OptionShape } from '../packages/interfaces/src/index.js';
+import {
+  DPO_TRL_NAMES,
+  dpoOptions,
+  POLICY_TRL_NAMES,
+  POLICY_TRL_REMARKS,
+  policyOptions,
+} from '../packages/rl/src/index.js';
+import { runShape, sftOptions, TRL_NAMES, TRL_REMARKS, trainingShape } from '../packages/training/src/index.js';
+import { root } from './workspace.js';
+
+/** The comments above the properties of a file, by name. */
+function commentsIn(file: string): Map<string, string> {
+  const source = ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.Latest, true);
+  const found = new Map<string, string>();
+  const visit = (node: ts.Node): void => {
+    if (ts.isPropertyAssignment(node)) {
+      const [comment] = ts.getJSDocCommentsAndTags(node);
+      const text = comment && ts.isJSDoc(comment) ? ts.getTextOfJSDocComment(comment.comment) : undefined;
+      if (text) found.set(node.name.getText(source), text.replaceAll(/\s+/g, ' ').trim());
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+const without = (shape: OptionShape, other: OptionShape): OptionShape =>
+  Object.fromEntries(Object.entries(shape).filter(([name]) => !Object.hasOwn(other, name)));
+
+const RUN = 'packages/training/src/run/run-options.ts';
+const TRAINING = ['packages/training/src/trainer/trainer-options.ts', 'packages/training/src/run/training-options.ts'];
+
+/** The tables of docs/running.md: what is in them, and the files that declare it, the last one first to be believed. */
+const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly files: readonly string[] }>> = {
+  run: { shape: runShape, files: [RUN] },
+  training: { shape: without(trainingShape, runShape), files: TRAINING },
+  sft: { shape: without(sftOptions.shape, trainingShape), files: ['packages/training/src/sft/sft-options.ts'] },
+  dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-trainer.ts'] },
+  trainPolicy: {
+    shape: without(policyOptions.shape, trainingShape),
+    files: ['packages/rl/src/training/policy-options.ts'],
+  },
+};
+
+/** What of the options that no declaration calls decisive must be the same in a resumed run nevertheless. */
+const ALSO_DECISIVE: Readonly<Record<string, string>> = {
+  ...{ model: 'its content', rows: 'their content', reference: 'its content' },
+  ...{ epochs: 'the steps', maxTokensPerPass: 'with dropout' },
+  ...Object.fromEntries(
+    ['evaluate', 'evaluateEvery', 'evaluateOnStart', 'evaluationRows'].map((name) => [
+      name,
+      'with `keepBest` or `patience`',
+    ]),
+  ),
+};
+
+/** A default as it is written, where that is short. */
+function written(value: unknown): string | undefined {
+  if (typeof value === 'number') return value !== 0 && value < 1e-3 ? value.toExponential() : String(value);
+  return typeof value === 'string' || typeof value === 'boolean' ? String(value) : undefined;
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+
+/** One line for each option. @throws Error for one without a comment */
+function tableOf({ shape, files }: (typeof TABLES)[string]): string {
+  const comments = new Map(files.flatMap((file) => [...commentsIn(file)]));
+  const lines = Object.entries(shape).map(([name, { presence, default: fallback, expects, decisive }]) => {
+    const comment = comments.get(name);
+    if (comment === undefined) throw new Error(`the option ${name} has no comment in ${files.join(', ')}`);
+    const value = written(fallback);
+    const said = /\s?Default:? (.*?)\.(?= |$)/.exec(comment);
+    const isRepeated = new RegExp(`\\s?Default \`?${value?.replaceAll('.', '\\.')}\`?\\.(?= |$)`);
+    const shown = value === undefined ? (said?.[1] ?? (presence === 'required' ? 'required' : '')) : `\`${value}\``;
+    const text = value === undefined ? comment.replace(said?.[0] ?? '', '') : comment.replace(isRepeated, '');
+    return `| \`${name}\` | ${cell(expects)} | ${cell(shown)} | ${decisive ? 'yes' : (ALSO_DECISIVE[name] ?? '')} | ${cell(text.trim())} |`;
+  });
+  const head = '| option | must be | default | decides the result | what |\n| --- | --- | --- | --- | --- |';
+  return `${head}\n${lines.join('\n')}`;
+}
+
+/** docs/running.md with its tables as the declarations have them: between `<!-- options NAME -->` and `<!-- end -->`. */
+export function renderRunning(markdown: string): string {
+  const seen = new Set<string>();
+  const rendered = markdown.replaceAll(/<!-- options (\w+) -->\n.*?<!-- end -->/gs, (_, name: string) => {
+    seen.add(name);
+    const table = TABLES[name];
+    if (!table) throw new Error(`there is no table ${name}; there are ${Object.keys(TABLES).join(', ')}`);
+    return `<!-- options ${name} -->\n${tableOf(table)}\n<!-- end -->`;
+  });
+  const missing = Object.keys(TABLES).filter((name) => !seen.has(name));
+  if (missing.length > 0) throw new Error(`docs/running.md lacks the tables ${missing.join(', ')}`);
+  return rendered;
+}
+
+const TRAINERS = [
+  { name: 'sft', shape: sftOptions.shape as OptionShape, names: TRL_NAMES },
+  { name: 'dpo', shape: dpoOptions.shape as OptionShape, names: { ...TRL_NAMES, ...DPO_TRL_NAMES } },
+  { name: 'trainPolicy', shape: policyOptions.shape as OptionShape, names: { ...TRL_NAMES, ...POLICY_TRL_NAMES } },
+] as const;
+
+/** docs/trl-names.md. */
+export function renderTrlNames(): string {
+  const all = [...new Set(TRAINERS.flatMap(({ names }) => Object.keys(names)))];
+  const lines = all.map((theirs) => {
+    const ours = new Map<string, string[]>();
+    for (const { name, shape, names } of TRAINERS) {
+      const option = (names as Readonly<Record<string, string>>)[theirs];
+      if (option === undefined || !Object.hasOwn(shape, option)) continue;
+      ours.set(option, [...(ours.get(option) ?? []), name]);
+    }
+    const cells = [...ours].map(([option, trainers]) => {
+      return trainers.length === TRAINERS.length ? `\`${option}\`` : `\`${option}\` (${trainers.join(', ')})`;
+    });
+    return `| \`${theirs}\` | ${cells.join(', ')} |`;
+  });
+  const remarks = [
+    ...Object.entries(TRL_REMARKS).map(([theirs, remark]) => `| \`${theirs}\` | ${cell(remark)} |`),
+    ...Object.entries(POLICY_TRL_REMARKS).map(([theirs, remark]) => `| \`${theirs}\` | trainPolicy: ${cell(remark)} |`),
+  ];
+  return `# TRL's option names, and ours
+
+<!-- Rendered by scripts/render-option-docs.ts; change packages/training/src/run/trl-names.ts. -->
+
+Options of TRL 1.16 and transformers beside those of \`sft\`, \`dpo\` and \`trainPolicy\`; the [tables of options](running.md#options)
+say what they do. Somebody who gives one of theirs, in snake or camel case, gets an error that says what this page says. What
+\`objective\` and \`loss\` take are options of \`policyObjectives.grpo({ … })\` and \`preferenceLosses.sigmoid({ … })\`, with TRL's names in
+camel case.
+
+| TRL, transformers | here |
+| --- | --- |
+${lines.join('\n')}
+
+## Without one of the same meaning
+
+| TRL, transformers | instead |
+| --- | --- |
+${remarks.join('\n')}
+`;
+}
