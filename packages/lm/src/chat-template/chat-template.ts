@@ -114,7 +114,7 @@ export class ChatTemplate {
 
   /** @param turns the message that each span belongs to */
   #masked(text: string, spans: readonly TextSpan[], turns: readonly number[], marked: boolean): RenderedChat {
-    const { ids, offsets } = this.#tokenizer.encodeWithOffsets(text);
+    const { ids, offsets } = this.#tokenizer.encodeWithOffsets(text, { whole: true });
     const mask = new Array<number>(ids.length).fill(0);
     const turnOfToken = new Array<number>(ids.length).fill(-1);
     spans.forEach((span, s) => {

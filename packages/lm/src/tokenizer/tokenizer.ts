@@ -5,7 +5,8 @@ import { completeSave, writeAtomically } from '@posttrain/interfaces/node';
 import { InvalidModelFileError, type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
 import { assertText } from './errors.js';
 import { TokenizerComponentError } from './fields.js';
-import { TokenizerPipeline, type TokenSpan } from './pipeline.js';
+import type { TokenSpan } from './piece.js';
+import { TokenizerPipeline } from './pipeline.js';
 import { createStreamDecoder, type StreamDecoder } from './stream-decoder.js';
 import { type TokenBytes, TokenBytesError, tokenBytesOf } from './token-bytes.js';
 import { assertTokenIds } from './token-ids.js';
@@ -44,6 +45,15 @@ export interface TokenizerFiles {
 export interface EncodeOptions {
   /** Add what the tokenizer's post-processor adds (a leading bos, say). Default true, as in `transformers`. */
   readonly addSpecialTokens?: boolean;
+}
+
+export interface OffsetOptions {
+  /**
+   * Every character that has a token lies in the span of one: white space at a token's ends stays in it whatever the
+   * post-processor's `trim_offsets` says, and so do marks that normalizing joined to the character before them. Default
+   * false: the offsets that `transformers` reports.
+   */
+  readonly whole?: boolean;
 }
 
 export interface DecodeTextOptions {
@@ -135,10 +145,18 @@ export class Tokenizer {
     return this.#pipeline.encode(text, options.addSpecialTokens ?? true);
   }
 
-  /** Token ids without added special tokens, and where each lies in the text. */
-  encodeWithOffsets(text: string): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
+  /**
+   * Token ids without added special tokens, and where each lies in the text: `[start, end)` in UTF-16 code units.
+   *
+   * @throws TokenizerTextError where the reference implementation's offsets are those of other characters
+   */
+  encodeWithOffsets(
+    text: string,
+    options: OffsetOptions = {},
+  ): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
+    assertKnownOptions('Tokenizer.encodeWithOffsets', options, ['whole']);
     assertText(text, 'Tokenizer.encodeWithOffsets: the text');
-    return this.#pipeline.encodeWithOffsets(text);
+    return this.#pipeline.encodeWithOffsets(text, options.whole ?? false);
   }
 
   /** The text of token ids. Holes in the vocabulary have no text. @throws TokenIdError for an id beyond the vocabulary */
