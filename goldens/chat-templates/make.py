@@ -10,7 +10,7 @@ from golden import output_folder, write_json  # noqa: E402
 from transformers.utils.chat_template_utils import _compile_jinja_template  # noqa: E402
 
 from families import CONVERSATIONS, TEMPLATES  # noqa: E402
-from snippets import NUMBERS, STATEMENTS, TEXTS, VALUES, expressions, white_space  # noqa: E402
+from snippets import BLOCK_VARIABLES, BLOCKS, NUMBERS, STATEMENTS, TEXTS, VALUES, expressions, white_space  # noqa: E402
 
 
 def render(template: str, variables: dict) -> str | None:
@@ -39,6 +39,8 @@ def main() -> None:
             "expressions": {e: [render("{{ " + e + " }}", value()) for value in values] for e in expressions()},
             "constants": [row("{{ " + e + " }}") for e in NUMBERS + TEXTS],
             "statements": [row(s) for s in STATEMENTS],
+            "blocks": [row(b, BLOCK_VARIABLES) for b in BLOCKS],
+            "block_variables": BLOCK_VARIABLES,
             "white_space": [row(s) for s in white_space()],
             "templates": TEMPLATES,
             # As JSON text: the order of keys and the kinds of numbers count.
