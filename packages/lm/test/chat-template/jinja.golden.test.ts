@@ -14,6 +14,8 @@ const golden = JSON.parse(
   readonly statements: readonly Row[];
   readonly blocks: readonly Row[];
   readonly block_variables: Readonly<Record<string, string>>;
+  readonly random: readonly Row[];
+  readonly random_variables: string;
   readonly white_space: readonly Row[];
   readonly templates: Readonly<Record<string, string>>;
   readonly conversations: Readonly<Record<string, string>>;
@@ -75,6 +77,15 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
     );
     expect(compare(rows)).toEqual({ wrong: [], refused: [], count: 27 });
     expect(rows[0]).toEqual(['{% block a %}[{{ x }}]{% endblock %}{% set x = 1 %}{{ x }}', '[X]1', '[X]1']);
+  });
+
+  it('random templates of what chat templates use', () => {
+    const variables = parseJsonText(golden.random_variables) as Record<string, unknown>;
+    const { wrong, count } = compare(
+      golden.random.map(([template, text]) => [template, render(template, variables), text]),
+    );
+    expect(wrong).toEqual([]);
+    expect(count).toBe(180);
   });
 
   it('whole templates in the manner of well-known families', () => {
