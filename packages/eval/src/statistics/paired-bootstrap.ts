@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { createRandom } from './random.js';
-import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
+import { assertFinite, isRounding, largest, mean, meanWithStandardError } from './standard-error.js';
 
 export interface PairedBootstrapOptions {
   /** Number of resamples. Default 10 000. */
@@ -53,6 +53,9 @@ export function pairedBootstrap(
       'pairedBootstrap: level must be in (0, 1) and resamples a whole number above 0.',
     );
   }
+  if (!Number.isSafeInteger(seed)) {
+    throw new EvaluationError('BAD_OPTION', `pairedBootstrap: seed must be a whole number, not ${seed}.`);
+  }
   assertFinite('pairedBootstrap: first', a);
   assertFinite('pairedBootstrap: second', b);
   const differences = b.map((value, i) => value - a[i]!);
@@ -68,7 +71,7 @@ export function pairedBootstrap(
   });
   const sums = Float64Array.from(units.values(), (unit) => unit.sum);
   const counts = Float64Array.from(units.values(), (unit) => unit.count);
-  if (standardError === null || isRounding(standardError, differences)) {
+  if (standardError === null || isRounding(standardError, [...a, ...b])) {
     const of = clusters ? 'cluster' : 'pair';
     const why =
       standardError === null
@@ -77,6 +80,8 @@ export function pairedBootstrap(
     return { difference, standardError, interval: null, pValue: difference === 0 ? 1 : null, pairs, warning: why };
   }
   const random = createRandom(seed);
+  // Ties that differ by rounding only stay on the conservative side.
+  const nearest = Math.abs(difference) - 1e-12 * largest([...a, ...b]);
   const means = new Float64Array(resamples);
   let asFar = 0;
   for (let r = 0; r < resamples; r++) {
@@ -88,8 +93,7 @@ export function pairedBootstrap(
       count += counts[drawn]!;
     }
     means[r] = sum / count;
-    // The tolerance keeps ties that differ by rounding only on the conservative side.
-    if (Math.abs(means[r]! - difference) >= Math.abs(difference) - 1e-12) asFar++;
+    if (Math.abs(means[r]! - difference) >= nearest) asFar++;
   }
   means.sort();
   const tail = (1 - level) / 2;
