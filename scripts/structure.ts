@@ -22,6 +22,9 @@ const light = ['@posttrain/interfaces', '@posttrain/tts', '@posttrain/data', '@p
 /** Packages whose user must end up with exactly one tensor engine. */
 const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl', '@posttrain/training'];
 
+/** The Node.js that every package asks for: what is tested. The root's package.json has it too. */
+const node = '>=20.19.0';
+
 /** The fields that a published package.json must have, and the files beside it. */
 export function checkPackage(workspace: string, { folder, manifest }: WorkspacePackage): Findings {
   const problems: string[] = [];
@@ -35,7 +38,7 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   require(manifest.license === 'Apache-2.0', 'package.json needs "license": "Apache-2.0"');
   require((manifest.description ?? '') !== '', 'package.json needs a description');
   require(manifest.sideEffects === false, 'package.json needs "sideEffects": false');
-  require((manifest.engines?.node ?? '').startsWith('>=20'), 'package.json needs engines.node ">=20"');
+  require(manifest.engines?.node === node, `package.json needs engines.node "${node}", as the root has it`);
   require(manifest.scripts?.build === 'tsup', 'package.json needs the script "build": "tsup"');
   const prepack = 'node ../../scripts/prepack.mjs';
   require(manifest.scripts?.prepack === prepack, `package.json needs the script "prepack": "${prepack}"`);

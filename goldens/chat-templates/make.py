@@ -10,7 +10,8 @@ from golden import output_folder, write_json  # noqa: E402
 from transformers.utils.chat_template_utils import _compile_jinja_template  # noqa: E402
 
 from families import CONVERSATIONS, TEMPLATES  # noqa: E402
-from snippets import NUMBERS, STATEMENTS, TEXTS, VALUES, expressions, white_space  # noqa: E402
+from random_templates import VARIABLES, random_templates  # noqa: E402
+from snippets import BLOCK_VARIABLES, BLOCKS, NUMBERS, STATEMENTS, TEXTS, VALUES, expressions, white_space  # noqa: E402
 
 
 def render(template: str, variables: dict) -> str | None:
@@ -27,6 +28,14 @@ def row(template: str, variables: dict = {}) -> list:
     return [template, render(template, variables)]
 
 
+def random_rows(seed: int, count: int, longest: int = 400) -> list[list]:
+    """Random templates that render something short; one in eight that fails, since most failures are alike."""
+    rows = [row(template, json.loads(json.dumps(VARIABLES))) for template in random_templates(seed, 20 * count) if len(template) <= longest]
+    rendered = [one for one in rows if one[1] and len(one[1]) <= longest]
+    failed = [one for one in rows if one[1] is None]
+    return rendered[:count] + failed[: count // 8]
+
+
 def main() -> None:
     folder = output_folder(__file__)
     # Anew for each rendering: the filter `indent` changes lists.
@@ -39,6 +48,10 @@ def main() -> None:
             "expressions": {e: [render("{{ " + e + " }}", value()) for value in values] for e in expressions()},
             "constants": [row("{{ " + e + " }}") for e in NUMBERS + TEXTS],
             "statements": [row(s) for s in STATEMENTS],
+            "blocks": [row(b, BLOCK_VARIABLES) for b in BLOCKS],
+            "block_variables": BLOCK_VARIABLES,
+            "random": random_rows(1, 160),
+            "random_variables": json.dumps(VARIABLES),
             "white_space": [row(s) for s in white_space()],
             "templates": TEMPLATES,
             # As JSON text: the order of keys and the kinds of numbers count.

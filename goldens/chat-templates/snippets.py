@@ -131,3 +131,35 @@ def white_space() -> list[str]:
     prints = [f"A \n {{{{{a} 1 {b}}}}} \n B" for a, b in product(SIGNS, ("", "-"))]
     loops = [f"{lead}{{% for i in [1, 2] %}}{after}{{{{ i }}}}{lead}{{% endfor %}}{after}end" for lead, after in product(("", " ", "\n", "\n  "), ("", " ", "\n", "\n\n"))]
     return blocks + comments + raws + prints + loops
+
+# Rendered with the variables below: a block sees what has been set so far, and of frames around it only what it is given.
+BLOCK_VARIABLES = {"x": "X", "i": "I", "y": "Y", "q": "Q", "_x": "U"}
+BLOCKS = [
+    "{% block a %}[{{ x }}]{% endblock %}{% set x = 1 %}{{ x }}",
+    "{% set x = 1 %}{% block a %}[{{ x }}]{% endblock %}{% set x = 2 %}{% block b %}[{{ x }}]{% endblock %}",
+    "{% block a %}{{ x }}{% set x = 3 %}{{ x }}{% endblock %}{{ x }}",
+    "{% for i in [1,2] %}{% block a scoped %}{{ i }}{{ y }}{% endblock %}{% set y = 2 %}{% endfor %}",
+    "{% for i in [1] %}{% block a scoped %}{% block b %}{{ i }}{{ x }}{% endblock %}{% endblock %}{% endfor %}",
+    "{% for i in [1] %}{% block a %}{% block b %}{{ i }}{{ x }}{% endblock %}{% endblock %}{% endfor %}",
+    "{% for i in [1] %}{% block a scoped %}{% set i = 5 %}{% block b scoped %}{{ i }}{% endblock %}{% block c %}{{ i }}{% endblock %}{% endblock %}{% endfor %}",
+    "{% with x = 4 %}{% block a %}{{ x }}{% endblock %}{% block b scoped %}{{ x }}{% endblock %}{% endwith %}{% set x = 1 %}",
+    "{% if true %}{% set x = 9 %}{% endif %}{% block a %}{{ x }}{% endblock %}",
+    "{% if false %}{% set x = 9 %}{% endif %}{% block a %}{{ x }}{% endblock %}{{ x }}",
+    "{% macro m(a) %}{{ a }}{{ x }}{% endmacro %}{% block a %}{{ m(1) }}{% endblock %}{% set x = 7 %}{{ m(2) }}",
+    "{% block a %}{{ m is defined }}{% endblock %}{% macro m(a) %}{{ a }}{% endmacro %}",
+    "{% macro m(x) %}{% block a %}{{ x }}{% endblock %}{% block b scoped %}{{ x }}{% endblock %}{% endmacro %}{{ m(3) }}",
+    "{% set ns = namespace(x=1) %}{% block a %}{% set ns.x = 2 %}{{ ns.x }}{% endblock %}{{ ns.x }}",
+    "{% block a %}{% set ns.x = 2 %}{% endblock %}{% set ns = namespace(x=1) %}",
+    "{% set x %}q{% block a %}{{ x }}{% endblock %}{% endset %}{{ x }}{% block b %}{{ x }}{% endblock %}",
+    "{% for x in [1] %}{% endfor %}{% block a %}{{ x }}{% endblock %}",
+    "{% for x in [1] %}{% block a %}{{ loop is defined }}{% endblock %}{% block b scoped %}{{ loop is defined }}{{ loop.index }}{% endblock %}{% endfor %}",
+    "{% generation %}{% block a %}{{ x }}{% endblock %}{% block b scoped %}{{ x }}{% set x = 2 %}{{ x }}{% endblock %}{% endgeneration %}{% set x = 3 %}",
+    "{% filter upper %}{% set x = 'q' %}{% block a %}{{ x }}{% endblock %}{% block b scoped %}{{ x }}{% endblock %}{% endfilter %}",
+    "{% call(z) m() %}{% endcall %}{% block a %}{{ x }}{% endblock %}{% macro m() %}{% endmacro %}",
+    "{% set _x = 4 %}{% block a %}{{ _x }}{% endblock %}",
+    "{% set x, y = 1, 2 %}{% block a %}{{ x }}{{ y }}{{ _z }}{% endblock %}{% set _z, w = 1, 2 %}{% block b %}{{ w }}{{ _z }}{% endblock %}",
+    "{% block a %}{{ range }}{% endblock %}{% set range = 1 %}{% block b %}{{ range }}{% endblock %}",
+    "{% for i in [1,2] %}{% if loop.first %}{% set q = 1 %}{% endif %}{% block a scoped %}{{ q }}{% endblock %}{% endfor %}",
+    "{% block a %}{% for x in [1,2] %}{{ x }}{% endfor %}{{ x }}{% endblock %}{% set x = 3 %}",
+    "{% block a %}{% if x %}{% set x = x ~ 'b' %}{% endif %}{{ x }}{% endblock %}{% set x = 3 %}",
+]

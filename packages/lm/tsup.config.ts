@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     'ai-sdk': 'src/ai-sdk/index.ts',
     serve: 'src/serve/index.ts',
+    text: 'src/text.ts',
     cli: 'src/cli.ts',
     // Started by path, from beside it.
     'text-worker': 'src/serve/text-worker.ts',

@@ -382,6 +382,22 @@ describe('fromOpenAi', () => {
     );
   });
 
+  test('integers of arguments keep their digits', () => {
+    const text = '{"id":12345678901234567890,"near":9007199254740993,"small":7,"text":"12345678901234567890"}';
+    const args = { id: 12345678901234567890n, near: 9007199254740993n, small: 7, text: '12345678901234567890' };
+    const calls = (given: unknown) => [{ type: 'function', function: { name: 'f', arguments: given } }];
+    expect(fromOpenAi({ messages: [{ role: 'assistant', tool_calls: calls(text) }] }).messages).toMatchObject([
+      { tool_calls: calls(args) },
+    ]);
+    const conversations = [
+      { from: 'human', value: 'q' },
+      { from: 'function_call', value: `{"name":"f","arguments":${text}}` },
+      { from: 'observation', value: 'o' },
+      { from: 'gpt', value: 'a' },
+    ];
+    expect((fromShareGpt({ conversations }).messages as unknown[])[1]).toMatchObject({ tool_calls: calls(args) });
+  });
+
   test('preference rows', () => {
     const row = {
       input: { messages: [user('q')], tools: [], parallel_tool_calls: true },

@@ -57,6 +57,7 @@ const evaluateOptions = options(
     },
   },
 );
+/** Options of `evaluate`. */
 export type EvaluateOptions = Given<typeof evaluateOptions>;
 type Settings = Read<typeof evaluateOptions>;
 

@@ -2,6 +2,7 @@ import type { EvalResult, GenerateProblem } from './log/format.js';
 import { sampleMetrics } from './metrics/compute-metrics.js';
 import type { SampleMetric } from './task.js';
 
+/** One point of `samplesCurve`. */
 export interface SamplesCurvePoint {
   /** Samples per problem. */
   readonly k: number;

@@ -40,7 +40,9 @@ export interface GradedProblem {
   readonly samples: readonly GradedSample[];
 }
 
+/** A metric of the samples of a problem. */
 export type SampleMetric = Metric<GradedProblem>;
+/** A metric of multiple-choice problems. */
 export type ChoiceMetric = Metric<ChoiceProblem>;
 
 /** A dataset row: a plain object that JSON can hold. */
@@ -83,6 +85,7 @@ export interface MultipleChoiceTask<R extends Row = Row> extends TaskBase<R> {
   readonly metrics: readonly ChoiceMetric[];
 }
 
+/** What `evaluate` asks and grades. */
 export type Task<R extends Row = Row> = GenerateTask<R> | MultipleChoiceTask<R>;
 
 /** The samples of a logged problem as one grader saw them. */

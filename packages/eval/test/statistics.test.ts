@@ -76,7 +76,54 @@ describe('mean with standard error', () => {
   });
 });
 
+// By scipy 1.x: stats.sem, and binomtest(…).proportion_ci('wilson').
+it.each([0, 1e6, -1e6])('the standard error does not depend on where the values lie: about %d', (offset) => {
+  const { standardError } = meanWithStandardError([0.1, 0.5, 0.9, 0.4, 0.2].map((x) => offset + x));
+  expect(standardError).toBeCloseTo(0.1392838827718412, 10);
+});
+
+it.each([
+  [0, 1, 0, 0.7934506856227626],
+  [1, 1, 0.20654931437723745, 1],
+  [3, 7, 0.1582198552514697, 0.7495416354723428],
+  [1, 100_000, 1.765247730378316e-6, 5.664709659040965e-5],
+])("Wilson's interval of %d in %d", (successes, count, low, high) => {
+  const interval = wilsonInterval(successes, count);
+  expect(interval[0]).toBeCloseTo(low, 14);
+  expect(interval[1]).toBeCloseTo(high, 14);
+});
+
+it('values whose squares are no numbers are refused', () => {
+  expect(() => meanWithStandardError([1e308, 1e308])).toThrow(/too large/);
+  expect(() => meanWithStandardError([1e200, -1e200])).toThrow(/too large/);
+});
+
 describe('paired bootstrap', () => {
+  it.each([1e-15, 1e12])('does not depend on the unit: times %d', (unit) => {
+    const [a, b] = [
+      [1, 2, 5, 3, 4],
+      [2, 4, 1, 6, 4],
+    ];
+    const plain = pairedBootstrap(a, b, { resamples: 500 });
+    const scaled = pairedBootstrap(
+      a.map((x) => x * unit),
+      b.map((x) => x * unit),
+      { resamples: 500 },
+    );
+    expect(scaled.pValue).toBe(plain.pValue);
+    expect(scaled.warning).toBeUndefined();
+    expect(scaled.interval!.map((x) => x / unit)).toEqual(plain.interval!.map((x) => expect.closeTo(x, 12)));
+  });
+
+  it('takes differences that are rounding for none', () => {
+    const { warning } = pairedBootstrap([0.1 + 0.2, 0.3, 0.7], [0.3, 0.1 + 0.2, 0.7]);
+    expect(warning).toMatch(/all 3 pairs have the same difference/);
+  });
+
+  it.each([Number.NaN, 1.5])('refuses the seed %d', (seed) => {
+    expect(() => pairedBootstrap([0, 1], [1, 0], { seed })).toThrow(/seed must be a whole number/);
+  });
+
   it('agrees with the enumeration of every resample', () => {
     type Golden = {
       a: number[];

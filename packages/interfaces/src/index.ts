@@ -68,6 +68,7 @@ export type Constraint =
   /** One of these texts. */
   | { readonly type: 'choice'; readonly choices: readonly string[] };
 
+/** What is to be generated: a prompt and how to go on from it. */
 export interface GenerateRequest extends SamplingParams {
   readonly prompt: Prompt;
   /** Number of independent completions of this prompt. Default 1. */
@@ -96,6 +97,7 @@ export interface Usage {
   readonly completionTokens: number;
 }
 
+/** One completion of a request. */
 export interface Completion {
   /** Generated text, without the prompt, the prefix and the stop string. */
   readonly text: string;
@@ -128,12 +130,14 @@ export interface Generator {
   generate(requests: readonly GenerateRequest[]): Promise<Completion[][]>;
 }
 
+/** A text whose log-likelihood is asked for. */
 export interface ScoreRequest {
   readonly prompt: Prompt;
   /** The text whose log-likelihood given the prompt is asked for. */
   readonly continuation: string;
 }
 
+/** The log-likelihood of a text, given what stands before it. */
 export interface ContinuationScore {
   /** Sum over the continuation's tokens of log p(token | everything before), natural log. */
   readonly logProb: number;
@@ -158,6 +162,7 @@ export interface VerifyRequest {
   readonly signal?: AbortSignal;
 }
 
+/** What a verifier says of one completion. */
 export interface Verdict {
   /** Higher is better; `null` means "not scorable", which is not the same as 0. */
   readonly score: number | null;
@@ -191,6 +196,7 @@ export interface ProgressEvent {
   readonly metrics?: Readonly<Record<string, number>>;
 }
 
+/** Hears where long work is. */
 export type OnProgress = (event: ProgressEvent) => void;
 
 export { isPosttrainError, nearestName, PosttrainError } from './errors.js';

@@ -43,6 +43,19 @@ describe('what is not paid', () => {
     ['\\boxed{half of x = 6}', '6'],
     ['\\boxed{It used to be 5}', '5'],
     ['6 is wrong', '6'],
+    // A ratio is neither of its numbers, and the factor of a function is not what it gives.
+    ['5 : 6', '6'],
+    ['The ratio is 5 : 6.', '6'],
+    ['The answer is 5 : 6', '5'],
+    ['#### 5 : 6', '5'],
+    ['6 log', '6'],
+    ['So we get 6 ln x', '6'],
+    ['It is 6 sin(x)', '6'],
+    ['6 square roots', '6'],
+    // What may be chosen.
+    ['options: 1, 2, 3, 4, 5, 6', '6'],
+    ['The options are 1, 2, … 6', '6'],
+    ['Candidates: 5 and 6.', '6'],
     ["It can't be 6.", '6'],
     ['I do not think it is 6', '6'],
   ])('%s against %s', (completion, reference) => {
@@ -61,6 +74,13 @@ describe('what is not paid', () => {
     ['\\boxed{5 per cent}', '0.05'],
     ['\\boxed{area of square = 6}', '6'],
     ['Bob does not stop there, so he has 6', '6'],
+    ['5 : 6', '5:6'],
+    ['Score 5:6', '5 : 6'],
+    ['Total : 6', '6'],
+    ['The answer is 12: 4 + 8 = 12', '12'],
+    ['He cut 6 log cabins', '6'],
+    ['Of the options, option 6', '6'],
+    ['The set costs $3, $4 and $6', '6'],
   ])('but %s is %s', (completion, reference) => {
     expect(grade(completion, reference)).toBe(true);
   });

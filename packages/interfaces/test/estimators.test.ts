@@ -58,6 +58,20 @@ describe('closed forms agree with the enumeration of every subset', () => {
   });
 });
 
+it.each([
+  // 1 − C(n−c, k)/C(n, k) in fractions, by another program.
+  [1, 0, 1, 0],
+  [1, 1, 1, 1],
+  [5, 5, 5, 1],
+  [5, 0, 5, 0],
+  [1000, 1, 1000, 1],
+  [100_000, 3, 10, 0.0002999730004500189],
+  [100_000, 1, 1, 1e-5],
+  [1_000_000, 5, 100_000, 0.40951065610171317],
+])('pass@k of n = %d, c = %d, k = %d', (n, c, k, expected) => {
+  expect(Math.abs(passAtK(n, c, k) - expected)).toBeLessThanOrEqual(1e-11 * expected);
+});
+
 it.each<[string, () => unknown, RegExp]>([
   ['pass@k of too few', () => passAtK(2, 0, 5), /k = 5 samples cannot be drawn from n = 2 graded samples, c = 0/],
   ['pass@k of none', () => passAtK(0, 0, 1), /k = 1 .* n = 0/],
@@ -67,6 +81,12 @@ it.each<[string, () => unknown, RegExp]>([
   ['best-of-k by no number', () => bestOfK([{ value: 1, rank: Number.NaN }], 1), /sample 0 has value 1 and rank NaN/],
   ['maj@k of none', () => majorityOfK([], 0, [1]), /maj@k: k = 1 .* n = 0/],
   ['maj@k of too many', () => majorityOfK([{ size: 1001, value: 1 }], 0, [1]), /n = 1001 samples are more than 1000/],
+  ['maj@k of parts of samples', () => majorityOfK([{ size: 1.5, value: 1 }], 0.5, [1]), /1\.5 samples give one answer/],
+  [
+    'maj@k of fewer than none',
+    () => majorityOfK([{ size: 2, value: 1 }], -1, [1]),
+    /-1 samples give one answer, or none/,
+  ],
   ['maj@k of no number', () => majorityOfK([{ size: 2, value: Number.NaN }], 0, [1]), /the value NaN/],
 ])('refuses %s', (_, call, message) => {
   expect(call).toThrow(EstimatorError);

@@ -1,18 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { isDeeperThan, PosttrainError } from '@posttrain/interfaces';
+import { InvalidModelFileError, isJsonObject, type JsonObject, parseJson } from './json.js';
 
-/** A JSON file of a model folder is missing, is not JSON, or has a field that cannot be right. */
-export class InvalidModelFileError extends PosttrainError {
-  constructor(path: string, problem: string, options?: ErrorOptions) {
-    super('INVALID_MODEL_FILE', `${path}: ${problem}`, options);
-  }
-}
-
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+export { InvalidModelFileError, isJsonObject, type JsonObject, parseJson } from './json.js';
 
 /** Reads a file's text; undefined when there is no such file. */
 export async function readTextIfPresent(path: string): Promise<string | undefined> {
@@ -22,23 +11,6 @@ export async function readTextIfPresent(path: string): Promise<string | undefine
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new InvalidModelFileError(path, `cannot be read (${(error as Error).message}).`, { cause: error });
   }
-}
-
-/** Files of models are nested a few levels deep; those of tokenizers too. */
-const MOST_NESTED = 100;
-
-/** @throws InvalidModelFileError when it is no JSON, or absurdly nested */
-export function parseJson(text: string, path: string): unknown {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new InvalidModelFileError(path, `is not JSON (${(cause as Error).message}).`, { cause });
-  }
-  if (isDeeperThan(value, MOST_NESTED)) {
-    throw new InvalidModelFileError(path, `has lists and objects inside each other more than ${MOST_NESTED} deep.`);
-  }
-  return value;
 }
 
 /** Reads a JSON object; undefined when there is no such file. @throws InvalidModelFileError when it is something else */

@@ -2,6 +2,7 @@ import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { assertInteger } from './errors.js';
 import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from './search.js';
 
+/** Options of `bestOfN`. */
 export interface BestOfNOptions extends VerifiedStrategyOptions {}
 
 /**

@@ -2,6 +2,7 @@ import { extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Problem, Search, type SearchResult, type StrategyOptions } from './search.js';
 import { countVotes, withAnswer } from './voting.js';
 
+/** Options of `majorityVote`. */
 export interface MajorityVoteOptions extends StrategyOptions {}
 
 /**

@@ -1,5 +1,6 @@
 import { type ChatMessage, nearestName } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
+import { parseExactly } from '../io/parse-row.js';
 import { isPlainObject, kindOf, type Row, requireRow } from '../rows.js';
 import { assertText, mergeColumns } from './messages.js';
 import type { RowMessage } from './row-formats.js';
@@ -76,7 +77,7 @@ function toMessage(turn: unknown, field: string, rowNumber: number | undefined):
 function toCalls(value: string, field: string, rowNumber: number | undefined): ToolCall[] {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(value);
+    parsed = parseExactly(value);
   } catch (error) {
     throw new RowError(rowNumber, field, 'must be a JSON object with name and arguments.', { cause: error });
   }

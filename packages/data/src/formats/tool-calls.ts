@@ -1,4 +1,5 @@
 import { RowError } from '../errors.js';
+import { parseExactly } from '../io/parse-row.js';
 import { isPlainObject, kindOf } from '../rows.js';
 import { assertText } from './messages.js';
 
@@ -10,8 +11,8 @@ export type ToolCall = {
 };
 
 /**
- * A tool call of the OpenAI format with its arguments as an object (JSON.parse gives them in the order of the text, but for keys that are
- * integers, which JavaScript puts first). Anything in it that the format does not have is a `RowError`, not dropped.
+ * A tool call of the OpenAI format with its arguments as an object (in the order of the text, but for keys that are integers, which
+ * JavaScript puts first; integers that a number cannot hold are bigints). Anything in it that the format does not have is a `RowError`, not dropped.
  */
 export function toToolCall(
   call: unknown,
@@ -52,7 +53,7 @@ export function toArguments(
   if (value.trim() === '') return {};
   let parsed: unknown;
   try {
-    parsed = JSON.parse(value);
+    parsed = parseExactly(value);
   } catch (error) {
     throw new RowError(rowNumber, field, 'must be the JSON text of an object, but is no JSON.', { cause: error });
   }

@@ -17,7 +17,7 @@ export function parseRow(bytes: Uint8Array): Row | undefined {
 const TOKEN = /"|-?\d[\d.eE+-]*/g;
 
 /** `JSON.parse`, but integers that a number would print with other digits are bigints. */
-function parseExactly(text: string): unknown {
+export function parseExactly(text: string): unknown {
   const parsed: unknown = JSON.parse(text);
   if (!/\d{16}/.test(text)) return parsed;
   const mark = randomUUID();

@@ -26,6 +26,7 @@ const regexOptions = options('regex', {
   /** Which match, counted from 0, or from the end when negative. Default 0, the first; -1 is the last. */
   match: integer({ default: 0 }),
 });
+/** Options of `regex`. */
 export type RegexOptions = Given<typeof regexOptions>;
 
 /**
@@ -66,6 +67,7 @@ export function strip(): Filter {
   return { name: 'strip', apply: (text) => text.trim() };
 }
 
+/** Makes letters small (lm-evaluation-harness: `ignore_case`). */
 export function lowercase(): Filter {
   return { name: 'lowercase', apply: (text) => text.toLowerCase() };
 }

@@ -12,6 +12,7 @@ const bestAtKOptions = options(
   },
   { bare: 'by' },
 );
+/** Options of `bestAtK`. */
 export type BestAtKOptions = Given<typeof bestAtKOptions>;
 
 /**

@@ -1,7 +1,7 @@
 import { type Given, integer, listOf, number, options, text } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import { createRandom } from './random.js';
-import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
+import { assertFinite, isRounding, largest, mean, meanWithStandardError } from './standard-error.js';
 
 /** Options of a bootstrap, to be spread into the declarations of what rests on one. */
 export const bootstrapShape = {
@@ -18,8 +18,10 @@ const pairedBootstrapOptions = options('pairedBootstrap', {
   /** A cluster per pair: whole clusters are resampled. Default: every pair is independent. */
   clusters: listOf(text({}), { optional: true }),
 });
+/** Options of `pairedBootstrap`. */
 export type PairedBootstrapOptions = Given<typeof pairedBootstrapOptions>;
 
+/** The mean difference of pairs and how well it is known. */
 export interface PairedDifference {
   /** mean(b) − mean(a). */
   readonly difference: number;
@@ -67,7 +69,7 @@ export function pairedBootstrap(
   });
   const sums = Float64Array.from(units.values(), (unit) => unit.sum);
   const counts = Float64Array.from(units.values(), (unit) => unit.count);
-  if (standardError === null || isRounding(standardError, differences)) {
+  if (standardError === null || isRounding(standardError, [...a, ...b])) {
     const of = clusters ? 'cluster' : 'pair';
     const why =
       standardError === null
@@ -76,6 +78,8 @@ export function pairedBootstrap(
     return { difference, standardError, interval: null, pValue: difference === 0 ? 1 : null, pairs, warning: why };
   }
   const random = createRandom(seed);
+  // Ties that differ by rounding only stay on the conservative side.
+  const nearest = Math.abs(difference) - 1e-12 * largest([...a, ...b]);
   const means = new Float64Array(resamples);
   let asFar = 0;
   for (let r = 0; r < resamples; r++) {
@@ -87,8 +91,7 @@ export function pairedBootstrap(
       count += counts[drawn]!;
     }
     means[r] = sum / count;
-    // The tolerance keeps ties that differ by rounding only on the conservative side.
-    if (Math.abs(means[r]! - difference) >= Math.abs(difference) - 1e-12) asFar++;
+    if (Math.abs(means[r]! - difference) >= nearest) asFar++;
   }
   means.sort();
   const tail = (1 - level) / 2;

@@ -45,6 +45,12 @@ export function meanWithStandardError(values: readonly number[], clusters?: read
   let squares = 0;
   for (const residual of residuals.values()) squares += residual * residual;
   const standardError = Math.sqrt((squares * units) / (units - 1)) / count;
+  if (!Number.isFinite(value + standardError)) {
+    throw new EvaluationError(
+      'NOT_FINITE',
+      'meanWithStandardError: the values are too large for their squares to be numbers.',
+    );
+  }
   const independentBinary = units === count && values.every((x) => x === 0 || x === 1);
   const interval = independentBinary
     ? wilsonInterval(Math.round(value * count), count)
@@ -82,7 +88,10 @@ export function assertFinite(where: string, values: readonly number[]): void {
   if (at >= 0) throw new EvaluationError('NOT_FINITE', `${where} value ${at} is ${values[at]}; values must be finite.`);
 }
 
-/** Whether a standard error is 0 but for rounding. */
+/** Whether a standard error is 0 but for rounding, `values` being what it was computed from. */
 export function isRounding(standardError: number, values: readonly number[]): boolean {
-  return standardError <= 1e-14 * values.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
+  return standardError <= 1e-14 * largest(values);
 }
+
+export const largest = (values: readonly number[]): number =>
+  values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

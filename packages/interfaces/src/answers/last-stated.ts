@@ -3,6 +3,13 @@ import { normalizeAnswer } from './normalize.js';
 import { CALCULATION, plainText } from './plain-text.js';
 import { isNumber } from './statement.js';
 
+/** A factor before one of these is not the answer: `6 log 2`, `6 ln x`, `6 sin(x)`, but not `6 log cabins`. */
+const FUNCTION =
+  /^(?:(?:log|ln|lg|sin|cos|tan|sqrt|exp)(?=$|\s*[_\d(.,;:?!]|\s+\p{L}(?!\p{L}))|(?:square|cube) roots?\b)/iu;
+/** An element of a list of numbers, but for the last one. */
+const LISTED = /^[([]?[-+$]?\d[\d.,/]*%?[,;]$|^(?:…|\.{3}),?$/;
+/** What is listed behind one of these may be chosen: `options: 1, 2, … 6`. */
+const CANDIDATES = /\b(?:options?|choices?|candidates?|possibilities|possible|either)\b/i;
 /** Only the end of a long text is searched. */
 const SEARCHED = 4000;
 const MATH = /\$\$([^$]+)\$\$|(?<![\\\d])\$([^$\n]+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[([\s\S]+?)\\\]/g;
@@ -77,6 +84,8 @@ function isValue(word: string): boolean {
 function readAround(words: readonly string[], at: number, options: AnswerOptions): string {
   const closed = tuple(words, at);
   if (closed !== null) return normalizeAnswer(closed, options);
+  const list = listed(words, at);
+  if (list !== null) return normalizeAnswer(list, options);
   let start = at;
   while (start > 0 && at - start < 40 && joins(words[start - 1]!, words[start]!)) start--;
   let end = at;
@@ -84,7 +93,7 @@ function readAround(words: readonly string[], at: number, options: AnswerOptions
   const next = /[.,;:?!]$/.test(words[end]!) ? '' : words.slice(end + 1, end + 4).join(' ');
   const parts = words.slice(start, end + 1).map((word, i, all) => (i === all.length - 1 ? strip(word) : word));
   parts[0] = parts[0]!.replace(/^["'`*_[“‘¿]+/, '');
-  parts.push(strip(SCALE.exec(next)?.[0] ?? ''));
+  parts.push(strip((SCALE.exec(next) ?? FUNCTION.exec(next))?.[0] ?? ''));
   const before = words.slice(Math.max(0, start - 5), start).join(' ');
   const after = words
     .slice(end + 1, end + 4)
@@ -105,6 +114,9 @@ const isOpen = (text: string): boolean => text.split('{').length > text.split('}
 
 /** Whether a word and the next are parts of one formula. */
 function joins(before: string, word: string): boolean {
+  // `5 : 6` is a ratio, `Total : 6` is not.
+  if (word === ':') return /\d$/.test(before);
+  if (before === ':') return /^\d/.test(word);
   if (OPERATOR.test(word)) return isValue(before) || /^\p{L}$/u.test(before);
   if (OPERATOR.test(before) || /^\\[a-zA-Z]+$/.test(before)) return true;
   if (/^[=*/^]/.test(word) || /[=*/^]$/.test(before)) return isValue(before) || /^\p{L}$|^\p{L}=$/u.test(before);
@@ -112,6 +124,19 @@ function joins(before: string, word: string): boolean {
   return (
     (/^\d+\/\d+/.test(word) && /^\d+$/.test(before)) || (/^\d{3}(?!\d)/.test(word) && /^[1-9]\d{0,2}$/.test(before))
   );
+}
+
+/** `1, 2, 6` when the value at `at` ends a list of what may be chosen: none of it is said to be the answer. */
+function listed(words: readonly string[], at: number): string | null {
+  let start = at;
+  for (;;) {
+    if (start > 0 && LISTED.test(words[start - 1]!)) start--;
+    else if (start > 1 && /^and$/i.test(words[start - 1]!) && LISTED.test(`${strip(words[start - 2]!)},`)) start -= 2;
+    else break;
+  }
+  const elements = words.slice(start, at + 1).filter((word) => !/^and$/i.test(word));
+  const introduced = CANDIDATES.test(words.slice(Math.max(0, start - 4), start).join(' '));
+  return introduced && elements.length > 1 ? elements.map(strip).join(', ') : null;
 }
 
 /** `(1, 2)` when the value at `at` ends a pair of brackets that was opened some words before. */

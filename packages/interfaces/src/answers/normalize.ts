@@ -157,7 +157,8 @@ function spellList(text: string, options: AnswerOptions): string | null {
   return `${open}${elements.map((element) => spellElement(element, options)).join(', ')}${close}`;
 }
 
-function spellText(text: string): string {
+function spellText(written: string): string {
+  const text = written.replace(/(\d)\s*:\s*(?=\d)/g, '$1:');
   if (!FORMULA.test(text)) return lowerCase(text);
   return fractions(text)
     .replace(/\s*([^\p{L}\p{N}\s])\s*/gu, '$1')

@@ -5,7 +5,7 @@ import { NOT_THE_NUMBER } from './quantity.js';
 
 /** Where a reason or a remark begins behind the answer. */
 const REMARK =
-  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|:\s)|\s+(?:because|since|which|as|when|where|after|so|if|for|by(?!\s+\d)|from|with(?!\s+(?:a\s+)?remainder)|given|hence|thus|therefore)\s/giu;
+  /\s*(?:[,;]\s+(?!\d|and\b|or\b|\p{L}\w*\s*=)|\s\(|\s[-–—]\s(?=\p{L}{2})|(?<!\d\s+):\s|:\s(?!\s*\d))|\s+(?:because|since|which|as|when|where|after|so|if|for|by(?!\s+\d)|from|with(?!\s+(?:a\s+)?remainder)|given|hence|thus|therefore)\s/giu;
 
 const MOST_REMARKS = 10;
 /** Different answers for different cases. */

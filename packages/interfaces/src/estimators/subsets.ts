@@ -84,9 +84,13 @@ export interface AnswerGroup {
  *
  * of the C(n, k) subsets, each counted 1/t when t answers have c votes: "first seen wins", averaged over the order of
  * drawing. Samples without an answer abstain. Costs O(n³) to O(n⁴), over answers of distinct m_a only.
- * @throws EstimatorError unless 1 ≤ k ≤ n ≤ `MOST_SAMPLES`, or on a value that is not finite
+ * @throws EstimatorError unless 1 ≤ k ≤ n ≤ `MOST_SAMPLES`, on a number of samples that is none, or on a value that is not finite
  */
 export function majorityOfK(groups: readonly AnswerGroup[], abstentions: number, ks: readonly number[]): number[] {
+  for (const count of [...groups.map(({ size }) => size), abstentions]) {
+    if (Number.isSafeInteger(count) && count >= 0) continue;
+    throw new EstimatorError(`maj@k: ${count} samples give one answer, or none; it must be a whole number from 0 on.`);
+  }
   const n = groups.reduce((sum, { size }) => sum + size, abstentions);
   for (const k of ks) assertDraw('maj@k', n, k);
   if (n > MOST_SAMPLES) {

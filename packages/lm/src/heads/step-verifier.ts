@@ -104,7 +104,7 @@ export function taggedTokens(
   const start = text.lastIndexOf(answer);
   if (start < 0)
     throw new StepError(`${model.name}: the chat template changes the answer, so its tags cannot be found`);
-  const { ids, offsets } = model.tokenizer.encodeWithOffsets(text);
+  const { ids, offsets } = model.tokenizer.encodeWithOffsets(text, { whole: true });
   // The tokenizer may put special tokens before and behind.
   const shift = tokens.findIndex((_, i) => ids.every((id, j) => tokens[i + j] === id));
   let end = start;

@@ -16,15 +16,17 @@ export class FrameNames {
   readonly #beginnings = new Map<string, Beginning>();
   /** How many conditions the visit is inside of: what is assigned in some cases only is what it was in the others. */
   #branches = 0;
-  #hidden: readonly string[] | undefined;
+  #hidden: ReadonlySet<string> | undefined;
 
   constructor(around?: FrameNames) {
     this.#around = around;
   }
 
   /** The names that begin as undefined. Asked for once the frame is complete, and then at every turn of a loop. */
-  get hidden(): readonly string[] {
-    this.#hidden ??= [...this.#beginnings].flatMap(([name, beginning]) => (beginning === 'undefined' ? [name] : []));
+  get hidden(): ReadonlySet<string> {
+    this.#hidden ??= new Set(
+      [...this.#beginnings].flatMap(([name, beginning]) => (beginning === 'undefined' ? [name] : [])),
+    );
     return this.#hidden;
   }
 

@@ -68,11 +68,8 @@ function guarded<T>(work: () => T, run?: Run): T {
 }
 
 /** The scope of a frame, which hides from what is around it the names that the frame begins without. */
-function scopeOf({ hidden }: FrameNames, around: Scope): Scope {
-  const scope = new Scope(around);
-  for (const name of hidden) scope.set(name, new Undefined(`'${name}' is undefined`));
-  return scope;
-}
+const scopeOf = ({ hidden }: FrameNames, around: Scope): Scope =>
+  new Scope(around, hidden.size > 0 ? hidden : undefined);
 
 /** @param frame the frame that the body is a part of */
 function compileBody(body: Body, conditional: boolean, frame: FrameNames): Execute {
@@ -182,7 +179,7 @@ function compileKind(statement: Statement, conditional: boolean, frame: FrameNam
       const inner = new FrameNames().inside([], statement.body);
       const render = compileCaptured(statement.body, inner);
       return (run, scope, output) => {
-        output.push(render(run, scopeOf(inner, statement.scoped ? scope : scope.root)));
+        output.push(render(run, scopeOf(inner, scope.context(statement.scoped))));
         return undefined;
       };
     }

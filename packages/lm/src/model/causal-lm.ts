@@ -1,7 +1,7 @@
 import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
 import { assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
+import { parseChatTemplates } from '../chat-template/chat-templates.js';
 import { ChatTemplate } from '../chat-template/index.js';
-import { parseChatTemplates } from '../chat-template/load-chat-templates.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import {
   type GenerationConfig,

@@ -8,9 +8,17 @@ export class TokenizerTextError extends PosttrainError {
 }
 
 export function unknownText(text: string, remedy: string): TokenizerTextError {
-  const shown = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-  return new TokenizerTextError(`The tokenizer has no token for ${JSON.stringify(shown)}, and ${remedy}.`);
+  return new TokenizerTextError(`The tokenizer has no token for ${quoted(text)}, and ${remedy}.`);
 }
+
+/** Offsets of the reference implementation would be of other characters. */
+export function misplacedText(text: string): TokenizerTextError {
+  return new TokenizerTextError(
+    `The tokenizer has no token for some character of ${quoted(text)} and leaves it out or spells it with bytes of its own, after which the tokenizers library's offsets are those of other characters; whole: true gives where the tokens are.`,
+  );
+}
+
+const quoted = (text: string): string => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
 
 /** Text is a string; anything else would be tokenized as the name of its type. */
 export function assertText(text: unknown, where: string): asserts text is string {

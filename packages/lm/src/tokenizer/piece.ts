@@ -1,5 +1,8 @@
 import { wellFormed } from './unicode/unicode.js';
 
+/** Where a token lies in the text, in UTF-16 code units: `[start, end)`. A part of a character has the whole one's span. */
+export type TokenSpan = readonly [start: number, end: number];
+
 /** A part of a text on its way to tokens. */
 export interface Piece {
   readonly text: string;

@@ -1,15 +1,14 @@
 import { type AddedToken, AddedTokens, readAddedToken } from './added-tokens.js';
 import { buildDecoder, cleanUpText, type Decoder, decodeAll, stagesOf } from './decoders/decoder.js';
 import type { StageChain } from './decoders/stages.js';
+import { misplacedText } from './errors.js';
 import { Fields, TokenizerComponentError } from './fields.js';
-import { buildModel, type Model } from './models/model.js';
+import { buildModel, type Model, Places } from './models/model.js';
 import { buildNormalizer } from './normalizers/normalizer.js';
-import { type Piece, wholePiece } from './piece.js';
-import { buildPostProcessor, type PostProcessor } from './post-processors/post-processor.js';
+import { type Piece, type TokenSpan, wholePiece } from './piece.js';
+import { buildPostProcessor, joined, type PostProcessor, specialPart } from './post-processors/post-processor.js';
+import { TrimmedText } from './post-processors/trim-offsets.js';
 import { buildPreTokenizer, type PreTokenizer } from './pre-tokenizers/pre-tokenizer.js';
-
-/** Where a token lies in the text, in UTF-16 code units: `[start, end)`. A part of a character has the whole one's span. */
-export type TokenSpan = readonly [start: number, end: number];
 
 /** How a pipeline is used beyond what tokenizer.json says. */
 export interface PipelineOptions {
@@ -69,24 +68,39 @@ export class TokenizerPipeline {
       else ids.push(piece.id);
     }
     if (!this.#postProcessor) return ids;
-    const parts = this.#postProcessor([ids], addSpecialTokens);
-    return parts.length === 1 ? [...parts[0]!] : parts.flat();
+    return [...joined(this.#postProcessor([{ ids }], { addSpecialTokens })).ids];
   }
 
-  /** Ids without special tokens, and where each lies in the text. */
-  encodeWithOffsets(text: string): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
+  /**
+   * Ids without special tokens, and where each lies in the text.
+   *
+   * @param whole whether each character is to be some token's @throws TokenizerTextError where the reference's are others'
+   */
+  encodeWithOffsets(text: string, whole = false): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
     const ids: number[] = [];
     const offsets: TokenSpan[] = [];
+    const tokens: string[] = [];
     for (const piece of this.#pieces(text, true)) {
-      const spans: number[] = [];
-      if (piece.id === undefined) this.model.tokenize(piece.text, ids, spans);
+      const places = new Places();
+      if (piece.id === undefined) this.model.tokenize(piece.text, ids, places);
       else {
         ids.push(piece.id);
-        spans.push(0, piece.text.length);
+        places.push(0, piece.text.length);
       }
-      for (let i = 0; i < spans.length; i += 2) offsets.push(spanOf(text, piece, spans[i]!, spans[i + 1]!));
+      if (!whole && places.differ) throw misplacedText(piece.text);
+      for (const [i, start] of places.starts.entries()) {
+        const end = places.ends[i]!;
+        const id = ids[offsets.length]!;
+        const isText = piece.id !== undefined || id === this.model.textId;
+        tokens.push(isText ? piece.text.slice(start, end) : this.model.tokenOf(id)!);
+        offsets.push(spanOf(text, piece, start, end));
+      }
     }
-    return { ids, offsets: withMarks(text, offsets) };
+    const found = { ids, offsets: whole ? withMarks(text, offsets) : offsets, tokens };
+    if (!this.#postProcessor) return { ids, offsets: found.offsets };
+    const trims = whole ? undefined : new TrimmedText(text);
+    const part = joined(this.#postProcessor([found], { addSpecialTokens: false, trims }));
+    return { ids: [...part.ids], offsets: [...(part.offsets ?? [])] };
   }
 
   decode(ids: readonly number[], skipSpecialTokens: boolean): string {
@@ -109,8 +123,8 @@ export class TokenizerPipeline {
       tokens.map(
         (token) => this.added.idOf(token) ?? new Fields({}, 'tokenizer.json').fail('vocab', `has no ${token}.`),
       );
-    const [first, last] = [idsOf(before), idsOf(after)];
-    return (parts, addSpecialTokens) => (addSpecialTokens ? [first, ...parts, last] : parts);
+    const [first, last] = [specialPart(idsOf(before)), specialPart(idsOf(after))];
+    return (parts, { addSpecialTokens }) => (addSpecialTokens ? [first, ...parts, last] : parts);
   }
 
   #pieces(text: string, follow: boolean): Piece[] {

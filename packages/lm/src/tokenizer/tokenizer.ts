@@ -1,18 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
+import { assertPath } from '@posttrain/interfaces';
 import { completeSave, makeFolder, writeAtomically } from '@posttrain/interfaces/node';
-import { InvalidModelFileError, type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
-import { assertText } from './errors.js';
-import { TokenizerComponentError } from './fields.js';
-import { TokenizerPipeline, type TokenSpan } from './pipeline.js';
-import { createStreamDecoder, type StreamDecoder } from './stream-decoder.js';
-import { type TokenBytes, TokenBytesError, tokenBytesOf } from './token-bytes.js';
-import { assertTokenIds } from './token-ids.js';
-import { type TokenizerSettings, tokenizerSettings } from './transformers/settings.js';
-
-const SPECIAL_ROLES = ['bos', 'eos', 'unk', 'pad', 'sep', 'cls', 'mask'] as const;
-type SpecialRole = (typeof SPECIAL_ROLES)[number];
+import { type JsonObject, readJsonObject, readJsonObjectIfPresent } from '../files.js';
+import { TextTokenizer, type TokenizerFiles } from './text-tokenizer.js';
 
 /** Files that make a tokenizer, in the order `transformers` writes them. */
 const TOKENIZER_FILES = [
@@ -23,62 +14,11 @@ const TOKENIZER_FILES = [
   'chat_template.jinja',
 ] as const;
 
-/** The parsed files of a tokenizer. */
-export interface TokenizerFiles {
-  /** `tokenizer.json` */
-  readonly tokenizer: JsonObject;
-  /** `tokenizer_config.json` */
-  readonly config?: JsonObject;
-  /** `special_tokens_map.json`, read where `tokenizer_config.json` lists no `added_tokens_decoder`. */
-  readonly specialTokensMap?: JsonObject;
-  /** `added_tokens.json`, read where `tokenizer_config.json` lists no `added_tokens_decoder`. */
-  readonly addedTokens?: JsonObject;
-  /** `config.json` of the model: its type may decide which class of transformers the tokenizer is. */
-  readonly modelConfig?: JsonObject;
-  /** Number of ids, where there are more than tokens: the others have no text. Default: one more than the largest id. */
-  readonly vocabSize?: number;
-  /** The folder, named in errors and copied from by `save`; without one `save` writes these. */
-  readonly folder?: string;
-}
-
-/** Options of `Tokenizer.encode`. */
-export interface EncodeOptions {
-  /** Add what the tokenizer's post-processor adds (a leading bos, say). Default true, as in `transformers`. */
-  readonly addSpecialTokens?: boolean;
-}
-
-/** Options of `Tokenizer.decode`. */
-export interface DecodeTextOptions {
-  /** Leave special tokens out of the text. Default false, as in `transformers`. */
-  readonly skipSpecialTokens?: boolean;
-}
-
 /**
  * A Hugging Face tokenizer, as transformers 5.23 loads it from `tokenizer.json` and the files beside it. Text in, token ids
  * out, and back: equal to the reference implementation, or refused by name when it is loaded.
  */
-export class Tokenizer {
-  /** Number of ids, added tokens included: one more than the largest id. */
-  readonly vocabSize: number;
-  readonly bosId: number | undefined;
-  /** The tokenizer's end-of-sequence token. Models may end generation on more: see `ModelConfig.eosTokenIds`. */
-  readonly eosId: number | undefined;
-  readonly padId: number | undefined;
-  readonly unkId: number | undefined;
-  /** The ids that `skipSpecialTokens` leaves out. */
-  readonly specialIds: ReadonlySet<number>;
-  /** Texts of the named special tokens, keyed as chat templates see them: `bos_token`, `eos_token` and so on. */
-  readonly specialTokens: Readonly<Record<string, string>>;
-  /** `tokenizer_config.json`. */
-  readonly config: JsonObject;
-  readonly folder: string | undefined;
-  /** What a tokenizer that no folder has is saved as. */
-  readonly #files: TokenizerFiles | undefined;
-  readonly #pipeline: TokenizerPipeline;
-  readonly #cleansUp: boolean;
-  /** `tokenizer_config.json` for folders without the model's config.json, where that decides the class. */
-  readonly #configWithClass: JsonObject | undefined;
-
+export class Tokenizer extends TextTokenizer {
   /** Reads the tokenizer files of a model folder. @throws InvalidModelFileError */
   static async load(folder: string): Promise<Tokenizer> {
     assertPath('Tokenizer.load', 'folder', folder);
@@ -98,108 +38,25 @@ export class Tokenizer {
     });
   }
 
-  /** @throws InvalidModelFileError that names the component, option or class that is wrong or not supported */
-  constructor(files: TokenizerFiles) {
-    this.folder = files.folder;
-    this.#files = files.folder === undefined ? files : undefined;
-    this.config = files.config ?? {};
-    const path = join(files.folder ?? '', 'tokenizer.json');
-    let settings: TokenizerSettings;
-    try {
-      settings = tokenizerSettings({ ...files, config: this.config });
-      this.#pipeline = new TokenizerPipeline(settings.json, settings);
-    } catch (cause) {
-      if (!(cause instanceof TokenizerComponentError)) throw cause;
-      throw new InvalidModelFileError(path, cause.message, { cause });
-    }
-    this.specialTokens = settings.specialTokens;
-    this.#cleansUp = settings.cleanUp;
-    const { classToName } = settings;
-    this.#configWithClass = classToName === undefined ? undefined : { ...this.config, tokenizer_class: classToName };
-    const { added } = this.#pipeline;
-    this.specialIds = new Set(
-      [...added.entries()].filter(([, token]) => added.isSpecial(token.content)).map(([id]) => id),
-    );
-    this.vocabSize = Math.max(added.largestId + 1, files.vocabSize ?? 0);
-    const idOf = (role: SpecialRole) => {
-      const token = this.specialTokens[`${role}_token`];
-      return token === undefined ? undefined : this.tokenToId(token);
-    };
-    this.bosId = idOf('bos');
-    this.eosId = idOf('eos');
-    this.padId = idOf('pad');
-    this.unkId = idOf('unk');
-  }
-
-  /** Token ids of `text`. Special tokens written out in the text become their ids, as in `transformers`. */
-  encode(text: string, options: EncodeOptions = {}): number[] {
-    assertKnownOptions('Tokenizer.encode', options, ['addSpecialTokens']);
-    assertText(text, 'Tokenizer.encode: the text');
-    return this.#pipeline.encode(text, options.addSpecialTokens ?? true);
-  }
-
-  /** Token ids without added special tokens, and where each lies in the text. */
-  encodeWithOffsets(text: string): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
-    assertText(text, 'Tokenizer.encodeWithOffsets: the text');
-    return this.#pipeline.encodeWithOffsets(text);
-  }
-
-  /** The text of token ids. Holes in the vocabulary have no text. @throws TokenIdError for an id beyond the vocabulary */
-  decode(ids: readonly number[], options: DecodeTextOptions = {}): string {
-    assertKnownOptions('Tokenizer.decode', options, ['skipSpecialTokens']);
-    assertTokenIds(this.vocabSize, ids, 'Tokenizer.decode');
-    return ids.length === 0 ? '' : this.#pipeline.decode(ids, options.skipSpecialTokens ?? false);
-  }
-
-  /**
-   * A decoder for tokens that come one at a time: its pieces joined are `decode` of all ids.
-   * Default: special tokens are skipped.
-   */
-  streamDecoder(options: DecodeTextOptions = {}): StreamDecoder {
-    assertKnownOptions('Tokenizer.streamDecoder', options, ['skipSpecialTokens']);
-    const { skipSpecialTokens = true } = options;
-    const { added } = this.#pipeline;
-    return createStreamDecoder(this.#pipeline.stages(), (id) => {
-      assertTokenIds(this.vocabSize, [id], 'StreamDecoder.push');
-      const token = added.tokenOf(id);
-      return token !== undefined && skipSpecialTokens && added.isSpecial(token) ? undefined : token;
-    });
-  }
-
-  idToToken(id: number): string | undefined {
-    return this.#pipeline.added.tokenOf(id);
-  }
-
-  tokenToId(token: string): number | undefined {
-    return this.#pipeline.added.idOf(token);
-  }
-
-  /** The bytes that each token adds to a text. @throws TokenBytesError when they have none of their own */
-  tokenBytes(): TokenBytes {
-    if (this.#cleansUp)
-      throw new TokenBytesError('decoding removes spaces between them (clean_up_tokenization_spaces)');
-    const names = Array.from({ length: this.vocabSize }, (_, id) => this.idToToken(id));
-    return tokenBytesOf(this.#pipeline.decoderJson, names);
-  }
-
   /** Writes the tokenizer's files into `folder`, all or none: those it was loaded from, or what it was made of. */
   async save(folder: string): Promise<void> {
     assertPath('Tokenizer.save', 'folder', folder);
     await makeFolder(folder);
-    const config = this.#configWithClass;
-    if (this.#files) return writeTokenizerFiles(folder, { ...this.#files, ...(config && { config }) });
-    const source = this.folder!;
-    await writeAtomically(async (files) => {
+    const files = this.files();
+    const source = this.folder;
+    if (source === undefined) return writeTokenizerFiles(folder, files);
+    const config = files.config === undefined || files.config === this.config ? undefined : files.config;
+    await writeAtomically(async (staged) => {
       for (const name of TOKENIZER_FILES) {
         if (config && name === 'tokenizer_config.json') {
-          await files.stage(join(folder, name), (write) => write(jsonBytes(config)));
+          await staged.stage(join(folder, name), (write) => write(jsonBytes(config)));
           continue;
         }
         const bytes = await readFile(join(source, name)).catch((error: NodeJS.ErrnoException) => {
           if (error.code === 'ENOENT') return undefined;
           throw error;
         });
-        if (bytes) await files.stage(join(folder, name), (write) => write(bytes));
+        if (bytes) await staged.stage(join(folder, name), (write) => write(bytes));
       }
     });
   }

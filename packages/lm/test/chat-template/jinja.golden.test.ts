@@ -12,6 +12,10 @@ const golden = JSON.parse(
   readonly expressions: Readonly<Record<string, readonly (string | null)[]>>;
   readonly constants: readonly Row[];
   readonly statements: readonly Row[];
+  readonly blocks: readonly Row[];
+  readonly block_variables: Readonly<Record<string, string>>;
+  readonly random: readonly Row[];
+  readonly random_variables: string;
   readonly white_space: readonly Row[];
   readonly templates: Readonly<Record<string, string>>;
   readonly conversations: Readonly<Record<string, string>>;
@@ -65,6 +69,23 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
     expect(wrong).toEqual([]);
     expect(count).toBeGreaterThan(100);
     expect(refused).toEqual([]);
+  });
+
+  it('blocks, which see what has been set so far', () => {
+    const rows = golden.blocks.map(
+      ([template, text]) => [template, render(template, golden.block_variables), text] as const,
+    );
+    expect(compare(rows)).toEqual({ wrong: [], refused: [], count: 27 });
+    expect(rows[0]).toEqual(['{% block a %}[{{ x }}]{% endblock %}{% set x = 1 %}{{ x }}', '[X]1', '[X]1']);
+  });
+
+  it('random templates of what chat templates use', () => {
+    const variables = parseJsonText(golden.random_variables) as Record<string, unknown>;
+    const { wrong, count } = compare(
+      golden.random.map(([template, text]) => [template, render(template, variables), text]),
+    );
+    expect(wrong).toEqual([]);
+    expect(count).toBe(180);
   });
 
   it('whole templates in the manner of well-known families', () => {

@@ -58,6 +58,41 @@ describe('equal to the tokenizers library', () => {
   });
 });
 
+describe('offsets', () => {
+  const vocab = Object.fromEntries(['Ġ', 'a', 'b', 'Ġa', 'ĠĠ', '漢'].map((token, id) => [token, id]));
+  const merges = [
+    ['Ġ', 'a'],
+    ['Ġ', 'Ġ'],
+  ];
+  const bytes = { add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const trimming = {
+    pre_tokenizer: { type: 'ByteLevel', ...bytes },
+    post_processor: { type: 'ByteLevel', ...bytes },
+    model: { type: 'BPE', vocab, merges },
+  };
+
+  it('leave out the white space of a token where the post-processor trims them, and whole ones keep it', () => {
+    const pipeline = new TokenizerPipeline(trimming);
+    expect(pipeline.encodeWithOffsets('a a  b')).toEqual({
+      ids: [1, 3, 0, 0, 2],
+      offsets: spans('0 1 2 3 4 4 5 5 5 6'),
+    });
+    expect(pipeline.encodeWithOffsets('a a  b', true).offsets).toEqual(spans('0 1 1 3 3 4 4 5 5 6'));
+  });
+
+  it('are refused by name where the reference implementation gives those of other characters', () => {
+    const pipeline = new TokenizerPipeline({ model: { type: 'BPE', vocab, merges } });
+    expect(() => pipeline.encodeWithOffsets('axb')).toThrow(/no token for some character of "axb".*whole: true/);
+    expect(pipeline.encodeWithOffsets('axb', true)).toEqual({ ids: [1, 2], offsets: spans('0 1 2 3') });
+    expect(pipeline.encodeWithOffsets('abx')).toEqual({ ids: [1, 2], offsets: spans('0 1 1 2') });
+  });
+});
+
+function spans(text: string): number[][] {
+  const places = text.split(' ').map(Number);
+  return places.flatMap((start, i) => (i % 2 === 0 ? [[start, places[i + 1]!]] : []));
+}
+
 describe('streams', () => {
   it.each(tokenizerKinds)('%s: joined they are the decoded text, for any ids', async (kind) => {
     const tokenizer = await Tokenizer.load(join(tokenizerGoldens, kind));

@@ -5,6 +5,7 @@ const lengthPenaltyOptions = options('lengthPenalty', {
   /** Tokens at which the penalty is complete. */
   maxCompletionLength: integer({ min: 1 }),
 });
+/** Options of `lengthPenalty`. */
 export type LengthPenaltyOptions = Given<typeof lengthPenaltyOptions>;
 
 /** -min(1, tokens / maxCompletionLength): the shorter the better. Give it a small weight. @throws OptionError */

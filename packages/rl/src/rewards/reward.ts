@@ -36,6 +36,7 @@ export type RewardFunction<Row extends PromptRow = PromptRow> = (
   context: RewardContext<Row>,
 ) => number | null | Promise<number | null>;
 
+/** A reward that counts with a weight. */
 export interface WeightedReward<Row extends PromptRow> {
   readonly reward: RewardFunction<Row>;
   readonly weight: number;

@@ -95,6 +95,7 @@ export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardCon
   readonly text: string;
 }
 
+/** What `scoreCompletions` gives. */
 export interface Scores {
   /** Per reward function, one number or null per completion. */
   readonly byFunction: Readonly<Record<string, readonly (number | null)[]>>;

@@ -7,6 +7,7 @@ const softOverlongPunishmentOptions = options('softOverlongPunishment', {
   /** L_cache: over how many tokens before that it grows. */
   softPunishCache: integer({ min: 1 }),
 });
+/** Options of `softOverlongPunishment`. */
 export type SoftOverlongPunishmentOptions = Given<typeof softOverlongPunishmentOptions>;
 
 /**

@@ -1,3 +1,4 @@
+import { parseExactly } from '../parse-row.js';
 import type { PhysicalValues } from './decode-page.js';
 import { damaged, ParquetProblem } from './problem.js';
 import type { Meaning, SchemaNode } from './schema-tree.js';
@@ -58,7 +59,7 @@ function string(bytes: Uint8Array): string {
 
 function json(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(string(bytes));
+    return parseExactly(string(bytes));
   } catch {
     throw damaged('a value of type JSON is no JSON');
   }

@@ -1,7 +1,7 @@
 import { unknownText } from '../errors.js';
 import { type Fields, shown } from '../fields.js';
 import { Merger } from './merger.js';
-import type { Model } from './model.js';
+import type { Model, Places } from './model.js';
 import { Vocabulary } from './vocabulary.js';
 
 const encoder = new TextEncoder();
@@ -33,11 +33,16 @@ export function bpe(fields: Fields): Model {
   const merger = readMerges(fields, vocabulary, prefix);
   const cache = new Map<string, readonly number[]>();
 
-  /** The ids of a text's characters, added to `merger`. */
-  const addCharacters = (text: string): void => {
+  /** The ids of a text's characters, added to `merger`; `places` hears where bytes and characters come apart. */
+  const addCharacters = (text: string, places: Places | undefined): void => {
     let waiting: { start: number; end: number } | undefined;
+    let drops = false;
+    const add = (id: number, start: number, end: number) => {
+      if (places && drops) places.differ = true;
+      merger.add(id, start, end);
+    };
     const addWaiting = () => {
-      if (waiting) merger.add(unknownId!, waiting.start, waiting.end);
+      if (waiting) add(unknownId!, waiting.start, waiting.end);
       waiting = undefined;
     };
     for (let start = 0; start < text.length; ) {
@@ -48,10 +53,11 @@ export function bpe(fields: Fields): Model {
       const fallback = id === undefined && bytes ? Array.from(encoder.encode(name), (byte) => bytes[byte]) : undefined;
       if (id !== undefined) {
         addWaiting();
-        merger.add(id, start, end);
+        add(id, start, end);
       } else if (fallback && !fallback.includes(undefined)) {
         // An unknown character before them is added behind them, as in the reference implementation.
-        for (const byte of fallback) merger.add(byte!, start, end);
+        if (places && (waiting || name !== character)) places.differ = true;
+        for (const byte of fallback) add(byte!, start, end);
       } else if (unknown !== undefined) {
         if (unknownId === undefined)
           throw unknownText(character, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
@@ -60,7 +66,7 @@ export function bpe(fields: Fields): Model {
           addWaiting();
           waiting = { start, end };
         }
-      }
+      } else drops = true;
       start = end;
     }
     addWaiting();
@@ -71,24 +77,24 @@ export function bpe(fields: Fields): Model {
     largestId: vocabulary.largestId,
     idOf: (token) => vocabulary.ids.get(token),
     tokenOf: (id) => vocabulary.tokenOf(id),
-    tokenize(text, ids, spans) {
+    tokenize(text, ids, places) {
       const whole = wholePieces ? vocabulary.ids.get(text) : undefined;
       if (whole !== undefined) {
         ids.push(whole);
-        spans?.push(0, text.length);
+        places?.push(0, text.length);
         return;
       }
-      const known = spans ? undefined : cache.get(text);
+      const known = places ? undefined : cache.get(text);
       if (known) {
         for (const id of known) ids.push(id);
         return;
       }
       merger.clear();
-      addCharacters(text);
+      addCharacters(text, places);
       merger.mergeAll();
       const first = ids.length;
-      merger.take(ids, spans);
-      if (spans || text.length >= CACHED_LENGTH) return;
+      merger.take(ids, places);
+      if (places || text.length >= CACHED_LENGTH) return;
       if (cache.size >= CACHED_PIECES) cache.clear();
       cache.set(text, ids.slice(first));
     },

@@ -1,3 +1,5 @@
+import type { Places } from './model.js';
+
 /** Ids are below 2^24, so a pair of them is an exact number. */
 const PAIR = 2 ** 24;
 /** Texts are shorter than 2^27 code units, and ranks below 2^26, so both fit one number, which orders by rank first. */
@@ -66,10 +68,10 @@ export class Merger {
     }
   }
 
-  take(ids: number[], spans: number[] | undefined): void {
+  take(ids: number[], places: Places | undefined): void {
     for (let i = 0; i < this.#count; i = this.#next[i]!) {
       ids.push(this.#ids[i]!);
-      spans?.push(this.#starts[i]!, this.#ends[i]!);
+      places?.push(this.#starts[i]!, this.#ends[i]!);
     }
   }
 

@@ -1,7 +1,7 @@
 import { unknownText } from '../errors.js';
 import { type Fields, shown } from '../fields.js';
 import { byteTokens } from './bpe.js';
-import type { Model } from './model.js';
+import type { Model, Places } from './model.js';
 import { PieceTrie } from './piece-trie.js';
 
 /** How much worse than the worst piece an unknown character is. */
@@ -64,7 +64,7 @@ export function unigram(fields: Fields): Model {
     return [starts, pieces];
   };
 
-  const tokenize = (text: string, into: number[], spans?: number[]): void => {
+  const tokenize = (text: string, into: number[], places?: Places): void => {
     const [starts, pieces] = bestCut(text);
     const parts: [start: number, end: number][] = [];
     for (let end = text.length; end > 0; ) {
@@ -81,7 +81,7 @@ export function unigram(fields: Fields): Model {
       const fallback = id === undefined && bytes ? Array.from(encoder.encode(part), (byte) => bytes[byte]) : undefined;
       for (const one of fallback && !fallback.includes(undefined) ? (fallback as number[]) : [id ?? need(part)]) {
         into.push(one);
-        spans?.push(start, end);
+        places?.push(start, end);
       }
     }
   };
@@ -89,10 +89,11 @@ export function unigram(fields: Fields): Model {
   return {
     size: entries.length,
     largestId: entries.length - 1,
+    textId: unknown,
     idOf: (token) => ids.get(token),
     tokenOf: (id) => entries[id]?.[0],
-    tokenize(text, into, spans) {
-      if (spans) return tokenize(text, into, spans);
+    tokenize(text, into, places) {
+      if (places) return tokenize(text, into, places);
       const known = cache.get(text);
       const found: number[] = [];
       if (!known) tokenize(text, found);

@@ -12,12 +12,12 @@ export function wordLevel(fields: Fields): Model {
     largestId: vocabulary.largestId,
     idOf: (token) => vocabulary.ids.get(token),
     tokenOf: (id) => vocabulary.tokenOf(id),
-    tokenize(text, ids, spans) {
+    tokenize(text, ids, places) {
       const id = vocabulary.ids.get(text) ?? vocabulary.ids.get(unknown);
       if (id === undefined)
         throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
       ids.push(id);
-      spans?.push(0, text.length);
+      places?.push(0, text.length);
     },
   };
 }

@@ -28,7 +28,7 @@ export function wordPiece(fields: Fields): Model {
     largestId: vocabulary.largestId,
     idOf: (token) => vocabulary.ids.get(token),
     tokenOf: (id) => vocabulary.tokenOf(id),
-    tokenize(text, ids, spans) {
+    tokenize(text, ids, places) {
       const found: number[] = [];
       const ends: number[] = [0];
       const tooLong = text.length > mostCharacters && Array.from(text).length > mostCharacters;
@@ -41,7 +41,7 @@ export function wordPiece(fields: Fields): Model {
       if (ends.at(-1) === text.length) {
         found.forEach((id, i) => {
           ids.push(id);
-          spans?.push(ends[i]!, ends[i + 1]!);
+          places?.push(ends[i]!, ends[i + 1]!);
         });
         return;
       }
@@ -49,7 +49,7 @@ export function wordPiece(fields: Fields): Model {
       if (id === undefined)
         throw unknownText(text, `its unk_token ${JSON.stringify(unknown)} is not in the vocabulary`);
       ids.push(id);
-      spans?.push(0, text.length);
+      places?.push(0, text.length);
     },
   };
 }

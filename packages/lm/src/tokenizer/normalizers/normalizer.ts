@@ -68,17 +68,7 @@ function form(name: NormalForm): Edit {
     for (const match of text.matchAll(CLUSTER)) {
       const cluster = normalForm(match[0], name);
       joined += cluster;
-      const characters = Array.from(match[0]);
-      const parts = characters.map((character) => normalForm(character, name));
-      let at = match.index;
-      if (parts.join('') === cluster) {
-        parts.forEach((one, i) => {
-          for (let k = 0; k < one.length; k++) log.push(at);
-          at += characters[i]!.length;
-        });
-      } else {
-        for (let k = 0; k < cluster.length; k++) log.push(match.index + Math.min(k, match[0].length - 1));
-      }
+      alignCluster(match[0], cluster, name, match.index, log);
     }
     if (joined !== whole) {
       log.length = 0;
@@ -86,6 +76,43 @@ function form(name: NormalForm): Edit {
     }
     return whole;
   };
+}
+
+const DECOMPOSED = { NFC: 'NFD', NFD: 'NFD', NFKC: 'NFKD', NFKD: 'NFKD' } as const;
+
+/**
+ * Adds to `log` what each code unit of `cluster`, a normal form of `text`, stands for. As in the reference implementation
+ * characters are counted: each takes as many of the decomposed text, in order, as it decomposes into, and the first ones
+ * that the characters of `text` decompose into, wherever they have been put, lead from one of these to the next.
+ */
+function alignCluster(text: string, cluster: string, name: NormalForm, at: number, log: number[]): void {
+  const decomposed = DECOMPOSED[name];
+  const starts: number[] = [];
+  // By character, in order, whether it is the first that one of the text decomposes into.
+  const firsts = new Map<string, boolean[]>();
+  let position = at;
+  for (const character of text) {
+    starts.push(position);
+    position += character.length;
+    let isFirst = true;
+    for (const part of normalForm(character, decomposed)) {
+      const flags = firsts.get(part);
+      if (flags) flags.push(isFirst);
+      else firsts.set(part, [isFirst]);
+      isFirst = false;
+    }
+  }
+  let led = -1;
+  const leads = Array.from(normalForm(text, decomposed), (part) => {
+    if (firsts.get(part)?.shift()) led++;
+    return Math.max(led, 0);
+  });
+  let taken = 0;
+  for (const character of cluster) {
+    const start = starts[leads[Math.min(taken, leads.length - 1)] ?? 0] ?? at;
+    for (let k = 0; k < character.length; k++) log.push(start);
+    taken += name === decomposed ? 1 : Array.from(normalForm(character, 'NFD')).length;
+  }
 }
 
 export const lowercased: Edit = (text, log) => {

@@ -1,0 +1,31 @@
+import { isDeeperThan, PosttrainError } from '@posttrain/interfaces';
+
+/** A JSON file of a model folder is missing, is not JSON, or has a field that cannot be right. */
+export class InvalidModelFileError extends PosttrainError {
+  constructor(path: string, problem: string, options?: ErrorOptions) {
+    super('INVALID_MODEL_FILE', `${path}: ${problem}`, options);
+  }
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Files of models are nested a few levels deep; those of tokenizers too. */
+const MOST_NESTED = 100;
+
+/** @throws InvalidModelFileError when it is no JSON, or absurdly nested */
+export function parseJson(text: string, path: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InvalidModelFileError(path, `is not JSON (${(cause as Error).message}).`, { cause });
+  }
+  if (isDeeperThan(value, MOST_NESTED)) {
+    throw new InvalidModelFileError(path, `has lists and objects inside each other more than ${MOST_NESTED} deep.`);
+  }
+  return value;
+}
