@@ -44,9 +44,13 @@ export function askGenerator<R extends Row>(
       answers.forEach((completions, i) => {
         assertLength(generator.name, 'completions', completions.length, samples, `samples of "${problems[i]!.id}"`);
         const { prompt, row } = problems[i]!;
-        for (const { text, finishReason } of completions) {
+        for (const { text, finishReason, tokenIds } of completions) {
           if (finishReason === 'abort') throw new EvaluationError('ABORTED', `${task.name}: stopped by the signal.`);
-          questions.push({ prompt, completion: text, row: row as Readonly<Record<string, unknown>> });
+          questions.push({
+            ...{ prompt, completion: text, row: row as Readonly<Record<string, unknown>>, finishReason },
+            ...(tokenIds && { tokenIds }),
+            ...(signal && { signal }),
+          });
         }
       });
       const grades = await gradeAll(task.graders, questions);

@@ -19,7 +19,7 @@ import type {
 import { type LogWriter, memoryLog, openLog } from './log/log-writer.js';
 import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
 import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
-import { totalUsage, warningsOf } from './warnings.js';
+import { gradingUsage, totalUsage, warningsOf } from './warnings.js';
 
 export interface EvaluateOptions {
   /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
@@ -166,10 +166,12 @@ async function finish<P extends ProblemRecord>(
   metrics: readonly MetricResult[],
 ): Promise<EvalResult<P>> {
   const usage = totalUsage(problems);
+  const judged = gradingUsage(problems);
   const result = {
     finishedAt: new Date().toISOString(),
     metrics,
     ...(usage && { usage }),
+    ...(judged && { gradingUsage: judged }),
     seconds: problems.reduce((sum, problem) => sum + problem.seconds, 0),
     warnings: warningsOf(problems, metrics),
   };

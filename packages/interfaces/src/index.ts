@@ -5,6 +5,7 @@
 
 export type { Embedder } from './embed.js';
 export { assertKnownOptions, isPosttrainError, nearestName, PosttrainError } from './errors.js';
+export { excerpt } from './excerpt.js';
 export type {
   Completion,
   Constraint,

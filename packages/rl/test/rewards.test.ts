@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Verifier } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import {
   type CompletionToScore,
@@ -23,6 +24,14 @@ const contextOf = (columns: Record<string, unknown>, tokens = 3): RewardContext 
   step: 0,
   signal: new AbortController().signal,
 });
+
+/** The score of one completion, as a run asks for it. */
+const scoreOf = async (verifier: Verifier, completion: string, given: RewardContext): Promise<number | null> => {
+  const { completionTokens: tokenIds, ...context } = given;
+  const row = context.row as Readonly<Record<string, unknown>> & typeof context.row;
+  const [verdict] = await verifier.verify([{ ...context, row, completion, tokenIds }]);
+  return verdict!.score;
+};
 
 const toScore = (texts: string[]): CompletionToScore<Row>[] =>
   texts.map((text) => ({ ...contextOf({}), row: { prompt: 'What is 6 × 7?', answer: 42 }, text }));
@@ -52,16 +61,16 @@ describe('numericMatch', () => {
     ['42', '\\sqrt{2}', null],
     ['42', null, null],
     ['42', Number.NaN, null],
-  ])('%j against %j scores %s', (completion, answer, score) => {
-    expect(numericMatch()(completion, contextOf({ answer }))).toBe(score);
+  ])('%j against %j scores %s', async (completion, answer, score) => {
+    expect(await scoreOf(numericMatch(), completion, contextOf({ answer }))).toBe(score);
   });
 
-  it('has a tolerance and a meaning of percent, and names a missing column', () => {
-    expect(numericMatch({ tolerance: 1e-3 })('0.3333', contextOf({ answer: '1/3' }))).toBe(1);
-    expect(numericMatch({ tolerance: 1e-3 })('0.33', contextOf({ answer: '1/3' }))).toBe(0);
+  it('has a tolerance and a meaning of percent, and names a missing column', async () => {
+    expect(await scoreOf(numericMatch({ tolerance: 1e-3 }), '0.3333', contextOf({ answer: '1/3' }))).toBe(1);
+    expect(await scoreOf(numericMatch({ tolerance: 1e-3 }), '0.33', contextOf({ answer: '1/3' }))).toBe(0);
     expect(() => numericMatch({ tolerance: Number.NaN })).toThrow(/tolerance must be a number of at least 0, not NaN/);
-    expect(numericMatch({ percent: 'unit' })('It is 50%.', contextOf({ answer: 50 }))).toBe(1);
-    expect(() => numericMatch({ column: 'gold' })('42', contextOf({ answer: 42 }))).toThrow(
+    expect(await scoreOf(numericMatch({ percent: 'unit' }), 'It is 50%.', contextOf({ answer: 50 }))).toBe(1);
+    await expect(scoreOf(numericMatch({ column: 'gold' }), '42', contextOf({ answer: 42 }))).rejects.toThrow(
       /needs the column "gold", but the row has prompt, answer/,
     );
   });
@@ -83,15 +92,18 @@ describe('exactMatch', () => {
     ['2X', '2x', 0],
     ['Roma', ['Rome', 'Roma'], 1],
     ['7', 7, 1],
-  ])('%j against %j scores %s', (completion, answer, score) => {
-    expect(exactMatch()(completion, contextOf({ answer }))).toBe(score);
+  ])('%j against %j scores %s', async (completion, answer, score) => {
+    expect(await scoreOf(exactMatch(), completion, contextOf({ answer }))).toBe(score);
   });
 
-  it('compares what it is told to extract, and refuses a row without a reference', () => {
+  it('compares what it is told to extract, and refuses a row without a reference', async () => {
     const extract = (text: string) => /is (\w+)/.exec(text)?.[1] ?? null;
-    const scores = ['it is Paris', 'none'].map((text) => exactMatch({ extract })(text, contextOf({ answer: 'Paris' })));
-    expect(scores).toEqual([1, 0]);
-    expect(() => exactMatch()('null', contextOf({ answer: null }))).toThrow(/exactMatch: the reference answer is null/);
+    const extracted = exactMatch({ filters: [extract] });
+    const scores = ['it is Paris', 'none'].map((text) => scoreOf(extracted, text, contextOf({ answer: 'Paris' })));
+    expect(await Promise.all(scores)).toEqual([1, 0]);
+    await expect(scoreOf(exactMatch(), 'null', contextOf({ answer: null }))).rejects.toThrow(
+      /exactMatch: the reference answer is null/,
+    );
   });
 });
 
@@ -109,12 +121,13 @@ describe('formatTags', () => {
     ['<think>a</think><answer>c', 0],
     ['<Think>a</Think><answer>c</answer>', 0],
     ['', 0],
-  ])('%j scores %s', (completion, score) => {
-    expect(formatTags()(completion, contextOf({}))).toBe(score);
+  ])('%j scores %s', async (completion, score) => {
+    expect(await scoreOf(formatTags(), completion, contextOf({}))).toBe(score);
   });
 
-  it('takes other tags', () => {
-    expect(formatTags({ tags: ['plan', 'code'] })('<plan>a</plan> <code>b</code>', contextOf({}))).toBe(1);
+  it('takes other tags', async () => {
+    const tags = formatTags({ tags: ['plan', 'code'] });
+    expect(await scoreOf(tags, '<plan>a</plan> <code>b</code>', contextOf({}))).toBe(1);
     expect(() => formatTags({ tags: ['a b'] })).toThrow(/different names/);
   });
 });
@@ -128,14 +141,15 @@ describe('lengths', () => {
     [100, -1],
     [101, -1],
     [500, -1],
-  ])('softOverlongPunishment of %i tokens with 100 and 20 is %f', (tokens, score) => {
+  ])('softOverlongPunishment of %i tokens with 100 and 20 is %f', async (tokens, score) => {
     const punish = softOverlongPunishment({ maxCompletionLength: 100, softPunishCache: 20 });
-    expect(punish('', contextOf({}, tokens))).toBeCloseTo(score, 12);
+    expect(await scoreOf(punish, '', contextOf({}, tokens))).toBeCloseTo(score, 12);
   });
 
-  it('lengthPenalty grows to -1', () => {
+  it('lengthPenalty grows to -1', async () => {
     const penalty = lengthPenalty({ maxCompletionLength: 10 });
-    expect([5, 10, 20].map((tokens) => penalty('', contextOf({}, tokens)))).toEqual([-0.5, -1, -1]);
+    const scores = [5, 10, 20].map((tokens) => scoreOf(penalty, '', contextOf({}, tokens)));
+    expect(await Promise.all(scores)).toEqual([-0.5, -1, -1]);
   });
 });
 
@@ -145,7 +159,7 @@ describe('scoreCompletions', () => {
     const right: RewardFunction<Row> = async (text, { row }) =>
       text === 'skip' || text === '' ? null : text === String(row.answer) ? 1 : 0;
     const scores = await scoreCompletions(
-      { length: { reward: length, weight: 0.5 }, right },
+      { length: { verifier: length, weight: 0.5 }, right },
       toScore(['42', 'skip', '']),
     );
     expect(scores.rewards).toEqual([2, 2, null]);
@@ -174,8 +188,8 @@ describe('scoreCompletions', () => {
           told = true;
         });
       });
-    await expect(scoreCompletions({ judge }, toScore(['a']), { timeoutSeconds: 0.02 })).rejects.toThrow(
-      /reward "judge" took longer than 0.02 s \(prompt "What is 6/,
+    await expect(scoreCompletions({ judge }, toScore(['a']), { timeoutMs: 20 })).rejects.toThrow(
+      /reward "judge" took longer than 20 ms \(prompt "What is 6/,
     );
     expect(told).toBe(true);
   });

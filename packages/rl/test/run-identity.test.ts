@@ -47,7 +47,7 @@ const policy = async (options: Partial<PolicyOptions> = {}) =>
     adapter: await adapterWith(),
     rows: prompts,
     objective: policyObjectives.grpo({ beta: 0.1 }),
-    rewards: { length: reward, match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 } },
+    rewards: { length: reward, match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 } },
     ...{ steps: 1, promptsPerStep: 2, completionsPerPrompt: 2, maxCompletionLength: 3, learningRate: 0.01, onWarning },
     ...options,
   });
@@ -126,18 +126,18 @@ const ofPolicy: Changes = {
   rewards: [
     [() => ({ rewards: { length: reward } }), /rewards.match.reward was numericMatch and is not given/],
     [
-      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'topic' }), weight: 1 } } }),
+      () => ({ rewards: { length: reward, match: { verifier: numericMatch({ column: 'topic' }), weight: 1 } } }),
       /rewards.match.weight was 0.5 and is 1/,
     ],
     [
-      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'prompt' }), weight: 0.5 } } }),
+      () => ({ rewards: { length: reward, match: { verifier: numericMatch({ column: 'prompt' }), weight: 0.5 } } }),
       /rewards.match.reward.column was topic and is prompt/,
     ],
     [
       () => ({
         rewards: {
           length: (text: string) => text.length + 1,
-          match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 },
+          match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 },
         },
       }),
       /rewards.length.reward was reward \w+ and is length \w+/,
@@ -145,8 +145,8 @@ const ofPolicy: Changes = {
     [
       () => ({
         rewards: {
-          length: { reward: lengthPenalty({ maxCompletionLength: 9 }), weight: 1 },
-          match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 },
+          length: { verifier: lengthPenalty({ maxCompletionLength: 9 }), weight: 1 },
+          match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 },
         },
       }),
       /rewards.length.reward.maxCompletionLength was not given and is 9/,
@@ -224,15 +224,15 @@ describe('what teaches nothing, or cannot be meant', () => {
   it.each<[Record<string, unknown>, RegExp]>([
     [{ objective: 'grpo' }, /objective is "grpo"; it must be a policy objective, such as policyObjectives.grpo\(\)/],
     [{ objective: policyObjectives.grpo }, /objective is the function grpo; it must be a policy objective/],
-    [{ rewards: reward }, /rewards is the function reward; it must be an object of reward functions by name/],
+    [{ rewards: reward }, /rewards is the function reward; it must be an object of verifiers or functions by name/],
     [{ rewards: [reward] }, /rewards is \[the function reward\]; it must be an object/],
     [{ rewards: {} }, /rewards is an object with no keys; it must be/],
-    [{ rewards: { a: 1 } }, /the reward "a" must be a function, or \{ reward, weight \}/],
+    [{ rewards: { a: 1 } }, /the reward "a" must be a verifier, a function, or \{ verifier, weight \}/],
     [
-      { rewards: { a: { reward, weight: Number.NaN } } },
+      { rewards: { a: { verifier: reward, weight: Number.NaN } } },
       /the reward "a" has the weight NaN; it must be a finite number/,
     ],
-    [{ rewards: { a: { reward, weight: Number.POSITIVE_INFINITY } } }, /the weight Infinity/],
+    [{ rewards: { a: { verifier: reward, weight: Number.POSITIVE_INFINITY } } }, /the weight Infinity/],
     [{ rewards: { a: () => Number.NaN } }, /reward "a" returned NaN/],
     [{ rewards: { a: () => Number.POSITIVE_INFINITY } }, /reward "a" returned Infinity/],
     [{ rewards: { a: () => '1' } }, /reward "a" returned 1; return a finite number/],
@@ -259,7 +259,7 @@ describe('what teaches nothing, or cannot be meant', () => {
     ],
     [{ rows: [{ prompt: [null] }] }, /row 0: its prompt cannot be tokenized: messages\[0\] must be .* and is null/],
     [{ rows: [{ prompt: [{ content: 'a' }] }] }, /messages\[0\] must be \{ role, content \} with a text as its role/],
-    [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutSeconds \}/],
+    [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutMs \}/],
     [{ scoring: { concurrency: '4' } }, /scoring is an object with concurrency; it must be/],
     [{ num_generations: 8 }, /unknown option "num_generations". It is called "completionsPerPrompt" here/],
     [{ beta: 0.1 }, /unknown option "beta". It is called "objective" here/],
@@ -317,7 +317,7 @@ describe('what teaches nothing, or cannot be meant', () => {
   });
 
   it('weights are checked where rewards are scored by hand, too', async () => {
-    await expect(scoreCompletions({ a: { reward, weight: Number.NaN } }, [])).rejects.toThrow(/weight NaN/);
+    await expect(scoreCompletions({ a: { verifier: reward, weight: Number.NaN } }, [])).rejects.toThrow(/weight NaN/);
   });
 
   it('undefined is not given, in a preset with defaults of its own', () => {

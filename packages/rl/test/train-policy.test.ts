@@ -40,7 +40,7 @@ describe('trainPolicy', () => {
     const chance = () => Key.fromSeed(seed).child(call++).uniformHost(1)[0]!;
     const control = await run({
       ...budget,
-      rewards: { chance, fraction_of_c: { reward: (text) => fractionOfC(text), weight: 0 } },
+      rewards: { chance, fraction_of_c: { verifier: (text) => fractionOfC(text), weight: 0 } },
     });
     const rewardAt = ({ history }: typeof trained, step: number) =>
       history.at(step)!.metrics['rewards/fraction_of_c/mean']!;
@@ -171,9 +171,7 @@ describe('trainPolicy', () => {
       run({ objective: infinite, optimizer, rewards: { big: (text) => text.length * 1e30 } }),
     ).rejects.toThrow(/weights have not been changed/);
     const slow = () => wait(10_000, 1, { ref: false });
-    await expect(run({ rewards: { slow }, scoring: { timeoutSeconds: 0.05 } })).rejects.toThrow(
-      /reward "slow" took longer/,
-    );
+    await expect(run({ rewards: { slow }, scoring: { timeoutMs: 50 } })).rejects.toThrow(/reward "slow" took longer/);
   });
 
   it('leaves nothing of a run that diverged to the next one', async () => {

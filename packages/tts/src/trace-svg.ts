@@ -1,4 +1,4 @@
-import { excerpt } from './errors.js';
+import { excerpt } from '@posttrain/interfaces';
 import type { Trace, TraceNode } from './trace.js';
 
 const ROW = 24;

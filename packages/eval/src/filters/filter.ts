@@ -1,22 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { type AnswerOptions, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
+import type { Filter } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
-
-/** One step from a completion to the answer in it: `null` when there is none. */
-export interface Filter {
-  readonly name: string;
-  apply(text: string): string | null;
-}
-
-/** Runs `text` through `filters` in order; `null` as soon as one finds nothing. */
-export function applyFilters(filters: readonly Filter[], text: string): string | null {
-  let current: string | null = text;
-  for (const filter of filters) {
-    if (current === null) return null;
-    current = filter.apply(current);
-  }
-  return current;
-}
 
 export interface RegexOptions {
   /** Which match, counted from 0, or from the end when negative. Default 0, the first; -1 is the last. */

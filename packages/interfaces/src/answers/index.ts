@@ -2,7 +2,7 @@
  * One notion of a final answer for rewards, votes and grades: what a completion answers (`extractFinalAnswer`), how an
  * answer is spelled (`normalizeAnswer`), what number it is (`parseRational`), and whether two are the same.
  */
-export { type AnswerExtractor, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
+export { type AnswerExtractor, afterThinking, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
 export { type AnswerVerdict, gradeAnswer, referenceAnswers } from './grade.js';
 export { answersEqual, normalizeAnswer } from './normalize.js';
 export { type AnswerOptions, parseRational } from './number.js';

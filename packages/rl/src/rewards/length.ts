@@ -1,6 +1,7 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { assertKnownOptions, type HasSettings, type Verifier } from '@posttrain/interfaces';
+import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { positiveInteger } from '../positive-integer.js';
-import { namedReward, type RewardFunction } from './reward.js';
+import { tokensOf } from './tokens.js';
 
 export interface LengthPenaltyOptions {
   /** Tokens at which the penalty is complete. */
@@ -8,12 +9,12 @@ export interface LengthPenaltyOptions {
 }
 
 /** -min(1, tokens / maxCompletionLength): the shorter the better. Give it a small weight. */
-export function lengthPenalty(options: LengthPenaltyOptions): RewardFunction {
+export function lengthPenalty(options: LengthPenaltyOptions): Verifier & HasSettings {
   assertKnownOptions('lengthPenalty', options, ['maxCompletionLength']);
   const max = positiveInteger('lengthPenalty: maxCompletionLength', options.maxCompletionLength);
-  return namedReward(
+  return ruleVerifier(
     'lengthPenalty',
     { maxCompletionLength: max },
-    (_, { completionTokens }) => -Math.min(1, completionTokens.length / max),
+    (request) => -Math.min(1, tokensOf('lengthPenalty', request) / max),
   );
 }

@@ -1,6 +1,7 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, type HasSettings, PosttrainError, type Verifier } from '@posttrain/interfaces';
+import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { positiveInteger } from '../positive-integer.js';
-import { namedReward, type RewardFunction } from './reward.js';
+import { tokensOf } from './tokens.js';
 
 export interface SoftOverlongPunishmentOptions {
   /** L_max: tokens at which the punishment is complete. */
@@ -13,7 +14,7 @@ export interface SoftOverlongPunishmentOptions {
  * Soft overlong punishment (DAPO, arXiv 2503.14476, eq. 13) of a completion of n tokens: 0 for n ≤ L_max - L_cache, then
  * (L_max - L_cache - n) / L_cache, and -1 for n > L_max. For completions of exactly L_max both give -1.
  */
-export function softOverlongPunishment(options: SoftOverlongPunishmentOptions): RewardFunction {
+export function softOverlongPunishment(options: SoftOverlongPunishmentOptions): Verifier & HasSettings {
   assertKnownOptions('softOverlongPunishment', options, ['maxCompletionLength', 'softPunishCache']);
   const max = positiveInteger('softOverlongPunishment: maxCompletionLength', options.maxCompletionLength);
   const cache = positiveInteger('softOverlongPunishment: softPunishCache', options.softPunishCache);
@@ -24,7 +25,8 @@ export function softOverlongPunishment(options: SoftOverlongPunishmentOptions): 
     );
   }
   const settings = { maxCompletionLength: max, softPunishCache: cache };
-  return namedReward('softOverlongPunishment', settings, (_, { completionTokens: { length } }) =>
-    Math.max(-1, Math.min(0, (max - cache - length) / cache)),
-  );
+  return ruleVerifier('softOverlongPunishment', settings, (request) => {
+    const length = tokensOf('softOverlongPunishment', request);
+    return Math.max(-1, Math.min(0, (max - cache - length) / cache));
+  });
 }

@@ -16,7 +16,7 @@ import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
 import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
-import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
+import { isRewards, REWARDS, type ScoreOptions, weightedRewardsOf } from '../rewards/score-completions.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 const isScoreOptions = (value: unknown): boolean =>
@@ -24,7 +24,8 @@ const isScoreOptions = (value: unknown): boolean =>
   value !== null &&
   Object.entries(value).every(
     ([name, x]) =>
-      ['concurrency', 'timeoutSeconds'].includes(name) && (x === undefined || (typeof x === 'number' && x > 0)),
+      ['concurrency', 'timeoutMs'].includes(name) &&
+      (x === undefined || (Number.isSafeInteger(x) && (x as number) > 0)),
   );
 
 const hasParts = (value: unknown): boolean =>
@@ -59,7 +60,10 @@ const shape = {
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: (rewards) =>
       settingsOf(
-        Object.fromEntries(rewardFunctionsOf(rewards).map(({ name, reward, weight }) => [name, { reward, weight }])),
+        // Called `reward` in the checkpoints there are.
+        Object.fromEntries(
+          weightedRewardsOf(rewards).map(({ name, verifier: reward, weight }) => [name, { reward, weight }]),
+        ),
       ),
   }),
   /** `policyObjectives.grpo()`, or parts of your own. */
@@ -101,10 +105,14 @@ const shape = {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
-    optional: true,
-    decisive: false,
-  }),
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
+    '{ concurrency, timeoutMs }, both positive whole numbers',
+    isScoreOptions,
+    {
+      optional: true,
+      decisive: false,
+    },
+  ),
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
@@ -135,7 +143,7 @@ export type PolicySettings = Read<typeof policyOptions>;
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
 export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {
   refuseDropout('trainPolicy', adapter);
-  rewardFunctionsOf(rewards);
+  weightedRewardsOf(rewards);
   const { advantage } = objective;
   if (advantage.needsGroup && completionsPerPrompt === 1) {
     throw new OptionError(

@@ -1,0 +1,7 @@
+export type * from '@posttrain/interfaces';
+export type { EndpointOptions } from './endpoint.js';
+export { EndpointError, type EndpointErrorDetails, UnsupportedRequestError } from './errors.js';
+export { type JudgeOptions, type JudgePrompt, judge } from './judge.js';
+export { type OpenAICompatibleOptions, openaiCompatible, type PrefixMode } from './openai-compatible.js';
+export { type OpenAICompatibleEmbedderOptions, openaiCompatibleEmbedder } from './openai-compatible-embedder.js';
+export { openaiCompatibleScorer } from './openai-compatible-scorer.js';
