@@ -59,6 +59,7 @@ export {
   type EvaluationBlocksOptions,
   evaluationBlocks,
   samplesCurvePlots,
+  scalingCurvePlots,
   type TrainingCurvesOptions,
   type TrainingLogLine,
   trainingCurves,
