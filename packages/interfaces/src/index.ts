@@ -31,6 +31,7 @@ export {
 } from './options/option.js';
 export { assertArgument, OptionError, showValue } from './options/option-error.js';
 export { type Given, type OptionShape, type Options, type OptionsMore, options, type Read } from './options/options.js';
+export { type ExplicitPreference, extractPreferencePrompt, isPlainObject, sameJson } from './preference.js';
 export type { OnProgress, ProgressEvent } from './progress.js';
 export type { ChatMessage, Prompt } from './prompt.js';
 export type { ContinuationScore, ScoreRequest, Scorer } from './score.js';
