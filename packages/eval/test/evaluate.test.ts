@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { GenerateRequest, Generator, ProgressEvent } from '@posttrain/interfaces';
+import type { GenerateRequest, Generator, ProgressEvent, VerifyRequest } from '@posttrain/interfaces';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   accuracy,
@@ -142,6 +142,35 @@ describe('evaluate with a generator', () => {
     expect(asked).toEqual([]);
     const { problems } = await evaluate({ ...task, metrics: [passAtK(2)] }, generator);
     expect(() => sampleMetrics(problems, [passAtK(3)])).toThrow(/pass@3 needs 3 samples .* problem "0" has 2/);
+  });
+
+  it('tells graders and verifiers what is known of a completion, and counts the tokens that judges take', async () => {
+    const seen: VerifyRequest[] = [];
+    const judge = (name: string, completionTokens?: number) => ({
+      name,
+      verify: async (requests: readonly VerifyRequest[]) => {
+        seen.push(...requests);
+        const usage = completionTokens === undefined ? {} : { usage: { promptTokens: 2, completionTokens } };
+        return requests.map(() => ({ score: 1, ...usage }));
+      },
+    });
+    const generator: Generator = {
+      name: 'g',
+      generate: async (requests) =>
+        requests.map(() => [
+          { text: 'x', finishReason: 'length', tokenIds: [7], usage: { promptTokens: 1, completionTokens: 1 } },
+        ]),
+    };
+    const { signal } = new AbortController();
+    const task = { ...sumTask(sumRows(2), 1), metrics: [meanScore()] };
+    const graders = [judge('free'), judge('dear', 3)];
+    const result = await evaluate({ ...task, graders, verifiers: [judge('dearer', 5)] }, generator, { log, signal });
+    expect(seen).toHaveLength(6);
+    expect(seen[0]).toMatchObject({ completion: 'x', finishReason: 'length', tokenIds: [7], row: { answer: '0' } });
+    expect(seen[0]!.signal).toBe(signal);
+    expect(result.gradingUsage).toEqual({ promptTokens: 8, completionTokens: 16 });
+    expect((await readLog(log)).gradingUsage).toEqual(result.gradingUsage);
+    expect((await evaluate({ ...task, graders: [judge('free')] }, generator)).gradingUsage).toBeUndefined();
   });
 
   it('warns of answers it could not find, of cut completions and of what has no score', async () => {

@@ -1,10 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Verifier } from '@posttrain/interfaces';
+import type { Generator, Verifier, VerifyRequest } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
+import { evaluate, meanScore } from '../../eval/src/index.js';
+import { bestOfN } from '../../tts/src/index.js';
 import {
   type CompletionToScore,
   exactMatch,
   formatTags,
+  functionVerifier,
   lengthPenalty,
   numericMatch,
   type PromptRow,
@@ -201,5 +204,105 @@ describe('scoreCompletions', () => {
     await expect(scoreCompletions({ broken }, toScore(['a']))).rejects.toThrow(/reward "broken" threw: no network/);
     const odd = () => Number.NaN;
     await expect(scoreCompletions({ odd }, toScore(['a']))).rejects.toThrow(/reward "odd" returned NaN/);
+  });
+
+  it('gives a verifier all completions at once, with what a run knows of them', async () => {
+    const seen: VerifyRequest[][] = [];
+    const verifier: Verifier = {
+      name: 'reward model',
+      verify: async (requests) => {
+        seen.push([...requests]);
+        return requests.map(({ completion }) => ({ score: completion === 'skip' ? null : completion.length }));
+      },
+    };
+    const { rewards } = await scoreCompletions(
+      { model: { verifier, weight: 2 }, right: numericMatch() },
+      toScore(['42', 'skip', '420']),
+    );
+    expect(rewards).toEqual([5, 0, 6]);
+    expect(seen.map(({ length }) => length)).toEqual([3]);
+    expect(seen[0]![0]).toEqual({
+      prompt: 'What is 6 × 7?',
+      row: { prompt: 'What is 6 × 7?', answer: 42 },
+      completion: '42',
+      tokenIds: [1, 1, 1],
+      finishReason: 'stop',
+      step: 0,
+      signal: expect.any(AbortSignal),
+    });
+  });
+
+  const verifierOf = (verify: Verifier['verify']): Verifier => ({ name: 'v', verify });
+  it.each<[string, Verifier, RegExp]>([
+    ['too few verdicts', verifierOf(async () => []), /reward "judge" returned 0 verdicts for 2 completions/],
+    ['no list', verifierOf(async () => undefined as never), /reward "judge" returned no verdicts/],
+    ['NaN', verifierOf(async (all) => all.map(() => ({ score: Number.NaN }))), /reward "judge" returned NaN/],
+    ['an error', verifierOf(() => Promise.reject(new Error('no GPU'))), /reward "judge" threw: no GPU$/],
+    ['nothing', verifierOf(() => new Promise(() => {})), /reward "judge" took longer than 40 ms for 2 completions/],
+    [
+      'a request it cannot use',
+      numericMatch({ column: 'gold' }),
+      /reward "judge" threw: numericMatch needs the column "gold"/,
+    ],
+  ])('names the verifier that gives %s', async (_, judge, message) => {
+    const scoring = scoreCompletions({ judge }, toScore(['a', 'b']), { timeoutMs: 20 });
+    await expect(scoring).rejects.toMatchObject({ code: 'REWARD', message: expect.stringMatching(message) });
+  });
+
+  it('stops with its signal, and tells the rewards', async () => {
+    const controller = new AbortController();
+    const told: string[] = [];
+    const waiting =
+      (name: string) =>
+      (_: string, { signal }: RewardContext) =>
+        new Promise<number>(() => signal.addEventListener('abort', () => told.push(name)));
+    const rewards = {
+      one: waiting('one'),
+      two: functionVerifier('two', ({ signal }) => waiting('two')('', { signal } as never)),
+    };
+    const scoring = scoreCompletions(rewards, toScore(['a']), { signal: controller.signal });
+    controller.abort(new Error('enough'));
+    await expect(scoring).rejects.toThrow(/^enough$/);
+    expect(told.toSorted()).toEqual(['one', 'two']);
+  });
+});
+
+describe('a reward is a verifier', () => {
+  it('that grades in an evaluation and chooses in a search', async () => {
+    const usage = { promptTokens: 1, completionTokens: 3 };
+    const generator: Generator = {
+      name: 'three',
+      generate: async (requests) =>
+        requests.map(() =>
+          ['<think>a</think><answer>42</answer>', '42', '7'].map((text, i) => ({
+            ...{ text, usage, finishReason: 'stop' as const, tokenIds: new Array<number>(4 - i).fill(1) },
+          })),
+        ),
+    };
+    const rewards = [numericMatch(), exactMatch(), formatTags(), lengthPenalty({ maxCompletionLength: 8 })];
+    const row = { question: '6 × 7?', answer: 42 };
+    const result = await evaluate(
+      {
+        ...{ type: 'generate' as const, name: 'sums', dataset: [row], prompt: () => row.question, samples: 3 },
+        ...{ graders: rewards, metrics: [meanScore()] },
+      },
+      generator,
+    );
+    expect(result.metrics.map(({ grader, value }) => [grader, value])).toEqual([
+      ['numericMatch', expect.closeTo(2 / 3)],
+      ['exact_match', expect.closeTo(2 / 3)],
+      ['formatTags', expect.closeTo(1 / 3)],
+      ['lengthPenalty', expect.closeTo(-3 / 8)],
+    ]);
+    const search = (verifier: Verifier) => bestOfN({ prompt: row.question, row }, { generator, verifier, n: 3 });
+    const chosen = await Promise.all(rewards.map(search));
+    expect(chosen.map(({ text }) => text.slice(-2))).toEqual(['r>', 'r>', 'r>', '7']);
+  });
+
+  it('and one of lengths says when nobody counted the tokens', async () => {
+    const punish = softOverlongPunishment({ maxCompletionLength: 10, softPunishCache: 2 });
+    await expect(punish.verify([{ prompt: '', completion: 'x' }])).rejects.toThrow(
+      /softOverlongPunishment needs the token ids of completions/,
+    );
   });
 });

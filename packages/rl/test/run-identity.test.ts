@@ -306,6 +306,8 @@ describe('what teaches nothing, or cannot be meant', () => {
       /preference row 0: chosen must be a text or a list of messages, and is undefined; its columns are none/,
     ],
     [{ rows: [{ ...pairs[0], rejected: 5 }] }, /preference row 0: rejected must be a text/],
+    [{ rows: [{ chosen: 'ab', rejected: 'abc' }] }, /row 0: has no prompt, and chosen is the start of the other/],
+    [{ rows: [{ chosen: 'a', rejected: 'b' }] }, /row 0: has no prompt, and chosen and rejected share no beginning/],
     [{ rows: [{ prompt: [], chosen: [null], rejected: [] }] }, /preference row 0: /],
     [{ beta: 0.1 }, /unknown option "beta". It is called "loss" here/],
   ])('dpo: %o is refused', async (options, message) => {
