@@ -66,7 +66,7 @@ describe('exactMatch', () => {
 });
 
 it('numericMatch names the answer it found, also where it is near enough', async () => {
-  expect(await verdictOf(numericMatch({ tolerance: 0.01 }), 'It is 3.14.', { answer: 3.1416 })).toEqual({
+  expect(await verdictOf(numericMatch({ tolerance: 0.01 }), 'It is 3.14.', { answer: 3.15 })).toEqual({
     score: 1,
     answer: '157/50',
   });
