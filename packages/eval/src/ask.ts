@@ -25,12 +25,13 @@ export function askGenerator<R extends Row>(
   signal: AbortSignal | undefined,
 ): Asker<R, GenerateProblem> {
   const samples = task.samples ?? 1;
-  const requestOf = ({ id, prompt }: Problem<R>) =>
+  const { prefix } = task;
+  const requestOf = ({ id, prompt, row }: Problem<R>) =>
     ({
       prompt,
       n: samples,
       ...task.sampling,
-      ...(task.prefix !== undefined && { prefix: task.prefix }),
+      ...(prefix !== undefined && { prefix: typeof prefix === 'function' ? prefix(row) : prefix }),
       seed: problemSeed(seed, id),
     }) satisfies GenerateRequest;
   return {

@@ -5,12 +5,14 @@ import { metricOf } from './metrics/compute-metrics.js';
 import { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 import { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 
+/** Options of `compare`. */
 export interface CompareOptions extends Omit<PairedBootstrapOptions, 'clusters'> {
   readonly metric: string;
   /** Default: the first grader that has the metric. */
   readonly grader?: string;
 }
 
+/** Two runs on the same problems: second minus first. */
 export interface Comparison extends PairedDifference {
   readonly metric: string;
   /** Names of the two runs' models. */

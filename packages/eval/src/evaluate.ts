@@ -21,6 +21,7 @@ import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
 import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
 import { gradingUsage, totalUsage, warningsOf } from './warnings.js';
 
+/** Options of `evaluate`. */
 export interface EvaluateOptions {
   /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
   readonly log?: string;
@@ -186,7 +187,8 @@ function configOf(task: Task, model: string, seed: number): EvalConfig {
     ...common,
     sampling: task.sampling ?? {},
     samples: task.samples ?? 1,
-    ...(task.prefix !== undefined && { prefix: task.prefix }),
+    // One of a row is in the hash of its request.
+    ...(typeof task.prefix === 'string' && { prefix: task.prefix }),
     graders: task.graders.map(({ name }) => name),
     verifiers: (task.verifiers ?? []).map(({ name }) => name),
   };

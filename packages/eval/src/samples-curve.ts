@@ -3,6 +3,7 @@ import { gradedProblems, sampleMetrics } from './metrics/compute-metrics.js';
 import { mean } from './statistics/standard-error.js';
 import type { SampledProblem, SampleMetric } from './task.js';
 
+/** One point of `samplesCurve`. */
 export interface SamplesCurvePoint {
   /** Samples per problem. */
   readonly k: number;

@@ -24,6 +24,7 @@ const curveOptions = declare('scalingCurve', {
   verifier: text({ optional: true }),
 });
 
+/** Options of `scalingCurve`. */
 export interface ScalingCurveOptions {
   /** Default: all that the samples allow. */
   readonly strategies?: readonly ScalingStrategy[];

@@ -43,7 +43,9 @@ export interface SampledProblem extends GradedProblem {
   readonly samples: readonly SampledSample[];
 }
 
+/** A metric of the samples of a problem. */
 export type SampleMetric = Metric<GradedProblem>;
+/** A metric of multiple-choice problems. */
 export type ChoiceMetric = Metric<ChoiceProblem>;
 
 /** A dataset row: a plain object that JSON can hold. */
@@ -59,6 +61,11 @@ interface TaskBase<R extends Row> {
   cluster?(row: R): string;
 }
 
+/** A method, as the others of a task are, so that a task of some rows is a task. */
+interface OfRow<R extends Row> {
+  text(row: R): string;
+}
+
 /** The model writes; graders read. */
 export interface GenerateTask<R extends Row = Row> extends TaskBase<R> {
   readonly type: 'generate';
@@ -66,8 +73,8 @@ export interface GenerateTask<R extends Row = Row> extends TaskBase<R> {
   readonly sampling?: Omit<SamplingParams, 'seed'>;
   /** Completions drawn per problem. Default 1. */
   readonly samples?: number;
-  /** Text every completion has to continue. */
-  readonly prefix?: string;
+  /** Text every completion has to continue: one for all, or of a row. Graders see what comes after it. */
+  readonly prefix?: string | OfRow<R>['text'];
   /** Every metric is computed under every grader (several graders make a ladder from strict to lenient). */
   readonly graders: readonly Grader[];
   /** Scores that rank samples (`bestAtK`) and are logged, but are not the measure of success. */
@@ -86,6 +93,7 @@ export interface MultipleChoiceTask<R extends Row = Row> extends TaskBase<R> {
   readonly metrics: readonly ChoiceMetric[];
 }
 
+/** What `evaluate` asks and grades. */
 export type Task<R extends Row = Row> = GenerateTask<R> | MultipleChoiceTask<R>;
 
 /** The samples of a logged problem as one grader saw them. */

@@ -67,6 +67,16 @@ describe('evaluate with a generator', () => {
     expect(() => metricOf(result, 'pass@2')).toThrow(/There is: mean \(exact_match\), pass@1/);
   });
 
+  it('asks for completions that continue a text, of all or of a row, and notices when a log had another', async () => {
+    const seen: GenerateRequest[] = [];
+    const run = (prefix: GenerateTask<SumRow>['prefix']) =>
+      evaluate({ ...sumTask(sumRows(2)), prefix: prefix! }, noisyAdder(0, seen), { log });
+    await run(({ a }) => `${a}:`);
+    expect(seen.map(({ prefix }) => prefix)).toEqual(['0:', '1:']);
+    await expect(run(({ b }) => `${b};`)).rejects.toThrow(/was asked with another prompt, choices or sampling/);
+    await expect(run('so')).rejects.toThrow(/was written with prefix undefined, but this run has "so"/);
+  });
+
   it('does not depend on batch size, and depends on the seed', async () => {
     const run = (options: object) => evaluate(sumTask(sumRows(20)), noisyAdder(0.5), options);
     const one = timeless(await run({ batchSize: 1 }));

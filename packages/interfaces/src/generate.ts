@@ -53,6 +53,7 @@ export type Constraint =
   /** One of these texts. */
   | { readonly type: 'choice'; readonly choices: readonly string[] };
 
+/** What is to be generated: a prompt and how to go on from it. */
 export interface GenerateRequest extends SamplingParams {
   readonly prompt: Prompt;
   /** Number of independent completions of this prompt. Default 1. */
@@ -81,6 +82,7 @@ export interface Usage {
   readonly completionTokens: number;
 }
 
+/** One completion of a request. */
 export interface Completion {
   /** Generated text, without the prompt, the prefix and the stop string. */
   readonly text: string;

@@ -9,4 +9,5 @@ export interface ProgressEvent {
   readonly metrics?: Readonly<Record<string, number>>;
 }
 
+/** Hears where long work is. */
 export type OnProgress = (event: ProgressEvent) => void;

@@ -1,11 +1,13 @@
 import type { Prompt } from './prompt.js';
 
+/** A text whose log-likelihood is asked for. */
 export interface ScoreRequest {
   readonly prompt: Prompt;
   /** The text whose log-likelihood given the prompt is asked for. */
   readonly continuation: string;
 }
 
+/** The log-likelihood of a text, given what stands before it. */
 export interface ContinuationScore {
   /** Sum over the continuation's tokens of log p(token | everything before), natural log. */
   readonly logProb: number;

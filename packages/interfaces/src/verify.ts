@@ -22,6 +22,7 @@ export interface VerifyRequest {
   readonly signal?: AbortSignal;
 }
 
+/** What a verifier says of one completion. */
 export interface Verdict {
   /** Higher is better, of checkers 1 is right and 0 is wrong; `null` means "not scorable", which is not the same as 0. */
   readonly score: number | null;

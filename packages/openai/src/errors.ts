@@ -7,6 +7,7 @@ export class UnsupportedRequestError extends PosttrainError {
   }
 }
 
+/** What is known of an endpoint that failed. */
 export interface EndpointErrorDetails {
   /** HTTP status; absent when no answer arrived. */
   readonly status?: number;

@@ -1,4 +1,18 @@
-export type * from '@posttrain/interfaces';
+export type {
+  ChatMessage,
+  Completion,
+  ContinuationScore,
+  Embedder,
+  GenerateRequest,
+  Generator,
+  Prompt,
+  ScoreRequest,
+  Scorer,
+  Usage,
+  Verdict,
+  Verifier,
+  VerifyRequest,
+} from '@posttrain/interfaces';
 export type { EndpointOptions } from './endpoint.js';
 export { EndpointError, type EndpointErrorDetails, UnsupportedRequestError } from './errors.js';
 export { type JudgeOptions, type JudgePrompt, judge } from './judge.js';

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isPosttrainError, type OptionShape } from '@posttrain/interfaces';
+import { isPosttrainError, type OptionShape, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
 import { createAdapter, lora, withAdapterParameters } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -41,6 +41,11 @@ const onWarning = (message: string) => warnings.push(message);
 
 type PolicyOptions = PolicyTrainingOptions<PromptRow>;
 const reward = (text: string) => text.length;
+/** A reward model, as far as a run can see. */
+class Model implements Verifier {
+  constructor(readonly name: string) {}
+  verify = async (requests: readonly VerifyRequest[]) => requests.map(() => ({ score: 1 }));
+}
 const policy = async (options: Partial<PolicyOptions> = {}) =>
   trainPolicy<PromptRow>({
     model: await model,
@@ -150,6 +155,12 @@ const ofPolicy: Changes = {
         },
       }),
       /rewards.length.reward.maxCompletionLength was not given and is 9/,
+    ],
+    [
+      () => ({
+        rewards: { length: new Model('rm-2'), match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 } },
+      }),
+      /rewards.length.reward was reward \w+ and is Model rm-2/,
     ],
   ],
   steps: [[() => ({ steps: 2 }), /steps was 1 and is 2/]],

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Key, sgd } from '@posttrain/core-tensor';
+import type { Verifier } from '@posttrain/interfaces';
 import { createAdapter, lora } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PolicyTrainingOptions, type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
@@ -47,6 +48,21 @@ describe('trainPolicy', () => {
     expect(rewardAt(trained, -1)).toBeGreaterThan(0.8);
     expect(rewardAt(trained, -1)).toBeGreaterThan(rewardAt(control, -1) + 0.3);
     expect(rewardAt(trained, 0)).toBeLessThan(0.4);
+  });
+
+  it('asks a verifier about all completions of a step at once, and learns from it as from a function', async () => {
+    const batches: number[] = [];
+    const verifier: Verifier = {
+      name: 'reward model',
+      verify: async (requests) => {
+        batches.push(requests.length);
+        return requests.map(({ completion }) => ({ score: fractionOfC(completion) }));
+      },
+    };
+    const losses = ({ history }: Awaited<ReturnType<typeof run>>) => history.map(({ metrics }) => metrics.policy_loss);
+    const byVerifier = await run({ rewards: { fraction_of_c: verifier } });
+    expect(batches).toEqual([8, 8]);
+    expect(losses(byVerifier)).toEqual(losses(await run()));
   });
 
   it("logs TRL's names", async () => {

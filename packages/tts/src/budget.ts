@@ -23,6 +23,7 @@ export interface Budget {
   readonly maxWallTimeMs?: number;
 }
 
+/** The name of a limit of a budget. */
 export type BudgetLimit = keyof Budget;
 
 const LIMITS: readonly BudgetLimit[] = ['maxCompletions', 'maxCompletionTokens', 'maxVerifierCalls', 'maxWallTimeMs'];

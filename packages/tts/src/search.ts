@@ -53,6 +53,7 @@ export interface Vote {
   readonly weight: number;
 }
 
+/** What a search found, and how. */
 export interface SearchResult {
   /** The chosen text: prefix and completion. */
   readonly text: string;

@@ -3,6 +3,7 @@ import { type AnswerOptions, extractFinalAnswer, normalizeAnswer } from '@posttr
 import type { Filter } from '@posttrain/interfaces/verifiers';
 import { EvaluationError } from '../errors.js';
 
+/** Options of `regex`. */
 export interface RegexOptions {
   /** Which match, counted from 0, or from the end when negative. Default 0, the first; -1 is the last. */
   readonly match?: number;
@@ -40,6 +41,7 @@ export function strip(): Filter {
   return { name: 'strip', apply: (text) => text.trim() };
 }
 
+/** Makes letters small (lm-evaluation-harness: `ignore_case`). */
 export function lowercase(): Filter {
   return { name: 'lowercase', apply: (text) => text.toLowerCase() };
 }

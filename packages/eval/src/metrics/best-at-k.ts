@@ -3,6 +3,7 @@ import { bestOfK } from '@posttrain/interfaces/estimators';
 import type { SampleMetric } from '../task.js';
 import { assertSubsetSize, metricOfGraded, rankOf } from './samples.js';
 
+/** Options of `bestAtK`. */
 export interface BestAtKOptions {
   /** Name of the task's verifier whose score picks the sample. */
   readonly by: string;

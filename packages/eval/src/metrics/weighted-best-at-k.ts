@@ -15,6 +15,7 @@ const shape = {
 };
 const metricOptions = declare('weightedBestAtK', shape);
 
+/** Options of `weightedBestAtK`. */
 export interface WeightedBestAtKOptions {
   /** Name of the task's verifier whose scores weigh the votes. */
   readonly by: string;

@@ -10,6 +10,7 @@ import type { ExamplesBlock, ReportBlock } from './section.js';
 /** A line of a training log, such as `{ step: 10, loss: 2.1 }`. */
 export type TrainingLogLine = Readonly<Record<string, number | null | undefined>>;
 
+/** Options of `trainingCurves`. */
 export interface TrainingCurvesOptions {
   /** Which metrics, in which order. Default: all but x. */
   readonly keys?: readonly string[];
@@ -43,6 +44,7 @@ export function trainingCurves(lines: readonly TrainingLogLine[], options: Train
   }));
 }
 
+/** Options of `evaluationBlocks`. */
 export interface EvaluationBlocksOptions {
   /** Names of the runs. Default: their models' names. */
   readonly names?: readonly string[];
@@ -125,6 +127,7 @@ export function scalingCurvePlots(rows: readonly ScalingRow[]): LinePlot[] {
   );
 }
 
+/** Options of `completionExamples`. */
 export interface CompletionExamplesOptions {
   /** How many problems, evenly spaced over the run. Default 4. */
   readonly count?: number;

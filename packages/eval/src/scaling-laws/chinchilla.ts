@@ -13,6 +13,7 @@ export interface ScalingRun {
   readonly loss: number;
 }
 
+/** Options of `fitScalingLaw`. */
 export interface ScalingLawOptions {
   /** Where the Huber loss on log L turns from square to linear. Default 1e-3, the paper's. */
   readonly delta?: number;
@@ -31,6 +32,7 @@ export interface ScalingLawConstants {
   readonly beta: number;
 }
 
+/** A fitted law L(N, D) = E + A / N^α + B / D^β. */
 export interface ScalingLaw extends ScalingLawConstants {
   /** Mean Huber loss of log L at the fit. */
   readonly residual: number;

@@ -3,6 +3,7 @@ import { EvaluationError } from '../errors.js';
 import { createRandom } from './random.js';
 import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
 
+/** Options of `pairedBootstrap`. */
 export interface PairedBootstrapOptions {
   /** Number of resamples. Default 10 000. */
   readonly resamples?: number;
@@ -14,6 +15,7 @@ export interface PairedBootstrapOptions {
   readonly clusters?: readonly string[];
 }
 
+/** The mean difference of pairs and how well it is known. */
 export interface PairedDifference {
   /** mean(b) − mean(a). */
   readonly difference: number;

@@ -80,9 +80,11 @@ export const integer = <const S extends OptionSpec<number> & Range>(spec: S): Op
     same,
   );
 
+/** True or false. */
 export const boolean = <const S extends OptionSpec<boolean>>(spec: S): Option<boolean, PresenceOf<S>> =>
   option<boolean, S>(spec, 'true or false', (value) => typeof value === 'boolean', same);
 
+/** A text. */
 export const text = <const S extends OptionSpec<string>>(spec: S): Option<string, PresenceOf<S>> =>
   option<string, S>(spec, 'a text', (value) => typeof value === 'string', same);
 

@@ -42,6 +42,7 @@ export type Given<O> = O extends Options<infer S> ? GivenOf<S> : never;
 /** What the function then works with: defaults are in place. */
 export type Read<O> = O extends Options<infer S> ? ReadOf<S> : never;
 
+/** What `options` may be told beside the options. */
 export interface OptionsMore {
   /** Names that other libraries have for options, which the error about an unknown option then translates. */
   readonly aliases?: Readonly<Record<string, string>>;

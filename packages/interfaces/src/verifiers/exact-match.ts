@@ -9,6 +9,7 @@ import { ruleVerifier } from './rule-verifier.js';
 
 type Row = Readonly<Record<string, unknown>>;
 
+/** Options of `exactMatch`. */
 export interface ExactMatchOptions extends AnswerOptions {
   /** Name in logs and tables. Default `exact_match`. */
   readonly name?: string;

@@ -3,6 +3,7 @@ import type { HasSettings } from '../settings.js';
 import type { Verifier } from '../verify.js';
 import { ruleVerifier } from './rule-verifier.js';
 
+/** Options of `formatTags`. */
 export interface FormatTagsOptions {
   /** Tags that must follow each other. Default `['think', 'answer']`. */
   readonly tags?: readonly string[];

@@ -11,6 +11,7 @@ import type { Verifier } from '../verify.js';
 import { columnOf } from './reference.js';
 import { ruleVerifier } from './rule-verifier.js';
 
+/** Options of `numericMatch`. */
 export interface NumericMatchOptions extends AnswerOptions {
   /** Column with the reference number, as a number or as text, or a list of acceptable ones. Default `answer`. */
   readonly column?: string;

@@ -3,6 +3,7 @@ import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { positiveInteger } from '../positive-integer.js';
 import { tokensOf } from './tokens.js';
 
+/** Options of `lengthPenalty`. */
 export interface LengthPenaltyOptions {
   /** Tokens at which the penalty is complete. */
   readonly maxCompletionLength: number;

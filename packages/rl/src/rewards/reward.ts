@@ -50,6 +50,7 @@ export type RewardFunction<Row extends PromptRow = PromptRow> = (
  */
 export type Reward<Row extends PromptRow = PromptRow> = Verifier | RewardFunction<Row>;
 
+/** A reward that counts with a weight. */
 export interface WeightedReward<Row extends PromptRow> {
   readonly verifier: Reward<Row>;
   readonly weight: number;

@@ -1,10 +1,12 @@
 import {
   custom,
+  type DecisiveSettings,
   options as declare,
   type Given,
   integer,
   isPosttrainError,
   OptionError,
+  settingsOf,
   type Verdict,
   type Verifier,
   type VerifyRequest,
@@ -50,6 +52,17 @@ export function weightedRewardsOf<Row extends PromptRow>(
   });
 }
 
+/** What decides a run of rewards: their names, weights, source text and settings, under names that its checkpoints keep. */
+export function rewardSettings<Row extends PromptRow>(rewards: Rewards<Row>): DecisiveSettings {
+  const settings = weightedRewardsOf(rewards).map(({ name, verifier, weight }) => {
+    const own = settingsOf(verifier);
+    // Of an instance of a class, what it says of itself: a reward model is another one under another name.
+    const isNamed = typeof verifier === 'object' && typeof own === 'string';
+    return [name, { reward: isNamed ? `${own} ${verifier.name}` : verifier, weight }];
+  });
+  return settingsOf(Object.fromEntries(settings)) as DecisiveSettings;
+}
+
 const scoreOptions = declare('scoreCompletions', {
   /** Most reward calls that run at one time; a verifier's is one call. Default 16. */
   concurrency: integer({ default: 16, min: 1 }),
@@ -70,6 +83,7 @@ export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardCon
   readonly text: string;
 }
 
+/** What `scoreCompletions` gives. */
 export interface Scores {
   /** Per reward, one number or null per completion. */
   readonly byFunction: Readonly<Record<string, readonly (number | null)[]>>;

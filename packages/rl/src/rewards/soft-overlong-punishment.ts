@@ -3,6 +3,7 @@ import { ruleVerifier } from '@posttrain/interfaces/verifiers';
 import { positiveInteger } from '../positive-integer.js';
 import { tokensOf } from './tokens.js';
 
+/** Options of `softOverlongPunishment`. */
 export interface SoftOverlongPunishmentOptions {
   /** L_max: tokens at which the punishment is complete. */
   readonly maxCompletionLength: number;

@@ -9,14 +9,19 @@ import {
   oneOf,
   options,
   type Read,
-  settingsOf,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
 import { isRows, ROWS, type Rows, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
-import { isRewards, REWARDS, type ScoreOptions, weightedRewardsOf } from '../rewards/score-completions.js';
+import {
+  isRewards,
+  REWARDS,
+  rewardSettings,
+  type ScoreOptions,
+  weightedRewardsOf,
+} from '../rewards/score-completions.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 const isScoreOptions = (value: unknown): boolean =>
@@ -58,13 +63,7 @@ const shape = {
   rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
-    settings: (rewards) =>
-      settingsOf(
-        // Called `reward` in the checkpoints there are.
-        Object.fromEntries(
-          weightedRewardsOf(rewards).map(({ name, verifier: reward, weight }) => [name, { reward, weight }]),
-        ),
-      ),
+    settings: rewardSettings,
   }),
   /** `policyObjectives.grpo()`, or parts of your own. */
   objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {}),

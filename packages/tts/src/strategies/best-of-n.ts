@@ -1,6 +1,7 @@
 import { assertInteger } from '../errors.js';
 import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from '../search.js';
 
+/** Options of `bestOfN`. */
 export interface BestOfNOptions extends VerifiedStrategyOptions {}
 
 /**

@@ -1,6 +1,7 @@
 import { type Problem, Search, type SearchResult, type StrategyOptions } from '../search.js';
 import { countVotes, withAnswer } from '../voting.js';
 
+/** Options of `majorityVote`. */
 export interface MajorityVoteOptions extends StrategyOptions {}
 
 /**

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from '../errors.js';
 import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from '../search.js';
 import { countVotes, withAnswer } from '../voting.js';
 
+/** Options of `weightedBestOfN`. */
 export interface WeightedBestOfNOptions extends VerifiedStrategyOptions {}
 
 /**
