@@ -228,6 +228,10 @@ describe('evaluate with a generator', () => {
     await expect(evaluate({ ...sumTask(sumRows(3)), graders: [broken] }, noisyAdder(0))).rejects.toThrow(
       /broken gave the score NaN/,
     );
+    const silent = { name: 'silent', verify: async () => [] };
+    await expect(evaluate({ ...sumTask(sumRows(3)), verifiers: [silent] }, noisyAdder(0))).rejects.toThrow(
+      /silent returned 0 grades for 12 completions/,
+    );
   });
 });
 

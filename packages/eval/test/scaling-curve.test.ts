@@ -247,6 +247,8 @@ describe('scalingCurve', () => {
     expect(() => scalingCurve(problemsOf([]))).toThrow(/problem "0" has 0 samples/);
     expect(() => scalingCurve(problemsOf([sample('a', true, -1)]))).toThrow(/problem "0": the score -1 cannot weigh/);
     expect(() => scalingCurve(problemsOf([sample('a', true, Number.NaN)]))).toThrow(/sample 0: the score is NaN/);
+    const many = Array.from({ length: 1001 }, () => sample('a', true));
+    expect(() => scalingCurve(problemsOf(many))).toThrow(/has 1001 samples; it must have 1 to 1000/);
     expect(() => scalingCurve(problems, { sed: 1 } as never)).toThrow(/"seed"/);
   });
 });

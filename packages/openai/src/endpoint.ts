@@ -19,10 +19,13 @@ export const endpointShape = {
   /** Up to and including the version, for instance `http://127.0.0.1:8000/v1`. A query string is kept. */
   baseURL: text({}),
   /** Sent as `Authorization: Bearer …` and nowhere else; taken out of every error message. */
-  apiKey: text({ optional: true, decisive: false }),
+  apiKey: text({ optional: true, decisive: false, secret: true }),
   model: text({}),
   /** Further headers, for instance an organisation. */
-  headers: custom<Readonly<Record<string, string>>>()('an object of texts', isRecordOption, { optional: true }),
+  headers: custom<Readonly<Record<string, string>>>()('an object of texts', isRecordOption, {
+    optional: true,
+    secret: true,
+  }),
   /** Further fields of every request's body, for what a server adds to the protocol; fields sent anyway win. */
   extraBody: custom<Readonly<Record<string, unknown>>>()('an object', isRecordOption, { optional: true }),
   /** Requests in flight at a time, over all calls. Default 8. */

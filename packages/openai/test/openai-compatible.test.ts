@@ -174,6 +174,10 @@ describe('requests', () => {
     expect(make({ api: 'responses' })).toThrow(/api is "responses"; it must be one of "chat", "completions"/);
     expect(make({ model: '' })).toThrow(/model is empty/);
     expect(make({ concurrency: 0 })).toThrow(/concurrency is 0; it must be a whole number of at least 1/);
+    expect(make({ apiKey: ['sk-two'] })).toThrow(/^(?!.*two).*apiKey is something else; it must be a text/);
+    expect(make({ headers: [['x-key', 'two']] })).toThrow(
+      /^(?!.*two).*headers is something else; it must be an object/,
+    );
     expect(make({ apiKey: 'two\nlines' })).toThrow(/^(?!.*two).*apiKey has spaces/);
   });
 });

@@ -12,6 +12,8 @@ export interface Option<T, P extends Presence = Presence> {
   readonly default?: T;
   /** False for what costs or shows something and changes no result: memory limits, logging, progress. */
   readonly decisive: boolean;
+  /** True for passwords and keys: no error shows a value. */
+  readonly secret: boolean;
   isValid(value: unknown): value is T;
   /** What stands for a value in the identity of a run; an option of several settings gives several. */
   settings(value: T): DecisiveSettings[string] | DecisiveSettings;
@@ -25,6 +27,8 @@ export interface OptionSpec<T> {
   readonly optional?: true;
   /** Default true. */
   readonly decisive?: boolean;
+  /** Default false. */
+  readonly secret?: boolean;
 }
 
 type PresenceOf<S> = S extends { readonly default: unknown }
@@ -33,7 +37,17 @@ type PresenceOf<S> = S extends { readonly default: unknown }
     ? 'optional'
     : 'required';
 
-const SPEC_KEYS: readonly string[] = ['default', 'optional', 'decisive', 'min', 'max', 'above', 'below', 'settings'];
+const SPEC_KEYS: readonly string[] = [
+  'default',
+  'optional',
+  'decisive',
+  'secret',
+  'min',
+  'max',
+  'above',
+  'below',
+  'settings',
+];
 
 function option<T, S extends OptionSpec<T>>(
   spec: S,
@@ -52,6 +66,7 @@ function option<T, S extends OptionSpec<T>>(
     expects,
     ...(spec.default !== undefined && { default: spec.default }),
     decisive: spec.decisive ?? true,
+    secret: spec.secret ?? false,
     isValid: isValid as (value: unknown) => value is T,
     settings,
   };

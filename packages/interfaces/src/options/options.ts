@@ -66,7 +66,7 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
     for (const name of Object.keys(given)) if (!Object.hasOwn(shape, name)) throw unknown(name);
     const values: Record<string, unknown> = {};
     for (const name of names) {
-      const { presence, expects, default: fallback, isValid } = shape[name]!;
+      const { presence, expects, default: fallback, secret, isValid } = shape[name]!;
       const value = (given as Readonly<Record<string, unknown>>)[name];
       if (value === undefined) {
         if (presence === 'required') {
@@ -81,7 +81,7 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
           'INVALID_OPTION',
           where,
           name,
-          `${name} is ${showValue(value)}; it must be ${expects}${note}.`,
+          `${name} is ${secret ? 'something else' : showValue(value)}; it must be ${expects}${note}.`,
         );
       }
       values[name] = value;
