@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import {
   assertKnownOptions,
-  type Completion,
   type Generator,
   type Prompt,
   type SamplingParams,
@@ -10,6 +9,7 @@ import {
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { linkedController } from '@posttrain/interfaces/concurrency';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
+import { answerOf, checkedCompletions } from './contracts.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import type { Trace, TraceNode, TraceStatus } from './trace.js';
 
@@ -352,29 +352,4 @@ export class Search {
       nodes: this.#nodes.map((node) => ({ ...node })),
     };
   }
-}
-
-/** The `n` completions of the only request; throws when the generator did not keep its contract. */
-function checkedCompletions(name: string, answer: Completion[][], n: number): Completion[] {
-  const completions = Array.isArray(answer) && answer.length === 1 ? answer[0] : undefined;
-  if (!Array.isArray(completions) || completions.length !== n) {
-    const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
-    throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
-  }
-  for (const { usage } of completions) {
-    for (const tokens of [usage.promptTokens, usage.completionTokens]) {
-      if (!Number.isSafeInteger(tokens) || tokens < 0) {
-        throw new ContractError(`generator "${name}" reported a usage of ${tokens} tokens.`);
-      }
-    }
-  }
-  return completions;
-}
-
-/** What an extractor finds: `null` when that is nothing, or an empty text. */
-export function answerOf(extract: AnswerExtractor, text: string): string | null {
-  const answer: unknown = extract(text);
-  if (answer === null || (typeof answer === 'string' && answer.trim() === '')) return null;
-  if (typeof answer === 'string') return answer;
-  throw new ContractError(`extractAnswer returned ${String(answer)}; return a text, or null when there is no answer.`);
 }
