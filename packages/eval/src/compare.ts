@@ -15,8 +15,10 @@ const compareOptions = options(
   },
   { bare: 'metric' },
 );
+/** Options of `compare`. */
 export type CompareOptions = Given<typeof compareOptions>;
 
+/** Two runs on the same problems: second minus first. */
 export interface Comparison extends PairedDifference {
   readonly metric: string;
   /** Names of the two runs' models. */

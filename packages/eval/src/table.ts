@@ -3,8 +3,10 @@ import type { EvalResult } from './log/format.js';
 
 /** What a table can show; `null` and `undefined` show as "–". */
 export type TableCell = string | number | boolean | null | undefined | Measured;
+/** A row of a table: cells by the key of their column. */
 export type TableRow = Readonly<Record<string, TableCell>>;
 
+/** A column of a table. */
 export interface TableColumn {
   /** The rows' key. */
   readonly key: string;

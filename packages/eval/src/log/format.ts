@@ -13,6 +13,7 @@ import type { Grade } from '../task.js';
  * meaning within a version.
  */
 export const LOG_FORMAT = 'posttrain-eval-log';
+/** The version of the log that is written, and the one that is read. */
 export const LOG_VERSION = 1;
 
 /** What was asked. Two runs with an equal config, but for `limit`, continue each other. */
@@ -30,6 +31,7 @@ export interface EvalConfig {
   readonly delimiter?: string;
 }
 
+/** The first line of a log: what was asked. */
 export interface LogHeader {
   readonly type: 'header';
   readonly format: typeof LOG_FORMAT;
@@ -57,12 +59,14 @@ export interface LoggedCompletion extends Omit<Completion, 'tokenIds' | 'logProb
   readonly verifierScores?: Readonly<Record<string, Grade>>;
 }
 
+/** A problem as it is logged, with the completions that were drawn and what was said of them. */
 export interface GenerateProblem extends ProblemBase {
   /** The seed of this problem's request: from the run's seed and the problem's id. */
   readonly seed: number;
   readonly completions: readonly LoggedCompletion[];
 }
 
+/** One choice of a multiple-choice problem, as the scorer sees it. */
 export interface LoggedChoice {
   readonly text: string;
   /** Sum of natural log-probabilities of delimiter + text given the prompt. */
@@ -71,11 +75,13 @@ export interface LoggedChoice {
   readonly isGreedy: boolean;
 }
 
+/** A multiple-choice problem as it is logged: the choices with their log-likelihoods. */
 export interface ChoiceProblem extends ProblemBase {
   readonly gold: number;
   readonly choices: readonly LoggedChoice[];
 }
 
+/** A problem as it is logged. */
 export type ProblemRecord = GenerateProblem | ChoiceProblem;
 
 /** A metric over all problems. `value` is the mean over problems, `count` how many of them have one. */
@@ -87,6 +93,7 @@ export interface MetricResult extends MeanEstimate {
   readonly values: readonly (number | null)[];
 }
 
+/** The line that ends a finished run: its metrics. */
 export interface ResultLine {
   readonly type: 'result';
   readonly finishedAt: string;
@@ -95,11 +102,14 @@ export interface ResultLine {
   readonly metrics: readonly MetricResult[];
   /** Summed over completions; a prompt sampled n times counts n times. Absent for multiple choice. */
   readonly usage?: Usage;
+  /** Tokens that graders and verifiers took which generate, as judges do. Absent when none counts any. */
+  readonly gradingUsage?: Usage;
   /** Wall-clock seconds of asking and grading, over all runs that continued each other. */
   readonly seconds: number;
   readonly warnings: readonly string[];
 }
 
+/** One line of a log. */
 export type LogLine = LogHeader | ProblemRecord | ResultLine;
 
 /** What `evaluate` returns and `readLog` reads. */
@@ -110,6 +120,7 @@ export interface EvalResult<P extends ProblemRecord = ProblemRecord> {
   readonly problems: readonly P[];
   readonly metrics: readonly MetricResult[];
   readonly usage?: Usage;
+  readonly gradingUsage?: Usage;
   readonly seconds: number;
   /** Things a reader of the numbers has to know, such as many answers that no filter could find. */
   readonly warnings: readonly string[];

@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import type { NumberFormat } from '../format.js';
 import type { EvalResult, GenerateProblem } from '../log/format.js';
 import type { SamplesCurvePoint } from '../samples-curve.js';
+import type { ScalingRow, ScalingStrategy } from '../scaling-curve.js';
 import { metricsTable } from '../table.js';
 import type { LinePlot } from './plots.js';
 import type { ExamplesBlock, ReportBlock } from './section.js';
@@ -9,6 +10,7 @@ import type { ExamplesBlock, ReportBlock } from './section.js';
 /** A line of a training log, such as `{ step: 10, loss: 2.1 }`. */
 export type TrainingLogLine = Readonly<Record<string, number | null | undefined>>;
 
+/** Options of `trainingCurves`. */
 export interface TrainingCurvesOptions {
   /** Which metrics, in which order. Default: all but x. */
   readonly keys?: readonly string[];
@@ -42,6 +44,7 @@ export function trainingCurves(lines: readonly TrainingLogLine[], options: Train
   }));
 }
 
+/** Options of `evaluationBlocks`. */
 export interface EvaluationBlocksOptions {
   /** Names of the runs. Default: their models' names. */
   readonly names?: readonly string[];
@@ -102,6 +105,29 @@ export function samplesCurvePlots(
   ];
 }
 
+const STRATEGY_NAMES: Readonly<Record<ScalingStrategy, string>> = {
+  'best-of-n': 'best of N',
+  'weighted-best-of-n': 'weighted best of N',
+  'majority-vote': 'majority vote',
+  'pass@k': 'pass@k (needs the answer)',
+};
+
+/** `samplesCurvePlots` of what `scalingCurve` gives: one line a strategy, with a band of one standard error. */
+export function scalingCurvePlots(rows: readonly ScalingRow[]): LinePlot[] {
+  const strategies = [...new Set(rows.map(({ strategy }) => strategy))];
+  return samplesCurvePlots(
+    strategies.map((strategy) => ({
+      name: STRATEGY_NAMES[strategy],
+      points: rows
+        .filter((row) => row.strategy === strategy)
+        .map(({ k, meanTokens, accuracy, standardError }) => ({
+          ...{ k, tokens: meanTokens, value: accuracy, standardError },
+        })),
+    })),
+  );
+}
+
+/** Options of `completionExamples`. */
 export interface CompletionExamplesOptions {
   /** How many problems, evenly spaced over the run. Default 4. */
   readonly count?: number;

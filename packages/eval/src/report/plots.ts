@@ -8,6 +8,7 @@ export interface PlotPoint {
   readonly standardError?: number | null;
 }
 
+/** One line, or one set of points, of a plot. */
 export interface PlotSeries {
   readonly name: string;
   readonly points: readonly PlotPoint[];
@@ -33,6 +34,7 @@ export interface LinePlot extends PlotBase {
   readonly series: readonly PlotSeries[];
 }
 
+/** Points, with error bars where they have some. */
 export interface ScatterPlot extends PlotBase {
   readonly type: 'scatter';
   readonly xLabel: string;
@@ -51,4 +53,5 @@ export interface BarPlot extends PlotBase {
   }[];
 }
 
+/** A plot of a report. */
 export type Plot = LinePlot | ScatterPlot | BarPlot;

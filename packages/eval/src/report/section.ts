@@ -15,6 +15,7 @@ export interface FiguresBlock {
   }[];
 }
 
+/** Paragraphs of a report. */
 export interface TextBlock {
   readonly type: 'text';
   /** Plain text; a blank line begins a paragraph. */
@@ -23,6 +24,7 @@ export interface TextBlock {
   readonly tone?: 'plain' | 'warning';
 }
 
+/** A table of a report. */
 export interface TableBlock {
   readonly type: 'table';
   readonly rows: readonly TableRow[];
@@ -48,8 +50,10 @@ export interface ExamplesBlock {
   }[];
 }
 
+/** A block of a section of a report. */
 export type ReportBlock = TextBlock | FiguresBlock | TableBlock | Plot | ExamplesBlock;
 
+/** A section of a report. */
 export interface ReportSection {
   readonly title: string;
   /** An introduction, as plain text. */
@@ -58,6 +62,7 @@ export interface ReportSection {
   readonly blocks: readonly ReportBlock[];
 }
 
+/** What `writeReport` writes. */
 export interface Report {
   readonly title: string;
   readonly subtitle?: string;

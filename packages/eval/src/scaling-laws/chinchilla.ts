@@ -21,6 +21,7 @@ const scalingLawOptions = options('fitScalingLaw', {
   /** Of the resamples. Default 0. */
   seed: integer({ default: 0 }),
 });
+/** Options of `fitScalingLaw`. */
 export type ScalingLawOptions = Given<typeof scalingLawOptions>;
 
 /** The five constants of L(N, D) = E + A / N^α + B / D^β. */
@@ -32,6 +33,7 @@ export interface ScalingLawConstants {
   readonly beta: number;
 }
 
+/** A fitted law L(N, D) = E + A / N^α + B / D^β. */
 export interface ScalingLaw extends ScalingLawConstants {
   /** Mean Huber loss of log L at the fit. */
   readonly residual: number;

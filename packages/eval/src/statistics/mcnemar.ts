@@ -1,6 +1,7 @@
 import { EvaluationError } from '../errors.js';
 import { logBinomial } from './combinatorics.js';
 
+/** McNemar's exact test. */
 export interface McNemarResult {
   /** Problems the first run solved and the second did not. */
   readonly onlyFirst: number;

@@ -18,8 +18,10 @@ const pairedBootstrapOptions = options('pairedBootstrap', {
   /** A cluster per pair: whole clusters are resampled. Default: every pair is independent. */
   clusters: listOf(text({}), { optional: true }),
 });
+/** Options of `pairedBootstrap`. */
 export type PairedBootstrapOptions = Given<typeof pairedBootstrapOptions>;
 
+/** The mean difference of pairs and how well it is known. */
 export interface PairedDifference {
   /** mean(b) − mean(a). */
   readonly difference: number;

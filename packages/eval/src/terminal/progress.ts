@@ -9,6 +9,7 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
+/** Options of `createProgress`. */
 export interface CreateProgressOptions {
   /** Default `process.stderr`. */
   readonly stream?: ProgressStream;
@@ -18,6 +19,7 @@ export interface CreateProgressOptions {
   readonly now?: () => number;
 }
 
+/** What `createProgress` gives: a callback, and the end of the line. */
 export interface Progress {
   /** Give this to whatever takes `onProgress`. */
   readonly onProgress: OnProgress;

@@ -2,6 +2,7 @@ import { assertArgument, assertKnownOptions } from '@posttrain/interfaces';
 import { cellText, columnsOf, type TableColumn, type TableRow } from '../table.js';
 import { displayWidth } from './width.js';
 
+/** Options of `renderTable`. */
 export interface RenderTableOptions {
   /** Which columns, in which order. Default: every key of the rows, in order of appearance. */
   readonly columns?: readonly (string | TableColumn)[];

@@ -9,6 +9,7 @@ export const groupNormalizedShape = {
   scaleRewards: oneOf(['group', 'batch', 'none'], { default: 'group' }),
 };
 const groupNormalizedOptions = options('groupNormalized', groupNormalizedShape);
+/** Options of `groupNormalized`. */
 export type GroupNormalizedOptions = Given<typeof groupNormalizedOptions>;
 
 /**

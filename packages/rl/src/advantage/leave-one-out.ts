@@ -6,6 +6,7 @@ export const leaveOneOutShape = {
   normalizeAdvantages: boolean({ default: false }),
 };
 const leaveOneOutOptions = options('leaveOneOut', leaveOneOutShape);
+/** Options of `leaveOneOut`. */
 export type LeaveOneOutOptions = Given<typeof leaveOneOutOptions>;
 
 /**

@@ -6,6 +6,7 @@ export const localTokenMeanShape = {
   localBatchSize: integer({ optional: true, min: 1 }),
 };
 const localTokenMeanOptions = options('localTokenMean', localTokenMeanShape);
+/** Options of `localTokenMean`. */
 export type LocalTokenMeanOptions = Given<typeof localTokenMeanOptions>;
 
 /**

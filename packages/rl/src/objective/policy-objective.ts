@@ -48,6 +48,7 @@ export interface PolicyObjective {
   readonly loss: TokenLoss;
 }
 
+/** What `policyObjective` is told beside its parts. */
 export interface PolicyObjectiveOptions {
   /** Divides the logits, as it did when the completions were sampled. Default 1. */
   readonly temperature?: number;

@@ -41,6 +41,7 @@ const grpoOptions = (name: string) => options(name, grpoShape);
 export type GrpoOptions = Given<ReturnType<typeof grpoOptions>>;
 
 const bnpoOptions = options('bnpo', { ...grpoShape, ...localTokenMeanShape });
+/** Options of `policyObjectives.bnpo`. */
 export type BnpoOptions = Given<typeof bnpoOptions>;
 
 const { delta: _, ...twoSidedShape } = clipShape;
@@ -51,6 +52,7 @@ const rlooOptions = options('rloo', {
   /** Weight of the KL to the reference policy; 0 needs no reference. Default 0.05. */
   beta: number({ default: 0.05, min: 0 }),
 });
+/** Options of `policyObjectives.rloo`. */
 export type RlooOptions = Given<typeof rlooOptions>;
 
 const BASELINES = { none: noBaseline, 'batch-mean': batchMean };
@@ -59,6 +61,7 @@ const reinforceOptions = options('reinforce', {
   /** What is subtracted from the reward: nothing, or the mean reward of the step. Default `none`. */
   baseline: oneOf(['none', 'batch-mean'], { default: 'none' }),
 });
+/** Options of `policyObjectives.reinforce`. */
 export type ReinforceOptions = Given<typeof reinforceOptions>;
 
 interface RegulariserOptions {
@@ -133,4 +136,5 @@ export const policyObjectives = {
   },
 } as const;
 
+/** The name of an objective of `policyObjectives`. */
 export type PolicyObjectiveName = keyof typeof policyObjectives;

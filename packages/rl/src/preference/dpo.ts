@@ -6,6 +6,7 @@ const dpoLossOptions = options('dpoLoss', {
   /** How strongly the policy is held to the reference. Default 0.1. */
   beta: number({ default: 0.1, above: 0 }),
 });
+/** Options of `dpoLoss`. */
 export type DpoLossOptions = Given<typeof dpoLossOptions>;
 
 /**
@@ -26,4 +27,5 @@ export function dpoLoss(given: DpoLossOptions = {}): PreferenceLoss {
 /** Preference losses by TRL's `loss_type`. */
 export const preferenceLosses = { sigmoid: dpoLoss } as const;
 
+/** The name of a loss of `preferenceLosses`. */
 export type PreferenceLossName = keyof typeof preferenceLosses;

@@ -6,6 +6,7 @@ const entropyBonusOptions = options('entropyBonus', {
   /** Weight of the bonus. */
   entropyCoef: number({}),
 });
+/** Options of `entropyBonus`. */
 export type EntropyBonusOptions = Given<typeof entropyBonusOptions>;
 
 /** - coef · mean H over the trained tokens, whatever the aggregation (as in TRL): rewards a policy that stays undecided. */

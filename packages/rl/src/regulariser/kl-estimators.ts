@@ -13,4 +13,5 @@ export const klEstimators = {
   k3: (u: Tensor): Tensor => u.exp().sub(u).sub(1),
 } as const;
 
+/** The name of an estimator of the KL divergence. */
 export type KlEstimator = keyof typeof klEstimators;

@@ -9,6 +9,7 @@ const klInLossOptions = options('klInLoss', {
   /** Default `k3`, as in GRPO and TRL. */
   estimator: oneOf(Object.keys(klEstimators) as KlEstimator[], { default: 'k3' }),
 });
+/** Options of `klInLoss`. */
 export type KlInLossOptions = Given<typeof klInLossOptions>;
 
 /** + β · KL(π ‖ π_ref) per token in the loss, aggregated as the surrogate is (GRPO, arXiv 2402.03300, eq. 4). */

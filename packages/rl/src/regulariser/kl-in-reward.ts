@@ -6,6 +6,7 @@ const klInRewardOptions = options('klInReward', {
   /** Weight of the penalty. */
   beta: number({ min: 0 }),
 });
+/** Options of `klInReward`. */
 export type KlInRewardOptions = Given<typeof klInRewardOptions>;
 
 /**

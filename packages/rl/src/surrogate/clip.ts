@@ -10,6 +10,7 @@ export const clipShape = {
   delta: number({ optional: true }),
 };
 const clipOptions = options('clip', clipShape);
+/** Options of `clip`. */
 export type ClipOptions = Given<typeof clipOptions>;
 
 /** The clipped surrogate of PPO (arXiv 1707.06347): -min(min(ρ, δ) A, clip(ρ, 1-ε, 1+ε_high) A). */

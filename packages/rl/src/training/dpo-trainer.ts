@@ -90,6 +90,7 @@ export interface DpoOptions<A extends TrainableAdapter = TrainableAdapter>
   readonly adapter?: A;
 }
 
+/** What `dpo` gives. */
 export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;

@@ -9,7 +9,6 @@ import {
   oneOf,
   options,
   type Read,
-  settingsOf,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
@@ -26,7 +25,13 @@ import {
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
-import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
+import {
+  isRewards,
+  REWARDS,
+  rewardSettings,
+  type ScoreOptions,
+  weightedRewardsOf,
+} from '../rewards/score-completions.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
@@ -35,7 +40,8 @@ const isScoreOptions = (value: unknown): boolean =>
   value !== null &&
   Object.entries(value).every(
     ([name, x]) =>
-      ['concurrency', 'timeoutSeconds'].includes(name) && (x === undefined || (typeof x === 'number' && x > 0)),
+      ['concurrency', 'timeoutMs'].includes(name) &&
+      (x === undefined || (Number.isSafeInteger(x) && (x as number) > 0)),
   );
 
 const hasParts = (value: unknown): boolean =>
@@ -68,10 +74,7 @@ const shape = {
   rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
-    settings: (rewards) =>
-      settingsOf(
-        Object.fromEntries(rewardFunctionsOf(rewards).map(({ name, reward, weight }) => [name, { reward, weight }])),
-      ),
+    settings: rewardSettings,
   }),
   /** `policyObjectives.grpo()`, or parts of your own. */
   objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {
@@ -115,10 +118,14 @@ const shape = {
     { default: NO_ADAPTER as Adapter, decisive: false },
   ),
   /** Limits of the reward calls. */
-  scoring: custom<ScoreOptions>()('{ concurrency, timeoutSeconds }, both positive numbers', isScoreOptions, {
-    optional: true,
-    decisive: false,
-  }),
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
+    '{ concurrency, timeoutMs }, both positive whole numbers',
+    isScoreOptions,
+    {
+      optional: true,
+      decisive: false,
+    },
+  ),
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
@@ -132,7 +139,7 @@ export const policyOptions = options('trainPolicy', shape, {
     epsilon_high: 'It belongs to the objective: objective: policyObjectives.dapo({ epsilonHigh: 0.28 }).',
     loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
     scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
-    reward_weights: 'A reward has its weight beside it: rewards: { correct: { reward: numericMatch(), weight: 1 } }.',
+    reward_weights: 'A reward has its weight beside it: rewards: { correct: { verifier: numericMatch(), weight: 1 } }.',
   }),
 });
 
@@ -153,7 +160,7 @@ export type PolicySettings = Read<typeof policyOptions>;
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
 export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {
   refuseDropout('trainPolicy', adapter);
-  rewardFunctionsOf(rewards);
+  weightedRewardsOf(rewards);
   const { advantage } = objective;
   if (advantage.needsGroup && completionsPerPrompt === 1) {
     throw new OptionError(
