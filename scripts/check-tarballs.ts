@@ -14,7 +14,7 @@ import { npm, tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root } from './workspace.js';
 
 /** Packages that a user can install alone, without getting a tensor engine. */
-const light = ['data', 'eval', 'interfaces', 'tts'];
+const light = ['data', 'eval', 'interfaces', 'openai', 'tts'];
 
 /** Source that must typecheck against the installed types, and an error that they must report. */
 const generatorExample = `

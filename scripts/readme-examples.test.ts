@@ -10,18 +10,15 @@ import type { CausalLM } from '@posttrain/lm';
 import type { Generator, OnProgress, Verifier } from '@posttrain/interfaces';
 import type { LoraConfig, PeftAdapter, PeftMethod } from '@posttrain/peft';
 import type { PolicyTrainingOptions, PromptRow } from '@posttrain/rl';
-import type { Problem } from '@posttrain/tts';
 
 declare global {
   const model: CausalLM;
   const adapter: PeftAdapter;
   const start: PeftAdapter;
   const rows: { question: string; prompt: string; completion: string; answer: string }[];
-  const problems: Problem[];
   const generator: Generator;
   const base: Generator;
   const tuned: Generator;
-  const checker: Verifier;
   const verifier: Verifier;
   const onProgress: OnProgress;
   const everythingElse: Omit<PolicyTrainingOptions<PromptRow>, 'objective'>;

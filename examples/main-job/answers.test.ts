@@ -1,22 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { arithmetic } from '@posttrain/data';
-import { exactMatch as exactMatchGrader } from '@posttrain/eval';
+import * as evaluation from '@posttrain/eval';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { exactMatch, numericMatch, type RewardContext } from '@posttrain/rl';
+import { exactMatch, numericMatch } from '@posttrain/rl';
 import { majorityVote } from '@posttrain/tts';
 import { describe, expect, it } from 'vitest';
 
 const golden = new URL('../../goldens/answers/expected.json', import.meta.url);
 const { cases } = JSON.parse(readFileSync(golden, 'utf8')) as { cases: { completion: string; gold: string }[] };
-
-const contextOf = (answer: string): RewardContext => ({
-  prompt: 'q',
-  row: { prompt: 'q', answer } as RewardContext['row'],
-  completionTokens: [1],
-  finishReason: 'stop',
-  step: 0,
-  signal: new AbortController().signal,
-});
 
 /** The answer that wins the vote of two completions; null when nobody votes. */
 async function voted(completion: string): Promise<string | null> {
@@ -32,14 +23,15 @@ async function voted(completion: string): Promise<string | null> {
 describe('a policy is rewarded exactly for what the vote and the grade call right', () => {
   it.each(cases)('$completion against $gold', async ({ completion, gold }) => {
     const row = { answer: gold };
-    const [grade] = await exactMatchGrader().verify([{ prompt: 'q', completion, row }]);
+    const [grade] = await evaluation.exactMatch().verify([{ prompt: 'q', completion, row }]);
     const right = grade!.score;
     const answer = await voted(completion);
     expect(answer).toBe(grade!.answer);
     expect(Number(answer !== null && referenceAnswers('vote', gold).includes(answer))).toBe(right);
-    expect(exactMatch()(completion, contextOf(gold))).toBe(right);
-    const numeric = numericMatch()(completion, contextOf(gold));
-    if (numeric !== null) expect(numeric).toBe(right);
+    const [reward] = await exactMatch().verify([{ prompt: 'q', completion, row }]);
+    expect(reward!.score).toBe(right);
+    const [numeric] = await numericMatch().verify([{ prompt: 'q', completion, row }]);
+    if (numeric!.score !== null) expect(numeric).toEqual({ score: right, answer: grade!.answer });
     const boxed = extractBoxed(completion);
     if (boxed !== null && boxed.trim() === markedAnswer(completion) && /^\d+$/.test(gold)) {
       const problem = { terms: [Number(gold)], operators: [] };

@@ -11,8 +11,7 @@ import {
   withAdapterParameters,
 } from '@posttrain/peft';
 import { policyObjectives, type Rewards, trainPolicy } from '@posttrain/rl';
-import { StepLog, type StepRecord, sft } from '@posttrain/training';
-import { type DrawnSamples, drawSamples, type ScalingRow, scalingCurve } from '@posttrain/tts';
+import { sft } from '@posttrain/training';
 import type { JobRow, JobTask } from './task.js';
 
 /** The knobs of the job. The defaults are the embedded task's (see ../pretrain-tiny/RECIPE.md). */
@@ -28,7 +27,7 @@ export interface JobSettings {
   };
   /** Completions per held-out problem in the evaluations. */
   readonly evaluationSamples: number;
-  /** Completions per held-out problem for test-time scaling. */
+  /** Completions per held-out problem in the last evaluation, which is that of test-time scaling too. */
   readonly scalingSamples: number;
 }
 
@@ -58,14 +57,18 @@ export type MetricsLine = Readonly<Record<string, number>>;
 /** An interrupted job goes on to the same digits. */
 const SAME_DIGITS = { packWeights: 'at-once' } as const;
 
-/** Accuracy on the held-out problems, sampled at temperature 1. */
+/** Completions asked of the model, and written down, together. */
+const COMPLETIONS_AT_ONCE = 512;
+
+/** Accuracy on the held-out problems, sampled at temperature 1. `samples`: of each (default `evaluationSamples`). */
 export function evaluateStage(
   model: CausalLM,
   adapter: PeftAdapter | undefined,
   task: JobTask,
   settings: JobSettings,
-  options: { readonly log?: string; readonly onProgress?: OnProgress } = {},
+  options: { readonly samples?: number; readonly log?: string; readonly onProgress?: OnProgress } = {},
 ): Promise<StageResult> {
+  const { samples = settings.evaluationSamples, ...watched } = options;
   const generator = new LocalGenerator(model, { ...SAME_DIGITS, ...(adapter && { adapter: () => adapter }) });
   return evaluate(
     {
@@ -74,12 +77,13 @@ export function evaluateStage(
       dataset: task.heldOut,
       prompt: (row: JobRow) => row.prompt,
       sampling: { temperature: 1, maxTokens: task.maxTokens },
-      samples: settings.evaluationSamples,
+      samples,
       graders: [task.grader],
+      verifiers: task.verifier ? [task.verifier] : [],
       metrics: [passAtK(1), majorityAtK(settings.evaluationSamples)],
     },
     generator,
-    { seed: settings.seed, batchSize: 64, ...options },
+    { seed: settings.seed, batchSize: Math.max(1, Math.floor(COMPLETIONS_AT_ONCE / samples)), ...watched },
   );
 }
 
@@ -145,45 +149,6 @@ export async function reinforce(
     ...savingOf(options, settings.grpo.steps),
   });
   return { adapter: withAdapterParameters(adapter, trainer.parameters), log: linesOf(history) };
-}
-
-/** Problems whose samples are drawn, and written down, together. */
-const PROBLEMS_AT_ONCE = 16;
-
-/** Accuracy against samples and tokens, for every strategy, from one run of samples. `log` keeps them, to go on from. */
-export async function scaleAtTestTime(
-  model: CausalLM,
-  adapter: PeftAdapter,
-  task: JobTask,
-  settings: JobSettings,
-  { log: path, onProgress }: { readonly log?: string; readonly onProgress?: OnProgress } = {},
-): Promise<ScalingRow[]> {
-  const n = settings.scalingSamples;
-  const generator = new LocalGenerator(model, { ...SAME_DIGITS, adapter: () => adapter });
-  const total = task.heldOut.length;
-  const opened =
-    path === undefined
-      ? undefined
-      : await StepLog.open<StepRecord & { readonly drawn: DrawnSamples[] }>(path, Number.POSITIVE_INFINITY);
-  const samples = opened?.before.flatMap(({ drawn }) => drawn) ?? [];
-  const [started, before] = [performance.now(), samples.length];
-  for (let start = samples.length; start < total; start += PROBLEMS_AT_ONCE) {
-    const rows = task.heldOut.slice(start, start + PROBLEMS_AT_ONCE);
-    const drawn = await drawSamples(
-      rows.map((row) => ({ prompt: row.prompt, row })),
-      {
-        ...{ generator, n, checker: task.grader, extractAnswer: task.answerOf },
-        ...(task.verifier ? { verifier: task.verifier } : {}),
-        sampling: { temperature: 1, maxTokens: task.maxTokens, seed: 1_000_000 * (settings.seed + 1) + start * n },
-      },
-    );
-    samples.push(...drawn);
-    await opened?.log.append([{ step: start / PROBLEMS_AT_ONCE, drawn }]);
-    const done = samples.length;
-    const etaSeconds = ((performance.now() - started) / 1000 / (done - before)) * (total - done);
-    onProgress?.({ stage: 'drawing samples', done, total, etaSeconds });
-  }
-  return scalingCurve(samples, { seed: settings.seed });
 }
 
 /** The adapter in PEFT's format and the merged model in Hugging Face's; gives the largest logit change of merging. */

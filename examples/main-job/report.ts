@@ -2,12 +2,12 @@ import {
   type Comparison,
   completionExamples,
   evaluationBlocks,
-  type LinePlot,
   metricOf,
   type Report,
+  type ScalingRow,
+  scalingCurvePlots,
   trainingCurves,
 } from '@posttrain/eval';
-import type { ScalingRow, ScalingStrategy } from '@posttrain/tts';
 import type { MetricsLine, StageResult } from './job.js';
 
 /** What the job measured. */
@@ -19,31 +19,6 @@ export interface JobResults {
   readonly sftLog: readonly MetricsLine[];
   readonly grpoLog: readonly MetricsLine[];
   readonly scaling: readonly ScalingRow[];
-}
-
-const STRATEGY_NAMES: Readonly<Record<ScalingStrategy, string>> = {
-  'best-of-n': 'best of N',
-  'weighted-best-of-n': 'weighted best of N',
-  'majority-vote': 'majority vote',
-  'pass@k': 'pass@k (needs the answer)',
-};
-
-/** Accuracy along `x`, one line a strategy, with a band of one standard error. */
-function scalingPlot(rows: readonly ScalingRow[], x: 'k' | 'meanTokens', xLabel: string): LinePlot {
-  const strategies = [...new Set(rows.map((row) => row.strategy))];
-  return {
-    type: 'line',
-    title: `Accuracy against ${xLabel}`,
-    xLabel,
-    yLabel: 'accuracy',
-    yFormat: 'percent',
-    series: strategies.map((strategy) => ({
-      name: STRATEGY_NAMES[strategy],
-      points: rows
-        .filter((row) => row.strategy === strategy)
-        .map((row) => ({ x: row[x], y: row.accuracy, standardError: row.standardError ?? 0 })),
-    })),
-  };
 }
 
 /** `report.html` of one run. */
@@ -107,10 +82,7 @@ export function jobReport(results: JobResults): Report {
       {
         title: 'Test-time scaling',
         text: 'All points of a line come from the same samples per problem, averaged over every subset of that size.',
-        blocks: [
-          scalingPlot(results.scaling, 'k', 'samples per problem'),
-          scalingPlot(results.scaling, 'meanTokens', 'completion tokens per problem'),
-        ],
+        blocks: scalingCurvePlots(results.scaling),
       },
       { title: 'Completions', blocks: [completionExamples(last.result, { count: 4, completions: 3 })] },
     ],

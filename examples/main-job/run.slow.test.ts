@@ -10,7 +10,7 @@ it('goes on from every stage, and replaces a used folder only when all is there'
   expect(run('whole').status).toBe(0);
   const wanted = results('whole');
   const stages = ['eval-base.jsonl', 'sft/checkpoint-1', 'eval-sft.jsonl', 'grpo/checkpoint-1', 'grpo/checkpoint-2'];
-  for (const [i, file] of [...stages, 'scaling-samples.jsonl', 'eval-grpo.jsonl'].entries())
+  for (const [i, file] of [...stages, 'eval-grpo.jsonl'].entries())
     await runUntil(`killed/${file}`, 'killed', ...(i === 0 ? [] : ['--resume']));
   expect(run('killed', '--resume').stdout).toContain('Going on with the run in');
   expect(results('killed')).toEqual(wanted);

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createProgress, metricOf, renderTable, type TableRow, writeReport } from '@posttrain/eval';
+import { createProgress, metricOf, renderTable, scalingCurve, type TableRow, writeReport } from '@posttrain/eval';
 import { type DecisiveSettings, isPosttrainError, PosttrainError } from '@posttrain/interfaces';
 import { CausalLM } from '@posttrain/lm';
 import {
@@ -18,7 +18,6 @@ import {
   type JobSettings,
   reinforce,
   saveResult,
-  scaleAtTestTime,
   stageProgress,
 } from './job.js';
 import { type OutputRequest, openOutput, writeJson } from './output.js';
@@ -136,14 +135,12 @@ async function main(): Promise<void> {
     outputFolder: join(folder, 'grpo'),
     ...stage('GRPO'),
   });
-  const scaling = await scaleAtTestTime(model, reinforced.adapter, task, settings, {
-    log: join(folder, 'scaling-samples.jsonl'),
-    ...stage('test-time scaling'),
-  });
   const afterGrpo = await evaluateStage(model, reinforced.adapter, task, settings, {
+    samples: settings.scalingSamples,
     log: log('grpo'),
     ...stage('evaluate GRPO'),
   });
+  const scaling = scalingCurve(afterGrpo, { seed: settings.seed });
   const { drift } = await saveResult(model, reinforced.adapter, folder);
   progress.finish();
 
@@ -183,7 +180,7 @@ async function main(): Promise<void> {
   console.log();
   console.log(
     renderTable(stageRows, {
-      title: `${task.heldOut.length} held-out problems, ${settings.evaluationSamples} samples each`,
+      title: `${task.heldOut.length} held-out problems, ${settings.evaluationSamples} samples each (GRPO: ${settings.scalingSamples})`,
       columns: ['stage', { key: 'pass@1', ...percent }, { key: majority, ...percent }],
     }),
   );
@@ -193,7 +190,7 @@ async function main(): Promise<void> {
     const at = (k: number) => scaling.find((row) => row.strategy === strategy && row.k === k);
     const cells = ks.map((k) => {
       const row = at(k);
-      return [`k = ${k}`, row ? { value: row.accuracy, standardError: row.standardError ?? 0 } : null] as const;
+      return [`k = ${k}`, row ? { value: row.accuracy, standardError: row.standardError } : null] as const;
     });
     return { strategy, ...Object.fromEntries(cells) };
   });

@@ -1,8 +1,8 @@
 import { type Row, readRows } from '@posttrain/data';
-import type { Grader } from '@posttrain/eval';
 import { type ChatMessage, PosttrainError, type Verifier } from '@posttrain/interfaces';
+import { answersEqual, extractFinalAnswer, markedAnswer } from '@posttrain/interfaces/answers';
+import { exactMatch, ruleVerifier } from '@posttrain/interfaces/verifiers';
 import type { Rewards } from '@posttrain/rl';
-import { answersEqual, extractFinalAnswer, functionVerifier, markedAnswer } from '@posttrain/tts';
 import { applyStep, type Operator, problemRows } from '../pretrain-tiny/problem.js';
 
 /** A problem: what is asked, the reference answer, and a worked solution where there is one. */
@@ -20,13 +20,11 @@ export interface JobTask {
   readonly demonstrations: readonly JobRow[];
   readonly train: readonly JobRow[];
   readonly heldOut: readonly JobRow[];
-  /** Judges a completion against the reference answer and finds the answer it votes for. */
-  readonly grader: Grader;
+  /** Judges a completion against the reference answer and finds the answer it votes for: the grade, and the main reward. */
+  readonly grader: Verifier;
   readonly rewards: Rewards<JobRow>;
   /** Judges a completion without the reference answer; best-of-N needs one. */
   readonly verifier?: Verifier;
-  /** The answer of a completion, for votes. */
-  readonly answerOf: (completion: string) => string | null;
   readonly maxTokens: number;
 }
 
@@ -42,22 +40,6 @@ function soundSteps(completion: string): number {
   return steps.length === 0 || !STEPS.test(completion) ? 0 : right.length / steps.length;
 }
 
-/** Whether an answer is the row's: rewards, grades and votes all ask this. */
-const isRight = (answer: string | null, reference: unknown): boolean =>
-  answer !== null && answersEqual(answer, String(reference));
-
-/** Judges by comparing the extracted answer with the row's. */
-function answerGrader(answerOf: (completion: string) => string | null): Grader {
-  return {
-    name: 'answer',
-    verify: async (requests) =>
-      requests.map(({ completion, row }) => {
-        const answer = answerOf(completion);
-        return { score: Number(isRight(answer, row?.answer)), answer };
-      }),
-  };
-}
-
 /** The embedded task: sums of three or four numbers, worked out step by step (see ../pretrain-tiny/RECIPE.md). */
 export function embeddedTask(seed: number, heldOut: number): JobTask {
   const rows = (split: 'train' | 'heldOut', count: number, offset: number): JobRow[] =>
@@ -66,8 +48,12 @@ export function embeddedTask(seed: number, heldOut: number): JobTask {
       completion: reply(completion),
       answer: String(answer),
     }));
-  // Only a marked answer counts: the last number of a working that was cut off is not one.
-  const answerOf = (completion: string) => (markedAnswer(completion) === null ? null : extractFinalAnswer(completion));
+  // Only a marked answer of a completion that has ended counts: the last number of a working that was cut off is not one.
+  const answer = ruleVerifier('answer', {}, ({ completion, row, finishReason }) => {
+    const found =
+      finishReason === 'length' || markedAnswer(completion) === null ? null : extractFinalAnswer(completion);
+    return { score: Number(found !== null && answersEqual(found, String(row?.answer))), answer: found };
+  });
   return {
     name: 'step-by-step sums',
     demonstrations: rows('train', 256, 1),
@@ -77,14 +63,9 @@ export function embeddedTask(seed: number, heldOut: number): JobTask {
       prompt: chat(prompt),
       answer: String(answer),
     })),
-    grader: answerGrader(answerOf),
-    rewards: {
-      answer: (completion, { row, finishReason }) =>
-        Number(finishReason === 'stop' && isRight(answerOf(completion), row.answer)),
-      format: { weight: 0.1, reward: (completion) => Number(STEPS.test(completion)) },
-    },
-    verifier: functionVerifier('sound steps', ({ completion }) => soundSteps(completion)),
-    answerOf,
+    grader: answer,
+    rewards: { answer, format: { weight: 0.1, verifier: (completion) => Number(STEPS.test(completion)) } },
+    verifier: ruleVerifier('sound steps', {}, ({ completion }) => soundSteps(completion)),
     maxTokens: 44,
   };
 }
@@ -105,14 +86,14 @@ export async function fileTask(path: string, heldOut: number, maxTokens: number)
   if (train.length < 16 || held.length < 2) {
     throw new PosttrainError('TOO_FEW_ROWS', `${path} has ${rows.length} rows; the job needs at least 20`);
   }
+  const answer = exactMatch({ name: 'answer' });
   return {
     name: path,
     demonstrations: train.filter((row) => row.completion !== undefined),
     train,
     heldOut: held,
-    grader: answerGrader(extractFinalAnswer),
-    rewards: { answer: (completion, { row }) => Number(isRight(extractFinalAnswer(completion), row.answer)) },
-    answerOf: extractFinalAnswer,
+    grader: answer,
+    rewards: { answer },
     maxTokens,
   };
 }

@@ -4,8 +4,10 @@ export default defineConfig({
   entry: {
     index: 'src/index.ts',
     answers: 'src/answers/index.ts',
+    concurrency: 'src/concurrency/index.ts',
     estimators: 'src/estimators/index.ts',
     node: 'src/node/index.ts',
+    verifiers: 'src/verifiers/index.ts',
   },
   format: ['esm'],
   dts: true,

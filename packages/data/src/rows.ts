@@ -1,3 +1,4 @@
+import { isPlainObject } from '@posttrain/interfaces';
 import { DataOptionError, DataStepError, RowError } from './errors.js';
 
 /** One row of a dataset: column name to value. */
@@ -6,11 +7,7 @@ export type Row = Readonly<Record<string, unknown>>;
 /** Anything rows can be read from, once. */
 export type RowSource<R extends object = Row> = Iterable<R> | AsyncIterable<R>;
 
-export function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
+export { isPlainObject };
 
 /** The row's own value of a column: `undefined` for names such as "constructor", which every object inherits. */
 export function ownValue(row: object, key: string): unknown {

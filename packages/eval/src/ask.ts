@@ -25,12 +25,13 @@ export function askGenerator<R extends Row>(
   signal: AbortSignal | undefined,
 ): Asker<R, GenerateProblem> {
   const samples = task.samples ?? 1;
-  const requestOf = ({ id, prompt }: Problem<R>) =>
+  const { prefix } = task;
+  const requestOf = ({ id, prompt, row }: Problem<R>) =>
     ({
       prompt,
       n: samples,
       ...task.sampling,
-      ...(task.prefix !== undefined && { prefix: task.prefix }),
+      ...(prefix !== undefined && { prefix: typeof prefix === 'function' ? prefix(row) : prefix }),
       seed: problemSeed(seed, id),
     }) satisfies GenerateRequest;
   return {
@@ -44,9 +45,13 @@ export function askGenerator<R extends Row>(
       answers.forEach((completions, i) => {
         assertLength(generator.name, 'completions', completions.length, samples, `samples of "${problems[i]!.id}"`);
         const { prompt, row } = problems[i]!;
-        for (const { text, finishReason } of completions) {
+        for (const { text, finishReason, tokenIds } of completions) {
           if (finishReason === 'abort') throw new EvaluationError('ABORTED', `${task.name}: stopped by the signal.`);
-          questions.push({ prompt, completion: text, row: row as Readonly<Record<string, unknown>> });
+          questions.push({
+            ...{ prompt, completion: text, row: row as Readonly<Record<string, unknown>>, finishReason },
+            ...(tokenIds && { tokenIds }),
+            ...(signal && { signal }),
+          });
         }
       });
       const grades = await gradeAll(task.graders, questions);

@@ -25,7 +25,7 @@ import type {
 import { type LogWriter, memoryLog, openLog } from './log/log-writer.js';
 import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
 import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
-import { totalUsage, warningsOf } from './warnings.js';
+import { gradingUsage, totalUsage, warningsOf } from './warnings.js';
 
 const evaluateOptions = options(
   'evaluate',
@@ -189,10 +189,12 @@ async function finish<P extends ProblemRecord>(
   metrics: readonly MetricResult[],
 ): Promise<EvalResult<P>> {
   const usage = totalUsage(problems);
+  const judged = gradingUsage(problems);
   const result = {
     finishedAt: new Date().toISOString(),
     metrics,
     ...(usage && { usage }),
+    ...(judged && { gradingUsage: judged }),
     seconds: problems.reduce((sum, problem) => sum + problem.seconds, 0),
     warnings: warningsOf(problems, metrics),
   };
@@ -207,7 +209,8 @@ function configOf(task: Task, model: string, seed: number): EvalConfig {
     ...common,
     sampling: task.sampling ?? {},
     samples: task.samples ?? 1,
-    ...(task.prefix !== undefined && { prefix: task.prefix }),
+    // One of a row is in the hash of its request.
+    ...(typeof task.prefix === 'string' && { prefix: task.prefix }),
     graders: task.graders.map(({ name }) => name),
     verifiers: (task.verifiers ?? []).map(({ name }) => name),
   };

@@ -1,12 +1,26 @@
 export { type AnswerOptions, answersEqual, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
 export { EstimatorError } from '@posttrain/interfaces/estimators';
+export {
+  applyFilters,
+  type ExactMatchOptions,
+  exactMatch,
+  type Filter,
+  type FormatTagsOptions,
+  type FunctionVerifierOptions,
+  formatTags,
+  functionVerifier,
+  type NumericMatchOptions,
+  numericMatch,
+  VerifierFailedError,
+  VerifierInputError,
+  type VerifierResult,
+  VerifierTimeoutError,
+} from '@posttrain/interfaces/verifiers';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export { EvaluationError } from './errors.js';
 export { type EvaluateOptions, evaluate } from './evaluate.js';
 export {
-  applyFilters,
   canonicalAnswer,
-  type Filter,
   finalAnswer,
   lowercase,
   type RegexOptions,
@@ -34,17 +48,18 @@ export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
-export { type ExactMatchOptions, exactMatch } from './metrics/exact-match.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type CompletionExamplesOptions,
   completionExamples,
   type EvaluationBlocksOptions,
   evaluationBlocks,
   samplesCurvePlots,
+  scalingCurvePlots,
   type TrainingCurvesOptions,
   type TrainingLogLine,
   trainingCurves,
@@ -61,6 +76,7 @@ export type {
 } from './report/section.js';
 export { renderReport, writeReport } from './report/write-report.js';
 export { type SamplesCurvePoint, samplesCurve } from './samples-curve.js';
+export { type ScalingCurveOptions, type ScalingRow, type ScalingStrategy, scalingCurve } from './scaling-curve.js';
 export {
   fitScalingLaw,
   type ScalingLaw,
@@ -89,6 +105,8 @@ export type {
   Metric,
   MultipleChoiceTask,
   Row,
+  SampledProblem,
+  SampledSample,
   SampleMetric,
   Task,
 } from './task.js';

@@ -1,6 +1,7 @@
 import type { EvalResult, GenerateProblem } from './log/format.js';
-import { sampleMetrics } from './metrics/compute-metrics.js';
-import type { SampleMetric } from './task.js';
+import { gradedProblems, sampleMetrics } from './metrics/compute-metrics.js';
+import { mean } from './statistics/standard-error.js';
+import type { SampledProblem, SampleMetric } from './task.js';
 
 /** One point of `samplesCurve`. */
 export interface SamplesCurvePoint {
@@ -22,9 +23,7 @@ export function samplesCurve(
   ks: readonly number[] = powersOfTwo(result.config.samples ?? 1),
   grader?: string,
 ): SamplesCurvePoint[] {
-  const completions = result.problems.flatMap((problem) => problem.completions);
-  const perSample =
-    completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0) / Math.max(1, completions.length);
+  const perSample = result.problems.length > 0 ? meanTokensPerSample(gradedProblems(result.problems, grader)) : 0;
   const metrics = sampleMetrics(result.problems, ks.map(metricAt), grader);
   return metrics.map(({ value, standardError }, i) => ({
     k: ks[i]!,
@@ -34,7 +33,13 @@ export function samplesCurve(
   }));
 }
 
-function powersOfTwo(limit: number): number[] {
+/** Mean over problems of the mean completion tokens of a problem's samples. */
+export function meanTokensPerSample(problems: readonly SampledProblem[]): number {
+  return mean(problems.map(({ samples }) => mean(samples.map(({ completionTokens }) => completionTokens))));
+}
+
+/** 1, 2, 4, … up to `limit`. */
+export function powersOfTwo(limit: number): number[] {
   const ks: number[] = [];
   for (let k = 1; k <= limit; k *= 2) ks.push(k);
   return ks;

@@ -1,20 +1,11 @@
-import type { Prompt, SamplingParams, VerifyRequest } from '@posttrain/interfaces';
+import type { Prompt, SamplingParams, Verdict, Verifier } from '@posttrain/interfaces';
 import type { ChoiceProblem, GenerateProblem } from './log/format.js';
 
-/** What is known of one completion. A `Verdict` of any `Verifier` is one. */
-export interface Grade {
-  /** Higher is better, 1 is right, 0 is wrong; `null` means "not scorable", which is not the same as 0. */
-  readonly score: number | null;
-  /** The answer found in the completion, for votes; `null` when none was found; absent when the grader does not look. */
-  readonly answer?: string | null;
-  readonly explanation?: string;
-}
+/** What is known of one completion. */
+export type Grade = Verdict;
 
-/** Judges completions. Every `Verifier` is a grader, and every grader is a `Verifier`. */
-export interface Grader {
-  readonly name: string;
-  verify(requests: readonly VerifyRequest[]): Promise<Grade[]>;
-}
+/** Judges completions: any `Verifier`, so that a reward, a reward model and a judge grade too. */
+export type Grader = Verifier;
 
 /** A number per problem; the result is the mean over problems, so its standard error is clustered by problem. */
 export interface Metric<Problem> {
@@ -40,6 +31,18 @@ export interface GradedProblem {
   readonly samples: readonly GradedSample[];
 }
 
+/** A sample of which it is known what it cost. */
+export interface SampledSample extends GradedSample {
+  readonly completionTokens: number;
+}
+
+/** What a curve over samples sees of a problem. */
+export interface SampledProblem extends GradedProblem {
+  /** As in a task: problems of one cluster are not independent. */
+  readonly cluster?: string;
+  readonly samples: readonly SampledSample[];
+}
+
 /** A metric of the samples of a problem. */
 export type SampleMetric = Metric<GradedProblem>;
 /** A metric of multiple-choice problems. */
@@ -58,6 +61,11 @@ interface TaskBase<R extends Row> {
   cluster?(row: R): string;
 }
 
+/** A method, as the others of a task are, so that a task of some rows is a task. */
+interface OfRow<R extends Row> {
+  text(row: R): string;
+}
+
 /** The model writes; graders read. */
 export interface GenerateTask<R extends Row = Row> extends TaskBase<R> {
   readonly type: 'generate';
@@ -65,8 +73,8 @@ export interface GenerateTask<R extends Row = Row> extends TaskBase<R> {
   readonly sampling?: Omit<SamplingParams, 'seed'>;
   /** Completions drawn per problem. Default 1. */
   readonly samples?: number;
-  /** Text every completion has to continue. */
-  readonly prefix?: string;
+  /** Text every completion has to continue: one for all, or of a row. Graders see what comes after it. */
+  readonly prefix?: string | OfRow<R>['text'];
   /** Every metric is computed under every grader (several graders make a ladder from strict to lenient). */
   readonly graders: readonly Grader[];
   /** Scores that rank samples (`bestAtK`) and are logged, but are not the measure of success. */
@@ -89,11 +97,13 @@ export interface MultipleChoiceTask<R extends Row = Row> extends TaskBase<R> {
 export type Task<R extends Row = Row> = GenerateTask<R> | MultipleChoiceTask<R>;
 
 /** The samples of a logged problem as one grader saw them. */
-export function gradedProblem(problem: GenerateProblem, grader: string): GradedProblem {
+export function gradedProblem(problem: GenerateProblem, grader: string): SampledProblem {
   return {
     id: problem.id,
+    ...(problem.cluster !== undefined && { cluster: problem.cluster }),
     samples: problem.completions.map((completion) => ({
       ...(completion.grades[grader] ?? { score: null }),
+      completionTokens: completion.usage.completionTokens,
       verifierScores: Object.fromEntries(
         Object.entries(completion.verifierScores ?? {}).map(([name, grade]) => [name, grade.score]),
       ),

@@ -36,10 +36,23 @@ export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly
 /** Tokens over all completions; `undefined` when nothing was generated. */
 export function totalUsage(problems: readonly ProblemRecord[]): Usage | undefined {
   const completions = completionsOf(problems);
-  if (completions.length === 0) return undefined;
+  return addUsage(completions.map(({ usage }) => usage));
+}
+
+/** Tokens that graders and verifiers say they took; `undefined` when none says so. */
+export function gradingUsage(problems: readonly ProblemRecord[]): Usage | undefined {
+  const verdicts = completionsOf(problems).flatMap(({ grades, verifierScores = {} }) => [
+    ...Object.values(grades),
+    ...Object.values(verifierScores),
+  ]);
+  return addUsage(verdicts.flatMap(({ usage }) => usage ?? []));
+}
+
+function addUsage(usages: readonly Usage[]): Usage | undefined {
+  if (usages.length === 0) return undefined;
   return {
-    promptTokens: completions.reduce((sum, { usage }) => sum + usage.promptTokens, 0),
-    completionTokens: completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0),
+    promptTokens: usages.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
+    completionTokens: usages.reduce((sum, { completionTokens }) => sum + completionTokens, 0),
   };
 }
 

@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { GenerateRequest, Generator, ProgressEvent } from '@posttrain/interfaces';
+import type { GenerateRequest, Generator, ProgressEvent, VerifyRequest } from '@posttrain/interfaces';
 import { OptionError } from '@posttrain/interfaces';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -71,6 +71,16 @@ describe('evaluate with a generator', () => {
     expect(result.usage).toEqual({ promptTokens: 1000, completionTokens: 1200 });
     expect(result.warnings).toEqual([]);
     expect(() => metricOf(result, 'pass@2')).toThrow(/There is: mean \(exact_match\), pass@1/);
+  });
+
+  it('asks for completions that continue a text, of all or of a row, and notices when a log had another', async () => {
+    const seen: GenerateRequest[] = [];
+    const run = (prefix: GenerateTask<SumRow>['prefix']) =>
+      evaluate({ ...sumTask(sumRows(2)), prefix: prefix! }, noisyAdder(0, seen), { log });
+    await run(({ a }) => `${a}:`);
+    expect(seen.map(({ prefix }) => prefix)).toEqual(['0:', '1:']);
+    await expect(run(({ b }) => `${b};`)).rejects.toThrow(/was asked with another prompt, choices or sampling/);
+    await expect(run('so')).rejects.toThrow(/was written with prefix undefined, but this run has "so"/);
   });
 
   it('does not depend on batch size, and depends on the seed', async () => {
@@ -150,6 +160,35 @@ describe('evaluate with a generator', () => {
     expect(() => sampleMetrics(problems, [passAtK(3)])).toThrow(/pass@3 needs 3 samples .* problem "0" has 2/);
   });
 
+  it('tells graders and verifiers what is known of a completion, and counts the tokens that judges take', async () => {
+    const seen: VerifyRequest[] = [];
+    const judge = (name: string, completionTokens?: number) => ({
+      name,
+      verify: async (requests: readonly VerifyRequest[]) => {
+        seen.push(...requests);
+        const usage = completionTokens === undefined ? {} : { usage: { promptTokens: 2, completionTokens } };
+        return requests.map(() => ({ score: 1, ...usage }));
+      },
+    });
+    const generator: Generator = {
+      name: 'g',
+      generate: async (requests) =>
+        requests.map(() => [
+          { text: 'x', finishReason: 'length', tokenIds: [7], usage: { promptTokens: 1, completionTokens: 1 } },
+        ]),
+    };
+    const { signal } = new AbortController();
+    const task = { ...sumTask(sumRows(2), 1), metrics: [meanScore()] };
+    const graders = [judge('free'), judge('dear', 3)];
+    const result = await evaluate({ ...task, graders, verifiers: [judge('dearer', 5)] }, generator, { log, signal });
+    expect(seen).toHaveLength(6);
+    expect(seen[0]).toMatchObject({ completion: 'x', finishReason: 'length', tokenIds: [7], row: { answer: '0' } });
+    expect(seen[0]!.signal).toBe(signal);
+    expect(result.gradingUsage).toEqual({ promptTokens: 8, completionTokens: 16 });
+    expect((await readLog(log)).gradingUsage).toEqual(result.gradingUsage);
+    expect((await evaluate({ ...task, graders: [judge('free')] }, generator)).gradingUsage).toBeUndefined();
+  });
+
   it('warns of answers it could not find, of cut completions and of what has no score', async () => {
     const task: GenerateTask<SumRow> = {
       ...sumTask(sumRows(10), 1),
@@ -194,6 +233,10 @@ describe('evaluate with a generator', () => {
     };
     await expect(evaluate({ ...sumTask(sumRows(3)), graders: [broken] }, noisyAdder(0))).rejects.toThrow(
       /broken gave the score NaN/,
+    );
+    const silent = { name: 'silent', verify: async () => [] };
+    await expect(evaluate({ ...sumTask(sumRows(3)), verifiers: [silent] }, noisyAdder(0))).rejects.toThrow(
+      /silent returned 0 grades for 12 completions/,
     );
   });
 });

@@ -1,4 +1,15 @@
 export { type AnswerOptions, answersEqual, extractFinalAnswer, normalizeAnswer } from '@posttrain/interfaces/answers';
+export {
+  type ExactMatchOptions,
+  exactMatch,
+  type FormatTagsOptions,
+  type FunctionVerifierOptions,
+  formatTags,
+  functionVerifier,
+  type NumericMatchOptions,
+  numericMatch,
+  type VerifierResult,
+} from '@posttrain/interfaces/verifiers';
 export type { Advantage, RewardGroups } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
@@ -45,11 +56,8 @@ export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
-export { type ExactMatchOptions, exactMatch } from './rewards/exact-match.js';
-export { type FormatTagsOptions, formatTags } from './rewards/format-tags.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
-export { type NumericMatchOptions, numericMatch } from './rewards/numeric-match.js';
-export type { PromptRow, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
+export type { PromptRow, Reward, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
 export {
   type CompletionToScore,

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isPosttrainError, type OptionShape } from '@posttrain/interfaces';
+import { isPosttrainError, type OptionShape, type Verifier, type VerifyRequest } from '@posttrain/interfaces';
 import { createAdapter, lora, withAdapterParameters } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -45,13 +45,18 @@ const onWarning = (message: string) => warnings.push(message);
 
 type PolicyOptions = PolicyTrainingOptions<PromptRow>;
 const reward = (text: string) => text.length;
+/** A reward model, as far as a run can see. */
+class Model implements Verifier {
+  constructor(readonly name: string) {}
+  verify = async (requests: readonly VerifyRequest[]) => requests.map(() => ({ score: 1 }));
+}
 const policy = async (options: Partial<PolicyOptions> = {}) =>
   trainPolicy<PromptRow>({
     model: await model,
     adapter: await adapterWith(),
     rows: prompts,
     objective: policyObjectives.grpo({ beta: 0.1 }),
-    rewards: { length: reward, match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 } },
+    rewards: { length: reward, match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 } },
     ...{ steps: 1, promptsPerStep: 2, completionsPerPrompt: 2, maxCompletionLength: 3, learningRate: 0.01, onWarning },
     ...options,
   });
@@ -136,18 +141,18 @@ const ofPolicy: Changes = {
   rewards: [
     [() => ({ rewards: { length: reward } }), /rewards.match.reward was numericMatch and is not given/],
     [
-      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'topic' }), weight: 1 } } }),
+      () => ({ rewards: { length: reward, match: { verifier: numericMatch({ column: 'topic' }), weight: 1 } } }),
       /rewards.match.weight was 0.5 and is 1/,
     ],
     [
-      () => ({ rewards: { length: reward, match: { reward: numericMatch({ column: 'other' }), weight: 0.5 } } }),
+      () => ({ rewards: { length: reward, match: { verifier: numericMatch({ column: 'other' }), weight: 0.5 } } }),
       /rewards.match.reward.column was topic and is other/,
     ],
     [
       () => ({
         rewards: {
           length: (text: string) => text.length + 1,
-          match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 },
+          match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 },
         },
       }),
       /rewards.length.reward was reward \w+ and is length \w+/,
@@ -155,11 +160,17 @@ const ofPolicy: Changes = {
     [
       () => ({
         rewards: {
-          length: { reward: lengthPenalty({ maxCompletionLength: 9 }), weight: 1 },
-          match: { reward: numericMatch({ column: 'topic' }), weight: 0.5 },
+          length: { verifier: lengthPenalty({ maxCompletionLength: 9 }), weight: 1 },
+          match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 },
         },
       }),
       /rewards.length.reward.maxCompletionLength was not given and is 9/,
+    ],
+    [
+      () => ({
+        rewards: { length: new Model('rm-2'), match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 } },
+      }),
+      /rewards.length.reward was reward \w+ and is Model rm-2/,
     ],
   ],
   steps: [[() => ({ steps: 2 }), /steps was 1 and is 2/]],
@@ -234,15 +245,15 @@ describe('what teaches nothing, or cannot be meant', () => {
   it.each<[Record<string, unknown>, RegExp]>([
     [{ objective: 'grpo' }, /objective is "grpo"; it must be a policy objective, such as policyObjectives.grpo\(\)/],
     [{ objective: policyObjectives.grpo }, /objective is the function grpo; it must be a policy objective/],
-    [{ rewards: reward }, /rewards is the function reward; it must be an object of reward functions by name/],
+    [{ rewards: reward }, /rewards is the function reward; it must be an object of verifiers or functions by name/],
     [{ rewards: [reward] }, /rewards is \[the function reward\]; it must be an object/],
     [{ rewards: {} }, /rewards is an object with no keys; it must be/],
-    [{ rewards: { a: 1 } }, /the reward "a" must be a function, or \{ reward, weight \}/],
+    [{ rewards: { a: 1 } }, /the reward "a" must be a verifier, a function, or \{ verifier, weight \}/],
     [
-      { rewards: { a: { reward, weight: Number.NaN } } },
+      { rewards: { a: { verifier: reward, weight: Number.NaN } } },
       /the reward "a" has the weight NaN; it must be a finite number/,
     ],
-    [{ rewards: { a: { reward, weight: Number.POSITIVE_INFINITY } } }, /the weight Infinity/],
+    [{ rewards: { a: { verifier: reward, weight: Number.POSITIVE_INFINITY } } }, /the weight Infinity/],
     [{ rewards: { a: () => Number.NaN } }, /reward "a" returned NaN/],
     [{ rewards: { a: () => Number.POSITIVE_INFINITY } }, /reward "a" returned Infinity/],
     [{ rewards: { a: () => '1' } }, /reward "a" returned 1; return a finite number/],
@@ -269,7 +280,7 @@ describe('what teaches nothing, or cannot be meant', () => {
     ],
     [{ rows: [{ prompt: [null] }] }, /row 0: its prompt cannot be tokenized: messages\[0\] must be .* and is null/],
     [{ rows: [{ prompt: [{ content: 'a' }] }] }, /messages\[0\] must be \{ role, content \} with a text as its role/],
-    [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutSeconds \}/],
+    [{ scoring: null }, /scoring is null; it must be \{ concurrency, timeoutMs \}/],
     [{ scoring: { concurrency: '4' } }, /scoring is an object with concurrency; it must be/],
     [{ num_generations: 8 }, /unknown option "num_generations". It is called "completionsPerPrompt" here/],
     [
@@ -285,14 +296,17 @@ describe('what teaches nothing, or cannot be meant', () => {
     [{ objective: policyObjectives.grpo }, /objective is the function grpo.* Call it\./],
     [
       { rewards: { a: numericMatch } },
-      /the reward "a" is numericMatch, which makes a reward function: call it, as numericMatch\(\)/,
+      /the reward "a" is numericMatch, which makes a reward: call it, as numericMatch\(\)/,
     ],
-    [{ rewards: { a: { reward: formatTags, weight: 1 } } }, /the reward "a" is formatTags, which makes/],
+    [{ rewards: { a: { verifier: formatTags, weight: 1 } } }, /the reward "a" is formatTags, which makes/],
     [
       { rewards: { a: 'exact' } },
-      /the reward "a" must be a function, or \{ reward, weight \} with a function, and is "exact"/,
+      /the reward "a" must be a verifier, a function, or \{ verifier, weight \} with one of these, and is "exact"/,
     ],
-    [{ rewards: { a: { reward, weight: '1' } } }, /the reward "a" has the weight "1"; it must be a finite number/],
+    [
+      { rewards: { a: { verifier: reward, weight: '1' } } },
+      /the reward "a" has the weight "1"; it must be a finite number/,
+    ],
     [
       { rewards: { a: numericMatch() }, rows: prompts.map((row) => ({ ...row, answer: 'Paris' })) },
       /the reward "a" can score none of the 7 rows\. Of the first: its column "answer" is "Paris", which is no number; exactMatch/,
@@ -340,6 +354,8 @@ describe('what teaches nothing, or cannot be meant', () => {
       /preference row 0: chosen must be a text or a list of messages, and is undefined; its columns are none/,
     ],
     [{ rows: [{ ...pairs[0], rejected: 5 }] }, /preference row 0: rejected must be a text/],
+    [{ rows: [{ chosen: 'ab', rejected: 'abc' }] }, /row 0: has no prompt, and chosen is the start of the other/],
+    [{ rows: [{ chosen: 'a', rejected: 'b' }] }, /row 0: has no prompt, and chosen and rejected share no beginning/],
     [{ rows: [{ prompt: [], chosen: [null], rejected: [] }] }, /preference row 0: /],
     [
       { beta: 0.1 },
@@ -357,7 +373,7 @@ describe('what teaches nothing, or cannot be meant', () => {
   });
 
   it('weights are checked where rewards are scored by hand, too', async () => {
-    await expect(scoreCompletions({ a: { reward, weight: Number.NaN } }, [])).rejects.toThrow(/weight NaN/);
+    await expect(scoreCompletions({ a: { verifier: reward, weight: Number.NaN } }, [])).rejects.toThrow(/weight NaN/);
   });
 
   it('undefined is not given, in a preset with defaults of its own', () => {

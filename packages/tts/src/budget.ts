@@ -43,6 +43,8 @@ export interface Spending {
   generatorCalls: number;
   /** Completions given to the verifier. */
   verifierCalls: number;
+  /** Tokens that the verifier says it took, prompts and judgements together; absent when it says nothing. */
+  verifierTokens?: number;
   /** Completions that were asked for and never came back (wall time over): their tokens are in no count. */
   lostCompletions: number;
   wallTimeMs: number;

@@ -8,34 +8,28 @@ export {
   markedAnswer,
   normalizeAnswer,
 } from '@posttrain/interfaces/answers';
-export { EstimatorError } from '@posttrain/interfaces/estimators';
-export { type BestOfNOptions, bestOfN, bestOfNKl } from './best-of-n.js';
-export type { Budget, BudgetLimit, Spending } from './budget.js';
-export { type DrawnSample, type DrawnSamples, type DrawSamplesOptions, drawSamples } from './draw-samples.js';
 export {
-  ContractError,
-  EndpointError,
-  InvalidArgumentError,
-  NoCandidateError,
-  UnsupportedRequestError,
+  type FunctionVerifierOptions,
+  functionVerifier,
   VerifierFailedError,
+  type VerifierResult,
   VerifierTimeoutError,
-} from './errors.js';
-export { type FunctionVerifierOptions, functionVerifier, type VerifierResult } from './function-verifier.js';
-export { type MajorityVoteOptions, majorityVote } from './majority-vote.js';
-export type { EndpointOptions } from './openai/endpoint.js';
-export { type OpenAICompatibleOptions, openaiCompatible, type PrefixMode } from './openai/openai-compatible.js';
-export { openaiCompatibleScorer } from './openai/openai-compatible-scorer.js';
+} from '@posttrain/interfaces/verifiers';
+export type { Budget, BudgetLimit, Spending } from './budget.js';
+export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export {
-  type ProblemSamples,
-  type ScalingCurveOptions,
-  type ScalingRow,
-  type ScalingSample,
-  type ScalingStrategy,
-  scalingCurve,
-} from './scaling-curve.js';
-export type { Problem, SearchResult, Strategy, StrategyOptions, VerifiedStrategyOptions, Vote } from './search.js';
-export type { LabelledSample } from './subset-accuracy.js';
+  type Candidate,
+  type Problem,
+  Search,
+  type SearchOptions,
+  type SearchResult,
+  type Strategy,
+  type StrategyOptions,
+  type VerifiedStrategyOptions,
+  type Vote,
+} from './search.js';
+export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
+export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
+export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';
-export { type WeightedBestOfNOptions, weightedBestOfN } from './weighted-best-of-n.js';

@@ -1,17 +1,18 @@
+import { setMaxListeners } from 'node:events';
 import {
   assertArgument,
   assertKnownOptions,
-  type Completion,
   type Generator,
   type OptionHints,
   type Prompt,
   type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
-import type { AnswerExtractor } from '@posttrain/interfaces/answers';
+import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
+import { linkedController } from '@posttrain/interfaces/concurrency';
 import { assertGenerator, assertVerifier } from './arguments.js';
 import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
-import { linkedController } from './concurrency.js';
+import { answerOf, checkedCompletions } from './contracts.js';
 import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 import type { Trace, TraceNode, TraceStatus } from './trace.js';
 
@@ -79,9 +80,16 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export interface Candidate {
   /** Prefix and completion. */
   readonly text: string;
+  /** As the extractor finds it; `null` when there is none. */
   readonly answer: string | null;
+  /** Of the completion as sampled, when the generator knows them. */
+  readonly tokenIds?: readonly number[];
+  /** Its place in the trace: a strategy writes `reason` where it knows why it drops the candidate; `finish` the status. */
   readonly node: Mutable<TraceNode>;
 }
+
+/** What a search is run with: the options of its strategy. */
+export type SearchOptions = StrategyOptions & { readonly verifier?: Verifier };
 
 const GRACE_MS = 1000;
 const STRATEGY_KEYS = ['generator', 'n', 'sampling', 'budget', 'batchSize', 'extractAnswer', 'signal'];
@@ -98,33 +106,38 @@ const STRATEGY_HINTS: OptionHints = {
 const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
 
 /**
- * One search under way: every call of the generator and the verifier goes through it, so that the budget is kept, the
- * contracts are checked and the trace is complete, whatever the strategy does.
+ * One search under way: what a strategy is written on. Every call of the generator and the verifier goes through it, so
+ * that the budget is kept, the contracts are checked and the trace is complete, whatever the strategy does:
+ *
+ * 1. `new Search('my-strategy', problem, options)` checks what was given;
+ * 2. `draw()` gives the completions, verified where there is a verifier, until done or out of budget;
+ * 3. the strategy chooses; `finish` closes the search, or `nothing` makes the error when there is no choice.
+ *
+ * A `Search` is for one problem and is not used again.
  */
 export class Search {
   readonly #strategy: string;
   readonly #problem: Problem;
-  readonly #options: StrategyOptions & { readonly verifier?: Verifier };
+  readonly #options: SearchOptions;
   readonly #extract: AnswerExtractor;
   readonly #started = performance.now();
   readonly #spent = emptySpending();
   readonly #nodes: Mutable<TraceNode>[];
   #exhausted: BudgetLimit | null = null;
 
-  constructor(
-    strategy: string,
-    problem: Problem,
-    options: StrategyOptions & { readonly verifier?: Verifier },
-    defaultExtract: AnswerExtractor,
-    ownKeys: readonly string[] = [],
-  ) {
-    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownKeys], STRATEGY_HINTS);
+  /**
+   * @param strategy its name in traces and errors
+   * @param ownOptions the strategy's options beside `StrategyOptions`, by name; with `verifier` among them it must be given
+   * @throws PosttrainError for an unknown option, InvalidArgumentError for one that cannot be meant
+   */
+  constructor(strategy: string, problem: Problem, options: SearchOptions, ownOptions: readonly string[] = []) {
+    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownOptions], STRATEGY_HINTS);
     assertKnownOptions(`${strategy}: problem`, problem, PROBLEM_KEYS);
     assertInteger(`${strategy}: n`, options.n, 1);
     if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
     assertBudget(strategy, options.budget ?? {}, options.sampling?.maxTokens);
     assertGenerator(strategy, options.generator);
-    if (ownKeys.includes('verifier')) {
+    if (ownOptions.includes('verifier')) {
       if (!options.verifier)
         throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
       assertVerifier(strategy, options.verifier);
@@ -145,7 +158,7 @@ export class Search {
     this.#strategy = strategy;
     this.#problem = problem;
     this.#options = options;
-    this.#extract = options.extractAnswer ?? defaultExtract;
+    this.#extract = options.extractAnswer ?? extractFinalAnswer;
     this.#nodes = [
       {
         id: 0,
@@ -160,7 +173,12 @@ export class Search {
     ];
   }
 
-  /** Draws `n` completions in batches, verifying each batch if there is a verifier, until done or out of budget. */
+  /**
+   * Draws `n` completions in batches, verifying each batch if there is a verifier, until done or out of budget. A candidate
+   * that was scored has `node.score` (`null`: not scorable).
+   *
+   * @throws ContractError when generator or verifier answer out of shape; the signal's reason when it fires
+   */
   async draw(): Promise<Candidate[]> {
     const { n, batchSize = n, verifier } = this.#options;
     const candidates: Candidate[] = [];
@@ -221,7 +239,8 @@ export class Search {
         ...(aborted ? { reason: 'aborted' } : {}),
       };
       this.#nodes.push(node);
-      return aborted ? [] : [{ text, answer: node.answer, node }];
+      const { tokenIds } = completion;
+      return aborted ? [] : [{ text, answer: node.answer, node, ...(tokenIds && { tokenIds }) }];
     });
   }
 
@@ -234,7 +253,14 @@ export class Search {
     this.#spent.verifierCalls += candidates.length;
     const { prompt, row } = this.#problem;
     const answer = await this.#beforeDeadline((signal) =>
-      verifier.verify(candidates.map(({ text }) => ({ prompt, completion: text, ...(row ? { row } : {}), signal }))),
+      verifier.verify(
+        candidates.map(({ text, tokenIds, node: { finishReason } }) => ({
+          ...{ prompt, completion: text, signal },
+          ...(row && { row }),
+          ...(tokenIds && { tokenIds }),
+          ...(finishReason && { finishReason }),
+        })),
+      ),
     );
     if (!answer) {
       for (const { node } of candidates) node.reason = 'not verified: wall time over';
@@ -248,12 +274,15 @@ export class Search {
       );
     }
     candidates.forEach(({ node }, i) => {
-      const { score, explanation } = verdicts[i]!;
+      const { score, explanation, usage } = verdicts[i]!;
       if (score !== null && !Number.isFinite(score)) {
         throw new ContractError(
           `verifier "${verifier.name}" gave completion ${i} the score ${score}; a score is a finite number, or null ` +
             'when the completion cannot be scored.',
         );
+      }
+      if (usage) {
+        this.#spent.verifierTokens = (this.#spent.verifierTokens ?? 0) + usage.promptTokens + usage.completionTokens;
       }
       node.score = score;
       if (explanation !== undefined) node.explanation = explanation;
@@ -273,6 +302,8 @@ export class Search {
     const { signal, budget } = this.#options;
     signal?.throwIfAborted();
     const { controller, dispose } = linkedController([signal]);
+    // One signal for all requests of a batch, each of which may listen.
+    setMaxListeners(0, controller.signal);
     const timers: NodeJS.Timeout[] = [];
     try {
       const result = await new Promise<{ value: T } | undefined>((resolve, reject) => {
@@ -299,7 +330,10 @@ export class Search {
     }
   }
 
-  /** Marks the nodes and closes the search. `reason` says why the other candidates were dropped. */
+  /**
+   * Marks the nodes and closes the search: `chosen` is the answer, `support` spoke for it, the other `candidates` were
+   * dropped for `reason` unless they have one already. `votes` go from most to least weight.
+   */
   finish(
     chosen: Candidate,
     support: readonly Candidate[],
@@ -322,7 +356,7 @@ export class Search {
     };
   }
 
-  /** The error for a search with nothing to return. */
+  /** The error for a search with nothing to return, to be thrown: `why` completes "strategy: …". It carries the trace. */
   nothing(why: string): NoCandidateError {
     const limit = this.#exhausted ? ` The budget ended the search: ${this.#exhausted}.` : '';
     return new NoCandidateError(`${this.#strategy}: ${why}${limit}`, this.#trace());
@@ -347,29 +381,4 @@ export class Search {
       nodes: this.#nodes.map((node) => ({ ...node })),
     };
   }
-}
-
-/** The `n` completions of the only request; throws when the generator did not keep its contract. */
-function checkedCompletions(name: string, answer: Completion[][], n: number): Completion[] {
-  const completions = Array.isArray(answer) && answer.length === 1 ? answer[0] : undefined;
-  if (!Array.isArray(completions) || completions.length !== n) {
-    const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
-    throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
-  }
-  for (const { usage } of completions) {
-    for (const tokens of [usage.promptTokens, usage.completionTokens]) {
-      if (!Number.isSafeInteger(tokens) || tokens < 0) {
-        throw new ContractError(`generator "${name}" reported a usage of ${tokens} tokens.`);
-      }
-    }
-  }
-  return completions;
-}
-
-/** What an extractor finds: `null` when that is nothing, or an empty text. */
-export function answerOf(extract: AnswerExtractor, text: string): string | null {
-  const answer: unknown = extract(text);
-  if (answer === null || (typeof answer === 'string' && answer.trim() === '')) return null;
-  if (typeof answer === 'string') return answer;
-  throw new ContractError(`extractAnswer returned ${String(answer)}; return a text, or null when there is no answer.`);
 }

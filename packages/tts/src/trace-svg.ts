@@ -1,5 +1,5 @@
+import { excerpt } from '@posttrain/interfaces';
 import { assertTrace } from './arguments.js';
-import { excerpt } from './errors.js';
 import type { Trace, TraceNode } from './trace.js';
 
 const ROW = 24;

@@ -61,6 +61,8 @@ export interface CostRow {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly verifierCalls: number;
+  /** Absent where no verifier counts tokens. */
+  readonly verifierTokens?: number;
   readonly lostCompletions: number;
   readonly wallTimeMs: number;
   /** Searches that met a limit of their budget. */
@@ -77,7 +79,8 @@ export function traceTable(traces: readonly Trace[]): CostRow[] {
     groups.set(name, [...(groups.get(name) ?? []), trace]);
   }
   return [...groups].map(([strategy, group]) => {
-    const total = (key: keyof Spending) => group.reduce((sum, trace) => sum + trace.spent[key], 0);
+    const total = (key: keyof Spending) => group.reduce((sum, trace) => sum + (trace.spent[key] ?? 0), 0);
+    const countsTokens = group.some(({ spent }) => spent.verifierTokens !== undefined);
     return {
       strategy,
       problems: group.length,
@@ -86,6 +89,7 @@ export function traceTable(traces: readonly Trace[]): CostRow[] {
       promptTokens: total('promptTokens'),
       completionTokens: total('completionTokens'),
       verifierCalls: total('verifierCalls'),
+      ...(countsTokens && { verifierTokens: total('verifierTokens') }),
       lostCompletions: total('lostCompletions'),
       wallTimeMs: total('wallTimeMs'),
       exhausted: group.filter((trace) => trace.exhausted !== null).length,

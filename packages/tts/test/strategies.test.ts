@@ -4,12 +4,17 @@ import { describe, expect, it } from 'vitest';
 import {
   bestOfN,
   bestOfNKl,
+  type Generator,
   majorityVote,
   NoCandidateError,
-  scalingCurve,
+  type Problem,
+  Search,
   traceTable,
   traceToJson,
   traceToSvg,
+  type VerifiedStrategyOptions,
+  type Verifier,
+  type VerifyRequest,
   weightedBestOfN,
 } from '../src/index.js';
 import { categorical, completion, scripted, seededUniform, table } from './doubles.js';
@@ -300,8 +305,6 @@ describe('every strategy', () => {
   });
 
   it.each<[() => unknown, RegExp]>([
-    [() => scalingCurve(undefined as never), /problems is undefined; it must be a list of { samples }/],
-    [() => scalingCurve([{}] as never), /problems is \[an object with no keys\]/],
     [
       () => traceToSvg({ trace: {} } as never),
       /traceToSvg: trace is .*; it must be the trace of a search \(result\.trace\)/,
@@ -337,5 +340,57 @@ describe('every strategy', () => {
       /"table".*NaN/,
     );
     expect(verifier.calls).toBe(0);
+  });
+});
+
+describe('a strategy of your own', () => {
+  /** The shortest completion that the verifier calls good enough. */
+  async function shortestGood(problem: Problem, options: VerifiedStrategyOptions & { readonly bar: number }) {
+    const { bar, ...rest } = options;
+    const search = new Search('shortest-good', problem, options, ['verifier', 'bar']);
+    const candidates = await search.draw();
+    expect(rest.n).toBeGreaterThanOrEqual(candidates.length);
+    const good = candidates.filter(({ node }) => (node.score ?? 0) >= bar);
+    if (good.length === 0) throw search.nothing(`none of ${candidates.length} reaches ${bar}.`);
+    const chosen = good.reduce((a, b) => (b.text.length < a.text.length ? b : a));
+    return search.finish(chosen, good, candidates, [], 'not good enough');
+  }
+
+  it('stands on Search, which keeps the budget, the contracts and the trace', async () => {
+    const options = { generator: scripted(['aaaa', 'bb', 'c', 'dd']), verifier: table((text) => text.length), n: 4 };
+    const result = await shortestGood(
+      { prompt: 'q' },
+      { ...options, bar: 2, budget: { maxCompletions: 3 }, batchSize: 1 },
+    );
+    expect(result).toMatchObject({ text: 'bb', score: 2, exhausted: 'maxCompletions' });
+    expect(result.trace.nodes.map(({ status, reason }) => reason ?? status)).toEqual([
+      'kept',
+      'kept',
+      'chosen',
+      'not good enough',
+    ]);
+    const none = shortestGood({ prompt: 'q' }, { ...options, generator: scripted(['a']), n: 1, bar: 9 });
+    await expect(none).rejects.toThrow(/shortest-good: none of 1 reaches 9/);
+    await expect(shortestGood({ prompt: 'q' }, { ...options, bar: 1, baar: 1 } as never)).rejects.toThrow(/"bar"/);
+    const { verifier: _, ...without } = options;
+    await expect(shortestGood({ prompt: 'q' }, { ...without, bar: 1 } as never)).rejects.toThrow(/needs a verifier/);
+  });
+
+  it('hears of the tokens and the end of a completion, and so does its verifier', async () => {
+    const seen: VerifyRequest[] = [];
+    const verifier: Verifier = {
+      name: 'nosy',
+      verify: async (requests) => {
+        seen.push(...requests);
+        return requests.map(({ tokenIds }) => ({ score: tokenIds!.length }));
+      },
+    };
+    const generator: Generator = {
+      name: 'exact',
+      generate: async () => [[{ ...completion('ab'), tokenIds: [1, 2], finishReason: 'length' }]],
+    };
+    const { score } = await bestOfN({ prompt: 'q', prefix: '>' }, { generator, verifier, n: 1 });
+    expect(score).toBe(2);
+    expect(seen[0]).toMatchObject({ completion: '>ab', tokenIds: [1, 2], finishReason: 'length' });
   });
 });

@@ -2,17 +2,6 @@ import { RowError } from '../errors.js';
 import { isPlainObject, kindOf, ownValue, type Row } from '../rows.js';
 import type { RowMessage } from './row-formats.js';
 
-/** Whether two JSON values are equal; the order of object keys does not count. */
-export function sameJson(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true;
-  if (Array.isArray(a) && Array.isArray(b)) return a.length === b.length && a.every((item, i) => sameJson(item, b[i]));
-  if (!isPlainObject(a) || !isPlainObject(b)) return false;
-  const keys = Object.keys(a);
-  return (
-    keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key], b[key]))
-  );
-}
-
 /** The columns of both. A column that both have, and not null, is a `RowError`: one of the two would be lost. */
 export function mergeColumns(row: Row, made: Row, rowNumber: number | undefined): Row {
   for (const column of Object.keys(made)) {

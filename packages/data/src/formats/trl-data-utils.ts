@@ -1,6 +1,6 @@
+import { extractPreferencePrompt } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
 import { eachRow, isPlainObject, kindOf, type Row, type RowSource, requireRow } from '../rows.js';
-import { sameJson } from './messages.js';
 
 /** The functions of `trl/data_utils.py` that work on rows, by TRL's names; checked against TRL in `trl-data-utils.test.ts`. */
 
@@ -53,29 +53,22 @@ export function maybeConvertToChatml(row: Row): Row {
 export function extractPrompt(row: Row, rowNumber?: number): Row {
   requireRow(row, rowNumber);
   const { chosen, rejected } = row;
-  if (Array.isArray(chosen) && Array.isArray(rejected)) {
-    const cut = commonLength(chosen, rejected, rowNumber);
-    return { ...row, prompt: chosen.slice(0, cut), chosen: chosen.slice(cut), rejected: rejected.slice(cut) };
-  }
-  if (typeof chosen !== 'string' || typeof rejected !== 'string') {
-    const kinds = `got ${kindOf(chosen)} and ${kindOf(rejected)}`;
-    throw new RowError(rowNumber, 'chosen', `"chosen" and "rejected" must both be strings or both messages, ${kinds}.`);
-  }
-  const a = [...chosen];
-  const b = [...rejected];
-  let cut = commonLength(a, b, rowNumber);
-  if (cut > 0 && a[cut - 1] === ' ') cut--;
-  const join = (characters: readonly string[]) => characters.join('');
-  return { ...row, prompt: join(a.slice(0, cut)), chosen: join(a.slice(cut)), rejected: join(b.slice(cut)) };
+  if (Array.isArray(chosen) && Array.isArray(rejected)) return withPrompt(row, chosen, rejected, rowNumber);
+  if (typeof chosen === 'string' && typeof rejected === 'string') return withPrompt(row, chosen, rejected, rowNumber);
+  const kinds = `got ${kindOf(chosen)} and ${kindOf(rejected)}`;
+  throw new RowError(rowNumber, 'chosen', `"chosen" and "rejected" must both be strings or both messages, ${kinds}.`);
 }
 
-function commonLength(chosen: readonly unknown[], rejected: readonly unknown[], rowNumber: number | undefined): number {
-  const shorter = Math.min(chosen.length, rejected.length);
-  let length = 0;
-  while (length < shorter && sameJson(chosen[length], rejected[length])) length++;
-  if (length < shorter) return length;
-  const field = chosen.length <= rejected.length ? 'chosen' : 'rejected';
-  throw new RowError(rowNumber, field, 'is the start of the other text (or the same), so no completion would be left.');
+function withPrompt<T extends string | readonly unknown[]>(
+  row: Row,
+  chosen: T,
+  rejected: T,
+  rowNumber: number | undefined,
+): Row {
+  const explicit = extractPreferencePrompt(chosen, rejected);
+  if (typeof explicit === 'object') return { ...row, ...explicit };
+  const problem = 'is the start of the other text (or the same), so no completion would be left.';
+  throw new RowError(rowNumber, explicit, problem);
 }
 
 /**

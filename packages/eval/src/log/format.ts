@@ -102,6 +102,8 @@ export interface ResultLine {
   readonly metrics: readonly MetricResult[];
   /** Summed over completions; a prompt sampled n times counts n times. Absent for multiple choice. */
   readonly usage?: Usage;
+  /** Tokens that graders and verifiers took which generate, as judges do. Absent when none counts any. */
+  readonly gradingUsage?: Usage;
   /** Wall-clock seconds of asking and grading, over all runs that continued each other. */
   readonly seconds: number;
   readonly warnings: readonly string[];
@@ -118,6 +120,7 @@ export interface EvalResult<P extends ProblemRecord = ProblemRecord> {
   readonly problems: readonly P[];
   readonly metrics: readonly MetricResult[];
   readonly usage?: Usage;
+  readonly gradingUsage?: Usage;
   readonly seconds: number;
   /** Things a reader of the numbers has to know, such as many answers that no filter could find. */
   readonly warnings: readonly string[];

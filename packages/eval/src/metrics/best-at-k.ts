@@ -1,8 +1,7 @@
 import { type Given, options, text } from '@posttrain/interfaces';
 import { bestOfK } from '@posttrain/interfaces/estimators';
-import { EvaluationError } from '../errors.js';
 import type { SampleMetric } from '../task.js';
-import { assertSubsetSize, metricOfGraded } from './samples.js';
+import { assertSubsetSize, metricOfGraded, rankOf } from './samples.js';
 
 const bestAtKOptions = options(
   'bestAtK',
@@ -26,15 +25,7 @@ export function bestAtK(k: number, given: BestAtKOptions): SampleMetric {
   const { by } = bestAtKOptions.read(given);
   return metricOfGraded(`best@${k} by ${by}`, k, ({ id, samples }) =>
     bestOfK(
-      samples.map(({ score, verifierScores }) => {
-        const rank = verifierScores[by];
-        if (rank !== undefined) return { value: score, rank };
-        const known = Object.keys(verifierScores).join(', ') || 'none';
-        throw new EvaluationError(
-          'NO_SUCH_VERIFIER',
-          `best@k: problem "${id}" has no scores by "${by}"; the task's verifiers: ${known}.`,
-        );
-      }),
+      samples.map((sample) => ({ value: sample.score, rank: rankOf('best@k', id, sample, by) })),
       k,
     ),
   );

@@ -1,7 +1,7 @@
 import { EvaluationError } from '../errors.js';
-import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult, ProblemRecord } from '../log/format.js';
+import type { ChoiceProblem, EvalResult, GenerateProblem, MetricResult } from '../log/format.js';
 import { meanWithStandardError } from '../statistics/standard-error.js';
-import { type ChoiceMetric, gradedProblem, type Metric, type SampleMetric } from '../task.js';
+import { type ChoiceMetric, gradedProblem, type Metric, type SampledProblem, type SampleMetric } from '../task.js';
 
 /**
  * Computes metrics of logged samples again, or others than the task had, under one grader (default: the first).
@@ -15,13 +15,21 @@ export function sampleMetrics(
 ): MetricResult[] {
   assertEnoughSamples(problems, metrics);
   if (grader === undefined) return metrics.map((metric) => aggregate(metric, [], []));
-  const graded = problems.map((problem) => {
-    if (problem.completions.some((completion) => !(grader in completion.grades))) {
+  const graded = gradedProblems(problems, grader);
+  return metrics.map((metric) => ({ ...aggregate(metric, graded, problems), grader }));
+}
+
+/** The samples of logged problems as one grader saw them (default: the first). @throws EvaluationError `NO_SUCH_GRADER` */
+export function gradedProblems(
+  problems: readonly GenerateProblem[],
+  grader: string | undefined = firstGrader(problems),
+): SampledProblem[] {
+  return problems.map((problem) => {
+    if (grader === undefined || problem.completions.some((completion) => !(grader in completion.grades))) {
       throw new EvaluationError('NO_SUCH_GRADER', `Problem "${problem.id}" was not graded by "${grader}".`);
     }
     return gradedProblem(problem, grader);
   });
-  return metrics.map((metric) => ({ ...aggregate(metric, graded, problems), grader }));
 }
 
 /** Computes metrics of logged choices. */
@@ -46,7 +54,12 @@ export function metricOf(result: EvalResult, metric: string, grader?: string): M
   );
 }
 
-function aggregate<P>(metric: Metric<P>, seen: readonly P[], problems: readonly ProblemRecord[]): MetricResult {
+/** The mean of a metric over problems, with its standard error; those of one cluster are not independent. */
+export function aggregate<P>(
+  metric: Metric<P>,
+  seen: readonly P[],
+  problems: readonly { readonly id: string; readonly cluster?: string }[],
+): MetricResult {
   const values = seen.map((problem) => metric.value(problem));
   const kept: number[] = [];
   const clusters: string[] = [];

@@ -10,14 +10,22 @@ import { assertSubsetSize, metricOfGraded, type ScoredProblem } from './samples.
  * the score is 0. A problem with fewer than k graded samples has no value.
  */
 export function majorityAtK(k: number): SampleMetric {
+  return majorityVoteAt(k, 'refuse');
+}
+
+/**
+ * `majorityAtK`; `mixed` says what becomes of an answer that is scored one way in one sample and another way in another:
+ * refused, as for a checker of answers it is a mistake, or counted with its mean score.
+ */
+export function majorityVoteAt(k: number, mixed: 'refuse' | 'mean'): SampleMetric {
   assertSubsetSize('majorityAtK', k);
   return metricOfGraded(`maj@${k}`, k, (problem) => {
-    const { groups, abstentions } = answerGroups(problem);
+    const { groups, abstentions } = answerGroups(problem, mixed === 'mean');
     return majorityOfK(groups, abstentions, [k])[0]!;
   });
 }
 
-function answerGroups({ id, samples }: ScoredProblem): { groups: AnswerGroup[]; abstentions: number } {
+function answerGroups({ id, samples }: ScoredProblem, mayMix: boolean): { groups: AnswerGroup[]; abstentions: number } {
   const groups = new Map<string, AnswerGroup>();
   let abstentions = 0;
   for (const { answer, score } of samples) {
@@ -32,13 +40,14 @@ function answerGroups({ id, samples }: ScoredProblem): { groups: AnswerGroup[]; 
       continue;
     }
     const seen = groups.get(answer);
-    if (seen && score !== seen.value) {
+    if (!mayMix && seen && score !== seen.value) {
       throw new EvaluationError(
         'INCONSISTENT_GRADES',
         `Problem "${id}": the answer ${JSON.stringify(answer)} has scores ${seen.value} and ${score}; maj@k needs one score per answer.`,
       );
     }
-    groups.set(answer, { value: score, size: (seen?.size ?? 0) + 1 });
+    const { size, value } = seen ?? { size: 0, value: 0 };
+    groups.set(answer, { value: value + (score - value) / (size + 1), size: size + 1 });
   }
   return { groups: [...groups.values()], abstentions };
 }

@@ -32,6 +32,17 @@ export function metricOfGraded(name: string, k: number, value: (problem: ScoredP
   };
 }
 
+/** The score by which a verifier ranks a sample; `null`: not scorable. */
+export function rankOf(metric: string, id: string, { verifierScores }: GradedSample, by: string): number | null {
+  const rank = verifierScores[by];
+  if (rank !== undefined) return rank;
+  const known = Object.keys(verifierScores).join(', ') || 'none';
+  throw new EvaluationError(
+    'NO_SUCH_VERIFIER',
+    `${metric}: problem "${id}" has no scores by "${by}"; the task's verifiers: ${known}.`,
+  );
+}
+
 /** The scores, which have to be 0 or 1. */
 export function binaryScores(metric: string, problem: ScoredProblem): number[] {
   return problem.samples.map(({ score }, i) => {

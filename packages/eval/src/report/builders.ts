@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import type { NumberFormat } from '../format.js';
 import type { EvalResult, GenerateProblem } from '../log/format.js';
 import type { SamplesCurvePoint } from '../samples-curve.js';
+import type { ScalingRow, ScalingStrategy } from '../scaling-curve.js';
 import { metricsTable } from '../table.js';
 import type { LinePlot } from './plots.js';
 import type { ExamplesBlock, ReportBlock } from './section.js';
@@ -102,6 +103,28 @@ export function samplesCurvePlots(
     plot('Accuracy against samples', 'samples per problem', ({ k }) => k),
     plot('Accuracy against tokens', 'generated tokens per problem', ({ tokens }) => tokens),
   ];
+}
+
+const STRATEGY_NAMES: Readonly<Record<ScalingStrategy, string>> = {
+  'best-of-n': 'best of N',
+  'weighted-best-of-n': 'weighted best of N',
+  'majority-vote': 'majority vote',
+  'pass@k': 'pass@k (needs the answer)',
+};
+
+/** `samplesCurvePlots` of what `scalingCurve` gives: one line a strategy, with a band of one standard error. */
+export function scalingCurvePlots(rows: readonly ScalingRow[]): LinePlot[] {
+  const strategies = [...new Set(rows.map(({ strategy }) => strategy))];
+  return samplesCurvePlots(
+    strategies.map((strategy) => ({
+      name: STRATEGY_NAMES[strategy],
+      points: rows
+        .filter((row) => row.strategy === strategy)
+        .map(({ k, meanTokens, accuracy, standardError }) => ({
+          ...{ k, tokens: meanTokens, value: accuracy, standardError },
+        })),
+    })),
+  );
 }
 
 /** Options of `completionExamples`. */

@@ -89,8 +89,8 @@ function insideTag(content: string): Mark {
   return markOf(content) ?? { text: content, statement: false };
 }
 
-/** The text behind the last closed `<think>`; null while the last one is open. */
-function afterThinking(text: string): string | null {
+/** The text behind the last closed `<think>`; `null` while the last one is open. */
+export function afterThinking(text: string): string | null {
   const close = text.lastIndexOf('</think>');
   if (text.lastIndexOf('<think>') > close) return null;
   return close < 0 ? text : text.slice(close + '</think>'.length);

@@ -3,7 +3,7 @@
  * answer is spelled (`normalizeAnswer`), what number it is (`parseRational`), and whether two are the same.
  */
 export { type AnswerOptions, answerShape, assertAnswerOptions } from './answer-options.js';
-export { type AnswerExtractor, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
+export { type AnswerExtractor, afterThinking, extractBoxed, extractFinalAnswer, markedAnswer } from './extract.js';
 export { type AnswerVerdict, gradeAnswer, referenceAnswers } from './grade.js';
 export { answersEqual, normalizeAnswer } from './normalize.js';
 export { parseRational } from './number.js';

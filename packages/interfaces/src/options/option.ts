@@ -13,6 +13,8 @@ export interface Option<T, P extends Presence = Presence> {
   readonly default?: T;
   /** False for what costs or shows something and changes no result: memory limits, logging, progress. */
   readonly decisive: boolean;
+  /** True for passwords and keys: no error shows a value. */
+  readonly secret: boolean;
   isValid(value: unknown): value is T;
   /** What a value that is not valid may have meant, as a sentence. */
   hint?(value: unknown): string | undefined;
@@ -28,6 +30,8 @@ export interface OptionSpec<T> {
   readonly optional?: true;
   /** Default true. */
   readonly decisive?: boolean;
+  /** Default false. */
+  readonly secret?: boolean;
 }
 
 type PresenceOf<S> = S extends { readonly default: unknown }
@@ -40,6 +44,7 @@ const SPEC_KEYS: readonly string[] = [
   'default',
   'optional',
   'decisive',
+  'secret',
   'min',
   'max',
   'above',
@@ -66,6 +71,7 @@ function option<T, S extends OptionSpec<T>>(
     expects,
     ...(spec.default !== undefined && { default: spec.default }),
     decisive: spec.decisive ?? true,
+    secret: spec.secret ?? false,
     isValid: isValid as (value: unknown) => value is T,
     settings,
     ...(hint && { hint }),

@@ -52,7 +52,7 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
     assertKnownOptions(where, given, names, more);
     const values: Record<string, unknown> = {};
     for (const name of names) {
-      const { presence, expects, default: fallback, isValid, hint } = shape[name]!;
+      const { presence, expects, default: fallback, secret, isValid, hint } = shape[name]!;
       const value = (given as Readonly<Record<string, unknown>>)[name];
       if (value === undefined) {
         if (presence === 'required') {
@@ -68,7 +68,7 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
           'INVALID_OPTION',
           where,
           name,
-          `${name} is ${showValue(value)}; it must be ${expects}${note}.${said === undefined ? '' : ` ${said}`}`,
+          `${name} is ${secret ? 'something else' : showValue(value)}; it must be ${expects}${note}.${said === undefined ? '' : ` ${said}`}`,
         );
       }
       values[name] = value;

@@ -1,4 +1,4 @@
-import { type ChatMessage, PosttrainError, type Prompt, showValue } from '@posttrain/interfaces';
+import { extractPreferencePrompt, PosttrainError, type Prompt, showValue } from '@posttrain/interfaces';
 import {
   type CompletionTokens,
   chatOptionsOf,
@@ -46,14 +46,15 @@ export function withExplicitPrompt(
     throw new PreferenceRowError(index, 'prompt, chosen and rejected must all be texts or all be lists of messages');
   }
   if (prompt !== undefined) return { prompt, chosen, rejected };
-  const [a, b] = [Array.from<unknown>(chosen), Array.from<unknown>(rejected)];
-  let cut = 0;
-  while (cut < Math.min(a.length, b.length) && JSON.stringify(a[cut]) === JSON.stringify(b[cut])) cut++;
-  if (cut > 0 && a[cut - 1] === ' ') cut--;
-  if (cut === 0) throw new PreferenceRowError(index, 'has no prompt, and chosen and rejected share no beginning');
-  const part = (items: unknown[], start: number, end?: number): Prompt =>
-    isText(chosen) ? items.slice(start, end).join('') : (items.slice(start, end) as ChatMessage[]);
-  return { prompt: part(a, 0, cut), chosen: part(a, cut), rejected: part(b, cut) };
+  const explicit = extractPreferencePrompt(chosen, rejected);
+  if (typeof explicit === 'string') {
+    throw new PreferenceRowError(
+      index,
+      `has no prompt, and ${explicit} is the start of the other, so nothing is preferred`,
+    );
+  }
+  if (explicit.prompt.length > 0) return explicit;
+  throw new PreferenceRowError(index, 'has no prompt, and chosen and rejected share no beginning');
 }
 
 /**

@@ -1,5 +1,6 @@
-import { type Given, integer, options } from '@posttrain/interfaces';
-import { namedReward, type RewardFunction } from './reward.js';
+import { type Given, type HasSettings, integer, options, type Verifier } from '@posttrain/interfaces';
+import { ruleVerifier } from '@posttrain/interfaces/verifiers';
+import { tokensOf } from './tokens.js';
 
 const lengthPenaltyOptions = options('lengthPenalty', {
   /** Tokens at which the penalty is complete. */
@@ -9,11 +10,11 @@ const lengthPenaltyOptions = options('lengthPenalty', {
 export type LengthPenaltyOptions = Given<typeof lengthPenaltyOptions>;
 
 /** -min(1, tokens / maxCompletionLength): the shorter the better. Give it a small weight. @throws OptionError */
-export function lengthPenalty(given: LengthPenaltyOptions): RewardFunction {
+export function lengthPenalty(given: LengthPenaltyOptions): Verifier & HasSettings {
   const { maxCompletionLength: max } = lengthPenaltyOptions.read(given);
-  return namedReward(
+  return ruleVerifier(
     'lengthPenalty',
     lengthPenaltyOptions.settings(given),
-    (_, { completionTokens }) => -Math.min(1, completionTokens.length / max),
+    (request) => -Math.min(1, tokensOf('lengthPenalty', request) / max),
   );
 }

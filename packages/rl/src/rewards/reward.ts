@@ -1,4 +1,12 @@
-import { type Completion, type DecisiveSettings, PosttrainError, type Prompt } from '@posttrain/interfaces';
+import {
+  type Completion,
+  type DecisiveSettings,
+  excerpt,
+  PosttrainError,
+  type Prompt,
+  type Verifier,
+} from '@posttrain/interfaces';
+import type { ChecksRows, VerifierResult } from '@posttrain/interfaces/verifiers';
 
 /** A dataset row: the prompt, and any further columns, which reach the reward functions. */
 export interface PromptRow {
@@ -34,30 +42,31 @@ export interface RewardContext<Row extends PromptRow = PromptRow> {
 export type RewardFunction<Row extends PromptRow = PromptRow> = (
   completion: string,
   context: RewardContext<Row>,
-) => number | null | Promise<number | null>;
+) => VerifierResult | Promise<VerifierResult>;
+
+/**
+ * A reward: any `Verifier`, which gets all completions of a step together (a reward model scores them as one batch), or a
+ * function of one completion.
+ */
+export type Reward<Row extends PromptRow = PromptRow> = Verifier | RewardFunction<Row>;
 
 /** A reward that counts with a weight. */
 export interface WeightedReward<Row extends PromptRow> {
-  readonly reward: RewardFunction<Row>;
+  readonly verifier: Reward<Row>;
   readonly weight: number;
 }
 
-/** Reward functions by the name they are logged under; without a weight it is 1. */
-export type Rewards<Row extends PromptRow> = Readonly<Record<string, RewardFunction<Row> | WeightedReward<Row>>>;
+/** Rewards by the name they are logged under; without a weight it is 1. */
+export type Rewards<Row extends PromptRow> = Readonly<Record<string, Reward<Row> | WeightedReward<Row>>>;
 
-/** A reward function that threw, took too long, or did not return a number or null. */
+/** A reward that threw, took too long, or did not return a number or null. Code `REWARD`. */
 export class RewardError extends PosttrainError {
-  constructor(reward: string, what: string, context: { readonly prompt: Prompt }, options?: ErrorOptions) {
-    const prompt = typeof context.prompt === 'string' ? context.prompt : JSON.stringify(context.prompt);
-    const shown = prompt.length > 80 ? `${prompt.slice(0, 80)}…` : prompt;
-    super('REWARD', `reward "${reward}" ${what} (prompt ${JSON.stringify(shown)})`, options);
+  /** @param context of the completion it happened to, where that is known */
+  constructor(reward: string, what: string, context?: { readonly prompt: Prompt }, options?: ErrorOptions) {
+    const prompt = typeof context?.prompt === 'string' ? context.prompt : JSON.stringify(context?.prompt);
+    const of = prompt === undefined ? '' : ` (prompt ${JSON.stringify(excerpt(prompt, 80))})`;
+    super('REWARD', `reward "${reward}" ${what}${of}`, options);
   }
-}
-
-/** A reward function that knows of a row alone that it can score no completion of it. */
-export interface ChecksRows {
-  /** Why every completion of the row would get null; undefined where it would not. */
-  cannotScore(row: object): string | undefined;
 }
 
 /** A reward function that says what it was made with, which a resumed run must share. */
@@ -67,17 +76,3 @@ export const namedReward = <Row extends PromptRow>(
   reward: RewardFunction<Row>,
   checks: Partial<ChecksRows> = {},
 ): RewardFunction<Row> => Object.defineProperty(Object.assign(reward, { settings }, checks), 'name', { value: name });
-
-/** A column of the row, or an error that names the columns there are. */
-export function columnOf(
-  reward: string,
-  column: string,
-  context: { readonly prompt: Prompt; readonly row: object },
-): unknown {
-  const value = (context.row as Readonly<Record<string, unknown>>)[column];
-  if (value === undefined) {
-    const there = Object.keys(context.row).join(', ');
-    throw new RewardError(reward, `needs the column "${column}", but the row has ${there}`, context);
-  }
-  return value;
-}

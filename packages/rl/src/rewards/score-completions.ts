@@ -1,19 +1,36 @@
 import {
   assertArgument,
   custom,
+  type DecisiveSettings,
+  options as declare,
   type Given,
   integer,
-  number,
+  isPosttrainError,
   OptionError,
-  options,
+  settingsOf,
   showValue,
+  type Verdict,
+  type Verifier,
+  type VerifyRequest,
 } from '@posttrain/interfaces';
-import { exactMatch } from './exact-match.js';
-import { formatTags } from './format-tags.js';
-import { lengthPenalty } from './length.js';
-import { numericMatch } from './numeric-match.js';
+import {
+  allOrAbort,
+  createLimiter,
+  type Limiter,
+  LONGEST_TIMER_MS,
+  withDeadline,
+} from '@posttrain/interfaces/concurrency';
 import {
   type ChecksRows,
+  exactMatch,
+  formatTags,
+  functionVerifier,
+  numericMatch,
+  VerifierFailedError,
+  VerifierTimeoutError,
+} from '@posttrain/interfaces/verifiers';
+import { lengthPenalty } from './length.js';
+import {
   type PromptRow,
   type RewardContext,
   RewardError,
@@ -23,7 +40,7 @@ import {
 } from './reward.js';
 import { softOverlongPunishment } from './soft-overlong-punishment.js';
 
-/** What is called to get a reward function, and was perhaps not. */
+/** What is called to get a reward, and was perhaps not. */
 const MAKERS: ReadonlySet<unknown> = new Set([
   exactMatch,
   formatTags,
@@ -33,28 +50,32 @@ const MAKERS: ReadonlySet<unknown> = new Set([
 ]);
 
 /** What `rewards` must be. */
-export const REWARDS = 'an object of reward functions by name, as { correct: numericMatch() }';
+export const REWARDS = 'an object of verifiers or functions by name, as { correct: numericMatch() }';
 
 export const isRewards = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 
-/** The reward functions with their names and weights. @throws OptionError for one that is none, or weighs no finite number */
-export function rewardFunctionsOf<Row extends PromptRow>(
+const isReward = (value: unknown): boolean =>
+  typeof value === 'function' || typeof (value as Partial<Verifier> | null | undefined)?.verify === 'function';
+
+/** Rewards with their names and weights. @throws OptionError for one that is none, or weighs no finite number */
+export function weightedRewardsOf<Row extends PromptRow>(
   rewards: Rewards<Row>,
 ): ({ readonly name: string } & WeightedReward<Row>)[] {
   return Object.entries(rewards).map(([name, entry]) => {
     const wrong = (problem: string) =>
       new OptionError('INVALID_OPTION', 'rewards', name, `the reward "${name}" ${problem}`);
-    const reward = typeof entry === 'function' ? entry : entry?.reward;
-    if (MAKERS.has(reward))
-      throw wrong(`is ${reward!.name}, which makes a reward function: call it, as ${reward!.name}().`);
-    if (typeof entry === 'function') return { name, reward: entry, weight: 1 };
-    if (typeof entry?.reward !== 'function') {
-      throw wrong(`must be a function, or { reward, weight } with a function, and is ${showValue(entry)}.`);
+    const maker = [entry, (entry as Partial<WeightedReward<Row>> | undefined)?.verifier].find((it) => MAKERS.has(it));
+    if (typeof maker === 'function')
+      throw wrong(`is ${maker.name}, which makes a reward: call it, as ${maker.name}().`);
+    if (isReward(entry)) return { name, verifier: entry as WeightedReward<Row>['verifier'], weight: 1 };
+    const { verifier, weight } = (entry ?? {}) as WeightedReward<Row>;
+    if (!isReward(verifier)) {
+      const kinds = 'a verifier, a function, or { verifier, weight } with one of these';
+      throw wrong(`must be ${kinds}, and is ${showValue(entry)}.`);
     }
-    if (!Number.isFinite(entry.weight))
-      throw wrong(`has the weight ${showValue(entry.weight)}; it must be a finite number.`);
-    return { name, reward: entry.reward, weight: entry.weight };
+    if (!Number.isFinite(weight)) throw wrong(`has the weight ${showValue(weight)}; it must be a finite number.`);
+    return { name, verifier, weight };
   });
 }
 
@@ -68,8 +89,8 @@ export function refuseUnscorable<Row extends PromptRow>(
   rewards: Rewards<Row>,
   rows: readonly Row[],
 ): void {
-  for (const { name, reward } of rewardFunctionsOf(rewards)) {
-    const { cannotScore } = reward as Partial<ChecksRows>;
+  for (const { name, verifier } of weightedRewardsOf(rewards)) {
+    const { cannotScore } = verifier as Partial<ChecksRows>;
     const [first] = rows;
     if (!cannotScore || first === undefined || rows.some((row) => cannotScore(row) === undefined)) continue;
     const problem = `the reward "${name}" can score none of the ${rows.length} rows. Of the first: ${cannotScore(first)}.`;
@@ -77,17 +98,30 @@ export function refuseUnscorable<Row extends PromptRow>(
   }
 }
 
-const scoreOptions = options('scoreCompletions', {
-  /** Most reward calls that run at one time. Default 16. */
+/** What decides a run of rewards: their names, weights, source text and settings, under names that its checkpoints keep. */
+export function rewardSettings<Row extends PromptRow>(rewards: Rewards<Row>): DecisiveSettings {
+  const settings = weightedRewardsOf(rewards).map(({ name, verifier, weight }) => {
+    const own = settingsOf(verifier);
+    // Of an instance of a class, what it says of itself: a reward model is another one under another name.
+    const isNamed = typeof verifier === 'object' && typeof own === 'string';
+    return [name, { reward: isNamed ? `${own} ${verifier.name}` : verifier, weight }];
+  });
+  return settingsOf(Object.fromEntries(settings)) as DecisiveSettings;
+}
+
+const scoreOptions = declare('scoreCompletions', {
+  /** Most reward calls that run at one time; a verifier's is one call. Default 16. */
   concurrency: integer({ default: 16, min: 1 }),
-  /** Seconds one call may take; for asynchronous functions, as nothing can stop a synchronous one. Default 60. */
-  timeoutSeconds: number({ default: 60, above: 0 }),
-  /** Ends the calls that run, and begins no others; the reason is thrown. Default: none. */
-  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, {
-    optional: true,
-    decisive: false,
-  }),
+  /**
+   * Milliseconds for one completion, for asynchronous rewards, as nothing can stop a synchronous one; a verifier gets all
+   * completions at once, and so many times as long. Default 60 000.
+   */
+  timeoutMs: integer({ default: 60_000, min: 1, max: LONGEST_TIMER_MS }),
+  /** Stops the scoring: it rejects with the signal's reason. */
+  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
 });
+
+/** Options of `scoreCompletions`. */
 export type ScoreOptions = Given<typeof scoreOptions>;
 
 /** A completion to be scored. */
@@ -97,120 +131,134 @@ export interface CompletionToScore<Row extends PromptRow> extends Omit<RewardCon
 
 /** What `scoreCompletions` gives. */
 export interface Scores {
-  /** Per reward function, one number or null per completion. */
+  /** Per reward, one number or null per completion. */
   readonly byFunction: Readonly<Record<string, readonly (number | null)[]>>;
-  /** Σ weight · reward over the functions that could score it; null where none could. */
+  /** Σ weight · reward over those that could score it; null where none could. */
   readonly rewards: readonly (number | null)[];
 }
 
 /**
- * Asks every reward function about every completion.
+ * Asks every reward about every completion. Verifiers get them together, functions one at a time.
  *
- * @throws OptionError; RewardError naming the function that threw, ran out of time or returned something else than a number or null; the
- *   reason of the signal when that fires
+ * @throws OptionError; RewardError naming the reward that threw, ran out of time or returned something else than a number or
+ *   null; the signal's reason
  */
 export async function scoreCompletions<Row extends PromptRow>(
   rewards: Rewards<Row>,
   completions: readonly CompletionToScore<Row>[],
-  given: ScoreOptions = {},
+  options: ScoreOptions = {},
 ): Promise<Scores> {
-  const { concurrency, timeoutSeconds, signal } = scoreOptions.read(given);
+  const { concurrency, timeoutMs, signal } = scoreOptions.read(options);
   assertArgument('scoreCompletions', 'rewards', rewards, isRewards(rewards), REWARDS);
   assertArgument('scoreCompletions', 'completions', completions, Array.isArray(completions), 'a list of completions');
-  const functions = rewardFunctionsOf(rewards);
-  const scores = functions.map(() => new Array<number | null>(completions.length).fill(null));
-  const tasks = functions.flatMap(({ name, reward }, f) =>
-    completions.map((completion, i) => async (ended: AbortSignal) => {
-      scores[f]![i] = await callReward(name, reward, completion, timeoutSeconds, ended);
-    }),
+  const weighted = weightedRewardsOf(rewards);
+  const limiter = createLimiter(concurrency);
+  const scores = await allOrAbort(
+    [signal],
+    weighted.map(
+      ({ name, verifier }) =>
+        (stop: AbortSignal) =>
+          askReward(name, verifier, completions, { limiter, timeoutMs, signal: stop }),
+    ),
   );
-  await runAll(tasks, concurrency, signal);
   return {
-    byFunction: Object.fromEntries(functions.map(({ name }, f) => [name, scores[f]!])),
+    byFunction: Object.fromEntries(weighted.map(({ name }, f) => [name, scores[f]!])),
     rewards: completions.map((completion, i) => {
-      const there = functions.flatMap(({ weight }, f) => (scores[f]![i] === null ? [] : [weight * scores[f]![i]!]));
+      const there = weighted.flatMap(({ weight }, f) => (scores[f]![i] === null ? [] : [weight * scores[f]![i]!]));
       if (there.length === 0) return null;
       const sum = there.reduce((a, b) => a + b);
       // Rewards are trained with in float32.
       if (Number.isFinite(Math.fround(sum))) return sum;
-      const names = functions.map(({ name }) => name).join(' + ');
+      const names = weighted.map(({ name }) => name).join(' + ');
       throw new RewardError(names, `add up to ${sum} with their weights, which float32 cannot hold`, completion);
     }),
   };
 }
 
-/** Runs tasks in order, a few at a time; the first failure aborts the others' signal and is thrown. */
-async function runAll(
-  tasks: readonly ((signal: AbortSignal) => Promise<void>)[],
-  concurrency: number,
-  given: AbortSignal | undefined,
-): Promise<void> {
-  const controller = new AbortController();
-  const abort = () => controller.abort(given!.reason);
-  given?.throwIfAborted();
-  given?.addEventListener('abort', abort, { once: true });
-  let next = 0;
-  const worker = async () => {
-    while (next < tasks.length && !controller.signal.aborted) await tasks[next++]!(controller.signal);
-  };
-  try {
-    await Promise.all(Array.from({ length: Math.min(concurrency, tasks.length) }, worker));
-  } catch (error) {
-    controller.abort(error);
-    throw error;
-  } finally {
-    given?.removeEventListener('abort', abort);
-  }
-  given?.throwIfAborted();
+interface Limits {
+  readonly limiter: Limiter;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
-async function callReward<Row extends PromptRow>(
+/** The scores of one reward. */
+async function askReward<Row extends PromptRow>(
   name: string,
-  reward: RewardFunction<Row>,
-  { text, ...context }: CompletionToScore<Row>,
-  timeoutSeconds: number,
-  runSignal: AbortSignal,
-): Promise<number | null> {
-  const controller = new AbortController();
-  let giveUp: (reason: unknown) => void = () => {};
-  const abort = () => {
-    controller.abort(runSignal.reason);
-    giveUp(runSignal.reason);
-  };
-  runSignal.addEventListener('abort', abort, { once: true });
-  let timer: NodeJS.Timeout | undefined;
+  reward: WeightedReward<Row>['verifier'],
+  completions: readonly CompletionToScore<Row>[],
+  { limiter, timeoutMs, signal }: Limits,
+): Promise<(number | null)[]> {
+  const requestsUntil = (end: AbortSignal) =>
+    completions.map(({ text, completionTokens, ...rest }) => ({
+      ...rest,
+      row: rest.row as Row & Readonly<Record<string, unknown>>,
+      completion: text,
+      tokenIds: completionTokens,
+      signal: end,
+    }));
   try {
-    const pending = reward(text, { ...context, signal: controller.signal });
-    const value =
-      typeof pending === 'object' && pending !== null
-        ? await Promise.race([
-            pending,
-            new Promise<never>((_, reject) => {
-              giveUp = reject;
-              timer = setTimeout(() => {
-                const error = new RewardError(name, `took longer than ${timeoutSeconds} s`, context);
-                controller.abort(error);
-                reject(error);
-              }, timeoutSeconds * 1000);
-            }),
-          ])
-        : pending;
-    if (value !== null && (typeof value !== 'number' || !Number.isFinite(value))) {
-      throw new RewardError(
-        name,
-        `returned ${String(value)}; return a finite number, or null for "not scorable"`,
-        context,
-      );
+    if (typeof reward === 'function') {
+      const verifier = functionVerifier(name, (request) => callFunction(reward, request), { limiter, timeoutMs });
+      return scoresOf(name, await verifier.verify(requestsUntil(signal)), completions);
     }
-    return value;
+    const patience = Math.min(LONGEST_TIMER_MS, timeoutMs * completions.length);
+    const verdicts = await limiter(() =>
+      withDeadline((deadline) => reward.verify(requestsUntil(deadline)), {
+        ...{ signal, timeoutMs: patience },
+        timeoutError: () =>
+          new RewardError(name, `took longer than ${patience} ms for ${completions.length} completions`),
+      }),
+    );
+    return scoresOf(name, verdicts, completions);
   } catch (error) {
-    // Whatever a call that is ended says: it is not why.
-    if (runSignal.aborted) throw runSignal.reason;
-    if (error instanceof RewardError) throw error;
-    const message = error instanceof Error ? error.message : String(error);
-    throw new RewardError(name, `threw: ${message}`, context, { cause: error });
-  } finally {
-    clearTimeout(timer);
-    runSignal.removeEventListener('abort', abort);
+    if (signal.aborted && error === signal.reason) throw error;
+    throw rewardError(name, error, completions, timeoutMs);
   }
+}
+
+/** Calls a reward function with what it knows of a completion. */
+const callFunction = <Row extends PromptRow>(reward: RewardFunction<Row>, request: VerifyRequest) => {
+  const { completion, tokenIds, finishReason, step, prompt, row, signal } = request;
+  return reward(completion, {
+    ...{ prompt, row: row as unknown as Row, completionTokens: tokenIds! },
+    ...{ finishReason: finishReason!, step: step!, signal: signal! },
+  });
+};
+
+function scoresOf(
+  name: string,
+  verdicts: readonly Verdict[],
+  completions: readonly CompletionToScore<PromptRow>[],
+): (number | null)[] {
+  if (!Array.isArray(verdicts) || verdicts.length !== completions.length) {
+    const count = Array.isArray(verdicts) ? verdicts.length : 'no';
+    throw new RewardError(name, `returned ${count} verdicts for ${completions.length} completions`);
+  }
+  return verdicts.map(({ score }: Verdict, i) => {
+    if (score === null || Number.isFinite(score)) return score;
+    throw new RewardError(
+      name,
+      `returned ${String(score)}; return a finite number, or null for "not scorable"`,
+      completions[i],
+    );
+  });
+}
+
+/** Any failure in the words of rewards: by the name that the run knows, and with the prompt. */
+function rewardError(
+  name: string,
+  error: unknown,
+  completions: readonly CompletionToScore<PromptRow>[],
+  timeoutMs: number,
+): RewardError {
+  if (error instanceof RewardError) return error;
+  if (error instanceof VerifierTimeoutError) {
+    return new RewardError(name, `took longer than ${timeoutMs} ms`, completions[error.index]);
+  }
+  const failed = error instanceof VerifierFailedError ? error : undefined;
+  const cause = failed ? failed.cause : error;
+  if (cause instanceof RewardError) return cause;
+  if (failed && cause === undefined) return new RewardError(name, failed.problem, completions[failed.index]);
+  const message = cause instanceof Error || isPosttrainError(cause) ? cause.message : String(cause);
+  return new RewardError(name, `threw: ${message}`, failed && completions[failed.index], { cause });
 }

@@ -1,5 +1,6 @@
-import { type Given, integer, OptionError, options } from '@posttrain/interfaces';
-import { namedReward, type RewardFunction } from './reward.js';
+import { type Given, type HasSettings, integer, OptionError, options, type Verifier } from '@posttrain/interfaces';
+import { ruleVerifier } from '@posttrain/interfaces/verifiers';
+import { tokensOf } from './tokens.js';
 
 const softOverlongPunishmentOptions = options('softOverlongPunishment', {
   /** L_max: tokens at which the punishment is complete. */
@@ -16,14 +17,15 @@ export type SoftOverlongPunishmentOptions = Given<typeof softOverlongPunishmentO
  *
  * @throws OptionError
  */
-export function softOverlongPunishment(given: SoftOverlongPunishmentOptions): RewardFunction {
+export function softOverlongPunishment(given: SoftOverlongPunishmentOptions): Verifier & HasSettings {
   const { maxCompletionLength: max, softPunishCache: cache } = softOverlongPunishmentOptions.read(given);
   if (cache > max) {
     const problem = `softPunishCache ${cache} exceeds maxCompletionLength ${max}.`;
     throw new OptionError('INVALID_OPTION', 'softOverlongPunishment', 'softPunishCache', problem);
   }
   const settings = softOverlongPunishmentOptions.settings(given);
-  return namedReward('softOverlongPunishment', settings, (_, { completionTokens: { length } }) =>
-    Math.max(-1, Math.min(0, (max - cache - length) / cache)),
-  );
+  return ruleVerifier('softOverlongPunishment', settings, (request) => {
+    const length = tokensOf('softOverlongPunishment', request);
+    return Math.max(-1, Math.min(0, (max - cache - length) / cache));
+  });
 }

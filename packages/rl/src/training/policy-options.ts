@@ -10,7 +10,6 @@ import {
   options,
   type Read,
   type SamplingParams,
-  settingsOf,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
@@ -18,7 +17,13 @@ import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
-import { isRewards, REWARDS, rewardFunctionsOf, type ScoreOptions } from '../rewards/score-completions.js';
+import {
+  isRewards,
+  REWARDS,
+  rewardSettings,
+  type ScoreOptions,
+  weightedRewardsOf,
+} from '../rewards/score-completions.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
@@ -27,7 +32,8 @@ const isScoreOptions = (value: unknown): boolean =>
   value !== null &&
   Object.entries(value).every(
     ([name, x]) =>
-      ['concurrency', 'timeoutSeconds'].includes(name) && (x === undefined || (typeof x === 'number' && x > 0)),
+      ['concurrency', 'timeoutMs'].includes(name) &&
+      (x === undefined || (Number.isSafeInteger(x) && (x as number) > 0)),
   );
 
 const hasParts = (value: unknown): boolean =>
@@ -64,10 +70,7 @@ const shape = {
   evaluationRows: custom<Rows<PromptRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** By the name they are logged under. */
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
-    settings: (rewards) =>
-      settingsOf(
-        Object.fromEntries(rewardFunctionsOf(rewards).map(({ name, reward, weight }) => [name, { reward, weight }])),
-      ),
+    settings: rewardSettings,
   }),
   /** `policyObjectives.grpo()`, or parts of your own. */
   objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {
@@ -112,7 +115,7 @@ const shape = {
   ),
   /** Limits of the reward calls. */
   scoring: custom<Omit<ScoreOptions, 'signal'>>()(
-    '{ concurrency, timeoutSeconds }, both positive numbers',
+    '{ concurrency, timeoutMs }, both positive whole numbers',
     isScoreOptions,
     {
       optional: true,
@@ -160,7 +163,7 @@ export const POLICY_TRL_REMARKS = {
   epsilon_high: 'It belongs to the objective: objective: policyObjectives.dapo({ epsilonHigh: 0.28 }).',
   loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
   scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
-  reward_weights: 'A reward has its weight beside it: rewards: { correct: { reward: numericMatch(), weight: 1 } }.',
+  reward_weights: 'A reward has its weight beside it: rewards: { correct: { verifier: numericMatch(), weight: 1 } }.',
   use_vllm: 'Completions are sampled from the model that is trained.',
 } as const;
 
@@ -192,7 +195,7 @@ export function samplingOf(settings: PolicySettings): SamplingParams {
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
 export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {
   refuseDropout('trainPolicy', adapter);
-  rewardFunctionsOf(rewards);
+  weightedRewardsOf(rewards);
   const { advantage } = objective;
   if (advantage.needsGroup && completionsPerPrompt === 1) {
     throw new OptionError(

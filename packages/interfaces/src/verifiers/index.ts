@@ -1,0 +1,12 @@
+/**
+ * Verifiers that need no model, and what others are made with. A reward, a grade and a score of a search are one type,
+ * `Verifier`, so each of these is all three.
+ */
+export { VerifierFailedError, VerifierInputError, VerifierTimeoutError } from './errors.js';
+export { type ExactMatchOptions, exactMatch } from './exact-match.js';
+export { applyFilters, type Filter } from './filter.js';
+export { type FormatTagsOptions, formatTags } from './format-tags.js';
+export { type FunctionVerifierOptions, functionVerifier, type VerifierResult } from './function-verifier.js';
+export { type NumericMatchOptions, numericMatch } from './numeric-match.js';
+export { columnOf } from './reference.js';
+export { type ChecksRows, ruleVerifier } from './rule-verifier.js';

@@ -1,0 +1,21 @@
+export type {
+  ChatMessage,
+  Completion,
+  ContinuationScore,
+  Embedder,
+  GenerateRequest,
+  Generator,
+  Prompt,
+  ScoreRequest,
+  Scorer,
+  Usage,
+  Verdict,
+  Verifier,
+  VerifyRequest,
+} from '@posttrain/interfaces';
+export type { EndpointOptions } from './endpoint.js';
+export { EndpointError, type EndpointErrorDetails, UnsupportedRequestError } from './errors.js';
+export { type JudgeOptions, type JudgePrompt, judge } from './judge.js';
+export { type OpenAICompatibleOptions, openaiCompatible, type PrefixMode } from './openai-compatible.js';
+export { type OpenAICompatibleEmbedderOptions, openaiCompatibleEmbedder } from './openai-compatible-embedder.js';
+export { openaiCompatibleScorer } from './openai-compatible-scorer.js';

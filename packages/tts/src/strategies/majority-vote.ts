@@ -1,0 +1,28 @@
+import { type Problem, Search, type SearchResult, type StrategyOptions } from '../search.js';
+import { countVotes, withAnswer } from '../voting.js';
+
+/** Options of `majorityVote`. */
+export interface MajorityVoteOptions extends StrategyOptions {}
+
+/**
+ * Self-consistency, majority vote (arXiv 2203.11171): draw y_1 … y_N, take the normalised answer a_i of each and return
+ *
+ *   argmax_a Σ_i 1[a_i = a]
+ *
+ * Ties go to the answer that appeared first. The text returned is the first completion with the winning answer. A
+ * completion without an answer (`null`) does not vote. Throws `NoCandidateError` when none votes.
+ */
+export async function majorityVote(problem: Problem, options: MajorityVoteOptions): Promise<SearchResult> {
+  const search = new Search('majority-vote', problem, options);
+  const candidates = await search.draw();
+  const ballots = countVotes(withAnswer(candidates), () => 1);
+  const winner = ballots[0];
+  if (!winner) throw search.nothing(`none of ${candidates.length} completions has an answer.`);
+  return search.finish(
+    winner.supporters[0]!,
+    winner.supporters,
+    candidates,
+    ballots.map(({ vote }) => vote),
+    'outvoted',
+  );
+}

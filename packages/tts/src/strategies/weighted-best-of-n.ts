@@ -1,0 +1,44 @@
+import { InvalidArgumentError } from '../errors.js';
+import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from '../search.js';
+import { countVotes, withAnswer } from '../voting.js';
+
+/** Options of `weightedBestOfN`. */
+export interface WeightedBestOfNOptions extends VerifiedStrategyOptions {}
+
+/**
+ * Weighted best-of-N, weighted majority vote (arXiv 2206.02336, 2408.03314): draw y_1 … y_N with normalised answers a_i
+ * and scores r_i ≥ 0 and return
+ *
+ *   argmax_a Σ_{i: a_i = a} r_i
+ *
+ * Ties go to the answer that appeared first. The text returned is the highest scored completion with the winning
+ * answer. A completion that is not scorable (`null`), was not verified or has no answer does not vote. Throws
+ * `NoCandidateError` when none votes and `InvalidArgumentError` on a negative score, with which more votes would count
+ * for less: map scores to positive numbers (a sigmoid of the logit, an exponential) in the verifier.
+ */
+export async function weightedBestOfN(problem: Problem, options: WeightedBestOfNOptions): Promise<SearchResult> {
+  const search = new Search('weighted-best-of-n', problem, options, ['verifier']);
+  const candidates = await search.draw();
+  const voters = withAnswer(candidates).filter(({ node }) => typeof node.score === 'number');
+  for (const { node } of voters) assertWeight(`verifier "${options.verifier.name}"`, node.score!);
+  const ballots = countVotes(voters, ({ node }) => node.score!);
+  const winner = ballots[0];
+  if (!winner) throw search.nothing(`none of ${candidates.length} completions has both an answer and a score.`);
+  const best = winner.supporters.reduce((a, b) => (b.node.score! > a.node.score! ? b : a));
+  return search.finish(
+    best,
+    winner.supporters,
+    candidates,
+    ballots.map(({ vote }) => vote),
+    'outvoted',
+  );
+}
+
+/** Throws when `score` cannot be the weight of a vote. */
+function assertWeight(where: string, score: number): void {
+  if (score >= 0) return;
+  throw new InvalidArgumentError(
+    `${where}: the score ${score} cannot weigh a vote. Weights must not be negative, or more votes would count for ` +
+      'less; map scores to positive numbers first, for instance with a sigmoid.',
+  );
+}
