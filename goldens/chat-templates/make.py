@@ -48,10 +48,6 @@ def main() -> None:
             "expressions": {e: [render("{{ " + e + " }}", value()) for value in values] for e in expressions()},
             "constants": [row("{{ " + e + " }}") for e in NUMBERS + TEXTS],
             "statements": [row(s) for s in STATEMENTS],
-            "blocks": [row(b, BLOCK_VARIABLES) for b in BLOCKS],
-            "block_variables": BLOCK_VARIABLES,
-            "random": random_rows(1, 160),
-            "random_variables": json.dumps(VARIABLES),
             "white_space": [row(s) for s in white_space()],
             "templates": TEMPLATES,
             # As JSON text: the order of keys and the kinds of numbers count.
@@ -59,6 +55,8 @@ def main() -> None:
             "rendered": {t: {c: render(template, defaults | variables) for c, variables in CONVERSATIONS.items()} for t, template in TEMPLATES.items()},
         },
     )
+    write_json(folder / "blocks.json", {"templates": [row(b, BLOCK_VARIABLES) for b in BLOCKS], "variables": BLOCK_VARIABLES})
+    write_json(folder / "random.json", {"templates": random_rows(1, 160), "variables": json.dumps(VARIABLES)})
 
 
 main()

@@ -5,22 +5,24 @@ import { JinjaError, parseJsonText, Template } from '../../src/jinja/index.js';
 type Row = readonly [template: string, text: string | null];
 
 /** What Jinja2 renders in the environment of transformers; null where Python raises, or would print an address. */
-const golden = JSON.parse(
-  readFileSync(new URL('../../../../goldens/chat-templates/expected.json', import.meta.url), 'utf8'),
-) as {
+const read = (file: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../../../../goldens/chat-templates/${file}`, import.meta.url), 'utf8'));
+const golden = read('expected.json') as {
   readonly values: readonly string[];
   readonly expressions: Readonly<Record<string, readonly (string | null)[]>>;
   readonly constants: readonly Row[];
   readonly statements: readonly Row[];
-  readonly blocks: readonly Row[];
-  readonly block_variables: Readonly<Record<string, string>>;
-  readonly random: readonly Row[];
-  readonly random_variables: string;
   readonly white_space: readonly Row[];
   readonly templates: Readonly<Record<string, string>>;
   readonly conversations: Readonly<Record<string, string>>;
   readonly rendered: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
 };
+
+const blocks = read('blocks.json') as {
+  readonly templates: readonly Row[];
+  readonly variables: Readonly<Record<string, string>>;
+};
+const random = read('random.json') as { readonly templates: readonly Row[]; readonly variables: string };
 
 /** The text, null for an error, and `REFUSED` for what is refused by name. */
 const REFUSED = Symbol('refused by name');
@@ -72,17 +74,17 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
   });
 
   it('blocks, which see what has been set so far', () => {
-    const rows = golden.blocks.map(
-      ([template, text]) => [template, render(template, golden.block_variables), text] as const,
+    const rows = blocks.templates.map(
+      ([template, text]) => [template, render(template, blocks.variables), text] as const,
     );
     expect(compare(rows)).toEqual({ wrong: [], refused: [], count: 27 });
     expect(rows[0]).toEqual(['{% block a %}[{{ x }}]{% endblock %}{% set x = 1 %}{{ x }}', '[X]1', '[X]1']);
   });
 
   it('random templates of what chat templates use', () => {
-    const variables = parseJsonText(golden.random_variables) as Record<string, unknown>;
+    const variables = parseJsonText(random.variables) as Record<string, unknown>;
     const { wrong, count } = compare(
-      golden.random.map(([template, text]) => [template, render(template, variables), text]),
+      random.templates.map(([template, text]) => [template, render(template, variables), text]),
     );
     expect(wrong).toEqual([]);
     expect(count).toBe(180);
