@@ -7,17 +7,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import {
-  compile,
-  grad,
-  Key,
-  normal,
-  onnxruntimeEngine,
-  realize,
-  selfAttention,
-  setEngine,
-  type Tensor,
-} from '@posttrain/core-tensor';
+import { compile, grad, Key, normal, realize, selfAttention, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 
 const { values } = parseArgs({
   options: {

@@ -11,9 +11,6 @@ import { parseArgs } from 'node:util';
 import {
   compile,
   Key,
-  mapNamed,
-  type Named,
-  onnxruntimeEngine,
   realize,
   setEngine,
   type Tensor,
@@ -22,6 +19,8 @@ import {
   valueAndGrad,
   zerosBuffer,
 } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { applyLinear, type LayerHooks, networkOf, parseModelConfig } from '@posttrain/lm';
 import { MODEL_CONFIGS } from '../cases.js';
 import { printProfile } from './profile.js';

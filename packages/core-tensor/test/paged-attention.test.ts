@@ -6,14 +6,14 @@ import {
   Key,
   KvBlocks,
   OutOfBlocksError,
-  onnxruntimeEngine,
   pagedAttention,
   referenceEngine,
   type Tensor,
   tensor,
-  withEngine,
   zerosBuffer,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const HEADS = 4;
 const KV = 2;
@@ -189,7 +189,7 @@ describe.each([
     ['one new token', 1, [1, 1]],
     ['several, padded', 4, [3, 4]],
   ] as const)('in blocks, %s', async (__, width, real) => {
-    await withEngine(makeEngine(), async () => {
+    await onEngine(makeEngine(), async () => {
       const run = async (stale: number) => {
         const blocks = new KvBlocks({ blocks: 8, blockSize: BLOCK });
         let pools = { keys: filled([KV * 8 * BLOCK, D], stale), values: filled([KV * 8 * BLOCK, D], stale) };
@@ -223,7 +223,7 @@ describe.each([
     ['one new token in place', 1],
     ['several', 3],
   ])('in a contiguous cache, %s', async (__, width) => {
-    await withEngine(makeEngine(), async () => {
+    await onEngine(makeEngine(), async () => {
       const run = async (stale: number) => {
         const past = (seed: number) => {
           const numbers = Key.fromSeed(seed).normalHost(2 * KV * CAPACITY * D);

@@ -1,16 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  compile,
-  dropout,
-  Key,
-  normal,
-  ones,
-  onnxruntimeEngine,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  uniform,
-} from '../src/index.js';
+import { compile, dropout, Key, normal, ones, referenceEngine, setEngine, type Tensor, uniform } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { threefry2x32, threefryBits } from '../src/random/threefry.js';
 import { expectClose } from '../src/testing/check-case.js';
 

@@ -1,4 +1,5 @@
-import { type Engine, type Graph, ones, referenceEngine, setEngine, withEngine, zeros } from '@posttrain/core-tensor';
+import { type Engine, type Graph, ones, referenceEngine, setEngine, zeros } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, loadWeights, networkOf, perplexity, sequenceLogProbs } from '../src/index.js';
 import { ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, tinyConfig } from './support.js';
@@ -15,7 +16,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it.each(MODEL_FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read } = await readGolden(modelFolder(folder));
       const length = 12;
@@ -95,7 +96,7 @@ describe('sequenceLogProbs', () => {
       },
     };
     const rows = range(40, (i) => i).map((i) => range(20 + i, (t) => t + i));
-    await withEngine(watching, () => sequenceLogProbs(network, weights, rows, { maxTokensPerPass: 1000 }));
+    await onEngine(watching, () => sequenceLogProbs(network, weights, rows, { maxTokensPerPass: 1000 }));
     const grids = graphs.flatMap(({ inputs }) =>
       inputs.map(({ outputs }) => outputs[0]!).filter(({ shape, dtype }) => dtype === 'int32' && shape.length === 2),
     );

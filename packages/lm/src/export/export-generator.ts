@@ -1,14 +1,7 @@
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  exportOnnxModels,
-  leavesOf,
-  mapTree,
-  type OnnxOperators,
-  type OnnxSignature,
-  type Tensor,
-  zeros,
-} from '@posttrain/core-tensor';
+import { leavesOf, mapTree, type Tensor, zeros } from '@posttrain/core-tensor';
+import { exportOnnxModels, type OnnxOperators, type OnnxSignature } from '@posttrain/core-tensor/export';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
-import { MissingTensorError } from '@posttrain/core-tensor';
+import { MissingTensorError } from '@posttrain/core-tensor/io';
 import { BLOCK_TYPES, type BlockType } from './block-types.js';
 import { InvalidGgufError, UnsupportedGgufError } from './errors.js';
 import { checkHeaderBounds, type HeaderBounds } from './header-bounds.js';

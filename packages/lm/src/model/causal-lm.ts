@@ -1,4 +1,13 @@
-import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
+import {
+  currentEngine,
+  type Engine,
+  Key,
+  ones,
+  realize,
+  type Tensor,
+  tensor,
+  zerosBuffer,
+} from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { parseChatTemplates } from '../chat-template/load-chat-templates.js';
@@ -79,10 +88,12 @@ export class CausalLM {
    */
   static async fromPretrained(
     nameOrFolder: string,
-    { quantization, longContext, ...options }: DownloadModelOptions & LoadWeightsOptions = {},
+    options: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
-    const folder = await resolveModelFolder(nameOrFolder, options);
+    const { quantization, longContext, engine = currentEngine(), ...download } = options;
+    const folder = await resolveModelFolder(nameOrFolder, download);
     return CausalLM.load(folder, {
+      engine,
       ...(quantization !== undefined && { quantization }),
       ...(longContext !== undefined && { longContext }),
     });
@@ -92,7 +103,9 @@ export class CausalLM {
    * Loads a local Hugging Face folder (`config.json`, `*.safetensors`, tokenizer files) or a GGUF file, also when it is
    * the only one of a folder without a `config.json`.
    */
-  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
+  static async load(folder: string, given: LoadWeightsOptions = {}): Promise<CausalLM> {
+    // The engine that is set now, whatever is set while files are read.
+    const options = { engine: currentEngine(), ...given };
     const file = await findGguf(folder);
     if (file !== undefined) return CausalLM.#loadGguf(file, options);
     // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
@@ -141,7 +154,7 @@ export class CausalLM {
   async quantize(options: QuantizationOptions): Promise<CausalLM> {
     const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
     const config = configQuantizedWith(this.config, this.network.modules.values(), options);
-    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized));
+    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized, this.engine));
   }
 
   /**
@@ -151,7 +164,12 @@ export class CausalLM {
   async dequantize(): Promise<CausalLM> {
     const { quantization: _, ...config } = this.config;
     const weights = await dequantizeWeights(this.network, this.weights);
-    return new CausalLM({ ...this.#parts(), config, weights });
+    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, undefined, this.engine));
+  }
+
+  /** What the model computes on: the engine that was set when it was made, or that of the loading options. */
+  get engine(): Engine {
+    return this.network.engine;
   }
 
   /** What the weights take. */
@@ -255,7 +273,10 @@ function refuseHead({ head }: ModelConfig, name: string): void {
 }
 
 /** New weights for a network, reproducible from the seed. */
-export async function initialWeights(network: Pick<Network, 'parameters' | 'config'>, seed: number): Promise<Weights> {
+export async function initialWeights(
+  network: Pick<Network, 'parameters' | 'config' | 'engine'>,
+  seed: number,
+): Promise<Weights> {
   const key = Key.fromSeed(seed);
   const weights: Record<string, Tensor> = {};
   network.parameters.forEach(({ name, shape, init }, i) => {
@@ -273,6 +294,6 @@ export async function initialWeights(network: Pick<Network, 'parameters' | 'conf
       );
     }
   });
-  await realize(Object.values(weights));
+  await realize(Object.values(weights), { engine: network.engine });
   return weights;
 }

@@ -1,18 +1,18 @@
 import { join } from 'node:path';
+import { currentEngine, type DType, type Engine, type Tensor, tensor } from '@posttrain/core-tensor';
 import {
-  type DType,
+  openSafetensorsFolder,
+  stageSafetensorsFolder,
+  type TensorSource,
+  type TensorToWrite,
+} from '@posttrain/core-tensor/io';
+import {
   INT4_ACTIVATIONS,
   type Int4Activations,
-  openSafetensorsFolder,
   type QuantizedFormat,
   type QuantizedWeight,
   quantizedTensors,
-  stageSafetensorsFolder,
-  type Tensor,
-  type TensorSource,
-  type TensorToWrite,
-  tensor,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/quantization';
 import { assertKnownOptions, nearestName, PosttrainError } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { storedHead } from '../config/head-config.js';
@@ -72,6 +72,8 @@ export interface LoadWeightsOptions {
    * ones, and with them the long context. Default false.
    */
   readonly longContext?: boolean;
+  /** What the model computes on, for good. Default: the engine that is set when loading begins. */
+  readonly engine?: Engine;
 }
 
 export interface LoadedWeights {
@@ -94,7 +96,8 @@ export interface OpenModel {
  *
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
-export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+export async function loadWeights(folder: string, given: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+  const options = { engine: currentEngine(), ...given };
   const file = await findGguf(folder);
   if (file !== undefined) return readWeights(await openGgufModel(file), options);
   const config = await loadModelConfig(folder);
@@ -122,8 +125,9 @@ export async function readWeights(
   options: LoadWeightsOptions = {},
   path: string = source.path,
 ): Promise<LoadedWeights> {
+  const { engine = currentEngine() } = options;
   try {
-    assertKnownOptions('loading a model', options, ['quantization', 'longContext']);
+    assertKnownOptions('loading a model', options, ['quantization', 'longContext', 'engine']);
     const described = options.longContext ? withLongContext(given) : given;
     const { keep, quantization } = chosenQuantization(options);
     if (quantization && described.quantization) {
@@ -178,7 +182,7 @@ export async function readWeights(
       );
     }
     const full = quantization ? configQuantizedWith(config, modules.values(), quantization) : config;
-    return { config: full, weights, network: networkOf(full, quantized) };
+    return { config: full, weights, network: networkOf(full, quantized, engine) };
   } finally {
     await source.close();
   }

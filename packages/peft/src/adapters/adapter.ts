@@ -1,4 +1,5 @@
-import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import { Key, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { assertKnownOptions, showValue } from '@posttrain/interfaces';
 import {
   applyLinear,
@@ -40,7 +41,7 @@ export async function createAdapter<Config extends PeftConfig>(
   assertMethod('createAdapter', method);
   assertKnownOptions('createAdapter', options, ['seed', 'name']);
   const { adapter, initial } = planAdapter(model, method, config, options);
-  await realize(Object.values(initial));
+  await realize(Object.values(initial), { engine: model.network.engine });
   const parameters: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(initial)) {
     // Copied: training may give a parameter away, and a whole module starts as the base's own tensor.

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { Named } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import { NonFiniteError } from '../trainer/non-finite-error.js';

@@ -9,7 +9,7 @@ import {
   type ScheduleSettings,
   scheduleByName,
   schedules,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/optim';
 import {
   boolean,
   custom,

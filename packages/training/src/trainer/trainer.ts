@@ -2,24 +2,27 @@ import {
   type Compiled,
   compile,
   Key,
+  leavesOf,
+  mapTree,
+  type NonFinite,
+  scalar,
+  type Tensor,
+  tensor,
+  withEngine,
+} from '@posttrain/core-tensor';
+import {
   type LossScale,
   type LossScaler,
   type LossScalerOptions,
-  leavesOf,
   lossScaler,
   mapNamed,
-  mapTree,
   type Named,
-  type NonFinite,
   type Optimizer,
   type OptimizerChoice,
   type OptimizerName,
   type OptimizerSpec,
   optimizerOf,
-  scalar,
-  type Tensor,
-  tensor,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/optim';
 import { boolean, custom, options as declare, integer, number, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import { decaysInTransformers } from './decay.js';
@@ -139,7 +142,9 @@ export class Trainer {
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
     const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice, { decays: decaysInTransformers }) };
-    return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
+    const parameters = Object.fromEntries(await Promise.all(copies));
+    // What it compiles is for the model's engine, whichever was set while the parameters were read.
+    return withEngine(model.engine, () => new Trainer(model, plain, parameters));
   }
 
   private constructor(

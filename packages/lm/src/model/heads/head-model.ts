@@ -1,4 +1,4 @@
-import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
+import { type Compiled, compile, currentEngine, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { ChatTemplate } from '../../chat-template/index.js';
 import { saveChatTemplates } from '../../chat-template/save-chat-templates.js';
@@ -76,11 +76,11 @@ export abstract class HeadModel implements HeadModelParts {
   static async fromPretrained<Model>(
     this: HeadModelClass<Model>,
     nameOrFolder: string,
-    { quantization, ...options }: HeadLoadOptions = {},
+    { quantization, engine = currentEngine(), ...options }: HeadLoadOptions = {},
   ): Promise<Model> {
     const folder = await resolveModelFolder(nameOrFolder, options);
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
-    return new this(await loadHeadParts(folder, quantization ? { quantization } : {}, this.tasks));
+    return new this(await loadHeadParts(folder, { engine, ...(quantization && { quantization }) }, this.tasks));
   }
 
   /** The same model with other weights. */
@@ -123,9 +123,10 @@ function checkHead({ head }: ModelConfig, tasks: readonly HeadTask[], name: stri
 
 async function loadHeadParts(
   folder: string,
-  options: LoadWeightsOptions,
+  given: LoadWeightsOptions,
   tasks: readonly HeadTask[],
 ): Promise<HeadModelParts> {
+  const options = { engine: currentEngine(), ...given };
   // The large file last; only TRL's value head cannot be seen before it is opened.
   const described = await loadModelConfig(folder);
   if (described.head || !tasks.includes('value')) checkHead(described, tasks, folder);
@@ -146,9 +147,9 @@ export async function withNewHead(model: CausalLM, head: HeadConfig, seed: numbe
   const formats = [...model.network.modules.values()]
     .filter(isQuantized)
     .map((module) => [module.name, module.quantization] as const);
-  const network = networkOf(config, new Map(formats));
+  const network = networkOf(config, new Map(formats), model.engine);
   const parameters = network.parameters.filter((parameter) => parameter.name.startsWith(`${head.module}.`));
-  const added = await initialWeights({ parameters, config }, seed);
+  const added = await initialWeights({ parameters, config, engine: model.engine }, seed);
   const trunk = Object.entries(model.weights).filter(
     ([weight]) => head.task === 'value' || !weight.startsWith('lm_head.'),
   );

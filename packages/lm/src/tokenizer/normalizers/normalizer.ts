@@ -5,8 +5,9 @@ import type { Edit } from '../piece.js';
 import { prepend, replaceCharacters } from '../piece.js';
 import { patternField } from '../regex/pattern.js';
 import { type NormalForm, normalForm } from '../unicode/normal-forms.js';
-import { lowercase, property, setPattern, WHITE_SPACE } from '../unicode/unicode.js';
+import { property, setPattern, WHITE_SPACE } from '../unicode/unicode.js';
 import { bertNormalizer } from './bert.js';
+import { lowercased } from './lowercased.js';
 import { precompiled } from './precompiled.js';
 
 /** The normalizer of tokenizer.json. @throws TokenizerComponentError */
@@ -87,11 +88,6 @@ function form(name: NormalForm): Edit {
     return whole;
   };
 }
-
-export const lowercased: Edit = (text, log) => {
-  if (!log) return lowercase(text);
-  return replaceCharacters(text, log, /./gsu, lowercase);
-};
 
 function strip(left: boolean, right: boolean): Edit {
   const leading = new RegExp(`^[${WHITE_SPACE}]+`, 'u');
