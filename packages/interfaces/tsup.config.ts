@@ -6,6 +6,7 @@ export default defineConfig({
     answers: 'src/answers/index.ts',
     estimators: 'src/estimators/index.ts',
     node: 'src/node/index.ts',
+    random: 'src/random/index.ts',
   },
   format: ['esm'],
   dts: true,

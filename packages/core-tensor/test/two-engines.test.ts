@@ -130,7 +130,11 @@ describe('withEngine', () => {
 
   it('refuses a body that returns a promise, and says what to do', async () => {
     const before = currentEngine();
-    const bodies = [async () => 1, () => tensor([1]).add(1).data(), () => Promise.reject(new Error('lost'))];
+    const bodies: (() => Promise<unknown>)[] = [
+      async () => 1,
+      () => tensor([1]).add(1).data(),
+      () => Promise.reject(new Error('lost')),
+    ];
     for (const body of bodies) {
       expect(() => withEngine(referenceEngine(), body)).toThrow(
         expect.objectContaining({ code: 'ASYNC_BODY', message: expect.stringMatching(/compile.*engine.*setEngine/s) }),

@@ -6,7 +6,7 @@ import { setEngine } from '../engines/current.js';
 import type { Engine } from '../engines/engine.js';
 import { referenceEngine } from '../engines/reference/engine.js';
 import { Key, randomBits, uniform } from '../random/random.js';
-import { threefryBits } from '../random/threefry.js';
+import { threefryBits } from '../random/threefry-bits.js';
 import { realize } from '../realize.js';
 import { fromHost, type Tensor } from '../tensor.js';
 import { given, sample } from './case.js';

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { createRandom } from './random.js';
 import { assertFinite, isRounding, mean, meanWithStandardError } from './standard-error.js';
 
 export interface PairedBootstrapOptions {
@@ -76,14 +76,14 @@ export function pairedBootstrap(
         : `all ${sums.length} ${of}s have the same difference, so they cannot say how well it is known.`;
     return { difference, standardError, interval: null, pValue: difference === 0 ? 1 : null, pairs, warning: why };
   }
-  const random = createRandom(seed);
+  const random = createRandom(seed, 'pairedBootstrap');
   const means = new Float64Array(resamples);
   let asFar = 0;
   for (let r = 0; r < resamples; r++) {
     let sum = 0;
     let count = 0;
     for (let u = 0; u < sums.length; u++) {
-      const drawn = random.integer(sums.length);
+      const drawn = random.integer(0, sums.length - 1);
       sum += sums[drawn]!;
       count += counts[drawn]!;
     }
