@@ -143,7 +143,7 @@ export function realizeOn(engine: Engine, tensors: readonly Pending[]): Promise<
  * Computes on the engine that holds the operands in its memory, so that two programs on two engines do not take each
  * other's; on `fallback` where none or several do.
  */
-const realizeWhereTheyAre = (tensors: readonly Pending[], fallback: Engine): Promise<void> =>
+export const realizeWhereTheyAre = (tensors: readonly Pending[], fallback: Engine): Promise<void> =>
   realizeGraph(tensors, (operands) => {
     const homes = new Set(operands.flatMap(({ device }) => (device ? [device.engine] : [])));
     const [home] = homes;

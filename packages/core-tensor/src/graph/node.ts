@@ -3,7 +3,6 @@ import { inferOutputs } from './rules.js';
 import type { TensorSpec } from './spec.js';
 
 export type {
-  CustomBackward,
   Graph,
   GraphKernel,
   GraphNode,
