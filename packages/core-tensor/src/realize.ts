@@ -117,19 +117,20 @@ export function inOrder<T>(work: () => Promise<T>): Promise<T> {
 }
 
 export interface RealizeOptions {
-  /** What computes. Default: the engine in whose memory their operands are, if that is one; else the one that is set. */
-  readonly engine?: Engine;
+  /**
+   * What computes; `operands`: the engine in whose memory the operands are, where that is one. Default: the engine that is set
+   * when `realize` is called.
+   */
+  readonly engine?: Engine | 'operands';
 }
 
 /** Runs what the tensors need, once and together, and turns each into a leaf. */
 export async function realize(tensors: readonly Pending[], options: RealizeOptions = {}): Promise<void> {
   assertKnownOptions('realize', options, ['engine']);
-  if (options.engine) {
-    const { engine } = options;
-    return inOrder(() => realizeOn(engine, tensors));
-  }
-  const fallback = currentEngine();
-  return inOrder(() => realizeWhereTheyAre(tensors, fallback));
+  const { engine } = options;
+  if (engine && engine !== 'operands') return inOrder(() => realizeOn(engine, tensors));
+  const current = currentEngine();
+  return inOrder(() => (engine ? realizeWhereTheyAre(tensors, current) : realizeOn(current, tensors)));
 }
 
 export const isRealized = ({ value }: Pending): boolean => isOp(value.node, 'data');
@@ -176,9 +177,9 @@ async function realizeGraph(
 /** The elements of a tensor on the host, running its graph if need be. */
 export async function readHost(x: Pending): Promise<TypedArray> {
   // A leaf can be read without any engine being set.
-  const fallback = isOp(x.value.node, 'data') ? undefined : currentEngine();
+  const engine = isOp(x.value.node, 'data') ? undefined : currentEngine();
   return inOrder(async () => {
-    if (fallback) await realizeWhereTheyAre([x], fallback);
+    if (engine) await realizeOn(engine, [x]);
     const { node } = x.value;
     if (!isOp(node, 'data')) throw new DTypeError('data', [specOf(x.value).dtype], 'the tensor was not realised');
     const { storage } = node.attributes;

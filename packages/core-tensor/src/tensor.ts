@@ -20,8 +20,8 @@ export interface ReduceOptions {
 /**
  * An immutable, lazy, n-dimensional array: a node of a computation until somebody asks for its numbers.
  *
- * Operations only record what is to be computed. `await x.data()` (or `toArray`, `item`) runs the recorded graph, on the
- * engine in whose memory its operands are, else on the current one; `compile` runs it many times. There is nothing to dispose. Binary operations broadcast as
+ * Operations only record what is to be computed. `await x.data()` (or `toArray`, `item`) runs the recorded graph on
+ * the current engine; `compile` runs it many times. There is nothing to dispose. Binary operations broadcast as
  * NumPy does and need operands of one dtype. Wrong shapes and dtypes throw where the operation is written.
  */
 export class Tensor {

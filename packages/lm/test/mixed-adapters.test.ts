@@ -86,7 +86,7 @@ async function tiny({
     const weights = await initialWeights(network, 1);
     if (!quantization) return { network, weights };
     const quantized = await quantizeWeights(network, weights, quantization);
-    return { network: networkOf(network.config, quantized.quantized), weights: quantized.weights };
+    return { network: networkOf(network.config, quantized.quantized, network.engine), weights: quantized.weights };
   });
 }
 
@@ -177,6 +177,8 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
   it.each(families)('%s: each gets what it gets alone, as rows join and leave', (_, config, endings) =>
     onEngine(engine, async () => {
       const model = await tiny(config);
+      // The same weights, on an engine of its own.
+      const inReference = await onEngine(referenceEngine(), () => tiny(config));
       const made = endings.map((ending, i) => {
         const adapter = lowRank(model.network, `a${i}`, ending, i + 1, i);
         const kinds = Object.keys(adapter.parameters).map((name) => model.network.modules.get(name)!.kind);
@@ -187,7 +189,7 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
         range(3 + 4 * i, (t) => (7 * t + i) % 64),
         ...range(5, (t) => (5 * t + i) % 64).map((token) => [token]),
       ]);
-      const expected = await onEngine(referenceEngine(), () => alone(model, prompts, adapters));
+      const expected = await alone(inReference, prompts, adapters);
       const runner = new ModelRunner(model, { prefixReuse: false, maxTokensPerPass: 64, packWeights: true });
       const rows = prompts.map((steps, i) => ({ i, steps, next: 0, sequence: runner.start() }));
       // The third joins later, the first leaves early; one-token steps of the same rows are read from a copy.
@@ -209,7 +211,7 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
       expect(worst).toBeLessThan(2e-4);
       // And each adapter does something that could be missed.
       const none = adapters.map(() => NO_ADAPTER);
-      const base = await onEngine(referenceEngine(), () => alone(model, prompts, none));
+      const base = await alone(inReference, prompts, none);
       for (const i of [0, 2, 3]) expect(largestDifference(expected[i]![0]!, base[i]![0]!)).toBeGreaterThan(1e-2);
     }),
   );

@@ -317,10 +317,10 @@ describe('loadBalancingLoss', () => {
 
 it('computes on the default engine what the reference computes, gradients too', async () => {
   const config = mixture({ num_experts: 5 });
-  const network = networkOf(config);
   const tokens = tensor(SEQUENCES[0]!, [1, 7], 'int32');
   const positions = tensor([0, 1, 2, 3, 4, 5, 6], [1, 7], 'int32');
   const gradients = async () => {
+    const network = networkOf(config);
     const weights = await initialWeights(network, 8);
     const loss = (w: Weights) =>
       network

@@ -93,9 +93,11 @@ it.each([undefined, { r: 2, targetModules: ['q_proj', 'v_proj'] }])(
 );
 
 it('is the same on ONNX Runtime, in one pass and in several', async () => {
-  const model = await mixture('mixtral', { auxiliaryLossCoefficient: 1 });
-  const lossOf = async (maxTokensPerPass: number) =>
-    (await (await trainerOf(model, { maxTokensPerPass })).forwardBackward(threeRows, negativeLogLikelihood)).loss;
+  const lossOf = async (maxTokensPerPass: number) => {
+    const model = await mixture('mixtral', { auxiliaryLossCoefficient: 1 });
+    return (await (await trainerOf(model, { maxTokensPerPass })).forwardBackward(threeRows, negativeLogLikelihood))
+      .loss;
+  };
   const expected = await lossOf(4096);
   await onEngine(onnxruntimeEngine(), async () => {
     for (const tokens of [4096, 16]) expect(await lossOf(tokens)).toBeCloseTo(expected, 5);

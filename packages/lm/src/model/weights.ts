@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { currentEngine, type DType, type Engine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { currentEngine, type DType, type Engine, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import {
   openSafetensorsFolder,
   stageSafetensorsFolder,
@@ -300,7 +300,7 @@ export async function saveWeights(
       for (const [part, { shape: partShape, ...rest }] of Object.entries(stored)) {
         tensors.push({ name: part, shape: partShape, ...rest });
       }
-    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype)) });
+    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype), network.engine) });
   }
   await writeAtomically(async (files) => {
     const staging = await files.stageFolder(folder);
@@ -312,7 +312,8 @@ export async function saveWeights(
 }
 
 /** The reference engine computes float32 tensors in double precision. */
-async function storedData(weight: Tensor): Promise<Float32Array | Uint16Array> {
+async function storedData(weight: Tensor, engine: Engine): Promise<Float32Array | Uint16Array> {
+  await realize([weight], { engine });
   const data = await weight.data();
   return data instanceof Float64Array ? Float32Array.from(data) : (data as Float32Array | Uint16Array);
 }

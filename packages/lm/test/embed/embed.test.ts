@@ -71,7 +71,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   let texts: string[];
 
   beforeAll(async () => {
-    encoder = await BertEncoder.load(folder);
+    encoder = await onEngine(engine, () => BertEncoder.load(folder));
     texts = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')).texts;
   });
 
