@@ -10,7 +10,7 @@ const config: KnipConfig = {
     'packages/*': {},
     'examples/*': { entry: ['*.ts'] },
     benchmarks: {
-      entry: ['*.ts', 'gpu/{pack,run}.ts', 'spike/*.ts'],
+      entry: ['*.ts', 'gpu/{pack,run}.ts'],
       // Taken from a folder that the caller names.
       ignoreDependencies: ['node-llama-cpp'],
     },

@@ -3,7 +3,8 @@
  * 16 rows generate, LoRA on every linear layer, random weights and adapters. The other side has a runner per adapter, so
  * that each reads its rows from a copy of its own, as the one runner does. Steps of the two take turns; medians are given.
  */
-import { Key, onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { Key, setEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { type ExtendInput, ModelRunner, type ModelRunnerOptions } from '@posttrain/lm';
 import { createAdapter, lora, type PeftAdapter, withAdapterParameters } from '@posttrain/peft';
 import { MODEL_CONFIGS, type ModelName } from './cases.js';

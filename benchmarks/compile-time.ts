@@ -10,7 +10,8 @@
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type Engine, type Executable, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { type Engine, type Executable, setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { lowerGraph } from '../packages/core-tensor/src/engines/onnxruntime/lowering.js';
 import { encodeModel } from '../packages/core-tensor/src/engines/onnxruntime/proto.js';
 import { MODEL_CONFIGS, type ModelName, randomTokens } from './cases.js';

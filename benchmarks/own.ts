@@ -4,18 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import {
-  compile,
-  Key,
-  type Named,
-  onnxruntimeEngine,
-  openSafetensors,
-  setEngine,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-  valueAndGrad,
-} from '@posttrain/core-tensor';
+import { compile, Key, setEngine, type Tensor, tensor, tokenLogProbs, valueAndGrad } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { CausalLM, decode } from '@posttrain/lm';
 import { saveAdapter } from '@posttrain/peft';
 import type { GenerateCase, HeadCase, MatmulCase, TaskSettings } from './cases.js';

@@ -3,26 +3,21 @@
  * `npx tsx benchmarks/quantized.ts [PAIRS] [WIDTH]`. Prints bits per weight, relative error of the weight and of the
  * product (normal weights, correlated inputs), and time as a multiple of the float32 product's, median and quartiles of the pairs.
  */
+
+import { type Compiled, compile, Key, normal, realize, type Tensor, vjp } from '@posttrain/core-tensor';
 import {
   bitsPerWeight,
-  type Compiled,
-  compile,
   dequantized,
   type FloatMatrix,
   gptq,
-  Key,
   layerHessian,
-  normal,
   type QuantizedWeight,
   quantizedMatmul,
   quantizedTensors,
   quantizeInt4,
   quantizeInt8,
   quantizeNf4,
-  realize,
-  type Tensor,
-  vjp,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/quantization';
 
 const pairs = Number(process.argv[2] ?? 15);
 const WIDTH = Number(process.argv[3] ?? 1536);

@@ -19,7 +19,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeSafetensors } from '@posttrain/core-tensor';
+import { writeSafetensors } from '@posttrain/core-tensor/io';
 import {
   fullSettings,
   generateSettings,

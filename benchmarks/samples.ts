@@ -6,7 +6,8 @@
  */
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { Key, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { Key, setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { decode } from '@posttrain/lm';
 import { MODEL_CONFIGS, type ModelName, randomTokens } from './cases.js';
 import { median } from './compare.js';

@@ -10,7 +10,8 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { MODEL_CONFIGS, randomTokens } from './cases.js';
 import { median } from './compare.js';
 import { fitPowerLaw } from './fit.js';

@@ -1,4 +1,5 @@
-import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { createServer, localModels } from '@posttrain/lm/serve';
 import { expect, it, onTestFinished } from 'vitest';
 import { servedRandomModel } from './serving-model.js';

@@ -4,7 +4,8 @@
  * layers add is made small, so that it agrees **by construction**: these are the ratios for a given acceptance rate and this
  * cost of the draft, not what a real pair of models would reach. Runs take turns; the median of the ratios is given.
  */
-import { onnxruntimeEngine, realize, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { realize, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { CausalLM, LocalGenerator, networkOf, parseModelConfig, type SpeculativeOptions } from '@posttrain/lm';
 import { anyTokenizer } from './random-model.js';
 

@@ -1,14 +1,5 @@
-import {
-  adamW,
-  compile,
-  iota,
-  type Named,
-  scalar,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-  zeros,
-} from '@posttrain/core-tensor';
+import { compile, iota, scalar, type Tensor, tensor, valueAndGrad, zeros } from '@posttrain/core-tensor';
+import { adamW, type Named } from '@posttrain/core-tensor/optim';
 import { type CausalLM, predictionLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, type PeftAdapter } from '@posttrain/peft';
 import { negativeLogLikelihood, Trainer } from '@posttrain/training';

@@ -6,17 +6,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  adamW,
-  compile,
-  type Engine,
-  Key,
-  normal,
-  onnxruntimeEngine,
-  realize,
-  setEngine,
-  type Tensor,
-} from '@posttrain/core-tensor';
+import { compile, type Engine, Key, normal, realize, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW } from '@posttrain/core-tensor/optim';
 import { type Tfjs, tfjsEngine } from '@posttrain/core-tensor/tfjs';
 import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';

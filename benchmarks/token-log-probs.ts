@@ -5,17 +5,8 @@
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import {
-  compile,
-  grad,
-  Key,
-  onnxruntimeEngine,
-  realize,
-  setEngine,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-} from '@posttrain/core-tensor';
+import { compile, grad, Key, realize, setEngine, type Tensor, tensor, tokenLogProbs } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 
 const CASES = ['forward', 'hidden', 'hidden and head', 'with entropies'] as const;
 type Case = (typeof CASES)[number];

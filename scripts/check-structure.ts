@@ -1,7 +1,7 @@
 // `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain, how large it all may be.
 import { checkBudgets } from './budgets.js';
 import { checkPlatforms } from './platforms.js';
-import { checkChangesets, checkDependencies, checkPackage, checkTrackedText } from './structure.js';
+import { checkChangesets, checkDependencies, checkImportCircles, checkPackage, checkTrackedText } from './structure.js';
 import { listPackages, root } from './workspace.js';
 
 const packages = listPackages();
@@ -9,6 +9,7 @@ const findings = packages.map((entry) => checkPackage(root, entry));
 const text = checkTrackedText(root);
 const problems = [
   ...findings.flatMap((found) => found.problems),
+  ...packages.flatMap((entry) => checkImportCircles(root, entry)),
   ...checkDependencies(packages),
   ...checkChangesets(root, packages),
   ...checkPlatforms(),

@@ -11,7 +11,7 @@ import { packAll, packPlatform, type Tarball } from './pack.js';
 import { PLATFORMS, packageName, platformFields } from './platforms.js';
 import { checkRefusal, registryOnly } from './registry-only.js';
 import { npm, tool } from './setup.mjs';
-import { codeEntries, listPackages, readJson, root } from './workspace.js';
+import { codeEntries, listPackages, readJson, root, sourceOf } from './workspace.js';
 
 /** Packages that a user can install alone, without getting a tensor engine. */
 const light = ['data', 'eval', 'interfaces', 'openai', 'tts'];
@@ -161,7 +161,7 @@ async function compareWithSources(exported: Record<string, string[]>): Promise<v
   for (const { folder, manifest } of listPackages()) {
     for (const entry of codeEntries(manifest.exports)) {
       const specifier = toSpecifier(manifest.name, entry);
-      const source = join(folder, String(manifest.exports?.[entry]));
+      const source = join(folder, sourceOf(manifest.exports, entry));
       const wanted = Object.keys((await import(pathToFileURL(source).href)) as object).sort();
       const present = exported[specifier] ?? [];
       if (wanted.join() !== present.join()) {

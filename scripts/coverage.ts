@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { codeEntries, type Manifest, readJson, sourceOf } from './workspace.js';
 
 /** One method of the survey map and where this repository stands with it. */
 export interface CoverageRow {
@@ -10,7 +11,7 @@ export interface CoverageRow {
   /** Folder name under `packages/` of the package that has it or will have it. */
   readonly package: string;
   readonly status: 'implemented' | 'partial' | 'not implemented';
-  /** What the package's index exports for it, dotted for members: `policyObjectives.grpo`. */
+  /** What an entry point of the package exports for it, dotted for members: `policyObjectives.grpo`. */
   readonly export?: string;
   /** Its test file, relative to the root. */
   readonly test?: string;
@@ -55,14 +56,24 @@ export async function checkCoverage(workspace: string, { sections, methods }: Co
   return problems;
 }
 
+/** Whether an entry point of the package exports it. */
 async function hasExport(workspace: string, packageFolder: string, path: string): Promise<boolean> {
-  const index = join(workspace, 'packages', packageFolder, 'src', 'index.ts');
-  let value: unknown = await import(pathToFileURL(index).href);
+  const folder = join(workspace, 'packages', packageFolder);
+  const { exports } = readJson<Manifest>(join(folder, 'package.json'));
+  for (const entry of codeEntries(exports)) {
+    const module: unknown = await import(pathToFileURL(join(folder, sourceOf(exports, entry))).href);
+    if (valueAt(module, path) !== undefined) return true;
+  }
+  return false;
+}
+
+function valueAt(module: unknown, path: string): unknown {
+  let value = module;
   for (const part of path.split('.')) {
-    if (typeof value !== 'object' || value === null || !(part in value)) return false;
+    if (typeof value !== 'object' || value === null || !(part in value)) return undefined;
     value = (value as Record<string, unknown>)[part];
   }
-  return value !== undefined;
+  return value;
 }
 
 /** `docs/coverage.md`, from the table. */

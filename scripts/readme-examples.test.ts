@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
-import { codeEntries, listPackages, root } from './workspace.js';
+import { codeEntries, listPackages, root, sourceOf } from './workspace.js';
 
 /** What the examples use without making it, by the type that their text says it has. An example may shadow a name. */
 const given = `
@@ -46,7 +46,7 @@ function typecheck(modules: ReadonlyMap<string, string>): string[] {
   const config = ts.parseJsonConfigFileContent(ts.readConfigFile(file, ts.sys.readFile).config, ts.sys, root);
   const paths = listPackages().flatMap(({ folder, manifest }) =>
     codeEntries(manifest.exports).map((entry): [string, string[]] => {
-      return [manifest.name + entry.slice(1), [join(folder, String(manifest.exports?.[entry]))]];
+      return [manifest.name + entry.slice(1), [join(folder, sourceOf(manifest.exports, entry))]];
     }),
   );
   const options: ts.CompilerOptions = { ...config.options, paths: Object.fromEntries(paths) };

@@ -2,7 +2,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkChangesets, checkDependencies, checkPackage, findForbiddenText } from './structure.js';
+import {
+  checkChangesets,
+  checkDependencies,
+  checkImportCircles,
+  checkPackage,
+  findForbiddenText,
+} from './structure.js';
 import { listPackages, type Manifest } from './workspace.js';
 
 const manifest: Manifest = {
@@ -45,6 +51,83 @@ function check(changes: Partial<Manifest> = {}) {
   write('package.json', JSON.stringify({ ...manifest, ...changes }));
   return checkPackage(workspace, listPackages(workspace)[0]!);
 }
+
+describe('an entry with a variant for browsers', () => {
+  const built = { types: './dist/index.d.ts', import: './dist/index.js', default: './dist/index.js' };
+  const split = (published: Readonly<Record<string, string>>, sideEffects: Manifest['sideEffects']) =>
+    check({
+      sideEffects: sideEffects!,
+      exports: {
+        '.': { browser: './src/browser.ts', default: './src/index.ts' },
+        './package.json': './package.json',
+      },
+      publishConfig: { exports: { '.': published, './package.json': './package.json' } },
+    }).problems;
+  const effects = ['./src/index.ts', './dist/index.js'];
+
+  it('is accepted with its file, its build and its side effects', () => {
+    write('src/browser.ts', 'export const one = 1;\n');
+    const { types, ...rest } = built;
+    expect(split({ types, browser: './dist/browser.js', ...rest }, effects)).toEqual([]);
+    expect(split({ types, browser: './dist/browser.js', ...rest }, false).join()).toContain('sideEffects');
+    expect(split(built, effects).join()).toContain('./dist/browser.js');
+  });
+
+  it('is refused without its file', () => {
+    expect(split({ ...built, browser: './dist/browser.js' }, effects).join()).toContain('existing file');
+  });
+});
+
+describe('checkImportCircles', () => {
+  const circles = (files: Readonly<Record<string, string>>) => {
+    for (const [file, text] of Object.entries(files)) write(`src/${file}`, text);
+    write('package.json', JSON.stringify(manifest));
+    return checkImportCircles(workspace, listPackages(workspace)[0]!);
+  };
+
+  it.each<[string, Readonly<Record<string, string>>, string]>([
+    [
+      'two files that load one another',
+      { 'a.ts': "import { b } from './b.js';\n", 'b.ts': "export { a } from './a.js';\n" },
+      'packages/sample/src: files import one another at run time: a.ts, b.ts',
+    ],
+    [
+      'a circle through a name that is no type, over lines',
+      { 'a.ts': "import {\n  type B,\n  b,\n} from './b.js';\n", 'b.ts': "import './a.js';\n" },
+      'packages/sample/src: files import one another at run time: a.ts, b.ts',
+    ],
+    [
+      'a file that loads itself',
+      { 'a.ts': "import * as a from './a.js';\n" },
+      'packages/sample/src: files import one another at run time: a.ts',
+    ],
+    [
+      'types of two folders that need one another',
+      { 'x/a.ts': "import type { B } from '../y/b.js';\n", 'y/b.ts': "import { type A } from '../x/a.js';\n" },
+      'packages/sample/src: types refer to one another between folders: x/a.ts, y/b.ts',
+    ],
+    [
+      'a circle of six files',
+      Object.fromEntries([0, 1, 2, 3, 4, 5].map((i) => [`f${i}.ts`, `import './f${(i + 1) % 6}.js';\n`])),
+      'packages/sample/src: files import one another at run time: f0.ts, f1.ts, f2.ts, f3.ts, f4.ts and 1 more',
+    ],
+  ])('refuses %s', (_, files, problem) => {
+    expect(circles(files)).toEqual([problem]);
+  });
+
+  it('accepts types of one folder that need one another, what is loaded later, tests and comments', () => {
+    expect(
+      circles({
+        'x/a.ts': "import type { B } from './b.js';\n",
+        'x/b.ts': "import { type A, type C } from './a.js';\n",
+        'y/lazy.ts': "export const load = () => import('./user.js');\n",
+        'y/user.ts': "import { load } from './lazy.js';\n",
+        'z/a.ts': "/* import { x } from './a.test.js'; */\n// import { x } from './a.js';\n",
+        'z/a.test.ts': "import { a } from './a.js';\n",
+      }),
+    ).toEqual([]);
+  });
+});
 
 describe('checkPackage', () => {
   it('accepts a complete package', () => {

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
-import { codeEntries, listTrackedFiles, type Manifest, type WorkspacePackage } from './workspace.js';
+import { basename, dirname, join, relative } from 'node:path';
+import { findCircles, readImportGraph } from './import-circles.js';
+import { codeEntries, listTrackedFiles, type Manifest, sourceOf, type WorkspacePackage } from './workspace.js';
 
 /** What a structural check found: problems fail the run, warnings are shown. */
 export interface Findings {
@@ -37,7 +38,10 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   require(manifest.type === 'module', 'package.json needs "type": "module"');
   require(manifest.license === 'Apache-2.0', 'package.json needs "license": "Apache-2.0"');
   require((manifest.description ?? '') !== '', 'package.json needs a description');
-  require(manifest.sideEffects === false, 'package.json needs "sideEffects": false');
+  // An entry that sets up Node in what a browser gets without it must not be dropped by who bundles for Node.
+  const effects = hasBrowserVariant(manifest, '.') ? ['./src/index.ts', './dist/index.js'] : false;
+  const wantedEffects = JSON.stringify(effects);
+  require(JSON.stringify(manifest.sideEffects) === wantedEffects, `package.json needs "sideEffects": ${wantedEffects}`);
   require(manifest.engines?.node === node, `package.json needs engines.node "${node}", as the root has it`);
   require(manifest.scripts?.build === 'tsup', 'package.json needs the script "build": "tsup"');
   const prepack = 'node ../../scripts/prepack.mjs';
@@ -61,6 +65,12 @@ export function checkPackage(workspace: string, { folder, manifest }: WorkspaceP
   return { problems, warnings };
 }
 
+/** Whether browsers get `browser.ts` in the place of an entry's module: the same names, without what needs Node. */
+function hasBrowserVariant({ exports }: Manifest, entry: string): boolean {
+  const target = exports?.[entry];
+  return typeof target === 'object' && target.browser === './src/browser.ts';
+}
+
 /** Exports point at `src` here and at the matching file of `dist` in the published package. */
 function checkExports(folder: string, manifest: Manifest): string[] {
   const problems: string[] = [];
@@ -71,18 +81,52 @@ function checkExports(folder: string, manifest: Manifest): string[] {
   const same = Object.keys(manifest.exports ?? {}).join() === Object.keys(published).join();
   if (!same) problems.push('exports and publishConfig.exports list different entry points');
   for (const entry of entries) {
-    const source = manifest.exports?.[entry];
-    if (typeof source !== 'string' || !source.startsWith('./src/') || !existsSync(join(folder, source))) {
+    const inBrowsers = hasBrowserVariant(manifest, entry);
+    const sources = [sourceOf(manifest.exports, entry), ...(inBrowsers ? ['./src/browser.ts'] : [])];
+    if (!sources.every((source) => source.startsWith('./src/') && existsSync(join(folder, source)))) {
       problems.push(`exports["${entry}"] must be an existing file under ./src`);
     }
     const built = published[entry];
     const stem = entry === '.' ? 'index' : entry.slice(2);
-    const wanted = { types: `./dist/${stem}.d.ts`, import: `./dist/${stem}.js`, default: `./dist/${stem}.js` };
+    const wanted = {
+      types: `./dist/${stem}.d.ts`,
+      ...(inBrowsers && { browser: './dist/browser.js' }),
+      import: `./dist/${stem}.js`,
+      default: `./dist/${stem}.js`,
+    };
     if (JSON.stringify(built) !== JSON.stringify(wanted)) {
       problems.push(`publishConfig.exports["${entry}"] must be ${JSON.stringify(wanted)}`);
     }
   }
   return problems;
+}
+
+/**
+ * Files of a circle of types between folders that is known, each with the reason; a circle with one of them in it passes.
+ * Paths are relative to the root.
+ */
+const typeCircles: Readonly<Record<string, string>> = {
+  'packages/lm/src/model/causal-lm.ts': 'CausalLM makes its generators, scorers and searches',
+  'packages/lm/src/model/network.ts': 'a head is part of the network that it reads',
+};
+
+/**
+ * Circles of imports in a package. At run time there are none: which of the modules is initialised first would depend on
+ * who is imported first. Types may refer to one another within a folder, not between folders.
+ */
+export function checkImportCircles(workspace: string, { folder }: WorkspacePackage): string[] {
+  const source = join(folder, 'src');
+  if (!existsSync(source)) return [];
+  const { all, atRunTime } = readImportGraph(source);
+  const prefix = relative(workspace, source).replaceAll('\\', '/');
+  const show = (circle: readonly string[]) =>
+    `${circle.slice(0, 5).join(', ')}${circle.length > 5 ? ` and ${circle.length - 5} more` : ''}`;
+  const isKnown = (circle: readonly string[]) => circle.some((file) => `${prefix}/${file}` in typeCircles);
+  const betweenFolders = findCircles(all).filter((circle) => new Set(circle.map(dirname)).size > 1 && !isKnown(circle));
+  return [
+    ...findCircles(atRunTime).map((circle) => `${prefix}: files import one another at run time: ${show(circle)}`),
+    ...betweenFolders.map((circle) => `${prefix}: types refer to one another between folders: ${show(circle)}`),
+  ];
 }
 
 /** Who may depend on the tensor engine, and how. */

@@ -14,7 +14,7 @@ export interface Manifest {
   readonly description?: string;
   readonly type?: string;
   readonly license?: string;
-  readonly sideEffects?: boolean;
+  readonly sideEffects?: boolean | readonly string[];
   readonly engines?: { readonly node?: string };
   readonly files?: readonly string[];
   readonly exports?: Readonly<Record<string, string | Readonly<Record<string, string>>>>;
@@ -43,6 +43,12 @@ export function listPackages(workspace: string = root): WorkspacePackage[] {
 /** Entry points of a manifest that are code: `.` and subpaths, without `./package.json`. */
 export function codeEntries(exports: Manifest['exports']): string[] {
   return Object.keys(exports ?? {}).filter((subpath) => subpath !== './package.json');
+}
+
+/** The source file of an entry point, relative to its package; of one with a variant for browsers, Node's. */
+export function sourceOf(exports: Manifest['exports'], entry: string): string {
+  const target = exports?.[entry];
+  return String(typeof target === 'object' ? target.default : target);
 }
 
 export function readJson<T>(file: string): T {

@@ -1,15 +1,11 @@
 import {
-  adamW,
   compile,
   type DType,
   float32ToFloat16,
   iota,
   logSoftmax,
-  mapNamed,
   mapTree,
-  type Named,
   ones,
-  onnxruntimeEngine,
   scalar,
   setEngine,
   type Tensor,
@@ -17,6 +13,8 @@ import {
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW, mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { CausalLM, parseModelConfig, predictionLogProbs, type Weights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { type ModelConfig, randomTokens } from '../cases.js';

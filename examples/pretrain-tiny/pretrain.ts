@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { adamW } from '@posttrain/core-tensor';
+import { adamW } from '@posttrain/core-tensor/optim';
 import { createProgress } from '@posttrain/eval';
 import { CausalLM, ChatTemplate, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import { negativeLogLikelihood, Trainer, type TrainingRow } from '@posttrain/training';

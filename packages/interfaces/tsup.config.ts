@@ -8,6 +8,7 @@ export default defineConfig({
     estimators: 'src/estimators/index.ts',
     node: 'src/node/index.ts',
     verifiers: 'src/verifiers/index.ts',
+    random: 'src/random/index.ts',
   },
   format: ['esm'],
   dts: true,

@@ -26,10 +26,12 @@ export interface CompileFunctionOptions {
    * written: faster products with few rows, for up to twice the memory and a longer compilation. Default false.
    */
   readonly packCaptured?: boolean;
+  /** What it computes on, for good. Default: the engine that is set when `compile` is called. */
+  readonly engine?: Engine;
 }
 
 /**
- * How many traces of one function are kept for an engine; the one unused for longest makes room. When none of them was
+ * How many traces of one function are kept; the one unused for longest makes room. When none of them was
  * ever used again, a plain number or a shape changes from call to call, and that is an error.
  */
 const MAX_TRACES = 64;
@@ -37,7 +39,7 @@ const MAX_TRACES = 64;
 /** A compiled function, with `dispose` to free what the engine holds for it. */
 export interface Compiled<Args extends readonly unknown[], Out> {
   (...args: Args): Promise<Out>;
-  /** How many input signatures have been traced so far, counted per engine. */
+  /** How many input signatures have been traced so far. */
   readonly traces: number;
   dispose(): Promise<void>;
 }
@@ -72,8 +74,9 @@ interface Trace {
  * from call to call (a learning rate, a step) must be a tensor: see `scalar`. `f` must be pure: it is not called
  * again for a signature it has been traced for.
  *
- * Calls of all compiled functions and reads of tensors run one after the other, in the order they were made, on the
- * engine that was set when they were made. Results are realised tensors.
+ * A compiled function computes on one engine, that of its options or the one that was set when it was made, whoever sets
+ * another later: tensors that live elsewhere are copied over. Calls of all compiled functions and reads of tensors run one
+ * after the other, in the order they were made. Results are realised tensors.
  */
 export function compile<Args extends readonly unknown[], Out>(
   f: (...args: Args) => Out,
@@ -86,10 +89,11 @@ export function compile<Args extends readonly unknown[], Out>(
     ...listed(options.donate),
     ...listed(options.recycle).map((given) => ({ ...given, recycled: true as const })),
   ];
-  const traces = new Map<Engine, Map<string, CachedTrace>>();
+  const { engine = currentEngine() } = options;
+  const known = new Map<string, CachedTrace>();
   let calls = 0;
 
-  const trace = async (args: Args, engine: Engine): Promise<Trace> => {
+  const trace = async (args: Args): Promise<Trace> => {
     const leaves = leavesOf(args);
     const placeholders = leaves.map(({ tensor }) => makeNode('input', [], { spec: tensor.spec }));
     const output = f(
@@ -108,22 +112,20 @@ export function compile<Args extends readonly unknown[], Out>(
       outputs.map(({ tensor }) => tensor.value),
       placeholders,
     );
-    const known = {
+    const parts = {
       captured: new Set(captured),
       output,
       paths: leaves.map(({ path }) => path),
       donated: donatedLeaves(leaves, donate),
     };
-    if (!options.packCaptured) return { ...known, executable: await compileGraph(engine, graph, { donations }) };
+    if (!options.packCaptured) return { ...parts, executable: await compileGraph(engine, graph, { donations }) };
     const { buffers, release } = await buffersOf(captured, engine, name);
     const constants = new Map(buffers.map((buffer, i) => [placeholders.length + i, buffer]));
     const executable = await compileGraph(engine, graph, { donations, constants }).finally(release);
-    return { ...known, executable };
+    return { ...parts, executable };
   };
 
-  const traceFor = async (args: Args, key: string, engine: Engine): Promise<Trace> => {
-    const known = traces.get(engine) ?? new Map<string, CachedTrace>();
-    traces.set(engine, known);
+  const traceFor = async (args: Args, key: string): Promise<Trace> => {
     const present = known.get(key);
     if (present) {
       present.reused = true;
@@ -137,16 +139,16 @@ export function compile<Args extends readonly unknown[], Out>(
       known.delete(oldest);
       await (await evicted.trace).executable.dispose();
     }
-    const made = trace(args, engine);
+    const made = trace(args);
     known.set(key, { trace: made, lastUse: calls++, reused: false });
     // A failed trace must not be remembered as a success.
     made.catch(() => known.delete(key));
     return made;
   };
 
-  const call = async (args: Args, engine: Engine): Promise<Out> => {
+  const call = async (args: Args): Promise<Out> => {
     const { tensors, signature } = flattenTree(args);
-    const { executable, captured, output, paths, donated } = await traceFor(args, signature, engine);
+    const { executable, captured, output, paths, donated } = await traceFor(args, signature);
     if (!tensors.every(isRealized)) await realizeOn(engine, tensors);
     const storages = tensors.map(storageOf);
     checkArguments(name, paths, storages, donated, captured);
@@ -159,17 +161,14 @@ export function compile<Args extends readonly unknown[], Out>(
     );
   };
 
-  const compiled = async (...args: Args): Promise<Out> => {
-    const engine = currentEngine();
-    return inOrder(() => call(args, engine));
-  };
+  const compiled = (...args: Args): Promise<Out> => inOrder(() => call(args));
   return Object.defineProperties(compiled, {
-    traces: { get: () => [...traces.values()].reduce((sum, known) => sum + known.size, 0) },
+    traces: { get: () => known.size },
     dispose: {
       value: () =>
         inOrder(async () => {
-          const pending = [...traces.values()].flatMap((known) => [...known.values()]);
-          traces.clear();
+          const pending = [...known.values()];
+          known.clear();
           for (const cached of pending) await (await cached.trace).executable.dispose();
         }),
     },

@@ -1,6 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { DType } from './dtype.js';
-import { showShape } from './shape.js';
+import { showShape } from './show-shape.js';
 
 /** Shapes that do not fit an operation. The message names the operation and every shape. */
 export class ShapeError extends PosttrainError {

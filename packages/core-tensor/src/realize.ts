@@ -1,7 +1,8 @@
+import { assertKnownOptions } from '@posttrain/interfaces';
 import { arrayType, type TypedArray } from './dtype.js';
 import { compileGraph } from './engines/compile-graph.js';
 import { currentEngine } from './engines/current.js';
-import type { Engine, EngineBuffer } from './engines/engine.js';
+import type { BufferHome, Engine, EngineBuffer } from './engines/engine.js';
 import { DonatedTensorError, DTypeError } from './errors.js';
 import {
   type Graph,
@@ -9,11 +10,11 @@ import {
   isOp,
   makeNode,
   type Storage,
+  specOf,
   topologicalOrder,
   type Value,
 } from './graph/node.js';
 import { sizeOf } from './shape.js';
-import type { Tensor } from './tensor.js';
 
 /** Captured leaves up to this many elements are written into the graph; larger ones are fed to it. */
 const EMBEDDED_LEAF_SIZE = 64;
@@ -25,8 +26,13 @@ const EMBEDDED_LEAF_SIZE = 64;
  */
 const SMALL_BYTES = 2 ** 20;
 
-const isSmallOnDevice = (engine: Engine, { spec }: Storage): boolean =>
+const isSmallOnDevice = (engine: BufferHome, { spec }: Storage): boolean =>
   engine.free !== undefined && sizeOf(spec.shape) * arrayType(spec.dtype).BYTES_PER_ELEMENT <= SMALL_BYTES;
+
+/** A tensor, as far as its numbers go: it gets a leaf for its value once they are there. */
+export interface Pending {
+  value: Value;
+}
 
 /** Buffers of leaves on an engine, in use until `release` is called. */
 export interface UsedBuffers {
@@ -74,7 +80,7 @@ async function uploadLeaf(
 }
 
 /** Gives the memory of a tensor back, after everything that was asked for before. */
-export function disposeLeaf(x: Tensor): Promise<void> {
+export function disposeLeaf(x: Pending): Promise<void> {
   return inOrder(async () => {
     const { node } = x.value;
     if (!isOp(node, 'data')) return;
@@ -110,22 +116,52 @@ export function inOrder<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Runs what the tensors need, once and together, and turns each into a leaf. */
-export async function realize(tensors: readonly Tensor[]): Promise<void> {
-  const engine = currentEngine();
-  return inOrder(() => realizeOn(engine, tensors));
+export interface RealizeOptions {
+  /**
+   * What computes; `operands`: the engine in whose memory the operands are, where that is one. Default: the engine that is set
+   * when `realize` is called.
+   */
+  readonly engine?: Engine | 'operands';
 }
 
-export const isRealized = ({ value }: Tensor): boolean => isOp(value.node, 'data');
+/** Runs what the tensors need, once and together, and turns each into a leaf. */
+export async function realize(tensors: readonly Pending[], options: RealizeOptions = {}): Promise<void> {
+  assertKnownOptions('realize', options, ['engine']);
+  const { engine } = options;
+  if (engine && engine !== 'operands') return inOrder(() => realizeOn(engine, tensors));
+  const current = currentEngine();
+  return inOrder(() => (engine ? realizeWhereTheyAre(tensors, current) : realizeOn(current, tensors)));
+}
+
+export const isRealized = ({ value }: Pending): boolean => isOp(value.node, 'data');
 
 /** `realize` for work that has its turn already. */
-export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Promise<void> {
+export function realizeOn(engine: Engine, tensors: readonly Pending[]): Promise<void> {
+  return realizeGraph(tensors, () => engine);
+}
+
+/**
+ * Computes on the engine that holds the operands in its memory, so that two programs on two engines do not take each
+ * other's; on `fallback` where none or several do.
+ */
+export const realizeWhereTheyAre = (tensors: readonly Pending[], fallback: Engine): Promise<void> =>
+  realizeGraph(tensors, (operands) => {
+    const homes = new Set(operands.flatMap(({ device }) => (device ? [device.engine] : [])));
+    const [home] = homes;
+    return home !== undefined && homes.size === 1 ? (home as Engine) : fallback;
+  });
+
+async function realizeGraph(
+  tensors: readonly Pending[],
+  choose: (operands: readonly Storage[]) => Engine,
+): Promise<void> {
   const pending = tensors.filter((x) => !isRealized(x));
   if (pending.length === 0) return;
   const { graph, captured } = captureLeaves(
     pending.map((x) => x.value),
     [],
   );
+  const engine = choose(captured);
   const executable = await compileGraph(engine, graph, { donations: [] });
   try {
     const { buffers, release } = await buffersOf(captured, engine, 'reading a tensor');
@@ -139,13 +175,13 @@ export async function realizeOn(engine: Engine, tensors: readonly Tensor[]): Pro
 }
 
 /** The elements of a tensor on the host, running its graph if need be. */
-export async function readHost(x: Tensor): Promise<TypedArray> {
+export async function readHost(x: Pending): Promise<TypedArray> {
   // A leaf can be read without any engine being set.
   const engine = isOp(x.value.node, 'data') ? undefined : currentEngine();
   return inOrder(async () => {
     if (engine) await realizeOn(engine, [x]);
     const { node } = x.value;
-    if (!isOp(node, 'data')) throw new DTypeError('data', [x.dtype], 'the tensor was not realised');
+    if (!isOp(node, 'data')) throw new DTypeError('data', [specOf(x.value).dtype], 'the tensor was not realised');
     const { storage } = node.attributes;
     if (storage.consumed) throw new DonatedTensorError('reading a tensor', storage.consumed);
     if (storage.host) return storage.host;

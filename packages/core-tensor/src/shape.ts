@@ -1,8 +1,8 @@
 import { ShapeError } from './errors.js';
 
-export type Shape = readonly number[];
+export { showShape } from './show-shape.js';
 
-export const showShape = (shape: Shape): string => `[${shape.join(', ')}]`;
+export type Shape = readonly number[];
 
 /** Number of elements of a shape; 1 for a scalar. */
 export function sizeOf(shape: Shape): number {

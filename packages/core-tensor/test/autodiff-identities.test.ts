@@ -14,7 +14,6 @@ import {
   iota,
   layerNorm,
   logSigmoid,
-  onnxruntimeEngine,
   referenceEngine,
   rmsNorm,
   rotary,
@@ -29,12 +28,13 @@ import {
   valueAndGrad,
   vjp,
   where,
-  withEngine,
   zeros,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { fromHost } from '../src/tensor.js';
 import { sample } from '../src/testing/case.js';
 import { expectClose } from '../src/testing/check-case.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const reference = referenceEngine();
 const engines: readonly (readonly [string, Engine, number])[] = [
@@ -130,7 +130,7 @@ const functions: Readonly<Record<string, ScalarFunction>> = {
 describe.each(engines)('gradient of a gradient on %s', (_, engine, tolerance) => {
   it.each(Object.entries(functions))('of %s: vᵀHw from nested central differences', async (name, f) => {
     const [x, v, w] = [numbers(0), numbers(1), numbers(2)];
-    const product = await withEngine(engine, () =>
+    const product = await onEngine(engine, () =>
       compile((at: Tensor, left: Tensor, right: Tensor) => {
         const slope = grad((inner: Tensor) => grad(f)(inner).mul(left).sum());
         return slope(at).mul(right).sum();

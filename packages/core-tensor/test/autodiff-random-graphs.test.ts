@@ -1,19 +1,10 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
-import {
-  compile,
-  concat,
-  onnxruntimeEngine,
-  referenceEngine,
-  softmax,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-  where,
-  withEngine,
-} from '../src/index.js';
+import { compile, concat, referenceEngine, softmax, type Tensor, tensor, valueAndGrad, where } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { fromHost } from '../src/tensor.js';
 import { expectClose } from '../src/testing/check-case.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 /** One step of a random program: an operation and the earlier results that it works on, all of shape [2, 3]. */
 interface Step {
@@ -73,7 +64,7 @@ describe('gradients of random programs', () => {
   it('equal central differences along a random direction', async () => {
     await fc.assert(
       fc.asyncProperty(program.filter(isSmooth), numbers, numbers, async (steps, x, direction) => {
-        await withEngine(referenceEngine(), async () => {
+        await onEngine(referenceEngine(), async () => {
           const f = compile((t: Tensor) => valueAndGrad((at: Tensor) => run(steps, at))(t));
           const { gradient } = await f(double(x));
           const slope = (await gradient.toArray()).reduce((sum, g, i) => sum + g * direction[i]!, 0);
@@ -94,8 +85,8 @@ describe('gradients of random programs', () => {
           compile((t: Tensor) => valueAndGrad((at: Tensor) => run(steps, at))(t))(tensor(x)).then(
             async ({ value, gradient }) => [await value.item(), ...(await gradient.toArray())],
           );
-        const wanted = await withEngine(referenceEngine(), both);
-        expectClose('value and gradient', await withEngine(engine, both), wanted, 1e-3);
+        const wanted = await onEngine(referenceEngine(), both);
+        expectClose('value and gradient', await onEngine(engine, both), wanted, 1e-3);
       }),
       { numRuns: 12, seed: 7 },
     );

@@ -5,7 +5,6 @@ import {
   type Engine,
   type Graph,
   ones,
-  onnxruntimeEngine,
   referenceEngine,
   rmsNorm,
   scalar,
@@ -13,9 +12,10 @@ import {
   softmax,
   type Tensor,
   tensor,
-  withEngine,
   zeros,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 beforeEach(() => setEngine(referenceEngine()));
 
@@ -92,7 +92,7 @@ describe('compile', () => {
     ['reference', referenceEngine()],
     ['onnxruntime', onnxruntimeEngine({ threads: 1 })],
   ])('recycles results that were read, on the %s engine', (_, engine) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const step = compile((x: Tensor, _old: { twice: Tensor }) => ({ results: { twice: x.mul(2) } }), {
         recycle: { 1: 'results' },
       });

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import * as coreTensor from '../src/index.js';
-import { onnxruntimeEngine, referenceEngine } from '../src/index.js';
+import { referenceEngine } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import * as quantization from '../src/quantization/index.js';
 import { badCalls, conformanceCases, testEngine } from '../src/testing/index.js';
 import { tfjsEngine } from '../src/tfjs.js';
 import { checkConformanceFile } from './conformance-file.js';
@@ -23,7 +25,7 @@ describe('the suite', () => {
     expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
   });
   it('has cases of every fused kernel', () => {
-    const kernels = Object.values(coreTensor).flatMap((value) =>
+    const kernels = Object.values({ ...coreTensor, ...quantization }).flatMap((value) =>
       typeof value === 'object' && 'decompose' in value ? [value.name] : [],
     );
     const ops = new Set(conformanceCases().map(({ op }) => op));

@@ -8,19 +8,19 @@ import {
   type Engine,
   grad,
   Key,
-  onnxruntimeEngine,
-  openSafetensors,
   referenceEngine,
   type Tensor,
   tensor,
   tokenLogProbs,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { captureLeaves } from '../src/realize.js';
 import { sizeOf } from '../src/shape.js';
 import { expectClose } from '../src/testing/check-case.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/cross-entropy');
 const file = await openSafetensors(join(folder, 'cross-entropy.safetensors'));
@@ -58,7 +58,7 @@ const matches = async (what: string, got: Tensor, name: string, tolerance = 2e-5
 describe.each(engines)('crossEntropy on %s', (_, engine) => {
   it.each(cases)('$name, with gradients, is torch’s in one chunk and in many', async (one) => {
     const { name, scale, reduction, label_smoothing: labelSmoothing, z_loss: zLoss } = one;
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       for (const chunkSize of [37, 10]) {
         const loss = (p: { hidden: Tensor; head: Tensor }) =>
           crossEntropy(p.hidden, p.head, get('labels'), { reduction, labelSmoothing, zLoss, chunkSize });
@@ -84,7 +84,7 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
       const { temperature, scale, soft_cap: cap } = sampler;
       const name = `sampler-${temperature === 1 ? '1.0' : temperature}${cap === null ? '' : `-cap-${cap}`}`;
       const softCap = cap ?? undefined;
-      await withEngine(engine, async () => {
+      await onEngine(engine, async () => {
         for (const chunkSize of [37, 9]) {
           const values = (hidden: Tensor, head: Tensor) =>
             tokenLogProbs(hidden, head, get('targets'), { temperature, chunkSize, softCap });
@@ -107,7 +107,7 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
     },
   );
   it('uniform logits give -log V, log V, and no greedy token that is worse than another', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const options = { chunkSize: 100 };
       const targets = tensor([0, 500, 998], undefined, 'int32');
       const { logProbs, entropies, isGreedy, logSumExps } = tokenLogProbs(
@@ -124,7 +124,7 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
     });
   });
   it('greedy means that no chunk has a likelier token', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const logits = [1, 5, 2, 5, 0, 3, 4.999];
       const head = tensor(logits, [7, 1]);
       const ask = async (chunkSize: number) =>
@@ -135,7 +135,7 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
     });
   });
   it('stays finite, with its gradients, at logits of ±1e4 in one row', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const head = tensor([1e4, -1e4, 0, 9999, 1e4], [5, 1]);
       const hidden = tensor([1, -1, 1], [3, 1]);
       const targets = tensor([0, 0, 1], undefined, 'int32');
@@ -158,7 +158,7 @@ describe.each(engines)('crossEntropy on %s', (_, engine) => {
   it('gradients of log p and entropy are the same however the vocabulary is cut', async () => {
     const values = (count: number, seed: number) =>
       Float32Array.from(Key.fromSeed(seed).uniformHost(count), (u) => 4 * u - 2);
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const inputs = [tensor(values(30, 1), [6, 5]), tensor(values(60, 2), [12, 5])];
       const targets = tensor([0, 3, 11, 6, 5, 2], undefined, 'int32');
       const of = async (chunkSize: number) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { device } from '../src/index.js';
+import { device } from '../src/onnxruntime.js';
 import { useSwiftShader } from './vulkan.js';
 
 describe('device', () => {

@@ -6,15 +6,15 @@ import {
   findNonFinite,
   grad,
   nameScope,
-  onnxruntimeEngine,
   referenceEngine,
   softmax,
   type Tensor,
   tensor,
   valueAndGrad,
   where,
-  withEngine,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const engines: [string, Engine][] = [
   ['reference', referenceEngine()],
@@ -25,7 +25,7 @@ const x = () => tensor([1, 2, 3]);
 
 describe.each(engines)('findNonFinite on %s', (_, engine) => {
   const find = <Args extends readonly unknown[]>(f: (...args: Args) => unknown, args: Args, names?: string[]) =>
-    withEngine(engine, () => findNonFinite(f, args, names));
+    onEngine(engine, () => findNonFinite(f, args, names));
 
   it('says nothing of what is finite', async () => {
     expect(await find((a: Tensor) => [a.exp(), a.sum()], [x()])).toBeUndefined();
@@ -95,7 +95,7 @@ describe('findNonFinite in half precision', () => {
         .cast('float32')
         .sum();
     for (const [, engine] of engines) {
-      const found = await withEngine(engine, () => findNonFinite(f, [x()]));
+      const found = await onEngine(engine, () => findNonFinite(f, [x()]));
       expect(found).toMatchObject({ op: 'mul', name: 'half', infinite: 1, smallest: 30000, largest: 60000 });
     }
   });

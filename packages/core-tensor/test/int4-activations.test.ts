@@ -1,21 +1,16 @@
 import { describe, expect, it } from 'vitest';
+import { compile, referenceEngine, setEngine, type Tensor, tensor, vjp } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import {
-  compile,
   dequantized,
   dequantizeInt4,
   type Int4Weight,
   int4Inputs,
-  onnxruntimeEngine,
   type QuantizeInt4Options,
   quantizedMatmul,
   quantizedTensors,
   quantizeInt4,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  vjp,
-} from '../src/index.js';
+} from '../src/quantization/index.js';
 
 const ENGINES = [
   ['onnxruntime', onnxruntimeEngine],

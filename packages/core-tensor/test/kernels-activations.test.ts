@@ -6,8 +6,6 @@ import {
   gelu,
   geluTanh,
   grad,
-  onnxruntimeEngine,
-  openSafetensors,
   referenceEngine,
   setEngine,
   silu,
@@ -16,6 +14,8 @@ import {
   tensor,
   zeros,
 } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { expectClose } from '../src/testing/check-case.js';
 
 const path = join(import.meta.dirname, '../../../goldens/kernels/activations.safetensors');

@@ -10,8 +10,6 @@ import {
   iota,
   Key,
   normal,
-  onnxruntimeEngine,
-  openSafetensors,
   realize,
   referenceEngine,
   type SelfAttentionOptions,
@@ -22,6 +20,8 @@ import {
   valueAndGrad,
   zeros,
 } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { peakBytes } from './peak-bytes.js';
 

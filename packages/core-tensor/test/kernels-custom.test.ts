@@ -6,13 +6,13 @@ import {
   type Engine,
   type EngineBuffer,
   grad,
-  onnxruntimeEngine,
   referenceEngine,
   setEngine,
   type Tensor,
   tensor,
   zeros,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 
 const engines: readonly (readonly [string, () => Engine])[] = [
   ['onnxruntime', () => onnxruntimeEngine({ threads: 1 })],

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Engine, onnxruntimeEngine, setEngine } from '../src/index.js';
+import { type Engine, setEngine } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { conformanceCases } from '../src/testing/cases.js';
 import { CaseChecker } from '../src/testing/check-case.js';
 import { kernelCases } from '../src/testing/kernel-cases.js';

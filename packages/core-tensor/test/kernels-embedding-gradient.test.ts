@@ -7,13 +7,13 @@ import {
   grad,
   Key,
   normal,
-  onnxruntimeEngine,
   referenceEngine,
   scatterAdd,
   setEngine,
   Tensor,
   tensor,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { captureLeaves } from '../src/realize.js';
 import { expectClose } from '../src/testing/check-case.js';
 

@@ -2,23 +2,21 @@ import { describe, expect, it } from 'vitest';
 import { engineOf } from '../src/engines/onnxruntime/engine.js';
 import { webgpuTarget } from '../src/engines/onnxruntime/lower-webgpu.js';
 import {
-  adamW,
   compile,
   type Engine,
   Key,
-  lossScaler,
-  mapNamed,
   normal,
-  onnxruntimeEngine,
   realize,
   rmsNorm,
   scalar,
   type Tensor,
   tensor,
   valueAndGrad,
-  withEngine,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { adamW, lossScaler, mapNamed } from '../src/optim/index.js';
 import { conformanceCases, testEngine } from '../src/testing/index.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 /** What is written for a GPU with float16, run by the CPU provider: no GPU with float16 is at hand where tests run. */
 const native = (): Engine => engineOf({}, webgpuTarget(true));
@@ -47,7 +45,7 @@ interface Adapter {
 
 /** Losses of LoRA over frozen weights of `dtype`, whose activations have that type; the adapter is float32. */
 async function lowRankTraining(engine: Engine, dtype: 'float16' | 'float32'): Promise<number[]> {
-  return withEngine(engine, async () => {
+  return onEngine(engine, async () => {
     const key = Key.fromSeed(3);
     const random = (child: number, shape: readonly number[], scale: number) =>
       normal(key.child(child).toTensor(), shape).mul(scale).cast('float32');

@@ -1,26 +1,28 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
-  adamW,
-  adamW8bit,
-  blockCount,
-  blockwiseCoder,
   compile,
-  type EightBitState,
   type Engine,
   grad,
   Key,
   leavesOf,
-  lion8bit,
-  mapNamed,
-  type Named,
-  type Optimizer,
-  onnxruntimeEngine,
   referenceEngine,
   scalar,
   setEngine,
   type Tensor,
   tensor,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import {
+  adamW,
+  adamW8bit,
+  blockCount,
+  blockwiseCoder,
+  type EightBitState,
+  lion8bit,
+  mapNamed,
+  type Named,
+  type Optimizer,
+} from '../src/optim/index.js';
 import { dynamicMap } from '../src/quantization/dynamic-map.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { arrays, memoryOf } from './optim-helpers.js';

@@ -1,18 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  compile,
-  type Engine,
-  type Named,
-  type OptimizerSpec,
-  onnxruntimeEngine,
-  optimizerOf,
-  optimizers,
-  referenceEngine,
-  scalar,
-  type Tensor,
-  tensor,
-  withEngine,
-} from '../src/index.js';
+import { compile, type Engine, referenceEngine, scalar, type Tensor, tensor } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { type Named, type OptimizerSpec, optimizerOf, optimizers } from '../src/optim/index.js';
+import { onEngine } from '../src/testing/on-engine.js';
 import { tfjsEngine } from '../src/tfjs.js';
 
 const SHAPE = [64, 80] as const;
@@ -24,7 +14,7 @@ const matrix = (f: (i: number) => number) =>
 
 /** A matrix of 5120 elements, so that 8 bits are used, after three updates. */
 async function trainedOn(engine: Engine, spec: OptimizerSpec): Promise<number[]> {
-  return withEngine(engine, async () => {
+  return onEngine(engine, async () => {
     const rule = optimizerOf(spec);
     let trained = { parameters: { w: matrix((i) => Math.sin(i * 1.7)), b: tensor([1, 2]) } as Named, state: {} };
     trained = { ...trained, state: rule.init(trained.parameters) };

@@ -1,12 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { compile, Key, leavesOf, referenceEngine, scalar, setEngine, type Tensor, tensor } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import {
   adafactor,
   adamW,
-  compile,
   galore,
   galoreMatrices,
-  Key,
-  leavesOf,
   lion,
   lossScaler,
   mapNamed,
@@ -15,17 +14,11 @@ import {
   newtonSchulz,
   type Optimizer,
   type OptimizerSpec,
-  onnxruntimeEngine,
   optimizerOf,
   optimizers,
   parameterGroups,
-  referenceEngine,
-  scalar,
-  setEngine,
   sgd,
-  type Tensor,
-  tensor,
-} from '../src/index.js';
+} from '../src/optim/index.js';
 import { leftSingularVectors } from '../src/optim/singular-vectors.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { json } from './optim-helpers.js';

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isOp } from '../src/graph/node.js';
-import { type EngineBuffer, openSafetensors, type Tensor, type TypedArray } from '../src/index.js';
+import type { EngineBuffer, Tensor, TypedArray } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/optim');
 

@@ -1,9 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { compile, type Engine, referenceEngine, scalar, setEngine, type Tensor, tensor } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import {
   adafactor,
   adam,
-  compile,
-  type Engine,
   galoreMatrices,
   lion,
   type MuonAdjustment,
@@ -11,13 +11,7 @@ import {
   muonMatrices,
   type Named,
   type Optimizer,
-  onnxruntimeEngine,
-  referenceEngine,
-  scalar,
-  setEngine,
-  type Tensor,
-  tensor,
-} from '../src/index.js';
+} from '../src/optim/index.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { type Arrays, arrays, json } from './optim-helpers.js';
 

@@ -7,18 +7,14 @@ import {
   type EngineBuffer,
   grad,
   leavesOf,
-  mapNamed,
-  type Named,
-  type Optimizer,
-  onnxruntimeEngine,
-  optimizerOf,
-  optimizers,
   scalar,
   setEngine,
   type Tensor,
   tensor,
   zerosBuffer,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { mapNamed, type Named, type Optimizer, optimizerOf, optimizers } from '../src/optim/index.js';
 import { memoryOf } from './optim-helpers.js';
 
 setFlagsFromString('--expose-gc');

@@ -10,7 +10,7 @@ import {
   type Schedule,
   scheduleByName,
   schedules,
-} from '../src/index.js';
+} from '../src/optim/index.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { json } from './optim-helpers.js';
 

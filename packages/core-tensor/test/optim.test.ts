@@ -1,21 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  adamW,
-  clipByGlobalNorm,
-  compile,
-  type Engine,
-  globalNorm,
-  mapNamed,
-  type Named,
-  type Optimizer,
-  onnxruntimeEngine,
-  referenceEngine,
-  scalar,
-  setEngine,
-  sgd,
-  type Tensor,
-  tensor,
-} from '../src/index.js';
+import { compile, type Engine, referenceEngine, scalar, setEngine, type Tensor, tensor } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { adamW, clipByGlobalNorm, globalNorm, mapNamed, type Named, type Optimizer, sgd } from '../src/optim/index.js';
 import { expectClose } from '../src/testing/check-case.js';
 import { type Arrays, arrays, json } from './optim-helpers.js';
 

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { compile, onnxruntimeEngine, referenceEngine, setEngine, type Tensor, tensor } from '../src/index.js';
+import { compile, referenceEngine, setEngine, type Tensor, tensor } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 
 const numbers = (size: number, seed: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(seed + i * 1.7));
 const matrix = (rows: number, columns: number, seed: number) => tensor(numbers(rows * columns, seed), [rows, columns]);

@@ -3,17 +3,19 @@ import {
   cachedAttention,
   compile,
   copyBlocks,
+  currentEngine,
   Key,
   KvBlocks,
   OutOfBlocksError,
-  onnxruntimeEngine,
   pagedAttention,
+  perEngine,
   referenceEngine,
   type Tensor,
   tensor,
-  withEngine,
   zerosBuffer,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const HEADS = 4;
 const KV = 2;
@@ -33,32 +35,36 @@ interface Pools {
   readonly values: Tensor;
 }
 
-const paged = compile(
-  (pools: Pools, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: Tensor, slots: Tensor) => {
-    const { output, keys, values } = pagedAttention(
-      { q, k, v, ...pools, table, lengths, slots },
-      { scale: 0.35, blockSize: BLOCK },
-    );
-    return { output, pools: { keys, values } };
-  },
-  { donate: { 0: 'pools' } },
-);
-const copy = compile(
-  (pools: Pools, from: Tensor, to: Tensor) => ({
-    pools: { keys: copyBlocks(pools.keys, from, to, SHAPE), values: copyBlocks(pools.values, from, to, SHAPE) },
-  }),
-  { donate: { 0: 'pools' } },
-);
-const contiguous = compile(
-  (cache: { keys: Tensor; values: Tensor }, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) => {
-    const { output, keys, values } = cachedAttention(
-      { q, k, v, pastKeys: cache.keys, pastValues: cache.values, lengths },
-      { scale: 0.35 },
-    );
-    return { output, cache: { keys, values } };
-  },
-  { donate: { 0: 'cache' } },
-);
+/** Compiled for the engine of each test. */
+const stepsOf = perEngine(() => ({
+  paged: compile(
+    (pools: Pools, q: Tensor, k: Tensor, v: Tensor, table: Tensor, lengths: Tensor, slots: Tensor) => {
+      const { output, keys, values } = pagedAttention(
+        { q, k, v, ...pools, table, lengths, slots },
+        { scale: 0.35, blockSize: BLOCK },
+      );
+      return { output, pools: { keys, values } };
+    },
+    { donate: { 0: 'pools' } },
+  ),
+  copy: compile(
+    (pools: Pools, from: Tensor, to: Tensor) => ({
+      pools: { keys: copyBlocks(pools.keys, from, to, SHAPE), values: copyBlocks(pools.values, from, to, SHAPE) },
+    }),
+    { donate: { 0: 'pools' } },
+  ),
+  contiguous: compile(
+    (cache: { keys: Tensor; values: Tensor }, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) => {
+      const { output, keys, values } = cachedAttention(
+        { q, k, v, pastKeys: cache.keys, pastValues: cache.values, lengths },
+        { scale: 0.35 },
+      );
+      return { output, cache: { keys, values } };
+    },
+    { donate: { 0: 'cache' } },
+  ),
+}));
+const steps = () => stepsOf(currentEngine());
 
 /** One sequence over both kinds of cache at once. */
 class Twin {
@@ -89,12 +95,12 @@ class Twin {
     const lengths = int32([past], [1]);
     let current = pools;
     for (const { from, to } of blocks.extend(this.id, count)) {
-      current = (await copy(current, int32([from], [1]), int32([to], [1]))).pools;
+      current = (await steps().copy(current, int32([from], [1]), int32([to], [1]))).pools;
     }
     const table = int32(blocks.table([this.id], WIDTH), [1, WIDTH]);
     const slots = int32(blocks.slots(this.id, past, count), [1, count]);
-    const got = await paged(current, q, k, v, table, lengths, slots);
-    const wanted = await contiguous(this.cache, q, k, v, lengths);
+    const got = await steps().paged(current, q, k, v, table, lengths, slots);
+    const wanted = await steps().contiguous(this.cache, q, k, v, lengths);
     this.cache = wanted.cache;
     const numbers = await wanted.output.toArray();
     (await got.output.toArray()).forEach((x, i) => {
@@ -148,18 +154,28 @@ describe('pagedAttention', () => {
         noise([1, KV, length, D], i + 20),
       ];
       const slots = int32(blocks.slots(id, 0, length), [1, length]);
-      pools = (await paged(pools, q, k, v, int32(blocks.table([id], WIDTH), [1, WIDTH]), int32([0], [1]), slots)).pools;
+      pools = (
+        await steps().paged(pools, q, k, v, int32(blocks.table([id], WIDTH), [1, WIDTH]), int32([0], [1]), slots)
+      ).pools;
       const cache = { keys: zerosBuffer([1, KV, CAPACITY, D]), values: zerosBuffer([1, KV, CAPACITY, D]) };
-      caches.push((await contiguous(cache, q, k, v, int32([0], [1]))).cache);
+      caches.push((await steps().contiguous(cache, q, k, v, int32([0], [1]))).cache);
       ids.push(id);
     }
     for (const id of ids) blocks.extend(id, 1);
     const [q, k, v] = [noise([2, HEADS, 1, D], 30), noise([2, KV, 1, D], 31), noise([2, KV, 1, D], 32)];
     const slots = int32([...blocks.slots(ids[0]!, 3, 1), ...blocks.slots(ids[1]!, 9, 1)], [2, 1]);
-    const got = await paged(pools, q, k, v, int32(blocks.table(ids, WIDTH), [2, WIDTH]), int32([3, 9], [2]), slots);
+    const got = await steps().paged(
+      pools,
+      q,
+      k,
+      v,
+      int32(blocks.table(ids, WIDTH), [2, WIDTH]),
+      int32([3, 9], [2]),
+      slots,
+    );
     for (const [i, length] of [3, 9].entries()) {
       const row = (x: Tensor) => x.slice(0, i, i + 1);
-      const wanted = await contiguous(caches[i]!, row(q), row(k), row(v), int32([length], [1]));
+      const wanted = await steps().contiguous(caches[i]!, row(q), row(k), row(v), int32([length], [1]));
       const numbers = await wanted.output.toArray();
       const own = (await got.output.toArray()).slice(i * HEADS * D, (i + 1) * HEADS * D);
       own.forEach((x, at) => {
@@ -189,7 +205,7 @@ describe.each([
     ['one new token', 1, [1, 1]],
     ['several, padded', 4, [3, 4]],
   ] as const)('in blocks, %s', async (__, width, real) => {
-    await withEngine(makeEngine(), async () => {
+    await onEngine(makeEngine(), async () => {
       const run = async (stale: number) => {
         const blocks = new KvBlocks({ blocks: 8, blockSize: BLOCK });
         let pools = { keys: filled([KV * 8 * BLOCK, D], stale), values: filled([KV * 8 * BLOCK, D], stale) };
@@ -200,7 +216,7 @@ describe.each([
           const [q, k, v] = [HEADS, KV, KV].map((heads, j) => noise([1, heads, count, D], 10 * i + j)) as Tensor[];
           const slots = int32(blocks.slots(id, 0, count), [1, count]);
           const table = int32(blocks.table([id], WIDTH), [1, WIDTH]);
-          pools = (await paged(pools, q!, k!, v!, table, int32([0], [1]), slots)).pools;
+          pools = (await steps().paged(pools, q!, k!, v!, table, int32([0], [1]), slots)).pools;
         }
         ids.forEach((id, i) => {
           blocks.extend(id, real[i]!);
@@ -210,7 +226,7 @@ describe.each([
           slots.set(blocks.slots(id, rows[i]!, real[i]!), i * width);
         });
         const table = int32(blocks.table(ids, WIDTH), [2, WIDTH]);
-        const got = await paged(pools, ...tokens(width), table, int32(rows, [2]), int32(slots, [2, width]));
+        const got = await steps().paged(pools, ...tokens(width), table, int32(rows, [2]), int32(slots, [2, width]));
         return firstOf(got.output, real);
       };
       const wanted = await run(0);
@@ -223,7 +239,7 @@ describe.each([
     ['one new token in place', 1],
     ['several', 3],
   ])('in a contiguous cache, %s', async (__, width) => {
-    await withEngine(makeEngine(), async () => {
+    await onEngine(makeEngine(), async () => {
       const run = async (stale: number) => {
         const past = (seed: number) => {
           const numbers = Key.fromSeed(seed).normalHost(2 * KV * CAPACITY * D);
@@ -233,7 +249,7 @@ describe.each([
             [2, KV, CAPACITY, D],
           );
         };
-        const got = await contiguous({ keys: past(60), values: past(61) }, ...tokens(width), int32(rows, [2]));
+        const got = await steps().contiguous({ keys: past(60), values: past(61) }, ...tokens(width), int32(rows, [2]));
         return got.output.toArray();
       };
       const wanted = await run(0);

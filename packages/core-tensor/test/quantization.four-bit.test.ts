@@ -1,18 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { openSafetensors, type TensorData } from '../src/io/index.js';
 import {
   BITSANDBYTES_SUFFIXES,
   bitsPerWeight,
   dequantizeNf4,
   type FloatMatrix,
   fromBitsandbytes,
-  openSafetensors,
   QuantizationError,
   quantizeNf4,
-  type TensorData,
   toBitsandbytes,
-} from '../src/index.js';
+} from '../src/quantization/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens/quantization');
 const file = await openSafetensors(join(goldens, 'four-bit.safetensors'));

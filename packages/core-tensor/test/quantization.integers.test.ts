@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { referenceEngine, type Tensor, tensor, vjp } from '../src/index.js';
+import { openSafetensors, type TensorData } from '../src/io/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import {
   bitsPerWeight,
   dequantized,
@@ -9,20 +12,13 @@ import {
   type FloatMatrix,
   fromBitsandbytesInt8,
   int8Matmul,
-  onnxruntimeEngine,
-  openSafetensors,
   quantizedMatmul,
   quantizedTensors,
   quantizeInt4,
   quantizeInt8,
-  referenceEngine,
-  type Tensor,
-  type TensorData,
-  tensor,
   toBitsandbytesInt8,
-  vjp,
-  withEngine,
-} from '../src/index.js';
+} from '../src/quantization/index.js';
+import { onEngine } from '../src/testing/on-engine.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens/quantization');
 const int8 = await openSafetensors(join(goldens, 'int8.safetensors'));
@@ -58,7 +54,7 @@ describe('LLM.int8()', () => {
       ['outliers', 6],
       ['all', 0],
     ])('%s: product and gradient are those of bitsandbytes', (name, threshold) =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const quantized = quantizeInt8(matrix(await int8.read('weight')), { threshold });
         const weight = quantizedTensors(quantized);
         const { output, pullback } = vjp((x: Tensor) => quantizedMatmul(x, weight), toTensor(await int8.read('x')));
@@ -73,7 +69,7 @@ describe('LLM.int8()', () => {
     );
 
     it('adds whole numbers up without rounding, however long the row', () =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const width = 3001;
         // 127 · 127 · 3000 + 1 is odd and beyond 2²⁵, where float32 has even numbers only.
         const codes = new Uint8Array(2 * width).fill(255);
@@ -133,7 +129,7 @@ describe('block-wise int4', () => {
   });
 
   it.each(ENGINES)('multiplies with the dequantised weight on the %s engine', (_, engine) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       for (const one of cases) {
         const options = { blockSize: one.block_size, symmetric: one.symmetric };
         const quantized = quantizeInt4(matrix(await int4.read(one.weight)), options);

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { type GraphNode, isOp } from '../src/graph/node.js';
 import { simplify } from '../src/graph/simplify.js';
+import { type Tensor, tensor, valueAndGrad } from '../src/index.js';
 import {
   dequantizeNf4,
   type FourBitWeight,
@@ -10,10 +11,7 @@ import {
   quantizeInt4,
   quantizeInt8,
   quantizeNf4,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-} from '../src/index.js';
+} from '../src/quantization/index.js';
 import { captureLeaves } from '../src/realize.js';
 import { sizeOf } from '../src/shape.js';
 

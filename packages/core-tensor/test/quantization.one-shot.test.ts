@@ -1,21 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Key, tensor } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
 import {
   dequantizeInt4,
   type FloatMatrix,
   gptq,
   type Hessian,
-  Key,
   layerHessian,
-  openSafetensors,
   QuantizationError,
   quantizedMatmul,
   quantizedTensors,
   quantizeInt4,
   sparseGpt,
-  tensor,
-} from '../src/index.js';
+} from '../src/quantization/index.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens/quantization');
 const file = await openSafetensors(join(goldens, 'one-shot.safetensors'));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
-import { concat, type DType, onnxruntimeEngine, type Shape, scatterAdd, type Tensor, where } from '../src/index.js';
+import { concat, type DType, type Shape, scatterAdd, type Tensor, where } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { type CaseInput, type ConformanceCase, defineCase, indices, sample } from '../src/testing/case.js';
 import { CaseChecker } from '../src/testing/check-case.js';
 

@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
-  adamW,
   compile,
   defineOp,
   type Engine,
@@ -11,7 +10,6 @@ import {
   Key,
   leavesOf,
   normal,
-  onnxruntimeEngine,
   scalar,
   setEngine,
   softmax,
@@ -20,6 +18,8 @@ import {
   uniform,
   valueAndGrad,
 } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { adamW } from '../src/optim/index.js';
 import { type Tfjs, type TfjsForward, tfjsEngine } from '../src/tfjs.js';
 
 afterEach(() => setEngine(onnxruntimeEngine()));

@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest';
-import { onnxruntimeEngine } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { testEngine } from '../src/testing/index.js';
 import { checkConformanceFile } from './conformance-file.js';
 import { useSwiftShader } from './vulkan.js';

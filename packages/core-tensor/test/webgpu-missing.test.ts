@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { device } from '../src/index.js';
+import { device } from '../src/onnxruntime.js';
 
 it('WebGPU without a driver says what to install', async () => {
   // As on a machine without a graphics driver: the Vulkan loader finds no description of one.

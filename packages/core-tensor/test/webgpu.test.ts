@@ -1,14 +1,7 @@
 import { beforeEach, describe, expect, it, type TestContext } from 'vitest';
-import {
-  adamW,
-  compile,
-  onnxruntimeEngine,
-  scalar,
-  setEngine,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-} from '../src/index.js';
+import { compile, scalar, setEngine, type Tensor, tensor, valueAndGrad } from '../src/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { adamW } from '../src/optim/index.js';
 import { useSwiftShader } from './vulkan.js';
 
 const missing = await useSwiftShader();

@@ -1,3 +1,4 @@
+export { createRandom, philox4x32, type Random } from '@posttrain/interfaces/random';
 export {
   DataFileError,
   DataOptionError,
@@ -49,7 +50,6 @@ export {
   type StepContext,
   type StepReport,
 } from './pipeline.js';
-export { createRandom, philox4x32, type Random } from './random.js';
 export type { Row, RowSource } from './rows.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
 export { type FilterVerdict, filter } from './steps/filter.js';

@@ -30,14 +30,7 @@ function canonical(value: unknown, depth: number): string {
   throw new DataOptionError('canonicalJson', `cannot hash a value of kind ${kindOf(value)}.`);
 }
 
-/** First 16 bytes of SHA-256 of the UTF-8 text, as four big-endian 32-bit words. */
-export function hashWords(text: string): readonly [number, number, number, number] {
-  const digest = createHash('sha256').update(text, 'utf8').digest();
-  return [digest.readUInt32BE(0), digest.readUInt32BE(4), digest.readUInt32BE(8), digest.readUInt32BE(12)];
-}
-
 /** A number in [0, 1) that depends only on the text: the first 48 bits of its SHA-256, divided by 2^48. */
 export function hashFraction(text: string): number {
-  const [first, second] = hashWords(text);
-  return (first * 0x10000 + (second >>> 16)) / 2 ** 48;
+  return createHash('sha256').update(text, 'utf8').digest().readUIntBE(0, 6) / 2 ** 48;
 }

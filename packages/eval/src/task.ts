@@ -1,8 +1,7 @@
-import type { Prompt, SamplingParams, Verdict, Verifier } from '@posttrain/interfaces';
+import type { Prompt, SamplingParams, Verifier } from '@posttrain/interfaces';
 import type { ChoiceProblem, GenerateProblem } from './log/format.js';
 
-/** What is known of one completion. */
-export type Grade = Verdict;
+export type { Grade } from './grade.js';
 
 /** Judges completions: any `Verifier`, so that a reward, a reward model and a judge grade too. */
 export type Grader = Verifier;

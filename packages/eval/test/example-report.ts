@@ -1,3 +1,4 @@
+import { createRandom } from '@posttrain/interfaces/random';
 import {
   bestAtK,
   compare,
@@ -14,7 +15,6 @@ import {
   samplesCurvePlots,
   trainingCurves,
 } from '../src/index.js';
-import { createRandom } from '../src/statistics/random.js';
 import { noisyAdder, type SumRow, sumRows, sumTask } from './models.js';
 
 /** What a hostile or confused model may write. */
@@ -29,7 +29,7 @@ export const HOSTILE = [
 /** A report with every kind of block, over measured runs of the noisy adder and a simulated training log. */
 export async function exampleReport(): Promise<Report> {
   const random = createRandom(2);
-  const noise = () => random.next() + random.next() - 1;
+  const noise = () => random.float() + random.float() - 1;
   const training = Array.from({ length: 240 }, (_, i) => ({
     step: i + 1,
     loss: 0.35 + 2.1 * Math.exp(-i / 50) + 0.12 * noise(),

@@ -1,3 +1,4 @@
+import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
   approximateTrainingFlops,
@@ -7,7 +8,6 @@ import {
   fitScalingLaw,
   type ScalingRun,
 } from '../src/index.js';
-import { createRandom } from '../src/statistics/random.js';
 
 // The constants that arXiv 2404.10102 finds for the paper's runs.
 const planted = { e: 1.8172, a: 482.01, b: 2085.43, alpha: 0.3478, beta: 0.3658 };
@@ -17,7 +17,7 @@ function runs(noise: number, seed = 0): ScalingRun[] {
   return [5e7, 2e8, 8e8, 3e9, 1e10].flatMap((parameters) =>
     [1e9, 5e9, 3e10, 1e11, 5e11].map((tokens) => {
       const loss = planted.e + planted.a / parameters ** planted.alpha + planted.b / tokens ** planted.beta;
-      const normal = Array.from({ length: 12 }, () => random.integer(1e6) / 1e6).reduce((p, q) => p + q, -6);
+      const normal = Array.from({ length: 12 }, () => random.integer(0, 1e6 - 1) / 1e6).reduce((p, q) => p + q, -6);
       return { parameters, tokens, loss: loss * Math.exp(noise * normal) };
     }),
   );

@@ -1,3 +1,4 @@
+import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
   mcnemar,
@@ -6,7 +7,6 @@ import {
   pairedBootstrap,
   wilsonInterval,
 } from '../src/index.js';
-import { createRandom } from '../src/statistics/random.js';
 import { goldens } from './support.js';
 
 describe('mean with standard error', () => {
@@ -38,7 +38,7 @@ describe('mean with standard error', () => {
     for (const p of [0.5, 0.95]) {
       let covered = 0;
       for (let run = 0; run < 2000; run++) {
-        const values = Array.from({ length: 60 }, () => (random.next() < p ? 1 : 0));
+        const values = Array.from({ length: 60 }, () => (random.float() < p ? 1 : 0));
         const [low, high] = meanWithStandardError(values).interval!;
         if (low <= p && p <= high) covered++;
       }
@@ -148,15 +148,15 @@ describe('paired bootstrap', () => {
     const runs = 400;
     let rejected = 0;
     for (let run = 0; run < runs; run++) {
-      const hardness = Array.from({ length: 50 }, () => random.next());
-      const draw = () => hardness.map((p) => (random.next() < p ? 1 : 0));
+      const hardness = Array.from({ length: 50 }, () => random.float());
+      const draw = () => hardness.map((p) => (random.float() < p ? 1 : 0));
       if (pairedBootstrap(draw(), draw(), { resamples: 400, seed: run }).pValue! <= 0.05) rejected++;
     }
     expect(rejected / runs).toBeGreaterThan(0.02);
     expect(rejected / runs).toBeLessThan(0.09);
 
-    const a = Array.from({ length: 60 }, () => random.next() * 10);
-    const b = a.map((x) => x + 0.2 + 0.1 * random.next());
+    const a = Array.from({ length: 60 }, () => random.float() * 10);
+    const b = a.map((x) => x + 0.2 + 0.1 * random.float());
     expect(pairedBootstrap(a, b).pValue).toBeLessThan(0.001);
   });
 
@@ -234,9 +234,9 @@ describe('McNemar', () => {
 it('random numbers: uniform, and the same for the same seed', () => {
   const random = createRandom(1);
   const counts = new Array(10).fill(0) as number[];
-  for (let i = 0; i < 100_000; i++) counts[random.integer(10)]!++;
+  for (let i = 0; i < 100_000; i++) counts[random.integer(0, 9)]!++;
   const chiSquare = counts.reduce((sum, count) => sum + (count - 10_000) ** 2 / 10_000, 0);
   expect(chiSquare).toBeLessThan(27.9);
-  expect(createRandom(9).next()).toBe(createRandom(9).next());
-  expect(createRandom(9).next()).not.toBe(createRandom(10).next());
+  expect(createRandom(9).float()).toBe(createRandom(9).float());
+  expect(createRandom(9).float()).not.toBe(createRandom(10).float());
 });

@@ -1,4 +1,4 @@
-import type { FloatMatrix } from '@posttrain/core-tensor';
+import type { FloatMatrix } from '@posttrain/core-tensor/quantization';
 
 /** The matrix with rows and columns exchanged. */
 export function transposed({ data, shape }: FloatMatrix): FloatMatrix {

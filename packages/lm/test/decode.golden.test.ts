@@ -1,4 +1,4 @@
-import { withEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import { loadWeights, networkOf } from '../src/index.js';
 import { decodeAll, ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, rowOf } from './support.js';
@@ -6,7 +6,7 @@ import { decodeAll, ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, read
 describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
   it.each(MODEL_FOLDERS)('%s: continues two ragged prompts greedily as transformers does', (folder) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read, json } = await readGolden(modelFolder(folder));
       const rows = json['greedy.prompts'].map((prompt: number[]) => rowOf(prompt, 24));

@@ -1,4 +1,5 @@
-import { Key, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, type Network, networkOf, sequenceLogProbs, type Weights } from '../src/index.js';
 import { decodeAll, ENGINES, largestDifference, logitsOf, rowOf, tinyConfig } from './support.js';
@@ -19,7 +20,7 @@ const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
 
 async function tiny(config: Record<string, unknown>, seed = 1): Promise<{ network: Network; weights: Weights }> {
   const network = networkOf(tinyConfig(config));
-  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, seed)) };
+  return { network, weights: await onEngine(referenceEngine(), () => initialWeights(network, seed)) };
 }
 
 /** The most likely token after each. */
@@ -32,7 +33,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it.each(FAMILIES)('%s: greedy with a cache, in a ragged batch, is greedy without either', (_family, config) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny(config);
       const prompts = [[3], [9, 1, 4, 1, 5, 9, 2], range(18, (i) => (7 * i) % 64)];
       const { tokens } = await decodeAll(
@@ -48,7 +49,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   );
 
   it('gives a row the same tokens in any batch, greedy or sampled', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny({});
       const prompts = [[5, 9, 2], [5, 9, 2], range(17, (i) => i + 20), [61], [5, 9, 2], [8, 8]];
       const sampled = prompts.map((prompt, i) =>
@@ -65,7 +66,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it.each(FAMILIES)('%s: scoring gives the log-probabilities that sampling reported', (_family, config) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny(config);
       const prompts = [[3], [9, 1, 4], range(18, (i) => (5 * i) % 64)];
       const rows = prompts.map((prompt, i) => rowOf(prompt, 12, { temperature: 0.7, key: Key.fromSeed(i) }));
@@ -81,7 +82,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   );
 
   it.each([1, 3, 40])('with a sliding window of %i, forgets exactly what lies outside it', (window) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       // In one layer a token's state depends on the tokens of its window only.
       const model = await tiny({ model_type: 'mistral', sliding_window: window, num_hidden_layers: 1 });
       const prompts = [range(12, (i) => i), range(12, (i) => (i === 4 ? 50 : i))];
@@ -97,7 +98,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   );
 
   it('does not touch learned positions that are not there, in prompts that padding would push past them', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny({ model_type: 'gpt2', n_positions: 20 });
       const prompt = range(18, (i) => 3 * i);
       const { tokens, finishes } = await decodeAll(model, [rowOf(prompt, 8)]);

@@ -1,16 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  iota,
-  Key,
-  mapTree,
-  normal,
-  onnxruntimeEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  zeros,
-} from '@posttrain/core-tensor';
+import { iota, Key, mapTree, normal, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Adapter,

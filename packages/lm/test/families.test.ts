@@ -1,13 +1,5 @@
-import {
-  concat,
-  iota,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  withEngine,
-  zeros,
-} from '@posttrain/core-tensor';
+import { concat, iota, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   ContextLengthError,
@@ -164,7 +156,7 @@ describe('Phi-3', () => {
   describe.each(ENGINES)('with a long context, on the %s engine', (_, makeEngine) => {
     const engine = makeEngine();
     it('scores and continues long sequences as transformers does', () =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const { config, weights } = await loadWeights(modelFolder('phi3-longrope'), { longContext: true });
         const network = networkOf(config);
         const { read, json } = await readGolden(modelFolder('phi3-longrope'));

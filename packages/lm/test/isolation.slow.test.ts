@@ -1,4 +1,5 @@
-import { onnxruntimeEngine, referenceEngine } from '@posttrain/core-tensor';
+import { referenceEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { describe, it } from 'vitest';
 import { GENERATORS, testIsolation } from './isolation.js';
 

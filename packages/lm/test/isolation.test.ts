@@ -1,4 +1,6 @@
-import { onnxruntimeEngine, referenceEngine, tensor, withEngine } from '@posttrain/core-tensor';
+import { referenceEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import {
   hiddenStates,
@@ -23,7 +25,7 @@ describe('a request that goes wrong concerns itself only', () => {
 });
 
 it('weights that are none leave nothing to the next ones, which take their memory over', async () => {
-  await withEngine(onnxruntimeEngine(), async () => {
+  await onEngine(onnxruntimeEngine(), async () => {
     const [model, fresh] = [await tinyModel(), await tinyModel()];
     const [name, up] = Object.entries(model.weights).find(([it]) => it.includes('up_proj'))!;
     const numbers = Float32Array.from(await up.toArray());

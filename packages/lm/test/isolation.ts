@@ -1,4 +1,5 @@
-import { type Engine, Key, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { type Engine, Key, type Tensor, tensor } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { array, asyncProperty, assert as check, constantFrom, integer, record } from 'fast-check';
 import { expect } from 'vitest';
 import {
@@ -159,7 +160,7 @@ export async function testIsolation(
     seed,
   }: { readonly temperatures: readonly number[]; readonly runs: number; readonly seed: number },
 ): Promise<void> {
-  await withEngine(makeEngine(), async () => {
+  await onEngine(makeEngine(), async () => {
     const { shared, fresh, ofShared, ofFresh } = await worlds();
     const draft = () => tinyModel('byte-level-bpe', {}, 11);
     const generator = new LocalGenerator(shared, options(await draft()));

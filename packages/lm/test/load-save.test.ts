@@ -1,13 +1,8 @@
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  onnxruntimeEngine,
-  openSafetensors,
-  openSafetensorsFolder,
-  saveSafetensors,
-  setEngine,
-  tensor,
-} from '@posttrain/core-tensor';
+import { setEngine, tensor } from '@posttrain/core-tensor';
+import { openSafetensors, openSafetensorsFolder, saveSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   CausalLM,

@@ -1,4 +1,5 @@
-import { type Engine, type Graph, ones, referenceEngine, setEngine, withEngine, zeros } from '@posttrain/core-tensor';
+import { type Engine, type Graph, ones, referenceEngine, setEngine, zeros } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { initialWeights, loadWeights, networkOf, perplexity, sequenceLogProbs } from '../src/index.js';
 import { ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, tinyConfig } from './support.js';
@@ -15,7 +16,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it.each(MODEL_FOLDERS)('%s: ragged sequences as transformers scores them with padding on the left', (folder) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const { config, weights } = await loadWeights(modelFolder(folder));
       const { read } = await readGolden(modelFolder(folder));
       const length = 12;
@@ -74,8 +75,6 @@ describe('sequenceLogProbs', () => {
 
   it('holds no more than the tokens of a pass, and never the logits of a whole one', async () => {
     const vocabulary = 40_000;
-    const network = networkOf(tinyConfig({ vocab_size: vocabulary, num_hidden_layers: 1 }));
-    const weights = Object.fromEntries(network.parameters.map(({ name, shape }) => [name, ones(shape)]));
     const graphs: Graph[] = [];
     // An engine that looks at the graphs it is given, and computes nothing.
     const watching: Engine = {
@@ -94,8 +93,11 @@ describe('sequenceLogProbs', () => {
         return { run, dispose: async () => {} };
       },
     };
+    const config = tinyConfig({ vocab_size: vocabulary, num_hidden_layers: 1 });
+    const network = networkOf(config, undefined, watching);
+    const weights = Object.fromEntries(network.parameters.map(({ name, shape }) => [name, ones(shape)]));
     const rows = range(40, (i) => i).map((i) => range(20 + i, (t) => t + i));
-    await withEngine(watching, () => sequenceLogProbs({ network, weights }, rows, { maxTokensPerPass: 1000 }));
+    await sequenceLogProbs({ network, weights }, rows, { maxTokensPerPass: 1000 });
     const grids = graphs.flatMap(({ inputs }) =>
       inputs.map(({ outputs }) => outputs[0]!).filter(({ shape, dtype }) => dtype === 'int32' && shape.length === 2),
     );

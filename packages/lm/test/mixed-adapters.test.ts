@@ -1,4 +1,5 @@
-import { type Engine, Key, referenceEngine, setEngine, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { type Engine, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Adapter,
@@ -81,11 +82,11 @@ async function tiny({
   ...config
 }: Record<string, unknown> & { quantization?: QuantizationOptions } = {}) {
   const network = networkOf(tinyConfig({ hidden_size: 32, num_attention_heads: 4, num_key_value_heads: 2, ...config }));
-  return withEngine(referenceEngine(), async () => {
+  return onEngine(referenceEngine(), async () => {
     const weights = await initialWeights(network, 1);
     if (!quantization) return { network, weights };
     const quantized = await quantizeWeights(network, weights, quantization);
-    return { network: networkOf(network.config, quantized.quantized), weights: quantized.weights };
+    return { network: networkOf(network.config, quantized.quantized, network.engine), weights: quantized.weights };
   });
 }
 
@@ -174,8 +175,10 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
   );
 
   it.each(families)('%s: each gets what it gets alone, as rows join and leave', (_, config, endings) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny(config);
+      // The same weights, on an engine of its own.
+      const inReference = await onEngine(referenceEngine(), () => tiny(config));
       const made = endings.map((ending, i) => {
         const adapter = lowRank(model.network, `a${i}`, ending, i + 1, i);
         const kinds = Object.keys(adapter.parameters).map((name) => model.network.modules.get(name)!.kind);
@@ -186,7 +189,7 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
         range(3 + 4 * i, (t) => (7 * t + i) % 64),
         ...range(5, (t) => (5 * t + i) % 64).map((token) => [token]),
       ]);
-      const expected = await withEngine(referenceEngine(), () => alone(model, prompts, adapters));
+      const expected = await alone(inReference, prompts, adapters);
       const runner = new ModelRunner(model, { prefixReuse: false, maxTokensPerPass: 64, packWeights: true });
       const rows = prompts.map((steps, i) => ({ i, steps, next: 0, sequence: runner.start() }));
       // The third joins later, the first leaves early; one-token steps of the same rows are read from a copy.
@@ -208,7 +211,7 @@ describe.each(RUNS)('rows with different adapters on the %s engine, stacked: %s'
       expect(worst).toBeLessThan(2e-4);
       // And each adapter does something that could be missed.
       const none = adapters.map(() => NO_ADAPTER);
-      const base = await withEngine(referenceEngine(), () => alone(model, prompts, none));
+      const base = await alone(inReference, prompts, none);
       for (const i of [0, 2, 3]) expect(largestDifference(expected[i]![0]!, base[i]![0]!)).toBeGreaterThan(1e-2);
     }),
   );
@@ -237,7 +240,7 @@ describe.each([false, true])('passes over rows with different adapters, stacked:
 
   it('are one run of the engine, compiled once whichever rows have which of them', async () => {
     const { counted, counts } = counting(referenceEngine());
-    await withEngine(counted, async () => {
+    await onEngine(counted, async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { prefixReuse: false, packWeights: false });
       const [a, b, c] = make(model, 3) as [Adapter, Adapter, Adapter];
@@ -254,7 +257,7 @@ describe.each([false, true])('passes over rows with different adapters, stacked:
 
   it('hold as many adapters as they can, and the others are in a pass of their own, which stays theirs', async () => {
     const { counted, counts } = counting(referenceEngine());
-    await withEngine(counted, async () => {
+    await onEngine(counted, async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { prefixReuse: false, packWeights: false });
       const adapters: Adapter[] = [...make(model, 10), NO_ADAPTER, NO_ADAPTER];
@@ -281,7 +284,7 @@ describe.each([false, true])('passes over rows with different adapters, stacked:
 
   it('give the place of one that left to a newcomer, for whom stacks of the same size need nothing compiled', async () => {
     const { counted, counts } = counting(referenceEngine());
-    await withEngine(counted, async () => {
+    await onEngine(counted, async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { prefixReuse: false, packWeights: false });
       const [first, ...others] = make(model, 8);
@@ -306,7 +309,7 @@ describe.each([false, true])('passes over rows with different adapters, stacked:
 
   it('take new numbers of an adapter as they come, and need none of those that have gone', async () => {
     const { counted, counts } = counting(referenceEngine());
-    await withEngine(counted, async () => {
+    await onEngine(counted, async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { prefixReuse: false, packWeights: false });
       const [a, b, c] = make(model, 3);
@@ -342,7 +345,7 @@ describe.each([false, true])('passes over rows with different adapters, stacked:
   });
 
   it('keep what is broken to the rows that have it', () =>
-    withEngine(referenceEngine(), async () => {
+    onEngine(referenceEngine(), async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { prefixReuse: false });
       const [a, broken] = make(model, 2);

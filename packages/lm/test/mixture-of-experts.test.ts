@@ -2,14 +2,14 @@ import {
   compile,
   grad,
   Key,
-  onnxruntimeEngine,
   referenceEngine,
   setEngine,
   type Tensor,
   tensor,
   tokenLogProbs,
-  withEngine,
 } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   initialWeights,
@@ -109,7 +109,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it('one expert is the plain MLP', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const config = mixture({ num_experts: 1, num_experts_per_tok: 1 });
       const weights = await initialWeights(networkOf(config), 3);
       const dense = tinyConfig({ model_type: 'qwen3', head_dim: 8 });
@@ -121,7 +121,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('all experts alike are one expert, however tokens are routed, when weights are normalised', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const config = mixture();
       const weights = await initialWeights(networkOf(config), 4);
       const alike = Object.fromEntries(
@@ -139,7 +139,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('the names of experts do not matter', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const config = mixture({ num_experts: 3, norm_topk_prob: false });
       const weights = await initialWeights(networkOf(config), 5);
       const turned = (expert: number) => (expert + 1) % 3;
@@ -153,7 +153,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('all experts chosen is the sum of all, weighted by the softmax of the router', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       // Experts whose gate is alike have an output linear in `down`: the weighted sum is one MLP per token.
       const config = mixture({ num_experts: 3, num_experts_per_tok: 3, norm_topk_prob: false, num_hidden_layers: 1 });
       const weights = await initialWeights(networkOf(config), 6);
@@ -184,7 +184,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('an adapter on one expert changes what that expert computes, and nothing else', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const config = mixture({ num_experts: 3 });
       const network = networkOf(config);
       const weights = await initialWeights(network, 7);
@@ -208,7 +208,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('grouped products and their gradients are those of each group by itself, empty groups too', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const sizes = [3, 0, 1, 0];
       const counts = tensor(sizes, [4], 'int32');
       const x = randomTensor(2, [4, 5]);
@@ -317,10 +317,10 @@ describe('loadBalancingLoss', () => {
 
 it('computes on the default engine what the reference computes, gradients too', async () => {
   const config = mixture({ num_experts: 5 });
-  const network = networkOf(config);
   const tokens = tensor(SEQUENCES[0]!, [1, 7], 'int32');
   const positions = tensor([0, 1, 2, 3, 4, 5, 6], [1, 7], 'int32');
   const gradients = async () => {
+    const network = networkOf(config);
     const weights = await initialWeights(network, 8);
     const loss = (w: Weights) =>
       network
@@ -330,6 +330,6 @@ it('computes on the default engine what the reference computes, gradients too', 
     return Promise.all(Object.values(await compile(grad(loss))(weights)).map((gradient) => gradient.toArray()));
   };
   const expected = await gradients();
-  const actual = await withEngine(onnxruntimeEngine(), gradients);
+  const actual = await onEngine(onnxruntimeEngine(), gradients);
   for (const [i, part] of actual.entries()) expect(largestDifference(part, expected[i]!)).toBeLessThan(1e-4);
 });

@@ -1,4 +1,5 @@
-import { Key, OutOfBlocksError, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
+import { Key, OutOfBlocksError, referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type CachedSequence, initialWeights, ModelRunner, networkOf } from '../src/index.js';
 import { ENGINES, largestDifference, logitsOf, tinyConfig } from './support.js';
@@ -7,7 +8,7 @@ beforeAll(() => setEngine(referenceEngine()));
 
 async function tiny(config: Record<string, unknown> = {}, seed = 1) {
   const network = networkOf(tinyConfig(config));
-  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, seed)) };
+  return { network, weights: await onEngine(referenceEngine(), () => initialWeights(network, seed)) };
 }
 
 const FAMILIES: readonly [name: string, config: Record<string, unknown>][] = [
@@ -28,7 +29,7 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (family, config) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny(config);
       const packWeights = family === 'llama';
       const runner = new ModelRunner(model, { cacheTokens: 30 * 16, maxTokensPerPass: 32, packWeights });
@@ -78,7 +79,7 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
   );
 
   it('gives two runners of one network results of their own', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny();
       const runners = [new ModelRunner(model), new ModelRunner(model)];
       const sequences = runners.map((runner) => runner.start());
@@ -95,7 +96,7 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
     }));
 
   it('computes what a sequence in the cache begins with only once, and says when nothing more fits', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny();
       const runner = new ModelRunner(model, { cacheTokens: 64 });
       const prompt = range(40, (i) => i);
@@ -119,7 +120,7 @@ describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
     }));
 
   it('shares the blocks of a prompt among its samples', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const runner = new ModelRunner(await tiny(), { cacheTokens: 96 });
       const prompt = runner.start();
       await runner.extend([{ sequence: prompt, tokens: range(48, (i) => i) }]);

@@ -1,13 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import {
-  type Int4Weight,
-  quantizeInt4,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  withEngine,
-} from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type Int4Weight, quantizeInt4 } from '@posttrain/core-tensor/quantization';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLM,
@@ -121,7 +115,7 @@ describe.each(KINDS)('a quantised output layer, %s', (_, config, embedding) => {
   describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     const engine = makeEngine();
     it.each(options)('%o: logits are those computed by hand', (given) =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const asked = { ...INT4, ...given };
         const float = await modelOf(config);
         const model = await float.quantize(asked);
@@ -223,7 +217,7 @@ describe.each(KINDS)('a quantised output layer, %s', (_, config, embedding) => {
 
 describe('a quantised output layer', () => {
   it('gives hooks the matrix, and takes what they give', () =>
-    withEngine(referenceEngine(), async () => {
+    onEngine(referenceEngine(), async () => {
       const { network, weights } = await (await modelOf({})).quantize({ ...INT4, activations: 'int8' });
       const hidden = tensor(
         Float32Array.from({ length: 160 }, (_, i) => Math.sin(i)),

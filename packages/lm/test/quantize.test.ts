@@ -1,13 +1,9 @@
 import { cp, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type Engine,
-  onnxruntimeEngine,
-  openSafetensors,
-  type Tensor,
-  tensor,
-  withEngine,
-} from '@posttrain/core-tensor';
+import { type Engine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import {
   CausalLM,
@@ -105,7 +101,7 @@ describe('quantised folders', () => {
   describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     const engine = makeEngine();
     it.each(QUANTIZED)('%s: logits are those of the dequantised weights', (name) =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const { tokens, logits } = await goldenLogits(name);
         const error = largestDifference(await logitsOf(await loadWeights(golden(name)), tokens), logits);
         // LLM.int8() rounds activations too.
@@ -152,7 +148,7 @@ describe('int4 in generation', () => {
         return inner.compile(graph, given);
       },
     });
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const model = await (await tinyModel()).quantize(options);
       const other = await (await tinyModel(undefined, {}, 5)).quantize(options);
       const [packed, unpacked] = [new ModelRunner(model), new ModelRunner(model, { packWeights: false })];

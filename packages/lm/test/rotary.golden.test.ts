@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { onnxruntimeEngine, openSafetensors, tensor, withEngine } from '@posttrain/core-tensor';
+import { tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rotaryWidth } from '../src/config/index.js';
 import { type Phi3Config, parseModelConfig, type RotaryModelConfig } from '../src/index.js';
@@ -40,7 +43,7 @@ describe.each(Object.entries(cases))('rotary positions: %s', (name, { config, po
   });
 
   it('have its cos and sin at every position of the context', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const rotation = rotationOf(parsed.rope, width);
       const tokens = tensor(Int32Array.from(positions), [1, positions.length], 'int32');
       const turned = rotaryAngles(tokens, rotation, { dtype: 'float32' });

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mapNamed } from '@posttrain/core-tensor';
+import { mapNamed } from '@posttrain/core-tensor/optim';
 import { expect, it, onTestFinished } from 'vitest';
 import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
 import { CausalLM, parseModelConfig, Tokenizer } from '../src/index.js';

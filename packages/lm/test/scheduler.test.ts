@@ -1,4 +1,5 @@
-import { Key, referenceEngine, setEngine, withEngine } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CacheTooSmallError,
@@ -16,7 +17,7 @@ beforeAll(() => setEngine(referenceEngine()));
 
 async function tiny(config: Record<string, unknown> = {}) {
   const network = networkOf(tinyConfig(config));
-  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, 1)) };
+  return { network, weights: await onEngine(referenceEngine(), () => initialWeights(network, 1)) };
 }
 
 /** A runner that counts the tokens it is asked to compute. */
@@ -45,7 +46,7 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it('gives every row what it gets alone, whenever rows join and leave', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny();
       const rows = range(12, (i) => i).map(
         (i): DecodeRow =>
@@ -72,7 +73,7 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
     }));
 
   it('computes a prompt once for all its samples, and not again for the next who come with it', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const runner = new CountingRunner(await tiny());
       const scheduler = new Scheduler(runner);
       const prompt = range(40, (i) => i);
@@ -85,7 +86,7 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
     }));
 
   it('lets rows begin that might not all fit, and has the last make room when they do not', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny({ max_position_embeddings: 128 });
       // Each may come to need 7 of the 12 blocks; two do, the others end early.
       const rows = range(8, (i) => {
@@ -113,7 +114,7 @@ describe.each(ENGINES)('Scheduler on the %s engine', (_, makeEngine) => {
     }));
 
   it('lets rows wait while the cache is full, refuses what never fits, and gives room back', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const runner = new ModelRunner(await tiny(), { cacheTokens: 64 });
       const scheduler = new Scheduler(runner);
       for (let i = 0; i < 3; i++) scheduler.add(rowOf([i + 1], 31));

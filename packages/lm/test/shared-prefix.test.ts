@@ -1,4 +1,4 @@
-import { withEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Continuation, continuationLogProbs, initialWeights, networkOf, sequenceLogProbs } from '../src/index.js';
@@ -68,7 +68,7 @@ describe.each(ENGINES)('continuationLogProbs on the %s engine', (_, makeEngine) 
   const engine = makeEngine();
 
   it.each(MODELS)('is what scoring each sequence by itself gives (%o)', (kind) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const network = networkOf(tinyConfig({ max_position_embeddings: 160, ...kind }));
       const weights = await initialWeights(network, 1);
       const examples = range(50, (i) => (i * 5) % 64);

@@ -1,16 +1,10 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Engine,
-  Key,
-  onnxruntimeEngine,
-  openSafetensors,
-  referenceEngine,
-  type Tensor,
-  tensor,
-  withEngine,
-} from '@posttrain/core-tensor';
+import { type Engine, Key, referenceEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { onTestFinished } from 'vitest';
 import {
   CausalLM,
@@ -106,7 +100,7 @@ export async function logitsOf(
   const segments = grid(tokens.map(() => 1));
   const hidden = network.hidden(weights, { tokens: grid(tokens), positions, segments });
   const logits = network.logits(weights, hidden.reshape([tokens.length, -1]));
-  const flat = await withEngine(referenceEngine(), () => logits.toArray());
+  const flat = await onEngine(referenceEngine(), () => logits.toArray());
   const width = flat.length / tokens.length;
   return tokens.map((_, i) => flat.slice(i * width, (i + 1) * width));
 }

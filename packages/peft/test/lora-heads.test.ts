@@ -1,18 +1,9 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  adamW,
-  type Named,
-  openSafetensors,
-  referenceEngine,
-  type SafetensorsFile,
-  scalar,
-  setEngine,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-} from '@posttrain/core-tensor';
+import { referenceEngine, scalar, setEngine, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
+import { adamW, type Named } from '@posttrain/core-tensor/optim';
 import {
   loadWeights,
   SequenceClassifier,

@@ -3,8 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   iota,
-  type Named,
-  openSafetensors,
   referenceEngine,
   setEngine,
   type Tensor,
@@ -13,6 +11,8 @@ import {
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { type CausalLM, exportGenerator, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { generateExported } from '../../lm/test/exported-generator.js';

@@ -3,19 +3,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   iota,
-  type Named,
-  onnxruntimeEngine,
-  openSafetensors,
   referenceEngine,
-  type SafetensorsFile,
   setEngine,
   type Tensor,
   tensor,
   tokenLogProbs,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '@posttrain/core-tensor';
+import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadAdapter, mergeAdapter, type PeftAdapter, saveAdapter, unmergeAdapter } from '../src/index.js';
@@ -116,7 +115,7 @@ describe.each(folders)('PEFT adapter %s', (name) => {
   });
 
   it('gives the same logits on ONNX Runtime', async () => {
-    const logits = await withEngine(onnxruntimeEngine(), () =>
+    const logits = await onEngine(onnxruntimeEngine(), () =>
       logitsOf(base, input, adapter.hooks(adapter.parameters)).toArray(),
     );
     expectClose(logits, await numbers(file, 'logits'), 1e-4);

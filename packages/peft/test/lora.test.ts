@@ -1,16 +1,10 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  Key,
-  onnxruntimeEngine,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  withEngine,
-  writeSafetensors,
-} from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { writeSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import type { LinearLayer } from '@posttrain/lm';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { countChanges, failingAt, killedAt } from '../../../testing/crash.js';
@@ -205,7 +199,7 @@ describe('several adapters', () => {
 
 describe('unmerging', () => {
   it('restores float32 weights to within 2⁻²³ of the largest of the weights added', async () => {
-    await withEngine(onnxruntimeEngine(), async () => {
+    await onEngine(onnxruntimeEngine(), async () => {
       const model = await tinyModel('llama');
       const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', initLoraWeights: false });
       const { model: merged, drift } = await mergeAdapter(model, adapter);

@@ -1,4 +1,5 @@
-import { Key, referenceEngine, tensor, withEngine } from '@posttrain/core-tensor';
+import { Key, referenceEngine, tensor } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, ModelRunner } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import { createAdapter, type LoraConfig, lora, mergeAdapter, withAdapterParameters } from '../src/index.js';
@@ -28,7 +29,7 @@ async function logitsAfter(model: CausalLM, tokens: readonly number[]): Promise<
 
 describe.each(TINY_MODEL_TYPES)('rows of one pass over %s', (modelType) => {
   it('have what the models have that their adapters are merged into', () =>
-    withEngine(referenceEngine(), async () => {
+    onEngine(referenceEngine(), async () => {
       const model = await tinyModel(modelType);
       const isTied = model.config.tieWordEmbeddings;
       const linear = modelType === 'gpt2' ? 'c_proj' : 'down_proj';

@@ -3,18 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import {
-  iota,
-  Key,
-  normal,
-  openSafetensors,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  writeSafetensors,
-  zeros,
-} from '@posttrain/core-tensor';
+import { iota, Key, normal, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
 import { loadWeights } from '@posttrain/lm';
 import { expect, it } from 'vitest';
 import { createAdapter, type LoraConfig, lora, saveAdapter, withAdapterParameters } from '../src/index.js';

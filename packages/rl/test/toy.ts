@@ -1,3 +1,4 @@
+import { currentEngine, perEngine } from '@posttrain/core-tensor';
 import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from '@posttrain/lm';
 
 const letters = [...'abcdefg'];
@@ -32,12 +33,14 @@ const config = parseModelConfig({
   eos_token_id: 7,
 });
 
-/** One for all, so that what is compiled for it is compiled once. */
-const network = networkOf(config);
+/** One for all models on an engine, so that what is compiled for it is compiled once. */
+const networkFor = perEngine(() => networkOf(config));
 
 /** A model of one small block with random weights over that alphabet. */
-export const toyModel = async (seed: number, words = tokenizer): Promise<CausalLM> =>
-  new CausalLM({ config, tokenizer: words, name: 'toy', weights: await initialWeights(network, seed) }, network);
+export const toyModel = async (seed: number, words = tokenizer): Promise<CausalLM> => {
+  const network = networkFor(currentEngine());
+  return new CausalLM({ config, tokenizer: words, name: 'toy', weights: await initialWeights(network, seed) }, network);
+};
 
 /** The fraction of a completion's letters that are c. */
 export const fractionOfC = (text: string): number =>

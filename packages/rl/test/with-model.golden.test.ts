@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { openSafetensors, sgd } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { sgd } from '@posttrain/core-tensor/optim';
 import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
 import { loadAdapter, type PeftAdapter } from '@posttrain/peft';
 import { type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';

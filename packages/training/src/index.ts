@@ -22,7 +22,7 @@ export { adapterIdentity, contentHash, modelIdentity, rowsIdentity } from './run
 export { progressLine, progressLines } from './run/progress-lines.js';
 export { RowOrder } from './run/row-order.js';
 export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
-export type { Metrics, RunOptions, StepMetrics } from './run/run-options.js';
+export type { RunOptions } from './run/run-options.js';
 export { runShape, warn } from './run/run-options.js';
 export type { RunResult, StepsToRun, Stopped } from './run/run-steps.js';
 export { runSteps } from './run/run-steps.js';
@@ -48,6 +48,7 @@ export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
 export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
+export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';

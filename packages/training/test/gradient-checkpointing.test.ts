@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { adamW, mapNamed, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW, mapNamed } from '@posttrain/core-tensor/optim';
 import { loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';

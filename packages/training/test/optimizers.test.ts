@@ -2,19 +2,9 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  mapNamed,
-  type OptimizerChoice,
-  type OptimizerSpec,
-  ones,
-  onnxruntimeEngine,
-  optimizers,
-  referenceEngine,
-  scalar,
-  setEngine,
-  sgd,
-  zeros,
-} from '@posttrain/core-tensor';
+import { ones, referenceEngine, scalar, setEngine, zeros } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { mapNamed, type OptimizerChoice, type OptimizerSpec, optimizers, sgd } from '@posttrain/core-tensor/optim';
 import { CausalLM, loadWeights, parseModelConfig } from '@posttrain/lm';
 import { createAdapter, lora, loraPlus } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -3,20 +3,19 @@ import {
   compile,
   iota,
   Key,
-  mapNamed,
-  type Named,
   normal,
-  onnxruntimeEngine,
-  openSafetensors,
   realize,
   referenceEngine,
   type Tensor,
   tensor,
   tokenLogProbs,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import {
   type CausalLM,
   decode,
@@ -177,14 +176,14 @@ describe('QLoRA', () => {
     ['reference', referenceEngine()],
   ])('on the %s engine', (_, engine) => {
     it.each(['llama', 'gpt2'] as const)('%s: gradients are those over the dequantised base', (modelType) =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const model = await (await tinyModel(modelType)).quantize(NF4);
         await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()));
       }),
     );
 
     it('int8: gradients go straight through the rounding, to within what the rounding changes', () =>
-      withEngine(engine, async () => {
+      onEngine(engine, async () => {
         const model = await (await tinyModel('llama')).quantize({ method: 'int8' });
         await expectEqualGradients(await gradientOf(model), await gradientOf(await model.dequantize()), 0.2);
       }));

@@ -1,14 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  adamW,
-  onnxruntimeEngine,
-  openSafetensors,
-  referenceEngine,
-  setEngine,
-  sgd,
-  withEngine,
-} from '@posttrain/core-tensor';
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW, sgd } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, type ExpertsConfig, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -103,11 +99,13 @@ it.each([undefined, { r: 2, targetModules: ['q_proj', 'v_proj'] }])(
 );
 
 it('is the same on ONNX Runtime, in one pass and in several', async () => {
-  const model = await mixture('mixtral', { auxiliaryLossCoefficient: 1 });
-  const lossOf = async (maxTokensPerPass: number) =>
-    (await (await trainerOf(model, { maxTokensPerPass })).forwardBackward(threeRows, negativeLogLikelihood)).loss;
+  const lossOf = async (maxTokensPerPass: number) => {
+    const model = await mixture('mixtral', { auxiliaryLossCoefficient: 1 });
+    return (await (await trainerOf(model, { maxTokensPerPass })).forwardBackward(threeRows, negativeLogLikelihood))
+      .loss;
+  };
   const expected = await lossOf(4096);
-  await withEngine(onnxruntimeEngine(), async () => {
+  await onEngine(onnxruntimeEngine(), async () => {
     for (const tokens of [4096, 16]) expect(await lossOf(tokens)).toBeCloseTo(expected, 5);
   });
 });

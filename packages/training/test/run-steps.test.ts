@@ -1,4 +1,4 @@
-import { sgd } from '@posttrain/core-tensor';
+import { sgd } from '@posttrain/core-tensor/optim';
 import { options } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import {

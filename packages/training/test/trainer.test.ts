@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { adamW, concat, mapNamed, realize, referenceEngine, setEngine, sgd, where } from '@posttrain/core-tensor';
+import { concat, realize, referenceEngine, setEngine, where } from '@posttrain/core-tensor';
+import { adamW, mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { loadWeights, networkOf, sequenceLogProbs } from '@posttrain/lm';
 import { createAdapter, lora, mergeAdapter, withAdapterParameters } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';

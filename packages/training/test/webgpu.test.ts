@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import { adamW, type Engine, Key, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { type Engine, Key, setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW } from '@posttrain/core-tensor/optim';
 import { decode, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeEach, describe, expect, it, type TestContext } from 'vitest';

@@ -2,7 +2,6 @@ import { full, zeros } from '../create.js';
 import { isFloat } from '../dtype.js';
 import { AutodiffError } from '../errors.js';
 import { type GraphNode, isOp, nameScope, type OpName, topologicalOrder, type Value } from '../graph/node.js';
-import type { Kernel } from '../kernels/kernel.js';
 import { apply, Tensor } from '../tensor.js';
 import { tensorOf, type VjpContext, vjpRules } from './vjp-rules.js';
 
@@ -80,7 +79,7 @@ function inputCotangents(
     const { outputs: count, backward: custom } = node.attributes;
     const result = custom({
       inputs: node.inputs.slice(count),
-      outputs: outputs.map((y) => y.value),
+      outputs: outputs.map(valueIn),
       cotangents: given.map((g) => g?.value),
       needed: needed.slice(count),
     });
@@ -94,15 +93,27 @@ function inputCotangents(
         `${kernel.name} has no gradient: give it a vjp or a decomposition, or stopGradient its input`,
       );
     }
-    const result = kernel.vjp
-      ? kernel.vjp({ inputs, outputs, cotangents: given, config: config as never, needed })
-      : differentiateDecomposition(kernel, inputs, given, config as never);
-    return result.map((cotangent) => (cotangent ? () => cotangent : null));
+    if (!kernel.vjp) {
+      const decompose: Decompose = (xs, wanted) => kernel.decompose!(xs.map(valueIn), config, wanted).map(tensorOf);
+      return differentiateDecomposition(decompose, inputs, given).map((cotangent) =>
+        cotangent ? () => cotangent : null,
+      );
+    }
+    const result = kernel.vjp({
+      inputs: node.inputs,
+      outputs: outputs.map(valueIn),
+      cotangents: given.map((g) => g?.value),
+      config,
+      needed,
+    });
+    return result.map((value) => (value ? () => new Tensor(value) : null));
   }
   const first = node.outputs[0]!;
   const dy = given[0] ?? full(first.shape, 0, isFloat(first.dtype) ? first.dtype : 'float32');
   return ruleOf(node.op)({ inputs, outputs, attributes: node.attributes as never, dy, cotangents: given });
 }
+
+const valueIn = ({ value }: Tensor): Value => value;
 
 /** The table is typed per op; one cast here spares every caller of it. */
 function ruleOf(op: OpName) {
@@ -111,16 +122,18 @@ function ruleOf(op: OpName) {
   ) => readonly ((() => Tensor | undefined) | null)[];
 }
 
+/** The outputs of a kernel in primitives; `wanted` as in `Kernel.decompose`. */
+export type Decompose = (inputs: readonly Tensor[], wanted: readonly boolean[]) => readonly Tensor[];
+
 /** Cotangents of a kernel's inputs by differentiating its decomposition. */
-export function differentiateDecomposition<Config>(
-  kernel: Kernel<Config>,
+export function differentiateDecomposition(
+  decompose: Decompose,
   inputs: readonly Tensor[],
   given: readonly (Tensor | undefined)[],
-  config: Config,
 ): (Tensor | undefined)[] {
   const isolated = inputs.map(variable);
   const wanted = given.map((cotangent) => cotangent !== undefined);
-  const outputs = kernel.decompose!(isolated, config, wanted);
+  const outputs = decompose(isolated, wanted);
   const used = outputs.map((y, i) => ({ y, cotangent: given[i] })).filter(({ cotangent }) => cotangent !== undefined);
   const floats = isolated.filter((x) => isFloat(x.dtype));
   const gradients = backward(

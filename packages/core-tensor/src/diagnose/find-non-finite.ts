@@ -3,6 +3,8 @@ import { tensorOf } from '../autodiff/vjp-rules.js';
 import { compile } from '../compile.js';
 import { full } from '../create.js';
 import { isFloat } from '../dtype.js';
+import { currentEngine } from '../engines/current.js';
+import type { Engine } from '../engines/engine.js';
 import {
   type GraphNode,
   isOp,
@@ -45,13 +47,14 @@ const MOVES: ReadonlySet<OpName> = new Set(['reshape', 'transpose', 'broadcastTo
  * of was finite, and part of the reason that an output is not finite (an infinity that a mask removes is not one). Undefined when all
  * outputs are finite.
  *
- * Runs f twice on the current engine, with a check behind every operation that nothing may overtake, so that the memory is
+ * Runs f twice on an engine (default: the one that is set), with a check behind every operation that nothing may overtake, so that the memory is
  * about that of f. `argumentNames` replace the numbers of the arguments in paths.
  */
 export async function findNonFinite<Args extends readonly unknown[]>(
   f: (...args: Args) => unknown,
   args: Args,
   argumentNames: readonly string[] = [],
+  { engine = currentEngine() }: { readonly engine?: Engine } = {},
 ): Promise<NonFinite | undefined> {
   let trace: Trace | undefined;
   const flags = compile(
@@ -59,7 +62,7 @@ export async function findNonFinite<Args extends readonly unknown[]>(
       trace = traceOf(f, traced);
       return guard(trace);
     },
-    { name: 'findNonFinite' },
+    { name: 'findNonFinite', engine },
   );
   const found = await readAndDispose(flags, args);
   const first = firstOf(trace!, await found.toArray());
@@ -73,7 +76,7 @@ export async function findNonFinite<Args extends readonly unknown[]>(
       const shown = [value, ...value.node.inputs.filter((input) => isChecked(input))];
       return stack(shown.map((one) => statisticsOf(one)));
     },
-    { name: 'findNonFinite' },
+    { name: 'findNonFinite', engine },
   );
   const numbers = await (await readAndDispose(details, args)).toArray();
   const [own, ...others] = [trace!.values[first]!, ...inputs].map((value, i) => named(value, numbers.slice(4 * i)));

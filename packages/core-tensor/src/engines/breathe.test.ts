@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
-import { compile, onnxruntimeEngine, scalar, type Tensor, withEngine } from '../index.js';
+import { compile, scalar, type Tensor } from '../index.js';
+import { onnxruntimeEngine } from '../onnxruntime.js';
+import { onEngine } from '../testing/on-engine.js';
 
 it('a timer has its turn between runs that finish on this thread', () =>
-  withEngine(onnxruntimeEngine({ threads: 1 }), async () => {
+  onEngine(onnxruntimeEngine({ threads: 1 }), async () => {
     const next = compile((x: Tensor) => x.add(1));
     let x = await next(scalar(0));
     let isDue = false;

@@ -1,13 +1,12 @@
 import { EngineError } from '../errors.js';
-import { type Graph, type GraphNode, isOp } from '../graph/node.js';
+import { type Graph, type GraphKernel, type GraphNode, isOp } from '../graph/node.js';
 import { simplify } from '../graph/simplify.js';
 import { splitIntoStages } from '../graph/stages.js';
-import type { Kernel } from '../kernels/kernel.js';
 import type { CompileOptions, Engine, Executable } from './engine.js';
 import { stagedExecutable } from './staged-executable.js';
 
 /** Whether the engine itself computes a kernel: from its own table, or by the lowering that the kernel brings for it. */
-const computes = (engine: Engine, kernel: Kernel<never>): boolean =>
+const computes = (engine: Engine, kernel: GraphKernel): boolean =>
   engine.kernels.has(kernel.name) || kernel.lower?.[engine.name] !== undefined;
 
 /**

@@ -1,10 +1,8 @@
 import type { DType, TypedArray } from '../dtype.js';
-import type { Graph, TensorSpec } from '../graph/node.js';
+import type { BufferHome, EngineBuffer, Graph } from '../graph/ops.js';
+import type { TensorSpec } from '../graph/spec.js';
 
-/** An engine's own handle of device memory. Only the engine that made it looks inside. */
-export interface EngineBuffer {
-  readonly spec: TensorSpec;
-}
+export type { BufferHome, EngineBuffer } from '../graph/ops.js';
 
 /** Output `output` of a graph takes over the memory of input `input`, which has the same spec. */
 export interface Donation {
@@ -51,7 +49,7 @@ export interface Executable {
  * - float16 and bfloat16 results are rounded to that type, whatever the engine computes with inside;
  * - integers wrap, booleans are 0 or 1, indices out of range are the caller's error (`read` may then give anything).
  */
-export interface Engine {
+export interface Engine extends BufferHome {
   /** For messages, and the key of `Kernel.lower`: `onnxruntime`, `reference`. */
   readonly name: string;
   /** `cpu`, `webgpu`, `cuda`. */
@@ -62,12 +60,5 @@ export interface Engine {
   readonly nativeDTypes: ReadonlySet<DType>;
   /** Host memory to device memory. May alias `data` where device memory is host memory. */
   upload(data: TypedArray, spec: TensorSpec): EngineBuffer | Promise<EngineBuffer>;
-  /** Device memory to host memory. May alias device memory where that is host memory: callers must not write to it. */
-  read(buffer: EngineBuffer): Promise<TypedArray>;
-  /**
-   * Gives the memory of a buffer back: called at most once for a buffer, after its last use. Engines whose memory the
-   * garbage collector sees need none. Memory that was donated is not freed: the call it was donated to took it over.
-   */
-  free?(buffer: EngineBuffer): void;
   compile(graph: Graph, options: CompileOptions): Promise<Executable>;
 }

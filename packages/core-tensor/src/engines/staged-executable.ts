@@ -2,7 +2,7 @@ import { decodeNumbers, encodeNumbers, matchesDType, type TypedArray } from '../
 import { EngineError } from '../errors.js';
 import { type Graph, type GraphNode, specOf, type TensorSpec } from '../graph/node.js';
 import { crossingKey, type Stage } from '../graph/stages.js';
-import type { HostTensor } from '../kernels/kernel.js';
+import type { HostTensor } from '../kernels/forwards.js';
 import { showShape, sizeOf } from '../shape.js';
 import type { CompileOptions, Donation, Engine, EngineBuffer, Executable } from './engine.js';
 

@@ -6,7 +6,7 @@ import { currentEngine } from '../engines/current.js';
 import { type ExternalOnnxTensor, encodeModel, type OnnxGraph, type OnnxTensor } from '../engines/onnxruntime/proto.js';
 import { CompileError, DonatedTensorError } from '../errors.js';
 import { isOp, type Storage } from '../graph/node.js';
-import { inOrder, realizeOn } from '../realize.js';
+import { inOrder, realizeWhereTheyAre } from '../realize.js';
 import { sizeOf } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 import {
@@ -132,9 +132,9 @@ async function tracing<T>(
   use: (traced: TracedFile[]) => Promise<T>,
 ): Promise<T> {
   checkChoice('exporting to ONNX: operators', operators, ONNX_OPERATORS);
-  const engine = currentEngine();
+  const fallback = currentEngine();
   return inOrder(async () => {
-    await realizeOn(engine, Object.values(weightNames));
+    await realizeWhereTheyAre(Object.values(weightNames), fallback);
     const names = new Map<Storage, string>();
     for (const [name, { value }] of Object.entries(weightNames)) {
       if (isOp(value.node, 'data')) names.set(value.node.attributes.storage, name);

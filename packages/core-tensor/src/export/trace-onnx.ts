@@ -1,11 +1,11 @@
 import type { DType } from '../dtype.js';
 import { canUseGroupQueryAttention, kernelRules } from '../engines/onnxruntime/lower-kernels.js';
-import { inputName, lowerGraph, onnxTypeOf, outputName } from '../engines/onnxruntime/lowering.js';
+import { lowerGraph } from '../engines/onnxruntime/lowering.js';
+import { inputName, onnxTypeOf, outputName } from '../engines/onnxruntime/onnx-values.js';
 import { type OnnxGraph, type OnnxNode, type OnnxTensor, onnxTypes } from '../engines/onnxruntime/proto.js';
 import { CompileError } from '../errors.js';
-import { type Graph, isOp, makeNode, type Storage, type TensorSpec } from '../graph/node.js';
+import { type Graph, type GraphKernel, isOp, makeNode, type Storage, type TensorSpec } from '../graph/node.js';
 import { simplify } from '../graph/simplify.js';
-import type { Kernel } from '../kernels/kernel.js';
 import { captureLeaves, isSmallLeaf } from '../realize.js';
 import { Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
@@ -123,7 +123,7 @@ function argumentName(
 
 function withKernels(graph: Graph, operators: OnnxOperators): Graph {
   if (operators === 'standard') return simplify(graph, { kernels: STANDARD_KERNELS });
-  const isKnown = ({ name, lower }: Kernel<never>) => name in kernelRules || lower?.onnxruntime !== undefined;
+  const isKnown = ({ name, lower }: GraphKernel) => name in kernelRules || lower?.onnxruntime !== undefined;
   const fused = simplify(graph, { kernels: isKnown });
   // Here the runtime may copy the caches, so that none has to be donated.
   const covered = fused.nodes.every(

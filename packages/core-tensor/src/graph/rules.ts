@@ -1,7 +1,8 @@
 import { canHold, type DType, isInteger } from '../dtype.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import { broadcastShapes, checkShape, normalizeAxis, sameShape, sizeOf } from '../shape.js';
-import type { OpAttributes, OpName, TensorSpec } from './node.js';
+import type { OpAttributes, OpName } from './ops.js';
+import type { TensorSpec } from './spec.js';
 
 /** Shape and dtype rule of a primitive: the output specs, or an error that names the op and the offending specs. */
 type Rule<Name extends OpName> = (inputs: readonly TensorSpec[], attributes: OpAttributes[Name]) => TensorSpec[];
@@ -305,7 +306,7 @@ const rules: { [Name in OpName]: Rule<Name> } = {
   barrier: ([x]) => [x!],
   stopGradient: ([x]) => [x!],
   customVjp: (inputs, { outputs }) => inputs.slice(0, outputs),
-  kernel: (inputs, { kernel, config }) => [...kernel.infer(inputs, config as never)],
+  kernel: (inputs, { kernel, config }) => [...kernel.infer(inputs, config)],
 };
 
 /** Output specs of `op` on the given inputs. */

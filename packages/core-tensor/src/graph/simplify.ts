@@ -1,14 +1,21 @@
-import type { Kernel } from '../kernels/kernel.js';
 import { sameShape } from '../shape.js';
-import { Tensor } from '../tensor.js';
-import { type Graph, type GraphNode, isOp, makeNode, specOf, topologicalOrder, type Value } from './node.js';
+import {
+  type Graph,
+  type GraphKernel,
+  type GraphNode,
+  isOp,
+  makeNode,
+  specOf,
+  topologicalOrder,
+  type Value,
+} from './node.js';
 
 export interface SimplifyOptions {
   /**
    * The fused kernels to keep as nodes, by name or by a predicate; all others are replaced by their decompositions.
    * One without a decomposition stays in any case.
    */
-  readonly kernels: ReadonlySet<string> | ((kernel: Kernel<never>) => boolean);
+  readonly kernels: ReadonlySet<string> | ((kernel: GraphKernel) => boolean);
 }
 
 /**
@@ -35,7 +42,7 @@ class Rewriter {
   private readonly done = new Set<GraphNode>();
   private readonly objectIds = new Map<object, number>();
 
-  constructor(private readonly keeps: (kernel: Kernel<never>) => boolean) {}
+  constructor(private readonly keeps: (kernel: GraphKernel) => boolean) {}
 
   keep(node: GraphNode): void {
     this.done.add(node);
@@ -65,12 +72,8 @@ class Rewriter {
     const inputs = node.inputs.map((input) => this.valueOf(input));
     if (isOp(node, 'kernel') && node.attributes.kernel.decompose && !this.keeps(node.attributes.kernel)) {
       const { kernel, config } = node.attributes;
-      const outputs = kernel.decompose!(
-        inputs.map((value) => new Tensor(value)),
-        config as never,
-        node.outputs.map((_, index) => used.has(index)),
-      );
-      const values = outputs.map((tensor) => tensor.value);
+      const isUsed = node.outputs.map((_, index) => used.has(index));
+      const values = kernel.decompose!(inputs, config, isUsed);
       const wanted = values.filter((_, index) => used.has(index));
       this.rewriteAll(
         topologicalOrder(wanted, (other) => this.done.has(other)),

@@ -1,5 +1,6 @@
 import { KernelOptionError } from '../errors.js';
-import { applyMany, type Tensor } from '../tensor.js';
+import type { GraphKernel, Value } from '../graph/ops.js';
+import { applyMany, Tensor } from '../tensor.js';
 import type { Kernel } from './kernel.js';
 
 /**
@@ -17,8 +18,40 @@ export function applyKernel<Config>(kernel: Kernel<Config>, inputs: readonly Ten
         'pass numbers that change, and arrays, as input tensors',
     );
   }
-  return applyMany('kernel', inputs, { kernel: kernel as Kernel<never>, config });
+  return applyMany('kernel', inputs, { kernel: graphKernelOf(kernel), config });
 }
+
+/** One for a kernel, as graphs tell kernels apart by identity. */
+const graphKernels = new WeakMap<object, GraphKernel>();
+
+function graphKernelOf<Config>(kernel: Kernel<Config>): GraphKernel {
+  const known = graphKernels.get(kernel);
+  if (known) return known;
+  const { name, lower, decompose, vjp } = kernel;
+  const made: GraphKernel = {
+    name,
+    ...(lower && { lower }),
+    infer: (inputs, config) => kernel.infer(inputs, config as Config),
+    ...(decompose && {
+      decompose: (inputs, config, wanted) =>
+        kernel.decompose!(inputs.map(tensorOf), config as Config, wanted).map(({ value }) => value),
+    }),
+    ...(vjp && {
+      vjp: ({ inputs, outputs, cotangents, config, needed }) =>
+        kernel.vjp!({
+          inputs: inputs.map(tensorOf),
+          outputs: outputs.map(tensorOf),
+          cotangents: cotangents.map((value) => value && tensorOf(value)),
+          config: config as Config,
+          needed,
+        }).map((tensor) => tensor?.value),
+    }),
+  };
+  graphKernels.set(kernel, made);
+  return made;
+}
+
+const tensorOf = (value: Value): Tensor => new Tensor(value);
 
 /** The path of the first thing that is not plain data. */
 function notPlain(value: unknown, path: string): string | undefined {

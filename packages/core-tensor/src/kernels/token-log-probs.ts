@@ -1,4 +1,4 @@
-import { differentiateDecomposition } from '../autodiff/backward.js';
+import { type Decompose, differentiateDecomposition } from '../autodiff/backward.js';
 import { barrier } from '../autodiff/barrier.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
 import { concat, type Tensor, where } from '../tensor.js';
@@ -170,7 +170,10 @@ export const tokenLogProbsKernel: Kernel<TokenLogProbsConfig> = {
     const [hidden, head, targets] = inputs as [Tensor, Tensor, Tensor];
     const [dLogProbs, dEntropies, , dLogSumExps, dExpected, dWeighted] = cotangents;
     // Only a gradient of a gradient reaches the last two outputs.
-    if (dExpected || dWeighted) return differentiateDecomposition(tokenLogProbsKernel, inputs, cotangents, config);
+    if (dExpected || dWeighted) {
+      const decompose: Decompose = (xs, wanted) => tokenLogProbsKernel.decompose!(xs, config, wanted);
+      return differentiateDecomposition(decompose, inputs, cotangents);
+    }
     const column = (x: Tensor | undefined) => x?.mul(1 / config.temperature).expandDims(1);
     const [a, b, c] = [column(dLogProbs), column(dEntropies), column(dLogSumExps)];
     // dz_j = a [j = target] + p_j (factor - b log p_j), where d log p(y)/dz_j = [j = y] - p_j, dH/dz_j = -p_j (log p_j + H).

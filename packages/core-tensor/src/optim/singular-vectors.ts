@@ -1,5 +1,7 @@
 import { tensor } from '../create.js';
+import type { TypedArray } from '../dtype.js';
 import { Key } from '../random/random.js';
+import { realize } from '../realize.js';
 import type { Tensor } from '../tensor.js';
 
 /** More directions than wanted are followed, which makes the wanted ones converge. */
@@ -17,7 +19,7 @@ export async function leftSingularVectors(x: Tensor, rank: number): Promise<Floa
   const width = Math.min(k, rank + OVERSAMPLING);
   const isWhole = width === k;
   const basis = isWhole ? identity(k) : await dominantSubspace(x, width);
-  const inBasis = isWhole ? await x.data() : await matrix(basis, k, width).matmul(x, { transposeA: true }).data();
+  const inBasis = await read(isWhole ? x : matrix(basis, k, width).matmul(x, { transposeA: true }));
   const { vectors } = symmetricEigen(gram(inBasis, width, l), width);
   const result = new Float32Array(k * rank);
   for (let j = 0; j < rank; j++) {
@@ -40,13 +42,19 @@ async function dominantSubspace(x: Tensor, width: number): Promise<Float64Array>
     .uniformHost(l * width)
     .map((u) => u - 0.5);
   const times = async (columns: Tensor, transposeA: boolean) =>
-    orthonormalColumns(await x.matmul(columns, { transposeA }).data(), transposeA ? l : k, width);
+    orthonormalColumns(await read(x.matmul(columns, { transposeA })), transposeA ? l : k, width);
   let basis = await times(tensor(Float32Array.from(start), [l, width]), false);
   for (let i = 0; i < POWER_ITERATIONS; i++) {
     const right = await times(matrix(basis, k, width), true);
     basis = await times(matrix(right, l, width), false);
   }
   return basis;
+}
+
+/** Computed where x is, whichever engine is set by now. */
+async function read(x: Tensor): Promise<TypedArray> {
+  await realize([x], { engine: 'operands' });
+  return x.data();
 }
 
 const matrix = (values: Float64Array, rows: number, columns: number): Tensor =>

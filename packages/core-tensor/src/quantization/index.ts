@@ -1,3 +1,6 @@
+export * from '../kernels/int4-matmul.js';
+export * from '../kernels/int8-matmul.js';
+export * from '../kernels/nf4-matmul.js';
 export { BITSANDBYTES_SUFFIXES, type FileTensors, fromBitsandbytes, toBitsandbytes } from './bitsandbytes-files.js';
 export { type GptqOptions, type GptqResult, gptq } from './gptq.js';
 export { dequantizeInt4, type QuantizeInt4Options, quantizeInt4 } from './int4.js';

@@ -1,7 +1,7 @@
 import { PosttrainError, showValue } from '@posttrain/interfaces';
+import { threefry2x32 } from '@posttrain/interfaces/random';
 import { tensor } from '../create.js';
 import { apply, type Tensor } from '../tensor.js';
-import { threefry2x32 } from './threefry.js';
 
 /** 2^-24: the spacing of the uniform numbers, all of which a float32 holds exactly. */
 const UNIFORM_STEP = 2 ** -24;

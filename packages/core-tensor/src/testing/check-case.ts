@@ -1,12 +1,12 @@
 import { backward } from '../autodiff/backward.js';
 import { compile } from '../compile.js';
 import { type DType, decodeNumbers, isFloat } from '../dtype.js';
-import { withEngine } from '../engines/current.js';
 import type { Engine } from '../engines/engine.js';
 import { referenceEngine } from '../engines/reference/engine.js';
 import { showShape } from '../shape.js';
 import { fromHost, type Tensor } from '../tensor.js';
 import { type CaseInput, type ConformanceCase, sample } from './case.js';
+import { onEngine } from './on-engine.js';
 
 /** |a - b| ≤ tolerance · (1 + |b|). Storage types and everything that is not a float must agree exactly. */
 const TOLERANCES: Readonly<Record<DType, number>> = {
@@ -60,7 +60,7 @@ const forwardOf: Computation = ({ run }, tensors) => run(...tensors);
 
 /** Runs a computation of several cases as one graph: one list of values a case. */
 function runOn(engine: Engine, cases: readonly ConformanceCase[], compute: Computation): Promise<Values[][]> {
-  return withEngine(engine, async () => {
+  return onEngine(engine, async () => {
     const compiled = compile((inputs: Tensor[][]) => cases.map((one, i) => [...compute(one, inputs[i]!)]));
     try {
       const results: Values[][] = [];
@@ -190,7 +190,7 @@ function centralDifferences(
   at: number,
   elements: readonly number[],
 ): Promise<number[]> {
-  return withEngine(reference, async () => {
+  return onEngine(reference, async () => {
     const loss = compile((tensors: Tensor[]) => {
       const { outputs, cotangents } = weightedSum(run(...tensors));
       return outputs.map((y, i) => y.mul(cotangents[i]!).sum());

@@ -1,6 +1,5 @@
 import { compile } from '../compile.js';
 import { iota, tensor } from '../create.js';
-import { withEngine } from '../engines/current.js';
 import { referenceEngine } from '../engines/reference/engine.js';
 import { type CachedAttentionConfig, cachedAttention } from '../kernels/attention.js';
 import { softmax } from '../kernels/softmax.js';
@@ -9,6 +8,7 @@ import { concat, fromHost, type Tensor, where } from '../tensor.js';
 import { sample } from './case.js';
 import { expectClose } from './check-case.js';
 import type { ContractCheck } from './contract.js';
+import { onEngine } from './on-engine.js';
 
 type State = Readonly<Record<string, Tensor>>;
 type Step = (state: State) => { state: State; extra: Record<string, Tensor> };
@@ -39,8 +39,8 @@ async function trajectory(step: Step, donate: boolean, make: () => State, steps:
 const unchanged = (name: string, step: Step, make: () => State = initial, steps = 4): ContractCheck => ({
   name: `donation: ${name}`,
   check: async (engine) => {
-    const wanted = await withEngine(referenceEngine(), () => trajectory(step, false, make, steps));
-    expectClose(name, await withEngine(engine, () => trajectory(step, true, make, steps)), wanted, 1e-4);
+    const wanted = await onEngine(referenceEngine(), () => trajectory(step, false, make, steps));
+    expectClose(name, await onEngine(engine, () => trajectory(step, true, make, steps)), wanted, 1e-4);
   },
 });
 
@@ -125,8 +125,8 @@ async function decode(donate: boolean, options: CacheOptions): Promise<number[]>
 const decoding = (name: string, options: CacheOptions): ContractCheck => ({
   name: `donation: a key-value cache, ${name}`,
   check: async (engine) => {
-    const wanted = await withEngine(referenceEngine(), () => decode(false, options));
-    expectClose(name, await withEngine(engine, () => decode(true, options)), wanted, 1e-5);
+    const wanted = await onEngine(referenceEngine(), () => decode(false, options));
+    expectClose(name, await onEngine(engine, () => decode(true, options)), wanted, 1e-5);
   },
 });
 

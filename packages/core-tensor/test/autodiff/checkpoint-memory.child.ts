@@ -1,15 +1,6 @@
-import {
-  checkpoint,
-  clipByGlobalNorm,
-  compile,
-  grad,
-  leavesOf,
-  onnxruntimeEngine,
-  realize,
-  setEngine,
-  type Tensor,
-  tensor,
-} from '../../src/index.js';
+import { checkpoint, compile, grad, leavesOf, realize, setEngine, type Tensor, tensor } from '../../src/index.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
+import { clipByGlobalNorm } from '../../src/optim/index.js';
 
 /*
  * Prints by how many bytes one step of a chain of layers raises the peak of this process. Arguments: `plain` or

@@ -13,7 +13,6 @@ import {
   type Engine,
   grad,
   Key,
-  onnxruntimeEngine,
   referenceEngine,
   rmsNorm,
   softmax,
@@ -21,10 +20,11 @@ import {
   type Tensor,
   tensor,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '../../src/index.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
 import { captureLeaves } from '../../src/realize.js';
+import { onEngine } from '../../src/testing/on-engine.js';
 
 const engines: [string, Engine][] = [
   ['reference', referenceEngine()],
@@ -74,7 +74,7 @@ function step(apply: typeof block) {
 }
 
 async function numbersOf(apply: typeof block, engine: Engine): Promise<number[]> {
-  return withEngine(engine, async () => {
+  return onEngine(engine, async () => {
     const { value, gradient } = await step(apply)({ layers: LAYERS, x: X });
     const tensors = [value as Tensor, gradient.x, ...gradient.layers.flatMap((one) => Object.values(one) as Tensor[])];
     const numbers: number[] = [];
@@ -109,14 +109,14 @@ describe.each(engines)('checkpoint on %s', (_, engine) => {
       )(x);
       return clipped!.mul(stopGradient(x)).sum();
     };
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const x = tensor([1, 2, 3]);
       expect(await grad(checkpoint(f))(x).toArray()).toEqual(await grad(f)(x).toArray());
       expect(await grad(checkpoint(f))(x).toArray()).toEqual([100, 400, 900]);
     });
   });
   it('drops the same elements both times', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const key = Key.fromSeed(3).toTensor();
       const gradient = await grad((x: Tensor) =>
         checkpoint((y: Tensor) => dropout(y, 0.5, key))(x)
@@ -136,7 +136,7 @@ describe.each(engines)('checkpoint on %s', (_, engine) => {
           .mul(tensor([1, -2, 3]))
           .sum(),
       );
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const x = tensor([0.1, 0.2, 0.3]);
       expect(await twice(checkpoint(f))(x).toArray()).toEqual(await twice(f)(x).toArray());
     });
@@ -147,7 +147,7 @@ describe.each(engines)('checkpoint on %s', (_, engine) => {
       const out = g({ x, at: tensor([0, 0, 2], [3], 'int32') });
       return out.y.add(out.x).sum().mul(out.n);
     };
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const x = tensor([1, 2, 3]);
       expect(await grad(loss(checkpoint(f)))(x).toArray()).toEqual(await grad(loss(f))(x).toArray());
       expect(await checkpoint(f)({ x, at: tensor([1], [1], 'int32') }).at.toArray()).toEqual([2]);
@@ -186,7 +186,7 @@ describe.each(engines)('checkpoint on %s', (_, engine) => {
       for (let i = 0; i < 4; i++) state = (await run(state)).state;
       return [...(await state.x.toArray()), ...(await state.layers[0]!.q.toArray())];
     };
-    await withEngine(engine, async () => expect(await train(checkpoint(block))).toEqual(await train(block)));
+    await onEngine(engine, async () => expect(await train(checkpoint(block))).toEqual(await train(block)));
   });
 });
 

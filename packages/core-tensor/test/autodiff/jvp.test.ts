@@ -3,20 +3,14 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   compile,
-  conjugateGradient,
   customVjp,
   type Engine,
-  empiricalFisherVectorProduct,
-  fisherVectorProduct,
   grad,
   hessianVectorProduct,
   jvp,
   Key,
   leavesOf,
   logSoftmax,
-  naturalGradient,
-  onnxruntimeEngine,
-  openSafetensors,
   referenceEngine,
   rmsNorm,
   setEngine,
@@ -24,12 +18,20 @@ import {
   tensor,
   tokenLogProbs,
   vjp,
-  withEngine,
 } from '../../src/index.js';
+import { openSafetensors } from '../../src/io/index.js';
+import {
+  conjugateGradient,
+  empiricalFisherVectorProduct,
+  fisherVectorProduct,
+  naturalGradient,
+} from '../../src/natural-gradient/index.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
 import { fromHost } from '../../src/tensor.js';
 import { sample } from '../../src/testing/case.js';
 import { expectClose } from '../../src/testing/check-case.js';
 import { conformanceCases } from '../../src/testing/index.js';
+import { onEngine } from '../../src/testing/on-engine.js';
 import { byOp } from '../../src/testing/test-engine.js';
 
 const engines: [string, Engine, number][] = [
@@ -84,7 +86,7 @@ const matches = async (what: string, got: unknown, wanted: unknown, tolerance: n
 
 describe.each(engines)('torch.func on %s', (_, engine, tolerance) => {
   it('jvp, Hessian-, Fisher- and empirical-Fisher-vector products', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const run = compile((p: Parameters, v: Parameters) => ({
         ...jvp(logits, [p], [v]),
         hessian: hessianVectorProduct(loss)(p, v),
@@ -101,7 +103,7 @@ describe.each(engines)('torch.func on %s', (_, engine, tolerance) => {
     });
   });
   it('the natural gradient', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const fisher = compile((v: Parameters, p: Parameters) => fisherVectorProduct(logits, p, v));
       const product = (v: Parameters) => fisher(v, tree('parameters'));
       const gradient = grad(loss)(tree('parameters'));

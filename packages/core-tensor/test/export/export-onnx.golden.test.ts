@@ -1,15 +1,9 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeOnnx, type OnnxOperators } from '../../src/export/index.js';
 import {
-  adamW,
-  encodeOnnx,
   gelu,
   layerNorm,
-  type Named,
-  type OnnxOperators,
-  onnxruntimeEngine,
-  openSafetensors,
-  type SafetensorsFile,
   scalar,
   selfAttention,
   setEngine,
@@ -20,6 +14,9 @@ import {
   valueAndGrad,
   zeros,
 } from '../../src/index.js';
+import { openSafetensors, type SafetensorsFile } from '../../src/io/index.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
+import { adamW, type Named } from '../../src/optim/index.js';
 import { runOnnx } from './run-onnx.js';
 
 // The settings of goldens/onnx/make.py.

@@ -3,23 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { OnnxForwardContext } from '../../src/engines/onnxruntime/lower-custom.js';
+import { encodeOnnx, exportOnnx, exportOnnxModels, type OnnxOperators } from '../../src/export/index.js';
 import {
-  adamW,
   compile,
   type DType,
   defineOp,
-  encodeOnnx,
-  exportOnnx,
-  exportOnnxModels,
   float16ToFloat32,
   float32ToFloat16,
   type Kernel,
   Key,
   normal,
-  type OnnxOperators,
   ones,
-  onnxruntimeEngine,
   realize,
   referenceEngine,
   rmsNorm,
@@ -30,9 +24,12 @@ import {
   type TypedArray,
   tensor,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '../../src/index.js';
+import type { OnnxForwardContext } from '../../src/kernels/onnx-forward.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
+import { adamW } from '../../src/optim/index.js';
+import { onEngine } from '../../src/testing/on-engine.js';
 import { conformanceFunction } from './conformance-functions.js';
 import { allElements, runOnnx } from './run-onnx.js';
 
@@ -168,7 +165,7 @@ describe('files', () => {
   });
 
   it('hold what the reference engine computed in double precision as float32 and float16', async () => {
-    const [v, h] = await withEngine(referenceEngine(), async () => {
+    const [v, h] = await onEngine(referenceEngine(), async () => {
       const computed = [random(1, [20]).exp(), random(2, [20]).exp().cast('float16')] as const;
       await realize(computed);
       return computed;

@@ -4,18 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import {
-  compile,
-  type ExportOnnxOptions,
-  exportOnnx,
-  Key,
-  normal,
-  type OnnxTensorInfo,
-  onnxruntimeEngine,
-  setEngine,
-  type Tensor,
-  writeSafetensors,
-} from '../../src/index.js';
+import { type ExportOnnxOptions, exportOnnx, type OnnxTensorInfo } from '../../src/export/index.js';
+import { compile, Key, normal, setEngine, type Tensor } from '../../src/index.js';
+import { writeSafetensors } from '../../src/io/index.js';
+import { onnxruntimeEngine } from '../../src/onnxruntime.js';
 import { conformanceFunction, exportableCases } from './conformance-functions.js';
 import { allElements } from './run-onnx.js';
 

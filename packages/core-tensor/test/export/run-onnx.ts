@@ -1,5 +1,6 @@
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
-import { bfloat16ToFloat32, leavesOf, type OnnxTensorInfo, type Tensor, type TypedArray } from '../../src/index.js';
+import type { OnnxTensorInfo } from '../../src/export/index.js';
+import { bfloat16ToFloat32, leavesOf, type Tensor, type TypedArray } from '../../src/index.js';
 
 type SessionOptions = InferenceSession.SessionOptions;
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { TensorToWrite } from '../../src/index.js';
+import type { TensorToWrite } from '../../src/io/index.js';
 import {
   InvalidHeaderError,
   InvalidTensorError,
@@ -11,7 +11,7 @@ import {
   openSafetensorsFolder,
   saveSafetensors,
   writeSafetensors,
-} from '../../src/index.js';
+} from '../../src/io/index.js';
 
 let folder: string;
 beforeEach(() => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { expect, it, onTestFinished } from 'vitest';
-import { InvalidHeaderError, openSafetensors, parseSafetensorsHeader } from '../../src/index.js';
+import { InvalidHeaderError, openSafetensors, parseSafetensorsHeader } from '../../src/io/index.js';
 
 const golden = join(import.meta.dirname, '../../../../goldens/safetensors/dtypes.safetensors');
 

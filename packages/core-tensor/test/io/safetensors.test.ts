@@ -4,13 +4,10 @@ import { join } from 'node:path';
 import { isPosttrainError } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { TensorToWrite } from '../../src/index.js';
+import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../../src/index.js';
+import type { TensorToWrite } from '../../src/io/index.js';
 import {
-  bfloat16ToFloat32,
   DTypeConversionError,
-  float16ToFloat32,
-  float32ToBfloat16,
-  float32ToFloat16,
   InvalidHeaderError,
   InvalidOffsetsError,
   InvalidTensorError,
@@ -20,7 +17,7 @@ import {
   TruncatedFileError,
   UnsupportedDTypeError,
   writeSafetensors,
-} from '../../src/index.js';
+} from '../../src/io/index.js';
 
 const goldens = join(import.meta.dirname, '../goldens/safetensors');
 const expected = JSON.parse(readFileSync(join(goldens, 'expected.json'), 'utf8')) as Record<string, number[]>;

@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { assertInteger } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
-import { createRandom } from '../random.js';
 
 export interface ShuffleOptions {
   readonly seed: number;

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
-import { createRandom } from '../random.js';
 import { columnWork } from './column-arithmetic.js';
 import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {

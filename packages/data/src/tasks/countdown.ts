@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom, type Random } from '@posttrain/interfaces/random';
 import { assertInteger, TaskExhaustedError } from '../errors.js';
-import { createRandom, type Random } from '../random.js';
 import {
   type Expression,
   evaluateExpression,

@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { assertInteger } from '../errors.js';
-import { createRandom } from '../random.js';
 import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {
   answerAfterMark,

@@ -1,7 +1,7 @@
 import { assertKnownOptions, type Verdict, type Verifier } from '@posttrain/interfaces';
 import { answersEqual } from '@posttrain/interfaces/answers';
+import type { Random } from '@posttrain/interfaces/random';
 import { assertInteger, DataOptionError, RowError, TaskExhaustedError } from '../errors.js';
-import type { Random } from '../random.js';
 import { isPlainObject, kindOf } from '../rows.js';
 import { hashFraction } from '../stable-hash.js';
 import type { SplitName } from '../steps/split.js';

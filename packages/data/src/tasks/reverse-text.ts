@@ -1,6 +1,6 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
-import { createRandom } from '../random.js';
 import {
   answerAfterMark,
   checkChoices,

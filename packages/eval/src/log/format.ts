@@ -1,6 +1,6 @@
 import type { Completion, Prompt, SamplingParams, Usage } from '@posttrain/interfaces';
+import type { Grade } from '../grade.js';
 import type { MeanEstimate } from '../statistics/standard-error.js';
-import type { Grade } from '../task.js';
 
 /**
  * The evaluation log, version 1: UTF-8, one JSON object a line (JSONL), only ever appended to.

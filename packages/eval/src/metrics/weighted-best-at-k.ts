@@ -1,7 +1,7 @@
-import { options as declare, hashText, integer, text } from '@posttrain/interfaces';
+import { options as declare, integer, text } from '@posttrain/interfaces';
 import { binomial } from '@posttrain/interfaces/estimators';
+import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { createRandom } from '../statistics/random.js';
 import type { SampleMetric } from '../task.js';
 import { assertSubsetSize, metricOfGraded, rankOf, type ScoredProblem } from './samples.js';
 
@@ -48,12 +48,12 @@ export function weightedBestAtK(k: number, options: WeightedBestAtKOptions): Sam
       });
       return sum / binomial(n, k);
     }
-    const random = createRandom(Number.parseInt(hashText(`${seed}:${problem.id}:${k}`).slice(-8), 16));
+    const random = createRandom(seed, `weightedBestAtK:${problem.id}:${k}`);
     const order = Int32Array.from({ length: n }, (_, i) => i);
     for (let draw = 0; draw < resamples; draw++) {
       // Fisher and Yates, as far as the k-th.
       for (let i = 0; i < k; i++) {
-        const j = i + random.integer(n - i);
+        const j = random.integer(i, n - 1);
         const swap = order[i]!;
         order[i] = order[j]!;
         order[j] = swap;

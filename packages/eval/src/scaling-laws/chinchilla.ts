@@ -1,6 +1,6 @@
 import { assertArgument, type Given, integer, number, options } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { createRandom } from '../statistics/random.js';
 import { minimize, type Objective } from './minimize.js';
 
 /** One training run: its size, what it was trained on, and where it ended. */
@@ -82,9 +82,9 @@ export function fitScalingLaw(runs: readonly ScalingRun[], given: ScalingLawOpti
   const law = lawOf(best.x, best.value);
   if (resamples === 0) return law;
 
-  const random = createRandom(seed);
+  const random = createRandom(seed, 'chinchilla');
   const fits = Array.from({ length: resamples }, () => {
-    const drawn = runs.map(() => runs[random.integer(runs.length)]!);
+    const drawn = runs.map(() => runs[random.integer(0, runs.length - 1)]!);
     return constantsOf(minimize(objectiveOf(drawn, delta), best.x).x);
   });
   const interval = (name: keyof ScalingLawConstants) => {

@@ -1,6 +1,6 @@
 import { type Given, integer, listOf, number, options, text } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
 import { EvaluationError } from '../errors.js';
-import { createRandom } from './random.js';
 import { assertFinite, isRounding, largest, mean, meanWithStandardError } from './standard-error.js';
 
 /** Options of a bootstrap, to be spread into the declarations of what rests on one. */
@@ -77,16 +77,16 @@ export function pairedBootstrap(
         : `all ${sums.length} ${of}s have the same difference, so they cannot say how well it is known.`;
     return { difference, standardError, interval: null, pValue: difference === 0 ? 1 : null, pairs, warning: why };
   }
-  const random = createRandom(seed);
   // Ties that differ by rounding only stay on the conservative side.
   const nearest = Math.abs(difference) - 1e-12 * largest([...a, ...b]);
+  const random = createRandom(seed, 'pairedBootstrap');
   const means = new Float64Array(resamples);
   let asFar = 0;
   for (let r = 0; r < resamples; r++) {
     let sum = 0;
     let count = 0;
     for (let u = 0; u < sums.length; u++) {
-      const drawn = random.integer(sums.length);
+      const drawn = random.integer(0, sums.length - 1);
       sum += sums[drawn]!;
       count += counts[drawn]!;
     }

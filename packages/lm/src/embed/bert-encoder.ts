@@ -1,4 +1,5 @@
-import { openSafetensorsFolder, type Tensor, tensor } from '@posttrain/core-tensor';
+import { currentEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensorsFolder } from '@posttrain/core-tensor/io';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
@@ -43,9 +44,10 @@ export class BertEncoder {
   /** Loads a local Hugging Face folder: `config.json`, `*.safetensors`, tokenizer files. */
   static async load(folder: string): Promise<BertEncoder> {
     await assertModelFolder('BertEncoder.load', folder);
+    const engine = currentEngine();
     const config = await loadBertConfig(folder);
     const tokenizer = await Tokenizer.load(folder);
-    const network = bertNetwork(config);
+    const network = bertNetwork(config, engine);
     return new BertEncoder(
       { config, tokenizer, weights: await loadBertWeights(folder, network), name: folder },
       network,

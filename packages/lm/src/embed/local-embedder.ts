@@ -1,4 +1,4 @@
-import { type Compiled, compile, iota, type Tensor } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Engine, iota, type Tensor } from '@posttrain/core-tensor';
 import { assertArgument, assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
@@ -19,6 +19,7 @@ export interface EmbeddingModel {
 }
 
 interface EmbeddingNetwork {
+  readonly engine: Engine;
   readonly config: { readonly maxPositionEmbeddings: number; readonly vocabSize: number };
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
 }

@@ -1,16 +1,9 @@
-import { mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  exportOnnxModels,
-  leavesOf,
-  mapTree,
-  type OnnxOperators,
-  type OnnxSignature,
-  type Tensor,
-  zeros,
-} from '@posttrain/core-tensor';
+import { leavesOf, mapTree, type Tensor, zeros } from '@posttrain/core-tensor';
+import { exportOnnxModels, type OnnxOperators, type OnnxSignature } from '@posttrain/core-tensor/export';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { makeFolder } from '@posttrain/interfaces/node';
+import { writeAtomically } from '@posttrain/interfaces/node';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
@@ -65,7 +58,7 @@ const MANIFEST = 'generator.json';
  * Both models take `tokens` int32 [1, width], `lengths` int32 [1] (tokens in the cache already), `counts` int32 [1]
  * (tokens that are not padding) and the cache, and give `logits` float32 [1, vocabulary] after the last real token, and
  * the cache to go on with. It starts as zeros. A prompt is fed in pieces of `promptWidth`, the last padded on the right.
- * The files are written aside and moved when all are there, `generator.json` last; other files of the folder stay.
+ * The files appear together or not at all (`writeAtomically`); other files of the folder stay.
  */
 export async function exportGenerator(
   model: CausalLM,
@@ -93,16 +86,16 @@ export async function exportGenerator(
   };
   const parameters = leavesOf(adapter.parameters).map(({ path, tensor }) => [`adapter.${path}`, tensor] as const);
 
-  await makeFolder(folder);
-  const staging = await mkdtemp(join(folder, '.exporting-'));
-  try {
+  const template = model.chatTemplate?.templates.default;
+  let manifest: GeneratorManifest | undefined;
+  await writeAtomically(async (files) => {
+    const staging = await files.stageFolder(folder);
     const { [FILES.prefill]: signature } = await exportOnnxModels(
       staging,
       { [FILES.prefill]: step(promptWidth), [FILES.decode]: step(1) },
       { weightNames: { ...stored, ...Object.fromEntries(parameters) }, weightsFile: FILES.weights, operators },
     );
-    const template = model.chatTemplate?.templates.default;
-    const manifest: GeneratorManifest = {
+    manifest = {
       format: 'posttrain-generator',
       version: 1,
       files: FILES,
@@ -112,11 +105,8 @@ export async function exportGenerator(
     };
     await model.tokenizer.save(staging);
     await writeFile(join(staging, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
-    await moveAll(staging, folder);
-    return manifest;
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+  });
+  return manifest!;
 }
 
 function sizesOf({ config }: CausalLM, options: ExportGeneratorOptions): { capacity: number; promptWidth: number } {
@@ -140,9 +130,3 @@ function sizesOf({ config }: CausalLM, options: ExportGeneratorOptions): { capac
 
 const cacheNames = ({ inputs }: OnnxSignature): GeneratorManifest['cache']['names'] =>
   inputs.filter(({ name }) => name.startsWith('cache.')).map(({ name }) => ({ input: name, output: `next.${name}` }));
-
-/** The manifest last: who finds it finds the rest. */
-async function moveAll(from: string, to: string): Promise<void> {
-  const names = (await readdir(from)).filter((name) => name !== MANIFEST);
-  for (const name of [...names, MANIFEST]) await rename(join(from, name), join(to, name));
-}

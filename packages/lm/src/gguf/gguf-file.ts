@@ -1,6 +1,5 @@
-import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
-import { MissingTensorError } from '@posttrain/core-tensor';
+import { type FileHandle, open } from 'node:fs/promises';
+import { MissingTensorError } from '@posttrain/core-tensor/io';
 import { BLOCK_TYPES, type BlockType, UNREAD_TYPES } from './block-types.js';
 import { InvalidGgufError, UnsupportedGgufError } from './errors.js';
 import { checkHeaderBounds, type HeaderBounds } from './header-bounds.js';

@@ -1,11 +1,11 @@
 import {
-  type Int4Weight,
   MissingTensorError,
   type ReadTensorOptions,
   type TensorData,
   type TensorInfo,
   type TensorSource,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/io';
+import type { Int4Weight } from '@posttrain/core-tensor/quantization';
 import { type ModelConfig, parseModelConfig } from '../config/index.js';
 import { transposed } from '../transposed.js';
 import { type GgufArchitecture, mapTensor } from './architectures.js';

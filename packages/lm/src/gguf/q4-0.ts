@@ -1,4 +1,4 @@
-import type { Int4Weight } from '@posttrain/core-tensor';
+import type { Int4Weight } from '@posttrain/core-tensor/quantization';
 import { float16At } from './half.js';
 
 const BLOCK = 32;

@@ -1,4 +1,4 @@
-import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
+import { type Compiled, compile, currentEngine, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
@@ -83,11 +83,11 @@ export abstract class HeadModel implements HeadModelParts {
     nameOrFolder: string,
     given: HeadLoadOptions = {},
   ): Promise<Model> {
-    assertKnownOptions('fromPretrained', given, [...DOWNLOAD_OPTIONS, 'quantization'], { hints: LOAD_HINTS });
-    const { quantization, ...options } = given;
+    assertKnownOptions('fromPretrained', given, [...DOWNLOAD_OPTIONS, 'quantization', 'engine'], { hints: LOAD_HINTS });
+    const { quantization, engine = currentEngine(), ...options } = given;
     const folder = await resolveModelFolder(nameOrFolder, options);
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
-    return new this(await loadHeadParts(folder, quantization ? { quantization } : {}, this.tasks));
+    return new this(await loadHeadParts(folder, { engine, ...(quantization && { quantization }) }, this.tasks));
   }
 
   /** The same model with other weights. */
@@ -131,9 +131,11 @@ function checkHead({ head }: ModelConfig, tasks: readonly HeadTask[], name: stri
 
 async function loadHeadParts(
   folder: string,
-  options: LoadWeightsOptions,
+  given: LoadWeightsOptions,
   tasks: readonly HeadTask[],
 ): Promise<HeadModelParts> {
+  // The engine that is set now, whatever is set while files are read.
+  const options = { engine: currentEngine(), ...given };
   await assertModelFolder('load', folder);
   // The large file last; only TRL's value head cannot be seen before it is opened.
   const described = await loadModelConfig(folder);
@@ -155,9 +157,9 @@ export async function withNewHead(model: CausalLM, head: HeadConfig, seed: numbe
   const formats = [...model.network.modules.values()]
     .filter(isQuantized)
     .map((module) => [module.name, module.quantization] as const);
-  const network = networkOf(config, new Map(formats));
+  const network = networkOf(config, new Map(formats), model.engine);
   const parameters = network.parameters.filter((parameter) => parameter.name.startsWith(`${head.module}.`));
-  const added = await initialWeights({ parameters, config }, seed);
+  const added = await initialWeights({ parameters, config, engine: model.engine }, seed);
   const trunk = Object.entries(model.weights).filter(
     ([weight]) => head.task === 'value' || !weight.startsWith('lm_head.'),
   );

@@ -2,11 +2,10 @@ import { equals, ordered, sorted } from './compare.js';
 import { DictView, hashKey, PyDict } from './dict.js';
 import { fail, unsupported } from './errors.js';
 import { attributeReader, type Filter, filter, lowerCased } from './filter.js';
-import { callFilter, callTest } from './filters.js';
+import { lengthOf } from './length.js';
 import { binary, toIndex } from './operators.js';
 import { str } from './print.js';
 import type { Run } from './run.js';
-import { characterCount } from './text.js';
 import { joinTexts } from './text-methods.js';
 import {
   type Arguments,
@@ -17,7 +16,6 @@ import {
   type NamedArguments,
   PyGroup,
   PyIterator,
-  PyObject,
   PyRange,
   PyTuple,
   textOf,
@@ -33,20 +31,6 @@ const generator = (source: Generator<Value, void, undefined>) => new PyIterator(
 const isReversed = (reverse: Value): boolean => toIndex(reverse) !== 0;
 
 const caseChange = (caseSensitive: Value) => (truthy(caseSensitive) ? undefined : lowerCased);
-
-/** `len(value)`. */
-export function lengthOf(value: Value): bigint {
-  const text = textOf(value);
-  const length =
-    text !== undefined
-      ? characterCount(text)
-      : isList(value)
-        ? value.length
-        : value instanceof PyObject
-          ? value.length()
-          : undefined;
-  return BigInt(length ?? fail(`object of type '${typeName(value)}' has no len()`));
-}
 
 /** `reversed(value)` as a list; undefined where Python raises TypeError. */
 function reversed(run: Run, value: Value): Value[] | undefined {
@@ -86,7 +70,17 @@ function mapper(args: Arguments, named: NamedArguments): (run: Run, item: Value)
   }
   const [name, ...rest] = args;
   if (name === undefined) fail('map requires a filter argument');
-  return (run, item) => callFilter(run, textOf(name) ?? fail('map takes the name of a filter'), item, rest, named);
+  return (run, item) => {
+    const filterName = textOf(name) ?? fail('map takes the name of a filter');
+    const found = run.lookups.filter(filterName) ?? fail(`No filter named '${filterName}'.`);
+    return found(run, item, rest, named);
+  };
+}
+
+function callTest(run: Run, name: Value, subject: Value, args: Arguments, named: NamedArguments): boolean {
+  const testName = textOf(name) ?? fail('the name of a test must be text');
+  const found = run.lookups.test(testName) ?? fail(`No test named '${testName}'.`);
+  return found(run, subject, args, named);
 }
 
 function* select(
@@ -102,10 +96,7 @@ function* select(
   const [name, ...rest] = byAttribute ? args.slice(1) : args;
   for (const item of elements(run, value)) {
     const subject = read(run, item);
-    const passes =
-      name === undefined
-        ? truthy(subject)
-        : callTest(run, textOf(name) ?? fail('the name of a test must be text'), subject, rest, named);
+    const passes = name === undefined ? truthy(subject) : callTest(run, name, subject, rest, named);
     if (passes === keep) yield item;
   }
 }

@@ -1,11 +1,8 @@
-import { fail } from './errors.js';
 import type { Filter } from './filter.js';
 import { SEQUENCE_FILTERS } from './filters-sequence.js';
 import { TEXT_FILTERS } from './filters-text.js';
 import { VALUE_FILTERS } from './filters-value.js';
-import type { Run } from './run.js';
-import { TESTS } from './tests.js';
-import type { Arguments, NamedArguments, Value } from './values.js';
+import { TESTS, type Test } from './tests.js';
 
 let all: ReadonlyMap<string, Filter> | undefined;
 
@@ -15,14 +12,5 @@ export function filterNamed(name: string): Filter | undefined {
   return all.get(name);
 }
 
-export const testNamed = (name: string) => (Object.hasOwn(TESTS, name) ? TESTS[name] : undefined);
-
-export function callFilter(run: Run, name: string, value: Value, args: Arguments, named: NamedArguments): Value {
-  const found = filterNamed(name) ?? fail(`No filter named '${name}'.`);
-  return found(run, value, args, named);
-}
-
-export function callTest(run: Run, name: string, value: Value, args: Arguments, named: NamedArguments): boolean {
-  const found = testNamed(name) ?? fail(`No test named '${name}'.`);
-  return found(run, value, args, named);
-}
+/** The test of that name; undefined when Jinja2 has none. */
+export const testNamed = (name: string): Test | undefined => (Object.hasOwn(TESTS, name) ? TESTS[name] : undefined);

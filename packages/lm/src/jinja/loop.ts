@@ -1,6 +1,6 @@
 import { equals } from './compare.js';
 import { fail, unsupported } from './errors.js';
-import { lengthOf } from './filters-sequence.js';
+import { lengthOf } from './length.js';
 import type { Run } from './run.js';
 import { isList, PyFunction, PyIterator, PyObject, PyTuple, textOf, Undefined, type Value } from './values.js';
 

@@ -1,4 +1,7 @@
 import { overLimit } from './errors.js';
+import type { Filter } from './filter.js';
+import type { Test } from './tests.js';
+import type { Value } from './values.js';
 
 /**
  * Bounds of one rendering, all counted, so that a template ends alike on every machine. They lie far above what chat
@@ -32,6 +35,16 @@ export interface GenerationMarks {
   readonly close: string;
 }
 
+/** What is looked up by name while a template runs: filters, tests and methods reach one another here. */
+export interface Lookups {
+  readonly filter: (name: string) => Filter | undefined;
+  readonly test: (name: string) => Test | undefined;
+  /** `value.name`. */
+  readonly attribute: (run: Run, value: Value, name: string) => Value;
+  /** `value[key]`. */
+  readonly item: (run: Run, value: Value, key: Value) => Value;
+}
+
 /** The state of one rendering: what it has spent, where it is, and what it is given from outside. */
 export class Run {
   /** The line of the statement that is executed. */
@@ -42,6 +55,7 @@ export class Run {
   constructor(
     readonly now: Date,
     readonly marks: GenerationMarks | undefined,
+    readonly lookups: Lookups,
   ) {}
 
   spend(steps: number): void {

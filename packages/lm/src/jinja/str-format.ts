@@ -1,4 +1,3 @@
-import { getAttribute, getItem } from './attributes.js';
 import { numeric } from './compare.js';
 import { fail, unsupported } from './errors.js';
 import { type Alignment, aligned, floatText, grouped } from './number-format.js';
@@ -94,8 +93,8 @@ function fieldValue(run: Run, name: string, args: Arguments, named: NamedArgumen
     if (args.length <= index) fail(`Replacement index ${index} out of range for positional args tuple`);
   } else value = named.has(first) ? named.get(first)! : fail(`the format has no argument '${first}'`);
   for (const [step, attribute, item] of path.matchAll(/\.([^.[]+)|\[([^\]]+)\]|./gs)) {
-    if (attribute !== undefined) value = getAttribute(run, value, attribute);
-    else if (item !== undefined) value = getItem(run, value, /^\d+$/.test(item) ? BigInt(item) : item);
+    if (attribute !== undefined) value = run.lookups.attribute(run, value, attribute);
+    else if (item !== undefined) value = run.lookups.item(run, value, /^\d+$/.test(item) ? BigInt(item) : item);
     else fail(`a format has "${step}" where a field's attribute or item is expected`);
   }
   return value;

@@ -1,14 +1,16 @@
 import type { Body, Expression, Signature, Statement, Target } from './ast.js';
+import { getAttribute, getItem } from './attributes.js';
 import { BODY, callValue, compileArguments, compileExpression, type Evaluate } from './compile-expression.js';
 import { Namespace, PyDict } from './dict.js';
 import { fail, JinjaError, overLimit } from './errors.js';
+import { filterNamed, testNamed } from './filters.js';
 import { FrameNames } from './frame-names.js';
 import { fromJs } from './from-js.js';
 import { LoopContext } from './loop.js';
 import { Macro, unpack } from './macro.js';
 import { parseTemplate, targetNames } from './parser.js';
 import { str } from './print.js';
-import { type GenerationMarks, Run } from './run.js';
+import { type GenerationMarks, type Lookups, Run } from './run.js';
 import { Output, Scope } from './scope.js';
 import { elements, iterate, PyIterator, PyTuple, textOf, truthy, typeName, Undefined, type Value } from './values.js';
 import { weightOf } from './weight.js';
@@ -23,6 +25,8 @@ export interface RenderOptions {
   /** Put around what each `{% generation %}` block renders. Default: nothing. */
   readonly marks?: GenerationMarks | undefined;
 }
+
+const LOOKUPS: Lookups = { filter: filterNamed, test: testNamed, attribute: getAttribute, item: getItem };
 
 /**
  * A template, compiled once: renders what Jinja2 3.1.6 renders in the environment that `transformers` 5 sets up for chat
@@ -41,7 +45,7 @@ export class Template {
 
   /** @throws JinjaError naming the line */
   render(variables: Readonly<Record<string, unknown>>, { now, marks }: RenderOptions): string {
-    const run = new Run(now, marks);
+    const run = new Run(now, marks, LOOKUPS);
     return guarded(() => {
       const outer = new Scope();
       for (const [name, value] of Object.entries(variables)) {

@@ -2,8 +2,7 @@ import { TEXT_CLASSES } from './case.js';
 import { contains, equals, numeric, type Ordering, ordered } from './compare.js';
 import { DictView, hashKey, PyDict } from './dict.js';
 import { unsupported } from './errors.js';
-import { filterNamed, testNamed } from './filters.js';
-import { lengthOf } from './filters-sequence.js';
+import { lengthOf } from './length.js';
 import { binary } from './operators.js';
 import { bind, parameters } from './parameters.js';
 import { str } from './print.js';
@@ -83,8 +82,8 @@ export const TESTS: Readonly<Record<string, Test>> = {
   divisibleby: comparing('divisibleby', 'num', (run, value, divisor) => remainder(run, value, divisor, 0n)),
   defined: plain('defined', (_, value) => !(value instanceof Undefined)),
   undefined: plain('undefined', (_, value) => value instanceof Undefined),
-  filter: plain('filter', (run, value) => isName(run, value, filterNamed)),
-  test: plain('test', (run, value) => isName(run, value, testNamed)),
+  filter: plain('filter', (run, value) => isName(run, value, run.lookups.filter)),
+  test: plain('test', (run, value) => isName(run, value, run.lookups.test)),
   none: plain('none', (_, value) => value === null),
   boolean: plain('boolean', (_, value) => typeof value === 'boolean'),
   false: plain('false', (_, value) => value === false),

@@ -1,4 +1,4 @@
-import type { Tensor } from '@posttrain/core-tensor';
+import { type Engine, type Tensor, withEngine } from '@posttrain/core-tensor';
 import type { LayerHooks } from './layers.js';
 import type { Network } from './network.js';
 
@@ -41,13 +41,18 @@ export const withParameters = <A extends Adapter>(adapter: A, parameters: A['par
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>
   a === b || (a.hooks === b.hooks && a.parameters === b.parameters);
 
-/** Keeps what `make` gives for a network and an adapter's hooks: it is traced once, whatever the adapter's numbers. */
-export function perAdapter<T, N extends object = Network>(make: (network: N, adapter: Adapter) => T): typeof make {
+/**
+ * Keeps what `make` gives for a network and an adapter's hooks, compiled for the network's engine: it is traced once, whatever
+ * the adapter's numbers.
+ */
+export function perAdapter<T, N extends { readonly engine: Engine } = Network>(
+  make: (network: N, adapter: Adapter) => T,
+): typeof make {
   const byNetwork = new WeakMap<N, WeakMap<Adapter['hooks'], T>>();
   return (network, adapter) => {
     const byHooks = byNetwork.get(network) ?? new WeakMap<Adapter['hooks'], T>();
     byNetwork.set(network, byHooks);
-    const made = byHooks.get(adapter.hooks) ?? make(network, adapter);
+    const made = byHooks.get(adapter.hooks) ?? withEngine(network.engine, () => make(network, adapter));
     byHooks.set(adapter.hooks, made);
     return made;
   };

@@ -1,4 +1,4 @@
-import { layerNorm, nameScope, selfAttention, type Tensor } from '@posttrain/core-tensor';
+import { currentEngine, type Engine, layerNorm, nameScope, selfAttention, type Tensor } from '@posttrain/core-tensor';
 import type { BertConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import { linearParameters, type Projection } from './decoder-layers.js';
@@ -34,6 +34,8 @@ function projections({ hiddenSize: width, intermediateSize: inner }: BertConfig,
 /** An encoder as a pure function of its weights. */
 export interface EncoderNetwork {
   readonly config: BertConfig;
+  /** What everything that is compiled for this network computes on. */
+  readonly engine: Engine;
   readonly parameters: readonly ParameterInfo[];
   /** Every place where an adapter can enter, by module path. */
   readonly modules: ReadonlyMap<string, ModuleInfo>;
@@ -52,7 +54,7 @@ export interface EncoderNetwork {
  *
  * Every token is of token type 0. There is no pooler: sentence embeddings do not use it.
  */
-export function bertNetwork(config: BertConfig): EncoderNetwork {
+export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()): EncoderNetwork {
   const { hiddenSize: width, numAttentionHeads: heads } = config;
   const sizes = tableSizes(config);
   const tables = TABLES.map((table): ModuleInfo => {
@@ -66,6 +68,7 @@ export function bertNetwork(config: BertConfig): EncoderNetwork {
 
   return {
     config,
+    engine,
     modules,
     parameters: bertParameters(config),
 

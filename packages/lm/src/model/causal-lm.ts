@@ -1,4 +1,13 @@
-import { Key, ones, realize, type Tensor, tensor, zerosBuffer } from '@posttrain/core-tensor';
+import {
+  currentEngine,
+  type Engine,
+  Key,
+  ones,
+  realize,
+  type Tensor,
+  tensor,
+  zerosBuffer,
+} from '@posttrain/core-tensor';
 import { assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
 import { parseChatTemplates } from '../chat-template/chat-templates.js';
 import { ChatTemplate } from '../chat-template/index.js';
@@ -76,11 +85,12 @@ export class CausalLM {
     nameOrFolder: string,
     given: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
-    const known = [...DOWNLOAD_OPTIONS, 'quantization', 'longContext'];
+    const known = [...DOWNLOAD_OPTIONS, 'quantization', 'longContext', 'engine'];
     assertKnownOptions('CausalLM.fromPretrained', given, known, { hints: LOAD_HINTS });
-    const { quantization, longContext, ...options } = given;
+    const { quantization, longContext, engine = currentEngine(), ...options } = given;
     const folder = await resolveModelFolder(nameOrFolder, options);
     return CausalLM.load(folder, {
+      engine,
       ...(quantization !== undefined && { quantization }),
       ...(longContext !== undefined && { longContext }),
     });
@@ -93,7 +103,9 @@ export class CausalLM {
    * @throws NoModelFolderError when nothing is there, or an adapter; InvalidModelFileError, UnsupportedArchitectureError,
    * WeightMismatchError, ModelQuantizationError, HeadError, OptionError, and of GGUF files InvalidGgufError, UnsupportedGgufError
    */
-  static async load(folder: string, options: LoadWeightsOptions = {}): Promise<CausalLM> {
+  static async load(folder: string, given: LoadWeightsOptions = {}): Promise<CausalLM> {
+    // The engine that is set now, whatever is set while files are read.
+    const options = { engine: currentEngine(), ...given };
     await assertModelFolder('CausalLM.load', folder);
     const file = await findGguf(folder);
     if (file !== undefined) return CausalLM.#loadGguf(file, options);
@@ -143,7 +155,7 @@ export class CausalLM {
   async quantize(options: QuantizationOptions): Promise<CausalLM> {
     const { weights, quantized } = await quantizeWeights(this.network, this.weights, options);
     const config = configQuantizedWith(this.config, this.network.modules.values(), options);
-    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized));
+    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, quantized, this.engine));
   }
 
   /**
@@ -153,7 +165,12 @@ export class CausalLM {
   async dequantize(): Promise<CausalLM> {
     const { quantization: _, ...config } = this.config;
     const weights = await dequantizeWeights(this.network, this.weights);
-    return new CausalLM({ ...this.#parts(), config, weights });
+    return new CausalLM({ ...this.#parts(), config, weights }, networkOf(config, undefined, this.engine));
+  }
+
+  /** What the model computes on: the engine that was set when it was made, or that of the loading options. */
+  get engine(): Engine {
+    return this.network.engine;
   }
 
   /** What the weights take. */
@@ -212,7 +229,10 @@ function refuseHead({ head }: ModelConfig, name: string): void {
 }
 
 /** New weights for a network, reproducible from the seed. */
-export async function initialWeights(network: Pick<Network, 'parameters' | 'config'>, seed: number): Promise<Weights> {
+export async function initialWeights(
+  network: Pick<Network, 'parameters' | 'config' | 'engine'>,
+  seed: number,
+): Promise<Weights> {
   const key = Key.fromSeed(seed);
   const weights: Record<string, Tensor> = {};
   network.parameters.forEach(({ name, shape, init }, i) => {
@@ -230,6 +250,6 @@ export async function initialWeights(network: Pick<Network, 'parameters' | 'conf
       );
     }
   });
-  await realize(Object.values(weights));
+  await realize(Object.values(weights), { engine: network.engine });
   return weights;
 }

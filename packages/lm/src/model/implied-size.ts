@@ -1,4 +1,4 @@
-import type { TensorInfo } from '@posttrain/core-tensor';
+import type { TensorInfo } from '@posttrain/core-tensor/io';
 import type { ModelConfig } from '../config/index.js';
 
 /** What is smaller than that costs nothing to plan, and gets a message that says more. */

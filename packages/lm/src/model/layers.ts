@@ -1,4 +1,5 @@
-import type { QuantizedFormat, Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
+import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
 
 /**
  * Weights by their Hugging Face parameter names, such as `model.layers.0.self_attn.q_proj.weight`. Of a quantised weight

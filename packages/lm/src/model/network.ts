@@ -1,14 +1,16 @@
 import {
   cachedAttention,
   checkpoint,
+  currentEngine,
+  type Engine,
   iota,
   nameScope,
   pagedAttention,
-  type QuantizedFormat,
   selfAttention,
   type Tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
+import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
 import type { ModelConfig } from '../config/index.js';
 import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
@@ -83,6 +85,8 @@ export interface HiddenOptions {
  */
 export interface Network {
   readonly config: ModelConfig;
+  /** What everything that is compiled for this network computes on, whichever engine is set meanwhile. */
+  readonly engine: Engine;
   readonly parameters: readonly ParameterInfo[];
   /** Every place where an adapter can enter, by module path. */
   readonly modules: ReadonlyMap<string, ModuleInfo>;
@@ -131,8 +135,15 @@ export interface RunnableModel {
   readonly weights: Weights;
 }
 
-/** The network of a config. `quantized` says how the weights of linear layers and of the output layer are stored, by their names. */
-export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, QuantizedFormat> = new Map()): Network {
+/**
+ * The network of a config. `quantized` says how the weights of linear layers and of the output layer are stored, by their
+ * names; `engine` is what it computes on.
+ */
+export function networkOf(
+  config: ModelConfig,
+  quantized: ReadonlyMap<string, QuantizedFormat> = new Map(),
+  engine: Engine = currentEngine(),
+): Network {
   const family = familyOf(config);
   const modules = new Map(
     withHeadModules(config, family.modules(config)).map((module): [string, ModuleInfo] => {
@@ -189,6 +200,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
 
   return {
     config,
+    engine,
     logitSoftCap,
     head: (weights, hooks = {}) => headMatrix(headModule(), weights, hooks).matrix,
     outputLayer,

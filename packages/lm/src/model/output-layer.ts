@@ -1,4 +1,5 @@
-import { int4Inputs, quantizedMatmul, softCap, type Tensor } from '@posttrain/core-tensor';
+import { softCap, type Tensor } from '@posttrain/core-tensor';
+import { int4Inputs, quantizedMatmul } from '@posttrain/core-tensor/quantization';
 import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
 import { floatWeight, isQuantized, quantizedWeightOf } from './quantized-layer.js';
 

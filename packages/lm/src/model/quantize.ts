@@ -1,3 +1,4 @@
+import { realize, type Tensor } from '@posttrain/core-tensor';
 import {
   type FloatMatrix,
   type QuantizedFormat,
@@ -9,9 +10,7 @@ import {
   quantizeInt4,
   quantizeInt8,
   quantizeNf4,
-  realize,
-  type Tensor,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/quantization';
 import { nearestName, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import type { QuantizationConfig } from '../config/quantization-config.js';
@@ -193,13 +192,13 @@ export async function quantizeWeights(
 }
 
 /** The inverse, up to what quantising lost. */
-export async function dequantizeWeights({ modules }: Network, weights: Weights): Promise<Weights> {
+export async function dequantizeWeights({ modules, engine }: Network, weights: Weights): Promise<Weights> {
   const result: Record<string, Tensor> = { ...weights };
   for (const module of [...modules.values()].filter(isQuantized)) {
     const parameter = `${module.name}.weight`;
     for (const part of Object.keys(weights)) if (part.startsWith(`${parameter}.`)) delete result[part];
     const weight = floatWeight(module, weights);
-    await realize([weight]);
+    await realize([weight], { engine });
     result[partKey(parameter, 'codes')] = weight;
   }
   return result;

@@ -1,15 +1,14 @@
+import type { Tensor } from '@posttrain/core-tensor';
+import type { TensorData, TensorSource } from '@posttrain/core-tensor/io';
 import {
   BITSANDBYTES_SUFFIXES,
   type FileTensors,
   fromBitsandbytes,
   fromBitsandbytesInt8,
   type QuantizedWeight,
-  type Tensor,
-  type TensorData,
-  type TensorSource,
   toBitsandbytes,
   toBitsandbytesInt8,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/quantization';
 import type { ModuleInfo, Weights } from './layers.js';
 import { ModelQuantizationError } from './quantize.js';
 import { quantizedWeightOf } from './quantized-layer.js';

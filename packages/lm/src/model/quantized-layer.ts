@@ -1,4 +1,5 @@
-import { dequantized, partNames, type QuantizedWeight, quantizedMatmul, type Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
+import { dequantized, partNames, type QuantizedWeight, quantizedMatmul } from '@posttrain/core-tensor/quantization';
 import type { LinearLayer, ModuleInfo, Weights } from './layers.js';
 
 /** The name among a model's weights of a part of the quantised weight `parameter`. */

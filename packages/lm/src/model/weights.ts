@@ -1,17 +1,18 @@
 import { join } from 'node:path';
+import { currentEngine, type Engine, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import {
+  openSafetensorsFolder,
+  stageSafetensorsFolder,
+  type TensorSource,
+  type TensorToWrite,
+} from '@posttrain/core-tensor/io';
 import {
   INT4_ACTIVATIONS,
   type Int4Activations,
-  openSafetensorsFolder,
   type QuantizedFormat,
   type QuantizedWeight,
   quantizedTensors,
-  stageSafetensorsFolder,
-  type Tensor,
-  type TensorSource,
-  type TensorToWrite,
-  tensor,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/quantization';
 import {
   assertKnownOptions,
   type Given,
@@ -85,6 +86,8 @@ export interface LoadWeightsOptions {
    * ones, and with them the long context. Default false.
    */
   readonly longContext?: boolean;
+  /** What the model computes on, for good. Default: the engine that is set when loading begins. */
+  readonly engine?: Engine;
 }
 
 /** A model's weights as they were read, with the network and the config that they belong to. */
@@ -108,7 +111,8 @@ export interface OpenModel {
  *
  * @throws WeightMismatchError, ModelQuantizationError, and what `openSafetensorsFolder` and `loadModelConfig` throw
  */
-export async function loadWeights(folder: string, options: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+export async function loadWeights(folder: string, given: LoadWeightsOptions = {}): Promise<LoadedWeights> {
+  const options = { engine: currentEngine(), ...given };
   await assertModelFolder('loadWeights', folder);
   const file = await findGguf(folder);
   if (file !== undefined) return readWeights(await openGgufModel(file), options);
@@ -138,8 +142,9 @@ export async function readWeights(
   options: LoadWeightsOptions = {},
   path: string = source.path,
 ): Promise<LoadedWeights> {
+  const { engine = currentEngine() } = options;
   try {
-    assertKnownOptions('loading a model', options, ['quantization', 'longContext'], { hints: LOAD_HINTS });
+    assertKnownOptions('loading a model', options, ['quantization', 'longContext', 'engine'], { hints: LOAD_HINTS });
     const described = options.longContext ? withLongContext(given) : given;
     const { keep, quantization } = chosenQuantization(options);
     if (quantization && described.quantization) {
@@ -194,7 +199,7 @@ export async function readWeights(
       );
     }
     const full = quantization ? configQuantizedWith(config, modules.values(), quantization) : config;
-    return { config: full, weights, network: networkOf(full, quantized) };
+    return { config: full, weights, network: networkOf(full, quantized, engine) };
   } finally {
     await source.close();
   }
@@ -333,7 +338,7 @@ export async function saveWeights(
       for (const [part, { shape: partShape, ...rest }] of Object.entries(stored)) {
         tensors.push({ name: part, shape: partShape, ...rest });
       }
-    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype)) });
+    } else tensors.push({ name, shape, dtype, data: () => storedData(weight.cast(dtype), network.engine) });
   }
   await writeAtomically(async (files) => {
     const staging = await files.stageFolder(folder);
@@ -345,7 +350,8 @@ export async function saveWeights(
 }
 
 /** The reference engine computes float32 tensors in double precision. */
-async function storedData(weight: Tensor): Promise<Float32Array | Uint16Array> {
+async function storedData(weight: Tensor, engine: Engine): Promise<Float32Array | Uint16Array> {
+  await realize([weight], { engine });
   const data = await weight.data();
   return data instanceof Float64Array ? Float32Array.from(data) : (data as Float32Array | Uint16Array);
 }

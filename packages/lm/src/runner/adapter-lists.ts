@@ -1,4 +1,4 @@
-import { mapTree, zerosBuffer } from '@posttrain/core-tensor';
+import { type Engine, mapTree, zerosBuffer } from '@posttrain/core-tensor';
 import { type Adapter, sameAdapter } from '../model/adapter.js';
 import { stackLowRank } from './low-rank-stack.js';
 import { isBase, mixAdapters } from './mixed-adapters.js';
@@ -37,6 +37,11 @@ export class AdapterLists {
   /** Whether every adapter has a pass of its own. */
   areApart = false;
   readonly #lists: List[] = [];
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
   #now = 0;
 
   /** The rows of each pass, if all of them fit into one, for rows with these adapters. Places hold until the next call. */
@@ -60,7 +65,7 @@ export class AdapterLists {
     const list = this.#lists.find((list) => placeIn(list, one) >= 0)!;
     const rows = new Int32Array(count).fill(-1);
     for (const [i, row] of at.entries()) rows[row] = placeIn(list, adapters[i]!);
-    const { stack, isStacked } = await stackOf(list);
+    const { stack, isStacked } = await stackOf(list, this.#engine);
     const others = list.places.flatMap((place, index) =>
       isStacked[index] ? [] : [{ index, hooks: place.hooks, parameters: parametersOf(place) }],
     );
@@ -112,7 +117,7 @@ const placeIn = (list: List, adapter: Adapter): number => list.places.findIndex(
 const parametersOf = ({ adapter, idle }: Place): unknown => (adapter ? adapter.parameters : idle);
 
 /** The stack of a list, made again when somebody who is there has other numbers than it was made from. */
-async function stackOf(list: List): Promise<Stacked> {
+async function stackOf(list: List, engine: Engine): Promise<Stacked> {
   const { places, stacked } = list;
   const isUpToDate = ({ adapter, lowRank }: Place, i: number) => {
     const from = stacked?.from[i];
@@ -122,6 +127,6 @@ async function stackOf(list: List): Promise<Stacked> {
   if (stacked && places.every(isUpToDate)) return stacked;
   const from = places.map((place) => new WeakRef(parametersOf(place) as object));
   const updates = places.map((place) => place.lowRank?.(parametersOf(place)));
-  list.stacked = { ...(await stackLowRank(updates)), from };
+  list.stacked = { ...(await stackLowRank(updates, engine)), from };
   return list.stacked;
 }

@@ -1,7 +1,7 @@
 import { type BlockCopy, KvBlocks, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { KvCache, Network } from '../model/network.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
-import { BLOCK_SIZE, copyInPools, growPools } from './paged-steps.js';
+import { BLOCK_SIZE, type PoolSteps, poolSteps } from './paged-steps.js';
 
 /** The pools begin with room for this many tokens, and double as they must. */
 const FIRST_TOKENS = 1024;
@@ -22,6 +22,11 @@ export class BlockPools {
   constructor(network: Network, maxBlocks: number) {
     this.#network = network;
     this.maxBlocks = maxBlocks;
+  }
+
+  /** What moves the blocks about, on the network's engine. */
+  get steps(): PoolSteps {
+    return poolSteps(this.#network.engine);
   }
 
   get heads(): number {
@@ -58,7 +63,7 @@ export class BlockPools {
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => tensor(Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0));
-    const { cache } = await copyInPools(this.pools, this.heads, list('from'), list('to'));
+    const { cache } = await this.steps.copyInPools(this.pools, this.heads, list('from'), list('to'));
     this.#pools = cache;
   }
 
@@ -67,7 +72,7 @@ export class BlockPools {
     const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
     const blocks = Math.min(this.maxBlocks, wanted);
     if (this.#pools) {
-      this.#pools = await growPools(this.#pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
+      this.#pools = await this.steps.growPools(this.#pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
     }
     this.blocks.grow(blocks);
   }

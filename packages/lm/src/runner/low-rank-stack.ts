@@ -1,4 +1,4 @@
-import { concat, realize, scalar, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, type Engine, realize, scalar, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { LowRankUpdate } from '../model/adapter.js';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 
@@ -36,17 +36,19 @@ interface StackedAdapters {
  * Stacks the adapters that can be: those with updates, all of whose numbers are finite, or they would spoil the others'
  * rows (0 · ∞ is not 0). `isStacked` says which.
  */
-export async function stackLowRank(adapters: readonly (Updates | undefined)[]): Promise<StackedAdapters> {
+export async function stackLowRank(
+  adapters: readonly (Updates | undefined)[],
+  engine: Engine,
+): Promise<StackedAdapters> {
   const stack = stackOf(adapters);
   const totals = adapters.map((updates) => (updates ? totalOf(updates) : undefined));
-  await realize([
-    ...Object.values(stack.updates).flatMap(({ a, b }) => [a, b]),
-    ...totals.flatMap((total) => total ?? []),
-  ]);
+  const stacked = Object.values(stack.updates).flatMap(({ a, b }) => [a, b]);
+  await realize([...stacked, ...totals.flatMap((total) => total ?? [])], { engine });
   const isStacked: boolean[] = [];
   for (const total of totals) isStacked.push(total !== undefined && Number.isFinite(await total.item()));
   if (adapters.every((updates, i) => !updates || isStacked[i])) return { stack, isStacked };
-  const { stack: others } = await stackLowRank(adapters.map((updates, i) => (isStacked[i] ? updates : undefined)));
+  const left = adapters.map((updates, i) => (isStacked[i] ? updates : undefined));
+  const { stack: others } = await stackLowRank(left, engine);
   return { stack: others, isStacked };
 }
 

@@ -91,7 +91,7 @@ export class ModelRunner {
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
   readonly #copies: RowCopies<Sequence>;
-  readonly #adapters = new AdapterLists();
+  readonly #adapters: AdapterLists;
   readonly #inputs = new InputMemory();
   readonly #results: StepMemory;
   #last: Promise<unknown> = Promise.resolve();
@@ -103,6 +103,7 @@ export class ModelRunner {
     const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
     this.network = network;
     this.#weights = weights;
+    this.#adapters = new AdapterLists(network.engine);
     this.#memory = new BlockPools(network, cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1);
     this.#blocks = this.#memory.blocks;
     checkPositive('maxTokensPerPass', maxTokensPerPass);

@@ -1,4 +1,4 @@
-import { leavesOf, stack, type Tensor } from '@posttrain/core-tensor';
+import { leavesOf, realize, stack, type Tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
@@ -59,7 +59,9 @@ async function find(tree: object): Promise<string | undefined> {
   const leaves = leavesOf(tree).filter(({ tensor }) => tensor.dtype.startsWith('float') && tensor.size > 0);
   for (let from = 0; from < leaves.length; from += TOGETHER) {
     const some = leaves.slice(from, from + TOGETHER);
-    const sums = await stack(some.map(({ tensor }) => zeroIfFinite(tensor))).data();
+    const zeros = stack(some.map(({ tensor }) => zeroIfFinite(tensor)));
+    await realize([zeros], { engine: 'operands' });
+    const sums = await zeros.data();
     const at = sums.findIndex((sum) => sum !== 0);
     if (at >= 0) return some[at]!.path;
   }

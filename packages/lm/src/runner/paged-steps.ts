@@ -4,6 +4,7 @@ import {
   concat,
   copyBlocks,
   iota,
+  perEngine,
   putRows,
   readBlocks,
   softmax,
@@ -178,68 +179,73 @@ const everyPool = (cache: KvCache, change: (pool: Tensor) => Tensor): KvCache =>
   values: cache.values.map(change),
 });
 
-/** Copies blocks in all pools of so many heads: see `copyBlocks`. */
-export const copyInPools = compile(
-  (cache: KvCache, heads: number, from: Tensor, to: Tensor) => ({
-    cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
-  }),
-  { name: 'copyBlocks', donate: { 0: 'cache' } },
-);
-
 const copyOut = (cache: KvCache, heads: number, table: Tensor) => ({
   copy: everyPool(cache, (pool) => readBlocks(pool, table, { blockSize: BLOCK_SIZE, heads })),
 });
 
-/** What the blocks of `table` int32 [b, w] hold, [b, heads, w · block, d] per layer. */
-export const copyFromPools = compile(copyOut, { name: 'copyFromPools' });
+export type PoolSteps = ReturnType<typeof poolSteps>;
 
-/** The same in the memory of an old copy of the same shape. */
-export const copyFromPoolsInto = compile(
-  (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
-  { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
-);
-
-/** A copy with the rows at `places` int32 [b] replaced by what the blocks of `table` int32 [b, w] hold. */
-export const copyRowsFromPools = compile(
-  (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
-    const { copy: rows } = copyOut(cache, heads, table);
-    const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
-    return { copy: { keys: put('keys'), values: put('values') } };
-  },
-  { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
-);
-
-/**
- * The pools with tokens of a copy [b, heads, capacity, d] written back: those at `from` int32 [m], row · heads · capacity +
- * position, to `slots` int32 [m].
- */
-export const copyToPools = compile(
-  (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
-    const count = from.size;
-    const perHead = (at: Tensor, step: number) =>
-      at
-        .reshape([1, count])
-        .add(iota([heads, 1], 0).mul(step))
-        .reshape([heads * count]);
-    const write = (key: keyof KvCache) =>
-      cache[key].map((pool, layer) => {
-        const rows = copy[key][layer]!;
-        const [, , capacity, d] = rows.shape as [number, number, number, number];
-        const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, capacity), 0);
-        return putRows(pool, perHead(slots, pool.shape[0]! / heads), tokens);
-      });
-    return { cache: { keys: write('keys'), values: write('values') } };
-  },
-  { name: 'copyToPools', donate: { 0: 'cache' } },
-);
-
-/** The pools of so many heads with room for `tokens` tokens more. */
-export const growPools = compile(
-  (cache: KvCache, heads: number, tokens: number) =>
-    everyPool(cache, (pool) => {
-      const [rows, d] = pool.shape as [number, number];
-      const room = zeros([heads, tokens, d], pool.dtype);
-      return concat([pool.reshape([heads, rows / heads, d]), room], 1).reshape([rows + heads * tokens, d]);
+/** What moves blocks of the pools about, the same for every network; compiled once for an engine. */
+export const poolSteps = perEngine(() => ({
+  /** Copies blocks in all pools of so many heads: see `copyBlocks`. */
+  copyInPools: compile(
+    (cache: KvCache, heads: number, from: Tensor, to: Tensor) => ({
+      cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
     }),
-  { name: 'growPools' },
-);
+    { name: 'copyBlocks', donate: { 0: 'cache' } },
+  ),
+
+  /** What the blocks of `table` int32 [b, w] hold, [b, heads, w · block, d] per layer. */
+  copyFromPools: compile(copyOut, { name: 'copyFromPools' }),
+
+  /** The same in the memory of an old copy of the same shape. */
+  copyFromPoolsInto: compile(
+    (cache: KvCache, heads: number, table: Tensor, _old: KvCache) => copyOut(cache, heads, table),
+    { name: 'copyFromPoolsInto', donate: { 3: 'copy' } },
+  ),
+
+  /** A copy with the rows at `places` int32 [b] replaced by what the blocks of `table` int32 [b, w] hold. */
+  copyRowsFromPools: compile(
+    (cache: KvCache, heads: number, table: Tensor, places: Tensor, copy: KvCache) => {
+      const { copy: rows } = copyOut(cache, heads, table);
+      const put = (key: keyof KvCache) => copy[key].map((all, layer) => putRows(all, places, rows[key][layer]!));
+      return { copy: { keys: put('keys'), values: put('values') } };
+    },
+    { name: 'copyRowsFromPools', donate: { 4: 'copy' } },
+  ),
+
+  /**
+   * The pools with tokens of a copy [b, heads, capacity, d] written back: those at `from` int32 [m], row · heads · capacity +
+   * position, to `slots` int32 [m].
+   */
+  copyToPools: compile(
+    (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
+      const count = from.size;
+      const perHead = (at: Tensor, step: number) =>
+        at
+          .reshape([1, count])
+          .add(iota([heads, 1], 0).mul(step))
+          .reshape([heads * count]);
+      const write = (key: keyof KvCache) =>
+        cache[key].map((pool, layer) => {
+          const rows = copy[key][layer]!;
+          const [, , capacity, d] = rows.shape as [number, number, number, number];
+          const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, capacity), 0);
+          return putRows(pool, perHead(slots, pool.shape[0]! / heads), tokens);
+        });
+      return { cache: { keys: write('keys'), values: write('values') } };
+    },
+    { name: 'copyToPools', donate: { 0: 'cache' } },
+  ),
+
+  /** The pools of so many heads with room for `tokens` tokens more. */
+  growPools: compile(
+    (cache: KvCache, heads: number, tokens: number) =>
+      everyPool(cache, (pool) => {
+        const [rows, d] = pool.shape as [number, number];
+        const room = zeros([heads, tokens, d], pool.dtype);
+        return concat([pool.reshape([heads, rows / heads, d]), room], 1).reshape([rows + heads * tokens, d]);
+      }),
+    { name: 'growPools' },
+  ),
+}));

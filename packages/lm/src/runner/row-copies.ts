@@ -2,7 +2,7 @@ import { tensor } from '@posttrain/core-tensor';
 import type { KvCache } from '../model/network.js';
 import { roundUpToPowerOfFour, roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import type { BlockHolder, BlockPools } from './block-pools.js';
-import { BLOCK_SIZE, copyFromPools, copyFromPoolsInto, copyRowsFromPools, copyToPools } from './paged-steps.js';
+import { BLOCK_SIZE } from './paged-steps.js';
 
 /** Tokens of the smallest copy. */
 const CAPACITY_STEP = 64;
@@ -85,8 +85,8 @@ export class RowCopies<Row extends CopiedRow> {
     const { pools } = this.#memory;
     this.#copied = undefined;
     const { copy } = isReusable
-      ? await copyFromPoolsInto(pools, this.#heads, table, old.cache)
-      : await copyFromPools(pools, this.#heads, table);
+      ? await this.#memory.steps.copyFromPoolsInto(pools, this.#heads, table, old.cache)
+      : await this.#memory.steps.copyFromPools(pools, this.#heads, table);
     this.#copied = { rows: Array.from({ length: count }, (_, i) => rows[i]), capacity, cache: copy };
     return { count, places: rows.map((_, i) => i), cache: copy };
   }
@@ -108,7 +108,13 @@ export class RowCopies<Row extends CopiedRow> {
     const chosen = Array.from({ length: roundUpToPowerOfFour(added.length) }, (_, i) => added[i] ?? added.at(-1)!);
     const places = tensor(Int32Array.from(chosen, (row) => copied.rows.indexOf(row)));
     const table = this.#memory.table(chosen, copied.capacity / BLOCK_SIZE);
-    const { copy } = await copyRowsFromPools(this.#memory.pools, this.#heads, table, places, copied.cache);
+    const { copy } = await this.#memory.steps.copyRowsFromPools(
+      this.#memory.pools,
+      this.#heads,
+      table,
+      places,
+      copied.cache,
+    );
     copied.cache = copy;
   }
 
@@ -139,7 +145,13 @@ export class RowCopies<Row extends CopiedRow> {
       for (let i = 0; i < slots.length; i++) from[n++] = place * this.#heads * capacity + start + i;
     }
     this.#owed = [];
-    const written = await copyToPools(this.#memory.pools, this.#heads, cache, tensor(from), tensor(to));
+    const written = await this.#memory.steps.copyToPools(
+      this.#memory.pools,
+      this.#heads,
+      cache,
+      tensor(from),
+      tensor(to),
+    );
     this.#memory.pools = written.cache;
   }
 

@@ -52,3 +52,12 @@ export function splitPiece(piece: Piece, matches: Matches, behavior: Behavior, i
     i = next;
   }
 }
+
+/** Starts and ends of a character in a text. */
+export function placesOf(text: string, character: string): number[] {
+  const places: number[] = [];
+  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + character.length)) {
+    places.push(at, at + character.length);
+  }
+  return places;
+}

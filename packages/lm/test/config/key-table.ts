@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { referenceEngine, withEngine } from '@posttrain/core-tensor';
+import { referenceEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { PosttrainError } from '@posttrain/interfaces';
 import { parseBertConfig } from '../../src/config/index.js';
 import { loadBertWeights } from '../../src/embed/bert-encoder.js';
@@ -93,7 +94,7 @@ async function run(folder: string, table: KeyTable, patch: Patch): Promise<numbe
   const config = patched(table, patch);
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
   try {
-    return await withEngine(referenceEngine(), () => outputs(folder, config, table.ids));
+    return await onEngine(referenceEngine(), () => outputs(folder, config, table.ids));
   } catch (error) {
     if (error instanceof PosttrainError) return error;
     throw new Error(`${describePatch(patch)}: ${error}`, { cause: error });

@@ -1,6 +1,8 @@
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { grad, iota, openSafetensors, saveSafetensors, tensor, withEngine } from '@posttrain/core-tensor';
+import { grad, iota, tensor } from '@posttrain/core-tensor';
+import { openSafetensors, saveSafetensors } from '@posttrain/core-tensor/io';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   BertEncoder,
@@ -69,12 +71,12 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   let texts: string[];
 
   beforeAll(async () => {
-    encoder = await BertEncoder.load(folder);
+    encoder = await onEngine(engine, () => BertEncoder.load(folder));
     texts = JSON.parse(await readFile(join(golden, 'expected.json'), 'utf8')).texts;
   });
 
   it('a sentence-transformers folder embeds texts as sentence-transformers does', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const embedder = await loadEmbedder(folder);
       expect([embedder.pooling, embedder.normalize, embedder.maxTokens]).toEqual(['mean', true, 24]);
       const short = texts.flatMap((text, i) => (embedder.tokenIds(text).length <= 24 ? [i] : []));
@@ -87,14 +89,14 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it.each(['cls', 'mean', 'max', 'last'] as const)('pools by %s as sentence-transformers does', (pooling) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const embedder = new LocalEmbedder(encoder, { pooling, normalize: false });
       expectClose(await embedder.embed(texts), await rowsOf(`pooled.${pooling}`));
     }),
   );
 
   it('an embedding does not depend on the batch', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const many = Array.from({ length: 21 }, (_, i) => texts.slice(i % 5, 1 + (i % 5) + (i % 3)).join(' ')).map(
         (text) => text.slice(0, 24),
       );
@@ -109,7 +111,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('a causal model embeds as transformers, pooled by last and mean', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const { weights, network } = await loadWeights(modelFolder('qwen3'));
       const { read } = await readGolden(golden);
       const lengths = (await (await read('causal.mask')).sum(1).toArray()) as number[];

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { openSafetensors, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
 import { CausalLM, loadWeights } from '../../src/index.js';

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { dequantizeInt4, setEngine } from '@posttrain/core-tensor';
+import { setEngine } from '@posttrain/core-tensor';
+import { dequantizeInt4 } from '@posttrain/core-tensor/quantization';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_TYPES } from '../../src/gguf/block-types.js';
 import { llama3Scaling } from '../../src/gguf/llama3-scaling.js';

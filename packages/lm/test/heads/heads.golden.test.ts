@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { grad, openSafetensors, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { grad, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   loadWeights,
@@ -51,7 +53,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it.each(Object.values(KINDS).flat())('%s: logits and gradients of transformers, batch padded', (kind) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const { weights, network } = await loadWeights(folderOf(kind));
       const expected = await golden(kind);
       const logits = logitsOf(kind, network, expected);

@@ -1,4 +1,5 @@
-import { OutOfBlocksError, referenceEngine, tensor, withEngine } from '@posttrain/core-tensor';
+import { OutOfBlocksError, referenceEngine, tensor } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { describe, expect, it } from 'vitest';
 import {
   beamSearch,
@@ -24,7 +25,7 @@ interface Model {
 
 async function tiny(overrides: Readonly<Record<string, unknown>> = {}, seed = 5): Promise<Model> {
   const network = networkOf(tinyConfig(overrides));
-  return { network, weights: await withEngine(referenceEngine(), () => initialWeights(network, seed)) };
+  return { network, weights: await onEngine(referenceEngine(), () => initialWeights(network, seed)) };
 }
 
 const promptOf = (prompt: readonly number[], maxTokens: number, rest: Partial<SearchPrompt> = {}): SearchPrompt => ({
@@ -64,7 +65,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
   it('as many beams as sequences are exhaustive', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny({ vocab_size: 3 });
       const prompt = [2, 1, 2];
       const all = sequences(3, 4);
@@ -86,7 +87,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('one beam, no contrast and one candidate are greedy decoding', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny();
       const plain = await decodeAll(
         model,
@@ -116,7 +117,7 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     }));
 
   it('scores are those of the sequences, and prompts do not depend on each other', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const model = await tiny({ model_type: 'gpt2' });
       const runner = new ModelRunner(model);
       const options = { numBeams: 3, lengthPenalty: 0.7 };

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { onnxruntimeEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { setEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Completion, GenerateRequest } from '@posttrain/interfaces';
 import OpenAI from 'openai';
 import { beforeAll, describe, expect, it } from 'vitest';

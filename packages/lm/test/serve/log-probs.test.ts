@@ -1,4 +1,5 @@
-import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { localModels } from '../../src/serve/index.js';
 import { largestDifference, tinyModel } from '../support.js';

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Key, onnxruntimeEngine, referenceEngine, setEngine, tensor, withEngine } from '@posttrain/core-tensor';
+import { Key, referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLM,
@@ -96,7 +98,7 @@ async function withTokenizer(
 /** A random model of a few tokens. */
 async function tiny(overrides: Readonly<Record<string, unknown>> = {}, seed = 1): Promise<CausalLM> {
   const network = networkOf(tinyConfig(overrides));
-  const weights = await withEngine(referenceEngine(), () => initialWeights(network, seed));
+  const weights = await onEngine(referenceEngine(), () => initialWeights(network, seed));
   return withTokenizer({ network, weights });
 }
 
@@ -126,7 +128,7 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
     ['llama', {}, 'model.layers.1.mlp.down_proj.weight'],
     ['gpt2', { model_type: 'gpt2' }, 'transformer.h.1.mlp.c_proj.weight'],
   ])('%s: is greedy decoding, whatever the draft', (_family, config, output) =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const target = await tiny(config);
       const other = target.withWeights(await initialWeights(target.network, 9));
       const similar = target.withWeights(await scaled(target.weights, [output], 0.9));
@@ -154,7 +156,7 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
   );
 
   it('a draft that is the model itself, and prompt lookup, change no sampled token and no log-probability', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const target = await tiny();
       const rows = range(5, (i) =>
         rowOf([i + 1, 4, i + 1], 20, sampled(i, i % 2 ? { topK: 12, topP: 0.9 } : { repetitionPenalty: 1.2 })),
@@ -174,7 +176,7 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
     }));
 
   it('gives a row the same tokens in any batch', () =>
-    withEngine(engine, async () => {
+    onEngine(engine, async () => {
       const target = await tiny();
       const draft = target.withWeights(await initialWeights(target.network, 2));
       const rows = range(6, (i) =>
@@ -264,7 +266,7 @@ describe('the distribution of sampled completions', () => {
   }
 
   it('is the target’s, in whole completions; without the correction the same test fails', async () => {
-    await withEngine(onnxruntimeEngine(), async () => {
+    await onEngine(onnxruntimeEngine(), async () => {
       // At most 81 cells: the 99.9 % point of chi-square with 80 degrees of freedom.
       expect(await statistic(false)).toBeLessThan(124.8);
       expect(await statistic(true)).toBeGreaterThan(124.8);

@@ -1,4 +1,5 @@
-import { Key, type Named, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import { Key, randomBits, realize, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { assertKnownOptions, type Given, integer, options, showValue, text } from '@posttrain/interfaces';
 import {
   applyLinear,
@@ -46,7 +47,7 @@ export async function createAdapter<Config extends PeftConfig>(
   assertModel('createAdapter', model);
   assertMethod('createAdapter', method);
   const { adapter, initial } = planAdapter(model, method, config, createAdapterOptions.read(given));
-  await realize(Object.values(initial));
+  await realize(Object.values(initial), { engine: model.network.engine });
   const parameters: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(initial)) {
     // Copied: training may give a parameter away, and a whole module starts as the base's own tensor.

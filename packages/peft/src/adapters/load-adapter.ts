@@ -1,13 +1,8 @@
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type Named,
-  openSafetensors,
-  type SafetensorsFile,
-  type Tensor,
-  type TensorInfo,
-  tensor,
-} from '@posttrain/core-tensor';
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors, type SafetensorsFile, type TensorInfo } from '@posttrain/core-tensor/io';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { custom, type Given, isDeeperThan, nearestName, options, text } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
 import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';

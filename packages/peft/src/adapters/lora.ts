@@ -1,4 +1,5 @@
-import { dropout, type Key, type Named, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';

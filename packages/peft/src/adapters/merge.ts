@@ -1,6 +1,7 @@
-import { iota, Key, type Named, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { iota, Key, realize, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { type Given, integer, listOf, options } from '@posttrain/interfaces';
-import { CausalLM, type LayerHooks } from '@posttrain/lm';
+import { CausalLM, type LayerHooks, networkOf } from '@posttrain/lm';
 import { localParameters, targetOf } from './adapter.js';
 import { assertAdapter, assertModel } from './arguments.js';
 import { MergeError } from './errors.js';
@@ -104,11 +105,12 @@ async function withChangedWeights(model: CausalLM, changed: Named): Promise<Caus
   const untie = tiedTo !== undefined && (`${tiedTo}.weight` in changed || 'lm_head.weight' in changed);
   const own: Named = untie ? { 'lm_head.weight': model.weights[`${tiedTo}.weight`]! } : {};
   const weights = { ...model.weights, ...own, ...changed };
-  await realize(Object.values(weights));
+  await realize(Object.values(weights), { engine: model.engine });
   if (!untie) return model.withWeights(weights);
   const { tokenizer, generationConfig, chatTemplate, name } = model;
   const config = { ...model.config, tieWordEmbeddings: false };
-  return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name });
+  const network = networkOf(config, undefined, model.engine);
+  return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name }, network);
 }
 
 function defaultProbe({ config }: CausalLM): number[] {
@@ -127,5 +129,7 @@ async function logitsOf(model: CausalLM, tokens: readonly number[], hooks: Layer
   };
   const hidden = network.hidden(weights, input, hooks);
   const states = hidden.reshape([tokens.length, hidden.shape[2]!]);
-  return network.logits(weights, states, hooks).toArray();
+  const logits = network.logits(weights, states, hooks);
+  await realize([logits], { engine: model.engine });
+  return logits.toArray();
 }

@@ -1,4 +1,5 @@
-import type { Named, Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import type { Adapter, CausalLM, LayerHooks, ModuleInfo } from '@posttrain/lm';
 import type { PeftConfig, PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';

@@ -1,4 +1,5 @@
-import type { Key, Named, Tensor } from '@posttrain/core-tensor';
+import type { Key, Tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
 
 /** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. Every method has them. */

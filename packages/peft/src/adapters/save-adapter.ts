@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { stageSafetensors } from '@posttrain/core-tensor';
+import { stageSafetensors } from '@posttrain/core-tensor/io';
 import { type Given, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';

@@ -1,4 +1,4 @@
-import { adamW, type Optimizer, type ParameterGroupsState, parameterGroups } from '@posttrain/core-tensor';
+import { adamW, type Optimizer, type ParameterGroupsState, parameterGroups } from '@posttrain/core-tensor/optim';
 import { custom, type Given, number, options } from '@posttrain/interfaces';
 
 const loraPlusOptions = options('loraPlus', {

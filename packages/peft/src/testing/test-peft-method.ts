@@ -5,8 +5,6 @@ import { join } from 'node:path';
 import {
   iota,
   Key,
-  mapNamed,
-  type Named,
   normal,
   realize,
   type Tensor,
@@ -15,6 +13,7 @@ import {
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { applyLinear, type CausalLM, type LayerHooks } from '@posttrain/lm';
 import { createAdapter, withAdapterParameters } from '../adapters/adapter.js';
 import { loadAdapter } from '../adapters/load-adapter.js';

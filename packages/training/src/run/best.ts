@@ -1,9 +1,11 @@
 import { relative, resolve } from 'node:path';
-import { type Named, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
+import type { Metrics } from '../tracking/metrics.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { CheckpointError, loadCheckpoint } from './checkpoint.js';
 import { EvaluationError, evaluationName } from './evaluation.js';
-import type { Metrics, RunOptions } from './run-options.js';
+import type { RunOptions } from './run-options.js';
 
 /** The best evaluation of a run. */
 export interface BestEvaluation {

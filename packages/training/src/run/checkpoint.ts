@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { openSafetensors, type Tensor, tensor, writeSafetensors } from '@posttrain/core-tensor';
+import { type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
   makeFolder,

@@ -1,10 +1,11 @@
 import { type DecisiveSettings, OptionError, PosttrainError, settingsOf, showValue } from '@posttrain/interfaces';
+import type { Metrics } from '../tracking/metrics.js';
 import type { TrainingRow } from '../trainer/rows.js';
 import type { TokenLoss } from '../trainer/token-loss.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { EvaluationContext } from './hooks.js';
 import { contentHash } from './identity.js';
-import type { Metrics, RunOptions } from './run-options.js';
+import type { RunOptions } from './run-options.js';
 
 /** Evaluation on held-out rows with what the trainer itself minimises or measures. */
 export interface EvaluationOnRows {

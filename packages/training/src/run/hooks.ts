@@ -1,6 +1,6 @@
 import type { Adapter, CausalLM } from '@posttrain/lm';
+import type { Metrics } from '../tracking/metrics.js';
 import type { Trainer } from '../trainer/trainer.js';
-import type { Metrics } from './run-options.js';
 
 /** What hooks and evaluations see of a run. Model and adapter are as they are now, and valid until the next update. */
 export interface RunContext {

@@ -1,4 +1,4 @@
-import type { Metrics, StepMetrics } from './run-options.js';
+import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 
 /** The open window of a log as JSON: a resumed run goes on with it. */
 export interface SavedWindow {

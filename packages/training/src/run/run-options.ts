@@ -10,22 +10,9 @@ import {
   options,
   text,
 } from '@posttrain/interfaces';
+import type { StepMetrics } from '../tracking/metrics.js';
 import type { Tracker } from '../tracking/tracker.js';
 import type { AfterStep, BeforeStep, Evaluate } from './hooks.js';
-
-/** One entry of the log of a run. */
-export interface StepMetrics {
-  /**
-   * Counted from 0. An entry that is a mean over several steps has the last of them, an evaluation the step that it follows:
-   * -1 before the first.
-   */
-  readonly step: number;
-  /** Under the names Hugging Face's trainers and TRL log; those of evaluations begin with `eval_`. */
-  readonly metrics: Metrics;
-}
-
-/** Metrics of one step by name. */
-export type Metrics = Readonly<Record<string, number>>;
 
 /** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
 const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');

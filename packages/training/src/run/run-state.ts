@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import type { DecisiveSettings } from '@posttrain/interfaces';
+import type { StepMetrics } from '../tracking/metrics.js';
 import type { BestOfRun, SavedBest } from './best.js';
 import { CheckpointError, loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { refuseOtherEarlierSettings, refuseOtherSettings } from './identity.js';
 import type { LogWindow, SavedWindow } from './log-window.js';
-import { type RunOptions, type StepMetrics, warn } from './run-options.js';
+import { type RunOptions, warn } from './run-options.js';
 import type { StepsToRun } from './run-steps.js';
 import { saveTrained } from './save-trained.js';
 

@@ -1,8 +1,9 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { Named } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
+import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 import { Trackers } from '../tracking/tracker.js';
 import { NonFiniteError } from '../trainer/non-finite-error.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
@@ -16,7 +17,7 @@ import { LogWindow } from './log-window.js';
 import { outOfMemory } from './out-of-memory.js';
 import { progressOf } from './progress-lines.js';
 import { lockFolder, type RunLock } from './run-lock.js';
-import { type Metrics, type RunOptions, type StepMetrics, warn } from './run-options.js';
+import { type RunOptions, warn } from './run-options.js';
 import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
 import { StepLog } from './step-log.js';
 

@@ -1,4 +1,4 @@
-import type { Metrics } from './run-options.js';
+import type { Metrics } from '../tracking/metrics.js';
 
 /** A step with the metric `step_time`, in seconds, as TRL logs it. */
 export const timed =

@@ -8,7 +8,7 @@ import {
   type ScheduleSettings,
   scheduleByName,
   schedules,
-} from '@posttrain/core-tensor';
+} from '@posttrain/core-tensor/optim';
 import {
   custom,
   type DecisiveSettings,

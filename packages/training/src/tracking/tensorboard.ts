@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { custom, type Given, options, PosttrainError } from '@posttrain/interfaces';
 import { writing } from '@posttrain/interfaces/node';
-import type { Metrics } from '../run/run-options.js';
 import { encodeEvent, type ScalarEvent, tfRecord } from './event-file.js';
+import type { Metrics } from './metrics.js';
 import type { Tracker } from './tracker.js';
 
 const tensorBoardOptions = options('tensorBoard', {

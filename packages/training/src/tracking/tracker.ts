@@ -1,4 +1,4 @@
-import type { Metrics } from '../run/run-options.js';
+import type { Metrics } from './metrics.js';
 
 /** Something that entries of the log of a run are sent to: a file, a service, a dashboard. */
 export interface Tracker {

@@ -1,4 +1,4 @@
-import type { ParameterFilter } from '@posttrain/core-tensor';
+import type { ParameterFilter } from '@posttrain/core-tensor/optim';
 
 /** The names that transformers' Trainer excludes, and those of GPT-2's LayerNorms, which it knows by their class. */
 const EXCLUDED = /bias|layernorm|rmsnorm|(^|\.)norm($|\.)|_norm($|\.)|(^|\.)ln_\w+($|\.)/i;

@@ -2,9 +2,6 @@ import {
   type Compiled,
   compile,
   findNonFinite,
-  globalNorm,
-  mapNamed,
-  type Named,
   type NonFinite,
   nameScope,
   realize,
@@ -12,6 +9,7 @@ import {
   valueAndGrad,
   zerosBuffer,
 } from '@posttrain/core-tensor';
+import { globalNorm, mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
   type CausalLM,
@@ -134,7 +132,7 @@ export class GradientAccumulator {
       const { choices, tokens } = await this.#route(await this.#inputsOf(pass, parameters, undefined));
       all = all ? { choices: all.choices.add(choices), tokens: all.tokens.add(tokens) } : { choices, tokens };
     }
-    await realize(Object.values(all!));
+    await realize(Object.values(all!), { engine: this.base.engine });
     return all;
   }
 
@@ -188,6 +186,7 @@ export class GradientAccumulator {
           this.#objective(pass.loss, { ...rest, parameters: trained, frozen: weights }),
         [variables, frozen, inputs],
         ['parameters', 'weights', 'pass'],
+        { engine: this.base.engine },
       );
       if (found) return found;
     }
@@ -207,7 +206,7 @@ export class GradientAccumulator {
   /** The weights that are not trained, in the type that passes compute in. */
   async #frozenWeights(): Promise<Named> {
     const frozen = this.#inComputeType(this.base.weights);
-    await realize(Object.values(frozen));
+    await realize(Object.values(frozen), { engine: this.base.engine });
     return frozen;
   }
 
@@ -225,7 +224,7 @@ export class GradientAccumulator {
         const { gradients: added, ...result } = this.#objective(loss, inputs);
         return { gradients: isFirst ? added : mapNamed(gradients, (g, name) => g.add(added[name]!)), ...result };
       },
-      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' } },
+      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' }, engine: this.base.engine },
     );
     this.#microSteps.set(loss, microStep);
     return microStep;

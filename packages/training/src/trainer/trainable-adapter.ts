@@ -1,4 +1,5 @@
-import type { Named, Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
 import type { Adapter, LayerHooks } from '@posttrain/lm';
 
 /** What a training run needs of an adapter beside what it computes. Adapters of `@posttrain/peft` have it. */

@@ -1,4 +1,4 @@
-import type { LossScalerOptions, OptimizerChoice } from '@posttrain/core-tensor';
+import type { LossScalerOptions, OptimizerChoice } from '@posttrain/core-tensor/optim';
 import { boolean, custom, type Given, integer, number, options, type Read, settingsOf } from '@posttrain/interfaces';
 import type { TrainableAdapter } from './trainable-adapter.js';
 

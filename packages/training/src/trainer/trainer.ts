@@ -2,20 +2,23 @@ import {
   type Compiled,
   compile,
   Key,
-  type LossScale,
-  type LossScaler,
   leavesOf,
-  lossScaler,
-  mapNamed,
   mapTree,
-  type Named,
   type NonFinite,
-  type Optimizer,
-  optimizerOf,
   scalar,
   type Tensor,
   tensor,
+  withEngine,
 } from '@posttrain/core-tensor';
+import {
+  type LossScale,
+  type LossScaler,
+  lossScaler,
+  mapNamed,
+  type Named,
+  type Optimizer,
+  optimizerOf,
+} from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import { decaysInTransformers } from './decay.js';
@@ -89,7 +92,9 @@ export class Trainer {
       return [name, tensor(Float32Array.from(await p.data()), p.shape)];
     });
     const optimizer = optimizerOf(options.optimizer, { decays: decaysInTransformers });
-    return new Trainer(model, { ...options, optimizer }, Object.fromEntries(await Promise.all(copies)));
+    const parameters = Object.fromEntries(await Promise.all(copies));
+    // What it compiles is for the model's engine, whichever was set while the parameters were read.
+    return withEngine(model.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
   }
 
   private constructor(

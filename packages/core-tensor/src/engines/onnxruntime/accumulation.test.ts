@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { compile, referenceEngine, setEngine, type Tensor, tensor, withEngine } from '../../index.js';
+import { compile, referenceEngine, setEngine, type Tensor, tensor } from '../../index.js';
+import { onEngine } from '../../testing/on-engine.js';
 import { onnxruntimeEngine } from './engine.js';
 
 setEngine(onnxruntimeEngine());
@@ -118,7 +119,7 @@ const cases: readonly Case[] = [
 describe('accumulating products', () => {
   it.each(cases)('%s', async (_, shapes, f) => {
     const inputs = shapes.map((shape, i) => wave(shape, i));
-    const wanted = await withEngine(referenceEngine(), () => f(...inputs).toArray());
+    const wanted = await onEngine(referenceEngine(), () => f(...inputs).toArray());
     const got = await f(...inputs).toArray();
     got.forEach((x, i) => {
       expect(Math.abs(x - wanted[i]!)).toBeLessThan(1e-5);

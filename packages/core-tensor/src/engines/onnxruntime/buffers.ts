@@ -2,10 +2,10 @@ import { arrayType, type TypedArray } from '../../dtype.js';
 import { sameSpec, type TensorSpec } from '../../graph/node.js';
 import { bfloat16ToFloat32, float32ToBfloat16 } from '../../half-precision.js';
 import { sizeOf } from '../../shape.js';
-import { onnxTypeOf } from './lowering.js';
 import { type Memory, OnnxBuffer } from './memory.js';
 import type { OrtEnvironment } from './native/environment.js';
 import type { Pointer } from './native/library.js';
+import { onnxTypeOf } from './onnx-values.js';
 import { onnxTypes } from './proto.js';
 
 /** What ONNX Runtime reads and writes: bfloat16 is held as rounded float32, everything else as on the host. */

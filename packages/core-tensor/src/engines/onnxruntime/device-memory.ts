@@ -4,10 +4,10 @@ import { sizeOf } from '../../shape.js';
 import type { EngineBuffer } from '../engine.js';
 import { LiveMemory } from '../live-memory.js';
 import { allocateDeviceArray, fromDeviceArray, hostValue, toDeviceArray } from './buffers.js';
-import { onnxTypeOf } from './lowering.js';
 import { type Memory, OnnxBuffer } from './memory.js';
 import type { OrtEnvironment } from './native/environment.js';
 import type { Pointer } from './native/library.js';
+import { onnxTypeOf } from './onnx-values.js';
 import { onnxTypes } from './proto.js';
 
 const DEVICE_ALLOCATOR = 0;

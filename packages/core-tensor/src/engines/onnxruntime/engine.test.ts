@@ -21,9 +21,9 @@ import {
   tokenLogProbs,
   valueAndGrad,
   where,
-  withEngine,
 } from '../../index.js';
 import { apply } from '../../tensor.js';
+import { onEngine } from '../../testing/on-engine.js';
 import { onnxruntimeEngine } from './engine.js';
 
 const engine = onnxruntimeEngine();
@@ -48,8 +48,8 @@ async function agrees(build: () => Tensor | readonly Tensor[], tolerance = 2e-6)
     await realize(list);
     return Promise.all(list.map(async (x) => ({ shape: x.shape, dtype: x.dtype, numbers: await x.toArray() })));
   };
-  const expected = await withEngine(referenceEngine(), values);
-  const got = await withEngine(engine, values);
+  const expected = await onEngine(referenceEngine(), values);
+  const got = await onEngine(engine, values);
   got.forEach((x, k) => {
     const wanted = expected[k]!;
     expect(x.shape).toEqual(wanted.shape);
@@ -193,7 +193,7 @@ describe('reductions, products and indexing', () => {
         const x = sample([2, 3, 4], dtype);
         return [x.max(), x.max(-1), x.max([0, 1], { keepDims: true })];
       }, 1e-6);
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       expect(await tensor([-5, -3, -128], undefined, 'int8').max().item()).toBe(-3);
     });
     await agrees(() => [sample([2, 0]).sum(1), sample([0, 2]).max(1), sample([0]).sum()]);
@@ -269,7 +269,7 @@ describe('reductions, products and indexing', () => {
   });
   it('adds thousands of repeated rows without losing one', async () => {
     const indices = Array.from({ length: 20_000 }, (_, i) => i % 3);
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const sums = scatterAdd(tensor(indices, undefined, 'int32'), full([20_000, 8], 1), { axis: 0, size: 3 });
       expect(new Set(await sums.toArray())).toEqual(new Set([6667, 6666]));
     });
@@ -327,7 +327,7 @@ describe('fused kernels', () => {
 
 describe('donation', () => {
   it('writes over the donated input where every other reader comes first', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const step = compile((state: Tensor, x: Tensor) => ({ state: state.mul(0.5).add(x), loss: state.sum() }), {
         donate: { 0: 'state' },
       });
@@ -343,7 +343,7 @@ describe('donation', () => {
   });
 
   it('never writes over memory that the caller gave or was shown', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const step = compile((state: Tensor) => ({ state: state.add(1) }), { donate: { 0: 'state' } });
       const mine = Float32Array.of(1, 2, 3);
       const first = (await step(tensor(mine))).state;
@@ -357,7 +357,7 @@ describe('donation', () => {
   });
 
   it('swaps with a spare buffer where an input is still read, and passes inputs through', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const step = compile(
         (state: { w: Tensor; kept: Tensor }, x: Tensor) => {
           const y = x.matmul(state.w);
@@ -381,7 +381,7 @@ describe('donation', () => {
 
 describe('host memory', () => {
   it('that tensors are made over one after the other is read as it is now, in any shape and type', async () => {
-    await withEngine(engine, async () => {
+    await onEngine(engine, async () => {
       const total = compile((x: Tensor) => x.cast('float32').sum([0]));
       const ints = Int32Array.of(1, 2, 3, 4);
       const bytes = Uint8Array.of(0, 1, 1, 0);
@@ -433,9 +433,9 @@ describe('cachedAttention', () => {
       }
       return seen;
     };
-    const expected = await withEngine(referenceEngine(), () => run(false));
+    const expected = await onEngine(referenceEngine(), () => run(false));
     for (const donated of [true, false]) {
-      const got = await withEngine(engine, () => run(donated));
+      const got = await onEngine(engine, () => run(donated));
       for (const [k, numbers] of got.entries())
         for (const [i, x] of numbers.entries())
           expect(Math.abs(x - expected[k]![i]!), `${donated} ${k} ${i}`).toBeLessThan(2e-6);

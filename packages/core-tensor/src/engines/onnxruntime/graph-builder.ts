@@ -1,4 +1,5 @@
 import { encodeNumbers } from '../../dtype.js';
+import type { OnnxAttributes } from '../../kernels/onnx-forward.js';
 import { sameShape } from '../../shape.js';
 import type {
   ExternalOnnxTensor,
@@ -9,15 +10,6 @@ import type {
   OnnxType,
   OnnxValue,
 } from './proto.js';
-
-/** A whole number is an int attribute; other floats must say so. */
-type AttributeLiteral =
-  | number
-  | readonly number[]
-  | string
-  | { readonly float: number }
-  | { readonly floats: readonly number[] };
-export type Attributes = Readonly<Record<string, AttributeLiteral>>;
 
 const MICROSOFT_OPS = new Set([
   'FusedMatMul',
@@ -119,7 +111,7 @@ export class OnnxGraphBuilder {
     return this.nodes.slice(start).map(({ name }) => name ?? '');
   }
 
-  op(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+  op(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
     return this.ops(op, inputs, 1, attributes)[0]!;
   }
 
@@ -128,7 +120,7 @@ export class OnnxGraphBuilder {
     op: string,
     inputs: readonly string[],
     count: number,
-    attributes: Attributes = {},
+    attributes: OnnxAttributes = {},
     domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '',
     omitted: readonly number[] = [],
   ): string[] {
@@ -155,7 +147,7 @@ export class OnnxGraphBuilder {
   }
 
   /** An op that is computed once for all that ask for it. */
-  sharedOp(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+  sharedOp(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
     const key = JSON.stringify([op, inputs, attributes]);
     const name = this.shared.get(key) ?? this.op(op, inputs, attributes);
     this.shared.set(key, name);
@@ -275,7 +267,7 @@ export interface MatmulFlags {
   readonly ranks?: readonly [number, number];
 }
 
-function encode(value: AttributeLiteral): OnnxAttribute {
+function encode(value: OnnxAttributes[string]): OnnxAttribute {
   if (typeof value === 'number') return { int: value };
   if (typeof value === 'string') return { string: value };
   return 'float' in value || 'floats' in value ? value : { ints: value };

@@ -1,6 +1,7 @@
 import { type GraphNode, isOp, specOf, type Value } from '../../graph/node.js';
 import { sameShape, sizeOf } from '../../shape.js';
-import { type Lowering, type LoweringRules, onnxTypeOf } from './lowering.js';
+import type { Lowering, LoweringRules } from './lowering.js';
+import { onnxTypeOf } from './onnx-values.js';
 
 /**
  * `addend`, or zeros, with `updates` added at `positions` along `axis`, both of shape `shape`; repeated positions add up, one after

@@ -2,7 +2,8 @@ import { EngineError } from '../../errors.js';
 import { specOf, type Value } from '../../graph/node.js';
 import { sizeOf } from '../../shape.js';
 import { toDeviceArray } from './buffers.js';
-import { type LoweringRules, onnxTypeOf } from './lowering.js';
+import type { LoweringRules } from './lowering.js';
+import { onnxTypeOf } from './onnx-values.js';
 
 /** Filled tensors up to this many elements are constants of the graph; larger ones are made by a node. */
 const LARGEST_FILLED_CONSTANT = 64;

@@ -6,7 +6,7 @@ const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 const PARITY = 0x1bd11bda;
 
 /**
- * Threefry-2x32 (see `random/threefry.ts`) on vectors, one element per block. Additions are int32, which wraps;
+ * Threefry-2x32 (see `@posttrain/interfaces/random`) on vectors, one element per block. Additions are int32, which wraps;
  * shifts and xors are uint32.
  */
 export const randomBits: LoweringRule<'randomBits'> = (node, lowering) => {

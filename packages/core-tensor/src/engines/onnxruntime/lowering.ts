@@ -10,7 +10,8 @@ import { movementRules } from './lower-movement.js';
 import { productRules } from './lower-products.js';
 import { randomBits } from './lower-random.js';
 import { matmulFusions } from './matmul-fusions.js';
-import { type OnnxGraph, type OnnxType, onnxTypes } from './proto.js';
+import { inputName, onnxTypeOf, outputName } from './onnx-values.js';
+import { type OnnxGraph, onnxTypes } from './proto.js';
 import { residualNorms, rotatedQueries } from './row-fusions.js';
 import { isRead } from './uses.js';
 
@@ -60,10 +61,6 @@ export const CPU_TARGET: LoweringTarget = {
 /** Emitted only when another node asks for them: they often disappear into their users. */
 const LAZY: ReadonlySet<OpName> = new Set(['data', 'full', 'iota', 'broadcastTo', 'transpose']);
 
-/** The element type of a value inside ONNX. bfloat16 values live in float32, rounded, for want of CPU kernels. */
-export const onnxTypeOf = (dtype: DType): Exclude<OnnxType, 'bfloat16'> & DType =>
-  dtype === 'bfloat16' ? 'float32' : dtype;
-
 export interface LoweredGraph {
   readonly onnx: OnnxGraph;
   /** Indices of the graph inputs that the ONNX graph declares; the others are empty or unused. */
@@ -73,9 +70,6 @@ export interface LoweredGraph {
   /** Names of the nodes that read or write float16. */
   readonly float16Nodes: readonly string[];
 }
-
-export const inputName = (index: number): string => `input${index}`;
-export const outputName = (index: number): string => `output${index}`;
 
 /** Writes a simplified graph as ONNX: inputs `input0…`, outputs `output0…`; `constants` are inputs that are initializers. */
 export function lowerGraph(

@@ -1,9 +1,9 @@
 import { sizeOf } from '../../shape.js';
 import type { EngineBuffer } from '../engine.js';
-import { inputName } from './lowering.js';
 import { type OnnxBuffer, onnxBuffer } from './memory.js';
 import { onnxruntimeEnvironment } from './native/environment.js';
 import type { OrtApi, Pointer } from './native/library.js';
+import { inputName } from './onnx-values.js';
 
 /** Containers of packed weights by the memory of the largest weight in them: graphs over one model share one. */
 const containers = new WeakMap<object, Promise<Pointer>>();

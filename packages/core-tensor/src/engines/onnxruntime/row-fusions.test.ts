@@ -11,9 +11,9 @@ import {
   setEngine,
   Tensor,
   tensor,
-  withEngine,
 } from '../../index.js';
 import { captureLeaves } from '../../realize.js';
+import { onEngine } from '../../testing/on-engine.js';
 import { onnxruntimeEngine } from './engine.js';
 import { kernelRules } from './lower-kernels.js';
 import { lowerGraph } from './lowering.js';
@@ -81,7 +81,7 @@ async function expectReference(shapes: Case['shapes'], f: Case['f']): Promise<vo
     const { results } = await step({ keys: keys!, values: values! }, x!, tensor([2], [1], 'int32'), inputs);
     return Promise.all(results.map((result) => result.toArray()));
   };
-  const wanted = await withEngine(referenceEngine(), run);
+  const wanted = await onEngine(referenceEngine(), run);
   for (const [i, numbers] of (await run()).entries())
     for (const [j, x] of numbers.entries()) expect(Math.abs(x - wanted[i]![j]!), `${i} ${j}`).toBeLessThan(3e-6);
 }
@@ -204,7 +204,7 @@ describe('fused rows', () => {
       }
       return seen;
     };
-    const wanted = await withEngine(referenceEngine(), run);
+    const wanted = await onEngine(referenceEngine(), run);
     for (const [i, numbers] of (await run()).entries())
       for (const [j, x] of numbers.entries()) expect(Math.abs(x - wanted[i]![j]!), `${i} ${j}`).toBeLessThan(3e-6);
   });

@@ -1,7 +1,7 @@
 import { type DType, decodeNumbers, encodeNumbers, INTEGER_RANGES, isFloat } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type GraphNode, isOp, specOf } from '../../graph/node.js';
-import { threefryBits } from '../../random/threefry.js';
+import { threefryBits } from '../../random/threefry-bits.js';
 import { sizeOf, stridesOf } from '../../shape.js';
 import { binaryFunctions, unaryFunctions } from './elementwise.js';
 import { interpretIndexing } from './indexing.js';

@@ -1,5 +1,5 @@
 import { type GraphNode, isOp, type OpName, specOf } from '../../graph/node.js';
-import { threefryBits } from '../../random/threefry.js';
+import { threefryBits } from '../../random/threefry-bits.js';
 import { sizeOf } from '../../shape.js';
 import { elementwiseRules } from './elementwise.js';
 import { runFused } from './fused.js';

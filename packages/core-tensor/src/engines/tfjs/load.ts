@@ -1,5 +1,5 @@
-import util from 'node:util';
 import { EngineError } from '../../errors.js';
+import { nodeModule } from '../node-module.js';
 import type { Tfjs } from './tfjs.js';
 
 /** The backends that can be loaded by name. `tfjs-node-gpu` computes on an NVIDIA card, the others on the CPU. */
@@ -27,7 +27,7 @@ export const registeredName = (backend: TfjsBackend): string =>
 
 /** Imports the packages of a backend; throws `EngineError` naming them when they are not installed or do not load. */
 export async function loadTfjs(backend: TfjsBackend): Promise<Tfjs> {
-  if (registeredName(backend) === 'tensorflow') restoreUtilities();
+  if (registeredName(backend) === 'tensorflow') await restoreUtilities();
   const packages = PACKAGES[backend];
   const modules: unknown[] = [];
   for (const [name, load] of Object.entries(packages)) {
@@ -52,7 +52,8 @@ export async function loadTfjs(backend: TfjsBackend): Promise<Tfjs> {
 const firstLine = ({ message }: Error): string => message.split('\n', 1)[0]!;
 
 /** tfjs-node calls two functions that Node 23 removed. */
-function restoreUtilities(): void {
+async function restoreUtilities(): Promise<void> {
+  const util = await nodeModule<typeof import('node:util')>('node:util');
   const old = util as { isNullOrUndefined?: (x: unknown) => boolean; isArray?: (x: unknown) => boolean };
   old.isNullOrUndefined ??= (x) => x === null || x === undefined;
   old.isArray ??= Array.isArray;

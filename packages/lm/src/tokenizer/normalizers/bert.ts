@@ -4,7 +4,7 @@ import { replaceCharacters } from '../piece.js';
 import { CodePointSet } from '../unicode/code-point-set.js';
 import { normalForm } from '../unicode/normal-forms.js';
 import { property, setPattern, whiteSpace } from '../unicode/unicode.js';
-import { lowercased } from './normalizer.js';
+import { lowercased } from './lowercased.js';
 
 /** Blocks of Chinese characters that BERT puts spaces around. The gap before U+2B920 is the reference's own. */
 const CHINESE = CodePointSet.of([

@@ -1,12 +1,12 @@
 import { toByteLevel } from '../byte-level.js';
 import { assertLength } from '../errors.js';
 import { build, buildFrom, type Fields } from '../fields.js';
-import type { Edit } from '../piece.js';
-import { prepend, replaceCharacters } from '../piece.js';
+import { type Edit, prepend, replaceCharacters } from '../piece.js';
 import { patternField } from '../regex/pattern.js';
 import { type NormalForm, normalForm } from '../unicode/normal-forms.js';
-import { lowercase, property, setPattern, WHITE_SPACE } from '../unicode/unicode.js';
+import { property, setPattern, WHITE_SPACE } from '../unicode/unicode.js';
 import { bertNormalizer } from './bert.js';
+import { lowercased } from './lowercased.js';
 import { precompiled } from './precompiled.js';
 
 /** The normalizer of tokenizer.json. @throws TokenizerComponentError */
@@ -114,11 +114,6 @@ function alignCluster(text: string, cluster: string, name: NormalForm, at: numbe
     taken += name === decomposed ? 1 : Array.from(normalForm(character, 'NFD')).length;
   }
 }
-
-export const lowercased: Edit = (text, log) => {
-  if (!log) return lowercase(text);
-  return replaceCharacters(text, log, /./gsu, lowercase);
-};
 
 function strip(left: boolean, right: boolean): Edit {
   const leading = new RegExp(`^[${WHITE_SPACE}]+`, 'u');

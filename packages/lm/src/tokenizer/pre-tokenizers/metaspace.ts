@@ -1,7 +1,6 @@
 import type { Fields } from '../fields.js';
 import { edited, type Piece, prepend, replaceCharacters } from '../piece.js';
-import { splitPiece } from '../splits.js';
-import { placesOf } from './pre-tokenizer.js';
+import { placesOf, splitPiece } from '../splits.js';
 
 export const PREPEND_SCHEMES = ['first', 'never', 'always'] as const;
 

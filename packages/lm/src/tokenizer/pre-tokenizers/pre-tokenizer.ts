@@ -4,7 +4,7 @@ import { build, buildFrom, type Fields } from '../fields.js';
 import type { Piece } from '../piece.js';
 import { part } from '../piece.js';
 import { patternField } from '../regex/pattern.js';
-import { BEHAVIORS, matchesOf, splitPiece } from '../splits.js';
+import { BEHAVIORS, matchesOf, placesOf, splitPiece } from '../splits.js';
 import type { CodePointSet } from '../unicode/code-point-set.js';
 import { property, rustWord, setPattern, whiteSpace } from '../unicode/unicode.js';
 import { metaspacePieces } from './metaspace.js';
@@ -70,15 +70,6 @@ function sequence(steps: readonly PreTokenizer[]): PreTokenizer {
 function atCharacters(set: CodePointSet, behavior: (typeof BEHAVIORS)[number]): PreTokenizer {
   const pattern = setPattern(set);
   return (piece, into) => splitPiece(piece, matchesOf(pattern, piece.text), behavior, false, into);
-}
-
-/** Starts and ends of a character in a text. */
-export function placesOf(text: string, character: string): number[] {
-  const places: number[] = [];
-  for (let at = text.indexOf(character); at >= 0; at = text.indexOf(character, at + character.length)) {
-    places.push(at, at + character.length);
-  }
-  return places;
 }
 
 function fixedLength(length: number): PreTokenizer {

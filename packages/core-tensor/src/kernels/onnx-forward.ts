@@ -1,5 +1,15 @@
-import type { TensorSpec } from '../../graph/node.js';
-import type { Attributes } from './graph-builder.js';
+import type { TensorSpec } from '../graph/spec.js';
+
+/** A whole number is an int attribute; other floats must say so. */
+type OnnxAttributeLiteral =
+  | number
+  | readonly number[]
+  | string
+  | { readonly float: number }
+  | { readonly floats: readonly number[] };
+
+/** The attributes of an ONNX node, by name. */
+export type OnnxAttributes = Readonly<Record<string, OnnxAttributeLiteral>>;
 
 /** A value of the ONNX graph that is being written: its name there, and what it holds. */
 export interface OnnxOperand extends TensorSpec {
@@ -22,7 +32,7 @@ export interface OnnxForwardContext<Config> {
   op(
     type: string,
     inputs: readonly string[],
-    options?: { readonly attributes?: Attributes; readonly outputs?: number; readonly domain?: string },
+    options?: { readonly attributes?: OnnxAttributes; readonly outputs?: number; readonly domain?: string },
   ): readonly string[];
   /** Adds a constant and gives its name; int64 is what ONNX wants shapes, axes and positions in. */
   constant(type: 'float32' | 'int32' | 'int64' | 'bool', shape: readonly number[], values: ArrayLike<number>): string;

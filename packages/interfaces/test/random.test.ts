@@ -1,6 +1,7 @@
-import fc from 'fast-check';
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { canonicalJson, createRandom, hashFraction, philox4x32 } from '../src/index.js';
+import { createRandom, philox4x32, threefry2x32 } from '../src/random/index.js';
+import { sha256 } from '../src/random/sha256.js';
 
 describe('philox4x32-10', () => {
   // Known-answer vectors published with Random123 (kat_vectors, "philox4x32 10").
@@ -22,6 +23,29 @@ describe('philox4x32-10', () => {
     ],
   ] as const)('known answer %#', (counter, key, expected) => {
     expect(philox4x32(counter, key)).toEqual(expected);
+  });
+});
+
+describe('threefry2x32-20', () => {
+  // kat_vectors of the Random123 distribution: counter, key, result.
+  const vectors: readonly (readonly number[])[] = [
+    [0x00000000, 0x00000000, 0x00000000, 0x00000000, 0x6b200159, 0x99ba4efe],
+    [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x1cb996fc, 0xbb002be7],
+    [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xc4923a9c, 0x483df7a0],
+  ];
+  test.each(vectors)('known answer for counter %i %i', (c0, c1, k0, k1, r0, r1) => {
+    const out = new Int32Array(2);
+    threefry2x32(k0!, k1!, c0!, c1!, out, 0);
+    expect([out[0]! >>> 0, out[1]! >>> 0]).toEqual([r0, r1]);
+  });
+});
+
+describe('sha256', () => {
+  // Around the borders of a block of 64 bytes, and beyond one byte a character.
+  const texts = ['', 'abc', 'ä€😀', ...[54, 55, 56, 63, 64, 65, 119, 120, 1000].map((length) => 'x'.repeat(length))];
+  test.each(texts)('%j is hashed as Node does', (text) => {
+    const words = Array.from(sha256(text), (word) => word.toString(16).padStart(8, '0')).join('');
+    expect(words).toBe(createHash('sha256').update(text).digest('hex'));
   });
 });
 
@@ -89,23 +113,6 @@ describe('createRandom', () => {
     expect(() => createRandom(0.5)).toThrow(/safe integer/);
     expect(() => createRandom(1).integer(2, 1)).toThrow(/max/);
     expect(() => createRandom(1).pick([])).toThrow(/empty/);
-  });
-});
-
-describe('stable hash', () => {
-  test('canonical JSON does not depend on key order, and parses back', () => {
-    fc.assert(
-      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
-        const reversed = Object.fromEntries(Object.entries(value).reverse());
-        expect(canonicalJson(reversed)).toBe(canonicalJson(value));
-        expect(JSON.parse(canonicalJson(value))).toEqual(JSON.parse(JSON.stringify(value)));
-      }),
-    );
-  });
-
-  test('the fraction is the first 48 bits of SHA-256', () => {
-    // sha256("abc") = ba7816bf8f01cfea..., from FIPS 180-4.
-    expect(hashFraction('abc')).toBe(0xba7816bf8f01 / 2 ** 48);
   });
 });
 

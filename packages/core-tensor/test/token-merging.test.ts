@@ -3,26 +3,28 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   attention,
-  bipartiteSoftMatching,
   compile,
   concat,
   type Engine,
   Key,
   normal,
-  onnxruntimeEngine,
-  openSafetensors,
-  proportionalAttentionBias,
   realize,
   referenceEngine,
   setEngine,
   stack,
   type Tensor,
-  type TokenMergingOptions,
   tensor,
   valueAndGrad,
   zeros,
 } from '../src/index.js';
+import { openSafetensors } from '../src/io/index.js';
+import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import { expectClose } from '../src/testing/check-case.js';
+import {
+  bipartiteSoftMatching,
+  proportionalAttentionBias,
+  type TokenMergingOptions,
+} from '../src/token-merging/index.js';
 
 const folder = join(import.meta.dirname, '../../../goldens/kernels');
 const cases = JSON.parse(readFileSync(join(folder, 'token-merging.json'), 'utf8')) as Record<

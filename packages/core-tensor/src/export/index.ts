@@ -1,0 +1,2 @@
+export * from './export-onnx.js';
+export type { OnnxFunction, OnnxOperators, OnnxTensorInfo } from './trace-onnx.js';

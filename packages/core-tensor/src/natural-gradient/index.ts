@@ -1,0 +1,3 @@
+export * from './conjugate-gradient.js';
+export * from './fisher-vector-product.js';
+export * from './natural-gradient.js';

@@ -1,0 +1,9 @@
+export * from './device.js';
+export type { DeviceMemoryUse } from './engines/onnxruntime/device-memory.js';
+export {
+  type OnnxruntimeEngine,
+  type OnnxruntimeEngineOptions,
+  onnxruntimeEngine,
+} from './engines/onnxruntime/engine.js';
+export type { NodeAssignment } from './engines/onnxruntime/native/session.js';
+export type { OnnxruntimeDevice } from './engines/onnxruntime/providers.js';

@@ -1,0 +1,17 @@
+export * from './adafactor.js';
+export * from './adam.js';
+export * from './adamw.js';
+export * from './blockwise-codes.js';
+export * from './clip.js';
+export * from './eight-bit-states.js';
+export * from './galore.js';
+export * from './lion.js';
+export * from './loss-scaler.js';
+export * from './metric-schedules.js';
+export * from './muon.js';
+export type { Named, Optimizer, ParameterFilter } from './optimizer.js';
+export { mapNamed } from './optimizer.js';
+export * from './optimizers.js';
+export * from './parameter-groups.js';
+export * from './schedules.js';
+export * from './sgd.js';

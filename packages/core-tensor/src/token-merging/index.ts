@@ -1,0 +1,6 @@
+export {
+  bipartiteSoftMatching,
+  proportionalAttentionBias,
+  type TokenMerging,
+  type TokenMergingOptions,
+} from './token-merging.js';
