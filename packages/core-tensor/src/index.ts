@@ -1,7 +1,7 @@
 import { installDefaultEngine } from './engines/current.js';
 import { onnxruntimeEngine } from './engines/onnxruntime/engine.js';
 
-// In Node, what computes without a word about engines computes on ONNX Runtime. Browsers take browser.ts in this file's place.
+// The default engine of Node, until setEngine is called. A browser gets browser.ts in the place of this file (package.json).
 installDefaultEngine(onnxruntimeEngine);
 
 export * from './browser.js';

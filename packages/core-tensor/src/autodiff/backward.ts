@@ -7,18 +7,18 @@ import { tensorOf, type VjpContext, vjpRules } from './vjp-rules.js';
 
 /** Cotangents by graph value; several contributions to one value add up. */
 class Cotangents {
-  private readonly byNode = new Map<GraphNode, (Tensor | undefined)[]>();
+  readonly #byNode = new Map<GraphNode, (Tensor | undefined)[]>();
 
   of(node: GraphNode): readonly (Tensor | undefined)[] | undefined {
-    return this.byNode.get(node);
+    return this.#byNode.get(node);
   }
 
   add(value: Value, cotangent: Tensor): void {
     const slots =
-      this.byNode.get(value.node) ?? new Array<Tensor | undefined>(value.node.outputs.length).fill(undefined);
+      this.#byNode.get(value.node) ?? new Array<Tensor | undefined>(value.node.outputs.length).fill(undefined);
     const present = slots[value.index];
     slots[value.index] = present ? present.add(cotangent) : cotangent;
-    this.byNode.set(value.node, slots);
+    this.#byNode.set(value.node, slots);
   }
 }
 

@@ -8,33 +8,33 @@ const PATIENCE = 64;
 
 /** What is alive in memory that the garbage collector does not see. */
 export class LiveMemory {
-  private bytes = 0;
-  private buffers = 0;
-  private crowded = CROWDED;
+  #bytes = 0;
+  #buffers = 0;
+  #crowded = CROWDED;
 
   get use(): { readonly buffers: number; readonly bytes: number } {
-    return { buffers: this.buffers, bytes: this.bytes };
+    return { buffers: this.#buffers, bytes: this.#bytes };
   }
 
   add(bytes: number): void {
-    this.bytes += bytes;
-    this.buffers++;
+    this.#bytes += bytes;
+    this.#buffers++;
   }
 
   remove(bytes: number): void {
-    this.bytes -= bytes;
-    this.buffers--;
+    this.#bytes -= bytes;
+    this.#buffers--;
   }
 
   /** Gives back what dropped tensors held, when there may be much of it. */
   async makeRoom(): Promise<void> {
-    const isCrowded = () => this.bytes >= this.crowded.bytes || this.buffers >= this.crowded.buffers;
+    const isCrowded = () => this.#bytes >= this.#crowded.bytes || this.#buffers >= this.#crowded.buffers;
     if (!isCrowded()) return;
     await collectGarbage();
     for (let task = 0; task < PATIENCE && isCrowded(); task++) await nextTask();
-    this.crowded = {
-      bytes: Math.max(CROWDED.bytes, 2 * this.bytes),
-      buffers: Math.max(CROWDED.buffers, 2 * this.buffers),
+    this.#crowded = {
+      bytes: Math.max(CROWDED.bytes, 2 * this.#bytes),
+      buffers: Math.max(CROWDED.buffers, 2 * this.#buffers),
     };
   }
 }

@@ -86,62 +86,64 @@ function donatedTo(
 
 /** The buffers of one run. */
 class StagedRun {
-  private readonly buffers = new Map<string, EngineBuffer>();
-  private readonly results = new Map<number, EngineBuffer>();
-  private readonly made = new Set<EngineBuffer>();
+  readonly #buffers = new Map<string, EngineBuffer>();
+  readonly #results = new Map<number, EngineBuffer>();
+  readonly #made = new Set<EngineBuffer>();
+  readonly #engine: Engine;
+  readonly #graph: Graph;
+  readonly #given: readonly EngineBuffer[];
 
-  constructor(
-    private readonly engine: Engine,
-    private readonly graph: Graph,
-    private readonly given: readonly EngineBuffer[],
-  ) {
-    for (const [i, node] of graph.inputs.entries()) this.buffers.set(crossingKey({ node, index: 0 }), given[i]!);
+  constructor(engine: Engine, graph: Graph, given: readonly EngineBuffer[]) {
+    this.#engine = engine;
+    this.#graph = graph;
+    this.#given = given;
+    for (const [i, node] of graph.inputs.entries()) this.#buffers.set(crossingKey({ node, index: 0 }), given[i]!);
   }
 
   async stage(stage: Stage, executable: Executable | undefined): Promise<void> {
-    const outputs = (await executable?.run(stage.inputs.map((key) => this.buffers.get(key)!))) ?? [];
+    const outputs = (await executable?.run(stage.inputs.map((key) => this.#buffers.get(key)!))) ?? [];
     for (const [i, { key, graphOutput }] of stage.outputs.entries()) {
-      this.made.add(outputs[i]!);
+      this.#made.add(outputs[i]!);
       // An input that is an output has a copy there; who reads the input goes on reading the input.
-      if (!this.buffers.has(key)) this.buffers.set(key, outputs[i]!);
-      if (graphOutput !== undefined) this.results.set(graphOutput, outputs[i]!);
+      if (!this.#buffers.has(key)) this.#buffers.set(key, outputs[i]!);
+      if (graphOutput !== undefined) this.#results.set(graphOutput, outputs[i]!);
     }
-    for (const node of stage.hostNodes) await this.host(node);
+    for (const node of stage.hostNodes) await this.#host(node);
   }
 
-  private async host(node: GraphNode<'kernel'>): Promise<void> {
+  async #host(node: GraphNode<'kernel'>): Promise<void> {
     const inputs: HostTensor[] = [];
     const memories: TypedArray[] = [];
     for (const value of node.inputs) {
-      const data = await this.engine.read(this.buffers.get(crossingKey(value))!);
+      const data = await this.#engine.read(this.#buffers.get(crossingKey(value))!);
       memories.push(data);
       inputs.push({ ...specOf(value), data: numbersOf(data, specOf(value)) });
     }
-    const results = callHost(node, inputs, this.engine);
+    const results = callHost(node, inputs, this.#engine);
     for (const [index, spec] of node.outputs.entries()) {
       const key = crossingKey({ node, index });
       const data = hostArray(results[index]!, spec, memories);
       const upload = async (copy: TypedArray) => {
-        const buffer = await this.engine.upload(copy, spec);
-        this.made.add(buffer);
+        const buffer = await this.#engine.upload(copy, spec);
+        this.#made.add(buffer);
         return buffer;
       };
-      this.buffers.set(key, await upload(data));
-      for (const [i, value] of this.graph.outputs.entries()) {
-        if (crossingKey(value) === key) this.results.set(i, await upload(data.slice()));
+      this.#buffers.set(key, await upload(data));
+      for (const [i, value] of this.#graph.outputs.entries()) {
+        if (crossingKey(value) === key) this.#results.set(i, await upload(data.slice()));
       }
     }
   }
 
   outputs(): EngineBuffer[] {
-    const outputs = this.graph.outputs.map((_, i) => this.results.get(i)!);
-    for (const buffer of outputs) this.made.delete(buffer);
+    const outputs = this.#graph.outputs.map((_, i) => this.#results.get(i)!);
+    for (const buffer of outputs) this.#made.delete(buffer);
     return outputs;
   }
 
   free(donated: readonly number[]): void {
-    for (const buffer of this.made) this.engine.free?.(buffer);
-    for (const input of donated) this.engine.free?.(this.given[input]!);
+    for (const buffer of this.#made) this.#engine.free?.(buffer);
+    for (const input of donated) this.#engine.free?.(this.#given[input]!);
   }
 }
 

@@ -37,23 +37,26 @@ function withInputs(inputs: readonly GraphNode[], nodes: readonly GraphNode[]): 
 }
 
 class Rewriter {
-  private readonly values = new Map<GraphNode, readonly Value[]>();
-  private readonly canonical = new Map<string, GraphNode>();
-  private readonly done = new Set<GraphNode>();
-  private readonly objectIds = new Map<object, number>();
+  readonly #values = new Map<GraphNode, readonly Value[]>();
+  readonly #canonical = new Map<string, GraphNode>();
+  readonly #done = new Set<GraphNode>();
+  readonly #objectIds = new Map<object, number>();
+  readonly #keeps: (kernel: GraphKernel) => boolean;
 
-  constructor(private readonly keeps: (kernel: GraphKernel) => boolean) {}
+  constructor(keeps: (kernel: GraphKernel) => boolean) {
+    this.#keeps = keeps;
+  }
 
   keep(node: GraphNode): void {
-    this.done.add(node);
-    this.values.set(
+    this.#done.add(node);
+    this.#values.set(
       node,
       node.outputs.map((_, index) => ({ node, index })),
     );
   }
 
   valueOf(value: Value): Value {
-    return this.done.has(value.node) ? value : this.values.get(value.node)![value.index]!;
+    return this.#done.has(value.node) ? value : this.#values.get(value.node)![value.index]!;
   }
 
   /** Rewrites `nodes`, which come in order and are all that `outputs` need. */
@@ -64,19 +67,19 @@ class Rewriter {
       used.set(node, indices.add(index));
     }
     for (const node of nodes) {
-      if (!this.values.has(node)) this.values.set(node, this.replacement(node, used.get(node) ?? new Set()));
+      if (!this.#values.has(node)) this.#values.set(node, this.#replacement(node, used.get(node) ?? new Set()));
     }
   }
 
-  private replacement(node: GraphNode, used: ReadonlySet<number>): readonly Value[] {
+  #replacement(node: GraphNode, used: ReadonlySet<number>): readonly Value[] {
     const inputs = node.inputs.map((input) => this.valueOf(input));
-    if (isOp(node, 'kernel') && node.attributes.kernel.decompose && !this.keeps(node.attributes.kernel)) {
+    if (isOp(node, 'kernel') && node.attributes.kernel.decompose && !this.#keeps(node.attributes.kernel)) {
       const { kernel, config } = node.attributes;
       const isUsed = node.outputs.map((_, index) => used.has(index));
       const values = kernel.decompose!(inputs, config, isUsed);
       const wanted = values.filter((_, index) => used.has(index));
       this.rewriteAll(
-        topologicalOrder(wanted, (other) => this.done.has(other)),
+        topologicalOrder(wanted, (other) => this.#done.has(other)),
         wanted,
       );
       return values.map((value, index) => (used.has(index) ? this.valueOf(value) : value));
@@ -85,37 +88,37 @@ class Rewriter {
     if (isOp(node, 'stopGradient') || isNoOp(node)) return [inputs[0]!];
     const merged = mergeMovement(node, inputs);
     if (merged && isNoOp(merged)) return [merged.inputs[0]!];
-    return this.intern(merged ?? node, merged ? merged.inputs : inputs);
+    return this.#intern(merged ?? node, merged ? merged.inputs : inputs);
   }
 
   /** The one node for this computation. */
-  private intern(node: GraphNode, inputs: readonly Value[]): readonly Value[] {
+  #intern(node: GraphNode, inputs: readonly Value[]): readonly Value[] {
     const same = node.inputs.every((input, i) => input.node === inputs[i]!.node && input.index === inputs[i]!.index);
     const candidate = same ? node : makeNode(node.op, inputs, node.attributes);
-    const key = this.keyOf(candidate);
-    const known = this.canonical.get(key);
+    const key = this.#keyOf(candidate);
+    const known = this.#canonical.get(key);
     if (!known) {
-      this.canonical.set(key, candidate);
-      this.done.add(candidate);
+      this.#canonical.set(key, candidate);
+      this.#done.add(candidate);
     }
     const winner = known ?? candidate;
     return winner.outputs.map((_, index) => ({ node: winner, index }));
   }
 
-  private keyOf(node: GraphNode): string {
+  #keyOf(node: GraphNode): string {
     const inputs = node.inputs.map(({ node: n, index }) => `${n.id}.${index}`).join(',');
-    if (isOp(node, 'data')) return `data ${this.idOf(node.attributes.storage)}`;
+    if (isOp(node, 'data')) return `data ${this.#idOf(node.attributes.storage)}`;
     if (isOp(node, 'input')) return `input ${node.id}`;
     if (isOp(node, 'kernel')) {
       const { kernel, config } = node.attributes;
-      return `kernel ${this.idOf(kernel)} ${JSON.stringify(config, numberKey)} ${inputs}`;
+      return `kernel ${this.#idOf(kernel)} ${JSON.stringify(config, numberKey)} ${inputs}`;
     }
     return `${node.op} ${JSON.stringify(node.attributes, numberKey)} ${inputs}`;
   }
 
-  private idOf(object: object): number {
-    const id = this.objectIds.get(object) ?? this.objectIds.size;
-    this.objectIds.set(object, id);
+  #idOf(object: object): number {
+    const id = this.#objectIds.get(object) ?? this.#objectIds.size;
+    this.#objectIds.set(object, id);
     return id;
   }
 }

@@ -34,40 +34,49 @@ export function splitIntoStages(graph: Graph, isHost: (node: GraphNode) => boole
 const isFreeLeaf = (node: GraphNode): boolean => node.inputs.length === 0 && !isOp(node, 'input');
 
 class StageBuilder {
-  private readonly placeholders = new Map<string, GraphNode<'input'>>();
-  private readonly local = new Map<GraphNode, GraphNode>();
-  private readonly nodes: GraphNode[] = [];
+  readonly #placeholders = new Map<string, GraphNode<'input'>>();
+  readonly #local = new Map<GraphNode, GraphNode>();
+  readonly #nodes: GraphNode[] = [];
+  readonly #graph: Graph;
+  readonly #levels: ReadonlyMap<GraphNode, number>;
+  readonly #isHost: (node: GraphNode) => boolean;
+  readonly #level: number;
 
   constructor(
-    private readonly graph: Graph,
-    private readonly levels: ReadonlyMap<GraphNode, number>,
-    private readonly isHost: (node: GraphNode) => boolean,
-    private readonly level: number,
-  ) {}
+    graph: Graph,
+    levels: ReadonlyMap<GraphNode, number>,
+    isHost: (node: GraphNode) => boolean,
+    level: number,
+  ) {
+    this.#graph = graph;
+    this.#levels = levels;
+    this.#isHost = isHost;
+    this.#level = level;
+  }
 
   build(): Stage {
-    const { graph, level, levels, isHost } = this;
+    const [graph, level, levels, isHost] = [this.#graph, this.#level, this.#levels, this.#isHost];
     const here = graph.nodes.filter((node) => levels.get(node) === level && !isOp(node, 'input') && !isFreeLeaf(node));
     for (const node of here) {
       if (isHost(node)) continue;
       const moved = makeNode(
         node.op,
-        node.inputs.map((input) => this.moved(input)),
+        node.inputs.map((input) => this.#moved(input)),
         node.attributes,
       );
-      this.local.set(node, moved);
-      this.nodes.push(moved);
+      this.#local.set(node, moved);
+      this.#nodes.push(moved);
     }
     const hostNodes = here.filter((node): node is GraphNode<'kernel'> => isHost(node));
-    const wanted = this.wanted(hostNodes);
-    const outputs = wanted.map(({ value }) => this.moved(value));
+    const wanted = this.#wanted(hostNodes);
+    const outputs = wanted.map(({ value }) => this.#moved(value));
     return {
       graph: {
-        inputs: [...this.placeholders.values()],
+        inputs: [...this.#placeholders.values()],
         outputs,
-        nodes: [...this.placeholders.values(), ...this.nodes],
+        nodes: [...this.#placeholders.values(), ...this.#nodes],
       },
-      inputs: [...this.placeholders.keys()],
+      inputs: [...this.#placeholders.keys()],
       outputs: wanted.map(({ value, graphOutput }) => ({
         key: crossingKey(value),
         ...(graphOutput === undefined ? {} : { graphOutput }),
@@ -77,9 +86,9 @@ class StageBuilder {
   }
 
   /** What this stage gives: outputs of the graph, what its host nodes read, and what later stages read. */
-  private wanted(hostNodes: readonly GraphNode[]): { value: Value; graphOutput?: number }[] {
-    const { graph, level, levels, isHost } = this;
-    const makes = ({ node }: Value) => this.local.has(node);
+  #wanted(hostNodes: readonly GraphNode[]): { value: Value; graphOutput?: number }[] {
+    const [graph, level, levels, isHost] = [this.#graph, this.#level, this.#levels, this.#isHost];
+    const makes = ({ node }: Value) => this.#local.has(node);
     const results: { value: Value; graphOutput?: number }[] = [];
     for (const [graphOutput, value] of graph.outputs.entries()) {
       // Inputs and leaves that are outputs go through the first stage, which gives them memory of their own.
@@ -100,19 +109,19 @@ class StageBuilder {
     return results;
   }
 
-  private moved({ node, index }: Value): Value {
+  #moved({ node, index }: Value): Value {
     if (isFreeLeaf(node)) {
-      if (!this.local.has(node)) {
-        this.local.set(node, node);
-        this.nodes.push(node);
+      if (!this.#local.has(node)) {
+        this.#local.set(node, node);
+        this.#nodes.push(node);
       }
       return { node, index };
     }
-    const moved = this.local.get(node);
+    const moved = this.#local.get(node);
     if (moved) return { node: moved, index };
     const key = crossingKey({ node, index });
-    const placeholder = this.placeholders.get(key) ?? makeNode('input', [], { spec: specOf({ node, index }) });
-    this.placeholders.set(key, placeholder);
+    const placeholder = this.#placeholders.get(key) ?? makeNode('input', [], { spec: specOf({ node, index }) });
+    this.#placeholders.set(key, placeholder);
     return { node: placeholder, index: 0 };
   }
 }

@@ -11,10 +11,13 @@ const UNIFORM_STEP = 2 ** -24;
  * and machine; different keys, and children of one key under different numbers, give independent streams.
  */
 export class Key {
-  private constructor(
-    private readonly high: number,
-    private readonly low: number,
-  ) {}
+  readonly #high: number;
+  readonly #low: number;
+
+  private constructor(high: number, low: number) {
+    this.#high = high;
+    this.#low = low;
+  }
 
   /** The key of an integer seed between 0 and 2^53. */
   static fromSeed(seed: number): Key {
@@ -31,13 +34,13 @@ export class Key {
     }
     const words = new Int32Array(2);
     // The counter's second word is 1 here and 0 in `randomBits`, so children never repeat a drawn number.
-    threefry2x32(this.high, this.low, index | 0, 1, words, 0);
+    threefry2x32(this.#high, this.#low, index | 0, 1, words, 0);
     return new Key(words[0]!, words[1]!);
   }
 
   /** The key as an int32 [2] tensor: what random operations inside a compiled function take. */
   toTensor(): Tensor {
-    return tensor(new Int32Array([this.high, this.low]), [2], 'int32');
+    return tensor(new Int32Array([this.#high, this.#low]), [2], 'int32');
   }
 
   /** `count` uniform numbers in [0, 1) on the host; the same as `uniform(key.toTensor(), [count])`. */
@@ -58,7 +61,7 @@ export class Key {
     let position = start;
     return () => {
       if (position === start || position % 2 === 0)
-        threefry2x32(this.high, this.low, Math.floor(position / 2), 0, words, 0);
+        threefry2x32(this.#high, this.#low, Math.floor(position / 2), 0, words, 0);
       return (words[position++ % 2]! & 0xffffff) * UNIFORM_STEP;
     };
   }

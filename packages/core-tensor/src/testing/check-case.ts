@@ -93,16 +93,19 @@ function expectSame(got: readonly Values[], wanted: readonly Values[], tolerance
 
 /** Checks cases of one engine. They are compiled together, which is many times faster than one by one. */
 export class CaseChecker {
-  private forward: Promise<Map<ConformanceCase, Values[]>> | undefined;
-  private gradient: Promise<Map<ConformanceCase, Values[]>> | undefined;
+  #forward: Promise<Map<ConformanceCase, Values[]>> | undefined;
+  #gradient: Promise<Map<ConformanceCase, Values[]>> | undefined;
+  readonly #cases: readonly ConformanceCase[];
 
-  constructor(private readonly cases: readonly ConformanceCase[]) {}
+  constructor(cases: readonly ConformanceCase[]) {
+    this.#cases = cases;
+  }
 
   /** Throws unless the engine gives what the reference engine gives. */
   async checkForward(engine: Engine, one: ConformanceCase): Promise<void> {
-    this.forward ??= runTogether(engine, this.cases, forwardOf);
+    this.#forward ??= runTogether(engine, this.#cases, forwardOf);
     const [wanted] = await runOn(reference, [one], forwardOf);
-    expectSame(await resultOf(this.forward, engine, one, forwardOf), wanted!, one.tolerance);
+    expectSame(await resultOf(this.#forward, engine, one, forwardOf), wanted!, one.tolerance);
   }
 
   /**
@@ -111,12 +114,12 @@ export class CaseChecker {
    * against the reference engine's gradient.
    */
   async checkGradient(engine: Engine, one: ConformanceCase): Promise<void> {
-    this.gradient ??= runTogether(
+    this.#gradient ??= runTogether(
       engine,
-      this.cases.filter(({ variables }) => variables.length > 0),
+      this.#cases.filter(({ variables }) => variables.length > 0),
       gradientsOf,
     );
-    const got = await resultOf(this.gradient, engine, one, gradientsOf);
+    const got = await resultOf(this.#gradient, engine, one, gradientsOf);
     if (one.inputs.some(({ dtype }) => dtype === 'float16')) {
       const [wanted] = await runOn(reference, [one], gradientsOf);
       expectSame(got, wanted!, one.tolerance ?? 4 * TOLERANCES.float16);

@@ -43,23 +43,27 @@ interface Handle {
 
 class HostBuffer extends OnnxBuffer {
   readonly length: number;
+  readonly #environment: OrtEnvironment;
+  readonly #handle: Handle;
 
   constructor(
     spec: TensorSpec,
-    private readonly environment: OrtEnvironment,
+    environment: OrtEnvironment,
     readonly block: DeviceArray,
     public exclusive: boolean,
-    private readonly handle: Handle = {},
+    handle: Handle = {},
   ) {
     super(spec);
+    this.#environment = environment;
+    this.#handle = handle;
     this.length = block.length;
   }
 
   value(): Pointer {
-    const { handle } = this;
+    const handle = this.#handle;
     if (handle.pointer === undefined) {
-      const { api } = this.environment;
-      const pointer = hostValue(this.environment, this.block, this.spec);
+      const { api } = this.#environment;
+      const pointer = hostValue(this.#environment, this.block, this.spec);
       released.register(handle, () => api.releaseValue(pointer));
       handle.pointer = pointer;
     }
@@ -67,24 +71,27 @@ class HostBuffer extends OnnxBuffer {
   }
 
   successor(spec: TensorSpec): HostBuffer {
-    return new HostBuffer(spec, this.environment, this.block, true, sameSpec(spec, this.spec) ? this.handle : {});
+    return new HostBuffer(spec, this.#environment, this.block, true, sameSpec(spec, this.spec) ? this.#handle : {});
   }
 }
 
 /** The host's memory, which uploads and reads do not copy and the garbage collector gives back. */
 export class HostMemory implements Memory {
   /** The handles of arrays of the host: made once for an array that a tensor is made over at every step. */
-  private readonly uploaded = new WeakMap<DeviceArray, { readonly spec: TensorSpec; readonly handle: Handle }>();
+  readonly #uploaded = new WeakMap<DeviceArray, { readonly spec: TensorSpec; readonly handle: Handle }>();
+  readonly #environment: OrtEnvironment;
 
-  constructor(private readonly environment: OrtEnvironment) {}
+  constructor(environment: OrtEnvironment) {
+    this.#environment = environment;
+  }
 
   upload(data: TypedArray, spec: TensorSpec): HostBuffer {
     const block = toDeviceArray(data, spec);
-    if (block !== data) return new HostBuffer(spec, this.environment, block, true);
-    const known = this.uploaded.get(block);
+    if (block !== data) return new HostBuffer(spec, this.#environment, block, true);
+    const known = this.#uploaded.get(block);
     const handle = known && sameSpec(known.spec, spec) ? known.handle : {};
-    if (handle !== known?.handle) this.uploaded.set(block, { spec, handle });
-    return new HostBuffer(spec, this.environment, block, false, handle);
+    if (handle !== known?.handle) this.#uploaded.set(block, { spec, handle });
+    return new HostBuffer(spec, this.#environment, block, false, handle);
   }
 
   async read(buffer: HostBuffer): Promise<TypedArray> {
@@ -94,7 +101,7 @@ export class HostMemory implements Memory {
   }
 
   allocate(spec: TensorSpec): HostBuffer {
-    return new HostBuffer(spec, this.environment, allocateDeviceArray(spec), true);
+    return new HostBuffer(spec, this.#environment, allocateDeviceArray(spec), true);
   }
 
   copy(buffer: HostBuffer): HostBuffer {

@@ -53,18 +53,18 @@ export interface DeviceMemoryUse {
 
 /** The memory of a GPU. Tensors stay there; bytes cross the bus in `upload` and `read` only. */
 export class DeviceMemory implements Memory {
-  private readonly memory = new LiveMemory();
-  private running = 0;
-  private readonly waiting: Pointer[] = [];
-  private readonly dropped = new FinalizationRegistry<{ value: Pointer; bytes: number }>((block) =>
-    this.release(block),
-  );
+  readonly #memory = new LiveMemory();
+  #running = 0;
+  readonly #waiting: Pointer[] = [];
+  readonly #dropped = new FinalizationRegistry<{ value: Pointer; bytes: number }>((block) => this.#release(block));
+  readonly #environment: OrtEnvironment;
+  readonly #allocator: Pointer;
 
   /** `allocator` is ONNX Runtime's, of a session that lives as long as this. */
-  constructor(
-    private readonly environment: OrtEnvironment,
-    private readonly allocator: Pointer,
-  ) {}
+  constructor(environment: OrtEnvironment, allocator: Pointer) {
+    this.#environment = environment;
+    this.#allocator = allocator;
+  }
 
   /** Makes the allocator that a session of the device has for memory of this name. */
   static over(environment: OrtEnvironment, session: Pointer, name: string): DeviceMemory {
@@ -78,17 +78,17 @@ export class DeviceMemory implements Memory {
   }
 
   get live(): DeviceMemoryUse {
-    return this.memory.use;
+    return this.#memory.use;
   }
 
   upload(data: TypedArray, spec: TensorSpec): DeviceBuffer {
     const buffer = this.allocate(spec);
     if (buffer.length === 0) return buffer;
     const host = toDeviceArray(data, spec);
-    const { api } = this.environment;
-    const source = hostValue(this.environment, host, spec);
+    const { api } = this.#environment;
+    const source = hostValue(this.#environment, host, spec);
     try {
-      this.copyNow(source, buffer.value());
+      this.#copyNow(source, buffer.value());
     } finally {
       api.releaseValue(source);
     }
@@ -98,8 +98,8 @@ export class DeviceMemory implements Memory {
   async read(buffer: DeviceBuffer): Promise<TypedArray> {
     const data = allocateDeviceArray(buffer.spec);
     if (data.length > 0) {
-      const { api, env } = this.environment;
-      const target = hostValue(this.environment, data, buffer.spec);
+      const { api, env } = this.#environment;
+      const target = hostValue(this.#environment, data, buffer.spec);
       const [from, to] = [BigUint64Array.of(buffer.value()), BigUint64Array.of(target)];
       try {
         await this.during(() => api.later('copyTensors', env, from, to, null, 1));
@@ -111,56 +111,56 @@ export class DeviceMemory implements Memory {
   }
 
   allocate(spec: TensorSpec): DeviceBuffer {
-    const { api } = this.environment;
+    const { api } = this.#environment;
     const type = onnxTypeOf(spec.dtype);
     const bytes = sizeOf(spec.shape) * BYTES[type];
     if (bytes === 0) return new DeviceBuffer(spec, { value: 0n, bytes });
     const shape = BigInt64Array.from(spec.shape, BigInt);
-    const value = api.make('createTensorAsOrtValue', this.allocator, shape, shape.length, onnxTypes[type]);
+    const value = api.make('createTensorAsOrtValue', this.#allocator, shape, shape.length, onnxTypes[type]);
     const block = { value, bytes };
-    this.memory.add(bytes);
-    this.dropped.register(block, { value, bytes }, block);
+    this.#memory.add(bytes);
+    this.#dropped.register(block, { value, bytes }, block);
     return new DeviceBuffer(spec, block);
   }
 
   copy(buffer: DeviceBuffer): DeviceBuffer {
     const result = this.allocate(buffer.spec);
-    if (buffer.length > 0) this.copyNow(buffer.value(), result.value());
+    if (buffer.length > 0) this.#copyNow(buffer.value(), result.value());
     return result;
   }
 
   free(buffer: EngineBuffer): void {
     if (!(buffer instanceof DeviceBuffer) || buffer.block.value === 0n) return;
     const { block } = buffer;
-    this.dropped.unregister(block);
-    this.release(block);
+    this.#dropped.unregister(block);
+    this.#release(block);
     block.value = 0n;
   }
 
   /** The provider's allocator knows one thread at a time, so what is given back while work runs waits for its end. */
   async during<T>(work: () => Promise<T>): Promise<T> {
-    this.running++;
+    this.#running++;
     try {
       return await work();
     } finally {
-      this.running--;
-      if (this.running === 0) for (const value of this.waiting.splice(0)) this.environment.api.releaseValue(value);
+      this.#running--;
+      if (this.#running === 0) for (const value of this.#waiting.splice(0)) this.#environment.api.releaseValue(value);
     }
   }
 
   /** Gives back what dropped tensors held, when there may be much of it. */
   makeRoom(): Promise<void> {
-    return this.memory.makeRoom();
+    return this.#memory.makeRoom();
   }
 
-  private copyNow(from: Pointer, to: Pointer): void {
-    const { api, env } = this.environment;
+  #copyNow(from: Pointer, to: Pointer): void {
+    const { api, env } = this.#environment;
     api.copyTensors(env, BigUint64Array.of(from), BigUint64Array.of(to), null, 1);
   }
 
-  private release({ value, bytes }: Block): void {
-    this.memory.remove(bytes);
-    if (this.running > 0) this.waiting.push(value);
-    else this.environment.api.releaseValue(value);
+  #release({ value, bytes }: Block): void {
+    this.#memory.remove(bytes);
+    if (this.#running > 0) this.#waiting.push(value);
+    else this.#environment.api.releaseValue(value);
   }
 }

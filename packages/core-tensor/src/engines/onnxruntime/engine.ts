@@ -170,33 +170,41 @@ interface Wanted {
 }
 
 class OnnxExecutable implements Executable {
-  private readonly inputs: readonly Wanted[];
-  private readonly outputs: readonly TensorSpec[];
-  private readonly takeovers: readonly Takeover[];
+  readonly #inputs: readonly Wanted[];
+  readonly #outputs: readonly TensorSpec[];
+  readonly #takeovers: readonly Takeover[];
   /** Outputs that take nothing over. */
-  private readonly fresh: readonly number[];
+  readonly #fresh: readonly number[];
+  readonly #lowered: LoweredGraph;
+  readonly #held: HeldSession | undefined;
+  readonly #memory: Memory;
 
   constructor(
     graph: Graph,
-    private readonly lowered: LoweredGraph,
-    private readonly held: HeldSession | undefined,
-    private readonly memory: Memory,
+    lowered: LoweredGraph,
+    held: HeldSession | undefined,
+    memory: Memory,
     donations: readonly Donation[],
     isSafe: (input: string, output: string) => boolean,
   ) {
-    this.inputs = graph.inputs.map(({ outputs: [spec] }) => ({ spec: spec!, size: sizeOf(spec!.shape) }));
-    this.outputs = graph.outputs.map(specOf);
-    this.takeovers = donations.map((given) => {
+    this.#lowered = lowered;
+    this.#held = held;
+    this.#memory = memory;
+    this.#inputs = graph.inputs.map(({ outputs: [spec] }) => ({ spec: spec!, size: sizeOf(spec!.shape) }));
+    this.#outputs = graph.outputs.map(specOf);
+    this.#takeovers = donations.map((given) => {
       return { ...given, inPlace: isSafe(inputName(given.input), outputName(given.output)), spare: undefined };
     });
     const taking = new Set(donations.map(({ output }) => output));
-    this.fresh = [...graph.outputs.keys()].filter((output) => !taking.has(output));
+    this.#fresh = [...graph.outputs.keys()].filter((output) => !taking.has(output));
   }
 
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
-    const { memory, takeovers, outputs: specs } = this;
+    const memory = this.#memory;
+    const takeovers = this.#takeovers;
+    const specs = this.#outputs;
     const inputs = given.map(onnxBuffer);
-    checkInputs(this.inputs, inputs);
+    checkInputs(this.#inputs, inputs);
     await memory.makeRoom();
     const uses = usesOfDonated(takeovers, inputs);
     const mayOverwrite = ({ input, recycled }: Takeover) => {
@@ -204,17 +212,17 @@ class OnnxExecutable implements Executable {
       return (recycled || exclusive) && uses.get(block) === 1;
     };
     const outputs = new Array<OnnxBuffer>(specs.length);
-    for (const output of this.fresh) outputs[output] = memory.allocate(specs[output]!);
+    for (const output of this.#fresh) outputs[output] = memory.allocate(specs[output]!);
     for (const takeover of takeovers) {
       const { input, output, inPlace, spare } = takeover;
       if (inPlace && !mayOverwrite(takeover)) inputs[input] = memory.copy(inputs[input]!);
       const before = inPlace ? inputs[input] : spare;
       outputs[output] = before?.successor(specs[output]!) ?? memory.allocate(specs[output]!);
     }
-    if (this.held) {
-      const { session } = this.held;
-      const read = this.lowered.inputs.map((i) => inputs[i]!.value());
-      const written = this.lowered.outputs.map((i) => outputs[i]!.value());
+    if (this.#held) {
+      const { session } = this.#held;
+      const read = this.#lowered.inputs.map((i) => inputs[i]!.value());
+      const written = this.#lowered.outputs.map((i) => outputs[i]!.value());
       await memory.during(() => session.run(read, written));
     }
     // The memory given away holds the output of the next call.
@@ -225,8 +233,8 @@ class OnnxExecutable implements Executable {
   }
 
   async dispose(): Promise<void> {
-    for (const { spare } of this.takeovers) if (spare) this.memory.free(spare);
-    await this.held?.release();
+    for (const { spare } of this.#takeovers) if (spare) this.#memory.free(spare);
+    await this.#held?.release();
   }
 }
 

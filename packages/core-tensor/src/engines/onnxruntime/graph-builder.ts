@@ -28,33 +28,36 @@ const GIVEN = 'package.json';
 
 /** Collects the nodes of an ONNX graph. A value is its name; every method that makes one returns it. */
 export class OnnxGraphBuilder {
-  private readonly nodes: OnnxNode[] = [];
-  private readonly inputs: OnnxValue[] = [];
-  private readonly outputs: (OnnxValue & { readonly value: string })[] = [];
-  private readonly initializers: Record<string, OnnxTensor | ExternalOnnxTensor> = {};
-  private readonly constants = new Map<string, string>();
+  readonly #nodes: OnnxNode[] = [];
+  readonly #inputs: OnnxValue[] = [];
+  readonly #outputs: (OnnxValue & { readonly value: string })[] = [];
+  readonly #initializers: Record<string, OnnxTensor | ExternalOnnxTensor> = {};
+  readonly #constants = new Map<string, string>();
   /** Of the values whose shape is known. */
-  private readonly shapes = new Map<string, readonly number[]>();
+  readonly #shapes = new Map<string, readonly number[]>();
   /** What a value is a reshape of. */
-  private readonly sources = new Map<string, string>();
-  private readonly shared = new Map<string, string>();
+  readonly #sources = new Map<string, string>();
+  readonly #shared = new Map<string, string>();
+  readonly #standard: boolean;
 
   /** `standard` keeps to the operators of ONNX itself. */
-  constructor(private readonly standard = false) {}
+  constructor(standard = false) {
+    this.#standard = standard;
+  }
 
   input(name: string, type: OnnxType, shape: readonly number[]): string {
-    this.inputs.push({ name, type, shape });
+    this.#inputs.push({ name, type, shape });
     return this.shaped(name, shape);
   }
 
   /** Makes `value` the graph output called `name`. */
   output(value: string, name: string, type: OnnxType, shape: readonly number[]): void {
-    this.outputs.push({ value, name, type, shape });
+    this.#outputs.push({ value, name, type, shape });
   }
 
   /** A constant in memory that the session is given: what the file names is never read. */
   givenConstant(name: string, type: OnnxType, shape: readonly number[]): string {
-    this.initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
+    this.#initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
     return this.shaped(name, shape);
   }
 
@@ -67,7 +70,7 @@ export class OnnxGraphBuilder {
 
   /** A constant under a name of its own. */
   namedConstant(name: string, tensor: OnnxTensor): string {
-    this.initializers[name] = tensor;
+    this.#initializers[name] = tensor;
     return name;
   }
 
@@ -75,10 +78,10 @@ export class OnnxGraphBuilder {
     const { type, shape, data } = tensor;
     const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     const key = bytes.length <= 256 ? `${type} ${shape} ${bytes.toString('latin1')}` : undefined;
-    const known = key === undefined ? undefined : this.constants.get(key);
+    const known = key === undefined ? undefined : this.#constants.get(key);
     if (known !== undefined) return known;
-    const name = this.namedConstant(`c${Object.keys(this.initializers).length}`, tensor);
-    if (key !== undefined) this.constants.set(key, name);
+    const name = this.namedConstant(`c${Object.keys(this.#initializers).length}`, tensor);
+    if (key !== undefined) this.#constants.set(key, name);
     return name;
   }
 
@@ -103,12 +106,12 @@ export class OnnxGraphBuilder {
 
   /** Number of nodes so far. */
   get size(): number {
-    return this.nodes.length;
+    return this.#nodes.length;
   }
 
   /** Names of the nodes from number `start` on. */
   nodeNames(start: number): string[] {
-    return this.nodes.slice(start).map(({ name }) => name ?? '');
+    return this.#nodes.slice(start).map(({ name }) => name ?? '');
   }
 
   op(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
@@ -124,42 +127,42 @@ export class OnnxGraphBuilder {
     domain = MICROSOFT_OPS.has(op) ? 'com.microsoft' : '',
     omitted: readonly number[] = [],
   ): string[] {
-    const name = `n${this.nodes.length}`;
+    const name = `n${this.#nodes.length}`;
     const outputs = Array.from({ length: count }, (_, i) =>
       omitted.includes(i) ? '' : i === 0 ? name : `${name}.${i}`,
     );
     const encoded = Object.fromEntries(Object.entries(attributes).map(([key, value]) => [key, encode(value)]));
-    this.nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
+    this.#nodes.push({ op, domain, name: `${op}_${name}`, inputs, outputs, attributes: encoded });
     return outputs;
   }
 
   /** `to` is a code of `onnxTypes`. */
   cast(value: string, to: number): string {
     const name = this.op('Cast', [value], { to });
-    const shape = this.shapes.get(value);
+    const shape = this.#shapes.get(value);
     return shape ? this.shaped(name, shape) : name;
   }
 
   /** Says what shape a value has: reshapes of it and back are left out. */
   shaped(value: string, shape: readonly number[]): string {
-    this.shapes.set(value, shape);
+    this.#shapes.set(value, shape);
     return value;
   }
 
   /** An op that is computed once for all that ask for it. */
   sharedOp(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
     const key = JSON.stringify([op, inputs, attributes]);
-    const name = this.shared.get(key) ?? this.op(op, inputs, attributes);
-    this.shared.set(key, name);
+    const name = this.#shared.get(key) ?? this.op(op, inputs, attributes);
+    this.#shared.set(key, name);
     return name;
   }
 
   reshape(value: string, shape: readonly number[]): string {
-    const source = this.sources.get(value) ?? value;
-    const known = this.shapes.get(source);
+    const source = this.#sources.get(value) ?? value;
+    const known = this.#shapes.get(source);
     if (known && sameShape(known, shape)) return source;
     const name = this.sharedOp('Reshape', [source, this.ints(shape)]);
-    this.sources.set(name, source);
+    this.#sources.set(name, source);
     return this.shaped(name, shape);
   }
 
@@ -168,20 +171,20 @@ export class OnnxGraphBuilder {
    * no reshapes.
    */
   beforeReshape(values: readonly string[]): { readonly values: readonly string[]; readonly shape?: readonly number[] } {
-    const isNumber = (value: string) => this.shapes.get(value)?.length === 0;
+    const isNumber = (value: string) => this.#shapes.get(value)?.length === 0;
     const whole = values.filter((value) => !isNumber(value));
-    const [first, ...others] = whole.map((value) => this.shapes.get(value));
+    const [first, ...others] = whole.map((value) => this.#shapes.get(value));
     if (!first || others.some((other) => !other || !sameShape(other, first))) return { values };
-    const shape = whole.map((value) => this.shapes.get(this.sources.get(value) ?? '')).find((source) => source);
+    const shape = whole.map((value) => this.#shapes.get(this.#sources.get(value) ?? '')).find((source) => source);
     if (!shape) return { values };
     return { values: values.map((value) => (isNumber(value) ? value : this.reshape(value, shape))), shape };
   }
 
   /** What a value is a reshape of, where that has the same last axis; itself otherwise. */
   rowsOf(value: string): { readonly value: string; readonly shape?: readonly number[] } {
-    const shape = this.shapes.get(value);
-    const source = this.sources.get(value);
-    const before = source === undefined ? undefined : this.shapes.get(source);
+    const shape = this.#shapes.get(value);
+    const source = this.#sources.get(value);
+    const before = source === undefined ? undefined : this.#shapes.get(source);
     if (source !== undefined && before?.length && before.at(-1) === shape?.at(-1))
       return { value: source, shape: before };
     return { value, ...(shape ? { shape } : {}) };
@@ -201,11 +204,11 @@ export class OnnxGraphBuilder {
   /** alpha · op(a) op(b), batched, where op transposes the last two axes if its flag is set. */
   matmul(a: string, b: string, { transA = false, transB = false, alpha = 1, ranks }: MatmulFlags = {}): string {
     if (!transA && !transB && alpha === 1) return this.op('MatMul', [a, b]);
-    if (this.standard) return this.standardMatmul(a, b, { transA, transB, alpha, ranks: ranks ?? [2, 2] });
+    if (this.#standard) return this.#standardMatmul(a, b, { transA, transB, alpha, ranks: ranks ?? [2, 2] });
     return this.op('FusedMatMul', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
   }
 
-  private standardMatmul(a: string, b: string, { transA, transB, alpha, ranks }: Required<MatmulFlags>): string {
+  #standardMatmul(a: string, b: string, { transA, transB, alpha, ranks }: Required<MatmulFlags>): string {
     if (ranks[0] === 2 && ranks[1] === 2) {
       return this.op('Gemm', [a, b], { alpha: { float: alpha }, transA: Number(transA), transB: Number(transB) });
     }
@@ -220,11 +223,11 @@ export class OnnxGraphBuilder {
 
   /** The finished graph. Outputs take their names by renaming, and a copy only where one value is asked for twice. */
   graph(): OnnxGraph {
-    const kept = this.withoutUnreadReshapes();
+    const kept = this.#withoutUnreadReshapes();
     const written = new Set(kept.flatMap((node) => node.outputs));
     const renamed = new Map<string, string>();
     const copies: OnnxNode[] = [];
-    for (const { value, name } of this.outputs) {
+    for (const { value, name } of this.#outputs) {
       if (written.has(value) && !renamed.has(value)) renamed.set(value, name);
       else copies.push({ op: 'Identity', inputs: [renamed.get(value) ?? value], outputs: [name] });
     }
@@ -236,15 +239,15 @@ export class OnnxGraphBuilder {
     }));
     return {
       nodes: lastLeavesFirst([...nodes, ...copies]),
-      inputs: this.inputs,
-      outputs: this.outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
-      initializers: this.initializers,
+      inputs: this.#inputs,
+      outputs: this.#outputs.map(({ name, type, shape }) => ({ name, type, ...(shape ? { shape } : {}) })),
+      initializers: this.#initializers,
     };
   }
 
-  private withoutUnreadReshapes(): OnnxNode[] {
-    const read = new Set([...this.nodes.flatMap(({ inputs }) => inputs), ...this.outputs.map(({ value }) => value)]);
-    return this.nodes.filter(({ op, outputs }) => op !== 'Reshape' || outputs.some((output) => read.has(output)));
+  #withoutUnreadReshapes(): OnnxNode[] {
+    const read = new Set([...this.#nodes.flatMap(({ inputs }) => inputs), ...this.#outputs.map(({ value }) => value)]);
+    return this.#nodes.filter(({ op, outputs }) => op !== 'Reshape' || outputs.some((output) => read.has(output)));
   }
 }
 

@@ -87,41 +87,47 @@ export class Lowering {
   readonly fused: ReadonlySet<GraphNode>;
   /** Normalisations that are computed with the sum that they are of, by the sum. */
   readonly residualNorms: ReadonlyMap<GraphNode, GraphNode<'kernel'>>;
-  private readonly names = new Map<GraphNode, readonly string[]>();
-  private readonly float16Nodes = new Set<string>();
-  private readonly constantNodes = new Set<GraphNode>();
+  readonly #names = new Map<GraphNode, readonly string[]>();
+  readonly #float16Nodes = new Set<string>();
+  readonly #constantNodes = new Set<GraphNode>();
+  readonly #graph: Graph;
+  /** Inputs that are initializers, in memory that the session is given. */
+  readonly #constants: ReadonlySet<number>;
 
   constructor(
-    private readonly graph: Graph,
+    graph: Graph,
     readonly target: LoweringTarget,
-    /** Inputs that are initializers, in memory that the session is given. */
-    private readonly constants: ReadonlySet<number>,
+    constants: ReadonlySet<number>,
   ) {
+    this.#graph = graph;
+    this.#constants = constants;
     this.builder = new OnnxGraphBuilder(target.standard);
     this.fused = new Set([...matmulFusions(graph), ...(target.mlas ? rotatedQueries(graph) : [])]);
     this.residualNorms = target.mlas ? residualNorms(graph, this.fused) : new Map();
   }
 
   run(): LoweredGraph {
-    const { graph, builder } = this;
+    const { builder } = this;
+    const graph = this.#graph;
     const used = new Set([...graph.nodes.flatMap((n) => n.inputs), ...graph.outputs].map((value) => value.node));
     const inputs: number[] = [];
     for (const [i, node] of graph.inputs.entries()) {
       const { shape, dtype } = node.outputs[0]!;
       if (!used.has(node) || sizeOf(shape) === 0) continue;
       const type = onnxTypeOf(dtype);
-      if (this.constants.has(i)) {
-        this.names.set(node, [builder.givenConstant(inputName(i), type, shape)]);
-        this.constantNodes.add(node);
+      if (this.#constants.has(i)) {
+        this.#names.set(node, [builder.givenConstant(inputName(i), type, shape)]);
+        this.#constantNodes.add(node);
         continue;
       }
-      this.names.set(node, [builder.input(inputName(i), type, shape)]);
+      this.#names.set(node, [builder.input(inputName(i), type, shape)]);
       inputs.push(i);
     }
     for (const node of graph.nodes) {
       const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
-      if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input') || this.names.has(node)) continue;
-      this.emit(node);
+      if (isEmpty || LAZY.has(node.op) || this.fused.has(node) || isOp(node, 'input') || this.#names.has(node))
+        continue;
+      this.#emit(node);
     }
     const outputs: number[] = [];
     for (const [i, value] of graph.outputs.entries()) {
@@ -130,25 +136,25 @@ export class Lowering {
       builder.output(this.name(value), outputName(i), onnxTypeOf(dtype), shape);
       outputs.push(i);
     }
-    return { onnx: builder.graph(), inputs, outputs, float16Nodes: [...this.float16Nodes] };
+    return { onnx: builder.graph(), inputs, outputs, float16Nodes: [...this.#float16Nodes] };
   }
 
   /** Whether a value is an initializer, which products with it on the right have packed once and for all. */
   isConstant(value: Value): boolean {
-    return this.constantNodes.has(value.node);
+    return this.#constantNodes.has(value.node);
   }
 
   /** The name of a value, emitting it first if it was left for later. */
   name(value: Value): string {
-    return (this.names.get(value.node) ?? this.emit(value.node))[value.index]!;
+    return (this.#names.get(value.node) ?? this.#emit(value.node))[value.index]!;
   }
 
-  private emit(node: GraphNode): readonly string[] {
+  #emit(node: GraphNode): readonly string[] {
     const before = this.builder.size;
-    const names = this.withoutEmptyOperands(node) ?? this.rule(node.op)(node, this);
+    const names = this.#withoutEmptyOperands(node) ?? this.#rule(node.op)(node, this);
     this.computed(node, names);
     if ([...node.inputs.map(specOf), ...node.outputs].some(({ dtype }) => dtype === 'float16')) {
-      for (const name of this.builder.nodeNames(before)) this.float16Nodes.add(name);
+      for (const name of this.builder.nodeNames(before)) this.#float16Nodes.add(name);
     }
     return names;
   }
@@ -156,17 +162,17 @@ export class Lowering {
   /** Says under which names the outputs of a node are. */
   computed(node: GraphNode, names: readonly string[]): void {
     for (const [i, name] of names.entries()) this.builder.shaped(name, node.outputs[i]!.shape);
-    this.names.set(node, names);
+    this.#names.set(node, names);
   }
 
-  private rule(op: OpName): LoweringRule<OpName> {
+  #rule(op: OpName): LoweringRule<OpName> {
     const rule = (this.target.rules[op] ?? (rules as Partial<LoweringRules>)[op]) as LoweringRule<OpName> | undefined;
     if (!rule) throw new EngineError('onnxruntime', `no lowering of ${op}; simplify the graph first`);
     return rule;
   }
 
   /** A full output of empty operands is a sum or a product over nothing, a copy, or padding. */
-  private withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
+  #withoutEmptyOperands(node: GraphNode): readonly string[] | undefined {
     if (isOp(node, 'concat') || isOp(node, 'barrier') || node.inputs.every((input) => sizeOf(specOf(input).shape) > 0))
       return undefined;
     // Only who wrote an operation knows what it gives for nothing.
@@ -181,12 +187,12 @@ export class Lowering {
 
   /** Whether a node computes an output of the graph. */
   isOutput(node: GraphNode): boolean {
-    return this.graph.outputs.some((value) => value.node === node);
+    return this.#graph.outputs.some((value) => value.node === node);
   }
 
   /** Whether anything reads an output of a node. */
   isUsed(node: GraphNode, index: number): boolean {
-    return isRead(this.graph, node, index);
+    return isRead(this.#graph, node, index);
   }
 
   /**
@@ -229,12 +235,12 @@ export class Lowering {
     const fits = sameShape(broadcastShapes('broadcast', ...shapes), shape);
     return values.map((value, i) => {
       const source = fits ? sources[i]! : value;
-      if (fits && isOp(source.node, 'full')) return this.scalar(source.node, dtypes[i]!);
+      if (fits && isOp(source.node, 'full')) return this.#scalar(source.node, dtypes[i]!);
       return this.nameAs(source, dtypes[i]!);
     });
   }
 
-  private scalar(node: GraphNode<'full'>, dtype: DType): string {
+  #scalar(node: GraphNode<'full'>, dtype: DType): string {
     const { value, dtype: from } = node.attributes;
     const name = this.builder.constant(onnxTypeOf(from), [], [value]);
     return this.convert(name, from, dtype);

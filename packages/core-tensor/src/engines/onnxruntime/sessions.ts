@@ -23,39 +23,42 @@ const KEPT_MODEL_BYTES = 64 * 1024;
 
 /** Creates sessions; equal models share one, and small ones are kept for a while after their last holder let go. */
 export class SessionCache {
-  private readonly shared = new Map<string, Shared>();
+  readonly #shared = new Map<string, Shared>();
+  readonly #options: SessionOptions;
 
-  constructor(private readonly options: SessionOptions) {}
+  constructor(options: SessionOptions) {
+    this.#options = options;
+  }
 
   /** `provider` must be the same for equal models. */
   async hold(graph: OnnxGraph, provider?: Provider): Promise<HeldSession> {
     const model = encodeModel(graph);
     const key = createHash('sha256').update(model).digest('base64');
-    let entry = this.shared.get(key);
+    let entry = this.#shared.get(key);
     if (!entry) {
       // A profile is written when its session goes.
-      const small = model.length <= KEPT_MODEL_BYTES && this.options.profile === undefined;
-      entry = { session: this.create(graph, model, provider), small, holders: 0 };
-      this.shared.set(key, entry);
+      const small = model.length <= KEPT_MODEL_BYTES && this.#options.profile === undefined;
+      entry = { session: this.#create(graph, model, provider), small, holders: 0 };
+      this.#shared.set(key, entry);
     }
     const held = entry;
     held.holders++;
     try {
-      return { session: await held.session, release: () => this.release(key, held) };
+      return { session: await held.session, release: () => this.#release(key, held) };
     } catch (error) {
-      this.shared.delete(key);
+      this.#shared.delete(key);
       throw error;
     }
   }
 
   /** A session over initializers of the caller's, for one holder. */
   async holdPacked(graph: OnnxGraph, packed: PackedInitializers): Promise<HeldSession> {
-    const session = await this.create(graph, encodeModel(graph), undefined, packed);
+    const session = await this.#create(graph, encodeModel(graph), undefined, packed);
     // Its weights are the caller's memory: they stay as long as the session does.
     return { session, initializers: packed, release: async () => session.release() };
   }
 
-  private async create(
+  async #create(
     { inputs, outputs }: OnnxGraph,
     model: Uint8Array,
     provider: Provider | undefined,
@@ -63,25 +66,26 @@ export class SessionCache {
   ): Promise<NativeSession> {
     const environment = await onnxruntimeEnvironment();
     const names = { inputs: inputs.map(({ name }) => name), outputs: outputs.map(({ name }) => name) };
-    const options = { ...this.options, ...(provider ? { provider } : {}) };
+    const options = { ...this.#options, ...(provider ? { provider } : {}) };
     return NativeSession.create(environment, model, names, options, packed);
   }
 
-  private async release(key: string, entry: Shared): Promise<void> {
+  async #release(key: string, entry: Shared): Promise<void> {
     if (--entry.holders > 0) return;
     if (entry.small) {
       // Most recently used last.
-      this.shared.delete(key);
-      this.shared.set(key, entry);
-      const idle = [...this.shared].filter(([, other]) => other.small && other.holders === 0);
-      for (const [oldKey, old] of idle.slice(0, Math.max(0, idle.length - KEPT_SESSIONS))) await this.drop(oldKey, old);
+      this.#shared.delete(key);
+      this.#shared.set(key, entry);
+      const idle = [...this.#shared].filter(([, other]) => other.small && other.holders === 0);
+      for (const [oldKey, old] of idle.slice(0, Math.max(0, idle.length - KEPT_SESSIONS)))
+        await this.#drop(oldKey, old);
     } else {
-      await this.drop(key, entry);
+      await this.#drop(key, entry);
     }
   }
 
-  private async drop(key: string, entry: Shared): Promise<void> {
-    this.shared.delete(key);
+  async #drop(key: string, entry: Shared): Promise<void> {
+    this.#shared.delete(key);
     (await entry.session).release();
   }
 }

@@ -24,28 +24,28 @@ const bytesOf = ({ shape, dtype }: TfjsKernelTensor): number => sizeOf(shape) * 
 
 /** The tensors that callers hold: given back by `take`, or when the caller has dropped the buffer. */
 export class HeldTensors {
-  private readonly memory = new LiveMemory();
-  private readonly dropped = new FinalizationRegistry<TfjsKernelTensor>((tensor) => {
-    this.memory.remove(bytesOf(tensor));
+  readonly #memory = new LiveMemory();
+  readonly #dropped = new FinalizationRegistry<TfjsKernelTensor>((tensor) => {
+    this.#memory.remove(bytesOf(tensor));
     tensor.dispose();
   });
 
   hold(spec: TensorSpec, tensor: TfjsKernelTensor): TfjsBuffer {
     const buffer = new TfjsBuffer(spec, tensor);
-    this.dropped.register(buffer, tensor, buffer);
-    this.memory.add(bytesOf(tensor));
+    this.#dropped.register(buffer, tensor, buffer);
+    this.#memory.add(bytesOf(tensor));
     return buffer;
   }
 
   /** The tensor of a buffer that the caller never uses again; now whoever calls this must dispose it. */
   take(buffer: TfjsBuffer): TfjsKernelTensor {
-    if (this.dropped.unregister(buffer)) this.memory.remove(bytesOf(buffer.tensor));
+    if (this.#dropped.unregister(buffer)) this.#memory.remove(bytesOf(buffer.tensor));
     return buffer.tensor;
   }
 
   /** Gives back what dropped tensors held, when there may be much of it. */
   makeRoom(): Promise<void> {
-    return this.memory.makeRoom();
+    return this.#memory.makeRoom();
   }
 }
 

@@ -23,20 +23,23 @@ const isConstant = (node: GraphNode): boolean => isOp(node, 'data') || isOp(node
  * constants are made once. Device memory is immutable, so a donated input is freed early rather than written over.
  */
 export class TfjsExecutable implements Executable {
-  private readonly steps: readonly Step[];
-  private readonly inputs: readonly number[];
-  private readonly outputs: readonly number[];
-  private readonly constants = new Map<number, TfjsKernelTensor>();
-  private readonly scope: KernelScope;
+  readonly #steps: readonly Step[];
+  readonly #inputs: readonly number[];
+  readonly #outputs: readonly number[];
+  readonly #constants = new Map<number, TfjsKernelTensor>();
+  readonly #scope: KernelScope;
+  readonly #backend: Backend;
+  readonly #held: HeldTensors;
+  readonly #graph: Graph;
+  readonly #donations: readonly Donation[];
 
   /** The backend must be the current one. */
-  constructor(
-    private readonly backend: Backend,
-    private readonly held: HeldTensors,
-    private readonly graph: Graph,
-    private readonly donations: readonly Donation[],
-  ) {
-    this.scope = new KernelScope(backend.tf, backend.name);
+  constructor(backend: Backend, held: HeldTensors, graph: Graph, donations: readonly Donation[]) {
+    this.#backend = backend;
+    this.#held = held;
+    this.#graph = graph;
+    this.#donations = donations;
+    this.#scope = new KernelScope(backend.tf, backend.name);
     const firstSlots = new Map<GraphNode, number>();
     let count = 0;
     for (const node of graph.nodes) {
@@ -44,32 +47,32 @@ export class TfjsExecutable implements Executable {
       count += node.outputs.length;
     }
     const slotOf = ({ node, index }: Value) => firstSlots.get(node)! + index;
-    this.inputs = graph.inputs.map((node) => firstSlots.get(node)!);
-    this.outputs = graph.outputs.map(slotOf);
+    this.#inputs = graph.inputs.map((node) => firstSlots.get(node)!);
+    this.#outputs = graph.outputs.map(slotOf);
     const computed = graph.nodes.filter((node) => !isOp(node, 'input') && !isConstant(node));
     const plain = computed.map((node) => ({
       node,
       inputs: node.inputs.map(slotOf),
       outputs: node.outputs.map((_, index) => firstSlots.get(node)! + index),
     }));
-    const donated = new Set(donations.map(({ input }) => this.inputs[input]!));
-    this.steps = withLastUses(plain, donated, new Set(this.outputs));
+    const donated = new Set(donations.map(({ input }) => this.#inputs[input]!));
+    this.#steps = withLastUses(plain, donated, new Set(this.#outputs));
     for (const node of graph.nodes.filter(isConstant)) {
-      this.constants.set(firstSlots.get(node)!, evaluate(this.scope, node, [])[0]!);
+      this.#constants.set(firstSlots.get(node)!, evaluate(this.#scope, node, [])[0]!);
     }
   }
 
   async run(given: readonly EngineBuffer[]): Promise<EngineBuffer[]> {
     const inputs = given.map(tfjsBuffer);
-    this.check(inputs);
-    await this.held.makeRoom();
-    await this.backend.use();
+    this.#check(inputs);
+    await this.#held.makeRoom();
+    await this.#backend.use();
     // What is freed when something goes wrong: everything in `slots` that is neither a constant nor still the caller's.
-    const slots = new Map(this.constants);
-    const borrowed = new Set(this.constants.keys());
-    for (const [i, slot] of this.inputs.entries()) {
-      const isDonated = this.donations.some(({ input }) => input === i);
-      slots.set(slot, isDonated ? this.held.take(inputs[i]!) : inputs[i]!.tensor);
+    const slots = new Map(this.#constants);
+    const borrowed = new Set(this.#constants.keys());
+    for (const [i, slot] of this.#inputs.entries()) {
+      const isDonated = this.#donations.some(({ input }) => input === i);
+      slots.set(slot, isDonated ? this.#held.take(inputs[i]!) : inputs[i]!.tensor);
       if (!isDonated) borrowed.add(slot);
     }
     const free = (slot: number) => {
@@ -78,10 +81,10 @@ export class TfjsExecutable implements Executable {
     };
     let at: GraphNode | undefined;
     try {
-      for (const { node, inputs: read, outputs, last } of this.steps) {
+      for (const { node, inputs: read, outputs, last } of this.#steps) {
         at = node;
         const results = evaluate(
-          this.scope,
+          this.#scope,
           node,
           read.map((slot) => slots.get(slot)!),
         );
@@ -92,44 +95,44 @@ export class TfjsExecutable implements Executable {
         for (const slot of last) free(slot);
       }
       at = undefined;
-      const tensors = this.handOver(slots, borrowed);
-      return this.graph.outputs.map(({ node, index }, i) => this.held.hold(node.outputs[index]!, tensors[i]!));
+      const tensors = this.#handOver(slots, borrowed);
+      return this.#graph.outputs.map(({ node, index }, i) => this.#held.hold(node.outputs[index]!, tensors[i]!));
     } catch (cause) {
       for (const slot of slots.keys()) if (!borrowed.has(slot)) free(slot);
       const where = at ? ` in ${isOp(at, 'kernel') ? at.attributes.kernel.name : at.op}` : '';
-      throw this.backend.error(`the graph failed${where}: ${(cause as Error).message}`, cause);
+      throw this.#backend.error(`the graph failed${where}: ${(cause as Error).message}`, cause);
     }
   }
 
   async dispose(): Promise<void> {
-    for (const tensor of this.constants.values()) tensor.dispose();
-    this.constants.clear();
+    for (const tensor of this.#constants.values()) tensor.dispose();
+    this.#constants.clear();
   }
 
   /** The outputs, each under a handle of its own; frees the donated inputs that none of them is. */
-  private handOver(slots: Map<number, TfjsKernelTensor>, borrowed: ReadonlySet<number>): TfjsKernelTensor[] {
+  #handOver(slots: Map<number, TfjsKernelTensor>, borrowed: ReadonlySet<number>): TfjsKernelTensor[] {
     const taken = new Set(borrowed);
-    const tensors = this.outputs.map((slot) => {
+    const tensors = this.#outputs.map((slot) => {
       const tensor = slots.get(slot)!;
       if (!taken.has(slot)) {
         taken.add(slot);
         return tensor;
       }
-      const shared = this.scope.share(tensor);
-      this.scope.release([shared]);
+      const shared = this.#scope.share(tensor);
+      this.#scope.release([shared]);
       return shared;
     });
     for (const [slot, tensor] of slots) if (!taken.has(slot)) tensor.dispose();
     return tensors;
   }
 
-  private check(inputs: readonly TfjsBuffer[]): void {
-    const fits = this.graph.inputs.every((node, i) => {
+  #check(inputs: readonly TfjsBuffer[]): void {
+    const fits = this.#graph.inputs.every((node, i) => {
       const spec = inputs[i]?.spec;
       return spec && spec.dtype === node.outputs[0]!.dtype && sameShape(spec.shape, node.outputs[0]!.shape);
     });
-    if (inputs.length !== this.graph.inputs.length || !fits)
-      throw this.backend.error('the buffers given to run do not match the inputs of the graph');
+    if (inputs.length !== this.#graph.inputs.length || !fits)
+      throw this.#backend.error('the buffers given to run do not match the inputs of the graph');
   }
 }
 

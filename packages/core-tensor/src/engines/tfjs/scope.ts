@@ -23,20 +23,22 @@ const GAPS: Readonly<Record<string, readonly Gap[]>> = {
 
 /** The kernels of one backend, with a record of every tensor made, so that one primitive's temporaries can be freed. */
 export class KernelScope {
-  private readonly made = new Set<TfjsKernelTensor>();
+  readonly #made = new Set<TfjsKernelTensor>();
+  readonly #tf: Tfjs;
+  readonly #backendName: string;
 
-  constructor(
-    private readonly tf: Tfjs,
-    private readonly backendName: string,
-  ) {}
+  constructor(tf: Tfjs, backendName: string) {
+    this.#tf = tf;
+    this.#backendName = backendName;
+  }
 
   /** Whether kernels are TensorFlow's own: products broadcast, and a reshape costs as much as any other call. */
   get isNative(): boolean {
-    return this.backendName === 'tensorflow';
+    return this.#backendName === 'tensorflow';
   }
 
   hasGap(gap: Gap): boolean {
-    return GAPS[this.backendName]?.includes(gap) ?? false;
+    return GAPS[this.#backendName]?.includes(gap) ?? false;
   }
 
   run(
@@ -52,16 +54,16 @@ export class KernelScope {
     inputs: KernelInputs,
     attributes: Readonly<Record<string, KernelAttribute>> = {},
   ): TfjsKernelTensor[] {
-    const outputs = [this.tf.engine().runKernel(kernel, inputs, attributes)].flat();
-    for (const output of outputs) this.made.add(output);
+    const outputs = [this.#tf.engine().runKernel(kernel, inputs, attributes)].flat();
+    for (const output of outputs) this.#made.add(output);
     return outputs;
   }
 
   upload(values: StorageArray, shape: readonly number[]): TfjsKernelTensor {
     const type: StorageType =
       values instanceof Float32Array ? 'float32' : values instanceof Int32Array ? 'int32' : 'bool';
-    const tensor = this.tf.tensor(values, [...shape], type);
-    this.made.add(tensor);
+    const tensor = this.#tf.tensor(values, [...shape], type);
+    this.#made.add(tensor);
     return tensor;
   }
 
@@ -97,12 +99,12 @@ export class KernelScope {
 
   /** Hands `kept` over to the caller and frees everything else that was made since the last call. */
   release(kept: readonly TfjsKernelTensor[]): void {
-    for (const tensor of this.made) if (!kept.includes(tensor)) tensor.dispose();
-    this.made.clear();
+    for (const tensor of this.#made) if (!kept.includes(tensor)) tensor.dispose();
+    this.#made.clear();
   }
 
   /** Whether the tensor was made here and not yet handed over. */
   owns(tensor: TfjsKernelTensor): boolean {
-    return this.made.has(tensor);
+    return this.#made.has(tensor);
   }
 }

@@ -58,15 +58,16 @@ export interface NodeAssignment {
 /** A list of pointers in native memory. Most are the same from run to run, and comparing is cheaper than writing. */
 class PointerList {
   readonly memory: BigUint64Array;
-  private readonly written: Pointer[];
+  readonly #written: Pointer[];
 
   constructor(count: number) {
     this.memory = new BigUint64Array(count);
-    this.written = Array.from(this.memory);
+    this.#written = Array.from(this.memory);
   }
 
   set(pointers: readonly Pointer[]): void {
-    const { memory, written } = this;
+    const { memory } = this;
+    const written = this.#written;
     pointers.forEach((pointer, i) => {
       if (pointer === written[i]) return;
       memory[i] = pointer;
@@ -77,23 +78,25 @@ class PointerList {
 
 /** One loaded model. */
 export class NativeSession {
-  private readonly inputNames: NativeTexts;
-  private readonly outputNames: NativeTexts;
-  private readonly inputs: PointerList;
-  private readonly outputs: PointerList;
+  readonly #inputNames: NativeTexts;
+  readonly #outputNames: NativeTexts;
+  readonly #inputs: PointerList;
+  readonly #outputs: PointerList;
   /** Milliseconds that a run takes, lately. */
-  private lately = Number.POSITIVE_INFINITY;
+  #lately = Number.POSITIVE_INFINITY;
+  readonly #api: OrtApi;
 
   private constructor(
-    private readonly api: OrtApi,
+    api: OrtApi,
     readonly pointer: Pointer,
     inputs: readonly string[],
     outputs: readonly string[],
   ) {
-    this.inputNames = api.texts(inputs);
-    this.outputNames = api.texts(outputs);
-    this.inputs = new PointerList(inputs.length);
-    this.outputs = new PointerList(outputs.length);
+    this.#api = api;
+    this.#inputNames = api.texts(inputs);
+    this.#outputNames = api.texts(outputs);
+    this.#inputs = new PointerList(inputs.length);
+    this.#outputs = new PointerList(outputs.length);
   }
 
   static async create(
@@ -123,26 +126,27 @@ export class NativeSession {
 
   /** Reads the values `inputs` and writes the values `outputs` in place. The caller keeps their memory reachable. */
   async run(inputs: readonly Pointer[], outputs: readonly Pointer[]): Promise<void> {
-    this.inputs.set(inputs);
-    this.outputs.set(outputs);
-    const { api, pointer } = this;
-    const given = [this.inputNames.addresses, this.inputs.memory, inputs.length] as const;
-    const taken = [this.outputNames.addresses, outputs.length, this.outputs.memory] as const;
+    this.#inputs.set(inputs);
+    this.#outputs.set(outputs);
+    const { pointer } = this;
+    const api = this.#api;
+    const given = [this.#inputNames.addresses, this.#inputs.memory, inputs.length] as const;
+    const taken = [this.#outputNames.addresses, outputs.length, this.#outputs.memory] as const;
     await breathe(SHORT_RUN);
     const started = performance.now();
     try {
-      if (this.lately < SHORT_RUN) api.run(pointer, null, ...given, ...taken);
+      if (this.#lately < SHORT_RUN) api.run(pointer, null, ...given, ...taken);
       else await api.later('run', pointer, null, ...given, ...taken);
     } catch (cause) {
       throw new EngineError('onnxruntime', `the graph failed while it ran: ${(cause as Error).message}`, { cause });
     }
     const took = performance.now() - started;
-    this.lately = Number.isFinite(this.lately) ? this.lately + (took - this.lately) / 4 : took;
+    this.#lately = Number.isFinite(this.#lately) ? this.#lately + (took - this.#lately) / 4 : took;
   }
 
   /** Which provider runs which node. Needs `recordAssignment`. */
   assignment(): NodeAssignment[] {
-    const { api } = this;
+    const api = this.#api;
     const list = (name: 'sessionAssignment' | 'partNodes', of: Pointer): Pointer[] => {
       const [first, count]: [Pointer[], bigint[]] = [[0n], [0n]];
       api[name](of, first, count);
@@ -163,7 +167,7 @@ export class NativeSession {
   }
 
   release(): void {
-    this.api.releaseSession(this.pointer);
+    this.#api.releaseSession(this.pointer);
   }
 }
 
