@@ -102,15 +102,6 @@ function checkExports(folder: string, manifest: Manifest): string[] {
 }
 
 /**
- * Files of a circle of types between folders that is known, each with the reason; a circle with one of them in it passes.
- * Paths are relative to the root.
- */
-const typeCircles: Readonly<Record<string, string>> = {
-  'packages/lm/src/model/causal-lm.ts': 'CausalLM makes its generators, scorers and searches',
-  'packages/lm/src/model/network.ts': 'a head is part of the network that it reads',
-};
-
-/**
  * Circles of imports in a package. At run time there are none: which of the modules is initialised first would depend on
  * who is imported first. Types may refer to one another within a folder, not between folders.
  */
@@ -121,8 +112,7 @@ export function checkImportCircles(workspace: string, { folder }: WorkspacePacka
   const prefix = relative(workspace, source).replaceAll('\\', '/');
   const show = (circle: readonly string[]) =>
     `${circle.slice(0, 5).join(', ')}${circle.length > 5 ? ` and ${circle.length - 5} more` : ''}`;
-  const isKnown = (circle: readonly string[]) => circle.some((file) => `${prefix}/${file}` in typeCircles);
-  const betweenFolders = findCircles(all).filter((circle) => new Set(circle.map(dirname)).size > 1 && !isKnown(circle));
+  const betweenFolders = findCircles(all).filter((circle) => new Set(circle.map(dirname)).size > 1);
   return [
     ...findCircles(atRunTime).map((circle) => `${prefix}: files import one another at run time: ${show(circle)}`),
     ...betweenFolders.map((circle) => `${prefix}: types refer to one another between folders: ${show(circle)}`),
