@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, type OnProgress, PosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, isPosttrainError, type OnProgress, PosttrainError } from '@posttrain/interfaces';
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
@@ -89,7 +89,13 @@ export async function resolveModelFolder(nameOrFolder: string, options: Download
   if (/^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
     throw new PosttrainError('NO_MODEL_FOLDER', `${nameOrFolder}: there is no such folder or GGUF file.`);
   }
-  return downloadModel(nameOrFolder, options);
+  try {
+    return await downloadModel(nameOrFolder, options);
+  } catch (error) {
+    // A folder's name that is mistyped is a name on the hub.
+    if (isPosttrainError(error)) error.message += ` There is no folder or GGUF file ${nameOrFolder} here either.`;
+    throw error;
+  }
 }
 
 /** @param load replaced in tests */

@@ -18,8 +18,7 @@ const MAX_MESSAGES = 16_384;
  * @throws ApiError for what is not a conversation, and for parts that are not text
  */
 export function chatMessages(request: Fields): ChatMessage[] {
-  const messages = request.required('messages', request.objects('messages'));
-  if (messages.length > MAX_MESSAGES) throw invalidField('messages', `must have at most ${MAX_MESSAGES} messages.`);
+  const messages = request.required('messages', request.objects('messages', MAX_MESSAGES));
   if (messages.length === 0) throw invalidField('messages', 'must have at least one message.', 'empty_array');
   return messages.map(chatMessage);
 }

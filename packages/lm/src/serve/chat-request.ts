@@ -56,8 +56,7 @@ export function topLogProbs(fields: Fields): number | undefined {
 }
 
 function toolsOf(fields: Fields): JsonObject[] {
-  const tools = fields.objects('tools') ?? [];
-  if (tools.length > 128) throw invalidField('tools', 'must have at most 128 entries.');
+  const tools = fields.objects('tools', 128) ?? [];
   const names = new Set<string>();
   return tools.map((tool) => {
     if (tool.required('type', tool.string('type')) !== 'function') {

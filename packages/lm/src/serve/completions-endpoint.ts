@@ -8,6 +8,7 @@ import { type RequestContext, runCompletions, type SampleEvent } from './run-com
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
 import type { CompletionEvent, ReportedLogProb, ServedModel, TokenLogProb } from './served-model.js';
 import { idName } from './token-names.js';
+import { Turns } from './turns.js';
 
 const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
 const UNSUPPORTED = {
@@ -177,6 +178,7 @@ async function promptsOf(
   const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
   if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
   if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
+  const turns = new Turns();
   const prompts: (readonly number[])[] = [];
   for (const prompt of list) {
     checkCount(prompt);
@@ -188,7 +190,7 @@ async function promptsOf(
     if (ids.length >= model.contextLength) throw contextLengthError(model, ids.length, 'prompt');
     prompts.push(ids);
     // Many short ones take as long as a long one.
-    await new Promise(setImmediate);
+    await turns.next();
   }
   return prompts;
 }

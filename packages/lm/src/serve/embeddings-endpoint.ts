@@ -4,6 +4,7 @@ import { Fields } from './fields.js';
 import { checkPromptBytes } from './prompt-bytes.js';
 import { modelOf, type Reply } from './reply.js';
 import type { RequestContext } from './run-completions.js';
+import { Turns } from './turns.js';
 
 /** As in the OpenAI API. */
 const MAX_TEXTS = 2048;
@@ -28,12 +29,13 @@ export async function embeddings(body: JsonObject, context: RequestContext): Pro
   if (!texts.every((text) => typeof text === 'string' && text !== '')) {
     throw invalidField('input', 'expected a text or a list of texts, none of them empty.', 'invalid_type');
   }
+  const turns = new Turns();
   const sequences: (readonly number[])[] = [];
   for (const text of texts as string[]) {
     checkPromptBytes(model, Buffer.byteLength(text), 'input', context.maxPromptBytes);
     sequences.push(await model.tokenize(text, { addSpecialTokens: true, signal: context.signal }));
     // Many short ones take as long as a long one.
-    await new Promise(setImmediate);
+    await turns.next();
   }
   const lengths = sequences.map(({ length }) => length);
   const tooLong = lengths.findIndex((length) => length > model.contextLength);
@@ -49,15 +51,17 @@ export async function embeddings(body: JsonObject, context: RequestContext): Pro
   if (dimensions !== undefined && dimensions !== vectors[0]!.length) {
     throw invalidField('dimensions', `this model's embeddings have ${vectors[0]!.length}.`, 'unsupported_value');
   }
-  const data = vectors.map((vector, index) => ({
-    object: 'embedding',
-    index,
-    embedding: format === 'base64' ? base64(vector) : Array.from(vector),
-  }));
-  return {
-    kind: 'json',
-    body: { object: 'list', data, model: name, usage: { prompt_tokens: tokens, total_tokens: tokens } },
-  };
+  const items: string[] = [];
+  for (const [index, vector] of vectors.entries()) {
+    const embedding = format === 'base64' ? base64(vector) : Array.from(vector);
+    items.push(JSON.stringify({ object: 'embedding', index, embedding }));
+    await turns.next();
+  }
+  const usage = { prompt_tokens: tokens, total_tokens: tokens };
+  const end = JSON.stringify({ model: name, usage }).slice(1);
+  // One text of all of them would be hundreds of megabytes for wide models.
+  const pieces = items.map((item, i) => Buffer.from(i === 0 ? `{"object":"list","data":[${item}` : `,${item}`));
+  return { kind: 'pieces', pieces: [...pieces, Buffer.from(`],${end}`)] };
 }
 
 /** Little-endian float32, as numpy reads it. */

@@ -7,6 +7,9 @@ interface NumberRange {
   readonly max?: number;
 }
 
+/** Most fields of an object whose fields are known; each of them is looked for among these. */
+const MOST_FIELDS = 256;
+
 /** A JSON object of a request, read field by field. `null` counts as not given, as in the OpenAI API. */
 export class Fields {
   readonly #object: JsonObject;
@@ -29,7 +32,15 @@ export class Fields {
 
   /** @throws ApiError for a field that is in neither list */
   refuseUnknown(known: readonly string[], unsupported: Readonly<Record<string, string>> = {}): void {
-    for (const name of Object.keys(this.#object)) {
+    const names = Object.keys(this.#object);
+    if (names.length > MOST_FIELDS) {
+      const where = this.#path === '' ? 'The request' : `'${this.#path}'`;
+      throw new ApiError(400, `${where} has ${names.length} fields; at most ${MOST_FIELDS}.`, {
+        ...(this.#path === '' ? {} : { param: this.#path }),
+        apiCode: 'unknown_parameter',
+      });
+    }
+    for (const name of names) {
       if (known.includes(name) || this.get(name) === undefined) continue;
       const param = this.path(name);
       if (Object.hasOwn(unsupported, name)) throw invalidField(param, unsupported[name]!, 'unsupported_parameter');
@@ -95,9 +106,11 @@ export class Fields {
     throw this.#wrongType(name, 'an array', value);
   }
 
-  /** A list of objects, each with its place. */
-  objects(name: string): readonly Fields[] | undefined {
-    return this.array(name)?.map((value, i) => {
+  /** A list of at most `most` objects, each with its place. */
+  objects(name: string, most = Infinity): readonly Fields[] | undefined {
+    const list = this.array(name);
+    if (list && list.length > most) throw invalidField(this.path(name), `must have at most ${most} ${name}.`);
+    return list?.map((value, i) => {
       if (!isJsonObject(value)) throw this.#wrongType(`${name}[${i}]`, 'an object', value);
       return new Fields(value, this.path(`${name}[${i}]`));
     });

@@ -2,14 +2,14 @@ import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/in
 import type { ChatTemplate } from '../chat-template/index.js';
 import { LocalEmbedder } from '../embed/local-embedder.js';
 import { completionDecoder } from '../generate/completion-decoder.js';
-import { compileConstraint, prepareConstraints } from '../generate/constraint/compile-constraint.js';
+import { compileConstraintWith, prepareConstraints } from '../generate/constraint/compile-constraint.js';
 import type { CompiledConstraint } from '../generate/constraint/grammar-constraint.js';
-import type { TokenConstraint } from '../generate/constraint/token-constraint.js';
 import type { LocalGenerator, StreamEvent } from '../generate/generator.js';
 import type { TokenPrompt } from '../generate/prompt-tokens.js';
 import type { Adapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Tokenizer } from '../tokenizer/index.js';
+import { embedInSlices } from './embed-in-slices.js';
 import { REASONING_PARSERS, type ReasoningParserName } from './reasoning.js';
 import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel, ToolFormat } from './served-model.js';
 import { nameOf } from './token-names.js';
@@ -63,7 +63,7 @@ export function localModels(
     embed: (texts: readonly string[], tokens: readonly (readonly number[])[]) =>
       // The same tokenizer with nothing before the text: the tokens are known.
       embedder instanceof LocalEmbedder && embedder.embedsTokensOf(model.tokenizer)
-        ? embedder.embedTokens(tokens)
+        ? embedInSlices(embedder, tokens)
         : embedder.embed(texts),
   };
   const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
@@ -79,7 +79,7 @@ export const embeddingModel = (embedder: LocalEmbedder): ServedModel => ({
   // No request for embeddings names token ids.
   vocabularySize: 0,
   tokenize: (text) => embedder.tokenIds(text),
-  embed: (_, tokens) => embedder.embedTokens(tokens),
+  embed: (_, tokens) => embedInSlices(embedder, tokens),
 });
 
 interface Parts {
@@ -98,7 +98,7 @@ function servedModel(
     contextLength: config.maxPositionEmbeddings,
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
-    complete: (request) => complete(model, generator, request, adapter),
+    complete: (request) => complete({ model, generator, texts }, request, adapter),
     ...(chatTemplate
       ? {
           chat: {
@@ -112,16 +112,18 @@ function servedModel(
 }
 
 async function* complete(
-  model: CausalLM,
-  generator: LocalGenerator,
+  { model, generator, texts }: Parts,
   { tokenIds, continuesText, topLogProbs, constraint, ...settings }: CompletionRequest,
   adapter: Adapter | undefined,
 ): AsyncGenerator<CompletionEvent> {
+  const { signal } = settings;
+  const compiled = constraint && (await compiledConstraint(model.tokenizer, texts, constraint, signal));
+  if (signal.aborted) return;
   const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
   const request = {
     ...settings,
     ...reports,
-    ...(constraint ? { constraint: rowConstraint(model.tokenizer, constraint, !continuesText) } : {}),
+    ...(compiled ? { constraint: () => compiled.begin(!continuesText) } : {}),
     prompt: { tokenIds, continuesText },
     ...(adapter ? { adapter } : {}),
   };
@@ -132,12 +134,21 @@ async function* complete(
 }
 
 /** By the request's own object, which its samples share: writing a large one as text to compare it takes time. */
-const compiledConstraints = new WeakMap<OutputConstraint, CompiledConstraint>();
+const compiledConstraints = new WeakMap<OutputConstraint, Promise<CompiledConstraint>>();
 
-function rowConstraint(tokenizer: Tokenizer, constraint: OutputConstraint, isStart: boolean): () => TokenConstraint {
-  const compiled = compiledConstraints.get(constraint) ?? compileConstraint(tokenizer, constraint);
-  compiledConstraints.set(constraint, compiled);
-  return () => compiled.begin(isStart);
+function compiledConstraint(
+  tokenizer: Tokenizer,
+  texts: TextWorker,
+  constraint: OutputConstraint,
+  signal: AbortSignal,
+): Promise<CompiledConstraint> {
+  const known = compiledConstraints.get(constraint);
+  if (known) return known;
+  const compiling = compileConstraintWith(tokenizer, constraint, (json) => texts.automaton(json, signal));
+  compiledConstraints.set(constraint, compiling);
+  // The object may come again in a request that nobody leaves.
+  compiling.catch(() => compiledConstraints.delete(constraint));
+  return compiling;
 }
 
 /** What the API says of each token of one completion, end tokens excepted. */

@@ -1,9 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { isJsonObject, type JsonObject } from '../files.js';
 import { ApiError } from './api-error.js';
-
-/** Schemas of tools nest, but not this deep; code that walks a request by calling itself must come back. */
-const MAX_DEPTH = 64;
+import { checkJsonSize } from './json-size.js';
+import { Turns } from './turns.js';
 
 /** The JSON object in a request's body. @throws ApiError 413, 415 or 400 */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<JsonObject> {
@@ -23,7 +22,13 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
     if (size > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  return parseJsonBody(utf8(Buffer.concat(chunks)));
+  const text = utf8(Buffer.concat(chunks));
+  const turns = new Turns();
+  checkJsonSize(text);
+  await turns.next();
+  const body = parseJson(text);
+  await turns.next();
+  return body;
 }
 
 function utf8(bytes: Buffer): string {
@@ -36,24 +41,20 @@ function utf8(bytes: Buffer): string {
 
 /** @throws ApiError 400 */
 export function parseJsonBody(text: string): JsonObject {
+  checkJsonSize(text);
+  return parseJson(text);
+}
+
+function parseJson(text: string): JsonObject {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch (cause) {
     throw new ApiError(400, 'The body is not JSON.', { apiCode: 'invalid_json' }, { cause });
   }
-  if (!isJsonObject(body)) throw new ApiError(400, 'The body must be a JSON object.', { apiCode: 'invalid_json' });
-  if (isDeeper(body, MAX_DEPTH)) {
-    throw new ApiError(400, `The body nests deeper than ${MAX_DEPTH} levels.`, { apiCode: 'invalid_json' });
-  }
-  return body;
+  if (isJsonObject(body)) return body;
+  throw new ApiError(400, 'The body must be a JSON object.', { apiCode: 'invalid_json' });
 }
 
 const tooLarge = (maxBytes: number): ApiError =>
   new ApiError(413, `The body is larger than ${maxBytes} bytes.`, { apiCode: 'request_too_large' });
-
-function isDeeper(value: object, depth: number): boolean {
-  if (depth === 0) return true;
-  const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
-  return parts.some((part) => typeof part === 'object' && part !== null && isDeeper(part, depth - 1));
-}

@@ -6,9 +6,10 @@ import type { RequestContext } from './run-completions.js';
 import type { CompletionRequest, ServedModel, TokenLogProb } from './served-model.js';
 import { idName } from './token-names.js';
 
-/** What an endpoint answers: one JSON body, or a stream of them. */
+/** What an endpoint answers: one JSON body, perhaps as the pieces of its text, or a stream of bodies. */
 export type Reply =
   | { readonly kind: 'json'; readonly body: JsonObject }
+  | { readonly kind: 'pieces'; readonly pieces: readonly Buffer[] }
   | { readonly kind: 'events'; readonly events: AsyncGenerator<JsonObject> };
 
 /** The model that a request names. @throws ApiError 404 */

@@ -19,8 +19,8 @@ export async function serveCommand(given: readonly string[]): Promise<number> {
     else await run(options);
     return 0;
   } catch (error) {
-    if (!isPosttrainError(error) && (error as NodeJS.ErrnoException).syscall !== 'listen') throw error;
-    process.stderr.write(`serve: ${(error as Error).message}\n`);
+    if (!isPosttrainError(error)) throw error;
+    process.stderr.write(`serve: ${error.message}\n`);
     return error instanceof ArgumentsError ? 2 : 1;
   }
 }

@@ -129,12 +129,13 @@ export class ModelServer {
     this.#http.on('clientError', refuseConnection);
   }
 
-  /** Starts to answer; gives the address. @throws Error of node:net (a port in use) */
+  /** Starts to answer; gives the address. @throws PosttrainError LISTEN: the port is in use, the address is not this machine's */
   listen({ port = 8000, host = '127.0.0.1' }: ListenOptions = {}): Promise<string> {
     return new Promise((resolve, reject) => {
-      this.#http.once('error', reject);
+      const refuse = (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port));
+      this.#http.once('error', refuse);
       this.#http.listen(port, host, () => {
-        this.#http.off('error', reject);
+        this.#http.off('error', refuse);
         const { address, port: bound, family } = this.#http.address() as AddressInfo;
         this.#checksHost = isLoopback(address) || this.#options.allowedHosts !== undefined;
         resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`);
@@ -205,6 +206,7 @@ export class ModelServer {
       const context = { ...shared, maxTokens, maxPromptBytes, signal };
       const reply = await ENDPOINTS[path]!(body, context);
       if (reply.kind === 'json') return sendJson(response, 200, reply.body);
+      if (reply.kind === 'pieces') return sendPieces(response, reply.pieces);
       return sendEvents(response, reply.events);
     }
     if (path === '/metrics') {
@@ -268,6 +270,16 @@ function modelName(path: string): string {
   }
 }
 
+function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number): PosttrainError {
+  const problems: Readonly<Record<string, string>> = {
+    EADDRINUSE: `the port ${port} of ${host} is in use; choose another one (--port; 0 takes any free one)`,
+    EACCES: `the port ${port} needs rights that this process lacks; choose one from 1024 on (--port)`,
+    EADDRNOTAVAIL: `${host} is no address of this machine; choose another one (--host)`,
+    ENOTFOUND: `there is no host ${host}; choose another one (--host)`,
+  };
+  return new PosttrainError('LISTEN', `listen: ${problems[cause.code ?? ''] ?? cause.message}`, { cause });
+}
+
 const shuttingDown = (): ApiError =>
   new ApiError(503, 'The server is shutting down.', { apiCode: 'shutting_down', headers: { 'retry-after': '5' } });
 
@@ -286,6 +298,13 @@ function sendJson(
   const text = JSON.stringify(body);
   const length = Buffer.byteLength(text);
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': length, ...headers }).end(text);
+}
+
+async function sendPieces(response: ServerResponse, pieces: readonly Buffer[]): Promise<void> {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': length });
+  for (const piece of pieces) if (!response.write(piece)) await drained(response);
+  response.end();
 }
 
 /** Server-sent events. The head is sent with the first event, so that what fails before it has a status of its own. */

@@ -1,22 +1,27 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { type Constraint, PosttrainError } from '@posttrain/interfaces';
 import type { ChatTemplate } from '../chat-template/index.js';
+import { type AutomatonParts, buffersOf } from '../generate/constraint/automaton-parts.js';
+import { partsOf } from '../generate/constraint/compile-constraint.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { ChatInput } from './served-model.js';
 
 /** What is to become tokens: a text, or a conversation with the header of the answer. */
 export type TextTask = { readonly text: string; readonly addSpecialTokens: boolean } | { readonly chat: ChatInput };
 
-/** What a worker is started with. */
-export interface TextWorkerData {
-  /** A tokenizer's. */
-  readonly folder: string;
-  readonly templates: ChatTemplate['templates'] | undefined;
-}
+/** What a thread is asked. Objects go as JSON, which is a few times faster than copies of them. */
+export type TextWorkerRequest =
+  /** Comes once, before the first text. */
+  | { readonly kind: 'tokenizer'; readonly folder: string; readonly templates: ChatTemplate['templates'] | undefined }
+  | { readonly kind: 'text'; readonly text: string; readonly addSpecialTokens: boolean }
+  | { readonly kind: 'chat'; readonly json: string }
+  | { readonly kind: 'constraint'; readonly json: string };
 
-/** Tokens, or an error; no tokens once it is ready for its first task. */
+/** What it answers, each with its request's kind. */
 export type TextWorkerReply =
-  | { readonly tokenIds: Int32Array }
-  | { readonly code: string | undefined; readonly message: string };
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'tokens'; readonly tokenIds: Int32Array<ArrayBuffer> }
+  | { readonly kind: 'automaton'; readonly parts: AutomatonParts }
+  | { readonly kind: 'error'; readonly code: string | undefined; readonly message: string };
 
 export interface Texts {
   readonly tokenizer: Tokenizer;
@@ -38,4 +43,13 @@ export function tokensOf({ tokenizer, chatTemplate }: Texts, task: TextTask): re
     if (!(error instanceof RangeError)) throw error;
     throw new PosttrainError('SEQUENCE_LENGTH', 'the prompt is too long or too deep to be tokenised', { cause: error });
   }
+}
+
+/** The automaton of a constraint that is given as JSON. @throws InvalidConstraintError */
+export const automatonOf = (json: string): AutomatonParts => partsOf(JSON.parse(json) as Constraint);
+
+/** What passes to the other thread with a reply. */
+export function transferOf(reply: TextWorkerReply): ArrayBuffer[] {
+  if (reply.kind === 'tokens') return [reply.tokenIds.buffer];
+  return reply.kind === 'automaton' ? buffersOf(reply.parts) : [];
 }

@@ -3,28 +3,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { PosttrainError } from '@posttrain/interfaces';
-import { type Texts, type TextTask, type TextWorkerData, type TextWorkerReply, tokensOf } from './text-task.js';
+import type { AutomatonParts } from '../generate/constraint/automaton-parts.js';
+import {
+  automatonOf,
+  type Texts,
+  type TextTask,
+  type TextWorkerReply,
+  type TextWorkerRequest,
+  tokensOf,
+} from './text-task.js';
 
 /** Longer ones are made tokens of in a thread of their own; those of this length take some milliseconds. */
 const LARGE = 8192;
 /** A thread that nobody needs keeps a second tokenizer in memory no longer than this, in milliseconds. */
 const IDLE = 60_000;
 
+type Task = Exclude<TextWorkerRequest, { readonly kind: 'tokenizer' }>;
+
 interface Waiting {
-  readonly task: TextTask;
-  readonly resolve: (tokens: readonly number[]) => void;
+  readonly task: Task;
+  readonly resolve: (reply: TextWorkerReply) => void;
   readonly reject: (error: unknown) => void;
 }
 
 /**
- * Makes tokens of texts and conversations: short ones at once, long ones one after the other in a thread, so that nobody
- * else waits for them. The thread is there while it is used.
+ * Makes tokens of texts and conversations, and automata of constraints: short ones at once, long ones one after the other
+ * in a thread, so that nobody else waits for them. The thread is there while it is used.
  */
 export class TextWorker {
   readonly #texts: Texts;
   readonly #waiting: Waiting[] = [];
   #isRunning = false;
   #worker: Worker | undefined;
+  /** Whether the worker has the tokenizer. */
+  #isFurnished = false;
   #idle: NodeJS.Timeout | undefined;
   /** Why there is no thread; then everything is done at once. */
   #refusal: unknown;
@@ -35,18 +47,41 @@ export class TextWorker {
 
   /** @param signal ends the work. @throws PosttrainError, and the signal's reason */
   tokenize(task: TextTask, signal?: AbortSignal): readonly number[] | Promise<readonly number[]> {
-    if (this.#refusal !== undefined || !isLarge(task)) return tokensOf(this.#texts, task);
-    signal?.throwIfAborted();
+    if (this.#refusal !== undefined) return tokensOf(this.#texts, task);
+    const request: Task =
+      'text' in task ? { kind: 'text', ...task } : { kind: 'chat', json: JSON.stringify(task.chat) };
+    const { length } = request.kind === 'text' ? request.text : request.json;
+    if (length <= LARGE) return tokensOf(this.#texts, task);
+    return this.#ask(request, signal).then((reply) => {
+      if (reply?.kind !== 'tokens') return tokensOf(this.#texts, task);
+      return Array.from(reply.tokenIds);
+    });
+  }
+
+  /**
+   * The automaton of a constraint, by its JSON text. @param signal ends the work.
+   * @throws InvalidConstraintError's code, and the signal's reason
+   */
+  async automaton(json: string, signal?: AbortSignal): Promise<AutomatonParts> {
+    if (this.#refusal !== undefined || isSimple(json)) return automatonOf(json);
+    const reply = await this.#ask({ kind: 'constraint', json }, signal);
+    return reply?.kind === 'automaton' ? reply.parts : automatonOf(json);
+  }
+
+  /** Undefined when there is no thread. */
+  #ask(task: Task, signal: AbortSignal | undefined): Promise<TextWorkerReply | undefined> {
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
       const waiting: Waiting = {
         task,
-        resolve: (tokens) => {
+        resolve: (reply) => {
           signal?.removeEventListener('abort', leave);
-          resolve(tokens);
+          resolve(reply);
         },
         reject: (error) => {
           signal?.removeEventListener('abort', leave);
-          reject(error);
+          if (error === this.#refusal) resolve(undefined);
+          else reject(error);
         },
       };
       const leave = () => {
@@ -77,39 +112,51 @@ export class TextWorker {
     this.#idle = setTimeout(() => void this.#end(), IDLE).unref();
   }
 
-  async #inThread(task: TextTask): Promise<readonly number[]> {
-    if (!this.#worker && this.#refusal === undefined) {
-      try {
-        this.#worker = await this.#start();
-      } catch (error) {
-        this.#refusal = error;
-        process.emitWarning(`serve: long prompts hold others up, since no thread could be started: ${error}`);
-      }
-    }
-    const worker = this.#worker;
-    if (!worker) return tokensOf(this.#texts, task);
-    worker.postMessage(task);
-    const reply = await replyOf(worker).catch((error) => {
-      this.#worker = undefined;
-      throw error;
-    });
-    if ('tokenIds' in reply) return Array.from(reply.tokenIds);
-    throw reply.code === undefined ? new Error(reply.message) : new PosttrainError(reply.code, reply.message);
+  async #inThread(task: Task): Promise<TextWorkerReply> {
+    const worker = await this.#started();
+    if (task.kind !== 'constraint' && !this.#isFurnished) await this.#furnish(worker);
+    return this.#exchange(worker, task);
   }
 
-  async #start(): Promise<Worker> {
+  /** @throws the refusal */
+  async #started(): Promise<Worker> {
+    if (this.#refusal !== undefined) throw this.#refusal;
+    if (this.#worker) return this.#worker;
+    try {
+      const worker = startWorker();
+      worker.unref();
+      await replyOf(worker);
+      this.#isFurnished = false;
+      this.#worker = worker;
+      return worker;
+    } catch (error) {
+      this.#refusal = error;
+      process.emitWarning(`serve: long prompts hold others up, since no thread could be started: ${error}`);
+      throw error;
+    }
+  }
+
+  /** Gives the thread the tokenizer, as a folder. */
+  async #furnish(worker: Worker): Promise<void> {
     const { tokenizer, chatTemplate } = this.#texts;
     const folder = await mkdtemp(join(tmpdir(), 'posttrain-lm-'));
     try {
       await tokenizer.save(folder);
-      const data: TextWorkerData = { folder, templates: chatTemplate?.templates };
-      const worker = startWorker({ workerData: data });
-      worker.unref();
-      await replyOf(worker);
-      return worker;
+      await this.#exchange(worker, { kind: 'tokenizer', folder, templates: chatTemplate?.templates });
+      this.#isFurnished = true;
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  async #exchange(worker: Worker, request: TextWorkerRequest): Promise<TextWorkerReply> {
+    worker.postMessage(request);
+    const reply = await replyOf(worker).catch((error) => {
+      if (this.#worker === worker) this.#worker = undefined;
+      throw error;
+    });
+    if (reply.kind !== 'error') return reply;
+    throw reply.code === undefined ? new Error(reply.message) : new PosttrainError(reply.code, reply.message);
   }
 
   async #end(): Promise<void> {
@@ -119,20 +166,17 @@ export class TextWorker {
   }
 }
 
-function startWorker(options: WorkerOptions): Worker {
+function startWorker(): Worker {
   const url = import.meta.url;
-  if (!url.endsWith('.ts')) return new Worker(new URL('./text-worker.js', url), options);
+  if (!url.endsWith('.ts')) return new Worker(new URL('./text-worker.js', url));
   // In this repository, where nothing is built, the worker is TypeScript as well.
   const file = JSON.stringify(new URL('./text-worker.ts', url).href);
-  return new Worker(`import('tsx/esm/api').then((tsx) => (tsx.register(), import(${file})))`, {
-    ...options,
-    eval: true,
-  });
+  const options: WorkerOptions = { eval: true };
+  return new Worker(`import('tsx/esm/api').then((tsx) => (tsx.register(), import(${file})))`, options);
 }
 
-function isLarge(task: TextTask): boolean {
-  return ('text' in task ? task.text.length : JSON.stringify(task.chat).length) > LARGE;
-}
+/** A short constraint takes no time, unless something in it multiplies: counts, references, patterns. */
+const isSimple = (json: string): boolean => json.length <= 512 && !/\d|\$ref|pattern|format/.test(json);
 
 /** The next message of a worker. @throws what it throws, or an error when it ends */
 function replyOf(worker: Worker): Promise<TextWorkerReply> {

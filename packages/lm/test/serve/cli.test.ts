@@ -6,7 +6,7 @@ import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { parseServeArguments } from '../../src/serve/serve-arguments.js';
 import { temporaryFolder, tinyModel } from '../support.js';
-import { postJson } from './support.js';
+import { postJson, scriptedModel, serve } from './support.js';
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
@@ -74,10 +74,22 @@ describe('posttrain-lm serve', () => {
   });
 
   it('says what is wrong in a line, and how it is called', async () => {
-    const [missing, command] = await Promise.all([
+    const { url } = await serve({ a: scriptedModel(() => 'x') });
+    const { port } = new URL(url);
+    const [missing, command, name, taken] = await Promise.all([
       outcome(start(['serve', './no/such/folder'])),
       outcome(start(['sevre'])),
+      outcome(start(['serve', 'nodir'], { HF_HUB_OFFLINE: '1' })),
+      outcome(start(['serve', join(root, 'goldens/gguf/smollm2.gguf'), '--port', port])),
     ]);
+    expect(name).toMatchObject({ code: 1, output: '' });
+    expect(name.errors).toMatch(
+      /^serve: "nodir" cannot be used offline[^\n]* no folder or GGUF file nodir here [^\n]*\n$/,
+    );
+    expect(taken).toMatchObject({ code: 1, output: '' });
+    expect(taken.errors).toBe(
+      `serve: listen: the port ${port} of 127.0.0.1 is in use; choose another one (--port; 0 takes any free one)\n`,
+    );
     expect(missing).toMatchObject({ code: 1, output: '' });
     expect(missing.errors).toMatch(/^serve: [^\n]*no\/such\/folder[^\n]*\n$/);
     expect(command.code).toBe(2);

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { partsOf } from '../../src/generate/constraint/compile-constraint.js';
 import { TextWorker } from '../../src/serve/tokenize.js';
 import { tinyModel } from '../support.js';
 
@@ -45,5 +46,27 @@ describe('TextWorker', () => {
     await expect(running).rejects.toThrow('gone');
     await expect(waiting).rejects.toThrow('gone');
     expect(await other).toEqual(tokenizer.encode(long));
+  });
+
+  it('builds automata of constraints in the thread, the tokenizer still being here only', async () => {
+    const { worker, tokenizer } = await texts();
+    const saved = vi.spyOn(tokenizer, 'save');
+    const constraint = { type: 'json-schema', schema: { type: 'string', pattern: '^a{3,5}$' } } as const;
+    expect(await worker.automaton(JSON.stringify(constraint))).toEqual(partsOf(constraint));
+    const wrong = JSON.stringify({ type: 'json-schema', schema: { $ref: '#/x' } });
+    await expect(worker.automaton(wrong)).rejects.toMatchObject({
+      code: 'INVALID_CONSTRAINT',
+      message: expect.stringMatching(/points nowhere/),
+    });
+    expect(saved).not.toHaveBeenCalled();
+    const gone = new AbortController();
+    const large = { type: 'json-schema', schema: { enum: Array.from({ length: 50_000 }, (_, i) => i) } };
+    const left = worker.automaton(JSON.stringify(large), gone.signal);
+    const other = worker.automaton(JSON.stringify(constraint));
+    gone.abort(new Error('gone'));
+    await expect(left).rejects.toThrow('gone');
+    expect(await other).toEqual(partsOf(constraint));
+    expect(await worker.tokenize({ text: long, addSpecialTokens: true })).toEqual(tokenizer.encode(long));
+    expect(saved).toHaveBeenCalledOnce();
   });
 });
