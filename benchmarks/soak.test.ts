@@ -1,5 +1,5 @@
 import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
-import { createServer, localModels } from '@posttrain/lm/serve';
+import { createServer, localModels } from '@posttrain/serve';
 import { expect, it, onTestFinished } from 'vitest';
 import { servedRandomModel } from './serving-model.js';
 import { knownAnswers, soak } from './soak-clients.js';

@@ -1,6 +1,7 @@
 export * from './chat-template/index.js';
 export * from './config/index.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { isEmbeddingFolder } from './embed/embedding-folder.js';
 export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
 export { type Pooling, pool } from './embed/pooling.js';
@@ -9,9 +10,16 @@ export {
   exportGenerator,
   type GeneratorManifest,
 } from './export/export-generator.js';
-export { InvalidModelFileError } from './files.js';
+export { InvalidModelFileError, isJsonObject, type JsonObject } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
-export { compileConstraint } from './generate/constraint/compile-constraint.js';
+export { completionDecoder } from './generate/completion-decoder.js';
+export { type AutomatonParts, automatonBuffers } from './generate/constraint/automaton-parts.js';
+export {
+  compileConstraint,
+  compileConstraintWith,
+  constraintAutomaton,
+  prepareConstraints,
+} from './generate/constraint/compile-constraint.js';
 export { InvalidConstraintError } from './generate/constraint/expression.js';
 export type { CompiledConstraint } from './generate/constraint/grammar-constraint.js';
 export { UnsupportedSchemaError } from './generate/constraint/schema-value.js';
@@ -77,7 +85,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
-export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
+export { type ChatRowOptions, callArguments, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
 export {
   type CompletionTokens,
   NoEndTokenError,
@@ -125,3 +133,4 @@ export {
 } from './speculative/speculative-decoding.js';
 export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';
+export * from './tools/index.js';

@@ -33,7 +33,7 @@ export interface AutomatonParts {
 }
 
 /** What a thread gives away with them, instead of copying it. */
-export const buffersOf = ({ isEnd, edges, empty, calls, words, wordLists }: AutomatonParts): ArrayBuffer[] => [
+export const automatonBuffers = ({ isEnd, edges, empty, calls, words, wordLists }: AutomatonParts): ArrayBuffer[] => [
   isEnd.buffer,
   ...[edges, empty, calls, words].flatMap(({ starts, values }) => [starts.buffer, values.buffer]),
   ...wordLists.flatMap(({ bytes, offsets }) => [bytes.buffer, offsets.buffer]),

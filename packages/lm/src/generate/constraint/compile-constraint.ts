@@ -27,13 +27,13 @@ const kept = new WeakMap<Tokenizer, Kept>();
 export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
   const it = keptOf(tokenizer);
   const key = JSON.stringify(constraint);
-  return keep(it, key, it.constraints.get(key) ?? new CompiledConstraint(partsOf(constraint), it.table));
+  return keep(it, key, it.constraints.get(key) ?? new CompiledConstraint(constraintAutomaton(constraint), it.table));
 }
 
 /**
  * The same, for a constraint whose automaton is built somewhere else, in another thread.
  *
- * @param build gives `partsOf` the constraint that the JSON text is
+ * @param build gives `constraintAutomaton` the constraint that the JSON text is
  * @throws what `compileConstraint` and `build` throw
  */
 export async function compileConstraintWith(
@@ -79,7 +79,7 @@ export function prepareConstraints(tokenizer: Tokenizer): void {
 }
 
 /** The automaton of a constraint, which does not depend on any tokenizer. @throws InvalidConstraintError */
-export function partsOf(constraint: Constraint): AutomatonParts {
+export function constraintAutomaton(constraint: Constraint): AutomatonParts {
   try {
     return automatonParts(grammarOf(constraint));
   } catch (error) {
