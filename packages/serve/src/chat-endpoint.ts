@@ -3,10 +3,12 @@ import { chatTurnRequest, topLogProbs } from './chat-request.js';
 import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
 import { Fields } from './fields.js';
 import { bytesOf, checkPromptBytes } from './prompt-bytes.js';
+import { promptLogProbs } from './prompt-log-probs.js';
 import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
 import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
+import { promptTokenIds, TokenIds } from './token-ids.js';
 
 /** `POST /v1/chat/completions`. @throws ApiError and `PosttrainError` before anything is generated */
 export async function chatCompletions(body: JsonObject, context: RequestContext): Promise<Reply> {
@@ -25,6 +27,7 @@ export async function chatCompletions(body: JsonObject, context: RequestContext)
   const turn = await chatTurn(model, request, context.signal);
   const { tokenIds, continuesText, constraint } = turn;
   context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
+  const scored = await promptLogProbs(model, [tokenIds], sampling.promptLogProbs, context);
   const requests = samples(
     {
       ...sampling.settings,
@@ -38,6 +41,11 @@ export async function chatCompletions(body: JsonObject, context: RequestContext)
   const answer: Answer = {
     name,
     promptTokens: tokenIds.length,
+    prompt: {
+      ...(scored ? { prompt_logprobs: scored[0] } : {}),
+      ...promptTokenIds(sampling.returnTokenIds, tokenIds),
+    },
+    returnTokenIds: sampling.returnTokenIds,
     readers: requests.map(() => turn.reader()),
     events: runCompletions(context, name, complete, requests),
     hasLogProbs: alternatives !== undefined,
@@ -50,6 +58,9 @@ export async function chatCompletions(body: JsonObject, context: RequestContext)
 interface Answer {
   readonly name: string;
   readonly promptTokens: number;
+  /** What is said of the prompt, where it is asked for: once for all choices, as in vLLM. */
+  readonly prompt: JsonObject;
+  readonly returnTokenIds: boolean;
   readonly readers: readonly ChatTurnReader[];
   readonly events: ReturnType<typeof runCompletions>;
   readonly hasLogProbs: boolean;
@@ -57,13 +68,15 @@ interface Answer {
   readonly includeUsage: boolean;
 }
 
-async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
+async function whole(answer: Answer): Promise<Reply> {
+  const { name, promptTokens, prompt, readers, events, hasLogProbs, tokensAsIds, returnTokenIds } = answer;
   const choices = readers.map((reader) => ({
     reader,
     reasoning: '',
     text: '',
     calls: [] as ToolCall[],
     logProbs: [] as JsonObject[],
+    tokenIds: new TokenIds(returnTokenIds),
     finishReason: 'stop' as ChatTurnEvent['finishReason'],
   }));
   let completionTokens = 0;
@@ -71,6 +84,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensA
     completionTokens++;
     const choice = choices[index]!;
     const { reasoning, text, calls, finishReason } = choice.reader.read(event);
+    choice.tokenIds.add(event);
     choice.reasoning += reasoning;
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
@@ -79,7 +93,7 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensA
   }
   const body = {
     ...replyHead('chatcmpl', 'chat.completion', name),
-    choices: choices.map(({ reasoning, text, calls, logProbs, finishReason }, index) => ({
+    choices: choices.map(({ reasoning, text, calls, logProbs, tokenIds, finishReason }, index) => ({
       index,
       message: {
         role: 'assistant',
@@ -92,21 +106,25 @@ async function whole({ name, promptTokens, readers, events, hasLogProbs, tokensA
       },
       logprobs: hasLogProbs ? { content: logProbs, refusal: null } : null,
       finish_reason: finishReason,
+      ...tokenIds.take(),
     })),
     usage: usage(promptTokens, completionTokens),
+    ...prompt,
   };
   return { kind: 'json', body };
 }
 
 async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
-  const { name, promptTokens, readers, events, hasLogProbs, tokensAsIds, includeUsage } = answer;
+  const { name, promptTokens, prompt, readers, events, hasLogProbs, tokensAsIds, includeUsage, returnTokenIds } =
+    answer;
   const head = replyHead('chatcmpl', 'chat.completion.chunk', name);
   const chunk = (choices: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
     choices,
     ...(includeUsage ? { usage: counted } : {}),
   });
-  const state = readers.map((reader) => ({ reader, begun: false }));
+  const state = readers.map((reader) => ({ reader, begun: false, tokenIds: new TokenIds(returnTokenIds) }));
+  let said: JsonObject = prompt;
   let completionTokens = 0;
   for await (const { index, event } of events) {
     completionTokens++;
@@ -114,16 +132,20 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const read = choice.reader.read(event);
     const logProbs = logProbsOf(event, tokensAsIds);
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
-    if (!choice.begun) yield chunk([part(index, { role: 'assistant', content: '', refusal: null })]);
+    const delta = (it: JsonObject, lists: JsonObject | null = null, finishReason: string | null = null) =>
+      chunk([{ ...part(index, it, lists, finishReason), ...choice.tokenIds.take() }]);
+    if (!choice.begun) yield { ...delta({ role: 'assistant', content: '', refusal: null }), ...said };
+    said = {};
     choice.begun = true;
-    if (read.reasoning !== '') yield chunk([part(index, { reasoning_content: read.reasoning })]);
-    if (read.text !== '' || logprobs) yield chunk([part(index, { content: read.text }, logprobs)]);
+    choice.tokenIds.add(event);
+    if (read.reasoning !== '') yield delta({ reasoning_content: read.reasoning });
+    if (read.text !== '' || logprobs) yield delta({ content: read.text }, logprobs);
     for (const { index: at, name, arguments: text } of read.calls) {
       const begin = name === undefined ? {} : { id: callId(index, at), type: 'function' };
       const it = { ...(name === undefined ? {} : { name }), arguments: text };
-      yield chunk([part(index, { tool_calls: [{ index: at, ...begin, function: it }] })]);
+      yield delta({ tool_calls: [{ index: at, ...begin, function: it }] });
     }
-    if (read.finishReason) yield chunk([part(index, {}, null, read.finishReason)]);
+    if (read.finishReason) yield delta({}, null, read.finishReason);
   }
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }
@@ -131,8 +153,8 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
 const part = (
   index: number,
   delta: JsonObject,
-  logprobs: JsonObject | null = null,
-  finish_reason: string | null = null,
+  logprobs: JsonObject | null,
+  finish_reason: string | null,
 ): JsonObject => ({ index, delta, logprobs, finish_reason });
 
 const logProbsOf = ({ logProb }: CompletionEvent, asIds: boolean): JsonObject[] =>

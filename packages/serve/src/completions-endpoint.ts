@@ -1,14 +1,14 @@
 import type { JsonObject } from '@posttrain/lm';
 import { invalidField } from './api-error.js';
-import { contextLengthError } from './chat-turn.js';
 import { Fields } from './fields.js';
-import { checkPromptBytes } from './prompt-bytes.js';
+import { type PromptLogProbs, promptLogProbs } from './prompt-log-probs.js';
+import { promptsOf } from './prompts.js';
 import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, shownName, usage } from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
-import type { CompletionEvent, ReportedLogProb, ServedModel, TokenLogProb } from './served-model.js';
+import type { CompletionEvent, ReportedLogProb, TokenLogProb } from './served-model.js';
+import { promptTokenIds, TokenIds } from './token-ids.js';
 import { idName } from './token-names.js';
-import { Turns } from './turns.js';
 
 const FIELDS = [...SAMPLING_FIELDS, 'prompt', 'logprobs', 'best_of'];
 const UNSUPPORTED = {
@@ -27,17 +27,19 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   const complete = completionOf(name, model);
   const maxTokens = Math.min(context.maxTokens, model.contextLength);
   const defaultMaxTokens = Math.min(DEFAULT_MAX_TOKENS, maxTokens);
-  const { n, settings, stream, includeUsage, tokensAsIds } = samplingFields(fields, model, {
+  const sampling = samplingFields(fields, model, {
     n: context.slots.size,
     maxTokens,
     defaultMaxTokens,
   });
+  const { n, settings, stream, tokensAsIds, returnTokenIds } = sampling;
   const bestOf = fields.integer('best_of', { min: 1 });
   if (bestOf !== undefined && bestOf !== n) throw invalidField('best_of', "must equal 'n'.", 'unsupported_value');
   const alternatives = fields.integer('logprobs', { min: 0, max: 5 });
   const prompts = await promptsOf(fields, model, Math.floor(context.slots.size / n), context);
   const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   context.metrics.promptTokens.inc({ model: name }, promptTokens);
+  const scored = await promptLogProbs(model, prompts, sampling.promptLogProbs, context);
   const requests = prompts.flatMap((tokenIds) =>
     samples(
       {
@@ -52,27 +54,41 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   const events = runCompletions(context, name, complete, requests);
   const head = replyHead('cmpl', 'text_completion', name);
   const hasLogProbs = alternatives !== undefined;
-  const answer = { head, promptTokens, events, choices: requests.length, hasLogProbs, tokensAsIds };
-  return stream ? { kind: 'events', events: chunks(answer, includeUsage) } : whole(answer);
+  const choices = requests.map(({ tokenIds }, i): ChoicePrompt => {
+    const prompt = scored && { prompt_logprobs: scored[Math.floor(i / n)]! };
+    return { ...prompt, ...promptTokenIds(returnTokenIds, tokenIds) };
+  });
+  const answer = { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds };
+  return stream ? { kind: 'events', events: chunks(answer, sampling.includeUsage) } : whole(answer);
+}
+
+/** What is said of the prompt of a choice, where it is asked for. */
+interface ChoicePrompt {
+  readonly prompt_logprobs?: PromptLogProbs;
+  readonly prompt_token_ids?: readonly number[];
 }
 
 interface Answer {
   readonly head: JsonObject;
   readonly promptTokens: number;
   readonly events: AsyncGenerator<SampleEvent>;
-  readonly choices: number;
+  readonly choices: readonly ChoicePrompt[];
   readonly hasLogProbs: boolean;
   readonly tokensAsIds: boolean;
+  readonly returnTokenIds: boolean;
 }
 
-async function whole({ head, promptTokens, events, choices, hasLogProbs, tokensAsIds }: Answer): Promise<Reply> {
-  const texts = Array.from({ length: choices }, () => '');
+async function whole(answer: Answer): Promise<Reply> {
+  const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds } = answer;
+  const texts = choices.map(() => '');
+  const tokenIds = choices.map(() => new TokenIds(returnTokenIds));
   const logProbs = texts.map(() => new LogProbs(tokensAsIds));
   const reasons = texts.map((): CompletionEvent['finishReason'] => undefined);
   let completionTokens = 0;
   for await (const { index, event } of events) {
     completionTokens++;
     logProbs[index]!.add(event);
+    tokenIds[index]!.add(event);
     texts[index] += event.text;
     reasons[index] = event.finishReason;
   }
@@ -83,6 +99,8 @@ async function whole({ head, promptTokens, events, choices, hasLogProbs, tokensA
       index,
       logprobs: hasLogProbs ? logProbs[index]!.take() : null,
       finish_reason: reasons[index],
+      ...choices[index],
+      ...tokenIds[index]!.take(),
     })),
     usage: usage(promptTokens, completionTokens),
   };
@@ -90,8 +108,10 @@ async function whole({ head, promptTokens, events, choices, hasLogProbs, tokensA
 }
 
 async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<JsonObject> {
-  const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds } = answer;
-  const logProbs = Array.from({ length: choices }, () => new LogProbs(tokensAsIds));
+  const { head, promptTokens, events, choices, hasLogProbs, tokensAsIds, returnTokenIds } = answer;
+  const logProbs = choices.map(() => new LogProbs(tokensAsIds));
+  const tokenIds = choices.map(() => new TokenIds(returnTokenIds));
+  const isBegun = choices.map(() => false);
   const chunk = (list: readonly JsonObject[], counted: JsonObject | null = null): JsonObject => ({
     ...head,
     choices: list,
@@ -102,9 +122,14 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
     completionTokens++;
     const { text, finishReason } = event;
     logProbs[index]!.add(event);
+    tokenIds[index]!.add(event);
     if (text === '' && !finishReason && !hasLogProbs && completionTokens > 1) continue;
     const logprobs = hasLogProbs ? logProbs[index]!.take() : null;
-    yield chunk([{ text, index, logprobs, finish_reason: finishReason ?? null }]);
+    const prompt = isBegun[index] ? {} : choices[index];
+    isBegun[index] = true;
+    yield chunk([
+      { text, index, logprobs, finish_reason: finishReason ?? null, ...prompt, ...tokenIds[index]!.take() },
+    ]);
   }
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }
@@ -157,40 +182,4 @@ class LogProbs {
     for (const one of drawn.alternatives) if (!isDrawn(one)) add(shownName(one, this.#asIds), one);
     return Object.fromEntries([...named].sort(([, a], [, b]) => b - a));
   }
-}
-
-/** Prompts as token ids: a text, a list of texts, token ids, or a list of lists of them. */
-async function promptsOf(
-  fields: Fields,
-  model: ServedModel,
-  most: number,
-  { maxPromptBytes, signal }: RequestContext,
-): Promise<(readonly number[])[]> {
-  const value = fields.required('prompt', fields.get('prompt'));
-  const isIds = (x: unknown): x is number[] =>
-    Array.isArray(x) && x.every((id) => Number.isInteger(id) && id >= 0 && id < model.vocabularySize);
-  // Millions of ids are not looked at one by one.
-  const checkCount = (x: unknown) => {
-    const isLong = Array.isArray(x) && typeof x[0] === 'number' && x.length >= model.contextLength;
-    if (isLong) throw contextLengthError(model, x.length, 'prompt');
-  };
-  checkCount(value);
-  const list = Array.isArray(value) && !(value.length > 0 && isIds(value)) ? value : [value];
-  if (list.length === 0) throw invalidField('prompt', 'must not be an empty list.', 'empty_array');
-  if (list.length > most) throw invalidField('prompt', `at most ${most} completions at once; there are more prompts.`);
-  const turns = new Turns();
-  const prompts: (readonly number[])[] = [];
-  for (const prompt of list) {
-    checkCount(prompt);
-    if (typeof prompt === 'string') checkPromptBytes(model, Buffer.byteLength(prompt), 'prompt', maxPromptBytes);
-    const ids = typeof prompt === 'string' ? await model.tokenize(prompt, { addSpecialTokens: true, signal }) : prompt;
-    if (!isIds(ids))
-      throw invalidField('prompt', 'expected text, a list of texts, or token ids of the model.', 'invalid_type');
-    if (ids.length === 0) throw invalidField('prompt', 'has no tokens.', 'empty_prompt');
-    if (ids.length >= model.contextLength) throw contextLengthError(model, ids.length, 'prompt');
-    prompts.push(ids);
-    // Many short ones take as long as a long one.
-    await turns.next();
-  }
-  return prompts;
 }

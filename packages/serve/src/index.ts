@@ -5,6 +5,7 @@ export type {
   CompletionEvent,
   CompletionRequest,
   OutputConstraint,
+  PromptLogProb,
   ServedModel,
   TokenLogProb,
 } from './served-model.js';

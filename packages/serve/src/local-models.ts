@@ -16,6 +16,7 @@ import {
   toolFormatOf,
 } from '@posttrain/lm';
 import { embedInSlices } from './embed-in-slices.js';
+import { scorePrompt } from './score-prompt.js';
 import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel } from './served-model.js';
 import { nameOf } from './token-names.js';
 import { TextWorker } from './tokenize.js';
@@ -104,6 +105,7 @@ function servedModel(
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
+    score: (tokenIds, { top, signal }) => scorePrompt(model, tokenIds, top, adapter, signal),
     ...(chatTemplate
       ? {
           chat: {
@@ -134,7 +136,8 @@ async function* complete(
   };
   const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
   for await (const event of generator.stream(request)) {
-    yield { text: event.text, ...report?.(event), finishReason: event.finishReason };
+    const { text, tokenId, finishReason } = event;
+    yield { text, tokenId, ...report?.(event), finishReason };
   }
 }
 

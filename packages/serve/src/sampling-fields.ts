@@ -1,12 +1,13 @@
 import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
+import { promptLogProbsField } from './prompt-log-probs.js';
 import type { CompletionRequest, ServedModel } from './served-model.js';
 
 /** Fields that chat and text completions share. Those of the last line are not OpenAI's: vLLM and others have them. */
 export const SAMPLING_FIELDS = [
   ...['model', 'n', 'stream', 'stream_options', 'stop', 'seed', 'max_tokens', 'temperature', 'top_p'],
   ...['presence_penalty', 'frequency_penalty', 'logit_bias', 'user'],
-  ...['top_k', 'min_p', 'repetition_penalty', 'return_tokens_as_token_ids'],
+  ...['top_k', 'min_p', 'repetition_penalty', 'return_tokens_as_token_ids', 'return_token_ids', 'prompt_logprobs'],
 ];
 
 const MAX_STOPS = 16;
@@ -23,6 +24,10 @@ export interface SamplingFields {
   readonly includeUsage: boolean;
   /** Whether tokens of log-probabilities are called `token_id:12`. */
   readonly tokensAsIds: boolean;
+  /** Whether the tokens of prompts and completions come with them. */
+  readonly returnTokenIds: boolean;
+  /** Alternatives at each place of the prompt; undefined: nothing is said of it. */
+  readonly promptLogProbs: number | undefined;
   /** What does not depend on the prompt. */
   readonly settings: Omit<CompletionRequest, 'tokenIds' | 'continuesText' | 'signal'>;
 }
@@ -60,6 +65,8 @@ export function samplingFields(
     stream,
     includeUsage: streamOptions?.boolean('include_usage') ?? false,
     tokensAsIds: fields.boolean('return_tokens_as_token_ids') ?? false,
+    returnTokenIds: fields.boolean('return_token_ids') ?? false,
+    promptLogProbs: promptLogProbsField(fields, stream, model),
     settings: {
       ...given,
       maxTokens: maxTokens(fields, limits.maxTokens) ?? limits.defaultMaxTokens,

@@ -41,8 +41,20 @@ export interface ReportedLogProb extends TokenLogProb {
   readonly text?: string;
 }
 
+/** A token that could stand at a place of a prompt. */
+export interface PromptLogProb {
+  readonly tokenId: number;
+  readonly logProb: number;
+  /** 1 for the most likely token of the vocabulary. */
+  readonly rank: number;
+  /** Its text alone. */
+  readonly token: string;
+}
+
 /** One generated token. */
 export interface CompletionEvent {
+  /** Without it nobody can ask for `return_token_ids`. */
+  readonly tokenId?: number;
   /** Text that is now certain; possibly none. */
   readonly text: string;
   /** Where log-probabilities were asked for and the token is not an end token. */
@@ -83,6 +95,14 @@ export interface ServedModel {
   ): readonly number[] | Promise<readonly number[]>;
   /** Ends early, without an error, when the signal fires. */
   complete?(request: CompletionRequest): AsyncIterable<CompletionEvent>;
+  /**
+   * What the model says of the tokens of a prompt: null for the first, then the prompt's own token and the `top` most likely
+   * ones that are others, falling.
+   */
+  score?(
+    tokenIds: readonly number[],
+    options: { readonly top: number; readonly signal: AbortSignal },
+  ): Promise<readonly (readonly PromptLogProb[] | null)[]>;
   /** @param tokens what `tokenize` has given for each of the texts, special tokens included */
   embed?(texts: readonly string[], tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
 }
