@@ -40,11 +40,6 @@ function utf8(bytes: Buffer): string {
 }
 
 /** @throws ApiError 400 */
-export function parseJsonBody(text: string): JsonObject {
-  checkJsonSize(text);
-  return parseJson(text);
-}
-
 function parseJson(text: string): JsonObject {
   let body: unknown;
   try {
