@@ -1,4 +1,5 @@
 import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { LocalEmbedder } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { automatonParts } from '../../lm/src/generate/constraint/automaton-parts.js';
 import { jsonSchemaGrammar } from '../../lm/src/generate/constraint/json-schema.js';
@@ -84,7 +85,7 @@ describe('one request does not hold up the others', () => {
 
   it('that has many texts to embed: the model has them in slices', async () => {
     const model = await tinyModel();
-    const embedder = model.embedder();
+    const embedder = new LocalEmbedder(model, { pooling: 'last' });
     const slices: number[] = [];
     const watched = {
       embedTokens: (sequences: readonly (readonly number[])[]) => {

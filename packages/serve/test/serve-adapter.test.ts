@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Key, normal, onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
-import { CausalLM, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import { CausalLM, LocalGenerator, parseModelConfig, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora, saveAdapter, withAdapterParameters } from '@posttrain/peft';
 import { expect, it, onTestFinished } from 'vitest';
 
@@ -58,8 +58,8 @@ it('posttrain-serve loads adapter folders and answers with the one that a reques
     return choices[0]!.text;
   };
   const request = { prompt: 'One', maxTokens: 8, temperature: 0 };
-  const [base] = await model.generator().generate([request]);
-  const [tuned] = await model.generator({ adapter: () => adapter }).generate([request]);
+  const [base] = await new LocalGenerator(model).generate([request]);
+  const [tuned] = await new LocalGenerator(model, { adapter: () => adapter }).generate([request]);
   expect(tuned![0]!.text).not.toBe(base![0]!.text);
   expect(await ask('tiny')).toBe(base![0]!.text);
   expect(await ask('tuned')).toBe(tuned![0]!.text);

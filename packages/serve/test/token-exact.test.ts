@@ -1,4 +1,5 @@
 import { onnxruntimeEngine, setEngine } from '@posttrain/core-tensor';
+import { LocalGenerator } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../lm/test/support.js';
 import { localModels } from '../src/index.js';
@@ -60,7 +61,7 @@ describe('token prompts', () => {
       n: 2,
       seed: 3,
     }));
-    const wanted = (await model.generator().generate(requests)).flat();
+    const wanted = (await new LocalGenerator(model).generate(requests)).flat();
     expect(choices.map(({ text }) => text)).toEqual(wanted.map(({ text }) => text));
     // The tokens that were drawn are more than the text says: the same ids, scored, have the probabilities reported.
     for (const [i, { token_ids }] of choices.entries()) {
