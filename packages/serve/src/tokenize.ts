@@ -168,10 +168,11 @@ export class TextWorker {
 
 function startWorker(): Worker {
   const url = import.meta.url;
-  if (!url.endsWith('.ts')) return new Worker(new URL('./text-worker.js', url));
+  // What Node.js was started with is the app's: `--input-type` or `--eval` would keep the thread from starting.
+  if (!url.endsWith('.ts')) return new Worker(new URL('./text-worker.js', url), { execArgv: [] });
   // In this repository, where nothing is built, the worker is TypeScript as well.
   const file = JSON.stringify(new URL('./text-worker.ts', url).href);
-  const options: WorkerOptions = { eval: true };
+  const options: WorkerOptions = { eval: true, execArgv: [] };
   return new Worker(`import('tsx/esm/api').then((tsx) => (tsx.register(), import(${file})))`, options);
 }
 
