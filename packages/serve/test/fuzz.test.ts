@@ -81,6 +81,8 @@ const sampling = {
   frequency_penalty: field(0, -2),
   logit_bias: field({}, { 5: -100 }, { 999999: 1 }),
   user: field('me'),
+  return_token_ids: field(true, false),
+  prompt_logprobs: field(0, 3),
 };
 /** An object with what it must have and a few of what it may have. */
 const few = (must: Record<string, Arbitrary<unknown>>, may: Record<string, Arbitrary<unknown>>): Arbitrary<object> => {

@@ -6,6 +6,7 @@ import { heldBack } from './held-back.js';
  * begins with `<think>` (Qwen3, which may be told not to).
  */
 export const REASONING_PARSERS = ['deepseek_r1', 'qwen3'] as const;
+/** The name of a reasoning parser. */
 export type ReasoningParserName = (typeof REASONING_PARSERS)[number];
 
 const OPEN = '<think>';
