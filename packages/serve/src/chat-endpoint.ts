@@ -134,10 +134,13 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
     const delta = (it: JsonObject, lists: JsonObject | null = null, finishReason: string | null = null) =>
       chunk([{ ...part(index, it, lists, finishReason), ...choice.tokenIds.take() }]);
-    if (!choice.begun) yield { ...delta({ role: 'assistant', content: '', refusal: null }), ...said };
+    // Before anything is sent: a model that does not say its tokens is refused with a status.
+    choice.tokenIds.add(event);
+    if (!choice.begun) {
+      yield { ...chunk([part(index, { role: 'assistant', content: '', refusal: null }, null, null)]), ...said };
+    }
     said = {};
     choice.begun = true;
-    choice.tokenIds.add(event);
     if (read.reasoning !== '') yield delta({ reasoning_content: read.reasoning });
     if (read.text !== '' || logprobs) yield delta({ content: read.text }, logprobs);
     for (const { index: at, name, arguments: text } of read.calls) {

@@ -118,7 +118,7 @@ describe('return_token_ids', () => {
     const pieces = streamed.flatMap(({ choices }) => choices);
     for (const { index, token_ids } of whole.choices) {
       const mine = pieces.filter((piece) => piece.index === index);
-      expect(mine.flatMap((piece) => piece.token_ids!)).toEqual(token_ids);
+      expect(mine.flatMap((piece) => piece.token_ids ?? [])).toEqual(token_ids);
       expect(token_ids!.length).toBeGreaterThan(0);
     }
     // The prompt comes once: for each choice of texts, for all choices of a chat.
@@ -138,9 +138,11 @@ describe('return_token_ids', () => {
     for (const [field, path] of [
       [{ return_token_ids: true }, 'completions'],
       [{ return_token_ids: true, stream: true }, 'completions'],
+      [{ return_token_ids: true, stream: true }, 'chat/completions'],
       [{ prompt_logprobs: 0 }, 'completions'],
     ] as const) {
-      const response = await postJson(`${url}/v1/${path}`, { model: 'a', prompt: 'x', ...field });
+      const prompt = path === 'completions' ? { prompt: 'x' } : { messages: MESSAGES };
+      const response = await postJson(`${url}/v1/${path}`, { model: 'a', ...prompt, ...field });
       expect(response.status).toBe(400);
       const [name] = Object.keys(field);
       expect(await response.json()).toMatchObject({ error: { param: name, code: 'unsupported_parameter' } });
