@@ -1,5 +1,5 @@
 /** The server that `serving.ts` starts, over a random Llama of the given width and number of layers. */
-import { createServer, localModels } from '@posttrain/lm/serve';
+import { createServer, localModels } from '@posttrain/serve';
 import { servedRandomModel } from './serving-model.js';
 
 const [width = 256, layers = 8] = process.argv.slice(2).map(Number);

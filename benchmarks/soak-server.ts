@@ -1,5 +1,5 @@
 /** The server that `soak.ts` starts: tells it the address, and prompts with the answers that greedy decoding gives. */
-import { createServer, localModels } from '@posttrain/lm/serve';
+import { createServer, localModels } from '@posttrain/serve';
 import { servedRandomModel } from './serving-model.js';
 import { knownAnswers } from './soak-clients.js';
 

@@ -1,6 +1,6 @@
 import { setEngine } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import { createServer, localModels } from '@posttrain/lm/serve';
+import { createServer, localModels } from '@posttrain/serve';
 import { expect, it, onTestFinished } from 'vitest';
 import { servedRandomModel } from './serving-model.js';
 import { knownAnswers, soak } from './soak-clients.js';

@@ -47,6 +47,7 @@ try {
   const tarballs = packAll();
   const everything = installInto('everything', tarballs, optionalPackages());
   checkNative(everything);
+  checkServer(everything);
   const exported = await importEverything(everything, tarballs);
   await compareWithSources(exported);
   checkTypes(everything, tarballs, 'NodeNext');
@@ -131,6 +132,43 @@ function checkNative(folder: string): void {
   const command = [process.execPath, '--input-type=module', '--eval', script];
   const output = runIn(folder, command, 'computing with the installed packages');
   if (output !== 'onnxruntime 17 39') throw new Error(`the installed packages compute ${output}`);
+}
+
+/**
+ * The installed server makes tokens of a long prompt, and an automaton of a schema, in its thread: `dist/text-worker.js` is
+ * started by its path, which no import shows. The command is there too.
+ */
+function checkServer(folder: string): void {
+  const help = runIn(folder, [join(folder, 'node_modules', '.bin', 'posttrain-serve'), '--help'], 'posttrain-serve');
+  if (!help.startsWith('Usage: posttrain-serve MODEL')) throw new Error(`posttrain-serve --help says ${help}`);
+  if (!PLATFORMS.map(packageName).includes(own)) return;
+  const script = [
+    `import { CausalLM } from '@posttrain/lm';`,
+    `import { createServer, localModels } from '@posttrain/serve';`,
+    `process.on('warning', (warning) => { throw warning; });`,
+    `const model = await CausalLM.load(${JSON.stringify(join(root, 'examples', 'pretrain-tiny', 'model'))});`,
+    `const server = createServer(localModels('m', model));`,
+    'const url = await server.listen({ port: 0 });',
+    'const ask = async (path, body) => {',
+    `  const headers = { 'content-type': 'application/json' };`,
+    `  const init = { method: 'POST', headers, body: JSON.stringify({ model: 'm', ...body }) };`,
+    '  return (await fetch(url + path, init)).json();',
+    '};',
+    `const long = await ask('/v1/completions', { prompt: '1 + 1 = 2. '.repeat(900) });`,
+    `const json_schema = { name: 'x', schema: { enum: ['12', '34'] } };`,
+    `const response_format = { type: 'json_schema', json_schema };`,
+    `const messages = [{ role: 'user', content: '1 + 1' }];`,
+    `const chat = await ask('/v1/chat/completions', { messages, response_format });`,
+    'process.stdout.write(JSON.stringify([long.error.message, chat.choices[0].message.content]));',
+    'await server.drain();',
+  ].join('\n');
+  const command = [process.execPath, '--input-type=module', '--eval', script];
+  const output = runIn(folder, command, 'serving with the installed packages');
+  // The context has 256 tokens, so that the answer is how many the prompt has.
+  if (!/resulted in \d{4,5} tokens/.test(output) || !/"\\"(12|34)\\""\]$/.test(output)) {
+    throw new Error(`the installed server answers ${output}`);
+  }
+  console.log('server: a long prompt and a schema were answered with the thread of the installed package');
 }
 
 function typePeersOf(tarballs: readonly Tarball[]): Record<string, string> {

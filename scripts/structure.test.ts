@@ -196,6 +196,15 @@ describe('checkDependencies', () => {
     const packages = [entry('@posttrain/rl', { dependencies: { '@posttrain/core-tensor': '1' } })];
     expect(checkDependencies(packages)).toHaveLength(2);
   });
+
+  it('finds an arrow that the house does not have', () => {
+    const peers = (...names: string[]) => Object.fromEntries(names.map((name) => [`@posttrain/${name}`, '1']));
+    const packages = [entry('@posttrain/lm', { peerDependencies: peers('core-tensor', 'peft') })];
+    expect(checkDependencies(packages)).toEqual(['@posttrain/lm may depend on interfaces, core-tensor, not on peft']);
+    expect(
+      checkDependencies([entry('@posttrain/serve', { peerDependencies: peers('core-tensor', 'lm', 'peft') })]),
+    ).toEqual([]);
+  });
 });
 
 describe('checkChangesets', () => {

@@ -21,7 +21,14 @@ const tensorEngine = '@posttrain/core-tensor';
 /** Packages that must be usable without a tensor engine. */
 const light = ['@posttrain/interfaces', '@posttrain/openai', '@posttrain/tts', '@posttrain/data', '@posttrain/eval'];
 /** Packages whose user must end up with exactly one tensor engine. */
-const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl', '@posttrain/training'];
+const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl', '@posttrain/serve', '@posttrain/training'];
+/** Packages of this repository that a package may depend on, where that is decided. */
+const arrows: Readonly<Record<string, readonly string[]>> = {
+  lm: ['interfaces', 'core-tensor'],
+  peft: ['interfaces', 'core-tensor', 'lm'],
+  training: ['interfaces', 'core-tensor', 'lm'],
+  serve: ['interfaces', 'core-tensor', 'lm', 'peft'],
+};
 
 /** The Node.js that every package asks for: what is tested. The root's package.json has it too. */
 const node = '>=20.19.0';
@@ -134,6 +141,14 @@ export function checkDependencies(packages: readonly WorkspacePackage[]): string
     if (!manifest) continue;
     if (!manifest.peerDependencies?.[tensorEngine]) problems.push(`${name}: ${tensorEngine} must be a peer dependency`);
     if (manifest.dependencies?.[tensorEngine]) problems.push(`${name}: ${tensorEngine} must not be a dependency`);
+  }
+  for (const [name, allowed] of Object.entries(arrows)) {
+    const { dependencies, peerDependencies } = manifests.get(`@posttrain/${name}`) ?? {};
+    for (const dependency of Object.keys({ ...dependencies, ...peerDependencies })) {
+      const [, part] = /^@posttrain\/(.*)$/.exec(dependency) ?? [];
+      if (part === undefined || allowed.includes(part)) continue;
+      problems.push(`@posttrain/${name} may depend on ${allowed.join(', ')}, not on ${part}`);
+    }
   }
   return problems;
 }

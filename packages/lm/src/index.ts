@@ -2,22 +2,26 @@ export { type DecodeEvent, type DecodeOptions, decode } from './batching/decode.
 export { CacheTooSmallError, type ScheduledToken, Scheduler, type SchedulerOptions } from './batching/scheduler.js';
 export * from './chat-template/index.js';
 export * from './config/index.js';
-export { compileConstraint } from './constraint/compile-constraint.js';
+export { type AutomatonParts, automatonBuffers } from './constraint/automaton-parts.js';
+export {
+  compileConstraint,
+  compileConstraintWith,
+  constraintAutomaton,
+  prepareConstraints,
+} from './constraint/compile-constraint.js';
 export { InvalidConstraintError } from './constraint/expression.js';
 export type { CompiledConstraint } from './constraint/grammar-constraint.js';
 export { UnsupportedSchemaError } from './constraint/schema-value.js';
 export type { TokenConstraint } from './constraint/token-constraint.js';
 export { BertEncoder, type BertEncoderParts } from './embed/bert-encoder.js';
+export { isEmbeddingFolder } from './embed/embedding-folder.js';
 export { type LoadEmbedderOptions, loadEmbedder } from './embed/load-embedder.js';
 export { type EmbeddingModel, LocalEmbedder, type LocalEmbedderOptions } from './embed/local-embedder.js';
 export { type Pooling, pool } from './embed/pooling.js';
-export {
-  type ExportGeneratorOptions,
-  exportGenerator,
-  type GeneratorManifest,
-} from './export/export-generator.js';
-export { InvalidModelFileError } from './files.js';
+export { type ExportGeneratorOptions, exportGenerator, type GeneratorManifest } from './export/export-generator.js';
+export { InvalidModelFileError, isJsonObject, type JsonObject } from './files.js';
 export { type BudgetForcingOptions, budgetForcing } from './generate/budget-forcing.js';
+export { completionDecoder } from './generate/completion-decoder.js';
 export {
   type LocalGenerateRequest,
   LocalGenerator,
@@ -58,11 +62,7 @@ export {
   type SequenceInput,
 } from './model/network.js';
 export type { OutputLayer } from './model/output-layer.js';
-export {
-  ModelQuantizationError,
-  type QuantizationOptions,
-  type WeightStorage,
-} from './model/quantize.js';
+export { ModelQuantizationError, type QuantizationOptions, type WeightStorage } from './model/quantize.js';
 export { floatWeight } from './model/quantized-layer.js';
 export {
   type KeepOptions,
@@ -73,7 +73,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
-export { type ChatRowOptions, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
+export { type ChatRowOptions, callArguments, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
 export { NoChatTemplateError, promptTokens, type TextModel, type TokenPrompt } from './prompts/prompt-tokens.js';
 export {
   type CompletionTokens,
@@ -109,16 +109,8 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
-export {
-  LocalScorer,
-  type LocalScorerOptions,
-  type RollingScoreOptions,
-} from './score/scorer.js';
-export {
-  type LogProbsOptions,
-  type SequenceLogProbs,
-  sequenceLogProbs,
-} from './score/token-log-probs.js';
+export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
+export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
@@ -132,3 +124,4 @@ export {
 } from './speculative/speculative-decoding.js';
 export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
 export * from './tokenizer/index.js';
+export * from './tools/index.js';

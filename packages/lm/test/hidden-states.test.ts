@@ -1,7 +1,7 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { hiddenStates, initialWeights, networkOf, sequenceLogProbs } from '../src/index.js';
-import { topLogProbs } from '../src/score/top-log-probs.js';
+import { tokenRanks, topLogProbs } from '../src/score/top-log-probs.js';
 import { largestDifference, tinyConfig, tinyModel } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -44,8 +44,9 @@ describe('logProbs with topLogProbs', () => {
     const scored = await sequenceLogProbs({ network, weights }, SEQUENCES.slice(0, 2), {
       topLogProbs: 64,
       temperature: 1.5,
+      ranks: true,
     });
-    for (const [i, { logProbs, isGreedy, topLogProbs: top }] of scored.entries()) {
+    for (const [i, { logProbs, isGreedy, topLogProbs: top, ranks }] of scored.entries()) {
       expect(top!.length).toBe(logProbs.length);
       for (const [t, alternatives] of top!.entries()) {
         expect(alternatives.reduce((sum, { logProb }) => sum + Math.exp(logProb), 0)).toBeCloseTo(1, 5);
@@ -53,6 +54,7 @@ describe('logProbs with topLogProbs', () => {
         const target = SEQUENCES[i]![t + 1]!;
         expect(alternatives.find(({ tokenId }) => tokenId === target)!.logProb).toBeCloseTo(logProbs[t]!, 5);
         expect(alternatives[0]!.tokenId === target).toBe(isGreedy[t] === 1);
+        expect(ranks![t]).toBe(1 + alternatives.findIndex(({ tokenId }) => tokenId === target));
         const sorted = [...alternatives].sort((a, b) => b.logProb - a.logProb);
         expect(alternatives).toEqual(sorted);
       }
@@ -62,7 +64,8 @@ describe('logProbs with topLogProbs', () => {
       scored[0]!.topLogProbs!.map((row) => row.slice(0, 3).map(({ tokenId }) => tokenId)),
     );
     const [none] = await sequenceLogProbs({ network, weights }, [SEQUENCES[0]!]);
-    expect(none!.topLogProbs).toBeUndefined();
+    expect(none).not.toHaveProperty('topLogProbs');
+    expect(none).not.toHaveProperty('ranks');
     const wrong = sequenceLogProbs({ network, weights }, [[1, 2]], { topLogProbs: 65 });
     await expect(wrong).rejects.toThrow(/from 0 to 64, not 65/);
   });
@@ -78,8 +81,12 @@ describe('logProbs with topLogProbs', () => {
       logSumExps: tensor([0, 1, 2], [3]),
     };
     const whole = topLogProbs(network, weights, given, 5, {});
+    const own = tensor([0.1, 0, -0.2], [3]);
+    const ranks = await tokenRanks(network, weights, given.states, own, {}).toArray();
+    expect(new Set(ranks).size).toBeGreaterThan(1);
     for (const chunkSize of [3, 7, 63]) {
       const pieces = topLogProbs(network, weights, given, 5, { chunkSize });
+      expect(await tokenRanks(network, weights, given.states, own, { chunkSize }).toArray()).toEqual(ranks);
       expect(await pieces.tokens.toArray()).toEqual(await whole.tokens.toArray());
       expect(largestDifference(await pieces.logProbs.toArray(), await whole.logProbs.toArray())).toBeLessThan(1e-6);
     }

@@ -89,11 +89,12 @@ describe('rollingLogProbs', () => {
   it('predicts each token from the window it is in, whatever the other sequences', async () => {
     const { weights, network } = await loadWeights(modelFolder('llama'));
     const sequences = [range(300, (i) => (i * 7) % 250), [4, 5], range(130, (i) => (i * 3) % 200)];
-    const options = { maxLength: 24, contextLength: 10, topLogProbs: 2 };
+    const options = { maxLength: 24, contextLength: 10, topLogProbs: 2, ranks: true };
     const scored = await rollingLogProbs({ network, weights }, sequences, options);
     for (const [i, tokens] of sequences.entries()) {
       expect(scored[i]!.logProbs.length).toBe(tokens.length - 1);
       expect(scored[i]!.topLogProbs!.length).toBe(tokens.length - 1);
+      expect(scored[i]!.ranks!.map((rank) => Number(rank === 1))).toEqual(scored[i]!.isGreedy);
       for (const t of [1, 24, 25, 40, tokens.length - 1].filter((at) => at < tokens.length)) {
         const window = rollingWindows(tokens.length, 24, 10).find(({ to }) => t < to)!;
         const [alone] = await sequenceLogProbs({ network, weights }, [tokens.slice(window.from, t + 1)]);

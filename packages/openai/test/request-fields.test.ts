@@ -1,6 +1,6 @@
 import type { Constraint, GenerateRequest } from '@posttrain/interfaces';
 import { afterEach, expect, it } from 'vitest';
-import { scriptedModel, serve as serveModels } from '../../lm/test/serve/support.js';
+import { scriptedModel, serve as serveModels } from '../../serve/test/support.js';
 import {
   EndpointError,
   type OpenAICompatibleOptions,

@@ -1,9 +1,7 @@
-import { type Analysis, analyse, leastNodes } from './analysis.js';
-import { type Expression, type Grammar, InvalidConstraintError } from './expression.js';
-import { utf8Ranges } from './utf8.js';
+import { type AutomatonParts, automatonParts } from './automaton-parts.js';
+import type { Grammar } from './expression.js';
 import { type WordPrefix, WordTree } from './word-tree.js';
 
-const MOST_NODES = 100_000;
 /** Most states kept. */
 const MOST_STATES = 4096;
 /** Most memory of their masks; one over 150 000 tokens takes 19 kB. */
@@ -11,46 +9,18 @@ const MOST_MASK_BYTES = 2 ** 25;
 /** More nodes than there are: pairs of a stack and a node have numbers. */
 const NODE_NUMBERS = 2 ** 26;
 /** About what they take, in bytes. */
-const NODE_BYTES = 200;
+const NODE_BYTES = 40;
+const WORD_NODE_BYTES = 200;
 const STATE_BYTES = 3000;
 
-const tooLarge = () =>
-  new InvalidConstraintError(
-    `it is too large, of more than ${MOST_NODES} nodes; lower its repetition counts and maximal lengths`,
-  );
-
-interface Edge {
-  readonly low: number;
-  readonly high: number;
-  readonly target: number;
-}
-
-interface Call {
-  readonly rule: string;
-  readonly target: number;
-}
-
-/** Words that are read in part, whose next nodes are made when they are asked for. */
-interface Words {
+/** Where words go on behind a prefix; such nodes are made when they are asked for. */
+interface WordNode {
   readonly tree: WordTree;
-  readonly prefix: WordPrefix;
+  /** The words that go on; undefined where the prefix is the last one. */
+  readonly rest: WordPrefix | undefined;
+  /** Whether the prefix is itself a word, behind which `target` comes. */
+  readonly isWord: boolean;
   readonly target: number;
-}
-
-/** Most have one way on. */
-interface Node {
-  edges: readonly Edge[];
-  empty: readonly number[];
-  calls: readonly Call[];
-  words: readonly Words[];
-}
-
-const NONE: readonly never[] = [];
-
-function add<T>(list: readonly T[], item: T): readonly T[] {
-  if (list === NONE) return [item];
-  (list as T[]).push(item);
-  return list;
 }
 
 /** Where rules return to, the innermost first. Equal stacks are one object. */
@@ -103,39 +73,33 @@ export class AutomatonState {
 
 /**
  * Reads the bytes of texts of a context-free grammar: a nondeterministic automaton with a stack of rules, made
- * deterministic as far as it is used. Every state can be completed: parts that no text satisfies are left out.
+ * deterministic as far as it is used. Every state can be completed.
  */
 export class Automaton {
-  readonly #nodes: Node[] = [];
-  readonly #starts = new Map<string, number>();
-  readonly #ends = new Set<number>();
+  readonly #parts: AutomatonParts;
+  readonly #trees: readonly WordTree[];
+  readonly #treeBytes: number;
+  /** Nodes behind those of the parts. */
+  readonly #wordNodes: WordNode[] = [];
+  readonly #wordNodeNumbers = new Map<string, number>();
   readonly #states = new Map<string, AutomatonState>();
   readonly #bottom = new Stack(0, -1, undefined);
-  readonly #wordNodes = new Map<string, number>();
-  #trees = 0;
-  #treeBytes = 0;
   #maskBytes = 0;
   #stacks = 0;
   readonly start: AutomatonState;
 
-  /** @throws InvalidConstraintError for a grammar with left recursion, without a text, or too large */
-  constructor(grammar: Grammar) {
-    let nodes = 0;
-    for (const expression of grammar.rules.values()) nodes += leastNodes(expression);
-    if (nodes > MOST_NODES) throw tooLarge();
-    const analysis = analyse(grammar);
-    for (const name of analysis.productiveRules) this.#starts.set(name, this.#node());
-    for (const name of analysis.productiveRules) {
-      const end = this.#node();
-      this.#ends.add(end);
-      this.#build(grammar.rules.get(name)!, this.#starts.get(name)!, end, analysis);
-    }
-    this.start = this.#close([{ node: this.#starts.get(grammar.root)!, stack: this.#bottom }])!;
+  /** @throws InvalidConstraintError, see `automatonParts` */
+  constructor(source: Grammar | AutomatonParts) {
+    this.#parts = 'rules' in source ? automatonParts(source) : source;
+    this.#trees = this.#parts.wordLists.map((list, i) => new WordTree(i, list));
+    this.#treeBytes = this.#trees.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.start = this.#close([{ node: this.#parts.start, stack: this.#bottom }])!;
   }
 
   /** About how much memory it takes, in bytes. */
   get bytes(): number {
-    return this.#nodes.length * NODE_BYTES + this.#treeBytes + this.#states.size * STATE_BYTES + this.#maskBytes;
+    const nodes = this.#parts.isEnd.length * NODE_BYTES + this.#wordNodes.length * WORD_NODE_BYTES;
+    return nodes + this.#treeBytes + this.#states.size * STATE_BYTES + this.#maskBytes;
   }
 
   /** Keeps the mask of a state, as long as there is room. */
@@ -150,19 +114,32 @@ export class Automaton {
     const known = state.next[byte];
     if (known !== undefined) return known;
     const items: Item[] = [];
+    const { isEnd, edges, words } = this.#parts;
+    const own = isEnd.length;
     for (const { node, stack } of state.items) {
-      const { edges, words } = this.#nodes[node]!;
-      for (const { low, high, target } of edges) {
-        if (low <= byte && byte <= high) items.push({ node: target, stack });
+      if (node >= own) {
+        const { tree, rest, target } = this.#wordNodes[node - own]!;
+        this.#stepInto(items, tree, rest!, byte, target, stack);
+        continue;
       }
-      for (const { tree, prefix, target } of words) {
-        const next = tree.behind(prefix, byte);
-        if (next) items.push({ node: this.#wordNode(tree, next, target), stack });
+      for (let i = edges.starts[node]!; i < edges.starts[node + 1]!; i += 3) {
+        const isIn = edges.values[i]! <= byte && byte <= edges.values[i + 1]!;
+        if (isIn) items.push({ node: edges.values[i + 2]!, stack });
+      }
+      for (let i = words.starts[node]!; i < words.starts[node + 1]!; i += 2) {
+        const tree = this.#trees[words.values[i]!]!;
+        const rest = tree.longer(tree.all);
+        if (rest) this.#stepInto(items, tree, rest, byte, words.values[i + 1]!, stack);
       }
     }
     const next = items.length === 0 ? null : this.#close(items);
     state.next[byte] = next;
     return next;
+  }
+
+  #stepInto(items: Item[], tree: WordTree, rest: WordPrefix, byte: number, target: number, stack: Stack): void {
+    const next = tree.behind(rest, byte);
+    if (next) items.push({ node: this.#wordNode(tree, next, target), stack });
   }
 
   /** All that is reached without a byte: into rules, behind rules. */
@@ -171,20 +148,35 @@ export class Automaton {
     const items: Item[] = [];
     let isAccepting = false;
     const nextId = () => ++this.#stacks;
+    const { isEnd, edges, empty, calls, words } = this.#parts;
     for (let item = pending.pop(); item; item = pending.pop()) {
       const { node, stack } = item;
       const id = stack.id * NODE_NUMBERS + node;
       if (visited.has(id)) continue;
       visited.add(id);
-      const { edges, empty, calls, words } = this.#nodes[node]!;
-      if (edges.length > 0 || words.length > 0) items.push(item);
-      for (const target of empty) pending.push({ node: target, stack });
-      for (const { rule, target } of calls) {
-        // A call that nothing follows needs no place to return to, so that recursion at the end takes no room.
-        const above = this.#ends.has(target) ? stack : stack.push(target, nextId);
-        pending.push({ node: this.#starts.get(rule)!, stack: above });
+      if (node >= isEnd.length) {
+        const { rest, isWord, target } = this.#wordNodes[node - isEnd.length]!;
+        if (rest) items.push(item);
+        if (isWord) pending.push({ node: target, stack });
+        continue;
       }
-      if (this.#ends.has(node)) {
+      let goesOn = edges.starts[node]! < edges.starts[node + 1]!;
+      for (let i = words.starts[node]!; i < words.starts[node + 1]!; i += 2) {
+        const tree = this.#trees[words.values[i]!]!;
+        if (tree.longer(tree.all)) goesOn = true;
+        if (tree.isWord(tree.all)) pending.push({ node: words.values[i + 1]!, stack });
+      }
+      if (goesOn) items.push(item);
+      for (let i = empty.starts[node]!; i < empty.starts[node + 1]!; i++) {
+        pending.push({ node: empty.values[i]!, stack });
+      }
+      for (let i = calls.starts[node]!; i < calls.starts[node + 1]!; i += 2) {
+        const target = calls.values[i + 1]!;
+        // A call that nothing follows needs no place to return to, so that recursion at the end takes no room.
+        const above = isEnd[target] === 1 ? stack : stack.push(target, nextId);
+        pending.push({ node: calls.values[i]!, stack: above });
+      }
+      if (isEnd[node] === 1) {
         if (stack.parent) pending.push({ node: stack.target, stack: stack.parent });
         else isAccepting = true;
       }
@@ -215,100 +207,13 @@ export class Automaton {
     this.#maskBytes = 0;
   }
 
-  #node(): number {
-    if (this.#nodes.length >= MOST_NODES) throw tooLarge();
-    return this.#push();
-  }
-
-  /** From a node to another without a byte. */
-  #skip(from: number, to: number): void {
-    const node = this.#nodes[from]!;
-    node.empty = add(node.empty, to);
-  }
-
-  #push(): number {
-    return this.#nodes.push({ edges: NONE, empty: NONE, calls: NONE, words: NONE }) - 1;
-  }
-
-  /** Where words go on behind a prefix. */
   #wordNode(tree: WordTree, prefix: WordPrefix, target: number): number {
     const key = `${tree.id} ${prefix.from} ${prefix.to} ${prefix.length} ${target}`;
-    const known = this.#wordNodes.get(key);
+    const known = this.#wordNodeNumbers.get(key);
     if (known !== undefined) return known;
-    const node = this.#push();
-    this.#wordNodes.set(key, node);
-    this.#fill(node, tree, prefix, target);
-    return node;
-  }
-
-  #fill(node: number, tree: WordTree, prefix: WordPrefix, target: number): void {
-    if (tree.isWord(prefix)) this.#skip(node, target);
-    const rest = tree.longer(prefix);
-    const it = this.#nodes[node]!;
-    if (rest) it.words = add(it.words, { tree, prefix: rest, target });
-  }
-
-  #build(expression: Expression, from: number, to: number, analysis: Analysis): void {
-    const build = (part: Expression, start: number, end: number) => this.#build(part, start, end, analysis);
-    switch (expression.type) {
-      case 'characters':
-        for (const bytes of utf8Ranges(expression.ranges)) {
-          let at = from;
-          bytes.forEach(([low, high], i) => {
-            const target = i === bytes.length - 1 ? to : this.#node();
-            const node = this.#nodes[at]!;
-            node.edges = add(node.edges, { low, high, target });
-            at = target;
-          });
-        }
-        return;
-      case 'words': {
-        const tree = new WordTree(++this.#trees, expression.texts);
-        this.#treeBytes += tree.bytes;
-        this.#fill(from, tree, tree.all, to);
-        return;
-      }
-      case 'sequence': {
-        let at = from;
-        expression.items.forEach((item, i) => {
-          const target = i === expression.items.length - 1 ? to : this.#node();
-          build(item, at, target);
-          at = target;
-        });
-        if (expression.items.length === 0) this.#skip(from, to);
-        return;
-      }
-      case 'choice':
-        for (const option of expression.options) if (analysis.isProductive(option)) build(option, from, to);
-        return;
-      case 'repeat': {
-        const { item, min, max } = expression;
-        let at = from;
-        const advance = () => {
-          const target = this.#node();
-          build(item, at, target);
-          at = target;
-        };
-        if (analysis.isProductive(item)) {
-          for (let i = 0; i < min; i++) advance();
-          if (max === Infinity) {
-            const loop = this.#node();
-            this.#skip(at, loop);
-            build(item, loop, loop);
-            at = loop;
-          }
-          for (let i = min; i < max && max !== Infinity; i++) {
-            this.#skip(at, to);
-            advance();
-          }
-        }
-        this.#skip(at, to);
-        return;
-      }
-      case 'rule': {
-        const node = this.#nodes[from]!;
-        node.calls = add(node.calls, { rule: expression.name, target: to });
-      }
-    }
+    const node = { tree, rest: tree.longer(prefix), isWord: tree.isWord(prefix), target };
+    const number = this.#parts.isEnd.length + this.#wordNodes.push(node) - 1;
+    this.#wordNodeNumbers.set(key, number);
+    return number;
   }
 }

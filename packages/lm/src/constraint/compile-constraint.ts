@@ -1,6 +1,7 @@
 import { assertKnownOptions, type Constraint } from '@posttrain/interfaces';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { TokenBytesError } from '../tokenizer/token-bytes.js';
+import { type AutomatonParts, automatonParts } from './automaton-parts.js';
 import { parseEbnf } from './ebnf.js';
 import { type Expression, type Grammar, InvalidConstraintError, words } from './expression.js';
 import { CompiledConstraint, TokenTable } from './grammar-constraint.js';
@@ -24,18 +25,41 @@ const kept = new WeakMap<Tokenizer, Kept>();
  * @throws InvalidConstraintError, and TokenBytesError for a tokenizer whose tokens are not bytes
  */
 export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
-  const { table, constraints } = keptOf(tokenizer);
+  const it = keptOf(tokenizer);
   const key = JSON.stringify(constraint);
-  const known = constraints.get(key) ?? compile(constraint, table);
+  return keep(it, key, it.constraints.get(key) ?? new CompiledConstraint(constraintAutomaton(constraint), it.table));
+}
+
+/**
+ * The same, for a constraint whose automaton is built somewhere else, in another thread.
+ *
+ * @param build gives `constraintAutomaton` the constraint that the JSON text is
+ * @throws what `compileConstraint` and `build` throw
+ */
+export async function compileConstraintWith(
+  tokenizer: Tokenizer,
+  constraint: Constraint,
+  build: (text: string) => Promise<AutomatonParts>,
+): Promise<CompiledConstraint> {
+  const it = keptOf(tokenizer);
+  const key = JSON.stringify(constraint);
+  const known = it.constraints.get(key);
+  if (known) return keep(it, key, known);
+  const parts = await build(key);
+  return keep(it, key, it.constraints.get(key) ?? new CompiledConstraint(parts, it.table));
+}
+
+/** Makes it the constraint that was used last, for which others may have to go. */
+function keep({ constraints }: Kept, key: string, used: CompiledConstraint): CompiledConstraint {
   constraints.delete(key);
-  constraints.set(key, known);
+  constraints.set(key, used);
   let bytes = [...constraints].reduce((sum, [name, { bytes }]) => sum + bytes + 2 * name.length, 0);
   for (const [name, oldest] of constraints) {
-    if (oldest === known || (constraints.size <= MOST_KEPT && bytes <= MOST_BYTES)) break;
+    if (oldest === used || (constraints.size <= MOST_KEPT && bytes <= MOST_BYTES)) break;
     constraints.delete(name);
     bytes -= oldest.bytes + 2 * name.length;
   }
-  return known;
+  return used;
 }
 
 function keptOf(tokenizer: Tokenizer): Kept {
@@ -54,9 +78,10 @@ export function prepareConstraints(tokenizer: Tokenizer): void {
   }
 }
 
-function compile(constraint: Constraint, table: TokenTable): CompiledConstraint {
+/** The automaton of a constraint, which does not depend on any tokenizer. @throws InvalidConstraintError */
+export function constraintAutomaton(constraint: Constraint): AutomatonParts {
   try {
-    return new CompiledConstraint(grammarOf(constraint), table);
+    return automatonParts(grammarOf(constraint));
   } catch (error) {
     // The engine's own limit of calls.
     if (error instanceof RangeError) throw new InvalidConstraintError('it is nested too deeply');

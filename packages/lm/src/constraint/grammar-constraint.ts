@@ -1,6 +1,7 @@
 import type { Tokenizer } from '../tokenizer/index.js';
 import type { TokenBytes } from '../tokenizer/token-bytes.js';
 import { Automaton, type AutomatonState } from './automaton.js';
+import type { AutomatonParts } from './automaton-parts.js';
 import type { Grammar } from './expression.js';
 import type { TokenConstraint } from './token-constraint.js';
 import { TokenTrie } from './token-trie.js';
@@ -28,7 +29,7 @@ export class CompiledConstraint {
   readonly #automaton: Automaton;
 
   /** @throws InvalidConstraintError */
-  constructor(grammar: Grammar, table: TokenTable) {
+  constructor(grammar: Grammar | AutomatonParts, table: TokenTable) {
     this.#table = table;
     this.#automaton = new Automaton(grammar);
   }

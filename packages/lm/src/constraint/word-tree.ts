@@ -5,28 +5,49 @@ export interface WordPrefix {
   readonly length: number;
 }
 
+/** Words as UTF-8, sorted, each once: word i is from `offsets[i]` up to `offsets[i + 1]`. */
+export interface SortedWords {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly offsets: Int32Array<ArrayBuffer>;
+}
+
+export function sortedWords(texts: readonly string[]): SortedWords {
+  // Strings of one character a byte compare faster than bytes.
+  const words = [...new Set(texts.map((text) => Buffer.from(text, 'utf8').toString('latin1')))].sort();
+  const offsets = new Int32Array(words.length + 1);
+  words.forEach((word, i) => {
+    offsets[i + 1] = offsets[i]! + word.length;
+  });
+  const bytes = new Uint8Array(offsets[words.length]!);
+  bytes.set(Buffer.from(words.join(''), 'latin1'));
+  return { bytes, offsets };
+}
+
 /** Words as a tree of bytes that nobody has to build: sorted, those with one beginning lie together. */
 export class WordTree {
   /** Tells trees of one automaton apart. */
   readonly id: number;
-  /** About how much memory it takes. */
-  readonly bytes: number;
-  /** UTF-8, a character a byte, sorted, each once. */
-  readonly #words: readonly string[];
+  readonly #bytes: Uint8Array;
+  readonly #offsets: Int32Array;
 
-  constructor(id: number, texts: readonly string[]) {
+  constructor(id: number, { bytes, offsets }: SortedWords) {
     this.id = id;
-    this.#words = [...new Set(texts.map((text) => Buffer.from(text, 'utf8').toString('latin1')))].sort();
-    this.bytes = this.#words.reduce((sum, word) => sum + word.length + 32, 0);
+    this.#bytes = bytes;
+    this.#offsets = offsets;
+  }
+
+  /** How much memory it takes. */
+  get bytes(): number {
+    return this.#bytes.byteLength + this.#offsets.byteLength;
   }
 
   get all(): WordPrefix {
-    return { from: 0, to: this.#words.length, length: 0 };
+    return { from: 0, to: this.#offsets.length - 1, length: 0 };
   }
 
   /** Whether the prefix is itself a word. */
   isWord({ from, to, length }: WordPrefix): boolean {
-    return from < to && this.#words[from]!.length === length;
+    return from < to && this.#offsets[from + 1]! - this.#offsets[from]! === length;
   }
 
   /** The words that go on behind the prefix; undefined where there is none. */
@@ -47,7 +68,7 @@ export class WordTree {
     let [low, high] = [from, to];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#words[middle]!.charCodeAt(length) < byte) low = middle + 1;
+      if (this.#bytes[this.#offsets[middle]! + length]! < byte) low = middle + 1;
       else high = middle;
     }
     return low;

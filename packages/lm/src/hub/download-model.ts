@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, assertPath, type OnProgress } from '@posttrain/interfaces';
+import { assertKnownOptions, assertPath, isPosttrainError, type OnProgress } from '@posttrain/interfaces';
 import { assertModelFolder } from '../model/model-folder.js';
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
@@ -93,7 +93,13 @@ export async function resolveModelFolder(nameOrFolder: string, options: Download
   if (found?.isFile() || /^(\.{0,2}[/\\]|~|[A-Za-z]:)|\.gguf$/i.test(nameOrFolder)) {
     await assertModelFolder('fromPretrained', nameOrFolder);
   }
-  return downloadModel(nameOrFolder, options);
+  try {
+    return await downloadModel(nameOrFolder, options);
+  } catch (error) {
+    // A folder's name that is mistyped is a name on the hub.
+    if (isPosttrainError(error)) error.message += ` There is no folder or GGUF file ${nameOrFolder} here either.`;
+    throw error;
+  }
 }
 
 /** @param load replaced in tests */

@@ -84,10 +84,11 @@ export async function rollingLogProbs(
       const { topLogProbs, ...columns } = scored[i]!;
       return [{ ...columns, skipped, topLogProbs: topLogProbs?.slice(skipped) }];
     });
-    const join = (key: 'logProbs' | 'entropies' | 'isGreedy') =>
-      Float32Array.from(parts.flatMap(({ skipped, ...part }) => [...part[key].subarray(skipped)]));
+    const join = (key: 'logProbs' | 'entropies' | 'isGreedy' | 'ranks') =>
+      Float32Array.from(parts.flatMap(({ skipped, ...part }) => [...part[key]!.subarray(skipped)]));
+    const ranks = rest.ranks ? { ranks: join('ranks') } : {};
     const top = rest.topLogProbs ? { topLogProbs: parts.flatMap(({ topLogProbs }) => topLogProbs ?? []) } : {};
-    return { logProbs: join('logProbs'), entropies: join('entropies'), isGreedy: join('isGreedy'), ...top };
+    return { logProbs: join('logProbs'), entropies: join('entropies'), isGreedy: join('isGreedy'), ...ranks, ...top };
   });
 }
 

@@ -6,7 +6,7 @@ import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
-import { topLogProbs } from './top-log-probs.js';
+import { tokenRanks, topLogProbs } from './top-log-probs.js';
 
 /** Options of `sequenceLogProbs`. */
 export interface LogProbsOptions {
@@ -17,6 +17,8 @@ export interface LogProbsOptions {
   readonly maxTokensPerPass?: number;
   /** Also give this many most likely tokens at every place. Default 0. */
   readonly topLogProbs?: number;
+  /** Also give the rank of every token among all that could have come. Default false. */
+  readonly ranks?: boolean;
 }
 
 /** What the model says of one sequence: a number for each token but the first. */
@@ -29,38 +31,53 @@ export interface SequenceLogProbs {
   readonly isGreedy: Float32Array;
   /** What `topLogProbs` asked for: at each place the most likely tokens, most likely first. */
   readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
+  /** What `ranks` asked for: 1 + how many tokens were more likely; as likely ones, up to rounding, share a rank. */
+  readonly ranks?: Float32Array;
 }
 
 interface Scored {
-  /** [b, s]. */
+  /** [b, s]; ranks last, where they are asked for. */
   readonly columns: readonly Tensor[];
   /** [b · s, k]. */
   readonly top?: { readonly tokens: Tensor; readonly logProbs: Tensor };
 }
 
 type Scoring = Compiled<
-  [weights: Weights, parameters: unknown, tokens: Tensor, targets: Tensor, temperature: number, top: number],
+  [
+    weights: Weights,
+    parameters: unknown,
+    tokens: Tensor,
+    targets: Tensor,
+    temperature: number,
+    top: number,
+    ranks: number,
+  ],
   Scored
 >;
 
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, targets, temperature, top) => {
+      (weights, parameters, tokens, targets, temperature, top, ranks) => {
         const options = { hooks: adapter.hooks(parameters), temperature };
         const hidden = network.hidden(weights, passInput(tokens), options.hooks);
         const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
-        const columns = [logProbs, entropies, isGreedy];
-        if (top === 0) return { columns };
         const count = targets.size;
-        const states = { states: hidden.reshape([count, -1]), logSumExps: logSumExps.reshape([count]) };
+        const flat = hidden.reshape([count, -1]);
+        const columns = [logProbs, entropies, isGreedy];
+        if (ranks === 1) {
+          const own = logProbs.add(logSumExps).reshape([count]);
+          columns.push(tokenRanks(network, weights, flat, own, options).reshape(targets.shape));
+        }
+        if (top === 0) return { columns };
+        const states = { states: flat, logSumExps: logSumExps.reshape([count]) };
         return { columns, top: topLogProbs(network, weights, states, top, options) };
       },
       { name: 'logProbs' },
     ),
 );
 
-export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs'] as const;
+export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs', 'ranks'] as const;
 
 /**
  * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
@@ -80,6 +97,7 @@ export async function sequenceLogProbs(
     temperature = 1,
     maxTokensPerPass = MAX_TOKENS_PER_PASS,
     topLogProbs: top = 0,
+    ranks: withRanks = false,
   } = options;
   const { maxPositionEmbeddings: longest, vocabSize } = network.config;
   checkScoring(temperature, top, vocabSize);
@@ -91,14 +109,17 @@ export async function sequenceLogProbs(
   for (const { sequences: rows, tokens, width } of passesOf(inputs, { longest, maxTokens: maxTokensPerPass })) {
     const next = rows.map((sequence) => sequences[sequence]!.slice(1));
     const targets = gridOf(next, tokens.shape[0]!, width);
-    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top);
+    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top, Number(withRanks));
     const columns = await Promise.all(scored.columns.map((column) => column.data()));
     const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {
       const [from, to] = [row * width, row * width + inputs[sequence]!.length];
-      const [logProbs, entropies, isGreedy] = columns.map((column) => Float32Array.from(column.subarray(from, to)));
+      const [logProbs, entropies, isGreedy, ranks] = columns.map((column) =>
+        Float32Array.from(column.subarray(from, to)),
+      );
       results[sequence] = {
         ...{ logProbs: logProbs!, entropies: entropies!, isGreedy: isGreedy! },
+        ...(ranks && { ranks }),
         ...(best && { topLogProbs: alternatives(best[0]!, best[1]!, from, to, top) }),
       };
     });

@@ -6,12 +6,38 @@ import type { Network } from '../model/network.js';
 const CHUNK_LOGITS = 2 ** 23;
 const SMALLEST_CHUNK = 2048;
 
-export interface TopLogProbsOptions {
+export interface VocabularyOptions {
   readonly hooks?: LayerHooks;
   /** Default 1. */
   readonly temperature?: number;
   /** Vocabulary entries whose logits exist at one time. Default: as many as fit 32 MiB, but not fewer than 2,048. */
   readonly chunkSize?: number;
+}
+
+/**
+ * Folds the logits of n final hidden states [n, width], divided by the temperature, a chunk of the vocabulary at a time:
+ * `step` is given what is known so far, float32 [n, chunk], and the number of its first entry.
+ */
+function overVocabulary<T extends readonly Tensor[]>(
+  network: Network,
+  weights: Weights,
+  hidden: Tensor,
+  { hooks = {}, temperature = 1, chunkSize }: VocabularyOptions,
+  step: (known: T | undefined, logits: Tensor, start: number) => T,
+): T {
+  const { states, matrix: head } = nameScope('lm_head', () => network.outputLayer(weights, hidden, hooks));
+  const vocabulary = head.shape[0]!;
+  const chunk = chunkSize ?? Math.max(SMALLEST_CHUNK, Math.floor(CHUNK_LOGITS / states.shape[0]!));
+  const cap = network.logitSoftCap;
+  let known: T | undefined;
+  for (let start = 0; start < vocabulary; start += chunk) {
+    const end = Math.min(vocabulary, start + chunk);
+    const part = (known ? barrier(head, [...known]) : head).slice(0, start, end);
+    const product = nameScope('lm_head', () => states.matmul(part, { transposeB: true }));
+    const logits = (cap === undefined ? product : softCap(product, cap)).mul(1 / temperature).cast('float32');
+    known = step(known, logits, start);
+  }
+  return known!;
 }
 
 /**
@@ -21,25 +47,46 @@ export interface TopLogProbsOptions {
 export function topLogProbs(
   network: Network,
   weights: Weights,
-  { states: hidden, logSumExps }: { readonly states: Tensor; readonly logSumExps: Tensor },
+  { states, logSumExps }: { readonly states: Tensor; readonly logSumExps: Tensor },
   k: number,
-  { hooks = {}, temperature = 1, chunkSize }: TopLogProbsOptions,
+  options: VocabularyOptions,
 ): { readonly tokens: Tensor; readonly logProbs: Tensor } {
-  const { states, matrix: head } = nameScope('lm_head', () => network.outputLayer(weights, hidden, hooks));
-  const vocabulary = head.shape[0]!;
-  const chunk = chunkSize ?? Math.max(SMALLEST_CHUNK, Math.floor(CHUNK_LOGITS / states.shape[0]!));
-  const cap = network.logitSoftCap;
-  let best: { readonly values: Tensor; readonly indices: Tensor } | undefined;
-  for (let start = 0; start < vocabulary; start += chunk) {
-    const end = Math.min(vocabulary, start + chunk);
-    const part = (best ? barrier(head, [best.values, best.indices]) : head).slice(0, start, end);
-    const product = nameScope('lm_head', () => states.matmul(part, { transposeB: true }));
-    const logits = (cap === undefined ? product : softCap(product, cap)).mul(1 / temperature).cast('float32');
-    const top = logits.topK(Math.min(k, end - start));
-    const values: Tensor = best ? concat([best.values, top.values], 1) : top.values;
-    const indices: Tensor = best ? concat([best.indices, top.indices.add(start)], 1) : top.indices.add(start);
-    const merged = values.topK(Math.min(k, values.shape[1]!));
-    best = { values: merged.values, indices: indices.takeAlongAxis(merged.indices, 1) };
-  }
-  return { tokens: best!.indices, logProbs: best!.values.sub(logSumExps.expandDims(1)) };
+  const [values, tokens] = overVocabulary<readonly [Tensor, Tensor]>(
+    network,
+    weights,
+    states,
+    options,
+    (best, logits, start) => {
+      const top = logits.topK(Math.min(k, logits.shape[1]!));
+      const values: Tensor = best ? concat([best[0], top.values], 1) : top.values;
+      const indices: Tensor = best ? concat([best[1], top.indices.add(start)], 1) : top.indices.add(start);
+      const merged = values.topK(Math.min(k, values.shape[1]!));
+      return [merged.values, indices.takeAlongAxis(merged.indices, 1)];
+    },
+  );
+  return { tokens, logProbs: values.sub(logSumExps.expandDims(1)) };
+}
+
+/** Logits that differ by less are the same up to rounding, since a token's own comes from another kernel. */
+const SAME = 1e-4;
+
+/**
+ * The ranks of given tokens after each of n final hidden states [n, width], float32 [n]: 1 + how many tokens are more likely
+ * than it. Tokens that are as likely, up to rounding, share a rank.
+ *
+ * @param own their logits divided by the temperature, [n]
+ */
+export function tokenRanks(
+  network: Network,
+  weights: Weights,
+  states: Tensor,
+  own: Tensor,
+  options: VocabularyOptions,
+): Tensor {
+  const least = own.add(SAME).expandDims(1);
+  const [above] = overVocabulary<readonly [Tensor]>(network, weights, states, options, (known, logits) => {
+    const count = logits.greater(least).cast('float32').sum(1);
+    return [known ? known[0].add(count) : count];
+  });
+  return above.add(1);
 }

@@ -1,0 +1,178 @@
+import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import {
+  type Adapter,
+  type CausalLM,
+  type CompiledConstraint,
+  compileConstraintWith,
+  completionDecoder,
+  LocalEmbedder,
+  LocalGenerator,
+  prepareConstraints,
+  REASONING_PARSERS,
+  type ReasoningParserName,
+  type StreamEvent,
+  type Tokenizer,
+  type TokenPrompt,
+  toolFormatOf,
+} from '@posttrain/lm';
+import { embedInSlices } from './embed-in-slices.js';
+import { scorePrompt } from './score-prompt.js';
+import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel } from './served-model.js';
+import { nameOf } from './token-names.js';
+import { TextWorker } from './tokenize.js';
+
+export interface LocalModelsOptions {
+  /** Adapters of the model, by the names that requests call them. Default: none. */
+  readonly adapters?: Readonly<Record<string, Adapter>>;
+  /** Completions decoded together. Default 64. */
+  readonly maxBatch?: number;
+  /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
+  readonly cacheTokens?: number;
+  /** Answers `/v1/embeddings` under the model's name. Default: none. */
+  readonly embedder?: Embedder;
+  /** Parts `<think>…</think>` from the answers of chats: see `REASONING_PARSERS`. Default: it stays in the text. */
+  readonly reasoningParser?: ReasoningParserName;
+}
+
+/** A served model that generates text. */
+export type LocalModel = ServedModel & Required<Pick<ServedModel, 'complete'>>;
+
+/** A model, and each of its adapters, under the names that requests call them: what `createServer` takes. */
+export function localModels(
+  name: string,
+  model: CausalLM,
+  options: LocalModelsOptions = {},
+): Readonly<Record<string, LocalModel>> {
+  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder', 'reasoningParser']);
+  const { adapters = {}, embedder, maxBatch, cacheTokens, reasoningParser } = options;
+  if (reasoningParser !== undefined && !REASONING_PARSERS.includes(reasoningParser)) {
+    throw new PosttrainError(
+      'SERVE_OPTION',
+      `localModels: reasoningParser is ${REASONING_PARSERS.join(' or ')}, not "${reasoningParser}"`,
+    );
+  }
+  if (Object.hasOwn(adapters, name)) {
+    throw new PosttrainError(
+      'SERVE_OPTION',
+      `localModels: an adapter has the name of the model, "${name}"; rename one`,
+    );
+  }
+  const generator = new LocalGenerator(model, {
+    ...(maxBatch === undefined ? {} : { maxBatch }),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+  });
+  const { tokenizer, chatTemplate } = model;
+  const parts = { model, generator, texts: new TextWorker({ tokenizer, chatTemplate }) };
+  prepareConstraints(tokenizer);
+  const base = servedModel(parts, reasoningParser);
+  const embed = embedder && {
+    embed: (texts: readonly string[], tokens: readonly (readonly number[])[]) =>
+      // The same tokenizer with nothing before the text: the tokens are known.
+      embedder instanceof LocalEmbedder && embedder.embedsTokensOf(model.tokenizer)
+        ? embedInSlices(embedder, tokens)
+        : embedder.embed(texts),
+  };
+  const adapted = Object.entries(adapters).map(([adapterName, adapter]) => [
+    adapterName,
+    servedModel(parts, reasoningParser, adapter),
+  ]);
+  return { [name]: { ...base, ...embed }, ...Object.fromEntries(adapted) };
+}
+
+/** An embedding model (`loadEmbedder`) for `createServer`: it answers `/v1/embeddings` only. */
+export const embeddingModel = (embedder: LocalEmbedder): ServedModel => ({
+  contextLength: embedder.maxTokens,
+  // No request for embeddings names token ids.
+  vocabularySize: 0,
+  tokenize: (text) => embedder.tokenIds(text),
+  embed: (_, tokens) => embedInSlices(embedder, tokens),
+});
+
+interface Parts {
+  readonly model: CausalLM;
+  readonly generator: LocalGenerator;
+  readonly texts: TextWorker;
+}
+
+function servedModel(
+  { model, generator, texts }: Parts,
+  reasoningParser: ReasoningParserName | undefined,
+  adapter?: Adapter,
+): LocalModel {
+  const { tokenizer, chatTemplate, config } = model;
+  return {
+    contextLength: config.maxPositionEmbeddings,
+    vocabularySize: tokenizer.vocabSize,
+    tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
+    complete: (request) => complete({ model, generator, texts }, request, adapter),
+    score: (tokenIds, { top, signal }) => scorePrompt(model, tokenIds, top, adapter, signal),
+    ...(chatTemplate
+      ? {
+          chat: {
+            toolFormat: toolFormatOf(chatTemplate),
+            reasoningParser,
+            tokenize: (chat, signal) => texts.tokenize({ chat }, signal),
+          },
+        }
+      : {}),
+  };
+}
+
+async function* complete(
+  { model, generator, texts }: Parts,
+  { tokenIds, continuesText, topLogProbs, constraint, ...settings }: CompletionRequest,
+  adapter: Adapter | undefined,
+): AsyncGenerator<CompletionEvent> {
+  const { signal } = settings;
+  const compiled = constraint && (await compiledConstraint(model.tokenizer, texts, constraint, signal));
+  if (signal.aborted) return;
+  const reports = topLogProbs === undefined ? {} : { logProbs: true, topLogProbs };
+  const request = {
+    ...settings,
+    ...reports,
+    ...(compiled ? { constraint: () => compiled.begin(!continuesText) } : {}),
+    prompt: { tokenIds, continuesText },
+    ...(adapter ? { adapter } : {}),
+  };
+  const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
+  for await (const event of generator.stream(request)) {
+    const { text, tokenId, finishReason } = event;
+    yield { text, tokenId, ...report?.(event), finishReason };
+  }
+}
+
+/** By the request's own object, which its samples share: writing a large one as text to compare it takes time. */
+const compiledConstraints = new WeakMap<OutputConstraint, Promise<CompiledConstraint>>();
+
+function compiledConstraint(
+  tokenizer: Tokenizer,
+  texts: TextWorker,
+  constraint: OutputConstraint,
+  signal: AbortSignal,
+): Promise<CompiledConstraint> {
+  const known = compiledConstraints.get(constraint);
+  if (known) return known;
+  const compiling = compileConstraintWith(tokenizer, constraint, (json) => texts.automaton(json, signal));
+  compiledConstraints.set(constraint, compiling);
+  // The object may come again in a request that nobody leaves.
+  compiling.catch(() => compiledConstraints.delete(constraint));
+  return compiling;
+}
+
+/** What the API says of each token of one completion, end tokens excepted. */
+function reporter({ tokenizer, endTokens }: CausalLM, prompt: TokenPrompt) {
+  // Stop strings hold text back; here every token has what it adds.
+  const decoder = completionDecoder(tokenizer, { prompt }, prompt.tokenIds);
+  let isFirst = prompt.continuesText === false;
+  return ({ tokenId, logProb = 0, topLogProbs = [], finishReason }: StreamEvent) => {
+    if (endTokens.has(tokenId)) return {};
+    const alternatives = topLogProbs.map((one) => ({
+      ...nameOf(tokenizer, one.tokenId, isFirst),
+      logProb: one.logProb,
+    }));
+    const text = decoder.push(tokenId) + (finishReason ? decoder.flush() : '');
+    const reported = { ...nameOf(tokenizer, tokenId, isFirst), logProb, alternatives, text };
+    isFirst = false;
+    return { logProb: reported };
+  };
+}

@@ -1,0 +1,50 @@
+import type { JsonObject } from '@posttrain/lm';
+import { invalidField } from './api-error.js';
+import type { Fields } from './fields.js';
+import { finiteLogProb } from './reply.js';
+import type { RequestContext } from './run-completions.js';
+import type { ServedModel } from './served-model.js';
+
+/** vLLM's default. */
+const MOST_ALTERNATIVES = 20;
+
+/** vLLM's `prompt_logprobs`: for each prompt null, then what could stand at each place, by token id. */
+export type PromptLogProbs = readonly (JsonObject | null)[];
+
+/** How many alternatives `prompt_logprobs` asks for; undefined: nothing. @throws ApiError */
+export function promptLogProbsField(fields: Fields, stream: boolean, model: ServedModel): number | undefined {
+  const top = fields.integer('prompt_logprobs', { min: 0, max: MOST_ALTERNATIVES });
+  if (top === undefined) return undefined;
+  if (stream) throw invalidField('prompt_logprobs', "only allowed when 'stream' is not enabled.", 'unsupported_value');
+  if (model.score) return top;
+  throw invalidField('prompt_logprobs', 'this model does not score prompts.', 'unsupported_parameter');
+}
+
+/** One prompt after the other, in one place of those that there are; undefined when they were not asked for. */
+export async function promptLogProbs(
+  model: ServedModel,
+  prompts: readonly (readonly number[])[],
+  top: number | undefined,
+  { slots, signal }: RequestContext,
+): Promise<PromptLogProbs[] | undefined> {
+  if (top === undefined) return undefined;
+  const release = await slots.acquire(1, signal);
+  try {
+    const found: PromptLogProbs[] = [];
+    for (const tokenIds of prompts) {
+      signal.throwIfAborted();
+      const scored = await model.score!(tokenIds, { top, signal });
+      found.push(scored.map((place) => place && Object.fromEntries(place.map(entry))));
+    }
+    return found;
+  } finally {
+    release();
+  }
+}
+
+type Place = NonNullable<Awaited<ReturnType<NonNullable<ServedModel['score']>>>[number]>;
+
+const entry = ({ tokenId, logProb, rank, token }: Place[number]): [string, JsonObject] => [
+  String(tokenId),
+  { logprob: finiteLogProb(logProb), rank, decoded_token: token },
+];

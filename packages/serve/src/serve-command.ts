@@ -1,0 +1,78 @@
+import { isPosttrainError } from '@posttrain/interfaces';
+import {
+  type Adapter,
+  CausalLM,
+  isEmbeddingFolder,
+  LocalEmbedder,
+  loadEmbedder,
+  resolveModelFolder,
+} from '@posttrain/lm';
+import { loadAdapter } from '@posttrain/peft';
+import { embeddingModel, localModels } from './local-models.js';
+import { ArgumentsError, parseServeArguments, SERVE_HELP, type ServeArguments } from './serve-arguments.js';
+import type { ServedModel } from './served-model.js';
+import { createServer } from './server.js';
+
+/** `posttrain-serve MODEL …`: runs until a signal ends it. Gives the exit code. */
+export async function serveCommand(given: readonly string[]): Promise<number> {
+  try {
+    const options = parseServeArguments(given, process.env);
+    if (options === 'help') process.stdout.write(SERVE_HELP);
+    else await run(options);
+    return 0;
+  } catch (error) {
+    if (!isPosttrainError(error)) throw error;
+    process.stderr.write(`serve: ${error.message}\n${given.length === 0 ? `\n${SERVE_HELP}` : ''}`);
+    return error instanceof ArgumentsError ? 2 : 1;
+  }
+}
+
+async function run(options: ServeArguments): Promise<void> {
+  const { maxBatch, maxQueue, maxTokens, apiKey, corsOrigin, allowedHosts } = options;
+  const models = await loadModels(options);
+  const server = createServer(models, {
+    maxConcurrent: maxBatch,
+    maxQueue,
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(apiKey === undefined ? {} : { apiKey }),
+    ...(corsOrigin === undefined ? {} : { corsOrigin }),
+    ...(allowedHosts === undefined ? {} : { allowedHosts }),
+  });
+  const url = await server.listen({ port: options.port, host: options.host });
+  process.stdout.write(`Serving ${Object.keys(models).join(', ')} at ${url}/v1\n`);
+  await ended();
+  await server.drain({ deadline: options.drainDeadline });
+}
+
+/** The models of the folder that is named: one that generates, with its adapters, or one that only embeds. */
+async function loadModels(options: ServeArguments): Promise<Readonly<Record<string, ServedModel>>> {
+  const { name, quantization, reasoningParser, maxBatch, cacheTokens } = options;
+  const folder = await resolveModelFolder(options.model);
+  if (await isEmbeddingFolder(folder)) {
+    if (options.adapters.length > 0 || quantization) {
+      throw new ArgumentsError(
+        `${folder} is an embedding model, for which there is no --adapter and no --quantization.`,
+      );
+    }
+    return { [name]: embeddingModel(await loadEmbedder(folder)) };
+  }
+  const model = await CausalLM.load(folder, quantization ? { quantization } : {});
+  const adapters: Record<string, Adapter> = {};
+  for (const adapter of options.adapters) {
+    adapters[adapter.name] = await loadAdapter(model, adapter.folder, { name: adapter.name });
+  }
+  return localModels(name, model, {
+    adapters,
+    maxBatch,
+    embedder: new LocalEmbedder(model),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    ...(reasoningParser === undefined ? {} : { reasoningParser }),
+  });
+}
+
+/** Waits for the first signal that asks the process to end; the second one ends it at once. */
+function ended(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+  });
+}

@@ -1,0 +1,350 @@
+import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import type { JsonObject } from '@posttrain/lm';
+import { allowOrigin, checkApiKey, checkHost, isLoopback } from './access.js';
+import { ApiError, toApiError } from './api-error.js';
+import { chatCompletions } from './chat-endpoint.js';
+import { completions } from './completions-endpoint.js';
+import { embeddings } from './embeddings-endpoint.js';
+import { Metrics } from './metrics.js';
+import { readJsonBody } from './read-body.js';
+import type { Reply } from './reply.js';
+import type { RequestContext } from './run-completions.js';
+import type { ServedModel } from './served-model.js';
+import { Slots } from './slots.js';
+
+export interface ServeOptions {
+  /** Clients must send it as `Authorization: Bearer …`. Default: none needed. */
+  readonly apiKey?: string;
+  /** Completions generated at once; `n` counts n times. Default 64. */
+  readonly maxConcurrent?: number;
+  /** Requests that wait for their turn; one more is answered with 429. Default 256. */
+  readonly maxQueue?: number;
+  /** Most tokens that a request may ask for in one completion. Default: the model's context. */
+  readonly maxTokens?: number;
+  /**
+   * Most bytes of a prompt, in UTF-8: a longer one is refused before time is spent on its tokens. Default: 32 for each token
+   * of the model's context, but 16 KiB at least.
+   */
+  readonly maxPromptBytes?: number;
+  /** Largest body of a request. Default 4 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
+  readonly requestTimeout?: number;
+  /** Longest time for a request to arrive, in milliseconds. Default 30 seconds. */
+  readonly receiveTimeout?: number;
+  /** The origin of web pages that may use the server, or `*`. Default: none. */
+  readonly corsOrigin?: string;
+  /**
+   * Names that requests may reach the server by, beside `localhost` and loopback addresses: others are refused while it
+   * listens on a loopback address only, and wherever it listens once there is a list. Default: none.
+   */
+  readonly allowedHosts?: readonly string[];
+  /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
+  readonly onError?: (error: unknown) => void;
+}
+
+const OPTIONS = [
+  ...[
+    'apiKey',
+    'maxConcurrent',
+    'maxQueue',
+    'maxTokens',
+    'maxPromptBytes',
+    'maxBodyBytes',
+    'requestTimeout',
+    'receiveTimeout',
+  ],
+  ...['corsOrigin', 'allowedHosts', 'onError'],
+];
+
+export interface ListenOptions {
+  /** Default 8000; 0 takes any free one. */
+  readonly port?: number;
+  /** Default 127.0.0.1: this machine only. */
+  readonly host?: string;
+}
+
+type Endpoint = (body: JsonObject, context: RequestContext) => Promise<Reply> | Reply;
+
+const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
+  '/v1/chat/completions': chatCompletions,
+  '/v1/completions': completions,
+  '/v1/embeddings': embeddings,
+};
+
+/** Nobody is there to be answered. */
+class ClientGoneError extends PosttrainError {
+  constructor() {
+    super('CLIENT_GONE', 'the client closed the connection before its answer was complete');
+  }
+}
+
+/** An OpenAI-compatible server for models by name. Nothing runs before `listen`. */
+export function createServer(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}): ModelServer {
+  return new ModelServer(models, options);
+}
+
+export class ModelServer {
+  readonly #models: Readonly<Record<string, ServedModel>>;
+  readonly #options: ServeOptions;
+  readonly #http: Server;
+  readonly #slots: Slots;
+  readonly #metrics: Metrics;
+  readonly #running = new Set<AbortController>();
+  readonly #created = Math.floor(Date.now() / 1000);
+  #draining = false;
+  #checksHost = false;
+
+  constructor(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}) {
+    assertKnownOptions('createServer', options, OPTIONS);
+    const { maxConcurrent = 64, maxQueue = 256, receiveTimeout = 30_000 } = options;
+    for (const [name, value, least] of [
+      ['maxConcurrent', maxConcurrent, 1],
+      ['maxQueue', maxQueue, 0],
+      ['maxTokens', options.maxTokens ?? 1, 1],
+      ['maxPromptBytes', options.maxPromptBytes ?? 1, 1],
+    ] as const) {
+      if (!Number.isInteger(value) || value < least) {
+        throw new PosttrainError(
+          'SERVE_OPTION',
+          `createServer: ${name} must be an integer of at least ${least}, not ${value}`,
+        );
+      }
+    }
+    if (options.apiKey === '') throw new PosttrainError('SERVE_OPTION', 'createServer: apiKey is empty');
+    this.#models = models;
+    this.#options = options;
+    this.#slots = new Slots(maxConcurrent, maxQueue);
+    this.#metrics = new Metrics(this.#slots);
+    this.#http = createHttpServer(
+      {
+        requestTimeout: receiveTimeout,
+        headersTimeout: receiveTimeout,
+        connectionsCheckingInterval: Math.min(5000, receiveTimeout),
+      },
+      (request, response) => void this.#handle(request, response),
+    );
+    this.#http.on('clientError', refuseConnection);
+  }
+
+  /** Starts to answer; gives the address. @throws PosttrainError LISTEN: the port is in use, the address is not this machine's */
+  listen({ port = 8000, host = '127.0.0.1' }: ListenOptions = {}): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const refuse = (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port));
+      this.#http.once('error', refuse);
+      this.#http.listen(port, host, () => {
+        this.#http.off('error', refuse);
+        const { address, port: bound, family } = this.#http.address() as AddressInfo;
+        this.#checksHost = isLoopback(address) || this.#options.allowedHosts !== undefined;
+        resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`);
+      });
+    });
+  }
+
+  /**
+   * Stops: takes no new requests, finishes those that it has (waiting ones too), and after `deadline` milliseconds ends
+   * what is left with an error. Default 30 seconds.
+   */
+  async drain({ deadline = 30_000 }: { readonly deadline?: number } = {}): Promise<void> {
+    this.#draining = true;
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    this.#http.closeIdleConnections();
+    const timer = setTimeout(() => {
+      for (const controller of this.#running) controller.abort(shuttingDown());
+      // Time for the errors to reach the clients.
+      setTimeout(() => this.#http.closeAllConnections(), 1000).unref();
+    }, deadline);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const started = performance.now();
+    const { path, host } = targetOf(request);
+    const route = ROUTES.includes(path) ? path : 'other';
+    const controller = new AbortController();
+    this.#running.add(controller);
+    const { requestTimeout = 600_000 } = this.#options;
+    const late = () =>
+      controller.abort(new ApiError(504, `No answer within ${requestTimeout} ms.`, { apiCode: 'timeout' }));
+    const timer = setTimeout(late, requestTimeout);
+    response.once('close', () => {
+      if (!response.writableFinished) controller.abort(new ClientGoneError());
+    });
+    // A connection that was kept open for more must not hold up a drain.
+    response.once('finish', () => this.#draining && setImmediate(() => this.#http.closeIdleConnections()));
+    try {
+      if (this.#checksHost) checkHost(host, this.#options.allowedHosts ?? []);
+      allowOrigin(request, response, this.#options.corsOrigin);
+      if (request.method === 'OPTIONS') response.writeHead(204, { allow: allowedMethods(path) }).end();
+      else await this.#answer(request, response, path, controller.signal);
+    } catch (error) {
+      this.#fail(response, error);
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(controller);
+      this.#metrics.requests.inc({ route, status: response.statusCode });
+      this.#metrics.requestSeconds.observe({ route }, (performance.now() - started) / 1000);
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse, path: string, signal: AbortSignal): Promise<void> {
+    const allowed = allowedMethods(path);
+    if (!allowed.split(', ').includes(request.method ?? '')) throw wrongMethod(request, path, allowed);
+    if (path === '/health') {
+      if (this.#draining) throw shuttingDown();
+      return sendJson(response, 200, { status: 'ok' });
+    }
+    checkApiKey(request, this.#options.apiKey);
+    if (Object.hasOwn(ENDPOINTS, path)) {
+      if (this.#draining) throw shuttingDown();
+      const body = await readJsonBody(request, this.#options.maxBodyBytes ?? 4 * 2 ** 20);
+      const { maxTokens = Infinity, maxPromptBytes } = this.#options;
+      const shared = { models: this.#models, slots: this.#slots, metrics: this.#metrics };
+      const context = { ...shared, maxTokens, maxPromptBytes, signal };
+      const reply = await ENDPOINTS[path]!(body, context);
+      if (reply.kind === 'json') return sendJson(response, 200, reply.body);
+      if (reply.kind === 'pieces') return sendPieces(response, reply.pieces);
+      return sendEvents(response, reply.events);
+    }
+    if (path === '/metrics') {
+      const text = await this.#metrics.registry.metrics();
+      response.writeHead(200, { 'content-type': this.#metrics.registry.contentType }).end(text);
+    } else if (path !== '/v1/models') sendJson(response, 200, this.#modelCard(modelName(path)));
+    else {
+      const data = Object.keys(this.#models).map((name) => this.#modelCard(name));
+      sendJson(response, 200, { object: 'list', data });
+    }
+  }
+
+  #modelCard(name: string): JsonObject {
+    if (!Object.hasOwn(this.#models, name)) {
+      throw new ApiError(404, `The model '${name.slice(0, 200)}' does not exist.`, { apiCode: 'model_not_found' });
+    }
+    const { contextLength } = this.#models[name]!;
+    return { id: name, object: 'model', created: this.#created, owned_by: 'posttrain', max_model_len: contextLength };
+  }
+
+  #fail(response: ServerResponse, error: unknown): void {
+    if (error instanceof ClientGoneError || response.destroyed) {
+      this.#metrics.disconnects.inc();
+      response.destroy();
+      return;
+    }
+    const failure = toApiError(error);
+    if (failure.status === 500) (this.#options.onError ?? console.error)(failure.cause ?? failure);
+    // The answer has begun: the error is its last event, and there is no [DONE].
+    if (response.headersSent) response.end(`data: ${JSON.stringify(failure.body)}\n\n`);
+    else sendJson(response, failure.status, failure.body, failure.headers);
+  }
+}
+
+const ROUTES: readonly string[] = [...Object.keys(ENDPOINTS), '/v1/models', '/health', '/metrics'];
+
+/** @throws ApiError 404 for an address that there is not */
+function allowedMethods(path: string): string {
+  if (Object.hasOwn(ENDPOINTS, path)) return 'POST, OPTIONS';
+  if (ROUTES.includes(path) || path.startsWith('/v1/models/')) return 'GET, HEAD, OPTIONS';
+  if (path === '*') return 'GET, HEAD, POST, OPTIONS';
+  throw new ApiError(404, `Unknown request URL: ${path.slice(0, 200)}.`, { apiCode: 'unknown_url' });
+}
+
+/** What a request is for: a proxy names the host with the path, and then the header says nothing. */
+function targetOf({ url = '', headers }: IncomingMessage): {
+  readonly path: string;
+  readonly host: string | undefined;
+} {
+  const absolute = /^https?:\/\/([^/?#]*)([^?#]*)/i.exec(url);
+  if (absolute) return { path: absolute[2] || '/', host: absolute[1]! };
+  return { path: url.split('?', 1)[0]!, host: headers.host };
+}
+
+function modelName(path: string): string {
+  const name = path.slice('/v1/models/'.length);
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+function cannotListen(cause: NodeJS.ErrnoException, host: string, port: number): PosttrainError {
+  const problems: Readonly<Record<string, string>> = {
+    EADDRINUSE: `the port ${port} of ${host} is in use; choose another one (--port; 0 takes any free one)`,
+    EACCES: `the port ${port} needs rights that this process lacks; choose one from 1024 on (--port)`,
+    EADDRNOTAVAIL: `${host} is no address of this machine; choose another one (--host)`,
+    ENOTFOUND: `there is no host ${host}; choose another one (--host)`,
+  };
+  return new PosttrainError('LISTEN', `listen: ${problems[cause.code ?? ''] ?? cause.message}`, { cause });
+}
+
+const shuttingDown = (): ApiError =>
+  new ApiError(503, 'The server is shutting down.', { apiCode: 'shutting_down', headers: { 'retry-after': '5' } });
+
+const wrongMethod = ({ method }: IncomingMessage, path: string, allowed: string): ApiError =>
+  new ApiError(405, `Not allowed to ${method} on ${path.slice(0, 200)}. Use ${allowed.split(', ', 1)}.`, {
+    apiCode: 'method_not_supported',
+    headers: { allow: allowed },
+  });
+
+function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: JsonObject,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const text = JSON.stringify(body);
+  const length = Buffer.byteLength(text);
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': length, ...headers }).end(text);
+}
+
+async function sendPieces(response: ServerResponse, pieces: readonly Buffer[]): Promise<void> {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': length });
+  for (const piece of pieces) if (!response.write(piece)) await drained(response);
+  response.end();
+}
+
+/** Server-sent events. The head is sent with the first event, so that what fails before it has a status of its own. */
+async function sendEvents(response: ServerResponse, events: AsyncGenerator<JsonObject>): Promise<void> {
+  for await (const event of events) {
+    if (!response.headersSent) {
+      response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    }
+    if (!response.write(`data: ${JSON.stringify(event)}\n\n`)) await drained(response);
+  }
+  response.end('data: [DONE]\n\n');
+}
+
+/** Waits for a slow reader; a reader that has gone is noticed by the request's signal. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (response.destroyed) return resolve();
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+}
+
+/** What is not HTTP, or did not arrive in time. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, message] =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? ['408 Request Timeout', 'The request did not arrive in time.']
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? ['431 Request Header Fields Too Large', 'The headers are too large.']
+        : ['400 Bad Request', 'This is not an HTTP request.'];
+  const body = JSON.stringify(new ApiError(Number.parseInt(status, 10), message).body);
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`);
+}
