@@ -17,6 +17,7 @@ export interface DTypeArrays {
   readonly bool: Uint8Array;
 }
 
+/** The array that holds elements of a dtype. */
 export type DTypeArray = DTypeArrays[DType];
 
 /** A tensor as plain data: row-major elements, as many as the product of `shape`. */
