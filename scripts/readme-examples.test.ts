@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
@@ -26,7 +26,7 @@ declare global {
   const myMethod: PeftMethod<LoraConfig>;
 }`;
 
-/** A module that an example of core-tensor imports: what its reader is to write. */
+/** A module that examples of engines import: what their reader is to write. */
 const myEngine = `
 import type { Engine } from '@posttrain/core-tensor';
 export declare const myEngine: () => Engine;`;
@@ -75,10 +75,13 @@ function typecheck(modules: ReadonlyMap<string, string>): string[] {
 
 describe('the TypeScript examples', () => {
   const readmes = [root, ...listPackages().map(({ folder }) => folder)].map((folder) => join(folder, 'README.md'));
-  const examples = readmes.flatMap(examplesOf);
+  const pages = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.md') && !file.startsWith('decisions'))
+    .map((file) => join(root, 'docs', file));
+  const examples = [...readmes, ...pages].flatMap(examplesOf);
   const wrong = join(root, 'WRONG.1.ts');
 
-  it('are in the README and in those of most packages', () => {
+  it('are in the README, in those of most packages and in pages of docs/', () => {
     expect(new Set(examples.map(([path]) => dirname(path))).size).toBeGreaterThanOrEqual(8);
   });
 
@@ -86,7 +89,8 @@ describe('the TypeScript examples', () => {
     const problems = typecheck(
       new Map([
         [join(root, 'given.ts'), given],
-        [join(root, 'packages', 'core-tensor', 'my-engine.ts'), myEngine],
+        [join(root, 'docs', 'my-engine.ts'), myEngine],
+        [join(root, 'docs', 'core-tensor', 'my-engine.ts'), myEngine],
         ...examples,
         [wrong, "\nimport { adamw } from '@posttrain/core-tensor';\n"],
       ]),

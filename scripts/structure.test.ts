@@ -107,6 +107,16 @@ describe('checkImportCircles', () => {
       'packages/sample/src: types refer to one another between folders: x/a.ts, y/b.ts',
     ],
     [
+      'rooms that import one another by different files',
+      {
+        'x/a.ts': "import '../y/b.js';\n",
+        'x/c.ts': '',
+        'y/b.ts': '',
+        'y/d.ts': "import '../x/c.js';\n",
+      },
+      'packages/sample/src: rooms import one another: x, y',
+    ],
+    [
       'a circle of six files',
       Object.fromEntries([0, 1, 2, 3, 4, 5].map((i) => [`f${i}.ts`, `import './f${(i + 1) % 6}.js';\n`])),
       'packages/sample/src: files import one another at run time: f0.ts, f1.ts, f2.ts, f3.ts, f4.ts and 1 more',

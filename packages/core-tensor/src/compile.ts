@@ -8,6 +8,7 @@ import { sameShape } from './shape.js';
 import { Tensor } from './tensor.js';
 import { flattenTree, type Leaf, leavesOf, withLeaves } from './tree.js';
 
+/** Options of `compile`. */
 export interface CompileFunctionOptions {
   /** A name for messages. Default: the function's own. */
   readonly name?: string;

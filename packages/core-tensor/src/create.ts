@@ -71,15 +71,20 @@ function flatten(values: NestedNumbers, shape: readonly number[], depth: number,
 export const scalar = (value: number, dtype: DType = 'float32'): Tensor =>
   tensor(encodeNumbers([value], dtype), [], dtype);
 
+/** A tensor of this shape, every element the value. */
 export const full = (shape: readonly number[], value: number, dtype: DType = 'float32'): Tensor =>
   apply('full', [], { shape, dtype, value });
 
+/** A tensor of zeros. */
 export const zeros = (shape: readonly number[], dtype: DType = 'float32'): Tensor => full(shape, 0, dtype);
 
+/** A tensor of ones. */
 export const ones = (shape: readonly number[], dtype: DType = 'float32'): Tensor => full(shape, 1, dtype);
 
+/** Zeros in the shape and dtype of another tensor. */
 export const zerosLike = (x: Tensor): Tensor => zeros(x.shape, x.dtype);
 
+/** Ones in the shape and dtype of another tensor. */
 export const onesLike = (x: Tensor): Tensor => ones(x.shape, x.dtype);
 
 /** 0, 1, …, along `axis` of `shape`, constant along the other axes. */

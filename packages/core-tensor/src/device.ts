@@ -7,8 +7,10 @@ import { fromHost, type Tensor } from './tensor.js';
 
 /** `tfjs-node-gpu`: an NVIDIA card through the package `@tensorflow/tfjs-node-gpu`. */
 export const DEVICES = ['cpu', 'webgpu', 'cuda', 'tfjs-node-gpu'] as const;
+/** A device that can be asked for. */
 export type DeviceName = (typeof DEVICES)[number];
 
+/** Options of `device`. */
 export interface DeviceOptions {
   /** Threads that one operation may use on the CPU. Default: as many as the process may run on. */
   readonly threads?: number;
@@ -22,6 +24,7 @@ export interface DeviceTrial {
   readonly why: string;
 }
 
+/** The device that `device` chose, with its engine and why. */
 export interface ChosenDevice {
   readonly device: DeviceName;
   /** Give it to `setEngine`. */

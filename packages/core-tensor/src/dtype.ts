@@ -2,6 +2,7 @@ import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 
 /** The element types a tensor can have. `bfloat16` is a storage type: cast before computing with it. */
 export const DTYPES = ['float32', 'float16', 'bfloat16', 'int32', 'int8', 'uint8', 'bool'] as const;
+/** An element type. */
 export type DType = (typeof DTYPES)[number];
 
 /**

@@ -116,6 +116,7 @@ export function inOrder<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
+/** Options of `realize`. */
 export interface RealizeOptions {
   /**
    * What computes; `operands`: the engine in whose memory the operands are, where that is one. Default: the engine that is set

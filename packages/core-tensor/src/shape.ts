@@ -2,6 +2,7 @@ import { ShapeError } from './errors.js';
 
 export { showShape } from './show-shape.js';
 
+/** The sizes of a tensor's axes, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
 
 /** Number of elements of a shape; 1 for a scalar. */

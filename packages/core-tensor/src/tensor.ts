@@ -12,6 +12,7 @@ export type Operand = Tensor | number;
 /** One axis, several, or (left out) all of them; negative counts from the end. */
 export type Axes = number | readonly number[];
 
+/** Options of reductions. */
 export interface ReduceOptions {
   /** Keep the reduced axes with size 1. Default false. */
   readonly keepDims?: boolean;

@@ -19,6 +19,7 @@ export interface DataStep<In extends object = Row, Out extends object = In> {
   apply(rows: AsyncIterable<In>, context: StepContext<In>): RowSource<Out>;
 }
 
+/** What a step kept and dropped, and why. */
 export interface StepReport {
   readonly step: string;
   /** Rows the step read. */
@@ -32,11 +33,13 @@ export interface StepReport {
   readonly warnings?: Readonly<Record<string, number>>;
 }
 
+/** Options of `pipeline`. */
 export interface PipelineOptions {
   /** Called with every dropped row, for instance to keep what was filtered out. */
   readonly onDrop?: (drop: { readonly step: string; readonly reason: string; readonly row: object }) => void;
 }
 
+/** The rows of a pipeline, and its report. */
 export interface Pipeline<Out extends object> {
   /** The rows that come out of the last step. Can be read once. */
   readonly rows: AsyncIterable<Out>;

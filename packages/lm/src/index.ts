@@ -52,7 +52,6 @@ export {
   recordRouterLogits,
   routerSums,
 } from './model/mixture-of-experts.js';
-export { NoModelFolderError } from './model/model-folder.js';
 export {
   type HiddenOptions,
   type KvCache,
@@ -73,6 +72,7 @@ export {
   saveWeights,
   WeightMismatchError,
 } from './model/weights.js';
+export { NoModelFolderError } from './model-folder.js';
 export { type ChatRowOptions, callArguments, chatOptionsOf, type RowMessage, rowMessages } from './prompts/chat-row.js';
 export { NoChatTemplateError, promptTokens, type TextModel, type TokenPrompt } from './prompts/prompt-tokens.js';
 export {

@@ -7,8 +7,10 @@ export class InvalidModelFileError extends PosttrainError {
   }
 }
 
+/** An object of JSON: values by name. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** Whether a value is an object, and neither null nor a list. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -21,6 +21,7 @@ import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel 
 import { nameOf } from './token-names.js';
 import { TextWorker } from './tokenize.js';
 
+/** Options of serving a local model. */
 export interface LocalModelsOptions {
   /** Adapters of the model, by the names that requests call them. Default: none. */
   readonly adapters?: Readonly<Record<string, Adapter>>;

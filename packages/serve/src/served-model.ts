@@ -24,6 +24,7 @@ export interface CompletionRequest extends SamplingParams {
   readonly signal: AbortSignal;
 }
 
+/** A token with its log-probability, as the API gives them. */
 export interface TokenLogProb {
   /** What the API calls it: its text as a rule. */
   readonly token: string;
@@ -63,6 +64,7 @@ export interface CompletionEvent {
   readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
 }
 
+/** A conversation with its tools and variables, for a chat template. */
 export interface ChatInput {
   readonly messages: readonly ChatMessage[];
   /** In the form of the OpenAI API: `{ type: 'function', function: { name, description, parameters } }`. */

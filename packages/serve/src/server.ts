@@ -14,6 +14,7 @@ import type { RequestContext } from './run-completions.js';
 import type { ServedModel } from './served-model.js';
 import { Slots } from './slots.js';
 
+/** Options of `serve`. */
 export interface ServeOptions {
   /** Clients must send it as `Authorization: Bearer …`. Default: none needed. */
   readonly apiKey?: string;
@@ -59,6 +60,7 @@ const OPTIONS = [
   ...['corsOrigin', 'allowedHosts', 'onError'],
 ];
 
+/** Where a server listens. */
 export interface ListenOptions {
   /** Default 8000; 0 takes any free one. */
   readonly port?: number;
@@ -86,6 +88,7 @@ export function createServer(models: Readonly<Record<string, ServedModel>>, opti
   return new ModelServer(models, options);
 }
 
+/** A running server. */
 export class ModelServer {
   readonly #models: Readonly<Record<string, ServedModel>>;
   readonly #options: ServeOptions;

@@ -26,7 +26,7 @@ export async function smallRun(options: Partial<SftOptions> = {}): Promise<SftRe
     rows: countingRows,
     batchSize: 4,
     learningRate: 0.01,
-    epochs: 4,
+    ...(options.steps === undefined && { epochs: 4 }),
     warmupSteps: 2,
     loggingSteps: 5,
     ...options,

@@ -5,6 +5,7 @@ import { apply, Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 import { backward, variable } from './backward.js';
 
+/** Options of `grad` and its kin. */
 export interface GradOptions {
   /** Position of the argument to differentiate; its tensors are the variables. Default 0. */
   readonly argument?: number;

@@ -12,6 +12,7 @@ export interface Donation {
   readonly recycled?: true;
 }
 
+/** What an engine is told of a graph that it compiles. */
 export interface CompileOptions {
   /**
    * Inputs whose buffers the caller gives away: after `run` the caller never reads them again. The engine may write

@@ -19,6 +19,7 @@ import {
   traceOnnx,
 } from './trace-onnx.js';
 
+/** Options of `encodeOnnx`. */
 export interface EncodeOnnxOptions {
   /** One for each argument: what its tensors' names start with. Default `input0`, `input1`, … */
   readonly inputNames?: readonly string[];
@@ -28,6 +29,7 @@ export interface EncodeOnnxOptions {
   readonly operators?: OnnxOperators;
 }
 
+/** Options of `exportOnnx`. */
 export interface ExportOnnxOptions extends EncodeOnnxOptions {
   /**
    * `embed`: captured tensors are part of the file, which must stay below 2 GiB. `external`: they are in a second file,
@@ -36,6 +38,7 @@ export interface ExportOnnxOptions extends EncodeOnnxOptions {
   readonly weights?: 'embed' | 'external';
 }
 
+/** Options of `exportOnnxModels`. */
 export interface ExportOnnxModelsOptions extends Omit<EncodeOnnxOptions, 'inputNames'> {
   /** The file, in the same folder, of the tensors that the functions capture; each is there once. Default `weights.data`. */
   readonly weightsFile?: string;

@@ -155,6 +155,7 @@ export interface OpAttributes {
 
 type None = Readonly<Record<never, never>>;
 
+/** A primitive operation. */
 export type OpName = keyof OpAttributes;
 
 /** One application of a primitive. Immutable, except that a leaf's storage can be consumed by donation. */

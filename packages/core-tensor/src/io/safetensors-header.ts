@@ -42,6 +42,7 @@ export interface TensorInfo {
   readonly byteLength: number;
 }
 
+/** The header of a safetensors file. */
 export interface SafetensorsHeader {
   readonly metadata: Readonly<Record<string, string>>;
   /** In the order of their bytes. */

@@ -17,11 +17,13 @@ export interface TensorToWrite {
   readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray>);
 }
 
+/** Options of `writeSafetensors`. */
 export interface WriteSafetensorsOptions {
   /** Written as `__metadata__`. Default `{ format: 'pt' }`, without which `transformers` refuses the file. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+/** Options of `saveSafetensors`. */
 export interface SaveSafetensorsOptions extends WriteSafetensorsOptions {
   /** The most data bytes of one file; a larger tensor gets a file of its own. Default 5e9. */
   readonly maxShardBytes?: number;

@@ -20,6 +20,7 @@ import { assertLittleEndian, bytesOf, checkArray, fromSafetensorsDType, tensorDa
 /** Bytes converted at a time, so that widening a tensor never holds a second copy of it. */
 const CONVERSION_CHUNK_BYTES = 1 << 20;
 
+/** Options of reading a tensor of a file. */
 export interface ReadTensorOptions {
   /**
    * The dtype wanted. `'float32'` widens F16 and BF16 (exact) and rounds F64. Default: the file's own dtype; I64 becomes

@@ -1,4 +1,3 @@
-import { endianness } from 'node:os';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { DType } from '../dtype.js';
 import { allocate, DTYPES, matchesDType } from '../dtype.js';
@@ -17,6 +16,7 @@ export interface DTypeArrays {
   readonly bool: Uint8Array;
 }
 
+/** The array that holds elements of a dtype. */
 export type DTypeArray = DTypeArrays[DType];
 
 /** A tensor as plain data: row-major elements, as many as the product of `shape`. */
@@ -76,6 +76,6 @@ export function bytesOf(array: ArrayBufferView): Uint8Array {
 
 /** Safetensors is little-endian and typed arrays are the host's; every platform Node 20 runs on but s390x agrees. */
 export function assertLittleEndian(): void {
-  if (endianness() === 'LE') return;
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 1) return;
   throw new PosttrainError('BIG_ENDIAN_HOST', 'safetensors files can only be read and written on little-endian hosts.');
 }

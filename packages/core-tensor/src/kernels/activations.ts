@@ -27,6 +27,7 @@ export const siluKernel: Kernel<Record<string, never>> = {
 /** x · σ(x), also called swish (arXiv 1702.03118). */
 export const silu = (x: Tensor): Tensor => applyKernel(siluKernel, [x], NO_CONFIG)[0]!;
 
+/** max(x, 0). */
 export const relu = (x: Tensor): Tensor => x.maximum(0);
 
 export interface GeluConfig {

@@ -9,6 +9,7 @@ import type { Tensor } from '../tensor.js';
  */
 export const maskedScore = (dtype: DType): number => (dtype === 'float16' ? -3e4 : -1e30);
 
+/** What a token may attend to. */
 export interface AttentionMaskOptions {
   /** Position i sees positions j ≤ i only. Default true. */
   readonly causal?: boolean;

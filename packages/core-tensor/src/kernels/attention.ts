@@ -9,6 +9,7 @@ import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 import { softmax } from './softmax.js';
 
+/** What an attention kernel is compiled for. */
 export interface AttentionConfig {
   /** Multiplies the scores; usually 1 / √d. */
   readonly scale: number;
@@ -16,6 +17,7 @@ export interface AttentionConfig {
   readonly softCap?: number;
 }
 
+/** Options of `attention`. */
 export interface AttentionOptions extends AttentionConfig {
   /**
    * A logit [h] per head that every row's softmax has besides its keys and that no value belongs to: what a row would
@@ -111,6 +113,7 @@ export const attention = (q: Tensor, k: Tensor, v: Tensor, bias: Tensor, options
   return applyKernel(attentionKernel, [q, k, v, bias, ...(sinks ? [sinks] : [])], config)[0]!;
 };
 
+/** What attention over a cache is compiled for. */
 export interface CachedAttentionConfig extends AttentionConfig {
   /** Each token sees at most this many tokens, itself included. Default: all before it. */
   readonly slidingWindow?: number;

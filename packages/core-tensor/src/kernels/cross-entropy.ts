@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { type Tensor, where } from '../tensor.js';
 import { tokenLogProbs } from './token-log-probs.js';
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions {
   /** Over the rows that are not ignored. `none` gives one number a row, 0 where it is ignored. Default `mean`. */
   readonly reduction?: 'mean' | 'sum' | 'none';

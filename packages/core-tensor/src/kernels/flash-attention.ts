@@ -17,6 +17,7 @@ import {
 import { checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 
+/** What the tiled attention kernel is compiled for. */
 export interface FlashAttentionConfig extends AttentionConfig, AttentionMaskOptions {
   /** Adds slope · (j - i) to the scores: see `alibiSlopes`. Default false. */
   readonly alibi?: boolean;
@@ -245,6 +246,7 @@ function sinkGradient(sinks: Tensor, logSum: Tensor, centre: Tensor): Tensor {
   return probabilities.mul(centre).neg().sum([0, 2, 3]).cast(sinks.dtype);
 }
 
+/** Options of `flashAttention`. */
 export interface FlashAttentionOptions extends AttentionConfig, AttentionMaskOptions {
   /** Adds slope · (j - i) to the scores (arXiv 2108.12409): see `alibiSlopes`. Default false. */
   readonly alibi?: boolean;

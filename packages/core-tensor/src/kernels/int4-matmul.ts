@@ -12,6 +12,7 @@ import { roundHalfEven } from './int8-matmul.js';
 import type { Kernel } from './kernel.js';
 import { productSpec } from './nf4-matmul.js';
 
+/** The shape of an int4 weight, the size of its blocks, and what products round their inputs to. */
 export type Int4Layout = Pick<Int4Format, 'shape' | 'blockSize' | 'activations'>;
 
 /** The code of zero where there are no zero points. */

@@ -12,6 +12,7 @@ export const INT8_ZERO = 128;
 /** Terms of a sum of products of two 8-bit codes that float32 holds exactly: 127 · 127 · 1024 < 2²⁴. */
 const EXACT_TERMS = 1024;
 
+/** What a product with an int8 weight is compiled for. */
 export type Int8MatmulConfig = Pick<Int8Format, 'threshold'>;
 
 /** The nearest whole number; of two equally near, the even one. */

@@ -5,6 +5,7 @@ import { applyKernel } from './apply-kernel.js';
 import { checkFloats } from './check.js';
 import type { Kernel } from './kernel.js';
 
+/** What a norm is compiled for. */
 export interface NormConfig {
   /** Added to the mean square (RMSNorm) or the variance (LayerNorm) before the root. */
   readonly epsilon: number;

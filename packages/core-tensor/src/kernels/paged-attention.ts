@@ -7,11 +7,13 @@ import { biasOf } from './attention-mask.js';
 import { checkIndices } from './check.js';
 import { putRows } from './put-rows.js';
 
+/** Options of attention over a cache in blocks. */
 export interface PagedAttentionOptions extends Omit<CachedAttentionConfig, 'alibi'> {
   /** Tokens in a block. */
   readonly blockSize: number;
 }
 
+/** The tensors of attention over a cache in blocks. */
 export interface PagedAttentionInputs {
   /** [b, h, s, d]. */
   readonly q: Tensor;

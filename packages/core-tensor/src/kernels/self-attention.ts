@@ -5,6 +5,7 @@ import { attention, checkNumbers } from './attention.js';
 import { alibiBias, alibiSlopes, biasOf, visibleIn } from './attention-mask.js';
 import { FLASH_ATTENTION_OPTIONS, type FlashAttentionOptions, flashAttention } from './flash-attention.js';
 
+/** Options of attention of a sequence to itself. */
 export interface SelfAttentionOptions extends FlashAttentionOptions {
   /**
    * Up to this much memory for the scores [b, h, s, s] in float32, all are computed at once and the gradient keeps their

@@ -7,6 +7,7 @@ import { applyKernel } from './apply-kernel.js';
 import { checkFloats, checkIndices } from './check.js';
 import type { Kernel } from './kernel.js';
 
+/** What log-probabilities of chosen tokens are compiled for. */
 export interface TokenLogProbsConfig {
   /** Divides the logits before the softmax, as the sampler does. */
   readonly temperature: number;
@@ -225,6 +226,7 @@ function tokensOf(running: Running, wanted: readonly boolean[]): Tensor[] {
   ];
 }
 
+/** Options of `tokenLogProbs`. */
 export interface TokenLogProbsOptions {
   /** Default 1. */
   readonly temperature?: number;

@@ -4,6 +4,7 @@ import { scalar, zerosLike } from '../create.js';
 import type { Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 
+/** Options of `conjugateGradient`. */
 export interface ConjugateGradientOptions {
   /** Default 10. */
   readonly maxIterations?: number;
@@ -13,6 +14,7 @@ export interface ConjugateGradientOptions {
   readonly damping?: number;
 }
 
+/** What `conjugateGradient` gives. */
 export interface ConjugateGradientResult<T> {
   readonly solution: T;
   readonly iterations: number;

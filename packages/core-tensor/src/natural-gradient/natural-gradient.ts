@@ -9,6 +9,7 @@ import {
   type LinearOperator,
 } from './conjugate-gradient.js';
 
+/** Options of `naturalGradient`. */
 export interface NaturalGradientOptions extends ConjugateGradientOptions {
   /**
    * Scale the direction s to the length at which the model of the divergence is this large: ½ sᵀ (F + damping I) s = maxKl, in nats

@@ -15,8 +15,10 @@ const adafactorOptions = options('adafactor', {
   epsilon: number({ default: 1e-30, min: 0 }),
   ...decayOptions,
 });
+/** Options of `adafactor` (arXiv 1804.04235). */
 export type AdafactorOptions = Given<typeof adafactorOptions>;
 
+/** The state of `adafactor`. */
 export interface AdafactorState {
   /** Number of updates made, int32 scalar. */
   readonly step: Tensor;

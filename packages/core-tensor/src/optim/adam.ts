@@ -5,6 +5,7 @@ import { decayOptions, decaysByDefault, mapNamed, type Optimizer } from './optim
 
 /** The decay is an L2 penalty: added to the gradient as weightDecay · θ, as in torch.optim.Adam. */
 const adamOptions = options('adam', { ...momentOptions, ...decayOptions });
+/** Options of `adam` (arXiv 1412.6980). */
 export type AdamOptions = Given<typeof adamOptions>;
 
 /** Adam (arXiv 1412.6980): the update of `adamW` without decay, for the gradient g + λθ. */

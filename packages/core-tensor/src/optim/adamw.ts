@@ -6,8 +6,10 @@ import { decayed, decayOptions, decaysByDefault, mapNamed, type Named, type Opti
 
 /** The decay is decoupled: θ ← θ (1 - η·weightDecay) before the step. */
 const adamWOptions = options('adamW', { ...momentOptions, ...decayOptions });
+/** Options of `adamW` (arXiv 1711.05101). */
 export type AdamWOptions = Given<typeof adamWOptions>;
 
+/** The state of `adamW`. */
 export interface AdamWState {
   /** Number of updates made, int32 scalar. */
   readonly step: Tensor;

@@ -10,6 +10,7 @@ import { mapNamed, type Named, type Optimizer } from './optimizer.js';
 /** As bitsandbytes has it: parameters with fewer elements keep float32 moments. */
 const SMALLEST_IN_8_BITS = 4096;
 
+/** The state of an optimizer that keeps its moments in 8 bits (arXiv 2110.02861). */
 export interface EightBitState<State> {
   /** What the rule keeps besides moments in 8 bits: counters, and the moments of small parameters. */
   readonly rest: State;

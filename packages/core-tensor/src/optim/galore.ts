@@ -29,8 +29,10 @@ const matricesShape = {
 
 /** The decay is decoupled: θ ← θ (1 - η·weightDecay) after the step, as galore_torch has it. */
 const galoreMatricesOptions = options('galoreMatrices', matricesShape);
+/** Options of `galoreMatrices`. */
 export type GaloreMatricesOptions = Given<typeof galoreMatricesOptions>;
 
+/** The state of `galore`. */
 export interface GaloreState {
   /** Number of updates made, int32 scalar. */
   readonly step: Tensor;
@@ -112,6 +114,7 @@ const isTall = (shape: readonly number[]): boolean => shape[0]! >= shape[1]!;
 
 /** `others` has the same decay and moments by default. */
 const galoreOptions = options('galore', { ...matricesShape, ...splitOptions });
+/** Options of `galore` (arXiv 2403.03507). */
 export type GaloreOptions = Given<typeof galoreOptions>;
 
 /** GaLore for the hidden matrices and another optimizer, AdamW by default, for the rest; see `galoreMatrices`. */

@@ -10,8 +10,10 @@ const lionOptions = options('lion', {
   beta2: number({ default: 0.99, min: 0, below: 1 }),
   ...decayOptions,
 });
+/** Options of `lion` (arXiv 2302.06675). */
 export type LionOptions = Given<typeof lionOptions>;
 
+/** The state of `lion`. */
 export interface LionState {
   readonly mean: Named;
 }

@@ -1,5 +1,6 @@
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 
+/** Options of `lossScaler`, by the names of torch's GradScaler in camel case. */
 export interface LossScalerOptions {
   /** The first scale. Default 65536. */
   readonly initialScale?: number;
@@ -11,6 +12,7 @@ export interface LossScalerOptions {
   readonly backoffFactor?: number;
 }
 
+/** The scale of a loss in mixed precision, and how long it has held. */
 export interface LossScale {
   /** What the loss is multiplied by before it is differentiated, and the gradients divided by. */
   readonly scale: number;
@@ -18,6 +20,7 @@ export interface LossScale {
   readonly growthTracker: number;
 }
 
+/** How the scale of a loss goes on: see `lossScaler`. */
 export interface LossScaler {
   readonly initial: LossScale;
   /** The scale after an update whose gradients were finite, or were not, so that it was skipped. */

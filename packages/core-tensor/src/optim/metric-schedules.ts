@@ -18,6 +18,7 @@ export interface MetricOptions {
   readonly minimum?: number;
 }
 
+/** Options of `greedy`. */
 export interface GreedyOptions extends MetricOptions {
   /** Metrics that are not looked at after the rate was raised. Default 0. */
   readonly warmup?: number;

@@ -37,8 +37,10 @@ const matricesShape = {
   adjustment: oneOf(Object.keys(ADJUSTMENTS) as MuonAdjustment[], { default: 'original' }),
 };
 const muonMatricesOptions = options('muonMatrices', matricesShape);
+/** Options of `muonMatrices`. */
 export type MuonMatricesOptions = Given<typeof muonMatricesOptions>;
 
+/** The state of `muon`. */
 export interface MuonState {
   /** Mean of the gradients per parameter. */
   readonly momentum: Named;
@@ -105,6 +107,7 @@ const muonOptions = options('muon', {
   /** Learning rate of the others as a multiple of Muon's. Default 1, which suits `match_rms_adamw`. */
   othersFactor: number({ default: 1, min: 0 }),
 });
+/** Options of `muon`. */
 export type MuonOptions = Given<typeof muonOptions>;
 
 const EMBEDDING = /embed|lm_head|(^|\.)wte\.|(^|\.)wpe\./;

@@ -22,6 +22,7 @@ export const optimizers = {
   sgd,
 } as const;
 
+/** An optimizer by its Hugging Face name. */
 export type OptimizerName = keyof typeof optimizers;
 
 /** A name with the options of that optimizer. */
@@ -32,6 +33,7 @@ export type OptimizerSpec<Name extends OptimizerName = OptimizerName> = {
 /** A name, a name with options, or an optimizer of your own. */
 export type OptimizerChoice = OptimizerName | OptimizerSpec | Optimizer<object>;
 
+/** Whether a value is an optimizer. */
 export const isOptimizer = (choice: OptimizerChoice): choice is Optimizer<object> =>
   typeof choice === 'object' && 'update' in choice;
 

@@ -11,6 +11,7 @@ export interface ParameterGroup {
   readonly learningRateFactor?: number;
 }
 
+/** The state of `parameterGroups`: that of each group. */
 export interface ParameterGroupsState {
   /** The state of each group's optimizer, in the order of the groups. */
   readonly groups: readonly object[];

@@ -3,16 +3,19 @@ import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 /** Learning rate of update `step`, counted from 0, as a fraction of the peak. */
 export type Schedule = (step: number) => number;
 
+/** Options of a schedule that warms up. */
 export interface WarmupOptions {
   /** Updates over which the rate rises linearly from 0. Default 0. */
   readonly warmupSteps?: number;
 }
 
+/** Options of a schedule that ends with the run. */
 export interface DecayOptions extends WarmupOptions {
   /** Updates in the whole run. */
   readonly totalSteps: number;
 }
 
+/** Options of the cosine schedule. */
 export interface CosineOptions extends DecayOptions {
   /** The lowest rate, as a fraction of the peak. Default 0. */
   readonly minimum?: number;
@@ -103,6 +106,7 @@ const FALLS = {
   '1-sqrt': (x: number) => 1 - Math.sqrt(x),
 } as const;
 
+/** Options of the warm-up, stable, decay schedule. */
 export interface WarmupStableDecayOptions extends CosineOptions {
   /** Updates of the decay. */
   readonly decaySteps: number;
@@ -142,6 +146,7 @@ export const schedules = {
   warmup_stable_decay: warmupStableDecay,
 } as const;
 
+/** A schedule of the learning rate by its Hugging Face name. */
 export type ScheduleName = keyof typeof schedules;
 
 /** What a schedule takes besides the length of the run and of its warm-up. */

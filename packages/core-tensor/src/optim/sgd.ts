@@ -11,8 +11,10 @@ const sgdOptions = options('sgd', {
   nesterov: boolean({ default: false }),
   ...decayOptions,
 });
+/** Options of `sgd`. */
 export type SgdOptions = Given<typeof sgdOptions>;
 
+/** The state of `sgd`. */
 export interface SgdState {
   /** Accumulated direction per parameter; empty without momentum. */
   readonly velocity: Named;

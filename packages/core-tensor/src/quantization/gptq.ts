@@ -4,6 +4,7 @@ import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, type Int4Weight, QuantizationError } from './quantized-weight.js';
 import { roundHalfEven } from './round-half-even.js';
 
+/** Options of `gptq` (arXiv 2210.17323). */
 export interface GptqOptions {
   /** 2 to 8. Default 4. */
   readonly bits?: number;
@@ -17,6 +18,7 @@ export interface GptqOptions {
   readonly dampening?: number;
 }
 
+/** What `gptq` gives. */
 export interface GptqResult {
   /** The quantised weight as float32: (code - zero) · scale. */
   readonly weight: FloatMatrix;

@@ -9,6 +9,7 @@ import {
   QuantizationError,
 } from './quantized-weight.js';
 
+/** Options of `quantizeInt4`. */
 export interface QuantizeInt4Options {
   /** Elements of a row that share one scale: 16, 32, 64, 128 or 256. Default 32. */
   readonly blockSize?: number;

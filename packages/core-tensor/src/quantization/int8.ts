@@ -5,6 +5,7 @@ import { INT8_ZERO } from '../kernels/int8-matmul.js';
 import { checkMatrix, type FloatMatrix, type Int8Weight, QuantizationError } from './quantized-weight.js';
 import { roundHalfEven } from './round-half-even.js';
 
+/** Options of `quantizeInt8`. */
 export interface QuantizeInt8Options {
   /** A feature column of the activations in which some |x| reaches it is multiplied as floats; 0: none is. Default 6. */
   readonly threshold?: number;

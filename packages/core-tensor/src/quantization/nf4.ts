@@ -4,6 +4,7 @@ import { dynamicMap, NESTED_BLOCK_SIZE, quantizeDynamic } from './dynamic-map.js
 import { checkMatrix, type FloatMatrix, type FourBitWeight, QuantizationError } from './quantized-weight.js';
 import { torchSum } from './torch-sum.js';
 
+/** Options of `quantizeNf4`. */
 export interface QuantizeNf4Options {
   /** Elements that share one scale: 32, 64, 128 … 4096. Default 64. */
   readonly blockSize?: number;

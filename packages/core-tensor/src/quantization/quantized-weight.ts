@@ -52,11 +52,13 @@ export interface Int4Format {
  * to multiples of its largest |x| / 127 first, as llama.cpp does beside Q4_0 and ONNX Runtime at accuracy level 4.
  */
 export type Int4Activations = (typeof INT4_ACTIVATIONS)[number];
+/** What products with an int4 weight may round their inputs to. */
 export const INT4_ACTIVATIONS = ['float32', 'int8'] as const;
 
 /** What a quantised weight is, without its numbers: plain JSON data. */
 export type QuantizedFormat = FourBitFormat | Int8Format | Int4Format;
 
+/** The tensors of a 4-bit weight. */
 export interface FourBitParts<T> {
   /** uint8 [ceil(size / 2), 1]: two codes a byte, the earlier element in the high half. */
   readonly codes: T;
@@ -68,6 +70,7 @@ export interface FourBitParts<T> {
   readonly nestedOffset?: T;
 }
 
+/** The tensors of an int8 weight. */
 export interface Int8Parts<T> {
   /** uint8 [in, out]: the signed code plus 128, transposed, as integer products read it. */
   readonly codes: T;
@@ -75,6 +78,7 @@ export interface Int8Parts<T> {
   readonly scales: T;
 }
 
+/** The tensors of an int4 weight. */
 export interface Int4Parts<T> {
   /** uint8 [out, blocks of a row, blockSize / 2]: two codes a byte, the earlier element in the low half. */
   readonly codes: T;
@@ -84,8 +88,11 @@ export interface Int4Parts<T> {
   readonly zeroPoints?: T;
 }
 
+/** A weight in 4 bits with a scale per block (NF4 or FP4, arXiv 2305.14314). */
 export type FourBitWeight<T = TensorData> = FourBitFormat & { readonly parts: FourBitParts<T> };
+/** A weight in 8 bits with a scale per row (arXiv 2208.07339). */
 export type Int8Weight<T = TensorData> = Int8Format & { readonly parts: Int8Parts<T> };
+/** A weight in 4 bits with a scale per block of a row. */
 export type Int4Weight<T = TensorData> = Int4Format & { readonly parts: Int4Parts<T> };
 
 /** A quantised weight: its format, and its parts as plain data or as tensors. */
@@ -104,7 +111,7 @@ export function bitsPerWeight({ shape, parts }: QuantizedWeight): number {
   return (8 * bytes) / sizeOf(shape);
 }
 
-/** @throws QuantizationError unless `weight` is a matrix of finite numbers */
+/** The rows and columns of a matrix. @throws QuantizationError unless `weight` is one of finite numbers */
 export function checkMatrix(what: string, { shape, data }: FloatMatrix): readonly [rows: number, columns: number] {
   const [rows, columns] = shape;
   if (shape.length !== 2 || rows! < 1 || columns! < 1 || sizeOf(shape) !== data.length) {

@@ -2,6 +2,7 @@ import { assertKnownOptions } from '@posttrain/interfaces';
 import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, QuantizationError } from './quantized-weight.js';
 
+/** Options of `sparseGpt` (arXiv 2301.00774). */
 export type SparseGptOptions = {
   /** λ of H + λ·mean(diag H)·I. Default 0.01. */
   readonly dampening?: number;

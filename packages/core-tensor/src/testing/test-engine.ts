@@ -18,6 +18,7 @@ export interface TestRunner {
   };
 }
 
+/** Options of `testEngine`. */
 export interface TestEngineOptions {
   /** For the names of the tests. */
   readonly name: string;

@@ -3,6 +3,7 @@ import { iota, ones, tensor } from '../create.js';
 import { DTypeError, ShapeError } from '../errors.js';
 import { addAlongAxis, concat, type Tensor, where } from '../tensor.js';
 
+/** Options of token merging (ToMe, arXiv 2210.09461). */
 export interface TokenMergingOptions {
   /** How many original tokens each token [b, n] stands for. Default: one each. */
   readonly sizes?: Tensor;

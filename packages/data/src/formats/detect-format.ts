@@ -3,6 +3,7 @@ import { type Row, requireRow } from '../rows.js';
 import { FORMAT_COLUMNS, type RowFormat } from './row-formats.js';
 import { isConversational } from './trl-data-utils.js';
 
+/** The format that rows have. */
 export interface DetectedFormat {
   readonly format: RowFormat;
   /** Whether the texts are lists of messages. */

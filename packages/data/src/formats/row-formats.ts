@@ -44,6 +44,7 @@ export interface RowFormats {
   readonly 'stepwise-supervision': StepwiseSupervisionRow;
 }
 
+/** A format of training rows. */
 export type RowFormat = keyof RowFormats;
 
 /** The columns that decide a row's format. A row may have any others besides. */

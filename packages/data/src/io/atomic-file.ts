@@ -5,6 +5,7 @@ import { assertPath, DataFileError, messageOf } from '../errors.js';
 
 const FLUSH_BYTES = 1 << 20;
 
+/** What was written. */
 export interface WriteSummary {
   readonly rows: number;
   readonly bytes: number;

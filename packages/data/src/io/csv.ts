@@ -5,6 +5,7 @@ import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions } from './byte-source.js';
 import { readCsvRecords } from './csv-records.js';
 
+/** Options of `readCsv`. */
 export interface ReadCsvOptions extends RowSizeOptions {
   /** Field separator, one character. Default `','`. */
   readonly delimiter?: string;
@@ -35,6 +36,7 @@ export async function* readCsv(
   }
 }
 
+/** Options of `writeCsv`. */
 export interface WriteCsvOptions extends Pick<ReadCsvOptions, 'delimiter'> {
   /** Columns and their order. Default: the keys of the first row. */
   readonly columns?: readonly string[];

@@ -5,6 +5,7 @@ import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
 import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
 import { parseRow, stringifyExactly } from './parse-row.js';
 
+/** Options of `readJsonl`. */
 export interface ReadJsonlOptions extends RowSizeOptions {
   /**
    * Called with the error of each malformed line, which is then skipped; count them here.

@@ -3,6 +3,7 @@ import { assertCallback, DataOptionError, DataStepError, messageOf, RowError } f
 import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row } from '../rows.js';
 
+/** Options of `map`. */
 export interface MapOptions {
   /** What to do when the callback throws a `RowError`. Other errors always end the pipeline. Default `'throw'`. */
   readonly onRowError?: 'throw' | 'drop';

@@ -3,6 +3,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { assertInteger } from '../errors.js';
 import type { DataStep } from '../pipeline.js';
 
+/** Options of `shuffle`. */
 export interface ShuffleOptions {
   readonly seed: number;
   /** Rows held in memory. Default: all rows, which gives a uniform shuffle. */

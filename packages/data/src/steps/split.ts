@@ -4,8 +4,10 @@ import type { DataStep } from '../pipeline.js';
 import { isPlainObject, kindOf, ownValue, type Row, requireRow } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
 
+/** The name of a part of a split. */
 export type SplitName = 'train' | 'test';
 
+/** How rows are shared out to the parts of a split. */
 export interface SplitRule<R extends object = Row> {
   /** Expected share of rows in the test part, in (0, 1). */
   readonly testFraction: number;

@@ -13,8 +13,10 @@ import {
   type ProceduralTask,
 } from './procedural-task.js';
 
+/** An operator of `arithmetic`. */
 export type ArithmeticOperator = IntegerOperator;
 
+/** Options of `arithmetic`. */
 export interface ArithmeticOptions {
   /** Digits of each term. Default 2. */
   readonly digits?: IntegerRange;

@@ -22,6 +22,7 @@ import {
   type TaskVerdict,
 } from './procedural-task.js';
 
+/** Options of `countdown`. */
 export interface CountdownOptions {
   /** How many numbers are given. Default 3. */
   readonly numbers?: IntegerRange;

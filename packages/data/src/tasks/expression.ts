@@ -1,12 +1,15 @@
 /** `+ - * /` over non-negative integers, with parentheses. Parsed by hand: no text is ever run as code. */
 
 export const OPERATORS = ['+', '-', '*', '/'] as const;
+/** An operator of an arithmetic expression. */
 export type Operator = (typeof OPERATORS)[number];
 
+/** An arithmetic expression over whole numbers. */
 export type Expression =
   | { readonly kind: 'number'; readonly value: number }
   | { readonly kind: 'operation'; readonly operator: Operator; readonly left: Expression; readonly right: Expression };
 
+/** An expression as it was read from text. */
 export type ParsedExpression =
   | { readonly ok: true; readonly expression: Expression }
   | { readonly ok: false; readonly reason: string };

@@ -12,8 +12,10 @@ import {
   type ProceduralTask,
 } from './procedural-task.js';
 
+/** An operator of `modularChain`. */
 export type ChainOperator = IntegerOperator;
 
+/** Options of `modularChain`. */
 export interface ModularChainOptions {
   /** Numbers are taken modulo this. Default 10. */
   readonly modulus?: number;
@@ -25,6 +27,7 @@ export interface ModularChainOptions {
   readonly scratchpad?: 'none' | 'steps';
 }
 
+/** A problem of `modularChain`. */
 export type ModularChainProblem = {
   readonly modulus: number;
   readonly start: number;

@@ -38,6 +38,7 @@ export type TaskRow<Problem extends object = object> = {
   readonly problem: Problem;
 };
 
+/** Options of `taskRows`. */
 export interface TaskRowsOptions {
   readonly split: SplitName;
   readonly count: number;

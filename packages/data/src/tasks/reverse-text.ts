@@ -11,6 +11,7 @@ import {
   type ProceduralTask,
 } from './procedural-task.js';
 
+/** Options of `reverseText`. */
 export interface ReverseTextOptions {
   /** Characters of the text. Default 3 to 8. */
   readonly length?: IntegerRange;
@@ -20,6 +21,7 @@ export interface ReverseTextOptions {
   readonly scratchpad?: 'none' | 'spelled';
 }
 
+/** A problem of `reverseText`. */
 export type ReverseTextProblem = { readonly text: string };
 
 /** Reverse a text: the prompt `cat>`, the solution `c a t,t a c#tac`. Characters: the alphabet, space and `> , #`. */

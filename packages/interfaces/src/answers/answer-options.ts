@@ -21,4 +21,5 @@ export const assertAnswerText = (where: string, name: string, value: unknown): v
   assertArgument(where, name, value, typeof value === 'string', 'a text');
 
 /** @throws OptionError for options that are unknown or cannot be right */
+/** Refuses options of answers that are unknown or cannot be right. @throws OptionError */
 export const assertAnswerOptions = (given: AnswerOptions): void => void answerOptions.read(given);

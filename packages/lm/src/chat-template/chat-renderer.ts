@@ -6,6 +6,7 @@ import type { ChatTemplates } from './chat-templates.js';
 import { AssistantMaskError, ChatTemplateError } from './errors.js';
 import { hasGenerationMarkers, renderJinja } from './jinja-template.js';
 
+/** Options of rendering a conversation, by the names of transformers' `apply_chat_template` in camel case. */
 export interface RenderChatOptions {
   /** End with the header that asks the assistant for a message. Default false. */
   readonly addGenerationPrompt?: boolean;
@@ -29,6 +30,7 @@ export interface RenderChatOptions {
   readonly now?: Date;
 }
 
+/** A conversation as text and tokens. */
 export interface RenderedChat {
   readonly text: string;
   /** The text's tokens; nothing is added, since templates write special tokens themselves. */

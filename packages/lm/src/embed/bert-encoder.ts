@@ -4,8 +4,8 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
 import type { Weights } from '../model/layers.js';
-import { assertModelFolder } from '../model/model-folder.js';
 import { WeightMismatchError } from '../model/weights.js';
+import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
 
 /** The parts of an encoder. */

@@ -10,11 +10,11 @@ import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-
 import { HeadError } from '../model/head.js';
 import type { Weights } from '../model/layers.js';
 import { LOAD_HINTS } from '../model/load-hints.js';
-import { assertModelFolder } from '../model/model-folder.js';
 import { type Network, networkOf } from '../model/network.js';
 import { type WeightStorage, weightStorage } from '../model/quantize.js';
 import { isQuantized } from '../model/quantized-layer.js';
 import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../model/weights.js';
+import { assertModelFolder } from '../model-folder.js';
 import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../score/passes.js';
 import { Tokenizer } from '../tokenizer/index.js';
 

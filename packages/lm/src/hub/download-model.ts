@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assertKnownOptions, assertPath, isPosttrainError, type OnProgress } from '@posttrain/interfaces';
-import { assertModelFolder } from '../model/model-folder.js';
+import { assertModelFolder } from '../model-folder.js';
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';

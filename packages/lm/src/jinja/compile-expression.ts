@@ -23,6 +23,7 @@ import {
   type Value,
 } from './values.js';
 
+/** An evaluation of the model as it is: metrics by name. */
 export type Evaluate = (run: Run, scope: Scope) => Value;
 
 /** The name under which the body of a filter or set block is found; no name of a template can be so. */

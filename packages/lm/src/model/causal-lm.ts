@@ -24,11 +24,11 @@ import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
 import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './head.js';
 import type { Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
-import { assertModelFolder } from './model-folder.js';
 import { type Network, networkOf } from './network.js';
 import {
   configQuantizedWith,

@@ -27,11 +27,11 @@ import { storedHead } from '../config/head-config.js';
 import { loadModelConfig, type ModelConfig, saveModelConfig, withLongContext } from '../config/index.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { GgufModelSource, openGgufModel } from '../gguf/model-source.js';
+import { assertModelFolder } from '../model-folder.js';
 import type { ParameterInfo } from './family.js';
 import { tooLarge } from './implied-size.js';
 import type { ModuleInfo, Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
-import { assertModelFolder } from './model-folder.js';
 import { type Network, networkOf } from './network.js';
 import {
   assertQuantization,

@@ -30,11 +30,13 @@ export interface TokenizerFiles {
   readonly folder?: string;
 }
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Add what the tokenizer's post-processor adds (a leading bos, say). Default true, as in `transformers`. */
   readonly addSpecialTokens?: boolean;
 }
 
+/** Options of `encodeWithOffsets`. */
 export interface OffsetOptions {
   /**
    * Every character that has a token lies in the span of one: white space at a token's ends stays in it whatever the
@@ -44,6 +46,7 @@ export interface OffsetOptions {
   readonly whole?: boolean;
 }
 
+/** Options of `Tokenizer.decode`. */
 export interface DecodeTextOptions {
   /** Leave special tokens out of the text. Default false, as in `transformers`. */
   readonly skipSpecialTokens?: boolean;

@@ -4,6 +4,7 @@ import { JsonCallParser } from './json-call-parser.js';
 import { OPEN, TagCallParser } from './tag-call-parser.js';
 import type { ToolFormat } from './tool-format.js';
 
+/** What a parser of tool calls has read: text that is none, and pieces of calls. */
 export interface ParsedPiece {
   /** Text that is certainly not part of a call. */
   readonly text: string;
@@ -23,6 +24,7 @@ export interface ToolCallParser {
 /** JSON Schemas of the parameters of the functions that were offered, by their names. */
 export type OfferedFunctions = ReadonlyMap<string, JsonObject>;
 
+/** A parser of the tool calls in a model's text, by the format that the model writes them in. */
 export const toolCallParser = (format: ToolFormat, functions: OfferedFunctions): ToolCallParser =>
   format === 'tags' ? new TagCallParser(functions) : new JsonCallParser(functions);
 

@@ -150,7 +150,7 @@ describe('a model of a GGUF file', () => {
     await writeFile(join(folder, 'config.json'), '{"model_type": "llama"}');
     await expect(CausalLM.load(folder)).rejects.toThrow(/config\.json/);
     await expect(CausalLM.fromPretrained(join(folder, 'none.gguf'))).rejects.toThrow(/no such folder or GGUF file/);
-    await expect(CausalLM.load(join(folder, 'none.gguf'))).rejects.toThrow(/ENOENT/);
+    await expect(CausalLM.load(join(folder, 'none.gguf'))).rejects.toThrow(/there is no such folder or GGUF file/);
     await mkdir(join(folder, 'empty'));
     await expect(CausalLM.load(join(folder, 'empty'))).rejects.toThrow(/config\.json/);
   });

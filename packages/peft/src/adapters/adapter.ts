@@ -23,6 +23,7 @@ const createAdapterOptions = options('createAdapter', {
   /** Default `default`. */
   name: text({ default: 'default' }),
 });
+/** Options of `createAdapter`. */
 export type CreateAdapterOptions = Given<typeof createAdapterOptions>;
 
 /** What people call options of methods, beside PEFT's names in snake case, which are near enough. */

@@ -27,6 +27,7 @@ const loadAdapterOptions = options('loadAdapter', {
   /** Default `default`. */
   name: text({ default: 'default' }),
 });
+/** Options of `loadAdapter`. */
 export type LoadAdapterOptions = Given<typeof loadAdapterOptions>;
 
 /**

@@ -7,6 +7,7 @@ import { AdapterConfigError, MergeError } from './errors.js';
 import { type AdapterTarget, linearShape, type PeftConfig, type PeftMethod } from './peft-method.js';
 import { patternValue } from './targets.js';
 
+/** Options of `lora`, by PEFT's names in camel case. */
 export interface LoraConfig extends PeftConfig {
   /** Rank of the update. Default 8. */
   readonly r: number;

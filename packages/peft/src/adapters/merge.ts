@@ -12,8 +12,10 @@ const mergeOptions = options('mergeAdapter', {
   /** Token ids on which the merged model is compared with the adapter. Default: 32 ids drawn with a fixed seed. */
   probe: listOf(integer({ min: 0 }), { optional: true }),
 });
+/** Options of `mergeAdapter`. */
 export type MergeOptions = Given<typeof mergeOptions>;
 
+/** A merged model, and how far its logits moved by rounding. */
 export interface MergeResult {
   readonly model: CausalLM;
   /** Largest absolute change of a logit on the probe; rounding only, about 1e-5, unless something is wrong. */

@@ -4,6 +4,7 @@ import type { Adapter, CausalLM, LayerHooks, ModuleInfo } from '@posttrain/lm';
 import type { PeftConfig, PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
 
+/** What an adapter entered, what it left out, and how much of the model it trains. */
 export interface AdapterReport {
   /** Paths of the modules the method enters. */
   readonly matched: readonly string[];

@@ -15,6 +15,7 @@ const saveAdapterOptions = options('saveAdapter', {
   /** What adapter_config.json names as the base. Default: the name of the model the adapter was made for. */
   baseModel: text({ optional: true }),
 });
+/** Options of `saveAdapter`. */
 export type SaveAdapterOptions = Given<typeof saveAdapterOptions>;
 
 /**

@@ -16,11 +16,13 @@ const DEFAULT_TARGETS: Readonly<Record<string, readonly string[]>> = {
   qwen3: ['q_proj', 'v_proj'],
 };
 
+/** A module that an adapter leaves out, with the reason. */
 export interface SkippedModule {
   readonly name: string;
   readonly reason: 'not targeted' | 'excluded' | 'another layer' | 'in modulesToSave';
 }
 
+/** The modules that patterns match, and those that they do not. */
 export interface TargetMatch {
   readonly matched: readonly ModuleInfo[];
   readonly skipped: readonly SkippedModule[];
@@ -30,6 +32,7 @@ export interface TargetMatch {
   readonly targetModules: readonly string[] | string;
 }
 
+/** Which modules are meant: patterns, as PEFT has them. */
 export type TargetOptions = Pick<
   PeftConfig,
   'targetModules' | 'excludeModules' | 'layersToTransform' | 'layersPattern' | 'modulesToSave'

@@ -12,6 +12,7 @@ const loraPlusOptions = options('loraPlus', {
   /** The rule for all of them. Default AdamW. */
   optimizer: custom<Optimizer<object>>()('an optimizer', (value) => typeof value === 'object', { optional: true }),
 });
+/** Options of `loraPlus` (arXiv 2402.12354). */
 export type LoraPlusOptions = Given<typeof loraPlusOptions>;
 
 /**

@@ -23,6 +23,7 @@ import type { PeftConfig, PeftMethod } from '../adapters/peft-method.js';
 import { saveAdapter } from '../adapters/save-adapter.js';
 import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
 
+/** Options of `testPeftMethod`. */
 export interface TestPeftMethodOptions {
   /** Which tiny models to test on: `llama` has no biases, `qwen2` has them and a tied head, `gpt2` stores [in, out]. */
   readonly modelTypes?: readonly TinyModelType[];

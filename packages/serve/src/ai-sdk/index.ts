@@ -4,6 +4,7 @@ import type { Adapter, CausalLM, ReasoningParserName } from '@posttrain/lm';
 import { localModels } from '../local-models.js';
 import { languageModel } from './language-model.js';
 
+/** Options of the AI SDK provider. */
 export interface PosttrainOptions {
   /** Applied beside the weights. Default: none. */
   readonly adapter?: Adapter;

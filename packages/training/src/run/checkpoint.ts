@@ -23,6 +23,7 @@ export interface TrainerSnapshot {
 /** The state of a run beside its tensors, as JSON. Hugging Face's field names where it has them. */
 export type RunState = { readonly global_step: number } & Readonly<Record<string, unknown>>;
 
+/** What a checkpoint is made of. */
 export interface CheckpointToSave {
   readonly snapshot: TrainerSnapshot;
   readonly state: RunState;
@@ -122,6 +123,7 @@ export async function latestCheckpoint(directory: string): Promise<string | unde
   return (await checkpointsIn(directory))[0]?.path;
 }
 
+/** Options of `loadCheckpoint`. */
 export interface LoadCheckpointOptions {
   /** A checkpoint without checksums, as earlier versions wrote them. */
   readonly onWarning?: (message: string) => void;

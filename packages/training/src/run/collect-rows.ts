@@ -22,6 +22,7 @@ export const rowsHint = (value: unknown): string | undefined => {
   return `Read the file: rows: readRows(${showValue(value)}), of @posttrain/data.`;
 };
 
+/** Whether a value is rows: a list, or an iterable or async iterable. */
 export const isRows = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 

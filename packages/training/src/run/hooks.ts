@@ -34,8 +34,11 @@ export interface EvaluationContext extends RunContext {
   readonly done: number;
 }
 
+/** A hook before every step of a run. */
 export type BeforeStep = (context: StepContext) => void | Promise<void>;
+/** A hook after every step of a run. */
 export type AfterStep = (context: FinishedStepContext) => void | Promise<void>;
+/** An evaluation of the model as it is: metrics by name. */
 export type Evaluate = (context: EvaluationContext) => Metrics | Promise<Metrics>;
 
 /**

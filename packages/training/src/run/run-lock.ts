@@ -34,6 +34,7 @@ export class RunLockedError extends PosttrainError {
   }
 }
 
+/** A folder that a run holds. */
 export interface RunLock {
   /** Throws when the lock is no longer this run's, as somebody has deleted it. @throws CheckpointError */
   check(): Promise<void>;

@@ -21,6 +21,7 @@ import { type RunOptions, warn } from './run-options.js';
 import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
 import { StepLog } from './step-log.js';
 
+/** A run: its steps, its state and what its checkpoints hold. */
 export interface StepsToRun<State extends object> {
   /** For progress. */
   readonly stage: string;

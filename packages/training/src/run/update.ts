@@ -3,6 +3,7 @@ import type { TrainingRow } from '../trainer/rows.js';
 import type { TokenLoss } from '../trainer/token-loss.js';
 import type { Trainer } from '../trainer/trainer.js';
 
+/** What `update` gives: the loss, metrics and the norm of the gradient. */
 export interface UpdateResult extends ForwardBackwardResult {
   readonly gradNorm: number;
 }

@@ -33,6 +33,7 @@ const shape = {
 
 const REMARKS = { beta: 'It belongs to a preference loss or an objective: see dpo and trainPolicy of @posttrain/rl.' };
 
+/** The declared options of `sft`. */
 export const sftOptions = options('sft', shape, trlNames(shape, {}, REMARKS));
 
 /** Options of `sft`. */

@@ -16,6 +16,7 @@ import { type PackedRow, packRows } from './packing.js';
 import { type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
 import { type SftRow, type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
 
+/** What `sft` gives. */
 export interface SftResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;

@@ -23,6 +23,7 @@ import {
  */
 export type SftRow = Readonly<Record<string, unknown>>;
 
+/** Options of tokenizing the rows of `sft`. */
 export interface TokenizeOptions {
   /** Train the completion only, in rows that have one. Default true. */
   readonly completionOnlyLoss?: boolean;
@@ -41,6 +42,7 @@ export interface TokenizedRow {
   readonly mask: readonly number[];
 }
 
+/** Tokenized rows, and how many were cut or left out. */
 export interface TokenizedRows {
   readonly rows: readonly TokenizedRow[];
   /** Rows that were cut. */

@@ -11,6 +11,7 @@ const tensorBoardOptions = options('tensorBoard', {
   /** Where the event file goes: what `tensorboard --logdir` is given, or a folder in it. */
   folder: custom<string>()('the path of a folder', (value) => typeof value === 'string' && value !== '', {}),
 });
+/** Options of `tensorBoard`. */
 export type TensorBoardOptions = Given<typeof tensorBoardOptions>;
 
 const NAME = /^events\.out\.tfevents\.(\d+)\./;

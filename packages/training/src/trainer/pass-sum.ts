@@ -2,6 +2,7 @@ import type { Tensor } from '@posttrain/core-tensor';
 import type { TrainingRow } from './rows.js';
 import type { TokenLoss } from './token-loss.js';
 
+/** What `Trainer.forwardBackward` gives. */
 export interface ForwardBackwardResult {
   readonly loss: number;
   /** The loss's own metrics, added up over the micro-batches or combined as the loss says. */

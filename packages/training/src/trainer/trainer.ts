@@ -30,6 +30,7 @@ import type { TokenLoss } from './token-loss.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
+/** What `Trainer.optimStep` gives. */
 export interface OptimStepResult {
   /** Of all gradients together, before clipping. */
   readonly gradNorm: number;

@@ -21,6 +21,7 @@ import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } 
 import { type HeldSession, SessionCache } from './sessions.js';
 import { isRead } from './uses.js';
 
+/** Options of `onnxruntimeEngine`. */
 export interface OnnxruntimeEngineOptions {
   /**
    * `cpu`; `webgpu` (any GPU with a Vulkan, Metal or Direct3D 12 driver); `cuda` (NVIDIA, where ONNX Runtime's CUDA
@@ -38,6 +39,7 @@ export interface OnnxruntimeEngineOptions {
   readonly onAssignment?: (nodes: readonly NodeAssignment[]) => void;
 }
 
+/** The engine over ONNX Runtime. */
 export interface OnnxruntimeEngine extends Engine {
   readonly device: OnnxruntimeDevice;
   /** Starts the device now; a rejected promise says what is wrong and what to do. */

@@ -9,6 +9,7 @@ import { NativeSession, type Provider } from './native/session.js';
 import { encodeModel, onnxTypes } from './proto.js';
 
 export const ONNXRUNTIME_DEVICES = ['cpu', 'webgpu', 'cuda'] as const;
+/** A device of ONNX Runtime. */
 export type OnnxruntimeDevice = (typeof ONNXRUNTIME_DEVICES)[number];
 
 interface DeviceKind {

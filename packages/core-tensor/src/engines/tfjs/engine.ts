@@ -9,6 +9,7 @@ import { ownKernels } from './fused.js';
 import type { TfjsBackend } from './load.js';
 import { storageTypeOf, type Tfjs } from './tfjs.js';
 
+/** Options of `tfjsEngine`. */
 export interface TfjsEngineOptions {
   /**
    * TensorFlow.js with the backend to use already imported: the module `@tensorflow/tfjs-core`, or one that re-exports

@@ -9,6 +9,7 @@ import { type ParquetMetadata, type ReadBytes, type RowGroup, readMetadata } fro
 import { at, damaged, ParquetProblem } from './problem.js';
 import { leavesOf, type SchemaNode } from './schema-tree.js';
 
+/** Options of `readParquet`. */
 export interface ReadParquetOptions {
   /** Read only these columns. Default: all. */
   readonly columns?: readonly string[];

@@ -6,6 +6,7 @@ import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
 import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
 
+/** Options of `writeParquet`. */
 export interface WriteParquetOptions {
   /** Column types. Default: inferred from the first row group; later rows must fit, or there is an error. */
   readonly schema?: ParquetSchema;
