@@ -210,4 +210,17 @@ export {
 } from './options/option.js';
 export { assertArgument, OptionError, showValue } from './options/option-error.js';
 export { type Given, type OptionShape, type Options, type OptionsMore, options, type Read } from './options/options.js';
+export {
+  type Sandbox,
+  type SandboxCheck,
+  type SandboxCode,
+  type SandboxCommand,
+  SandboxFailureError,
+  type SandboxJob,
+  type SandboxLimits,
+  type SandboxProbe,
+  type SandboxResult,
+  type SandboxStop,
+  SandboxUnavailableError,
+} from './sandbox.js';
 export { addSettings, type DecisiveSettings, type HasSettings, hashText, NOT_GIVEN, settingsOf } from './settings.js';
