@@ -1,1 +1,1 @@
-export {};
+export { type BubblewrapOptions, bubblewrap } from './bubblewrap/bubblewrap.js';

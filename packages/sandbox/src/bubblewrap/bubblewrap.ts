@@ -1,0 +1,122 @@
+import { userInfo } from 'node:os';
+import {
+  type Given,
+  listOf,
+  options,
+  OptionError,
+  type Sandbox,
+  SandboxFailureError,
+  type SandboxProbe,
+  type SandboxResult,
+  type SandboxStop,
+  text,
+} from '@posttrain/interfaces';
+import { findProgram } from '../find-program.js';
+import { guarded } from '../guarded.js';
+import type { ReadJob } from '../job.js';
+import { runProcess } from '../process/run-process.js';
+import { signalName } from '../process/signals.js';
+import { bubblewrapArguments, NOBODY } from './arguments.js';
+import { attackBubblewrap } from './probe.js';
+import { seccompFilter } from './seccomp.js';
+
+const bubblewrapOptions = options('bubblewrap', {
+  /** The program, by name or path. Default `bwrap`. */
+  path: text({ default: 'bwrap' }),
+  /** The Python of `{ language: 'python' }` jobs, as its path inside. Default: `python3` of /usr/local/bin or /usr/bin. */
+  python: text({ optional: true }),
+  /** More files and folders that programs may read, at the same path: an interpreter outside /usr. Default: none. */
+  readOnly: listOf(text({}), { default: [] }),
+});
+export type BubblewrapOptions = Given<typeof bubblewrapOptions>;
+
+const NAME = 'bubblewrap';
+const REMEDY = 'Install bubblewrap (apt-get install bubblewrap) where the kernel lets users make namespaces.';
+/** How a shell says that a signal ended a program: 128 + its number. */
+const SIGXCPU = 24;
+const SIGXFSZ = 25;
+
+/**
+ * Python and commands on Linux in namespaces of their own (`bwrap`, bubblewrap of 0.7 or later): no network, a read-only system of /usr, a
+ * folder in memory of `fileBytes`, a user without privileges, no capability, a seccomp filter made here, and limits of the
+ * kernel. Memory is counted for each process (`RLIMIT_AS`), so all together may use `memoryBytes` × `processes`; processor time too.
+ */
+export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
+  const { path, python: givenPython, readOnly } = bubblewrapOptions.read(given);
+  for (const folder of readOnly) {
+    if (folder.startsWith('/') && folder !== '/') continue;
+    throw new OptionError('INVALID_OPTION', NAME, 'readOnly', `"${folder}" must be an absolute path below the root.`);
+  }
+  const python = givenPython ?? findProgram('python3', ['/usr/local/bin', '/usr/bin']);
+  const languages = python === undefined ? [] : ['python'];
+
+  const attempt = async (job: ReadJob): Promise<SandboxResult> => {
+    const where = `${NAME}.run`;
+    const file = findProgram(path, path.includes('/') ? ['/'] : undefined);
+    if (file === undefined) throw new SandboxFailureError(where, `there is no program "${path}".`);
+    if (process.arch !== 'x64' && process.arch !== 'arm64') {
+      throw new SandboxFailureError(where, `there is no seccomp filter for ${process.arch}, only for x64 and arm64.`);
+    }
+    const files = new Map(job.files);
+    if ('code' in job.program) {
+      const message = 'has "main.py", which is the name of the code.';
+      if (files.has(MAIN)) throw new OptionError('INVALID_OPTION', where, 'files', message);
+      files.set(MAIN, Buffer.from(job.program.code));
+    }
+    const command = 'code' in job.program ? [python!, MAIN] : job.program.command;
+    const { limits } = job;
+    const { args, inputs } = bubblewrapArguments(command, files, limits, seccompFilter(process.arch), readOnly);
+    const ended = await runProcess({
+      where,
+      file,
+      args,
+      inputs,
+      stdin: job.stdin,
+      outputBytes: limits.outputBytes,
+      wallMs: limits.wallMs,
+      signal: job.signal,
+      // The root of the host stays the root of what its namespaces leave out (/proc/sys, limits of processes): never run as it.
+      ...(userInfo().uid === 0 && { uid: NOBODY, gid: NOBODY }),
+      cwd: '/',
+    });
+    const code = exitCodeOf(ended.report);
+    if (code === undefined && ended.killedFor === null) {
+      const words = ended.stderr.bytes().toString().slice(0, 500).trim();
+      throw new SandboxFailureError(where, `bwrap ended before the program did: ${words || ended.signal}`);
+    }
+    const signal = code !== undefined && code > 128 ? code - 128 : undefined;
+    return {
+      exitCode: ended.killedFor !== null || signal !== undefined ? null : code!,
+      ...(ended.killedFor === null && signal !== undefined && { signal: signalName(signal) }),
+      stoppedBy: ended.killedFor ?? stopOf(signal),
+      stdout: ended.stdout.bytes().toString(),
+      stderr: ended.stderr.bytes().toString(),
+      stdoutTruncated: ended.stdout.truncated,
+      stderrTruncated: ended.stderr.truncated,
+      wallMs: ended.wallMs,
+    };
+  };
+
+  const attack = async (): Promise<SandboxProbe> => {
+    const refused = (detail: string): SandboxProbe => {
+      return { sandbox: NAME, ok: false, checks: [{ name: 'start', held: false, detail }], remedy: REMEDY };
+    };
+    if (process.platform !== 'linux') return refused(`needs Linux, this is ${process.platform}`);
+    if (findProgram(path, path.includes('/') ? ['/'] : undefined) === undefined) return refused(`no program "${path}"`);
+    return attackBubblewrap(NAME, attempt, languages.length > 0, REMEDY);
+  };
+  return guarded({ name: NAME, languages, commands: true, attempt, attack });
+}
+
+const MAIN = 'main.py';
+
+/** bwrap writes one object a line; the last has the exit code. */
+function exitCodeOf(report: string): number | undefined {
+  const found = /"exit-code":\s*(\d{1,3})\b/.exec(report);
+  return found ? Number(found[1]) : undefined;
+}
+
+function stopOf(signal: number | undefined): SandboxStop | null {
+  if (signal === SIGXCPU) return 'cpu-time';
+  return signal === SIGXFSZ ? 'file-size' : null;
+}

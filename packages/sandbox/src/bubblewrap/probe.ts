@@ -1,0 +1,84 @@
+import type { SandboxCheck, SandboxProbe, SandboxResult } from '@posttrain/interfaces';
+import { type Canaries, makeCanaries } from '../canaries.js';
+import { type ReadJob, readJob } from '../job.js';
+
+/** Attacks from a shell, and from Python where there is one; each prints what it found. */
+export async function attackBubblewrap(
+  name: string,
+  attempt: (job: ReadJob) => Promise<SandboxResult>,
+  hasPython: boolean,
+  remedy: string,
+): Promise<SandboxProbe> {
+  const canaries = await makeCanaries();
+  const checks: SandboxCheck[] = [];
+  const check = (what: string, held: boolean, detail: string) => {
+    checks.push({ name: what, held, detail });
+  };
+  const limits = { wallMs: 20_000, processes: 8 };
+  try {
+    const shell = await attempt(
+      readJob(name, [], true, { command: ['/bin/sh', '-c', shellAttack(canaries)], limits }),
+    );
+    const lines = new Set(shell.stdout.split('\n'));
+    check('start', lines.has('ended'), shell.stderr.slice(0, 300) || `exit ${shell.exitCode}`);
+    for (const [what, line] of SIGNS) check(what, lines.has(line), line);
+    const forks = lines.has('a fork failed') || /fork/i.test(shell.stderr);
+    check('limit of processes', forks, forks ? 'a fork failed' : '64 processes were started');
+    if (hasPython) {
+      const job = { language: 'python', code: pythonAttack(canaries), limits };
+      const { stdout, stderr } = await attempt(readJob(name, ['python'], false, job));
+      for (const what of ['tcp', 'abstract socket', 'ptrace', 'unshare']) {
+        check(what, stdout.includes(`${what}: refused\n`), stdout.trim() || stderr.slice(-300));
+      }
+    }
+    const reached = await canaries.reached(shell.stdout + shell.stderr);
+    check('canaries', reached.length === 0, reached.join(', ') || 'nothing outside was reached');
+  } catch (error) {
+    check('start', false, error instanceof Error ? error.message : String(error));
+  } finally {
+    await canaries.close();
+  }
+  const ok = checks.length > 0 && checks.every(({ held }) => held);
+  return { sandbox: name, ok, checks, ...(!ok && { remedy }) };
+}
+
+/** What the shell must have printed for a wall to stand. */
+const SIGNS: readonly (readonly [what: string, line: string])[] = [
+  ['network', 'interfaces: lo'],
+  ['capabilities', 'CapEff: 0000000000000000'],
+  ['capabilities to be had', 'CapBnd: 0000000000000000'],
+  ['no new privileges', 'NoNewPrivs: 1'],
+  ['system calls', 'Seccomp: 2'],
+];
+
+const shellAttack = ({ file, folder, victim }: Canaries) => `
+cat '${file}'
+cat /proc/*/environ | tr '\\0' '\\n'
+echo x > '${folder}/written'
+echo x > /usr/posttrain-sandbox-probe && echo '${folder}'
+kill -9 ${victim.pid}
+for i in 1 2 3 4; do kill -9 -$i; done
+echo "interfaces: $(grep -o '[a-z0-9]*:' /proc/net/dev | tr -d ':' | tr '\\n' ' ' | sed 's/ *$//')"
+grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\t' ' '
+(i=0; while [ $i -lt 64 ]; do sleep 1 & i=$((i+1)); done) || echo 'a fork failed'
+echo ended
+`;
+
+const pythonAttack = ({ port, abstractSocket }: Canaries) => `
+import ctypes, socket
+def attempt(what, body):
+    try:
+        print(what + (': done' if body() else ': refused'))
+    except OSError:
+        print(what + ': refused')
+def connect(family, address):
+    s = socket.socket(family)
+    s.settimeout(2)
+    s.connect(address)
+    return True
+libc = ctypes.CDLL(None)
+attempt('tcp', lambda: connect(socket.AF_INET, ('127.0.0.1', ${port})))
+attempt('abstract socket', lambda: connect(socket.AF_UNIX, '\\0${abstractSocket}'))
+attempt('ptrace', lambda: libc.ptrace(0, 0, 0, 0) == 0)
+attempt('unshare', lambda: libc.unshare(0x10000000) == 0)
+`;
