@@ -1,1 +1,2 @@
 export { type BubblewrapOptions, bubblewrap } from './bubblewrap/bubblewrap.js';
+export { quickjs } from './quickjs/quickjs.js';
