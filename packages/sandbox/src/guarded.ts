@@ -1,9 +1,4 @@
-import {
-  type Sandbox,
-  type SandboxProbe,
-  type SandboxResult,
-  SandboxUnavailableError,
-} from '@posttrain/interfaces';
+import { type Sandbox, type SandboxProbe, type SandboxResult, SandboxUnavailableError } from '@posttrain/interfaces';
 import { type ReadJob, readJob } from './job.js';
 
 /** A way to isolate, before anybody has shown that it does. */

@@ -2,22 +2,21 @@ import { userInfo } from 'node:os';
 import {
   type Given,
   listOf,
-  options,
   OptionError,
+  options,
   type Sandbox,
   SandboxFailureError,
   type SandboxProbe,
   type SandboxResult,
-  type SandboxStop,
   text,
 } from '@posttrain/interfaces';
+import { attackSystem } from '../attack-system.js';
 import { findProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { runProcess } from '../process/run-process.js';
-import { signalName } from '../process/signals.js';
+import { endOf } from '../process/signals.js';
 import { bubblewrapArguments, NOBODY } from './arguments.js';
-import { attackBubblewrap } from './probe.js';
 import { seccompFilter } from './seccomp.js';
 
 const bubblewrapOptions = options('bubblewrap', {
@@ -32,9 +31,6 @@ export type BubblewrapOptions = Given<typeof bubblewrapOptions>;
 
 const NAME = 'bubblewrap';
 const REMEDY = 'Install bubblewrap (apt-get install bubblewrap) where the kernel lets users make namespaces.';
-/** How a shell says that a signal ended a program: 128 + its number. */
-const SIGXCPU = 24;
-const SIGXFSZ = 25;
 
 /**
  * Python and commands on Linux in namespaces of their own (`bwrap`, bubblewrap of 0.7 or later): no network, a read-only system of /usr, a
@@ -84,17 +80,17 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
       const words = ended.stderr.bytes().toString().slice(0, 500).trim();
       throw new SandboxFailureError(where, `bwrap ended before the program did: ${words || ended.signal}`);
     }
-    const signal = code !== undefined && code > 128 ? code - 128 : undefined;
-    return {
-      exitCode: ended.killedFor !== null || signal !== undefined ? null : code!,
-      ...(ended.killedFor === null && signal !== undefined && { signal: signalName(signal) }),
-      stoppedBy: ended.killedFor ?? stopOf(signal),
+    const output = {
       stdout: ended.stdout.bytes().toString(),
       stderr: ended.stderr.bytes().toString(),
       stdoutTruncated: ended.stdout.truncated,
       stderrTruncated: ended.stderr.truncated,
       wallMs: ended.wallMs,
     };
+    if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
+    // As a shell says it: 128 and the signal's number.
+    if (code! > 128) return { exitCode: null, ...endOf(code! - 128), ...output };
+    return { exitCode: code!, stoppedBy: null, ...output };
   };
 
   const attack = async (): Promise<SandboxProbe> => {
@@ -103,20 +99,16 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
     };
     if (process.platform !== 'linux') return refused(`needs Linux, this is ${process.platform}`);
     if (findProgram(path, path.includes('/') ? ['/'] : undefined) === undefined) return refused(`no program "${path}"`);
-    return attackBubblewrap(NAME, attempt, languages.length > 0, REMEDY);
+    return attackSystem({ name: NAME, attempt, python: languages.length > 0 ? PYTHON_ATTACKS : [], remedy: REMEDY });
   };
   return guarded({ name: NAME, languages, commands: true, attempt, attack });
 }
 
 const MAIN = 'main.py';
+const PYTHON_ATTACKS = ['tcp', 'abstract socket', 'ptrace', 'unshare'] as const;
 
 /** bwrap writes one object a line; the last has the exit code. */
 function exitCodeOf(report: string): number | undefined {
   const found = /"exit-code":\s*(\d{1,3})\b/.exec(report);
   return found ? Number(found[1]) : undefined;
-}
-
-function stopOf(signal: number | undefined): SandboxStop | null {
-  if (signal === SIGXCPU) return 'cpu-time';
-  return signal === SIGXFSZ ? 'file-size' : null;
 }

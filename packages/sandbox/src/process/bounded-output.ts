@@ -23,5 +23,10 @@ export function boundedOutput(stream: Readable, limit: number, onFull: () => voi
     truncated = true;
     onFull();
   });
-  return { get truncated() { return truncated; }, bytes: () => Buffer.concat(chunks) };
+  return {
+    get truncated() {
+      return truncated;
+    },
+    bytes: () => Buffer.concat(chunks),
+  };
 }

@@ -87,7 +87,8 @@ function describe(handle) {
     const value = vm.getProp(handle, name);
     return vm.typeof(value) === 'string' ? vm.getString(value) : '';
   };
-  if (vm.typeof(handle) !== 'object') return ['string', 'number'].includes(vm.typeof(handle)) ? vm.getString(handle) : vm.typeof(handle);
+  if (vm.typeof(handle) !== 'object')
+    return ['string', 'number'].includes(vm.typeof(handle)) ? vm.getString(handle) : vm.typeof(handle);
   const [name, message, stack] = [part('name'), part('message'), part('stack')];
   return { name, message, text: `${name}: ${message}\n${stack.split('\n', STACK_LINES).join('\n')}` };
 }

@@ -92,6 +92,9 @@ export const PRELUDE = String.raw`(write, readLine, readFile) => {
       log: out, info: out, debug: out, warn: err, error: err, trace: err,
       assert: (holds, ...values) => holds || err('Assertion failed' + (values.length > 0 ? ':' : ''), ...values),
     },
+    // Solutions often end so.
+    module: { exports: {} },
+    exports: {},
     require: (name) => {
       const found = { assert, 'assert/strict': assert.strict }[String(name).replace(/^node:/, '')];
       if (!found) throw new Error("Cannot find module '" + name + "': a sandbox has node:assert only");

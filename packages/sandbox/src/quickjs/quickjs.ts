@@ -39,7 +39,15 @@ export function quickjs(): Sandbox {
     const files = Object.fromEntries([...job.files].map(([path, bytes]) => [path, Buffer.from(bytes).toString()]));
     const { code } = job.program;
     const deadline = Date.now() + wallMs;
-    const stdin = JSON.stringify({ code, files, stdin: job.stdin, deadline, cpuMs, memoryBytes, stackBytes: STACK_BYTES });
+    const stdin = JSON.stringify({
+      code,
+      files,
+      stdin: job.stdin,
+      deadline,
+      cpuMs,
+      memoryBytes,
+      stackBytes: STACK_BYTES,
+    });
     const cwd = await mkdtemp(join(await realpath(tmpdir()), 'sandbox-quickjs-'));
     try {
       const child = join(packageFolder(), 'src', 'quickjs', 'child.mjs');

@@ -1,14 +1,18 @@
 import type { SandboxCheck, SandboxProbe, SandboxResult } from '@posttrain/interfaces';
-import { type Canaries, makeCanaries } from '../canaries.js';
-import { type ReadJob, readJob } from '../job.js';
+import { type Canaries, makeCanaries } from './canaries.js';
+import { type ReadJob, readJob } from './job.js';
+
+/** What of a sandbox of the operating system is attacked. */
+export interface SystemAttack {
+  readonly name: string;
+  readonly attempt: (job: ReadJob) => Promise<SandboxResult>;
+  /** What Python tries where the sandbox has it; each must be refused. */
+  readonly python: readonly PythonAttack[];
+  readonly remedy: string;
+}
 
 /** Attacks from a shell, and from Python where there is one; each prints what it found. */
-export async function attackBubblewrap(
-  name: string,
-  attempt: (job: ReadJob) => Promise<SandboxResult>,
-  hasPython: boolean,
-  remedy: string,
-): Promise<SandboxProbe> {
+export async function attackSystem({ name, attempt, python, remedy }: SystemAttack): Promise<SandboxProbe> {
   const canaries = await makeCanaries();
   const checks: SandboxCheck[] = [];
   const check = (what: string, held: boolean, detail: string) => {
@@ -16,18 +20,16 @@ export async function attackBubblewrap(
   };
   const limits = { wallMs: 20_000, processes: 8 };
   try {
-    const shell = await attempt(
-      readJob(name, [], true, { command: ['/bin/sh', '-c', shellAttack(canaries)], limits }),
-    );
+    const shell = await attempt(readJob(name, [], true, { command: ['/bin/sh', '-c', shellAttack(canaries)], limits }));
     const lines = new Set(shell.stdout.split('\n'));
     check('start', lines.has('ended'), shell.stderr.slice(0, 300) || `exit ${shell.exitCode}`);
     for (const [what, line] of SIGNS) check(what, lines.has(line), line);
     const forks = lines.has('a fork failed') || /fork/i.test(shell.stderr);
     check('limit of processes', forks, forks ? 'a fork failed' : '64 processes were started');
-    if (hasPython) {
-      const job = { language: 'python', code: pythonAttack(canaries), limits };
+    if (python.length > 0) {
+      const job = { language: 'python', code: pythonAttack(canaries, python), limits };
       const { stdout, stderr } = await attempt(readJob(name, ['python'], false, job));
-      for (const what of ['tcp', 'abstract socket', 'ptrace', 'unshare']) {
+      for (const what of python) {
         check(what, stdout.includes(`${what}: refused\n`), stdout.trim() || stderr.slice(-300));
       }
     }
@@ -64,7 +66,15 @@ grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\t' ' '
 echo ended
 `;
 
-const pythonAttack = ({ port, abstractSocket }: Canaries) => `
+const PYTHON_ATTACKS = {
+  tcp: ({ port }: Canaries) => `connect(socket.AF_INET, ('127.0.0.1', ${port}))`,
+  'abstract socket': ({ abstractSocket }: Canaries) => `connect(socket.AF_UNIX, '\\0${abstractSocket}')`,
+  ptrace: () => 'libc.ptrace(0, 0, 0, 0) == 0',
+  unshare: () => 'libc.unshare(0x10000000) == 0',
+};
+export type PythonAttack = keyof typeof PYTHON_ATTACKS;
+
+const pythonAttack = (canaries: Canaries, attacks: readonly PythonAttack[]) => `
 import ctypes, socket
 def attempt(what, body):
     try:
@@ -77,8 +87,5 @@ def connect(family, address):
     s.connect(address)
     return True
 libc = ctypes.CDLL(None)
-attempt('tcp', lambda: connect(socket.AF_INET, ('127.0.0.1', ${port})))
-attempt('abstract socket', lambda: connect(socket.AF_UNIX, '\\0${abstractSocket}'))
-attempt('ptrace', lambda: libc.ptrace(0, 0, 0, 0) == 0)
-attempt('unshare', lambda: libc.unshare(0x10000000) == 0)
+${attacks.map((what) => `attempt('${what}', lambda: ${PYTHON_ATTACKS[what](canaries)})`).join('\n')}
 `;
