@@ -53,13 +53,12 @@ const SIGNS: readonly (readonly [what: string, line: string])[] = [
   ['system calls', 'Seccomp: 2'],
 ];
 
+/** Where a sandbox leaks this runs on the bare machine, so it touches canaries only: no signal to groups, no file of the system. */
 const shellAttack = ({ file, folder, victim }: Canaries) => `
 cat '${file}'
 cat /proc/*/environ | tr '\\0' '\\n'
 echo x > '${folder}/written'
-echo x > /usr/posttrain-sandbox-probe && echo '${folder}'
 kill -9 ${victim.pid}
-for i in 1 2 3 4; do kill -9 -$i; done
 echo "interfaces: $(grep -o '[a-z0-9]*:' /proc/net/dev | tr -d ':' | tr '\\n' ' ' | sed 's/ *$//')"
 grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\t' ' '
 (i=0; while [ $i -lt 64 ]; do sleep 1 & i=$((i+1)); done) || echo 'a fork failed'

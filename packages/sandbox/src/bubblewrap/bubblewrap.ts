@@ -41,7 +41,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
   const { path, python: givenPython, readOnly } = bubblewrapOptions.read(given);
   for (const folder of readOnly) {
     if (folder.startsWith('/') && folder !== '/') continue;
-    throw new OptionError('INVALID_OPTION', NAME, 'readOnly', `"${folder}" must be an absolute path below the root.`);
+    throw new OptionError('INVALID_OPTION', NAME, 'readOnly', `readOnly has "${folder}"; each must be an absolute path below the root.`);
   }
   const python = givenPython ?? findProgram('python3', ['/usr/local/bin', '/usr/bin']);
   const languages = python === undefined ? [] : ['python'];

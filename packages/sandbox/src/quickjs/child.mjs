@@ -101,7 +101,9 @@ function failed(error) {
   } catch {
     found = 'a value that cannot be shown';
   }
-  if (stoppedBy === null && found.name === 'InternalError' && found.message === 'out of memory') stoppedBy = 'memory';
+  // Where all is used up, there was none left to say so with.
+  const isFull = wasmMemory.buffer.byteLength >= maximum * PAGE && !found.name;
+  if (found.message === 'out of memory' || isFull) stoppedBy ??= 'memory';
   writeAll(2, `Uncaught ${found.text ?? found}\n`);
   return 1;
 }

@@ -1,1 +1,1 @@
-export {};
+export { type TestSandboxOptions, testSandbox } from './test-sandbox.js';

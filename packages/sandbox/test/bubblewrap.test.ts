@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { bubblewrap } from '../src/index.js';
+import { testSandbox } from '../src/testing/index.js';
+import { testAttacks } from './attacks/attack.js';
+import { pythonAttacks } from './attacks/python.js';
+
+const sandbox = bubblewrap();
+const { ok, checks } = await sandbox.probe();
+const failed = checks.filter(({ held }) => !held);
+const started = !failed.some(({ name }) => name === 'start');
+// Only a machine without it is a reason to skip: a sandbox that starts and does not hold must fail here.
+const reason =
+  ok || started ? undefined : `no bubblewrap: ${failed.map(({ detail }) => detail).join('; ')}`.slice(0, 200);
+const pythonReason = reason ?? (sandbox.languages.includes('python') ? undefined : 'no python3 in /usr');
+
+testSandbox((name, body) => {
+  it(name, async (context) => {
+    if (reason) context.skip(reason);
+    await body();
+  });
+}, sandbox);
+testAttacks(sandbox, 'python', pythonAttacks, () => pythonReason);
+
+describe('bubblewrap', () => {
+  it('runs commands, and no shell reads their arguments', async (context) => {
+    if (reason) context.skip(reason);
+    const command = ['/bin/sh', '-c', 'echo "$1"; pwd; ls; id -u; exit 7', 'sh', '$(echo no); `echo no`'] as const;
+    expect(await sandbox.run({ command, files: { 'a.txt': 'x' } })).toMatchObject({
+      exitCode: 7,
+      stdout: '$(echo no); `echo no`\n/work\na.txt\n65534\n',
+    });
+  });
+
+  it.for([
+    ['kill -SEGV $$', { exitCode: null, signal: 'SIGSEGV', stoppedBy: null }],
+    ['kill -9 $$', { exitCode: null, signal: 'SIGKILL', stoppedBy: null }],
+    ['no-such-program', { exitCode: 127, stoppedBy: null }],
+    ['head -c 100000000 /dev/zero > f', { exitCode: null, signal: 'SIGXFSZ', stoppedBy: 'file-size' }],
+  ] as const)('says how "%s" ended', async ([script, end], context) => {
+    if (reason) context.skip(reason);
+    expect(await sandbox.run({ command: ['/bin/sh', '-c', `${script}`] })).toMatchObject(end);
+  });
+
+  it('reads folders that it is told to, and writes none', async (context) => {
+    if (reason) context.skip(reason);
+    const more = bubblewrap({ readOnly: ['/etc/hostname'] });
+    const command = ['/bin/sh', '-c', 'cat /etc/hostname >/dev/null && echo read; echo x >> /etc/hostname'] as const;
+    expect(await more.run({ command })).toMatchObject({ stdout: 'read\n', exitCode: 2 });
+    expect(() => bubblewrap({ readOnly: ['/'] })).toThrow(/readOnly/);
+    expect(() => bubblewrap({ readOnly: ['etc'] })).toThrow(/absolute/);
+  });
+
+  it.each(['no-such-bwrap', '/no/such/bwrap'])('is refused by name where there is no program: %s', async (path) => {
+    const absent = bubblewrap({ path });
+    const job = { command: ['ls'] } as const;
+    await expect(absent.run(job)).rejects.toMatchObject({
+      code: 'SANDBOX_UNAVAILABLE',
+      message: expect.stringMatching(/bubblewrap.*no program.*apt-get install bubblewrap|needs Linux/),
+    });
+  });
+
+  it('is refused where what calls itself bwrap isolates nothing', async (context) => {
+    if (process.platform !== 'linux') context.skip('needs Linux');
+    // Runs the command behind "--" on the bare machine, as a leaking sandbox would, without the limits that a shell sets before it.
+    const { chmod, mkdtemp, rm, writeFile } = await import('node:fs/promises');
+    const folder = await mkdtemp('/tmp/sandbox-leak-');
+    try {
+      await chmod(folder, 0o755);
+      const script =
+        '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift 5\n"$@"\necho "{ \\"exit-code\\": $? }" >&3\n';
+      await writeFile(`${folder}/bwrap`, script, { mode: 0o755 });
+      const found = await bubblewrap({ path: `${folder}/bwrap` }).probe();
+      expect(found.ok).toBe(false);
+      const names = found.checks.filter(({ held }) => !held).map(({ name }) => name);
+      expect(names).toEqual(expect.arrayContaining(['canaries', 'system calls', 'no new privileges']));
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
