@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import {
   type Given,
   listOf,
@@ -41,7 +40,12 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
   const { path, python: givenPython, readOnly } = bubblewrapOptions.read(given);
   for (const folder of readOnly) {
     if (folder.startsWith('/') && folder !== '/') continue;
-    throw new OptionError('INVALID_OPTION', NAME, 'readOnly', `readOnly has "${folder}"; each must be an absolute path below the root.`);
+    throw new OptionError(
+      'INVALID_OPTION',
+      NAME,
+      'readOnly',
+      `readOnly has "${folder}"; each must be an absolute path below the root.`,
+    );
   }
   const python = givenPython ?? findProgram('python3', ['/usr/local/bin', '/usr/bin']);
   const languages = python === undefined ? [] : ['python'];
@@ -72,7 +76,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
       wallMs: limits.wallMs,
       signal: job.signal,
       // The root of the host stays the root of what its namespaces leave out (/proc/sys, limits of processes): never run as it.
-      ...(userInfo().uid === 0 && { uid: NOBODY, gid: NOBODY }),
+      ...(process.geteuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
       cwd: '/',
     });
     const code = exitCodeOf(ended.report);
