@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { makeControlGroup } from '../src/bubblewrap/control-group.js';
 import { bubblewrap } from '../src/index.js';
 import { testSandbox } from '../src/testing/index.js';
 import { testAttacks } from './attacks/attack.js';
@@ -76,5 +77,45 @@ describe('bubblewrap', () => {
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+});
+
+describe('control groups', () => {
+  const limits = {
+    wallMs: 20_000,
+    cpuMs: 20_000,
+    memoryBytes: 64 * 2 ** 20,
+    processes: 8,
+    outputBytes: 1000,
+    fileBytes: 2 ** 20,
+  };
+
+  it('count the memory of all processes together', async (context) => {
+    if (reason) context.skip(reason);
+    const group = makeControlGroup(limits);
+    if (!group) return context.skip('this user may not make control groups');
+    await group.remove();
+    // Each has less than its own limit; together they have three times as much. Killed is one of them, or all of the job.
+    const code = `
+import os, time
+for _ in range(6):
+    if os.fork() == 0:
+        kept = b'x' * (32 << 20); time.sleep(3); os._exit(0)
+print('killed', sum(os.wait()[1] == 9 for _ in range(6)))`;
+    const result = await sandbox.run({ language: 'python', code, limits });
+    if (result.stoppedBy !== 'memory') expect(result.stdout).toMatch(/killed [1-6]/);
+    expect(result.cpuMs).toBeGreaterThan(0);
+  });
+
+  it('leave none behind', async (context) => {
+    if (!makeControlGroup(limits)?.remove()) context.skip('this user may not make control groups');
+    const { readFile, readdir } = await import('node:fs/promises');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const paths = (await readFile('/proc/self/cgroup', 'utf8')).split('\n').map((line) => line.split(':')[2] ?? '/');
+    const folders = (await readdir('/sys/fs/cgroup')).flatMap((name) =>
+      paths.map((path) => `/sys/fs/cgroup/${name}${path}`),
+    );
+    const names = await Promise.all(['/sys/fs/cgroup', ...folders].map((folder) => readdir(folder).catch(() => [])));
+    expect(names.flat().filter((name) => name.startsWith('posttrain-sandbox-'))).toEqual([]);
   });
 });

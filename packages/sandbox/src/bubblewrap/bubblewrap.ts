@@ -13,9 +13,10 @@ import { attackSystem } from '../attack-system.js';
 import { findProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
-import { runProcess } from '../process/run-process.js';
+import { type ProcessResult, runProcess } from '../process/run-process.js';
 import { endOf } from '../process/signals.js';
 import { bubblewrapArguments, NOBODY } from './arguments.js';
+import { type ControlGroup, makeControlGroup } from './control-group.js';
 import { seccompFilter } from './seccomp.js';
 
 const bubblewrapOptions = options('bubblewrap', {
@@ -66,35 +67,27 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
     const command = 'code' in job.program ? [python!, MAIN] : job.program.command;
     const { limits } = job;
     const { args, inputs } = bubblewrapArguments(command, files, limits, seccompFilter(process.arch), readOnly);
-    const ended = await runProcess({
-      where,
-      file,
-      args,
-      inputs,
-      stdin: job.stdin,
-      outputBytes: limits.outputBytes,
-      wallMs: limits.wallMs,
-      signal: job.signal,
-      // The root of the host stays the root of what its namespaces leave out (/proc/sys, limits of processes): never run as it.
-      ...(process.geteuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
-      cwd: '/',
-    });
-    const code = exitCodeOf(ended.report);
-    if (code === undefined && ended.killedFor === null) {
-      const words = ended.stderr.bytes().toString().slice(0, 500).trim();
-      throw new SandboxFailureError(where, `bwrap ended before the program did: ${words || ended.signal}`);
+    const group = makeControlGroup(limits);
+    try {
+      const ended = await runProcess({
+        where,
+        file,
+        args,
+        inputs,
+        stdin: job.stdin,
+        outputBytes: limits.outputBytes,
+        wallMs: limits.wallMs,
+        signal: job.signal,
+        // The root of the host stays the root of what namespaces leave out (/proc/sys, limits of processes): never run as it.
+        ...(process.geteuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
+        cwd: '/',
+        // bwrap does nothing before it has read its filter, so it is in the group before it starts anything.
+        ...(group && { onStart: (pid) => group.add(pid) }),
+      });
+      return resultOf(where, ended, group?.usage());
+    } finally {
+      await group?.remove();
     }
-    const output = {
-      stdout: ended.stdout.bytes().toString(),
-      stderr: ended.stderr.bytes().toString(),
-      stdoutTruncated: ended.stdout.truncated,
-      stderrTruncated: ended.stderr.truncated,
-      wallMs: ended.wallMs,
-    };
-    if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
-    // As a shell says it: 128 and the signal's number.
-    if (code! > 128) return { exitCode: null, ...endOf(code! - 128), ...output };
-    return { exitCode: code!, stoppedBy: null, ...output };
   };
 
   const attack = async (): Promise<SandboxProbe> => {
@@ -109,7 +102,35 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
 }
 
 const MAIN = 'main.py';
+/** 128 and SIGKILL. */
+const KILLED = 137;
 const PYTHON_ATTACKS = ['tcp', 'abstract socket', 'ptrace', 'unshare'] as const;
+
+function resultOf(
+  where: string,
+  ended: ProcessResult,
+  used: ReturnType<ControlGroup['usage']> | undefined,
+): SandboxResult {
+  const output = {
+    stdout: ended.stdout.bytes().toString(),
+    stderr: ended.stderr.bytes().toString(),
+    stdoutTruncated: ended.stdout.truncated,
+    stderrTruncated: ended.stderr.truncated,
+    wallMs: ended.wallMs,
+    ...(used?.cpuMs !== undefined && { cpuMs: used.cpuMs }),
+  };
+  if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
+  const code = exitCodeOf(ended.report);
+  const isKilled = code === undefined || code === KILLED;
+  if (isKilled && used?.outOfMemory) return { exitCode: null, signal: 'SIGKILL', stoppedBy: 'memory', ...output };
+  if (code === undefined) {
+    const words = output.stderr.slice(0, 500).trim() || ended.signal;
+    throw new SandboxFailureError(where, `bwrap ended before the program did: ${words}`);
+  }
+  // As a shell says it: 128 and the signal's number.
+  if (code > 128) return { exitCode: null, ...endOf(code - 128), ...output };
+  return { exitCode: code, stoppedBy: null, ...output };
+}
 
 /** bwrap writes one object a line; the last has the exit code. */
 function exitCodeOf(report: string): number | undefined {

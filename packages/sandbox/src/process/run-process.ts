@@ -24,6 +24,8 @@ export interface ProcessRequest {
   /** Milliseconds until the process and its group are killed. */
   readonly wallMs: number;
   readonly signal?: AbortSignal | undefined;
+  /** Called with the process before it has any input; what it throws ends the process. */
+  readonly onStart?: (pid: number) => void;
 }
 
 export interface ProcessResult {
@@ -64,6 +66,16 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
   const stdout = boundedOutput(streams[1] as Readable, outputBytes, () => stop('output'));
   const stderr = boundedOutput(streams[2] as Readable, outputBytes, () => stop('output'));
   const report = boundedOutput(streams[3] as Readable, REPORT_BYTES, () => stop('output'));
+  const end = ended(where, child);
+  try {
+    if (child.pid !== undefined) request.onStart?.(child.pid);
+  } catch (error) {
+    killGroup(child);
+    await end;
+    throw new SandboxFailureError(where, `the process cannot be put under its limits: ${String(error)}`, {
+      cause: error,
+    });
+  }
   feed(streams[0] as Writable, request.stdin);
   inputs.forEach((bytes, i) => {
     feed(streams[FIRST_INPUT + i] as Writable, bytes);
@@ -73,7 +85,7 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
   const onAbort = () => stop(null);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    const [exitCode, endedBy] = await ended(where, child);
+    const [exitCode, endedBy] = await end;
     signal?.throwIfAborted();
     const took = performance.now() - started;
     return { exitCode, signal: endedBy, killedFor, stdout, stderr, report: report.bytes().toString(), wallMs: took };

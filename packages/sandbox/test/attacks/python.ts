@@ -317,6 +317,14 @@ print('ESCAPED' if total > (8 << 20) else 'end')`,
     holds: printed(/^held/m),
   },
   {
+    // Each file is memory of the kernel, which only a control group counts.
+    name: 'empty files without an end',
+    code: () =>
+      "import os\ni = 0\ntry:\n    while True: os.close(os.open('%d' % i, os.O_CREAT)); i += 1\nexcept OSError as error: print(error)",
+    limits: { fileBytes: 2 ** 20, memoryBytes: 64 * MEBIBYTES, cpuMs: 3000, wallMs: 6000 },
+    holds: failed,
+  },
+  {
     name: 'one large file',
     code: () =>
       "import os\nfd = os.open('f', os.O_RDWR | os.O_CREAT)\ntry: os.ftruncate(fd, 1 << 40); print('ESCAPED')\nexcept OSError: print('held')",
