@@ -39,26 +39,35 @@ function limitScript({ memoryBytes, fileBytes, cpuMs, processes }: ReadJob['limi
   ].join(' && ');
 }
 
+/** The descriptors of the line that starts it, and of the filter; files follow. */
+const GATE = FIRST_INPUT;
+const FILTER = GATE + 1;
+/** bwrap starts when it is told to, so that the process is in its control group before it has children. */
+const WAIT = `read -r go <&${GATE} && exec "$@" ${GATE}<&-`;
+
 /** bwrap's own process in the namespace, which reaps what is left. */
 const OWN_PROCESSES = 1;
 
-/** How a job is handed over: arguments of bwrap, and what it reads from descriptors. */
+/** How a job is handed over: a shell that becomes bwrap, and what they read from descriptors. */
 export interface Invocation {
+  readonly file: string;
   readonly args: readonly string[];
   readonly inputs: readonly Uint8Array[];
 }
 
-/** The arguments of bwrap for a job whose program is `command`; `readOnly` are more folders that it may read. */
-export function bubblewrapArguments(
+/** How bwrap is started for a job whose program is `command`; `readOnly` are more folders that it may read. */
+export function bubblewrapInvocation(
+  bwrap: string,
   command: readonly string[],
   files: ReadonlyMap<string, Uint8Array>,
   limits: ReadJob['limits'],
   filter: Uint8Array,
   readOnly: readonly string[],
 ): Invocation {
-  const inputs = [filter, ...files.values()];
+  const inputs = [Buffer.from('go\n'), filter, ...files.values()];
   const paths = [...files.keys()];
   const args = [
+    ...['-c', WAIT, 'sh', bwrap],
     ...['--unshare-all', '--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
     ...['--uid', `${NOBODY}`, '--gid', `${NOBODY}`, '--hostname', 'sandbox'],
     ...['--ro-bind', '/usr', '/usr', ...SYSTEM.flatMap(systemFolder)],
@@ -66,13 +75,13 @@ export function bubblewrapArguments(
     ...['--proc', '/proc', '--dir', '/dev'],
     ...DEVICES.flatMap((device) => ['--dev-bind', `/dev/${device}`, `/dev/${device}`]),
     ...['--size', `${limits.fileBytes}`, '--tmpfs', '/work', '--symlink', 'work', '/tmp'],
-    ...paths.flatMap((path, i) => ['--file', `${FIRST_INPUT + 1 + i}`, `/work/${path}`]),
+    ...paths.flatMap((path, i) => ['--file', `${FILTER + 1 + i}`, `/work/${path}`]),
     ...['--remount-ro', '/', '--chdir', '/work', '--clearenv'],
     ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
-    ...['--seccomp', `${FIRST_INPUT}`, '--json-status-fd', '3', '--'],
+    ...['--seccomp', `${FILTER}`, '--json-status-fd', '3', '--'],
     ...['/bin/sh', '-c', limitScript(limits), 'sh', ...command],
   ];
-  return { args, inputs };
+  return { file: '/bin/sh', args, inputs };
 }
 
 function systemFolder(path: string): string[] {

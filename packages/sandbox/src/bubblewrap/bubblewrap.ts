@@ -15,7 +15,7 @@ import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { type ProcessResult, runProcess } from '../process/run-process.js';
 import { endOf } from '../process/signals.js';
-import { bubblewrapArguments, NOBODY } from './arguments.js';
+import { bubblewrapInvocation, NOBODY } from './arguments.js';
 import { type ControlGroup, makeControlGroup } from './control-group.js';
 import { seccompFilter } from './seccomp.js';
 
@@ -66,14 +66,12 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
     }
     const command = 'code' in job.program ? [python!, MAIN] : job.program.command;
     const { limits } = job;
-    const { args, inputs } = bubblewrapArguments(command, files, limits, seccompFilter(process.arch), readOnly);
+    const invocation = bubblewrapInvocation(file, command, files, limits, seccompFilter(process.arch), readOnly);
     const group = makeControlGroup(limits);
     try {
       const ended = await runProcess({
         where,
-        file,
-        args,
-        inputs,
+        ...invocation,
         stdin: job.stdin,
         outputBytes: limits.outputBytes,
         wallMs: limits.wallMs,
@@ -81,7 +79,6 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
         // The root of the host stays the root of what namespaces leave out (/proc/sys, limits of processes): never run as it.
         ...(process.geteuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
         cwd: '/',
-        // bwrap does nothing before it has read its filter, so it is in the group before it starts anything.
         ...(group && { onStart: (pid) => group.add(pid) }),
       });
       return resultOf(where, ended, group?.usage());
