@@ -28,7 +28,7 @@ describe('bubblewrap', () => {
     const command = ['/bin/sh', '-c', 'echo "$1"; pwd; ls; id -u; exit 7', 'sh', '$(echo no); `echo no`'] as const;
     expect(await sandbox.run({ command, files: { 'a.txt': 'x' } })).toMatchObject({
       exitCode: 7,
-      stdout: '$(echo no); `echo no`\n/work\na.txt\n65534\n',
+      stdout: '$(echo no); `echo no`\n/job\na.txt\n65534\n',
     });
   });
 

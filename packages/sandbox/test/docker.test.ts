@@ -68,7 +68,7 @@ describe('docker run', () => {
   it('hands files over on standard input, to the byte, and the command without a shell', () => {
     const script = args[args.indexOf('-c') + 1];
     expect(script).toBe(
-      "mkdir -p '/work/it'\\''s' && dd bs=3 count=1 iflag=fullblock of='/work/it'\\''s/a.txt' 2>/dev/null && : > '/work/empty' && exec \"$@\"",
+      "mkdir -p '/job/it'\\''s' && dd bs=3 count=1 iflag=fullblock of='/job/it'\\''s/a.txt' 2>/dev/null && : > '/job/empty' && exec \"$@\"",
     );
     expect(args.slice(-4)).toEqual(['sh', 'python3', 'main.py', '$(x)']);
     expect(Buffer.from(dockerInput(files, 'in')).toString()).toBe('abcin');

@@ -12,8 +12,8 @@ const SYSTEM_FILES = ['/etc/ld.so.cache', '/etc/alternatives'];
 
 const ENVIRONMENT: Readonly<Record<string, string>> = {
   PATH: '/usr/local/bin:/usr/bin:/bin',
-  HOME: '/work',
-  TMPDIR: '/work',
+  HOME: '/job',
+  TMPDIR: '/job',
   LANG: 'C.UTF-8',
   PYTHONDONTWRITEBYTECODE: '1',
   // The same grade for the same completion: sets and dictionaries in the same order.
@@ -74,9 +74,9 @@ export function bubblewrapInvocation(
     ...[...SYSTEM_FILES, ...readOnly].flatMap((path) => ['--ro-bind-try', path, path]),
     ...['--proc', '/proc', '--dir', '/dev'],
     ...DEVICES.flatMap((device) => ['--dev-bind', `/dev/${device}`, `/dev/${device}`]),
-    ...['--size', `${limits.fileBytes}`, '--tmpfs', '/work', '--symlink', 'work', '/tmp'],
-    ...paths.flatMap((path, i) => ['--file', `${FILTER + 1 + i}`, `/work/${path}`]),
-    ...['--remount-ro', '/', '--chdir', '/work', '--clearenv'],
+    ...['--size', `${limits.fileBytes}`, '--tmpfs', '/job', '--symlink', 'job', '/tmp'],
+    ...paths.flatMap((path, i) => ['--file', `${FILTER + 1 + i}`, `/job/${path}`]),
+    ...['--remount-ro', '/', '--chdir', '/job', '--clearenv'],
     ...Object.entries(ENVIRONMENT).flatMap(([name, value]) => ['--setenv', name, value]),
     ...['--seccomp', `${FILTER}`, '--json-status-fd', '3', '--'],
     ...['/bin/sh', '-c', limitScript(limits), 'sh', ...command],

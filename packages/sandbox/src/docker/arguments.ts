@@ -24,10 +24,11 @@ export function dockerArguments(
     ...['--memory', `${memoryBytes}`, '--memory-swap', `${memoryBytes}`],
     ...['--ulimit', `cpu=${seconds}:${seconds + 1}`, '--ulimit', `fsize=${fileBytes}`],
     ...['--ulimit', 'nofile=256', '--ulimit', 'core=0'],
-    ...['--tmpfs', `/work:rw,nosuid,nodev,uid=65534,gid=65534,size=${fileBytes}`, '--workdir', '/work'],
-    ...['HOME=/work', 'TMPDIR=/work', 'LANG=C.UTF-8', 'PYTHONDONTWRITEBYTECODE=1', 'PYTHONHASHSEED=0'].flatMap(
-      (set) => ['--env', set],
-    ),
+    ...['--tmpfs', `/job:rw,nosuid,nodev,uid=65534,gid=65534,size=${fileBytes}`, '--workdir', '/job'],
+    ...['HOME=/job', 'TMPDIR=/job', 'LANG=C.UTF-8', 'PYTHONDONTWRITEBYTECODE=1', 'PYTHONHASHSEED=0'].flatMap((set) => [
+      '--env',
+      set,
+    ]),
     ...['--entrypoint', '/bin/sh', image, '-c', unpackScript(files), 'sh', ...command],
   ];
 }
@@ -39,8 +40,8 @@ export const dockerInput = (files: ReadonlyMap<string, Uint8Array>, stdin: strin
 /** Takes the files off the input, to the byte, and becomes the program. */
 function unpackScript(files: ReadonlyMap<string, Uint8Array>): string {
   const steps = [...files].flatMap(([path, { length }]) => {
-    const to = quote(`/work/${path}`);
-    const folder = path.includes('/') ? [`mkdir -p ${quote(`/work/${path.slice(0, path.lastIndexOf('/'))}`)}`] : [];
+    const to = quote(`/job/${path}`);
+    const folder = path.includes('/') ? [`mkdir -p ${quote(`/job/${path.slice(0, path.lastIndexOf('/'))}`)}`] : [];
     const copy = `dd bs=${length} count=1 iflag=fullblock of=${to} 2>/dev/null`;
     return [...folder, length === 0 ? `: > ${to}` : copy];
   });

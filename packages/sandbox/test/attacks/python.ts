@@ -66,7 +66,7 @@ const systemCalls: Readonly<Record<string, readonly [number, number, string]>> =
   setuid: [105, 146, '0'],
   setgid: [106, 144, '0'],
   chroot: [161, 51, "id(b'/') + 32"],
-  'mount a tmpfs': [165, 40, "id(b'none') + 32, id(b'/work') + 32, id(b'tmpfs') + 32, 0, 0"],
+  'mount a tmpfs': [165, 40, "id(b'none') + 32, id(b'/job') + 32, id(b'tmpfs') + 32, 0, 0"],
   'a call of the future': [600, 600, '0'],
 };
 
