@@ -27,6 +27,7 @@ const bubblewrapOptions = options('bubblewrap', {
   /** More files and folders that programs may read, at the same path: an interpreter outside /usr. Default: none. */
   readOnly: listOf(text({}), { default: [] }),
 });
+/** The options of `bubblewrap`. */
 export type BubblewrapOptions = Given<typeof bubblewrapOptions>;
 
 const NAME = 'bubblewrap';

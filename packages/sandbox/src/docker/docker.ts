@@ -23,6 +23,7 @@ const dockerOptions = options('docker', {
   /** The program, by name or path: podman takes the same arguments. Default `docker`. */
   path: text({ default: 'docker' }),
 });
+/** The options of `docker`. */
 export type DockerOptions = Given<typeof dockerOptions>;
 
 const NAME = 'docker';

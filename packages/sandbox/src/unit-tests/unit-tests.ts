@@ -41,6 +41,7 @@ const unitTestOptions = options('unitTests', {
   /** Completions that run at a time. Default 4. */
   concurrency: integer({ default: 4, min: 1, decisive: false }),
 });
+/** The options of `unitTests`. */
 export type UnitTestsOptions = Given<typeof unitTestOptions>;
 
 /**
