@@ -1,4 +1,11 @@
-import { type Sandbox, SandboxFailureError, type SandboxJob, type VerifyRequest } from '@posttrain/interfaces';
+import { evaluate, metricOf, passAtK } from '@posttrain/eval';
+import {
+  type Generator,
+  type Sandbox,
+  SandboxFailureError,
+  type SandboxJob,
+  type VerifyRequest,
+} from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import { bubblewrap, codeBlocks, extractCode, quickjs, sandboxFor, unitTests } from '../src/index.js';
 import { runPlain } from './plain.js';
@@ -202,5 +209,32 @@ describe('unit tests', () => {
         { prompt: '', completion: 'const f = () => 1;', row: { test: 'if (f() !== 1) throw 1' } },
       ]),
     ).toMatchObject([{ score: 1 }]);
+  });
+
+  it('are a grader of eval', async () => {
+    const answers = ['const f = () => 1;', 'const f = () => 2;', 'const f = () => 1;', 'no code'];
+    const usage = { promptTokens: 1, completionTokens: 1 };
+    const generator: Generator = {
+      name: 'scripted',
+      generate: async (requests) =>
+        requests.map(({ n = 1 }) =>
+          Array.from({ length: n }, (_, i) => ({ text: answers[i]!, finishReason: 'stop' as const, usage })),
+        ),
+    };
+    const result = await evaluate(
+      {
+        type: 'generate',
+        name: 'code',
+        dataset: [{ question: 'Write f.', test: 'if (f() !== 1) throw 1' }],
+        prompt: (row) => row.question,
+        samples: 4,
+        graders: [unitTests({ sandbox: js })],
+        metrics: [passAtK(1), passAtK(2)],
+      },
+      generator,
+    );
+    // 1 - C(2, k) / C(4, k)
+    expect(metricOf(result, 'pass@1').value).toBeCloseTo(1 / 2);
+    expect(metricOf(result, 'pass@2').value).toBeCloseTo(5 / 6);
   });
 });

@@ -69,6 +69,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
     const { limits } = job;
     const invocation = bubblewrapInvocation(file, command, files, limits, seccompFilter(process.arch), readOnly);
     const group = makeControlGroup(limits);
+    let isCounted = false;
     try {
       const ended = await runProcess({
         where,
@@ -80,9 +81,11 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
         // The root of the host stays the root of what namespaces leave out (/proc/sys, limits of processes): never run as it.
         ...(process.geteuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
         cwd: '/',
-        ...(group && { onStart: (pid) => group.add(pid) }),
+        onStart: (pid) => {
+          isCounted = group?.add(pid) ?? false;
+        },
       });
-      return resultOf(where, ended, group?.usage());
+      return resultOf(where, ended, isCounted ? group?.usage() : undefined);
     } finally {
       await group?.remove();
     }

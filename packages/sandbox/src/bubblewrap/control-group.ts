@@ -5,8 +5,8 @@ import type { Limits } from '../job.js';
 
 /** A control group of one job: what its processes use together. */
 export interface ControlGroup {
-  /** Puts a process, and what it will start, under the limits. */
-  add(pid: number): void;
+  /** Puts a process, and what it will start, under the limits; false where this process may not. */
+  add(pid: number): boolean;
   /** Processor time of all of them, and whether the kernel has killed one for memory. */
   usage(): { readonly cpuMs?: number; readonly outOfMemory: boolean };
   /** Takes it away; its processes have ended. */
@@ -93,7 +93,12 @@ function make(folder: string, limits: Readonly<Record<string, number>>, needs: r
 function group(folders: readonly string[], cpuMs: (() => number) | undefined, events: string): ControlGroup {
   return {
     add(pid) {
-      for (const folder of folders) writeFileSync(join(folder, 'cgroup.procs'), `${pid}`);
+      try {
+        for (const folder of folders) writeFileSync(join(folder, 'cgroup.procs'), `${pid}`);
+        return true;
+      } catch {
+        return false;
+      }
     },
     usage() {
       const killed = /^oom_kill (\d+)$/m.exec(readFileSync(events, 'utf8'))?.[1];

@@ -24,7 +24,7 @@ export interface ProcessRequest {
   /** Milliseconds until the process and its group are killed. */
   readonly wallMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Called with the process before it has any input; what it throws ends the process. */
+  /** Called with the process before it has any input. */
   readonly onStart?: (pid: number) => void;
 }
 
@@ -67,15 +67,7 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
   const stderr = boundedOutput(streams[2] as Readable, outputBytes, () => stop('output'));
   const report = boundedOutput(streams[3] as Readable, REPORT_BYTES, () => stop('output'));
   const end = ended(where, child);
-  try {
-    if (child.pid !== undefined) request.onStart?.(child.pid);
-  } catch (error) {
-    killGroup(child);
-    await end;
-    throw new SandboxFailureError(where, `the process cannot be put under its limits: ${String(error)}`, {
-      cause: error,
-    });
-  }
+  if (child.pid !== undefined) request.onStart?.(child.pid);
   feed(streams[0] as Writable, request.stdin);
   inputs.forEach((bytes, i) => {
     feed(streams[FIRST_INPUT + i] as Writable, bytes);

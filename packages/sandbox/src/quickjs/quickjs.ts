@@ -1,7 +1,6 @@
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join, sep } from 'node:path';
+import { join } from 'node:path';
 import {
   type Sandbox,
   SandboxFailureError,
@@ -13,17 +12,12 @@ import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { packageFolder } from '../package-folder.js';
 import { runProcess } from '../process/run-process.js';
+import { nodeFlags, STACK_BYTES } from './node-flags.js';
 import { attackQuickJS } from './probe.js';
 
 const NAME = 'quickjs';
 /** The child ends itself at the limit, and says so; if it cannot, it is killed so much later. */
 const GRACE_MS = 500;
-
-/**
- * Of QuickJS's stack, and KiB of V8's, which the interpreter needs several times as much of: a recursion that is too deep then
- * ends as an error of QuickJS. Threads of Windows begin with less.
- */
-const [STACK_BYTES, V8_STACK] = process.platform === 'win32' ? [256 * 1024, 900] : [768 * 1024, 6000];
 
 /**
  * JavaScript in QuickJS, compiled to WebAssembly, in a process of its own that is killed at the time limit. It needs
@@ -80,37 +74,6 @@ export function quickjs(): Sandbox {
   const backend = { name: NAME, languages: ['javascript'], commands: false, attempt };
   return guarded({ ...backend, attack: (): Promise<SandboxProbe> => attackQuickJS(NAME, attempt) });
 }
-
-/**
- * A second wall behind WebAssembly's: the child may read its own modules and nothing else, write nothing, start nothing
- * and make no code from texts.
- */
-async function nodeFlags(): Promise<string[]> {
-  // Named otherwise before Node 22.13.
-  const known = process.allowedNodeEnvironmentFlags.has('--permission');
-  const readable = await moduleFolders();
-  return [
-    ...['--no-warnings', '--disallow-code-generation-from-strings'],
-    ...['--max-old-space-size=128', `--stack-size=${V8_STACK}`],
-    known ? '--permission' : '--experimental-permission',
-    ...readable.map((folder) => `--allow-fs-read=${folder}${sep}*`),
-  ];
-}
-
-/** This package, and the `node_modules` folders that what the child imports is in: Node looks around in them. */
-async function moduleFolders(): Promise<string[]> {
-  const own = packageFolder();
-  const variant = entryOf(join(own, 'package.json'), '@jitl/quickjs-wasmfile-release-sync');
-  const entries = [
-    [variant, '@jitl/quickjs-wasmfile-release-sync'],
-    [entryOf(join(own, 'package.json'), 'quickjs-emscripten-core'), 'quickjs-emscripten-core'],
-    [entryOf(variant, '@jitl/quickjs-ffi-types'), '@jitl/quickjs-ffi-types'],
-  ] as const;
-  const folders = [own, ...entries.map(([entry, name]) => entry.slice(0, entry.lastIndexOf(join(name)) - 1))];
-  return [...new Set([...folders, ...(await Promise.all(folders.map((folder) => realpath(folder))))])];
-}
-
-const entryOf = (from: string, name: string) => createRequire(from).resolve(name);
 
 const STOPS: readonly unknown[] = ['wall-time', 'cpu-time', 'memory'] satisfies SandboxStop[];
 
