@@ -11,16 +11,13 @@ export interface Canaries {
   readonly secret: string;
   /** A file that anybody may read. */
   readonly file: string;
-  /** A folder that anybody may write to; `written` lists what was. */
+  /** A folder that anybody may write to. */
   readonly folder: string;
   /** A process to read and to signal. */
   readonly victim: { readonly pid: number; isAlive(): boolean };
   /** A listener on 127.0.0.1, and on an abstract UNIX socket where the system has them. */
   readonly port: number;
   readonly abstractSocket: string;
-  written(): Promise<string[]>;
-  /** Whether anything has connected. */
-  connected(): boolean;
   /** What has been reached, in words; empty when everything held. */
   reached(output: string): Promise<string[]>;
   close(): Promise<void>;
@@ -54,8 +51,6 @@ export async function makeCanaries(): Promise<Canaries> {
     victim: { pid: victim.pid!, isAlive },
     port: (tcp.address() as AddressInfo).port,
     abstractSocket,
-    written,
-    connected: () => connections > 0,
     async reached(output) {
       // What was sent has time to arrive.
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -44,5 +44,12 @@ export async function sandboxFor(needs: SandboxNeeds = {}): Promise<Sandbox> {
     if (found.ok) return sandbox;
     tried.push(found);
   }
-  throw new SandboxUnavailableError('sandboxFor', tried);
+  // A machine without python3, say, where bubblewrap would isolate.
+  const unable = all
+    .filter((sandbox) => !able.includes(sandbox))
+    .map(({ languages, name }): SandboxProbe => {
+      const runs = languages.join(', ') || 'commands only';
+      return { sandbox: name, ok: false, checks: [{ name: 'language', held: false, detail: `it runs ${runs}` }] };
+    });
+  throw new SandboxUnavailableError('sandboxFor', [...tried, ...unable]);
 }

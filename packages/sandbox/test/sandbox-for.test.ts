@@ -29,14 +29,14 @@ describe('sandboxFor', () => {
   });
 
   it('names what was tried and what to do where none isolates', async () => {
-    const sandboxes = [fake('a', 'python', false), fake('b', 'python', false)];
+    const sandboxes = [fake('a', 'python', false), fake('c', 'lua', true), fake('b', 'python', false)];
     const error = await sandboxFor({ language: 'python', sandboxes }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(SandboxUnavailableError);
     expect(error).toMatchObject({
       code: 'SANDBOX_UNAVAILABLE',
       message:
-        'sandboxFor: no isolation here. a: canaries (the secret was read). Mend a. b: canaries (the secret was read). Mend b.',
-      tried: [{ sandbox: 'a' }, { sandbox: 'b' }],
+        'sandboxFor: no isolation here. a: canaries (the secret was read). Mend a. b: canaries (the secret was read). Mend b. c: language (it runs lua).',
+      tried: [{ sandbox: 'a' }, { sandbox: 'b' }, { sandbox: 'c' }],
     });
   });
 

@@ -195,6 +195,12 @@ describe('unit tests', () => {
     expect(signals[1]!.aborted).toBe(true);
   });
 
+  it('say what decides their scores', () => {
+    const { settings } = unitTests({ sandbox: js, score: 'fraction', concurrency: 9 });
+    expect(settings).toMatchObject({ sandbox: 'quickjs', score: 'fraction', testColumn: 'test' });
+    expect(settings).not.toHaveProperty('concurrency');
+  });
+
   it('put setup code before the solution', async () => {
     const verifier = unitTests({ sandbox: js, testColumn: 'test_list', setupColumn: 'test_imports' });
     const row = { test_list: ['if (f() !== 3) throw 1'], test_imports: ['const a = 1;', 'const b = 2;'] };

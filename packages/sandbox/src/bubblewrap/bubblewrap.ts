@@ -13,8 +13,10 @@ import { attackSystem } from '../attack-system.js';
 import { findProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
+import { outputOf } from '../process/output.js';
 import { type ProcessResult, runProcess } from '../process/run-process.js';
 import { endOf } from '../process/signals.js';
+import { commandOf } from '../python-job.js';
 import { bubblewrapInvocation, NOBODY } from './arguments.js';
 import { type ControlGroup, makeControlGroup } from './control-group.js';
 import { seccompFilter } from './seccomp.js';
@@ -59,13 +61,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
     if (process.arch !== 'x64' && process.arch !== 'arm64') {
       throw new SandboxFailureError(where, `there is no seccomp filter for ${process.arch}, only for x64 and arm64.`);
     }
-    const files = new Map(job.files);
-    if ('code' in job.program) {
-      const message = 'has "main.py", which is the name of the code.';
-      if (files.has(MAIN)) throw new OptionError('INVALID_OPTION', where, 'files', message);
-      files.set(MAIN, Buffer.from(job.program.code));
-    }
-    const command = 'code' in job.program ? [python!, MAIN] : job.program.command;
+    const { command, files } = commandOf(where, job, python ?? 'python3');
     const { limits } = job;
     const invocation = bubblewrapInvocation(file, command, files, limits, seccompFilter(process.arch), readOnly);
     const group = makeControlGroup(limits);
@@ -102,7 +98,6 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
   return guarded({ name: NAME, languages, commands: true, attempt, attack });
 }
 
-const MAIN = 'main.py';
 /** 128 and SIGKILL. */
 const KILLED = 137;
 const PYTHON_ATTACKS = ['tcp', 'abstract socket', 'ptrace', 'unshare'] as const;
@@ -112,14 +107,7 @@ function resultOf(
   ended: ProcessResult,
   used: ReturnType<ControlGroup['usage']> | undefined,
 ): SandboxResult {
-  const output = {
-    stdout: ended.stdout.bytes().toString(),
-    stderr: ended.stderr.bytes().toString(),
-    stdoutTruncated: ended.stdout.truncated,
-    stderrTruncated: ended.stderr.truncated,
-    wallMs: ended.wallMs,
-    ...(used?.cpuMs !== undefined && { cpuMs: used.cpuMs }),
-  };
+  const output = { ...outputOf(ended), ...(used?.cpuMs !== undefined && { cpuMs: used.cpuMs }) };
   if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
   const code = exitCodeOf(ended.report);
   const isKilled = code === undefined || code === KILLED;

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import {
   type Given,
-  OptionError,
   options,
   type Sandbox,
   SandboxFailureError,
@@ -13,8 +12,10 @@ import { attackSystem } from '../attack-system.js';
 import { findProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
+import { outputOf } from '../process/output.js';
 import { runProcess } from '../process/run-process.js';
 import { endOf } from '../process/signals.js';
+import { commandOf } from '../python-job.js';
 import { dockerArguments, dockerInput, readState } from './arguments.js';
 
 const dockerOptions = options('docker', {
@@ -27,7 +28,6 @@ const dockerOptions = options('docker', {
 export type DockerOptions = Given<typeof dockerOptions>;
 
 const NAME = 'docker';
-const MAIN = 'main.py';
 /** Most milliseconds of a question to the daemon. */
 const ASK_MS = 60_000;
 
@@ -54,13 +54,7 @@ export function docker(given: DockerOptions = {}): Sandbox {
 
   const attempt = async (job: ReadJob): Promise<SandboxResult> => {
     const where = `${NAME}.run`;
-    const files = new Map(job.files);
-    if ('code' in job.program) {
-      const message = `has "${MAIN}", which is the name of the code.`;
-      if (files.has(MAIN)) throw new OptionError('INVALID_OPTION', where, 'files', message);
-      files.set(MAIN, Buffer.from(job.program.code));
-    }
-    const command = 'code' in job.program ? ['python3', MAIN] : job.program.command;
+    const { command, files } = commandOf(where, job, 'python3');
     const container = `posttrain-sandbox-${randomUUID()}`;
     const { limits } = job;
     const file = client();
@@ -77,20 +71,16 @@ export function docker(given: DockerOptions = {}): Sandbox {
         wallMs: limits.wallMs,
         signal: job.signal,
       });
-      const stderr = ended.stderr.bytes().toString();
-      const output = {
-        stdout: ended.stdout.bytes().toString(),
-        stderr,
-        stdoutTruncated: ended.stdout.truncated,
-        stderrTruncated: ended.stderr.truncated,
-        wallMs: ended.wallMs,
-      };
+      const output = outputOf(ended);
       if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
       // The client's exit code may be its own; only the daemon knows the program's.
       const asked = await ask(['inspect', '--format', '{{json .State}}', container]);
       const state = readState(asked.stdout.bytes().toString());
       if (!state) {
-        throw new SandboxFailureError(where, `no container has run: ${stderr.slice(0, 500).trim() || ended.exitCode}`);
+        throw new SandboxFailureError(
+          where,
+          `no container has run: ${output.stderr.slice(0, 500).trim() || ended.exitCode}`,
+        );
       }
       const { exitCode, outOfMemory } = state;
       if (outOfMemory) return { exitCode: null, stoppedBy: 'memory', ...output };

@@ -101,8 +101,9 @@ function failed(error) {
   } catch {
     found = 'a value that cannot be shown';
   }
-  // Where all is used up, there was none left to say so with.
-  const isFull = wasmMemory.buffer.byteLength >= maximum * PAGE && !found.name;
+  // Where all is used up, there was none left to say so with: an error without a word. Growth is refused before all is had.
+  const isMute = found.text !== undefined && `${found.name}${found.message}` === '';
+  const isFull = isMute && wasmMemory.buffer.byteLength >= (maximum * PAGE) / 2;
   if (found.message === 'out of memory' || isFull) stoppedBy ??= 'memory';
   writeAll(2, `Uncaught ${found.text ?? found}\n`);
   return 1;

@@ -11,6 +11,7 @@ import {
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { packageFolder } from '../package-folder.js';
+import { outputOf } from '../process/output.js';
 import { runProcess } from '../process/run-process.js';
 import { nodeFlags, STACK_BYTES } from './node-flags.js';
 import { attackQuickJS } from './probe.js';
@@ -55,13 +56,7 @@ export function quickjs(): Sandbox {
         wallMs: wallMs + GRACE_MS,
         signal: job.signal,
       });
-      const output = {
-        stdout: ended.stdout.bytes().toString(),
-        stderr: ended.stderr.bytes().toString(),
-        stdoutTruncated: ended.stdout.truncated,
-        stderrTruncated: ended.stderr.truncated,
-        wallMs: ended.wallMs,
-      };
+      const output = outputOf(ended);
       if (ended.killedFor !== null) return { exitCode: null, stoppedBy: ended.killedFor, ...output };
       if (ended.signal !== null) return { exitCode: null, signal: ended.signal, stoppedBy: null, ...output };
       const report = readReport(ended.report);

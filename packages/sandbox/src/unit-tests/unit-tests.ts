@@ -3,6 +3,7 @@ import {
   assertArgument,
   custom,
   type Given,
+  type HasSettings,
   integer,
   OptionError,
   oneOf,
@@ -55,7 +56,7 @@ export type UnitTestsOptions = Given<typeof unitTestOptions>;
  *
  * `verify` rejects with what the sandbox throws when it cannot run, with OptionError for a row without tests; both are never a score.
  */
-export function unitTests(given: UnitTestsOptions): Verifier {
+export function unitTests(given: UnitTestsOptions): Verifier & HasSettings & { readonly name: string } {
   const read = unitTestOptions.read(given);
   const { sandbox, language = sandbox.languages[0], concurrency } = read;
   const expects = `one of ${TESTED_LANGUAGES.join(', ')} that the sandbox has`;
@@ -63,6 +64,7 @@ export function unitTests(given: UnitTestsOptions): Verifier {
   assertArgument('unitTests', 'language', language, isKnown, expects);
   return {
     name: `unit tests (${language})`,
+    settings: unitTestOptions.settings(given),
     async verify(requests) {
       const verdicts = new Array<Verdict>(requests.length);
       let next = 0;
