@@ -23,7 +23,10 @@ export async function attackSystem({ name, attempt, python, remedy }: SystemAtta
     const shell = await attempt(readJob(name, [], true, { command: ['/bin/sh', '-c', shellAttack(canaries)], limits }));
     const lines = new Set(shell.stdout.split('\n'));
     check('start', lines.has('ended'), shell.stderr.slice(0, 300) || `exit ${shell.exitCode}`);
-    for (const [what, line] of SIGNS) check(what, lines.has(line), line);
+    for (const [what, line] of SIGNS) {
+      const [word] = line.split(' ', 1);
+      check(what, lines.has(line), [...lines].find((other) => other.startsWith(word!)) ?? `nothing about ${word}`);
+    }
     const forks = lines.has('a fork failed') || /fork/i.test(shell.stderr);
     check('limit of processes', forks, forks ? 'a fork failed' : '64 processes were started');
     if (python.length > 0) {

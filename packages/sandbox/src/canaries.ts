@@ -23,6 +23,9 @@ export interface Canaries {
   close(): Promise<void>;
 }
 
+/** `sun_path` has 108 bytes, the first of them zero. */
+const ABSTRACT_LENGTH = 107;
+
 /** Sets up things to attack. Close them. */
 export async function makeCanaries(): Promise<Canaries> {
   const secret = `canary-${randomUUID()}`;
@@ -39,7 +42,8 @@ export async function makeCanaries(): Promise<Canaries> {
     socket.destroy();
   };
   const tcp = await listen(createServer(count), { port: 0, host: '127.0.0.1' });
-  const abstractSocket = `posttrain-${randomUUID()}`;
+  // Of the full length: some versions of Node fill shorter names up with zeros, which are part of the address then.
+  const abstractSocket = `posttrain-${randomUUID()}`.padEnd(ABSTRACT_LENGTH, '-');
   const abstract =
     process.platform === 'linux' ? await listen(createServer(count), { path: `\0${abstractSocket}` }) : undefined;
   const written = async () => (await readdir(folder)).filter((name) => name !== 'secret.txt');

@@ -160,12 +160,18 @@ export const pythonAttacks: readonly Attack[] = [
   },
   {
     name: 'network',
-    code: ({ abstractSocket, port }) =>
+    code: ({ port }) =>
       attempts(connect, {
         tcp: `connect(socket.AF_INET, socket.SOCK_STREAM, ('127.0.0.1', ${port}))`,
         'tcp over IPv6': `connect(socket.AF_INET6, socket.SOCK_STREAM, ('::ffff:127.0.0.1', ${port}))`,
-        'an abstract socket': `connect(socket.AF_UNIX, socket.SOCK_STREAM, '\\0${abstractSocket}')`,
       }),
+    control: true,
+    holds: end,
+  },
+  {
+    name: 'an abstract socket',
+    code: ({ abstractSocket }) =>
+      attempts(connect, { connect: `connect(socket.AF_UNIX, socket.SOCK_STREAM, '\\0${abstractSocket}')` }),
     control: true,
     holds: end,
   },
