@@ -8,6 +8,8 @@ const config: KnipConfig = {
       ignoreDependencies: ['@arethetypeswrong/cli', 'turbo', 'onnxruntime-node'],
     },
     'packages/*': {},
+    // Started by path, with the module that it gives to QuickJS.
+    'packages/sandbox': { entry: ['src/quickjs/child.mjs'] },
     'examples/*': { entry: ['*.ts'] },
     benchmarks: {
       entry: ['*.ts', 'gpu/{pack,run}.ts'],
@@ -16,7 +18,7 @@ const config: KnipConfig = {
     },
   },
   ignoreExportsUsedInFile: true,
-  ignoreBinaries: ['apt-get'],
+  ignoreBinaries: ['apt-get', 'bwrap'],
 };
 
 export default config;

@@ -14,7 +14,15 @@ import { npm, tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root, sourceOf } from './workspace.js';
 
 /** Packages that a user can install alone, without getting a tensor engine. */
-const light = ['data', 'eval', 'interfaces', 'openai', 'tts'];
+const light = ['data', 'eval', 'interfaces', 'openai', 'sandbox', 'tts'];
+
+/** What a light package must do where it is installed alone, beside being imported: what finds files of its own. */
+const worksAlone: Readonly<Record<string, string>> = {
+  sandbox: `
+const { quickjs } = await import('@posttrain/sandbox');
+const { stdout } = await quickjs().run({ language: 'javascript', code: 'print(6 * 7)' });
+if (stdout !== '42\\n') throw new Error('the sandbox printed ' + stdout);`,
+};
 
 /** Source that must typecheck against the installed types, and an error that they must report. */
 const generatorExample = `
@@ -245,7 +253,7 @@ function checkAlone(name: string, tarballs: readonly Tarball[]): void {
   );
   const engines = installed.filter((path) => /onnxruntime|@tensorflow\/|core-tensor/.test(path));
   if (engines.length > 0) throw new Error(`@posttrain/${name} alone installs ${engines.join(', ')}`);
-  const entry = `await import('@posttrain/${name}')`;
+  const entry = `await import('@posttrain/${name}');${worksAlone[name] ?? ''}`;
   runIn(folder, [process.execPath, '--input-type=module', '--eval', entry], `importing @posttrain/${name} alone`);
   const count = installed.filter((path) => path !== '').length;
   console.log(`@posttrain/${name} alone: ok (${count} packages with @types/node, no tensor engine)`);

@@ -19,7 +19,14 @@ const longFiles: Readonly<Record<string, string>> = {};
 
 const tensorEngine = '@posttrain/core-tensor';
 /** Packages that must be usable without a tensor engine. */
-const light = ['@posttrain/interfaces', '@posttrain/openai', '@posttrain/tts', '@posttrain/data', '@posttrain/eval'];
+const light = [
+  '@posttrain/interfaces',
+  '@posttrain/openai',
+  '@posttrain/tts',
+  '@posttrain/data',
+  '@posttrain/eval',
+  '@posttrain/sandbox',
+];
 /** Packages whose user must end up with exactly one tensor engine. */
 const engineAsPeer = ['@posttrain/lm', '@posttrain/peft', '@posttrain/rl', '@posttrain/serve', '@posttrain/training'];
 /** Packages of this repository that a package may depend on, where that is decided. */

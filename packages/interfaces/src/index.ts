@@ -36,6 +36,19 @@ export { type Given, type OptionShape, type Options, options, type Read } from '
 export { type ExplicitPreference, extractPreferencePrompt, isPlainObject, sameJson } from './preference.js';
 export type { OnProgress, ProgressEvent } from './progress.js';
 export type { ChatMessage, Prompt } from './prompt.js';
+export {
+  type Sandbox,
+  type SandboxCheck,
+  type SandboxCode,
+  type SandboxCommand,
+  SandboxFailureError,
+  type SandboxJob,
+  type SandboxLimits,
+  type SandboxProbe,
+  type SandboxResult,
+  type SandboxStop,
+  SandboxUnavailableError,
+} from './sandbox.js';
 export type { ContinuationScore, ScoreRequest, Scorer } from './score.js';
 export {
   addSettings,

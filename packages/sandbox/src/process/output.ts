@@ -1,0 +1,11 @@
+import type { SandboxResult } from '@posttrain/interfaces';
+import type { ProcessResult } from './run-process.js';
+
+/** What a program has written, and how long it took. */
+export const outputOf = ({ stderr, stdout, wallMs }: ProcessResult): Omit<SandboxResult, 'exitCode' | 'stoppedBy'> => ({
+  stdout: stdout.bytes().toString(),
+  stderr: stderr.bytes().toString(),
+  stdoutTruncated: stdout.truncated,
+  stderrTruncated: stderr.truncated,
+  wallMs,
+});

@@ -1,0 +1,1 @@
+export { type TestSandboxOptions, testSandbox } from './test-sandbox.js';
