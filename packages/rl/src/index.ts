@@ -61,6 +61,7 @@ export type { PromptRow, Reward, RewardContext, RewardFunction, Rewards, Weighte
 export { namedReward, RewardError } from './rewards/reward.js';
 export {
   type CompletionToScore,
+  refuseUnscorable,
   type ScoreOptions,
   type Scores,
   scoreCompletions,
@@ -70,6 +71,7 @@ export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
+export { hintOfName } from './training/hint-of-name.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
