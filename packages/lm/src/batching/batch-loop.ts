@@ -39,7 +39,7 @@ interface Listener {
   readonly reject: (error: unknown) => void;
 }
 
-/** Rows of whoever asks, in one batch: steps a scheduler for as long as there is work. */
+/** The batching loop: rows of all callers in one batch; steps a scheduler for as long as there is work. */
 export class BatchLoop {
   readonly #model: { readonly network: Network; readonly weights: Weights };
   readonly #options: BatchLoopOptions;

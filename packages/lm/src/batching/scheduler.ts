@@ -55,7 +55,7 @@ interface Prefill {
   readonly members: Scheduled[];
 }
 
-/** A row that begins or goes on is taken to need so many blocks more, or what it may come to need if that is less. */
+/** Watermark: blocks reserved for a row beyond those it holds, capped at what it can still come to use. */
 const BLOCKS_AHEAD = 4;
 
 /** A row that could never run: it needs more of the cache than there is. */
@@ -72,8 +72,8 @@ export class CacheTooSmallError extends PosttrainError {
  * Continuous batching (Orca, OSDI 2022; vLLM, arXiv 2309.06180): rows join and leave between steps. A step computes a
  * piece of the waiting prompts, then one token of every row that is generating. Rows with one prompt share its
  * computation and its memory. A row begins when the cache has room for what it has and a little more; until then it waits
- * its turn. When the cache is full all the same, the row that came last makes room and begins again later, with what it
- * has generated.
+ * its turn. When the cache is full all the same, the row that came last is preempted: it begins again later, with what it
+ * has generated (recomputation).
  */
 export class Scheduler {
   #runner: ModelRunner;
@@ -130,7 +130,7 @@ export class Scheduler {
     return this.takeDrawn();
   }
 
-  /** Tokens that nobody was told of, since what came after them in their step failed. */
+  /** Undelivered tokens: drawn in a step that failed after them. */
   takeDrawn(): ScheduledToken[] {
     return this.#drawn.splice(0);
   }
@@ -201,7 +201,7 @@ export class Scheduler {
     }
   }
 
-  /** Blocks that nobody has, nor will need before long. */
+  /** Free blocks above the watermarks of all rows. */
   #freeBlocks(): number {
     let free = this.#runner.freeTokens / BLOCK_SIZE;
     for (const { tokens, sequence, members } of this.#prefills) {
@@ -212,13 +212,16 @@ export class Scheduler {
     return free;
   }
 
-  /** Blocks that a row will need before long; one of them for its copy of a shared one, until it has that. */
+  /** A row's watermark; one block of it is for copy-on-write of a shared block, until that has happened. */
   #blocksAhead({ row, state, sequence }: Scheduled): number {
     const present = Math.ceil((row.prompt.length + state.generated.length) / BLOCK_SIZE);
     return Math.min(BLOCKS_AHEAD, this.#mostBlocks(row) - 1 - present) + Number(sequence === undefined);
   }
 
-  /** Makes room: what came last begins again later. False where only one is left, which has all the room there is. */
+  /**
+   * Preemption by recomputation (as vLLM): the row that came last begins again later. False where only one is left, which has
+   * the whole cache.
+   */
   #giveWay(): boolean {
     const { length } = this.#prefills;
     if (length > 1 || (length === 1 && this.#running.length > 0)) {
@@ -235,7 +238,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Computes a piece of the prompts, first come first served; draws the first tokens of those that are whole. */
+  /** Chunked prefill: computes a piece of the prompts, first come first served; draws the first tokens of those that are whole. */
   async #prefill(): Promise<ScheduledToken[]> {
     let room = this.#prefillTokens;
     const pieces: { prefill: Prefill; tokens: readonly number[] }[] = [];
@@ -269,7 +272,7 @@ export class Scheduler {
     return drawn;
   }
 
-  /** The next token of every row that generates, and those that were guessed; not of rows that have just had their first. */
+  /** Decode step: the next token of every row that generates, and the proposed ones; not of rows that have just had their first. */
   async #decode(first: readonly ScheduledToken[]): Promise<ScheduledToken[]> {
     const fresh = new Set(first.map(({ id }) => id));
     for (;;) {

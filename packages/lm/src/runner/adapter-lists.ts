@@ -28,10 +28,10 @@ interface Stacked extends Awaited<ReturnType<typeof stackLowRank>> {
 }
 
 /**
- * Lists of adapters that are computed in one pass. A pass computes all of a list, whoever of it has rows, because what is
- * compiled for a list depends on who is in it. An adapter keeps its place; a newcomer has that of one with the same hooks,
- * a new place, or that of whoever has not been used for longest. There are as many lists as it takes for all that are used
- * at once.
+ * LRU slots of adapters in one compiled pass (S-LoRA, arXiv 2311.03285). A pass computes every adapter of its list, whichever
+ * of them have rows, because the compiled graph depends on who is in it. An adapter keeps its slot; a new one reuses the slot of
+ * one with the same hooks, takes a free slot, or evicts the least recently used. There are as many lists as it takes for all
+ * adapters of a step.
  */
 export class AdapterLists {
   /** Whether every adapter has a pass of its own. */

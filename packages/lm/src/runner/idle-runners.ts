@@ -2,7 +2,7 @@ import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { cacheCapacity, ModelRunner, type ModelRunnerOptions } from './model-runner.js';
 
-/** Runners that nobody uses now, by network, most recently used last. */
+/** Pool of runners that are not in use, by network, most recently used last. */
 const idle = new WeakMap<Network, ModelRunner[]>();
 
 /**

@@ -30,8 +30,8 @@ export interface FoundCopy {
 }
 
 /**
- * The keys and values of rows that are extended a token at a time, one behind the other instead of in blocks, where
- * attention reads them at twice the speed. Rows are copied from their blocks when they come for the second time in a row, or
+ * Contiguous (dense) copies of the key/value cache of rows that decode a token at a time: attention reads them at twice the
+ * speed of blocks. Rows are copied from their blocks when they come for the second time in a row, or
  * with others that are in a copy already, whose free places they take; a copy is used for as long as more than half of
  * it is. New tokens are written to the copy only, and to the blocks when somebody will read them there.
  */
@@ -41,7 +41,7 @@ export class RowCopies<Row extends CopiedRow> {
   readonly #maxTokens: number;
   #last = new Set<Row>();
   #copied: Copied<Row> | undefined;
-  /** Tokens of the copy that blocks lack, and where they go. */
+  /** Write-back: tokens that the copy has and the blocks lack, and where they go. */
   #owed: { readonly place: number; readonly start: number; readonly slots: readonly number[] }[] = [];
 
   /** A copy takes at most the room of `maxTokens` tokens. */

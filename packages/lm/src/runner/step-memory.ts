@@ -2,7 +2,7 @@ import { type Tensor, tensor } from '@posttrain/core-tensor';
 import type { Network } from '../model/network.js';
 import type { StepResults } from './paged-steps.js';
 
-/** Steps of the rows that generate and pieces of prompts come in turn. */
+/** Free buffers that are kept: decode steps and prefill pieces alternate. */
 const MOST_FREE = 4;
 
 /** A row of softmax(logits / temperature), as the engine computed it. */
@@ -13,7 +13,7 @@ export interface RowSoftmax {
   readonly mostLikely: number;
 }
 
-/** Memory of results that nobody looks at any more, which the next steps write theirs to. */
+/** Donated buffers: results of earlier steps that nobody reads any more, which the next steps write over. */
 export class StepMemory {
   /** Oldest first. */
   readonly #free: StepResults[] = [];
