@@ -17,17 +17,10 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
-export {
-  type Candidate,
-  type Problem,
-  Search,
-  type SearchOptions,
-  type SearchResult,
-  type Strategy,
-  type StrategyOptions,
-  type VerifiedStrategyOptions,
-  type Vote,
-} from './search.js';
+export { Search } from './search.js';
+export type { Candidate, NodeState, SearchNode } from './search-node.js';
+export type { Problem, SearchOptions, StrategyOptions, VerifiedStrategyOptions } from './search-options.js';
+export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';

@@ -18,6 +18,8 @@ export class LedgerError extends PosttrainError {}
 /** Work that may begin: its upper bound is held until it is settled, so that nobody else can have it. Close it once. */
 export interface Reservation {
   readonly bound: Cost;
+  /** Until it is settled, forfeited or tried again. */
+  readonly isOpen: boolean;
   /**
    * Ends it: `actual` is spent, the rest of the bound is given back. What `actual` has no kind for was not spent.
    *
@@ -34,6 +36,14 @@ export interface Reservation {
    * what `known` says), and the same bound is reserved anew. Gives the limit where there is no room for that.
    */
   retry(known?: Cost): Reservation | LedgerLimit;
+}
+
+/** What `reserveEach` has held. */
+export interface ReservedNodes {
+  /** What stood in the way of the rest; null when all fit. */
+  readonly limit: LedgerLimit | null;
+  /** For each part, one reservation for each of the first nodes. */
+  readonly reservations: readonly (readonly Reservation[])[];
 }
 
 /** Options of `Ledger`. */
@@ -125,10 +135,47 @@ export class Ledger {
   reserve(bound: Cost, node?: string): Reservation | LedgerLimit {
     assertCost('Ledger.reserve', bound);
     const limit = this.refusal(bound);
-    if (limit !== null) {
-      this.#met = limit;
-      return limit;
+    if (limit === null) return this.#hold(bound, node);
+    this.#met = limit;
+    return limit;
+  }
+
+  /**
+   * The same for as many nodes as there is room for, the first of them first, at one reading of the clock. Each gets a
+   * reservation for every one of `parts` (what it takes to write it, and to judge it), or none.
+   *
+   * @throws OptionError for an amount that is no whole number
+   */
+  reserveEach(nodes: readonly string[], ...parts: readonly Cost[]): ReservedNodes {
+    const unit: Partial<Record<CostKind, number>> = {};
+    for (const part of parts) {
+      assertCost('Ledger.reserveEach', part);
+      addCost(unit, part);
     }
+    let granted = nodes.length;
+    let limit: LedgerLimit | null = null;
+    for (const kind of COST_KINDS) {
+      const each = unit[kind] ?? 0;
+      const room = each === 0 ? granted : Math.floor(this.left(kind) / each);
+      if (room < granted) [granted, limit] = [room, kind];
+    }
+    if (this.left('wallTimeMs') <= 0) [granted, limit] = [0, 'wallTimeMs'];
+    if (limit !== null) this.#met = limit;
+    const reserved = nodes.slice(0, granted);
+    return { limit, reservations: parts.map((part) => reserved.map((node) => this.#hold(part, node))) };
+  }
+
+  /** Counts what has been paid without a reservation. @throws LedgerError where a limit has no room: reserve before spending */
+  charge(cost: Cost, node?: string): void {
+    assertCost('Ledger.charge', cost);
+    const over = COST_KINDS.find((kind) => (cost[kind] ?? 0) > this.left(kind));
+    if (over !== undefined) {
+      throw new LedgerError('LEDGER_OVERSPENT', `Ledger: ${over} has no room for a charge; reserve before spending.`);
+    }
+    this.#charge(cost, node);
+  }
+
+  #hold(bound: Cost, node: string | undefined): Reservation {
     addCost(this.#held, bound);
     let isOpen = true;
     const close = (actual: Cost, given: Cost): void => {
@@ -152,6 +199,9 @@ export class Ledger {
       close(known, Object.fromEntries(COST_KINDS.map((kind) => [kind, Math.min(known[kind] ?? 0, bound[kind] ?? 0)])));
     return {
       bound,
+      get isOpen() {
+        return isOpen;
+      },
       settle: (actual) => close(actual, bound),
       forfeit,
       retry: (known) => {
@@ -159,16 +209,6 @@ export class Ledger {
         return this.reserve(bound, node);
       },
     };
-  }
-
-  /** Counts what has been paid without a reservation. @throws LedgerError where a limit has no room: reserve before spending */
-  charge(cost: Cost, node?: string): void {
-    assertCost('Ledger.charge', cost);
-    const over = COST_KINDS.find((kind) => (cost[kind] ?? 0) > this.left(kind));
-    if (over !== undefined) {
-      throw new LedgerError('LEDGER_OVERSPENT', `Ledger: ${over} has no room for a charge; reserve before spending.`);
-    }
-    this.#charge(cost, node);
   }
 
   #charge(cost: Cost, node: string | undefined): void {
