@@ -6,6 +6,7 @@ export default defineConfig({
     answers: 'src/answers/index.ts',
     concurrency: 'src/concurrency/index.ts',
     estimators: 'src/estimators/index.ts',
+    ledger: 'src/ledger/index.ts',
     node: 'src/node/index.ts',
     verifiers: 'src/verifiers/index.ts',
     random: 'src/random/index.ts',

@@ -66,6 +66,8 @@ export interface GenerateRequest extends SamplingParams {
   readonly topLogProbs?: number;
   /** Ask for the entropy of the distribution of each generated token. Default false. */
   readonly entropies?: boolean;
+  /** The stop string that ends a completion is the end of its text. Default false: it is left out. */
+  readonly includeStop?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -84,10 +86,15 @@ export interface Usage {
 
 /** One completion of a request. */
 export interface Completion {
-  /** Generated text, without the prompt, the prefix and the stop string. */
+  /** Generated text, without the prompt, the prefix and (unless `includeStop`) the stop string. */
   readonly text: string;
   /** `stop`: an end token or a stop string; `length`: ran into `maxTokens` or the context; `abort`: the signal fired. */
   readonly finishReason: 'stop' | 'length' | 'abort';
+  /**
+   * The stop string that ended it: a step of more to come, where steps end at one. `null`: none did, it is the model's own end
+   * or was cut off. Absent: the generator does not know, or was given no `stop`.
+   */
+  readonly stop?: string | null;
   readonly usage: Usage;
   /** Generated token ids, when the generator knows them. */
   readonly tokenIds?: readonly number[];

@@ -100,6 +100,10 @@ describe('generate', () => {
     expect(stop.length).toBe(5);
     const stopped = await complete(model, { ...request, stop: ['never to be seen', stop] });
     expect(stopped.text).toBe(text.slice(0, text.indexOf(stop)));
+    expect(stopped.stop).toBe(stop);
+    const whole = await complete(model, { ...request, stop: [stop], includeStop: true });
+    expect(whole).toMatchObject({ text: stopped.text + stop, stop, tokenIds: stopped.tokenIds });
+    expect(await complete(model, request)).toMatchObject({ finishReason: 'length', stop: null });
     expect(stopped.finishReason).toBe('stop');
     expect(stopped.tokenIds).toEqual(tokenIds!.slice(0, stopped.tokenIds!.length));
     expect(stopped.usage.completionTokens).toBe(tokenIds!.findIndex((_, i) => textOf(i + 1).includes(stop)) + 1);
@@ -116,6 +120,8 @@ describe('generate', () => {
     });
     const ended = await complete(ending, request);
     expect(ended.finishReason).toBe('stop');
+    // An end of the model's own, which no stop string is.
+    expect((await complete(ending, { ...request, stop: ['never to be seen'] })).stop).toBeNull();
     expect(ended.tokenIds).toEqual(tokenIds!.slice(0, end + 1));
     expect(ended.text).toBe(model.tokenizer.decode(tokenIds!.slice(0, end), { skipSpecialTokens: true }));
   });

@@ -20,6 +20,7 @@ import { createEndpoint, endpointShape, isRecord } from './endpoint.js';
 import { EndpointError } from './errors.js';
 import { alternatives, chosenLogProbs } from './log-probs.js';
 import { requestFields } from './request-fields.js';
+import { stopOf } from './stop-of.js';
 
 /**
  * How a chat endpoint is told to continue the last assistant message, which differs from server to server:
@@ -66,6 +67,9 @@ type Settings = Read<typeof generatorOptions>;
  * which is all that the protocol has. What it has no field for is refused. `logProbs` are what the server reports: most
  * report the model's own distribution, not the one after temperature and truncation. `topLogProbs` need a server that
  * names tokens by id (vLLM with `extraBody: { return_tokens_as_token_ids: true }`).
+ *
+ * `stop` of a completion is what the server says of it (vLLM's `stop_reason`, SGLang's `matched_stop`); `includeStop` needs one
+ * that does, since otherwise a step's end cannot be told from the model's own.
  *
  * A server that returns fewer choices than asked is asked again for the rest. It reports the tokens of all choices of
  * a request together: `promptTokens` are given to the first of them, and `completionTokens` are exact with
@@ -167,6 +171,7 @@ const wrong = (option: string, problem: string) =>
 interface Choice {
   readonly text: string;
   readonly finishReason: Completion['finishReason'];
+  readonly stop?: string | null;
   readonly logProbs?: readonly number[];
   readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
 }
@@ -204,7 +209,7 @@ const FINISH_REASONS: Readonly<Record<string, Completion['finishReason']>> = {
 function parseChoice(
   choice: unknown,
   api: 'chat' | 'completions',
-  { logProbs: wantLogProbs = false, topLogProbs = 0 }: GenerateRequest,
+  { logProbs: wantLogProbs = false, topLogProbs = 0, stop: stops = [], includeStop = false }: GenerateRequest,
   unusable: (what: string) => EndpointError,
 ): Choice {
   if (!isRecord(choice)) throw unusable('has a choice that is no object');
@@ -214,9 +219,14 @@ function parseChoice(
   const finishReason = FINISH_REASONS[String(choice.finish_reason)];
   if (finishReason === undefined) throw unusable(`has the finish_reason ${JSON.stringify(choice.finish_reason)}`);
   const { logprobs } = choice;
+  const stop = stopOf(choice, stops);
+  if (includeStop && stops.length > 0 && stop === undefined) {
+    throw unusable('does not say which stop string ended it (stop_reason), which includeStop needs');
+  }
   return {
-    text,
+    text: includeStop && stop ? text + stop : text,
     finishReason,
+    ...(stop === undefined ? {} : { stop }),
     ...(wantLogProbs ? { logProbs: chosenLogProbs(logprobs, api, unusable) } : {}),
     ...(topLogProbs > 0 ? { topLogProbs: alternatives(logprobs, api, topLogProbs, unusable) } : {}),
   };

@@ -27,7 +27,20 @@ const NOT_IN_PROTOCOL = {
   entropies: [false],
 } as const satisfies Partial<Record<keyof GenerateRequest, readonly unknown[]>>;
 
-const ELSEWHERE = ['prompt', 'prefix', 'n', 'seed', 'signal', 'maxTokens', 'stop', 'constraint', 'logProbs'] as const;
+const ELSEWHERE = [
+  ...([
+    'prompt',
+    'prefix',
+    'n',
+    'seed',
+    'signal',
+    'maxTokens',
+    'stop',
+    'constraint',
+    'logProbs',
+    'includeStop',
+  ] as const),
+] as const;
 
 type Handled = keyof typeof SENT | keyof typeof NOT_IN_PROTOCOL | (typeof ELSEWHERE)[number] | 'topLogProbs';
 // A field that a request gets later does not compile until it is sent or refused here.

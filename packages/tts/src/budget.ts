@@ -1,9 +1,10 @@
 import { assertKnownOptions, type OptionHints } from '@posttrain/interfaces';
+import type { LedgerLimit, LedgerLimits } from '@posttrain/interfaces/ledger';
 import { assertInteger, assertMilliseconds, InvalidArgumentError } from './errors.js';
 
 /**
- * What one search may spend. Every limit is optional. Completions, completion tokens and verifier calls are never
- * exceeded: work that could go over is not begun. A search that meets a limit stops, returns the best it has and
+ * What one search may spend. Every limit is optional. Completions, completion tokens, verifier calls and verifier tokens are
+ * never exceeded: work that could go over is not begun. A search that meets a limit stops, returns the best it has and
  * names the limit in `exhausted`; with nothing to return it throws `NoCandidateError`.
  */
 export interface Budget {
@@ -16,6 +17,10 @@ export interface Budget {
   readonly maxCompletionTokens?: number;
   /** Completions given to the verifier. */
   readonly maxVerifierCalls?: number;
+  /** Tokens that the verifier takes, prompts and judgements together. Needs `tokensPerVerifierCall`. */
+  readonly maxVerifierTokens?: number;
+  /** The most tokens that the verifier takes to judge one completion: its upper bound, which the ledger reserves. */
+  readonly tokensPerVerifierCall?: number;
   /**
    * Milliseconds from the start. When they are over, calls in flight are aborted and get one more second to hand back
    * what they have; what does not come back by then is counted as asked for, its tokens unknown.
@@ -24,9 +29,15 @@ export interface Budget {
 }
 
 /** The name of a limit of a budget. */
-export type BudgetLimit = keyof Budget;
+export type BudgetLimit = Exclude<keyof Budget, 'tokensPerVerifierCall'>;
 
-const LIMITS: readonly BudgetLimit[] = ['maxCompletions', 'maxCompletionTokens', 'maxVerifierCalls', 'maxWallTimeMs'];
+const LIMITS = [
+  ['maxCompletions', 'completions'],
+  ['maxCompletionTokens', 'completionTokens'],
+  ['maxVerifierCalls', 'verifierCalls'],
+  ['maxVerifierTokens', 'verifierTokens'],
+  ['maxWallTimeMs', 'wallTimeMs'],
+] as const satisfies readonly (readonly [keyof Budget, LedgerLimit])[];
 
 const BUDGET_HINTS: OptionHints = {
   aliases: { maxTokens: 'maxCompletionTokens', maxTimeMs: 'maxWallTimeMs', timeoutMs: 'maxWallTimeMs' },
@@ -50,62 +61,49 @@ export interface Spending {
   wallTimeMs: number;
 }
 
-export function emptySpending(): Spending {
-  return {
-    completions: 0,
-    promptTokens: 0,
-    completionTokens: 0,
-    generatorCalls: 0,
-    verifierCalls: 0,
-    lostCompletions: 0,
-    wallTimeMs: 0,
-  };
+/** The limits as the ledger has them. */
+export function ledgerLimits(budget: Budget): LedgerLimits {
+  return Object.fromEntries(
+    LIMITS.map(([name, kind]) => [kind, budget[name]]).filter(([, limit]) => limit !== undefined),
+  );
+}
+
+/** A ledger's limit by the name that it has in a budget. */
+export function budgetLimit(limit: LedgerLimit): BudgetLimit {
+  const found = LIMITS.find(([, kind]) => kind === limit);
+  if (!found) throw new InvalidArgumentError(`a budget has no limit of ${limit}.`);
+  return found[0];
 }
 
 /** Throws unless the budget makes sense together with `maxTokens`, the most tokens one completion may have. */
 export function assertBudget(where: string, budget: Budget, maxTokens: number | undefined): void {
-  assertKnownOptions(`${where}: budget`, budget, LIMITS, BUDGET_HINTS);
-  for (const limit of LIMITS) {
+  assertKnownOptions(
+    `${where}: budget`,
+    budget,
+    [...LIMITS.map(([name]) => name), 'tokensPerVerifierCall'],
+    BUDGET_HINTS,
+  );
+  for (const [limit] of LIMITS) {
     const value = budget[limit];
     if (value === undefined) continue;
     const assert = limit === 'maxWallTimeMs' ? assertMilliseconds : assertInteger;
     assert(`${where}: budget.${limit}`, value, 0);
   }
   if (maxTokens !== undefined) assertInteger(`${where}: sampling.maxTokens`, maxTokens, 1);
+  const { tokensPerVerifierCall } = budget;
+  if (tokensPerVerifierCall !== undefined) {
+    assertInteger(`${where}: budget.tokensPerVerifierCall`, tokensPerVerifierCall, 1);
+  }
+  if (budget.maxVerifierTokens !== undefined && tokensPerVerifierCall === undefined) {
+    throw new InvalidArgumentError(
+      `${where}: budget.maxVerifierTokens can only be kept when budget.tokensPerVerifierCall says how many tokens one ` +
+        'judgement takes at most.',
+    );
+  }
   if (budget.maxCompletionTokens !== undefined && maxTokens === undefined) {
     throw new InvalidArgumentError(
       `${where}: budget.maxCompletionTokens can only be kept when sampling.maxTokens is set; set it to the longest ` +
         'completion you allow.',
     );
   }
-}
-
-/**
- * How many of `wanted` completions may be begun now without any limit being exceeded, and the limit that stands in
- * the way when it is none. Completions that could not be `verified` are not begun either.
- */
-export function grantCompletions(
-  budget: Budget,
-  spent: Readonly<Spending>,
-  wanted: number,
-  { maxTokens, verified }: { maxTokens: number | undefined; verified: boolean },
-): { granted: number; limit: BudgetLimit | null } {
-  const room: [BudgetLimit, number][] = [];
-  if (budget.maxCompletions !== undefined) room.push(['maxCompletions', budget.maxCompletions - spent.completions]);
-  if (budget.maxCompletionTokens !== undefined && maxTokens !== undefined) {
-    const left = budget.maxCompletionTokens - spent.completionTokens;
-    room.push(['maxCompletionTokens', Math.floor(left / maxTokens)]);
-  }
-  if (budget.maxVerifierCalls !== undefined && verified) {
-    room.push(['maxVerifierCalls', budget.maxVerifierCalls - spent.verifierCalls]);
-  }
-  let granted = wanted;
-  let limit: BudgetLimit | null = null;
-  for (const [name, completions] of room) {
-    if (completions < granted) {
-      granted = Math.max(0, completions);
-      limit = name;
-    }
-  }
-  return { granted, limit: granted === 0 ? limit : null };
 }

@@ -1,10 +1,9 @@
-import type { Completion } from '@posttrain/interfaces';
+import type { Completion, Generator, Verdict } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { ContractError } from './errors.js';
 
-/** The `n` completions of the only request; throws when the generator did not keep its contract. */
-export function checkedCompletions(name: string, answer: Completion[][], n: number): Completion[] {
-  const completions = Array.isArray(answer) && answer.length === 1 ? answer[0] : undefined;
+/** The `n` completions of one request; throws when the generator did not keep its contract. */
+export function checkedCompletions(name: string, completions: unknown, n: number): Completion[] {
   if (!Array.isArray(completions) || completions.length !== n) {
     const what = Array.isArray(completions) ? `${completions.length} completions` : 'no list of completions';
     throw new ContractError(`generator "${name}" returned ${what} for one request with n = ${n}.`);
@@ -19,10 +18,38 @@ export function checkedCompletions(name: string, answer: Completion[][], n: numb
   return completions;
 }
 
+/** As many verdicts as completions, each with a score that is one; throws when the verifier did not keep its contract. */
+export function checkedVerdicts(name: string, verdicts: unknown, n: number): Verdict[] {
+  if (!Array.isArray(verdicts) || verdicts.length !== n) {
+    throw new ContractError(
+      `verifier "${name}" returned ${Array.isArray(verdicts) ? verdicts.length : typeof verdicts} verdicts for ${n} ` +
+        'completions.',
+    );
+  }
+  (verdicts as Verdict[]).forEach(({ score, stepScores = [] }, i) => {
+    const odd = [score, ...stepScores].find((it) => it !== null && !Number.isFinite(it));
+    if (odd === undefined) return;
+    throw new ContractError(
+      `verifier "${name}" gave completion ${i} the score ${odd}; a score is a finite number, or null when the completion ` +
+        'cannot be scored.',
+    );
+  });
+  return verdicts;
+}
+
 /** What an extractor finds: `null` when that is nothing, or an empty text. */
 export function answerOf(extract: AnswerExtractor, text: string): string | null {
   const answer: unknown = extract(text);
   if (answer === null || (typeof answer === 'string' && answer.trim() === '')) return null;
   if (typeof answer === 'string') return answer;
   throw new ContractError(`extractAnswer returned ${String(answer)}; return a text, or null when there is no answer.`);
+}
+
+/** A step cannot be told from an end by a generator that does not say what ended it. */
+export function assertStops({ name }: Generator, completions: readonly (Completion | undefined)[]): void {
+  if (completions.every((it) => it?.finishReason !== 'stop' || it.stop !== undefined)) return;
+  throw new ContractError(
+    `generator "${name}" does not say which stop string ended a completion (Completion.stop), so that a step cannot be told ` +
+      'from an end. Local models say it, and endpoints that have stop_reason.',
+  );
 }

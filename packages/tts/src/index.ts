@@ -17,19 +17,16 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
-export {
-  type Candidate,
-  type Problem,
-  Search,
-  type SearchOptions,
-  type SearchResult,
-  type Strategy,
-  type StrategyOptions,
-  type VerifiedStrategyOptions,
-  type Vote,
-} from './search.js';
+export { Search } from './search.js';
+export type { Candidate, NodeState, SearchNode } from './search-node.js';
+export type { Problem, SearchOptions, StrategyOptions, VerifiedStrategyOptions } from './search-options.js';
+export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
+export type { StepAggregation } from './step-score.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
+export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
+export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';

@@ -1,117 +1,49 @@
-import { setMaxListeners } from 'node:events';
 import {
   assertArgument,
   assertKnownOptions,
+  type Completion,
   type Generator,
-  type OptionHints,
-  type Prompt,
-  type SamplingParams,
   type Verifier,
 } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
-import { linkedController } from '@posttrain/interfaces/concurrency';
-import { assertGenerator, assertVerifier } from './arguments.js';
-import { assertBudget, type Budget, type BudgetLimit, emptySpending, grantCompletions } from './budget.js';
-import { answerOf, checkedCompletions } from './contracts.js';
-import { assertInteger, ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
-import type { Trace, TraceNode, TraceStatus } from './trace.js';
+import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
+import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
+import { answerOf, assertStops } from './contracts.js';
+import { Deadline } from './deadline.js';
+import { assertInteger, InvalidArgumentError, NoCandidateError } from './errors.js';
+import { Rounds } from './rounds.js';
+import {
+  ancestry,
+  type Candidate,
+  childKey,
+  childSeed,
+  type Mutable,
+  type NodeParts,
+  type SearchNode,
+  searchNode,
+  stateOf,
+} from './search-node.js';
+import { assertSearch, type Problem, type SearchOptions } from './search-options.js';
+import type { Expansion, Finish, Remaining, SearchResult, Vote } from './search-types.js';
+import type { Trace, TraceNode } from './trace.js';
 
-/** What is to be answered. */
-export interface Problem {
-  readonly prompt: Prompt;
-  /** Start of the answer, continued by every completion; verifiers and extractors see it in front of the completion. */
-  readonly prefix?: string;
-  /** The dataset row, handed to the verifier. */
-  readonly row?: Readonly<Record<string, unknown>>;
-}
-
-/** What every strategy takes. */
-export interface StrategyOptions {
-  readonly generator: Generator;
-  /** Completions to draw. */
-  readonly n: number;
-  /** How to draw them. With a `seed`, the call for completions i, i+1, … uses `seed + i`. */
-  readonly sampling?: SamplingParams;
-  /** Default: no limit. */
-  readonly budget?: Budget;
-  /** Completions per generator call; each batch is verified before the next is drawn. Default: all `n`. */
-  readonly batchSize?: number;
-  /** Finds the answers that are counted. Default `extractFinalAnswer`. */
-  readonly extractAnswer?: AnswerExtractor;
-  /** Stops the search: it rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-/** What every strategy that judges completions takes. */
-export interface VerifiedStrategyOptions extends StrategyOptions {
-  readonly verifier: Verifier;
-}
-
-/** Votes for one answer. */
-export interface Vote {
-  readonly answer: string;
-  /** Completions with this answer that were counted. */
-  readonly count: number;
-  /** What decides: the count, or the sum of scores. */
-  readonly weight: number;
-}
-
-/** What a search found, and how. */
-export interface SearchResult {
-  /** The chosen text: prefix and completion. */
-  readonly text: string;
-  /** Its normalised answer; `null` when the extractor finds none. */
-  readonly answer: string | null;
-  /** Its score; `null` for strategies without a verifier. */
-  readonly score: number | null;
-  /** Answers from most to least weight; empty for strategies that do not vote. */
-  readonly votes: readonly Vote[];
-  /** The limit of the budget that ended the search early, or `null`. */
-  readonly exhausted: BudgetLimit | null;
-  readonly trace: Trace;
-}
-
-/** A strategy: a problem in, the best answer found and the trace of the search out. */
-export type Strategy<Options extends StrategyOptions> = (problem: Problem, options: Options) => Promise<SearchResult>;
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
-/** One completion that may become the answer. */
-export interface Candidate {
-  /** Prefix and completion. */
-  readonly text: string;
-  /** As the extractor finds it; `null` when there is none. */
-  readonly answer: string | null;
-  /** Of the completion as sampled, when the generator knows them. */
-  readonly tokenIds?: readonly number[];
-  /** Its place in the trace: a strategy writes `reason` where it knows why it drops the candidate; `finish` the status. */
-  readonly node: Mutable<TraceNode>;
-}
-
-/** What a search is run with: the options of its strategy. */
-export type SearchOptions = StrategyOptions & { readonly verifier?: Verifier };
-
-const GRACE_MS = 1000;
-const STRATEGY_KEYS = ['generator', 'n', 'sampling', 'budget', 'batchSize', 'extractAnswer', 'signal'];
-/** What is said in another place, or called otherwise by other libraries. */
-const STRATEGY_HINTS: OptionHints = {
-  aliases: { samples: 'n', num_samples: 'n', numSamples: 'n', num_return_sequences: 'n', model: 'generator' },
-  hints: Object.fromEntries(
-    ['temperature', 'maxTokens', 'topK', 'topP', 'minP', 'seed', 'stop'].map((name) => [
-      name,
-      `It belongs to sampling: sampling: { ${name} }.`,
-    ]),
-  ),
-};
-const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
+const OVERTIME = 'not verified: wall time over';
 
 /**
- * One search under way: what a strategy is written on. Every call of the generator and the verifier goes through it, so
- * that the budget is kept, the contracts are checked and the trace is complete, whatever the strategy does:
+ * One search under way: what a strategy is written on. Every call of generators and verifiers goes through it, so that the
+ * budget is kept, the contracts are checked and the trace is complete, whatever the strategy does. A search over samples:
  *
  * 1. `new Search('my-strategy', problem, options)` checks what was given;
  * 2. `draw()` gives the completions, verified where there is a verifier, until done or out of budget;
  * 3. the strategy chooses; `finish` closes the search, or `nothing` makes the error when there is no choice.
+ *
+ * One over a tree or graph begins at `root`: `expand` asks for children of a node, `verify` scores nodes, `merge` makes a node of
+ * several. Calls made in one turn of the event loop go out as one batch and come back together (`Rounds`), so a strategy is
+ * concurrent by `Promise.all`, and waits for nothing but the search. Then the tree is **the same at any concurrency**:
+ * a node's seed is a hash of its path, ids go by the order of asking, and what the budget grants is decided in that
+ * order. This holds for generators that are a function of prompt and seed alone. A local model is one on the reference engine,
+ * where a request gives the same tokens alone and in a batch; engines in float32 (onnxruntime) round differently in batches
+ * of other sizes, by about 1e-6 of a logit, which turns a draw only where it falls between two tokens to within that.
  *
  * A `Search` is for one problem and is not used again.
  */
@@ -120,10 +52,14 @@ export class Search {
   readonly #problem: Problem;
   readonly #options: SearchOptions;
   readonly #extract: AnswerExtractor;
-  readonly #started = performance.now();
-  readonly #spent = emptySpending();
-  readonly #nodes: Mutable<TraceNode>[];
+  readonly #ledger: Ledger;
+  readonly #deadline: Deadline;
+  readonly #rounds: Rounds;
+  readonly #nodes: SearchNode[] = [];
+  readonly #children = new Map<string, number>();
   #exhausted: BudgetLimit | null = null;
+  /** The problem itself: its text is the problem's prefix. */
+  readonly root: SearchNode;
 
   /**
    * @param strategy its name in traces and errors
@@ -131,46 +67,39 @@ export class Search {
    * @throws PosttrainError for an unknown option, InvalidArgumentError for one that cannot be meant
    */
   constructor(strategy: string, problem: Problem, options: SearchOptions, ownOptions: readonly string[] = []) {
-    assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownOptions], STRATEGY_HINTS);
-    assertKnownOptions(`${strategy}: problem`, problem, PROBLEM_KEYS);
-    assertInteger(`${strategy}: n`, options.n, 1);
-    if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
-    assertBudget(strategy, options.budget ?? {}, options.sampling?.maxTokens);
-    assertGenerator(strategy, options.generator);
-    if (ownOptions.includes('verifier')) {
-      if (!options.verifier)
-        throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
-      assertVerifier(strategy, options.verifier);
-    }
-    const { extractAnswer, sampling } = options;
-    const isSampling = sampling === undefined || (typeof sampling === 'object' && sampling !== null);
-    assertArgument(strategy, 'sampling', sampling, isSampling, 'an object, as { temperature, maxTokens }');
-    const isPrompt = typeof problem.prompt === 'string' || Array.isArray(problem.prompt);
-    assertArgument(`${strategy}: problem`, 'prompt', problem.prompt, isPrompt, 'a text or a list of messages');
-    const isExtractor = extractAnswer === undefined || typeof extractAnswer === 'function';
-    assertArgument(
-      strategy,
-      'extractAnswer',
-      extractAnswer,
-      isExtractor,
-      'a function of a text: (text) => answer or null',
-    );
+    assertSearch(strategy, problem, options, ownOptions);
     this.#strategy = strategy;
     this.#problem = problem;
     this.#options = options;
     this.#extract = options.extractAnswer ?? extractFinalAnswer;
-    this.#nodes = [
-      {
-        id: 0,
-        parent: null,
-        text: '',
-        finishReason: null,
-        promptTokens: 0,
-        completionTokens: 0,
-        answer: null,
-        status: 'kept',
-      },
-    ];
+    this.#ledger = new Ledger(ledgerLimits(options.budget ?? {}));
+    this.#deadline = new Deadline(options.signal, () => this.#ledger.left('wallTimeMs'));
+    this.#rounds = new Rounds(this.#ledger, this.#deadline, options);
+    const key = String(options.sampling?.seed ?? 0);
+    this.root = this.#add({ key, parents: [], text: problem.prefix ?? '', state: 'open', node: { status: 'kept' } });
+  }
+
+  /** Fires when the caller's signal does or the wall time is over: for work of the strategy's own. */
+  get signal(): AbortSignal {
+    return this.#deadline.signal;
+  }
+
+  /** What of the budget is neither spent nor reserved. */
+  get left(): Remaining {
+    const left = (kind: keyof Remaining) => this.#ledger.left(kind);
+    return {
+      completions: left('completions'),
+      completionTokens: left('completionTokens'),
+      verifierCalls: left('verifierCalls'),
+      verifierTokens: left('verifierTokens'),
+      wallTimeMs: left('wallTimeMs'),
+    };
+  }
+
+  /** The limit of the budget that refused work, or `null`. */
+  get exhausted(): BudgetLimit | null {
+    if (this.#deadline.isOver) this.#exhausted = 'maxWallTimeMs';
+    return this.#exhausted;
   }
 
   /**
@@ -179,197 +108,278 @@ export class Search {
    *
    * @throws ContractError when generator or verifier answer out of shape; the signal's reason when it fires
    */
-  async draw(): Promise<Candidate[]> {
-    const { n, batchSize = n, verifier } = this.#options;
-    const candidates: Candidate[] = [];
-    for (let asked = 0; asked < n && !this.#overtime(); ) {
-      const { granted, limit } = grantCompletions(
-        this.#options.budget ?? {},
-        this.#spent,
-        Math.min(batchSize, n - asked),
-        { maxTokens: this.#options.sampling?.maxTokens, verified: verifier !== undefined },
+  async draw(): Promise<SearchNode[]> {
+    const { n, batchSize = n, verifier, generator, sampling = {} } = this.#options;
+    const { seed, ...drawn } = sampling;
+    const { prompt, prefix = '' } = this.#problem;
+    const candidates: SearchNode[] = [];
+    for (let asked = 0; asked < n && this.exhausted !== 'maxWallTimeMs'; ) {
+      // What could not be verified is not begun either.
+      const { limit, reservations: held } = this.#ledger.reserveEach(
+        this.#places(this.root.key, '', asked, Math.min(batchSize, n - asked)),
+        this.#generatingCost(drawn.maxTokens),
+        ...(verifier ? [this.#judgingCost] : []),
       );
+      const [reservations = [], toJudge = []] = held;
+      const granted = reservations.length;
       if (granted === 0) {
-        this.#exhausted = limit;
+        this.#exhausted = limit && budgetLimit(limit);
         break;
       }
-      const batch = await this.#generate(granted, asked);
+      const keys = this.#places(this.root.key, '', asked, granted);
+      const completions = await this.#rounds.ask({
+        ...{ generator, reservations: [...reservations], isAlone: true },
+        request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
+        seed: seed === undefined ? undefined : seed + asked,
+      });
+      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], completions });
       asked += granted;
       candidates.push(...batch);
-      if (verifier) await this.#verify(verifier, batch);
+      const wanted = new Set(batch.map(({ key }) => key));
+      for (const [i, key] of keys.entries()) if (!wanted.has(key)) toJudge[i]?.settle({});
+      const open = toJudge.filter(({ isOpen }) => isOpen);
+      if (verifier) await this.#judge(verifier, batch, open);
     }
     return candidates;
   }
 
-  async #generate(n: number, asked: number): Promise<Candidate[]> {
-    const { generator, sampling = {} } = this.#options;
-    const prefix = this.#problem.prefix ?? '';
-    this.#spent.generatorCalls++;
-    this.#spent.completions += n;
-    const answer = await this.#beforeDeadline((signal) =>
-      generator.generate([
-        {
-          ...sampling,
-          ...(sampling.seed === undefined ? {} : { seed: sampling.seed + asked }),
-          ...(prefix === '' ? {} : { prefix }),
-          prompt: this.#problem.prompt,
-          n,
-          signal,
-        },
-      ]),
-    );
-    if (!answer) {
-      this.#spent.lostCompletions += n;
-      return [];
-    }
-    return checkedCompletions(generator.name, answer.value, n).flatMap((completion) => {
-      this.#spent.promptTokens += completion.usage.promptTokens;
-      this.#spent.completionTokens += completion.usage.completionTokens;
-      const text = prefix + completion.text;
-      const aborted = completion.finishReason === 'abort';
-      const node: Mutable<TraceNode> = {
-        id: this.#nodes.length,
-        parent: 0,
-        text: completion.text,
-        finishReason: completion.finishReason,
-        promptTokens: completion.usage.promptTokens,
-        completionTokens: completion.usage.completionTokens,
-        answer: aborted ? null : answerOf(this.#extract, text),
-        status: 'dropped',
-        ...(aborted ? { reason: 'aborted' } : {}),
-      };
-      this.#nodes.push(node);
-      const { tokenIds } = completion;
-      return aborted ? [] : [{ text, answer: node.answer, node, ...(tokenIds && { tokenIds }) }];
+  /**
+   * Children of a node, each one completion: fewer than `n`, or none, when the budget does not allow more or the wall
+   * time ended them. They go on from the node's text, unless `prompt` is given.
+   *
+   * @throws ContractError when the generator answers out of shape, or does not say which stop string ended a step; its own
+   *   error when it fails; the signal's reason when it fires
+   */
+  async expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
+    const where = `${this.#strategy}: expand`;
+    assertKnownOptions(where, expansion, ['n', 'stop', 'maxTokens', 'prompt', 'prefix', 'role', 'sampling']);
+    const { n, stop = [], role, prompt, prefix = '' } = expansion;
+    assertInteger(`${where}: n`, n, 1);
+    const { seed: _, ...sampling } = { ...this.#options.sampling, ...expansion.sampling };
+    const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
+    if (maxTokens !== undefined) assertInteger(`${where}: maxTokens`, maxTokens, 1);
+    const generator = this.#generator(role);
+    this.#deadline.throwIfAborted();
+
+    const way = role === undefined && prompt === undefined ? '' : JSON.stringify([role, prompt, prefix]);
+    const place = `${node.key}/${way}`;
+    const first = this.#children.get(place) ?? 0;
+    const reservations = this.#grant(this.#places(node.key, way, first, n), this.#generatingCost(maxTokens));
+    if (reservations.length === 0) return [];
+    this.#children.set(place, first + reservations.length);
+    const keys = this.#places(node.key, way, first, reservations.length);
+    const start = prompt === undefined ? node.text : prefix;
+    const stops = [...stop, ...(sampling.stop ?? [])];
+    const completions = await this.#rounds.ask({
+      generator,
+      reservations: [...reservations],
+      request: {
+        ...sampling,
+        ...(maxTokens === undefined ? {} : { maxTokens }),
+        ...(stops.length === 0 ? {} : { stop: stops }),
+        ...(start === '' ? {} : { prefix: start }),
+        prompt: prompt ?? this.#problem.prompt,
+      },
+      seed: childSeed(node.key, way) + first,
     });
-  }
-
-  async #verify(verifier: Verifier, candidates: readonly Candidate[]): Promise<void> {
-    if (candidates.length === 0) return;
-    if (this.#overtime()) {
-      for (const { node } of candidates) node.reason = 'not verified: wall time over';
-      return;
-    }
-    this.#spent.verifierCalls += candidates.length;
-    const { prompt, row } = this.#problem;
-    const answer = await this.#beforeDeadline((signal) =>
-      verifier.verify(
-        candidates.map(({ text, tokenIds, node: { finishReason } }) => ({
-          ...{ prompt, completion: text, signal },
-          ...(row && { row }),
-          ...(tokenIds && { tokenIds }),
-          ...(finishReason && { finishReason }),
-        })),
-      ),
-    );
-    if (!answer) {
-      for (const { node } of candidates) node.reason = 'not verified: wall time over';
-      return;
-    }
-    const verdicts = answer.value;
-    if (!Array.isArray(verdicts) || verdicts.length !== candidates.length) {
-      throw new ContractError(
-        `verifier "${verifier.name}" returned ${Array.isArray(verdicts) ? verdicts.length : typeof verdicts} verdicts ` +
-          `for ${candidates.length} completions.`,
-      );
-    }
-    candidates.forEach(({ node }, i) => {
-      const { score, explanation, usage } = verdicts[i]!;
-      if (score !== null && !Number.isFinite(score)) {
-        throw new ContractError(
-          `verifier "${verifier.name}" gave completion ${i} the score ${score}; a score is a finite number, or null ` +
-            'when the completion cannot be scored.',
-        );
-      }
-      if (usage) {
-        this.#spent.verifierTokens = (this.#spent.verifierTokens ?? 0) + usage.promptTokens + usage.completionTokens;
-      }
-      node.score = score;
-      if (explanation !== undefined) node.explanation = explanation;
-      if (score === null) node.reason = 'not scorable';
-    });
-  }
-
-  /** Whether the wall time is over. */
-  #overtime(): boolean {
-    const limit = this.#options.budget?.maxWallTimeMs;
-    if (limit !== undefined && performance.now() - this.#started >= limit) this.#exhausted = 'maxWallTimeMs';
-    return this.#exhausted === 'maxWallTimeMs';
-  }
-
-  /** The result of `call`, or `undefined` when the wall time ran out and nothing came back within the grace period. */
-  async #beforeDeadline<T>(call: (signal: AbortSignal) => Promise<T>): Promise<{ value: T } | undefined> {
-    const { signal, budget } = this.#options;
-    signal?.throwIfAborted();
-    const { controller, dispose } = linkedController([signal]);
-    // One signal for all requests of a batch, each of which may listen.
-    setMaxListeners(0, controller.signal);
-    const timers: NodeJS.Timeout[] = [];
-    try {
-      const result = await new Promise<{ value: T } | undefined>((resolve, reject) => {
-        const expired = () => this.#exhausted === 'maxWallTimeMs';
-        controller.signal.addEventListener('abort', () => expired() || reject(controller.signal.reason));
-        if (budget?.maxWallTimeMs !== undefined) {
-          const expire = () => {
-            this.#exhausted = 'maxWallTimeMs';
-            timers.push(setTimeout(() => resolve(undefined), GRACE_MS));
-            controller.abort(new DOMException('The wall time of the search is over.', 'TimeoutError'));
-          };
-          timers.push(setTimeout(expire, Math.max(0, budget.maxWallTimeMs - (performance.now() - this.#started))));
-        }
-        call(controller.signal).then(
-          (value) => resolve({ value }),
-          (error: unknown) => (expired() ? resolve(undefined) : reject(error)),
-        );
-      });
-      signal?.throwIfAborted();
-      return result;
-    } finally {
-      for (const timer of timers) clearTimeout(timer);
-      dispose();
-    }
+    if (stop.length > 0) assertStops(generator, completions);
+    return this.#grow({ parent: node, start, keys, stops: stop, completions, role });
   }
 
   /**
-   * Marks the nodes and closes the search: `chosen` is the answer, `support` spoke for it, the other `candidates` were
-   * dropped for `reason` unless they have one already. `votes` go from most to least weight.
+   * Scores nodes: `score`, and `stepScores` where the verifier has them. Those that the budget does not allow stay as they are
+   * and have a reason.
+   *
+   * @param options.role which of `options.verifiers` to ask; default `options.verifier`
+   * @throws ContractError, the verifier's own error when it fails, the signal's reason when it fires
    */
+  async verify(nodes: readonly SearchNode[], { role }: { readonly role?: string } = {}): Promise<void> {
+    const verifier = role === undefined ? this.#options.verifier : this.#options.verifiers?.[role];
+    if (!verifier) throw this.#without(role === undefined ? 'a verifier' : `verifiers.${role}`);
+    this.#deadline.throwIfAborted();
+    const reservations = this.#grant(
+      nodes.map(({ key }) => key),
+      this.#judgingCost,
+    );
+    for (const { node } of nodes.slice(reservations.length)) {
+      node.reason = this.#exhausted === 'maxWallTimeMs' ? OVERTIME : `not verified: ${this.#exhausted}`;
+    }
+    await this.#judge(verifier, nodes.slice(0, reservations.length), reservations);
+  }
+
+  /**
+   * A node of several, at no cost: thoughts that were put together, states found to be the same. Children of it go on from
+   * `text` (default: the problem's prefix).
+   */
+  merge(nodes: readonly SearchNode[], payload?: unknown, text: string = this.root.text): SearchNode {
+    const isList = Array.isArray(nodes) && nodes.length > 0;
+    assertArgument(`${this.#strategy}: merge`, 'nodes', nodes, isList, 'a list of at least one node');
+    const place = `merge ${nodes.map(({ key }) => key).join(' ')}`;
+    const index = this.#children.get(place) ?? 0;
+    this.#children.set(place, index + 1);
+    const key = childKey(place, '', index);
+    return this.#add({ key, parents: [...nodes], text, state: 'open', payload });
+  }
+
+  /**
+   * Marks the nodes and closes the search. With lists: `chosen` is the answer, `support` spoke for it, the other `candidates`
+   * were dropped for `reason` unless they have one already; `votes` go from most to least weight. Over a tree or graph, the
+   * chosen node with all that it came from and `support` are kept, and every other node is dropped.
+   */
+  finish(chosen: SearchNode, how?: Finish): SearchResult;
   finish(
     chosen: Candidate,
     support: readonly Candidate[],
     candidates: readonly Candidate[],
     votes: readonly Vote[],
     reason: string,
+  ): SearchResult;
+  finish(
+    chosen: Candidate,
+    how: Finish | readonly Candidate[] = {},
+    candidates: readonly Candidate[] = this.#nodes.slice(1),
+    votes: readonly Vote[] = 'votes' in how ? (how.votes ?? []) : [],
+    reason = 'reason' in how ? (how.reason ?? 'not chosen') : 'not chosen',
   ): SearchResult {
+    const isOfSamples = Array.isArray(how);
+    const support: readonly Candidate[] = isOfSamples ? how : ((how as Finish).support ?? []);
+    const kept = new Set<Candidate>(isOfSamples ? support : [...ancestry(chosen as SearchNode), ...support]);
     for (const candidate of candidates) {
-      const status: TraceStatus = candidate === chosen ? 'chosen' : support.includes(candidate) ? 'kept' : 'dropped';
-      candidate.node.status = status;
-      if (status === 'dropped') candidate.node.reason ??= reason;
+      const { node } = candidate;
+      node.status = candidate === chosen ? 'chosen' : kept.has(candidate) ? 'kept' : 'dropped';
+      if (node.status === 'dropped') node.reason ??= reason;
+      else if (!isOfSamples) delete node.reason;
     }
-    return {
-      text: chosen.text,
-      answer: chosen.answer,
-      score: chosen.node.score ?? null,
-      votes,
-      exhausted: this.#exhausted,
-      trace: this.#trace(),
-    };
+    const answer = chosen.answer ?? answerOf(this.#extract, chosen.text);
+    if (!isOfSamples) chosen.node.answer = answer;
+    const { exhausted } = this;
+    return { text: chosen.text, answer, score: chosen.node.score ?? null, votes, exhausted, trace: this.#trace() };
   }
 
   /** The error for a search with nothing to return, to be thrown: `why` completes "strategy: …". It carries the trace. */
   nothing(why: string): NoCandidateError {
-    const limit = this.#exhausted ? ` The budget ended the search: ${this.#exhausted}.` : '';
+    const limit = this.exhausted ? ` The budget ended the search: ${this.exhausted}.` : '';
     return new NoCandidateError(`${this.#strategy}: ${why}${limit}`, this.#trace());
   }
 
+  /** Nodes of what came back. What was aborted is in the trace only. */
+  #grow(grown: {
+    readonly parent: SearchNode;
+    /** What the completions go on from. */
+    readonly start: string;
+    readonly keys: readonly string[];
+    readonly stops: readonly string[];
+    readonly completions: readonly (Completion | undefined)[];
+    readonly role?: string | undefined;
+  }): SearchNode[] {
+    const { parent, start, keys, stops, completions, role } = grown;
+    return completions.flatMap((completion, i) => {
+      if (!completion) return [];
+      const state = stateOf(completion, stops);
+      const step = state === 'open' ? completion.stop! : '';
+      const text = start + completion.text + step;
+      const aborted = completion.finishReason === 'abort';
+      const answer = aborted || state === 'open' ? null : answerOf(this.#extract, text);
+      const { tokenIds, usage, finishReason } = completion;
+      const node = this.#add({
+        ...{ key: keys[i]!, parents: [parent], state, text, answer, tokenIds },
+        node: {
+          text: start === parent.text ? completion.text + step : text,
+          finishReason,
+          promptTokens: usage.promptTokens,
+          completionTokens: usage.completionTokens,
+          ...(state === 'open' ? { stop: step } : {}),
+          ...(role === undefined ? {} : { role }),
+          ...(aborted ? { reason: 'aborted' } : {}),
+        },
+      });
+      return aborted ? [] : [node];
+    });
+  }
+
+  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'answer' | 'node'> & NewNode): SearchNode {
+    const parents = parts.parents.map((parent) => parent.node.id);
+    const traced: Mutable<TraceNode> = {
+      id: this.#nodes.length,
+      parent: parents[0] ?? null,
+      ...(parents.length > 1 ? { parents } : {}),
+      ...{ text: '', finishReason: null, promptTokens: 0, completionTokens: 0, answer, status: 'dropped' },
+      ...node,
+    };
+    const added = searchNode({ ...parts, answer, node: traced });
+    this.#nodes.push(added);
+    return added;
+  }
+
+  async #judge(verifier: Verifier, nodes: readonly SearchNode[], reservations: readonly Reservation[]): Promise<void> {
+    if (nodes.length === 0) return;
+    const { prompt, row } = this.#problem;
+    const requests = nodes.map(({ text, tokenIds, depth, node: { finishReason } }) => ({
+      ...{ prompt, completion: text },
+      ...(row && { row }),
+      // Of a later step they are not those of the text.
+      ...(tokenIds && depth === 1 && { tokenIds }),
+      ...(finishReason && { finishReason }),
+    }));
+    const isLate = this.exhausted === 'maxWallTimeMs';
+    if (isLate) for (const reservation of reservations) reservation.settle({});
+    const verdicts = isLate ? undefined : await this.#rounds.judge({ verifier, requests, reservations });
+    nodes.forEach(({ node }, i) => {
+      const verdict = verdicts?.[i];
+      if (!verdict) {
+        node.reason = OVERTIME;
+        return;
+      }
+      const { score, stepScores, explanation } = verdict;
+      node.score = score;
+      if (stepScores !== undefined) node.stepScores = stepScores;
+      if (explanation !== undefined) node.explanation = explanation;
+      if (score === null) node.reason = 'not scorable';
+    });
+  }
+
+  /** Reservations for as many nodes as may begin; what stands in the way of the rest has exhausted the budget. */
+  #grant(keys: readonly string[], unit: Cost): readonly Reservation[] {
+    const { limit, reservations } = this.#ledger.reserveEach(keys, unit);
+    if (limit !== null) this.#exhausted = budgetLimit(limit);
+    return reservations[0]!;
+  }
+
+  #places(parent: string, way: string, first: number, n: number): string[] {
+    return Array.from({ length: n }, (_, i) => childKey(parent, way, first + i));
+  }
+
+  #generatingCost(maxTokens: number | undefined): Cost {
+    return { completions: 1, completionTokens: maxTokens ?? 0 };
+  }
+
+  get #judgingCost(): Cost {
+    return { verifierCalls: 1, verifierTokens: this.#options.budget?.tokensPerVerifierCall ?? 0 };
+  }
+
+  #generator(role: string | undefined): Generator {
+    const generator = role === undefined ? this.#options.generator : this.#options.generators?.[role];
+    if (!generator) throw this.#without(`generators.${role}`);
+    return generator;
+  }
+
+  #without(what: string): InvalidArgumentError {
+    return new InvalidArgumentError(`${this.#strategy}: needs ${what}, which the options do not have.`);
+  }
+
   #trace(): Trace {
-    this.#spent.wallTimeMs = performance.now() - this.#started;
-    const { generator, verifier, n, sampling = {}, budget = {} } = this.#options;
+    this.#deadline.close();
+    const { generator, generators, verifier, n, sampling = {}, budget = {} } = this.#options;
+    const { verifierTokens, ...spent } = this.#ledger.spent;
+    const { lostCompletions, hasVerifierTokens } = this.#rounds;
     return {
       format: 'posttrain-trace',
       version: 1,
       strategy: this.#strategy,
       generator: generator.name,
+      ...(generators && {
+        generators: Object.fromEntries(Object.entries(generators).map(([role, { name }]) => [role, name])),
+      }),
       verifier: verifier?.name ?? null,
       prompt: this.#problem.prompt,
       prefix: this.#problem.prefix ?? '',
@@ -377,8 +387,27 @@ export class Search {
       sampling,
       budget,
       exhausted: this.#exhausted,
-      spent: { ...this.#spent },
-      nodes: this.#nodes.map((node) => ({ ...node })),
+      spent: {
+        ...spent,
+        ...(hasVerifierTokens && { verifierTokens }),
+        lostCompletions,
+        wallTimeMs: this.#ledger.elapsedMs,
+      },
+      nodes: this.#nodes.map(({ key, payload, node }) => {
+        const { verifierCalls = 0, verifierTokens = 0 } = this.#ledger.costOf(key);
+        return {
+          ...node,
+          ...(verifierCalls > 1 ? { verifierCalls } : {}),
+          ...(verifierTokens > 0 ? { verifierTokens } : {}),
+          ...(payload === undefined ? {} : { payload: JSON.parse(JSON.stringify(payload)) }),
+        };
+      }),
     };
   }
+}
+
+/** What a node of the trace has beside its place. */
+interface NewNode {
+  readonly answer?: string | null;
+  readonly node?: Partial<TraceNode>;
 }

@@ -16,7 +16,7 @@ interface Placed {
 }
 
 /**
- * The tree of a search as a self-contained SVG document: the root at the left, one row per leaf. A filled ring is the
+ * The tree or graph of a search as a self-contained SVG document: the root at the left, one row per leaf, further parents joined by dashes. A filled ring is the
  * chosen completion, a filled dot one that supports it, an empty one was dropped; beside it stand answer, score, tokens
  * and the start of the text, which in full is the node's tooltip. Follows the reader's light or dark colour scheme.
  */
@@ -36,11 +36,14 @@ export function traceToSvg(trace: Trace): string {
     ...(trace.exhausted ? [`stopped by ${trace.exhausted}`] : []),
   ].join(' · ');
   const edges = [...placed.values()].flatMap(({ node, x, y }) => {
-    const parent = node.parent === null ? undefined : placed.get(node.parent);
-    if (!parent) return [];
-    const middle = (parent.x + x) / 2;
-    const path = `M${parent.x} ${parent.y}C${middle} ${parent.y} ${middle} ${y} ${x} ${y}`;
-    return [`<path class="${chosenPath.has(node.id) ? 'edge chosen' : 'edge'}" d="${path}"/>`];
+    return parentsOf(node).flatMap((id, i) => {
+      const parent = placed.get(id);
+      if (!parent) return [];
+      const middle = (parent.x + x) / 2;
+      const path = `M${parent.x} ${parent.y}C${middle} ${parent.y} ${middle} ${y} ${x} ${y}`;
+      const kind = `edge${chosenPath.has(node.id) ? ' chosen' : ''}${i > 0 ? ' merged' : ''}`;
+      return [`<path class="${kind}" d="${path}"/>`];
+    });
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" class="posttrain-trace" role="img" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
@@ -65,6 +68,7 @@ const STYLE = [
   '.posttrain-trace .chosen text{font-weight:600}',
   '.posttrain-trace .edge{fill:none;stroke:var(--line);stroke-width:1.5}',
   '.posttrain-trace .edge.chosen{stroke:var(--accent);stroke-width:2.5}',
+  '.posttrain-trace .edge.merged{stroke-dasharray:4 3}',
   '.posttrain-trace circle{fill:var(--accent);stroke:var(--accent);stroke-width:1.5}',
   '.posttrain-trace .dropped circle{fill:none;stroke:var(--quiet)}',
   '.posttrain-trace .ring{fill:none;stroke-width:2}',
@@ -89,7 +93,12 @@ function drawNode({ node, x, y, isLeaf }: Placed, trace: Trace): string {
   );
 }
 
-/** Leaves take one row each, in order; a parent stands in the middle of its children. */
+const parentsOf = ({ parent, parents }: TraceNode): readonly number[] => parents ?? (parent === null ? [] : [parent]);
+
+/**
+ * Leaves take one row each, in order; a parent stands in the middle of its children. What was merged stands below its first
+ * parent, to the right of all of them.
+ */
 function layout(nodes: readonly TraceNode[]): { placed: Map<number, Placed>; rows: number; depth: number } {
   const children = new Map<number, TraceNode[]>();
   for (const node of nodes) {
@@ -98,25 +107,30 @@ function layout(nodes: readonly TraceNode[]): { placed: Map<number, Placed>; row
   const placed = new Map<number, Placed>();
   let rows = 0;
   let deepest = 0;
-  const place = (node: TraceNode, depth: number): number => {
+  // Parents come before their children.
+  const depths = new Map<number, number>();
+  for (const node of nodes) {
+    const above = parentsOf(node).map((parent) => (depths.get(parent) ?? 0) + 1);
+    depths.set(node.id, Math.max(0, ...above));
+  }
+  const place = (node: TraceNode): number => {
+    const depth = depths.get(node.id)!;
     deepest = Math.max(deepest, depth);
-    const ys = (children.get(node.id) ?? []).map((child) => place(child, depth + 1));
+    const ys = (children.get(node.id) ?? []).map(place);
     const y = ys.length > 0 ? (ys[0]! + ys.at(-1)!) / 2 : TOP + ROW * (rows++ + 0.5);
     placed.set(node.id, { node, x: LEFT + depth * COLUMN, y, isLeaf: ys.length === 0 });
     return y;
   };
-  for (const node of nodes) if (node.parent === null) place(node, 0);
+  for (const node of nodes) if (node.parent === null) place(node);
   return { placed, rows, depth: deepest };
 }
 
 function pathToChosen(nodes: readonly TraceNode[]): Set<number> {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const path = new Set<number>();
-  let at = nodes.find(({ status }) => status === 'chosen');
-  while (at && !path.has(at.id)) {
-    path.add(at.id);
-    at = at.parent === null ? undefined : byId.get(at.parent);
-  }
+  const chosen = nodes.find(({ status }) => status === 'chosen');
+  if (chosen) path.add(chosen.id);
+  for (const id of path) for (const parent of parentsOf(byId.get(id)!)) path.add(parent);
   return path;
 }
 

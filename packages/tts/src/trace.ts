@@ -6,13 +6,19 @@ import type { Budget, BudgetLimit, Spending } from './budget.js';
 /** What became of a node: the answer itself, support for the answer, or set aside. */
 export type TraceStatus = 'chosen' | 'kept' | 'dropped';
 
-/** One generated text. Node 0 is the problem; every other node continues its parent. */
+/** One generated text. Node 0 is the problem; every other node continues its parent, or was merged of its parents. */
 export interface TraceNode {
   readonly id: number;
-  /** `null` only for the root. */
+  /** `null` only for the root; of several the first. */
   readonly parent: number | null;
+  /** All parents, where it was merged of several. */
+  readonly parents?: readonly number[];
   readonly text: string;
   readonly finishReason: 'stop' | 'length' | 'abort' | null;
+  /** The stop string at its end, of a step: part of `text`. */
+  readonly stop?: string;
+  /** Which of the generators wrote it; absent: the one that is named above. */
+  readonly role?: string;
   /** Tokens of this node alone, so that sums over nodes count everything once. */
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -20,6 +26,13 @@ export interface TraceNode {
   readonly answer: string | null;
   /** `null`: asked, not scorable. Absent: the verifier was not asked. */
   readonly score?: number | null;
+  /** Of a process verifier, over all steps of the text. */
+  readonly stepScores?: readonly number[];
+  /** How often it was judged, where that is more than once, and the tokens that this took, where the verifier counts them. */
+  readonly verifierCalls?: number;
+  readonly verifierTokens?: number;
+  /** What the strategy kept of it: visits and values, say. */
+  readonly payload?: unknown;
   readonly explanation?: string;
   readonly status: TraceStatus;
   /** Why it was dropped. */
@@ -33,6 +46,8 @@ export interface Trace {
   readonly strategy: string;
   /** Name of the generator. */
   readonly generator: string;
+  /** Names of further generators by role. */
+  readonly generators?: Readonly<Record<string, string>>;
   /** Name of the verifier, if the strategy had one. */
   readonly verifier: string | null;
   readonly prompt: Prompt;

@@ -1,4 +1,5 @@
-import type { Candidate, Vote } from './search.js';
+import type { Candidate } from './search-node.js';
+import type { Vote } from './search-types.js';
 
 /** Votes per answer with their supporters, most weight first; equal weights in order of first appearance. */
 export interface Ballot {

@@ -63,3 +63,33 @@ export function table(score: (completion: string) => number | null): Verifier & 
     },
   };
 }
+
+/** A text's place in a number of at least 0 and below 2^32, by FNV-1a: what makes a double a function of prompt and seed. */
+export function hash32(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0;
+  return (hash ^ (hash >>> 13)) >>> 0;
+}
+
+/**
+ * Steps of one letter of `letters`, ended by `stop`, until `depth` of them: then the model's own end. Which letter is a
+ * function of prompt, prefix and seed, so that it is the same alone and in a batch.
+ */
+export function stepper(letters: readonly string[], depth: number): Generator & { requests: GenerateRequest[] } {
+  const requests: GenerateRequest[] = [];
+  return {
+    name: 'stepper',
+    requests,
+    async generate(batch) {
+      requests.push(...batch);
+      return batch.map(({ prompt, prefix = '', seed = 0, n = 1, stop = [] }) =>
+        Array.from({ length: n }, (_, i): Completion => {
+          const letter = letters[hash32(JSON.stringify([prompt, prefix, seed + i])) % letters.length]!;
+          const isLast = prefix.split('\n').length > depth - 1;
+          return { ...completion(letter), stop: isLast ? null : (stop[0] ?? null) };
+        }),
+      );
+    },
+  };
+}

@@ -91,7 +91,7 @@ const REQUEST_OPTIONS = [
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
-  ...['noRepeatNgramSize', 'minNewTokens', 'constraint'],
+  ...['noRepeatNgramSize', 'minNewTokens', 'constraint', 'includeStop'],
 ];
 
 interface Row extends DecodeRow {
@@ -175,11 +175,12 @@ export class LocalGenerator implements Generator {
       group.map(
         ({
           prompt,
-          completion: { text, finishReason, tokens, logProbs, topLogProbs, entropies, forced },
+          completion: { text, finishReason, stop, tokens, logProbs, topLogProbs, entropies, forced },
         }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
+          stop,
           usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
           ...(requests[i]!.logProbs ? { logProbs } : {}),
@@ -230,12 +231,13 @@ export class LocalGenerator implements Generator {
 
   #rowsOf(request: LocalGenerateRequest, where: string): Row[] {
     assertKnownOptions('generate', request, REQUEST_OPTIONS, GENERATE_HINTS);
-    const { n = 1, seed, stop = [], signal } = request;
+    const { n = 1, seed, stop = [], includeStop = false, signal } = request;
     const given: unknown = request.prompt;
     const isPrompt = typeof given === 'string' || (typeof given === 'object' && given !== null);
     assertArgument('generate', 'prompt', given, isPrompt, 'a text, a list of messages, or { tokenIds }');
     const isStop = Array.isArray(stop) && stop.every((text) => typeof text === 'string');
     assertArgument('generate', 'stop', stop, isStop, 'a list of texts');
+    assertArgument('generate', 'includeStop', includeStop, typeof includeStop === 'boolean', 'true or false');
     const isSeed = seed === undefined || (Number.isSafeInteger(seed) && seed >= 0);
     assertArgument('generate', 'seed', seed, isSeed, 'a whole number from 0 to 2^53 - 1');
     if (!Number.isInteger(n) || n < 1)
@@ -258,7 +260,7 @@ export class LocalGenerator implements Generator {
       ...(request.hook ? { hook: request.hook() } : {}),
       completion: new RunningCompletion({
         decoder: completionDecoder(this.#model.tokenizer, request, prompt),
-        stops: new StopStrings(stop),
+        stops: new StopStrings(stop, includeStop),
         isEnd,
         signal,
       }),

@@ -35,6 +35,11 @@ export class RunningCompletion {
     return this.#finishReason ?? (this.#signal?.aborted ? 'abort' : undefined);
   }
 
+  /** The stop string that ended it; null when none did. */
+  get stop(): string | null {
+    return this.#stops.found;
+  }
+
   get text(): string {
     return this.#stops.text;
   }

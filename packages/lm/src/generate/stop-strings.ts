@@ -8,39 +8,47 @@ import { PosttrainError } from '@posttrain/interfaces';
 export class StopStrings {
   #text = '';
   #emitted = 0;
-  #stopped = false;
+  #found: string | null = null;
   readonly #stops: readonly string[];
+  readonly #include: boolean;
   readonly #longest: number;
 
-  constructor(stops: readonly string[]) {
+  /** @param include whether the stop string is part of the text */
+  constructor(stops: readonly string[], include = false) {
     if (stops.includes('')) throw new PosttrainError('SAMPLING', 'generate: a stop string must not be empty');
     this.#stops = stops;
+    this.#include = include;
     this.#longest = Math.max(0, ...stops.map((stop) => stop.length));
   }
 
-  /** All text up to the first stop string. */
+  /** All text up to the first stop string, or its end where that is included. */
   get text(): string {
     return this.#text;
   }
 
   get stopped(): boolean {
-    return this.#stopped;
+    return this.#found !== null;
+  }
+
+  /** The stop string that ended the text; null while none has. */
+  get found(): string | null {
+    return this.#found;
   }
 
   /** Adds text; gives what is now certain to be part of the completion. */
   push(piece: string): string {
-    if (this.#stopped) return '';
+    if (this.stopped) return '';
     // A stop string may begin in what was there before.
     const from = Math.max(0, this.#text.length - this.#longest + 1);
     this.#text += piece;
     const found = this.#stops.flatMap((stop) => {
       const start = this.#text.indexOf(stop, from);
-      return start < 0 ? [] : [{ start, end: start + stop.length }];
+      return start < 0 ? [] : [{ stop, start, end: start + stop.length }];
     });
     const [first] = found.sort((a, b) => a.end - b.end || a.start - b.start);
     if (first) {
-      this.#text = this.#text.slice(0, first.start);
-      this.#stopped = true;
+      this.#text = this.#text.slice(0, this.#include ? first.end : first.start);
+      this.#found = first.stop;
       return this.flush();
     }
     return this.#emit(this.#text.length - this.#heldBack());

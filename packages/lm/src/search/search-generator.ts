@@ -158,6 +158,7 @@ function completionsOf(search: SearchRequest, hypotheses: readonly SearchHypothe
     return {
       text: completion.text,
       finishReason: completion.finishReason === 'stop' ? 'stop' : finishReason,
+      stop: completion.stop,
       usage: { promptTokens: prompt.length, completionTokens: tokens.length },
       tokenIds: tokens,
       ...(request.logProbs ? { logProbs } : {}),

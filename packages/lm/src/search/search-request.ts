@@ -9,7 +9,18 @@ import { constrained } from './constrained.js';
 import { PROCESSOR_OPTIONS, scoreProcessor } from './score-processor.js';
 import type { SearchPrompt } from './search-prompt.js';
 
-const REQUEST_OPTIONS = ['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'stop', 'seed', 'constraint'];
+const REQUEST_OPTIONS = [
+  'prompt',
+  'n',
+  'prefix',
+  'logProbs',
+  'signal',
+  'maxTokens',
+  'stop',
+  'seed',
+  'constraint',
+  'includeStop',
+];
 /** What a search does not do, with the value that asks for nothing. */
 const OTHER_OPTIONS: Partial<Record<keyof GenerateRequest, unknown>> = {
   ...{ temperature: 0, topK: undefined, topP: 1, minP: 0, typicalP: 1, epsilonCutoff: 0, etaCutoff: 0 },
@@ -45,7 +56,7 @@ export function searchRequest(model: CausalLM, request: GenerateRequest, maxToke
   const complete = (tokens: readonly number[]): RunningCompletion => {
     const completion = new RunningCompletion({
       decoder: completionDecoder(tokenizer, request, prompt),
-      stops: new StopStrings(stop),
+      stops: new StopStrings(stop, request.includeStop),
       isEnd: (token) => endTokens.has(token),
       signal: undefined,
     });

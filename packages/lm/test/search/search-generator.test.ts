@@ -67,7 +67,8 @@ describe('model.search', () => {
     const best = (await new SearchGenerator(model, BEAMS).generate([request]))[0]![0]!;
     const stop = [best.text.slice(2, 4)];
     const [stopped] = await new SearchGenerator(model, BEAMS).generate([{ ...request, n: 3, stop }]);
-    for (const { text, finishReason } of stopped!) {
+    for (const { text, finishReason, stop: found } of stopped!) {
+      expect(found).toBe(finishReason === 'stop' ? stop[0] : null);
       expect(text).not.toContain(stop[0]);
       expect(['stop', 'length']).toContain(finishReason);
     }

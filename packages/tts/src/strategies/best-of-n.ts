@@ -1,5 +1,7 @@
 import { assertInteger } from '../errors.js';
-import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from '../search.js';
+import { Search } from '../search.js';
+import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
 
 /** Options of `bestOfN`. */
 export interface BestOfNOptions extends VerifiedStrategyOptions {}

@@ -1,4 +1,6 @@
-import { type Problem, Search, type SearchResult, type StrategyOptions } from '../search.js';
+import { Search } from '../search.js';
+import type { Problem, StrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
 
 /** Options of `majorityVote`. */

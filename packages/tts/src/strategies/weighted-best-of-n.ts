@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from '../errors.js';
-import { type Problem, Search, type SearchResult, type VerifiedStrategyOptions } from '../search.js';
+import { Search } from '../search.js';
+import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
 
 /** Options of `weightedBestOfN`. */

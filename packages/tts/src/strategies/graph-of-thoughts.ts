@@ -1,0 +1,81 @@
+import { assertArgument, type Prompt } from '@posttrain/interfaces';
+import { assertInteger } from '../errors.js';
+import { Search } from '../search.js';
+import { ancestry, type SearchNode } from '../search-node.js';
+import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
+import { bestOf, byScore } from '../step-score.js';
+
+/** Options of `graphOfThoughts`. `n` is the number of thoughts that are generated at first. */
+export interface GraphOfThoughtsOptions extends VerifiedStrategyOptions {
+  /** The prompt that puts thoughts together; they come best first. */
+  readonly aggregatePrompt: (thoughts: readonly string[]) => Prompt;
+  /** The prompt that improves a thought. Needed with `refinements`. */
+  readonly refinePrompt?: (thought: string) => Prompt;
+  /** How many of the first thoughts are kept and put together. Default 2. */
+  readonly keep?: number;
+  /** How many thoughts are made of them. Default 1. */
+  readonly aggregates?: number;
+  /** How many times the best thought is refined. Default 0. */
+  readonly refinements?: number;
+  /** Thoughts of each refinement. Default 1. */
+  readonly refinementWidth?: number;
+}
+
+/**
+ * An aggregation of thoughts, one graph of operations of Graph of Thoughts (arXiv 2308.09687 §3.2 to 3.4):
+ *
+ *   generate(n) → score → keepBest(keep) → aggregate(aggregates) → score → keepBest(1) → [refine → score → keepBest(1)]*
+ *
+ * With the thoughts T_0 generated, K ⊆ T_0 the `keep` highest scored and A drawn from the aggregation of K, the best is
+ * b_0 = argmax over K ∪ A of the score, and with R_t drawn from the refinement of b_t
+ *
+ *   b_{t+1} = argmax over {b_t} ∪ R_t of the score
+ *
+ * so that neither an aggregation nor a refinement can make it worse. Ties go to the earlier thought; what is not scorable or
+ * was not verified is not kept. The payload of the returned thought has its *volume* (thoughts from which a path leads to
+ * it) and *latency* (hops on the longest of them), as §6 counts them. Throws `NoCandidateError` when no thought has a score.
+ */
+export async function graphOfThoughts(problem: Problem, options: GraphOfThoughtsOptions): Promise<SearchResult> {
+  const name = 'graph-of-thoughts';
+  const own = ['aggregatePrompt', 'refinePrompt', 'keep', 'aggregates', 'refinements', 'refinementWidth'];
+  const search = new Search(name, problem, options, ['verifier', ...own]);
+  const { n, aggregatePrompt, refinePrompt } = options;
+  const { keep = 2, aggregates = 1, refinements = 0, refinementWidth = 1 } = options;
+  for (const [option, value, least] of [
+    ...([['keep', keep, 1] as const, ['aggregates', aggregates, 1] as const] as const),
+    ...([['refinements', refinements, 0] as const, ['refinementWidth', refinementWidth, 1] as const] as const),
+  ]) {
+    assertInteger(`${name}: ${option}`, value, least);
+  }
+  const isPrompt = typeof aggregatePrompt === 'function';
+  assertArgument(name, 'aggregatePrompt', aggregatePrompt, isPrompt, 'a function that makes a prompt of thoughts');
+  const canRefine = refinements === 0 || typeof refinePrompt === 'function';
+  assertArgument(name, 'refinePrompt', refinePrompt, canRefine, 'a function that makes a prompt of a thought');
+  const scoreOf = ({ score }: SearchNode) => score ?? null;
+  const draw = async (from: SearchNode, count: number, prompt?: Prompt): Promise<SearchNode[]> => {
+    const thoughts = await search.expand(from, { n: count, ...(prompt === undefined ? {} : { prompt }) });
+    await search.verify(thoughts);
+    return thoughts;
+  };
+
+  const ranked = byScore(await draw(search.root, n), scoreOf);
+  const kept = ranked.slice(0, keep);
+  for (const { node } of ranked.slice(keep)) node.reason = `not among the ${keep} best`;
+  if (kept.length === 0) throw search.nothing('no thought has a score.');
+  const texts = kept.map(({ text }) => text);
+  const together = search.merge(kept, { operation: 'aggregate' });
+  let best = bestOf([...kept, ...(await draw(together, aggregates, aggregatePrompt(texts)))], scoreOf)!;
+  for (let t = 0; t < refinements && refinePrompt; t++) {
+    const refined = await draw(best, refinementWidth, refinePrompt(best.text));
+    if (refined.length === 0) break;
+    best = bestOf([best, ...refined], scoreOf)!;
+  }
+  const thoughts = [...ancestry(best)].filter((it) => it !== best && it.node.finishReason !== null);
+  best.payload = { volume: thoughts.length, latency: latency(best) };
+  return search.finish(best, { reason: 'lower score' });
+}
+
+/** Thoughts on the longest path to this one, itself among them; the root and merged nodes are none. */
+const latency = ({ parents, node }: SearchNode): number =>
+  Math.max(0, ...parents.map(latency)) + (node.finishReason === null ? 0 : 1);

@@ -1,0 +1,64 @@
+import { assertArgument } from '@posttrain/interfaces';
+import { assertInteger, InvalidArgumentError } from '../errors.js';
+import { Search } from '../search.js';
+import type { SearchNode } from '../search-node.js';
+import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
+import { bestOf, byScore, STEP_AGGREGATIONS, type StepAggregation, stepScore } from '../step-score.js';
+
+/** Options of `stepBeamSearch`. `n` is N, the candidates of each step: a multiple of `beamWidth`. */
+export interface StepBeamSearchOptions extends VerifiedStrategyOptions {
+  /** M, the continuations of each beam that is kept. Default 4. */
+  readonly beamWidth?: number;
+  /** What ends a step. Default `['\n\n']`. */
+  readonly stop?: readonly string[];
+  /** Steps at most; the last one runs to the model's own end. Default 40. */
+  readonly maxSteps?: number;
+  /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
+  readonly aggregation?: StepAggregation;
+}
+
+/**
+ * Beam search over steps with a process verifier (BFS-V; arXiv 2408.03314 §5.2, with M beam width and N candidates):
+ *
+ * 1. draw N first steps;
+ * 2. score every candidate: the verifier's prediction for the text so far (that of its last step);
+ * 3. keep the N/M open candidates with the highest scores;
+ * 4. draw M next steps for each, N candidates in all, and go on at 2.
+ *
+ * A candidate that the model has ended is set aside with its score and takes up no beam. The search ends when no candidate is
+ * open, at `maxSteps`, or with the budget; the ended text with the highest score is returned (one that was cut off at its
+ * tokens only where none has ended). Ties go to the candidate drawn first; what is not scorable (`null`) or was not verified is
+ * neither kept nor returned. Throws `NoCandidateError` when nothing has ended with a score.
+ */
+export async function stepBeamSearch(problem: Problem, options: StepBeamSearchOptions): Promise<SearchResult> {
+  const name = 'step-beam-search';
+  const search = new Search(name, problem, options, ['verifier', 'beamWidth', 'stop', 'maxSteps', 'aggregation']);
+  const { n, beamWidth = 4, stop = ['\n\n'], maxSteps = 40, aggregation = 'last' } = options;
+  assertInteger(`${name}: beamWidth`, beamWidth, 1);
+  assertInteger(`${name}: maxSteps`, maxSteps, 1);
+  const isKnown = STEP_AGGREGATIONS.includes(aggregation);
+  assertArgument(name, 'aggregation', aggregation, isKnown, `one of ${STEP_AGGREGATIONS.join(', ')}`);
+  if (n % beamWidth !== 0) {
+    throw new InvalidArgumentError(`${name}: n must be a multiple of beamWidth (${beamWidth}), got ${n}.`);
+  }
+  const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
+  const finished: SearchNode[] = [];
+  let beams: readonly { readonly node: SearchNode; readonly n: number }[] = [{ node: search.root, n }];
+  for (let step = 1; step <= maxSteps && beams.length > 0; step++) {
+    const ends = step === maxSteps ? [] : stop;
+    const drawn = await Promise.all(beams.map((beam) => search.expand(beam.node, { n: beam.n, stop: ends })));
+    const candidates = drawn.flat();
+    await search.verify(candidates);
+    const ranked = byScore(candidates, scoreOf);
+    finished.push(...ranked.filter(({ state }) => state !== 'open'));
+    const open = ranked.filter(({ state }) => state === 'open');
+    beams = open.slice(0, n / beamWidth).map((node) => ({ node, n: beamWidth }));
+    for (const { node } of open.slice(beams.length))
+      node.reason = `not among the ${n / beamWidth} best of step ${step}`;
+  }
+  const ended = finished.filter(({ state }) => state === 'ended');
+  const best = bestOf(ended.length > 0 ? ended : finished, scoreOf);
+  if (!best) throw search.nothing('no text has ended with a score.');
+  return search.finish(best, { reason: 'lower score' });
+}

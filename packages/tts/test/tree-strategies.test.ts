@@ -1,0 +1,236 @@
+import type { Completion, Generator } from '@posttrain/interfaces';
+import { describe, expect, it } from 'vitest';
+import { graphOfThoughts, mcts, NoCandidateError, stepBeamSearch, uct } from '../src/index.js';
+import { completion, seededUniform, table } from './doubles.js';
+
+const LETTERS = ['a', 'b', 'c'];
+/** Knows a tree of `depth` steps with a child for every letter: the i-th of the children asked for together is letter i. */
+function enumerating(depth: number, letters = LETTERS): Generator & { prefixes: string[] } {
+  const prefixes: string[] = [];
+  return {
+    name: 'enumerating',
+    prefixes,
+    generate: async (requests) =>
+      requests.map(({ prefix = '', n = 1, stop = [] }) => {
+        prefixes.push(prefix);
+        const left = depth - prefix.length / 2;
+        return Array.from({ length: n }, (_, i): Completion => {
+          const letter = letters[i % letters.length]!;
+          if (stop.length > 0) return { ...completion(letter), stop: left > 1 ? stop[0]! : null };
+          // Without a stop, the first letter to the end of the tree.
+          const rest = [letter, ...new Array<string>(left - 1).fill(letters[0]!)];
+          return { ...completion(rest.join('\n')), stop: null };
+        });
+      }),
+  };
+}
+/** A value for every text, drawn once: what a process verifier would say of a tree of which nothing else is known. */
+function values(seed: number): (text: string) => number {
+  const uniform = seededUniform(seed);
+  const known = new Map<string, number>();
+  return (text) => {
+    const key = text.trimEnd();
+    if (!known.has(key)) known.set(key, uniform());
+    return known.get(key)!;
+  };
+}
+const problem = { prompt: 'q' };
+const STEP = { stop: ['\n'], sampling: { maxTokens: 8 } };
+
+describe('stepBeamSearch', () => {
+  const beam = (n: number, beamWidth: number, worth: (text: string) => number, rest = {}) =>
+    stepBeamSearch(problem, {
+      ...{ generator: enumerating(3), verifier: table(worth), n, beamWidth, ...STEP },
+      ...rest,
+    });
+
+  it.each([1, 2, 3, 4, 5])(
+    'finds what the tree, enumerated, says that beams of that size find (values %i)',
+    async (seed) => {
+      const worth = values(seed);
+      for (const [n, m] of [
+        [3, 3],
+        [6, 3],
+        [12, 3],
+        [12, 2],
+        [4, 1],
+      ] as const) {
+        const draw = (path: readonly string[], count: number) =>
+          Array.from({ length: count }, (_, i) => [...path, LETTERS[i % 3]!]);
+        let level = draw([], n);
+        for (let step = 1; step < 3; step++) {
+          const rank = (path: readonly string[]) =>
+            level.filter((it) => worth(it.join('\n')) > worth(path.join('\n'))).length;
+          const order = level.map((path, i) => [rank(path), i] as const).sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+          level = order.slice(0, n / m).flatMap(([, i]) => draw(level[i]!, m));
+        }
+        const best = level.reduce((a, b) => (worth(b.join('\n')) > worth(a.join('\n')) ? b : a));
+        expect((await beam(n, m, worth)).text).toBe(best.join('\n'));
+      }
+    },
+  );
+
+  it('keeps N/M beams, M continuations each, and sets aside what has ended', async () => {
+    const scores: Record<string, number> = { a: 0.6, b: 0.5, c: 0.1, 'a\nc': 0.9, 'b\na': 0.7, 'a\nc\nb': 0.8 };
+    const generator = enumerating(3);
+    const result = await beam(6, 3, (text) => scores[text.trimEnd()] ?? 0.2, { generator });
+    expect(result).toMatchObject({ text: 'a\nc\nb', score: 0.8 });
+    // Two beams a step: the two a's at first (each letter is drawn twice), then the best of their children.
+    expect(generator.prefixes.length).toBe(1 + 2 + 2);
+    expect(result.trace.spent).toMatchObject({ completions: 6 + 6 + 6, verifierCalls: 18 });
+    expect(result.trace.nodes[3]).toMatchObject({ reason: 'not among the 2 best of step 1' });
+  });
+
+  it('ends at maxSteps with the model’s own end, and takes the aggregation of step scores', async () => {
+    const verifier = (scores: Record<string, number[]>) => ({
+      name: 'prm',
+      verify: async (requests: readonly { completion: string }[]) =>
+        requests.map((it) => ({ score: 0, stepScores: scores[it.completion] ?? [0] })),
+    });
+    const scores = { a: [0.9, 0.2], b: [0.3, 0.4], c: [0.5, 0.3] };
+    const run = (aggregation: 'last' | 'min' | 'prod') =>
+      beam(3, 3, () => 0, { generator: enumerating(1), verifier: verifier(scores), maxSteps: 1, aggregation });
+    expect((await run('last')).text).toBe('b');
+    expect((await run('min')).text).toBe('b');
+    expect((await run('prod')).text).toBe('a');
+    expect((await beam(3, 3, values(1), { maxSteps: 1 })).text).toMatch(/^[abc]\na\na$/);
+  });
+
+  it('refuses widths that do not fit, and throws with the trace when nothing has ended', async () => {
+    await expect(beam(5, 3, () => 1)).rejects.toThrow(/n must be a multiple of beamWidth \(3\), got 5/);
+    await expect(beam(3, 3, () => 1, { aggregation: 'mean' })).rejects.toThrow(/one of last, min, prod/);
+    await expect(beam(3, 3, () => 1, { budget: { maxCompletions: 4 } })).rejects.toThrow(NoCandidateError);
+  });
+});
+
+describe('mcts', () => {
+  it('has the UCT of the closed form', () => {
+    expect(uct(0.8, 3, 10, 1)).toBeCloseTo(1.6760869616261553, 12);
+    expect(uct(0.8, 3, 10, 0)).toBe(0.8);
+    expect(uct(0, 0, 10, 1)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('visits the arms of a known bandit as UCB1 does', async () => {
+    const arms = [0.2, 0.7, 0.5];
+    const n = 30;
+    const result = await mcts(problem, {
+      ...{ generator: enumerating(1), verifier: table((text) => arms[LETTERS.indexOf(text)]!), n, width: 3, ...STEP },
+    });
+    // UCB1 by hand: each arm once, then the best index.
+    const visits = [1, 1, 1];
+    for (let t = 3; t < n; t++) {
+      const index = arms.map((arm, i) => arm + Math.sqrt(Math.log(t) / visits[i]!));
+      visits[index.indexOf(Math.max(...index))]!++;
+    }
+    const traced = result.trace.nodes.slice(1).map(({ payload }) => payload as { visits: number; q: number });
+    expect(traced.map((it) => it.visits)).toEqual(visits);
+    for (const [i, { q }] of traced.entries()) expect(q).toBeCloseTo(arms[i]!, 12);
+    expect(result).toMatchObject({ text: 'b', score: 0.7 });
+    expect(result.trace.nodes[0]!.payload).toMatchObject({ visits: n });
+    // Ended leaves are judged once.
+    expect(result.trace.spent).toMatchObject({ completions: 3, verifierCalls: 3 });
+  });
+
+  it('finds the best leaf of a small tree that it has time to enumerate, where values lead the wrong way at first', async () => {
+    const leaf = (text: string) => (text === 'c\nb' ? 1 : text.startsWith('a') ? 0.4 : 0.1);
+    const result = await mcts(problem, {
+      ...{ generator: enumerating(2), verifier: table(leaf), n: 60, width: 3, ...STEP },
+    });
+    expect(result).toMatchObject({ text: 'c\nb', score: 1 });
+    const first = result.trace.nodes.filter(({ parent, stop }) => parent === 0 && stop !== undefined);
+    const visits = first.map(({ payload }) => (payload as { visits: number }).visits);
+    expect(visits[2]).toBe(Math.max(...visits));
+    expect(visits.reduce((a, b) => a + b, 0)).toBe(60);
+  });
+
+  it('values by the text so far, with a process verifier, and never rolls out then', async () => {
+    const generator = enumerating(2);
+    const verifier = table((text) => (text.startsWith('b') ? 0.9 : 0.1));
+    const result = await mcts(problem, { generator, verifier, n: 12, width: 3, simulation: 'value', ...STEP });
+    expect(result.text.startsWith('b\n')).toBe(true);
+    expect(result.trace.nodes.slice(1).every(({ stop, text }) => stop !== undefined || text.length === 1)).toBe(true);
+  });
+
+  it('stops with the budget, and returns the best so far', async () => {
+    const options = { generator: enumerating(2), verifier: table(values(7)), n: 50, width: 3, ...STEP };
+    const result = await mcts(problem, { ...options, budget: { maxCompletions: 9 } });
+    expect(result.exhausted).toBe('maxCompletions');
+    expect(result.trace.spent.completions).toBeLessThanOrEqual(9);
+    await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(/'rollout' or 'value'/);
+  });
+});
+
+describe('graphOfThoughts', () => {
+  /** Sorts digits badly: a thought is a permutation by index; an aggregation merges the digits; a refinement swaps one pair. */
+  const thoughts = ['312', '132', '321'];
+  const generator: Generator = {
+    name: 'sorter',
+    generate: async (requests) =>
+      requests.map(({ prompt, n = 1 }) =>
+        Array.from({ length: n }, (_, i) => {
+          const [kind, given = ''] = String(prompt).split(':');
+          if (kind === 'together')
+            return completion(
+              `${given
+                .split(',')
+                .map((it) => it[i % 3])
+                .join('')}2`,
+            );
+          if (kind !== 'better') return completion(thoughts[i % thoughts.length]!);
+          const digits = [...given];
+          const at = digits.findIndex((digit, k) => k > 0 && digit < digits[k - 1]!);
+          if (at > 0) [digits[at], digits[at - 1]] = [digits[at - 1]!, digits[at]!];
+          return completion(digits.join(''));
+        }),
+      ),
+  };
+  /** Share of neighbours in order. */
+  const inOrder = (text: string) =>
+    [...text].slice(1).filter((digit, i) => digit >= text[i]!).length / Math.max(1, text.length - 1);
+  const options = {
+    ...{ generator, verifier: table(inOrder), n: 3, keep: 2 },
+    aggregatePrompt: (texts: readonly string[]) => `together:${texts.join(',')}`,
+    refinePrompt: (text: string) => `better:${text}`,
+  };
+
+  it('generates, keeps, aggregates and refines as the enumerated graph says', async () => {
+    const result = await graphOfThoughts(problem, { ...options, aggregates: 3, refinements: 1 });
+    // Scores 312: 1/2, 132: 1/2, 321: 0. Together of 312,132: '31'+'2', '13'+'2', '22'+'2' = 222, all in order.
+    expect(result).toMatchObject({ text: '222', score: 1 });
+    const { nodes } = result.trace;
+    expect(nodes.map(({ text, parent, parents }) => [text, parents ?? parent])).toEqual([
+      ['', null],
+      ['312', 0],
+      ['132', 0],
+      ['321', 0],
+      ['', [1, 2]],
+      ['312', 4],
+      ['132', 4],
+      ['222', 4],
+      ['222', 7],
+    ]);
+    expect(nodes[7]).toMatchObject({ status: 'chosen', payload: { volume: 2, latency: 2 } });
+    expect(nodes[3]).toMatchObject({ status: 'dropped', reason: 'not among the 2 best' });
+  });
+
+  it('never gets worse by aggregating or refining, and refines what is best until it cannot be better', async () => {
+    const worse = { ...options, aggregatePrompt: () => 'together:9,1', refinements: 3 };
+    const result = await graphOfThoughts(problem, worse);
+    // 312 → 132 has the same score and comes later: the earlier thought stays.
+    expect(result.score).toBeGreaterThanOrEqual(0.5);
+    expect((await graphOfThoughts(problem, { ...worse, n: 1, keep: 1 })).score).toBeGreaterThanOrEqual(0.5);
+  });
+
+  it('returns the best so far when the budget ends it, and refuses prompts that are none', async () => {
+    const short = await graphOfThoughts(problem, { ...options, budget: { maxCompletions: 3 } });
+    expect(short).toMatchObject({ text: '312', exhausted: 'maxCompletions' });
+    await expect(graphOfThoughts(problem, { ...options, aggregatePrompt: 'x' as never })).rejects.toThrow(
+      /aggregatePrompt is "x"/,
+    );
+    const { refinePrompt: _, ...without } = options;
+    await expect(graphOfThoughts(problem, { ...without, refinements: 1 })).rejects.toThrow(/refinePrompt is undefined/);
+    await expect(graphOfThoughts(problem, { ...options, verifier: table(() => null) })).rejects.toThrow(
+      /no thought has a score/,
+    );
+  });
+});
