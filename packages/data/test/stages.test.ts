@@ -141,9 +141,12 @@ describe('stages', () => {
       const left = readdirSync(path('work', 'shards-1', 'rank-0')).filter((name) => name.startsWith('stage'));
       expect(left.sort()).toEqual(finished);
       const places = new Set<Fatal>();
+      const hidden = () => readdirSync(path('work', 'shards-1', 'rank-0')).filter((name) => name.startsWith('.'));
       const resumed = deduplication({ workFolder: path('work') }, (place) => places.add(place));
       expect(await resumed.collect()).toEqual(expected);
       expect(resumed.report()).toEqual(whole.report());
+      expect(resumed.warnings()).toEqual([]);
+      expect(hidden()).toEqual([]);
       const all: Fatal[] = ['stage 1', 'plan 1', 'stage 2', 'plan 2', 'stage 3'];
       expect([...places]).toEqual(all.slice(all.indexOf(fatal)));
     },
@@ -182,7 +185,9 @@ describe('stages', () => {
     };
     expect(await run('1', numbered(3))).toEqual([['plan'], '']);
     expect(await run('1', numbered(3))).toEqual([[], '']);
-    expect((await run('2', numbered(3)))[0]).toEqual(['plan']);
+    const [again, why] = await run('2', numbered(3));
+    expect(again).toEqual(['plan']);
+    expect(why).toBe('the plan of step "count" is made anew: step 2 was count 1 and is count 2.');
     const [planned, warned] = await run('2', numbered(4));
     expect(planned).toEqual(['plan']);
     expect(warned).toMatch(/stage 1 is made anew: source was [0-9a-f]{16} \(3 rows\) and is [0-9a-f]{16} \(4 rows\)\./);

@@ -42,6 +42,8 @@ export class StagedRun {
   #source: Source<object>;
   #folder: WorkFolder | undefined;
   #temporary: string | undefined;
+  /** Whether a finished stage was not the one asked for. */
+  #anew = false;
 
   constructor(source: Source<object>, steps: readonly AnyStep[], settings: RunSettings) {
     this.#source = source;
@@ -87,6 +89,7 @@ export class StagedRun {
 
   async *#staged(): AsyncGenerator<object> {
     const folder = await this.#workFolder();
+    await folder.prepare();
     if (this.#settings.workFolder !== undefined) this.#warnOfVersions();
     let identity: StageIdentity = this.#start();
     for (const [index, stage] of this.#stages.entries()) {
@@ -174,6 +177,7 @@ export class StagedRun {
   /** Takes the counts of a finished stage that is the one asked for; else says why it is not. */
   #isSame(index: number, saved: StageManifest, identity: StageIdentity): boolean {
     if (keyOfStage(saved.identity) !== keyOfStage(identity)) {
+      this.#anew = true;
       this.#warn(`stage ${index + 1} is made anew: ${changeOf(saved.identity, identity)}.`);
       return false;
     }
@@ -199,6 +203,10 @@ export class StagedRun {
     }
     const made = resume ? await folder.plan(index, identity) : undefined;
     if (made !== undefined) return made.plan;
+    const was = resume ? await folder.planIdentity(index) : undefined;
+    // A stage before it that was made anew has said so already.
+    if (was !== undefined && !this.#anew)
+      this.#warn(`the plan of step "${step.name}" is made anew: ${changeOf(was, identity)}.`);
     await folder.waitForShards(index - 1, before, this.#signal, waiting);
     const parts = Array.from({ length: shards.world }, (_, rank) => folder.readStage(index - 1, rank));
     const plan = await counter!.plan(this.#admitted(mergeByPosition(parts)));

@@ -1,8 +1,8 @@
-import { access, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { sleep } from '@posttrain/interfaces/concurrency';
-import { makeFolder, writeAtomically } from '@posttrain/interfaces/node';
+import { makeFolder, removeAbandoned, temporaryName, writeAtomically } from '@posttrain/interfaces/node';
 import { DataFileError, messageOf } from '../errors.js';
 import type { Keyed, Shard, StepReport } from '../step.js';
 import { keyOfStage, type StageIdentity } from './identity.js';
@@ -96,10 +96,15 @@ export class WorkFolder {
     });
   }
 
+  /** What the plan of the step that begins a stage was made of; `undefined` where there is none. */
+  async planIdentity(stage: number): Promise<StageIdentity | undefined> {
+    return (await readJson<{ readonly identity: StageIdentity }>(this.#planFile(stage, 'json')))?.identity;
+  }
+
   /** The plan of the step that begins a stage, if it has been made. */
   async plan(stage: number, identity: StageIdentity): Promise<{ readonly plan: unknown } | undefined> {
-    const manifest = await readJson<{ readonly identity: StageIdentity }>(this.#planFile(stage, 'json'));
-    if (manifest === undefined || keyOfStage(manifest.identity) !== keyOfStage(identity)) return undefined;
+    const made = await this.planIdentity(stage);
+    if (made === undefined || keyOfStage(made) !== keyOfStage(identity)) return undefined;
     return { plan: deserialize(await readFile(this.#planFile(stage, 'bin'))) };
   }
 
@@ -123,12 +128,20 @@ export class WorkFolder {
     return deserialize(bytes);
   }
 
+  /** The folder of this shard, without what killed runs have left of their scratch. */
+  async prepare(): Promise<string> {
+    const folder = join(this.#folder, `rank-${this.#shard.rank}`);
+    await makeFolder(folder);
+    await removeAbandoned(folder);
+    return folder;
+  }
+
   /** A folder of this run, removed by `close`. */
   async scratch(): Promise<string> {
     if (this.#scratch === undefined) {
-      const parent = join(this.#folder, `rank-${this.#shard.rank}`);
-      await makeFolder(parent);
-      this.#scratch = await mkdtemp(join(parent, 'scratch-'));
+      const made = temporaryName(await this.prepare(), 'scratch');
+      await mkdir(made);
+      this.#scratch = made;
     }
     return this.#scratch;
   }

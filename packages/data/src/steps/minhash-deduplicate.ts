@@ -24,7 +24,7 @@ const minhashOptions = options('minhashDeduplicate', {
   seed: integer({ default: 1, min: 0, max: 2 ** 32 - 1 }),
   /** Bits of a minimum: 64 or 32. Default 64. */
   precision: custom<32 | 64>()('32 or 64', (value) => value === 32 || value === 64, { default: 64 }),
-  /** Of each cluster the row with the highest score is kept, of equal ones the first. Default: the first. */
+  /** Of each cluster the row with the highest score is kept, of equal ones the first. A function with `settings` is known by them. Default: the first. */
   score: custom<(row: never) => number>()('a function of the row', (value) => typeof value === 'function', {
     optional: true,
   }),
