@@ -14,7 +14,7 @@ import {
   requireList,
   requireMethod,
   type TaskKind,
-  throwIfAborted,
+  untilAborted,
 } from './task-kind.js';
 
 const GRADER = 'an object with a name and verify(requests), such as exactMatch()';
@@ -130,8 +130,7 @@ async function gradeAll(
 ): Promise<Record<string, Grade>[]> {
   const grades: Record<string, Grade>[] = questions.map(() => ({}));
   for (const grader of graders) {
-    throwIfAborted(signal, task);
-    const given = await grader.verify(questions);
+    const given = await untilAborted(() => grader.verify(questions), signal, task);
     assertLength(grader.name, 'grades', given.length, questions.length, 'completions');
     given.forEach((grade, i) => {
       if (grade.score !== null && !Number.isFinite(grade.score)) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Prompt, Usage, Verdict } from '@posttrain/interfaces';
 import { showValue } from '@posttrain/interfaces';
+import { withDeadline } from '@posttrain/interfaces/concurrency';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
 import type { Row, TaskBase } from '../task.js';
@@ -73,10 +74,18 @@ export function assertLength(who: string, what: string, got: number, expected: n
     throw new EvaluationError('BAD_RESPONSE', `${who} returned ${got} ${what} for ${expected} ${of}.`);
 }
 
-/** Throws `ABORTED` once the signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined, task: string): void {
-  if (!signal?.aborted) return;
-  throw new EvaluationError('ABORTED', `${task}: stopped by the signal.`, { cause: signal.reason });
+/** Asks graders, judges and models, and stops waiting when the signal fires, whether or not they heed it: `ABORTED`. */
+export async function untilAborted<T>(
+  ask: () => Promise<T>,
+  signal: AbortSignal | undefined,
+  task: string,
+): Promise<T> {
+  try {
+    return await withDeadline(ask, { signal, timeoutMs: undefined, timeoutError: () => new Error('no deadline') });
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error;
+    throw new EvaluationError('ABORTED', `${task}: stopped by the signal.`, { cause: signal.reason });
+  }
 }
 
 /** Throws `BAD_MODEL` unless the model has a method; `local` is the class that makes one of a model of `@posttrain/lm`. */
