@@ -1,4 +1,6 @@
 export { createRandom, philox4x32, type Random } from '@posttrain/interfaces/random';
+export { hashShingles, type MinHasher, minHasher, type ShingleHashes } from './dedup/minhash.js';
+export { simplifyText, wordShingles } from './dedup/shingles.js';
 export {
   DataFileError,
   DataOptionError,
@@ -7,6 +9,7 @@ export {
   RowError,
   TaskExhaustedError,
 } from './errors.js';
+export { formatReport } from './format-report.js';
 export { fromAlpaca, fromAlpacaToChat } from './formats/alpaca.js';
 export { type DetectedFormat, detectFormat } from './formats/detect-format.js';
 export { fromOpenAi } from './formats/openai.js';
@@ -41,19 +44,25 @@ export { type ReadJsonlOptions, readJsonl, writeJsonl } from './io/jsonl.js';
 export { type ReadParquetOptions, readParquet } from './io/parquet/read-parquet.js';
 export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parquet.js';
 export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
-export {
-  type DataStep,
-  formatReport,
-  type Pipeline,
-  type PipelineOptions,
-  pipeline,
-  type StepContext,
-  type StepReport,
-} from './pipeline.js';
+export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
+export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
-export { type FilterVerdict, filter } from './steps/filter.js';
+export type { Source } from './stages/source-reader.js';
+export type {
+  AnyStep,
+  DataStep,
+  DroppedRow,
+  Keyed,
+  LineageEntry,
+  RowKey,
+  Shard,
+  StepContext,
+  StepReport,
+} from './step.js';
+export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export { type MapOptions, map } from './steps/map.js';
+export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';

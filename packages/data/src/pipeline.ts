@@ -1,50 +1,61 @@
-import { assertKnownOptions, isPosttrainError, PosttrainError, showValue } from '@posttrain/interfaces';
-import { assertCallback, DataOptionError, DataStepError, messageOf } from './errors.js';
-import { assertRowSource, eachRow, kindOf, type Row, type RowSource } from './rows.js';
+import {
+  boolean,
+  custom,
+  type Given,
+  integer,
+  type OnProgress,
+  options,
+  PosttrainError,
+  text,
+} from '@posttrain/interfaces';
+import { assertCallback, DataOptionError } from './errors.js';
+import { assertRowSource, kindOf, type Row } from './rows.js';
+import type { Source } from './stages/source-reader.js';
+import { StagedRun } from './stages/staged-run.js';
+import type { AnyStep, DroppedRow, FittingSteps, RowsAfter, Shard, StepReport } from './step.js';
 
-/** What a step is given besides its rows. */
-export interface StepContext<R extends object = Row> {
-  /** Records that a row is not passed on. Equal reasons are counted together, so keep numbers out of them. */
-  drop(row: R, reason: string): void;
-  /** Records something that is not right about a row that is passed on. Equal warnings are counted together. */
-  warn(warning: string): void;
-}
+const isFunction = (value: unknown): boolean => typeof value === 'function';
 
-/**
- * One transform of a stream of rows. A step is pulled by the step after it, so memory is bounded by what a step itself
- * holds back. Rows in and out are counted by the pipeline; the step only says what it drops and why.
- */
-export interface DataStep<In extends object = Row, Out extends object = In> {
-  readonly name: string;
-  apply(rows: AsyncIterable<In>, context: StepContext<In>): RowSource<Out>;
-}
-
-/** What a step kept and dropped, and why. */
-export interface StepReport {
-  readonly step: string;
-  /** Rows the step read. */
-  readonly read: number;
-  /** Rows the step passed on. */
-  readonly kept: number;
-  readonly dropped: number;
-  /** Dropped rows by reason, most frequent first. */
-  readonly reasons: Readonly<Record<string, number>>;
-  /** Warnings with their counts, most frequent first; absent when there are none. */
-  readonly warnings?: Readonly<Record<string, number>>;
-}
-
+const pipelineOptions = options('pipeline', {
+  /** Called with every dropped row, for instance to keep what was filtered out; not again for a stage that was finished before. */
+  onDrop: custom<(drop: DroppedRow) => void>()('a function', isFunction, { optional: true }),
+  /** Called with what somebody should know, such as why a finished stage is made anew. `warnings()` has them all. */
+  onWarning: custom<(warning: string) => void>()('a function', isFunction, { optional: true }),
+  onProgress: custom<OnProgress>()('a function', isFunction, { optional: true }),
+  /** Stops the pipeline at the next row, with `PIPELINE_ABORTED`. */
+  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
+  /**
+   * Folder for the stages before each step with a plan, where a later run finds those that are finished. Default: a temporary one,
+   * removed at the end. Other pipelines need folders of their own.
+   */
+  workFolder: custom<string>()('the path of a folder', (value) => typeof value === 'string' && value !== '', {
+    optional: true,
+  }),
+  /** Whether finished stages of `workFolder` are used. Default true. */
+  resume: boolean({ default: true }),
+  /** Stands for the content of the source, which is then not read and hashed to see whether it is what it was. */
+  sourceVersion: text({ optional: true }),
+  /** Stable name of a row of the source, unique in it. Default: its position. */
+  id: custom<(row: never, position: number) => string>()('a function', isFunction, { optional: true }),
+  /**
+   * Which rows are this run's: those at positions `rank`, `rank + world`, … Every rank needs the same work folder, and all of them
+   * must run at the same time where a step has a plan, since it is made of the rows of all. Default: all rows.
+   */
+  shards: custom<Shard>()('{ rank, world }, rank from 0 to world − 1', isShard, { default: { rank: 0, world: 1 } }),
+  /** Seed of the random numbers of steps. Default 0. */
+  seed: integer({ default: 0 }),
+});
 /** Options of `pipeline`. */
-export interface PipelineOptions {
-  /** Called with every dropped row, for instance to keep what was filtered out. */
-  readonly onDrop?: (drop: { readonly step: string; readonly reason: string; readonly row: object }) => void;
-}
+export type PipelineOptions = Given<typeof pipelineOptions>;
 
-/** The rows of a pipeline, and its report. */
+/** What `pipeline` returns. */
 export interface Pipeline<Out extends object> {
   /** The rows that come out of the last step. Can be read once. */
   readonly rows: AsyncIterable<Out>;
   /** Counts per step, in order, of what has been read so far; complete once `rows` has ended. */
   report(): StepReport[];
+  /** What somebody should know of the run so far: stages that were made anew and why, steps without a version. */
+  warnings(): readonly string[];
   /** Reads all rows into an array. */
   collect(): Promise<Out[]>;
 }
@@ -52,92 +63,62 @@ export interface Pipeline<Out extends object> {
 /**
  * Chains steps over a source. Nothing runs until `rows` is read.
  *
- * `Out` is the type of the rows the last step yields. It cannot be inferred through steps that pass any row on, so it
- * is stated by the caller; the step `validate(format)` checks it at run time.
+ * Rows stream through, but for a step with a `plan`, which needs all of them first: the stage before it is then written whole into
+ * `workFolder`, with its report, by all shards; its plan is made once, by rank 0, and read by all. A run that was stopped, or killed, goes on after the last
+ * finished stage. A stage is known by the content of the source and the versions of all steps up to it: when one of them has
+ * changed it is made anew, and a warning says what it was.
+ *
+ * The type of the rows goes through the steps; one that reads a column that the rows before it cannot have is an error of the
+ * type checker. Where the types of the steps are not known, state that of the rows that come out: `pipeline<Out>(…)`.
+ *
+ * @throws OptionError, DataOptionError, DataStepError, DataFileError; PosttrainError `PIPELINE_ABORTED`, `PIPELINE_CONSUMED`
  */
-export function pipeline<Out extends object = Row>(
-  source: RowSource<object>,
-  steps: readonly DataStep<never, object>[],
-  options: PipelineOptions = {},
-): Pipeline<Out> {
-  assertKnownOptions('pipeline', options, ['onDrop']);
-  assertCallback('pipeline', 'onDrop', options.onDrop);
-  assertRowSource('pipeline', source);
+export function pipeline<In extends object, const Steps extends readonly AnyStep[]>(
+  source: Source<In>,
+  steps: Steps & FittingSteps<In, Steps>,
+  options?: PipelineOptions,
+): Pipeline<RowsAfter<In, Steps> & object>;
+export function pipeline<Out extends object>(
+  source: Source<object>,
+  steps: readonly AnyStep[],
+  options?: PipelineOptions,
+): Pipeline<Out>;
+export function pipeline(
+  source: Source<object>,
+  steps: readonly AnyStep[],
+  given: PipelineOptions = {},
+): Pipeline<Row> {
+  assertCallback('pipeline', 'onDrop', given?.onDrop);
+  const settings = pipelineOptions.read(given);
+  if (typeof source !== 'function') assertRowSource('pipeline', source);
   assertSteps(steps);
-  const counters = steps.map((step) => new StepCounter(step.name, options.onDrop));
+  const run = new StagedRun(source, steps, settings);
   let started = false;
 
-  async function* run(): AsyncGenerator<Out> {
+  async function* start(): AsyncGenerator<Row> {
     if (started) {
       throw new PosttrainError('PIPELINE_CONSUMED', 'pipeline: its rows were already read; build the pipeline again.');
     }
     started = true;
-    let rows: AsyncIterable<object> = fromSource(source);
-    for (const [i, step] of steps.entries()) {
-      const counter = counters[i]!;
-      const apply = step.apply.bind(step) as DataStep<object, object>['apply'];
-      const before = rows;
-      rows = counter.countKept(() => apply(counter.countRead(before), counter));
-    }
-    yield* rows as AsyncIterable<Out>;
+    yield* run.rows() as AsyncGenerator<Row>;
   }
 
-  const rows: AsyncIterable<Out> = { [Symbol.asyncIterator]: run };
+  const rows: AsyncIterable<Row> = { [Symbol.asyncIterator]: start };
   return {
     rows,
-    report: () => counters.map((counter) => counter.report()),
+    report: () => run.report(),
+    warnings: () => run.warnings,
     async collect() {
-      const all: Out[] = [];
+      const all: Row[] = [];
       for await (const row of rows) all.push(row);
       return all;
     },
   };
 }
 
-/** Rows of a source of the user's, whose own errors say at which row it failed. */
-async function* fromSource(source: RowSource<object>): AsyncGenerator<object> {
-  let rowNumber = 1;
-  try {
-    for await (const row of eachRow('pipeline', source)) {
-      yield row;
-      rowNumber++;
-    }
-  } catch (cause) {
-    if (isPosttrainError(cause)) throw cause;
-    throw new DataStepError('pipeline', rowNumber, `what gives the rows threw: ${messageOf(cause)}`, { cause });
-  }
-}
-
-/**
- * The report as a text table, one line per step and one per reason.
- *
- * @throws DataOptionError for what `report()` of a pipeline did not give
- */
-export function formatReport(report: readonly StepReport[]): string {
-  assertReport(report);
-  const lines: string[][] = [['step', 'read', 'kept', 'dropped', 'why']];
-  for (const { step, read, kept, dropped, reasons, warnings } of report) {
-    const why = [
-      ...Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`),
-      ...Object.entries(warnings ?? {}).map(([warning, count]) => `warning: ${count} ${warning}`),
-    ];
-    lines.push([step, String(read), String(kept), String(dropped), why[0] ?? '']);
-    for (const more of why.slice(1)) lines.push(['', '', '', '', more]);
-  }
-  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  const pad = (cell: string, column: number) =>
-    column === 0 || column === 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!);
-  return lines.map((line) => line.map(pad).join('  ').trimEnd()).join('\n');
-}
-
-function assertReport(report: unknown): void {
-  const isStep = (step: unknown): boolean => {
-    const { step: name, read, kept, dropped, reasons } = (step ?? {}) as Partial<StepReport>;
-    return typeof name === 'string' && typeof reasons === 'object' && [read, kept, dropped].every(Number.isInteger);
-  };
-  if (Array.isArray(report) && report.every(isStep)) return;
-  const problem = `the report must be what report() of a pipeline gives, got ${showValue(report)}.`;
-  throw new DataOptionError('formatReport', problem);
+function isShard(value: unknown): boolean {
+  const { rank, world } = (value ?? {}) as Partial<Shard>;
+  return Number.isSafeInteger(rank) && Number.isSafeInteger(world) && rank! >= 0 && rank! < world!;
 }
 
 function assertSteps(steps: unknown): void {
@@ -147,65 +128,5 @@ function assertSteps(steps: unknown): void {
     if (typeof step === 'object' && typeof step?.name === 'string' && typeof step.apply === 'function') continue;
     const hint = typeof step === 'function' ? ' Call the function that makes the step.' : '';
     throw new DataOptionError('pipeline', `step ${i + 1} must be { name, apply }, got ${kindOf(step)}.${hint}`);
-  }
-}
-
-class StepCounter implements StepContext<object> {
-  #read = 0;
-  #kept = 0;
-  #reasons = new Map<string, number>();
-  #warnings = new Map<string, number>();
-  constructor(
-    readonly step: string,
-    readonly onDrop: PipelineOptions['onDrop'],
-  ) {}
-
-  async *countRead(rows: AsyncIterable<object>): AsyncGenerator<object> {
-    for await (const row of rows) {
-      this.#read++;
-      yield row;
-    }
-  }
-
-  /** What a step gives. An error that it throws says which step it was, and at which of its rows. */
-  async *countKept(apply: () => RowSource<object>): AsyncGenerator<object> {
-    try {
-      for await (const row of eachRow(`the output of step "${this.step}"`, apply())) {
-        this.#kept++;
-        yield row;
-      }
-    } catch (error) {
-      throw isPosttrainError(error) ? error : this.#failed('apply', error);
-    }
-  }
-
-  #failed(what: string, cause: unknown): DataStepError {
-    return new DataStepError(this.step, this.#read, `its ${what} threw: ${messageOf(cause)}`, { cause });
-  }
-
-  drop(row: object, reason: string): void {
-    this.#reasons.set(reason, (this.#reasons.get(reason) ?? 0) + 1);
-    try {
-      this.onDrop?.({ step: this.step, reason, row });
-    } catch (error) {
-      throw isPosttrainError(error) ? error : this.#failed('onDrop', error);
-    }
-  }
-
-  warn(warning: string): void {
-    this.#warnings.set(warning, (this.#warnings.get(warning) ?? 0) + 1);
-  }
-
-  report(): StepReport {
-    const reasons = [...this.#reasons].sort((a, b) => b[1] - a[1]);
-    const warnings = [...this.#warnings].sort((a, b) => b[1] - a[1]);
-    return {
-      step: this.step,
-      read: this.#read,
-      kept: this.#kept,
-      dropped: reasons.reduce((sum, [, count]) => sum + count, 0),
-      reasons: Object.fromEntries(reasons),
-      ...(warnings.length > 0 && { warnings: Object.fromEntries(warnings) }),
-    };
   }
 }

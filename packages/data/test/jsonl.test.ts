@@ -7,6 +7,7 @@ import { describe, expect, test, vi } from 'vitest';
 import {
   DataFileError,
   map,
+  pipeline,
   type Row,
   RowError,
   readJson,
@@ -19,7 +20,6 @@ import {
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
-const context = { drop: () => {}, warn: () => {} };
 
 describe('readJsonl', () => {
   test('byte order mark, CRLF, blank lines and a last line without line feed', async () => {
@@ -68,7 +68,7 @@ describe('readJsonl', () => {
     writeFileSync(path('a.jsonl'), text);
     await writeJsonl(
       path('b.jsonl'),
-      map('same', (row: Row) => ({ ...row })).apply(readJsonl(path('a.jsonl')), context),
+      pipeline(readJsonl(path('a.jsonl')), [map('same', (row: Row) => ({ ...row }))]).rows,
     );
     expect(readFileSync(path('b.jsonl'), 'utf8')).toBe(text);
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();

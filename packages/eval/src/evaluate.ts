@@ -12,20 +12,15 @@ import {
   type Scorer,
   showValue,
 } from '@posttrain/interfaces';
-import { type Asker, askGenerator, askScorer, type Problem } from './ask.js';
 import { EvaluationError } from './errors.js';
-import type {
-  ChoiceProblem,
-  EvalConfig,
-  EvalResult,
-  GenerateProblem,
-  MetricResult,
-  ProblemRecord,
-} from './log/format.js';
+import { generateKind } from './kinds/generate.js';
+import { multipleChoiceKind } from './kinds/multiple-choice.js';
+import { type AskContext, assertLength, type Problem, requireList, type TaskKind } from './kinds/task-kind.js';
+import type { ChoiceProblem, EvalConfig, EvalResult, GenerateProblem, ProblemBase } from './log/format.js';
 import { type LogWriter, memoryLog, openLog } from './log/log-writer.js';
-import { choiceMetrics, sampleMetrics } from './metrics/compute-metrics.js';
-import type { GenerateTask, MultipleChoiceTask, Row, Task } from './task.js';
-import { gradingUsage, totalUsage, warningsOf } from './warnings.js';
+import { aggregate } from './metrics/compute-metrics.js';
+import type { GenerateTask, KindTask, Metric, MultipleChoiceTask, Row, TaskBase } from './task.js';
+import { addUsage, leftOutWarnings } from './warnings.js';
 
 const evaluateOptions = options(
   'evaluate',
@@ -61,9 +56,13 @@ const evaluateOptions = options(
 export type EvaluateOptions = Given<typeof evaluateOptions>;
 type Settings = Read<typeof evaluateOptions>;
 
-const TASK_KEYS = ['type', 'name', 'dataset', 'prompt', 'id', 'cluster', 'metrics'];
-const GENERATE_KEYS = ['sampling', 'samples', 'prefix', 'graders', 'verifiers'];
-const CHOICE_KEYS = ['choices', 'gold', 'delimiter'];
+const TASK_KEYS = ['type', 'kind', 'name', 'dataset', 'prompt', 'id', 'cluster', 'metrics'];
+
+/** A kind whose types are forgotten: tasks, models and records meet in `evaluate` only by its methods. */
+type AnyKind = TaskKind<TaskBase, unknown, ProblemBase, unknown>;
+
+/** The kinds that a task names by its `type` alone. */
+export const taskKinds = { generate: generateKind, multiple_choice: multipleChoiceKind } as const;
 
 /**
  * Asks a model every problem of a task, grades what it says, and computes the task's metrics with standard errors.
@@ -81,38 +80,39 @@ export function evaluate<R extends Row>(
   model: Scorer,
   options?: EvaluateOptions,
 ): Promise<EvalResult<ChoiceProblem>>;
-export async function evaluate<R extends Row>(
-  task: Task<R>,
-  model: Generator | Scorer,
-  given: EvaluateOptions = {},
-): Promise<EvalResult> {
+export function evaluate<Model, P extends ProblemBase, Seen>(
+  task: KindTask<Row, Model, P, Seen>,
+  model: Model,
+  options?: EvaluateOptions,
+): Promise<EvalResult<P>>;
+export async function evaluate(task: TaskBase, model: unknown, given: EvaluateOptions = {}): Promise<EvalResult> {
   const settings = evaluateOptions.read(given);
-  assertGoodTask(task);
-  assertModel(task, model);
+  const kind = kindOf(task);
+  assertGoodTask(task, kind);
+  kind.checkModel(model, `task "${task.name}"`);
   const { seed, signal } = settings;
-  const config = configOf(task, model.name, seed);
+  const context: AskContext = { seed, ...(signal && { signal }) };
+  const { name } = model as { readonly name: string };
+  const config = { task: task.name, type: kind.type, model: name, seed, ...kind.settings(task) } as EvalConfig;
   const log = settings.log === undefined ? memoryLog() : await openLog(settings.log, config);
   try {
-    if (task.type === 'generate') {
-      const problems = await collect(task, askGenerator(task, model as Generator, seed, signal), log, settings);
-      const metrics = task.graders.flatMap((grader) => sampleMetrics(problems, task.metrics, grader.name));
-      return await finish(log, config, problems, metrics);
-    }
-    const problems = await collect(task, askScorer(task, model as Scorer), log, settings);
-    return await finish(log, config, problems, choiceMetrics(problems, task.metrics));
+    const problems = await collect(task, kind, model, context, log, settings);
+    return await finish(log, config, task, kind, problems);
   } finally {
     await log.close();
   }
 }
 
-async function collect<R extends Row, P extends ProblemRecord>(
-  task: Task<R>,
-  asker: Asker<R, P>,
+async function collect(
+  task: TaskBase,
+  kind: AnyKind,
+  model: unknown,
+  context: AskContext,
   log: LogWriter,
   { batchSize, limit, signal, onProgress }: Settings,
-): Promise<P[]> {
+): Promise<ProblemBase[]> {
   const total = Array.isArray(task.dataset) ? Math.min(task.dataset.length, limit) : undefined;
-  const records: (P | Problem<R>)[] = [];
+  const records: (ProblemBase | Problem)[] = [];
   const seen = new Set<string>();
   const begun = performance.now();
   let asked = 0;
@@ -135,7 +135,9 @@ async function collect<R extends Row, P extends ProblemRecord>(
         cause: signal.reason,
       });
     }
-    const answered = await asker.ask(batch.map((position) => records[position] as Problem<R>));
+    const asking = batch.map((position) => records[position] as Problem);
+    const answered = await kind.ask(task, asking, model, context);
+    assertLength(kind.type, 'records', answered.length, asking.length, 'problems');
     await log.append(answered);
     answered.forEach((record, i) => {
       records[batch[i]!] = record;
@@ -152,8 +154,8 @@ async function collect<R extends Row, P extends ProblemRecord>(
     const problem = describeProblem(task, row, index, seen);
     const finished = log.finished.get(problem.id);
     if (finished) {
-      assertSameRequest(finished, asker.hash(problem), task.name);
-      records.push(finished as P);
+      assertSameRequest(finished, kind.hash(task, problem, context), task.name);
+      records.push(finished);
       done++;
       continue;
     }
@@ -163,10 +165,10 @@ async function collect<R extends Row, P extends ProblemRecord>(
   await flush();
   if (records.length === 0) throw new EvaluationError('BAD_TASK', `${task.name}: the dataset has no rows to evaluate.`);
   if (asked === 0) report();
-  return records as P[];
+  return records as ProblemBase[];
 }
 
-function describeProblem<R extends Row>(task: Task<R>, row: R, index: number, seen: Set<string>): Problem<R> {
+function describeProblem(task: TaskBase, row: Row, index: number, seen: Set<string>): Problem {
   const id = task.id ? task.id(row, index) : String(index);
   if (seen.has(id))
     throw new EvaluationError('DUPLICATE_ID', `${task.name}: row ${index} has the id "${id}" of an earlier row.`);
@@ -182,43 +184,54 @@ function describeProblem<R extends Row>(task: Task<R>, row: R, index: number, se
   return { id, row, prompt: prompt as Prompt, ...(task.cluster && { cluster: task.cluster(row) }) };
 }
 
-async function finish<P extends ProblemRecord>(
+async function finish(
   log: LogWriter,
   config: EvalConfig,
-  problems: readonly P[],
-  metrics: readonly MetricResult[],
-): Promise<EvalResult<P>> {
-  const usage = totalUsage(problems);
-  const judged = gradingUsage(problems);
+  task: TaskBase,
+  kind: AnyKind,
+  problems: readonly ProblemBase[],
+): Promise<EvalResult> {
+  const metrics = (kind.graders?.(task) ?? [undefined]).flatMap((grader) => {
+    const seen = problems.map((problem) => kind.seen(problem, grader));
+    return (task.metrics as readonly Metric<unknown>[]).map((metric) => ({
+      ...aggregate(metric, seen, problems),
+      ...(grader !== undefined && { grader }),
+    }));
+  });
+  const usage = addUsage(problems.flatMap((problem) => kind.usage?.(problem) ?? []));
+  const judged = addUsage(
+    problems.flatMap((problem) => kind.verdicts?.(problem) ?? []).flatMap(({ usage: of }) => of ?? []),
+  );
   const result = {
     finishedAt: new Date().toISOString(),
     metrics,
     ...(usage && { usage }),
     ...(judged && { gradingUsage: judged }),
     seconds: problems.reduce((sum, problem) => sum + problem.seconds, 0),
-    warnings: warningsOf(problems, metrics),
+    warnings: [...(kind.warnings?.(problems) ?? []), ...leftOutWarnings(problems, metrics)],
   };
   await log.append([{ type: 'result', ...result, problems: problems.map(({ id }) => id) }]);
-  return { config, startedAt: log.startedAt, problems, ...result };
+  return { config, startedAt: log.startedAt, problems, ...result } as EvalResult;
 }
 
-function configOf(task: Task, model: string, seed: number): EvalConfig {
-  const common = { task: task.name, type: task.type, model, seed };
-  if (task.type === 'multiple_choice') return { ...common, delimiter: task.delimiter ?? ' ' };
-  return {
-    ...common,
-    sampling: task.sampling ?? {},
-    samples: task.samples ?? 1,
-    // One of a row is in the hash of its request.
-    ...(typeof task.prefix === 'string' && { prefix: task.prefix }),
-    graders: task.graders.map(({ name }) => name),
-    verifiers: (task.verifiers ?? []).map(({ name }) => name),
-  };
+/** The kind that a task brings, or names. */
+function kindOf(task: TaskBase): AnyKind {
+  const isTask = typeof task === 'object' && task !== null;
+  assertArgument('evaluate', 'task', task, isTask, 'a task: { type, name, dataset, prompt, … }');
+  const own = task.kind as AnyKind | undefined;
+  if (typeof own?.ask === 'function') return own;
+  const named = Object.hasOwn(taskKinds, task.type) ? taskKinds[task.type as keyof typeof taskKinds] : undefined;
+  if (named !== undefined) return named as unknown as AnyKind;
+  throw new EvaluationError(
+    'BAD_TASK',
+    `task "${task.name}": type is ${showValue(task.type)}; it must be one of ${Object.keys(taskKinds).join(', ')}, or the task must bring its "kind".`,
+  );
 }
 
-/** What a task is given as, where a type checker has not looked. */
-function assertShape(task: Task, where: string): void {
-  const { dataset, prompt, metrics } = task as { readonly [Key in keyof Task]: unknown };
+function assertGoodTask(task: TaskBase, kind: AnyKind): void {
+  const where = `task "${task.name}"`;
+  assertKnownOptions(where, task, [...TASK_KEYS, ...kind.keys]);
+  const { dataset, prompt, metrics } = task as { readonly [Key in keyof TaskBase]: unknown };
   const wrong = (problem: string) => new EvaluationError('BAD_TASK', `${where}: ${problem}`);
   const isIterable =
     typeof dataset === 'object' && dataset !== null && (Symbol.iterator in dataset || Symbol.asyncIterator in dataset);
@@ -226,72 +239,11 @@ function assertShape(task: Task, where: string): void {
     throw wrong(`dataset is ${showValue(dataset)}; give it the rows, such as those of readRows of @posttrain/data.`);
   if (typeof prompt !== 'function')
     throw wrong(`prompt is ${showValue(prompt)}; give it a function of a row, such as (row) => row.question.`);
-  const lists = { metrics: [metrics, 'value', 'a metric, such as passAtK(1)'] } as Record<
-    string,
-    [unknown, string, string]
-  >;
-  if (task.type === 'generate') {
-    const { graders, verifiers = [] } = task as { readonly graders: unknown; readonly verifiers?: unknown };
-    for (const [name, list] of Object.entries({ graders, verifiers }))
-      lists[name] = [list, 'verify', 'an object with a name and verify(requests), such as exactMatch()'];
-  }
-  for (const [name, [list, method, kind]] of Object.entries(lists)) {
-    if (!Array.isArray(list)) throw wrong(`${name} is ${showValue(list)}; it must be a list.`);
-    const at = list.findIndex(
-      (item: unknown) => typeof (item as Record<string, unknown> | null)?.[method] !== 'function',
-    );
-    if (at >= 0) throw wrong(`${name}[${at}] is ${showValue(list[at])}; it must be ${kind}.`);
-  }
+  requireList(metrics, 'metrics', 'value', 'a metric, such as passAtK(1)', where);
+  kind.check(task, where);
 }
 
-function assertModel(task: Task, model: unknown): void {
-  const [method, kind, local] =
-    task.type === 'generate' ? ['generate', 'generator', 'LocalGenerator'] : ['score', 'scorer', 'LocalScorer'];
-  const given = model as Readonly<Record<string, unknown>> | null | undefined;
-  if (typeof given?.[method] === 'function') return;
-  const isLocal = given?.network !== undefined && given.weights !== undefined;
-  const hint = isLocal ? ` Give it new ${local}(model).` : '';
-  throw new EvaluationError(
-    'BAD_MODEL',
-    `task "${task.name}" needs a ${kind}: an object with ${method}(requests), not ${showValue(model)}.${hint}`,
-  );
-}
-
-function assertGoodTask(task: Task): void {
-  const isTask = typeof task === 'object' && task !== null;
-  assertArgument('evaluate', 'task', task, isTask, 'a task: { type, name, dataset, prompt, … }');
-  const where = `task "${task.name}"`;
-  assertKnownOptions(where, task, [...TASK_KEYS, ...(task.type === 'generate' ? GENERATE_KEYS : CHOICE_KEYS)]);
-  assertShape(task, where);
-  if (task.type !== 'generate') return;
-  const samples = task.samples ?? 1;
-  if (!Number.isInteger(samples) || samples < 1) {
-    throw new EvaluationError(
-      'BAD_TASK',
-      `${where}: samples must be a whole number above 0, not ${showValue(samples)}.`,
-    );
-  }
-  const greedy = task.metrics.find(({ k = 0 }) => k > samples);
-  if (greedy) {
-    throw new EvaluationError(
-      'TOO_FEW_SAMPLES',
-      `${where}: ${greedy.name} needs ${greedy.k} samples of every problem, but "samples" is ${samples}. ` +
-        'Nothing has been asked yet: raise "samples", or ask for a smaller k.',
-    );
-  }
-  if (task.graders.length === 0)
-    throw new EvaluationError('BAD_TASK', `${where} has no grader, so nothing can be measured.`);
-  const names = [...task.graders, ...(task.verifiers ?? [])].map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) {
-    throw new EvaluationError(
-      'BAD_TASK',
-      `${where}: two graders or verifiers are called "${twice}"; give each its own name.`,
-    );
-  }
-}
-
-function assertSameRequest(finished: ProblemRecord, hash: string, task: string): void {
+function assertSameRequest(finished: ProblemBase, hash: string, task: string): void {
   if (finished.requestHash === hash) return;
   throw new EvaluationError(
     'LOG_MISMATCH',

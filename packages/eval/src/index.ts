@@ -18,7 +18,7 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export { type CompareOptions, type Comparison, compare } from './compare.js';
 export { EvaluationError } from './errors.js';
-export { type EvaluateOptions, evaluate } from './evaluate.js';
+export { type EvaluateOptions, evaluate, taskKinds } from './evaluate.js';
 export {
   canonicalAnswer,
   finalAnswer,
@@ -31,6 +31,27 @@ export {
   strip,
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
+export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export {
+  type LoggedSide,
+  type PairwiseProblem,
+  type PairwiseTask,
+  pairwise,
+  pairwiseKind,
+} from './kinds/pairwise.js';
+export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
+export {
+  type AskContext,
+  assertLength,
+  hashRequest,
+  type Problem,
+  problemSeed,
+  recordOf,
+  requireList,
+  requireMethod,
+  type TaskKind,
+  untilAborted,
+} from './kinds/task-kind.js';
 export type {
   ChoiceProblem,
   EvalConfig,
@@ -41,6 +62,7 @@ export type {
   LogHeader,
   LogLine,
   MetricResult,
+  ProblemBase,
   ProblemRecord,
   ResultLine,
 } from './log/format.js';
@@ -51,7 +73,16 @@ export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metric
 export { majorityAtK } from './metrics/majority-at-k.js';
 export { meanScore } from './metrics/mean.js';
 export { accuracy, accuracyPerByte, accuracyPerCharacter } from './metrics/multiple-choice.js';
+export {
+  firstPositionBias,
+  type PairwiseMetric,
+  positionConsistency,
+  secondPositionBias,
+  tieRate,
+  winRate,
+} from './metrics/pairwise.js';
 export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
+export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
   type CompletionExamplesOptions,
@@ -93,7 +124,12 @@ export {
 } from './scaling-laws/decoder-flops.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
-export { type MeanEstimate, meanWithStandardError, wilsonInterval } from './statistics/standard-error.js';
+export {
+  type MeanEstimate,
+  meanWithStandardError,
+  ratioWithStandardError,
+  wilsonInterval,
+} from './statistics/standard-error.js';
 export { metricsTable, type TableCell, type TableColumn, type TableRow } from './table.js';
 export type {
   ChoiceMetric,
@@ -102,6 +138,7 @@ export type {
   GradedProblem,
   GradedSample,
   Grader,
+  KindTask,
   Metric,
   MultipleChoiceTask,
   Row,
@@ -109,6 +146,7 @@ export type {
   SampledSample,
   SampleMetric,
   Task,
+  TaskBase,
 } from './task.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';

@@ -1,12 +1,14 @@
 import type { Prompt, SamplingParams, Verifier } from '@posttrain/interfaces';
-import type { ChoiceProblem, GenerateProblem } from './log/format.js';
+import type { TaskKind } from './kinds/task-kind.js';
+import type { ChoiceProblem, GenerateProblem, ProblemBase } from './log/format.js';
+import type { MeanEstimate } from './statistics/standard-error.js';
 
 export type { Grade } from './grade.js';
 
 /** Judges completions: any `Verifier`, so that a reward, a reward model and a judge grade too. */
 export type Grader = Verifier;
 
-/** A number per problem; the result is the mean over problems, so its standard error is clustered by problem. */
+/** A number per problem; the result is the mean over problems (but for one with `estimate`), so its standard error is clustered by problem. */
 export interface Metric<Problem> {
   /** As the field writes it: `pass@8`, `acc_norm`. */
   readonly name: string;
@@ -14,6 +16,11 @@ export interface Metric<Problem> {
   readonly k?: number;
   /** The problem's value; `null` when it cannot be computed for this problem, which is then left out and counted. */
   value(problem: Problem): number | null;
+  /**
+   * The value over all problems, for what is no mean of theirs, such as a ratio of sums; `clusters` names, for each, what it is not
+   * independent of. Default: the mean of the problems that have a value.
+   */
+  estimate?(problems: readonly Problem[], clusters: readonly string[]): MeanEstimate;
 }
 
 /** One sample of a problem under one grader. */
@@ -50,7 +57,12 @@ export type ChoiceMetric = Metric<ChoiceProblem>;
 /** A dataset row: a plain object that JSON can hold. */
 export type Row = object;
 
-interface TaskBase<R extends Row> {
+/** What all tasks have. */
+export interface TaskBase<R extends Row = Row> {
+  /** Name of its kind. */
+  readonly type: string;
+  /** The kind itself, for kinds that `evaluate` does not know by name. */
+  readonly kind?: unknown;
   readonly name: string;
   readonly dataset: Iterable<R> | AsyncIterable<R>;
   prompt(row: R): Prompt;
@@ -58,6 +70,14 @@ interface TaskBase<R extends Row> {
   id?(row: R, index: number): string;
   /** Rows that share a source (one passage, one template) are not independent; name it here. Default: the row itself. */
   cluster?(row: R): string;
+  /** Each is computed over all problems. */
+  readonly metrics: readonly Metric<never>[];
+}
+
+/** A task that brings its kind. */
+export interface KindTask<R extends Row, Model, P extends ProblemBase, Seen = P> extends TaskBase<R> {
+  readonly kind: TaskKind<never, Model, P, Seen>;
+  readonly metrics: readonly Metric<Seen>[];
 }
 
 /** A method, as the others of a task are, so that a task of some rows is a task. */

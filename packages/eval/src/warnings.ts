@@ -1,14 +1,14 @@
 import type { Usage } from '@posttrain/interfaces';
-import type { GenerateProblem, LoggedCompletion, MetricResult, ProblemRecord } from './log/format.js';
+import type { GenerateProblem, MetricResult, ProblemBase } from './log/format.js';
 
 /** A share of completions above which the reader of a result is warned. */
 const WARN_ABOVE = 0.05;
 
 const MOST_NAMED = 5;
 
-/** What stands between the numbers and their meaning: answers not found, completions cut off, problems left out. */
-export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly MetricResult[]): string[] {
-  const completions = completionsOf(problems);
+/** What stands between the numbers of completions and their meaning: answers not found, completions cut off. */
+export function completionWarnings(problems: readonly GenerateProblem[]): string[] {
+  const completions = problems.flatMap((problem) => problem.completions);
   const warnings: string[] = [];
   const share = (count: number): string =>
     `${count} of ${completions.length} completions (${((100 * count) / completions.length).toFixed(1)} %)`;
@@ -20,6 +20,12 @@ export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly
   }
   const cut = completions.filter(({ finishReason }) => finishReason === 'length').length;
   if (cut > WARN_ABOVE * completions.length) warnings.push(`${share(cut)} ran into the token limit.`);
+  return warnings;
+}
+
+/** Problems that a metric leaves out. */
+export function leftOutWarnings(problems: readonly ProblemBase[], metrics: readonly MetricResult[]): string[] {
+  const warnings: string[] = [];
   for (const { metric, grader, count, values } of metrics) {
     if (count < problems.length) {
       const left = problems.flatMap(({ id }, i) => (values[i] === null ? [`"${id}"`] : []));
@@ -33,29 +39,11 @@ export function warningsOf(problems: readonly ProblemRecord[], metrics: readonly
   return warnings;
 }
 
-/** Tokens over all completions; `undefined` when nothing was generated. */
-export function totalUsage(problems: readonly ProblemRecord[]): Usage | undefined {
-  const completions = completionsOf(problems);
-  return addUsage(completions.map(({ usage }) => usage));
-}
-
-/** Tokens that graders and verifiers say they took; `undefined` when none says so. */
-export function gradingUsage(problems: readonly ProblemRecord[]): Usage | undefined {
-  const verdicts = completionsOf(problems).flatMap(({ grades, verifierScores = {} }) => [
-    ...Object.values(grades),
-    ...Object.values(verifierScores),
-  ]);
-  return addUsage(verdicts.flatMap(({ usage }) => usage ?? []));
-}
-
-function addUsage(usages: readonly Usage[]): Usage | undefined {
+/** Tokens summed; `undefined` where nobody counted any. */
+export function addUsage(usages: readonly Usage[]): Usage | undefined {
   if (usages.length === 0) return undefined;
   return {
     promptTokens: usages.reduce((sum, { promptTokens }) => sum + promptTokens, 0),
     completionTokens: usages.reduce((sum, { completionTokens }) => sum + completionTokens, 0),
   };
-}
-
-function completionsOf(problems: readonly ProblemRecord[]): LoggedCompletion[] {
-  return problems.flatMap((problem) => [...((problem as GenerateProblem).completions ?? [])]);
 }

@@ -3,9 +3,32 @@
  * so `tts`, `data` and `eval` can use models without installing a tensor engine.
  */
 
+export type { CompareRequest, PairJudge, PairVerdict } from './compare.js';
+export {
+  type CandidateDistribution,
+  type CandidateRequest,
+  type CandidateScorer,
+  candidateScorer,
+} from './distribution.js';
 export type { Embedder } from './embed.js';
+export {
+  type Entailer,
+  type Entailment,
+  type EntailmentRequest,
+  type SemanticClustersOptions,
+  sameTextEntailer,
+  semanticClusters,
+} from './entail.js';
 export { isPosttrainError, nearestName, PosttrainError } from './errors.js';
 export { excerpt } from './excerpt.js';
+export {
+  type FeatureOptions,
+  type FeatureRequest,
+  type GradientOptions,
+  hashedWords,
+  type RowFeatures,
+  type RowGradients,
+} from './features.js';
 export type {
   Completion,
   Constraint,
@@ -49,7 +72,7 @@ export {
   type SandboxStop,
   SandboxUnavailableError,
 } from './sandbox.js';
-export type { ContinuationScore, ScoreRequest, Scorer } from './score.js';
+export type { ContinuationScore, RollingScorer, ScoreRequest, Scorer } from './score.js';
 export {
   addSettings,
   type DecisiveSettings,
@@ -61,4 +84,5 @@ export {
   settingsOf,
   showDifferences,
 } from './settings.js';
+export { type ScorerTrainer, type TrainableRow, type TrainScorerOptions, unigramTrainer } from './train.js';
 export type { Verdict, Verifier, VerifyRequest } from './verify.js';

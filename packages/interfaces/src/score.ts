@@ -22,3 +22,10 @@ export interface Scorer {
   readonly name: string;
   score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]>;
 }
+
+/** Anything that gives log-likelihoods of whole texts of any length, in windows (`loglikelihood_rolling` of lm-evaluation-harness). */
+export interface RollingScorer {
+  readonly name: string;
+  /** One score a text, in their order: the sum over all its tokens, each predicted once. */
+  scoreRolling(texts: readonly string[]): Promise<ContinuationScore[]>;
+}

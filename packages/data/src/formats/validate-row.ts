@@ -1,7 +1,7 @@
 import { assertArgument, sameJson } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
-import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row, requireRow } from '../rows.js';
+import type { DataStep } from '../step.js';
 import { type MapOptions, map } from '../steps/map.js';
 import { assertMessages, assertText } from './messages.js';
 import type { RowFormat, RowFormats, RowMessage } from './row-formats.js';

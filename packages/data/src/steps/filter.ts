@@ -1,19 +1,29 @@
-import { isPosttrainError } from '@posttrain/interfaces';
+import { assertKnownOptions, hashText, isPosttrainError } from '@posttrain/interfaces';
 import { assertCallback, DataStepError, messageOf } from '../errors.js';
-import type { DataStep } from '../pipeline.js';
 import { kindOf, type Row } from '../rows.js';
+import type { DataStep } from '../step.js';
 
 /** `true` keeps the row; `false` drops it for the step's name; `{ drop }` drops it and says why. */
 export type FilterVerdict = boolean | { readonly drop: string };
+
+/** Options of `filter`. */
+export interface FilterOptions {
+  /** What the predicate does, to know a finished stage again. Default: a hash of its source text as it runs, which another compiler changes. */
+  readonly version?: string;
+}
 
 /** Keeps the rows the predicate accepts. The row number counts the rows this step reads, from 1. */
 export function filter<R extends object = Row>(
   name: string,
   predicate: (row: R, rowNumber: number) => FilterVerdict | Promise<FilterVerdict>,
-): DataStep<R> {
+  options: FilterOptions = {},
+): DataStep<R> & { readonly passes: true } {
+  assertKnownOptions(`filter "${name}"`, options, ['version']);
   assertCallback(`filter "${name}"`, 'predicate', predicate ?? null);
   return {
     name,
+    version: options.version ?? hashText(String(predicate)),
+    passes: true,
     async *apply(rows, context) {
       let rowNumber = 0;
       for await (const row of rows) {

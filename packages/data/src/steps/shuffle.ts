@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { assertInteger } from '../errors.js';
-import type { DataStep } from '../pipeline.js';
+import type { DataStep } from '../step.js';
 
 /** Options of `shuffle`. */
 export interface ShuffleOptions {
@@ -17,13 +17,15 @@ export interface ShuffleOptions {
  * and each row that comes out is drawn from the buffer, as Hugging Face `IterableDataset.shuffle` does: a row comes
  * out at most `bufferSize - 1` places early, and rows only mix over about that distance.
  */
-export function shuffle(options: ShuffleOptions): DataStep<object> {
+export function shuffle(options: ShuffleOptions): DataStep<object> & { readonly passes: true } {
   assertKnownOptions('shuffle', options, ['seed', 'bufferSize']);
   const { seed, bufferSize } = options;
   if (bufferSize !== undefined) assertInteger('shuffle', 'bufferSize', bufferSize, 1, 2 ** 31 - 1);
   createRandom(seed);
   return {
     name: 'shuffle',
+    version: JSON.stringify([seed, bufferSize]),
+    passes: true,
     async *apply(rows) {
       const random = createRandom(seed, 'shuffle');
       const buffer: object[] = [];

@@ -1,8 +1,8 @@
 import { assertKnownOptions, isPosttrainError, showValue } from '@posttrain/interfaces';
 import { DataOptionError, messageOf, RowError } from '../errors.js';
-import type { DataStep } from '../pipeline.js';
 import { isPlainObject, kindOf, ownValue, type Row, requireRow } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
+import type { DataStep } from '../step.js';
 
 /** The name of a part of a split. */
 export type SplitName = 'train' | 'test';
@@ -57,7 +57,9 @@ function keyOf<R extends object>(key: (row: R) => unknown, row: R, rowNumber: nu
  * be trained on. They are counted, in both parts, as a warning of the step's report: `key` keeps them together. The count needs
  * some 50 bytes of memory for each different prompt.
  */
-export function split<R extends object = Row>(options: SplitRule<R> & { readonly part: SplitName }): DataStep<R> {
+export function split<R extends object = Row>(
+  options: SplitRule<R> & { readonly part: SplitName },
+): DataStep<R> & { readonly passes: true } {
   assertKnownOptions('split', options, ['part', 'testFraction', 'seed', 'key']);
   assertRule('split', options);
   if (options.part !== 'train' && options.part !== 'test') {
@@ -65,6 +67,8 @@ export function split<R extends object = Row>(options: SplitRule<R> & { readonly
   }
   return {
     name: `split ${options.part}`,
+    version: JSON.stringify([options.testFraction, options.seed, String(options.key)]),
+    passes: true,
     async *apply(rows, context) {
       let rowNumber = 0;
       const asked = new Map<number, SplitName>();

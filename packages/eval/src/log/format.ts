@@ -19,7 +19,8 @@ export const LOG_VERSION = 1;
 /** What was asked. Two runs with an equal config, but for `limit`, continue each other. */
 export interface EvalConfig {
   readonly task: string;
-  readonly type: 'generate' | 'multiple_choice';
+  /** Name of the task's kind. */
+  readonly type: string;
   /** The generator's or scorer's name. */
   readonly model: string;
   readonly seed: number;
@@ -29,6 +30,8 @@ export interface EvalConfig {
   readonly graders?: readonly string[];
   readonly verifiers?: readonly string[];
   readonly delimiter?: string;
+  /** What else decides the requests of another kind of task. */
+  readonly [setting: string]: unknown;
 }
 
 /** The first line of a log: what was asked. */
@@ -41,7 +44,8 @@ export interface LogHeader {
   readonly startedAt: string;
 }
 
-interface ProblemBase {
+/** What the records of all kinds have. */
+export interface ProblemBase {
   readonly type: 'problem';
   readonly id: string;
   /** SHA-256 of the request, to notice that a resumed run would ask something else. */
@@ -81,8 +85,8 @@ export interface ChoiceProblem extends ProblemBase {
   readonly choices: readonly LoggedChoice[];
 }
 
-/** A problem as it is logged. */
-export type ProblemRecord = GenerateProblem | ChoiceProblem;
+/** A problem as it is logged: one of these, or what another kind of task makes of it. */
+export type ProblemRecord = GenerateProblem | ChoiceProblem | ProblemBase;
 
 /** A metric over all problems. `value` is the mean over problems, `count` how many of them have one. */
 export interface MetricResult extends MeanEstimate {

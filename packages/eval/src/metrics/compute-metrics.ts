@@ -63,7 +63,10 @@ export function aggregate<P>(
   const values = seen.map((problem) => metric.value(problem));
   const kept: number[] = [];
   const clusters: string[] = [];
+  const measured: P[] = [];
   values.forEach((value, i) => {
+    // The prefixes keep a cluster's name from meeting a problem's id.
+    const cluster = problems[i]!.cluster === undefined ? `id:${problems[i]!.id}` : `cluster:${problems[i]!.cluster}`;
     if (value === null) return;
     if (!Number.isFinite(value)) {
       throw new EvaluationError(
@@ -72,10 +75,11 @@ export function aggregate<P>(
       );
     }
     kept.push(value);
-    // The prefixes keep a cluster's name from meeting a problem's id.
-    clusters.push(problems[i]!.cluster === undefined ? `id:${problems[i]!.id}` : `cluster:${problems[i]!.cluster}`);
+    clusters.push(cluster);
+    measured.push(seen[i]!);
   });
-  return { metric: metric.name, ...meanWithStandardError(kept, clusters), values };
+  const estimate = metric.estimate?.(measured, clusters) ?? meanWithStandardError(kept, clusters);
+  return { metric: metric.name, ...estimate, values };
 }
 
 function assertEnoughSamples(problems: readonly GenerateProblem[], metrics: readonly SampleMetric[]): void {

@@ -61,6 +61,36 @@ export function meanWithStandardError(values: readonly number[], clusters?: read
 }
 
 /**
+ * Σ numerators / Σ denominators with the standard error of a ratio estimator (delta method): with residuals e_i = a_i − r·b_i, √(Σ_c (Σ_{i∈c} e_i)² · C/(C−1)) / Σ b.
+ * With all denominators 1 it is `meanWithStandardError`. The interval is value ± 1.96 standard errors.
+ * @throws EvaluationError `NOT_FINITE`; `BAD_COUNT` for other numbers of the two, and for denominators that are not above 0
+ */
+export function ratioWithStandardError(
+  numerators: readonly number[],
+  denominators: readonly number[],
+  clusters?: readonly string[],
+): MeanEstimate {
+  const count = numerators.length;
+  if (denominators.length !== count || denominators.some((x) => !(x > 0)))
+    throw new EvaluationError(
+      'BAD_COUNT',
+      'ratioWithStandardError: it needs a denominator above 0 for each numerator.',
+    );
+  assertFinite('ratioWithStandardError: numerators,', numerators);
+  if (count === 0) return { value: null, standardError: null, interval: null, count };
+  const total = mean(denominators);
+  const value = mean(numerators) / total;
+  // The mean of the residuals is 0, so theirs is the standard error of a mean.
+  const residuals = numerators.map((x, i) => (x - value * denominators[i]!) / total);
+  const { standardError } = meanWithStandardError(residuals, clusters);
+  const interval =
+    standardError === null || isRounding(standardError, [value])
+      ? null
+      : ([value - Z_95 * standardError, value + Z_95 * standardError] as const);
+  return { value, standardError, interval, count };
+}
+
+/**
  * Wilson's 95 % score interval of a proportion: (p + z²/2n ± z√(p(1−p)/n + z²/4n²)) / (1 + z²/n). Unlike ± 1.96
  * standard errors it does not shrink to a point at 0 or n successes.
  * @throws EvaluationError `BAD_COUNT` unless 0 ≤ successes ≤ count are whole numbers and count > 0

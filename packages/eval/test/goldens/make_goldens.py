@@ -165,6 +165,44 @@ def multiple_choice():
     return rows
 
 
-makers = [pass_at_k, majority_at_k, best_at_k, standard_errors, mcnemar, bootstrap, regexes, punctuation, multiple_choice]
+def ratio_errors(a, b):
+    ratio = a.sum() / b.sum()
+    return ratio, math.sqrt((((a - ratio * b) ** 2).sum() * len(a) / (len(a) - 1))) / b.sum()
+
+
+def rolling():
+    own = np.random.default_rng(20261129)
+    texts = ["one two  three", " starts with a space", "ends with one ", "caf\u00e9 \u4e2d\u6587\nline", "a\u00a0b\x1cc\ufeffd", "x"]
+    logs = (-own.exponential(20, len(texts))).round(3)
+    nats = -logs
+    words = np.array([len(re.split(r"\s+", text)) for text in texts], dtype=float)
+    sizes = np.array([len(text.encode("utf-8")) for text in texts], dtype=float)
+    per_word, word_error = ratio_errors(nats, words)
+    per_byte, byte_error = ratio_errors(nats, sizes)
+    return [{
+        "texts": texts, "logProbs": logs.tolist(), "words": words.tolist(), "bytes": sizes.tolist(),
+        "word_perplexity": [math.exp(per_word), math.exp(per_word) * word_error],
+        "byte_perplexity": [math.exp(per_byte), math.exp(per_byte) * byte_error],
+        "bits_per_byte": [per_byte / math.log(2), byte_error / math.log(2)],
+    }]
+
+
+def pairwise():
+    own = np.random.default_rng(20261130)
+    verdicts = [[str(own.choice(["first", "second", "tie"])) for _ in range(2)] for _ in range(40)]
+    mirrored = {"first": "second", "second": "first", "tie": "tie"}
+    scores = np.array([1.0 if v == ["first", "second"] else 0.0 if v == ["second", "first"] else 0.5 for v in verdicts])
+    shares = {
+        "win_rate": scores,
+        "tie_rate": scores == 0.5,
+        "position_consistency": np.array([mirrored[a] == b for a, b in verdicts]),
+        "first_position_bias": np.array([v == ["first", "first"] for v in verdicts]),
+        "second_position_bias": np.array([v == ["second", "second"] for v in verdicts]),
+    }
+    measured = {name: [float(x.mean()), float(np.std(x, ddof=1) / math.sqrt(len(x)))] for name, x in shares.items()}
+    return [{"verdicts": verdicts, "measured": measured}]
+
+
+makers = [rolling, pairwise, pass_at_k, majority_at_k, best_at_k, standard_errors, mcnemar, bootstrap, regexes, punctuation, multiple_choice]
 goldens = {maker.__name__: maker() for maker in makers}
 Path(__file__).with_name("metrics.json").write_text(json.dumps(goldens, indent=1) + "\n")

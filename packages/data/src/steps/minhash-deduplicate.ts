@@ -1,0 +1,164 @@
+import { custom, type Given, integer, options } from '@posttrain/interfaces';
+import { hashShingles, minHasher } from '../dedup/minhash.js';
+import { simplifyText, wordShingles } from '../dedup/shingles.js';
+import { UnionFind } from '../dedup/union-find.js';
+import { DataStepError, RowError } from '../errors.js';
+import { kindOf, ownValue, type Row } from '../rows.js';
+import { SortedRecords } from '../spill/sorted-records.js';
+import type { DataStep } from '../step.js';
+
+const minhashOptions = options('minhashDeduplicate', {
+  /** Column of the text, or a function of the row. Default `"text"`. */
+  text: custom<string | ((row: never) => string)>()(
+    'a column or a function of the row',
+    (value) => typeof value === 'string' || typeof value === 'function',
+    { default: 'text' },
+  ),
+  /** Words of a shingle. Default 5. */
+  ngrams: integer({ default: 5, min: 1 }),
+  /** Bands of a signature: texts are near-duplicates that agree in all rows of one. Default 14. */
+  bands: integer({ default: 14, min: 1, max: 10_000 }),
+  /** Minima of a band. Default 8. */
+  rows: integer({ default: 8, min: 1, max: 10_000 }),
+  /** Seed of the hash functions. Default 1. */
+  seed: integer({ default: 1, min: 0, max: 2 ** 32 - 1 }),
+  /** Bits of a minimum: 64 or 32. Default 64. */
+  precision: custom<32 | 64>()('32 or 64', (value) => value === 32 || value === 64, { default: 64 }),
+  /** Of each cluster the row with the highest score is kept, of equal ones the first. A function with `settings` is known by them. Default: the first. */
+  score: custom<(row: never) => number>()('a function of the row', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+  /** Memory for the bands of signatures, which go to disk beyond it. Default 256 MiB. */
+  memoryBytes: integer({ default: 256 * 2 ** 20, min: 2 ** 16, decisive: false }),
+});
+/** Options of `minhashDeduplicate`. */
+export type MinhashDeduplicateOptions = Given<typeof minhashOptions>;
+
+/** Ids of rows that are near-duplicates, each with the id of the row that is kept in its place. */
+export interface DuplicatePlan {
+  readonly keptFor: ReadonlyMap<string, string>;
+}
+
+const TOO_SHORT = 'fewer words than a shingle has: compared with nothing';
+
+/**
+ * Near-deduplication by MinHash with locality-sensitive hashing (arXiv 2107.06499, with datatrove's defaults and formulas): each text has a
+ * signature of bands × rows minima over its word n-grams; texts that agree in all rows of a band are joined (union-find), and of each
+ * cluster one is kept. With Jaccard similarity s two texts are joined directly with probability 1 − (1 − s^rows)^bands: half at 0.72 with
+ * 14 × 8.
+ *
+ * Two passes: the plan keeps the ids of all rows and one number a row; bands are sorted in `memoryBytes` and beyond it on disk. A row with fewer
+ * words than a shingle is kept and counted as a warning. Rows need ids that differ.
+ *
+ * @throws OptionError; RowError where the text is none; DataStepError for two rows with one id, and for a score that is no number
+ */
+export function minhashDeduplicate<R extends object = Row>(
+  given: MinhashDeduplicateOptions = {},
+): DataStep<R, R, DuplicatePlan> & { readonly passes: true } {
+  const settings = minhashOptions.read(given);
+  const { text, ngrams, bands, rows: bandRows, seed, precision, score, memoryBytes } = settings;
+  const name = 'minhash deduplicate';
+
+  return {
+    name,
+    version: JSON.stringify(minhashOptions.settings(given)),
+    passes: true,
+    async plan(rows, context) {
+      const hasher = minHasher(bands * bandRows, seed, precision);
+      const bandBytes = (bandRows * precision) / 8;
+      const records = new SortedRecords({
+        recordBytes: 2 + bandBytes + 4,
+        memoryBytes,
+        folder: () => context.scratch(),
+      });
+      const record = Buffer.alloc(2 + bandBytes + 4);
+      const clusters = new UnionFind();
+      const ids: string[] = [];
+      const scores: number[] = [];
+      for await (const row of rows) {
+        const member = clusters.add();
+        ids.push(context.keyOf(row).id);
+        if (score !== undefined) scores.push(scoreOf(name, score as (row: object) => number, row, ids.length));
+        const shingles = wordShingles(simplifyText(textOf(row, text, ids.length)), ngrams);
+        if (shingles.length === 0) continue;
+        const signature = hasher.signature(hashShingles(shingles));
+        record.writeUInt32BE(member, 2 + bandBytes);
+        for (let band = 0; band < bands; band++) {
+          record.writeUInt16BE(band, 0);
+          signature.copy(record, 2, band * bandBytes, (band + 1) * bandBytes);
+          await records.add(record);
+        }
+        if (ids.length % 1000 === 0) context.onProgress({ stage: `${name}: signatures`, done: ids.length });
+      }
+      if (new Set(ids).size !== ids.length) {
+        throw new DataStepError(
+          name,
+          ids.length,
+          'two rows have one id: give parts of a row names of their own, context.derive(made, from, part).',
+        );
+      }
+      await joinCandidates(records, 2 + bandBytes, clusters);
+      return { keptFor: duplicates(clusters, ids, scores) };
+    },
+    async *apply(rows, context, plan) {
+      let rowNumber = 0;
+      for await (const row of rows) {
+        rowNumber++;
+        if (plan.keptFor.has(context.keyOf(row).id)) {
+          context.drop(row, 'near-duplicate');
+          continue;
+        }
+        if (wordShingles(simplifyText(textOf(row, text, rowNumber)), ngrams).length === 0) context.warn(TOO_SHORT);
+        yield row;
+      }
+    },
+  };
+}
+
+/** Joins the rows of each run of records that are equal in their first `keyBytes`. */
+async function joinCandidates(records: SortedRecords, keyBytes: number, clusters: UnionFind): Promise<void> {
+  const key = Buffer.alloc(keyBytes);
+  let first: number | undefined;
+  for await (const record of records.sorted()) {
+    const member = record.readUInt32BE(keyBytes);
+    if (first !== undefined && record.compare(key, 0, keyBytes, 0, keyBytes) === 0) clusters.union(first, member);
+    else {
+      record.copy(key, 0, 0, keyBytes);
+      first = member;
+    }
+  }
+}
+
+/** All members of clusters but the one of each that is kept, by id. */
+function duplicates(clusters: UnionFind, ids: readonly string[], scores: readonly number[]): Map<string, string> {
+  const best = new Map<number, number>();
+  for (let member = 0; member < clusters.size; member++) {
+    const root = clusters.find(member);
+    const kept = best.get(root);
+    // Members come in order, so the first of equal scores stays.
+    if (kept === undefined || (scores.length > 0 && scores[member]! > scores[kept]!)) best.set(root, member);
+  }
+  const keptFor = new Map<string, string>();
+  for (let member = 0; member < clusters.size; member++) {
+    const kept = best.get(clusters.find(member))!;
+    if (kept !== member) keptFor.set(ids[member]!, ids[kept]!);
+  }
+  return keptFor;
+}
+
+function textOf(row: object, text: string | ((row: never) => string), rowNumber: number): string {
+  const value: unknown = typeof text === 'string' ? ownValue(row, text) : (text as (row: object) => unknown)(row);
+  if (typeof value === 'string') return value;
+  const field = typeof text === 'string' ? text : 'text';
+  throw new RowError(
+    rowNumber,
+    field,
+    `must be a text to be compared, got ${kindOf(value)}; name its column with "text".`,
+  );
+}
+
+function scoreOf(step: string, score: (row: object) => number, row: object, rowNumber: number): number {
+  const value: unknown = score(row);
+  if (typeof value === 'number' && !Number.isNaN(value)) return value;
+  throw new DataStepError(step, rowNumber, `"score" must give a number, got ${kindOf(value)}.`);
+}

@@ -1,0 +1,1 @@
+export { type TestDataStepOptions, testDataStep } from './test-data-step.js';
