@@ -12,9 +12,11 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
+export { type GaeOptions, gae, generalizedAdvantages, stepsOf } from './advantage/gae.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { noBaseline } from './advantage/no-baseline.js';
+export { greedyBaseline, reMax } from './advantage/remax.js';
 export {
   type Aggregation,
   type AggregationContext,
@@ -37,6 +39,7 @@ export {
   type PolicyObjectiveName,
   policyObjectives,
   type ReinforceOptions,
+  type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
 export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
@@ -77,6 +80,7 @@ export {
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
 export type { Annotator, AnnotatorContext, Prefix } from './rollout/annotator.js';
+export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
 export {
   groupsOf,
   type Rollout,

@@ -27,6 +27,8 @@ export interface PolicyObjectiveParts {
 export interface AnnotatedRollouts {
   readonly rows: TrainingRow[];
   readonly advantages: readonly (number | ArrayLike<number>)[];
+  /** As the advantage saw them: with the regularisers' penalties taken off their rewards. */
+  readonly rollouts: readonly Rollout[];
 }
 
 /** An objective ready for a trainer: `annotate` says what every token is worth, `loss` consumes what it says. */
@@ -118,18 +120,16 @@ function penalized(
 ): Rollout {
   const { reward, oldLogProbs, referenceLogProbs, tokenRewards } = rollout;
   if (reward === null || Number.isNaN(reward)) return { ...rollout, reward: null };
-  const penaltyOf = (isMeant: (t: number) => boolean | number) => {
-    const meant = (values: ArrayLike<number>) => Array.from(values).filter((_, t) => isMeant(t));
-    return regularisers.map((r) =>
-      r.rewardPenalty ? r.rewardPenalty(meant(oldLogProbs), meant(referenceLogProbs!)) : 0,
-    );
-  };
+  const penalize = (start: number, old: readonly number[], reference: readonly number[]) =>
+    regularisers.reduce((left, r) => left - (r.rewardPenalty?.(old, reference) ?? 0), start);
   if (advantage.level !== 'token') {
-    return { ...rollout, reward: penaltyOf((t) => mask[t]!).reduce((left, penalty) => left - penalty, reward) };
+    const trained = (values: ArrayLike<number> = []) => Array.from(values).filter((_, t) => mask[t]);
+    return { ...rollout, reward: penalize(reward, trained(oldLogProbs), trained(referenceLogProbs)) };
   }
-  const left = mask.map((isTrained, t) =>
-    (isTrained ? penaltyOf((at) => at === t) : []).reduce((x, penalty) => x - penalty, tokenRewards?.[t] ?? 0),
-  );
+  const left = mask.map((isTrained, t) => {
+    const given = tokenRewards?.[t] ?? 0;
+    return isTrained ? penalize(given, [oldLogProbs[t]!], [referenceLogProbs?.[t] ?? Number.NaN]) : given;
+  });
   return { ...rollout, tokenRewards: left };
 }
 
@@ -148,7 +148,8 @@ function annotate(
     lengths.reduce((a, b) => a + b, 0),
   );
   const weights = aggregation.weights(lengths, context);
-  const advantages = advantage.compute(rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!)));
+  const seen = rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!));
+  const advantages = advantage.compute(seen);
   const rows = rollouts.flatMap((rollout, i): TrainingRow[] => {
     const own = advantages[i];
     const count = rollout.completionTokens.length;
@@ -179,7 +180,7 @@ function annotate(
       },
     ];
   });
-  return { rows, advantages };
+  return { rows, advantages, rollouts: seen };
 }
 
 function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectiveParts, inputs: TokenLossInputs) {

@@ -3,6 +3,7 @@ import { batchMean } from '../advantage/batch-mean.js';
 import { groupNormalized, groupNormalizedShape } from '../advantage/group-normalized.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
 import { noBaseline } from '../advantage/no-baseline.js';
+import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { type Aggregation, constantLength, sequenceMean, sequenceSum, tokenMean } from '../aggregation/aggregation.js';
 import { localTokenMean, localTokenMeanShape } from '../aggregation/local-token-mean.js';
 import { noRatio, sequenceRatio, sequenceSumRatio, tokenRatio } from '../ratio/ratio.js';
@@ -56,6 +57,10 @@ const reinforceOptions = options('reinforce', {
 });
 /** Options of `policyObjectives.reinforce`. */
 export type ReinforceOptions = Given<typeof reinforceOptions>;
+
+const remaxOptions = options('remax', regulariserShape);
+/** Options of `policyObjectives.remax`. */
+export type RemaxOptions = Given<typeof remaxOptions>;
 
 interface RegulariserOptions {
   readonly beta: number;
@@ -127,6 +132,16 @@ export const policyObjectives = {
       regularisers: regularisersOf(others, klInReward),
     };
   },
+  /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */
+  remax: (options: RemaxOptions = {}): PolicyObjectiveParts => ({
+    name: 'remax',
+    advantage: reMax(),
+    annotators: [greedyBaseline()],
+    ratio: noRatio(),
+    surrogate: policyGradient(),
+    aggregation: sequenceSum(),
+    regularisers: regularisersOf(remaxOptions.read(options), klInReward),
+  }),
 } as const;
 
 /** The name of an objective of `policyObjectives`. */

@@ -134,7 +134,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   for (const { annotator, context } of annotators) annotated = await annotator.annotate(annotated, context);
   const { needsReference } = objective;
   const { rollouts, metrics: samplerMetrics } = await withLogProbs(annotated, trainer, needsReference, options);
-  const { rows, advantages } = objective.annotate(rollouts, options);
+  const { rows, advantages, rollouts: seen } = objective.annotate(rollouts, options);
 
   // Objective and update. What has begun to change the weights comes to its end.
   signal?.throwIfAborted();
@@ -148,7 +148,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   }
 
   // What learns beside the policy.
-  for (const { annotator, context } of annotators) await annotator.learn?.(rollouts, advantages, context);
+  for (const { annotator, context } of annotators) await annotator.learn?.(seen, advantages, context);
   if (isRowSource(options.rows)) await options.rows.feedback?.(rollouts);
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
