@@ -59,7 +59,7 @@ export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
-export { environmentReward } from './rewards/environment-reward.js';
+export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
 export type {
@@ -81,6 +81,15 @@ export {
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
 export type { Annotator, AnnotatorContext, Prefix } from './rollout/annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
+export {
+  type Environment,
+  EnvironmentError,
+  type Episode,
+  type EpisodeContext,
+  type EpisodeStep,
+  type Reply,
+} from './rollout/environment.js';
+export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export {
   groupsOf,
   type Rollout,

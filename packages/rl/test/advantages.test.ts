@@ -103,8 +103,14 @@ describe('gae', () => {
       ...{ completionTokens: [2, 9, 9, 3], mask: [1, 0, 0, 1], values: [0.5, 7, 8, -1], reward: 2 },
       ...{ turnRewards: [{ at: 0, reward: 0.25 }], tokenRewards: [0, 0, 0.5, 0] },
     });
-    const unsaid = rollout({ completionTokens: [2, 3], values: [0.5, -1], reward: 2, tokenRewards: [0.75, 0] });
-    const [long, short] = gae({ lambda: 0.7, whiten: false }).compute([said, unsaid]) as number[][];
+    const unsaid = rollout({
+      completionTokens: [2, 3],
+      values: [0.5, -1],
+      reward: 2,
+      tokenRewards: [0.75, 0],
+      turnRewards: [],
+    });
+    const [long, short] = gae({ lambda: 0.7, whiten: false, turnRewards: true }).compute([said, unsaid]) as number[][];
     expectClose([long![0]!, long![3]!], short!, 1e-12);
     expect(long!.slice(1, 3)).toEqual([0, 0]);
   });

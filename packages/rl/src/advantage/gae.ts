@@ -7,6 +7,8 @@ export const gaeShape = {
   gamma: number({ default: 1, min: 0, max: 1 }),
   /** λ: 0 is δ (least variance, biased by the critic), 1 the return minus the value (unbiased). Default 0.95. */
   lambda: number({ default: 0.95, min: 0, max: 1 }),
+  /** Pay the turns' rewards where they were earned; leave them out of `reward` then. Default false. */
+  turnRewards: boolean({ default: false }),
 };
 const gaeOptions = options('gae', {
   ...gaeShape,
@@ -42,7 +44,10 @@ export function generalizedAdvantages(
  * A rollout as the steps of its trained tokens: what an environment said is part of the next state. `reward` is paid with
  * the last one, a turn's reward with the turn's last one, and the reward of an untrained token with the trained one before it.
  */
-export function stepsOf(rollout: Rollout): {
+export function stepsOf(
+  rollout: Rollout,
+  { turnRewards: hasTurns = false }: { readonly turnRewards?: boolean } = {},
+): {
   /** Indices of the trained tokens. */
   readonly at: readonly number[];
   readonly rewards: number[];
@@ -59,7 +64,7 @@ export function stepsOf(rollout: Rollout): {
     rollout.completionTokens.forEach((_, t) => {
       if (tokenRewards?.[t]) pay(t, tokenRewards[t]!);
     });
-    for (const turn of turnRewards) pay(turn.at, turn.reward);
+    if (hasTurns) for (const turn of turnRewards) pay(turn.at, turn.reward);
     rewards[at.length - 1]! += reward ?? 0;
   }
   return { at, rewards, values: at.map((t) => values?.[t] ?? 0) };
@@ -67,15 +72,15 @@ export function stepsOf(rollout: Rollout): {
 
 /** The advantages of PPO (arXiv 1707.06347) for language models, one a token: GAE over `values`, `tokenRewards` and `reward`. */
 export function gae(given: GaeOptions = {}): Advantage {
-  const { gamma, lambda, whiten } = gaeOptions.read(given);
+  const { gamma, lambda, whiten, turnRewards } = gaeOptions.read(given);
   return {
     name: 'gae',
     settings: gaeOptions.settings(given),
-    needs: ['values'],
+    needs: ['values', ...(turnRewards ? (['turnRewards'] as const) : [])],
     level: 'token',
     compute(rollouts) {
       const all = rollouts.map((rollout) => {
-        const { at, rewards, values } = stepsOf(rollout);
+        const { at, rewards, values } = stepsOf(rollout, { turnRewards });
         const isScorable = rollout.reward !== null;
         return { at: isScorable ? at : [], advantages: generalizedAdvantages(rewards, values, { gamma, lambda }) };
       });

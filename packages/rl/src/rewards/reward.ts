@@ -9,6 +9,7 @@ import {
   type VerifyRequest,
 } from '@posttrain/interfaces';
 import type { ChecksRows, VerifierResult } from '@posttrain/interfaces/verifiers';
+import type { TurnReward } from '../rollout/rollout.js';
 
 /** A dataset row: the prompt, and any further columns, which reach the reward functions. */
 export interface PromptRow {
@@ -36,12 +37,14 @@ export interface RewardContext<Row extends PromptRow = PromptRow> {
   readonly messages?: readonly ChatMessage[];
   /** What the environment of an episode says it is worth. */
   readonly episodeReward?: number | null;
+  /** What it paid for the episode's turns. */
+  readonly turnRewards?: readonly TurnReward[];
   /** Fires when the call has run out of time or the run ends: pass it to `fetch`. */
   readonly signal: AbortSignal;
 }
 
 /** What a verifier is asked as a reward: beside the request of every verifier, what the step knows. */
-export interface RewardRequest extends VerifyRequest, Pick<RewardContext, 'group' | 'episodeReward'> {}
+export interface RewardRequest extends VerifyRequest, Pick<RewardContext, 'group' | 'episodeReward' | 'turnRewards'> {}
 
 /**
  * How good one completion (its text, without special tokens) is; higher is better. `null` means "not scorable", which is

@@ -220,11 +220,12 @@ async function askReward<Row extends PromptRow>(
 /** Calls a reward function with what it knows of a completion. */
 const callFunction = <Row extends PromptRow>(reward: RewardFunction<Row>, request: VerifyRequest) => {
   const { completion, tokenIds, finishReason, step, prompt, row, signal, messages } = request;
-  const { group, episodeReward } = request as RewardRequest;
+  const { group, episodeReward, turnRewards } = request as RewardRequest;
   return reward(completion, {
     ...(group !== undefined && { group }),
     ...(messages && { messages }),
     ...(episodeReward !== undefined && { episodeReward }),
+    ...(turnRewards && { turnRewards }),
     ...{ prompt, row: row as unknown as Row, completionTokens: tokenIds! },
     ...{ finishReason: finishReason!, step: step!, signal: signal! },
   });

@@ -52,7 +52,7 @@ export function criticValues(critic: Critic, given: CriticOptions = {}): Annotat
           critic,
           scorable.map((rollout) => {
             const { promptTokens, completionTokens } = rollout;
-            const { at, rewards, values } = stepsOf(rollout);
+            const { at, rewards, values } = stepsOf(rollout, discounts);
             const advantages = generalizedAdvantages(rewards, values, discounts);
             return {
               tokens: [...promptTokens, ...completionTokens],

@@ -44,7 +44,8 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
   readonly settings?: DecisiveSettings;
   /** What its rollouts have that an advantage may need. Default: nothing. */
   readonly gives?: readonly RolloutNeed[];
-  sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout<Row>[]>;
+  /** Every rollout has a row of the request. */
+  sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
 }
 
 /** The policy of a request as a generator. */

@@ -19,10 +19,11 @@ export async function scoreRollouts<Row extends PromptRow>(
 ): Promise<ScoredRollout<Row>[]> {
   const scores = await scoreCompletions(
     rewards,
-    rollouts.map(({ text, row, completionTokens, finishReason, group, messages, episodeReward }) => ({
+    rollouts.map(({ text, row, completionTokens, finishReason, group, messages, ...rest }) => ({
       ...{ text, prompt: row.prompt, row, completionTokens, finishReason, step, group },
       ...(messages && { messages }),
-      ...(episodeReward !== undefined && { episodeReward }),
+      ...(rest.episodeReward !== undefined && { episodeReward: rest.episodeReward }),
+      ...(rest.turnRewards && { turnRewards: rest.turnRewards }),
     })),
     { ...scoring, ...(signal && { signal }) },
   );
@@ -42,7 +43,8 @@ export interface ScoredRolloutRequest<Row extends PromptRow> extends RolloutRequ
 export async function rollOut<Row extends PromptRow>(
   request: ScoredRolloutRequest<Row>,
 ): Promise<ScoredRollout<Row>[]> {
-  return scoreRollouts(await request.source.sample(request), request);
+  const sampled = await request.source.sample(request);
+  return scoreRollouts(sampled as readonly SampledRollout<Row>[], request);
 }
 
 /** Whether the rollouts of a group differ in reward, so that there is something to learn from it. */
