@@ -69,6 +69,7 @@ export type {
   RewardFunction,
   RewardRequest,
   Rewards,
+  TurnReward,
   WeightedReward,
 } from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
@@ -90,12 +91,12 @@ export {
   type Reply,
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
+export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
   groupsOf,
   type Rollout,
   type SampledRollout,
   type ScoredRollout,
-  type TurnReward,
   trainedTokens,
 } from './rollout/rollout.js';
 export {

@@ -37,13 +37,13 @@ export const chatModel = async (seed: number, text = template): Promise<CausalLM
   return new CausalLM({ config, tokenizer, chatTemplate, name: 'chat-toy', weights }, network);
 };
 
-export const sums = ['0+0', '0+1', '1+0', '1+1', '0+2', '2+0'].map((prompt) => ({
+export const sums = ['0+0', '0+1', '0+2'].map((prompt) => ({
   prompt: [{ role: 'user', content: prompt }],
 }));
 
 /**
  * A calculator: a reply that begins with `=` calls it, and it says the sum. Half of the reward is for calling it, the other
- * half for answering what it said.
+ * half for answering what it said, and a tenth for any other digit.
  */
 export const calculator: Environment<PromptRow> = {
   name: 'calculator',
@@ -55,7 +55,12 @@ export const calculator: Environment<PromptRow> = {
     return {
       messages: [question!],
       step({ content }) {
-        if (called) return { messages: [], reward: content.startsWith(sum) ? 0.5 : 0, done: true };
+        if (called)
+          return {
+            messages: [],
+            reward: content.startsWith(sum) ? 0.5 : '012'.includes(content[0] ?? '+') ? 0.1 : 0,
+            done: true,
+          };
         called = content.startsWith('=');
         return { messages: [{ role: 'tool', content: sum }], reward: called ? 0.5 : 0, done: !called };
       },

@@ -39,7 +39,7 @@ const roll = async (environment = echo, options: MultiTurnOptions = {}, of: Part
 it('has the tokens that the template gives the conversation, of which the sampled ones are trained', async () => {
   const model = await chatModel(1);
   const rollouts = await roll(echo, { maxTurns: 3 }, { model });
-  expect(rollouts).toHaveLength(120);
+  expect(rollouts).toHaveLength(60);
   expect(rollouts.filter(({ messages }) => messages!.length > 3).length).toBeGreaterThan(1);
   for (const { promptTokens, completionTokens, mask, messages, finishReason } of rollouts) {
     const all = [...promptTokens, ...completionTokens];
@@ -111,17 +111,18 @@ it.each([
 
 it('learns to call a calculator and to say what it said', async () => {
   const { history } = await trainPolicy({
-    model: await chatModel(2),
+    model: await chatModel(4),
     rows: sums,
     rollouts: multiTurn(calculator, { maxTurns: 2, maxTurnTokens: 3 }),
     rewards: { environment: environmentReward() },
-    objective: policyObjectives.grpo(),
-    ...{ steps: 40, promptsPerStep: 6, completionsPerPrompt: 16, maxCompletionLength: 12 },
-    ...{ learningRate: 0.03, schedule: 'constant', seed: 1 },
+    objective: policyObjectives.grpo({ entropyCoef: 0.05 }),
+    ...{ steps: 60, promptsPerStep: 3, completionsPerPrompt: 32, maxCompletionLength: 12 },
+    ...{ learningRate: 0.01, schedule: 'constant', seed: 1 },
   });
   const rewards = history.map(({ metrics }) => metrics.reward!);
   expect(rewards[0]).toBeLessThan(0.2);
-  expect(rewards.at(-1)).toBeGreaterThan(0.8);
+  // Who calls it and always says the same digit has 0.5 + 0.5 / 3 + 0.1 · 2 / 3.
+  expect(rewards.at(-1)).toBeGreaterThan(0.85);
 });
 
 it('closes every episode, and says where an environment failed', async () => {
@@ -142,7 +143,7 @@ it('closes every episode, and says where an environment failed', async () => {
     },
   };
   await expect(roll(broken)).rejects.toThrow(/environment "broken" threw at a reply: no batteries \(prompt ".*0\+0/);
-  expect([opened, closed]).toEqual([120, 120]);
+  expect([opened, closed]).toEqual([60, 60]);
 });
 
 const saying = (messages: readonly { role: string; content: string }[], reward?: number): Environment<PromptRow> => ({

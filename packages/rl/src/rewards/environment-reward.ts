@@ -15,13 +15,9 @@ export type EnvironmentRewardOptions = Given<typeof environmentRewardOptions>;
  */
 export function environmentReward<Row extends PromptRow>(given: EnvironmentRewardOptions = {}): RewardFunction<Row> {
   const { turns } = environmentRewardOptions.read(given);
-  return namedReward(
-    'environment',
-    environmentRewardOptions.settings(given),
-    (_, { episodeReward, turnRewards }) => {
-      if (episodeReward === null || (episodeReward === undefined && turnRewards === undefined)) return null;
-      const paid = turns ? (turnRewards ?? []) : [];
-      return paid.reduce((sum, { reward }) => sum + reward, episodeReward ?? 0);
-    },
-  );
+  return namedReward('environment', environmentRewardOptions.settings(given), (_, { episodeReward, turnRewards }) => {
+    if (episodeReward === null || (episodeReward === undefined && turnRewards === undefined)) return null;
+    const paid = turns ? (turnRewards ?? []) : [];
+    return paid.reduce((sum, { reward }) => sum + reward, episodeReward ?? 0);
+  });
 }

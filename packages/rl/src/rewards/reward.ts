@@ -9,7 +9,6 @@ import {
   type VerifyRequest,
 } from '@posttrain/interfaces';
 import type { ChecksRows, VerifierResult } from '@posttrain/interfaces/verifiers';
-import type { TurnReward } from '../rollout/rollout.js';
 
 /** A dataset row: the prompt, and any further columns, which reach the reward functions. */
 export interface PromptRow {
@@ -18,6 +17,13 @@ export interface PromptRow {
   readonly tools?: unknown;
   /** Variables of the chat template. */
   readonly chat_template_kwargs?: unknown;
+}
+
+/** What an environment paid for one turn of an episode. */
+export interface TurnReward {
+  /** Index in `completionTokens` of the turn's last token. */
+  readonly at: number;
+  readonly reward: number;
 }
 
 /** What a reward function knows beside the completion's text. */

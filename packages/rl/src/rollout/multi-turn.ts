@@ -9,9 +9,9 @@ import {
   settingsOf,
 } from '@posttrain/interfaces';
 import { type CausalLM, chatOptionsOf, NoChatTemplateError } from '@posttrain/lm';
-import type { PromptRow } from '../rewards/reward.js';
+import type { PromptRow, TurnReward } from '../rewards/reward.js';
 import { type Environment, EnvironmentError, type Episode, type EpisodeStep, type Reply } from './environment.js';
-import type { SampledRollout, TurnReward } from './rollout.js';
+import type { SampledRollout } from './rollout.js';
 import { generatorOf, type RolloutRequest, type RolloutSource, seedOf } from './rollout-source.js';
 
 const multiTurnOptions = options('multiTurn', {
@@ -21,11 +21,13 @@ const multiTurnOptions = options('multiTurn', {
   maxTurnTokens: integer({ optional: true, min: 1 }),
   /** Makes a message of a reply's text: tool calls are found here. Default: the text is its content. */
   parseReply: custom<(text: string) => Reply>()('a function of a text', (value) => typeof value === 'function', {
-    default: (text: string): Reply => ({ role: 'assistant', content: text }),
+    optional: true,
   }),
 });
 /** Options of `multiTurn`. */
 export type MultiTurnOptions = Given<typeof multiTurnOptions>;
+
+const plainReply = (text: string): Reply => ({ role: 'assistant', content: text });
 
 /** An episode under way. */
 interface Running<Row extends PromptRow> {
@@ -58,7 +60,7 @@ export function multiTurn<Row extends PromptRow = PromptRow>(
   environment: Environment<Row>,
   given: MultiTurnOptions = {},
 ): RolloutSource<Row> {
-  const { maxTurns, maxTurnTokens, parseReply } = multiTurnOptions.read(given);
+  const { maxTurns, maxTurnTokens, parseReply = plainReply } = multiTurnOptions.read(given);
   const settings: Record<string, DecisiveSettings[string]> = { ...multiTurnOptions.settings(given) };
   addSettings(settings, 'environment', settingsOf(environment));
   return {

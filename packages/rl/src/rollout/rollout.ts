@@ -1,12 +1,5 @@
 import type { ChatMessage, Completion } from '@posttrain/interfaces';
-import type { PromptRow } from '../rewards/reward.js';
-
-/** What an environment paid for one turn of an episode. */
-export interface TurnReward {
-  /** Index in `completionTokens` of the turn's last token. */
-  readonly at: number;
-  readonly reward: number;
-}
+import type { PromptRow, TurnReward } from '../rewards/reward.js';
 
 /**
  * A sampled sequence and all that is known of it. The rollouts of a step are one flat list, to which every stage adds: the
