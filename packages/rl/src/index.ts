@@ -10,23 +10,28 @@ export {
   numericMatch,
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
-export type { Advantage, RewardGroups } from './advantage/advantage.js';
+export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
+export { type GaeOptions, gae, generalizedAdvantages, stepsOf } from './advantage/gae.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { noBaseline } from './advantage/no-baseline.js';
-export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
-export { constantLength } from './aggregation/constant-length.js';
-export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
-export { sequenceMean } from './aggregation/sequence-mean.js';
-export { sequenceSum } from './aggregation/sequence-sum.js';
-export { tokenMean } from './aggregation/token-mean.js';
+export { greedyBaseline, reMax } from './advantage/remax.js';
 export {
+  type Aggregation,
+  type AggregationContext,
+  constantLength,
+  sequenceMean,
+  sequenceSum,
+  tokenMean,
+} from './aggregation/aggregation.js';
+export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
+export {
+  type AnnotatedRollouts,
   type PolicyObjective,
   type PolicyObjectiveOptions,
   type PolicyObjectiveParts,
   policyObjective,
-  type Rollout,
 } from './objective/policy-objective.js';
 export {
   type BnpoOptions,
@@ -34,6 +39,7 @@ export {
   type PolicyObjectiveName,
   policyObjectives,
   type ReinforceOptions,
+  type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
 export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
@@ -46,18 +52,26 @@ export {
   type TokenizedPair,
 } from './preference/preference-loss.js';
 export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
-export { noRatio } from './ratio/no-ratio.js';
-export type { Ratio } from './ratio/ratio.js';
-export { sequenceRatio } from './ratio/sequence-ratio.js';
-export { sequenceSumRatio } from './ratio/sequence-sum-ratio.js';
-export { tokenRatio } from './ratio/token-ratio.js';
+export { noRatio, type Ratio, sequenceRatio, sequenceSumRatio, tokenRatio } from './ratio/ratio.js';
+export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
 export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
+export { groupReward } from './rewards/group-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
-export type { PromptRow, Reward, RewardContext, RewardFunction, Rewards, WeightedReward } from './rewards/reward.js';
+export type {
+  PromptRow,
+  Reward,
+  RewardContext,
+  RewardFunction,
+  RewardRequest,
+  Rewards,
+  TurnReward,
+  WeightedReward,
+} from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
 export {
   type CompletionToScore,
@@ -67,9 +81,39 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export type { Annotator, AnnotatorContext, Prefix } from './rollout/annotator.js';
+export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
+export {
+  type Environment,
+  EnvironmentError,
+  type Episode,
+  type EpisodeContext,
+  type EpisodeStep,
+  type Reply,
+} from './rollout/environment.js';
+export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
+export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
+export {
+  groupsOf,
+  type Rollout,
+  type SampledRollout,
+  type ScoredRollout,
+  trainedTokens,
+} from './rollout/rollout.js';
+export {
+  generatorOf,
+  type RolloutRequest,
+  type RolloutSource,
+  type SamplingRequest,
+  seedOf,
+} from './rollout/rollout-source.js';
+export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
+export { singleTurn } from './rollout/single-turn.js';
+export type { Stateful } from './rollout/stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
+export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
@@ -89,8 +133,10 @@ export { rolloutsOnRows } from './training/rollout-evaluation.js';
 export { withLogProbs } from './training/rollout-log-probs.js';
 export {
   hasSpread,
-  type RewardedCompletion,
-  type RewardedGroup,
-  type RolloutRequest,
+  type RolloutScoring,
   rollOut,
+  type ScoredRolloutRequest,
+  scoreRollouts,
 } from './training/rollouts.js';
+export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
+export { type PartStates, RunParts } from './training/run-parts.js';

@@ -15,6 +15,7 @@ import {
   sequenceRatio,
   sequenceSum,
   tokenMean,
+  truncatedImportance,
 } from '../src/index.js';
 import { evaluateLoss, expectClose, type Grid, readGolden } from './goldens.js';
 
@@ -22,6 +23,7 @@ interface LossGolden {
   readonly max_completion_length: number;
   readonly inputs: Record<'logps' | 'old_logps' | 'ref_logps' | 'mask' | 'entropies', number[][]> & {
     advantages: number[];
+    sampling_ratio?: number[][];
   };
   readonly cases: readonly LossCase[];
   readonly empty_mask: number[][];
@@ -41,10 +43,7 @@ beforeAll(() => setEngine(referenceEngine()));
 
 const given = (advantages: readonly number[]): Advantage => ({
   name: 'given',
-  compute: (rewards) => {
-    let next = 0;
-    return rewards.map((group) => group.map(() => advantages[next++]!));
-  },
+  compute: () => advantages,
 });
 
 const family = ['grpo', 'bnpo', 'dr_grpo', 'dapo'] as const;
@@ -62,6 +61,7 @@ function partsOf(options: Record<string, unknown>, rows: boolean): PolicyObjecti
   const mapped: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(options)) {
     if (['loss_type', 'on_policy', 'gradient_accumulation_steps', 'steps_per_generation'].includes(key)) continue;
+    if (key === 'sampling_ratio') continue;
     if (!(key in known)) return undefined;
     mapped[known[key as keyof typeof known]] = value;
   }
@@ -69,23 +69,24 @@ function partsOf(options: Record<string, unknown>, rows: boolean): PolicyObjecti
   if (!kind) return undefined;
   const epsilon = (mapped.epsilon as number | undefined) ?? 0.2;
   const shared = { epsilonHigh: epsilon, ...mapped } as GrpoOptions;
-  return kind === 'bnpo' && rows
-    ? policyObjectives.bnpo({ ...shared, localBatchSize: 3 })
-    : policyObjectives[kind](shared);
+  const parts =
+    kind === 'bnpo' && rows ? policyObjectives.bnpo({ ...shared, localBatchSize: 3 }) : policyObjectives[kind](shared);
+  return options.sampling_ratio ? { ...parts, ratio: truncatedImportance(parts.ratio) } : parts;
 }
 
-function rolloutsOf(inputs: LossGolden['inputs'], mask: number[][], old: Grid): Rollout[][] {
-  const rollouts = mask.map(
+function rolloutsOf(inputs: LossGolden['inputs'], mask: number[][], old: Grid): Rollout[] {
+  return mask.map(
     (row, i): Rollout => ({
+      group: i < 3 ? 0 : 1,
       promptTokens: [1],
       completionTokens: row.map(() => 2),
       mask: row,
       reward: 0,
       oldLogProbs: old[i]!,
+      samplerLogProbs: old[i]!.map((p, t) => p - Math.log(inputs.sampling_ratio?.[i]?.[t] ?? 1)),
       referenceLogProbs: inputs.ref_logps?.[i] ?? [],
     }),
   );
-  return [rollouts.slice(0, 3), rollouts.slice(3)];
 }
 
 describe('the GRPO family against TRL', () => {
@@ -115,7 +116,7 @@ describe('the GRPO family against TRL', () => {
   });
 
   it('has the cases it should have', () => {
-    expect(cases.length).toBe(46);
+    expect(cases.length).toBe(50);
   });
 
   it.each(cases)('$name: value, gradient and metrics', async ({ test, parts }) => {
@@ -233,14 +234,17 @@ const combined = ({ rewards, reward_weights }: AdvantageCase): (number | null)[]
     return values.reduce<number>((sum, value, k) => sum + (value ?? 0) * reward_weights[k]!, 0);
   });
 
-const grouped = <T>(values: readonly T[]): T[][] => [values.slice(0, 4), values.slice(4)];
+const unscored = (i: number): Rollout => ({
+  ...{ group: i < 4 ? 0 : 1, promptTokens: [1], completionTokens: [2], reward: null, oldLogProbs: [0] },
+});
 
 describe('advantages against TRL', () => {
   const grpo = readGolden<{ cases: AdvantageCase[] }>('grpo-advantages.json');
   const grpoCases = grpo.cases.filter(({ options }) => options.scale_rewards !== undefined);
   it.each(grpoCases)('GRPO: $name, $options.scale_rewards', (test) => {
     const advantage = groupNormalized({ scaleRewards: test.options.scale_rewards! });
-    expectClose(advantage.compute(grouped(combined(test))).flat(), test.advantages, 1e-5);
+    const rollouts = combined(test).map((reward, i): Rollout => ({ ...unscored(i), reward }));
+    expectClose(advantage.compute(rollouts) as number[], test.advantages, 1e-5);
   });
 
   const rloo = readGolden<{ cases: AdvantageCase[]; old_logps: number[][]; ref_logps: number[][]; mask: number[][] }>(
@@ -253,6 +257,7 @@ describe('advantages against TRL', () => {
     );
     const rollouts = clipped.map(
       (reward, i): Rollout => ({
+        group: unscored(i).group,
         promptTokens: [1],
         completionTokens: [2, 2, 2],
         mask: rloo.mask[i]!,
@@ -266,7 +271,7 @@ describe('advantages against TRL', () => {
       advantage: leaveOneOut({ normalizeAdvantages: normalizeAdvantages! }),
       regularisers: [klInReward({ beta: beta! })],
     });
-    const { advantages } = objective.annotate(grouped(rollouts), { maxCompletionLength: 3 });
-    expectClose(advantages.flat(), test.advantages, 1e-6);
+    const { advantages } = objective.annotate(rollouts, { maxCompletionLength: 3 });
+    expectClose(advantages as number[], test.advantages, 1e-6);
   });
 });

@@ -16,6 +16,7 @@ import {
   tokenMean,
 } from '../src/index.js';
 import { evaluateLoss, expectClose } from './goldens.js';
+import { inGroups } from './toy.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -27,6 +28,7 @@ const softmax = (logits: readonly number[]): number[] => {
 
 /** A completion of `length` tokens that all have log-probability `logProb` under the sampling policy. */
 const rollout = (reward: number | null, length = 1, logProb = -1, reference = -1): Rollout => ({
+  group: 0,
   promptTokens: [1],
   completionTokens: new Array<number>(length).fill(2),
   reward,
@@ -37,7 +39,7 @@ const rollout = (reward: number | null, length = 1, logProb = -1, reference = -1
 /** Gradient with respect to every trained token's log-probability where the policy is the one that sampled. */
 async function onPolicyGradient(parts: PolicyObjectiveParts, groups: Rollout[][]): Promise<number[][]> {
   const objective = policyObjective(parts);
-  const { rows } = objective.annotate(groups, { maxCompletionLength: 16 });
+  const { rows } = objective.annotate(inGroups(groups), { maxCompletionLength: 16 });
   const rollouts = groups.flat();
   const gradients: number[][] = [];
   for (const [i, row] of rows.entries()) {
@@ -46,6 +48,8 @@ async function onPolicyGradient(parts: PolicyObjectiveParts, groups: Rollout[][]
   }
   return gradients;
 }
+
+const withRewards = (groups: (number | null)[][]) => inGroups(groups.map((group) => group.map((r) => rollout(r))));
 
 const rewards = [1, 0, 0.5, 2];
 const anyGroup = () => [rewards.map((reward, i) => rollout(reward, i + 1, -0.5 * (i + 1)))];
@@ -72,11 +76,11 @@ describe('policyObjective', () => {
     async (name) => {
       const parts = policyObjectives[name]();
       const gradient = await onPolicyGradient(parts, anyGroup());
-      const { advantages, rows } = policyObjective(parts).annotate(anyGroup(), { maxCompletionLength: 16 });
+      const { advantages, rows } = policyObjective(parts).annotate(inGroups(anyGroup()), { maxCompletionLength: 16 });
       gradient.forEach((row, i) => {
         expectClose(
           row,
-          row.map((_, t) => -advantages[0]![i]! * rows[i]!.weights[t]!),
+          row.map((_, t) => -(advantages[i] as number) * rows[i]!.weights[t]!),
           1e-6,
         );
       });
@@ -85,14 +89,14 @@ describe('policyObjective', () => {
 
   it('a sequence ratio sums to the policy gradient of the completion at ratio 1', async () => {
     const gradient = await onPolicyGradient(policyObjectives.rloo({ beta: 0 }), anyGroup());
-    const { advantages } = policyObjective(policyObjectives.rloo({ beta: 0 })).annotate(anyGroup(), {
+    const { advantages } = policyObjective(policyObjectives.rloo({ beta: 0 })).annotate(inGroups(anyGroup()), {
       maxCompletionLength: 16,
     });
     // d/dθ of the whole completion's log-probability, with weight A / B at each of its tokens.
     gradient.forEach((row, i) => {
       expectClose(
         row,
-        row.map(() => -advantages[0]![i]! / 4),
+        row.map(() => -(advantages[i] as number) / 4),
         1e-6,
       );
     });
@@ -113,7 +117,7 @@ describe('policyObjective', () => {
   it("dr_grpo weighs a token the same whatever the lengths; grpo's and dapo's weights change", () => {
     const weightOf = (name: 'grpo' | 'dapo' | 'dr_grpo', lengths: number[]) => {
       const groups = [lengths.map((length, i) => rollout(i, length))];
-      return policyObjective(policyObjectives[name]()).annotate(groups, { maxCompletionLength: 16 }).rows[0]!
+      return policyObjective(policyObjectives[name]()).annotate(inGroups(groups), { maxCompletionLength: 16 }).rows[0]!
         .weights[0]!;
     };
     expect(weightOf('dr_grpo', [2, 9])).toBe(weightOf('dr_grpo', [7, 1]));
@@ -123,7 +127,7 @@ describe('policyObjective', () => {
 
   it('makes no row of a completion without a trained token, but counts it', () => {
     const masked = { ...rollout(1, 2), mask: [0, 0] };
-    const { rows } = policyObjective(policyObjectives.grpo()).annotate([[masked, rollout(0, 2)]], {
+    const { rows } = policyObjective(policyObjectives.grpo()).annotate([masked, rollout(0, 2)], {
       maxCompletionLength: 4,
     });
     expect(rows.length).toBe(1);
@@ -132,10 +136,10 @@ describe('policyObjective', () => {
   });
 
   it('finds the least and the most clipped completion, by hand, and never among rows of padding', async () => {
-    const advantage = { name: 'given', compute: () => [[-1, -1, 1, 1]] };
+    const advantage = { name: 'given', compute: () => [-1, -1, 1, 1] };
     const { annotate, loss } = policyObjective({ ...policyObjectives.grpo(), advantage });
     const completions = [2, 4, 4, 2].map((length) => rollout(0, length));
-    const { rows } = annotate([completions], { maxCompletionLength: 4 });
+    const { rows } = annotate(completions, { maxCompletionLength: 4 });
     const wide = (values: ArrayLike<number> = []) => Array.from({ length: 4 }, (_, t) => values[t] ?? 0);
     const padding = { tokens: [], weights: [] };
     const grid = [...rows, padding].map(({ weights, annotations }: TrainingRow) => ({
@@ -162,7 +166,7 @@ describe('policyObjective', () => {
 
   it('puts the annotations where the completion is predicted', () => {
     const long: Rollout = { ...rollout(1, 2), promptTokens: [5, 6, 7] };
-    const { rows } = policyObjective(policyObjectives.reinforce()).annotate([[long]], { maxCompletionLength: 4 });
+    const { rows } = policyObjective(policyObjectives.reinforce()).annotate([long], { maxCompletionLength: 4 });
     expect(rows[0]!.tokens).toEqual([5, 6, 7, 2, 2]);
     expect(rows[0]!.weights).toEqual([0, 0, 1, 1]);
     expect(rows[0]!.annotations!.old_log_probs).toEqual([0, 0, -1, -1]);
@@ -177,7 +181,7 @@ describe('policyObjective', () => {
     expect(() => localTokenMean({ localBatchSize: 0 })).toThrow(/localBatchSize/);
     const blind = { ...rollout(1), referenceLogProbs: undefined } as unknown as Rollout;
     expect(() =>
-      policyObjective(policyObjectives.grpo({ beta: 0.1 })).annotate([[blind]], { maxCompletionLength: 4 }),
+      policyObjective(policyObjectives.grpo({ beta: 0.1 })).annotate([blind], { maxCompletionLength: 4 }),
     ).toThrow(/referenceLogProbs/);
   });
 });
@@ -185,30 +189,29 @@ describe('policyObjective', () => {
 describe('advantages', () => {
   it('leave-one-out is G / (G - 1) times the centred reward, and averages to zero', () => {
     const mean = rewards.reduce((a, b) => a + b) / 4;
-    const [advantages] = leaveOneOut().compute([rewards]);
+    const advantages = leaveOneOut().compute(withRewards([rewards]));
     expectClose(
-      advantages!,
+      advantages as number[],
       rewards.map((r) => ((r - mean) * 4) / 3),
       1e-12,
     );
   });
 
   it('group-normalized does not see the scale and the offset of the rewards', () => {
-    const [plain] = groupNormalized().compute([rewards]);
-    const [moved] = groupNormalized().compute([rewards.map((r) => 1000 * r - 5)]);
-    expectClose(moved!, plain!, 3e-4);
+    const plain = groupNormalized().compute(withRewards([rewards]));
+    const moved = groupNormalized().compute(withRewards([rewards.map((r) => 1000 * r - 5)]));
+    expectClose(moved as number[], plain as number[], 3e-4);
   });
 
   it('batch-mean subtracts one number from all', () => {
     expect(
-      batchMean().compute([
-        [1, 2],
-        [null, 6],
-      ]),
-    ).toEqual([
-      [-2, -1],
-      [0, 3],
-    ]);
+      batchMean().compute(
+        withRewards([
+          [1, 2],
+          [null, 6],
+        ]),
+      ),
+    ).toEqual([-2, -1, 0, 3]);
   });
 });
 

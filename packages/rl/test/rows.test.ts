@@ -13,6 +13,7 @@ import {
 import { tokenizeRows } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { dpo, type PreferenceRow, policyObjectives, tokenizePair } from '../src/index.js';
+import { singleTurn } from '../src/rollout/single-turn.js';
 import { policyOptions } from '../src/training/policy-options.js';
 import { checkPrompts } from '../src/training/prompts.js';
 import { rollOut } from '../src/training/rollouts.js';
@@ -74,7 +75,8 @@ describe('the conversation of a row', () => {
       objective: policyObjectives.grpo(),
     } as never);
     const prompts = checkPrompts([{ ...row, prompt: asked }], settings);
-    const [group] = await rollOut({
+    const rollouts = await rollOut({
+      ...{ source: singleTurn(), firstGroup: 0 },
       ...{
         model,
         adapter: NO_ADAPTER,
@@ -92,7 +94,7 @@ describe('the conversation of a row', () => {
         step: 0,
       },
     });
-    expect(group!.promptTokens).toEqual(prompt.tokenIds);
+    expect(rollouts[0]!.promptTokens).toEqual(prompt.tokenIds);
     expect(pair!.promptTokens).toEqual(prompt.tokenIds);
   });
 

@@ -18,6 +18,7 @@ import {
   policyObjectives,
   preferenceLosses,
   scoreCompletions,
+  singleTurn,
   tokenMean,
   trainPolicy,
 } from '../src/index.js';
@@ -111,6 +112,7 @@ const ofPolicy: Changes = {
   rows: [
     [() => ({ rows: prompts.toReversed() }), /rows was \w+ and is \w+/],
     [() => ({ rows: prompts.map((row) => ({ ...row, topic: '9' })) }), /rows was \w+ and is \w+/],
+    [() => ({ rows: { name: 'own', settings: { seed: 3 }, next: () => [] } }), /rows was \w+ and is own/],
   ],
   objective: [
     [() => ({ objective: policyObjectives.dapo({ beta: 0.1 }) }), /objective was grpo and is dapo/],
@@ -171,6 +173,13 @@ const ofPolicy: Changes = {
         rewards: { length: new Model('rm-2'), match: { verifier: numericMatch({ column: 'topic' }), weight: 0.5 } },
       }),
       /rewards.length.reward was reward \w+ and is Model rm-2/,
+    ],
+  ],
+  rollouts: [
+    [() => ({ rollouts: { ...singleTurn(), name: 'own' } }), /rollouts was not given and is own/],
+    [
+      () => ({ rollouts: { ...singleTurn(), settings: { maxTurns: 2 } } }),
+      /rollouts was not given and is single-turn; rollouts.maxTurns was not given and is 2/,
     ],
   ],
   steps: [[() => ({ steps: 2 }), /steps was 1 and is 2/]],

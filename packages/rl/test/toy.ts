@@ -1,5 +1,6 @@
 import { currentEngine, perEngine } from '@posttrain/core-tensor';
 import { CausalLM, initialWeights, networkOf, parseModelConfig, Tokenizer } from '@posttrain/lm';
+import type { Rollout } from '../src/index.js';
 
 const letters = [...'abcdefg'];
 
@@ -47,3 +48,7 @@ export const fractionOfC = (text: string): number =>
   text.length === 0 ? 0 : [...text].filter((letter) => letter === 'c').length / text.length;
 
 export const prompts = letters.map((letter) => ({ prompt: `${letter}ab`, topic: letter }));
+
+/** Rollouts of several prompts as one list. */
+export const inGroups = (groups: readonly (readonly Rollout[])[]): Rollout[] =>
+  groups.flatMap((rollouts, group) => rollouts.map((rollout) => ({ ...rollout, group })));

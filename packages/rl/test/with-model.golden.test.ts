@@ -88,11 +88,12 @@ describe('through a real model with an adapter, the reference being the adapter 
     const advantages = Array.from(golden.get('grpo.advantages')!.data);
     const old = unpadded('grpo.old_per_token_logps', mask);
     const objective = policyObjective(
-      { ...policyObjectives.grpo({ beta: 0.05 }), advantage: { name: 'given', compute: () => [advantages] } },
+      { ...policyObjectives.grpo({ beta: 0.05 }), advantage: { name: 'given', compute: () => advantages } },
       { temperature },
     );
     const rollouts = prompts.map(
       (promptTokens, i): Rollout => ({
+        group: 0,
         promptTokens,
         completionTokens: completions[i]!,
         reward: 0,
@@ -100,7 +101,7 @@ describe('through a real model with an adapter, the reference being the adapter 
         referenceLogProbs: reference[i]!,
       }),
     );
-    const { rows } = objective.annotate([rollouts], { maxCompletionLength: 6 });
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 6 });
     compare(await run(rows, objective.loss), 'grpo');
   });
 

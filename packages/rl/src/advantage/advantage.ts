@@ -1,19 +1,29 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
+import { groupsOf, type Rollout } from '../rollout/rollout.js';
+import type { Stateful } from '../rollout/stateful.js';
 
-/**
- * Rewards of one step: one array per prompt with one reward per completion. `null` means "not scorable"; such a
- * completion has no part in any mean and its advantage is 0.
- */
-export type RewardGroups = readonly (readonly (number | null)[])[];
+/** What an advantage may read of a rollout beside its reward, and what must come from somewhere. */
+export type RolloutNeed = 'values' | 'tokenRewards' | 'turnRewards' | 'rewardsByFunction' | 'baseline';
 
-/** How much better than expected each completion was: advantages in the shape of the rewards. */
-export interface Advantage {
+/** How much better than expected each completion was, or each token of it. What it learns over steps is its `state`. */
+export interface Advantage extends Partial<Stateful> {
   readonly name: string;
   /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
   readonly settings?: DecisiveSettings;
   /** It compares completions of one prompt: with one a prompt it is 0. Default false. */
   readonly needsGroup?: boolean;
-  compute(rewards: RewardGroups): number[][];
+  /** What every rollout must have; a run in which nothing gives it is refused before its first step. Default: nothing. */
+  readonly needs?: readonly RolloutNeed[];
+  /**
+   * Where penalties of the reward go (KL): off `reward` (`sequence`), or off `tokenRewards`, each where its token is
+   * (`token`). Default `sequence`.
+   */
+  readonly level?: 'sequence' | 'token';
+  /**
+   * @returns in the order of the rollouts, one number for all tokens of a completion or an array with one a token. A
+   *   rollout whose reward is null is not scorable: it has no part in any mean and its advantage is 0.
+   */
+  compute(rollouts: readonly Rollout[]): readonly (number | ArrayLike<number>)[];
 }
 
 /** Mean of the numbers that are there; NaN when none is. */
@@ -33,8 +43,19 @@ export function nanStd(values: readonly number[]): number {
 /** Added to standard deviations before dividing, as TRL does (verl adds 1e-6). */
 export const STD_EPSILON = 1e-4;
 
-/** Runs `compute` with NaN for "not scorable" and turns NaN advantages into 0. */
-export function nanAware(rewards: RewardGroups, compute: (groups: readonly number[][]) => number[][]): number[][] {
-  const groups = rewards.map((group) => group.map((reward) => reward ?? Number.NaN));
-  return compute(groups).map((group) => group.map((value) => (Number.isNaN(value) ? 0 : value)));
+/** Runs `compute` on the rewards by group, with NaN for "not scorable"; NaN advantages become 0. Gives them flat again. */
+export function byGroup(
+  rollouts: readonly Rollout[],
+  compute: (groups: readonly number[][]) => readonly (readonly number[])[],
+): number[] {
+  const places = groupsOf(rollouts.map(({ group }, i) => ({ group, i }))).map((group) => group.map(({ i }) => i));
+  const advantages = compute(places.map((group) => group.map((i) => rollouts[i]!.reward ?? Number.NaN)));
+  const flat = new Array<number>(rollouts.length).fill(0);
+  places.forEach((group, g) => {
+    group.forEach((i, j) => {
+      const value = advantages[g]![j]!;
+      flat[i] = Number.isNaN(value) ? 0 : value;
+    });
+  });
+  return flat;
 }

@@ -1,5 +1,5 @@
 import { type Given, oneOf, options } from '@posttrain/interfaces';
-import { type Advantage, nanAware, nanMean, nanStd, STD_EPSILON } from './advantage.js';
+import { type Advantage, byGroup, nanMean, nanStd, STD_EPSILON } from './advantage.js';
 
 export const groupNormalizedShape = {
   /**
@@ -22,8 +22,8 @@ export function groupNormalized(given: GroupNormalizedOptions = {}): Advantage {
     name: `group-normalized(${scaleRewards})`,
     settings: groupNormalizedOptions.settings(given),
     needsGroup: true,
-    compute: (rewards) =>
-      nanAware(rewards, (groups) => {
+    compute: (rollouts) =>
+      byGroup(rollouts, (groups) => {
         const batchStd = nanStd(groups.flat());
         return groups.map((group) => {
           const mean = nanMean(group);

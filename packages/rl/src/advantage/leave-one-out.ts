@@ -1,5 +1,5 @@
 import { boolean, type Given, options } from '@posttrain/interfaces';
-import { type Advantage, nanAware, nanMean, nanStd, STD_EPSILON } from './advantage.js';
+import { type Advantage, byGroup, nanMean, nanStd, STD_EPSILON } from './advantage.js';
 
 export const leaveOneOutShape = {
   /** Whiten the advantages over the batch: (A - mean) / (std + 1e-4), ddof 1. Default false. */
@@ -19,8 +19,8 @@ export function leaveOneOut(given: LeaveOneOutOptions = {}): Advantage {
     name: 'leave-one-out',
     settings: leaveOneOutOptions.settings(given),
     needsGroup: true,
-    compute: (rewards) =>
-      nanAware(rewards, (groups) => {
+    compute: (rollouts) =>
+      byGroup(rollouts, (groups) => {
         const advantages = groups.map((group) => group.map((reward, i) => reward - nanMean(group.toSpliced(i, 1))));
         if (!normalizeAdvantages) return advantages;
         const [mean, std] = [nanMean(advantages.flat()), nanStd(advantages.flat())];

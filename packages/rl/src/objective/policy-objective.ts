@@ -1,10 +1,12 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/training';
-import type { Advantage } from '../advantage/advantage.js';
+import type { Advantage, RolloutNeed } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Ratio } from '../ratio/ratio.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
+import type { Annotator } from '../rollout/annotator.js';
+import { type Rollout, trainedTokens } from '../rollout/rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */
@@ -17,20 +19,16 @@ export interface PolicyObjectiveParts {
   readonly aggregation: Aggregation;
   /** Default: none. */
   readonly regularisers?: readonly Regulariser[];
+  /** What tells of rollouts what the advantage needs, in order: a critic, a greedy baseline. Default: none. */
+  readonly annotators?: readonly Annotator[];
 }
 
-/** A sampled completion as an objective sees it. Arrays have one entry per completion token. */
-export interface Rollout {
-  readonly promptTokens: readonly number[];
-  readonly completionTokens: readonly number[];
-  /** 0 for tokens that are not trained (written by a tool, or of a truncated completion). Default: all trained. */
-  readonly mask?: ArrayLike<number>;
-  /** null: not scorable. */
-  readonly reward: number | null;
-  /** log π_old of each token: under the policy that sampled it. */
-  readonly oldLogProbs: ArrayLike<number>;
-  /** log π_ref of each token; needed when `needsReference`. */
-  readonly referenceLogProbs?: ArrayLike<number>;
+/** What an objective says of rollouts. */
+export interface AnnotatedRollouts {
+  readonly rows: TrainingRow[];
+  readonly advantages: readonly (number | ArrayLike<number>)[];
+  /** As the advantage saw them: with the regularisers' penalties taken off their rewards. */
+  readonly rollouts: readonly Rollout[];
 }
 
 /** An objective ready for a trainer: `annotate` says what every token is worth, `loss` consumes what it says. */
@@ -38,13 +36,12 @@ export interface PolicyObjective {
   readonly name: string;
   readonly needsReference: boolean;
   /**
-   * Training rows of a step's completions, one array of rollouts per prompt. Completions without a trained token make
-   * no row, but count in the means they are part of. `advantages` has the shape of `groups`.
+   * Training rows of a step's rollouts. Completions without a trained token make no row, but count in the means they are
+   * part of. `advantages` are one per rollout, or one array with an entry per token.
+   *
+   * @throws PosttrainError OBJECTIVE for rollouts that lack what a part reads
    */
-  annotate(
-    groups: readonly (readonly Rollout[])[],
-    context: AggregationContext,
-  ): { readonly rows: TrainingRow[]; readonly advantages: number[][] };
+  annotate(rollouts: readonly Rollout[], context: AggregationContext): AnnotatedRollouts;
   readonly loss: TokenLoss;
 }
 
@@ -65,7 +62,7 @@ export function policyObjective(
   { temperature = 1 }: PolicyObjectiveOptions = {},
 ): PolicyObjective {
   assertKnownOptions('policyObjective', parts, [
-    ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers'],
+    ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators'],
   ]);
   const { name, ratio, surrogate, regularisers = [] } = parts;
   if (surrogate.needsRatio && ratio.level === 'none') {
@@ -78,11 +75,14 @@ export function policyObjective(
     throw new PosttrainError('OBJECTIVE', `${name}: temperature must be positive, not ${showValue(temperature)}`);
   }
   const needsReference = regularisers.some((regulariser) => regulariser.needsReference);
-  const annotations = ['advantages', 'old_log_probs', 'token_mean', 'clip_mean'];
+  const annotations = [
+    ...['advantages', 'old_log_probs', 'token_mean', 'clip_mean'],
+    ...(ratio.correct ? ['sampler_log_probs'] : []),
+  ];
   return {
     name,
     needsReference,
-    annotate: (groups, context) => annotate(parts, needsReference, groups, context),
+    annotate: (rollouts, context) => annotate(parts, needsReference, rollouts, context),
     loss: {
       name,
       annotations: needsReference ? [...annotations, 'reference_log_probs'] : annotations,
@@ -93,66 +93,94 @@ export function policyObjective(
   };
 }
 
-function annotate(
-  { name, advantage, aggregation, ratio, regularisers = [] }: PolicyObjectiveParts,
-  needsReference: boolean,
-  groups: readonly (readonly Rollout[])[],
-  context: AggregationContext,
-): { rows: TrainingRow[]; advantages: number[][] } {
-  const rollouts = groups.flat();
-  if (needsReference && rollouts.some((rollout) => !rollout.referenceLogProbs)) {
-    throw new PosttrainError(
-      'OBJECTIVE',
-      `${name}: every rollout needs referenceLogProbs, because a regulariser reads them`,
-    );
+/** Where a rollout has what an advantage needs. */
+const FIELD_OF_NEED = {
+  values: 'values',
+  tokenRewards: 'tokenRewards',
+  turnRewards: 'turnRewards',
+  rewardsByFunction: 'rewards',
+  baseline: 'baseline',
+} as const satisfies Record<RolloutNeed, keyof Rollout>;
+
+function refuseIncomplete({ name, advantage, ratio }: PolicyObjectiveParts, needsReference: boolean, rollout: Rollout) {
+  const missing = (field: keyof Rollout, reader: string) => {
+    if (rollout[field] !== undefined) return;
+    throw new PosttrainError('OBJECTIVE', `${name}: every rollout needs ${field}, because ${reader} reads them`);
+  };
+  for (const need of advantage.needs ?? []) missing(FIELD_OF_NEED[need], `the advantage ${advantage.name}`);
+  if (ratio.correct) missing('samplerLogProbs', `the ratio ${ratio.name}`);
+  if (needsReference) missing('referenceLogProbs', 'a regulariser');
+}
+
+/** The rollout with the regularisers' penalties taken off its reward, or off those of its tokens. */
+function penalized(
+  { advantage, regularisers = [] }: PolicyObjectiveParts,
+  rollout: Rollout,
+  mask: readonly number[],
+): Rollout {
+  const { reward, oldLogProbs, referenceLogProbs, tokenRewards } = rollout;
+  if (reward === null || Number.isNaN(reward)) return { ...rollout, reward: null };
+  const penalize = (start: number, old: readonly number[], reference: readonly number[]) =>
+    regularisers.reduce((left, r) => left - (r.rewardPenalty?.(old, reference) ?? 0), start);
+  if (advantage.level !== 'token') {
+    const trained = (values: ArrayLike<number> = []) => Array.from(values).filter((_, t) => mask[t]);
+    return { ...rollout, reward: penalize(reward, trained(oldLogProbs), trained(referenceLogProbs)) };
   }
-  const masks = rollouts.map(({ completionTokens, mask }) =>
-    completionTokens.map((_, t) => ((mask?.[t] ?? 1) ? 1 : 0)),
-  );
+  const left = mask.map((isTrained, t) => {
+    const given = tokenRewards?.[t] ?? 0;
+    return isTrained ? penalize(given, [oldLogProbs[t]!], [referenceLogProbs?.[t] ?? Number.NaN]) : given;
+  });
+  return { ...rollout, tokenRewards: left };
+}
+
+function annotate(
+  parts: PolicyObjectiveParts,
+  needsReference: boolean,
+  rollouts: readonly Rollout[],
+  context: AggregationContext,
+): AnnotatedRollouts {
+  const { name, advantage, aggregation, ratio } = parts;
+  for (const rollout of rollouts) refuseIncomplete(parts, needsReference, rollout);
+  const masks = rollouts.map(trainedTokens);
   const lengths = masks.map((mask) => mask.reduce((a: number, b) => a + b, 0));
   const tokens = Math.max(
     1,
     lengths.reduce((a, b) => a + b, 0),
   );
   const weights = aggregation.weights(lengths, context);
-
-  let next = 0;
-  const rewards = groups.map((group) =>
-    group.map(({ reward, oldLogProbs, referenceLogProbs }) => {
-      const mask = masks[next++]!;
-      if (reward === null || Number.isNaN(reward)) return null;
-      const trained = (values: ArrayLike<number>) => Array.from(values).filter((_, t) => mask[t]);
-      const penalties = regularisers.map((r) =>
-        r.rewardPenalty ? r.rewardPenalty(trained(oldLogProbs), trained(referenceLogProbs!)) : 0,
-      );
-      return penalties.reduce((left, penalty) => left - penalty, reward);
-    }),
-  );
-  const advantages = advantage.compute(rewards);
-  const flat = advantages.flat();
+  const seen = rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!));
+  const advantages = advantage.compute(seen);
   const rows = rollouts.flatMap((rollout, i): TrainingRow[] => {
+    const own = advantages[i];
+    const count = rollout.completionTokens.length;
+    if (own === undefined || (typeof own !== 'number' && own.length !== count)) {
+      const gave = own === undefined ? 'nothing' : `${(own as ArrayLike<number>).length} numbers`;
+      const problem = `gave ${gave} for rollout ${i}, which has ${count} tokens; give one number, or one for each token`;
+      throw new PosttrainError('OBJECTIVE', `${name}: the advantage ${advantage.name} ${problem}`);
+    }
     if (lengths[i] === 0) return [];
     // Entry t of a row belongs to predicting token t + 1, so the first completion token is at the prompt's last entry.
     const place = (value: (t: number) => number) => [
       ...new Array<number>(rollout.promptTokens.length - 1).fill(0),
       ...masks[i]!.map((trained, t) => (trained ? value(t) : 0)),
     ];
-    const { oldLogProbs, referenceLogProbs } = rollout;
+    const { oldLogProbs, referenceLogProbs, samplerLogProbs } = rollout;
     return [
       {
         tokens: [...rollout.promptTokens, ...rollout.completionTokens],
         weights: place(() => weights[i]!),
         annotations: {
-          advantages: place(() => flat[i]!),
+          advantages: place((t) => (typeof own === 'number' ? own : own[t]!)),
           old_log_probs: place((t) => oldLogProbs[t]!),
           token_mean: place(() => 1 / tokens),
           clip_mean: place(() => (ratio.level === 'sequence' ? 1 / (rollouts.length * lengths[i]!) : 1 / tokens)),
+          ...(ratio.correct ? { sampler_log_probs: place((t) => samplerLogProbs![t]!) } : {}),
           ...(needsReference ? { reference_log_probs: place((t) => referenceLogProbs![t]!) } : {}),
         },
       },
     ];
   });
-  return { rows, advantages };
+  return { rows, advantages, rollouts: seen };
 }
 
 function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectiveParts, inputs: TokenLossInputs) {
@@ -164,8 +192,12 @@ function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectivePar
   const oldLogProbs = annotations.old_log_probs!;
   const logRatio = logProbs.sub(oldLogProbs);
   const advantages = annotations.advantages!;
-  const { loss: perToken, clipped } = surrogate.compute({ logProbs, ratio: ratio.compute(logRatio, mask), advantages });
-  const policyLoss = weightedSum(perToken, weights);
+  const { loss: uncorrected, clipped } = surrogate.compute({
+    ...{ logProbs, advantages },
+    ratio: ratio.compute(logRatio, mask),
+  });
+  const correction = ratio.correct?.(oldLogProbs.sub(annotations.sampler_log_probs!), mask);
+  const policyLoss = weightedSum(correction ? uncorrected.mul(correction) : uncorrected, weights);
   const metrics: Record<string, Tensor> = {
     policy_loss: policyLoss,
     entropy: weightedSum(entropies, tokenMean),

@@ -3,16 +3,10 @@ import { batchMean } from '../advantage/batch-mean.js';
 import { groupNormalized, groupNormalizedShape } from '../advantage/group-normalized.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
 import { noBaseline } from '../advantage/no-baseline.js';
-import type { Aggregation } from '../aggregation/aggregation.js';
-import { constantLength } from '../aggregation/constant-length.js';
+import { greedyBaseline, reMax } from '../advantage/remax.js';
+import { type Aggregation, constantLength, sequenceMean, sequenceSum, tokenMean } from '../aggregation/aggregation.js';
 import { localTokenMean, localTokenMeanShape } from '../aggregation/local-token-mean.js';
-import { sequenceMean } from '../aggregation/sequence-mean.js';
-import { sequenceSum } from '../aggregation/sequence-sum.js';
-import { tokenMean } from '../aggregation/token-mean.js';
-import { noRatio } from '../ratio/no-ratio.js';
-import { sequenceRatio } from '../ratio/sequence-ratio.js';
-import { sequenceSumRatio } from '../ratio/sequence-sum-ratio.js';
-import { tokenRatio } from '../ratio/token-ratio.js';
+import { noRatio, sequenceRatio, sequenceSumRatio, tokenRatio } from '../ratio/ratio.js';
 import { entropyBonus } from '../regulariser/entropy-bonus.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
@@ -63,6 +57,10 @@ const reinforceOptions = options('reinforce', {
 });
 /** Options of `policyObjectives.reinforce`. */
 export type ReinforceOptions = Given<typeof reinforceOptions>;
+
+const remaxOptions = options('remax', regulariserShape);
+/** Options of `policyObjectives.remax`. */
+export type RemaxOptions = Given<typeof remaxOptions>;
 
 interface RegulariserOptions {
   readonly beta: number;
@@ -134,6 +132,16 @@ export const policyObjectives = {
       regularisers: regularisersOf(others, klInReward),
     };
   },
+  /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */
+  remax: (options: RemaxOptions = {}): PolicyObjectiveParts => ({
+    name: 'remax',
+    advantage: reMax(),
+    annotators: [greedyBaseline()],
+    ratio: noRatio(),
+    surrogate: policyGradient(),
+    aggregation: sequenceSum(),
+    regularisers: regularisersOf(remaxOptions.read(options), klInReward),
+  }),
 } as const;
 
 /** The name of an objective of `policyObjectives`. */

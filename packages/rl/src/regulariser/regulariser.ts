@@ -20,7 +20,10 @@ export interface Regulariser {
   /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
   readonly settings?: DecisiveSettings;
   readonly needsReference: boolean;
-  /** Subtracted from the reward of a completion, given its trained tokens' log-probabilities. */
+  /**
+   * Subtracted from the reward of a completion, given its trained tokens' log-probabilities. It must be a sum over tokens:
+   * where the advantage has rewards of tokens, it is asked about each of them alone.
+   */
   rewardPenalty?(oldLogProbs: readonly number[], referenceLogProbs: readonly number[]): number;
   /** A scalar added to the loss, and scalars to log; each a sum over rows. */
   compute(inputs: RegulariserInputs): { readonly loss?: Tensor; readonly metrics: Readonly<Record<string, Tensor>> };

@@ -1,10 +1,12 @@
 import {
+  type ChatMessage,
   type Completion,
   type DecisiveSettings,
   excerpt,
   PosttrainError,
   type Prompt,
   type Verifier,
+  type VerifyRequest,
 } from '@posttrain/interfaces';
 import type { ChecksRows, VerifierResult } from '@posttrain/interfaces/verifiers';
 
@@ -15,6 +17,13 @@ export interface PromptRow {
   readonly tools?: unknown;
   /** Variables of the chat template. */
   readonly chat_template_kwargs?: unknown;
+}
+
+/** What an environment paid for one turn of an episode. */
+export interface TurnReward {
+  /** Index in `completionTokens` of the turn's last token. */
+  readonly at: number;
+  readonly reward: number;
 }
 
 /** What a reward function knows beside the completion's text. */
@@ -28,9 +37,20 @@ export interface RewardContext<Row extends PromptRow = PromptRow> {
   readonly finishReason: Completion['finishReason'];
   /** Training step, counted from 0. */
   readonly step: number;
+  /** Completions of one number are of one prompt, where the step has groups. */
+  readonly group?: number;
+  /** The whole conversation of an episode. */
+  readonly messages?: readonly ChatMessage[];
+  /** What the environment of an episode says it is worth. */
+  readonly episodeReward?: number | null;
+  /** What it paid for the episode's turns. */
+  readonly turnRewards?: readonly TurnReward[];
   /** Fires when the call has run out of time or the run ends: pass it to `fetch`. */
   readonly signal: AbortSignal;
 }
+
+/** What a verifier is asked as a reward: beside the request of every verifier, what the step knows. */
+export interface RewardRequest extends VerifyRequest, Pick<RewardContext, 'group' | 'episodeReward' | 'turnRewards'> {}
 
 /**
  * How good one completion (its text, without special tokens) is; higher is better. `null` means "not scorable", which is

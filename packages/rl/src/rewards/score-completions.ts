@@ -35,6 +35,7 @@ import {
   type RewardContext,
   RewardError,
   type RewardFunction,
+  type RewardRequest,
   type Rewards,
   type WeightedReward,
 } from './reward.js';
@@ -218,8 +219,13 @@ async function askReward<Row extends PromptRow>(
 
 /** Calls a reward function with what it knows of a completion. */
 const callFunction = <Row extends PromptRow>(reward: RewardFunction<Row>, request: VerifyRequest) => {
-  const { completion, tokenIds, finishReason, step, prompt, row, signal } = request;
+  const { completion, tokenIds, finishReason, step, prompt, row, signal, messages } = request;
+  const { group, episodeReward, turnRewards } = request as RewardRequest;
   return reward(completion, {
+    ...(group !== undefined && { group }),
+    ...(messages && { messages }),
+    ...(episodeReward !== undefined && { episodeReward }),
+    ...(turnRewards && { turnRewards }),
     ...{ prompt, row: row as unknown as Row, completionTokens: tokenIds! },
     ...{ finishReason: finishReason!, step: step!, signal: signal! },
   });

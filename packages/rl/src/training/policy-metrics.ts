@@ -1,20 +1,21 @@
 import type { Metrics } from '@posttrain/training';
 import { nanMean, nanStd } from '../advantage/advantage.js';
-import type { RewardedGroup } from './rollouts.js';
+import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout/rollout.js';
 
 /**
- * What TRL's GRPOTrainer logs of a batch of completions, under its names; a mean of nothing is left out.
+ * What TRL's GRPOTrainer logs of a batch of completions, under its names; a mean of nothing is left out. Lengths are in
+ * sampled tokens: what an environment said is not counted.
  * `frac_reward_zero_std` is the fraction of completions whose group has rewards without any spread.
  */
-export function rolloutMetrics(groups: readonly RewardedGroup[]): Metrics {
-  const completions = groups.flatMap((group) => group.completions);
+export function rolloutMetrics(rollouts: readonly ScoredRollout[]): Metrics {
   const numbers = (values: readonly (number | null)[]) => values.map((value) => value ?? Number.NaN);
-  const lengths = completions.map(({ tokens }) => tokens.length);
-  const ended = completions.filter(({ finishReason }) => finishReason === 'stop').map(({ tokens }) => tokens.length);
+  const lengthOf = (rollout: ScoredRollout) => trainedTokens(rollout).reduce((a, b) => a + b, 0);
+  const lengths = rollouts.map(lengthOf);
+  const ended = rollouts.filter(({ finishReason }) => finishReason === 'stop').map(lengthOf);
   // TRL's value where no completion ended.
   const terminated = ended.length > 0 ? ended : [0];
-  const rewards = numbers(completions.map(({ reward }) => reward));
-  const flat = groups.filter((group) => nanStd(numbers(group.completions.map(({ reward }) => reward))) < 1e-8);
+  const rewards = numbers(rollouts.map(({ reward }) => reward));
+  const flat = groupsOf(rollouts).filter((group) => nanStd(numbers(group.map(({ reward }) => reward))) < 1e-8);
   const metrics: Record<string, number> = {
     'completions/mean_length': nanMean(lengths),
     'completions/min_length': Math.min(...lengths),
@@ -22,13 +23,13 @@ export function rolloutMetrics(groups: readonly RewardedGroup[]): Metrics {
     'completions/mean_terminated_length': nanMean(terminated),
     'completions/min_terminated_length': Math.min(...terminated),
     'completions/max_terminated_length': Math.max(...terminated),
-    'completions/clipped_ratio': 1 - ended.length / completions.length,
+    'completions/clipped_ratio': 1 - ended.length / rollouts.length,
     reward: nanMean(rewards),
     reward_std: nanStd(rewards),
-    frac_reward_zero_std: flat.reduce((sum, group) => sum + group.completions.length, 0) / completions.length,
+    frac_reward_zero_std: flat.flat().length / rollouts.length,
   };
-  for (const name of Object.keys(completions[0]!.rewards)) {
-    const values = numbers(completions.map((completion) => completion.rewards[name]!));
+  for (const name of Object.keys(rollouts[0]!.rewards)) {
+    const values = numbers(rollouts.map((rollout) => rollout.rewards[name]!));
     metrics[`rewards/${name}/mean`] = nanMean(values);
     metrics[`rewards/${name}/std`] = nanStd(values);
   }

@@ -14,6 +14,7 @@ import {
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
 import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
@@ -24,6 +25,8 @@ import {
   type ScoreOptions,
   weightedRewardsOf,
 } from '../rewards/score-completions.js';
+import type { RolloutSource } from '../rollout/rollout-source.js';
+import { isRowSource, type RowSource } from '../rollout/row-source.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
@@ -62,7 +65,11 @@ const samplingShape = {
 const shape = {
   ...trainingShape,
   /** The prompts; further columns reach the reward functions. */
-  rows: custom<Rows<PromptRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  rows: custom<Rows<PromptRow> | RowSource>()(
+    `${ROWS}, or a source of rows`,
+    (value) => isRows(value) || isRowSource(value),
+    { decisive: false, hint: rowsHint },
+  ),
   /**
    * Held-out prompts: evaluations sample completions of each and give `eval_reward` and the other metrics of rollouts, always
    * from the same random numbers. Default: none.
@@ -77,6 +84,12 @@ const shape = {
     hint: (value) =>
       typeof value === 'function' ? 'Call it.' : hintOfName(value, 'policyObjectives', policyObjectives),
   }),
+  /** Where rollouts come from: `singleTurn()`, `multiTurn(environment)`, or a source of your own. Default `singleTurn()`. */
+  rollouts: custom<RolloutSource>()(
+    'a source of rollouts, such as singleTurn() or multiTurn(environment)',
+    (value) => typeof (value as Partial<RolloutSource> | null | undefined)?.sample === 'function',
+    { optional: true, hint: (value) => (typeof value === 'function' ? 'Call it.' : undefined) },
+  ),
   /** Batches of completions to sample and learn from. */
   steps: integer({ min: 1 }),
   /** Prompts in a step. Default 8. */
@@ -171,11 +184,13 @@ export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLIC
 
 /** Options of `trainPolicy`. */
 export interface PolicyTrainingOptions<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>
-  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'evaluationRows' | 'rewards'> {
+  extends Omit<Given<typeof policyOptions>, 'adapter' | 'rows' | 'evaluationRows' | 'rewards' | 'rollouts'> {
   /** What is trained, beside the frozen model. Left out: every weight of the model. */
   readonly adapter?: A;
-  /** The prompts; further columns reach the reward functions. */
-  readonly rows: Rows<Row>;
+  /** The prompts; further columns reach the reward functions. A source is asked for those of every step. */
+  readonly rows: Rows<Row> | RowSource<Row>;
+  /** Where rollouts come from. Default `singleTurn()`: one completion of the prompt. */
+  readonly rollouts?: RolloutSource<NoInfer<Row>>;
   /** Held-out prompts, which evaluations sample completions of. Default: none. */
   readonly evaluationRows?: Rows<Row>;
   /** By the name they are logged under. */
@@ -193,7 +208,8 @@ export function samplingOf(settings: PolicySettings): SamplingParams {
 }
 
 /** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
-export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, rewards }: PolicySettings): void {
+export function checkPolicyOptions(settings: PolicySettings): void {
+  const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs } = settings;
   refuseDropout('trainPolicy', adapter);
   weightedRewardsOf(rewards);
   const { advantage } = objective;
@@ -205,5 +221,16 @@ export function checkPolicyOptions({ objective, completionsPerPrompt, adapter, r
       `completionsPerPrompt is 1, but the advantage ${advantage.name} compares completions of one prompt: it would always ` +
         'be 0. Sample at least 2, or use another advantage (noBaseline(), batchMean()).',
     );
+  }
+  const given = new Set<RolloutNeed>(['rewardsByFunction', ...(rollouts?.gives ?? [])]);
+  for (const { gives } of objective.annotators ?? []) for (const need of gives) given.add(need);
+  for (const need of advantage.needs ?? []) {
+    if (given.has(need)) continue;
+    const problem = `the advantage ${advantage.name} needs ${need}, which nothing gives: neither an annotator of the objective nor the source of rollouts ${rollouts?.name ?? 'single-turn'}.`;
+    throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
+  }
+  if (objective.ratio.correct && oldLogProbs === 'sampler') {
+    const problem = `the ratio ${objective.ratio.name} compares the sampler with log π_old; they are the same unless oldLogProbs is "recomputed".`;
+    throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }
 }

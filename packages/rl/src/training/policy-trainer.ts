@@ -1,14 +1,12 @@
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
+import type { ChatMessage } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
-  collectRows,
-  contentHash,
   createTrainer,
   type Metrics,
   planRates,
-  RowOrder,
   type RunResult,
   runSteps,
   StepLog,
@@ -20,9 +18,12 @@ import {
   update,
   warn,
 } from '@posttrain/training';
-import { type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
+import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import { refuseUnscorable } from '../rewards/score-completions.js';
+import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout/rollout.js';
+import { isRowSource } from '../rollout/row-source.js';
+import { singleTurn } from '../rollout/single-turn.js';
+import { annotatorContext } from './annotator-context.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
   checkPolicyOptions,
@@ -31,10 +32,11 @@ import {
   policyOptions,
   samplingOf,
 } from './policy-options.js';
-import { checkPrompts } from './prompts.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
 import { withLogProbs } from './rollout-log-probs.js';
-import { hasSpread, type RewardedGroup, rollOut } from './rollouts.js';
+import { hasSpread, rollOut } from './rollouts.js';
+import { type RowFeed, rowFeedOf } from './row-feed.js';
+import { type PartStates, RunParts } from './run-parts.js';
 
 /** One line of `completions.jsonl`. */
 export interface CompletionRecord extends StepRecord {
@@ -44,7 +46,10 @@ export interface CompletionRecord extends StepRecord {
   readonly tokens: number;
   readonly rewards: Readonly<Record<string, number | null>>;
   readonly reward: number | null;
+  /** Where tokens have their own, the mean over those that are trained. */
   readonly advantage: number;
+  /** Of an episode. */
+  readonly messages?: readonly ChatMessage[];
 }
 
 export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
@@ -58,13 +63,11 @@ export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdap
 interface PolicyRun {
   readonly trainer: Trainer;
   readonly objective: PolicyObjective;
-  readonly rows: readonly PromptRow[];
-  /** Their tokens: of what the rows were before the first step. */
-  readonly prompts: readonly (readonly number[])[];
-  readonly order: RowOrder;
+  readonly feed: RowFeed;
+  readonly parts: RunParts;
   readonly options: PolicySettings;
   readonly learningRateAt: (update: number) => number;
-  readonly state: { cursor: number; numTokens: number; flatSteps: number };
+  readonly state: { cursor: number; numTokens: number; flatSteps: number; parts?: PartStates };
   logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
 }
 
@@ -81,18 +84,14 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
   const declared = given as unknown as Parameters<typeof policyOptions.read>[0];
   const options = policyOptions.read(declared);
   checkPolicyOptions(options);
-  const { model, steps, iterationsPerBatch, seed, outputFolder, evaluationRows } = options;
-  const { rows, identity } = await collectRows('trainPolicy', options.rows, options);
-  refuseUnscorable('trainPolicy', options.rewards, rows);
-  const prompts = checkPrompts(rows, options);
+  const { model, steps, iterationsPerBatch, outputFolder, evaluationRows } = options;
+  const parts = new RunParts(options);
+  const feed = await rowFeedOf(options);
   const trainer = await createTrainer('trainPolicy', options);
   const run: PolicyRun = {
     trainer,
     objective: policyObjective(options.objective, { temperature: options.temperature }),
-    rows,
-    prompts,
-    order: new RowOrder(rows.length, seed),
-    options,
+    ...{ feed, parts, options },
     learningRateAt: planRates('trainPolicy', options, steps * iterationsPerBatch),
     state: { cursor: 0, numTokens: 0, flatSteps: 0 },
   };
@@ -102,11 +101,10 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
       settings: async () => ({
         ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
         ...(await adapterIdentity('reference', options.reference)),
-        ...identity,
-        // Of the tokenizer and the chat template.
-        prompts: contentHash(prompts),
+        ...feed.identity,
       }),
       async begin(firstStep) {
+        if (firstStep > 0) await parts.load(run.state.parts);
         if (outputFolder === undefined) return;
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
         run.logCompletions = (records) => log.append(records);
@@ -125,14 +123,18 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   const { trainer, objective, options, state } = run;
 
   // Rollout and reward, with the policy as it is now.
-  const { groups, sampled } = await collectGroups(run, step, signal);
-  state.numTokens += sampled.reduce((sum, { promptTokens, completions }) => {
-    return sum + completions.reduce((tokens, completion) => tokens + promptTokens.length + completion.tokens.length, 0);
+  const { kept, sampled } = await collectRollouts(run, step, signal);
+  state.numTokens += sampled.reduce((n, { promptTokens, completionTokens }) => {
+    return n + promptTokens.length + completionTokens.length;
   }, 0);
 
   // Advantage: what every token is worth, as training rows.
-  const { rollouts, metrics: samplerMetrics } = await withLogProbs(groups, trainer, objective.needsReference, options);
-  const { rows, advantages } = objective.annotate(rollouts, options);
+  const annotators = annotatorsOf(run, step, signal);
+  let annotated: readonly ScoredRollout[] = kept;
+  for (const { annotator, context } of annotators) annotated = await annotator.annotate(annotated, context);
+  const { needsReference } = objective;
+  const { rollouts, metrics: samplerMetrics } = await withLogProbs(annotated, trainer, needsReference, options);
+  const { rows, advantages, rollouts: seen } = objective.annotate(rollouts, options);
 
   // Objective and update. What has begun to change the weights comes to its end.
   signal?.throwIfAborted();
@@ -145,70 +147,92 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });
   }
 
-  await run.logCompletions?.(completionRecords(step, groups, advantages));
+  // What learns beside the policy.
+  for (const { annotator, context } of annotators) await annotator.learn?.(seen, advantages, context);
+  if (isRowSource(options.rows)) await options.rows.feedback?.(rollouts);
+  const parts = await run.parts.states();
+  if (parts) state.parts = parts;
+
+  await run.logCompletions?.(completionRecords(step, annotated, advantages));
   const metrics = {
     ...meanMetrics(updates),
     ...rolloutMetrics(sampled),
     ...samplerMetrics,
     num_tokens: state.numTokens,
-    epoch: state.cursor / run.rows.length,
+    ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
   };
   warnOfNoSignal(run, step, sampled, metrics);
   return metrics;
 }
 
-/** The step's groups, and all that were sampled for it: with dynamic sampling some are put aside. */
-async function collectGroups(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
-  const { trainer, rows, prompts, order, options, state } = run;
-  const { promptsPerStep, dynamicSampling } = options;
+/** What every request for rollouts of a step has. */
+function samplingRequest({ trainer, options }: PolicyRun, step: number, key: Key, signal: AbortSignal | undefined) {
+  const { rewards, rollouts: source = singleTurn(), maxBatch, scoring = {} } = options;
+  return {
+    ...{ model: trainer.model, adapter: trainer.adapter, source, rewards, scoring, maxBatch, key, step, signal },
+    sampling: samplingOf(options),
+    // The same digits after an interruption: weights that change start anew at each step by themselves.
+    packWeights: options.adapter ? ('at-once' as const) : ('auto' as const),
+  };
+}
+
+/** Of the keys of a step, rounds of sampling have those from 0 up; annotators have these from the last one down. */
+const LAST_ANNOTATOR = 2 ** 32 - 1;
+
+/** The objective's annotators, each with what it may use in this step. */
+function annotatorsOf(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
+  const key = Key.fromSeed(run.options.seed).child(step);
+  return (run.options.objective.annotators ?? []).map((annotator, i) => ({
+    annotator,
+    context: annotatorContext(samplingRequest(run, step, key.child(LAST_ANNOTATOR - i), signal)),
+  }));
+}
+
+/** The step's rollouts, and all that were sampled for it: with dynamic sampling some groups are put aside. */
+async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
+  const { feed, options, state } = run;
+  const { promptsPerStep, dynamicSampling, completionsPerPrompt } = options;
   const key = Key.fromSeed(options.seed).child(step);
-  const sampling = samplingOf(options);
-  const sampled: RewardedGroup[] = [];
-  let kept: RewardedGroup[] = [];
-  for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && kept.length < promptsPerStep; round++) {
-    const wanted = promptsPerStep - kept.length;
-    const chosen = Array.from({ length: wanted }, () => order.at(state.cursor++));
-    const { completionsPerPrompt, rewards, maxBatch, scoring = {} } = options;
-    const groups = await rollOut({
-      model: trainer.model,
-      adapter: trainer.adapter,
-      rows: chosen.map((i) => rows[i]!),
-      prompts: chosen.map((i) => prompts[i]!),
-      rewards,
-      completionsPerPrompt,
-      sampling,
-      scoring,
-      maxBatch,
-      // The same digits after an interruption: weights that change start anew at each step by themselves.
-      packWeights: options.adapter ? 'at-once' : 'auto',
-      key: key.child(round),
-      step,
-      signal,
-    });
-    sampled.push(...groups);
-    kept = dynamicSampling ? sampled.filter(hasSpread) : sampled;
+  const sampled: ScoredRollout[] = [];
+  let groups: (readonly ScoredRollout[])[] = [];
+  let firstGroup = 0;
+  for (let round = 0; round < (dynamicSampling?.maxRounds ?? 1) && groups.length < promptsPerStep; round++) {
+    const count = promptsPerStep - groups.length;
+    const { rows, prompts } = await feed.take(state.cursor, { count, step, key: key.child(round) });
+    state.cursor += count;
+    const request = samplingRequest(run, step, key.child(round), signal);
+    sampled.push(...(await rollOut({ ...request, rows, prompts, completionsPerPrompt, firstGroup })));
+    firstGroup += count;
+    groups = dynamicSampling ? groupsOf(sampled).filter(hasSpread) : groupsOf(sampled);
   }
   // A policy that has solved every prompt has nothing to learn, which is no reason to stop.
-  return { groups: kept.length > 0 ? kept : sampled.slice(0, promptsPerStep), sampled };
+  const kept = groups.length > 0 ? groups : groupsOf(sampled).slice(0, promptsPerStep);
+  return { kept: kept.flat(), sampled };
 }
 
 function completionRecords(
   step: number,
-  groups: readonly RewardedGroup[],
-  advantages: readonly (readonly number[])[],
+  rollouts: readonly ScoredRollout[],
+  advantages: AnnotatedRollouts['advantages'],
 ): CompletionRecord[] {
-  return groups.flatMap((group, g) =>
-    group.completions.map((completion, i) => ({
-      step,
-      prompt: group.row.prompt,
-      completion: completion.text,
-      finish_reason: completion.finishReason,
-      tokens: completion.tokens.length,
-      rewards: completion.rewards,
-      reward: completion.reward,
-      advantage: advantages[g]![i]!,
-    })),
-  );
+  return rollouts.map((rollout, i) => ({
+    step,
+    prompt: rollout.row.prompt,
+    completion: rollout.text,
+    finish_reason: rollout.finishReason,
+    tokens: rollout.completionTokens.length,
+    rewards: rollout.rewards,
+    reward: rollout.reward,
+    advantage: meanAdvantage(rollout, advantages[i]!),
+    ...(rollout.messages && { messages: rollout.messages }),
+  }));
+}
+
+/** One number for a completion; of its trained tokens' it is the mean. */
+function meanAdvantage(rollout: ScoredRollout, advantage: number | ArrayLike<number>): number {
+  if (typeof advantage === 'number') return advantage;
+  const trained = trainedTokens(rollout).flatMap((isTrained, t) => (isTrained ? [advantage[t]!] : []));
+  return trained.reduce((a, b) => a + b, 0) / Math.max(trained.length, 1);
 }
 
 const FLAT_STEPS_TO_WARN = 3;
@@ -217,10 +241,9 @@ const FLAT_STEPS_TO_WARN = 3;
 function warnOfNoSignal(
   { state, options }: PolicyRun,
   step: number,
-  groups: readonly RewardedGroup[],
+  completions: readonly ScoredRollout[],
   metrics: Metrics,
 ): void {
-  const completions = groups.flatMap((group) => group.completions);
   if (completions.every(({ reward }) => reward === null)) {
     const names = Object.keys(options.rewards).join(', ');
     warn(

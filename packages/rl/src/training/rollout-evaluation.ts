@@ -1,6 +1,7 @@
 import { Key } from '@posttrain/core-tensor';
 import { collectRows, contentHash, type EvaluationOnRows, type Rows } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
+import { singleTurn } from '../rollout/single-turn.js';
 import { rolloutMetrics } from './policy-metrics.js';
 import { type PolicySettings, samplingOf } from './policy-options.js';
 import { checkPrompts } from './prompts.js';
@@ -16,19 +17,28 @@ const EVALUATION = 2 ** 32 - 1;
 export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySettings): Promise<EvaluationOnRows> {
   const { rows, identity } = await collectRows('trainPolicy', given, settings, 'evaluationRows');
   const prompts = checkPrompts(rows, settings);
-  const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed } = settings;
+  const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed, rollouts: source = singleTurn() } = settings;
   return {
     digest: contentHash([identity.rows, prompts]),
     async measure(trainer, signal) {
-      const groups = await rollOut({
-        ...{ model: trainer.model, adapter: trainer.adapter, rows, prompts, rewards, completionsPerPrompt },
+      const rollouts = await rollOut({
+        ...{
+          source,
+          firstGroup: 0,
+          model: trainer.model,
+          adapter: trainer.adapter,
+          rows,
+          prompts,
+          rewards,
+          completionsPerPrompt,
+        },
         ...{ sampling: samplingOf(settings), scoring, maxBatch, signal },
         // A runner of its own where all weights are trained: rollouts leave nothing to each other.
         packWeights: 'at-once',
         key: Key.fromSeed(seed).child(EVALUATION),
         step: trainer.step,
       });
-      return rolloutMetrics(groups);
+      return rolloutMetrics(rollouts);
     },
   };
 }

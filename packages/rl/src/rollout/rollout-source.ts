@@ -1,0 +1,59 @@
+import type { Key } from '@posttrain/core-tensor';
+import type { DecisiveSettings, SamplingParams } from '@posttrain/interfaces';
+import { type Adapter, type CausalLM, LocalGenerator, type PackWeights } from '@posttrain/lm';
+import type { RolloutNeed } from '../advantage/advantage.js';
+import type { PromptRow } from '../rewards/reward.js';
+import type { SampledRollout } from './rollout.js';
+import type { Stateful } from './stateful.js';
+
+/** How and from what is sampled. */
+export interface SamplingRequest {
+  readonly model: CausalLM;
+  readonly adapter: Adapter;
+  readonly sampling: SamplingParams;
+  /** Completions decoded together. */
+  readonly maxBatch: number;
+  /** As `LocalGenerator` has it. */
+  readonly packWeights: PackWeights;
+  /** Names the random numbers. */
+  readonly key: Key;
+  /** Training step, counted from 0. */
+  readonly step: number;
+  /** Ends sampling early; its reason is then thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a source is asked for: rollouts of rows, a group each. */
+export interface RolloutRequest<Row extends PromptRow = PromptRow> extends SamplingRequest {
+  readonly rows: readonly Row[];
+  /** The tokens of each row's prompt. */
+  readonly prompts: readonly (readonly number[])[];
+  /** Rollouts of each row. */
+  readonly completionsPerPrompt: number;
+  /** The group of the first row; those of the others follow. */
+  readonly firstGroup: number;
+}
+
+/**
+ * Where rollouts come from: one completion of a prompt, an episode in an environment, a search, a replay buffer, a sampler
+ * elsewhere. It is a pure function of the request, its settings and its state.
+ */
+export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partial<Stateful> {
+  readonly name: string;
+  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
+  readonly settings?: DecisiveSettings;
+  /** What its rollouts have that an advantage may need. Default: nothing. */
+  readonly gives?: readonly RolloutNeed[];
+  /** Every rollout has a row of the request. */
+  sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
+}
+
+/** The policy of a request as a generator. */
+export const generatorOf = ({ model, adapter, maxBatch, packWeights }: SamplingRequest): LocalGenerator =>
+  new LocalGenerator(model, { adapter: () => adapter, maxBatch, packWeights });
+
+/** 48 random bits: completions use consecutive seeds, which do not meet those of another prompt but by rare chance. */
+export function seedOf(key: Key): number {
+  const [high, low] = key.uniformHost(2);
+  return high! * 2 ** 48 + low! * 2 ** 24;
+}

@@ -1,0 +1,236 @@
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  gae,
+  generalizedAdvantages,
+  groupReward,
+  klInReward,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  reMax,
+  scoreCompletions,
+  stepsOf,
+  tokenRatio,
+  truncatedImportance,
+} from '../src/index.js';
+import { evaluateLoss, expectClose, readGolden } from './goldens.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const rollout = (given: Partial<Rollout> = {}): Rollout => {
+  const { completionTokens = [2] } = given;
+  const zeros = completionTokens.map(() => 0);
+  return { group: 0, promptTokens: [1], completionTokens, reward: 0, oldLogProbs: zeros, ...given };
+};
+
+const softmax = (logits: readonly number[]): number[] => {
+  const exps = logits.map(Math.exp);
+  return exps.map((value) => value / exps.reduce((a, b) => a + b));
+};
+
+describe('gae', () => {
+  const golden = readGolden<{
+    lengths: number[];
+    values: number[][];
+    token_rewards: number[][];
+    scores: number[];
+    cases: { gamma: number; lambda: number; advantages: number[][]; returns: number[][]; whitened: number[][] }[];
+  }>('gae.json');
+  const rollouts = golden.lengths.map((length, i) =>
+    rollout({
+      completionTokens: new Array<number>(length).fill(2),
+      reward: golden.scores[i]!,
+      tokenRewards: golden.token_rewards[i]!.slice(0, length),
+      values: golden.values[i]!.slice(0, length),
+    }),
+  );
+  const cut = (rows: number[][]) => rows.flatMap((row, i) => row.slice(0, golden.lengths[i]!));
+
+  it.each(golden.cases)("has TRL's advantages, whitened or not (γ $gamma, λ $lambda)", (test) => {
+    const { gamma, lambda } = test;
+    const flat = (whiten: boolean) =>
+      gae({ gamma, lambda, whiten })
+        .compute(rollouts)
+        .flatMap((advantages) => Array.from(advantages as ArrayLike<number>));
+    expectClose(flat(false), cut(test.advantages), 1e-12);
+    expectClose(flat(true), cut(test.whitened), 1e-12);
+    const returns = rollouts.flatMap((one) => {
+      const { rewards, values } = stepsOf(one);
+      return generalizedAdvantages(rewards, values, { gamma, lambda }).map((advantage, t) => advantage + values[t]!);
+    });
+    expectClose(returns, cut(test.returns), 1e-12);
+  });
+
+  it('is the return minus the value at λ = 1, and the temporal difference at λ = 0', () => {
+    const [rewards, values, gamma] = [[0.5, -1, 2, 0.25], [0.1, 0.7, -0.4, 1], 0.9];
+    const returns = rewards.map((_, t) => rewards.slice(t).reduce((sum, r, k) => sum + gamma ** k * r, 0));
+    expectClose(
+      generalizedAdvantages(rewards, values, { gamma, lambda: 1 }),
+      returns.map((value, t) => value - values[t]!),
+      1e-12,
+    );
+    expectClose(
+      generalizedAdvantages(rewards, values, { gamma, lambda: 0 }),
+      rewards.map((r, t) => r + gamma * (values[t + 1] ?? 0) - values[t]!),
+      1e-12,
+    );
+  });
+
+  it.each([0, 0.5, 1])('averages to 0 in every state when the critic is right, by enumeration (λ %d)', (lambda) => {
+    // Two tokens of two letters each; the reward is known only at the end.
+    const [first, second] = [softmax([0.3, -0.5]), [softmax([1, 0]), softmax([-0.2, 0.8])]];
+    const reward = [
+      [1, -2],
+      [0.5, 3],
+    ];
+    const valueAfter = second.map((policy, a) => policy[0]! * reward[a]![0]! + policy[1]! * reward[a]![1]!);
+    const value = first[0]! * valueAfter[0]! + first[1]! * valueAfter[1]!;
+    const advantage = (a: number, b: number) =>
+      gae({ lambda, whiten: false }).compute([
+        rollout({ completionTokens: [a, b], reward: reward[a]![b]!, values: [value, valueAfter[a]!] }),
+      ])[0] as number[];
+    const pairs = [0, 1].flatMap((a) => [0, 1].map((b) => ({ a, b, p: first[a]! * second[a]![b]! })));
+    expect(pairs.reduce((sum, { a, b, p }) => sum + p * advantage(a, b)[0]!, 0)).toBeCloseTo(0, 12);
+    for (const a of [0, 1]) {
+      const mean = second[a]!.reduce((sum, p, b) => sum + p * advantage(a, b)[1]!, 0);
+      expect(mean).toBeCloseTo(0, 12);
+    }
+  });
+
+  it('does not see what an environment says: its tokens are part of the next state', () => {
+    const said = rollout({
+      ...{ completionTokens: [2, 9, 9, 3], mask: [1, 0, 0, 1], values: [0.5, 7, 8, -1], reward: 2 },
+      ...{ turnRewards: [{ at: 0, reward: 0.25 }], tokenRewards: [0, 0, 0.5, 0] },
+    });
+    const unsaid = rollout({
+      completionTokens: [2, 3],
+      values: [0.5, -1],
+      reward: 2,
+      tokenRewards: [0.75, 0],
+      turnRewards: [],
+    });
+    const [long, short] = gae({ lambda: 0.7, whiten: false, turnRewards: true }).compute([said, unsaid]) as number[][];
+    expectClose([long![0]!, long![3]!], short!, 1e-12);
+    expect(long!.slice(1, 3)).toEqual([0, 0]);
+  });
+
+  it('takes the KL off the reward of the token that it is of', () => {
+    const parts = { ...policyObjectives.reinforce(), advantage: gae({ lambda: 0, whiten: false }) };
+    const given = rollout({
+      ...{ completionTokens: [2, 3], values: [0, 0], reward: 1 },
+      ...{ oldLogProbs: [-1, -2], referenceLogProbs: [-1.5, -1] },
+    });
+    const { advantages, rollouts } = policyObjective({ ...parts, regularisers: [klInReward({ beta: 0.1 })] }).annotate(
+      [given],
+      { maxCompletionLength: 2 },
+    );
+    expectClose(advantages[0] as number[], [-0.05, 1.1], 1e-12);
+    expect(rollouts[0]!.reward).toBe(1);
+  });
+
+  it('is refused without values, or where it gives too few numbers', () => {
+    const annotate = (advantage = gae()) =>
+      policyObjective({ ...policyObjectives.reinforce(), advantage }).annotate([rollout()], { maxCompletionLength: 1 });
+    expect(() => annotate()).toThrow('reinforce: every rollout needs values, because the advantage gae reads them');
+    const short = { name: 'short', compute: () => [[]] };
+    expect(() => annotate(short)).toThrow(/the advantage short gave 0 numbers for rollout 0, which has 1 tokens/);
+  });
+});
+
+describe('reMax', () => {
+  it('has the gradient of the mean reward whatever its baseline is, by enumeration', async () => {
+    const [policy, reward] = [softmax([0.2, -0.7, 1]), [1, -0.5, 0.25]];
+    const mean = policy.reduce((sum, p, a) => sum + p * reward[a]!, 0);
+    const exact = policy.map((p, a) => -p * (reward[a]! - mean));
+    const { advantage: _, annotators: __, ...others } = policyObjectives.remax();
+    for (const baseline of [reward[2]!, 5]) {
+      const objective = policyObjective({ ...others, advantage: reMax() });
+      const rollouts = policy.map((p, a) =>
+        rollout({ group: a, reward: reward[a]!, baseline, oldLogProbs: [Math.log(p)] }),
+      );
+      const { rows } = objective.annotate(rollouts, { maxCompletionLength: 1 });
+      const g = await evaluateLoss(
+        objective.loss,
+        rows,
+        policy.map((p) => [Math.log(p)]),
+        [[0], [0], [0]],
+      );
+      const weighted = g.gradient.map((value, a) => value * policy.length * policy[a]!);
+      const sum = weighted.reduce((a, b) => a + b);
+      expectClose(
+        weighted.map((value, k) => value - sum * policy[k]!),
+        exact,
+        1e-6,
+      );
+    }
+  });
+
+  it('gives 0 where the completion or the greedy one is not scorable', () => {
+    const given = [rollout({ reward: null, baseline: 1 }), rollout({ reward: 2, baseline: Number.NaN })];
+    expect(reMax().compute([...given, rollout({ reward: 2, baseline: 0.5 })])).toEqual([0, 0, 1.5]);
+  });
+});
+
+describe('truncatedImportance', () => {
+  it('makes a biased sampler unbiased, by enumeration; with a cap the weights are bounded', async () => {
+    const [policy, sampler, reward] = [softmax([0.2, -0.7, 1]), softmax([1.5, 0, -0.5]), [1, -0.5, 0.25]];
+    const gradientWith = async (options?: Parameters<typeof truncatedImportance>[1]) => {
+      const ratio = options ? truncatedImportance(tokenRatio(), options) : tokenRatio();
+      const objective = policyObjective({ ...policyObjectives.reinforce(), ratio });
+      const logs = policy.map((p) => [Math.log(p)]);
+      const rollouts = policy.map((_, a) =>
+        rollout({ reward: reward[a]!, oldLogProbs: logs[a]!, samplerLogProbs: [Math.log(sampler[a]!)] }),
+      );
+      const { rows } = objective.annotate(rollouts, { maxCompletionLength: 1 });
+      const { gradient } = await evaluateLoss(objective.loss, rows, logs, [[0], [0], [0]]);
+      // Each action counts as often as it is sampled.
+      const weighted = gradient.map((value, a) => value * policy.length * sampler[a]!);
+      const sum = weighted.reduce((a, b) => a + b);
+      return weighted.map((value, k) => value - sum * policy[k]!);
+    };
+    const mean = policy.reduce((sum, p, a) => sum + p * reward[a]!, 0);
+    const exact = policy.map((p, a) => -p * (reward[a]! - mean));
+    const errorOf = (gradient: number[]) => Math.max(...gradient.map((value, a) => Math.abs(value - exact[a]!)));
+    expect(errorOf(await gradientWith({ cap: 1000 }))).toBeLessThan(1e-6);
+    expect(errorOf(await gradientWith({ cap: 1000, level: 'sequence' }))).toBeLessThan(1e-6);
+    expect(errorOf(await gradientWith())).toBeGreaterThan(0.1);
+    const truncated = errorOf(await gradientWith({ cap: 2 }));
+    expect(truncated).toBeGreaterThan(0.01);
+    expect(errorOf(await gradientWith({ cap: 2, mode: 'mask' }))).toBeGreaterThan(truncated);
+  });
+
+  it('refuses a rollout of which nothing says how likely the sampler found it', () => {
+    const objective = policyObjective({ ...policyObjectives.grpo(), ratio: truncatedImportance(tokenRatio()) });
+    expect(() => objective.annotate([rollout()], { maxCompletionLength: 1 })).toThrow(
+      'every rollout needs samplerLogProbs, because the ratio truncated-importance(token) reads them',
+    );
+  });
+});
+
+describe('groupReward', () => {
+  const completion = (text: string, group?: number) => ({
+    ...{ text, prompt: 'p', row: { prompt: 'p' }, completionTokens: [1], finishReason: 'stop' as const, step: 0 },
+    ...(group !== undefined && { group }),
+  });
+  // Agrees with most of its group.
+  const majority = groupReward('majority', {}, (group) =>
+    group.map(({ completion }) => group.filter((other) => other.completion === completion).length / group.length),
+  );
+
+  it('sees all completions of a prompt at once, and none of another', async () => {
+    const completions = [completion('a', 3), completion('b', 5), completion('a', 3), completion('c', 3)];
+    const { rewards } = await scoreCompletions({ majority }, completions);
+    expect(rewards).toEqual([2 / 3, 1, 2 / 3, 1 / 3]);
+  });
+
+  it('refuses completions without groups, and too few numbers, by name', async () => {
+    await expect(scoreCompletions({ majority }, [completion('a')])).rejects.toThrow(
+      /reward "majority" is of groups, and was asked about none/,
+    );
+    const short = groupReward('short', {}, () => []);
+    await expect(scoreCompletions({ short }, [completion('a', 0)])).rejects.toThrow(
+      /returned 0 numbers for a group of 1 completions/,
+    );
+  });
+});

@@ -1,0 +1,181 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Key } from '@posttrain/core-tensor';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Annotator,
+  type AnnotatorContext,
+  criticValues,
+  gae,
+  noBaseline,
+  type PolicyTrainingOptions,
+  type PromptRow,
+  policyObjectives,
+  type Rollout,
+  type RowSource,
+  restartBuffer,
+  type ScoredRollout,
+  tokenRatio,
+  trainPolicy,
+  truncatedImportance,
+} from '../src/index.js';
+import { statefulRun, tableCritic } from './stateful-run.js';
+import { fractionOfC, prompts, toyModel } from './toy.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'posttrain-parts-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+type Options = PolicyTrainingOptions<PromptRow>;
+const run = async (options: Partial<Options> = {}) =>
+  trainPolicy<PromptRow>({
+    ...{ model: await toyModel(1), rows: prompts, objective: policyObjectives.grpo() },
+    rewards: { fraction_of_c: (text: string) => fractionOfC(text) },
+    ...{ steps: 2, promptsPerStep: 2, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.03, seed: 1 },
+    ...options,
+  } as Options);
+
+it('a killed run with a critic and a restart buffer, resumed, ends with the same weights, table and buffer', async () => {
+  const straight = await statefulRun(join(folder, 'straight'));
+  expect(straight.restarts).toBeGreaterThan(2);
+  const killAt = 2 + Math.floor(Math.random() * 3);
+  const script = join(import.meta.dirname, 'stateful-run.ts');
+  const arguments_ = ['--import', 'tsx', script, join(folder, 'killed'), String(killAt)];
+  const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [, signal] = (await once(child, 'exit')) as [number | null, string | null];
+  expect(signal).toBe('SIGKILL');
+  expect((await statefulRun(join(folder, 'killed'))).all, `killed at step ${killAt}`).toBe(straight.all);
+});
+
+describe('training', () => {
+  const budget = { steps: 14, promptsPerStep: 4, completionsPerPrompt: 8, schedule: 'constant' } as const;
+
+  it.each([1, 2])('ReMax learns with one completion a prompt (seed %i)', async (seed) => {
+    const { history } = await run({
+      ...budget,
+      ...{ seed, objective: policyObjectives.remax(), promptsPerStep: 32, completionsPerPrompt: 1 },
+    });
+    expect(history.at(-1)!.metrics.reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.4);
+  });
+
+  it('PPO learns with a critic, whose error falls', async () => {
+    const critic = tableCritic();
+    const objective = { ...policyObjectives.dapo(), name: 'ppo', advantage: gae(), annotators: [criticValues(critic)] };
+    const { history } = await run({ ...budget, objective });
+    const reward = history.at(-1)!.metrics.reward!;
+    expect(reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.4);
+    // Of the state before the first token, behind a prompt of three.
+    expect(Math.abs(critic.table[2]! - reward)).toBeLessThan(0.25);
+  });
+});
+
+describe('annotators', () => {
+  /** Runs one in a real step, and gives what it saw and made. */
+  const annotated = async (annotate: Annotator['annotate']) => {
+    let before: readonly ScoredRollout[] = [];
+    let after: readonly ScoredRollout[] = [];
+    let seen: readonly Rollout[] = [];
+    const annotator: Annotator = {
+      ...{ name: 'own', settings: {}, gives: ['baseline'], state: () => 0, load: () => {} },
+      async annotate(rollouts, context) {
+        before = rollouts;
+        after = await annotate(rollouts, context);
+        return after;
+      },
+      learn: async (rollouts) => {
+        seen = rollouts;
+      },
+    };
+    const { history } = await run({ steps: 1, objective: { ...policyObjectives.grpo(), annotators: [annotator] } });
+    return { before, after, seen, history };
+  };
+
+  it('may sample on from any prefix and score it; what was there before is not trained', async () => {
+    const onFrom = async (rollouts: readonly ScoredRollout[], { sample, score }: AnnotatorContext) => {
+      const further = await sample(rollouts.map((rollout) => ({ rollout, tokens: 1, n: 2 })));
+      const scored = await score(further.flat());
+      return [...rollouts, ...scored.map((rollout, i) => ({ ...rollout, parent: Math.floor(i / 2) }))];
+    };
+    const { before, after, seen } = await annotated(onFrom);
+    expect([before.length, after.length, seen.length]).toEqual([8, 24, 24]);
+    for (const rollout of after.slice(8)) {
+      const parent = after[rollout.parent!]!;
+      expect(rollout.group).toBe(parent.group);
+      expect(rollout.completionTokens[0]).toBe(parent.completionTokens[0]);
+      expect(rollout.completionTokens.length).toBeLessThanOrEqual(5);
+      expect(Array.from(rollout.mask!)).toEqual(rollout.completionTokens.map((_, t) => (t === 0 ? 0 : 1)));
+      expect(rollout.reward).toBe(fractionOfC(rollout.text));
+    }
+  });
+
+  it('of one seed do the same in every run', async () => {
+    const anew = async (rollouts: readonly ScoredRollout[], { sample, score }: AnnotatorContext) =>
+      score((await sample(rollouts.map((rollout) => ({ rollout })))).flat());
+    const [first, second] = [await annotated(anew), await annotated(anew)];
+    expect(first.after).toEqual(second.after);
+    expect(first.after.map(({ text }) => text)).not.toEqual(first.before.map(({ text }) => text));
+  });
+});
+
+describe('restartBuffer', () => {
+  const rollout = (completionTokens: number[], reward: number | null = 1): Rollout<PromptRow> => ({
+    ...{ group: 0, promptTokens: [5, 6], completionTokens, reward, oldLogProbs: [], row: { prompt: 'x' } },
+  });
+
+  it('restarts only behind the end of a step, and never behind the last token', async () => {
+    const buffer = restartBuffer<PromptRow>(prompts, { stepTokens: [0, 7], probability: 1 });
+    const ask = async (count: number) => buffer.next({ count, step: 0, key: Key.fromSeed(count) });
+    expect((await ask(3)).every(({ promptTokens }) => promptTokens === undefined)).toBe(true);
+    await buffer.feedback!([rollout([1, 0, 2, 7, 3, 0]), rollout([1, 2, 7]), rollout([0, 1], null)]);
+    const starts = new Set((await ask(40)).map(({ promptTokens }) => String(promptTokens)));
+    expect([...starts].sort()).toEqual(['5,6,1,0', '5,6,1,0,2,7']);
+  });
+
+  it('goes through all rows before one comes again, and forgets the oldest trajectories', async () => {
+    const buffer = restartBuffer<PromptRow>(prompts, { stepTokens: [0], probability: 0, capacity: 2 });
+    const rows = (await buffer.next({ count: 7, step: 0, key: Key.fromSeed(1) })).map(({ row }) => row);
+    expect(new Set(rows).size).toBe(7);
+    await buffer.feedback!([1, 2, 3].map((token) => rollout([0, token])));
+    const { kept } = buffer.state!() as { kept: { completionTokens: number[] }[] };
+    expect(kept.map(({ completionTokens }) => completionTokens[1])).toEqual([2, 3]);
+  });
+});
+
+describe('trainPolicy refuses, before a token is sampled,', () => {
+  const source = (parts: Partial<RowSource>): RowSource => ({ name: 'own', settings: {}, next: () => [], ...parts });
+  it.each([
+    [
+      'an advantage without what it needs',
+      { objective: { ...policyObjectives.grpo(), advantage: gae() } },
+      /the advantage gae needs values, which nothing gives: neither an annotator of the objective nor the source of rollouts single-turn/,
+    ],
+    [
+      'a baseline that no annotator gives',
+      { objective: { ...policyObjectives.remax(), annotators: [] } },
+      /the advantage remax needs baseline/,
+    ],
+    [
+      'a comparison of the sampler with itself',
+      { objective: { ...policyObjectives.grpo(), ratio: truncatedImportance(tokenRatio()) } },
+      /they are the same unless oldLogProbs is "recomputed"/,
+    ],
+    [
+      'a part that learns and has no state',
+      { rows: source({ feedback: () => {} }) },
+      /the part "rows" has feedback\(\) and no state\(\)/,
+    ],
+    [
+      'a state that cannot be loaded',
+      { objective: { ...policyObjectives.grpo(), advantage: { ...noBaseline(), state: (): unknown => 1 } } },
+      /the part "advantage" has state\(\) and no load\(\)/,
+    ],
+    ['a source that gives too few rows', { rows: source({}) }, /the source own gave 0 rows where 2 were asked for/],
+  ] as const)('%s', async (_, options, message) => {
+    await expect(run(options as Partial<Options>)).rejects.toThrow(message);
+  });
+});

@@ -1,0 +1,76 @@
+import {
+  type Critic,
+  criticValues,
+  gae,
+  namedReward,
+  policyObjectives,
+  restartBuffer,
+  tokenRatio,
+  trainPolicy,
+  truncatedImportance,
+} from '../src/index.js';
+import { fractionOfC, prompts, toyModel } from './toy.js';
+
+/** Values by how many tokens came before: a running mean of the returns there. */
+export function tableCritic(): Critic & { readonly table: number[] } {
+  const table = new Array<number>(32).fill(0);
+  return {
+    name: 'table',
+    settings: {},
+    table,
+    values: async (sequences) => sequences.map((tokens) => tokens.map((_, t) => table[t]!)),
+    async learn(examples) {
+      for (const { at, returns } of examples) {
+        at.forEach((t, i) => {
+          table[t] = 0.9 * table[t]! + 0.1 * returns[i]!;
+        });
+      }
+    },
+    state: () => [...table],
+    load: (state) => {
+      (state as number[]).forEach((value, t) => {
+        table[t] = value;
+      });
+    },
+  };
+}
+
+/** PPO with a critic on rows that a restart buffer gives: three parts of it have a state. */
+export async function statefulRun(outputFolder: string, onStep: (step: number) => void = () => {}) {
+  const critic = tableCritic();
+  let restarts = 0;
+  // A step ends with the letter a.
+  const rows = restartBuffer(prompts, { stepTokens: [0], probability: 0.6, capacity: 8 });
+  const { trainer, history } = await trainPolicy({
+    model: await toyModel(1),
+    rows: {
+      ...rows,
+      async next(request) {
+        const given = await rows.next(request);
+        restarts += given.filter(({ promptTokens }) => promptTokens).length;
+        return given;
+      },
+    },
+    objective: {
+      ...policyObjectives.dapo(),
+      name: 'ppo',
+      advantage: gae(),
+      annotators: [criticValues(critic)],
+      ratio: truncatedImportance(tokenRatio()),
+    },
+    // Named, since the child and the test compile its text differently.
+    rewards: { fraction_of_c: namedReward('halves', {}, (text) => Math.round(fractionOfC(text) * 2) / 2) },
+    ...{ steps: 6, promptsPerStep: 4, completionsPerPrompt: 4, maxCompletionLength: 5, oldLogProbs: 'recomputed' },
+    ...{ learningRate: 0.03, seed: 9, outputFolder, saveSteps: 2, resume: true },
+    onLog: ({ step }) => onStep(step),
+  });
+  const parameters = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
+  return { all: JSON.stringify([await Promise.all(parameters), critic.table, rows.state!()]), restarts, history };
+}
+
+const [, script, folder, killAt] = process.argv;
+if (script === import.meta.filename) {
+  await statefulRun(folder!, (step) => {
+    if (step === Number(killAt)) process.kill(process.pid, 'SIGKILL');
+  });
+}
