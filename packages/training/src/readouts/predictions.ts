@@ -1,5 +1,5 @@
-import { logProbsOf } from '@posttrain/lm';
 import type { Tensor } from '@posttrain/core-tensor';
+import { logProbsOf } from '@posttrain/lm';
 import type { Readout } from '../trainer/loss.js';
 
 /** What is known of each prediction of a pass, float32 [b, s - 1] each. */
@@ -29,7 +29,7 @@ export function predictions({ temperature = 1 }: PredictionsOptions = {}): Reado
     compute({ network, weights, hooks, hidden, batch: { tokens } }) {
       const s = tokens.shape[1]!;
       const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(
-        ...[network, weights, hidden.slice(1, 0, s - 1), tokens.slice(1, 1)] as const,
+        ...([network, weights, hidden.slice(1, 0, s - 1), tokens.slice(1, 1)] as const),
         { hooks, temperature },
       );
       return { logProbs, entropies, isGreedy, logSumExps };

@@ -74,6 +74,9 @@ export class GradientAccumulator {
   readonly #microSteps = new Map<Loss, MicroStep>();
   readonly #evaluationSteps = new Map<Loss, EvaluationStep>();
   readonly #readSteps = new Map<Readout<ReadoutValue>, ReadStep>();
+  readonly #scaled = compile((gradients: Named, factor: Tensor): Named => mapNamed(gradients, (g) => g.mul(factor)), {
+    name: 'takeGradients',
+  });
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
 
   #frozen: Named | undefined;
@@ -119,8 +122,8 @@ export class GradientAccumulator {
     return this.#gradients;
   }
 
-  async norm(): Promise<number> {
-    return (await this.#norm(this.#gradients)).item();
+  async norm(gradients: Named = this.#gradients): Promise<number> {
+    return (await this.#norm(gradients)).item();
   }
 
   /**
@@ -180,6 +183,13 @@ export class GradientAccumulator {
       );
     if (!known) this.#readSteps.set(readout, step);
     return (await step(await this.#inputsOf(pass, parameters, undefined))) as T;
+  }
+
+  /** What has been added, times `factor`, in memory of its own; the next pass is then the first again. */
+  async take(factor: Tensor): Promise<Named> {
+    const taken = await this.#scaled(this.#gradients, factor);
+    this.clear();
+    return taken;
   }
 
   /** Forgets all passes. Their memory takes the next ones. */

@@ -1,6 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { TrainingRow } from './rows.js';
 import type { LossDescription } from './loss.js';
+import type { TrainingRow } from './rows.js';
 
 export interface ForwardBackwardResult {
   readonly loss: number;

@@ -68,7 +68,10 @@ export function checkRows(rows: readonly TrainingRow[], needs: RowNeeds, limits:
   rows.forEach((row, i) => {
     checkTokens(row, i, limits);
     if (needs.wholeRow && (row.lengths?.length ?? 1) > 1) {
-      throw new TrainingRowError(i, `packs ${row.lengths!.length} sequences, and the loss reads one number of a whole row`);
+      throw new TrainingRowError(
+        i,
+        `packs ${row.lengths!.length} sequences, and the loss reads one number of a whole row`,
+      );
     }
     const predictions = row.tokens.length - 1;
     for (const [name, values] of [['weights', row.weights] as const, ...Object.entries(row.annotations ?? {})]) {
@@ -118,7 +121,8 @@ function checkNumbers(
   for (let t = 0; t < values.length; t++) {
     const value = values[t]!;
     if (!Number.isFinite(value)) throw new TrainingRowError(i, `${name}[${t}] is ${value}`);
-    if (dtype === 'int32' && (value | 0) !== value) throw new TrainingRowError(i, `${name}[${t}] is ${value}, no int32`);
+    if (dtype === 'int32' && (value | 0) !== value)
+      throw new TrainingRowError(i, `${name}[${t}] is ${value}, no int32`);
   }
 }
 

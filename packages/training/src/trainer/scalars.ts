@@ -8,7 +8,10 @@ export function scalarsOf({ name, scalars = [] }: Loss, given: Readonly<Record<s
   const unknown = Object.keys(given).filter((key) => !scalars.includes(key));
   if (unknown.length > 0) {
     const wanted = scalars.length === 0 ? 'none' : scalars.join(', ');
-    throw new PosttrainError('LOSS_SCALARS', `the loss ${name} takes no scalar ${unknown.join(', ')}; those it takes: ${wanted}`);
+    throw new PosttrainError(
+      'LOSS_SCALARS',
+      `the loss ${name} takes no scalar ${unknown.join(', ')}; those it takes: ${wanted}`,
+    );
   }
   return Object.fromEntries(
     scalars.map((key) => {

@@ -35,6 +35,12 @@ import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
+export interface OptimStepOptions {
+  readonly learningRate: number;
+  /** Applied in the place of what `forwardBackward` has added. */
+  readonly gradients?: Named;
+}
+
 export interface OptimStepResult {
   /** Of all gradients together, before clipping. */
   readonly gradNorm: number;
@@ -264,16 +270,38 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
-   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
+   * Takes the gradients added up since the last update out of the trainer, by parameter, before clipping and without the loss
+   * scale, so that several of a step are kept apart: `optimStep` applies what a rule makes of them. The next `forwardBackward`
+   * starts from zero.
    *
-   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
+   * @throws NonFiniteError, the gradients being gone; PosttrainError without a `forwardBackward` since the last update
    */
-  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
+  async takeGradients(): Promise<Named> {
+    const passes = this.#added();
+    const scale = (await this.#lossScale?.scale.item()) ?? 1;
+    const norm = await this.#accumulated.norm();
+    if (Number.isFinite(norm)) return this.#accumulated.take(scalar(1 / scale));
+    this.#accumulated.clear();
+    throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
+  }
+
+  #added(): readonly Pass[] {
     const { passes } = this.#accumulated;
-    if (passes.length === 0) {
-      throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
-    }
+    if (passes.length > 0) return passes;
+    throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
+  }
+
+  /**
+   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
+   * weights and the optimizer's state stay as they were, and the gradients start again from zero. `gradients`, where they are
+   * given, are applied in the place of those: one for every parameter, as `takeGradients` gives them.
+   *
+   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update, or with one whose gradients are
+   *   still there while others are given
+   */
+  async optimStep({ learningRate, gradients }: OptimStepOptions): Promise<OptimStepResult> {
+    if (gradients) return this.#applyGiven(gradients, learningRate);
+    const passes = this.#added();
     const scale = (await this.#lossScale?.scale.item()) ?? 1;
     const norm = (await this.#accumulated.norm()) / scale;
     const present = this.#lossScale?.scale;
@@ -283,16 +311,33 @@ export class Trainer<M extends TrainableModel = CausalLM> {
       if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
       throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
-    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
+    return this.#apply(this.#accumulated.gradients, norm, scale, learningRate);
+  }
+
+  async #applyGiven(gradients: Named, learningRate: number): Promise<OptimStepResult> {
+    const { passes } = this.#accumulated;
+    const wrong = Object.entries(this.parameters).find(
+      ([name, p]) => String(gradients[name]?.shape) !== String(p.shape),
+    );
+    const what = wrong ? `there is none of the shape of ${wrong[0]}` : 'those of forwardBackward have not been taken';
+    if (wrong || passes.length > 0) {
+      throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);
+    }
+    const norm = await this.#accumulated.norm(gradients);
+    if (!Number.isFinite(norm)) throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, undefined);
+    return this.#apply(gradients, norm, 1, learningRate);
+  }
+
+  async #apply(gradients: Named, gradNorm: number, scale: number, learningRate: number): Promise<OptimStepResult> {
+    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (gradNorm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;
-    const { gradients } = this.#accumulated;
     const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
     const factors = [scalar(clip / scale), scalar(learningRate)] as const;
     const { trained } = await this.#update({ parameters, state: ready }, gradients, ...factors);
     this.#trained = trained;
     this.#step++;
     this.#accumulated.clear();
-    return { gradNorm: norm, skipped: false };
+    return { gradNorm, skipped: false };
   }
 
   /**
