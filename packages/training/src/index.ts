@@ -1,4 +1,4 @@
-export { distillation } from './distillation/distillation.js';
+export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export {
   type DivergenceOptions,
   divergence,
@@ -8,6 +8,7 @@ export {
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
+export { sequenceLogProb } from './readouts/sequence-log-prob.js';
 export { sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
 export {
   type BradleyTerryOptions,
@@ -69,6 +70,7 @@ export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
 export type { Annotation, AnnotationSpec } from './trainer/annotation.js';
+export { type CoupledLoss, forwardBackwardCoupled } from './trainer/coupled-loss.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export type {
   ForwardPass,

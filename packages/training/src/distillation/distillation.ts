@@ -1,5 +1,7 @@
+import { type Adapter, type RunnableModel, sequenceLogProbs } from '@posttrain/lm';
 import { type DivergenceOptions, divergence } from '../readouts/divergence.js';
 import type { Loss } from '../trainer/loss.js';
+import { type TrainingRow, TrainingRowError } from '../trainer/rows.js';
 import { weightedSum } from '../trainer/token-loss.js';
 
 /**
@@ -16,4 +18,37 @@ export function distillation(options: DivergenceOptions): Loss {
     annotations: readout.annotations ?? [],
     computeFrom: (read, { weights }) => ({ loss: weightedSum(read(readout), weights), metrics: {} }),
   };
+}
+
+/** Options of `annotateTopK`. */
+export interface AnnotateTopKOptions {
+  /** How many tokens of each distribution. */
+  readonly k: number;
+  /** Of the teacher. Default: none. */
+  readonly adapter?: Adapter;
+  /** Divides the teacher's logits. Default 1. */
+  readonly temperature?: number;
+  /** Default 4096. */
+  readonly maxTokensPerPass?: number;
+}
+
+/**
+ * The rows with a teacher's k most likely tokens at every prediction (`teacher_ids`) and log p of each (`teacher_log_probs`), for a
+ * `TopKTeacher`. Rows must not be packed.
+ */
+export async function annotateTopK(
+  teacher: RunnableModel,
+  rows: readonly TrainingRow[],
+  { k, ...options }: AnnotateTopKOptions,
+): Promise<TrainingRow[]> {
+  const sequences = rows.map(({ tokens }) => tokens);
+  const scored = await sequenceLogProbs(teacher, sequences, { ...options, topLogProbs: k });
+  return rows.map((row, i) => {
+    if ((row.lengths?.length ?? 1) > 1)
+      throw new TrainingRowError(i, 'is packed; annotate its sequences before they are');
+    const top = scored[i]!.topLogProbs!.flat();
+    const teacher_ids = Int32Array.from(top, ({ tokenId }) => tokenId);
+    const teacher_log_probs = Float32Array.from(top, ({ logProb }) => logProb);
+    return { ...row, annotations: { ...row.annotations, teacher_ids, teacher_log_probs } };
+  });
 }

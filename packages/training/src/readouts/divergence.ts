@@ -57,7 +57,7 @@ function termsOf(teacher: Tensor, student: Tensor, beta: number): Tensor {
 const SMALLEST_TAIL = 1e-30;
 
 function outcomes(logProbs: Tensor, rest: 'tail' | 'renormalize'): Tensor {
-  if (rest === 'renormalize') return logProbs.sub(logSumExp(logProbs).expandDims(2));
+  if (rest === 'renormalize') return logProbs.sub(logSumExp(logProbs));
   const left = logProbs.exp().sum(2, { keepDims: true }).neg().add(1);
   return concat([logProbs, left.maximum(SMALLEST_TAIL).log()], 2);
 }

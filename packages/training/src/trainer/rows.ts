@@ -75,7 +75,7 @@ export function checkRows(rows: readonly TrainingRow[], needs: RowNeeds, limits:
     }
     const predictions = row.tokens.length - 1;
     for (const [name, values] of [['weights', row.weights] as const, ...Object.entries(row.annotations ?? {})]) {
-      checkNumbers(name, values, predictions, name === 'weights' ? undefined : declared.get(name), i);
+      checkNumbers(name, values, predictions, name === 'weights' ? { per: 'prediction' } : declared.get(name), i);
     }
     const missing = [...declared.keys()].filter((name) => !(name in (row.annotations ?? {})));
     if (missing.length > 0)
@@ -104,16 +104,17 @@ function checkTokens(row: TrainingRow, i: number, { maxPositionEmbeddings: conte
   }
 }
 
-/** Numbers of a row. What no loss at hand has declared is one a prediction, as a name alone declares it. */
+/** Numbers of a row. What is not declared may be another loss's, of whatever shape. */
 function checkNumbers(
   name: string,
   values: ArrayLike<number>,
   predictions: number,
-  { per, width = 1, dtype = 'float32' }: Omit<AnnotationSpec, 'name'> = { per: 'prediction' },
+  spec: Omit<AnnotationSpec, 'name'> | undefined,
   i: number,
 ): void {
+  const { per, width = 1, dtype = 'float32' } = spec ?? { per: 'prediction' };
   const entries = per === 'row' ? 1 : predictions;
-  if (values.length !== entries * width) {
+  if (spec && values.length !== entries * width) {
     const wanted = per === 'row' ? 'the row' : `${predictions} predictions`;
     const each = width === 1 ? '' : ` of ${width} numbers each`;
     throw new TrainingRowError(i, `${name} has ${values.length} entries for ${wanted}${each}`);
