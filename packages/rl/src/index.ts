@@ -36,16 +36,33 @@ export {
   type ReinforceOptions,
   type RlooOptions,
 } from './objective/presets.js';
-export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
+export { type AotLossOptions, aotLoss } from './preference/aot.js';
+export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
+export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
+export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
 export {
   annotatePairs,
+  type CompletionLogProbs,
+  coupledPairs,
   type PairLogProbs,
   type PairReference,
   type PreferenceLoss,
   preferenceTokenLoss,
+  type ReferredPair,
   type TokenizedPair,
 } from './preference/preference-loss.js';
 export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
+export { type PreferenceLossName, preferenceLosses } from './preference/presets.js';
+export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
+export {
+  annotateUnpaired,
+  type UnpairedCompletion,
+  type UnpairedLogProbs,
+  type UnpairedLoss,
+  type UnpairedStep,
+  unpairedLoss,
+} from './preference/unpaired-loss.js';
 export { noRatio } from './ratio/no-ratio.js';
 export type { Ratio } from './ratio/ratio.js';
 export { sequenceRatio } from './ratio/sequence-ratio.js';

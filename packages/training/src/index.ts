@@ -57,7 +57,7 @@ export {
   trainingShape,
 } from './run/training-options.js';
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
-export { type UpdateResult, update } from './run/update.js';
+export { type UpdateResult, update, updateBy } from './run/update.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
@@ -70,7 +70,7 @@ export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
 export type { Annotation, AnnotationSpec } from './trainer/annotation.js';
-export { type CoupledLoss, forwardBackwardCoupled } from './trainer/coupled-loss.js';
+export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './trainer/coupled-loss.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export type {
   ForwardPass,

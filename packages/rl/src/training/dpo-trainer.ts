@@ -32,7 +32,6 @@ import {
   update,
   warn,
 } from '@posttrain/training';
-import { preferenceLosses } from '../preference/dpo.js';
 import {
   annotatePairs,
   type PairReference,
@@ -41,6 +40,7 @@ import {
   type TokenizedPair,
 } from '../preference/preference-loss.js';
 import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
+import { preferenceLosses } from '../preference/presets.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 

@@ -40,17 +40,12 @@ function linearLoss(readout: Readout<Tensor>, groupSize: number): Loss {
   return loss;
 }
 
-/**
- * Adds the gradients of a coupled loss over all rows of a step, in two passes: the numbers of all rows first, then Σ ∂L/∂value ·
- * value over micro-batches, which has the same gradient. It costs one more forward pass.
- *
- * @throws what `Trainer.forwardBackward` throws
- */
-export async function forwardBackwardCoupled<M extends TrainableModel>(
+/** A coupled loss of all rows of a step, its metrics, and ∂L/∂value of every row. */
+async function measured<M extends TrainableModel>(
   trainer: Trainer<M>,
   rows: readonly TrainingRow[],
   { readout, groupSize = 1, compute }: CoupledLoss,
-): Promise<ForwardBackwardResult> {
+): Promise<{ readonly result: ForwardBackwardResult; readonly slopes: readonly number[] }> {
   const read = await trainer.read(rows, readout, { groupSize });
   const values = tensor(
     Float32Array.from(read, (row) => row[0]!),
@@ -62,9 +57,32 @@ export async function forwardBackwardCoupled<M extends TrainableModel>(
   })(values);
   const [loss, metrics] = value;
   await realize([loss, gradient, ...Object.values(metrics)], { engine: trainer.model.network.engine });
-  const slopes = await gradient.toArray();
-  const annotated = rows.map((row, i) => ({ ...row, annotations: { ...row.annotations, [GRADIENT]: [slopes[i]!] } }));
-  const { tokens } = await trainer.forwardBackward(annotated, linearLoss(readout, groupSize));
   const numbers = await Promise.all(Object.entries(metrics).map(async ([name, x]) => [name, await x.item()] as const));
-  return { loss: await loss.item(), metrics: Object.fromEntries(numbers), tokens };
+  const tokens = rows.reduce((sum, row) => sum + row.tokens.length, 0);
+  const result = { loss: await loss.item(), metrics: Object.fromEntries(numbers), tokens };
+  return { result, slopes: await gradient.toArray() };
 }
+
+/**
+ * Adds the gradients of a coupled loss over all rows of a step, in two passes: the numbers of all rows first, then Σ ∂L/∂value ·
+ * value over micro-batches, which has the same gradient. It costs one more forward pass.
+ *
+ * @throws what `Trainer.forwardBackward` throws
+ */
+export async function forwardBackwardCoupled<M extends TrainableModel>(
+  trainer: Trainer<M>,
+  rows: readonly TrainingRow[],
+  loss: CoupledLoss,
+): Promise<ForwardBackwardResult> {
+  const { result, slopes } = await measured(trainer, rows, loss);
+  const annotated = rows.map((row, i) => ({ ...row, annotations: { ...row.annotations, [GRADIENT]: [slopes[i]!] } }));
+  await trainer.forwardBackward(annotated, linearLoss(loss.readout, loss.groupSize ?? 1));
+  return result;
+}
+
+/** Loss and metrics of a coupled loss under the parameters as they are now; nothing is added. For adapters without dropout. */
+export const evaluateCoupled = async <M extends TrainableModel>(
+  trainer: Trainer<M>,
+  rows: readonly TrainingRow[],
+  loss: CoupledLoss,
+): Promise<ForwardBackwardResult> => (await measured(trainer, rows, loss)).result;
