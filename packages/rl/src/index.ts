@@ -63,6 +63,7 @@ export {
   type UnpairedStep,
   unpairedLoss,
 } from './preference/unpaired-loss.js';
+export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { noRatio } from './ratio/no-ratio.js';
 export type { Ratio } from './ratio/ratio.js';
 export { sequenceRatio } from './ratio/sequence-ratio.js';
@@ -86,7 +87,14 @@ export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './re
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
-export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
+export {
+  DPO_TRL_NAMES,
+  type DpoOptions,
+  type DpoResult,
+  dpo,
+  dpoOptions,
+  trainPreferences,
+} from './training/dpo-trainer.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
@@ -98,6 +106,7 @@ export {
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
+export type { AnyPreferenceLoss } from './training/preference-data.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';
