@@ -15,6 +15,7 @@ import dpo  # noqa: E402
 import gae  # noqa: E402
 import grpo  # noqa: E402
 import logits  # noqa: E402
+import preference  # noqa: E402
 import rloo  # noqa: E402
 import with_model  # noqa: E402
 
@@ -27,6 +28,8 @@ def main() -> None:
     write_json(out / "rloo-advantages.json", rloo.advantages())
     write_json(out / "dpo-loss.json", dpo.losses())
     write_json(out / "gae.json", gae.cases())
+    write_json(out / "preference-pairs.json", preference.pairs())
+    write_json(out / "kto-loss.json", preference.kto())
     write_json(out / "log-probs.json", logits.cases())
 
     torch.set_default_dtype(torch.float32)

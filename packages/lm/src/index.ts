@@ -100,7 +100,7 @@ export {
 } from './score/continuation-log-probs.js';
 export { type HiddenStatesOptions, hiddenStates } from './score/hidden-states.js';
 export { perplexity } from './score/perplexity.js';
-export { type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
+export { logProbsOf, type PredictionLogProbs, predictionLogProbs } from './score/prediction-log-probs.js';
 export type { Continuation } from './score/prefix-tree.js';
 export {
   type RollingOptions,

@@ -42,16 +42,34 @@ export {
   type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
-export { type DpoLossOptions, dpoLoss, type PreferenceLossName, preferenceLosses } from './preference/dpo.js';
+export { type AotLossOptions, aotLoss } from './preference/aot.js';
+export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
+export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
+export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
 export {
   annotatePairs,
+  type CompletionLogProbs,
+  coupledPairs,
   type PairLogProbs,
   type PairReference,
   type PreferenceLoss,
   preferenceTokenLoss,
+  type ReferredPair,
   type TokenizedPair,
 } from './preference/preference-loss.js';
 export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
+export { type PreferenceLossName, preferenceLosses } from './preference/presets.js';
+export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
+export {
+  annotateUnpaired,
+  type UnpairedCompletion,
+  type UnpairedLogProbs,
+  type UnpairedLoss,
+  type UnpairedStep,
+  unpairedLoss,
+} from './preference/unpaired-loss.js';
+export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
 export { noRatio, type Ratio, sequenceRatio, sequenceSumRatio, tokenRatio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
@@ -114,7 +132,14 @@ export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
-export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
+export {
+  DPO_TRL_NAMES,
+  type DpoOptions,
+  type DpoResult,
+  dpo,
+  dpoOptions,
+  trainPreferences,
+} from './training/dpo-trainer.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
@@ -127,6 +152,7 @@ export {
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
+export type { AnyPreferenceLoss } from './training/preference-data.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';

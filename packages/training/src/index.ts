@@ -1,3 +1,21 @@
+export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
+export {
+  type DivergenceOptions,
+  divergence,
+  type TeacherModel,
+  type TopKTeacher,
+} from './readouts/divergence.js';
+export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
+export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
+export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
+export { sequenceLogProb } from './readouts/sequence-log-prob.js';
+export { sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
+export {
+  type BradleyTerryOptions,
+  bradleyTerry,
+  type RewardPair,
+  rewardRows,
+} from './reward-model/bradley-terry.js';
 export type { BestEvaluation } from './run/best.js';
 export type { CheckpointToSave, LoadCheckpointOptions, RunState, TrainerSnapshot } from './run/checkpoint.js';
 export {
@@ -39,7 +57,7 @@ export {
   trainingShape,
 } from './run/training-options.js';
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
-export { type UpdateResult, update } from './run/update.js';
+export { type UpdateResult, update, updateBy } from './run/update.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
@@ -51,13 +69,28 @@ export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
+export type { Annotation, AnnotationSpec } from './trainer/annotation.js';
+export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './trainer/coupled-loss.js';
+export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
+export type {
+  ForwardPass,
+  Loss,
+  LossDescription,
+  LossInputs,
+  LossResult,
+  Read,
+  Readout,
+  ReadoutValue,
+} from './trainer/loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
+export type { ValuesOfRows } from './trainer/row-values.js';
 export type { RowBatch, TrainingRow } from './trainer/rows.js';
 export { TrainingRowError } from './trainer/rows.js';
 export type { TokenLoss, TokenLossInputs } from './trainer/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './trainer/token-loss.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
-export type { OptimStepResult } from './trainer/trainer.js';
+export type { TrainableModel } from './trainer/trainable-model.js';
+export type { OptimStepOptions, OptimStepResult, ReadOptions, StepInputs } from './trainer/trainer.js';
 export { Trainer } from './trainer/trainer.js';
 export type { TrainerOptions } from './trainer/trainer-options.js';

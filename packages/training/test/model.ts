@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import type { Trainer, TrainingRow } from '../src/index.js';
 
 export { modelOf } from '../../peft/test/model.js';
@@ -15,4 +16,12 @@ export async function contents(trainer: Trainer): Promise<Record<string, number[
   return Object.fromEntries(
     await Promise.all(Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const)),
   );
+}
+
+/** Whether numbers are equal but for rounding. */
+export function expectClose(actual: readonly number[], expected: readonly number[], tolerance = 2e-6): void {
+  expect(actual.length).toBe(expected.length);
+  actual.forEach((value, i) => {
+    expect(Math.abs(value - expected[i]!), `${i}: ${value}, not ${expected[i]}`).toBeLessThanOrEqual(tolerance);
+  });
 }

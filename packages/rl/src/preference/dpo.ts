@@ -23,9 +23,3 @@ export function dpoLoss(given: DpoLossOptions = {}): PreferenceLoss {
       logSigmoid(chosen.sub(referenceChosen).sub(rejected.sub(referenceRejected)).mul(beta)).neg(),
   };
 }
-
-/** Preference losses by TRL's `loss_type`. */
-export const preferenceLosses = { sigmoid: dpoLoss } as const;
-
-/** The name of a loss of `preferenceLosses`. */
-export type PreferenceLossName = keyof typeof preferenceLosses;

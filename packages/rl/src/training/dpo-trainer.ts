@@ -1,20 +1,9 @@
-import {
-  custom,
-  type Given,
-  integer,
-  number,
-  OptionError,
-  options,
-  PosttrainError,
-  type Read,
-} from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, sequenceLogProbs, withParameters } from '@posttrain/lm';
+import { custom, type Given, integer, number, OptionError, options, type Read } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
-  collectRows,
   createTrainer,
   isRows,
-  lossOnRows,
   planRates,
   ROWS,
   RowOrder,
@@ -29,29 +18,26 @@ import {
   trainingIdentity,
   trainingShape,
   trlNames,
-  update,
-  warn,
 } from '@posttrain/training';
-import { preferenceLosses } from '../preference/dpo.js';
-import {
-  annotatePairs,
-  type PairReference,
-  type PreferenceLoss,
-  preferenceTokenLoss,
-  type TokenizedPair,
-} from '../preference/preference-loss.js';
-import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
+import type { PreferenceRow } from '../preference/preference-rows.js';
+import { preferenceLosses } from '../preference/presets.js';
+import type { UnpairedRow } from '../preference/unpaired-rows.js';
 import { hintOfName } from './hint-of-name.js';
+import { type AnyPreferenceLoss, preferenceData } from './preference-data.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 const shape = {
   ...trainingShape,
-  /** `{ prompt?, chosen, rejected }`, texts or lists of messages. */
-  rows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /** `{ prompt?, chosen, rejected }`, texts or lists of messages; for losses over single completions `{ prompt, completion, label }`. */
+  rows: custom<Rows<PreferenceRow> | Rows<UnpairedRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Held-out pairs, of which evaluations give `eval_loss` and the other metrics. Default: none. */
-  evaluationRows: custom<Rows<PreferenceRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
+  evaluationRows: custom<Rows<PreferenceRow> | Rows<UnpairedRow>>()(ROWS, isRows, {
+    optional: true,
+    decisive: false,
+    hint: rowsHint,
+  }),
   /** Default `preferenceLosses.sigmoid()`: DPO with β 0.1. */
-  loss: custom<PreferenceLoss>()(
+  loss: custom<AnyPreferenceLoss>()(
     'a preference loss, such as preferenceLosses.sigmoid({ beta: 0.1 })',
     (value) => typeof value === 'object' && value !== null && 'compute' in value,
     {
@@ -107,109 +93,73 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> extend
 }
 
 /**
- * Direct Preference Optimization, or another preference loss, over pairs of completions. The reference's log-probabilities
- * are computed once, before the first update.
+ * Trains on preferences with a loss of any kind: pairs (`{ prompt?, chosen, rejected }`) or single completions (`{ prompt,
+ * completion, label }`), as the loss says. Where it compares with a reference, that one's log-probabilities are computed once,
+ * before the first update; where it does not, none is run.
  *
  * @throws OptionError, PreferenceRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
  */
-export async function dpo<A extends TrainableAdapter = TrainableAdapter>(given: DpoOptions<A>): Promise<DpoResult<A>> {
+export const trainPreferences = <A extends TrainableAdapter = TrainableAdapter>(
+  given: DpoOptions<A>,
+): Promise<DpoResult<A>> => train('trainPreferences', given);
+
+/**
+ * Direct Preference Optimization, or another preference loss: `trainPreferences` under the name of its default loss.
+ *
+ * @throws OptionError, PreferenceRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
+ */
+export const dpo = <A extends TrainableAdapter = TrainableAdapter>(given: DpoOptions<A>): Promise<DpoResult<A>> =>
+  train('dpo', given);
+
+async function train<A extends TrainableAdapter>(where: string, given: DpoOptions<A>): Promise<DpoResult<A>> {
   const settings = dpoOptions.read(given);
   const { model, adapter, loss, epochs, batchSize, seed, reference, evaluationRows } = settings;
-  const maxLength = maxLengthOf(given.maxLength, settings);
-  refuseDropout('dpo', adapter);
-  const { pairs, ...left } = await preferencePairs('rows', settings.rows, settings, maxLength);
-  const held = evaluationRows && (await preferencePairs('evaluationRows', evaluationRows, settings, maxLength)).pairs;
-  const tokenLoss = preferenceTokenLoss(loss);
-  const trainer = await createTrainer('dpo', settings);
-  const steps = Math.ceil((epochs * pairs.length) / batchSize);
-  const rateOf = planRates('dpo', settings, steps);
-  const order = new RowOrder(pairs.length, seed);
+  const maxLength = maxLengthOf(where, given.maxLength, settings);
+  refuseDropout(where, adapter);
+  const { rows, dropped, identical, ...data } = await preferenceData(where, 'rows', settings.rows, loss, {
+    ...settings,
+    maxLength,
+  });
+  const held =
+    evaluationRows && (await preferenceData(where, 'evaluationRows', evaluationRows, loss, { ...settings, maxLength }));
+  const trainer = await createTrainer(where, settings);
+  const steps = Math.ceil((epochs * rows.length) / batchSize);
+  const rateOf = planRates(where, settings, steps);
+  const order = new RowOrder(rows.length, seed);
   const state = { numTokens: 0 };
 
   const step = async (index: number) => {
-    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * pairs.length));
+    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * rows.length));
     const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
-    const batch = annotatePairs(chosen.map((i) => pairs[i]!));
     const rate = rateOf(index);
-    const { gradNorm, ...result } = await update(trainer, batch, tokenLoss, rate);
+    const { gradNorm, ...result } = await data.update(trainer, chosen, rate);
     state.numTokens += result.tokens;
-    const epoch = last / pairs.length;
+    const epoch = last / rows.length;
     const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
     return { loss: result.loss, ...progress, ...result.metrics };
   };
   const result = await runSteps(
     {
       ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
-      evaluation: held && lossOnRows(annotatePairs(held), tokenLoss),
+      evaluation: held?.evaluation(),
       settings: async () => ({
-        ...trainingIdentity('dpo', dpoOptions.settings(given), settings),
+        ...trainingIdentity(where, dpoOptions.settings(given), settings),
         ...(await adapterIdentity('reference', reference)),
         // Tokenizer, chat template and maxLength are in it.
-        ...rowsIdentity(pairs.map(({ reference: _, ...pair }) => pair)),
+        ...rowsIdentity(rows),
       }),
     },
     settings,
   );
   const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
-  return { trainer, adapter: trained, ...result, ...left };
-}
-
-type ReferredPair = TokenizedPair & { readonly reference: PairReference };
-
-/** The pairs of rows that teach something, with what the reference thinks of them. Says what is left out. */
-async function preferencePairs(
-  option: 'rows' | 'evaluationRows',
-  given: Rows<PreferenceRow>,
-  settings: Read<typeof dpoOptions>,
-  maxLength: number,
-): Promise<{ readonly pairs: ReferredPair[]; readonly dropped: number; readonly identical: number }> {
-  const { model, reference, maxTokensPerPass } = settings;
-  const { rows } = await collectRows('dpo', given, settings, option);
-  const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
-  const dropped = rows.length - fitting.length;
-  // Their gradient is zero but for rounding, of which Adam would make updates of full size.
-  const pairs = fitting.filter(({ chosenTokens, rejectedTokens }) => String(chosenTokens) !== String(rejectedTokens));
-  const identical = fitting.length - pairs.length;
-  if (pairs.length === 0) {
-    throw new PosttrainError(
-      'DPO',
-      `dpo: none of ${rows.length} ${option} has a prompt shorter than maxLength ${maxLength} and two completions that differ before it`,
-    );
-  }
-  const say = (count: number, why: string) => {
-    const what = option === 'rows' ? 'pairs' : `pairs of ${option}`;
-    if (count > 0) warn(settings, `dpo: ${count} of ${rows.length} ${what} are left out: ${why}`);
-  };
-  say(identical, `nothing differs within maxLength ${maxLength}`);
-  say(dropped, 'their prompt fills maxLength');
-  const references = await referencesOf(model, pairs, reference, maxTokensPerPass);
-  return { pairs: pairs.map((pair, i) => ({ ...pair, reference: references[i]! })), dropped, identical };
+  return { trainer, adapter: trained, ...result, dropped, identical };
 }
 
 /** What is longer than the context can neither be scored nor trained. */
-function maxLengthOf(given: number | undefined, { maxLength, model }: Read<typeof dpoOptions>): number {
+function maxLengthOf(where: string, given: number | undefined, { maxLength, model }: Read<typeof dpoOptions>): number {
   const { maxPositionEmbeddings: context } = model.config;
   if (given === undefined) return Math.min(maxLength, context);
   if (given <= context) return given;
   const problem = `maxLength is ${given}; the context of ${model.name} holds ${context} tokens.`;
-  throw new OptionError('INVALID_OPTION', 'dpo', 'maxLength', problem);
-}
-
-async function referencesOf(
-  model: CausalLM,
-  pairs: readonly TokenizedPair[],
-  adapter: Adapter,
-  maxTokensPerPass: number,
-): Promise<PairReference[]> {
-  const sequences = pairs.flatMap(({ promptTokens, chosenTokens, rejectedTokens }) => [
-    [...promptTokens, ...chosenTokens],
-    [...promptTokens, ...rejectedTokens],
-  ]);
-  const scored = await sequenceLogProbs(model, sequences, { adapter, maxTokensPerPass });
-  return pairs.map(({ promptTokens }, i) => {
-    const [chosen, rejected] = [scored[2 * i]!, scored[2 * i + 1]!].map((s) =>
-      s.logProbs.subarray(promptTokens.length - 1),
-    );
-    return { chosen: chosen!, rejected: rejected! };
-  });
+  throw new OptionError('INVALID_OPTION', where, 'maxLength', problem);
 }

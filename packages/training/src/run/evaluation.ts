@@ -1,7 +1,7 @@
 import { type DecisiveSettings, OptionError, PosttrainError, settingsOf, showValue } from '@posttrain/interfaces';
 import type { Metrics } from '../tracking/metrics.js';
+import type { AnyLoss } from '../trainer/lift-token-loss.js';
 import type { TrainingRow } from '../trainer/rows.js';
-import type { TokenLoss } from '../trainer/token-loss.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { EvaluationContext } from './hooks.js';
 import { contentHash } from './identity.js';
@@ -16,7 +16,7 @@ export interface EvaluationOnRows {
 }
 
 /** Evaluation with a loss over training rows: `eval_loss`, and the metrics of that loss. */
-export const lossOnRows = (rows: readonly TrainingRow[], loss: TokenLoss): EvaluationOnRows => ({
+export const lossOnRows = (rows: readonly TrainingRow[], loss: AnyLoss): EvaluationOnRows => ({
   digest: contentHash(rows),
   async measure(trainer, signal) {
     const { loss: value, metrics } = await trainer.evaluate(rows, loss, { signal });

@@ -12,40 +12,38 @@ import {
 import { globalNorm, mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import {
-  type CausalLM,
   type ExpertsConfig,
   type LayerHooks,
   loadBalancingLossOf,
-  predictionLogProbs,
   type RouterSums,
   recordRouterLogits,
   routerSums,
 } from '@posttrain/lm';
+import { forwardPass } from './forward-pass.js';
+import type { Loss, LossResult, Readout, ReadoutValue } from './loss.js';
 import type { RowBatch } from './rows.js';
-import type { TokenLoss } from './token-loss.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
+import type { TrainableModel } from './trainable-model.js';
 
 /** One micro-batch, enough to compute its gradients again. */
 export interface Pass {
-  readonly loss: TokenLoss;
+  readonly loss: Loss;
   readonly batch: RowBatch;
   readonly dropoutKey: Tensor;
+  /** Numbers of the step that the loss asks for, float32 scalars. */
+  readonly scalars: Named;
   /** How the routers of a mixture of experts share out the tokens of all passes of a step. Left out: those of this one. */
   readonly routed?: RoutedTokens;
 }
 
 type RoutedTokens = Pick<RouterSums, 'choices' | 'tokens'>;
 
-interface PassResult {
-  readonly loss: Tensor;
-  readonly metrics: Readonly<Record<string, Tensor>>;
-}
-
 interface PassInputs {
   readonly parameters: Named;
   readonly frozen: Named;
   readonly batch: RowBatch;
   readonly dropoutKey: Tensor;
+  readonly scalars: Named;
   readonly routed?: RoutedTokens;
   /** What the gradients are multiplied by; left out, 1. */
   readonly lossScale?: Tensor;
@@ -54,7 +52,7 @@ interface PassInputs {
 /** `isFirst`: the gradients' memory is written over, not added to. */
 type MicroStep = Compiled<
   [gradients: Named, inputs: PassInputs, isFirst: boolean],
-  PassResult & { readonly gradients: Named }
+  LossResult & { readonly gradients: Named }
 >;
 
 /** `NAME.weight.absmax` and the like: what a quantised weight is made of beside its codes. */
@@ -64,14 +62,21 @@ const isQuantizedPart = (name: string): boolean => name.includes('.weight.');
 const noGradients = (parameters: Named): Named => mapNamed(parameters, (p) => zerosBuffer(p.shape));
 
 /** Loss and metrics of a pass without a gradient. */
-type EvaluationStep = Compiled<[inputs: PassInputs], PassResult>;
+type EvaluationStep = Compiled<[inputs: PassInputs], LossResult>;
+
+/** What a readout gives of a pass as training computes it, without a gradient. */
+type ReadStep = Compiled<[inputs: PassInputs], ReadoutValue>;
 
 /** The sum of the gradients of passes, in one piece of memory, and which passes they are. */
 export class GradientAccumulator {
   #gradients: Named;
   #passes: Pass[] = [];
-  readonly #microSteps = new Map<TokenLoss, MicroStep>();
-  readonly #evaluationSteps = new Map<TokenLoss, EvaluationStep>();
+  readonly #microSteps = new Map<Loss, MicroStep>();
+  readonly #evaluationSteps = new Map<Loss, EvaluationStep>();
+  readonly #readSteps = new Map<Readout<ReadoutValue>, ReadStep>();
+  readonly #scaled = compile((gradients: Named, factor: Tensor): Named => mapNamed(gradients, (g) => g.mul(factor)), {
+    name: 'takeGradients',
+  });
   readonly #norm = compile((gradients: Named) => globalNorm(gradients), { name: 'gradNorm' });
 
   #frozen: Named | undefined;
@@ -90,7 +95,7 @@ export class GradientAccumulator {
   );
 
   constructor(
-    private readonly base: CausalLM,
+    private readonly base: TrainableModel,
     private readonly adapter: TrainableAdapter | undefined,
     private readonly options: { readonly gradientCheckpointing: boolean; readonly fp16: boolean },
     parameters: Named,
@@ -117,8 +122,8 @@ export class GradientAccumulator {
     return this.#gradients;
   }
 
-  async norm(): Promise<number> {
-    return (await this.#norm(this.#gradients)).item();
+  async norm(gradients: Named = this.#gradients): Promise<number> {
+    return (await this.#norm(gradients)).item();
   }
 
   /**
@@ -132,12 +137,12 @@ export class GradientAccumulator {
       const { choices, tokens } = await this.#route(await this.#inputsOf(pass, parameters, undefined));
       all = all ? { choices: all.choices.add(choices), tokens: all.tokens.add(tokens) } : { choices, tokens };
     }
-    await realize(Object.values(all!), { engine: this.base.engine });
+    await realize(Object.values(all!), { engine: this.base.network.engine });
     return all;
   }
 
   /** Adds the gradients of one pass. */
-  async add(pass: Pass, parameters: Named, lossScale?: Tensor): Promise<PassResult> {
+  async add(pass: Pass, parameters: Named, lossScale?: Tensor): Promise<LossResult> {
     const inputs = await this.#inputsOf(pass, parameters, lossScale);
     const isFirst = this.#passes.length === 0;
     const { gradients, ...result } = await this.#microStep(pass.loss)(this.#gradients, inputs, isFirst);
@@ -147,22 +152,44 @@ export class GradientAccumulator {
   }
 
   /** Loss and metrics of one pass under the parameters: no gradient, no dropout, no loss of the routers. */
-  async evaluate(pass: Pass, parameters: Named): Promise<PassResult> {
+  async evaluate(pass: Pass, parameters: Named): Promise<LossResult> {
     const { loss } = pass;
     const known = this.#evaluationSteps.get(loss);
     const step: EvaluationStep =
       known ??
       compile(
-        ({ parameters: trained, frozen, batch }) => {
+        ({ parameters: trained, frozen, batch, scalars }) => {
           const compute = this.#inComputeType(trained);
           const [weights, hooks] = this.adapter ? [frozen, this.adapter.hooks(compute)] : [compute, {}];
-          const { value, metrics } = this.#lossOf(loss, weights, batch, hooks);
-          return { loss: value, metrics };
+          return this.#lossOf(loss, weights, batch, hooks, scalars);
         },
         { name: `evaluate(${loss.name})` },
       );
     if (!known) this.#evaluationSteps.set(loss, step);
     return step(await this.#inputsOf(pass, parameters, undefined));
+  }
+
+  /** What a readout gives of one pass, with its dropout. */
+  async read<T extends ReadoutValue>(readout: Readout<T>, pass: Omit<Pass, 'loss'>, parameters: Named): Promise<T> {
+    const known = this.#readSteps.get(readout);
+    const step: ReadStep =
+      known ??
+      compile(
+        ({ parameters: trained, frozen, batch, dropoutKey }) => {
+          const { weights, hooks } = this.#layers(trained, frozen, dropoutKey);
+          return forwardPass(this.base.network, weights, batch, { hooks }).read(readout);
+        },
+        { name: `read(${readout.name})`, engine: this.base.network.engine },
+      );
+    if (!known) this.#readSteps.set(readout, step);
+    return (await step(await this.#inputsOf(pass, parameters, undefined))) as T;
+  }
+
+  /** What has been added, times `factor`, in memory of its own; the next pass is then the first again. */
+  async take(factor: Tensor): Promise<Named> {
+    const taken = await this.#scaled(this.#gradients, factor);
+    this.clear();
+    return taken;
   }
 
   /** Forgets all passes. Their memory takes the next ones. */
@@ -186,7 +213,7 @@ export class GradientAccumulator {
           this.#objective(pass.loss, { ...rest, parameters: trained, frozen: weights }),
         [variables, frozen, inputs],
         ['parameters', 'weights', 'pass'],
-        { engine: this.base.engine },
+        { engine: this.base.network.engine },
       );
       if (found) return found;
     }
@@ -194,19 +221,19 @@ export class GradientAccumulator {
   }
 
   async #inputsOf(
-    { batch, dropoutKey, routed }: Pass,
+    { batch, dropoutKey, scalars, routed }: Omit<Pass, 'loss'>,
     parameters: Named,
     lossScale: Tensor | undefined,
   ): Promise<PassInputs> {
     this.#frozen ??= this.adapter ? await this.#frozenWeights() : {};
     const optional = { ...(routed && { routed }), ...(lossScale && { lossScale }) };
-    return { parameters, frozen: this.#frozen, batch, dropoutKey, ...optional };
+    return { parameters, frozen: this.#frozen, batch, dropoutKey, scalars, ...optional };
   }
 
   /** The weights that are not trained, in the type that passes compute in. */
   async #frozenWeights(): Promise<Named> {
     const frozen = this.#inComputeType(this.base.weights);
-    await realize(Object.values(frozen), { engine: this.base.engine });
+    await realize(Object.values(frozen), { engine: this.base.network.engine });
     return frozen;
   }
 
@@ -216,7 +243,7 @@ export class GradientAccumulator {
     return mapNamed(weights, (x, name) => (x.dtype === 'float32' && !isQuantizedPart(name) ? x.cast('float16') : x));
   }
 
-  #microStep(loss: TokenLoss): MicroStep {
+  #microStep(loss: Loss): MicroStep {
     const known = this.#microSteps.get(loss);
     if (known) return known;
     const microStep: MicroStep = compile(
@@ -224,7 +251,7 @@ export class GradientAccumulator {
         const { gradients: added, ...result } = this.#objective(loss, inputs);
         return { gradients: isFirst ? added : mapNamed(gradients, (g, name) => g.add(added[name]!)), ...result };
       },
-      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' }, engine: this.base.engine },
+      { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' }, engine: this.base.network.engine },
     );
     this.#microSteps.set(loss, microStep);
     return microStep;
@@ -243,26 +270,21 @@ export class GradientAccumulator {
   }
 
   /** Loss and metrics of one pass, to be traced. */
-  #lossOf(loss: TokenLoss, weights: Named, batch: RowBatch, hooks: LayerHooks) {
-    const options = {
-      hooks,
-      temperature: loss.temperature ?? 1,
-      gradientCheckpointing: this.options.gradientCheckpointing,
-    };
-    const predicted = predictionLogProbs(this.base.network, weights, batch, options);
-    const { loss: value, metrics } = nameScope(`loss ${loss.name}`, () =>
-      loss.compute({ ...predicted, weights: batch.weights, annotations: batch.annotations }),
-    );
-    return { value, metrics };
+  #lossOf(loss: Loss, weights: Named, batch: RowBatch, hooks: LayerHooks, scalars: Named): LossResult {
+    const { gradientCheckpointing } = this.options;
+    const { read } = forwardPass(this.base.network, weights, batch, { hooks, gradientCheckpointing });
+    const { annotations, groups } = batch;
+    const inputs = { weights: batch.weights, annotations, scalars, ...(groups && { groups }) };
+    return nameScope(`loss ${loss.name}`, () => loss.computeFrom(read, inputs));
   }
 
   /** Loss, metrics and gradients of one pass, to be traced. */
-  #objective(loss: TokenLoss, { parameters, frozen, batch, dropoutKey, routed, lossScale }: PassInputs) {
+  #objective(loss: Loss, { parameters, frozen, batch, dropoutKey, scalars, routed, lossScale }: PassInputs) {
     const objective = (variables: Named) => {
       const { weights, hooks: plain } = this.#layers(variables, frozen, dropoutKey);
       const experts = this.#experts;
       const { hooks, logits } = experts ? recordRouterLogits(plain) : { hooks: plain, logits: [] };
-      let { value, metrics } = this.#lossOf(loss, weights, batch, hooks);
+      let { loss: value, metrics } = this.#lossOf(loss, weights, batch, hooks, scalars);
       if (experts) {
         const sums = routerSums(logits, { perToken: experts.perToken, mask: batch.segments.minimum(1) });
         const auxiliary = loadBalancingLossOf(sums, routed ?? sums);

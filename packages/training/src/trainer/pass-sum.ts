@@ -1,6 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { LossDescription } from './loss.js';
 import type { TrainingRow } from './rows.js';
-import type { TokenLoss } from './token-loss.js';
 
 /** What `Trainer.forwardBackward` gives. */
 export interface ForwardBackwardResult {
@@ -15,11 +15,11 @@ const COMBINED = { sum: (a: number, b: number) => a + b, min: Math.min, max: Mat
 
 /** Loss and metrics of passes, added up or combined as the loss says. */
 export class PassSum {
-  readonly #loss: TokenLoss;
+  readonly #loss: LossDescription;
   readonly #metrics: Record<string, number> = {};
   #total = 0;
 
-  constructor(loss: TokenLoss) {
+  constructor(loss: LossDescription) {
     this.#loss = loss;
   }
 

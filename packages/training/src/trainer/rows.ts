@@ -1,6 +1,7 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
 import { assertTokenIds } from '@posttrain/lm';
+import { type Annotation, type AnnotationSpec, annotationSpec } from './annotation.js';
 
 /**
  * One row of training: a token sequence, and for every prediction in it what an algorithm wants to say. Entry t of
@@ -10,8 +11,13 @@ export interface TrainingRow {
   readonly tokens: readonly number[];
   /** How much each prediction counts, all normalisation included; 0 leaves it out. */
   readonly weights: ArrayLike<number>;
-  /** Further per-prediction numbers by name: advantages, reference log-probabilities. */
+  /**
+   * Further numbers by name, as the loss declares them: one a prediction (advantages, reference log-probabilities) unless it
+   * says otherwise. Entries of several numbers stand one after the other.
+   */
   readonly annotations?: Readonly<Record<string, ArrayLike<number>>>;
+  /** Which group the row belongs to, for losses with groups of any size; rows of a group need not follow each other. */
+  readonly group?: number | string;
   /** Lengths of the sequences packed into `tokens`, in order; left out: one sequence. They do not see each other. */
   readonly lengths?: readonly number[];
 }
@@ -25,6 +31,8 @@ export interface RowBatch {
   /** float32 [b, s - 1]; 0 on padding. */
   readonly weights: Tensor;
   readonly annotations: Readonly<Record<string, Tensor>>;
+  /** int32 [b], counted from 1; 0 on padding. Only for losses with groups of any size. */
+  readonly groups?: Tensor;
 }
 
 /** A row that cannot be trained on. */
@@ -47,37 +55,29 @@ export interface RowLimits {
   readonly vocabSize: number;
 }
 
-/** Throws a `TrainingRowError` naming the first row that is malformed. `annotations` are the names a loss needs. */
-export function checkRows(
-  rows: readonly TrainingRow[],
-  annotations: readonly string[],
-  { maxPositionEmbeddings: context, vocabSize }: RowLimits,
-): void {
+/** What a loss asks of rows. */
+export interface RowNeeds {
+  readonly annotations: readonly Annotation[];
+  /** Whether a row must be one sequence. */
+  readonly wholeRow?: boolean;
+}
+
+/** Throws a `TrainingRowError` naming the first row that is malformed, or has not what a loss needs. */
+export function checkRows(rows: readonly TrainingRow[], needs: RowNeeds, limits: RowLimits): void {
+  const declared = new Map(needs.annotations.map(annotationSpec).map((spec) => [spec.name, spec]));
   rows.forEach((row, i) => {
+    checkTokens(row, i, limits);
+    if (needs.wholeRow && (row.lengths?.length ?? 1) > 1) {
+      throw new TrainingRowError(
+        i,
+        `packs ${row.lengths!.length} sequences, and the loss reads one number of a whole row`,
+      );
+    }
     const predictions = row.tokens.length - 1;
-    if (predictions < 1) throw new TrainingRowError(i, `has ${row.tokens.length} tokens; it needs at least 2`);
-    try {
-      assertTokenIds(vocabSize, row.tokens, 'tokens');
-    } catch (cause) {
-      throw new TrainingRowError(i, (cause as Error).message, { cause });
-    }
-    const wrongLength = row.lengths?.find((length) => !(Number.isInteger(length) && length > 0));
-    if (wrongLength !== undefined) throw new TrainingRowError(i, `has ${wrongLength} among its lengths`);
-    const longest = Math.max(...(row.lengths ?? [row.tokens.length]));
-    if (longest > context) throw new TrainingRowError(i, `has ${longest} tokens but the context holds ${context}`);
-    const total = row.lengths?.reduce((a, b) => a + b, 0) ?? row.tokens.length;
-    if (total !== row.tokens.length) {
-      throw new TrainingRowError(i, `its lengths add up to ${total} but it has ${row.tokens.length} tokens`);
-    }
     for (const [name, values] of [['weights', row.weights] as const, ...Object.entries(row.annotations ?? {})]) {
-      if (values.length !== predictions) {
-        throw new TrainingRowError(i, `${name} has ${values.length} entries for ${predictions} predictions`);
-      }
-      for (let t = 0; t < predictions; t++) {
-        if (!Number.isFinite(values[t]!)) throw new TrainingRowError(i, `${name}[${t}] is ${values[t]}`);
-      }
+      checkNumbers(name, values, predictions, name === 'weights' ? { per: 'prediction' } : declared.get(name), i);
     }
-    const missing = annotations.filter((name) => !(name in (row.annotations ?? {})));
+    const missing = [...declared.keys()].filter((name) => !(name in (row.annotations ?? {})));
     if (missing.length > 0)
       throw new TrainingRowError(i, `lacks the annotation ${missing.join(', ')} that the loss needs`);
     if (!Array.prototype.some.call(row.weights, (weight: number) => weight !== 0)) {
@@ -86,21 +86,72 @@ export function checkRows(
   });
 }
 
-/**
- * Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each). `groupSize` rows in a
- * row stay together: a loss over pairs has groups of 2.
- */
+function checkTokens(row: TrainingRow, i: number, { maxPositionEmbeddings: context, vocabSize }: RowLimits): void {
+  const predictions = row.tokens.length - 1;
+  if (predictions < 1) throw new TrainingRowError(i, `has ${row.tokens.length} tokens; it needs at least 2`);
+  try {
+    assertTokenIds(vocabSize, row.tokens, 'tokens');
+  } catch (cause) {
+    throw new TrainingRowError(i, (cause as Error).message, { cause });
+  }
+  const wrongLength = row.lengths?.find((length) => !(Number.isInteger(length) && length > 0));
+  if (wrongLength !== undefined) throw new TrainingRowError(i, `has ${wrongLength} among its lengths`);
+  const longest = Math.max(...(row.lengths ?? [row.tokens.length]));
+  if (longest > context) throw new TrainingRowError(i, `has ${longest} tokens but the context holds ${context}`);
+  const total = row.lengths?.reduce((a, b) => a + b, 0) ?? row.tokens.length;
+  if (total !== row.tokens.length) {
+    throw new TrainingRowError(i, `its lengths add up to ${total} but it has ${row.tokens.length} tokens`);
+  }
+}
+
+/** Numbers of a row. What is not declared may be another loss's, of whatever shape. */
+function checkNumbers(
+  name: string,
+  values: ArrayLike<number>,
+  predictions: number,
+  spec: Omit<AnnotationSpec, 'name'> | undefined,
+  i: number,
+): void {
+  const { per, width = 1, dtype = 'float32' } = spec ?? { per: 'prediction' };
+  const entries = per === 'row' ? 1 : predictions;
+  if (spec && values.length !== entries * width) {
+    const wanted = per === 'row' ? 'the row' : `${predictions} predictions`;
+    const each = width === 1 ? '' : ` of ${width} numbers each`;
+    throw new TrainingRowError(i, `${name} has ${values.length} entries for ${wanted}${each}`);
+  }
+  for (let t = 0; t < values.length; t++) {
+    const value = values[t]!;
+    if (!Number.isFinite(value)) throw new TrainingRowError(i, `${name}[${t}] is ${value}`);
+    if (dtype === 'int32' && (value | 0) !== value)
+      throw new TrainingRowError(i, `${name}[${t}] is ${value}, no int32`);
+  }
+}
+
+/** Rows that stay together, as a loss says it. @throws TrainingRowError, PosttrainError */
+function groupsOf(rows: readonly TrainingRow[], groupSize: number | 'any'): TrainingRow[][] {
+  if (groupSize !== 'any') {
+    if (rows.length % groupSize !== 0) {
+      throw new PosttrainError('TRAINING_ROWS', `${rows.length} rows do not make groups of ${groupSize}`);
+    }
+    return Array.from({ length: rows.length / groupSize }, (_, i) => rows.slice(i * groupSize, (i + 1) * groupSize));
+  }
+  const byGroup = new Map<number | string, TrainingRow[]>();
+  rows.forEach((row, i) => {
+    if (row.group === undefined) throw new TrainingRowError(i, 'has no group, which the loss needs');
+    const members = byGroup.get(row.group) ?? [];
+    members.push(row);
+    byGroup.set(row.group, members);
+  });
+  return [...byGroup.values()];
+}
+
+/** Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay together. */
 export function microBatches(
   rows: readonly TrainingRow[],
   maxTokens: number,
-  groupSize: number,
+  groupSize: number | 'any',
 ): (readonly TrainingRow[])[] {
-  if (rows.length % groupSize !== 0) {
-    throw new PosttrainError('TRAINING_ROWS', `${rows.length} rows do not make groups of ${groupSize}`);
-  }
-  const groups = Array.from({ length: rows.length / groupSize }, (_, i) =>
-    rows.slice(i * groupSize, (i + 1) * groupSize),
-  );
+  const groups = groupsOf(rows, groupSize);
   const widthOf = (group: readonly TrainingRow[]) => Math.max(...group.map((row) => row.tokens.length));
   // Similar lengths together, so that little is padding. The order inside a step does not matter to the sum.
   const sorted = groups
@@ -109,7 +160,7 @@ export function microBatches(
   const batches: TrainingRow[][] = [];
   let open: TrainingRow[] = [];
   for (const { group, width } of sorted) {
-    if (open.length > 0 && (open.length + groupSize) * width > maxTokens) {
+    if (open.length > 0 && (open.length + group.length) * width > maxTokens) {
       batches.push(open);
       open = [];
     }
@@ -119,44 +170,49 @@ export function microBatches(
   return batches;
 }
 
-/** Rows as tensors, padded on the right. `annotations` are the names to include; groups of padding rows fill up. */
-export function toBatch(rows: readonly TrainingRow[], annotations: readonly string[], groupSize: number): RowBatch {
-  const groups = rows.length / groupSize;
-  const b = groupSize * roundCount(groups);
+/** Rows as tensors, padded on the right. `annotations` are those to include; groups of padding rows fill up. */
+export function toBatch(
+  rows: readonly TrainingRow[],
+  annotations: readonly Annotation[],
+  groupSize: number | 'any',
+): RowBatch {
+  const b = groupSize === 'any' ? roundCount(rows.length) : groupSize * roundCount(rows.length / groupSize);
   const s = roundWidth(Math.max(...rows.map((row) => row.tokens.length)));
-  const grid = (width: number, fill: (row: TrainingRow, put: (t: number, value: number) => void) => void) => {
-    const out = new Float32Array(b * width);
+  /** Rows of `width` numbers each, filled up with zeros. */
+  const grid = (
+    shape: readonly number[],
+    dtype: 'float32' | 'int32',
+    of: (row: TrainingRow, index: number) => ArrayLike<number>,
+  ) => {
+    const width = shape.reduce((a, x) => a * x, 1);
+    const out = dtype === 'int32' ? new Int32Array(b * width) : new Float32Array(b * width);
     rows.forEach((row, i) => {
-      fill(row, (t, value) => {
-        out[i * width + t] = value;
-      });
+      out.set(of(row, i), i * width);
     });
-    return out;
+    return tensor(out, [b, ...shape], dtype);
   };
-  const integers = (values: Float32Array) => tensor(Int32Array.from(values), [b, s], 'int32');
-  const predictions = (of: (row: TrainingRow) => ArrayLike<number>) =>
-    tensor(
-      grid(s - 1, (row, put) => {
-        const values = of(row);
-        for (let t = 0; t < values.length; t++) put(t, values[t]!);
-      }),
-      [b, s - 1],
-    );
   const perToken = (value: (token: number, segment: number, position: number) => number) =>
-    integers(
-      grid(s, (row, put) => {
-        let t = 0;
-        (row.lengths ?? [row.tokens.length]).forEach((length, segment) => {
-          for (let position = 0; position < length; position++, t++)
-            put(t, value(row.tokens[t]!, segment + 1, position));
-        });
-      }),
-    );
+    grid([s], 'int32', ({ tokens, lengths = [tokens.length] }) => {
+      let t = 0;
+      return lengths.flatMap((length, segment) =>
+        Array.from({ length }, (_, position) => value(tokens[t++]!, segment + 1, position)),
+      );
+    });
+  const numbers = new Map<TrainingRow['group'], number>();
+  const numberOf = ({ group }: TrainingRow) => {
+    if (!numbers.has(group)) numbers.set(group, numbers.size + 1);
+    return [numbers.get(group)!];
+  };
+  const annotation = ({ name, per, width, dtype = 'float32' }: AnnotationSpec) => {
+    const shape = [...(per === 'row' ? [] : [s - 1]), ...(width === undefined ? [] : [width])];
+    return [name, grid(shape, dtype, (row) => row.annotations![name]!)] as const;
+  };
   return {
     tokens: perToken((token) => token),
     segments: perToken((_, segment) => segment),
     positions: perToken((_, __, position) => position),
-    weights: predictions((row) => row.weights),
-    annotations: Object.fromEntries(annotations.map((name) => [name, predictions((row) => row.annotations![name]!)])),
+    weights: grid([s - 1], 'float32', (row) => row.weights),
+    annotations: Object.fromEntries(annotations.map((given) => annotation(annotationSpec(given)))),
+    ...(groupSize === 'any' && { groups: grid([], 'int32', numberOf) }),
   };
 }

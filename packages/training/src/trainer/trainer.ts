@@ -21,14 +21,26 @@ import {
 } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import type { Annotation } from './annotation.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
+import { type AnyLoss, asLoss } from './lift-token-loss.js';
+import type { Loss, Readout, ReadoutValue } from './loss.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { type ForwardBackwardResult, PassSum } from './pass-sum.js';
+import { rowValues, type ValuesOfRows } from './row-values.js';
 import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
-import type { TokenLoss } from './token-loss.js';
+import { scalarsOf } from './scalars.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
+import type { TrainableModel } from './trainable-model.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
+
+/** Options of `Trainer.optimStep`. */
+export interface OptimStepOptions {
+  readonly learningRate: number;
+  /** Applied in the place of what `forwardBackward` has added. */
+  readonly gradients?: Named;
+}
 
 /** What `Trainer.optimStep` gives. */
 export interface OptimStepResult {
@@ -39,6 +51,20 @@ export interface OptimStepResult {
    * lower now. Try the same rows again.
    */
   readonly skipped: boolean;
+}
+
+/** What a loss gets in one call, beside the rows. */
+export interface StepInputs {
+  /** The numbers that it names by `scalars`; they may differ from call to call, and nothing is compiled anew. */
+  readonly scalars?: Readonly<Record<string, number>>;
+}
+
+/** Options of `Trainer.read`. */
+export interface ReadOptions {
+  /** That of the loss that the rows are for, which decides how they are split. Default 1. */
+  readonly groupSize?: number | 'any';
+  /** Those that the readout takes from the rows. Default: what it declares. */
+  readonly annotations?: readonly Annotation[];
 }
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
@@ -65,8 +91,8 @@ const SMALLEST_LOSS_SCALE = 1;
  * `evaluate` only looks. It knows no method: SFT, distillation, preference and policy optimisation differ in the rows and
  * the loss they bring.
  */
-export class Trainer {
-  readonly #base: CausalLM;
+export class Trainer<M extends TrainableModel = CausalLM> {
+  readonly #base: M;
   readonly #maxTokensPerPass: number;
   readonly #adapter: TrainableAdapter | undefined;
   readonly #dropout: Key;
@@ -83,7 +109,7 @@ export class Trainer {
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
-  static async create(model: CausalLM, given: TrainerOptions): Promise<Trainer> {
+  static async create<M extends TrainableModel>(model: M, given: TrainerOptions): Promise<Trainer<M>> {
     const options = trainerOptions.read(given);
     const start = options.adapter ? options.adapter.parameters : model.weights;
     const copies = Object.entries(start).map(async ([name, p]) => {
@@ -95,11 +121,11 @@ export class Trainer {
     const optimizer = optimizerOf(options.optimizer, { decays: decaysInTransformers });
     const parameters = Object.fromEntries(await Promise.all(copies));
     // What it compiles is for the model's engine, whichever was set while the parameters were read.
-    return withEngine(model.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
+    return withEngine(model.network.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
   }
 
   private constructor(
-    model: CausalLM,
+    model: M,
     settings: TrainerSettings & { readonly optimizer: Optimizer<object> },
     parameters: Named,
   ) {
@@ -143,12 +169,12 @@ export class Trainer {
   }
 
   /** The model with the weights as they are now: the base model itself when an adapter is trained. */
-  get model(): CausalLM {
+  get model(): M {
     return this.#adapter ? this.#base : this.#base.withWeights(this.parameters);
   }
 
   /**
-   * Adds the gradients of `loss` over `rows`. The rows' weights carry the normalisation, so splitting rows over several
+   * Adds the gradients of a loss (over readouts, or over tokens) over `rows`. The rows' weights carry the normalisation, so splitting rows over several
    * calls or micro-batches changes nothing but rounding. When the loss is not finite, the call has added nothing: what
    * earlier calls added is still there, and the error names the first tensor that went wrong.
    *
@@ -159,22 +185,19 @@ export class Trainer {
    *
    * @throws TrainingRowError, NonFiniteError
    */
-  async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
-    const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss.annotations, this.#base.config);
+  async forwardBackward(
+    rows: readonly TrainingRow[],
+    given: AnyLoss,
+    { scalars }: StepInputs = {},
+  ): Promise<ForwardBackwardResult> {
+    const loss = asLoss(given);
+    const numbers = scalarsOf(loss, scalars);
+    checkRows(rows, loss, this.#base.config);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     const sum = new PassSum(loss);
-    const passes = microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i): Pass => {
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
-      return {
-        loss,
-        batch,
-        dropoutKey: this.#dropout
-          .child(this.#step)
-          .child(before + i)
-          .toTensor(),
-      };
+    const passes = this.#planned(rows, loss).map(({ batch, dropoutKey }): Pass => {
+      return { loss, batch, dropoutKey, scalars: numbers };
     });
     const routed = passes.length > 1 ? await accumulated.routedTokens(passes, this.parameters) : undefined;
     for (const planned of passes) {
@@ -190,6 +213,38 @@ export class Trainer {
   }
 
   /**
+   * What a readout gives of every row, in the order of the rows, for losses that couple rows of several micro-batches: read the
+   * values of the whole step, work out ∂L/∂value, and give it to `forwardBackward` as an annotation. Nothing is changed; the
+   * numbers are those that `forwardBackward` computes next with the same rows and the same `groupSize`, its dropout included.
+   * Entries of a row stand one after the other, those of padding left out.
+   *
+   * @throws TrainingRowError
+   */
+  async read<T extends ReadoutValue>(
+    rows: readonly TrainingRow[],
+    readout: Readout<T>,
+    { groupSize = 1, annotations = readout.annotations ?? [] }: ReadOptions = {},
+  ): Promise<ValuesOfRows<T>> {
+    checkRows(rows, { annotations, ...(readout.wholeRow && { wholeRow: true }) }, this.#base.config);
+    return rowValues(rows, readout, this.#planned(rows, { groupSize, annotations }), (pass) =>
+      this.#accumulated.read(readout, { ...pass, scalars: {} }, this.parameters),
+    );
+  }
+
+  /** The micro-batches of rows, with what dropout draws for them when they are the next to be added. */
+  #planned(rows: readonly TrainingRow[], { groupSize = 1, annotations }: Pick<Loss, 'groupSize' | 'annotations'>) {
+    const before = this.#accumulated.passes.length;
+    return microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i) => ({
+      rows: rowsOfPass,
+      batch: toBatch(rowsOfPass, annotations, groupSize),
+      dropoutKey: this.#dropout
+        .child(this.#step)
+        .child(before + i)
+        .toTensor(),
+    }));
+  }
+
+  /**
    * Loss and metrics of rows under the parameters as they are now, with nothing changed and nothing drawn: no gradient, no
    * dropout, and without the loss of the routers. The rows' weights carry the normalisation, as in `forwardBackward`.
    *
@@ -197,16 +252,18 @@ export class Trainer {
    */
   async evaluate(
     rows: readonly TrainingRow[],
-    loss: TokenLoss,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    given: AnyLoss,
+    { signal, scalars }: StepInputs & { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<ForwardBackwardResult> {
+    const loss = asLoss(given);
+    const numbers = scalarsOf(loss, scalars);
     const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss.annotations, this.#base.config);
+    checkRows(rows, loss, this.#base.config);
     const sum = new PassSum(loss);
     for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
       signal?.throwIfAborted();
       const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
-      const pass = { loss, batch, dropoutKey: this.#dropout.toTensor() };
+      const pass = { loss, batch, dropoutKey: this.#dropout.toTensor(), scalars: numbers };
       const value = await sum.add(await this.#accumulated.evaluate(pass, this.parameters));
       if (Number.isFinite(value)) continue;
       throw NonFiniteError.ofStep('the loss of evaluation', value, this.#step, await this.#findNonFinite([pass]));
@@ -215,16 +272,38 @@ export class Trainer {
   }
 
   /**
-   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
-   * weights and the optimizer's state stay as they were, and the gradients start again from zero.
+   * Takes the gradients added up since the last update out of the trainer, by parameter, before clipping and without the loss
+   * scale, so that several of a step are kept apart: `optimStep` applies what a rule makes of them. The next `forwardBackward`
+   * starts from zero.
    *
-   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update
+   * @throws NonFiniteError, the gradients being gone; PosttrainError without a `forwardBackward` since the last update
    */
-  async optimStep({ learningRate }: { readonly learningRate: number }): Promise<OptimStepResult> {
+  async takeGradients(): Promise<Named> {
+    const passes = this.#added();
+    const scale = (await this.#lossScale?.scale.item()) ?? 1;
+    const norm = await this.#accumulated.norm();
+    if (Number.isFinite(norm)) return this.#accumulated.take(scalar(1 / scale));
+    this.#accumulated.clear();
+    throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
+  }
+
+  #added(): readonly Pass[] {
     const { passes } = this.#accumulated;
-    if (passes.length === 0) {
-      throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
-    }
+    if (passes.length > 0) return passes;
+    throw new PosttrainError('NO_GRADIENTS', `step ${this.#step}: call forwardBackward before optimStep`);
+  }
+
+  /**
+   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
+   * weights and the optimizer's state stay as they were, and the gradients start again from zero. `gradients`, where they are
+   * given, are applied in the place of those: one for every parameter, as `takeGradients` gives them.
+   *
+   * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update, or with one whose gradients are
+   *   still there while others are given
+   */
+  async optimStep({ learningRate, gradients }: OptimStepOptions): Promise<OptimStepResult> {
+    if (gradients) return this.#applyGiven(gradients, learningRate);
+    const passes = this.#added();
     const scale = (await this.#lossScale?.scale.item()) ?? 1;
     const norm = (await this.#accumulated.norm()) / scale;
     const present = this.#lossScale?.scale;
@@ -234,16 +313,33 @@ export class Trainer {
       if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
       throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
-    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (norm + CLIP_EPSILON)) : 1;
+    return this.#apply(this.#accumulated.gradients, norm, scale, learningRate);
+  }
+
+  async #applyGiven(gradients: Named, learningRate: number): Promise<OptimStepResult> {
+    const { passes } = this.#accumulated;
+    const wrong = Object.entries(this.parameters).find(
+      ([name, p]) => String(gradients[name]?.shape) !== String(p.shape),
+    );
+    const what = wrong ? `there is none of the shape of ${wrong[0]}` : 'those of forwardBackward have not been taken';
+    if (wrong || passes.length > 0) {
+      throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);
+    }
+    const norm = await this.#accumulated.norm(gradients);
+    if (!Number.isFinite(norm)) throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, undefined);
+    return this.#apply(gradients, norm, 1, learningRate);
+  }
+
+  async #apply(gradients: Named, gradNorm: number, scale: number, learningRate: number): Promise<OptimStepResult> {
+    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (gradNorm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;
-    const { gradients } = this.#accumulated;
     const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
     const factors = [scalar(clip / scale), scalar(learningRate)] as const;
     const { trained } = await this.#update({ parameters, state: ready }, gradients, ...factors);
     this.#trained = trained;
     this.#step++;
     this.#accumulated.clear();
-    return { gradNorm: norm, skipped: false };
+    return { gradNorm, skipped: false };
   }
 
   /**
@@ -296,7 +392,7 @@ const savedScale = ({ scale, growthTracker }: LossScale): SavedScale => ({
 });
 
 /** How the weights of such a model are trained. */
-function trainable({ config }: Pick<CausalLM, 'config'>, adapter: unknown): string {
+function trainable({ config }: Pick<TrainableModel, 'config'>, adapter: unknown): string {
   if (adapter !== undefined || !config.quantization) return 'train it as float32';
   return (
     `the model is quantised (${config.quantization.method}), and codes cannot be trained. Train an adapter beside it ` +

@@ -1,0 +1,92 @@
+"""Losses that read more of a pass than log-probabilities: TRL's RewardTrainer.compute_loss and GKDTrainer.generalized_jsd_loss."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+from golden import output_folder, write_json  # noqa: E402
+
+import torch  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification  # noqa: E402
+from trl import RewardTrainer  # noqa: E402
+from trl.experimental.gkd import GKDTrainer  # noqa: E402
+from stand_in import StandIn, fake_model  # noqa: E402
+
+torch.set_num_threads(1)
+
+LENGTHS = [5, 9, 7, 4, 6, 3]
+MARGINS = [0.5, -0.25, 0.0]
+
+
+def sequences(vocabulary: int, seed: int) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(3, vocabulary, (length,), generator=generator).tolist() for length in LENGTHS]
+
+
+def padded(rows: list[list[int]], fill: int = 0) -> torch.Tensor:
+    return torch.tensor([row + [fill] * (max(map(len, rows)) - len(row)) for row in rows])
+
+
+def reward() -> dict:
+    rows = sequences(64, 41)
+    # TRL has all chosen first, then all rejected; rows alternate here.
+    ids = padded(rows[0::2] + rows[1::2])
+    cases = []
+    for margin, center in ((None, None), (MARGINS, None), (MARGINS, 0.05)):
+        model = AutoModelForSequenceClassification.from_pretrained(ROOT / "heads/llama-reward", dtype=torch.float32).train()
+        trainer = StandIn(RewardTrainer, model=fake_model(), args=SimpleNamespace(center_rewards_coefficient=center))
+        inputs = {"input_ids": ids, "attention_mask": (ids != 0).long()}
+        if margin is not None:
+            inputs["margin"] = torch.tensor(margin)
+        loss = trainer.compute_loss(model, inputs)
+        loss.backward()
+        named = dict(model.named_parameters())
+        cases.append(
+            {
+                "margin": margin,
+                "center_rewards_coefficient": center,
+                "loss": loss.item(),
+                "score": named["score.weight"].grad[0].tolist(),
+                "norm": named["model.norm.weight"].grad.tolist(),
+                "metrics": {name: value for name, value in trainer.metrics().items() if name != "num_tokens"},
+            }
+        )
+    return {"sequences": rows, "cases": cases}
+
+
+def gkd() -> dict:
+    rows = sequences(256, 43)[:3]
+    ids = padded(rows)
+    labels = padded(rows, -100)[:, 1:].clone()
+    labels[:, :2] = -100
+    cases = []
+    for beta, temperature in ((0.0, 1.0), (1.0, 1.0), (0.5, 1.0), (0.25, 1.5)):
+        student = AutoModelForCausalLM.from_pretrained(ROOT / "models/llama", dtype=torch.float32)
+        teacher = AutoModelForCausalLM.from_pretrained(ROOT / "models/mistral", dtype=torch.float32)
+        with torch.no_grad():
+            taught = teacher(ids).logits[:, :-1]
+        loss = GKDTrainer.generalized_jsd_loss(student(ids).logits[:, :-1], taught, labels=labels, beta=beta, temperature=temperature)
+        loss.backward()
+        named = dict(student.named_parameters())
+        cases.append(
+            {
+                "beta": beta,
+                "temperature": temperature,
+                "loss": loss.item(),
+                "norm": named["model.norm.weight"].grad.tolist(),
+                "lm_head": named["lm_head.weight"].grad.sum(1).tolist(),
+            }
+        )
+    return {"sequences": rows, "untrained": 2, "cases": cases}
+
+
+def main() -> None:
+    out = output_folder(__file__)
+    write_json(out / "reward.json", reward())
+    write_json(out / "gkd.json", gkd())
+
+
+if __name__ == "__main__":
+    main()

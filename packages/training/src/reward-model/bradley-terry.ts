@@ -1,0 +1,76 @@
+import { logSigmoid, type Tensor, where } from '@posttrain/core-tensor';
+import { type Given, number, options } from '@posttrain/interfaces';
+import { sequenceLogits } from '../readouts/heads.js';
+import type { Loss } from '../trainer/loss.js';
+import type { TrainingRow } from '../trainer/rows.js';
+import { weightedSum } from '../trainer/token-loss.js';
+
+const bradleyTerryOptions = options('bradleyTerry', {
+  /** η, how strongly the two rewards of a pair are held to add up to zero (arXiv 2312.09244); TRL's `center_rewards_coefficient`. Default 0. */
+  centerRewardsCoefficient: number({ default: 0, min: 0 }),
+});
+/** Options of `bradleyTerry`. */
+export type BradleyTerryOptions = Given<typeof bradleyTerryOptions>;
+
+/** Two completions of a prompt as whole sequences. */
+export interface RewardPair {
+  readonly chosenTokens: readonly number[];
+  readonly rejectedTokens: readonly number[];
+  /** By how much the reward of the chosen one is to be higher. Default 0. */
+  readonly margin?: number;
+}
+
+/** Rows of pairs for `bradleyTerry`: chosen and rejected in turn. The loss is the mean over all pairs that are given. */
+export function rewardRows(pairs: readonly RewardPair[]): TrainingRow[] {
+  return pairs.flatMap(({ chosenTokens, rejectedTokens, margin = 0 }) =>
+    [chosenTokens, rejectedTokens].map((tokens): TrainingRow => {
+      // What is read is read at the end of a row.
+      const weights = tokens.slice(1).map((_, t) => (t === tokens.length - 2 ? 1 / pairs.length : 0));
+      return { tokens, weights, annotations: { margin: [margin] } };
+    }),
+  );
+}
+
+/**
+ * The reward model of Bradley and Terry over rows of `rewardRows`: -log σ(r_chosen - r_rejected - margin) + η (r_chosen +
+ * r_rejected)², with r the output of a head of one label at the last token (arXiv 2203.02155, eq. 1; the margin is that of Llama 2,
+ * arXiv 2307.09288, eq. 2). For a `SequenceClassifier` with one label. The metrics are those of TRL's RewardTrainer.
+ */
+export function bradleyTerry(given: BradleyTerryOptions = {}): Loss {
+  const { centerRewardsCoefficient } = bradleyTerryOptions.read(given);
+  return {
+    name: 'bradley-terry',
+    annotations: [{ name: 'margin', per: 'row' }],
+    groupSize: 2,
+    wholeRow: true,
+    combine: { min_reward: 'min', max_reward: 'max' },
+    computeFrom(read, { weights, annotations }) {
+      const pairs = weights.shape[0]! / 2;
+      const split = (perRow: Tensor): [chosen: Tensor, rejected: Tensor] => {
+        const table = perRow.reshape([pairs, 2]);
+        return [table.slice(1, 0, 1).squeeze(1), table.slice(1, 1, 2).squeeze(1)];
+      };
+      const rewards = read(sequenceLogits).squeeze(1);
+      const [chosen, rejected] = split(rewards);
+      const [margin] = split(annotations.margin!);
+      // 1 / number of pairs in the step, and 0 for pairs that are padding.
+      const [weight] = split(weights.sum(1));
+      const mean = (values: Tensor) => weightedSum(values, weight);
+      const difference = chosen.sub(rejected);
+      const losses = logSigmoid(difference.sub(margin)).neg();
+      const centered = chosen.add(rejected).square().mul(centerRewardsCoefficient);
+      // Rewards of padding are neither the least nor the greatest.
+      const isRow = weights.sum(1).notEqual(0);
+      return {
+        loss: mean(centerRewardsCoefficient === 0 ? losses : losses.add(centered)),
+        metrics: {
+          min_reward: where(isRow, rewards, Number.POSITIVE_INFINITY).min(0),
+          max_reward: where(isRow, rewards, Number.NEGATIVE_INFINITY).max(0),
+          mean_reward: mean(chosen.add(rejected)).mul(0.5),
+          accuracy: mean(chosen.greater(rejected).cast('float32')),
+          margin: mean(difference),
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,29 @@
+import { nameScope, type Tensor } from '@posttrain/core-tensor';
+import type { HiddenOptions, LayerHooks, Network, Weights } from '@posttrain/lm';
+import type { ForwardPass, Read, Readout, ReadoutValue } from './loss.js';
+import type { RowBatch } from './rows.js';
+
+/** A pass over rows, to be traced: hidden states and readouts are made when they are first asked for. */
+export function forwardPass(
+  network: Network,
+  weights: Weights,
+  batch: RowBatch,
+  { hooks, ...options }: HiddenOptions & { readonly hooks: LayerHooks },
+): ForwardPass {
+  let hidden: Tensor | undefined;
+  const known = new Map<object, ReadoutValue>();
+  const read: Read = <T extends ReadoutValue>(readout: Readout<T>): T => {
+    // Nodes of the model are named after its modules, not after the loss that asks for them.
+    const value = known.get(readout) ?? nameScope(undefined, () => readout.compute(pass));
+    known.set(readout, value);
+    return value as T;
+  };
+  const pass: ForwardPass = {
+    ...{ network, weights, hooks, batch, read },
+    get hidden() {
+      hidden ??= nameScope(undefined, () => network.hidden(weights, batch, hooks, options));
+      return hidden;
+    },
+  };
+  return pass;
+}

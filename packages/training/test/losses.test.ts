@@ -1,0 +1,326 @@
+import { referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { adamW, mapNamed, sgd } from '@posttrain/core-tensor/optim';
+import { SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import {
+  type CoupledLoss,
+  forwardBackwardCoupled,
+  hiddenStates,
+  type Loss,
+  logProbsOf,
+  negativeLogLikelihood,
+  predictions,
+  type Readout,
+  sequenceLogits,
+  sequenceLogProb,
+  Trainer,
+  type TrainingRow,
+  tokenLogits,
+  tokenValues,
+  weightedSum,
+} from '../src/index.js';
+import { expectClose } from './model.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const rows: TrainingRow[] = [
+  [3, 17, 24, 9, 12, 7],
+  [9, 2, 31],
+  [10, 4, 8, 15, 16, 23, 32, 37, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+  [12, 13, 14, 15],
+].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 27) }));
+
+const start = async (maxTokensPerPass = 4096, seed = 3) =>
+  Trainer.create(await tinyModel('llama', seed), { optimizer: sgd(), maxTokensPerPass });
+
+const normOf = async (trainer: { takeGradients: Trainer['takeGradients'] }) =>
+  (await trainer.takeGradients())['model.norm.weight']!.toArray();
+
+describe('a loss over readouts', () => {
+  it('with today’s formula is today’s loss', async () => {
+    const same: Loss = {
+      name: 'same',
+      annotations: [],
+      computeFrom: (read, { weights }) => ({
+        loss: weightedSum(read(predictions()).logProbs.neg(), weights),
+        metrics: {},
+      }),
+    };
+    const trainer = await start();
+    const { loss } = await trainer.forwardBackward(rows, same);
+    const gradient = await normOf(trainer);
+    expect((await trainer.forwardBackward(rows, negativeLogLikelihood)).loss).toBe(loss);
+    expect(await normOf(trainer)).toEqual(gradient);
+  });
+
+  it('takes another number each step without a new graph, and refuses what it does not name', async () => {
+    let traced = 0;
+    const scaled: Loss = {
+      name: 'scaled',
+      annotations: [],
+      scalars: ['factor'],
+      computeFrom(read, { weights, scalars }) {
+        traced++;
+        return { loss: weightedSum(read(predictions()).logProbs, weights).mul(scalars.factor!), metrics: {} };
+      },
+    };
+    const trainer = await start();
+    const losses: number[] = [];
+    for (const factor of [1, 2, -3, 0.5]) {
+      losses.push((await trainer.forwardBackward(rows, scaled, { scalars: { factor } })).loss);
+      await trainer.takeGradients();
+    }
+    expectClose(
+      losses,
+      [1, 2, -3, 0.5].map((factor) => factor * losses[0]!),
+      1e-6,
+    );
+    expect(traced).toBe(1);
+    expectClose([(await trainer.evaluate(rows, scaled, { scalars: { factor: 2 } })).loss], [losses[1]!], 1e-6);
+    await expect(trainer.forwardBackward(rows, scaled)).rejects.toThrow(/needs the scalar factor/);
+    const unknown = trainer.forwardBackward(rows, scaled, { scalars: { factor: 1, facto: 2 } });
+    await expect(unknown).rejects.toThrow(/takes no scalar facto; those it takes: factor/);
+    await expect(trainer.forwardBackward(rows, scaled, { scalars: { factor: Number.NaN } })).rejects.toThrow(/is NaN/);
+  });
+
+  const spread: Loss = {
+    name: 'annotated',
+    annotations: [
+      'plain',
+      { name: 'ids', per: 'prediction', width: 2, dtype: 'int32' },
+      { name: 'shift', per: 'row' },
+      { name: 'vector', per: 'row', width: 3 },
+    ],
+    computeFrom(read, { weights, annotations }) {
+      const { plain, ids, shift, vector } = annotations;
+      expect([plain!.rank, ids!.rank, shift!.rank, vector!.rank, ids!.dtype]).toEqual([2, 3, 1, 2, 'int32']);
+      const perRow = shift!.add(vector!.sum(1)).mul(weights.max(1));
+      const perToken = plain!.add(ids!.cast('float32').sum(2)).mul(weights).sum(1);
+      return { loss: read(predictions()).logProbs.mul(0).sum().add(perRow.add(perToken).sum()), metrics: {} };
+    },
+  };
+  const annotated = rows.map((row, i) => ({
+    ...row,
+    annotations: {
+      plain: row.weights,
+      ids: Array.from({ length: 2 * row.weights.length }, (_, t) => 16_777_217 * (t % 2)),
+      shift: [i],
+      vector: [1, 2, 3],
+    },
+  }));
+
+  it('reads annotations of any width, per prediction and per row, whole numbers exactly', async () => {
+    const expected = rows.reduce(
+      (sum, { weights }, i) => sum + (i + 6 + weights.length * (1 / 27 + 16_777_217)) / 27,
+      0,
+    );
+    for (const maxTokens of [4096, 16]) {
+      const { loss } = await (await start(maxTokens)).evaluate(annotated, spread);
+      expect(loss / expected).toBeCloseTo(1, 6);
+    }
+  });
+
+  it.each([
+    [{ shift: [1, 2] }, /row 1: shift has 2 entries for the row/],
+    [{ vector: [1] }, /vector has 1 entries for the row of 3 numbers each/],
+    [{ ids: [1, 2, 3] }, /ids has 3 entries for 2 predictions of 2 numbers each/],
+    [{ ids: [1, 2, 3, 0.5] }, /ids\[3\] is 0.5, no int32/],
+    [{ plain: [1, Number.NaN] }, /plain\[1\] is NaN/],
+  ])('refuses %j', async (wrong, message) => {
+    const [first, second] = annotated;
+    const bad = { ...second!, annotations: { ...second!.annotations, ...wrong } };
+    await expect((await start()).forwardBackward([first!, bad], spread)).rejects.toThrow(message);
+  });
+
+  it('keeps groups of any size together, wherever their rows stand', async () => {
+    /** Plackett-Luce (one winner): -log softmax within a group, at the row whose annotation is 1. */
+    const listwise: Loss = {
+      name: 'listwise',
+      annotations: [{ name: 'wins', per: 'row' }],
+      groupSize: 'any',
+      computeFrom(read, { annotations, groups }) {
+        const scores = read(sequenceLogProb);
+        const b = groups!.shape[0]!;
+        const together = groups!
+          .reshape([b, 1])
+          .equal(groups!.reshape([1, b]))
+          .cast('float32');
+        const sums = together.mul(scores.exp().reshape([1, b])).sum(1);
+        return { loss: weightedSum(sums.log().sub(scores), annotations.wins!), metrics: {} };
+      },
+    };
+    const grouped = [...rows, rows[0]!].map((row, i) => ({
+      ...row,
+      group: ['x', 'y', 'x', 'y', 'x'][i]!,
+      annotations: { wins: [i < 2 ? 1 : 0] },
+    }));
+    const numbers = await Promise.all(
+      [4096, 16].map(async (maxTokens) => {
+        const trainer = await start(maxTokens);
+        const { loss } = await trainer.forwardBackward(grouped, listwise);
+        return [loss, ...(await normOf(trainer))];
+      }),
+    );
+    expectClose(numbers[0]!, numbers[1]!);
+    const scores = (await (await start()).read(grouped, sequenceLogProb)).map(([score]) => score!);
+    const odds = (of: number[], winner: number) =>
+      Math.log(of.reduce((sum, i) => sum + Math.exp(scores[i]!), 0)) - scores[winner]!;
+    expect(numbers[0]![0]).toBeCloseTo(odds([0, 2, 4], 0) + odds([1, 3], 1), 5);
+    await expect((await start()).forwardBackward(rows, listwise)).rejects.toThrow(/lacks the annotation|has no group/);
+  });
+});
+
+describe('Trainer.read', () => {
+  it('gives the numbers of every row, in their order, however they are split', async () => {
+    for (const maxTokens of [4096, 16]) {
+      const trainer = await start(maxTokens);
+      const { logProbs } = await trainer.read(rows, predictions());
+      expect(logProbs.map(({ length }) => length)).toEqual(rows.map(({ weights }) => weights.length));
+      const { loss } = await trainer.evaluate(rows, negativeLogLikelihood);
+      expect(-logProbs.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0) / 27).toBeCloseTo(loss, 6);
+      const sums = await trainer.read([rows[1]!, rows[0]!, rows[1]!], sequenceLogProb);
+      expectClose(
+        sums.map(([sum]) => sum!),
+        [1, 0, 1].map((i) => logProbs[i]!.reduce((a, b) => a + b, 0)),
+        1e-5,
+      );
+      const hidden = await trainer.read(rows, hiddenStates);
+      expect(hidden.map(({ length }) => length)).toEqual(rows.map(({ tokens }) => tokens.length * 16));
+    }
+  });
+
+  it('gives log p of given tokens, whatever the chunks: those of the targets among them', async () => {
+    const trainer = await start();
+    const withIds = rows.map((row) => ({
+      ...row,
+      annotations: { ids: row.tokens.slice(1).flatMap((token) => [token, 39, 0]) },
+    }));
+    const { logProbs } = await trainer.read(rows, predictions({ temperature: 0.7 }));
+    for (const chunkSize of [7, 40]) {
+      const given = await trainer.read(withIds, logProbsOf({ ids: 'ids', k: 3, temperature: 0.7, chunkSize }));
+      given.forEach((row, i) => {
+        expectClose(
+          [...row].filter((_, t) => t % 3 === 0),
+          [...logProbs[i]!],
+          1e-6,
+        );
+      });
+    }
+  });
+
+  it.each([
+    [
+      'SequenceClassifier',
+      SequenceClassifier,
+      sequenceLogits,
+      (model: SequenceClassifier, tokens: number[][]) => model.logits(tokens),
+    ],
+    ['TokenClassifier', TokenClassifier, tokenLogits, undefined],
+    ['ValueModel', ValueModel, tokenValues, (model: ValueModel, tokens: number[][]) => model.values(tokens)],
+  ] as const)('reads the head of a %s as the model itself does', async (_, Model, readout, own) => {
+    const model = await (Model as typeof ValueModel).fromCausalLM(await tinyModel('llama', 3));
+    const trainer = await Trainer.create(model, { optimizer: adamW(), maxTokensPerPass: 32 });
+    const read = await trainer.read(rows, readout as Readout<Tensor>);
+    const sequences = rows.map(({ tokens }) => [...tokens]);
+    const expected = await (own as ((m: ValueModel, tokens: number[][]) => Promise<Float32Array[]>) | undefined)?.(
+      model,
+      sequences,
+    );
+    expected?.forEach((row, i) => {
+      expectClose([...read[i]!], [...row], 1e-5);
+    });
+    // Squared values fall: the head learns.
+    const square: Loss = {
+      name: 'square',
+      annotations: [],
+      computeFrom: (r) => ({
+        loss: r(readout as Readout<Tensor>)
+          .square()
+          .mean(),
+        metrics: {},
+      }),
+    };
+    const before = (await trainer.forwardBackward(rows.slice(0, 1), square)).loss;
+    await trainer.optimStep({ learningRate: 1e-4 });
+    expect((await trainer.evaluate(rows.slice(0, 1), square)).loss).toBeLessThan(before);
+    expect(trainer.model).toBeInstanceOf(Model);
+  });
+
+  it('gives what forwardBackward computes next, dropout and all', async () => {
+    const model = await tinyModel('llama', 3);
+    const adapter = await createAdapter(model, lora, { r: 2, loraDropout: 0.5, initLoraWeights: false }, { seed: 1 });
+    const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, maxTokensPerPass: 16 });
+    const { logProbs } = await trainer.read(rows, predictions());
+    const { loss } = await trainer.forwardBackward(rows, negativeLogLikelihood);
+    expect(-logProbs.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0) / 27).toBeCloseTo(loss, 6);
+    expect((await trainer.evaluate(rows, negativeLogLikelihood)).loss).not.toBeCloseTo(loss, 3);
+  });
+});
+
+describe('a loss that couples the rows of a step', () => {
+  /** Minimum risk training (arXiv 1512.02433, eq. 9): the expected risk under p(row)^α, normalised over the rows. */
+  const minimumRisk = (risks: readonly number[], alpha: number): CoupledLoss => ({
+    name: 'minimum-risk',
+    readout: sequenceLogProb,
+    compute(values) {
+      const powers = values.mul(alpha).sub(values.mul(alpha).max(0)).exp();
+      const expected = risks.map((risk, i) => powers.slice(0, i, i + 1).mul(risk)).reduce((a, b) => a.add(b));
+      return { loss: expected.sum().div(powers.sum()), metrics: { best: values.max(0) } };
+    },
+  });
+
+  it('is the same for one pass and for one a row, and as differences of its value say', async () => {
+    const loss = minimumRisk([1, 0, 0.25, 0.5], 0.2);
+    const all = await Promise.all(
+      [4096, 1].map(async (maxTokens) => {
+        const trainer = await start(maxTokens);
+        const result = await forwardBackwardCoupled(trainer, rows, loss);
+        return [result.loss, result.metrics.best!, ...(await normOf(trainer))];
+      }),
+    );
+    expectClose(all[0]!, all[1]!, 1e-6);
+    const trainer = await start();
+    const { loss: before } = await forwardBackwardCoupled(trainer, rows, loss);
+    const gradients = await trainer.takeGradients();
+    const squared = await Promise.all(Object.values(gradients).map(async (g) => g.square().sum().item()));
+    const rate = 1e-4;
+    await trainer.optimStep({ learningRate: rate, gradients });
+    const { loss: after } = await forwardBackwardCoupled(trainer, rows, loss);
+    const slope = squared.reduce((a, b) => a + b, 0);
+    expect((before - after) / (rate * Math.min(1, 1 / Math.sqrt(slope)) * slope)).toBeCloseTo(1, 1);
+  });
+});
+
+describe('gradients that are kept apart', () => {
+  it('add up to those of one call, and a rule decides what is applied', async () => {
+    const trainer = await start();
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    const whole = await normOf(trainer);
+    const parts: Awaited<ReturnType<Trainer['takeGradients']>>[] = [];
+    for (const part of [rows.slice(0, 2), rows.slice(2)]) {
+      await trainer.forwardBackward(part, negativeLogLikelihood);
+      parts.push(await trainer.takeGradients());
+    }
+    const sum = mapNamed(parts[0]!, (g, name) => g.add(parts[1]![name]!));
+    expectClose(await sum['model.norm.weight']!.toArray(), whole, 1e-7);
+    await trainer.optimStep({ learningRate: 0.5, gradients: sum });
+    const straight = await start();
+    await straight.forwardBackward(rows, negativeLogLikelihood);
+    await straight.optimStep({ learningRate: 0.5 });
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    expectClose(await trainer.parameters[name]!.toArray(), await straight.parameters[name]!.toArray(), 1e-7);
+    expect(trainer.step).toBe(1);
+  });
+
+  it('are refused where some are there already, or one is missing', async () => {
+    const trainer = await start();
+    await expect(trainer.takeGradients()).rejects.toThrow(/call forwardBackward/);
+    await expect(trainer.optimStep({ learningRate: 1, gradients: {} })).rejects.toThrow(/none of the shape of/);
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    const gradients = await trainer.takeGradients();
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    await expect(trainer.optimStep({ learningRate: 1, gradients })).rejects.toThrow(/have not been taken/);
+  });
+});
