@@ -10,14 +10,15 @@ import {
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
-import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
+import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
-import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
+import { attendBehind, prefixOf } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -86,6 +87,8 @@ export interface Network {
   readonly parameters: readonly ParameterInfo[];
   /** Every place where an adapter can enter, by module path. */
   readonly modules: ReadonlyMap<string, ModuleInfo>;
+  /** Every normalisation, by module path. */
+  readonly norms: ReadonlyMap<string, NormInfo>;
   /** Final hidden states [b, s, width] of whole sequences (training, scoring). */
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks, options?: HiddenOptions): Tensor;
   /**
@@ -103,6 +106,11 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /**
+   * The keys and values, by layer, that hooks put before every sequence; undefined where they put none. `hidden` does so
+   * by itself. `extend` and `extendPaged` do not: they find them in the cache, where whoever begins a sequence puts them.
+   */
+  prefix(weights: Weights, hooks: LayerHooks): readonly KeyValuePrefix[] | undefined;
   /**
    * The matrix [vocabulary, width] of the output layer, in float32 where it is quantised. Logits are more than a product
    * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it.
@@ -143,6 +151,10 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
   const { layers, kvHeads, headDim } = family.cacheShape(config);
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
+
+  const parameters = withHeadParameters(config, family.parameters(config));
+  const prefixFor = (weights: Weights, hooks: LayerHooks) =>
+    prefixOf({ config, family, modules, attention }, weights, hooks);
 
   const zeroCache = (shape: readonly number[]): KvCache => {
     const one = () => zerosBuffer(shape);
@@ -192,15 +204,23 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     logitSoftCap,
     head: (weights, hooks = {}) => headMatrix(headModule(), weights, hooks).matrix,
     outputLayer,
-    parameters: withHeadParameters(config, family.parameters(config)),
+    parameters,
     modules,
+    norms: normsOf(parameters, modules),
+    prefix: prefixFor,
 
-    hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
+    hidden(weights, { tokens, positions: own, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
+      const prefix = prefixFor(weights, hooks);
+      // Learned positions end at the limit, even for padding.
+      const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
       return family.hidden(config, bindLayers(weights, modules, hooks), {
         tokens,
         positions,
         block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend: (layer, q, k, v) => selfAttention(q, k, v, { ...attention[layer]!, segments }),
+        attend: (layer, q, k, v) =>
+          prefix
+            ? attendBehind(prefix[layer]!, { q, k, v }, attention[layer]!, { segments, positions })
+            : selfAttention(q, k, v, { ...attention[layer]!, segments }),
       });
     },
 
