@@ -16,11 +16,12 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { applyLinear, type CausalLM, type LayerHooks } from '@posttrain/lm';
-import { createAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import { type AnyPeftMethod, createAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import type { LayerMethod } from '../adapters/layer-method.js';
 import { loadAdapter } from '../adapters/load-adapter.js';
 import { mergeAdapter } from '../adapters/merge.js';
 import type { PeftAdapter } from '../adapters/peft-adapter.js';
-import type { PeftConfig, PeftMethod } from '../adapters/peft-method.js';
+import type { PeftMethod } from '../adapters/peft-method.js';
 import { saveAdapter } from '../adapters/save-adapter.js';
 import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
 
@@ -39,9 +40,9 @@ const TOKENS = [[3, 17, 39, 0, 21, 8, 8, 30]];
  * Registers the checks that every PEFT method must pass, with the test function of any framework:
  * `testPeftMethod(it, lora, { r: 4 })`. They run on the current engine.
  */
-export function testPeftMethod<Config extends PeftConfig>(
+export function testPeftMethod<Config extends object>(
   it: (name: string, body: () => Promise<void>) => void,
-  method: PeftMethod<Config>,
+  method: AnyPeftMethod<Config>,
   config: Partial<Config> = {},
   options: TestPeftMethodOptions = {},
 ): void {
@@ -110,7 +111,7 @@ export function testPeftMethod<Config extends PeftConfig>(
       const folder = await mkdtemp(join(tmpdir(), 'peft-method-'));
       try {
         await saveAdapter(folder, moved);
-        const loaded = await loadAdapter(model, folder, { methods: [method] });
+        const loaded = await loadAdapter(model, folder, { methods: [method as PeftMethod | LayerMethod] });
         assert.deepEqual(loaded.config, moved.config);
         assert.deepEqual(Object.keys(loaded.parameters).sort(), Object.keys(moved.parameters).sort());
         for (const [name, value] of Object.entries(moved.parameters)) {

@@ -1,10 +1,10 @@
 import { dropout, type Key, type Named, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
+import { AdapterConfigError, MergeError } from '../adapters/errors.js';
+import { type AdapterTarget, type LayerMethod, linearShape, type PeftConfig } from '../adapters/layer-method.js';
+import { patternValue } from '../adapters/targets.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
-import { AdapterConfigError, MergeError } from './errors.js';
-import { type AdapterTarget, linearShape, type PeftConfig, type PeftMethod } from './peft-method.js';
-import { patternValue } from './targets.js';
 
 export interface LoraConfig extends PeftConfig {
   /** Rank of the update. Default 8. */
@@ -34,7 +34,7 @@ export interface LoraConfig extends PeftConfig {
  * LoRA (arXiv 2106.09685): W' = W + s·B·A with A [r, in], B [out, r] and s = α/r (rsLoRA: α/√r), so
  * y = W x + b + s·B·A·x. On an embedding, A and B act on the one-hot token. With `useDora`, W' = m·V/‖V‖, V = W + s·B·A.
  */
-export const lora: PeftMethod<LoraConfig> = {
+export const lora: LayerMethod<LoraConfig> = {
   peftType: 'LORA',
   kinds: ['linear', 'embedding', 'head'],
   defaults: {

@@ -1,0 +1,15 @@
+import type { Named } from '@posttrain/core-tensor';
+import { floatWeight, type ModuleInfo } from '@posttrain/lm';
+import type { AdapterTarget } from './layer-method.js';
+import type { AdaptableModel } from './peft-adapter.js';
+
+/** A module with the base's tensors. A tied head has the embedding's, a quantised layer what its codes stand for. */
+export function targetOf(model: AdaptableModel, module: ModuleInfo): AdapterTarget {
+  return { ...module, weight: floatWeight(module, model.weights), bias: model.weights[`${module.name}.bias`] };
+}
+
+/** The tensors of a module by their whole names, as a copy of it is trained. */
+export function copiedTensors(model: AdaptableModel, module: ModuleInfo): Named {
+  const { weight, bias } = targetOf(model, module);
+  return { [`${module.name}.weight`]: weight, ...(bias && { [`${module.name}.bias`]: bias }) };
+}
