@@ -95,6 +95,10 @@ export function matchTargets<Place extends TargetPlace>(
   return { matched, skipped, saved: all.filter(({ name }) => isSaved(name)), targetModules };
 }
 
+/** Whether a path is meant by a list of paths or dotted endings, or by a regular expression for the whole of it. */
+export const isTargeted = (pattern: readonly string[] | string, name: string, option: string): boolean =>
+  typeof pattern === 'string' ? fullMatch(pattern, option)(name) : pattern.some((entry) => endsIn(name, entry));
+
 /**
  * The modules that `modulesToSave` means, for methods whose targets are no modules.
  *

@@ -21,7 +21,7 @@ import {
   tensor,
 } from '@posttrain/core-tensor';
 import { boolean, custom, options as declare, integer, number, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { type Adapter, type CausalLM, contextOf, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
 import { NonFiniteError } from './non-finite-error.js';
@@ -138,7 +138,8 @@ export class Trainer {
     });
     // The class is not generic: what it may do with a state does not depend on its type.
     const { optimizer, ...rest } = options;
-    const plain = { ...rest, optimizer: optimizerOf(optimizer as OptimizerChoice, { decays: decaysInTransformers }) };
+    const asked: Optimizer<object> = optimizerOf(optimizer as OptimizerChoice, { decays: decaysInTransformers });
+    const plain = { ...rest, optimizer: options.adapter?.optimizer?.(asked) ?? asked };
     return new Trainer(model, plain, Object.fromEntries(await Promise.all(copies)));
   }
 
@@ -206,7 +207,8 @@ export class Trainer {
    */
   async forwardBackward(rows: readonly TrainingRow[], loss: TokenLoss): Promise<ForwardBackwardResult> {
     const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss.annotations, this.#base.config);
+    const { config } = this.#base;
+    checkRows(rows, loss.annotations, { ...config, maxPositionEmbeddings: contextOf(config, this.#adapter) });
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     let total = 0;
