@@ -94,6 +94,7 @@ export * from './optim/optimizers.js';
 export * from './optim/parameter-groups.js';
 export * from './optim/schedules.js';
 export * from './optim/sgd.js';
+export { leftSingularVectors } from './optim/singular-vectors.js';
 export * from './quantization/index.js';
 export * from './random/random.js';
 export { realize } from './realize.js';

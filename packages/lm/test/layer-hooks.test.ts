@@ -63,13 +63,9 @@ function logitsOf(
 const PREFIX = [7, 2, 9, 4];
 const TOKENS = [3, 1, 4, 1, 5, 9, 2, 6];
 
-/** Virtual tokens that are the embeddings of `PREFIX`, which transformers would give the model as they are. */
 async function asVirtualTokens({ network, weights }: Tiny): Promise<Tensor> {
-  const table = weights[network.config.modelType === 'gpt2' ? 'transformer.wte.weight' : 'model.embed_tokens.weight']!;
-  // Gemma 3's embedding is scaled when it is looked up.
-  const factor = network.config.modelType === 'gemma3_text' ? Math.fround(Math.sqrt(network.config.hiddenSize)) : 1;
-  const rows = table.gather(tensor(PREFIX, [PREFIX.length], 'int32')).mul(factor);
-  return tensor(Float32Array.from(await rows.toArray()), rows.shape);
+  const virtual = network.asVirtualTokens(weights, tensor(PREFIX, [PREFIX.length], 'int32'));
+  return tensor(Float32Array.from(await virtual.toArray()), virtual.shape);
 }
 
 interface VirtualParameters {

@@ -28,6 +28,8 @@ export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
+export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
+export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
 export { type Ia3Config, ia3 } from './methods/ia3.js';
 export { type LnTuningConfig, lnTuning } from './methods/ln-tuning.js';
 export type { LoraConfig } from './methods/lora.js';
@@ -37,3 +39,4 @@ export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.j
 export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
 export { type VeraConfig, vera } from './methods/vera.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';
+export { type RankAllocatorOptions, type RankAllocatorState, rankAllocator } from './optim/rank-allocator.js';

@@ -64,9 +64,7 @@ export const gemma: ModelFamily<GemmaConfig> = {
     ...(config.attnLogitSoftcapping !== undefined && { softCap: config.attnLogitSoftcapping }),
   }),
 
-  // Gemma 3's embedding scales what it looks up; Gemma 2 scales whatever it gets.
-  virtualTokenFactor: ({ modelType, hiddenSize }) =>
-    modelType === 'gemma3_text' ? 1 / Math.fround(Math.sqrt(hiddenSize)) : 1,
+  virtualTokenFactor: ({ hiddenSize }) => 1 / Math.fround(Math.sqrt(hiddenSize)),
 
   logitSoftCap: (config) => config.finalLogitSoftcapping,
 

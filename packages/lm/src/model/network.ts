@@ -111,6 +111,8 @@ export interface Network {
    * by itself. `extend` and `extendPaged` do not: they find them in the cache, where whoever begins a sequence puts them.
    */
   prefix(weights: Weights, hooks: LayerHooks): readonly KeyValuePrefix[] | undefined;
+  /** `LayerHooks.virtualTokens` [v, width] that are what these tokens int32 [v] are to the model. */
+  asVirtualTokens(weights: Weights, tokens: Tensor): Tensor;
   /**
    * The matrix [vocabulary, width] of the output layer, in float32 where it is quantised. Logits are more than a product
    * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it.
@@ -208,6 +210,10 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
     modules,
     norms: normsOf(parameters, modules),
     prefix: prefixFor,
+    asVirtualTokens(weights, tokens) {
+      const { name } = [...modules.values()].find(({ kind }) => kind === 'embedding')!;
+      return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);
+    },
 
     hidden(weights, { tokens, positions: own, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
       const prefix = prefixFor(weights, hooks);

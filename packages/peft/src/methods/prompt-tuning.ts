@@ -1,7 +1,6 @@
-import { type Named, type Tensor, tensor } from '@posttrain/core-tensor';
+import { type Named, tensor } from '@posttrain/core-tensor';
 import { showValue } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
-import type { AdaptableModel } from '../adapters/peft-adapter.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
 
@@ -65,7 +64,7 @@ export const promptTuning: PeftMethod<PromptTuningConfig> = {
     );
     const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (wrong !== undefined) throw new AdapterConfigError(`rows: ${showValue(wrong)} is no token id of the model`);
-    return { [PROMPT_EMBEDDINGS]: embeddingOf(base).gather(tensor(Int32Array.from(ids))) };
+    return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(ids))) };
   },
 
   init({ config, model }, _, key, prepared) {
@@ -79,9 +78,3 @@ export const promptTuning: PeftMethod<PromptTuningConfig> = {
 
   hooks: (_, { trained }) => ({ virtualTokens: trained[PROMPT_EMBEDDINGS]! }),
 };
-
-/** The embedding of tokens: the first there is. */
-function embeddingOf({ network, weights }: AdaptableModel): Tensor {
-  const embedding = [...network.modules.values()].find(({ kind }) => kind === 'embedding')!;
-  return weights[`${embedding.name}.weight`]!;
-}
