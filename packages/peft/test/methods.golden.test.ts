@@ -133,7 +133,7 @@ describe.each(folders)('PEFT adapter %s', (name) => {
     const { model, drift } = await mergeAdapter(base, adapter);
     expect(drift).toBeLessThan(1e-5);
     for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('merged.'))) {
-      expectClose(await model.weights[key.slice('merged.'.length)]!.toArray(), await numbers(file, key), 2e-6);
+      expectClose(await model.weights[key.slice('merged.'.length)]!.toArray(), await numbers(file, key), 5e-6);
     }
     const changed = Object.keys(model.weights).filter((key) => model.weights[key] !== base.weights[key]);
     expect(changed.sort()).toEqual([...expected.merged_parameters].sort());
