@@ -83,4 +83,3 @@ describe('AdaLoRA over a schedule', () => {
     await inputs.close();
   });
 });
-

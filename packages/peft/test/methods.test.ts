@@ -1,11 +1,4 @@
-import {
-  iota,
-  Key,
-  referenceEngine,
-  setEngine,
-  tensor,
-  zeros,
-} from '@posttrain/core-tensor';
+import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
