@@ -197,6 +197,27 @@ describe('what an adapter starts as', () => {
   });
 });
 
+describe('what is trained', () => {
+  it('of Houlsby adapters is 2dm + d + m a place, and with W_up = 0 they are the identity', async () => {
+    const model = await tinyModel('gpt2');
+    const adapter = await createAdapter(model, houlsby, { bottleneckSize: 5 });
+    expect(adapter.report.trainableParameters).toBe(4 * (2 * 16 * 5 + 16 + 5));
+    const parameters = Object.fromEntries(
+      Object.entries(adapter.parameters).map(([name, x]) => [name, name.includes('adapter_up') ? x.mul(0) : x]),
+    );
+    expect(await logitsOf(model, TOKENS, adapter.hooks(parameters))).toEqual(await logitsOf(model, TOKENS, {}));
+  });
+
+  it('of LN-tuning is every normalisation that PEFT names, and nothing else', async () => {
+    const adapter = await createAdapter(await tinyModel('gpt2'), lnTuning);
+    const norms = ['transformer.h.0.ln_1', 'transformer.h.0.ln_2', 'transformer.h.1.ln_1', 'transformer.h.1.ln_2'];
+    const expected = [...norms, 'transformer.ln_f'].flatMap((norm) =>
+      ['weight', 'bias'].map((tensor) => `${norm}.ln_tuning_layers.${tensor}`),
+    );
+    expect(Object.keys(adapter.parameters).sort()).toEqual(expected.sort());
+  });
+});
+
 /** EVA's (arXiv 2410.07170) first step, of another package: A from the activations of rows, over one pass. */
 function fromActivations(seen: string[]): PeftMethod<{ readonly targetModules: readonly string[] }> {
   return {

@@ -98,6 +98,25 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
   });
 });
 
+describe('the ways a pass is computed', () => {
+  it.each(Object.entries(METHODS))('change nothing of %s but rounding', async (_, [learningRate, make]) => {
+    const of = async (options: Partial<SftOptions>) => {
+      const { history } = await run(learningRate, await make(), { steps: 2, ...options });
+      return history.map(({ metrics }) => metrics.loss!);
+    };
+    const plain = await of({});
+    for (const [options, tolerance] of [
+      [{ gradientCheckpointing: true }, 1e-5],
+      [{ fp16: true }, 0.05],
+    ] as const) {
+      const losses = await of(options);
+      losses.forEach((loss, i) => {
+        expect(Math.abs(loss - plain[i]!)).toBeLessThan(tolerance);
+      });
+    }
+  });
+});
+
 describe('a trained adapter', () => {
   it('generates with its virtual tokens what it scores', async () => {
     const [learningRate, make] = METHODS['prefix tuning']!;

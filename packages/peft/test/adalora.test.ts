@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   adamW,
+  compile,
   iota,
+  Key,
   type Named,
   openSafetensors,
   referenceEngine,
@@ -15,7 +17,7 @@ import {
 } from '@posttrain/core-tensor';
 import { loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { loadAdapter } from '../src/index.js';
+import { loadAdapter, rankAllocator } from '../src/index.js';
 import { modelOf } from './model.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -81,5 +83,56 @@ describe('AdaLoRA over a schedule', () => {
     expect(kept).toBe(8);
     await file.close();
     await inputs.close();
+  });
+});
+
+describe('AdaLoRA', () => {
+  it('leaves more rank where the change that is learnt has more', async () => {
+    // W of two modules is to become W + D: of rank 4 for one, of rank 1 for the other, of the same size.
+    const random = (seed: number, shape: [number, number]) =>
+      tensor(Key.fromSeed(seed).normalHost(shape[0] * shape[1]), shape);
+    const planted = (rank: number, seed: number) =>
+      random(seed, [8, rank])
+        .matmul(random(seed + 1, [rank, 8]))
+        .mul(2 / Math.sqrt(rank));
+    const wanted = { rich: planted(4, 1), poor: planted(1, 3) };
+    const schedule = {
+      initR: 5,
+      targetR: 3,
+      tinit: 40,
+      tfinal: 30,
+      deltaT: 2,
+      beta1: 0.85,
+      beta2: 0.85,
+      totalStep: 120,
+    };
+    const optimizer = rankAllocator(adamW(), schedule);
+    let parameters: Named = Object.fromEntries(
+      Object.keys(wanted).flatMap((name, i) => [
+        [`${name}.lora_A`, random(10 + i, [5, 8]).mul(0.3)],
+        [`${name}.lora_E`, random(20 + i, [5, 1]).mul(0.3)],
+        [`${name}.lora_B`, random(30 + i, [8, 5]).mul(0.3)],
+      ]),
+    );
+    const lossOf = (p: Named) =>
+      Object.entries(wanted)
+        .map(([name, d]) =>
+          p[`${name}.lora_B`]!.matmul(p[`${name}.lora_A`]!.mul(p[`${name}.lora_E`]!))
+            .sub(d)
+            .square()
+            .mean(),
+        )
+        .reduce((a, b) => a.add(b));
+    const step = compile((p: Named, state: object) => {
+      const { gradient } = valueAndGrad(lossOf)(p);
+      return optimizer.update(p, gradient as Named, state, scalar(0.05));
+    });
+    let state = optimizer.init(parameters);
+    for (let i = 0; i < schedule.totalStep; i++) ({ parameters, state } = await step(parameters, state));
+    const rankOf = async (name: string) =>
+      (await parameters[`${name}.lora_E`]!.toArray()).filter((value) => value !== 0).length;
+    const [rich, poor] = [await rankOf('rich'), await rankOf('poor')];
+    expect(rich + poor).toBe(6);
+    expect(rich).toBeGreaterThanOrEqual(4);
   });
 });
