@@ -18,7 +18,15 @@ import {
 } from '@posttrain/core-tensor';
 import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { loadAdapter, mergeAdapter, type PeftAdapter, saveAdapter } from '../src/index.js';
+import {
+  createAdapter,
+  type LoraConfig,
+  loadAdapter,
+  lora,
+  mergeAdapter,
+  type PeftAdapter,
+  saveAdapter,
+} from '../src/index.js';
 import { modelOf } from './model.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
@@ -125,6 +133,21 @@ describe.each(folders)('PEFT adapter %s', (name) => {
       expectClose(await (gradient as Named)[nameOf(key)]!.toArray(), await numbers(file, key), 2e-5);
     }
   });
+
+  if (name.startsWith('pissa')) {
+    it('starts from the same factors, and as the base', async () => {
+      const fresh = await createAdapter(base, lora, adapter.config as Partial<LoraConfig>);
+      for (const key of [...file.tensors.keys()].filter((key) => /^initial.*lora_[AB]/.test(key))) {
+        // A singular vector has two signs.
+        const magnitudes = (values: readonly number[]) => values.map(Math.abs);
+        const own = await fresh.parameters[key.replace('initial.base_model.model.', '')]!.toArray();
+        expectClose(magnitudes(own), magnitudes(await numbers(file, key)), 2e-5);
+      }
+      const logits = await logitsOf(base, input, fresh.hooks(fresh.parameters)).toArray();
+      expectClose(logits, await numbers(file, 'initial.logits'), 1e-4);
+      expectClose(logits, await logitsOf(base, input, {}).toArray(), 1e-5);
+    });
+  }
 
   it('is merged to the same weights, where it can be', async () => {
     if (!expected.merged_parameters) {

@@ -85,6 +85,8 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   init(target: AdapterTarget, config: Config, key: Key): Named;
   /** Initial tensors that numbers are needed for, such as the factors of an SVD of the weight. Undefined: none. */
   prepare?(target: AdapterTarget, config: Config): Promise<PreparedTarget> | undefined;
+  /** How many numbers `shared` makes. */
+  sharedParameters?(targets: readonly ModuleInfo[], config: Config): number;
   /** Frozen tensors that all targets share, by keys without a module path. Lazy as `init`. */
   shared?(targets: readonly ModuleInfo[], config: Config, key: Key): Named;
   /** Whether files have the shared tensors, behind `base_model.`. Default: not, they are made again. */

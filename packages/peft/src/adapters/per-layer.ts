@@ -72,7 +72,10 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
 
     ...(parameters && {
       parameters: ({ config, plan }: Context) =>
-        plan.targets.reduce((sum, target) => sum + parameters(target, config), 0),
+        plan.targets.reduce(
+          (sum, target) => sum + parameters(target, config),
+          method.sharedParameters?.(plan.targets, config) ?? 0,
+        ),
     }),
 
     ...(prepare && {

@@ -64,16 +64,13 @@ export function matchTargets<Place extends TargetPlace>(
 ): TargetMatch<Place> {
   const all = [...modules];
   const { modulesToSave = null, layersToTransform = null } = options;
-  if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
-    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${showValue(modulesToSave)}`);
-  }
   const targetModules = writtenOut(options.targetModules, all, modelType, defaults);
   if (typeof targetModules === 'string' && layersToTransform !== null) {
     throw new AdapterConfigError('layersToTransform needs a list in targetModules, not a regular expression.');
   }
   const isTarget = matcher('targetModules', targetModules, all, strictness);
   const isExcluded = matcher('excludeModules', options.excludeModules ?? [], all, strictness);
-  const isSaved = matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
+  const isSaved = savedMatcher(modulesToSave, all, strictness);
   const isInLayers = layerFilter(options, all);
 
   const matched: Place[] = [];
@@ -110,8 +107,19 @@ export function matchSaved(
   strictness: Strictness,
 ): readonly ModuleInfo[] {
   const all = [...modules];
-  const isSaved = matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
+  const isSaved = savedMatcher(modulesToSave, all, strictness);
   return all.filter(({ name }) => isSaved(name));
+}
+
+function savedMatcher(
+  modulesToSave: readonly string[] | null,
+  all: readonly TargetPlace[],
+  strictness: Strictness,
+): (name: string) => boolean {
+  if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
+    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${showValue(modulesToSave)}`);
+  }
+  return matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
 }
 
 function writtenOut(

@@ -46,6 +46,9 @@ const {
   ...shared
 } = lora.defaults;
 
+/** Of each of them the budget is known before the first. */
+const MOST_STEPS = 1e7;
+
 /**
  * AdaLoRA (arXiv 2303.10512): y = W x + b + (α / (r + 1e-5)) B diag(E) A x with A [r, in], E [r, 1], B [out, r] near orthogonal,
  * which a penalty sees to, and r the initial rank. While training, the directions with the least importance are masked (their E set
@@ -82,22 +85,27 @@ export const adaLora: LayerMethod<AdaLoraConfig> = {
         throw new AdapterConfigError(`${name} must be 1 or more, not ${showValue(value)}`);
     }
     if (targetR > initR) throw new AdapterConfigError(`targetR ${targetR} is more than initR ${initR}`);
-    if (totalStep === null || !Number.isInteger(totalStep) || totalStep < 1) {
+    if (totalStep === null || !Number.isInteger(totalStep) || totalStep < 1 || totalStep > MOST_STEPS) {
       throw new AdapterConfigError(
-        'totalStep must be given: the updates of the whole run, from which the ranks follow',
+        `totalStep must be given, from 1 to ${MOST_STEPS}: the updates of the whole run, from which the ranks follow`,
       );
     }
-    if (!(tinit >= 0 && tfinal >= 0 && tinit < totalStep - tfinal)) {
+    const isSplit = [tinit, tfinal].every((steps) => Number.isInteger(steps) && steps >= 0);
+    if (!isSplit || tinit >= totalStep - tfinal) {
       throw new AdapterConfigError(`tinit ${tinit} and tfinal ${tfinal} leave none of ${totalStep} steps between them`);
     }
     for (const name of ['beta1', 'beta2'] as const) {
-      if (!(config[name] > 0 && config[name] < 1))
+      if (!(typeof config[name] === 'number' && config[name] > 0 && config[name] < 1))
         throw new AdapterConfigError(`${name} ${showValue(config[name])}: not in (0, 1)`);
     }
-    if (!(loraDropout >= 0 && loraDropout < 1)) {
+    if (!Number.isFinite(config.loraAlpha)) {
+      throw new AdapterConfigError(`loraAlpha must be a number, not ${showValue(config.loraAlpha)}`);
+    }
+    if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1)) {
       throw new AdapterConfigError(`loraDropout ${showValue(loraDropout)}: not in [0, 1)`);
     }
-    if (!(orthRegWeight >= 0)) throw new AdapterConfigError(`orthRegWeight ${showValue(orthRegWeight)}: negative`);
+    if (!(typeof orthRegWeight === 'number' && orthRegWeight >= 0))
+      throw new AdapterConfigError(`orthRegWeight ${showValue(orthRegWeight)}: negative`);
     if (rankPattern !== null) {
       throw new AdapterConfigError(
         'rankPattern is not supported: save the adapter before PEFT cuts its masked directions off (rank_pattern null)',

@@ -1,4 +1,5 @@
 import { type Named, ones, type Tensor, tensor } from '@posttrain/core-tensor';
+import { showValue } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { type AdapterTarget, type LayerMethod, linearShape, type TargetedConfig } from '../adapters/layer-method.js';
 import { isTargeted } from '../adapters/targets.js';
@@ -59,7 +60,15 @@ export const ia3: LayerMethod<Ia3Config> = {
   },
 
   check({ feedforwardModules }, targets) {
-    const entries = typeof feedforwardModules === 'string' ? [feedforwardModules] : (feedforwardModules ?? []);
+    const isPattern =
+      typeof feedforwardModules === 'string' ||
+      (Array.isArray(feedforwardModules) && feedforwardModules.every((entry) => typeof entry === 'string'));
+    if (!isPattern) {
+      throw new AdapterConfigError(
+        `feedforwardModules must be a list of texts, a text or null, not ${showValue(feedforwardModules)}`,
+      );
+    }
+    const entries = typeof feedforwardModules === 'string' ? [feedforwardModules] : feedforwardModules!;
     for (const entry of entries) {
       const pattern = typeof feedforwardModules === 'string' ? feedforwardModules : [entry];
       if (targets.some(({ name }) => isTargeted(pattern, name, 'feedforwardModules'))) continue;

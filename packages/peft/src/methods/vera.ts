@@ -51,7 +51,10 @@ export const vera: LayerMethod<VeraConfig> = {
 
   parameters: (target, { r }) => r + linearShape(target).outputs,
 
-  check({ r, dInitial, veraDropout }) {
+  check({ r, dInitial, veraDropout, projectionPrngKey }) {
+    if (!Number.isSafeInteger(projectionPrngKey) || projectionPrngKey < 0) {
+      throw new AdapterConfigError(`projectionPrngKey must be a whole number, not ${showValue(projectionPrngKey)}`);
+    }
     if (!Number.isInteger(r) || r < 1) throw new AdapterConfigError(`r must be 1 or more, not ${showValue(r)}`);
     if (!Number.isFinite(dInitial))
       throw new AdapterConfigError(`dInitial must be a number, not ${showValue(dInitial)}`);
@@ -73,9 +76,13 @@ export const vera: LayerMethod<VeraConfig> = {
     return { vera_lambda_b: b, vera_lambda_d: tensor(new Float32Array(r).fill(dInitial)) };
   },
 
+  sharedParameters(targets, { r }) {
+    const { inputs, outputs } = largestOf(targets);
+    return r * (inputs + outputs);
+  },
+
   shared(targets, { r, projectionPrngKey }, key) {
-    const of = (size: (module: ModuleInfo) => number) => Math.max(...targets.map(size));
-    const [inputs, outputs] = [of((module) => linearShape(module).inputs), of((module) => linearShape(module).outputs)];
+    const { inputs, outputs } = largestOf(targets);
     const own = key.child(projectionPrngKey);
     return { vera_A: kaiming(own.child(0), [r, inputs]), vera_B: kaiming(own.child(1), [outputs, r]) };
   },
@@ -103,6 +110,12 @@ export const vera: LayerMethod<VeraConfig> = {
     return { weight: merged.weight.sub(deltaOf(merged, parameters)), bias: merged.bias };
   },
 };
+
+function largestOf(targets: readonly ModuleInfo[]): { readonly inputs: number; readonly outputs: number } {
+  const shapes = targets.map(linearShape);
+  const largest = (side: 'inputs' | 'outputs') => Math.max(...shapes.map((shape) => shape[side]));
+  return { inputs: largest('inputs'), outputs: largest('outputs') };
+}
 
 /** The module's part of A and B. */
 function projectionsOf(module: ModuleInfo, parameters: Named): { readonly a: Tensor; readonly b: Tensor } {
