@@ -39,6 +39,7 @@ export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
 export type {
+  EarlierPass,
   EmbeddingLayer,
   KeyValuePrefix,
   LayerHooks,

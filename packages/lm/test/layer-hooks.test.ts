@@ -252,6 +252,40 @@ describe('norm and sublayer hooks', () => {
   });
 });
 
+describe('an earlier pass', () => {
+  const routed: Adapter<{ readonly gate: Tensor }> = {
+    name: 'routed',
+    parameters: { gate: tensor([0.3, -0.2], [2]) },
+    hooks: ({ gate }) => ({
+      earlier: {
+        hooks: { sublayer: (output) => output.mul(gate.slice(0, 0, 1)) },
+        hooksAfter: (hidden) => ({ sublayer: (output) => output.add(hidden.mul(gate.slice(0, 1))) }),
+      },
+    }),
+  };
+
+  it('says what the hooks of a pass are, token by token', async () => {
+    const { network, weights } = await tiny({});
+    const shape = [1, TOKENS.length];
+    const input = { tokens: grid([TOKENS]), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+    const { earlier } = routed.hooks(routed.parameters);
+    const seen = network.hidden(weights, input, earlier!.hooks);
+    const expected = await network.hidden(weights, input, earlier!.hooksAfter(seen)).toArray();
+    const hooks = routed.hooks(routed.parameters);
+    expect(await network.hidden(weights, input, hooks).toArray()).toEqual(expected);
+    expect(largestDifference(expected, await network.hidden(weights, input).toArray())).toBeGreaterThan(0.1);
+  });
+
+  it.each([
+    ['alone', [routed]],
+    ['beside other adapters', [routed, NO_ADAPTER]],
+  ])('is refused by generation, %s', async (_, adapters) => {
+    const runner = new ModelRunner(await tiny({}));
+    const rows = adapters.map((adapter) => ({ sequence: runner.start(), tokens: [1, 2], adapter: adapter as Adapter }));
+    await expect(runner.extend(rows)).rejects.toThrow(/can be trained and score, but not generate/);
+  });
+});
+
 /** A digest of the graph of a tensor: its operations in order, with what they take and the shapes they give. */
 function digestOf(tensor: Tensor): string {
   const numbers = new Map<unknown, number>();

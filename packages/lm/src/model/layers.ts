@@ -80,6 +80,14 @@ export interface KeyValuePrefix {
   readonly values: Tensor;
 }
 
+/** A pass that the hooks of another depend on. */
+export interface EarlierPass {
+  /** Its own hooks; none for the base model. */
+  readonly hooks: LayerHooks;
+  /** The hooks of the pass after it, from its final hidden states [b, s, width]. */
+  hooksAfter(hidden: Tensor): LayerHooks;
+}
+
 /**
  * How adapters enter the model: every linear layer, embedding, normalisation and sublayer is applied through these. Left
  * out, it is applied as it is. A hook must be a pure function of tensors; it is traced.
@@ -98,6 +106,12 @@ export interface LayerHooks {
   prefix?(layer: number): KeyValuePrefix;
   /** Embeddings [v, width] before every sequence (prompt tuning, arXiv 2104.08691). */
   readonly virtualTokens?: Tensor;
+  /**
+   * A pass before this one, over the same tokens, which says what the hooks of this one are (X-LoRA, arXiv 2402.07148): the
+   * others here do not count then, but for `headWeight`. For whole sequences (training, scoring); generation refuses it, since the
+   * earlier pass has a cache of its own.
+   */
+  readonly earlier?: EarlierPass;
   /**
    * The matrix [vocabulary, width] that turns hidden states into logits: logits = hidden · matrixᵀ. It is asked for
    * whole, because log-probabilities are computed from it in chunks.

@@ -18,7 +18,7 @@ import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, Weights } from '
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
-import { attendBehind, prefixOf } from './prefix.js';
+import { attendBehind, prefixOf, refuseEarlierPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -172,6 +172,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       how: LayerAttention,
     ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
   ) => {
+    refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
     const keys: Tensor[] = [];
     const values: Tensor[] = [];
@@ -201,6 +202,27 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
   const outputLayer = (weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): OutputLayer =>
     bindOutputLayer(headModule(), weights, hidden, hooks, logitSoftCap);
 
+  const hidden: Network['hidden'] = (weights, input, hooks = {}, options = {}) => {
+    if (hooks.earlier) {
+      const seen = hidden(weights, input, hooks.earlier.hooks, options);
+      return hidden(weights, input, hooks.earlier.hooksAfter(seen), options);
+    }
+    const { tokens, positions: own, segments } = input;
+    const { gradientCheckpointing = false } = options;
+    const prefix = prefixFor(weights, hooks);
+    // Learned positions end at the limit, even for padding.
+    const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
+    return family.hidden(config, bindLayers(weights, modules, hooks), {
+      tokens,
+      positions,
+      block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
+      attend: (layer, q, k, v) =>
+        prefix
+          ? attendBehind(prefix[layer]!, { q, k, v }, attention[layer]!, { segments, positions })
+          : selfAttention(q, k, v, { ...attention[layer]!, segments }),
+    });
+  };
+
   return {
     config,
     logitSoftCap,
@@ -215,20 +237,7 @@ export function networkOf(config: ModelConfig, quantized: ReadonlyMap<string, Qu
       return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);
     },
 
-    hidden(weights, { tokens, positions: own, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
-      const prefix = prefixFor(weights, hooks);
-      // Learned positions end at the limit, even for padding.
-      const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
-      return family.hidden(config, bindLayers(weights, modules, hooks), {
-        tokens,
-        positions,
-        block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend: (layer, q, k, v) =>
-          prefix
-            ? attendBehind(prefix[layer]!, { q, k, v }, attention[layer]!, { segments, positions })
-            : selfAttention(q, k, v, { ...attention[layer]!, segments }),
-      });
-    },
+    hidden,
 
     extend(weights, { tokens, lengths, cache }, hooks) {
       return extendBy(weights, { tokens, lengths, cache }, hooks, (past, qkv, how) =>

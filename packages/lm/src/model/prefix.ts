@@ -4,6 +4,15 @@ import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, Weights } from './layers.js';
 
+/** @throws PosttrainError for hooks that depend on another pass, in a step over a cache */
+export function refuseEarlierPass({ earlier }: LayerHooks): void {
+  if (!earlier) return;
+  throw new PosttrainError(
+    'EARLIER_PASS',
+    'the adapter needs a pass before each, whose keys and values no cache has: it can be trained and score, but not generate',
+  );
+}
+
 /** What a network needs to say which keys and values stand before every sequence. */
 interface PrefixNetwork {
   readonly config: ModelConfig;

@@ -11,6 +11,7 @@ import {
   type Weights,
 } from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import { refuseEarlierPass } from '../model/prefix.js';
 import type { LowRankStack } from './low-rank-stack.js';
 
 // Rows with different adapters in one pass, as S-LoRA (arXiv 2311.03285) and Punica (arXiv 2310.18547) do it: what the base
@@ -88,6 +89,7 @@ class MixedHooks implements LayerHooks {
     stack: LowRankStack,
     others: readonly { readonly index: number; readonly hooks: LayerHooks }[],
   ) {
+    for (const { hooks } of others) refuseEarlierPass(hooks);
     this.#rows = rows;
     this.#stack = stack;
     this.#others = others;
