@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
+import { softmax, tensor } from '@posttrain/core-tensor';
+import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
   createAdapter,
@@ -10,7 +11,9 @@ import {
   lnTuning,
   loadAdapter,
   lora,
+  NO_PLAN,
   type PeftAdapter,
+  type PeftMethod,
   prefixTuning,
   promptTuning,
   vera,
@@ -114,6 +117,50 @@ describe('the ways a pass is computed', () => {
         expect(Math.abs(loss - plain[i]!)).toBeLessThan(tolerance);
       });
     }
+  });
+});
+
+/** A method of somebody else: two scalings of every sublayer, mixed token by token by what an earlier pass has seen. */
+const routed: PeftMethod<{ readonly start: number }> = {
+  peftType: 'ROUTED',
+  defaults: { start: 0.1 },
+  fileDefaults: {},
+  plan: (_, config) => ({ config, plan: NO_PLAN, skipped: [] }),
+  init: ({ config, model: { hiddenSize } }, _, key) => ({
+    trained: {
+      router: tensor(key.normalHost(2 * hiddenSize), [2, hiddenSize]),
+      scales: tensor(
+        key
+          .child(0)
+          .normalHost(2 * hiddenSize)
+          .map((x) => config.start * x),
+        [2, hiddenSize],
+      ),
+    },
+    frozen: {},
+  }),
+  hooks: (_, { trained }) => ({
+    earlier: {
+      hooks: {},
+      hooksAfter(hidden) {
+        const mixture = softmax(applyLinear(hidden, trained.router!, undefined, false));
+        const scale = applyLinear(mixture, trained.scales!.transpose(), undefined, false).add(1);
+        return { sublayer: (output) => output.mul(scale) };
+      },
+    },
+  }),
+};
+
+describe('a method with an earlier pass', () => {
+  it('is trained and scores; generation with it is refused', async () => {
+    const base = await model;
+    const { history, adapter } = await run(0.1, await createAdapter(base, routed));
+    const losses = history.map(({ metrics }) => metrics.loss!);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.1);
+    await sequenceLogProbs(base, [[3, 4, 5]], { adapter: adapter! });
+    const generator = new LocalGenerator(base, { adapter: () => adapter! });
+    const request = { prompt: { tokenIds: [3, 4] }, maxTokens: 2 };
+    await expect(generator.generate([request])).rejects.toThrow(/can be trained and score, but not generate/);
   });
 });
 
