@@ -37,12 +37,24 @@ export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } f
 export { TokenClassifier, type TokenVerifierOptions } from './heads/token-classifier.js';
 export { type NewValueHeadOptions, ValueModel } from './heads/value-model.js';
 export * from './hub/index.js';
-export { type Adapter, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
+export { type Adapter, contextOf, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
 export { HeadError, headLogits, sequenceLogits, tokenLogits, tokenValues } from './model/head.js';
-export type { EmbeddingLayer, LayerHooks, LinearLayer, ModuleInfo, Weights } from './model/layers.js';
+export type {
+  EarlierPass,
+  EmbeddingLayer,
+  KeyValuePrefix,
+  LayerHooks,
+  LinearLayer,
+  ModuleInfo,
+  NormInfo,
+  NormLayer,
+  NormTensors,
+  Sublayer,
+  Weights,
+} from './model/layers.js';
 export { applyLinear } from './model/layers.js';
 export {
   loadBalancingLoss,
@@ -83,8 +95,9 @@ export {
   withEndToken,
 } from './prompts/tokenize-completion.js';
 export type { CachedSequence, ExtendInput, ExtendOptions, ExtendResult } from './runner/extend-inputs.js';
-export { ModelRunner, type ModelRunnerOptions, type PackWeights } from './runner/model-runner.js';
+export { ModelRunner } from './runner/model-runner.js';
 export { NonFiniteLogitsError } from './runner/non-finite.js';
+export type { ModelRunnerOptions, PackWeights } from './runner/runner-options.js';
 export type { RowSoftmax } from './runner/step-memory.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';

@@ -1,17 +1,42 @@
-export type { CreateAdapterOptions } from './adapters/adapter.js';
+export type { AnyPeftMethod, CreateAdapterOptions } from './adapters/adapter.js';
 export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
 export { AdapterConfigError, AdapterFileError, MergeError, TargetModulesError } from './adapters/errors.js';
+export type {
+  AdapterTarget,
+  LayerMethod,
+  MergedTarget,
+  PeftConfig,
+  PreparedTarget,
+  TargetedConfig,
+} from './adapters/layer-method.js';
+export { linearShape } from './adapters/layer-method.js';
 export type { LoadAdapterOptions } from './adapters/load-adapter.js';
 export { loadAdapter } from './adapters/load-adapter.js';
-export type { LoraConfig } from './adapters/lora.js';
-export { lora } from './adapters/lora.js';
 export type { MergeOptions, MergeResult } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
 export type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './adapters/peft-adapter.js';
-export type { AdapterTarget, MergedTarget, PeftConfig, PeftMethod } from './adapters/peft-method.js';
-export { linearShape } from './adapters/peft-method.js';
+export { NO_PLAN } from './adapters/peft-adapter.js';
+export type {
+  AdapterTensors,
+  MethodContext,
+  PeftMethod,
+  PlannedAdapter,
+  PrepareContext,
+} from './adapters/peft-method.js';
+export { perLayer } from './adapters/per-layer.js';
 export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
+export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
+export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
+export { type Ia3Config, ia3 } from './methods/ia3.js';
+export { type LnTuningConfig, lnTuning } from './methods/ln-tuning.js';
+export type { LoraConfig } from './methods/lora.js';
+export { lora } from './methods/lora.js';
+export { peftMethods } from './methods/peft-methods.js';
+export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.js';
+export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
+export { type VeraConfig, vera } from './methods/vera.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';
+export { type RankAllocatorOptions, type RankAllocatorState, rankAllocator } from './optim/rank-allocator.js';

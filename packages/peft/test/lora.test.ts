@@ -156,7 +156,7 @@ describe('options', () => {
     [{ r: 0 }, /rank must be 1 or more, not 0/],
     [{ rankPattern: { v_proj: 1.5 } }, /layers.0.self_attn.v_proj: the rank must be 1 or more/],
     [{ loraDropout: 1 }, /not in \[0, 1\)/],
-    [{ initLoraWeights: 'pissa' }, /"pissa" is not supported/],
+    [{ initLoraWeights: 'olora' }, /"olora" is not supported/],
     [{ loraBias: true, useDora: true }, /exclude each other/],
     [{ r: Symbol('r') }, /rank must be 1 or more, not Symbol\(r\)/],
     [{ loraAlpha: null }, /loraAlpha must be a number, not null/],
@@ -332,9 +332,9 @@ describe('adapter folders', () => {
   });
 
   it.each([
-    [{ peft_type: 'IA3' }, /peft_type "IA3" is not supported; there are LORA/],
+    [{ peft_type: 'LOHA' }, /peft_type "LOHA" is not supported; there are LORA/],
     [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
-    [{ init_lora_weights: 'pissa' }, /"pissa" is not supported/],
+    [{ init_lora_weights: 'olora' }, /"olora" is not supported/],
     [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
     [{ target_modules: ['q_proj'] }, /layers.0.self_attn.v_proj.lora_A.weight is left over \(nearest is/],
     [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],

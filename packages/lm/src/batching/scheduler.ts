@@ -1,6 +1,6 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { CachedSequence, ExtendInput, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
@@ -190,7 +190,7 @@ export class Scheduler {
       const known = this.#prefills.find(
         (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
       );
-      const blocks = known ? 0 : Math.ceil(tokens.length / BLOCK_SIZE);
+      const blocks = known ? 0 : Math.ceil((virtualOf(next.adapter) + tokens.length) / BLOCK_SIZE);
       if (this.active > 0 && blocks + this.#blocksAhead(next) > this.#freeBlocks()) return;
       this.#waiting.shift();
       if (known) known.members.push(next);
@@ -204,8 +204,9 @@ export class Scheduler {
   /** Free blocks above the watermarks of all rows. */
   #freeBlocks(): number {
     let free = this.#runner.freeTokens / BLOCK_SIZE;
-    for (const { tokens, sequence, members } of this.#prefills) {
-      free -= Math.ceil((tokens.length - sequence.length) / BLOCK_SIZE);
+    for (const { tokens, sequence, members, adapter } of this.#prefills) {
+      const virtual = sequence.length === 0 ? virtualOf(adapter) : 0;
+      free -= Math.ceil((virtual + tokens.length - sequence.length) / BLOCK_SIZE);
       for (const member of members) free -= this.#blocksAhead(member);
     }
     for (const one of this.#running) free -= this.#blocksAhead(one);
@@ -214,7 +215,7 @@ export class Scheduler {
 
   /** A row's watermark; one block of it is for copy-on-write of a shared block, until that has happened. */
   #blocksAhead({ row, state, sequence }: Scheduled): number {
-    const present = Math.ceil((row.prompt.length + state.generated.length) / BLOCK_SIZE);
+    const present = Math.ceil((virtualOf(row.adapter) + row.prompt.length + state.generated.length) / BLOCK_SIZE);
     return Math.min(BLOCKS_AHEAD, this.#mostBlocks(row) - 1 - present) + Number(sequence === undefined);
   }
 
@@ -289,7 +290,7 @@ export class Scheduler {
       const tokens = [state.generated.at(-1)!, ...proposals[i]!.tokens];
       return { sequence: sequence!, tokens, adapter, ...asks };
     });
-    const room = Math.max(...rows.map(({ row }) => row.prompt.length + this.#mostTokens(row)));
+    const room = Math.max(...rows.map(({ row }) => virtualOf(row.adapter) + row.prompt.length + this.#mostTokens(row)));
     const results = await this.#runner.extend(inputs, { logits: 'all', room });
     return rows.flatMap((one, i) => this.#draw(one, results[i]!, proposals[i]));
   }
@@ -348,8 +349,8 @@ export class Scheduler {
   }
 
   /** Tokens that a row may generate. */
-  #mostTokens({ prompt, maxTokens }: DecodeRow): number {
-    return Math.min(maxTokens, this.#runner.network.config.maxPositionEmbeddings - prompt.length);
+  #mostTokens({ prompt, maxTokens, adapter }: DecodeRow): number {
+    return Math.min(maxTokens, contextOf(this.#runner.network.config, adapter) - prompt.length);
   }
 
   #remove(one: Scheduled): void {
@@ -363,11 +364,13 @@ export class Scheduler {
   }
 
   /** The most that a row can come to need, its prompt not shared; and one block for the copy of a shared one. */
-  #mostBlocks({ prompt, maxTokens }: DecodeRow): number {
+  #mostBlocks({ prompt, maxTokens, adapter }: DecodeRow): number {
     const limit = this.#runner.network.config.maxPositionEmbeddings;
-    return Math.ceil(Math.min(limit, prompt.length + maxTokens) / BLOCK_SIZE) + 1;
+    return Math.ceil(Math.min(limit, virtualOf(adapter) + prompt.length + maxTokens) / BLOCK_SIZE) + 1;
   }
 }
+
+const virtualOf = (adapter: Adapter | undefined): number => adapter?.virtualTokens ?? 0;
 
 const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i]);

@@ -66,6 +66,12 @@ export async function exportGenerator(
   options: ExportGeneratorOptions = {},
 ): Promise<GeneratorManifest> {
   assertKnownOptions('exportGenerator', options, ['adapter', 'capacity', 'promptWidth', 'dtype', 'operators']);
+  if (options.adapter?.virtualTokens) {
+    throw new PosttrainError(
+      'EXPORT_ADAPTER',
+      `exportGenerator: ${options.adapter.name} has virtual tokens, and the exported cache begins empty; export a merged or another adapter`,
+    );
+  }
   const { adapter = NO_ADAPTER, dtype = 'float32', operators = 'contrib' } = options;
   const { capacity, promptWidth } = sizesOf(model, options);
   const { network, config } = model;

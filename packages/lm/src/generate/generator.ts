@@ -22,7 +22,7 @@ import type { Adapter } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
-import type { PackWeights } from '../runner/model-runner.js';
+import type { PackWeights } from '../runner/runner-options.js';
 import type { DecodeHook } from '../sampling/decode-hook.js';
 import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
 import { samplerSettings } from '../sampling/sampler-settings.js';

@@ -5,7 +5,7 @@ import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
 import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
-import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER } from '../model/adapter.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
 import { HeadError } from '../model/head.js';
 import type { Weights } from '../model/layers.js';
@@ -187,7 +187,8 @@ export async function runHead(
 ): Promise<void> {
   assertKnownOptions(where, options, ['adapter', 'maxTokensPerPass']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
-  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  const { vocabSize } = network.config;
+  const longest = contextOf(network.config, adapter);
   checkSequences(where, sequences, { shortest: 1, longest, vocabSize });
   const run = passOf(network, adapter);
   for (const pass of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {

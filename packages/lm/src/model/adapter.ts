@@ -20,6 +20,8 @@ export interface Adapter<Parameters = unknown> {
   readonly name: string;
   /** A tree of tensors. */
   readonly parameters: Parameters;
+  /** Positions that `LayerHooks.virtualTokens` or `prefix` take before every sequence. Left out: none. */
+  readonly virtualTokens?: number;
   hooks(parameters: Parameters): LayerHooks;
   /**
    * What `hooks` does, as updates of linear layers by their module paths, where that is all it does: rows with several
@@ -36,6 +38,12 @@ export const withParameters = <A extends Adapter>(adapter: A, parameters: A['par
   ...adapter,
   parameters,
 });
+
+/** Tokens that a sequence may have: the model's context without the positions that the adapter's virtual tokens take. */
+export const contextOf = (
+  { maxPositionEmbeddings }: { readonly maxPositionEmbeddings: number },
+  adapter: Pick<Adapter, 'virtualTokens'> | undefined,
+): number => maxPositionEmbeddings - (adapter?.virtualTokens ?? 0);
 
 /** Whether two adapters compute the same: one function with the same numbers. */
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>

@@ -1,4 +1,5 @@
 import { currentEngine, type Engine, layerNorm, nameScope, selfAttention, type Tensor } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
 import type { BertConfig } from '../config/index.js';
 import { activations } from './activations.js';
 import { linearParameters, type Projection } from './decoder-layers.js';
@@ -73,10 +74,17 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
     parameters: bertParameters(config),
 
     hidden(weights, { tokens, positions, segments }, hooks = {}) {
-      const { weight, linear, embedding } = bindLayers(weights, modules, hooks);
+      if (hooks.prefix || hooks.virtualTokens) {
+        throw new PosttrainError(
+          'PREFIX',
+          'an encoder takes no virtual tokens and no prefix: they are for causal models',
+        );
+      }
+      const layers = bindLayers(weights, modules, hooks);
+      const { linear, embedding } = layers;
       const norm = (x: Tensor, name: string) =>
-        nameScope(name, () =>
-          layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps }),
+        layers.norm(x, name, (states, { weight, bias }) =>
+          layerNorm(states, weight, bias!, { epsilon: config.layerNormEps }),
         );
       const scale = 1 / Math.sqrt(width / heads);
       const indices = { word: tokens, position: positions, token_type: tokens.mul(0) };
@@ -89,9 +97,10 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
             selfAttention(part('query'), part('key'), part('value'), { scale, causal: false, segments }),
           );
           const attended = linear(joinHeads(mixed), `${name}.attention.output.dense`);
-          const y = norm(x.add(attended), `${name}.attention.output.LayerNorm`);
+          const y = norm(layers.residual(x, attended, layer, 'attention'), `${name}.attention.output.LayerNorm`);
           const inner = activations[config.hiddenAct](linear(y, `${name}.intermediate.dense`));
-          return norm(y.add(linear(inner, `${name}.output.dense`)), `${name}.output.LayerNorm`);
+          const transformed = linear(inner, `${name}.output.dense`);
+          return norm(layers.residual(y, transformed, layer, 'mlp'), `${name}.output.LayerNorm`);
         },
         norm(embedded, 'embeddings.LayerNorm'),
       );

@@ -115,9 +115,9 @@ export const windowOf = (
 
 /** RMSNorm (arXiv 1910.07467) by a module's path. */
 export const rmsNormOf =
-  ({ weight }: BoundLayers, epsilon: number) =>
+  ({ norm }: BoundLayers, epsilon: number) =>
   (x: Tensor, name: string): Tensor =>
-    nameScope(name, () => rmsNorm(x, weight(`${name}.weight`), { epsilon }));
+    norm(x, name, (states, { weight }) => rmsNorm(states, weight, { epsilon }));
 
 /** activation(gate) · up, such as SwiGLU (arXiv 2002.05202). `name` is the module path of the MLP. */
 export const gated = (gate: Tensor, up: Tensor, act: HiddenActivation, name: string): Tensor =>

@@ -1,7 +1,15 @@
 import { nameScope, type Tensor, where } from '@posttrain/core-tensor';
 import type { ModelConfig } from '../config/index.js';
 import { groupedMatmul, groupMasks } from './grouped-matmul.js';
-import { applyLinear, type LayerHooks, type ModuleInfo, type Weights } from './layers.js';
+import {
+  applyLinear,
+  type LayerHooks,
+  type ModuleInfo,
+  type NormInfo,
+  type NormTensors,
+  type Sublayer,
+  type Weights,
+} from './layers.js';
 import { floatWeight, isQuantized, quantizedLayer } from './quantized-layer.js';
 
 /** What a forward pass needs beside the weights. */
@@ -46,13 +54,17 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   attention(config: Config, layer: number): LayerAttention;
   /** Logits become cap · tanh(logits / cap). Left out, or undefined: they stay as they are. */
   logitSoftCap?(config: Config): number | undefined;
+  /**
+   * What virtual tokens are multiplied by, where `hidden` scales what it looks up but transformers does not scale embeddings
+   * that it is given. Left out: 1.
+   */
+  virtualTokenFactor?(config: Config): number;
   /** The final, normalised hidden states [b, s, width]. */
   hidden(config: Config, layers: BoundLayers, input: ForwardInput): Tensor;
 }
 
 /** The model's layers with weights and hooks bound: what a family's `hidden` is written in. */
 export interface BoundLayers {
-  weight(name: string): Tensor;
   linear(x: Tensor, module: string): Tensor;
   /**
    * One linear layer without bias for each group of rows: x [n, in], of which the first counts[0] rows belong to
@@ -61,12 +73,15 @@ export interface BoundLayers {
    */
   groupedLinear(x: Tensor, counts: Tensor, rows: Tensor, modules: readonly string[]): Tensor;
   embedding(tokens: Tensor, module: string): Tensor;
+  /** The normalisation `name`, which `compute` is the formula of. */
+  norm(x: Tensor, name: string, compute: (x: Tensor, tensors: NormTensors) => Tensor): Tensor;
+  /** The residual stream with the output of a sublayer added to it. */
+  residual(x: Tensor, output: Tensor, layer: number, part: Sublayer['part']): Tensor;
 }
 
 export function bindLayers(weights: Weights, modules: ReadonlyMap<string, ModuleInfo>, hooks: LayerHooks): BoundLayers {
   const weight = (name: string): Tensor => weights[name]!;
   return {
-    weight,
     linear(x, name) {
       const info = modules.get(name)!;
       const bias = weights[`${name}.bias`];
@@ -95,6 +110,17 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       const masks = groupMasks(x.shape[0]!, counts);
       return changed.reduce((all, y, i) => (y === shared ? all : where(masks[i]!, y, all)), shared);
     },
+    norm(x, name, compute) {
+      const own: NormTensors = { weight: weight(`${name}.weight`), bias: weights[`${name}.bias`] };
+      const { norm } = hooks;
+      if (!norm) return nameScope(name, () => compute(x, own));
+      const apply = (input: Tensor, tensors = own) => compute(input, tensors);
+      const info = { name, width: own.weight.size, hasBias: own.bias !== undefined };
+      return nameScope(name, () => norm(x, { ...info, ...own, apply }));
+    },
+    residual(x, output, layer, part) {
+      return x.add(hooks.sublayer ? hooks.sublayer(output, { layer, part, input: x }) : output);
+    },
     embedding(tokens, name) {
       const matrix = weight(`${name}.weight`);
       const apply = (ids: Tensor) => matrix.gather(ids);
@@ -103,6 +129,21 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       );
     },
   };
+}
+
+/** The normalisations among a model's parameters: weights with one axis that belong to no module. */
+export function normsOf(
+  parameters: readonly ParameterInfo[],
+  modules: ReadonlyMap<string, ModuleInfo>,
+): ReadonlyMap<string, NormInfo> {
+  const names = new Set(parameters.map(({ name }) => name));
+  return new Map(
+    parameters.flatMap(({ name: parameter, shape }): [string, NormInfo][] => {
+      const name = parameter.replace(/\.weight$/, '');
+      if (name === parameter || shape.length !== 1 || modules.has(name)) return [];
+      return [[name, { name, width: shape[0]!, hasBias: names.has(`${name}.bias`) }]];
+    }),
+  );
 }
 
 export const layerIndices = (config: ModelConfig): number[] =>

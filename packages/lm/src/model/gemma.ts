@@ -64,12 +64,14 @@ export const gemma: ModelFamily<GemmaConfig> = {
     ...(config.attnLogitSoftcapping !== undefined && { softCap: config.attnLogitSoftcapping }),
   }),
 
+  virtualTokenFactor: ({ hiddenSize }) => 1 / Math.fround(Math.sqrt(hiddenSize)),
+
   logitSoftCap: (config) => config.finalLogitSoftcapping,
 
   hidden(config, layers, input) {
-    const { weight, linear, embedding } = layers;
+    const { linear, embedding } = layers;
     const norm = (x: Tensor, name: string) =>
-      nameScope(name, () => rmsNorm(x, weight(`${name}.weight`).add(1), { epsilon: config.rmsNormEps }));
+      layers.norm(x, name, (states, { weight }) => rmsNorm(states, weight.add(1), { epsilon: config.rmsNormEps }));
     // transformers rounds the factor to the type of the weights too.
     const x = embedding(input.tokens, 'model.embed_tokens').mul(Math.fround(Math.sqrt(config.hiddenSize)));
     const anglesOf = (rope: GemmaConfig['rope']) => rotaryAngles(input.positions, rotationOf(rope, config.headDim), x);
@@ -89,10 +91,10 @@ export const gemma: ModelFamily<GemmaConfig> = {
         return input.attend(layer, q, k, heads('v', config.numKeyValueHeads));
       });
       const attended = linear(joinHeads(mixed), `${attention}.o_proj`);
-      const y = x.add(norm(attended, `${name}.post_attention_layernorm`));
+      const y = layers.residual(x, norm(attended, `${name}.post_attention_layernorm`), layer, 'attention');
       const m = norm(y, `${name}.pre_feedforward_layernorm`);
       const transformed = gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct);
-      return y.add(norm(transformed, `${name}.post_feedforward_layernorm`));
+      return layers.residual(y, norm(transformed, `${name}.post_feedforward_layernorm`), layer, 'mlp');
     });
     return norm(out, 'model.norm');
   },

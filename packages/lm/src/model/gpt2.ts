@@ -71,11 +71,12 @@ export const gpt2: ModelFamily<Gpt2Config> = {
 
   attention: (config) => ({ scale: 1 / Math.sqrt(config.hiddenSize / config.numAttentionHeads) }),
 
-  hidden(config, { weight, linear, embedding }, { tokens, positions, attend, block: run }) {
+  hidden(config, layers, { tokens, positions, attend, block: run }) {
+    const { linear, embedding } = layers;
     const { hiddenSize: width, numAttentionHeads: heads } = config;
     const norm = (x: Tensor, name: string) =>
-      nameScope(name, () =>
-        layerNorm(x, weight(`${name}.weight`), weight(`${name}.bias`), { epsilon: config.layerNormEps }),
+      layers.norm(x, name, (states, { weight, bias }) =>
+        layerNorm(states, weight, bias!, { epsilon: config.layerNormEps }),
       );
     const activation = activations[config.hiddenAct];
 
@@ -83,10 +84,10 @@ export const gpt2: ModelFamily<Gpt2Config> = {
       const qkv = linear(norm(x, `${name}.ln_1`), `${name}.attn.c_attn`);
       const part = (i: number) => splitHeads(qkv.slice(2, i * width, (i + 1) * width), heads);
       const mixed = nameScope(`${name}.attn`, () => attend(layer, part(0), part(1), part(2)));
-      const y = x.add(linear(joinHeads(mixed), `${name}.attn.c_proj`));
+      const y = layers.residual(x, linear(joinHeads(mixed), `${name}.attn.c_proj`), layer, 'attention');
       const expanded = linear(norm(y, `${name}.ln_2`), `${name}.mlp.c_fc`);
       const inner = nameScope(`${name}.mlp`, () => activation(expanded));
-      return y.add(linear(inner, `${name}.mlp.c_proj`));
+      return layers.residual(y, linear(inner, `${name}.mlp.c_proj`), layer, 'mlp');
     };
 
     let x = embedding(tokens, 'transformer.wte').add(embedding(positions, 'transformer.wpe'));

@@ -45,13 +45,74 @@ export interface EmbeddingLayer extends ModuleInfo {
   apply(tokens: Tensor): Tensor;
 }
 
+/** A normalisation of the model by its module path, such as `model.layers.0.input_layernorm`. */
+export interface NormInfo {
+  readonly name: string;
+  readonly width: number;
+  readonly hasBias: boolean;
+}
+
+/** The tensors of a normalisation. */
+export interface NormTensors {
+  /** [width]. */
+  readonly weight: Tensor;
+  readonly bias?: Tensor | undefined;
+}
+
+/** A normalisation about to be applied. */
+export interface NormLayer extends NormInfo, NormTensors {
+  /** The normalisation itself, with tensors in the place of the model's own: x [..., width] → [..., width]. */
+  apply(x: Tensor, own?: NormTensors): Tensor;
+}
+
+/** One of the two sublayers of a transformer block. */
+export interface Sublayer {
+  /** Index of the block. */
+  readonly layer: number;
+  readonly part: 'attention' | 'mlp';
+  /** [b, s, width]: the residual stream that the sublayer has read, and that its output is added to. */
+  readonly input: Tensor;
+}
+
+/** Keys and values of one layer that every token sees before those of its own sequence. */
+export interface KeyValuePrefix {
+  /** [kv heads, v, head width], rotated already where the model rotates. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
+/** A pass that the hooks of another depend on. */
+export interface EarlierPass {
+  /** Its own hooks; none for the base model. */
+  readonly hooks: LayerHooks;
+  /** The hooks of the pass after it, from its final hidden states [b, s, width]. */
+  hooksAfter(hidden: Tensor): LayerHooks;
+}
+
 /**
- * How adapters enter the model: every linear layer and embedding is applied through these. Left out, the layer is
- * applied as it is. A hook must be a pure function of tensors; it is traced.
+ * How adapters enter the model: every linear layer, embedding, normalisation and sublayer is applied through these. Left
+ * out, it is applied as it is. A hook must be a pure function of tensors; it is traced.
+ *
+ * `virtualTokens` or `prefix` stand before every sequence: they take positions 0 … v − 1, and every token sees them. They
+ * depend on no token, so generation computes them once for each adapter and forks what it has computed. An adapter whose hooks
+ * have one of them says how many there are: `Adapter.virtualTokens`.
  */
 export interface LayerHooks {
   linear?(x: Tensor, layer: LinearLayer): Tensor;
   embedding?(tokens: Tensor, layer: EmbeddingLayer): Tensor;
+  norm?(x: Tensor, layer: NormLayer): Tensor;
+  /** What is added to the residual stream in the place of the sublayer's output [b, s, width]. */
+  sublayer?(output: Tensor, place: Sublayer): Tensor;
+  /** Keys and values before every sequence, of each layer (prefix tuning, arXiv 2101.00190). Not with `virtualTokens`. */
+  prefix?(layer: number): KeyValuePrefix;
+  /** Embeddings [v, width] before every sequence (prompt tuning, arXiv 2104.08691). */
+  readonly virtualTokens?: Tensor;
+  /**
+   * A pass before this one, over the same tokens, which says what the hooks of this one are (X-LoRA, arXiv 2402.07148): the
+   * others here do not count then, but for `headWeight`. For whole sequences (training, scoring); generation refuses it, since the
+   * earlier pass has a cache of its own.
+   */
+  readonly earlier?: EarlierPass;
   /**
    * The matrix [vocabulary, width] that turns hidden states into logits: logits = hidden · matrixᵀ. It is asked for
    * whole, because log-probabilities are computed from it in chunks.

@@ -12,14 +12,15 @@ import {
 } from '@posttrain/core-tensor';
 import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
 import type { ModelConfig } from '../config/index.js';
-import { bindLayers, type LayerAttention, type ModelFamily, type ParameterInfo } from './family.js';
+import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type ParameterInfo } from './family.js';
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
-import type { LayerHooks, ModuleInfo, Weights } from './layers.js';
+import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
+import { attendBehind, prefixOf, refuseEarlierPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -90,6 +91,8 @@ export interface Network {
   readonly parameters: readonly ParameterInfo[];
   /** Every place where an adapter can enter, by module path. */
   readonly modules: ReadonlyMap<string, ModuleInfo>;
+  /** Every normalisation, by module path. */
+  readonly norms: ReadonlyMap<string, NormInfo>;
   /** Final hidden states [b, s, width] of whole sequences (training, scoring). */
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks, options?: HiddenOptions): Tensor;
   /**
@@ -107,6 +110,13 @@ export interface Network {
     input: PagedInput,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
+  /**
+   * The keys and values, by layer, that hooks put before every sequence; undefined where they put none. `hidden` does so
+   * by itself. `extend` and `extendPaged` do not: they find them in the cache, where whoever begins a sequence puts them.
+   */
+  prefix(weights: Weights, hooks: LayerHooks): readonly KeyValuePrefix[] | undefined;
+  /** `LayerHooks.virtualTokens` [v, width] that are what these tokens int32 [v] are to the model. */
+  asVirtualTokens(weights: Weights, tokens: Tensor): Tensor;
   /**
    * The matrix [vocabulary, width] of the output layer, in float32 where it is quantised. Logits are more than a product
    * with it where `logitSoftCap` is there, or where it is quantised and rounds its inputs: `outputLayer` has all of it.
@@ -155,6 +165,10 @@ export function networkOf(
   const attention = Array.from({ length: layers }, (_, layer) => family.attention(config, layer));
   const logitSoftCap = family.logitSoftCap?.(config);
 
+  const parameters = withHeadParameters(config, family.parameters(config));
+  const prefixFor = (weights: Weights, hooks: LayerHooks) =>
+    prefixOf({ config, family, modules, attention }, weights, hooks);
+
   const zeroCache = (shape: readonly number[]): KvCache => {
     const one = () => zerosBuffer(shape);
     return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
@@ -169,6 +183,7 @@ export function networkOf(
       how: LayerAttention,
     ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
   ) => {
+    refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
     const keys: Tensor[] = [];
     const values: Tensor[] = [];
@@ -198,23 +213,43 @@ export function networkOf(
   const outputLayer = (weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): OutputLayer =>
     bindOutputLayer(headModule(), weights, hidden, hooks, logitSoftCap);
 
+  const hidden: Network['hidden'] = (weights, input, hooks = {}, options = {}) => {
+    if (hooks.earlier) {
+      const seen = hidden(weights, input, hooks.earlier.hooks, options);
+      return hidden(weights, input, hooks.earlier.hooksAfter(seen), options);
+    }
+    const { tokens, positions: own, segments } = input;
+    const { gradientCheckpointing = false } = options;
+    const prefix = prefixFor(weights, hooks);
+    // Learned positions end at the limit, even for padding.
+    const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
+    return family.hidden(config, bindLayers(weights, modules, hooks), {
+      tokens,
+      positions,
+      block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
+      attend: (layer, q, k, v) =>
+        prefix
+          ? attendBehind(prefix[layer]!, { q, k, v }, attention[layer]!, { segments, positions })
+          : selfAttention(q, k, v, { ...attention[layer]!, segments }),
+    });
+  };
+
   return {
     config,
     engine,
     logitSoftCap,
     head: (weights, hooks = {}) => headMatrix(headModule(), weights, hooks).matrix,
     outputLayer,
-    parameters: withHeadParameters(config, family.parameters(config)),
+    parameters,
     modules,
-
-    hidden(weights, { tokens, positions, segments }, hooks = {}, { gradientCheckpointing = false } = {}) {
-      return family.hidden(config, bindLayers(weights, modules, hooks), {
-        tokens,
-        positions,
-        block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
-        attend: (layer, q, k, v) => selfAttention(q, k, v, { ...attention[layer]!, segments }),
-      });
+    norms: normsOf(parameters, modules),
+    prefix: prefixFor,
+    asVirtualTokens(weights, tokens) {
+      const { name } = [...modules.values()].find(({ kind }) => kind === 'embedding')!;
+      return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);
     },
+
+    hidden,
 
     extend(weights, { tokens, lengths, cache }, hooks) {
       return extendBy(weights, { tokens, lengths, cache }, hooks, (past, qkv, how) =>

@@ -63,9 +63,9 @@ export const olmo2: ModelFamily<Olmo2Config> = {
         return input.attend(layer, q, k, splitHeads(linear(x, `${attention}.v_proj`), config.numKeyValueHeads));
       });
       const attended = linear(joinHeads(mixed), `${attention}.o_proj`);
-      const y = x.add(norm(attended, `${name}.post_attention_layernorm`));
+      const y = layers.residual(x, norm(attended, `${name}.post_attention_layernorm`), layer, 'attention');
       const transformed = gatedMlp(layers, y, `${name}.mlp`, config.hiddenAct);
-      return y.add(norm(transformed, `${name}.post_feedforward_layernorm`));
+      return layers.residual(y, norm(transformed, `${name}.post_feedforward_layernorm`), layer, 'mlp');
     });
     return norm(out, 'model.norm');
   },

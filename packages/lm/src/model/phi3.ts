@@ -73,10 +73,11 @@ export const phi3: ModelFamily<Phi3Config> = {
         const [q, k, v] = [part(0, heads), part(heads, kvHeads), part(heads + kvHeads, kvHeads)];
         return input.attend(layer, turned(q), turned(k), v);
       });
-      const y = x.add(linear(joinHeads(mixed), `${name}.self_attn.o_proj`));
+      const y = layers.residual(x, linear(joinHeads(mixed), `${name}.self_attn.o_proj`), layer, 'attention');
       const gateUp = linear(norm(y, `${name}.post_attention_layernorm`), `${name}.mlp.gate_up_proj`);
       const [gate, up] = [gateUp.slice(2, 0, inner), gateUp.slice(2, inner)];
-      return y.add(linear(gated(gate, up, config.hiddenAct, `${name}.mlp`), `${name}.mlp.down_proj`));
+      const transformed = linear(gated(gate, up, config.hiddenAct, `${name}.mlp`), `${name}.mlp.down_proj`);
+      return layers.residual(y, transformed, layer, 'mlp');
     });
     return norm(out, 'model.norm');
   },

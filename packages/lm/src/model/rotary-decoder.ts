@@ -74,11 +74,13 @@ export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
         const [q, k] = [turned('q', config.numAttentionHeads), turned('k', config.numKeyValueHeads)];
         return input.attend(layer, q, k, heads('v', config.numKeyValueHeads));
       });
-      const y = x.add(linear(joinHeads(mixed), `${attention}.o_proj`));
+      const y = layers.residual(x, linear(joinHeads(mixed), `${attention}.o_proj`), layer, 'attention');
       const m = norm(y, `${name}.post_attention_layernorm`);
       const experts = expertsOf(config, layer);
-      if (experts) return y.add(mixtureOfExperts(config, experts, layers, m, name));
-      return y.add(gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct));
+      const transformed = experts
+        ? mixtureOfExperts(config, experts, layers, m, name)
+        : gatedMlp(layers, m, `${name}.mlp`, config.hiddenAct);
+      return layers.residual(y, transformed, layer, 'mlp');
     });
     return norm(out, 'model.norm');
   },

@@ -1,6 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
-import { type Adapter, sameAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, sameAdapter } from '../model/adapter.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
 import type { RowSoftmax } from './step-memory.js';
 
@@ -52,7 +52,7 @@ export interface ExtendRow<Sequence> {
 
 /** Throws for rows that no pass can compute. */
 export function checkExtend(
-  { maxPositionEmbeddings: limit, vocabSize }: Pick<ModelConfig, 'maxPositionEmbeddings' | 'vocabSize'>,
+  config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'vocabSize'>,
   rows: readonly ExtendRow<{ readonly length: number; readonly adapter: Adapter | undefined }>[],
 ): void {
   const fail = (i: number, why: string): never => {
@@ -63,8 +63,9 @@ export function checkExtend(
   }
   rows.forEach(({ sequence, tokens, adapter }, i) => {
     if (tokens.length === 0) fail(i, 'has no tokens');
-    assertTokenIds(vocabSize, tokens, `extend: input ${i}`);
+    assertTokenIds(config.vocabSize, tokens, `extend: input ${i}`);
     const total = sequence.length + tokens.length;
+    const limit = contextOf(config, adapter);
     if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
     if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
       fail(i, `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`);

@@ -1,6 +1,7 @@
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { cacheCapacity, ModelRunner, type ModelRunnerOptions } from './model-runner.js';
+import { ModelRunner } from './model-runner.js';
+import { cacheCapacity, type ModelRunnerOptions } from './runner-options.js';
 
 /** Pool of runners that are not in use, by network, most recently used last. */
 const idle = new WeakMap<Network, ModelRunner[]>();

@@ -1,13 +1,23 @@
 import { type Tensor, tensor, where } from '@posttrain/core-tensor';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
-import { applyLinear, type EmbeddingLayer, type LayerHooks, type LinearLayer, type Weights } from '../model/layers.js';
+import {
+  applyLinear,
+  type EmbeddingLayer,
+  type LayerHooks,
+  type LinearLayer,
+  type NormLayer,
+  type NormTensors,
+  type Sublayer,
+  type Weights,
+} from '../model/layers.js';
 import type { Network } from '../model/network.js';
+import { refuseEarlierPass } from '../model/prefix.js';
 import type { LowRankStack } from './low-rank-stack.js';
 
 // Rows with different adapters in one pass, as S-LoRA (arXiv 2311.03285) and Punica (arXiv 2310.18547) do it: what the base
 // computes is computed once for all rows, and every adapter adds its own part. Low-rank updates are computed for all rows
 // at once, and each row keeps what is its adapter's. Any other adapter computes its layers for all rows, and its own keep it.
-// So the graph does not depend on which rows they are.
+// So the graph does not depend on which rows they are. Virtual tokens and prefixes are in the cache of each row, not here.
 
 /** An adapter that is not in the stack. */
 export interface OtherAdapter extends Pick<Adapter, 'hooks' | 'parameters'> {
@@ -79,6 +89,7 @@ class MixedHooks implements LayerHooks {
     stack: LowRankStack,
     others: readonly { readonly index: number; readonly hooks: LayerHooks }[],
   ) {
+    for (const { hooks } of others) refuseEarlierPass(hooks);
     this.#rows = rows;
     this.#stack = stack;
     this.#others = others;
@@ -103,6 +114,27 @@ class MixedHooks implements LayerHooks {
       this.#changes(base, (hooks) => hooks.embedding?.(tokens, once)),
     );
   };
+
+  readonly norm = (x: Tensor, layer: NormLayer): Tensor => {
+    const base = layer.apply(x);
+    // The base's own result for who asks for it, so that it is computed once.
+    const once = {
+      ...layer,
+      apply: (input: Tensor, own?: NormTensors) => (own || input !== x ? layer.apply(input, own) : base),
+    };
+    return this.#select(
+      this.#rows,
+      base,
+      this.#changes(base, (hooks) => hooks.norm?.(x, once)),
+    );
+  };
+
+  readonly sublayer = (output: Tensor, place: Sublayer): Tensor =>
+    this.#select(
+      this.#rows,
+      output,
+      this.#changes(output, (hooks) => hooks.sublayer?.(output, place)),
+    );
 
   /** See `logitsOfRows`. */
   logits(network: Network, weights: Weights, hidden: Tensor, tokens: Tensor, at: Tensor | undefined): Tensor {

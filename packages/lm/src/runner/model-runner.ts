@@ -1,5 +1,5 @@
 import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
@@ -17,30 +17,11 @@ import {
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
+import { cacheCapacity, checkPositive, type ModelRunnerOptions, type PackWeights } from './runner-options.js';
 import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
+import { Sequence, waitsForPrefix } from './sequence.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
-/** See `ModelRunnerOptions`. */
-export type PackWeights = boolean | 'auto' | 'at-once';
-
-/** Options of `ModelRunner`: what its cache holds, and how large a pass may be. */
-export interface ModelRunnerOptions {
-  /** Most tokens that the cache holds, all sequences together. Default: as many as 1 GiB holds. */
-  readonly cacheTokens?: number;
-  /** Whether released sequences stay in the cache until their room is needed, for `start`. Default true. */
-  readonly prefixReuse?: boolean;
-  /** Most tokens, padding included, that one pass computes. Default 1024. */
-  readonly maxTokensPerPass?: number;
-  /**
-   * Whether engines may keep a second copy of the weights, packed for products (a quarter less time on a CPU with one row, half
-   * with two). `auto`: after some hundred passes with the same weights, if they take at most 1 GiB; with `int4` layers always,
-   * which are unpacked at every pass otherwise. `at-once`: `auto` from the first pass. Packed products round otherwise, so with
-   * `auto` last digits depend on what was computed before. Default `auto`.
-   */
-  readonly packWeights?: PackWeights;
-}
-
-const DEFAULT_CACHE_BYTES = 2 ** 30;
 /** See `packWeights`. */
 const UNPACKED_PASSES = 128;
 const MOST_PACKED_BYTES = 2 ** 30;
@@ -52,20 +33,6 @@ interface PassOutput {
   readonly results: StepResults;
   /** Where in them the positions are that were asked about. */
   readonly places: readonly number[];
-}
-
-class Sequence implements CachedSequence {
-  tokens: number[] = [];
-  written = 0;
-  adapter: Adapter | undefined;
-  constructor(
-    /** Its name in the blocks. */
-    readonly id: number,
-  ) {}
-
-  get length(): number {
-    return this.tokens.length;
-  }
 }
 
 /**
@@ -165,19 +132,15 @@ export class ModelRunner {
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     const from = this.#own(sequence, this.#released);
     this.#copies.settle(from);
-    const fork = new Sequence(this.#blocks.fork(from.id, length));
-    fork.tokens = from.tokens.slice(0, length);
-    fork.written = length;
-    fork.adapter = from.adapter;
-    return this.#add(fork);
+    return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
   }
 
   /** Forgets all tokens but the first `length`. */
   truncate(sequence: CachedSequence, length: number): void {
     const own = this.#own(sequence);
-    this.#blocks.truncate(own.id, length);
+    this.#blocks.truncate(own.id, own.virtual + length);
     own.tokens.length = length;
-    own.written = Math.min(own.written, length);
+    own.written = Math.min(own.written, own.stored);
   }
 
   /** Gives a sequence's room back. Twice is an error, as is its use afterwards. */
@@ -251,6 +214,9 @@ export class ModelRunner {
   ): Promise<ExtendResult[]> {
     this.#results.reclaim();
     await this.#copies.writeBack();
+    if (rows.some(waitsForPrefix)) {
+      await this.#putPrefixes(rows.filter(waitsForPrefix), (row) => onPass([{ row, from: 0, to: 0, asked: 0 }]));
+    }
     await this.#memory.copy(await this.#makeRoom(rows));
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
@@ -296,7 +262,7 @@ export class ModelRunner {
     for (const { row, from, to } of pass) {
       const { sequence, tokens, adapter } = row;
       for (let n = from; n < to; n++) sequence.tokens.push(tokens[n]!);
-      if (!copied) sequence.written = sequence.length;
+      if (!copied) sequence.written = sequence.stored;
       sequence.adapter = adapter;
     }
     return output;
@@ -324,7 +290,7 @@ export class ModelRunner {
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
     pass.forEach(({ row: { sequence }, from, to }, i) => {
-      slots.set(this.#memory.slots(sequence, sequence.length, to - from), i * width);
+      slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
     });
     const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
     const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
@@ -353,8 +319,51 @@ export class ModelRunner {
     return this.#hasInt4 || (isDue && this.#weightBytes <= MOST_PACKED_BYTES);
   }
 
+  /**
+   * Puts what their adapters have before every sequence into the cache of sequences that begin: computed once an adapter,
+   * and forked. It stays beside the released sequences, and makes room like them.
+   */
+  async #putPrefixes(rows: readonly Row[], onPrefix: (row: Row) => void): Promise<void> {
+    for (const adapter of distinctAdapters(rows.map((row) => row.adapter))) {
+      const own = rows.filter((row) => sameAdapter(row.adapter, adapter));
+      onPrefix(own[0]!);
+      const prefix = await this.#prefixOf(adapter);
+      for (const { sequence } of own) {
+        this.#blocks.free(sequence.id);
+        sequence.begin(adapter, this.#blocks.fork(prefix.id), prefix.virtual);
+      }
+      this.#released.delete(prefix);
+      if (this.#prefixReuse) this.#released.add(prefix);
+      else this.#blocks.free(prefix.id);
+    }
+  }
+
+  /** The sequence that has the prefix of an adapter and nothing else. */
+  async #prefixOf(adapter: Adapter): Promise<Sequence> {
+    const isIt = (one: Sequence) =>
+      one.length === 0 && one.virtual > 0 && one.adapter !== undefined && sameAdapter(one.adapter, adapter);
+    const known = [...this.#released].find(isIt);
+    if (known) return known;
+    const count = adapter.virtualTokens ?? 0;
+    const prefix = new Sequence(this.#blocks.create());
+    try {
+      await this.#memory.copy(await this.#makeRoom([{ sequence: prefix, tokens: { length: count } }]));
+    } catch (error) {
+      this.#blocks.free(prefix.id);
+      throw error;
+    }
+    const slots = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
+    const { prefix: step } = pagedSteps(this.network, adapter);
+    const { cache } = await step(this.#weights, adapter.parameters, this.#memory.pools, slots);
+    this.#memory.pools = cache;
+    prefix.begin(adapter, prefix.id, count);
+    return prefix;
+  }
+
   /** Blocks for the new tokens; gives those to copy first. */
-  async #makeRoom(rows: readonly Row[]): Promise<BlockCopy[]> {
+  async #makeRoom(
+    rows: readonly { readonly sequence: Sequence; readonly tokens: { readonly length: number } }[],
+  ): Promise<BlockCopy[]> {
     const needed = () =>
       rows.reduce((sum, { sequence, tokens }) => sum + this.#blocks.needed(sequence.id, tokens.length), 0);
     while (needed() > this.#blocks.freeBlocks) {
@@ -379,18 +388,6 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
-}
-
-/** Tokens that the cache of a runner with this option has room for. */
-export function cacheCapacity(network: Network, cacheTokens: ModelRunnerOptions['cacheTokens']): number {
-  const tokens = cacheTokens ?? Math.floor(DEFAULT_CACHE_BYTES / network.cacheBytesPerToken);
-  checkPositive('cacheTokens', tokens);
-  return Math.ceil(tokens / BLOCK_SIZE) * BLOCK_SIZE;
-}
-
-function checkPositive(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 1) return;
-  throw new PosttrainError('MODEL_RUNNER', `ModelRunner: ${name} must be a positive integer, not ${showValue(value)}`);
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {

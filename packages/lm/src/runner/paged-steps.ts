@@ -11,6 +11,7 @@ import {
   type Tensor,
   zeros,
 } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { KvCache, Network } from '../model/network.js';
@@ -98,14 +99,48 @@ const copiedStep =
     return { cache: next, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
   };
 
+type PrefixStep = [weights: Weights, parameters: unknown, cache: KvCache, slots: Tensor];
+
+/** The pools with what an adapter puts before every sequence at `slots` int32 [v]. */
+const prefixStep =
+  (network: Network, adapter: Adapter) =>
+  (...[weights, parameters, cache, slots]: PrefixStep): { readonly cache: KvCache } => {
+    const prefix = network.prefix(weights, adapter.hooks(parameters)) ?? [];
+    const write = (key: keyof KvCache) =>
+      cache[key].map((pool, layer) => {
+        const own = prefix[layer]?.[key];
+        if (own?.shape[1] !== slots.size) {
+          const count = own?.shape[1] ?? 0;
+          throw new PosttrainError(
+            'PREFIX',
+            `${adapter.name}: virtualTokens is ${slots.size}, but its hooks have ${count}`,
+          );
+        }
+        return putRows(pool, perHead(slots, network.kvHeads, pool.shape[0]! / network.kvHeads), rowsOf(own));
+      });
+    return { cache: { keys: write('keys'), values: write('values') } };
+  };
+
+/** [heads, v, d] → [heads · v, d]. */
+const rowsOf = (x: Tensor): Tensor => x.reshape([x.size / x.shape.at(-1)!, x.shape.at(-1)!]);
+
+/** Where tokens at `places` int32 [m] are for each of so many heads, whose tokens are `step` apart: int32 [heads · m]. */
+const perHead = (places: Tensor, heads: number, step: number): Tensor =>
+  places
+    .reshape([1, places.size])
+    .add(iota([heads, 1], 0).mul(step))
+    .reshape([heads * places.size]);
+
 /** The compiled functions over a paged cache, for one network and one kind of adapter. */
 export interface PagedSteps {
+  prefix: Compiled<PrefixStep, { readonly cache: KvCache }>;
   extend: Compiled<PagedStep, PagedStepOutput>;
   extendCopied: Compiled<CopiedStep, PagedStepOutput>;
 }
 
 export const pagedSteps = perAdapter(
   (network, adapter): PagedSteps => ({
+    prefix: compile(prefixStep(network, adapter), { name: 'prefix', donate: { 2: 'cache' } }),
     extend: compile(pagedStep(network, adapter), { name: 'extend', donate: { 2: 'cache' }, recycle: { 4: 'results' } }),
     extendCopied: compile(copiedStep(network, adapter), {
       name: 'extendCopied',
@@ -220,18 +255,12 @@ export const poolSteps = perEngine(() => ({
    */
   copyToPools: compile(
     (cache: KvCache, heads: number, copy: KvCache, from: Tensor, slots: Tensor) => {
-      const count = from.size;
-      const perHead = (at: Tensor, step: number) =>
-        at
-          .reshape([1, count])
-          .add(iota([heads, 1], 0).mul(step))
-          .reshape([heads * count]);
       const write = (key: keyof KvCache) =>
         cache[key].map((pool, layer) => {
           const rows = copy[key][layer]!;
           const [, , capacity, d] = rows.shape as [number, number, number, number];
-          const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, capacity), 0);
-          return putRows(pool, perHead(slots, pool.shape[0]! / heads), tokens);
+          const tokens = rows.reshape([rows.size / d, d]).gather(perHead(from, heads, capacity), 0);
+          return putRows(pool, perHead(slots, heads, pool.shape[0]! / heads), tokens);
         });
       return { cache: { keys: write('keys'), values: write('values') } };
     },

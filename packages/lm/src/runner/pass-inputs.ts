@@ -30,7 +30,7 @@ export class InputMemory {
   readonly #rates = new Map<number, Float32Array>();
 
   /** The inputs of a pass with its rows at `places` of [count, width]. One token wide, all of its positions have results. */
-  write<Sequence extends { readonly length: number }>(
+  write<Sequence extends { readonly stored: number }>(
     pass: readonly PassRow<Sequence>[],
     places: readonly number[],
     count: number,
@@ -43,7 +43,7 @@ export class InputMemory {
     pass.forEach(({ row, from, to, asked }, i) => {
       const place = places[i]!;
       for (let n = from; n < to; n++) tokens[place * width + n - from] = row.tokens[n]!;
-      lengths[place] = row.sequence.length;
+      lengths[place] = row.sequence.stored;
       for (let n = to - asked; n < to; n++) {
         positions.push(place * width + n - from);
         temperatures.push(row.temperature);

@@ -10,7 +10,8 @@ const CAPACITY_STEP = 64;
 const MOST_AHEAD = 4;
 
 interface CopiedRow extends BlockHolder {
-  readonly length: number;
+  /** Positions that it has in the cache. */
+  readonly stored: number;
   /** Tokens that its blocks hold; those after them are in the copy only. */
   written: number;
 }
@@ -59,7 +60,7 @@ export class RowCopies<Row extends CopiedRow> {
     const isKnown = rows.every((row) => this.#last.has(row));
     this.#last = new Set(rows);
     const count = roundUpToPowerOfTwo(rows.length);
-    const needed = Math.max(...rows.map(({ length }) => length + 1));
+    const needed = Math.max(...rows.map(({ stored }) => stored + 1));
     const old = this.#copied;
     if (old && old.rows.length === count && old.capacity >= needed) {
       const added = rows.filter((row) => !old.rows.includes(row));
@@ -126,10 +127,10 @@ export class RowCopies<Row extends CopiedRow> {
   /** Sees to it that the row's blocks hold all its tokens after the next `writeBack`. */
   settle(row: Row): void {
     const start = row.written;
-    if (start === row.length) return;
-    const slots = this.#memory.slots(row, start, row.length - start);
+    if (start === row.stored) return;
+    const slots = this.#memory.slots(row, start, row.stored - start);
     this.#owed.push({ place: this.#copied!.rows.indexOf(row), start, slots });
-    row.written = row.length;
+    row.written = row.stored;
   }
 
   /** Writes what is owed to the blocks. Before anything reads them, and before a block that was given back is used again. */
@@ -163,7 +164,7 @@ export class RowCopies<Row extends CopiedRow> {
 
   /** Nobody will read the row again. */
   discard(row: Row): void {
-    row.written = row.length;
+    row.written = row.stored;
     this.forget(row);
   }
 

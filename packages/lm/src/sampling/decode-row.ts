@@ -1,7 +1,7 @@
 import type { Key } from '@posttrain/core-tensor';
 import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, contextOf } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
 import type { DecodeHook } from './decode-hook.js';
 import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
@@ -33,8 +33,13 @@ export class ContextLengthError extends PosttrainError {
 }
 
 /** Throws for a prompt that cannot be continued. `where` names it. */
-export function checkPrompt(network: Network, prompt: readonly number[], where: string): void {
-  const limit = network.config.maxPositionEmbeddings;
+export function checkPrompt(
+  network: Network,
+  prompt: readonly number[],
+  where: string,
+  adapter?: Pick<Adapter, 'virtualTokens'>,
+): void {
+  const limit = contextOf(network.config, adapter);
   if (prompt.length === 0) throw new PosttrainError('EMPTY_PROMPT', `${where} has no tokens`);
   if (prompt.length >= limit) throw new ContextLengthError(where, prompt.length, limit);
   const { vocabSize } = network.config;
@@ -53,7 +58,7 @@ export const isTokenOf = (vocabSize: number, token: number): boolean =>
 /** Throws for a row that cannot be generated. `where` names its prompt. */
 export function checkRow(network: Network, row: DecodeRow, where: string): void {
   checkSamplerSettings(row, network.config.vocabSize);
-  checkPrompt(network, row.prompt, where);
+  checkPrompt(network, row.prompt, where, row.adapter);
   if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
     throw new PosttrainError(
       'SAMPLING',

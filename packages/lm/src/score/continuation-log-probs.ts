@@ -1,6 +1,6 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
@@ -77,14 +77,18 @@ export async function continuationLogProbs(
 ): Promise<ContinuationLogProbs[]> {
   assertKnownOptions('continuationLogProbs', options, ['adapter', 'maxTokensPerPass', 'maxCacheBytes']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS, maxCacheBytes = 2 ** 28 } = options;
-  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  const { vocabSize } = network.config;
+  const longest = contextOf(network.config, adapter);
   checkSequences(
     'score',
     continuations.map(({ tokens }) => tokens),
     { shortest: 2, longest: longest + 1, vocabSize },
   );
   const results = new Array<ContinuationLogProbs>(continuations.length);
-  const { roots, alone } = prefixTree(continuations);
+  // The cache of a shared prefix begins empty: who has virtual tokens is scored whole.
+  const { roots, alone } = adapter.virtualTokens
+    ? { roots: [], alone: continuations.map((_, i) => i) }
+    : prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
     { network, weights },

@@ -1,6 +1,6 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
@@ -33,7 +33,8 @@ export async function hiddenStates(
 ): Promise<Float32Array[][]> {
   assertKnownOptions('hiddenStates', options, ['adapter', 'maxTokensPerPass']);
   const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
-  const { maxPositionEmbeddings: longest, hiddenSize: size, vocabSize } = network.config;
+  const { hiddenSize: size, vocabSize } = network.config;
+  const longest = contextOf(network.config, adapter);
   checkSequences('hiddenStates', sequences, { shortest: 1, longest, vocabSize });
   const results = new Array<Float32Array[]>(sequences.length);
   const run = hiddenOf(network, adapter);

@@ -1,4 +1,5 @@
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { contextOf } from '../model/adapter.js';
 import type { RunnableModel } from '../model/network.js';
 import { LOG_PROBS_OPTIONS, type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
@@ -60,8 +61,9 @@ export async function rollingLogProbs(
   options: RollingOptions = {},
 ): Promise<SequenceLogProbs[]> {
   assertKnownOptions('rollingLogProbs', options, [...LOG_PROBS_OPTIONS, 'maxLength', 'contextLength', 'stride']);
-  const { maxLength = model.network.config.maxPositionEmbeddings, contextLength, stride, ...rest } = options;
-  checkRolling({ maxLength, contextLength, stride }, model.network.config.maxPositionEmbeddings);
+  const context = contextOf(model.network.config, options.adapter);
+  const { maxLength = context, contextLength, stride, ...rest } = options;
+  checkRolling({ maxLength, contextLength, stride }, context);
   const pieces = sequences.flatMap((tokens, sequence) => {
     const windows =
       stride === undefined

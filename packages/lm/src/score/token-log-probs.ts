@@ -1,6 +1,6 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue, type TokenLogProb } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
@@ -99,7 +99,8 @@ export async function sequenceLogProbs(
     topLogProbs: top = 0,
     ranks: withRanks = false,
   } = options;
-  const { maxPositionEmbeddings: longest, vocabSize } = network.config;
+  const { vocabSize } = network.config;
+  const longest = contextOf(network.config, adapter);
   checkScoring(temperature, top, vocabSize);
   // The last token is predicted, and so never an input.
   checkSequences('logProbs', sequences, { shortest: 2, longest: longest + 1, vocabSize });

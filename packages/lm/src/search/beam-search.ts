@@ -51,7 +51,7 @@ export async function beamSearch(
   const rules = beamRules(beams);
   return searchBeams(
     new ModelHypotheses(runner, adapter ? { adapter } : {}),
-    checkedPrompts(runner.network, prompts),
+    checkedPrompts(runner.network, prompts, adapter),
     rules,
   );
 }

@@ -56,7 +56,7 @@ export async function contrastiveDecoding(
     }),
     alpha,
   );
-  const checked = checkedPrompts(amateur.network, checkedPrompts(expert.network, prompts));
+  const checked = checkedPrompts(amateur.network, checkedPrompts(expert.network, prompts, adapter), amateurAdapter);
   return searchBeams(hypotheses, checked, rules);
 }
 

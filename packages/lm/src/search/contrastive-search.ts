@@ -73,7 +73,7 @@ export async function contrastiveSearch(
     return sequence;
   };
   try {
-    const rows = checkedPrompts(runner.network, prompts).map((prompt) => newRow(prompt, hold(runner.start())));
+    const rows = checkedPrompts(runner.network, prompts, adapter).map((prompt) => newRow(prompt, hold(runner.start())));
     await readPrompts(runner, rows, adapter);
     for (;;) {
       for (const row of rows) if (row.isCancelled?.()) row.finishReason ??= 'abort';

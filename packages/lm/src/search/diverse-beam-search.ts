@@ -39,10 +39,14 @@ export async function diverseBeamSearch(
   if (rules.size % groups !== 0) {
     throw new PosttrainError('SEARCH', `search: ${groups} groups do not divide ${rules.size} beams evenly`);
   }
-  return searchBeams(new ModelHypotheses(runner, adapter ? { adapter } : {}), checkedPrompts(runner.network, prompts), {
-    ...rules,
-    size: rules.size / groups,
-    groups,
-    diversityPenalty,
-  });
+  return searchBeams(
+    new ModelHypotheses(runner, adapter ? { adapter } : {}),
+    checkedPrompts(runner.network, prompts, adapter),
+    {
+      ...rules,
+      size: rules.size / groups,
+      groups,
+      diversityPenalty,
+    },
+  );
 }

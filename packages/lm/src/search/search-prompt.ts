@@ -1,4 +1,5 @@
 import { type Completion, PosttrainError, showValue } from '@posttrain/interfaces';
+import { type Adapter, contextOf } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
 import { checkPrompt } from '../sampling/decode-row.js';
 
@@ -39,16 +40,20 @@ export class NoContinuationError extends PosttrainError {
 }
 
 /** The prompts with `maxTokens` that fit the context. @throws ContextLengthError, PosttrainError */
-export function checkedPrompts<P extends SearchPrompt>(network: Network, prompts: readonly P[]): P[] {
+export function checkedPrompts<P extends SearchPrompt>(
+  network: Network,
+  prompts: readonly P[],
+  adapter: Adapter | undefined,
+): P[] {
   return prompts.map((prompt, i) => {
-    checkPrompt(network, prompt.prompt, `prompt ${i}`);
+    checkPrompt(network, prompt.prompt, `prompt ${i}`, adapter);
     if (!Number.isInteger(prompt.maxTokens) || prompt.maxTokens < 1) {
       throw new PosttrainError(
         'SEARCH',
         `search: maxTokens must be a positive integer, not ${showValue(prompt.maxTokens)}`,
       );
     }
-    const room = network.config.maxPositionEmbeddings - prompt.prompt.length;
+    const room = contextOf(network.config, adapter) - prompt.prompt.length;
     return { ...prompt, maxTokens: Math.min(prompt.maxTokens, room) };
   });
 }

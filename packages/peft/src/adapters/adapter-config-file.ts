@@ -1,35 +1,43 @@
 import { AdapterFileError } from './errors.js';
 import type { TaskType } from './peft-adapter.js';
-import type { PeftConfig, PeftMethod } from './peft-method.js';
+import type { PeftMethod } from './peft-method.js';
 
 /** The version of PEFT whose files these are. */
 const PEFT_VERSION = '0.21.2';
 
-/** Keys that say something about the adapter but change nothing. `fan_in_fan_out` follows from the architecture. */
+/** Keys that say something about the adapter but change nothing. What follows from the architecture a method names. */
 const INFORMATIVE = new Set([
   'auto_mapping',
   'base_model_name_or_path',
-  'fan_in_fan_out',
   'inference_mode',
   'peft_type',
   'peft_version',
   'revision',
 ]);
 
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+/** PEFT's own names that are not in snake case. */
+const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT' };
+
+const snakeCase = (name: string): string =>
+  OWN_NAMES[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** adapter_config.json as PEFT writes it: every key, sorted. */
-export function toConfigFile<Config extends PeftConfig>(
+export function toConfigFile<Config extends object>(
   method: PeftMethod<Config>,
   config: Config,
-  facts: { readonly baseModel: string; readonly fanInFanOut: boolean; readonly taskType: TaskType },
+  facts: {
+    readonly baseModel: string;
+    readonly taskType: TaskType;
+    /** `PeftMethod.facts`. */
+    readonly ofMethod: Readonly<Record<string, unknown>>;
+  },
 ): string {
   const fields = {
     ...method.fileDefaults,
     ...Object.fromEntries(Object.entries(config).map(([name, value]) => [snakeCase(name), value])),
     auto_mapping: null,
     base_model_name_or_path: facts.baseModel,
-    fan_in_fan_out: facts.fanInFanOut,
+    ...facts.ofMethod,
     inference_mode: true,
     peft_type: method.peftType,
     peft_version: PEFT_VERSION,
@@ -44,7 +52,7 @@ export function toConfigFile<Config extends PeftConfig>(
  * The options in a parsed adapter_config.json. Keys that are not ours are left alone while they are inactive (PEFT's
  * default, null, false or empty); an active one is an error that names it.
  */
-export function fromConfigFile<Config extends PeftConfig>(
+export function fromConfigFile<Config extends object>(
   method: PeftMethod<Config>,
   json: Readonly<Record<string, unknown>>,
   path: string,
@@ -59,7 +67,11 @@ export function fromConfigFile<Config extends PeftConfig>(
     else if (key === 'task_type') {
       if (value !== null && value !== taskType)
         active.push(`task_type ${JSON.stringify(value)} (the model is ${taskType})`);
-    } else if (!INFORMATIVE.has(key) && !isInactive(value, method.fileDefaults[key])) {
+    } else if (
+      !INFORMATIVE.has(key) &&
+      !method.factNames?.includes(key) &&
+      !isInactive(value, method.fileDefaults[key])
+    ) {
       active.push(`${key} ${JSON.stringify(value)}`);
     }
   }

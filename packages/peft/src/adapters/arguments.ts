@@ -7,7 +7,8 @@ const has = (value: unknown, ...names: string[]): boolean =>
 export const assertModel = (where: string, model: unknown): void =>
   assertArgument(where, 'model', model, has(model, 'network', 'weights'), 'a loaded model, as CausalLM.load gives it');
 
-export const isMethod = (value: unknown): boolean => has(value, 'peftType', 'init', 'apply');
+export const isMethod = (value: unknown): boolean =>
+  has(value, 'peftType', 'init', 'apply') || has(value, 'peftType', 'init', 'hooks');
 
 /** @throws OptionError for a path, a model and whatever else is no adapter */
 export const assertAdapter = (where: string, adapter: unknown): void =>

@@ -5,21 +5,23 @@ import { openSafetensors, type SafetensorsFile, type TensorInfo } from '@posttra
 import type { Named } from '@posttrain/core-tensor/optim';
 import { custom, type Given, isDeeperThan, nearestName, options, text } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
-import { type AdapterFileSize, planAdapter, taskTypeOf } from './adapter.js';
+import { peftMethods } from '../methods/peft-methods.js';
+import { type AdapterFileSize, copied, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
 import { assertFolder, assertModel, isMethod } from './arguments.js';
 import { AdapterFileError } from './errors.js';
-import { lora } from './lora.js';
+import type { LayerMethod } from './layer-method.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
 import type { PeftMethod } from './peft-method.js';
-import { CONFIG, PREFIX, TENSORS } from './save-adapter.js';
+import { asPeftMethod } from './per-layer.js';
+import { CONFIG, fileKeyOf, TENSORS } from './save-adapter.js';
 
 const MOST_SHOWN = 6;
 const MOST_NESTED = 100;
 
 const loadAdapterOptions = options('loadAdapter', {
   /** Methods of your own, found by their `peftType`, beside those of this package. */
-  methods: custom<readonly PeftMethod[]>()(
+  methods: custom<readonly (PeftMethod | LayerMethod)[]>()(
     'a list of PEFT methods',
     (value) => Array.isArray(value) && value.every(isMethod),
     { default: [] },
@@ -47,7 +49,7 @@ export async function loadAdapter(
   await completeSave(folder);
   const path = join(folder, CONFIG);
   const json = await readConfig(path);
-  const methods = [...own, lora];
+  const methods = [...own, ...Object.values(peftMethods)].map(asPeftMethod);
   const method = methods.find(({ peftType }) => peftType === json.peft_type);
   if (!method) {
     const known = methods.map(({ peftType }) => peftType).join(', ');
@@ -58,17 +60,26 @@ export async function loadAdapter(
   }
   const config = fromConfigFile(method, json, path, taskTypeOf(model));
   const file = await openTensors(folder);
-  try {
-    const { initial, adapter } = planAdapter(model, method, config, { name, file: sizeOf(file) });
-    const { carried } = adapter(initial).plan;
-    checkTensors(file, { ...initial, ...carried });
-    for (const [key, base] of Object.entries(carried)) await checkCarried(file, key, base);
-    const parameters: Record<string, Tensor> = {};
-    for (const [key, { shape }] of Object.entries(initial)) {
-      const { data } = await file.read(PREFIX + key, { as: 'float32' });
-      parameters[key] = tensor(data, shape, 'float32');
+  const keyOf = fileKeyOf(method);
+  const read = async (wanted: Named): Promise<Named> => {
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, { shape }] of Object.entries(wanted)) {
+      const { data } = await file.read(keyOf(name), { as: 'float32' });
+      tensors[name] = tensor(data, shape, 'float32');
     }
-    return adapter(parameters);
+    return tensors;
+  };
+  try {
+    const { initial, plan, adapter } = await planAdapter(model, method, config, { name, file: sizeOf(file) });
+    const { trained, frozen } = initial;
+    const isFrozenThere = method.frozenInFile?.({ ...method.defaults, ...config }) ?? false;
+    checkTensors(file, { ...trained, ...(isFrozenThere && frozen), ...plan.carried }, keyOf);
+    if (!isFrozenThere) method.checkFile?.({ ...method.defaults, ...config });
+    for (const [name, base] of Object.entries(plan.carried)) await checkCarried(file, keyOf(name), base);
+    return await adapter({
+      trained: await read(trained),
+      frozen: isFrozenThere ? await read(frozen) : await copied(frozen, model.network.engine),
+    });
   } finally {
     await file.close();
   }
@@ -110,9 +121,9 @@ function sizeOf({ path, tensors }: SafetensorsFile): AdapterFileSize {
   return { path, numbers: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-function checkTensors(file: SafetensorsFile, expected: Named): void {
+function checkTensors(file: SafetensorsFile, expected: Named, keyOf: (name: string) => string): void {
   const problems: string[] = [];
-  const wanted = new Map(Object.entries(expected).map(([name, { shape }]) => [PREFIX + name, shape]));
+  const wanted = new Map(Object.entries(expected).map(([name, { shape }]) => [keyOf(name), shape]));
   // Names are compared for what is shown only.
   const near = (name: string, names: Iterable<string>) =>
     problems.length < MOST_SHOWN ? nearestName(name, names) : undefined;
@@ -137,12 +148,12 @@ function checkTensors(file: SafetensorsFile, expected: Named): void {
 
 /** PEFT would silently replace the base's embedding by the file's; here the two must be the same. */
 async function checkCarried(file: SafetensorsFile, key: string, base: Tensor): Promise<void> {
-  const { data } = await file.read(PREFIX + key, { as: 'float32' });
+  const { data } = await file.read(key, { as: 'float32' });
   const weight = await base.data();
   const differs = weight.some((value, i) => Math.fround(value) !== data[i]);
   if (!differs) return;
   throw new AdapterFileError(
     file.path,
-    `${PREFIX + key} is not this model's embedding: the adapter was trained on another base, or resized it.`,
+    `${key} is not this model's embedding: the adapter was trained on another base, or resized it.`,
   );
 }

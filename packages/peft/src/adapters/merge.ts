@@ -2,11 +2,9 @@ import { iota, Key, realize, type Tensor, tensor, zeros } from '@posttrain/core-
 import type { Named } from '@posttrain/core-tensor/optim';
 import { type Given, integer, listOf, options } from '@posttrain/interfaces';
 import { CausalLM, type LayerHooks, networkOf } from '@posttrain/lm';
-import { localParameters, targetOf } from './adapter.js';
 import { assertAdapter, assertModel } from './arguments.js';
 import { MergeError } from './errors.js';
-import type { PeftAdapter } from './peft-adapter.js';
-import type { MergedTarget } from './peft-method.js';
+import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
 
 const mergeOptions = options('mergeAdapter', {
   /** Token ids on which the merged model is compared with the adapter. Default: 32 ids drawn with a fixed seed. */
@@ -28,27 +26,27 @@ export interface MergeResult {
  *
  * @throws OptionError; MergeError when the architecture has no place for a tensor, or the model is quantised
  */
-export async function mergeAdapter(
+export async function mergeAdapter<Config extends object>(
   model: CausalLM,
-  adapter: PeftAdapter,
+  adapter: PeftAdapter<Config>,
   given: MergeOptions = {},
 ): Promise<MergeResult> {
   assertModel('mergeAdapter', model);
   assertAdapter('mergeAdapter', adapter);
   const { probe = defaultProbe(model) } = mergeOptions.read(given);
   refuseQuantized(model);
-  const { method, config, plan, parameters } = adapter;
+  const { method, config, plan, parameters, frozen } = adapter;
+  if (!method.merge) {
+    throw new MergeError(`${method.peftType} computes what no weights of the model compute, so it cannot be merged.`);
+  }
   const changed: Record<string, Tensor> = {};
   for (const [module, parameter] of plan.biases) changed[`${module}.bias`] = parameters[parameter]!;
   for (const { name } of plan.saved) {
     changed[`${name}.weight`] = parameters[`${name}.weight`]!;
     if (parameters[`${name}.bias`]) changed[`${name}.bias`] = parameters[`${name}.bias`]!;
   }
-  for (const { name } of plan.targets) {
-    const base = targetOf(model, model.network.modules.get(name)!);
-    const target = { ...base, bias: changed[`${name}.bias`] ?? base.bias };
-    put(changed, name, method.merge(target, localParameters(parameters, name), config));
-  }
+  const context = { config, plan, model: model.config };
+  Object.assign(changed, method.merge(context, { trained: parameters, frozen }, baseWith(model, changed)));
   const merged = await withChangedWeights(model, changed);
   const [before, after] = await Promise.all([
     logitsOf(model, probe, adapter.hooks(parameters)),
@@ -67,10 +65,13 @@ export async function mergeAdapter(
  *
  * @throws MergeError when the base's tensors are not in the merged ones: DoRA, `modulesToSave`, trained biases
  */
-export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Promise<CausalLM> {
+export async function unmergeAdapter<Config extends object>(
+  merged: CausalLM,
+  adapter: PeftAdapter<Config>,
+): Promise<CausalLM> {
   assertModel('unmergeAdapter', merged);
   assertAdapter('unmergeAdapter', adapter);
-  const { method, config, plan, parameters } = adapter;
+  const { method, config, plan, parameters, frozen } = adapter;
   const { unmerge } = method;
   refuseQuantized(merged);
   if (!unmerge) throw new MergeError(`${method.peftType} has no inverse of merging. Keep the base model.`);
@@ -79,12 +80,8 @@ export async function unmergeAdapter(merged: CausalLM, adapter: PeftAdapter): Pr
       'modulesToSave and trained biases replace tensors of the base, which cannot be taken out. Keep the base model.',
     );
   }
-  const changed: Record<string, Tensor> = {};
-  for (const { name } of plan.targets) {
-    const target = targetOf(merged, merged.network.modules.get(name)!);
-    put(changed, name, unmerge(target, localParameters(parameters, name), config));
-  }
-  return withChangedWeights(merged, changed);
+  const context = { config, plan, model: merged.config };
+  return withChangedWeights(merged, unmerge(context, { trained: parameters, frozen }, merged));
 }
 
 /** Rounding the merged weights to codes again would lose most of the change, so nobody is to do it unawares. */
@@ -96,10 +93,10 @@ function refuseQuantized({ network }: CausalLM): void {
   );
 }
 
-function put(weights: Record<string, Tensor>, module: string, { weight, bias }: MergedTarget): void {
-  weights[`${module}.weight`] = weight;
-  if (bias) weights[`${module}.bias`] = bias;
-}
+/** The model with some of its weights changed, for a method to look at. */
+const baseWith = ({ name, config, network, weights, storage }: AdaptableModel, changed: Named): AdaptableModel => {
+  return { name, config, network, weights: { ...weights, ...changed }, storage };
+};
 
 async function withChangedWeights(model: CausalLM, changed: Named): Promise<CausalLM> {
   const head = model.network.modules.get('lm_head');

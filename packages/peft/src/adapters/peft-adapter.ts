@@ -1,7 +1,7 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
-import type { Adapter, CausalLM, LayerHooks, ModuleInfo } from '@posttrain/lm';
-import type { PeftConfig, PeftMethod } from './peft-method.js';
+import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
+import type { Adapter, CausalLM, LayerHooks, ModelConfig, ModuleInfo, NormInfo } from '@posttrain/lm';
+import type { PeftMethod } from './peft-method.js';
 import type { SkippedModule } from './targets.js';
 
 /** What an adapter entered, what it left out, and how much of the model it trains. */
@@ -24,6 +24,8 @@ export type TaskType = 'CAUSAL_LM' | 'SEQ_CLS' | 'TOKEN_CLS';
 export interface AdapterPlan {
   /** Modules the method enters. */
   readonly targets: readonly ModuleInfo[];
+  /** Normalisations the method enters. */
+  readonly norms: readonly NormInfo[];
   /** Modules trained whole. */
   readonly saved: readonly ModuleInfo[];
   /** Parameter name of each bias that is trained, by module path. */
@@ -32,29 +34,41 @@ export interface AdapterPlan {
   readonly carried: Named;
 }
 
+/** The plan of a method that enters no module. */
+export const NO_PLAN: AdapterPlan = { targets: [], norms: [], saved: [], biases: new Map(), carried: {} };
+
 /**
  * An adapter of a PEFT method, for the model it was made for and every other with the same modules. `parameters` are
  * named by PEFT's keys without the `base_model.model.` prefix.
  */
-export interface PeftAdapter<Config extends PeftConfig = PeftConfig> extends Adapter<Named> {
+export interface PeftAdapter<Config extends object = object> extends Adapter<Named> {
   readonly method: PeftMethod<Config>;
   /** Complete, with `targetModules` written out. */
   readonly config: Config;
   readonly plan: AdapterPlan;
-  /** Name of the model it was made for. */
+  /** Tensors that are no parameters: they stay as they are. */
+  readonly frozen: Named;
+  /** Config and name of the model it was made for. */
+  readonly model: ModelConfig;
   readonly baseModel: string;
   /** Of the model it was made for; `task_type` of adapter_config.json. */
   readonly taskType: TaskType;
   readonly report: AdapterReport;
-  /** Method and configuration as JSON: with the parameters, all that decides what the adapter computes. */
+  /** Method and configuration as JSON, and a digest of the frozen tensors: with the parameters, all that decides what it computes. */
   readonly identity: object;
   /**
    * What `trainingHooks` draws at random, as `loraDropout is 0.1`: a training step then computes otherwise than `hooks`.
    * Undefined: nothing.
    */
   readonly stochastic: string | undefined;
+  /** The adapter as it was made, where that and not the model without it is what training starts from. */
+  readonly reference?: Adapter<Named>;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that must differ from step to step. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
+  /** A scalar that is added to the loss once a step. */
+  penalty?(parameters: Named): Tensor;
+  /** The optimizer of a run that asked for `inner`. */
+  optimizer?(inner: Optimizer<object>): Optimizer<object>;
   /** `saveAdapter` of this adapter with other numbers: what checkpoints of a run hold. */
   save(folder: string, parameters: Named): Promise<void>;
 }

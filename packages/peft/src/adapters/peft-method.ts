@@ -1,83 +1,103 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
-import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
+import type { LayerHooks, LowRankUpdate, ModelConfig } from '@posttrain/lm';
+import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
+import type { SkippedModule } from './targets.js';
 
-/** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. Every method has them. */
-export interface PeftConfig {
-  /**
-   * A list of module paths or dotted endings (`q_proj`), one regular expression in Python's syntax that must match a
-   * whole path, or `'all-linear'`: every linear layer but the output layer. Null: PEFT's default of the model type.
-   */
-  readonly targetModules: readonly string[] | string | null;
-  /** Modules to leave out, written as `targetModules`. */
-  readonly excludeModules: readonly string[] | string | null;
-  /** Indices of the transformer blocks to enter; needs a list in `targetModules`. */
-  readonly layersToTransform: readonly number[] | number | null;
-  /** Name of the list of blocks, when it is not the first numbered part of the path (`layers`, `h`). */
-  readonly layersPattern: readonly string[] | string | null;
-  /** Modules trained whole, as copies: paths or dotted endings. */
-  readonly modulesToSave: readonly string[] | null;
-  /** Which biases of the base are trained, as copies: those of the targets, all, or none. */
-  readonly bias: 'none' | 'all' | 'lora_only';
+/** The tensors of an adapter, by PEFT's keys without the prefix of the file. */
+export interface AdapterTensors {
+  /** What a training step changes. */
+  readonly trained: Named;
+  /** What stays as it was made: random projections, the first factors of a decomposition. */
+  readonly frozen: Named;
 }
 
-/** A module with the tensors an adapter changes. */
-export type AdapterTarget = ModuleInfo & { readonly weight: Tensor; readonly bias?: Tensor | undefined };
+/** What is known of an adapter before it has numbers. */
+export interface MethodContext<Config extends object = object> {
+  /** Complete. */
+  readonly config: Config;
+  readonly plan: AdapterPlan;
+  /** Of the model that the adapter is for. */
+  readonly model: ModelConfig;
+}
 
-/** The tensors of a module after merging. */
-export interface MergedTarget {
-  readonly weight: Tensor;
-  readonly bias?: Tensor | undefined;
+/** What initial values that take work are made from. */
+export interface PrepareContext<Config extends object = object> extends MethodContext<Config> {
+  /** With its weights: for what is computed on the host (an SVD), for activations and for gradients. */
+  readonly base: AdaptableModel;
+  /** Token ids of rows to look at: the option `rows` of `createAdapter`. None when an adapter is loaded. */
+  readonly rows: readonly (readonly number[])[];
+  readonly key: Key;
+}
+
+/** A configuration written out, and the places of the model that it means. */
+export interface PlannedAdapter<Config extends object = object> {
+  readonly config: Config;
+  readonly plan: AdapterPlan;
+  readonly skipped: readonly SkippedModule[];
 }
 
 /**
- * A parameter-efficient method: how a module with a frozen weight is changed by a few trained tensors. A method is a
- * value of pure functions; matching modules, files, merging a whole model and training are written once, elsewhere.
+ * A parameter-efficient method: what is trained beside a frozen model, what is frozen with it, and how both change a forward
+ * pass. A method is a value of pure functions; files, training, generation and checkpoints are written once, elsewhere. What
+ * changes modules one by one is shorter as a `LayerMethod`.
  *
- * Tensors are named as PEFT names them after the module path: `lora_A.weight`.
+ * Tensors have PEFT's keys without the prefix that all have in its files: `model.layers.0.self_attn.q_proj.lora_A.weight`.
  */
-export interface PeftMethod<Config extends PeftConfig = PeftConfig> {
+export interface PeftMethod<Config extends object = object> {
   /** `peft_type` of adapter_config.json. */
   readonly peftType: string;
-  /** The modules it can enter. */
-  readonly kinds: readonly ModuleInfo['kind'][];
   /** Every option with its default, which is PEFT's. In files they have the same names in snake case. */
   readonly defaults: Config;
   /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
   readonly fileDefaults: Readonly<Record<string, unknown>>;
-  /** Options that say something by module, as an object of patterns: one that reaches no target is refused. */
-  readonly modulePatterns?: readonly string[];
+  /** Keys of files that say something of the model (`fan_in_fan_out`), which `facts` gives and reading leaves alone. */
+  readonly factNames?: readonly string[];
+  facts?(context: MethodContext<Config>): Readonly<Record<string, unknown>>;
   /**
-   * How many numbers `init` makes for a module. Where a method says it, a config that asks for absurdly many is refused before
-   * anything is made.
+   * The places of a model that a complete configuration means; none for a method without targets. With `'every entry'` each
+   * entry of a list must select something, which PEFT does not ask for; `'any entry'` is for files that PEFT wrote.
+   *
+   * @throws AdapterConfigError, TargetModulesError
    */
-  parameters?(target: ModuleInfo, config: Config): number;
-  /** Throws when the options cannot be right, by themselves or for these targets. */
-  check(config: Config, targets: readonly AdapterTarget[]): void;
+  plan(model: AdaptableModel, config: Config, strictness: 'every entry' | 'any entry'): PlannedAdapter<Config>;
   /**
-   * New tensors for a module. Lazy, so that loading an adapter can ask for names and shapes only; with PEFT's default
-   * initialisation the module computes what it did before.
+   * How many numbers `init` makes. Where a method says it, a config that asks for absurdly many is refused before anything is
+   * made.
    */
-  init(target: AdapterTarget, config: Config, key: Key): Named;
-  /**
-   * x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only.
-   */
-  apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
-  /** What `apply` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */
+  parameters?(context: MethodContext<Config>): number;
+  /** Work that `init` cannot do, since its tensors are lazy: what it gives is `init`'s `prepared`. */
+  prepare?(context: PrepareContext<Config>): Promise<Named>;
+  /** New tensors. Lazy, so that loading an adapter can ask for names and shapes only. */
+  init(context: MethodContext<Config>, base: AdaptableModel, key: Key, prepared: Named): AdapterTensors;
+  /** How a pass changes. `dropoutKey`, an int32 [2] tensor, is there in training only. */
+  hooks(context: MethodContext<Config>, tensors: AdapterTensors, dropoutKey?: Tensor): LayerHooks;
+  /** The whole key of a tensor in files. Default: behind `base_model.model.`. */
+  fileKey?(name: string): string;
+  /** Whether files have the frozen tensors. Default: not, they are made again. */
+  frozenInFile?(config: Config): boolean;
+  /** @throws AdapterConfigError for what was read from a file and cannot be made again */
+  checkFile?(config: Config): void;
+  /** What `hooks` does without dropout, as low-rank updates of linear layers, where that is all it does. */
+  lowRank?(
+    context: MethodContext<Config>,
+    tensors: AdapterTensors,
+  ): Readonly<Record<string, LowRankUpdate>> | undefined;
+  /** The weights of the model that change, with which it computes what `hooks` does. Left out: nothing can be merged. */
+  merge?(context: MethodContext<Config>, tensors: AdapterTensors, base: AdaptableModel): Named;
+  /** The inverse of `merge`. `merged` has the merged weights. */
+  unmerge?(context: MethodContext<Config>, tensors: AdapterTensors, merged: AdaptableModel): Named;
+  /** Positions that the hooks' virtual tokens or prefix take. Left out: none. */
+  virtualTokens?(config: Config): number;
+  /** What `hooks` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */
   stochastic?(config: Config): string | undefined;
-  /** What `apply` adds without dropout, where that is a low-rank product of x and nothing else: it is computed faster then. */
-  lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
-  /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
-  embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
-  /** The weight with which the bare module computes what `apply` does. */
-  merge(target: AdapterTarget, parameters: Named, config: Config): MergedTarget;
-  /** The inverse of `merge`, for methods that have one. `merged` is the module with its merged tensors. */
-  unmerge?(merged: AdapterTarget, parameters: Named, config: Config): MergedTarget;
-}
-
-/** A module as a linear map: an embedding is one over one-hot rows, its table stored [in, out]. */
-export function linearShape(module: ModuleInfo): { inputs: number; outputs: number; transposed: boolean } {
-  const { kind, inFeatures, outFeatures, transposed } = module;
-  if (kind === 'embedding') return { inputs: outFeatures, outputs: inFeatures, transposed: true };
-  return { inputs: inFeatures, outputs: outFeatures, transposed };
+  /**
+   * Whether training starts from another base than the model without the adapter: a reference policy is the initial adapter
+   * then, `PeftAdapter.reference`.
+   */
+  changesBase?(config: Config): boolean;
+  /** A scalar that is added to the loss once a step. */
+  penalty?(trained: Named, config: Config): Tensor;
+  /** The optimizer of a run, which may do more than the one that the run asked for. Its state is in the checkpoint. */
+  optimizer?(inner: Optimizer<object>, config: Config): Optimizer<object>;
 }

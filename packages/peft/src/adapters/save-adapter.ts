@@ -5,11 +5,16 @@ import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';
 import { assertAdapter, assertFolder } from './arguments.js';
 import type { PeftAdapter } from './peft-adapter.js';
+import type { PeftMethod } from './peft-method.js';
 
 /** The files of an adapter folder, and what PEFT puts before the names of its tensors. */
 export const CONFIG = 'adapter_config.json';
 export const TENSORS = 'adapter_model.safetensors';
-export const PREFIX = 'base_model.model.';
+const PREFIX = 'base_model.model.';
+
+/** The key that a tensor has in files of a method. */
+export const fileKeyOf = ({ fileKey }: Pick<PeftMethod, 'fileKey'>): ((name: string) => string) =>
+  fileKey ?? ((name) => PREFIX + name);
 
 const saveAdapterOptions = options('saveAdapter', {
   /** What adapter_config.json names as the base. Default: the name of the model the adapter was made for. */
@@ -22,22 +27,25 @@ export type SaveAdapterOptions = Given<typeof saveAdapterOptions>;
  * Writes adapter_config.json and adapter_model.safetensors as PEFT does, from where PEFT and everything that reads its
  * adapters load them: both or neither. Over an older adapter, a reader finds the old one or the new one.
  */
-export async function saveAdapter(folder: string, adapter: PeftAdapter, given: SaveAdapterOptions = {}): Promise<void> {
+export async function saveAdapter<Config extends object>(
+  folder: string,
+  adapter: PeftAdapter<Config>,
+  given: SaveAdapterOptions = {},
+): Promise<void> {
   assertFolder('saveAdapter', folder);
   assertAdapter('saveAdapter', adapter);
   const { baseModel = adapter.baseModel } = saveAdapterOptions.read(given);
-  const { method, config, plan, parameters, taskType } = adapter;
-  const tensors = [...Object.entries(parameters), ...Object.entries(plan.carried)];
-  const linear = plan.targets.filter(({ kind }) => kind === 'linear');
-  const fanInFanOut = linear.length > 0 && linear.every(({ transposed }) => transposed);
-  const json = toConfigFile(method, config, { baseModel, fanInFanOut, taskType });
+  const { method, config, plan, parameters, frozen, model, taskType } = adapter;
+  const tensors = Object.entries({ ...parameters, ...(method.frozenInFile?.(config) && frozen), ...plan.carried });
+  const ofMethod = method.facts?.({ config, plan, model }) ?? {};
+  const json = toConfigFile(method, config, { baseModel, taskType, ofMethod });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
     await stageSafetensors(
       files,
       join(folder, TENSORS),
       tensors.map(([name, value]) => ({
-        name: PREFIX + name,
+        name: fileKeyOf(method)(name),
         dtype: 'float32' as const,
         shape: value.shape,
         data: async () => Float32Array.from(await value.data()),

@@ -1,11 +1,11 @@
 import { nearestName, showValue } from '@posttrain/interfaces';
 import type { ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError, TargetModulesError } from './errors.js';
-import type { PeftConfig } from './peft-method.js';
+import type { TargetedConfig } from './layer-method.js';
 import { fullMatch } from './python-regex.js';
 
 /** PEFT's default targets per `model_type` (TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING of PEFT 0.21). */
-const DEFAULT_TARGETS: Readonly<Record<string, readonly string[]>> = {
+export const LORA_TARGETS: Readonly<Record<string, readonly string[]>> = {
   gemma2: ['q_proj', 'v_proj'],
   gemma3_text: ['q_proj', 'v_proj'],
   gpt2: ['c_attn'],
@@ -23,20 +23,26 @@ export interface SkippedModule {
 }
 
 /** The modules that patterns match, and those that they do not. */
-export interface TargetMatch {
-  readonly matched: readonly ModuleInfo[];
+export interface TargetMatch<Place extends TargetPlace = ModuleInfo> {
+  readonly matched: readonly Place[];
   readonly skipped: readonly SkippedModule[];
   /** Modules trained whole (`modulesToSave`). */
-  readonly saved: readonly ModuleInfo[];
+  readonly saved: readonly Place[];
   /** `targetModules` with null and "all-linear" written out, as PEFT's files have it. */
   readonly targetModules: readonly string[] | string;
 }
 
 /** Which modules are meant: patterns, as PEFT has them. */
 export type TargetOptions = Pick<
-  PeftConfig,
+  TargetedConfig,
   'targetModules' | 'excludeModules' | 'layersToTransform' | 'layersPattern' | 'modulesToSave'
 >;
+
+/** What has a path that targets are chosen by: a module, or a normalisation. */
+export interface TargetPlace {
+  readonly name: string;
+  readonly kind?: ModuleInfo['kind'];
+}
 
 /** Whether a module path is `entry` or ends in it after a dot. */
 const endsIn = (name: string, entry: string): boolean => name === entry || name.endsWith(`.${entry}`);
@@ -52,27 +58,25 @@ type Strictness = 'every entry' | 'any entry';
  *
  * @throws TargetModulesError naming the modules there are; AdapterConfigError
  */
-export function matchTargets(
-  modules: Iterable<ModuleInfo>,
+export function matchTargets<Place extends TargetPlace>(
+  modules: Iterable<Place>,
   modelType: string,
   options: TargetOptions,
   strictness: Strictness = 'every entry',
-): TargetMatch {
+  defaults: Readonly<Record<string, readonly string[]>> = LORA_TARGETS,
+): TargetMatch<Place> {
   const all = [...modules];
-  const { modulesToSave, layersToTransform } = options;
-  if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
-    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${showValue(modulesToSave)}`);
-  }
-  const targetModules = writtenOut(options.targetModules, all, modelType);
+  const { modulesToSave = null, layersToTransform = null } = options;
+  const targetModules = writtenOut(options.targetModules, all, modelType, defaults);
   if (typeof targetModules === 'string' && layersToTransform !== null) {
     throw new AdapterConfigError('layersToTransform needs a list in targetModules, not a regular expression.');
   }
   const isTarget = matcher('targetModules', targetModules, all, strictness);
   const isExcluded = matcher('excludeModules', options.excludeModules ?? [], all, strictness);
-  const isSaved = matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
+  const isSaved = savedMatcher(modulesToSave, all, strictness);
   const isInLayers = layerFilter(options, all);
 
-  const matched: ModuleInfo[] = [];
+  const matched: Place[] = [];
   const skipped: SkippedModule[] = [];
   for (const module of all) {
     const { name } = module;
@@ -91,13 +95,44 @@ export function matchTargets(
   return { matched, skipped, saved: all.filter(({ name }) => isSaved(name)), targetModules };
 }
 
+/** Whether a path is meant by a list of paths or dotted endings, or by a regular expression for the whole of it. */
+export const isTargeted = (pattern: readonly string[] | string, name: string, option: string): boolean =>
+  typeof pattern === 'string' ? fullMatch(pattern, option)(name) : pattern.some((entry) => endsIn(name, entry));
+
+/**
+ * The modules that `modulesToSave` means, for methods whose targets are no modules.
+ *
+ * @throws TargetModulesError, AdapterConfigError
+ */
+export function matchSaved(
+  modules: Iterable<ModuleInfo>,
+  { modulesToSave = null }: Pick<TargetedConfig, 'modulesToSave'>,
+  strictness: Strictness,
+): readonly ModuleInfo[] {
+  const all = [...modules];
+  const isSaved = savedMatcher(modulesToSave, all, strictness);
+  return all.filter(({ name }) => isSaved(name));
+}
+
+function savedMatcher(
+  modulesToSave: readonly string[] | null,
+  all: readonly TargetPlace[],
+  strictness: Strictness,
+): (name: string) => boolean {
+  if (modulesToSave !== null && !Array.isArray(modulesToSave)) {
+    throw new AdapterConfigError(`modulesToSave must be a list of texts or null, not ${showValue(modulesToSave)}`);
+  }
+  return matcher('modulesToSave', withHeadLayers(modulesToSave ?? [], all), all, strictness);
+}
+
 function writtenOut(
   targetModules: TargetOptions['targetModules'],
-  all: readonly ModuleInfo[],
+  all: readonly TargetPlace[],
   modelType: string,
+  defaults: Readonly<Record<string, readonly string[]>>,
 ): readonly string[] | string {
   if (targetModules === null) {
-    const known = DEFAULT_TARGETS[modelType];
+    const known = defaults[modelType];
     if (known) return known;
     throw new TargetModulesError(`there are no default targets for ${modelType}: set targetModules. ${available(all)}`);
   }
@@ -110,7 +145,7 @@ function writtenOut(
 function matcher(
   option: string,
   pattern: readonly string[] | string,
-  all: readonly ModuleInfo[],
+  all: readonly TargetPlace[],
   strictness: Strictness,
 ): (name: string) => boolean {
   if (typeof pattern !== 'string' && !(Array.isArray(pattern) && pattern.every((entry) => typeof entry === 'string'))) {
@@ -138,8 +173,8 @@ function matcher(
 }
 
 function layerFilter(
-  { layersToTransform, layersPattern }: TargetOptions,
-  all: readonly ModuleInfo[],
+  { layersToTransform = null, layersPattern = null }: TargetOptions,
+  all: readonly TargetPlace[],
 ): (name: string) => boolean {
   if (layersToTransform === null) {
     if ([layersPattern ?? []].flat().length === 0) return () => true;
@@ -234,15 +269,15 @@ export function checkPatterns(
 }
 
 /** PEFT's `score` is all layers of the head. */
-const withHeadLayers = (entries: readonly string[], all: readonly ModuleInfo[]): readonly string[] =>
+const withHeadLayers = (entries: readonly string[], all: readonly TargetPlace[]): readonly string[] =>
   entries.flatMap((entry) => {
     if (typeof entry !== 'string') return [entry];
     const layers = all.filter(({ name, kind }) => kind === 'head' && name.startsWith(`${entry}.`));
     return layers.length > 0 ? layers.map(({ name }) => name) : [entry];
   });
 
-const leafNames = (all: readonly ModuleInfo[]): string[] => [
+const leafNames = (all: readonly TargetPlace[]): string[] => [
   ...new Set(all.map(({ name }) => name.slice(name.lastIndexOf('.') + 1))),
 ];
 
-const available = (all: readonly ModuleInfo[]): string => `The model's modules end in ${leafNames(all).join(', ')}.`;
+const available = (all: readonly TargetPlace[]): string => `The model's modules end in ${leafNames(all).join(', ')}.`;

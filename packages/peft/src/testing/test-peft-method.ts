@@ -5,21 +5,24 @@ import { join } from 'node:path';
 import {
   iota,
   Key,
+  leavesOf,
   normal,
   realize,
+  scalar,
   type Tensor,
   tensor,
   tokenLogProbs,
   valueAndGrad,
   zeros,
 } from '@posttrain/core-tensor';
-import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
-import { applyLinear, type CausalLM, type LayerHooks } from '@posttrain/lm';
-import { createAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
+import { applyLinear, type CausalLM, type LayerHooks, ModelRunner } from '@posttrain/lm';
+import { type AnyPeftMethod, createAdapter, withAdapterParameters } from '../adapters/adapter.js';
+import type { LayerMethod } from '../adapters/layer-method.js';
 import { loadAdapter } from '../adapters/load-adapter.js';
 import { mergeAdapter } from '../adapters/merge.js';
 import type { PeftAdapter } from '../adapters/peft-adapter.js';
-import type { PeftConfig, PeftMethod } from '../adapters/peft-method.js';
+import type { PeftMethod } from '../adapters/peft-method.js';
 import { saveAdapter } from '../adapters/save-adapter.js';
 import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
 
@@ -27,7 +30,7 @@ import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js
 export interface TestPeftMethodOptions {
   /** Which tiny models to test on: `llama` has no biases, `qwen2` has them and a tied head, `gpt2` stores [in, out]. */
   readonly modelTypes?: readonly TinyModelType[];
-  /** Whether the method starts as the identity with this configuration. Default true. */
+  /** Whether the method starts as the identity with this configuration; virtual tokens never do. Default true. */
   readonly identityAtStart?: boolean;
   /** Largest difference of a logit that counts as rounding. Default 1e-4. */
   readonly tolerance?: number;
@@ -39,9 +42,9 @@ const TOKENS = [[3, 17, 39, 0, 21, 8, 8, 30]];
  * Registers the checks that every PEFT method must pass, with the test function of any framework:
  * `testPeftMethod(it, lora, { r: 4 })`. They run on the current engine.
  */
-export function testPeftMethod<Config extends PeftConfig>(
+export function testPeftMethod<Config extends object>(
   it: (name: string, body: () => Promise<void>) => void,
-  method: PeftMethod<Config>,
+  method: AnyPeftMethod<Config>,
   config: Partial<Config> = {},
   options: TestPeftMethodOptions = {},
 ): void {
@@ -75,9 +78,13 @@ export function testPeftMethod<Config extends PeftConfig>(
       }
     });
 
-    check('merges into weights that compute the same', async ({ model, adapter }) => {
+    check('merges into weights that compute the same, or says that it cannot', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
       assert.ok((await difference(model, {}, model, hooksOf(moved))) > 100 * tolerance, 'the adapter changes nothing');
+      if (!moved.method.merge) {
+        await assert.rejects(mergeAdapter(model, moved), /cannot be merged/);
+        return;
+      }
       const { model: merged, drift } = await mergeAdapter(model, moved);
       assert.ok(drift < tolerance, `merging moved a logit by ${drift}`);
       assert.ok((await difference(merged, {}, model, hooksOf(moved))) < tolerance);
@@ -98,6 +105,38 @@ export function testPeftMethod<Config extends PeftConfig>(
       assert.ok((await difference(model, hooks, model, hooksOf(moved))) < tolerance);
     });
 
+    check('generates what it computes of whole sequences', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const tokens = TOKENS[0]!;
+      const expected = await logitsOf(model, hooksOf(moved)).toArray();
+      const runner = new ModelRunner(model);
+      const sequence = runner.start();
+      const computed: number[] = [];
+      for (const piece of [tokens.slice(0, 3), tokens.slice(3, 4), tokens.slice(4)]) {
+        const [result] = await runner.extend([{ sequence, tokens: piece, adapter: moved }], { logits: 'all' });
+        for (const row of result!.logits) computed.push(...row);
+      }
+      const worst = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - computed[i]!)), 0);
+      assert.ok(worst < tolerance, `a logit of a step differs by ${worst}: is virtualTokens what the hooks have?`);
+    });
+
+    check('has a penalty that is finite and an optimizer that updates, if it has them', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const gradients = valueAndGrad((parameters: Named) => {
+        const loss = lossOf(model, adapter.hooks(parameters));
+        return adapter.penalty ? loss.add(adapter.penalty(parameters)) : loss;
+      })(moved.parameters).gradient as Named;
+      const optimizer = adapter.optimizer?.(sgd()) ?? sgd();
+      const state = optimizer.init(moved.parameters);
+      const updated = optimizer.update(moved.parameters, gradients, state, scalar(0.1));
+      for (const [name, value] of Object.entries(updated.parameters)) {
+        assert.deepEqual(value.shape, moved.parameters[name]!.shape, name);
+        assert.ok((await value.toArray()).every(Number.isFinite), `${name}: not finite after an update`);
+      }
+      const paths = (tree: object) => leavesOf(tree as Parameters<typeof leavesOf>[0]).map(({ path }) => path);
+      assert.deepEqual(paths(updated.state), paths(state), 'the state must stay the same tree');
+    });
+
     check('draws at random in training if it says so, and only then', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
       const hooks = [1, 2].map((seed) => moved.trainingHooks(moved.parameters, Key.fromSeed(seed).toTensor()));
@@ -110,13 +149,16 @@ export function testPeftMethod<Config extends PeftConfig>(
       const folder = await mkdtemp(join(tmpdir(), 'peft-method-'));
       try {
         await saveAdapter(folder, moved);
-        const loaded = await loadAdapter(model, folder, { methods: [method] });
+        const loaded = await loadAdapter(model, folder, { methods: [method as PeftMethod | LayerMethod] });
         assert.deepEqual(loaded.config, moved.config);
         assert.deepEqual(Object.keys(loaded.parameters).sort(), Object.keys(moved.parameters).sort());
         for (const [name, value] of Object.entries(moved.parameters)) {
           const stored = (await value.toArray()).map(Math.fround);
           assert.deepEqual(await loaded.parameters[name]!.toArray(), stored, name);
         }
+        assert.deepEqual(Object.keys(loaded.frozen).sort(), Object.keys(moved.frozen).sort());
+        const change = await difference(model, hooksOf(loaded), model, hooksOf(moved));
+        assert.ok(change < tolerance, `what comes back differs by ${change}`);
       } finally {
         await rm(folder, { recursive: true, force: true });
       }
@@ -161,7 +203,9 @@ function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
 
 /** The largest absolute difference of a logit between two models with their hooks. */
 async function difference(a: CausalLM, hooksA: LayerHooks, b: CausalLM, hooksB: LayerHooks): Promise<number> {
-  const logits = (model: CausalLM, hooks: LayerHooks) =>
-    model.network.logits(model.weights, hiddenOf(model, hooks), hooks);
-  return logits(a, hooksA).sub(logits(b, hooksB)).abs().max().item();
+  return logitsOf(a, hooksA).sub(logitsOf(b, hooksB)).abs().max().item();
 }
+
+/** Of every token, [n, vocabulary]. */
+const logitsOf = (model: CausalLM, hooks: LayerHooks): Tensor =>
+  model.network.logits(model.weights, hiddenOf(model, hooks), hooks);

@@ -1,5 +1,5 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import { withParameters } from '@posttrain/lm';
+import { contextOf, withParameters } from '@posttrain/lm';
 import { collectRows, type Rows } from '../run/collect-rows.js';
 import { lossOnRows } from '../run/evaluation.js';
 import { rowsIdentity } from '../run/identity.js';
@@ -45,7 +45,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     warn(settings, `sft: steps ${options.steps} replaces epochs ${options.epochs}; give one of the two.`);
   }
   const { rows: given } = await collectRows('sft', settings.rows, settings);
-  const { maxLength = Math.min(1024, model.config.maxPositionEmbeddings) } = settings;
+  const { maxLength = Math.min(1024, contextOf(model.config, settings.adapter)) } = settings;
   const { rows: tokenized, ...counts } = tokenizeRows(model, given, { ...settings, maxLength });
   const rows = settings.packing ? packRows(tokenized, maxLength) : tokenized;
   if (rows.length === 0) {

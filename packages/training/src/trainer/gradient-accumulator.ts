@@ -206,11 +206,11 @@ export class GradientAccumulator {
 
   /** The first tensor that went wrong in any of the passes. */
   async findNonFinite(passes: readonly Pass[], parameters: Named, lossScale?: Tensor): Promise<NonFinite | undefined> {
-    for (const pass of passes) {
+    for (const [i, pass] of passes.entries()) {
       const { parameters: variables, frozen, ...inputs } = await this.#inputsOf(pass, parameters, lossScale);
       const found = await findNonFinite(
         (trained: Named, weights: Named, rest: Omit<PassInputs, 'parameters' | 'frozen'>) =>
-          this.#objective(pass.loss, { ...rest, parameters: trained, frozen: weights }),
+          this.#objective(pass.loss, { ...rest, parameters: trained, frozen: weights }, i === 0),
         [variables, frozen, inputs],
         ['parameters', 'weights', 'pass'],
         { engine: this.base.network.engine },
@@ -248,7 +248,7 @@ export class GradientAccumulator {
     if (known) return known;
     const microStep: MicroStep = compile(
       (gradients, inputs, isFirst) => {
-        const { gradients: added, ...result } = this.#objective(loss, inputs);
+        const { gradients: added, ...result } = this.#objective(loss, inputs, isFirst);
         return { gradients: isFirst ? added : mapNamed(gradients, (g, name) => g.add(added[name]!)), ...result };
       },
       { name: `forwardBackward(${loss.name})`, donate: { 0: 'gradients' }, engine: this.base.network.engine },
@@ -279,7 +279,13 @@ export class GradientAccumulator {
   }
 
   /** Loss, metrics and gradients of one pass, to be traced. */
-  #objective(loss: Loss, { parameters, frozen, batch, dropoutKey, scalars, routed, lossScale }: PassInputs) {
+  #objective(
+    loss: Loss,
+    { parameters, frozen, batch, dropoutKey, scalars, routed, lossScale }: PassInputs,
+    /** The adapter's penalty is added in the first pass of a step. */
+    isFirst: boolean,
+  ) {
+    const { adapter } = this;
     const objective = (variables: Named) => {
       const { weights, hooks: plain } = this.#layers(variables, frozen, dropoutKey);
       const experts = this.#experts;
@@ -291,6 +297,7 @@ export class GradientAccumulator {
         value = value.add(auxiliary.mul(experts.auxiliaryLossCoefficient));
         metrics = { ...metrics, aux_loss: auxiliary };
       }
+      if (isFirst && adapter?.penalty) value = value.add(adapter.penalty(variables));
       return [lossScale ? value.mul(lossScale) : value, { value, metrics }] as const;
     };
     const { value, gradient } = valueAndGrad(objective)(parameters);

@@ -1,5 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
+import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
 import type { Adapter, LayerHooks } from '@posttrain/lm';
 
 /** What a training run needs of an adapter beside what it computes. Adapters of `@posttrain/peft` have it. */
@@ -14,6 +14,10 @@ export interface TrainableAdapter extends Adapter<Named> {
   readonly stochastic: string | undefined;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that differs from pass to pass. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
+  /** A scalar that is added to the loss once a step, whatever the rows are. Left out: nothing. */
+  penalty?(parameters: Named): Tensor;
+  /** The optimizer of a run that asked for `inner`. Left out: that one. */
+  optimizer?(inner: Optimizer<object>): Optimizer<object>;
   /** Writes the adapter with these parameters into a folder, for others to load: all of it or nothing. */
   save(folder: string, parameters: Named): Promise<void>;
 }

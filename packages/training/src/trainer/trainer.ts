@@ -20,7 +20,7 @@ import {
   optimizerOf,
 } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import { type Adapter, type CausalLM, contextOf, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import type { Annotation } from './annotation.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
@@ -29,7 +29,7 @@ import type { Loss, Readout, ReadoutValue } from './loss.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { type ForwardBackwardResult, PassSum } from './pass-sum.js';
 import { rowValues, type ValuesOfRows } from './row-values.js';
-import { checkRows, microBatches, type TrainingRow, toBatch } from './rows.js';
+import { checkRows, microBatches, type RowLimits, type TrainingRow, toBatch } from './rows.js';
 import { scalarsOf } from './scalars.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -118,7 +118,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
       // The reference engine gives float64.
       return [name, tensor(Float32Array.from(await p.data()), p.shape)];
     });
-    const optimizer = optimizerOf(options.optimizer, { decays: decaysInTransformers });
+    const asked = optimizerOf(options.optimizer, { decays: decaysInTransformers });
+    const optimizer = options.adapter?.optimizer?.(asked) ?? asked;
     const parameters = Object.fromEntries(await Promise.all(copies));
     // What it compiles is for the model's engine, whichever was set while the parameters were read.
     return withEngine(model.network.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
@@ -192,7 +193,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   ): Promise<ForwardBackwardResult> {
     const loss = asLoss(given);
     const numbers = scalarsOf(loss, scalars);
-    checkRows(rows, loss, this.#base.config);
+    checkRows(rows, loss, this.#limits);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     const sum = new PassSum(loss);
@@ -225,7 +226,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     readout: Readout<T>,
     { groupSize = 1, annotations = readout.annotations ?? [] }: ReadOptions = {},
   ): Promise<ValuesOfRows<T>> {
-    checkRows(rows, { annotations, ...(readout.wholeRow && { wholeRow: true }) }, this.#base.config);
+    checkRows(rows, { annotations, ...(readout.wholeRow && { wholeRow: true }) }, this.#limits);
     return rowValues(rows, readout, this.#planned(rows, { groupSize, annotations }), (pass) =>
       this.#accumulated.read(readout, { ...pass, scalars: {} }, this.parameters),
     );
@@ -258,7 +259,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     const loss = asLoss(given);
     const numbers = scalarsOf(loss, scalars);
     const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss, this.#base.config);
+    checkRows(rows, loss, this.#limits);
     const sum = new PassSum(loss);
     for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
       signal?.throwIfAborted();
@@ -369,6 +370,12 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     this.#lossScale = lossScale;
     this.#accumulated.clear();
     this.#step = snapshot.step;
+  }
+
+  /** What rows may have: an adapter's virtual tokens take their places in the context. */
+  get #limits(): RowLimits {
+    const { config } = this.#base;
+    return { ...config, maxPositionEmbeddings: contextOf(config, this.#adapter) };
   }
 
   #saved(): Trained & { readonly lossScale?: SavedScale } {

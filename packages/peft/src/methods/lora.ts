@@ -1,11 +1,12 @@
-import { dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
+import { AdapterConfigError, MergeError } from '../adapters/errors.js';
+import { type AdapterTarget, type LayerMethod, linearShape, type PeftConfig } from '../adapters/layer-method.js';
+import { patternValue } from '../adapters/targets.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
-import { AdapterConfigError, MergeError } from './errors.js';
-import { type AdapterTarget, linearShape, type PeftConfig, type PeftMethod } from './peft-method.js';
-import { patternValue } from './targets.js';
+import { pissaFactors } from './pissa.js';
 
 /** Options of `lora`, by PEFT's names in camel case. */
 export interface LoraConfig extends PeftConfig {
@@ -23,9 +24,10 @@ export interface LoraConfig extends PeftConfig {
   readonly loraBias: boolean;
   /**
    * True: A uniform in ±1/√in and B zero. `'gaussian'`: A normal with deviation 1/r and B zero. False: B random too, so
-   * that training starts away from the base (for tests). Default true.
+   * that training starts away from the base (for tests). `'pissa'`: the leading singular vectors of the weight, which stay in what
+   * is frozen (PiSSA, arXiv 2404.02948). Default true.
    */
-  readonly initLoraWeights: boolean | 'gaussian';
+  readonly initLoraWeights: boolean | 'gaussian' | 'pissa';
   /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. */
   readonly rankPattern: Readonly<Record<string, number>>;
   /** `loraAlpha` by module, written as `rankPattern`. */
@@ -36,7 +38,7 @@ export interface LoraConfig extends PeftConfig {
  * LoRA (arXiv 2106.09685): W' = W + s·B·A with A [r, in], B [out, r] and s = α/r (rsLoRA: α/√r), so
  * y = W x + b + s·B·A·x. On an embedding, A and B act on the one-hot token. With `useDora`, W' = m·V/‖V‖, V = W + s·B·A.
  */
-export const lora: PeftMethod<LoraConfig> = {
+export const lora: LayerMethod<LoraConfig> = {
   peftType: 'LORA',
   kinds: ['linear', 'embedding', 'head'],
   defaults: {
@@ -94,10 +96,13 @@ export const lora: PeftMethod<LoraConfig> = {
     }
     if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1))
       throw new AdapterConfigError(`loraDropout ${showValue(loraDropout)}: not in [0, 1)`);
-    if (![true, false, 'gaussian'].includes(initLoraWeights)) {
+    if (![true, false, 'gaussian', 'pissa'].includes(initLoraWeights)) {
       throw new AdapterConfigError(
-        `initLoraWeights ${showValue(initLoraWeights)} is not supported; there are true, false and "gaussian"`,
+        `initLoraWeights ${showValue(initLoraWeights)} is not supported; there are true, false, "gaussian" and "pissa"`,
       );
+    }
+    if (initLoraWeights === 'pissa' && useDora) {
+      throw new AdapterConfigError('initLoraWeights "pissa" is not supported with useDora');
     }
     if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
     if (loraBias && initLoraWeights === 'gaussian') {
@@ -105,6 +110,7 @@ export const lora: PeftMethod<LoraConfig> = {
     }
     for (const target of targets) {
       const { r, alpha } = rankOf(config, target.name);
+      if (initLoraWeights === 'pissa') checkPissa(target, r);
       if (!Number.isInteger(r) || r < 1)
         throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${showValue(r)}`);
       if (!Number.isFinite(alpha))
@@ -119,6 +125,17 @@ export const lora: PeftMethod<LoraConfig> = {
       }
     }
   },
+
+  async prepare(target, config) {
+    if (config.initLoraWeights !== 'pissa') return {};
+    const { transposed } = linearShape(target);
+    const { r } = rankOf(config, target.name);
+    const { a, b } = await pissaFactors(target.weight, { r, s: scalingOf(config, target.name), transposed });
+    const names = namesOf(target);
+    return { trained: { [names.a]: a, [names.b]: b }, frozen: { [FROZEN.a]: a, [FROZEN.b]: b } };
+  },
+
+  changesBase: ({ initLoraWeights }) => initLoraWeights === 'pissa',
 
   init(target, config, key) {
     const { inputs, outputs, transposed } = linearShape(target);
@@ -151,7 +168,10 @@ export const lora: PeftMethod<LoraConfig> = {
   lowRank(module, parameters, config) {
     if (module.kind !== 'linear' || config.useDora || config.loraBias) return undefined;
     const { a, b } = namesOf(module);
-    return { a: parameters[a]!, b: parameters[b]!, scale: scalingOf(config, module.name) };
+    const scale = scalingOf(config, module.name);
+    const [frozenA, frozenB] = [parameters[FROZEN.a], parameters[FROZEN.b]];
+    if (!frozenA || !frozenB) return { a: parameters[a]!, b: parameters[b]!, scale };
+    return { a: concat([parameters[a]!, frozenA], 0), b: concat([parameters[b]!, frozenB.neg()], 1), scale };
   },
 
   embed(tokens, layer, parameters, config) {
@@ -183,6 +203,9 @@ export const lora: PeftMethod<LoraConfig> = {
     return { weight, bias: shiftedBias(merged, parameters, config, -1) };
   },
 };
+
+/** What PiSSA takes out of the weight. */
+const FROZEN = { a: 'pissa_A', b: 'pissa_B' } as const;
 
 const MAGNITUDE = 'lora_magnitude_vector';
 const BIAS = 'lora_B.bias';
@@ -243,11 +266,13 @@ function initialFactors(
 /** s·B·A in the layout of the weight. */
 function delta(target: AdapterTarget, parameters: Named, config: LoraConfig): Tensor {
   const { a, b } = namesOf(target);
-  const [factorA, factorB] = [parameters[a]!, parameters[b]!];
-  const product = linearShape(target).transposed
-    ? factorA.matmul(factorB, { transposeA: true, transposeB: true })
-    : factorB.matmul(factorA);
-  return product.mul(scalingOf(config, target.name));
+  const { transposed } = linearShape(target);
+  const product = ({ a: factorA, b: factorB }: { a: Tensor; b: Tensor }) =>
+    transposed ? factorA.matmul(factorB, { transposeA: true, transposeB: true }) : factorB.matmul(factorA);
+  const own = product({ a: parameters[a]!, b: parameters[b]! });
+  const [frozenA, frozenB] = [parameters[FROZEN.a], parameters[FROZEN.b]];
+  const change = frozenA && frozenB ? own.sub(product({ a: frozenA, b: frozenB })) : own;
+  return change.mul(scalingOf(config, target.name));
 }
 
 /** s·(B·A·x + b). */
@@ -256,11 +281,25 @@ function updateOf(x: Tensor, layer: LinearLayer, parameters: Named, config: Lora
   const scaling = scalingOf(config, layer.name);
   // Scaled where it is narrowest.
   const narrow = applyLinear(x, parameters[a]!, undefined, false).mul(scaling);
-  return applyLinear(narrow, parameters[b]!, parameters[BIAS]?.mul(scaling), false);
+  const own = applyLinear(narrow, parameters[b]!, parameters[BIAS]?.mul(scaling), false);
+  const [frozenA, frozenB] = [parameters[FROZEN.a], parameters[FROZEN.b]];
+  if (!frozenA || !frozenB) return own;
+  return own.sub(applyLinear(applyLinear(x, frozenA, undefined, false).mul(scaling), frozenB, undefined, false));
 }
 
 const doraScaleOf = (layer: LinearLayer | EmbeddingLayer, parameters: Named, config: LoraConfig): Tensor =>
   doraScale(parameters[MAGNITUDE]!, layer.weight.add(delta(layer, parameters, config)), linearShape(layer).transposed);
+
+function checkPissa({ name, kind, inFeatures, outFeatures }: AdapterTarget, r: number): void {
+  if (kind !== 'linear') {
+    throw new AdapterConfigError(`${name}: initLoraWeights "pissa" is for linear layers`);
+  }
+  if (r > Math.min(inFeatures, outFeatures)) {
+    throw new AdapterConfigError(
+      `${name}: the weight has ${Math.min(inFeatures, outFeatures)} singular values, not ${r}`,
+    );
+  }
+}
 
 function shiftedBias(target: AdapterTarget, parameters: Named, config: LoraConfig, sign: 1 | -1): Tensor | undefined {
   const shift = parameters[BIAS];

@@ -1,0 +1,191 @@
+"""Adapters of PEFT's methods beside LoRA over the tiny model folders: files, logits, gradients, merged weights."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))
+from golden import output_folder, write_json, write_tensors  # noqa: E402
+
+import torch  # noqa: E402
+from peft import (  # noqa: E402
+    AdaLoraConfig,
+    IA3Config,
+    LNTuningConfig,
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    VeraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+
+torch.set_num_threads(1)
+logging.disable_progress_bar()
+
+ADALORA = {"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1, "total_step": 5, "target_modules": ["q_proj", "v_proj"]}
+
+# name: (base folder, class of the configuration, options beside task_type)
+CASES = {
+    "vera-llama": ("llama", VeraConfig, {"r": 4, "target_modules": ["q_proj", "k_proj", "down_proj"]}),
+    "vera-gpt2": ("gpt2", VeraConfig, {"r": 3, "fan_in_fan_out": True}),
+    "ia3-llama": ("llama", IA3Config, {}),
+    "ia3-gpt2": ("gpt2", IA3Config, {"fan_in_fan_out": True}),
+    "ln-tuning-llama": ("llama", LNTuningConfig, {}),
+    "ln-tuning-gpt2": ("gpt2", LNTuningConfig, {}),
+    "ln-tuning-gemma2": ("gemma2", LNTuningConfig, {}),
+    "prompt-tuning-llama": ("llama", PromptTuningConfig, {"num_virtual_tokens": 5}),
+    "prompt-tuning-gpt2": ("gpt2", PromptTuningConfig, {"num_virtual_tokens": 3}),
+    "prompt-tuning-gemma2": ("gemma2", PromptTuningConfig, {"num_virtual_tokens": 4}),
+    "prompt-tuning-gemma3": ("gemma3-text", PromptTuningConfig, {"num_virtual_tokens": 4}),
+    "prefix-tuning-llama": ("llama", PrefixTuningConfig, {"num_virtual_tokens": 4}),
+    "prefix-tuning-gpt2": ("gpt2", PrefixTuningConfig, {"num_virtual_tokens": 3}),
+    "pissa-llama": ("llama", LoraConfig, {"r": 4, "lora_alpha": 6, "init_lora_weights": "pissa"}),
+    "pissa-gpt2": ("gpt2", LoraConfig, {"r": 3, "init_lora_weights": "pissa", "fan_in_fan_out": True}),
+    "adalora-llama": ("llama", AdaLoraConfig, ADALORA | {"lora_alpha": 16}),
+}
+
+
+def load_base(name: str):
+    return AutoModelForCausalLM.from_pretrained(f"models/{name}", dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def randomise(model, generator: torch.Generator) -> None:
+    """Every trainable tensor away from its initial value."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+def saved_names(model) -> dict[int, str]:
+    """Where a tensor lives -> the key PEFT saves it under."""
+    return {tensor.data_ptr(): key for key, tensor in get_peft_model_state_dict(model).items()}
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    names = saved_names(model)
+    only = [key for key in names.values() if key == "prompt_embeddings"]
+    named = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.grad is not None:
+            named[f"gradient.{only[0] if only else names[parameter.data_ptr()]}"] = parameter.grad
+    return named
+
+
+def budget(base: str, folder: Path, ids, labels) -> None:
+    """AdaLoRA's schedule: what a few steps of AdamW and of the rank allocator leave of the parameters."""
+    model = PeftModel.from_pretrained(load_base(base), folder, is_trainable=True).eval()
+    model.base_model.peft_config["default"].inference_mode = False
+    tensors = {}
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05, weight_decay=0.0)
+    for step in range(ADALORA["total_step"]):
+        loss = model(ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        model.base_model.update_and_allocate(step)
+        optimizer.zero_grad()
+        for name, parameter in model.named_parameters():
+            if "lora_E" in name:
+                tensors[f"step{step}.{name.replace('.default', '')}"] = parameter.clone()
+        tensors[f"step{step}.loss"] = loss
+    pattern = model.base_model.peft_config["default"].rank_pattern
+    write_tensors(folder / "schedule.safetensors", tensors)
+    write_json(folder / "schedule.json", {"rank_pattern": pattern})
+
+
+def make(name: str, folder: Path, seed: int) -> None:
+    base, config, options = CASES[name]
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    labels[:, 0] = -100  # PEFT predicts the first token from the last virtual one; nobody else does.
+    torch.manual_seed(seed)
+    model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
+    initial = {}
+    if name.startswith("pissa"):
+        initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
+        initial["initial.logits"] = model(ids).logits
+    randomise(model, torch.Generator().manual_seed(seed))
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    count = ids.shape[1]
+    tensors = initial | {"logits": output.logits[:, -count:]} | gradients(model)
+    facts = {"base": base, "loss": output.loss.item()}
+    again = PeftModel.from_pretrained(load_base(base), folder).eval()
+    assert torch.allclose(again(ids).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
+    if not name.startswith(("prompt", "prefix")):
+        merged = dict(again.merge_and_unload().named_parameters())
+        before = dict(load_base(base).named_parameters())
+        changed = [key for key, value in merged.items() if key in before and not torch.equal(value, before[key])]
+        tensors |= {f"merged.{key}": merged[key] for key in changed[:2]}
+        facts["merged_parameters"] = changed
+    write_tensors(folder / "expected.safetensors", tensors)
+    write_json(folder / "expected.json", facts)
+    if name.startswith("adalora"):
+        budget(base, folder, ids, labels)
+    print(f"{name}: loss {output.loss.item():.4f}, {[key for key in tensors if 'gradient' in key][:2]}")
+
+
+def houlsby(folder: Path, seed: int) -> None:
+    """Bottleneck adapters, which PEFT does not have: torch modules behind the sublayers, in this project's own files."""
+    size = 4
+    model = load_base("llama")
+    inputs = load_file("models/llama/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+
+    def linear(name: str, rows: int, columns: int) -> torch.nn.Linear:
+        layer = torch.nn.Linear(columns, rows)
+        with torch.no_grad():
+            for kind, parameter in layer.named_parameters():
+                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+                tensors[f"base_model.model.{name}.{kind}"] = parameter
+        return layer
+
+    def behind(down: torch.nn.Linear, up: torch.nn.Linear):
+        def hook(_module, _inputs, output):
+            is_tuple = isinstance(output, tuple)
+            hidden = output[0] if is_tuple else output
+            changed = hidden + up(torch.nn.functional.gelu(down(hidden)))
+            return (changed, *output[1:]) if is_tuple else changed
+
+        return hook
+
+    model.requires_grad_(False)
+    for index, block in enumerate(model.model.layers):
+        for part, module in (("attention", block.self_attn), ("mlp", block.mlp)):
+            width, place = model.config.hidden_size, f"layers.{index}.{part}"
+            down = linear(f"{place}.adapter_down", size, width)
+            up = linear(f"{place}.adapter_up", width, size)
+            module.register_forward_hook(behind(down, up))
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+    facts = {"auto_mapping": None, "base_model_name_or_path": "models/llama", "inference_mode": True, "revision": None}
+    options = {"bottleneck_size": size, "modules_to_save": None, "non_linearity": "gelu", "placement": "sequential"}
+    kind = {"peft_type": "HOULSBY", "peft_version": "0.21.2", "task_type": "CAUSAL_LM", "parts": ["attention", "mlp"]}
+    write_json(folder / "adapter_config.json", facts | options | kind)
+    expected = {"logits": output.logits} | {f"gradient.{key}": value.grad for key, value in tensors.items()}
+    write_tensors(folder / "expected.safetensors", expected)
+    write_json(folder / "expected.json", {"base": "llama", "loss": output.loss.item()})
+
+
+def main() -> None:
+    out = output_folder(__file__)
+    os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
+    for seed, name in enumerate(CASES):
+        make(name, out.resolve() / name, 3000 + seed)
+    houlsby(out.resolve() / "houlsby-llama", 3100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+import type { Adapter } from '../model/adapter.js';
+import type { CachedSequence, ExtendRow } from './extend-inputs.js';
+
+/** A sequence of a runner, as the runner knows it. */
+export class Sequence implements CachedSequence {
+  tokens: number[] = [];
+  /** Virtual tokens before them, which have positions in the cache but are no tokens. */
+  virtual = 0;
+  /** Positions that the blocks hold; those after them are in a copy. */
+  written = 0;
+  adapter: Adapter | undefined;
+  /** Its name in the blocks. */
+  id: number;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  get length(): number {
+    return this.tokens.length;
+  }
+
+  /** Positions that it has in the cache. */
+  get stored(): number {
+    return this.virtual + this.tokens.length;
+  }
+
+  /** Another one with the first `length` tokens, whose name in the blocks is `id`. */
+  fork(id: number, length: number): Sequence {
+    const fork = new Sequence(id);
+    fork.tokens = this.tokens.slice(0, length);
+    fork.virtual = this.virtual;
+    fork.adapter = this.adapter;
+    fork.written = fork.stored;
+    return fork;
+  }
+
+  /** Begins behind the virtual tokens of an adapter, which are in the blocks of `id`. */
+  begin(adapter: Adapter, id: number, virtual: number): void {
+    Object.assign(this, { adapter, id, virtual, written: virtual });
+  }
+}
+
+/** Whether a row's sequence begins with this row, and what its adapter puts before every sequence is not there yet. */
+export const waitsForPrefix = ({ sequence, adapter }: ExtendRow<Sequence>): boolean =>
+  sequence.virtual === 0 && sequence.length === 0 && (adapter.virtualTokens ?? 0) > 0;

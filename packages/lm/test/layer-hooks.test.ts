@@ -1,0 +1,320 @@
+import { createHash } from 'node:crypto';
+import { iota, referenceEngine, setEngine, type Tensor, tensor, withEngine, zeros } from '@posttrain/core-tensor';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Adapter,
+  continuationLogProbs,
+  initialWeights,
+  type LayerHooks,
+  ModelRunner,
+  NO_ADAPTER,
+  networkOf,
+  sequenceLogProbs,
+} from '../src/index.js';
+import { decodeAll, ENGINES, largestDifference, rowOf, tinyConfig } from './support.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const KINDS: readonly (readonly [name: string, config: Record<string, unknown>])[] = [
+  ['llama', {}],
+  ['qwen2', { model_type: 'qwen2' }],
+  ['mistral', { model_type: 'mistral', sliding_window: 5 }],
+  ['gpt2', { model_type: 'gpt2' }],
+  [
+    'gemma2',
+    { model_type: 'gemma2', head_dim: 8, attn_logit_softcapping: 2, final_logit_softcapping: 3, sliding_window: 6 },
+  ],
+  ['gemma3_text', { model_type: 'gemma3_text', head_dim: 8, sliding_window_pattern: 2, sliding_window: 5 }],
+  ['phi3', { model_type: 'phi3' }],
+  ['olmo2', { model_type: 'olmo2' }],
+];
+
+async function tiny(config: Record<string, unknown>) {
+  const network = networkOf(tinyConfig(config));
+  return { network, weights: await initialWeights(network, 5) };
+}
+
+type Tiny = Awaited<ReturnType<typeof tiny>>;
+
+const grid = (rows: readonly (readonly number[])[]): Tensor =>
+  tensor(Int32Array.from(rows.flat()), [rows.length, rows[0]!.length], 'int32');
+
+/** Logits of whole rows, flat. */
+function logitsOf(
+  { network, weights }: Tiny,
+  rows: readonly (readonly number[])[],
+  hooks: LayerHooks,
+  {
+    segments,
+    positions,
+  }: { readonly segments?: readonly (readonly number[])[]; readonly positions?: readonly (readonly number[])[] } = {},
+): Promise<number[]> {
+  const tokens = grid(rows);
+  const shape = tokens.shape;
+  const input = {
+    tokens,
+    positions: positions ? grid(positions) : iota([...shape], 1),
+    segments: segments ? grid(segments) : zeros([...shape], 'int32'),
+  };
+  const hidden = network.hidden(weights, input, hooks);
+  return network.logits(weights, hidden.reshape([tokens.size, hidden.shape[2]!]), hooks).toArray();
+}
+
+const PREFIX = [7, 2, 9, 4];
+const TOKENS = [3, 1, 4, 1, 5, 9, 2, 6];
+
+async function asVirtualTokens({ network, weights }: Tiny): Promise<Tensor> {
+  const virtual = network.asVirtualTokens(weights, tensor(PREFIX, [PREFIX.length], 'int32'));
+  return tensor(Float32Array.from(await virtual.toArray()), virtual.shape);
+}
+
+interface VirtualParameters {
+  readonly virtual: Tensor;
+}
+
+const promptAdapter = (virtual: Tensor): Adapter<VirtualParameters> => ({
+  name: 'prompt',
+  parameters: { virtual },
+  virtualTokens: virtual.shape[0]!,
+  hooks: (parameters) => ({ virtualTokens: parameters.virtual }),
+});
+
+describe.each(KINDS)('%s with virtual tokens', (_, config) => {
+  it('computes what it does with these tokens before the others', async () => {
+    const model = await tiny(config);
+    const virtual = await asVirtualTokens(model);
+    const whole = await logitsOf(model, [[...PREFIX, ...TOKENS]], {});
+    const expected = whole.slice(PREFIX.length * model.network.config.vocabSize);
+    expect(largestDifference(await logitsOf(model, [TOKENS], { virtualTokens: virtual }), expected)).toBeLessThan(1e-9);
+
+    const prefix = model.network.prefix(model.weights, { virtualTokens: virtual })!;
+    const hooks: LayerHooks = { prefix: (layer) => prefix[layer]! };
+    expect(largestDifference(await logitsOf(model, [TOKENS], hooks), expected)).toBeLessThan(1e-9);
+  });
+
+  it('has them before every sequence of a packed row', async () => {
+    const model = await tiny(config);
+    const hooks = { virtualTokens: await asVirtualTokens(model) };
+    const packed = await logitsOf(model, [TOKENS], hooks, {
+      segments: [[1, 1, 1, 2, 2, 2, 2, 2]],
+      positions: [[0, 1, 2, 0, 1, 2, 3, 4]],
+    });
+    const apart = [
+      ...(await logitsOf(model, [TOKENS.slice(0, 3)], hooks)),
+      ...(await logitsOf(model, [TOKENS.slice(3)], hooks)),
+    ];
+    expect(largestDifference(packed, apart)).toBeLessThan(1e-9);
+  });
+
+  it.each(ENGINES)('generates what it does with these tokens before the prompt, on %s', async (_, engine) => {
+    const model = await tiny(config);
+    const adapter = promptAdapter(await asVirtualTokens(model));
+    await withEngine(engine(), async () => {
+      const prompts = [
+        [3, 1, 4],
+        [5, 9, 2, 6, 5],
+        [3, 1, 4],
+      ];
+      const plain = await decodeAll(
+        model,
+        prompts.map((prompt) => rowOf([...PREFIX, ...prompt], 20)),
+      );
+      const behind = await decodeAll(
+        model,
+        prompts.map((prompt) => rowOf(prompt, 20, { adapter })),
+      );
+      expect(behind.tokens).toEqual(plain.tokens);
+      for (const [i, logProbs] of behind.logProbs.entries()) {
+        expect(largestDifference(logProbs, plain.logProbs[i]!)).toBeLessThan(1e-4);
+      }
+    });
+  });
+});
+
+describe('virtual tokens in a runner', () => {
+  const CONFIG = { model_type: 'llama' };
+  const adapterFor = async (model: Tiny) => promptAdapter(await asVirtualTokens(model));
+
+  it('are computed once and forked, also for rows that come later, and share a pass with other adapters', async () => {
+    const model = await tiny(CONFIG);
+    const adapter = await adapterFor(model);
+    const runner = new ModelRunner(model);
+    const rows = [[3, 1], [4, 1, 5], [9]];
+    const first = await runner.extend(
+      rows.map((tokens, i) => ({ sequence: runner.start(tokens, adapter), tokens, ...(i < 2 ? { adapter } : {}) })),
+    );
+    const expected = await Promise.all([
+      ...rows.slice(0, 2).map((tokens) => logitsOf(model, [tokens], adapter.hooks(adapter.parameters))),
+      logitsOf(model, [rows[2]!], {}),
+    ]);
+    const vocabulary = model.network.config.vocabSize;
+    first.forEach(({ logits }, i) => {
+      expect(largestDifference(logits[0]!, expected[i]!.slice(-vocabulary))).toBeLessThan(1e-5);
+    });
+    // A free block only for what is new: the prefix of 4 tokens is in a block that is copied on write.
+    const before = runner.freeTokens;
+    const late = runner.start([8], adapter);
+    await runner.extend([{ sequence: late, tokens: [8], adapter }]);
+    expect(before - runner.freeTokens).toBe(16);
+    expect(late.tokens).toEqual([8]);
+    runner.truncate(late, 0);
+    const [again] = await runner.extend([{ sequence: late, tokens: rows[0]!, adapter }]);
+    expect(largestDifference(again!.logits[0]!, expected[0]!.slice(-vocabulary))).toBeLessThan(1e-5);
+  });
+
+  it('count in the context: for prompts, scores and sequences', async () => {
+    const model = await tiny({ ...CONFIG, max_position_embeddings: 16 });
+    const adapter = await adapterFor(model);
+    const { finishes, tokens } = await decodeAll(model, [rowOf([1, 2, 3], 100, { adapter })]);
+    expect([finishes[0], tokens[0]!.length]).toEqual(['length', 16 - 4 - 3]);
+    const runner = new ModelRunner(model);
+    const long = TOKENS.concat(TOKENS).slice(0, 13);
+    await expect(runner.extend([{ sequence: runner.start(), tokens: long, adapter }])).rejects.toThrow(
+      /a sequence of 13 tokens; the context holds 12/,
+    );
+    await expect(sequenceLogProbs(model, [[...long, 1]], { adapter })).rejects.toThrow(/it needs 2 to 13/);
+  });
+
+  it('must be as many as the adapter says', async () => {
+    const model = await tiny(CONFIG);
+    const adapter = await adapterFor(model);
+    const runner = new ModelRunner(model);
+    const wrong = { ...adapter, virtualTokens: 3 };
+    await expect(runner.extend([{ sequence: runner.start(), tokens: [1], adapter: wrong }])).rejects.toThrow(
+      /virtualTokens is 3, but its hooks have 4/,
+    );
+  });
+
+  it('are there when continuations are scored', async () => {
+    const model = await tiny(CONFIG);
+    const adapter = await adapterFor(model);
+    const question = [3, 1, 4, 1];
+    const asked = [
+      [5, 9],
+      [2, 6],
+    ].map((end) => ({ tokens: [...question, ...end], start: 4 }));
+    const scored = await continuationLogProbs(model, asked, { adapter });
+    const whole = await sequenceLogProbs(
+      model,
+      asked.map(({ tokens }) => [...PREFIX, ...tokens]),
+    );
+    scored.forEach(({ logProbs }, i) => {
+      expect(largestDifference(logProbs, whole[i]!.logProbs.slice(-2))).toBeLessThan(1e-5);
+    });
+  });
+});
+
+describe('norm and sublayer hooks', () => {
+  it.each(KINDS)('of %s that change nothing are every norm and every sublayer', async (_, config) => {
+    const model = await tiny(config);
+    const [norms, sublayers]: [Set<string>, string[]] = [new Set(), []];
+    const hooks: LayerHooks = {
+      norm(x, layer) {
+        norms.add(layer.name);
+        return layer.apply(x, { weight: layer.weight, bias: layer.bias });
+      },
+      sublayer(output, { layer, part }) {
+        sublayers.push(`${layer} ${part}`);
+        return output;
+      },
+    };
+    expect(await logitsOf(model, [TOKENS], hooks)).toEqual(await logitsOf(model, [TOKENS], {}));
+    expect([...norms].sort()).toEqual([...model.network.norms.keys()].sort());
+    expect(sublayers).toEqual(['0 attention', '0 mlp', '1 attention', '1 mlp']);
+  });
+
+  it('of one adapter reach its own rows of a pass only', async () => {
+    const model = await tiny({});
+    const adapter: Adapter<{ readonly factor: Tensor }> = {
+      name: 'both',
+      parameters: { factor: tensor([1.5], [1]) },
+      hooks: ({ factor }) => ({
+        norm: (x, layer) => layer.apply(x, { weight: layer.weight.mul(factor) }),
+        sublayer: (output, { input }) => output.add(input.mul(factor)),
+      }),
+    };
+    const rows = [
+      [3, 1, 4],
+      [1, 5],
+      [9, 2, 6],
+    ];
+    const of = [adapter, NO_ADAPTER, adapter];
+    const runner = new ModelRunner(model);
+    const results = await runner.extend(
+      rows.map((tokens, i) => ({ sequence: runner.start(), tokens, adapter: of[i]! as Adapter })),
+    );
+    const vocabulary = model.network.config.vocabSize;
+    for (const [i, { logits }] of results.entries()) {
+      const own = of[i] === adapter ? adapter.hooks(adapter.parameters) : {};
+      const expected = await logitsOf(model, [rows[i]!], own);
+      expect(largestDifference(logits[0]!, expected.slice(-vocabulary))).toBeLessThan(1e-5);
+    }
+  });
+});
+
+describe('an earlier pass', () => {
+  const routed: Adapter<{ readonly gate: Tensor }> = {
+    name: 'routed',
+    parameters: { gate: tensor([0.3, -0.2], [2]) },
+    hooks: ({ gate }) => ({
+      earlier: {
+        hooks: { sublayer: (output) => output.mul(gate.slice(0, 0, 1)) },
+        hooksAfter: (hidden) => ({ sublayer: (output) => output.add(hidden.mul(gate.slice(0, 1))) }),
+      },
+    }),
+  };
+
+  it('says what the hooks of a pass are, token by token', async () => {
+    const { network, weights } = await tiny({});
+    const shape = [1, TOKENS.length];
+    const input = { tokens: grid([TOKENS]), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+    const { earlier } = routed.hooks(routed.parameters);
+    const seen = network.hidden(weights, input, earlier!.hooks);
+    const expected = await network.hidden(weights, input, earlier!.hooksAfter(seen)).toArray();
+    const hooks = routed.hooks(routed.parameters);
+    expect(await network.hidden(weights, input, hooks).toArray()).toEqual(expected);
+    expect(largestDifference(expected, await network.hidden(weights, input).toArray())).toBeGreaterThan(0.1);
+  });
+
+  it.each([
+    ['alone', [routed]],
+    ['beside other adapters', [routed, NO_ADAPTER]],
+  ])('is refused by generation, %s', async (_, adapters) => {
+    const runner = new ModelRunner(await tiny({}));
+    const rows = adapters.map((adapter) => ({ sequence: runner.start(), tokens: [1, 2], adapter: adapter as Adapter }));
+    await expect(runner.extend(rows)).rejects.toThrow(/can be trained and score, but not generate/);
+  });
+});
+
+/** A digest of the graph of a tensor: its operations in order, with what they take and the shapes they give. */
+function digestOf(tensor: Tensor): string {
+  const numbers = new Map<unknown, number>();
+  const lines: string[] = [];
+  const visit = ({ node, index }: Tensor['value']): string => {
+    if (!numbers.has(node)) {
+      const inputs = node.inputs.map(visit);
+      numbers.set(node, numbers.size);
+      lines.push(`${node.scope} ${node.op}(${inputs})${node.outputs.map(({ shape, dtype }) => `${dtype}[${shape}]`)}`);
+    }
+    return `${numbers.get(node)}.${index}`;
+  };
+  visit(tensor.value);
+  return createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 12);
+}
+
+describe('the graph', () => {
+  it.each(KINDS)('of %s is the same without hooks and with hooks that change nothing', async (_, config) => {
+    const { network, weights } = await tiny(config);
+    const tokens = grid([TOKENS]);
+    const input = { tokens, positions: iota([1, TOKENS.length], 1), segments: zeros([1, TOKENS.length], 'int32') };
+    const paged = { tokens, lengths: tensor([3], [1], 'int32'), cache: network.newCache(1, 32) };
+    const digests = (hooks?: LayerHooks) => [
+      digestOf(network.hidden(weights, input, hooks)),
+      digestOf(network.extend(weights, paged, hooks).hidden),
+    ];
+    const hooks: LayerHooks = { norm: (x, layer) => layer.apply(x), sublayer: (output) => output };
+    expect(digests(hooks)).toEqual(digests());
+    // The prefix is in the cache: a step computes nothing of it.
+    expect(digests({ virtualTokens: zeros([2, network.config.hiddenSize]) })[1]).toEqual(digests()[1]);
+  });
+});

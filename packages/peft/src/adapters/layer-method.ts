@@ -1,0 +1,120 @@
+import type { Key, Tensor } from '@posttrain/core-tensor';
+import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
+import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+
+/** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. A method has those that PEFT has. */
+export interface TargetedConfig {
+  /**
+   * A list of module paths or dotted endings (`q_proj`), one regular expression in Python's syntax that must match a
+   * whole path, or `'all-linear'`: every linear layer but the output layer. Null: PEFT's default of the model type.
+   */
+  readonly targetModules: readonly string[] | string | null;
+  /** Modules to leave out, written as `targetModules`. */
+  readonly excludeModules?: readonly string[] | string | null;
+  /** Indices of the transformer blocks to enter; needs a list in `targetModules`. */
+  readonly layersToTransform?: readonly number[] | number | null;
+  /** Name of the list of blocks, when it is not the first numbered part of the path (`layers`, `h`). */
+  readonly layersPattern?: readonly string[] | string | null;
+  /** Modules trained whole, as copies: paths or dotted endings. */
+  readonly modulesToSave?: readonly string[] | null;
+  /** Which biases of the base are trained, as copies: those of the targets (the method's own word), all, or none. */
+  readonly bias?: string;
+}
+
+/** The options that LoRA and its kin have: all of them. */
+export interface PeftConfig extends TargetedConfig {
+  readonly excludeModules: readonly string[] | string | null;
+  readonly layersToTransform: readonly number[] | number | null;
+  readonly layersPattern: readonly string[] | string | null;
+  readonly modulesToSave: readonly string[] | null;
+  readonly bias: 'none' | 'all' | 'lora_only';
+}
+
+/** A module with the tensors an adapter changes. */
+export type AdapterTarget = ModuleInfo & { readonly weight: Tensor; readonly bias?: Tensor | undefined };
+
+/** The tensors of a module after merging. */
+export interface MergedTarget {
+  readonly weight: Tensor;
+  readonly bias?: Tensor | undefined;
+}
+
+/** Initial tensors of a module that `init` could not make: in the place of those with the same names, or frozen. */
+export interface PreparedTarget {
+  readonly trained?: Named;
+  readonly frozen?: Named;
+}
+
+/**
+ * A method that changes modules one by one: how a module with a frozen weight is changed by a few trained tensors. Matching
+ * modules, biases and modules trained whole, files, merging a model and training are written once, elsewhere: `perLayer` makes
+ * a `PeftMethod` of it.
+ *
+ * Tensors are named as PEFT names them after the module path: `lora_A.weight`. `apply`, `embed`, `merge` and `unmerge` get those of
+ * the module, trained and frozen, and the shared ones, in one record.
+ */
+export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
+  /** `peft_type` of adapter_config.json. */
+  readonly peftType: string;
+  /** The modules it can enter. */
+  readonly kinds: readonly ModuleInfo['kind'][];
+  /** Every option with its default, which is PEFT's. In files they have the same names in snake case. */
+  readonly defaults: Config;
+  /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
+  readonly fileDefaults: Readonly<Record<string, unknown>>;
+  /** PEFT's default targets by `model_type`. Default: LoRA's. */
+  readonly defaultTargets?: Readonly<Record<string, readonly string[]>>;
+  /** The word for "the biases of the targets" in `bias`. Default `lora_only`. */
+  readonly targetBiases?: string;
+  /** Options that say something by module, as an object of patterns: one that reaches no target is refused. */
+  readonly modulePatterns?: readonly string[];
+  /** Options that are null until the model type is known, written out. Default: as they are. */
+  complete?(config: Config, modelType: string): Config;
+  /**
+   * How many numbers `init` makes for a module. Where a method says it, a config that asks for absurdly many is refused before
+   * anything is made.
+   */
+  parameters?(target: ModuleInfo, config: Config): number;
+  /** Throws when the options cannot be right, by themselves or for these targets. */
+  check(config: Config, targets: readonly AdapterTarget[]): void;
+  /** Throws when what was read from a file cannot be made again. */
+  checkFile?(config: Config): void;
+  /**
+   * New tensors for a module. Lazy, so that loading an adapter can ask for names and shapes only; with PEFT's default
+   * initialisation the module computes what it did before.
+   */
+  init(target: AdapterTarget, config: Config, key: Key): Named;
+  /** Initial tensors that numbers are needed for, such as the factors of an SVD of the weight. Undefined: none. */
+  prepare?(target: AdapterTarget, config: Config): Promise<PreparedTarget> | undefined;
+  /** How many numbers `shared` makes. */
+  sharedParameters?(targets: readonly ModuleInfo[], config: Config): number;
+  /** Frozen tensors that all targets share, by keys without a module path. Lazy as `init`. */
+  shared?(targets: readonly ModuleInfo[], config: Config, key: Key): Named;
+  /** Whether files have the shared tensors, behind `base_model.`. Default: not, they are made again. */
+  sharedInFile?(config: Config): boolean;
+  /** x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only. */
+  apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
+  /** What `apply` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */
+  stochastic?(config: Config): string | undefined;
+  /** What `apply` adds without dropout, where that is a low-rank product of x and nothing else: it is computed faster then. */
+  lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
+  /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
+  embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
+  /** The weight with which the bare module computes what `apply` does. */
+  merge(target: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+  /** The inverse of `merge`, for methods that have one. `merged` is the module with its merged tensors. */
+  unmerge?(merged: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+  /** See `PeftMethod.changesBase`. */
+  changesBase?(config: Config): boolean;
+  /** A scalar that is added to the loss once a step. `trained` by whole keys. */
+  penalty?(trained: Named, config: Config): Tensor;
+  /** See `PeftMethod.optimizer`. */
+  optimizer?(inner: Optimizer<object>, config: Config): Optimizer<object>;
+}
+
+/** A module as a linear map: an embedding is one over one-hot rows, its table stored [in, out]. */
+export function linearShape(module: ModuleInfo): { inputs: number; outputs: number; transposed: boolean } {
+  const { kind, inFeatures, outFeatures, transposed } = module;
+  if (kind === 'embedding') return { inputs: outFeatures, outputs: inFeatures, transposed: true };
+  return { inputs: inFeatures, outputs: outFeatures, transposed };
+}

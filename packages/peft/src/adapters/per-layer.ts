@@ -1,0 +1,239 @@
+import { randomBits, type Tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { showValue } from '@posttrain/interfaces';
+import type { EmbeddingLayer, LayerHooks, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+import { targetOf } from './adapter-target.js';
+import { AdapterConfigError, TargetModulesError } from './errors.js';
+import type { LayerMethod, MergedTarget, TargetedConfig } from './layer-method.js';
+import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
+import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
+import { checkPatterns, matchTargets, type TargetMatch } from './targets.js';
+
+const lifted = new WeakMap<object, unknown>();
+
+/** A method that changes modules one by one, as a `PeftMethod`: the same object for the same method. */
+export function perLayer<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftMethod<Config> {
+  const known = lifted.get(method) ?? lift(method);
+  lifted.set(method, known);
+  return known as PeftMethod<Config>;
+}
+
+/** A method in the general form, whichever it has. */
+export const asPeftMethod = (method: PeftMethod | LayerMethod): PeftMethod =>
+  'apply' in method ? perLayer(method) : method;
+
+function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftMethod<Config> {
+  type Context = MethodContext<Config>;
+  const { peftType, defaults, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
+  const { checkFile, sharedInFile, unmerge } = method;
+  const allOf = ({ trained, frozen }: AdapterTensors, module: string): Named => ({
+    ...sharedOf(frozen),
+    ...localTensors(frozen, module),
+    ...localTensors(trained, module),
+  });
+
+  return {
+    ...{ peftType, defaults, fileDefaults },
+    ...(stochastic && { stochastic }),
+    ...(changesBase && { changesBase }),
+    ...(penalty && { penalty }),
+    ...(optimizer && { optimizer }),
+    ...(checkFile && { checkFile }),
+    ...(sharedInFile && { frozenInFile: sharedInFile }),
+    factNames: ['fan_in_fan_out'],
+    facts({ plan: { targets } }) {
+      const linear = targets.filter(({ kind }) => kind === 'linear');
+      return { fan_in_fan_out: linear.length > 0 && linear.every(({ transposed }) => transposed) };
+    },
+    fileKey: (name) => (isShared(name) ? `base_model.${name}` : `base_model.model.${name}`),
+
+    plan(model, given, strictness) {
+      const modules = [...model.network.modules.values()];
+      const { modelType } = model.config;
+      const asked = method.complete?.(given, modelType) ?? given;
+      const match = matchTargets(modules, modelType, asked, strictness, method.defaultTargets);
+      const config: Config = { ...asked, targetModules: match.targetModules };
+      checkKinds(method, match.matched);
+      for (const option of method.modulePatterns ?? []) {
+        checkPatterns(config[option as keyof Config], option, match.matched, strictness === 'every entry');
+      }
+      method.check(
+        config,
+        match.matched.map((module) => targetOf(model, module)),
+      );
+      const plan: AdapterPlan = {
+        targets: match.matched,
+        norms: [],
+        saved: match.saved,
+        biases: biasesOf(model, config, match, method.targetBiases ?? 'lora_only'),
+        carried: carriedWeights(model, config, match.matched),
+      };
+      return { config, plan, skipped: match.skipped };
+    },
+
+    ...(parameters && {
+      parameters: ({ config, plan }: Context) =>
+        plan.targets.reduce(
+          (sum, target) => sum + parameters(target, config),
+          method.sharedParameters?.(plan.targets, config) ?? 0,
+        ),
+    }),
+
+    ...(prepare && {
+      async prepare({ config, plan, base }) {
+        const prepared: Record<string, Tensor> = {};
+        for (const module of plan.targets) {
+          const { trained = {}, frozen = {} } = (await prepare(targetOf(base, module), config)) ?? {};
+          for (const [local, value] of Object.entries(trained)) prepared[`trained ${module.name}.${local}`] = value;
+          for (const [local, value] of Object.entries(frozen)) prepared[`frozen ${module.name}.${local}`] = value;
+        }
+        return prepared;
+      },
+    }),
+
+    init({ config, plan }, base, key, prepared) {
+      const names = [...base.network.modules.keys()];
+      const trained: Record<string, Tensor> = {};
+      for (const module of plan.targets) {
+        const own = method.init(targetOf(base, module), config, key.child(names.indexOf(module.name)));
+        for (const [local, value] of Object.entries(own)) trained[`${module.name}.${local}`] = value;
+      }
+      const given = (kind: string) =>
+        Object.fromEntries(
+          Object.entries(prepared)
+            .filter(([name]) => name.startsWith(`${kind} `))
+            .map(([name, value]) => [name.slice(kind.length + 1), value]),
+        );
+      // The modules have the keys below their number.
+      const shared = method.shared?.(plan.targets, config, key.child(names.length)) ?? {};
+      return { trained: { ...trained, ...given('trained') }, frozen: { ...shared, ...given('frozen') } };
+    },
+
+    hooks({ config, plan }, tensors, dropoutKey): LayerHooks {
+      const ofTarget = new Map(plan.targets.map(({ name }) => [name, allOf(tensors, name)]));
+      const dropoutKeys = dropoutKey && keysByModule(plan, dropoutKey);
+      return {
+        linear(x: Tensor, layer: LinearLayer) {
+          const local = ofTarget.get(layer.name);
+          return local ? method.apply(x, layer, local, config, dropoutKeys?.get(layer.name)) : layer.apply(x);
+        },
+        embedding(tokens: Tensor, layer: EmbeddingLayer) {
+          const local = ofTarget.get(layer.name);
+          return local && method.embed ? method.embed(tokens, layer, local, config) : layer.apply(tokens);
+        },
+        headWeight(layer) {
+          const local = ofTarget.get(layer.name);
+          return local ? method.merge(layer, local, config).weight : layer.weight;
+        },
+      };
+    },
+
+    lowRank({ config, plan }, tensors) {
+      const updates: Record<string, LowRankUpdate> = {};
+      for (const target of plan.targets) {
+        const update = method.lowRank?.(target, allOf(tensors, target.name), config);
+        if (!update) return undefined;
+        updates[target.name] = update;
+      }
+      return updates;
+    },
+
+    merge({ config, plan }, tensors, base) {
+      const changed: Record<string, Tensor> = {};
+      for (const module of plan.targets) {
+        const { name } = module;
+        put(changed, name, method.merge(targetOf(base, module), allOf(tensors, name), config));
+      }
+      return changed;
+    },
+
+    ...(unmerge && {
+      unmerge({ config, plan }: Context, tensors: AdapterTensors, merged: AdaptableModel) {
+        const changed: Record<string, Tensor> = {};
+        for (const module of plan.targets) {
+          const { name } = module;
+          put(changed, name, unmerge(targetOf(merged, module), allOf(tensors, name), config));
+        }
+        return changed;
+      },
+    }),
+  };
+}
+
+/** Shared tensors have no module path. */
+const isShared = (name: string): boolean => !name.includes('.');
+
+const sharedOf = (tensors: Named): Named =>
+  Object.fromEntries(Object.entries(tensors).filter(([name]) => isShared(name)));
+
+/** The tensors of one module, under their names after the module path. */
+const localTensors = (tensors: Named, module: string): Named =>
+  Object.fromEntries(
+    Object.entries(tensors)
+      .filter(([name]) => name.startsWith(`${module}.`))
+      .map(([name, value]) => [name.slice(module.length + 1), value]),
+  );
+
+function put(weights: Record<string, Tensor>, module: string, { weight, bias }: MergedTarget): void {
+  weights[`${module}.weight`] = weight;
+  if (bias) weights[`${module}.bias`] = bias;
+}
+
+function checkKinds(method: Pick<LayerMethod, 'peftType' | 'kinds'>, matched: readonly ModuleInfo[]): void {
+  const wrong = matched.find(({ kind }) => !method.kinds.includes(kind));
+  if (!wrong) return;
+  throw new TargetModulesError(
+    `${method.peftType} cannot enter ${wrong.name}: it is of kind "${wrong.kind}", and the method takes ${method.kinds.join(', ')}`,
+  );
+}
+
+/** Module names for which PEFT puts the base's own weight into the file when they are targets. */
+const EMBEDDING_NAMES = ['embed_tokens', 'lm_head'];
+
+/** PEFT's rule for `save_embedding_layers: "auto"`: a list must have one of the bare names, an expression may match. */
+function carriedWeights(
+  model: AdaptableModel,
+  { targetModules }: TargetedConfig,
+  targets: readonly ModuleInfo[],
+): Named {
+  const named = typeof targetModules === 'string' || EMBEDDING_NAMES.some((name) => targetModules?.includes(name));
+  if (!named) return {};
+  const carried = targets.filter(({ name }) => EMBEDDING_NAMES.includes(name.slice(name.lastIndexOf('.') + 1)));
+  return Object.fromEntries(
+    carried.map((module) => [`${module.name}.base_layer.weight`, targetOf(model, module).weight]),
+  );
+}
+
+/** PEFT saves a target's own bias under `base_layer`, because it wraps the target. */
+function biasesOf(
+  model: AdaptableModel,
+  { bias = 'none' }: TargetedConfig,
+  { matched, saved }: TargetMatch,
+  targetBiases: string,
+): Map<string, string> {
+  if (!['none', 'all', targetBiases].includes(bias)) {
+    throw new AdapterConfigError(`bias ${showValue(bias)}: there are "none", "all" and "${targetBiases}"`);
+  }
+  const targets = new Set(matched.map(({ name }) => name));
+  const whole = new Set(saved.map(({ name }) => name));
+  const biases = new Map<string, string>();
+  if (bias === 'none') return biases;
+  for (const name of Object.keys(model.weights)) {
+    const module = /^(.*)\.bias$/.exec(name)?.[1];
+    if (module === undefined || whole.has(module)) continue;
+    if (targets.has(module)) biases.set(module, `${module}.base_layer.bias`);
+    else if (bias === 'all') {
+      if (model.network.modules.get(module)?.kind !== 'linear') {
+        throw new AdapterConfigError(`bias "all": ${name} belongs to no linear layer, which is not supported`);
+      }
+      biases.set(module, name);
+    }
+  }
+  return biases;
+}
+
+/** A key per target from the step's key, so that no two modules drop the same elements. */
+function keysByModule({ targets }: AdapterPlan, key: Tensor): ReadonlyMap<string, Tensor> {
+  const bits = randomBits(key, [targets.length, 2]);
+  return new Map(targets.map(({ name }, i) => [name, bits.slice(0, i, i + 1).reshape([2])]));
+}

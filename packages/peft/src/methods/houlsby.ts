@@ -1,0 +1,104 @@
+import { gelu, type Key, relu, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { showValue } from '@posttrain/interfaces';
+import { applyLinear, type ModelConfig, type Sublayer } from '@posttrain/lm';
+import { AdapterConfigError } from '../adapters/errors.js';
+import { NO_PLAN } from '../adapters/peft-adapter.js';
+import type { PeftMethod } from '../adapters/peft-method.js';
+import { matchSaved } from '../adapters/targets.js';
+
+type Part = Sublayer['part'];
+
+export interface HoulsbyConfig {
+  /** Width m of the bottleneck. Default 64. */
+  readonly bottleneckSize: number;
+  /** Default `gelu`. */
+  readonly nonLinearity: 'gelu' | 'relu';
+  /** After which sublayers of a block. Default both; `['mlp']` is Pfeiffer's (arXiv 2005.00247). */
+  readonly parts: readonly Part[];
+  /** `sequential`: of the sublayer's output. `parallel`: of what the sublayer has read (arXiv 2110.04366). Default `sequential`. */
+  readonly placement: 'sequential' | 'parallel';
+  readonly modulesToSave: readonly string[] | null;
+}
+
+const ACTIVATIONS = { gelu, relu } as const;
+
+/**
+ * Bottleneck adapters (Houlsby et al., arXiv 1902.00751): what a sublayer adds to the residual stream becomes
+ * y + W_up f(W_down y + b_down) + b_up with W_down [m, width], W_up [width, m]. Weights start normal with deviation 0.01, cut off at two
+ * deviations, and biases zero, so that the model starts near what it is. PEFT has no such method; the files are this package's own.
+ */
+export const houlsby: PeftMethod<HoulsbyConfig> = {
+  peftType: 'HOULSBY',
+  defaults: {
+    bottleneckSize: 64,
+    nonLinearity: 'gelu',
+    parts: ['attention', 'mlp'],
+    placement: 'sequential',
+    modulesToSave: null,
+  },
+  fileDefaults: {},
+
+  plan({ network }, config, strictness) {
+    const { bottleneckSize: size, nonLinearity, parts, placement } = config;
+    if (!Number.isInteger(size) || size < 1) {
+      throw new AdapterConfigError(`bottleneckSize must be 1 or more, not ${showValue(size)}`);
+    }
+    if (!Object.hasOwn(ACTIVATIONS, nonLinearity)) {
+      throw new AdapterConfigError(`nonLinearity ${showValue(nonLinearity)}: there are "gelu" and "relu"`);
+    }
+    const isParts =
+      Array.isArray(parts) && parts.length > 0 && parts.every((part) => ['attention', 'mlp'].includes(part));
+    if (!isParts) throw new AdapterConfigError(`parts ${showValue(parts)}: a list of "attention" and "mlp"`);
+    if (!['sequential', 'parallel'].includes(placement)) {
+      throw new AdapterConfigError(`placement ${showValue(placement)}: there are "sequential" and "parallel"`);
+    }
+    const saved = matchSaved(network.modules.values(), config, strictness);
+    return { config, plan: { ...NO_PLAN, saved }, skipped: [] };
+  },
+
+  parameters: ({ config, model }) =>
+    placesOf(config, model).length *
+    (2 * config.bottleneckSize * model.hiddenSize + config.bottleneckSize + model.hiddenSize),
+
+  init({ config, model }, _, key) {
+    const { bottleneckSize: size } = config;
+    const { hiddenSize: width } = model;
+    const trained: Record<string, Tensor> = {};
+    placesOf(config, model).forEach((place, i) => {
+      const own = key.child(i);
+      trained[`${place}.adapter_down.weight`] = nearZero(own.child(0), [size, width]);
+      trained[`${place}.adapter_down.bias`] = zeros([size]);
+      trained[`${place}.adapter_up.weight`] = nearZero(own.child(1), [width, size]);
+      trained[`${place}.adapter_up.bias`] = zeros([width]);
+    });
+    return { trained, frozen: {} };
+  },
+
+  hooks({ config }, { trained }) {
+    const activation = ACTIVATIONS[config.nonLinearity];
+    return {
+      sublayer(output, { layer, part, input }) {
+        if (!config.parts.includes(part)) return output;
+        const linear = (x: Tensor, name: string) => {
+          const place = `${placeOf(layer, part)}.adapter_${name}`;
+          return applyLinear(x, trained[`${place}.weight`]!, trained[`${place}.bias`]!, false);
+        };
+        const from = config.placement === 'parallel' ? input : output;
+        return output.add(linear(activation(linear(from, 'down')), 'up'));
+      },
+    };
+  },
+};
+
+const placeOf = (layer: number, part: Part): string => `layers.${layer}.${part}`;
+
+const placesOf = ({ parts }: HoulsbyConfig, { numHiddenLayers }: ModelConfig): string[] =>
+  Array.from({ length: numHiddenLayers }, (_, layer) => parts.map((part) => placeOf(layer, part))).flat();
+
+function nearZero(key: Key, shape: readonly [number, number]): Tensor {
+  const values = key.normalHost(shape[0] * shape[1]);
+  return tensor(
+    Float32Array.from(values, (x) => 0.01 * Math.max(-2, Math.min(2, x))),
+    [...shape],
+  );
+}

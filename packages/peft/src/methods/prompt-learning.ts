@@ -1,0 +1,43 @@
+import { showValue } from '@posttrain/interfaces';
+import type { ModelConfig } from '@posttrain/lm';
+import { AdapterConfigError } from '../adapters/errors.js';
+import { type AdaptableModel, NO_PLAN } from '../adapters/peft-adapter.js';
+import type { PlannedAdapter } from '../adapters/peft-method.js';
+import { matchSaved } from '../adapters/targets.js';
+
+// What prompt and prefix tuning have in common: one tensor, which stands before every sequence.
+
+export const PROMPT_EMBEDDINGS = 'prompt_embeddings';
+
+interface PromptConfig {
+  readonly numVirtualTokens: number | null;
+  readonly modulesToSave: readonly string[] | null;
+}
+
+/** Nothing of the model is entered. @throws AdapterConfigError for a number of virtual tokens that cannot be */
+export function promptPlan<Config extends PromptConfig>(
+  { network, config: { maxPositionEmbeddings: context } }: AdaptableModel,
+  config: Config,
+  strictness: 'every entry' | 'any entry',
+): PlannedAdapter<Config> {
+  const { numVirtualTokens: count } = config;
+  if (count === null || !Number.isInteger(count) || count < 1 || count > context - 2) {
+    throw new AdapterConfigError(
+      `numVirtualTokens ${showValue(count)}: it must be given, from 1 to ${context - 2}, since the context holds ${context}`,
+    );
+  }
+  const saved = matchSaved(network.modules.values(), config, strictness);
+  return { config, plan: { ...NO_PLAN, saved }, skipped: [] };
+}
+
+/** What PEFT's files of these methods say of the model, and the key of their tensor, which has no prefix. */
+export const promptFacts = {
+  names: ['num_attention_heads', 'num_layers', 'num_transformer_submodules', 'token_dim'],
+  of: ({ numHiddenLayers }: ModelConfig, { width, heads }: { readonly width: number; readonly heads: number }) => ({
+    num_attention_heads: heads,
+    num_layers: numHiddenLayers,
+    num_transformer_submodules: 1,
+    token_dim: width,
+  }),
+  fileKey: (name: string): string => (name === PROMPT_EMBEDDINGS ? name : `base_model.model.${name}`),
+} as const;

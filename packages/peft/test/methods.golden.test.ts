@@ -1,0 +1,178 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  iota,
+  referenceEngine,
+  setEngine,
+  type Tensor,
+  tensor,
+  tokenLogProbs,
+  valueAndGrad,
+  withEngine,
+  zeros,
+} from '@posttrain/core-tensor';
+import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  createAdapter,
+  type LoraConfig,
+  loadAdapter,
+  lora,
+  mergeAdapter,
+  type PeftAdapter,
+  saveAdapter,
+} from '../src/index.js';
+import { modelOf } from './model.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens');
+const folders = (await readdir(join(goldens, 'peft-methods'), { withFileTypes: true }))
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+
+interface Expected {
+  readonly base: string;
+  readonly loss: number;
+  readonly merged_parameters?: readonly string[];
+}
+
+const bases = new Map<string, Promise<CausalLM>>();
+/** Named as in the goldens' adapter_config.json. */
+function baseOf(name: string): Promise<CausalLM> {
+  const load = async () => modelOf(await loadWeights(join(goldens, 'models', name)), `models/${name}`);
+  if (!bases.has(name)) bases.set(name, load());
+  return bases.get(name)!;
+}
+
+const numbers = async (file: SafetensorsFile, name: string) => Array.from((await file.read(name)).data as Float32Array);
+
+function inputOf(ids: readonly number[], [b, s]: readonly [number, number]) {
+  return {
+    tokens: tensor(Int32Array.from(ids), [b, s], 'int32'),
+    positions: iota([b, s], 1),
+    segments: zeros([b, s], 'int32'),
+  };
+}
+
+type Input = ReturnType<typeof inputOf>;
+
+function logitsOf({ network, weights }: CausalLM, input: Input, hooks: LayerHooks): Tensor {
+  const hidden = network.hidden(weights, input, hooks);
+  return network.logits(weights, hidden.reshape([input.tokens.size, hidden.shape[2]!]), hooks);
+}
+
+/** Mean of -log p over labels ≠ -100; no first token is predicted. */
+function lossOf({ network, weights }: CausalLM, input: Input, labels: readonly number[], adapter: PeftAdapter) {
+  return (parameters: Named): Tensor => {
+    const hooks = adapter.hooks(parameters);
+    const [b, s] = input.tokens.shape as [number, number];
+    const hidden = network.hidden(weights, input, hooks).slice(1, 0, s - 1);
+    const states = hidden.reshape([b * (s - 1), hidden.shape[2]!]);
+    const shifted = labels.filter((_, i) => i % s !== 0);
+    const targets = tensor(
+      Int32Array.from(shifted, (label) => Math.max(label, 0)),
+      [shifted.length],
+      'int32',
+    );
+    const counted = tensor(Float32Array.from(shifted, (label) => (label === -100 ? 0 : 1)));
+    const options = { softCap: network.logitSoftCap };
+    const { logProbs } = tokenLogProbs(states, network.head(weights, hooks), targets, options);
+    const loss = logProbs.mul(counted).sum().neg().div(counted.sum());
+    return adapter.penalty ? loss.add(adapter.penalty(parameters)) : loss;
+  };
+}
+
+function expectClose(actual: readonly number[], expected: readonly number[], tolerance: number): void {
+  expect(actual.length).toBe(expected.length);
+  expect(expected.reduce((worst, value, i) => Math.max(worst, Math.abs(actual[i]! - value)), 0)).toBeLessThan(
+    tolerance,
+  );
+}
+
+beforeAll(() => setEngine(referenceEngine()));
+
+describe.each(folders)('PEFT adapter %s', (name) => {
+  const folder = join(goldens, 'peft-methods', name);
+  let expected: Expected;
+  let base: CausalLM;
+  let adapter: PeftAdapter;
+  let file: SafetensorsFile;
+  let input: Input;
+  let labels: number[];
+
+  beforeAll(async () => {
+    expected = JSON.parse(await readFile(join(folder, 'expected.json'), 'utf8')) as Expected;
+    base = await baseOf(expected.base);
+    adapter = await loadAdapter(base, folder);
+    file = await openSafetensors(join(folder, 'expected.safetensors'));
+    const inputs = await openSafetensors(join(goldens, 'models', expected.base, 'expected.safetensors'));
+    const { shape } = inputs.tensors.get('batch.input_ids')!;
+    input = inputOf(await numbers(inputs, 'batch.input_ids'), shape as [number, number]);
+    labels = await numbers(inputs, 'batch.labels');
+    await inputs.close();
+    return () => file.close();
+  });
+
+  it('gives the same logits, on both engines', async () => {
+    const logits = () => logitsOf(base, input, adapter.hooks(adapter.parameters)).toArray();
+    expectClose(await logits(), await numbers(file, 'logits'), 1e-4);
+    expectClose(await withEngine(onnxruntimeEngine(), logits), await numbers(file, 'logits'), 1e-4);
+  });
+
+  it('has the same loss and gradients', async () => {
+    const { value, gradient } = valueAndGrad(lossOf(base, input, labels, adapter))(adapter.parameters);
+    expect(Math.abs((await value.item()) - expected.loss)).toBeLessThan(1e-5);
+    const keys = [...file.tensors.keys()].filter((key) => key.startsWith('gradient.'));
+    const nameOf = (key: string) => key.replace(/^gradient\.(base_model\.model\.)?/, '');
+    expect(keys.map(nameOf).sort()).toEqual(Object.keys(adapter.parameters).sort());
+    for (const key of keys) {
+      expectClose(await (gradient as Named)[nameOf(key)]!.toArray(), await numbers(file, key), 2e-5);
+    }
+  });
+
+  if (name.startsWith('pissa')) {
+    it('starts from the same factors, and as the base', async () => {
+      const fresh = await createAdapter(base, lora, adapter.config as Partial<LoraConfig>);
+      for (const key of [...file.tensors.keys()].filter((key) => /^initial.*lora_[AB]/.test(key))) {
+        // A singular vector has two signs.
+        const magnitudes = (values: readonly number[]) => values.map(Math.abs);
+        const own = await fresh.parameters[key.replace('initial.base_model.model.', '')]!.toArray();
+        expectClose(magnitudes(own), magnitudes(await numbers(file, key)), 2e-5);
+      }
+      const logits = await logitsOf(base, input, fresh.hooks(fresh.parameters)).toArray();
+      expectClose(logits, await numbers(file, 'initial.logits'), 1e-4);
+      expectClose(logits, await logitsOf(base, input, {}).toArray(), 1e-5);
+    });
+  }
+
+  it('is merged to the same weights, where it can be', async () => {
+    if (!expected.merged_parameters) {
+      return await expect(mergeAdapter(base, adapter)).rejects.toThrow(/so it cannot be merged/);
+    }
+    const { model, drift } = await mergeAdapter(base, adapter);
+    expect(drift).toBeLessThan(1e-5);
+    for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('merged.'))) {
+      expectClose(await model.weights[key.slice('merged.'.length)]!.toArray(), await numbers(file, key), 5e-6);
+    }
+    const changed = Object.keys(model.weights).filter((key) => model.weights[key] !== base.weights[key]);
+    expect(changed.sort()).toEqual([...expected.merged_parameters].sort());
+  });
+
+  it('is written as PEFT wrote it, byte for byte', async () => {
+    const out = await mkdtemp(join(tmpdir(), 'peft-'));
+    try {
+      await saveAdapter(out, adapter);
+      expect((await readdir(out)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
+      for (const written of await readdir(out)) {
+        const [ours, theirs] = await Promise.all([readFile(join(out, written)), readFile(join(folder, written))]);
+        if (written.endsWith('.json')) expect(JSON.parse(ours.toString())).toEqual(JSON.parse(theirs.toString()));
+        else expect(ours.equals(theirs)).toBe(true);
+      }
+    } finally {
+      await rm(out, { recursive: true });
+    }
+  });
+});

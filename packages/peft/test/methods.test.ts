@@ -1,0 +1,356 @@
+import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  adaLora,
+  createAdapter,
+  houlsby,
+  ia3,
+  type LayerMethod,
+  lnTuning,
+  lora,
+  NO_PLAN,
+  type PeftMethod,
+  peftMethods,
+  prefixTuning,
+  promptTuning,
+  vera,
+} from '../src/index.js';
+import { pissaFactors } from '../src/methods/pissa.js';
+import { budgetsOf } from '../src/optim/rank-allocator.js';
+import { testPeftMethod } from '../src/testing/index.js';
+import { tinyModel } from '../src/testing/tiny-model.js';
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const ADALORA = { initR: 3, targetR: 2, totalStep: 10, targetModules: 'all-linear', orthRegWeight: 0.5 } as const;
+
+describe('conformance', () => {
+  testPeftMethod(it, vera, { r: 4, targetModules: 'all-linear' });
+  testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], veraDropout: 0.2 }, { modelTypes: ['llama'] });
+  testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], bias: 'vera_only' }, { modelTypes: ['qwen2'] });
+  testPeftMethod(it, ia3);
+  testPeftMethod(it, ia3, { targetModules: ['o_proj'], modulesToSave: ['lm_head'] }, { modelTypes: ['llama'] });
+  testPeftMethod(it, lnTuning);
+  testPeftMethod(it, lnTuning, { targetModules: String.raw`.*layers\.1\..*norm` }, { modelTypes: ['llama'] });
+  testPeftMethod(it, promptTuning, { numVirtualTokens: 3 }, { identityAtStart: false });
+  testPeftMethod(
+    it,
+    promptTuning,
+    { numVirtualTokens: 3, promptTuningInit: 'SAMPLE_VOCAB', modulesToSave: ['lm_head'] },
+    { identityAtStart: false, modelTypes: ['llama'] },
+  );
+  testPeftMethod(it, prefixTuning, { numVirtualTokens: 3 }, { identityAtStart: false });
+  testPeftMethod(it, houlsby, { bottleneckSize: 4 }, { identityAtStart: false });
+  testPeftMethod(
+    it,
+    houlsby,
+    { bottleneckSize: 4, parts: ['mlp'], placement: 'parallel', nonLinearity: 'relu' },
+    { identityAtStart: false, modelTypes: ['llama'] },
+  );
+  testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+  testPeftMethod(it, adaLora, ADALORA);
+});
+
+const TOKENS = [3, 17, 39, 0, 21, 8, 8, 30];
+
+async function logitsOf(model: CausalLM, tokens: readonly number[], hooks: LayerHooks): Promise<number[]> {
+  const shape = [1, tokens.length];
+  const input = {
+    tokens: tensor(Int32Array.from(tokens), shape, 'int32'),
+    positions: iota(shape, 1),
+    segments: zeros(shape, 'int32'),
+  };
+  const hidden = model.network.hidden(model.weights, input, hooks);
+  return model.network.logits(model.weights, hidden.reshape([tokens.length, hidden.shape[2]!]), hooks).toArray();
+}
+
+const farthest = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
+
+const layerOf = (weight: ReturnType<typeof tensor>, bias?: ReturnType<typeof tensor>): LinearLayer => ({
+  name: 'l',
+  kind: 'linear',
+  inFeatures: weight.shape[1]!,
+  outFeatures: weight.shape[0]!,
+  layer: 0,
+  transposed: false,
+  weight,
+  bias,
+  apply: (x) => (bias ? x.matmul(weight, { transposeB: true }).add(bias) : x.matmul(weight, { transposeB: true })),
+});
+
+describe('the formulas by hand', () => {
+  it('VeRA: λ_b B λ_d A x, with the first columns of A and rows of B', async () => {
+    const parameters = {
+      vera_A: tensor([[1, 2, 9], [0, 1, 9]]), // biome-ignore format: matrices
+      vera_B: tensor([[1, 1], [2, 0], [9, 9]]), // biome-ignore format: matrices
+      vera_lambda_d: tensor([1, 10]),
+      vera_lambda_b: tensor([100, -1]),
+    };
+    // A x = [5, 2], times λ_d [5, 20], B of it [25, 10], times λ_b [2500, -10]; W x = [1, 2].
+    const layer = layerOf(tensor([[1, 0], [0, 1]])); // biome-ignore format: matrices
+    expect(await vera.apply(tensor([[1, 2]]), layer, parameters, vera.defaults).toArray()).toEqual([2501, -8]);
+  });
+
+  it('(IA)³: outputs scaled with their bias, inputs of feed-forward modules before the weight', async () => {
+    const layer = layerOf(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // biome-ignore format: matrices
+    const of = (feedforwardModules: readonly string[], shape: number[]) =>
+      ia3
+        .apply(tensor([[1, 1]]), layer, { ia3_l: tensor([2, 10], shape) }, { ...ia3.defaults, feedforwardModules })
+        .toArray();
+    expect(await of([], [2, 1])).toEqual([8, 80]);
+    expect(await of(['l'], [1, 2])).toEqual([23, 47]);
+  });
+
+  it('PiSSA: the factors are the largest singular values, and what is left has the others', async () => {
+    // Singular values 5, 2, 1 in a rotated basis on both sides.
+    const rotation = (angle: number) => {
+      const [c, s] = [Math.cos(angle), Math.sin(angle)];
+      return tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]]); // biome-ignore format: a matrix
+    };
+    const values = tensor([[5, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0]]); // biome-ignore format: a matrix
+    const weight = rotation(0.7).matmul(values);
+    for (const transposed of [false, true]) {
+      const stored = transposed ? weight.transpose() : weight;
+      const { a, b } = await pissaFactors(stored, { r: 2, s: 3, transposed });
+      const rest = weight.sub(b.matmul(a).mul(3));
+      expect(await rest.square().sum().item()).toBeCloseTo(1, 5);
+      // Balanced: both factors have √(S / s).
+      const gram = await a.matmul(a, { transposeB: true }).toArray();
+      expect(farthest(gram, [5 / 3, 0, 0, 2 / 3])).toBeLessThan(1e-5);
+      expect(farthest(await b.matmul(b, { transposeA: true }).toArray(), gram)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('AdaLoRA: orthonormal factors have no penalty, and b(t) falls with a cube from all to the target', async () => {
+    const orthonormal = { 'm.lora_A': tensor([[1, 0, 0], [0, 0, 1]]), 'm.lora_B': tensor([[0, 1], [1, 0], [0, 0]]) }; // biome-ignore format: matrices
+    const config = { ...adaLora.defaults, ...ADALORA };
+    expect(await adaLora.penalty!(orthonormal, config).item()).toBeLessThan(1e-12);
+    const doubled = { ...orthonormal, 'm.lora_A': orthonormal['m.lora_A'].mul(2) };
+    // ‖4 I − I‖ = 3 √2, of one factor of two.
+    expect(await adaLora.penalty!(doubled, config).item()).toBeCloseTo(0.5 * 0.5 * 3 * Math.SQRT2, 6);
+    const schedule = { initR: 4, targetR: 1, tinit: 2, tfinal: 2, deltaT: 2, beta1: 0.5, beta2: 0.5, totalStep: 10 };
+    // From 12 directions of 3 modules to 3: at 4, 12 → 3 + 9 (4/6)³ = 5.67, at 6 3 + 9 (2/6)³ = 3.33; between, none is masked.
+    expect(budgetsOf(12, 3, schedule)).toEqual([12, 12, 12, 12, 5, 12, 3, 12, 3, 3, 3]);
+  });
+});
+
+describe('what an adapter starts as', () => {
+  it('prompt tuning from a text is the model with that text before the tokens', async () => {
+    const model = await tinyModel('qwen2');
+    const text = [5, 9];
+    const config = { numVirtualTokens: 3, promptTuningInit: 'TEXT' } as const;
+    const adapter = await createAdapter(model, promptTuning, config, { rows: [text] });
+    const whole = await logitsOf(model, [5, 9, 5, ...TOKENS], {});
+    const logits = await logitsOf(model, TOKENS, adapter.hooks(adapter.parameters));
+    expect(farthest(logits, whole.slice(3 * model.config.vocabSize))).toBeLessThan(1e-5);
+    await expect(createAdapter(model, promptTuning, config, { rows: [[99]] })).rejects.toThrow(/99 is no token id/);
+  });
+
+  it('prefix tuning with the keys and values of tokens is the model with these tokens before', async () => {
+    const model = await tinyModel('gpt2');
+    const before = [5, 9];
+    const runs: { keys: number[][]; values: number[][] } = { keys: [], values: [] };
+    const virtual = model.network.asVirtualTokens(model.weights, tensor(Int32Array.from(before)));
+    for (const { keys, values } of model.network.prefix(model.weights, { virtualTokens: virtual })!) {
+      runs.keys.push(await keys.transpose([1, 0, 2]).toArray());
+      runs.values.push(await values.transpose([1, 0, 2]).toArray());
+    }
+    const perToken = runs.keys[0]!.length / before.length;
+    const embeddings = before.flatMap((_, t) =>
+      runs.keys.flatMap((keys, layer) => [
+        ...keys.slice(t * perToken, (t + 1) * perToken),
+        ...runs.values[layer]!.slice(t * perToken, (t + 1) * perToken),
+      ]),
+    );
+    const adapter = await createAdapter(model, prefixTuning, { numVirtualTokens: 2 });
+    const parameters = { prompt_embeddings: tensor(embeddings, adapter.parameters.prompt_embeddings!.shape) };
+    const whole = await logitsOf(model, [...before, ...TOKENS], {});
+    const logits = await logitsOf(model, TOKENS, adapter.hooks(parameters));
+    expect(farthest(logits, whole.slice(2 * model.config.vocabSize))).toBeLessThan(1e-5);
+  });
+
+  it('VeRA has one A and B for all modules, frozen, other ones for another seed, and a run tells them apart', async () => {
+    const model = await tinyModel('llama');
+    const of = (seed: number) => createAdapter(model, vera, { r: 2, targetModules: 'all-linear' }, { seed });
+    const [one, again, other] = [await of(1), await of(1), await of(2)];
+    expect(Object.keys(one.frozen)).toEqual(['vera_A', 'vera_B']);
+    expect(one.frozen.vera_A!.shape).toEqual([2, 24]);
+    expect(one.report.trainableParameters).toBe(
+      one.plan.targets.reduce((sum, { outFeatures }) => sum + 2 + outFeatures, 0),
+    );
+    expect(again.identity).toEqual(one.identity);
+    expect(other.identity).not.toEqual(one.identity);
+  });
+
+  it('PiSSA computes what the model does, and says that training starts from it', async () => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, lora, { r: 2, initLoraWeights: 'pissa' });
+    const { reference } = adapter;
+    expect(reference!.parameters).toBe(adapter.parameters);
+    expect((await createAdapter(model, lora)).reference).toBeUndefined();
+    const base = await logitsOf(model, TOKENS, {});
+    expect(farthest(await logitsOf(model, TOKENS, reference!.hooks(reference!.parameters)), base)).toBeLessThan(1e-5);
+    const b = await adapter.parameters['model.layers.0.self_attn.q_proj.lora_B.weight']!.abs().sum().item();
+    expect(b).toBeGreaterThan(1);
+  });
+});
+
+describe('what is trained', () => {
+  it('of Houlsby adapters is 2dm + d + m a place, and with W_up = 0 they are the identity', async () => {
+    const model = await tinyModel('gpt2');
+    const adapter = await createAdapter(model, houlsby, { bottleneckSize: 5 });
+    expect(adapter.report.trainableParameters).toBe(4 * (2 * 16 * 5 + 16 + 5));
+    const parameters = Object.fromEntries(
+      Object.entries(adapter.parameters).map(([name, x]) => [name, name.includes('adapter_up') ? x.mul(0) : x]),
+    );
+    expect(await logitsOf(model, TOKENS, adapter.hooks(parameters))).toEqual(await logitsOf(model, TOKENS, {}));
+  });
+
+  it('of LN-tuning is every normalisation that PEFT names, and nothing else', async () => {
+    const adapter = await createAdapter(await tinyModel('gpt2'), lnTuning);
+    const norms = ['transformer.h.0.ln_1', 'transformer.h.0.ln_2', 'transformer.h.1.ln_1', 'transformer.h.1.ln_2'];
+    const expected = [...norms, 'transformer.ln_f'].flatMap((norm) =>
+      ['weight', 'bias'].map((tensor) => `${norm}.ln_tuning_layers.${tensor}`),
+    );
+    expect(Object.keys(adapter.parameters).sort()).toEqual(expected.sort());
+  });
+});
+
+/** EVA's (arXiv 2410.07170) first step, of another package: A from the activations of rows, over one pass. */
+function fromActivations(seen: string[]): PeftMethod<{ readonly targetModules: readonly string[] }> {
+  return {
+    peftType: 'ACTIVATIONS',
+    defaults: { targetModules: [] },
+    fileDefaults: {},
+    plan({ network }, config) {
+      const targets = [...network.modules.values()].filter(({ name }) =>
+        config.targetModules.some((ending) => name.endsWith(ending)),
+      );
+      return { config, plan: { ...NO_PLAN, targets }, skipped: [] };
+    },
+    async prepare({ base, plan, rows }) {
+      const means: Record<string, ReturnType<typeof tensor>> = {};
+      const names = new Set(plan.targets.map(({ name }) => name));
+      for (const row of rows) {
+        const shape = [1, row.length];
+        const tokens = tensor(Int32Array.from(row), shape, 'int32');
+        base.network.hidden(
+          base.weights,
+          { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') },
+          {
+            linear(x, layer) {
+              if (names.has(layer.name)) {
+                seen.push(layer.name);
+                means[`${layer.name}.mean`] = x.mean(1);
+              }
+              return layer.apply(x);
+            },
+          },
+        );
+      }
+      return means;
+    },
+    init: (_, __, ___, prepared) => ({ trained: prepared, frozen: {} }),
+    hooks: (_, { trained }) => ({
+      linear: (x, layer) => layer.apply(trained[`${layer.name}.mean`] ? x.sub(trained[`${layer.name}.mean`]!) : x),
+    }),
+  };
+}
+
+describe('a method of somebody else', () => {
+  it('prepares its start from the activations of rows', async () => {
+    const model = await tinyModel('llama');
+    const seen: string[] = [];
+    const method = fromActivations(seen);
+    const adapter = await createAdapter(model, method, { targetModules: ['v_proj'] }, { rows: [TOKENS] });
+    expect(seen).toEqual(['model.layers.0.self_attn.v_proj', 'model.layers.1.self_attn.v_proj']);
+    expect(Object.values(adapter.parameters).map(({ shape }) => shape)).toEqual([
+      [1, 16],
+      [1, 16],
+    ]);
+    expect(
+      farthest(await logitsOf(model, TOKENS, adapter.hooks(adapter.parameters)), await logitsOf(model, TOKENS, {})),
+    ).toBeGreaterThan(1e-3);
+  });
+});
+
+describe('what cannot be is refused', () => {
+  it.each<readonly [string, LayerMethod<never> | PeftMethod<never>, object, RegExp]>([
+    ['prompt tuning without a number of tokens', promptTuning as never, {}, /numVirtualTokens null: it must be given/],
+    ['more virtual tokens than the context', prefixTuning as never, { numVirtualTokens: 31 }, /from 1 to 30/],
+    [
+      'the MLP of prefix tuning',
+      prefixTuning as never,
+      { numVirtualTokens: 2, prefixProjection: true },
+      /not supported/,
+    ],
+    [
+      'a feed-forward module that is no target',
+      ia3 as never,
+      { targetModules: ['k_proj'], feedforwardModules: ['up_proj'] },
+      /"up_proj" is none of the targets/,
+    ],
+    ['AdaLoRA without the length of the run', adaLora as never, {}, /totalStep must be given/],
+    ['a norm that is not there', lnTuning as never, { targetModules: ['q_norm'] }, /"q_norm" matches no module/],
+    [
+      'PiSSA with more than all singular values',
+      lora as never,
+      { initLoraWeights: 'pissa', r: 17 },
+      /has (16|8) singular values/,
+    ],
+    ['an option of another method', vera as never, { loraAlpha: 3 }, /loraAlpha/],
+  ])('%s', async (_, method, config, message) => {
+    const model = await tinyModel('llama');
+    await expect(createAdapter(model, method as never, config as never)).rejects.toThrow(message);
+  });
+
+  it('every method is known by its peft_type', () => {
+    for (const [type, { peftType }] of Object.entries(peftMethods)) expect(peftType).toBe(type);
+  });
+});
+
+describe('rows with different methods in one pass', () => {
+  it('have what each of them has alone', async () => {
+    const model = await tinyModel('llama');
+    const moved = async (adapter: Awaited<ReturnType<typeof createAdapter>>, seed: number) => {
+      const entries = Object.entries(adapter.parameters).map(([name, value], i) => {
+        const noise = Key.fromSeed(seed).child(i).normalHost(value.size);
+        return [
+          name,
+          value.add(
+            tensor(
+              noise.map((x) => 0.1 * x),
+              value.shape,
+            ),
+          ),
+        ] as const;
+      });
+      return { ...adapter, parameters: Object.fromEntries(entries) };
+    };
+    const adapters = [
+      await moved(await createAdapter(model, vera, { r: 4 }), 1),
+      await moved(await createAdapter(model, ia3), 2),
+      await moved(await createAdapter(model, lnTuning), 3),
+      await moved(await createAdapter(model, promptTuning, { numVirtualTokens: 5 }), 4),
+      await moved(await createAdapter(model, prefixTuning, { numVirtualTokens: 2 }), 5),
+      await moved(await createAdapter(model, houlsby, { bottleneckSize: 4 }), 6),
+      undefined,
+    ];
+    const runner = new ModelRunner(model);
+    const rows = adapters.map((adapter, i) => {
+      const tokens = TOKENS.slice(0, 3 + (i % 3));
+      return { sequence: runner.start(), tokens, ...(adapter && { adapter }) };
+    });
+    const results = await runner.extend(rows);
+    const second = await runner.extend(rows.map((row) => ({ ...row, tokens: [7] })));
+    for (const [i, adapter] of adapters.entries()) {
+      const hooks = adapter ? adapter.hooks(adapter.parameters) : {};
+      const vocabulary = model.config.vocabSize;
+      const expected = await logitsOf(model, [...rows[i]!.tokens, 7], hooks);
+      expect(farthest([...second[i]!.logits[0]!], expected.slice(-vocabulary))).toBeLessThan(1e-5);
+      expect(farthest([...results[i]!.logits[0]!], expected.slice(-2 * vocabulary, -vocabulary))).toBeLessThan(1e-5);
+    }
+  });
+});

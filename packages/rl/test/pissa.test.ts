@@ -1,0 +1,29 @@
+import { createAdapter, lora } from '@posttrain/peft';
+import { describe, expect, it } from 'vitest';
+import { type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
+import { fractionOfC, prompts, toyModel } from './toy.js';
+
+describe('GRPO with PiSSA', () => {
+  const grpo = async (reference: 'base' | 'as it was made') => {
+    const model = await toyModel(1);
+    const adapter = await createAdapter(model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+    return trainPolicy<PromptRow>({
+      model,
+      adapter,
+      rows: prompts,
+      objective: policyObjectives.grpo({ beta: 0.1 }),
+      rewards: { fraction_of_c: (text: string) => fractionOfC(text) },
+      ...(reference === 'as it was made' && { reference: adapter.reference! }),
+      ...{ steps: 8, promptsPerStep: 2, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.01, seed: 1 },
+    });
+  };
+
+  it.each(['base', 'as it was made'] as const)(
+    'has a KL of 0 to the original model at step 0, and leaves it later (reference: %s)',
+    async (reference) => {
+      const { history } = await grpo(reference);
+      expect(Math.abs(history[0]!.metrics.kl!)).toBeLessThan(1e-6);
+      expect(history.at(-1)!.metrics.kl!).toBeGreaterThan(1e-4);
+    },
+  );
+});
