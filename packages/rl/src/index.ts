@@ -91,6 +91,7 @@ export {
   type Reply,
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
+export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
   groupsOf,
@@ -114,6 +115,7 @@ export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, type DpoResult, dpo, dpoOptions } from './training/dpo-trainer.js';
+export { hintOfName } from './training/hint-of-name.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
