@@ -9,12 +9,12 @@ import {
   tensor,
   tokenLogProbs,
   valueAndGrad,
-  withEngine,
   zeros,
 } from '@posttrain/core-tensor';
 import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -119,7 +119,7 @@ describe.each(folders)('PEFT adapter %s', (name) => {
   it('gives the same logits, on both engines', async () => {
     const logits = () => logitsOf(base, input, adapter.hooks(adapter.parameters)).toArray();
     expectClose(await logits(), await numbers(file, 'logits'), 1e-4);
-    expectClose(await withEngine(onnxruntimeEngine(), logits), await numbers(file, 'logits'), 1e-4);
+    expectClose(await onEngine(onnxruntimeEngine(), logits), await numbers(file, 'logits'), 1e-4);
   });
 
   it('has the same loss and gradients', async () => {

@@ -110,6 +110,7 @@ export {
   type Reply,
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
+export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
   groupsOf,

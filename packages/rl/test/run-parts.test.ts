@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
+import { ValueModel } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
@@ -15,9 +16,11 @@ import {
   type PromptRow,
   policyObjectives,
   type Rollout,
+  type RolloutRequest,
   type RowSource,
   restartBuffer,
   type ScoredRollout,
+  singleTurn,
   tokenRatio,
   trainPolicy,
   truncatedImportance,
@@ -72,6 +75,37 @@ describe('training', () => {
     // Of the state before the first token, behind a prompt of three.
     expect(Math.abs(critic.table[2]! - reward)).toBeLessThan(0.25);
   });
+});
+
+it('an evaluation leaves no trace in a source of rollouts', async () => {
+  let asked = 0;
+  const source = {
+    ...singleTurn(),
+    name: 'counting',
+    state: (): unknown => asked,
+    load: (state: unknown) => {
+      asked = state as number;
+    },
+  };
+  const rollouts = {
+    ...source,
+    sample: (request: RolloutRequest) => {
+      asked++;
+      return source.sample(request);
+    },
+  };
+  await run({ rollouts, evaluationRows: prompts.slice(0, 2), evaluateEvery: 1 });
+  expect(asked).toBe(2);
+});
+
+it("criticValues gives V of the state before each token, of a value model's states after each", async () => {
+  const model = await ValueModel.fromCausalLM(await toyModel(1), { seed: 2 });
+  const { annotate } = criticValues(model);
+  const one = { group: 0, row: prompts[0]!, promptTokens: [0, 1], completionTokens: [2, 3, 7], text: '', reward: 1 };
+  const rollout = { ...one, finishReason: 'stop' as const, samplerLogProbs: [0, 0, 0], rewards: {} };
+  const [annotated] = await annotate([rollout], {} as AnnotatorContext);
+  const [states] = await model.values([[0, 1, 2, 3, 7]]);
+  expect(annotated!.values).toEqual(Array.from(states!).slice(1, 4));
 });
 
 describe('annotators', () => {

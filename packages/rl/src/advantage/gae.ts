@@ -19,19 +19,20 @@ const gaeOptions = options('gae', {
 export type GaeOptions = Given<typeof gaeOptions>;
 
 /**
- * Generalized advantage estimation (arXiv 1506.02438): δ_t = r_t + γ V_{t+1} - V_t, A_t = Σ_l (γλ)^l δ_{t+l}, with V = 0 behind
- * the last step.
+ * Generalized advantage estimation (arXiv 1506.02438): δ_t = r_t + γ V_{t+1} - V_t, A_t = Σ_l (γλ)^l δ_{t+l}.
  *
  * @param rewards r_t of each step
  * @param values V(s_t) before each step
+ * @param last V of the state behind the last step: 0 where the episode is over, and not only cut off
  */
 export function generalizedAdvantages(
   rewards: readonly number[],
   values: readonly number[],
   { gamma, lambda }: { readonly gamma: number; readonly lambda: number },
+  last = 0,
 ): number[] {
   const advantages = new Array<number>(rewards.length);
-  let [next, following] = [0, 0];
+  let [next, following] = [last, 0];
   for (let t = rewards.length - 1; t >= 0; t--) {
     following = rewards[t]! + gamma * next - values[t]! + gamma * lambda * following;
     next = values[t]!;

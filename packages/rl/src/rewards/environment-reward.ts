@@ -1,5 +1,5 @@
 import { boolean, type Given, options } from '@posttrain/interfaces';
-import { namedReward, type PromptRow, type RewardFunction } from './reward.js';
+import { namedReward, type RewardFunction } from './reward.js';
 
 const environmentRewardOptions = options('environmentReward', {
   /** Add the rewards of turns. Default true; false where the advantage reads them itself (`gae({ turnRewards: true })`). */
@@ -13,7 +13,7 @@ export type EnvironmentRewardOptions = Given<typeof environmentRewardOptions>;
  * turns. An episode for which it paid nothing is worth 0, so that being cut off is no way out; null is for what `reward()`
  * says is not scorable, and for completions without an environment.
  */
-export function environmentReward<Row extends PromptRow>(given: EnvironmentRewardOptions = {}): RewardFunction<Row> {
+export function environmentReward(given: EnvironmentRewardOptions = {}): RewardFunction {
   const { turns } = environmentRewardOptions.read(given);
   return namedReward('environment', environmentRewardOptions.settings(given), (_, { episodeReward, turnRewards }) => {
     if (episodeReward === null || (episodeReward === undefined && turnRewards === undefined)) return null;

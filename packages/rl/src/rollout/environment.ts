@@ -1,5 +1,6 @@
 import type { Key } from '@posttrain/core-tensor';
 import { type ChatMessage, type DecisiveSettings, excerpt, PosttrainError } from '@posttrain/interfaces';
+import type { RenderChatOptions } from '@posttrain/lm';
 import type { PromptRow } from '../rewards/reward.js';
 
 /** What an assistant said in one turn, as an environment gets it. */
@@ -32,7 +33,7 @@ export interface Episode {
   /** The conversation that the first reply answers. */
   readonly messages: readonly ChatMessage[];
   /** JSON schemas of the functions that the assistant may call. Default: those of the row. */
-  readonly tools?: readonly Readonly<Record<string, unknown>>[];
+  readonly tools?: NonNullable<RenderChatOptions['tools']>;
   step(reply: Reply): EpisodeStep | Promise<EpisodeStep>;
   /** What the whole episode was worth beside the rewards of its turns, asked once at its end; null: not scorable. */
   reward?(): number | null | Promise<number | null>;

@@ -102,7 +102,12 @@ export function multiTurn<Row extends PromptRow = PromptRow>(
 }
 
 /** Calls an environment, and says of what it throws where it happened. */
-async function asking<T>(environment: Environment<never>, row: PromptRow, what: string, call: () => T | Promise<T>) {
+async function asking<T>(
+  environment: { readonly name: string },
+  row: PromptRow,
+  what: string,
+  call: () => T | Promise<T>,
+) {
   try {
     return await call();
   } catch (cause) {
@@ -124,7 +129,7 @@ async function startAll<Row extends PromptRow>(
       if (!chatTemplate) throw new NoChatTemplateError(model.name);
       const { tools } = episode;
       // The same date in all of an episode.
-      const chat = { ...chatOptionsOf(row), ...(tools && { tools: tools as never }), now: new Date() };
+      const chat = { ...chatOptionsOf(row), ...(tools && { tools }), now: new Date() };
       const renderChat = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) =>
         chatTemplate.renderChat(messages, { ...chat, addGenerationPrompt });
       const promptTokens = renderChat(episode.messages, true).tokenIds;
@@ -144,7 +149,10 @@ async function startAll<Row extends PromptRow>(
 }
 
 /** Tokens that the rest of an episode may have. */
-const roomOf = ({ model, sampling }: RolloutRequest<never>, { promptTokens, tokens }: Running<never>): number =>
+const roomOf = (
+  { model, sampling }: Pick<RolloutRequest, 'model' | 'sampling'>,
+  { promptTokens, tokens }: Pick<Running<PromptRow>, 'promptTokens' | 'tokens'>,
+): number =>
   Math.min(
     (sampling.maxTokens ?? Number.POSITIVE_INFINITY) - tokens.length,
     model.config.maxPositionEmbeddings - promptTokens.length - tokens.length,
@@ -165,7 +173,7 @@ function turnRequest<Row extends PromptRow>(
   );
   return {
     ...sampling,
-    maxTokens: Math.min(roomOf(request as RolloutRequest<never>, one as Running<never>), maxTurnTokens),
+    maxTokens: Math.min(roomOf(request, one), maxTurnTokens),
     prompt: { tokenIds: [...one.promptTokens, ...one.tokens], continuesText: false },
     ...{ logProbs: true, seed },
     ...(signal && { signal }),
@@ -192,7 +200,7 @@ async function answer<Row extends PromptRow>(
     return;
   }
   const said = isLast ? [] : whatIsSaid(environment, request.model, one, messages);
-  if (isLast || said.length >= roomOf(request as RolloutRequest<never>, one as Running<never>)) {
+  if (isLast || said.length >= roomOf(request, one)) {
     one.finishReason = 'length';
     return;
   }

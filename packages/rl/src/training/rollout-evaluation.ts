@@ -21,6 +21,8 @@ export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySet
   return {
     digest: contentHash([identity.rows, prompts]),
     async measure(trainer, signal) {
+      // What a source learns by being asked is of the training.
+      const before = structuredClone(await source.state?.());
       const rollouts = await rollOut({
         ...{
           source,
@@ -38,6 +40,7 @@ export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySet
         key: Key.fromSeed(seed).child(EVALUATION),
         step: trainer.step,
       });
+      await source.load?.(before);
       return rolloutMetrics(rollouts);
     },
   };
