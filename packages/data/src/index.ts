@@ -48,6 +48,7 @@ export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
+export { type RunShardsOptions, runShards, type ShardTask } from './stages/run-shards.js';
 export type { Source } from './stages/source-reader.js';
 export type {
   AnyStep,

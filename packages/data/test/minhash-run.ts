@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type DataStep, map, minhashDeduplicate, type Pipeline, pipeline } from '../src/index.js';
+import { type DataStep, map, minhashDeduplicate, type Pipeline, pipeline, type ShardTask } from '../src/index.js';
 
 export interface Text {
   readonly text: string;
@@ -50,6 +50,14 @@ export function deduplication(
   };
   const measured: DataStep<Text, Text & { length: number }> = map('measure', measure, { version: '1' });
   return pipeline(texts, [measured, watched, again], options);
+}
+
+/** One shard in a process of its own: its rows, or an error where `fatal` says so. */
+export async function shard({ shards, input, signal }: ShardTask<{ workFolder: string; fatal?: number }>) {
+  const at = (place: Fatal): void => {
+    if (place === 'stage 2' && input.fatal === shards.rank) throw new Error(`rank ${shards.rank} is ill`);
+  };
+  return deduplication({ workFolder: input.workFolder, shards, signal }, at).collect();
 }
 
 // Run as a program: kills itself, without notice, in the named place.

@@ -12,6 +12,7 @@ import {
   minhashDeduplicate,
   pipeline,
   type Row,
+  runShards,
   SortedRecords,
   shuffle,
   simplifyText,
@@ -162,6 +163,29 @@ describe('stages', () => {
     expect(parts.every(({ length }) => length > 0 && length < expected.length)).toBe(true);
   });
 
+  const module = new URL('./minhash-run.ts', import.meta.url);
+  const processes = { world: 3, execArgv: ['--import', 'tsx'] };
+
+  test('shards in processes of their own give what one gives', async () => {
+    const parts = await runShards<Row[]>(module, { ...processes, input: { workFolder: path('work') } });
+    const inOne = (await deduplication().collect()).map(({ text }) => text);
+    expect(
+      parts
+        .flat()
+        .map(({ text }) => text)
+        .sort(),
+    ).toEqual(inOne.sort());
+  });
+
+  test('where a shard fails, those that wait for it are stopped', async () => {
+    const failing = runShards(module, { ...processes, input: { workFolder: path('work'), fatal: 1 } });
+    await expect(failing).rejects.toMatchObject({
+      code: 'SHARD_FAILED',
+      message: expect.stringMatching(/shard 1 of 3 .*rank 1 is ill/),
+    });
+    await expect(runShards(module, { ...processes, name: 'none' })).rejects.toThrow(/exports no function "none"/);
+  });
+
   test('what does not fit into memory is sorted on disk', async () => {
     const random = createRandom(1);
     const given = Array.from({ length: 5000 }, () => random.integer(0, 3000));
@@ -300,6 +324,36 @@ describe('stages', () => {
     );
     expect(error).toMatchObject({ code: 'PIPELINE_ABORTED', cause: new Error('enough') });
     expect(existsSync(path('work', 'shards-1', 'rank-0', 'stage-0.json'))).toBe(where === 'plan');
+  });
+
+  test('a step has random numbers by label, a folder of its own, and only keys of its rows', async () => {
+    const drawn: number[][] = [];
+    let folder = '';
+    const step = (use: DataStep<object>['apply']): DataStep<object> => ({ name: 'own', version: '1', apply: use });
+    const draw = step(async function* (rows, context) {
+      drawn.push(['a', 'a', 'b'].map((label) => context.random(label).uint32()));
+      folder = await context.scratch();
+      expect(existsSync(folder)).toBe(true);
+      yield* rows;
+    });
+    await pipeline<Row>(numbered(2), [draw]).collect();
+    await pipeline<Row>(numbered(2), [draw], { seed: 1 }).collect();
+    expect(drawn[0]![0]).toBe(drawn[0]![1]);
+    expect(new Set(drawn.flat()).size).toBe(4);
+    expect(existsSync(folder)).toBe(false);
+    const strange = step(async function* (_, context) {
+      context.keyOf({});
+      yield {};
+    });
+    await expect(pipeline<Row>(numbered(1), [strange]).collect()).rejects.toThrow(/no row of this pipeline/);
+    const dropping: DataStep<object, object, void> = {
+      ...counting('1'),
+      async plan(rows, context) {
+        for await (const row of rows) context.drop(row, 'early');
+      },
+      apply: (rows) => rows,
+    };
+    await expect(pipeline<Row>(numbered(1), [dropping]).collect()).rejects.toThrow(/a plan drops no rows/);
   });
 
   test.each([

@@ -1,6 +1,5 @@
 import type { Prompt, SamplingParams, Verifier } from '@posttrain/interfaces';
-import type { TaskKind } from './kinds/task-kind.js';
-import type { ChoiceProblem, GenerateProblem, ProblemBase } from './log/format.js';
+import type { ChoiceProblem, GenerateProblem } from './log/format.js';
 import type { MeanEstimate } from './statistics/standard-error.js';
 
 export type { Grade } from './grade.js';
@@ -72,12 +71,6 @@ export interface TaskBase<R extends Row = Row> {
   cluster?(row: R): string;
   /** Each is computed over all problems. */
   readonly metrics: readonly Metric<never>[];
-}
-
-/** A task that brings its kind. */
-export interface KindTask<R extends Row, Model, P extends ProblemBase, Seen = P> extends TaskBase<R> {
-  readonly kind: TaskKind<never, Model, P, Seen>;
-  readonly metrics: readonly Metric<Seen>[];
 }
 
 /** A method, as the others of a task are, so that a task of some rows is a task. */

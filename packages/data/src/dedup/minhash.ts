@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { mt19937 } from './mt19937.js';
 
 /** A function of the family: x ↦ (a·x + b mod 2^64) mod (2^61 − 1), its numbers as 32-bit halves. */
@@ -43,7 +43,7 @@ export type ShingleHashes = Uint32Array;
 export function hashShingles(shingles: readonly string[]): ShingleHashes {
   const hashes = new Uint32Array(2 * shingles.length);
   for (const [i, shingle] of shingles.entries()) {
-    const digest = createHash('sha1').update(shingle, 'utf8').digest();
+    const digest = hash('sha1', shingle, 'buffer');
     hashes[2 * i] = digest.readUInt32LE(4);
     hashes[2 * i + 1] = digest.readUInt32LE(0);
   }

@@ -9,11 +9,12 @@ import type {
 import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
-import type { KindTask, Row } from '../task.js';
+import type { Row } from '../task.js';
 import {
   type AskContext,
   assertLength,
   hashRequest,
+  type KindTask,
   type Problem,
   problemSeed,
   recordOf,

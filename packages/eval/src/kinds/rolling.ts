@@ -1,10 +1,11 @@
 import { type RollingScorer, showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
-import type { KindTask, Row } from '../task.js';
+import type { Row } from '../task.js';
 import {
   assertLength,
   hashRequest,
+  type KindTask,
   type Problem,
   recordOf,
   requireMethod,

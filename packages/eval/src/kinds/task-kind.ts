@@ -4,7 +4,7 @@ import { showValue } from '@posttrain/interfaces';
 import { withDeadline } from '@posttrain/interfaces/concurrency';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
-import type { Row, TaskBase } from '../task.js';
+import type { Metric, Row, TaskBase } from '../task.js';
 
 /** A problem that has not been asked yet. */
 export interface Problem<R extends Row = Row> {
@@ -51,6 +51,12 @@ export interface TaskKind<Task extends TaskBase, Model, Record extends ProblemBa
   verdicts?(record: Record): readonly Pick<Verdict, 'usage'>[];
   /** What a reader of the numbers has to know, beside problems that a metric leaves out. */
   warnings?(records: readonly Record[]): readonly string[];
+}
+
+/** A task that brings its kind. */
+export interface KindTask<R extends Row, Model, P extends ProblemBase, Seen = P> extends TaskBase<R> {
+  readonly kind: TaskKind<never, Model, P, Seen>;
+  readonly metrics: readonly Metric<Seen>[];
 }
 
 /** What metrics, hashes and names of a record share: the columns of a problem, as they are logged. */
