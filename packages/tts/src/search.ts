@@ -42,8 +42,9 @@ const OVERTIME = 'not verified: wall time over';
  * concurrent by `Promise.all`, and waits for nothing but the search. Then the tree is **the same at any concurrency**:
  * a node's seed is a hash of its path, ids go by the order of asking, and what the budget grants is decided in that
  * order. This holds for generators that are a function of prompt and seed alone. A local model is one on the reference engine,
- * where a request gives the same tokens alone and in a batch; engines in float32 (onnxruntime) round differently in batches
- * of other sizes, by about 1e-6 of a logit, which turns a draw only where it falls between two tokens to within that.
+ * where a request gives the same tokens alone and in a batch. Engines in float32 (onnxruntime) round differently in batches
+ * of other sizes: the same tokens have the same log-probabilities to 1e-4, and a draw that falls between two tokens to within
+ * that may turn (batch-invariance.test.ts of `@posttrain/lm` shows both).
  *
  * A `Search` is for one problem and is not used again.
  */
