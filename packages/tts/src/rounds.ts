@@ -230,14 +230,13 @@ export class Rounds {
     }
   }
 
-  /** Gives the reservations back where the search has ended, or the wall time was over before the job's turn came. */
+  /** Gives the rest back where a part of the job has failed, the search has ended, or the wall time was over before its turn. */
   #mayBegin(job: AskJob | JudgeJob, reservations: readonly Reservation[]): boolean {
-    if (job.error) return false;
     try {
       this.#deadline.throwIfAborted();
-      if (!job.hasWaited || !this.#deadline.isOver) return true;
+      if (!job.error && (!job.hasWaited || !this.#deadline.isOver)) return true;
     } catch (cause) {
-      job.error = { cause };
+      job.error ??= { cause };
     }
     for (const reservation of reservations) if (reservation.isOpen) reservation.settle({});
     return false;

@@ -26,6 +26,7 @@ import {
 import { assertSearch, type Problem, type SearchOptions } from './search-options.js';
 import type { Expansion, Finish, Remaining, SearchResult, Vote } from './search-types.js';
 import type { Trace, TraceNode } from './trace.js';
+import { traceOf } from './trace-of.js';
 
 const OVERTIME = 'not verified: wall time over';
 
@@ -160,6 +161,11 @@ export class Search {
     const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
     if (maxTokens !== undefined) assertInteger(`${where}: maxTokens`, maxTokens, 1);
     const generator = this.#generator(role);
+    if (node.state === 'ended' && prompt === undefined) {
+      throw new InvalidArgumentError(
+        `${where}: the model has ended this node's text. Give a prompt, or merge it to go on from its text all the same.`,
+      );
+    }
     this.#deadline.throwIfAborted();
 
     const way = role === undefined && prompt === undefined ? '' : JSON.stringify([role, prompt, prefix]);
@@ -370,40 +376,10 @@ export class Search {
 
   #trace(): Trace {
     this.#deadline.close();
-    const { generator, generators, verifier, n, sampling = {}, budget = {} } = this.#options;
-    const { verifierTokens, ...spent } = this.#ledger.spent;
-    const { lostCompletions, hasVerifierTokens } = this.#rounds;
-    return {
-      format: 'posttrain-trace',
-      version: 1,
-      strategy: this.#strategy,
-      generator: generator.name,
-      ...(generators && {
-        generators: Object.fromEntries(Object.entries(generators).map(([role, { name }]) => [role, name])),
-      }),
-      verifier: verifier?.name ?? null,
-      prompt: this.#problem.prompt,
-      prefix: this.#problem.prefix ?? '',
-      n,
-      sampling,
-      budget,
-      exhausted: this.#exhausted,
-      spent: {
-        ...spent,
-        ...(hasVerifierTokens && { verifierTokens }),
-        lostCompletions,
-        wallTimeMs: this.#ledger.elapsedMs,
-      },
-      nodes: this.#nodes.map(({ key, payload, node }) => {
-        const { verifierCalls = 0, verifierTokens = 0 } = this.#ledger.costOf(key);
-        return {
-          ...node,
-          ...(verifierCalls > 1 ? { verifierCalls } : {}),
-          ...(verifierTokens > 0 ? { verifierTokens } : {}),
-          ...(payload === undefined ? {} : { payload: JSON.parse(JSON.stringify(payload)) }),
-        };
-      }),
-    };
+    return traceOf({
+      ...{ strategy: this.#strategy, problem: this.#problem, options: this.#options, exhausted: this.#exhausted },
+      ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#nodes },
+    });
   }
 }
 
