@@ -24,6 +24,11 @@ export interface Judge {
 
 /** What came back; `undefined` in the place of what was lost to the wall time. */
 type Completions = (Completion | undefined)[];
+/** What came of an ask, and why the rest did not. */
+export interface Asked {
+  readonly completions: Completions;
+  readonly failure?: { readonly cause: unknown };
+}
 type Verdicts = readonly Verdict[] | undefined;
 
 interface Job<Work, Result> {
@@ -76,8 +81,13 @@ export class Rounds {
     this.#retries = retries;
   }
 
-  ask(work: Ask): Promise<Completions> {
-    return this.#add(this.#asks, work, new Array<Completion | undefined>(work.reservations.length).fill(undefined));
+  /** Never rejects: what came back before a part of it failed has been paid for. */
+  ask(work: Ask): Promise<Asked> {
+    const completions: Completions = new Array<Completion | undefined>(work.reservations.length).fill(undefined);
+    return this.#add(this.#asks, work, completions).then(
+      () => ({ completions }),
+      (cause: unknown) => ({ completions, failure: { cause } }),
+    );
   }
 
   judge(work: Judge): Promise<Verdicts> {

@@ -129,12 +129,12 @@ export class Search {
         break;
       }
       const keys = this.#places(this.root.key, '', asked, granted);
-      const completions = await this.#rounds.ask({
+      const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
         request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
         seed: seed === undefined ? undefined : seed + asked,
       });
-      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], completions });
+      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
       asked += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
@@ -177,7 +177,7 @@ export class Search {
     const keys = this.#places(node.key, way, first, reservations.length);
     const start = prompt === undefined ? node.text : prefix;
     const stops = [...stop, ...(sampling.stop ?? [])];
-    const completions = await this.#rounds.ask({
+    const asking = await this.#rounds.ask({
       generator,
       reservations: [...reservations],
       request: {
@@ -189,8 +189,8 @@ export class Search {
       },
       seed: childSeed(node.key, way) + first,
     });
-    if (stop.length > 0) assertStops(generator, completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, completions, role });
+    if (stop.length > 0) assertStops(generator, asking.completions);
+    return this.#grow({ parent: node, start, keys, stops: stop, ...asking, role });
   }
 
   /**
@@ -269,7 +269,7 @@ export class Search {
     return new NoCandidateError(`${this.#strategy}: ${why}${limit}`, this.#trace());
   }
 
-  /** Nodes of what came back. What was aborted is in the trace only. */
+  /** Nodes of what came back; throws what the rest has failed with. What was aborted is in the trace only, as are the others then. */
   #grow(grown: {
     readonly parent: SearchNode;
     /** What the completions go on from. */
@@ -277,10 +277,11 @@ export class Search {
     readonly keys: readonly string[];
     readonly stops: readonly string[];
     readonly completions: readonly (Completion | undefined)[];
+    readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, role } = grown;
-    return completions.flatMap((completion, i) => {
+    const { parent, start, keys, stops, completions, failure, role } = grown;
+    const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
       const state = stateOf(completion, stops);
       const step = state === 'open' ? completion.stop! : '';
@@ -302,6 +303,8 @@ export class Search {
       });
       return aborted ? [] : [node];
     });
+    if (failure) throw failure.cause;
+    return nodes;
   }
 
   #add({ answer = null, node, ...parts }: Omit<NodeParts, 'answer' | 'node'> & NewNode): SearchNode {

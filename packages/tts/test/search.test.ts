@@ -252,6 +252,16 @@ describe('what fails', () => {
     const search = searchOf({ generator: failing(1, () => true), batchSize: 1, budget: { maxCompletions: 5 } });
     await expect(search.expand(search.root, { n: 3 })).rejects.toThrow('down');
     expect(search.left.completions).toBe(4);
+    // What came back before is in the trace, since it was paid for.
+    let calls = 0;
+    const inner = stepper(['a'], 9);
+    const generate: Generator['generate'] = (requests) =>
+      ++calls === 2 ? Promise.reject(new Error('down')) : inner.generate(requests);
+    const late = searchOf({ generator: { name: 'late', generate }, batchSize: 1 });
+    await expect(late.expand(late.root, { n: 3 })).rejects.toThrow('down');
+    const { trace } = late.nothing('it failed.');
+    expect(trace.nodes.length).toBe(2);
+    expect(trace.spent).toMatchObject({ completions: 2, completionTokens: trace.nodes[1]!.completionTokens });
   });
 
   it('tries no further than the budget allows', async () => {
