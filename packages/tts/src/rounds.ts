@@ -170,9 +170,13 @@ export class Rounds {
       open.forEach(({ job, first, n }, i) => {
         const list = Array.isArray(answer.value) ? answer.value[i] : undefined;
         const completions = checkedCompletions(generator.name, list, n);
+        // Servers count the tokens of all completions of a prompt together: one's share may be more than its bound.
+        const tokens = completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0);
+        const bounds = job.work.reservations.slice(first, first + n).map(({ bound }) => bound.completionTokens ?? 0);
+        const isShare = tokens <= bounds.reduce((a, b) => a + b, 0);
         for (const [k, completion] of completions.entries()) {
           const { promptTokens, completionTokens } = completion.usage;
-          job.work.reservations[first + k]!.settle({ completions: 1, promptTokens, completionTokens });
+          job.work.reservations[first + k]!.settle({ completions: 1, promptTokens, completionTokens }, isShare);
           job.result[first + k] = completion;
         }
       });
