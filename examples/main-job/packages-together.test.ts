@@ -1,7 +1,9 @@
 import { join } from 'node:path';
+import { referenceEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { accuracy, evaluate, metricOf } from '@posttrain/eval';
 import { CausalLM, LocalGenerator, LocalScorer } from '@posttrain/lm';
-import { bestOfN, functionVerifier, majorityVote } from '@posttrain/tts';
+import { bestOfN, functionVerifier, majorityVote, stepBeamSearch } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 let model: CausalLM;
@@ -27,6 +29,23 @@ describe('a local model under the other packages', () => {
     );
     expect(best.score).toBe(Math.max(...answers));
   });
+
+  it('is searched step by step: the same tree in one batch and in calls of one completion, on an engine of doubles', () =>
+    onEngine(referenceEngine(), async () => {
+      const local = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
+      const verifier = functionVerifier('in order', ({ completion }) => 1 / (1 + completion.length));
+      const search = async (batchSize?: number) => {
+        const { trace, text } = await stepBeamSearch(problem, {
+          ...{ generator: new LocalGenerator(local), verifier, n: 4, beamWidth: 2, maxSteps: 2, stop: ['\n'] },
+          ...{ sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
+          ...(batchSize === undefined ? {} : { batchSize }),
+        });
+        return { text, nodes: trace.nodes };
+      };
+      const together = await search();
+      expect(together.nodes.some(({ stop }) => stop === '\n')).toBe(true);
+      expect(await search(1)).toEqual(together);
+    }));
 
   it('is scored by eval: it knows which of four results is right', async () => {
     const rows = [

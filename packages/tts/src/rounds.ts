@@ -24,6 +24,11 @@ export interface Judge {
 
 /** What came back; `undefined` in the place of what was lost to the wall time. */
 type Completions = (Completion | undefined)[];
+/** What came of an ask, and why the rest did not. */
+export interface Asked {
+  readonly completions: Completions;
+  readonly failure?: { readonly cause: unknown };
+}
 type Verdicts = readonly Verdict[] | undefined;
 
 interface Job<Work, Result> {
@@ -76,8 +81,13 @@ export class Rounds {
     this.#retries = retries;
   }
 
-  ask(work: Ask): Promise<Completions> {
-    return this.#add(this.#asks, work, new Array<Completion | undefined>(work.reservations.length).fill(undefined));
+  /** Never rejects: what came back before a part of it failed has been paid for. */
+  ask(work: Ask): Promise<Asked> {
+    const completions: Completions = new Array<Completion | undefined>(work.reservations.length).fill(undefined);
+    return this.#add(this.#asks, work, completions).then(
+      () => ({ completions }),
+      (cause: unknown) => ({ completions, failure: { cause } }),
+    );
   }
 
   judge(work: Judge): Promise<Verdicts> {
@@ -160,9 +170,13 @@ export class Rounds {
       open.forEach(({ job, first, n }, i) => {
         const list = Array.isArray(answer.value) ? answer.value[i] : undefined;
         const completions = checkedCompletions(generator.name, list, n);
+        // Servers count the tokens of all completions of a prompt together: one's share may be more than its bound.
+        const tokens = completions.reduce((sum, { usage }) => sum + usage.completionTokens, 0);
+        const bounds = job.work.reservations.slice(first, first + n).map(({ bound }) => bound.completionTokens ?? 0);
+        const isShare = tokens <= bounds.reduce((a, b) => a + b, 0);
         for (const [k, completion] of completions.entries()) {
           const { promptTokens, completionTokens } = completion.usage;
-          job.work.reservations[first + k]!.settle({ completions: 1, promptTokens, completionTokens });
+          job.work.reservations[first + k]!.settle({ completions: 1, promptTokens, completionTokens }, isShare);
           job.result[first + k] = completion;
         }
       });
@@ -230,14 +244,13 @@ export class Rounds {
     }
   }
 
-  /** Gives the reservations back where the search has ended, or the wall time was over before the job's turn came. */
+  /** Gives the rest back where a part of the job has failed, the search has ended, or the wall time was over before its turn. */
   #mayBegin(job: AskJob | JudgeJob, reservations: readonly Reservation[]): boolean {
-    if (job.error) return false;
     try {
       this.#deadline.throwIfAborted();
-      if (!job.hasWaited || !this.#deadline.isOver) return true;
+      if (!job.error && (!job.hasWaited || !this.#deadline.isOver)) return true;
     } catch (cause) {
-      job.error = { cause };
+      job.error ??= { cause };
     }
     for (const reservation of reservations) if (reservation.isOpen) reservation.settle({});
     return false;

@@ -26,6 +26,7 @@ import {
 import { assertSearch, type Problem, type SearchOptions } from './search-options.js';
 import type { Expansion, Finish, Remaining, SearchResult, Vote } from './search-types.js';
 import type { Trace, TraceNode } from './trace.js';
+import { traceOf } from './trace-of.js';
 
 const OVERTIME = 'not verified: wall time over';
 
@@ -42,8 +43,9 @@ const OVERTIME = 'not verified: wall time over';
  * concurrent by `Promise.all`, and waits for nothing but the search. Then the tree is **the same at any concurrency**:
  * a node's seed is a hash of its path, ids go by the order of asking, and what the budget grants is decided in that
  * order. This holds for generators that are a function of prompt and seed alone. A local model is one on the reference engine,
- * where a request gives the same tokens alone and in a batch; engines in float32 (onnxruntime) round differently in batches
- * of other sizes, by about 1e-6 of a logit, which turns a draw only where it falls between two tokens to within that.
+ * where a request gives the same tokens alone and in a batch. Engines in float32 (onnxruntime) round differently in batches
+ * of other sizes: the same tokens have the same log-probabilities to 1e-4, and a draw that falls between two tokens to within
+ * that may turn (batch-invariance.test.ts of `@posttrain/lm` shows both).
  *
  * A `Search` is for one problem and is not used again.
  */
@@ -127,12 +129,12 @@ export class Search {
         break;
       }
       const keys = this.#places(this.root.key, '', asked, granted);
-      const completions = await this.#rounds.ask({
+      const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
         request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
         seed: seed === undefined ? undefined : seed + asked,
       });
-      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], completions });
+      const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
       asked += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
@@ -159,6 +161,11 @@ export class Search {
     const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
     if (maxTokens !== undefined) assertInteger(`${where}: maxTokens`, maxTokens, 1);
     const generator = this.#generator(role);
+    if (node.state === 'ended' && prompt === undefined) {
+      throw new InvalidArgumentError(
+        `${where}: the model has ended this node's text. Give a prompt, or merge it to go on from its text all the same.`,
+      );
+    }
     this.#deadline.throwIfAborted();
 
     const way = role === undefined && prompt === undefined ? '' : JSON.stringify([role, prompt, prefix]);
@@ -170,7 +177,7 @@ export class Search {
     const keys = this.#places(node.key, way, first, reservations.length);
     const start = prompt === undefined ? node.text : prefix;
     const stops = [...stop, ...(sampling.stop ?? [])];
-    const completions = await this.#rounds.ask({
+    const asking = await this.#rounds.ask({
       generator,
       reservations: [...reservations],
       request: {
@@ -182,8 +189,8 @@ export class Search {
       },
       seed: childSeed(node.key, way) + first,
     });
-    if (stop.length > 0) assertStops(generator, completions);
-    return this.#grow({ parent: node, start, keys, stops: stop, completions, role });
+    if (stop.length > 0) assertStops(generator, asking.completions);
+    return this.#grow({ parent: node, start, keys, stops: stop, ...asking, role });
   }
 
   /**
@@ -262,7 +269,7 @@ export class Search {
     return new NoCandidateError(`${this.#strategy}: ${why}${limit}`, this.#trace());
   }
 
-  /** Nodes of what came back. What was aborted is in the trace only. */
+  /** Nodes of what came back; throws what the rest has failed with. What was aborted is in the trace only, as are the others then. */
   #grow(grown: {
     readonly parent: SearchNode;
     /** What the completions go on from. */
@@ -270,10 +277,11 @@ export class Search {
     readonly keys: readonly string[];
     readonly stops: readonly string[];
     readonly completions: readonly (Completion | undefined)[];
+    readonly failure?: { readonly cause: unknown };
     readonly role?: string | undefined;
   }): SearchNode[] {
-    const { parent, start, keys, stops, completions, role } = grown;
-    return completions.flatMap((completion, i) => {
+    const { parent, start, keys, stops, completions, failure, role } = grown;
+    const nodes = completions.flatMap((completion, i) => {
       if (!completion) return [];
       const state = stateOf(completion, stops);
       const step = state === 'open' ? completion.stop! : '';
@@ -295,6 +303,8 @@ export class Search {
       });
       return aborted ? [] : [node];
     });
+    if (failure) throw failure.cause;
+    return nodes;
   }
 
   #add({ answer = null, node, ...parts }: Omit<NodeParts, 'answer' | 'node'> & NewNode): SearchNode {
@@ -369,40 +379,10 @@ export class Search {
 
   #trace(): Trace {
     this.#deadline.close();
-    const { generator, generators, verifier, n, sampling = {}, budget = {} } = this.#options;
-    const { verifierTokens, ...spent } = this.#ledger.spent;
-    const { lostCompletions, hasVerifierTokens } = this.#rounds;
-    return {
-      format: 'posttrain-trace',
-      version: 1,
-      strategy: this.#strategy,
-      generator: generator.name,
-      ...(generators && {
-        generators: Object.fromEntries(Object.entries(generators).map(([role, { name }]) => [role, name])),
-      }),
-      verifier: verifier?.name ?? null,
-      prompt: this.#problem.prompt,
-      prefix: this.#problem.prefix ?? '',
-      n,
-      sampling,
-      budget,
-      exhausted: this.#exhausted,
-      spent: {
-        ...spent,
-        ...(hasVerifierTokens && { verifierTokens }),
-        lostCompletions,
-        wallTimeMs: this.#ledger.elapsedMs,
-      },
-      nodes: this.#nodes.map(({ key, payload, node }) => {
-        const { verifierCalls = 0, verifierTokens = 0 } = this.#ledger.costOf(key);
-        return {
-          ...node,
-          ...(verifierCalls > 1 ? { verifierCalls } : {}),
-          ...(verifierTokens > 0 ? { verifierTokens } : {}),
-          ...(payload === undefined ? {} : { payload: JSON.parse(JSON.stringify(payload)) }),
-        };
-      }),
-    };
+    return traceOf({
+      ...{ strategy: this.#strategy, problem: this.#problem, options: this.#options, exhausted: this.#exhausted },
+      ...{ ledger: this.#ledger, rounds: this.#rounds, nodes: this.#nodes },
+    });
   }
 }
 

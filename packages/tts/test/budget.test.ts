@@ -75,6 +75,19 @@ describe('budget', () => {
     );
   });
 
+  it('takes the tokens of completions that were counted together as shares, and blames who goes over their sum', async () => {
+    const sharing = (...tokens: readonly [number, number]): Generator => ({
+      name: 'sharing',
+      generate: async () => [tokens.map((count) => completion('1', count))],
+    });
+    const options = { n: 2, sampling: { maxTokens: 4 }, budget: { maxCompletionTokens: 8 } };
+    const { trace } = await majorityVote(problem, { ...options, generator: sharing(7, 1) });
+    expect(trace.spent.completionTokens).toBe(8);
+    await expect(majorityVote(problem, { ...options, generator: sharing(7, 2) })).rejects.toThrow(
+      /generator "sharing": .*7 completionTokens were spent where at most 4 were reserved/,
+    );
+  });
+
   it('needs maxTokens to keep a token budget', async () => {
     await expect(
       majorityVote(problem, { generator: scripted([]), n: 1, budget: { maxCompletionTokens: 5 } }),

@@ -76,6 +76,8 @@ describe('expand', () => {
     );
     await expect(search.expand(search.root, { n: 1, stpo: [] } as never)).rejects.toThrow(/Did you mean "stop"/);
     await expect(search.expand(search.root, { n: 1, role: 'critic' })).rejects.toThrow(/needs generators.critic/);
+    const [ended] = await search.expand(search.root, { n: 1 });
+    await expect(search.expand(ended!, { n: 1 })).rejects.toThrow(/the model has ended this node's text/);
   });
 
   it('goes out as one batch a turn, in calls of at most batchSize completions, and comes back together', async () => {
@@ -244,6 +246,22 @@ describe('what fails', () => {
     expect(generator.calls).toBe(3);
     // Two failed attempts of 2 and one of the other 2 hold 4 tokens each; the answers took 3 each.
     expect(search.left.completionTokens).toBe(40 - (4 + 4 + 4) * 2 - 2 * 3);
+  });
+
+  it('gives back what a failed part of an expansion has not begun', async () => {
+    const search = searchOf({ generator: failing(1, () => true), batchSize: 1, budget: { maxCompletions: 5 } });
+    await expect(search.expand(search.root, { n: 3 })).rejects.toThrow('down');
+    expect(search.left.completions).toBe(4);
+    // What came back before is in the trace, since it was paid for.
+    let calls = 0;
+    const inner = stepper(['a'], 9);
+    const generate: Generator['generate'] = (requests) =>
+      ++calls === 2 ? Promise.reject(new Error('down')) : inner.generate(requests);
+    const late = searchOf({ generator: { name: 'late', generate }, batchSize: 1 });
+    await expect(late.expand(late.root, { n: 3 })).rejects.toThrow('down');
+    const { trace } = late.nothing('it failed.');
+    expect(trace.nodes.length).toBe(2);
+    expect(trace.spent).toMatchObject({ completions: 2, completionTokens: trace.nodes[1]!.completionTokens });
   });
 
   it('tries no further than the budget allows', async () => {

@@ -131,6 +131,19 @@ describe('mcts', () => {
     expect(result.trace.spent).toMatchObject({ completions: 3, verifierCalls: 3 });
   });
 
+  it.each([50, 200, 800])(
+    'has a regret that grows with ln n: no arm is visited more than ln n / Δ² + 1 times (n = %i)',
+    async (n) => {
+      const arms = [0.2, 0.9, 0.5];
+      const result = await mcts(problem, {
+        ...{ generator: enumerating(1), verifier: table((text) => arms[LETTERS.indexOf(text)]!), n, width: 3, ...STEP },
+      });
+      const visits = result.trace.nodes.slice(1).map(({ payload }) => (payload as { visits: number }).visits);
+      expect(visits.reduce((a, b) => a + b, 0)).toBe(n);
+      for (const i of [0, 2]) expect(visits[i]).toBeLessThanOrEqual(Math.log(n) / (0.9 - arms[i]!) ** 2 + 1);
+    },
+  );
+
   it('finds the best leaf of a small tree that it has time to enumerate, where values lead the wrong way at first', async () => {
     const leaf = (text: string) => (text === 'c\nb' ? 1 : text.startsWith('a') ? 0.4 : 0.1);
     const result = await mcts(problem, {

@@ -23,9 +23,11 @@ export interface Reservation {
   /**
    * Ends it: `actual` is spent, the rest of the bound is given back. What `actual` has no kind for was not spent.
    *
+   * @param isShare `actual` is a share of what was counted for several reservations together, whose sum was within theirs: it
+   *   may be more than this bound. Settle all of them in the same turn
    * @throws LedgerError when more of a limited kind was spent than was reserved (it counts all the same), or when it is closed
    */
-  settle(actual: Cost): void;
+  settle(actual: Cost, isShare?: boolean): void;
   /**
    * Ends it where nobody knows what was spent (the answer was lost): `known` is spent, the rest of the bound stays held for
    * ever, since it may have been spent too.
@@ -178,7 +180,7 @@ export class Ledger {
   #hold(bound: Cost, node: string | undefined): Reservation {
     addCost(this.#held, bound);
     let isOpen = true;
-    const close = (actual: Cost, given: Cost): void => {
+    const close = (actual: Cost, given: Cost, isShare = false): void => {
       if (!isOpen) throw new LedgerError('LEDGER_SETTLED', 'Ledger: a reservation is settled once; reserve again.');
       assertCost('Ledger.settle', actual);
       isOpen = false;
@@ -187,7 +189,7 @@ export class Ledger {
       const over = COST_KINDS.find(
         (kind) => this.limits[kind] !== undefined && (actual[kind] ?? 0) > (bound[kind] ?? 0),
       );
-      if (over === undefined) return;
+      if (over === undefined || isShare) return;
       throw new LedgerError(
         'LEDGER_OVERSPENT',
         `Ledger: ${actual[over]} ${over} were spent where at most ${bound[over] ?? 0} were reserved; whoever spends must ` +
@@ -202,7 +204,7 @@ export class Ledger {
       get isOpen() {
         return isOpen;
       },
-      settle: (actual) => close(actual, bound),
+      settle: (actual, isShare) => close(actual, bound, isShare),
       forfeit,
       retry: (known) => {
         forfeit(known);
