@@ -15,18 +15,11 @@ import {
 import { EvaluationError } from './errors.js';
 import { generateKind } from './kinds/generate.js';
 import { multipleChoiceKind } from './kinds/multiple-choice.js';
-import {
-  type AskContext,
-  assertLength,
-  type KindTask,
-  type Problem,
-  requireList,
-  type TaskKind,
-} from './kinds/task-kind.js';
 import type { ChoiceProblem, EvalConfig, EvalResult, GenerateProblem, ProblemBase } from './log/format.js';
 import { type LogWriter, memoryLog, openLog } from './log/log-writer.js';
 import { aggregate } from './metrics/compute-metrics.js';
 import type { GenerateTask, Metric, MultipleChoiceTask, Row, TaskBase } from './task.js';
+import { type AskContext, assertLength, type KindTask, type Problem, requireList, type TaskKind } from './task-kind.js';
 import { addUsage, leftOutWarnings } from './warnings.js';
 
 const evaluateOptions = options(

@@ -40,19 +40,6 @@ export {
   pairwiseKind,
 } from './kinds/pairwise.js';
 export { type RollingProblem, type RollingTask, rollingKind, rollingPerplexity } from './kinds/rolling.js';
-export {
-  type AskContext,
-  assertLength,
-  hashRequest,
-  type KindTask,
-  type Problem,
-  problemSeed,
-  recordOf,
-  requireList,
-  requireMethod,
-  type TaskKind,
-  untilAborted,
-} from './kinds/task-kind.js';
 export type {
   ChoiceProblem,
   EvalConfig,
@@ -148,5 +135,18 @@ export type {
   Task,
   TaskBase,
 } from './task.js';
+export {
+  type AskContext,
+  assertLength,
+  hashRequest,
+  type KindTask,
+  type Problem,
+  problemSeed,
+  recordOf,
+  requireList,
+  requireMethod,
+  type TaskKind,
+  untilAborted,
+} from './task-kind.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';

@@ -10,8 +10,6 @@ export type {
   TargetedConfig,
 } from './adapters/layer-method.js';
 export { linearShape } from './adapters/layer-method.js';
-export type { LoadAdapterOptions } from './adapters/load-adapter.js';
-export { loadAdapter } from './adapters/load-adapter.js';
 export type { MergeOptions, MergeResult } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
 export type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './adapters/peft-adapter.js';
@@ -28,6 +26,8 @@ export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
 export { matchTargets } from './adapters/targets.js';
+export type { LoadAdapterOptions } from './load-adapter.js';
+export { loadAdapter } from './load-adapter.js';
 export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
 export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
 export { type Ia3Config, ia3 } from './methods/ia3.js';

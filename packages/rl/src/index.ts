@@ -26,6 +26,7 @@ export {
   tokenMean,
 } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
+export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
 export {
   type AnnotatedRollouts,
   type PolicyObjective,
@@ -99,7 +100,6 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export type { Annotator, AnnotatorContext, Prefix } from './rollout/annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
 export {
   type Environment,
@@ -113,13 +113,6 @@ export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
-  groupsOf,
-  type Rollout,
-  type SampledRollout,
-  type ScoredRollout,
-  trainedTokens,
-} from './rollout/rollout.js';
-export {
   generatorOf,
   type RolloutRequest,
   type RolloutSource,
@@ -128,7 +121,14 @@ export {
 } from './rollout/rollout-source.js';
 export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
 export { singleTurn } from './rollout/single-turn.js';
-export type { Stateful } from './rollout/stateful.js';
+export {
+  groupsOf,
+  type Rollout,
+  type SampledRollout,
+  type ScoredRollout,
+  trainedTokens,
+} from './rollout.js';
+export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';

@@ -3,7 +3,6 @@ import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { GenerateProblem, LoggedCompletion } from '../log/format.js';
 import { type GenerateTask, type Grade, type Grader, gradedProblem, type SampledProblem } from '../task.js';
-import { completionWarnings } from '../warnings.js';
 import {
   type AskContext,
   assertLength,
@@ -15,7 +14,8 @@ import {
   requireMethod,
   type TaskKind,
   untilAborted,
-} from './task-kind.js';
+} from '../task-kind.js';
+import { completionWarnings } from '../warnings.js';
 
 const GRADER = 'an object with a name and verify(requests), such as exactMatch()';
 

@@ -2,7 +2,7 @@ import type { ScoreRequest, Scorer } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ChoiceProblem, LoggedChoice } from '../log/format.js';
 import type { MultipleChoiceTask } from '../task.js';
-import { assertLength, hashRequest, type Problem, recordOf, requireMethod, type TaskKind } from './task-kind.js';
+import { assertLength, hashRequest, type Problem, recordOf, requireMethod, type TaskKind } from '../task-kind.js';
 
 /** The model weighs given answers by log-likelihood. */
 export const multipleChoiceKind: TaskKind<MultipleChoiceTask, Scorer, ChoiceProblem> = {

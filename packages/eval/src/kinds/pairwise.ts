@@ -21,7 +21,7 @@ import {
   requireMethod,
   type TaskKind,
   untilAborted,
-} from './task-kind.js';
+} from '../task-kind.js';
 
 /** One side of a pair, as it is logged. */
 export type LoggedSide = Pick<Completion, 'text'> & Partial<Pick<Completion, 'finishReason' | 'usage'>>;

@@ -11,7 +11,7 @@ import {
   requireMethod,
   type TaskKind,
   untilAborted,
-} from './task-kind.js';
+} from '../task-kind.js';
 
 /** A text as it is logged, with its log-likelihood. */
 export interface RollingProblem extends ProblemBase {

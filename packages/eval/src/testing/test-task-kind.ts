@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isPosttrainError } from '@posttrain/interfaces';
 import { type EvaluateOptions, evaluate } from '../evaluate.js';
-import type { KindTask, TaskKind } from '../kinds/task-kind.js';
 import type { EvalResult, ProblemBase } from '../log/format.js';
 import { readLog } from '../log/read-log.js';
 import type { Row } from '../task.js';
+import type { KindTask, TaskKind } from '../task-kind.js';
 
 /** A task of the kind, and a model that it can be asked of. */
 export interface TestTaskKindOptions {

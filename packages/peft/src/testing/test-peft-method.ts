@@ -19,11 +19,11 @@ import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import { applyLinear, type CausalLM, type LayerHooks, ModelRunner } from '@posttrain/lm';
 import { type AnyPeftMethod, createAdapter, withAdapterParameters } from '../adapters/adapter.js';
 import type { LayerMethod } from '../adapters/layer-method.js';
-import { loadAdapter } from '../adapters/load-adapter.js';
 import { mergeAdapter } from '../adapters/merge.js';
 import type { PeftAdapter } from '../adapters/peft-adapter.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { saveAdapter } from '../adapters/save-adapter.js';
+import { loadAdapter } from '../load-adapter.js';
 import { TINY_MODEL_TYPES, type TinyModelType, tinyModel } from './tiny-model.js';
 
 /** Options of `testPeftMethod`. */

@@ -1,6 +1,6 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
-import { groupsOf, type Rollout } from '../rollout/rollout.js';
-import type { Stateful } from '../rollout/stateful.js';
+import { groupsOf, type Rollout } from '../rollout.js';
+import type { Stateful } from '../stateful.js';
 
 /** What an advantage may read of a rollout beside its reward, and what must come from somewhere. */
 export type RolloutNeed = 'values' | 'tokenRewards' | 'turnRewards' | 'rewardsByFunction' | 'baseline';

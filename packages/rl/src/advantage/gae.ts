@@ -1,5 +1,5 @@
 import { boolean, type Given, number, options } from '@posttrain/interfaces';
-import { type Rollout, trainedTokens } from '../rollout/rollout.js';
+import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Advantage } from './advantage.js';
 
 export const gaeShape = {

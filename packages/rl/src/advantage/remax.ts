@@ -1,5 +1,5 @@
-import type { Annotator } from '../rollout/annotator.js';
-import { groupsOf } from '../rollout/rollout.js';
+import type { Annotator } from '../annotator.js';
+import { groupsOf } from '../rollout.js';
 import type { Advantage } from './advantage.js';
 
 /**

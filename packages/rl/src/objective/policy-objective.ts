@@ -3,10 +3,10 @@ import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interf
 import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/training';
 import type { Advantage, RolloutNeed } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
+import type { Annotator } from '../annotator.js';
 import type { Ratio } from '../ratio/ratio.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
-import type { Annotator } from '../rollout/annotator.js';
-import { type Rollout, trainedTokens } from '../rollout/rollout.js';
+import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */

@@ -1,5 +1,5 @@
 import type { DecisiveSettings, HasSettings, Verdict, Verifier } from '@posttrain/interfaces';
-import { groupsOf } from '../rollout/rollout.js';
+import { groupsOf } from '../rollout.js';
 import { RewardError, type RewardRequest } from './reward.js';
 
 /**

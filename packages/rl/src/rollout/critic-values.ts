@@ -1,7 +1,7 @@
 import { type DecisiveSettings, type Given, options } from '@posttrain/interfaces';
 import { gaeShape, generalizedAdvantages, stepsOf } from '../advantage/gae.js';
-import type { Annotator } from './annotator.js';
-import type { Stateful } from './stateful.js';
+import type { Annotator } from '../annotator.js';
+import type { Stateful } from '../stateful.js';
 
 /** What a critic is taught about one sequence. */
 export interface CriticExample {

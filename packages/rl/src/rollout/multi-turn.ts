@@ -10,8 +10,8 @@ import {
 } from '@posttrain/interfaces';
 import { type CausalLM, chatOptionsOf, NoChatTemplateError } from '@posttrain/lm';
 import type { PromptRow, TurnReward } from '../rewards/reward.js';
+import type { SampledRollout } from '../rollout.js';
 import { type Environment, EnvironmentError, type Episode, type EpisodeStep, type Reply } from './environment.js';
-import type { SampledRollout } from './rollout.js';
 import { generatorOf, type RolloutRequest, type RolloutSource, seedOf } from './rollout-source.js';
 
 const multiTurnOptions = options('multiTurn', {

@@ -1,7 +1,7 @@
 import { custom, type Given, integer, listOf, number, options } from '@posttrain/interfaces';
 import { contentHash, RowOrder } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
-import type { Rollout } from './rollout.js';
+import type { Rollout } from '../rollout.js';
 import type { RowSource, SourcedRow } from './row-source.js';
 
 const restartBufferOptions = options('restartBuffer', {

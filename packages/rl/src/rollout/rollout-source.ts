@@ -3,8 +3,8 @@ import type { DecisiveSettings, SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, LocalGenerator, type PackWeights } from '@posttrain/lm';
 import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
-import type { SampledRollout } from './rollout.js';
-import type { Stateful } from './stateful.js';
+import type { SampledRollout } from '../rollout.js';
+import type { Stateful } from '../stateful.js';
 
 /** How and from what is sampled. */
 export interface SamplingRequest {

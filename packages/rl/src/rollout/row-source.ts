@@ -1,8 +1,8 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { DecisiveSettings } from '@posttrain/interfaces';
 import type { PromptRow } from '../rewards/reward.js';
-import type { Rollout } from './rollout.js';
-import type { Stateful } from './stateful.js';
+import type { Rollout } from '../rollout.js';
+import type { Stateful } from '../stateful.js';
 
 /** What a source of rows is asked for. */
 export interface RowRequest {

@@ -1,8 +1,8 @@
 import type { SamplingParams } from '@posttrain/interfaces';
+import type { AnnotatorContext, Prefix } from '../annotator.js';
 import type { PromptRow } from '../rewards/reward.js';
-import type { AnnotatorContext, Prefix } from '../rollout/annotator.js';
-import { alike, type SampledRollout } from '../rollout/rollout.js';
 import { generatorOf, type RolloutSource, type SamplingRequest, seedOf } from '../rollout/rollout-source.js';
+import { alike, type SampledRollout } from '../rollout.js';
 import { type RolloutScoring, scoreRollouts } from './rollouts.js';
 
 /** What annotators sample with: the run's source, and all that a request of it has but the rows. */

@@ -1,6 +1,6 @@
 import type { Metrics } from '@posttrain/training';
 import { nanMean, nanStd } from '../advantage/advantage.js';
-import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout/rollout.js';
+import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
 
 /**
  * What TRL's GRPOTrainer logs of a batch of completions, under its names; a mean of nothing is left out. Lengths are in

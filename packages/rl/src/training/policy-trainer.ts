@@ -20,9 +20,9 @@ import {
 } from '@posttrain/training';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout/rollout.js';
 import { isRowSource } from '../rollout/row-source.js';
 import { singleTurn } from '../rollout/single-turn.js';
+import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {

@@ -1,6 +1,6 @@
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import type { Metrics, Trainer } from '@posttrain/training';
-import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout/rollout.js';
+import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import type { PolicySettings } from './policy-options.js';
 
 /** The rollouts with log π_old and, when asked for, log π_ref. */

@@ -1,7 +1,7 @@
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
-import type { SampledRollout, ScoredRollout } from '../rollout/rollout.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
+import type { SampledRollout, ScoredRollout } from '../rollout.js';
 
 /** What rollouts are scored with. */
 export interface RolloutScoring<Row extends PromptRow> {

@@ -1,6 +1,6 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
-import type { Stateful } from '../rollout/stateful.js';
+import type { Stateful } from '../stateful.js';
 import type { PolicySettings } from './policy-options.js';
 
 /** States of the parts of a run, as JSON. */

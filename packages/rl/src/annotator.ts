@@ -1,7 +1,7 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { DecisiveSettings, SamplingParams } from '@posttrain/interfaces';
 import type { Adapter, CausalLM } from '@posttrain/lm';
-import type { RolloutNeed } from '../advantage/advantage.js';
+import type { RolloutNeed } from './advantage/advantage.js';
 import type { Rollout, SampledRollout, ScoredRollout } from './rollout.js';
 import type { Stateful } from './stateful.js';
 

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Prompt, Usage, Verdict } from '@posttrain/interfaces';
 import { showValue } from '@posttrain/interfaces';
 import { withDeadline } from '@posttrain/interfaces/concurrency';
-import { EvaluationError } from '../errors.js';
-import type { ProblemBase } from '../log/format.js';
-import type { Metric, Row, TaskBase } from '../task.js';
+import { EvaluationError } from './errors.js';
+import type { ProblemBase } from './log/format.js';
+import type { Metric, Row, TaskBase } from './task.js';
 
 /** A problem that has not been asked yet. */
 export interface Problem<R extends Row = Row> {

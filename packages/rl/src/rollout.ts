@@ -1,5 +1,5 @@
 import type { ChatMessage, Completion } from '@posttrain/interfaces';
-import type { PromptRow, TurnReward } from '../rewards/reward.js';
+import type { PromptRow, TurnReward } from './rewards/reward.js';
 
 /**
  * A sampled sequence and all that is known of it. The rollouts of a step are one flat list, to which every stage adds: the

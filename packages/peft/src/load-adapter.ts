@@ -5,16 +5,16 @@ import { openSafetensors, type SafetensorsFile, type TensorInfo } from '@posttra
 import type { Named } from '@posttrain/core-tensor/optim';
 import { custom, type Given, isDeeperThan, nearestName, options, text } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
-import { peftMethods } from '../methods/peft-methods.js';
-import { type AdapterFileSize, copied, planAdapter, taskTypeOf } from './adapter.js';
-import { fromConfigFile } from './adapter-config-file.js';
-import { assertFolder, assertModel, isMethod } from './arguments.js';
-import { AdapterFileError } from './errors.js';
-import type { LayerMethod } from './layer-method.js';
-import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
-import type { PeftMethod } from './peft-method.js';
-import { asPeftMethod } from './per-layer.js';
-import { CONFIG, fileKeyOf, TENSORS } from './save-adapter.js';
+import { type AdapterFileSize, copied, planAdapter, taskTypeOf } from './adapters/adapter.js';
+import { fromConfigFile } from './adapters/adapter-config-file.js';
+import { assertFolder, assertModel, isMethod } from './adapters/arguments.js';
+import { AdapterFileError } from './adapters/errors.js';
+import type { LayerMethod } from './adapters/layer-method.js';
+import type { AdaptableModel, PeftAdapter } from './adapters/peft-adapter.js';
+import type { PeftMethod } from './adapters/peft-method.js';
+import { asPeftMethod } from './adapters/per-layer.js';
+import { CONFIG, fileKeyOf, TENSORS } from './adapters/save-adapter.js';
+import { peftMethods } from './methods/peft-methods.js';
 
 const MOST_SHOWN = 6;
 const MOST_NESTED = 100;
