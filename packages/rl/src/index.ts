@@ -87,14 +87,8 @@ export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './re
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
-export {
-  DPO_TRL_NAMES,
-  type DpoOptions,
-  type DpoResult,
-  dpo,
-  dpoOptions,
-  trainPreferences,
-} from './training/dpo-trainer.js';
+export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
+export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
@@ -106,7 +100,13 @@ export {
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
-export type { AnyPreferenceLoss } from './training/preference-data.js';
+export {
+  type AnyPreferenceLoss,
+  type PreferenceData,
+  type PreferenceSettings,
+  preferenceData,
+  preferenceSettings,
+} from './training/preference-data.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';

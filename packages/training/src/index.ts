@@ -1,3 +1,5 @@
+export { type AGemResult, aGem } from './continual/a-gem.js';
+export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export {
   type DivergenceOptions,
@@ -84,13 +86,20 @@ export type {
 } from './trainer/loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
+export type { Penalty } from './trainer/penalty.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
 export type { RowBatch, TrainingRow } from './trainer/rows.js';
 export { TrainingRowError } from './trainer/rows.js';
+export type {
+  EvaluateOptions,
+  OptimStepOptions,
+  OptimStepResult,
+  ReadOptions,
+  StepInputs,
+} from './trainer/step-options.js';
 export type { TokenLoss, TokenLossInputs } from './trainer/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './trainer/token-loss.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
-export type { OptimStepOptions, OptimStepResult, ReadOptions, StepInputs } from './trainer/trainer.js';
 export { Trainer } from './trainer/trainer.js';
 export type { TrainerOptions } from './trainer/trainer-options.js';
