@@ -98,13 +98,18 @@ describe('bradleyTerry', () => {
 
   it('does not see a constant that is added to all rewards, but for η', async () => {
     const lossAt = async (shift: number, centerRewardsCoefficient = 0) => {
-      const rewards = tensor(Float32Array.from([0.3, -1.1, 2, 0.4], (r) => r + shift), [4, 1]);
+      const rewards = tensor(
+        Float32Array.from([0.3, -1.1, 2, 0.4], (r) => r + shift),
+        [4, 1],
+      );
       const inputs = {
         weights: tensor(Float32Array.from([0.5, 0.5, 0.5, 0.5]), [4, 1]),
         annotations: { margin: tensor(Float32Array.from([0, 0, 0.5, 0.5]), [4]) },
         scalars: {},
       };
-      return bradleyTerry({ centerRewardsCoefficient }).computeFrom(() => rewards as never, inputs).loss.item();
+      return bradleyTerry({ centerRewardsCoefficient })
+        .computeFrom(() => rewards as never, inputs)
+        .loss.item();
     };
     expect(await lossAt(10)).toBeCloseTo(await lossAt(0), 5);
     expect(await lossAt(10, 0.1)).toBeGreaterThan((await lossAt(0, 0.1)) + 10);
