@@ -163,7 +163,7 @@ export class GradientAccumulator {
           const [weights, hooks] = this.adapter ? [frozen, this.adapter.hooks(compute)] : [compute, {}];
           return this.#lossOf(loss, weights, batch, hooks, scalars);
         },
-        { name: `evaluate(${loss.name})` },
+        { name: `evaluate(${loss.name})`, engine: this.base.network.engine },
       );
     if (!known) this.#evaluationSteps.set(loss, step);
     return step(await this.#inputsOf(pass, parameters, undefined));

@@ -1,4 +1,4 @@
-import { type Compiled, compile, type Tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Engine, perEngine, type Tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 
 /**
@@ -18,7 +18,7 @@ type AddPenalty = Compiled<
   { readonly gradients: Named; readonly value: Tensor }
 >;
 
-const compiled = new WeakMap<Penalty['compute'], AddPenalty>();
+const compiledOn = perEngine(() => new WeakMap<Penalty['compute'], AddPenalty>());
 
 /** Gradients with those of a penalty, times `lossScale`, added to them, and its value. What is compiled is kept by its function. */
 export async function addPenalty(
@@ -26,7 +26,9 @@ export async function addPenalty(
   gradients: Named,
   parameters: Named,
   lossScale: Tensor,
+  engine: Engine,
 ): Promise<{ readonly gradients: Named; readonly value: number }> {
+  const compiled = compiledOn(engine);
   const add: AddPenalty =
     compiled.get(compute) ??
     compile(
@@ -34,7 +36,7 @@ export async function addPenalty(
         const { value, gradient } = valueAndGrad((x: Named) => compute(x, given))(variables);
         return { gradients: mapNamed(sums, (g, key) => g.add((gradient as Named)[key]!.mul(scale))), value };
       },
-      { name: `penalty(${name})` },
+      { name: `penalty(${name})`, engine },
     );
   compiled.set(compute, add);
   const added = await add(gradients, parameters, tensors, lossScale);

@@ -323,7 +323,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     let gradients = given;
     const values: Record<string, number> = {};
     for (const penalty of penalties) {
-      const added = await addPenalty(penalty, gradients, this.parameters, scalar(scale));
+      const added = await addPenalty(penalty, gradients, this.parameters, scalar(scale), this.#base.network.engine);
       gradients = added.gradients;
       values[penalty.name] = added.value;
     }
