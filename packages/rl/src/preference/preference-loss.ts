@@ -156,9 +156,8 @@ function pairsOf(
 function resultOf(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values: Tensor) => Tensor) {
   const { beta, reference = true } = preference;
   const { chosen, rejected } = pairs;
-  const [rewardChosen, rewardRejected] = (
-    reference ? [chosen.sub(pairs.referenceChosen), rejected.sub(pairs.referenceRejected)] : [chosen, rejected]
-  ).map((x) => x.mul(beta)) as [Tensor, Tensor];
+  const rewardChosen = (reference ? chosen.sub(pairs.referenceChosen) : chosen).mul(beta);
+  const rewardRejected = (reference ? rejected.sub(pairs.referenceRejected) : rejected).mul(beta);
   const computed = preference.compute(pairs);
   const { losses, metrics = {} } = 'losses' in computed ? computed : { losses: computed };
   return {
