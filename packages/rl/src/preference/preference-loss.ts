@@ -128,7 +128,11 @@ function pairsOf(
 ): PairLogProbs {
   const scaled = (values: Tensor) => (kind === 'mean' ? values.div(rows.lengths()) : values);
   const [chosen, rejected] = split(scaled(rows.sums));
-  const references = hasReference ? () => split(scaled(rows.references())) : noReference(name);
+  let known: [Tensor, Tensor] | undefined;
+  const references = () => {
+    known ??= hasReference ? split(scaled(rows.references())) : noReference(name)();
+    return known;
+  };
   return {
     ...{ chosen, rejected },
     get referenceChosen() {
