@@ -40,7 +40,7 @@ const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly fi
   run: { shape: runShape, files: [RUN] },
   training: { shape: without(trainingShape, runShape), files: TRAINING },
   sft: { shape: without(sftOptions.shape, trainingShape), files: ['packages/training/src/sft/sft-options.ts'] },
-  dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-trainer.ts'] },
+  dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-options.ts'] },
   trainPolicy: {
     shape: without(policyOptions.shape, trainingShape),
     files: ['packages/rl/src/training/policy-options.ts'],

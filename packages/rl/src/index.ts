@@ -133,14 +133,8 @@ export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
-export {
-  DPO_TRL_NAMES,
-  type DpoOptions,
-  type DpoResult,
-  dpo,
-  dpoOptions,
-  trainPreferences,
-} from './training/dpo-trainer.js';
+export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
+export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
@@ -153,7 +147,13 @@ export {
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
-export type { AnyPreferenceLoss } from './training/preference-data.js';
+export {
+  type AnyPreferenceLoss,
+  type PreferenceData,
+  type PreferenceSettings,
+  preferenceData,
+  preferenceSettings,
+} from './training/preference-data.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';

@@ -22,7 +22,7 @@ import {
   tokenMean,
   trainPolicy,
 } from '../src/index.js';
-import { dpoOptions } from '../src/training/dpo-trainer.js';
+import { dpoOptions } from '../src/training/dpo-options.js';
 import { policyOptions } from '../src/training/policy-options.js';
 import { prompts as topics, toyModel } from './toy.js';
 

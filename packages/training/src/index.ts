@@ -1,4 +1,21 @@
+export { type AGemResult, aGem } from './continual/a-gem.js';
+export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
+export type { Annotation, AnnotationSpec } from './loss/annotation.js';
+export type {
+  ForwardPass,
+  Loss,
+  LossDescription,
+  LossInputs,
+  LossResult,
+  Read,
+  Readout,
+  ReadoutValue,
+} from './loss/loss.js';
+export type { RowBatch, TrainingRow } from './loss/rows.js';
+export { TrainingRowError } from './loss/rows.js';
+export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
+export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
 export {
   type DivergenceOptions,
   divergence,
@@ -69,28 +86,20 @@ export { SftRowError, tokenizeRows } from './sft/tokenize-rows.js';
 export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
-export type { Annotation, AnnotationSpec } from './trainer/annotation.js';
 export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './trainer/coupled-loss.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
-export type {
-  ForwardPass,
-  Loss,
-  LossDescription,
-  LossInputs,
-  LossResult,
-  Read,
-  Readout,
-  ReadoutValue,
-} from './trainer/loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
+export type { Penalty } from './trainer/penalty.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
-export type { RowBatch, TrainingRow } from './trainer/rows.js';
-export { TrainingRowError } from './trainer/rows.js';
-export type { TokenLoss, TokenLossInputs } from './trainer/token-loss.js';
-export { negativeLogLikelihood, weightedSum } from './trainer/token-loss.js';
+export type {
+  EvaluateOptions,
+  OptimStepOptions,
+  OptimStepResult,
+  ReadOptions,
+  StepInputs,
+} from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
-export type { OptimStepOptions, OptimStepResult, ReadOptions, StepInputs } from './trainer/trainer.js';
 export { Trainer } from './trainer/trainer.js';
 export type { TrainerOptions } from './trainer/trainer-options.js';

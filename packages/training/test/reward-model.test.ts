@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
 import { adamW, sgd } from '@posttrain/core-tensor/optim';
 import { loadWeights, SequenceClassifier } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
@@ -94,6 +94,25 @@ describe('bradleyTerry', () => {
     const trained: SequenceClassifier = trainer.model;
     const [[first], [second]] = (await trained.logits([[...a], [...b]])) as [Float32Array, Float32Array];
     expect(Math.abs(first! - second! - Math.log(3))).toBeLessThan(0.02);
+  });
+
+  it('does not see a constant that is added to all rewards, but for η', async () => {
+    const lossAt = async (shift: number, centerRewardsCoefficient = 0) => {
+      const rewards = tensor(
+        Float32Array.from([0.3, -1.1, 2, 0.4], (r) => r + shift),
+        [4, 1],
+      );
+      const inputs = {
+        weights: tensor(Float32Array.from([0.5, 0.5, 0.5, 0.5]), [4, 1]),
+        annotations: { margin: tensor(Float32Array.from([0, 0, 0.5, 0.5]), [4]) },
+        scalars: {},
+      };
+      return bradleyTerry({ centerRewardsCoefficient })
+        .computeFrom(() => rewards as never, inputs)
+        .loss.item();
+    };
+    expect(await lossAt(10)).toBeCloseTo(await lossAt(0), 5);
+    expect(await lossAt(10, 0.1)).toBeGreaterThan((await lossAt(0, 0.1)) + 10);
   });
 
   it('trains an adapter and the head beside a frozen trunk', async () => {

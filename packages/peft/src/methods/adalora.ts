@@ -7,6 +7,7 @@ import { type LayerMethod, linearShape, type PeftConfig } from '../adapters/laye
 import { rankAllocator } from '../optim/rank-allocator.js';
 import { lora } from './lora.js';
 
+/** Options of `adalora`, by PEFT's names in camel case. */
 export interface AdaLoraConfig extends PeftConfig {
   /** Rank of every update at the start. Default 12. */
   readonly initR: number;

@@ -8,6 +8,7 @@ import { matchSaved } from '../adapters/targets.js';
 
 type Part = Sublayer['part'];
 
+/** Options of `houlsby`. */
 export interface HoulsbyConfig {
   /** Width m of the bottleneck. Default 64. */
   readonly bottleneckSize: number;

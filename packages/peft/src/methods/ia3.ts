@@ -5,6 +5,7 @@ import { AdapterConfigError } from '../adapters/errors.js';
 import { type AdapterTarget, type LayerMethod, linearShape, type TargetedConfig } from '../adapters/layer-method.js';
 import { isTargeted } from '../adapters/targets.js';
 
+/** Options of `ia3`, by PEFT's names in camel case. */
 export interface Ia3Config extends TargetedConfig {
   readonly excludeModules: readonly string[] | string | null;
   readonly modulesToSave: readonly string[] | null;

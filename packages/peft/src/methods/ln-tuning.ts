@@ -6,6 +6,7 @@ import { NO_PLAN } from '../adapters/peft-adapter.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { matchSaved, matchTargets } from '../adapters/targets.js';
 
+/** Options of `lnTuning`, by PEFT's names in camel case. */
 export interface LnTuningConfig extends TargetedConfig {
   /** Normalisations to train, by path, dotted ending or regular expression. Null: PEFT's of the model type. */
   readonly targetModules: readonly string[] | string | null;

@@ -4,6 +4,7 @@ import { AdapterConfigError } from '../adapters/errors.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
 
+/** Options of `prefixTuning`, by PEFT's names in camel case. */
 export interface PrefixTuningConfig {
   /** Positions before every sequence. No default. */
   readonly numVirtualTokens: number | null;

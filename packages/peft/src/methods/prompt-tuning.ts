@@ -5,6 +5,7 @@ import { AdapterConfigError } from '../adapters/errors.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
 
+/** Options of `promptTuning`, by PEFT's names in camel case. */
 export interface PromptTuningConfig {
   /** Virtual tokens before every sequence. No default. */
   readonly numVirtualTokens: number | null;

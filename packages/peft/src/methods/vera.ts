@@ -5,6 +5,7 @@ import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { type LayerMethod, linearShape, type TargetedConfig } from '../adapters/layer-method.js';
 
+/** Options of `vera`, by PEFT's names in camel case. */
 export interface VeraConfig extends TargetedConfig {
   readonly layersToTransform: readonly number[] | number | null;
   readonly layersPattern: readonly string[] | string | null;

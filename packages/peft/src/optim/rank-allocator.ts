@@ -13,6 +13,7 @@ export interface RankAllocatorOptions {
   readonly totalStep: number;
 }
 
+/** The state of AdaLoRA's allocation of ranks, beside the inner optimizer's. */
 export interface RankAllocatorState {
   readonly inner: object;
   /** Smoothed sensitivities |θ ∂L/∂θ| of A, E and B, and how much they vary. */

@@ -128,7 +128,11 @@ function pairsOf(
 ): PairLogProbs {
   const scaled = (values: Tensor) => (kind === 'mean' ? values.div(rows.lengths()) : values);
   const [chosen, rejected] = split(scaled(rows.sums));
-  const references = hasReference ? () => split(scaled(rows.references())) : noReference(name);
+  let known: [Tensor, Tensor] | undefined;
+  const references = () => {
+    known ??= hasReference ? split(scaled(rows.references())) : noReference(name)();
+    return known;
+  };
   return {
     ...{ chosen, rejected },
     get referenceChosen() {
@@ -156,9 +160,8 @@ function pairsOf(
 function resultOf(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values: Tensor) => Tensor) {
   const { beta, reference = true } = preference;
   const { chosen, rejected } = pairs;
-  const [rewardChosen, rewardRejected] = (
-    reference ? [chosen.sub(pairs.referenceChosen), rejected.sub(pairs.referenceRejected)] : [chosen, rejected]
-  ).map((x) => x.mul(beta)) as [Tensor, Tensor];
+  const rewardChosen = (reference ? chosen.sub(pairs.referenceChosen) : chosen).mul(beta);
+  const rewardRejected = (reference ? rejected.sub(pairs.referenceRejected) : rejected).mul(beta);
   const computed = preference.compute(pairs);
   const { losses, metrics = {} } = 'losses' in computed ? computed : { losses: computed };
   return {

@@ -180,6 +180,7 @@ export const POLICY_TRL_REMARKS = {
   use_vllm: 'Completions are sampled from the model that is trained.',
 } as const;
 
+/** The declared options of `trainPolicy`. */
 export const policyOptions = options('trainPolicy', shape, trlNames(shape, POLICY_TRL_NAMES, POLICY_TRL_REMARKS));
 
 /** Options of `trainPolicy`. */

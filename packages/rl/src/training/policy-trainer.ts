@@ -52,6 +52,7 @@ export interface CompletionRecord extends StepRecord {
   readonly messages?: readonly ChatMessage[];
 }
 
+/** What `trainPolicy` gives. */
 export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
   /** `trainer.parameters` (or `trainer.model`, when no adapter was trained) are the result. */
   readonly trainer: Trainer;

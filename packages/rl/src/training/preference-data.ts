@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import {
   collectRows,
@@ -56,6 +56,25 @@ export interface PreferenceData {
   update(trainer: Trainer, indices: readonly number[], rate: number): Promise<UpdateResult>;
   /** Evaluation on all of them. */
   readonly evaluation: () => EvaluationOnRows;
+}
+
+/**
+ * The settings with a `maxLength` that the model can take: what is longer than the context can neither be scored nor trained.
+ *
+ * @param given what was asked for, if anything; only the default is made shorter
+ * @throws OptionError for one that is longer than the context
+ */
+export function preferenceSettings<Settings extends PreferenceSettings>(
+  where: string,
+  settings: Settings,
+  given: number | undefined,
+): Settings {
+  const { model, maxLength } = settings;
+  const { maxPositionEmbeddings: context } = model.config;
+  if (given === undefined) return { ...settings, maxLength: Math.min(maxLength, context) };
+  if (given <= context) return settings;
+  const problem = `maxLength is ${given}; the context of ${model.name} holds ${context} tokens.`;
+  throw new OptionError('INVALID_OPTION', where, 'maxLength', problem);
 }
 
 type RowOption = 'rows' | 'evaluationRows';

@@ -1,8 +1,8 @@
 import { type Adapter, type RunnableModel, sequenceLogProbs } from '@posttrain/lm';
+import type { Loss } from '../loss/loss.js';
+import { type TrainingRow, TrainingRowError } from '../loss/rows.js';
+import { weightedSum } from '../loss/token-loss.js';
 import { type DivergenceOptions, divergence } from '../readouts/divergence.js';
-import type { Loss } from '../trainer/loss.js';
-import { type TrainingRow, TrainingRowError } from '../trainer/rows.js';
-import { weightedSum } from '../trainer/token-loss.js';
 
 /**
  * Distillation from a teacher's distributions: Σ w · D(teacher, student) over the predictions of the rows, D being the

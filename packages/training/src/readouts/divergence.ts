@@ -1,7 +1,7 @@
 import { concat, logSumExp, softplus, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import type { LayerHooks, RunnableModel } from '@posttrain/lm';
-import type { Readout } from '../trainer/loss.js';
+import type { Readout } from '../loss/loss.js';
 import { logProbsOf } from './log-probs-of.js';
 import { predictionLayer } from './prediction-layer.js';
 import { predictions } from './predictions.js';
@@ -28,6 +28,7 @@ export interface TopKTeacher {
   readonly rest?: 'tail' | 'renormalize';
 }
 
+/** Options of the readout `divergence`. */
 export interface DivergenceOptions {
   readonly teacher: TeacherModel | TopKTeacher;
   /** 0: KL(teacher ‖ student). 1: KL(student ‖ teacher). Between: the generalised Jensen-Shannon divergence. Default 0.5. */

@@ -1,6 +1,6 @@
 import { iota, type Tensor, where } from '@posttrain/core-tensor';
 import { HeadError, headLogits } from '@posttrain/lm';
-import type { ForwardPass, Readout } from '../trainer/loss.js';
+import type { ForwardPass, Readout } from '../loss/loss.js';
 
 /** Final, normalised hidden states [b, s, width]: `last_hidden_state` of transformers. */
 export const hiddenStates: Readout<Tensor> = { name: 'hiddenStates', per: 'token', compute: ({ hidden }) => hidden };

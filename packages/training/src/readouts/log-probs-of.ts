@@ -1,9 +1,10 @@
 import { type Tensor, where } from '@posttrain/core-tensor';
-import type { Readout } from '../trainer/loss.js';
+import type { Readout } from '../loss/loss.js';
 import { predictionLayer } from './prediction-layer.js';
 import { predictions } from './predictions.js';
 import { sumOverVocabulary } from './vocabulary.js';
 
+/** Options of the readout `logProbsOf`. */
 export interface LogProbsOfOptions {
   /** The annotation with the token ids, k for every prediction. */
   readonly ids: string;

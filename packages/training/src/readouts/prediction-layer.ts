@@ -1,5 +1,5 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
-import type { ForwardPass } from '../trainer/loss.js';
+import type { ForwardPass } from '../loss/loss.js';
 import type { VocabularyLogits } from './vocabulary.js';
 
 /** The output layer over what predicts tokens in hidden states [b, s, width]: n = b · (s - 1) rows. */

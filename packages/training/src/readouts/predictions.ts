@@ -1,6 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { logProbsOf } from '@posttrain/lm';
-import type { Readout } from '../trainer/loss.js';
+import type { Readout } from '../loss/loss.js';
 
 /** What is known of each prediction of a pass, float32 [b, s - 1] each. */
 export interface Predictions extends Readonly<Record<string, Tensor>> {
@@ -14,6 +14,7 @@ export interface Predictions extends Readonly<Record<string, Tensor>> {
   readonly logSumExps: Tensor;
 }
 
+/** Options of the readout `predictions`. */
 export interface PredictionsOptions {
   /** Divides the logits before the softmax. Default 1. */
   readonly temperature?: number;

@@ -1,5 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { Readout } from '../trainer/loss.js';
+import type { Readout } from '../loss/loss.js';
 import { predictions } from './predictions.js';
 
 /** Σ log p over the predictions of a row whose weight is not 0, [b]. */

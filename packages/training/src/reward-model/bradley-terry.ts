@@ -1,9 +1,9 @@
 import { logSigmoid, type Tensor, where } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
+import type { Loss } from '../loss/loss.js';
+import type { TrainingRow } from '../loss/rows.js';
+import { weightedSum } from '../loss/token-loss.js';
 import { sequenceLogits } from '../readouts/heads.js';
-import type { Loss } from '../trainer/loss.js';
-import type { TrainingRow } from '../trainer/rows.js';
-import { weightedSum } from '../trainer/token-loss.js';
 
 const bradleyTerryOptions = options('bradleyTerry', {
   /** η, how strongly the two rewards of a pair are held to add up to zero (arXiv 2312.09244); TRL's `center_rewards_coefficient`. Default 0. */

@@ -1,7 +1,7 @@
 import { type DecisiveSettings, OptionError, PosttrainError, settingsOf, showValue } from '@posttrain/interfaces';
+import type { TrainingRow } from '../loss/rows.js';
 import type { Metrics } from '../tracking/metrics.js';
 import type { AnyLoss } from '../trainer/lift-token-loss.js';
-import type { TrainingRow } from '../trainer/rows.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { EvaluationContext } from './hooks.js';
 import { contentHash } from './identity.js';

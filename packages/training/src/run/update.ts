@@ -1,8 +1,9 @@
+import type { TrainingRow } from '../loss/rows.js';
 import type { AnyLoss } from '../trainer/lift-token-loss.js';
 import type { ForwardBackwardResult } from '../trainer/pass-sum.js';
-import type { TrainingRow } from '../trainer/rows.js';
+import type { StepInputs } from '../trainer/step-options.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
-import type { StepInputs, Trainer } from '../trainer/trainer.js';
+import type { Trainer } from '../trainer/trainer.js';
 
 /** What `update` gives: the loss, metrics and the norm of the gradient. */
 export interface UpdateResult extends ForwardBackwardResult {

@@ -1,5 +1,7 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import { contextOf, withParameters } from '@posttrain/lm';
+import type { TrainingRow } from '../loss/rows.js';
+import { negativeLogLikelihood } from '../loss/token-loss.js';
 import { collectRows, type Rows } from '../run/collect-rows.js';
 import { lossOnRows } from '../run/evaluation.js';
 import { rowsIdentity } from '../run/identity.js';
@@ -8,8 +10,6 @@ import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
-import type { TrainingRow } from '../trainer/rows.js';
-import { negativeLogLikelihood } from '../trainer/token-loss.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { type PackedRow, packRows } from './packing.js';

@@ -1,8 +1,8 @@
 import { realize, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
-import type { Loss, Readout } from './loss.js';
+import type { Loss, Readout } from '../loss/loss.js';
+import type { TrainingRow } from '../loss/rows.js';
+import { weightedSum } from '../loss/token-loss.js';
 import type { ForwardBackwardResult } from './pass-sum.js';
-import type { TrainingRow } from './rows.js';
-import { weightedSum } from './token-loss.js';
 import type { TrainableModel } from './trainable-model.js';
 import type { Trainer } from './trainer.js';
 

@@ -1,7 +1,7 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { HiddenOptions, LayerHooks, Network, Weights } from '@posttrain/lm';
-import type { ForwardPass, Read, Readout, ReadoutValue } from './loss.js';
-import type { RowBatch } from './rows.js';
+import type { ForwardPass, Read, Readout, ReadoutValue } from '../loss/loss.js';
+import type { RowBatch } from '../loss/rows.js';
 
 /** A pass over rows, to be traced: hidden states and readouts are made when they are first asked for. */
 export function forwardPass(

@@ -19,9 +19,9 @@ import {
   recordRouterLogits,
   routerSums,
 } from '@posttrain/lm';
+import type { Loss, LossResult, Readout, ReadoutValue } from '../loss/loss.js';
+import type { RowBatch } from '../loss/rows.js';
 import { forwardPass } from './forward-pass.js';
-import type { Loss, LossResult, Readout, ReadoutValue } from './loss.js';
-import type { RowBatch } from './rows.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
 
@@ -163,7 +163,7 @@ export class GradientAccumulator {
           const [weights, hooks] = this.adapter ? [frozen, this.adapter.hooks(compute)] : [compute, {}];
           return this.#lossOf(loss, weights, batch, hooks, scalars);
         },
-        { name: `evaluate(${loss.name})` },
+        { name: `evaluate(${loss.name})`, engine: this.base.network.engine },
       );
     if (!known) this.#evaluationSteps.set(loss, step);
     return step(await this.#inputsOf(pass, parameters, undefined));

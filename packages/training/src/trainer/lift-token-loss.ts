@@ -1,6 +1,6 @@
+import type { Loss } from '../loss/loss.js';
+import type { TokenLoss } from '../loss/token-loss.js';
 import { predictions } from '../readouts/predictions.js';
-import type { Loss } from './loss.js';
-import type { TokenLoss } from './token-loss.js';
 
 const lifted = new WeakMap<TokenLoss, Loss>();
 

@@ -1,6 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { LossDescription } from './loss.js';
-import type { TrainingRow } from './rows.js';
+import type { LossDescription } from '../loss/loss.js';
+import type { TrainingRow } from '../loss/rows.js';
 
 /** What `Trainer.forwardBackward` gives. */
 export interface ForwardBackwardResult {

@@ -1,6 +1,6 @@
 import { Tensor } from '@posttrain/core-tensor';
-import type { Readout, ReadoutValue } from './loss.js';
-import type { RowBatch, TrainingRow } from './rows.js';
+import type { Readout, ReadoutValue } from '../loss/loss.js';
+import type { RowBatch, TrainingRow } from '../loss/rows.js';
 
 /** A readout's numbers, row by row: one array a row, or one for each of its tensors. */
 export type ValuesOfRows<T extends ReadoutValue> = T extends Tensor

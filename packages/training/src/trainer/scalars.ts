@@ -1,7 +1,7 @@
 import { scalar } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { PosttrainError, showValue } from '@posttrain/interfaces';
-import type { Loss } from './loss.js';
+import type { Loss } from '../loss/loss.js';
 
 /** The numbers of a step that a loss names, as tensors. @throws PosttrainError LOSS_SCALARS for any that is not as it says */
 export function scalarsOf({ name, scalars = [] }: Loss, given: Readonly<Record<string, number>> = {}): Named {

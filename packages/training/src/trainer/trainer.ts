@@ -7,11 +7,9 @@ import {
   type NonFinite,
   scalar,
   type Tensor,
-  tensor,
   withEngine,
 } from '@posttrain/core-tensor';
 import {
-  type LossScale,
   type LossScaler,
   lossScaler,
   mapNamed,
@@ -21,62 +19,34 @@ import {
 } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, contextOf, NO_ADAPTER, withParameters } from '@posttrain/lm';
-import type { Annotation } from './annotation.js';
+import type { Loss, Readout, ReadoutValue } from '../loss/loss.js';
+import { checkRows, microBatches, type RowLimits, type TrainingRow, toBatch } from '../loss/rows.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
-import type { Loss, Readout, ReadoutValue } from './loss.js';
 import { NonFiniteError } from './non-finite-error.js';
+import { assertTrainable, copiesOf, firstUnlike } from './parameters.js';
 import { type ForwardBackwardResult, PassSum } from './pass-sum.js';
+import { addPenalty, type Penalty } from './penalty.js';
 import { rowValues, type ValuesOfRows } from './row-values.js';
-import { checkRows, microBatches, type RowLimits, type TrainingRow, toBatch } from './rows.js';
+import { type SavedScale, savedScale } from './saved-scale.js';
 import { scalarsOf } from './scalars.js';
+import type {
+  EvaluateOptions,
+  OptimStepOptions,
+  OptimStepResult,
+  Penalized,
+  ReadOptions,
+  StepInputs,
+} from './step-options.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
-
-/** Options of `Trainer.optimStep`. */
-export interface OptimStepOptions {
-  readonly learningRate: number;
-  /** Applied in the place of what `forwardBackward` has added. */
-  readonly gradients?: Named;
-}
-
-/** What `Trainer.optimStep` gives. */
-export interface OptimStepResult {
-  /** Of all gradients together, before clipping. */
-  readonly gradNorm: number;
-  /**
-   * True when loss scaling found a gradient that is not finite: nothing was updated, no step counted, and the scale is
-   * lower now. Try the same rows again.
-   */
-  readonly skipped: boolean;
-}
-
-/** What a loss gets in one call, beside the rows. */
-export interface StepInputs {
-  /** The numbers that it names by `scalars`; they may differ from call to call, and nothing is compiled anew. */
-  readonly scalars?: Readonly<Record<string, number>>;
-}
-
-/** Options of `Trainer.read`. */
-export interface ReadOptions {
-  /** That of the loss that the rows are for, which decides how they are split. Default 1. */
-  readonly groupSize?: number | 'any';
-  /** Those that the readout takes from the rows. Default: what it declares. */
-  readonly annotations?: readonly Annotation[];
-}
 
 /** The optimizer's state is a tree that only the optimizer looks into. */
 interface Trained {
   readonly parameters: Named;
   readonly state: object;
-}
-
-/** `LossScale` as scalars, so that it is saved with the rest. */
-interface SavedScale {
-  readonly scale: Tensor;
-  readonly growthTracker: Tensor;
 }
 
 /** torch's: what is added to the norm that gradients are divided by. */
@@ -112,15 +82,10 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   static async create<M extends TrainableModel>(model: M, given: TrainerOptions): Promise<Trainer<M>> {
     const options = trainerOptions.read(given);
     const start = options.adapter ? options.adapter.parameters : model.weights;
-    const copies = Object.entries(start).map(async ([name, p]) => {
-      if (p.dtype !== 'float32')
-        throw new PosttrainError('TRAINED_DTYPE', `${name} is ${p.dtype}; ${trainable(model, options.adapter)}`);
-      // The reference engine gives float64.
-      return [name, tensor(Float32Array.from(await p.data()), p.shape)];
-    });
+    assertTrainable(model, options.adapter, start);
     const asked = optimizerOf(options.optimizer, { decays: decaysInTransformers });
     const optimizer = options.adapter?.optimizer?.(asked) ?? asked;
-    const parameters = Object.fromEntries(await Promise.all(copies));
+    const parameters = await copiesOf(start);
     // What it compiles is for the model's engine, whichever was set while the parameters were read.
     return withEngine(model.network.engine, () => new Trainer(model, { ...options, optimizer }, parameters));
   }
@@ -162,6 +127,27 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   /** The trained tensors, as they are now. They are given away by the next `optimStep`: read or copy them before. */
   get parameters(): Named {
     return this.#trained.parameters;
+  }
+
+  /** The trained tensors as they are now, in memory of their own: anchors, or what a step at trial parameters goes back to. */
+  copyParameters(): Promise<Named> {
+    return copiesOf(this.parameters);
+  }
+
+  /**
+   * Puts other numbers in the place of the trained tensors: a step that was tried and is accepted, or one that is taken back.
+   * The optimizer's state stays, and no step is counted.
+   *
+   * @throws PosttrainError PARAMETERS where one is missing or of another shape, or gradients have been added since the last update
+   */
+  async assign(parameters: Named): Promise<void> {
+    const wrong = firstUnlike(this.parameters, parameters);
+    const what = wrong ? `there is none of the shape of ${wrong}` : 'gradients have been added to those that are there';
+    if (wrong || this.#accumulated.passes.length > 0) {
+      throw new PosttrainError('PARAMETERS', `step ${this.#step}: parameters are given, but ${what}`);
+    }
+    const own = Object.fromEntries(Object.keys(this.parameters).map((name) => [name, parameters[name]!]));
+    this.#trained = { ...this.#trained, parameters: await copiesOf(own) };
   }
 
   /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
@@ -254,7 +240,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   async evaluate(
     rows: readonly TrainingRow[],
     given: AnyLoss,
-    { signal, scalars }: StepInputs & { readonly signal?: AbortSignal | undefined } = {},
+    { signal, scalars, parameters = this.parameters }: EvaluateOptions = {},
   ): Promise<ForwardBackwardResult> {
     const loss = asLoss(given);
     const numbers = scalarsOf(loss, scalars);
@@ -265,7 +251,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
       signal?.throwIfAborted();
       const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
       const pass = { loss, batch, dropoutKey: this.#dropout.toTensor(), scalars: numbers };
-      const value = await sum.add(await this.#accumulated.evaluate(pass, this.parameters));
+      const value = await sum.add(await this.#accumulated.evaluate(pass, parameters));
       if (Number.isFinite(value)) continue;
       throw NonFiniteError.ofStep('the loss of evaluation', value, this.#step, await this.#findNonFinite([pass]));
     }
@@ -302,22 +288,23 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    * @throws NonFiniteError; PosttrainError without a `forwardBackward` since the last update, or with one whose gradients are
    *   still there while others are given
    */
-  async optimStep({ learningRate, gradients }: OptimStepOptions): Promise<OptimStepResult> {
-    if (gradients) return this.#applyGiven(gradients, learningRate);
+  async optimStep({ learningRate, gradients, penalties = [] }: OptimStepOptions): Promise<OptimStepResult> {
+    if (gradients) return this.#applyGiven(gradients, learningRate, penalties);
     const passes = this.#added();
     const scale = (await this.#lossScale?.scale.item()) ?? 1;
-    const norm = (await this.#accumulated.norm()) / scale;
+    const all = await this.#penalized(this.#accumulated.gradients, scale, penalties);
+    const norm = (await this.#accumulated.norm(all.gradients)) / scale;
     const present = this.#lossScale?.scale;
     await this.#nextLossScale(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
       this.#accumulated.clear();
-      if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true };
+      if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true, penalties: all.values };
       throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
-    return this.#apply(this.#accumulated.gradients, norm, scale, learningRate);
+    return this.#apply(all, norm, scale, learningRate);
   }
 
-  async #applyGiven(gradients: Named, learningRate: number): Promise<OptimStepResult> {
+  async #applyGiven(gradients: Named, learningRate: number, penalties: readonly Penalty[]): Promise<OptimStepResult> {
     const { passes } = this.#accumulated;
     const wrong = Object.entries(this.parameters).find(
       ([name, p]) => String(gradients[name]?.shape) !== String(p.shape),
@@ -326,12 +313,30 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     if (wrong || passes.length > 0) {
       throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);
     }
-    const norm = await this.#accumulated.norm(gradients);
+    const all = await this.#penalized(gradients, 1, penalties);
+    const norm = await this.#accumulated.norm(all.gradients);
     if (!Number.isFinite(norm)) throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, undefined);
-    return this.#apply(gradients, norm, 1, learningRate);
+    return this.#apply(all, norm, 1, learningRate);
   }
 
-  async #apply(gradients: Named, gradNorm: number, scale: number, learningRate: number): Promise<OptimStepResult> {
+  /** Gradients with those of the penalties, and their values. */
+  async #penalized(given: Named, scale: number, penalties: readonly Penalty[]): Promise<Penalized> {
+    let gradients = given;
+    const values: Record<string, number> = {};
+    for (const penalty of penalties) {
+      const added = await addPenalty(penalty, gradients, this.parameters, scalar(scale), this.#base.network.engine);
+      gradients = added.gradients;
+      values[penalty.name] = added.value;
+    }
+    return { gradients, values };
+  }
+
+  async #apply(
+    { gradients, values }: Penalized,
+    gradNorm: number,
+    scale: number,
+    learningRate: number,
+  ): Promise<OptimStepResult> {
     const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (gradNorm + CLIP_EPSILON)) : 1;
     const { parameters, state } = this.#trained;
     const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
@@ -340,7 +345,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     this.#trained = trained;
     this.#step++;
     this.#accumulated.clear();
-    return { gradNorm, skipped: false };
+    return { gradNorm, skipped: false, penalties: values };
   }
 
   /**
@@ -391,18 +396,4 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
     this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
   }
-}
-
-const savedScale = ({ scale, growthTracker }: LossScale): SavedScale => ({
-  scale: scalar(scale),
-  growthTracker: scalar(growthTracker, 'int32'),
-});
-
-/** How the weights of such a model are trained. */
-function trainable({ config }: Pick<TrainableModel, 'config'>, adapter: unknown): string {
-  if (adapter !== undefined || !config.quantization) return 'train it as float32';
-  return (
-    `the model is quantised (${config.quantization.method}), and codes cannot be trained. Train an adapter beside it ` +
-    '(QLoRA: adapter: await createAdapter(model, lora) of @posttrain/peft), or await model.dequantize().'
-  );
 }

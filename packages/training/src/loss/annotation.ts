@@ -1,6 +1,7 @@
 /** An annotation as a loss declares it. A name alone is one float32 a prediction. */
 export type Annotation = string | AnnotationSpec;
 
+/** An annotation as it is declared: its name, what it belongs to, its width and dtype. */
 export interface AnnotationSpec {
   readonly name: string;
   /** `prediction`: entry t belongs to predicting token t + 1. `row`: one for the whole row. */

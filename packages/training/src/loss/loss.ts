@@ -51,6 +51,7 @@ export interface LossInputs {
   readonly groups?: Tensor;
 }
 
+/** What a loss computes: the scalar to minimise, and metrics. */
 export interface LossResult {
   /**
    * The scalar to minimise, already weighted and normalised: micro-batches are added up, so it must be a sum over rows (or

@@ -1,0 +1,44 @@
+import { type Compiled, compile, type Engine, perEngine, type Tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
+
+/**
+ * What a step adds to the loss that depends on the trained tensors and on no row: a distance to earlier weights, a norm. It counts
+ * once a step, however the rows are split.
+ */
+export interface Penalty {
+  readonly name: string;
+  /** Tensors that it reads beside the parameters: inputs of the graph, so that others are no other graph. */
+  readonly tensors?: Named;
+  /** A scalar, traced once. */
+  compute(parameters: Named, tensors: Named): Tensor;
+}
+
+type AddPenalty = Compiled<
+  [gradients: Named, parameters: Named, tensors: Named, lossScale: Tensor],
+  { readonly gradients: Named; readonly value: Tensor }
+>;
+
+const compiledOn = perEngine(() => new WeakMap<Penalty['compute'], AddPenalty>());
+
+/** Gradients with those of a penalty, times `lossScale`, added to them, and its value. What is compiled is kept by its function. */
+export async function addPenalty(
+  { name, compute, tensors = {} }: Penalty,
+  gradients: Named,
+  parameters: Named,
+  lossScale: Tensor,
+  engine: Engine,
+): Promise<{ readonly gradients: Named; readonly value: number }> {
+  const compiled = compiledOn(engine);
+  const add: AddPenalty =
+    compiled.get(compute) ??
+    compile(
+      (sums, variables, given, scale) => {
+        const { value, gradient } = valueAndGrad((x: Named) => compute(x, given))(variables);
+        return { gradients: mapNamed(sums, (g, key) => g.add((gradient as Named)[key]!.mul(scale))), value };
+      },
+      { name: `penalty(${name})`, engine },
+    );
+  compiled.set(compute, add);
+  const added = await add(gradients, parameters, tensors, lossScale);
+  return { gradients: added.gradients, value: await added.value.item() };
+}

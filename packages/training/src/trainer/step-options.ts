@@ -1,0 +1,52 @@
+import type { Named } from '@posttrain/core-tensor/optim';
+import type { Annotation } from '../loss/annotation.js';
+import type { Penalty } from './penalty.js';
+
+/** Options of `Trainer.optimStep`. */
+export interface OptimStepOptions {
+  readonly learningRate: number;
+  /** Applied in the place of what `forwardBackward` has added. */
+  readonly gradients?: Named;
+  /** Added to the loss once, whatever the rows. Default: none. */
+  readonly penalties?: readonly Penalty[];
+}
+
+/** Gradients to which those of penalties have been added, and the penalties' values. */
+export interface Penalized {
+  readonly gradients: Named;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/** What `Trainer.optimStep` gives. */
+export interface OptimStepResult {
+  /** Of all gradients together, before clipping. */
+  readonly gradNorm: number;
+  /**
+   * True when loss scaling found a gradient that is not finite: nothing was updated, no step counted, and the scale is
+   * lower now. Try the same rows again.
+   */
+  readonly skipped: boolean;
+  /** The value of every penalty, by name. */
+  readonly penalties: Readonly<Record<string, number>>;
+}
+
+/** What a loss gets in one call, beside the rows. */
+export interface StepInputs {
+  /** The numbers that it names by `scalars`; they may differ from call to call, and nothing is compiled anew. */
+  readonly scalars?: Readonly<Record<string, number>>;
+}
+
+/** Options of `Trainer.evaluate`. */
+export interface EvaluateOptions extends StepInputs {
+  readonly signal?: AbortSignal | undefined;
+  /** Trial parameters, by name. Default: those that are trained, as they are now. */
+  readonly parameters?: Named;
+}
+
+/** Options of `Trainer.read`. */
+export interface ReadOptions {
+  /** That of the loss that the rows are for, which decides how they are split. Default 1. */
+  readonly groupSize?: number | 'any';
+  /** Those that the readout takes from the rows. Default: what it declares. */
+  readonly annotations?: readonly Annotation[];
+}

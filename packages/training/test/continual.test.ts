@@ -1,0 +1,180 @@
+import { referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import {
+  aGem,
+  ewc,
+  fisherDiagonal,
+  negativeLogLikelihood,
+  type Penalty,
+  Trainer,
+  type TrainingRow,
+} from '../src/index.js';
+import { expectClose } from './model.js';
+
+const rowsOf = (sequences: number[][]): TrainingRow[] => {
+  const count = sequences.reduce((sum, { length }) => sum + length - 1, 0);
+  return sequences.map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / count) }));
+};
+const old = rowsOf([
+  [3, 17, 24, 9, 12],
+  [9, 2, 31],
+]);
+const next = rowsOf([
+  [3, 17, 5, 6, 7],
+  [9, 2, 8],
+]);
+
+beforeAll(() => setEngine(referenceEngine()));
+
+const start = async () => Trainer.create(await tinyModel('llama', 3), { optimizer: sgd(), maxGradNorm: 0 });
+const lossOf = async (trainer: Trainer, rows: readonly TrainingRow[], parameters?: Named) =>
+  (await trainer.evaluate(rows, negativeLogLikelihood, parameters ? { parameters } : {})).loss;
+
+async function train(
+  trainer: Trainer,
+  rows: readonly TrainingRow[],
+  steps: number,
+  { penalties = [], learningRate = 0.3 }: { penalties?: readonly Penalty[]; learningRate?: number } = {},
+) {
+  for (let step = 0; step < steps; step++) {
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    await trainer.optimStep({ learningRate, penalties });
+  }
+}
+
+describe('elastic weight consolidation', () => {
+  it('learns the new task and forgets less of the old one; λ 0 changes nothing', async () => {
+    const results: { before: readonly [number, number]; old: number; next: number }[] = [];
+    for (const lambda of [undefined, 0, 10]) {
+      const trainer = await start();
+      await train(trainer, old, 5);
+      const anchors = await trainer.copyParameters();
+      const fisher = await fisherDiagonal(trainer, old, negativeLogLikelihood);
+      const before = [await lossOf(trainer, old), await lossOf(trainer, next)] as const;
+      const penalties = lambda === undefined ? [] : [ewc({ anchors, fisher, lambda })];
+      await train(trainer, next, 60, { penalties, learningRate: 0.02 });
+      results.push({ before, old: await lossOf(trainer, old), next: await lossOf(trainer, next) });
+    }
+    const [plain, none, held] = results as [(typeof results)[0], (typeof results)[0], (typeof results)[0]];
+    expectClose([none.old, none.next], [plain.old, plain.next], 1e-6);
+    expect(plain.old).toBeGreaterThan(plain.before[0] + 0.1);
+    expect(held.old - held.before[0]).toBeLessThan(0.75 * (plain.old - plain.before[0]));
+    expect(held.next).toBeLessThan(held.before[1] - 2);
+  });
+
+  it('pulls with λ F (θ - θ*), is nothing at the anchor, and is logged', async () => {
+    const trainer = await start();
+    const anchors = await trainer.copyParameters();
+    const ones = mapNamed(anchors, (x) => x.mul(0).add(1));
+    const name = 'model.norm.weight';
+    const shifted = { ...anchors, [name]: anchors[name]!.add(0.5) };
+    const zero = mapNamed(anchors, (x) => x.mul(0));
+    const at = await trainer.optimStep({
+      learningRate: 1,
+      gradients: zero,
+      penalties: [ewc({ anchors, fisher: ones, lambda: 2 })],
+    });
+    expect([at.gradNorm, at.penalties.ewc]).toEqual([0, 0]);
+    await trainer.assign(shifted);
+    // 2 / 2 · 16 · 0.25, with the gradient 2 · 0.5 in 16 places.
+    const away = await trainer.optimStep({
+      learningRate: 0.25,
+      gradients: zero,
+      penalties: [ewc({ anchors, fisher: ones, lambda: 2 })],
+    });
+    expectClose([away.penalties.ewc!, away.gradNorm], [4, 4], 1e-5);
+    const moved = await trainer.parameters[name]!.sub(anchors[name]!).toArray();
+    expectClose(
+      moved,
+      moved.map(() => 0.25),
+      1e-6,
+    );
+    const { [name]: _, ...fewer } = ones;
+    expect(() => ewc({ anchors, fisher: fewer, lambda: 1 })).toThrow(/same parameters/);
+  });
+
+  it('takes other anchors and another λ without a new graph', async () => {
+    let traced = 0;
+    const trainer = await start();
+    const compute = (parameters: Named, { factor }: Named): Tensor => {
+      traced++;
+      return parameters['model.norm.weight']!.square().sum().mul(factor!);
+    };
+    const anchors = await trainer.copyParameters();
+    const zero = mapNamed(anchors, (x) => x.mul(0));
+    const factorOf = (value: number) => anchors['model.norm.weight']!.slice(0, 0, 1).mul(0).add(value).sum();
+    for (const value of [1, 2, 3]) {
+      const penalty: Penalty = { name: 'norm', tensors: { factor: factorOf(value) }, compute };
+      await trainer.optimStep({ learningRate: 0, gradients: zero, penalties: [penalty] });
+    }
+    expect(traced).toBe(1);
+  });
+});
+
+describe('A-GEM', () => {
+  const gradientsOf = async (trainer: Trainer, rows: readonly TrainingRow[]) => {
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    return trainer.takeGradients();
+  };
+
+  it('turns a gradient that hurts what is remembered, and leaves one that does not', async () => {
+    const trainer = await start();
+    await train(trainer, old, 12);
+    const [g, memory] = [await gradientsOf(trainer, next), await gradientsOf(trainer, old)];
+    const { gradients, interference } = await aGem(g, memory);
+    expect(interference).toBeLessThan(0);
+    const after = await aGem(gradients, memory);
+    expect(Math.abs(after.interference)).toBeLessThan(1e-5 * Math.abs(interference));
+    const same = await aGem(memory, memory);
+    expect(same.interference).toBeGreaterThan(0);
+    for (const [name, x] of Object.entries(same.gradients))
+      expect(await x.toArray()).toEqual(await memory[name]!.toArray());
+  });
+
+  it('steps that raise the loss of what is remembered no longer do, to first order, and the new one falls', async () => {
+    const trainer = await start();
+    await train(trainer, old, 12);
+    const at = await trainer.copyParameters();
+    const before = { old: await lossOf(trainer, old), next: await lossOf(trainer, next) };
+    const [g, memory] = [await gradientsOf(trainer, next), await gradientsOf(trainer, old)];
+    const changes: { old: number; next: number }[] = [];
+    for (const gradients of [g, (await aGem(g, memory)).gradients]) {
+      await trainer.optimStep({ learningRate: 1e-3, gradients });
+      changes.push({
+        old: (await lossOf(trainer, old)) - before.old,
+        next: (await lossOf(trainer, next)) - before.next,
+      });
+      await trainer.assign(at);
+    }
+    expect(changes[0]!.old).toBeGreaterThan(0);
+    expect(Math.abs(changes[1]!.old)).toBeLessThan(changes[0]!.old / 10);
+    expect(changes[1]!.next).toBeLessThan(0);
+    // The step that was taken back is gone.
+    expect(await lossOf(trainer, old)).toBeCloseTo(before.old, 6);
+  });
+});
+
+describe('trial parameters', () => {
+  it('give their loss without being taken: accepted, they are the parameters', async () => {
+    const trainer = await start();
+    await trainer.forwardBackward(next, negativeLogLikelihood);
+    const gradients = await trainer.takeGradients();
+    const before = await lossOf(trainer, next);
+    const at = await trainer.copyParameters();
+    const trial = (rate: number) => mapNamed(at, (p, name) => p.sub(gradients[name]!.mul(rate)));
+    // Backtracking, as a line search does it.
+    let rate = 100;
+    while ((await lossOf(trainer, next, trial(rate))) >= before) rate /= 2;
+    expect(rate).toBeLessThan(100);
+    expect(await lossOf(trainer, next)).toBe(before);
+    const expected = await lossOf(trainer, next, trial(rate));
+    await trainer.assign(trial(rate));
+    expectClose([await lossOf(trainer, next)], [expected], 1e-6);
+    expect(trainer.step).toBe(0);
+    await expect(trainer.assign({})).rejects.toThrow(/none of the shape of/);
+    await trainer.forwardBackward(next, negativeLogLikelihood);
+    await expect(trainer.assign(at)).rejects.toThrow(/gradients have been added/);
+  });
+});
