@@ -208,7 +208,7 @@ export function samplingOf(settings: PolicySettings): SamplingParams {
   return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
 }
 
-/** @throws OptionError for options that make no sense together; PosttrainError DROPOUT */
+/** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT */
 export function checkPolicyOptions(settings: PolicySettings): void {
   const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs } = settings;
   refuseDropout('trainPolicy', adapter);

@@ -25,7 +25,7 @@ export interface RowFeed {
   take(cursor: number, request: RowRequest): Promise<FedRows>;
 }
 
-/** @throws OptionError, PromptRowError */
+/** The rows of a run, step by step: from a list, or from a source that is asked anew. @throws OptionError, PromptRowError */
 export async function rowFeedOf(settings: PolicySettings): Promise<RowFeed> {
   if (isRowSource(settings.rows)) return fromSource(settings.rows, settings);
   const { rows, identity } = await collectRows('trainPolicy', settings.rows, settings);
