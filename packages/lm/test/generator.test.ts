@@ -335,6 +335,11 @@ describe('arguments that cannot be meant', () => {
       'stream: options must',
     ],
     [
+      'other weights of nothing',
+      async (model) => model.withWeights(undefined as never),
+      'CausalLM.withWeights: weights is undefined; it must be tensors by their parameter names',
+    ],
+    [
       'scores of a text',
       (model) => new LocalScorer(model).score('a' as never),
       'score: requests is "a"; it must be a list',

@@ -38,6 +38,15 @@ describe('saveCheckpoint', () => {
     expect((await readdir(directory)).sort()).toEqual(kept.map((step) => `checkpoint-${step}`));
   });
 
+  it('names an argument that cannot be meant', async () => {
+    await expect(saveCheckpoint(undefined as never, undefined as never)).rejects.toThrow(
+      /^saveCheckpoint: directory is undefined; it must be/,
+    );
+    await expect(saveCheckpoint(directory, {} as never)).rejects.toThrow(
+      /checkpoint is .*it must be an object with snapshot/,
+    );
+  });
+
   it('replaces a checkpoint of the same step and leaves nothing behind', async () => {
     await save(5, 1);
     const folder = await save(5, 2);

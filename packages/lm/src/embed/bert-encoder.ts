@@ -1,9 +1,9 @@
 import { currentEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { openSafetensorsFolder } from '@posttrain/core-tensor/io';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import { type BertConfig, loadBertConfig } from '../config/index.js';
 import { bertNetwork, type EncoderNetwork } from '../model/bert.js';
-import type { Weights } from '../model/layers.js';
+import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
 import { WeightMismatchError } from '../model/weights.js';
 import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
@@ -56,6 +56,7 @@ export class BertEncoder {
 
   /** The same encoder with other weights. */
   withWeights(weights: Weights, name: string = this.name): BertEncoder {
+    assertArgument('BertEncoder.withWeights', 'weights', weights, isWeights(weights), WEIGHTS);
     return new BertEncoder({ config: this.config, tokenizer: this.tokenizer, weights, name }, this.network);
   }
 }

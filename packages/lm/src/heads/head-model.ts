@@ -1,5 +1,5 @@
 import { type Compiled, compile, currentEngine, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, assertPath } from '@posttrain/interfaces';
+import { assertArgument, assertKnownOptions, assertPath } from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
@@ -8,7 +8,7 @@ import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type Adapter, contextOf, NO_ADAPTER } from '../model/adapter.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
 import { HeadError } from '../model/head.js';
-import type { Weights } from '../model/layers.js';
+import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
 import { LOAD_HINTS } from '../model/load-hints.js';
 import { type Network, networkOf } from '../model/network.js';
 import { type WeightStorage, weightStorage } from '../model/quantize.js';
@@ -92,6 +92,7 @@ export abstract class HeadModel implements HeadModelParts {
 
   /** The same model with other weights. */
   withWeights(weights: Weights, name: string = this.name): this {
+    assertArgument(`${this.constructor.name}.withWeights`, 'weights', weights, isWeights(weights), WEIGHTS);
     const { config, network, tokenizer, chatTemplate } = this;
     const parts = { config, network, tokenizer, chatTemplate, weights, name };
     return new (this.constructor as HeadModelClass<this>)(parts);

@@ -8,7 +8,7 @@ import {
   tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
-import { assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
 import { parseChatTemplates } from '../chat-template/chat-templates.js';
 import { ChatTemplate } from '../chat-template/index.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
@@ -27,7 +27,7 @@ import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { assertModelFolder } from '../model-folder.js';
 import { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './head.js';
-import type { Weights } from './layers.js';
+import { isWeights, WEIGHTS, type Weights } from './layers.js';
 import { LOAD_HINTS } from './load-hints.js';
 import { type Network, networkOf } from './network.js';
 import {
@@ -138,6 +138,7 @@ export class CausalLM {
 
   /** The same model with other weights. */
   withWeights(weights: Weights, name: string = this.name): CausalLM {
+    assertArgument('CausalLM.withWeights', 'weights', weights, isWeights(weights), WEIGHTS);
     return new CausalLM({ ...this.#parts(), weights, name }, this.network);
   }
 

@@ -7,6 +7,11 @@ import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
  */
 export type Weights = Readonly<Record<string, Tensor>>;
 
+/** What weights must be, for errors. */
+export const WEIGHTS = 'tensors by their parameter names, such as those of another model';
+export const isWeights = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** A place of the model where a weight is applied, and so where an adapter can enter. */
 export interface ModuleInfo {
   /** Module path as in Hugging Face, such as `model.layers.0.self_attn.q_proj`. */

@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { openSafetensors, writeSafetensors } from '@posttrain/core-tensor/io';
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, assertPath, PosttrainError } from '@posttrain/interfaces';
 import {
   makeFolder,
   removeAbandoned,
@@ -59,10 +59,11 @@ const FORMAT = 2;
  * @returns the folder
  * @throws FileError where the directory cannot be written, NonFiniteError; earlier checkpoints stay as they are
  */
-export async function saveCheckpoint(
-  directory: string,
-  { snapshot, state, writeModel, keep, best }: CheckpointToSave,
-): Promise<string> {
+export async function saveCheckpoint(directory: string, checkpoint: CheckpointToSave): Promise<string> {
+  assertPath('saveCheckpoint', 'directory', directory);
+  const isCheckpoint = typeof checkpoint === 'object' && checkpoint !== null && 'snapshot' in checkpoint;
+  assertArgument('saveCheckpoint', 'checkpoint', checkpoint, isCheckpoint, 'an object with snapshot and state');
+  const { snapshot, state, writeModel, keep, best } = checkpoint;
   const folder = join(directory, `checkpoint-${snapshot.step}`);
   const temporary = temporaryName(directory, `checkpoint-${snapshot.step}`);
   await makeFolder(directory);
