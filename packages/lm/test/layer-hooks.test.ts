@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { iota, referenceEngine, setEngine, type Tensor, tensor, withEngine, zeros } from '@posttrain/core-tensor';
+import { iota, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Adapter,
@@ -107,9 +108,9 @@ describe.each(KINDS)('%s with virtual tokens', (_, config) => {
   });
 
   it.each(ENGINES)('generates what it does with these tokens before the prompt, on %s', async (_, engine) => {
-    const model = await tiny(config);
-    const adapter = promptAdapter(await asVirtualTokens(model));
-    await withEngine(engine(), async () => {
+    await onEngine(engine(), async () => {
+      const model = await tiny(config);
+      const adapter = promptAdapter(await asVirtualTokens(model));
       const prompts = [
         [3, 1, 4],
         [5, 9, 2, 6, 5],

@@ -217,7 +217,7 @@ describe('a request with a constraint', () => {
     const [plain] = await new LocalGenerator(model).generate([
       { ...request, logProbs: false, topLogProbs: 0, entropies: false },
     ]);
-    expect(Object.keys(plain![0]!).sort()).toEqual(['finishReason', 'text', 'tokenIds', 'usage']);
+    expect(Object.keys(plain![0]!).sort()).toEqual(['finishReason', 'stop', 'text', 'tokenIds', 'usage']);
     expect(plain![0]!.tokenIds).toEqual(tokenIds);
   });
 });
