@@ -104,7 +104,7 @@ const SIZE = 1024;
 /** Asked first, because a program that acts as a GPU takes minutes for the large product. */
 const SMALL_SIZE = 256;
 /** Seconds that no GPU needs for the small product. */
-const SLOW = 0.05;
+const SLOW = 0.02;
 const REPETITIONS = 3;
 
 /** The shortest of a few times that a product takes, its sum read by the host: devices work while nobody waits. */

@@ -12,10 +12,7 @@ describe('device', () => {
     const why = Object.fromEntries(trials.map((trial) => [trial.device, trial.why]));
     expect(Object.keys(why)).toEqual(['cuda', 'webgpu', 'tfjs-node-gpu', 'cpu']);
     expect(why.cuda).toMatch(/ONNXRUNTIME_NODE_INSTALL=cuda12/);
-    // Which of the two depends on how fast the machine runs the program.
-    expect(why.webgpu).toMatch(
-      /it works, but is no (GPU: a product of 256 x 256 took|faster than the CPU: its product took) .* ms/,
-    );
+    expect(why.webgpu).toMatch(/it works, but is no GPU: a product of 256 x 256 took .* ms/);
     expect(why['tfjs-node-gpu']).toMatch(/@tensorflow\/tfjs-node-gpu/);
     expect(trials.map((trial) => trial.taken)).toEqual([false, false, false, true]);
   });
