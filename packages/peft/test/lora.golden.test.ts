@@ -1,26 +1,16 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  iota,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-  valueAndGrad,
-  zeros,
-} from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs, valueAndGrad } from '@posttrain/core-tensor';
 import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
-import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
+import type { CausalLM, LayerHooks } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadAdapter, mergeAdapter, type PeftAdapter, saveAdapter, unmergeAdapter } from '../src/index.js';
-import { modelOf } from './model.js';
+import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
-const goldens = join(import.meta.dirname, '../../../goldens');
 const folders = (await readdir(join(goldens, 'lora'), { withFileTypes: true }))
   .filter((entry) => entry.isDirectory())
   .map((entry) => entry.name);
@@ -30,24 +20,6 @@ interface Expected {
   readonly loss: number;
   readonly merged_parameters?: readonly string[];
   readonly merge_error?: string;
-}
-
-const bases = new Map<string, Promise<CausalLM>>();
-/** Named as in the goldens' adapter_config.json. */
-function baseOf(name: string): Promise<CausalLM> {
-  const load = async () => modelOf(await loadWeights(join(goldens, 'models', name)), `models/${name}`);
-  if (!bases.has(name)) bases.set(name, load());
-  return bases.get(name)!;
-}
-
-const numbers = async (file: SafetensorsFile, name: string) => Array.from((await file.read(name)).data as Float32Array);
-
-function inputOf(ids: readonly number[], [b, s]: readonly [number, number]) {
-  return {
-    tokens: tensor(Int32Array.from(ids), [b, s], 'int32'),
-    positions: iota([b, s], 1),
-    segments: zeros([b, s], 'int32'),
-  };
 }
 
 function logitsOf(model: CausalLM, input: ReturnType<typeof inputOf>, hooks: LayerHooks): Tensor {
@@ -75,15 +47,6 @@ function lossOf(
   const counted = tensor(Float32Array.from(shifted, (label) => (label === -100 ? 0 : 1)));
   const { logProbs } = tokenLogProbs(states, model.network.head(model.weights, hooks), targets);
   return logProbs.mul(counted).sum().neg().div(counted.sum());
-}
-
-function expectClose(actual: readonly number[], expected: readonly number[], tolerance: number): void {
-  expect(actual.length).toBe(expected.length);
-  let worst = 0;
-  expected.forEach((value, i) => {
-    worst = Math.max(worst, Math.abs(actual[i]! - value));
-  });
-  expect(worst).toBeLessThan(tolerance);
 }
 
 beforeAll(() => setEngine(referenceEngine()));

@@ -1,21 +1,12 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  iota,
-  referenceEngine,
-  setEngine,
-  type Tensor,
-  tensor,
-  tokenLogProbs,
-  valueAndGrad,
-  zeros,
-} from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, type Tensor, tensor, tokenLogProbs, valueAndGrad } from '@posttrain/core-tensor';
 import { openSafetensors, type SafetensorsFile } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
-import { type CausalLM, type LayerHooks, loadWeights } from '@posttrain/lm';
+import type { CausalLM, LayerHooks } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   createAdapter,
@@ -26,9 +17,8 @@ import {
   type PeftAdapter,
   saveAdapter,
 } from '../src/index.js';
-import { modelOf } from './model.js';
+import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
-const goldens = join(import.meta.dirname, '../../../goldens');
 const folders = (await readdir(join(goldens, 'peft-methods'), { withFileTypes: true }))
   .filter((entry) => entry.isDirectory())
   .map((entry) => entry.name);
@@ -37,24 +27,6 @@ interface Expected {
   readonly base: string;
   readonly loss: number;
   readonly merged_parameters?: readonly string[];
-}
-
-const bases = new Map<string, Promise<CausalLM>>();
-/** Named as in the goldens' adapter_config.json. */
-function baseOf(name: string): Promise<CausalLM> {
-  const load = async () => modelOf(await loadWeights(join(goldens, 'models', name)), `models/${name}`);
-  if (!bases.has(name)) bases.set(name, load());
-  return bases.get(name)!;
-}
-
-const numbers = async (file: SafetensorsFile, name: string) => Array.from((await file.read(name)).data as Float32Array);
-
-function inputOf(ids: readonly number[], [b, s]: readonly [number, number]) {
-  return {
-    tokens: tensor(Int32Array.from(ids), [b, s], 'int32'),
-    positions: iota([b, s], 1),
-    segments: zeros([b, s], 'int32'),
-  };
 }
 
 type Input = ReturnType<typeof inputOf>;
@@ -83,13 +55,6 @@ function lossOf({ network, weights }: CausalLM, input: Input, labels: readonly n
     const loss = logProbs.mul(counted).sum().neg().div(counted.sum());
     return adapter.penalty ? loss.add(adapter.penalty(parameters)) : loss;
   };
-}
-
-function expectClose(actual: readonly number[], expected: readonly number[], tolerance: number): void {
-  expect(actual.length).toBe(expected.length);
-  expect(expected.reduce((worst, value, i) => Math.max(worst, Math.abs(actual[i]! - value)), 0)).toBeLessThan(
-    tolerance,
-  );
 }
 
 beforeAll(() => setEngine(referenceEngine()));

@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { iota, tensor, zeros } from '@posttrain/core-tensor';
+import type { SafetensorsFile } from '@posttrain/core-tensor/io';
+import { type CausalLM, loadWeights } from '@posttrain/lm';
+import { expect } from 'vitest';
+import { modelOf } from './model.js';
+
+export const goldens = join(import.meta.dirname, '../../../goldens');
+
+const bases = new Map<string, Promise<CausalLM>>();
+/** The model of a golden, by the name that its expected.json has. */
+export function baseOf(name: string): Promise<CausalLM> {
+  const load = async () => modelOf(await loadWeights(join(goldens, 'models', name)), `models/${name}`);
+  if (!bases.has(name)) bases.set(name, load());
+  return bases.get(name)!;
+}
+
+export const numbers = async (file: SafetensorsFile, name: string) =>
+  Array.from((await file.read(name)).data as Float32Array);
+
+/** Rows of token ids as a network takes them. */
+export function inputOf(ids: readonly number[], [b, s]: readonly [number, number]) {
+  return {
+    tokens: tensor(Int32Array.from(ids), [b, s], 'int32'),
+    positions: iota([b, s], 1),
+    segments: zeros([b, s], 'int32'),
+  };
+}
+
+export function expectClose(actual: readonly number[], expected: readonly number[], tolerance: number): void {
+  expect(actual.length).toBe(expected.length);
+  let worst = 0;
+  expected.forEach((value, i) => {
+    worst = Math.max(worst, Math.abs(actual[i]! - value));
+  });
+  expect(worst).toBeLessThan(tolerance);
+}
