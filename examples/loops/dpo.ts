@@ -1,0 +1,55 @@
+import { type CausalLM, sequenceLogProbs } from '@posttrain/lm';
+import { annotatePairs, dpoLoss, type PreferenceRow, preferenceTokenLoss, tokenizePair } from '@posttrain/rl';
+import { RowOrder, type TrainableAdapter, Trainer } from '@posttrain/training';
+
+/** What the loop needs to know. */
+export interface DpoLoop {
+  readonly model: CausalLM;
+  readonly adapter: TrainableAdapter;
+  readonly rows: readonly PreferenceRow[];
+  readonly beta: number;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  readonly maxLength: number;
+  readonly seed: number;
+  readonly onStep?: (step: number, loss: number) => void;
+}
+
+/** Direct Preference Optimization (arXiv 2305.18290): what `dpo` does, without what is the same in every run. */
+export async function dpoLoop({ model, adapter, rows, seed, ...options }: DpoLoop): Promise<Trainer> {
+  const { beta, epochs, batchSize, learningRate, maxLength, onStep } = options;
+  const trainer = await Trainer.create(model, { adapter, seed, optimizer: 'adamw_torch' });
+  const loss = preferenceTokenLoss(dpoLoss({ beta }));
+
+  const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
+
+  // The reference is the model without the adapter. It does not change, so it is asked once.
+  const completions = pairs.flatMap(({ promptTokens, chosenTokens, rejectedTokens }) =>
+    [chosenTokens, rejectedTokens].map((tokens) => ({
+      from: promptTokens.length - 1,
+      all: [...promptTokens, ...tokens],
+    })),
+  );
+  const scored = await sequenceLogProbs(
+    model,
+    completions.map(({ all }) => all),
+  );
+  const references = completions.map(({ from }, i) => scored[i]!.logProbs.subarray(from));
+  const referred = pairs.map((pair, i) => {
+    return { ...pair, reference: { chosen: references[2 * i]!, rejected: references[2 * i + 1]! } };
+  });
+
+  const order = new RowOrder(referred.length, seed);
+  const steps = Math.ceil((epochs * referred.length) / batchSize);
+  for (let step = 0; step < steps; step++) {
+    const size = Math.min(batchSize, epochs * referred.length - step * batchSize);
+    const chosen = Array.from({ length: size }, (_, i) => referred[order.at(step * batchSize + i)]!);
+
+    // Rows of chosen and rejected in turn, which stay in one pass: the loss compares the two.
+    const { loss: value } = await trainer.forwardBackward(annotatePairs(chosen), loss);
+    await trainer.optimStep({ learningRate: learningRate * (1 - step / steps) });
+    onStep?.(step, value);
+  }
+  return trainer;
+}
