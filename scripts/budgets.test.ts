@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { type Budgets, overBudget } from './budgets.js';
 import { touchedBy } from './changed.mjs';
+import { linesOfDeclarations, overReadingBudget } from './reading.js';
 import { secondsByPackage, secondsTable } from './seconds.mjs';
 
-const budgets: Budgets = {
+const budgets: Omit<Budgets, 'reading'> = {
   testFiles: 2,
   goldenKilobytes: 100,
   goldensMegabytes: 1,
@@ -69,5 +70,33 @@ describe('touchedBy', () => {
     [['testing/fuzz.ts'], [0, 1, 2]],
   ])('%j', (changed, wanted) => {
     expect(touchedBy(changed, tests)).toEqual(wanted.map((i) => tests[i]));
+  });
+});
+
+describe('reading', () => {
+  const source =
+    '/** Why. */\nexport function a() {\n  return 1;\n}\nconst table = {\n  /** x */\n  b: () =>\n    2,\n};\n';
+
+  it('counts the lines of functions and of entries of objects, without their docstrings', () => {
+    expect([...linesOfDeclarations(source, ['a', 'table.b', 'gone'])]).toEqual([
+      ['a', 3],
+      ['table.b', 2],
+    ]);
+  });
+
+  it.each([
+    ['nothing', 1, 5, 9, []],
+    ['too many lines', 1, 4, 9, ['the lines that say GRPO are in 1 files, 5 of them (at most 1 and 4)']],
+    ['too many files', 0, 5, 9, ['the lines that say GRPO are in 1 files, 5 of them (at most 0 and 5)']],
+    ['a long way', 1, 5, 8, ["the reader's path has 9 lines (at most 8)"]],
+  ])('finds %s', (_, files, lines, most, wanted) => {
+    const grpo = { files, lines, declarations: { 'a.ts': ['a', 'table.b'] } };
+    expect(overReadingBudget({ grpo, path: { lines: most, files: ['a.ts'] } }, () => source)).toEqual(wanted);
+  });
+
+  it('finds what is not there', () => {
+    const grpo = { files: 1, lines: 9, declarations: { 'a.ts': ['gone'] } };
+    const found = overReadingBudget({ grpo, path: { lines: 9, files: [] } }, () => source);
+    expect(found).toEqual(['scripts/budgets.json: a.ts has no gone']);
   });
 });

@@ -1,6 +1,7 @@
 // `npm run check:structure`: what every package must have, who may depend on whom, what no file may contain, how large it all may be.
-import { checkBudgets } from './budgets.js';
+import { checkBudgets, readBudgets } from './budgets.js';
 import { checkPlatforms } from './platforms.js';
+import { checkReading } from './reading.js';
 import { checkChangesets, checkDependencies, checkImportCircles, checkPackage, checkTrackedText } from './structure.js';
 import { listPackages, root } from './workspace.js';
 
@@ -15,6 +16,7 @@ const problems = [
   ...checkPlatforms(),
   ...(text ?? []),
   ...(checkBudgets(root) ?? []),
+  ...checkReading(root, readBudgets(root).reading),
 ];
 
 for (const warning of findings.flatMap((found) => found.warnings)) console.log(`warning: ${warning}`);
