@@ -49,6 +49,11 @@ def main() -> None:
             "constants": [row("{{ " + e + " }}") for e in NUMBERS + TEXTS],
             "statements": [row(s) for s in STATEMENTS],
             "white_space": [row(s) for s in white_space()],
+        },
+    )
+    write_json(
+        folder / "families.json",
+        {
             "templates": TEMPLATES,
             # As JSON text: the order of keys and the kinds of numbers count.
             "conversations": {name: json.dumps(defaults | variables) for name, variables in CONVERSATIONS.items()},

@@ -19,6 +19,7 @@ logging.disable_progress_bar()
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MAX_TOKENS = 24
+WIDTH = 16
 TEXTS = [
     "The quick brown fox jumps over the lazy dog.",
     "Café déjà vu – NAÏVE façade, Ångström!",
@@ -66,7 +67,7 @@ def sentence_transformers_files(folder: Path) -> None:
     )
     modes = ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"]
     pooling = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in modes}
-    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32} | pooling | {"include_prompt": True})
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH} | pooling | {"include_prompt": True})
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_TOKENS, "do_lower_case": False})
     write_json(folder / "config_sentence_transformers.json", {"prompts": {}, "default_prompt_name": None})
 
@@ -76,10 +77,10 @@ def bert(folder: Path) -> tuple[dict, dict]:
     tokens.save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(tokens) + 3,
-        hidden_size=32,
+        hidden_size=WIDTH,
         num_hidden_layers=2,
         num_attention_heads=4,
-        intermediate_size=48,
+        intermediate_size=24,
         max_position_embeddings=40,
     )
     generator = torch.Generator().manual_seed(3000)
@@ -101,7 +102,7 @@ def bert(folder: Path) -> tuple[dict, dict]:
     tensors |= {f"pooled.{mode}": vectors for mode, vectors in pooled(hidden, mask).items()}
     tensors["normalized.mean"] = torch.nn.functional.normalize(pooled(hidden, mask)["mean"], p=2, dim=1)
     # The gradient of a sum of embeddings with signs, to see that every part takes part.
-    signs = torch.arange(32).remainder(2).mul(2).sub(1)
+    signs = torch.arange(WIDTH).remainder(2).mul(2).sub(1)
     (tensors["pooled.mean"] * signs).square().sum().backward()
     parameters = dict(model.named_parameters())
     for name in ("embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.query.weight", "encoder.layer.1.output.LayerNorm.bias"):

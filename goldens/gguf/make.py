@@ -289,7 +289,7 @@ def quantized_models(out: Path) -> None:
         tokenizer, vocab = golden_tokenizer(kind)
         rope = {"rope_type": "default", "rope_theta": 10000.0}
         config = LlamaConfig(
-            **common, hidden_size=64, intermediate_size=96, num_hidden_layers=2, vocab_size=vocab, tie_word_embeddings=False, rope_parameters=rope
+            **common, hidden_size=32, intermediate_size=64, num_hidden_layers=2, vocab_size=vocab, tie_word_embeddings=False, rope_parameters=rope
         )
         output = Type.F16 if name == "bpe-q4_0" else Type.Q8_0
         write_model(out / f"{name}.gguf", config, random_tensors(config, generator), tokenizer, quantizer(dtype, output))
@@ -297,16 +297,18 @@ def quantized_models(out: Path) -> None:
     config = Qwen3Config(
         **common,
         hidden_size=256,
-        intermediate_size=256,
-        head_dim=64,
+        intermediate_size=32,
+        head_dim=8,
         num_hidden_layers=1,
-        vocab_size=256,
+        vocab_size=96,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
     )
-    types = dict(zip(["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "embed_tokens"], [*BLOCK_TYPES[5:], *BLOCK_TYPES[7:]]))
+    # k-quants have rows of 256. o_proj and down_proj have rows of 32.
+    types = {"q_proj": Type.Q2_K, "k_proj": Type.Q3_K, "v_proj": Type.Q4_K, "gate_proj": Type.Q5_K, "up_proj": Type.Q4_K, "embed_tokens": Type.Q6_K}
+    types |= {"o_proj": Type.Q5_0, "down_proj": Type.Q8_0}
     # About the standard deviation 0.05 of a weight, whatever range the codes of a type have.
-    scales = {Type.Q2_K: 0.004, Type.Q3_K: 0.0012, Type.Q4_K: 0.0002, Type.Q5_K: 0.0001, Type.Q6_K: 0.00004}
+    scales = {Type.Q2_K: 0.004, Type.Q3_K: 0.0012, Type.Q4_K: 0.0002, Type.Q5_K: 0.0001, Type.Q6_K: 0.00004, Type.Q5_0: 0.005, Type.Q8_0: 0.0007}
 
     def k_quants(name: str, array: np.ndarray):
         dtype = next((dtype for part, dtype in types.items() if part in name), Type.F32)
@@ -314,13 +316,13 @@ def quantized_models(out: Path) -> None:
             return array, dtype
         return random_blocks(*array.shape, dtype, generator, scales[dtype]), dtype
 
-    write_model(out / "k-quants.gguf", config, random_tensors(config, generator), plain_tokenizer(256), k_quants)
+    write_model(out / "k-quants.gguf", config, random_tensors(config, generator), plain_tokenizer(config.vocab_size), k_quants)
     expected |= logits_of(out / "k-quants.gguf", config, generator)
     write_tensors(out / "expected.safetensors", expected)
 
 
 def logits_of(path: Path, config, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    ids = torch.randint(4, config.vocab_size, (2, 12), generator=generator)
+    ids = torch.randint(4, config.vocab_size, (2, 8), generator=generator)
     with torch.no_grad():
         logits = load(path, config)(ids).logits
     print(path.stem, "logits", logits.std().item(), path.stat().st_size, "bytes")

@@ -19,11 +19,11 @@ spec.loader.exec_module(models)
 SMALLEST_ROUTING_GAP = 1e-4
 
 CONFIGS = {
-    "mixtral": MixtralConfig(**models.COMMON, num_local_experts=4, num_experts_per_tok=2, rope_parameters=models.ROPE, rms_norm_eps=1e-5),
+    "mixtral": MixtralConfig(**models.SMALL | {"intermediate_size": 24}, num_local_experts=4, num_experts_per_tok=2, rope_parameters=models.ROPE, rms_norm_eps=1e-5),
     "qwen3-moe": Qwen3MoeConfig(
-        **models.COMMON | {"num_hidden_layers": 3},
-        head_dim=16,
-        moe_intermediate_size=24,
+        **models.SMALL | {"num_hidden_layers": 3},
+        head_dim=8,
+        moe_intermediate_size=12,
         num_experts=6,
         num_experts_per_tok=3,
         norm_topk_prob=True,
@@ -31,9 +31,9 @@ CONFIGS = {
         rope_parameters=models.ROPE,
     ),
     "qwen3-moe-sparse-step": Qwen3MoeConfig(
-        **models.COMMON,
+        **models.SMALL,
         head_dim=8,
-        moe_intermediate_size=40,
+        moe_intermediate_size=16,
         num_experts=5,
         num_experts_per_tok=2,
         norm_topk_prob=False,
@@ -99,7 +99,7 @@ def main() -> None:
     out = output_folder(__file__)
     for seed, (kind, config) in enumerate(CONFIGS.items()):
         folder = out / kind
-        generator = torch.Generator().manual_seed(2000 + seed)
+        generator = torch.Generator().manual_seed(2010 + seed)
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32)
         models.randomise(model, generator)
         model.generation_config = GenerationConfig.from_model_config(config)

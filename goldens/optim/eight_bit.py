@@ -18,8 +18,8 @@ from bitsandbytes import functional as F  # noqa: E402
 from bitsandbytes.backends.cpu import ops  # noqa: E402
 
 STEPS = 5
-# 4128 elements are 16 blocks of 256 and a rest of 32; the vector is too small for 8 bits.
-SHAPES = {"matrix": (48, 86), "vector": (40,)}
+# 4100 elements are 16 blocks of 256 and a rest of 4; the vector is too small for 8 bits.
+SHAPES = {"matrix": (41, 100), "vector": (40,)}
 
 
 def quantize(x: torch.Tensor, code: torch.Tensor, blocksize: int) -> tuple:
@@ -57,8 +57,10 @@ def optimizer_cases(out: Path) -> None:
     generator = torch.Generator().manual_seed(4)
     initial = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
     gradients = {name: torch.randn((STEPS, *shape), generator=generator) * 0.1 for name, shape in SHAPES.items()}
-    tensors = {f"initial.{name}": value for name, value in initial.items()}
-    tensors |= {f"gradient.{name}": value for name, value in gradients.items()}
+    inputs = {f"initial.{name}": value for name, value in initial.items()}
+    inputs |= {f"gradient.{name}": value for name, value in gradients.items()}
+    write_tensors(out / "eight-bit-inputs.safetensors", inputs)
+    tensors = {}
     for kind, build in {"adamw": bitsandbytes.optim.AdamW8bit, "lion": bitsandbytes.optim.Lion8bit}.items():
         parameters = {name: torch.nn.Parameter(value.clone()) for name, value in initial.items()}
         optimizer = build(list(parameters.values()), lr=1e-2, weight_decay=0.1)

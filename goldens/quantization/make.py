@@ -50,20 +50,21 @@ def dequantized(codes: torch.Tensor, state) -> torch.Tensor:
 
 
 def four_bit() -> None:
-    tensors, cases = {}, []
-    # The second has 540 blocks, so three blocks of scales; the last element of the others is without a block or a partner.
-    sizes = [(24, 96, 64), (24, 720, 32), (7, 13, 64), (6, 512, 256), (3, 3, 64)]
+    tensors, weights, cases = {"nf4": {}, "fp4": {}}, {}, []
+    # The second has 260 blocks, so two blocks of scales; the last element of the others is without a block or a partner.
+    sizes = [(8, 96, 64), (13, 640, 32), (7, 13, 64), (4, 384, 256), (3, 3, 64)]
     for rows, columns, block in sizes:
         for levels in ("nf4", "fp4"):
             for nested in (False, True):
                 name = f"{levels}-{rows}x{columns}-{block}{'-nested' if nested else ''}"
                 weight = matrix(rows, columns, rows * columns)
                 codes, state = bnb.quantize_4bit(weight, blocksize=block, quant_type=levels, compress_statistics=nested)
-                tensors[f"weight.{rows}x{columns}"] = weight
-                tensors[f"{name}.weight"] = codes
+                weights[f"weight.{rows}x{columns}"] = weight
+                tensors[levels][f"{name}.weight"] = codes
                 for key, value in state.as_dict(packed=True).items():
-                    tensors[f"{name}.weight.{key}"] = value
-                tensors[f"{name}.dequantized"] = dequantized(codes, state)
+                    tensors[levels][f"{name}.weight.{key}"] = value
+                # Its last eight rows, in which there are scales of every block of them.
+                tensors[levels][f"{name}.dequantized"] = dequantized(codes, state)[-8:]
                 cases.append(
                     {
                         "name": name,
@@ -73,7 +74,9 @@ def four_bit() -> None:
                         "double_quantization": nested,
                     }
                 )
-    golden.write_tensors(OUT / "four-bit.safetensors", tensors)
+    golden.write_tensors(OUT / "four-bit-weights.safetensors", weights)
+    for levels, written in tensors.items():
+        golden.write_tensors(OUT / f"four-bit-{levels}.safetensors", written)
     golden.write_json(OUT / "four-bit.json", {"cases": cases})
 
 

@@ -196,7 +196,8 @@ def loss_cases(rows: list[dict]) -> tuple[dict, dict]:
     dft, dft_gradients = accumulate(rows, [[0, 1], [2, 3]], "dft")
     cases.append(dft)
     names = ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.1.mlp.down_proj.weight", "model.norm.weight", "lm_head.weight"]
-    tensors = {f"nll.{name}": gradients[name] for name in names} | {f"dft.{name}": dft_gradients[name] for name in names}
+    found = {"nll": gradients, "dft": dft_gradients}
+    tensors = {kind: {f"{kind}.{name}": values[name] for name in names} for kind, values in found.items()}
     return {"base": "llama", "rows": rows, "cases": cases}, tensors
 
 
@@ -208,7 +209,8 @@ def main() -> None:
     write_json(out / "collator.json", {"cases": collator_cases(rows)})
     facts, tensors = loss_cases(rows)
     write_json(out / "loss.json", facts)
-    write_tensors(out / "loss.safetensors", tensors)
+    write_tensors(out / "loss.safetensors", tensors["nll"])
+    write_tensors(out / "loss-dft.safetensors", tensors["dft"])
 
 
 if __name__ == "__main__":

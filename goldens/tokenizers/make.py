@@ -356,13 +356,16 @@ def main() -> None:
             "special_ids": {kind: tokenizer.convert_tokens_to_ids(token) for kind, token in tokenizer.special_tokens_map.items() if isinstance(token, str)},
             "all_special_ids": sorted(tokenizer.all_special_ids),
             "special_flag_ids": sorted(index for index, token in tokenizer.added_tokens_decoder.items() if token.special),
-            "templates": {key: getattr(templates, key) for key in extra_templates},
             "encode": encode_cases(tokenizer),
             "decode": decode_cases(tokenizer),
+        }
+        chat = {
+            "templates": {key: getattr(templates, key) for key in extra_templates},
             "chat": chat_cases(tokenizer, extra_templates, tools),
         }
         write_json(folder / "expected.json", expected)
-        print(name, len(tokenizer), len(expected["encode"]), len(expected["decode"]), len(expected["chat"]))
+        write_json(folder / "chat.json", chat)
+        print(name, len(tokenizer), len(expected["encode"]), len(expected["decode"]), len(chat["chat"]))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,14 @@
-import { defineConfig } from 'tsup';
+import { preset } from '../../scripts/tsup-preset.js';
 
-export default defineConfig({
-  entry: {
-    index: 'src/index.ts',
-    browser: 'src/browser.ts',
-    export: 'src/export/index.ts',
-    io: 'src/io/index.ts',
-    'natural-gradient': 'src/natural-gradient/index.ts',
-    onnxruntime: 'src/onnxruntime.ts',
-    optim: 'src/optim/index.ts',
-    quantization: 'src/quantization/index.ts',
-    testing: 'src/testing/index.ts',
-    tfjs: 'src/tfjs.ts',
-    'token-merging': 'src/token-merging/index.ts',
-  },
-  format: ['esm'],
-  dts: true,
-  sourcemap: true,
-  clean: true,
-  target: 'node20',
+export default preset({
+  browser: 'src/browser.ts',
+  export: 'src/export/index.ts',
+  io: 'src/io/index.ts',
+  'natural-gradient': 'src/natural-gradient/index.ts',
+  onnxruntime: 'src/onnxruntime.ts',
+  optim: 'src/optim/index.ts',
+  quantization: 'src/quantization/index.ts',
+  testing: 'src/testing/index.ts',
+  tfjs: 'src/tfjs.ts',
+  'token-merging': 'src/token-merging/index.ts',
 });

@@ -72,7 +72,7 @@ describe.each(engines)('8 bits on %s', (name, engine) => {
 
   const rules = { adamw: adamW8bit, lion: lion8bit } as const;
   it.each(Object.keys(rules) as (keyof typeof rules)[])('%s of bitsandbytes, 5 steps', async (kind) => {
-    const golden = await arrays('eight-bit');
+    const golden = { ...(await arrays('eight-bit-inputs')), ...(await arrays('eight-bit')) };
     const rule = rules[kind]({ weightDecay: 0.1, decays: () => true }) as Optimizer<EightBitState<object>>;
     let parameters: Named = Object.fromEntries(
       ['matrix', 'vector'].map((key) => [

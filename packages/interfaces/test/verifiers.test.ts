@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { settingsOf, type Verifier } from '../src/index.js';
-import { exactMatch, formatTags, functionVerifier, numericMatch, ruleVerifier } from '../src/verifiers/index.js';
+import {
+  exactMatch,
+  formatTags,
+  functionVerifier,
+  numericMatch,
+  ruleVerifier,
+  VerifierFailedError,
+  VerifierTimeoutError,
+} from '../src/verifiers/index.js';
 
 const verdictOf = async (verifier: Verifier, completion: string, row?: Record<string, unknown>) =>
   (await verifier.verify([{ prompt: 'q', completion, ...(row && { row }) }]))[0]!;
@@ -71,4 +79,112 @@ it('numericMatch names the answer it found, also where it is near enough', async
     answer: '157/50',
   });
   expect(await verdictOf(numericMatch(), 'no number', { answer: 7 })).toEqual({ score: 0, answer: null });
+});
+
+const requests = (...completions: string[]) => completions.map((completion) => ({ prompt: 'q', completion }));
+
+describe('functionVerifier', () => {
+  it('takes numbers, booleans, null and verdicts, synchronous or not', async () => {
+    const results = [0.5, true, false, null, { score: 2, explanation: 'because', stepScores: [1, 2] }];
+    const verifier = functionVerifier('mixed', async ({ completion }) => results[Number(completion)]!);
+    expect(await verifier.verify(requests('0', '1', '2', '3', '4'))).toEqual([
+      { score: 0.5 },
+      { score: 1 },
+      { score: 0 },
+      { score: null },
+      { score: 2, explanation: 'because', stepScores: [1, 2] },
+    ]);
+    expect(await functionVerifier('sync', () => 1).verify([])).toEqual([]);
+  });
+
+  it('hands the row to the function', async () => {
+    const verifier = functionVerifier('row', ({ row, completion }) => row?.answer === completion);
+    const [verdict] = await verifier.verify([{ prompt: 'q', completion: '4', row: { answer: '4' } }]);
+    expect(verdict).toEqual({ score: 1 });
+  });
+
+  it('runs no more than `concurrency` calls at once, over all batches, and keeps the order', async () => {
+    let running = 0;
+    let most = 0;
+    const verifier = functionVerifier(
+      'counting',
+      async ({ completion }) => {
+        most = Math.max(most, ++running);
+        await new Promise((resolve) => setTimeout(resolve, Number(completion) % 3));
+        running--;
+        return Number(completion);
+      },
+      { concurrency: 3 },
+    );
+    const completions = Array.from({ length: 12 }, (_, i) => String(i));
+    const batches = await Promise.all([
+      verifier.verify(requests(...completions)),
+      verifier.verify(requests(...completions)),
+    ]);
+    expect(most).toBe(3);
+    for (const verdicts of batches) expect(verdicts.map(({ score }) => score)).toEqual(completions.map(Number));
+  });
+
+  it('names the culprit of a time-out and fires its signal', async () => {
+    let aborted = false;
+    const verifier = functionVerifier(
+      'slow checker',
+      ({ completion, signal }) => {
+        signal!.addEventListener('abort', () => {
+          aborted = true;
+        });
+        return completion === 'quick' ? 1 : new Promise<number>(() => {});
+      },
+      { timeoutMs: 20 },
+    );
+    const error = await verifier.verify(requests('quick', 'a hard one')).catch((e) => e);
+    expect(error).toBeInstanceOf(VerifierTimeoutError);
+    expect(error.message).toBe('verifier "slow checker" on completion 1 ("a hard one") took longer than 20 ms.');
+    expect(aborted).toBe(true);
+  });
+
+  it('wraps what the function throws and stops the rest of the batch', async () => {
+    const started: string[] = [];
+    const verifier = functionVerifier(
+      'fragile',
+      async ({ completion }) => {
+        started.push(completion);
+        if (completion === 'bad') throw new TypeError('no');
+        return 1;
+      },
+      { concurrency: 1 },
+    );
+    const error = await verifier.verify(requests('good', 'bad', 'never')).catch((e) => e);
+    expect(error).toBeInstanceOf(VerifierFailedError);
+    expect(error.message).toMatch(/verifier "fragile" on completion 1 \("bad"\) failed: TypeError: no/);
+    expect(error.cause).toBeInstanceOf(TypeError);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(started).toEqual(['good', 'bad']);
+  });
+
+  it('refuses what is not a score, and unknown options', async () => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, undefined, '1']) {
+      const verifier = functionVerifier('wrong', () => value as never);
+      await expect(verifier.verify(requests('x'))).rejects.toThrow(VerifierFailedError);
+    }
+    expect(() => functionVerifier((() => 1) as never, 'x' as never)).toThrow(
+      /name is the function .*; it must be a text/,
+    );
+    expect(() => functionVerifier('x', undefined as never)).toThrow(/fn is undefined; it must be a function/);
+    expect(() => functionVerifier('x', () => 1, { timeout: 1 } as never)).toThrow(/"timeoutMs"/);
+    expect(() => functionVerifier('x', () => 1, { concurrency: 0 })).toThrow(
+      /concurrency is 0; it must be a whole number of at least 1/,
+    );
+    expect(() => functionVerifier('x', () => 1, { timeoutMs: 0 })).toThrow(
+      /timeoutMs is 0; it must be a whole number from 1 to 2147483647/,
+    );
+  });
+
+  it('stops when the caller aborts', async () => {
+    const controller = new AbortController();
+    const verifier = functionVerifier('endless', () => new Promise<number>(() => {}));
+    const running = verifier.verify([{ prompt: 'q', completion: 'x', signal: controller.signal }]);
+    controller.abort(new Error('enough'));
+    await expect(running).rejects.toThrow('enough');
+  });
 });

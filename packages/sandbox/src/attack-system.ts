@@ -47,6 +47,11 @@ export async function attackSystem({ name, attempt, python, remedy }: SystemAtta
   return { sandbox: name, ok, checks, ...(!ok && { remedy }) };
 }
 
+/** The probe of a sandbox that cannot be attacked, because it does not start. */
+export function failedStart(name: string, remedy: string, detail: string): SandboxProbe {
+  return { sandbox: name, ok: false, checks: [{ name: 'start', held: false, detail }], remedy };
+}
+
 /** What the shell must have printed for a wall to stand. */
 const SIGNS: readonly (readonly [what: string, line: string])[] = [
   ['network', 'interfaces: lo'],

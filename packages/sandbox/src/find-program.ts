@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { SandboxFailureError } from '@posttrain/interfaces';
 
 /** The path of a program, looked for in these folders (default: those of PATH); undefined where there is none. */
 export function findProgram(
@@ -17,4 +18,11 @@ export function findProgram(
         return false;
       }
     });
+}
+
+/** The path of the program that an option names, by its path or by a name in PATH. @throws SandboxFailureError where there is none */
+export function namedProgram(where: string, name: string): string {
+  const found = findProgram(name, name.includes('/') ? ['/'] : undefined);
+  if (found === undefined) throw new SandboxFailureError(where, `there is no program "${name}".`);
+  return found;
 }

@@ -61,6 +61,27 @@ export function mlpProjections(
   ];
 }
 
+/** What `attentionProjections` and `mlpProjections` say, with biases for all of attention or for none. */
+export const blockProjections = (
+  config: AttentionSizes & Pick<ModelConfig, 'intermediateSize'> & { readonly attentionBias: boolean },
+  layer: number,
+): Projection[] => [
+  ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
+  ...mlpProjections(config, layer),
+];
+
+/** The weights of a layer's norms: the width of each by its name in the layer. */
+export const normParameters = (
+  layer: number,
+  widths: Readonly<Record<string, number>>,
+  init: ParameterInfo['init'] = 'ones',
+): ParameterInfo[] =>
+  Object.entries(widths).map(([name, width]) => ({
+    name: `model.layers.${layer}.${name}.weight`,
+    shape: [width],
+    init,
+  }));
+
 /** Parameters of a decoder: embedding, what `block` says of each layer, final norm, and a head unless it is tied. */
 export function decoderParameters(
   config: ModelConfig,

@@ -1,23 +1,18 @@
 import { nameScope, rmsNorm, rotary, type Tensor } from '@posttrain/core-tensor';
 import type { GemmaConfig } from '../config/index.js';
 import {
-  attentionProjections,
+  blockProjections,
   decoderModules,
   decoderParameters,
   gatedMlp,
   keyValueCacheShape,
   linearParameters,
-  mlpProjections,
+  normParameters,
   runBlocks,
   windowOf,
 } from './decoder-layers.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { joinHeads, type ModelFamily, splitHeads } from './family.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
-
-const projections = (config: GemmaConfig, layer: number) => [
-  ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
-  ...mlpProjections(config, layer),
-];
 
 const BLOCK_NORMS = [
   'input_layernorm',
@@ -36,25 +31,21 @@ export const gemma: ModelFamily<GemmaConfig> = {
   parameters: (config) =>
     decoderParameters(
       config,
-      (layer) => {
-        const block = `model.layers.${layer}`;
-        const norm = (name: string, width: number): ParameterInfo => ({
-          name: `${block}.${name}.weight`,
-          shape: [width],
-          init: 'zeros',
-        });
-        return [
-          ...linearParameters(projections(config, layer)),
-          ...BLOCK_NORMS.map((name) => norm(name, config.hiddenSize)),
-          ...(hasQkNorm(config)
-            ? [norm('self_attn.q_norm', config.headDim), norm('self_attn.k_norm', config.headDim)]
-            : []),
-        ];
-      },
+      (layer) => [
+        ...linearParameters(blockProjections(config, layer)),
+        ...normParameters(
+          layer,
+          {
+            ...Object.fromEntries(BLOCK_NORMS.map((name) => [name, config.hiddenSize])),
+            ...(hasQkNorm(config) && { 'self_attn.q_norm': config.headDim, 'self_attn.k_norm': config.headDim }),
+          },
+          'zeros',
+        ),
+      ],
       'zeros',
     ),
 
-  modules: (config) => decoderModules(config, (layer) => projections(config, layer)),
+  modules: (config) => decoderModules(config, (layer) => blockProjections(config, layer)),
 
   cacheShape: keyValueCacheShape,
 

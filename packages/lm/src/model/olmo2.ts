@@ -1,23 +1,18 @@
 import { nameScope, rotary } from '@posttrain/core-tensor';
 import type { Olmo2Config } from '../config/index.js';
 import {
-  attentionProjections,
+  blockProjections,
   decoderModules,
   decoderParameters,
   gatedMlp,
   keyValueCacheShape,
   linearParameters,
-  mlpProjections,
+  normParameters,
   rmsNormOf,
   runBlocks,
 } from './decoder-layers.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { joinHeads, type ModelFamily, splitHeads } from './family.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
-
-const projections = (config: Olmo2Config, layer: number) => [
-  ...attentionProjections(config, layer, { qkvBias: config.attentionBias, outputBias: config.attentionBias }),
-  ...mlpProjections(config, layer),
-];
 
 /**
  * OLMo 2 (arXiv 2501.00656): nothing is normalised before a sublayer; what leaves it is, before it is added. Queries and
@@ -25,22 +20,17 @@ const projections = (config: Olmo2Config, layer: number) => [
  */
 export const olmo2: ModelFamily<Olmo2Config> = {
   parameters: (config) =>
-    decoderParameters(config, (layer) => {
-      const norm = (name: string, width: number): ParameterInfo => ({
-        name: `model.layers.${layer}.${name}.weight`,
-        shape: [width],
-        init: 'ones',
-      });
-      return [
-        ...linearParameters(projections(config, layer)),
-        norm('self_attn.q_norm', config.numAttentionHeads * config.headDim),
-        norm('self_attn.k_norm', config.numKeyValueHeads * config.headDim),
-        norm('post_attention_layernorm', config.hiddenSize),
-        norm('post_feedforward_layernorm', config.hiddenSize),
-      ];
-    }),
+    decoderParameters(config, (layer) => [
+      ...linearParameters(blockProjections(config, layer)),
+      ...normParameters(layer, {
+        'self_attn.q_norm': config.numAttentionHeads * config.headDim,
+        'self_attn.k_norm': config.numKeyValueHeads * config.headDim,
+        post_attention_layernorm: config.hiddenSize,
+        post_feedforward_layernorm: config.hiddenSize,
+      }),
+    ]),
 
-  modules: (config) => decoderModules(config, (layer) => projections(config, layer)),
+  modules: (config) => decoderModules(config, (layer) => blockProjections(config, layer)),
 
   cacheShape: keyValueCacheShape,
 

@@ -6,11 +6,12 @@ import {
   gated,
   keyValueCacheShape,
   linearParameters,
+  normParameters,
   type Projection,
   rmsNormOf,
   runBlocks,
 } from './decoder-layers.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { joinHeads, type ModelFamily, splitHeads } from './family.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
 function projections(config: Phi3Config, layer: number): Projection[] {
@@ -34,13 +35,10 @@ export const phi3: ModelFamily<Phi3Config> = {
   parameters: (config) =>
     decoderParameters(config, (layer) => [
       ...linearParameters(projections(config, layer)),
-      ...['input_layernorm', 'post_attention_layernorm'].map(
-        (name): ParameterInfo => ({
-          name: `model.layers.${layer}.${name}.weight`,
-          shape: [config.hiddenSize],
-          init: 'ones',
-        }),
-      ),
+      ...normParameters(layer, {
+        input_layernorm: config.hiddenSize,
+        post_attention_layernorm: config.hiddenSize,
+      }),
     ]),
 
   modules: (config) => decoderModules(config, (layer) => projections(config, layer)),

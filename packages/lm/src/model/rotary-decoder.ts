@@ -8,12 +8,13 @@ import {
   keyValueCacheShape,
   linearParameters,
   mlpProjections,
+  normParameters,
   type Projection,
   rmsNormOf,
   runBlocks,
   windowOf,
 } from './decoder-layers.js';
-import { joinHeads, type ModelFamily, type ParameterInfo, splitHeads } from './family.js';
+import { joinHeads, type ModelFamily, splitHeads } from './family.js';
 import { expertsOf, expertsProjections, mixtureOfExperts } from './mixture-of-experts.js';
 import { rotaryAngles, rotationOf } from './rotary-angles.js';
 
@@ -35,20 +36,14 @@ const projections = (config: RotaryModelConfig, layer: number) => [
  */
 export const rotaryDecoder: ModelFamily<RotaryModelConfig> = {
   parameters: (config) =>
-    decoderParameters(config, (layer) => {
-      const block = `model.layers.${layer}`;
-      const norm = (name: string, width: number): ParameterInfo => ({
-        name: `${block}.${name}.weight`,
-        shape: [width],
-        init: 'ones',
-      });
-      return [
-        ...linearParameters(projections(config, layer)),
-        norm('input_layernorm', config.hiddenSize),
-        norm('post_attention_layernorm', config.hiddenSize),
-        ...(config.qkNorm ? [norm('self_attn.q_norm', config.headDim), norm('self_attn.k_norm', config.headDim)] : []),
-      ];
-    }),
+    decoderParameters(config, (layer) => [
+      ...linearParameters(projections(config, layer)),
+      ...normParameters(layer, {
+        input_layernorm: config.hiddenSize,
+        post_attention_layernorm: config.hiddenSize,
+        ...(config.qkNorm && { 'self_attn.q_norm': config.headDim, 'self_attn.k_norm': config.headDim }),
+      }),
+    ]),
 
   modules: (config) => decoderModules(config, (layer) => projections(config, layer)),
 

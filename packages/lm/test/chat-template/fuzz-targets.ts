@@ -3,11 +3,13 @@ import type { FuzzModule } from '../../../../testing/fuzz.js';
 import { parseJsonText, Template } from '../../src/jinja/index.js';
 
 /** Templates and conversations as in `jinja.golden.test.ts`. */
-const golden = JSON.parse(
-  readFileSync(new URL('../../../../goldens/chat-templates/expected.json', import.meta.url), 'utf8'),
-) as {
+const read = (file: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../../../../goldens/chat-templates/${file}`, import.meta.url), 'utf8'));
+const families = read('families.json') as {
   readonly templates: Readonly<Record<string, string>>;
   readonly conversations: Readonly<Record<string, string>>;
+};
+const { statements } = read('expected.json') as {
   readonly statements: readonly (readonly [template: string, text: string | null])[];
 };
 
@@ -48,14 +50,14 @@ export const dictionary = [
   ],
 ];
 
-const conversations = Object.values(golden.conversations).map(
+const conversations = Object.values(families.conversations).map(
   (text) => parseJsonText(text) as Readonly<Record<string, unknown>>,
 );
 
 export const fuzzTargets: FuzzModule['fuzzTargets'] = {
   chatTemplate: {
     corpus: () =>
-      [...Object.values(golden.templates), golden.statements.map(([template]) => template).join('\n')].map((text) =>
+      [...Object.values(families.templates), statements.map(([template]) => template).join('\n')].map((text) =>
         new TextEncoder().encode(text),
       ),
     run: (mutant, { index }) => {

@@ -13,6 +13,8 @@ const golden = read('expected.json') as {
   readonly constants: readonly Row[];
   readonly statements: readonly Row[];
   readonly white_space: readonly Row[];
+};
+const families = read('families.json') as {
   readonly templates: Readonly<Record<string, string>>;
   readonly conversations: Readonly<Record<string, string>>;
   readonly rendered: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
@@ -91,10 +93,10 @@ describe('renders what Jinja2 renders, or fails where it fails', () => {
   });
 
   it('whole templates in the manner of well-known families', () => {
-    const rows = Object.entries(golden.rendered).flatMap(([template, results]) =>
+    const rows = Object.entries(families.rendered).flatMap(([template, results]) =>
       Object.entries(results).map(([conversation, text]) => {
-        const variables = parseJsonText(golden.conversations[conversation]!) as Record<string, unknown>;
-        return [`${template}, ${conversation}`, render(golden.templates[template]!, variables), text] as const;
+        const variables = parseJsonText(families.conversations[conversation]!) as Record<string, unknown>;
+        return [`${template}, ${conversation}`, render(families.templates[template]!, variables), text] as const;
       }),
     );
     expect(compare(rows)).toMatchObject({ wrong: [], refused: [], count: 40 });

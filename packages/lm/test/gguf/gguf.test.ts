@@ -42,7 +42,7 @@ describe('keeping Q4_0 as int4', () => {
     const kept = await CausalLM.load(goldenFile('bpe-q4_0'), { quantization: 'keep' });
     expect(float.storage.quantizedParameters).toBe(0);
     const linear = kept.storage.quantizedParameters;
-    expect(linear).toBe(2 * (64 * 64 * 2 + 32 * 64 * 2 + 3 * 64 * 96));
+    expect(linear).toBe(2 * (32 * 32 * 2 + 16 * 32 * 2 + 3 * 32 * 64));
     // 4 bits a code and a float32 for 32 of them.
     expect(float.storage.bytes - kept.storage.bytes).toBe(linear * (4 - 5 / 8));
     for (const [name, weight] of Object.entries((await kept.dequantize()).weights)) {

@@ -5,7 +5,7 @@ import type { ChatMessage } from '@posttrain/interfaces';
 export const tokenizerGoldens = join(import.meta.dirname, '../../../../goldens/tokenizers');
 export const tokenizerKinds = ['byte-level-bpe', 'sentencepiece-bpe', 'unigram'] as const;
 
-/** `expected.json`; `goldens/README.md` says what each field is. */
+/** `expected.json` and `chat.json`; `goldens/README.md` says what each field is. */
 export interface TokenizerGolden {
   readonly vocab_size: number;
   readonly special_ids: Readonly<Record<string, number>>;
@@ -38,5 +38,6 @@ export interface TokenizerGolden {
 }
 
 export function readTokenizerGolden(kind: string): TokenizerGolden {
-  return JSON.parse(readFileSync(join(tokenizerGoldens, kind, 'expected.json'), 'utf8'));
+  const read = (file: string) => JSON.parse(readFileSync(join(tokenizerGoldens, kind, file), 'utf8'));
+  return { ...read('expected.json'), ...read('chat.json') };
 }

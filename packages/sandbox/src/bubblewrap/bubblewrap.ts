@@ -9,13 +9,13 @@ import {
   type SandboxResult,
   text,
 } from '@posttrain/interfaces';
-import { attackSystem } from '../attack-system.js';
-import { findProgram } from '../find-program.js';
+import { attackSystem, failedStart } from '../attack-system.js';
+import { findProgram, namedProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { outputOf } from '../process/output.js';
 import { type ProcessResult, runProcess } from '../process/run-process.js';
-import { endOf } from '../process/signals.js';
+import { resultOf } from '../process/signals.js';
 import { commandOf } from '../python-job.js';
 import { bubblewrapInvocation, NOBODY } from './arguments.js';
 import { type ControlGroup, makeControlGroup } from './control-group.js';
@@ -56,8 +56,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
 
   const attempt = async (job: ReadJob): Promise<SandboxResult> => {
     const where = `${NAME}.run`;
-    const file = findProgram(path, path.includes('/') ? ['/'] : undefined);
-    if (file === undefined) throw new SandboxFailureError(where, `there is no program "${path}".`);
+    const file = namedProgram(where, path);
     if (process.arch !== 'x64' && process.arch !== 'arm64') {
       throw new SandboxFailureError(where, `there is no seccomp filter for ${process.arch}, only for x64 and arm64.`);
     }
@@ -81,18 +80,14 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
           isCounted = group?.add(pid) ?? false;
         },
       });
-      return resultOf(where, ended, isCounted ? group?.usage() : undefined);
+      return resultIn(where, ended, isCounted ? group?.usage() : undefined);
     } finally {
       await group?.remove();
     }
   };
 
   const attack = async (): Promise<SandboxProbe> => {
-    const refused = (detail: string): SandboxProbe => {
-      return { sandbox: NAME, ok: false, checks: [{ name: 'start', held: false, detail }], remedy: REMEDY };
-    };
-    if (process.platform !== 'linux') return refused(`needs Linux, this is ${process.platform}`);
-    if (findProgram(path, path.includes('/') ? ['/'] : undefined) === undefined) return refused(`no program "${path}"`);
+    if (process.platform !== 'linux') return failedStart(NAME, REMEDY, `needs Linux, this is ${process.platform}`);
     return attackSystem({ name: NAME, attempt, python: languages.length > 0 ? PYTHON_ATTACKS : [], remedy: REMEDY });
   };
   return guarded({ name: NAME, languages, commands: true, attempt, attack });
@@ -102,7 +97,7 @@ export function bubblewrap(given: BubblewrapOptions = {}): Sandbox {
 const KILLED = 137;
 const PYTHON_ATTACKS = ['tcp', 'abstract socket', 'ptrace', 'unshare'] as const;
 
-function resultOf(
+function resultIn(
   where: string,
   ended: ProcessResult,
   used: ReturnType<ControlGroup['usage']> | undefined,
@@ -116,9 +111,7 @@ function resultOf(
     const words = output.stderr.slice(0, 500).trim() || ended.signal;
     throw new SandboxFailureError(where, `bwrap ended before the program did: ${words}`);
   }
-  // As a shell says it: 128 and the signal's number.
-  if (code > 128) return { exitCode: null, ...endOf(code - 128), ...output };
-  return { exitCode: code, stoppedBy: null, ...output };
+  return resultOf(code, output);
 }
 
 /** bwrap writes one object a line; the last has the exit code. */

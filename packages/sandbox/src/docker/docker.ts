@@ -8,13 +8,13 @@ import {
   type SandboxResult,
   text,
 } from '@posttrain/interfaces';
-import { attackSystem } from '../attack-system.js';
-import { findProgram } from '../find-program.js';
+import { attackSystem, failedStart } from '../attack-system.js';
+import { namedProgram } from '../find-program.js';
 import { guarded } from '../guarded.js';
 import type { ReadJob } from '../job.js';
 import { outputOf } from '../process/output.js';
 import { runProcess } from '../process/run-process.js';
-import { endOf } from '../process/signals.js';
+import { resultOf } from '../process/signals.js';
 import { commandOf } from '../python-job.js';
 import { dockerArguments, dockerInput, readState } from './arguments.js';
 
@@ -39,11 +39,7 @@ const ASK_MS = 60_000;
 export function docker(given: DockerOptions = {}): Sandbox {
   const { image, path } = dockerOptions.read(given);
   const remedy = `Start a Docker daemon, and pull the image: ${path} pull ${image}.`;
-  const client = () => {
-    const file = findProgram(path, path.includes('/') ? ['/'] : undefined);
-    if (file === undefined) throw new SandboxFailureError(`${NAME}.run`, `there is no program "${path}".`);
-    return file;
-  };
+  const client = () => namedProgram(`${NAME}.run`, path);
   // The client finds its daemon by these; the container gets none of them.
   const environment = Object.fromEntries(
     ['HOME', 'PATH', 'DOCKER_HOST', 'DOCKER_CONTEXT', 'DOCKER_CONFIG', 'XDG_RUNTIME_DIR'].flatMap((name) => {
@@ -84,8 +80,7 @@ export function docker(given: DockerOptions = {}): Sandbox {
       }
       const { exitCode, outOfMemory } = state;
       if (outOfMemory) return { exitCode: null, stoppedBy: 'memory', ...output };
-      if (exitCode <= 128) return { exitCode, stoppedBy: null, ...output };
-      return { exitCode: null, ...endOf(exitCode - 128), ...output };
+      return resultOf(exitCode, output);
     } finally {
       // The end of the client is not the container's.
       await ask(['rm', '--force', '--volumes', container]);
@@ -96,8 +91,7 @@ export function docker(given: DockerOptions = {}): Sandbox {
     try {
       client();
     } catch (error) {
-      const detail = (error as Error).message;
-      return { sandbox: NAME, ok: false, checks: [{ name: 'start', held: false, detail }], remedy };
+      return failedStart(NAME, remedy, (error as Error).message);
     }
     return attackSystem({ name: NAME, attempt, python: ['tcp', 'abstract socket', 'unshare'], remedy });
   };

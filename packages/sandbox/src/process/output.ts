@@ -2,7 +2,9 @@ import type { SandboxResult } from '@posttrain/interfaces';
 import type { ProcessResult } from './run-process.js';
 
 /** What a program has written, and how long it took. */
-export const outputOf = ({ stderr, stdout, wallMs }: ProcessResult): Omit<SandboxResult, 'exitCode' | 'stoppedBy'> => ({
+export type Output = Omit<SandboxResult, 'exitCode' | 'stoppedBy'>;
+
+export const outputOf = ({ stderr, stdout, wallMs }: ProcessResult): Output => ({
   stdout: stdout.bytes().toString(),
   stderr: stderr.bytes().toString(),
   stdoutTruncated: stdout.truncated,

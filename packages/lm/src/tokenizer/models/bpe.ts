@@ -73,10 +73,7 @@ export function bpe(fields: Fields): Model {
   };
 
   return {
-    size: vocabulary.size,
-    largestId: vocabulary.largestId,
-    idOf: (token) => vocabulary.ids.get(token),
-    tokenOf: (id) => vocabulary.tokenOf(id),
+    ...vocabulary.lookups,
     tokenize(text, ids, places) {
       const whole = wholePieces ? vocabulary.ids.get(text) : undefined;
       if (whole !== undefined) {

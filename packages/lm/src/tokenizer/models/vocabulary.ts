@@ -21,6 +21,16 @@ export class Vocabulary {
     return this.ids.size;
   }
 
+  /** What a model says of its tokens. */
+  get lookups() {
+    return {
+      size: this.size,
+      largestId: this.largestId,
+      idOf: (token: string) => this.ids.get(token),
+      tokenOf: (id: number) => this.tokenOf(id),
+    };
+  }
+
   tokenOf(id: number): string | undefined {
     return this.#tokens[id];
   }

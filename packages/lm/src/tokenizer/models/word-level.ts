@@ -8,10 +8,7 @@ export function wordLevel(fields: Fields): Model {
   const vocabulary = Vocabulary.read(fields);
   const unknown = fields.string('unk_token');
   return {
-    size: vocabulary.size,
-    largestId: vocabulary.largestId,
-    idOf: (token) => vocabulary.ids.get(token),
-    tokenOf: (id) => vocabulary.tokenOf(id),
+    ...vocabulary.lookups,
     tokenize(text, ids, places) {
       const id = vocabulary.ids.get(text) ?? vocabulary.ids.get(unknown);
       if (id === undefined)

@@ -24,10 +24,7 @@ export function wordPiece(fields: Fields): Model {
   };
 
   return {
-    size: vocabulary.size,
-    largestId: vocabulary.largestId,
-    idOf: (token) => vocabulary.ids.get(token),
-    tokenOf: (id) => vocabulary.tokenOf(id),
+    ...vocabulary.lookups,
     tokenize(text, ids, places) {
       const found: number[] = [];
       const ends: number[] = [0];

@@ -144,9 +144,9 @@ def load(folder: Path):
     for text in TEXTS:
         ids = tokenizer(text)["input_ids"]
         plain = tokenizer(text, add_special_tokens=False)["input_ids"]
-        rows.append(dict(text=text, ids=ids, plain=plain, decoded=tokenizer.decode(ids), skipped=tokenizer.decode(ids, skip_special_tokens=True)))
+        rows.append(dict(ids=ids, plain=plain, decoded=tokenizer.decode(ids), skipped=tokenizer.decode(ids, skip_special_tokens=True)))
     named = {key: value for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
-    return dict(tokenizer_class=type(tokenizer).__name__, special_tokens=named, rows=rows)
+    return dict(tokenizer_class=type(tokenizer).__name__, special_tokens=named, **{key: [row[key] for row in rows] for key in rows[0]})
 
 
 def main() -> None:
@@ -170,7 +170,7 @@ def main() -> None:
                 case["error"] = f"{type(error).__name__}: {str(error)[:200]}".replace(str(folder), "")
         cases[name] = case
         print(name, case.get("error") or case["expected"]["tokenizer_class"])
-    write_json(out / "settings.json", dict(bases=BASES, cases=cases))
+    write_json(out / "settings.json", dict(bases=BASES, texts=TEXTS, cases=cases))
 
 
 if __name__ == "__main__":

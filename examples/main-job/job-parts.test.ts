@@ -1,0 +1,216 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { referenceEngine } from '@posttrain/core-tensor';
+import { onEngine } from '@posttrain/core-tensor/testing';
+import { arithmetic } from '@posttrain/data';
+import * as evaluation from '@posttrain/eval';
+import { accuracy, evaluate, metricOf } from '@posttrain/eval';
+import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
+import { CausalLM, LocalGenerator, LocalScorer } from '@posttrain/lm';
+import { exactMatch, numericMatch } from '@posttrain/rl';
+import { RUN_LOCK, RunLockedError } from '@posttrain/training';
+import { bestOfN, functionVerifier, majorityVote, stepBeamSearch } from '@posttrain/tts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { OutputError, type OutputRequest, openOutput } from './output.js';
+import { embeddedTask } from './task.js';
+import { temporaryFolder } from './test-job.js';
+
+const golden = new URL('../../goldens/answers/expected.json', import.meta.url);
+const { cases } = JSON.parse(readFileSync(golden, 'utf8')) as { cases: { completion: string; gold: string }[] };
+
+/** The answer that wins the vote of two completions; null when nobody votes. */
+async function voted(completion: string): Promise<string | null> {
+  const usage = { promptTokens: 1, completionTokens: 1 };
+  const said = { text: completion, finishReason: 'stop' as const, usage };
+  const generator = { name: 'said', generate: async () => [[said, said]] };
+  return majorityVote({ prompt: 'q' }, { generator, n: 2 }).then(
+    ({ answer }) => answer,
+    () => null,
+  );
+}
+
+describe('a policy is rewarded exactly for what the vote and the grade call right', () => {
+  it.each(cases)('$completion against $gold', async ({ completion, gold }) => {
+    const row = { answer: gold };
+    const [grade] = await evaluation.exactMatch().verify([{ prompt: 'q', completion, row }]);
+    const right = grade!.score;
+    const answer = await voted(completion);
+    expect(answer).toBe(grade!.answer);
+    expect(Number(answer !== null && referenceAnswers('vote', gold).includes(answer))).toBe(right);
+    const [reward] = await exactMatch().verify([{ prompt: 'q', completion, row }]);
+    expect(reward!.score).toBe(right);
+    const [numeric] = await numericMatch().verify([{ prompt: 'q', completion, row }]);
+    if (numeric!.score !== null) expect(numeric).toEqual({ score: right, answer: grade!.answer });
+    const boxed = extractBoxed(completion);
+    if (boxed !== null && boxed.trim() === markedAnswer(completion) && /^\d+$/.test(gold)) {
+      const problem = { terms: [Number(gold)], operators: [] };
+      expect(Number(arithmetic().check(problem, `# ${boxed}`).correct)).toBe(right);
+    }
+  });
+});
+
+const root = temporaryFolder();
+let count = 0;
+const newFolder = () => join(root, String(count++));
+const settings = { seed: '0', steps: '2' };
+
+/** A run that has written one file, finished or not. */
+async function used(folder: string, finished: boolean, more: Partial<OutputRequest> = {}): Promise<void> {
+  const output = await openOutput({ folder, settings, mode: 'new', ...more });
+  writeFileSync(join(output.folder, 'result'), JSON.stringify(more.settings ?? settings));
+  if (finished) await output.finish();
+  // As if its process had ended.
+  else rmSync(join(output.folder, RUN_LOCK));
+}
+const resultIn = (folder: string) => readFileSync(join(folder, 'result'), 'utf8');
+const other = { ...settings, seed: '1' };
+
+describe('openOutput', () => {
+  it.each([
+    ['new', false, settings, /holds a run that was interrupted; --resume goes on with it. --replace puts a new run/],
+    ['new', true, settings, /holds the results of a run. --replace puts a new run in its place/],
+    ['resume', true, settings, /it has ended: there is nothing to go on with/],
+    ['resume', false, other, /holds another run: seed was 0 and is 1. Give the same flags/],
+    ['resume', false, { seed: '0' }, /holds another run: steps was 2 and is not given/],
+  ] as const)('mode %s refuses a used folder (finished: %s)', async (mode, finished, wanted, message) => {
+    const folder = newFolder();
+    await used(folder, finished);
+    await expect(openOutput({ folder, settings: wanted, mode })).rejects.toThrow(message);
+    await expect(openOutput({ folder, settings: wanted, mode })).rejects.toBeInstanceOf(OutputError);
+    expect(resultIn(folder)).toBe(JSON.stringify(settings));
+  });
+
+  it.each(['new', 'resume', 'replace'] as const)('mode %s touches no folder of others', async (mode) => {
+    const folder = newFolder();
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'thesis.txt'), 'mine');
+    await expect(openOutput({ folder, settings, mode })).rejects.toThrow(/not the folder of a run of this job/);
+    expect(readFileSync(join(folder, 'thesis.txt'), 'utf8')).toBe('mine');
+    await expect(openOutput({ folder: join(folder, 'thesis.txt'), settings, mode })).rejects.toThrow(/is a file/);
+  });
+
+  it('resumes an unfinished run of the same settings', async () => {
+    const folder = newFolder();
+    await used(folder, false);
+    expect(await openOutput({ folder, settings, mode: 'resume' })).toMatchObject({ folder, resumed: true });
+  });
+
+  it('without a word about it, goes on with an unfinished run or takes the next free folder', async () => {
+    const folder = newFolder();
+    expect(await openOutput({ folder, settings, mode: 'next' })).toMatchObject({ folder, resumed: false });
+    await expect(openOutput({ folder, settings, mode: 'next' })).rejects.toBeInstanceOf(RunLockedError);
+    rmSync(join(folder, RUN_LOCK));
+    const again = await openOutput({ folder, settings, mode: 'next' });
+    expect(again).toMatchObject({ folder, resumed: true });
+    expect(await openOutput({ folder, settings: other, mode: 'next' })).toMatchObject({ folder: `${folder}-2` });
+    await again.finish();
+    expect(await openOutput({ folder, settings, mode: 'next' })).toMatchObject({ folder: `${folder}-3` });
+  });
+
+  it('replaces a folder when all is there: a kill at any point before leaves the old or the new results whole', async () => {
+    const folder = newFolder();
+    await used(folder, true);
+    const request = { folder, settings: other, mode: 'replace' } as const;
+    await used(folder, false, request);
+    expect(resultIn(folder)).toBe(JSON.stringify(settings));
+    const again = await openOutput(request);
+    expect(again).toMatchObject({ folder: `${folder}.new`, resumed: true });
+    rmSync(join(`${folder}.new`, RUN_LOCK));
+    // Killed between the two renames.
+    renameSync(folder, `${folder}.old`);
+    const after = await openOutput(request);
+    expect(after).toMatchObject({ folder: `${folder}.new`, resumed: true });
+    expect(await after.finish()).toBe(folder);
+    expect(resultIn(folder)).toBe(JSON.stringify(other));
+    for (const leftover of ['.new', '.old']) expect(existsSync(folder + leftover)).toBe(false);
+  });
+
+  it('puts old results back that a killed replacement had moved aside, when another one begins', async () => {
+    const folder = newFolder();
+    await used(folder, true);
+    renameSync(folder, `${folder}.old`);
+    await openOutput({ folder, settings: other, mode: 'replace' });
+    expect(resultIn(folder)).toBe(JSON.stringify(settings));
+  });
+});
+
+it('counts only a marked answer of a completion that has ended, and rewards what the grader calls right', async () => {
+  const { grader, rewards } = embeddedTask(1, 2);
+  const row = { prompt: [], answer: '66' };
+  const judge = async (completion: string, finishReason: 'stop' | 'length' = 'stop') =>
+    (await grader.verify([{ prompt: '', completion, row, finishReason }]))[0]!;
+  const solution = '47+38=85, 85-19=66 #### 66';
+  const verdicts = await Promise.all(
+    [solution, '47+38=85, 85-19=66', '#### -66', '#### 066', '#### 66 or 67'].map((completion) => judge(completion)),
+  );
+  expect(verdicts.slice(0, 3).map(({ answer }) => answer)).toEqual(['66', null, '-66']);
+  expect(verdicts.map(({ score }) => score)).toEqual([1, 0, 0, 1, 0]);
+  expect(await judge(solution, 'length')).toEqual({ score: 0, answer: null });
+  expect(rewards.answer).toBe(grader);
+});
+
+describe('packages together', () => {
+  let model: CausalLM;
+  beforeAll(async () => {
+    model = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
+  });
+
+  /** The start of a drill, which the base model goes on with. */
+  const problem = { prompt: '7+8=15\n20+30=50\n40+5=' };
+  const firstNumber = (text: string) => /^\d+/.exec(text)?.[0] ?? null;
+
+  describe('a local model under the other packages', () => {
+    it('is searched by tts: votes and scores are of the very samples that were drawn', async () => {
+      const sampling = { maxTokens: 4, stop: ['\n'], seed: 5 };
+      const options = { generator: new LocalGenerator(model), n: 12, sampling, extractAnswer: firstNumber };
+      const vote = await majorityVote(problem, options);
+      expect(vote.answer).toBe('45');
+      expect(vote.votes.reduce((sum, { weight }) => sum + weight, 0)).toBeLessThanOrEqual(12);
+      const largest = functionVerifier('largest', ({ completion }) => Number(firstNumber(completion) ?? 0));
+      const best = await bestOfN(problem, { ...options, verifier: largest });
+      const answers = best.trace.nodes.flatMap(({ text }) =>
+        text === undefined ? [] : [Number(firstNumber(text) ?? 0)],
+      );
+      expect(best.score).toBe(Math.max(...answers));
+    });
+
+    it('is searched step by step: the same tree in one batch and in calls of one completion, on an engine of doubles', () =>
+      onEngine(referenceEngine(), async () => {
+        const local = await CausalLM.load(join(import.meta.dirname, '..', 'pretrain-tiny', 'model'));
+        const verifier = functionVerifier('in order', ({ completion }) => 1 / (1 + completion.length));
+        const search = async (batchSize?: number) => {
+          const { trace, text } = await stepBeamSearch(problem, {
+            ...{ generator: new LocalGenerator(local), verifier, n: 4, beamWidth: 2, maxSteps: 2, stop: ['\n'] },
+            ...{ sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
+            ...(batchSize === undefined ? {} : { batchSize }),
+          });
+          return { text, nodes: trace.nodes };
+        };
+        const together = await search();
+        expect(together.nodes.some(({ stop }) => stop === '\n')).toBe(true);
+        expect(await search(1)).toEqual(together);
+      }));
+
+    it('is scored by eval: it knows which of four results is right', async () => {
+      const rows = [
+        { prompt: '7+8=15\n20+30=50\n40+5=', choices: ['45', '54', '35', '46'], gold: 0 },
+        { prompt: '7+8=15\n20+30=50\n11+22=', choices: ['23', '34', '33', '43'], gold: 2 },
+        { prompt: '7+8=15\n20+30=50\n60+17=', choices: ['87', '77', '76', '67'], gold: 1 },
+      ];
+      const result = await evaluate(
+        {
+          type: 'multiple_choice',
+          name: 'sums',
+          dataset: rows,
+          prompt: (row) => row.prompt,
+          choices: (row) => row.choices,
+          gold: (row) => row.gold,
+          delimiter: '',
+          metrics: [accuracy()],
+        },
+        new LocalScorer(model),
+      );
+      expect(metricOf(result, 'acc').value).toBe(1);
+    });
+  });
+});

@@ -1,3 +1,0 @@
-import { fuzzModelFiles } from './fuzz-model-files.js';
-
-fuzzModelFiles(0, 200);

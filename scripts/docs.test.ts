@@ -1,0 +1,170 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { dpoOptions, policyOptions } from '../packages/rl/src/index.js';
+import { sftOptions, TRL_NAMES, TRL_REMARKS } from '../packages/training/src/index.js';
+import { publicNames, renderApi, undocumented } from './api.js';
+import { renderConformance } from './conformance.js';
+import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
+import { renderRunning, renderTrlNames } from './option-docs.js';
+import { listTrackedFiles, readJson, root } from './workspace.js';
+
+it('every public name has a docstring, and docs/api.md is current (npm run api)', () => {
+  const entries = publicNames(root);
+  expect(undocumented(entries)).toEqual([]);
+  expect(readFileSync(join(root, 'docs', 'api.md'), 'utf8')).toBe(renderApi(entries));
+});
+
+it('docs/conformance.md is rendered (npx tsx scripts/render-conformance.ts)', () => {
+  expect(readFileSync(join(root, 'docs', 'conformance.md'), 'utf8')).toBe(renderConformance(root));
+});
+
+/** Headings of a Markdown file as GitHub names them in links. */
+const anchorsOf = (markdown: string): Set<string> =>
+  new Set(
+    [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replaceAll(/[^\p{L}\p{N}\s-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+
+/** Links of a page that lead nowhere: to a file that is not there, or to a heading that no file has. */
+function deadLinks(path: string): string[] {
+  const file = join(root, path);
+  const text = readFileSync(file, 'utf8').replaceAll(/^```[\s\S]*?^```/gm, '');
+  return [...text.matchAll(/\]\((?!https?:)([^)\s#]*)(?:#([^)\s]*))?\)/g)].flatMap(([, target = '', anchor]) => {
+    const there = target === '' ? file : join(dirname(file), target);
+    if (!existsSync(there)) return [`${path}: ${target}`];
+    if (anchor === undefined || !there.endsWith('.md')) return [];
+    return anchorsOf(readFileSync(there, 'utf8')).has(anchor) ? [] : [`${path}: ${target}#${anchor}`];
+  });
+}
+
+it('every link of a Markdown page leads somewhere', (context) => {
+  const pages = listTrackedFiles()?.filter((path) => path.endsWith('.md') && !path.startsWith('.changeset'));
+  if (!pages) return context.skip('not a git checkout');
+  expect(pages.filter((path) => existsSync(join(root, path))).flatMap(deadLinks)).toEqual([]);
+});
+
+const read = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
+const RENDER = 'run npx tsx scripts/render-option-docs.ts';
+
+describe('the pages about options', () => {
+  it('are what the declarations say', () => {
+    expect(read('running.md'), RENDER).toBe(renderRunning(read('running.md')));
+    expect(read('trl-names.md'), RENDER).toBe(renderTrlNames());
+  });
+
+  it('have every option of every trainer, and nothing that none has', () => {
+    const rows = [...read('running.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+    const shapes = [sftOptions.shape, dpoOptions.shape, policyOptions.shape];
+    expect([...new Set(rows)].sort()).toEqual([...new Set(shapes.flatMap((shape) => Object.keys(shape)))].sort());
+  });
+
+  it('name options of ours only, and no name of theirs twice', () => {
+    const shapes = [sftOptions.shape, dpoOptions.shape, policyOptions.shape] as const;
+    const unknown = Object.values(TRL_NAMES).filter((ours) => !shapes.some((shape) => Object.hasOwn(shape, ours)));
+    expect(unknown).toEqual([]);
+    expect(Object.keys(TRL_NAMES).filter((name) => name in TRL_REMARKS)).toEqual([]);
+  });
+
+  it.each(['eval_steps', 'evalSteps', 'load_best_model_at_end', 'gradient_accumulation_steps', 'warmupRatio'])(
+    'are what the error about %s says',
+    (name) => {
+      const given = { [name]: 1 } as never;
+      const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+      const said = TRL_REMARKS[snake] ?? `It is called "${TRL_NAMES[snake]}" here.`;
+      for (const one of [sftOptions, dpoOptions, policyOptions]) {
+        expect(() => one.read(given)).toThrow(`unknown option "${name}". ${said}`);
+      }
+    },
+  );
+});
+
+const file = join(root, 'docs', 'coverage.json');
+const coverage = readJson<Coverage>(file);
+
+const row: CoverageRow = {
+  id: 'A1',
+  name: 'nearest name',
+  package: 'interfaces',
+  status: 'implemented',
+  export: 'nearestName',
+  test: 'packages/interfaces/test/interfaces.test.ts',
+};
+
+const check = (...rows: unknown[]) =>
+  checkCoverage(root, { source: '', sections: { A: 'a' }, methods: rows as CoverageRow[] });
+
+describe('docs/coverage.json', () => {
+  it('tells the truth: every export and every test that it names exists', async () => {
+    expect(await checkCoverage(root, coverage)).toEqual([]);
+  });
+
+  it('lists every method of the survey map', () => {
+    const count = (letter: string) => coverage.methods.filter(({ id }) => id.startsWith(letter)).length;
+    const perSection = Object.fromEntries(Object.keys(coverage.sections).map((letter) => [letter, count(letter)]));
+    // The survey map's own counts: its ids are consecutive in each section.
+    const surveyMap = {
+      A: 19,
+      B: 12,
+      C: 16,
+      D: 35,
+      E: 22,
+      F: 22,
+      G: 9,
+      H: 18,
+      I: 26,
+      J: 15,
+      K: 20,
+      L: 20,
+      M: 23,
+      N: 15,
+    };
+    expect(perSection).toEqual(surveyMap);
+  });
+
+  it('is rendered: run `npm run coverage` when this fails', () => {
+    expect(readFileSync(file, 'utf8')).toBe(renderJson(coverage));
+    expect(readFileSync(join(root, 'docs', 'coverage.md'), 'utf8')).toBe(renderMarkdown(coverage));
+  });
+});
+
+describe('checkCoverage', () => {
+  it('accepts rows that are true', async () => {
+    const partial = { ...row, id: 'A2', status: 'partial', note: 'no weights' };
+    const absent = { id: 'A3', name: 'x', package: 'interfaces', status: 'not implemented' };
+    expect(await check(row, partial, absent)).toEqual([]);
+  });
+
+  it.each([
+    ['an export that does not exist', { ...row, export: 'nearestNames' }, 'does not export nearestNames'],
+    ['a member that does not exist', { ...row, export: 'nearestName.deep' }, 'does not export'],
+    ['no export', { ...row, export: undefined }, 'does not export'],
+    ['a test that does not exist', { ...row, test: 'packages/interfaces/test/no.test.ts' }, 'does not exist'],
+    ['a test that is not one', { ...row, test: 'package.json' }, 'not a *.test.ts'],
+    ['a partial row without a note', { ...row, status: 'partial' }, 'what is missing'],
+    ['an absent method with an export', { ...row, status: 'not implemented' }, 'no export and no test'],
+    ['an unknown status', { ...row, status: 'done' }, 'status must be'],
+    ['an unknown key', { ...row, exports: 'x' }, 'unknown key exports'],
+    ['an unknown package', { ...row, package: 'nothing' }, 'no package nothing'],
+    ['an unknown section', { ...row, id: 'Z1' }, 'known section'],
+  ])('rejects %s', async (_, wrong, message) => {
+    expect((await check(wrong)).join()).toContain(message);
+  });
+
+  it('rejects an id listed twice', async () => {
+    expect((await check(row, row)).join()).toContain('twice');
+  });
+});
+
+describe('renderMarkdown', () => {
+  it('escapes bars and shows notes, exports and tests', () => {
+    const methods = [{ ...row, name: 'a|b', status: 'partial' as const, note: 'no c' }];
+    const text = renderMarkdown({ source: 's', sections: { A: 'a' }, methods });
+    expect(text).toContain(`| A1 | a\\|b | interfaces | partial: no c | \`nearestName\` | \`${row.test}\` |`);
+    expect(text).toContain('1 methods: 0 implemented, 1 partial, 0 not implemented.');
+  });
+});
