@@ -31,8 +31,26 @@ export {
   type BradleyTerryOptions,
   bradleyTerry,
   type RewardPair,
+  type RewardPairRow,
   rewardRows,
 } from './reward-model/bradley-terry.js';
+export { type OutcomeRow, outcomeReward } from './reward-model/outcome-reward.js';
+export { type RewardModelLossName, rewardModelLosses } from './reward-model/presets.js';
+export { type ProcessRewardOptions, type ProcessRow, processReward } from './reward-model/process-reward.js';
+export {
+  type RewardExample,
+  type RewardExampleOptions,
+  type RewardModel,
+  type RewardModelLoss,
+  RewardRowError,
+  rewardExampleRows,
+} from './reward-model/reward-model-loss.js';
+export {
+  REWARD_MODEL_TRL_NAMES,
+  type RewardModelOptions,
+  rewardModelOptions,
+} from './reward-model/reward-model-options.js';
+export { type RewardModelResult, trainRewardModel } from './reward-model/train-reward-model.js';
 export type { BestEvaluation } from './run/best.js';
 export type { CheckpointToSave, LoadCheckpointOptions, RunState, TrainerSnapshot } from './run/checkpoint.js';
 export {
