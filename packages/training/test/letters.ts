@@ -2,11 +2,11 @@ import { Key } from '@posttrain/core-tensor';
 import { CausalLM, parseModelConfig } from '@posttrain/lm';
 import { tokenizer } from '../../rl/test/toy.js';
 
-/** A model of two small blocks with random weights over the letters a to g and an end token. */
-export function lettersModel(seed: number): Promise<CausalLM> {
+/** A model of two small blocks with random weights over the letters a to g and an end token; more `spread`, surer of what follows. */
+export function lettersModel(seed: number, spread = 0.2): Promise<CausalLM> {
   const config = parseModelConfig({
     ...{ model_type: 'llama', vocab_size: 8, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2 },
-    ...{ num_attention_heads: 2, max_position_embeddings: 32, initializer_range: 0.2, eos_token_id: 7 },
+    ...{ num_attention_heads: 2, max_position_embeddings: 32, initializer_range: spread, eos_token_id: 7 },
   });
   return CausalLM.initialize({ config, tokenizer, name: 'letters' }, seed);
 }
