@@ -144,6 +144,7 @@ export {
   type PolicySettings,
   type PolicyTrainingOptions,
   policyOptions,
+  referenceOf,
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';

@@ -8,7 +8,7 @@ import {
   options,
   settingsOf,
 } from '@posttrain/interfaces';
-import { type CausalLM, chatOptionsOf, NoChatTemplateError } from '@posttrain/lm';
+import { type CausalLM, chatOptionsOf, contextOf, NoChatTemplateError } from '@posttrain/lm';
 import type { PromptRow, TurnReward } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
 import { type Environment, EnvironmentError, type Episode, type EpisodeStep, type Reply } from './environment.js';
@@ -118,7 +118,7 @@ async function asking<T>(
 
 async function startAll<Row extends PromptRow>(
   environment: Environment<Row>,
-  { model, rows, completionsPerPrompt, key, step, signal, firstGroup }: RolloutRequest<Row>,
+  { model, adapter, rows, completionsPerPrompt, key, step, signal, firstGroup }: RolloutRequest<Row>,
   running: Running<Row>[],
 ): Promise<void> {
   for (const [i, row] of rows.entries()) {
@@ -133,7 +133,7 @@ async function startAll<Row extends PromptRow>(
       const renderChat = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) =>
         chatTemplate.renderChat(messages, { ...chat, addGenerationPrompt });
       const promptTokens = renderChat(episode.messages, true).tokenIds;
-      const most = model.config.maxPositionEmbeddings;
+      const most = contextOf(model.config, adapter);
       if (promptTokens.length >= most) {
         const problem = `begins with ${promptTokens.length} tokens, and the context of ${most} leaves no room for a reply`;
         throw new EnvironmentError(environment.name, problem, row);
@@ -150,12 +150,12 @@ async function startAll<Row extends PromptRow>(
 
 /** Tokens that the rest of an episode may have. */
 const roomOf = (
-  { model, sampling }: Pick<RolloutRequest, 'model' | 'sampling'>,
+  { model, adapter, sampling }: Pick<RolloutRequest, 'model' | 'adapter' | 'sampling'>,
   { promptTokens, tokens }: Pick<Running<PromptRow>, 'promptTokens' | 'tokens'>,
 ): number =>
   Math.min(
     (sampling.maxTokens ?? Number.POSITIVE_INFINITY) - tokens.length,
-    model.config.maxPositionEmbeddings - promptTokens.length - tokens.length,
+    contextOf(model.config, adapter) - promptTokens.length - tokens.length,
   );
 
 function turnRequest<Row extends PromptRow>(

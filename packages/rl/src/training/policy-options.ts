@@ -120,11 +120,14 @@ const shape = {
       (value as { maxRounds: number }).maxRounds >= 1,
     { optional: true },
   ),
-  /** The policy that a regulariser compares with. Default: the model with its adapter off. */
+  /**
+   * The policy that a regulariser compares with. Default: the model with its adapter off, or the adapter as it was made where
+   * training starts from that (PiSSA and others that change the base).
+   */
   reference: custom<Adapter>()(
     'an adapter',
     (value) => typeof value === 'object' && value !== null && 'hooks' in value,
-    { default: NO_ADAPTER as Adapter, decisive: false },
+    { optional: true, decisive: false },
   ),
   /** Limits of the reward calls. */
   scoring: custom<Omit<ScoreOptions, 'signal'>>()(
@@ -200,6 +203,10 @@ export interface PolicyTrainingOptions<Row extends PromptRow, A extends Trainabl
 
 /** Options with every default in place. */
 export type PolicySettings = Read<typeof policyOptions>;
+
+/** The policy that a regulariser compares with. */
+export const referenceOf = ({ reference, adapter }: Pick<PolicySettings, 'reference' | 'adapter'>): Adapter =>
+  reference ?? adapter?.reference ?? NO_ADAPTER;
 
 /** How completions are sampled. */
 export function samplingOf(settings: PolicySettings): SamplingParams {

@@ -30,6 +30,7 @@ import {
   type PolicySettings,
   type PolicyTrainingOptions,
   policyOptions,
+  referenceOf,
   samplingOf,
 } from './policy-options.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
@@ -101,7 +102,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
       settings: async () => ({
         ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
-        ...(await adapterIdentity('reference', options.reference)),
+        ...(await adapterIdentity('reference', referenceOf(options))),
         ...feed.identity,
       }),
       async begin(firstStep) {
