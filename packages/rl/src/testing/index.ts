@@ -1,0 +1,1 @@
+export { tinyPolicy } from './tiny-model.js';
