@@ -12,7 +12,16 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
-export { type GaeOptions, gae, generalizedAdvantages, stepsOf } from './advantage/gae.js';
+export {
+  type GaeOptions,
+  type GaeStepOptions,
+  type GaeSteps,
+  gae,
+  gaeSteps,
+  generalizedAdvantages,
+  type RolloutSteps,
+  stepsOf,
+} from './advantage/gae.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { noBaseline } from './advantage/no-baseline.js';
@@ -27,6 +36,9 @@ export {
 } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
+export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
+export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
+export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export {
   type AnnotatedRollouts,
   type PolicyObjective,
@@ -38,6 +50,7 @@ export {
   type BnpoOptions,
   type GrpoOptions,
   type PolicyObjectiveName,
+  type PpoOptions,
   policyObjectives,
   type ReinforceOptions,
   type RemaxOptions,
@@ -92,6 +105,7 @@ export type {
   WeightedReward,
 } from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
+export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export {
   type CompletionToScore,
   refuseUnscorable,
@@ -100,7 +114,6 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
 export {
   type Environment,
   EnvironmentError,

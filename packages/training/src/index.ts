@@ -102,4 +102,4 @@ export type {
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
 export { Trainer } from './trainer/trainer.js';
-export type { TrainerOptions } from './trainer/trainer-options.js';
+export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';

@@ -150,7 +150,10 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   }
 
   // What learns beside the policy.
-  for (const { annotator, context } of annotators) await annotator.learn?.(seen, advantages, context);
+  const learnt: Metrics[] = [];
+  for (const { annotator, context } of annotators) {
+    learnt.push((await annotator.learn?.(seen, advantages, context)) ?? {});
+  }
   if (isRowSource(options.rows)) await options.rows.feedback?.(rollouts);
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
@@ -160,6 +163,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     ...meanMetrics(updates),
     ...rolloutMetrics(sampled),
     ...samplerMetrics,
+    ...Object.assign({}, ...learnt),
     num_tokens: state.numTokens,
     ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
   };

@@ -1,4 +1,5 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
+import type { Annotator } from '../annotator.js';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import type { Stateful } from '../stateful.js';
 import type { PolicySettings } from './policy-options.js';
@@ -13,7 +14,7 @@ export class RunParts {
   /** @throws OptionError for a part that learns and whose state a checkpoint could not hold */
   constructor({ objective, rollouts, rows }: Pick<PolicySettings, 'objective' | 'rollouts' | 'rows'>) {
     const { advantage, annotators = [] }: PolicyObjectiveParts = objective;
-    const all: readonly (readonly [string, Partial<Stateful>])[] = [
+    const all: readonly (readonly [string, Partial<Stateful> & Pick<Annotator, 'trainers'>])[] = [
       ['advantage', advantage],
       ...annotators.map((annotator, i) => [`annotator ${i} (${annotator.name})`, annotator] as const),
       ['rollouts', rollouts ?? {}],
@@ -24,7 +25,8 @@ export class RunParts {
       const [hasState, hasLoad] = [typeof part.state === 'function', typeof part.load === 'function'];
       if (hasState && hasLoad) parts.set(name, part as Stateful);
       const learns = 'learn' in part ? 'learn' : 'feedback' in part ? 'feedback' : undefined;
-      if (hasState === hasLoad && (hasState || learns === undefined)) continue;
+      const isSaved = hasState || part.trainers !== undefined;
+      if (hasState === hasLoad && (isSaved || learns === undefined)) continue;
       const has = hasState ? 'state() and no load()' : hasLoad ? 'load() and no state()' : `${learns}() and no state()`;
       const option = name === 'rows' || name === 'rollouts' ? name : 'objective';
       const problem = `the part "${name}" has ${has}: a resumed run would go on from something else. Give it both.`;
