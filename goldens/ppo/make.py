@@ -106,6 +106,13 @@ def run(options: dict) -> tuple[dict, dict]:
         logits = ppo_trainer.forward(model, both, pad_token_id).logits[:, CONTEXT - 1 : -1]
         return both, logits / config.temperature
 
+    def rewarded(model, *arguments):
+        result = own_get_reward(model, *arguments)
+        if model is reward:
+            seen["raw_scores"] = result[1].clone()
+        return result
+
+    own_get_reward, ppo_trainer.get_reward = ppo_trainer.get_reward, rewarded
     ppo_trainer.batch_generation = sampled
     with tempfile.TemporaryDirectory() as folder:
         arguments = PPOConfig(
@@ -143,6 +150,7 @@ def run(options: dict) -> tuple[dict, dict]:
             optimizers=(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)),
         )
         trainer.train()
+    ppo_trainer.get_reward = own_get_reward
     order = seen.pop("places").argsort()
     numbers = {name: tensor[order].tolist() for name, tensor in seen.items()}
     used = {"cliprange": 0.2, "temperature": 1.0, "whiten_rewards": False, "missing_eos_penalty": None, **options}

@@ -56,5 +56,5 @@ export interface Annotator extends Partial<Stateful> {
     rollouts: readonly Rollout[],
     advantages: readonly (number | ArrayLike<number>)[],
     context: AnnotatorContext,
-  ): Promise<Metrics | void>;
+  ): Promise<Metrics> | Promise<void>;
 }

@@ -94,6 +94,7 @@ export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.j
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
+export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export type {
   PromptRow,
   Reward,
@@ -105,7 +106,6 @@ export type {
   WeightedReward,
 } from './rewards/reward.js';
 export { namedReward, RewardError } from './rewards/reward.js';
-export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export {
   type CompletionToScore,
   refuseUnscorable,

@@ -24,7 +24,7 @@ export interface Critic extends Partial<Stateful> {
   /** The values of each sequence: entry t is that of the state after tokens 0 … t. */
   values(sequences: readonly (readonly number[])[]): Promise<readonly ArrayLike<number>[]>;
   /** Learns from a step's returns; what it gives is logged. A critic without it stays as it is. */
-  learn?(examples: readonly CriticExample[]): Promise<Metrics | void>;
+  learn?(examples: readonly CriticExample[]): Promise<Metrics> | Promise<void>;
 }
 
 const criticOptions = options('criticValues', gaeShape);
@@ -56,7 +56,7 @@ export function criticValues(critic: Critic, given: CriticOptions = {}): Annotat
       });
     },
     ...(learn && {
-      learn: async (rollouts) => {
+      learn: async (rollouts): Promise<Metrics> => {
         const steps = gaeSteps(rollouts, discounts);
         const examples = rollouts.flatMap(({ promptTokens, completionTokens }, i): CriticExample[] => {
           const { at, values, advantages } = steps[i]!;
@@ -65,7 +65,7 @@ export function criticValues(critic: Critic, given: CriticOptions = {}): Annotat
           const tokens = [...promptTokens, ...completionTokens];
           return [{ tokens, at: at.map((t) => promptTokens.length - 1 + t), returns, values }];
         });
-        return learn.call(critic, examples);
+        return (await learn.call(critic, examples)) ?? {};
       },
     }),
     ...(state && { state: () => state.call(critic) }),

@@ -1,7 +1,7 @@
 import type { OptimizerChoice } from '@posttrain/core-tensor/optim';
-import { custom, type DecisiveSettings, type Given, integer, number, options } from '@posttrain/interfaces';
+import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
 import type { ValueModel } from '@posttrain/lm';
-import { modelIdentity, Trainer, trainerShape, update } from '@posttrain/training';
+import { Trainer, trainerShape, type UpdateResult, update } from '@posttrain/training';
 import type { Critic } from './critic-values.js';
 import { valueLoss, valueLossShape, valueRows } from './value-loss.js';
 
@@ -9,11 +9,9 @@ const criticOptions = options('valueModelCritic', {
   ...trainerShape,
   ...valueLossShape,
   /** Default `adamw_torch`. */
-  optimizer: custom<OptimizerChoice>()(
-    trainerShape.optimizer.expects,
-    trainerShape.optimizer.isValid,
-    { default: 'adamw_torch' },
-  ),
+  optimizer: custom<OptimizerChoice>()(trainerShape.optimizer.expects, trainerShape.optimizer.isValid, {
+    default: 'adamw_torch',
+  }),
   /** Constant over the run. Default 3e-6, as in TRL's PPO, which is for full fine-tuning. */
   learningRate: number({ default: 3e-6, min: 0 }),
   /** Updates on one batch of rollouts (TRL: `num_ppo_epochs`). Default 4. */
@@ -23,7 +21,7 @@ const criticOptions = options('valueModelCritic', {
 export type ValueModelCriticOptions = Given<typeof criticOptions>;
 
 /** A critic that a run trains. */
-export interface ValueModelCritic extends Required<Pick<Critic, 'learn' | 'trainers' | 'settings'>>, Critic {
+export interface ValueModelCritic extends Critic {
   readonly trainer: Trainer<ValueModel>;
 }
 
@@ -41,22 +39,21 @@ export async function valueModelCritic(
   const { cliprangeValue, vfCoef, learningRate, iterationsPerBatch, ...settings } = criticOptions.read(given);
   const trainer = await Trainer.create(model, settings);
   const loss = valueLoss({ cliprangeValue, vfCoef });
-  const identity: Record<string, DecisiveSettings[string]> = {};
-  for (const [name, value] of Object.entries(await modelIdentity(model))) identity[`critic.${name}`] = value;
   return {
     name: 'value-model',
-    settings: { ...criticOptions.settings(given), ...identity },
+    // The weights that it begins with are known by its trainer.
+    settings: criticOptions.settings(given),
     trainer,
     trainers: { critic: trainer },
     values: (sequences) =>
       trainer.model.values(sequences, { adapter: trainer.adapter, maxTokensPerPass: settings.maxTokensPerPass }),
     async learn(examples) {
       const rows = valueRows(examples);
-      const epochs = [];
+      const epochs: UpdateResult[] = [];
       for (let i = 0; i < iterationsPerBatch && rows.length > 0; i++) {
         epochs.push(await update(trainer, rows, loss, learningRate));
       }
-      const mean = (of: (epoch: (typeof epochs)[number]) => number) =>
+      const mean = (of: (epoch: UpdateResult) => number) =>
         epochs.reduce((sum, epoch) => sum + of(epoch), 0) / epochs.length;
       if (epochs.length === 0) return {};
       return {

@@ -100,6 +100,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
   const result = await runSteps(
     {
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
+      others: parts.trainers,
       settings: async () => ({
         ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
         ...(await adapterIdentity('reference', referenceOf(options))),

@@ -1,4 +1,5 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
+import type { TrainableModel, Trainer } from '@posttrain/training';
 import type { Annotator } from '../annotator.js';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import type { Stateful } from '../stateful.js';
@@ -9,6 +10,8 @@ export type PartStates = Readonly<Record<string, unknown>>;
 
 /** The parts of a run that carry something from step to step, by a name that its checkpoints keep. */
 export class RunParts {
+  /** Trainers of annotators, by the names that the run's checkpoints keep them under. */
+  readonly trainers: Readonly<Record<string, Trainer<TrainableModel>>>;
   readonly #parts: ReadonlyMap<string, Stateful>;
 
   /** @throws OptionError for a part that learns and whose state a checkpoint could not hold */
@@ -33,6 +36,11 @@ export class RunParts {
       throw new OptionError('INVALID_OPTION', 'trainPolicy', option, problem);
     }
     this.#parts = parts;
+    const trainers = annotators.flatMap((annotator) => Object.entries(annotator.trainers ?? {}));
+    this.trainers = Object.fromEntries(trainers);
+    if (Object.keys(this.trainers).length === trainers.length) return;
+    const problem = `two annotators have trainers of one name among ${trainers.map(([name]) => name).join(', ')}.`;
+    throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
   }
 
   /** Undefined where nothing has a state. */
