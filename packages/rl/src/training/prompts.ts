@@ -12,7 +12,7 @@ export class PromptRowError extends PosttrainError {
 }
 
 /** The tokens of a row's prompt, as it is sampled from. */
-const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
+export const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
   promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row));
 
 /**
