@@ -121,6 +121,7 @@ export {
   type EpisodeContext,
   type EpisodeStep,
   type Reply,
+  type ToolCallOfReply,
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
@@ -134,6 +135,8 @@ export {
 } from './rollout/rollout-source.js';
 export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
 export { singleTurn } from './rollout/single-turn.js';
+export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
+export { toolReplies } from './rollout/tool-replies.js';
 export {
   groupsOf,
   type Rollout,
