@@ -133,7 +133,7 @@ export {
   type SamplingRequest,
   seedOf,
 } from './rollout/rollout-source.js';
-export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
+export type { RowSource, SourcedRow } from './rollout/row-source.js';
 export { singleTurn } from './rollout/single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
 export { toolReplies } from './rollout/tool-replies.js';

@@ -1,5 +1,10 @@
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export {
+  type GenerativeReplayOptions,
+  type GenerativeReplaySettings,
+  generativeReplay,
+} from './continual/generative-replay.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {
@@ -56,6 +61,7 @@ export type {
 export { adapterIdentity, contentHash, modelIdentity, rowsIdentity } from './run/identity.js';
 export { progressLine, progressLines } from './run/progress-lines.js';
 export { RowOrder } from './run/row-order.js';
+export { isRowSource, type RowRequest, type RowSource, rowsOfSource, type SourcedRow } from './run/row-source.js';
 export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
 export type { RunOptions } from './run/run-options.js';
 export { type HookShape, hookShape, runShape, warn } from './run/run-options.js';
@@ -79,6 +85,7 @@ export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';
+export { type RowsReport, type SftFeed, sftFeedOf } from './sft/sft-feed.js';
 export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';

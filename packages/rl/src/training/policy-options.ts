@@ -13,7 +13,16 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
-import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import {
+  isRowSource,
+  isRows,
+  ROWS,
+  type Rows,
+  rowsHint,
+  type TrainableAdapter,
+  trainingShape,
+  trlNames,
+} from '@posttrain/training';
 import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
@@ -26,7 +35,7 @@ import {
   weightedRewardsOf,
 } from '../rewards/score-completions.js';
 import type { RolloutSource } from '../rollout/rollout-source.js';
-import { isRowSource, type RowSource } from '../rollout/row-source.js';
+import type { RowSource } from '../rollout/row-source.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 

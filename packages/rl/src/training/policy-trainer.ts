@@ -5,6 +5,7 @@ import { withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
   createTrainer,
+  isRowSource,
   type Metrics,
   planRates,
   type RunResult,
@@ -20,7 +21,7 @@ import {
 } from '@posttrain/training';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import { isRowSource } from '../rollout/row-source.js';
+import type { RowSource } from '../rollout/row-source.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
@@ -155,7 +156,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   for (const { annotator, context } of annotators) {
     learnt.push((await annotator.learn?.(seen, advantages, context)) ?? {});
   }
-  if (isRowSource(options.rows)) await options.rows.feedback?.(rollouts);
+  if (isRowSource(options.rows)) await (options.rows as RowSource).feedback?.(rollouts);
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
 
