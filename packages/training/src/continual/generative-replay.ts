@@ -72,22 +72,27 @@ const sampleAsRow = (sample: string, prompt: Prompt): object | undefined => {
  */
 export function generativeReplay<Row extends object = Readonly<Record<string, unknown>>>(
   rows: readonly Row[],
-  {
-    generator,
-    toRow = sampleAsRow as (sample: string, prompt: Prompt) => Row | undefined,
-    ...given
-  }: GenerativeReplayOptions<Row>,
+  { generator, toRow, ...given }: GenerativeReplayOptions<Row>,
 ): RowSource<Row> {
   const { gamma, sampling, prompts, attempts, seed } = replayOptions.read(given);
-  if (typeof generator?.generate !== 'function' || typeof toRow !== 'function' || rows.length === 0) {
+  if (
+    typeof generator?.generate !== 'function' ||
+    (toRow !== undefined && typeof toRow !== 'function') ||
+    rows.length === 0
+  ) {
     const problem = 'generator must be a Generator, toRow a function, and rows at least one.';
     throw new OptionError('INVALID_OPTION', 'generativeReplay', 'generator', problem);
   }
+  const rowOf = toRow ?? (sampleAsRow as (sample: string, prompt: Prompt) => Row | undefined);
   const order = new RowOrder(rows.length, seed);
   let cursor = 0;
   return {
     name: 'generative-replay',
-    settings: { ...replayOptions.settings(given), rows: contentHash(rows), toRow: String(toRow) },
+    settings: {
+      ...replayOptions.settings(given),
+      rows: contentHash(rows),
+      toRow: toRow === undefined ? 'as it comes' : String(toRow),
+    },
     async next({ count, key }) {
       const draws = Array.from({ length: count }, (_, i) => {
         const [isOld, which] = key.child(i).uniformHost(2) as unknown as readonly [number, number];
@@ -101,7 +106,7 @@ export function generativeReplay<Row extends object = Readonly<Record<string, un
           open.map(({ i, prompt }) => ({ ...sampling, prompt, n: 1, seed: seedOf(key.child(i).child(attempt)) })),
         );
         open.forEach(({ i, prompt }, j) => {
-          const row = toRow(samples[j]![0]!.text, prompt);
+          const row = rowOf(samples[j]![0]!.text, prompt);
           if (row !== undefined) replayed.set(i, row);
         });
       }
