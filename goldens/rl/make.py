@@ -17,6 +17,7 @@ import grpo  # noqa: E402
 import logits  # noqa: E402
 import preference  # noqa: E402
 import rloo  # noqa: E402
+import tools  # noqa: E402
 import with_model  # noqa: E402
 
 
@@ -31,6 +32,7 @@ def main() -> None:
     write_json(out / "preference-pairs.json", preference.pairs())
     write_json(out / "kto-loss.json", preference.kto())
     write_json(out / "log-probs.json", logits.cases())
+    write_json(out / "tools.json", tools.cases())
 
     torch.set_default_dtype(torch.float32)
     tensors, facts = with_model.cases()

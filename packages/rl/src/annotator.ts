@@ -1,6 +1,7 @@
 import type { Key } from '@posttrain/core-tensor';
 import type { DecisiveSettings, SamplingParams } from '@posttrain/interfaces';
 import type { Adapter, CausalLM } from '@posttrain/lm';
+import type { Metrics, TrainableModel, Trainer } from '@posttrain/training';
 import type { RolloutNeed } from './advantage/advantage.js';
 import type { Rollout, SampledRollout, ScoredRollout } from './rollout.js';
 import type { Stateful } from './stateful.js';
@@ -43,15 +44,17 @@ export interface Annotator extends Partial<Stateful> {
   readonly settings?: DecisiveSettings;
   /** What every rollout has when it is done. */
   readonly gives: readonly RolloutNeed[];
+  /** Trainers that `learn` updates, by the names that the run's checkpoints keep them under. */
+  readonly trainers?: Readonly<Record<string, Trainer<TrainableModel>>>;
   /** @returns the rollouts with what is known of them now; it may add rollouts and leave some out */
   annotate(rollouts: readonly ScoredRollout[], context: AnnotatorContext): Promise<readonly ScoredRollout[]>;
   /**
    * Called after the step's updates with the rollouts as the objective saw them and the advantages it gave: a critic is
-   * trained here. What it changes must be in `state`.
+   * trained here. What it changes must be in `state` or in `trainers`; what it gives is logged.
    */
   learn?(
     rollouts: readonly Rollout[],
     advantages: readonly (number | ArrayLike<number>)[],
     context: AnnotatorContext,
-  ): Promise<void>;
+  ): Promise<Metrics> | Promise<void>;
 }

@@ -12,7 +12,16 @@ export {
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
 export { batchMean } from './advantage/batch-mean.js';
-export { type GaeOptions, gae, generalizedAdvantages, stepsOf } from './advantage/gae.js';
+export {
+  type GaeOptions,
+  type GaeStepOptions,
+  type GaeSteps,
+  gae,
+  gaeSteps,
+  generalizedAdvantages,
+  type RolloutSteps,
+  stepsOf,
+} from './advantage/gae.js';
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { noBaseline } from './advantage/no-baseline.js';
@@ -27,6 +36,9 @@ export {
 } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
+export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
+export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
+export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export {
   type AnnotatedRollouts,
   type PolicyObjective,
@@ -38,6 +50,7 @@ export {
   type BnpoOptions,
   type GrpoOptions,
   type PolicyObjectiveName,
+  type PpoOptions,
   policyObjectives,
   type ReinforceOptions,
   type RemaxOptions,
@@ -81,6 +94,7 @@ export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.j
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
+export { type MissingEosPenaltyOptions, missingEosPenalty } from './rewards/missing-eos-penalty.js';
 export type {
   PromptRow,
   Reward,
@@ -100,7 +114,6 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
-export { type Critic, type CriticExample, type CriticOptions, criticValues } from './rollout/critic-values.js';
 export {
   type Environment,
   EnvironmentError,
@@ -108,6 +121,7 @@ export {
   type EpisodeContext,
   type EpisodeStep,
   type Reply,
+  type ToolCallOfReply,
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
@@ -119,8 +133,10 @@ export {
   type SamplingRequest,
   seedOf,
 } from './rollout/rollout-source.js';
-export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
+export type { RowSource, SourcedRow } from './rollout/row-source.js';
 export { singleTurn } from './rollout/single-turn.js';
+export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
+export { toolReplies } from './rollout/tool-replies.js';
 export {
   groupsOf,
   type Rollout,
@@ -144,6 +160,7 @@ export {
   type PolicySettings,
   type PolicyTrainingOptions,
   policyOptions,
+  referenceOf,
   samplingOf,
 } from './training/policy-options.js';
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';

@@ -30,6 +30,8 @@ export interface Rollout<Row extends PromptRow = PromptRow> {
   readonly turnRewards?: readonly TurnReward[];
   /** V(s_t): the value of the state before each token. */
   readonly values?: ArrayLike<number>;
+  /** V of the state behind the last token. */
+  readonly endValue?: number;
   /** What the reward is compared with, when something knows it. */
   readonly baseline?: number;
   /** log π_old of each token: under the policy before the first update. */

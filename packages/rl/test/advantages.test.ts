@@ -1,7 +1,10 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { ValueModel } from '@posttrain/lm';
+import { Trainer } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   gae,
+  gaeSteps,
   generalizedAdvantages,
   groupReward,
   klInReward,
@@ -13,8 +16,11 @@ import {
   stepsOf,
   tokenRatio,
   truncatedImportance,
+  valueLoss,
+  valueRows,
 } from '../src/index.js';
 import { evaluateLoss, expectClose, readGolden } from './goldens.js';
+import { toyModel } from './toy.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -98,6 +104,27 @@ describe('gae', () => {
     }
   });
 
+  it('at λ = 1 is the same wherever the end of the reward is paid; whitened rewards have a deviation of 1 and their mean', () => {
+    const ended = [3, 5, 1].map((length, i) =>
+      rollout({
+        ...{ completionTokens: new Array<number>(length).fill(2), values: [0.3, -0.2, 0.9, 0.1, 0.4].slice(0, length) },
+        ...{ reward: i - 0.5, tokenRewards: [0.1, -0.3, 0, 0.2, 0.05].slice(0, length), finishReason: 'stop' as const },
+        endValue: 0.7 - i,
+      }),
+    );
+    const advantages = (endState: boolean, lambda: number) =>
+      (gae({ lambda, endState, whiten: false }).compute(ended) as number[][]).flat();
+    expectClose(advantages(true, 1), advantages(false, 1), 1e-12);
+    expect(Math.abs(advantages(true, 0.5)[0]! - advantages(false, 0.5)[0]!)).toBeGreaterThan(1e-3);
+    const paid = (whitenRewards: boolean) => gaeSteps(ended, { whitenRewards }).flatMap(({ rewards }) => rewards);
+    const spread = (values: readonly number[]) => {
+      const mean = values.reduce((a, b) => a + b) / values.length;
+      return [mean, values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1)];
+    };
+    expectClose(spread(paid(true)), [spread(paid(false))[0]!, 1], 1e-6);
+    expect(() => stepsOf(rollout({ finishReason: 'stop' }), { endState: true })).toThrow(/a rollout has no endValue/);
+  });
+
   it('does not see what an environment says: its tokens are part of the next state', () => {
     const said = rollout({
       ...{ completionTokens: [2, 9, 9, 3], mask: [1, 0, 0, 1], values: [0.5, 7, 8, -1], reward: 2 },
@@ -135,6 +162,31 @@ describe('gae', () => {
     expect(() => annotate()).toThrow('reinforce: every rollout needs values, because the advantage gae reads them');
     const short = { name: 'short', compute: () => [[]] };
     expect(() => annotate(short)).toThrow(/the advantage short gave 0 numbers for rollout 0, which has 1 tokens/);
+  });
+});
+
+describe('valueLoss', () => {
+  it('is half the squared error where no value has moved, and stops its pull behind the clip', async () => {
+    const model = await ValueModel.fromCausalLM(await toyModel(1), { seed: 2 });
+    const tokens = [0, 1, 2, 3, 7];
+    const values = Array.from((await model.values([tokens]))[0]!);
+    const at = [1, 2, 4];
+    const losses = async (off: number, gap: number) => {
+      const trainer = await Trainer.create(model, { optimizer: 'sgd', maxGradNorm: 0 });
+      const old = at.map((t) => values[t]! - off);
+      const rows = valueRows([{ tokens, at, values: old, returns: at.map((t) => values[t]! + gap) }]);
+      const { loss, metrics } = await trainer.forwardBackward(rows, valueLoss({ vfCoef: 3 }));
+      return { loss, clipped: metrics.vf_clipfrac, norm: (await trainer.optimStep({ learningRate: 0 })).gradNorm };
+    };
+    const still = await losses(0, 0.5);
+    expect(still.loss).toBeCloseTo((3 * 0.5 ** 2) / 2, 5);
+    expect([still.clipped, still.norm > 0.1]).toEqual([0, true]);
+    // It has moved up by 0.3, of which 0.2 count, and is to go further: the clipped error is the larger and has no gradient.
+    const moved = await losses(0.3, 0.5);
+    expect(moved.loss).toBeCloseTo((3 * 0.6 ** 2) / 2, 5);
+    expect([moved.clipped, moved.norm]).toEqual([expect.closeTo(1, 5), expect.closeTo(0, 6)]);
+    // Back to where it came from, it may go.
+    expect((await losses(0.3, -0.5)).norm).toBeGreaterThan(0.1);
   });
 });
 

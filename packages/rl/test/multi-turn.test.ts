@@ -1,5 +1,8 @@
+import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
-import { NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
+import type { ChatMessage } from '@posttrain/interfaces';
+import { CausalLM, ChatTemplate, NO_ADAPTER, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
+import { sft } from '@posttrain/training';
 import { expect, it } from 'vitest';
 import {
   type Environment,
@@ -10,9 +13,11 @@ import {
   policyObjective,
   policyObjectives,
   type RolloutRequest,
+  toolEnvironment,
   trainPolicy,
 } from '../src/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
+import { goldenFolder, readGolden } from './goldens.js';
 import { toyModel } from './toy.js';
 
 const request = async (options: Partial<RolloutRequest> = {}): Promise<RolloutRequest> => {
@@ -169,4 +174,86 @@ it.each([
 
 it('refuses a model without a chat template', async () => {
   await expect(roll(echo, {}, { model: await toyModel(1) })).rejects.toThrow(/has no chat template/);
+});
+
+interface ToolCase {
+  readonly name: string;
+  readonly messages: readonly ChatMessage[];
+  readonly prompt_ids: readonly number[];
+  readonly ids: readonly number[];
+}
+
+it("calls tools in the form of the model's family, and goes on with transformers' tokens of what they say", async () => {
+  const { tools, cases } = readGolden<{ tools: { function: { parameters: object } }[]; cases: ToolCase[] }>(
+    'tools.json',
+  );
+  const folder = join(goldenFolder, 'tokenizers/byte-level-bpe');
+  const tokenizer = await Tokenizer.load(folder);
+  const config = parseModelConfig({
+    ...{ model_type: 'llama', vocab_size: 1024, hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 2, max_position_embeddings: 512, eos_token_id: tokenizer.encode('<|im_end|>').at(-1)! },
+  });
+  const chatTemplate = (await ChatTemplate.load(tokenizer))!;
+  const base = await CausalLM.initialize({ config, tokenizer, chatTemplate, name: 'caller' }, 1);
+  // It learns by heart what it is to say.
+  const { trainer } = await sft({
+    ...{ model: base, steps: 120, batchSize: 2, learningRate: 0.02, schedule: 'cosine' as const },
+    rows: cases.map(({ messages: [question, ...answers] }) => ({ tools, prompt: [question!], completion: answers })),
+  });
+  const { description, parameters } = tools[0]!.function as never;
+  const asked: unknown[] = [];
+  const environment = toolEnvironment('adding', {
+    add: {
+      ...{ description, parameters },
+      call(given) {
+        asked.push(given);
+        return String(Number(given.a) + Number(given.b));
+      },
+    },
+  });
+  const rollouts = await multiTurn(environment, { maxTurns: 3 }).sample(
+    await request({
+      ...{ model: trainer.model, rows: cases.map(({ messages: [question] }) => ({ prompt: [question!] })) },
+      ...{ prompts: cases.map(() => []), completionsPerPrompt: 1, sampling: { maxTokens: 200, temperature: 0 } },
+    }),
+  );
+  expect(asked).toEqual([
+    { a: 2, b: 3 },
+    { a: 12, b: 30 },
+  ]);
+  cases.forEach(({ messages, prompt_ids, ids }, i) => {
+    const { promptTokens, completionTokens, mask, messages: said, text } = rollouts[i]!;
+    expect(promptTokens).toEqual(prompt_ids);
+    // Behind the last end token the template has a line break, which nobody has said.
+    expect([...promptTokens, ...completionTokens]).toEqual(ids.slice(0, promptTokens.length + completionTokens.length));
+    expect(ids.length - promptTokens.length - completionTokens.length).toBeLessThan(2);
+    expect(text).toBe(messages.at(-1)!.content);
+    expect(said!.map(({ role }) => role)).toEqual(messages.map(({ role }) => role));
+    expect(said![1]!.tool_calls).toHaveLength(1);
+    const untrained = completionTokens.filter((_, t) => mask![t] === 0);
+    expect(tokenizer.decode(untrained)).toContain(`<tool_response>\n${messages[2]!.content}\n</tool_response>`);
+    expect(tokenizer.decode(untrained)).not.toContain('tool_call>');
+  });
+});
+
+it('tells an assistant what went wrong with a tool', async () => {
+  const environment = toolEnvironment('broken', {
+    divide: {
+      ...{ description: 'Divides.', parameters: { type: 'object' } },
+      call: () => {
+        throw new Error('no batteries');
+      },
+    },
+  });
+  const episode = await environment.start({ prompt: '1 / 2?' }, {} as never);
+  const call = (name: string, id: string) => ({ id, type: 'function' as const, function: { name, arguments: {} } });
+  const tool_calls = [call('divide', 'a'), call('multiply', 'b')];
+  expect(await episode.step({ role: 'assistant', content: '', tool_calls })).toEqual({
+    messages: [
+      { role: 'tool', name: 'divide', content: 'error: no batteries', tool_call_id: 'a' },
+      { role: 'tool', name: 'multiply', content: 'error: there is no function multiply', tool_call_id: 'b' },
+    ],
+    done: false,
+  });
+  expect(await episode.step({ role: 'assistant', content: '0.5' })).toEqual({ messages: [], done: true });
 });

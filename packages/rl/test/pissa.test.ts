@@ -4,21 +4,22 @@ import { type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 describe('GRPO with PiSSA', () => {
-  const grpo = async (reference: 'base' | 'as it was made') => {
+  const grpo = async (reference: 'default' | 'as it was made' | 'of another adapter', steps = 8) => {
     const model = await toyModel(1);
     const adapter = await createAdapter(model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+    const other = await createAdapter(model, lora, { r: 4, initLoraWeights: false, targetModules: 'all-linear' });
     return trainPolicy<PromptRow>({
       model,
-      adapter,
+      adapter: reference === 'of another adapter' ? { ...adapter, reference: other } : adapter,
       rows: prompts,
       objective: policyObjectives.grpo({ beta: 0.1 }),
       rewards: { fraction_of_c: (text: string) => fractionOfC(text) },
       ...(reference === 'as it was made' && { reference: adapter.reference! }),
-      ...{ steps: 8, promptsPerStep: 2, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.01, seed: 1 },
+      ...{ steps, promptsPerStep: 2, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.01, seed: 1 },
     });
   };
 
-  it.each(['base', 'as it was made'] as const)(
+  it.each(['default', 'as it was made'] as const)(
     'has a KL of 0 to the original model at step 0, and leaves it later (reference: %s)',
     async (reference) => {
       const { history } = await grpo(reference);
@@ -26,4 +27,10 @@ describe('GRPO with PiSSA', () => {
       expect(history.at(-1)!.metrics.kl!).toBeGreaterThan(1e-4);
     },
   );
+
+  it('is compared with what its adapter says it starts from', async () => {
+    const kl = async (...of: Parameters<typeof grpo>) => (await grpo(...of)).history[0]!.metrics.kl!;
+    expect(await kl('default', 1)).toBe(await kl('as it was made', 1));
+    expect(Math.abs(await kl('of another adapter', 1))).toBeGreaterThan(1e-3);
+  });
 });

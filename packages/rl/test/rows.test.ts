@@ -45,6 +45,20 @@ beforeAll(async () => {
   model = new CausalLM({ config, weights, tokenizer, chatTemplate, name: 'm' }, network);
 });
 
+it('a prompt has the context without the positions of virtual tokens', () => {
+  const settings = (virtualTokens: number) =>
+    policyOptions.read({
+      ...{ model, rows: [], rewards: { length: (x: string) => x.length }, steps: 1, onWarning: () => {} },
+      adapter: { ...NO_ADAPTER, virtualTokens, trainingHooks: NO_ADAPTER.hooks, identity: {}, save: async () => {} },
+      objective: policyObjectives.grpo(),
+    } as never);
+  const rows = [{ prompt: 'word '.repeat(40) }];
+  const [tokens] = checkPrompts(rows, settings(0));
+  expect(checkPrompts(rows, settings(511 - tokens!.length))).toEqual([tokens]);
+  const message = `row 0: its prompt has ${tokens!.length} tokens, and the context of ${tokens!.length} leaves no room`;
+  expect(() => checkPrompts(rows, settings(512 - tokens!.length))).toThrow(message);
+});
+
 describe('the conversation of a row', () => {
   // One list of columns for every trainer: a prompt without its tools is another prompt than the one that is served.
   const columns = [

@@ -24,6 +24,7 @@ import {
   tokenRatio,
   trainPolicy,
   truncatedImportance,
+  valueModelCritic,
 } from '../src/index.js';
 import { statefulRun, tableCritic } from './stateful-run.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
@@ -43,7 +44,7 @@ const run = async (options: Partial<Options> = {}) =>
     ...options,
   } as Options);
 
-it('a killed run with a critic and a restart buffer, resumed, ends with the same weights, table and buffer', async () => {
+it('a killed run of PPO with a value model, a table and a restart buffer, resumed, ends with the same weights, table and buffer', async () => {
   const straight = await statefulRun(join(folder, 'straight'));
   expect(straight.restarts).toBeGreaterThan(2);
   const killAt = 2 + Math.floor(Math.random() * 3);
@@ -74,6 +75,44 @@ describe('training', () => {
     expect(reward).toBeGreaterThan(history[0]!.metrics.reward! + 0.4);
     // Of the state before the first token, behind a prompt of three.
     expect(Math.abs(critic.table[2]! - reward)).toBeLessThan(0.25);
+  });
+
+  it('PPO learns with a value model that learns beside it, and from a reward of chance nothing', async () => {
+    const ppo = async (seed: number, isControl: boolean) => {
+      const model = await toyModel(1);
+      const value = await ValueModel.fromCausalLM(model, { seed });
+      const critic = await valueModelCritic(value, { learningRate: 0.01, vfCoef: 1, cliprangeValue: 10 });
+      const objective = policyObjectives.ppo({ critic, beta: 0.01 });
+      // A number of chance says nothing of how many c there are.
+      let chance = seed;
+      const random = () => {
+        chance = (chance * 16807) % 2147483647;
+        return (chance % 1000) / 1000;
+      };
+      const rewards = {
+        fraction_of_c: { verifier: (text: string) => fractionOfC(text), weight: isControl ? 0 : 1 },
+        random: { verifier: random, weight: isControl ? 1 : 0 },
+      };
+      const { history } = await run({ ...budget, model, seed, objective, iterationsPerBatch: 2, rewards });
+      const of = (name: string) => history.map(({ metrics }) => metrics[name]!);
+      const fractions = of('rewards/fraction_of_c/mean');
+      return { gained: fractions.at(-1)! - fractions[0]!, valueLosses: of('loss/value_avg') };
+    };
+    const seeds = [1, 2, 3];
+    const arms = [];
+    for (const seed of seeds) {
+      arms.push({ trained: await ppo(seed, false), control: await ppo(seed, true) });
+    }
+    // Student's t with two degrees of freedom, 95 %.
+    const gains = arms.map(({ trained, control }) => trained.gained - control.gained);
+    const mean = gains.reduce((a, b) => a + b) / 3;
+    const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    expect(mean - 4.303 * error, String(gains)).toBeGreaterThan(0.15);
+    for (const { trained } of arms) {
+      const { valueLosses } = trained;
+      const [early, late] = [valueLosses[0]!, valueLosses.slice(-4).reduce((a, b) => a + b) / 4];
+      expect(late, String(valueLosses)).toBeLessThan(early / 2);
+    }
   });
 });
 

@@ -1,13 +1,14 @@
+import { ValueModel } from '@posttrain/lm';
 import {
   type Critic,
   criticValues,
-  gae,
   namedReward,
   policyObjectives,
   restartBuffer,
   tokenRatio,
   trainPolicy,
   truncatedImportance,
+  valueModelCritic,
 } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
@@ -35,14 +36,15 @@ export function tableCritic(): Critic & { readonly table: number[] } {
   };
 }
 
-/** PPO with a critic on rows that a restart buffer gives: three parts of it have a state. */
+/** PPO with critics on rows that a restart buffer gives: a trainer of its own, and two parts that have a state. */
 export async function statefulRun(outputFolder: string, onStep: (step: number) => void = () => {}) {
-  const critic = tableCritic();
+  const [model, table] = [await toyModel(1), tableCritic()];
+  const critic = await valueModelCritic(await ValueModel.fromCausalLM(model), { learningRate: 0.01, vfCoef: 1 });
   let restarts = 0;
   // A step ends with the letter a.
   const rows = restartBuffer(prompts, { stepTokens: [0], probability: 0.6, capacity: 8 });
   const { trainer, history } = await trainPolicy({
-    model: await toyModel(1),
+    model,
     rows: {
       ...rows,
       async next(request) {
@@ -52,10 +54,9 @@ export async function statefulRun(outputFolder: string, onStep: (step: number) =
       },
     },
     objective: {
-      ...policyObjectives.dapo(),
-      name: 'ppo',
-      advantage: gae(),
-      annotators: [criticValues(critic)],
+      ...policyObjectives.ppo({ critic, beta: 0 }),
+      // A table learns beside the value model, whose values count.
+      annotators: [criticValues(table), criticValues(critic)],
       ratio: truncatedImportance(tokenRatio()),
     },
     // Named, since the child and the test compile its text differently.
@@ -64,8 +65,10 @@ export async function statefulRun(outputFolder: string, onStep: (step: number) =
     ...{ learningRate: 0.03, seed: 9, outputFolder, saveSteps: 2, resume: true },
     onLog: ({ step }) => onStep(step),
   });
-  const parameters = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
-  return { all: JSON.stringify([await Promise.all(parameters), critic.table, rows.state!()]), restarts, history };
+  const numbers = [trainer, critic.trainer].map(({ parameters }) =>
+    Promise.all(Object.entries(parameters).map(async ([name, p]) => [name, await p.toArray()] as const)),
+  );
+  return { all: JSON.stringify([await Promise.all(numbers), table.table, rows.state!()]), restarts, history };
 }
 
 const [, script, folder, killAt] = process.argv;

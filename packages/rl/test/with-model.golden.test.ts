@@ -1,20 +1,25 @@
 import { join } from 'node:path';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { sgd } from '@posttrain/core-tensor/optim';
-import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
+import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs, ValueModel } from '@posttrain/lm';
 import { loadAdapter, type PeftAdapter } from '@posttrain/peft';
 import { type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   annotatePairs,
   dpoLoss,
+  gaeSteps,
+  missingEosPenalty,
   policyObjective,
   policyObjectives,
   preferenceTokenLoss,
   type Rollout,
+  type ScoredRollout,
+  scoreCompletions,
   type TokenizedPair,
+  valueModelCritic,
 } from '../src/index.js';
-import { expectClose, goldenFolder, readGolden } from './goldens.js';
+import { expectClose, type Grid, goldenFolder, readGolden } from './goldens.js';
 import { tokenizer } from './toy.js';
 
 interface Facts {
@@ -124,5 +129,152 @@ describe('through a real model with an adapter, the reference being the adapter 
     const result = await run(rows, preferenceTokenLoss(dpoLoss()));
     compare(result, 'dpo', /^logits\/|num_tokens/);
     expect(result.tokens).toBe(facts.dpo.metrics.num_tokens);
+  });
+});
+
+interface PpoCase {
+  readonly options: {
+    readonly cliprange: number;
+    readonly cliprange_value: number;
+    readonly temperature: number;
+    readonly whiten_rewards: boolean;
+    readonly kl_coef: number;
+    readonly kl_estimator: 'k1' | 'k3';
+    readonly gamma: number;
+    readonly lam: number;
+    readonly vf_coef: number;
+    readonly missing_eos_penalty: number | null;
+  };
+  readonly raw_scores: readonly number[];
+  readonly scores: readonly number[];
+  readonly rewards: Grid;
+  readonly advantages: Grid;
+  readonly returns: Grid;
+  readonly values: Grid;
+  readonly logprobs: Grid;
+  readonly ref_logprobs: Grid;
+  readonly epochs: readonly { readonly pg_loss: number; readonly vf_loss: number; readonly vf_clipfrac: number }[];
+}
+
+describe("PPO has what a batch of TRL's PPOTrainer has, through a policy and a value model,", () => {
+  const { prompts, responses, rate, cases } = readGolden<{
+    readonly prompts: Grid;
+    readonly responses: Grid;
+    readonly rate: number;
+    readonly cases: Readonly<Record<'plain' | 'whitened', PpoCase>>;
+  }>('../ppo/expected.json');
+  const sequences = prompts.map((prompt, i) => [...prompt, ...responses[i]!]);
+  const folder = join(goldenFolder, 'ppo');
+  const load = async (name: 'policy' | 'value') => ({
+    ...(await loadWeights(join(folder, name))),
+    ...{ tokenizer, name },
+  });
+  const mean = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+  /** The last update of plain SGD, as a gradient. */
+  const expectGradient = async (file: string, before: Trainer['parameters'], after: Trainer['parameters']) => {
+    const opened = await openSafetensors(join(folder, file));
+    for (const name of opened.tensors.keys()) {
+      const { data } = await opened.read(name);
+      const own = name.slice('gradient.'.length);
+      const [a, b] = [await before[own]!.toArray(), await after[own]!.toArray()];
+      const largest = Math.max(1, ...Array.from(data as Float32Array, Math.abs));
+      const found = a.map((value, i) => (value - b[i]!) / rate);
+      expectClose(found, Array.from(data), 1e-4 * largest, `${file} ${name}`);
+    }
+    await opened.close();
+  };
+
+  it.each(['plain', 'whitened'] as const)('%s', async (name) => {
+    const test = cases[name];
+    const { temperature, missing_eos_penalty: penalty, ...options } = test.options;
+    const [policy, value] = [new CausalLM(await load('policy')), new ValueModel(await load('value'))];
+    const sgdAt = { optimizer: sgd(), maxGradNorm: 0 };
+    const [shorter, critic] = await Promise.all(
+      [2, 3].map((iterationsPerBatch) =>
+        valueModelCritic(value, {
+          ...{ ...sgdAt, iterationsPerBatch, learningRate: rate },
+          ...{ cliprangeValue: options.cliprange_value, vfCoef: options.vf_coef },
+        }),
+      ),
+    );
+    const parts = policyObjectives.ppo({
+      ...{ critic: critic!, gamma: options.gamma, lambda: options.lam, whitenRewards: options.whiten_rewards },
+      ...{ endState: true, epsilon: options.cliprange, beta: options.kl_coef, klEstimator: options.kl_estimator },
+    });
+
+    const finishReasons = responses.map((tokens): 'stop' | 'length' => (tokens.at(-1) === 7 ? 'stop' : 'length'));
+    const toScore = responses.map((completionTokens, i) => ({
+      ...{
+        text: String(i),
+        prompt: '',
+        row: { prompt: '' },
+        completionTokens,
+        finishReason: finishReasons[i]!,
+        step: 0,
+      },
+    }));
+    const rewards = await scoreCompletions(
+      {
+        score: (text: string) => test.raw_scores[Number(text)]!,
+        ...(penalty !== null && { eos: missingEosPenalty({ penalty }) }),
+      },
+      toScore,
+    );
+    expectClose(rewards.rewards as number[], test.scores, 1e-6, 'scores');
+
+    const scored = await sequenceLogProbs(policy, sequences, { temperature });
+    const logProbs = scored.map(({ logProbs: all }, i) => Array.from(all.subarray(prompts[i]!.length - 1)));
+    const expected = test.logprobs.map((row, i) => row.slice(0, responses[i]!.length));
+    expectClose(logProbs.flat(), expected.flat(), 2e-5, 'logprobs');
+    const [annotator] = parts.annotators!;
+    const rollouts = await annotator!.annotate(
+      responses.map((completionTokens, i) => ({
+        ...{ group: i, row: { prompt: '' }, text: '', rewards: {}, completionTokens, promptTokens: prompts[i]! },
+        ...{ reward: rewards.rewards[i]!, finishReason: finishReasons[i]!, samplerLogProbs: logProbs[i]! },
+        referenceLogProbs: test.ref_logprobs[i]!.slice(0, completionTokens.length),
+      })) as readonly ScoredRollout[],
+      {} as never,
+    );
+    const objective = policyObjective(parts, { temperature });
+    const annotated = objective.annotate(
+      rollouts.map((rollout) => ({ ...rollout, oldLogProbs: rollout.samplerLogProbs })),
+      { maxCompletionLength: 6 },
+    );
+    gaeSteps(annotated.rollouts, {
+      ...{ gamma: options.gamma, lambda: options.lam, whitenRewards: options.whiten_rewards, endState: true },
+    }).forEach(({ values, rewards: paid, advantages }, i) => {
+      expect(values.length).toBe(responses[i]!.length + (finishReasons[i] === 'stop' ? 1 : 0));
+      const cut = (grid: Grid) => grid[i]!.slice(0, values.length);
+      expectClose(values, cut(test.values), 1e-5, 'values');
+      expectClose(paid, cut(test.rewards), 2e-5, 'rewards');
+      const returns = advantages.map((advantage, t) => advantage + values[t]!);
+      expectClose(returns, cut(test.returns), 5e-5, 'returns');
+    });
+    annotated.advantages.forEach((own, i) => {
+      const wanted = test.advantages[i]!.slice(0, responses[i]!.length);
+      expectClose(Array.from(own as ArrayLike<number>), wanted, 5e-5, 'advantages');
+    });
+
+    const trainer = await Trainer.create(policy, sgdAt);
+    let before = trainer.parameters;
+    for (const { pg_loss } of test.epochs) {
+      before = await trainer.copyParameters();
+      const { loss } = await trainer.forwardBackward(annotated.rows, objective.loss);
+      expectClose([loss], [pg_loss], 1e-4, 'pg_loss');
+      await trainer.optimStep({ learningRate: rate });
+    }
+    await expectGradient(`${name}-policy-gradients.safetensors`, before, trainer.parameters);
+
+    const metrics = (await annotator!.learn!(annotated.rollouts, annotated.advantages, {} as never))!;
+    const average = (of: 'vf_loss' | 'vf_clipfrac') => mean(test.epochs.map((epoch) => epoch[of]));
+    expectClose([metrics['loss/value_avg']!], [average('vf_loss')], 1e-4, 'vf_loss');
+    expectClose([metrics['val/clipfrac_avg']!], [average('vf_clipfrac')], 1e-5, 'vf_clipfrac');
+    await policyObjectives.ppo({
+      ...{ critic: shorter!, gamma: options.gamma, lambda: options.lam, whitenRewards: options.whiten_rewards },
+      endState: true,
+    }).annotators![0]!.learn!(annotated.rollouts, annotated.advantages, {} as never);
+    const [two, three] = [shorter!.trainer.parameters, critic!.trainer.parameters];
+    // TRL's gradient is of the sum that the coefficient is in, as ours.
+    await expectGradient(`${name}-value-gradients.safetensors`, two, three);
   });
 });

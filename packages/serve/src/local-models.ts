@@ -5,6 +5,7 @@ import {
   type CompiledConstraint,
   compileConstraintWith,
   completionDecoder,
+  contextOf,
   LocalEmbedder,
   LocalGenerator,
   prepareConstraints,
@@ -102,7 +103,7 @@ function servedModel(
 ): LocalModel {
   const { tokenizer, chatTemplate, config } = model;
   return {
-    contextLength: config.maxPositionEmbeddings,
+    contextLength: contextOf(config, adapter),
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),

@@ -78,6 +78,13 @@ describe('localModels', () => {
       expect((await openai.completions.create({ ...greedy, prompt: tokenIds })).choices[0]!.text).toBe(text.text);
     });
 
+    it('has the context without the positions of an adapter with virtual tokens', () => {
+      const models = localModels('tiny', model, {
+        adapters: { long: louder, short: { ...louder, virtualTokens: 24 } },
+      });
+      expect(Object.values(models).map(({ contextLength }) => contextLength)).toEqual([1024, 1024, 1000]);
+    });
+
     it('gives every one of many clients its own answer', async () => {
       const { openai, failures } = await client({ maxBatch: 8 });
       const prompts = Array.from({ length: 16 }, (_, i) => `Number ${i} is${' one'.repeat(i % 5)}`);

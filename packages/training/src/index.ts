@@ -1,5 +1,10 @@
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export {
+  type GenerativeReplayOptions,
+  type GenerativeReplaySettings,
+  generativeReplay,
+} from './continual/generative-replay.js';
 export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
 export { type DistillRow, DistillRowError } from './distillation/distill-rows.js';
@@ -77,6 +82,7 @@ export type {
 export { adapterIdentity, contentHash, modelIdentity, rowsIdentity } from './run/identity.js';
 export { progressLine, progressLines } from './run/progress-lines.js';
 export { RowOrder } from './run/row-order.js';
+export { isRowSource, type RowRequest, type RowSource, rowsOfSource, type SourcedRow } from './run/row-source.js';
 export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
 export type { RunOptions } from './run/run-options.js';
 export { type HookShape, hookShape, runShape, warn } from './run/run-options.js';
@@ -100,6 +106,7 @@ export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';
 export { sft, toTrainingRows } from './sft/sft.js';
+export { type RowsReport, type SftFeed, sftFeedOf } from './sft/sft-feed.js';
 export type { SftOptions } from './sft/sft-options.js';
 export { sftOptions } from './sft/sft-options.js';
 export type { SftRow, TokenizedRow, TokenizedRows, TokenizeOptions } from './sft/tokenize-rows.js';
@@ -123,4 +130,4 @@ export type {
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
 export { Trainer } from './trainer/trainer.js';
-export type { TrainerOptions } from './trainer/trainer-options.js';
+export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';

@@ -1,17 +1,29 @@
-import { referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Key, referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
-import { beforeAll, describe, expect, it } from 'vitest';
+import type { Generator } from '@posttrain/interfaces';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   aGem,
   ewc,
   fisherDiagonal,
+  generativeReplay,
   negativeLogLikelihood,
   type Penalty,
+  sft,
   Trainer,
   type TrainingRow,
+  tokenizeRows,
+  toTrainingRows,
 } from '../src/index.js';
-import { expectClose } from './model.js';
+import { contents, expectClose } from './model.js';
+import { learnNext, learnt, tasks } from './replay-run.js';
 
 const rowsOf = (sequences: number[][]): TrainingRow[] => {
   const count = sequences.reduce((sum, { length }) => sum + length - 1, 0);
@@ -176,5 +188,100 @@ describe('trial parameters', () => {
     await expect(trainer.assign({})).rejects.toThrow(/none of the shape of/);
     await trainer.forwardBackward(next, negativeLogLikelihood);
     await expect(trainer.assign(at)).rejects.toThrow(/gradients have been added/);
+  });
+});
+
+describe('generative replay', () => {
+  beforeAll(() => setEngine(onnxruntimeEngine()));
+
+  /** Half of its samples, told by their seeds, are empty. */
+  const scripted = (asked: { prompt: unknown; seed?: number | undefined }[]): Generator => ({
+    name: 'scripted',
+    async generate(requests) {
+      asked.push(...requests);
+      return requests.map(({ seed = 0 }) => {
+        const text = (seed / 2 ** 24) % 2 === 0 ? '' : 'abc';
+        return [{ text, finishReason: 'stop', usage: { promptTokens: 1, completionTokens: 1 } }];
+      });
+    },
+  });
+
+  it('has γ replayed rows for each fresh one, every fresh one before one comes again, and is a function of the request', async () => {
+    const asked: { prompt: unknown }[] = [];
+    const fresh = Array.from({ length: 40 }, (_, i) => ({ text: `fresh ${i}` }));
+    const options = {
+      generator: scripted(asked),
+      generatorName: 'scripted',
+      gamma: 0.5,
+      prompts: ['x', 'y'],
+      attempts: 12,
+    };
+    const source = generativeReplay<object>(fresh, options);
+    const rows: object[] = [];
+    for (let step = 0; step < 30; step++) {
+      rows.push(...(await source.next({ count: 20, step, key: Key.fromSeed(step) })).map(({ row }) => row));
+    }
+    const replayed = rows.filter((row) => 'completion' in row);
+    // A third, within three standard deviations of 600 draws.
+    expect(Math.abs(replayed.length / rows.length - 1 / 3)).toBeLessThan(3 * Math.sqrt(2 / 9 / 600));
+    expect(new Set(replayed.map((row) => JSON.stringify(row)))).toEqual(
+      new Set(['x', 'y'].map((prompt) => JSON.stringify({ prompt, completion: 'abc' }))),
+    );
+    const others = rows.filter((row) => 'text' in row);
+    expect(new Set(others.slice(0, 40))).toEqual(new Set(fresh));
+
+    const again = generativeReplay<object>(fresh, options);
+    await again.load!(JSON.parse(JSON.stringify(source.state!())));
+    const request = { count: 20, step: 30, key: Key.fromSeed(30) };
+    expect(await again.next(request)).toEqual(await source.next(request));
+    const none = generativeReplay<object>(fresh, { ...options, gamma: 0 });
+    asked.length = 0;
+    await none.next(request);
+    expect(asked).toEqual([]);
+  });
+
+  it('forgets less of the old task, and learns the new one', async () => {
+    const differences: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const before = await learnt(seed);
+      const measured = async (trainer: Trainer, rows: (typeof tasks)['old']) => {
+        const trained = toTrainingRows(tokenizeRows(before, rows).rows);
+        const { loss, metrics } = await trainer.evaluate(trained, negativeLogLikelihood);
+        return { loss, accuracy: metrics.mean_token_accuracy! };
+      };
+      const [plain, replayed] = [(await learnNext(seed, 0)).trainer, (await learnNext(seed, 1)).trainer];
+      const losses = [(await measured(plain, tasks.old)).loss, (await measured(replayed, tasks.old)).loss];
+      differences.push(Math.log(losses[0]! / losses[1]!));
+      for (const trainer of [plain, replayed])
+        expect((await measured(trainer, tasks.next)).accuracy).toBeGreaterThan(0.8);
+    }
+    // Less than half of the loss: Student's t with two degrees of freedom, 95 %.
+    const mean = differences.reduce((a, b) => a + b) / 3;
+    const error = Math.sqrt(differences.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    expect(mean - 4.303 * error, String(differences)).toBeGreaterThan(Math.LN2);
+  });
+
+  it('in a run that is killed goes on to the same bits and the same place among the rows', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'posttrain-replay-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const whole = await learnNext(1, 1, { steps: 8 });
+    const killAt = 2 + Math.floor(Math.random() * 4);
+    const script = join(import.meta.dirname, 'replay-run.ts');
+    const child = spawn(process.execPath, ['--import', 'tsx', script, folder, String(killAt)], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+    const resumed = await learnNext(1, 1, { steps: 8, outputFolder: folder, resume: true, onWarning: () => {} });
+    expect(await contents(resumed.trainer), `killed at step ${killAt}`).toEqual(await contents(whole.trainer));
+    expect(resumed.rows.state!()).toEqual(whole.rows.state!());
+    expect(whole.rows.state!()).not.toBe(48);
+  });
+
+  it.each([
+    ['no steps', {}, /steps is missing; say how many updates there are. Rows of a source \(generative-replay\)/],
+    ['packing', { steps: 1, packing: true }, /packing needs all rows before the first step/],
+  ])('sft refuses it with %s', async (_, options, message) => {
+    const rows = generativeReplay<object>(tasks.next, { generator: scripted([]), generatorName: 'scripted' });
+    await expect(sft({ model: await tinyModel('llama'), rows: rows as never, ...options })).rejects.toThrow(message);
   });
 });

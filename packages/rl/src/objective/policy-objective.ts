@@ -94,7 +94,7 @@ export function policyObjective(
 }
 
 /** Where a rollout has what an advantage needs. */
-const FIELD_OF_NEED = {
+export const FIELD_OF_NEED = {
   values: 'values',
   tokenRewards: 'tokenRewards',
   turnRewards: 'turnRewards',

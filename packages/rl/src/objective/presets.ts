@@ -1,11 +1,13 @@
-import { type Given, number, oneOf, options } from '@posttrain/interfaces';
+import { custom, type Given, number, oneOf, options, settingsOf } from '@posttrain/interfaces';
 import { batchMean } from '../advantage/batch-mean.js';
+import { gae, gaeShape } from '../advantage/gae.js';
 import { groupNormalized, groupNormalizedShape } from '../advantage/group-normalized.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
 import { noBaseline } from '../advantage/no-baseline.js';
 import { greedyBaseline, reMax } from '../advantage/remax.js';
 import { type Aggregation, constantLength, sequenceMean, sequenceSum, tokenMean } from '../aggregation/aggregation.js';
 import { localTokenMean, localTokenMeanShape } from '../aggregation/local-token-mean.js';
+import { type Critic, criticValues } from '../critic/critic-values.js';
 import { noRatio, sequenceRatio, sequenceSumRatio, tokenRatio } from '../ratio/ratio.js';
 import { entropyBonus } from '../regulariser/entropy-bonus.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
@@ -61,6 +63,25 @@ export type ReinforceOptions = Given<typeof reinforceOptions>;
 const remaxOptions = options('remax', regulariserShape);
 /** Options of `policyObjectives.remax`. */
 export type RemaxOptions = Given<typeof remaxOptions>;
+
+const { turnRewards: __, ...ppoGaeShape } = gaeShape;
+const ppoOptions = options('ppo', {
+  ...twoSidedShape,
+  ...ppoGaeShape,
+  ...regulariserShape,
+  /** What gives states their values: `await valueModelCritic(await ValueModel.fromCausalLM(model))`. */
+  critic: custom<Critic>()(
+    'a critic, such as await valueModelCritic(model)',
+    (value) => typeof (value as Partial<Critic> | null | undefined)?.values === 'function',
+    { settings: ({ settings }) => settingsOf(settings ?? {}) },
+  ),
+  /** Weight of the KL to the reference policy, which every token pays in its reward; 0 needs no reference. Default 0.05. */
+  beta: number({ default: 0.05, min: 0 }),
+  /** How that KL is estimated. Default `k1`. */
+  klEstimator: oneOf(['k1', 'k3'], { default: 'k1' }),
+});
+/** Options of `policyObjectives.ppo`. */
+export type PpoOptions = Given<typeof ppoOptions>;
 
 interface RegulariserOptions {
   readonly beta: number;
@@ -118,6 +139,25 @@ export const policyObjectives = {
       surrogate: clip(clipping),
       aggregation: sequenceMean(),
       regularisers: regularisersOf({ beta, entropyCoef }, klInReward),
+    };
+  },
+  /**
+   * PPO (arXiv 1707.06347; InstructGPT, arXiv 2203.02155) as in TRL's PPOTrainer: the clipped surrogate of every token, whitened
+   * advantages of a critic by GAE, and the KL in the reward of every token. TRL's `num_ppo_epochs` are `iterationsPerBatch` of
+   * the run and of the critic.
+   */
+  ppo: (options: PpoOptions): PolicyObjectiveParts => {
+    const { critic, beta, entropyCoef, klEstimator, epsilon, epsilonHigh, ...steps } = ppoOptions.read(options);
+    return {
+      name: 'ppo',
+      advantage: gae(steps),
+      annotators: [criticValues(critic, steps)],
+      ratio: tokenRatio(),
+      surrogate: clip({ epsilon, ...(epsilonHigh !== undefined && { epsilonHigh }) }),
+      aggregation: tokenMean(),
+      regularisers: regularisersOf({ beta, entropyCoef }, ({ beta: weight }) =>
+        klInReward({ beta: weight, estimator: klEstimator }),
+      ),
     };
   },
   /** REINFORCE (Williams, 1992), optionally with the step's mean reward as its baseline. */

@@ -6,6 +6,15 @@ import type { PromptRow } from '../rewards/reward.js';
 /** What an assistant said in one turn, as an environment gets it. */
 export interface Reply extends ChatMessage {
   readonly role: 'assistant';
+  /** Functions that it calls, as far as they were found. */
+  readonly tool_calls?: readonly ToolCallOfReply[];
+}
+
+/** A call of a function. */
+export interface ToolCallOfReply {
+  readonly id: string;
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> };
 }
 
 /** What an episode knows of the run. */

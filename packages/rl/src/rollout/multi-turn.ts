@@ -8,18 +8,22 @@ import {
   options,
   settingsOf,
 } from '@posttrain/interfaces';
-import { type CausalLM, chatOptionsOf, NoChatTemplateError } from '@posttrain/lm';
+import { type CausalLM, chatOptionsOf, contextOf, NoChatTemplateError } from '@posttrain/lm';
 import type { PromptRow, TurnReward } from '../rewards/reward.js';
 import type { SampledRollout } from '../rollout.js';
 import { type Environment, EnvironmentError, type Episode, type EpisodeStep, type Reply } from './environment.js';
 import { generatorOf, type RolloutRequest, type RolloutSource, seedOf } from './rollout-source.js';
+import { toolReplies } from './tool-replies.js';
 
 const multiTurnOptions = options('multiTurn', {
   /** Most replies of an episode. Default 8. */
   maxTurns: integer({ default: 8, min: 1 }),
   /** Most tokens of one reply. Default: what is left of `maxCompletionLength`, which bounds the whole episode. */
   maxTurnTokens: integer({ optional: true, min: 1 }),
-  /** Makes a message of a reply's text: tool calls are found here. Default: the text is its content. */
+  /**
+   * Makes a message of a reply's text. Default: the text is its content, and where the episode offers tools, calls are found in the
+   * form that the chat template has for them (`toolReplies`).
+   */
   parseReply: custom<(text: string) => Reply>()('a function of a text', (value) => typeof value === 'function', {
     optional: true,
   }),
@@ -37,6 +41,7 @@ interface Running<Row extends PromptRow> {
   readonly episode: Episode;
   readonly promptTokens: readonly number[];
   readonly render: (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string;
+  readonly parseReply: (text: string) => Reply;
   readonly messages: ChatMessage[];
   readonly tokens: number[];
   readonly mask: number[];
@@ -60,7 +65,7 @@ export function multiTurn<Row extends PromptRow = PromptRow>(
   environment: Environment<Row>,
   given: MultiTurnOptions = {},
 ): RolloutSource<Row> {
-  const { maxTurns, maxTurnTokens, parseReply = plainReply } = multiTurnOptions.read(given);
+  const { maxTurns, maxTurnTokens, parseReply } = multiTurnOptions.read(given);
   const settings: Record<string, DecisiveSettings[string]> = { ...multiTurnOptions.settings(given) };
   addSettings(settings, 'environment', settingsOf(environment));
   return {
@@ -71,7 +76,7 @@ export function multiTurn<Row extends PromptRow = PromptRow>(
       const generator = generatorOf(request);
       const running: Running<Row>[] = [];
       try {
-        await startAll(environment, request, running);
+        await startAll(environment, request, running, parseReply);
         for (let turn = 0; turn < maxTurns; turn++) {
           const active = running.filter(({ finishReason }) => finishReason === undefined);
           if (active.length === 0) break;
@@ -85,7 +90,7 @@ export function multiTurn<Row extends PromptRow = PromptRow>(
               one.tokens.push(...tokenIds!);
               one.mask.push(...tokenIds!.map(() => 1));
               one.logProbs.push(...logProbs!);
-              const reply = parseReply(text);
+              const reply = one.parseReply(text);
               one.messages.push(reply);
               // A reply that was cut off is no answer.
               if (finishReason !== 'stop') one.finishReason = finishReason;
@@ -118,8 +123,9 @@ async function asking<T>(
 
 async function startAll<Row extends PromptRow>(
   environment: Environment<Row>,
-  { model, rows, completionsPerPrompt, key, step, signal, firstGroup }: RolloutRequest<Row>,
+  { model, adapter, rows, completionsPerPrompt, key, step, signal, firstGroup }: RolloutRequest<Row>,
   running: Running<Row>[],
+  parseReply: MultiTurnOptions['parseReply'],
 ): Promise<void> {
   for (const [i, row] of rows.entries()) {
     for (let sample = 0; sample < completionsPerPrompt; sample++) {
@@ -133,13 +139,14 @@ async function startAll<Row extends PromptRow>(
       const renderChat = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) =>
         chatTemplate.renderChat(messages, { ...chat, addGenerationPrompt });
       const promptTokens = renderChat(episode.messages, true).tokenIds;
-      const most = model.config.maxPositionEmbeddings;
+      const most = contextOf(model.config, adapter);
       if (promptTokens.length >= most) {
         const problem = `begins with ${promptTokens.length} tokens, and the context of ${most} leaves no room for a reply`;
         throw new EnvironmentError(environment.name, problem, row);
       }
       running.push({
         ...{ promptTokens, row, group: firstGroup + i, sample, episode },
+        parseReply: parseReply ?? toolReplies(chatTemplate, chat.tools) ?? plainReply,
         render: (messages, addGenerationPrompt) => renderChat(messages, addGenerationPrompt).text,
         messages: [...episode.messages],
         ...{ tokens: [], mask: [], logProbs: [], turnRewards: [], text: '', finishReason: undefined },
@@ -150,12 +157,12 @@ async function startAll<Row extends PromptRow>(
 
 /** Tokens that the rest of an episode may have. */
 const roomOf = (
-  { model, sampling }: Pick<RolloutRequest, 'model' | 'sampling'>,
+  { model, adapter, sampling }: Pick<RolloutRequest, 'model' | 'adapter' | 'sampling'>,
   { promptTokens, tokens }: Pick<Running<PromptRow>, 'promptTokens' | 'tokens'>,
 ): number =>
   Math.min(
     (sampling.maxTokens ?? Number.POSITIVE_INFINITY) - tokens.length,
-    model.config.maxPositionEmbeddings - promptTokens.length - tokens.length,
+    contextOf(model.config, adapter) - promptTokens.length - tokens.length,
   );
 
 function turnRequest<Row extends PromptRow>(
@@ -217,11 +224,12 @@ async function answer<Row extends PromptRow>(
 function whatIsSaid<Row extends PromptRow>(
   environment: Environment<Row>,
   { tokenizer, endTokens }: CausalLM,
-  { row, render, messages, tokens }: Running<Row>,
+  { row, render, messages, tokens, text }: Running<Row>,
   added: readonly ChatMessage[],
 ): number[] {
   const wrong = (problem: string) => new EnvironmentError(environment.name, problem, row);
   if (added.length === 0) throw wrong('is not done and says nothing; a reply can answer no reply');
+  // As it is written again, which calls of tools may be in other spaces: only what stands behind it counts.
   const closed = render(messages, false);
   const open = render([...messages, ...added], true);
   if (!open.startsWith(closed)) {
@@ -230,14 +238,16 @@ function whatIsSaid<Row extends PromptRow>(
     );
   }
   const last = tokens.at(-1)!;
+  const isEnded = endTokens.has(last);
   // Behind a stop string, the template's own end of the message is still to come.
-  const end = endTokens.has(last) ? tokenizer.decode([last]) : messages.at(-1)!.content;
+  const end = isEnded ? tokenizer.decode([last]) : text;
+  const written = isEnded ? closed : render([...messages.slice(0, -1), plainReply(text)], false);
   // What an earlier message ends with is not meant.
   const from = render(messages.slice(0, -1), true).length;
-  const found = closed.lastIndexOf(end);
+  const found = written.lastIndexOf(end);
   const at = found < from ? -1 : found;
-  if (at < 0 && !endTokens.has(last)) throw wrong('cannot go on: the chat template does not write the reply as it is');
-  const tail = at < 0 ? '' : closed.slice(at + end.length);
+  if (at < 0 && !isEnded) throw wrong('cannot go on: the chat template does not write the reply as it is');
+  const tail = at < 0 ? '' : written.slice(at + end.length);
   return tokenizer.encode(tail + open.slice(closed.length), { addSpecialTokens: false });
 }
 

@@ -13,7 +13,16 @@ import {
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
-import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import {
+  isRowSource,
+  isRows,
+  ROWS,
+  type Rows,
+  rowsHint,
+  type TrainableAdapter,
+  trainingShape,
+  trlNames,
+} from '@posttrain/training';
 import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
@@ -26,7 +35,7 @@ import {
   weightedRewardsOf,
 } from '../rewards/score-completions.js';
 import type { RolloutSource } from '../rollout/rollout-source.js';
-import { isRowSource, type RowSource } from '../rollout/row-source.js';
+import type { RowSource } from '../rollout/row-source.js';
 import { hintOfName } from './hint-of-name.js';
 import { refuseDropout } from './refuse-dropout.js';
 
@@ -120,11 +129,14 @@ const shape = {
       (value as { maxRounds: number }).maxRounds >= 1,
     { optional: true },
   ),
-  /** The policy that a regulariser compares with. Default: the model with its adapter off. */
+  /**
+   * The policy that a regulariser compares with. Default: the model with its adapter off, or the adapter as it was made where
+   * training starts from that (PiSSA and others that change the base).
+   */
   reference: custom<Adapter>()(
     'an adapter',
     (value) => typeof value === 'object' && value !== null && 'hooks' in value,
-    { default: NO_ADAPTER as Adapter, decisive: false },
+    { optional: true, decisive: false },
   ),
   /** Limits of the reward calls. */
   scoring: custom<Omit<ScoreOptions, 'signal'>>()(
@@ -200,6 +212,10 @@ export interface PolicyTrainingOptions<Row extends PromptRow, A extends Trainabl
 
 /** Options with every default in place. */
 export type PolicySettings = Read<typeof policyOptions>;
+
+/** The policy that a regulariser compares with. */
+export const referenceOf = ({ reference, adapter }: Pick<PolicySettings, 'reference' | 'adapter'>): Adapter =>
+  reference ?? adapter?.reference ?? NO_ADAPTER;
 
 /** How completions are sampled. */
 export function samplingOf(settings: PolicySettings): SamplingParams {

@@ -5,6 +5,7 @@ import { withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
   createTrainer,
+  isRowSource,
   type Metrics,
   planRates,
   type RunResult,
@@ -20,7 +21,7 @@ import {
 } from '@posttrain/training';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import { isRowSource } from '../rollout/row-source.js';
+import type { RowSource } from '../rollout/row-source.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
@@ -30,6 +31,7 @@ import {
   type PolicySettings,
   type PolicyTrainingOptions,
   policyOptions,
+  referenceOf,
   samplingOf,
 } from './policy-options.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
@@ -99,9 +101,10 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
   const result = await runSteps(
     {
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
+      others: parts.trainers,
       settings: async () => ({
         ...trainingIdentity('trainPolicy', policyOptions.settings(declared), options),
-        ...(await adapterIdentity('reference', options.reference)),
+        ...(await adapterIdentity('reference', referenceOf(options))),
         ...feed.identity,
       }),
       async begin(firstStep) {
@@ -149,8 +152,11 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   }
 
   // What learns beside the policy.
-  for (const { annotator, context } of annotators) await annotator.learn?.(seen, advantages, context);
-  if (isRowSource(options.rows)) await options.rows.feedback?.(rollouts);
+  const learnt: Metrics[] = [];
+  for (const { annotator, context } of annotators) {
+    learnt.push((await annotator.learn?.(seen, advantages, context)) ?? {});
+  }
+  if (isRowSource(options.rows)) await (options.rows as RowSource).feedback?.(rollouts);
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
 
@@ -159,6 +165,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     ...meanMetrics(updates),
     ...rolloutMetrics(sampled),
     ...samplerMetrics,
+    ...Object.assign({}, ...learnt),
     num_tokens: state.numTokens,
     ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
   };

@@ -1,5 +1,5 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import { type CausalLM, chatOptionsOf, promptTokens, rowMessages } from '@posttrain/lm';
+import { type CausalLM, chatOptionsOf, contextOf, promptTokens, rowMessages } from '@posttrain/lm';
 import { warn } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import type { PolicySettings } from './policy-options.js';
@@ -12,7 +12,7 @@ export class PromptRowError extends PosttrainError {
 }
 
 /** The tokens of a row's prompt, as it is sampled from. */
-const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
+export const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
   promptTokens(model, typeof row.prompt === 'string' ? row.prompt : rowMessages(row.prompt), '', chatOptionsOf(row));
 
 /**
@@ -22,8 +22,8 @@ const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
  * @throws PromptRowError naming the row
  */
 export function checkPrompts(rows: readonly PromptRow[], settings: PolicySettings): number[][] {
-  const { model, maxCompletionLength } = settings;
-  const { maxPositionEmbeddings: context } = model.config;
+  const { model, adapter, maxCompletionLength } = settings;
+  const context = contextOf(model.config, adapter);
   let [short, longest] = [0, 0];
   const all = rows.map((row, i) => {
     if (row.prompt === undefined || row.prompt === null) {

@@ -1,7 +1,7 @@
 import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
 import type { Metrics, Trainer } from '@posttrain/training';
 import { type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
-import type { PolicySettings } from './policy-options.js';
+import { type PolicySettings, referenceOf } from './policy-options.js';
 
 /** The rollouts with log π_old and, when asked for, log π_ref. */
 export async function withLogProbs(
@@ -19,7 +19,7 @@ export async function withLogProbs(
   };
   const recomputed =
     options.oldLogProbs === 'recomputed' ? await logProbsUnder(trainer.model, trainer.adapter) : undefined;
-  const reference = needsReference ? await logProbsUnder(model, options.reference) : undefined;
+  const reference = needsReference ? await logProbsUnder(model, referenceOf(options)) : undefined;
   const rollouts = scored.map((rollout, i): Rollout => {
     const masked = options.maskTruncatedCompletions && rollout.finishReason === 'length';
     return {

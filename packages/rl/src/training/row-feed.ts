@@ -1,8 +1,8 @@
-import { addSettings, type DecisiveSettings, OptionError, settingsOf, showValue } from '@posttrain/interfaces';
-import { collectRows, contentHash, RowOrder } from '@posttrain/training';
+import { addSettings, type DecisiveSettings, settingsOf } from '@posttrain/interfaces';
+import { collectRows, contentHash, isRowSource, RowOrder, type RowRequest, rowsOfSource } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import { refuseUnscorable } from '../rewards/score-completions.js';
-import { isRowSource, type RowRequest, type RowSource } from '../rollout/row-source.js';
+import type { RowSource } from '../rollout/row-source.js';
 import type { PolicySettings } from './policy-options.js';
 import { checkPrompts } from './prompts.js';
 
@@ -27,7 +27,7 @@ export interface RowFeed {
 
 /** The rows of a run, step by step: from a list, or from a source that is asked anew. @throws OptionError, PromptRowError */
 export async function rowFeedOf(settings: PolicySettings): Promise<RowFeed> {
-  if (isRowSource(settings.rows)) return fromSource(settings.rows, settings);
+  if (isRowSource(settings.rows)) return fromSource(settings.rows as RowSource, settings);
   const { rows, identity } = await collectRows('trainPolicy', settings.rows, settings);
   refuseUnscorable('trainPolicy', settings.rewards, rows);
   // Of what the rows were before the first step.
@@ -51,12 +51,7 @@ function fromSource(source: RowSource, settings: PolicySettings): RowFeed {
     identity,
     size: undefined,
     async take(_, request) {
-      const given = await source.next({ ...request, key: request.key.child(ROW_SOURCE) });
-      if (!Array.isArray(given) || given.length !== request.count) {
-        const gave = Array.isArray(given) ? `${given.length} rows` : showValue(given);
-        const problem = `rows: the source ${source.name} gave ${gave} where ${request.count} were asked for.`;
-        throw new OptionError('INVALID_OPTION', 'trainPolicy', 'rows', problem);
-      }
+      const given = await rowsOfSource('trainPolicy', source, { ...request, key: request.key.child(ROW_SOURCE) });
       const rows = given.map(({ row }) => row);
       if (request.step === 0) refuseUnscorable('trainPolicy', settings.rewards, rows);
       // What is to be warned of is the same in every step.

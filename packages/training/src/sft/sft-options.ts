@@ -1,5 +1,6 @@
 import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
 import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
+import { isRowSource, type RowSource } from '../run/row-source.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
@@ -7,8 +8,12 @@ import type { SftRow } from './tokenize-rows.js';
 
 const shape = {
   ...trainingShape,
-  /** In one of TRL's formats. */
-  rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /** In one of TRL's formats; or a source of such rows, which is asked for those of every update and needs `steps`. */
+  rows: custom<Rows<SftRow> | RowSource<SftRow>>()(
+    `${ROWS}, or a source of rows`,
+    (value) => isRows(value) || isRowSource(value),
+    { decisive: false, hint: rowsHint },
+  ),
   /** Held-out rows, of which evaluations give `eval_loss`: the mean over all of their trained tokens. Default: none. */
   evaluationRows: custom<Rows<SftRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** Rows (packed rows, when packing) per update. How they are split to fit memory changes nothing. Default 8. */

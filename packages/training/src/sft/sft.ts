@@ -4,17 +4,16 @@ import type { TrainingRow } from '../loss/rows.js';
 import { negativeLogLikelihood } from '../loss/token-loss.js';
 import { collectRows, type Rows } from '../run/collect-rows.js';
 import { lossOnRows } from '../run/evaluation.js';
-import { rowsIdentity } from '../run/identity.js';
-import { RowOrder } from '../run/row-order.js';
 import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
-import { type PackedRow, packRows } from './packing.js';
+import type { PackedRow } from './packing.js';
+import { type RowsReport, sftFeedOf } from './sft-feed.js';
 import { type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
-import { type SftRow, type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
+import { type SftRow, type TokenizedRow, tokenizeRows } from './tokenize-rows.js';
 
 /** What `sft` gives. */
 export interface SftResult<A extends TrainableAdapter = TrainableAdapter> extends RunResult {
@@ -25,7 +24,15 @@ export interface SftResult<A extends TrainableAdapter = TrainableAdapter> extend
   /** Under Hugging Face's names: `train_loss`, and of this process `train_runtime` and the rates. */
   readonly summary: Readonly<Record<string, number>>;
   /** What became of the rows. */
-  readonly report: Omit<TokenizedRows, 'rows'> & { readonly trainedRows: number };
+  readonly report: RowsReport;
+}
+
+/** What the steps of a run carry along. */
+interface SftState {
+  totalLoss: number;
+  numTokens: number;
+  /** That of a source of rows. */
+  source?: unknown;
 }
 
 /**
@@ -40,41 +47,31 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   options: SftOptions<A>,
 ): Promise<SftResult<A>> {
   const settings = sftOptions.read(options);
-  const { model, batchSize, seed } = settings;
+  const { model } = settings;
   if (options.steps !== undefined && options.epochs !== undefined) {
     warn(settings, `sft: steps ${options.steps} replaces epochs ${options.epochs}; give one of the two.`);
   }
-  const { rows: given } = await collectRows('sft', settings.rows, settings);
   const { maxLength = Math.min(1024, contextOf(model.config, settings.adapter)) } = settings;
-  const { rows: tokenized, ...counts } = tokenizeRows(model, given, { ...settings, maxLength });
-  const rows = settings.packing ? packRows(tokenized, maxLength) : tokenized;
-  if (rows.length === 0) {
-    const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows a trained token`;
-    throw new PosttrainError('SFT_ROWS', `sft: no rows are left to train on: ${problem}`);
-  }
+  const feed = await sftFeedOf({ ...settings, maxLength });
   const evaluation =
     settings.evaluationRows && (await evaluationOf(settings.evaluationRows, { ...settings, maxLength }));
-  const stepsPerEpoch = Math.ceil(rows.length / batchSize);
-  const steps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch);
+  const { stepsPerEpoch } = feed;
+  const steps = settings.steps ?? Math.ceil(settings.epochs * stepsPerEpoch!);
   const rateOf = planRates('sft', settings, steps);
   const trainer = await createTrainer('sft', settings);
-  const order = new RowOrder(rows.length, seed);
-  const state = { totalLoss: 0, numTokens: 0 };
+  const state: SftState = { totalLoss: 0, numTokens: 0 };
   let trainedRows = 0;
 
   const step = async (index: number) => {
-    const [epoch, position] = [Math.floor(index / stepsPerEpoch), index % stepsPerEpoch];
-    // The last batch of an epoch has the rows that are left.
-    const size = Math.min(batchSize, rows.length - position * batchSize);
-    const first = epoch * rows.length + position * batchSize;
-    const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
+    const batch = toTrainingRows(await feed.take(index));
     const learningRate = rateOf(index);
     const { loss, metrics, tokens, gradNorm } = await update(trainer, batch, negativeLogLikelihood, learningRate);
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;
+    if (feed.source?.state) state.source = structuredClone(await feed.source.state());
     const latest = { grad_norm: gradNorm, learning_rate: learningRate, num_tokens: state.numTokens };
-    return { loss, ...metrics, ...latest, epoch: (index + 1) / stepsPerEpoch };
+    return { loss, ...metrics, ...latest, ...(stepsPerEpoch && { epoch: (index + 1) / stepsPerEpoch }) };
   };
 
   const started = performance.now();
@@ -84,11 +81,11 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step, evaluation },
       async begin(at) {
         firstStep = at;
+        if (at > 0) await feed.source?.load?.(structuredClone(state.source));
       },
       settings: () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
-        // Tokenizer, chat template and packing are in it.
-        ...rowsIdentity(rows),
+        ...feed.identity,
       }),
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),
     },
@@ -105,7 +102,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       train_samples_per_second: trainedRows / seconds,
       train_steps_per_second: (trainer.step - firstStep) / seconds,
     },
-    report: { ...counts, trainedRows: rows.length },
+    report: { ...feed.report },
   };
 }
 
@@ -123,10 +120,15 @@ async function evaluationOf(given: Rows<SftRow>, settings: SftSettings & { reado
 /** The fields of Hugging Face's trainer_state.json. */
 function describe(
   { batchSize, epochs, loggingSteps, saveSteps }: SftSettings,
-  run: { readonly step: number; readonly steps: number; readonly stepsPerEpoch: number; readonly numTokens: number },
+  run: {
+    readonly step: number;
+    readonly steps: number;
+    readonly stepsPerEpoch: number | undefined;
+    readonly numTokens: number;
+  },
 ) {
   return {
-    epoch: run.step / run.stepsPerEpoch,
+    ...(run.stepsPerEpoch && { epoch: run.step / run.stepsPerEpoch }),
     logging_steps: loggingSteps,
     max_steps: run.steps,
     num_input_tokens_seen: run.numTokens,

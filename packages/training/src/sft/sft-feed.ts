@@ -1,0 +1,90 @@
+import { Key } from '@posttrain/core-tensor';
+import { addSettings, type DecisiveSettings, OptionError, PosttrainError, settingsOf } from '@posttrain/interfaces';
+import { collectRows } from '../run/collect-rows.js';
+import { rowsIdentity } from '../run/identity.js';
+import { RowOrder } from '../run/row-order.js';
+import { isRowSource, type RowSource, rowsOfSource } from '../run/row-source.js';
+import { type PackedRow, packRows } from './packing.js';
+import type { SftSettings } from './sft-options.js';
+import { type SftRow, type TokenizedRow, type TokenizedRows, tokenizeRows } from './tokenize-rows.js';
+
+/** What became of the rows. */
+export type RowsReport = Omit<TokenizedRows, 'rows'> & { readonly trainedRows: number };
+
+/** Where the rows of every update come from. */
+export interface SftFeed {
+  /** What decides a run of it: tokenizer, chat template and packing are in it. */
+  readonly identity: DecisiveSettings;
+  readonly report: RowsReport;
+  /** Updates in an epoch; undefined where there are no epochs. */
+  readonly stepsPerEpoch: number | undefined;
+  /** @param step counted from 0 */
+  take(step: number): Promise<readonly (TokenizedRow | PackedRow)[]>;
+  /** As `RowSource` has them. */
+  readonly source: RowSource<SftRow> | undefined;
+}
+
+/** The rows of a run of `sft`: from a list, or from a source that is asked anew. @throws OptionError, SftRowError, PosttrainError */
+export const sftFeedOf = (settings: SftSettings & { readonly maxLength: number }): Promise<SftFeed> =>
+  isRowSource(settings.rows) ? fromSource(settings.rows as RowSource<SftRow>, settings) : fromRows(settings);
+
+async function fromRows(settings: SftSettings & { readonly maxLength: number }): Promise<SftFeed> {
+  const { model, maxLength, batchSize, seed } = settings;
+  const { rows: given } = await collectRows('sft', settings.rows as Iterable<SftRow>, settings);
+  const { rows: tokenized, ...counts } = tokenizeRows(model, given, settings);
+  const rows = settings.packing ? packRows(tokenized, maxLength) : tokenized;
+  if (rows.length === 0) {
+    const problem = `truncation to maxLength ${maxLength} leaves none of ${given.length} rows a trained token`;
+    throw new PosttrainError('SFT_ROWS', `sft: no rows are left to train on: ${problem}`);
+  }
+  const order = new RowOrder(rows.length, seed);
+  const stepsPerEpoch = Math.ceil(rows.length / batchSize);
+  return {
+    identity: rowsIdentity(rows),
+    report: { ...counts, trainedRows: rows.length },
+    stepsPerEpoch,
+    source: undefined,
+    async take(step) {
+      const [epoch, position] = [Math.floor(step / stepsPerEpoch), step % stepsPerEpoch];
+      // The last batch of an epoch has the rows that are left.
+      const size = Math.min(batchSize, rows.length - position * batchSize);
+      const first = epoch * rows.length + position * batchSize;
+      return Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!);
+    },
+  };
+}
+
+async function fromSource(
+  source: RowSource<SftRow>,
+  settings: SftSettings & { readonly maxLength: number },
+): Promise<SftFeed> {
+  const { model, batchSize: count, seed, maxLength } = settings;
+  const wrong = (option: string, problem: string) =>
+    new OptionError('INVALID_OPTION', 'sft', option, `${problem} Rows of a source (${source.name}) have no epochs.`);
+  if (settings.packing) throw wrong('packing', 'packing needs all rows before the first step.');
+  if (settings.steps === undefined) throw wrong('steps', 'steps is missing; say how many updates there are.');
+  if ((source.state === undefined) !== (source.load === undefined)) {
+    throw wrong('rows', 'state() and load() come together: a resumed run would go on from something else.');
+  }
+  const identity: Record<string, DecisiveSettings[string]> = { maxLength };
+  addSettings(identity, 'rows', settingsOf(source));
+  const report = { truncated: 0, dropped: 0, retokenizedPrompts: 0, trainedRows: 0 };
+  return {
+    ...{ identity, report, stepsPerEpoch: undefined, source },
+    async take(step) {
+      const given = await rowsOfSource('sft', source, { count, step, key: Key.fromSeed(seed).child(step) });
+      const { rows, truncated, dropped, retokenizedPrompts } = tokenizeRows(
+        model,
+        given.map(({ row }) => row),
+        settings,
+      );
+      report.truncated += truncated;
+      report.dropped += dropped;
+      report.retokenizedPrompts += retokenizedPrompts;
+      report.trainedRows += rows.length;
+      if (rows.length > 0) return rows;
+      const problem = `truncation to maxLength ${maxLength} leaves none of ${count} rows of the source a trained token`;
+      throw new PosttrainError('SFT_ROWS', `sft, step ${step}: no rows are left to train on: ${problem}`);
+    },
+  };
+}
