@@ -43,6 +43,7 @@ export {
   type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
+export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';

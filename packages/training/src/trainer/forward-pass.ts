@@ -1,11 +1,12 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
-import type { HiddenOptions, LayerHooks, Network, Weights } from '@posttrain/lm';
+import type { HiddenOptions, LayerHooks, Weights } from '@posttrain/lm';
 import type { ForwardPass, Read, Readout, ReadoutValue } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
+import type { TrainableNetwork } from './trainable-model.js';
 
 /** A pass over rows, to be traced: hidden states and readouts are made when they are first asked for. */
 export function forwardPass(
-  network: Network,
+  network: TrainableNetwork,
   weights: Weights,
   batch: RowBatch,
   { hooks, ...options }: HiddenOptions & { readonly hooks: LayerHooks },

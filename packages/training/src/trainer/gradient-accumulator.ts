@@ -101,7 +101,7 @@ export class GradientAccumulator {
     parameters: Named,
   ) {
     this.#gradients = noGradients(parameters);
-    const experts = 'experts' in base.config ? base.config.experts : undefined;
+    const { experts } = base.config;
     this.#experts = experts?.outputRouterLogits ? experts : undefined;
     if (this.#experts && options.gradientCheckpointing) {
       throw new PosttrainError(
@@ -273,8 +273,8 @@ export class GradientAccumulator {
   #lossOf(loss: Loss, weights: Named, batch: RowBatch, hooks: LayerHooks, scalars: Named): LossResult {
     const { gradientCheckpointing } = this.options;
     const { read } = forwardPass(this.base.network, weights, batch, { hooks, gradientCheckpointing });
-    const { annotations, groups } = batch;
-    const inputs = { weights: batch.weights, annotations, scalars, ...(groups && { groups }) };
+    const { annotations, groups, segments } = batch;
+    const inputs = { weights: batch.weights, segments, annotations, scalars, ...(groups && { groups }) };
     return nameScope(`loss ${loss.name}`, () => loss.computeFrom(read, inputs));
   }
 
