@@ -60,7 +60,7 @@ export { progressLine, progressLines } from './run/progress-lines.js';
 export { RowOrder } from './run/row-order.js';
 export { lockFolder, RUN_LOCK, type RunLock, RunLockedError } from './run/run-lock.js';
 export type { RunOptions } from './run/run-options.js';
-export { runShape, warn } from './run/run-options.js';
+export { type HookShape, hookShape, runShape, warn } from './run/run-options.js';
 export type { RunResult, StepsToRun, Stopped } from './run/run-steps.js';
 export { runSteps } from './run/run-steps.js';
 export { saveTrained } from './run/save-trained.js';

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Trainer, TrainingRow } from '../src/index.js';
+import type { TrainableModel, Trainer, TrainingRow } from '../src/index.js';
 
 export { modelOf } from '../../peft/test/model.js';
 
@@ -11,7 +11,7 @@ export const threeRows: readonly TrainingRow[] = [
 ].map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / 14) }));
 
 /** Every tensor of a trainer, as numbers. */
-export async function contents(trainer: Trainer): Promise<Record<string, number[]>> {
+export async function contents(trainer: Trainer<TrainableModel>): Promise<Record<string, number[]>> {
   const { tensors } = trainer.snapshot();
   return Object.fromEntries(
     await Promise.all(Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const)),

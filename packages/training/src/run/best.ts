@@ -1,11 +1,10 @@
 import { relative, resolve } from 'node:path';
-import { type Tensor, tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import type { Metrics } from '../tracking/metrics.js';
-import type { Trainer } from '../trainer/trainer.js';
 import { CheckpointError, loadCheckpoint } from './checkpoint.js';
 import { EvaluationError, evaluationName } from './evaluation.js';
 import type { RunOptions } from './run-options.js';
+import { copyParameters, loadParameters, type TrainersOfRun } from './trainers.js';
 
 /** The best evaluation of a run. */
 export interface BestEvaluation {
@@ -23,8 +22,6 @@ export interface SavedBest {
   readonly wait: number;
   readonly best?: Omit<BestEvaluation, 'checkpoint'> & { readonly checkpoint?: string };
 }
-
-const PARAMETERS = 'parameters.';
 
 /**
  * Which evaluation was best, where its weights are, and for how many evaluations there was no better one. As transformers'
@@ -86,21 +83,17 @@ export class BestOfRun {
     return isBest && keepBest === true;
   }
 
-  /** The weights of the best evaluation are those that the trainer has now, and will be in that checkpoint or in memory. */
-  async keep(trainer: Trainer, checkpoint: string | undefined): Promise<void> {
+  /** The weights of the best evaluation are those that the trainers have now, and will be in that checkpoint or in memory. */
+  async keep(run: TrainersOfRun, checkpoint: string | undefined): Promise<void> {
     this.#best = { ...this.#best!, checkpoint };
-    if (checkpoint !== undefined) return;
-    const copies = Object.entries(trainer.parameters).map(async ([name, x]) => [name, await copyOf(x)] as const);
-    this.#parameters = Object.fromEntries(await Promise.all(copies));
+    if (checkpoint === undefined) this.#parameters = await copyParameters(run);
   }
 
-  /** Gives a trainer the weights of the best evaluation; the optimizer's state and the step stay those of the end. */
-  async load(trainer: Trainer): Promise<void> {
+  /** Gives the trainers the weights of the best evaluation; the optimizers' states and the steps stay those of the end. */
+  async load(run: TrainersOfRun): Promise<void> {
     if (!this.#options.keepBest || !this.#best) return;
-    const { step, tensors } = trainer.snapshot();
     const { checkpoint } = this.#best;
-    const saved = checkpoint === undefined ? prefixed(this.#parameters!) : await parametersIn(checkpoint);
-    trainer.restore({ step, tensors: { ...tensors, ...saved } });
+    loadParameters(run, checkpoint === undefined ? this.#parameters! : await tensorsIn(checkpoint));
   }
 
   saved(folder: string): SavedBest {
@@ -122,20 +115,8 @@ export class BestOfRun {
       );
     }
     // Whether they can be read is known now, not after days.
-    if (this.#options.keepBest) await parametersIn(this.#best.checkpoint!);
+    if (this.#options.keepBest) await tensorsIn(this.#best.checkpoint!);
   }
 }
 
-async function copyOf(x: Tensor): Promise<Tensor> {
-  const data = await x.data();
-  // The reference engine computes in float64.
-  return tensor(Float32Array.from(data), x.shape);
-}
-
-const prefixed = (parameters: Named): Named =>
-  Object.fromEntries(Object.entries(parameters).map(([name, x]) => [`${PARAMETERS}${name}`, x]));
-
-async function parametersIn(checkpoint: string): Promise<Named> {
-  const { snapshot } = await loadCheckpoint(checkpoint);
-  return Object.fromEntries(Object.entries(snapshot.tensors).filter(([name]) => name.startsWith(PARAMETERS)));
-}
+const tensorsIn = async (checkpoint: string): Promise<Named> => (await loadCheckpoint(checkpoint)).snapshot.tensors;

@@ -70,7 +70,7 @@ export async function saveCheckpoint(directory: string, checkpoint: CheckpointTo
   await writing(directory, () => removeAbandoned(directory));
   try {
     await writing(directory, () => mkdir(temporary));
-    await writeSafetensors(join(temporary, TENSORS), Object.entries(snapshot.tensors).map(toWrite(folder)));
+    await writeSafetensors(join(temporary, TENSORS), tensorsToWrite(folder, snapshot.tensors));
     await writeModel?.(temporary);
     const json = new TextEncoder().encode(`${JSON.stringify({ ...state, posttrain_format: FORMAT }, null, 2)}\n`);
     await writeAtomically((files) => files.stage(join(temporary, STATE), (write) => write(json)));
@@ -201,10 +201,12 @@ async function checkpointsIn(directory: string): Promise<{ step: number; path: s
     .sort((a, b) => b.step - a.step);
 }
 
-/** Numbers that a run could not go on from are not written: the checkpoints before are worth more. */
-const toWrite =
-  (folder: string) =>
-  ([name, value]: [string, Tensor]) => {
+/**
+ * Tensors as a file of `folder` holds them. Numbers that a run could not go on from are not written: the checkpoints before are
+ * worth more.
+ */
+export const tensorsToWrite = (folder: string, tensors: TrainerSnapshot['tensors']) =>
+  Object.entries(tensors).map(([name, value]) => {
     const { dtype, shape } = value;
     const data = async () => {
       const host = await value.data();
@@ -216,4 +218,4 @@ const toWrite =
       return host instanceof Float64Array ? Float32Array.from(host) : host;
     };
     return { name, dtype, shape, data };
-  };
+  });

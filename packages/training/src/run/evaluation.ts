@@ -1,22 +1,24 @@
 import { type DecisiveSettings, OptionError, PosttrainError, settingsOf, showValue } from '@posttrain/interfaces';
+import type { CausalLM } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import type { Metrics } from '../tracking/metrics.js';
 import type { AnyLoss } from '../trainer/lift-token-loss.js';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { EvaluationContext } from './hooks.js';
 import { contentHash } from './identity.js';
 import type { RunOptions } from './run-options.js';
 
 /** Evaluation on held-out rows with what the trainer itself minimises or measures. */
-export interface EvaluationOnRows {
+export interface EvaluationOnRows<M extends TrainableModel = CausalLM> {
   /** Of the rows, which a resumed run must share where the best is kept. */
   readonly digest: string;
   /** Metrics without `eval_` before their names. Where the signal fires, it may throw the signal's reason. */
-  readonly measure: (trainer: Trainer, signal: AbortSignal | undefined) => Promise<Metrics>;
+  readonly measure: (trainer: Trainer<M>, signal: AbortSignal | undefined) => Promise<Metrics>;
 }
 
 /** Evaluation with a loss over training rows: `eval_loss`, and the metrics of that loss. */
-export const lossOnRows = (rows: readonly TrainingRow[], loss: AnyLoss): EvaluationOnRows => ({
+export const lossOnRows = (rows: readonly TrainingRow[], loss: AnyLoss): EvaluationOnRows<TrainableModel> => ({
   digest: contentHash(rows),
   async measure(trainer, signal) {
     const { loss: value, metrics } = await trainer.evaluate(rows, loss, { signal });
@@ -35,20 +37,20 @@ const PREFIX = 'eval_';
 /** The name that transformers logs a metric of an evaluation under. */
 export const evaluationName = (name: string): string => (name.startsWith(PREFIX) ? name : `${PREFIX}${name}`);
 
-type EvaluationOptions = Pick<
-  RunOptions,
+type EvaluationOptions<M extends TrainableModel> = Pick<
+  RunOptions<M>,
   'evaluate' | 'evaluateEvery' | 'evaluateOnStart' | 'keepBest' | 'patience' | 'bestMetric' | 'bestMode' | 'minDelta'
 >;
 
 /** When a run is evaluated, and on what. */
-export class Evaluation {
+export class Evaluation<M extends TrainableModel> {
   readonly #stage: string;
   readonly #steps: number;
-  readonly #onRows: EvaluationOnRows | undefined;
-  readonly #options: EvaluationOptions;
+  readonly #onRows: EvaluationOnRows<M> | undefined;
+  readonly #options: EvaluationOptions<M>;
 
   /** @throws OptionError for options that need an evaluation, where there is none */
-  constructor(stage: string, steps: number, onRows: EvaluationOnRows | undefined, options: EvaluationOptions) {
+  constructor(stage: string, steps: number, onRows: EvaluationOnRows<M> | undefined, options: EvaluationOptions<M>) {
     [this.#stage, this.#steps, this.#onRows, this.#options] = [stage, steps, onRows, options];
     if (this.exists) return;
     const { evaluateOnStart, ...others } = options;
@@ -82,7 +84,7 @@ export class Evaluation {
   }
 
   /** Metrics under their logged names. @throws EvaluationError for metrics that are no numbers, or are there twice */
-  async measure(trainer: Trainer, context: EvaluationContext): Promise<Metrics> {
+  async measure(trainer: Trainer<M>, context: EvaluationContext<M>): Promise<Metrics> {
     const own = (await this.#onRows?.measure(trainer, context.signal)) ?? {};
     const given: unknown = (await this.#options.evaluate?.(context)) ?? {};
     if (typeof given !== 'object' || given === null || Array.isArray(given)) {

@@ -11,7 +11,8 @@ import {
   settingsOf,
   showDifferences,
 } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, NO_ADAPTER } from '@posttrain/lm';
+import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import { CheckpointError } from './checkpoint.js';
 
 /** 16 hexadecimal digits of the SHA-256 of values, in order: of rows with all that is in them. */
@@ -64,16 +65,17 @@ function writable(_: string, value: unknown): unknown {
   return value;
 }
 
-const ofModels = new WeakMap<CausalLM, Promise<DecisiveSettings>>();
+type IdentifiedModel = Pick<TrainableModel, 'config' | 'weights'>;
+const ofModels = new WeakMap<IdentifiedModel, Promise<DecisiveSettings>>();
 
 /** The base model of a run: its config, and the SHA-256 over all of its weights, computed once for a model. */
-export function modelIdentity(model: CausalLM): Promise<DecisiveSettings> {
+export function modelIdentity(model: IdentifiedModel): Promise<DecisiveSettings> {
   const known = ofModels.get(model) ?? digestOf(model);
   ofModels.set(model, known);
   return known;
 }
 
-const digestOf = async (model: CausalLM): Promise<DecisiveSettings> => ({
+const digestOf = async (model: IdentifiedModel): Promise<DecisiveSettings> => ({
   'model.config': contentHash([model.config]),
   'model.weights': await tensorsHash(Object.entries(model.weights)),
 });

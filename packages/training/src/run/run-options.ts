@@ -6,12 +6,15 @@ import {
   listOf,
   number,
   type OnProgress,
+  type Option,
   oneOf,
   options,
   text,
 } from '@posttrain/interfaces';
+import type { CausalLM } from '@posttrain/lm';
 import type { StepMetrics } from '../tracking/metrics.js';
 import type { Tracker } from '../tracking/tracker.js';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { AfterStep, BeforeStep, Evaluate } from './hooks.js';
 
 /** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
@@ -104,9 +107,29 @@ export const runShape = {
   onWarning: custom<(message: string) => void>()('a function', isFunction, { optional: true, decisive: false }),
 };
 
+/** What of a run's options sees its model. */
+export interface HookShape<M extends TrainableModel> {
+  readonly beforeStep: Option<BeforeStep<M>, 'optional'>;
+  readonly afterStep: Option<AfterStep<M>, 'optional'>;
+  readonly evaluate: Option<Evaluate<M>, 'optional'>;
+}
+
+/** The declared options of `runShape` that see the model, for runs of models of one kind, such as reward models. */
+export function hookShape<M extends TrainableModel>(): HookShape<M> {
+  const { beforeStep, afterStep, evaluate } = runShape;
+  // What they are checked for is the same for every model.
+  return { beforeStep, afterStep, evaluate } as unknown as HookShape<M>;
+}
+
 const runOptions = options('run', runShape);
+type Hooks<M extends TrainableModel> = {
+  readonly beforeStep?: BeforeStep<M> | undefined;
+  readonly afterStep?: AfterStep<M> | undefined;
+  readonly evaluate?: Evaluate<M> | undefined;
+};
 /** Options of a run without those of training. */
-export type RunOptions = Given<typeof runOptions>;
+export type RunOptions<M extends TrainableModel = CausalLM> = Omit<Given<typeof runOptions>, keyof HookShape<M>> &
+  Hooks<M>;
 
 /** Tells the caller, or Node, about something odd. */
 export function warn({ onWarning }: Pick<RunOptions, 'onWarning'>, message: string): void {

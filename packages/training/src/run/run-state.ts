@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import type { DecisiveSettings } from '@posttrain/interfaces';
 import type { StepMetrics } from '../tracking/metrics.js';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { BestOfRun, SavedBest } from './best.js';
 import { CheckpointError, loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { refuseOtherEarlierSettings, refuseOtherSettings } from './identity.js';
 import type { LogWindow, SavedWindow } from './log-window.js';
 import { type RunOptions, warn } from './run-options.js';
 import type { StepsToRun } from './run-steps.js';
-import { saveTrained } from './save-trained.js';
+import { saveOther, saveTrained } from './save-trained.js';
+import { restoreTrainers, snapshotOf, stepsOfOthers } from './trainers.js';
 
 /** What of a run goes into a checkpoint beside the trainer. */
 export interface RunToSave {
@@ -27,22 +29,30 @@ interface SavedState {
   readonly settings: DecisiveSettings;
   readonly state: object;
   readonly window: SavedWindow;
+  /** Updates of further trainers, by name. */
+  readonly others?: Readonly<Record<string, number>>;
   /** Absent in runs without an evaluation. */
   readonly evaluation?: SavedBest & { readonly evaluated: number };
 }
 
+type AnyRun = StepsToRun<object, TrainableModel>;
+
 /** Where the checkpoint of the trainer as it is now goes. */
-export const checkpointOf = (folder: string, { trainer }: Pick<StepsToRun<object>, 'trainer'>): string =>
+export const checkpointOf = (folder: string, { trainer }: Pick<AnyRun, 'trainer'>): string =>
   join(folder, `checkpoint-${trainer.step}`);
 
 /** Writes the checkpoint of a run. */
-export async function saveRun(folder: string, run: StepsToRun<object>, saved: RunToSave): Promise<void> {
-  const { trainer, adapter, state } = run;
+export async function saveRun<M extends TrainableModel>(
+  folder: string,
+  run: StepsToRun<object, M>,
+  saved: RunToSave,
+): Promise<void> {
+  const { trainer, adapter, state, others } = run;
   const { done, settings, window, history, best, evaluated, keep } = saved;
   const { evaluation } = best;
   const savedBest = best.saved(folder);
   await saveCheckpoint(folder, {
-    snapshot: trainer.snapshot(),
+    snapshot: snapshotOf(run),
     ...(keep !== undefined && { keep }),
     ...(evaluation?.checkpoint !== undefined && { best: evaluation.checkpoint }),
     state: {
@@ -53,10 +63,14 @@ export async function saveRun(folder: string, run: StepsToRun<object>, saved: Ru
       ...run.describe?.(),
       posttrain: {
         ...{ done, settings, state, window: window.saved },
+        ...(others && { others: stepsOfOthers(run) }),
         ...(evaluated !== undefined && { evaluation: { evaluated, ...savedBest } }),
       } satisfies SavedState,
     },
-    writeModel: (checkpoint) => saveTrained(checkpoint, trainer, adapter),
+    async writeModel(checkpoint) {
+      await saveTrained(checkpoint, trainer, adapter);
+      for (const [name, other] of Object.entries(others ?? {})) await saveOther(join(checkpoint, name), other);
+    },
   });
 }
 
@@ -87,11 +101,11 @@ interface EarlierState extends Partial<SavedState> {
  *
  * @throws CheckpointError for one of another run
  */
-export async function restoreRun(
+export async function restoreRun<M extends TrainableModel>(
   { folder, home }: RestoreFrom,
-  run: StepsToRun<object>,
+  run: StepsToRun<object, M>,
   { settings, window, best }: Pick<RunToSave, 'settings' | 'window' | 'best'>,
-  options: RunOptions,
+  options: RunOptions<M>,
 ): Promise<RunStart> {
   const { snapshot, state } = await loadCheckpoint(folder, { onWarning: (message) => warn(options, message) });
   const saved = state.posttrain as EarlierState | undefined;
@@ -109,7 +123,7 @@ export async function restoreRun(
     throw new CheckpointError(folder, `has ${done} steps already, more than the ${run.steps} of this run.`);
   }
   if (saved.evaluation) await best.restore(saved.evaluation, home);
-  run.trainer.restore(snapshot);
+  restoreTrainers(run, snapshot, saved.others ?? {});
   Object.assign(run.state, saved.state ?? totals);
   window.restore(saved.window ?? earlierWindow);
   const entries = state.log_history as readonly Readonly<Record<string, number>>[] | undefined;

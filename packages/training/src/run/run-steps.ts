@@ -1,12 +1,13 @@
 import { realpath } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
+import { addSettings, type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 import { Trackers } from '../tracking/tracker.js';
 import { NonFiniteError } from '../trainer/non-finite-error.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { Trainer } from '../trainer/trainer.js';
 import { type BestEvaluation, BestOfRun } from './best.js';
 import { latestCheckpoint, refuseUsedFolder } from './checkpoint.js';
@@ -20,14 +21,20 @@ import { lockFolder, type RunLock } from './run-lock.js';
 import { type RunOptions, warn } from './run-options.js';
 import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
 import { StepLog } from './step-log.js';
+import { checkNames, parametersOf, updatesOf } from './trainers.js';
 
 /** A run: its steps, its state and what its checkpoints hold. */
-export interface StepsToRun<State extends object> {
+export interface StepsToRun<State extends object, M extends TrainableModel = CausalLM> {
   /** For progress. */
   readonly stage: string;
-  readonly trainer: Trainer;
-  /** The base model, which a resumed run must share. */
-  readonly model: CausalLM;
+  readonly trainer: Trainer<M>;
+  /**
+   * What is trained beside it in the same steps, by name: a critic, an auxiliary model, each with an optimizer of its own. Checkpoints
+   * hold them as NAME.… beside the run's own tensors, and their models in folders NAME. Default: none.
+   */
+  readonly others?: Readonly<Record<string, Trainer<TrainableModel>>>;
+  /** The base model, which a resumed run must share, as it must those of `others`. */
+  readonly model: M;
   /** What is trained, to be written into checkpoints; left out, the whole model is. */
   readonly adapter: TrainableAdapter | undefined;
   readonly steps: number;
@@ -43,7 +50,7 @@ export interface StepsToRun<State extends object> {
    */
   readonly step: (step: number, signal: AbortSignal | undefined) => Promise<Metrics>;
   /** Evaluation on held-out rows, where there are some. */
-  readonly evaluation?: EvaluationOnRows | undefined;
+  readonly evaluation?: EvaluationOnRows<M> | undefined;
   /** The metric that says which evaluation is best, unless `bestMetric` does. Default `eval_loss`. */
   readonly bestMetric?: string;
   /** Further fields of trainer_state.json, under Hugging Face's names. */
@@ -76,11 +83,15 @@ export interface RunResult {
  * @throws RunLockedError, CheckpointError, FileError, NonFiniteError, EvaluationError, OptionError, PosttrainError
  *   OUTPUT_FOLDER, OUT_OF_MEMORY; what a hook or `evaluate` throws
  */
-export async function runSteps<State extends object>(run: StepsToRun<State>, options: RunOptions): Promise<RunResult> {
+export async function runSteps<State extends object, M extends TrainableModel = CausalLM>(
+  run: StepsToRun<State, M>,
+  options: RunOptions<M>,
+): Promise<RunResult> {
   const { outputFolder, resume = false } = options;
   if (outputFolder === undefined && (options.saveSteps !== undefined || resume === true)) {
     throw new PosttrainError('OUTPUT_FOLDER', `${run.stage}: saveSteps and resume need an outputFolder`);
   }
+  checkNames(run.stage, run);
   const evaluation = new Evaluation(run.stage, run.steps, run.evaluation, options);
   const lock = outputFolder === undefined ? undefined : await lockFolder(outputFolder, (x) => warn(options, x));
   try {
@@ -91,10 +102,10 @@ export async function runSteps<State extends object>(run: StepsToRun<State>, opt
 }
 
 /** One attempt at a run, from where it begins or goes on to where it ends or is stopped. */
-class Run {
-  readonly #run: StepsToRun<object>;
-  readonly #options: RunOptions;
-  readonly #evaluation: Evaluation;
+class Run<M extends TrainableModel> {
+  readonly #run: StepsToRun<object, M>;
+  readonly #options: RunOptions<M>;
+  readonly #evaluation: Evaluation<M>;
   readonly #lock: RunLock | undefined;
   readonly #window: LogWindow;
   readonly #best: BestOfRun;
@@ -111,7 +122,12 @@ class Run {
   /** Entries that `onLog` gets when all of their step is on disk. */
   #unsaid: StepMetrics[] = [];
 
-  constructor(run: StepsToRun<object>, options: RunOptions, evaluation: Evaluation, lock: RunLock | undefined) {
+  constructor(
+    run: StepsToRun<object, M>,
+    options: RunOptions<M>,
+    evaluation: Evaluation<M>,
+    lock: RunLock | undefined,
+  ) {
     [this.#run, this.#options, this.#evaluation, this.#lock] = [run, options, evaluation, lock];
     this.#window = new LogWindow(options.loggingSteps ?? 1);
     this.#best = new BestOfRun(run.stage, run.bestMetric ?? 'eval_loss', options);
@@ -119,7 +135,7 @@ class Run {
   }
 
   async result(): Promise<RunResult> {
-    const { trainer, steps, stage } = this.#run;
+    const { steps, stage } = this.#run;
     await this.#begin();
     const first = this.#done;
     const report = progressOf(this.#options);
@@ -146,20 +162,20 @@ class Run {
       await this.#trackers.close();
     }
     // The last update is followed by no step that would notice.
-    if (first < this.#done) await refuseNonFinite(trainer.parameters, NonFiniteError.ofEnd);
-    await this.#best.load(trainer);
+    if (first < this.#done) await refuseNonFinite(parametersOf(this.#run), NonFiniteError.ofEnd);
+    await this.#best.load(this.#run);
     return { history: this.#history, stopped: this.#stopped, best: this.#best.evaluation };
   }
 
   /** Finds out where to begin, and opens what is written. */
   async #begin(): Promise<void> {
-    const { model, trainer, settings, begin } = this.#run;
+    const { model, settings, begin } = this.#run;
     const { outputFolder, resume = false } = this.#options;
     const from = resume === true ? await latestCheckpoint(outputFolder!) : resume || undefined;
     const isOwn = from !== undefined && outputFolder !== undefined && (await isIn(from, outputFolder));
     if (outputFolder !== undefined && !isOwn) await refuseUsedFolder(outputFolder);
     if (outputFolder !== undefined || from !== undefined) {
-      this.#settings = { ...(await modelIdentity(model)), ...(await settings()), ...this.#evaluation.settings };
+      this.#settings = { ...(await identityOf(this.#run)), ...(await settings()), ...this.#evaluation.settings };
     }
     let start = BEGINNING;
     if (from !== undefined) {
@@ -169,7 +185,7 @@ class Run {
     }
     [this.#done, this.#evaluated, this.#saved] = [start.first, start.evaluated, isOwn ? start.first : undefined];
     await refuseNonFinite(model.weights);
-    await refuseNonFinite(trainer.parameters);
+    await refuseNonFinite(parametersOf(this.#run));
     await begin?.(this.#done);
     const path = outputFolder && join(outputFolder, 'metrics.jsonl');
     const opened = path ? await StepLog.open<StepMetrics>(path, this.#done, start.history) : undefined;
@@ -208,13 +224,13 @@ class Run {
 
   /** The metrics of a step; undefined when the signal ended it before its first update. */
   async #stepOrAbort(index: number): Promise<Metrics | undefined> {
-    const { step, stage, state, trainer } = this.#run;
+    const { step, stage, state } = this.#run;
     const { signal } = this.#options;
-    const [before, updates] = [signal && structuredClone(state), trainer.step];
+    const [before, updates] = [signal && structuredClone(state), updatesOf(this.#run)];
     try {
       return await step(index, signal);
     } catch (error) {
-      if (!signal?.aborted || error !== signal.reason || trainer.step !== updates) {
+      if (!signal?.aborted || error !== signal.reason || updatesOf(this.#run) !== updates) {
         throw outOfMemory(`${stage}, step ${index}`, error) ?? error;
       }
       Object.assign(state, before);
@@ -245,7 +261,7 @@ class Run {
     await this.#record({ step: done - 1, metrics });
     if (!this.#best.consider(done, metrics)) return metrics;
     const { outputFolder } = this.#options;
-    await this.#best.keep(trainer, outputFolder && checkpointOf(outputFolder, this.#run));
+    await this.#best.keep(this.#run, outputFolder && checkpointOf(outputFolder, this.#run));
     await this.#save(true);
     return metrics;
   }
@@ -272,6 +288,15 @@ class Run {
     });
     this.#saved = this.#done;
   }
+}
+
+/** The base models of a run; those of further trainers are what these have before the first step. */
+async function identityOf<M extends TrainableModel>(run: StepsToRun<object, M>): Promise<DecisiveSettings> {
+  const settings: Record<string, DecisiveSettings[string]> = { ...(await modelIdentity(run.model)) };
+  for (const [name, { model }] of Object.entries(run.others ?? {})) {
+    addSettings(settings, name, await modelIdentity(model));
+  }
+  return settings;
 }
 
 /** Whether a checkpoint is of a folder, by whatever links either is named. */

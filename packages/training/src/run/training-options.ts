@@ -23,9 +23,10 @@ import {
 } from '@posttrain/interfaces';
 import type { CausalLM } from '@posttrain/lm';
 import { decaysInTransformers } from '../trainer/decay.js';
+import type { TrainableModel } from '../trainer/trainable-model.js';
 import { Trainer } from '../trainer/trainer.js';
 import { isOptimizerChoice, OPTIMIZER, trainerShape } from '../trainer/trainer-options.js';
-import { runShape, warn } from './run-options.js';
+import { type RunOptions, runShape, warn } from './run-options.js';
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -63,7 +64,11 @@ const trainingOptions = options('training', trainingShape);
 /** Options that every trainer has. */
 export type TrainingOptions = Given<typeof trainingOptions>;
 /** The same with their defaults. */
-export type TrainingSettings = Read<typeof trainingOptions>;
+export type TrainingSettings<M extends TrainableModel = CausalLM> = Omit<
+  Read<typeof trainingOptions>,
+  'model' | keyof RunOptions
+> &
+  RunOptions<M> & { readonly model: M };
 
 /** The optimizer that is meant. Norms and biases decay in none that is given by name. */
 export function chosenOptimizer(
@@ -79,7 +84,10 @@ export function chosenOptimizer(
 }
 
 /** The trainer that the options of a run ask for. */
-export function createTrainer(where: string, settings: TrainingSettings): Promise<Trainer> {
+export function createTrainer<M extends TrainableModel>(
+  where: string,
+  settings: TrainingSettings<M>,
+): Promise<Trainer<M>> {
   const { model, adapter, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed, lossScaling } = settings;
   return Trainer.create(model, {
     ...{ maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed },
@@ -90,9 +98,9 @@ export function createTrainer(where: string, settings: TrainingSettings): Promis
 }
 
 /** The learning rate of every update of a run. Warns of a warm-up that does not end. */
-export function planRates(
+export function planRates<M extends TrainableModel>(
   where: string,
-  settings: TrainingSettings & { readonly learningRate: number },
+  settings: TrainingSettings<M> & { readonly learningRate: number },
   totalSteps: number,
 ): Schedule {
   if (!Number.isSafeInteger(totalSteps)) {
@@ -116,10 +124,10 @@ export function planRates(
  *
  * @param declared what `options.settings` gave
  */
-export function trainingIdentity(
+export function trainingIdentity<M extends TrainableModel>(
   where: string,
   declared: DecisiveSettings,
-  settings: TrainingSettings,
+  settings: TrainingSettings<M>,
 ): DecisiveSettings {
   const { adapter, maxTokensPerPass } = settings;
   const isOfOptimizer = (name: string) => /^(optimizer|weightDecay)(\.|$)/.test(name);

@@ -32,6 +32,10 @@ export interface TrainableModel {
   readonly config: TrainableConfig;
   readonly network: TrainableNetwork;
   readonly weights: Weights;
+  /** Where it has one, checkpoints hold its files, beside those of the model. */
+  readonly tokenizer?: { readonly folder?: string | undefined };
   /** The same model with other weights. */
   withWeights(weights: Weights): this;
+  /** Writes a folder that loads it. Left out: checkpoints hold its parameters only. */
+  save?(folder: string): Promise<void>;
 }
