@@ -23,6 +23,7 @@ export {
   type TeacherModel,
   type TopKTeacher,
 } from './readouts/divergence.js';
+export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';

@@ -1,12 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { referenceEngine, setEngine, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
+import {
+  iota,
+  Key,
+  referenceEngine,
+  setEngine,
+  type Tensor,
+  tensor,
+  uniform,
+  valueAndGrad,
+} from '@posttrain/core-tensor';
 import { sgd } from '@posttrain/core-tensor/optim';
 import { loadWeights } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  embeddingGradient,
+  type ForwardPass,
   type Loss,
+  negativeLogLikelihood,
   predictions,
   prefixSums,
   qValues,
@@ -14,7 +26,9 @@ import {
   Trainer,
   type TrainingRow,
   weightedSum,
+  withEmbeddings,
 } from '../src/index.js';
+import { neftuneNoise } from '../src/trainer/embeddings.js';
 import { expectClose, modelOf } from './model.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -212,5 +226,110 @@ describe('values of every token', () => {
     await expect(trainer.read(given, qValues({ head: 'v_head' }))).rejects.toThrow(
       /v_head.weight \[256, 32\].*not there/,
     );
+  });
+});
+
+describe('input embeddings', () => {
+  const nll = (pass: Pick<ForwardPass, 'read' | 'batch'>) =>
+    weightedSum(pass.read(predictions()).logProbs.neg(), pass.batch.weights);
+  const width = 16;
+
+  it('have a gradient, which is what differences of the loss say', async () => {
+    const trainer = await start();
+    const gradient = await trainer.read(rows, embeddingGradient(nll));
+    const direction = (x: Tensor) => iota(x.shape, 1).mul(3).add(iota(x.shape, 2)).cast('float32').sin();
+    const lossAt = async (by: number) => {
+      const moved = withEmbeddings(predictions(), (x) => x.add(direction(x).mul(by)));
+      const loss: Loss = {
+        name: 'moved',
+        annotations: [],
+        computeFrom: (read, { weights }) => ({ loss: weightedSum(read(moved).logProbs.neg(), weights), metrics: {} }),
+      };
+      return (await trainer.evaluate(rows, loss)).loss;
+    };
+    const slope = gradient.reduce((sum, row) => {
+      return row.reduce((x, g, i) => x + g * Math.sin(3 * Math.floor(i / width) + (i % width)), sum);
+    }, 0);
+    expect(gradient.map(({ length }) => length)).toEqual(rows.map(({ tokens }) => tokens.length * width));
+    expect(((await lossAt(1e-4)) - (await lossAt(-1e-4))) / 2e-4).toBeCloseTo(slope, 5);
+  });
+
+  it('may be moved by their own gradient, through which none flows: adversarial training in one loss', async () => {
+    const epsilon = 0.05;
+    const gradient = embeddingGradient(nll);
+    /** ε g / ‖g‖ of each row (arXiv 1605.07725, eq. 5). */
+    const worst = (pass: ForwardPass) => {
+      const g = pass.read(gradient);
+      return g.mul(g.square().sum([1, 2], { keepDims: true }).add(1e-30).rsqrt().mul(epsilon));
+    };
+    const adversarial = (perturbation: (pass: ForwardPass) => Tensor): Loss => {
+      const moved = withEmbeddings(predictions(), (x, pass) => x.add(perturbation(pass)));
+      return {
+        name: 'adversarial',
+        annotations: [],
+        computeFrom(read, { weights }) {
+          const [clean, attacked] = [read(predictions()), read(moved)].map((x) =>
+            weightedSum(x.logProbs.neg(), weights),
+          );
+          return { loss: clean!.add(attacked!), metrics: { clean: clean!, attacked: attacked! } };
+        },
+      };
+    };
+    const trainer = await start();
+    const { loss, metrics } = await trainer.forwardBackward(rows, adversarial(worst));
+    // To first order the loss rises by ε ‖g‖ of each row.
+    const numbers = await start().then((other) => other.read(rows, gradient));
+    const norms = numbers.map((row) => Math.sqrt(row.reduce((sum, g) => sum + g * g, 0)));
+    const rise = epsilon * norms.reduce((a, b) => a + b, 0);
+    expect((metrics.attacked! - metrics.clean!) / rise).toBeGreaterThan(0.8);
+    expect((metrics.attacked! - metrics.clean!) / rise).toBeLessThan(1.2);
+    // The same with the perturbation as numbers of the rows.
+    const given = rows.map((row, i) => {
+      const data = Array.from(numbers[i]!, (g) => (g * epsilon) / norms[i]!);
+      return { ...row, inputs: { perturbation: { data, width } } };
+    });
+    const other = await start();
+    const fixed = await other.forwardBackward(
+      given,
+      adversarial(({ batch }) => batch.inputs!.perturbation!),
+    );
+    expect(fixed.loss).toBeCloseTo(loss, 6);
+    expectClose(await normOf(other), await normOf(trainer), 1e-6);
+  });
+
+  it('get NEFTune’s noise: as long as the sequence says, none on padding', async () => {
+    const segments = tensor([[1, 1, 1, 2, 2, 0, 0, 0]], undefined, 'int32');
+    const key = Key.fromSeed(4).toTensor();
+    const noise = await neftuneNoise(5, key, segments, 4).toArray();
+    const drawn = await uniform(key, [1, 8, 4]).toArray();
+    const lengths = [3, 3, 3, 2, 2, 0, 0, 0];
+    expectClose(
+      noise,
+      drawn.map((u, i) => {
+        const length = lengths[Math.floor(i / 4)]!;
+        return length === 0 ? 0 : ((2 * u - 1) * 5) / Math.sqrt(length * 4);
+      }),
+      1e-6,
+    );
+  });
+
+  it('get it in training only, another one each step, and the same one for the same seed', async () => {
+    const withNoise = async (neftuneNoiseAlpha: number) =>
+      Trainer.create(await tinyModel('gpt2', 3), { optimizer: sgd(), neftuneNoiseAlpha, maxGradNorm: 0 });
+    const [plain, noisy, again] = await Promise.all([0, 5, 5].map(withNoise));
+    const lossOf = async (trainer: Trainer) => {
+      const { loss } = await trainer.forwardBackward(rows, negativeLogLikelihood);
+      await trainer.optimStep({ learningRate: 0 });
+      return loss;
+    };
+    const clean = await lossOf(plain!);
+    expect((await noisy!.evaluate(rows, negativeLogLikelihood)).loss).toBe(clean);
+    // What is read is what the step computes.
+    const { logProbs } = await noisy!.read(rows, predictions());
+    const first = await lossOf(noisy!);
+    expect(-logProbs!.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0) / 16).toBeCloseTo(first, 6);
+    const second = await lossOf(noisy!);
+    expect(new Set([clean, first, second]).size).toBe(3);
+    expect([await lossOf(again!), await lossOf(again!)]).toEqual([first, second]);
   });
 });

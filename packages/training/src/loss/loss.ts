@@ -17,6 +17,8 @@ export interface ForwardPass {
   readonly hidden: Tensor;
   /** Another readout of the same pass. */
   readonly read: Read;
+  /** Another pass of the same weights over the same rows, with other hooks: without an adapter, with other embeddings. */
+  again(hooks: LayerHooks): ForwardPass;
 }
 
 /** A tensor, or tensors by name. */

@@ -3,10 +3,12 @@ import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import { noiseShape } from '../trainer/trainer-options.js';
 import type { SftRow } from './tokenize-rows.js';
 
 const shape = {
   ...trainingShape,
+  ...noiseShape,
   /** In one of TRL's formats. */
   rows: custom<Rows<SftRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Held-out rows, of which evaluations give `eval_loss`: the mean over all of their trained tokens. Default: none. */

@@ -87,6 +87,8 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       },
       settings: () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
+        // How rows are split into passes decides which noise each gets.
+        ...(settings.neftuneNoiseAlpha > 0 && { maxTokensPerPass: settings.maxTokensPerPass }),
         // Tokenizer, chat template and packing are in it.
         ...rowsIdentity(rows),
       }),

@@ -79,7 +79,10 @@ export function decisionTransformerNetwork(config: DecisionTransformerConfig, en
       const own: LayerHooks = {
         ...hooks,
         // Time steps say where in an episode a token is: as in transformers, every token has the first of GPT-2's positions.
-        embedding: (tokens, layer) => (layer.name === 'transformer.wte' ? embedded : layer.apply(tokens.mul(0))),
+        embedding(tokens, layer) {
+          const given = layer.name === 'transformer.wte' ? () => embedded : () => layer.apply(tokens.mul(0));
+          return hooks.embedding ? hooks.embedding(tokens, { ...layer, apply: given }) : given();
+        },
       };
       return trunk.hidden(blocks, input, own, options);
     },
