@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import RewardConfig, RewardTrainer  # noqa: E402
 from trl.experimental.gkd import GKDTrainer  # noqa: E402
 from stand_in import StandIn, fake_model  # noqa: E402
+import offline  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -172,6 +173,9 @@ def main() -> None:
     out = output_folder(__file__)
     write_json(out / "reward.json", reward())
     write_json(out / "gkd.json", gkd())
+    rows = sequences(256, 47)[:3]
+    write_json(out / "oreo.json", {"sequences": rows, **offline.oreo(rows, 2)})
+    write_json(out / "q-values.json", {"sequences": rows, **offline.q_values(rows)})
 
 
 if __name__ == "__main__":

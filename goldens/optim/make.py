@@ -9,6 +9,7 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 import torch  # noqa: E402
 from conventions import conventions  # noqa: E402
 from eight_bit import eight_bit_cases  # noqa: E402
+from groups import groups_case  # noqa: E402
 from lora_plus import lora_plus_case  # noqa: E402
 from matrices import matrix_cases  # noqa: E402
 from transformers import get_scheduler  # noqa: E402
@@ -197,6 +198,7 @@ def main() -> None:
     schedule_cases(out)
     matrix_cases(out)
     eight_bit_cases(out)
+    groups_case(out, initial, gradients)
     scaler_case(out)
     lora_plus_case(out)
     conventions(out)

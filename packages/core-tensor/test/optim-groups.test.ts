@@ -4,6 +4,7 @@ import { onnxruntimeEngine } from '../src/onnxruntime.js';
 import {
   adafactor,
   adamW,
+  clipByGlobalNorm,
   galore,
   galoreMatrices,
   lion,
@@ -16,12 +17,13 @@ import {
   type OptimizerSpec,
   optimizerOf,
   optimizers,
+  type ParameterGroup,
   parameterGroups,
   sgd,
 } from '../src/optim/index.js';
 import { leftSingularVectors } from '../src/optim/singular-vectors.js';
 import { expectClose } from '../src/testing/check-case.js';
-import { json } from './optim-helpers.js';
+import { arrays, json } from './optim-helpers.js';
 
 const random = (shape: readonly [number, number], seed: number): Tensor =>
   tensor(
@@ -67,6 +69,96 @@ describe('parameterGroups', () => {
     const { 'a.bias': _, ...some } = gradients;
     const groups = parameterGroups([{ match: /bias/, optimizer: adamW() }, { optimizer: sgd() }]);
     expect((await changes(groups, parameters, some))['a.bias']).toEqual([0, 0]);
+  });
+  it("have torch's rates, schedules, decay and clips, each group its own", async () => {
+    const facts = json('groups') as {
+      steps: number;
+      learning_rate: number;
+      shared_max_norm: number;
+      schedule: { num_warmup_steps: number; num_training_steps: number };
+      groups: Record<
+        string,
+        Record<'weight_decay' | 'factor' | 'gradient_factor', number> & { max_norm: number | null }
+      >;
+      norms: Record<string, number[]>;
+    };
+    const [inputs, expected] = [await arrays('inputs'), await arrays('groups')];
+    const { num_warmup_steps: warmupSteps, num_training_steps: totalSteps } = facts.schedule;
+    const names = Object.keys(facts.groups);
+    const rule = parameterGroups([
+      ...Object.entries(facts.groups).map(([name, group]): ParameterGroup => {
+        const maxGradNorm = group.max_norm ?? undefined;
+        return {
+          match: new RegExp(`^${name}$`),
+          optimizer: adamW({ weightDecay: group.weight_decay, decays: () => true }),
+          learningRateFactor: group.factor,
+          gradientFactor: group.gradient_factor,
+          ...(maxGradNorm !== undefined && { maxGradNorm }),
+          ...(name === 'matrix' && { schedule: { name: 'cosine', totalSteps, warmupSteps } }),
+        };
+      }),
+      { frozen: true },
+    ]);
+    expect(rule.name).toBe('adamw+adamw+adamw+frozen');
+    const initial = names.map((name) => {
+      const { data, shape } = inputs[`initial.${name}`]!;
+      return [name, tensor(data, shape)] as const;
+    });
+    const frozen = tensor([1, 2]);
+    let parameters: Named = { ...Object.fromEntries(initial), frozen };
+    let state: object = rule.init(parameters);
+    expect(leavesOf(state).some(({ path }) => path.includes('frozen'))).toBe(false);
+    const step = compile((p: Named, g: Named, s: object, rate: Tensor) => rule.update(p, g, s as never, rate));
+    for (let t = 0; t < facts.steps; t++) {
+      const gradients = Object.fromEntries(
+        names.map((name) => {
+          const { size, shape } = parameters[name]!;
+          return [name, tensor(inputs[`gradient.${name}`]!.data.slice(t * size, (t + 1) * size), shape)];
+        }),
+      );
+      // As the trainer does it: what the rule does not clip is clipped together.
+      const shared = Object.fromEntries(Object.entries(gradients).filter(([name, g]) => !rule.clips!(name, g)));
+      expect(Object.keys(shared)).toEqual(['vector']);
+      const clipped = { ...gradients, ...clipByGlobalNorm(shared, facts.shared_max_norm).gradients };
+      const ready = (await rule.refresh?.(clipped, state as never, t)) ?? state;
+      const updated = await step(parameters, clipped, ready, scalar(facts.learning_rate));
+      ({ parameters, state } = updated);
+      for (const name of names) {
+        const { size } = parameters[name]!;
+        const after = expected[`after.${name}`]!.data.slice(t * size, (t + 1) * size);
+        expectClose(`${name} after step ${t}`, await parameters[name]!.toArray(), after, 5e-6);
+      }
+    }
+    expect([step.traces, await parameters.frozen!.toArray()]).toEqual([1, [1, 2]]);
+    expect(['matrix', 'frozen'].map((name) => rule.trains!(name, frozen))).toEqual([true, false]);
+    expect(facts.norms.matrix!.some((norm) => norm > 0.05) && facts.norms.vector!.some((norm) => norm > 0.7)).toBe(
+      true,
+    );
+  });
+  it('say layer-wise decay of the rate: each layer moves by 0.9 times the one above it', async () => {
+    const layers = Object.fromEntries([0, 1, 2].map((i) => [`layers.${i}.weight`, tensor([[1, 1]])]));
+    const byLayer = [0, 1, 2].map(
+      (i): ParameterGroup => ({
+        match: new RegExp(`layers\\.${i}\\.`),
+        optimizer: adamW(),
+        learningRateFactor: 0.9 ** (2 - i),
+      }),
+    );
+    const after = await changes(parameterGroups([...byLayer, { optimizer: adamW() }]), layers, layers);
+    [0, 1, 2].forEach((i) => {
+      expectClose(`layer ${i}`, after[`layers.${i}.weight`]!, [-0.1 * 0.9 ** (2 - i), -0.1 * 0.9 ** (2 - i)], 1e-7);
+    });
+  });
+  it('refuse what a group cannot be', () => {
+    expect(() => parameterGroups([{}])).toThrow(/optimizer is missing/);
+    expect(() => parameterGroups([{ optimizer: sgd(), frozen: true }])).toThrow(/frozen/);
+    expect(() => parameterGroups([{ optimizer: sgd(), maxGradNorm: 0 }])).toThrow(/maxGradNorm is 0/);
+    const schedule = { name: 'cosinus', totalSteps: 3 } as never;
+    expect(() => parameterGroups([{ optimizer: sgd(), schedule }])).toThrow(/no schedule "cosinus"/);
+    // What decides a result is told apart; what is not said is as before.
+    const [one, other] = [0.5, 1].map((maxGradNorm) => parameterGroups([{ optimizer: sgd(), maxGradNorm }]).settings);
+    expect(one).not.toEqual(other);
+    expect(parameterGroups([{ optimizer: sgd() }]).settings).toMatchObject({ '0.learningRateFactor': 1 });
   });
   it('refuse a pattern that matches nothing, and parameters in no group', () => {
     const one = { match: /wieght/, optimizer: sgd() };

@@ -56,6 +56,23 @@ export {
   type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
+export {
+  type DecisionTransformerConfig,
+  DecisionTransformerError,
+} from './offline/decision-transformer/config.js';
+export { DecisionTransformer } from './offline/decision-transformer/decision-transformer.js';
+export {
+  type ReturnConditionedOptions,
+  returnConditioned,
+} from './offline/decision-transformer/return-conditioned.js';
+export {
+  type DecisionTransformerOptions,
+  type DecisionTransformerResult,
+  decisionTransformerOptions,
+  trainDecisionTransformer,
+} from './offline/decision-transformer/train-decision-transformer.js';
+export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
+export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
@@ -125,6 +142,7 @@ export {
 } from './rollout/environment.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
+export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
   generatorOf,

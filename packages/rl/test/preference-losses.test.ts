@@ -197,7 +197,10 @@ describe('KTO against TRL', () => {
         rows.map((row) => row.weights),
         [10, width],
       );
-      const result = loss.computeFrom(() => seen as never, { weights, annotations, scalars: named });
+      const result = loss.computeFrom(() => seen as never, {
+        ...{ weights, annotations, scalars: named },
+        segments: tensor(new Int32Array(10 * (width + 1)).fill(1), [10, width + 1], 'int32'),
+      });
       return [result.loss, result.metrics] as const;
     })(grid(inputs.logps, [10, width]));
     const metrics = await Promise.all(

@@ -20,8 +20,9 @@ export type {
   Readout,
   ReadoutValue,
 } from './loss/loss.js';
-export type { RowBatch, TrainingRow } from './loss/rows.js';
+export type { RowBatch, RowInput, TrainingRow } from './loss/rows.js';
 export { TrainingRowError } from './loss/rows.js';
+export { prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
 export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
 export {
@@ -30,11 +31,13 @@ export {
   type TeacherModel,
   type TopKTeacher,
 } from './readouts/divergence.js';
+export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
+export { type QValues, type QValuesOptions, qValues } from './readouts/q-values.js';
 export { sequenceLogProb } from './readouts/sequence-log-prob.js';
-export { sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
+export { reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from './readouts/vocabulary.js';
 export {
   type BradleyTerryOptions,
   bradleyTerry,
@@ -128,6 +131,6 @@ export type {
   StepInputs,
 } from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
-export type { TrainableModel } from './trainer/trainable-model.js';
+export type { TrainableConfig, TrainableModel, TrainableNetwork } from './trainer/trainable-model.js';
 export { Trainer } from './trainer/trainer.js';
 export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';

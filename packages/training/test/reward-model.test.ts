@@ -161,6 +161,7 @@ describe('bradleyTerry', () => {
       );
       const inputs = {
         weights: tensor(Float32Array.from([0.5, 0.5, 0.5, 0.5]), [4, 1]),
+        segments: tensor(new Int32Array(8).fill(1), [4, 2], 'int32'),
         annotations: { margin: tensor(Float32Array.from([0, 0, 0.5, 0.5]), [4]) },
         scalars: {},
       };

@@ -67,6 +67,7 @@ describe('the identity of a run', () => {
     maxGradNorm: [() => ({ maxGradNorm: 0 }), /maxGradNorm was 1 and is 0/],
     fp16: [() => ({ fp16: true }), /fp16 was false and is true/],
     lossScaling: [() => ({ lossScaling: true }), /lossScaling was not given and is true/],
+    neftuneNoiseAlpha: [() => ({ neftuneNoiseAlpha: 5 }), /neftuneNoiseAlpha was 0 and is 5/],
     seed: [() => ({ seed: 1 }), /seed was 42 and is 1/],
     keepBest: [() => ({ ...evaluated, keepBest: true }), /keepBest was not given and is true/],
     bestMetric: [() => evaluated, /bestMetric was not given and is loss/],

@@ -30,6 +30,10 @@ export interface Optimizer<State> {
    * state under the same paths; all others stay the same tensors.
    */
   refresh?(gradients: Named, state: State, step: number): Promise<State> | undefined;
+  /** Which parameters have a gradient at all; a trainer computes none for the others. Left out: all. */
+  readonly trains?: ParameterFilter;
+  /** Whose gradients the rule clips itself: the norm that a trainer clips by leaves them out. Left out: none. */
+  readonly clips?: ParameterFilter;
 }
 
 /** Applies `f` to every entry. */

@@ -51,8 +51,11 @@ export function withHeadModules(
   return [...(head.task === 'value' ? trunk : trunk.filter(({ name }) => name !== OUTPUT_LAYER)), ...own];
 }
 
+/** What a head needs of a network. */
+type HeadNetwork = Pick<Network, 'modules'> & { readonly config: Pick<ModelConfig, 'head' | 'hiddenSize'> };
+
 /** The head of a network. @throws HeadError when it has none */
-export function headOf({ config }: Network): HeadConfig {
+export function headOf({ config }: HeadNetwork): HeadConfig {
   if (config.head) return config.head;
   throw new HeadError('the model is a causal language model without a head of its own: make one with `fromCausalLM`.');
 }
@@ -63,7 +66,7 @@ export function headOf({ config }: Network): HeadConfig {
  *
  * @throws HeadError for a causal language model
  */
-export function headLogits(network: Network, weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): Tensor {
+export function headLogits(network: HeadNetwork, weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): Tensor {
   const linear = (x: Tensor, name: string): Tensor => {
     const [weight, bias] = [weights[`${name}.weight`]!, weights[`${name}.bias`]];
     const apply = (input: Tensor) => applyLinear(input, weight, bias, false);

@@ -69,6 +69,8 @@ export interface SequenceInput {
   readonly positions: Tensor;
   /** int32 [b, s]: tokens see earlier tokens of the same segment only. Padding has a segment of its own. */
   readonly segments: Tensor;
+  /** [b, s, width] by name: what a network reads beside the tokens, or in their place. Those of this package read none. */
+  readonly inputs?: Readonly<Record<string, Tensor>>;
 }
 
 /** Options of `Network.hidden`. */

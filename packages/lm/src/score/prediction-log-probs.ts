@@ -27,7 +27,7 @@ export function predictionLogProbs(
 
 /** The same from final hidden states [b, s, width] and the tokens int32 [b, s] that they predict. */
 export function logProbsOf(
-  network: Network,
+  network: Pick<Network, 'outputLayer' | 'logitSoftCap'>,
   weights: Weights,
   hidden: Tensor,
   targets: Tensor,

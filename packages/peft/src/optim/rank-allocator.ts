@@ -45,6 +45,8 @@ export function rankAllocator(inner: Optimizer<object>, options: RankAllocatorOp
   const own: Optimizer<RankAllocatorState> = {
     name: `rankAllocator(${inner.name})`,
     settings: inner.settings,
+    ...(inner.trains && { trains: inner.trains }),
+    ...(inner.clips && { clips: inner.clips }),
 
     init(parameters) {
       const nothing = () => mapNamed(factorsOf(parameters), ({ shape }) => zeros([...shape]));

@@ -1,5 +1,6 @@
 import type { Tensor } from '@posttrain/core-tensor';
-import type { LayerHooks, Network, Weights } from '@posttrain/lm';
+import type { LayerHooks, Weights } from '@posttrain/lm';
+import type { TrainableNetwork } from '../trainer/trainable-model.js';
 import type { Annotation } from './annotation.js';
 import type { RowBatch } from './rows.js';
 
@@ -8,7 +9,7 @@ import type { RowBatch } from './rows.js';
  * what is trained.
  */
 export interface ForwardPass {
-  readonly network: Network;
+  readonly network: TrainableNetwork;
   readonly weights: Weights;
   readonly hooks: LayerHooks;
   readonly batch: RowBatch;
@@ -16,6 +17,8 @@ export interface ForwardPass {
   readonly hidden: Tensor;
   /** Another readout of the same pass. */
   readonly read: Read;
+  /** Another pass of the same weights over the same rows, with other hooks: without an adapter, with other embeddings. */
+  again(hooks: LayerHooks): ForwardPass;
 }
 
 /** A tensor, or tensors by name. */
@@ -43,6 +46,8 @@ export type Read = <T extends ReadoutValue>(readout: Readout<T>) => T;
 export interface LossInputs {
   /** float32 [b, s - 1]; 0 on padding. */
   readonly weights: Tensor;
+  /** int32 [b, s]: which sequence of its row a token is of, from 1; 0 on padding. Sums along a sequence (`suffixSums`) need it. */
+  readonly segments: Tensor;
   /** By name, as they are declared: [b, s - 1] or [b], with `width` one axis more. */
   readonly annotations: Readonly<Record<string, Tensor>>;
   /** Numbers of this step, by name: float32 scalars that are inputs of the graph, so that another number is no other graph. */

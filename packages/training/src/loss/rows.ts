@@ -3,12 +3,24 @@ import { PosttrainError } from '@posttrain/interfaces';
 import { assertTokenIds } from '@posttrain/lm';
 import { type Annotation, type AnnotationSpec, annotationSpec } from './annotation.js';
 
+/** Numbers that a model reads beside a row's tokens or in their place: states, returns, embeddings of images. */
+export interface RowInput {
+  /** `width` numbers for every token of the row, which stand one after the other. */
+  readonly data: ArrayLike<number>;
+  readonly width: number;
+  /** Default `float32`. */
+  readonly dtype?: 'float32' | 'int32';
+}
+
 /**
  * One row of training: a token sequence, and for every prediction in it what an algorithm wants to say. Entry t of
  * every per-prediction array belongs to predicting `tokens[t + 1]`, so they are one shorter than the tokens.
  */
 export interface TrainingRow {
+  /** Of a model that reads `inputs` only, as many zeros as there are places in the sequence. */
   readonly tokens: readonly number[];
+  /** What the model reads that is no token, by name; the same names, widths and dtypes in all rows of a call. Default: nothing. */
+  readonly inputs?: Readonly<Record<string, RowInput>>;
   /** How much each prediction counts, all normalisation included; 0 leaves it out. */
   readonly weights: ArrayLike<number>;
   /**
@@ -31,6 +43,8 @@ export interface RowBatch {
   /** float32 [b, s - 1]; 0 on padding. */
   readonly weights: Tensor;
   readonly annotations: Readonly<Record<string, Tensor>>;
+  /** [b, s, width] by name, 0 on padding. Only of rows that have some. */
+  readonly inputs?: Readonly<Record<string, Tensor>>;
   /** int32 [b], counted from 1; 0 on padding. Only for losses with groups of any size. */
   readonly groups?: Tensor;
 }
@@ -67,6 +81,7 @@ export function checkRows(rows: readonly TrainingRow[], needs: RowNeeds, limits:
   const declared = new Map(needs.annotations.map(annotationSpec).map((spec) => [spec.name, spec]));
   rows.forEach((row, i) => {
     checkTokens(row, i, limits);
+    checkInputs(row, i, rows[0]!);
     if (needs.wholeRow && (row.lengths?.length ?? 1) > 1) {
       throw new TrainingRowError(
         i,
@@ -104,6 +119,23 @@ function checkTokens(row: TrainingRow, i: number, { maxPositionEmbeddings: conte
   }
 }
 
+const kindOf = (input: RowInput | undefined): string =>
+  input ? `${input.dtype ?? 'float32'} of width ${input.width}` : 'nothing';
+
+/** The inputs of a row, which are those of the first row with other numbers. */
+function checkInputs({ inputs = {}, tokens }: TrainingRow, i: number, { inputs: wanted = {} }: TrainingRow): void {
+  for (const name of new Set([...Object.keys(wanted), ...Object.keys(inputs)])) {
+    const [input, first] = [inputs[name], wanted[name]];
+    if (!input || kindOf(input) !== kindOf(first)) {
+      throw new TrainingRowError(i, `the input ${name} is ${kindOf(input)}, but in the first row ${kindOf(first)}`);
+    }
+    const { width, dtype = 'float32', data } = input;
+    if (!(Number.isInteger(width) && width > 0))
+      throw new TrainingRowError(i, `the input ${name} has the width ${width}`);
+    checkNumbers(name, data, tokens.length, { per: 'prediction', width, dtype }, i, 'tokens');
+  }
+}
+
 /** Numbers of a row. What is not declared may be another loss's, of whatever shape. */
 function checkNumbers(
   name: string,
@@ -111,11 +143,12 @@ function checkNumbers(
   predictions: number,
   spec: Omit<AnnotationSpec, 'name'> | undefined,
   i: number,
+  what = 'predictions',
 ): void {
   const { per, width = 1, dtype = 'float32' } = spec ?? { per: 'prediction' };
   const entries = per === 'row' ? 1 : predictions;
   if (spec && values.length !== entries * width) {
-    const wanted = per === 'row' ? 'the row' : `${predictions} predictions`;
+    const wanted = per === 'row' ? 'the row' : `${predictions} ${what}`;
     const each = width === 1 ? '' : ` of ${width} numbers each`;
     throw new TrainingRowError(i, `${name} has ${values.length} entries for ${wanted}${each}`);
   }
@@ -207,12 +240,16 @@ export function toBatch(
     const shape = [...(per === 'row' ? [] : [s - 1]), ...(width === undefined ? [] : [width])];
     return [name, grid(shape, dtype, (row) => row.annotations![name]!)] as const;
   };
+  const inputs = Object.entries(rows[0]!.inputs ?? {}).map(([name, { width, dtype = 'float32' }]) => {
+    return [name, grid([s, width], dtype, (row) => row.inputs![name]!.data)] as const;
+  });
   return {
     tokens: perToken((token) => token),
     segments: perToken((_, segment) => segment),
     positions: perToken((_, __, position) => position),
     weights: grid([s - 1], 'float32', (row) => row.weights),
     annotations: Object.fromEntries(annotations.map((given) => annotation(annotationSpec(given)))),
+    ...(inputs.length > 0 && { inputs: Object.fromEntries(inputs) }),
     ...(groupSize === 'any' && { groups: grid([], 'int32', numberOf) }),
   };
 }

@@ -1,14 +1,17 @@
 import { concat, logSumExp, softplus, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
-import type { LayerHooks, RunnableModel } from '@posttrain/lm';
+import type { LayerHooks, Weights } from '@posttrain/lm';
 import type { Readout } from '../loss/loss.js';
+import type { TrainableNetwork } from '../trainer/trainable-model.js';
 import { logProbsOf } from './log-probs-of.js';
 import { predictionLayer } from './prediction-layer.js';
 import { predictions } from './predictions.js';
 import { sumOverVocabulary } from './vocabulary.js';
 
 /** A teacher that is run beside the student, on the same tokens; it gets no gradient. */
-export interface TeacherModel extends RunnableModel {
+export interface TeacherModel {
+  readonly network: TrainableNetwork;
+  readonly weights: Weights;
   /** Of an adapter, as it is. Default: none. */
   readonly hooks?: LayerHooks;
 }

@@ -17,15 +17,19 @@ function logitsOf({ states, matrix, softCap: cap, temperature }: VocabularyLogit
   return (cap === undefined ? logits : softCap(logits, cap)).mul(1 / temperature);
 }
 
+/** Of the logits [n, entries] of the entries [start, end) of the vocabulary, one for each layer. */
+type OfChunk = (logits: readonly Tensor[], start: number, end: number) => Tensor;
+
 /**
- * Σ over chunks of the vocabulary of what `reduce` makes of the logits of each, which are computed again for the gradient: those
- * of one chunk exist at a time, forward and backward.
+ * What `combine` makes of what `reduce` makes of the logits of each chunk of the vocabulary, from the first chunk to the last. Logits
+ * are computed again for the gradient: those of one chunk exist at a time, forward and backward.
  *
- * @param reduce takes logits [n, entries], one for each of `layers`, of the entries [start, end)
+ * @param layers of one vocabulary
  */
-export function sumOverVocabulary(
+export function reduceOverVocabulary(
   layers: readonly VocabularyLogits[],
-  reduce: (logits: readonly Tensor[], start: number, end: number) => Tensor,
+  reduce: OfChunk,
+  combine: (soFar: Tensor, next: Tensor) => Tensor,
   chunkSize?: number,
 ): Tensor {
   const [rows, vocabulary] = [layers[0]!.states.shape[0]!, layers[0]!.matrix.shape[0]!];
@@ -43,7 +47,11 @@ export function sumOverVocabulary(
         end,
       );
     })();
-    total = total ? total.add(part) : part;
+    total = total ? combine(total, part) : part;
   }
   return total!;
 }
+
+/** Σ over chunks of the vocabulary; otherwise as `reduceOverVocabulary`. */
+export const sumOverVocabulary = (layers: readonly VocabularyLogits[], reduce: OfChunk, chunkSize?: number): Tensor =>
+  reduceOverVocabulary(layers, reduce, (soFar, next) => soFar.add(next), chunkSize);

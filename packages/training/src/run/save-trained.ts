@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { writeSafetensors } from '@posttrain/core-tensor/io';
-import { saveWeights } from '@posttrain/lm';
+import { type ModelConfig, saveWeights } from '@posttrain/lm';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { Trainer } from '../trainer/trainer.js';
@@ -21,8 +21,11 @@ export async function saveTrained(
     await writeSafetensors(join(folder, 'model.safetensors'), tensorsToWrite(folder, trainer.parameters));
     return;
   }
-  if (model.tokenizer?.folder !== undefined) return model.save(folder);
-  return saveWeights(folder, model.config, model.weights);
+  // A language model whose tokenizer has no files.
+  if (model.tokenizer && model.tokenizer.folder === undefined) {
+    return saveWeights(folder, model.config as ModelConfig, model.weights);
+  }
+  return model.save(folder);
 }
 
 /** What a trainer that is one of several of a run trains, by its adapter where it has one that can be saved. */

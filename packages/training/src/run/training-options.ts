@@ -25,7 +25,7 @@ import type { CausalLM } from '@posttrain/lm';
 import { decaysInTransformers } from '../trainer/decay.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
 import { Trainer } from '../trainer/trainer.js';
-import { isOptimizerChoice, OPTIMIZER, trainerShape } from '../trainer/trainer-options.js';
+import { isOptimizerChoice, OPTIMIZER, type TrainerSettings, trainerShape } from '../trainer/trainer-options.js';
 import { type RunOptions, runShape, warn } from './run-options.js';
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -86,7 +86,7 @@ export function chosenOptimizer(
 /** The trainer that the options of a run ask for. */
 export function createTrainer<M extends TrainableModel>(
   where: string,
-  settings: TrainingSettings<M>,
+  settings: TrainingSettings<M> & Partial<Pick<TrainerSettings, 'neftuneNoiseAlpha'>>,
 ): Promise<Trainer<M>> {
   const { model, adapter, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, seed, lossScaling } = settings;
   return Trainer.create(model, {
@@ -94,6 +94,7 @@ export function createTrainer<M extends TrainableModel>(
     optimizer: chosenOptimizer(where, settings),
     ...(adapter && { adapter }),
     ...(lossScaling && { lossScaling }),
+    ...(settings.neftuneNoiseAlpha && { neftuneNoiseAlpha: settings.neftuneNoiseAlpha }),
   });
 }
 

@@ -38,6 +38,7 @@ export const TRL_NAMES: Readonly<Record<string, string>> = {
   completion_only_loss: 'completionOnlyLoss',
   assistant_only_loss: 'assistantOnlyLoss',
   ref_model: 'reference',
+  neftune_noise_alpha: 'neftuneNoiseAlpha',
 };
 
 /** Options of theirs that have none of the same meaning here, and what to do instead. */

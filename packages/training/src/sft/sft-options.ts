@@ -4,10 +4,12 @@ import { isRowSource, type RowSource } from '../run/row-source.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import { noiseShape } from '../trainer/trainer-options.js';
 import type { SftRow } from './tokenize-rows.js';
 
 const shape = {
   ...trainingShape,
+  ...noiseShape,
   /** In one of TRL's formats; or a source of such rows, which is asked for those of every update and needs `steps`. */
   rows: custom<Rows<SftRow> | RowSource<SftRow>>()(
     `${ROWS}, or a source of rows`,

@@ -85,6 +85,8 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       },
       settings: () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
+        // How rows are split into passes decides which noise each gets.
+        ...(settings.neftuneNoiseAlpha > 0 && { maxTokensPerPass: settings.maxTokensPerPass }),
         ...feed.identity,
       }),
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),

@@ -1,11 +1,20 @@
 import { nameScope, type Tensor } from '@posttrain/core-tensor';
-import type { HiddenOptions, LayerHooks, Network, Weights } from '@posttrain/lm';
-import type { ForwardPass, Read, Readout, ReadoutValue } from '../loss/loss.js';
+import type { HiddenOptions, LayerHooks, Weights } from '@posttrain/lm';
+import type { ForwardPass, LossInputs, Read, Readout, ReadoutValue } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
+import type { TrainableNetwork } from './trainable-model.js';
+
+/** What a loss sees of a batch beside the readouts. */
+export function lossInputs(
+  { weights, segments, annotations, groups }: RowBatch,
+  scalars: Readonly<Record<string, Tensor>>,
+): LossInputs {
+  return { weights, segments, annotations, scalars, ...(groups && { groups }) };
+}
 
 /** A pass over rows, to be traced: hidden states and readouts are made when they are first asked for. */
 export function forwardPass(
-  network: Network,
+  network: TrainableNetwork,
   weights: Weights,
   batch: RowBatch,
   { hooks, ...options }: HiddenOptions & { readonly hooks: LayerHooks },
@@ -20,6 +29,7 @@ export function forwardPass(
   };
   const pass: ForwardPass = {
     ...{ network, weights, hooks, batch, read },
+    again: (other) => forwardPass(network, weights, batch, { ...options, hooks: other }),
     get hidden() {
       hidden ??= nameScope(undefined, () => network.hidden(weights, batch, hooks, options));
       return hidden;

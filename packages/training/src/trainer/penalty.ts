@@ -21,7 +21,7 @@ type AddPenalty = Compiled<
 const compiledOn = perEngine(() => new WeakMap<Penalty['compute'], AddPenalty>());
 
 /** Gradients with those of a penalty, times `lossScale`, added to them, and its value. What is compiled is kept by its function. */
-export async function addPenalty(
+async function addPenalty(
   { name, compute, tensors = {} }: Penalty,
   gradients: Named,
   parameters: Named,
@@ -41,4 +41,22 @@ export async function addPenalty(
   compiled.set(compute, add);
   const added = await add(gradients, parameters, tensors, lossScale);
   return { gradients: added.gradients, value: await added.value.item() };
+}
+
+/** Gradients with those of all penalties, and their values by name. */
+export async function penalized(
+  given: Named,
+  penalties: readonly Penalty[],
+  parameters: Named,
+  lossScale: Tensor,
+  engine: Engine,
+): Promise<{ readonly gradients: Named; readonly values: Readonly<Record<string, number>> }> {
+  let gradients = given;
+  const values: Record<string, number> = {};
+  for (const penalty of penalties) {
+    const added = await addPenalty(penalty, gradients, parameters, lossScale, engine);
+    gradients = added.gradients;
+    values[penalty.name] = added.value;
+  }
+  return { gradients, values };
 }

@@ -4,7 +4,10 @@ import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Loss } from '../loss/loss.js';
 
 /** The numbers of a step that a loss names, as tensors. @throws PosttrainError LOSS_SCALARS for any that is not as it says */
-export function scalarsOf({ name, scalars = [] }: Loss, given: Readonly<Record<string, number>> = {}): Named {
+export function scalarsOf(
+  { name, scalars = [] }: Pick<Loss, 'name' | 'scalars'>,
+  given: Readonly<Record<string, number>> = {},
+): Named {
   const unknown = Object.keys(given).filter((key) => !scalars.includes(key));
   if (unknown.length > 0) {
     const wanted = scalars.length === 0 ? 'none' : scalars.join(', ');

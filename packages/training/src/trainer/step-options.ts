@@ -1,5 +1,6 @@
 import type { Named } from '@posttrain/core-tensor/optim';
 import type { Annotation } from '../loss/annotation.js';
+import type { ForwardBackwardResult } from './pass-sum.js';
 import type { Penalty } from './penalty.js';
 
 /** Options of `Trainer.optimStep`. */
@@ -36,11 +37,37 @@ export interface StepInputs {
   readonly scalars?: Readonly<Record<string, number>>;
 }
 
-/** Options of `Trainer.evaluate`. */
-export interface EvaluateOptions extends StepInputs {
-  readonly signal?: AbortSignal | undefined;
+/** The same at parameters that need not be those that are trained. */
+export interface TrialInputs extends StepInputs {
   /** Trial parameters, by name. Default: those that are trained, as they are now. */
   readonly parameters?: Named;
+}
+
+/** Options of `Trainer.evaluate`. */
+export interface EvaluateOptions extends TrialInputs {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of `Trainer.assign`. */
+export interface AssignOptions {
+  /** Whether this is an update, which `step` counts. Default false. */
+  readonly countsStep?: boolean;
+}
+
+/** What `Trainer.gradients` gives. */
+export interface GradientsResult extends ForwardBackwardResult {
+  /** By parameter, for each that is trained. */
+  readonly gradients: Named;
+}
+
+/** What `Trainer.reduceGradients` gives. */
+export interface ReducedGradients<State> extends ForwardBackwardResult {
+  /** What the reduction has made of all gradients. */
+  readonly state: State;
+  /** What it said of every row, by name. */
+  readonly values: Readonly<Record<string, readonly Float32Array[]>>;
+  /** ‖g‖ of every row. */
+  readonly norms: readonly number[];
 }
 
 /** Options of `Trainer.read`. */

@@ -1,59 +1,38 @@
-import {
-  type Compiled,
-  compile,
-  Key,
-  leavesOf,
-  mapTree,
-  type NonFinite,
-  scalar,
-  type Tensor,
-  withEngine,
-} from '@posttrain/core-tensor';
-import {
-  type LossScaler,
-  lossScaler,
-  mapNamed,
-  type Named,
-  type Optimizer,
-  optimizerOf,
-} from '@posttrain/core-tensor/optim';
+import { Key, leavesOf, mapTree, type NonFinite, scalar, type Tensor, withEngine } from '@posttrain/core-tensor';
+import { type Named, type Optimizer, optimizerOf } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, type CausalLM, contextOf, NO_ADAPTER, withParameters } from '@posttrain/lm';
-import type { Loss, Readout, ReadoutValue } from '../loss/loss.js';
-import { checkRows, microBatches, type RowLimits, type TrainingRow, toBatch } from '../loss/rows.js';
+import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
+import type { Curvature } from '../curvature/curvature.js';
+import type { Readout, ReadoutValue } from '../loss/loss.js';
+import type { TrainingRow } from '../loss/rows.js';
 import { decaysInTransformers } from './decay.js';
-import { GradientAccumulator, type Pass } from './gradient-accumulator.js';
+import { GradientAccumulator } from './gradient-accumulator.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
+import { LossScaling, type SavedScale } from './loss-scaling.js';
 import { NonFiniteError } from './non-finite-error.js';
 import { assertTrainable, copiesOf, firstUnlike } from './parameters.js';
+import { type Pass, PassGraph } from './pass-graph.js';
 import { type ForwardBackwardResult, PassSum } from './pass-sum.js';
-import { addPenalty, type Penalty } from './penalty.js';
-import { rowValues, type ValuesOfRows } from './row-values.js';
-import { type SavedScale, savedScale } from './saved-scale.js';
-import { scalarsOf } from './scalars.js';
+import { type Penalty, penalized } from './penalty.js';
+import type { GradientReduction } from './row-gradients.js';
+import { type Place, RowPasses } from './row-passes.js';
+import type { ValuesOfRows } from './row-values.js';
 import type {
+  AssignOptions,
   EvaluateOptions,
+  GradientsResult,
   OptimStepOptions,
   OptimStepResult,
   Penalized,
   ReadOptions,
+  ReducedGradients,
   StepInputs,
+  TrialInputs,
 } from './step-options.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
+import { type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
-
-/** The optimizer's state is a tree that only the optimizer looks into. */
-interface Trained {
-  readonly parameters: Named;
-  readonly state: object;
-}
-
-/** torch's: what is added to the norm that gradients are divided by. */
-const CLIP_EPSILON = 1e-6;
-
-/** Where a gradient overflows even with this scale, scaling is not what is wrong. */
-const SMALLEST_LOSS_SCALE = 1;
 
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
@@ -63,19 +42,12 @@ const SMALLEST_LOSS_SCALE = 1;
  */
 export class Trainer<M extends TrainableModel = CausalLM> {
   readonly #base: M;
-  readonly #maxTokensPerPass: number;
   readonly #adapter: TrainableAdapter | undefined;
-  readonly #dropout: Key;
+  readonly #graph: PassGraph;
   readonly #accumulated: GradientAccumulator;
-  readonly #optimizer: Optimizer<object>;
-  readonly #maxGradNorm: number;
-  readonly #scaler: LossScaler | undefined;
-  readonly #update: Compiled<
-    [trained: Trained, gradients: Named, gradientFactor: Tensor, learningRate: Tensor],
-    { trained: Trained }
-  >;
-  #trained: Trained;
-  #lossScale: SavedScale | undefined;
+  readonly #passes: RowPasses;
+  readonly #trained: TrainedTensors;
+  readonly #scaling: LossScaling;
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
@@ -95,28 +67,28 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     settings: TrainerSettings & { readonly optimizer: Optimizer<object> },
     parameters: Named,
   ) {
-    const { optimizer, adapter, seed, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16 } = settings;
-    this.#dropout = Key.fromSeed(seed);
+    const { optimizer, adapter, seed, maxGradNorm, maxTokensPerPass, gradientCheckpointing, fp16, neftuneNoiseAlpha } =
+      settings;
     // Weights that are trained are copies: the model's own need not stay in memory for them.
     this.#base = adapter ? model : model.withWeights({});
     this.#adapter = adapter;
-    this.#maxTokensPerPass = maxTokensPerPass;
     if (Object.keys(parameters).length === 0)
       throw new PosttrainError('NOTHING_TO_TRAIN', 'the adapter has no parameters');
-    this.#trained = { parameters, state: optimizer.init(parameters) };
-    this.#accumulated = new GradientAccumulator(this.#base, adapter, { gradientCheckpointing, fp16 }, parameters);
-    this.#optimizer = optimizer;
-    this.#maxGradNorm = maxGradNorm;
-    const lossScaling = settings.lossScaling ?? (fp16 || undefined);
-    this.#scaler = lossScaling && lossScaler(lossScaling === true ? {} : lossScaling);
-    this.#lossScale = this.#scaler && savedScale(this.#scaler.initial);
-    this.#update = compile(
-      ({ parameters: current, state }, gradients, gradientFactor, learningRate) => {
-        const used = mapNamed(gradients, (g) => g.mul(gradientFactor));
-        return { trained: optimizer.update(current, used, state, learningRate) };
-      },
-      { name: 'optimStep', donate: { 0: 'trained' } },
-    );
+    const entries = Object.entries(parameters);
+    const trained = new Set(entries.filter(([name, p]) => optimizer.trains?.(name, p) ?? true).map(([name]) => name));
+    if (trained.size === 0) throw new PosttrainError('NOTHING_TO_TRAIN', 'the optimizer freezes every parameter');
+    const passSettings = {
+      gradientCheckpointing,
+      fp16,
+      neftuneNoiseAlpha,
+      trains: (name: string) => trained.has(name),
+    };
+    this.#graph = new PassGraph(this.#base, adapter, passSettings);
+    this.#trained = new TrainedTensors(optimizer, maxGradNorm, parameters);
+    this.#accumulated = new GradientAccumulator(this.#graph, parameters);
+    this.#scaling = new LossScaling(settings.lossScaling ?? (fp16 || undefined));
+    const planning = { dropout: Key.fromSeed(seed), maxTokensPerPass };
+    this.#passes = new RowPasses(this.#graph, this.#accumulated, this.#scaling, planning);
   }
 
   /** Number of updates made. */
@@ -136,18 +108,25 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   /**
    * Puts other numbers in the place of the trained tensors: a step that was tried and is accepted, or one that is taken back.
-   * The optimizer's state stays, and no step is counted.
+   * The optimizer's state stays. With `countsStep` it is an update that the run has made: a rule of its own, instead of `optimStep`.
    *
    * @throws PosttrainError PARAMETERS where one is missing or of another shape, or gradients have been added since the last update
    */
-  async assign(parameters: Named): Promise<void> {
-    const wrong = firstUnlike(this.parameters, parameters);
-    const what = wrong ? `there is none of the shape of ${wrong}` : 'gradients have been added to those that are there';
-    if (wrong || this.#accumulated.passes.length > 0) {
-      throw new PosttrainError('PARAMETERS', `step ${this.#step}: parameters are given, but ${what}`);
+  async assign(parameters: Named, { countsStep = false }: AssignOptions = {}): Promise<void> {
+    if (this.#accumulated.passes.length > 0) {
+      const problem = 'parameters are given, but gradients have been added to those that are there';
+      throw new PosttrainError('PARAMETERS', `step ${this.#step}: ${problem}`);
     }
-    const own = Object.fromEntries(Object.keys(this.parameters).map((name) => [name, parameters[name]!]));
-    this.#trained = { ...this.#trained, parameters: await copiesOf(own) };
+    await this.#trained.assign(parameters, this.#step);
+    if (countsStep) this.#step++;
+  }
+
+  /**
+   * What the optimizer keeps, by parameter: Adam's `mean` m, `square` v and `step`, other optimizers' by their own names. Read or copy
+   * them before the next `optimStep`, which gives them away. Frozen parameters have none.
+   */
+  get optimizerState(): Readonly<Record<string, ParameterState>> {
+    return this.#trained.optimizerState;
   }
 
   /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
@@ -175,24 +154,20 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   async forwardBackward(
     rows: readonly TrainingRow[],
     given: AnyLoss,
-    { scalars }: StepInputs = {},
+    inputs: StepInputs = {},
   ): Promise<ForwardBackwardResult> {
     const loss = asLoss(given);
-    const numbers = scalarsOf(loss, scalars);
-    checkRows(rows, loss, this.#limits);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     const sum = new PassSum(loss);
-    const passes = this.#planned(rows, loss).map(({ batch, dropoutKey }): Pass => {
-      return { loss, batch, dropoutKey, scalars: numbers };
-    });
+    const passes = this.#passes.lossPasses(rows, loss, inputs, this.#step);
     const routed = passes.length > 1 ? await accumulated.routedTokens(passes, this.parameters) : undefined;
     for (const planned of passes) {
       const pass = routed ? { ...planned, routed } : planned;
-      const result = await accumulated.add(pass, this.parameters, this.#lossScale?.scale);
+      const result = await accumulated.add(pass, this.parameters, this.#scaling.tensor);
       const value = await sum.add(result);
       if (!Number.isFinite(value)) {
-        await accumulated.keep(before, this.parameters, this.#lossScale?.scale);
+        await accumulated.keep(before, this.parameters, this.#scaling.tensor);
         throw NonFiniteError.ofStep('the loss', value, this.#step, await this.#findNonFinite([pass]));
       }
     }
@@ -210,25 +185,9 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   async read<T extends ReadoutValue>(
     rows: readonly TrainingRow[],
     readout: Readout<T>,
-    { groupSize = 1, annotations = readout.annotations ?? [] }: ReadOptions = {},
+    options: ReadOptions = {},
   ): Promise<ValuesOfRows<T>> {
-    checkRows(rows, { annotations, ...(readout.wholeRow && { wholeRow: true }) }, this.#limits);
-    return rowValues(rows, readout, this.#planned(rows, { groupSize, annotations }), (pass) =>
-      this.#accumulated.read(readout, { ...pass, scalars: {} }, this.parameters),
-    );
-  }
-
-  /** The micro-batches of rows, with what dropout draws for them when they are the next to be added. */
-  #planned(rows: readonly TrainingRow[], { groupSize = 1, annotations }: Pick<Loss, 'groupSize' | 'annotations'>) {
-    const before = this.#accumulated.passes.length;
-    return microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i) => ({
-      rows: rowsOfPass,
-      batch: toBatch(rowsOfPass, annotations, groupSize),
-      dropoutKey: this.#dropout
-        .child(this.#step)
-        .child(before + i)
-        .toTensor(),
-    }));
+    return this.#passes.read(rows, readout, options, this.#at());
   }
 
   /**
@@ -240,22 +199,68 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   async evaluate(
     rows: readonly TrainingRow[],
     given: AnyLoss,
-    { signal, scalars, parameters = this.parameters }: EvaluateOptions = {},
+    options: EvaluateOptions = {},
   ): Promise<ForwardBackwardResult> {
-    const loss = asLoss(given);
-    const numbers = scalarsOf(loss, scalars);
-    const groupSize = loss.groupSize ?? 1;
-    checkRows(rows, loss, this.#limits);
-    const sum = new PassSum(loss);
-    for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
-      signal?.throwIfAborted();
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
-      const pass = { loss, batch, dropoutKey: this.#dropout.toTensor(), scalars: numbers };
-      const value = await sum.add(await this.#accumulated.evaluate(pass, parameters));
-      if (Number.isFinite(value)) continue;
-      throw NonFiniteError.ofStep('the loss of evaluation', value, this.#step, await this.#findNonFinite([pass]));
-    }
-    return sum.result(rows);
+    return this.#passes.evaluate(rows, asLoss(given), options, this.#at(options));
+  }
+
+  /**
+   * Loss and gradients of rows, at the parameters as they are now or at others, before clipping and without the loss scale. They are added to
+   * nothing: several of a step stay apart, whatever `forwardBackward` has added.
+   *
+   * @throws TrainingRowError, NonFiniteError
+   */
+  async gradients(rows: readonly TrainingRow[], loss: AnyLoss, inputs: TrialInputs = {}): Promise<GradientsResult> {
+    return this.#passes.gradients(rows, asLoss(loss), inputs, this.#at(inputs));
+  }
+
+  /**
+   * Gives the gradient of every row (of every group, where the loss has groups) to a reduction as it comes, so that memory has one
+   * at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes over. Values and norms are in the
+   * order of the rows.
+   *
+   * @throws TrainingRowError, NonFiniteError; PosttrainError ROW_GRADIENTS where a part of the loss belongs to no row
+   */
+  async reduceGradients<State>(
+    rows: readonly TrainingRow[],
+    loss: AnyLoss,
+    reduction: GradientReduction<State>,
+    { state, ...inputs }: TrialInputs & { readonly state: State },
+  ): Promise<ReducedGradients<State>> {
+    return this.#passes.reduceGradients(rows, asLoss(loss), { reduction, state, inputs }, this.#at(inputs));
+  }
+
+  /**
+   * B v of a symmetric matrix B over what is trained, which is not made: `hessian(loss)` or `fisher()` of rows. Without dropout, the
+   * adapter's penalty and the routers' loss.
+   *
+   * @throws TrainingRowError; PosttrainError VECTOR where the vector lacks a trained tensor
+   */
+  async product(
+    rows: readonly TrainingRow[],
+    curvature: Curvature,
+    vector: Named,
+    inputs: TrialInputs = {},
+  ): Promise<Named> {
+    return this.#passes.product(rows, curvature, vector, inputs, this.#at(inputs));
+  }
+
+  /**
+   * Σ w KL(π ‖ π_trial) in nats over the predictions of rows, with w their weights and over the whole vocabulary: how far trial
+   * parameters would take what the model predicts. At the parameters themselves it is 0, and its Hessian there is `fisher()`.
+   *
+   * @throws TrainingRowError; OptionError for a temperature that is not above 0
+   */
+  async divergence(
+    rows: readonly TrainingRow[],
+    trial: Named,
+    { temperature = 1 }: { readonly temperature?: number } = {},
+  ): Promise<number> {
+    return this.#passes.divergence(rows, trial, temperature, this.#at());
+  }
+
+  #at({ parameters = this.parameters }: TrialInputs = {}): Place {
+    return { parameters, step: this.#step };
   }
 
   /**
@@ -267,8 +272,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    */
   async takeGradients(): Promise<Named> {
     const passes = this.#added();
-    const scale = (await this.#lossScale?.scale.item()) ?? 1;
-    const norm = await this.#accumulated.norm();
+    const scale = await this.#scaling.value();
+    const { all: norm } = await this.#trained.norms(this.#accumulated.gradients);
     if (Number.isFinite(norm)) return this.#accumulated.take(scalar(1 / scale));
     this.#accumulated.clear();
     throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes));
@@ -291,61 +296,47 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   async optimStep({ learningRate, gradients, penalties = [] }: OptimStepOptions): Promise<OptimStepResult> {
     if (gradients) return this.#applyGiven(gradients, learningRate, penalties);
     const passes = this.#added();
-    const scale = (await this.#lossScale?.scale.item()) ?? 1;
+    const scale = await this.#scaling.value();
     const all = await this.#penalized(this.#accumulated.gradients, scale, penalties);
-    const norm = (await this.#accumulated.norm(all.gradients)) / scale;
-    const present = this.#lossScale?.scale;
-    await this.#nextLossScale(Number.isFinite(norm));
+    const norms = await this.#trained.norms(all.gradients);
+    const norm = norms.all / scale;
+    const present = this.#scaling.tensor;
+    await this.#scaling.next(Number.isFinite(norm));
     if (!Number.isFinite(norm)) {
       this.#accumulated.clear();
-      if (this.#scaler && scale > SMALLEST_LOSS_SCALE) return { gradNorm: norm, skipped: true, penalties: all.values };
+      if (this.#scaling.canFall(scale)) return { gradNorm: norm, skipped: true, penalties: all.values };
       throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, await this.#findNonFinite(passes, present));
     }
-    return this.#apply(all, norm, scale, learningRate);
+    return this.#apply(all, { norm, clipped: norms.clipped / scale }, scale, learningRate);
   }
 
   async #applyGiven(gradients: Named, learningRate: number, penalties: readonly Penalty[]): Promise<OptimStepResult> {
     const { passes } = this.#accumulated;
-    const wrong = Object.entries(this.parameters).find(
-      ([name, p]) => String(gradients[name]?.shape) !== String(p.shape),
-    );
-    const what = wrong ? `there is none of the shape of ${wrong[0]}` : 'those of forwardBackward have not been taken';
+    const wrong = firstUnlike(this.#graph.trained(this.parameters), gradients);
+    const what = wrong ? `there is none of the shape of ${wrong}` : 'those of forwardBackward have not been taken';
     if (wrong || passes.length > 0) {
       throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);
     }
     const all = await this.#penalized(gradients, 1, penalties);
-    const norm = await this.#accumulated.norm(all.gradients);
+    const { all: norm, clipped } = await this.#trained.norms(all.gradients);
     if (!Number.isFinite(norm)) throw NonFiniteError.ofStep('the gradient norm', norm, this.#step, undefined);
-    return this.#apply(all, norm, 1, learningRate);
+    return this.#apply(all, { norm, clipped }, 1, learningRate);
   }
 
-  /** Gradients with those of the penalties, and their values. */
-  async #penalized(given: Named, scale: number, penalties: readonly Penalty[]): Promise<Penalized> {
-    let gradients = given;
-    const values: Record<string, number> = {};
-    for (const penalty of penalties) {
-      const added = await addPenalty(penalty, gradients, this.parameters, scalar(scale), this.#base.network.engine);
-      gradients = added.gradients;
-      values[penalty.name] = added.value;
-    }
-    return { gradients, values };
+  #penalized(gradients: Named, scale: number, penalties: readonly Penalty[]): Promise<Penalized> {
+    return penalized(gradients, penalties, this.parameters, scalar(scale), this.#graph.engine);
   }
 
   async #apply(
     { gradients, values }: Penalized,
-    gradNorm: number,
+    { norm, clipped }: { readonly norm: number; readonly clipped: number },
     scale: number,
     learningRate: number,
   ): Promise<OptimStepResult> {
-    const clip = this.#maxGradNorm > 0 ? Math.min(1, this.#maxGradNorm / (gradNorm + CLIP_EPSILON)) : 1;
-    const { parameters, state } = this.#trained;
-    const ready = (await this.#optimizer.refresh?.(gradients, state, this.#step)) ?? state;
-    const factors = [scalar(clip / scale), scalar(learningRate)] as const;
-    const { trained } = await this.#update({ parameters, state: ready }, gradients, ...factors);
-    this.#trained = trained;
+    await this.#trained.apply(gradients, { norm: clipped, scale, learningRate, step: this.#step });
     this.#step++;
     this.#accumulated.clear();
-    return { gradNorm, skipped: false, penalties: values };
+    return { gradNorm: norm, skipped: false, penalties: values };
   }
 
   /**
@@ -371,29 +362,18 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     });
     if (problems.length > 0) throw new PosttrainError('RESUME', `the checkpoint ${problems.join('; ')}`);
     const { lossScale, ...trained } = mapTree(this.#saved(), (_, path) => snapshot.tensors[path]!);
-    this.#trained = trained;
-    this.#lossScale = lossScale;
+    this.#trained.restore(trained);
+    this.#scaling.restore(lossScale);
     this.#accumulated.clear();
     this.#step = snapshot.step;
   }
 
-  /** What rows may have: an adapter's virtual tokens take their places in the context. */
-  get #limits(): RowLimits {
-    const { config } = this.#base;
-    return { ...config, maxPositionEmbeddings: contextOf(config, this.#adapter) };
-  }
-
   #saved(): Trained & { readonly lossScale?: SavedScale } {
-    return { ...this.#trained, ...(this.#lossScale && { lossScale: this.#lossScale }) };
+    const lossScale = this.#scaling.saved;
+    return { ...this.#trained.saved, ...(lossScale && { lossScale }) };
   }
 
-  #findNonFinite(passes: readonly Pass[], lossScale = this.#lossScale?.scale): Promise<NonFinite | undefined> {
-    return this.#accumulated.findNonFinite(passes, this.parameters, lossScale);
-  }
-
-  async #nextLossScale(gradientsWereFinite: boolean): Promise<void> {
-    if (!this.#scaler || !this.#lossScale) return;
-    const [scale, growthTracker] = [await this.#lossScale.scale.item(), await this.#lossScale.growthTracker.item()];
-    this.#lossScale = savedScale(this.#scaler.next({ scale, growthTracker }, gradientsWereFinite));
+  #findNonFinite(passes: readonly Pass[], lossScale = this.#scaling.tensor): Promise<NonFinite | undefined> {
+    return this.#graph.findNonFinite(passes, this.parameters, lossScale);
   }
 }

@@ -1,0 +1,450 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Engine, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW, sgd } from '@posttrain/core-tensor/optim';
+import { CausalLM, loadWeights, ValueModel, type Weights } from '@posttrain/lm';
+import {
+  type Loss,
+  negativeLogLikelihood,
+  predictions,
+  type TrainableModel,
+  Trainer,
+  type TrainingRow,
+  tokenValues,
+} from '@posttrain/training';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  DecisionTransformer,
+  type NumericEnvironment,
+  type NumericPolicy,
+  oreoPolicy,
+  oreoValue,
+  play,
+  returnConditioned,
+  returnOf,
+  type Trajectory,
+  trainDecisionTransformer,
+  trajectoryRow,
+} from '../src/index.js';
+import { expectClose, goldenFolder } from './goldens.js';
+import { tokenizer } from './toy.js';
+
+let engine: Engine;
+beforeAll(() => {
+  engine = referenceEngine();
+  setEngine(engine);
+});
+
+describe('OREO', () => {
+  const golden = JSON.parse(readFileSync(join(goldenFolder, 'losses/oreo.json'), 'utf8')) as {
+    sequences: number[][];
+    untrained: number;
+    beta: number;
+    alpha: number;
+    rows: Record<string, number[]>[];
+    losses: Record<'policy' | 'policy_with_kl' | 'value', number>;
+    norm: Record<'policy' | 'policy_with_kl' | 'value', number[]>;
+    head: number[];
+  };
+  const rows: TrainingRow[] = golden.sequences.map((tokens, i) => {
+    const actions = tokens.length - 1 - golden.untrained;
+    const weights = tokens.slice(1).map((_, t) => (t < golden.untrained ? 0 : 1 / actions / golden.sequences.length));
+    return { tokens, weights, annotations: golden.rows[i]! };
+  });
+  /** The same rows as one. A prediction of the next sequence's first token is no action. */
+  const packed: TrainingRow = {
+    tokens: rows.flatMap(({ tokens }) => tokens),
+    weights: rows.flatMap(({ weights }, i) => [...(i === 0 ? [] : [0]), ...(weights as number[])]),
+    annotations: Object.fromEntries(
+      Object.keys(golden.rows[0]!).map((name) => [
+        name,
+        // Whatever stands there is not read.
+        golden.rows.flatMap((row, i) => [...(i === 0 ? [] : [7]), ...row[name]!]),
+      ]),
+    ),
+    lengths: rows.map(({ tokens }) => tokens.length),
+  };
+  const load = async (name: string) =>
+    new CausalLM({ ...(await loadWeights(join(goldenFolder, 'models', name))), tokenizer, name });
+
+  it.each(['policy', 'policy_with_kl', 'value'] as const)(
+    'is what torch makes of the formula, value and gradient, packed or not: %s',
+    async (which) => {
+      const reference = await load('mistral');
+      const { beta, alpha } = golden;
+      const loss = {
+        policy: oreoPolicy({ beta }),
+        policy_with_kl: oreoPolicy({ beta, alpha, reference }),
+        value: oreoValue({ beta }),
+      }[which];
+      const model: TrainableModel = which === 'value' ? await critic(await load('llama')) : await load('llama');
+      for (const given of [rows, [packed]]) {
+        const trainer = await Trainer.create(model, { optimizer: sgd() });
+        expectClose([(await trainer.forwardBackward(given, loss)).loss], [golden.losses[which]], 1e-5);
+        const gradients = await trainer.takeGradients();
+        expectClose(await gradients['model.norm.weight']!.toArray(), golden.norm[which], 1e-5);
+        if (which === 'value') expectClose(await gradients['score.weight']!.toArray(), golden.head, 1e-4);
+      }
+    },
+  );
+
+  async function critic(model: CausalLM): Promise<ValueModel> {
+    const plain = await ValueModel.fromCausalLM(model);
+    const head = Float32Array.from({ length: 32 }, (_, i) => Math.cos(0.9 * i));
+    return plain.withWeights({ ...plain.weights, 'score.weight': tensor(head, [1, 32]) });
+  }
+
+  it('refuses a KL without a reference', () => {
+    expect(() => oreoPolicy({ alpha: 0.1 })).toThrow(/needs a reference/);
+  });
+
+  // A world of three tokens a time, three times: every state is a beginning of a sequence, 1 + 3 + 9 of them.
+  const [ACTIONS, STEPS, STATES] = [3, 3, 13];
+  const strength = 0.7;
+  const sequences = Array.from({ length: ACTIONS ** STEPS }, (_, i) => [
+    Math.floor(i / 9),
+    Math.floor(i / 3) % 3,
+    i % 3,
+  ]);
+  const stateAfter = (taken: readonly number[]) => taken.reduce((state, action) => state * ACTIONS + action + 1, 0);
+  const statesOf = (sequence: readonly number[]) => sequence.map((_, t) => stateAfter(sequence.slice(0, t)));
+  const rewardOf = (taken: readonly number[]) => Math.sin(5 * stateAfter(taken));
+  const referenceOf = (state: number) => {
+    const exps = [0, 1, 2].map((action) => Math.exp(Math.cos(3 * state + action)));
+    return exps.map((x) => x / exps.reduce((a, b) => a + b));
+  };
+
+  /** V* and π* by dynamic programming: V = β log Σ π_ref e^(Q/β), π = π_ref e^((Q - V)/β). */
+  function solved() {
+    const [values, policy] = [new Array<number>(STATES).fill(0), new Array<number[]>(STATES)];
+    const solve = (taken: readonly number[]): number => {
+      if (taken.length === STEPS) return 0;
+      const state = stateAfter(taken);
+      const q = [0, 1, 2].map((action) => rewardOf([...taken, action]) + solve([...taken, action]));
+      const weighted = referenceOf(state).map((p, action) => p * Math.exp(q[action]! / strength));
+      const sum = weighted.reduce((a, b) => a + b);
+      [values[state], policy[state]] = [strength * Math.log(sum), weighted.map((x) => x / sum)];
+      return values[state]!;
+    };
+    solve([]);
+    return { values, policy };
+  }
+
+  /** A model that is a table: no tokenizer and no embeddings, its rows say by an input which state a token ends in. */
+  function table(weights: Weights): TrainableModel {
+    const identity = tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
+    const width = weights['table.weight']!.shape[1]!;
+    const head = { task: 'value', architecture: 'Table', module: 'score', labels: ['value'] } as const;
+    const config = { vocabSize: ACTIONS, maxPositionEmbeddings: STEPS + 1, hiddenSize: width };
+    const score = {
+      name: 'score',
+      kind: 'head',
+      inFeatures: 1,
+      outFeatures: 1,
+      layer: undefined,
+      transposed: false,
+    } as const;
+    return {
+      name: 'table',
+      config,
+      weights,
+      network: {
+        config: width === 1 ? { ...config, head: { ...head, bias: false, hiddenLayer: false } } : config,
+        engine,
+        modules: new Map([['score', score]]),
+        logitSoftCap: undefined,
+        hidden: (given, { inputs }) => given['table.weight']!.gather(inputs!.state!.squeeze(2)),
+        outputLayer: (_, states) => ({
+          states,
+          matrix: identity,
+          isBase: true,
+          logits: () => states,
+        }),
+      },
+      withWeights(other) {
+        return { ...this, ...table({ ...weights, ...other }) };
+      },
+    };
+  }
+  const policyTable = (logits: readonly (readonly number[])[]) =>
+    table({ 'table.weight': tensor(Float32Array.from(logits.flat()), [STATES, ACTIONS]) });
+  const valueTable = (values: readonly number[]) =>
+    table({
+      'table.weight': tensor(Float32Array.from(values), [STATES, 1]),
+      'score.weight': tensor([1], [1, 1]),
+    });
+
+  /** All trajectories, as often as a behaviour that favours small numbers takes them; before the first action stands a 0. */
+  const trajectories: TrainingRow[] = sequences.map((sequence) => ({
+    tokens: [0, ...sequence],
+    inputs: { state: { data: [...statesOf(sequence), 0], width: 1, dtype: 'int32' } },
+    weights: sequence.map(() => sequence.reduce((p, action) => p * [0.5, 0.3, 0.2][action]!, 1 / STEPS)),
+    annotations: {
+      rewards: sequence.map((_, t) => rewardOf(sequence.slice(0, t + 1))),
+      reference_log_probs: statesOf(sequence).map((state, t) => Math.log(referenceOf(state)[sequence[t]!]!)),
+    },
+  }));
+  const annotate = (name: string, of: (row: TrainingRow, i: number) => readonly number[]) =>
+    trajectories.map((row, i) => ({ ...row, annotations: { ...row.annotations, [name]: of(row, i) } }));
+
+  it('has no residual at the optimum of an enumerated world, which the form without the later log-ratios has', async () => {
+    const { values, policy } = solved();
+    const [actor, value] = [
+      await Trainer.create(policyTable(policy.map((p) => p.map(Math.log))), { optimizer: sgd() }),
+      await Trainer.create(valueTable(values), { optimizer: sgd() }),
+    ];
+    const withValues = annotate('values', (row) =>
+      (row.inputs!.state!.data as number[]).slice(0, 3).map((s) => values[s]!),
+    );
+    const { loss } = await actor.forwardBackward(withValues, oreoPolicy({ beta: strength }));
+    expect(loss).toBeLessThan(1e-10);
+    const { logProbs } = await actor.read(trajectories, predictions());
+    const ratios = annotate('log_ratios', (row, i) =>
+      [...logProbs[i]!].map((x, t) => x - row.annotations!.reference_log_probs![t]!),
+    );
+    expect((await value.forwardBackward(ratios, oreoValue({ beta: strength }))).loss).toBeLessThan(1e-10);
+    const surveyed: Loss = {
+      name: 'surveyed',
+      annotations: ['residual'],
+      computeFrom: (_, { weights, annotations }) => ({
+        loss: annotations.residual!.square().mul(weights).sum(),
+        metrics: {},
+      }),
+    };
+    const residuals = annotate('residual', (row, i) => {
+      const { rewards } = row.annotations!;
+      return [0, 1, 2].map((t) => {
+        const toCome = Array.from(rewards!)
+          .slice(t)
+          .reduce((a, b) => a + b, 0);
+        const own = [...logProbs[i]!][t]! - row.annotations!.reference_log_probs![t]!;
+        return values[(row.inputs!.state!.data as number[])[t]!]! - toCome + strength * own;
+      });
+    });
+    expect((await actor.evaluate(residuals, surveyed)).loss).toBeGreaterThan(0.05);
+  });
+
+  it('finds π* and V* from what another policy did, which cloning it does not', async () => {
+    const start = Array.from({ length: STATES }, () => [0, 0, 0]);
+    const optimizer = adamW({ weightDecay: 0 });
+    const actor = await Trainer.create(policyTable(start), { optimizer, maxGradNorm: 0 });
+    const value = await Trainer.create(valueTable(start.map(() => 0)), { optimizer, maxGradNorm: 0 });
+    const losses = { actor: oreoPolicy({ beta: strength }), value: oreoValue({ beta: strength }) };
+    for (let step = 0; step < 200; step++) {
+      const { logProbs } = await actor.read(trajectories, predictions());
+      const ratios = annotate('log_ratios', (row, i) =>
+        [...logProbs[i]!].map((x, t) => x - row.annotations!.reference_log_probs![t]!),
+      );
+      const learningRate = 0.1 * (1 - step / 200);
+      await value.forwardBackward(ratios, losses.value);
+      await value.optimStep({ learningRate });
+      const read = await value.read(trajectories, tokenValues);
+      await actor.forwardBackward(
+        annotate('values', (_, i) => [...read[i]!].slice(0, 3)),
+        losses.actor,
+      );
+      await actor.optimStep({ learningRate });
+    }
+    const { policy } = solved();
+    const found = await probabilities(actor.parameters['table.weight']!);
+    const far = (p: readonly (readonly number[])[]) =>
+      Math.max(...p.map((row, state) => Math.max(...row.map((x, a) => Math.abs(x - policy[state]![a]!)))));
+    expect(far(found)).toBeLessThan(0.02);
+    expect(far(start.map(() => [0.5, 0.3, 0.2]))).toBeGreaterThan(0.3);
+  });
+
+  async function probabilities(logits: Tensor): Promise<number[][]> {
+    const flat = await logits.toArray();
+    return Array.from({ length: STATES }, (_, state) => {
+      const exps = flat.slice(3 * state, 3 * state + 3).map(Math.exp);
+      return exps.map((x) => x / exps.reduce((a, b) => a + b));
+    });
+  }
+});
+
+describe('the Decision Transformer', () => {
+  const folder = join(goldenFolder, 'decision-transformer');
+  const golden = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as {
+    loss: number;
+    pieces: { from: number; observations: number[][]; actions: number[][]; returns: number[]; predicted: number[][] }[];
+    gradients: Record<string, number[]>;
+  };
+  /** A trajectory of which the piece is the end: what comes before it is not read. */
+  const trajectories = golden.pieces.map(({ from, observations, actions, returns }): Trajectory => {
+    const before = <T>(x: T) => new Array<T>(from).fill(x);
+    return {
+      observations: [...before([9, 9, 9]), ...observations],
+      actions: [...before([9, 9]), ...actions],
+      rewards: [...before(9), ...returns.map((value, t) => value - (returns[t + 1] ?? 0))],
+    };
+  });
+  const count = golden.pieces.reduce((sum, { actions }) => sum + actions.length, 0);
+  const rowsFor = ({ config }: DecisionTransformer) =>
+    trajectories.map((trajectory, i) =>
+      trajectoryRow(config, trajectory, { from: golden.pieces[i]!.from, weight: 1 / count }),
+    );
+
+  it('is that of transformers, whose folder it loads: loss and gradients, and the actions it takes', async () => {
+    const model = await DecisionTransformer.load(folder);
+    const rows = rowsFor(model);
+    const [first, second] = rows as [TrainingRow, TrainingRow];
+    const join = (of: (row: TrainingRow) => ArrayLike<number>, between: readonly number[] = []) => [
+      ...Array.from(of(first)),
+      ...between,
+      ...Array.from(of(second)),
+    ];
+    const packed: TrainingRow = {
+      tokens: [...first.tokens, ...second.tokens],
+      lengths: [first.tokens.length, second.tokens.length],
+      weights: join(({ weights }) => weights, [0]),
+      annotations: { actions: join(({ annotations }) => annotations!.actions!, [5, 5]) },
+      inputs: Object.fromEntries(
+        Object.entries(first.inputs!).map(([name, input]) => [
+          name,
+          { ...input, data: join((row) => row.inputs![name]!.data) },
+        ]),
+      ),
+    };
+    for (const given of [rows, [packed]]) {
+      const trainer = await Trainer.create(model, { optimizer: sgd() });
+      expectClose([(await trainer.forwardBackward(given, model.loss)).loss], [golden.loss], 1e-6);
+      const gradients = await trainer.takeGradients();
+      for (const [name, expected] of Object.entries(golden.gradients)) {
+        expectClose(await gradients[name]!.toArray(), expected, 2e-6, name);
+      }
+    }
+    // What is asked for is what was still to come at the beginning of the first piece.
+    const [whole, piece] = [trajectories[0]!, golden.pieces[0]!];
+    const policy = returnConditioned(model, { targetReturn: piece.returns[0]!, contextLength: 4 });
+    for (const t of [0, 3]) {
+      const seen = { ...whole, observations: whole.observations.slice(0, t + 1), actions: whole.actions.slice(0, t) };
+      const [action] = await policy.act([seen], [Key.fromSeed(0)]);
+      expectClose(action as number[], piece.predicted[t]!, 2e-6);
+    }
+  });
+
+  it('refuses what does not fit it', async () => {
+    const model = await DecisionTransformer.load(folder);
+    const [first, second] = rowsFor(model) as [TrainingRow, TrainingRow];
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const { actions: _, ...others } = second.inputs!;
+    const forward = (row: TrainingRow) => trainer.forwardBackward([first, row], model.loss);
+    await expect(forward({ ...second, inputs: others })).rejects.toThrow(/row 1: the input actions is nothing/);
+    const short = { ...second.inputs!.actions!, data: [1, 2] };
+    await expect(forward({ ...second, inputs: { ...others, actions: short } })).rejects.toThrow(
+      /actions has 2 entries for 9 tokens/,
+    );
+    await expect(trainer.forwardBackward([first], negativeLogLikelihood)).rejects.toThrow(/actions that are vectors/);
+    expect(() => trajectoryRow(model.config, { observations: [[1]], actions: [[1, 2]], rewards: [0] })).toThrow(
+      /has 1 numbers/,
+    );
+    await expect(DecisionTransformer.initialize({ state_dim: 0 })).rejects.toThrow(/state_dim is 0/);
+    await expect(DecisionTransformer.load(join(goldenFolder, 'models/gpt2'))).rejects.toThrow(/model_type is "gpt2"/);
+  });
+
+  const MOVES = [
+    [0, 1],
+    [1, 0],
+    [0, -1],
+    [-1, 0],
+  ] as const;
+  /** From one corner of a square of nine to the other; every step costs 0.1, and being there is worth 1. The shortest way takes 4. */
+  const gridworld: NumericEnvironment = {
+    name: 'gridworld',
+    settings: {},
+    observationSize: 9,
+    actions: { kind: 'discrete', count: MOVES.length },
+    start() {
+      let [x, y] = [0, 0];
+      const within = (value: number) => Math.min(2, Math.max(0, value));
+      const seen = () => Array.from({ length: 9 }, (_, place) => (place === 3 * x + y ? 1 : 0));
+      return {
+        observation: seen(),
+        step(action) {
+          const [dx, dy] = MOVES[action as number]!;
+          [x, y] = [within(x + dx), within(y + dy)];
+          const terminated = x === 2 && y === 2;
+          return { observation: seen(), reward: terminated ? 1 : -0.1, terminated };
+        },
+      };
+    },
+  };
+  const best = 0.7;
+  const atRandom: NumericPolicy = {
+    name: 'random',
+    act: (_, keys) => keys.map((key) => Math.floor(4 * key.uniformHost(1)[0]!)),
+  };
+  const config = {
+    ...{ state_dim: 9, act_dim: 4, discrete_actions: true, max_ep_len: 12, n_positions: 24 },
+    ...{ hidden_size: 16, n_layer: 1, n_head: 2, n_inner: 32, initializer_range: 0.1 },
+  };
+  const shared = { steps: 120, batchSize: 32, contextLength: 4, learningRate: 2e-2, progress: false } as const;
+  const maxSteps = 12;
+  const meanOf = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+
+  describe('trained', () => {
+    let temporary: string;
+    beforeAll(async () => {
+      setEngine(onnxruntimeEngine());
+      temporary = await mkdtemp(join(tmpdir(), 'decision-transformer-'));
+    });
+    afterAll(() => rm(temporary, { recursive: true, force: true }));
+
+    it('on random walks finds shorter ways when asked for the best return, and not where the returns were shuffled', async () => {
+      const gains = { overBehaviour: [] as number[], overShuffled: [] as number[] };
+      for (const seed of [1, 2, 3]) {
+        const walks = await play({ environment: gridworld, policy: atRandom, episodes: 200, maxSteps, seed });
+        // Each has the return of another one, at its end.
+        const shuffled = walks.map(({ observations, actions }, i) => {
+          const total = returnOf(walks[(i + 7) % walks.length]!);
+          return { observations, actions, rewards: actions.map((_, t) => (t === actions.length - 1 ? total : 0)) };
+        });
+        const returnFrom = async (trajectories: readonly Trajectory[]) => {
+          const start = await DecisionTransformer.initialize(config, seed);
+          const { model } = await trainDecisionTransformer({ ...shared, model: start, trajectories, seed });
+          const policy = returnConditioned(model, { targetReturn: best, contextLength: 4, temperature: 1 });
+          return meanOf((await play({ environment: gridworld, policy, episodes: 64, maxSteps, seed })).map(returnOf));
+        };
+        const asked = await returnFrom(walks);
+        gains.overBehaviour.push(asked - meanOf(walks.map(returnOf)));
+        gains.overShuffled.push(asked - (await returnFrom(shuffled)));
+      }
+
+      for (const gain of Object.values(gains)) {
+        const mean = meanOf(gain);
+        const deviation = Math.sqrt(gain.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (gain.length - 1));
+        // The lower end of the 95% interval, Student's t with two degrees of freedom.
+        expect(mean - (4.303 * deviation) / Math.sqrt(gain.length)).toBeGreaterThan(0.5);
+      }
+    }, 60_000);
+
+    it('is saved, loaded, and goes on from a checkpoint to the same weights', async () => {
+      const walks = await play({ environment: gridworld, policy: atRandom, episodes: 20, maxSteps });
+      const start = await DecisionTransformer.initialize(config, 5);
+      const run = { ...shared, model: start, trajectories: walks, steps: 4, saveSteps: 2 };
+      const straight = await trainDecisionTransformer({ ...run, outputFolder: join(temporary, 'straight') });
+      const controller = new AbortController();
+      const outputFolder = join(temporary, 'stopped');
+      const stopped = await trainDecisionTransformer({
+        ...{ ...run, outputFolder, signal: controller.signal },
+        afterStep: ({ step }) => {
+          if (step === 1) controller.abort();
+        },
+      });
+      expect(stopped.stopped).toEqual({ reason: 'signal', step: 2 });
+      const resumed = await trainDecisionTransformer({ ...run, outputFolder, resume: true });
+      const loaded = await DecisionTransformer.load(join(outputFolder, 'checkpoint-4'));
+      expect(loaded.config).toEqual(start.config);
+      for (const [name, weight] of Object.entries(straight.model.weights)) {
+        const numbers = await weight.toArray();
+        expect(await resumed.model.weights[name]!.toArray(), name).toEqual(numbers);
+        expect(await loaded.weights[name]!.toArray(), name).toEqual(numbers);
+      }
+      const others = trainDecisionTransformer({ ...run, trajectories: walks.slice(1), outputFolder, resume: true });
+      await expect(others).rejects.toThrow(/trajectories/);
+    });
+  });
+});
