@@ -55,6 +55,7 @@ export {
   type ReinforceOptions,
   type RemaxOptions,
   type RlooOptions,
+  type TrpoObjectiveOptions,
 } from './objective/presets.js';
 export {
   type DecisionTransformerConfig,
@@ -166,6 +167,7 @@ export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
+export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
@@ -202,3 +204,4 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export { type TrpoOptions, trpo } from './update/trpo.js';

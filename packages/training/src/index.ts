@@ -5,6 +5,8 @@ export {
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
+export { type Curvature, hessian } from './curvature/curvature.js';
+export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
 export { type DistillRow, DistillRowError } from './distillation/distill-rows.js';
@@ -122,15 +124,30 @@ export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
 export type { Penalty } from './trainer/penalty.js';
+export type { GradientReduction } from './trainer/row-gradients.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
 export type {
+  AssignOptions,
   EvaluateOptions,
+  GradientsResult,
   OptimStepOptions,
   OptimStepResult,
   ReadOptions,
+  ReducedGradients,
   StepInputs,
+  TrialInputs,
 } from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableConfig, TrainableModel, TrainableNetwork } from './trainer/trainable-model.js';
+export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
 export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';
+export { type DpSgdOptions, dpSgd } from './update/dp-sgd.js';
+export {
+  type NoiseMultiplierOptions,
+  noiseMultiplierFor,
+  type PrivacyOptions,
+  type PrivacySpent,
+  privacySpent,
+} from './update/privacy-accountant.js';
+export { isUpdateRule, UPDATE_RULE, type UpdateInputs, type UpdateRule } from './update/update-rule.js';

@@ -230,6 +230,7 @@ describe('outcomeReward', () => {
     const inputs = {
       weights: tensor(Float32Array.from([0.5, 0.5]), [2, 1]),
       annotations: { label: tensor(Float32Array.from([1, 0]), [2]) },
+      segments: tensor(Int32Array.of(1, 1, 1, 1), [2, 2], 'int32'),
       scalars: {},
     };
     const lossOf = (values: ReturnType<typeof logits>) =>
@@ -301,6 +302,7 @@ describe('processReward', () => {
     const inputs = (label: number) => ({
       weights: tensor(Float32Array.from([0, 1]), [1, 2]),
       annotations: { label: tensor(Int32Array.from([0, label]), [1, 2], 'int32') },
+      segments: tensor(Int32Array.of(1, 1, 1), [1, 3], 'int32'),
       scalars: {},
     });
     const lossOf = (values: readonly number[], labels: number, label: number) =>

@@ -15,6 +15,8 @@ import { klInReward } from '../regulariser/kl-in-reward.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { policyGradient } from '../surrogate/policy-gradient.js';
+import { unclipped } from '../surrogate/unclipped.js';
+import { trpo, trpoShape } from '../update/trpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
 
 const regulariserShape = {
@@ -82,6 +84,10 @@ const ppoOptions = options('ppo', {
 });
 /** Options of `policyObjectives.ppo`. */
 export type PpoOptions = Given<typeof ppoOptions>;
+
+const trpoPresetOptions = options('trpo', { ...trpoShape, ...groupNormalizedShape });
+/** Options of `policyObjectives.trpo`. */
+export type TrpoObjectiveOptions = Given<typeof trpoPresetOptions>;
 
 interface RegulariserOptions {
   readonly beta: number;
@@ -170,6 +176,21 @@ export const policyObjectives = {
       surrogate: policyGradient(),
       aggregation: sequenceSum(),
       regularisers: regularisersOf(others, klInReward),
+    };
+  },
+  /**
+   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region, found by conjugate
+   * gradients and a line search. No learning rate, and no optimizer.
+   */
+  trpo: (options: TrpoObjectiveOptions = {}): PolicyObjectiveParts => {
+    const { scaleRewards, ...region } = trpoPresetOptions.read(options);
+    return {
+      name: 'trpo',
+      advantage: groupNormalized({ scaleRewards }),
+      ratio: tokenRatio(),
+      surrogate: unclipped(),
+      aggregation: tokenMean(),
+      update: trpo(region),
     };
   },
   /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */

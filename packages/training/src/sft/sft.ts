@@ -65,7 +65,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   const step = async (index: number) => {
     const batch = toTrainingRows(await feed.take(index));
     const learningRate = rateOf(index);
-    const { loss, metrics, tokens, gradNorm } = await update(trainer, batch, negativeLogLikelihood, learningRate);
+    const { loss, metrics, tokens, gradNorm } = settings.update
+      ? await settings.update.update(trainer, batch, negativeLogLikelihood, { learningRate })
+      : await update(trainer, batch, negativeLogLikelihood, learningRate);
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;

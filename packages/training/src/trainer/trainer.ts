@@ -101,6 +101,11 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     return this.#trained.parameters;
   }
 
+  /** Those of the parameters that have a gradient: all but what the optimizer's groups freeze. */
+  get variables(): Named {
+    return this.#graph.trained(this.parameters);
+  }
+
   /** The trained tensors as they are now, in memory of their own: anchors, or what a step at trial parameters goes back to. */
   copyParameters(): Promise<Named> {
     return copiesOf(this.parameters);
@@ -312,7 +317,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   async #applyGiven(gradients: Named, learningRate: number, penalties: readonly Penalty[]): Promise<OptimStepResult> {
     const { passes } = this.#accumulated;
-    const wrong = firstUnlike(this.#graph.trained(this.parameters), gradients);
+    const wrong = firstUnlike(this.variables, gradients);
     const what = wrong ? `there is none of the shape of ${wrong}` : 'those of forwardBackward have not been taken';
     if (wrong || passes.length > 0) {
       throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);
