@@ -21,7 +21,10 @@ const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
  *
  * @throws PromptRowError naming the row
  */
-export function checkPrompts(rows: readonly PromptRow[], settings: PolicySettings): number[][] {
+export function checkPrompts(
+  rows: readonly PromptRow[],
+  settings: Pick<PolicySettings, 'model' | 'adapter' | 'maxCompletionLength' | 'onWarning'>,
+): number[][] {
   const { model, maxCompletionLength } = settings;
   const { maxPositionEmbeddings: context } = model.config;
   let [short, longest] = [0, 0];

@@ -12,6 +12,8 @@ export interface TrainableAdapter extends Adapter<Named> {
    * such adapters.
    */
   readonly stochastic: string | undefined;
+  /** The adapter as it was made, where that and not the model without it is what training starts from: a reference policy. */
+  readonly reference?: Adapter<Named>;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that differs from pass to pass. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;
   /** A scalar that is added to the loss once a step, whatever the rows are. Left out: nothing. */
