@@ -26,6 +26,14 @@ export function alphapoLoss(given: AlphapoLossOptions = {}): PreferenceLoss {
     beta,
     reference: false,
     logProbs: 'mean',
-    compute: ({ chosen, rejected }) => logSigmoid(reward(chosen).sub(reward(rejected)).mul(beta).sub(gamma)).neg(),
+    compute({ chosen, rejected }) {
+      const rewards = [reward(chosen).mul(beta), reward(rejected).mul(beta)] as const;
+      const margins = rewards[0].sub(rewards[1]);
+      return {
+        losses: logSigmoid(margins.sub(gamma)).neg(),
+        // The reward is not β log p here.
+        metrics: { 'rewards/chosen': rewards[0], 'rewards/rejected': rewards[1], 'rewards/margins': margins },
+      };
+    },
   };
 }
