@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAdapter, lora } from '@posttrain/peft';
 import { type RunOptions, type RunResult, sft, type Trainer, type TrainingOptions } from '@posttrain/training';
-import { dpo, namedReward, policyObjectives, trainPolicy } from '../src/index.js';
+import { dpo, namedReward, onlinePairs, policyObjectives, trainPolicy, trainPreferences } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 /** What every trainer takes and gives, as far as a run is controlled. */
@@ -27,7 +27,7 @@ const completions = letters.map((letter) => ({ prompt: `${letter}ab`, completion
 const reward = namedReward('halves', {}, (text) => Math.round(fractionOfC(text) * 2) / 2);
 
 /** One run of six steps with each trainer. */
-export const trainers: Readonly<Record<'sft' | 'dpo' | 'trainPolicy', Start>> = {
+export const trainers: Readonly<Record<'sft' | 'dpo' | 'online DPO' | 'trainPolicy', Start>> = {
   sft: async (options, held) =>
     sft({
       ...(await start()),
@@ -41,6 +41,14 @@ export const trainers: Readonly<Record<'sft' | 'dpo' | 'trainPolicy', Start>> = 
       ...(await start()),
       rows: pairs,
       batchSize: 1,
+      ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
+      ...options,
+    }),
+  'online DPO': async (options, held) =>
+    trainPreferences({
+      ...(await start()),
+      rows: onlinePairs({ rows: prompts, rewards: { reward }, maxCompletionLength: 3 }),
+      ...{ steps: STEPS, batchSize: 3 },
       ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
       ...options,
     }),

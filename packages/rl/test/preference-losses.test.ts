@@ -372,5 +372,8 @@ describe('what does not come from the formulas of rankings', () => {
     // By hand: |2 - 1| · |1 / log 3 - 1 / log 2| · log(1 + e^0.5).
     expect(pairOnly).toBeCloseTo((1 / Math.LN2 - 1 / Math.log(3)) * Math.log1p(Math.exp(0.5)), 6);
     expect(bottom).toBeGreaterThan(top);
+    // At the reference all are equal, and there is something to learn nevertheless.
+    const { gradient } = await evaluatePreference(loss, [ranking([0, 0, 0], [0.5, 0, 1])]);
+    expect(Math.max(...gradient.flat().map(Math.abs))).toBeGreaterThan(0.1);
   });
 });

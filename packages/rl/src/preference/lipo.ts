@@ -1,4 +1,4 @@
-import { softplus } from '@posttrain/core-tensor';
+import { iota, softplus } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
 import type { RankedLoss } from './ranked-loss.js';
 
@@ -12,7 +12,7 @@ export type LipoLossOptions = Given<typeof lipoOptions>;
 /**
  * Listwise Preference Optimization, LiPO-λ (arXiv 2402.01878, eq. 9): Σ_{ψ_i > ψ_j} Δ_ij log(1 + e^(s_j - s_i)) over the completions
  * of a prompt with scores ψ, s = β(log π(y) - log π_ref(y)), and Δ_ij = |2^ψ_i - 2^ψ_j| · |1 / log(1 + τ_i) - 1 / log(1 + τ_j)|, where τ
- * is the rank of a completion by s, from 1. Scores are best in [0, 1]. The weights Δ have no gradient.
+ * is the rank of a completion by s, from 1, equal ones as they are listed. Scores are best in [0, 1]. The weights Δ have no gradient.
  */
 export function lipoLoss(given: LipoLossOptions = {}): RankedLoss {
   const { beta } = lipoOptions.read(given);
@@ -23,8 +23,11 @@ export function lipoLoss(given: LipoLossOptions = {}): RankedLoss {
     beta,
     compute({ logProbs, reference, scores, together, ahead }) {
       const s = logProbs.sub(reference).mul(beta);
-      const isBefore = s.expandDims(0).greater(s.expandDims(1)).cast('float32');
-      const rank = together.mul(isBefore).sum(1).add(1);
+      const [own, other] = [s.expandDims(1), s.expandDims(0)];
+      const shape = together.shape;
+      // Before training all are equal: without an order of theirs no weight would be above 0.
+      const isEarlier = other.equal(own).and(iota(shape, 1).less(iota(shape, 0)));
+      const rank = together.mul(other.greater(own).or(isEarlier).cast('float32')).sum(1).add(1);
       const gain = scores.mul(Math.LN2).exp();
       const discount = rank.add(1).log().reciprocal();
       const difference = (values: typeof s) => values.expandDims(1).sub(values.expandDims(0));
