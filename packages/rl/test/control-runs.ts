@@ -27,7 +27,7 @@ const completions = letters.map((letter) => ({ prompt: `${letter}ab`, completion
 const reward = namedReward('halves', {}, (text) => Math.round(fractionOfC(text) * 2) / 2);
 
 /** One run of six steps with each trainer. */
-export const trainers: Readonly<Record<'sft' | 'dpo' | 'online DPO' | 'trainPolicy', Start>> = {
+export const trainers: Readonly<Record<'sft' | 'dpo' | 'trainPolicy', Start>> = {
   sft: async (options, held) =>
     sft({
       ...(await start()),
@@ -44,14 +44,6 @@ export const trainers: Readonly<Record<'sft' | 'dpo' | 'online DPO' | 'trainPoli
       ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
       ...options,
     }),
-  'online DPO': async (options, held) =>
-    trainPreferences({
-      ...(await start()),
-      rows: onlinePairs({ rows: prompts, rewards: { reward }, maxCompletionLength: 3 }),
-      ...{ steps: STEPS, batchSize: 3 },
-      ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
-      ...options,
-    }),
   trainPolicy: async (options, held) =>
     trainPolicy({
       ...(await start()),
@@ -63,6 +55,20 @@ export const trainers: Readonly<Record<'sft' | 'dpo' | 'online DPO' | 'trainPoli
       ...options,
     }),
 };
+
+const alphabetical = namedReward('alphabetical', {}, (text) =>
+  [...text].reduce((sum, letter, i) => sum + letter.charCodeAt(0) / 128 ** i, 0),
+);
+
+/** One of online DPO, whose every step samples. */
+export const onlineDpo: Start = async (options, held) =>
+  trainPreferences({
+    ...(await start()),
+    rows: onlinePairs({ rows: prompts, rewards: { alphabetical }, maxCompletionLength: 3 }),
+    ...{ steps: STEPS, batchSize: 4 },
+    ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
+    ...options,
+  });
 
 /** The trained numbers. */
 export const numbersOf = async ({ trainer }: Pick<ControlledResult, 'trainer'>): Promise<number[][]> =>
@@ -94,5 +100,6 @@ if (script === import.meta.filename) {
   const afterStep = ({ step }: { readonly step: number }) => {
     if (step === Number(killAt)) process.kill(process.pid, 'SIGKILL');
   };
-  await trainers[name as keyof typeof trainers]({ ...everything, outputFolder: folder!, afterStep }, true);
+  const run = { ...trainers, onlineDpo }[name as keyof typeof trainers | 'onlineDpo'];
+  await run({ ...everything, outputFolder: folder!, afterStep }, true);
 }
