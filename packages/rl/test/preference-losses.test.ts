@@ -1,4 +1,4 @@
-import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPreferenceLoss,
@@ -170,6 +170,26 @@ describe('the kit of preference losses', () => {
     const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
     testPreferenceLoss(it, make(), { shiftInvariant, tolerance: 2e-5 });
   }
+});
+
+describe('a loss that is wrong', () => {
+  const dpo = preferenceLosses.sigmoid();
+  const detached: PreferenceLoss = { ...dpo, compute: (pairs) => stopGradient(dpo.compute(pairs) as Tensor) };
+  it.each<[string, PreferenceLoss, RegExp, object?]>([
+    ['prefers what is worse', { ...dpo, compute: (pairs) => (dpo.compute(pairs) as Tensor).neg() }, /right order/],
+    ['has no gradient', detached, /no gradient/],
+    ['couples what it says it does not', { ...dpo, compute: ({ chosen }) => chosen.sub(chosen.mean()) }, /padding/],
+    ['says that it needs a reference', { ...preferenceLosses.simpo(), reference: true }, /reference: false/],
+    ['is not shift invariant', preferenceLosses.nca_pair(), /shiftInvariant is true/],
+    ['is shift invariant', dpo, /shiftInvariant is false/, { shiftInvariant: false }],
+  ])('does not pass the kit: %s', async (_, loss, message, options = {}) => {
+    const bodies: (() => Promise<void>)[] = [];
+    // The last check trains a model.
+    testPreferenceLoss((__, body) => void bodies.push(body), loss, options);
+    const results = await Promise.allSettled(bodies.slice(0, -1).map((body) => body()));
+    const problems = results.flatMap((result) => (result.status === 'rejected' ? [`${result.reason}`] : []));
+    expect(problems.join('\n')).toMatch(message);
+  });
 });
 
 describe('what does not come from the formulas of pairs', () => {
