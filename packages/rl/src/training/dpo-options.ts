@@ -65,13 +65,39 @@ const shape = {
   ),
 };
 
-/** TRL's names for what is an option of a preference loss here. */
-export const DPO_TRL_NAMES = { beta: 'loss', loss_type: 'loss', label_smoothing: 'loss' } as const;
+/** TRL's names for what is an option of a preference loss here, or of the source of online pairs. */
+export const DPO_TRL_NAMES = {
+  beta: 'loss',
+  loss_type: 'loss',
+  loss_weights: 'loss',
+  label_smoothing: 'loss',
+  discopop_tau: 'loss',
+  rpo_alpha: 'loss',
+  cpo_alpha: 'loss',
+  simpo_gamma: 'loss',
+  desirable_weight: 'loss',
+  undesirable_weight: 'loss',
+  reward_funcs: 'rows',
+  judge: 'rows',
+  max_new_tokens: 'rows',
+  missing_eos_penalty: 'rows',
+} as const;
 
+const ONLINE = 'It belongs to the source of pairs: rows: onlinePairs({ rows, rewards, maxCompletionLength: 64 }).';
 const REMARKS = {
   beta: 'β belongs to the loss: loss: preferenceLosses.sigmoid({ beta: 0.1 }).',
-  loss_type: 'The loss is a value: loss: preferenceLosses.sigmoid(), or one of your own.',
-  label_smoothing: 'It would belong to the loss: give one of your own that has it.',
+  loss_type:
+    'The loss is a value: loss: preferenceLosses.sigmoid(), or one of your own; of several, combinedLoss({ losses }).',
+  loss_weights: 'They belong to combinedLoss({ losses, lossWeights }).',
+  label_smoothing: 'It belongs to the loss: loss: preferenceLosses.robust({ labelSmoothing: 0.1 }).',
+  discopop_tau: 'It belongs to the loss: loss: preferenceLosses.discopop({ tau: 0.05 }).',
+  rpo_alpha: 'It belongs to the loss: loss: preferenceLosses.rpo({ rpoAlpha: 1 }).',
+  cpo_alpha: 'It belongs to the loss: loss: preferenceLosses.cpo({ cpoAlpha: 1 }).',
+  simpo_gamma: 'It belongs to the loss: loss: preferenceLosses.simpo({ gamma: 0.5 }).',
+  reward_funcs: ONLINE,
+  judge: ONLINE,
+  max_new_tokens: ONLINE,
+  missing_eos_penalty: ONLINE,
 };
 
 /** The declared options of `dpo`. */
