@@ -101,10 +101,16 @@ export type { ModelRunnerOptions, PackWeights } from './runner/runner-options.js
 export type { RowSoftmax } from './runner/step-memory.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
-export type { SampledToken } from './sampling/report-token.js';
+export type { DecodingMix, LogitsFrom } from './sampling/decoding-mix.js';
+export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
+export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
+export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';
+export { type ValueGuidedOptions, valueGuided } from './sampling/mixes/value-guided.js';
+export type { SampledToken, TokenStatistics } from './sampling/report-token.js';
 export { sampleToken, tokenDistribution } from './sampling/sampler.js';
 export type { SamplerSettings } from './sampling/sampler-settings.js';
 export { type SamplerContext, TokenHistory } from './sampling/token-history.js';
+export { type TokenStatistic, type TokenView, tokenStatistics } from './sampling/token-statistics.js';
 export { NoTokenAllowedError } from './sampling/warpers/candidates.js';
 export {
   type ContinuationLogProbs,
@@ -135,6 +141,12 @@ export {
   type SpeculativeOptions,
   type SpeculativeStatistics,
 } from './speculative/speculative-decoding.js';
-export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
+export {
+  type Candidate,
+  residualDistribution,
+  verifyCandidates,
+  verifyToken,
+} from './speculative/speculative-sampling.js';
+export type { TokenDistribution } from './speculative/token-distribution.js';
 export * from './tokenizer/index.js';
 export * from './tools/index.js';

@@ -89,6 +89,7 @@ export class SpeculativeDecoding {
   begin(cacheTokens: number): Proposer {
     const proposer = this.#proposer(cacheTokens);
     return {
+      needsHidden: proposer.needsHidden ?? false,
       propose: (requests) => proposer.propose(requests),
       verified: (id, run) => {
         this.#counts.passes++;
