@@ -132,12 +132,16 @@ export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from '
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
+export type { MedusaSpeculation } from './speculative/medusa.js';
+export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
 export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
 export {
   type DraftModelSpeculation,
   DraftVocabularyError,
   type PromptLookupSpeculation,
+  type ProposerRun,
+  type ProposerSpeculation,
   type SpeculativeOptions,
   type SpeculativeStatistics,
 } from './speculative/speculative-decoding.js';
