@@ -120,7 +120,7 @@ export {
   seedOf,
 } from './rollout/rollout-source.js';
 export { isRowSource, type RowRequest, type RowSource, type SourcedRow } from './rollout/row-source.js';
-export { singleTurn } from './rollout/single-turn.js';
+export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
 export {
   groupsOf,
   type Rollout,
