@@ -7,7 +7,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
+from transformers import AutoModelForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 CASES = [
     {},
@@ -58,6 +58,29 @@ CASES = [
 PROMPT_LENGTH = 5
 
 
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+
+def guidance(name: str, scale: float, prompt: list, negative: list) -> dict:
+    """Classifier-free guidance: greedy tokens, and the scores of each step as log-probabilities."""
+    model = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32)
+    result = model.generate(
+        torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        negative_prompt_ids=torch.tensor([negative]),
+        guidance_scale=scale,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+        max_new_tokens=12,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    ids = result.sequences[0, len(prompt) :]
+    chosen = [step[0].log_softmax(-1)[token].item() for step, token in zip(result.scores, ids)]
+    return {"model": name, "scale": scale, "prompt": prompt, "negative": negative, "ids": ids.tolist(), "log_probs": chosen}
+
+
 def main() -> None:
     out = output_folder(__file__)
     torch.set_num_threads(1)
@@ -78,6 +101,8 @@ def main() -> None:
         out / "expected.json",
         {"logits": logits.tolist(), "seen": seen.tolist(), "prompt_length": PROMPT_LENGTH, "end_token": 1, "cases": cases},
     )
+    runs = [guidance("llama", 1.5, [5, 9, 31, 2], [7, 9, 1]), guidance("gpt2", 3.0, [17, 4], [4])]
+    write_json(out / "guidance.json", runs)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.generation import utils as generation  # noqa: E402
 from transformers.generation.candidate_generator import (  # noqa: E402
@@ -102,6 +103,52 @@ def assisted(name: str, factor: float, schedule: str, prompts: list) -> dict:
     return {"model": name, "scaled": scaled, "factor": factor, "schedule": schedule, "tokens": 4, "rows": rows}
 
 
+def medusa(out: Path, generator: torch.Generator) -> dict:
+    """
+    Medusa heads (arXiv 2401.10774) as FasterDecoding/Medusa defines them, which is on no registry: written here with torch. Their
+    file and config are in the reference's layout.
+    """
+    width, vocabulary, heads, layers, decay = 4, 7, 3, 2, 0.8
+    shapes = {}
+    for head in range(heads):
+        for layer in range(layers):
+            shapes[f"{head}.{layer}.linear.weight"] = (width, width)
+            shapes[f"{head}.{layer}.linear.bias"] = (width,)
+        shapes[f"{head}.{layers}.weight"] = (vocabulary, width)
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    modules = torch.nn.ModuleList()
+    for _ in range(heads):
+        blocks = [torch.nn.ModuleDict({"linear": torch.nn.Linear(width, width)}) for _ in range(layers)]
+        modules.append(torch.nn.ModuleList([*blocks, torch.nn.Linear(width, vocabulary, bias=False)]))
+    modules.load_state_dict(weights)
+    hidden = torch.randn(2, 9, width, generator=generator)
+    labels = torch.randint(vocabulary, (2, 9), generator=generator)
+    labels[0, :3] = labels[1, 7:] = -100
+    logits, losses = [], []
+    for k, head in enumerate(modules):
+        x = hidden
+        for block in list(head)[:-1]:
+            x = x + torch.nn.functional.silu(block["linear"](x))
+        logits.append(head[-1](x))
+        # Head k says what comes k + 2 places later.
+        losses.append(torch.nn.functional.cross_entropy(logits[-1][:, : -(k + 2)].reshape(-1, vocabulary), labels[:, k + 2 :].reshape(-1)))
+    loss = sum(decay ** (k + 1) * each for k, each in enumerate(losses))
+    loss.backward()
+    folder = out / "medusa"
+    folder.mkdir(exist_ok=True)
+    save_file(weights, folder / "medusa_lm_head.safetensors", metadata={"format": "pt"})
+    write_json(folder / "config.json", {"medusa_num_heads": heads, "medusa_num_layers": layers, "base_model_name_or_path": "tiny"})
+    return {
+        "hidden": hidden.tolist(),
+        "labels": labels.tolist(),
+        "decay": decay,
+        "logits": torch.stack(logits).tolist(),
+        "losses": [each.item() for each in losses],
+        "loss": loss.item(),
+        "gradients": {name: parameter.grad.tolist() for name, parameter in modules.named_parameters()},
+    }
+
+
 def main() -> None:
     import json
 
@@ -113,6 +160,7 @@ def main() -> None:
         for schedule in ("constant", "heuristic"):
             runs.append(assisted(name, 0.7, schedule, prompts))
     golden = {"prompt_lookup": prompt_lookup(generator), "speculative_sampling": speculative_sampling(generator), "assisted": runs}
+    golden["medusa"] = medusa(out, generator)
     write_json(out / "expected.json", golden)
 
 

@@ -1,3 +1,3 @@
 import { preset } from '../../scripts/tsup-preset.js';
 
-export default preset({ text: 'src/text.ts' });
+export default preset({ testing: 'src/testing/index.ts', text: 'src/text.ts' });

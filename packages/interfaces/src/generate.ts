@@ -107,6 +107,13 @@ export interface Completion {
   readonly topLogProbs?: readonly (readonly TokenLogProb[])[];
   /** −Σ p log p of that distribution, in nats, for each generated token. */
   readonly entropies?: readonly number[];
+  /** What else a generator was asked to say of that distribution, by name: a number for each generated token. */
+  readonly statistics?: Readonly<Record<string, readonly number[]>>;
+  /**
+   * log of the probability that each token was drawn with: under what temperature, truncation, penalties, a constraint and other
+   * models made of the distribution. exp(logProbs − samplingLogProbs) is the weight of importance sampling.
+   */
+  readonly samplingLogProbs?: readonly number[];
   /**
    * Places in `tokenIds` of tokens that were put there and not drawn (budget forcing, say); absent when there are none.
    * They have no part in the probability of the completion: leave them out of sums of `logProbs`.

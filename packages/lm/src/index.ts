@@ -101,10 +101,16 @@ export type { ModelRunnerOptions, PackWeights } from './runner/runner-options.js
 export type { RowSoftmax } from './runner/step-memory.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
-export type { SampledToken } from './sampling/report-token.js';
+export type { DecodingMix, LogitsFrom } from './sampling/decoding-mix.js';
+export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
+export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
+export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';
+export { type ValueGuidedOptions, valueGuided } from './sampling/mixes/value-guided.js';
+export type { SampledToken, TokenStatistics } from './sampling/report-token.js';
 export { sampleToken, tokenDistribution } from './sampling/sampler.js';
 export type { SamplerSettings } from './sampling/sampler-settings.js';
 export { type SamplerContext, TokenHistory } from './sampling/token-history.js';
+export { type TokenStatistic, type TokenView, tokenStatistics } from './sampling/token-statistics.js';
 export { NoTokenAllowedError } from './sampling/warpers/candidates.js';
 export {
   type ContinuationLogProbs,
@@ -126,15 +132,25 @@ export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from '
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
+export type { MedusaSpeculation } from './speculative/medusa.js';
+export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
 export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
 export {
   type DraftModelSpeculation,
   DraftVocabularyError,
   type PromptLookupSpeculation,
+  type ProposerRun,
+  type ProposerSpeculation,
   type SpeculativeOptions,
   type SpeculativeStatistics,
 } from './speculative/speculative-decoding.js';
-export { residualDistribution, verifyToken } from './speculative/speculative-sampling.js';
+export {
+  type Candidate,
+  residualDistribution,
+  verifyCandidates,
+  verifyToken,
+} from './speculative/speculative-sampling.js';
+export type { TokenDistribution } from './speculative/token-distribution.js';
 export * from './tokenizer/index.js';
 export * from './tools/index.js';

@@ -28,6 +28,60 @@ const range = (n: number, f: (i: number) => number) => Array.from({ length: n },
 describe.each(ENGINES)('ModelRunner on the %s engine', (_, makeEngine) => {
   const engine = makeEngine();
 
+  it.each(FAMILIES)(
+    '%s: a tree gives every token the logits of its path, and goes on from the path that is kept',
+    (_family, config) =>
+      onEngine(engine, async () => {
+        const model = await tiny(config);
+        const runner = new ModelRunner(model, { cacheTokens: 30 * 16 });
+        const random = Key.fromSeed(12).uniformHost(400);
+        let drawn = 0;
+        const below = (n: number) => Math.floor(random[drawn++]! * n);
+        // Some fill a block, some cross into the next, two share theirs; the last is no tree.
+        const live = [3, 15, 30].map(() => runner.start());
+        await runner.extend(live.map((sequence, i) => ({ sequence, tokens: range([3, 15, 30][i]!, () => below(64)) })));
+        live.push(runner.fork(live[1]!));
+        for (let round = 0; round < 2; round++) {
+          const trees = live.map((sequence, i) => {
+            const count = i === 2 ? 5 : 9 - i;
+            const tokens = range(count, () => below(64));
+            return {
+              sequence,
+              tokens,
+              ...(i < 2 || i === 3 ? { parents: range(count, (n) => below(n + 1) - 1) } : {}),
+            };
+          });
+          const before = live.map(({ tokens }) => [...tokens]);
+          const results = await runner.extend(trees, { logits: 'all' });
+          for (const [i, { sequence, tokens, parents }] of trees.entries()) {
+            const paths = tokens.map((_, n) => {
+              const path: number[] = [];
+              for (let at = n; at >= 0; at = parents ? parents[at]! : at - 1) path.unshift(at);
+              return path;
+            });
+            for (const [n, path] of paths.entries()) {
+              const wanted = (await logitsOf(model, [...before[i]!, ...path.map((at) => tokens[at]!)])).at(-1)!;
+              expect(largestDifference(results[i]!.logits[n]!, wanted)).toBeLessThan(2e-4);
+            }
+            const [path] = paths.sort((a, b) => b.length - a.length || b.at(-1)! - a.at(-1)!);
+            runner.keep(sequence, before[i]!.length, path!);
+            expect(sequence.tokens).toEqual([...before[i]!, ...path!.map((at) => tokens[at]!)]);
+          }
+          for (let step = 0; step < 3; step++) {
+            const next = await runner.extend(live.map((sequence) => ({ sequence, tokens: [below(64)] })));
+            for (const [i, sequence] of live.entries()) {
+              const wanted = (await logitsOf(model, sequence.tokens)).at(-1)!;
+              expect(largestDifference(next[i]!.logits[0]!, wanted)).toBeLessThan(2e-4);
+            }
+          }
+        }
+        const [sequence] = live as [CachedSequence];
+        const extend = (parents: number[]) => runner.extend([{ sequence, tokens: [1, 2], parents }]);
+        await expect(extend([-1])).rejects.toThrow(/needs a parent for each of its 2 tokens/);
+        await expect(extend([-1, 1])).rejects.toThrow(/needs a parent/);
+      }),
+  );
+
   it.each(FAMILIES)('%s: any forks, cuts and releases give the logits of one pass without a cache', (family, config) =>
     onEngine(engine, async () => {
       const model = await tiny(config);

@@ -184,7 +184,7 @@ export {
   seedOf,
 } from './rollout/rollout-source.js';
 export type { RowSource, SourcedRow } from './rollout/row-source.js';
-export { singleTurn } from './rollout/single-turn.js';
+export { type SingleTurnOptions, singleTurn } from './rollout/single-turn.js';
 export { type EnvironmentTool, toolEnvironment } from './rollout/tool-environment.js';
 export { toolReplies } from './rollout/tool-replies.js';
 export {

@@ -36,7 +36,10 @@ export interface Rollout<Row extends PromptRow = PromptRow> {
   readonly baseline?: number;
   /** log π_old of each token: under the policy before the first update. */
   readonly oldLogProbs: ArrayLike<number>;
-  /** log p of each token when it was sampled, before top-k, top-p and min-p cut the distribution. */
+  /**
+   * log p of each token when it was sampled, before top-k, top-p and min-p cut the distribution; of a source that samples from
+   * something else than the policy, what it was drawn with.
+   */
   readonly samplerLogProbs?: ArrayLike<number>;
   /** log π_ref of each token; needed when `needsReference`. */
   readonly referenceLogProbs?: ArrayLike<number>;
@@ -54,11 +57,12 @@ type Known<Row extends PromptRow, Names extends keyof Rollout> = Omit<Rollout<Ro
   readonly [Name in Names]-?: NonNullable<Rollout<Row>[Name]>;
 };
 
-/** A rollout as a source gives it: sampled, not scored. */
+/** A rollout as a source gives it: sampled, not scored. `oldLogProbs` where the sampler's are not the policy's. */
 export type SampledRollout<Row extends PromptRow = PromptRow> = Omit<
   Known<Row, 'row' | 'text' | 'finishReason' | 'samplerLogProbs'>,
   'reward' | 'rewards' | 'oldLogProbs' | 'referenceLogProbs'
->;
+> &
+  Partial<Pick<Rollout, 'oldLogProbs'>>;
 
 /** A sampled rollout with its rewards. */
 export type ScoredRollout<Row extends PromptRow = PromptRow> = SampledRollout<Row> &

@@ -2,21 +2,30 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { Key, stopGradient } from '@posttrain/core-tensor';
+import { Key, referenceEngine, stopGradient, tensor } from '@posttrain/core-tensor';
 import { sgd } from '@posttrain/core-tensor/optim';
+import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Verifier } from '@posttrain/interfaces';
+import { CausalLM, contrastive, LocalGenerator, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Advantage,
+  noBaseline,
+  noRatio,
+  type PolicyObjectiveParts,
   type PolicyTrainingOptions,
   type PromptRow,
   policyGradient,
   policyObjective,
   policyObjectives,
   type Rollout,
+  sequenceSum,
+  singleTurn,
   trainPolicy,
   trpo,
+  truncatedImportance,
   unclipped,
 } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
@@ -352,5 +361,119 @@ describe('TRPO', () => {
     expect(() => policyObjective({ ...parts, surrogate: policyGradient() })).toThrow(/compares values of the loss/);
     expect(() => policyObjective({ ...parts, surrogate: unclipped() })).not.toThrow();
     expect(() => trpo({ backtrackCoefficient: 1 })).toThrow(/backtrackCoefficient is 1/);
+  });
+});
+
+describe('rollouts that are drawn from several models', () => {
+  const guided = (amateur: CausalLM) => contrastive({ amateur: { model: amateur }, alpha: 0, beta: 0.7 });
+  /** A model of four tokens, none of which ends a text: 16 completions of two tokens. */
+  const fourTokens = (seed: number) => {
+    const model = { type: 'BPE', vocab: { a: 0, b: 1 }, merges: [] };
+    const words = new Tokenizer({ tokenizer: { version: '1.0', added_tokens: [], model } });
+    const config = parseModelConfig({
+      ...{ model_type: 'llama', vocab_size: 4, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1 },
+      ...{ num_attention_heads: 2, max_position_embeddings: 16, initializer_range: 0.15, eos_token_id: null },
+    });
+    return CausalLM.initialize({ config, tokenizer: words, name: 'four' }, seed);
+  };
+  const plain: PolicyObjectiveParts = {
+    ...{ name: 'reinforce', advantage: noBaseline(), ratio: noRatio() },
+    ...{ surrogate: policyGradient(), aggregation: sequenceSum() },
+  };
+  const corrected = (cap: number): PolicyObjectiveParts => ({
+    ...plain,
+    ratio: truncatedImportance(noRatio(), { level: 'sequence', cap }),
+  });
+
+  it('have, weighted, the gradient of the expected reward of the policy: over all completions, by differences', () =>
+    onEngine(referenceEngine(), async () => {
+      const [model, amateur] = [await fourTokens(1), await fourTokens(2)];
+      const promptTokens = [0, 1];
+      const generator = new LocalGenerator(model, { maxBatch: 256 });
+      const asked = { n: 600, maxTokens: 2, logProbs: true, samplingLogProbs: true, mix: guided(amateur), seed: 1 };
+      const [sampled] = await generator.generate([
+        { ...asked, prompt: { tokenIds: promptTokens, continuesText: true } },
+      ]);
+      const distinct = [...new Map(sampled!.map((one) => [one.tokenIds!.join(), one])).values()];
+      expect(distinct.length).toBe(16);
+      const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+      const shares = distinct.map(({ samplingLogProbs }) => Math.exp(sum([...samplingLogProbs!])));
+      expect(Math.abs(sum(shares) - 1)).toBeLessThan(1e-5);
+      const rewardOf = (tokens: readonly number[]) => (tokens[0] === 2 ? 1 : 0) + (tokens[1] === 3 ? 0.5 : 0);
+
+      /** ∂(expected loss) with the completions' own shares, by parameter. */
+      const gradientOf = async (parts: PolicyObjectiveParts) => {
+        const objective = policyObjective(parts);
+        const rollouts = distinct.map(({ tokenIds, logProbs, samplingLogProbs }, i) => ({
+          ...{ group: i, promptTokens, completionTokens: tokenIds!, reward: rewardOf(tokenIds!) },
+          ...{ oldLogProbs: logProbs!, samplerLogProbs: samplingLogProbs! },
+        }));
+        const { rows } = objective.annotate(rollouts, { maxCompletionLength: 2 });
+        const weighted = rows.map((row, i) => ({
+          ...row,
+          weights: Array.from(row.weights, (weight) => weight * shares[i]! * rows.length),
+        }));
+        const trainer = await Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0 });
+        await trainer.forwardBackward(weighted, objective.loss);
+        return trainer.takeGradients();
+      };
+      const expectedReward = async (weights: CausalLM['weights']) => {
+        const sequences = distinct.map(({ tokenIds }) => [...promptTokens, ...tokenIds!]);
+        const scored = await sequenceLogProbs(model.withWeights(weights), sequences);
+        const rewards = scored.map(
+          ({ logProbs }, i) => Math.exp(sum([...logProbs.slice(-2)])) * rewardOf(distinct[i]!.tokenIds!),
+        );
+        return sum(rewards);
+      };
+
+      const gradient = await gradientOf(corrected(1e6));
+      const uncorrected = await gradientOf(plain);
+      let missed = 0;
+      for (const seed of [1, 2, 3]) {
+        const step = 0.002;
+        const direction = Object.entries(model.weights).map(([name, { shape, size }], i) => {
+          return [name, tensor(Key.fromSeed(seed).child(i).normalHost(size), shape)] as const;
+        });
+        const moved = (by: number) =>
+          expectedReward(Object.fromEntries(direction.map(([name, d]) => [name, model.weights[name]!.add(d.mul(by))])));
+        const slope = ((await moved(step)) - (await moved(-step))) / (2 * step);
+        const along = async (g: typeof gradient) => {
+          let dot = 0;
+          for (const [name, d] of direction) {
+            const [a, b] = [await g[name]!.toArray(), await d.toArray()];
+            dot += a.reduce((total, x, i) => total + x * b[i]!, 0);
+          }
+          return -dot;
+        };
+        expect(Math.abs((await along(gradient)) - slope)).toBeLessThan(1e-3);
+        missed = Math.max(missed, Math.abs((await along(uncorrected)) - slope));
+      }
+      // Without the weights the same check fails.
+      expect(missed).toBeGreaterThan(0.02);
+    }));
+
+  it('reach the objective with both log-probabilities, and are refused without a correction', async () => {
+    const amateur = await toyModel(7);
+    const rollouts = singleTurn({ mix: guided(amateur) });
+    await expect(run({ rollouts, objective: policyObjectives.grpo() })).rejects.toThrow(/does not correct for it/);
+    let seen = 0;
+    const watching: Advantage = {
+      ...noBaseline(),
+      name: 'watching',
+      compute(list) {
+        for (const { oldLogProbs, samplerLogProbs } of list) {
+          const differ = Array.from(oldLogProbs, (logProb, t) => Math.abs(logProb - samplerLogProbs![t]!));
+          seen = Math.max(seen, ...differ);
+        }
+        return noBaseline().compute(list);
+      },
+    };
+    const objective = { ...corrected(5), advantage: watching };
+    const { history } = await run({ rollouts, objective, steps: 2 });
+    expect(history.length).toBe(2);
+    expect(seen).toBeGreaterThan(0.1);
+    // What the trainer computes of the same tokens is what the sampler said of the policy.
+    const recomputed = await run({ rollouts, objective, steps: 1, oldLogProbs: 'recomputed' });
+    expect(recomputed.history[0]!.metrics['sampling/sampling_logp_difference/max']).toBeLessThan(1e-4);
   });
 });

@@ -1,10 +1,20 @@
 import { assembleCall, type JsonObject, type ToolCall } from '@posttrain/lm';
 import { chatTurnRequest, topLogProbs } from './chat-request.js';
-import { type ChatTurnEvent, type ChatTurnReader, chatTurn } from './chat-turn.js';
+import { type ChatTurnReader, chatTurn } from './chat-turn.js';
 import { Fields } from './fields.js';
 import { bytesOf, checkPromptBytes } from './prompt-bytes.js';
 import { promptLogProbs } from './prompt-log-probs.js';
-import { completionOf, modelOf, type Reply, replyHead, samples, tokenLogProb, usage } from './reply.js';
+import {
+  type CompletionEnd,
+  completionOf,
+  endOf,
+  modelOf,
+  type Reply,
+  replyHead,
+  samples,
+  tokenLogProb,
+  usage,
+} from './reply.js';
 import { type RequestContext, runCompletions } from './run-completions.js';
 import { samplingFields } from './sampling-fields.js';
 import { type CompletionEvent, DEFAULT_CHAT_TOKENS } from './served-model.js';
@@ -77,7 +87,7 @@ async function whole(answer: Answer): Promise<Reply> {
     calls: [] as ToolCall[],
     logProbs: [] as JsonObject[],
     tokenIds: new TokenIds(returnTokenIds),
-    finishReason: 'stop' as ChatTurnEvent['finishReason'],
+    end: endOf({ finishReason: 'stop' }),
   }));
   let completionTokens = 0;
   for await (const { index, event } of events) {
@@ -89,11 +99,11 @@ async function whole(answer: Answer): Promise<Reply> {
     choice.text += text;
     for (const call of calls) assembleCall(choice.calls, call);
     choice.logProbs.push(...logProbsOf(event, tokensAsIds));
-    choice.finishReason = finishReason;
+    choice.end = endOf({ ...event, finishReason });
   }
   const body = {
     ...replyHead('chatcmpl', 'chat.completion', name),
-    choices: choices.map(({ reasoning, text, calls, logProbs, tokenIds, finishReason }, index) => ({
+    choices: choices.map(({ reasoning, text, calls, logProbs, tokenIds, end }, index) => ({
       index,
       message: {
         role: 'assistant',
@@ -105,7 +115,7 @@ async function whole(answer: Answer): Promise<Reply> {
           : {}),
       },
       logprobs: hasLogProbs ? { content: logProbs, refusal: null } : null,
-      finish_reason: finishReason,
+      ...end,
       ...tokenIds.take(),
     })),
     usage: usage(promptTokens, completionTokens),
@@ -132,12 +142,12 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
     const read = choice.reader.read(event);
     const logProbs = logProbsOf(event, tokensAsIds);
     const logprobs = hasLogProbs && logProbs.length > 0 ? { content: logProbs, refusal: null } : null;
-    const delta = (it: JsonObject, lists: JsonObject | null = null, finishReason: string | null = null) =>
-      chunk([{ ...part(index, it, lists, finishReason), ...choice.tokenIds.take() }]);
+    const delta = (it: JsonObject, lists: JsonObject | null = null, end?: CompletionEnd) =>
+      chunk([{ ...part(index, it, lists), ...end, ...choice.tokenIds.take() }]);
     // Before anything is sent: a model that does not say its tokens is refused with a status.
     choice.tokenIds.add(event);
     if (!choice.begun) {
-      yield { ...chunk([part(index, { role: 'assistant', content: '', refusal: null }, null, null)]), ...said };
+      yield { ...chunk([part(index, { role: 'assistant', content: '', refusal: null }, null)]), ...said };
     }
     said = {};
     choice.begun = true;
@@ -148,17 +158,15 @@ async function* chunks(answer: Answer): AsyncGenerator<JsonObject> {
       const it = { ...(name === undefined ? {} : { name }), arguments: text };
       yield delta({ tool_calls: [{ index: at, ...begin, function: it }] });
     }
-    if (read.finishReason) yield delta({}, null, read.finishReason);
+    if (read.finishReason) yield delta({}, null, endOf({ ...event, finishReason: read.finishReason }));
   }
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }
 
-const part = (
-  index: number,
-  delta: JsonObject,
-  logprobs: JsonObject | null,
-  finish_reason: string | null,
-): JsonObject => ({ index, delta, logprobs, finish_reason });
+const part = (index: number, delta: JsonObject, logprobs: JsonObject | null): JsonObject => ({
+  ...{ index, delta, logprobs },
+  finish_reason: null,
+});
 
 const logProbsOf = ({ logProb }: CompletionEvent, asIds: boolean): JsonObject[] =>
   logProb

@@ -3,7 +3,18 @@ import { invalidField } from './api-error.js';
 import { Fields } from './fields.js';
 import { type PromptLogProbs, promptLogProbs } from './prompt-log-probs.js';
 import { promptsOf } from './prompts.js';
-import { completionOf, finiteLogProb, modelOf, type Reply, replyHead, samples, shownName, usage } from './reply.js';
+import {
+  type CompletionEnd,
+  completionOf,
+  endOf,
+  finiteLogProb,
+  modelOf,
+  type Reply,
+  replyHead,
+  samples,
+  shownName,
+  usage,
+} from './reply.js';
 import { type RequestContext, runCompletions, type SampleEvent } from './run-completions.js';
 import { SAMPLING_FIELDS, samplingFields } from './sampling-fields.js';
 import type { CompletionEvent, ReportedLogProb, TokenLogProb } from './served-model.js';
@@ -83,14 +94,14 @@ async function whole(answer: Answer): Promise<Reply> {
   const texts = choices.map(() => '');
   const tokenIds = choices.map(() => new TokenIds(returnTokenIds));
   const logProbs = texts.map(() => new LogProbs(tokensAsIds));
-  const reasons = texts.map((): CompletionEvent['finishReason'] => undefined);
+  const ends = texts.map((): CompletionEnd => ({ finish_reason: null, stop_reason: null }));
   let completionTokens = 0;
   for await (const { index, event } of events) {
     completionTokens++;
     logProbs[index]!.add(event);
     tokenIds[index]!.add(event);
     texts[index] += event.text;
-    reasons[index] = event.finishReason;
+    ends[index] = endOf(event);
   }
   const body = {
     ...head,
@@ -98,7 +109,7 @@ async function whole(answer: Answer): Promise<Reply> {
       text,
       index,
       logprobs: hasLogProbs ? logProbs[index]!.take() : null,
-      finish_reason: reasons[index],
+      ...ends[index],
       ...choices[index],
       ...tokenIds[index]!.take(),
     })),
@@ -127,9 +138,7 @@ async function* chunks(answer: Answer, includeUsage: boolean): AsyncGenerator<Js
     const logprobs = hasLogProbs ? logProbs[index]!.take() : null;
     const prompt = isBegun[index] ? {} : choices[index];
     isBegun[index] = true;
-    yield chunk([
-      { text, index, logprobs, finish_reason: finishReason ?? null, ...prompt, ...tokenIds[index]!.take() },
-    ]);
+    yield chunk([{ text, index, logprobs, ...endOf(event), ...prompt, ...tokenIds[index]!.take() }]);
   }
   if (includeUsage) yield chunk([], usage(promptTokens, completionTokens));
 }

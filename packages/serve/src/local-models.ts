@@ -138,8 +138,8 @@ async function* complete(
   };
   const report = topLogProbs === undefined ? undefined : reporter(model, request.prompt);
   for await (const event of generator.stream(request)) {
-    const { text, tokenId, finishReason } = event;
-    yield { text, tokenId, ...report?.(event), finishReason };
+    const { text, tokenId, finishReason, stop = null } = event;
+    yield { text, tokenId, ...report?.(event), finishReason, ...(stop === null ? {} : { stop }) };
   }
 }
 

@@ -56,6 +56,21 @@ export const usage = (promptTokens: number, completionTokens: number): JsonObjec
   total_tokens: promptTokens + completionTokens,
 });
 
+/** Why a choice ended; both are null while it goes on. */
+export interface CompletionEnd extends JsonObject {
+  readonly finish_reason: string | null;
+  /** As vLLM has it: the stop string that ended it; null where none did. */
+  readonly stop_reason: string | null;
+}
+
+export const endOf = ({
+  finishReason,
+  stop,
+}: {
+  readonly finishReason: string | undefined;
+  readonly stop?: string | null;
+}): CompletionEnd => ({ finish_reason: finishReason ?? null, stop_reason: stop ?? null });
+
 /** The API's number for a probability of next to nothing; JSON has no infinity. */
 export const finiteLogProb = (logProb: number): number => Math.max(logProb, -9999);
 

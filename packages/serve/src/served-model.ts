@@ -62,6 +62,8 @@ export interface CompletionEvent {
   readonly logProb?: ReportedLogProb;
   /** With the last token. */
   readonly finishReason: 'stop' | 'length' | 'abort' | undefined;
+  /** With the last token: the stop string that ended it. Default: none did. */
+  readonly stop?: string | null;
 }
 
 /** A conversation with its tools and variables, for a chat template. */

@@ -18,6 +18,7 @@ interface Choice {
   readonly index: number;
   readonly text: string;
   readonly finish_reason: string | null;
+  readonly stop_reason?: string | null;
   readonly token_ids?: number[];
   readonly prompt_token_ids?: number[];
   readonly prompt_logprobs?: PromptLogProbs;
@@ -49,6 +50,26 @@ async function client(kind = 'byte-level-bpe') {
 
 const PROMPTS = [[5, 9, 9, 31], [40], [7, 3, 22, 2, 11]];
 const MESSAGES = [{ role: 'user', content: 'Hello there' }];
+
+describe('stop_reason', () => {
+  it.each([
+    ['completions', { prompt: [5, 9, 9, 31] }],
+    ['chat/completions', { messages: MESSAGES }],
+  ])('says which stop string ended a choice of %s, whole or streamed; null where none did', async (path, what) => {
+    const { ask, events } = await client();
+    const asked = { ...what, temperature: 0, max_tokens: 24 };
+    const free = await ask(path, asked);
+    expect(free.choices[0]).toMatchObject({ finish_reason: 'length', stop_reason: null });
+    const text = free.choices[0]!.text ?? free.choices[0]!.message.content;
+    const at = text.slice(8, 10);
+    const stopped = { ...asked, stop: ['never comes', at] };
+    expect((await ask(path, stopped)).choices[0]).toMatchObject({ finish_reason: 'stop', stop_reason: at });
+    const ends = (await events(path, stopped)).flatMap(({ choices }) => choices.filter((it) => it.finish_reason));
+    expect(ends).toMatchObject([{ finish_reason: 'stop', stop_reason: at }]);
+    const longer = (await events(path, asked)).flatMap(({ choices }) => choices.filter((it) => it.finish_reason));
+    expect(longer).toMatchObject([{ finish_reason: 'length', stop_reason: null }]);
+  });
+});
 
 describe('token prompts', () => {
   it('reach the model as they are, one or several, and come back beside what was generated', async () => {

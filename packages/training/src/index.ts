@@ -27,6 +27,8 @@ export { TrainingRowError } from './loss/rows.js';
 export { prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
 export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
+export { type MedusaLoss, type MedusaLossOptions, medusaLoss } from './medusa/medusa-loss.js';
+export { type TrainMedusaHeadsOptions, trainMedusaHeads } from './medusa/train-medusa-heads.js';
 export {
   type DivergenceOptions,
   divergence,

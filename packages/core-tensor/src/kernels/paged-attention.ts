@@ -1,7 +1,7 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
 import { iota } from '../create.js';
 import { KernelOptionError, ShapeError } from '../errors.js';
-import type { Tensor } from '../tensor.js';
+import { type Tensor, where } from '../tensor.js';
 import { attention, type CachedAttentionConfig, cachedAttention, checkNumbers, onlyFirst } from './attention.js';
 import { biasOf } from './attention-mask.js';
 import { checkIndices } from './check.js';
@@ -30,6 +30,16 @@ export interface PagedAttentionInputs {
   readonly lengths: Tensor;
   /** int32 [b, s]: where in the pools the new tokens go (block · blockSize + place); padding, on the right, into block 0. */
   readonly slots: Tensor;
+  /** New tokens that are a tree (tree attention, arXiv 2305.09781) and no sequence. Default: each sees those before it. */
+  readonly tree?: TokenTree;
+}
+
+/** New tokens of which several may follow the same one. */
+export interface TokenTree {
+  /** int32 [b, s]: how far each is behind the cache, from 0: its position is that many after the row's length. */
+  readonly depths: Tensor;
+  /** int32 [b, s, s]: 1 where a new token sees another one: its ancestors, and itself. */
+  readonly visible: Tensor;
 }
 
 /**
@@ -58,13 +68,39 @@ export function pagedAttention(
     return { output: cachedAttention({ q, k, v, pastKeys, pastValues, lengths }, config).output, keys, values };
   const added = slots.greaterEqual(blockSize).cast('int32').sum(1);
   const own = (past: Tensor) => onlyFirst(past, lengths.add(added));
-  const row = lengths.reshape([b, 1, 1]).add(iota([1, s, 1], 1));
-  const distance = row.sub(iota([1, 1, capacity], 2));
-  const past = distance.greaterEqual(0);
+  const { distance, seen } = inputs.tree
+    ? treeDistances(inputs.tree, lengths, capacity)
+    : sequenceDistances(lengths, s, capacity);
   const { slidingWindow, ...rest } = config;
-  const visible = slidingWindow === undefined ? past : past.and(distance.less(slidingWindow));
+  const visible = slidingWindow === undefined ? seen : seen.and(distance.less(slidingWindow));
   const bias = biasOf(visible, q.dtype).reshape([b, 1, s, capacity]);
   return { output: attention(q, own(pastKeys), own(pastValues), bias, rest), keys, values };
+}
+
+/** How far each of `capacity` places is before each new token, [b, s, capacity], and which it sees. */
+interface Distances {
+  readonly distance: Tensor;
+  readonly seen: Tensor;
+}
+
+function sequenceDistances(lengths: Tensor, s: number, capacity: number): Distances {
+  const row = lengths.reshape([lengths.size, 1, 1]).add(iota([1, s, 1], 1));
+  const distance = row.sub(iota([1, 1, capacity], 2));
+  return { distance, seen: distance.greaterEqual(0) };
+}
+
+function treeDistances({ depths, visible }: TokenTree, lengths: Tensor, capacity: number): Distances {
+  const [b, s] = depths.shape as [number, number];
+  const length = lengths.reshape([b, 1, 1]);
+  const offset = iota([1, 1, capacity], 2).sub(length);
+  // Which new token a place holds; others read one that does not count.
+  const token = offset.maximum(0).minimum(s - 1);
+  const depth = depths.takeAlongAxis(token.reshape([b, capacity]), 1).reshape([b, 1, capacity]);
+  const [isPast, isNew] = [offset.less(0), offset.greaterEqual(0).and(offset.less(s))];
+  const position = length.add(where(isPast, offset, depth));
+  const isAncestor = visible.takeAlongAxis(token.broadcastTo([b, s, capacity]), 2).greater(0);
+  const distance = length.add(depths.reshape([b, s, 1])).sub(position);
+  return { distance, seen: isPast.or(isNew.and(isAncestor)) };
 }
 
 /** A pool with the keys or values [b, kv, s, d] of new tokens written at `slots` int32 [b, s]: see `PagedAttentionInputs`. */
@@ -95,13 +131,14 @@ export function readBlocks(
 
 function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions): void {
   const name = 'pagedAttention';
-  const { q, k, v, keys, values, table, lengths, slots } = inputs;
+  const { q, k, v, keys, values, table, lengths, slots, tree } = inputs;
   const { blockSize } = options;
   checkNumbers(name, options);
   if (!Number.isInteger(blockSize) || blockSize < 1) {
     throw new KernelOptionError(name, `blockSize must be a positive integer, not ${blockSize}`);
   }
-  for (const [part, indices] of Object.entries({ table, lengths, slots })) checkIndices(name, indices.spec, part);
+  for (const [part, indices] of Object.entries({ table, lengths, slots, ...tree }))
+    checkIndices(name, indices.spec, part);
   const shapes = [q, k, v, keys, values, table, lengths, slots].map(({ shape }) => shape);
   const [b, h, s, d] = q.shape;
   const kv = k.shape[1]!;
@@ -116,12 +153,13 @@ function checkPaged(inputs: PagedAttentionInputs, options: PagedAttentionOptions
     values.shape[1] === v.shape[3] &&
     table.shape[0] === b &&
     lengths.shape[0] === b &&
-    slots.shape.join() === [b, s].join();
+    slots.shape.join() === [b, s].join() &&
+    (!tree || (tree.depths.shape.join() === [b, s].join() && tree.visible.shape.join() === [b, s, s].join()));
   if (!fits) {
     throw new ShapeError(
       name,
       shapes,
-      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv · blocks · ${blockSize}, d], table [b, w], lengths [b] and slots [b, s]`,
+      `needs q [b, h, s, d], k and v [b, kv, s, d], pools [kv · blocks · ${blockSize}, d], table [b, w], lengths [b], slots [b, s], and of a tree depths [b, s] and visible [b, s, s]`,
     );
   }
 }

@@ -9,6 +9,7 @@ function pagedCase(
   newTokens: number,
   lengths: readonly number[],
   options: { readonly slidingWindow?: number; readonly softCap?: number } = {},
+  parents?: readonly (readonly number[])[],
 ): ConformanceCase {
   const d = 8;
   const table = [
@@ -18,6 +19,7 @@ function pagedCase(
   const slots = lengths.flatMap((length, row) =>
     Array.from({ length: newTokens }, (_, i) => table[row]![Math.floor((length + i) / 4)]! * 4 + ((length + i) % 4)),
   );
+  const tree = parents?.map(treeOf);
   const pool = (seed: number) => sample([keyValueHeads * 5 * 4, d], 'float32', { seed });
   return defineCase(
     'pagedAttention',
@@ -30,16 +32,44 @@ function pagedCase(
       given(table.flat(), 'int32', [2, 2]),
       given(lengths, 'int32'),
       given(slots, 'int32', [2, newTokens]),
+      ...(tree
+        ? [
+            given(
+              tree.flatMap(({ depths }) => depths),
+              'int32',
+              [2, newTokens],
+            ),
+            given(
+              tree.flatMap(({ visible }) => visible),
+              'int32',
+              [2, newTokens, newTokens],
+            ),
+          ]
+        : []),
     ],
-    (q, k, v, keys, values, table, lengths, slots) => {
+    (q, k, v, keys, values, table, lengths, slots, depths, visible) => {
       const result = pagedAttention(
-        { q: q!, k: k!, v: v!, keys: keys!, values: values!, table: table!, lengths: lengths!, slots: slots! },
+        {
+          ...{ q: q!, k: k!, v: v!, keys: keys!, values: values!, table: table!, lengths: lengths!, slots: slots! },
+          ...(depths && visible && { tree: { depths, visible } }),
+        },
         { scale: 0.3, blockSize: 4, ...options },
       );
       return [result.output, result.keys, result.values];
     },
-    { note: `lengths ${lengths} ${JSON.stringify(options)}` },
+    { note: `lengths ${lengths} ${JSON.stringify(options)}${parents ? ` tree ${JSON.stringify(parents)}` : ''}` },
   );
+}
+
+/** Depths, and who sees whom, of tokens by the token that each follows; −1: the cache. */
+function treeOf(parents: readonly number[]): { readonly depths: number[]; readonly visible: number[] } {
+  const paths = parents.map((_, i) => {
+    const path: number[] = [];
+    for (let at = i; at >= 0; at = parents[at]!) path.push(at);
+    return path;
+  });
+  const visible = paths.flatMap((path) => parents.map((_, i) => Number(path.includes(i))));
+  return { depths: paths.map(({ length }) => length - 1), visible };
 }
 
 export const pagedCases = {
@@ -48,6 +78,14 @@ export const pagedCases = {
     pagedCase(4, 2, 3, [5, 2]),
     pagedCase(4, 2, 1, [1, 6], { slidingWindow: 3, softCap: 1.5 }),
     pagedCase(2, 2, 2, [6, 3], { slidingWindow: 3, softCap: 1.5 }),
+    pagedCase(4, 2, 4, [4, 2], {}, [
+      [-1, 0, 0, 2],
+      [-1, -1, 1, 0],
+    ]),
+    pagedCase(2, 2, 3, [3, 5], { slidingWindow: 2 }, [
+      [-1, 0, 0],
+      [-1, -1, -1],
+    ]),
   ],
   putRows: () => [
     defineCase(

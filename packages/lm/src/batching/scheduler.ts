@@ -1,14 +1,16 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
-import type { CachedSequence, ExtendInput, ExtendResult } from '../runner/extend-inputs.js';
+import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import type { ExtendInput, ExtendOptions, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import type { DecodeRow } from '../sampling/decode-row.js';
-import { type DrawnToken, type RowState, startRow } from '../sampling/draw-next.js';
-import { usesSoftmax } from '../sampling/sampler.js';
-import { NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
+import { type DrawnToken, startRow } from '../sampling/draw-next.js';
+import { asksForReport, type Logits, usesSoftmax } from '../sampling/sampler.js';
+import { cutProposal, NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
+import { RowMixer } from './row-mixer.js';
+import { type Prefill, RowRoom, type Scheduled, virtualOf } from './row-room.js';
 
 /** Options of `Scheduler`. */
 export interface SchedulerOptions {
@@ -33,31 +35,6 @@ export interface ScheduledToken extends DrawnToken {
   readonly error?: unknown;
 }
 
-/** A row that waits or generates. */
-interface Scheduled {
-  readonly id: number;
-  readonly row: DecodeRow;
-  readonly adapter: Adapter;
-  /** The temperature of the softmax that its tokens are drawn with, if the engine had better compute it. */
-  readonly asks: Pick<ExtendInput, 'temperature'>;
-  readonly isCancelled: () => boolean;
-  readonly state: RowState;
-  /** Undefined while its prompt is computed. */
-  sequence: CachedSequence | undefined;
-}
-
-/** What rows begin with, while it is being computed for all of them. */
-interface Prefill {
-  /** The prompt, and what the row had generated when it had to make room. */
-  readonly tokens: readonly number[];
-  readonly adapter: Adapter;
-  readonly sequence: CachedSequence;
-  readonly members: Scheduled[];
-}
-
-/** Watermark: blocks reserved for a row beyond those it holds, capped at what it can still come to use. */
-const BLOCKS_AHEAD = 4;
-
 /** A row that could never run: it needs more of the cache than there is. */
 export class CacheTooSmallError extends PosttrainError {
   constructor(needed: number, capacity: number) {
@@ -80,6 +57,8 @@ export class Scheduler {
   readonly #maxBatch: number;
   readonly #prefillTokens: number;
   readonly #proposer: Proposer | undefined;
+  readonly #mixer: RowMixer;
+  #room: RowRoom;
   #waiting: Scheduled[] = [];
   #prefills: Prefill[] = [];
   #running: Scheduled[] = [];
@@ -98,6 +77,8 @@ export class Scheduler {
     this.#maxBatch = maxBatch;
     this.#prefillTokens = prefillTokens;
     this.#proposer = options.proposer;
+    this.#mixer = new RowMixer(runner.capacity);
+    this.#room = new RowRoom(runner);
   }
 
   /** Rows that are not done. */
@@ -112,12 +93,14 @@ export class Scheduler {
 
   /** Queues a checked row; its name. `isCancelled` is asked before every step. @throws CacheTooSmallError */
   add(row: DecodeRow, isCancelled: () => boolean = () => false): number {
-    const needed = this.#mostBlocks(row) * BLOCK_SIZE;
+    const needed = this.#room.mostBlocks(row) * BLOCK_SIZE;
     if (needed > this.#runner.capacity) throw new CacheTooSmallError(needed, this.#runner.capacity);
     const { adapter = NO_ADAPTER } = row;
     const id = this.#nextId++;
-    const asks = usesSoftmax(row) ? { temperature: row.temperature } : {};
-    this.#waiting.push({ id, row, adapter, asks, isCancelled, state: startRow(row), sequence: undefined });
+    const isUseful = row.mix ? asksForReport(row) : usesSoftmax(row);
+    const asks = isUseful ? { temperature: row.temperature } : {};
+    const begun = { sequence: undefined, hidden: undefined };
+    this.#waiting.push({ id, row, adapter, asks, isCancelled, state: startRow(row), ...begun });
     return id;
   }
 
@@ -142,7 +125,7 @@ export class Scheduler {
   restart(runner: ModelRunner, blamed?: Adapter): number[] {
     const begun = [...this.#running, ...this.#prefills.flatMap(({ members }) => members)].sort((a, b) => a.id - b.id);
     for (const one of begun) one.sequence = undefined;
-    [this.#prefills, this.#running, this.#runner] = [[], [], runner];
+    [this.#prefills, this.#running, this.#runner, this.#room] = [[], [], runner, new RowRoom(runner)];
     const all = [...begun, ...this.#waiting];
     const ended = blamed ? all.filter(({ adapter }) => sameAdapter(adapter, blamed)) : [];
     this.#waiting = all.filter((one) => !ended.includes(one));
@@ -154,6 +137,7 @@ export class Scheduler {
   close(): void {
     for (const { sequence } of this.#prefills) this.#runner.release(sequence);
     for (const one of this.#running) this.#end(one);
+    this.#mixer.close();
     this.#waiting.length = 0;
     [this.#prefills, this.#running] = [[], []];
   }
@@ -191,7 +175,11 @@ export class Scheduler {
         (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
       );
       const blocks = known ? 0 : Math.ceil((virtualOf(next.adapter) + tokens.length) / BLOCK_SIZE);
-      if (this.active > 0 && blocks + this.#blocksAhead(next) > this.#freeBlocks()) return;
+      if (
+        this.active > 0 &&
+        blocks + this.#room.blocksAhead(next) > this.#room.freeBlocks(this.#prefills, this.#running)
+      )
+        return;
       this.#waiting.shift();
       if (known) known.members.push(next);
       else {
@@ -199,24 +187,6 @@ export class Scheduler {
         this.#prefills.push({ tokens, adapter: next.adapter, sequence, members: [next] });
       }
     }
-  }
-
-  /** Free blocks above the watermarks of all rows. */
-  #freeBlocks(): number {
-    let free = this.#runner.freeTokens / BLOCK_SIZE;
-    for (const { tokens, sequence, members, adapter } of this.#prefills) {
-      const virtual = sequence.length === 0 ? virtualOf(adapter) : 0;
-      free -= Math.ceil((virtual + tokens.length - sequence.length) / BLOCK_SIZE);
-      for (const member of members) free -= this.#blocksAhead(member);
-    }
-    for (const one of this.#running) free -= this.#blocksAhead(one);
-    return free;
-  }
-
-  /** A row's watermark; one block of it is for copy-on-write of a shared block, until that has happened. */
-  #blocksAhead({ row, state, sequence }: Scheduled): number {
-    const present = Math.ceil((virtualOf(row.adapter) + row.prompt.length + state.generated.length) / BLOCK_SIZE);
-    return Math.min(BLOCKS_AHEAD, this.#mostBlocks(row) - 1 - present) + Number(sequence === undefined);
   }
 
   /**
@@ -256,8 +226,13 @@ export class Scheduler {
       const isShared = first !== undefined && others.every((other) => other === first);
       return { sequence, tokens, adapter, ...(isShared ? { temperature: first } : {}) };
     });
-    const results = await this.#unlessFull(() => this.#runner.extend(inputs));
-    if (!results) return [];
+    const first = pieces.flatMap(({ prefill, tokens }) => {
+      const isWhole = prefill.sequence.length + tokens.length === prefill.tokens.length;
+      return isWhole ? prefill.members.filter(({ state }) => state.generated.length === 0) : [];
+    });
+    const computed = await this.#unlessFull(() => this.#compute(first, inputs, { hidden: this.#needsHidden }));
+    if (!computed) return [];
+    const { results, others } = computed;
     const drawn: ScheduledToken[] = [];
     for (const [i, { prefill }] of pieces.entries()) {
       const { tokens, sequence, members } = prefill;
@@ -265,8 +240,9 @@ export class Scheduler {
       this.#prefills.splice(this.#prefills.indexOf(prefill), 1);
       for (const member of members) {
         member.sequence = this.#runner.fork(sequence);
+        member.hidden = results[i]!.hidden?.[0]?.slice();
         this.#running.push(member);
-        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!));
+        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!, others));
       }
       this.#runner.release(sequence);
     }
@@ -287,12 +263,24 @@ export class Scheduler {
   async #decodeRows(rows: readonly Scheduled[]): Promise<ScheduledToken[]> {
     const proposals = await this.#propose(rows);
     const inputs = rows.map(({ sequence, state, adapter, asks }, i) => {
-      const tokens = [state.generated.at(-1)!, ...proposals[i]!.tokens];
-      return { sequence: sequence!, tokens, adapter, ...asks };
+      const { tokens, parents } = proposals[i]!;
+      return {
+        ...{ sequence: sequence!, tokens: [state.generated.at(-1)!, ...tokens], adapter, ...asks },
+        ...(parents && { parents: [-1, ...parents.map((parent) => parent + 1)] }),
+      };
     });
-    const room = Math.max(...rows.map(({ row }) => virtualOf(row.adapter) + row.prompt.length + this.#mostTokens(row)));
-    const results = await this.#runner.extend(inputs, { logits: 'all', room });
-    return rows.flatMap((one, i) => this.#draw(one, results[i]!, proposals[i]));
+    const room = Math.max(
+      ...rows.map(({ row }) => virtualOf(row.adapter) + row.prompt.length + this.#room.mostTokens(row)),
+    );
+    const { results, others } = await this.#compute(rows, inputs, { logits: 'all', hidden: this.#needsHidden, room });
+    return rows.flatMap((one, i) => this.#draw(one, results[i]!, others, proposals[i]));
+  }
+
+  /** A pass, and the logits of the other models that rows which draw after it are mixed with. */
+  async #compute(rows: readonly Scheduled[], inputs: readonly ExtendInput[], options: ExtendOptions) {
+    // These first: they can be asked again when there is no room for the pass.
+    const others = await this.#mixer.logits(rows);
+    return { others, results: await this.#runner.extend(inputs, options) };
   }
 
   /** Undefined where there was no room, which has been made now. */
@@ -307,16 +295,18 @@ export class Scheduler {
 
   async #propose(rows: readonly Scheduled[]): Promise<readonly Proposal[]> {
     if (!this.#proposer || !this.#proposes) return rows.map(() => NO_PROPOSAL);
+    // What a mix would make of a proposal is not known.
+    const asked = rows.filter(({ row }) => !row.mix);
     try {
-      return await this.#proposer.propose(
-        // A pass gives one token more than was proposed.
-        rows.map(({ id, row, state }) => ({
-          id,
-          row,
-          state,
-          most: this.#mostTokens(row) - state.generated.length - 1,
+      const proposals = await this.#proposer.propose(
+        asked.map(({ id, row, state, hidden }) => ({
+          ...{ id, row, state, ...(hidden && { hidden }) },
+          // A pass gives one token more than was proposed.
+          most: this.#room.mostTokens(row) - state.generated.length - 1,
         })),
       );
+      const known = new Map(asked.map((one, i) => [one, cutProposal(proposals[i]!, this.#room.ofProposal(one))]));
+      return rows.map((one) => known.get(one) ?? NO_PROPOSAL);
     } catch (error) {
       if (error instanceof OutOfBlocksError) throw error;
       // Only the speed depends on it.
@@ -326,31 +316,48 @@ export class Scheduler {
     }
   }
 
-  #draw(one: Scheduled, results: ExtendResult, proposal?: Proposal): ScheduledToken[] {
+  #draw(
+    one: Scheduled,
+    results: ExtendResult,
+    others: ReadonlyMap<number, readonly Logits[]>,
+    proposal?: Proposal,
+  ): ScheduledToken[] {
     const { id, row, state } = one;
+    // The row's last token, and what was guessed after it.
+    const before = one.sequence!.length - (proposal ? 1 + proposal.tokens.length : 0);
     const finishOf = (token: number) => {
       if (row.isEnd(token) || state.isExhausted) return 'stop';
-      return state.generated.length >= this.#mostTokens(row) ? 'length' : undefined;
+      return state.generated.length >= this.#room.mostTokens(row) ? 'length' : undefined;
     };
     let run: VerifiedRun;
     try {
-      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, results, (token) => finishOf(token) !== undefined);
+      const scores = results.logits.map((logits, i) => ({
+        ...{ logits, softmax: results.softmax?.[i] },
+        mixed: row.mix?.combine(
+          logits,
+          others.get(id)!.map((other) => other.subarray(0, logits.length)),
+        ),
+      }));
+      run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, scores, (token) => finishOf(token) !== undefined);
     } catch (error) {
+      this.#runner.truncate(one.sequence!, before);
       // What is wrong with one row is not the others' affair.
       this.#remove(one);
       return [{ id, token: -1, finish: 'stop', error }];
     }
     const finish = finishOf(run.drawn.at(-1)!.token);
     // The last token drawn is computed with the next pass; what was guessed wrongly is forgotten.
-    this.#runner.truncate(one.sequence!, row.prompt.length + state.generated.length - 1);
-    if (proposal) this.#proposer?.verified?.(id, run);
+    if (proposal) {
+      this.#runner.keep(one.sequence!, before, [0, ...run.path.map((place) => place + 1)]);
+      one.hidden = results.hidden?.[(run.path.at(-1) ?? -1) + 1]?.slice();
+      this.#proposer?.verified?.(id, run);
+    }
     if (finish) this.#remove(one);
     return run.drawn.map((drawn, i) => ({ id, ...drawn, finish: i === run.drawn.length - 1 ? finish : undefined }));
   }
 
-  /** Tokens that a row may generate. */
-  #mostTokens({ prompt, maxTokens, adapter }: DecodeRow): number {
-    return Math.min(maxTokens, contextOf(this.#runner.network.config, adapter) - prompt.length);
+  get #needsHidden(): boolean {
+    return this.#proposes && this.#proposer?.needsHidden === true;
   }
 
   #remove(one: Scheduled): void {
@@ -360,17 +367,10 @@ export class Scheduler {
 
   #end({ id, sequence }: Scheduled): void {
     this.#proposer?.release(id);
+    this.#mixer.release(id);
     if (sequence) this.#runner.release(sequence);
   }
-
-  /** The most that a row can come to need, its prompt not shared; and one block for the copy of a shared one. */
-  #mostBlocks({ prompt, maxTokens, adapter }: DecodeRow): number {
-    const limit = this.#runner.network.config.maxPositionEmbeddings;
-    return Math.ceil(Math.min(limit, virtualOf(adapter) + prompt.length + maxTokens) / BLOCK_SIZE) + 1;
-  }
 }
-
-const virtualOf = (adapter: Adapter | undefined): number => adapter?.virtualTokens ?? 0;
 
 const sameTokens = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i]);

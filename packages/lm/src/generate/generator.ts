@@ -25,7 +25,9 @@ import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
 import type { PackWeights } from '../runner/runner-options.js';
 import type { DecodeHook } from '../sampling/decode-hook.js';
 import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
-import { samplerSettings } from '../sampling/sampler-settings.js';
+import type { DecodingMix } from '../sampling/decoding-mix.js';
+import type { TokenStatistics } from '../sampling/report-token.js';
+import { type LocalReports, samplerSettings } from '../sampling/sampler-settings.js';
 import {
   SpeculativeDecoding,
   type SpeculativeOptions,
@@ -59,7 +61,7 @@ export interface LocalGeneratorOptions {
 }
 
 /** What a local model takes. */
-export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint' | 'prompt'> {
+export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint' | 'prompt'>, LocalReports {
   readonly prompt: Prompt | TokenPrompt;
   /** One that is described, or one's own: called once for each completion. */
   readonly constraint?: Constraint | (() => TokenConstraint);
@@ -67,6 +69,8 @@ export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'
   readonly adapter?: Adapter;
   /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
   readonly hook?: () => DecodeHook;
+  /** Other models that have a part in what is drawn: `contrastive`, `valueGuided`, `teacherMixture`, `proxyTuning`. Default: none. */
+  readonly mix?: DecodingMix;
 }
 
 /** One token of a streamed completion. */
@@ -80,14 +84,20 @@ export interface StreamEvent {
   readonly topLogProbs?: readonly TokenLogProb[];
   /** Where `entropies` was asked for. */
   readonly entropy?: number;
+  /** Where `statistics` were asked for. */
+  readonly statistics?: TokenStatistics;
+  /** Where `samplingLogProbs` was asked for. */
+  readonly samplingLogProb?: number;
   /** The request's hook put it there: it was not drawn. */
   readonly forced?: true;
   /** Why the completion ended with this token; undefined while it goes on. */
   readonly finishReason: Completion['finishReason'] | undefined;
+  /** With the last token: the stop string that ended it; null when none did. */
+  readonly stop?: string | null;
 }
 
 const REQUEST_OPTIONS = [
-  ...['adapter', 'hook'],
+  ...['adapter', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
@@ -173,19 +183,14 @@ export class LocalGenerator implements Generator {
     }
     return rows.map((group, i) =>
       group.map(
-        ({
-          prompt,
-          completion: { text, finishReason, stop, tokens, logProbs, topLogProbs, entropies, forced },
-        }): Completion => ({
+        ({ prompt, completion: { text, finishReason, stop, tokens, forced, reports } }): Completion => ({
           text,
           // Only a row that was cancelled before its first token has no reason of its own.
           finishReason: finishReason ?? 'abort',
           stop,
           usage: { promptTokens: prompt.length, completionTokens: tokens.length },
           tokenIds: tokens,
-          ...(requests[i]!.logProbs ? { logProbs } : {}),
-          ...(requests[i]!.topLogProbs ? { topLogProbs } : {}),
-          ...(requests[i]!.entropies ? { entropies } : {}),
+          ...reports(requests[i]!),
           ...(forced.length > 0 ? { forced } : {}),
         }),
       ),
@@ -218,7 +223,8 @@ export class LocalGenerator implements Generator {
         if (completion.finishReason !== undefined) return;
         const text = completion.push(token);
         const { id: _, token: tokenId, finish: __, ...report } = token;
-        yield { text, tokenId, ...report, finishReason: completion.finishReason };
+        const { finishReason, stop } = completion;
+        yield { text, tokenId, ...report, finishReason, ...(finishReason === undefined ? {} : { stop }) };
       }
     } finally {
       isLeft = true;
@@ -258,6 +264,7 @@ export class LocalGenerator implements Generator {
       ...(constraint ? { constraint } : {}),
       ...(adapter ? { adapter } : {}),
       ...(request.hook ? { hook: request.hook() } : {}),
+      ...(request.mix ? { mix: request.mix } : {}),
       completion: new RunningCompletion({
         decoder: completionDecoder(this.#model.tokenizer, request, prompt),
         stops: new StopStrings(stop, includeStop),

@@ -1,5 +1,8 @@
-import type { Completion, TokenLogProb } from '@posttrain/interfaces';
+import type { Completion, GenerateRequest, TokenLogProb } from '@posttrain/interfaces';
 import type { DecodeEvent } from '../batching/decode.js';
+import type { TokenStatistics } from '../sampling/report-token.js';
+import type { LocalReports } from '../sampling/sampler-settings.js';
+import type { TokenStatistic } from '../sampling/token-statistics.js';
 import type { StreamDecoder } from '../tokenizer/index.js';
 import type { StopStrings } from './stop-strings.js';
 
@@ -7,9 +10,11 @@ import type { StopStrings } from './stop-strings.js';
 export class RunningCompletion {
   readonly tokens: number[] = [];
   /** Of the tokens that report them; empty where none do. */
-  readonly logProbs: number[] = [];
-  readonly topLogProbs: (readonly TokenLogProb[])[] = [];
-  readonly entropies: number[] = [];
+  readonly #logProbs: number[] = [];
+  readonly #topLogProbs: (readonly TokenLogProb[])[] = [];
+  readonly #entropies: number[] = [];
+  readonly #samplingLogProbs: number[] = [];
+  readonly #statistics: TokenStatistics[] = [];
   /** Places of the tokens that were not drawn. */
   readonly forced: number[] = [];
   readonly #decoder: StreamDecoder;
@@ -44,15 +49,33 @@ export class RunningCompletion {
     return this.#stops.text;
   }
 
+  /** What was asked for of its tokens. */
+  readonly reports = (
+    asked: LocalReports & Pick<GenerateRequest, 'logProbs' | 'topLogProbs' | 'entropies'>,
+  ): Pick<Completion, 'logProbs' | 'topLogProbs' | 'entropies' | 'samplingLogProbs' | 'statistics'> => {
+    const names = asked.statistics ?? [];
+    const listOf = (name: TokenStatistic) => this.#statistics.map((values) => values[name]!);
+    return {
+      ...(asked.logProbs && { logProbs: this.#logProbs }),
+      ...(asked.topLogProbs && { topLogProbs: this.#topLogProbs }),
+      ...(asked.entropies && { entropies: this.#entropies }),
+      ...(asked.samplingLogProbs && { samplingLogProbs: this.#samplingLogProbs }),
+      ...(names.length > 0 && { statistics: Object.fromEntries(names.map((name) => [name, listOf(name)])) }),
+    };
+  };
+
   /** Adds a token; gives the text that is now certain. An end token has no text, whatever the tokenizer calls it. */
-  push({ token, logProb, topLogProbs, entropy, forced, finish }: Omit<DecodeEvent, 'row'>): string {
+  push({ token, forced, finish, ...report }: Omit<DecodeEvent, 'row'>): string {
     // Tokens that were computed together may go on after the one that ended it.
     if (this.#finishReason) return '';
     if (forced) this.forced.push(this.tokens.length);
     this.tokens.push(token);
-    if (logProb !== undefined) this.logProbs.push(logProb);
-    if (topLogProbs) this.topLogProbs.push(topLogProbs);
-    if (entropy !== undefined) this.entropies.push(entropy);
+    const { logProb, topLogProbs, entropy, samplingLogProb, statistics } = report;
+    if (logProb !== undefined) this.#logProbs.push(logProb);
+    if (topLogProbs) this.#topLogProbs.push(topLogProbs);
+    if (entropy !== undefined) this.#entropies.push(entropy);
+    if (samplingLogProb !== undefined) this.#samplingLogProbs.push(samplingLogProb);
+    if (statistics) this.#statistics.push(statistics);
     let text = this.#isEnd(token) ? '' : this.#stops.push(this.#decoder.push(token));
     const ended = finish ?? (this.#signal?.aborted ? 'abort' : undefined);
     if (ended && !this.#stops.stopped) text += this.#stops.push(this.#decoder.flush()) + this.#stops.flush();

@@ -8,6 +8,7 @@ import {
   pagedAttention,
   selfAttention,
   type Tensor,
+  type TokenTree,
   zerosBuffer,
 } from '@posttrain/core-tensor';
 import type { QuantizedFormat } from '@posttrain/core-tensor/quantization';
@@ -56,6 +57,8 @@ export interface PagedInput {
   readonly table: Tensor;
   /** int32 [b, s]: where in the pools the new tokens go. */
   readonly slots: Tensor;
+  /** New tokens that are a tree and no sequence. */
+  readonly tree?: TokenTree;
   readonly cache: KvCache;
   /** Tokens in a block. */
   readonly blockSize: number;
@@ -177,7 +180,7 @@ export function networkOf(
   };
   const extendBy = (
     weights: Weights,
-    { tokens, lengths, cache }: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
+    { tokens, lengths, cache, tree }: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'tree'>,
     hooks: LayerHooks = {},
     attendTo: (
       past: { readonly keys: Tensor; readonly values: Tensor },
@@ -194,7 +197,7 @@ export function networkOf(
       // Learned positions end at the limit, even for padding.
       positions: lengths
         .reshape([b, 1])
-        .add(iota([1, s], 1))
+        .add(tree?.depths ?? iota([1, s], 1))
         .minimum(config.maxPositionEmbeddings - 1),
       block: (name, run, x) => nameScope(name, () => run(x)),
       attend(layer, q, k, v) {
@@ -260,9 +263,9 @@ export function networkOf(
     },
 
     extendPaged(weights, { table, slots, blockSize, ...rest }, hooks) {
-      const { lengths } = rest;
+      const { lengths, tree } = rest;
       return extendBy(weights, rest, hooks, (past, qkv, how) =>
-        pagedAttention({ ...qkv, ...past, table, lengths, slots }, { ...how, blockSize }),
+        pagedAttention({ ...qkv, ...past, table, lengths, slots, ...(tree && { tree }) }, { ...how, blockSize }),
       );
     },
 

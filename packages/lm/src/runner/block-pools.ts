@@ -17,6 +17,8 @@ export class BlockPools {
   readonly blocks = new KvBlocks({ blocks: 2, blockSize: BLOCK_SIZE });
   readonly maxBlocks: number;
   readonly #network: Network;
+  /** Slots of tokens to copy, and where to. */
+  #moves: { readonly from: number[]; readonly to: number[] } = { from: [], to: [] };
   #pools: KvCache | undefined;
 
   constructor(network: Network, maxBlocks: number) {
@@ -55,6 +57,24 @@ export class BlockPools {
   /** Where in the pools tokens `start` … `start + count - 1` are. */
   slots({ id }: BlockHolder, start: number, count: number): readonly number[] {
     return this.blocks.slots(id, start, count);
+  }
+
+  /** Tokens that go to other slots before anything reads or writes blocks again: see `move`. */
+  oweMove(from: readonly number[], to: readonly number[]): void {
+    this.#moves.from.push(...from);
+    this.#moves.to.push(...to);
+  }
+
+  /** Does what `oweMove` was told. */
+  async move(): Promise<void> {
+    const { from, to } = this.#moves;
+    if (from.length === 0) return;
+    this.#moves = { from: [], to: [] };
+    // Slot 0 is nobody's: copying it onto itself fills the list up.
+    const count = roundUpToPowerOfTwo(from.length);
+    const list = (slots: readonly number[]) => tensor(Int32Array.from({ length: count }, (_, i) => slots[i] ?? 0));
+    const { cache } = await this.steps.moveInPools(this.pools, this.heads, list(from), list(to));
+    this.#pools = cache;
   }
 
   /** Does what `KvBlocks.extend` asks for. */

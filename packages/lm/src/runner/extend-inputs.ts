@@ -16,6 +16,12 @@ export interface ExtendInput {
   readonly sequence: CachedSequence;
   /** At least one. */
   readonly tokens: readonly number[];
+  /**
+   * Tokens that are a tree: the place in `tokens` of the one that each follows, or −1 for those that follow the sequence. A
+   * token sees what it follows and no other. Until `keep` has chosen a path, the sequence is of no other use. Default: each
+   * follows the one before it.
+   */
+  readonly parents?: readonly number[];
   readonly adapter?: Adapter;
   /** Also give softmax(logits / temperature); 0 counts as 1. Computed for all inputs when one of them has this. */
   readonly temperature?: number;
@@ -46,14 +52,23 @@ export interface ExtendRow<Sequence> {
   readonly sequence: Sequence;
   /** At least one. */
   readonly tokens: readonly number[];
+  readonly parents?: readonly number[] | undefined;
   readonly adapter: Adapter;
   readonly temperature: number | undefined;
+}
+
+/** How many of its tokens each token of an input is behind: 0 for those that follow the sequence. */
+export function depthsOf(count: number, parents?: readonly number[]): number[] {
+  const depths: number[] = [];
+  for (let i = 0; i < count; i++) depths.push(parents ? (depths[parents[i]!] ?? -1) + 1 : i);
+  return depths;
 }
 
 /** Throws for rows that no pass can compute. */
 export function checkExtend(
   config: Pick<ModelConfig, 'maxPositionEmbeddings' | 'vocabSize'>,
   rows: readonly ExtendRow<{ readonly length: number; readonly adapter: Adapter | undefined }>[],
+  maxTokensPerPass: number,
 ): void {
   const fail = (i: number, why: string): never => {
     throw new PosttrainError('MODEL_RUNNER', `extend: input ${i} ${why}`);
@@ -61,10 +76,19 @@ export function checkExtend(
   if (new Set(rows.map(({ sequence }) => sequence)).size < rows.length) {
     throw new PosttrainError('MODEL_RUNNER', 'extend: a sequence is given twice; fork it first');
   }
-  rows.forEach(({ sequence, tokens, adapter }, i) => {
+  rows.forEach(({ sequence, tokens, parents, adapter }, i) => {
     if (tokens.length === 0) fail(i, 'has no tokens');
     assertTokenIds(config.vocabSize, tokens, `extend: input ${i}`);
-    const total = sequence.length + tokens.length;
+    if (parents) {
+      const isTree =
+        parents.length === tokens.length && parents.every((at, n) => Number.isInteger(at) && at >= -1 && at < n);
+      if (!isTree)
+        fail(i, `needs a parent for each of its ${tokens.length} tokens: the place of an earlier one, or -1`);
+      if (tokens.length > maxTokensPerPass)
+        fail(i, `is a tree of more than maxTokensPerPass (${maxTokensPerPass}) tokens`);
+    }
+    const depths = depthsOf(tokens.length, parents);
+    const total = sequence.length + 1 + depths.reduce((a, b) => Math.max(a, b), 0);
     const limit = contextOf(config, adapter);
     if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
     if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {

@@ -3,8 +3,7 @@ import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
-import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
-import { AdapterLists, distinctAdapters } from './adapter-lists.js';
+import { distinctAdapters } from './adapter-lists.js';
 import { BlockPools } from './block-pools.js';
 import {
   type CachedSequence,
@@ -14,26 +13,15 @@ import {
   type ExtendResult,
   type ExtendRow,
 } from './extend-inputs.js';
-import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
-import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
-import { type FoundCopy, RowCopies } from './row-copies.js';
+import { BLOCK_SIZE, pagedSteps } from './paged-steps.js';
+import type { PassRow } from './pass-inputs.js';
+import { PassRunner } from './pass-runner.js';
 import { cacheCapacity, checkPositive, type ModelRunnerOptions, type PackWeights } from './runner-options.js';
-import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
+import { type PassFailure, passesOf } from './runner-passes.js';
 import { Sequence, waitsForPrefix } from './sequence.js';
-import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
-
-/** See `packWeights`. */
-const UNPACKED_PASSES = 128;
-const MOST_PACKED_BYTES = 2 ** 30;
-const TABLE_STEP = 64 / BLOCK_SIZE;
+import { type RowSoftmax, rowsOf, softmaxesOf } from './step-memory.js';
 
 type Row = ExtendRow<Sequence>;
-
-interface PassOutput {
-  readonly results: StepResults;
-  /** Where in them the positions are that were asked about. */
-  readonly places: readonly number[];
-}
 
 /**
  * A model with a key/value cache in blocks (PagedAttention, arXiv 2309.06180): the level that generation, search and
@@ -43,49 +31,36 @@ interface PassOutput {
  */
 export class ModelRunner {
   readonly network: Network;
-  #weights: Weights;
+  /** As it was asked for. */
+  readonly packWeights: PackWeights;
   readonly #memory: BlockPools;
   readonly #blocks: KvBlocks;
   readonly #maxTokensPerPass: number;
   readonly #prefixReuse: boolean;
-  /** As it was asked for. */
-  readonly packWeights: PackWeights;
-  #weightBytes: number;
-  readonly #hasInt4: boolean;
-  /** Since the weights came. */
-  #passes = 0;
   readonly #live = new Set<Sequence>();
   /** Released, least recently used first. */
   readonly #released = new Set<Sequence>();
-  readonly #copies: RowCopies<Sequence>;
-  readonly #adapters: AdapterLists;
-  readonly #inputs = new InputMemory();
-  readonly #results: StepMemory;
+  readonly #passes: PassRunner;
   #last: Promise<unknown> = Promise.resolve();
   #failure: PassFailure | undefined;
 
   constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
     assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
-    const { network, weights } = model;
+    const { network } = model;
     const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
     this.network = network;
-    this.#weights = weights;
-    this.#adapters = new AdapterLists(network.engine);
+    this.packWeights = packWeights;
     this.#memory = new BlockPools(network, cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1);
     this.#blocks = this.#memory.blocks;
     checkPositive('maxTokensPerPass', maxTokensPerPass);
     this.#maxTokensPerPass = maxTokensPerPass;
-    this.#copies = new RowCopies(this.#memory, this.capacity);
-    this.#results = new StepMemory(network);
     this.#prefixReuse = prefixReuse;
-    this.packWeights = packWeights;
-    this.#weightBytes = bytesOf(weights);
-    this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
+    this.#passes = new PassRunner(model, this.#memory, { packWeights, capacity: this.capacity });
   }
 
   /** The weights it computes with. */
   get weights(): Weights {
-    return this.#weights;
+    return this.#passes.weights;
   }
 
   /** A pass that failed: what the cache holds is not known since. */
@@ -95,7 +70,7 @@ export class ModelRunner {
 
   /** Whether rows with different adapters have passes of their own, so that what fails is known. Default false. */
   set computesApart(isApart: boolean) {
-    this.#adapters.areApart = isApart;
+    this.#passes.adapters.areApart = isApart;
   }
 
   /** Tokens that the cache has room for, in whole blocks. */
@@ -131,7 +106,7 @@ export class ModelRunner {
   /** Another sequence that begins with the first `length` tokens of this one (default: all). */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
     const from = this.#own(sequence, this.#released);
-    this.#copies.settle(from);
+    this.#passes.copies.settle(from);
     return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
   }
 
@@ -143,15 +118,31 @@ export class ModelRunner {
     own.written = Math.min(own.written, own.stored);
   }
 
+  /** Of a sequence that a tree was appended to: keeps the first `length` tokens, and of those behind them a path of the tree. */
+  keep(sequence: CachedSequence, length: number, path: readonly number[]): void {
+    const own = this.#own(sequence);
+    if (path.some((place, i) => place !== i)) {
+      const slots = this.#memory.slots(own, own.virtual + length, own.length - length);
+      this.#memory.oweMove(
+        path.map((place) => slots[place]!),
+        slots.slice(0, path.length),
+      );
+      path.forEach((place, i) => {
+        own.tokens[length + i] = own.tokens[length + place]!;
+      });
+    }
+    this.truncate(sequence, length + path.length);
+  }
+
   /** Gives a sequence's room back. Twice is an error, as is its use afterwards. */
   release(sequence: CachedSequence): void {
     const own = this.#own(sequence);
     this.#live.delete(own);
     if (this.#prefixReuse && own.length > 0) {
-      this.#copies.forget(own);
+      this.#passes.copies.forget(own);
       this.#released.add(own);
     } else {
-      this.#copies.discard(own);
+      this.#passes.copies.discard(own);
       this.#blocks.free(own.id);
     }
   }
@@ -163,11 +154,7 @@ export class ModelRunner {
     }
     for (const { id } of this.#released) this.#blocks.free(id);
     this.#released.clear();
-    this.#copies.clear();
-    void forgetPacked(this.#weights);
-    this.#weights = weights;
-    this.#weightBytes = bytesOf(weights);
-    this.#passes = 0;
+    this.#passes.reset(weights);
   }
 
   /** Makes the pools large enough for so many tokens now (at most `capacity`), instead of as they are needed. */
@@ -192,10 +179,10 @@ export class ModelRunner {
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
     assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
-    const rows = inputs.map(({ sequence, tokens, adapter = NO_ADAPTER, temperature }): Row => {
-      return { sequence: this.#own(sequence), tokens, adapter, temperature };
+    const rows = inputs.map(({ sequence, tokens, parents, adapter = NO_ADAPTER, temperature }): Row => {
+      return { sequence: this.#own(sequence), tokens, parents, adapter, temperature };
     });
-    checkExtend(this.network.config, rows);
+    checkExtend(this.network.config, rows, this.#maxTokensPerPass);
     let present: readonly Adapter[] = [];
     try {
       return await this.#compute(rows, options, (pass) => {
@@ -212,8 +199,7 @@ export class ModelRunner {
     options: ExtendOptions,
     onPass: (pass: readonly PassRow<Sequence>[]) => void,
   ): Promise<ExtendResult[]> {
-    this.#results.reclaim();
-    await this.#copies.writeBack();
+    await this.#passes.begin();
     if (rows.some(waitsForPrefix)) {
       await this.#putPrefixes(rows.filter(waitsForPrefix), (row) => onPass([{ row, from: 0, to: 0, asked: 0 }]));
     }
@@ -223,7 +209,7 @@ export class ModelRunner {
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
       ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
     }));
-    const groups = this.#adapters.groups(rows.map(({ adapter }) => adapter));
+    const groups = this.#passes.adapters.groups(rows.map(({ adapter }) => adapter));
     const all = options.logits === 'all';
     for (const pieces of passesOf(rows, groups, this.#maxTokensPerPass)) {
       const pass = pieces.map(({ row: index, from, to }): PassRow<Sequence> => {
@@ -231,7 +217,7 @@ export class ModelRunner {
         return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
       });
       onPass(pass);
-      const { results: output, places } = await this.#run(pass, options.room);
+      const { results: output, places } = await this.#passes.run(pass, options.room);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
       const softmaxes = await softmaxesOf(output);
@@ -247,76 +233,6 @@ export class ModelRunner {
       });
     }
     return results;
-  }
-
-  async #run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
-    const sequences = pass.map(({ row }) => row.sequence);
-    const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
-    if (!copied) {
-      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
-      await this.#copies.writeBack();
-    }
-    const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
-    this.#results.lend(output.results);
-    for (const { row, from, to } of pass) {
-      const { sequence, tokens, adapter } = row;
-      for (let n = from; n < to; n++) sequence.tokens.push(tokens[n]!);
-      if (!copied) sequence.written = sequence.stored;
-      sequence.adapter = adapter;
-    }
-    return output;
-  }
-
-  /** A pass of one token a row over a copy of what is in the blocks. */
-  async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
-    const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
-    const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
-    const extended = this.#packs()
-      ? await packedSteps(this.network, this.#weights, adapter).extendCopied(...rest)
-      : await pagedSteps(this.network, adapter).extendCopied(this.#weights, ...rest);
-    this.#copies.keep(extended.cache);
-    return { results: extended.results, places: positions };
-  }
-
-  /** A pass of up to `longest` tokens a row over the blocks. */
-  async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
-    const count = roundUpToPowerOfTwo(pass.length);
-    const width = Math.min(this.network.config.maxPositionEmbeddings, paddedWidth(longest));
-    const places = pass.map((_, i) => i);
-    const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
-    const sequences = pass.map(({ row }) => row.sequence);
-    const slots = new Int32Array(count * width);
-    pass.forEach(({ row: { sequence }, from, to }, i) => {
-      slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
-    });
-    const most = Math.max(...sequences.map(({ id }) => this.#blocks.blocksOf(id).length));
-    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
-    const paged = { ...inputs, slots: tensor(slots, [count, width]), table };
-    const asked = width === 1 ? undefined : paddedPositions(positions);
-    const input = asked ? { ...paged, rows: tensor(asked) } : paged;
-    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
-    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
-    const extended = this.#packs()
-      ? await packedSteps(this.network, this.#weights, adapter).extend(...rest)
-      : await pagedSteps(this.network, adapter).extend(this.#weights, ...rest);
-    this.#memory.pools = extended.cache;
-    return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
-  }
-
-  /** The adapter of a pass with rows at `places` of `count`. */
-  #mixed(pass: readonly PassRow<Sequence>[], places: readonly number[], count: number): Promise<Adapter> {
-    const adapters = pass.map(({ row }) => row.adapter);
-    return this.#adapters.mixed(adapters, places, count);
-  }
-
-  /** Whether a pass had better have the weights packed, which takes time and memory once. */
-  #packs(): boolean {
-    if (typeof this.packWeights === 'boolean') return this.packWeights;
-    const isDue = this.packWeights === 'at-once' || ++this.#passes > UNPACKED_PASSES;
-    return this.#hasInt4 || (isDue && this.#weightBytes <= MOST_PACKED_BYTES);
   }
 
   /**
@@ -354,7 +270,7 @@ export class ModelRunner {
     }
     const slots = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
     const { prefix: step } = pagedSteps(this.network, adapter);
-    const { cache } = await step(this.#weights, adapter.parameters, this.#memory.pools, slots);
+    const { cache } = await step(this.weights, adapter.parameters, this.#memory.pools, slots);
     this.#memory.pools = cache;
     prefix.begin(adapter, prefix.id, count);
     return prefix;
@@ -396,5 +312,3 @@ function commonPrefix(a: readonly number[], b: readonly number[], most: number):
   while (i < end && a[i] === b[i]) i++;
   return i;
 }
-
-const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);

@@ -9,6 +9,7 @@ import {
   readBlocks,
   softmax,
   type Tensor,
+  type TokenTree,
   zeros,
 } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
@@ -29,6 +30,8 @@ export interface PagedStepInput {
   readonly table: Tensor;
   /** int32 [b, s]. */
   readonly slots: Tensor;
+  /** Where rows of the pass have trees. */
+  readonly tree?: TokenTree;
   /** int32 [n]: which of the b · s positions are asked about. Default: all, in order. */
   readonly rows?: Tensor;
   /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
@@ -228,6 +231,17 @@ export const poolSteps = perEngine(() => ({
       cache: everyPool(cache, (pool) => copyBlocks(pool, from, to, { blockSize: BLOCK_SIZE, heads })),
     }),
     { name: 'copyBlocks', donate: { 0: 'cache' } },
+  ),
+
+  /** Copies tokens in all pools of so many heads, from slots int32 [m] to others. */
+  moveInPools: compile(
+    (cache: KvCache, heads: number, from: Tensor, to: Tensor) => ({
+      cache: everyPool(cache, (pool) => {
+        const at = (slots: Tensor) => perHead(slots, heads, pool.shape[0]! / heads);
+        return putRows(pool, at(to), pool.gather(at(from), 0));
+      }),
+    }),
+    { name: 'moveTokens', donate: { 0: 'cache' } },
   ),
 
   /** What the blocks of `table` int32 [b, w] hold, [b, heads, w · block, d] per layer. */

@@ -1,6 +1,6 @@
-import { tensor } from '@posttrain/core-tensor';
+import { type TokenTree, tensor } from '@posttrain/core-tensor';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
-import type { ExtendRow } from './extend-inputs.js';
+import { depthsOf, type ExtendRow } from './extend-inputs.js';
 import type { PagedStepInput } from './paged-steps.js';
 
 /** What a pass computes of a row. */
@@ -57,6 +57,30 @@ export class InputMemory {
     });
     return { inputs: { ...inputs, rates: tensor(rates) }, positions };
   }
+}
+
+/** The trees of a pass whose rows are at their own index of [count, width]; undefined where all rows are sequences. */
+export function treeInputs<Sequence>(
+  pass: readonly PassRow<Sequence>[],
+  count: number,
+  width: number,
+): TokenTree | undefined {
+  if (width === 1 || !pass.some(({ row }) => row.parents)) return undefined;
+  const depths = new Int32Array(count * width);
+  const visible = new Int32Array(count * width * width);
+  // Padding sees itself, so that it has something to see.
+  for (let at = 0; at < count * width; at++) visible[at * width + (at % width)] = 1;
+  pass.forEach(({ row: { parents }, from, to }, i) => {
+    depths.set(depthsOf(to - from, parents), i * width);
+    for (let n = 1; n < to - from; n++) {
+      const own = (i * width + n) * width;
+      const parent = parents ? parents[n]! : n - 1;
+      if (parent < 0) continue;
+      const theirs = (i * width + parent) * width;
+      for (let m = 0; m <= parent; m++) if (visible[theirs + m]) visible[own + m] = 1;
+    }
+  });
+  return { depths: tensor(depths, [count, width]), visible: tensor(visible, [count, width, width]) };
 }
 
 /** The array of this length: there are few. */

@@ -4,6 +4,7 @@ import type { TokenConstraint } from '../constraint/token-constraint.js';
 import { type Adapter, contextOf } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
 import type { DecodeHook } from './decode-hook.js';
+import { checkMix, type DecodingMix } from './decoding-mix.js';
 import { checkSamplerSettings, type SamplerSettings } from './sampler-settings.js';
 
 /** One row of generation: tokens in, tokens out. */
@@ -20,6 +21,8 @@ export interface DecodeRow extends SamplerSettings {
   readonly adapter?: Adapter;
   /** Forces and forbids tokens of this row. */
   readonly hook?: DecodeHook;
+  /** Other models that have a part in what is drawn. Default: none. */
+  readonly mix?: DecodingMix;
 }
 
 /** A prompt that leaves no room for a single generated token. */
@@ -59,6 +62,10 @@ export const isTokenOf = (vocabSize: number, token: number): boolean =>
 export function checkRow(network: Network, row: DecodeRow, where: string): void {
   checkSamplerSettings(row, network.config.vocabSize);
   checkPrompt(network, row.prompt, where, row.adapter);
+  if (row.mix) checkMix(network, row.mix);
+  for (const { model, adapter, prompt = row.prompt } of row.mix?.models ?? []) {
+    checkPrompt(model.network, prompt, `${where}, for a model of ${row.mix!.name},`, adapter);
+  }
   if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
     throw new PosttrainError(
       'SAMPLING',

@@ -24,6 +24,8 @@ export interface ModelScores {
   readonly logits: Logits;
   /** With the row's temperature; where it is absent it is computed when it is needed. */
   readonly softmax?: RowSoftmax | undefined;
+  /** Drawn from in the place of `logits`, of which reports are. */
+  readonly mixed?: Logits | undefined;
 }
 
 /** How a token is drawn from what the model says. */
@@ -33,11 +35,25 @@ export const startRow = ({ prompt, constraint }: DecodeRow): RowState => new Row
 
 /** Draws the next token of a row and adds it to what it has. `draw`: in another way than `sampleToken`. */
 export function drawNext(row: DecodeRow, state: RowState, scores: ModelScores, draw?: DrawToken): DrawnToken {
-  const drawToken: DrawToken =
-    draw ?? (({ logits, softmax }, settings) => sampleToken(logits, settings, state, uniformOf(row, state), softmax));
-  const next = row.hook ? hookedToken(row, state, scores, drawToken) : drawToken(scores, row);
+  const drawing: DrawToken = draw ?? ((here, settings) => drawToken(here, settings, state, uniformOf(row, state)));
+  const next = row.hook ? hookedToken(row, state, scores, drawing) : drawing(scores, row);
   state.push(next.token, row.isEnd(next.token));
   return next;
+}
+
+function drawToken(scores: ModelScores, settings: SamplerSettings, state: RowState, uniform: number): SampledToken {
+  const { logits, softmax, mixed } = scores;
+  if (!mixed) return sampleToken(logits, settings, state, uniform, softmax);
+  const silent = {
+    ...settings,
+    logProbs: false,
+    topLogProbs: 0,
+    entropies: false,
+    statistics: [],
+    samplingLogProbs: true,
+  };
+  const { token, samplingLogProb } = sampleToken(mixed, silent, state, uniform);
+  return reportChosen(token, logits, settings, softmax, Math.exp(samplingLogProb!));
 }
 
 const uniformOf = (row: DecodeRow, { generated }: RowState): number =>
@@ -54,7 +70,7 @@ function hookedToken(row: DecodeRow, state: RowState, scores: ModelScores, draw:
         `generate: the hook forces ${String(token)}, which is no token of the model`,
       );
     }
-    return { ...reportChosen(token, scores.logits, row, scores.softmax), forced: true };
+    return { ...reportChosen(token, scores.logits, row, scores.softmax, 1), forced: true };
   };
   const step = forced.length === 0 ? hook!.next?.({ prompt, generated }) : undefined;
   forced.push(...(step?.force ?? []));

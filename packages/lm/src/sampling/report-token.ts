@@ -2,6 +2,7 @@ import type { TokenLogProb } from '@posttrain/interfaces';
 import type { Logits } from './processors/editable-scores.js';
 import type { ModelWeights } from './sampler.js';
 import type { SamplerSettings } from './sampler-settings.js';
+import { type TokenStatistic, type TokenView, tokenStatistics } from './token-statistics.js';
 
 /**
  * A token and what was asked about its distribution: softmax(logits / temperature), before penalties, constraints and
@@ -15,36 +16,42 @@ export interface SampledToken {
   readonly topLogProbs?: readonly TokenLogProb[];
   /** −Σ p log p, in nats. */
   readonly entropy?: number;
+  /** By name, those that were asked for. */
+  readonly statistics?: TokenStatistics;
+  /**
+   * log of the probability that it was drawn with: under what all settings, and other models, made of the distribution. 0 where
+   * nothing else could come (greedy, or put there by a hook).
+   */
+  readonly samplingLogProb?: number;
 }
+
+export type TokenStatistics = Readonly<Partial<Record<TokenStatistic, number>>>;
 
 export function reportToken(
   token: number,
   logits: Logits,
-  { temperature, logProbs = true, topLogProbs = 0, entropies = false }: SamplerSettings,
+  { temperature, logProbs = true, topLogProbs = 0, entropies = false, statistics = [] }: SamplerSettings,
   { weights, total, mostLikely, logTotal }: ModelWeights,
 ): SampledToken {
   const rate = temperature === 0 ? 1 : 1 / temperature;
   const largest = logits[mostLikely]!;
   const logProbOf = (id: number) => (logits[id]! - largest) * rate - logTotal;
+  const view: TokenView = { token, logits, rate, weights, total, mostLikely, logProbOf };
   return {
     token,
     ...(logProbs ? { logProb: logProbOf(token) } : {}),
     ...(topLogProbs > 0
       ? { topLogProbs: mostLikelyTokens(logits, topLogProbs).map((id) => ({ tokenId: id, logProb: logProbOf(id) })) }
       : {}),
-    ...(entropies ? { entropy: logTotal - (weightedGap(logits, weights, largest) * rate) / total } : {}),
+    ...(entropies ? { entropy: tokenStatistics.entropy(view) } : {}),
+    ...(statistics.length > 0
+      ? { statistics: Object.fromEntries(statistics.map((name) => [name, tokenStatistics[name](view)])) }
+      : {}),
   };
 }
 
-/** Σ w (x − largest): H = log Z − Σ w (x − largest) / T / Σ w with Z = Σ exp((x − largest) / T). */
-function weightedGap(logits: Logits, weights: Float32Array, largest: number): number {
-  let sum = 0;
-  for (let i = 0; i < weights.length; i++) if (weights[i]! > 0) sum += weights[i]! * (logits[i]! - largest);
-  return sum;
-}
-
 /** The n largest, falling, in one pass. */
-function mostLikelyTokens(logits: Logits, n: number): number[] {
+export function mostLikelyTokens(logits: Logits, n: number): number[] {
   const best: number[] = [];
   let least = Number.NEGATIVE_INFINITY;
   for (let token = 0; token < logits.length; token++) {

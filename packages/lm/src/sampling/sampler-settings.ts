@@ -1,4 +1,5 @@
 import { type GenerateRequest, PosttrainError, showValue } from '@posttrain/interfaces';
+import { TOKEN_STATISTICS, type TokenStatistic } from './token-statistics.js';
 
 /** How one row draws its tokens; the resolved form of `SamplingParams`. What is absent is off. */
 export interface SamplerSettings {
@@ -26,11 +27,18 @@ export interface SamplerSettings {
   readonly topLogProbs?: number;
   /** Whether to report the entropy. Default false. */
   readonly entropies?: boolean;
+  /** What else to report of each token's distribution. Default: nothing. */
+  readonly statistics?: readonly TokenStatistic[];
+  /** Whether to report the log-probabilities that tokens were drawn with. Default false. */
+  readonly samplingLogProbs?: boolean;
 }
+
+/** What a local model reports beyond what any `Generator` does. */
+export type LocalReports = Pick<SamplerSettings, 'statistics' | 'samplingLogProbs'>;
 
 /** What a request asks of the sampler. */
 export function samplerSettings(
-  request: Omit<GenerateRequest, 'constraint' | 'prompt'>,
+  request: Omit<GenerateRequest, 'constraint' | 'prompt'> & LocalReports,
   endTokens: ReadonlySet<number>,
 ): SamplerSettings {
   const { logitBias, badWordsIds } = request;
@@ -53,6 +61,8 @@ export function samplerSettings(
     logProbs: request.logProbs ?? false,
     topLogProbs: request.topLogProbs ?? 0,
     entropies: request.entropies ?? false,
+    ...(request.statistics && { statistics: request.statistics }),
+    samplingLogProbs: request.samplingLogProbs ?? false,
   };
 }
 
@@ -86,6 +96,9 @@ export function checkSamplerSettings(settings: SamplerSettings, vocabularySize?:
     require(Number.isInteger(value) && value >= 0, name, 'be 0 or a positive integer');
   }
   require(minNewTokens === 0 || settings.endTokens !== undefined, 'endTokens', 'be given with minNewTokens');
+  for (const name of settings.statistics ?? []) {
+    require(TOKEN_STATISTICS.includes(name), 'statistics', `be of ${TOKEN_STATISTICS.join(', ')}`, name);
+  }
   const isToken = (token: number) => Number.isInteger(token) && token >= 0 && token < (vocabularySize ?? Infinity);
   for (const [token, bias] of settings.logitBias ?? []) {
     require(isToken(token), 'logitBias', 'name tokens of the model', token);

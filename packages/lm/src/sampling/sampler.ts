@@ -65,41 +65,54 @@ export function sampleToken(
   const isReported = asksForReport(settings);
   const model = given ? givenWeights(logits, given) : isReported ? modelWeights(logits, temperature) : undefined;
   const scores = new EditableScores(logits);
-  let token: number;
+  let drawn: Drawn;
   try {
     process(scores, settings, context);
     if (temperature === 0) {
       const isTheModels = model && !scores.isEdited && !context.constraint;
-      token = isTheModels ? model.mostLikely : mostLikely(scores.values, settings, context);
+      drawn = { token: isTheModels ? model.mostLikely : mostLikely(scores.values, settings, context), probability: 1 };
     } else if (isWhole(settings, context)) {
-      token = drawFrom(weightsOf(scores, model, temperature), undefined, scores.size, uniform);
+      drawn = drawFrom(weightsOf(scores, model, temperature), undefined, scores.size, uniform);
     } else {
       warp(scores, model, settings, context);
-      token = drawFrom(candidates.weights, candidates.tokens, candidates.size, uniform);
+      drawn = drawFrom(candidates.weights, candidates.tokens, candidates.size, uniform);
     }
   } finally {
     scores.restore();
   }
-  return isReported ? reportToken(token, logits, settings, model!) : { token };
+  return {
+    ...(isReported ? reportToken(drawn.token, logits, settings, model!) : { token: drawn.token }),
+    ...drawnWith(drawn.probability, settings),
+  };
 }
 
-/** What `sampleToken` reports of a token, for one that was chosen in another way. */
+/** What `sampleToken` reports of a token, for one that was chosen in another way: with this probability. */
 export function reportChosen(
   token: number,
   logits: Logits,
   settings: SamplerSettings,
-  given?: RowSoftmax,
+  given: RowSoftmax | undefined,
+  probability: number,
 ): SampledToken {
-  if (!asksForReport(settings)) return { token };
+  const drawn = drawnWith(probability, settings);
+  if (!asksForReport(settings)) return { token, ...drawn };
   const model = given ? givenWeights(logits, given) : modelWeights(logits, settings.temperature);
-  return reportToken(token, logits, settings, model);
+  return { ...reportToken(token, logits, settings, model), ...drawn };
 }
+
+const drawnWith = (
+  probability: number,
+  { samplingLogProbs }: SamplerSettings,
+): Pick<SampledToken, 'samplingLogProb'> => (samplingLogProbs ? { samplingLogProb: Math.log(probability) } : {});
 
 /** Whether `sampleToken` has a use for a softmax that the engine computes: it has none for edited scores only. */
 export const usesSoftmax = (settings: SamplerSettings): boolean => asksForReport(settings) || !editsScores(settings);
 
-const asksForReport = ({ logProbs = true, topLogProbs = 0, entropies = false }: SamplerSettings): boolean =>
-  logProbs || topLogProbs > 0 || entropies;
+/** Whether anything is reported of the model's own distribution. */
+export const asksForReport = (settings: SamplerSettings): boolean => {
+  const { logProbs = true, topLogProbs = 0, entropies = false, statistics = [] } = settings;
+  return logProbs || topLogProbs > 0 || entropies || statistics.length > 0;
+};
 
 /**
  * What `sampleToken` draws from: the tokens that may be drawn, in the order of their ids, and their probabilities. Greedy is
@@ -244,8 +257,14 @@ function mostLikely(scores: Logits, { endTokens = NO_ENDS }: SamplerSettings, { 
   return best;
 }
 
+/** A token, and what its probability was. */
+interface Drawn {
+  readonly token: number;
+  readonly probability: number;
+}
+
 /** The token at `uniform` of the cumulative weights; `tokens` absent: every index is its own token. */
-function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: number, uniform: number): number {
+function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: number, uniform: number): Drawn {
   const total = sumOf(weights, size);
   if (total === 0) throw new NoTokenAllowedError();
   if (!Number.isFinite(total)) throw new NonFiniteLogitsError();
@@ -259,5 +278,5 @@ function drawFrom(weights: Float32Array, tokens: Int32Array | undefined, size: n
     if (target < cumulative) break;
   }
   // Rounding may leave the sum a little below the target: then it is the last that can be drawn.
-  return tokens ? tokens[at]! : at;
+  return { token: tokens ? tokens[at]! : at, probability: weights[at]! / total };
 }

@@ -1,6 +1,7 @@
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import type { ModelRunner } from '../runner/model-runner.js';
+import { contrast } from '../sampling/mixes/contrastive.js';
 import { type BeamSearchOptions, beamRules } from './beam-search.js';
 import { checkNumber, searchBeams } from './beams.js';
 import { type Continuations, type Hypotheses, ModelHypotheses, type Step } from './hypotheses.js';
@@ -87,11 +88,7 @@ class ContrastedHypotheses implements Hypotheses {
   #contrast(expert: readonly Continuations[], amateur: readonly Continuations[]): Continuations[] {
     return expert.map(({ logProbs }, i) => ({
       logProbs,
-      scores: (processed) => {
-        const least = processed.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY) + Math.log(this.#alpha);
-        const other = amateur[i]!.logProbs;
-        return processed.map((x, token) => (x >= least ? x - other[token]! : Number.NEGATIVE_INFINITY));
-      },
+      scores: (processed) => contrast(processed, amateur[i]!.logProbs, { alpha: this.#alpha }),
     }));
   }
 }

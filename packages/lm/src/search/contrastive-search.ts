@@ -2,10 +2,10 @@ import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interf
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
+import { logSoftmax } from '../sampling/log-softmax.js';
 import { checkCount } from './beams.js';
 import { forget } from './hypotheses.js';
 import { Largest } from './largest.js';
-import { logSoftmax } from './log-softmax.js';
 import { checkedPrompts, NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
 /** Options of contrastive search (arXiv 2202.06417), by transformers' names in camel case. */

@@ -2,7 +2,7 @@ import { PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
-import { logSoftmax } from './log-softmax.js';
+import { logSoftmax } from '../sampling/log-softmax.js';
 
 /** What may follow one hypothesis: a number per token of the vocabulary. */
 export interface Continuations {

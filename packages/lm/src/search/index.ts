@@ -1,8 +1,8 @@
+export { logSoftmax } from '../sampling/log-softmax.js';
 export { type BeamSearchOptions, beamSearch } from './beam-search.js';
 export { type ContrastiveDecodingOptions, contrastiveDecoding } from './contrastive-decoding.js';
 export { type ContrastiveSearchOptions, contrastiveSearch } from './contrastive-search.js';
 export { type DiverseBeamSearchOptions, diverseBeamSearch } from './diverse-beam-search.js';
-export { logSoftmax } from './log-softmax.js';
 export {
   type SearchCompletion,
   SearchGenerator,

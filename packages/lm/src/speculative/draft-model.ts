@@ -1,8 +1,6 @@
-import type { Weights } from '../model/layers.js';
-import type { Network } from '../model/network.js';
+import type { RunnableModel } from '../model/network.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
-import { returnRunner, takeRunner } from '../runner/idle-runners.js';
-import type { ModelRunner } from '../runner/model-runner.js';
+import { RowFollower } from '../runner/row-follower.js';
 import { type Logits, tokenDistribution } from '../sampling/sampler.js';
 import { TokenHistory } from '../sampling/token-history.js';
 import { type DraftSchedule, nextDraftLength } from './draft-length.js';
@@ -39,40 +37,40 @@ interface Drafting {
  * settings, a pass for each further token of all rows.
  */
 export class DraftModel implements Proposer {
-  readonly #runner: ModelRunner;
+  readonly #follower: RowFollower;
   readonly #options: DraftModelOptions;
-  readonly #sequences = new Map<number, CachedSequence>();
   readonly #lengths = new Map<number, number>();
 
-  constructor({ network, weights }: { network: Network; weights: Weights }, options: DraftModelOptions) {
-    this.#runner = takeRunner(network, weights, options);
+  constructor(model: RunnableModel, options: DraftModelOptions) {
+    this.#follower = new RowFollower(model, options.cacheTokens);
     this.#options = options;
   }
 
   async propose(requests: readonly ProposalRequest[]): Promise<Proposal[]> {
-    const context = this.#runner.network.config.maxPositionEmbeddings;
+    const { runner } = this.#follower;
+    const context = runner.network.config.maxPositionEmbeddings;
     const lengthOf = ({ id, row, state, most }: ProposalRequest) => {
       const past = row.prompt.length + state.generated.length;
       return Math.min(this.#lengths.get(id) ?? this.#options.tokens, most, context - past + 1);
     };
     const able = requests.filter((request) => lengthOf(request) > 0);
-    await this.#prefill(able);
-    const drafts = able.map((request): Drafting => {
-      const { id, row, state } = request;
-      const sequence = this.#sequences.get(id)!;
-      const pending = this.#catchUp(sequence, row.prompt, state.generated);
+    const followed = await this.#follower.follow(
+      able.map(({ id, row, state }) => ({ id, prompt: row.prompt, generated: state.generated })),
+    );
+    const drafts = able.map((request, i): Drafting => {
+      const { row, state } = request;
       const history = new TokenHistory(row.prompt);
       for (const token of state.generated) history.push(token);
-      return { request, sequence, length: lengthOf(request), pending, tokens: [], distributions: [], history };
+      return { request, ...followed[i]!, length: lengthOf(request), tokens: [], distributions: [], history };
     });
     // One token at a time is a cheaper pass than a few for the rows that had all of theirs kept.
     const behind = drafts.filter(({ pending }) => pending.length > 1);
     if (behind.length > 0) {
-      await this.#runner.extend(behind.map(({ sequence, pending }) => ({ sequence, tokens: pending.slice(0, -1) })));
+      await runner.extend(behind.map(({ sequence, pending }) => ({ sequence, tokens: pending.slice(0, -1) })));
       for (const draft of behind) draft.pending = draft.pending.slice(-1);
     }
     for (let live = drafts; live.length > 0; live = live.filter(({ tokens, length }) => tokens.length < length)) {
-      const results = await this.#runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
+      const results = await runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
       live.forEach((draft, i) => {
         this.#draw(draft, results[i]!.logits[0]!);
       });
@@ -91,45 +89,12 @@ export class DraftModel implements Proposer {
   }
 
   release(id: number): void {
-    const sequence = this.#sequences.get(id);
-    if (sequence) this.#runner.release(sequence);
-    this.#sequences.delete(id);
+    this.#follower.release(id);
     this.#lengths.delete(id);
   }
 
   close(): void {
-    for (const id of [...this.#sequences.keys()]) this.release(id);
-    returnRunner(this.#runner);
-  }
-
-  /** Computes the prompts of new rows, one that several have only once. */
-  async #prefill(requests: readonly ProposalRequest[]): Promise<void> {
-    const groups = new Map<string, ProposalRequest[]>();
-    for (const request of requests) {
-      if (this.#sequences.has(request.id)) continue;
-      const key = request.row.prompt.join();
-      groups.set(key, [...(groups.get(key) ?? []), request]);
-    }
-    const inputs = [...groups.values()].map(([first]) => {
-      const { prompt } = first!.row;
-      const sequence = this.#runner.start(prompt);
-      this.#sequences.set(first!.id, sequence);
-      return { sequence, tokens: prompt.slice(sequence.length) };
-    });
-    if (inputs.length > 0) await this.#runner.extend(inputs);
-    for (const [first, ...others] of groups.values()) {
-      for (const { id } of others) this.#sequences.set(id, this.#runner.fork(this.#sequences.get(first!.id)!));
-    }
-  }
-
-  /** Cuts a sequence back to what the row has become, and gives what it lacks: at least the last token. */
-  #catchUp(sequence: CachedSequence, prompt: readonly number[], generated: readonly number[]): number[] {
-    let same = Math.min(prompt.length, sequence.length);
-    while (same < sequence.length && sequence.tokens[same] === generated[same - prompt.length]) same++;
-    same = Math.min(same, prompt.length + generated.length - 1);
-    if (same < sequence.length) this.#runner.truncate(sequence, same);
-    // Less than the prompt is there when its pass found no room.
-    return [...prompt.slice(same), ...generated.slice(Math.max(0, same - prompt.length))];
+    this.#follower.close();
   }
 
   /** Undefined where the draft has nothing to propose: its numbers are not finite, or the settings leave it no token. */
@@ -149,8 +114,8 @@ export class DraftModel implements Proposer {
       draft.length = draft.tokens.length;
       return;
     }
-    const [uniform] = positionUniforms(row, state.generated.length + draft.tokens.length);
-    const token = tokenAt(distribution, uniform);
+    const uniforms = positionUniforms(row, state.generated.length + draft.tokens.length);
+    const token = tokenAt(distribution, uniforms.draw(0));
     draft.tokens.push(token);
     draft.distributions.push(distribution);
     draft.history.push(token);

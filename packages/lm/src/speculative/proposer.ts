@@ -8,17 +8,24 @@ export interface ProposalRequest {
   readonly id: number;
   readonly row: DecodeRow;
   readonly state: RowState;
-  /** More tokens than these could not be used: the row ends before. */
+  /** More tokens one after the other than these could not be used: the row ends before. */
   readonly most: number;
+  /** With `needsHidden`: the final, normalised hidden state [width] that the row's last token was drawn from. */
+  readonly hidden?: Float32Array;
 }
 
 /** Tokens that may come next. */
 export interface Proposal {
   readonly tokens: readonly number[];
   /**
-   * The distributions that the tokens were drawn from, one each. Absent when nothing was drawn (a
-   * look-up, greedy): then the row draws for itself and a token is kept when it is what was drawn, which gives the same
-   * tokens as without proposals.
+   * A tree of tokens (SpecInfer, arXiv 2305.09781): the place in `tokens` of the one that each follows, or −1 for those that
+   * may come next. Those that follow the same one are tried in their order. Default: each follows the one before it.
+   */
+  readonly parents?: readonly number[];
+  /**
+   * The distributions that the tokens were drawn from, one each: of a tree, each given those before it that follow the same
+   * token. Absent when nothing was drawn (a look-up, greedy): then the row draws for itself and a token is kept when it is
+   * what was drawn, which gives the same tokens as without proposals.
    */
   readonly distributions?: readonly TokenDistribution[];
 }
@@ -33,10 +40,14 @@ export interface VerifiedRun {
   readonly proposed: number;
   /** Those of them that were kept. */
   readonly accepted: number;
+  /** The places in the proposal of all of `drawn` but the last. */
+  readonly path: readonly number[];
 }
 
 /** Guesses how rows go on, for the model to check in one pass. Only the speed depends on it. */
 export interface Proposer {
+  /** Whether requests have `hidden`. Default false. */
+  readonly needsHidden?: boolean;
   /** One proposal per request. */
   propose(requests: readonly ProposalRequest[]): Promise<Proposal[]>;
   /** What became of a row's last proposal. */
@@ -45,4 +56,13 @@ export interface Proposer {
   release(id: number): void;
   /** All rows are done. */
   close(): void;
+}
+
+/** The proposal with as many of its tokens as there is room for: the first ones, which follow none that are left out. */
+export function cutProposal({ tokens, parents, distributions }: Proposal, room: number): Proposal {
+  return {
+    tokens: tokens.slice(0, room),
+    ...(parents && { parents: parents.slice(0, room) }),
+    ...(distributions && { distributions: distributions.slice(0, room) }),
+  };
 }

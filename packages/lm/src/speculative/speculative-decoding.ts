@@ -2,6 +2,7 @@ import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interf
 import type { CausalLM } from '../model/causal-lm.js';
 import { DRAFT_SCHEDULES, type DraftSchedule } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
+import { Medusa, type MedusaSpeculation } from './medusa.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
 
@@ -21,8 +22,25 @@ export interface PromptLookupSpeculation {
   readonly promptLookup: PromptLookupOptions;
 }
 
+/** Speculative decoding with a proposer of one's own. */
+export interface ProposerSpeculation {
+  /** Makes one for each run of rows, which is closed after it. */
+  readonly proposer: (run: ProposerRun) => Proposer;
+}
+
+/** What a proposer is made for. */
+export interface ProposerRun {
+  readonly model: CausalLM;
+  /** What the model's own cache holds. */
+  readonly cacheTokens: number;
+}
+
 /** Where the proposals of speculative decoding come from. */
-export type SpeculativeOptions = DraftModelSpeculation | PromptLookupSpeculation;
+export type SpeculativeOptions =
+  | DraftModelSpeculation
+  | PromptLookupSpeculation
+  | MedusaSpeculation
+  | ProposerSpeculation;
 
 /** What speculation has done so far, over all rows. */
 export interface SpeculativeStatistics {
@@ -55,29 +73,12 @@ export class DraftVocabularyError extends PosttrainError {
  * gives (1 − α^(γ+1)) / (1 − α) tokens on average, when proposals are kept independently of each other.
  */
 export class SpeculativeDecoding {
-  readonly #target: CausalLM;
-  readonly #options: SpeculativeOptions;
+  readonly #proposer: (cacheTokens: number) => Proposer;
   readonly #counts = { passes: 0, tokens: 0, proposed: 0, accepted: 0 };
 
   /** @throws DraftVocabularyError, and `PosttrainError` for options out of range */
   constructor(target: CausalLM, options: SpeculativeOptions) {
-    this.#target = target;
-    this.#options = options;
-    if ('promptLookup' in options) {
-      assertKnownOptions('speculative', options, ['promptLookup']);
-      promptLookup([], options.promptLookup);
-      return;
-    }
-    assertKnownOptions('speculative', options, ['draft', 'tokens', 'schedule']);
-    const { draft, tokens = 5, schedule = 'constant' } = options;
-    const fail = (what: string) => {
-      throw new PosttrainError('SPECULATIVE', `speculative: ${what}`);
-    };
-    if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${showValue(tokens)}`);
-    if (!DRAFT_SCHEDULES.includes(schedule)) {
-      fail(`schedule must be one of ${DRAFT_SCHEDULES.join(', ')}, not ${JSON.stringify(schedule)}`);
-    }
-    checkSameTokens(draft, target);
+    this.#proposer = proposerOf(target, options);
   }
 
   get statistics(): SpeculativeStatistics {
@@ -89,6 +90,7 @@ export class SpeculativeDecoding {
   begin(cacheTokens: number): Proposer {
     const proposer = this.#proposer(cacheTokens);
     return {
+      needsHidden: proposer.needsHidden ?? false,
       propose: (requests) => proposer.propose(requests),
       verified: (id, run) => {
         this.#counts.passes++;
@@ -101,13 +103,36 @@ export class SpeculativeDecoding {
       close: () => proposer.close(),
     };
   }
+}
 
-  #proposer(cacheTokens: number): Proposer {
-    if ('promptLookup' in this.#options) return promptLookupProposer(this.#options.promptLookup);
-    const { draft, tokens = 5, schedule = 'constant' } = this.#options;
-    const { vocabSize } = this.#target.config;
-    return new DraftModel(draft, { tokens, schedule, vocabSize, cacheTokens });
+/** How a proposer is made for a run. */
+function proposerOf(target: CausalLM, options: SpeculativeOptions): (cacheTokens: number) => Proposer {
+  if ('promptLookup' in options) {
+    assertKnownOptions('speculative', options, ['promptLookup']);
+    promptLookup([], options.promptLookup);
+    return () => promptLookupProposer(options.promptLookup);
   }
+  if ('medusa' in options) {
+    // One for all runs: what is compiled for it is its own.
+    const medusa = new Medusa(target, options);
+    return () => medusa;
+  }
+  if ('proposer' in options) {
+    assertKnownOptions('speculative', options, ['proposer']);
+    return (cacheTokens) => options.proposer({ model: target, cacheTokens });
+  }
+  assertKnownOptions('speculative', options, ['draft', 'tokens', 'schedule']);
+  const { draft, tokens = 5, schedule = 'constant' } = options;
+  const fail = (what: string) => {
+    throw new PosttrainError('SPECULATIVE', `speculative: ${what}`);
+  };
+  if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${showValue(tokens)}`);
+  if (!DRAFT_SCHEDULES.includes(schedule)) {
+    fail(`schedule must be one of ${DRAFT_SCHEDULES.join(', ')}, not ${JSON.stringify(schedule)}`);
+  }
+  checkSameTokens(draft, target);
+  const { vocabSize } = target.config;
+  return (cacheTokens) => new DraftModel(draft, { tokens, schedule, vocabSize, cacheTokens });
 }
 
 function checkSameTokens(draft: CausalLM, target: CausalLM): void {

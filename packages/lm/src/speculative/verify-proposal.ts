@@ -1,51 +1,79 @@
-import type { RowSoftmax } from '../runner/step-memory.js';
 import type { DecodeRow } from '../sampling/decode-row.js';
-import { type DrawnToken, drawNext, type RowState } from '../sampling/draw-next.js';
-import { type Logits, reportChosen, tokenDistribution } from '../sampling/sampler.js';
+import { type DrawnToken, type DrawToken, drawNext, type ModelScores, type RowState } from '../sampling/draw-next.js';
+import { reportChosen, tokenDistribution } from '../sampling/sampler.js';
 import type { Proposal, VerifiedRun } from './proposer.js';
-import { verifyToken } from './speculative-sampling.js';
+import { type Candidate, verifyCandidates } from './speculative-sampling.js';
+import { probabilityOf } from './token-distribution.js';
 
 /**
- * Draws the tokens that follow from the logits after each token of a proposal, as far as it holds. Random numbers belong
- * to positions, not to passes: what is thrown away is independent of what is drawn there later, and rows do not
- * depend on each other.
+ * Draws the tokens that follow from the logits after each token of a proposal, as far as one of its paths holds. Random
+ * numbers belong to positions, not to passes: what is thrown away is independent of what is drawn there later, and rows do
+ * not depend on each other.
  *
- * @param scores one row more than the proposal has tokens: the first is what follows before any of them
+ * @param scores one more than the proposal has tokens: the first is what follows before any of them
  * @param isLast asked after every token: whether the row ends with it
  */
 export function verifyProposal(
   row: DecodeRow,
   state: RowState,
   proposal: Proposal,
-  scores: { readonly logits: readonly Logits[]; readonly softmax?: readonly RowSoftmax[] },
+  scores: readonly ModelScores[],
   isLast: (token: number) => boolean,
 ): VerifiedRun {
+  const { tokens, parents, distributions } = proposal;
   const drawn: DrawnToken[] = [];
-  for (let i = 0; ; i++) {
-    const proposed = proposal.tokens[i];
-    const draft = proposal.distributions?.[i];
-    const here = { logits: scores.logits[i]!, softmax: scores.softmax?.[i] };
-    const next =
-      proposed === undefined || draft === undefined
-        ? drawNext(row, state, here)
-        : drawNext(row, state, here, ({ logits, softmax }, settings) => {
-            const [, accept, residual] = positionUniforms(row, state.generated.length);
-            const target = tokenDistribution(logits, settings, state);
-            const { token } = verifyToken(target, draft, proposed, { accept, residual });
-            return reportChosen(token, logits, settings, softmax);
-          });
+  const path: number[] = [];
+  for (;;) {
+    const at = path.at(-1) ?? -1;
+    const children = childrenOf(at, tokens.length, parents);
+    const candidates = distributions ? children.map((i) => ({ token: tokens[i]!, draft: distributions[i]! })) : [];
+    const next = drawNext(
+      row,
+      state,
+      scores[at + 1]!,
+      candidates.length > 0 ? verifying(row, state, candidates) : undefined,
+    );
     drawn.push(next);
-    const isKept = next.token === proposed;
-    if (isKept && !isLast(next.token)) continue;
-    return { drawn, proposed: proposal.tokens.length, accepted: drawn.length - (isKept ? 0 : 1) };
+    const kept = children.find((i) => tokens[i] === next.token);
+    if (kept === undefined || isLast(next.token)) {
+      return { drawn, proposed: tokens.length, accepted: path.length + Number(kept !== undefined), path };
+    }
+    path.push(kept);
   }
 }
 
-/**
- * The random numbers of a position: the first draws a token, the draft's or without a draft, so that a draft that is the
- * model itself changes nothing; the others accept it and replace it.
- */
-export function positionUniforms(row: DecodeRow, position: number): readonly [number, number, number] {
-  const [draw, accept, residual] = row.key.child(position).uniformHost(3);
-  return [draw!, accept!, residual!];
+/** The places of the tokens that follow the one at `at`. */
+function childrenOf(at: number, count: number, parents: readonly number[] | undefined): number[] {
+  if (!parents) return at + 1 < count ? [at + 1] : [];
+  return parents.flatMap((parent, i) => (parent === at ? [i] : []));
+}
+
+/** Keeps one of the candidates, or draws another token. */
+const verifying =
+  (row: DecodeRow, state: RowState, candidates: readonly Candidate[]): DrawToken =>
+  ({ logits, softmax }, settings) => {
+    const uniforms = positionUniforms(row, state.generated.length, candidates.length);
+    const target = tokenDistribution(logits, settings, state);
+    const accept = candidates.map((_, i) => uniforms.accept(i));
+    const { token } = verifyCandidates(target, candidates, { accept, residual: uniforms.residual });
+    return reportChosen(token, logits, settings, softmax, probabilityOf(target, token));
+  };
+
+/** The random numbers of a position. */
+interface PositionUniforms {
+  /** Draws the i-th candidate. The first also draws the token where there is no draft: one that is the model itself changes nothing. */
+  draw(i: number): number;
+  /** Keeps the i-th candidate. */
+  accept(i: number): number;
+  /** Draws a token in the place of all candidates. */
+  readonly residual: number;
+}
+
+export function positionUniforms(row: DecodeRow, position: number, candidates = 1): PositionUniforms {
+  const numbers = row.key.child(position).uniformHost(1 + 2 * candidates);
+  return {
+    draw: (i) => numbers[i === 0 ? 0 : 1 + 2 * i]!,
+    accept: (i) => numbers[i === 0 ? 1 : 2 + 2 * i]!,
+    residual: numbers[2]!,
+  };
 }

@@ -17,7 +17,7 @@ export type TruncatedImportanceOptions = Given<typeof truncatedImportanceOptions
  * A ratio with truncated importance sampling (Ionides, 2008; ρ̄ of IMPALA, arXiv 1802.01561; TRL's modes `token_truncate`, `token_mask`,
  * `sequence_truncate`, `sequence_mask`): the loss is multiplied by min(π_old / π_sampler, C), where π_sampler is what the
  * sampler computed (another engine, other kernels, an older policy) and π_old what the trainer computes of the same tokens.
- * In `trainPolicy` it needs `oldLogProbs: 'recomputed'`.
+ * In `trainPolicy` it needs `oldLogProbs: 'recomputed'`, or a source that samples from something else (`singleTurn({ mix })`).
  *
  * @throws OptionError
  */

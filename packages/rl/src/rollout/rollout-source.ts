@@ -44,6 +44,11 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
   readonly settings?: DecisiveSettings;
   /** What its rollouts have that an advantage may need. Default: nothing. */
   readonly gives?: readonly RolloutNeed[];
+  /**
+   * Whether its rollouts are drawn from something else than the policy: they have `oldLogProbs` of the policy beside their
+   * `samplerLogProbs`, and the objective's ratio must correct for it. Default false.
+   */
+  readonly isOffPolicy?: boolean;
   /** Every rollout has a row of the request. */
   sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
 }

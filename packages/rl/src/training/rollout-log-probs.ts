@@ -24,7 +24,7 @@ export async function withLogProbs(
     const masked = options.maskTruncatedCompletions && rollout.finishReason === 'length';
     return {
       ...rollout,
-      oldLogProbs: recomputed?.[i] ?? rollout.samplerLogProbs,
+      oldLogProbs: recomputed?.[i] ?? rollout.oldLogProbs ?? rollout.samplerLogProbs,
       ...(masked ? { mask: rollout.completionTokens.map(() => 0) } : {}),
       ...(reference ? { referenceLogProbs: reference[i]! } : {}),
     };
@@ -32,7 +32,7 @@ export async function withLogProbs(
   if (!recomputed) return { rollouts, metrics: {} };
   const differences = scored.flatMap((rollout, i) =>
     trainedTokens(rollout).flatMap((isTrained, t) =>
-      isTrained ? [Math.abs(rollout.samplerLogProbs[t]! - recomputed[i]![t]!)] : [],
+      isTrained ? [Math.abs((rollout.oldLogProbs ?? rollout.samplerLogProbs)[t]! - recomputed[i]![t]!)] : [],
     ),
   );
   const metrics = {

@@ -1,0 +1,156 @@
+import { tensor } from '@posttrain/core-tensor';
+import type { Adapter } from '../model/adapter.js';
+import type { Weights } from '../model/layers.js';
+import type { Network } from '../model/network.js';
+import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
+import { AdapterLists } from './adapter-lists.js';
+import type { BlockPools } from './block-pools.js';
+import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
+import { InputMemory, type PassRow, paddedPositions, treeInputs } from './pass-inputs.js';
+import { type FoundCopy, RowCopies } from './row-copies.js';
+import type { PackWeights } from './runner-options.js';
+import { paddedWidth } from './runner-passes.js';
+import type { Sequence } from './sequence.js';
+import { StepMemory } from './step-memory.js';
+
+/** See `packWeights`. */
+const UNPACKED_PASSES = 128;
+const MOST_PACKED_BYTES = 2 ** 30;
+const TABLE_STEP = 64 / BLOCK_SIZE;
+
+interface PassOutput {
+  readonly results: StepResults;
+  /** Where in them the positions are that were asked about. */
+  readonly places: readonly number[];
+}
+
+/**
+ * How a pass of a runner is computed: over the blocks of its rows or over a copy of them, with packed weights or not, with
+ * the adapters that it has. Whose rows they are and what room they have is the runner's business.
+ */
+export class PassRunner {
+  readonly copies: RowCopies<Sequence>;
+  readonly adapters: AdapterLists;
+  readonly #network: Network;
+  readonly #memory: BlockPools;
+  readonly #packWeights: PackWeights;
+  readonly #hasInt4: boolean;
+  readonly #inputs = new InputMemory();
+  readonly #results: StepMemory;
+  #weights: Weights;
+  #weightBytes: number;
+  /** Since the weights came. */
+  #passes = 0;
+
+  /** `capacity`: tokens that the cache has room for. */
+  constructor(
+    { network, weights }: { readonly network: Network; readonly weights: Weights },
+    memory: BlockPools,
+    { packWeights, capacity }: { readonly packWeights: PackWeights; readonly capacity: number },
+  ) {
+    this.#network = network;
+    this.#weights = weights;
+    this.#memory = memory;
+    this.#packWeights = packWeights;
+    this.copies = new RowCopies(memory, capacity);
+    this.adapters = new AdapterLists(network.engine);
+    this.#results = new StepMemory(network);
+    this.#weightBytes = bytesOf(weights);
+    this.#hasInt4 = [...network.modules.values()].some(({ quantization }) => quantization?.method === 'int4');
+  }
+
+  /** The weights it computes with. */
+  get weights(): Weights {
+    return this.#weights;
+  }
+
+  /** Takes other weights of the same network. */
+  reset(weights: Weights): void {
+    this.copies.clear();
+    void forgetPacked(this.#weights);
+    this.#weights = weights;
+    this.#weightBytes = bytesOf(weights);
+    this.#passes = 0;
+  }
+
+  /** Results of earlier passes are not looked at any more, and what blocks are owed is written. */
+  async begin(): Promise<void> {
+    this.#results.reclaim();
+    await this.#memory.move();
+    await this.copies.writeBack();
+  }
+
+  /** Computes a pass of rows whose room is there; its results hold until `begin`. */
+  async run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
+    const sequences = pass.map(({ row }) => row.sequence);
+    const longest = Math.max(...pass.map(({ from, to }) => to - from));
+    const copied = longest === 1 ? await this.copies.find(sequences, room) : undefined;
+    if (!copied) {
+      if (longest > 1) for (const sequence of sequences) this.copies.forget(sequence);
+      await this.copies.writeBack();
+    }
+    const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
+    this.#results.lend(output.results);
+    for (const { row, from, to } of pass) {
+      const { sequence, tokens, adapter } = row;
+      for (let n = from; n < to; n++) sequence.tokens.push(tokens[n]!);
+      if (!copied) sequence.written = sequence.stored;
+      sequence.adapter = adapter;
+    }
+    return output;
+  }
+
+  /** A pass of one token a row over a copy of what is in the blocks. */
+  async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
+    const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.#network, this.#weights, adapter).extendCopied(...rest)
+      : await pagedSteps(this.#network, adapter).extendCopied(this.#weights, ...rest);
+    this.copies.keep(extended.cache);
+    return { results: extended.results, places: positions };
+  }
+
+  /** A pass of up to `longest` tokens a row over the blocks. */
+  async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
+    const count = roundUpToPowerOfTwo(pass.length);
+    const width = Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest));
+    const places = pass.map((_, i) => i);
+    const adapter = await this.#mixed(pass, places, count);
+    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
+    const tree = treeInputs(pass, count, width);
+    const sequences = pass.map(({ row }) => row.sequence);
+    const slots = new Int32Array(count * width);
+    pass.forEach(({ row: { sequence }, from, to }, i) => {
+      slots.set(this.#memory.slots(sequence, sequence.stored, to - from), i * width);
+    });
+    const most = Math.max(...sequences.map(({ id }) => this.#memory.blocks.blocksOf(id).length));
+    const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
+    const paged = { ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table };
+    const asked = width === 1 ? undefined : paddedPositions(positions);
+    const input = asked ? { ...paged, rows: tensor(asked) } : paged;
+    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
+    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
+    const extended = this.#packs()
+      ? await packedSteps(this.#network, this.#weights, adapter).extend(...rest)
+      : await pagedSteps(this.#network, adapter).extend(this.#weights, ...rest);
+    this.#memory.pools = extended.cache;
+    return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
+  }
+
+  /** The adapter of a pass with rows at `places` of `count`. */
+  #mixed(pass: readonly PassRow<Sequence>[], places: readonly number[], count: number): Promise<Adapter> {
+    const adapters = pass.map(({ row }) => row.adapter);
+    return this.adapters.mixed(adapters, places, count);
+  }
+
+  /** Whether a pass had better have the weights packed, which takes time and memory once. */
+  #packs(): boolean {
+    if (typeof this.#packWeights === 'boolean') return this.#packWeights;
+    const isDue = this.#packWeights === 'at-once' || ++this.#passes > UNPACKED_PASSES;
+    return this.#hasInt4 || (isDue && this.#weightBytes <= MOST_PACKED_BYTES);
+  }
+}
+
+const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);

@@ -1,0 +1,164 @@
+import { Key, setEngine, tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  budgetForcing,
+  type CausalLM,
+  contrastive,
+  type DecodingMix,
+  MedusaHeads,
+  type Proposer,
+  type ProposerRun,
+  proxyTuning,
+  type SpeculativeOptions,
+  teacherMixture,
+  valueGuided,
+} from '../src/index.js';
+import { SpeculativeDecoding } from '../src/speculative/speculative-decoding.js';
+import { testDecodeHook, testDecodingMix, testProposer } from '../src/testing/index.js';
+
+beforeAll(() => setEngine(onnxruntimeEngine()));
+
+const through =
+  (optionsOf: (model: CausalLM) => SpeculativeOptions) =>
+  ({ model, cacheTokens }: ProposerRun): Proposer =>
+    new SpeculativeDecoding(model, optionsOf(model)).begin(cacheTokens);
+
+/** Heads that are not what the model says of the next token. */
+function heads(model: CausalLM): MedusaHeads {
+  const initial = MedusaHeads.initialize(model, { medusaNumHeads: 3 });
+  const shaken = Object.entries(initial.weights).map(([name, { shape }], i) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    return [
+      name,
+      tensor(
+        Key.fromSeed(i)
+          .normalHost(size)
+          .map((x) => x / 2),
+        shape,
+      ),
+    ] as const;
+  });
+  return initial.withWeights(Object.fromEntries(shaken));
+}
+
+/** A model whose weights are between the given one's and others. */
+const near = (model: CausalLM): CausalLM =>
+  model.withWeights(
+    Object.fromEntries(Object.entries(model.weights).map(([name, w]) => [name, name.includes('mlp') ? w.mul(0.6) : w])),
+    'near',
+  );
+
+describe('testProposer', () => {
+  testProposer(
+    it,
+    'a draft model',
+    through((model) => ({ draft: near(model), tokens: 3 })),
+  );
+  testProposer(
+    it,
+    'prompt lookup',
+    through(() => ({ promptLookup: { maxMatchingNgramSize: 1 } })),
+  );
+  testProposer(
+    it,
+    'Medusa, likeliest',
+    through((model) => ({ medusa: heads(model) })),
+  );
+  testProposer(
+    it,
+    'Medusa, sampled',
+    through((model) => ({
+      medusa: heads(model),
+      candidates: 'sampled',
+      choices: [[0], [1], [0, 0], [0, 1], [1, 0], [0, 0, 0]],
+    })),
+  );
+});
+
+const [even, negative] = [{ alpha: 0.5 }, [4, 0]];
+describe('testDecodingMix', () => {
+  testDecodingMix(it, 'contrastive', ({ others: [amateur] }) => contrastive({ amateur: { model: amateur } }));
+  testDecodingMix(it, 'guidance', ({ policy }) =>
+    contrastive({ amateur: { model: policy, prompt: negative }, alpha: 0, beta: 0.5 }),
+  );
+  testDecodingMix(it, 'teacherMixture', ({ others: [model] }) => teacherMixture({ teacher: { model }, ...even }));
+  testDecodingMix(it, 'proxyTuning of one model twice', ({ others: [model] }) =>
+    proxyTuning({ expert: { model }, antiExpert: { model, prompt: negative }, ...even }),
+  );
+  testDecodingMix(it, 'proxyTuning', ({ others: [expert, antiExpert] }) =>
+    proxyTuning({ expert: { model: expert }, antiExpert: { model: antiExpert } }),
+  );
+  testDecodingMix(it, 'valueGuided', ({ others: [model] }) => valueGuided({ q: { model }, lambda: 0.7 }));
+});
+
+describe('testDecodeHook', () => {
+  testDecodeHook(it, 'budgetForcing', () =>
+    budgetForcing({ endOfThinking: [3, 4], minTokens: 6, maxTokens: 12, wait: [5, 6] }),
+  );
+});
+
+describe('what is wrong fails a check', () => {
+  /** Whether the check whose name has these words fails. */
+  async function fails(
+    words: string,
+    register: (it: (name: string, body: () => Promise<void>) => void) => void,
+  ): Promise<boolean> {
+    const checks: (() => Promise<void>)[] = [];
+    register((name, body) => {
+      if (name.includes(words)) checks.push(body);
+    });
+    expect(checks.length).toBe(1);
+    return checks[0]!().then(
+      () => false,
+      () => true,
+    );
+  }
+  const proposing =
+    (propose: Proposer['propose'], rest: Partial<Proposer> = {}) =>
+    () => ({
+      ...{ propose, release: () => undefined, close: () => undefined, ...rest },
+    });
+  const one = (token: number) => ({ tokens: Int32Array.of(token), probabilities: Float64Array.of(1) });
+
+  it('a proposer that says its tokens were drawn from something else', async () => {
+    // The likeliest tokens come too often: they are said to have been unlikely.
+    const wrong = proposing(async (requests) =>
+      requests.map(({ most }) =>
+        most < 1
+          ? { tokens: [] }
+          : {
+              tokens: [0],
+              distributions: [{ tokens: Int32Array.of(0, 1, 2), probabilities: Float64Array.of(0.02, 0.49, 0.49) }],
+            },
+      ),
+    );
+    expect(await fails('distribution', (fake) => testProposer(fake, 'wrong', wrong))).toBe(true);
+    expect(await fails('any batch', (fake) => testProposer(fake, 'wrong', wrong))).toBe(false);
+  });
+
+  it('a proposer that goes too deep, or whose tokens its distributions do not have', async () => {
+    const deep = proposing(async (requests) => requests.map(() => ({ tokens: [0, 1, 2, 0, 1, 2] })));
+    expect(await fails('of use', (fake) => testProposer(fake, 'deep', deep))).toBe(true);
+    const other = proposing(async (requests) =>
+      requests.map(({ most }) => (most < 1 ? { tokens: [] } : { tokens: [0], distributions: [one(1)] })),
+    );
+    expect(await fails('of use', (fake) => testProposer(fake, 'other', other))).toBe(true);
+  });
+
+  it('a mix that keeps what it was given, or changes it', async () => {
+    const changing = (): DecodingMix => ({ name: 'changing', models: [], combine: (policy) => policy.fill(0) });
+    expect(await fails('without a trace', (fake) => testDecodingMix(fake, 'changing', changing))).toBe(true);
+    const counting = (): DecodingMix => {
+      let calls = 0;
+      return {
+        name: 'counting',
+        models: [],
+        combine: (policy) => policy.map((x, i) => x + (i === 0 ? calls++ : 0)) as Float32Array,
+      };
+    };
+    for (const words of ['without a trace', 'any batch']) {
+      expect(await fails(words, (fake) => testDecodingMix(fake, 'counting', counting))).toBe(true);
+    }
+  });
+});

@@ -1,0 +1,84 @@
+import { compile, scalar, type Tensor, tensor, valueAndGrad, withEngine } from '@posttrain/core-tensor';
+import { adamW } from '@posttrain/core-tensor/optim';
+import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
+import { type CausalLM, hiddenStates, type MedusaHeads, type Weights } from '@posttrain/lm';
+import type { TrainingRow } from '../loss/rows.js';
+import { IGNORED_LABEL, medusaLoss, medusaLossShape } from './medusa-loss.js';
+
+const trainMedusaHeadsOptions = options('trainMedusaHeads', {
+  ...medusaLossShape,
+  /** Updates. */
+  steps: integer({ min: 1 }),
+  /** Rows of an update, taken in order, from the start again after the last. Default 8. */
+  batchSize: integer({ default: 8, min: 1 }),
+  /** Of AdamW. Default 1e-3, as in the reference. */
+  learningRate: number({ default: 1e-3, above: 0 }),
+});
+/** Options of `trainMedusaHeads`. */
+export type TrainMedusaHeadsOptions = Given<typeof trainMedusaHeadsOptions>;
+
+/**
+ * Medusa-1 (arXiv 2401.10774 §2.2.1): trains the heads with `medusaLoss` on what a frozen model makes of rows; best of its own
+ * answers, which are what the heads are to guess. Tokens whose weight is 0 are not learnt.
+ *
+ * @returns the trained heads, and the loss of each step
+ * @throws OptionError; PosttrainError MEDUSA_ROWS for rows that are too short for the last head
+ */
+export async function trainMedusaHeads(
+  model: CausalLM,
+  heads: MedusaHeads,
+  rows: readonly TrainingRow[],
+  given: TrainMedusaHeadsOptions,
+): Promise<{ readonly heads: MedusaHeads; readonly losses: readonly number[] }> {
+  const { steps, batchSize, learningRate, decay } = trainMedusaHeadsOptions.read(given);
+  heads.checkFits(model);
+  const short = rows.findIndex(({ weights }) => !Array.from(weights).some((weight, t) => t >= heads.numHeads && weight > 0));
+  if (short >= 0 || rows.length === 0) {
+    const problem = rows.length === 0 ? 'there are no rows' : `row ${short} has no learnt token for the last head`;
+    const least = `a row needs one that is at least ${heads.numHeads + 1} places after its first`;
+    throw new PosttrainError('MEDUSA_ROWS', `trainMedusaHeads: ${problem}; ${least}.`);
+  }
+  const optimizer = adamW();
+  const longest = rows.reduce((most, { tokens }) => Math.max(most, tokens.length), 0);
+  const step = withEngine(model.engine, () =>
+    compile(
+      (weights: Weights, state: ReturnType<typeof optimizer.init>, hidden: Tensor, labels: Tensor, rate: Tensor) => {
+        const lossOf = (own: Weights) => medusaLoss(own, hidden, labels, heads, { decay }).loss;
+        const { value, gradient } = valueAndGrad(lossOf)(weights);
+        return { loss: value, ...optimizer.update(weights, gradient as Weights, state, rate) };
+      },
+      { name: 'medusaStep' },
+    ),
+  );
+  let { weights } = heads;
+  let state = optimizer.init(weights);
+  const losses: number[] = [];
+  for (let at = 0; at < steps; at++) {
+    const batch = Array.from({ length: batchSize }, (_, i) => rows[(at * batchSize + i) % rows.length]!);
+    const states = await hiddenStates(
+      model,
+      batch.map(({ tokens }) => tokens),
+    );
+    const { hiddenSize } = model.config;
+    const hidden = new Float32Array(batchSize * longest * hiddenSize);
+    const labels = new Int32Array(batchSize * longest).fill(IGNORED_LABEL);
+    batch.forEach(({ tokens, weights: weightOf }, i) => {
+      states[i]!.forEach((row, t) => {
+        hidden.set(row, (i * longest + t) * hiddenSize);
+      });
+      for (let t = 1; t < tokens.length; t++) if (weightOf[t - 1]! > 0) labels[i * longest + t] = tokens[t]!;
+    });
+    const updated = await step(
+      weights,
+      state,
+      tensor(hidden, [batchSize, longest, hiddenSize]),
+      tensor(labels, [batchSize, longest]),
+      scalar(learningRate),
+    );
+    losses.push(await updated.loss.item());
+    weights = updated.parameters;
+    state = updated.state;
+  }
+  await step.dispose();
+  return { heads: heads.withWeights(weights), losses };
+}
