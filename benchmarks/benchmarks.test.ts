@@ -14,131 +14,139 @@ import { nodeKinds, productFlops } from './node-profile.js';
 import { readOutput, writeOutput } from './output-file.js';
 import { replaceMeasured } from './render.js';
 
-const taking = (seconds: number) => ({ seconds, processorSeconds: 2 * seconds, numbers: [], peakBytes: 0 });
+describe('ratios of a comparison', () => {
+  const taking = (seconds: number) => ({ seconds, processorSeconds: 2 * seconds, numbers: [], peakBytes: 0 });
 
-it('gives ratios above 1 when the peer takes longer, pair by pair', () => {
-  const ratio = ratioOf({ own: [1, 2, 1].map(taking), peer: [3, 2, 4].map(taking) }, 'seconds');
-  expect(ratio).toEqual({ median: 3, lowest: 1, highest: 4, ofMinima: 2 });
-});
-
-it('takes the middle of an even number of values as their mean', () => {
-  expect(median([4, 1, 3, 2])).toBe(2.5);
-});
-
-it('never calls numbers equal that cannot be compared', () => {
-  expect(largestDifference([1, 200], [1, 202])).toBeCloseTo(2 / 202);
-  for (const [a, b] of [
-    [[1], [1, 2]],
-    [[], []],
-    [[Number.NaN], [1]],
-  ] as const) {
-    expect(largestDifference(a, b)).toBeNaN();
-  }
-});
-
-it('replaces the measured block only', () => {
-  const document = (block: string) =>
-    `before\n<!-- measured: start (written by run.ts) -->\n${block}\n<!-- measured: end -->\nafter\n`;
-  expect(replaceMeasured(document('old'), 'new')).toBe(document('new'));
-  expect(() => replaceMeasured('no block', 'new')).toThrow('measured: start');
-});
-
-it('writes into a file and a folder that are not there yet, and refuses others before anything is measured', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'output-'));
-  try {
-    const file = join(folder, 'new', 'folder', 'results.md');
-    for (const block of ['first', 'second']) {
-      await writeOutput(file, replaceMeasured(readOutput(file), block));
-      expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^<!-- .*-->\\n${block}\\n<!-- .*-->\\n$`));
-    }
-    expect(() => readOutput(folder)).toThrow('is a folder; name a file');
-    expect(() => readOutput(join(file, 'below.md'))).toThrow(/EEXIST|ENOTDIR/);
-    writeFileSync(file, 'by hand');
-    const run = join(import.meta.dirname, 'run.ts');
-    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', run, '--output', file], {
-      encoding: 'utf8',
-      cwd: join(import.meta.dirname, '..'),
-    });
-    expect(stderr).toContain('the document has no "<!-- measured: start');
-    expect(stderr).not.toContain('matmul');
-    expect(status).toBe(1);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-});
-
-it('finds the exponent of a power law exactly', () => {
-  const fit = fitPowerLaw([64, 128, 256, 1024].map((x) => ({ x, y: 3 * x ** 1.5 })));
-  expect(fit.exponent).toBeCloseTo(1.5, 10);
-  expect(fit.scale).toBeCloseTo(3, 8);
-  expect(fit.standardError).toBeLessThan(1e-8);
-});
-
-it('gives the standard error of the textbook', () => {
-  // ln x = 0, 1, 2 and ln y = 0, 2, 1: slope 1/2, residuals -1/2, 1, -1/2, so √(1.5 / 1 / 2).
-  const points = [0, 2, 1].map((y, x) => ({ x: Math.exp(x), y: Math.exp(y) }));
-  const fit = fitPowerLaw(points);
-  expect(fit.exponent).toBeCloseTo(0.5, 12);
-  expect(fit.standardError).toBeCloseTo(Math.sqrt(0.75), 12);
-});
-
-it('needs two sizes', () => {
-  expect(() => fitPowerLaw([{ x: 2, y: 1 }])).toThrow('two different sizes');
-});
-
-const config = { ...MODEL_CONFIGS['135m'], vocab_size: 0 };
-/** Entries of the weights of all linear layers: the 134,515,008 of the model without the embedding and 61 norms. */
-const linear = 134_515_008 - 49_152 * 576 - 61 * 576;
-const attention = (passes: number) => passes * 30 * 4 * 576;
-
-it('agrees with the rule of 6 operations a weight and token for all weights, 2 of them forward', () => {
-  expect(stepFlops(config, { rows: 3, tokens: 1 })).toBe(3 * (6 * linear + attention(3)));
-});
-
-it('adds the head for predictions only', () => {
-  const head = (rank?: number) =>
-    stepFlops(MODEL_CONFIGS['135m'], { rows: 4, tokens: 256, rank }) -
-    stepFlops(config, { rows: 4, tokens: 256, rank });
-  expect(head()).toBe(6 * 4 * 255 * 49_152 * 576);
-  expect(head(16)).toBe(4 * 4 * 255 * 49_152 * 576);
-});
-
-it('saves the gradients of the base, and of the input of the first q, k and v, with LoRA', () => {
-  const without = stepFlops(config, { rows: 1, tokens: 1, rank: 0 });
-  expect(without).toBe(4 * linear - 2 * 576 * (576 + 192 + 192) + attention(3));
-  // 4,884,480 adapter weights at r = 16; three of the A's need no gradient of their input.
-  const adapter = 6 * 4_884_480 - 2 * 16 * 3 * 576;
-  expect(stepFlops(config, { rows: 1, tokens: 1, rank: 16 }) - without).toBe(adapter);
-});
-
-it('halves attention where it is causal: its work grows as tokens · (tokens + 1) / 2', () => {
-  const pairs = (tokens: number) =>
-    stepFlops(config, { rows: 1, tokens }) - tokens * (stepFlops(config, { rows: 1, tokens: 1 }) - attention(3));
-  expect(pairs(256) / attention(3)).toBe((256 * 257) / 2);
-});
-
-it('counts products whichever factor is transposed, and with leading axes', () => {
-  expect(productFlops([5, 7], [7, 3], [5, 3])).toBeCloseTo(2 * 5 * 7 * 3);
-  expect(productFlops([7, 5], [3, 7], [5, 3])).toBeCloseTo(2 * 5 * 7 * 3);
-  expect(productFlops([2, 4, 7], [7, 3], [2, 4, 3])).toBeCloseTo(2 * 8 * 7 * 3);
-  expect(productFlops([2, 6, 4, 7], [2, 6, 3, 7], [2, 6, 4, 3])).toBeCloseTo(2 * 12 * 4 * 7 * 3);
-});
-
-it('adds up the smallest time of every node', () => {
-  const event = (name: string, op: string, dur: number) => ({
-    ...{ cat: 'Node', name: `${name}_kernel_time`, dur },
-    args: { op_name: op, output_type_shape: [{ float: [2, 3] }] },
+  it('gives ratios above 1 when the peer takes longer, pair by pair', () => {
+    const ratio = ratioOf({ own: [1, 2, 1].map(taking), peer: [3, 2, 4].map(taking) }, 'seconds');
+    expect(ratio).toEqual({ median: 3, lowest: 1, highest: 4, ofMinima: 2 });
   });
-  const { kinds, runs } = nodeKinds([
-    ...[event('a', 'Mul', 5000), event('b', 'Mul', 2000), event('c', 'Add', 1000)],
-    ...[event('a', 'Mul', 3000), event('b', 'Mul', 4000), event('c', 'Add', 9000)],
-    { cat: 'Session', name: 'model_run', dur: 1e6 },
-  ]);
-  expect(runs).toBe(2);
-  expect(kinds).toEqual([
-    { name: 'Mul 2×3', op: 'Mul', nodes: 2, milliseconds: 5, gigaflops: 0 },
-    { name: 'Add 2×3', op: 'Add', nodes: 1, milliseconds: 1, gigaflops: 0 },
-  ]);
+
+  it('takes the middle of an even number of values as their mean', () => {
+    expect(median([4, 1, 3, 2])).toBe(2.5);
+  });
+
+  it('never calls numbers equal that cannot be compared', () => {
+    expect(largestDifference([1, 200], [1, 202])).toBeCloseTo(2 / 202);
+    for (const [a, b] of [
+      [[1], [1, 2]],
+      [[], []],
+      [[Number.NaN], [1]],
+    ] as const) {
+      expect(largestDifference(a, b)).toBeNaN();
+    }
+  });
+
+  it('replaces the measured block only', () => {
+    const document = (block: string) =>
+      `before\n<!-- measured: start (written by run.ts) -->\n${block}\n<!-- measured: end -->\nafter\n`;
+    expect(replaceMeasured(document('old'), 'new')).toBe(document('new'));
+    expect(() => replaceMeasured('no block', 'new')).toThrow('measured: start');
+  });
+
+  it('writes into a file and a folder that are not there yet, and refuses others before anything is measured', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'output-'));
+    try {
+      const file = join(folder, 'new', 'folder', 'results.md');
+      for (const block of ['first', 'second']) {
+        await writeOutput(file, replaceMeasured(readOutput(file), block));
+        expect(readFileSync(file, 'utf8')).toMatch(new RegExp(`^<!-- .*-->\\n${block}\\n<!-- .*-->\\n$`));
+      }
+      expect(() => readOutput(folder)).toThrow('is a folder; name a file');
+      expect(() => readOutput(join(file, 'below.md'))).toThrow(/EEXIST|ENOTDIR/);
+      writeFileSync(file, 'by hand');
+      const run = join(import.meta.dirname, 'run.ts');
+      const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', run, '--output', file], {
+        encoding: 'utf8',
+        cwd: join(import.meta.dirname, '..'),
+      });
+      expect(stderr).toContain('the document has no "<!-- measured: start');
+      expect(stderr).not.toContain('matmul');
+      expect(status).toBe(1);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+describe('power laws', () => {
+  it('finds the exponent of a power law exactly', () => {
+    const fit = fitPowerLaw([64, 128, 256, 1024].map((x) => ({ x, y: 3 * x ** 1.5 })));
+    expect(fit.exponent).toBeCloseTo(1.5, 10);
+    expect(fit.scale).toBeCloseTo(3, 8);
+    expect(fit.standardError).toBeLessThan(1e-8);
+  });
+
+  it('gives the standard error of the textbook', () => {
+    // ln x = 0, 1, 2 and ln y = 0, 2, 1: slope 1/2, residuals -1/2, 1, -1/2, so √(1.5 / 1 / 2).
+    const points = [0, 2, 1].map((y, x) => ({ x: Math.exp(x), y: Math.exp(y) }));
+    const fit = fitPowerLaw(points);
+    expect(fit.exponent).toBeCloseTo(0.5, 12);
+    expect(fit.standardError).toBeCloseTo(Math.sqrt(0.75), 12);
+  });
+
+  it('needs two sizes', () => {
+    expect(() => fitPowerLaw([{ x: 2, y: 1 }])).toThrow('two different sizes');
+  });
+});
+
+describe('operations of a step', () => {
+  const config = { ...MODEL_CONFIGS['135m'], vocab_size: 0 };
+  /** Entries of the weights of all linear layers: the 134,515,008 of the model without the embedding and 61 norms. */
+  const linear = 134_515_008 - 49_152 * 576 - 61 * 576;
+  const attention = (passes: number) => passes * 30 * 4 * 576;
+
+  it('agrees with the rule of 6 operations a weight and token for all weights, 2 of them forward', () => {
+    expect(stepFlops(config, { rows: 3, tokens: 1 })).toBe(3 * (6 * linear + attention(3)));
+  });
+
+  it('adds the head for predictions only', () => {
+    const head = (rank?: number) =>
+      stepFlops(MODEL_CONFIGS['135m'], { rows: 4, tokens: 256, rank }) -
+      stepFlops(config, { rows: 4, tokens: 256, rank });
+    expect(head()).toBe(6 * 4 * 255 * 49_152 * 576);
+    expect(head(16)).toBe(4 * 4 * 255 * 49_152 * 576);
+  });
+
+  it('saves the gradients of the base, and of the input of the first q, k and v, with LoRA', () => {
+    const without = stepFlops(config, { rows: 1, tokens: 1, rank: 0 });
+    expect(without).toBe(4 * linear - 2 * 576 * (576 + 192 + 192) + attention(3));
+    // 4,884,480 adapter weights at r = 16; three of the A's need no gradient of their input.
+    const adapter = 6 * 4_884_480 - 2 * 16 * 3 * 576;
+    expect(stepFlops(config, { rows: 1, tokens: 1, rank: 16 }) - without).toBe(adapter);
+  });
+
+  it('halves attention where it is causal: its work grows as tokens · (tokens + 1) / 2', () => {
+    const pairs = (tokens: number) =>
+      stepFlops(config, { rows: 1, tokens }) - tokens * (stepFlops(config, { rows: 1, tokens: 1 }) - attention(3));
+    expect(pairs(256) / attention(3)).toBe((256 * 257) / 2);
+  });
+});
+
+describe('times of nodes', () => {
+  it('counts products whichever factor is transposed, and with leading axes', () => {
+    expect(productFlops([5, 7], [7, 3], [5, 3])).toBeCloseTo(2 * 5 * 7 * 3);
+    expect(productFlops([7, 5], [3, 7], [5, 3])).toBeCloseTo(2 * 5 * 7 * 3);
+    expect(productFlops([2, 4, 7], [7, 3], [2, 4, 3])).toBeCloseTo(2 * 8 * 7 * 3);
+    expect(productFlops([2, 6, 4, 7], [2, 6, 3, 7], [2, 6, 4, 3])).toBeCloseTo(2 * 12 * 4 * 7 * 3);
+  });
+
+  it('adds up the smallest time of every node', () => {
+    const event = (name: string, op: string, dur: number) => ({
+      ...{ cat: 'Node', name: `${name}_kernel_time`, dur },
+      args: { op_name: op, output_type_shape: [{ float: [2, 3] }] },
+    });
+    const { kinds, runs } = nodeKinds([
+      ...[event('a', 'Mul', 5000), event('b', 'Mul', 2000), event('c', 'Add', 1000)],
+      ...[event('a', 'Mul', 3000), event('b', 'Mul', 4000), event('c', 'Add', 9000)],
+      { cat: 'Session', name: 'model_run', dur: 1e6 },
+    ]);
+    expect(runs).toBe(2);
+    expect(kinds).toEqual([
+      { name: 'Mul 2×3', op: 'Mul', nodes: 2, milliseconds: 5, gigaflops: 0 },
+      { name: 'Add 2×3', op: 'Add', nodes: 1, milliseconds: 1, gigaflops: 0 },
+    ]);
+  });
 });
 
 const [m, n] = [128, 256];

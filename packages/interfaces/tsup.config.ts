@@ -1,11 +1,15 @@
 import { preset } from '../../scripts/tsup-preset.js';
 
-export default preset({
-  answers: 'src/answers/index.ts',
-  concurrency: 'src/concurrency/index.ts',
-  estimators: 'src/estimators/index.ts',
-  ledger: 'src/ledger/index.ts',
-  node: 'src/node/index.ts',
-  verifiers: 'src/verifiers/index.ts',
-  random: 'src/random/index.ts',
-});
+export default {
+  ...preset,
+  entry: {
+    index: 'src/index.ts',
+    answers: 'src/answers/index.ts',
+    concurrency: 'src/concurrency/index.ts',
+    estimators: 'src/estimators/index.ts',
+    ledger: 'src/ledger/index.ts',
+    node: 'src/node/index.ts',
+    verifiers: 'src/verifiers/index.ts',
+    random: 'src/random/index.ts',
+  },
+};

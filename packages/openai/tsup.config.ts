@@ -1,3 +1,3 @@
 import { preset } from '../../scripts/tsup-preset.js';
 
-export default preset();
+export default { ...preset, entry: { index: 'src/index.ts' } };
