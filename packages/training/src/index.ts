@@ -9,7 +9,7 @@ export { type Curvature, hessian } from './curvature/curvature.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
-export { type DistillRow, DistillRowError } from './distillation/distill-rows.js';
+export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {

@@ -14,6 +14,7 @@ import { collectRows, type Rows } from '../run/collect-rows.js';
 import type { EvaluationOnRows } from '../run/evaluation.js';
 import { contentHash, modelIdentity, rowsIdentity } from '../run/identity.js';
 import { RowOrder } from '../run/row-order.js';
+import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
 import { timed } from '../run/timed.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
@@ -50,6 +51,9 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
 ): Promise<DistillResult<A>> {
   const declared = distillOptions.read(given);
   const settings = { ...declared, maxLength: lengthOf(declared) };
+  if (given.steps !== undefined && given.epochs !== undefined) {
+    warn(settings, `${WHERE}: steps ${given.steps} replaces epochs ${given.epochs}; give one of the two.`);
+  }
   const { model, teacher, adapter, batchSize, lmbda, seqKd, topK, beta, divergenceTemperature, seed } = settings;
   const needsData = lmbda < 1 && !seqKd;
   const rows = await promptsOf('rows', settings.rows, { ...settings, needsData });
