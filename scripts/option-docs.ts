@@ -39,7 +39,10 @@ const TRAINING = ['packages/training/src/trainer/trainer-options.ts', 'packages/
 const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly files: readonly string[] }>> = {
   run: { shape: runShape, files: [RUN] },
   training: { shape: without(trainingShape, runShape), files: TRAINING },
-  sft: { shape: without(sftOptions.shape, trainingShape), files: ['packages/training/src/sft/sft-options.ts'] },
+  sft: {
+    shape: without(sftOptions.shape, trainingShape),
+    files: ['packages/training/src/sft/sft-options.ts', 'packages/training/src/trainer/trainer-options.ts'],
+  },
   dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-options.ts'] },
   trainPolicy: {
     shape: without(policyOptions.shape, trainingShape),

@@ -17,6 +17,7 @@ export { TrainingRowError } from './loss/rows.js';
 export { prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
 export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
+export type { TrainableConfig, TrainableNetwork } from './loss/trainable-network.js';
 export {
   type DivergenceOptions,
   divergence,
@@ -103,6 +104,6 @@ export type {
   StepInputs,
 } from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
-export type { TrainableConfig, TrainableModel, TrainableNetwork } from './trainer/trainable-model.js';
+export type { TrainableModel } from './trainer/trainable-model.js';
 export { Trainer } from './trainer/trainer.js';
 export type { TrainerOptions } from './trainer/trainer-options.js';

@@ -28,7 +28,7 @@ import {
   weightedSum,
   withEmbeddings,
 } from '../src/index.js';
-import { neftuneNoise } from '../src/trainer/embeddings.js';
+import { neftuneNoise } from '../src/loss/embeddings.js';
 import { expectClose, modelOf } from './model.js';
 
 beforeAll(() => setEngine(referenceEngine()));

@@ -2,7 +2,7 @@ import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { HiddenOptions, LayerHooks, Weights } from '@posttrain/lm';
 import type { ForwardPass, LossInputs, Read, Readout, ReadoutValue } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
-import type { TrainableNetwork } from './trainable-model.js';
+import type { TrainableNetwork } from '../loss/trainable-network.js';
 
 /** What a loss sees of a batch beside the readouts. */
 export function lossInputs(

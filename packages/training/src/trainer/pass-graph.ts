@@ -17,10 +17,10 @@ import {
   recordRouterLogits,
   routerSums,
 } from '@posttrain/lm';
+import { changeEmbeddings, neftuneNoise } from '../loss/embeddings.js';
 import type { ForwardPass, Loss, LossResult } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
 import { hiddenStates } from '../readouts/heads.js';
-import { changeEmbeddings, neftuneNoise } from './embeddings.js';
 import { forwardPass, lossInputs } from './forward-pass.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
