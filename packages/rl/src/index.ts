@@ -59,6 +59,7 @@ export {
   trainDecisionTransformer,
 } from './offline/decision-transformer/train-decision-transformer.js';
 export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
+export { type IlqlOptions, ilql, syncTargets, withQHeads } from './offline/ilql.js';
 export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';

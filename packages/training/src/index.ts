@@ -14,7 +14,7 @@ export type {
 } from './loss/loss.js';
 export type { RowBatch, RowInput, TrainingRow } from './loss/rows.js';
 export { TrainingRowError } from './loss/rows.js';
-export { prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
+export { nextOf, prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
 export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
 export type { TrainableConfig, TrainableNetwork } from './loss/trainable-network.js';
