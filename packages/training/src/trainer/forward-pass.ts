@@ -17,7 +17,15 @@ export function forwardPass(
   network: TrainableNetwork,
   weights: Weights,
   batch: RowBatch,
-  { hooks, ...options }: HiddenOptions & { readonly hooks: LayerHooks },
+  {
+    hooks,
+    running = hooks,
+    ...options
+  }: HiddenOptions & {
+    readonly hooks: LayerHooks;
+    /** The same, watched: what this pass runs over. Default: `hooks`. */
+    readonly running?: LayerHooks;
+  },
 ): ForwardPass {
   let hidden: Tensor | undefined;
   const known = new Map<object, ReadoutValue>();
@@ -31,7 +39,7 @@ export function forwardPass(
     ...{ network, weights, hooks, batch, read },
     again: (other) => forwardPass(network, weights, batch, { ...options, hooks: other }),
     get hidden() {
-      hidden ??= nameScope(undefined, () => network.hidden(weights, batch, hooks, options));
+      hidden ??= nameScope(undefined, () => network.hidden(weights, batch, running, options));
       return hidden;
     },
   };
