@@ -2,7 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { dpoOptions, policyOptions } from '../packages/rl/src/index.js';
-import { sftOptions, TRL_NAMES, TRL_REMARKS } from '../packages/training/src/index.js';
+import {
+  distillOptions,
+  rewardModelOptions,
+  sftOptions,
+  TRL_NAMES,
+  TRL_REMARKS,
+} from '../packages/training/src/index.js';
 import { renderRunning, renderTrlNames } from './option-docs.js';
 import { root } from './workspace.js';
 
@@ -17,7 +23,8 @@ describe('the pages about options', () => {
 
   it('have every option of every trainer, and nothing that none has', () => {
     const rows = [...read('running.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
-    const shapes = [sftOptions.shape, dpoOptions.shape, policyOptions.shape];
+    const trainers = [sftOptions, rewardModelOptions, distillOptions, dpoOptions, policyOptions];
+    const shapes = trainers.map(({ shape }) => shape);
     expect([...new Set(rows)].sort()).toEqual([...new Set(shapes.flatMap((shape) => Object.keys(shape)))].sort());
   });
 
@@ -34,7 +41,7 @@ describe('the pages about options', () => {
       const given = { [name]: 1 } as never;
       const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       const said = TRL_REMARKS[snake] ?? `It is called "${TRL_NAMES[snake]}" here.`;
-      for (const one of [sftOptions, dpoOptions, policyOptions]) {
+      for (const one of [sftOptions, rewardModelOptions, distillOptions, dpoOptions, policyOptions]) {
         expect(() => one.read(given)).toThrow(`unknown option "${name}". ${said}`);
       }
     },

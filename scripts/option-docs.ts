@@ -10,7 +10,17 @@ import {
   POLICY_TRL_REMARKS,
   policyOptions,
 } from '../packages/rl/src/index.js';
-import { runShape, sftOptions, TRL_NAMES, TRL_REMARKS, trainingShape } from '../packages/training/src/index.js';
+import {
+  DISTILL_TRL_NAMES,
+  distillOptions,
+  REWARD_MODEL_TRL_NAMES,
+  rewardModelOptions,
+  runShape,
+  sftOptions,
+  TRL_NAMES,
+  TRL_REMARKS,
+  trainingShape,
+} from '../packages/training/src/index.js';
 import { root } from './workspace.js';
 
 /** The comments above the properties of a file, by name. */
@@ -43,6 +53,14 @@ const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly fi
     shape: without(sftOptions.shape, trainingShape),
     files: ['packages/training/src/sft/sft-options.ts', 'packages/training/src/trainer/trainer-options.ts'],
   },
+  trainRewardModel: {
+    shape: { ...without(rewardModelOptions.shape, trainingShape), model: rewardModelOptions.shape.model },
+    files: ['packages/training/src/reward-model/reward-model-options.ts'],
+  },
+  distill: {
+    shape: without(distillOptions.shape, trainingShape),
+    files: ['packages/training/src/distillation/distill-options.ts'],
+  },
   dpo: { shape: without(dpoOptions.shape, trainingShape), files: ['packages/rl/src/training/dpo-options.ts'] },
   trainPolicy: {
     shape: without(policyOptions.shape, trainingShape),
@@ -52,7 +70,7 @@ const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly fi
 
 /** What of the options that no declaration calls decisive must be the same in a resumed run nevertheless. */
 const ALSO_DECISIVE: Readonly<Record<string, string>> = {
-  ...{ model: 'its content', rows: 'their content', reference: 'its content' },
+  ...{ model: 'its content', teacher: 'its content', rows: 'their content', reference: 'its content' },
   ...{ epochs: 'the steps', maxTokensPerPass: 'with dropout' },
   ...Object.fromEntries(
     ['evaluate', 'evaluateEvery', 'evaluateOnStart', 'evaluationRows'].map((name) => [
@@ -103,6 +121,12 @@ export function renderRunning(markdown: string): string {
 
 const TRAINERS = [
   { name: 'sft', shape: sftOptions.shape as OptionShape, names: TRL_NAMES },
+  {
+    name: 'trainRewardModel',
+    shape: rewardModelOptions.shape as OptionShape,
+    names: { ...TRL_NAMES, ...REWARD_MODEL_TRL_NAMES },
+  },
+  { name: 'distill', shape: distillOptions.shape as OptionShape, names: { ...TRL_NAMES, ...DISTILL_TRL_NAMES } },
   { name: 'dpo', shape: dpoOptions.shape as OptionShape, names: { ...TRL_NAMES, ...DPO_TRL_NAMES } },
   { name: 'trainPolicy', shape: policyOptions.shape as OptionShape, names: { ...TRL_NAMES, ...POLICY_TRL_NAMES } },
 ] as const;
@@ -130,8 +154,8 @@ export function renderTrlNames(): string {
 
 <!-- Rendered by scripts/render-option-docs.ts; change packages/training/src/run/trl-names.ts. -->
 
-Options of TRL 1.16 and transformers beside those of \`sft\`, \`dpo\` and \`trainPolicy\`; the [tables of options](running.md#options)
-say what they do. Somebody who gives one of theirs, in snake or camel case, gets an error that says what this page says. What
+Options of TRL 1.16 and transformers beside those of \`sft\`, \`trainRewardModel\`, \`distill\`, \`dpo\` and \`trainPolicy\`;
+the [tables of options](running.md#options) say what they do. Somebody who gives one of theirs, in snake or camel case, gets an error that says what this page says. What
 \`objective\` and \`loss\` take are options of \`policyObjectives.grpo({ … })\` and \`preferenceLosses.sigmoid({ … })\`, with TRL's names in
 camel case.
 

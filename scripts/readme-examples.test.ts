@@ -10,6 +10,7 @@ import type { CausalLM } from '@posttrain/lm';
 import type { Generator, OnProgress, Verifier } from '@posttrain/interfaces';
 import type { LoraConfig, PeftAdapter, PeftMethod } from '@posttrain/peft';
 import type { PolicyTrainingOptions, PromptRow } from '@posttrain/rl';
+import type { Loss } from '@posttrain/training';
 
 declare global {
   const model: CausalLM;
@@ -24,6 +25,7 @@ declare global {
   const everythingElse: Omit<PolicyTrainingOptions<PromptRow>, 'objective'>;
   const it: (name: string, body: () => Promise<void>) => void;
   const myMethod: PeftMethod<LoraConfig>;
+  const myLoss: Loss;
 }`;
 
 /** A module that examples of engines import: what their reader is to write. */

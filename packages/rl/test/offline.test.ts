@@ -15,6 +15,7 @@ import {
   type TrainingRow,
   tokenValues,
 } from '@posttrain/training';
+import { testLoss } from '@posttrain/training/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   DecisionTransformer,
@@ -100,6 +101,9 @@ describe('OREO, and an enumerated world', () => {
     const head = Float32Array.from({ length: 32 }, (_, i) => Math.cos(0.9 * i));
     return plain.withWeights({ ...plain.weights, 'score.weight': tensor(head, [1, 32]) });
   }
+
+  testLoss(it, 'oreoPolicy', oreoPolicy(), { stopsGradients: true });
+  testLoss(it, 'oreoValue', oreoValue(), { head: 'value' });
 
   it('refuses a KL without a reference', () => {
     expect(() => oreoPolicy({ alpha: 0.1 })).toThrow(/needs a reference/);

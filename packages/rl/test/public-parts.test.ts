@@ -16,6 +16,8 @@ async function importsOf(file: string): Promise<string[]> {
 
 it.each([
   ['training/src/sft/sft.ts', training],
+  ['training/src/reward-model/train-reward-model.ts', training],
+  ['training/src/distillation/distill.ts', training],
   ['rl/src/training/dpo-trainer.ts', rl],
   ['rl/src/training/policy-trainer.ts', rl],
   ['rl/src/training/rollout-evaluation.ts', rl],

@@ -1,5 +1,8 @@
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export { type DistillResult, distill } from './distillation/distill.js';
+export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
+export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {
@@ -35,8 +38,26 @@ export {
   type BradleyTerryOptions,
   bradleyTerry,
   type RewardPair,
+  type RewardPairRow,
   rewardRows,
 } from './reward-model/bradley-terry.js';
+export { type OutcomeRow, outcomeReward } from './reward-model/outcome-reward.js';
+export { type RewardModelLossName, rewardModelLosses } from './reward-model/presets.js';
+export { type ProcessRewardOptions, type ProcessRow, processReward } from './reward-model/process-reward.js';
+export {
+  type RewardExample,
+  type RewardExampleOptions,
+  type RewardModel,
+  type RewardModelLoss,
+  RewardRowError,
+  rewardExampleRows,
+} from './reward-model/reward-model-loss.js';
+export {
+  REWARD_MODEL_TRL_NAMES,
+  type RewardModelOptions,
+  rewardModelOptions,
+} from './reward-model/reward-model-options.js';
+export { type RewardModelResult, trainRewardModel } from './reward-model/train-reward-model.js';
 export type { BestEvaluation } from './run/best.js';
 export type { CheckpointToSave, LoadCheckpointOptions, RunState, TrainerSnapshot } from './run/checkpoint.js';
 export {

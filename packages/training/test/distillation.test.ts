@@ -1,19 +1,28 @@
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, sgd } from '@posttrain/core-tensor/optim';
-import { loadWeights, sequenceLogProbs } from '@posttrain/lm';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { type CausalLM, LocalGenerator, loadWeights, sequenceLogProbs } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   annotateTopK,
+  type DistillOptions,
+  type DistillRow,
   type DivergenceOptions,
+  distill,
   distillation,
   divergence,
+  sft,
   Trainer,
   type TrainingRow,
 } from '../src/index.js';
-import { expectClose, modelOf } from './model.js';
+import { drawing, gainOf, lettersModel } from './letters.js';
+import { contents, expectClose, modelOf } from './model.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
 const golden = JSON.parse(readFileSync(join(goldens, 'losses/gkd.json'), 'utf8')) as {
@@ -131,5 +140,156 @@ describe('distillation from top-k annotations', () => {
       );
     };
     expectClose(await probabilities(trainer.model), await probabilities(teacher), 0.05);
+  });
+});
+
+describe('distill', () => {
+  let folder: string;
+  beforeAll(async () => {
+    setEngine(onnxruntimeEngine());
+    folder = await mkdtemp(join(tmpdir(), 'distill-'));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** Three letters, and four more that have nothing to do with them. */
+  function prompts(seed: number, count: number): DistillRow[] {
+    const draw = drawing(seed);
+    const word = (length: number) => Array.from({ length }, () => 'abcdefg'[Math.floor(draw() * 7)]).join('');
+    return Array.from({ length: count }, () => ({ prompt: word(3), completion: word(4) }));
+  }
+  const questions = (seed: number, count: number) => prompts(seed, count).map(({ prompt }) => ({ prompt: prompt! }));
+  const teacher = lettersModel(20, 0.5);
+  const run = async (more: Partial<DistillOptions> = {}) =>
+    distill({
+      ...{ model: await lettersModel(1), teacher: await teacher, rows: prompts(2, 16) },
+      ...{ learningRate: 0.01, maxCompletionLength: 8, onWarning: () => {}, ...more },
+    });
+  const losses = ({ history }: Awaited<ReturnType<typeof run>>) => history.map(({ metrics }) => metrics.loss!);
+
+  it('comes nearer to the teacher on prompts that are held out, both ways, and fine-tuning on other text does not', async () => {
+    const held = questions(90, 24);
+    const rowsFrom = async (model: CausalLM, seed: number): Promise<TrainingRow[]> => {
+      const requests = held.map(({ prompt }, i) => ({ prompt, maxTokens: 8, seed: 1000 * seed + i }));
+      const completions = await new LocalGenerator(model).generate(requests);
+      const sequences = held.map(({ prompt }, i) => [
+        ...model.tokenizer.encode(prompt as string),
+        ...completions[i]![0]!.tokenIds!,
+      ]);
+      return rowsOf(sequences, 2);
+    };
+    const gains: Record<'forward' | 'reverse', number[]> = { forward: [], reverse: [] };
+    for (const seed of [1, 2, 3]) {
+      const model = await lettersModel(seed);
+      const shared = { model, learningRate: 0.02, steps: 30, batchSize: 8, seed };
+      const trained = await run({ ...shared, rows: questions(seed, 64), lmbda: 1, beta: 1, temperature: 1 });
+      const control = await sft({ ...shared, rows: prompts(seed, 64) as never, onWarning: () => {} });
+      const taught = await rowsFrom(await teacher, seed);
+      const distances = async (trainer: Trainer) => ({
+        forward: (await trainer.evaluate(taught, distillation({ teacher: await teacher, beta: 0 }))).loss,
+        reverse: (
+          await trainer.evaluate(await rowsFrom(trainer.model, seed), distillation({ teacher: await teacher, beta: 1 }))
+        ).loss,
+      });
+      const before = await distances(await Trainer.create(model, { optimizer: sgd() }));
+      const [ours, others] = [await distances(trained.trainer), await distances(control.trainer)];
+      for (const way of ['forward', 'reverse'] as const) {
+        expect(ours[way]).toBeLessThan(before[way] / 2);
+        gains[way].push(others[way] - ours[way]);
+      }
+    }
+    expect(gainOf(gains.forward).low).toBeGreaterThan(0);
+    expect(gainOf(gains.reverse).low).toBeGreaterThan(0);
+  });
+
+  it.each([
+    ['an adapter, sampled and given batches', { lmbda: 0.5 }],
+    ['the teacher’s completions, from its 3 likeliest tokens', { lmbda: 0.5, seqKd: true, topK: 3 }],
+  ] as const)('killed and resumed, ends with the weights of a run that was not: %s', async (name, options) => {
+    const outputFolder = join(folder, name);
+    const model = await lettersModel(4);
+    const adapter = await createAdapter(
+      model,
+      lora,
+      { r: 2, targetModules: 'all-linear', loraDropout: 0.1 },
+      { seed: 1 },
+    );
+    const shared = {
+      model,
+      adapter,
+      ...options,
+      steps: 6,
+      batchSize: 4,
+      evaluationRows: questions(7, 4),
+      evaluateEvery: 2,
+    };
+    const straight = await run(shared);
+    const kinds = straight.history.flatMap(({ metrics }) => metrics.on_policy ?? []);
+    expect(new Set(kinds)).toEqual(new Set([0, 1]));
+    const killed = run({
+      ...{ ...shared, outputFolder, saveSteps: 1 },
+      afterStep: ({ step }) => {
+        if (step === 3) throw new Error('killed');
+      },
+    });
+    await expect(killed).rejects.toThrow('killed');
+    const resumed = await run({ ...shared, outputFolder, saveSteps: 1, resume: true });
+    expect(await contents(resumed.trainer)).toEqual(await contents(straight.trainer));
+    const numbers = ({ history }: typeof resumed) =>
+      history.map(({ step, metrics: { step_time: _, ...metrics } }) => ({ step, metrics }));
+    expect(numbers(resumed)).toEqual(numbers(straight));
+    const other = run({ ...shared, outputFolder, resume: true, teacher: await lettersModel(21) });
+    await expect(other).rejects.toThrow(/teacher.model.weights was \w+ and is \w+/);
+  });
+
+  it('with λ 0 is distillation on the data, row by row', async () => {
+    const { history } = await run({ lmbda: 0, epochs: 1, batchSize: 16, beta: 0.3, divergenceTemperature: 2 });
+    const model = await lettersModel(1);
+    const sequences = prompts(2, 16).map(({ prompt, completion }) =>
+      model.tokenizer.encode(`${prompt}${completion}</s>`),
+    );
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const loss = distillation({ teacher: await teacher, beta: 0.3, temperature: 2 });
+    expect(history[0]!.metrics.loss).toBeCloseTo((await trainer.evaluate(rowsOf(sequences, 2), loss)).loss, 6);
+    expect(history[0]!.metrics).toMatchObject({ on_policy: 0, completion_length: 5 });
+  });
+
+  it('has nothing to learn from itself, and the same to learn from all of the teacher’s tokens as from its distributions', async () => {
+    const own = await run({ teacher: await lettersModel(1), optimizer: sgd(), lmbda: 1, steps: 2 });
+    for (const loss of losses(own)) expect(Math.abs(loss)).toBeLessThan(1e-6);
+    const [whole, annotated] = [await run({ lmbda: 1, steps: 3 }), await run({ lmbda: 1, steps: 3, topK: 8 })];
+    expectClose(losses(annotated), losses(whole), 1e-4);
+    expect(losses(whole)[0]).toBeGreaterThan(0.01);
+  });
+
+  it('samples from whom it says: the student’s samples are likely to it, the teacher’s to the teacher', async () => {
+    // A teacher that is sure of its tokens ends elsewhere than a student that is not.
+    const lengths = async (options: Partial<DistillOptions>) =>
+      (await run({ ...options, steps: 2, learningRate: 0, rows: questions(3, 32), batchSize: 32 })).history.map(
+        ({ metrics }) => metrics.completion_length!,
+      );
+    const [student, ofTeacher] = [await lengths({ lmbda: 1 }), await lengths({ lmbda: 0, seqKd: true })];
+    const self = await lengths({ lmbda: 1, model: await teacher });
+    expect(ofTeacher).toEqual(self);
+    expect(student).not.toEqual(ofTeacher);
+  });
+
+  it('refuses what it cannot train on', async () => {
+    for (const [options, said] of [
+      [{ rows: questions(3, 2) }, /row 0: has no completion.*lmbda: 1/],
+      [
+        { rows: [{ completion: 'a' }] as never },
+        /row 0: prompt must be a text or a list of messages, and is undefined; its columns are completion/,
+      ],
+      [
+        { rows: [{ prompt: 'a'.repeat(40), completion: 'a' }] },
+        /row 0: its prompt has 40 tokens, and maxLength 32 leaves no room/,
+      ],
+      [{ maxLength: 33 }, /maxLength is 33; student and teacher hold 32 tokens/],
+      [{ teacher: await tinyModel('llama') }, /teacher has a vocabulary of 40 tokens and the student one of 8/],
+      [{ max_new_tokens: 3 } as never, /maxCompletionLength/],
+      [{ lmbda: 2 }, /lmbda is 2/],
+    ] as const) {
+      await expect(run({ steps: 1, ...options }), String(said)).rejects.toThrow(said);
+    }
   });
 });

@@ -1,17 +1,29 @@
-import { referenceEngine, setEngine, type Tensor } from '@posttrain/core-tensor';
+import { referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  policyObjective,
+  policyObjectives,
+  preferenceLosses,
+  preferenceTokenLoss,
+  unpairedLoss,
+} from '../../rl/src/index.js';
+import {
+  bradleyTerry,
   type CoupledLoss,
+  distillation,
   forwardBackwardCoupled,
   hiddenStates,
   type Loss,
   logProbsOf,
   negativeLogLikelihood,
+  outcomeReward,
   predictions,
+  processReward,
   type Readout,
   sequenceLogits,
   sequenceLogProb,
@@ -21,6 +33,7 @@ import {
   tokenValues,
   weightedSum,
 } from '../src/index.js';
+import { type TestLossOptions, testLoss } from '../src/testing/index.js';
 import { expectClose } from './model.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -322,5 +335,131 @@ describe('gradients that are kept apart', () => {
     const gradients = await trainer.takeGradients();
     await trainer.forwardBackward(rows, negativeLogLikelihood);
     await expect(trainer.optimStep({ learningRate: 1, gradients })).rejects.toThrow(/have not been taken/);
+  });
+});
+
+describe('the kit for losses', () => {
+  beforeAll(() => setEngine(onnxruntimeEngine()));
+
+  const chance = (draw: () => number) => draw();
+  const cases: Readonly<Record<string, readonly [loss: Parameters<typeof testLoss>[2], options?: TestLossOptions]>> = {
+    negativeLogLikelihood: [negativeLogLikelihood],
+    'distillation from a model': [async () => distillation({ teacher: await tinyModel('llama', 5), beta: 0.5 })],
+    'distillation from the top k': [
+      distillation({ teacher: { k: 2 }, beta: 0 }),
+      { annotations: { teacher_ids: (draw) => Math.floor(draw() * 40), teacher_log_probs: (draw) => -2 - draw() } },
+    ],
+    bradleyTerry: [bradleyTerry({ centerRewardsCoefficient: 0.05 }), { head: 'sequence' }],
+    'outcomeReward of one label': [outcomeReward(), { head: 'sequence', annotations: { label: chance } }],
+    'outcomeReward of two': [outcomeReward(), { head: 'sequence', labels: 2, annotations: { label: chance } }],
+    'processReward of one label': [processReward(), { head: 'token' }],
+    'processReward of three': [processReward(), { head: 'token', labels: 3 }],
+    'the objective of GRPO': [policyObjective(policyObjectives.grpo()).loss],
+    'that with k3': [policyObjective(policyObjectives.grpo({ beta: 0.1 })).loss, { outputScale: 2 }],
+    'the preference loss of DPO': [preferenceTokenLoss(preferenceLosses.sigmoid() as never)],
+    'the preference loss of KTO': [unpairedLoss(preferenceLosses.kto())],
+    'values, of groups of any size, with a scalar': [
+      {
+        name: 'spread',
+        annotations: ['target'],
+        groupSize: 'any',
+        scalars: ['scale'],
+        computeFrom(read, { weights, annotations, scalars, groups }) {
+          const values = read(tokenValues);
+          const errors = values
+            .slice(1, 0, values.shape[1]! - 1)
+            .sub(annotations.target!)
+            .square();
+          const perRow = errors.mul(weights).sum(1);
+          // Σ over groups of the square of their sums.
+          const isSame = groups!.expandDims(0).equal(groups!.expandDims(1)).cast('float32');
+          return {
+            loss: isSame.mul(perRow.expandDims(0)).mul(perRow.expandDims(1)).sum().mul(scalars.scale!),
+            metrics: {},
+          };
+        },
+      } satisfies Loss,
+      { head: 'value' },
+    ],
+  };
+  for (const [name, [loss, options]] of Object.entries(cases)) testLoss(it, name, loss, options);
+
+  const nll = (read: Parameters<Loss['computeFrom']>[0]) => read(predictions()).logProbs.neg();
+  const own = (computeFrom: Loss['computeFrom'], more: Partial<Loss> = {}): Loss => ({
+    name: 'wrong',
+    annotations: [],
+    computeFrom,
+    ...more,
+  });
+  /** Losses that are wrong, and what says so. */
+  const wrong: Readonly<Record<string, readonly [check: RegExp, loss: Loss, said: RegExp, options?: TestLossOptions]>> =
+    {
+      'a mean over its rows': [
+        /micro-batches/,
+        own((read, { weights }) => ({ loss: nll(read).mul(weights).mean(), metrics: {} })),
+        /the loss of a group at a time is/,
+      ],
+      'no weights': [
+        /padding/,
+        own((read) => ({ loss: nll(read).sum(), metrics: {} })),
+        /the loss with more padding is/,
+      ],
+      'the place of a row': [
+        /order the groups/,
+        own((read, { weights }) => {
+          const perRow = weightedSum(nll(read), weights).expandDims(0);
+          return { loss: perRow.sum().add(nll(read).mul(weights).slice(0, 0, 1).sum()), metrics: {} };
+        }),
+        /the loss of groups in another order is/,
+      ],
+      'a gradient that is stopped': [
+        /gradient of its value/,
+        own((read, { weights }) => ({
+          loss: weightedSum(nll(read).mul(stopGradient(nll(read))), weights),
+          metrics: {},
+        })),
+        /the gradient is .*, and the difference/,
+      ],
+      'a logarithm of a probability': [
+        /as sure as can be/,
+        own((read, { weights }) => ({ loss: weightedSum(nll(read).neg().exp().log().neg(), weights), metrics: {} })),
+        /the loss is NaN/,
+      ],
+      'an annotation that it does not read': [
+        /that it declares/,
+        own((read, { weights }) => ({ loss: weightedSum(nll(read), weights), metrics: {} }), {
+          annotations: ['advantages'],
+        }),
+        /annotations that it reads, and declares/,
+      ],
+      'a whole row of which it says nothing': [
+        /that it declares/,
+        own((read, { weights }) => ({
+          loss: weightedSum(read(sequenceLogits).squeeze(1), weights.sum(1)),
+          metrics: {},
+        })),
+        /so it must say wholeRow/,
+        { head: 'sequence' },
+      ],
+      'a scalar that is a constant': [
+        /scalars as inputs/,
+        own(
+          (() => {
+            let calls = 0;
+            return (read, { weights, scalars }) => {
+              calls++;
+              return { loss: weightedSum(nll(read), weights).mul(scalars.scale!).mul(calls), metrics: {} };
+            };
+          })(),
+          { scalars: ['scale'] },
+        ),
+        /the loss with other scalars is/,
+      ],
+    };
+  it.each(Object.entries(wrong))('finds %s', async (_, [check, loss, said, options]) => {
+    const bodies: (() => Promise<void>)[] = [];
+    testLoss((name, body) => check.test(name) && bodies.push(body), 'wrong', loss, options);
+    expect(bodies.length).toBe(1);
+    await expect(bodies[0]!()).rejects.toThrow(said);
   });
 });

@@ -1,9 +1,16 @@
 import { logSigmoid, type Tensor, where } from '@posttrain/core-tensor';
-import { type Given, number, options } from '@posttrain/interfaces';
-import type { Loss } from '../loss/loss.js';
+import { type Given, number, options, type Prompt, showValue } from '@posttrain/interfaces';
 import type { TrainingRow } from '../loss/rows.js';
 import { weightedSum } from '../loss/token-loss.js';
 import { sequenceLogits } from '../readouts/heads.js';
+import {
+  answerTokens,
+  type RewardModelLoss,
+  RewardRowError,
+  readAtEnd,
+  rewardExampleRows,
+  tooLong,
+} from './reward-model-loss.js';
 
 const bradleyTerryOptions = options('bradleyTerry', {
   /** η, how strongly the two rewards of a pair are held to add up to zero (arXiv 2312.09244); TRL's `center_rewards_coefficient`. Default 0. */
@@ -20,30 +27,55 @@ export interface RewardPair {
   readonly margin?: number;
 }
 
-/** Rows of pairs for `bradleyTerry`: chosen and rejected in turn. The loss is the mean over all pairs that are given. */
-export function rewardRows(pairs: readonly RewardPair[]): TrainingRow[] {
-  return pairs.flatMap(({ chosenTokens, rejectedTokens, margin = 0 }) =>
-    [chosenTokens, rejectedTokens].map((tokens): TrainingRow => {
-      // What is read is read at the end of a row.
-      const weights = tokens.slice(1).map((_, t) => (t === tokens.length - 2 ? 1 / pairs.length : 0));
-      return { tokens, weights, annotations: { margin: [margin] } };
-    }),
-  );
+/** A preference as TRL has it. */
+export interface RewardPairRow {
+  /** Left out: `chosen` and `rejected` have it, each. */
+  readonly prompt?: Prompt;
+  readonly chosen: Prompt;
+  readonly rejected: Prompt;
+  /** By how much the reward of the chosen one is to be higher. Default 0. */
+  readonly margin?: number | null;
+  /** JSON schemas of the functions that the assistant may call, or their JSON text. */
+  readonly tools?: unknown;
+  /** Variables of the chat template. */
+  readonly chat_template_kwargs?: unknown;
 }
+
+const exampleOf = ({ chosenTokens, rejectedTokens, margin = 0 }: RewardPair) => ({
+  rows: [chosenTokens, rejectedTokens].map((tokens) => readAtEnd(tokens, { margin: [margin] })),
+  count: 1,
+});
+
+/** Rows of pairs for `bradleyTerry`: chosen and rejected in turn. The loss is the mean over all pairs that are given. */
+export const rewardRows = (pairs: readonly RewardPair[]): TrainingRow[] => rewardExampleRows(pairs.map(exampleOf));
 
 /**
  * The reward model of Bradley and Terry over rows of `rewardRows`: -log σ(r_chosen - r_rejected - margin) + η (r_chosen +
  * r_rejected)², with r the output of a head of one label at the last token (arXiv 2203.02155, eq. 1; the margin is that of Llama 2,
  * arXiv 2307.09288, eq. 2). For a `SequenceClassifier` with one label. The metrics are those of TRL's RewardTrainer.
  */
-export function bradleyTerry(given: BradleyTerryOptions = {}): Loss {
+export function bradleyTerry(given: BradleyTerryOptions = {}): RewardModelLoss<RewardPairRow> {
   const { centerRewardsCoefficient } = bradleyTerryOptions.read(given);
   return {
     name: 'bradley-terry',
+    settings: bradleyTerryOptions.settings(given),
     annotations: [{ name: 'margin', per: 'row' }],
     groupSize: 2,
     wholeRow: true,
     combine: { min_reward: 'min', max_reward: 'max' },
+    example(model, row, { index, maxLength }) {
+      const margin = row.margin ?? 0;
+      if (!Number.isFinite(margin))
+        throw new RewardRowError(index, `margin must be a number, and is ${showValue(margin)}`);
+      const [chosenTokens, rejectedTokens] = [
+        answerTokens(model, row, 'chosen', index),
+        answerTokens(model, row, 'rejected', index),
+      ];
+      if (Math.max(chosenTokens.length, rejectedTokens.length) > maxLength) return tooLong(maxLength);
+      // Their gradient is zero but for rounding, of which Adam would make updates of full size.
+      if (String(chosenTokens) === String(rejectedTokens)) return 'are the same twice';
+      return exampleOf({ chosenTokens, rejectedTokens, margin });
+    },
     computeFrom(read, { weights, annotations }) {
       const pairs = weights.shape[0]! / 2;
       const split = (perRow: Tensor): [chosen: Tensor, rejected: Tensor] => {

@@ -1,0 +1,69 @@
+import { boolean, custom, type Given, integer, number, options, type Read } from '@posttrain/interfaces';
+import type { CausalLM } from '@posttrain/lm';
+import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
+import { trainingShape } from '../run/training-options.js';
+import { trlNames } from '../run/trl-names.js';
+import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
+import type { DistillRow } from './distill-rows.js';
+
+const shape = {
+  ...trainingShape,
+  /** What is imitated. It has the student's vocabulary and its token ids. */
+  teacher: custom<CausalLM>()(
+    'a CausalLM (await CausalLM.load(folder) reads one)',
+    (value) => typeof value === 'object' && value !== null && 'network' in value && 'weights' in value,
+    { decisive: false },
+  ),
+  /** `{ prompt, completion? }` as texts or lists of messages, or `{ messages }`. Completions are needed where data is trained on. */
+  rows: custom<Rows<DistillRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
+  /**
+   * Held-out rows, of which evaluations give `eval_loss`, the mean divergence. Those without a completion get one of the student's,
+   * always from the same random numbers. Default: none.
+   */
+  evaluationRows: custom<Rows<DistillRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
+  /** λ, the probability that a batch is sampled from the student anew, and is not the data's. Default 0.5. */
+  lmbda: number({ default: 0.5, min: 0, max: 1 }),
+  /** 0: KL(teacher ‖ student). 1: KL(student ‖ teacher). Between: the generalised Jensen-Shannon divergence. Default 0.5. */
+  beta: number({ default: 0.5, min: 0, max: 1 }),
+  /** Divides the logits when completions are sampled. Default 0.9. */
+  temperature: number({ default: 0.9, min: 1e-4 }),
+  /** Divides the logits of both in the divergence. Default 1, as in GKDTrainer. */
+  divergenceTemperature: number({ default: 1, above: 0 }),
+  /** Compare with the teacher's k most likely tokens and the rest as one outcome: less memory. Default: the whole vocabulary. */
+  topK: integer({ optional: true, min: 1 }),
+  /** Sample the completions of batches that are not the student's from the teacher (sequence-level distillation). Default false. */
+  seqKd: boolean({ default: false }),
+  /** Most tokens of a completion that is sampled. Default 128. */
+  maxCompletionLength: integer({ default: 128, min: 1 }),
+  /** Most tokens of prompt and completion; more are cut off at the end. Default: the model's context, at most 1024. */
+  maxLength: integer({ optional: true, min: 2 }),
+  /** Prompts in an update. Default 8. */
+  batchSize: integer({ default: 8, min: 1 }),
+  /** Times every prompt is seen; may be a fraction. Default 3. */
+  epochs: number({ default: 3, above: 0, decisive: false }),
+  /** Updates; replaces `epochs`. */
+  steps: integer({ optional: true, min: 1 }),
+  /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
+  learningRate: number({ default: 2e-5, min: 0 }),
+  /** Completions sampled together: memory only. Default 64. */
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
+};
+
+/** TRL's names of its GKDTrainer. */
+export const DISTILL_TRL_NAMES = {
+  ...{ teacher_model: 'teacher', max_new_tokens: 'maxCompletionLength', max_completion_length: 'maxCompletionLength' },
+  seq_kd: 'seqKd',
+} as const;
+
+/** The declared options of `distill`. */
+export const distillOptions = options('distill', shape, trlNames(shape, DISTILL_TRL_NAMES));
+
+/** The options with their defaults. */
+export type DistillSettings = Read<typeof distillOptions>;
+
+/** Options of `distill`. */
+export interface DistillOptions<A extends TrainableAdapter = TrainableAdapter>
+  extends Omit<Given<typeof distillOptions>, 'adapter'> {
+  /** What is trained, beside the frozen student. Left out: every weight of the student. */
+  readonly adapter?: A;
+}

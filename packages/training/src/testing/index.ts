@@ -1,0 +1,2 @@
+export type { KitHead } from './kit-model.js';
+export { type TestLossOptions, testLoss } from './test-loss.js';
