@@ -49,7 +49,10 @@ const TRAINING = ['packages/training/src/trainer/trainer-options.ts', 'packages/
 const TABLES: Readonly<Record<string, { readonly shape: OptionShape; readonly files: readonly string[] }>> = {
   run: { shape: runShape, files: [RUN] },
   training: { shape: without(trainingShape, runShape), files: TRAINING },
-  sft: { shape: without(sftOptions.shape, trainingShape), files: ['packages/training/src/sft/sft-options.ts'] },
+  sft: {
+    shape: without(sftOptions.shape, trainingShape),
+    files: ['packages/training/src/sft/sft-options.ts', 'packages/training/src/trainer/trainer-options.ts'],
+  },
   trainRewardModel: {
     shape: { ...without(rewardModelOptions.shape, trainingShape), model: rewardModelOptions.shape.model },
     files: ['packages/training/src/reward-model/reward-model-options.ts'],

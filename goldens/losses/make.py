@@ -175,6 +175,7 @@ def main() -> None:
     write_json(out / "gkd.json", gkd())
     rows = sequences(256, 47)[:3]
     write_json(out / "oreo.json", {"sequences": rows, **offline.oreo(rows, 2)})
+    write_json(out / "ilql.json", {"sequences": rows, **offline.ilql(rows)})
     write_json(out / "q-values.json", {"sequences": rows, **offline.q_values(rows)})
 
 

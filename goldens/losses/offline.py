@@ -114,3 +114,44 @@ def q_values(rows: list[list[int]]) -> dict:
             "bias": bias.grad.tolist() if head == "q_head" else [],
         }
     return {"alpha": alpha, "cases": cases}
+
+
+def ilql(rows: list[list[int]]) -> dict:
+    """ILQL (arXiv 2206.11871), as trlX's ILQLConfig.loss has it, with linear heads whose numbers are a formula. Some tokens are no actions."""
+    options = {"gamma": 0.9, "tau": 0.8, "cqlScale": 0.2, "awacScale": 0.5, "beta": 0.3}
+    model = load("llama")
+    vocabulary, width = model.lm_head.weight.shape
+    heads = [
+        (0.1 * torch.sin(0.37 * count(vocabulary).unsqueeze(1) + 1.3 * count(width) + i)).float().requires_grad_() for i in range(4)
+    ]
+    v_head = (0.3 * torch.cos(0.9 * count(width))).float().requires_grad_()
+    terms = {"q_loss": torch.zeros(()), "v_loss": torch.zeros(()), "cql_loss": torch.zeros(()), "awac_loss": torch.zeros(())}
+    masks = [[0 if t in (0, 3) else 1 for t in range(len(row) - 1)] for row in rows]
+    total = sum(map(sum, masks))
+    rewards = [wave(len(row) - 1, 0.5, i) for i, row in enumerate(rows)]
+    for row, mask, reward in zip(rows, masks, rewards):
+        hidden = model.model(torch.tensor([row])).last_hidden_state[0, :-1]
+        at = [t for t, is_action in enumerate(mask) if is_action]
+        states, actions = hidden[at], torch.tensor([row[t + 1] for t in at])
+        values = states @ v_head
+        following = torch.cat([values[1:], torch.zeros(1)]).detach()
+        goal = reward[at] + options["gamma"] * following
+        qs = [states @ head.T for head in heads]
+        chosen = [q.gather(-1, actions.unsqueeze(-1)).squeeze(-1) for q in qs]
+        target = torch.minimum(chosen[2], chosen[3]).detach()
+        above = target - values
+        terms["q_loss"] = terms["q_loss"] + sum((q - goal).square().sum() for q in chosen[:2])
+        factor = torch.where(above >= 0, options["tau"], 1 - options["tau"])
+        terms["v_loss"] = terms["v_loss"] + (factor * above.square()).sum()
+        terms["cql_loss"] = terms["cql_loss"] + sum(torch.nn.functional.cross_entropy(q, actions, reduction="sum") for q in qs[:2])
+        surprise = torch.nn.functional.cross_entropy(model.lm_head(states), actions, reduction="none")
+        terms["awac_loss"] = terms["awac_loss"] + (surprise * (options["beta"] * above).exp().detach()).sum()
+    terms = {name: value / total for name, value in terms.items()}
+    scales = {"q_loss": 1, "v_loss": 1, "cql_loss": options["cqlScale"], "awac_loss": options["awacScale"]}
+    loss = sum(scales[name] * value for name, value in terms.items())
+    loss.backward()
+    return {
+        **{"options": options, "masks": masks, "rewards": [reward.tolist() for reward in rewards]},
+        **{"loss": loss.item(), "metrics": {name: value.item() for name, value in terms.items()}},
+        **{"norm": model.model.norm.weight.grad.tolist(), "v_head": v_head.grad.tolist(), "q1_head": heads[0].grad.sum(1).tolist()},
+    }

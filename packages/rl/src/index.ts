@@ -73,6 +73,7 @@ export {
   trainDecisionTransformer,
 } from './offline/decision-transformer/train-decision-transformer.js';
 export { returnsToGo, type TrajectoryRowOptions, trajectoryRow } from './offline/decision-transformer/trajectories.js';
+export { type IlqlOptions, ilql, syncTargets, withQHeads } from './offline/ilql.js';
 export { type OreoPolicyOptions, type OreoValueOptions, oreoPolicy, oreoValue } from './offline/oreo.js';
 export { type AlphapoLossOptions, alphapoLoss } from './preference/alphapo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';

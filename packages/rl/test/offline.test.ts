@@ -15,9 +15,12 @@ import {
   type TrainingRow,
   tokenValues,
 } from '@posttrain/training';
+import { testLoss } from '@posttrain/training/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   DecisionTransformer,
+  type IlqlOptions,
+  ilql,
   type NumericEnvironment,
   type NumericPolicy,
   oreoPolicy,
@@ -25,9 +28,11 @@ import {
   play,
   returnConditioned,
   returnOf,
+  syncTargets,
   type Trajectory,
   trainDecisionTransformer,
   trajectoryRow,
+  withQHeads,
 } from '../src/index.js';
 import { expectClose, goldenFolder } from './goldens.js';
 import { tokenizer } from './toy.js';
@@ -38,7 +43,7 @@ beforeAll(() => {
   setEngine(engine);
 });
 
-describe('OREO', () => {
+describe('OREO, and an enumerated world', () => {
   const golden = JSON.parse(readFileSync(join(goldenFolder, 'losses/oreo.json'), 'utf8')) as {
     sequences: number[][];
     untrained: number;
@@ -97,6 +102,9 @@ describe('OREO', () => {
     return plain.withWeights({ ...plain.weights, 'score.weight': tensor(head, [1, 32]) });
   }
 
+  testLoss(it, 'oreoPolicy', oreoPolicy(), { stopsGradients: true });
+  testLoss(it, 'oreoValue', oreoValue(), { head: 'value' });
+
   it('refuses a KL without a reference', () => {
     expect(() => oreoPolicy({ alpha: 0.1 })).toThrow(/needs a reference/);
   });
@@ -134,9 +142,10 @@ describe('OREO', () => {
   }
 
   /** A model that is a table: no tokenizer and no embeddings, its rows say by an input which state a token ends in. */
-  function table(weights: Weights): TrainableModel {
-    const identity = tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]);
+  function table(weights: Weights, hasHead = weights['table.weight']!.shape[1] === 1): TrainableModel {
     const width = weights['table.weight']!.shape[1]!;
+    const ones = Float32Array.from({ length: 3 * width }, (_, i) => (i % width === Math.floor(i / width) ? 1 : 0));
+    const identity = tensor(ones, [3, width]);
     const head = { task: 'value', architecture: 'Table', module: 'score', labels: ['value'] } as const;
     const config = { vocabSize: ACTIONS, maxPositionEmbeddings: STEPS + 1, hiddenSize: width };
     const score = {
@@ -152,7 +161,7 @@ describe('OREO', () => {
       config,
       weights,
       network: {
-        config: width === 1 ? { ...config, head: { ...head, bias: false, hiddenLayer: false } } : config,
+        config: hasHead ? { ...config, head: { ...head, bias: false, hiddenLayer: false } } : config,
         engine,
         modules: new Map([['score', score]]),
         logitSoftCap: undefined,
@@ -165,7 +174,7 @@ describe('OREO', () => {
         }),
       },
       withWeights(other) {
-        return { ...this, ...table({ ...weights, ...other }) };
+        return { ...this, ...table({ ...weights, ...other }, hasHead) };
       },
     };
   }
@@ -256,6 +265,45 @@ describe('OREO', () => {
     expect(far(start.map(() => [0.5, 0.3, 0.2]))).toBeGreaterThan(0.3);
   });
 
+  it('has no gradient where ILQL with τ 0.5 knows what the behaviour is worth, and values more of it with another τ', async () => {
+    // Q and V of the behaviour by dynamic programming, γ being 0.9. A state is one of the numbers of a hidden state.
+    const [q, v] = [new Array<number>(STATES * ACTIONS).fill(0), new Array<number>(STATES).fill(0)];
+    const worth = (taken: readonly number[]): number => {
+      if (taken.length === STEPS) return 0;
+      const state = stateAfter(taken);
+      [0.5, 0.3, 0.2].forEach((p, action) => {
+        q[action * STATES + state] = rewardOf([...taken, action]) + 0.9 * worth([...taken, action]);
+        v[state]! += p * q[action * STATES + state]!;
+      });
+      return v[state]!;
+    };
+    worth([]);
+    const heads = tensor(Float32Array.from(q), [ACTIONS, STATES]);
+    const eye = Float32Array.from({ length: STATES ** 2 }, (_, i) => (i % (STATES + 1) === 0 ? 1 : 0));
+    const weights = {
+      'table.weight': tensor(eye, [STATES, STATES]),
+      'score.weight': tensor(Float32Array.from(v), [1, STATES]),
+      ...Object.fromEntries(
+        ['q1_head', 'q2_head', 'target_q1_head', 'target_q2_head'].map((name) => [`${name}.weight`, heads] as const),
+      ),
+    };
+    const gradientsWith = async (tau: number) => {
+      const trainer = await Trainer.create(table(weights, true), { optimizer: sgd() });
+      const { metrics } = await trainer.forwardBackward(
+        trajectories,
+        ilql({ tau, gamma: 0.9, cqlScale: 0, awacScale: 0 }),
+      );
+      const gradients = await trainer.takeGradients();
+      const [ofV, ofQ] = ['score.weight', 'q1_head.weight'].map((name) => gradients[name]!.toArray());
+      return { metrics, ofV: await ofV!, ofQ: await ofQ! };
+    };
+    const fair = await gradientsWith(0.5);
+    expect(fair.metrics.q_loss).toBeLessThan(1e-10);
+    expectClose([...fair.ofV, ...fair.ofQ], new Array(STATES * (1 + ACTIONS)).fill(0), 1e-6);
+    // A greater V has a smaller loss, in every state.
+    for (const slope of (await gradientsWith(0.9)).ofV) expect(slope).toBeLessThan(-1e-3);
+  });
+
   async function probabilities(logits: Tensor): Promise<number[][]> {
     const flat = await logits.toArray();
     return Array.from({ length: STATES }, (_, state) => {
@@ -263,6 +311,77 @@ describe('OREO', () => {
       return exps.map((x) => x / exps.reduce((a, b) => a + b));
     });
   }
+});
+
+describe('ILQL', () => {
+  const golden = JSON.parse(readFileSync(join(goldenFolder, 'losses/ilql.json'), 'utf8')) as {
+    sequences: number[][];
+    masks: number[][];
+    rewards: number[][];
+    options: IlqlOptions;
+    loss: number;
+    metrics: Record<string, number>;
+    norm: number[];
+    v_head: number[];
+    q1_head: number[];
+  };
+  const actions = golden.masks.flat().reduce((a, b) => a + b, 0);
+  const rows = golden.sequences.map((tokens, i): TrainingRow => {
+    return {
+      tokens,
+      weights: golden.masks[i]!.map((x) => x / actions),
+      annotations: { rewards: golden.rewards[i]! },
+    };
+  });
+  const packed: TrainingRow = {
+    tokens: golden.sequences.flat(),
+    lengths: golden.sequences.map(({ length }) => length),
+    weights: rows.flatMap(({ weights }, i) => [...(i === 0 ? [] : [0]), ...Array.from(weights)]),
+    annotations: { rewards: golden.rewards.flatMap((row, i) => [...(i === 0 ? [] : [9]), ...row]) },
+  };
+  const [vocabulary, width] = [256, 32];
+
+  async function model() {
+    const base = new CausalLM({ ...(await loadWeights(join(goldenFolder, 'models/llama'))), tokenizer, name: 'llama' });
+    const plain = withQHeads(await ValueModel.fromCausalLM(base, { format: 'v_head' }));
+    const numbers = (of: (i: number, j: number) => number, count: number) =>
+      Float32Array.from({ length: count * width }, (_, at) => of(Math.floor(at / width), at % width));
+    const heads = ['q1_head', 'q2_head', 'target_q1_head', 'target_q2_head'].map((name, k) => {
+      const values = numbers((i, j) => 0.1 * Math.sin(0.37 * i + 1.3 * j + k), vocabulary);
+      return [`${name}.weight`, tensor(values, [vocabulary, width])] as const;
+    });
+    const v = numbers((_, j) => 0.3 * Math.cos(0.9 * j), 1);
+    return plain.withWeights({
+      ...plain.weights,
+      ...Object.fromEntries(heads),
+      'v_head.summary.weight': tensor(v, [1, width]),
+    });
+  }
+
+  it('is what torch makes of trlX’s formula, value, terms and gradient, packed or not', async () => {
+    for (const given of [rows, [packed]]) {
+      const trainer = await Trainer.create(await model(), { optimizer: sgd() });
+      const { loss, metrics } = await trainer.forwardBackward(given, ilql(golden.options));
+      expectClose([loss], [golden.loss], 1e-5);
+      for (const [name, value] of Object.entries(golden.metrics)) expectClose([metrics[name]!], [value], 1e-5, name);
+      const gradients = await trainer.takeGradients();
+      expectClose(await gradients['model.norm.weight']!.toArray(), golden.norm, 1e-5);
+      expectClose(await gradients['v_head.summary.weight']!.toArray(), golden.v_head, 1e-5);
+      expectClose(await gradients['q1_head.weight']!.sum(1).toArray(), golden.q1_head, 1e-5);
+      // Targets are followed, not trained.
+      expect(await gradients['target_q1_head.weight']!.abs().sum().item()).toBe(0);
+    }
+  });
+
+  it('moves its targets a part of the way to the heads', async () => {
+    const trainer = await Trainer.create(await model(), { optimizer: sgd() });
+    const numbersOf = (name: string) => trainer.parameters[`${name}.weight`]!.toArray();
+    const [own, before] = [await numbersOf('q2_head'), await numbersOf('target_q2_head')];
+    await syncTargets(trainer, { alpha: 0.25 });
+    const expected = before.map((x, i) => 0.75 * x + 0.25 * own[i]!);
+    expectClose(await numbersOf('target_q2_head'), expected, 1e-6);
+    expect(await numbersOf('q2_head')).toEqual(own);
+  });
 });
 
 describe('the Decision Transformer', () => {

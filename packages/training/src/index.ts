@@ -24,9 +24,10 @@ export type {
 } from './loss/loss.js';
 export type { RowBatch, RowInput, TrainingRow } from './loss/rows.js';
 export { TrainingRowError } from './loss/rows.js';
-export { prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
+export { nextOf, prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
 export type { TokenLoss, TokenLossInputs } from './loss/token-loss.js';
 export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
+export type { TrainableConfig, TrainableNetwork } from './loss/trainable-network.js';
 export { type MedusaLoss, type MedusaLossOptions, medusaLoss } from './medusa/medusa-loss.js';
 export { type TrainMedusaHeadsOptions, trainMedusaHeads } from './medusa/train-medusa-heads.js';
 export {
@@ -140,7 +141,7 @@ export type {
   TrialInputs,
 } from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
-export type { TrainableConfig, TrainableModel, TrainableNetwork } from './trainer/trainable-model.js';
+export type { TrainableModel } from './trainer/trainable-model.js';
 export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
 export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';

@@ -19,6 +19,7 @@ import {
   type ForwardPass,
   type Loss,
   negativeLogLikelihood,
+  nextOf,
   predictions,
   prefixSums,
   qValues,
@@ -28,7 +29,7 @@ import {
   weightedSum,
   withEmbeddings,
 } from '../src/index.js';
-import { neftuneNoise } from '../src/trainer/embeddings.js';
+import { neftuneNoise } from '../src/loss/embeddings.js';
 import { expectClose, modelOf } from './model.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -116,6 +117,28 @@ describe('sums along a sequence', () => {
       }
     }
     expect(() => suffixSums(x.slice(1, 2), segments)).toThrow(/must be \[2, 10\] or \[2, 11\]/);
+  });
+
+  it('find the next entry that counts, in the same sequence', async () => {
+    const mask = tensor(
+      [
+        [0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1],
+        [1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0],
+      ],
+      undefined,
+      'float32',
+    );
+    const [values, counts, of] = await Promise.all([x, mask, segments].map((one) => one.toArray()));
+    const expected = values!.map((_, i) => {
+      const row = Math.floor(i / 11);
+      const next = values!.findIndex((__, j) => j > i && Math.floor(j / 11) === row && counts![j] === 1 && of![j]! > 0);
+      return next < 0 || of![next] !== of![i] ? 0 : values![next]!;
+    });
+    expectClose(await nextOf(x, mask, segments).toArray(), expected, 1e-7);
+    // Each value is asked for by as many as it stands next behind.
+    const { gradient } = valueAndGrad((v: Tensor) => nextOf(v, mask, segments).sum())(x);
+    const asked = values!.map((value) => expected.filter((one) => one === value).length);
+    expectClose(await gradient.toArray(), asked, 1e-7);
   });
 
   it('see no other sequence of a packed row: loss and gradient are those of rows of their own', async () => {

@@ -8,7 +8,16 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { type CausalLM, type ExpertsConfig, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { negativeLogLikelihood, Trainer, type TrainerOptions, type TrainingRow } from '../src/index.js';
+import {
+  type Loss,
+  negativeLogLikelihood,
+  predictions,
+  Trainer,
+  type TrainerOptions,
+  type TrainingRow,
+  weightedSum,
+  withEmbeddings,
+} from '../src/index.js';
 import { modelOf, threeRows } from './model.js';
 
 const MIXTURES = ['mixtral', 'qwen3-moe', 'qwen3-moe-sparse-step'];
@@ -31,6 +40,24 @@ const trainerOf = (model: CausalLM, options: Partial<TrainerOptions> = {}) =>
   Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0, ...options });
 
 describe.each(MIXTURES)('the loss of the routers of %s', (name) => {
+  it('is that of the pass itself, whatever other passes a loss asks for', async () => {
+    const moved = withEmbeddings(predictions(), (x) => x.add(0.05));
+    const twice: Loss = {
+      name: 'twice',
+      annotations: [],
+      computeFrom(read, { weights }) {
+        const [clean, other] = [predictions(), moved].map((of) => weightedSum(read(of).logProbs.neg(), weights));
+        return { loss: clean!.add(other!), metrics: { other: other! } };
+      },
+    };
+    const model = await mixture(name);
+    const plain = await (await trainerOf(model)).forwardBackward(threeRows, negativeLogLikelihood);
+    const both = await (await trainerOf(model)).forwardBackward(threeRows, twice);
+    expect(both.metrics.aux_loss).toBe(plain.metrics.aux_loss);
+    expect(both.loss - both.metrics.other!).toBeCloseTo(plain.loss, 6);
+    expect(both.metrics.other).not.toBeCloseTo(plain.loss, 3);
+  });
+
   it('is added as in transformers: value and gradients', async () => {
     const model = await mixture(name);
     const expected = JSON.parse(await readFile(join(folderOf(name), 'expected.json'), 'utf8'));

@@ -1,8 +1,8 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { LayerHooks, Weights } from '@posttrain/lm';
-import type { TrainableNetwork } from '../trainer/trainable-model.js';
 import type { Annotation } from './annotation.js';
 import type { RowBatch } from './rows.js';
+import type { TrainableNetwork } from './trainable-network.js';
 
 /**
  * A pass of a model over rows, as a readout sees it. It is traced: what a readout gives is part of one graph, with gradients to

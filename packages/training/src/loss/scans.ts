@@ -27,6 +27,27 @@ export const suffixSums = (x: Tensor, segments: Tensor, options: ScanOptions = {
 export const prefixSums = (x: Tensor, segments: Tensor, options: ScanOptions = {}): Tensor =>
   scan('prefixSums', x, segments, options, (grid, by) => grid.slice(1, 0, grid.shape[1]! - by).pad(1, by, 0));
 
+/**
+ * x of the next entry behind t, in the same sequence, at which `mask` is 1; 0 where there is none: what the next action's state is worth,
+ * whatever stands between. Shapes and segments are those of `suffixSums`.
+ *
+ * @param mask of the shape of x, 0 or 1; no gradient
+ */
+export function nextOf(x: Tensor, mask: Tensor, segments: Tensor): Tensor {
+  const of = segmentsOf('nextOf', x, segments);
+  const behind = (grid: Tensor, by: number) => grid.slice(1, by).pad(1, 0, by);
+  const sees = (by: number) => of.equal(behind(of, by)).cast('float32');
+  const own = mask.mul(of.greater(0).cast('float32'));
+  // The first of what is behind: those further away count where nothing was found.
+  let [found, values] = [behind(own, 1).mul(sees(1)), behind(x.mul(own), 1).mul(sees(1))];
+  for (let by = 1; by < x.shape[1]!; by *= 2) {
+    const missing = sees(by).mul(found.neg().add(1));
+    values = values.add(behind(values, by).mul(missing));
+    found = found.add(behind(found, by).mul(missing));
+  }
+  return values;
+}
+
 function scan(
   name: string,
   x: Tensor,

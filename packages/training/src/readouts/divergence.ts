@@ -2,7 +2,7 @@ import { concat, logSumExp, softplus, type Tensor, tokenLogProbs } from '@posttr
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import type { LayerHooks, Weights } from '@posttrain/lm';
 import type { Readout } from '../loss/loss.js';
-import type { TrainableNetwork } from '../trainer/trainable-model.js';
+import type { TrainableNetwork } from '../loss/trainable-network.js';
 import { logProbsOf } from './log-probs-of.js';
 import { predictionLayer } from './prediction-layer.js';
 import { predictions } from './predictions.js';

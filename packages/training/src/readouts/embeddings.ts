@@ -1,6 +1,6 @@
 import { grad, stopGradient, type Tensor, zeros } from '@posttrain/core-tensor';
+import { changeEmbeddings } from '../loss/embeddings.js';
 import type { ForwardPass, Readout, ReadoutValue } from '../loss/loss.js';
-import { changeEmbeddings } from '../trainer/embeddings.js';
 
 /** A pass over the same rows whose token embeddings [b, s, width] are what `change` makes of those of this one. */
 const passWith = (pass: ForwardPass, change: (embeddings: Tensor) => Tensor): ForwardPass =>

@@ -12,7 +12,7 @@ import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import { type Annotation, annotationSpec } from '../loss/annotation.js';
 import type { Loss, Read } from '../loss/loss.js';
 import { type RowBatch, type TrainingRow, toBatch } from '../loss/rows.js';
-import { forwardPass } from '../trainer/forward-pass.js';
+import { forwardPass, lossInputs } from '../trainer/forward-pass.js';
 import { type AnyLoss, asLoss } from '../trainer/lift-token-loss.js';
 import { copiesOf } from '../trainer/parameters.js';
 import { scalarsOf } from '../trainer/scalars.js';
@@ -163,7 +163,7 @@ export function testLoss(
       readouts.add(readout.name);
       return pass.read(readout);
     };
-    own.computeFrom(read, inputsOf(watched, watching(scalarsOf(own, scalars), seen.scalars)));
+    own.computeFrom(read, lossInputs(watched, watching(scalarsOf(own, scalars), seen.scalars)));
     const named = (list: readonly Annotation[]) => list.map((one) => annotationSpec(one).name).sort();
     assert.deepEqual([...seen.annotations].sort(), named(own.annotations), 'annotations that it reads, and declares');
     assert.deepEqual([...seen.scalars].sort(), [...(own.scalars ?? [])].sort(), 'scalars that it reads, and declares');
@@ -196,11 +196,6 @@ async function measured(
   return { loss: value, metrics, gradients: await numbersOf(await trainer.takeGradients()) };
 }
 
-const inputsOf = ({ weights, segments, annotations, groups }: RowBatch, scalars: Named) => ({
-  ...{ weights, segments, annotations, scalars },
-  ...(groups && { groups }),
-});
-
 const lossOf = (
   loss: Loss,
   model: TrainableModel,
@@ -210,7 +205,7 @@ const lossOf = (
 ) =>
   loss.computeFrom(
     forwardPass(model.network, weights, batch, { hooks: {} }).read,
-    inputsOf(batch, scalarsOf(loss, scalars)),
+    lossInputs(batch, scalarsOf(loss, scalars)),
   );
 
 /** Of one batch, without a trainer. */

@@ -2,7 +2,7 @@ import { nameScope, type Tensor } from '@posttrain/core-tensor';
 import type { HiddenOptions, LayerHooks, Weights } from '@posttrain/lm';
 import type { ForwardPass, LossInputs, Read, Readout, ReadoutValue } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
-import type { TrainableNetwork } from './trainable-model.js';
+import type { TrainableNetwork } from '../loss/trainable-network.js';
 
 /** What a loss sees of a batch beside the readouts. */
 export function lossInputs(
@@ -17,7 +17,15 @@ export function forwardPass(
   network: TrainableNetwork,
   weights: Weights,
   batch: RowBatch,
-  { hooks, ...options }: HiddenOptions & { readonly hooks: LayerHooks },
+  {
+    hooks,
+    running = hooks,
+    ...options
+  }: HiddenOptions & {
+    readonly hooks: LayerHooks;
+    /** The same, watched: what this pass runs over. Default: `hooks`. */
+    readonly running?: LayerHooks;
+  },
 ): ForwardPass {
   let hidden: Tensor | undefined;
   const known = new Map<object, ReadoutValue>();
@@ -31,7 +39,7 @@ export function forwardPass(
     ...{ network, weights, hooks, batch, read },
     again: (other) => forwardPass(network, weights, batch, { ...options, hooks: other }),
     get hidden() {
-      hidden ??= nameScope(undefined, () => network.hidden(weights, batch, hooks, options));
+      hidden ??= nameScope(undefined, () => network.hidden(weights, batch, running, options));
       return hidden;
     },
   };

@@ -17,10 +17,10 @@ import {
   recordRouterLogits,
   routerSums,
 } from '@posttrain/lm';
+import { changeEmbeddings, neftuneNoise } from '../loss/embeddings.js';
 import type { ForwardPass, Loss, LossResult } from '../loss/loss.js';
 import type { RowBatch } from '../loss/rows.js';
 import { hiddenStates } from '../readouts/heads.js';
-import { changeEmbeddings, neftuneNoise } from './embeddings.js';
 import { forwardPass, lossInputs } from './forward-pass.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -54,6 +54,8 @@ export interface PassInputs {
 export interface Layers {
   readonly weights: Named;
   readonly hooks: LayerHooks;
+  /** The same hooks, watched: what the pass itself runs over, and no further pass that a readout asks for. Default: `hooks`. */
+  readonly watched?: LayerHooks;
   /** int32 [2]: of the noise on embeddings, where there is some. */
   readonly noiseKey?: Tensor;
 }
@@ -143,13 +145,13 @@ export class PassGraph {
     return this.adapter ? { weights: frozen, hooks: this.adapter.hooks(compute) } : { weights: compute, hooks: {} };
   }
 
-  forward({ weights, hooks: plain, noiseKey }: Layers, batch: RowBatch): ForwardPass {
+  forward({ weights, hooks, watched = hooks, noiseKey }: Layers, batch: RowBatch): ForwardPass {
     const { gradientCheckpointing, neftuneNoiseAlpha } = this.settings;
     const { network } = this.base;
     const noisy = (x: Tensor) =>
       x.add(neftuneNoise(neftuneNoiseAlpha, noiseKey!, batch.segments, x.shape[2]!).cast(x.dtype));
-    const hooks = noiseKey ? changeEmbeddings(network, plain, noisy) : plain;
-    return forwardPass(network, weights, batch, { hooks, gradientCheckpointing });
+    const [own, running] = [hooks, watched].map((x) => (noiseKey ? changeEmbeddings(network, x, noisy) : x));
+    return forwardPass(network, weights, batch, { hooks: own!, running: running!, gradientCheckpointing });
   }
 
   /** Loss and metrics of one pass. */
@@ -169,8 +171,10 @@ export class PassGraph {
     const objective = (trained: Named) => {
       const variables = { ...parameters, ...trained };
       const layers = this.training(variables, frozen, dropoutKey);
-      const { hooks, logits } = experts ? recordRouterLogits(layers.hooks) : { hooks: layers.hooks, logits: [] };
-      let { loss: value, metrics } = this.lossOf(loss, { ...layers, hooks }, batch, scalars);
+      const { hooks: watched, logits } = experts
+        ? recordRouterLogits(layers.hooks)
+        : { hooks: layers.hooks, logits: [] };
+      let { loss: value, metrics } = this.lossOf(loss, { ...layers, watched }, batch, scalars);
       if (experts) {
         const sums = routerSums(logits, { perToken: experts.perToken, mask: batch.segments.minimum(1) });
         const auxiliary = loadBalancingLossOf(sums, routed ?? sums);
@@ -187,8 +191,8 @@ export class PassGraph {
   /** How the routers share out the tokens of one pass. */
   routedTokens({ parameters, frozen, batch, dropoutKey }: PassInputs): RoutedTokens {
     const layers = this.training(parameters, frozen, dropoutKey);
-    const { hooks, logits } = recordRouterLogits(layers.hooks);
-    this.forward({ ...layers, hooks }, batch).read(hiddenStates);
+    const { hooks: watched, logits } = recordRouterLogits(layers.hooks);
+    this.forward({ ...layers, watched }, batch).read(hiddenStates);
     const mask = batch.segments.minimum(1);
     const { choices, tokens } = routerSums(logits, { perToken: this.experts!.perToken, mask });
     return { choices, tokens };

@@ -96,6 +96,7 @@ export function decisionTransformerConfigToJson(config: DecisionTransformerConfi
     ...{ n_positions: config.maxPositionEmbeddings, n_layer: gpt2.numHiddenLayers, n_head: gpt2.numAttentionHeads },
     ...{ n_inner: gpt2.intermediateSize, activation_function: gpt2.hiddenAct, layer_norm_epsilon: gpt2.layerNormEps },
     ...{ initializer_range: gpt2.initializerRange, resid_pdrop: 0, embd_pdrop: 0, attn_pdrop: 0 },
+    ...{ bos_token_id: null, eos_token_id: null },
   };
 }
 

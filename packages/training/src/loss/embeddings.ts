@@ -1,7 +1,7 @@
 import { type Tensor, uniform } from '@posttrain/core-tensor';
 import type { LayerHooks } from '@posttrain/lm';
-import { prefixSums, suffixSums } from '../loss/scans.js';
-import type { TrainableNetwork } from './trainable-model.js';
+import { prefixSums, suffixSums } from './scans.js';
+import type { TrainableNetwork } from './trainable-network.js';
 
 /**
  * The hooks of a pass whose token embeddings [b, s, width] are what `change` makes of them: noise, or a perturbation of which a loss takes
