@@ -82,6 +82,7 @@ const rows = rowsOf([
   [5, 6, 7, 8],
 ]);
 const llama = async () => modelOf(await loadWeights(join(goldens, 'models/llama')));
+const gemma = async () => modelOf(await loadWeights(join(goldens, 'models/gemma2')));
 const tiny = async (settings: object = {}) =>
   Trainer.create(await tinyModel('llama', 3), { optimizer: sgd(), maxGradNorm: 0, ...settings });
 
@@ -220,6 +221,38 @@ describe('products of curvature with vectors', () => {
       expectClose(await flat(column), row, 2e-3 * scale);
     }
   });
+
+  it.each([
+    ['a soft cap on logits and attention', () => gemma(), {}],
+    ['a base in nf4', async () => (await tinyModel('llama', 3)).quantize({ method: 'nf4' }), {}],
+    ['a base in int4', async () => (await tinyModel('gpt2', 3)).quantize({ method: 'int4' }), {}],
+    ['gradient checkpointing', () => tinyModel('qwen2', 3), { gradientCheckpointing: true }],
+  ] as const)(
+    'go through every kernel: central differences along a vector, with %s',
+    async (_, modelOfCase, settings) => {
+      const model = await modelOfCase();
+      const paths = [...model.network.modules.keys()];
+      const targetModules = ['q_proj', 'v_proj', 'c_attn'].filter((name) => paths.some((path) => path.endsWith(name)));
+      const config = { r: 2, targetModules, initLoraWeights: false };
+      const adapter = await createAdapter(model, lora, config, { seed: 1 });
+      const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, ...settings });
+      const vector = wave(trainer.parameters);
+      const moved = (by: number) => mapNamed(trainer.parameters, (p, name) => p.add(vector[name]!.mul(by)));
+      const gradientAt = async (by: number) =>
+        flat((await trainer.gradients(rows, negativeLogLikelihood, { parameters: moved(by) })).gradients);
+      const step = 2 ** -12;
+      const [up, down] = [await gradientAt(step), await gradientAt(-step)];
+      const differences = up.map((x, i) => (x - down[i]!) / (2 * step));
+      const product = await flat(await trainer.product(rows, hessian(negativeLogLikelihood), vector));
+      expectNear(product, differences, 1e-3);
+      const bend = dot(
+        await flat(await trainer.product(rows, fisher({ temperature: 0.7 }), vector)),
+        await flat(vector),
+      );
+      const apart = async (by: number) => trainer.divergence(rows, moved(by), { temperature: 0.7 });
+      expect(Math.abs(((await apart(step)) + (await apart(-step))) / (bend * step ** 2) - 1)).toBeLessThan(0.01);
+    },
+  );
 
   it('refuses a vector that lacks a tensor', async () => {
     const trainer = await tiny();
