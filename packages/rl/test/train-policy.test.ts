@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Key, referenceEngine, stopGradient, tensor } from '@posttrain/core-tensor';
-import { sgd } from '@posttrain/core-tensor/optim';
+import { mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import type { Verifier } from '@posttrain/interfaces';
 import { CausalLM, contrastive, LocalGenerator, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
@@ -325,6 +325,26 @@ describe('TRPO', () => {
     expect(kl).toBeGreaterThan(0.005);
     expect(kl).toBeLessThanOrEqual(0.02 + 1e-6);
     expect(metrics['trpo/kl']).toBeCloseTo(kl, 5);
+    // A small region without damping: its edge is reached, and no step along the gradient to that edge gains as much.
+    const delta = 1e-4;
+    const here = trainer.parameters;
+    const { gradients, loss } = await trainer.gradients(rows, objective.loss);
+    const edge = await trpo({ maxKl: delta, damping: 1e-5 }).update(trainer, rows, objective.loss, {
+      learningRate: 0,
+    });
+    const [reached, gained] = [edge.metrics['trpo/kl']!, -edge.metrics['trpo/surrogate_change']!];
+    expect(reached).toBeGreaterThan(delta / 2);
+    expect(reached).toBeLessThanOrEqual(delta);
+    const along = (length: number) => mapNamed(here, (p, name) => p.sub(gradients[name]!.mul(length)));
+    const uniform = rows.map((row): TrainingRow => {
+      return { ...row, weights: Array.from(row.weights, (weight) => (weight === 0 ? 0 : 1 / 6)) };
+    });
+    await trainer.assign(here);
+    let length = 1;
+    while ((await trainer.divergence(uniform, along(length))) > reached) length *= 0.9;
+    const plain = loss - (await trainer.evaluate(rows, objective.loss, { parameters: along(length) })).loss;
+    expect(plain).toBeGreaterThan(0);
+    expect(gained).toBeGreaterThan(1.05 * plain);
     // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update counted.
     const contrary: TokenLoss = {
       ...objective.loss,

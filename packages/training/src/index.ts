@@ -5,12 +5,13 @@ export {
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
-export { type Curvature, hessian } from './curvature/curvature.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
+export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
 export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
+export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
@@ -123,6 +124,7 @@ export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
 export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './trainer/coupled-loss.js';
+export type { Curvature } from './trainer/curvature.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';

@@ -15,18 +15,23 @@ import {
   fisherDiagonal,
   type GradientReduction,
   hessian,
+  hiddenStates,
   negativeLogLikelihood,
   noiseMultiplierFor,
   predictions,
   privacySpent,
+  rowGradients,
   type SftOptions,
   sft,
   Trainer,
+  type TrainerOptions,
   type TrainingRow,
+  tokenizeRows,
   type UpdateRule,
 } from '@posttrain/training';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { toyModel } from '../../rl/test/toy.js';
 import { expectClose, modelOf } from './model.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
@@ -77,6 +82,7 @@ const rows = rowsOf([
   [5, 6, 7, 8],
 ]);
 const llama = async () => modelOf(await loadWeights(join(goldens, 'models/llama')));
+const gemma = async () => modelOf(await loadWeights(join(goldens, 'models/gemma2')));
 const tiny = async (settings: object = {}) =>
   Trainer.create(await tinyModel('llama', 3), { optimizer: sgd(), maxGradNorm: 0, ...settings });
 
@@ -215,6 +221,38 @@ describe('products of curvature with vectors', () => {
       expectClose(await flat(column), row, 2e-3 * scale);
     }
   });
+
+  it.each([
+    ['a soft cap on logits and attention', () => gemma(), {}],
+    ['a base in nf4', async () => (await tinyModel('llama', 3)).quantize({ method: 'nf4' }), {}],
+    ['a base in int4', async () => (await tinyModel('gpt2', 3)).quantize({ method: 'int4' }), {}],
+    ['gradient checkpointing', () => tinyModel('qwen2', 3), { gradientCheckpointing: true }],
+  ] as const)(
+    'go through every kernel: central differences along a vector, with %s',
+    async (_, modelOfCase, settings) => {
+      const model = await modelOfCase();
+      const paths = [...model.network.modules.keys()];
+      const targetModules = ['q_proj', 'v_proj', 'c_attn'].filter((name) => paths.some((path) => path.endsWith(name)));
+      const config = { r: 2, targetModules, initLoraWeights: false };
+      const adapter = await createAdapter(model, lora, config, { seed: 1 });
+      const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, ...settings });
+      const vector = wave(trainer.parameters);
+      const moved = (by: number) => mapNamed(trainer.parameters, (p, name) => p.add(vector[name]!.mul(by)));
+      const gradientAt = async (by: number) =>
+        flat((await trainer.gradients(rows, negativeLogLikelihood, { parameters: moved(by) })).gradients);
+      const step = 2 ** -12;
+      const [up, down] = [await gradientAt(step), await gradientAt(-step)];
+      const differences = up.map((x, i) => (x - down[i]!) / (2 * step));
+      const product = await flat(await trainer.product(rows, hessian(negativeLogLikelihood), vector));
+      expectNear(product, differences, 1e-3);
+      const bend = dot(
+        await flat(await trainer.product(rows, fisher({ temperature: 0.7 }), vector)),
+        await flat(vector),
+      );
+      const apart = async (by: number) => trainer.divergence(rows, moved(by), { temperature: 0.7 });
+      expect(Math.abs(((await apart(step)) + (await apart(-step))) / (bend * step ** 2) - 1)).toBeLessThan(0.01);
+    },
+  );
 
   it('refuses a vector that lacks a tensor', async () => {
     const trainer = await tiny();
@@ -515,5 +553,100 @@ describe('a rule for updates', () => {
     expect(trainer.step).toBe(8);
     expect(history.at(-1)!.metrics.loss!).toBeLessThan(history[0]!.metrics.loss! / 2);
     await expect(sft({ model, rows: [], update: {} as UpdateRule })).rejects.toThrow(/update is an object/);
+  });
+});
+
+describe('gradients of rows as features', () => {
+  const requests = [
+    { prompt: 'ab', completion: 'cde' },
+    { prompt: 'cab', completion: 'dd' },
+    { prompt: 'fg', completion: 'a' },
+  ];
+  const start = async (settings: Partial<TrainerOptions> = {}) => {
+    const model = await toyModel(1);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear', initLoraWeights: false });
+    return Trainer.create(model, { optimizer: adamW(), adapter, maxGradNorm: 0, ...settings });
+  };
+  const row = (trainer: Trainer, { prompt, completion }: (typeof requests)[number]): TrainingRow => {
+    const { tokens, mask } = tokenizeRows(trainer.model, [{ prompt, completion }]).rows[0]!;
+    const trained = mask.slice(1);
+    return { tokens, weights: trained.map((one) => one / trained.filter(Boolean).length) };
+  };
+
+  it('are those of the loss, whole, or in the direction of Adam with the moments that it has', async () => {
+    const trainer = await start();
+    for (let i = 0; i < 2; i++) {
+      await trainer.forwardBackward(
+        requests.map((one) => row(trainer, one)),
+        negativeLogLikelihood,
+      );
+      await trainer.optimStep({ learningRate: 0.01 });
+    }
+    const features = rowGradients(trainer);
+    const [whole, adam] = [
+      await features.gradients(requests),
+      await features.gradients(requests, { direction: 'adam' }),
+    ];
+    const state = Object.values(trainer.optimizerState);
+    const moment = async (kind: 'mean' | 'square') =>
+      (await Promise.all(state.map((one) => one[kind]!.toArray()))).flat();
+    const [mean, square] = [await moment('mean'), await moment('square')];
+    for (const [i, request] of requests.entries()) {
+      const g = await flat((await trainer.gradients([row(trainer, request)], negativeLogLikelihood)).gradients);
+      expectNear(Array.from(whole[i]!), g, 1e-6);
+      const expected = g.map(
+        (x, j) => (0.9 * mean[j]! + 0.1 * x) / Math.sqrt(0.999 * square[j]! + 0.001 * x * x + 1e-8),
+      );
+      expectNear(Array.from(adam[i]!), expected, 1e-5);
+    }
+    // They change nothing: the trainer goes on.
+    await trainer.forwardBackward([row(trainer, requests[0]!)], negativeLogLikelihood);
+    expect((await trainer.optimStep({ learningRate: 0.01 })).gradNorm).toBeGreaterThan(0);
+  });
+
+  it('keep inner products under a projection, in the mean over seeds, and are of one space with one seed', async () => {
+    const features = rowGradients(await start());
+    const whole = (await features.gradients(requests)).map((x) => Array.from(x));
+    const projected = async (seed: number) =>
+      (await features.gradients(requests, { projection: 64, seed })).map((x) => Array.from(x));
+    expect(await projected(1)).toEqual(await projected(1));
+    const errors: number[] = [];
+    for (let seed = 0; seed < 20; seed++) {
+      const each = await projected(seed);
+      expect(each[0]!.length).toBe(64);
+      errors.push((dot(each[0]!, each[1]!) - dot(whole[0]!, whole[1]!)) / (norm(whole[0]!) * norm(whole[1]!)));
+    }
+    const mean = errors.reduce((a, b) => a + b, 0) / 20;
+    const deviation = Math.sqrt(errors.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 19);
+    expect(deviation).toBeLessThan(2 / Math.sqrt(64));
+    expect(Math.abs(mean)).toBeLessThan((4 * deviation) / Math.sqrt(20));
+  });
+
+  it('of hallucinated labels are those of the most likely tokens in their place; what cannot be had is refused', async () => {
+    const model = await toyModel(1);
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const one = row(trainer, requests[0]!);
+    const features = rowGradients(trainer);
+    const ask = { of: 'hallucinated', parameters: 'output' } as const;
+    const [vector] = await features.gradients(requests.slice(0, 1), ask);
+    // ∂ -log p(ŷ) / ∂W = (p - e_ŷ) hᵀ: the row of a token that is ŷ at no position has the sign of h only, by p.
+    const hidden = (await trainer.read([one], hiddenStates))[0]!;
+    const [width, predictionsOfRow] = [16, one.tokens.length - 1];
+    const expected = new Array<number>(8 * width).fill(0);
+    const head = await model.weights['lm_head.weight']!.toArray();
+    for (let t = 0; t < predictionsOfRow; t++) {
+      const h = Array.from(hidden.subarray(t * width, (t + 1) * width));
+      const logits = Array.from({ length: 8 }, (_, v) => dot(h, head.slice(v * width, (v + 1) * width)));
+      const total = logits.reduce((sum, z) => sum + Math.exp(z), 0);
+      const top = logits.indexOf(Math.max(...logits));
+      logits.forEach((z, v) => {
+        const slope = (Math.exp(z) / total - (v === top ? 1 : 0)) * one.weights[t]!;
+        for (let j = 0; j < width; j++) expected[v * width + j]! += slope * h[j]!;
+      });
+    }
+    expectNear(Array.from(vector!), expected, 1e-5);
+    await expect(features.gradients(requests, { direction: 'adam' })).rejects.toThrow(/keeps no mean of/);
+    await expect(rowGradients(await start()).gradients(requests, ask)).rejects.toThrow(/output layer is not trained/);
+    await expect(features.gradients(requests, { projection: 0 })).rejects.toThrow(/projection is 0/);
   });
 });

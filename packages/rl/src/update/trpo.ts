@@ -62,6 +62,7 @@ export function trpo(given: TrpoOptions = {}): UpdateRule {
       if (gradNorm > 0) {
         const curvature = fisher({ temperature });
         const search = { maxKl, damping, maxIterations: cgIterations, tolerance: TOLERANCE };
+        // What is compiled on the way is for the trainer's engine; a body of `withEngine` must not be a promise itself.
         const { solution } = await withEngine(engine, () => ({
           pending: naturalGradient((v: Named) => trainer.product(states, curvature, v), gradients, search),
         })).pending;

@@ -2,9 +2,9 @@ import { Key, leavesOf, mapTree, type NonFinite, scalar, type Tensor, withEngine
 import { type Named, type Optimizer, optimizerOf } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
-import type { Curvature } from '../curvature/curvature.js';
 import type { Readout, ReadoutValue } from '../loss/loss.js';
 import type { TrainingRow } from '../loss/rows.js';
+import type { Curvature } from './curvature.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator } from './gradient-accumulator.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
