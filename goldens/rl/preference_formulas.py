@@ -11,6 +11,9 @@ from stand_in import rounded
 # Completions of each prompt and what they are worth; the last has ties.
 RANKINGS = [[0.9, 0.2], [0.1, 0.8, 0.5], [1.0, 0.0, 0.25, 0.75], [0.5, 1.0, 0.5, 0.0, 0.0]]
 
+# Whether the chosen and the rejected completion of each pair is safe.
+SAFE = [(1, 1), (1, 0), (0, 1), (0, 0), (1, 0)]
+
 
 def plackett_luce(h: list, scores: list, beta: float):
     """-log P of the ranking: the best of those that are left is drawn, again and again, until only the worst are left."""
@@ -79,7 +82,8 @@ def rankings() -> dict:
 
 
 def pairs() -> list:
-    """On the inputs of dpo-loss.json. cDPO: as the code that came with DPO has `label_smoothing`; DPOP: arXiv 2402.13228, eq. 3."""
+    """On the inputs of dpo-loss.json. cDPO: as the code that came with DPO has `label_smoothing`; DPOP: arXiv 2402.13228,
+    eq. 3; BFPO: arXiv 2408.15313, as its authors' code has it."""
     inputs = draw()
     cases = []
     for name, options in (
@@ -87,6 +91,8 @@ def pairs() -> list:
         ("cdpo", {"beta": 0.5, "label_smoothing": 0.25}),
         ("dpop", {"beta": 0.3, "lambda": 50}),
         ("dpop", {"beta": 0.1, "lambda": 2}),
+        ("bfpo", {"beta": 0.1}),
+        ("bfpo", {"beta": 0.5, "b1": 2, "alpha": 0.25}),
     ):
         leaf = inputs["logps"].clone().requires_grad_()
         h = ((leaf - inputs["ref_logps"]) * inputs["mask"][:, 1:]).sum(1)
@@ -95,6 +101,10 @@ def pairs() -> list:
             share = options["label_smoothing"]
             x = beta * (chosen - rejected)
             loss = -((1 - share) * torch.sigmoid(x).log() + share * torch.sigmoid(-x).log()).mean()
+        elif name == "bfpo":
+            b1, alpha = options.get("b1", 3), options.get("alpha", 0.5)
+            wanted = [(b1 * safe - other) / (b1 - 1) - alpha for safe, other in SAFE]
+            loss = ((chosen - rejected - torch.tensor(wanted) / beta) ** 2).mean()
         else:
             penalty = options["lambda"] * torch.clamp(-chosen, min=0)
             loss = -F.logsigmoid(beta * (chosen - rejected - penalty)).mean()
@@ -104,4 +114,4 @@ def pairs() -> list:
 
 
 def cases() -> dict:
-    return {"pairs": pairs(), "rankings": rankings()}
+    return {"safe": SAFE, "pairs": pairs(), "rankings": rankings()}

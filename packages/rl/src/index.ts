@@ -81,6 +81,7 @@ export { aotUnpairedLoss } from './preference/aot-unpaired.js';
 export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
 export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
 export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
+export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
 export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
 export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
 export { type CpoLossOptions, cpoLoss } from './preference/cpo.js';

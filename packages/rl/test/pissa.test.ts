@@ -1,6 +1,8 @@
-import { createAdapter, lora } from '@posttrain/peft';
+import type { CausalLM } from '@posttrain/lm';
+import { createAdapter, lora, type PeftAdapter } from '@posttrain/peft';
+import type { TrainableAdapter } from '@posttrain/training';
 import { describe, expect, it } from 'vitest';
-import { type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
+import { dpo, type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 describe('GRPO with PiSSA', () => {
@@ -32,5 +34,31 @@ describe('GRPO with PiSSA', () => {
     const kl = async (...of: Parameters<typeof grpo>) => (await grpo(...of)).history[0]!.metrics.kl!;
     expect(await kl('default', 1)).toBe(await kl('as it was made', 1));
     expect(Math.abs(await kl('of another adapter', 1))).toBeGreaterThan(1e-3);
+  });
+});
+
+const shifted = ({ parameters }: PeftAdapter) =>
+  Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, value.mul(1.1)]));
+
+describe('DPO with PiSSA', () => {
+  const rows = ['a', 'b', 'd', 'e'].map((letter) => ({
+    prompt: `${letter}ab`,
+    chosen: 'cc',
+    rejected: letter.repeat(3),
+  }));
+  const run = (model: CausalLM, adapter: TrainableAdapter) =>
+    dpo({ model, adapter, rows, batchSize: 4, epochs: 2, learningRate: 0.01, schedule: 'constant' });
+
+  it('compares with the adapter as it was made: no difference at step 0', async () => {
+    const model = await toyModel(3);
+    const adapter = await createAdapter(model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+    const { history } = await run(model, adapter);
+    expect(Math.abs(history[0]!.metrics['rewards/margins']!)).toBeLessThan(1e-6);
+    expect(history[0]!.metrics.loss).toBeCloseTo(Math.log(2), 6);
+    expect(Math.abs(history.at(-1)!.metrics['rewards/margins']!)).toBeGreaterThan(1e-3);
+    // The base that PiSSA takes its factors out of is another model.
+    const moved: TrainableAdapter = { ...adapter, reference: { ...adapter.reference!, parameters: shifted(adapter) } };
+    const other = await run(model, moved);
+    expect(Math.abs(other.history[0]!.metrics['rewards/chosen']!)).toBeGreaterThan(1e-4);
   });
 });

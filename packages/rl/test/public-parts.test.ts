@@ -1,8 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { referenceEngine, setEngine, stopGradient, type Tensor } from '@posttrain/core-tensor';
 import * as training from '@posttrain/training';
-import { expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import * as rl from '../src/index.js';
+import { type PreferenceLoss, preferenceLosses } from '../src/index.js';
+import { testPreferenceLoss } from '../src/testing/index.js';
+
+beforeAll(() => setEngine(referenceEngine()));
 
 const root = join(import.meta.dirname, '../..');
 
@@ -25,4 +30,34 @@ it.each([
   const names = await importsOf(file);
   expect(names.length).toBeGreaterThan(3);
   expect(names.filter((name) => !(name in index))).toEqual([]);
+});
+
+describe('the kit of preference losses', () => {
+  /** Those that see more than differences between completions. */
+  const absolute: readonly string[] = ['nca_pair', 'bco_pair', 'sppo_hard', 'apo_zero', 'apo_down', 'dpop', 'alphapo'];
+  for (const [name, make] of Object.entries(preferenceLosses)) {
+    const { nll, kind = 'pairs' } = make() as PreferenceLoss;
+    const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
+    testPreferenceLoss(it, make(), { shiftInvariant, tolerance: 2e-5 });
+  }
+});
+
+describe('a loss that is wrong', () => {
+  const dpo = preferenceLosses.sigmoid();
+  const detached: PreferenceLoss = { ...dpo, compute: (pairs) => stopGradient(dpo.compute(pairs) as Tensor) };
+  it.each<[string, PreferenceLoss, RegExp, object?]>([
+    ['prefers what is worse', { ...dpo, compute: (pairs) => (dpo.compute(pairs) as Tensor).neg() }, /right order/],
+    ['has no gradient', detached, /no gradient/],
+    ['couples what it says it does not', { ...dpo, compute: ({ chosen }) => chosen.sub(chosen.mean()) }, /padding/],
+    ['says that it needs a reference', { ...preferenceLosses.simpo(), reference: true }, /reference: false/],
+    ['is not shift invariant', preferenceLosses.nca_pair(), /shiftInvariant is true/],
+    ['is shift invariant', dpo, /shiftInvariant is false/, { shiftInvariant: false }],
+  ])('does not pass the kit: %s', async (_, loss, message, options = {}) => {
+    const bodies: (() => Promise<void>)[] = [];
+    // The last check trains a model.
+    testPreferenceLoss((__, body) => void bodies.push(body), loss, options);
+    const results = await Promise.allSettled(bodies.slice(0, -1).map((body) => body()));
+    const problems = results.flatMap((result) => (result.status === 'rejected' ? [`${result.reason}`] : []));
+    expect(problems.join('\n')).toMatch(message);
+  });
 });

@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import type { PairJudge } from '@posttrain/interfaces';
-import { createAdapter, lora, type PeftAdapter, promptTuning } from '@posttrain/peft';
-import type { TrainableAdapter } from '@posttrain/training';
+import { createAdapter, promptTuning } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type DpoOptions,
@@ -34,9 +33,6 @@ const run = async (options: Partial<DpoOptions>) =>
     ...{ model: await toyModel(3), rows: pairs, batchSize: 4, learningRate: 0.01, epochs: 6, schedule: 'constant' },
     ...options,
   } as DpoOptions);
-
-const shifted = ({ parameters }: PeftAdapter) =>
-  Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, value.mul(1.1)]));
 
 let folder: string;
 beforeAll(async () => {
@@ -195,6 +191,24 @@ describe('trainPreferences with rankings', () => {
     const rows = [{ prompt: 'ab', completions: ['cc', 'dd'], ...row }] as never;
     await expect(run({ rows, loss: preferenceLosses.plackett_luce() })).rejects.toThrow(message);
   });
+});
+
+it('a loss takes numbers from columns of the rows, and refuses rows that have none', async () => {
+  const loss = preferenceLosses.bfpo();
+  const safe = pairs.map((row, i) => ({ ...row, is_chosen_safe: i > 2, is_rejected_safe: false }));
+  const { history } = await run({ rows: safe, loss, epochs: 1, batchSize: 6 });
+  // At the reference: the mean of (½ / β)² and (1 / β)².
+  expect(history[0]!.metrics.loss).toBeCloseTo((25 + 100) / 2, 3);
+  await expect(run({ rows: pairs, loss })).rejects.toThrow(/row 0: is_chosen_safe must be a number, true or false/);
+});
+
+it('leaves room for virtual tokens in maxLength', async () => {
+  const model = await toyModel(3);
+  const adapter = await createAdapter(model, promptTuning, { numVirtualTokens: 20 });
+  const long = { prompt: 'ab'.repeat(6), chosen: 'cc', rejected: 'dd' };
+  const { dropped } = await run({ model, adapter, rows: [...pairs, long], epochs: 1 });
+  expect(dropped).toBe(1);
+  await expect(run({ model, adapter, maxLength: 13 })).rejects.toThrow(/holds 12 tokens beside 20 virtual tokens/);
 });
 
 describe('preferences that are tokens already', () => {
@@ -369,29 +383,5 @@ describe('online DPO', () => {
     [{ rewards: { c: fractionOfC } }, { loss: preferenceLosses.kto() }, /one of its completions has no tokens/],
   ])('refuses %j %j', async (options, others, message) => {
     await expect(online(1, options, others)).rejects.toThrow(message);
-  });
-});
-
-describe('what training starts from', () => {
-  it('with PiSSA is the reference: no difference at step 0, whatever is chosen', async () => {
-    const model = await toyModel(3);
-    const adapter = await createAdapter(model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' });
-    const { history } = await run({ model, adapter, epochs: 2 });
-    expect(Math.abs(history[0]!.metrics['rewards/margins']!)).toBeLessThan(1e-6);
-    expect(history[0]!.metrics.loss).toBeCloseTo(Math.log(2), 6);
-    expect(Math.abs(history.at(-1)!.metrics['rewards/margins']!)).toBeGreaterThan(1e-3);
-    // The base that PiSSA takes its factors out of is another model.
-    const moved: TrainableAdapter = { ...adapter, reference: { ...adapter.reference!, parameters: shifted(adapter) } };
-    const other = await run({ model, adapter: moved, epochs: 1 });
-    expect(Math.abs(other.history[0]!.metrics['rewards/chosen']!)).toBeGreaterThan(1e-4);
-  });
-
-  it('leaves room for virtual tokens in maxLength', async () => {
-    const model = await toyModel(3);
-    const adapter = await createAdapter(model, promptTuning, { numVirtualTokens: 20 });
-    const long = { prompt: 'ab'.repeat(6), chosen: 'cc', rejected: 'dd' };
-    const { dropped } = await run({ model, adapter, rows: [...pairs, long], epochs: 1 });
-    expect(dropped).toBe(1);
-    await expect(run({ model, adapter, maxLength: 13 })).rejects.toThrow(/holds 12 tokens beside 20 virtual tokens/);
   });
 });

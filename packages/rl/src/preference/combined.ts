@@ -42,6 +42,7 @@ export function combinedLoss(given: CombinedLossOptions): PreferenceLoss {
   if (coupled && likelihood) {
     throw wrong('losses', `${coupled.name} couples the pairs of a step, and cannot stand beside a likelihood.`);
   }
+  const columns = [...new Set(losses.flatMap((loss) => loss.columns ?? []))];
   const { beta, logProbs = 'sum' } = first;
   return {
     name: losses.map(({ name }) => name).join('+'),
@@ -50,6 +51,7 @@ export function combinedLoss(given: CombinedLossOptions): PreferenceLoss {
     ...(likelihood && {
       nll: { over: likelihood.over, weight: likelihoods.reduce((sum, { weight }) => sum + weight, 0) },
     }),
+    ...(columns.length > 0 && { columns }),
     ...(coupled && { coupled: true }),
     compute(pairs) {
       const results = losses.map((loss) => {

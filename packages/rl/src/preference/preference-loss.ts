@@ -13,6 +13,8 @@ export interface PairLogProbs {
   /** Tokens of the completion. */
   readonly chosenLengths: Tensor;
   readonly rejectedLengths: Tensor;
+  /** What the rows say in the columns that the loss names. */
+  readonly columns: Readonly<Record<string, Tensor>>;
   /** Token by token, [p, t]. @throws PosttrainError NO_TOKENS in a coupled loss */
   readonly chosenTokens: CompletionLogProbs;
   readonly rejectedTokens: CompletionLogProbs;
@@ -44,6 +46,8 @@ export interface PreferenceLoss {
    * `completion`, or of the whole `sequence` with its prompt. Default: none.
    */
   readonly nll?: { readonly weight: number; readonly over: 'completion' | 'sequence' };
+  /** Columns of the rows that it takes numbers from, one a pair; true is 1 and false is 0. Default: none. */
+  readonly columns?: readonly string[];
   /** Whether it needs all pairs of a step at once, because one pair's loss depends on the others. Default false. */
   readonly coupled?: boolean;
   /** Loss of every pair, [p]; or with further numbers of every pair, whose means are logged. */
@@ -57,6 +61,8 @@ export interface TokenizedPair {
   readonly promptTokens: readonly number[];
   readonly chosenTokens: readonly number[];
   readonly rejectedTokens: readonly number[];
+  /** Of the columns that the loss names. */
+  readonly columns?: Readonly<Record<string, number>>;
 }
 
 /** log π_ref of every completion token of a pair. */
@@ -77,17 +83,25 @@ const noReference = (name: string) =>
     `the loss ${name} says reference: false, so nothing was computed with a reference; leave it out`,
   );
 
+/** The annotation that has a column of the rows. */
+const columnName = (column: string): string => `column_${column}`;
+
 /** Training rows of pairs: chosen and rejected in turn, each completion token with weight 1 / number of pairs. */
 export function annotatePairs(
   pairs: readonly ReferredPair[],
-  { nll }: Pick<PreferenceLoss, 'nll'> = {},
+  { nll, columns = [] }: Pick<PreferenceLoss, 'nll' | 'columns'> = {},
 ): TrainingRow[] {
   const sum = (of: (pair: TokenizedPair) => number) => pairs.reduce((total, pair) => total + of(pair), 0);
   const chosenTokens = sum((pair) => pair.chosenTokens.length);
   const promptTokens = sum((pair) => pair.promptTokens.length - 1);
   const allTokens = chosenTokens + sum((pair) => pair.rejectedTokens.length);
   const likely = chosenTokens + (nll?.over === 'sequence' ? promptTokens : 0);
-  return pairs.flatMap(({ promptTokens: prompt, chosenTokens: chosen, rejectedTokens: rejected, reference }) => {
+  return pairs.flatMap((pair) => {
+    const { promptTokens: prompt, chosenTokens: chosen, rejectedTokens: rejected, reference } = pair;
+    // A number of the pair stands at its first token.
+    const numbers = columns.map(
+      (name) => [columnName(name), (t: number) => (t === 0 ? pair.columns![name]! : 0)] as const,
+    );
     const row = (
       completion: readonly number[],
       logProbs: ArrayLike<number> | undefined,
@@ -104,6 +118,7 @@ export function annotatePairs(
         annotations: {
           ...(logProbs && { reference_log_probs: place((t) => logProbs[t]!) }),
           ...(nll && { nll_weights: place(() => likelihood, nll.over === 'sequence' ? likelihood : 0) }),
+          ...Object.fromEntries(numbers.map(([name, value]) => [name, place(value)])),
           token_mean: place(() => 1 / allTokens),
           chosen_token_mean: place(() => (isChosen ? 1 / chosenTokens : 0)),
         },
@@ -122,8 +137,13 @@ function split(rows: Tensor): [chosen: Tensor, rejected: Tensor] {
 
 /** What a loss is asked with, of what each row has: [2p]. */
 function pairsOf(
-  { name, logProbs: kind = 'sum', reference: hasReference = true }: PreferenceLoss,
-  rows: { readonly sums: Tensor; readonly lengths: () => Tensor; readonly references: () => Tensor },
+  { name, logProbs: kind = 'sum', reference: hasReference = true, columns = [] }: PreferenceLoss,
+  rows: {
+    readonly sums: Tensor;
+    readonly lengths: () => Tensor;
+    readonly references: () => Tensor;
+    readonly column: (name: string) => Tensor;
+  },
   tokens: () => [CompletionLogProbs, CompletionLogProbs],
 ): PairLogProbs {
   const scaled = (values: Tensor) => (kind === 'mean' ? values.div(rows.lengths()) : values);
@@ -135,6 +155,7 @@ function pairsOf(
   };
   return {
     ...{ chosen, rejected },
+    columns: Object.fromEntries(columns.map((column) => [column, split(rows.column(column))[0]])),
     get referenceChosen() {
       return references()[0];
     },
@@ -185,20 +206,23 @@ function resultOf(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values
  * @throws PosttrainError COUPLED_LOSS for a loss that needs all pairs of a step at once: `coupledPairs` is for those
  */
 export function preferenceTokenLoss(preference: PreferenceLoss): TokenLoss {
-  const { name, nll, reference = true, coupled } = preference;
+  const { name, nll, reference = true, coupled, columns = [] } = preference;
   if (coupled)
     throw new PosttrainError('COUPLED_LOSS', `the loss ${name} couples the pairs of a step; use coupledPairs`);
   const own = [...(reference ? ['reference_log_probs'] : []), ...(nll ? ['nll_weights'] : [])];
   return {
     name,
-    annotations: [...own, 'token_mean', 'chosen_token_mean'],
+    annotations: [...own, ...columns.map(columnName), 'token_mean', 'chosen_token_mean'],
     groupSize: 2,
     compute({ logProbs, entropies, isGreedy, weights, annotations }) {
       const mask = weights.notEqual(0).cast('float32');
       // Of padding the length is 1, so that nothing is divided by 0.
       const lengths = () => mask.sum(1).maximum(1);
       const referenceTokens = annotations.reference_log_probs;
-      const rows = { sums: logProbs.mul(mask).sum(1), lengths, references: () => referenceTokens!.sum(1) };
+      const rows = {
+        ...{ sums: logProbs.mul(mask).sum(1), lengths, references: () => referenceTokens!.sum(1) },
+        column: (column: string) => annotations[columnName(column)]!.sum(1),
+      };
       const tokens = (): [CompletionLogProbs, CompletionLogProbs] => {
         const [own, masks] = [split(logProbs.mul(mask)), split(mask)];
         const references = reference ? () => split(referenceTokens!) : noReference(name);
@@ -247,12 +271,18 @@ export function coupledPairs(preference: PreferenceLoss, pairs: readonly Referre
   const total = (values: ArrayLike<number>) => Array.prototype.reduce.call(values, (a, b) => a + b, 0) as number;
   const lengths = () => rows((tokens) => tokens.length);
   const references = () => rows((_, reference) => total(reference!));
+  const column = (of: string) => {
+    const values = pairs.flatMap(({ columns }) => [columns![of]!, columns![of]!]);
+    return tensor(Float32Array.from(values), [values.length]);
+  };
   const noTokens = nothing('NO_TOKENS', `the loss ${name} couples the pairs of a step, and sees no tokens`);
   return {
     name,
     groupSize: 2,
     readout: sequenceLogProb,
     compute: (sums) =>
-      resultOf(preference, pairsOf(preference, { sums, lengths, references }, noTokens), (values) => values.mean()),
+      resultOf(preference, pairsOf(preference, { sums, lengths, references, column }, noTokens), (values) =>
+        values.mean(),
+      ),
   };
 }

@@ -20,6 +20,8 @@ export interface PreferenceRow {
   readonly tools?: unknown;
   /** Variables of the chat template. */
   readonly chat_template_kwargs?: unknown;
+  /** Further columns, of which a loss may take numbers. */
+  readonly [column: string]: unknown;
 }
 
 /** A preference row that cannot be trained on. */
@@ -30,6 +32,19 @@ export class PreferenceRowError extends PosttrainError {
 }
 
 const isText = (value: Prompt): value is string => typeof value === 'string';
+
+/** Whether a pair is tokens already. */
+export const isTokenizedPair = (row: PreferenceRow | TokenizedPair): row is TokenizedPair => 'promptTokens' in row;
+
+/** The numbers that a loss takes from columns of a row. @throws PreferenceRowError for one that is no number and no boolean */
+export function columnsOf(row: object, columns: readonly string[], index: number): Readonly<Record<string, number>> {
+  const numbers = columns.map((name) => {
+    const value = (row as Readonly<Record<string, unknown>>)[name];
+    if (typeof value === 'boolean' || Number.isFinite(value)) return [name, Number(value)] as const;
+    throw new PreferenceRowError(index, `${name} must be a number, true or false, and is ${showValue(value)}`);
+  });
+  return Object.fromEntries(numbers);
+}
 
 /** The row with its prompt made explicit: the longest common beginning, as TRL's `extract_prompt` finds it. */
 export function withExplicitPrompt(
@@ -89,7 +104,7 @@ export function tokenizePair(
   index: number,
   maxLength: number,
 ): TokenizedPair | undefined {
-  if ('promptTokens' in row) {
+  if (isTokenizedPair(row)) {
     const { promptTokens, chosenTokens, rejectedTokens } = row;
     const cut = cutTokens(promptTokens, [chosenTokens, rejectedTokens], index, maxLength);
     return cut && { promptTokens, chosenTokens: cut[0]!, rejectedTokens: cut[1]! };

@@ -4,6 +4,7 @@ import { aotUnpairedLoss } from './aot-unpaired.js';
 import { apoDownLoss } from './apo-down.js';
 import { apoZeroLoss } from './apo-zero.js';
 import { bcoLoss } from './bco.js';
+import { bfpoLoss } from './bfpo.js';
 import { cdpoLoss } from './cdpo.js';
 import { cpoLoss } from './cpo.js';
 import { discopopLoss } from './discopop.js';
@@ -45,6 +46,8 @@ export const preferenceLosses = {
   rpo: rpoLoss,
   /** IPO (arXiv 2310.12036), averaged over tokens unless it is told otherwise. */
   ipo: ipoLoss,
+  /** BFPO (arXiv 2408.15313): IPO with safety, of rows with `is_chosen_safe` and `is_rejected_safe`. */
+  bfpo: bfpoLoss,
   /** SLiC's hinge (arXiv 2305.10425). */
   hinge: hingeLoss,
   /** EXO (arXiv 2402.00856). */

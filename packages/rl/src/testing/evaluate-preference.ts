@@ -1,6 +1,11 @@
 import { type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { type Loss, liftTokenLoss, type TrainingRow } from '@posttrain/training';
-import { annotatePairs, coupledPairs, preferenceTokenLoss } from '../preference/preference-loss.js';
+import {
+  annotatePairs,
+  coupledPairs,
+  type PreferenceLoss,
+  preferenceTokenLoss,
+} from '../preference/preference-loss.js';
 import { annotateRankings, rankedLoss } from '../preference/ranked-loss.js';
 import { annotateUnpaired, unpairedLoss } from '../preference/unpaired-loss.js';
 import type { AnyPreferenceLoss } from '../training/preference-data.js';
@@ -20,6 +25,8 @@ export interface ScriptedPreference {
   readonly completions: readonly ScriptedCompletion[];
   /** Default: the first is the best, the last the worst. A label is a score above 0.5. */
   readonly scores?: readonly number[];
+  /** Of the columns that the loss names. Default: 1 each. */
+  readonly columns?: Readonly<Record<string, number>>;
 }
 
 /** How a step is laid out in memory, which may change nothing. */
@@ -71,11 +78,12 @@ function rowsFor(
     );
     return { rows: annotateUnpaired(all), loss: unpairedLoss(loss) };
   }
-  return { rows: annotatePairs(pairsOf(preferences), loss), loss: liftTokenLoss(preferenceTokenLoss(loss)) };
+  return { rows: annotatePairs(pairsOf(preferences, loss), loss), loss: liftTokenLoss(preferenceTokenLoss(loss)) };
 }
 
-const pairsOf = (preferences: readonly ScriptedPreference[]) =>
-  preferences.map(({ completions: [chosen, rejected] }) => ({
+const pairsOf = (preferences: readonly ScriptedPreference[], { columns: names = [] }: PreferenceLoss) =>
+  preferences.map(({ completions: [chosen, rejected], columns }) => ({
+    columns: { ...Object.fromEntries(names.map((name) => [name, 1])), ...columns },
     promptTokens: [1, ...placeholder(chosen!.prompt ?? [])],
     chosenTokens: placeholder(chosen!.logProbs),
     rejectedTokens: placeholder(rejected!.logProbs),
@@ -89,7 +97,7 @@ export async function evaluatePreference(
   layout: Layout = {},
 ): Promise<EvaluatedPreference> {
   if (preference.kind !== 'unpaired' && preference.kind !== 'ranked' && preference.coupled) {
-    return evaluateCoupled(coupledPairs(preference, pairsOf(preferences)), preferences);
+    return evaluateCoupled(coupledPairs(preference, pairsOf(preferences, preference)), preferences);
   }
   const { rows, loss } = rowsFor(preference, preferences);
   const all = preferences.flatMap(({ completions }) => completions);

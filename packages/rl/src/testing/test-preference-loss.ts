@@ -151,7 +151,12 @@ async function trained(
     const [prompt, chosen, rejected] = [`${letter}ab`, 'cc', letter.repeat(3)];
     if (loss.kind === 'unpaired') return { prompt, completion: letter < 'd' ? chosen : rejected, label: letter < 'd' };
     if (loss.kind === 'ranked') return { prompt, completions: [rejected, chosen, `c${letter}`], scores: [0, 1, 0.5] };
-    return { prompt, chosen, rejected };
+    return {
+      prompt,
+      chosen,
+      rejected,
+      ...Object.fromEntries((loss.columns ?? []).map((name) => [name, letter < 'd'])),
+    };
   });
   const { history } = await trainPreferences({
     ...{

@@ -7,7 +7,7 @@ import {
   type ReferredPair,
   type TokenizedPair,
 } from '../preference/preference-loss.js';
-import { type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
+import { columnsOf, isTokenizedPair, type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
 import { measuring, type PreferenceKind, type PreferenceSettings } from './preference-kind.js';
 import { referenceLogProbs } from './reference-log-probs.js';
 
@@ -21,7 +21,11 @@ export function pairKind(
   return {
     ...{ called: 'pairs', code: 'DPO', needs: ' and two completions that differ before it' },
     async ready(rows) {
-      const fitting = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
+      const fitting = rows.flatMap((row, i) => {
+        const pair = tokenizePair(model, row, i, maxLength);
+        if (!pair || !loss.columns) return pair ?? [];
+        return { ...pair, columns: columnsOf(isTokenizedPair(row) ? (row.columns ?? {}) : row, loss.columns, i) };
+      });
       // Their gradient is zero but for rounding, of which Adam would make updates of full size.
       const pairs = fitting.filter((pair) => String(pair.chosenTokens) !== String(pair.rejectedTokens));
       const referred = loss.reference === false ? pairs : await withReferences(pairs, settings);
