@@ -95,4 +95,6 @@ def losses() -> dict:
     cases.append(loss_case(inputs, loss_types=["sigmoid"], ld_alpha=0.25))
     cases.append(loss_case(inputs, loss_types=["sigmoid"], use_weighting=True))
     cases.append(loss_case(inputs, loss_types=["sigmoid", "bco_pair", "sft"], loss_weights=[0.8, 0.2, 1.0]))
+    cases.append(loss_case(inputs, loss_types=["sigmoid", "sft"], loss_weights=[1.0, 0.5]))
+    cases.append(loss_case(inputs, loss_types=["sigmoid", "ipo", "hinge"], loss_weights=[1.0, 0.25, 2.0], beta=0.5))
     return {"pairs": PAIRS, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}

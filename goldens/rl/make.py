@@ -16,6 +16,7 @@ import gae  # noqa: E402
 import grpo  # noqa: E402
 import logits  # noqa: E402
 import preference  # noqa: E402
+import preference_formulas  # noqa: E402
 import rloo  # noqa: E402
 import tools  # noqa: E402
 import with_model  # noqa: E402
@@ -31,6 +32,8 @@ def main() -> None:
     write_json(out / "gae.json", gae.cases())
     write_json(out / "preference-pairs.json", preference.pairs())
     write_json(out / "kto-loss.json", preference.kto())
+    write_json(out / "online-dpo.json", preference.online())
+    write_json(out / "preference-formulas.json", preference_formulas.cases())
     write_json(out / "log-probs.json", logits.cases())
     write_json(out / "tools.json", tools.cases())
 

@@ -1,10 +1,13 @@
-"""Preference losses of TRL's other trainers: CPOTrainer (SimPO) and ORPOTrainer by get_batch_loss_metrics, KTOTrainer by _compute_loss."""
+"""Preference losses of TRL's other trainers: CPOTrainer (CPO, SimPO, AlphaPO) and ORPOTrainer by get_batch_loss_metrics, KTOTrainer by
+_compute_loss, OnlineDPOTrainer by training_step."""
 
+import collections
 from types import SimpleNamespace
 
 import torch
 from trl import KTOTrainer
 from trl.experimental.cpo import CPOTrainer
+from trl.experimental.online_dpo import OnlineDPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 from dpo import LENGTH, PAIRS, PROMPT, draw
 from stand_in import StandIn, fake_model, rounded
@@ -56,8 +59,60 @@ def pairs() -> dict:
         {"name": "simpo", **pairs_case(CPOTrainer, inputs, loss_type="simpo", beta=beta, simpo_gamma=gamma)}
         for beta, gamma in ((2.0, 0.5), (0.5, 1.25))
     ]
+    cases += [
+        {"name": "cpo", **pairs_case(CPOTrainer, inputs, loss_type="sigmoid", beta=beta, cpo_alpha=alpha)}
+        for beta, alpha in ((0.1, 1.0), (0.5, 0.25), (0.1, 0.0))
+    ]
+    cases += [
+        {"name": "alphapo", **pairs_case(CPOTrainer, inputs, loss_type="simpo", beta=beta, simpo_gamma=gamma, alpha=alpha)}
+        for beta, gamma, alpha in ((2.0, 0.5, 0.25), (2.5, 0.1, -0.5))
+    ]
     cases += [{"name": "orpo", **pairs_case(ORPOTrainer, inputs, beta=beta)} for beta in (0.1, 0.5)]
     return {"pairs": PAIRS, "prompt": PROMPT, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}
+
+
+def online_case(inputs: dict, **options) -> dict:
+    """OnlineDPOTrainer.training_step on completions that are given, in TRL's order: all first ones, then all second ones."""
+    leaf = inputs["logps"].clone().requires_grad_()
+    mask = inputs["mask"][:, 1:]
+    forwards = iter((leaf, inputs["ref_logps"]))
+    zeros = torch.zeros_like(mask)
+    step = StandIn(
+        OnlineDPOTrainer,
+        _generate=lambda *_: (zeros, zeros, mask, mask, None),
+        # The policy's comes first.
+        _forward=lambda *_: next(forwards),
+        _calculate_rewards_from_functions=lambda **_: inputs["scores"].clone(),
+        stats=collections.defaultdict(list),
+        ref_model=fake_model(),
+        _beta=options["beta"],
+        eos_token_ids=[2],
+        reward_funcs=[None],
+        state=SimpleNamespace(global_step=1),
+        processing_class=SimpleNamespace(batch_decode=lambda ids, **_: ["y"] * len(ids)),
+        args=SimpleNamespace(
+            use_vllm=False,
+            missing_eos_penalty=None,
+            loss_type=options["loss_type"],
+            torch_empty_cache_steps=None,
+            optim="adamw_torch",
+            n_gpu=1,
+            gradient_accumulation_steps=1,
+        ),
+    )
+    step.accelerator.backward = lambda loss: loss.backward()
+    loss = step.training_step(fake_model(), {"prompt": PAIRS * ["x"]})
+    stats = {key: value[-1] for key, value in step.stats.items() if key.startswith(("rewards/", "logps/", "objective/scores"))}
+    return {"options": options, "loss": loss.item(), "gradient": leaf.grad.tolist(), "metrics": stats}
+
+
+def online() -> dict:
+    drawn = draw()
+    inputs = {key: drawn[key] for key in ("logps", "ref_logps", "mask")}
+    generator = torch.Generator().manual_seed(61)
+    inputs["scores"] = rounded(torch.rand(2 * PAIRS, generator=generator))
+    cases = [online_case(inputs, loss_type="sigmoid", beta=0.1), online_case(inputs, loss_type="ipo", beta=0.5)]
+    return {"pairs": PAIRS, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}
 
 
 def kto_case(inputs: dict, **options) -> dict:

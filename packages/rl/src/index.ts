@@ -56,11 +56,28 @@ export {
   type RemaxOptions,
   type RlooOptions,
 } from './objective/presets.js';
+export { type AlphapoLossOptions, alphapoLoss } from './preference/alphapo.js';
 export { type AotLossOptions, aotLoss } from './preference/aot.js';
+export { aotUnpairedLoss } from './preference/aot-unpaired.js';
+export { type ApoDownLossOptions, apoDownLoss } from './preference/apo-down.js';
+export { type ApoZeroLossOptions, apoZeroLoss } from './preference/apo-zero.js';
+export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
+export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
+export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
+export { type CpoLossOptions, cpoLoss } from './preference/cpo.js';
+export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js';
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
+export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
+export { type ExoLossOptions, exoLoss } from './preference/exo.js';
+export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
+export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
+export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
+export { type NcaLossOptions, ncaLoss } from './preference/nca.js';
 export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
+export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
 export {
   annotatePairs,
   type CompletionLogProbs,
@@ -74,7 +91,21 @@ export {
 } from './preference/preference-loss.js';
 export { type PreferenceRow, PreferenceRowError, tokenizePair } from './preference/preference-rows.js';
 export { type PreferenceLossName, preferenceLosses } from './preference/presets.js';
+export {
+  annotateRankings,
+  type RankedLogProbs,
+  type RankedLoss,
+  type ReferredRanking,
+  rankedLoss,
+  type TokenizedRanking,
+} from './preference/ranked-loss.js';
+export { type RankedRow, tokenizeRanking } from './preference/ranked-rows.js';
+export { type RobustLossOptions, robustLoss } from './preference/robust.js';
+export { type RpoLossOptions, rpoLoss } from './preference/rpo.js';
+export { sftLoss } from './preference/sft.js';
+export { type SigmoidNormLossOptions, sigmoidNormLoss } from './preference/sigmoid-norm.js';
 export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
+export { type SppoLossOptions, sppoLoss } from './preference/sppo.js';
 export {
   annotateUnpaired,
   type UnpairedCompletion,
@@ -152,6 +183,7 @@ export { type AnnotatorSampling, annotatorContext } from './training/annotator-c
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { hintOfName } from './training/hint-of-name.js';
+export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
@@ -166,11 +198,20 @@ export {
 export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
 export {
   type AnyPreferenceLoss,
-  type PreferenceData,
-  type PreferenceSettings,
   preferenceData,
+  preferenceKind,
   preferenceSettings,
 } from './training/preference-data.js';
+export { type FedPreferences, type PreferenceFeed, preferenceFeed } from './training/preference-feed.js';
+export type { PreferenceData, PreferenceKind, PreferenceSettings } from './training/preference-kind.js';
+export {
+  type AnyPreferenceRow,
+  isPreferenceSource,
+  type PreferenceBatch,
+  type PreferenceRequest,
+  type PreferenceSource,
+  type PreferenceSourceContext,
+} from './training/preference-source.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAdapter, lora } from '@posttrain/peft';
 import { type RunOptions, type RunResult, sft, type Trainer, type TrainingOptions } from '@posttrain/training';
-import { dpo, namedReward, policyObjectives, trainPolicy } from '../src/index.js';
+import { dpo, namedReward, onlinePairs, policyObjectives, trainPolicy, trainPreferences } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 /** What every trainer takes and gives, as far as a run is controlled. */
@@ -56,6 +56,20 @@ export const trainers: Readonly<Record<'sft' | 'dpo' | 'trainPolicy', Start>> = 
     }),
 };
 
+const alphabetical = namedReward('alphabetical', {}, (text) =>
+  [...text].reduce((sum, letter, i) => sum + letter.charCodeAt(0) / 128 ** i, 0),
+);
+
+/** One of online DPO, whose every step samples. */
+export const onlineDpo: Start = async (options, held) =>
+  trainPreferences({
+    ...(await start()),
+    rows: onlinePairs({ rows: prompts, rewards: { alphabetical }, maxCompletionLength: 3 }),
+    ...{ steps: STEPS, batchSize: 4 },
+    ...(held && { evaluationRows: pairs.slice(0, 3).map((row) => ({ ...row, chosen: 'cd' })) }),
+    ...options,
+  });
+
 /** The trained numbers. */
 export const numbersOf = async ({ trainer }: Pick<ControlledResult, 'trainer'>): Promise<number[][]> =>
   Promise.all(Object.values(trainer.parameters).map((parameter) => parameter.toArray()));
@@ -86,5 +100,6 @@ if (script === import.meta.filename) {
   const afterStep = ({ step }: { readonly step: number }) => {
     if (step === Number(killAt)) process.kill(process.pid, 'SIGKILL');
   };
-  await trainers[name as keyof typeof trainers]({ ...everything, outputFolder: folder!, afterStep }, true);
+  const run = { ...trainers, onlineDpo }[name as keyof typeof trainers | 'onlineDpo'];
+  await run({ ...everything, outputFolder: folder!, afterStep }, true);
 }

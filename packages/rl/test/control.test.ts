@@ -6,7 +6,17 @@ import { join } from 'node:path';
 import type { AfterStep, EvaluationContext } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { trainPolicy } from '../src/index.js';
-import { type Controlled, everything, metricsIn, numbersOf, STEPS, trainers, untimed } from './control-runs.js';
+import {
+  type Controlled,
+  everything,
+  metricsIn,
+  numbersOf,
+  onlineDpo,
+  STEPS,
+  type Start,
+  trainers,
+  untimed,
+} from './control-runs.js';
 
 let root: string;
 beforeAll(async () => {
@@ -47,6 +57,36 @@ const stops: Readonly<Record<string, () => { readonly options: Controlled; reado
   }),
   beforeStep: () => ({ options: { beforeStep: ({ step, stop }) => void (step === 3 && stop()) }, reason: 'hook' }),
 };
+
+/** A run that is killed at a random step goes on to the same numbers, metrics and files as one that was not. */
+async function expectToGoOn(name: string, run: Start): Promise<void> {
+  const [straight, folder] = [newFolder(), newFolder()];
+  const options: Controlled = { ...everything };
+  const whole = await run({ ...options, outputFolder: straight }, true);
+  const killAt = Math.floor(Math.random() * (STEPS - 1));
+  const script = join(import.meta.dirname, 'control-runs.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', script, name, folder, String(killAt)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+  const onWarning = () => {};
+  const resumed = await run({ ...options, outputFolder: folder, resume: true, onWarning }, true);
+  const where = `killed at step ${killAt}`;
+  expect(await numbersOf(resumed), where).toEqual(await numbersOf(whole));
+  expect(await metricsIn(folder), where).toEqual(await metricsIn(straight));
+  expect((await readdir(folder)).sort(), where).toEqual((await readdir(straight)).sort());
+  for (const checkpoint of (await readdir(straight)).filter((file) => file.startsWith('checkpoint'))) {
+    const files = await readdir(join(straight, checkpoint));
+    // What the others log has the time of every step in it.
+    for (const file of files.filter((one) => name === 'sft' || one.endsWith('.safetensors'))) {
+      const path = join(checkpoint, file);
+      const isSame = (await readFile(join(folder, path))).equals(await readFile(join(straight, path)));
+      expect(isSame, `${where}: ${path}`).toBe(true);
+    }
+  }
+}
+
+it('a run of online DPO that is killed goes on to the same bytes', () => expectToGoOn('onlineDpo', onlineDpo));
 
 describe.each(Object.entries(trainers))('a run of %s', (name, run) => {
   it.each(Object.entries(stops))(
@@ -214,32 +254,7 @@ describe.each(Object.entries(trainers))('a run of %s', (name, run) => {
     expect(await metricsIn(folder)).toEqual(await metricsIn(straight));
   });
 
-  it('that is killed goes on to the same bytes, evaluations and the best among them', async () => {
-    const [straight, folder] = [newFolder(), newFolder()];
-    const options: Controlled = { ...everything };
-    const whole = await run({ ...options, outputFolder: straight }, true);
-    const killAt = Math.floor(Math.random() * (STEPS - 1));
-    const script = join(import.meta.dirname, 'control-runs.ts');
-    const child = spawn(process.execPath, ['--import', 'tsx', script, name, folder, String(killAt)], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
-    const onWarning = () => {};
-    const resumed = await run({ ...options, outputFolder: folder, resume: true, onWarning }, true);
-    const where = `killed at step ${killAt}`;
-    expect(await numbersOf(resumed), where).toEqual(await numbersOf(whole));
-    expect(await metricsIn(folder), where).toEqual(await metricsIn(straight));
-    expect((await readdir(folder)).sort(), where).toEqual((await readdir(straight)).sort());
-    for (const checkpoint of (await readdir(straight)).filter((file) => file.startsWith('checkpoint'))) {
-      const files = await readdir(join(straight, checkpoint));
-      // What the others log has the time of every step in it.
-      for (const file of files.filter((one) => name === 'sft' || one.endsWith('.safetensors'))) {
-        const path = join(checkpoint, file);
-        const isSame = (await readFile(join(folder, path))).equals(await readFile(join(straight, path)));
-        expect(isSame, `${where}: ${path}`).toBe(true);
-      }
-    }
-  });
+  it('that is killed goes on to the same bytes, evaluations and the best among them', () => expectToGoOn(name, run));
 
   it('is refused with another evaluation where that decides what it ends with, and only there', async () => {
     const [kept, watched] = [newFolder(), newFolder()];

@@ -2,78 +2,24 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import { type CausalLM, ChatTemplate, Tokenizer } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  annotatePairs,
-  dpoLoss,
-  type PreferenceRow,
-  preferenceLosses,
-  preferenceTokenLoss,
-  tokenizePair,
-} from '../src/index.js';
-import { evaluateLoss, expectClose, goldenFolder, readGolden } from './goldens.js';
+import { annotatePairs, dpoLoss, type PreferenceRow, preferenceTokenLoss, tokenizePair } from '../src/index.js';
+import { evaluateLoss, expectClose, goldenFolder } from './goldens.js';
+import { dpoGolden, expectGolden, ofDpo, pairsOf } from './preference-goldens.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
 describe('DPO against TRL', () => {
-  const golden = readGolden<{
-    pairs: number;
-    inputs: Record<'logps' | 'ref_logps' | 'mask' | 'entropies', number[][]>;
-    cases: {
-      options: Record<string, unknown> & { loss_types: string[]; beta?: number };
-      loss: number;
-      gradient: number[][];
-      metrics: Record<string, number>;
-    }[];
-  }>('dpo-loss.json');
-  const { inputs, pairs } = golden;
-  const trained = (i: number) => inputs.mask[i]!.slice(1);
-  // Rows 0 to 4 of the golden are chosen and 5 to 9 rejected; ours alternate. The prompt is the first three tokens.
-  const order = Array.from({ length: pairs }, (_, i) => [i, i + pairs]).flat();
-  const completion = (i: number, values: number[][]) => values[i]!.filter((_, t) => trained(i)[t] === 1);
-  const width = inputs.logps[0]!.length;
-  const rows = annotatePairs(
-    Array.from({ length: pairs }, (_, i) => ({
-      promptTokens: [1, 1, 1],
-      chosenTokens: completion(i, inputs.logps).map(() => 2),
-      rejectedTokens: completion(i + pairs, inputs.logps).map(() => 2),
-      reference: { chosen: completion(i, inputs.ref_logps), rejected: completion(i + pairs, inputs.ref_logps) },
-    })),
-  ).map((row) => {
-    const padded = (values: ArrayLike<number>) => [
-      ...Array.from(values),
-      ...new Array<number>(width - values.length).fill(0),
-    ];
-    return {
-      tokens: new Array<number>(width + 1).fill(0),
-      weights: padded(row.weights),
-      annotations: Object.fromEntries(Object.entries(row.annotations!).map(([name, values]) => [name, padded(values)])),
-    };
-  });
-  const plain = (options: object) => Object.keys(options).every((key) => key === 'loss_types' || key === 'beta');
-  const cases = golden.cases.filter(({ options }) => plain(options) && options.loss_types.join() === 'sigmoid');
+  const { pairs, order } = pairsOf(dpoGolden.inputs, dpoGolden.pairs);
+  const cases = ofDpo.filter(({ options }) => String(options.loss_types) === 'sigmoid');
 
   it('has both cases', () => {
     expect(cases.map(({ options }) => options.beta)).toEqual([undefined, 0.5]);
   });
 
-  it.each(cases)('value, gradient and metrics with $options', async ({ options, loss, gradient, metrics }) => {
-    const { beta } = options;
-    const preference = preferenceLosses.sigmoid(beta === undefined ? {} : { beta });
-    const result = await evaluateLoss(
-      preferenceTokenLoss(preference),
-      rows,
-      order.map((i) => inputs.logps[i]!),
-      order.map((i) => inputs.entropies[i]!),
-    );
-    expectClose([result.loss], [loss], 1e-6, 'loss');
-    expectClose(
-      result.gradient,
-      order.flatMap((i) => gradient[i]!),
-      1e-6,
-      'gradient',
-    );
-    for (const [name, value] of Object.entries(metrics)) expectClose([result.metrics[name]!], [value], 1e-5, name);
-    expect(Object.keys(metrics).length).toBeGreaterThan(6);
+  it.each(cases)('value, gradient and metrics with $options', async (golden) => {
+    const { beta } = golden.options as { beta?: number };
+    const loss = dpoLoss(beta === undefined ? {} : { beta });
+    expect(await expectGolden(loss, pairs, golden, order)).toBeGreaterThan(6);
   });
 });
 

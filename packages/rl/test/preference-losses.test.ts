@@ -1,291 +1,279 @@
-import { referenceEngine, setEngine, tensor, valueAndGrad } from '@posttrain/core-tensor';
-import type { TrainingRow } from '@posttrain/training';
+import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
-  annotatePairs,
-  annotateUnpaired,
-  coupledPairs,
+  type AnyPreferenceLoss,
+  combinedLoss,
   type PreferenceLoss,
+  type PreferenceLossName,
   preferenceLosses,
   preferenceTokenLoss,
-  type ReferredPair,
-  unpairedLoss,
+  preferredPair,
 } from '../src/index.js';
-import { evaluateLoss, expectClose, type Grid, readGolden } from './goldens.js';
+import { evaluatePreference, type ScriptedPreference } from '../src/testing/evaluate-preference.js';
+import { testPreferenceLoss } from '../src/testing/index.js';
+import { expectClose, readGolden } from './goldens.js';
+import {
+  type Case,
+  completionOf,
+  dpoGolden,
+  expectGolden,
+  type Inputs,
+  lossOf,
+  type Make,
+  ofDpo,
+  pairsOf,
+} from './preference-goldens.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
-interface Case {
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly loss: number;
-  readonly gradient: number[][];
-  readonly metrics: Readonly<Record<string, number>>;
-}
-
-type Inputs = Readonly<Record<'logps' | 'mask', number[][]>> & {
-  readonly ref_logps?: number[][];
-  entropies?: number[][];
-};
-
-/** Goldens have all chosen rows first, then all rejected ones; ours alternate. The prompt is the first three tokens. */
-function pairsOf(inputs: Inputs, count: number): { pairs: ReferredPair[]; order: number[]; width: number } {
-  const trained = (i: number) => inputs.mask[i]!.slice(1);
-  const completion = (i: number, values: number[][]) => values[i]!.filter((_, t) => trained(i)[t] === 1);
-  const pairs = Array.from({ length: count }, (_, i): ReferredPair => {
-    const references = inputs.ref_logps;
-    return {
-      promptTokens: [1, 1, 1],
-      chosenTokens: completion(i, inputs.logps).map(() => 2),
-      rejectedTokens: completion(i + count, inputs.logps).map(() => 2),
-      ...(references && {
-        reference: { chosen: completion(i, references), rejected: completion(i + count, references) },
-      }),
-    };
-  });
-  return { pairs, order: pairs.flatMap((_, i) => [i, i + count]), width: inputs.logps[0]!.length };
-}
-
-/** Rows filled up to one width. */
-const padded = (rows: readonly TrainingRow[], width: number): TrainingRow[] =>
-  rows.map((row) => {
-    const fill = (values: ArrayLike<number>) =>
-      values.length === 1 ? values : [...Array.from(values), ...new Array<number>(width - values.length).fill(0)];
-    return {
-      tokens: new Array<number>(width + 1).fill(0),
-      weights: fill(row.weights),
-      annotations: Object.fromEntries(Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)])),
-    };
-  });
-
-const dpoGolden = readGolden<{ pairs: number; inputs: Inputs; cases: Case[] }>('dpo-loss.json');
-const pairGolden = readGolden<{ pairs: number; inputs: Inputs; cases: (Case & { name: string })[] }>(
+const pairGolden = readGolden<{ pairs: number; inputs: Inputs; cases: (Case & { name: PreferenceLossName })[] }>(
   'preference-pairs.json',
 );
+const onlineGolden = readGolden<{ pairs: number; inputs: Inputs & { scores: number[] }; cases: Case[] }>(
+  'online-dpo.json',
+);
+const formulas = readGolden<{
+  pairs: (Case & { name: PreferenceLossName })[];
+  rankings: {
+    scores: number[][];
+    inputs: Readonly<Record<'logps' | 'ref_logps', number[][]>> & { lengths: number[] };
+    cases: { name: PreferenceLossName; beta: number; loss: number; gradient: number[][] }[];
+  };
+}>('preference-formulas.json');
 const ktoGolden = readGolden<{
   inputs: Inputs & Record<'kl_logps' | 'ref_kl_logps', number[][]> & { label: boolean[] };
   cases: Case[];
   clamped: Case;
 }>('kto-loss.json');
 
-const plain = (kind: string) =>
-  dpoGolden.cases.filter(({ options }) => {
-    const { loss_types: types, beta: _, label_smoothing: __, ...others } = options;
-    return String(types) === kind && Object.keys(others).length === 0;
+describe('losses of pairs against TRL: value, gradient and metrics', () => {
+  const single = ofDpo.filter(({ options }) => (options.loss_types as string[]).length === 1);
+  const combined = ofDpo.filter(({ options }) => (options.loss_types as string[]).length > 1);
+  const { pairs, order } = pairsOf(dpoGolden.inputs, dpoGolden.pairs);
+
+  it('has every loss_type of DPOTrainer', () => {
+    expect(new Set(single.flatMap(({ options }) => options.loss_types as string[])).size).toBe(15);
+    expect(combined.length).toBe(3);
   });
 
-const numbers = (options: Case['options']) =>
-  options as { beta?: number; label_smoothing?: number; simpo_gamma?: number };
-
-describe('pair losses against TRL: value, gradient and metrics', () => {
-  const cases: [string, PreferenceLoss, Case, typeof dpoGolden.inputs, number][] = [
-    ...plain('ipo').map((one): [string, PreferenceLoss, Case, Inputs, number] => {
-      const { beta } = numbers(one.options);
-      return ['ipo', preferenceLosses.ipo(beta === undefined ? {} : { beta }), one, dpoGolden.inputs, dpoGolden.pairs];
-    }),
-    ...pairGolden.cases.map((one): [string, PreferenceLoss, Case, Inputs, number] => {
-      const { beta, simpo_gamma: gamma } = numbers(one.options);
-      const loss =
-        one.name === 'simpo'
-          ? preferenceLosses.simpo({ beta: beta!, gamma: gamma! })
-          : preferenceLosses.orpo({ beta: beta! });
-      return [one.name, loss, one, pairGolden.inputs, pairGolden.pairs];
-    }),
-  ];
-
-  it('has two cases of each', () => {
-    expect(cases.map(([name]) => name)).toEqual(['ipo', 'ipo', 'simpo', 'simpo', 'orpo', 'orpo']);
+  it.each(single)('DPOTrainer with $options', async (golden) => {
+    const [name] = golden.options.loss_types as [string];
+    const loss = lossOf(name, golden.options) as PreferenceLoss;
+    // Without a reference there are no rewards of DPO; what couples the pairs of a step sees no entropies.
+    const isLogged = (metric: string) =>
+      !(loss.coupled && metric === 'entropy') && !(name === 'sft' && metric.startsWith('rewards/'));
+    const metrics = Object.fromEntries(Object.entries(golden.metrics!).filter(([metric]) => isLogged(metric)));
+    const count = await expectGolden(loss, pairs, { ...golden, metrics }, order);
+    expect(count).toBeGreaterThan(name === 'sft' ? 2 : 5);
   });
 
-  it.each(cases)('%s %#', async (_, preference, expected, inputs, count) => {
-    const { pairs, order, width } = pairsOf(inputs, count);
-    const rows = padded(annotatePairs(pairs, preference), width);
-    const entropies = inputs.entropies ?? inputs.logps.map((row) => row.map(() => 0));
-    const result = await evaluateLoss(
-      preferenceTokenLoss(preference),
-      rows,
-      order.map((i) => inputs.logps[i]!),
-      order.map((i) => entropies[i]!),
+  it.each(combined)('a combination: $options', async (golden) => {
+    const { loss_types: types, loss_weights: lossWeights } = golden.options as Record<string, never[]>;
+    const losses = (types as string[]).map((name) =>
+      name === 'sft' ? preferenceLosses.sft() : (lossOf(name, golden.options) as PreferenceLoss),
     );
-    expectClose([result.loss], [expected.loss], 2e-6 * Math.max(1, expected.loss), 'loss');
-    const gradient = order.flatMap((i) => expected.gradient[i]!);
-    expectClose(result.gradient, gradient, 2e-6 * Math.max(1, ...gradient.map(Math.abs)), 'gradient');
-    for (const [name, value] of Object.entries(expected.metrics)) {
-      // TRL logs a likelihood that it does not use as 0.
-      expectClose([result.metrics[name] ?? (name === 'nll_loss' ? 0 : Number.NaN)], [value], 1e-5, name);
-    }
-    expect(Object.keys(expected.metrics).length).toBeGreaterThan(5);
+    expect(
+      await expectGolden(combinedLoss({ losses, lossWeights: lossWeights! }), pairs, golden, order),
+    ).toBeGreaterThan(6);
   });
+
+  it('RPO is the combination of DPO and the likelihood', async () => {
+    const golden = combined.find(({ options }) => String(options.loss_types) === 'sigmoid,sft')!;
+    await expectGolden(preferenceLosses.rpo({ rpoAlpha: 0.5 }), pairs, golden, order);
+  });
+
+  const others = pairsOf(pairGolden.inputs, pairGolden.pairs);
+  it.each(pairGolden.cases)('$name with $options', async (golden) => {
+    const count = await expectGolden(lossOf(golden.name, golden.options), others.pairs, golden, others.order);
+    expect(count).toBeGreaterThan(5);
+  });
+
+  it.each(formulas.pairs)('$name with $options, against its definition', async (golden) => {
+    await expectGolden(lossOf(golden.name, golden.options), pairs, golden, order);
+  });
+
+  it.each(onlineGolden.cases)(
+    'a step of OnlineDPOTrainer with $options: the better of two is chosen',
+    async (golden) => {
+      const { inputs, pairs: count } = onlineGolden;
+      const order: number[] = [];
+      const judged = Array.from({ length: count }, (_, i) => {
+        const [first, second] = [i, i + count];
+        const sampled = [first, second].map((row) => ({ promptTokens: [1], completionTokens: [row] })) as never;
+        const pair = preferredPair(sampled, inputs.scores[first]! - inputs.scores[second]!)!;
+        const rows = [pair.chosenTokens[0]!, pair.rejectedTokens[0]!];
+        order.push(...rows);
+        return { completions: rows.map((row) => completionOf(inputs, row)) };
+      });
+      const { loss_type: type, beta } = golden.options as { loss_type: string; beta: number };
+      const loss =
+        type === 'ipo' ? preferenceLosses.ipo({ beta, averageLogProb: false }) : preferenceLosses.sigmoid({ beta });
+      const { 'objective/scores': _, 'objective/scores_margin': __, ...metrics } = golden.metrics!;
+      expect(await expectGolden(loss, judged, { ...golden, metrics }, order)).toBe(6);
+    },
+  );
 });
 
-describe('AOT against TRL, over all pairs of a step', () => {
-  it.each(plain('aot'))('value and gradient with $options', async ({ options, loss, gradient }) => {
-    const { label_smoothing: labelSmoothing = 0 } = numbers(options);
-    const { pairs, order } = pairsOf(dpoGolden.inputs, dpoGolden.pairs);
-    const sums = order.map((i) =>
-      dpoGolden.inputs.logps[i]!.reduce((sum, x, t) => sum + x * dpoGolden.inputs.mask[i]![t + 1]!, 0),
-    );
-    const coupled = coupledPairs(preferenceLosses.aot({ labelSmoothing }), pairs);
-    const { value, gradient: slopes } = valueAndGrad((x: ReturnType<typeof tensor>) => coupled.compute(x).loss)(
-      tensor(Float32Array.from(sums), [sums.length]),
-    );
-    expectClose([await value.item()], [loss], 1e-6);
-    // Every token of a completion has the slope of its sum.
-    const expected = order.map((i) => gradient[i]!.find((_, t) => dpoGolden.inputs.mask[i]![t + 1] === 1)!);
-    expectClose(await slopes.toArray(), expected, 1e-6);
+describe('losses of rankings against their definitions, prompt by prompt', () => {
+  const { scores, inputs, cases } = formulas.rankings;
+  let taken = 0;
+  const rankings = scores.map((own): ScriptedPreference => {
+    const rows = own.map(() => taken++);
+    const of = (values: number[][], i: number) => values[i]!.slice(0, inputs.lengths[i]!);
+    const completions = rows.map((i) => ({ logProbs: of(inputs.logps, i), reference: of(inputs.ref_logps, i) }));
+    return { completions, scores: own };
   });
 
-  it('does not see in which pair a margin stands: only the distribution of margins counts', async () => {
-    const pair = (chosen: number, rejected: number): ReferredPair => ({
-      ...{ promptTokens: [1], chosenTokens: [2], rejectedTokens: [3] },
-      reference: { chosen: [chosen], rejected: [rejected] },
-    });
-    const pairs = [pair(-1, -2), pair(-3, -1), pair(-2, -2.5)];
-    const loss = async (sums: number[]) =>
-      coupledPairs(preferenceLosses.aot(), pairs)
-        .compute(tensor(Float32Array.from(sums), [6]))
-        .loss.item();
-    const value = await loss([-1, -2, -3, -3.5, -2, -4]);
-    expect(await loss([-2, -4, -1, -2, -3, -3.5])).toBeCloseTo(value, 10);
-    expect(await loss([-2, -4.5, -1, -2, -3, -3.5])).not.toBeCloseTo(value, 4);
+  it.each(cases)('$name with beta $beta', async ({ name, beta, ...golden }) => {
+    const loss = lossOf(name, { beta });
+    const order = inputs.lengths.map((_, i) => i);
+    await expectGolden(loss, rankings, { options: {}, ...golden }, order, { width: 2, groups: 3 });
   });
 });
 
 describe('KTO against TRL', () => {
-  const kto = async (golden: Case, klLogps: Grid) => {
-    const { inputs } = ktoGolden;
-    const {
-      beta,
-      desirable_weight: desirableWeight = 1,
-      undesirable_weight: undesirableWeight = 1,
-    } = golden.options as { beta?: number; desirable_weight?: number; undesirable_weight?: number };
-    const preference = preferenceLosses.kto({
-      ...(beta !== undefined && { beta }),
-      desirableWeight,
-      undesirableWeight,
-    });
-    const trained = (i: number) => inputs.mask[i]!.slice(1);
-    const width = inputs.logps[0]!.length;
-    const completions = inputs.label.map((desirable, i) => ({
-      promptTokens: [1, 1, 1],
-      completionTokens: trained(i).filter((x) => x === 1),
-      desirable,
-      reference: inputs.ref_logps![i]!.filter((_, t) => trained(i)[t] === 1),
-    }));
-    const rows = padded(annotateUnpaired(completions), width);
-    const mismatchedLogRatios = async () =>
-      klLogps.map((row, i) => row.reduce((sum, x, t) => sum + x - inputs.ref_kl_logps[i]![t]!, 0));
-    const scalars = await preference.before!({ mismatchedLogRatios });
-    const loss = unpairedLoss(preference);
-    const grid = (values: readonly ArrayLike<number>[], shape: number[]) =>
-      tensor(Float32Array.from(values.flatMap((row) => Array.from(row))), shape);
-    const annotations = Object.fromEntries(
-      loss.annotations.map((given) => {
-        const [name, shape] = typeof given === 'string' ? [given, [10, width]] : [given.name, [10]];
-        return [
-          name,
-          grid(
-            rows.map((row) => row.annotations![name]!),
-            shape,
-          ),
-        ];
-      }),
-    );
-    const named = Object.fromEntries(Object.entries(scalars).map(([name, x]) => [name, tensor([x], [])]));
-    const { value, gradient } = valueAndGrad((logProbs: ReturnType<typeof tensor>) => {
-      const seen = { logProbs, entropies: grid(inputs.entropies!, [10, width]) };
-      const weights = grid(
-        rows.map((row) => row.weights),
-        [10, width],
-      );
-      const result = loss.computeFrom(() => seen as never, { weights, annotations, scalars: named });
-      return [result.loss, result.metrics] as const;
-    })(grid(inputs.logps, [10, width]));
-    const metrics = await Promise.all(
-      Object.entries(value[1]).map(async ([name, x]) => [name, await x.item()] as const),
-    );
-    return {
-      loss: await value[0].item(),
-      gradient: await gradient.toArray(),
-      metrics: { ...Object.fromEntries(metrics), ...scalars },
-    };
-  };
-
+  const { inputs } = ktoGolden;
+  const completions = inputs.label.map((label, i) => ({
+    completions: [completionOf(inputs, i)],
+    scores: [label ? 1 : 0],
+  }));
   it.each([
-    ...ktoGolden.cases.map((golden) => ['z above 0', golden, ktoGolden.inputs.kl_logps] as const),
+    ...ktoGolden.cases.map((golden) => ['z above 0', golden, inputs.kl_logps] as const),
     [
       'z held at 0',
       ktoGolden.clamped,
-      ktoGolden.inputs.ref_kl_logps.map((row, i) => row.map((x, t) => x - 0.2 * ktoGolden.inputs.mask[i]![t + 1]!)),
+      inputs.ref_kl_logps.map((row, i) => row.map((x, t) => x - 0.2 * inputs.mask[i]![t + 1]!)),
     ] as const,
   ])('value, gradient and metrics: %s %#', async (_, golden, klLogps) => {
-    const { loss, gradient, metrics } = await kto(golden, klLogps);
-    expectClose([loss], [golden.loss], 1e-6, 'loss');
-    expectClose(gradient, golden.gradient.flat(), 1e-6, 'gradient');
-    const seen = Object.entries(golden.metrics).filter(([name]) => name in metrics);
-    for (const [name, value] of seen) expectClose([metrics[name as keyof typeof metrics]!], [value], 1e-5, name);
-    expect(seen.length).toBeGreaterThan(3);
+    const mismatched = klLogps.map((row, i) => row.reduce((sum, x, t) => sum + x - inputs.ref_kl_logps[i]![t]!, 0));
+    const {
+      beta = 0.1,
+      desirable_weight: desirableWeight = 1,
+      undesirable_weight: undesirableWeight = 1,
+    } = golden.options as Record<string, number>;
+    const loss = preferenceLosses.kto({ beta, desirableWeight, undesirableWeight });
+    const { kl, ...others } = golden.metrics!;
+    const known = Object.entries(others).filter(([name]) => name !== 'rewards/accuracies');
+    const metrics = Object.fromEntries(known);
+    const order = inputs.label.map((__, i) => i);
+    expect(await expectGolden(loss, completions, { ...golden, metrics }, order, { mismatched })).toBeGreaterThan(3);
+    const numbers = await loss.before!({ mismatchedLogRatios: async () => mismatched });
+    expectClose([numbers.kl!], [kl!], 1e-6, 'kl');
   });
 });
 
-describe('what does not come from the formulas', () => {
-  const pairAt = (
-    lengths: readonly [number, number] = [1, 1],
-    reference?: readonly [number, number],
-  ): ReferredPair => ({
-    promptTokens: [1],
-    chosenTokens: new Array<number>(lengths[0]).fill(2),
-    rejectedTokens: new Array<number>(lengths[1]).fill(3),
-    ...(reference && {
-      reference: {
-        chosen: new Array<number>(lengths[0]).fill(reference[0]),
-        rejected: new Array<number>(lengths[1]).fill(reference[1]),
-      },
-    }),
-  });
-  const gradientOf = async (loss: PreferenceLoss, pair: ReferredPair, logs: Grid) => {
-    const width = Math.max(pair.chosenTokens.length, pair.rejectedTokens.length);
-    const wide = logs.map((row) => [...row, ...new Array<number>(width - row.length).fill(0)]);
-    const rows = padded(annotatePairs([pair], loss), width);
-    return evaluateLoss(
-      preferenceTokenLoss(loss),
-      rows,
-      wide,
-      wide.map((row) => row.map(() => 0)),
-    );
-  };
+describe('the kit of preference losses', () => {
+  /** Those that see more than differences between completions. */
+  const absolute: readonly string[] = ['nca_pair', 'bco_pair', 'sppo_hard', 'apo_zero', 'apo_down', 'dpop', 'alphapo'];
+  for (const [name, make] of Object.entries(preferenceLosses)) {
+    const { nll, kind = 'pairs' } = make() as PreferenceLoss;
+    const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
+    testPreferenceLoss(it, make(), { shiftInvariant, tolerance: 2e-5 });
+  }
+});
 
-  it('IPO stands still where log-ratios per token differ by 1/(2β), however long the completions are', async () => {
-    const reference = [-1, -0.5] as const;
-    // h_w / |y_w| = 2 and h_l / |y_l| = -3 differ by 5 = 1 / (2 · 0.1).
-    const logs = [
-      [1, 1, 1],
-      [-3.5, -3.5],
-    ];
-    const { loss, gradient } = await gradientOf(preferenceLosses.ipo(), pairAt([3, 2], reference), logs);
-    expectClose([loss, ...gradient], [0, 0, 0, 0, 0, 0, 0], 1e-6);
+describe('what does not come from the formulas of pairs', () => {
+  /** Completions of one token each, or of `lengths`, whose tokens have these log-probabilities. */
+  const pair = (chosen: readonly number[], rejected: readonly number[], reference?: readonly [number, number]) => ({
+    completions: [chosen, rejected].map((logProbs, i) => ({
+      logProbs,
+      ...(reference && { reference: logProbs.map(() => reference[i]!) }),
+    })),
+  });
+  const margins = async (loss: AnyPreferenceLoss, values: readonly number[]) =>
+    Promise.all(values.map(async (x) => (await evaluatePreference(loss, [pair([x - 1], [-1], [-1, -1])])).loss));
+
+  it('IPO stands still where log-ratios differ by 1/(2β): per token however long completions are, or in sum', async () => {
+    // h_w / |y_w| = 2 and h_l / |y_l| = -3 differ by 5 = 1 / (2 · 0.1); the sums 6 and -6 by 12.
+    const pairs = [pair([1, 1, 1], [-3.5, -3.5], [-1, -0.5])];
+    for (const options of [{ beta: 0.1 }, { beta: 1 / 24, averageLogProb: false }]) {
+      const { loss, gradient } = await evaluatePreference(preferenceLosses.ipo(options), pairs);
+      expectClose([loss, ...gradient.flat()], [0, 0, 0, 0, 0, 0], 1e-6);
+    }
   });
 
   it('SimPO does not see lengths: a completion said twice has the loss of once', async () => {
     const loss = preferenceLosses.simpo();
-    const once = await gradientOf(loss, pairAt([1, 1]), [[-0.5], [-1.5]]);
-    const twice = await gradientOf(loss, pairAt([2, 4]), [
-      [-0.5, -0.5],
-      [-1.5, -1.5, -1.5, -1.5],
-    ]);
+    const once = await evaluatePreference(loss, [pair([-0.5], [-1.5])]);
+    const twice = await evaluatePreference(loss, [pair([-0.5, -0.5], [-1.5, -1.5, -1.5, -1.5])]);
     expect(twice.loss).toBeCloseTo(once.loss, 7);
     // By hand: -log σ(2 · 1 - 0.5).
     expect(once.loss).toBeCloseTo(Math.log1p(Math.exp(-1.5)), 7);
+    const alphapo = await evaluatePreference(preferenceLosses.alphapo({ alpha: 1e-6 }), [pair([-0.5], [-1.5])]);
+    expect(alphapo.loss).toBeCloseTo(once.loss, 4);
   });
 
   it('ORPO by hand: odds of 2/3 and 1/4, and the likelihood of the chosen completion', async () => {
     const loss = preferenceLosses.orpo({ beta: 1 });
-    const { loss: value, metrics } = await gradientOf(loss, pairAt(), [[Math.log(0.4)], [Math.log(0.2)]]);
+    const { loss: value, metrics } = await evaluatePreference(loss, [pair([Math.log(0.4)], [Math.log(0.2)])]);
     const oddsTerm = -Math.log(1 / (1 + 0.25 / (2 / 3)));
     expect(oddsTerm).toBeCloseTo(0.3185, 4);
     expect(value).toBeCloseTo(oddsTerm - Math.log(0.4), 6);
     expect(metrics.nll_loss).toBeCloseTo(-Math.log(0.4), 6);
-    const certain = await gradientOf(loss, pairAt(), [[-1e-6], [-1]]);
-    expect(certain.gradient.every(Number.isFinite)).toBe(true);
+    const certain = await evaluatePreference(loss, [pair([-1e-6], [-1])]);
+    expect(certain.gradient.flat().every(Number.isFinite)).toBe(true);
+  });
+
+  it('AOT does not see in which pair a margin stands: only the distribution of margins counts', async () => {
+    const references = [
+      [-1, -2],
+      [-3, -1],
+      [-2, -2.5],
+    ] as const;
+    const loss = async (sums: readonly (readonly [number, number])[]) => {
+      const pairs = sums.map(([chosen, rejected], i) => pair([chosen], [rejected], references[i]!));
+      return (await evaluatePreference(preferenceLosses.aot(), pairs)).loss;
+    };
+    const value = await loss([
+      [-1, -2],
+      [-3, -3.5],
+      [-2, -4],
+    ]);
+    expect(
+      await loss([
+        [-2, -4],
+        [-1, -2],
+        [-3, -3.5],
+      ]),
+    ).toBeCloseTo(value, 10);
+    expect(
+      await loss([
+        [-2, -4.5],
+        [-1, -2],
+        [-3, -3.5],
+      ]),
+    ).not.toBeCloseTo(value, 4);
+  });
+
+  it('robust DPO is unbiased: over labels of which a share ε is flipped, its mean is the loss of DPO', async () => {
+    const share = 0.2;
+    const [right, wrong] = await margins(preferenceLosses.robust({ beta: 0.5, labelSmoothing: share }), [1.3, -1.3]);
+    const [clean] = await margins(preferenceLosses.sigmoid({ beta: 0.5 }), [1.3]);
+    expect((1 - share) * right! + share * wrong!).toBeCloseTo(clean!, 6);
+    // cDPO is DPO on such labels instead.
+    const [flipped] = await margins(preferenceLosses.sigmoid({ beta: 0.5 }), [-1.3]);
+    const [smoothed] = await margins(preferenceLosses.cdpo({ beta: 0.5, labelSmoothing: share }), [1.3]);
+    expect(smoothed).toBeCloseTo((1 - share) * clean! + share * flipped!, 6);
+  });
+
+  it.each([
+    ['cdpo', { labelSmoothing: 0.2, beta: 1 }, Math.log(4)],
+    ['exo_pair', { labelSmoothing: 0.2, beta: 1 }, Math.log(4)],
+    ['hinge', { beta: 0.5 }, 2],
+  ] as const)('%s is least where its definition says', async (name, options, at) => {
+    const loss = (preferenceLosses[name] as Make)(options);
+    const values = await margins(loss, [at - 0.1, at, at + 0.1]);
+    expect(values[1]).toBeLessThan(values[0]!);
+    expect(values[1]).toBeLessThanOrEqual(values[2]!);
+    if (name !== 'cdpo') expect(values[1]).toBeCloseTo(0, 6);
+  });
+
+  it('DPOP is DPO where what is chosen did not become unlikelier, and SPPO is 0 at its two targets', async () => {
+    const [dpop, plain] = [preferenceLosses.dpop({ beta: 0.3 }), preferenceLosses.sigmoid({ beta: 0.3 })];
+    expectClose(await margins(dpop, [0, 0.7]), await margins(plain, [0, 0.7]), 1e-7);
+    expect((await margins(dpop, [-0.1]))[0]).toBeGreaterThan((await margins(plain, [-0.1]))[0]! + 0.5);
+    const { loss } = await evaluatePreference(preferenceLosses.sppo_hard(), [pair([4], [-6], [-1, -1])]);
+    expect(loss).toBeCloseTo(0, 10);
   });
 
   it('what needs no reference is refused one, and what couples pairs is no loss over single ones', async () => {
@@ -293,7 +281,99 @@ describe('what does not come from the formulas', () => {
       ...preferenceLosses.simpo(),
       compute: ({ chosen, referenceChosen }) => chosen.sub(referenceChosen),
     };
-    await expect(gradientOf(greedy, pairAt(), [[-1], [-2]])).rejects.toThrow(/reference: false/);
+    await expect(evaluatePreference(greedy, [pair([-1], [-2])])).rejects.toThrow(/reference: false/);
     expect(() => preferenceTokenLoss(preferenceLosses.aot())).toThrow(/coupledPairs/);
+  });
+
+  it('a combination keeps the scale of each loss, and refuses what cannot stand beside another', async () => {
+    const { simpo, sigmoid, aot, sft, kto, orpo } = preferenceLosses;
+    const pairs = [pair([-0.5, -0.7], [-1.5, -1, -2], [-1, -0.5])];
+    const combinedValue = async (loss: AnyPreferenceLoss) => (await evaluatePreference(loss, pairs)).loss;
+    const [a, b] = [await combinedValue(sigmoid()), await combinedValue(simpo())];
+    for (const losses of [
+      [sigmoid(), simpo()],
+      [simpo(), sigmoid()],
+    ]) {
+      expect(await combinedValue(combinedLoss({ losses }))).toBeCloseTo(a + b, 6);
+    }
+    expect(combinedLoss({ losses: [sft(), simpo()] }).reference).toBe(false);
+    expect(() => combinedLoss({ losses: [] })).toThrow(/losses is empty/);
+    expect(() => combinedLoss({ losses: [sigmoid()], lossWeights: [1, 2] })).toThrow(/2 numbers for 1 losses/);
+    expect(() => combinedLoss({ losses: [aot(), sft()] })).toThrow(/aot couples the pairs/);
+    expect(() => combinedLoss({ losses: [orpo(), sft()] })).toThrow(/whole sequences/);
+    expect(() => combinedLoss({ losses: [kto() as never] })).toThrow(/a loss of pairs/);
+  });
+});
+
+describe('what does not come from the formulas of rankings', () => {
+  const ranking = (ratios: readonly number[], scores: readonly number[]): ScriptedPreference => ({
+    completions: ratios.map((ratio) => ({ logProbs: [ratio - 1], reference: [-1] })),
+    scores,
+  });
+  const lossOfRanking = async (loss: AnyPreferenceLoss, ratios: readonly number[], scores: readonly number[]) =>
+    (await evaluatePreference(loss, [ranking(ratios, scores)])).loss;
+
+  const permutations = (items: readonly number[]): number[][] =>
+    items.length < 2
+      ? [[...items]]
+      : items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]));
+
+  it('Plackett-Luce: the probabilities of all rankings of four sum to 1, and of the best two to 1', async () => {
+    const [loss, ratios] = [preferenceLosses.plackett_luce({ beta: 0.7 }), [0.3, -1.1, 0.8, 2]];
+    const all = permutations([0, 1, 2, 3]);
+    const probability = async (scores: readonly number[]) => Math.exp(-(await lossOfRanking(loss, ratios, scores)));
+    const whole = await Promise.all(all.map(probability));
+    expect(whole.length).toBe(24);
+    expect(whole.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+    // Scores 2 and 1 are the first two places, 0 all others.
+    const partial = new Set(all.map((scores) => String(scores.map((score) => Math.max(0, score - 1)))));
+    const ofBest = await Promise.all([...partial].map((scores) => probability(scores.split(',').map(Number))));
+    expect(ofBest.length).toBe(12);
+    expect(ofBest.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+  });
+
+  it('of two completions, Plackett-Luce and mDPO are DPO and mIPO is IPO with sums', async () => {
+    const beta = 0.3;
+    const dpo = (await evaluatePreference(preferenceLosses.sigmoid({ beta }), [ranking([0.9, -0.4], [])])).loss;
+    const ipo = preferenceLosses.ipo({ beta, averageLogProb: false });
+    for (const [name, expected] of [
+      ['plackett_luce', dpo],
+      ['mdpo', dpo],
+      ['mipo', (await evaluatePreference(ipo, [ranking([0.9, -0.4], [])])).loss],
+    ] as const) {
+      const loss = preferenceLosses[name]({ beta });
+      expect(await lossOfRanking(loss, [0.9, -0.4], [1, 0]), name).toBeCloseTo(expected, 7);
+      expect(await lossOfRanking(loss, [-0.4, 0.9], [3, 7]), name).toBeCloseTo(expected, 7);
+    }
+  });
+
+  it('does not see in which order completions are given, nor what another prompt has', async () => {
+    const [ratios, scores] = [
+      [0.3, -1.1, 0.8, 2],
+      [0.2, 1, 0.2, 0.5],
+    ];
+    const shuffled = [2, 0, 3, 1];
+    for (const name of ['plackett_luce', 'lipo', 'mdpo', 'mipo'] as const) {
+      const loss = preferenceLosses[name]();
+      const value = await lossOfRanking(loss, ratios, scores);
+      const of = (values: readonly number[]) => shuffled.map((i) => values[i]!);
+      expect(await lossOfRanking(loss, of(ratios), of(scores)), name).toBeCloseTo(value, 7);
+      const other = await lossOfRanking(loss, [5, -5], [0, 1]);
+      const both = await evaluatePreference(loss, [ranking(ratios, scores), ranking([5, -5], [0, 1])]);
+      expect(both.loss, name).toBeCloseTo((value + other) / 2, 6);
+    }
+  });
+
+  it('LiPO weighs most what would change the gain at the top', async () => {
+    const loss = preferenceLosses.lipo({ beta: 1 });
+    const top = await lossOfRanking(loss, [3, 2, 1, 0], [0, 1, 0, 0]);
+    const bottom = await lossOfRanking(loss, [3, 2, 1, 0], [0, 0, 0, 1]);
+    const pairOnly = await lossOfRanking(loss, [0, 0.5], [1, 0]);
+    // By hand: |2 - 1| · |1 / log 3 - 1 / log 2| · log(1 + e^0.5).
+    expect(pairOnly).toBeCloseTo((1 / Math.LN2 - 1 / Math.log(3)) * Math.log1p(Math.exp(0.5)), 6);
+    expect(bottom).toBeGreaterThan(top);
+    // At the reference all are equal, and there is something to learn nevertheless.
+    const { gradient } = await evaluatePreference(loss, [ranking([0, 0, 0], [0.5, 0, 1])]);
+    expect(Math.max(...gradient.flat().map(Math.abs))).toBeGreaterThan(0.1);
   });
 });

@@ -207,6 +207,7 @@ const ofDpo: Changes = {
   rows: [[() => ({ rows: pairs.toReversed() }), /rows was \w+ and is \w+/]],
   loss: [[() => ({ loss: preferenceLosses.sigmoid({ beta: 0.2 }) }), /loss.beta was 0.1 and is 0.2/]],
   epochs: [[() => ({ epochs: 2 }), /epochs was 1 and is 2/]],
+  steps: [[() => ({ steps: 2 }), /steps was not given and is 2/]],
   batchSize: [[() => ({ batchSize: 2 }), /batchSize was 8 and is 2/]],
   maxLength: [[() => ({ maxLength: 9 }), /maxLength was 1024 and is 9/]],
 };

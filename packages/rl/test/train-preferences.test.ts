@@ -1,9 +1,22 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Key } from '@posttrain/core-tensor';
+import type { PairJudge } from '@posttrain/interfaces';
+import { createAdapter, lora, type PeftAdapter, promptTuning } from '@posttrain/peft';
+import type { TrainableAdapter } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type DpoOptions, preferenceLosses, trainPreferences, type UnpairedLoss } from '../src/index.js';
-import { toyModel } from './toy.js';
+import {
+  type DpoOptions,
+  type OnlinePairsOptions,
+  onlinePairs,
+  type PreferenceSource,
+  preferenceLosses,
+  type TokenizedPair,
+  trainPreferences,
+  type UnpairedLoss,
+} from '../src/index.js';
+import { fractionOfC, prompts, toyModel } from './toy.js';
 
 const letters = ['a', 'b', 'd', 'e', 'f', 'g'];
 const pairs = letters.map((letter) => ({
@@ -21,6 +34,9 @@ const run = async (options: Partial<DpoOptions>) =>
     ...{ model: await toyModel(3), rows: pairs, batchSize: 4, learningRate: 0.01, epochs: 6, schedule: 'constant' },
     ...options,
   } as DpoOptions);
+
+const shifted = ({ parameters }: PeftAdapter) =>
+  Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, value.mul(1.1)]));
 
 let folder: string;
 beforeAll(async () => {
@@ -126,5 +142,260 @@ describe('trainPreferences', () => {
     [{ prompt: '', completion: 'cc', label: true }, /row 0: its prompt has no tokens/],
   ])('refuses a row for kto: %j', async (row, message) => {
     await expect(run({ rows: [row] as never, loss: preferenceLosses.kto() })).rejects.toThrow(message);
+  });
+});
+
+const ranked = pairs.map(({ prompt, chosen, rejected }) => ({
+  prompt,
+  completions: [rejected, chosen, `c${rejected}`],
+  ranks: [3, 1, 2],
+}));
+
+describe('trainPreferences with rankings', () => {
+  it.each(['plackett_luce', 'lipo', 'mdpo', 'mipo'] as const)(
+    'comes to prefer what is ranked first: %s',
+    async (name) => {
+      const rows = ranked.map(({ ranks, ...row }) =>
+        name === 'lipo' ? { ...row, scores: [0, 1, 0.5] } : { ...row, ranks },
+      );
+      const { history, identical } = await run({ rows, loss: preferenceLosses[name]() });
+      const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
+      expect(last['rewards/accuracies']!).toBeGreaterThan(0.6);
+      expect(last['rewards/margins']!).toBeGreaterThan(first['rewards/margins']! + 0.05);
+      expect(last.loss!).toBeLessThan(first.loss!);
+      expect(identical).toBe(0);
+    },
+  );
+
+  it('of two completions is DPO on pairs, step by step', async () => {
+    const two = pairs.map(({ prompt, chosen, rejected }) => ({
+      prompt,
+      completions: [rejected, chosen],
+      scores: [0, 1],
+    }));
+    const [a, b] = [
+      await run({ rows: two, loss: preferenceLosses.plackett_luce(), epochs: 2 }),
+      await run({ epochs: 2 }),
+    ];
+    a.history.forEach(({ metrics }, i) => {
+      for (const name of ['loss', 'grad_norm', 'rewards/margins', 'rewards/accuracies', 'logps/rejected', 'entropy']) {
+        expect(Math.abs(metrics[name]! - b.history[i]!.metrics[name]!), `${i} ${name}`).toBeLessThan(1e-4);
+      }
+    });
+  });
+
+  it.each([
+    [{ ranks: [1, 2], scores: [1, 2] }, /row 0: has both ranks and scores/],
+    [{}, /row 0: has neither ranks nor scores/],
+    [{ ranks: [1] }, /row 0: ranks must be a number for each of the 2 completions/],
+    [{ ranks: [1, 2], completions: ['cc'] }, /row 0: completions must be a list of at least 2/],
+    [{ ranks: [1, 2], completions: ['cc', [{ role: 'assistant', content: 'c' }]] }, /must all be texts or all/],
+    [{ ranks: [2, 2] }, /none of 1 rows has .* and completions that differ before it and in rank/],
+  ])('refuses a row: %j', async (row, message) => {
+    const rows = [{ prompt: 'ab', completions: ['cc', 'dd'], ...row }] as never;
+    await expect(run({ rows, loss: preferenceLosses.plackett_luce() })).rejects.toThrow(message);
+  });
+});
+
+describe('preferences that are tokens already', () => {
+  /** Reads as one token where it is tokenised again: none of our vocabulary is two letters, so it would be refused or changed. */
+  const tokens = { promptTokens: [0, 0, 1], chosenTokens: [2, 2], rejectedTokens: [3, 3, 3] };
+  it.each([
+    [tokens, preferenceLosses.sigmoid(), 5 + 6],
+    [{ promptTokens: [0, 1], completionTokens: [2, 7], desirable: true }, preferenceLosses.kto(), 4],
+    [{ promptTokens: [0, 1], completions: [[2], [3, 3]], scores: [1, 0] }, preferenceLosses.plackett_luce(), 3 + 4],
+  ])('are taken as they are: %j', async (row, loss, count) => {
+    const model = await toyModel(3);
+    // Of what has tokens, nobody asks the tokenizer.
+    const encode = () => {
+      throw new Error('a text was tokenised');
+    };
+    Object.assign(model, { tokenizer: Object.assign(Object.create(model.tokenizer), { encode }) });
+    const { history } = await run({ model, rows: [row] as never, loss, epochs: 1 });
+    expect(history[0]!.metrics.num_tokens).toBe(count);
+    await expect(run({ model, epochs: 1 })).rejects.toThrow(/a text was tokenised/);
+    const cut = await run({ model, rows: [row] as never, loss, epochs: 1, maxLength: row.promptTokens.length + 1 });
+    expect(cut.history[0]!.metrics.num_tokens).toBeLessThan(count);
+  });
+
+  it('must be some', async () => {
+    const rows = [{ ...tokens, promptTokens: [] }];
+    await expect(run({ rows })).rejects.toThrow(/row 0: its promptTokens must be/);
+    await expect(run({ rows: [{ ...tokens, chosenTokens: [] }] })).rejects.toThrow(/row 0: one of its completions/);
+  });
+});
+
+describe('online DPO', () => {
+  const online = async (seed: number, options: Partial<OnlinePairsOptions>, others: Partial<DpoOptions> = {}) =>
+    trainPreferences({
+      model: await toyModel(seed),
+      rows: onlinePairs({ rows: prompts, maxCompletionLength: 4, ...options }),
+      ...{ steps: 12, batchSize: 8, learningRate: 0.02, schedule: 'constant', seed, ...others },
+    });
+
+  /** What a judge sees in each step, as the mean fraction of c. */
+  const judgeBy = (name: string, prefers: (first: string, second: string, i: number) => number) => {
+    const seen: number[] = [];
+    const judge: PairJudge = {
+      name,
+      async compare(requests) {
+        const fractions = requests.flatMap(({ first, second }) => [fractionOfC(first), fractionOfC(second)]);
+        seen.push(fractions.reduce((a, b) => a + b) / fractions.length);
+        return requests.map(({ first, second }, i) => {
+          const margin = prefers(first, second, i);
+          return { winner: margin > 0 ? 'first' : margin < 0 ? 'second' : 'tie' };
+        });
+      },
+    };
+    return { judge, seen };
+  };
+
+  it('comes to say what a judge likes, and a judge by chance teaches nothing: three seeds', async () => {
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const oracle = judgeBy('oracle', (first, second) => fractionOfC(first) - fractionOfC(second));
+      let call = 0;
+      const chance = judgeBy('chance', () => Key.fromSeed(seed).child(call++).uniformHost(1)[0]! - 0.5);
+      for (const { judge } of [oracle, chance]) await online(seed, { judge });
+      const late = ({ seen }: typeof oracle) => seen.slice(-3).reduce((a, b) => a + b) / 3;
+      expect(late(oracle)).toBeGreaterThan(oracle.seen[0]! + 0.2);
+      gains.push(late(oracle) - late(chance));
+    }
+    const mean = gains.reduce((a, b) => a + b) / 3;
+    const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / 2);
+    // Student's t of 95 %, two degrees of freedom.
+    expect(mean - (4.303 * deviation) / Math.sqrt(3), `gains ${gains}`).toBeGreaterThan(0);
+  });
+
+  it("samples from the policy as it is, trains on what was sampled, and logs TRL's names", async () => {
+    const asked: number[] = [];
+    const rewards = { fraction: (text: string) => fractionOfC(text) };
+    const source = onlinePairs({ rows: prompts, rewards, maxCompletionLength: 4, missingEosPenalty: 0.5 });
+    const rows: PreferenceSource = {
+      ...source,
+      async next(request) {
+        asked.push(request.count);
+        const batch = await source.next(request);
+        for (const row of batch.rows as TokenizedPair[]) {
+          const prompt = prompts.map((one) => [...one.prompt].map((letter) => letter.charCodeAt(0) - 97));
+          expect(prompt).toContainEqual([...row.promptTokens]);
+          expect(row.chosenTokens).not.toEqual(row.rejectedTokens);
+        }
+        return batch;
+      },
+    };
+    const { history } = await run({ rows, steps: 3, batchSize: 7, epochs: undefined as never });
+    expect(asked).toEqual([7, 7, 7]);
+    const { metrics } = history[0]!;
+    expect(metrics.loss).toBeCloseTo(Math.log(2), 5);
+    expect(metrics['objective/scores_margin']!).toBeGreaterThan(0);
+    for (const name of ['objective/scores', 'val/contain_eos_token', 'completions/mean_length', 'frac_undecided']) {
+      expect(metrics[name], name).toBeDefined();
+    }
+    expect(metrics.epoch).toBeUndefined();
+    // Log-probabilities of a policy that has moved differ from the reference's in the next step.
+    expect(history[2]!.metrics.loss).not.toBeCloseTo(Math.log(2), 5);
+  });
+
+  it('trains the same with the completions in either order, as a judge sees them in a random one', async () => {
+    const firsts: string[] = [];
+    const byText = judgeBy('text', (first, second) => {
+      firsts.push(first);
+      return first < second ? 1 : first > second ? -1 : 0;
+    });
+    const rewards = {
+      order: (text: string) => -([...text].reduce((sum, x) => sum * 9 + x.charCodeAt(0) - 96, 0) / 9 ** text.length),
+    };
+    const { history } = await online(1, { judge: byText.judge }, { steps: 1 });
+    const again = await online(
+      1,
+      { judge: judgeBy('text', (a, b) => (a < b ? 1 : a > b ? -1 : 0)).judge },
+      { steps: 1 },
+    );
+    expect(history[0]!.metrics.grad_norm).toBe(again.history[0]!.metrics.grad_norm);
+    expect(firsts.length).toBe(8);
+    expect(rewards.order('a')).toBeGreaterThan(rewards.order('b'));
+  });
+
+  it('makes no update where nothing is preferred', async () => {
+    const { history, trainer } = await online(1, { rewards: { same: () => 1 } }, { steps: 2 });
+    expect(history.map(({ metrics }) => [metrics.frac_undecided, 'loss' in metrics])).toEqual([
+      [1, false],
+      [1, false],
+    ]);
+    expect(trainer.step).toBe(0);
+  });
+
+  it('takes rankings from a source of one’s own, and keeps its state', async () => {
+    const source = (count: { asked: number }): PreferenceSource => ({
+      name: 'own',
+      settings: {},
+      async next({ step }) {
+        count.asked++;
+        return { rows: [ranked[(count.asked + step) % ranked.length]!], metrics: { asked: count.asked } };
+      },
+      state: () => count.asked,
+      load: (state) => {
+        count.asked = state as number;
+      },
+    });
+    const options = {
+      loss: preferenceLosses.plackett_luce(),
+      steps: 3,
+      batchSize: 1,
+      saveSteps: 1,
+      epochs: undefined as never,
+    };
+    const straight = await run({ ...options, rows: source({ asked: 0 }), outputFolder: join(folder, 'source') });
+    const stopped = { ...options, outputFolder: join(folder, 'source-stopped') };
+    await run({
+      ...stopped,
+      rows: source({ asked: 0 }),
+      afterStep: ({ step, stop }) => (step === 0 ? stop() : undefined),
+    });
+    const resumed = await run({ ...stopped, rows: source({ asked: 0 }), resume: true });
+    const asked = ({ history }: typeof resumed) => history.map(({ metrics }) => [metrics.asked, metrics.loss]);
+    expect(asked(resumed)).toEqual(asked(straight));
+    expect(asked(resumed).map(([count]) => count)).toEqual([1, 2, 3]);
+  });
+
+  it.each<[Partial<OnlinePairsOptions>, Partial<DpoOptions>, RegExp]>([
+    [{}, {}, /give rewards or a judge, and not none/],
+    [{ rewards: { a: () => 1 }, judge: judgeBy('a', () => 1).judge }, {}, /and not both/],
+    [{ judge: judgeBy('a', () => 1).judge, missingEosPenalty: 1 }, {}, /a judge gives none/],
+    [{ rewards: { a: () => 1 } }, { steps: undefined as never }, /steps is missing: the source online-pairs/],
+    [
+      { rewards: { a: () => 1 }, maxCompletionLength: 30 },
+      {},
+      /longest prompt \(3 tokens\) does not fit into maxLength 32/,
+    ],
+    [{ rewards: { a: () => 1 }, rows: [{ prompt: '' }] }, {}, /row 0: its prompt has no tokens/],
+    [{ rewards: { c: fractionOfC } }, { loss: preferenceLosses.kto() }, /one of its completions has no tokens/],
+  ])('refuses %j %j', async (options, others, message) => {
+    await expect(online(1, options, others)).rejects.toThrow(message);
+  });
+});
+
+describe('what training starts from', () => {
+  it('with PiSSA is the reference: no difference at step 0, whatever is chosen', async () => {
+    const model = await toyModel(3);
+    const adapter = await createAdapter(model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+    const { history } = await run({ model, adapter, epochs: 2 });
+    expect(Math.abs(history[0]!.metrics['rewards/margins']!)).toBeLessThan(1e-6);
+    expect(history[0]!.metrics.loss).toBeCloseTo(Math.log(2), 6);
+    expect(Math.abs(history.at(-1)!.metrics['rewards/margins']!)).toBeGreaterThan(1e-3);
+    // The base that PiSSA takes its factors out of is another model.
+    const moved: TrainableAdapter = { ...adapter, reference: { ...adapter.reference!, parameters: shifted(adapter) } };
+    const other = await run({ model, adapter: moved, epochs: 1 });
+    expect(Math.abs(other.history[0]!.metrics['rewards/chosen']!)).toBeGreaterThan(1e-4);
+  });
+
+  it('leaves room for virtual tokens in maxLength', async () => {
+    const model = await toyModel(3);
+    const adapter = await createAdapter(model, promptTuning, { numVirtualTokens: 20 });
+    const long = { prompt: 'ab'.repeat(6), chosen: 'cc', rejected: 'dd' };
+    const { dropped } = await run({ model, adapter, rows: [...pairs, long], epochs: 1 });
+    expect(dropped).toBe(1);
+    await expect(run({ model, adapter, maxLength: 13 })).rejects.toThrow(/holds 12 tokens beside 20 virtual tokens/);
   });
 });

@@ -1,18 +1,20 @@
-import { logSigmoid, type Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
+import { smoothedLogistic } from './log-ratios.js';
 import type { PreferenceLoss } from './preference-loss.js';
 
-const aotOptions = options('aotLoss', {
+/** Declared options of both forms. */
+export const aotOptions = options('aotLoss', {
   /** How strongly the policy is held to the reference. Default 0.1. */
   beta: number({ default: 0.1, above: 0 }),
   /** ε, the share of labels that are taken to be wrong. Default 0. */
   labelSmoothing: number({ default: 0, min: 0, below: 0.5 }),
 });
-/** Options of `aotLoss`. */
+/** Options of `aotLoss` and `aotUnpairedLoss`. */
 export type AotLossOptions = Given<typeof aotOptions>;
 
 /** Largest first. */
-const sorted = (values: Tensor): Tensor => values.topK(values.shape[0]!).values;
+export const sorted = (values: Tensor): Tensor => values.topK(values.shape[0]!).values;
 
 /**
  * Alignment via Optimal Transport, for pairs (arXiv 2406.05882): over all pairs of a step, the sorted margins of the policy are held
@@ -30,8 +32,7 @@ export function aotLoss(given: AotLossOptions = {}): PreferenceLoss {
       const x = sorted(chosen.sub(rejected))
         .sub(sorted(referenceChosen.sub(referenceRejected)))
         .mul(beta);
-      const losses = logSigmoid(x).mul(labelSmoothing - 1);
-      return labelSmoothing === 0 ? losses : losses.sub(logSigmoid(x.neg()).mul(labelSmoothing));
+      return smoothedLogistic(x, labelSmoothing);
     },
   };
 }

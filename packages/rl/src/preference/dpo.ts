@@ -1,5 +1,6 @@
 import { logSigmoid } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
+import { logRatios } from './log-ratios.js';
 import type { PreferenceLoss } from './preference-loss.js';
 
 const dpoLossOptions = options('dpoLoss', {
@@ -19,7 +20,6 @@ export function dpoLoss(given: DpoLossOptions = {}): PreferenceLoss {
     name: 'dpo(sigmoid)',
     settings: dpoLossOptions.settings(given),
     beta,
-    compute: ({ chosen, rejected, referenceChosen, referenceRejected }) =>
-      logSigmoid(chosen.sub(referenceChosen).sub(rejected.sub(referenceRejected)).mul(beta)).neg(),
+    compute: (pairs) => logSigmoid(logRatios(pairs).margin.mul(beta)).neg(),
   };
 }

@@ -58,18 +58,42 @@ export function withExplicitPrompt(
 }
 
 /**
+ * Completions that are tokens already, cut at `maxLength` tokens, prompt included; undefined when that leaves them no token.
+ *
+ * @throws PreferenceRowError for a prompt or a completion of no tokens
+ */
+export function cutTokens(
+  promptTokens: readonly number[],
+  completions: readonly (readonly number[])[],
+  index: number,
+  maxLength: number,
+): (readonly number[])[] | undefined {
+  const isTokens = (tokens: unknown) => Array.isArray(tokens) && tokens.length > 0;
+  if (!isTokens(promptTokens))
+    throw new PreferenceRowError(index, 'its promptTokens must be a list of at least one token');
+  if (!completions.every(isTokens)) throw new PreferenceRowError(index, 'one of its completions has no tokens');
+  const room = maxLength - promptTokens.length;
+  return room > 0 ? completions.map((tokens) => tokens.slice(0, room)) : undefined;
+}
+
+/**
  * The tokens of a pair, as TRL's DPOTrainer makes them (see `tokenizeCompletion`): the completions begin where the prompt's
  * own tokens end or first differ from one of them. Both are cut at `maxLength` tokens, prompt included; undefined when that
- * leaves one of them no token.
+ * leaves one of them no token. Of a pair that is tokens already, as sampled ones are, these are taken as they are.
  *
  * @throws PreferenceRowError naming the row
  */
 export function tokenizePair(
   model: TextModel,
-  row: PreferenceRow,
+  row: PreferenceRow | TokenizedPair,
   index: number,
   maxLength: number,
 ): TokenizedPair | undefined {
+  if ('promptTokens' in row) {
+    const { promptTokens, chosenTokens, rejectedTokens } = row;
+    const cut = cutTokens(promptTokens, [chosenTokens, rejectedTokens], index, maxLength);
+    return cut && { promptTokens, chosenTokens: cut[0]!, rejectedTokens: cut[1]! };
+  }
   const { prompt, chosen, rejected } = withExplicitPrompt(row, index);
   let [a, b]: CompletionTokens[] = [];
   for (const [name, completion] of Object.entries({ chosen, rejected })) {

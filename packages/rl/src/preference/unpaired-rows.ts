@@ -1,6 +1,6 @@
 import { type Prompt, showValue } from '@posttrain/interfaces';
 import { chatOptionsOf, type TextModel, tokenizeCompletion } from '@posttrain/lm';
-import { PreferenceRowError } from './preference-rows.js';
+import { cutTokens, PreferenceRowError } from './preference-rows.js';
 import type { UnpairedCompletion } from './unpaired-loss.js';
 
 /** A completion that is desirable or not, as TRL's KTOTrainer takes it: prompt and completion both texts, or both messages. */
@@ -20,16 +20,20 @@ export type TokenizedCompletion = Omit<UnpairedCompletion, 'reference'>;
 
 /**
  * The tokens of a row (see `tokenizeCompletion`), cut at `maxLength`, prompt included; undefined when that leaves the completion no
- * token.
+ * token. Of a row that is tokens already, as sampled ones are, these are taken as they are.
  *
  * @throws PreferenceRowError naming the row
  */
 export function tokenizeUnpaired(
   model: TextModel,
-  row: UnpairedRow,
+  row: UnpairedRow | TokenizedCompletion,
   index: number,
   maxLength: number,
 ): TokenizedCompletion | undefined {
+  if ('promptTokens' in row) {
+    const cut = cutTokens(row.promptTokens, [row.completionTokens], index, maxLength);
+    return cut && { ...row, completionTokens: cut[0]! };
+  }
   const { prompt, completion, label } = row;
   if (typeof label !== 'boolean') {
     throw new PreferenceRowError(index, `label must be true (desirable) or false, and is ${showValue(label)}`);

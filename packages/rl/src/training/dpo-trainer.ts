@@ -1,19 +1,19 @@
-import { withParameters } from '@posttrain/lm';
+import { NO_ADAPTER, withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
   createTrainer,
   planRates,
-  RowOrder,
   type RunResult,
-  rowsIdentity,
   runSteps,
   type TrainableAdapter,
   type Trainer,
   timed,
   trainingIdentity,
+  warn,
 } from '@posttrain/training';
 import { type DpoOptions, dpoOptions } from './dpo-options.js';
-import { preferenceData, preferenceSettings } from './preference-data.js';
+import { preferenceData, preferenceKind, preferenceSettings } from './preference-data.js';
+import { preferenceFeed } from './preference-feed.js';
 import { refuseDropout } from './refuse-dropout.js';
 
 /** What `dpo` gives. */
@@ -22,16 +22,17 @@ export interface DpoResult<A extends TrainableAdapter = TrainableAdapter> extend
   readonly trainer: Trainer;
   /** The adapter with its trained parameters; undefined when the model itself was trained. */
   readonly adapter: A | undefined;
-  /** Pairs left out because their prompt alone fills `maxLength`. */
+  /** Rows left out because their prompt alone fills `maxLength`; 0 for a source. */
   readonly dropped: number;
-  /** Pairs left out because chosen and rejected are the same tokens, as far as `maxLength` reaches. */
+  /** Rows left out because there is nothing to prefer: their completions are the same tokens, as far as `maxLength` reaches. */
   readonly identical: number;
 }
 
 /**
- * Trains on preferences with a loss of any kind: pairs (`{ prompt?, chosen, rejected }`) or single completions (`{ prompt,
- * completion, label }`), as the loss says. Where it compares with a reference, that one's log-probabilities are computed once,
- * before the first update; where it does not, none is run.
+ * Trains on preferences with a loss of any kind: pairs (`{ prompt?, chosen, rejected }`), single completions (`{ prompt, completion,
+ * label }`) or rankings (`{ prompt, completions, ranks }`), as the loss says. Where it compares with a reference, that one's
+ * log-probabilities are computed once, before the first update (of rows that a source gives, in the step that asks for them); where
+ * it does not, none is run.
  *
  * @throws OptionError, PreferenceRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
  */
@@ -48,41 +49,46 @@ export const dpo = <A extends TrainableAdapter = TrainableAdapter>(given: DpoOpt
   train('dpo', given);
 
 async function train<A extends TrainableAdapter>(where: string, given: DpoOptions<A>): Promise<DpoResult<A>> {
-  const settings = dpoOptions.read(given);
-  const { model, adapter, loss, epochs, batchSize, seed, reference, evaluationRows } = settings;
+  const declared = dpoOptions.read(given);
+  const { model, adapter, loss, evaluationRows } = declared;
   refuseDropout(where, adapter);
-  const prepared = preferenceSettings(where, settings, given.maxLength);
-  const { rows, dropped, identical, ...data } = await preferenceData(where, 'rows', settings.rows, loss, prepared);
-  const held = evaluationRows && (await preferenceData(where, 'evaluationRows', evaluationRows, loss, prepared));
+  const reference = declared.reference ?? adapter?.reference ?? NO_ADAPTER;
+  const settings = preferenceSettings(where, { ...declared, reference }, given.maxLength);
+  const kind = preferenceKind(loss, settings);
+  if (given.steps !== undefined && given.epochs !== undefined) {
+    warn(settings, `${where}: steps ${given.steps} replaces epochs ${given.epochs}; give one of the two.`);
+  }
+  const feed = await preferenceFeed(where, kind, settings);
+  const held = evaluationRows && (await preferenceData(where, 'evaluationRows', evaluationRows, kind, settings));
   const trainer = await createTrainer(where, settings);
-  const steps = Math.ceil((epochs * rows.length) / batchSize);
+  const { steps } = feed;
   const rateOf = planRates(where, settings, steps);
-  const order = new RowOrder(rows.length, seed);
-  const state = { numTokens: 0 };
+  const state: { numTokens: number; source?: unknown } = { numTokens: 0 };
 
-  const step = async (index: number) => {
-    const last = Math.min((index + 1) * batchSize, Math.ceil(epochs * rows.length));
-    const chosen = Array.from({ length: last - index * batchSize }, (_, i) => order.at(index * batchSize + i));
+  const step = async (index: number, signal: AbortSignal | undefined) => {
+    const { data, indices, ...fed } = await feed.take(index, trainer, signal);
     const rate = rateOf(index);
-    const { gradNorm, ...result } = await data.update(trainer, chosen, rate);
-    state.numTokens += result.tokens;
-    const epoch = last / rows.length;
-    const progress = { grad_norm: gradNorm, learning_rate: rate, epoch, num_tokens: state.numTokens };
-    return { loss: result.loss, ...progress, ...result.metrics };
+    const updated = indices.length > 0 ? await data.update(trainer, indices, rate) : undefined;
+    state.numTokens += updated?.tokens ?? 0;
+    if (feed.state) state.source = await feed.state();
+    const progress = { learning_rate: rate, ...fed.metrics, num_tokens: state.numTokens };
+    if (!updated) return progress;
+    return { loss: updated.loss, grad_norm: updated.gradNorm, ...progress, ...updated.metrics };
   };
   const result = await runSteps(
     {
       ...{ stage: loss.name, trainer, model, adapter, steps, state, step: timed(step) },
+      begin: async (firstStep) => (firstStep > 0 ? feed.load?.(state.source) : undefined),
       evaluation: held?.evaluation(),
       settings: async () => ({
         ...trainingIdentity(where, dpoOptions.settings(given), settings),
         ...(await adapterIdentity('reference', reference)),
         // Tokenizer, chat template and maxLength are in it.
-        ...rowsIdentity(rows),
+        ...feed.identity,
       }),
     },
     settings,
   );
   const trained = given.adapter && withParameters(given.adapter, trainer.parameters);
-  return { trainer, adapter: trained, ...result, dropped, identical };
+  return { trainer, adapter: trained, ...result, dropped: feed.dropped, identical: feed.identical };
 }

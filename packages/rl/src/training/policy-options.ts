@@ -56,7 +56,8 @@ const hasParts = (value: unknown): boolean =>
 /** Below this, logits divided by it leave float32. */
 const SMALLEST_TEMPERATURE = 1e-4;
 
-const samplingShape = {
+/** How completions are sampled. */
+export const samplingShape = {
   /** Divides the logits, when completions are sampled and when they are trained. Default 1; a greedy policy explores nothing. */
   temperature: number({ default: 1, min: SMALLEST_TEMPERATURE }),
   /** Keep the k most likely tokens. Default: all. */
@@ -69,6 +70,16 @@ const samplingShape = {
   repetitionPenalty: number({ optional: true, above: 0 }),
   /** A completion ends before the first of these strings. */
   stop: listOf(text({}), { optional: true }),
+};
+
+/** How rewards are called. */
+export const scoringOption = {
+  /** Limits of the reward calls. */
+  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
+    '{ concurrency, timeoutMs }, both positive whole numbers',
+    isScoreOptions,
+    { optional: true, decisive: false },
+  ),
 };
 
 const shape = {
@@ -138,15 +149,7 @@ const shape = {
     (value) => typeof value === 'object' && value !== null && 'hooks' in value,
     { optional: true, decisive: false },
   ),
-  /** Limits of the reward calls. */
-  scoring: custom<Omit<ScoreOptions, 'signal'>>()(
-    '{ concurrency, timeoutMs }, both positive whole numbers',
-    isScoreOptions,
-    {
-      optional: true,
-      decisive: false,
-    },
-  ),
+  ...scoringOption,
   ...samplingShape,
   /** Memory only: completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
@@ -218,7 +221,9 @@ export const referenceOf = ({ reference, adapter }: Pick<PolicySettings, 'refere
   reference ?? adapter?.reference ?? NO_ADAPTER;
 
 /** How completions are sampled. */
-export function samplingOf(settings: PolicySettings): SamplingParams {
+export function samplingOf(
+  settings: Pick<PolicySettings, keyof typeof samplingShape | 'maxCompletionLength'>,
+): SamplingParams {
   const names = Object.keys(samplingShape) as (keyof typeof samplingShape)[];
   const given = names.filter((name) => settings[name] !== undefined).map((name) => [name, settings[name]]);
   return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };

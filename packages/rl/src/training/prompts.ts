@@ -21,7 +21,10 @@ export const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
  *
  * @throws PromptRowError naming the row
  */
-export function checkPrompts(rows: readonly PromptRow[], settings: PolicySettings): number[][] {
+export function checkPrompts(
+  rows: readonly PromptRow[],
+  settings: Pick<PolicySettings, 'model' | 'adapter' | 'maxCompletionLength' | 'onWarning'>,
+): number[][] {
   const { model, adapter, maxCompletionLength } = settings;
   const context = contextOf(model.config, adapter);
   let [short, longest] = [0, 0];

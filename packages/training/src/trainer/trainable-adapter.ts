@@ -12,7 +12,7 @@ export interface TrainableAdapter extends Adapter<Named> {
    * such adapters.
    */
   readonly stochastic: string | undefined;
-  /** The adapter as it was made, where training starts from that and not from the model without it: what a policy is compared with. */
+  /** The adapter as it was made, where that and not the model without it is what training starts from: a reference policy. */
   readonly reference?: Adapter<Named>;
   /** `hooks` for a training step: with dropout, drawn from an int32 [2] key that differs from pass to pass. */
   trainingHooks(parameters: Named, dropoutKey: Tensor): LayerHooks;

@@ -1,0 +1,107 @@
+"""Preference losses that TRL 1.16 does not have, from their definitions: float64, one prompt after the other, with loops."""
+
+import math
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from dpo import PAIRS, draw
+from stand_in import rounded
+
+# Completions of each prompt and what they are worth; the last has ties.
+RANKINGS = [[0.9, 0.2], [0.1, 0.8, 0.5], [1.0, 0.0, 0.25, 0.75], [0.5, 1.0, 0.5, 0.0, 0.0]]
+
+
+def plackett_luce(h: list, scores: list, beta: float):
+    """-log P of the ranking: the best of those that are left is drawn, again and again, until only the worst are left."""
+    total = torch.zeros(())
+    left = list(range(len(h)))
+    while left:
+        top = max(scores[i] for i in left)
+        if top == min(scores):
+            break
+        drawn = [i for i in left if scores[i] == top]
+        denominator = torch.stack([beta * h[i] for i in left]).exp().sum().log()
+        for i in drawn:
+            total = total - (beta * h[i] - denominator)
+        left = [i for i in left if i not in drawn]
+    return total
+
+
+def lipo(h: list, scores: list, beta: float):
+    """Pairs weighted by what swapping them would change of the DCG of the policy's own order."""
+    values = [beta * x for x in h]
+    order = sorted(range(len(h)), key=lambda i: -values[i].item())
+    place = {i: order.index(i) + 1 for i in range(len(h))}
+    total = torch.zeros(())
+    for i, j in combinations(range(len(h)), 2):
+        if scores[i] == scores[j]:
+            continue
+        better, worse = (i, j) if scores[i] > scores[j] else (j, i)
+        gain = abs((2 ** scores[i] - 1) - (2 ** scores[j] - 1))
+        discount = abs(1 / math.log(1 + place[i]) - 1 / math.log(1 + place[j]))
+        total = total + gain * discount * torch.log1p(torch.exp(-(values[better] - values[worse])))
+    return total
+
+
+def group_margin(h: list, scores: list):
+    best = [x for x, score in zip(h, scores) if score == max(scores)]
+    rest = [x for x, score in zip(h, scores) if score != max(scores)]
+    return sum(best) / len(best) - sum(rest) / len(rest)
+
+
+RANKED = {
+    "plackett_luce": plackett_luce,
+    "lipo": lipo,
+    "mdpo": lambda h, scores, beta: -F.logsigmoid(beta * group_margin(h, scores)),
+    "mipo": lambda h, scores, beta: (group_margin(h, scores) - 1 / (2 * beta)) ** 2,
+}
+
+
+def rankings() -> dict:
+    generator = torch.Generator().manual_seed(67)
+    count = sum(map(len, RANKINGS))
+    lengths = torch.randint(1, 5, (count,), generator=generator)
+    mask = (torch.arange(4)[None] < lengths[:, None]).double()
+    ref = rounded(-torch.rand((count, 4), generator=generator) - 0.05) * mask
+    logps = (ref + rounded(torch.randn((count, 4), generator=generator))) * mask
+    cases = []
+    for name, loss in RANKED.items():
+        for beta in (0.1, 0.5):
+            leaf = logps.clone().requires_grad_()
+            ratios = iter(((leaf - ref) * mask).sum(1))
+            losses = [loss([next(ratios) for _ in scores], scores, beta) for scores in RANKINGS]
+            total = sum(losses) / len(losses)
+            (gradient,) = torch.autograd.grad(total, leaf)
+            cases.append({"name": name, "beta": beta, "loss": total.item(), "gradient": gradient.tolist()})
+    inputs = {"lengths": lengths, "logps": logps, "ref_logps": ref}
+    return {"scores": RANKINGS, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": cases}
+
+
+def pairs() -> list:
+    """On the inputs of dpo-loss.json. cDPO: as the code that came with DPO has `label_smoothing`; DPOP: arXiv 2402.13228, eq. 3."""
+    inputs = draw()
+    cases = []
+    for name, options in (
+        ("cdpo", {"beta": 0.1, "label_smoothing": 0.1}),
+        ("cdpo", {"beta": 0.5, "label_smoothing": 0.25}),
+        ("dpop", {"beta": 0.3, "lambda": 50}),
+        ("dpop", {"beta": 0.1, "lambda": 2}),
+    ):
+        leaf = inputs["logps"].clone().requires_grad_()
+        h = ((leaf - inputs["ref_logps"]) * inputs["mask"][:, 1:]).sum(1)
+        chosen, rejected, beta = h[:PAIRS], h[PAIRS:], options["beta"]
+        if name == "cdpo":
+            share = options["label_smoothing"]
+            x = beta * (chosen - rejected)
+            loss = -((1 - share) * torch.sigmoid(x).log() + share * torch.sigmoid(-x).log()).mean()
+        else:
+            penalty = options["lambda"] * torch.clamp(-chosen, min=0)
+            loss = -F.logsigmoid(beta * (chosen - rejected - penalty)).mean()
+        loss.backward()
+        cases.append({"name": name, "options": options, "loss": loss.item(), "gradient": leaf.grad.tolist()})
+    return cases
+
+
+def cases() -> dict:
+    return {"pairs": pairs(), "rankings": rankings()}

@@ -1,0 +1,81 @@
+import { type Prompt, showValue } from '@posttrain/interfaces';
+import { type CompletionTokens, chatOptionsOf, type TextModel, tokenizeCompletion } from '@posttrain/lm';
+import { cutTokens, PreferenceRowError } from './preference-rows.js';
+import type { TokenizedRanking } from './ranked-loss.js';
+
+/**
+ * A ranking: two or more completions of a prompt, all texts or all messages, with `ranks` (1 is the best; equal ones are ties) or
+ * `scores` (higher is better). Neither TRL nor others have a format for rankings; this one is ours.
+ */
+export interface RankedRow {
+  readonly prompt: Prompt;
+  readonly completions: readonly Prompt[];
+  readonly ranks?: readonly number[];
+  readonly scores?: readonly number[];
+  /** JSON schemas of the functions that the assistant may call, or their JSON text. */
+  readonly tools?: unknown;
+  /** Variables of the chat template. */
+  readonly chat_template_kwargs?: unknown;
+}
+
+/** What completions are worth, of ranks or scores. */
+function scoresOf(
+  { completions, ranks, scores }: Pick<RankedRow, 'ranks' | 'scores'> & { readonly completions: readonly unknown[] },
+  index: number,
+): readonly number[] {
+  if (!Array.isArray(completions) || completions.length < 2) {
+    throw new PreferenceRowError(index, `completions must be a list of at least 2, and is ${showValue(completions)}`);
+  }
+  if ((ranks === undefined) === (scores === undefined)) {
+    const has = ranks === undefined ? 'neither ranks nor scores' : 'both ranks and scores';
+    throw new PreferenceRowError(index, `has ${has}; give one of the two`);
+  }
+  const [name, values] = ranks === undefined ? (['scores', scores] as const) : (['ranks', ranks] as const);
+  if (!Array.isArray(values) || values.length !== completions.length || !values.every(Number.isFinite)) {
+    const wanted = `a number for each of the ${completions.length} completions`;
+    throw new PreferenceRowError(index, `${name} must be ${wanted}, and is ${showValue(values)}`);
+  }
+  return name === 'scores' ? values : values.map((rank) => -rank);
+}
+
+/**
+ * The tokens of a ranking (see `tokenizeCompletion`): its completions begin where the prompt's own tokens end or first differ from one
+ * of them. Each is cut at `maxLength` tokens, prompt included; undefined when that leaves them no token. Of a ranking that
+ * is tokens already, they are taken as they are.
+ *
+ * @throws PreferenceRowError naming the row
+ */
+export function tokenizeRanking(
+  model: TextModel,
+  row: RankedRow | TokenizedRanking,
+  index: number,
+  maxLength: number,
+): TokenizedRanking | undefined {
+  const scores = scoresOf(row, index);
+  if ('promptTokens' in row) {
+    const { promptTokens } = row;
+    const completions = cutTokens(promptTokens, row.completions, index, maxLength);
+    return completions && { promptTokens, completions, scores };
+  }
+  const { prompt, completions } = row;
+  if (completions.some((completion) => typeof completion !== typeof prompt)) {
+    throw new PreferenceRowError(index, 'prompt and completions must all be texts or all be lists of messages');
+  }
+  let tokenized: CompletionTokens[];
+  try {
+    const chat = chatOptionsOf(row);
+    tokenized = completions.map((completion) => tokenizeCompletion(model, prompt, completion, chat));
+  } catch (cause) {
+    throw new PreferenceRowError(index, (cause as Error).message, { cause });
+  }
+  const start = Math.min(...tokenized.map((completion) => completion.start));
+  if (start === 0) throw new PreferenceRowError(index, 'its prompt has no tokens that the completions continue');
+  const empty = tokenized.findIndex(({ tokens }) => tokens.length <= start);
+  if (empty >= 0) throw new PreferenceRowError(index, `completions[${empty}] has no tokens`);
+  if (start >= maxLength) return undefined;
+  return {
+    promptTokens: tokenized[0]!.tokens.slice(0, start),
+    completions: tokenized.map(({ tokens }) => tokens.slice(start, maxLength)),
+    scores,
+  };
+}

@@ -1,0 +1,155 @@
+import { type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { type Loss, liftTokenLoss, type TrainingRow } from '@posttrain/training';
+import { annotatePairs, coupledPairs, preferenceTokenLoss } from '../preference/preference-loss.js';
+import { annotateRankings, rankedLoss } from '../preference/ranked-loss.js';
+import { annotateUnpaired, unpairedLoss } from '../preference/unpaired-loss.js';
+import type { AnyPreferenceLoss } from '../training/preference-data.js';
+
+/** A completion of which it is given what policy and reference think of each token. */
+export interface ScriptedCompletion {
+  readonly logProbs: readonly number[];
+  /** Left out: no reference is given. */
+  readonly reference?: readonly number[] | undefined;
+  /** log π of the prompt's tokens but for the first. Default: none, of a prompt of one token. */
+  readonly prompt?: readonly number[];
+  readonly entropies?: readonly number[];
+}
+
+/** The completions of a prompt: pairs as [chosen, rejected], single ones with their labels, rankings with their scores. */
+export interface ScriptedPreference {
+  readonly completions: readonly ScriptedCompletion[];
+  /** Default: the first is the best, the last the worst. A label is a score above 0.5. */
+  readonly scores?: readonly number[];
+}
+
+/** How a step is laid out in memory, which may change nothing. */
+export interface Layout {
+  /** Empty columns behind the longest row. Default 0. */
+  readonly width?: number;
+  /** Groups of empty rows. Default 0. */
+  readonly groups?: number;
+  /** Of the reference point of single completions. Default: 0.1 for each. */
+  readonly mismatched?: readonly number[];
+}
+
+/** A preference loss with its gradient at log-probabilities that are given. */
+export interface EvaluatedPreference {
+  readonly loss: number;
+  /** Of every completion, in order: ∂L/∂log π of the prompt's tokens and its own. */
+  readonly gradient: readonly (readonly number[])[];
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+const zeros = (count: number) => new Array<number>(count).fill(0);
+const placeholder = (values: readonly unknown[]) => values.map(() => 1);
+
+/** The rows of scripted preferences as the loss wants them, and the loss over them. */
+function rowsFor(
+  loss: AnyPreferenceLoss,
+  preferences: readonly ScriptedPreference[],
+): { rows: TrainingRow[]; loss: Loss } {
+  const worth = ({ completions, scores }: ScriptedPreference) =>
+    scores ?? completions.map((_, i) => 1 - i / (completions.length - 1 || 1));
+  const promptOf = ({ completions: [first] }: ScriptedPreference) => [1, ...placeholder(first!.prompt ?? [])];
+  if (loss.kind === 'ranked') {
+    const rankings = preferences.map((preference) => ({
+      promptTokens: promptOf(preference),
+      completions: preference.completions.map(({ logProbs }) => placeholder(logProbs)),
+      scores: worth(preference),
+      ...(loss.reference !== false && { references: preference.completions.map(({ reference }) => reference!) }),
+    }));
+    return { rows: annotateRankings(rankings), loss: rankedLoss(loss) };
+  }
+  if (loss.kind === 'unpaired') {
+    const all = preferences.flatMap((preference) =>
+      preference.completions.map(({ logProbs, reference }, i) => ({
+        promptTokens: promptOf(preference),
+        completionTokens: placeholder(logProbs),
+        desirable: worth(preference)[i]! > 0.5,
+        reference: reference!,
+      })),
+    );
+    return { rows: annotateUnpaired(all), loss: unpairedLoss(loss) };
+  }
+  return { rows: annotatePairs(pairsOf(preferences), loss), loss: liftTokenLoss(preferenceTokenLoss(loss)) };
+}
+
+const pairsOf = (preferences: readonly ScriptedPreference[]) =>
+  preferences.map(({ completions: [chosen, rejected] }) => ({
+    promptTokens: [1, ...placeholder(chosen!.prompt ?? [])],
+    chosenTokens: placeholder(chosen!.logProbs),
+    rejectedTokens: placeholder(rejected!.logProbs),
+    ...(chosen!.reference && { reference: { chosen: chosen!.reference, rejected: rejected!.reference! } }),
+  }));
+
+/** A preference loss of any kind where policy and reference are given as numbers. It runs on the current engine. */
+export async function evaluatePreference(
+  preference: AnyPreferenceLoss,
+  preferences: readonly ScriptedPreference[],
+  layout: Layout = {},
+): Promise<EvaluatedPreference> {
+  if (preference.kind !== 'unpaired' && preference.kind !== 'ranked' && preference.coupled) {
+    return evaluateCoupled(coupledPairs(preference, pairsOf(preferences)), preferences);
+  }
+  const { rows, loss } = rowsFor(preference, preferences);
+  const all = preferences.flatMap(({ completions }) => completions);
+  const width = Math.max(...rows.map(({ tokens }) => tokens.length - 1)) + (layout.width ?? 0);
+  const size = loss.groupSize === 2 ? 2 : 1;
+  const height = rows.length + size * (layout.groups ?? 0);
+  const grid = (values: readonly ArrayLike<number>[], columns = width) => {
+    const padded = Array.from({ length: height }, (_, i) => Array.from(values[i] ?? []));
+    const flat = padded.flatMap((row) => [...row, ...zeros(columns - row.length)]);
+    return tensor(Float32Array.from(flat), [height, columns]);
+  };
+  const annotations = Object.fromEntries(
+    loss.annotations.map((spec) => {
+      const { name, per } = typeof spec === 'string' ? { name: spec, per: 'prediction' } : spec;
+      const values = rows.map(({ annotations: own }) => own![name]!);
+      return [name, per === 'row' ? grid(values, 1).squeeze(1) : grid(values)];
+    }),
+  );
+  const mismatchedLogRatios = async () => layout.mismatched ?? all.map(() => 0.1);
+  const before = preference.kind === 'unpaired' ? await preference.before?.({ mismatchedLogRatios }) : undefined;
+  const numbers = before ?? {};
+  const scalars = Object.fromEntries(Object.entries(numbers).map(([name, x]) => [name, tensor([x], [])]));
+  const groupOf = rows.map(({ group }) => Number(group) + 1);
+  const groups = tensor([...groupOf, ...zeros(height - rows.length)], [height], 'int32');
+  const weights = grid(rows.map((row) => row.weights));
+  const entropies = grid(all.map(({ prompt = [], entropies: own = [] }) => [...zeros(prompt.length), ...own]));
+  const { value, gradient } = valueAndGrad((logProbs: Tensor) => {
+    const seen = { logProbs, entropies, isGreedy: logProbs.mul(0), logSumExps: logProbs.mul(0) };
+    const inputs = { weights, annotations, scalars, ...(loss.groupSize === 'any' && { groups }) };
+    const { loss: total, metrics } = loss.computeFrom(() => seen as never, inputs);
+    return [total, metrics] as const;
+  })(grid(all.map(({ prompt = [], logProbs }) => [...prompt, ...logProbs])));
+  const slopes = await gradient.toArray();
+  return {
+    ...(await numbersOf(value[0], value[1])),
+    gradient: all.map(({ prompt = [], logProbs }, i) =>
+      slopes.slice(i * width, i * width + prompt.length + logProbs.length),
+    ),
+  };
+}
+
+/** Every token of a completion has the slope of their sum. */
+async function evaluateCoupled(
+  loss: ReturnType<typeof coupledPairs>,
+  preferences: readonly ScriptedPreference[],
+): Promise<EvaluatedPreference> {
+  const all = preferences.flatMap(({ completions }) => completions);
+  const sums = all.map(({ logProbs }) => logProbs.reduce((a, b) => a + b, 0));
+  const { value, gradient } = valueAndGrad((x: Tensor) => {
+    const { loss: total, metrics } = loss.compute(x);
+    return [total, metrics] as const;
+  })(tensor(Float32Array.from(sums), [sums.length]));
+  const slopes = await gradient.toArray();
+  return {
+    ...(await numbersOf(value[0], value[1])),
+    gradient: all.map(({ prompt = [], logProbs }, i) => [...zeros(prompt.length), ...logProbs.map(() => slopes[i]!)]),
+  };
+}
+
+async function numbersOf(loss: Tensor, metrics: Readonly<Record<string, Tensor>>) {
+  const named = Object.entries(metrics).map(async ([name, x]) => [name, await x.item()] as const);
+  return { loss: await loss.item(), metrics: Object.fromEntries(await Promise.all(named)) };
+}

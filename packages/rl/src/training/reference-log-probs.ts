@@ -1,0 +1,25 @@
+import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
+
+/** A prompt and what follows it, as tokens. */
+export interface PromptedCompletion {
+  readonly promptTokens: readonly number[];
+  readonly completionTokens: readonly number[];
+}
+
+/** What the reference is, and how much of it fits into memory. */
+export interface ReferenceSettings {
+  readonly model: CausalLM;
+  readonly reference: Adapter;
+  readonly maxTokensPerPass: number;
+}
+
+/** log π_ref of every token of completions. */
+export async function referenceLogProbs(
+  { model, reference, maxTokensPerPass }: ReferenceSettings,
+  completions: readonly PromptedCompletion[],
+): Promise<Float32Array[]> {
+  if (completions.length === 0) return [];
+  const sequences = completions.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
+  const scored = await sequenceLogProbs(model, sequences, { adapter: reference, maxTokensPerPass });
+  return completions.map(({ promptTokens }, i) => scored[i]!.logProbs.subarray(promptTokens.length - 1));
+}
