@@ -10,6 +10,8 @@ import type { Stateful } from '../stateful.js';
 export interface SamplingRequest {
   readonly model: CausalLM;
   readonly adapter: Adapter;
+  /** Where a run has several policies, all of them beside the model, by name; `adapter` is the first. */
+  readonly policies?: Readonly<Record<string, Adapter>>;
   readonly sampling: SamplingParams;
   /** Completions decoded together. */
   readonly maxBatch: number;

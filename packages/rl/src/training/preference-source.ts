@@ -1,13 +1,12 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
 import type { Adapter } from '@posttrain/lm';
-import type { Metrics, TrainingSettings } from '@posttrain/training';
+import type { Metrics, RowRequest, TrainingSettings } from '@posttrain/training';
 import type { TokenizedPair } from '../preference/preference-loss.js';
 import type { PreferenceRow } from '../preference/preference-rows.js';
 import type { TokenizedRanking } from '../preference/ranked-loss.js';
 import type { RankedRow } from '../preference/ranked-rows.js';
 import type { TokenizedCompletion, UnpairedRow } from '../preference/unpaired-rows.js';
 import type { SamplingRequest } from '../rollout/rollout-source.js';
-import type { RowRequest } from '@posttrain/training';
 import type { Stateful } from '../stateful.js';
 
 /** A row of any kind: text or messages, or tokens, which are taken as they are. */
