@@ -154,6 +154,7 @@ export {
   type Reply,
   type ToolCallOfReply,
 } from './rollout/environment.js';
+export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './rollout/external-sampler.js';
 export {
   type AgentTurn,
   type MultiAgentEnvironment,

@@ -46,6 +46,8 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
   readonly settings?: DecisiveSettings;
   /** What its rollouts have that an advantage may need. Default: nothing. */
   readonly gives?: readonly RolloutNeed[];
+  /** What it samples with is not quite the policy of the request, so log π_old must be recomputed. Default false. */
+  readonly isOffPolicy?: boolean;
   /** Every rollout has a row of the request. */
   sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
 }
