@@ -174,6 +174,14 @@ export {
   type Reply,
   type ToolCallOfReply,
 } from './rollout/environment.js';
+export { type ExternalSamplerOptions, externalSampler, type PolicyToSync } from './rollout/external-sampler.js';
+export {
+  type AgentTurn,
+  type MultiAgentEnvironment,
+  type MultiAgentEpisode,
+  type MultiAgentOptions,
+  multiAgent,
+} from './rollout/multi-agent.js';
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
@@ -206,6 +214,12 @@ export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-optio
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
 export { hintOfName } from './training/hint-of-name.js';
 export { type OnlinePairsOptions, onlinePairs, preferredPair } from './training/online-pairs.js';
+export {
+  type PoliciesTrainingOptions,
+  type PoliciesTrainingResult,
+  type PolicyOfSeveral,
+  trainPolicies,
+} from './training/policies-trainer.js';
 export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
@@ -217,7 +231,16 @@ export {
   referenceOf,
   samplingOf,
 } from './training/policy-options.js';
-export { type CompletionRecord, type PolicyTrainingResult, trainPolicy } from './training/policy-trainer.js';
+export {
+  type CompletionRecord,
+  type LearningPolicy,
+  type Learnt,
+  learnFrom,
+  type PolicyRun,
+  type PolicyTrainingResult,
+  samplingRequest,
+  trainPolicy,
+} from './training/policy-trainer.js';
 export {
   type AnyPreferenceLoss,
   preferenceData,

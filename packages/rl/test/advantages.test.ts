@@ -13,7 +13,9 @@ import {
   type Rollout,
   reMax,
   scoreCompletions,
+  sequenceSum,
   stepsOf,
+  tokenMean,
   tokenRatio,
   truncatedImportance,
   valueLoss,
@@ -191,6 +193,33 @@ describe('valueLoss', () => {
 });
 
 describe('reMax', () => {
+  const golden = readGolden<{
+    inputs: { logps: number[][]; rewards: number[]; baselines: number[]; lengths: number[] };
+    cases: { aggregation: 'token-mean' | 'sequence-sum'; loss: number; gradient: number[][] }[];
+  }>('remax-loss.json');
+
+  it.each(golden.cases)('has the loss and gradient of its authors ($aggregation)', async (test) => {
+    const { logps, rewards, baselines, lengths } = golden.inputs;
+    const aggregation = { 'token-mean': tokenMean, 'sequence-sum': sequenceSum }[test.aggregation]();
+    const objective = policyObjective({ ...policyObjectives.remax(), aggregation });
+    const rollouts = lengths.map((length, i) => {
+      const oldLogProbs = logps[i]!.slice(0, length);
+      const completionTokens = oldLogProbs.map(() => 2);
+      return rollout({ completionTokens, oldLogProbs, reward: rewards[i]!, baseline: baselines[i]! });
+    });
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 5 });
+    // Rows of one width, as the golden has them.
+    const padded = rows.map((row) => {
+      const fill = (values: ArrayLike<number>) => [...Array.from(values), ...new Array(5 - values.length).fill(0)];
+      const annotations = Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)] as const);
+      return { tokens: [1, 2, 2, 2, 2, 2], weights: fill(row.weights), annotations: Object.fromEntries(annotations) };
+    });
+    const zeros = logps.map((row) => row.map(() => 0));
+    const { loss, gradient } = await evaluateLoss(objective.loss, padded, logps, zeros);
+    expectClose([loss], [test.loss], 1e-6);
+    expectClose(gradient, test.gradient.flat(), 1e-6);
+  });
+
   it('has the gradient of the mean reward whatever its baseline is, by enumeration', async () => {
     const [policy, reward] = [softmax([0.2, -0.7, 1]), [1, -0.5, 0.25]];
     const mean = policy.reduce((sum, p, a) => sum + p * reward[a]!, 0);

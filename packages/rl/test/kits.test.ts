@@ -1,8 +1,11 @@
+import type { Generator } from '@posttrain/interfaces';
+import { LocalGenerator } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
 import {
   type Advantage,
   batchMean,
   type Environment,
+  externalSampler,
   gae,
   groupNormalized,
   leaveOneOut,
@@ -34,6 +37,16 @@ describe('our own parts pass the kits', () => {
 
   const chat = { model: () => chatModel(1), rows: sums, maxTokens: 16 };
   testRolloutSource(it, () => singleTurn());
+  testRolloutSource(it, () => {
+    let local: LocalGenerator;
+    const generator: Generator = { name: 'elsewhere', generate: (requests) => local.generate(requests) };
+    return externalSampler({
+      generator,
+      sync({ model }) {
+        local = new LocalGenerator(model);
+      },
+    });
+  });
   testRolloutSource(it, () => multiTurn(calculator, { maxTurns: 3 }), chat);
 
   testEnvironment(it, () => calculator, { rows: sums, replies: ['=1', '0', '2'] });

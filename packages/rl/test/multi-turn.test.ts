@@ -1,19 +1,26 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import type { ChatMessage } from '@posttrain/interfaces';
 import { CausalLM, ChatTemplate, NO_ADAPTER, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
 import { sft } from '@posttrain/training';
-import { expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   type Environment,
   environmentReward,
+  type MultiAgentEnvironment,
   type MultiTurnOptions,
+  multiAgent,
   multiTurn,
+  type PoliciesTrainingOptions,
   type PromptRow,
   policyObjective,
   policyObjectives,
   type RolloutRequest,
   toolEnvironment,
+  trainPolicies,
   trainPolicy,
 } from '../src/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
@@ -256,4 +263,124 @@ it('tells an assistant what went wrong with a tool', async () => {
     done: false,
   });
   expect(await episode.step({ role: 'assistant', content: '0.5' })).toEqual({ messages: [], done: true });
+});
+
+/** The proposer says something, worth what it has of 2s; the critic is to say it again. */
+const echoes: MultiAgentEnvironment<PromptRow> = {
+  ...{ name: 'echoes', settings: {}, roles: ['proposer', 'critic'] },
+  start({ prompt }) {
+    const said: Record<string, string> = {};
+    return {
+      next() {
+        if (said.proposer === undefined) return { role: 'proposer', messages: prompt as readonly ChatMessage[] };
+        const messages = [{ role: 'user', content: said.proposer.slice(0, 1) }];
+        return said.critic === undefined ? { role: 'critic', messages } : undefined;
+      },
+      take(role, { content }) {
+        said[role] = content;
+      },
+      rewards: () => ({
+        proposer: said.proposer!.startsWith('2') ? 1 : 0,
+        ...(said.critic !== undefined && { critic: said.critic[0] === said.proposer![0] ? 1 : 0 }),
+      }),
+    };
+  },
+};
+
+describe('several policies in one run', () => {
+  const start = async (options: Partial<PoliciesTrainingOptions<PromptRow>> = {}) => {
+    const model = await chatModel(4);
+    const adapterOf = (seed: number) => createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed });
+    const objective = policyObjectives.grpo({ beta: 0.01 });
+    return trainPolicies<PromptRow>({
+      model,
+      policies: {
+        proposer: { adapter: await adapterOf(1), objective },
+        critic: { adapter: await adapterOf(2), objective: policyObjectives.reinforce({ baseline: 'batch-mean' }) },
+      },
+      rows: sums,
+      rollouts: multiAgent(echoes),
+      rewards: { environment: environmentReward() },
+      ...{ steps: 4, promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 3, learningRate: 0.03, seed: 3 },
+      schedule: 'constant',
+      ...options,
+    });
+  };
+  const numbersOf = async (trainers: Awaited<ReturnType<typeof start>>['trainers']) =>
+    Promise.all(
+      Object.entries(trainers).map(async ([name, { parameters }]) => [
+        name,
+        await Promise.all(Object.values(parameters).map((x) => x.toArray())),
+      ]),
+    );
+
+  it('samples every turn with the policy that plays it, and says what it was worth to its role', async () => {
+    const model = await chatModel(4);
+    const loud = await createAdapter(model, lora, { r: 4, initLoraWeights: false }, { seed: 5 });
+    const asked = await request({ model, completionsPerPrompt: 4, policies: { proposer: NO_ADAPTER, critic: loud } });
+    const rollouts = await multiAgent(echoes).sample(asked);
+    expect(rollouts).toHaveLength(2 * 3 * 4);
+    for (const role of ['proposer', 'critic']) {
+      const own = rollouts.filter((rollout) => rollout.role === role);
+      expect(own).toHaveLength(12);
+      const sequences = own.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
+      const scored = await sequenceLogProbs(model, sequences, { adapter: role === 'critic' ? loud : NO_ADAPTER });
+      own.forEach(({ policy, group, row, promptTokens, samplerLogProbs, messages, episodeReward }, i) => {
+        expect([policy, sums[group - 4]]).toEqual([role, row]);
+        expect(messages!.at(-1)!.role).toBe('assistant');
+        expect([0, 1]).toContain(episodeReward);
+        const wanted = scored[i]!.logProbs.subarray(promptTokens.length - 1);
+        for (let t = 0; t < wanted.length; t++) expect(Math.abs(samplerLogProbs[t]! - wanted[t]!)).toBeLessThan(1e-4);
+      });
+    }
+    await expect(multiAgent(echoes, { policies: { critic: 'nobody' } }).sample(asked)).rejects.toThrow(
+      /the role critic is played by nobody, and the policies of the run are: proposer, critic/,
+    );
+    const selfPlay = await multiAgent(echoes, { policies: { critic: 'proposer' } }).sample(asked);
+    expect(new Set(selfPlay.map(({ policy }) => policy))).toEqual(new Set(['proposer']));
+  });
+
+  it('teaches each of them by what it said itself, and both get better at their parts', async () => {
+    const { history, adapters } = await start({ steps: 25, promptsPerStep: 3, completionsPerPrompt: 16 });
+    expect(Object.keys(adapters)).toEqual(['proposer', 'critic']);
+    for (const name of ['proposer', 'critic']) {
+      const rewards = history.map(({ metrics }) => metrics[`${name}/reward`]!);
+      const mean = (some: number[]) => some.reduce((a, b) => a + b) / some.length;
+      expect(mean(rewards.slice(-3)), name).toBeGreaterThan(mean(rewards.slice(0, 3)) + 0.3);
+    }
+    // Where a role is worth the same whatever it says, its policy stays as it was, and the other learns.
+    const indifferent = {
+      ...echoes,
+      start: (...of: Parameters<typeof echoes.start>) => {
+        const episode = echoes.start(...of) as Awaited<ReturnType<typeof echoes.start>>;
+        return { ...episode, rewards: async () => ({ ...(await episode.rewards()), proposer: 1 }) };
+      },
+    };
+    const objective = policyObjectives.reinforce({ baseline: 'batch-mean' });
+    const before = await start({ steps: 1, learningRate: 0 });
+    const plain = Object.entries(before.adapters).map(([name, adapter]) => [name, { adapter, objective }] as const);
+    const after = await start({ rollouts: multiAgent(indifferent), policies: Object.fromEntries(plain), steps: 3 });
+    const [was, is] = [await numbersOf(before.trainers), await numbersOf(after.trainers)];
+    expect(is[0]).toEqual(was[0]);
+    expect(is[1]).not.toEqual(was[1]);
+  });
+
+  it('goes on, stopped, to the same bits of all of them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'posttrain-policies-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const whole = await start();
+    const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 1 && stop());
+    const stopped = await start({ outputFolder: folder, afterStep });
+    expect(stopped.stopped).toEqual({ reason: 'hook', step: 2 });
+    const resumed = await start({ outputFolder: folder, resume: true });
+    expect(await numbersOf(resumed.trainers)).toEqual(await numbersOf(whole.trainers));
+    expect(await numbersOf(stopped.trainers)).not.toEqual(await numbersOf(whole.trainers));
+  });
+
+  it('refuses what is of one policy', async () => {
+    await expect(start({ reference: NO_ADAPTER } as never)).rejects.toThrow(
+      /reference is of one policy: use trainPolicy/,
+    );
+    await expect(start({ policies: {} })).rejects.toThrow(/policies must name at least one/);
+  });
 });

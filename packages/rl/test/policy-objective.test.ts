@@ -55,6 +55,27 @@ const rewards = [1, 0, 0.5, 2];
 const anyGroup = () => [rewards.map((reward, i) => rollout(reward, i + 1, -0.5 * (i + 1)))];
 
 describe('policyObjective', () => {
+  it.each([1, -2])(
+    'PPO has no gradient where a ratio has left on the side that the advantage of %d pulls to',
+    async (A) => {
+      const { ppo } = policyObjectives;
+      const critic = { name: 'none', values: async () => [] };
+      const advantage = { name: 'given', compute: (all: readonly Rollout[]) => all.map(() => A) };
+      const objective = policyObjective({ ...ppo({ critic, beta: 0, epsilon: 0.2 }), advantage, annotators: [] });
+      const ratios = [0.5, 0.79, 0.81, 1, 1.19, 1.21, 3];
+      const one = rollout(1, ratios.length);
+      const { rows } = objective.annotate([one], { maxCompletionLength: ratios.length });
+      const logProbs = [ratios.map((ratio, t) => one.oldLogProbs[t]! + Math.log(ratio))];
+      const { gradient } = await evaluateLoss(objective.loss, rows, logProbs, [ratios.map(() => 0)]);
+      ratios.forEach((ratio, t) => {
+        const hasLeft = A > 0 ? ratio > 1.2 : ratio < 0.8;
+        if (hasLeft) expect(gradient[t]).toBe(0);
+        // Else it is the policy gradient, weighted by how much likelier the token is now.
+        else expect(gradient[t]! * ratios.length).toBeCloseTo(-A * ratio, 6);
+      });
+    },
+  );
+
   it('REINFORCE with the KL in the reward stands still exactly at π_ref e^(r/β) / Z, by enumeration', async () => {
     const [beta, reward, referenceLogits] = [0.7, [0.3, -1, 0.9, 0], [0.2, 0.5, -0.4, -0.1]];
     const reference = softmax(referenceLogits);

@@ -3,13 +3,15 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key } from '@posttrain/core-tensor';
-import { ValueModel } from '@posttrain/lm';
+import { Key, tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { LocalGenerator, ValueModel } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
   type AnnotatorContext,
   criticValues,
+  externalSampler,
   gae,
   noBaseline,
   type PolicyTrainingOptions,
@@ -113,6 +115,65 @@ describe('training', () => {
       const [early, late] = [valueLosses[0]!, valueLosses.slice(-4).reduce((a, b) => a + b) / 4];
       expect(late, String(valueLosses)).toBeLessThan(early / 2);
     }
+  });
+});
+
+describe('a sampler elsewhere', () => {
+  /** It has a copy of the policy's numbers, as it was when it was brought. */
+  const sampled = async (syncEvery: number, options: Partial<Options> = {}) => {
+    const model = await toyModel(1);
+    const synced: number[] = [];
+    let local: LocalGenerator;
+    const rollouts = externalSampler({
+      generator: { name: 'elsewhere', generate: (requests) => local.generate(requests) },
+      async sync({ model: policy, step }) {
+        const copies = Object.entries(policy.weights).map(async ([name, x]) => {
+          return [name, tensor(Float32Array.from(await x.toArray()), x.shape)] as const;
+        });
+        local = new LocalGenerator(policy.withWeights(Object.fromEntries(await Promise.all(copies))));
+        synced.push(step);
+      },
+      syncEvery,
+    });
+    const objective = { ...policyObjectives.dapo(), ratio: truncatedImportance(tokenRatio()) };
+    const given = { model, objective, oldLogProbs: 'recomputed', steps: 6, ...options } as Partial<Options>;
+    return { ...(await run({ rollouts, ...given })), synced, given };
+  };
+  const weightsOf = async ({ trainer }: { readonly trainer: { readonly parameters: Named } }) =>
+    Promise.all(Object.values(trainer.parameters).map((x) => x.toArray()));
+
+  it('that has the policy in every step is on-policy; else it is at most so many steps old', async () => {
+    const every = await sampled(1);
+    expect(await weightsOf(every)).toEqual(await weightsOf(await run({ ...every.given, rollouts: singleTurn() })));
+    const third = await sampled(3);
+    expect([every.synced, third.synced]).toEqual([
+      [0, 1, 2, 3, 4, 5],
+      [0, 3],
+    ]);
+    const differences = third.history.map(({ metrics }) => metrics['sampling/sampling_logp_difference/mean']!);
+    differences.forEach((difference, step) => {
+      if (step % 3 === 0) expect(difference).toBeLessThan(1e-5);
+      else expect(difference).toBeGreaterThan(1e-3);
+    });
+  });
+
+  it('goes on to the same bits from where it had the policy', async () => {
+    const outputFolder = join(folder, 'elsewhere');
+    const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 2 && stop());
+    await sampled(3, { outputFolder, afterStep });
+    expect(await weightsOf(await sampled(3, { outputFolder, resume: true }))).toEqual(
+      await weightsOf(await sampled(3)),
+    );
+  });
+
+  it('is refused where log π_old is said to be its own, or a prompt begins elsewhere', async () => {
+    const objective = policyObjectives.dapo();
+    await expect(sampled(1, { oldLogProbs: 'sampler', objective })).rejects.toThrow(/does not sample from the policy/);
+    const rows: RowSource = {
+      ...{ name: 'middle', settings: {} },
+      next: ({ count }) => prompts.slice(0, count).map((row) => ({ row, promptTokens: [1, 2] })),
+    };
+    await expect(sampled(1, { rows })).rejects.toThrow(/row 0 goes on from tokens that are not those of its prompt/);
   });
 });
 

@@ -10,6 +10,8 @@ import type { Stateful } from '../stateful.js';
 export interface SamplingRequest {
   readonly model: CausalLM;
   readonly adapter: Adapter;
+  /** Where a run has several policies, all of them beside the model, by name; `adapter` is the first. */
+  readonly policies?: Readonly<Record<string, Adapter>>;
   readonly sampling: SamplingParams;
   /** Completions decoded together. */
   readonly maxBatch: number;
@@ -44,11 +46,13 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
   readonly settings?: DecisiveSettings;
   /** What its rollouts have that an advantage may need. Default: nothing. */
   readonly gives?: readonly RolloutNeed[];
-  /**
-   * Whether its rollouts are drawn from something else than the policy: they have `oldLogProbs` of the policy beside their
-   * `samplerLogProbs`, and the objective's ratio must correct for it. Default false.
-   */
+  /** What it samples with is not the policy of the request. Default false: the log-probs of its sampler are log π_old. */
   readonly isOffPolicy?: boolean;
+  /**
+   * Of one that is off-policy: whether its rollouts have `oldLogProbs`, of the policy, beside the `samplerLogProbs` of what they were drawn
+   * from. The objective's ratio must correct for the difference then. Default false: log π_old must be recomputed.
+   */
+  readonly givesOldLogProbs?: boolean;
   /** Every rollout has a row of the request. */
   sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
 }

@@ -36,7 +36,7 @@ export function singleTurn<Row extends PromptRow = PromptRow>(given: SingleTurnO
   return {
     name: 'single-turn',
     settings: mix ? singleTurnOptions.settings(given) : {},
-    isOffPolicy: mix !== undefined,
+    ...(mix && { isOffPolicy: true, givesOldLogProbs: true }),
     async sample(request) {
       const { rows, prompts, completionsPerPrompt: n, sampling, key, signal, firstGroup } = request;
       signal?.throwIfAborted();

@@ -251,11 +251,16 @@ export function checkPolicyOptions(settings: PolicySettings): void {
     const problem = `the advantage ${advantage.name} needs ${need}, which nothing gives: neither an annotator of the objective nor the source of rollouts ${rollouts?.name ?? 'single-turn'}.`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
   }
-  if (rollouts?.isOffPolicy && !objective.ratio.correct) {
-    const problem = `the source of rollouts ${rollouts.name} samples from something else than the policy, and the ratio ${objective.ratio.name} does not correct for it; use truncatedImportance(${objective.ratio.name === 'none' ? 'noRatio()' : 'ratio'}).`;
+  const { isOffPolicy = false, givesOldLogProbs = false } = rollouts ?? {};
+  if (isOffPolicy && !givesOldLogProbs && oldLogProbs === 'sampler') {
+    const problem = `the source of rollouts ${rollouts!.name} does not sample from the policy itself: its log-probabilities are not log π_old. Say "recomputed".`;
+    throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
+  }
+  if (givesOldLogProbs && !objective.ratio.correct) {
+    const problem = `the source of rollouts ${rollouts!.name} samples from something else than the policy, and the ratio ${objective.ratio.name} does not correct for it; use truncatedImportance(${objective.ratio.name === 'none' ? 'noRatio()' : 'ratio'}).`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
   }
-  if (objective.ratio.correct && oldLogProbs === 'sampler' && !rollouts?.isOffPolicy) {
+  if (objective.ratio.correct && oldLogProbs === 'sampler' && !givesOldLogProbs) {
     const problem = `the ratio ${objective.ratio.name} compares the sampler with log π_old; they are the same unless oldLogProbs is "recomputed".`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }

@@ -23,7 +23,7 @@ import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '.
 import type { PromptRow } from '../rewards/reward.js';
 import type { RowSource } from '../rollout/row-source.js';
 import { singleTurn } from '../rollout/single-turn.js';
-import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
+import { groupsOf, type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
 import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
@@ -63,7 +63,7 @@ export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdap
 }
 
 /** What stays the same over the steps, and what the steps carry along. */
-interface PolicyRun {
+export interface PolicyRun {
   readonly trainer: Trainer;
   readonly objective: PolicyObjective;
   readonly feed: RowFeed;
@@ -124,7 +124,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
 async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | undefined): Promise<Metrics> {
-  const { trainer, objective, options, state } = run;
+  const { options, state } = run;
 
   // Rollout and reward, with the policy as it is now.
   const { kept, sampled } = await collectRollouts(run, step, signal);
@@ -132,9 +132,44 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     return n + promptTokens.length + completionTokens.length;
   }, 0);
 
+  const { annotated, advantages, rollouts, metrics: learnt } = await learnFrom(run, step, kept, signal);
+  if (isRowSource(options.rows)) await (options.rows as RowSource).feedback?.(rollouts);
+  const parts = await run.parts.states();
+  if (parts) state.parts = parts;
+
+  await run.logCompletions?.(completionRecords(step, annotated, advantages));
+  const metrics = {
+    ...learnt,
+    ...rolloutMetrics(sampled),
+    num_tokens: state.numTokens,
+    ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
+  };
+  warnOfNoSignal(run, step, sampled, metrics);
+  return metrics;
+}
+
+/** What of a run a policy learns by. */
+export type LearningPolicy = Pick<PolicyRun, 'trainer' | 'objective' | 'options' | 'learningRateAt'>;
+
+/** What came of learning from rollouts. */
+export interface Learnt extends Pick<AnnotatedRollouts, 'advantages'> {
+  readonly annotated: readonly ScoredRollout[];
+  readonly rollouts: readonly Rollout[];
+  readonly metrics: Metrics;
+}
+
+/** The second half of a step: advantage, objective and update, of rollouts that the policy has made. */
+export async function learnFrom(
+  run: LearningPolicy,
+  step: number,
+  scored: readonly ScoredRollout[],
+  signal: AbortSignal | undefined,
+): Promise<Learnt> {
+  const { trainer, objective, options } = run;
+
   // Advantage: what every token is worth, as training rows.
   const annotators = annotatorsOf(run, step, signal);
-  let annotated: readonly ScoredRollout[] = kept;
+  let annotated = scored;
   for (const { annotator, context } of annotators) annotated = await annotator.annotate(annotated, context);
   const { needsReference } = objective;
   const { rollouts, metrics: samplerMetrics } = await withLogProbs(annotated, trainer, needsReference, options);
@@ -159,25 +194,17 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
   for (const { annotator, context } of annotators) {
     learnt.push((await annotator.learn?.(seen, advantages, context)) ?? {});
   }
-  if (isRowSource(options.rows)) await (options.rows as RowSource).feedback?.(rollouts);
-  const parts = await run.parts.states();
-  if (parts) state.parts = parts;
-
-  await run.logCompletions?.(completionRecords(step, annotated, advantages));
-  const metrics = {
-    ...meanMetrics(updates),
-    ...rolloutMetrics(sampled),
-    ...samplerMetrics,
-    ...Object.assign({}, ...learnt),
-    num_tokens: state.numTokens,
-    ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
-  };
-  warnOfNoSignal(run, step, sampled, metrics);
-  return metrics;
+  const metrics = { ...meanMetrics(updates), ...samplerMetrics, ...Object.assign({}, ...learnt) };
+  return { annotated, advantages, rollouts, metrics };
 }
 
 /** What every request for rollouts of a step has. */
-function samplingRequest({ trainer, options }: PolicyRun, step: number, key: Key, signal: AbortSignal | undefined) {
+export function samplingRequest(
+  { trainer, options }: LearningPolicy,
+  step: number,
+  key: Key,
+  signal: AbortSignal | undefined,
+) {
   const { rewards, rollouts: source = singleTurn(), maxBatch, scoring = {} } = options;
   return {
     ...{ model: trainer.model, adapter: trainer.adapter, source, rewards, scoring, maxBatch, key, step, signal },
@@ -191,7 +218,7 @@ function samplingRequest({ trainer, options }: PolicyRun, step: number, key: Key
 const LAST_ANNOTATOR = 2 ** 32 - 1;
 
 /** The objective's annotators, each with what it may use in this step. */
-function annotatorsOf(run: PolicyRun, step: number, signal: AbortSignal | undefined) {
+function annotatorsOf(run: LearningPolicy, step: number, signal: AbortSignal | undefined) {
   const key = Key.fromSeed(run.options.seed).child(step);
   return (run.options.objective.annotators ?? []).map((annotator, i) => ({
     annotator,

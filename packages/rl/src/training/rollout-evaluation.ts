@@ -17,13 +17,15 @@ const EVALUATION = 2 ** 32 - 1;
 export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySettings): Promise<EvaluationOnRows> {
   const { rows, identity } = await collectRows('trainPolicy', given, settings, 'evaluationRows');
   const prompts = checkPrompts(rows, settings);
-  const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed, rollouts: source = singleTurn() } = settings;
+  const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed, rollouts = singleTurn() } = settings;
+  // It is the policy as it is now that is measured, and not what a sampler elsewhere has of it.
+  const source = rollouts.isOffPolicy ? singleTurn() : rollouts;
   return {
     digest: contentHash([identity.rows, prompts]),
     async measure(trainer, signal) {
       // What a source learns by being asked is of the training.
       const before = structuredClone(await source.state?.());
-      const rollouts = await rollOut({
+      const sampled = await rollOut({
         ...{
           source,
           firstGroup: 0,
@@ -41,7 +43,7 @@ export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySet
         step: trainer.step,
       });
       await source.load?.(before);
-      return rolloutMetrics(rollouts);
+      return rolloutMetrics(sampled);
     },
   };
 }
