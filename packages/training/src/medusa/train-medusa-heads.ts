@@ -32,7 +32,9 @@ export async function trainMedusaHeads(
 ): Promise<{ readonly heads: MedusaHeads; readonly losses: readonly number[] }> {
   const { steps, batchSize, learningRate, decay } = trainMedusaHeadsOptions.read(given);
   heads.checkFits(model);
-  const short = rows.findIndex(({ weights }) => !Array.from(weights).some((weight, t) => t >= heads.numHeads && weight > 0));
+  const short = rows.findIndex(
+    ({ weights }) => !Array.from(weights).some((weight, t) => t >= heads.numHeads && weight > 0),
+  );
   if (short >= 0 || rows.length === 0) {
     const problem = rows.length === 0 ? 'there are no rows' : `row ${short} has no learnt token for the last head`;
     const least = `a row needs one that is at least ${heads.numHeads + 1} places after its first`;
