@@ -1,8 +1,25 @@
 import { type Engine, type Graph, ones, referenceEngine, setEngine, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
+import type { Completion } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { initialWeights, loadWeights, networkOf, perplexity, sequenceLogProbs } from '../src/index.js';
-import { ENGINES, largestDifference, MODEL_FOLDERS, modelFolder, readGolden, tinyConfig } from './support.js';
+import {
+  initialWeights,
+  LocalGenerator,
+  loadWeights,
+  networkOf,
+  perplexity,
+  type StreamEvent,
+  sequenceLogProbs,
+} from '../src/index.js';
+import {
+  ENGINES,
+  largestDifference,
+  MODEL_FOLDERS,
+  modelFolder,
+  readGolden,
+  tinyConfig,
+  tinyModel,
+} from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -149,4 +166,34 @@ describe('perplexity', () => {
   it('refuses to say anything about nothing', () => {
     expect(() => perplexity([])).toThrow(/two tokens/);
   });
+});
+
+it('generate and stream report statistics, what tokens were drawn with, and which stop string ended them', async () => {
+  const model = await tinyModel();
+  const generator = new LocalGenerator(model);
+  const statistics = ['rank', 'entropy'] as const;
+  const asked = {
+    prompt: 'One and one',
+    maxTokens: 12,
+    seed: 4,
+    topK: 5,
+    logProbs: true,
+    statistics,
+    samplingLogProbs: true,
+  };
+  const [[whole]] = (await generator.generate([asked])) as [[Completion]];
+  const prompt = model.tokenizer.encode('One and one');
+  const [scored] = await sequenceLogProbs(model, [[...prompt, ...whole.tokenIds!]], { ranks: true });
+  expect(whole.statistics!.rank).toEqual([...scored!.ranks!.slice(-12)]);
+  expect(largestDifference(whole.statistics!.entropy!, scored!.entropies.slice(-12))).toBeLessThan(1e-4);
+  // Of five tokens that may be drawn, each is likelier than among all.
+  for (const [t, logProb] of whole.logProbs!.entries()) expect(whole.samplingLogProbs![t]).toBeGreaterThan(logProb);
+  const stop = [whole.text.slice(5, 7)];
+  const events: StreamEvent[] = [];
+  for await (const event of generator.stream({ ...asked, stop })) events.push(event);
+  const [{ tokenIds: _, ...stopped }] = (await generator.generate([{ ...asked, stop }]))[0] as [Completion];
+  expect(stopped.stop).toBe(stop[0]);
+  expect(events.map(({ stop: found }) => found)).toEqual([...events.slice(1).map(() => undefined), stop[0]]);
+  expect(events.map((event) => event.statistics!.rank)).toEqual(stopped.statistics!.rank);
+  expect(events.map((event) => event.samplingLogProb)).toEqual(stopped.samplingLogProbs);
 });

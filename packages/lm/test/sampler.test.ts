@@ -13,6 +13,7 @@ import {
 } from '../src/index.js';
 import { expOfNegative } from '../src/sampling/fast-exp.js';
 import { checkSamplerSettings } from '../src/sampling/sampler-settings.js';
+import { TOKEN_STATISTICS } from '../src/sampling/token-statistics.js';
 
 const plain: SamplerSettings = { temperature: 1, topK: undefined, topP: 1, minP: 0, repetitionPenalty: 1 };
 const none = new TokenHistory([]);
@@ -285,5 +286,60 @@ describe('sampleToken', () => {
     [{ logitBias: new Map([[Number.NaN, 1]]) }, 'logitBias must name tokens of the model, not NaN'],
   ] as const)('refuses %o', (wrong, message) => {
     expect(() => checkSamplerSettings({ ...plain, ...wrong }, 12)).toThrow(message);
+  });
+});
+
+describe('what is reported of a token', () => {
+  it('is, as statistics, what the definitions give', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: -20, max: 20 }), { minLength: 2, maxLength: 9 }),
+        fc.constantFrom(0, 0.7, 1, 2),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (quarters, temperature, uniform) => {
+          const logits = Float32Array.from(quarters, (x) => x / 4);
+          const names = TOKEN_STATISTICS;
+          const settings = { ...plain, temperature, statistics: names, entropies: true };
+          const { token, statistics, entropy } = sampleToken(logits, settings, none, uniform);
+          const weights = Array.from(logits, (x) => Math.exp(x / (temperature || 1)));
+          const total = weights.reduce((a, b) => a + b);
+          const p = weights.map((weight) => weight / total);
+          const sum = (f: (p: number) => number) => p.reduce((all, x) => all + f(x), 0);
+          const [first, second] = [...p].sort((a, b) => b - a) as [number, number];
+          const wanted = {
+            entropy: sum((x) => -x * Math.log(x)),
+            varentropy: sum((x) => x * Math.log(x) ** 2) - sum((x) => -x * Math.log(x)) ** 2,
+            margin: first - second,
+            rank: 1 + p.filter((x) => x > p[token]! * (1 + 1e-9)).length,
+            topLogProb: Math.log(first),
+            // KL(uniform ‖ p)
+            selfCertainty: sum((x) => Math.log(1 / p.length / x) / p.length),
+          };
+          expect(Object.keys(statistics!)).toEqual([...names]);
+          for (const name of names) expect(statistics![name]).toBeCloseTo(wanted[name], 4);
+          expect(entropy).toBe(statistics!.entropy);
+        },
+      ),
+    );
+    const misspelt = { ...plain, statistics: ['surprise'] as unknown as typeof TOKEN_STATISTICS };
+    expect(() => checkSamplerSettings(misspelt)).toThrow(/statistics must be of entropy, .*, not "surprise"/);
+  });
+
+  it('is, as samplingLogProb, the share of [0, 1) that gives it', () => {
+    const logits = Float32Array.from([0.5, 2, -1, 1.5, 0, 1.4]);
+    const cases: Partial<SamplerSettings>[] = [
+      ...[{}, { temperature: 0 }, { temperature: 0.6 }, { topK: 3 }, { topP: 0.7, temperature: 1.5 }],
+      ...[{ logitBias: new Map([[1, -2]]) }, { minP: 0.2, repetitionPenalty: 1.3 }],
+    ];
+    for (const overrides of cases) {
+      const settings = { ...plain, ...overrides, samplingLogProbs: true };
+      const context = new TokenHistory([3]);
+      const shares = distribution(logits, settings, context);
+      for (const uniform of [0.01, 0.4, 0.8, 0.99]) {
+        const { token, samplingLogProb } = sampleToken(logits, settings, context, uniform);
+        expect(Math.exp(samplingLogProb!)).toBeCloseTo(shares[token]!, 5);
+      }
+    }
+    expect(sampleToken(logits, plain, none, 0.5)).not.toHaveProperty('samplingLogProb');
   });
 });

@@ -25,6 +25,7 @@ export interface SampledToken {
   readonly samplingLogProb?: number;
 }
 
+/** Statistics of a token, by name. */
 export type TokenStatistics = Readonly<Partial<Record<TokenStatistic, number>>>;
 
 export function reportToken(

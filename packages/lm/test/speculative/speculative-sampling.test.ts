@@ -1,12 +1,24 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Key } from '@posttrain/core-tensor';
+import { Key, tensor } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { promptLookup, residualDistribution, sampleToken, verifyToken } from '../../src/index.js';
+import {
+  hiddenStates,
+  LocalGenerator,
+  MedusaHeads,
+  medusaHead,
+  promptLookup,
+  residualDistribution,
+  sampleToken,
+  verifyCandidates,
+  verifyToken,
+} from '../../src/index.js';
 import { tokenDistribution } from '../../src/sampling/sampler.js';
 import { TokenHistory } from '../../src/sampling/token-history.js';
 import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
+import { largestDifference, temporaryFolder, tinyModel } from '../support.js';
 
 interface Golden {
   readonly prompt_lookup: {
@@ -22,6 +34,7 @@ interface Golden {
     readonly matches: number;
     readonly last: number[];
   }[];
+  readonly medusa: { readonly hidden: number[][][]; readonly logits: number[][][][] };
 }
 const path = join(import.meta.dirname, '../../../../goldens/speculative/expected.json');
 const golden: Golden = JSON.parse(readFileSync(path, 'utf8'));
@@ -142,6 +155,132 @@ describe('verifyToken', () => {
     // The 99.9 % point of chi-square with 4 degrees of freedom.
     expect(statistic(false)).toBeLessThan(18.47);
     expect(statistic(true)).toBeGreaterThan(18.47);
+  });
+});
+
+/** The shares of [0, 1) in which a uniform number gives each outcome, by bisection of its borders. */
+function shares<T>(at: (uniform: number) => T): [outcome: T, share: number][] {
+  const found: [T, number][] = [];
+  const last = JSON.stringify(at(1 - 2 ** -50));
+  for (let start = 0; start < 1; ) {
+    const outcome = at(start);
+    let [low, high] = [start, 1];
+    if (JSON.stringify(outcome) !== last) {
+      while (high - low > 1e-13) {
+        const middle = (low + high) / 2;
+        if (JSON.stringify(at(middle)) === JSON.stringify(outcome)) low = middle;
+        else high = middle;
+      }
+    }
+    found.push([outcome, high - start]);
+    start = high;
+  }
+  return found;
+}
+
+describe('verifyCandidates', () => {
+  /** Over all draws of the candidates and all uniforms, in closed form; how often one of the candidates is kept, too. */
+  function outcomes(p: TokenDistribution, q: TokenDistribution, count: number, replaced: boolean) {
+    const outcome = new Float64Array(4);
+    let kept = 0;
+    const draw = (candidates: readonly { token: number; draft: TokenDistribution }[], share: number): void => {
+      const used = candidates.map(({ token }) => token);
+      const rest = [...q.tokens.keys()].filter((i) => replaced || !used.includes(q.tokens[i]!));
+      const total = rest.reduce((sum, i) => sum + q.probabilities[i]!, 0);
+      if (candidates.length < count && total > 1e-12) {
+        const weights = new Array<number>(4).fill(0);
+        for (const i of rest) weights[q.tokens[i]!] = q.probabilities[i]! / total;
+        const draft = distributionOf(weights);
+        for (const [i, token] of draft.tokens.entries()) {
+          draw([...candidates, { token, draft }], share * draft.probabilities[i]!);
+        }
+        return;
+      }
+      // One uniform after the other: which candidate is kept, and what is drawn when none is.
+      const verify = (at: number, accepts: readonly number[], part: number): void => {
+        const refused = accepts.concat(new Array<number>(candidates.length - accepts.length).fill(0.999_999_999_999));
+        if (at === candidates.length) {
+          for (const [{ token }, own] of shares((residual) =>
+            verifyCandidates(p, candidates, { accept: refused, residual }),
+          )) {
+            outcome[token]! += part * own;
+          }
+          return;
+        }
+        const isKept = (accept: number) => {
+          const tried = refused.with(at, accept);
+          const one = verifyCandidates(p, candidates.slice(0, at + 1), { accept: tried, residual: 0.5 });
+          return one.accepted;
+        };
+        for (const [accepted, own] of shares(isKept)) {
+          if (!accepted) {
+            verify(at + 1, [...accepts, 0.999_999_999_999], part * own);
+            continue;
+          }
+          outcome[candidates[at]!.token]! += part * own;
+          kept += part * own;
+        }
+      };
+      verify(0, [], share);
+    };
+    draw([], 1);
+    return { outcome, kept };
+  }
+
+  it('gives the target distribution exactly, from one draft with and without replacement, and keeps more than one candidate does', () => {
+    fc.assert(
+      fc.property(distribution(4), distribution(4), fc.boolean(), (p, q, replaced) => {
+        const alone = outcomes(p, q, 1, replaced);
+        for (const count of [2, 3]) {
+          const { outcome, kept } = outcomes(p, q, count, replaced);
+          for (const [token, share] of outcome.entries()) expect(share).toBeCloseTo(probabilityOf(p, token), 8);
+          expect(kept).toBeGreaterThan(alone.kept - 1e-8);
+        }
+      }),
+      { numRuns: 25, seed: 4 },
+    );
+  });
+});
+
+describe('Medusa heads', () => {
+  const folder = join(import.meta.dirname, '../../../../goldens/speculative/medusa');
+
+  it('are read and saved in the reference’s layout, and say what it says', async () => {
+    const heads = await MedusaHeads.load(folder);
+    expect([heads.numHeads, heads.numLayers, heads.baseModel]).toEqual([3, 2, 'tiny']);
+    const { hidden, logits } = golden.medusa;
+    const flat = tensor(Float32Array.from(hidden.flat(2)), [18, 4]);
+    for (const [head, wanted] of logits.entries()) {
+      const { hidden: x, output } = medusaHead(heads.weights, flat, { head, numLayers: 2 });
+      const found = await x.matmul(output, { transposeB: true }).toArray();
+      expect(largestDifference(found, wanted.flat(2))).toBeLessThan(1e-5);
+    }
+    const copy = await temporaryFolder();
+    await heads.save(copy);
+    for (const name of ['config.json', 'medusa_lm_head.safetensors']) {
+      const [ours, theirs] = await Promise.all([copy, folder].map((at) => readFile(join(at, name))));
+      if (name === 'config.json') expect(JSON.parse(String(ours))).toEqual(JSON.parse(String(theirs)));
+      else expect(ours!.equals(theirs!)).toBe(true);
+    }
+  });
+
+  it('begin as the model’s own next token, and are refused for another model', async () => {
+    const model = await tinyModel();
+    const heads = MedusaHeads.initialize(model, { medusaNumHeads: 2 });
+    const [states] = await hiddenStates(model, [[1, 5, 9]]);
+    const state = tensor(states!.at(-1)!, [1, 16]);
+    const own = await model.network.logits(model.weights, state).toArray();
+    for (const head of [0, 1]) {
+      const { hidden, output } = medusaHead(heads.weights, state, { head, numLayers: 1 });
+      expect(largestDifference(await hidden.matmul(output, { transposeB: true }).toArray(), own)).toBeLessThan(1e-5);
+    }
+    const other = await MedusaHeads.load(folder);
+    expect(() => new LocalGenerator(model, { speculative: { medusa: other } })).toThrow(/output layers are \[7, 4\]/);
+    const refused = (choices: number[][]) => () =>
+      new LocalGenerator(model, { speculative: { medusa: heads, choices } });
+    expect(refused([[0], [1, 0]])).toThrow(/not the path that it goes on from/);
+    expect(refused([[0], [0, 0], [0, 0, 0]])).toThrow(/a path has 1 to 2 ranks/);
+    expect(refused([])).toThrow(/one path or more/);
   });
 });
 

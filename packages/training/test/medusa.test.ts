@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setEngine, tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { LocalGenerator, MedusaHeads, type MedusaSpeculation } from '@posttrain/lm';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { medusaLoss, type TrainingRow, trainMedusaHeads } from '../src/index.js';
+import { expectClose } from './model.js';
+
+beforeAll(() => setEngine(onnxruntimeEngine()));
+
+describe('Medusa', () => {
+  interface Golden {
+    readonly hidden: number[][][];
+    readonly labels: number[][];
+    readonly decay: number;
+    readonly losses: number[];
+    readonly loss: number;
+    readonly gradients: Record<string, number[] | number[][]>;
+  }
+  const folder = join(import.meta.dirname, '../../../goldens/speculative');
+  const golden: Golden = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')).medusa;
+
+  /** A model that goes from each token to one other: its blocks add nothing, and its output layer knows the embeddings. */
+  async function walker(seed: number) {
+    const model = await tinyModel('llama', seed);
+    const embedding = model.weights['model.embed_tokens.weight']!;
+    const normed = embedding.div(embedding.square().mean(1, { keepDims: true }).sqrt());
+    const from = Int32Array.from({ length: 40 }, (_, token) => (token * 23 + 40 - seed) % 40);
+    const silent = Object.entries(model.weights).filter(([name]) => /o_proj|down_proj/.test(name));
+    return model.withWeights({
+      ...model.weights,
+      ...Object.fromEntries(silent.map(([name, weight]) => [name, weight.mul(0)])),
+      'lm_head.weight': normed.gather(tensor(from), 0),
+    });
+  }
+
+  it('has the loss and the gradients of torch', async () => {
+    const heads = await MedusaHeads.load(join(folder, 'medusa'));
+    const hidden = tensor(Float32Array.from(golden.hidden.flat(2)), [2, 9, 4]);
+    const labels = tensor(Int32Array.from(golden.labels.flat()), [2, 9]);
+    const { losses } = medusaLoss(heads.weights, hidden, labels, heads, { decay: golden.decay });
+    for (const [k, loss] of losses.entries()) expect(await loss.item()).toBeCloseTo(golden.losses[k]!, 5);
+    const { value, gradient } = valueAndGrad((weights: typeof heads.weights) => {
+      return medusaLoss(weights, hidden, labels, heads, { decay: golden.decay }).loss;
+    })(heads.weights);
+    expect(await value.item()).toBeCloseTo(golden.loss, 5);
+    for (const [name, wanted] of Object.entries(golden.gradients)) {
+      expectClose(await gradient[name]!.toArray(), wanted.flat(), 1e-5);
+    }
+  });
+
+  it('heads that were trained on the model’s answers have more of their guesses kept', async () => {
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const model = await walker(seed);
+      const generate = async (from: number, n: number, speculative?: MedusaSpeculation) => {
+        const generator = new LocalGenerator(model, speculative ? { speculative } : {});
+        const prompts = Array.from({ length: n }, (_, i) => ({ tokenIds: [(from + i) % 40], continuesText: true }));
+        const answers = await generator.generate(
+          prompts.map((prompt) => ({ prompt, maxTokens: 9, minNewTokens: 9, temperature: 0 })),
+        );
+        const tokens = answers.map(([answer], i) => [...prompts[i]!.tokenIds, ...answer!.tokenIds!]);
+        return { tokens, rate: generator.speculation?.tokensPerPass };
+      };
+      const answered = (await generate(0, 20)).tokens.map((tokens): TrainingRow => {
+        return { tokens, weights: tokens.slice(1).map(() => 1) };
+      });
+      const initial = MedusaHeads.initialize(model, { medusaNumHeads: 2 });
+      const options = { steps: 25, batchSize: 20, learningRate: 0.05 };
+      const { heads, losses } = await trainMedusaHeads(model, initial, answered, options);
+      expect(losses.at(-1)!).toBeLessThan(losses[0]! / 2);
+      // The control: the same training on tokens that are not what the model goes on with.
+      const others = answered.map((row, i) => ({ ...row, tokens: row.tokens.map((token) => (token * (3 + i)) % 40) }));
+      const control = await trainMedusaHeads(model, initial, others, options);
+      const rates: number[] = [];
+      for (const medusa of [heads, initial, control.heads]) {
+        rates.push((await generate(20, 20, { medusa, choices: [[0], [0, 0]] })).rate!);
+      }
+      gains.push(rates[0]! - Math.max(rates[1]!, rates[2]!));
+    }
+    const mean = gains.reduce((a, b) => a + b) / 3;
+    const deviation = Math.sqrt(gains.reduce((sum, gain) => sum + (gain - mean) ** 2, 0) / 2);
+    // The 95 % interval of the mean, by Student's t with two degrees of freedom.
+    expect(mean - 4.303 * (deviation / Math.sqrt(3))).toBeGreaterThan(0.3);
+  });
+
+  it('refuses rows that are too short for its last head', async () => {
+    const model = await tinyModel('llama', 1);
+    const heads = MedusaHeads.initialize(model, { medusaNumHeads: 3 });
+    const train = trainMedusaHeads(model, heads, [{ tokens: [1, 2, 3], weights: [1, 1] }], { steps: 1 });
+    await expect(train).rejects.toThrow(/row 0 has no learnt token for the last head/);
+  });
+});
