@@ -82,8 +82,8 @@ def rankings() -> dict:
 
 
 def pairs() -> list:
-    """On the inputs of dpo-loss.json. cDPO: as the code that came with DPO has `label_smoothing`; DPOP: arXiv 2402.13228,
-    eq. 3; BFPO: arXiv 2408.15313, as its authors' code has it."""
+    """On the inputs of dpo-loss.json. cDPO: as the code that came with DPO has `label_smoothing`; DPOP: arXiv 2402.13228;
+    BFPO: arXiv 2408.15313, as its authors' code has it."""
     inputs = draw()
     cases = []
     for name, options in (

@@ -18,7 +18,7 @@ const combinedOptions = options('combinedLoss', {
 export type CombinedLossOptions = Given<typeof combinedOptions>;
 
 /**
- * Σ w_i L_i of several losses of pairs, as TRL has it with a list as `loss_type`: MPO (arXiv 2411.10442, eq. 2) is
+ * Σ w_i L_i of several losses of pairs, as TRL has it with a list as `loss_type`: MPO (arXiv 2411.10442) is
  * `combinedLoss({ losses: [dpoLoss(), bcoLoss(), sftLoss()], lossWeights: [0.8, 0.2, 1] })`. Each keeps its own β; the rewards that are
  * logged are those of the first. A reference is run where one of them compares with it.
  *

@@ -12,7 +12,7 @@ const cpoOptions = options('cpoLoss', {
 export type CpoLossOptions = Given<typeof cpoOptions>;
 
 /**
- * Contrastive Preference Optimization (arXiv 2401.08417, eq. 3 and 5): -log σ(β(log π(y_w) - log π(y_l))) + α NLL(y_w), with
+ * Contrastive Preference Optimization (arXiv 2401.08417, eq. 3): -log σ(β(log π(y_w) - log π(y_l))) + α NLL(y_w), with
  * log-probabilities summed over tokens and the likelihood a mean over all chosen tokens of the step. It has no reference.
  */
 export function cpoLoss(given: CpoLossOptions = {}): PreferenceLoss {

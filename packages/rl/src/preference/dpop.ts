@@ -13,7 +13,7 @@ const dpopOptions = options('dpopLoss', {
 export type DpopLossOptions = Given<typeof dpopOptions>;
 
 /**
- * DPO-Positive (Smaug, arXiv 2402.13228, eq. 3): -log σ(β(h_w - h_l - λ max(0, -h_w))) with h = log π(y) - log π_ref(y): a
+ * DPO-Positive (Smaug, arXiv 2402.13228): -log σ(β(h_w - h_l - λ max(0, -h_w))) with h = log π(y) - log π_ref(y): a
  * chosen completion that becomes unlikelier than under the reference costs λ times as much as a margin gives.
  */
 export function dpopLoss(given: DpopLossOptions = {}): PreferenceLoss {

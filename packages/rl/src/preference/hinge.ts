@@ -11,8 +11,8 @@ const hingeOptions = options('hingeLoss', {
 export type HingeLossOptions = Given<typeof hingeOptions>;
 
 /**
- * The hinge loss of SLiC-HF (arXiv 2305.10425, eq. 1, with log-ratios in place of log-probabilities, as in TRL): max(0, 1
- * - β(h_w - h_l)) with h = log π(y) - log π_ref(y). A pair whose margin β(h_w - h_l) is above 1 teaches nothing.
+ * The hinge loss of SLiC-HF (arXiv 2305.10425), with log-ratios in place of log-probabilities, as in TRL: max(0, 1 - β(h_w - h_l))
+ * with h = log π(y) - log π_ref(y). A pair whose margin β(h_w - h_l) is above 1 teaches nothing.
  */
 export function hingeLoss(given: HingeLossOptions = {}): PreferenceLoss {
   const { beta } = hingeOptions.read(given);

@@ -10,7 +10,7 @@ const lipoOptions = options('lipoLoss', {
 export type LipoLossOptions = Given<typeof lipoOptions>;
 
 /**
- * Listwise Preference Optimization, LiPO-λ (arXiv 2402.01878, eq. 9): Σ_{ψ_i > ψ_j} Δ_ij log(1 + e^(s_j - s_i)) over the completions
+ * Listwise Preference Optimization, LiPO-λ (arXiv 2402.01878): Σ_{ψ_i > ψ_j} Δ_ij log(1 + e^(s_j - s_i)) over the completions
  * of a prompt with scores ψ, s = β(log π(y) - log π_ref(y)), and Δ_ij = |2^ψ_i - 2^ψ_j| · |1 / log(1 + τ_i) - 1 / log(1 + τ_j)|, where τ
  * is the rank of a completion by s, from 1, equal ones as they are listed. Scores are best in [0, 1]. The weights Δ have no gradient.
  */

@@ -13,7 +13,7 @@ const robustOptions = options('robustLoss', {
 export type RobustLossOptions = Given<typeof robustOptions>;
 
 /**
- * Robust DPO (arXiv 2403.00409, eq. 12): [-(1 - ε) log σ(βΔ) + ε log σ(-βΔ)] / (1 - 2ε) with Δ = h_w - h_l and h = log
+ * Robust DPO (arXiv 2403.00409): [-(1 - ε) log σ(βΔ) + ε log σ(-βΔ)] / (1 - 2ε) with Δ = h_w - h_l and h = log
  * π(y) - log π_ref(y). If a share ε of the labels is flipped, its mean is DPO's loss on the right labels.
  */
 export function robustLoss(given: RobustLossOptions = {}): PreferenceLoss {

@@ -11,8 +11,8 @@ const sigmoidNormOptions = options('sigmoidNormLoss', {
 export type SigmoidNormLossOptions = Given<typeof sigmoidNormOptions>;
 
 /**
- * DPO with log-ratios averaged over the tokens of a completion (arXiv 2411.15124, section 5.1.2, as in TRL): -log σ(β(h_w
- * / |y_w| - h_l / |y_l|)) with h = log π(y) - log π_ref(y), so that longer completions are not preferred for their length.
+ * DPO with log-ratios averaged over the tokens of a completion (Tülu 3, arXiv 2411.15124, as in TRL):
+ * -log σ(β(h_w / |y_w| - h_l / |y_l|)) with h = log π(y) - log π_ref(y), so that longer completions are not preferred for their length.
  */
 export function sigmoidNormLoss(given: SigmoidNormLossOptions = {}): PreferenceLoss {
   const { beta } = sigmoidNormOptions.read(given);

@@ -72,7 +72,7 @@ export const TRL_REMARKS: Readonly<Record<string, string>> = {
   padding_free: 'Give packing: true.',
   dataset_text_field: 'The column of a text is called text: { text }.',
   dataset_num_proc: 'Rows are tokenized in this process.',
-  precompute_ref_log_probs: 'They always are.',
+  precompute_ref_log_probs: 'They always are, of rows that are there before the first step.',
   max_prompt_length: 'Give maxLength, of prompt and completion together.',
   use_cpu: 'The engine decides where: see setEngine of @posttrain/core-tensor.',
 };
