@@ -1,6 +1,6 @@
 import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, sameCache } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
@@ -19,7 +19,7 @@ import { InputMemory, type PassRow, paddedPositions } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
 import { cacheCapacity, checkPositive, type ModelRunnerOptions, type PackWeights } from './runner-options.js';
 import { type PassFailure, paddedWidth, passesOf } from './runner-passes.js';
-import { Sequence, waitsForPrefix } from './sequence.js';
+import { longestShared, Sequence, waitsForPrefix } from './sequence.js';
 import { type RowSoftmax, rowsOf, StepMemory, softmaxesOf } from './step-memory.js';
 
 /** See `packWeights`. */
@@ -110,26 +110,27 @@ export class ModelRunner {
   }
 
   /**
-   * A new sequence: empty, or with as many of `tokens` (but never all of them) as a sequence of this runner with the same
-   * adapter begins with.
+   * A new sequence: empty, or with as many of `tokens` (but never all of them) as a sequence of this runner begins with and
+   * has computed as this one would: with the same adapter and row inputs, or where neither adapter has changed anything yet.
    */
   start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
-    let best: Sequence | undefined;
-    let shared = 0;
-    for (const other of this.#prefixReuse ? [...this.#live, ...this.#released] : []) {
-      if (!other.adapter || !sameAdapter(other.adapter, adapter)) continue;
-      const common = commonPrefix(other.tokens, tokens, tokens.length - 1);
-      if (common > shared) [best, shared] = [other, common];
-    }
+    const all = this.#prefixReuse ? [...this.#live, ...this.#released] : [];
+    const { best, shared } = longestShared(all, tokens, adapter);
     if (best) {
       if (this.#released.delete(best)) this.#released.add(best);
-      return this.fork(best, shared);
+      const from = this.#fork(best, shared);
+      from.adapter = adapter;
+      return from;
     }
     return this.#add(new Sequence(this.#blocks.create()));
   }
 
   /** Another sequence that begins with the first `length` tokens of this one (default: all). */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
+    return this.#fork(sequence, length);
+  }
+
+  #fork(sequence: CachedSequence, length: number): Sequence {
     const from = this.#own(sequence, this.#released);
     this.#copies.settle(from);
     return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
@@ -252,9 +253,11 @@ export class ModelRunner {
   async #run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const copied = longest === 1 ? await this.#copies.find(sequences, room) : undefined;
+    // Copies have the layers of the pass itself only.
+    const isCopied = longest === 1 && !pass.some(({ row }) => row.adapter.earlierPass);
+    const copied = isCopied ? await this.#copies.find(sequences, room) : undefined;
     if (!copied) {
-      if (longest > 1) for (const sequence of sequences) this.#copies.forget(sequence);
+      if (!isCopied) for (const sequence of sequences) this.#copies.forget(sequence);
       await this.#copies.writeBack();
     }
     const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
@@ -271,7 +274,7 @@ export class ModelRunner {
   /** A pass of one token a row over a copy of what is in the blocks. */
   async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
+    const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
     const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
     const extended = this.#packs()
       ? await packedSteps(this.network, this.#weights, adapter).extendCopied(...rest)
@@ -286,7 +289,7 @@ export class ModelRunner {
     const width = Math.min(this.network.config.maxPositionEmbeddings, paddedWidth(longest));
     const places = pass.map((_, i) => i);
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
+    const { inputs, positions } = this.#inputs.write(pass, places, [count, width], adapter.rowInputs?.names);
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
     pass.forEach(({ row: { sequence }, from, to }, i) => {
@@ -298,11 +301,12 @@ export class ModelRunner {
     const asked = width === 1 ? undefined : paddedPositions(positions);
     const input = asked ? { ...paged, rows: tensor(asked) } : paged;
     const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
-    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
+    const { earlierPass = false } = adapter;
+    const rest = [adapter.parameters, this.#memory.poolsFor(earlierPass), input, old] as const;
     const extended = this.#packs()
       ? await packedSteps(this.network, this.#weights, adapter).extend(...rest)
       : await pagedSteps(this.network, adapter).extend(this.#weights, ...rest);
-    this.#memory.pools = extended.cache;
+    this.#memory.put(extended.cache, earlierPass);
     return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
   }
 
@@ -325,7 +329,7 @@ export class ModelRunner {
    */
   async #putPrefixes(rows: readonly Row[], onPrefix: (row: Row) => void): Promise<void> {
     for (const adapter of distinctAdapters(rows.map((row) => row.adapter))) {
-      const own = rows.filter((row) => sameAdapter(row.adapter, adapter));
+      const own = rows.filter((row) => sameCache(row.adapter, adapter));
       onPrefix(own[0]!);
       const prefix = await this.#prefixOf(adapter);
       for (const { sequence } of own) {
@@ -341,7 +345,7 @@ export class ModelRunner {
   /** The sequence that has the prefix of an adapter and nothing else. */
   async #prefixOf(adapter: Adapter): Promise<Sequence> {
     const isIt = (one: Sequence) =>
-      one.length === 0 && one.virtual > 0 && one.adapter !== undefined && sameAdapter(one.adapter, adapter);
+      one.length === 0 && one.virtual > 0 && one.adapter !== undefined && sameCache(one.adapter, adapter);
     const known = [...this.#released].find(isIt);
     if (known) return known;
     const count = adapter.virtualTokens ?? 0;
@@ -388,13 +392,6 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
-  const end = Math.min(a.length, most);
-  let i = 0;
-  while (i < end && a[i] === b[i]) i++;
-  return i;
 }
 
 const bytesOf = (weights: Weights): number => Object.values(weights).reduce((sum, { size }) => sum + 4 * size, 0);

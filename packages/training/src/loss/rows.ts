@@ -1,6 +1,6 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import { assertTokenIds } from '@posttrain/lm';
+import { type Adapter, adapterFor, assertTokenIds, NO_ADAPTER, type RowInputs } from '@posttrain/lm';
 import { type Annotation, type AnnotationSpec, annotationSpec } from './annotation.js';
 
 /**
@@ -20,6 +20,11 @@ export interface TrainingRow {
   readonly group?: number | string;
   /** Lengths of the sequences packed into `tokens`, in order; left out: one sequence. They do not see each other. */
   readonly lengths?: readonly number[];
+  /**
+   * What the adapter reads of the row, beside what it finds in the tokens: `{ taskIds: 2 }` for Poly. Of packed sequences one
+   * for each.
+   */
+  readonly adapterInputs?: RowInputs | readonly RowInputs[];
 }
 
 /** Rows as one padded grid of tensors: b rows, s tokens, s - 1 predictions. */
@@ -33,6 +38,8 @@ export interface RowBatch {
   readonly annotations: Readonly<Record<string, Tensor>>;
   /** int32 [b], counted from 1; 0 on padding. Only for losses with groups of any size. */
   readonly groups?: Tensor;
+  /** int32 [b, s] each: what an adapter reads of the sequence that each token belongs to. Only for adapters that read some. */
+  readonly inputs?: Readonly<Record<string, Tensor>>;
 }
 
 /** A row that cannot be trained on. */
@@ -170,11 +177,16 @@ export function microBatches(
   return batches;
 }
 
-/** Rows as tensors, padded on the right. `annotations` are those to include; groups of padding rows fill up. */
+/**
+ * Rows as tensors, padded on the right. `annotations` are those to include; groups of padding rows fill up.
+ *
+ * @throws PosttrainError for rows that do not say what the adapter reads
+ */
 export function toBatch(
   rows: readonly TrainingRow[],
   annotations: readonly Annotation[],
   groupSize: number | 'any',
+  adapter: Adapter = NO_ADAPTER,
 ): RowBatch {
   const b = groupSize === 'any' ? roundCount(rows.length) : groupSize * roundCount(rows.length / groupSize);
   const s = roundWidth(Math.max(...rows.map((row) => row.tokens.length)));
@@ -207,6 +219,12 @@ export function toBatch(
     const shape = [...(per === 'row' ? [] : [s - 1]), ...(width === undefined ? [] : [width])];
     return [name, grid(shape, dtype, (row) => row.annotations![name]!)] as const;
   };
+  const inputsOf = new Map(rows.map((row) => [row, inputsOfSequences(row, adapter)]));
+  const inputs = (adapter.rowInputs?.names ?? []).map((name) => {
+    const ofRow = (row: TrainingRow) =>
+      inputsOf.get(row)!.flatMap(({ length, inputs }) => filled(length, inputs[name]!));
+    return [name, grid([s], 'int32', ofRow)] as const;
+  });
   return {
     tokens: perToken((token) => token),
     segments: perToken((_, segment) => segment),
@@ -214,5 +232,26 @@ export function toBatch(
     weights: grid([s - 1], 'float32', (row) => row.weights),
     annotations: Object.fromEntries(annotations.map((given) => annotation(annotationSpec(given)))),
     ...(groupSize === 'any' && { groups: grid([], 'int32', numberOf) }),
+    ...(inputs.length > 0 && { inputs: Object.fromEntries(inputs) }),
   };
+}
+
+const filled = (length: number, value: number): number[] => Array.from({ length }, () => value);
+
+/** What an adapter reads of each sequence of a row. @throws PosttrainError */
+function inputsOfSequences(
+  { tokens, lengths = [tokens.length], adapterInputs = [] }: TrainingRow,
+  adapter: Adapter,
+): readonly { readonly length: number; readonly inputs: RowInputs }[] {
+  const given: readonly RowInputs[] = Array.isArray(adapterInputs) ? adapterInputs : [adapterInputs];
+  if (given.length > 0 && given.length !== lengths.length) {
+    const problem = `adapterInputs are of ${given.length} sequences, but the row has ${lengths.length}`;
+    throw new PosttrainError('TRAINING_ROW', problem);
+  }
+  let from = 0;
+  return lengths.map((length, i) => {
+    const { inputs = {} } = adapterFor(adapter, tokens.slice(from, from + length), given[i]);
+    from += length;
+    return { length, inputs };
+  });
 }

@@ -223,7 +223,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     const before = this.#accumulated.passes.length;
     return microBatches(rows, this.#maxTokensPerPass, groupSize).map((rowsOfPass, i) => ({
       rows: rowsOfPass,
-      batch: toBatch(rowsOfPass, annotations, groupSize),
+      batch: toBatch(rowsOfPass, annotations, groupSize, this.adapter),
       dropoutKey: this.#dropout
         .child(this.#step)
         .child(before + i)
@@ -249,7 +249,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     const sum = new PassSum(loss);
     for (const rowsOfPass of microBatches(rows, this.#maxTokensPerPass, groupSize)) {
       signal?.throwIfAborted();
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize, this.adapter);
       const pass = { loss, batch, dropoutKey: this.#dropout.toTensor(), scalars: numbers };
       const value = await sum.add(await this.#accumulated.evaluate(pass, parameters));
       if (Number.isFinite(value)) continue;
