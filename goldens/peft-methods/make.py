@@ -15,9 +15,11 @@ from peft import (  # noqa: E402
     LNTuningConfig,
     LoraConfig,
     PeftModel,
+    PolyConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
     VeraConfig,
+    XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
 )
@@ -29,6 +31,18 @@ torch.set_num_threads(1)
 logging.disable_progress_bar()
 
 ADALORA = {"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1, "total_step": 5, "target_modules": ["q_proj", "v_proj"]}
+
+# Tokens that one of the two rows has, and the task of each row.
+INVOCATION = {"llama": [236, 84], "gpt2": [11, 200]}
+TASKS = [2, 0]
+
+XLORA_DEEP = {"xlora_depth": 3, "xlora_size": 6}
+# What X-LoRA mixes: LoRA adapters that differ in their modules and ranks.
+EXPERTS = [
+    {"target_modules": ["q_proj", "down_proj"]},
+    {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
+    {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
+]
 
 # name: (base folder, class of the configuration, options beside task_type)
 CASES = {
@@ -48,11 +62,23 @@ CASES = {
     "pissa-llama": ("llama", LoraConfig, {"r": 4, "lora_alpha": 6, "init_lora_weights": "pissa"}),
     "pissa-gpt2": ("gpt2", LoraConfig, {"r": 3, "init_lora_weights": "pissa", "fan_in_fan_out": True}),
     "adalora-llama": ("llama", AdaLoraConfig, ADALORA | {"lora_alpha": 16}),
+    "poly-llama": ("llama", PolyConfig, {"r": 2, "n_tasks": 3, "n_skills": 2, "n_splits": 2}),
+    "alora-llama": ("llama", LoraConfig, {"r": 4, "alora_invocation_tokens": INVOCATION["llama"]}),
+    "alora-gpt2": ("gpt2", LoraConfig, {"r": 3, "alora_invocation_tokens": INVOCATION["gpt2"], "fan_in_fan_out": True}),
+    "xlora-llama": ("llama", XLoraConfig, {"layerwise_scalings": True, "softmax_temperature": 0.5}),
+    "xlora-topk-llama": (
+        "llama",
+        XLoraConfig,
+        XLORA_DEEP | {"enable_softmax": False, "enable_softmax_topk": True, "top_k_lora": 2},
+    ),
+    "xlora-scaled-llama": ("llama", XLoraConfig, {"global_scaling_weight": 1.5, "scaling_pass_value": 0.25}),
 }
 
 
 def load_base(name: str):
-    return AutoModelForCausalLM.from_pretrained(f"models/{name}", dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(f"models/{name}", dtype=torch.float32, attn_implementation="eager")
+    model.config.use_cache = False  # X-LoRA asks for it.
+    return model.eval()
 
 
 def randomise(model, generator: torch.Generator) -> None:
@@ -63,9 +89,19 @@ def randomise(model, generator: torch.Generator) -> None:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
 
 
+def saved_tensors(model) -> dict[str, torch.Tensor]:
+    """
+    What PEFT saves, by its keys. Of X-LoRA all of the classifier: PEFT 0.21.2 leaves its first layer out, `layers.0`, taking
+    it for the mixed adapter that it calls "0" itself.
+    """
+    if model.active_peft_config.peft_type == "XLORA":
+        return {key: value for key, value in model.state_dict().items() if "internal_xlora_classifier" in key}
+    return get_peft_model_state_dict(model)
+
+
 def saved_names(model) -> dict[int, str]:
     """Where a tensor lives -> the key PEFT saves it under."""
-    return {tensor.data_ptr(): key for key, tensor in get_peft_model_state_dict(model).items()}
+    return {tensor.data_ptr(): key for key, tensor in saved_tensors(model).items()}
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -99,29 +135,48 @@ def budget(base: str, folder: Path, ids, labels) -> None:
     write_json(folder / "schedule.json", {"rank_pattern": pattern})
 
 
+def experts(name: str, base: str, folder: Path) -> dict:
+    """LoRA adapters for X-LoRA to mix, written into the folder; the option that names them, by paths in this repository."""
+    paths = {}
+    for index, options in enumerate(EXPERTS):
+        model = get_peft_model(load_base(base), LoraConfig(task_type="CAUSAL_LM", **{"r": 2} | options))
+        randomise(model, torch.Generator().manual_seed(100 + index))
+        model.save_pretrained(folder / f"expert{index}")
+        (folder / f"expert{index}" / "README.md").unlink(missing_ok=True)
+        paths[str(index)] = f"peft-methods/{name}/expert{index}"
+    return {"adapters": paths, "hidden_size": load_base(base).config.hidden_size}
+
+
 def make(name: str, folder: Path, seed: int) -> None:
     base, config, options = CASES[name]
     inputs = load_file(f"models/{base}/expected.safetensors")
     ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
     labels[:, 0] = -100  # PEFT predicts the first token from the last virtual one; nobody else does.
     torch.manual_seed(seed)
+    given = {"task_ids": torch.tensor(TASKS)} if name.startswith("poly") else {}
+    if name.startswith("xlora"):
+        options = options | experts(name, base, folder)
     model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
     initial = {}
     if name.startswith("pissa"):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
     randomise(model, torch.Generator().manual_seed(seed))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
+    if name.startswith("xlora"):
+        write_tensors(folder / "adapter_model.safetensors", saved_tensors(model))
 
-    output = model(ids, labels=labels)
+    output = model(ids, labels=labels, **given)
     output.loss.backward()
     count = ids.shape[1]
     tensors = initial | {"logits": output.logits[:, -count:]} | gradients(model)
     facts = {"base": base, "loss": output.loss.item()}
     again = PeftModel.from_pretrained(load_base(base), folder).eval()
-    assert torch.allclose(again(ids).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
-    if not name.startswith(("prompt", "prefix")):
+    assert torch.allclose(again(ids, **given).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
+    if given:
+        facts["inputs"] = [{"taskIds": task} for task in TASKS]
+    if not name.startswith(("prompt", "prefix", "xlora", "poly", "alora")):
         merged = dict(again.merge_and_unload().named_parameters())
         before = dict(load_base(base).named_parameters())
         changed = [key for key, value in merged.items() if key in before and not torch.equal(value, before[key])]

@@ -5,13 +5,13 @@ export type {
   AdapterTarget,
   LayerMethod,
   MergedTarget,
-  PeftConfig,
   PreparedTarget,
   TargetedConfig,
 } from './adapters/layer-method.js';
 export { linearShape } from './adapters/layer-method.js';
 export type { MergeOptions, MergeResult } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
+export { type MethodOptions, methodOptions } from './adapters/method-options.js';
 export type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './adapters/peft-adapter.js';
 export { NO_PLAN } from './adapters/peft-adapter.js';
 export type {
@@ -22,6 +22,7 @@ export type {
   PrepareContext,
 } from './adapters/peft-method.js';
 export { perLayer } from './adapters/per-layer.js';
+export { inputOf } from './adapters/row-inputs.js';
 export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
@@ -35,8 +36,10 @@ export { type LnTuningConfig, lnTuning } from './methods/ln-tuning.js';
 export type { LoraConfig } from './methods/lora.js';
 export { lora } from './methods/lora.js';
 export { peftMethods } from './methods/peft-methods.js';
+export { type PolyConfig, poly } from './methods/poly.js';
 export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.js';
 export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
 export { type VeraConfig, vera } from './methods/vera.js';
+export { type XLoraConfig, xLora } from './methods/xlora.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';
 export { type RankAllocatorOptions, type RankAllocatorState, rankAllocator } from './optim/rank-allocator.js';

@@ -1,4 +1,5 @@
 import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -9,9 +10,11 @@ import {
   type LayerMethod,
   lnTuning,
   lora,
+  methodOptions,
   NO_PLAN,
   type PeftMethod,
   peftMethods,
+  poly,
   prefixTuning,
   promptTuning,
   vera,
@@ -50,6 +53,13 @@ describe('conformance', () => {
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
   testPeftMethod(it, adaLora, ADALORA);
+  testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] });
+  testPeftMethod(
+    it,
+    poly,
+    { r: 2, nTasks: 3, nSplits: 2, targetModules: 'all-linear' },
+    { adapterInputs: { taskIds: 2 }, modelTypes: ['llama', 'qwen2'] },
+  );
 });
 
 const TOKENS = [3, 17, 39, 0, 21, 8, 8, 30];
@@ -90,14 +100,19 @@ describe('the formulas by hand', () => {
     };
     // A x = [5, 2], times λ_d [5, 20], B of it [25, 10], times λ_b [2500, -10]; W x = [1, 2].
     const layer = layerOf(tensor([[1, 0], [0, 1]])); // biome-ignore format: matrices
-    expect(await vera.apply(tensor([[1, 2]]), layer, parameters, vera.defaults).toArray()).toEqual([2501, -8]);
+    expect(await vera.apply(tensor([[1, 2]]), layer, parameters, vera.options.read({})).toArray()).toEqual([2501, -8]);
   });
 
   it('(IA)³: outputs scaled with their bias, inputs of feed-forward modules before the weight', async () => {
     const layer = layerOf(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // biome-ignore format: matrices
     const of = (feedforwardModules: readonly string[], shape: number[]) =>
       ia3
-        .apply(tensor([[1, 1]]), layer, { ia3_l: tensor([2, 10], shape) }, { ...ia3.defaults, feedforwardModules })
+        .apply(
+          tensor([[1, 1]]),
+          layer,
+          { ia3_l: tensor([2, 10], shape) },
+          { ...ia3.options.read({}), feedforwardModules },
+        )
         .toArray();
     expect(await of([], [2, 1])).toEqual([8, 80]);
     expect(await of(['l'], [1, 2])).toEqual([23, 47]);
@@ -125,7 +140,7 @@ describe('the formulas by hand', () => {
 
   it('AdaLoRA: orthonormal factors have no penalty, and b(t) falls with a cube from all to the target', async () => {
     const orthonormal = { 'm.lora_A': tensor([[1, 0, 0], [0, 0, 1]]), 'm.lora_B': tensor([[0, 1], [1, 0], [0, 0]]) }; // biome-ignore format: matrices
-    const config = { ...adaLora.defaults, ...ADALORA };
+    const config = { ...adaLora.options.read({}), ...ADALORA };
     expect(await adaLora.penalty!(orthonormal, config).item()).toBeLessThan(1e-12);
     const doubled = { ...orthonormal, 'm.lora_A': orthonormal['m.lora_A'].mul(2) };
     // ‖4 I − I‖ = 3 √2, of one factor of two.
@@ -222,7 +237,7 @@ describe('what is trained', () => {
 function fromActivations(seen: string[]): PeftMethod<{ readonly targetModules: readonly string[] }> {
   return {
     peftType: 'ACTIVATIONS',
-    defaults: { targetModules: [] },
+    options: methodOptions('ACTIVATIONS', { targetModules: listOf(text({}), { default: [] }) }),
     fileDefaults: {},
     plan({ network }, config) {
       const targets = [...network.modules.values()].filter(({ name }) =>

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { softmax, tensor } from '@posttrain/core-tensor';
+import { type Completion, number } from '@posttrain/interfaces';
 import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
@@ -11,6 +12,7 @@ import {
   lnTuning,
   loadAdapter,
   lora,
+  methodOptions,
   NO_PLAN,
   type PeftAdapter,
   type PeftMethod,
@@ -123,7 +125,8 @@ describe('the ways a pass is computed', () => {
 /** A method of somebody else: two scalings of every sublayer, mixed token by token by what an earlier pass has seen. */
 const routed: PeftMethod<{ readonly start: number }> = {
   peftType: 'ROUTED',
-  defaults: { start: 0.1 },
+  options: methodOptions('ROUTED', { start: number({ default: 0.1 }) }),
+  earlierPass: () => true,
   fileDefaults: {},
   plan: (_, config) => ({ config, plan: NO_PLAN, skipped: [] }),
   init: ({ config, model: { hiddenSize } }, _, key) => ({
@@ -152,15 +155,18 @@ const routed: PeftMethod<{ readonly start: number }> = {
 };
 
 describe('a method with an earlier pass', () => {
-  it('is trained and scores; generation with it is refused', async () => {
+  it('is trained, scores, and generates what it scores', async () => {
     const base = await model;
     const { history, adapter } = await run(0.1, await createAdapter(base, routed));
     const losses = history.map(({ metrics }) => metrics.loss!);
     expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.1);
-    await sequenceLogProbs(base, [[3, 4, 5]], { adapter: adapter! });
     const generator = new LocalGenerator(base, { adapter: () => adapter! });
-    const request = { prompt: { tokenIds: [3, 4] }, maxTokens: 2 };
-    await expect(generator.generate([request])).rejects.toThrow(/can be trained and score, but not generate/);
+    const request = { prompt: { tokenIds: [3, 4] }, maxTokens: 6, logProbs: true };
+    const [[completion]] = (await generator.generate([request])) as [[Completion]];
+    const tokens = [3, 4, ...completion!.tokenIds!];
+    const [scored] = await sequenceLogProbs(base, [tokens], { adapter: adapter! });
+    for (const [i, logProb] of completion!.logProbs!.entries())
+      expect(logProb).toBeCloseTo(scored!.logProbs[i + 1]!, 4);
   });
 });
 
