@@ -1,7 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { mapNamed } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   adaLora,
   createAdapter,
@@ -9,6 +13,7 @@ import {
   ia3,
   type LayerMethod,
   lnTuning,
+  loadAdapter,
   lora,
   methodOptions,
   NO_PLAN,
@@ -17,7 +22,11 @@ import {
   poly,
   prefixTuning,
   promptTuning,
+  saveAdapter,
   vera,
+  withAdapterParameters,
+  type XLoraConfig,
+  xLora,
 } from '../src/index.js';
 import { pissaFactors } from '../src/methods/pissa.js';
 import { budgetsOf } from '../src/optim/rank-allocator.js';
@@ -28,7 +37,24 @@ beforeAll(() => setEngine(referenceEngine()));
 
 const ADALORA = { initR: 3, targetR: 2, totalStep: 10, targetModules: 'all-linear', orthRegWeight: 0.5 } as const;
 
+/** Folders of LoRA adapters for X-LoRA to mix. */
+async function expertFolders(): Promise<Readonly<Record<string, string>>> {
+  const model = await tinyModel('llama');
+  const folder = await mkdtemp(join(tmpdir(), 'experts-'));
+  afterAll(() => rm(folder, { recursive: true }));
+  const targets = [['q_proj', 'down_proj'], ['q_proj', 'k_proj'], ['v_proj']];
+  for (const [i, targetModules] of targets.entries()) {
+    const options = { r: 2 + i, targetModules, initLoraWeights: false };
+    await saveAdapter(join(folder, String(i)), await createAdapter(model, lora, options, { seed: i }));
+  }
+  return Object.fromEntries(targets.map((_, i) => [String(i), join(folder, String(i))]));
+}
+const experts = await expertFolders();
+
 describe('conformance', () => {
+  const llama = { identityAtStart: false, modelTypes: ['llama'] } as const;
+  testPeftMethod(it, xLora, { adapters: experts, layerwiseScalings: true, xloraDepth: 2, xloraSize: 5 }, llama);
+  testPeftMethod(it, xLora, { adapters: experts, enableSoftmax: false, topKLora: 2, scalingPassValue: 0.5 }, llama);
   testPeftMethod(it, vera, { r: 4, targetModules: 'all-linear' });
   testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], veraDropout: 0.2 }, { modelTypes: ['llama'] });
   testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], bias: 'vera_only' }, { modelTypes: ['qwen2'] });
@@ -148,6 +174,56 @@ describe('the formulas by hand', () => {
     const schedule = { initR: 4, targetR: 1, tinit: 2, tfinal: 2, deltaT: 2, beta1: 0.5, beta2: 0.5, totalStep: 10 };
     // From 12 directions of 3 modules to 3: at 4, 12 → 3 + 9 (4/6)³ = 5.67, at 6 3 + 9 (2/6)³ = 3.33; between, none is masked.
     expect(budgetsOf(12, 3, schedule)).toEqual([12, 12, 12, 12, 5, 12, 3, 12, 3, 3, 3]);
+  });
+});
+
+describe('X-LoRA', () => {
+  const one = { xloraDropoutP: 0, adapters: experts } as const;
+  const mixedBy = async (options: Partial<XLoraConfig>, bias: readonly number[]) => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, xLora, { ...one, ...options });
+    const gate = Object.entries(adapter.parameters).map(([name, x]) => [
+      name,
+      name.endsWith('bias') ? tensor(bias) : x.mul(0),
+    ]);
+    return logitsOf(model, TOKENS, adapter.hooks(Object.fromEntries(gate)));
+  };
+
+  it('with a gate that is one-hot is that LoRA alone, and with equal gates their mean', async () => {
+    const model = await tinyModel('llama');
+    const alone = await Promise.all(Object.values(experts).map((folder) => loadAdapter(model, folder)));
+    for (const [i, lone] of alone.entries()) {
+      const expected = await logitsOf(model, TOKENS, lone.hooks(lone.parameters));
+      const gate = alone.map((_, j) => (i === j ? 100 : 0));
+      expect(farthest(await mixedBy({}, gate), expected)).toBeLessThan(1e-5);
+      const bare = { enableSoftmax: false, topKLora: 1, globalScalingWeight: 0.01 };
+      expect(farthest(await mixedBy(bare, gate), expected)).toBeLessThan(1e-5);
+    }
+    const [first] = alone as [(typeof alone)[number]];
+    const third = withAdapterParameters(
+      first,
+      mapNamed(first.parameters, (x, name) => (name.includes('lora_B') ? x.div(3) : x)),
+    );
+    const two = await mixedBy({ adapters: { 0: experts[0]! } }, [0]);
+    expect(farthest(two, await logitsOf(model, TOKENS, first.hooks(first.parameters)))).toBeLessThan(1e-5);
+    const thirds = await mixedBy(
+      { adapters: { 0: experts[0]!, 1: experts[0]!, 2: experts[0]! }, enableSoftmax: false },
+      [1 / 9, 1 / 9, 1 / 9],
+    );
+    expect(farthest(thirds, await logitsOf(model, TOKENS, third.hooks(third.parameters)))).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    [{}, /adapters must be given/],
+    [{ ...one, useTrainableAdapters: true }, /useTrainableAdapters is not supported/],
+    [{ ...one, topKLora: 4 }, /topKLora is 4, and there are 3 adapters/],
+    [{ ...one, enableSoftmaxTopk: true }, /enableSoftmaxTopk needs topKLora/],
+    [{ ...one, hiddenSize: 4096 }, /hiddenSize is 4096, and the model's 16/],
+    [{ adapters: { 0: 'nowhere' } }, /nowhere.adapter_config.json: cannot be read/],
+  ])('%o is refused', async (options, message) => {
+    await expect(createAdapter(await tinyModel('llama'), xLora, options as Partial<XLoraConfig>)).rejects.toThrow(
+      message,
+    );
   });
 });
 
@@ -351,6 +427,7 @@ describe('rows with different methods in one pass', () => {
       await moved(await createAdapter(model, promptTuning, { numVirtualTokens: 5 }), 4),
       await moved(await createAdapter(model, prefixTuning, { numVirtualTokens: 2 }), 5),
       await moved(await createAdapter(model, houlsby, { bottleneckSize: 4 }), 6),
+      await moved(await createAdapter(model, xLora, { adapters: experts }), 7),
       undefined,
     ];
     const runner = new ModelRunner(model);
