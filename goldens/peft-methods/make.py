@@ -11,21 +11,34 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 import torch  # noqa: E402
 from peft import (  # noqa: E402
     AdaLoraConfig,
+    C3AConfig,
+    HRAConfig,
     IA3Config,
     LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
     LoraConfig,
+    MissConfig,
+    OFTConfig,
     PeftModel,
     PolyConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
+    RoadConfig,
+    VBLoRAConfig,
     VeraConfig,
     XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
 )
+from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
+
+# The gradient of PEFT 0.21.2's own operation is wrong for the input of a C3A layer (torch.autograd.gradcheck refuses it), and so for
+# every kernel below another one. The same product with its matrix has torch's gradient.
+c3a_layer.BlockCircularConvolution.apply = lambda x, kernel: x @ c3a_layer.get_circulant_fast(kernel).T
 
 torch.set_num_threads(1)
 logging.disable_progress_bar()
@@ -72,6 +85,33 @@ CASES = {
         XLORA_DEEP | {"enable_softmax": False, "enable_softmax_topk": True, "top_k_lora": 2},
     ),
     "xlora-scaled-llama": ("llama", XLoraConfig, {"global_scaling_weight": 1.5, "scaling_pass_value": 0.25}),
+    "hra-llama": ("llama", HRAConfig, {"r": 4}),
+    "hra-gs-llama": ("llama", HRAConfig, {"r": 3, "apply_GS": True, "target_modules": ["down_proj"]}),
+    "loha-llama": ("llama", LoHaConfig, {"r": 3, "alpha": 5, "target_modules": ["q_proj", "down_proj"]}),
+    "lokr-llama": ("llama", LoKrConfig, {"r": 2, "alpha": 3, "target_modules": ["q_proj", "down_proj"]}),
+    "lokr-both-llama": (
+        "llama",
+        LoKrConfig,
+        {"r": 1, "decompose_both": True, "decompose_factor": 4, "target_modules": ["k_proj", "up_proj"]},
+    ),
+    "miss-llama": ("llama", MissConfig, {"r": 12, "target_modules": ["q_proj", "down_proj"]}),
+    "miss-mini-llama": ("llama", MissConfig, {"r": 8, "mini_r": 4, "init_weights": "mini"}),
+    "road1-llama": ("llama", RoadConfig, {"group_size": 8}),
+    "road2-llama": ("llama", RoadConfig, {"group_size": 4, "variant": "road_2"}),
+    "road4-qwen2": ("qwen2", RoadConfig, {"group_size": 8, "variant": "road_4"}),
+    "c3a-llama": ("llama", C3AConfig, {"block_size": 8}),
+    "oft-llama": ("llama", OFTConfig, {"oft_block_size": 8}),
+    "oft-shared-llama": (
+        "llama",
+        OFTConfig,
+        {"r": 4, "oft_block_size": 0, "block_share": True, "num_cayley_neumann_terms": 3},
+    ),
+    "vb-lora-llama": ("llama", VBLoRAConfig, {"r": 2, "num_vectors": 6, "vector_length": 8}),
+    "vb-lora-gpt2": (
+        "gpt2",
+        VBLoRAConfig,
+        {"r": 2, "num_vectors": 5, "vector_length": 16, "topk": 3, "fan_in_fan_out": True},
+    ),
 }
 
 

@@ -8,21 +8,29 @@ import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   adaLora,
+  c3a,
   createAdapter,
   houlsby,
+  hra,
   ia3,
   type LayerMethod,
   lnTuning,
   loadAdapter,
+  loha,
+  lokr,
   lora,
   methodOptions,
+  miss,
   NO_PLAN,
+  oft,
   type PeftMethod,
   peftMethods,
   poly,
   prefixTuning,
   promptTuning,
+  road,
   saveAdapter,
+  vbLora,
   vera,
   withAdapterParameters,
   type XLoraConfig,
@@ -79,6 +87,30 @@ describe('conformance', () => {
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
   testPeftMethod(it, adaLora, ADALORA);
+  testPeftMethod(it, hra, { r: 4, targetModules: 'all-linear' });
+  testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
+  testPeftMethod(it, loha, { r: 3, targetModules: 'all-linear' });
+  testPeftMethod(it, lokr, { r: 1, targetModules: 'all-linear' });
+  testPeftMethod(it, lokr, { r: 1, decomposeBoth: true, initWeights: 'lycoris' }, { modelTypes: ['llama'] });
+  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: 'all-linear' });
+  testPeftMethod(it, miss, { r: 4, miniR: 4, initWeights: 'mini' }, { modelTypes: ['llama'] });
+  testPeftMethod(
+    it,
+    c3a,
+    { blockSize: 4, targetModules: ['q_proj'] },
+    { modelTypes: ['llama'], identityAtStart: false },
+  );
+  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: 'all-linear' });
+  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: 'all-linear' });
+  testPeftMethod(it, oft, { r: 2, oftBlockSize: 0, blockShare: true }, { modelTypes: ['qwen2'] });
+  testPeftMethod(
+    it,
+    vbLora,
+    { r: 2, numVectors: 4, vectorLength: 8, vbloraDropout: 0.2, targetModules: 'all-linear' },
+    { identityAtStart: false },
+  );
+  testPeftMethod(it, road, { groupSize: 8, targetModules: 'all-linear' });
+  testPeftMethod(it, road, { groupSize: 4, variant: 'road_4' }, { modelTypes: ['qwen2'] });
   testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] });
   testPeftMethod(
     it,

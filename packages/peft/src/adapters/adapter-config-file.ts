@@ -17,7 +17,7 @@ const INFORMATIVE = new Set([
 ]);
 
 /** PEFT's own names that are not in snake case. */
-const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT' };
+const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT', applyGS: 'apply_GS' };
 
 const snakeCase = (name: string): string =>
   OWN_NAMES[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -1,8 +1,9 @@
-import { concat, dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, dropout, type Key, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
+import { normalWith, uniformWithin } from '../adapters/initial.js';
 import { type AdapterTarget, type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import {
   excludeOption,
@@ -153,7 +154,8 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
       return { ...factors, [MAGNITUDE]: outputNorms(direction, transposed) };
     }
     if (!config.loraBias) return factors;
-    const bias = config.initLoraWeights === false ? symmetric(key.child(2), [outputs], r ** -0.5) : zeros([outputs]);
+    const bias =
+      config.initLoraWeights === false ? uniformWithin(key.child(2), [outputs], r ** -0.5) : zeros([outputs]);
     return { ...factors, [BIAS]: bias };
   },
 
@@ -234,21 +236,6 @@ function scalingOf(config: LoraConfig, module: string): number {
   return alpha / (config.useRslora ? Math.sqrt(r) : r);
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
-/** Uniform in ±bound. Drawn on the host: one small graph a target would take longer to load than to run. */
-const symmetric = (key: Key, shape: readonly number[], bound: number): Tensor =>
-  tensor(
-    Float32Array.from(key.uniformHost(sizeOf(shape)), (u) => 2 * bound * u - bound),
-    shape,
-  );
-
-const normal = (key: Key, shape: readonly number[], deviation = 1): Tensor =>
-  tensor(
-    key.normalHost(sizeOf(shape)).map((x) => x * deviation),
-    shape,
-  );
-
 function initialFactors(
   { kind }: AdapterTarget,
   { initLoraWeights }: LoraConfig,
@@ -260,14 +247,14 @@ function initialFactors(
   ];
   if (kind === 'embedding') {
     // The other way round: only a few rows of A get a gradient in a step, so it is A that starts at zero.
-    const a = initLoraWeights === false ? normal(key.child(0), shapeA) : zeros(shapeA);
-    return { a, b: normal(key.child(1), shapeB) };
+    const a = initLoraWeights === false ? normalWith(key.child(0), shapeA) : zeros(shapeA);
+    return { a, b: normalWith(key.child(1), shapeB) };
   }
   const a =
     initLoraWeights === 'gaussian'
-      ? normal(key.child(0), shapeA, 1 / r)
-      : symmetric(key.child(0), shapeA, inputs ** -0.5);
-  return { a, b: initLoraWeights === false ? symmetric(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
+      ? normalWith(key.child(0), shapeA, 1 / r)
+      : uniformWithin(key.child(0), shapeA, inputs ** -0.5);
+  return { a, b: initLoraWeights === false ? uniformWithin(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
 }
 
 /** s·B·A in the layout of the weight. */

@@ -1,6 +1,7 @@
-import { type Key, type Tensor, tensor, uniform, zeros } from '@posttrain/core-tensor';
+import { type Tensor, uniform, zeros } from '@posttrain/core-tensor';
 import { boolean, integer, oneOf, PosttrainError, type Read } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
+import { uniformWithin } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { excludeOption, methodOptions, targetOptions } from '../adapters/method-options.js';
 import { inputOf } from '../adapters/row-inputs.js';
@@ -62,9 +63,9 @@ export const poly: LayerMethod<PolyConfig> = {
     const { inputs, outputs } = linearShape(target);
     const shapeB = [q, k, r, outputs / q];
     return {
-      poly_lora_A: symmetric(key.child(0), [q, k, inputs / q, r], (inputs / q) ** -0.5),
-      poly_lora_B: initWeights ? zeros(shapeB) : symmetric(key.child(1), shapeB, r ** -0.5),
-      'poly_router.module_logits': symmetric(key.child(2), [nTasks, q * k], 1e-3),
+      poly_lora_A: uniformWithin(key.child(0), [q, k, inputs / q, r], (inputs / q) ** -0.5),
+      poly_lora_B: initWeights ? zeros(shapeB) : uniformWithin(key.child(1), shapeB, r ** -0.5),
+      'poly_router.module_logits': uniformWithin(key.child(2), [nTasks, q * k], 1e-3),
     };
   },
 
@@ -110,12 +111,4 @@ function logistic(key: Tensor, shape: readonly number[]): Tensor {
     .maximum(1e-6)
     .minimum(1 - 1e-6);
   return u.log().sub(u.neg().add(1).log());
-}
-
-function symmetric(key: Key, shape: readonly number[], bound: number): Tensor {
-  const size = shape.reduce((product, width) => product * width, 1);
-  return tensor(
-    Float32Array.from(key.uniformHost(size), (u) => 2 * bound * u - bound),
-    [...shape],
-  );
 }

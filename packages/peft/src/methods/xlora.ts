@@ -2,7 +2,6 @@ import {
   concat,
   dropout,
   iota,
-  type Key,
   randomBits,
   relu,
   softmax,
@@ -15,6 +14,7 @@ import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, custom, integer, number, type Read } from '@posttrain/interfaces';
 import { applyLinear, type LayerHooks, type LowRankUpdate } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
+import { uniformWithin } from '../adapters/initial.js';
 import { methodOptions, orNull } from '../adapters/method-options.js';
 import { type AdapterPlan, NO_PLAN, type PeftAdapter } from '../adapters/peft-adapter.js';
 import type { MethodContext, PeftMethod } from '../adapters/peft-method.js';
@@ -114,8 +114,8 @@ export const xLora: PeftMethod<XLoraConfig> = {
   init(context, _, key) {
     const trained: Record<string, Tensor> = {};
     layersOf(context).forEach(({ name, inputs, outputs }, i) => {
-      trained[`${name}.weight`] = symmetric(key.child(2 * i), [outputs, inputs], inputs ** -0.5);
-      trained[`${name}.bias`] = symmetric(key.child(2 * i + 1), [outputs], inputs ** -0.5);
+      trained[`${name}.weight`] = uniformWithin(key.child(2 * i), [outputs, inputs], inputs ** -0.5);
+      trained[`${name}.bias`] = uniformWithin(key.child(2 * i + 1), [outputs], inputs ** -0.5);
     });
     const frozen = expertsOf(context.plan).flatMap((expert, i) =>
       Object.entries({ ...expert.parameters, ...expert.frozen }).map(([name, value]) => [`${i}.${name}`, value]),
@@ -245,12 +245,3 @@ function mixed(
     },
   };
 }
-
-/** Uniform in ±bound, as torch starts a linear layer. */
-const symmetric = (key: Key, shape: readonly number[], bound: number): Tensor => {
-  const size = shape.reduce((product, n) => product * n, 1);
-  return tensor(
-    Float32Array.from(key.uniformHost(size), (u) => 2 * bound * u - bound),
-    [...shape],
-  );
-};
