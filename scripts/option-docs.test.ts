@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { dpoOptions, policyOptions } from '../packages/rl/src/index.js';
 import { sftOptions, TRL_NAMES, TRL_REMARKS } from '../packages/training/src/index.js';
-import { renderRunning, renderTrlNames } from './option-docs.js';
+import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
 import { root } from './workspace.js';
 
 const read = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
@@ -13,6 +13,7 @@ describe('the pages about options', () => {
   it('are what the declarations say', () => {
     expect(read('running.md'), RENDER).toBe(renderRunning(read('running.md')));
     expect(read('trl-names.md'), RENDER).toBe(renderTrlNames());
+    expect(read('peft/methods.md'), RENDER).toBe(renderPeftMethods());
   });
 
   it('have every option of every trainer, and nothing that none has', () => {

@@ -11,7 +11,13 @@ export type {
 export { linearShape } from './adapters/layer-method.js';
 export type { MergeOptions, MergeResult } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
-export { type MethodOptions, methodOptions } from './adapters/method-options.js';
+export {
+  excludeOption,
+  layerOptions,
+  type MethodOptions,
+  methodOptions,
+  targetOptions,
+} from './adapters/method-options.js';
 export type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './adapters/peft-adapter.js';
 export { NO_PLAN } from './adapters/peft-adapter.js';
 export type {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { iota, Key, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { mapNamed } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
@@ -194,6 +194,86 @@ describe('the formulas by hand', () => {
       expect(farthest(gram, [5 / 3, 0, 0, 2 / 3])).toBeLessThan(1e-5);
       expect(farthest(await b.matmul(b, { transposeA: true }).toArray(), gram)).toBeLessThan(1e-5);
     }
+  });
+
+  it('OFT and HRA: rotations, which keep lengths and angles of inputs', async () => {
+    const identity = layerOf(tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])); // biome-ignore format: a matrix
+    const x = tensor([[1, 2, -1, 3], [0, -2, 4, 1]]); // biome-ignore format: rows
+    const gram = (y: Tensor) => y.matmul(y, { transposeB: true }).toArray();
+    const expected = await gram(x);
+    const u = tensor([[1, 2], [0, 1], [-1, 3], [2, 0.5]]); // biome-ignore format: a matrix
+    for (const applyGS of [false, true]) {
+      const y = hra.apply(x, identity, { hra_u: u }, hra.options.read({ r: 2, applyGS }));
+      expect(farthest(await gram(y), expected)).toBeLessThan(1e-9);
+    }
+    // u = e₁: the first coordinate changes its sign.
+    const mirror = { hra_u: tensor([[5], [0], [0], [0]]) };
+    expect(await hra.apply(x, identity, mirror, hra.options.read({ r: 1 })).toArray()).toEqual([
+      -1, 2, -1, 3, 0, -2, 4, 1,
+    ]);
+    // Of small angles the series is the rotation by twice the angle.
+    const config = oft.options.read({ oftBlockSize: 2 });
+    const turned = oft.apply(x, identity, { 'oft_R.weight': tensor([[0.01], [0.02]]) }, config);
+    expect(farthest(await gram(turned), expected)).toBeLessThan(1e-5);
+    const angle = (-2 * Math.atan(0.01)) as number;
+    const [first] = await turned.toArray();
+    expect(first).toBeCloseTo(Math.cos(angle) + 2 * Math.sin(angle), 5);
+  });
+
+  it('RoAd: a quarter turn puts one half of a group into the place of the other', async () => {
+    const identity = layerOf(tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])); // biome-ignore format: a matrix
+    const parameters = { road_theta: tensor([Math.PI / 2, 0]), road_alpha: tensor([2, 1]) };
+    const y = await road
+      .apply(tensor([[3, 5, 7, 11]]), identity, parameters, road.options.read({ groupSize: 4 }))
+      .toArray();
+    expect(farthest(y, [-14, 5, 6, 11])).toBeLessThan(1e-6);
+  });
+
+  it('LoHa, LoKr, MiSS, C3A: their changes of a weight, written out', async () => {
+    const zero = layerOf(tensor([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])); // biome-ignore format: a matrix
+    const identity = tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]); // biome-ignore format: a matrix
+    const change = async (method: LayerMethod<never>, parameters: object, options: object) => {
+      const config = method.options.read(options as never);
+      // Columns of the change are what it gives for unit vectors.
+      const columns = method.apply(identity, zero, parameters as never, config).transpose();
+      const merged = method.merge!(zero, parameters as never, config).weight;
+      expect(farthest(await columns.toArray(), await merged.toArray())).toBeLessThan(1e-9);
+      return merged.toArray();
+    };
+    const column = tensor([[1], [2], [3], [4]]); // biome-ignore format: a matrix
+    const row = tensor([[1, 10, 100, 1000]]);
+    // An outer product times itself, element by element, twice: α / r is 2.
+    const hada = { hada_w1_a: column, hada_w1_b: row, hada_w2_a: column, hada_w2_b: row };
+    const squares = [1, 4, 9, 16].flatMap((i) => [1, 1e2, 1e4, 1e6].map((j) => 2 * i * j));
+    expect(await change(loha as never, hada, { r: 1, alpha: 2 })).toEqual(squares);
+    // Blocks of D, as large as C says.
+    const kron = { lokr_w1: tensor([[1, 2], [0, -1]]), lokr_w2: tensor([[3, 4], [5, 6]]) }; // biome-ignore format: matrices
+    expect(await change(lokr as never, kron, { r: 2, alpha: 2 })).toEqual(
+      [[3, 4, 6, 8], [5, 6, 10, 12], [0, 0, -3, -4], [0, 0, -5, -6]].flat(), // biome-ignore format: a matrix
+    );
+    // The same block for every three inputs; of the last, one is there.
+    const block = { miss_block: tensor([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]) }; // biome-ignore format: a matrix
+    expect(await change(miss as never, block, { r: 3 })).toEqual(
+      [[1, 5, 9, 1], [2, 6, 10, 2], [3, 7, 11, 3], [4, 8, 12, 4]].flat(), // biome-ignore format: a matrix
+    );
+    // A kernel of one entry turns the inputs round.
+    const kernel = { c3a_kernel: tensor([0, 4, 0, 0], [1, 1, 4]) };
+    expect(await change(c3a as never, kernel, { blockSize: 4 })).toEqual(
+      [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]].flat(), // biome-ignore format: a matrix
+    );
+  });
+
+  it('VB-LoRA: a piece with one large logit is that vector of the bank', async () => {
+    const model = await tinyModel('llama');
+    const options = { r: 1, numVectors: 3, vectorLength: 16, topk: 2, targetModules: ['q_proj'] };
+    const adapter = await createAdapter(model, vbLora, options);
+    expect(adapter.report.trainableParameters).toBe(3 * 16 + 2 * 2 * 3);
+    const sure = (x: Tensor, name: string) => (name === 'vblora_vector_bank' ? x : tensor([0, 100, -100], x.shape));
+    const moved = withAdapterParameters(adapter, mapNamed(adapter.parameters, sure));
+    const { a, b } = moved.lowRank!(moved.parameters)['model.layers.1.self_attn.q_proj']!;
+    const second = (await moved.parameters.vblora_vector_bank!.toArray()).slice(16, 32);
+    expect(await a.toArray()).toEqual(second);
+    expect(await b.toArray()).toEqual(second);
   });
 
   it('AdaLoRA: orthonormal factors have no penalty, and b(t) falls with a cube from all to the target', async () => {
