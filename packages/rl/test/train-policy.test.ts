@@ -258,6 +258,10 @@ describe('trainPolicy', () => {
     const { model } = await base();
     const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
     await expect(run({ model, adapter })).rejects.toThrow(/loraDropout is 0.1/);
+    const activated = await createAdapter(model, lora, { aloraInvocationTokens: [1] });
+    await expect(run({ model, adapter: activated })).rejects.toThrow(
+      /reads invocationStart of a sequence, which rollouts/,
+    );
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/one of "sampler", "recomputed"/);

@@ -37,7 +37,7 @@ import {
 import type { RolloutSource } from '../rollout/rollout-source.js';
 import type { RowSource } from '../rollout/row-source.js';
 import { hintOfName } from './hint-of-name.js';
-import { refuseDropout } from './refuse-dropout.js';
+import { refuseDropout, refuseRowInputs } from './refuse-dropout.js';
 
 const isScoreOptions = (value: unknown): boolean =>
   typeof value === 'object' &&
@@ -229,10 +229,11 @@ export function samplingOf(
   return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
 }
 
-/** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT */
+/** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT, ADAPTER_INPUTS */
 export function checkPolicyOptions(settings: PolicySettings): void {
   const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs } = settings;
   refuseDropout('trainPolicy', adapter);
+  refuseRowInputs('trainPolicy', adapter);
   weightedRewardsOf(rewards);
   const { advantage } = objective;
   if (advantage.needsGroup && completionsPerPrompt === 1) {

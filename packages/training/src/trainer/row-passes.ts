@@ -56,7 +56,7 @@ export class RowPasses {
     const before = this.accumulated.passes.length;
     return microBatches(rows, maxTokens, groupSize).map((rowsOfPass, i) => ({
       rows: rowsOfPass,
-      batch: toBatch(rowsOfPass, annotations, groupSize),
+      batch: toBatch(rowsOfPass, annotations, groupSize, this.graph.adapter),
       dropoutKey: this.settings.dropout
         .child(step)
         .child(before + i)
@@ -101,7 +101,7 @@ export class RowPasses {
     const sum = new PassSum(loss);
     for (const rowsOfPass of microBatches(rows, this.settings.maxTokensPerPass, groupSize)) {
       signal?.throwIfAborted();
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize, this.graph.adapter);
       const pass = { loss, batch, dropoutKey: this.settings.dropout.toTensor(), scalars: numbers };
       const value = await sum.add(await this.accumulated.evaluate(pass, parameters));
       if (Number.isFinite(value)) continue;
