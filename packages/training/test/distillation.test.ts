@@ -16,10 +16,12 @@ import {
   type DivergenceOptions,
   distill,
   distillation,
+  distillOptions,
   divergence,
   sft,
   Trainer,
   type TrainingRow,
+  trainingShape,
 } from '../src/index.js';
 import { drawing, gainOf, lettersModel } from './letters.js';
 import { contents, expectClose, modelOf } from './model.js';
@@ -239,6 +241,19 @@ describe('distill', () => {
     expect(numbers(resumed)).toEqual(numbers(straight));
     const other = run({ ...shared, outputFolder, resume: true, teacher: await lettersModel(21) });
     await expect(other).rejects.toThrow(/teacher.model.weights was \w+ and is \w+/);
+    const changed: Partial<DistillOptions> = {
+      ...{ lmbda: 0.6, beta: 0.4, temperature: 1, divergenceTemperature: 2, topK: 2, seqKd: !('seqKd' in options) },
+      ...{ maxCompletionLength: 7, maxLength: 31, batchSize: 5, steps: 7, learningRate: 0.02 },
+    };
+    for (const [option, value] of Object.entries(changed)) {
+      const wrong = run({ ...shared, outputFolder, resume: true, [option]: value });
+      await expect(wrong).rejects.toThrow(new RegExp(`[ ;]${option} was .* and is ${value}`));
+    }
+    // Those of every training have their cases in runs.test.ts.
+    const own = Object.entries(distillOptions.shape).filter(([name]) => !Object.hasOwn(trainingShape, name));
+    expect(own.flatMap(([option, { decisive }]) => (decisive ? option : [])).sort()).toEqual(
+      Object.keys(changed).sort(),
+    );
   });
 
   it('with λ 0 is distillation on the data, row by row', async () => {
