@@ -168,7 +168,7 @@ describe('distill', () => {
     });
   const losses = ({ history }: Awaited<ReturnType<typeof run>>) => history.map(({ metrics }) => metrics.loss!);
 
-  it('comes nearer to the teacher on prompts that are held out, both ways, and fine-tuning on other text does not', async () => {
+  it('comes nearer to the teacher on held-out prompts, both ways, and fine-tuning on other text does not', async () => {
     const held = questions(90, 24);
     const rowsFrom = async (model: CausalLM, seed: number): Promise<TrainingRow[]> => {
       const requests = held.map(({ prompt }, i) => ({ prompt, maxTokens: 8, seed: 1000 * seed + i }));
@@ -268,7 +268,7 @@ describe('distill', () => {
     expect(history[0]!.metrics).toMatchObject({ on_policy: 0, completion_length: 5 });
   });
 
-  it('has nothing to learn from itself, and the same to learn from all of the teacher’s tokens as from its distributions', async () => {
+  it('has nothing to learn from itself, and the same from all of the teacher’s tokens as from its logits', async () => {
     const own = await run({ teacher: await lettersModel(1), optimizer: sgd(), lmbda: 1, steps: 2 });
     for (const loss of losses(own)) expect(Math.abs(loss)).toBeLessThan(1e-6);
     const [whole, annotated] = [await run({ lmbda: 1, steps: 3 }), await run({ lmbda: 1, steps: 3, topK: 8 })];

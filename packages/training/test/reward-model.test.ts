@@ -486,7 +486,7 @@ describe('a reward model of letters', () => {
     };
   };
 
-  it('of outcomes tells right from wrong, with probabilities that are right on the mean, and not from shuffled labels', async () => {
+  it('of outcomes tells right from wrong, calibrated on the mean, and not from shuffled labels', async () => {
     // A wrong step has an f in it.
     const stepOf = (isRight: boolean, below: (n: number) => number) =>
       `${'abcde'[below(5)]}${isRight ? 'abcde'[below(5)] : 'f'}`;
