@@ -158,8 +158,9 @@ export function renderTrlNames(): string {
 
 <!-- Rendered by scripts/render-option-docs.ts; change packages/training/src/run/trl-names.ts. -->
 
-Options of TRL 1.16 and transformers beside those of \`sft\`, \`trainRewardModel\`, \`distill\`, \`dpo\` and \`trainPolicy\`;
-the [tables of options](running.md#options) say what they do. Somebody who gives one of theirs, in snake or camel case, gets an error that says what this page says. What
+Options of TRL 1.16 and transformers beside those of \`sft\`, \`trainRewardModel\`, \`distill\`, \`dpo\` and
+\`trainPolicy\`; the [tables of options](running.md#options) say what they do. Somebody who gives one of theirs, in
+snake or camel case, gets an error that says what this page says. What
 \`objective\` and \`loss\` take are options of \`policyObjectives.grpo({ … })\` and \`preferenceLosses.sigmoid({ … })\`, with TRL's names in
 camel case.
 

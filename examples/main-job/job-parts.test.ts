@@ -221,7 +221,7 @@ describe('packages together', () => {
     });
     const learning = { learningRate: 1e-3, epochs: 4, batchSize: 16, onWarning: () => {} };
 
-    it('a reward model of sums picks the right one of several, in a search of tts, and is the reward of a policy', async () => {
+    it('a reward model of sums leads a search of tts, and is the reward of a policy', async () => {
       const { trainer, history } = await trainRewardModel({
         ...{ model: await SequenceClassifier.fromCausalLM(model, { seed: 1 }), ...learning },
         rows: drills.slice(0, 32).map(({ prompt, right, wrong }) => ({ prompt, chosen: right, rejected: wrong })),
