@@ -349,7 +349,8 @@ describe('TRPO', () => {
     const plain = loss - (await trainer.evaluate(rows, objective.loss, { parameters: along(length) })).loss;
     expect(plain).toBeGreaterThan(0);
     expect(gained).toBeGreaterThan(1.05 * plain);
-    // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update counted.
+    // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update
+    // counted.
     const contrary: TokenLoss = {
       ...objective.loss,
       compute(inputs) {

@@ -179,8 +179,8 @@ export const policyObjectives = {
     };
   },
   /**
-   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region, found by conjugate
-   * gradients and a line search. No learning rate, and no optimizer.
+   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region,
+   * found by conjugate gradients and a line search. No learning rate, and no optimizer.
    */
   trpo: (options: TrpoObjectiveOptions = {}): PolicyObjectiveParts => {
     const { scaleRewards, ...region } = trpoPresetOptions.read(options);

@@ -136,10 +136,11 @@ export class RowPasses {
       ? 'the loss of its routers (output_router_logits)'
       : adapter?.penalty && "the adapter's penalty";
     if (shared) {
-      const problem = `${base.name}: ${shared} belongs to no row, so that gradients of rows do not have it; train without it`;
-      throw new PosttrainError('ROW_GRADIENTS', problem);
+      const problem = `${shared} belongs to no row, so that gradients of rows do not have it; train without it`;
+      throw new PosttrainError('ROW_GRADIENTS', `${base.name}: ${problem}`);
     }
-    // Every row, or group of rows, on its own: the shortest first. Copies, since one object may stand in several places.
+    // Every row, or group of rows, on its own: the shortest first. Copies, since one object may stand in several
+    // places.
     const copies = rows.map((row) => ({ ...row }));
     const places = new Map<TrainingRow, number>(copies.map((row, i) => [row, i]));
     const passes = this.lossPasses(copies, loss, inputs, place.step, 1);
