@@ -42,6 +42,7 @@ export {
   type ReinforceOptions,
   type RemaxOptions,
   type RlooOptions,
+  type TrpoObjectiveOptions,
 } from './objective/presets.js';
 export {
   type DecisionTransformerConfig,
@@ -151,6 +152,7 @@ export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
+export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
 export { DPO_TRL_NAMES, type DpoOptions, dpoOptions } from './training/dpo-options.js';
 export { type DpoResult, dpo, trainPreferences } from './training/dpo-trainer.js';
@@ -186,3 +188,4 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export { type TrpoOptions, trpo } from './update/trpo.js';

@@ -2,12 +2,23 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { Key } from '@posttrain/core-tensor';
-import { sgd } from '@posttrain/core-tensor/optim';
+import { Key, stopGradient } from '@posttrain/core-tensor';
+import { mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import type { Verifier } from '@posttrain/interfaces';
 import { createAdapter, lora } from '@posttrain/peft';
+import { predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type PolicyTrainingOptions, type PromptRow, policyObjectives, trainPolicy } from '../src/index.js';
+import {
+  type PolicyTrainingOptions,
+  type PromptRow,
+  policyGradient,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  trainPolicy,
+  trpo,
+  unclipped,
+} from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 let folder: string;
@@ -241,5 +252,125 @@ describe('trainPolicy', () => {
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/one of "sampler", "recomputed"/);
+  });
+});
+
+describe('TRPO', () => {
+  const region = { promptsPerStep: 4, completionsPerPrompt: 8, learningRate: 0 } as const;
+
+  it('learns within its region: KL at most δ and a better surrogate in every step, and no learning rate', async () => {
+    const maxKl = 0.1;
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const objective = policyObjectives.trpo({ maxKl, damping: 0.01, cgIterations: 6 });
+      const { history, trainer } = await run({ ...region, objective, seed, steps: 6 });
+      expect(trainer.step).toBe(6);
+      for (const { metrics } of history) {
+        expect(metrics['trpo/kl']!).toBeLessThanOrEqual(maxKl);
+        expect(metrics['trpo/surrogate_change']!).toBeLessThanOrEqual(0);
+        expect(metrics['trpo/step']! === 0).toBe(metrics['trpo/kl'] === 0);
+      }
+      // The same prompts and draws by a policy that stays as it is.
+      const control = await run({ ...region, seed, steps: 6 });
+      const last = ({ history: entries }: typeof control) =>
+        entries.slice(-3).reduce((sum, { metrics }) => sum + metrics.reward! / 3, 0);
+      gains.push(last({ history, trainer } as typeof control) - last(control));
+    }
+    const mean = gains.reduce((a, b) => a + b, 0) / 3;
+    const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    // The 95 % interval of Student's t with two degrees of freedom.
+    expect(mean - 4.303 * error).toBeGreaterThan(0);
+    expect(mean).toBeGreaterThan(0.15);
+  });
+
+  it('has the KL that enumerating every next token gives; where no length will do, the policy stays', async () => {
+    const model = await toyModel(2);
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const sequences = [
+      [0, 1, 2, 3, 4],
+      [3, 1, 2, 2, 7],
+    ];
+    const distributions = async () => {
+      const all = sequences.flatMap((tokens) =>
+        [2, 3, 4].flatMap((length) =>
+          Array.from({ length: 8 }, (_, token): TrainingRow => {
+            const prefix = tokens.slice(0, length);
+            return { tokens: [...prefix, token], weights: prefix.map(() => 1) };
+          }),
+        ),
+      );
+      return (await trainer.read(all, predictions())).logProbs.map((row) => row.at(-1)!);
+    };
+    const before = await distributions();
+    const rollouts = sequences.map((tokens, i): Rollout => {
+      const completionTokens = tokens.slice(2);
+      const at = completionTokens.map((token, t) => before[i * 24 + t * 8 + token]!);
+      return { group: 0, promptTokens: tokens.slice(0, 2), completionTokens, reward: i, oldLogProbs: at };
+    });
+    const parts = policyObjectives.trpo({ maxKl: 0.02, damping: 0.01 });
+    const objective = policyObjective(parts);
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 3 });
+    const { metrics } = await parts.update!.update(trainer, rows, objective.loss, { learningRate: 0 });
+    const after = await distributions();
+    const kl = before.reduce((sum, x, i) => sum + (Math.exp(x) * (x - after[i]!)) / 6, 0);
+    expect(kl).toBeGreaterThan(0.005);
+    expect(kl).toBeLessThanOrEqual(0.02 + 1e-6);
+    expect(metrics['trpo/kl']).toBeCloseTo(kl, 5);
+    // A small region without damping: its edge is reached, and no step along the gradient to that edge gains as much.
+    const delta = 1e-4;
+    const here = trainer.parameters;
+    const { gradients, loss } = await trainer.gradients(rows, objective.loss);
+    const edge = await trpo({ maxKl: delta, damping: 1e-5 }).update(trainer, rows, objective.loss, {
+      learningRate: 0,
+    });
+    const [reached, gained] = [edge.metrics['trpo/kl']!, -edge.metrics['trpo/surrogate_change']!];
+    expect(reached).toBeGreaterThan(delta / 2);
+    expect(reached).toBeLessThanOrEqual(delta);
+    const along = (length: number) => mapNamed(here, (p, name) => p.sub(gradients[name]!.mul(length)));
+    const uniform = rows.map((row): TrainingRow => {
+      return { ...row, weights: Array.from(row.weights, (weight) => (weight === 0 ? 0 : 1 / 6)) };
+    });
+    await trainer.assign(here);
+    let length = 1;
+    while ((await trainer.divergence(uniform, along(length))) > reached) length *= 0.9;
+    const plain = loss - (await trainer.evaluate(rows, objective.loss, { parameters: along(length) })).loss;
+    expect(plain).toBeGreaterThan(0);
+    expect(gained).toBeGreaterThan(1.05 * plain);
+    // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update counted.
+    const contrary: TokenLoss = {
+      ...objective.loss,
+      compute(inputs) {
+        const { loss } = objective.loss.compute(inputs);
+        return { loss: stopGradient(loss).mul(2).sub(loss), metrics: {} };
+      },
+    };
+    const { step } = trainer;
+    const refused = await trpo({ maxKl: 1e-3 }).update(trainer, rows, contrary, { learningRate: 0 });
+    expect(refused.metrics).toEqual({ 'trpo/kl': 0, 'trpo/step': 0, 'trpo/surrogate_change': 0 });
+    expect(trainer.step).toBe(step + 1);
+    expect(await distributions()).toEqual(after);
+  });
+
+  it('stops and goes on as the same run, and refuses a surrogate whose value says nothing', async () => {
+    const options = {
+      ...region,
+      objective: policyObjectives.trpo({ maxKl: 0.05 }),
+      seed: 3,
+      steps: 4,
+      oldLogProbs: 'sampler' as const,
+    };
+    const straight = await run(options);
+    const outputFolder = join(folder, 'trpo');
+    await run({ ...options, outputFolder, afterStep: ({ step, stop }) => (step === 1 ? stop() : undefined) });
+    const other = { ...options, objective: policyObjectives.trpo({ maxKl: 0.06 }), outputFolder, resume: true };
+    await expect(run(other)).rejects.toThrow(/objective\.update\.maxKl was 0\.05 and is 0\.06/);
+    const resumed = await run({ ...options, outputFolder, resume: true });
+    const numbers = async ({ trainer }: typeof resumed) =>
+      Promise.all(Object.values(trainer.parameters).map((p) => p.toArray()));
+    expect(await numbers(resumed)).toEqual(await numbers(straight));
+    const parts = policyObjectives.trpo();
+    expect(() => policyObjective({ ...parts, surrogate: policyGradient() })).toThrow(/compares values of the loss/);
+    expect(() => policyObjective({ ...parts, surrogate: unclipped() })).not.toThrow();
+    expect(() => trpo({ backtrackCoefficient: 1 })).toThrow(/backtrackCoefficient is 1/);
   });
 });

@@ -3,11 +3,12 @@ import { openSafetensors } from '@posttrain/core-tensor/io';
 import { sgd } from '@posttrain/core-tensor/optim';
 import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
 import { loadAdapter, type PeftAdapter } from '@posttrain/peft';
-import { type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
+import { predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   annotatePairs,
   dpoLoss,
+  noBaseline,
   policyObjective,
   policyObjectives,
   preferenceTokenLoss,
@@ -124,5 +125,59 @@ describe('through a real model with an adapter, the reference being the adapter 
     const result = await run(rows, preferenceTokenLoss(dpoLoss()));
     compare(result, 'dpo', /^logits\/|num_tokens/);
     expect(result.tokens).toBe(facts.dpo.metrics.num_tokens);
+  });
+});
+
+describe('TRPO', () => {
+  interface Update {
+    readonly prompt: number;
+    readonly sequences: readonly number[][];
+    readonly rewards: readonly number[];
+    readonly shown: readonly string[];
+    readonly options: Readonly<Record<'temperature' | 'max_kl' | 'damping' | 'iterations', number>>;
+    readonly trpo: Readonly<
+      Record<'step_norm' | 'gradient_norm' | 'surrogate_before' | 'surrogate_after' | 'divergence_after', number>
+    >;
+  }
+
+  it('takes the step of conjugate gradients on the exact Fisher information, as NumPy makes it', async () => {
+    const {
+      prompt,
+      sequences,
+      rewards,
+      shown,
+      options,
+      trpo: expected,
+    } = readGolden<Update>('../updates/updates.json');
+    const { temperature, max_kl: maxKl, damping, iterations: cgIterations } = options;
+    const file = await openSafetensors(join(goldenFolder, 'updates/updates.safetensors'));
+    const steps = await Promise.all(
+      shown.map(async (name) => Array.from((await file.read(`step.${name}`)).data as Float32Array)),
+    );
+    await file.close();
+    const base = new CausalLM({ ...(await loadWeights(join(goldenFolder, 'models/llama'))), tokenizer, name: 'llama' });
+    const trainer = await Trainer.create(base, { optimizer: sgd() });
+    const plain = sequences.map((tokens): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 1) }));
+    const { logProbs } = await trainer.read(plain, predictions({ temperature }));
+    const rollouts = sequences.map((tokens, i): Rollout => {
+      const completionTokens = tokens.slice(prompt);
+      const oldLogProbs = Array.from(logProbs[i]!.subarray(prompt - 1));
+      return { group: i, promptTokens: tokens.slice(0, prompt), completionTokens, reward: rewards[i]!, oldLogProbs };
+    });
+    const parts = { ...policyObjectives.trpo({ maxKl, damping, cgIterations }), advantage: noBaseline() };
+    const objective = policyObjective(parts, { temperature });
+    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 8 });
+    const before = await Promise.all(shown.map((name) => trainer.parameters[name]!.toArray()));
+    const result = await parts.update!.update(trainer, rows, objective.loss, { learningRate: 0 });
+    const { 'trpo/kl': kl, 'trpo/surrogate_change': change, 'trpo/step': length } = result.metrics;
+    expect([trainer.step, length]).toEqual([1, 1]);
+    expectClose([result.loss], [-expected.surrogate_before], 1e-6, 'surrogate');
+    expectClose([result.gradNorm], [expected.gradient_norm], 1e-4, 'gradient');
+    expectClose([kl!], [expected.divergence_after], 1e-3 * expected.divergence_after, 'kl');
+    expectClose([change!], [expected.surrogate_before - expected.surrogate_after], 1e-3, 'change');
+    for (const [i, name] of shown.entries()) {
+      const moved = (await trainer.parameters[name]!.toArray()).map((x, j) => x - before[i]![j]!);
+      expectClose(moved, steps[i]!, 3e-3 * Math.max(...steps[i]!.map(Math.abs)), name);
+    }
   });
 });

@@ -1,9 +1,12 @@
 export { type AGemResult, aGem } from './continual/a-gem.js';
 export { type EwcOptions, ewc, fisherDiagonal } from './continual/ewc.js';
+export { type FisherOptions, fisher } from './curvature/fisher.js';
+export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
 export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
+export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
@@ -112,19 +115,35 @@ export type { Metrics, StepMetrics } from './tracking/metrics.js';
 export { type TensorBoardOptions, tensorBoard } from './tracking/tensorboard.js';
 export type { Tracker } from './tracking/tracker.js';
 export { type CoupledLoss, evaluateCoupled, forwardBackwardCoupled } from './trainer/coupled-loss.js';
+export type { Curvature } from './trainer/curvature.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
 export type { Penalty } from './trainer/penalty.js';
+export type { GradientReduction } from './trainer/row-gradients.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
 export type {
+  AssignOptions,
   EvaluateOptions,
+  GradientsResult,
   OptimStepOptions,
   OptimStepResult,
   ReadOptions,
+  ReducedGradients,
   StepInputs,
+  TrialInputs,
 } from './trainer/step-options.js';
 export type { TrainableAdapter } from './trainer/trainable-adapter.js';
 export type { TrainableModel } from './trainer/trainable-model.js';
+export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
 export type { TrainerOptions } from './trainer/trainer-options.js';
+export { type DpSgdOptions, dpSgd } from './update/dp-sgd.js';
+export {
+  type NoiseMultiplierOptions,
+  noiseMultiplierFor,
+  type PrivacyOptions,
+  type PrivacySpent,
+  privacySpent,
+} from './update/privacy-accountant.js';
+export { isUpdateRule, UPDATE_RULE, type UpdateInputs, type UpdateRule } from './update/update-rule.js';

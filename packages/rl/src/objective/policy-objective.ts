@@ -1,6 +1,12 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { type TokenLoss, type TokenLossInputs, type TrainingRow, weightedSum } from '@posttrain/training';
+import {
+  type TokenLoss,
+  type TokenLossInputs,
+  type TrainingRow,
+  type UpdateRule,
+  weightedSum,
+} from '@posttrain/training';
 import type { Advantage, RolloutNeed } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
@@ -21,6 +27,8 @@ export interface PolicyObjectiveParts {
   readonly regularisers?: readonly Regulariser[];
   /** What tells of rollouts what the advantage needs, in order: a critic, a greedy baseline. Default: none. */
   readonly annotators?: readonly Annotator[];
+  /** How an update is made of the rows: `trpo()`. Default: the optimizer's step of the loss's gradient. */
+  readonly update?: UpdateRule;
 }
 
 /** What an objective says of rollouts. */
@@ -62,7 +70,7 @@ export function policyObjective(
   { temperature = 1 }: PolicyObjectiveOptions = {},
 ): PolicyObjective {
   assertKnownOptions('policyObjective', parts, [
-    ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators'],
+    ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators', 'update'],
   ]);
   const { name, ratio, surrogate, regularisers = [] } = parts;
   if (surrogate.needsRatio && ratio.level === 'none') {
@@ -70,6 +78,10 @@ export function policyObjective(
       'OBJECTIVE',
       `${name}: the surrogate "${surrogate.name}" learns through the ratio, but the ratio is "none", so its gradient would be zero; use tokenRatio() or policyGradient()`,
     );
+  }
+  if (parts.update?.needsValue && !surrogate.needsRatio) {
+    const problem = `the update "${parts.update.name}" compares values of the loss, and the surrogate "${surrogate.name}" has a gradient only`;
+    throw new PosttrainError('OBJECTIVE', `${name}: ${problem}; use unclipped() or clip()`);
   }
   if (!(temperature > 0)) {
     throw new PosttrainError('OBJECTIVE', `${name}: temperature must be positive, not ${showValue(temperature)}`);

@@ -13,6 +13,8 @@ import { klInReward } from '../regulariser/kl-in-reward.js';
 import type { Regulariser } from '../regulariser/regulariser.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { policyGradient } from '../surrogate/policy-gradient.js';
+import { unclipped } from '../surrogate/unclipped.js';
+import { trpo, trpoShape } from '../update/trpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
 
 const regulariserShape = {
@@ -61,6 +63,10 @@ export type ReinforceOptions = Given<typeof reinforceOptions>;
 const remaxOptions = options('remax', regulariserShape);
 /** Options of `policyObjectives.remax`. */
 export type RemaxOptions = Given<typeof remaxOptions>;
+
+const trpoPresetOptions = options('trpo', { ...trpoShape, ...groupNormalizedShape });
+/** Options of `policyObjectives.trpo`. */
+export type TrpoObjectiveOptions = Given<typeof trpoPresetOptions>;
 
 interface RegulariserOptions {
   readonly beta: number;
@@ -130,6 +136,21 @@ export const policyObjectives = {
       surrogate: policyGradient(),
       aggregation: sequenceSum(),
       regularisers: regularisersOf(others, klInReward),
+    };
+  },
+  /**
+   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region, found by conjugate
+   * gradients and a line search. No learning rate, and no optimizer.
+   */
+  trpo: (options: TrpoObjectiveOptions = {}): PolicyObjectiveParts => {
+    const { scaleRewards, ...region } = trpoPresetOptions.read(options);
+    return {
+      name: 'trpo',
+      advantage: groupNormalized({ scaleRewards }),
+      ratio: tokenRatio(),
+      surrogate: unclipped(),
+      aggregation: tokenMean(),
+      update: trpo(region),
     };
   },
   /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */

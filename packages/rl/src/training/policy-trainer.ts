@@ -139,10 +139,13 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
 
   // Objective and update. What has begun to change the weights comes to its end.
   signal?.throwIfAborted();
+  const { update: rule } = options.objective;
   const updates: Metrics[] = [];
   for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
     const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
-    const { loss, metrics, gradNorm } = await update(trainer, rows, objective.loss, learningRate);
+    const { loss, metrics, gradNorm } = rule
+      ? await rule.update(trainer, rows, objective.loss, { learningRate })
+      : await update(trainer, rows, objective.loss, learningRate);
     const { old_logp_difference: difference, ...others } = metrics;
     const onPolicy = i === 0 ? { 'sampling/sampling_logp_difference/mean': difference! } : {};
     updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });

@@ -5,7 +5,7 @@ import type { ForwardPass } from '../loss/loss.js';
 import { predictionLayer } from '../readouts/prediction-layer.js';
 import { predictions } from '../readouts/predictions.js';
 import { sumOverVocabulary, type VocabularyLogits } from '../readouts/vocabulary.js';
-import type { Curvature } from './curvature.js';
+import type { Curvature } from '../trainer/curvature.js';
 
 const fisherOptions = options('fisher', {
   /** Divides the logits before the softmax. Default 1. */

@@ -4,6 +4,7 @@ import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { noiseShape } from '../trainer/trainer-options.js';
+import { isUpdateRule, UPDATE_RULE, type UpdateRule } from '../update/update-rule.js';
 import type { SftRow } from './tokenize-rows.js';
 
 const shape = {
@@ -23,6 +24,8 @@ const shape = {
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
+  /** How an update is made: `dpSgd(…)`, or a rule of your own. Default: the optimizer's step of the gradient of all rows. */
+  update: custom<UpdateRule>()(UPDATE_RULE, isUpdateRule, { optional: true }),
   /** Train the completion only, in rows that have one. Default true. */
   completionOnlyLoss: boolean({ default: true }),
   /** Train the assistant's messages only; every row must have messages. Default false, as in TRL. */

@@ -69,7 +69,9 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     const first = epoch * rows.length + position * batchSize;
     const batch = toTrainingRows(Array.from({ length: size }, (_, i) => rows[order.at(first + i)]!));
     const learningRate = rateOf(index);
-    const { loss, metrics, tokens, gradNorm } = await update(trainer, batch, negativeLogLikelihood, learningRate);
+    const { loss, metrics, tokens, gradNorm } = settings.update
+      ? await settings.update.update(trainer, batch, negativeLogLikelihood, { learningRate })
+      : await update(trainer, batch, negativeLogLikelihood, learningRate);
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;

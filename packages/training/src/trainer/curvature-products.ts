@@ -1,8 +1,8 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import type { Curvature } from '../curvature/curvature.js';
 import { weightedSum } from '../loss/token-loss.js';
 import { divergence } from '../readouts/divergence.js';
+import type { Curvature } from './curvature.js';
 import { lossInputs } from './forward-pass.js';
 import type { Pass, PassGraph, PassInputs } from './pass-graph.js';
 

@@ -2,9 +2,9 @@ import { Key, leavesOf, mapTree, type NonFinite, scalar, type Tensor, withEngine
 import { type Named, type Optimizer, optimizerOf } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
-import type { Curvature } from '../curvature/curvature.js';
 import type { Readout, ReadoutValue } from '../loss/loss.js';
 import type { TrainingRow } from '../loss/rows.js';
+import type { Curvature } from './curvature.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator } from './gradient-accumulator.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
@@ -99,6 +99,11 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   /** The trained tensors, as they are now. They are given away by the next `optimStep`: read or copy them before. */
   get parameters(): Named {
     return this.#trained.parameters;
+  }
+
+  /** Those of the parameters that have a gradient: all but what the optimizer's groups freeze. */
+  get variables(): Named {
+    return this.#graph.trained(this.parameters);
   }
 
   /** The trained tensors as they are now, in memory of their own: anchors, or what a step at trial parameters goes back to. */
@@ -312,7 +317,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   async #applyGiven(gradients: Named, learningRate: number, penalties: readonly Penalty[]): Promise<OptimStepResult> {
     const { passes } = this.#accumulated;
-    const wrong = firstUnlike(this.#graph.trained(this.parameters), gradients);
+    const wrong = firstUnlike(this.variables, gradients);
     const what = wrong ? `there is none of the shape of ${wrong}` : 'those of forwardBackward have not been taken';
     if (wrong || passes.length > 0) {
       throw new PosttrainError('GRADIENTS', `step ${this.#step}: gradients are given, but ${what}`);

@@ -1,0 +1,652 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { concat, Key, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
+import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
+import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/core-tensor/optim';
+import { type CausalLM, loadWeights } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import {
+  dpSgd,
+  type FinishedStepContext,
+  fisher,
+  fisherDiagonal,
+  type GradientReduction,
+  hessian,
+  hiddenStates,
+  negativeLogLikelihood,
+  noiseMultiplierFor,
+  predictions,
+  privacySpent,
+  rowGradients,
+  type SftOptions,
+  sft,
+  Trainer,
+  type TrainerOptions,
+  type TrainingRow,
+  tokenizeRows,
+  type UpdateRule,
+} from '@posttrain/training';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
+import { toyModel } from '../../rl/test/toy.js';
+import { expectClose, modelOf } from './model.js';
+
+const goldens = join(import.meta.dirname, '../../../goldens');
+interface Facts {
+  readonly prompt: number;
+  readonly sequences: readonly number[][];
+  readonly shown: readonly string[];
+  readonly options: { readonly temperature: number };
+  readonly divergence_along_vector: number;
+  readonly dp_sgd: {
+    readonly max_grad_norm: number;
+    readonly expected_batch_size: number;
+    readonly norms: readonly number[];
+  };
+  readonly privacy: readonly {
+    readonly sampleRate: number;
+    readonly noiseMultiplier: number;
+    readonly steps: number;
+    readonly delta: number;
+    readonly epsilon: number;
+    readonly order: number;
+  }[];
+}
+const facts = JSON.parse(readFileSync(join(goldens, 'updates/updates.json'), 'utf8')) as Facts;
+const golden = new Map<string, number[]>();
+beforeAll(async () => {
+  const file = await openSafetensors(join(goldens, 'updates/updates.safetensors'));
+  for (const name of file.tensors.keys()) golden.set(name, Array.from((await file.read(name)).data as Float32Array));
+  await file.close();
+});
+beforeEach(() => setEngine(referenceEngine()));
+
+/** Completions of the golden's rows; every trained token weighs the same. */
+const goldenRows = (): TrainingRow[] => {
+  const count = facts.sequences.reduce((sum, { length }) => sum + length - facts.prompt, 0);
+  return facts.sequences.map((tokens) => ({
+    tokens,
+    weights: tokens.slice(1).map((_, t) => (t >= facts.prompt - 1 ? 1 / count : 0)),
+  }));
+};
+const rowsOf = (sequences: readonly number[][]): TrainingRow[] => {
+  const count = sequences.reduce((sum, { length }) => sum + length - 1, 0);
+  return sequences.map((tokens) => ({ tokens, weights: tokens.slice(1).map(() => 1 / count) }));
+};
+const rows = rowsOf([
+  [3, 17, 24, 9, 12],
+  [9, 2, 31],
+  [5, 6, 7, 8],
+]);
+const llama = async () => modelOf(await loadWeights(join(goldens, 'models/llama')));
+const gemma = async () => modelOf(await loadWeights(join(goldens, 'models/gemma2')));
+const tiny = async (settings: object = {}) =>
+  Trainer.create(await tinyModel('llama', 3), { optimizer: sgd(), maxGradNorm: 0, ...settings });
+
+/** The vector of the golden: cos(0.7 j + i) for element j of parameter i, in the order of their names. */
+const wave = (parameters: Named): Named => {
+  const place = new Map(
+    Object.keys(parameters)
+      .sort()
+      .map((name, i) => [name, i]),
+  );
+  return mapNamed(parameters, ({ size, shape }, name) =>
+    tensor(
+      Float32Array.from({ length: size }, (_, j) => Math.cos(0.7 * j + place.get(name)!)),
+      shape,
+    ),
+  );
+};
+const flat = async (named: Named): Promise<number[]> =>
+  (await Promise.all(Object.values(named).map((x) => x.toArray()))).flat();
+const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+const norm = (a: readonly number[]) => Math.sqrt(dot(a, a));
+const expectNear = (actual: readonly number[], expected: readonly number[], relative: number) =>
+  expectClose(actual, expected, relative * Math.max(...expected.map(Math.abs)));
+
+describe('products of curvature with vectors', () => {
+  it.each([
+    ['reference', 4096, 2e-5],
+    ['onnxruntime', 16, 1e-3],
+  ] as const)('are those of torch on %s, in passes of %i tokens', async (name, maxTokensPerPass, tolerance) => {
+    setEngine(name === 'reference' ? referenceEngine() : onnxruntimeEngine());
+    const trainer = await Trainer.create(await llama(), { optimizer: sgd(), maxTokensPerPass });
+    const vector = wave(trainer.parameters);
+    const { temperature } = facts.options;
+    const curved = {
+      hessian_vector: await trainer.product(goldenRows(), hessian(negativeLogLikelihood), vector),
+      fisher_vector: await trainer.product(goldenRows(), fisher({ temperature }), vector),
+    };
+    for (const [kind, product] of Object.entries(curved)) {
+      for (const shown of facts.shown) {
+        expectNear(await product[shown]!.toArray(), golden.get(`${kind}.${shown}`)!, tolerance);
+      }
+    }
+    const moved = mapNamed(trainer.parameters, (p, key) => p.add(vector[key]!.mul(0.02)));
+    const divergence = await trainer.divergence(goldenRows(), moved, { temperature });
+    expect(Math.abs(divergence / facts.divergence_along_vector - 1)).toBeLessThan(tolerance * 10);
+    expect(Math.abs(await trainer.divergence(goldenRows(), trainer.parameters))).toBeLessThan(1e-6);
+  });
+
+  /** An adapter of few numbers, so that matrices over them can be made. */
+  const small = async () => {
+    const model = await tinyModel('llama', 3);
+    const config = { r: 1, targetModules: ['k_proj'], layersToTransform: [1], initLoraWeights: false };
+    return Trainer.create(model, { optimizer: sgd(), adapter: await createAdapter(model, lora, config, { seed: 1 }) });
+  };
+  const basis = (like: Named, at: number): Named => {
+    let next = 0;
+    return mapNamed(like, ({ size, shape }) => {
+      const start = next;
+      next += size;
+      return tensor(
+        Float32Array.from({ length: size }, (_, j) => (start + j === at ? 1 : 0)),
+        shape,
+      );
+    });
+  };
+
+  it('are columns of the exact Fisher matrix: every next token and its probability, enumerated', async () => {
+    const trainer = await small();
+    const prefixes = [
+      [3, 17, 24],
+      [9, 2],
+      [9, 30],
+    ];
+    const everyToken = prefixes.flatMap((prefix) =>
+      Array.from({ length: 40 }, (_, token): TrainingRow => {
+        return { tokens: [...prefix, token], weights: prefix.map((__, t) => (t === prefix.length - 1 ? 1 : 0)) };
+      }),
+    );
+    const whole: GradientReduction<Named> = {
+      name: 'whole',
+      reduce: (state, gradients) => ({
+        state,
+        values: {
+          g: concat(
+            Object.values(gradients).map((g) => g.reshape([g.size])),
+            0,
+          ),
+        },
+      }),
+    };
+    const { values } = await trainer.reduceGradients(everyToken, negativeLogLikelihood, whole, { state: {} });
+    const logProbs = (await trainer.read(everyToken, predictions())).logProbs.map((row) => row.at(-1)!);
+    const size = values.g![0]!.length;
+    const exact = Array.from({ length: size }, () => new Array<number>(size).fill(0));
+    values.g!.forEach((g, i) => {
+      const p = Math.exp(logProbs[i]!) / prefixes.length;
+      for (let a = 0; a < size; a++) for (let b = 0; b < size; b++) exact[a]![b]! += p * g[a]! * g[b]!;
+    });
+    // Which token follows does not matter to the Fisher information.
+    const asked = prefixes.map((prefix): TrainingRow => {
+      return { tokens: [...prefix, 1], weights: prefix.map((_, t) => (t === prefix.length - 1 ? 1 / 3 : 0)) };
+    });
+    const scale = Math.max(...exact.flat().map(Math.abs));
+    expect(scale).toBeGreaterThan(0);
+    for (const at of [0, 5, size - 1]) {
+      const column = await flat(await trainer.product(asked, fisher(), basis(trainer.parameters, at)));
+      expectClose(column, exact[at]!, 1e-5 * scale);
+    }
+    // The KL of a small step is ½ vᵀ F v; there and back, without the odd orders.
+    const vector = mapNamed(wave(trainer.parameters), (x) => x.mul(0.004));
+    const bend = dot(await flat(await trainer.product(asked, fisher(), vector)), await flat(vector));
+    const [there, back] = [1, -1].map((sign) =>
+      mapNamed(trainer.parameters, (p, name) => p.add(vector[name]!.mul(sign))),
+    );
+    const divergences = [await trainer.divergence(asked, there!), await trainer.divergence(asked, back!)];
+    expect(Math.abs((divergences[0]! + divergences[1]!) / bend - 1)).toBeLessThan(0.02);
+  });
+
+  it('are columns of the exact Hessian: central differences of gradients at trial parameters', async () => {
+    const trainer = await small();
+    const at = async (parameters: Named) =>
+      flat((await trainer.gradients(rows, negativeLogLikelihood, { parameters })).gradients);
+    const all: number[][] = [];
+    const size = (await flat(trainer.parameters)).length;
+    for (let i = 0; i < size; i += 5) {
+      const step = 2 ** -6;
+      const [up, down] = [step, -step].map((by) =>
+        mapNamed(trainer.parameters, (p, name) => p.add(basis(trainer.parameters, i)[name]!.mul(by))),
+      );
+      const [a, b] = [await at(up!), await at(down!)];
+      all.push(a.map((x, j) => (x - b[j]!) / (2 * step)));
+    }
+    const scale = Math.max(...all.flat().map(Math.abs));
+    for (const [row, i] of all.map((expected, k) => [expected, 5 * k] as const)) {
+      const column = await trainer.product(rows, hessian(negativeLogLikelihood), basis(trainer.parameters, i));
+      expectClose(await flat(column), row, 2e-3 * scale);
+    }
+  });
+
+  it.each([
+    ['a soft cap on logits and attention', () => gemma(), {}],
+    ['a base in nf4', async () => (await tinyModel('llama', 3)).quantize({ method: 'nf4' }), {}],
+    ['a base in int4', async () => (await tinyModel('gpt2', 3)).quantize({ method: 'int4' }), {}],
+    ['gradient checkpointing', () => tinyModel('qwen2', 3), { gradientCheckpointing: true }],
+  ] as const)(
+    'go through every kernel: central differences along a vector, with %s',
+    async (_, modelOfCase, settings) => {
+      const model = await modelOfCase();
+      const paths = [...model.network.modules.keys()];
+      const targetModules = ['q_proj', 'v_proj', 'c_attn'].filter((name) => paths.some((path) => path.endsWith(name)));
+      const config = { r: 2, targetModules, initLoraWeights: false };
+      const adapter = await createAdapter(model, lora, config, { seed: 1 });
+      const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, ...settings });
+      const vector = wave(trainer.parameters);
+      const moved = (by: number) => mapNamed(trainer.parameters, (p, name) => p.add(vector[name]!.mul(by)));
+      const gradientAt = async (by: number) =>
+        flat((await trainer.gradients(rows, negativeLogLikelihood, { parameters: moved(by) })).gradients);
+      const step = 2 ** -12;
+      const [up, down] = [await gradientAt(step), await gradientAt(-step)];
+      const differences = up.map((x, i) => (x - down[i]!) / (2 * step));
+      const product = await flat(await trainer.product(rows, hessian(negativeLogLikelihood), vector));
+      expectNear(product, differences, 1e-3);
+      const bend = dot(
+        await flat(await trainer.product(rows, fisher({ temperature: 0.7 }), vector)),
+        await flat(vector),
+      );
+      const apart = async (by: number) => trainer.divergence(rows, moved(by), { temperature: 0.7 });
+      expect(Math.abs(((await apart(step)) + (await apart(-step))) / (bend * step ** 2) - 1)).toBeLessThan(0.01);
+    },
+  );
+
+  it('refuses a vector that lacks a tensor', async () => {
+    const trainer = await tiny();
+    await expect(trainer.product(rows, fisher(), {})).rejects.toThrow(/nothing of the shape of model\.embed_tokens/);
+    expect(() => fisher({ temperature: 0 })).toThrow(/temperature/);
+  });
+});
+
+describe('gradients at any parameters', () => {
+  it('are those of forwardBackward, stay apart from what is added up, and those of a trial once it is accepted', async () => {
+    const trainer = await tiny({ maxTokensPerPass: 16 });
+    await trainer.forwardBackward(rows.slice(0, 1), negativeLogLikelihood);
+    const { gradients, loss } = await trainer.gradients(rows, negativeLogLikelihood);
+    const first = await flat(await trainer.takeGradients());
+    const added = await trainer.forwardBackward(rows, negativeLogLikelihood);
+    expect(added.loss).toBeCloseTo(loss, 10);
+    expectClose(await flat(gradients), await flat(await trainer.takeGradients()), 1e-9);
+    expect(norm(first)).toBeLessThan(norm(await flat(gradients)) * 10);
+    const trial = mapNamed(trainer.parameters, (p, name) => p.sub(gradients[name]!.mul(0.1)));
+    const tried = await trainer.gradients(rows, negativeLogLikelihood, { parameters: trial });
+    expect(tried.loss).toBeLessThan(loss);
+    await trainer.assign(trial, { countsStep: true });
+    const accepted = await trainer.gradients(rows, negativeLogLikelihood);
+    expectClose(await flat(accepted.gradients), await flat(tried.gradients), 1e-5);
+    expect(trainer.step).toBe(1);
+  });
+
+  it('come row by row, in the order of the rows, to a reduction that keeps a Fisher diagonal', async () => {
+    const trainer = await tiny();
+    const squares: GradientReduction<Named> = {
+      name: 'squares',
+      reduce: (sums, gradients, size) => ({
+        state: mapNamed(sums, (sum, name) => sum.add(gradients[name]!.square().mul(1 / 4))),
+        values: { size },
+      }),
+    };
+    const each = [rows[0]!, rows[1]!, rows[0]!, rows[2]!].map((row): TrainingRow => {
+      return { ...row, weights: Array.from(row.weights, () => 1) };
+    });
+    const zeros = mapNamed(trainer.parameters, (p) => tensor(new Float32Array(p.size), p.shape));
+    const { state, norms, values, loss } = await trainer.reduceGradients(each, negativeLogLikelihood, squares, {
+      state: zeros,
+    });
+    expectClose(await flat(state), await flat(await fisherDiagonal(trainer, each, negativeLogLikelihood)), 1e-6);
+    for (const [i, row] of each.entries()) {
+      const { gradients } = await trainer.gradients([row], negativeLogLikelihood);
+      expectNear([norms[i]!, values.size![i]![0]!], [norm(await flat(gradients)), norm(await flat(gradients))], 1e-6);
+    }
+    expect(loss).toBeCloseTo((await trainer.evaluate(each, negativeLogLikelihood)).loss, 6);
+  });
+});
+
+describe('DP-SGD', () => {
+  const own = (row: TrainingRow): TrainingRow => {
+    const total = Array.from(row.weights).reduce((a, b) => a + b, 0);
+    return { ...row, weights: Array.from(row.weights, (weight) => weight / total) };
+  };
+  const privately = async (trainer: Trainer, options: Parameters<typeof dpSgd>[0], of = rows) =>
+    dpSgd(options).update(trainer, of, negativeLogLikelihood, { learningRate: 1 });
+  const change = async (trainer: Trainer, step: () => Promise<unknown>) => {
+    const before = await trainer.copyParameters();
+    await step();
+    return mapNamed(trainer.parameters, (p, name) => before[name]!.sub(p));
+  };
+
+  it("has Opacus' sum of clipped gradients of rows", async () => {
+    const { max_grad_norm: maxGradNorm, expected_batch_size: expectedBatchSize, norms } = facts.dp_sgd;
+    const trainer = await Trainer.create(await llama(), { optimizer: sgd(), maxGradNorm: 0 });
+    const each = await trainer.reduceGradients(
+      goldenRows().map(own),
+      negativeLogLikelihood,
+      { name: 'none', reduce: (state: Named) => ({ state }) },
+      { state: {} },
+    );
+    expectNear(each.norms, norms, 1e-5);
+    let clipped = 0;
+    const gradient = await change(trainer, async () => {
+      const given = { maxGradNorm, expectedBatchSize, noiseMultiplier: 0 };
+      clipped = (await privately(trainer, given, goldenRows())).metrics.clipped_rows!;
+    });
+    for (const name of facts.shown) expectClose(await gradient[name]!.toArray(), golden.get(`private.${name}`)!, 2e-6);
+    expect([clipped, norms.filter((x) => x > maxGradNorm).length]).toEqual([2 / 3, 2]);
+  });
+
+  it('is bounded: one row moves the parameters by C / L at most, whatever it says', async () => {
+    const trainer = await tiny();
+    for (const row of rows) {
+      const options = { maxGradNorm: 0.5, expectedBatchSize: 2, noiseMultiplier: 0 };
+      const moved = norm(await flat(await change(trainer, () => privately(trainer, options, [row]))));
+      expect(moved).toBeLessThan(0.25 + 1e-5);
+      expect(moved).toBeGreaterThan(0.249);
+    }
+  });
+
+  it('adds noise of standard deviation σ C / L, another one each step, the same from the same seed', async () => {
+    const [options, without] = [2, 0].map((noiseMultiplier) => ({ maxGradNorm: 0.5, noiseMultiplier, seed: 3 }));
+    const noiseOf = async (steps: number) => {
+      const trainer = await tiny();
+      await trainer.assign(trainer.parameters, { countsStep: steps === 1 });
+      const noisy = await flat(await change(trainer, () => privately(trainer, options!)));
+      const plain = await tiny();
+      const clean = await flat(await change(plain, () => privately(plain, without!)));
+      return noisy.map((x, i) => x - clean[i]!);
+    };
+    const [noise, again, next] = [await noiseOf(0), await noiseOf(0), await noiseOf(1)];
+    const n = noise.length;
+    const [deviation, mean] = [norm(noise) / Math.sqrt(n), noise.reduce((a, b) => a + b, 0) / n];
+    // σ C / L = 2 · 0.5 / 3; five standard errors.
+    expect(Math.abs(deviation * 3 - 1)).toBeLessThan(5 / Math.sqrt(2 * n));
+    expect(Math.abs(mean * 3)).toBeLessThan(5 / Math.sqrt(n));
+    expect(again).toEqual(noise);
+    expect(Math.abs(dot(noise, next) / (norm(noise) * norm(next)))).toBeLessThan(5 / Math.sqrt(n));
+  });
+
+  describe('in sft', () => {
+    const counting = Array.from({ length: 4 }, (_, i) => Array.from({ length: 6 }, (__, t) => 5 * i + t));
+    const run = async (sequences: readonly number[][], seed: number, options: Partial<SftOptions> = {}) =>
+      sft({
+        model: await tinyModel('llama', 3),
+        rows: sequences.map((tokens) => ({ input_ids: tokens, labels: tokens })),
+        ...{ batchSize: 4, steps: 12, learningRate: 0.05, schedule: 'constant', maxGradNorm: 0, seed },
+        update: dpSgd({ maxGradNorm: 1, noiseMultiplier: 0.1, seed }),
+        ...options,
+      });
+    beforeEach(() => setEngine(onnxruntimeEngine()));
+
+    it('learns through its noise, and nothing of a pattern that its rows do not have', async () => {
+      const gains: number[] = [];
+      for (const seed of [1, 2, 3]) {
+        const key = Key.fromSeed(seed);
+        const shuffled = counting.map((row, i) =>
+          Array.from(key.child(i).uniformHost(row.length), (u) => Math.floor(40 * u)),
+        );
+        const losses: number[] = [];
+        for (const sequences of [shuffled, counting]) {
+          const { trainer } = await run(sequences, seed);
+          losses.push((await trainer.evaluate(rowsOf(counting), negativeLogLikelihood)).loss);
+        }
+        gains.push(losses[0]! - losses[1]!);
+      }
+      const mean = gains.reduce((a, b) => a + b, 0) / 3;
+      const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+      // The 95 % interval of Student's t with two degrees of freedom.
+      expect(mean - 4.303 * error).toBeGreaterThan(0.5);
+    });
+
+    it('goes on from a checkpoint as the same run, and not with another noise', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'posttrain-updates-'));
+      try {
+        const straight = await run(counting, 5, { steps: 4 });
+        const stop = {
+          steps: 4,
+          outputFolder: folder,
+          afterStep: ({ step, stop: end }: FinishedStepContext) => {
+            if (step === 1) end();
+          },
+        };
+        await run(counting, 5, stop);
+        const louder = dpSgd({ maxGradNorm: 1, noiseMultiplier: 0.2, seed: 5 });
+        const resumed = { steps: 4, outputFolder: folder, resume: true } as const;
+        await expect(run(counting, 5, { ...resumed, update: louder })).rejects.toThrow(
+          /update\.noiseMultiplier was 0\.1/,
+        );
+        const { trainer } = await run(counting, 5, resumed);
+        expect(await flat(trainer.parameters)).toEqual(await flat(straight.trainer.parameters));
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    });
+  });
+
+  it('refuses what is not one example a row, and options that cannot be right', async () => {
+    const trainer = await tiny();
+    const packed = [{ ...rows[0]!, lengths: [2, 3] }];
+    await expect(privately(trainer, { maxGradNorm: 1, noiseMultiplier: 1 }, packed)).rejects.toThrow(/one example/);
+    expect(() => dpSgd({ maxGradNorm: 0, noiseMultiplier: 1 })).toThrow(/maxGradNorm is 0/);
+    expect(dpSgd({ maxGradNorm: 1, noiseMultiplier: 1 }).settings).toMatchObject({ maxGradNorm: 1, seed: 0 });
+  });
+});
+
+describe('the accountant of privacy', () => {
+  it.each(facts.privacy)("spends Opacus' ε: rate $sampleRate, σ $noiseMultiplier, $steps steps", (given) => {
+    const { epsilon: expected, order, sampleRate, noiseMultiplier, steps, delta } = given;
+    const spent = privacySpent({ sampleRate, noiseMultiplier, steps, delta });
+    expect(Math.abs(spent.epsilon / expected - 1)).toBeLessThan(1e-9);
+    expect(spent.order).toBeCloseTo(order, 10);
+    const sigma = noiseMultiplierFor({ sampleRate, steps, delta, epsilon: expected });
+    expect(Math.abs(sigma / noiseMultiplier - 1)).toBeLessThan(2e-3);
+  });
+
+  it('agrees with the integral that defines the divergence, and costs more with more steps, rows and less noise', () => {
+    // E over z ~ N(0, σ²) of (1 - q + q e^((2 z - 1) / 2σ²))^α, at the order that decides.
+    const given = { sampleRate: 0.05, noiseMultiplier: 1.3, steps: 200, delta: 1e-5 };
+    const { epsilon, order } = privacySpent(given);
+    const { sampleRate: q, noiseMultiplier: sigma } = given;
+    let moment = 0;
+    const width = 1e-3;
+    for (let z = -40; z < 40; z += width) {
+      const ratio = 1 - q + q * Math.exp((2 * z - 1) / (2 * sigma ** 2));
+      moment += (width * ratio ** order * Math.exp(-(z ** 2) / (2 * sigma ** 2))) / (sigma * Math.sqrt(2 * Math.PI));
+    }
+    const rdp = (given.steps * Math.log(moment)) / (order - 1);
+    const converted = rdp + Math.log((order - 1) / order) - (Math.log(given.delta) + Math.log(order)) / (order - 1);
+    expect(epsilon).toBeCloseTo(converted, 6);
+    for (const more of [{ steps: 300 }, { sampleRate: 0.06 }, { noiseMultiplier: 1.2 }, { delta: 1e-6 }]) {
+      expect(privacySpent({ ...given, ...more }).epsilon).toBeGreaterThan(epsilon);
+    }
+  });
+});
+
+describe('parameter groups of a trainer', () => {
+  const frozen = 'model.embed_tokens.weight';
+  const grouped = () =>
+    parameterGroups([
+      { match: /embed_tokens/, frozen: true },
+      { match: /lm_head/, optimizer: adamW(), maxGradNorm: 0.1, learningRateFactor: 0.5 },
+      { optimizer: adamW(), schedule: { name: 'linear', totalSteps: 6, warmupSteps: 2 } },
+    ]);
+  const step = async (trainer: Trainer) => {
+    await trainer.forwardBackward(rows, negativeLogLikelihood);
+    return trainer.optimStep({ learningRate: 0.01 });
+  };
+
+  it('freeze, clip apart and show Adam’s moments by parameter', async () => {
+    const trainer = await tiny({ optimizer: grouped(), maxGradNorm: 0.3 });
+    const plain = await tiny();
+    const { gradients: all } = await plain.gradients(rows, negativeLogLikelihood);
+    const { gradients } = await trainer.gradients(rows, negativeLogLikelihood);
+    expect(Object.keys(gradients)).toEqual(Object.keys(all).filter((name) => name !== frozen));
+    const before = await trainer.parameters[frozen]!.toArray();
+    const { gradNorm } = await step(trainer);
+    expect(gradNorm).toBeCloseTo(norm(await flat(gradients)), 5);
+    expect(await trainer.parameters[frozen]!.toArray()).toEqual(before);
+    const { 'lm_head.weight': head, ...others } = gradients;
+    const factors = {
+      'lm_head.weight': 0.1 / norm(await flat({ head: head! })),
+      'model.norm.weight': 0.3 / norm(await flat(others)),
+    };
+    expect(Object.values(factors).every((factor) => factor < 1)).toBe(true);
+    for (const [name, factor] of Object.entries(factors)) {
+      const { mean, square, step: count } = trainer.optimizerState[name]!;
+      const used = (await gradients[name]!.toArray()).map((g) => g * factor);
+      expectNear(
+        await mean!.toArray(),
+        used.map((g) => 0.1 * g),
+        1e-4,
+      );
+      expectNear(
+        await square!.toArray(),
+        used.map((g) => 0.001 * g * g),
+        1e-4,
+      );
+      expect(await count!.item()).toBe(1);
+    }
+    expect(trainer.optimizerState[frozen]).toEqual({});
+    expect(() => parameterGroups([{ frozen: true }])).not.toThrow();
+    await expect(tiny({ optimizer: parameterGroups([{ frozen: true }]) })).rejects.toThrow(/freezes every parameter/);
+  });
+
+  it('go on from a checkpoint as if nothing had happened, schedules included', async () => {
+    const straight = await tiny({ optimizer: grouped() });
+    for (let i = 0; i < 4; i++) await step(straight);
+    const first = await tiny({ optimizer: grouped() });
+    for (let i = 0; i < 2; i++) await step(first);
+    const second = await tiny({ optimizer: grouped() });
+    second.restore(first.snapshot());
+    for (let i = 0; i < 2; i++) await step(second);
+    expect(await flat(second.parameters)).toEqual(await flat(straight.parameters));
+    // The schedule of the group begins with a rate of 0.
+    const once = await tiny({ optimizer: grouped() });
+    const at = await once.parameters['model.norm.weight']!.toArray();
+    await step(once);
+    expect(await once.parameters['model.norm.weight']!.toArray()).toEqual(at);
+  });
+});
+
+describe('a rule for updates', () => {
+  it('of one’s own runs in sft with what is exported: Newton’s step along the gradient', async () => {
+    // min over α of L(θ - α g) by the second order: α = g·g / g·Hg where H bends upwards.
+    const newton: UpdateRule = {
+      name: 'newton',
+      settings: {},
+      async update(trainer, given, loss) {
+        const { gradients, ...result } = await trainer.gradients(given, loss);
+        const bend = dot(await flat(gradients), await flat(await trainer.product(given, hessian(loss), gradients)));
+        const square = norm(await flat(gradients)) ** 2;
+        const length = bend > 0 ? Math.min(1, square / bend) : 0.1;
+        const moved = mapNamed(trainer.parameters, (p: Tensor, name) => p.sub(gradients[name]!.mul(length)));
+        await trainer.assign(moved, { countsStep: true });
+        return { ...result, gradNorm: Math.sqrt(square) };
+      },
+    };
+    const model: CausalLM = await tinyModel('llama', 3);
+    const tokens = [1, 2, 3, 4, 5, 6];
+    const { history, trainer } = await sft({
+      ...{ model, rows: [{ input_ids: tokens, labels: tokens }], batchSize: 1, steps: 8, update: newton },
+    });
+    expect(trainer.step).toBe(8);
+    expect(history.at(-1)!.metrics.loss!).toBeLessThan(history[0]!.metrics.loss! / 2);
+    await expect(sft({ model, rows: [], update: {} as UpdateRule })).rejects.toThrow(/update is an object/);
+  });
+});
+
+describe('gradients of rows as features', () => {
+  const requests = [
+    { prompt: 'ab', completion: 'cde' },
+    { prompt: 'cab', completion: 'dd' },
+    { prompt: 'fg', completion: 'a' },
+  ];
+  const start = async (settings: Partial<TrainerOptions> = {}) => {
+    const model = await toyModel(1);
+    const adapter = await createAdapter(model, lora, { r: 2, targetModules: 'all-linear', initLoraWeights: false });
+    return Trainer.create(model, { optimizer: adamW(), adapter, maxGradNorm: 0, ...settings });
+  };
+  const row = (trainer: Trainer, { prompt, completion }: (typeof requests)[number]): TrainingRow => {
+    const { tokens, mask } = tokenizeRows(trainer.model, [{ prompt, completion }]).rows[0]!;
+    const trained = mask.slice(1);
+    return { tokens, weights: trained.map((one) => one / trained.filter(Boolean).length) };
+  };
+
+  it('are those of the loss, whole, or in the direction of Adam with the moments that it has', async () => {
+    const trainer = await start();
+    for (let i = 0; i < 2; i++) {
+      await trainer.forwardBackward(
+        requests.map((one) => row(trainer, one)),
+        negativeLogLikelihood,
+      );
+      await trainer.optimStep({ learningRate: 0.01 });
+    }
+    const features = rowGradients(trainer);
+    const [whole, adam] = [
+      await features.gradients(requests),
+      await features.gradients(requests, { direction: 'adam' }),
+    ];
+    const state = Object.values(trainer.optimizerState);
+    const moment = async (kind: 'mean' | 'square') =>
+      (await Promise.all(state.map((one) => one[kind]!.toArray()))).flat();
+    const [mean, square] = [await moment('mean'), await moment('square')];
+    for (const [i, request] of requests.entries()) {
+      const g = await flat((await trainer.gradients([row(trainer, request)], negativeLogLikelihood)).gradients);
+      expectNear(Array.from(whole[i]!), g, 1e-6);
+      const expected = g.map(
+        (x, j) => (0.9 * mean[j]! + 0.1 * x) / Math.sqrt(0.999 * square[j]! + 0.001 * x * x + 1e-8),
+      );
+      expectNear(Array.from(adam[i]!), expected, 1e-5);
+    }
+    // They change nothing: the trainer goes on.
+    await trainer.forwardBackward([row(trainer, requests[0]!)], negativeLogLikelihood);
+    expect((await trainer.optimStep({ learningRate: 0.01 })).gradNorm).toBeGreaterThan(0);
+  });
+
+  it('keep inner products under a projection, in the mean over seeds, and are of one space with one seed', async () => {
+    const features = rowGradients(await start());
+    const whole = (await features.gradients(requests)).map((x) => Array.from(x));
+    const projected = async (seed: number) =>
+      (await features.gradients(requests, { projection: 64, seed })).map((x) => Array.from(x));
+    expect(await projected(1)).toEqual(await projected(1));
+    const errors: number[] = [];
+    for (let seed = 0; seed < 20; seed++) {
+      const each = await projected(seed);
+      expect(each[0]!.length).toBe(64);
+      errors.push((dot(each[0]!, each[1]!) - dot(whole[0]!, whole[1]!)) / (norm(whole[0]!) * norm(whole[1]!)));
+    }
+    const mean = errors.reduce((a, b) => a + b, 0) / 20;
+    const deviation = Math.sqrt(errors.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 19);
+    expect(deviation).toBeLessThan(2 / Math.sqrt(64));
+    expect(Math.abs(mean)).toBeLessThan((4 * deviation) / Math.sqrt(20));
+  });
+
+  it('of hallucinated labels are those of the most likely tokens in their place; what cannot be had is refused', async () => {
+    const model = await toyModel(1);
+    const trainer = await Trainer.create(model, { optimizer: sgd() });
+    const one = row(trainer, requests[0]!);
+    const features = rowGradients(trainer);
+    const ask = { of: 'hallucinated', parameters: 'output' } as const;
+    const [vector] = await features.gradients(requests.slice(0, 1), ask);
+    // ∂ -log p(ŷ) / ∂W = (p - e_ŷ) hᵀ: the row of a token that is ŷ at no position has the sign of h only, by p.
+    const hidden = (await trainer.read([one], hiddenStates))[0]!;
+    const [width, predictionsOfRow] = [16, one.tokens.length - 1];
+    const expected = new Array<number>(8 * width).fill(0);
+    const head = await model.weights['lm_head.weight']!.toArray();
+    for (let t = 0; t < predictionsOfRow; t++) {
+      const h = Array.from(hidden.subarray(t * width, (t + 1) * width));
+      const logits = Array.from({ length: 8 }, (_, v) => dot(h, head.slice(v * width, (v + 1) * width)));
+      const total = logits.reduce((sum, z) => sum + Math.exp(z), 0);
+      const top = logits.indexOf(Math.max(...logits));
+      logits.forEach((z, v) => {
+        const slope = (Math.exp(z) / total - (v === top ? 1 : 0)) * one.weights[t]!;
+        for (let j = 0; j < width; j++) expected[v * width + j]! += slope * h[j]!;
+      });
+    }
+    expectNear(Array.from(vector!), expected, 1e-5);
+    await expect(features.gradients(requests, { direction: 'adam' })).rejects.toThrow(/keeps no mean of/);
+    await expect(rowGradients(await start()).gradients(requests, ask)).rejects.toThrow(/output layer is not trained/);
+    await expect(features.gradients(requests, { projection: 0 })).rejects.toThrow(/projection is 0/);
+  });
+});
