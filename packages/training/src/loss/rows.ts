@@ -19,13 +19,16 @@ export interface RowInput {
 export interface TrainingRow {
   /** Of a model that reads `inputs` only, as many zeros as there are places in the sequence. */
   readonly tokens: readonly number[];
-  /** What the model reads that is no token, by name; the same names, widths and dtypes in all rows of a call. Default: nothing. */
+  /**
+   * What the model reads that is no token, by name; the same names, widths and dtypes in all rows of a call. Default:
+   * nothing.
+   */
   readonly inputs?: Readonly<Record<string, RowInput>>;
   /** How much each prediction counts, all normalisation included; 0 leaves it out. */
   readonly weights: ArrayLike<number>;
   /**
-   * Further numbers by name, as the loss declares them: one a prediction (advantages, reference log-probabilities) unless it
-   * says otherwise. Entries of several numbers stand one after the other.
+   * Further numbers by name, as the loss declares them: one a prediction (advantages, reference log-probabilities)
+   * unless it says otherwise. Entries of several numbers stand one after the other.
    */
   readonly annotations?: Readonly<Record<string, ArrayLike<number>>>;
   /** Which group the row belongs to, for losses with groups of any size; rows of a group need not follow each other. */
@@ -185,7 +188,10 @@ function groupsOf(rows: readonly TrainingRow[], groupSize: number | 'any'): Trai
   return [...byGroup.values()];
 }
 
-/** Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay together. */
+/**
+ * Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay
+ * together.
+ */
 export function microBatches(
   rows: readonly TrainingRow[],
   maxTokens: number,
