@@ -60,6 +60,9 @@ async function expertFolders(): Promise<Readonly<Record<string, string>>> {
 const experts = await expertFolders();
 
 describe('conformance', () => {
+  // With biases and a tied head, and stored [in, out].
+  const some = String.raw`.*(q_proj|down_proj|c_attn|mlp\.c_proj)`;
+  const two = { modelTypes: ['qwen2', 'gpt2'] } as const;
   const llama = { identityAtStart: false, modelTypes: ['llama'] } as const;
   testPeftMethod(it, xLora, { adapters: experts, layerwiseScalings: true, xloraDepth: 2, xloraSize: 5 }, llama);
   testPeftMethod(it, xLora, { adapters: experts, enableSoftmax: false, topKLora: 2, scalingPassValue: 0.5 }, llama);
@@ -87,12 +90,12 @@ describe('conformance', () => {
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
   testPeftMethod(it, adaLora, ADALORA);
-  testPeftMethod(it, hra, { r: 4, targetModules: 'all-linear' });
+  testPeftMethod(it, hra, { r: 4, targetModules: some }, two);
   testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
-  testPeftMethod(it, loha, { r: 3, targetModules: 'all-linear' });
-  testPeftMethod(it, lokr, { r: 1, targetModules: 'all-linear' });
+  testPeftMethod(it, loha, { r: 3, targetModules: some }, two);
+  testPeftMethod(it, lokr, { r: 1, targetModules: some }, two);
   testPeftMethod(it, lokr, { r: 1, decomposeBoth: true, initWeights: 'lycoris' }, { modelTypes: ['llama'] });
-  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: 'all-linear' });
+  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: some }, two);
   testPeftMethod(it, miss, { r: 4, miniR: 4, initWeights: 'mini' }, { modelTypes: ['llama'] });
   testPeftMethod(
     it,
@@ -100,18 +103,18 @@ describe('conformance', () => {
     { blockSize: 4, targetModules: ['q_proj'] },
     { modelTypes: ['llama'], identityAtStart: false },
   );
-  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: 'all-linear' });
-  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: 'all-linear' });
+  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: some }, two);
+  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: some }, two);
   testPeftMethod(it, oft, { r: 2, oftBlockSize: 0, blockShare: true }, { modelTypes: ['qwen2'] });
   testPeftMethod(
     it,
     vbLora,
-    { r: 2, numVectors: 4, vectorLength: 8, vbloraDropout: 0.2, targetModules: 'all-linear' },
-    { identityAtStart: false },
+    { r: 2, numVectors: 4, vectorLength: 8, vbloraDropout: 0.2, targetModules: some },
+    { ...two, identityAtStart: false },
   );
-  testPeftMethod(it, road, { groupSize: 8, targetModules: 'all-linear' });
+  testPeftMethod(it, road, { groupSize: 8, targetModules: some }, two);
   testPeftMethod(it, road, { groupSize: 4, variant: 'road_4' }, { modelTypes: ['qwen2'] });
-  testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] });
+  testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] }, two);
   testPeftMethod(
     it,
     poly,

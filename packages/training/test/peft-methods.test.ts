@@ -187,7 +187,7 @@ describe('rows that say something of themselves', () => {
     const trained = async (tasks: readonly number[]) => {
       const adapter = await createAdapter(base, poly, { r: 2, nTasks: 2, targetModules: 'all-linear' }, { seed });
       const trainer = await Trainer.create(base, { optimizer: adamW(), adapter, seed });
-      for (let step = 0; step < 30; step++) {
+      for (let step = 0; step < 50; step++) {
         await trainer.forwardBackward(answers(tasks), negativeLogLikelihood);
         await trainer.optimStep({ learningRate: 0.06 });
       }
