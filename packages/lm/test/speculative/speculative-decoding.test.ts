@@ -6,6 +6,7 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLM,
+  contrastive,
   type DecodeRow,
   DraftVocabularyError,
   initialWeights,
@@ -216,6 +217,9 @@ it('gives the same tokens when the cache is full on the way, of the target and o
     expect(full.tokens).toEqual(roomy.tokens);
     if (!('tokens' in options)) expect(full.tokens).toEqual(plain.tokens);
   }
+  const mixed = rows.map((row) => ({ ...row, mix: contrastive({ amateur: { model: draft } }) }));
+  const roomy = await run(target, mixed);
+  expect((await run(target, mixed, undefined, 4, 12 * 16)).tokens).toEqual(roomy.tokens);
 });
 
 describe('the distribution of sampled completions', () => {
