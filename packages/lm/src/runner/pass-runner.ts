@@ -117,7 +117,8 @@ export class PassRunner {
   /** A pass of up to `longest` tokens a row over the blocks. */
   async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
     const count = roundUpToPowerOfTwo(pass.length);
-    const width = Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest));
+    // A tree may have more tokens than the context, though no path of it is as long.
+    const width = Math.max(longest, Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest)));
     const places = pass.map((_, i) => i);
     const adapter = await this.#mixed(pass, places, count);
     const { inputs, positions } = this.#inputs.write(pass, places, [count, width], adapter.rowInputs?.names);
