@@ -46,6 +46,8 @@ export { type WriteParquetOptions, writeParquet } from './io/parquet/write-parqu
 export { inferParquetSchema, type ParquetColumnType, type ParquetSchema } from './io/parquet/write-schema.js';
 export { type Pipeline, type PipelineOptions, pipeline } from './pipeline.js';
 export type { Row, RowSource } from './rows.js';
+export { influence, meanDirection, type TargetDirection } from './selection/influence.js';
+export { kMeansPlusPlus } from './selection/k-means-plus-plus.js';
 export { SortedRecords, type SortedRecordsOptions } from './spill/sorted-records.js';
 export { canonicalJson, hashFraction } from './stable-hash.js';
 export { type RunShardsOptions, runShards, type ShardTask } from './stages/run-shards.js';
@@ -61,7 +63,15 @@ export type {
   StepContext,
   StepReport,
 } from './step.js';
+export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
+export {
+  type LessCheckpoint,
+  type LessPlan,
+  type LessSelectOptions,
+  type LessTargets,
+  lessSelect,
+} from './steps/less-select.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';

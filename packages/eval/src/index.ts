@@ -73,6 +73,13 @@ export { estimatePassAtK, passAtK } from './metrics/pass-at-k.js';
 export { bitsPerByte, bytePerplexity, type RollingMetric, wordPerplexity } from './metrics/rolling.js';
 export { type WeightedBestAtKOptions, weightedBestAtK } from './metrics/weighted-best-at-k.js';
 export {
+  type LiraAttackOptions,
+  type LiraConfidences,
+  type LiraResult,
+  liraAttack,
+  liraScores,
+} from './privacy/lira.js';
+export {
   type CompletionExamplesOptions,
   completionExamples,
   type EvaluationBlocksOptions,
@@ -110,6 +117,7 @@ export {
   decoderForwardFlops,
   decoderParameters,
 } from './scaling-laws/decoder-flops.js';
+export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 export {
@@ -150,3 +158,9 @@ export {
 } from './task-kind.js';
 export { type CreateProgressOptions, createProgress, type Progress, type ProgressStream } from './terminal/progress.js';
 export { type RenderTableOptions, renderTable } from './terminal/table.js';
+export {
+  type SampledAnswer,
+  type SemanticEntropy,
+  type SemanticEntropyOptions,
+  semanticEntropy,
+} from './uncertainty/semantic-entropy.js';

@@ -29,7 +29,9 @@ export {
   type StreamEvent,
 } from './generate/generator.js';
 export * from './gguf/index.js';
+export { type ClassifierGradientsOptions, classifierGradients } from './heads/classifier-gradients.js';
 export type { HeadLoadOptions, HeadModelParts, HeadScoringOptions } from './heads/head-model.js';
+export { type EntailmentLabels, type NliEntailerOptions, nliEntailer } from './heads/nli-entailer.js';
 export { RewardVerifier, type RewardVerifierOptions } from './heads/reward-verifier.js';
 export { type NewHeadOptions, SequenceClassifier } from './heads/sequence-classifier.js';
 export { type StepTagVerifierOptions, stepTagVerifier } from './heads/step-tag-verifier.js';
@@ -138,6 +140,7 @@ export {
   rollingWindows,
   strideWindows,
 } from './score/rolling-log-probs.js';
+export { type RowFeaturesOptions, rowFeatures } from './score/row-features.js';
 export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from './score/scorer.js';
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';

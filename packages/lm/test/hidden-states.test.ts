@@ -1,6 +1,14 @@
 import { mapTree, realize, referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { hiddenStates, initialWeights, loadWeights, networkOf, sequenceLogProbs } from '../src/index.js';
+import {
+  hiddenStates,
+  initialWeights,
+  loadWeights,
+  networkOf,
+  rowFeatures,
+  sequenceLogProbs,
+  tokenizeCompletion,
+} from '../src/index.js';
 import { tokenRanks, topLogProbs } from '../src/score/top-log-probs.js';
 import { largestDifference, modelFolder, tinyConfig, tinyModel } from './support.js';
 
@@ -35,6 +43,54 @@ describe('hidden states', () => {
         for (const [t, row] of rows.entries()) expect(largestDifference(row, apart[i]![t]!)).toBeLessThan(1e-5);
       }
       await expect(hiddenStates(model, [[]])).rejects.toThrow(/sequence 0 has 0 tokens/);
+    });
+  });
+
+  describe('rowFeatures', () => {
+    const rows = [
+      { prompt: 'Is it so?', completion: ' It is.' },
+      { prompt: [{ role: 'user', content: 'Is it so?' }], completion: 'No, not at all.' },
+      { prompt: 'Is it so?', completion: '' },
+    ];
+
+    it.each(['mean', 'max', 'last'] as const)('are the %s of the states of the completion alone', async (pooling) => {
+      const model = await tinyModel();
+      const features = rowFeatures(model, { pooling });
+      expect(features.dimension).toBe(model.config.hiddenSize);
+      const found = await features.features(rows);
+      for (const [i, { prompt, completion: content }] of rows.entries()) {
+        const said = typeof prompt === 'string' ? content : [{ role: 'assistant', content }];
+        const { tokens, start } = tokenizeCompletion(model, prompt, said);
+        const [states] = await hiddenStates(model, [tokens]);
+        const own = states!.slice(start);
+        const expected = range(features.dimension!, (j) => {
+          const column = own.map((state) => state[j]!);
+          if (pooling === 'last') return column.at(-1)!;
+          return pooling === 'max' ? Math.max(...column) : column.reduce((a, b) => a + b, 0) / column.length;
+        });
+        expect(largestDifference(found[i]!, expected)).toBeLessThan(1e-5);
+      }
+      const signal = AbortSignal.abort(new Error('enough'));
+      await expect(features.features(rows, { signal })).rejects.toThrow('enough');
+    });
+
+    it('see the prompt, and are those of an adapter where there is one', async () => {
+      const model = await tinyModel();
+      const [a, b] = await rowFeatures(model).features(
+        ['yes', 'no'].map((prompt) => ({ prompt, completion: ' maybe' })),
+      );
+      expect(largestDifference(a!, b!)).toBeGreaterThan(1e-3);
+      const adapter = () => ({
+        ...{ name: 'negating', parameters: tensor([-1], [1]) },
+        hooks: (minus: Tensor) => ({
+          linear: (x: Tensor, layer: { readonly apply: (x: Tensor) => Tensor }) => layer.apply(x).mul(minus),
+        }),
+      });
+      const [c] = await rowFeatures(model, { adapter: adapter as never }).features([
+        { prompt: 'yes', completion: ' maybe' },
+      ]);
+      expect(largestDifference(a!, c!)).toBeGreaterThan(1e-3);
+      expect(() => rowFeatures(model, { pooling: 'cls' as never })).toThrow(/pooling is "cls"/);
     });
   });
 

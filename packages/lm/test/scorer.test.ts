@@ -1,4 +1,5 @@
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
+import { candidateScorer } from '@posttrain/interfaces';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { LocalGenerator, LocalScorer, rollingLogProbs, sequenceLogProbs } from '../src/index.js';
 import { tinyModel } from './support.js';
@@ -54,6 +55,26 @@ describe('LocalScorer', () => {
     const count = tokens.length - header.tokenIds.length;
     expect(score!.tokens).toBe(count);
     expect(score!.logProb).toBeCloseTo(sum(scored!.logProbs.subarray(-count)), 5);
+  });
+
+  it('weighs candidates of one token by the distribution of the next token, restricted to them', async () => {
+    const model = await tinyModel();
+    const { tokenizer } = model;
+    const prompt = 'The sum is';
+    const candidates = [' the', ' a', '!', '9'];
+    const ids = candidates.map((text) => tokenizer.encode(prompt + text).slice(tokenizer.encode(prompt).length));
+    expect(ids.every(({ length }) => length === 1)).toBe(true);
+    const [found] = await candidateScorer(new LocalScorer(model)).distributions([{ prompt, candidates }]);
+    const [scored] = await sequenceLogProbs(model, [tokenizer.encode(`${prompt}!`)], {
+      topLogProbs: model.config.vocabSize,
+    });
+    const next = scored!.topLogProbs!;
+    const logs = ids.map(([id]) => next.at(-1)!.find(({ tokenId }) => tokenId === id)!.logProb);
+    const total = logs.reduce((all, log) => all + Math.exp(log), 0);
+    for (const [i, log] of logs.entries()) {
+      expect(found!.logProbs[i]).toBeCloseTo(log, 5);
+      expect(found!.probabilities[i]).toBeCloseTo(Math.exp(log) / total, 5);
+    }
   });
 
   it('refuses a continuation without tokens, naming the request', async () => {

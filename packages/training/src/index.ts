@@ -12,6 +12,7 @@ export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distil
 export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
+export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
 export type { Annotation, AnnotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { sgd } from '@posttrain/core-tensor/optim';
-import { loadWeights } from '@posttrain/lm';
+import type { Scorer } from '@posttrain/interfaces';
+import { LocalScorer, loadWeights } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
@@ -18,11 +19,13 @@ import {
   type StepMetrics,
   saveCheckpoint,
   sft,
+  sftScorerTrainer,
   type TokenizedRow,
   Trainer,
   tokenizeRows,
   toTrainingRows,
 } from '../src/index.js';
+import { lettersModel } from './letters.js';
 import { modelOf } from './model.js';
 import { countingRows, smallRun, start } from './sft-run.js';
 
@@ -198,6 +201,51 @@ describe('sft', () => {
     // B is zero at first, so what is dropped shows from the second update on.
     expect(other[0]).toBe(one[0]);
     expect(other[2]).not.toBe(one[2]);
+  });
+});
+
+describe('sftScorerTrainer', () => {
+  const rows = [
+    { prompt: 'ab', completion: 'cd' },
+    { prompt: 'b', completion: 'ga' },
+  ];
+  const asked = [...rows, { prompt: 'ab', completion: 'ff' }].map(({ prompt, completion }) => ({
+    prompt,
+    continuation: completion,
+  }));
+  const logProbs = async (scorer: Scorer) => (await scorer.score(asked)).map(({ logProb }) => logProb);
+
+  it.each([true, false])(
+    'trains each time from the same start, beside one another (with an adapter: %s)',
+    async (adapted) => {
+      const model = await lettersModel(1);
+      const adapter = adapted
+        ? { adapter: await createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed: 1 }) }
+        : {};
+      const trainer = sftScorerTrainer({ model, ...adapter, learningRate: 0.02, epochs: 10, onWarning: () => {} });
+      const before = await logProbs(new LocalScorer(model));
+      const first = await trainer.train(rows.slice(0, 1), { seed: 3 });
+      const other = await trainer.train(rows.slice(1), { seed: 3 });
+      const again = await trainer.train(rows.slice(0, 1), { seed: 3 });
+      const [a, b] = [await logProbs(first), await logProbs(other)];
+      // Each knows its own row best.
+      expect(a[0]! - before[0]!).toBeGreaterThan(0.5);
+      expect(a[0]!).toBeGreaterThan(b[0]!);
+      expect(b[1]!).toBeGreaterThan(a[1]!);
+      expect(await logProbs(again)).toEqual(a);
+      expect(await logProbs(new LocalScorer(model))).toEqual(before);
+    },
+  );
+
+  it('is no scorer of half the rows when it is stopped, and trains conversations by their template only', async () => {
+    const model = await lettersModel(1);
+    const stop = new AbortController();
+    const trainer = sftScorerTrainer({ model, steps: 20, onWarning: () => {} });
+    const onProgress = () => stop.abort(new Error('enough'));
+    await expect(trainer.train(rows, { signal: stop.signal, onProgress })).rejects.toThrow('enough');
+    await expect(trainer.train([])).rejects.toThrow(/no rows to train on/);
+    const talk = [{ prompt: [{ role: 'user', content: 'a' }], completion: 'b' }];
+    await expect(trainer.train(talk)).rejects.toThrow(/chat template/);
   });
 });
 

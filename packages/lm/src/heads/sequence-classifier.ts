@@ -51,13 +51,18 @@ export class SequenceClassifier extends HeadModel {
   async logits(sequences: readonly (readonly number[])[], options: HeadScoringOptions = {}): Promise<Float32Array[]> {
     const results = new Array<Float32Array>(sequences.length);
     const count = this.labels.length;
-    const trimmed = sequences.map((tokens) => withoutPadding(tokens, this.config.padTokenId));
+    const trimmed = sequences.map((tokens) => this.sequenceOf(tokens));
     await runHead('SequenceClassifier.logits', this, trimmed, options, passOf, (output, pass) => {
       pass.sequences.forEach((sequence, row) => {
         results[sequence] = Float32Array.from({ length: count }, (_, label) => output[row * count + label]!);
       });
     });
     return results;
+  }
+
+  /** The tokens that the head sees: up to the last one that is not padding, where it reads. */
+  sequenceOf(tokens: readonly number[]): readonly number[] {
+    return withoutPadding(tokens, this.config.padTokenId);
   }
 
   /** This model as a `Verifier`: a reward model, or the probability of a label. */

@@ -2,8 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { referenceEngine, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Adapter, CausalLM, SequenceClassifier, TokenClassifier, ValueModel } from '../../src/index.js';
-import { largestDifference, temporaryFolder, tinyModel } from '../support.js';
+import {
+  type Adapter,
+  CausalLM,
+  classifierGradients,
+  loadWeights,
+  nliEntailer,
+  SequenceClassifier,
+  TokenClassifier,
+  Tokenizer,
+  ValueModel,
+} from '../../src/index.js';
+import { goldenFolder, largestDifference, temporaryFolder, tinyModel, tokenizerFolder } from '../support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -189,5 +199,134 @@ describe('a reward model as a Verifier', () => {
     for (const i of [0, 1]) expect(scores.reduce((sum, verdicts) => sum + verdicts[i]!.score!, 0)).toBeCloseTo(1, 6);
     expect(() => classifier.verifier()).toThrow(/say which is the score/);
     expect(() => classifier.verifier({ label: 'god' })).toThrow(/no label "god"; there are bad, fair, good/);
+  });
+});
+
+const golden = async (name: string) =>
+  JSON.parse(await readFile(join(goldenFolder('features'), `${name}.json`), 'utf8'));
+
+describe('nliEntailer', () => {
+  const labels = ['contradiction', 'neutral', 'entailment'];
+  const classifier = async (names: readonly string[] = labels) =>
+    SequenceClassifier.fromCausalLM(await tinyModel(), { labels: names, seed: 3 });
+  const requests = [
+    { premise: 'All cats sleep.', hypothesis: 'A cat sleeps.' },
+    { premise: 'A cat sleeps.', hypothesis: 'All cats sleep.' },
+  ];
+
+  it('tokenizes pairs as transformers does', async () => {
+    const { pairs } = await golden('entailment');
+    expect(pairs.length).toBe(8);
+    for (const { tokenizer: name, premise, hypothesis, ids } of pairs) {
+      const tokenizer = await Tokenizer.load(tokenizerFolder(name));
+      const seen: (readonly number[])[] = [];
+      const model = {
+        ...{ name, labels, tokenizer },
+        logits: async (sequences: readonly (readonly number[])[]) => {
+          seen.push(...sequences);
+          return sequences.map(() => Float32Array.from([0, 1, 2]));
+        },
+      };
+      await nliEntailer(model as unknown as SequenceClassifier).entail([{ premise, hypothesis }]);
+      expect(seen).toEqual([ids]);
+    }
+  });
+
+  it('is the softmax of the logits of its three labels, by their names, in the order that was asked for', async () => {
+    const model = await classifier();
+    const entailer = nliEntailer(model);
+    const { tokenizer } = model;
+    const answers = await entailer.entail(requests);
+    const logits = await model.logits(
+      requests.map(({ premise, hypothesis }) => [...tokenizer.encode(premise), ...tokenizer.encode(hypothesis)]),
+    );
+    for (const [i, answer] of answers.entries()) {
+      const weights = Array.from(logits[i]!, Math.exp);
+      const total = weights.reduce((a, b) => a + b, 0);
+      const expected = [answer.contradiction, answer.neutral, answer.entailment];
+      expect(
+        largestDifference(
+          expected,
+          weights.map((w) => w / total),
+        ),
+      ).toBeLessThan(1e-6);
+    }
+    expect(largestDifference([answers[0]!.entailment], [answers[1]!.entailment])).toBeGreaterThan(1e-4);
+    // As one text, where a model was trained so.
+    const joined = nliEntailer(model, { text: (premise, hypothesis) => `${premise} => ${hypothesis}` });
+    const [one] = await joined.entail(requests);
+    const [row] = await model.logits([tokenizer.encode('All cats sleep. => A cat sleeps.')]);
+    expect(Math.log(one!.entailment / one!.neutral)).toBeCloseTo(row![2]! - row![1]!, 4);
+  });
+
+  it('finds its classes under the names that models have for them, or is told', async () => {
+    const [answer] = await nliEntailer(await classifier(['ENTAILMENT', 'Neutral', 'CONTRADICTORY'])).entail(requests);
+    const [other] = await nliEntailer(await classifier(['a', 'b', 'c']), {
+      labels: { entailment: 'a', neutral: 'b', contradiction: 'c' },
+    }).entail(requests);
+    expect(answer).toEqual(other);
+    const [two] = await nliEntailer(await classifier(['not_entailment', 'entailment'])).entail(requests);
+    expect(two!.contradiction).toBe(0);
+    expect(two!.entailment + two!.neutral).toBeCloseTo(1, 6);
+    expect(() => nliEntailer({ name: 'm', labels: ['LABEL_0', 'LABEL_1'] } as never)).toThrow(/LABEL_0, LABEL_1; say/);
+    const model = await classifier();
+    expect(() => nliEntailer(model, { labels: { entailment: 'yes' } })).toThrow(/no label "yes"/);
+    expect(() => nliEntailer(model, { labels: { entailment: 'entailment' } })).toThrow(/must name neutral/);
+  });
+});
+
+describe('classifierGradients', () => {
+  /** The golden's model, whose prompts are its token ids. */
+  const goldenModel = async () => {
+    const parts = await loadWeights(join(goldenFolder('heads'), 'qwen2-sequence'));
+    const tokenizer = { vocabSize: 64, encode: (text: string) => text.split(' ').map(Number) };
+    return new SequenceClassifier({ ...parts, name: 'golden', tokenizer: tokenizer as unknown as Tokenizer });
+  };
+
+  it('are those of torch by autograd, of hallucinated and of given labels', async () => {
+    const { classifier: cases } = await golden('badge');
+    const gradients = classifierGradients(await goldenModel());
+    const requests = cases.map(({ tokens, label }: { tokens: number[]; label: string }) => ({
+      prompt: tokens.join(' '),
+      completion: label,
+    }));
+    for (const of of ['hallucinated', 'loss'] as const) {
+      const found = await gradients.gradients(requests, { of, parameters: 'output' });
+      for (const [i, vector] of found.entries()) {
+        expect(vector.length).toBe(3 * 16);
+        expect(largestDifference(vector, cases[i][of])).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  it('are long where the model is unsure, lie in the direction of h, and sum to zero over labels', async () => {
+    const model = await SequenceClassifier.fromCausalLM(await tinyModel(), { labels: 3, seed: 5 });
+    const surer = model.withWeights({ ...model.weights, 'score.weight': model.weights['score.weight']!.mul(20) });
+    const requests = ['one', 'two and three', 'four'].map((prompt) => ({ prompt, completion: '' }));
+    const ask = { of: 'hallucinated', parameters: 'output' } as const;
+    const [unsure, sure] = [
+      await classifierGradients(model).gradients(requests, ask),
+      await classifierGradients(surer).gradients(requests, ask),
+    ];
+    const width = model.config.hiddenSize;
+    for (const [i, vector] of unsure.entries()) {
+      expect(Math.hypot(...vector)).toBeGreaterThan(Math.hypot(...sure[i]!));
+      for (let j = 0; j < width; j++) {
+        expect(vector[j]! + vector[width + j]! + vector[2 * width + j]!).toBeCloseTo(0, 5);
+      }
+    }
+  });
+
+  it('refuses what has no closed form', async () => {
+    const model = await SequenceClassifier.fromCausalLM(await tinyModel(), { labels: ['no', 'yes'] });
+    const gradients = classifierGradients(model);
+    const requests = [{ prompt: 'x', completion: 'maybe' }];
+    await expect(gradients.gradients(requests)).rejects.toThrow(/parameters "trained".*rowGradients of a trainer/);
+    await expect(gradients.gradients(requests, { parameters: 'output', projection: 4 })).rejects.toThrow(
+      /projection 4/,
+    );
+    await expect(gradients.gradients(requests, { parameters: 'output' })).rejects.toThrow(/no label "maybe"/);
+    const reward = await SequenceClassifier.fromCausalLM(await tinyModel());
+    expect(() => classifierGradients(reward)).toThrow(/two labels or more/);
   });
 });

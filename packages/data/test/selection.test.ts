@@ -1,0 +1,235 @@
+import { readFileSync } from 'node:fs';
+import { type FeatureRequest, type GradientOptions, type RowGradients, unigramTrainer } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
+import { describe, expect, it } from 'vitest';
+import {
+  badgeSelect,
+  influence,
+  kMeansPlusPlus,
+  type LessTargets,
+  lessSelect,
+  meanDirection,
+  pipeline,
+} from '../src/index.js';
+import { testDataStep } from '../src/testing/index.js';
+
+const golden = <T>(name: string): T =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/features/${name}.json`, import.meta.url), 'utf8')) as T;
+
+interface Row {
+  readonly prompt: string;
+  readonly completion: string;
+}
+const rowsOf = (count: number): Row[] =>
+  Array.from({ length: count }, (_, i) => ({ prompt: `${i}`, completion: `${i}` }));
+
+/** Gradients by what is completed, and what was asked for. */
+function gradientsOf(
+  of: (completion: string, direction: string) => ArrayLike<number>,
+): RowGradients & { readonly asked: GradientOptions[] } {
+  const asked: GradientOptions[] = [];
+  return {
+    name: 'table',
+    asked,
+    async gradients(requests, options = {}) {
+      asked.push(options);
+      return requests.map(({ completion }) => Float32Array.from(of(completion, options.direction ?? 'sgd')));
+    },
+  };
+}
+
+interface Less {
+  readonly rates: number[];
+  readonly updates: number[][][];
+  readonly tasks: Record<string, number[][][]>;
+  readonly influence: number[];
+}
+
+describe('lessSelect', () => {
+  const less = golden<Less>('less');
+  /** Rows are numbered; those of tasks are called `task/number`. */
+  const checkpoints = less.rates.map((learningRate, c) => ({
+    learningRate,
+    gradients: gradientsOf((completion, direction) => {
+      const [task, i] = completion.split('/');
+      if (i !== undefined) return less.tasks[task!]![c]![Number(i)]!;
+      // The gradient itself would point elsewhere.
+      return less.updates[c]![Number(task)]!.map((x, j) => (direction === 'adam' ? x : j));
+    }),
+  }));
+  const targets: LessTargets = Object.fromEntries(
+    Object.entries(less.tasks).map(([task, [first]]) => [
+      task,
+      first!.map((_, i): FeatureRequest => ({ prompt: '', completion: `${task}/${i}` })),
+    ]),
+  );
+
+  it('keeps the rows whose cosines are highest, by torch, in the order of the source', async () => {
+    const rows = rowsOf(less.influence.length);
+    const step = lessSelect<Row>({ checkpoints, targets, count: 3, batchSize: 2 });
+    const run = pipeline(rows, [step]);
+    const best = less.influence.toSorted((a, b) => b - a).slice(0, 3);
+    expect(await run.collect()).toEqual(rows.filter((_, i) => best.includes(less.influence[i]!)));
+    expect(run.report()[0]!.reasons).toEqual({ 'others help the targets more': 4 });
+    expect(
+      checkpoints[0]!.gradients.asked.slice(0, 3).map(({ direction, projection }) => [direction, projection]),
+    ).toEqual([
+      ['sgd', 8192],
+      ['sgd', 8192],
+      ['adam', 8192],
+    ]);
+    const [plan] = await Promise.all([planOf(step, rows)]);
+    for (const [id, worth] of plan.kept) expect(worth).toBeCloseTo(less.influence[Number(id)]!, 6);
+  });
+
+  it('is first order: a small step along a row lowers the loss of a target by rate · influence', () => {
+    // ℓ(θ) = ½ ‖θ − a‖² of a target at a, and unit steps along gradients of rows.
+    const random = createRandom(3);
+    const vector = () => Array.from({ length: 5 }, () => random.float() - 0.5);
+    const [theta, a] = [vector(), vector()];
+    const loss = (at: readonly number[]) => at.reduce((sum, x, j) => sum + (x - a[j]!) ** 2, 0) / 2;
+    const slope = theta.map((x, j) => x - a[j]!);
+    const length = Math.hypot(...slope);
+    for (let i = 0; i < 5; i++) {
+      const row = vector();
+      const rate = 1e-6;
+      const after = theta.map((x, j) => x - (rate * row[j]!) / Math.hypot(...row));
+      const worth = influence([row], [{ mean: meanDirection([slope]), weight: rate }]);
+      expect((loss(theta) - loss(after)) / length / rate).toBeCloseTo(worth / rate, 4);
+    }
+    expect(influence([[0, 0]], [{ mean: meanDirection([[1, 0]]), weight: 1 }])).toBe(0);
+    const zero = [0, 0];
+    expect(influence([[3, 4]], [{ mean: meanDirection([zero, [3, 4]]), weight: 1 }])).toBeCloseTo(0.5, 12);
+  });
+
+  it('chooses what a model learns a task from, where as many rows by chance do not', async () => {
+    // Words of three topics; the gradient of a unigram model is what a row says more often than the model does.
+    const topics = ['red green blue', 'dog cat cow', 'one two three'].map((words) => words.split(' '));
+    const vocabulary = topics.flat();
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const random = createRandom(seed);
+      const text = (topic: number) => Array.from({ length: 4 }, () => random.pick(topics[topic]!)).join(' ');
+      const rows = Array.from({ length: 60 }, (_, i) => ({ prompt: '', completion: text(i % 3) }));
+      const words = gradientsOf((completion) =>
+        vocabulary.map(
+          (word) => 1 / vocabulary.length - completion.split(' ').filter((one) => one === word).length / 4,
+        ),
+      );
+      const target = Array.from({ length: 3 }, () => ({ prompt: '', completion: text(1) }));
+      const step = lessSelect<Row>({
+        ...{ checkpoints: [{ gradients: words }], targets: { animals: target }, count: 15, direction: 'sgd' },
+      });
+      const chosen = await pipeline(rows, [step]).collect();
+      const likelihood = async (some: readonly Row[]) => {
+        const scorer = await unigramTrainer.train(some);
+        const scores = await scorer.score(Array.from({ length: 20 }, () => ({ prompt: '', continuation: text(1) })));
+        return scores.reduce((sum, { logProb, tokens }) => sum + logProb / tokens, 0) / 20;
+      };
+      gains.push((await likelihood(chosen)) - (await likelihood(random.shuffled(rows).slice(0, 15))));
+    }
+    const mean = gains.reduce((a, b) => a + b, 0) / 3;
+    const deviation = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2);
+    // 95 %, Student with 2 degrees of freedom.
+    expect(mean - (4.303 * deviation) / Math.sqrt(3)).toBeGreaterThan(0.3);
+  });
+
+  it.each<[object, RegExp]>([
+    [{ checkpoints: [] }, /checkpoints is .*must be a list of \{ gradients, learningRate \}/],
+    [{ checkpoints: [{ gradients: checkpoints[0]!.gradients, learningRate: 0 }] }, /checkpoints is/],
+    [{ targets: { empty: [] } }, /targets is .*by the name of their task/],
+    [{ fraction: 2 }, /fraction is 2/],
+  ])('refuses %o', (more, message) => {
+    expect(() => lessSelect({ checkpoints, targets, ...more })).toThrow(message);
+  });
+
+  it('says which row has no text to ask about, and who gave other vectors than were asked for', async () => {
+    const step = () => lessSelect({ checkpoints, targets });
+    await expect(pipeline([{ prompt: 'x' }], [step()]).collect()).rejects.toThrow(
+      /row 1, field "completion".*"request"/,
+    );
+    await expect(pipeline([{ completion: 'x' }], [step()]).collect()).rejects.toThrow(/row 1, field "prompt"/);
+    const request = ({ text }: { readonly text: string }) => ({ prompt: '', completion: text });
+    const named = lessSelect({ checkpoints, targets, request, fraction: 1 });
+    expect(await pipeline([{ text: '0' }], [named]).collect()).toEqual([{ text: '0' }]);
+    const wrong = { name: 'short', gradients: async () => [] };
+    const run = pipeline(rowsOf(2), [lessSelect<Row>({ checkpoints: [{ gradients: wrong }], targets })]);
+    await expect(run.collect()).rejects.toThrow(/short returned 0 vectors/);
+  });
+
+  testDataStep(it, () => lessSelect<Row>({ checkpoints, targets, fraction: 0.5 }), { rows: rowsOf(7) });
+});
+
+describe('badgeSelect', () => {
+  interface Centres {
+    readonly vectors: number[][];
+    readonly uniforms: number[];
+    readonly probabilities: number[][];
+    readonly chosen: number[];
+  }
+  const { centres } = golden<{ readonly centres: Centres }>('badge');
+
+  it('draws the centres that torch draws with the same numbers', () => {
+    let next = 0;
+    expect(kMeansPlusPlus(centres.vectors, 6, () => centres.uniforms[next++]!)).toEqual(centres.chosen);
+    // As often as the distances say.
+    const random = createRandom(1);
+    const counts = new Array<number>(9).fill(0);
+    for (let i = 0; i < 4000; i++) counts[kMeansPlusPlus(centres.vectors, 2, () => random.float())[1]!]!++;
+    centres.probabilities[0]!.forEach((p, i) => {
+      expect(Math.abs(counts[i]! / 4000 - p)).toBeLessThanOrEqual(4 * Math.sqrt((p * (1 - p)) / 4000));
+    });
+  });
+
+  it('has one of each kind before it has two of one, and enough where all are alike', () => {
+    const random = createRandom(2);
+    const kinds = [
+      [9, 0],
+      [0, 9],
+      [-9, 0],
+    ];
+    for (let i = 0; i < 50; i++) {
+      const vectors = Array.from({ length: 30 }, (_, j) => kinds[j % 3]!);
+      const chosen = kMeansPlusPlus(vectors, 3, () => random.float());
+      expect(new Set(chosen.map((j) => j % 3)).size).toBe(3);
+    }
+    const same = kMeansPlusPlus(
+      Array.from({ length: 4 }, () => [1, 1]),
+      9,
+      () => 0.99,
+    );
+    expect(same.toSorted()).toEqual([0, 1, 2, 3]);
+    expect(kMeansPlusPlus([], 2, () => 0)).toEqual([]);
+  });
+
+  it('asks for gradients of hallucinated labels by the output layer, and keeps the order of the source', async () => {
+    const vectors = gradientsOf((completion) => centres.vectors[Number(completion)]!);
+    const select = (seed: number) =>
+      pipeline(rowsOf(9), [badgeSelect<Row>({ gradients: vectors, count: 4, seed, batchSize: 4 })]);
+    const run = select(1);
+    const chosen = await run.collect();
+    expect(chosen.map(({ prompt }) => Number(prompt))).toEqual(
+      chosen.map(({ prompt }) => Number(prompt)).toSorted((a, b) => a - b),
+    );
+    expect(chosen.map(({ prompt }) => Number(prompt))).toContain(centres.chosen[0]);
+    expect(run.report()[0]).toMatchObject({ kept: 4, reasons: { 'not among the chosen': 5 } });
+    expect(vectors.asked[0]).toMatchObject({ of: 'hallucinated', parameters: 'output' });
+    expect('projection' in vectors.asked[0]!).toBe(false);
+    const others = await Promise.all([2, 3, 4, 5].map((seed) => select(seed).collect()));
+    expect(new Set([chosen, ...others].map((some) => JSON.stringify(some))).size).toBeGreaterThan(1);
+    expect(() => badgeSelect({ gradients: {} as RowGradients, count: 1 })).toThrow(/gradients is/);
+  });
+
+  const gradients = gradientsOf((completion) => centres.vectors[Number(completion)]!);
+  testDataStep(it, () => badgeSelect<Row>({ gradients, count: 4 }), { rows: rowsOf(9) });
+});
+
+/** What a step plans of rows whose ids are their positions. */
+async function planOf(step: ReturnType<typeof lessSelect<Row>>, rows: readonly Row[]) {
+  const ids = new Map<object, string>(rows.map((row, i) => [row, String(i)]));
+  const context = { keyOf: (row: object) => ({ id: ids.get(row)! }), signal: new AbortController().signal };
+  const given = (async function* () {
+    yield* rows;
+  })();
+  return step.plan!(given, { ...context, onProgress: () => {} } as never);
+}

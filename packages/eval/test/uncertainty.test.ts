@@ -1,0 +1,272 @@
+import { readFileSync } from 'node:fs';
+import { type Entailer, type Scorer, sameTextEntailer, type TrainableRow, unigramTrainer } from '@posttrain/interfaces';
+import { createRandom } from '@posttrain/interfaces/random';
+import { describe, expect, it } from 'vitest';
+import { auroc, liraAttack, liraScores, semanticEntropy, truePositiveRate } from '../src/index.js';
+
+const golden = <T>(name: string): T =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/features/${name}.json`, import.meta.url), 'utf8')) as T;
+
+const sure = { entailment: 1, neutral: 0, contradiction: 0 };
+const unsure = { entailment: 0, neutral: 1, contradiction: 0 };
+
+describe('semanticEntropy', () => {
+  interface Case {
+    readonly clusters: number[];
+    readonly tokens: number[];
+    readonly log_probs: number[];
+    readonly normalized: number;
+    readonly summed: number;
+    readonly discrete: number;
+  }
+
+  it.each(golden<Case[]>('semantic-entropy'))('is that of torch for clusters $clusters', async (given) => {
+    const { clusters, log_probs, tokens } = given;
+    const answers = clusters.map((c, i) => ({ text: `${c}`, logProb: log_probs[i]!, tokens: tokens[i]! }));
+    const found = await semanticEntropy(answers, { entailer: sameTextEntailer });
+    expect(found.clusters).toEqual(clusters);
+    expect(found.weighted).toBeCloseTo(given.normalized, 12);
+    expect(found.entropy).toBe(found.weighted);
+    expect(found.discrete).toBeCloseTo(given.discrete, 12);
+    const summed = await semanticEntropy(answers, { entailer: sameTextEntailer, lengthNormalized: false });
+    expect(summed.weighted).toBeCloseTo(given.summed, 12);
+  });
+
+  it('by hand: three of four answers mean Paris, whatever they say, and those are one meaning with 6 of 7 parts', async () => {
+    const meaning = (text: string) => (/paris|capital of france/i.test(text) ? 'paris' : text);
+    const asked: string[] = [];
+    const entailer: Entailer = {
+      name: 'by meaning',
+      entail: async (requests) =>
+        requests.map(({ premise, hypothesis }) => {
+          asked.push(premise);
+          return meaning(premise) === meaning(hypothesis) ? sure : unsure;
+        }),
+    };
+    const answers = [
+      { text: 'Paris', logProb: Math.log(0.2), tokens: 1 },
+      { text: 'Lyon', logProb: Math.log(0.1), tokens: 1 },
+      { text: 'It is Paris', logProb: Math.log(0.3), tokens: 1 },
+      { text: 'The capital of France', logProb: Math.log(0.1), tokens: 1 },
+    ];
+    const found = await semanticEntropy(answers, { entailer, question: 'Where is the Louvre?' });
+    expect(found.clusters).toEqual([0, 1, 0, 0]);
+    expect(found.weighted).toBeCloseTo(-(6 / 7) * Math.log(6 / 7) - (1 / 7) * Math.log(1 / 7), 12);
+    expect(found.discrete).toBeCloseTo(-(3 / 4) * Math.log(3 / 4) - (1 / 4) * Math.log(1 / 4), 12);
+    expect(asked[0]).toBe('Where is the Louvre? Paris');
+  });
+
+  it('is log k for k meanings that are as likely, and 0 for one; splitting a meaning never lowers it', async () => {
+    const entropy = async (texts: readonly string[]) =>
+      (
+        await semanticEntropy(
+          texts.map((text) => ({ text })),
+          { entailer: sameTextEntailer },
+        )
+      ).entropy;
+    for (const k of [1, 2, 7])
+      expect(await entropy(Array.from({ length: k }, (_, i) => `${i}`))).toBeCloseTo(Math.log(k));
+    const random = createRandom(4);
+    for (let i = 0; i < 30; i++) {
+      const texts = Array.from({ length: 8 }, () => `${random.integer(0, 3)}`);
+      const split = texts.map((text) => (text === '0' ? `0${random.pick(['a', 'b'])}` : text));
+      expect(await entropy(split)).toBeGreaterThanOrEqual((await entropy(texts)) - 1e-12);
+    }
+  });
+
+  it('tells answers that were made up from those that are known, as log-likelihoods alone cannot', async () => {
+    // Known: one meaning in many words. Made up: as many words and meanings.
+    const random = createRandom(5);
+    const scores: number[] = [];
+    const madeUp: boolean[] = [];
+    const meaning = (text: string): string | undefined => text.split(' ').at(-1);
+    const entailer: Entailer = {
+      name: 'last word',
+      entail: async (requests) =>
+        requests.map(({ premise, hypothesis }) => (meaning(premise) === meaning(hypothesis) ? sure : unsure)),
+    };
+    for (let i = 0; i < 40; i++) {
+      const isMadeUp = i % 2 === 0;
+      const answers = Array.from({ length: 6 }, (_, j) => ({
+        text: `${j} ${isMadeUp ? random.integer(0, 9) : random.integer(0, 9) === 0 ? 'other' : 'same'}`,
+      }));
+      scores.push((await semanticEntropy(answers, { entailer })).entropy);
+      madeUp.push(isMadeUp);
+      expect((await semanticEntropy(answers, { entailer: sameTextEntailer })).entropy).toBeCloseTo(Math.log(6), 10);
+    }
+    expect(auroc(scores, madeUp).value).toBeGreaterThan(0.95);
+  });
+
+  it('refuses no answers, and answers of which only some have what weighs them', async () => {
+    const options = { entailer: sameTextEntailer };
+    await expect(semanticEntropy([], options)).rejects.toThrow(/no answers/);
+    const some = [{ text: 'a', logProb: -1, tokens: 2 }, { text: 'b' }];
+    await expect(semanticEntropy(some, options)).rejects.toThrow(/answer 1 needs a finite logProb and its number/);
+    const bare = [{ text: 'a', logProb: -1 }];
+    await expect(semanticEntropy(bare, options)).rejects.toThrow(/answer 0/);
+    expect((await semanticEntropy(bare, { ...options, lengthNormalized: false })).entropy).toBe(0);
+    await expect(semanticEntropy(bare, {} as never)).rejects.toThrow(/entailer is missing/);
+  });
+});
+
+describe('auroc', () => {
+  it('is the share of pairs in order, ties the half, and of scores without meaning as uncertain as it says', () => {
+    const random = createRandom(6);
+    let covered = 0;
+    for (let trial = 0; trial < 200; trial++) {
+      const scores = Array.from({ length: 60 }, () => random.integer(0, 20));
+      const labels = scores.map((_, i) => i % 3 === 0);
+      const { value, interval } = auroc(scores, labels);
+      let inOrder = 0;
+      for (const [i, x] of scores.entries()) {
+        for (const [j, y] of scores.entries()) {
+          if (labels[i] && !labels[j]) inOrder += x > y ? 1 : x === y ? 0.5 : 0;
+        }
+      }
+      expect(value).toBeCloseTo(inOrder / (20 * 40), 12);
+      if (interval![0] <= 0.5 && interval![1] >= 0.5) covered++;
+      expect(
+        auroc(
+          scores.map((x) => -x),
+          labels,
+        ).value,
+      ).toBeCloseTo(1 - value, 12);
+    }
+    // 95 % of 200, within three standard deviations.
+    expect(covered).toBeGreaterThan(180);
+    expect(covered).toBeLessThan(200);
+  });
+
+  it('of normal distributions one apart is Φ(1/√2), and the true positives at a rate are those of the normal law', () => {
+    const random = createRandom(7);
+    const normal = () => Math.sqrt(-2 * Math.log(1 - random.float())) * Math.cos(2 * Math.PI * random.float());
+    const labels = Array.from({ length: 8000 }, (_, i) => i % 2 === 0);
+    const scores = labels.map((label) => normal() + Number(label));
+    const { value, interval } = auroc(scores, labels);
+    expect(Math.abs(value - 0.7602)).toBeLessThan(0.02);
+    expect(interval![1] - interval![0]).toBeLessThan(0.03);
+    // P(Z > 1.645 − 1) = 0.2595.
+    expect(Math.abs(truePositiveRate(scores, labels, 0.05) - 0.2595)).toBeLessThan(0.03);
+    expect(truePositiveRate(scores, labels, 1)).toBe(1);
+    expect(truePositiveRate([1, 2, 2], [true, true, false], 0)).toBe(0);
+  });
+
+  it('refuses what is no comparison', () => {
+    expect(() => auroc([1, 2], [true])).toThrow(/a label for each score/);
+    expect(() => auroc([1, 2], [true, true])).toThrow(/2 positives and 0 negatives/);
+    expect(() => auroc([1, Number.NaN], [true, false])).toThrow(/auroc/);
+    expect(() => truePositiveRate([1, 2], [true, false], 2)).toThrow(/falsePositiveRate is 2/);
+    expect(auroc([2, 1], [true, false])).toEqual({ value: 1, standardError: null, interval: null });
+  });
+});
+
+describe('liraAttack', () => {
+  interface Lira {
+    readonly members: boolean[][];
+    readonly shadows: number[][];
+    readonly target: number[];
+    readonly row: { readonly online: number[]; readonly offline: number[] };
+    readonly global: { readonly online: number[]; readonly offline: number[] };
+  }
+  const lira = golden<Lira>('lira');
+
+  it.each(['row', 'global'] as const)('has the likelihood ratios of torch, variance of each %s', (variance) => {
+    const { target, shadows, members } = lira;
+    const online = liraScores({ target, shadows, members, variance });
+    online.forEach((score, i) => {
+      expect(score).toBeCloseTo(lira[variance].online[i]!, 10);
+    });
+    liraScores({ target, shadows, variance }).forEach((score, i) => {
+      expect(normalCdf(score)).toBeCloseTo(lira[variance].offline[i]!, 6);
+    });
+  });
+
+  const words = Array.from({ length: 400 }, (_, i) => `w${i}`);
+  /** Rows of four words by chance; half of the first 60 were trained on. */
+  const worldOf = async (seed: number) => {
+    const random = createRandom(seed, 'lira');
+    const row = (): TrainableRow => ({
+      prompt: '',
+      completion: Array.from({ length: 4 }, () => random.pick(words)).join(' '),
+    });
+    const rows = Array.from({ length: 60 }, row);
+    const isMember = rows.map((_, i) => i % 2 === 0);
+    const target = await unigramTrainer.train(rows.filter((_, i) => isMember[i]));
+    return { rows, target, isMember, population: Array.from({ length: 60 }, row), outsider: row };
+  };
+  /** The mean over three seeds and the half of its 95 % interval (Student, 2 degrees of freedom). */
+  const over = (values: readonly number[]) => {
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1);
+    return { mean, half: 4.303 * Math.sqrt(variance / values.length) };
+  };
+
+  it.each(['online', 'offline'] as const)(
+    'finds members %s, and cannot tell rows that were not trained on apart',
+    async (mode) => {
+      const [found, control]: [number[], number[]] = [[], []];
+      for (const seed of [1, 2, 3]) {
+        const { rows, target, isMember, population, outsider } = await worldOf(seed);
+        // Shadow models of as many rows as the target.
+        const others = mode === 'offline' ? { population } : {};
+        const attack = { trainer: unigramTrainer, mode, shadows: 16, seed, ...others };
+        const { scores, confidences } = await liraAttack({ ...attack, target, rows });
+        expect(confidences.length).toBe(60);
+        found.push(auroc(scores, isMember).value);
+        // Twins: nobody was a member, and the labels mean nothing.
+        const twins = rows.map(outsider);
+        control.push(auroc((await liraAttack({ ...attack, target, rows: twins })).scores, isMember).value);
+      }
+      const [hit, none] = [over(found), over(control)];
+      expect(hit.mean - hit.half).toBeGreaterThan(0.75);
+      expect(Math.abs(none.mean - 0.5)).toBeLessThan(none.half + 0.05);
+      expect(none.mean).toBeLessThan(0.65);
+    },
+  );
+
+  it('trains each row into half of the shadow models online, and into none offline', async () => {
+    const { rows, target, population } = await worldOf(1);
+    const trained: (readonly TrainableRow[])[] = [];
+    const seeds: (number | undefined)[] = [];
+    const trainer = {
+      name: 'recording',
+      train: async (some: readonly TrainableRow[], options: { readonly seed?: number } = {}): Promise<Scorer> => {
+        trained.push(some);
+        seeds.push(options.seed);
+        return unigramTrainer.train(some);
+      },
+    };
+    const stages: (number | undefined)[] = [];
+    await liraAttack({ target, trainer, rows, shadows: 6, seed: 10, onProgress: ({ done }) => stages.push(done) });
+    for (const row of rows) expect(trained.filter((some) => some.includes(row)).length).toBe(3);
+    expect(seeds).toEqual([10, 11, 12, 13, 14, 15]);
+    expect(stages).toEqual([1, 2, 3, 4, 5, 6]);
+    trained.length = 0;
+    await liraAttack({ target, trainer, rows, population, mode: 'offline', shadows: 4 });
+    expect(trained.map(({ length }) => length)).toEqual([30, 30, 30, 30]);
+    expect(trained.flat().some((row) => rows.includes(row))).toBe(false);
+  });
+
+  it('refuses what it cannot attack with', async () => {
+    const { rows, target } = await worldOf(1);
+    const given = { target, trainer: unigramTrainer, rows };
+    await expect(liraAttack({ ...given, mode: 'offline' })).rejects.toThrow(/0 rows to train shadow models on/);
+    await expect(liraAttack({ ...given, shadows: 1 })).rejects.toThrow(/shadows is 1/);
+    await expect(liraAttack({ ...given, rows: [] })).rejects.toThrow(/rows is/);
+    await expect(liraAttack({ ...given, signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+    const dumb = { name: 'dumb', score: async () => [] };
+    await expect(liraAttack({ ...given, target: dumb })).rejects.toThrow(/dumb returned 0 scores/);
+    const lists = { target: [1, 2], shadows: [[1, 2]], variance: 'row' } as const;
+    expect(() => liraScores({ ...lists, target: [1] })).toThrow(/one entry for each row/);
+    expect(() => liraScores({ ...lists, members: [[true, false]] })).toThrow(/row 0 is in all shadow models/);
+  });
+});
+
+/** Φ by the integral of its density. */
+function normalCdf(z: number): number {
+  const steps = 4000;
+  const width = (z + 12) / steps;
+  let sum = 0;
+  for (let i = 0; i < steps; i++) sum += Math.exp(-((-12 + (i + 0.5) * width) ** 2) / 2);
+  return (sum * width) / Math.sqrt(2 * Math.PI);
+}
