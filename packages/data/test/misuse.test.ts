@@ -68,17 +68,17 @@ describe('misuse', () => {
     [
       'columns text',
       () => untyped.writeCsv!(path('a.csv'), rows, { columns: 'a' }),
-      /"columns" must be a list of texts/,
+      /columns is "(a|text)"; it must be a list, each item a text/,
     ],
     [
       'columns of a read',
       () => collect(untyped.readParquet!('a', { columns: 'text' })),
-      /"columns" must be a list of texts/,
+      /columns is "(a|text)"; it must be a list, each item a text/,
     ],
     [
       'delimiter number',
       () => untyped.writeCsv!(path('a.csv'), rows, { delimiter: 5 }),
-      /"delimiter" must be one character/,
+      /delimiter is 5; it must be one character/,
     ],
     [
       'schema null',
@@ -98,12 +98,12 @@ describe('misuse', () => {
     [
       'onMalformed',
       () => collect(untyped.readJsonl!(path('a'), { onMalformed: true })),
-      /"onMalformed" must be a function/,
+      /onMalformed is true; it must be a function/,
     ],
     [
       'onRowError',
       () => untyped.map!('m', () => rows[0], { onRowError: 'skip' }),
-      /must be "throw" or "drop", got "skip"/,
+      /onRowError is "skip"; it must be one of "throw", "drop"/,
     ],
     ['map without a callback', () => untyped.map!('m'), /map "m": "transform" must be a function/],
     ['filter without a name', () => untyped.filter!(() => true), /"predicate" must be a function/],
@@ -114,15 +114,19 @@ describe('misuse', () => {
           data.filter('f', () => false),
           { onDrop: 1 },
         ),
-      /"onDrop" must be a function/,
+      /onDrop is 1; it must be a function/,
     ],
-    ['split key', () => untyped.split!({ ...half, part: 'train', key: ['a'] }), /"key" must be a column or a function/],
+    [
+      'split key',
+      () => untyped.split!({ ...half, part: 'train', key: ['a'] }),
+      /key is \["a"\]; it must be a column or a function/,
+    ],
     [
       'split fraction',
       () => untyped.splitOf!({ a: 1 }, { ...half, testFraction: '.5' }),
-      /"testFraction" must be between/,
+      /testFraction is "\.5"; it must be a number above 0 and below 1/,
     ],
-    ['splitOf without a rule', () => untyped.splitOf!({ a: 1 }), /splitOf: the rule must be/],
+    ['splitOf without a rule', () => untyped.splitOf!({ a: 1 }), /splitOf: options must be an object, got undefined/],
     [
       'a key that throws',
       () => run(data.split({ ...half, part: 'train', key: (row) => (row.x as string).length })).collect(),

@@ -19,7 +19,14 @@ export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
-export type { Problem, SearchOptions, StrategyOptions, VerifiedStrategyOptions } from './search-options.js';
+export {
+  type Problem,
+  type SearchOptions,
+  type StrategyOptions,
+  strategyOptions,
+  type VerifiedStrategyOptions,
+  verifierOption,
+} from './search-options.js';
 export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export type { StepAggregation } from './step-score.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';

@@ -98,7 +98,7 @@ describe('stepBeamSearch', () => {
 
   it('refuses widths that do not fit, and throws with the trace when nothing has ended', async () => {
     await expect(beam(5, 3, () => 1)).rejects.toThrow(/n must be a multiple of beamWidth \(3\), got 5/);
-    await expect(beam(3, 3, () => 1, { aggregation: 'mean' })).rejects.toThrow(/one of last, min, prod/);
+    await expect(beam(3, 3, () => 1, { aggregation: 'mean' })).rejects.toThrow(/one of "last", "min", "prod"/);
     await expect(beam(3, 3, () => 1, { budget: { maxCompletions: 4 } })).rejects.toThrow(NoCandidateError);
   });
 });
@@ -169,7 +169,9 @@ describe('mcts', () => {
     const result = await mcts(problem, { ...options, budget: { maxCompletions: 9 } });
     expect(result.exhausted).toBe('maxCompletions');
     expect(result.trace.spent.completions).toBeLessThanOrEqual(9);
-    await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(/'rollout' or 'value'/);
+    await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(
+      /one of "rollout", "value"/,
+    );
   });
 });
 

@@ -1,11 +1,19 @@
 import { type Compiled, compile, currentEngine, type Tensor } from '@posttrain/core-tensor';
-import { assertArgument, assertKnownOptions, assertPath } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  assertKnownOptions,
+  assertPath,
+  type Given,
+  type Options,
+  options,
+} from '@posttrain/interfaces';
 import { ChatTemplate } from '../chat-template/index.js';
 import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
 import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
 import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { type Adapter, contextOf, NO_ADAPTER } from '../model/adapter.js';
+import { adapterOption } from '../model/adapter-option.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
 import { HeadError } from '../model/head.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
@@ -15,7 +23,7 @@ import { type WeightStorage, weightStorage } from '../model/quantize.js';
 import { isQuantized } from '../model/quantized-layer.js';
 import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../model/weights.js';
 import { assertModelFolder } from '../model-folder.js';
-import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../score/passes.js';
+import { checkSequences, maxTokensPerPass, type Pass, passesOf } from '../score/passes.js';
 import { Tokenizer } from '../tokenizer/index.js';
 
 /** The parts of a model whose outputs are a head's and not the next token's. */
@@ -29,12 +37,13 @@ export interface HeadModelParts {
   readonly name: string;
 }
 
-/** Options of a forward pass through a model with a head. */
-export interface HeadScoringOptions {
-  readonly adapter?: Adapter;
+const headScoringShape = {
+  adapter: adapterOption,
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
-  readonly maxTokensPerPass?: number;
-}
+  maxTokensPerPass,
+};
+/** Options of a forward pass through a model with a head. */
+export type HeadScoringOptions = Given<Options<typeof headScoringShape>>;
 
 /** Options of loading a model with a head from a folder or from the hub. */
 export type HeadLoadOptions = Omit<DownloadModelOptions, 'ggufFile'> & LoadWeightsOptions;
@@ -182,17 +191,16 @@ export async function runHead(
   where: string,
   { network, weights }: Pick<HeadModelParts, 'network' | 'weights'>,
   sequences: readonly (readonly number[])[],
-  options: HeadScoringOptions,
+  given: HeadScoringOptions,
   passOf: (network: Network, adapter: Adapter) => HeadPass,
   read: (output: ArrayLike<number>, pass: Pass) => void,
 ): Promise<void> {
-  assertKnownOptions(where, options, ['adapter', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
+  const { adapter = NO_ADAPTER, ...settings } = options(where, headScoringShape).read(given);
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(where, sequences, { shortest: 1, longest, vocabSize });
   const run = passOf(network, adapter);
-  for (const pass of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
+  for (const pass of passesOf(sequences, { longest, maxTokens: settings.maxTokensPerPass })) {
     const output = await run(weights, adapter.parameters, pass.tokens, pass.last);
     read(await output.data(), pass);
   }

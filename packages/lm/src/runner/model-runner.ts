@@ -16,7 +16,7 @@ import {
 import { BLOCK_SIZE, pagedSteps } from './paged-steps.js';
 import type { PassRow } from './pass-inputs.js';
 import { PassRunner } from './pass-runner.js';
-import { cacheCapacity, checkPositive, type ModelRunnerOptions, type PackWeights } from './runner-options.js';
+import { cacheCapacity, type ModelRunnerOptions, type PackWeights, runnerOptions } from './runner-options.js';
 import { type PassFailure, passesOf } from './runner-passes.js';
 import { longestShared, Sequence, waitsForPrefix } from './sequence.js';
 import { type RowSoftmax, rowsOf, softmaxesOf } from './step-memory.js';
@@ -44,15 +44,13 @@ export class ModelRunner {
   #last: Promise<unknown> = Promise.resolve();
   #failure: PassFailure | undefined;
 
-  constructor(model: { readonly network: Network; readonly weights: Weights }, options: ModelRunnerOptions = {}) {
-    assertKnownOptions('ModelRunner', options, ['cacheTokens', 'prefixReuse', 'maxTokensPerPass', 'packWeights']);
+  constructor(model: { readonly network: Network; readonly weights: Weights }, given: ModelRunnerOptions = {}) {
     const { network } = model;
-    const { prefixReuse = true, maxTokensPerPass = 1024, packWeights = 'auto' } = options;
+    const { prefixReuse, maxTokensPerPass, packWeights, cacheTokens } = runnerOptions.read(given);
     this.network = network;
     this.packWeights = packWeights;
-    this.#memory = new BlockPools(network, cacheCapacity(network, options.cacheTokens) / BLOCK_SIZE + 1);
+    this.#memory = new BlockPools(network, cacheCapacity(network, cacheTokens) / BLOCK_SIZE + 1);
     this.#blocks = this.#memory.blocks;
-    checkPositive('maxTokensPerPass', maxTokensPerPass);
     this.#maxTokensPerPass = maxTokensPerPass;
     this.#prefixReuse = prefixReuse;
     this.#passes = new PassRunner(model, this.#memory, { packWeights, capacity: this.capacity });

@@ -1,25 +1,27 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter, type RowInputs } from '../model/adapter.js';
+import { type Given, integer, options } from '@posttrain/interfaces';
+import { contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
-import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf } from './passes.js';
+import { checkSequences, gridOf, maxTokensPerPass, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
 import { type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
-/** Options of `continuationLogProbs`. */
-export interface ContinuationLogProbsOptions {
-  readonly adapter?: Adapter;
+const continuationOptions = options('continuationLogProbs', {
+  adapter: adapterOption,
   /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
-  readonly adapterInputs?: readonly RowInputs[];
+  adapterInputs: adapterInputsOption,
   /** Most tokens, padding included, that one pass computes. Default 4096. */
-  readonly maxTokensPerPass?: number;
+  maxTokensPerPass,
   /** Memory for the keys and values of one pass's rows; a single row may take more. Default 256 MiB. */
-  readonly maxCacheBytes?: number;
-}
+  maxCacheBytes: integer({ default: 2 ** 28, min: 1, decisive: false }),
+});
+/** Options of `continuationLogProbs`. */
+export type ContinuationLogProbsOptions = Given<typeof continuationOptions>;
 
 /** One number per token from `start` on. */
 export type ContinuationLogProbs = Pick<SequenceLogProbs, 'logProbs' | 'isGreedy'>;
@@ -75,20 +77,10 @@ const stepsOf = perAdapter(
 export async function continuationLogProbs(
   { network, weights }: RunnableModel,
   continuations: readonly Continuation[],
-  options: ContinuationLogProbsOptions = {},
+  given: ContinuationLogProbsOptions = {},
 ): Promise<ContinuationLogProbs[]> {
-  assertKnownOptions('continuationLogProbs', options, [
-    'adapter',
-    'adapterInputs',
-    'maxTokensPerPass',
-    'maxCacheBytes',
-  ]);
-  const {
-    adapter = NO_ADAPTER,
-    adapterInputs = [],
-    maxTokensPerPass = MAX_TOKENS_PER_PASS,
-    maxCacheBytes = 2 ** 28,
-  } = options;
+  const settings = continuationOptions.read(given);
+  const { adapter = NO_ADAPTER, adapterInputs = [], maxTokensPerPass, maxCacheBytes } = settings;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(

@@ -1,11 +1,13 @@
 import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { assertArgument, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, integer, PosttrainError } from '@posttrain/interfaces';
 import type { SequenceInput } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
 
 /** Most tokens of a pass, padding included, where the caller does not say. */
 export const MAX_TOKENS_PER_PASS = 4096;
+/** The option: most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+export const maxTokensPerPass = integer({ default: MAX_TOKENS_PER_PASS, min: 1, decisive: false });
 
 const LENGTH_STEP = 16;
 

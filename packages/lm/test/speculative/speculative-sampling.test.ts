@@ -307,7 +307,7 @@ describe('promptLookup', () => {
   });
 
   it('refuses options that make no sense', () => {
-    expect(() => promptLookup([1], { tokens: 0 })).toThrow(/tokens must be a positive integer, not 0/);
+    expect(() => promptLookup([1], { tokens: 0 })).toThrow(/tokens is 0; it must be a whole number of at least 1/);
     expect(() => promptLookup([1], { maxMatchingNgramSize: 1.5 })).toThrow(/maxMatchingNgramSize/);
     expect(() => promptLookup([1], { token: 3 } as object)).toThrow(/Did you mean "tokens"/);
   });
