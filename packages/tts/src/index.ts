@@ -26,6 +26,7 @@ export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
 export {

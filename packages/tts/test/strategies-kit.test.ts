@@ -1,10 +1,12 @@
-import type { Generator } from '@posttrain/interfaces';
+import type { Generator, Sandbox } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
+import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
   bestOfN,
   graphOfThoughts,
   majorityVote,
   mcts,
+  programAided,
   rebase,
   Search,
   type Strategy,
@@ -15,13 +17,26 @@ import {
   weightedBestOfN,
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
-import { completion, enumerating, goldenOf, LETTERS, values } from './doubles.js';
+import { completion, enumerating, goldenOf, LETTERS, scripted, values } from './doubles.js';
 
 describe('the kit', () => {
   testStrategy(it, 'bestOfN', bestOfN, (kit) => kit);
   testStrategy(it, 'weightedBestOfN', weightedBestOfN, (kit) => kit);
   testStrategy(it, 'majorityVote', majorityVote, ({ verifier: _, ...kit }) => kit);
   testStrategy(it, 'stepBeamSearch', stepBeamSearch, (kit) => ({ ...kit, beamWidth: 2, stop: ['\n'] }));
+  const echo: Sandbox = {
+    ...{
+      name: 'echo',
+      languages: ['digits'],
+      commands: false,
+      probe: async () => ({ sandbox: 'echo', ok: true, checks: [] }),
+    },
+    run: async (job) => ({
+      ...{ exitCode: 0, stoppedBy: null, stderr: '', stdoutTruncated: false, stderrTruncated: false, wallMs: 1 },
+      stdout: 'code' in job ? job.code : '',
+    }),
+  };
+  testStrategy(it, 'programAided', programAided, ({ verifier: _, ...kit }) => ({ ...kit, sandbox: echo }));
   testStrategy(it, 'rebase', rebase, (kit) => ({ ...kit, stop: ['\n'] }));
   testStrategy(it, 'mcts with rollouts', mcts, (kit) => ({ ...kit, width: 2, stop: ['\n'] }));
   testStrategy(it, 'mcts with values', mcts, (kit) => ({
@@ -200,5 +215,67 @@ describe('treeOfThoughts', () => {
     const evaluation = { method: 'vote', prompt: () => '', parse: () => 0 };
     await expect(think(() => 0, { search: 'dfs', evaluation })).rejects.toThrow(/needs values/);
     await expect(think(() => 0, { evaluation: { method: 'score' } })).rejects.toThrow(/method: 'value' or 'vote'/);
+  });
+});
+
+describe('programAided', () => {
+  const sandbox = quickjs();
+  const question = { prompt: 'How many seats have 7 buses of 48?' };
+  const ask = (programs: readonly string[], rest = {}) =>
+    programAided(question, {
+      generator: scripted(programs),
+      n: programs.length,
+      sandbox,
+      limits: { wallMs: 2000 },
+      ...rest,
+    });
+
+  it('answers what the programs compute, by majority, and says of the others why they have no vote', async () => {
+    const result = await ask([
+      'print(7 + 48)',
+      'const seats = 48; print(7 * seats + ".0")',
+      'throw new Error("no idea")',
+      'print(BigInt(7) * 48n)',
+      'while (true) {}',
+      '',
+    ]);
+    expect(result).toMatchObject({ answer: String(7 * 48), text: 'const seats = 48; print(7 * seats + ".0")' });
+    expect(result.votes).toEqual([
+      { answer: '336', count: 2, weight: 2 },
+      { answer: '55', count: 1, weight: 1 },
+    ]);
+    const reasons = result.trace.nodes.slice(1).map(({ reason }) => reason);
+    expect(reasons).toEqual([
+      ...['outvoted', undefined, expect.stringMatching(/^program failed .*no idea/), undefined],
+      ...['program stopped: wall-time', 'no answer found'],
+    ]);
+    expect(result.trace.nodes.slice(1).map(({ answer }) => answer)).toEqual(['55', '336', null, '336', null, null]);
+  });
+
+  it('takes programs out of text, asks for the value of an expression, and reads the answer as it is told', async () => {
+    const program = (body: string) => `Let us see.\n\`\`\`js\nfunction solution() { return ${body}; }\n\`\`\``;
+    const result = await ask([program('2 ** 100'), program('1n << 100n'), program('2n ** 100n'), 'I do not know.'], {
+      ...{ answerExpression: 'solution()', extractAnswer: (stdout: string) => `<${stdout}>` },
+      extractProgram: (text: string) => (text.includes('```') ? extractCode(text, 'javascript') : null),
+    });
+    expect(result.answer).toBe('<1267650600228229401496703205376>');
+    expect(result.trace.nodes.at(-1)!.reason).toBe('no program found');
+  });
+
+  it('gives a program no file of this machine, and throws where none has an answer or the sandbox cannot run', async () => {
+    await expect(
+      ask(['print(read("/etc/passwd"))', 'import("node:fs").then((fs) => print(fs.readdirSync("/")))']),
+    ).rejects.toThrow(/none of 2 programs has an answer/);
+    const broken: Sandbox = { ...sandbox, run: () => Promise.reject(new Error('no isolation here')) };
+    await expect(ask(['print(1)'], { sandbox: broken })).rejects.toThrow('no isolation here');
+    await expect(ask(['print(1)'], { language: 'python' })).rejects.toThrow(/language is "python".*one of javascript/);
+  });
+
+  it('kills what runs when the wall time is over, and goes by the programs that came to their end', async () => {
+    await expect(
+      ask(['while (true) {}'], { limits: { wallMs: 60_000 }, budget: { maxWallTimeMs: 600 } }),
+    ).rejects.toThrow(/maxWallTimeMs/);
+    const reason = new Error('enough');
+    await expect(ask(['print(1)'], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 });
