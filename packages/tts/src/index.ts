@@ -33,7 +33,15 @@ export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
+export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
+export {
+  type ThoughtValues,
+  type ThoughtVotes,
+  type TreeOfThoughtsOptions,
+  treeOfThoughts,
+} from './strategies/tree-of-thoughts.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';

@@ -39,7 +39,7 @@ export async function weightedBestOfN(problem: Problem, options: WeightedBestOfN
 }
 
 /** Throws when `score` cannot be the weight of a vote. */
-function assertWeight(where: string, score: number): void {
+export function assertWeight(where: string, score: number): void {
   if (score >= 0) return;
   throw new InvalidArgumentError(
     `${where}: the score ${score} cannot weigh a vote. Weights must not be negative, or more votes would count for ` +
