@@ -206,6 +206,7 @@ export {
   type ScoredRollout,
   trainedTokens,
 } from './rollout.js';
+export { type MinimumRiskOptions, minimumRisk, minimumRiskRows } from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';

@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, tensor } from '@posttrain/core-tensor';
-import type { Named } from '@posttrain/core-tensor/optim';
-import { LocalGenerator, ValueModel } from '@posttrain/lm';
+import { Key, realize, tensor } from '@posttrain/core-tensor';
+import { adamW, mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
+import { LocalGenerator, NO_ADAPTER, ValueModel } from '@posttrain/lm';
+import { negativeLogLikelihood, sequenceLogProb, Trainer, type TrainingRow, update } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
@@ -13,6 +14,8 @@ import {
   criticValues,
   externalSampler,
   gae,
+  minimumRisk,
+  minimumRiskRows,
   noBaseline,
   type PolicyTrainingOptions,
   type PromptRow,
@@ -21,6 +24,7 @@ import {
   type RolloutRequest,
   type RowSource,
   restartBuffer,
+  rollOut,
   type ScoredRollout,
   singleTurn,
   tokenRatio,
@@ -115,6 +119,98 @@ describe('training', () => {
       const [early, late] = [valueLosses[0]!, valueLosses.slice(-4).reduce((a, b) => a + b) / 4];
       expect(late, String(valueLosses)).toBeLessThan(early / 2);
     }
+  });
+});
+
+describe('minimum risk training', () => {
+  /** Any candidates of one prompt, each with a risk. */
+  const candidates = (completions: readonly number[][]): Rollout[] =>
+    completions.map((completionTokens, i) => ({
+      ...{ group: 0, promptTokens: [0, 1], completionTokens, oldLogProbs: [], reward: Math.sin(3 * i + 1) },
+    }));
+  const gradientsOf = async (rows: readonly TrainingRow[], loss: Parameters<Trainer['gradients']>[1]) => {
+    const trainer = await Trainer.create(await toyModel(1), { optimizer: sgd() });
+    const { gradients, ...result } = await trainer.gradients(rows, loss);
+    const numbers = await Promise.all(Object.values(gradients).map((g) => g.toArray()));
+    return { ...result, gradients: numbers.flat() };
+  };
+
+  it('over all completions with α 1 is the exact risk, with the gradient of REINFORCE by enumeration', async () => {
+    const all = Array.from({ length: 64 }, (_, i) => [Math.floor(i / 8), i % 8]);
+    const rows = minimumRiskRows(candidates(all));
+    const trainer = await Trainer.create(await toyModel(1), { optimizer: sgd() });
+    const logProbs = (await trainer.read(rows, sequenceLogProb)).map(([sum]) => sum!);
+    expect(logProbs.reduce((sum, x) => sum + Math.exp(x), 0)).toBeCloseTo(1, 5);
+    const risks = rows.map(({ annotations }) => annotations!.risks![0]!);
+    const { loss, metrics, gradients } = await gradientsOf(rows, minimumRisk({ alpha: 1 }));
+    const risk = logProbs.reduce((sum, x, i) => sum + Math.exp(x) * risks[i]!, 0);
+    const entropy = logProbs.reduce((sum, x) => sum - Math.exp(x) * x, 0);
+    expect([loss, metrics.risk!, metrics.candidate_entropy!].map((x) => x.toFixed(4))).toEqual(
+      [risk, risk, entropy].map((x) => x.toFixed(4)),
+    );
+    // Σ p(y) Δ(y) ∇ log p(y).
+    const weighted = rows.map((row, i) => ({
+      ...row,
+      weights: Array.from(row.weights, (weight) => (weight === 0 ? 0 : -Math.exp(logProbs[i]!) * risks[i]!)),
+    }));
+    const reinforce = await gradientsOf(weighted, negativeLogLikelihood);
+    gradients.forEach((g, i) => {
+      expect(Math.abs(g - reinforce.gradients[i]!)).toBeLessThan(1e-5);
+    });
+  });
+
+  it('with α 0 is the mean risk and has no gradient; a candidate that was sampled twice is one', async () => {
+    const [one, two] = candidates([[2, 3], [4]]) as [Rollout, Rollout];
+    const none = { ...two, completionTokens: [5], reward: null };
+    const rows = minimumRiskRows([one, two, one, none, { ...two, group: 1 }]);
+    expect(rows.map(({ group, weights }) => [group, ...Array.from(weights)])).toEqual([
+      [0, 0, 0.5, 0.5],
+      [0, 0, 0.5],
+      [1, 0, 0.5],
+    ]);
+    const { loss, gradients } = await gradientsOf(rows, minimumRisk({ alpha: 0 }));
+    expect(loss).toBeCloseTo(-(one.reward! / 2 + two.reward! * 1.5) / 2, 5);
+    expect(Math.max(...gradients.map(Math.abs))).toBeLessThan(1e-7);
+    expect(() => minimumRisk({ alpha: -1 })).toThrow(/alpha is -1/);
+  });
+
+  it('learns, and from risks of chance nothing', async () => {
+    const trainer = await Trainer.create(await toyModel(1), { optimizer: adamW() });
+    const start = mapNamed(trainer.snapshot().tensors, (x) => x.add(0));
+    await realize(Object.values(start));
+    const loss = minimumRisk({ alpha: 0.3 });
+    const trained = async (seed: number, isControl: boolean) => {
+      // Copies: a trainer gives away what it has.
+      const tensors = mapNamed(start, (x) => x.add(0));
+      await realize(Object.values(tensors));
+      trainer.restore({ step: 0, tensors });
+      const chance = Key.fromSeed(seed).uniformHost(1024);
+      const means: number[] = [];
+      for (let step = 0; step < 8; step++) {
+        const rollouts = await rollOut<PromptRow>({
+          ...{ source: singleTurn(), model: trainer.model, adapter: NO_ADAPTER, rows: prompts.slice(0, 2) },
+          ...{ prompts: prompts.slice(0, 2).map(({ prompt }) => trainer.model.tokenizer.encode(prompt)) },
+          ...{ rewards: { fraction_of_c: fractionOfC }, scoring: {}, completionsPerPrompt: 8, firstGroup: 0 },
+          ...{
+            sampling: { maxTokens: 5 },
+            maxBatch: 48,
+            packWeights: 'auto',
+            key: Key.fromSeed(seed).child(step),
+            step,
+          },
+        });
+        means.push(rollouts.reduce((sum, { reward }) => sum + reward!, 0) / rollouts.length);
+        const seen = rollouts.map((one, i) => (isControl ? { ...one, reward: chance[16 * step + i]! } : one));
+        await update(trainer, minimumRiskRows(seen as unknown as Rollout[]), loss, 0.03);
+      }
+      return means.at(-1)! - means[0]!;
+    };
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) gains.push((await trained(seed, false)) - (await trained(seed, true)));
+    const mean = gains.reduce((a, b) => a + b) / 3;
+    const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    // Student's t with two degrees of freedom, 95 %.
+    expect(mean - 4.303 * error, String(gains)).toBeGreaterThan(0.15);
   });
 });
 

@@ -149,6 +149,7 @@ export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
 export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';
 export { type DpSgdOptions, dpSgd } from './update/dp-sgd.js';
+export { type GemOptions, gem } from './update/gem.js';
 export {
   type NoiseMultiplierOptions,
   noiseMultiplierFor,
@@ -156,4 +157,5 @@ export {
   type PrivacySpent,
   privacySpent,
 } from './update/privacy-accountant.js';
+export { type SamOptions, sam } from './update/sam.js';
 export { isUpdateRule, UPDATE_RULE, type UpdateInputs, type UpdateRule } from './update/update-rule.js';
