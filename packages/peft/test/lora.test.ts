@@ -332,7 +332,7 @@ describe('adapter folders', () => {
   });
 
   it.each([
-    [{ peft_type: 'BOFT' }, /peft_type "BOFT" is not supported; there are LORA/],
+    [{ peft_type: 'WAVEFT' }, /peft_type "WAVEFT" is not supported; there are LORA/],
     [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
     [{ init_lora_weights: 'olora' }, /initLoraWeights is "olora"; it must be one of true, false, "gaussian", "pissa"/],
     [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
