@@ -135,6 +135,12 @@ CASES = {
         RandLoraConfig,
         {"r": 8, "randlora_alpha": 8, "very_sparse": True, "fan_in_fan_out": True},
     ),
+    "olora-llama": (
+        "llama",
+        LoraConfig,
+        {"r": 4, "lora_alpha": 6, "init_lora_weights": "olora", "target_modules": ["k_proj", "up_proj"]},
+    ),
+    "olora-qwen2": ("qwen2", LoraConfig, {"r": 3, "init_lora_weights": "olora", "use_rslora": True}),
 }
 
 
@@ -221,7 +227,7 @@ def make(name: str, folder: Path, seed: int) -> None:
         options = options | experts(name, base, folder)
     model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
     initial = {}
-    if name.startswith("pissa"):
+    if name.startswith(("pissa", "olora")):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
     randomise(model, torch.Generator().manual_seed(seed))

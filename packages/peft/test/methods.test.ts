@@ -41,6 +41,7 @@ import {
   type XLoraConfig,
   xLora,
 } from '../src/index.js';
+import { oloraFactors } from '../src/methods/olora.js';
 import { pissaFactors } from '../src/methods/pissa.js';
 import { budgetsOf } from '../src/optim/rank-allocator.js';
 import { testPeftMethod } from '../src/testing/index.js';
@@ -94,6 +95,7 @@ describe('conformance', () => {
     { identityAtStart: false, modelTypes: ['llama'] },
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+  testPeftMethod(it, lora, { r: 3, initLoraWeights: 'olora', targetModules: 'all-linear' }, two);
   testPeftMethod(it, adaLora, ADALORA);
   testPeftMethod(it, hra, { r: 4, targetModules: some }, two);
   testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
@@ -212,6 +214,22 @@ describe('the formulas by hand', () => {
       const gram = await a.matmul(a, { transposeB: true }).toArray();
       expect(farthest(gram, [5 / 3, 0, 0, 2 / 3])).toBeLessThan(1e-5);
       expect(farthest(await b.matmul(b, { transposeA: true }).toArray(), gram)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('OLoRA: orthonormal columns times a triangle, which are all of the weight when there are as many', async () => {
+    const weight = tensor(Key.fromSeed(3).normalHost(12), [4, 3]);
+    for (const transposed of [false, true]) {
+      const stored = transposed ? weight.transpose() : weight;
+      const { a, b } = await oloraFactors(stored, { r: 3, transposed });
+      expect(farthest(await b.matmul(a).toArray(), await weight.toArray())).toBeLessThan(1e-6);
+      const gram = await b.matmul(b, { transposeA: true }).toArray();
+      expect(farthest(gram, [1, 0, 0, 0, 1, 0, 0, 0, 1])).toBeLessThan(1e-6);
+      // Of two columns, the first two of the weight are left at nothing.
+      const part = await oloraFactors(stored, { r: 2, transposed });
+      const rest = await weight.sub(part.b.matmul(part.a)).slice(1, 0, 2).abs().max().item();
+      expect(rest).toBeLessThan(1e-6);
+      expect((await a.toArray()).filter((_, i) => i % 3 < Math.floor(i / 3))).toEqual([0, 0, 0]);
     }
   });
 

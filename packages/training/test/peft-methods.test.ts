@@ -72,6 +72,13 @@ const METHODS: Readonly<
     0.01,
     async () => createAdapter(await model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' }),
   ],
+  OLoRA: [
+    0.003,
+    async (seed = 0) => {
+      const options = { r: 4, loraAlpha: 4, initLoraWeights: 'olora', targetModules: 'all-linear' } as const;
+      return createAdapter(await model, lora, options, { seed });
+    },
+  ],
   AdaLoRA: [
     0.03,
     async () =>
@@ -129,7 +136,7 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
   });
 });
 
-describe.each(['BOFT', 'FourierFT', 'RandLoRA'])('%s', (name) => {
+describe.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA'])('%s', (name) => {
   it('learns to count from rows that do, and not from rows that count down: three seeds', async () => {
     const [learningRate, make] = METHODS[name]!;
     const down = countingRows.map(({ input_ids: ids }) => ({ input_ids: ids.toReversed(), labels: ids.toReversed() }));
