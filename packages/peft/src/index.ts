@@ -58,5 +58,6 @@ export { type RoadConfig, road } from './methods/road.js';
 export { type VbLoraConfig, vbLora } from './methods/vb-lora.js';
 export { type VeraConfig, vera } from './methods/vera.js';
 export { type XLoraConfig, xLora } from './methods/xlora.js';
+export { type LoraFaOptions, type LoraFaState, loraFa } from './optim/lora-fa.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';
 export { type RankAllocatorOptions, type RankAllocatorState, rankAllocator } from './optim/rank-allocator.js';

@@ -15,6 +15,7 @@ import {
   lnTuning,
   loadAdapter,
   lora,
+  loraFa,
   methodOptions,
   NO_PLAN,
   type PeftAdapter,
@@ -136,12 +137,15 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
   });
 });
 
-describe.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA'])('%s', (name) => {
+describe.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA', 'LoRA-FA'])('%s', (name) => {
   it('learns to count from rows that do, and not from rows that count down: three seeds', async () => {
-    const [learningRate, make] = METHODS[name]!;
+    const ofLora = async (seed = 0) =>
+      createAdapter(await model, lora, { r: 4, targetModules: 'all-linear' }, { seed });
+    const [learningRate, make] = METHODS[name] ?? [0.02, ofLora];
+    const optimizer = name === 'LoRA-FA' && { optimizer: loraFa() };
     const down = countingRows.map(({ input_ids: ids }) => ({ input_ids: ids.toReversed(), labels: ids.toReversed() }));
     const counts = async (seed: number, rows: typeof countingRows) => {
-      const { adapter } = await run(learningRate, await make(seed), { rows, seed, loggingSteps: STEPS });
+      const { adapter } = await run(learningRate, await make(seed), { rows, seed, loggingSteps: STEPS, ...optimizer });
       const [scored] = await sequenceLogProbs(await model, [[6, 7, 8, 9, 10, 11]], { adapter: adapter! });
       return [...scored!.logProbs].reduce((sum, x) => sum + x, 0) / scored!.logProbs.length;
     };

@@ -1,9 +1,10 @@
-import { concat, iota, ones, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { ones, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import { boolean, integer, oneOf, type Read } from '@posttrain/interfaces';
 import type { ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { normalWith } from '../adapters/initial.js';
+import { identities, inverses } from '../adapters/inverse.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { excludeOption, layerOptions, methodOptions, targetOptions } from '../adapters/method-options.js';
 
@@ -144,26 +145,10 @@ function inverse(places: readonly number[]): Tensor {
   return tensor(back);
 }
 
-/**
- * Cayley's maps (I − S)(I + S)⁻¹ = 2 (I + S)⁻¹ − I of matrices A [n, b, b]. The inverse is Gauss's and Jordan's, step by step in the
- * graph. S is skew, so every pivot is 1 or more, and none has to be sought.
- */
+/** Cayley's maps (I − S)(I + S)⁻¹ = 2 (I + S)⁻¹ − I of matrices A [n, b, b]. */
 function cayley(a: Tensor): Tensor {
   const [n, b] = a.shape as [number, number, number];
   const skew = a.sub(a.transpose([0, 2, 1])).mul(0.5);
-  const identity = iota([b, b], 0)
-    .equal(iota([b, b], 1))
-    .cast(a.dtype)
-    .reshape([1, b, b])
-    .broadcastTo([n, b, b]);
-  let rows = concat([identity.add(skew), identity], 2);
-  for (let k = 0; k < b; k++) {
-    const pivot = rows.slice(1, k, k + 1);
-    const column = rows.slice(2, k, k + 1).sub(identity.slice(2, k, k + 1));
-    rows = rows.sub(column.mul(pivot.div(pivot.slice(2, k, k + 1))));
-  }
-  return rows
-    .slice(2, b, 2 * b)
-    .mul(2)
-    .sub(identity);
+  const identity = identities(n, b, a.dtype);
+  return inverses(identity.add(skew)).mul(2).sub(identity);
 }
