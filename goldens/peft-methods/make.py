@@ -11,7 +11,9 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 import torch  # noqa: E402
 from peft import (  # noqa: E402
     AdaLoraConfig,
+    BOFTConfig,
     C3AConfig,
+    FourierFTConfig,
     HRAConfig,
     IA3Config,
     LNTuningConfig,
@@ -24,6 +26,7 @@ from peft import (  # noqa: E402
     PolyConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
+    RandLoraConfig,
     RoadConfig,
     VBLoRAConfig,
     VeraConfig,
@@ -31,6 +34,7 @@ from peft import (  # noqa: E402
     get_peft_model,
     get_peft_model_state_dict,
 )
+from peft.tuners.boft import layer as boft_layer  # noqa: E402
 from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
@@ -39,6 +43,10 @@ from transformers.utils import logging  # noqa: E402
 # The gradient of PEFT 0.21.2's own operation is wrong for the input of a C3A layer (torch.autograd.gradcheck refuses it), and so for
 # every kernel below another one. The same product with its matrix has torch's gradient.
 c3a_layer.BlockCircularConvolution.apply = lambda x, kernel: x @ c3a_layer.get_circulant_fast(kernel).T
+
+# BOFT has more than one butterfly factor only where its CUDA extension compiles. All that does is to put blocks on a diagonal.
+boft_layer.get_fbd_cuda = lambda: True
+boft_layer.FastBlockDiag.apply = lambda factors: torch.stack([torch.block_diag(*blocks) for blocks in factors])
 
 torch.set_num_threads(1)
 logging.disable_progress_bar()
@@ -112,6 +120,27 @@ CASES = {
         VBLoRAConfig,
         {"r": 2, "num_vectors": 5, "vector_length": 16, "topk": 3, "fan_in_fan_out": True},
     ),
+    "boft-llama": ("llama", BOFTConfig, {"target_modules": ["q_proj", "down_proj"]}),
+    "boft-butterfly-llama": ("llama", BOFTConfig, {"boft_n_butterfly_factor": 3, "target_modules": ["q_proj", "up_proj"]}),
+    "boft-qwen2": ("qwen2", BOFTConfig, {"boft_block_size": 0, "boft_block_num": 4, "boft_n_butterfly_factor": 2}),
+    "fourierft-llama": (
+        "llama",
+        FourierFTConfig,
+        {"n_frequency": 40, "n_frequency_pattern": {"down_proj": 7}, "target_modules": ["q_proj", "down_proj"]},
+    ),
+    "fourierft-gpt2": ("gpt2", FourierFTConfig, {"n_frequency": 60, "random_loc_seed": 3, "fan_in_fan_out": True}),
+    "randlora-llama": ("llama", RandLoraConfig, {"r": 6, "randlora_alpha": 12, "target_modules": ["k_proj", "up_proj"]}),
+    "randlora-sparse-gpt2": (
+        "gpt2",
+        RandLoraConfig,
+        {"r": 8, "randlora_alpha": 8, "very_sparse": True, "fan_in_fan_out": True},
+    ),
+    "olora-llama": (
+        "llama",
+        LoraConfig,
+        {"r": 4, "lora_alpha": 6, "init_lora_weights": "olora", "target_modules": ["k_proj", "up_proj"]},
+    ),
+    "olora-qwen2": ("qwen2", LoraConfig, {"r": 3, "init_lora_weights": "olora", "use_rslora": True}),
 }
 
 
@@ -198,7 +227,7 @@ def make(name: str, folder: Path, seed: int) -> None:
         options = options | experts(name, base, folder)
     model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
     initial = {}
-    if name.startswith("pissa"):
+    if name.startswith(("pissa", "olora")):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
     randomise(model, torch.Generator().manual_seed(seed))

@@ -156,7 +156,7 @@ describe('options', () => {
     [{ r: 0 }, /r is 0; it must be a whole number of at least 1/],
     [{ rankPattern: { v_proj: 1.5 } }, /layers.0.self_attn.v_proj: the rank must be 1 or more/],
     [{ loraDropout: 1 }, /loraDropout is 1; it must be a number of at least 0 and below 1/],
-    [{ initLoraWeights: 'olora' }, /initLoraWeights is "olora"; it must be one of true, false, "gaussian", "pissa"/],
+    [{ initLoraWeights: 'eva' }, /initLoraWeights is "eva"; it must be one of true, false, "gaussian", "pissa"/],
     [{ loraBias: true, useDora: true }, /exclude each other/],
     [{ r: Symbol('r') }, /r is Symbol\(r\); it must be a whole number/],
     [{ loraAlpha: null }, /loraAlpha is null; it must be a number/],
@@ -332,9 +332,9 @@ describe('adapter folders', () => {
   });
 
   it.each([
-    [{ peft_type: 'BOFT' }, /peft_type "BOFT" is not supported; there are LORA/],
+    [{ peft_type: 'WAVEFT' }, /peft_type "WAVEFT" is not supported; there are LORA/],
     [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
-    [{ init_lora_weights: 'olora' }, /initLoraWeights is "olora"; it must be one of true, false, "gaussian", "pissa"/],
+    [{ init_lora_weights: 'eva' }, /initLoraWeights is "eva"; it must be one of true, false, "gaussian", "pissa"/],
     [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
     [{ target_modules: ['q_proj'] }, /layers.0.self_attn.v_proj.lora_A.weight is left over \(nearest is/],
     [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],

@@ -108,7 +108,7 @@ describe.each(folders)('PEFT adapter %s', (name) => {
     }
   });
 
-  if (name.startsWith('pissa')) {
+  if (/^(pissa|olora)/.test(name)) {
     it('starts from the same factors, and as the base', async () => {
       const fresh = await createAdapter(base, lora, adapter.config as Partial<LoraConfig>);
       for (const key of [...file.tensors.keys()].filter((key) => /^initial.*lora_[AB]/.test(key))) {

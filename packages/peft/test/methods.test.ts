@@ -2,14 +2,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { iota, Key, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { mapNamed } from '@posttrain/core-tensor/optim';
+import { leftSingularVectors, mapNamed } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { torchPermutation } from '../src/adapters/torch-permutation.js';
 import {
   adaLora,
+  boft,
   c3a,
   createAdapter,
+  fourierFt,
   houlsby,
   hra,
   ia3,
@@ -23,11 +26,13 @@ import {
   miss,
   NO_PLAN,
   oft,
+  type PeftAdapter,
   type PeftMethod,
   peftMethods,
   poly,
   prefixTuning,
   promptTuning,
+  randLora,
   road,
   saveAdapter,
   vbLora,
@@ -36,6 +41,7 @@ import {
   type XLoraConfig,
   xLora,
 } from '../src/index.js';
+import { oloraFactors } from '../src/methods/olora.js';
 import { pissaFactors } from '../src/methods/pissa.js';
 import { budgetsOf } from '../src/optim/rank-allocator.js';
 import { testPeftMethod } from '../src/testing/index.js';
@@ -89,6 +95,7 @@ describe('conformance', () => {
     { identityAtStart: false, modelTypes: ['llama'] },
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
+  testPeftMethod(it, lora, { r: 3, initLoraWeights: 'olora', targetModules: 'all-linear' }, two);
   testPeftMethod(it, adaLora, ADALORA);
   testPeftMethod(it, hra, { r: 4, targetModules: some }, two);
   testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
@@ -106,6 +113,17 @@ describe('conformance', () => {
   testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: some }, two);
   testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: some }, two);
   testPeftMethod(it, oft, { r: 2, oftBlockSize: 0, blockShare: true }, { modelTypes: ['qwen2'] });
+  testPeftMethod(it, boft, { targetModules: 'all-linear' }, { modelTypes: ['llama'] });
+  testPeftMethod(it, boft, { boftNButterflyFactor: 2, bias: 'boft_only' }, { modelTypes: ['qwen2'] });
+  testPeftMethod(it, fourierFt, { nFrequency: 30, initWeights: true, targetModules: some }, two);
+  testPeftMethod(it, fourierFt, { nFrequency: 9 }, { modelTypes: ['llama'], identityAtStart: false });
+  testPeftMethod(it, randLora, { r: 5, randloraAlpha: 10, targetModules: some }, two);
+  testPeftMethod(
+    it,
+    randLora,
+    { r: 16, randloraAlpha: 16, sparse: true, randloraDropout: 0.2 },
+    { modelTypes: ['llama'] },
+  );
   testPeftMethod(
     it,
     vbLora,
@@ -199,6 +217,22 @@ describe('the formulas by hand', () => {
     }
   });
 
+  it('OLoRA: orthonormal columns times a triangle, which are all of the weight when there are as many', async () => {
+    const weight = tensor(Key.fromSeed(3).normalHost(12), [4, 3]);
+    for (const transposed of [false, true]) {
+      const stored = transposed ? weight.transpose() : weight;
+      const { a, b } = await oloraFactors(stored, { r: 3, transposed });
+      expect(farthest(await b.matmul(a).toArray(), await weight.toArray())).toBeLessThan(1e-6);
+      const gram = await b.matmul(b, { transposeA: true }).toArray();
+      expect(farthest(gram, [1, 0, 0, 0, 1, 0, 0, 0, 1])).toBeLessThan(1e-6);
+      // Of two columns, the first two of the weight are left at nothing.
+      const part = await oloraFactors(stored, { r: 2, transposed });
+      const rest = await weight.sub(part.b.matmul(part.a)).slice(1, 0, 2).abs().max().item();
+      expect(rest).toBeLessThan(1e-6);
+      expect((await a.toArray()).filter((_, i) => i % 3 < Math.floor(i / 3))).toEqual([0, 0, 0]);
+    }
+  });
+
   it('OFT and HRA: rotations, which keep lengths and angles of inputs', async () => {
     const identity = layerOf(tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])); // biome-ignore format: a matrix
     const x = tensor([[1, 2, -1, 3], [0, -2, 4, 1]]); // biome-ignore format: rows
@@ -221,6 +255,69 @@ describe('the formulas by hand', () => {
     const angle = (-2 * Math.atan(0.01)) as number;
     const [first] = await turned.toArray();
     expect(first).toBeCloseTo(Math.cos(angle) + 2 * Math.sin(angle), 5);
+  });
+
+  it('BOFT: a product of butterflies is a rotation, which reaches inputs that one factor leaves apart', async () => {
+    const identity = layerOf(tensor(Array.from({ length: 8 }, (_, i) => [...Array(8)].map((_, j) => +(i === j)))));
+    const rotation = async (m: number) => {
+      const config = boft.options.read({ boftBlockSize: 2, boftNButterflyFactor: m });
+      const parameters = {
+        boft_R: tensor(Key.fromSeed(m).normalHost(m * 16), [m, 4, 2, 2]),
+        boft_s: tensor(Array(8).fill(1), [8, 1]),
+      };
+      const rows = boft.apply(identity.weight, identity, parameters, config);
+      const gram = await rows.matmul(rows, { transposeB: true }).toArray();
+      expect(farthest(gram, await identity.weight.toArray())).toBeLessThan(1e-9);
+      return rows.toArray();
+    };
+    const reached = async (m: number) => (await rotation(m)).filter((x) => Math.abs(x) > 1e-12).length / 8;
+    expect([await reached(1), await reached(2), await reached(3)]).toEqual([2, 4, 8]);
+  });
+
+  it('FourierFT: one coefficient is a wave, which sees its own frequency only; all of them are torch’s places', async () => {
+    const zero = layerOf(zeros([6, 8]));
+    const config = fourierFt.options.read({ nFrequency: 1, scaling: 48 });
+    // torch.randperm(48) with seed 777 begins with this.
+    const [place] = torchPermutation(48, 777, 48);
+    expect(torchPermutation(5_000_000, 1, 4)).toEqual(Int32Array.from([1_095_845, 2_876_996, 3_771_362, 305_774]));
+    expect([...torchPermutation(48, 777, 48)].sort((a, b) => a - b)).toEqual([...Array(48).keys()]);
+    const frequency = place! % 8;
+    const waves = Array.from({ length: 8 }, (_, k) =>
+      Array.from({ length: 8 }, (_, q) => Math.cos((2 * Math.PI * k * q) / 8)),
+    );
+    const spectrum = { fourierft_spectrum: tensor([2]) };
+    const strength = await fourierFt.apply(tensor(waves), zero, spectrum, config).square().sum(1).toArray();
+    const seen = strength.flatMap((x, k) => (x > 1e-9 ? [k] : []));
+    expect(seen).toEqual([frequency, 8 - frequency].sort((a, b) => a - b));
+    // Parseval: (48 · 2 / 48)² Σ cos², of 48 places a half.
+    const { weight } = fourierFt.merge!(zero, spectrum, config);
+    expect(await weight.square().sum().item()).toBeCloseTo(96, 4);
+  });
+
+  it('RandLoRA: the update has full rank, where LoRA of that rank has not', async () => {
+    const model = await tinyModel('qwen2');
+    const targetModules = ['up_proj'];
+    const rankOf = async (adapter: PeftAdapter) => {
+      const name = 'model.layers.0.mlp.up_proj';
+      const parameters = mapNamed(adapter.parameters, (x, of) =>
+        tensor(Key.fromSeed(of.length).normalHost(x.size), x.shape),
+      );
+      const merged = adapter.method.merge!(
+        { config: adapter.config, plan: adapter.plan, model: model.config },
+        { trained: parameters, frozen: adapter.frozen },
+        model,
+      );
+      const delta = merged[`${name}.weight`]!.sub(model.weights[`${name}.weight`]!);
+      const [outputs] = delta.shape as [number, number];
+      const vectors = tensor(await leftSingularVectors(delta, outputs), [outputs, outputs]);
+      const values = await vectors.matmul(delta, { transposeA: true }).square().sum(1).sqrt().toArray();
+      return values.filter((value) => value > 1e-4 * values[0]!).length;
+    };
+    const lowRank = await createAdapter(model, lora, { r: 4, targetModules, initLoraWeights: false });
+    expect(await rankOf(lowRank)).toBe(4);
+    const full = await createAdapter(model, randLora, { r: 4, randloraAlpha: 4, targetModules });
+    expect(await rankOf(full)).toBe(16);
+    expect(full.report.trainableParameters).toBe(2 * (4 * 4 + 4 * 16));
   });
 
   it('RoAd: a quarter turn puts one half of a group into the place of the other', async () => {

@@ -7,12 +7,15 @@ import { type Completion, number } from '@posttrain/interfaces';
 import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
+  boft,
   createAdapter,
+  fourierFt,
   houlsby,
   ia3,
   lnTuning,
   loadAdapter,
   lora,
+  loraFa,
   methodOptions,
   NO_PLAN,
   type PeftAdapter,
@@ -20,12 +23,14 @@ import {
   poly,
   prefixTuning,
   promptTuning,
+  randLora,
   vera,
   withAdapterParameters,
 } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { negativeLogLikelihood, type SftOptions, sft, Trainer, type TrainingRow } from '../src/index.js';
+import { gainOf } from './letters.js';
 import { countingRows } from './sft-run.js';
 
 let folder: string;
@@ -38,16 +43,42 @@ const model = tinyModel('llama');
 const STEPS = 24;
 
 /** Each with a learning rate at which so small a run learns. */
-const METHODS: Readonly<Record<string, readonly [learningRate: number, make: () => Promise<PeftAdapter>]>> = {
+const METHODS: Readonly<
+  Record<string, readonly [learningRate: number, make: (seed?: number) => Promise<PeftAdapter>]>
+> = {
   VeRA: [0.1, async () => createAdapter(await model, vera, { r: 16, targetModules: 'all-linear' })],
   '(IA)³': [0.1, async () => createAdapter(await model, ia3, { targetModules: 'all-linear' })],
   'LN-tuning': [0.1, async () => createAdapter(await model, lnTuning)],
   'prompt tuning': [0.1, async () => createAdapter(await model, promptTuning, { numVirtualTokens: 8 })],
   'prefix tuning': [0.1, async () => createAdapter(await model, prefixTuning, { numVirtualTokens: 8 })],
+  BOFT: [
+    0.03,
+    async (seed = 0) =>
+      createAdapter(await model, boft, { boftNButterflyFactor: 2, targetModules: 'all-linear' }, { seed }),
+  ],
+  FourierFT: [
+    0.4,
+    async (seed = 0) => {
+      const options = { nFrequency: 96, initWeights: true, targetModules: 'all-linear' };
+      return createAdapter(await model, fourierFt, options, { seed });
+    },
+  ],
+  RandLoRA: [
+    0.01,
+    async (seed = 0) =>
+      createAdapter(await model, randLora, { r: 8, randloraAlpha: 16, targetModules: 'all-linear' }, { seed }),
+  ],
   'Houlsby adapters': [0.03, async () => createAdapter(await model, houlsby, { bottleneckSize: 8 })],
   PiSSA: [
     0.01,
     async () => createAdapter(await model, lora, { r: 4, initLoraWeights: 'pissa', targetModules: 'all-linear' }),
+  ],
+  OLoRA: [
+    0.003,
+    async (seed = 0) => {
+      const options = { r: 4, loraAlpha: 4, initLoraWeights: 'olora', targetModules: 'all-linear' } as const;
+      return createAdapter(await model, lora, options, { seed });
+    },
   ],
   AdaLoRA: [
     0.03,
@@ -103,6 +134,24 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
     ours!.logProbs.forEach((x, i) => {
       expect(Math.abs(x - theirs!.logProbs[i]!)).toBeLessThan(1e-4);
     });
+  });
+});
+
+describe.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA', 'LoRA-FA'])('%s', (name) => {
+  it('learns to count from rows that do, and not from rows that count down: three seeds', async () => {
+    const ofLora = async (seed = 0) =>
+      createAdapter(await model, lora, { r: 4, targetModules: 'all-linear' }, { seed });
+    const [learningRate, make] = METHODS[name] ?? [0.02, ofLora];
+    const optimizer = name === 'LoRA-FA' && { optimizer: loraFa() };
+    const down = countingRows.map(({ input_ids: ids }) => ({ input_ids: ids.toReversed(), labels: ids.toReversed() }));
+    const counts = async (seed: number, rows: typeof countingRows) => {
+      const { adapter } = await run(learningRate, await make(seed), { rows, seed, loggingSteps: STEPS, ...optimizer });
+      const [scored] = await sequenceLogProbs(await model, [[6, 7, 8, 9, 10, 11]], { adapter: adapter! });
+      return [...scored!.logProbs].reduce((sum, x) => sum + x, 0) / scored!.logProbs.length;
+    };
+    const gains: number[] = [];
+    for (const seed of [1, 2, 3]) gains.push((await counts(seed, countingRows)) - (await counts(seed, down)));
+    expect(gainOf(gains).low).toBeGreaterThan(0.5);
   });
 });
 

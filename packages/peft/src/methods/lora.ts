@@ -16,6 +16,7 @@ import {
 import { patternValue } from '../adapters/targets.js';
 import { activatedFrom, sinceInvocation } from './alora.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
+import { oloraFactors } from './olora.js';
 import { pissaFactors } from './pissa.js';
 
 const loraOptions = methodOptions('LORA', {
@@ -39,11 +40,12 @@ const loraOptions = methodOptions('LORA', {
   /**
    * True: A uniform in ±1/√in and B zero. `gaussian`: A normal with deviation 1/r and B zero. False: B random too, so
    * that training starts away from the base (for tests). `pissa`: the leading singular vectors of the weight, which stay in what
-   * is frozen (PiSSA, arXiv 2404.02948). Default true.
+   * is frozen (PiSSA, arXiv 2404.02948). `olora`: the first factors of its QR decomposition, likewise (OLoRA, arXiv 2406.01775).
+   * Default true.
    */
-  initLoraWeights: custom<boolean | 'gaussian' | 'pissa'>()(
-    'one of true, false, "gaussian", "pissa"',
-    (value) => [true, false, 'gaussian', 'pissa'].includes(value as boolean),
+  initLoraWeights: custom<boolean | 'gaussian' | 'pissa' | 'olora'>()(
+    'one of true, false, "gaussian", "pissa", "olora"',
+    (value) => [true, false, 'gaussian', 'pissa', 'olora'].includes(value as boolean),
     { default: true },
   ),
   /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. Default: none. */
@@ -101,19 +103,22 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
 
   check(config, targets) {
     const { loraDropout, loraBias, useDora, initLoraWeights, aloraInvocationTokens: invocation } = config;
-    if (initLoraWeights === 'pissa' && useDora) {
-      throw new AdapterConfigError('initLoraWeights "pissa" is not supported with useDora');
+    const isOfWeight = factorsOfWeight(config) !== undefined;
+    if (isOfWeight && useDora) {
+      throw new AdapterConfigError(`initLoraWeights "${initLoraWeights}" is not supported with useDora`);
     }
     if (loraBias && useDora) throw new AdapterConfigError('loraBias and useDora exclude each other, as in PEFT');
     if (loraBias && initLoraWeights === 'gaussian') {
       throw new AdapterConfigError('loraBias needs initLoraWeights true or false, as in PEFT');
     }
-    if (invocation && (invocation.length === 0 || useDora || loraBias || initLoraWeights === 'pissa')) {
-      throw new AdapterConfigError('aloraInvocationTokens must be tokens, and without useDora, loraBias and "pissa"');
+    if (invocation && (invocation.length === 0 || useDora || loraBias || isOfWeight)) {
+      throw new AdapterConfigError(
+        'aloraInvocationTokens must be tokens, and without useDora, loraBias, "pissa" and "olora"',
+      );
     }
     for (const target of targets) {
       const { r, alpha } = rankOf(config, target.name);
-      if (initLoraWeights === 'pissa') checkPissa(target, r);
+      if (isOfWeight) checkFactors(target, config, r);
       if (!Number.isInteger(r) || r < 1)
         throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${showValue(r)}`);
       if (invocation && target.kind !== 'linear') {
@@ -133,15 +138,16 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   },
 
   async prepare(target, config) {
-    if (config.initLoraWeights !== 'pissa') return {};
+    const factorsOf = factorsOfWeight(config);
+    if (!factorsOf) return {};
     const { transposed } = linearShape(target);
     const { r } = rankOf(config, target.name);
-    const { a, b } = await pissaFactors(target.weight, { r, s: scalingOf(config, target.name), transposed });
+    const { a, b } = await factorsOf(target.weight, { r, s: scalingOf(config, target.name), transposed });
     const names = namesOf(target);
     return { trained: { [names.a]: a, [names.b]: b }, frozen: { [FROZEN.a]: a, [FROZEN.b]: b } };
   },
 
-  changesBase: ({ initLoraWeights }) => initLoraWeights === 'pissa',
+  changesBase: (config) => factorsOfWeight(config) !== undefined,
 
   init(target, config, key) {
     const { inputs, outputs, transposed } = linearShape(target);
@@ -213,7 +219,11 @@ export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOpti
   },
 };
 
-/** What PiSSA takes out of the weight. */
+/** Where A and B start as a part of the weight. */
+const factorsOfWeight = ({ initLoraWeights }: LoraConfig): typeof pissaFactors | undefined =>
+  ({ pissa: pissaFactors, olora: oloraFactors })[String(initLoraWeights)];
+
+/** What is taken out of the weight then. */
 const FROZEN = { a: 'pissa_A', b: 'pissa_B' } as const;
 
 const MAGNITUDE = 'lora_magnitude_vector';
@@ -284,14 +294,17 @@ function updateOf(x: Tensor, layer: LinearLayer, parameters: Named, config: Lora
 const doraScaleOf = (layer: LinearLayer | EmbeddingLayer, parameters: Named, config: LoraConfig): Tensor =>
   doraScale(parameters[MAGNITUDE]!, layer.weight.add(delta(layer, parameters, config)), linearShape(layer).transposed);
 
-function checkPissa({ name, kind, inFeatures, outFeatures }: AdapterTarget, r: number): void {
+function checkFactors(
+  { name, kind, inFeatures, outFeatures }: AdapterTarget,
+  { initLoraWeights: start }: LoraConfig,
+  r: number,
+): void {
   if (kind !== 'linear') {
-    throw new AdapterConfigError(`${name}: initLoraWeights "pissa" is for linear layers`);
+    throw new AdapterConfigError(`${name}: initLoraWeights "${start}" is for linear layers`);
   }
   if (r > Math.min(inFeatures, outFeatures)) {
-    throw new AdapterConfigError(
-      `${name}: the weight has ${Math.min(inFeatures, outFeatures)} singular values, not ${r}`,
-    );
+    const few = Math.min(inFeatures, outFeatures);
+    throw new AdapterConfigError(`${name}: the weight has ${few} singular values, not ${r}`);
   }
 }
 

@@ -1,5 +1,7 @@
 import { adaLora } from './adalora.js';
+import { boft } from './boft.js';
 import { c3a } from './c3a.js';
+import { fourierFt } from './fourierft.js';
 import { houlsby } from './houlsby.js';
 import { hra } from './hra.js';
 import { ia3 } from './ia3.js';
@@ -12,6 +14,7 @@ import { oft } from './oft.js';
 import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
+import { randLora } from './randlora.js';
 import { road } from './road.js';
 import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
@@ -24,12 +27,15 @@ export const peftMethods = {
   VERA: vera,
   IA3: ia3,
   OFT: oft,
+  BOFT: boft,
   HRA: hra,
   LOHA: loha,
   LOKR: lokr,
   MISS: miss,
   ROAD: road,
   C3A: c3a,
+  FOURIERFT: fourierFt,
+  RANDLORA: randLora,
   VBLORA: vbLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
