@@ -89,9 +89,11 @@ export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
 export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
 export { type ExoLossOptions, exoLoss } from './preference/exo.js';
+export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
 export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';

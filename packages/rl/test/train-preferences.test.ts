@@ -34,6 +34,12 @@ const run = async (options: Partial<DpoOptions>) =>
     ...options,
   } as DpoOptions);
 
+/** The low end of the interval of the mean of three: Student's t with two degrees of freedom, 95 %. */
+const lowEnd = (gains: readonly number[]) => {
+  const mean = gains.reduce((a, b) => a + b) / 3;
+  return mean - 4.303 * Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+};
+
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'preferences-'));
@@ -48,6 +54,27 @@ describe('trainPreferences', () => {
     expect(last['rewards/margins']!).toBeGreaterThan(first['rewards/margins']! + 0.05);
     expect(last.loss!).toBeLessThan(first.loss!);
     expect('nll_loss' in last).toBe(name === 'orpo');
+  });
+
+  it.each([
+    ['f_dpo', preferenceLosses.f_dpo({ fDivergenceType: 'forward_kl' })],
+    ['ld_dpo', preferenceLosses.ld_dpo()],
+  ])('%s prefers what is better for prompts it has not seen, and from labels of chance nothing', async (_, loss) => {
+    const [seen, held] = [pairs.slice(0, 4), pairs.slice(4)];
+    const margin = async (seed: number, isControl: boolean) => {
+      // In every second pair what is worse is called better.
+      const swap = ({ prompt, chosen, rejected }: (typeof pairs)[number]) => ({
+        prompt,
+        chosen: rejected,
+        rejected: chosen,
+      });
+      const rows = isControl ? seen.map((pair, i) => ((i + seed) % 2 ? swap(pair) : pair)) : seen;
+      const { history } = await run({ loss, seed, rows, evaluationRows: held, model: await toyModel(seed) });
+      return history.at(-1)!.metrics['eval_rewards/margins']!;
+    };
+    const gains: number[] = [];
+    for (const seed of [3, 4, 5]) gains.push((await margin(seed, false)) - (await margin(seed, true)));
+    expect(lowEnd(gains), String(gains)).toBeGreaterThan(0.02);
   });
 
   it('comes to say what is desirable, from single completions: kto', async () => {
