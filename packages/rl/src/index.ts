@@ -25,7 +25,9 @@ export {
 export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
 export { noBaseline } from './advantage/no-baseline.js';
+export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
+export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
 export {
   type Aggregation,
   type AggregationContext,
@@ -53,9 +55,11 @@ export {
   type PpoOptions,
   policyObjectives,
   type ReinforceOptions,
+  type ReinforcePlusPlusObjectiveOptions,
   type RemaxOptions,
   type RlooOptions,
   type TrpoObjectiveOptions,
+  type VineppoOptions,
 } from './objective/presets.js';
 export {
   type DecisionTransformerConfig,
