@@ -276,4 +276,5 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';
