@@ -149,6 +149,7 @@ export type { MedusaSpeculation } from './speculative/medusa.js';
 export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
 export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export { RestDatastore, type RestOptions, rest, restProposal } from './speculative/rest.js';
 export {
   type DraftModelSpeculation,
   DraftVocabularyError,

@@ -22,7 +22,9 @@ export {
   stepsOf,
 } from './advantage/gae.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
+export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
+export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
 export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
@@ -42,9 +44,11 @@ export {
   type PpoOptions,
   policyObjectives,
   type ReinforceOptions,
+  type ReinforcePlusPlusObjectiveOptions,
   type RemaxOptions,
   type RlooOptions,
   type TrpoObjectiveOptions,
+  type VineppoOptions,
 } from './objective/presets.js';
 export {
   batchMean,
@@ -91,9 +95,11 @@ export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
 export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
 export { type ExoLossOptions, exoLoss } from './preference/exo.js';
+export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
 export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
@@ -272,4 +278,5 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';

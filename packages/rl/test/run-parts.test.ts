@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, realize, tensor } from '@posttrain/core-tensor';
 import { adamW, mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
-import { LocalGenerator, NO_ADAPTER, ValueModel } from '@posttrain/lm';
+import { type CausalLM, LocalGenerator, NO_ADAPTER, sequenceLogProbs, ValueModel } from '@posttrain/lm';
 import { negativeLogLikelihood, sequenceLogProb, Trainer, type TrainingRow, update } from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -31,6 +31,7 @@ import {
   trainPolicy,
   truncatedImportance,
   valueModelCritic,
+  vineValues,
 } from '../src/index.js';
 import { statefulRun, tableCritic } from './stateful-run.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
@@ -83,13 +84,11 @@ describe('training', () => {
     expect(Math.abs(critic.table[2]! - reward)).toBeLessThan(0.25);
   });
 
-  it('PPO learns with a value model that learns beside it, and from a reward of chance nothing', async () => {
-    const ppo = async (seed: number, isControl: boolean) => {
+  type Learner = (model: CausalLM, seed: number) => Promise<Partial<Options>>;
+  /** Of three seeds: what is gained more than from a reward of chance, which says nothing of how many c there are. */
+  const trainedOverControl = async (learner: Learner) => {
+    const arm = async (seed: number, isControl: boolean) => {
       const model = await toyModel(1);
-      const value = await ValueModel.fromCausalLM(model, { seed });
-      const critic = await valueModelCritic(value, { learningRate: 0.01, vfCoef: 1, cliprangeValue: 10 });
-      const objective = policyObjectives.ppo({ critic, beta: 0.01 });
-      // A number of chance says nothing of how many c there are.
       let chance = seed;
       const random = () => {
         chance = (chance * 16807) % 2147483647;
@@ -99,26 +98,45 @@ describe('training', () => {
         fraction_of_c: { verifier: (text: string) => fractionOfC(text), weight: isControl ? 0 : 1 },
         random: { verifier: random, weight: isControl ? 1 : 0 },
       };
-      const { history } = await run({ ...budget, model, seed, objective, iterationsPerBatch: 2, rewards });
+      const { history } = await run({ ...budget, model, seed, rewards, ...(await learner(model, seed)) });
       const of = (name: string) => history.map(({ metrics }) => metrics[name]!);
       const fractions = of('rewards/fraction_of_c/mean');
-      return { gained: fractions.at(-1)! - fractions[0]!, valueLosses: of('loss/value_avg') };
+      return { gained: fractions.at(-1)! - fractions[0]!, of };
     };
-    const seeds = [1, 2, 3];
     const arms = [];
-    for (const seed of seeds) {
-      arms.push({ trained: await ppo(seed, false), control: await ppo(seed, true) });
-    }
+    for (const seed of [1, 2, 3]) arms.push({ trained: await arm(seed, false), control: await arm(seed, true) });
     // Student's t with two degrees of freedom, 95 %.
     const gains = arms.map(({ trained, control }) => trained.gained - control.gained);
     const mean = gains.reduce((a, b) => a + b) / 3;
     const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
     expect(mean - 4.303 * error, String(gains)).toBeGreaterThan(0.15);
-    for (const { trained } of arms) {
-      const { valueLosses } = trained;
+    return arms.map(({ trained }) => trained);
+  };
+
+  it('PPO learns with a value model that learns beside it, and from a reward of chance nothing', async () => {
+    const arms = await trainedOverControl(async (model, seed) => {
+      const value = await ValueModel.fromCausalLM(model, { seed });
+      const critic = await valueModelCritic(value, { learningRate: 0.01, vfCoef: 1, cliprangeValue: 10 });
+      return { objective: policyObjectives.ppo({ critic, beta: 0.01 }), iterationsPerBatch: 2 };
+    });
+    for (const { of } of arms) {
+      const valueLosses = of('loss/value_avg');
       const [early, late] = [valueLosses[0]!, valueLosses.slice(-4).reduce((a, b) => a + b) / 4];
       expect(late, String(valueLosses)).toBeLessThan(early / 2);
     }
+  });
+
+  it.each<[string, Partial<Options>]>([
+    ['REINFORCE++', { objective: policyObjectives.reinforce_plus_plus({ beta: 0.1 }), learningRate: 0.015 }],
+    [
+      'VinePPO',
+      {
+        objective: policyObjectives.vineppo({ stepTokens: [0, 1, 2, 3, 4, 5, 6], mcRollouts: 4 }),
+        ...{ promptsPerStep: 2, completionsPerPrompt: 6, steps: 10 },
+      },
+    ],
+  ])('%s learns, and from a reward of chance nothing', async (_, options) => {
+    await trainedOverControl(async () => options);
   });
 });
 
@@ -306,7 +324,7 @@ it("criticValues gives V of the state before each token, of a value model's stat
 
 describe('annotators', () => {
   /** Runs one in a real step, and gives what it saw and made. */
-  const annotated = async (annotate: Annotator['annotate']) => {
+  const annotated = async (annotate: Annotator['annotate'], options: Partial<Options> = {}) => {
     let before: readonly ScoredRollout[] = [];
     let after: readonly ScoredRollout[] = [];
     let seen: readonly Rollout[] = [];
@@ -321,7 +339,8 @@ describe('annotators', () => {
         seen = rollouts;
       },
     };
-    const { history } = await run({ steps: 1, objective: { ...policyObjectives.grpo(), annotators: [annotator] } });
+    const objective = { ...policyObjectives.grpo(), annotators: [annotator] };
+    const { history } = await run({ steps: 1, objective, ...options });
     return { before, after, seen, history };
   };
 
@@ -341,6 +360,41 @@ describe('annotators', () => {
       expect(Array.from(rollout.mask!)).toEqual(rollout.completionTokens.map((_, t) => (t === 0 ? 0 : 1)));
       expect(rollout.reward).toBe(fractionOfC(rollout.text));
     }
+  });
+
+  it('give values that are those of all completions, enumerated: VinePPO', async () => {
+    const letters = [0, 1, 2, 3, 4, 5, 6];
+    const vine = vineValues({ stepTokens: letters, mcRollouts: 600 });
+    const { after } = await annotated((rollouts, context) => vine.annotate(rollouts, context), {
+      maxCompletionLength: 2,
+    });
+    const model = await toyModel(1);
+    const end = 7;
+    const fraction = (tokens: readonly number[]) => fractionOfC(tokens.map((token) => 'abcdefg'[token] ?? '').join(''));
+    /** p of every token behind a state. */
+    const next = async (state: readonly number[]) => {
+      const scored = await sequenceLogProbs(
+        model,
+        [...letters, end].map((token) => [...state, token]),
+      );
+      return scored.map(({ logProbs }) => Math.exp(logProbs.at(-1)!));
+    };
+    const behind = async (prompt: readonly number[], first: number) => {
+      const p = await next([...prompt, first]);
+      return p.reduce((sum, x, token) => sum + x * fraction([first, token]), 0);
+    };
+    let worst = 0;
+    for (const { promptTokens, completionTokens, values } of after.slice(0, 3)) {
+      const p = await next(promptTokens);
+      let first = 0;
+      for (const letter of letters) first += p[letter]! * (await behind(promptTokens, letter));
+      worst = Math.max(worst, Math.abs(values![0]! - first));
+      if (completionTokens.length < 2) continue;
+      worst = Math.max(worst, Math.abs(values![1]! - (await behind(promptTokens, completionTokens[0]!))));
+    }
+    // Four standard errors of a mean of 600 numbers in [0, 1].
+    expect(worst).toBeLessThan((4 * 0.5) / Math.sqrt(600));
+    expect(new Set(after.flatMap(({ values }) => Array.from(values!))).size).toBeGreaterThan(4);
   });
 
   it('of one seed do the same in every run', async () => {

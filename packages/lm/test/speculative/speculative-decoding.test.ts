@@ -17,6 +17,8 @@ import {
   networkOf,
   type ProposalRequest,
   type Proposer,
+  RestDatastore,
+  rest,
   type ScheduledToken,
   Scheduler,
   type SpeculativeOptions,
@@ -175,6 +177,28 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
         else expect(accepted).toBeGreaterThan(0);
         expect(tokensPerPass).toBeGreaterThan(1);
       }
+    }));
+
+  it('REST says what is in its store: the model’s own text at once, and of other text nothing', () =>
+    onEngine(engine, async () => {
+      const target = await tiny();
+      const rows = range(4, (i) => rowOf([i + 1, 9, i + 5], 19));
+      const plain = await run(target, rows);
+      const own = plain.tokens.map((tokens, i) => [...rows[i]!.prompt, ...tokens]);
+      const speculate = async (texts: readonly number[][]) => {
+        const proposer = rest(new RestDatastore(texts), { depth: 8, tokens: 8 });
+        const speculation = new SpeculativeDecoding(target, { proposer });
+        const { tokens } = await run(target, rows, speculation);
+        expect(tokens).toEqual(plain.tokens);
+        return speculation.statistics;
+      };
+      const known = await speculate(own);
+      // One from the prompt's own pass, then eight and one, twice.
+      expect([known.passes, known.acceptanceRate]).toEqual([2 * rows.length, 1]);
+      const unsaid = range(64, (token) => token).filter((token) => !own.flat().includes(token));
+      expect(unsaid.length).toBeGreaterThan(3);
+      const other = await speculate([unsaid]);
+      expect([other.proposed, other.tokensPerPass]).toEqual([0, 1]);
     }));
 
   it('gives a row the same tokens in any batch', () =>

@@ -10,7 +10,9 @@ import {
   MedusaHeads,
   medusaHead,
   promptLookup,
+  RestDatastore,
   residualDistribution,
+  restProposal,
   sampleToken,
   verifyCandidates,
   verifyToken,
@@ -25,6 +27,13 @@ interface Golden {
     readonly sequence: number[];
     readonly options: { readonly tokens: number; readonly maxMatchingNgramSize: number };
     readonly candidates: number[];
+  }[];
+  readonly rest: {
+    readonly texts: number[][];
+    readonly text: number[];
+    readonly options: object;
+    readonly tokens: number[];
+    readonly parents: number[];
   }[];
   readonly speculative_sampling: {
     readonly target: number[][];
@@ -281,6 +290,25 @@ describe('Medusa heads', () => {
     expect(refused([[0], [1, 0]])).toThrow(/not the path that it goes on from/);
     expect(refused([[0], [0, 0], [0, 0, 0]])).toThrow(/a path has 1 to 2 ranks/);
     expect(refused([])).toThrow(/one path or more/);
+  });
+});
+
+describe('rest', () => {
+  it('proposes what a look through all texts finds', () => {
+    const proposals = golden.rest.map(({ texts, text, options }) =>
+      restProposal(new RestDatastore(texts), text, options),
+    );
+    const wanted = golden.rest.map(({ tokens, parents }) => (tokens.length > 0 ? { tokens, parents } : { tokens }));
+    expect(proposals).toEqual(wanted);
+    expect(new Set(wanted.map(({ tokens }) => tokens.length)).size).toBeGreaterThan(5);
+  });
+
+  it('does not go on from one text into the next, nor find one where it ends', () => {
+    const store = new RestDatastore([[1, 2], [3, 4], []]);
+    expect(restProposal(store, [1]).tokens).toEqual([2]);
+    expect(restProposal(store, [9, 2]).tokens).toEqual([]);
+    expect(restProposal(new RestDatastore([]), [1]).tokens).toEqual([]);
+    expect(() => restProposal(store, [1], { depht: 3 } as object)).toThrow(/Did you mean "?depth/);
   });
 });
 

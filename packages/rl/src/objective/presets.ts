@@ -1,8 +1,11 @@
 import { custom, type Given, number, oneOf, options, settingsOf } from '@posttrain/interfaces';
 import { gae, gaeShape } from '../advantage/gae.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
+import { reinforcePlusPlus, reinforcePlusPlusShape } from '../advantage/reinforce-plus-plus.js';
 import { greedyBaseline, reMax } from '../advantage/remax.js';
+import { vinePpo, vinePpoShape, vineValues, vineValuesShape } from '../advantage/vineppo.js';
 import { type Critic, criticValues } from '../critic/critic-values.js';
+import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
 import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
 import { clip, clipShape } from '../surrogate/clip.js';
@@ -65,6 +68,27 @@ const ppoOptions = options('ppo', {
 /** Options of `policyObjectives.ppo`. */
 export type PpoOptions = Given<typeof ppoOptions>;
 
+const reinforcePlusPlusPresetOptions = options('reinforce_plus_plus', {
+  ...twoSidedShape,
+  ...reinforcePlusPlusShape,
+  ...regulariserShape,
+  /** Weight of the KL to the reference policy; 0 needs no reference. Default 0.01, as in OpenRLHF. */
+  beta: number({ default: 0.01, min: 0 }),
+});
+/** Options of `policyObjectives.reinforce_plus_plus`. */
+export type ReinforcePlusPlusObjectiveOptions = Given<typeof reinforcePlusPlusPresetOptions>;
+
+const vineppoOptions = options('vineppo', {
+  ...twoSidedShape,
+  ...vinePpoShape,
+  ...vineValuesShape,
+  ...regulariserShape,
+  /** Weight of the KL to the reference policy (k3, in the loss); 0 needs no reference. Default 1e-4, as in the paper. */
+  beta: number({ default: 1e-4, min: 0 }),
+});
+/** Options of `policyObjectives.vineppo`. */
+export type VineppoOptions = Given<typeof vineppoOptions>;
+
 const trpoPresetOptions = options('trpo', { ...trpoShape, ...groupNormalizedShape });
 /** Options of `policyObjectives.trpo`. */
 export type TrpoObjectiveOptions = Given<typeof trpoPresetOptions>;
@@ -107,6 +131,38 @@ export const policyObjectives = {
       regularisers: regularisersOf({ beta, entropyCoef }, ({ beta: weight }) =>
         klInReward({ beta: weight, estimator: klEstimator }),
       ),
+    };
+  },
+  /**
+   * REINFORCE++ (arXiv 2501.03262) as in OpenRLHF: returns of tokens whitened over the step, the clipped surrogate, and the KL in the
+   * reward of every token (k1). With `baseline: 'group'` it is REINFORCE++-baseline, whose KL is in the loss (k2).
+   */
+  reinforce_plus_plus: (options: ReinforcePlusPlusObjectiveOptions = {}): PolicyObjectiveParts => {
+    const { gamma, baseline, beta, entropyCoef, ...clipping } = reinforcePlusPlusPresetOptions.read(options);
+    const kl = { none: klInReward, group: (given: { beta: number }) => klInLoss({ ...given, estimator: 'k2' }) };
+    return {
+      name: 'reinforce_plus_plus',
+      advantage: reinforcePlusPlus({ gamma, baseline }),
+      ratio: tokenRatio(),
+      surrogate: clip(clipping),
+      aggregation: tokenMean(),
+      regularisers: regularisersOf({ beta, entropyCoef }, kl[baseline]),
+    };
+  },
+  /**
+   * VinePPO (arXiv 2410.01679): PPO whose values are means over completions sampled on from the state before each step of reasoning, and
+   * of no critic. `stepTokens` say where steps end.
+   */
+  vineppo: (options: VineppoOptions): PolicyObjectiveParts => {
+    const { stepTokens, gamma, mcRollouts, beta, entropyCoef, ...clipping } = vineppoOptions.read(options);
+    return {
+      name: 'vineppo',
+      advantage: vinePpo({ stepTokens, gamma }),
+      annotators: [vineValues({ stepTokens, mcRollouts })],
+      ratio: tokenRatio(),
+      surrogate: clip(clipping),
+      aggregation: tokenMean(),
+      regularisers: regularisersOf({ beta, entropyCoef }, klInLoss),
     };
   },
   /** REINFORCE (Williams, 1992), optionally with the step's mean reward as its baseline. */
