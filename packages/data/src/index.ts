@@ -64,6 +64,7 @@ export type {
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';
