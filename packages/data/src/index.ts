@@ -61,6 +61,11 @@ export type {
   StepContext,
   StepReport,
 } from './step.js';
+export {
+  type ExactSubstringDeduplicateOptions,
+  exactSubstringDeduplicate,
+  type SubstringPlan,
+} from './steps/exact-substring-deduplicate.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';

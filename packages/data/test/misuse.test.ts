@@ -8,6 +8,7 @@ import {
   type AnyStep,
   canonicalJson,
   type DataStep,
+  exactSubstringDeduplicate,
   filter,
   hashFraction,
   map,
@@ -228,6 +229,7 @@ describe('testDataStep', () => {
     testDataStep(it, () => shuffle({ seed: 1 }), { rows, sharded: false });
     testDataStep(it, () => take(12), { rows, sharded: false });
     testDataStep(it, () => minhashDeduplicate(), { rows });
+    testDataStep(it, () => exactSubstringDeduplicate({ length: 15 }), { rows });
     testDataStep(it, () => semDeDup({ embedder: letterCounts, clusters: 2 }), { rows });
 
     const step = (more: Partial<AnyStep>): DataStep<Text, object, never> => ({

@@ -5,6 +5,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, test } from 'vitest';
 import {
   type DataStep,
+  exactSubstringDeduplicate,
   filter,
   hashShingles,
   map,
@@ -202,6 +203,67 @@ describe('semDeDup', () => {
     const step = semDeDup<Point>({ embedder: { ...letterCounts, embed } });
     const error = await errorOf(async () => pipeline([{ text: 'a' }, { text: 'b' }], [step]).collect());
     expect(error.message).toMatch(message);
+  });
+});
+
+describe('exactSubstringDeduplicate', () => {
+  const keys = (): DataStep<object> => ({
+    name: 'keys',
+    async *apply(given, context) {
+      for await (const row of given) {
+        const { id, lineage } = context.keyOf(row);
+        yield context.derive({ id, lineage: lineage.length, row }, row);
+      }
+    },
+  });
+  interface Text {
+    readonly text: string;
+  }
+  const golden = JSON.parse(
+    readFileSync(new URL('../../../goldens/exact-substring/exact-substring.json', import.meta.url), 'utf8'),
+  ) as { readonly length: number; readonly texts: readonly string[]; readonly left: readonly string[] };
+  const { length } = golden;
+  const rows: readonly Text[] = golden.texts.map((text) => ({ text }));
+
+  test('leaves what a suffix array leaves', async () => {
+    const run = pipeline(rows, [exactSubstringDeduplicate<Text>({ length })]);
+    const left = golden.left.filter((text) => text.trim() !== '');
+    expect((await run.collect()).map(({ text }) => text)).toEqual(left);
+    expect(run.report()[0]!.reasons).toEqual({ 'all of its text was there before': golden.left.length - left.length });
+  });
+
+  test.each([1, 2, 3])('cuts out what a search of the text before finds, on disk too (seed %i)', async (seed) => {
+    const random = createRandom(seed);
+    const letters = () => Array.from({ length: 160 }, () => 'abc'[random.integer(0, 2)]!).join('');
+    const source = Array.from({ length: 24 }, () => ({ text: letters() }));
+    const run = pipeline(source, [exactSubstringDeduplicate<Text>({ length: 8, memoryBytes: 2 ** 16 })]);
+    const whole = source.map(({ text }) => text).join('|');
+    let begin = 0;
+    const expected = source.map(({ text }) => {
+      const gone = new Set<number>();
+      for (let start = 0; start + 8 <= text.length; start++) {
+        if (whole.indexOf(text.slice(start, start + 8)) + 8 > begin + start) continue;
+        for (let i = start; i < start + 8; i++) gone.add(i);
+      }
+      begin += text.length + 1;
+      return [...text].filter((_, i) => !gone.has(i)).join('');
+    });
+    expect((await run.collect()).map(({ text }) => text)).toEqual(expected.filter((text) => text !== ''));
+    const unchanged = await pipeline(source, [exactSubstringDeduplicate<Text>({ length: 100 })]).collect();
+    expect(unchanged).toEqual(source);
+  });
+
+  test('rows keep their ids and other columns, and say what they were made of', async () => {
+    const shared = 'said in both of them';
+    const source = [
+      { text: shared, n: 1 },
+      { text: `first ${shared} last`, n: 2 },
+    ];
+    const kept = await pipeline(source, [exactSubstringDeduplicate({ length: 15 }), keys()]).collect();
+    expect(kept).toEqual([
+      { id: '0', lineage: 0, row: source[0] },
+      { id: '1', lineage: 1, row: { text: 'first  last', n: 2 } },
+    ]);
   });
 });
 
