@@ -8,16 +8,19 @@ import {
   type AnyStep,
   canonicalJson,
   type DataStep,
+  exactSubstringDeduplicate,
   filter,
   hashFraction,
   map,
   minhashDeduplicate,
+  semDeDup,
   shuffle,
   split,
   take,
   validate,
 } from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
+import { letterCounts } from './minhash-run.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 describe('misuse', () => {
@@ -230,6 +233,8 @@ describe('testDataStep', () => {
     testDataStep(it, () => shuffle({ seed: 1 }), { rows, sharded: false });
     testDataStep(it, () => take(12), { rows, sharded: false });
     testDataStep(it, () => minhashDeduplicate(), { rows });
+    testDataStep(it, () => exactSubstringDeduplicate({ length: 15 }), { rows });
+    testDataStep(it, () => semDeDup({ embedder: letterCounts, clusters: 2 }), { rows });
 
     const step = (more: Partial<AnyStep>): DataStep<Text, object, never> => ({
       name: 'wrong',
