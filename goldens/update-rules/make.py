@@ -1,4 +1,4 @@
-"""Rules of updates: SAM and ASAM by pytorch-optimizer, GEM with quadprog, and the importances of SI and MAS by torch."""
+"""Rules of updates: SAM and ASAM by pytorch-optimizer, GEM with quadprog, and the importances of SI by torch."""
 
 import sys
 from pathlib import Path
@@ -104,20 +104,9 @@ def path_integral(rows: list[list[int]]) -> dict:
     return {"learning_rate": rate, "steps": steps, "xi": xi, "path": path.tolist(), "importance": importance.tolist()}
 
 
-def memory_aware(rows: list[list[int]]) -> dict:
-    """Memory aware synapses (arXiv 1711.09601, eq. 2 and 3): the mean over rows of |∂ mean_t ‖logits_t‖² / ∂θ|."""
-    model = load()
-    total = 0.0
-    for row in rows:
-        model.zero_grad()
-        logits(model, [row]).square().sum(-1).mean().backward()
-        total = total + dict(model.named_parameters())[SHOWN].grad.abs() / len(rows)
-    return {"importance": total.tolist()}
-
-
 def main() -> None:
     rows = sequences()
-    facts = {"sam": sharpness(rows), "gem": episodic(rows), "si": path_integral(rows), "mas": memory_aware(rows)}
+    facts = {"sam": sharpness(rows), "gem": episodic(rows), "si": path_integral(rows)}
     write_json(output_folder(__file__) / "update-rules.json", {"sequences": rows, "shown": SHOWN, **facts})
 
 

@@ -12,6 +12,7 @@ import {
   type Annotator,
   type AnnotatorContext,
   criticValues,
+  difficultyCurriculum,
   externalSampler,
   gae,
   minimumRisk,
@@ -33,7 +34,7 @@ import {
   valueModelCritic,
   vineValues,
 } from '../src/index.js';
-import { statefulRun, tableCritic } from './stateful-run.js';
+import { curriculumRun, statefulRun, tableCritic } from './stateful-run.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
 let folder: string;
@@ -427,6 +428,100 @@ describe('restartBuffer', () => {
     await buffer.feedback!([1, 2, 3].map((token) => rollout([0, token])));
     const { kept } = buffer.state!() as { kept: { completionTokens: number[] }[] };
     expect(kept.map(({ completionTokens }) => completionTokens[1])).toEqual([2, 3]);
+  });
+});
+
+describe('difficultyCurriculum', () => {
+  const solved = (row: PromptRow, rewards: readonly (number | null)[], group = 0): Rollout<PromptRow>[] =>
+    rewards.map((reward) => ({
+      ...{ group, promptTokens: [5, 6], completionTokens: [1], reward, oldLogProbs: [], row },
+    }));
+
+  it('draws prompts between the bounds as often as is said, and keeps a mean of their solve rates', async () => {
+    const source = difficultyCurriculum<PromptRow>(prompts, { outsideWeight: 0.25, decay: 0.75 });
+    // Too hard, too easy, and twice at a bound; the others are not known yet.
+    await source.feedback!([
+      ...solved(prompts[0]!, [0, 0, 0, 0.5]),
+      ...solved(prompts[1]!, [1, 1, null, 1], 1),
+      ...solved(prompts[2]!, [1, 0, 0, 0, 0], 2),
+      ...solved(prompts[3]!, [1, 1, 1, 1, 0], 3),
+      ...solved(prompts[4]!, [null, null], 4),
+      ...solved({ prompt: 'unknown' }, [1], 5),
+    ]);
+    expect(source.state!()).toEqual([0, 1, 0.2, 0.8, null, null, null]);
+    const draws = 4000;
+    const counts = prompts.map(() => 0);
+    for (let i = 0; i < draws; i++) {
+      const [one] = await source.next({ count: 1, step: 0, key: Key.fromSeed(i) });
+      counts[prompts.indexOf(one!.row as (typeof prompts)[0])]!++;
+    }
+    counts.forEach((count, i) => {
+      const p = (i < 2 ? 0.25 : 1) / 5.5;
+      // Four standard deviations of the binomial distribution.
+      expect(Math.abs(count - draws * p), String(counts)).toBeLessThan(4 * Math.sqrt(draws * p * (1 - p)));
+    });
+    await source.feedback!(solved(prompts[0]!, [1, 1]));
+    expect((source.state!() as number[])[0]).toBe(0.25);
+  });
+
+  it('gives every row before one comes again, one that weighs nothing last; refuses bounds that cross', async () => {
+    const source = difficultyCurriculum<PromptRow>(prompts, { outsideWeight: 0 });
+    await source.feedback!(solved(prompts[3]!, [0, 0]));
+    for (let seed = 0; seed < 20; seed++) {
+      const rows = (await source.next({ count: 9, step: 0, key: Key.fromSeed(seed) })).map(({ row }) => row);
+      expect(new Set(rows.slice(0, 7)).size).toBe(7);
+      expect(rows[6]).toBe(prompts[3]);
+    }
+    expect(() => difficultyCurriculum(prompts, { lower: 0.9 })).toThrow(/lower is 0.9, which is above upper/);
+  });
+
+  it('in a run that is killed goes on to the same bits and the same solve rates', async () => {
+    const straight = await curriculumRun(join(folder, 'curriculum'));
+    expect(straight.rates.filter((rate) => rate !== null).length).toBeGreaterThan(3);
+    const script = join(import.meta.dirname, 'stateful-run.ts');
+    const killed = join(folder, 'curriculum-killed');
+    const arguments_ = ['--import', 'tsx', script, killed, '3', 'curriculum'];
+    const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'ignore', 'inherit'] });
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+    expect((await curriculumRun(killed)).all).toBe(straight.all);
+  });
+
+  it('goes back to the prompt that teaches something, which drawing alike does not, and learns it', async () => {
+    // Of twenty-eight prompts all but the first are always right or always wrong.
+    const rows = Array.from({ length: 28 }, (_, i) => ({ prompt: prompts[i % 7]!.prompt, kind: i }));
+    const reward = (text: string, { row }: { row: { kind: number } }) =>
+      row.kind === 0 ? fractionOfC(text) : row.kind % 2;
+    const differences: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const arms: { drawn: number; reached: number }[] = [];
+      for (const outsideWeight of [1, 0.01]) {
+        let drawn = 0;
+        const source = difficultyCurriculum(rows, { outsideWeight, lower: 0.01, upper: 0.99, solvedAbove: 0.1 });
+        const counted: typeof source = {
+          ...source,
+          async next(request) {
+            const given = await source.next(request);
+            drawn += given.filter(({ row }) => row.kind === 0).length;
+            return given;
+          },
+        };
+        const { trainer } = await run({
+          ...{ rows: counted as never, rewards: { kind: reward as never }, seed, schedule: 'constant' },
+          ...{ learningRate: 0.01, steps: 18, promptsPerStep: 4, completionsPerPrompt: 8 },
+        });
+        const [letters] = await new LocalGenerator(trainer.model).generate([
+          { prompt: rows[0]!.prompt, n: 64, maxTokens: 5, seed: 1 },
+        ]);
+        arms.push({ drawn, reached: letters!.reduce((sum, { text }) => sum + fractionOfC(text), 0) / 64 });
+      }
+      differences.push(arms[1]!.drawn - arms[0]!.drawn);
+      expect(arms[1]!.reached, JSON.stringify(arms)).toBeGreaterThan(0.7);
+      expect(arms[1]!.reached, JSON.stringify(arms)).toBeGreaterThan(arms[0]!.reached);
+    }
+    const mean = differences.reduce((a, b) => a + b) / 3;
+    const error = Math.sqrt(differences.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+    // Times more in eighteen steps; Student's t with two degrees of freedom, 95 %.
+    expect(mean - 4.303 * error, String(differences)).toBeGreaterThan(0);
   });
 });
 

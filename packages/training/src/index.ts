@@ -5,6 +5,12 @@ export {
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
+export {
+  type PathIntegralState,
+  pathIntegral,
+  type SynapticImportanceOptions,
+  synapticImportance,
+} from './continual/synaptic-intelligence.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';

@@ -20,12 +20,14 @@ import {
   hiddenStates,
   negativeLogLikelihood,
   noiseMultiplierFor,
+  pathIntegral,
   predictions,
   privacySpent,
   rowGradients,
   type SftOptions,
   sam,
   sft,
+  synapticImportance,
   Trainer,
   type TrainerOptions,
   type TrainingRow,
@@ -476,6 +478,7 @@ function interval(values: readonly number[]): { readonly low: number; readonly h
 }
 
 interface RuleFacts {
+  readonly si: { learning_rate: number; steps: number; xi: number; path: number[]; importance: number[] };
   readonly sequences: readonly number[][];
   readonly shown: string;
   readonly sam: readonly { rho: number; adaptive: boolean; losses: number[]; norm: number; step: number[] }[];
@@ -614,6 +617,40 @@ describe('gradient episodic memory', () => {
       kept.push(Math.log(losses[0]! / losses[1]!));
     }
     expect(interval(kept).low, String(kept)).toBeGreaterThan(0.3);
+  });
+});
+
+describe('synaptic intelligence', () => {
+  it("has torch's path integral and importances, the same over a checkpoint, and whose sum is the fall of the loss", async () => {
+    const { learning_rate: learningRate, steps, xi, path, importance } = ruleFacts.si;
+    const start = async () =>
+      Trainer.create(await llama(), { optimizer: pathIntegral(sgd()), maxGradNorm: 0, maxTokensPerPass: 16 });
+    const given = rowsOf(ruleFacts.sequences);
+    let trainer = await start();
+    const losses: number[] = [];
+    for (let step = 0; step < steps; step++) {
+      losses.push((await trainer.forwardBackward(given, negativeLogLikelihood)).loss);
+      await trainer.optimStep({ learningRate });
+      if (step > 0) continue;
+      const other = await start();
+      other.restore(trainer.snapshot());
+      trainer = other;
+    }
+    expectNear(await trainer.optimizerState[ruleFacts.shown]!.path!.toArray(), path, 1e-3);
+    const found = await synapticImportance(trainer, { xi });
+    expectNear(await found[ruleFacts.shown]!.toArray(), importance, 1e-3);
+    const twice = await synapticImportance(trainer, { xi, previous: found });
+    expectNear(
+      await twice[ruleFacts.shown]!.toArray(),
+      importance.map((x) => 2 * x),
+      1e-3,
+    );
+    // Σ ω is the integral of the gradient along the way: the fall of the loss, to first order.
+    const { loss } = await trainer.evaluate(given, negativeLogLikelihood);
+    const paths = mapNamed(trainer.parameters, (_, name) => trainer.optimizerState[name]!.path!);
+    const sum = (await flat(paths)).reduce((a, b) => a + b, 0);
+    expect(Math.abs(sum / (losses[0]! - loss) - 1)).toBeLessThan(0.25);
+    await expect(synapticImportance(await tiny())).rejects.toThrow(/keeps no path of/);
   });
 });
 
