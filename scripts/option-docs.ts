@@ -201,6 +201,7 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   XLORA: ['xlora'],
   POLY: ['poly'],
   HOULSBY: ['houlsby'],
+  BITFIT: ['bitfit'],
 };
 
 /** docs/peft/methods.md. */

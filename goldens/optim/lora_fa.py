@@ -1,4 +1,4 @@
-"""PEFT's LoraFAOptimizer over two pairs of factors and a bias, in float32: it computes the projection in bfloat16 otherwise."""
+"""PEFT's LoraFAOptimizer over two pairs of factors and a bias; in float32, where it would take bfloat16."""
 
 from pathlib import Path
 

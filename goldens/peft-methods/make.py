@@ -303,12 +303,36 @@ def houlsby(folder: Path, seed: int) -> None:
     write_json(folder / "expected.json", {"base": "llama", "loss": output.loss.item()})
 
 
+def bitfit(folder: Path, base: str, seed: int) -> None:
+    """BitFit, which PEFT does not have: torch's own gradients of the biases of a model, in this project's own files."""
+    model = load_base(base)
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith(".bias"))
+    randomise(model, torch.Generator().manual_seed(seed))
+    biases = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    write_tensors(folder / "adapter_model.safetensors", {f"base_model.model.{key}": value for key, value in biases.items()})
+    facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
+    options = {"exclude_modules": None, "modules_to_save": None, "target_modules": ".*"}
+    kind = {"peft_type": "BITFIT", "peft_version": "0.21.2", "task_type": "CAUSAL_LM"}
+    write_json(folder / "adapter_config.json", facts | options | kind)
+    expected = {"logits": output.logits} | {f"gradient.base_model.model.{key}": value.grad for key, value in biases.items()}
+    expected |= {f"merged.{key}": biases[key] for key in list(biases)[:2]}
+    write_tensors(folder / "expected.safetensors", expected)
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(biases)})
+
+
 def main() -> None:
     out = output_folder(__file__)
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
     for seed, name in enumerate(CASES):
         make(name, out.resolve() / name, 3000 + seed)
     houlsby(out.resolve() / "houlsby-llama", 3100)
+    for seed, base in enumerate(["gpt2", "qwen2"]):
+        bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ export { matchTargets } from './adapters/targets.js';
 export type { LoadAdapterOptions } from './load-adapter.js';
 export { loadAdapter } from './load-adapter.js';
 export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
+export { type BitFitConfig, bitFit } from './methods/bitfit.js';
 export { type BoftConfig, boft } from './methods/boft.js';
 export { type C3aConfig, c3a } from './methods/c3a.js';
 export { type FourierFtConfig, fourierFt } from './methods/fourierft.js';

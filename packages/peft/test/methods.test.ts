@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { torchPermutation } from '../src/adapters/torch-permutation.js';
 import {
   adaLora,
+  bitFit,
   boft,
   c3a,
   createAdapter,
@@ -79,6 +80,8 @@ describe('conformance', () => {
   testPeftMethod(it, ia3, { targetModules: ['o_proj'], modulesToSave: ['lm_head'] }, { modelTypes: ['llama'] });
   testPeftMethod(it, lnTuning);
   testPeftMethod(it, lnTuning, { targetModules: String.raw`.*layers\.1\..*norm` }, { modelTypes: ['llama'] });
+  testPeftMethod(it, bitFit, {}, two);
+  testPeftMethod(it, bitFit, { targetModules: ['ln_1', 'c_fc'] }, { modelTypes: ['gpt2'] });
   testPeftMethod(it, promptTuning, { numVirtualTokens: 3 }, { identityAtStart: false });
   testPeftMethod(
     it,
@@ -521,6 +524,20 @@ describe('what is trained', () => {
   });
 });
 
+describe('BitFit', () => {
+  it('trains every bias of the model and nothing else, or those that are asked for', async () => {
+    for (const modelType of ['gpt2', 'qwen2'] as const) {
+      const model = await tinyModel(modelType);
+      const biases = Object.keys(model.weights).filter((name) => name.endsWith('.bias'));
+      const { parameters, report } = await createAdapter(model, bitFit);
+      expect(Object.keys(parameters).sort()).toEqual(biases.sort());
+      expect(report.matched.map((name) => `${name}.bias`).sort()).toEqual(biases);
+    }
+    const some = await createAdapter(await tinyModel('qwen2'), bitFit, { targetModules: ['k_proj'] });
+    expect(Object.keys(some.parameters)).toEqual([0, 1].map((i) => `model.layers.${i}.self_attn.k_proj.bias`));
+  });
+});
+
 /** EVA's (arXiv 2410.07170) first step, of another package: A from the activations of rows, over one pass. */
 function fromActivations(seen: string[]): PeftMethod<{ readonly targetModules: readonly string[] }> {
   return {
@@ -603,6 +620,9 @@ describe('what cannot be is refused', () => {
       { initLoraWeights: 'pissa', r: 17 },
       /has (16|8) singular values/,
     ],
+    ['BitFit of a model without biases', bitFit as never, {}, /llama has none here/],
+    ['more coefficients than a weight', fourierFt as never, {}, /nFrequency 1000 is not from 1 to 256, inputs/],
+    ['blocks of BOFT that do not fit', boft as never, { boftNButterflyFactor: 4 }, /needs blocks .* it has 4 of 4/],
     ['an option of another method', vera as never, { loraAlpha: 3 }, /loraAlpha/],
   ])('%s', async (_, method, config, message) => {
     const model = await tinyModel('llama');

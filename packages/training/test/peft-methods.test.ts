@@ -7,6 +7,7 @@ import { type Completion, number } from '@posttrain/interfaces';
 import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
+  bitFit,
   boft,
   createAdapter,
   fourierFt,
@@ -51,11 +52,7 @@ const METHODS: Readonly<
   'LN-tuning': [0.1, async () => createAdapter(await model, lnTuning)],
   'prompt tuning': [0.1, async () => createAdapter(await model, promptTuning, { numVirtualTokens: 8 })],
   'prefix tuning': [0.1, async () => createAdapter(await model, prefixTuning, { numVirtualTokens: 8 })],
-  BOFT: [
-    0.03,
-    async (seed = 0) =>
-      createAdapter(await model, boft, { boftNButterflyFactor: 2, targetModules: 'all-linear' }, { seed }),
-  ],
+  BOFT: [0.03, async (seed = 0) => createAdapter(await model, boft, { targetModules: 'all-linear' }, { seed })],
   FourierFT: [
     0.4,
     async (seed = 0) => {
@@ -137,21 +134,54 @@ describe.each(Object.entries(METHODS))('%s in sft', (name, [learningRate, make])
   });
 });
 
-describe.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA', 'LoRA-FA'])('%s', (name) => {
-  it('learns to count from rows that do, and not from rows that count down: three seeds', async () => {
-    const ofLora = async (seed = 0) =>
-      createAdapter(await model, lora, { r: 4, targetModules: 'all-linear' }, { seed });
-    const [learningRate, make] = METHODS[name] ?? [0.02, ofLora];
-    const optimizer = name === 'LoRA-FA' && { optimizer: loraFa() };
-    const down = countingRows.map(({ input_ids: ids }) => ({ input_ids: ids.toReversed(), labels: ids.toReversed() }));
-    const counts = async (seed: number, rows: typeof countingRows) => {
-      const { adapter } = await run(learningRate, await make(seed), { rows, seed, loggingSteps: STEPS, ...optimizer });
-      const [scored] = await sequenceLogProbs(await model, [[6, 7, 8, 9, 10, 11]], { adapter: adapter! });
-      return [...scored!.logProbs].reduce((sum, x) => sum + x, 0) / scored!.logProbs.length;
+describe('over three seeds', () => {
+  type Rows = typeof countingRows;
+  const of = (change: (ids: readonly number[]) => number[]): Rows =>
+    countingRows.map(({ input_ids: ids }) => ({ input_ids: change(ids), labels: change(ids) }));
+  /** The least, with 95 %, that runs over these rows gain in log-probability of 7 … 11 after 6, against runs over others. */
+  async function leastGain(rows: Rows, others: Rows, train: (seed: number, rows: Rows) => ReturnType<typeof runOf>) {
+    const scoreOf = async (seed: number, these: Rows) => {
+      const { adapter, model: base } = await train(seed, these);
+      const [{ logProbs }] = (await sequenceLogProbs(base, [[6, 7, 8, 9, 10, 11]], { adapter: adapter! })) as [
+        Awaited<ReturnType<typeof sequenceLogProbs>>[number],
+      ];
+      return logProbs.reduce((sum, x) => sum + x, 0) / logProbs.length;
     };
     const gains: number[] = [];
-    for (const seed of [1, 2, 3]) gains.push((await counts(seed, countingRows)) - (await counts(seed, down)));
-    expect(gainOf(gains).low).toBeGreaterThan(0.5);
+    for (const seed of [1, 2, 3]) gains.push((await scoreOf(seed, rows)) - (await scoreOf(seed, others)));
+    return gainOf(gains).low;
+  }
+  const runOf = async (learningRate: number, adapter: PeftAdapter, options: Partial<SftOptions>) => ({
+    ...(await run(learningRate, adapter, { loggingSteps: STEPS, ...options })),
+    model: options.model ?? (await model),
+  });
+  const countingDown = of((ids) => ids.toReversed());
+
+  it.each(['BOFT', 'FourierFT', 'RandLoRA', 'OLoRA'])('%s learns to count up, but not from rows down', async (name) => {
+    const [learningRate, make] = METHODS[name]!;
+    const train = async (seed: number, rows: Rows) => runOf(learningRate, await make(seed), { rows, seed });
+    expect(await leastGain(countingRows, countingDown, train)).toBeGreaterThan(0.5);
+  });
+
+  it('LoRA-FA learns it with its A as they were', async () => {
+    const train = async (seed: number, rows: Rows) => {
+      const adapter = await createAdapter(await model, lora, { r: 4, targetModules: 'all-linear' }, { seed });
+      const trained = await runOf(0.02, adapter, { rows, seed, optimizer: loraFa() });
+      for (const [key, a] of Object.entries(adapter.parameters)) {
+        if (!key.includes('lora_A')) continue;
+        expect(await trained.adapter!.parameters[key]!.toArray()).toEqual(await a.toArray());
+      }
+      return trained;
+    };
+    expect(await leastGain(countingRows, countingDown, train)).toBeGreaterThan(0.5);
+  });
+
+  it('BitFit learns which tokens there are', async () => {
+    const base = await tinyModel('gpt2');
+    const train = async (seed: number, rows: Rows) =>
+      runOf(0.1, await createAdapter(base, bitFit), { model: base, rows, seed });
+    const among = (first: number) => of((ids) => ids.map((id) => first + (id % 6)));
+    expect(await leastGain(among(6), among(26), train)).toBeGreaterThan(0.5);
   });
 });
 

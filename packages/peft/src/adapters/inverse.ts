@@ -9,8 +9,8 @@ export const identities = (n: number, b: number, dtype: Tensor['dtype']): Tensor
     .broadcastTo([n, b, b]);
 
 /**
- * Inverses of matrices [n, b, b] by Gauss's and Jordan's elimination, b steps of a graph, without a search for pivots: for matrices whose
- * symmetric part is positive definite, of which every pivot is positive.
+ * Inverses of matrices [n, b, b] by Gauss's and Jordan's elimination, b steps of a graph, without a search for pivots: for
+ * matrices whose symmetric part is positive definite, of which every pivot is positive.
  */
 export function inverses(matrices: Tensor): Tensor {
   const [n, b] = matrices.shape as [number, number, number];

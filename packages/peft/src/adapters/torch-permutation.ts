@@ -1,6 +1,6 @@
 /**
- * The first `count` entries of `torch.randperm(size)` with a generator of its own on the CPU and this seed: a shuffle by the
- * Mersenne Twister, of which only the places are kept that moved. What PEFT draws so is not in its files.
+ * The first `count` entries of `torch.randperm(size)` with a generator of its own on the CPU and this seed: a shuffle by
+ * the Mersenne Twister, of which only the places are kept that moved. What PEFT draws so is not in its files.
  */
 export function torchPermutation(size: number, seed: number, count: number): Int32Array {
   const next = mersenneTwister(seed);

@@ -57,7 +57,9 @@ export const boft: LayerMethod<BoftConfig> = {
       }
       if (m === 1 || (blocks % 2 ** (m - 1) === 0 && width % 2 === 0)) continue;
       throw new AdapterConfigError(
-        `${target.name}: boftNButterflyFactor ${m} needs blocks of an even width, and a number of them that ${2 ** (m - 1)} divides; it has ${blocks} of ${width}`,
+        `${target.name}: boftNButterflyFactor ${m} needs blocks of an even width, and a number of them that ${
+          2 ** (m - 1)
+        } divides; it has ${blocks} of ${width}`,
       );
     }
   },

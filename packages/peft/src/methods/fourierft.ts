@@ -28,9 +28,9 @@ const fourierFtOptions = methodOptions('FOURIERFT', {
   scaling: number({ default: 150 }),
   /** Seed of torch's generator that draws which frequencies: files have only the seed. Default 777. */
   randomLocSeed: integer({ default: 777, min: 0 }),
-  /** `nFrequency` by module: a path, its dotted ending, or a regular expression of either; the first that matches. Default: none. */
+  /** `nFrequency` by module, written as LoRA's `rankPattern`; the first that matches. Default: none. */
   nFrequencyPattern: patternOption,
-  /** True: start at zero, so that the model starts as it is. False: normal with deviation 1, as in the paper. Default false. */
+  /** True: start at zero, so that the model starts as it is. False: normal with deviation 1. Default false. */
   initWeights: boolean({ default: false }),
 });
 /** Options of `fourierFt`, complete, by PEFT's names in camel case. */
@@ -56,7 +56,7 @@ export const fourierFt: LayerMethod<FourierFtConfig> = {
       const count = countOf(target, config);
       if (Number.isInteger(count) && count > 0 && count <= inputs * outputs) continue;
       throw new AdapterConfigError(
-        `${target.name}: nFrequency ${count} is not from 1 to ${inputs * outputs}, what ${inputs} inputs and ${outputs} outputs have`,
+        `${target.name}: nFrequency ${count} is not from 1 to ${inputs * outputs}, inputs × outputs`,
       );
     }
   },

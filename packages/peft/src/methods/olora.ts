@@ -1,8 +1,9 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 
 /**
- * OLoRA (arXiv 2406.01775): with W = Q R [out, in], LoRA starts from B₀ = Q_r, the first r of the orthonormal columns, and A₀ = R_r, the
- * first r rows, over the rest of the weight: y = (W − s B₀ A₀) x + s B A x. As with PiSSA, B₀ and A₀ are subtracted beside the weight.
+ * OLoRA (arXiv 2406.01775): with W = Q R [out, in], LoRA starts from B₀ = Q_r, the first r of the orthonormal columns, and
+ * A₀ = R_r, the first r rows, over the rest of the weight: y = (W − s B₀ A₀) x + s B A x. As with PiSSA, B₀ and A₀ are
+ * subtracted beside the weight.
  *
  * By r of Householder's reflections, in float64 on the host, with LAPACK's signs; the time is that of r products with the weight.
  *

@@ -1,4 +1,5 @@
 import { adaLora } from './adalora.js';
+import { bitFit } from './bitfit.js';
 import { boft } from './boft.js';
 import { c3a } from './c3a.js';
 import { fourierFt } from './fourierft.js';
@@ -43,4 +44,5 @@ export const peftMethods = {
   XLORA: xLora,
   POLY: poly,
   HOULSBY: houlsby,
+  BITFIT: bitFit,
 } as const;

@@ -55,7 +55,8 @@ const layers: LayerMethod<RandLoraConfig> = {
   checkFile({ saveProjection }) {
     if (saveProjection) return;
     throw new AdapterConfigError(
-      'save_projection is false, so the file lacks randlora_A and randlora_B, which only the generator of torch can draw again: save the adapter with save_projection in PEFT',
+      'save_projection is false, so the file lacks randlora_A and randlora_B, which only the generator of torch can ' +
+        'draw again: save the adapter with save_projection in PEFT',
     );
   },
 

@@ -26,9 +26,9 @@ export interface LoraFaState {
 }
 
 /**
- * LoRA-FA (arXiv 2308.03303), as PEFT's `create_lorafa_optimizer`: the factors A stay frozen, without a gradient, and B is trained with
- * g ← g (A Aᵀ + 10⁻⁸)⁻¹ / s², with which s g A is the part of the weight's gradient that A's rows span. It is an optimizer: give it
- * to whatever trains the adapter, with the adapter's own `loraAlpha`.
+ * LoRA-FA (arXiv 2308.03303), as PEFT's `create_lorafa_optimizer`: the factors A stay frozen, without a gradient, and B has
+ * g ← g (A Aᵀ + 10⁻⁸)⁻¹ / s², with which s g A is the part of the weight's gradient that A's rows span. It is an optimizer:
+ * give it to whatever trains the adapter, with the adapter's own `loraAlpha`.
  *
  * @throws PosttrainError for parameters without a pair of LoRA's factors
  */
