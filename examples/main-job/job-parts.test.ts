@@ -4,12 +4,12 @@ import { referenceEngine } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
-import { accuracy, evaluate, metricOf } from '@posttrain/eval';
+import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier } from '@posttrain/lm';
-import { exactMatch, numericMatch, policyObjectives, trainPolicy } from '@posttrain/rl';
+import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
+import { exactMatch, numericMatch, policyObjectives, trainPolicy, valueModelCritic } from '@posttrain/rl';
 import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel } from '@posttrain/training';
-import { bestOfN, functionVerifier, majorityVote, stepBeamSearch } from '@posttrain/tts';
+import { bestOfN, functionVerifier, majorityVote, mcts, stepBeamSearch } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { embeddedTask } from './task.js';
@@ -271,7 +271,50 @@ describe('packages together', () => {
       const [verdict] = await verifier.verify([{ prompt: problem.prompt, completion: found.text }]);
       expect(found.score).toBeCloseTo(verdict!.score!, 4);
       expect(verdict!.stepScores!.length).toBeGreaterThan(0);
+
+      // A tree search whose leaves the same model values: it visits the better child of the root more often.
+      const tree = await mcts(problem, {
+        ...{ generator: new LocalGenerator(model), verifier, n: 12, width: 2, maxDepth: 2, stop: ['\n'] },
+        ...{ simulation: 'value', sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
+      });
+      const valued = tree.trace.nodes.filter(({ score }) => typeof score === 'number');
+      const texts = valued.map(({ text }) => text!);
+      const again = await verifier.verify(texts.map((completion) => ({ prompt: problem.prompt, completion })));
+      for (const [i, { score }] of valued.entries()) expect(score).toBeCloseTo(again[i]!.score!, 4);
+      expect(tree.trace.nodes.some(({ payload }) => (payload as { visits?: number } | undefined)?.visits === 12)).toBe(
+        true,
+      );
     });
+
+    it.each(['ppo', 'remax'] as const)(
+      '%s learns from the grader of an evaluation, as its metrics say',
+      async (name) => {
+        const grader = evaluation.exactMatch({ filters: [regex('^\\d+')] });
+        const rows = drills.slice(0, 8).map(({ prompt, right }) => ({ prompt, answer: right }));
+        const critic = async () => valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }));
+        const objective =
+          name === 'ppo' ? policyObjectives.ppo({ critic: await critic(), beta: 0 }) : policyObjectives.remax();
+        const { history, trainer } = await trainPolicy({
+          ...{ model, rows, rewards: { grader }, objective, steps: 2, learningRate: 1e-5, temperature: 1.5 },
+          ...{ promptsPerStep: 4, completionsPerPrompt: 2, maxCompletionLength: 3 },
+        });
+        for (const { metrics } of history) {
+          expect(metrics.reward!).toBeCloseTo(metrics['rewards/grader/mean']!, 6);
+          expect(metrics.reward!).toBeGreaterThanOrEqual(0);
+          expect(metrics.reward!).toBeLessThanOrEqual(1);
+          if (name === 'ppo') expect(metrics['loss/value_avg']!).toBeGreaterThan(0);
+        }
+        const result = await evaluate(
+          {
+            ...{ name: 'sums', dataset: rows, prompt: (row: { readonly prompt: string }) => row.prompt },
+            ...{ sampling: { maxTokens: 3, stop: ['\n'], temperature: 0 }, graders: [grader], metrics: [meanScore()] },
+            type: 'generate',
+          },
+          new LocalGenerator(trainer.model),
+        );
+        expect(metricOf(result, 'mean').value).toBeGreaterThan(0.5);
+      },
+    );
 
     it('a student of other weights comes to say what its teacher says', async () => {
       const weaker = model.withWeights(
