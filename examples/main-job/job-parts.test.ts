@@ -272,24 +272,25 @@ describe('packages together', () => {
       expect(found.score).toBeCloseTo(verdict!.score!, 4);
       expect(verdict!.stepScores!.length).toBeGreaterThan(0);
 
-      // A tree search whose leaves the same model values: it visits the better child of the root more often.
-      const tree = await mcts(problem, {
-        ...{ generator: new LocalGenerator(model), verifier, n: 12, width: 2, maxDepth: 2, stop: ['\n'] },
-        ...{ simulation: 'value', sampling: { maxTokens: 6, seed: 5 }, extractAnswer: firstNumber },
+      // A tree search whose rollouts the same model scores.
+      const asked = { prompt: 'Q: 40+5\nA: ' };
+      const tree = await mcts(asked, {
+        ...{ generator: new LocalGenerator(model), verifier, n: 8, width: 2, maxDepth: 1, stop: ['\n'] },
+        ...{ sampling: { maxTokens: 60, seed: 5 }, extractAnswer: firstNumber },
       });
       const valued = tree.trace.nodes.filter(({ score }) => typeof score === 'number');
       const texts = valued.map(({ text }) => text!);
-      const again = await verifier.verify(texts.map((completion) => ({ prompt: problem.prompt, completion })));
+      const again = await verifier.verify(texts.map((completion) => ({ prompt: asked.prompt, completion })));
       for (const [i, { score }] of valued.entries()) expect(score).toBeCloseTo(again[i]!.score!, 4);
-      expect(tree.trace.nodes.some(({ payload }) => (payload as { visits?: number } | undefined)?.visits === 12)).toBe(
+      expect(tree.trace.nodes.some(({ payload }) => (payload as { visits?: number } | undefined)?.visits === 8)).toBe(
         true,
       );
     });
 
     it.each(['ppo', 'remax'] as const)(
-      '%s learns from the grader of an evaluation, as its metrics say',
+      '%s has the grader of an evaluation as its reward, and its policy is evaluated by it',
       async (name) => {
-        const grader = evaluation.exactMatch({ filters: [regex('^\\d+')] });
+        const grader = evaluation.exactMatch({ filters: [regex(/^\d+/)] });
         const rows = drills.slice(0, 8).map(({ prompt, right }) => ({ prompt, answer: right }));
         const critic = async () => valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }));
         const objective =
