@@ -4,7 +4,7 @@ import { referenceEngine } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
-import { accuracy, evaluate, metricOf } from '@posttrain/eval';
+import { accuracy, evaluate, meanScore, metricOf, regex } from '@posttrain/eval';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
 import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
@@ -17,7 +17,7 @@ import {
   valueModelCritic,
 } from '@posttrain/rl';
 import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel } from '@posttrain/training';
-import { bestOfN, functionVerifier, majorityVote, stepBeamSearch } from '@posttrain/tts';
+import { bestOfN, functionVerifier, majorityVote, mcts, stepBeamSearch } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { OutputError, type OutputRequest, openOutput } from './output.js';
 import { embeddedTask } from './task.js';
@@ -279,7 +279,51 @@ describe('packages together', () => {
       const [verdict] = await verifier.verify([{ prompt: problem.prompt, completion: found.text }]);
       expect(found.score).toBeCloseTo(verdict!.score!, 4);
       expect(verdict!.stepScores!.length).toBeGreaterThan(0);
+
+      // A tree search whose rollouts the same model scores.
+      const asked = { prompt: 'Q: 40+5\nA: ' };
+      const tree = await mcts(asked, {
+        ...{ generator: new LocalGenerator(model), verifier, n: 8, width: 2, maxDepth: 1, stop: ['\n'] },
+        ...{ sampling: { maxTokens: 60, seed: 5 }, extractAnswer: firstNumber },
+      });
+      const valued = tree.trace.nodes.filter(({ score }) => typeof score === 'number');
+      const texts = valued.map(({ text }) => text!);
+      const again = await verifier.verify(texts.map((completion) => ({ prompt: asked.prompt, completion })));
+      for (const [i, { score }] of valued.entries()) expect(score).toBeCloseTo(again[i]!.score!, 4);
+      expect(tree.trace.nodes.some(({ payload }) => (payload as { visits?: number } | undefined)?.visits === 8)).toBe(
+        true,
+      );
     });
+
+    it.each(['ppo', 'remax'] as const)(
+      '%s has the grader of an evaluation as its reward, and its policy is evaluated by it',
+      async (name) => {
+        const grader = evaluation.exactMatch({ filters: [regex(/^\d+/)] });
+        const rows = drills.slice(0, 8).map(({ prompt, right }) => ({ prompt, answer: right }));
+        const critic = async () => valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 1 }));
+        const objective =
+          name === 'ppo' ? policyObjectives.ppo({ critic: await critic(), beta: 0 }) : policyObjectives.remax();
+        const { history, trainer } = await trainPolicy({
+          ...{ model, rows, rewards: { grader }, objective, steps: 2, learningRate: 1e-5, temperature: 1.5 },
+          ...{ promptsPerStep: 4, completionsPerPrompt: 2, maxCompletionLength: 3 },
+        });
+        for (const { metrics } of history) {
+          expect(metrics.reward!).toBeCloseTo(metrics['rewards/grader/mean']!, 6);
+          expect(metrics.reward!).toBeGreaterThanOrEqual(0);
+          expect(metrics.reward!).toBeLessThanOrEqual(1);
+          if (name === 'ppo') expect(metrics['loss/value_avg']!).toBeGreaterThan(0);
+        }
+        const result = await evaluate(
+          {
+            ...{ name: 'sums', dataset: rows, prompt: (row: { readonly prompt: string }) => row.prompt },
+            ...{ sampling: { maxTokens: 3, stop: ['\n'], temperature: 0 }, graders: [grader], metrics: [meanScore()] },
+            type: 'generate',
+          },
+          new LocalGenerator(trainer.model),
+        );
+        expect(metricOf(result, 'mean').value).toBeGreaterThan(0.5);
+      },
+    );
 
     it('a student of other weights comes to say what its teacher says', async () => {
       const weaker = model.withWeights(
