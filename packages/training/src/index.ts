@@ -118,6 +118,7 @@ export {
 } from './run/training-options.js';
 export { TRL_NAMES, TRL_REMARKS, trlNames } from './run/trl-names.js';
 export { type UpdateResult, update, updateBy } from './run/update.js';
+export { dynamicFineTuning } from './sft/dft.js';
 export type { PackedRow } from './sft/packing.js';
 export { bestFitDecreasing, packRows } from './sft/packing.js';
 export type { SftResult } from './sft/sft.js';

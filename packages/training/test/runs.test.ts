@@ -9,7 +9,15 @@ import { createAdapter, type LoraConfig, lora } from '@posttrain/peft';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { failingAt } from '../../../testing/crash.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
-import { dpSgd, latestCheckpoint, loadCheckpoint, type SftOptions, saveCheckpoint, sft } from '../src/index.js';
+import {
+  dpSgd,
+  dynamicFineTuning,
+  latestCheckpoint,
+  loadCheckpoint,
+  type SftOptions,
+  saveCheckpoint,
+  sft,
+} from '../src/index.js';
 import { refuseOtherSettings } from '../src/run/identity.js';
 import { sftOptions } from '../src/sft/sft-options.js';
 import { countingRows, start } from './sft-run.js';
@@ -85,6 +93,7 @@ describe('the identity of a run', () => {
       () => ({ update: dpSgd({ maxGradNorm: 1, noiseMultiplier: 1 }) }),
       /update was not given and is dp-sgd; update\.maxGradNorm was not given and is 1/,
     ],
+    loss: [() => ({ loss: dynamicFineTuning }), /loss was not given and is dft/],
     truncationMode: [() => ({ truncationMode: 'keep_end' }), /truncationMode was keep_start and is keep_end/],
   };
   const decisive = Object.entries(sftOptions.shape).flatMap(([name, option]) => (option.decisive ? [name] : []));

@@ -4,18 +4,23 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { realize } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
-import { sgd } from '@posttrain/core-tensor/optim';
+import { mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import type { Scorer } from '@posttrain/interfaces';
 import { LocalScorer, loadWeights } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  dpSgd,
+  dynamicFineTuning,
+  ewc,
   latestCheckpoint,
   loadCheckpoint,
   negativeLogLikelihood,
   packRows,
+  type SftOptions,
   type StepMetrics,
   saveCheckpoint,
   sft,
@@ -40,7 +45,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 describe('the loss', async () => {
   interface Case {
     readonly micro_batches: readonly (readonly number[])[];
-    readonly loss_type: string;
+    readonly loss_type: 'nll' | 'dft';
     readonly packed: boolean;
     readonly loss: number;
     readonly metrics_of_last: Readonly<Record<string, number>>;
@@ -50,9 +55,10 @@ describe('the loss', async () => {
     readonly cases: readonly Case[];
   };
 
-  it.each(golden.cases.filter(({ loss_type }) => loss_type === 'nll'))(
-    'and its gradient are those of TRL: $micro_batches, packed $packed',
-    async ({ micro_batches, packed, loss, metrics_of_last }) => {
+  const losses = { nll: negativeLogLikelihood, dft: dynamicFineTuning };
+  it.each(golden.cases)(
+    '$loss_type and its gradient are those of TRL: $micro_batches, packed $packed',
+    async ({ loss_type, micro_batches, packed, loss, metrics_of_last }) => {
       const model = modelOf(await loadWeights(join(goldens, 'models/llama')));
       const rows = tokenizeRows(model, golden.rows).rows;
       const trainer = await Trainer.create(model, { optimizer: sgd(), maxGradNorm: 0 });
@@ -62,7 +68,7 @@ describe('the loss', async () => {
       for (const indices of packed ? [[0]] : micro_batches) {
         const { loss: part, ...rest } = await trainer.forwardBackward(
           indices.map((i) => training[i]!),
-          negativeLogLikelihood,
+          losses[loss_type],
         );
         total += part;
         result = rest;
@@ -75,11 +81,11 @@ describe('the loss', async () => {
       }
       // A step of plain gradient descent with rate 1 shows the gradient.
       await trainer.optimStep({ learningRate: 1 });
-      const file = await openSafetensors(join(goldens, 'sft/loss.safetensors'));
-      const gradients = [...file.tensors.keys()].filter((key) => key.startsWith('nll.'));
+      const file = await openSafetensors(join(goldens, `sft/loss${loss_type === 'dft' ? '-dft' : ''}.safetensors`));
+      const gradients = [...file.tensors.keys()].filter((key) => key.startsWith(`${loss_type}.`));
       expect(gradients.length).toBeGreaterThan(0);
       for (const key of gradients) {
-        const name = key.slice('nll.'.length);
+        const name = key.slice(`${loss_type}.`.length);
         const [before, after] = [await model.weights[name]!.data(), await trainer.parameters[name]!.data()];
         const expected = (await file.read(key)).data;
         before.forEach((value, i) => {
@@ -92,6 +98,35 @@ describe('the loss', async () => {
 });
 
 describe('sft', () => {
+  it('minimises the loss that it is given, with penalties', async () => {
+    const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });
+    const anchors = adapter.parameters;
+    const fisher = mapNamed(anchors, (x) => x.mul(0).add(1));
+    await realize(Object.values(fisher));
+    const run = (options: Partial<SftOptions>) => smallRun({ adapter, epochs: 2, learningRate: 0.01, ...options });
+    const plain = await run({});
+    const held = await run({ penalties: [ewc({ anchors, fisher, lambda: 1e4 })] });
+    const moved = async ({ trainer }: typeof plain) => {
+      const distances = Object.entries(trainer.parameters).map(
+        async ([name, x]) => await x.sub(anchors[name]!).square().sum().item(),
+      );
+      return (await Promise.all(distances)).reduce((a, b) => a + b);
+    };
+    expect(await moved(held)).toBeLessThan((await moved(plain)) / 4);
+    expect(held.history[0]!.metrics['penalty/ewc']).toBe(0);
+    expect(held.history.at(-1)!.metrics['penalty/ewc']).toBeGreaterThan(0);
+    const dft = await run({ loss: dynamicFineTuning });
+    // Its first loss is that of the same rows, each token times its probability.
+    expect(dft.history[0]!.metrics.loss!).toBeLessThan(plain.history[0]!.metrics.loss!);
+    expect(dft.history[0]!.metrics.entropy).toBe(plain.history[0]!.metrics.entropy);
+    const both = {
+      update: dpSgd({ maxGradNorm: 1, noiseMultiplier: 1 }),
+      penalties: [ewc({ anchors, fisher, lambda: 1 })],
+    };
+    await expect(run(both)).rejects.toThrow(/dp-sgd makes the step by itself and knows no penalties/);
+    await expect(run({ loss: 'dft' as never })).rejects.toThrow(/loss is "dft"; it must be a loss/);
+  });
+
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {
     const entries: StepMetrics[] = [];
     const adapter = await createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear' });

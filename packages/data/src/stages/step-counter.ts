@@ -47,6 +47,13 @@ export class StepCounter implements StepContext<object> {
   constructor(step: AnyStep, run: RunContext) {
     this.step = step;
     this.#run = run;
+    // A step may take its context apart: `{ keyOf, derive }`.
+    this.keyOf = this.keyOf.bind(this);
+    this.derive = this.derive.bind(this);
+    this.drop = this.drop.bind(this);
+    this.warn = this.warn.bind(this);
+    this.random = this.random.bind(this);
+    this.scratch = this.scratch.bind(this);
   }
 
   /** What the step gives of its rows. An error that it throws says which step it was, and at which of its rows. */

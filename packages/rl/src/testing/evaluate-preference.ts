@@ -97,7 +97,8 @@ export async function evaluatePreference(
   layout: Layout = {},
 ): Promise<EvaluatedPreference> {
   if (preference.kind !== 'unpaired' && preference.kind !== 'ranked' && preference.coupled) {
-    return evaluateCoupled(coupledPairs(preference, pairsOf(preferences, preference)), preferences);
+    const pairs = pairsOf(preferences, preference);
+    return evaluateCoupled(coupledPairs(preference, pairs), preferences, annotatePairs(pairs, preference));
   }
   const { rows, loss } = rowsFor(preference, preferences);
   const all = preferences.flatMap(({ completions }) => completions);
@@ -146,11 +147,12 @@ export async function evaluatePreference(
 async function evaluateCoupled(
   loss: ReturnType<typeof coupledPairs>,
   preferences: readonly ScriptedPreference[],
+  rows: readonly TrainingRow[],
 ): Promise<EvaluatedPreference> {
   const all = preferences.flatMap(({ completions }) => completions);
   const sums = all.map(({ logProbs }) => logProbs.reduce((a, b) => a + b, 0));
   const { value, gradient } = valueAndGrad((x: Tensor) => {
-    const { loss: total, metrics } = loss.compute(x);
+    const { loss: total, metrics } = loss.compute(x, rows);
     return [total, metrics] as const;
   })(tensor(Float32Array.from(sums), [sums.length]));
   const slopes = await gradient.toArray();

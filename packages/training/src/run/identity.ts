@@ -91,7 +91,8 @@ export async function adapterIdentity(name: string, adapter: Adapter): Promise<D
   return settings;
 }
 
-async function tensorsHash(tensors: readonly (readonly [name: string, tensor: Tensor])[]): Promise<string> {
+/** 16 hexadecimal digits of the SHA-256 of tensors by name, whatever their order. */
+export async function tensorsHash(tensors: readonly (readonly [name: string, tensor: Tensor])[]): Promise<string> {
   const hash = createHash('sha256');
   for (const [name, tensor] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const data = await tensor.data();
@@ -120,8 +121,6 @@ export interface Comparison {
  */
 export function refuseOtherSettings({ folder, saved, current, allowChanged = [] }: Comparison): void {
   const names = [...new Set([...Object.keys(saved), ...Object.keys(current)])];
-  // A setting that an earlier version did not have was not given there.
-  const _differs = (name: string) => (saved[name] ?? NOT_GIVEN) !== (current[name] ?? NOT_GIVEN);
   const isOf = (name: string, allowed: string) => name === allowed || name.startsWith(`${allowed}.`);
   for (const allowed of allowChanged) {
     if (names.some((name) => isOf(name, allowed))) continue;

@@ -3,10 +3,21 @@ import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
 import { isRowSource, type RowSource } from '../run/row-source.js';
 import { trainingShape } from '../run/training-options.js';
 import { trlNames } from '../run/trl-names.js';
+import type { AnyLoss } from '../trainer/lift-token-loss.js';
+import type { Penalty } from '../trainer/penalty.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import { noiseShape } from '../trainer/trainer-options.js';
 import { isUpdateRule, UPDATE_RULE, type UpdateRule } from '../update/update-rule.js';
 import type { SftRow } from './tokenize-rows.js';
+
+const isLoss = (value: unknown): boolean => {
+  const loss = value as Partial<Record<'name' | 'annotations' | 'compute' | 'computeFrom', unknown>> | null | undefined;
+  const computes = typeof loss?.compute === 'function' || typeof loss?.computeFrom === 'function';
+  return computes && typeof loss?.name === 'string' && Array.isArray(loss.annotations);
+};
+
+const isPenalties = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((one) => typeof one?.compute === 'function' && typeof one.name === 'string');
 
 const shape = {
   ...trainingShape,
@@ -29,6 +40,17 @@ const shape = {
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
+  /**
+   * What is minimised, over rows whose weights add up to 1: a `TokenLoss`, or a `Loss` over readouts that annotations and scalars of the
+   * rows are not needed for. Default `negativeLogLikelihood`.
+   */
+  loss: custom<AnyLoss>()('a loss, such as negativeLogLikelihood', isLoss, { optional: true }),
+  /** What is added to the loss once a step, whatever the rows are: `ewc({ … })`. Default: none. */
+  penalties: custom<readonly Penalty[]>()('a list of penalties, such as ewc({ … })', isPenalties, {
+    default: [] as readonly Penalty[],
+    // Their tensors are looked at when a run begins.
+    decisive: false,
+  }),
   /**
    * How an update is made: `dpSgd(…)`, or a rule of your own. Default: the optimizer's step of the gradient of all
    * rows.

@@ -1,13 +1,15 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { addSettings, type DecisiveSettings, OptionError, PosttrainError, settingsOf } from '@posttrain/interfaces';
 import { contextOf, withParameters } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
 import { negativeLogLikelihood } from '../loss/token-loss.js';
 import { collectRows, type Rows } from '../run/collect-rows.js';
 import { lossOnRows } from '../run/evaluation.js';
+import { tensorsHash } from '../run/identity.js';
 import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
+import type { Penalty } from '../trainer/penalty.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { PackedRow } from './packing.js';
@@ -47,7 +49,11 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
   options: SftOptions<A>,
 ): Promise<SftResult<A>> {
   const settings = sftOptions.read(options);
-  const { model } = settings;
+  const { model, penalties, loss: minimised = negativeLogLikelihood } = settings;
+  if (settings.update && penalties.length > 0) {
+    const problem = `the update ${settings.update.name} makes the step by itself and knows no penalties; leave one of the two out.`;
+    throw new OptionError('INVALID_OPTION', 'sft', 'penalties', problem);
+  }
   if (options.steps !== undefined && options.epochs !== undefined) {
     warn(settings, `sft: steps ${options.steps} replaces epochs ${options.epochs}; give one of the two.`);
   }
@@ -66,8 +72,8 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     const batch = toTrainingRows(await feed.take(index));
     const learningRate = rateOf(index);
     const { loss, metrics, tokens, gradNorm } = settings.update
-      ? await settings.update.update(trainer, batch, negativeLogLikelihood, { learningRate })
-      : await update(trainer, batch, negativeLogLikelihood, learningRate);
+      ? await settings.update.update(trainer, batch, minimised, { learningRate })
+      : await update(trainer, batch, minimised, learningRate, { penalties });
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;
@@ -85,10 +91,11 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
         firstStep = at;
         if (at > 0) await feed.source?.load?.(structuredClone(state.source));
       },
-      settings: () => ({
+      settings: async () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),
         // How rows are split into passes decides which noise each gets.
         ...(settings.neftuneNoiseAlpha > 0 && { maxTokensPerPass: settings.maxTokensPerPass }),
+        ...(await penaltiesIdentity(penalties)),
         ...feed.identity,
       }),
       describe: () => describe(settings, { step: trainer.step, steps, stepsPerEpoch, numTokens: state.numTokens }),
@@ -118,7 +125,20 @@ async function evaluationOf(given: Rows<SftRow>, settings: SftSettings & { reado
     const problem = `truncation to maxLength ${settings.maxLength} leaves none of ${rows.length} evaluationRows a trained token`;
     throw new PosttrainError('SFT_ROWS', `sft: there is nothing to evaluate: ${problem}`);
   }
-  return lossOnRows(toTrainingRows(tokenized), negativeLogLikelihood);
+  return lossOnRows(toTrainingRows(tokenized), settings.loss ?? negativeLogLikelihood);
+}
+
+/** What stands for penalties: their names, how they are computed, and a digest of what they read. */
+async function penaltiesIdentity(penalties: readonly Penalty[]): Promise<DecisiveSettings> {
+  const settings: Record<string, DecisiveSettings[string]> = {};
+  for (const { name, compute, tensors = {} } of penalties) {
+    addSettings(
+      settings,
+      `penalties.${name}`,
+      settingsOf({ compute, tensors: await tensorsHash(Object.entries(tensors)) }),
+    );
+  }
+  return settings;
 }
 
 /** The fields of Hugging Face's trainer_state.json. */

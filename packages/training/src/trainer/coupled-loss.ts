@@ -19,8 +19,14 @@ export interface CoupledLoss {
   readonly readout: Readout<Tensor>;
   /** That of the rows; see `Loss`. Default 1. */
   readonly groupSize?: number;
-  /** Scalars of the numbers [n] of all rows of the step, in their order. Nothing is split, so nothing needs to be a sum. */
-  compute(values: Tensor): { readonly loss: Tensor; readonly metrics: Readonly<Record<string, Tensor>> };
+  /**
+   * Scalars of the numbers [n] of all rows of the step, in their order. Nothing is split, so nothing needs to be a sum. `rows` are those
+   * rows: what they say beside their tokens (risks, groups) is in their annotations.
+   */
+  compute(
+    values: Tensor,
+    rows: readonly TrainingRow[],
+  ): { readonly loss: Tensor; readonly metrics: Readonly<Record<string, Tensor>> };
 }
 
 const linearLosses = new WeakMap<Readout<Tensor>, Map<number, Loss>>();
@@ -52,7 +58,7 @@ async function measured<M extends TrainableModel>(
     [rows.length],
   );
   const { value, gradient } = valueAndGrad((x: Tensor) => {
-    const { loss, metrics } = compute(x);
+    const { loss, metrics } = compute(x, rows);
     return [loss, metrics] as const;
   })(values);
   const [loss, metrics] = value;
