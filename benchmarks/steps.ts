@@ -40,7 +40,7 @@ export function wholeStep(model: CausalLM, { learningRate, rows }: Pick<StepCase
   const shape = [rows.length, rows[0]!.length];
   const objective = (weights: Named, tokens: Tensor): Tensor => {
     const input = { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') };
-    return predictionLogProbs(model.network, weights, input).logProbs.mean().neg();
+    return predictionLogProbs({ network: model.network, weights }, input).logProbs.mean().neg();
   };
   const step = compile(
     (state: { weights: Named; inner: ReturnType<typeof optimizer.init> }, tokens: Tensor, rate: Tensor) => {

@@ -155,7 +155,7 @@ export async function loraStep(
     const hooks = adapter.hooks(mapNamed(trained, (p) => p.cast(dtype)));
     const input = { tokens, positions: iota([rows, length], 1), segments: zeros([rows, length], 'int32') };
     if (dtype === 'float32') {
-      return predictionLogProbs(model.network, weights, input, { hooks }).logProbs.mean().neg();
+      return predictionLogProbs({ network: model.network, weights }, input, { hooks }).logProbs.mean().neg();
     }
     const n = rows * (length - 1);
     const hidden = model.network

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import RewardConfig, RewardTrainer  # noqa: E402
 from trl.experimental.gkd import GKDTrainer  # noqa: E402
 from stand_in import StandIn, fake_model  # noqa: E402
+import minimum_risk  # noqa: E402
 import offline  # noqa: E402
 
 torch.set_num_threads(1)
@@ -175,6 +176,8 @@ def main() -> None:
     write_json(out / "gkd.json", gkd())
     rows = sequences(256, 47)[:3]
     write_json(out / "oreo.json", {"sequences": rows, **offline.oreo(rows, 2)})
+    candidates = sequences(256, 47)
+    write_json(out / "minimum-risk.json", {"sequences": candidates, **minimum_risk.minimum_risk(candidates, 1)})
     write_json(out / "ilql.json", {"sequences": rows, **offline.ilql(rows)})
     write_json(out / "q-values.json", {"sequences": rows, **offline.q_values(rows)})
 

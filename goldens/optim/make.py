@@ -10,6 +10,7 @@ import torch  # noqa: E402
 from conventions import conventions  # noqa: E402
 from eight_bit import eight_bit_cases  # noqa: E402
 from groups import groups_case  # noqa: E402
+from lora_fa import lora_fa_case  # noqa: E402
 from lora_plus import lora_plus_case  # noqa: E402
 from matrices import matrix_cases  # noqa: E402
 from transformers import get_scheduler  # noqa: E402
@@ -201,6 +202,7 @@ def main() -> None:
     groups_case(out, initial, gradients)
     scaler_case(out)
     lora_plus_case(out)
+    lora_fa_case(out)
     conventions(out)
 
 

@@ -17,9 +17,11 @@ import grpo  # noqa: E402
 import logits  # noqa: E402
 import preference  # noqa: E402
 import preference_formulas  # noqa: E402
+import reinforce_plus_plus  # noqa: E402
 import remax  # noqa: E402
 import rloo  # noqa: E402
 import tools  # noqa: E402
+import vineppo  # noqa: E402
 import with_model  # noqa: E402
 
 
@@ -30,6 +32,8 @@ def main() -> None:
     write_json(out / "rloo-loss.json", rloo.losses())
     write_json(out / "rloo-advantages.json", rloo.advantages())
     write_json(out / "remax-loss.json", remax.cases())
+    write_json(out / "reinforce-plus-plus.json", reinforce_plus_plus.cases())
+    write_json(out / "vineppo.json", vineppo.cases())
     write_json(out / "dpo-loss.json", dpo.losses())
     write_json(out / "gae.json", gae.cases())
     write_json(out / "preference-pairs.json", preference.pairs())

@@ -34,6 +34,36 @@ def prompt_lookup(generator: torch.Generator) -> list:
     return cases
 
 
+def rest(generator: torch.Generator) -> list:
+    """
+    REST (arXiv 2311.08252) from its definition, with loops and without a suffix array: the longest ending of the text that occurs
+    in the store, and the beginnings of what followed it by frequency; of equal ones the shorter, then the lower token ids.
+    """
+    cases = []
+    for case in range(24):
+        vocabulary = [2, 4, 9][case % 3]
+        texts = [torch.randint(vocabulary, (1 + 3 * i,), generator=generator).tolist() for i in range(1 + case % 7)]
+        text = torch.randint(vocabulary, (1 + case % 6,), generator=generator).tolist()
+        tokens, depth, size = [1, 5, 64][case % 3], 1 + case % 4, 1 + case % 5
+        counts = {}
+        for n in range(min(size, len(text)), 0, -1):
+            for each in texts:
+                for start in range(len(each) - n + 1):
+                    if each[start : start + n] != text[-n:]:
+                        continue
+                    following = each[start + n : start + n + depth]
+                    for length in range(1, len(following) + 1):
+                        path = tuple(following[:length])
+                        counts[path] = counts.get(path, 0) + 1
+            if counts:
+                break
+        chosen = sorted(counts, key=lambda path: (-counts[path], len(path), path))[:tokens]
+        parents = [chosen.index(path[:-1]) if len(path) > 1 else -1 for path in chosen]
+        options = {"tokens": tokens, "depth": depth, "maxMatchingNgramSize": size}
+        cases.append({"texts": texts, "text": text, "options": options, "tokens": [path[-1] for path in chosen], "parents": parents})
+    return cases
+
+
 def speculative_sampling(generator: torch.Generator) -> list:
     """The numbers that transformers draws are given, and the distribution it draws the last token from is kept."""
     cases = []
@@ -161,6 +191,7 @@ def main() -> None:
             runs.append(assisted(name, 0.7, schedule, prompts))
     golden = {"prompt_lookup": prompt_lookup(generator), "speculative_sampling": speculative_sampling(generator), "assisted": runs}
     golden["medusa"] = medusa(out, generator)
+    golden["rest"] = rest(torch.Generator().manual_seed(59))
     write_json(out / "expected.json", golden)
 
 

@@ -79,12 +79,6 @@ export function assertCallback(where: string, option: string, value: unknown): v
   throw new DataOptionError(where, `"${option}" must be a function, got ${showValue(value)}.`);
 }
 
-/** Throws `DATA_OPTION` unless `value` is a list of texts, or not given. */
-export function assertTexts(where: string, option: string, value: unknown): void {
-  if (value === undefined || (Array.isArray(value) && value.every((item) => typeof item === 'string'))) return;
-  throw new DataOptionError(where, `"${option}" must be a list of texts, got ${JSON.stringify(value)}.`);
-}
-
 /** Throws `DATA_OPTION` unless `value` is an integer in [min, max]. */
 export function assertInteger(where: string, option: string, value: unknown, min: number, max: number): void {
   if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return;

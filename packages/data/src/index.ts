@@ -64,6 +64,11 @@ export type {
   StepReport,
 } from './step.js';
 export { type BadgePlan, type BadgeSelectOptions, badgeSelect } from './steps/badge-select.js';
+export {
+  type ExactSubstringDeduplicateOptions,
+  exactSubstringDeduplicate,
+  type SubstringPlan,
+} from './steps/exact-substring-deduplicate.js';
 export { type FilterOptions, type FilterVerdict, filter } from './steps/filter.js';
 export {
   type LessCheckpoint,
@@ -74,6 +79,7 @@ export {
 } from './steps/less-select.js';
 export { type MapOptions, map } from './steps/map.js';
 export { type DuplicatePlan, type MinhashDeduplicateOptions, minhashDeduplicate } from './steps/minhash-deduplicate.js';
+export { type SemDeDupOptions, semDeDup } from './steps/semdedup.js';
 export { type ShuffleOptions, shuffle } from './steps/shuffle.js';
 export { type SplitName, type SplitRule, split, splitOf } from './steps/split.js';
 export { take } from './steps/take.js';

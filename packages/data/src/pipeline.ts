@@ -8,7 +8,7 @@ import {
   PosttrainError,
   text,
 } from '@posttrain/interfaces';
-import { assertCallback, DataOptionError } from './errors.js';
+import { DataOptionError } from './errors.js';
 import { assertRowSource, kindOf, type Row } from './rows.js';
 import type { Source } from './stages/source-reader.js';
 import { StagedRun } from './stages/staged-run.js';
@@ -88,7 +88,6 @@ export function pipeline(
   steps: readonly AnyStep[],
   given: PipelineOptions = {},
 ): Pipeline<Row> {
-  assertCallback('pipeline', 'onDrop', given?.onDrop);
   const settings = pipelineOptions.read(given);
   if (typeof source !== 'function') assertRowSource('pipeline', source);
   assertSteps(steps);

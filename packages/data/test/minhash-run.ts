@@ -1,5 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { type DataStep, map, minhashDeduplicate, type Pipeline, pipeline, type ShardTask } from '../src/index.js';
+import type { Embedder } from '@posttrain/interfaces';
+import {
+  type DataStep,
+  map,
+  minhashDeduplicate,
+  type Pipeline,
+  pipeline,
+  type ShardTask,
+  semDeDup,
+} from '../src/index.js';
 
 export interface Text {
   readonly text: string;
@@ -52,6 +61,39 @@ export function deduplication(
   return pipeline(texts, [measured, watched, again], options);
 }
 
+/** How often each letter is in a text. */
+export const letterCounts: Embedder = {
+  name: 'letter counts',
+  embed: async (given) =>
+    given.map((text) => {
+      const counts = new Float32Array(26);
+      for (const letter of text) {
+        const at = letter.charCodeAt(0) - 97;
+        if (at >= 0 && at < 26) counts[at]!++;
+      }
+      return counts;
+    }),
+};
+
+/** SemDeDup of the same texts; `at` is called as above. */
+export function semantic(
+  options: Parameters<typeof pipeline>[2] = {},
+  at: (seen: number) => void = () => {},
+): Pipeline<Text> {
+  const step = semDeDup<Text>({ embedder: letterCounts, epsilon: 0.03, clusters: 4, batchSize: 5 });
+  async function* counted(rows: AsyncIterable<Text>): AsyncGenerator<Text> {
+    let count = 0;
+    for await (const row of rows) {
+      at(++count);
+      yield row;
+    }
+  }
+  return pipeline(texts, [{ ...step, apply: (rows, context, plan) => step.apply(counted(rows), context, plan) }], {
+    seed: 4,
+    ...options,
+  });
+}
+
 /** One shard in a process of its own: its rows, or an error where `fatal` says so. */
 export async function shard({ shards, input, signal }: ShardTask<{ workFolder: string; fatal?: number }>) {
   const at = (place: Fatal): void => {
@@ -63,7 +105,8 @@ export async function shard({ shards, input, signal }: ShardTask<{ workFolder: s
 // Run as a program: kills itself, without notice, in the named place.
 const [folder, fatal, rank, world] = process.argv.slice(2);
 if (process.argv[1]?.endsWith('minhash-run.ts') && folder !== undefined) {
-  await deduplication({ workFolder: folder, shards: { rank: Number(rank), world: Number(world) } }, (place, seen) => {
-    if (place === fatal && seen === 8) process.kill(process.pid, 'SIGKILL');
-  }).collect();
+  const kill = (): void => void process.kill(process.pid, 'SIGKILL');
+  const options = { workFolder: folder, shards: { rank: Number(rank), world: Number(world) } };
+  if (fatal === 'semantic') await semantic(options, (seen) => seen === 8 && kill()).collect();
+  await deduplication(options, (place, seen) => place === fatal && seen === 8 && kill()).collect();
 }

@@ -8,16 +8,19 @@ import {
   type AnyStep,
   canonicalJson,
   type DataStep,
+  exactSubstringDeduplicate,
   filter,
   hashFraction,
   map,
   minhashDeduplicate,
+  semDeDup,
   shuffle,
   split,
   take,
   validate,
 } from '../src/index.js';
 import { testDataStep } from '../src/testing/index.js';
+import { letterCounts } from './minhash-run.js';
 import { collect, errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 describe('misuse', () => {
@@ -68,17 +71,17 @@ describe('misuse', () => {
     [
       'columns text',
       () => untyped.writeCsv!(path('a.csv'), rows, { columns: 'a' }),
-      /"columns" must be a list of texts/,
+      /columns is "(a|text)"; it must be a list, each item a text/,
     ],
     [
       'columns of a read',
       () => collect(untyped.readParquet!('a', { columns: 'text' })),
-      /"columns" must be a list of texts/,
+      /columns is "(a|text)"; it must be a list, each item a text/,
     ],
     [
       'delimiter number',
       () => untyped.writeCsv!(path('a.csv'), rows, { delimiter: 5 }),
-      /"delimiter" must be one character/,
+      /delimiter is 5; it must be one character/,
     ],
     [
       'schema null',
@@ -98,12 +101,12 @@ describe('misuse', () => {
     [
       'onMalformed',
       () => collect(untyped.readJsonl!(path('a'), { onMalformed: true })),
-      /"onMalformed" must be a function/,
+      /onMalformed is true; it must be a function/,
     ],
     [
       'onRowError',
       () => untyped.map!('m', () => rows[0], { onRowError: 'skip' }),
-      /must be "throw" or "drop", got "skip"/,
+      /onRowError is "skip"; it must be one of "throw", "drop"/,
     ],
     ['map without a callback', () => untyped.map!('m'), /map "m": "transform" must be a function/],
     ['filter without a name', () => untyped.filter!(() => true), /"predicate" must be a function/],
@@ -114,15 +117,19 @@ describe('misuse', () => {
           data.filter('f', () => false),
           { onDrop: 1 },
         ),
-      /"onDrop" must be a function/,
+      /onDrop is 1; it must be a function/,
     ],
-    ['split key', () => untyped.split!({ ...half, part: 'train', key: ['a'] }), /"key" must be a column or a function/],
+    [
+      'split key',
+      () => untyped.split!({ ...half, part: 'train', key: ['a'] }),
+      /key is \["a"\]; it must be a column or a function/,
+    ],
     [
       'split fraction',
       () => untyped.splitOf!({ a: 1 }, { ...half, testFraction: '.5' }),
-      /"testFraction" must be between/,
+      /testFraction is "\.5"; it must be a number above 0 and below 1/,
     ],
-    ['splitOf without a rule', () => untyped.splitOf!({ a: 1 }), /splitOf: the rule must be/],
+    ['splitOf without a rule', () => untyped.splitOf!({ a: 1 }), /splitOf: options must be an object, got undefined/],
     [
       'a key that throws',
       () => run(data.split({ ...half, part: 'train', key: (row) => (row.x as string).length })).collect(),
@@ -226,6 +233,8 @@ describe('testDataStep', () => {
     testDataStep(it, () => shuffle({ seed: 1 }), { rows, sharded: false });
     testDataStep(it, () => take(12), { rows, sharded: false });
     testDataStep(it, () => minhashDeduplicate(), { rows });
+    testDataStep(it, () => exactSubstringDeduplicate({ length: 15 }), { rows });
+    testDataStep(it, () => semDeDup({ embedder: letterCounts, clusters: 2 }), { rows });
 
     const step = (more: Partial<AnyStep>): DataStep<Text, object, never> => ({
       name: 'wrong',

@@ -282,7 +282,7 @@ describe('split', () => {
     expect(() => splitOf({ a: 1 }, { testFraction: Number.NaN, seed: 1 })).toThrow(/testFraction/);
     expect(() => splitOf({ a: 1 }, { testFraction: 0.5, seed: 0.5 })).toThrow(/seed/);
     expect(() => split({ part: 'train', testFraction: 1, seed: 1 })).toThrow(/testFraction/);
-    expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/"train" or "test"/);
+    expect(() => split({ part: 'dev' as 'test', testFraction: 0.5, seed: 1 })).toThrow(/one of "train", "test"/);
     expect(() => take(-1)).toThrow(/count/);
     expect(() => shuffle({ seed: 1, bufferSize: 0 })).toThrow(/bufferSize/);
   });

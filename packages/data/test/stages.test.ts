@@ -5,6 +5,7 @@ import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, test } from 'vitest';
 import {
   type DataStep,
+  exactSubstringDeduplicate,
   filter,
   hashShingles,
   map,
@@ -14,12 +15,13 @@ import {
   type Row,
   runShards,
   SortedRecords,
+  semDeDup,
   shuffle,
   simplifyText,
   take,
   wordShingles,
 } from '../src/index.js';
-import { clusters, deduplication, type Fatal, texts } from './minhash-run.js';
+import { clusters, deduplication, type Fatal, letterCounts, semantic, texts } from './minhash-run.js';
 import { errorOf, useTemporaryFolder } from './temporary-folder.js';
 
 const path = useTemporaryFolder();
@@ -120,6 +122,148 @@ describe('minhash', () => {
   ])('%s is an error', async (_, rows, options, message) => {
     const error = await errorOf(async () => pipeline<Row>(rows, [minhashDeduplicate(options)]).collect());
     expect(error.message).toMatch(message);
+  });
+});
+
+describe('semDeDup', () => {
+  interface Point {
+    readonly text: string;
+  }
+  const planted = JSON.parse(
+    readFileSync(new URL('../../../goldens/semdedup/semdedup.json', import.meta.url), 'utf8'),
+  ) as {
+    readonly vectors: readonly number[][];
+    readonly cases: { clusters: number; keep: 'hard' | 'easy'; epsilon: number; kept: number[] }[];
+  };
+  const embedder = {
+    name: 'planted',
+    embed: async (given: readonly string[]) => given.map((text) => Float32Array.from(planted.vectors[Number(text)]!)),
+  };
+  const points: Point[] = planted.vectors.map((_, i) => ({ text: String(i) }));
+  const cosine = (a: readonly number[], b: readonly number[]) =>
+    a.reduce((sum, x, i) => sum + x * b[i]!, 0) / Math.hypot(...a) / Math.hypot(...b);
+
+  test.each(planted.cases)(
+    'keeps what the authors’ rule does: $clusters, $keep, $epsilon',
+    async ({ kept, ...options }) => {
+      const rows = await pipeline(points, [semDeDup<Point>({ embedder, ...options })], { seed: 1 }).collect();
+      expect(rows.map(({ text }) => Number(text))).toEqual(kept);
+    },
+  );
+
+  test.each([1, 2, 3])(
+    'no two kept are alike, and whatever is dropped is like another, by all pairs (seed %i)',
+    async (seed) => {
+      const random = createRandom(seed);
+      const vectors = Array.from({ length: 60 }, (_, i) =>
+        i % 3 === 2 ? undefined : [0, 1, 2, 3].map(() => random.float() - 0.5),
+      );
+      // A third are copies, of another length: the same to a cosine.
+      const all = vectors.map((vector, i) => vector ?? vectors[i - 2]!.map((x) => 3 * x));
+      const embed = async (given: readonly string[]) => given.map((text) => Float32Array.from(all[Number(text)]!));
+      const rows = all.map((_, i) => ({ text: String(i) }));
+      const kept = await pipeline(rows, [
+        semDeDup<Point>({ embedder: { name: 'e', embed }, clusters: 1, epsilon: 1e-4, keep: 'first' }),
+      ]).collect();
+      expect(kept.map(({ text }) => Number(text))).toEqual(all.flatMap((_, i) => (i % 3 === 2 ? [] : [i])));
+      const loose = await pipeline(rows, [
+        semDeDup<Point>({ embedder: { name: 'e', embed }, clusters: 1, epsilon: 0.1 }),
+      ]).collect();
+      const left = loose.map(({ text }) => all[Number(text)]!);
+      for (const [i, a] of left.entries())
+        for (const b of left.slice(0, i)) expect(cosine(a, b)).toBeLessThan(0.9 + 1e-6);
+      for (const a of all) expect(left.includes(a) || all.some((b) => b !== a && cosine(a, b) > 0.9)).toBe(true);
+    },
+  );
+
+  test('a run that was killed goes on after its plan, and shards give what one gives', async () => {
+    const whole = semantic();
+    const expected = await whole.collect();
+    expect(whole.report()[0]!.reasons['semantic duplicate']).toBeGreaterThan(3);
+    const script = fileURLToPath(new URL('./minhash-run.ts', import.meta.url));
+    const args = ['--import', 'tsx', script, path('work'), 'semantic', '0', '1'];
+    expect(() => execFileSync(process.execPath, args, { stdio: 'pipe' })).toThrow(
+      expect.objectContaining({ signal: 'SIGKILL' }),
+    );
+    const resumed = semantic({ workFolder: path('work') });
+    expect(await resumed.collect()).toEqual(expected);
+    expect(resumed.report()).toEqual(whole.report());
+    const shards = [0, 1, 2].map((rank) =>
+      semantic({ workFolder: path('shards'), shards: { rank, world: 3 } }).collect(),
+    );
+    const key = ({ text }: Point) => text;
+    expect((await Promise.all(shards)).flat().map(key).sort()).toEqual(expected.map(key).sort());
+  });
+
+  test.each([
+    ['leaves texts out', async () => [], /gave 0 vectors for 2 texts/],
+    ['gives other lengths', async () => [new Float32Array(2), new Float32Array(3)], /vectors of 2 and of 3 numbers/],
+    ['gives no numbers', async () => [new Float32Array([Number.NaN]), new Float32Array(1)], /that is no number/],
+  ])('an embedder that %s is an error', async (_, embed, message) => {
+    const step = semDeDup<Point>({ embedder: { ...letterCounts, embed } });
+    const error = await errorOf(async () => pipeline([{ text: 'a' }, { text: 'b' }], [step]).collect());
+    expect(error.message).toMatch(message);
+  });
+});
+
+describe('exactSubstringDeduplicate', () => {
+  const keys = (): DataStep<object> => ({
+    name: 'keys',
+    async *apply(given, context) {
+      for await (const row of given) {
+        const { id, lineage } = context.keyOf(row);
+        yield context.derive({ id, lineage: lineage.length, row }, row);
+      }
+    },
+  });
+  interface Text {
+    readonly text: string;
+  }
+  const golden = JSON.parse(
+    readFileSync(new URL('../../../goldens/exact-substring/exact-substring.json', import.meta.url), 'utf8'),
+  ) as { readonly length: number; readonly texts: readonly string[]; readonly left: readonly string[] };
+  const { length } = golden;
+  const rows: readonly Text[] = golden.texts.map((text) => ({ text }));
+
+  test('leaves what a suffix array leaves', async () => {
+    const run = pipeline(rows, [exactSubstringDeduplicate<Text>({ length })]);
+    const left = golden.left.filter((text) => text.trim() !== '');
+    expect((await run.collect()).map(({ text }) => text)).toEqual(left);
+    expect(run.report()[0]!.reasons).toEqual({ 'all of its text was there before': golden.left.length - left.length });
+  });
+
+  test.each([1, 2, 3])('cuts out what a search of the text before finds, on disk too (seed %i)', async (seed) => {
+    const random = createRandom(seed);
+    const letters = () => Array.from({ length: 160 }, () => 'abc'[random.integer(0, 2)]!).join('');
+    const source = Array.from({ length: 24 }, () => ({ text: letters() }));
+    const run = pipeline(source, [exactSubstringDeduplicate<Text>({ length: 8, memoryBytes: 2 ** 16 })]);
+    const whole = source.map(({ text }) => text).join('|');
+    let begin = 0;
+    const expected = source.map(({ text }) => {
+      const gone = new Set<number>();
+      for (let start = 0; start + 8 <= text.length; start++) {
+        if (whole.indexOf(text.slice(start, start + 8)) + 8 > begin + start) continue;
+        for (let i = start; i < start + 8; i++) gone.add(i);
+      }
+      begin += text.length + 1;
+      return [...text].filter((_, i) => !gone.has(i)).join('');
+    });
+    expect((await run.collect()).map(({ text }) => text)).toEqual(expected.filter((text) => text !== ''));
+    const unchanged = await pipeline(source, [exactSubstringDeduplicate<Text>({ length: 100 })]).collect();
+    expect(unchanged).toEqual(source);
+  });
+
+  test('rows keep their ids and other columns, and say what they were made of', async () => {
+    const shared = 'said in both of them';
+    const source = [
+      { text: shared, n: 1 },
+      { text: `first ${shared} last`, n: 2 },
+    ];
+    const kept = await pipeline(source, [exactSubstringDeduplicate({ length: 15 }), keys()]).collect();
+    expect(kept).toEqual([
+      { id: '0', lineage: 0, row: source[0] },
+      { id: '1', lineage: 1, row: { text: 'first  last', n: 2 } },
+    ]);
   });
 });
 

@@ -481,7 +481,7 @@ describe('taskRows', () => {
     expect(() => reverseText({ alphabet: 'a b' })).toThrow(/alphabet/);
     expect(() => modularChain({ modulus: 1 })).toThrow(/modulus/);
     expect(() => [...taskRows(arithmetic(), { split: 'dev' as 'test', count: 1, seed: 0 })]).toThrow(
-      /"train" or "test"/,
+      /one of "train", "test"/,
     );
   });
 });

@@ -32,6 +32,7 @@ export {
 } from './filters/filter.js';
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
+export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
 export {
   type LoggedSide,
   type PairwiseProblem,
@@ -56,6 +57,7 @@ export type {
 } from './log/format.js';
 export { LOG_FORMAT, LOG_VERSION } from './log/format.js';
 export { readLog } from './log/read-log.js';
+export { type ArenaMetric, battlesOf, bradleyTerryRating, eloRating } from './metrics/arena.js';
 export { type BestAtKOptions, bestAtK } from './metrics/best-at-k.js';
 export { choiceMetrics, metricOf, sampleMetrics } from './metrics/compute-metrics.js';
 export { majorityAtK } from './metrics/majority-at-k.js';
@@ -118,6 +120,9 @@ export {
   decoderParameters,
 } from './scaling-laws/decoder-flops.js';
 export { type AurocEstimate, auroc, truePositiveRate } from './statistics/auroc.js';
+export type { Battle, Rating } from './statistics/battle.js';
+export { type BradleyTerryOptions, bradleyTerry } from './statistics/bradley-terry.js';
+export { type EloOptions, elo } from './statistics/elo.js';
 export { type McNemarResult, mcnemar } from './statistics/mcnemar.js';
 export { type PairedBootstrapOptions, type PairedDifference, pairedBootstrap } from './statistics/paired-bootstrap.js';
 export {

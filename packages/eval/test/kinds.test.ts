@@ -2,8 +2,13 @@ import type { CompareRequest, Generator, PairJudge, RollingScorer } from '@postt
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it, test } from 'vitest';
 import {
+  arena,
+  arenaKind,
   bitsPerByte,
+  bradleyTerry,
+  bradleyTerryRating,
   bytePerplexity,
+  eloRating,
   evaluate,
   exactMatch,
   firstPositionBias,
@@ -172,6 +177,77 @@ const readings = (texts: readonly string[]) =>
     metrics: [wordPerplexity(), bytePerplexity(), bitsPerByte()],
   });
 
+const strengths: Record<string, number> = { a: 3, b: 2, c: 1 };
+/** Prefers a speaker as often as its strength says; which prompts it goes by is the same each time. */
+const connoisseur = judge(({ prompt, first, second }) => {
+  const [x, y] = [first[0]!, second[0]!].sort() as [string, string];
+  const at = createRandom(Number(String(prompt).split(' ')[1]), `${x}${y}`).float();
+  const better = at < strengths[x]! / (strengths[x]! + strengths[y]!) ? x : y;
+  return first.startsWith(better) ? 'first' : 'second';
+});
+const tournament = (count: number, of = connoisseur, opponents = ['b', 'c'].map(speaker)) =>
+  arena<Question>({
+    name: 'tournament',
+    dataset: questions(count),
+    prompt: ({ question }) => question,
+    ...{
+      opponents,
+      judge: of,
+      metrics: [bradleyTerryRating(), bradleyTerryRating('c'), eloRating(undefined, { resamples: 50 })],
+    },
+  });
+
+describe('arena', () => {
+  test('rates the model among all players by what the judge prefers, with intervals that hold the planted strengths', async () => {
+    const result = await evaluate(tournament(200), speaker('a'));
+    const battles = result.problems.flatMap((problem) => problem.battles);
+    expect(battles).toHaveLength(600);
+    const whole = bradleyTerry(battles.map(({ a, b, score }) => ({ a, b, score: score! })));
+    expect(metricOf(result, 'bt_rating').value).toBeCloseTo(whole.find(({ player }) => player === 'a')!.rating, 8);
+    const mean = Object.values(strengths).reduce((sum, x) => sum + Math.log10(x), 0) / 3;
+    for (const [name, player] of [
+      ['bt_rating', 'a'],
+      ['bt_rating[c]', 'c'],
+    ] as const) {
+      const [low, high] = metricOf(result, name).interval!;
+      const planted = 1000 + 400 * (Math.log10(strengths[player]!) - mean);
+      expect(low).toBeLessThan(planted);
+      expect(high).toBeGreaterThan(planted);
+    }
+    expect(metricOf(result, 'elo_rating').interval![0]).toBeGreaterThan(1000);
+    expect(result.usage).toEqual({ promptTokens: 400, completionTokens: 600 });
+  });
+
+  test('a judge of position alone makes nobody better; a player who always wins has no Bradley–Terry rating', async () => {
+    const even = await evaluate(
+      tournament(
+        8,
+        judge(() => 'first'),
+      ),
+      speaker('a'),
+    );
+    expect(metricOf(even, 'bt_rating').value).toBeCloseTo(1000, 8);
+    const best = judge(({ first, second }) => (first < second ? 'first' : 'second'));
+    const won = await evaluate(tournament(8, best), speaker('a'));
+    expect(metricOf(won, 'bt_rating').value).toBeNull();
+    expect(metricOf(won, 'elo_rating').value).toBeGreaterThan(1000);
+  });
+
+  test('refuses players of one name, and counts battles without a verdict', async () => {
+    await expect(evaluate(tournament(4), speaker('b'))).rejects.toThrow(/an opponent is called "b", as the model/);
+    const twice = tournament(4, connoisseur, [speaker('b'), speaker('b')]);
+    await expect(evaluate(twice, speaker('a'))).rejects.toThrow(/two opponents are called "b"/);
+    const mute = await evaluate(
+      tournament(
+        4,
+        judge(() => null),
+      ),
+      speaker('a'),
+    );
+    expect(mute.warnings?.join()).toContain('12 of 12 battles');
+  });
+});
+
 describe('rolling perplexity', () => {
   test.each(
     goldens<{ texts: string[]; logProbs: number[]; words: number[]; bytes: number[] } & Record<string, number[]>>(
@@ -237,6 +313,7 @@ describe('testTaskKind', () => {
     task: () => duel(judge(({ first }) => (first < 'b' ? 'first' : 'second'))),
     model: () => speaker('a'),
   });
+  testTaskKind(it, arenaKind, { task: () => tournament(5), model: () => speaker('a') });
   testTaskKind(it, rollingKind, {
     task: () => readings(['a', 'b c', 'd', 'e']),
     model: () => rolling((text) => -text.length),

@@ -1,10 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { createRandom } from '@posttrain/interfaces/random';
 import { describe, expect, it } from 'vitest';
 import {
   approximateTrainingFlops,
+  type Battle,
+  bradleyTerry,
   type DecoderShape,
   decoderForwardFlops,
   decoderParameters,
+  elo,
   fitScalingLaw,
   mcnemar,
   meanWithStandardError,
@@ -344,5 +348,81 @@ describe('the ledger of a decoder', () => {
   it('comes to the rule of thumb for short rows', () => {
     const exact = 3 * decoderForwardFlops(smolLm, { length: 16 });
     expect(exact / approximateTrainingFlops(decoderParameters(smolLm), 16)).toBeCloseTo(1, 1);
+  });
+});
+
+describe('ratings', () => {
+  interface Golden {
+    readonly battles: [string, string, number][];
+    readonly bradley_terry: Record<string, number>;
+    readonly elo: Record<string, number>;
+  }
+  const { cases } = JSON.parse(
+    readFileSync(new URL('../../../goldens/ratings/ratings.json', import.meta.url), 'utf8'),
+  ) as { cases: Golden[] };
+  const series = (a: string, b: string, won: number, lost: number): Battle[] =>
+    Array.from({ length: won + lost }, (_, i) => ({ a, b, score: Number(i < won) }));
+  const points = (p: number) => 400 * Math.log10(p / (1 - p));
+
+  it.each(cases)('are evalica’s, ties included', ({ battles, ...golden }) => {
+    const fought = battles.map(([a, b, score]) => ({ a, b, score }));
+    for (const [ratings, wanted] of [
+      [bradleyTerry(fought), golden.bradley_terry],
+      [elo(fought, { resamples: 10 }), golden.elo],
+    ] as const) {
+      expect(ratings.map(({ rating }) => rating)).toEqual(ratings.map(({ rating }) => rating).sort((a, b) => b - a));
+      expect(ratings).toHaveLength(Object.keys(wanted).length);
+      for (const { player, rating } of ratings) expect(rating).toBeCloseTo(wanted[player]!, 4);
+    }
+  });
+
+  it('of two players are the log-odds, with the binomial’s standard error, and follow an anchor', () => {
+    const [a, b] = bradleyTerry(series('a', 'b', 30, 10));
+    expect(a!.rating - b!.rating).toBeCloseTo(points(0.75), 8);
+    const anchored = bradleyTerry(series('a', 'b', 30, 10), { anchor: { player: 'b', rating: 500 } });
+    expect(anchored[1]).toMatchObject({ player: 'b', rating: 500, interval: null });
+    expect(anchored[0]!.rating).toBeCloseTo(500 + points(0.75), 8);
+    const delta = 400 / Math.LN10 / Math.sqrt(40 * 0.75 * 0.25);
+    expect(anchored[0]!.standardError).toBeCloseTo(delta * Math.sqrt(40 / 39), 8);
+    // Of three players, by a logistic regression.
+    const three = bradleyTerry([...series('A', 'B', 7, 3), ...series('B', 'C', 6, 4), ...series('A', 'C', 8, 2)]);
+    for (const [i, wanted] of [128.6502, -25.9017, -102.7485].entries())
+      expect(three[i]!.rating - 1000).toBeCloseTo(wanted, 3);
+  });
+
+  it('have intervals that cover what was planted 95 % of the time, of clustered battles too', () => {
+    const random = createRandom(11);
+    const planted = { a: 1150, b: 1000, c: 850 };
+    const pairs = [['a', 'b'], ['b', 'c'], ['a', 'c']] as const; // biome-ignore format: a table
+    let covered = 0;
+    for (let run = 0; run < 400; run++) {
+      const battles = Array.from({ length: 60 }, (_, cluster) =>
+        pairs.flatMap(([a, b]): Battle[] => {
+          const score = Number(random.float() < 1 / (1 + 10 ** ((planted[b] - planted[a]) / 400)));
+          // Each is told twice: without the clusters, intervals would be too narrow.
+          return [
+            { a, b, score, cluster: `${cluster}` },
+            { b: a, a: b, score: 1 - score, cluster: `${cluster}` },
+          ];
+        }),
+      ).flat();
+      for (const { player, interval } of bradleyTerry(battles)) {
+        const truth = planted[player as 'a'];
+        if (interval![0] <= truth && truth <= interval![1]) covered++;
+      }
+    }
+    expect(covered / 1200).toBeGreaterThan(0.92);
+    expect(covered / 1200).toBeLessThan(0.98);
+  });
+
+  it('say where there is no maximum, and what is no battle', () => {
+    expect(() => bradleyTerry(series('a', 'b', 3, 0))).toThrow(/"b" never won against "a"/);
+    expect(() => bradleyTerry([...series('a', 'b', 1, 1), ...series('c', 'd', 1, 1)])).toThrow(/never won against/);
+    expect(() => elo([{ a: 'a', b: 'a', score: 1 }])).toThrow(/"a" against itself/);
+    expect(() => elo([{ a: 'a', b: 'b', score: 2 }])).toThrow(/the score 2/);
+    expect(bradleyTerry([])).toEqual([]);
+    const [winner, loser] = elo(series('a', 'b', 50, 0), { resamples: 50 });
+    expect(winner!.rating + loser!.rating).toBeCloseTo(2000, 8);
+    expect(winner!.interval![0]).toBeGreaterThan(loser!.interval![1]);
   });
 });

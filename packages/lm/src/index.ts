@@ -39,7 +39,16 @@ export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } f
 export { TokenClassifier, type TokenVerifierOptions } from './heads/token-classifier.js';
 export { type NewValueHeadOptions, ValueModel } from './heads/value-model.js';
 export * from './hub/index.js';
-export { type Adapter, contextOf, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
+export {
+  type Adapter,
+  adapterFor,
+  contextOf,
+  type LowRankUpdate,
+  NO_ADAPTER,
+  type RowInputs,
+  type RowInputsSpec,
+  withParameters,
+} from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
@@ -54,6 +63,7 @@ export type {
   NormInfo,
   NormLayer,
   NormTensors,
+  PassInfo,
   Sublayer,
   Weights,
 } from './model/layers.js';
@@ -139,6 +149,7 @@ export type { MedusaSpeculation } from './speculative/medusa.js';
 export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
 export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export { RestDatastore, type RestOptions, rest, restProposal } from './speculative/rest.js';
 export {
   type DraftModelSpeculation,
   DraftVocabularyError,

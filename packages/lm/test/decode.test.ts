@@ -199,7 +199,7 @@ describe('decode', () => {
       await expect(run({ topP: 0 })).rejects.toThrow(/topP/);
       await expect(run({ minP: 1.5 })).rejects.toThrow(/minP/);
       await expect(run({ repetitionPenalty: 0 })).rejects.toThrow(/repetitionPenalty/);
-      await expect(run({}, { maxBatch: 0 })).rejects.toThrow(/maxBatch must be a positive integer, not 0/);
+      await expect(run({}, { maxBatch: 0 })).rejects.toThrow(/maxBatch is 0; it must be a whole number of at least 1/);
       await expect(run({}, { maxbatch: 2 })).rejects.toThrow(/unknown option "maxbatch". Did you mean "maxBatch"/);
     });
   });

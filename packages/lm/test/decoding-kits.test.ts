@@ -10,6 +10,8 @@ import {
   type Proposer,
   type ProposerRun,
   proxyTuning,
+  RestDatastore,
+  rest,
   type SpeculativeOptions,
   teacherMixture,
   valueGuided,
@@ -60,6 +62,9 @@ describe('testProposer', () => {
     'prompt lookup',
     through(() => ({ promptLookup: { maxMatchingNgramSize: 1 } })),
   );
+  // All n-grams of three tokens.
+  const words = Array.from({ length: 27 }, (_, i) => [i % 3, Math.floor(i / 3) % 3, Math.floor(i / 9)]);
+  testProposer(it, 'REST', rest(new RestDatastore([...words, [0, 1, 2, 0, 1, 2], [2, 0, 1]]), { depth: 4 }));
   testProposer(
     it,
     'Medusa, likeliest',

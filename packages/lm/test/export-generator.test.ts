@@ -154,7 +154,7 @@ describe('the folder', () => {
 
   it.each<[ExportGeneratorOptions, RegExp]>([
     [{ capacity: 257 }, /from 2 to 256/],
-    [{ capacity: 2.5 }, /from 2 to 256/],
+    [{ capacity: 2.5 }, /capacity is 2.5; it must be a whole number of at least 2/],
     [{ capacity: 64, promptWidth: 48 }, /48 does not divide 64/],
     [{ width: 3 } as never, /Known options: .*promptWidth/],
   ])('refuses %j', async (options, message) => {

@@ -124,7 +124,7 @@ describe('hidden states', () => {
       expect(none).not.toHaveProperty('topLogProbs');
       expect(none).not.toHaveProperty('ranks');
       const wrong = sequenceLogProbs({ network, weights }, [[1, 2]], { topLogProbs: 65 });
-      await expect(wrong).rejects.toThrow(/from 0 to 64, not 65/);
+      await expect(wrong).rejects.toThrow(/topLogProbs is 65; it must be a whole number from 0 to 64/);
     });
 
     it('does not depend on the pieces of the vocabulary', async () => {

@@ -133,7 +133,7 @@ describe('sequenceLogProbs', () => {
     const run = (tokens: number[], options = {}) => sequenceLogProbs({ network, weights }, [[1, 2], tokens], options);
     await expect(run([1])).rejects.toThrow(/sequence 1 has 1 tokens; it needs 2 to 97/);
     await expect(run(range(98, () => 0))).rejects.toThrow(/sequence 1 has 98 tokens/);
-    await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature must be positive, not 0/);
+    await expect(run([1, 2], { temperature: 0 })).rejects.toThrow(/temperature is 0; it must be a number above 0/);
     await expect(run([1, 2], { temprature: 1 })).rejects.toThrow(/Did you mean "temperature"/);
   });
 });

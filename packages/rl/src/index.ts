@@ -11,7 +11,6 @@ export {
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
-export { batchMean } from './advantage/batch-mean.js';
 export {
   type GaeOptions,
   type GaeStepOptions,
@@ -22,23 +21,17 @@ export {
   type RolloutSteps,
   stepsOf,
 } from './advantage/gae.js';
-export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
-export { noBaseline } from './advantage/no-baseline.js';
+export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './advantage/reinforce-plus-plus.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
-export {
-  type Aggregation,
-  type AggregationContext,
-  constantLength,
-  sequenceMean,
-  sequenceSum,
-  tokenMean,
-} from './aggregation/aggregation.js';
+export { type VinePpoOptions, type VineValuesOptions, vinePpo, vineValues } from './advantage/vineppo.js';
+export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
+export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export {
   type AnnotatedRollouts,
   type PolicyObjective,
@@ -47,16 +40,29 @@ export {
   policyObjective,
 } from './objective/policy-objective.js';
 export {
-  type BnpoOptions,
-  type GrpoOptions,
   type PolicyObjectiveName,
   type PpoOptions,
   policyObjectives,
   type ReinforceOptions,
+  type ReinforcePlusPlusObjectiveOptions,
   type RemaxOptions,
   type RlooOptions,
   type TrpoObjectiveOptions,
+  type VineppoOptions,
 } from './objective/presets.js';
+export {
+  batchMean,
+  constantLength,
+  noBaseline,
+  noRatio,
+  policyGradient,
+  sequenceMean,
+  sequenceRatio,
+  sequenceSum,
+  sequenceSumRatio,
+  tokenMean,
+  tokenRatio,
+} from './objective/simple-parts.js';
 export {
   type DecisionTransformerConfig,
   DecisionTransformerError,
@@ -89,9 +95,11 @@ export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
 export { type DpopLossOptions, dpopLoss } from './preference/dpop.js';
 export { type ExoLossOptions, exoLoss } from './preference/exo.js';
+export { type FdpoLossOptions, fdpoLoss } from './preference/f-dpo.js';
 export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
+export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
@@ -135,7 +143,7 @@ export {
   unpairedLoss,
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
-export { noRatio, type Ratio, sequenceRatio, sequenceSumRatio, tokenRatio } from './ratio/ratio.js';
+export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
@@ -165,6 +173,7 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
 export {
   type Environment,
   EnvironmentError,
@@ -204,9 +213,9 @@ export {
   type ScoredRollout,
   trainedTokens,
 } from './rollout.js';
+export { type MinimumRiskOptions, minimumRisk, minimumRiskRows } from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
-export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';
@@ -270,4 +279,5 @@ export {
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';
 export { type PartStates, RunParts } from './training/run-parts.js';
+export { type SpinPairsOptions, type SpinRow, spinPairs } from './training/spin-pairs.js';
 export { type TrpoOptions, trpo } from './update/trpo.js';

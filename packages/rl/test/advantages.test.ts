@@ -3,14 +3,18 @@ import { ValueModel } from '@posttrain/lm';
 import { Trainer } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  type AnnotatorContext,
   gae,
   gaeSteps,
   generalizedAdvantages,
   groupReward,
   klInReward,
+  type PolicyObjective,
+  type Prefix,
   policyObjective,
   policyObjectives,
   type Rollout,
+  reinforcePlusPlus,
   reMax,
   scoreCompletions,
   sequenceSum,
@@ -20,6 +24,8 @@ import {
   truncatedImportance,
   valueLoss,
   valueRows,
+  vinePpo,
+  vineValues,
 } from '../src/index.js';
 import { evaluateLoss, expectClose, readGolden } from './goldens.js';
 import { toyModel } from './toy.js';
@@ -207,15 +213,7 @@ describe('reMax', () => {
       const completionTokens = oldLogProbs.map(() => 2);
       return rollout({ completionTokens, oldLogProbs, reward: rewards[i]!, baseline: baselines[i]! });
     });
-    const { rows } = objective.annotate(rollouts, { maxCompletionLength: 5 });
-    // Rows of one width, as the golden has them.
-    const padded = rows.map((row) => {
-      const fill = (values: ArrayLike<number>) => [...Array.from(values), ...new Array(5 - values.length).fill(0)];
-      const annotations = Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)] as const);
-      return { tokens: [1, 2, 2, 2, 2, 2], weights: fill(row.weights), annotations: Object.fromEntries(annotations) };
-    });
-    const zeros = logps.map((row) => row.map(() => 0));
-    const { loss, gradient } = await evaluateLoss(objective.loss, padded, logps, zeros);
+    const { loss, gradient } = await lossOf(objective, rollouts, logps);
     expectClose([loss], [test.loss], 1e-6);
     expectClose(gradient, test.gradient.flat(), 1e-6);
   });
@@ -250,6 +248,138 @@ describe('reMax', () => {
   it('gives 0 where the completion or the greedy one is not scorable', () => {
     const given = [rollout({ reward: null, baseline: 1 }), rollout({ reward: 2, baseline: Number.NaN })];
     expect(reMax().compute([...given, rollout({ reward: 2, baseline: 0.5 })])).toEqual([0, 0, 1.5]);
+  });
+});
+
+/** Rows of one width, as goldens have them, with the loss and its gradient. */
+async function lossOf(objective: PolicyObjective, rollouts: readonly Rollout[], logProbs: readonly number[][]) {
+  const width = logProbs[0]!.length;
+  const annotated = objective.annotate(rollouts, { maxCompletionLength: width });
+  const rows = annotated.rows.map((row) => {
+    const fill = (values: ArrayLike<number>) => [...Array.from(values), ...new Array(width - values.length).fill(0)];
+    const annotations = Object.entries(row.annotations!).map(([name, values]) => [name, fill(values)] as const);
+    const tokens = new Array<number>(width + 1).fill(1);
+    return { tokens, weights: fill(row.weights), annotations: Object.fromEntries(annotations) };
+  });
+  const zeros = logProbs.map((row) => row.map(() => 0));
+  const { loss, gradient } = await evaluateLoss(objective.loss, rows, logProbs, zeros);
+  return { loss, gradient, advantages: annotated.advantages as readonly ArrayLike<number>[] };
+}
+
+describe('reinforcePlusPlus', () => {
+  const golden = readGolden<{
+    lengths: number[];
+    groups: number[];
+    old_logps: number[][];
+    ref_logps: number[][];
+    logps: number[][];
+    rewards: number[];
+    cases: {
+      options: { gamma: number; beta: number; baseline: 'none' | 'group' };
+      advantages: number[][];
+      loss: number;
+      gradient: number[][];
+    }[];
+  }>('reinforce-plus-plus.json');
+  const { lengths, groups, old_logps, ref_logps, rewards } = golden;
+  const cut = (rows: number[][]) => rows.map((row, i) => row.slice(0, lengths[i]!));
+  const rollouts = lengths.map((length, i) =>
+    rollout({
+      ...{ group: groups[i]!, reward: rewards[i]!, completionTokens: new Array<number>(length).fill(2) },
+      ...{ oldLogProbs: cut(old_logps)[i]!, referenceLogProbs: cut(ref_logps)[i]! },
+    }),
+  );
+
+  it.each(golden.cases)('has the advantages, loss and gradient of OpenRLHF ($options)', async (test) => {
+    const objective = policyObjective(policyObjectives.reinforce_plus_plus(test.options));
+    const { loss, gradient, advantages } = await lossOf(objective, rollouts, golden.logps);
+    expectClose(
+      advantages.flatMap((own) => Array.from(own)),
+      cut(test.advantages).flat(),
+      1e-12,
+    );
+    expectClose([loss], [test.loss], 1e-6);
+    expectClose(gradient, test.gradient.flat(), 1e-6);
+  });
+
+  it('has the mean 0 and the deviation 1 over the tokens of a step, whatever the KL, and no NaN where all is equal', () => {
+    for (const baseline of ['none', 'group'] as const) {
+      const parts = { ...policyObjectives.reinforce_plus_plus(), advantage: reinforcePlusPlus({ baseline }) };
+      const { advantages } = policyObjective(parts).annotate(rollouts, { maxCompletionLength: 5 });
+      const all = (advantages as number[][]).flat();
+      const mean = all.reduce((a, b) => a + b) / all.length;
+      expectClose([mean, all.reduce((sum, x) => sum + x ** 2, 0) / all.length], [0, 1], 1e-9);
+    }
+    const equal = rollouts.map((one) => ({ ...one, reward: 1 }));
+    expect((reinforcePlusPlus().compute(equal) as number[][]).flat().every((x) => x === 0)).toBe(true);
+  });
+});
+
+describe('vinePpo', () => {
+  const golden = readGolden<{
+    step_token: number;
+    completions: number[][];
+    states: { start: number; rewards: number[] }[][];
+    rewards: number[];
+    old_logps: number[][];
+    logps: number[][];
+    cases: { gamma: number; advantages: number[][]; loss: number; gradient: number[][] }[];
+  }>('vineppo.json');
+  const stepTokens = [golden.step_token];
+  const sampled = golden.completions.map((completionTokens, i) => ({
+    ...rollout({ group: i, completionTokens, reward: golden.rewards[i]!, oldLogProbs: golden.old_logps[i]! }),
+    ...{ row: { prompt: 'x' }, text: '', finishReason: 'stop' as const, rewards: {} },
+    samplerLogProbs: completionTokens.map(() => 0),
+  }));
+  /** What a run gives annotators, with completions from each state whose rewards are known. */
+  const context = (rewardsOf: (group: number, tokens: number) => readonly (number | null)[]) =>
+    ({
+      sample: async (prefixes: readonly Prefix[]) =>
+        prefixes.map(({ rollout: one, tokens = 0, n = 1 }) =>
+          Array.from({ length: n }, (_, i) => ({ ...one, reward: rewardsOf(one.group, tokens)[i] ?? null })),
+        ),
+      score: async (all: readonly object[]) => all,
+    }) as unknown as AnnotatorContext;
+  const known = context((group, tokens) => golden.states[group]!.find(({ start }) => start === tokens)!.rewards);
+
+  it.each(golden.cases)('has the advantages, loss and gradient of its definition (γ $gamma)', async (test) => {
+    const { annotators, ...parts } = policyObjectives.vineppo({
+      ...{ stepTokens, mcRollouts: 4, gamma: test.gamma, beta: 0 },
+    });
+    const annotated = await annotators![0]!.annotate(sampled, known);
+    const rollouts = annotated.map((one, i) => ({
+      ...one,
+      oldLogProbs: golden.old_logps[i]!.slice(0, one.completionTokens.length),
+    }));
+    const { loss, gradient, advantages } = await lossOf(policyObjective(parts), rollouts, golden.logps);
+    const cut = test.advantages.flatMap((row, i) => row.slice(0, golden.completions[i]!.length));
+    expectClose(
+      advantages.flatMap((own) => Array.from(own)),
+      cut,
+      1e-12,
+    );
+    expectClose([loss], [test.loss], 1e-6);
+    expectClose(gradient, test.gradient.flat(), 1e-6);
+  });
+
+  it('asks once for each prompt and each step, and has 0 where a state says nothing', async () => {
+    const asked: string[] = [];
+    const counting = context((group, tokens) => {
+      if (asked.at(-1) !== `${group}/${tokens}`) asked.push(`${group}/${tokens}`);
+      return tokens === 2 ? [null, null] : [0.5, null];
+    });
+    const twice = [sampled[0]!, { ...sampled[0]!, completionTokens: [2, 3] }, sampled[1]!];
+    const annotated = await vineValues({ stepTokens, mcRollouts: 2 }).annotate(twice, counting);
+    expect(asked).toEqual(['0/0', '1/0', '0/2', '0/5']);
+    const [first, second] = vinePpo({ stepTokens }).compute(
+      annotated.map((one) => ({ ...one, oldLogProbs: [] })),
+    ) as number[][];
+    expect([first, second]).toEqual([
+      [0, 0, 0, 0, 0, 0.5],
+      [0.5, 0.5],
+    ]);
+    const episode = { ...sampled[0]!, mask: [1, 0, 1, 1, 1, 1] };
+    await expect(vineValues({ stepTokens }).annotate([episode], known)).rejects.toThrow(/an environment wrote/);
   });
 });
 

@@ -12,8 +12,10 @@ import {
   multiTurn,
   noBaseline,
   type RolloutSource,
+  reinforcePlusPlus,
   reMax,
   singleTurn,
+  vinePpo,
 } from '../src/index.js';
 import { type TestAdvantageOptions, testAdvantage, testEnvironment, testRolloutSource } from '../src/testing/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
@@ -27,6 +29,10 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => batchMean(), { shiftInvariant: 'step' }],
   [() => noBaseline()],
   [() => reMax()],
+  [() => reinforcePlusPlus(), { shiftInvariant: 'step', scaleInvariant: true }],
+  [() => reinforcePlusPlus({ baseline: 'group' }), { shiftInvariant: 'group', scaleInvariant: true }],
+  [() => reinforcePlusPlus({ gamma: 0.9 }), { scaleInvariant: true }],
+  [() => vinePpo({ stepTokens: [2] })],
   [() => gae(), { scaleInvariant: true }],
   [() => gae({ whiten: false, turnRewards: true, gamma: 0.9 })],
   [() => gae({ whitenRewards: true, endState: true, lambda: 0.5 })],

@@ -61,6 +61,9 @@ const NAMES: Readonly<Record<string, string>> = {
   label_smoothing: 'labelSmoothing',
   simpo_gamma: 'gamma',
   cpo_alpha: 'cpoAlpha',
+  f_divergence_type: 'fDivergenceType',
+  f_alpha_divergence_coef: 'fAlphaDivergenceCoef',
+  ld_alpha: 'ldAlpha',
 };
 const IGNORED = ['loss_types', 'loss_weights', 'loss_type'];
 

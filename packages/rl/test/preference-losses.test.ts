@@ -67,6 +67,18 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
     expect(count).toBeGreaterThan(name === 'sft' ? 2 : 5);
   });
 
+  const flags = dpoGolden.cases.filter(
+    ({ options }) =>
+      String(options.loss_types) === 'sigmoid' && ('f_divergence_type' in options || 'ld_alpha' in options),
+  );
+  it('has the variants of DPO by flags, but for WPO', () => {
+    expect(flags.length).toBe(6);
+  });
+  it.each(flags)('DPOTrainer with $options', async (golden) => {
+    const name = 'ld_alpha' in golden.options ? 'ld_dpo' : 'f_dpo';
+    expect(await expectGolden(lossOf(name, golden.options), pairs, golden, order)).toBe(7);
+  });
+
   it.each(combined)('a combination: $options', async (golden) => {
     const { loss_types: types, loss_weights: lossWeights } = golden.options as Record<string, never[]>;
     const losses = (types as string[]).map((name) =>
@@ -260,6 +272,48 @@ describe('what does not come from the formulas of pairs', () => {
     expect(values[1]).toBeLessThan(values[0]!);
     expect(values[1]).toBeLessThanOrEqual(values[2]!);
     if (name !== 'cdpo') expect(values[1]).toBeCloseTo(0, 6);
+  });
+
+  it('f-DPO is DPO near the reference whatever the divergence, and its optimum is what the divergence says', async () => {
+    const [near, beta] = [1e-3, 0.5];
+    const kinds = ['reverse_kl', 'forward_kl', 'js_divergence', 'alpha_divergence'] as const;
+    for (const fDivergenceType of kinds) {
+      // f''(1) is 1 for all but JS, where it is ½.
+      const slope = fDivergenceType === 'js_divergence' ? 0.5 : 1;
+      const [low, high] = await margins(preferenceLosses.f_dpo({ beta, fDivergenceType }), [-near, near]);
+      expect((high! - low!) / (2 * near), fDivergenceType).toBeCloseTo(-beta * slope * 0.5, 3);
+    }
+    // Of two answers with π_ref = ½ each, the π that is best for E r - β KL(π_ref ‖ π), found by trying all, has the margin r_w - r_l
+    // that makes the loss what it is for the two rewards.
+    const rewards = [1.2, 0.2] as const;
+    const worth = (p: number) =>
+      p * rewards[0] + (1 - p) * rewards[1] - beta * (0.5 * Math.log(0.5 / p) + 0.5 * Math.log(0.5 / (1 - p)));
+    const grid = Array.from({ length: 99_999 }, (_, i) => (i + 1) / 1e5);
+    const best = grid.reduce((a, b) => (worth(b) > worth(a) ? b : a));
+    const half = Math.log(0.5);
+    const one = pair([Math.log(best)], [Math.log(1 - best)], [half, half]);
+    const { loss } = await evaluatePreference(preferenceLosses.f_dpo({ beta, fDivergenceType: 'forward_kl' }), [one]);
+    expect(loss).toBeCloseTo(Math.log1p(Math.exp(-(rewards[0] - rewards[1]))), 3);
+  });
+
+  it('f-DPO and LD-DPO have no reason to move what is finite to what is not', async () => {
+    for (const options of [{ fAlphaDivergenceCoef: 0.5 }, { fAlphaDivergenceCoef: 1.5 }]) {
+      const loss = preferenceLosses.f_dpo({ fDivergenceType: 'alpha_divergence', ...options });
+      const { gradient } = await evaluatePreference(loss, [pair([-1], [-400], [-400, -1])]);
+      expect(gradient.flat().every(Number.isFinite)).toBe(true);
+    }
+  });
+
+  it('LD-DPO with α 0 does not see what only the longer completion has, and with 1 it is DPO', async () => {
+    const of = async (ldAlpha: number, tail: readonly number[]) =>
+      evaluatePreference(preferenceLosses.ld_dpo({ ldAlpha }), [pair([-0.5, -0.7, ...tail], [-1.5, -1], [-1, -0.5])]);
+    const none = await of(0, [-2, -3]);
+    expect(none.loss).toBeCloseTo((await of(0, [])).loss, 7);
+    expect(none.gradient[0]!.slice(2)).toEqual([0, 0]);
+    const whole = await evaluatePreference(preferenceLosses.sigmoid(), [
+      pair([-0.5, -0.7, -2, -3], [-1.5, -1], [-1, -0.5]),
+    ]);
+    expect((await of(1, [-2, -3])).loss).toBeCloseTo(whole.loss, 7);
   });
 
   it('BFPO: where both are safe it is IPO with sums, and pairs at its four targets teach nothing', async () => {

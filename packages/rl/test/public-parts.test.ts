@@ -40,6 +40,10 @@ describe('the kit of preference losses', () => {
     const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
     testPreferenceLoss(it, make(), { shiftInvariant, tolerance: 2e-5 });
   }
+  for (const fDivergenceType of ['forward_kl', 'js_divergence', 'alpha_divergence'] as const) {
+    const loss = preferenceLosses.f_dpo({ fDivergenceType });
+    testPreferenceLoss(it, loss, { shiftInvariant: false, tolerance: 2e-5 });
+  }
 });
 
 describe('a loss that is wrong', () => {

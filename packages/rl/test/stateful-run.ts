@@ -2,6 +2,7 @@ import { ValueModel } from '@posttrain/lm';
 import {
   type Critic,
   criticValues,
+  difficultyCurriculum,
   namedReward,
   policyObjectives,
   restartBuffer,
@@ -71,9 +72,23 @@ export async function statefulRun(outputFolder: string, onStep: (step: number) =
   return { all: JSON.stringify([await Promise.all(numbers), table.table, rows.state!()]), restarts, history };
 }
 
-const [, script, folder, killAt] = process.argv;
+/** GRPO on rows that a curriculum draws. */
+export async function curriculumRun(outputFolder: string, onStep: (step: number) => void = () => {}) {
+  const rows = difficultyCurriculum(prompts, { outsideWeight: 0.02, solvedAbove: 0.2 });
+  const { trainer } = await trainPolicy({
+    ...{ model: await toyModel(1), rows, objective: policyObjectives.grpo() },
+    rewards: { fraction_of_c: namedReward('fraction', {}, fractionOfC) },
+    ...{ steps: 6, promptsPerStep: 3, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.03, seed: 9 },
+    ...{ outputFolder, saveSteps: 2, resume: true },
+    onLog: ({ step }) => onStep(step),
+  });
+  const numbers = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
+  return { all: JSON.stringify([await Promise.all(numbers), rows.state!()]), rates: rows.state!() as unknown[] };
+}
+
+const [, script, folder, killAt, which] = process.argv;
 if (script === import.meta.filename) {
-  await statefulRun(folder!, (step) => {
+  await (which === 'curriculum' ? curriculumRun : statefulRun)(folder!, (step) => {
     if (step === Number(killAt)) process.kill(process.pid, 'SIGKILL');
   });
 }

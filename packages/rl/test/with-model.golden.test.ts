@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { sgd } from '@posttrain/core-tensor/optim';
@@ -9,6 +10,7 @@ import {
   annotatePairs,
   dpoLoss,
   gaeSteps,
+  minimumRisk,
   missingEosPenalty,
   noBaseline,
   policyObjective,
@@ -332,4 +334,31 @@ describe('TRPO', () => {
       expectClose(moved, steps[i]!, 3e-3 * Math.max(...steps[i]!.map(Math.abs)), name);
     }
   });
+});
+
+it('minimum risk training is what torch makes of the formula, value and gradient, however a step is split', async () => {
+  const text = readFileSync(join(goldenFolder, 'losses/minimum-risk.json'), 'utf8');
+  const expected = JSON.parse(text) as {
+    readonly sequences: readonly number[][];
+    readonly untrained: number;
+    readonly groups: readonly number[];
+    readonly risks: readonly number[];
+    readonly alpha: number;
+    readonly loss: number;
+    readonly norm: readonly number[];
+  };
+  const { sequences, untrained, groups, risks, alpha } = expected;
+  const rows = sequences.map((tokens, i) => ({
+    tokens,
+    weights: tokens.slice(1).map((_, t) => (t < untrained ? 0 : 1 / new Set(groups).size)),
+    group: groups[i]!,
+    annotations: { risks: [risks[i]!] },
+  }));
+  for (const maxTokensPerPass of [4096, 1]) {
+    const trainer = await Trainer.create(model, { optimizer: sgd(), maxTokensPerPass });
+    const { loss } = await trainer.forwardBackward(rows, minimumRisk({ alpha }));
+    expectClose([loss], [expected.loss], 1e-6);
+    const { 'model.norm.weight': gradient } = await trainer.takeGradients();
+    expectClose(await gradient!.toArray(), expected.norm, 1e-6);
+  }
 });

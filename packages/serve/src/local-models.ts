@@ -1,4 +1,4 @@
-import { assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Embedder, type Given, integer, oneOf, options, PosttrainError } from '@posttrain/interfaces';
 import {
   type Adapter,
   type CausalLM,
@@ -22,19 +22,32 @@ import type { CompletionEvent, CompletionRequest, OutputConstraint, ServedModel 
 import { nameOf } from './token-names.js';
 import { TextWorker } from './tokenize.js';
 
-/** Options of serving a local model. */
-export interface LocalModelsOptions {
-  /** Adapters of the model, by the names that requests call them. Default: none. */
-  readonly adapters?: Readonly<Record<string, Adapter>>;
+/** What serving has of a model, however it is reached. */
+export const localModelShape = {
   /** Completions decoded together. Default 64. */
-  readonly maxBatch?: number;
+  maxBatch: integer({ optional: true, min: 1 }),
   /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
-  readonly cacheTokens?: number;
-  /** Answers `/v1/embeddings` under the model's name. Default: none. */
-  readonly embedder?: Embedder;
+  cacheTokens: integer({ optional: true, min: 1 }),
   /** Parts `<think>…</think>` from the answers of chats: see `REASONING_PARSERS`. Default: it stays in the text. */
-  readonly reasoningParser?: ReasoningParserName;
-}
+  reasoningParser: oneOf(REASONING_PARSERS, { optional: true }),
+};
+const localModelsOptions = options('localModels', {
+  /** Adapters of the model, by the names that requests call them. Default: none. */
+  adapters: custom<Readonly<Record<string, Adapter>>>()(
+    'an object of adapters by name',
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    { default: {} },
+  ),
+  ...localModelShape,
+  /** Answers `/v1/embeddings` under the model's name. Default: none. */
+  embedder: custom<Embedder>()(
+    'an object with embed(texts)',
+    (value) => typeof value === 'object' && value !== null && 'embed' in value,
+    { optional: true },
+  ),
+});
+/** Options of serving a local model. */
+export type LocalModelsOptions = Given<typeof localModelsOptions>;
 
 /** A served model that generates text. */
 export type LocalModel = ServedModel & Required<Pick<ServedModel, 'complete'>>;
@@ -43,16 +56,9 @@ export type LocalModel = ServedModel & Required<Pick<ServedModel, 'complete'>>;
 export function localModels(
   name: string,
   model: CausalLM,
-  options: LocalModelsOptions = {},
+  given: LocalModelsOptions = {},
 ): Readonly<Record<string, LocalModel>> {
-  assertKnownOptions('localModels', options, ['adapters', 'maxBatch', 'cacheTokens', 'embedder', 'reasoningParser']);
-  const { adapters = {}, embedder, maxBatch, cacheTokens, reasoningParser } = options;
-  if (reasoningParser !== undefined && !REASONING_PARSERS.includes(reasoningParser)) {
-    throw new PosttrainError(
-      'SERVE_OPTION',
-      `localModels: reasoningParser is ${REASONING_PARSERS.join(' or ')}, not "${reasoningParser}"`,
-    );
-  }
+  const { adapters, embedder, maxBatch, cacheTokens, reasoningParser } = localModelsOptions.read(given);
   if (Object.hasOwn(adapters, name)) {
     throw new PosttrainError(
       'SERVE_OPTION',
@@ -107,7 +113,7 @@ function servedModel(
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
-    score: (tokenIds, { top, signal }) => scorePrompt(model, tokenIds, top, adapter, signal),
+    score: (tokenIds, how) => scorePrompt(model, tokenIds, adapter, how),
     ...(chatTemplate
       ? {
           chat: {

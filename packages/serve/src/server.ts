@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { custom, type Given, integer, listOf, options, PosttrainError, type Read, text } from '@posttrain/interfaces';
+import { LONGEST_TIMER_MS } from '@posttrain/interfaces/concurrency';
 import type { JsonObject } from '@posttrain/lm';
 import { allowOrigin, checkApiKey, checkHost, isLoopback } from './access.js';
 import { ApiError, toApiError } from './api-error.js';
@@ -14,59 +15,51 @@ import type { RequestContext } from './run-completions.js';
 import type { ServedModel } from './served-model.js';
 import { Slots } from './slots.js';
 
-/** Options of `serve`. */
-export interface ServeOptions {
+const serveOptions = options('createServer', {
   /** Clients must send it as `Authorization: Bearer …`. Default: none needed. */
-  readonly apiKey?: string;
+  apiKey: custom<string>()('a text that is not empty', (value) => typeof value === 'string' && value !== '', {
+    optional: true,
+    secret: true,
+    hint: (value) => (value === '' ? 'The apiKey is empty; leave it out to need none.' : undefined),
+  }),
   /** Completions generated at once; `n` counts n times. Default 64. */
-  readonly maxConcurrent?: number;
+  maxConcurrent: integer({ default: 64, min: 1 }),
   /** Requests that wait for their turn; one more is answered with 429. Default 256. */
-  readonly maxQueue?: number;
+  maxQueue: integer({ default: 256, min: 0 }),
   /** Most tokens that a request may ask for in one completion. Default: the model's context. */
-  readonly maxTokens?: number;
+  maxTokens: integer({ optional: true, min: 1 }),
   /**
    * Most bytes of a prompt, in UTF-8: a longer one is refused before time is spent on its tokens. Default: 32 for each token
    * of the model's context, but 16 KiB at least.
    */
-  readonly maxPromptBytes?: number;
+  maxPromptBytes: integer({ optional: true, min: 1 }),
   /** Largest body of a request. Default 4 MiB. */
-  readonly maxBodyBytes?: number;
+  maxBodyBytes: integer({ default: 4 * 2 ** 20, min: 1 }),
   /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
-  readonly requestTimeout?: number;
+  requestTimeout: integer({ default: 600_000, min: 1, max: LONGEST_TIMER_MS }),
   /** Longest time for a request to arrive, in milliseconds. Default 30 seconds. */
-  readonly receiveTimeout?: number;
+  receiveTimeout: integer({ default: 30_000, min: 1, max: LONGEST_TIMER_MS }),
   /** The origin of web pages that may use the server, or `*`. Default: none. */
-  readonly corsOrigin?: string;
+  corsOrigin: text({ optional: true }),
   /**
    * Names that requests may reach the server by, beside `localhost` and loopback addresses: others are refused while it
    * listens on a loopback address only, and wherever it listens once there is a list. Default: none.
    */
-  readonly allowedHosts?: readonly string[];
+  allowedHosts: listOf(text({}), { optional: true }),
   /** Told of errors that are the server's own fault; clients see no details. Default: printed to stderr. */
-  readonly onError?: (error: unknown) => void;
-}
+  onError: custom<(error: unknown) => void>()('a function', (value) => typeof value === 'function', { optional: true }),
+});
+/** Options of `serve`. */
+export type ServeOptions = Given<typeof serveOptions>;
 
-const OPTIONS = [
-  ...[
-    'apiKey',
-    'maxConcurrent',
-    'maxQueue',
-    'maxTokens',
-    'maxPromptBytes',
-    'maxBodyBytes',
-    'requestTimeout',
-    'receiveTimeout',
-  ],
-  ...['corsOrigin', 'allowedHosts', 'onError'],
-];
-
-/** Where a server listens. */
-export interface ListenOptions {
+const listenOptions = options('listen', {
   /** Default 8000; 0 takes any free one. */
-  readonly port?: number;
+  port: integer({ default: 8000, min: 0, max: 65_535 }),
   /** Default 127.0.0.1: this machine only. */
-  readonly host?: string;
-}
+  host: text({ default: '127.0.0.1' }),
+});
+/** Where a server listens. */
+export type ListenOptions = Given<typeof listenOptions>;
 
 type Endpoint = (body: JsonObject, context: RequestContext) => Promise<Reply> | Reply;
 
@@ -91,7 +84,7 @@ export function createServer(models: Readonly<Record<string, ServedModel>>, opti
 /** A running server. */
 export class ModelServer {
   readonly #models: Readonly<Record<string, ServedModel>>;
-  readonly #options: ServeOptions;
+  readonly #settings: Read<typeof serveOptions>;
   readonly #http: Server;
   readonly #slots: Slots;
   readonly #metrics: Metrics;
@@ -100,25 +93,11 @@ export class ModelServer {
   #draining = false;
   #checksHost = false;
 
-  constructor(models: Readonly<Record<string, ServedModel>>, options: ServeOptions = {}) {
-    assertKnownOptions('createServer', options, OPTIONS);
-    const { maxConcurrent = 64, maxQueue = 256, receiveTimeout = 30_000 } = options;
-    for (const [name, value, least] of [
-      ['maxConcurrent', maxConcurrent, 1],
-      ['maxQueue', maxQueue, 0],
-      ['maxTokens', options.maxTokens ?? 1, 1],
-      ['maxPromptBytes', options.maxPromptBytes ?? 1, 1],
-    ] as const) {
-      if (!Number.isInteger(value) || value < least) {
-        throw new PosttrainError(
-          'SERVE_OPTION',
-          `createServer: ${name} must be an integer of at least ${least}, not ${value}`,
-        );
-      }
-    }
-    if (options.apiKey === '') throw new PosttrainError('SERVE_OPTION', 'createServer: apiKey is empty');
+  constructor(models: Readonly<Record<string, ServedModel>>, given: ServeOptions = {}) {
+    const settings = serveOptions.read(given);
+    const { maxConcurrent, maxQueue, receiveTimeout } = settings;
     this.#models = models;
-    this.#options = options;
+    this.#settings = settings;
     this.#slots = new Slots(maxConcurrent, maxQueue);
     this.#metrics = new Metrics(this.#slots);
     this.#http = createHttpServer(
@@ -133,14 +112,15 @@ export class ModelServer {
   }
 
   /** Starts to answer; gives the address. @throws PosttrainError LISTEN: the port is in use, the address is not this machine's */
-  listen({ port = 8000, host = '127.0.0.1' }: ListenOptions = {}): Promise<string> {
+  async listen(given: ListenOptions = {}): Promise<string> {
+    const { port, host } = listenOptions.read(given);
     return new Promise((resolve, reject) => {
       const refuse = (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port));
       this.#http.once('error', refuse);
       this.#http.listen(port, host, () => {
         this.#http.off('error', refuse);
         const { address, port: bound, family } = this.#http.address() as AddressInfo;
-        this.#checksHost = isLoopback(address) || this.#options.allowedHosts !== undefined;
+        this.#checksHost = isLoopback(address) || this.#settings.allowedHosts !== undefined;
         resolve(`http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`);
       });
     });
@@ -169,7 +149,7 @@ export class ModelServer {
     const route = ROUTES.includes(path) ? path : 'other';
     const controller = new AbortController();
     this.#running.add(controller);
-    const { requestTimeout = 600_000 } = this.#options;
+    const { requestTimeout } = this.#settings;
     const late = () =>
       controller.abort(new ApiError(504, `No answer within ${requestTimeout} ms.`, { apiCode: 'timeout' }));
     const timer = setTimeout(late, requestTimeout);
@@ -179,8 +159,8 @@ export class ModelServer {
     // A connection that was kept open for more must not hold up a drain.
     response.once('finish', () => this.#draining && setImmediate(() => this.#http.closeIdleConnections()));
     try {
-      if (this.#checksHost) checkHost(host, this.#options.allowedHosts ?? []);
-      allowOrigin(request, response, this.#options.corsOrigin);
+      if (this.#checksHost) checkHost(host, this.#settings.allowedHosts ?? []);
+      allowOrigin(request, response, this.#settings.corsOrigin);
       if (request.method === 'OPTIONS') response.writeHead(204, { allow: allowedMethods(path) }).end();
       else await this.#answer(request, response, path, controller.signal);
     } catch (error) {
@@ -200,11 +180,11 @@ export class ModelServer {
       if (this.#draining) throw shuttingDown();
       return sendJson(response, 200, { status: 'ok' });
     }
-    checkApiKey(request, this.#options.apiKey);
+    checkApiKey(request, this.#settings.apiKey);
     if (Object.hasOwn(ENDPOINTS, path)) {
       if (this.#draining) throw shuttingDown();
-      const body = await readJsonBody(request, this.#options.maxBodyBytes ?? 4 * 2 ** 20);
-      const { maxTokens = Infinity, maxPromptBytes } = this.#options;
+      const body = await readJsonBody(request, this.#settings.maxBodyBytes);
+      const { maxTokens = Infinity, maxPromptBytes } = this.#settings;
       const shared = { models: this.#models, slots: this.#slots, metrics: this.#metrics };
       const context = { ...shared, maxTokens, maxPromptBytes, signal };
       const reply = await ENDPOINTS[path]!(body, context);
@@ -237,7 +217,7 @@ export class ModelServer {
       return;
     }
     const failure = toApiError(error);
-    if (failure.status === 500) (this.#options.onError ?? console.error)(failure.cause ?? failure);
+    if (failure.status === 500) (this.#settings.onError ?? console.error)(failure.cause ?? failure);
     // The answer has begun: the error is its last event, and there is no [DONE].
     if (response.headersSent) response.end(`data: ${JSON.stringify(failure.body)}\n\n`);
     else sendJson(response, failure.status, failure.body, failure.headers);

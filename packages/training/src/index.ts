@@ -5,6 +5,12 @@ export {
   type GenerativeReplaySettings,
   generativeReplay,
 } from './continual/generative-replay.js';
+export {
+  type PathIntegralState,
+  pathIntegral,
+  type SynapticImportanceOptions,
+  synapticImportance,
+} from './continual/synaptic-intelligence.js';
 export { type FisherOptions, fisher } from './curvature/fisher.js';
 export { hessian } from './curvature/hessian.js';
 export { type DistillResult, distill } from './distillation/distill.js';
@@ -149,6 +155,7 @@ export type { ParameterState } from './trainer/trained-tensors.js';
 export { Trainer } from './trainer/trainer.js';
 export { type TrainerOptions, trainerShape } from './trainer/trainer-options.js';
 export { type DpSgdOptions, dpSgd } from './update/dp-sgd.js';
+export { type GemOptions, gem } from './update/gem.js';
 export {
   type NoiseMultiplierOptions,
   noiseMultiplierFor,
@@ -156,4 +163,5 @@ export {
   type PrivacySpent,
   privacySpent,
 } from './update/privacy-accountant.js';
+export { type SamOptions, sam } from './update/sam.js';
 export { isUpdateRule, UPDATE_RULE, type UpdateInputs, type UpdateRule } from './update/update-rule.js';

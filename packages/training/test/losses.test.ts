@@ -6,6 +6,7 @@ import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  minimumRisk,
   policyObjective,
   policyObjectives,
   preferenceLosses,
@@ -358,6 +359,7 @@ describe('the kit for losses', () => {
     'that with k3': [policyObjective(policyObjectives.grpo({ beta: 0.1 })).loss, { outputScale: 2 }],
     'the preference loss of DPO': [preferenceTokenLoss(preferenceLosses.sigmoid() as never)],
     'the preference loss of KTO': [unpairedLoss(preferenceLosses.kto())],
+    minimumRisk: [minimumRisk({ alpha: 0.3 })],
     'values, of groups of any size, with a scalar': [
       {
         name: 'spread',

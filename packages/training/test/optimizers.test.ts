@@ -2,11 +2,19 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ones, referenceEngine, scalar, setEngine, zeros } from '@posttrain/core-tensor';
+import { Key, ones, referenceEngine, scalar, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import { mapNamed, type OptimizerChoice, type OptimizerSpec, optimizers, sgd } from '@posttrain/core-tensor/optim';
+import {
+  adamW,
+  mapNamed,
+  type OptimizerChoice,
+  type OptimizerSpec,
+  optimizers,
+  sgd,
+} from '@posttrain/core-tensor/optim';
 import { CausalLM, loadWeights, parseModelConfig } from '@posttrain/lm';
-import { createAdapter, lora, loraPlus } from '@posttrain/peft';
+import { createAdapter, lora, loraFa, loraPlus } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
@@ -40,6 +48,7 @@ const choices: Readonly<Record<string, OptimizerChoice>> = {
   galore_adamw: { name: 'galore_adamw', rank: 3, updateInterval: 2 },
   sgd: { name: 'sgd', momentum: 0.9, nesterov: true },
   loraPlus: loraPlus({ learningRateRatio: 4 }),
+  loraFa: loraFa(),
 };
 
 /** Wide enough for moments in 8 bits, which start at 4096 elements. */
@@ -65,7 +74,7 @@ async function wideModel(): Promise<CausalLM> {
 }
 
 describe.each(Object.entries(choices))('sft with %s', (name, optimizer) => {
-  const isLora = name === 'loraPlus';
+  const isLora = name.startsWith('lora');
 
   it('goes on from a checkpoint to the very same weights, and lowers the loss', async () => {
     const isEightBit = name.endsWith('8bit');
@@ -163,6 +172,66 @@ describe('loraPlus', () => {
     expect(() => loraPlus({ learningRateRatio: 0.5 })).toThrow(/at least 1/);
     const embedded = { 'x.lora_B.weight': matrix, 'x.lora_A.weight': matrix, 'e.lora_embedding_A': matrix };
     expect(() => loraPlus().init(embedded)).toThrow(/e\.lora_embedding_A is in no group/);
+  });
+});
+
+describe('loraFa', () => {
+  const reference = async <T>(body: () => Promise<T>): Promise<T> => {
+    setEngine(referenceEngine());
+    return body().finally(() => setEngine(onnxruntimeEngine()));
+  };
+
+  it('takes the steps of PEFT, with an AdamW that has no ε', () =>
+    reference(async () => {
+      const file = await openSafetensors(join(goldens, 'optim/lora-fa.safetensors'));
+      const read = async (prefix: string) => {
+        const names = [...file.tensors.keys()].filter((key) => key.startsWith(prefix));
+        const entries = names.map(async (key) => {
+          const { data, shape } = await file.read(key);
+          return [key.slice(prefix.length), tensor(data as Float32Array, shape)] as const;
+        });
+        return Object.fromEntries(await Promise.all(entries));
+      };
+      const rule = loraFa({ loraAlpha: 6, alphaPattern: { two: 1.5 }, optimizer: adamW({ epsilon: 1e-12 }) });
+      let parameters = await read('initial.');
+      let state = rule.init(parameters);
+      for (let step = 0; step < 3; step++) {
+        const gradients = await read(`step${step}.gradient.`);
+        ({ parameters, state } = rule.update(parameters, gradients, state, scalar(0.01)));
+        for (const [name, parameter] of Object.entries(parameters)) {
+          const { data } = await file.read(`step${step}.${name}`);
+          const difference = parameter.sub(tensor(data as Float32Array, parameter.shape));
+          expect(await difference.abs().max().item(), `${name} after step ${step}`).toBeLessThan(1e-6);
+        }
+      }
+      await file.close();
+    }));
+
+  it('moves the weight by its gradient, as far as the rows of A go, whichever basis they are', () =>
+    reference(async () => {
+      const [r, s, rate] = [2, 3, 0.1];
+      const a = tensor(Key.fromSeed(1).normalHost(r * 5), [r, 5]);
+      const gradient = tensor(Key.fromSeed(2).normalHost(4 * 5), [4, 5]);
+      const change = (factor: typeof a) => {
+        const rule = loraFa({ loraAlpha: s * r, optimizer: sgd() });
+        const parameters = { 'm.lora_A.weight': factor, 'm.lora_B.weight': zeros([4, r]) };
+        const gradients = { 'm.lora_B.weight': gradient.matmul(factor, { transposeB: true }).mul(s) };
+        const { parameters: after } = rule.update(parameters, gradients, rule.init(parameters), scalar(rate));
+        expect(after['m.lora_A.weight']).toBe(factor);
+        return after['m.lora_B.weight']!.matmul(factor).mul(s / -rate);
+      };
+      const moved = change(a);
+      const left = await gradient.sub(moved).matmul(a, { transposeB: true }).abs().max().item();
+      expect(left).toBeLessThan(1e-6);
+      const turned = change(tensor([[2, 1], [-1, 3]]).matmul(a)); // biome-ignore format: a matrix
+      expect(await turned.sub(moved).abs().max().item()).toBeLessThan(1e-6);
+    }));
+
+  it('gives A no gradient, and refuses what is no LoRA', () => {
+    const matrix = zeros([2, 2]);
+    expect(loraFa().trains!('m.lora_A.weight', matrix)).toBe(false);
+    expect(loraFa().trains!('m.lora_B.weight', matrix)).toBe(true);
+    expect(() => loraFa().init({ 'm.ia3_l': matrix })).toThrow(/no parameter ends in .lora_A.weight/);
   });
 });
 

@@ -97,7 +97,7 @@ async function scoredGradient(model: CausalLM) {
   const input = { tokens, positions: iota(shape, 1), segments: zeros(shape, 'int32') };
   const loss = (parameters: Named): Tensor => {
     const hooks = adapter.hooks(parameters);
-    return predictionLogProbs(model.network, model.weights, input, { hooks }).logProbs.mean();
+    return predictionLogProbs(model, input, { hooks }).logProbs.mean();
   };
   const { value, gradient } = valueAndGrad(loss)(adapter.parameters);
   await realize([value, ...Object.values(gradient as Named)]);

@@ -9,30 +9,37 @@ import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/co
 import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
+  aGem,
   dpSgd,
   type FinishedStepContext,
   fisher,
   fisherDiagonal,
   type GradientReduction,
+  gem,
   hessian,
   hiddenStates,
   negativeLogLikelihood,
   noiseMultiplierFor,
+  pathIntegral,
   predictions,
   privacySpent,
   rowGradients,
   type SftOptions,
+  sam,
   sft,
+  synapticImportance,
   Trainer,
   type TrainerOptions,
   type TrainingRow,
   tokenizeRows,
+  toTrainingRows,
   type UpdateRule,
 } from '@posttrain/training';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import { toyModel } from '../../rl/test/toy.js';
 import { expectClose, modelOf } from './model.js';
+import { learnt, tasks } from './replay-run.js';
 
 const goldens = join(import.meta.dirname, '../../../goldens');
 interface Facts {
@@ -262,7 +269,7 @@ describe('products of curvature with vectors', () => {
 });
 
 describe('gradients at any parameters', () => {
-  it('are those of forwardBackward, stay apart from what is added up, and those of a trial once it is accepted', async () => {
+  it('are those of forwardBackward, stay apart from what is added up, and belong to their trial', async () => {
     const trainer = await tiny({ maxTokensPerPass: 16 });
     await trainer.forwardBackward(rows.slice(0, 1), negativeLogLikelihood);
     const { gradients, loss } = await trainer.gradients(rows, negativeLogLikelihood);
@@ -443,7 +450,7 @@ describe('the accountant of privacy', () => {
     expect(Math.abs(sigma / noiseMultiplier - 1)).toBeLessThan(2e-3);
   });
 
-  it('agrees with the integral that defines the divergence, and costs more with more steps, rows and less noise', () => {
+  it('agrees with the integral that defines it, and costs more with more steps, rows and less noise', () => {
     // E over z ~ N(0, σ²) of (1 - q + q e^((2 z - 1) / 2σ²))^α, at the order that decides.
     const given = { sampleRate: 0.05, noiseMultiplier: 1.3, steps: 200, delta: 1e-5 };
     const { epsilon, order } = privacySpent(given);
@@ -460,6 +467,190 @@ describe('the accountant of privacy', () => {
     for (const more of [{ steps: 300 }, { sampleRate: 0.06 }, { noiseMultiplier: 1.2 }, { delta: 1e-6 }]) {
       expect(privacySpent({ ...given, ...more }).epsilon).toBeGreaterThan(epsilon);
     }
+  });
+});
+
+/** Of three numbers, the ends of the 95 % interval of Student's t with two degrees of freedom. */
+function interval(values: readonly number[]): { readonly low: number; readonly high: number } {
+  const mean = values.reduce((a, b) => a + b, 0) / 3;
+  const error = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
+  return { low: mean - 4.303 * error, high: mean + 4.303 * error };
+}
+
+interface RuleFacts {
+  readonly si: { learning_rate: number; steps: number; xi: number; path: number[]; importance: number[] };
+  readonly sequences: readonly number[][];
+  readonly shown: string;
+  readonly sam: readonly { rho: number; adaptive: boolean; losses: number[]; norm: number; step: number[] }[];
+  readonly gem: readonly { memory_strength: number; eps: number; norm: number; products: number[]; step: number[] }[];
+}
+const ruleFacts = JSON.parse(readFileSync(join(goldens, 'update-rules/update-rules.json'), 'utf8')) as RuleFacts;
+/** One update of plain SGD at rate 1: what it takes off a parameter is what the rule gave the optimizer. */
+async function stepOf(rule: UpdateRule, given: readonly TrainingRow[], settings: object = {}) {
+  const trainer = await Trainer.create(await llama(), { optimizer: sgd(), maxGradNorm: 0, ...settings });
+  const before = await trainer.copyParameters();
+  const result = await rule.update(trainer, given, negativeLogLikelihood, { learningRate: 1 });
+  expect(trainer.step).toBe(1);
+  const taken = await before[ruleFacts.shown]!.sub(trainer.parameters[ruleFacts.shown]!).toArray();
+  return { ...result, taken };
+}
+
+describe('sharpness-aware minimisation', () => {
+  it.each(ruleFacts.sam)('takes the step of pytorch-optimizer with ρ $rho, adaptive: $adaptive', async (expected) => {
+    const { rho, adaptive, losses, norm: length, step } = expected;
+    for (const maxTokensPerPass of [4096, 16]) {
+      const found = await stepOf(sam({ rho, adaptive }), rowsOf(ruleFacts.sequences), { maxTokensPerPass });
+      expectNear([found.loss, found.loss + found.metrics['sam/sharpness']!], losses, 1e-5);
+      expectNear([found.gradNorm], [length], 1e-4);
+      expectNear(found.taken, step, 1e-4);
+    }
+    expect(() => sam({ rho: 0 })).toThrow(/rho is 0/);
+    expect(sam({ rho, adaptive }).settings).toEqual({ rho, adaptive });
+  });
+
+  it('climbs higher than any of twenty steps of the same length does', async () => {
+    const trainer = await tiny();
+    const start = await trainer.copyParameters();
+    const loss = async (parameters: Named) =>
+      (await trainer.evaluate(rows, negativeLogLikelihood, { parameters })).loss;
+    const plain = await loss(start);
+    const { metrics } = await sam({ rho: 0.1 }).update(trainer, rows, negativeLogLikelihood, { learningRate: 0 });
+    for (let i = 0; i < 20; i++) {
+      const draw = Key.fromSeed(i);
+      const direction = mapNamed(start, ({ size, shape }, name) => {
+        const key = draw.child(Object.keys(start).indexOf(name));
+        return tensor(
+          Float32Array.from(key.uniformHost(size), (u) => u - 0.5),
+          shape,
+        );
+      });
+      const length = norm(await flat(direction));
+      const moved = mapNamed(start, (p, name) => p.add(direction[name]!.mul(0.1 / length)));
+      expect(metrics['sam/sharpness']).toBeGreaterThan((await loss(moved)) - plain);
+    }
+  });
+
+  it('in sft ends where it is flatter than without it, and has learnt as well', async () => {
+    setEngine(onnxruntimeEngine());
+    const counting = Array.from({ length: 4 }, (_, i) => Array.from({ length: 6 }, (__, t) => 5 * i + t));
+    const flatter: number[] = [];
+    for (const seed of [4, 5, 6]) {
+      const sharpness: number[] = [];
+      for (const update of [undefined, sam({ rho: 0.4 })]) {
+        const { trainer } = await sft({
+          ...{ model: await tinyModel('llama', seed), learningRate: 0.005, schedule: 'constant', seed },
+          ...{ rows: counting.map((tokens) => ({ input_ids: tokens, labels: tokens })), batchSize: 4, steps: 50 },
+          ...(update && { update }),
+        });
+        const measured = await sam({ rho: 0.2 }).update(trainer, rowsOf(counting), negativeLogLikelihood, {
+          learningRate: 0,
+        });
+        expect(measured.loss).toBeLessThan(0.6);
+        sharpness.push(measured.metrics['sam/sharpness']!);
+      }
+      flatter.push(Math.log(sharpness[0]! / sharpness[1]!));
+    }
+    expect(interval(flatter).low, String(flatter)).toBeGreaterThan(0);
+  });
+});
+
+describe('gradient episodic memory', () => {
+  /** The loss of the second task has the other sign, so that the first points against it. */
+  const golden = () => {
+    const [now, ...others] = ruleFacts.sequences.map((tokens) => rowsOf([tokens]));
+    const [first, second] = others as [TrainingRow[], TrainingRow[]];
+    const turned = first.map((row) => ({ ...row, weights: Array.from(row.weights, (weight) => -weight) }));
+    return { now: now!, memories: [turned, second] };
+  };
+
+  it.each(ruleFacts.gem)('takes the step of quadprog with γ $memory_strength', async (expected) => {
+    const { now, memories } = golden();
+    const { memory_strength: memoryStrength, eps, step, norm: length, products } = expected;
+    const found = await stepOf(gem({ memories, memoryStrength, eps }), now);
+    expect(found.metrics['gem/violations']).toBe(products.filter((x) => x < 0).length);
+    expectNear([found.gradNorm], [length], 1e-4);
+    expectNear(found.taken, step, 1e-4);
+  });
+
+  it('points against no task after it, is A-GEM for one task, and nothing where no task is hurt', async () => {
+    const { now, memories } = golden();
+    const trainer = await Trainer.create(await llama(), { optimizer: sgd(), maxGradNorm: 0 });
+    const gradientOf = async (given: readonly TrainingRow[]) =>
+      (await trainer.gradients(given, negativeLogLikelihood)).gradients;
+    const before = await trainer.copyParameters();
+    const taken = async (rule: UpdateRule, given = now) => {
+      await rule.update(trainer, given, negativeLogLikelihood, { learningRate: 1 });
+      const step = await flat(mapNamed(before, (p, name) => p.sub(trainer.parameters[name]!)));
+      await trainer.assign(before);
+      return step;
+    };
+    const tasks_ = await Promise.all(memories.map(async (rows_) => flat(await gradientOf(rows_))));
+    const exact = await taken(gem({ memories, memoryStrength: 0, eps: 0 }));
+    const plain = await flat(await gradientOf(now));
+    expect(Math.min(...tasks_.map((one) => dot(plain, one)))).toBeLessThan(-0.1);
+    for (const one of tasks_) expect(dot(exact, one)).toBeGreaterThan(-1e-3);
+    const single = await taken(gem({ memories: memories.slice(0, 1), memoryStrength: 0, eps: 0 }));
+    const averaged = await aGem(await gradientOf(now), await gradientOf(memories[0]!));
+    expectNear(single, await flat(averaged.gradients), 1e-3);
+    expectNear(await taken(gem({ memories: [now] })), plain, 1e-5);
+    expect(() => gem({ memories: [[]] })).toThrow(/memories is/);
+    // Other memories are another run.
+    expect(gem({ memories }).settings).not.toEqual(gem({ memories: [memories[1]!] }).settings);
+  });
+
+  it('in sft forgets less of the task before than without it, and learns the next one', async () => {
+    setEngine(onnxruntimeEngine());
+    const kept: number[] = [];
+    for (const seed of [1, 2, 3]) {
+      const model = await learnt(seed);
+      const [old, next] = [tasks.old, tasks.next].map((given) => toTrainingRows(tokenizeRows(model, given).rows));
+      const losses: number[] = [];
+      for (const update of [undefined, gem({ memories: [old!] })]) {
+        const { trainer } = await sft({
+          ...{ model, rows: tasks.next, seed, steps: 40, batchSize: 3, learningRate: 0.02, schedule: 'constant' },
+          ...(update && { update }),
+        });
+        losses.push((await trainer.evaluate(old!, negativeLogLikelihood)).loss);
+        const { metrics } = await trainer.evaluate(next!, negativeLogLikelihood);
+        expect(metrics.mean_token_accuracy).toBeGreaterThan(0.8);
+      }
+      kept.push(Math.log(losses[0]! / losses[1]!));
+    }
+    expect(interval(kept).low, String(kept)).toBeGreaterThan(0.3);
+  });
+});
+
+describe('synaptic intelligence', () => {
+  it("has torch's path integral and importances, the same over a checkpoint, and whose sum is the fall of the loss", async () => {
+    const { learning_rate: learningRate, steps, xi, path, importance } = ruleFacts.si;
+    const start = async () =>
+      Trainer.create(await llama(), { optimizer: pathIntegral(sgd()), maxGradNorm: 0, maxTokensPerPass: 16 });
+    const given = rowsOf(ruleFacts.sequences);
+    let trainer = await start();
+    const losses: number[] = [];
+    for (let step = 0; step < steps; step++) {
+      losses.push((await trainer.forwardBackward(given, negativeLogLikelihood)).loss);
+      await trainer.optimStep({ learningRate });
+      if (step > 0) continue;
+      const other = await start();
+      other.restore(trainer.snapshot());
+      trainer = other;
+    }
+    expectNear(await trainer.optimizerState[ruleFacts.shown]!.path!.toArray(), path, 1e-3);
+    const found = await synapticImportance(trainer, { xi });
+    expectNear(await found[ruleFacts.shown]!.toArray(), importance, 1e-3);
+    const twice = await synapticImportance(trainer, { xi, previous: found });
+    expectNear(
+      await twice[ruleFacts.shown]!.toArray(),
+      importance.map((x) => 2 * x),
+      1e-3,
+    );
+    // Σ ω is the integral of the gradient along the way: the fall of the loss, to first order.
+    const { loss } = await trainer.evaluate(given, negativeLogLikelihood);
+    const paths = mapNamed(trainer.parameters, (_, name) => trainer.optimizerState[name]!.path!);
+    const sum = (await flat(paths)).reduce((a, b) => a + b, 0);
+    expect(Math.abs(sum / (losses[0]! - loss) - 1)).toBeLessThan(0.25);
+    await expect(synapticImportance(await tiny())).rejects.toThrow(/keeps no path of/);
   });
 });
 
@@ -622,7 +813,7 @@ describe('gradients of rows as features', () => {
     expect(Math.abs(mean)).toBeLessThan((4 * deviation) / Math.sqrt(20));
   });
 
-  it('of hallucinated labels are those of the most likely tokens in their place; what cannot be had is refused', async () => {
+  it('of hallucinated labels are those of the most likely tokens; what cannot be had is refused', async () => {
     const model = await toyModel(1);
     const trainer = await Trainer.create(model, { optimizer: sgd() });
     const one = row(trainer, requests[0]!);

@@ -1,32 +1,36 @@
-import { assertKnownOptions, type OptionHints } from '@posttrain/interfaces';
+import { type Given, integer, type OptionHints, type Options, options } from '@posttrain/interfaces';
+import { LONGEST_TIMER_MS } from '@posttrain/interfaces/concurrency';
 import type { LedgerLimit, LedgerLimits } from '@posttrain/interfaces/ledger';
-import { assertInteger, assertMilliseconds, InvalidArgumentError } from './errors.js';
+import { assertInteger, InvalidArgumentError } from './errors.js';
+
+const budgetShape = {
+  /** Completions asked of the generator. */
+  maxCompletions: integer({ optional: true, min: 0 }),
+  /**
+   * Generated tokens. Needs `sampling.maxTokens`: a completion is begun only when that many tokens are left, and what
+   * it did not use is given back.
+   */
+  maxCompletionTokens: integer({ optional: true, min: 0 }),
+  /** Completions given to the verifier. */
+  maxVerifierCalls: integer({ optional: true, min: 0 }),
+  /** Tokens that the verifier takes, prompts and judgements together. Needs `tokensPerVerifierCall`. */
+  maxVerifierTokens: integer({ optional: true, min: 0 }),
+  /** The most tokens that the verifier takes to judge one completion: its upper bound, which the ledger reserves. */
+  tokensPerVerifierCall: integer({ optional: true, min: 1 }),
+  /**
+   * Milliseconds from the start. When they are over, calls in flight are aborted and get one more second to hand back
+   * what they have; what does not come back by then is counted as asked for, its tokens unknown. A timer waits 24 days at
+   * most.
+   */
+  maxWallTimeMs: integer({ optional: true, min: 0, max: LONGEST_TIMER_MS }),
+};
 
 /**
  * What one search may spend. Every limit is optional. Completions, completion tokens, verifier calls and verifier tokens are
  * never exceeded: work that could go over is not begun. A search that meets a limit stops, returns the best it has and
  * names the limit in `exhausted`; with nothing to return it throws `NoCandidateError`.
  */
-export interface Budget {
-  /** Completions asked of the generator. */
-  readonly maxCompletions?: number;
-  /**
-   * Generated tokens. Needs `sampling.maxTokens`: a completion is begun only when that many tokens are left, and what
-   * it did not use is given back.
-   */
-  readonly maxCompletionTokens?: number;
-  /** Completions given to the verifier. */
-  readonly maxVerifierCalls?: number;
-  /** Tokens that the verifier takes, prompts and judgements together. Needs `tokensPerVerifierCall`. */
-  readonly maxVerifierTokens?: number;
-  /** The most tokens that the verifier takes to judge one completion: its upper bound, which the ledger reserves. */
-  readonly tokensPerVerifierCall?: number;
-  /**
-   * Milliseconds from the start. When they are over, calls in flight are aborted and get one more second to hand back
-   * what they have; what does not come back by then is counted as asked for, its tokens unknown.
-   */
-  readonly maxWallTimeMs?: number;
-}
+export type Budget = Given<Options<typeof budgetShape>>;
 
 /** The name of a limit of a budget. */
 export type BudgetLimit = Exclude<keyof Budget, 'tokensPerVerifierCall'>;
@@ -77,23 +81,8 @@ export function budgetLimit(limit: LedgerLimit): BudgetLimit {
 
 /** Throws unless the budget makes sense together with `maxTokens`, the most tokens one completion may have. */
 export function assertBudget(where: string, budget: Budget, maxTokens: number | undefined): void {
-  assertKnownOptions(
-    `${where}: budget`,
-    budget,
-    [...LIMITS.map(([name]) => name), 'tokensPerVerifierCall'],
-    BUDGET_HINTS,
-  );
-  for (const [limit] of LIMITS) {
-    const value = budget[limit];
-    if (value === undefined) continue;
-    const assert = limit === 'maxWallTimeMs' ? assertMilliseconds : assertInteger;
-    assert(`${where}: budget.${limit}`, value, 0);
-  }
+  const { tokensPerVerifierCall } = options(`${where}: budget`, budgetShape, BUDGET_HINTS).read(budget);
   if (maxTokens !== undefined) assertInteger(`${where}: sampling.maxTokens`, maxTokens, 1);
-  const { tokensPerVerifierCall } = budget;
-  if (tokensPerVerifierCall !== undefined) {
-    assertInteger(`${where}: budget.tokensPerVerifierCall`, tokensPerVerifierCall, 1);
-  }
   if (budget.maxVerifierTokens !== undefined && tokensPerVerifierCall === undefined) {
     throw new InvalidArgumentError(
       `${where}: budget.maxVerifierTokens can only be kept when budget.tokensPerVerifierCall says how many tokens one ` +

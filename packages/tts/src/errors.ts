@@ -1,5 +1,4 @@
 import { PosttrainError, showValue } from '@posttrain/interfaces';
-import { LONGEST_TIMER_MS } from '@posttrain/interfaces/concurrency';
 import type { Trace } from './trace.js';
 
 /** An option or argument that cannot be meant. Code `TTS_INVALID_ARGUMENT`. */
@@ -29,15 +28,5 @@ export class NoCandidateError extends PosttrainError {
 export function assertInteger(where: string, value: number, minimum: number): void {
   if (!Number.isSafeInteger(value) || value < minimum) {
     throw new InvalidArgumentError(`${where} must be an integer of at least ${minimum}, got ${showValue(value)}.`);
-  }
-}
-
-/** Throws unless `milliseconds` is a whole number that a timer can wait. */
-export function assertMilliseconds(where: string, milliseconds: number, minimum: number): void {
-  assertInteger(where, milliseconds, minimum);
-  if (milliseconds > LONGEST_TIMER_MS) {
-    throw new InvalidArgumentError(
-      `${where} must be at most ${LONGEST_TIMER_MS} ms (24 days), got ${showValue(milliseconds)}.`,
-    );
   }
 }

@@ -19,14 +19,29 @@ export type { Budget, BudgetLimit, Spending } from './budget.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
-export type { Problem, SearchOptions, StrategyOptions, VerifiedStrategyOptions } from './search-options.js';
+export {
+  type Problem,
+  type SearchOptions,
+  type StrategyOptions,
+  strategyOptions,
+  type VerifiedStrategyOptions,
+  verifierOption,
+} from './search-options.js';
 export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export type { StepAggregation } from './step-score.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
+export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
+export {
+  type ThoughtValues,
+  type ThoughtVotes,
+  type TreeOfThoughtsOptions,
+  treeOfThoughts,
+} from './strategies/tree-of-thoughts.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';

@@ -1,16 +1,23 @@
 import {
   assertArgument,
   assertKnownOptions,
+  custom,
   type Generator,
+  type Given,
+  integer,
+  type Option,
   type OptionHints,
+  type OptionShape,
+  type Options,
+  options,
   type Prompt,
   type SamplingParams,
+  showValue,
   type Verifier,
 } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
-import { assertGenerator, assertVerifier } from './arguments.js';
+import { hasMethod } from './arguments.js';
 import { assertBudget, type Budget } from './budget.js';
-import { assertInteger, InvalidArgumentError } from './errors.js';
 
 /** What is to be answered. */
 export interface Problem {
@@ -21,34 +28,83 @@ export interface Problem {
   readonly row?: Readonly<Record<string, unknown>>;
 }
 
-/** What every strategy takes. */
-export interface StrategyOptions {
-  readonly generator: Generator;
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+const isGenerator = (value: unknown): boolean => hasMethod(value, 'generate');
+const isVerifier = (value: unknown): boolean => hasMethod(value, 'verify');
+const isRecordOf = (value: unknown, isRight: (one: unknown) => boolean): boolean =>
+  isObject(value) && Object.values(value).every(isRight);
+
+/** The hint about the first of several by role that is none. */
+const wrongRole =
+  (what: string, isRight: (one: unknown) => boolean, hint: (value: unknown) => string | undefined) =>
+  (value: unknown): string | undefined => {
+    const [role, wrong] = (isObject(value) ? Object.entries(value) : []).find(([, one]) => !isRight(one)) ?? [];
+    return role === undefined
+      ? undefined
+      : [`${what}.${role} is ${showValue(wrong)}.`, hint(wrong) ?? []].flat().join(' ');
+  };
+
+function generatorHint(value: unknown): string | undefined {
+  if (hasMethod(value, 'generator')) return 'model.generator() gives one.';
+  return value instanceof Promise ? 'It is a promise: await it first.' : undefined;
+}
+
+function verifierHint(value: unknown): string | undefined {
+  if (value === undefined) return 'majorityVote does without.';
+  if (typeof value !== 'function') return undefined;
+  const name = value.name === '' ? 'mine' : value.name;
+  return `functionVerifier('${name}', ${name}) makes one of a function.`;
+}
+
+/** The option `verifier` of a strategy that judges completions. */
+export const verifierOption: Option<Verifier, 'required'> = custom<Verifier>()(
+  'an object with verify(requests)',
+  isVerifier,
+  { hint: verifierHint },
+);
+
+const strategyShape = {
+  generator: custom<Generator>()('an object with generate(requests)', isGenerator, { hint: generatorHint }),
   /** Completions to draw; of a search over a tree or graph its width, as the strategy says. */
-  readonly n: number;
+  n: integer({ min: 1 }),
   /** How to draw them. With a `seed`, the call for completions i, i+1, … uses `seed + i`; a tree's seeds hash it with paths. */
-  readonly sampling?: SamplingParams;
+  sampling: custom<SamplingParams>()('an object, as { temperature, maxTokens }', isObject, { optional: true }),
   /** Default: no limit. */
-  readonly budget?: Budget;
+  budget: custom<Budget>()('an object, as { maxCompletions }', isObject, { optional: true }),
   /**
    * Completions per generator call; of samples, each batch is verified before the next is drawn. Default: all that are asked
    * for together.
    */
-  readonly batchSize?: number;
+  batchSize: integer({ optional: true, min: 1 }),
   /** Finds the answers that are counted. Default `extractFinalAnswer`. */
-  readonly extractAnswer?: AnswerExtractor;
+  extractAnswer: custom<AnswerExtractor>()(
+    'a function of a text: (text) => answer or null',
+    (value) => typeof value === 'function',
+    { optional: true },
+  ),
   /** Further generators by role, for strategies that ask several. */
-  readonly generators?: Readonly<Record<string, Generator>>;
+  generators: custom<Readonly<Record<string, Generator>>>()(
+    'generators by role, each an object with generate(requests)',
+    (value) => isRecordOf(value, isGenerator),
+    { optional: true, hint: wrongRole('generators', isGenerator, generatorHint) },
+  ),
   /** Further verifiers by role. */
-  readonly verifiers?: Readonly<Record<string, Verifier>>;
+  verifiers: custom<Readonly<Record<string, Verifier>>>()(
+    'verifiers by role, each an object with verify(requests)',
+    (value) => isRecordOf(value, isVerifier),
+    { optional: true, hint: wrongRole('verifiers', isVerifier, verifierHint) },
+  ),
   /**
    * How often a generator call that failed is made again, each request by itself then, so that one that cannot be answered
    * loses only itself. Every attempt is charged with the most that it can have taken. Default 0.
    */
-  readonly retries?: number;
+  retries: integer({ optional: true, min: 0 }),
   /** Stops the search: it rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
+  signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
+};
+
+/** What every strategy takes. */
+export type StrategyOptions = Given<Options<typeof strategyShape>>;
 
 /** What every strategy that judges completions takes. */
 export interface VerifiedStrategyOptions extends StrategyOptions {
@@ -58,10 +114,6 @@ export interface VerifiedStrategyOptions extends StrategyOptions {
 /** What a search is run with: the options of its strategy. */
 export type SearchOptions = StrategyOptions & { readonly verifier?: Verifier };
 
-const STRATEGY_KEYS = [
-  ...['generator', 'n', 'sampling', 'budget', 'batchSize', 'extractAnswer', 'signal'],
-  ...['generators', 'verifiers', 'retries'],
-];
 /** What is said in another place, or called otherwise by other libraries. */
 const STRATEGY_HINTS: OptionHints = {
   aliases: { samples: 'n', num_samples: 'n', numSamples: 'n', num_return_sequences: 'n', model: 'generator' },
@@ -74,38 +126,35 @@ const STRATEGY_HINTS: OptionHints = {
 };
 const PROBLEM_KEYS = ['prompt', 'prefix', 'row'];
 
-/** @throws PosttrainError for an unknown option, InvalidArgumentError for one that cannot be meant */
-export function assertSearch(
+/** The declared options of a strategy, as `Search` takes them. */
+export interface DeclaredStrategy {
+  /** The strategy's name in traces and errors. */
+  readonly where: string;
+  read(given: never): unknown;
+}
+
+/**
+ * Declares a strategy's options: those that all have, and its own; `verifier: verifierOption` where it judges completions.
+ * `strategyOptions('best-of-n', { verifier: verifierOption })`
+ */
+export const strategyOptions = <const S extends OptionShape>(
   strategy: string,
-  problem: Problem,
-  options: SearchOptions,
-  ownOptions: readonly string[],
-): void {
-  assertKnownOptions(strategy, options, [...STRATEGY_KEYS, ...ownOptions], STRATEGY_HINTS);
-  assertKnownOptions(`${strategy}: problem`, problem, PROBLEM_KEYS);
-  assertInteger(`${strategy}: n`, options.n, 1);
-  if (options.batchSize !== undefined) assertInteger(`${strategy}: batchSize`, options.batchSize, 1);
-  if (options.retries !== undefined) assertInteger(`${strategy}: retries`, options.retries, 0);
-  assertBudget(strategy, options.budget ?? {}, options.sampling?.maxTokens);
-  assertGenerator(strategy, options.generator);
-  if (ownOptions.includes('verifier')) {
-    if (!options.verifier) throw new InvalidArgumentError(`${strategy}: needs a verifier; majorityVote does without.`);
-    assertVerifier(strategy, options.verifier);
-  }
-  const { extractAnswer, sampling, generators, verifiers } = options;
-  for (const generator of Object.values(generators ?? {})) assertGenerator(strategy, generator);
-  for (const [role, verifier] of Object.entries(verifiers ?? {}))
-    assertVerifier(strategy, verifier, `verifiers.${role}`);
-  const isSampling = sampling === undefined || (typeof sampling === 'object' && sampling !== null);
-  assertArgument(strategy, 'sampling', sampling, isSampling, 'an object, as { temperature, maxTokens }');
+  own: S,
+): Options<typeof strategyShape & S> => options(strategy, { ...strategyShape, ...own }, STRATEGY_HINTS);
+
+/** A strategy that names its own options and checks them itself; with `verifier` among them it must be given. */
+export function namedOptions(strategy: string, names: readonly string[]): DeclaredStrategy {
+  const unchecked = custom<unknown>()('anything', () => true, { optional: true });
+  const own = names.map((name) => [name, name === 'verifier' ? verifierOption : unchecked] as const);
+  return strategyOptions(strategy, Object.fromEntries<Option<unknown>>(own));
+}
+
+/** @throws OptionError; InvalidArgumentError for limits that do not go together */
+export function assertSearch(declared: DeclaredStrategy, problem: Problem, given: SearchOptions): void {
+  declared.read(given as never);
+  const where = `${declared.where}: problem`;
+  assertKnownOptions(where, problem, PROBLEM_KEYS);
   const isPrompt = typeof problem.prompt === 'string' || Array.isArray(problem.prompt);
-  assertArgument(`${strategy}: problem`, 'prompt', problem.prompt, isPrompt, 'a text or a list of messages');
-  const isExtractor = extractAnswer === undefined || typeof extractAnswer === 'function';
-  assertArgument(
-    strategy,
-    'extractAnswer',
-    extractAnswer,
-    isExtractor,
-    'a function of a text: (text) => answer or null',
-  );
+  assertArgument(where, 'prompt', problem.prompt, isPrompt, 'a text or a list of messages');
+  assertBudget(declared.where, given.budget ?? {}, given.sampling?.maxTokens);
 }

@@ -1,4 +1,13 @@
-import type { Prompt, SamplingParams } from '@posttrain/interfaces';
+import {
+  custom,
+  type Given,
+  integer,
+  listOf,
+  type Options,
+  type Prompt,
+  type SamplingParams,
+  text,
+} from '@posttrain/interfaces';
 import type { BudgetLimit } from './budget.js';
 import type { SearchNode } from './search-node.js';
 import type { Problem, StrategyOptions } from './search-options.js';
@@ -31,23 +40,32 @@ export interface SearchResult {
 /** A strategy: a problem in, the best answer found and the trace of the search out. */
 export type Strategy<Options extends StrategyOptions> = (problem: Problem, options: Options) => Promise<SearchResult>;
 
-/** What children of a node are asked for with. */
-export interface Expansion {
+export const expansionShape = {
   /** How many. */
-  readonly n: number;
+  n: integer({ min: 1 }),
   /** Strings that end a step and are part of its text: a child that ended at one is `open`. Default: none. */
-  readonly stop?: readonly string[];
+  stop: listOf(text({}), { default: [] }),
   /** Most tokens of one child. Default: `sampling.maxTokens`. */
-  readonly maxTokens?: number;
+  maxTokens: integer({ optional: true, min: 1 }),
   /** Another prompt in the place of the problem's: the children then begin a text of their own, and continue none. */
-  readonly prompt?: Prompt;
+  prompt: custom<Prompt>()(
+    'a text or a list of messages',
+    (value) => typeof value === 'string' || Array.isArray(value),
+    { optional: true },
+  ),
   /** What the children of such a prompt begin with. Default: nothing. */
-  readonly prefix?: string;
+  prefix: text({ default: '' }),
   /** Which of `options.generators` to ask. Default: `options.generator`. */
-  readonly role?: string;
+  role: text({ optional: true }),
   /** Over `options.sampling`. Its `seed` is not used: a node's seed is made of its path. */
-  readonly sampling?: SamplingParams;
-}
+  sampling: custom<SamplingParams>()(
+    'an object, as { temperature, maxTokens }',
+    (value) => typeof value === 'object' && value !== null,
+    { optional: true },
+  ),
+};
+/** What children of a node are asked for with. */
+export type Expansion = Given<Options<typeof expansionShape>>;
 
 /** How a search over a tree or graph ends. */
 export interface Finish {

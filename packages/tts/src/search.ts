@@ -1,16 +1,10 @@
-import {
-  assertArgument,
-  assertKnownOptions,
-  type Completion,
-  type Generator,
-  type Verifier,
-} from '@posttrain/interfaces';
+import { assertArgument, type Completion, type Generator, options, type Verifier } from '@posttrain/interfaces';
 import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
 import { type Cost, Ledger, type Reservation } from '@posttrain/interfaces/ledger';
 import { type BudgetLimit, budgetLimit, ledgerLimits } from './budget.js';
 import { answerOf, assertStops } from './contracts.js';
 import { Deadline } from './deadline.js';
-import { assertInteger, InvalidArgumentError, NoCandidateError } from './errors.js';
+import { InvalidArgumentError, NoCandidateError } from './errors.js';
 import { Rounds } from './rounds.js';
 import {
   ancestry,
@@ -23,8 +17,21 @@ import {
   searchNode,
   stateOf,
 } from './search-node.js';
-import { assertSearch, type Problem, type SearchOptions } from './search-options.js';
-import type { Expansion, Finish, Remaining, SearchResult, Vote } from './search-types.js';
+import {
+  assertSearch,
+  type DeclaredStrategy,
+  namedOptions,
+  type Problem,
+  type SearchOptions,
+} from './search-options.js';
+import {
+  type Expansion,
+  expansionShape,
+  type Finish,
+  type Remaining,
+  type SearchResult,
+  type Vote,
+} from './search-types.js';
 import type { Trace, TraceNode } from './trace.js';
 import { traceOf } from './trace-of.js';
 
@@ -34,7 +41,7 @@ const OVERTIME = 'not verified: wall time over';
  * One search under way: what a strategy is written on. Every call of generators and verifiers goes through it, so that the
  * budget is kept, the contracts are checked and the trace is complete, whatever the strategy does. A search over samples:
  *
- * 1. `new Search('my-strategy', problem, options)` checks what was given;
+ * 1. `new Search(myOptions, problem, options)` checks what was given;
  * 2. `draw()` gives the completions, verified where there is a verifier, until done or out of budget;
  * 3. the strategy chooses; `finish` closes the search, or `nothing` makes the error when there is no choice.
  *
@@ -63,14 +70,16 @@ export class Search {
   /** The problem itself: its text is the problem's prefix. */
   readonly root: SearchNode;
 
-  /**
-   * @param strategy its name in traces and errors
-   * @param ownOptions the strategy's options beside `StrategyOptions`, by name; with `verifier` among them it must be given
-   * @throws PosttrainError for an unknown option, InvalidArgumentError for one that cannot be meant
-   */
-  constructor(strategy: string, problem: Problem, options: SearchOptions, ownOptions: readonly string[] = []) {
-    assertSearch(strategy, problem, options, ownOptions);
-    this.#strategy = strategy;
+  /** @param strategy its declared options (`strategyOptions`), or its name, with the names of its `ownOptions` */
+  constructor(
+    strategy: string | DeclaredStrategy,
+    problem: Problem,
+    options: SearchOptions,
+    ownOptions: readonly string[] = [],
+  ) {
+    const declared = typeof strategy === 'string' ? namedOptions(strategy, ownOptions) : strategy;
+    assertSearch(declared, problem, options);
+    this.#strategy = declared.where;
     this.#problem = problem;
     this.#options = options;
     this.#extract = options.extractAnswer ?? extractFinalAnswer;
@@ -154,12 +163,9 @@ export class Search {
    */
   async expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
     const where = `${this.#strategy}: expand`;
-    assertKnownOptions(where, expansion, ['n', 'stop', 'maxTokens', 'prompt', 'prefix', 'role', 'sampling']);
-    const { n, stop = [], role, prompt, prefix = '' } = expansion;
-    assertInteger(`${where}: n`, n, 1);
+    const { n, stop, role, prompt, prefix } = options(where, expansionShape).read(expansion);
     const { seed: _, ...sampling } = { ...this.#options.sampling, ...expansion.sampling };
     const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
-    if (maxTokens !== undefined) assertInteger(`${where}: maxTokens`, maxTokens, 1);
     const generator = this.#generator(role);
     if (node.state === 'ended' && prompt === undefined) {
       throw new InvalidArgumentError(

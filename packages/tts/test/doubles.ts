@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Completion, GenerateRequest, Generator, Verifier } from '@posttrain/interfaces';
 
 /** SplitMix64's top 53 bits: a generator of its own for the tests, so that the code under test is not its own judge. */
@@ -93,3 +94,38 @@ export function stepper(letters: readonly string[], depth: number): Generator & 
     },
   };
 }
+
+export const LETTERS = ['a', 'b', 'c'];
+/** Knows a tree of `depth` steps with a child for every letter: the i-th of the children asked for together is letter i. */
+export function enumerating(depth: number, letters = LETTERS): Generator & { prefixes: string[] } {
+  const prefixes: string[] = [];
+  return {
+    name: 'enumerating',
+    prefixes,
+    generate: async (requests) =>
+      requests.map(({ prefix = '', n = 1, stop = [] }) => {
+        prefixes.push(prefix);
+        const left = depth - prefix.length / 2;
+        return Array.from({ length: n }, (_, i): Completion => {
+          const letter = letters[i % letters.length]!;
+          if (stop.length > 0) return { ...completion(letter), stop: left > 1 ? stop[0]! : null };
+          // Without a stop, the first letter to the end of the tree.
+          const rest = [letter, ...new Array<string>(left - 1).fill(letters[0]!)];
+          return { ...completion(rest.join('\n')), stop: null };
+        });
+      }),
+  };
+}
+/** A value for every text, drawn once: what a process verifier would say of a tree of which nothing else is known. */
+export function values(seed: number): (text: string) => number {
+  const uniform = seededUniform(seed);
+  const known = new Map<string, number>();
+  return (text) => {
+    const key = text.trimEnd();
+    if (!known.has(key)) known.set(key, uniform());
+    return known.get(key)!;
+  };
+}
+/** What the authors’ code or rule gives. */
+export const goldenOf = <T>(name: string): T =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/tree-search/${name}.json`, import.meta.url), 'utf8')) as T;

@@ -1,4 +1,4 @@
-import { isPosttrainError } from '@posttrain/interfaces';
+import { type Given, isPosttrainError, number } from '@posttrain/interfaces';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -9,12 +9,13 @@ import {
   NoCandidateError,
   type Problem,
   Search,
+  strategyOptions,
   traceTable,
   traceToJson,
   traceToSvg,
-  type VerifiedStrategyOptions,
   type Verifier,
   type VerifyRequest,
+  verifierOption,
   weightedBestOfN,
 } from '../src/index.js';
 import { categorical, completion, scripted, seededUniform, table } from './doubles.js';
@@ -269,10 +270,14 @@ describe('every strategy', () => {
   it('refuses unknown options, impossible numbers and a missing verifier', async () => {
     const generator = scripted([]);
     const verifier = table(() => 1);
-    await expect(majorityVote(problem, { generator, n: 0 })).rejects.toThrow(/n must be an integer of at least 1/);
+    await expect(majorityVote(problem, { generator, n: 0 })).rejects.toThrow(
+      /majority-vote: n is 0; it must be a whole number of at least 1/,
+    );
     await expect(majorityVote(problem, { generator, n: 1, batchsize: 2 } as never)).rejects.toThrow(/"batchSize"/);
     await expect(majorityVote({ ...problem, promt: '' } as never, { generator, n: 1 })).rejects.toThrow(/"prompt"/);
-    await expect(bestOfN(problem, { generator, n: 1 } as never)).rejects.toThrow(/needs a verifier/);
+    await expect(bestOfN(problem, { generator, n: 1 } as never)).rejects.toThrow(
+      /verifier is missing; .* majorityVote does without/,
+    );
     await expect(bestOfN(problem, { generator, verifier, n: 1, budget: { maxTokens: 1 } as never })).rejects.toThrow(
       /unknown option "maxTokens"/,
     );
@@ -283,7 +288,7 @@ describe('every strategy', () => {
     [{ verifier: isRight }, /verifier is the function isRight; .*functionVerifier\('isRight', isRight\) makes one/],
     [{ verifier: () => 1 }, /functionVerifier\('verifier', verifier\)/],
     [{ verifier: 'exact' }, /verifier is "exact"; it must be an object with verify\(requests\)\.$/],
-    [{ generator: undefined }, /generator is undefined; it must be an object with generate\(requests\)\.$/],
+    [{ generator: undefined }, /generator is missing; it must be an object with generate\(requests\)\.$/],
     [{ generator: { generator: () => 1 } }, /model\.generator\(\) gives one/],
     [{ generator: Promise.resolve(1) }, /await it first/],
     [{ extractAnswer: 'last' }, /extractAnswer is "last"; it must be a function/],
@@ -291,7 +296,7 @@ describe('every strategy', () => {
     [{ numSamples: 4 }, /unknown option "numSamples"\. It is called "n" here\./],
     [{ budget: { maxTokens: 4 } }, /unknown option "maxTokens"\. It is called "maxCompletionTokens" here\./],
     [{ sampling: 5 }, /sampling is 5; it must be an object/],
-    [{ n: '3' }, /n must be an integer of at least 1, got "3"/],
+    [{ n: '3' }, /n is "3"; it must be a whole number of at least 1/],
     [undefined, /options must be an object, got undefined/],
   ])('refuses %o before anything is asked', async (given, message) => {
     const generator = scripted([]);
@@ -344,10 +349,11 @@ describe('every strategy', () => {
 });
 
 describe('a strategy of your own', () => {
+  const shortestGoodOptions = strategyOptions('shortest-good', { verifier: verifierOption, bar: number({ min: 0 }) });
   /** The shortest completion that the verifier calls good enough. */
-  async function shortestGood(problem: Problem, options: VerifiedStrategyOptions & { readonly bar: number }) {
+  async function shortestGood(problem: Problem, options: Given<typeof shortestGoodOptions>) {
     const { bar, ...rest } = options;
-    const search = new Search('shortest-good', problem, options, ['verifier', 'bar']);
+    const search = new Search(shortestGoodOptions, problem, options);
     const candidates = await search.draw();
     expect(rest.n).toBeGreaterThanOrEqual(candidates.length);
     const good = candidates.filter(({ node }) => (node.score ?? 0) >= bar);
@@ -372,8 +378,13 @@ describe('a strategy of your own', () => {
     const none = shortestGood({ prompt: 'q' }, { ...options, generator: scripted(['a']), n: 1, bar: 9 });
     await expect(none).rejects.toThrow(/shortest-good: none of 1 reaches 9/);
     await expect(shortestGood({ prompt: 'q' }, { ...options, bar: 1, baar: 1 } as never)).rejects.toThrow(/"bar"/);
+    await expect(shortestGood({ prompt: 'q' }, { ...options, bar: -1 })).rejects.toThrow(
+      /shortest-good: bar is -1; it must be a number of at least 0/,
+    );
     const { verifier: _, ...without } = options;
-    await expect(shortestGood({ prompt: 'q' }, { ...without, bar: 1 } as never)).rejects.toThrow(/needs a verifier/);
+    await expect(shortestGood({ prompt: 'q' }, { ...without, bar: 1 } as never)).rejects.toThrow(
+      /verifier is missing; .* majorityVote does without/,
+    );
   });
 
   it('hears of the tokens and the end of a completion, and so does its verifier', async () => {

@@ -1,39 +1,8 @@
-import type { Completion, Generator } from '@posttrain/interfaces';
+import type { Generator } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
-import { graphOfThoughts, mcts, NoCandidateError, stepBeamSearch, uct } from '../src/index.js';
-import { completion, seededUniform, table } from './doubles.js';
+import { graphOfThoughts, mcts, NoCandidateError, rebase, rebaseWidths, stepBeamSearch, uct } from '../src/index.js';
+import { completion, enumerating, goldenOf, LETTERS, seededUniform, table, values } from './doubles.js';
 
-const LETTERS = ['a', 'b', 'c'];
-/** Knows a tree of `depth` steps with a child for every letter: the i-th of the children asked for together is letter i. */
-function enumerating(depth: number, letters = LETTERS): Generator & { prefixes: string[] } {
-  const prefixes: string[] = [];
-  return {
-    name: 'enumerating',
-    prefixes,
-    generate: async (requests) =>
-      requests.map(({ prefix = '', n = 1, stop = [] }) => {
-        prefixes.push(prefix);
-        const left = depth - prefix.length / 2;
-        return Array.from({ length: n }, (_, i): Completion => {
-          const letter = letters[i % letters.length]!;
-          if (stop.length > 0) return { ...completion(letter), stop: left > 1 ? stop[0]! : null };
-          // Without a stop, the first letter to the end of the tree.
-          const rest = [letter, ...new Array<string>(left - 1).fill(letters[0]!)];
-          return { ...completion(rest.join('\n')), stop: null };
-        });
-      }),
-  };
-}
-/** A value for every text, drawn once: what a process verifier would say of a tree of which nothing else is known. */
-function values(seed: number): (text: string) => number {
-  const uniform = seededUniform(seed);
-  const known = new Map<string, number>();
-  return (text) => {
-    const key = text.trimEnd();
-    if (!known.has(key)) known.set(key, uniform());
-    return known.get(key)!;
-  };
-}
 const problem = { prompt: 'q' };
 const STEP = { stop: ['\n'], sampling: { maxTokens: 8 } };
 
@@ -98,7 +67,7 @@ describe('stepBeamSearch', () => {
 
   it('refuses widths that do not fit, and throws with the trace when nothing has ended', async () => {
     await expect(beam(5, 3, () => 1)).rejects.toThrow(/n must be a multiple of beamWidth \(3\), got 5/);
-    await expect(beam(3, 3, () => 1, { aggregation: 'mean' })).rejects.toThrow(/one of last, min, prod/);
+    await expect(beam(3, 3, () => 1, { aggregation: 'mean' })).rejects.toThrow(/one of "last", "min", "prod"/);
     await expect(beam(3, 3, () => 1, { budget: { maxCompletions: 4 } })).rejects.toThrow(NoCandidateError);
   });
 });
@@ -169,7 +138,9 @@ describe('mcts', () => {
     const result = await mcts(problem, { ...options, budget: { maxCompletions: 9 } });
     expect(result.exhausted).toBe('maxCompletions');
     expect(result.trace.spent.completions).toBeLessThanOrEqual(9);
-    await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(/'rollout' or 'value'/);
+    await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(
+      /one of "rollout", "value"/,
+    );
   });
 });
 
@@ -245,5 +216,76 @@ describe('graphOfThoughts', () => {
     await expect(graphOfThoughts(problem, { ...options, verifier: table(() => null) })).rejects.toThrow(
       /no thought has a score/,
     );
+  });
+});
+
+describe('rebase', () => {
+  interface Case {
+    readonly rewards: number[];
+    readonly width: number;
+    readonly temperature: number;
+    readonly widths: number[];
+  }
+  const grow = (n: number, worth: (text: string) => number, rest = {}) =>
+    rebase(problem, { generator: enumerating(3), verifier: table(worth), n, ...STEP, ...rest });
+
+  it.each(goldenOf<{ cases: Case[] }>('rebase').cases)(
+    'has the widths of the authors’ rule: $width at $temperature',
+    ({ rewards, width, temperature, widths }) => {
+      expect(rebaseWidths(rewards, width, temperature)).toEqual(widths);
+    },
+  );
+
+  it('is even where the temperature is high, greedy where it is low, and always spends the width', () => {
+    const uniform = seededUniform(3);
+    for (let round = 0; round < 50; round++) {
+      const rewards = Array.from({ length: 1 + Math.floor(uniform() * 8) }, uniform).sort((a, b) => b - a);
+      const width = Math.floor(uniform() * 40);
+      const even = rebaseWidths(rewards, width, 1e15);
+      expect(Math.max(...even) - Math.min(...even)).toBeLessThanOrEqual(1);
+      expect(rebaseWidths(rewards, width, 1e-9)).toEqual(rewards.map((_, i) => (i === 0 ? width : 0)));
+      for (const temperature of [0.01, 0.2, 1, 1e9]) {
+        const widths = rebaseWidths(rewards, width, temperature);
+        expect(widths.reduce((a, b) => a + b, 0)).toBe(width);
+        expect(widths).toEqual([...widths].sort((a, b) => b - a));
+      }
+    }
+  });
+
+  it.each([1, 4, 9, 16])('ends with %i solutions, as many as its width, and chooses among them', async (n) => {
+    const worth = values(n);
+    const result = await grow(n, worth, { selection: 'best' });
+    const { nodes, spent } = result.trace;
+    const leaves = nodes.slice(1).filter(({ stop }) => stop === undefined);
+    expect(leaves).toHaveLength(n);
+    // All end at step 3, so that the width is n at every step.
+    expect(spent.completions).toBe(3 * n);
+    expect(result.score).toBe(Math.max(...leaves.map(({ score }) => score!)));
+  });
+
+  it('expands each text as often as its reward says, and votes with the rewards', async () => {
+    const scores: Record<string, number> = { a: 0.9, b: 0.7, c: 0.1 };
+    const generator = enumerating(2);
+    const worth = (text: string) =>
+      scores[text.trimEnd()] ?? (text.endsWith('c') ? 0.8 : text.endsWith('b') ? 0.5 : 0.3);
+    const extractAnswer = (text: string) => text.at(-1)!;
+    const result = await grow(6, worth, { generator, extractAnswer });
+    // a, b, c twice each: shares of 6 at 0.2 are 2.28 → 3, of 3 left 1.75 → 2, of 1 left 0.73 → 1 for the first b.
+    const children = (id: number) => result.trace.nodes.filter(({ parent }) => parent === id).length;
+    expect([1, 4, 2, 5, 3, 6].map(children)).toEqual([3, 2, 1, 0, 0, 0]);
+    expect(result.votes.map(({ answer, count }) => [answer, count])).toEqual([
+      ['b', 2],
+      ['a', 3],
+      ['c', 1],
+    ]);
+    expect(result.text).toBe('a\nb');
+    expect((await grow(6, worth, { extractAnswer, generator, selection: 'best' })).text).toBe('a\nc');
+  });
+
+  it('refuses what cannot be meant, and throws with the trace when nothing has ended', async () => {
+    await expect(grow(3, () => 1, { balanceTemperature: 0 })).rejects.toThrow(/a number above 0/);
+    await expect(grow(3, () => 1, { selection: 'first' })).rejects.toThrow(/'weighted-vote' or 'best'/);
+    await expect(grow(3, () => -1, { extractAnswer: () => '1' })).rejects.toThrow(/cannot weigh a vote/);
+    await expect(grow(3, () => 1, { budget: { maxCompletions: 4 } })).rejects.toThrow(NoCandidateError);
   });
 });

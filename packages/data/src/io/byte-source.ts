@@ -1,22 +1,19 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { assertInteger, assertPath, DataFileError, messageOf } from '../errors.js';
+import { integer } from '@posttrain/interfaces';
+import { assertPath, DataFileError, messageOf } from '../errors.js';
 
-export interface RowSizeOptions {
+const MAX_TEXT = 500 * 2 ** 20;
+
+/** The option of every reader that holds one row at a time. */
+export const maxRowBytesShape = {
   /**
    * The longest row that is read, in bytes (in a CSV file, characters): one is held in memory, and a missing line end or quote
    * would make the rest of the file one row. Default 64 MiB; at most 500 MiB, which is the longest text that JavaScript has.
    */
-  readonly maxRowBytes?: number;
-}
-
-const MAX_TEXT = 500 * 2 ** 20;
-
-export function maxRowBytesOf(where: string, { maxRowBytes = 64 * 2 ** 20 }: RowSizeOptions): number {
-  assertInteger(where, 'maxRowBytes', maxRowBytes, 1, MAX_TEXT);
-  return maxRowBytes;
-}
+  maxRowBytes: integer({ default: 64 * 2 ** 20, min: 1, max: MAX_TEXT, decisive: false }),
+};
 
 /** What is said of a row that is too long. */
 export function tooLong(maxRowBytes: number): string {

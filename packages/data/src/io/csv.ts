@@ -1,15 +1,21 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { assertTexts, DataFileError, DataOptionError, RowError } from '../errors.js';
+import { custom, type Given, listOf, options, text } from '@posttrain/interfaces';
+import { DataFileError, DataOptionError, RowError } from '../errors.js';
 import { eachRow, isoText, kindOf, notUtf8, ownValue, type RowSource } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
-import { maxRowBytesOf, type RowSizeOptions } from './byte-source.js';
+import { maxRowBytesShape } from './byte-source.js';
 import { readCsvRecords } from './csv-records.js';
 
-/** Options of `readCsv`. */
-export interface ReadCsvOptions extends RowSizeOptions {
+const delimiterShape = {
   /** Field separator, one character. Default `','`. */
-  readonly delimiter?: string;
-}
+  delimiter: custom<string>()(
+    'one character, and no quote or line end',
+    (value) => typeof value === 'string' && [...value].length === 1 && !'"\r\n'.includes(value),
+    { default: ',' },
+  ),
+};
+const readCsvOptions = options('readCsv', { ...delimiterShape, ...maxRowBytesShape });
+/** Options of `readCsv`. */
+export type ReadCsvOptions = Given<typeof readCsvOptions>;
 
 /**
  * Rows of a CSV file (RFC 4180, also gzipped as `.gz`), streaming. The first record names the columns; every value is
@@ -19,12 +25,11 @@ export interface ReadCsvOptions extends RowSizeOptions {
  */
 export async function* readCsv(
   path: string,
-  options: ReadCsvOptions = {},
+  given: ReadCsvOptions = {},
 ): AsyncGenerator<Readonly<Record<string, string>>> {
-  assertKnownOptions('readCsv', options, ['delimiter', 'maxRowBytes']);
-  const delimiter = checkDelimiter('readCsv', options.delimiter);
+  const { delimiter, maxRowBytes } = readCsvOptions.read(given);
   let columns: readonly string[] | undefined;
-  for await (const { fields, line } of readCsvRecords(path, delimiter, maxRowBytesOf('readCsv', options))) {
+  for await (const { fields, line } of readCsvRecords(path, delimiter, maxRowBytes)) {
     if (columns === undefined) {
       columns = checkColumns(path, line, fields);
       continue;
@@ -36,11 +41,13 @@ export async function* readCsv(
   }
 }
 
-/** Options of `writeCsv`. */
-export interface WriteCsvOptions extends Pick<ReadCsvOptions, 'delimiter'> {
+const writeCsvOptions = options('writeCsv', {
+  ...delimiterShape,
   /** Columns and their order. Default: the keys of the first row. */
-  readonly columns?: readonly string[];
-}
+  columns: listOf(text({}), { optional: true }),
+});
+/** Options of `writeCsv`. */
+export type WriteCsvOptions = Given<typeof writeCsvOptions>;
 
 /**
  * Writes rows as CSV (RFC 4180 quoting, line feeds), whole or not at all. `null` and missing values become empty
@@ -49,14 +56,13 @@ export interface WriteCsvOptions extends Pick<ReadCsvOptions, 'delimiter'> {
 export async function writeCsv(
   path: string,
   rows: RowSource<object>,
-  options: WriteCsvOptions = {},
+  given: WriteCsvOptions = {},
 ): Promise<WriteSummary> {
-  assertKnownOptions('writeCsv', options, ['delimiter', 'columns']);
-  assertTexts('writeCsv', 'columns', options.columns);
-  const delimiter = checkDelimiter('writeCsv', options.delimiter);
+  const settings = writeCsvOptions.read(given);
+  const { delimiter } = settings;
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
-    let { columns } = options;
+    let { columns } = settings;
     let known = new Set(columns);
     if (columns !== undefined) yield formatHeader(columns, delimiter);
     for await (const row of eachRow('writeCsv', rows)) {
@@ -104,11 +110,6 @@ function formatRecord(fields: readonly string[], delimiter: string): string {
     .join(delimiter);
   // A record of one empty field would otherwise be a blank line, which readers skip.
   return line === '' ? '""\n' : `${line}\n`;
-}
-
-function checkDelimiter(where: string, delimiter = ','): string {
-  if (typeof delimiter === 'string' && [...delimiter].length === 1 && !'"\r\n'.includes(delimiter)) return delimiter;
-  throw new DataOptionError(where, `"delimiter" must be one character and no quote, got ${JSON.stringify(delimiter)}.`);
 }
 
 function checkColumns(path: string, line: number, columns: readonly string[]): readonly string[] {

@@ -1,28 +1,28 @@
 import { stat } from 'node:fs/promises';
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { assertCallback, assertPath, DataFileError } from '../errors.js';
+import { options } from '@posttrain/interfaces';
+import { assertPath, DataFileError } from '../errors.js';
 import { MAX_DEPTH, type Row } from '../rows.js';
-import { maxRowBytesOf, RowBytes, readBytes } from './byte-source.js';
-import { parseOrReport, type ReadJsonlOptions, readJsonl } from './jsonl.js';
+import { RowBytes, readBytes } from './byte-source.js';
+import { parseOrReport, type ReadJsonlOptions, readJsonl, readJsonlShape } from './jsonl.js';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './parse-row.js';
 
 const COMMA = 0x2c;
+
+const readJsonOptions = options('readJson', readJsonlShape);
 
 /**
  * Rows of a `.json` file (also gzipped as `.gz`), streaming: either one array of objects, or JSON Lines under that name, as both
  * are common on the Hugging Face hub. Errors and options are those of `readJsonl`, and name the line where the row begins.
  */
-export async function* readJson(path: string, options: ReadJsonlOptions = {}): AsyncGenerator<Row> {
-  assertKnownOptions('readJson', options, ['onMalformed', 'maxRowBytes']);
-  assertCallback('readJson', 'onMalformed', options.onMalformed);
-  const maxRowBytes = maxRowBytesOf('readJson', options);
+export async function* readJson(path: string, given: ReadJsonlOptions = {}): AsyncGenerator<Row> {
+  const { maxRowBytes, onMalformed } = readJsonOptions.read(given);
   await assertReadableTwice(path);
   if (!(await beginsWithBracket(path))) {
-    yield* readJsonl(path, options);
+    yield* readJsonl(path, given);
     return;
   }
   for await (const { bytes, line } of arrayElements(path, maxRowBytes)) {
-    const row = parseOrReport({ path, line }, bytes, maxRowBytes, options);
+    const row = parseOrReport({ path, line }, bytes, maxRowBytes, onMalformed);
     if (row !== undefined) yield row;
   }
 }

@@ -1,18 +1,24 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { assertCallback, DataFileError, messageOf, RowError } from '../errors.js';
+import { custom, type Given, options } from '@posttrain/interfaces';
+import { DataFileError, messageOf, RowError } from '../errors.js';
 import { eachRow, isoText, kindOf, type Row, type RowSource, walk } from '../rows.js';
 import { type WriteSummary, writeFileAtomically } from './atomic-file.js';
-import { maxRowBytesOf, type RowSizeOptions, readLines, tooLong } from './byte-source.js';
+import { maxRowBytesShape, readLines, tooLong } from './byte-source.js';
 import { parseRow, stringifyExactly } from './parse-row.js';
 
-/** Options of `readJsonl`. */
-export interface ReadJsonlOptions extends RowSizeOptions {
+/** The options of readers of JSON. */
+export const readJsonlShape = {
   /**
    * Called with the error of each malformed line, which is then skipped; count them here.
    * Default: the first malformed line ends the reading with its error.
    */
-  readonly onMalformed?: (error: DataFileError) => void;
-}
+  onMalformed: custom<(error: DataFileError) => void>()('a function', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+  ...maxRowBytesShape,
+};
+const readJsonlOptions = options('readJsonl', readJsonlShape);
+/** Options of `readJsonl`. */
+export type ReadJsonlOptions = Given<typeof readJsonlOptions>;
 
 /**
  * Rows of a JSON Lines file (`.jsonl`, `.ndjson`, also gzipped as `.gz`), streaming: memory holds one line.
@@ -22,12 +28,10 @@ export interface ReadJsonlOptions extends RowSizeOptions {
  * A line that is no JSON object, is nested more than 1000 deep or longer than `maxRowBytes` is a `DataFileError` with the
  * line's number.
  */
-export async function* readJsonl(path: string, options: ReadJsonlOptions = {}): AsyncGenerator<Row> {
-  assertKnownOptions('readJsonl', options, ['onMalformed', 'maxRowBytes']);
-  assertCallback('readJsonl', 'onMalformed', options.onMalformed);
-  const maxRowBytes = maxRowBytesOf('readJsonl', options);
+export async function* readJsonl(path: string, given: ReadJsonlOptions = {}): AsyncGenerator<Row> {
+  const { maxRowBytes, onMalformed } = readJsonlOptions.read(given);
   for await (const { bytes, number } of readLines(path, maxRowBytes)) {
-    const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, options);
+    const row = parseOrReport({ path, line: number }, bytes, maxRowBytes, onMalformed);
     if (row !== undefined) yield row;
   }
 }
@@ -37,7 +41,7 @@ export function parseOrReport(
   location: { readonly path: string; readonly line: number },
   bytes: Uint8Array | undefined,
   maxRowBytes: number,
-  { onMalformed }: ReadJsonlOptions,
+  onMalformed: ReadJsonlOptions['onMalformed'],
 ): Row | undefined {
   try {
     if (bytes === undefined) throw new Error(tooLong(maxRowBytes));

@@ -1,4 +1,4 @@
-import { assertKnownOptions, hashText, isPosttrainError } from '@posttrain/interfaces';
+import { type Given, hashText, isPosttrainError, type Options, options, text } from '@posttrain/interfaces';
 import { assertCallback, DataStepError, messageOf } from '../errors.js';
 import { kindOf, type Row } from '../rows.js';
 import type { DataStep } from '../step.js';
@@ -6,23 +6,24 @@ import type { DataStep } from '../step.js';
 /** `true` keeps the row; `false` drops it for the step's name; `{ drop }` drops it and says why. */
 export type FilterVerdict = boolean | { readonly drop: string };
 
-/** Options of `filter`. */
-export interface FilterOptions {
+const filterShape = {
   /** What the predicate does, to know a finished stage again. Default: a hash of its source text as it runs, which another compiler changes. */
-  readonly version?: string;
-}
+  version: text({ optional: true }),
+};
+/** Options of `filter`. */
+export type FilterOptions = Given<Options<typeof filterShape>>;
 
 /** Keeps the rows the predicate accepts. The row number counts the rows this step reads, from 1. */
 export function filter<R extends object = Row>(
   name: string,
   predicate: (row: R, rowNumber: number) => FilterVerdict | Promise<FilterVerdict>,
-  options: FilterOptions = {},
+  given: FilterOptions = {},
 ): DataStep<R> & { readonly passes: true } {
-  assertKnownOptions(`filter "${name}"`, options, ['version']);
+  const { version } = options(`filter "${name}"`, filterShape).read(given);
   assertCallback(`filter "${name}"`, 'predicate', predicate ?? null);
   return {
     name,
-    version: options.version ?? hashText(String(predicate)),
+    version: version ?? hashText(String(predicate)),
     passes: true,
     async *apply(rows, context) {
       let rowNumber = 0;

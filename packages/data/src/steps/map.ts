@@ -1,33 +1,28 @@
-import { assertKnownOptions, hashText, isPosttrainError } from '@posttrain/interfaces';
-import { assertCallback, DataOptionError, DataStepError, messageOf, RowError } from '../errors.js';
+import { type Given, hashText, isPosttrainError, type Options, oneOf, options, text } from '@posttrain/interfaces';
+import { assertCallback, DataStepError, messageOf, RowError } from '../errors.js';
 import { kindOf, type Row } from '../rows.js';
 import type { DataStep } from '../step.js';
 
-/** Options of `map`. */
-export interface MapOptions {
+const mapShape = {
   /** What to do when the callback throws a `RowError`. Other errors always end the pipeline. Default `'throw'`. */
-  readonly onRowError?: 'throw' | 'drop';
+  onRowError: oneOf(['throw', 'drop'], { default: 'throw' }),
   /** What the callback does, to know a finished stage again. Default: a hash of its source text as it runs, which another compiler changes. */
-  readonly version?: string;
-}
+  version: text({ optional: true }),
+};
+/** Options of `map`. */
+export type MapOptions = Given<Options<typeof mapShape>>;
 
 /** Replaces each row by what the callback returns. The row number counts the rows this step reads, from 1. */
 export function map<In extends object = Row, Out extends object = Row>(
   name: string,
   transform: (row: In, rowNumber: number) => Out | Promise<Out>,
-  options: MapOptions = {},
+  given: MapOptions = {},
 ): DataStep<In, Out> {
-  assertKnownOptions(`map "${name}"`, options, ['onRowError', 'version']);
+  const { onRowError, version } = options(`map "${name}"`, mapShape).read(given);
   assertCallback(`map "${name}"`, 'transform', transform ?? null);
-  if (![undefined, 'throw', 'drop'].includes(options.onRowError)) {
-    throw new DataOptionError(
-      `map "${name}"`,
-      `"onRowError" must be "throw" or "drop", got ${JSON.stringify(options.onRowError)}.`,
-    );
-  }
   return {
     name,
-    version: `${options.version ?? hashText(String(transform))} ${options.onRowError ?? 'throw'}`,
+    version: `${version ?? hashText(String(transform))} ${onRowError}`,
     async *apply(rows, context) {
       let rowNumber = 0;
       for await (const row of rows) {
@@ -36,7 +31,7 @@ export function map<In extends object = Row, Out extends object = Row>(
         try {
           mapped = await transform(row, rowNumber);
         } catch (error) {
-          if (error instanceof RowError && options.onRowError === 'drop') {
+          if (error instanceof RowError && onRowError === 'drop') {
             context.drop(row, `${error.field}: ${error.problem}`);
             continue;
           }

@@ -7,13 +7,16 @@ import { kindOf, ownValue, type Row } from '../rows.js';
 import { SortedRecords } from '../spill/sorted-records.js';
 import type { DataStep } from '../step.js';
 
+/** Where the text of a row is. */
+export const textOption = custom<string | ((row: never) => string)>()(
+  'a column or a function of the row',
+  (value) => typeof value === 'string' || typeof value === 'function',
+  { default: 'text' },
+);
+
 const minhashOptions = options('minhashDeduplicate', {
   /** Column of the text, or a function of the row. Default `"text"`. */
-  text: custom<string | ((row: never) => string)>()(
-    'a column or a function of the row',
-    (value) => typeof value === 'string' || typeof value === 'function',
-    { default: 'text' },
-  ),
+  text: textOption,
   /** Words of a shingle. Default 5. */
   ngrams: integer({ default: 5, min: 1 }),
   /** Bands of a signature: texts are near-duplicates that agree in all rows of one. Default 14. */
@@ -90,13 +93,7 @@ export function minhashDeduplicate<R extends object = Row>(
         }
         if (ids.length % 1000 === 0) context.onProgress({ stage: `${name}: signatures`, done: ids.length });
       }
-      if (new Set(ids).size !== ids.length) {
-        throw new DataStepError(
-          name,
-          ids.length,
-          'two rows have one id: give parts of a row names of their own, context.derive(made, from, part).',
-        );
-      }
+      assertDistinct(name, ids);
       await joinCandidates(records, 2 + bandBytes, clusters);
       return { keptFor: duplicates(clusters, ids, scores) };
     },
@@ -146,7 +143,18 @@ function duplicates(clusters: UnionFind, ids: readonly string[], scores: readonl
   return keptFor;
 }
 
-function textOf(row: object, text: string | ((row: never) => string), rowNumber: number): string {
+/** Throws where two rows have one id, so that one could be dropped for the other. */
+export function assertDistinct(step: string, ids: readonly string[]): void {
+  if (new Set(ids).size === ids.length) return;
+  throw new DataStepError(
+    step,
+    ids.length,
+    'two rows have one id: give parts of a row names of their own, context.derive(made, from, part).',
+  );
+}
+
+/** @throws RowError where the text is none */
+export function textOf(row: object, text: string | ((row: never) => string), rowNumber: number): string {
   const value: unknown = typeof text === 'string' ? ownValue(row, text) : (text as (row: object) => unknown)(row);
   if (typeof value === 'string') return value;
   const field = typeof text === 'string' ? text : 'text';

@@ -1,14 +1,14 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
-import { assertInteger } from '../errors.js';
 import type { DataStep } from '../step.js';
 
-/** Options of `shuffle`. */
-export interface ShuffleOptions {
-  readonly seed: number;
+const shuffleOptions = options('shuffle', {
+  seed: integer({}),
   /** Rows held in memory. Default: all rows, which gives a uniform shuffle. */
-  readonly bufferSize?: number;
-}
+  bufferSize: integer({ optional: true, min: 1, max: 2 ** 31 - 1 }),
+});
+/** Options of `shuffle`. */
+export type ShuffleOptions = Given<typeof shuffleOptions>;
 
 /**
  * Shuffles rows; the same seed and input give the same order.
@@ -17,11 +17,8 @@ export interface ShuffleOptions {
  * and each row that comes out is drawn from the buffer, as Hugging Face `IterableDataset.shuffle` does: a row comes
  * out at most `bufferSize - 1` places early, and rows only mix over about that distance.
  */
-export function shuffle(options: ShuffleOptions): DataStep<object> & { readonly passes: true } {
-  assertKnownOptions('shuffle', options, ['seed', 'bufferSize']);
-  const { seed, bufferSize } = options;
-  if (bufferSize !== undefined) assertInteger('shuffle', 'bufferSize', bufferSize, 1, 2 ** 31 - 1);
-  createRandom(seed);
+export function shuffle(given: ShuffleOptions): DataStep<object> & { readonly passes: true } {
+  const { seed, bufferSize } = shuffleOptions.read(given);
   return {
     name: 'shuffle',
     version: JSON.stringify([seed, bufferSize]),

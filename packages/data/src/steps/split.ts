@@ -1,11 +1,25 @@
-import { assertKnownOptions, isPosttrainError, showValue } from '@posttrain/interfaces';
-import { DataOptionError, messageOf, RowError } from '../errors.js';
-import { isPlainObject, kindOf, ownValue, type Row, requireRow } from '../rows.js';
+import { custom, integer, isPosttrainError, number, oneOf, options } from '@posttrain/interfaces';
+import { messageOf, RowError } from '../errors.js';
+import { isPlainObject, ownValue, type Row, requireRow } from '../rows.js';
 import { canonicalJson, hashFraction } from '../stable-hash.js';
 import type { DataStep } from '../step.js';
 
 /** The name of a part of a split. */
 export type SplitName = 'train' | 'test';
+
+export const SPLIT_NAMES = ['train', 'test'] as const satisfies readonly SplitName[];
+
+const ruleShape = {
+  testFraction: number({ above: 0, below: 1 }),
+  seed: integer({}),
+  key: custom<string | ((row: never) => unknown)>()(
+    'a column or a function of the row',
+    (value) => typeof value === 'string' || typeof value === 'function',
+    { optional: true },
+  ),
+};
+const ruleOptions = options('splitOf', ruleShape);
+const splitOptions = options('split', { ...ruleShape, part: oneOf(SPLIT_NAMES, {}) });
 
 /** How rows are shared out to the parts of a split. */
 export interface SplitRule<R extends object = Row> {
@@ -25,7 +39,11 @@ export interface SplitRule<R extends object = Row> {
  * rows from train to test.
  */
 export function splitOf<R extends object = Row>(row: R, rule: SplitRule<R>, rowNumber?: number): SplitName {
-  assertRule('splitOf', rule);
+  ruleOptions.read(rule);
+  return partOf(row, rule, rowNumber);
+}
+
+function partOf<R extends object>(row: R, rule: SplitRule<R>, rowNumber?: number): SplitName {
   requireRow(row, rowNumber);
   const { key } = rule;
   let value: unknown = row;
@@ -58,23 +76,19 @@ function keyOf<R extends object>(key: (row: R) => unknown, row: R, rowNumber: nu
  * some 50 bytes of memory for each different prompt.
  */
 export function split<R extends object = Row>(
-  options: SplitRule<R> & { readonly part: SplitName },
+  rule: SplitRule<R> & { readonly part: SplitName },
 ): DataStep<R> & { readonly passes: true } {
-  assertKnownOptions('split', options, ['part', 'testFraction', 'seed', 'key']);
-  assertRule('split', options);
-  if (options.part !== 'train' && options.part !== 'test') {
-    throw new DataOptionError('split', `"part" must be "train" or "test", got ${JSON.stringify(options.part)}.`);
-  }
+  splitOptions.read(rule);
   return {
-    name: `split ${options.part}`,
-    version: JSON.stringify([options.testFraction, options.seed, String(options.key)]),
+    name: `split ${rule.part}`,
+    version: JSON.stringify([rule.testFraction, rule.seed, String(rule.key)]),
     passes: true,
     async *apply(rows, context) {
       let rowNumber = 0;
       const asked = new Map<number, SplitName>();
       for await (const row of rows) {
         rowNumber++;
-        const part = splitOf(row, options, rowNumber);
+        const part = partOf(row, rule, rowNumber);
         const question = questionOf(row);
         if (question !== undefined) {
           const hash = hashFraction(canonicalJson(question));
@@ -82,28 +96,11 @@ export function split<R extends object = Row>(
           if (first === undefined) asked.set(hash, part);
           else if (first !== part) context.warn(LEAK);
         }
-        if (part === options.part) yield row;
+        if (part === rule.part) yield row;
         else context.drop(row, `in the ${part} part`);
       }
     },
   };
-}
-
-function assertRule(
-  where: string,
-  rule: { readonly testFraction: number; readonly seed: number; readonly key?: unknown },
-): void {
-  if (typeof rule !== 'object' || rule === null)
-    throw new DataOptionError(where, `the rule must be { testFraction, seed, key? }, got ${kindOf(rule)}.`);
-  const { testFraction, seed, key } = rule;
-  if (key !== undefined && typeof key !== 'string' && typeof key !== 'function') {
-    throw new DataOptionError(where, `"key" must be a column or a function of the row, got ${kindOf(key)}.`);
-  }
-  if (!(typeof testFraction === 'number' && testFraction > 0 && testFraction < 1)) {
-    throw new DataOptionError(where, `"testFraction" must be between 0 and 1, got ${showValue(testFraction)}.`);
-  }
-  if (!Number.isSafeInteger(seed))
-    throw new DataOptionError(where, `"seed" must be a safe integer, got ${showValue(seed)}.`);
 }
 
 const LEAK = "rows ask what a row of the other part asks: give key: 'prompt', or a function of the row";

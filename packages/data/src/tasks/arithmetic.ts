@@ -1,36 +1,37 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, oneOf, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
 import { DataOptionError } from '../errors.js';
 import { columnWork } from './column-arithmetic.js';
 import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {
   answerAfterMark,
-  checkChoices,
   checkNumber,
-  checkRange,
   drawFrom,
-  type IntegerRange,
+  endsOf,
+  integerRange,
   type ProceduralTask,
+  someOf,
 } from './procedural-task.js';
 
 /** An operator of `arithmetic`. */
 export type ArithmeticOperator = IntegerOperator;
 
-/** Options of `arithmetic`. */
-export interface ArithmeticOptions {
+const arithmeticOptions = options('arithmetic', {
   /** Digits of each term. Default 2. */
-  readonly digits?: IntegerRange;
+  digits: integerRange(2, 1, 14),
   /** Number of terms. Default 2. */
-  readonly terms?: IntegerRange;
+  terms: integerRange(2, 2, 20),
   /** Default `['+', '-']`. */
-  readonly operators?: readonly ArithmeticOperator[];
+  operators: someOf(INTEGER_OPERATORS, ['+', '-']),
   /**
    * What the solution writes before the answer. `'none'`: nothing. `'steps'`: the expression after each operation.
    * `'columns'`: also the digit columns of each operation with carries, lowest first, as in "Show Your Work"
    * (arXiv 2112.00114); products then need one-digit terms. Default `'steps'`.
    */
-  readonly scratchpad?: 'none' | 'steps' | 'columns';
-}
+  scratchpad: oneOf(['none', 'steps', 'columns'], { default: 'steps' }),
+});
+/** Options of `arithmetic`. */
+export type ArithmeticOptions = Given<typeof arithmeticOptions>;
 
 /** `terms[0] operators[0] terms[1] ...` with the usual precedence. */
 export type ArithmeticProblem = {
@@ -42,13 +43,9 @@ export type ArithmeticProblem = {
  * Sums, differences and products: the prompt `57+68-5=`, the solution `125-5=120#120`, with columns
  * `[7+8=15,5+6+1=12]125-5=[5-5=0,2=2,1=1]120#120`. Characters: digits `+ - * = # [ ] ,`. Answers may be negative.
  */
-export function arithmetic(options: ArithmeticOptions = {}): ProceduralTask<ArithmeticProblem> {
-  assertKnownOptions('arithmetic', options, ['digits', 'terms', 'operators', 'scratchpad']);
-  const { operators = ['+', '-'], scratchpad = 'steps' } = options;
-  checkChoices('arithmetic', 'operators', operators, INTEGER_OPERATORS);
-  checkChoices('arithmetic', 'scratchpad', [scratchpad], ['none', 'steps', 'columns']);
-  const digits = checkRange('arithmetic', 'digits', options.digits ?? 2, 1, 14);
-  const terms = checkRange('arithmetic', 'terms', options.terms ?? 2, 2, 20);
+export function arithmetic(given: ArithmeticOptions = {}): ProceduralTask<ArithmeticProblem> {
+  const { operators, scratchpad, ...ranges } = arithmeticOptions.read(given);
+  const [digits, terms] = [endsOf(ranges.digits), endsOf(ranges.terms)];
   if (operators.includes('*') && digits[1] * terms[1] > 15) {
     throw new DataOptionError('arithmetic', 'products may pass 2^53: digits times terms must be at most 15.');
   }

@@ -1,6 +1,6 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, oneOf, options } from '@posttrain/interfaces';
 import { createRandom, type Random } from '@posttrain/interfaces/random';
-import { assertInteger, TaskExhaustedError } from '../errors.js';
+import { TaskExhaustedError } from '../errors.js';
 import {
   type Expression,
   evaluateExpression,
@@ -13,28 +13,28 @@ import {
 } from './expression.js';
 import {
   answerAfterMark,
-  checkChoices,
-  checkRange,
   drawFrom,
-  type IntegerRange,
+  integerRange,
   noAnswer,
   type ProceduralTask,
+  someOf,
   type TaskVerdict,
 } from './procedural-task.js';
 
-/** Options of `countdown`. */
-export interface CountdownOptions {
+const countdownOptions = options('countdown', {
   /** How many numbers are given. Default 3. */
-  readonly numbers?: IntegerRange;
+  numbers: integerRange(3, 2, 8),
   /** The largest given number; the smallest is 1. Default 9. */
-  readonly maxNumber?: number;
+  maxNumber: integer({ default: 9, min: 1, max: 1000 }),
   /** The largest target; the smallest is 1. Default 99. */
-  readonly maxTarget?: number;
+  maxTarget: integer({ default: 99, min: 1, max: 1_000_000 }),
   /** Default `['+', '-', '*']`. */
-  readonly operators?: readonly Operator[];
+  operators: someOf(OPERATORS, ['+', '-', '*']),
   /** `'steps'`: each operation with its value before the answer. `'none'`: the answer only. Default `'steps'`. */
-  readonly scratchpad?: 'none' | 'steps';
-}
+  scratchpad: oneOf(['none', 'steps'], { default: 'steps' }),
+});
+/** Options of `countdown`. */
+export type CountdownOptions = Given<typeof countdownOptions>;
 
 /** `expression` is one solution, the one the problem was made from; a checker accepts every other as well. */
 export type CountdownProblem = {
@@ -50,14 +50,8 @@ type Made = { readonly value: number; readonly expression: Expression };
  * the solution `3*5=15,15+7=22#3*5+7`. Characters: digits `, > : + - * / ( ) = #`. Every problem has a solution whose
  * intermediate values are positive integers; answers are checked in exact fractions.
  */
-export function countdown(options: CountdownOptions = {}): ProceduralTask<CountdownProblem> {
-  assertKnownOptions('countdown', options, ['numbers', 'maxNumber', 'maxTarget', 'operators', 'scratchpad']);
-  const { maxNumber = 9, maxTarget = 99, operators = ['+', '-', '*'], scratchpad = 'steps' } = options;
-  const numbers = checkRange('countdown', 'numbers', options.numbers ?? 3, 2, 8);
-  assertInteger('countdown', 'maxNumber', maxNumber, 1, 1000);
-  assertInteger('countdown', 'maxTarget', maxTarget, 1, 1_000_000);
-  checkChoices('countdown', 'operators', operators, OPERATORS);
-  checkChoices('countdown', 'scratchpad', [scratchpad], ['none', 'steps']);
+export function countdown(given: CountdownOptions = {}): ProceduralTask<CountdownProblem> {
+  const { numbers, maxNumber, maxTarget, operators, scratchpad } = countdownOptions.read(given);
 
   return {
     name: 'countdown',
@@ -65,10 +59,10 @@ export function countdown(options: CountdownOptions = {}): ProceduralTask<Countd
       const random = createRandom(seed, 'countdown', index);
       for (let attempt = 0; attempt < 1000; attempt++) {
         const count = drawFrom(random, numbers);
-        const given = Array.from({ length: count }, () => random.integer(1, maxNumber));
-        const made = combine(random, given, operators);
+        const drawn = Array.from({ length: count }, () => random.integer(1, maxNumber));
+        const made = combine(random, drawn, operators);
         if (made === undefined || made.value > maxTarget) continue;
-        return { numbers: given, target: made.value, expression: renderExpression(made.expression) };
+        return { numbers: drawn, target: made.value, expression: renderExpression(made.expression) };
       }
       throw new TaskExhaustedError('countdown', 'found no problem in 1000 attempts; raise maxTarget or add operators.');
     },

@@ -1,31 +1,30 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, oneOf, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
-import { assertInteger } from '../errors.js';
 import { INTEGER_OPERATORS, type IntegerOperator, operate } from './integer-operators.js';
 import {
   answerAfterMark,
-  checkChoices,
   checkNumber,
-  checkRange,
   drawFrom,
-  type IntegerRange,
+  integerRange,
   type ProceduralTask,
+  someOf,
 } from './procedural-task.js';
 
 /** An operator of `modularChain`. */
 export type ChainOperator = IntegerOperator;
 
-/** Options of `modularChain`. */
-export interface ModularChainOptions {
+const modularChainOptions = options('modularChain', {
   /** Numbers are taken modulo this. Default 10. */
-  readonly modulus?: number;
+  modulus: integer({ default: 10, min: 2, max: 1_000_000 }),
   /** Number of operations. Default 2 to 4. */
-  readonly steps?: IntegerRange;
+  steps: integerRange([2, 4], 1, 100),
   /** Default `['+', '-', '*']`. */
-  readonly operators?: readonly ChainOperator[];
+  operators: someOf(INTEGER_OPERATORS, INTEGER_OPERATORS),
   /** `'steps'`: each operation with its residue before the answer. `'none'`: the answer only. Default `'steps'`. */
-  readonly scratchpad?: 'none' | 'steps';
-}
+  scratchpad: oneOf(['none', 'steps'], { default: 'steps' }),
+});
+/** Options of `modularChain`. */
+export type ModularChainOptions = Given<typeof modularChainOptions>;
 
 /** A problem of `modularChain`. */
 export type ModularChainProblem = {
@@ -39,13 +38,8 @@ export type ModularChainProblem = {
  * `3+4=0,0*2=0,0-5=2#2`. Characters: digits `% : + - * = , #`. Each step is one entry of a small table, so the
  * difficulty lies in carrying the state along; the number of steps sets it.
  */
-export function modularChain(options: ModularChainOptions = {}): ProceduralTask<ModularChainProblem> {
-  assertKnownOptions('modularChain', options, ['modulus', 'steps', 'operators', 'scratchpad']);
-  const { modulus = 10, operators = INTEGER_OPERATORS, scratchpad = 'steps' } = options;
-  assertInteger('modularChain', 'modulus', modulus, 2, 1_000_000);
-  const count = checkRange('modularChain', 'steps', options.steps ?? [2, 4], 1, 100);
-  checkChoices('modularChain', 'operators', operators, INTEGER_OPERATORS);
-  checkChoices('modularChain', 'scratchpad', [scratchpad], ['none', 'steps']);
+export function modularChain(given: ModularChainOptions = {}): ProceduralTask<ModularChainProblem> {
+  const { modulus, steps: count, operators, scratchpad } = modularChainOptions.read(given);
 
   const answer = (problem: ModularChainProblem): string => String(states(problem).at(-1));
 

@@ -1,10 +1,20 @@
-import { assertKnownOptions, type Verdict, type Verifier } from '@posttrain/interfaces';
+import {
+  boolean,
+  custom,
+  type Given,
+  integer,
+  type Option,
+  oneOf,
+  options,
+  type Verdict,
+  type Verifier,
+} from '@posttrain/interfaces';
 import { answersEqual } from '@posttrain/interfaces/answers';
 import type { Random } from '@posttrain/interfaces/random';
-import { assertInteger, DataOptionError, RowError, TaskExhaustedError } from '../errors.js';
+import { DataOptionError, RowError, TaskExhaustedError } from '../errors.js';
 import { isPlainObject, kindOf } from '../rows.js';
 import { hashFraction } from '../stable-hash.js';
-import type { SplitName } from '../steps/split.js';
+import { SPLIT_NAMES, type SplitName } from '../steps/split.js';
 
 /** What a checker says of a completion. */
 export type TaskVerdict = { readonly correct: true } | { readonly correct: false; readonly reason: string };
@@ -38,14 +48,15 @@ export type TaskRow<Problem extends object = object> = {
   readonly problem: Problem;
 };
 
-/** Options of `taskRows`. */
-export interface TaskRowsOptions {
-  readonly split: SplitName;
-  readonly count: number;
-  readonly seed: number;
+const taskRowsOptions = options('taskRows', {
+  split: oneOf(SPLIT_NAMES, {}),
+  count: integer({ min: 0 }),
+  seed: integer({}),
   /** Yield no two problems with the same key. Turn it off to train on more rows than there are problems. Default true. */
-  readonly unique?: boolean;
-}
+  unique: boolean({ default: true }),
+});
+/** Options of `taskRows`. */
+export type TaskRowsOptions = Given<typeof taskRowsOptions>;
 
 /** The share of problems that belong to the test split. It is fixed, so that any two calls agree on the split. */
 export const TEST_FRACTION = 0.2;
@@ -63,15 +74,10 @@ export function splitOfProblem<Problem extends object>(task: ProceduralTask<Prob
  */
 export function* taskRows<Problem extends object>(
   task: ProceduralTask<Problem>,
-  options: TaskRowsOptions,
+  given: TaskRowsOptions,
 ): Generator<TaskRow<Problem>> {
   assertTask('taskRows', task);
-  assertKnownOptions('taskRows', options, ['split', 'count', 'seed', 'unique']);
-  const { split, count, seed, unique = true } = options;
-  assertInteger('taskRows', 'count', count, 0, Number.MAX_SAFE_INTEGER);
-  if (split !== 'train' && split !== 'test') {
-    throw new DataOptionError('taskRows', `"split" must be "train" or "test", got ${JSON.stringify(split)}.`);
-  }
+  const { split, count, seed, unique } = taskRowsOptions.read(given);
   const seen = new Set<string>();
   let misses = 0;
   for (let index = 0, made = 0; made < count; index++) {
@@ -162,26 +168,35 @@ export function noAnswer(completion: string): TaskVerdict {
 /** A number, or the smallest and largest of a uniform range, both included. */
 export type IntegerRange = number | readonly [number, number];
 
-export function checkRange(
-  where: string,
-  option: string,
-  range: IntegerRange,
-  min: number,
-  max: number,
-): readonly [number, number] {
-  const [low, high] = typeof range === 'number' ? [range, range] : range;
-  assertInteger(where, option, low, min, max);
-  assertInteger(where, option, high, low, max);
-  return [low, high];
+export const endsOf = (range: IntegerRange): readonly [number, number] =>
+  typeof range === 'number' ? [range, range] : range;
+
+/** The option of an `IntegerRange` within [min, max]. */
+export const integerRange = (fallback: IntegerRange, min: number, max: number): Option<IntegerRange, 'default'> =>
+  custom<IntegerRange>()(
+    `a whole number, or the smallest and largest of a range, from ${min} to ${max}`,
+    (value) => {
+      const [low, high, ...more] = Array.isArray(value) ? value : [value, value];
+      const isWhole = more.length === 0 && Number.isSafeInteger(low) && Number.isSafeInteger(high);
+      return isWhole && min <= low && low <= high && high <= max;
+    },
+    { default: fallback },
+  );
+
+export function drawFrom(random: Random, range: IntegerRange): number {
+  return random.integer(...endsOf(range));
 }
 
-export function drawFrom(random: Random, [low, high]: readonly [number, number]): number {
-  return random.integer(low, high);
-}
-
-/** Throws unless `chosen` is a non-empty list of `allowed` values without repeats. */
-export function checkChoices<T>(where: string, option: string, chosen: readonly T[], allowed: readonly T[]): void {
-  const valid = chosen.length > 0 && chosen.every((item, i) => allowed.includes(item) && chosen.indexOf(item) === i);
-  if (valid) return;
-  throw new DataOptionError(where, `"${option}" must list some of ${allowed.join(' ')}, got ${chosen.join(' ')}.`);
-}
+/** The option of a list of different ones of `allowed`, at least one. */
+export const someOf = <T extends string>(
+  allowed: readonly T[],
+  fallback: readonly T[],
+): Option<readonly T[], 'default'> =>
+  custom<readonly T[]>()(
+    `a list of some of ${allowed.join(' ')}, each once`,
+    (value) =>
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every((item, i) => allowed.includes(item) && value.indexOf(item) === i),
+    { default: fallback },
+  );

@@ -1,40 +1,34 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { createRandom } from '@posttrain/interfaces/random';
-import { DataOptionError } from '../errors.js';
-import {
-  answerAfterMark,
-  checkChoices,
-  checkRange,
-  checkText,
-  drawFrom,
-  type IntegerRange,
-  type ProceduralTask,
-} from './procedural-task.js';
+import { answerAfterMark, checkText, drawFrom, integerRange, type ProceduralTask } from './procedural-task.js';
 
-/** Options of `reverseText`. */
-export interface ReverseTextOptions {
+const reverseTextOptions = options('reverseText', {
   /** Characters of the text. Default 3 to 8. */
-  readonly length?: IntegerRange;
+  length: integerRange([3, 8], 1, 1000),
   /** The characters to draw from (code points), without repeats, spaces and `# > ,`. Default `a` to `z`. */
-  readonly alphabet?: string;
+  alphabet: custom<string>()(
+    'a text of at least two different characters, without repeats, spaces and # > ,',
+    (value) => typeof value === 'string' && isAlphabet(value),
+    { default: 'abcdefghijklmnopqrstuvwxyz' },
+  ),
   /** `'spelled'`: the letters one by one, forwards and backwards, before the answer. Default `'spelled'`. */
-  readonly scratchpad?: 'none' | 'spelled';
+  scratchpad: oneOf(['none', 'spelled'], { default: 'spelled' }),
+});
+/** Options of `reverseText`. */
+export type ReverseTextOptions = Given<typeof reverseTextOptions>;
+
+function isAlphabet(alphabet: string): boolean {
+  const letters = [...alphabet];
+  return letters.length > 1 && new Set(letters).size === letters.length && !/[\s#>,]/u.test(alphabet);
 }
 
 /** A problem of `reverseText`. */
 export type ReverseTextProblem = { readonly text: string };
 
 /** Reverse a text: the prompt `cat>`, the solution `c a t,t a c#tac`. Characters: the alphabet, space and `> , #`. */
-export function reverseText(options: ReverseTextOptions = {}): ProceduralTask<ReverseTextProblem> {
-  assertKnownOptions('reverseText', options, ['length', 'alphabet', 'scratchpad']);
-  const { alphabet = 'abcdefghijklmnopqrstuvwxyz', scratchpad = 'spelled' } = options;
-  const length = checkRange('reverseText', 'length', options.length ?? [3, 8], 1, 1000);
-  checkChoices('reverseText', 'scratchpad', [scratchpad], ['none', 'spelled']);
+export function reverseText(given: ReverseTextOptions = {}): ProceduralTask<ReverseTextProblem> {
+  const { length, alphabet, scratchpad } = reverseTextOptions.read(given);
   const letters = [...alphabet];
-  if (letters.length < 2 || new Set(letters).size !== letters.length || /[\s#>,]/u.test(alphabet)) {
-    const rule = 'must have at least two different characters, no repeats, no spaces and none of # > ,';
-    throw new DataOptionError('reverseText', `"alphabet" ${rule}, got ${JSON.stringify(alphabet)}.`);
-  }
   const answer = ({ text }: ReverseTextProblem): string => [...text].reverse().join('');
 
   return {

@@ -155,7 +155,7 @@ async function sidesOf(
   });
 }
 
-const assertVerdict =
+export const assertVerdict =
   (judge: string) =>
   ({ winner }: PairVerdict): void => {
     if (winner === null || ['first', 'second', 'tie'].includes(winner)) return;
@@ -165,7 +165,7 @@ const assertVerdict =
     );
   };
 
-function scoreOf([modelFirst, modelSecond]: PairwiseProblem['verdicts']): number | null {
+export function scoreOf([modelFirst, modelSecond]: PairwiseProblem['verdicts']): number | null {
   if (modelFirst.winner === null || modelSecond.winner === null) return null;
   if (modelFirst.winner === 'first' && modelSecond.winner === 'second') return 1;
   if (modelFirst.winner === 'second' && modelSecond.winner === 'first') return 0;

@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, integer, listOf, number, oneOf, options, text } from '@posttrain/interfaces';
 import type { NumberFormat } from '../format.js';
 import type { EvalResult, GenerateProblem } from '../log/format.js';
 import type { SamplesCurvePoint } from '../samples-curve.js';
@@ -10,23 +10,23 @@ import type { ExamplesBlock, ReportBlock } from './section.js';
 /** A line of a training log, such as `{ step: 10, loss: 2.1 }`. */
 export type TrainingLogLine = Readonly<Record<string, number | null | undefined>>;
 
-/** Options of `trainingCurves`. */
-export interface TrainingCurvesOptions {
+const trainingCurvesOptions = options('trainingCurves', {
   /** Which metrics, in which order. Default: all but x. */
-  readonly keys?: readonly string[];
+  keys: listOf(text({}), { optional: true }),
   /** The key along the x axis. Default `step`. */
-  readonly x?: string;
+  x: text({ default: 'step' }),
   /** As in `LinePlot`. Default 0. */
-  readonly smoothing?: number;
+  smoothing: number({ default: 0 }),
   /** Keys that are shares. Default: none. */
-  readonly percent?: readonly string[];
-}
+  percent: listOf(text({}), { default: [] }),
+});
+/** Options of `trainingCurves`. */
+export type TrainingCurvesOptions = Given<typeof trainingCurvesOptions>;
 
 /** One plot per metric of a training log. */
-export function trainingCurves(lines: readonly TrainingLogLine[], options: TrainingCurvesOptions = {}): LinePlot[] {
-  assertKnownOptions('trainingCurves', options, ['keys', 'x', 'smoothing', 'percent']);
-  const { x = 'step', smoothing = 0, percent = [] } = options;
-  const keys = options.keys ?? [...new Set(lines.flatMap((line) => Object.keys(line)))].filter((key) => key !== x);
+export function trainingCurves(lines: readonly TrainingLogLine[], given: TrainingCurvesOptions = {}): LinePlot[] {
+  const { x, smoothing, percent, keys: wanted } = trainingCurvesOptions.read(given);
+  const keys = wanted ?? [...new Set(lines.flatMap((line) => Object.keys(line)))].filter((key) => key !== x);
   return keys.map((key) => ({
     type: 'line',
     title: key,
@@ -44,20 +44,22 @@ export function trainingCurves(lines: readonly TrainingLogLine[], options: Train
   }));
 }
 
-/** Options of `evaluationBlocks`. */
-export interface EvaluationBlocksOptions {
+const evaluationBlocksOptions = options('evaluationBlocks', {
   /** Names of the runs. Default: their models' names. */
-  readonly names?: readonly string[];
+  names: listOf(text({}), { optional: true }),
   /** How the metrics are shown. Default `percent`. */
-  readonly format?: NumberFormat;
-}
+  format: oneOf<NumberFormat, { readonly default: 'percent' }>(['number', 'percent'], { default: 'percent' }),
+});
+/** Options of `evaluationBlocks`. */
+export type EvaluationBlocksOptions = Given<typeof evaluationBlocksOptions>;
 
 /** Runs side by side: a table, bars with error bars, and the runs' warnings. */
-export function evaluationBlocks(results: readonly EvalResult[], options: EvaluationBlocksOptions = {}): ReportBlock[] {
-  assertKnownOptions('evaluationBlocks', options, ['names', 'format']);
-  const { rows, columns } = metricsTable(results, options);
+export function evaluationBlocks(results: readonly EvalResult[], given: EvaluationBlocksOptions = {}): ReportBlock[] {
+  const settings = evaluationBlocksOptions.read(given);
+  const { names, format } = settings;
+  const { rows, columns } = metricsTable(results, settings);
   const metrics = columns.filter(({ key }) => !['model', 'task', 'problems'].includes(key));
-  const nameOf = (i: number): string => options.names?.[i] ?? results[i]!.config.model;
+  const nameOf = (i: number): string => names?.[i] ?? results[i]!.config.model;
   const warnings = results.flatMap((result, i) => result.warnings.map((warning) => `${nameOf(i)}: ${warning}`));
   return [
     { type: 'table', rows, columns },
@@ -66,7 +68,7 @@ export function evaluationBlocks(results: readonly EvalResult[], options: Evalua
       title: 'Metrics by run',
       caption: 'Means over problems; whiskers show ± one standard error.',
       yLabel: 'value',
-      yFormat: options.format ?? 'percent',
+      yFormat: format,
       groups: metrics.map(({ key }) => key),
       series: rows.map((row, i) => ({
         name:
@@ -127,25 +129,28 @@ export function scalingCurvePlots(rows: readonly ScalingRow[]): LinePlot[] {
   );
 }
 
-/** Options of `completionExamples`. */
-export interface CompletionExamplesOptions {
+const completionExamplesOptions = options('completionExamples', {
   /** How many problems, evenly spaced over the run. Default 4. */
-  readonly count?: number;
+  count: integer({ default: 4, min: 0 }),
   /** How many completions of each. Default 2. */
-  readonly completions?: number;
+  completions: integer({ default: 2, min: 0 }),
   /** The grader whose scores are shown. Default: the first. */
-  readonly grader?: string;
+  grader: text({ optional: true }),
   /** The reference answer to show. Default: none. */
-  readonly target?: (row: object) => string;
-}
+  target: custom<(row: object) => string>()('a function of the row', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+});
+/** Options of `completionExamples`. */
+export type CompletionExamplesOptions = Given<typeof completionExamplesOptions>;
 
 /** What the model wrote, with its scores. */
 export function completionExamples(
   result: EvalResult<GenerateProblem>,
-  options: CompletionExamplesOptions = {},
+  given: CompletionExamplesOptions = {},
 ): ExamplesBlock {
-  assertKnownOptions('completionExamples', options, ['count', 'completions', 'grader', 'target']);
-  const { count = 4, completions = 2, grader = result.config.graders?.[0], target } = options;
+  const settings = completionExamplesOptions.read(given);
+  const { count, completions, grader = result.config.graders?.[0], target } = settings;
   const every = Math.max(1, result.problems.length / count);
   const chosen = result.problems
     .filter((_, i) => Math.floor(i / every) !== Math.floor((i - 1) / every))

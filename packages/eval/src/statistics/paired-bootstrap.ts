@@ -105,7 +105,7 @@ export function pairedBootstrap(
 }
 
 /** Linear interpolation between order statistics, as numpy's default. */
-function quantile(sorted: Float64Array, q: number): number {
+export function quantile(sorted: Float64Array, q: number): number {
   const at = q * (sorted.length - 1);
   const low = Math.floor(at);
   const high = Math.ceil(at);

@@ -16,7 +16,7 @@ export interface MeanEstimate {
 }
 
 /** The 97.5 % quantile of the standard normal distribution. */
-const Z_95 = 1.959963984540054;
+export const Z_95 = 1.959963984540054;
 
 /**
  * Mean of `values` with its standard error: s/√n with s² = Σ(x−x̄)²/(n−1), or, when `clusters` names a cluster per

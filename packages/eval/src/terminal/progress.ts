@@ -1,4 +1,4 @@
-import { assertKnownOptions, type OnProgress, type ProgressEvent } from '@posttrain/interfaces';
+import { custom, type Given, number, type OnProgress, options, type ProgressEvent } from '@posttrain/interfaces';
 import { formatNumber, formatSeconds } from '../format.js';
 import { cutToWidth, displayWidth } from './width.js';
 
@@ -9,15 +9,20 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
-/** Options of `createProgress`. */
-export interface CreateProgressOptions {
+const progressOptions = options('createProgress', {
   /** Default `process.stderr`. */
-  readonly stream?: ProgressStream;
+  stream: custom<ProgressStream>()(
+    'a stream with write(text)',
+    (value) => typeof value === 'object' && value !== null && 'write' in value,
+    { optional: true },
+  ),
   /** Where the stream is not a terminal: least seconds between two lines of one stage. Default 10. */
-  readonly lineSeconds?: number;
+  lineSeconds: number({ default: 10, min: 0 }),
   /** The clock, in milliseconds. Default `Date.now`. */
-  readonly now?: () => number;
-}
+  now: custom<() => number>()('a function', (value) => typeof value === 'function', { optional: true }),
+});
+/** Options of `createProgress`. */
+export type CreateProgressOptions = Given<typeof progressOptions>;
 
 /** What `createProgress` gives: a callback, and the end of the line. */
 export interface Progress {
@@ -34,9 +39,8 @@ const REDRAW_MILLISECONDS = 60;
  * Shows progress with an ETA: one bar that is redrawn in a terminal; in a file or a CI log one line at a stage's begin,
  * at its end, and every `lineSeconds` between.
  */
-export function createProgress(options: CreateProgressOptions = {}): Progress {
-  assertKnownOptions('createProgress', options, ['stream', 'lineSeconds', 'now']);
-  const { stream = process.stderr, lineSeconds = 10, now = Date.now } = options;
+export function createProgress(given: CreateProgressOptions = {}): Progress {
+  const { stream = process.stderr, lineSeconds, now = Date.now } = progressOptions.read(given);
   const interval = stream.isTTY ? REDRAW_MILLISECONDS : lineSeconds * 1000;
   let stage: string | undefined;
   let shownAt = 0;

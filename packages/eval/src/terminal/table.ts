@@ -1,20 +1,21 @@
-import { assertArgument, assertKnownOptions } from '@posttrain/interfaces';
+import { assertArgument, custom, type Given, options, text } from '@posttrain/interfaces';
 import { cellText, columnsOf, type TableColumn, type TableRow } from '../table.js';
 import { displayWidth } from './width.js';
 
-/** Options of `renderTable`. */
-export interface RenderTableOptions {
+const renderTableOptions = options('renderTable', {
   /** Which columns, in which order. Default: every key of the rows, in order of appearance. */
-  readonly columns?: readonly (string | TableColumn)[];
-  readonly title?: string;
-}
+  columns: custom<readonly (string | TableColumn)[]>()('a list of keys or columns', Array.isArray, { optional: true }),
+  title: text({ optional: true }),
+});
+/** Options of `renderTable`. */
+export type RenderTableOptions = Given<typeof renderTableOptions>;
 
 /** A table for the terminal: text to the left, numbers to the right, standard errors aligned at their ±. No line feed at the end. */
-export function renderTable(rows: readonly TableRow[], options: RenderTableOptions = {}): string {
+export function renderTable(rows: readonly TableRow[], given: RenderTableOptions = {}): string {
   const isRows = Array.isArray(rows) && rows.every((row) => typeof row === 'object' && row !== null);
   assertArgument('renderTable', 'rows', rows, isRows, 'a list of objects of columns');
-  assertKnownOptions('renderTable', options, ['columns', 'title']);
-  const columns = columnsOf(rows, options.columns).map(({ key, title, format }) => {
+  const { columns: wanted, title } = renderTableOptions.read(given);
+  const columns = columnsOf(rows, wanted).map(({ key, title, format }) => {
     const cells = rows.map((row) => cellText(row[key], format));
     const errorWidth = Math.max(0, ...cells.map(({ error }) => displayWidth(error)));
     const texts = cells.map(({ value, error }) => (errorWidth > 0 ? `${value} ${padError(error, errorWidth)}` : value));
@@ -25,7 +26,7 @@ export function renderTable(rows: readonly TableRow[], options: RenderTableOptio
   });
   const line = (cells: readonly string[]): string => cells.join('   ').trimEnd();
   return [
-    ...(options.title ? [options.title, ''] : []),
+    ...(title ? [title, ''] : []),
     line(columns.map(({ head }) => head)),
     columns.map(({ rule }) => rule).join('───'),
     ...rows.map((_, i) => line(columns.map(({ body }) => body[i]!))),

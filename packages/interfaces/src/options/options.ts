@@ -56,7 +56,9 @@ export function options<const S extends OptionShape>(where: string, shape: S, mo
       const value = (given as Readonly<Record<string, unknown>>)[name];
       if (value === undefined) {
         if (presence === 'required') {
-          throw new OptionError('MISSING_OPTION', where, name, `${name} is missing; it must be ${expects}.`);
+          const said = hint?.(undefined);
+          const problem = `${name} is missing; it must be ${expects}.${said === undefined ? '' : ` ${said}`}`;
+          throw new OptionError('MISSING_OPTION', where, name, problem);
         }
         if (presence === 'default') values[name] = fallback;
         continue;

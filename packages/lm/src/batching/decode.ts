@@ -1,9 +1,11 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { custom, type Given, integer, options } from '@posttrain/interfaces';
+import { adapterFor } from '../model/adapter.js';
+import { adapterOption } from '../model/adapter-option.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { returnRunner, takeRunner } from '../runner/idle-runners.js';
 import { explained } from '../runner/non-finite.js';
+import { cacheTokens } from '../runner/runner-options.js';
 import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
 import type { DrawnToken } from '../sampling/draw-next.js';
 import { Scheduler } from './scheduler.js';
@@ -16,17 +18,20 @@ export interface DecodeEvent extends DrawnToken {
   readonly finish: 'stop' | 'length' | undefined;
 }
 
-/** Options of `decode`: how many rows run together, what their cache may hold, and who ends them. */
-export interface DecodeOptions {
+const decodeOptions = options('decode', {
   /** Of rows that have none of their own. Default: none. */
-  readonly adapter?: Adapter;
+  adapter: adapterOption,
   /** Rows decoded together. Default 64. */
-  readonly maxBatch?: number;
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
   /** Most tokens that the key/value cache holds; rows wait when it is full. Default: as many as 1 GiB holds. */
-  readonly cacheTokens?: number;
+  cacheTokens,
   /** Asked before a row's first token and after every token: whether the caller ends the row (a stop string, an abort). */
-  readonly isCancelled?: (row: number) => boolean;
-}
+  isCancelled: custom<(row: number) => boolean>()('a function of a row', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+});
+/** Options of `decode`: how many rows run together, what their cache may hold, and who ends them. */
+export type DecodeOptions = Given<typeof decodeOptions>;
 
 /** Prompt tokens computed at a time: nobody waits for the first row, so that prompts come before tokens. */
 const PREFILL_TOKENS = 4096;
@@ -39,10 +44,9 @@ export async function* decode(
   network: Network,
   weights: Weights,
   rows: readonly DecodeRow[],
-  options: DecodeOptions = {},
+  given: DecodeOptions = {},
 ): AsyncGenerator<DecodeEvent> {
-  assertKnownOptions('decode', options, ['adapter', 'maxBatch', 'cacheTokens', 'isCancelled']);
-  const { maxBatch = 64, adapter, cacheTokens, isCancelled = () => false } = options;
+  const { maxBatch, adapter, cacheTokens, isCancelled = () => false } = decodeOptions.read(given);
   rows.forEach((row, i) => {
     checkRow(network, row, `prompt ${i}`);
   });
@@ -51,7 +55,12 @@ export async function* decode(
   try {
     // Rows of similar length together; order among equals stays, so that samples of one prompt meet.
     const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.prompt.length - rows[b]!.prompt.length || a - b);
-    for (const i of order) scheduler.add(adapter ? { adapter, ...rows[i]! } : rows[i]!, () => isCancelled(i));
+    for (const i of order) {
+      const row = rows[i]!;
+      const own = row.adapter ?? adapter;
+      const bound = own && !row.adapter?.inputs ? { adapter: adapterFor(own, row.prompt) } : {};
+      scheduler.add({ ...row, ...bound }, () => isCancelled(i));
+    }
     await runner.reserve(mostTokens(rows, maxBatch));
     while (scheduler.size > 0) {
       for (const { id, error, ...event } of await scheduler.step()) {

@@ -1,6 +1,6 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { custom, type Given, integer, options, PosttrainError } from '@posttrain/interfaces';
+import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
 import type { ExtendInput, ExtendOptions, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
@@ -12,18 +12,21 @@ import { verifyProposal } from '../speculative/verify-proposal.js';
 import { RowMixer } from './row-mixer.js';
 import { type Prefill, RowRoom, type Scheduled, virtualOf } from './row-room.js';
 
-/** Options of `Scheduler`. */
-export interface SchedulerOptions {
+const schedulerOptions = options('Scheduler', {
   /** Rows decoded together. Default 64. */
-  readonly maxBatch?: number;
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
   /**
    * Prompt tokens computed between two steps of the rows that are generating already: fewer make those wait less, more make
    * prompts cheaper. Default 512.
    */
-  readonly prefillTokens?: number;
+  prefillTokens: integer({ default: 512, min: 1, decisive: false }),
   /** Guesses tokens that are computed together with a row's last one (speculative decoding). Default: none. */
-  readonly proposer?: Proposer;
-}
+  proposer: custom<Proposer>()('an object with propose', (value) => typeof value === 'object' && value !== null, {
+    optional: true,
+  }),
+});
+/** Options of `Scheduler`. */
+export type SchedulerOptions = Given<typeof schedulerOptions>;
 
 /** What `Scheduler.step` did for one row. */
 export interface ScheduledToken extends DrawnToken {
@@ -66,17 +69,12 @@ export class Scheduler {
   #proposes = true;
   #nextId = 0;
 
-  constructor(runner: ModelRunner, options: SchedulerOptions = {}) {
-    assertKnownOptions('Scheduler', options, ['maxBatch', 'prefillTokens', 'proposer']);
-    const { maxBatch = 64, prefillTokens = 512 } = options;
-    for (const [name, value] of Object.entries({ maxBatch, prefillTokens })) {
-      if (Number.isInteger(value) && value >= 1) continue;
-      throw new PosttrainError('SAMPLING', `generate: ${name} must be a positive integer, not ${showValue(value)}`);
-    }
+  constructor(runner: ModelRunner, given: SchedulerOptions = {}) {
+    const { maxBatch, prefillTokens, proposer } = schedulerOptions.read(given);
     this.#runner = runner;
     this.#maxBatch = maxBatch;
     this.#prefillTokens = prefillTokens;
-    this.#proposer = options.proposer;
+    this.#proposer = proposer;
     this.#mixer = new RowMixer(runner.capacity);
     this.#room = new RowRoom(runner);
   }
@@ -172,7 +170,7 @@ export class Scheduler {
       const [next] = this.#waiting as [Scheduled];
       const tokens = [...next.row.prompt, ...next.state.generated.slice(0, -1)];
       const known = this.#prefills.find(
-        (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
+        (prefill) => sameCache(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
       );
       const blocks = known ? 0 : Math.ceil((virtualOf(next.adapter) + tokens.length) / BLOCK_SIZE);
       if (

@@ -1,17 +1,21 @@
 import { join } from 'node:path';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, options as declare, type Given } from '@posttrain/interfaces';
 import { readJsonObject } from '../files.js';
 import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
 import { CausalLM } from '../model/causal-lm.js';
 import { BertEncoder } from './bert-encoder.js';
-import { EMBEDDER_OPTIONS, LocalEmbedder, type LocalEmbedderOptions } from './local-embedder.js';
+import { embedderShape, LocalEmbedder } from './local-embedder.js';
 import { readSentenceTransformersFolder } from './sentence-transformers.js';
 
-/** Options of `loadEmbedder`: those of the embedder, and of the download. */
-export interface LoadEmbedderOptions extends LocalEmbedderOptions {
+const loadEmbedderOptions = declare('loadEmbedder', {
+  ...embedderShape,
   /** For a model of the hub. */
-  readonly download?: DownloadModelOptions;
-}
+  download: custom<DownloadModelOptions>()('an object', (value) => typeof value === 'object' && value !== null, {
+    default: {},
+  }),
+});
+/** Options of `loadEmbedder`: those of the embedder, and of the download. */
+export type LoadEmbedderOptions = Given<typeof loadEmbedderOptions>;
 
 /**
  * Loads an embedding model by its folder, or by its name on the hub: a sentence-transformers folder (`modules.json`), whose
@@ -21,8 +25,7 @@ export interface LoadEmbedderOptions extends LocalEmbedderOptions {
  * @throws InvalidModelFileError for a folder with modules other than Transformer, Pooling and Normalize
  */
 export async function loadEmbedder(nameOrFolder: string, options: LoadEmbedderOptions = {}): Promise<LocalEmbedder> {
-  assertKnownOptions('loadEmbedder', options, [...EMBEDDER_OPTIONS, 'download']);
-  const { download = {}, ...rest } = options;
+  const { download, ...rest } = loadEmbedderOptions.read(options);
   const folder = await resolveModelFolder(nameOrFolder, download);
   const described = await readSentenceTransformersFolder(folder);
   const modelFolder = described?.modelFolder ?? folder;

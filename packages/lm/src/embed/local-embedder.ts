@@ -1,10 +1,24 @@
 import { type Compiled, compile, type Engine, iota, type Tensor } from '@posttrain/core-tensor';
-import { assertArgument, assertKnownOptions, type Embedder, PosttrainError } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  boolean,
+  custom,
+  type Embedder,
+  type Given,
+  integer,
+  type Options,
+  oneOf,
+  options,
+  PosttrainError,
+  type Read,
+  text,
+} from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { SequenceInput } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
-import { checkSequences, MAX_TOKENS_PER_PASS, passesOf } from '../score/passes.js';
+import { checkSequences, maxTokensPerPass, passesOf } from '../score/passes.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { normalized, POOLINGS, type Pooling, pool, textMask } from './pooling.js';
 
@@ -24,27 +38,30 @@ interface EmbeddingNetwork {
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks): Tensor;
 }
 
-/** Options of `LocalEmbedder`. */
-export interface LocalEmbedderOptions {
+export const embedderShape = {
   /** Default: what the folder says; else `mean` for an encoder and `last` for a causal model. */
-  readonly pooling?: Pooling;
+  pooling: oneOf(POOLINGS, { optional: true }),
   /** Whether embeddings have length 1. Default: what the folder says, else true. */
-  readonly normalize?: boolean;
+  normalize: boolean({ optional: true }),
   /** Written before every text, as some models want it (`query: `). Default: what the folder says, else nothing. */
-  readonly prompt?: string;
+  prompt: text({ optional: true }),
   /** Cut what is too long at its end, keeping special tokens, instead of throwing. Default false. */
-  readonly truncate?: boolean;
+  truncate: boolean({ default: false }),
   /** Most tokens of a text, special tokens included. Default: what the folder says, else the model's context. */
-  readonly maxTokens?: number;
+  maxTokens: integer({ optional: true, min: 1 }),
   /** Most tokens, padding included, that one pass holds; a longer text has a pass of its own. Default 4096. */
-  readonly maxTokensPerPass?: number;
+  maxTokensPerPass,
   /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
-}
-
-export const EMBEDDER_OPTIONS = [
-  ...['pooling', 'normalize', 'prompt', 'truncate', 'maxTokens', 'maxTokensPerPass', 'adapter'],
-] as const satisfies readonly string[];
+  adapter: askedAdapterOption,
+};
+const embedderOptions = options('embedder', {
+  ...embedderShape,
+  prepare: custom<(text: string) => string>()('a function of a text', (value) => typeof value === 'function', {
+    optional: true,
+  }),
+});
+/** Options of `LocalEmbedder`. */
+export type LocalEmbedderOptions = Given<Options<typeof embedderShape>>;
 
 /** How texts become the tokens that a model embeds. */
 export interface TextPreparation {
@@ -79,25 +96,22 @@ export class LocalEmbedder implements Embedder {
   /** Most tokens of a text, special tokens included. */
   readonly maxTokens: number;
   readonly #model: EmbeddingModel;
-  readonly #options: LocalEmbedderOptions & TextPreparation;
+  readonly #settings: Read<typeof embedderOptions>;
 
-  /** `options.prepare` is for loaders of folders that ask for it. */
-  constructor(model: EmbeddingModel, options: LocalEmbedderOptions & TextPreparation = {}) {
-    assertKnownOptions('embedder', options, [...EMBEDDER_OPTIONS, 'prepare']);
+  /** `prepare` is for loaders of folders that ask for it. */
+  constructor(model: EmbeddingModel, given: LocalEmbedderOptions & TextPreparation = {}) {
+    const settings = embedderOptions.read(given);
     const {
       pooling = model.defaultPooling ?? 'last',
       normalize = true,
       maxTokens = Number.POSITIVE_INFINITY,
-    } = options;
-    if (!POOLINGS.includes(pooling)) {
-      throw new PosttrainError('EMBEDDER', `embedder: pooling "${pooling}" is not one of ${POOLINGS.join(', ')}`);
-    }
+    } = settings;
     this.name = model.name;
     this.pooling = pooling;
     this.normalize = normalize;
     this.maxTokens = Math.min(maxTokens, model.network.config.maxPositionEmbeddings);
     this.#model = model;
-    this.#options = options;
+    this.#settings = settings;
   }
 
   /** One vector per text, in order. @throws PosttrainError SEQUENCE_LENGTH for a text without tokens or, unless `truncate`, too long */
@@ -109,7 +123,7 @@ export class LocalEmbedder implements Embedder {
 
   /** The tokens that `embed` gives the model for a text: prompt and special tokens included, cut where `truncate` says so. */
   tokenIds(text: string): number[] {
-    const { prompt = '', truncate = false, prepare = (it: string) => it } = this.#options;
+    const { prompt = '', truncate, prepare = (it: string) => it } = this.#settings;
     const full = prepare(prompt + text);
     const { tokenizer } = this.#model;
     const tokens = tokenizer.encode(full);
@@ -134,17 +148,17 @@ export class LocalEmbedder implements Embedder {
 
   /** Whether what a tokenizer makes of a text is all that `tokenIds` gives for it. */
   embedsTokensOf(tokenizer: Tokenizer): boolean {
-    const { prompt = '', truncate = false, prepare } = this.#options;
+    const { prompt = '', truncate, prepare } = this.#settings;
     return tokenizer === this.#model.tokenizer && prompt === '' && !truncate && !prepare;
   }
 
   /** One vector per sequence of token ids, which are taken as they are. @throws PosttrainError SEQUENCE_LENGTH */
   async embedTokens(sequences: readonly (readonly number[])[]): Promise<Float32Array[]> {
     const { network, weights } = this.#model;
-    const adapter = this.#options.adapter?.() ?? NO_ADAPTER;
+    const adapter = this.#settings.adapter?.() ?? NO_ADAPTER;
     const run = embeddingsOf(network, adapter)[this.pooling];
     const results = new Array<Float32Array>(sequences.length);
-    const maxTokens = this.#options.maxTokensPerPass ?? MAX_TOKENS_PER_PASS;
+    const maxTokens = this.#settings.maxTokensPerPass;
     const { vocabSize } = network.config;
     checkSequences('embed', sequences, { shortest: 1, longest: this.maxTokens, vocabSize });
     for (const pass of passesOf(sequences, { longest: this.maxTokens, maxTokens })) {

@@ -2,29 +2,31 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { leavesOf, mapTree, type Tensor, zeros } from '@posttrain/core-tensor';
 import { exportOnnxModels, type OnnxOperators, type OnnxSignature } from '@posttrain/core-tensor/export';
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { type Given, integer, oneOf, options, PosttrainError } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
-import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { NO_ADAPTER } from '../model/adapter.js';
+import { adapterOption } from '../model/adapter-option.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { Weights } from '../model/layers.js';
 import { extendStep, type StepOutput } from './extend-step.js';
 
-/** Options of `exportGenerator`. */
-export interface ExportGeneratorOptions {
+const exportGeneratorOptions = options('exportGenerator', {
   /** Applied beside the weights, as `generate` does. Merge it first where the file should be smaller and faster. */
-  readonly adapter?: Adapter;
+  adapter: adapterOption,
   /** Tokens of prompt and completion together. Default: the model's context, at most 1024. */
-  readonly capacity?: number;
+  capacity: integer({ optional: true, min: 2 }),
   /** Tokens of the prompt that one call takes; divides `capacity`. Default 64, or the capacity if that is less. */
-  readonly promptWidth?: number;
+  promptWidth: integer({ optional: true, min: 1 }),
   /** How matrices are stored; computed with in float32 always. Default `float32`. */
-  readonly dtype?: 'float32' | 'float16';
+  dtype: oneOf(['float32', 'float16'], { default: 'float32' }),
   /**
    * See `exportOnnx`. Default `contrib`, which every build of ONNX Runtime has, also those for browsers; it starts and
    * runs faster. `standard` is for other runtimes.
    */
-  readonly operators?: OnnxOperators;
-}
+  operators: oneOf<OnnxOperators, { readonly default: 'contrib' }>(['contrib', 'standard'], { default: 'contrib' }),
+});
+/** Options of `exportGenerator`. */
+export type ExportGeneratorOptions = Given<typeof exportGeneratorOptions>;
 
 /** `generator.json`: what a page or another program needs to know to generate. */
 export interface GeneratorManifest {
@@ -63,17 +65,17 @@ const MANIFEST = 'generator.json';
 export async function exportGenerator(
   model: CausalLM,
   folder: string,
-  options: ExportGeneratorOptions = {},
+  given: ExportGeneratorOptions = {},
 ): Promise<GeneratorManifest> {
-  assertKnownOptions('exportGenerator', options, ['adapter', 'capacity', 'promptWidth', 'dtype', 'operators']);
-  if (options.adapter?.virtualTokens) {
+  const settings = exportGeneratorOptions.read(given);
+  if (settings.adapter?.virtualTokens) {
     throw new PosttrainError(
       'EXPORT_ADAPTER',
-      `exportGenerator: ${options.adapter.name} has virtual tokens, and the exported cache begins empty; export a merged or another adapter`,
+      `exportGenerator: ${settings.adapter.name} has virtual tokens, and the exported cache begins empty; export a merged or another adapter`,
     );
   }
-  const { adapter = NO_ADAPTER, dtype = 'float32', operators = 'contrib' } = options;
-  const { capacity, promptWidth } = sizesOf(model, options);
+  const { adapter = NO_ADAPTER, dtype, operators } = settings;
+  const { capacity, promptWidth } = sizesOf(model, settings);
   const { network, config } = model;
   // Codes of quantised weights stay what they are.
   const isFloatMatrix = (w: Tensor) => w.rank >= 2 && w.dtype === 'float32';
@@ -118,14 +120,14 @@ export async function exportGenerator(
 function sizesOf({ config }: CausalLM, options: ExportGeneratorOptions): { capacity: number; promptWidth: number } {
   const limit = config.maxPositionEmbeddings;
   const { capacity = Math.min(limit, 1024) } = options;
-  if (!Number.isInteger(capacity) || capacity < 2 || capacity > limit) {
+  if (capacity > limit) {
     throw new PosttrainError(
       'EXPORT_SIZE',
-      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${showValue(capacity)}`,
+      `exportGenerator: capacity must be a whole number from 2 to ${limit}, the model's context, not ${capacity}`,
     );
   }
   const { promptWidth = [64, 32, 16, 8, 4, 2, 1].find((width) => capacity % width === 0)! } = options;
-  if (!Number.isInteger(promptWidth) || promptWidth < 1 || capacity % promptWidth !== 0) {
+  if (capacity % promptWidth !== 0) {
     throw new PosttrainError(
       'EXPORT_SIZE',
       `exportGenerator: promptWidth must divide the capacity, or the padding of a long prompt would not fit; ${promptWidth} does not divide ${capacity}`,

@@ -4,12 +4,17 @@ import {
   assertKnownOptions,
   type Completion,
   type Constraint,
+  custom,
+  options as declare,
   GENERATE_HINTS,
   type GenerateRequest,
   type Generator,
+  type Given,
+  integer,
   isPosttrainError,
   PosttrainError,
   type Prompt,
+  type Read,
   showValue,
   type TokenLogProb,
 } from '@posttrain/interfaces';
@@ -18,11 +23,12 @@ import { Channel } from '../batching/channel.js';
 import type { ScheduledToken } from '../batching/scheduler.js';
 import { compileConstraint } from '../constraint/compile-constraint.js';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, adapterFor, NO_ADAPTER, type RowInputs } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
-import type { PackWeights } from '../runner/runner-options.js';
+import { cacheTokens, packWeights } from '../runner/runner-options.js';
 import type { DecodeHook } from '../sampling/decode-hook.js';
 import { checkRow, type DecodeRow } from '../sampling/decode-row.js';
 import type { DecodingMix } from '../sampling/decoding-mix.js';
@@ -37,28 +43,31 @@ import { completionDecoder, continuesText } from './completion-decoder.js';
 import { RunningCompletion } from './running-completion.js';
 import { StopStrings } from './stop-strings.js';
 
-/** Options of `LocalGenerator`. */
-export interface LocalGeneratorOptions {
+const generatorOptions = declare('LocalGenerator', {
   /** Asked before every call, so that a training run samples from its present parameters. Default: none. */
-  readonly adapter?: () => Adapter;
+  adapter: askedAdapterOption,
   /** Completions decoded together. Default 64. */
-  readonly maxBatch?: number;
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
   /**
    * Prompt tokens computed between two steps of the completions that are under way: fewer make those wait less, more make
    * prompts cheaper. Default 2048.
    */
-  readonly prefillTokens?: number;
+  prefillTokens: integer({ default: 2048, min: 1, decisive: false }),
   /** Most tokens that the key/value cache holds; requests wait when it is full. Default: as many as 1 GiB holds. */
-  readonly cacheTokens?: number;
+  cacheTokens,
   /** Whether the weights are packed for products: `auto` or, for runs that give the same digits again, `at-once`. Default `auto`. */
-  readonly packWeights?: PackWeights;
+  packWeights,
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
-  readonly maxTokens?: number;
+  maxTokens: integer({ optional: true, min: 1 }),
   /** Guess several tokens ahead and check them in one pass: faster, same distribution. Default: none. */
-  readonly speculative?: SpeculativeOptions;
+  speculative: custom<SpeculativeOptions>()('an object', (value) => typeof value === 'object' && value !== null, {
+    optional: true,
+  }),
   /** Seed of requests that do not say; each request goes on from the last. Default 0. */
-  readonly seed?: number;
-}
+  seed: integer({ default: 0, min: 0 }),
+});
+/** Options of `LocalGenerator`. */
+export type LocalGeneratorOptions = Given<typeof generatorOptions>;
 
 /** What a local model takes. */
 export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint' | 'prompt'>, LocalReports {
@@ -67,6 +76,8 @@ export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'
   readonly constraint?: Constraint | (() => TokenConstraint);
   /** Default: the generator's. */
   readonly adapter?: Adapter;
+  /** What the adapter reads of the sequence, beside what it finds in the prompt: `taskIds` of Poly, say. Default: nothing. */
+  readonly adapterInputs?: RowInputs;
   /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
   readonly hook?: () => DecodeHook;
   /** Other models that have a part in what is drawn: `contrastive`, `valueGuided`, `teacherMixture`, `proxyTuning`. Default: none. */
@@ -97,7 +108,7 @@ export interface StreamEvent {
 }
 
 const REQUEST_OPTIONS = [
-  ...['adapter', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
+  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
@@ -116,30 +127,25 @@ interface Row extends DecodeRow {
 export class LocalGenerator implements Generator {
   readonly name: string;
   readonly #model: CausalLM;
-  readonly #options: LocalGeneratorOptions;
+  readonly #settings: Read<typeof generatorOptions>;
   readonly #loop: BatchLoop;
   readonly #speculation: SpeculativeDecoding | undefined;
   #unseeded = 0;
 
   constructor(model: CausalLM, options: LocalGeneratorOptions = {}) {
     assertCausalLM('LocalGenerator', model);
-    assertKnownOptions('LocalGenerator', options, [
-      ...['adapter', 'maxBatch', 'prefillTokens', 'cacheTokens', 'packWeights', 'maxTokens', 'seed', 'speculative'],
-    ]);
-    const { maxBatch = 64, prefillTokens = 2048, cacheTokens, packWeights, speculative } = options;
-    const { adapter } = options;
-    const isAsked = adapter === undefined || typeof adapter === 'function';
-    assertArgument('LocalGenerator', 'adapter', adapter, isAsked, 'a function that gives the adapter: () => adapter');
+    const settings = generatorOptions.read(options);
+    const { maxBatch, prefillTokens, cacheTokens, packWeights, speculative } = settings;
     this.name = model.name;
     this.#model = model;
-    this.#options = options;
+    this.#settings = settings;
     this.#speculation = speculative && new SpeculativeDecoding(model, speculative);
     this.#loop = new BatchLoop(model, {
       speculation: this.#speculation,
       maxBatch,
       prefillTokens,
       ...(cacheTokens === undefined ? {} : { cacheTokens }),
-      ...(packWeights === undefined ? {} : { packWeights }),
+      packWeights,
     });
   }
 
@@ -250,19 +256,23 @@ export class LocalGenerator implements Generator {
       throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${showValue(n)}`);
     const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
-    const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
+    const unseeded = seed === undefined ? Key.fromSeed(this.#settings.seed).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
-    const adapter = request.adapter ?? this.#options.adapter?.();
+    const adapter = adapterFor(
+      request.adapter ?? this.#settings.adapter?.() ?? NO_ADAPTER,
+      prompt,
+      request.adapterInputs,
+    );
     const constraint = this.#constraintOf(request);
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
-      maxTokens: request.maxTokens ?? this.#options.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
+      maxTokens: request.maxTokens ?? this.#settings.maxTokens ?? generationConfig?.maxNewTokens ?? 256,
       ...samplerSettings(request, endTokens),
       // Sample i of seed s is sample 0 of seed s + i, so that asking in parts gives the same samples.
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
       ...(constraint ? { constraint } : {}),
-      ...(adapter ? { adapter } : {}),
+      ...(adapter === NO_ADAPTER ? {} : { adapter }),
       ...(request.hook ? { hook: request.hook() } : {}),
       ...(request.mix ? { mix: request.mix } : {}),
       completion: new RunningCompletion({

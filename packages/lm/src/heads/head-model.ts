@@ -1,22 +1,21 @@
 import { type Compiled, compile, currentEngine, type Tensor } from '@posttrain/core-tensor';
-import { assertArgument, assertKnownOptions, assertPath } from '@posttrain/interfaces';
-import { ChatTemplate } from '../chat-template/index.js';
-import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
-import { type HeadConfig, type HeadTask, loadModelConfig, type ModelConfig } from '../config/index.js';
-import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
-import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import { assertArgument, type Given, type Options, options } from '@posttrain/interfaces';
+import type { ChatTemplate } from '../chat-template/index.js';
+import type { HeadConfig, HeadTask, ModelConfig } from '../config/index.js';
+import type { DownloadModelOptions } from '../hub/index.js';
 import { type Adapter, contextOf, NO_ADAPTER } from '../model/adapter.js';
+import { adapterOption } from '../model/adapter-option.js';
 import { type CausalLM, checkVocabulary, initialWeights } from '../model/causal-lm.js';
 import { HeadError } from '../model/head.js';
 import { isWeights, WEIGHTS, type Weights } from '../model/layers.js';
-import { LOAD_HINTS } from '../model/load-hints.js';
+import { loadModelFiles, pretrainedFolder, saveModelFiles } from '../model/model-files.js';
 import { type Network, networkOf } from '../model/network.js';
 import { type WeightStorage, weightStorage } from '../model/quantize.js';
 import { isQuantized } from '../model/quantized-layer.js';
-import { type LoadWeightsOptions, loadWeights, type SaveWeightsOptions, saveWeights } from '../model/weights.js';
+import type { LoadWeightsOptions, SaveWeightsOptions } from '../model/weights.js';
 import { assertModelFolder } from '../model-folder.js';
-import { checkSequences, MAX_TOKENS_PER_PASS, type Pass, passesOf } from '../score/passes.js';
-import { Tokenizer } from '../tokenizer/index.js';
+import { checkSequences, maxTokensPerPass, type Pass, passesOf } from '../score/passes.js';
+import type { Tokenizer } from '../tokenizer/index.js';
 
 /** The parts of a model whose outputs are a head's and not the next token's. */
 export interface HeadModelParts {
@@ -29,12 +28,13 @@ export interface HeadModelParts {
   readonly name: string;
 }
 
-/** Options of a forward pass through a model with a head. */
-export interface HeadScoringOptions {
-  readonly adapter?: Adapter;
+const headScoringShape = {
+  adapter: adapterOption,
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
-  readonly maxTokensPerPass?: number;
-}
+  maxTokensPerPass,
+};
+/** Options of a forward pass through a model with a head. */
+export type HeadScoringOptions = Given<Options<typeof headScoringShape>>;
 
 /** Options of loading a model with a head from a folder or from the hub. */
 export type HeadLoadOptions = Omit<DownloadModelOptions, 'ggufFile'> & LoadWeightsOptions;
@@ -83,11 +83,9 @@ export abstract class HeadModel implements HeadModelParts {
     nameOrFolder: string,
     given: HeadLoadOptions = {},
   ): Promise<Model> {
-    assertKnownOptions('fromPretrained', given, [...DOWNLOAD_OPTIONS, 'quantization', 'engine'], { hints: LOAD_HINTS });
-    const { quantization, engine = currentEngine(), ...options } = given;
-    const folder = await resolveModelFolder(nameOrFolder, options);
+    const { folder, options } = await pretrainedFolder('fromPretrained', nameOrFolder, given);
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked for
-    return new this(await loadHeadParts(folder, { engine, ...(quantization && { quantization }) }, this.tasks));
+    return new this(await loadHeadParts(folder, options, this.tasks));
   }
 
   /** The same model with other weights. */
@@ -113,13 +111,7 @@ export abstract class HeadModel implements HeadModelParts {
    * before as it was.
    */
   async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
-    const { config, weights, tokenizer, chatTemplate, network } = this;
-    const writeOthers = async (staging: string) => {
-      await tokenizer.save(staging);
-      if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
-    };
-    assertPath(`${this.constructor.name}.save`, 'folder', folder);
-    await saveWeights(folder, config, weights, options, writeOthers, network);
+    await saveModelFiles(`${this.constructor.name}.save`, folder, this, options);
   }
 }
 
@@ -138,12 +130,11 @@ async function loadHeadParts(
   // The engine that is set now, whatever is set while files are read.
   const options = { engine: currentEngine(), ...given };
   await assertModelFolder('load', folder);
-  // The large file last; only TRL's value head cannot be seen before it is opened.
-  const described = await loadModelConfig(folder);
-  if (described.head || !tasks.includes('value')) checkHead(described, tasks, folder);
-  const tokenizer = await Tokenizer.load(folder);
-  const chatTemplate = await ChatTemplate.load(tokenizer);
-  return { ...(await loadWeights(folder, options)), tokenizer, chatTemplate, name: folder };
+  return loadModelFiles(folder, options, async (config) => {
+    // TRL's value head is not in the config: it is seen when the weights are opened.
+    if (config.head || !tasks.includes('value')) checkHead(config, tasks, folder);
+    return {};
+  });
 }
 
 /**
@@ -182,17 +173,16 @@ export async function runHead(
   where: string,
   { network, weights }: Pick<HeadModelParts, 'network' | 'weights'>,
   sequences: readonly (readonly number[])[],
-  options: HeadScoringOptions,
+  given: HeadScoringOptions,
   passOf: (network: Network, adapter: Adapter) => HeadPass,
   read: (output: ArrayLike<number>, pass: Pass) => void,
 ): Promise<void> {
-  assertKnownOptions(where, options, ['adapter', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
+  const { adapter = NO_ADAPTER, ...settings } = options(where, headScoringShape).read(given);
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(where, sequences, { shortest: 1, longest, vocabSize });
   const run = passOf(network, adapter);
-  for (const pass of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
+  for (const pass of passesOf(sequences, { longest, maxTokens: settings.maxTokensPerPass })) {
     const output = await run(weights, adapter.parameters, pass.tokens, pass.last);
     read(await output.data(), pass);
   }

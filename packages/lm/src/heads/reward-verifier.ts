@@ -1,21 +1,24 @@
 import {
-  assertKnownOptions,
+  options as declare,
+  type Given,
   PosttrainError,
+  text,
   type Verdict,
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import { tokenizeCompletion } from '../prompts/tokenize-completion.js';
 import type { SequenceClassifier } from './sequence-classifier.js';
 
-/** Options of `RewardVerifier`. */
-export interface RewardVerifierOptions {
+const rewardVerifierOptions = declare('RewardVerifier', {
   /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
+  adapter: askedAdapterOption,
   /** The label whose probability is the score. Default: the second of two; of one label the logit itself is the score. */
-  readonly label?: string;
-}
+  label: text({ optional: true }),
+});
+/** Options of `RewardVerifier`. */
+export type RewardVerifierOptions = Given<typeof rewardVerifierOptions>;
 
 /**
  * A sequence classifier as a `Verifier`. The score of one label is its logit (a reward: a log-odds or a regression); of
@@ -28,7 +31,7 @@ export class RewardVerifier implements Verifier {
   readonly #label: number;
 
   constructor(model: SequenceClassifier, options: RewardVerifierOptions = {}) {
-    assertKnownOptions('RewardVerifier', options, ['adapter', 'label']);
+    rewardVerifierOptions.read(options);
     this.name = model.name;
     this.#model = model;
     this.#options = options;

@@ -1,19 +1,21 @@
 import { softCap, type Tensor, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { options as declare, type Given, text } from '@posttrain/interfaces';
 import { perAdapter } from '../model/adapter.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { passInput } from '../score/passes.js';
 import { compileHeadPass, runHead } from './head-model.js';
 import { sigmoid } from './reward-verifier.js';
-import { STEP_VERIFIER_OPTIONS, StepError, StepVerifier, type StepVerifierOptions } from './step-verifier.js';
+import { StepError, StepVerifier, stepVerifierShape } from './step-verifier.js';
 
-/** Options of `stepTagVerifier`: which tag ends a step, and which tokens rate it. */
-export interface StepTagVerifierOptions extends StepVerifierOptions {
+const stepTagOptions = declare('stepTagVerifier', {
+  ...stepVerifierShape,
   /** The token that a good step is followed by, as text. Default `+`. */
-  readonly good?: string;
+  good: text({ default: '+' }),
   /** The token that a bad step is followed by, as text. Default `-`. */
-  readonly bad?: string;
-}
+  bad: text({ default: '-' }),
+});
+/** Options of `stepTagVerifier`: which tag ends a step, and which tokens rate it. */
+export type StepTagVerifierOptions = Given<typeof stepTagOptions>;
 
 /**
  * A causal language model that was trained to say after each step's tag whether the step is good, as a `Verifier`
@@ -23,8 +25,7 @@ export interface StepTagVerifierOptions extends StepVerifierOptions {
  * @throws StepError when `good` or `bad` is not one token
  */
 export function stepTagVerifier(model: CausalLM, options: StepTagVerifierOptions): StepVerifier {
-  assertKnownOptions('stepTagVerifier', options, [...STEP_VERIFIER_OPTIONS, 'good', 'bad']);
-  const { good = '+', bad = '-', ...rest } = options;
+  const { good, bad, ...rest } = stepTagOptions.read(options);
   const candidates = [good, bad].map((text) => {
     const tokens = model.tokenizer.encode(text, { addSpecialTokens: false });
     if (tokens.length === 1) return tokens[0]!;

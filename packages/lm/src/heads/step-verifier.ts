@@ -1,12 +1,17 @@
 import {
-  assertKnownOptions,
+  options as declare,
+  type Given,
+  oneOf,
   PosttrainError,
   type Prompt,
+  type Read,
+  text,
   type Verdict,
   type Verifier,
   type VerifyRequest,
 } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { NoChatTemplateError } from '../prompts/prompt-tokens.js';
 
@@ -17,21 +22,21 @@ const AGGREGATIONS = {
   mean: (scores: readonly number[]) => scores.reduce((sum, score) => sum + score, 0) / scores.length,
 } as const;
 
-/** Options of `StepVerifier`: where steps end, and how their scores become one. */
-export interface StepVerifierOptions {
+export const stepVerifierShape = {
   /** Text that the model was trained to be read after: Qwen2.5-Math-PRM `<extra_0>`, Math-Shepherd ` ки`. */
-  readonly stepTag: string;
+  stepTag: text({}),
   /** Text between a tag and the next step: Math-Shepherd `\n`. Default none. */
-  readonly between?: string;
+  between: text({ optional: true }),
   /** What separates steps in a completion; parts without text are no steps. Default `\n\n`. */
-  readonly stepDelimiter?: string;
+  stepDelimiter: text({ default: '\n\n' }),
   /** How the scores of the steps become the score of the whole. Default `last`. */
-  readonly aggregation?: keyof typeof AGGREGATIONS;
+  aggregation: oneOf(Object.keys(AGGREGATIONS) as (keyof typeof AGGREGATIONS)[], { default: 'last' }),
   /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
-}
-
-export const STEP_VERIFIER_OPTIONS = ['stepTag', 'between', 'stepDelimiter', 'aggregation', 'adapter'] as const;
+  adapter: askedAdapterOption,
+};
+const stepVerifierOptions = declare('StepVerifier', stepVerifierShape);
+/** Options of `StepVerifier`: where steps end, and how their scores become one. */
+export type StepVerifierOptions = Given<typeof stepVerifierOptions>;
 
 /** Steps of an answer cannot be found among its tokens. */
 export class StepError extends PosttrainError {
@@ -57,22 +62,22 @@ export class StepVerifier implements Verifier {
   readonly name: string;
   readonly #model: TextModel;
   readonly #scores: TokenScores;
-  readonly #options: StepVerifierOptions;
+  readonly #settings: Read<typeof stepVerifierOptions>;
 
   constructor(model: TextModel, scores: TokenScores, options: StepVerifierOptions) {
-    assertKnownOptions('StepVerifier', options, STEP_VERIFIER_OPTIONS);
+    const settings = stepVerifierOptions.read(options);
     if (options.stepTag === '') throw new StepError('stepTag must have text: the score is read at its last token');
     this.name = model.name;
     this.#model = model;
     this.#scores = scores;
-    this.#options = options;
+    this.#settings = settings;
   }
 
   async verify(requests: readonly VerifyRequest[]): Promise<Verdict[]> {
-    const { stepDelimiter = '\n\n', aggregation = 'last', adapter } = this.#options;
+    const { stepDelimiter, aggregation, adapter } = this.#settings;
     const tagged = requests.map(({ prompt, completion }) => {
       const steps = completion.split(stepDelimiter).filter((step) => step.trim() !== '');
-      return steps.length === 0 ? undefined : taggedTokens(this.#model, prompt, steps, this.#options);
+      return steps.length === 0 ? undefined : taggedTokens(this.#model, prompt, steps, this.#settings);
     });
     const scored = await this.#scores(
       tagged.flatMap((sequence) => (sequence ? [sequence.tokens] : [])),

@@ -8,27 +8,19 @@ import {
   tensor,
   zerosBuffer,
 } from '@posttrain/core-tensor';
-import { assertArgument, assertKnownOptions, assertPath, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import { parseChatTemplates } from '../chat-template/chat-templates.js';
 import { ChatTemplate } from '../chat-template/index.js';
-import { saveChatTemplates } from '../chat-template/save-chat-templates.js';
-import {
-  type GenerationConfig,
-  loadGenerationConfig,
-  loadModelConfig,
-  type ModelConfig,
-  saveGenerationConfig,
-} from '../config/index.js';
+import { type GenerationConfig, loadGenerationConfig, type ModelConfig } from '../config/index.js';
 import { findGguf } from '../gguf/find-gguf.js';
 import { ggufTokenizer } from '../gguf/gguf-tokenizer.js';
 import { openGgufModel } from '../gguf/model-source.js';
-import { DOWNLOAD_OPTIONS } from '../hub/download-model.js';
-import { type DownloadModelOptions, resolveModelFolder } from '../hub/index.js';
+import type { DownloadModelOptions } from '../hub/index.js';
 import { assertModelFolder } from '../model-folder.js';
-import { Tokenizer } from '../tokenizer/index.js';
+import type { Tokenizer } from '../tokenizer/index.js';
 import { HeadError } from './head.js';
 import { isWeights, WEIGHTS, type Weights } from './layers.js';
-import { LOAD_HINTS } from './load-hints.js';
+import { loadModelFiles, pretrainedFolder, saveModelFiles } from './model-files.js';
 import { type Network, networkOf } from './network.js';
 import {
   configQuantizedWith,
@@ -38,7 +30,7 @@ import {
   type WeightStorage,
   weightStorage,
 } from './quantize.js';
-import { type LoadWeightsOptions, loadWeights, readWeights, type SaveWeightsOptions, saveWeights } from './weights.js';
+import { type LoadWeightsOptions, readWeights, type SaveWeightsOptions } from './weights.js';
 
 /** The parts of a causal language model. */
 export interface CausalLMParts {
@@ -85,15 +77,8 @@ export class CausalLM {
     nameOrFolder: string,
     given: DownloadModelOptions & LoadWeightsOptions = {},
   ): Promise<CausalLM> {
-    const known = [...DOWNLOAD_OPTIONS, 'quantization', 'longContext', 'engine'];
-    assertKnownOptions('CausalLM.fromPretrained', given, known, { hints: LOAD_HINTS });
-    const { quantization, longContext, engine = currentEngine(), ...options } = given;
-    const folder = await resolveModelFolder(nameOrFolder, options);
-    return CausalLM.load(folder, {
-      engine,
-      ...(quantization !== undefined && { quantization }),
-      ...(longContext !== undefined && { longContext }),
-    });
+    const { folder, options } = await pretrainedFolder('CausalLM.fromPretrained', nameOrFolder, given);
+    return CausalLM.load(folder, options);
   }
 
   /**
@@ -109,13 +94,11 @@ export class CausalLM {
     await assertModelFolder('CausalLM.load', folder);
     const file = await findGguf(folder);
     if (file !== undefined) return CausalLM.#loadGguf(file, options);
-    // One after the other, the large file last: what is wrong with a folder is found soon and always the same.
-    refuseHead(await loadModelConfig(folder), folder);
-    const tokenizer = await Tokenizer.load(folder);
-    const generationConfig = await loadGenerationConfig(folder);
-    const chatTemplate = await ChatTemplate.load(tokenizer);
-    const { config, weights, network } = await loadWeights(folder, options);
-    return new CausalLM({ config, weights, tokenizer, generationConfig, chatTemplate, name: folder }, network);
+    const { network, ...parts } = await loadModelFiles(folder, options, async (config) => {
+      refuseHead(config, folder);
+      return { generationConfig: await loadGenerationConfig(folder) };
+    });
+    return new CausalLM(parts, network);
   }
 
   static async #loadGguf(path: string, options: LoadWeightsOptions): Promise<CausalLM> {
@@ -191,14 +174,7 @@ export class CausalLM {
    * folder held before as it was.
    */
   async save(folder: string, options: SaveWeightsOptions = {}): Promise<void> {
-    const { config, weights, tokenizer, chatTemplate, generationConfig, network } = this;
-    const writeOthers = async (staging: string) => {
-      await tokenizer.save(staging);
-      if (chatTemplate) await saveChatTemplates(staging, chatTemplate);
-      if (generationConfig) await saveGenerationConfig(staging, generationConfig);
-    };
-    assertPath('CausalLM.save', 'folder', folder);
-    await saveWeights(folder, config, weights, options, writeOthers, network);
+    await saveModelFiles('CausalLM.save', folder, this, options);
   }
 }
 

@@ -1,23 +1,27 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { type Given, integer, options } from '@posttrain/interfaces';
+import { contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
 import { checkNumbers } from '../runner/non-finite.js';
-import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf } from './passes.js';
+import { checkSequences, gridOf, maxTokensPerPass, passesOf } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { type Continuation, type PrefixNode, prefixTree } from './prefix-tree.js';
 import { type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
-/** Options of `continuationLogProbs`. */
-export interface ContinuationLogProbsOptions {
-  readonly adapter?: Adapter;
+const continuationOptions = options('continuationLogProbs', {
+  adapter: adapterOption,
+  /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
+  adapterInputs: adapterInputsOption,
   /** Most tokens, padding included, that one pass computes. Default 4096. */
-  readonly maxTokensPerPass?: number;
+  maxTokensPerPass,
   /** Memory for the keys and values of one pass's rows; a single row may take more. Default 256 MiB. */
-  readonly maxCacheBytes?: number;
-}
+  maxCacheBytes: integer({ default: 2 ** 28, min: 1, decisive: false }),
+});
+/** Options of `continuationLogProbs`. */
+export type ContinuationLogProbsOptions = Given<typeof continuationOptions>;
 
 /** One number per token from `start` on. */
 export type ContinuationLogProbs = Pick<SequenceLogProbs, 'logProbs' | 'isGreedy'>;
@@ -73,10 +77,10 @@ const stepsOf = perAdapter(
 export async function continuationLogProbs(
   { network, weights }: RunnableModel,
   continuations: readonly Continuation[],
-  options: ContinuationLogProbsOptions = {},
+  given: ContinuationLogProbsOptions = {},
 ): Promise<ContinuationLogProbs[]> {
-  assertKnownOptions('continuationLogProbs', options, ['adapter', 'maxTokensPerPass', 'maxCacheBytes']);
-  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS, maxCacheBytes = 2 ** 28 } = options;
+  const settings = continuationOptions.read(given);
+  const { adapter = NO_ADAPTER, adapterInputs = [], maxTokensPerPass, maxCacheBytes } = settings;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(
@@ -85,15 +89,14 @@ export async function continuationLogProbs(
     { shortest: 2, longest: longest + 1, vocabSize },
   );
   const results = new Array<ContinuationLogProbs>(continuations.length);
-  // The cache of a shared prefix begins empty: who has virtual tokens is scored whole.
-  const { roots, alone } = adapter.virtualTokens
-    ? { roots: [], alone: continuations.map((_, i) => i) }
-    : prefixTree(continuations);
+  // The cache of a shared prefix begins empty, for one pass over rows that differ in their tokens only: others are scored whole.
+  const isWhole = adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
+  const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
     { network, weights },
     plain.map(({ tokens }) => tokens),
-    { adapter, maxTokensPerPass },
+    { adapter, maxTokensPerPass, ...(isWhole && { adapterInputs }) },
   );
   scored.forEach(({ logProbs, isGreedy }, i) => {
     const from = plain[i]!.start - 1;

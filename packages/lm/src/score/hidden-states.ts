@@ -1,25 +1,34 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
-import type { Weights } from '../model/layers.js';
+import { type Given, options } from '@posttrain/interfaces';
+import { contextOf, NO_ADAPTER, perAdapter, rowInputsOf } from '../model/adapter.js';
+import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { PassInfo, Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
-import { checkSequences, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { checkSequences, maxTokensPerPass, passesOf, passInput } from './passes.js';
 
-/** Options of `hiddenStates`. */
-export interface HiddenStatesOptions {
-  readonly adapter?: Adapter;
+const hiddenStatesOptions = options('hiddenStates', {
+  adapter: adapterOption,
+  /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
+  adapterInputs: adapterInputsOption,
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
-  readonly maxTokensPerPass?: number;
-}
+  maxTokensPerPass,
+});
+/** Options of `hiddenStates`. */
+export type HiddenStatesOptions = Given<typeof hiddenStatesOptions>;
 
-type Hidden = Compiled<[weights: Weights, parameters: unknown, tokens: Tensor], Tensor>;
+type Hidden = Compiled<
+  [weights: Weights, parameters: unknown, tokens: Tensor, rowInputs: PassInfo['inputs'] | undefined],
+  Tensor
+>;
 
 const hiddenOf = perAdapter(
   (network, adapter): Hidden =>
-    compile((weights, parameters, tokens) => network.hidden(weights, passInput(tokens), adapter.hooks(parameters)), {
-      name: 'hiddenStates',
-    }),
+    compile(
+      (weights, parameters, tokens, rowInputs) =>
+        network.hidden(weights, passInput(tokens, rowInputs), adapter.hooks(parameters)),
+      { name: 'hiddenStates' },
+    ),
 );
 
 /**
@@ -29,17 +38,21 @@ const hiddenOf = perAdapter(
 export async function hiddenStates(
   { network, weights }: RunnableModel,
   sequences: readonly (readonly number[])[],
-  options: HiddenStatesOptions = {},
+  given: HiddenStatesOptions = {},
 ): Promise<Float32Array[][]> {
-  assertKnownOptions('hiddenStates', options, ['adapter', 'maxTokensPerPass']);
-  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS } = options;
+  const { adapter = NO_ADAPTER, adapterInputs = [], ...settings } = hiddenStatesOptions.read(given);
   const { hiddenSize: size, vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences('hiddenStates', sequences, { shortest: 1, longest, vocabSize });
   const results = new Array<Float32Array[]>(sequences.length);
   const run = hiddenOf(network, adapter);
-  for (const { sequences: rows, tokens, width } of passesOf(sequences, { longest, maxTokens: maxTokensPerPass })) {
-    const states = await (await run(weights, adapter.parameters, tokens)).data();
+  for (const { sequences: rows, tokens, width } of passesOf(sequences, {
+    longest,
+    maxTokens: settings.maxTokensPerPass,
+  })) {
+    const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
+    const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], inputsOf);
+    const states = await (await run(weights, adapter.parameters, tokens, rowInputs)).data();
     rows.forEach((sequence, row) => {
       results[sequence] = sequences[sequence]!.map((_, t) => {
         const from = (row * width + t) * size;

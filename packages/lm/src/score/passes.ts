@@ -1,11 +1,13 @@
 import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { assertArgument, PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, integer, PosttrainError } from '@posttrain/interfaces';
 import type { SequenceInput } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
 
 /** Most tokens of a pass, padding included, where the caller does not say. */
 export const MAX_TOKENS_PER_PASS = 4096;
+/** The option: most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+export const maxTokensPerPass = integer({ default: MAX_TOKENS_PER_PASS, min: 1, decisive: false });
 
 const LENGTH_STEP = 16;
 
@@ -95,7 +97,7 @@ export function gridOf(rows: readonly (readonly number[])[], count: number, widt
 }
 
 /** What a network takes of a pass: padding is on the right and attention is causal, so no real token sees it. */
-export function passInput(tokens: Tensor): SequenceInput {
+export function passInput(tokens: Tensor, rowInputs?: SequenceInput['rowInputs']): SequenceInput {
   const [b, s] = tokens.shape as [number, number];
-  return { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
+  return { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32'), ...(rowInputs && { rowInputs }) };
 }

@@ -1,6 +1,6 @@
 import { mapTree, nameScope, type Tensor, tokenLogProbs } from '@posttrain/core-tensor';
 import type { LayerHooks, Weights } from '../model/layers.js';
-import type { HiddenOptions, Network, SequenceInput } from '../model/network.js';
+import type { HiddenOptions, Network, RunnableModel, SequenceInput } from '../model/network.js';
 
 /** One number per prediction, float32 [b, s - 1]: entry t belongs to predicting token t + 1. */
 export interface PredictionLogProbs {
@@ -12,10 +12,9 @@ export interface PredictionLogProbs {
   readonly isGreedy: Tensor;
 }
 
-/** How a network predicts the tokens of whole sequences int32 [b, s]; the logits exist for a chunk of them at a time. */
+/** How a model predicts the tokens of whole sequences int32 [b, s]; the logits exist for a chunk of them at a time. */
 export function predictionLogProbs(
-  network: Network,
-  weights: Weights,
+  { network, weights }: RunnableModel,
   input: SequenceInput,
   options: HiddenOptions & { readonly hooks?: LayerHooks; readonly temperature?: number } = {},
 ): PredictionLogProbs {

@@ -1,7 +1,7 @@
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { type Given, integer, options, PosttrainError } from '@posttrain/interfaces';
 import { contextOf } from '../model/adapter.js';
 import type { RunnableModel } from '../model/network.js';
-import { LOG_PROBS_OPTIONS, type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
+import { logProbsShape, type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 
 /** A piece of a sequence: tokens `from` … `to - 1`, of which those from `predictedFrom` on are predicted in it. */
 export interface RollingWindow {
@@ -41,15 +41,20 @@ export function strideWindows(length: number, maxLength: number, stride: number)
   return windows;
 }
 
-/** Options of `rollingLogProbs`: how sequences are cut into windows. */
-export interface RollingOptions extends LogProbsOptions {
+export const rollingShape = {
   /** Most tokens that the model sees at once. Default: its context. */
-  readonly maxLength?: number;
+  maxLength: integer({ optional: true, min: 1 }),
   /** Tokens that every prediction after the first window is made from at least: lm-evaluation-harness. Default 1. */
-  readonly contextLength?: number;
+  contextLength: integer({ optional: true, min: 1 }),
+};
+const rollingOptions = options('rollingLogProbs', {
+  ...logProbsShape,
+  ...rollingShape,
   /** Cut as the guide to perplexity of transformers does, with windows this far apart. Not with `contextLength`. */
-  readonly stride?: number;
-}
+  stride: integer({ optional: true, min: 1 }),
+});
+/** Options of `rollingLogProbs`: how sequences are cut into windows. */
+export type RollingOptions = Given<typeof rollingOptions>;
 
 /**
  * `sequenceLogProbs` for sequences of any length: cut into windows, each token but the first predicted exactly once. See
@@ -58,12 +63,14 @@ export interface RollingOptions extends LogProbsOptions {
 export async function rollingLogProbs(
   model: RunnableModel,
   sequences: readonly (readonly number[])[],
-  options: RollingOptions = {},
+  given: RollingOptions = {},
 ): Promise<SequenceLogProbs[]> {
-  assertKnownOptions('rollingLogProbs', options, [...LOG_PROBS_OPTIONS, 'maxLength', 'contextLength', 'stride']);
-  const context = contextOf(model.network.config, options.adapter);
-  const { maxLength = context, contextLength, stride, ...rest } = options;
-  checkRolling({ maxLength, contextLength, stride }, context);
+  const { maxLength: longest, contextLength, stride, ...rest } = rollingOptions.read(given);
+  const context = contextOf(model.network.config, rest.adapter);
+  const maxLength = longest ?? context;
+  if (contextLength !== undefined && stride !== undefined)
+    throw new PosttrainError('ROLLING', 'rollingLogProbs: give contextLength or stride, not both');
+  checkRolling(maxLength, contextLength, stride, context);
   const pieces = sequences.flatMap((tokens, sequence) => {
     const windows =
       stride === undefined
@@ -94,27 +101,14 @@ export async function rollingLogProbs(
   });
 }
 
-function checkRolling(
-  {
-    maxLength,
-    contextLength,
-    stride,
-  }: { readonly [Key in 'maxLength' | 'contextLength' | 'stride']: number | undefined },
-  context: number,
-): void {
+function checkRolling(maxLength: number, contextLength = 1, stride: number | undefined, context: number): void {
   const fail = (what: string): never => {
     throw new PosttrainError('ROLLING', `rollingLogProbs: ${what}`);
   };
-  const within = (value: number | undefined, most: number) => Number.isInteger(value) && value! >= 1 && value! <= most;
-  if (!within(maxLength, context))
-    fail(`maxLength must be an integer from 1 to ${context}, not ${showValue(maxLength)}`);
-  if (contextLength !== undefined && stride !== undefined) fail('give contextLength or stride, not both');
-  if (contextLength !== undefined && !within(contextLength, maxLength!)) {
-    fail(`contextLength must be an integer from 1 to maxLength (${maxLength}), not ${showValue(contextLength)}`);
-  }
-  if (stride === undefined) return;
+  if (maxLength > context) fail(`maxLength must be an integer from 1 to ${context}, not ${maxLength}`);
+  if (contextLength > maxLength)
+    fail(`contextLength must be an integer from 1 to maxLength (${maxLength}), not ${contextLength}`);
   // A window has to predict something from something.
-  if (maxLength! < 2 || !within(stride, maxLength! - 1)) {
-    fail(`stride must be an integer from 1 to maxLength - 1 (${maxLength! - 1}), not ${showValue(stride)}`);
-  }
+  if (stride !== undefined && stride > maxLength - 1)
+    fail(`stride must be an integer from 1 to maxLength - 1 (${maxLength - 1}), not ${stride}`);
 }

@@ -2,25 +2,27 @@ import {
   assertArgument,
   assertKnownOptions,
   type ContinuationScore,
+  options as declare,
+  type Given,
   PosttrainError,
   type ScoreRequest,
   type Scorer,
 } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens } from '../prompts/prompt-tokens.js';
 import { assertText } from '../tokenizer/errors.js';
 import { type ContinuationLogProbs, continuationLogProbs } from './continuation-log-probs.js';
-import { type RollingOptions, rollingLogProbs } from './rolling-log-probs.js';
+import { rollingLogProbs, rollingShape } from './rolling-log-probs.js';
 
+/** Asked before every call. Default: none. */
+const scorerOptions = declare('LocalScorer', { adapter: askedAdapterOption });
 /** Options of `LocalScorer`. */
-export interface LocalScorerOptions {
-  /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
-}
+export type LocalScorerOptions = Given<typeof scorerOptions>;
 
+const rollingScoreOptions = declare('scoreRolling', rollingShape);
 /** Options of `LocalScorer.scoreRolling`. */
-export type RollingScoreOptions = Pick<RollingOptions, 'maxLength' | 'contextLength'>;
+export type RollingScoreOptions = Given<typeof rollingScoreOptions>;
 
 /** A local model as a `Scorer`: log-likelihoods of continuations. */
 export class LocalScorer implements Scorer {
@@ -29,7 +31,7 @@ export class LocalScorer implements Scorer {
   readonly #options: LocalScorerOptions;
 
   constructor(model: CausalLM, options: LocalScorerOptions = {}) {
-    assertKnownOptions('LocalScorer', options, ['adapter']);
+    scorerOptions.read(options);
     this.name = model.name;
     this.#model = model;
     this.#options = options;
@@ -62,7 +64,7 @@ export class LocalScorer implements Scorer {
    */
   async scoreRolling(texts: readonly string[], options: RollingScoreOptions = {}): Promise<ContinuationScore[]> {
     assertArgument('scoreRolling', 'texts', texts, Array.isArray(texts), 'a list of texts');
-    assertKnownOptions('scoreRolling', options, ['maxLength', 'contextLength']);
+    rollingScoreOptions.read(options);
     const { tokenizer, name } = this.#model;
     const prefix = tokenizer.bosId ?? tokenizer.eosId;
     if (prefix === undefined) throw new PosttrainError('SCORE', `${name}: its tokenizer has no begin and no end token`);

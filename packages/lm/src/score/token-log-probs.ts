@@ -1,25 +1,38 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
-import { assertKnownOptions, PosttrainError, showValue, type TokenLogProb } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
-import type { Weights } from '../model/layers.js';
+import {
+  assertArgument,
+  boolean,
+  type Given,
+  integer,
+  number,
+  options,
+  type TokenLogProb,
+} from '@posttrain/interfaces';
+import { contextOf, NO_ADAPTER, perAdapter, rowInputsOf } from '../model/adapter.js';
+import { adapterInputsOption, adapterOption } from '../model/adapter-option.js';
+import type { PassInfo, Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
-import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
+import { checkSequences, gridOf, maxTokensPerPass, passesOf, passInput } from './passes.js';
 import { logProbsOf } from './prediction-log-probs.js';
 import { tokenRanks, topLogProbs } from './top-log-probs.js';
 
-/** Options of `sequenceLogProbs`. */
-export interface LogProbsOptions {
-  readonly adapter?: Adapter;
+export const logProbsShape = {
+  adapter: adapterOption,
+  /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
+  adapterInputs: adapterInputsOption,
   /** Divides the logits, as the sampler does. Default 1. */
-  readonly temperature?: number;
+  temperature: number({ default: 1, above: 0 }),
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
-  readonly maxTokensPerPass?: number;
-  /** Also give this many most likely tokens at every place. Default 0. */
-  readonly topLogProbs?: number;
+  maxTokensPerPass,
+  /** Also give this many most likely tokens at every place, at most the vocabulary. Default 0. */
+  topLogProbs: integer({ default: 0, min: 0 }),
   /** Also give the rank of every token among all that could have come. Default false. */
-  readonly ranks?: boolean;
-}
+  ranks: boolean({ default: false }),
+};
+const logProbsOptions = options('logProbs', logProbsShape);
+/** Options of `sequenceLogProbs`. */
+export type LogProbsOptions = Given<typeof logProbsOptions>;
 
 /** What the model says of one sequence: a number for each token but the first. */
 export interface SequenceLogProbs {
@@ -51,6 +64,7 @@ type Scoring = Compiled<
     temperature: number,
     top: number,
     ranks: number,
+    rowInputs: PassInfo['inputs'] | undefined,
   ],
   Scored
 >;
@@ -58,9 +72,9 @@ type Scoring = Compiled<
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, targets, temperature, top, ranks) => {
+      (weights, parameters, tokens, targets, temperature, top, ranks, rowInputs) => {
         const options = { hooks: adapter.hooks(parameters), temperature };
-        const hidden = network.hidden(weights, passInput(tokens), options.hooks);
+        const hidden = network.hidden(weights, passInput(tokens, rowInputs), options.hooks);
         const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
         const count = targets.size;
         const flat = hidden.reshape([count, -1]);
@@ -77,8 +91,6 @@ const scoringOf = perAdapter(
     ),
 );
 
-export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs', 'ranks'] as const;
-
 /**
  * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
  * of similar length are padded and run together; the result does not depend on how. The logits exist for a chunk of tokens
@@ -89,28 +101,29 @@ export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 
 export async function sequenceLogProbs(
   { network, weights }: RunnableModel,
   sequences: readonly (readonly number[])[],
-  options: LogProbsOptions = {},
+  given: LogProbsOptions = {},
 ): Promise<SequenceLogProbs[]> {
-  assertKnownOptions('logProbs', options, LOG_PROBS_OPTIONS);
-  const {
-    adapter = NO_ADAPTER,
-    temperature = 1,
-    maxTokensPerPass = MAX_TOKENS_PER_PASS,
-    topLogProbs: top = 0,
-    ranks: withRanks = false,
-  } = options;
+  const settings = logProbsOptions.read(given);
+  const { adapter = NO_ADAPTER, adapterInputs = [], temperature, topLogProbs: top, ranks: withRanks } = settings;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
-  checkScoring(temperature, top, vocabSize);
+  const within = top <= vocabSize;
+  assertArgument('logProbs', 'topLogProbs', top, within, `a whole number from 0 to ${vocabSize}, the vocabulary`);
   // The last token is predicted, and so never an input.
   checkSequences('logProbs', sequences, { shortest: 2, longest: longest + 1, vocabSize });
   const inputs = sequences.map((tokens) => tokens.slice(0, -1));
   const results = new Array<SequenceLogProbs>(sequences.length);
   const scoring = scoringOf(network, adapter);
-  for (const { sequences: rows, tokens, width } of passesOf(inputs, { longest, maxTokens: maxTokensPerPass })) {
+  for (const { sequences: rows, tokens, width } of passesOf(inputs, {
+    longest,
+    maxTokens: settings.maxTokensPerPass,
+  })) {
     const next = rows.map((sequence) => sequences[sequence]!.slice(1));
     const targets = gridOf(next, tokens.shape[0]!, width);
-    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top, Number(withRanks));
+    const [ofRows, inputsOf] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
+    const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], inputsOf);
+    const how = [temperature, top, Number(withRanks)] as const;
+    const scored = await scoring(weights, adapter.parameters, tokens, targets, ...how, rowInputs);
     const columns = await Promise.all(scored.columns.map((column) => column.data()));
     const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {
@@ -128,17 +141,6 @@ export async function sequenceLogProbs(
     await checkNumbers('logProbs', found, { weights, adapter });
   }
   return results;
-}
-
-function checkScoring(temperature: number, top: number, vocabulary: number): void {
-  if (!(temperature > 0) || !Number.isFinite(temperature)) {
-    throw new PosttrainError('SAMPLING', `logProbs: temperature must be positive, not ${showValue(temperature)}`);
-  }
-  if (Number.isInteger(top) && top >= 0 && top <= vocabulary) return;
-  throw new PosttrainError(
-    'SAMPLING',
-    `logProbs: topLogProbs must be an integer from 0 to ${vocabulary}, not ${showValue(top)}`,
-  );
 }
 
 const alternatives = (

@@ -1,33 +1,32 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
+import { adapterOption } from '../model/adapter-option.js';
 import type { ModelRunner } from '../runner/model-runner.js';
-import { checkCount, checkNumber, searchBeams } from './beams.js';
+import { searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
-/** Options of beam search, by transformers' names in camel case. */
-export interface BeamSearchOptions {
-  /** Hypotheses kept and returned for every prompt, N. 1 is greedy decoding. */
-  readonly numBeams: number;
+/** What every kind of beam search takes. */
+export const beamShape = {
   /** Exponent α of the length in the score: above 0 favours long hypotheses, below 0 short ones. Default 1. */
-  readonly lengthPenalty?: number;
+  lengthPenalty: number({ default: 1 }),
   /**
    * When a prompt with N finished hypotheses ends: `true` at once; `false` when the best running one, at its present
    * length, scores no better than the worst finished one; `'never'` when it could not at any length up to `maxTokens`.
    * Default false.
    */
-  readonly earlyStopping?: boolean | 'never';
+  earlyStopping: custom<boolean | 'never'>()(
+    'true, false or "never"',
+    (value) => typeof value === 'boolean' || value === 'never',
+    { default: false },
+  ),
   /** Default: none. */
-  readonly adapter?: Adapter;
-}
-
-/** The options that every kind of beam search has, with their defaults. */
-export function beamRules(options: Omit<BeamSearchOptions, 'adapter'>) {
-  const { numBeams, lengthPenalty = 1, earlyStopping = false } = options;
-  checkCount('numBeams', numBeams);
-  checkNumber('lengthPenalty', lengthPenalty);
-  return { size: numBeams, groups: 1, lengthPenalty, earlyStopping, diversityPenalty: 0 };
-}
+  adapter: adapterOption,
+};
+/** Hypotheses kept and returned for every prompt, N. 1 is greedy decoding. */
+export const numBeams = integer({ min: 1 });
+const beamSearchOptions = options('beamSearch', { numBeams, ...beamShape });
+/** Options of beam search, by transformers' names in camel case. */
+export type BeamSearchOptions = Given<typeof beamSearchOptions>;
 
 /**
  * Beam search (I1) with the semantics of Hugging Face `generate(num_beams=N)`: in every step the N best prefixes by
@@ -44,14 +43,12 @@ export function beamRules(options: Omit<BeamSearchOptions, 'adapter'>) {
 export async function beamSearch(
   runner: ModelRunner,
   prompts: readonly SearchPrompt[],
-  options: BeamSearchOptions,
+  given: BeamSearchOptions,
 ): Promise<SearchHypothesis[][]> {
-  assertKnownOptions('beamSearch', options, ['numBeams', 'lengthPenalty', 'earlyStopping', 'adapter']);
-  const { adapter, ...beams } = options;
-  const rules = beamRules(beams);
+  const { adapter, numBeams: size, lengthPenalty, earlyStopping } = beamSearchOptions.read(given);
   return searchBeams(
     new ModelHypotheses(runner, adapter ? { adapter } : {}),
     checkedPrompts(runner.network, prompts, adapter),
-    rules,
+    { size, groups: 1, lengthPenalty, earlyStopping, diversityPenalty: 0 },
   );
 }

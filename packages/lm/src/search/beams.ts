@@ -1,4 +1,3 @@
-import { PosttrainError, showValue } from '@posttrain/interfaces';
 import { BeamGroup, type BeamRules } from './beam-group.js';
 import type { Hypotheses, Step } from './hypotheses.js';
 import type { SearchHypothesis, SearchPrompt } from './search-prompt.js';
@@ -44,19 +43,4 @@ export async function searchBeams(
     hypotheses.release();
   }
   return searches.map((groups) => groups.flatMap(({ finished }) => finished).sort((a, b) => b.score - a.score));
-}
-
-/** Throws unless `value` is a positive integer. `name` names the option. */
-export function checkCount(name: string, value: number): void {
-  if (Number.isInteger(value) && value >= 1) return;
-  throw new PosttrainError('SEARCH', `search: ${name} must be a positive integer, not ${showValue(value)}`);
-}
-
-/** Throws unless `value` is finite and not below `least`. `name` names the option. */
-export function checkNumber(name: string, value: number, least = Number.NEGATIVE_INFINITY): void {
-  if (Number.isFinite(value) && value >= least) return;
-  throw new PosttrainError(
-    'SEARCH',
-    `search: ${name} must be a number${least === 0 ? ' that is 0 or more' : ''}, not ${showValue(value)}`,
-  );
 }

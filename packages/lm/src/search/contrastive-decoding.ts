@@ -1,25 +1,27 @@
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
-import type { ModelRunner } from '../runner/model-runner.js';
+import { custom, type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
+import { adapterOption } from '../model/adapter-option.js';
+import { ModelRunner } from '../runner/model-runner.js';
 import { contrast } from '../sampling/mixes/contrastive.js';
-import { type BeamSearchOptions, beamRules } from './beam-search.js';
-import { checkNumber, searchBeams } from './beams.js';
+import { beamShape } from './beam-search.js';
+import { searchBeams } from './beams.js';
 import { type Continuations, type Hypotheses, ModelHypotheses, type Step } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
-/** Options of contrastive decoding (arXiv 2210.15097): the amateur, and how plausible a token must be. */
-export interface ContrastiveDecodingOptions extends Omit<BeamSearchOptions, 'numBeams'> {
+const contrastiveDecodingOptions = options('contrastiveDecoding', {
+  ...beamShape,
   /** The weak model, with the vocabulary of the strong one; may be a runner of the same weights, with an adapter on one side. */
-  readonly amateur: ModelRunner;
+  amateur: custom<ModelRunner>()('a ModelRunner', (value) => value instanceof ModelRunner, {}),
   /** Default: none. */
-  readonly amateurAdapter?: Adapter;
+  amateurAdapter: adapterOption,
   /** τ: divides the amateur's logits. Default 1. */
-  readonly amateurTemperature?: number;
+  amateurTemperature: number({ default: 1, above: 0 }),
   /** α ∈ [0, 1]: a token must have this fraction of the expert's most likely token's probability. Default 0.1. */
-  readonly alpha?: number;
+  alpha: number({ default: 0.1, min: 0, max: 1 }),
   /** Hypotheses kept. Default 5, as in the paper. */
-  readonly numBeams?: number;
-}
+  numBeams: integer({ default: 5, min: 1 }),
+});
+/** Options of contrastive decoding (arXiv 2210.15097): the amateur, and how plausible a token must be. */
+export type ContrastiveDecodingOptions = Given<typeof contrastiveDecodingOptions>;
 
 /**
  * Contrastive decoding (arXiv 2210.15097): beam search by what an expert model finds likelier than an amateur does,
@@ -34,17 +36,11 @@ export interface ContrastiveDecodingOptions extends Omit<BeamSearchOptions, 'num
 export async function contrastiveDecoding(
   expert: ModelRunner,
   prompts: readonly SearchPrompt[],
-  options: ContrastiveDecodingOptions,
+  given: ContrastiveDecodingOptions,
 ): Promise<SearchHypothesis[][]> {
-  const own = ['amateur', 'amateurAdapter', 'amateurTemperature', 'alpha'];
-  assertKnownOptions('contrastiveDecoding', options, [
-    ...own,
-    ...['numBeams', 'lengthPenalty', 'earlyStopping', 'adapter'],
-  ]);
-  const { adapter, amateur, amateurAdapter, amateurTemperature = 1, alpha = 0.1, numBeams = 5, ...beams } = options;
-  const rules = beamRules({ ...beams, numBeams });
-  checkNumber('alpha', alpha, 0);
-  if (alpha > 1) throw new PosttrainError('SEARCH', `search: alpha must be at most 1, not ${showValue(alpha)}`);
+  const settings = contrastiveDecodingOptions.read(given);
+  const { adapter, amateur, amateurAdapter, amateurTemperature, alpha } = settings;
+  const { numBeams: size, lengthPenalty, earlyStopping } = settings;
   const [ours, theirs] = [expert.network.config.vocabSize, amateur.network.config.vocabSize];
   if (ours !== theirs) {
     throw new PosttrainError('SEARCH', `contrastiveDecoding: vocabularies of ${ours} and ${theirs} tokens differ`);
@@ -58,7 +54,7 @@ export async function contrastiveDecoding(
     alpha,
   );
   const checked = checkedPrompts(amateur.network, checkedPrompts(expert.network, prompts, adapter), amateurAdapter);
-  return searchBeams(hypotheses, checked, rules);
+  return searchBeams(hypotheses, checked, { size, groups: 1, lengthPenalty, earlyStopping, diversityPenalty: 0 });
 }
 
 class ContrastedHypotheses implements Hypotheses {

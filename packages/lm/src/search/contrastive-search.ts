@@ -1,22 +1,23 @@
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { type Given, integer, number, options } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { adapterOption } from '../model/adapter-option.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { logSoftmax } from '../sampling/log-softmax.js';
-import { checkCount } from './beams.js';
 import { forget } from './hypotheses.js';
 import { Largest } from './largest.js';
 import { checkedPrompts, NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
-/** Options of contrastive search (arXiv 2202.06417), by transformers' names in camel case. */
-export interface ContrastiveSearchOptions {
+const contrastiveSearchOptions = options('contrastiveSearch', {
   /** k: candidates of every step. 1 is greedy decoding. */
-  readonly topK: number;
+  topK: integer({ min: 1 }),
   /** α ∈ [0, 1]: how much the degeneration penalty counts. 0 is greedy decoding. */
-  readonly penaltyAlpha: number;
+  penaltyAlpha: number({ min: 0, max: 1 }),
   /** Default: none. */
-  readonly adapter?: Adapter;
-}
+  adapter: adapterOption,
+});
+/** Options of contrastive search (arXiv 2202.06417), by transformers' names in camel case. */
+export type ContrastiveSearchOptions = Given<typeof contrastiveSearchOptions>;
 
 /** Prompt tokens whose hidden states are read in one go: their logits exist at the same time. */
 const PROMPT_PIECE = 64;
@@ -59,14 +60,9 @@ interface Grown extends Candidate {
 export async function contrastiveSearch(
   runner: ModelRunner,
   prompts: readonly SearchPrompt[],
-  options: ContrastiveSearchOptions,
+  given: ContrastiveSearchOptions,
 ): Promise<SearchHypothesis[]> {
-  assertKnownOptions('contrastiveSearch', options, ['topK', 'penaltyAlpha', 'adapter']);
-  const { topK, penaltyAlpha: alpha, adapter = NO_ADAPTER } = options;
-  checkCount('topK', topK);
-  if (!(alpha >= 0 && alpha <= 1)) {
-    throw new PosttrainError('SEARCH', `search: penaltyAlpha must lie in [0, 1], not ${showValue(alpha)}`);
-  }
+  const { topK, penaltyAlpha: alpha, adapter = NO_ADAPTER } = contrastiveSearchOptions.read(given);
   const held = new Set<CachedSequence>();
   const hold = (sequence: CachedSequence): CachedSequence => {
     held.add(sequence);

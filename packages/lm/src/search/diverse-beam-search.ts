@@ -1,17 +1,20 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
 import type { ModelRunner } from '../runner/model-runner.js';
-import { type BeamSearchOptions, beamRules } from './beam-search.js';
-import { checkCount, checkNumber, searchBeams } from './beams.js';
+import { beamShape, numBeams } from './beam-search.js';
+import { searchBeams } from './beams.js';
 import { ModelHypotheses } from './hypotheses.js';
 import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
-/** Options of diverse beam search (arXiv 1610.02424): those of beam search, and the groups. */
-export interface DiverseBeamSearchOptions extends BeamSearchOptions {
+const diverseBeamSearchOptions = options('diverseBeamSearch', {
+  numBeams,
+  ...beamShape,
   /** Groups G that the beams are divided in; divides `numBeams`. G = 1 is beam search. */
-  readonly numBeamGroups: number;
+  numBeamGroups: integer({ min: 1 }),
   /** λ: what a token costs for each beam of an earlier group that chose it in the same step. */
-  readonly diversityPenalty: number;
-}
+  diversityPenalty: number({ min: 0 }),
+});
+/** Options of diverse beam search (arXiv 1610.02424): those of beam search, and the groups. */
+export type DiverseBeamSearchOptions = Given<typeof diverseBeamSearchOptions>;
 
 /**
  * Diverse beam search (arXiv 1610.02424) with Hamming diversity: groups of N/G beams, one after the other in every step,
@@ -28,25 +31,19 @@ export interface DiverseBeamSearchOptions extends BeamSearchOptions {
 export async function diverseBeamSearch(
   runner: ModelRunner,
   prompts: readonly SearchPrompt[],
-  options: DiverseBeamSearchOptions,
+  given: DiverseBeamSearchOptions,
 ): Promise<SearchHypothesis[][]> {
-  const own = ['numBeamGroups', 'diversityPenalty'];
-  assertKnownOptions('diverseBeamSearch', options, [...own, 'numBeams', 'lengthPenalty', 'earlyStopping', 'adapter']);
-  const { adapter, numBeamGroups: groups, diversityPenalty, ...beams } = options;
-  const rules = beamRules(beams);
-  checkCount('numBeamGroups', groups);
-  checkNumber('diversityPenalty', diversityPenalty, 0);
-  if (rules.size % groups !== 0) {
-    throw new PosttrainError('SEARCH', `search: ${groups} groups do not divide ${rules.size} beams evenly`);
+  const { adapter, numBeams: beams, numBeamGroups: groups, ...rules } = diverseBeamSearchOptions.read(given);
+  if (beams % groups !== 0) {
+    throw new PosttrainError('SEARCH', `search: ${groups} groups do not divide ${beams} beams evenly`);
   }
   return searchBeams(
     new ModelHypotheses(runner, adapter ? { adapter } : {}),
     checkedPrompts(runner.network, prompts, adapter),
     {
       ...rules,
-      size: rules.size / groups,
+      size: beams / groups,
       groups,
-      diversityPenalty,
     },
   );
 }

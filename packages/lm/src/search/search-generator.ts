@@ -1,19 +1,21 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import {
   assertArgument,
-  assertKnownOptions,
   type Completion,
   type GenerateRequest,
   type Generator,
+  type Given,
+  integer,
+  options,
   PosttrainError,
+  type Read,
 } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { askedAdapterOption } from '../model/adapter-option.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { returnRunner, takeRunner } from '../runner/idle-runners.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { explained } from '../runner/non-finite.js';
 import { type BeamSearchOptions, beamSearch } from './beam-search.js';
-import { checkCount } from './beams.js';
 import { type ContrastiveDecodingOptions, contrastiveDecoding } from './contrastive-decoding.js';
 import { type ContrastiveSearchOptions, contrastiveSearch } from './contrastive-search.js';
 import { type DiverseBeamSearchOptions, diverseBeamSearch } from './diverse-beam-search.js';
@@ -30,17 +32,18 @@ export type SearchMethod =
       'adapter' | 'amateur'
     >);
 
-/** Options of `SearchGenerator`. */
-export interface SearchGeneratorOptions {
+const searchOptions = options('search', {
   /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
+  adapter: askedAdapterOption,
   /** For requests that do not say. Default: `max_new_tokens` of generation_config.json, else 256. */
-  readonly maxTokens?: number;
+  maxTokens: integer({ optional: true, min: 1 }),
   /** Most hypotheses computed together; prompts wait for each other. Default 64. */
-  readonly maxBatch?: number;
+  maxBatch: integer({ default: 64, min: 1, decisive: false }),
   /** Most tokens that the cache holds, as `ModelRunner` has it. */
-  readonly cacheTokens?: number;
-}
+  cacheTokens: integer({ optional: true, min: 1, decisive: false }),
+});
+/** Options of `SearchGenerator`. */
+export type SearchGeneratorOptions = Given<typeof searchOptions>;
 
 /** A completion that a search found, with its score. */
 export interface SearchCompletion extends Completion {
@@ -63,11 +66,10 @@ export class SearchGenerator implements Generator {
   readonly name: string;
   readonly #model: CausalLM;
   readonly #method: SearchMethod;
-  readonly #options: SearchGeneratorOptions;
+  readonly #settings: Read<typeof searchOptions>;
 
-  constructor(model: CausalLM, method: SearchMethod, options: SearchGeneratorOptions = {}) {
-    assertKnownOptions('search', options, ['adapter', 'maxTokens', 'maxBatch', 'cacheTokens']);
-    checkCount('maxBatch', options.maxBatch ?? 64);
+  constructor(model: CausalLM, method: SearchMethod, given: SearchGeneratorOptions = {}) {
+    const settings = searchOptions.read(given);
     const isMethod = typeof method === 'object' && method !== null;
     assertArgument('search', 'method', method, isMethod, "an object: { method: 'beamSearch', numBeams: 4 }");
     if (!METHODS.includes(method.method)) {
@@ -76,14 +78,14 @@ export class SearchGenerator implements Generator {
     this.name = model.name;
     this.#model = model;
     this.#method = method;
-    this.#options = options;
+    this.#settings = settings;
   }
 
   /** @throws ContextLengthError, NoChatTemplateError and `PosttrainError` for settings out of range or a cache too small */
   async generate(requests: readonly GenerateRequest[]): Promise<SearchCompletion[][]> {
     assertArgument('search', 'requests', requests, Array.isArray(requests), 'a list of requests: [{ prompt }]');
     const searches = requests.map((request) => this.#searchOf(request));
-    const together = Math.max(1, Math.floor((this.#options.maxBatch ?? 64) / hypothesesOf(this.#method)));
+    const together = Math.max(1, Math.floor(this.#settings.maxBatch / hypothesesOf(this.#method)));
     const completions: SearchCompletion[][] = [];
     for (let from = 0; from < searches.length; from += together) {
       const batch = searches.slice(from, from + together);
@@ -94,7 +96,7 @@ export class SearchGenerator implements Generator {
   }
 
   async #search(prompts: readonly SearchRequest[]): Promise<SearchHypothesis[][]> {
-    const { cacheTokens, adapter } = this.#options;
+    const { cacheTokens, adapter } = this.#settings;
     const adapted = adapter ? { adapter: adapter() } : {};
     const taken: ModelRunner[] = [];
     const runnerOf = ({ network, weights }: CausalLM): ModelRunner => {
@@ -136,10 +138,10 @@ export class SearchGenerator implements Generator {
   }
 
   #searchOf(request: GenerateRequest): SearchRequest {
-    const { maxTokens = this.#model.generationConfig?.maxNewTokens ?? 256 } = this.#options;
+    const { maxTokens = this.#model.generationConfig?.maxNewTokens ?? 256 } = this.#settings;
     const search = searchRequest(this.#model, request, maxTokens);
     const { n = 1 } = request;
-    checkCount('n', n);
+    assertArgument('search', 'n', n, Number.isInteger(n) && n >= 1, 'a whole number of at least 1');
     const most = this.#method.method === 'contrastiveSearch' ? 1 : hypothesesOf(this.#method);
     if (n <= most) return search;
     throw new PosttrainError('SEARCH', `search: n is ${n}, but ${this.#method.method} finds ${most} here`);

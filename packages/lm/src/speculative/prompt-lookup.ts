@@ -1,13 +1,14 @@
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { options as declare, type Given, integer } from '@posttrain/interfaces';
 import type { Proposal, Proposer } from './proposer.js';
 
-/** Options of prompt lookup: which n-grams are looked for, and how many tokens proposed. */
-export interface PromptLookupOptions {
+const promptLookupOptions = declare('promptLookup', {
   /** Most tokens to propose (transformers: `prompt_lookup_num_tokens`). Default 10. */
-  readonly tokens?: number;
+  tokens: integer({ default: 10, min: 1 }),
   /** Longest ending to look for. Default 2. */
-  readonly maxMatchingNgramSize?: number;
-}
+  maxMatchingNgramSize: integer({ default: 2, min: 1 }),
+});
+/** Options of prompt lookup: which n-grams are looked for, and how many tokens proposed. */
+export type PromptLookupOptions = Given<typeof promptLookupOptions>;
 
 /**
  * Prompt lookup decoding (Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding; arXiv 2304.04487): text that
@@ -17,10 +18,7 @@ export interface PromptLookupOptions {
  * @param sequence prompt and completion so far
  */
 export function promptLookup(sequence: readonly number[], options: PromptLookupOptions = {}): number[] {
-  assertKnownOptions('promptLookup', options, ['tokens', 'maxMatchingNgramSize']);
-  const { tokens = 10, maxMatchingNgramSize = 2 } = options;
-  positive('tokens', tokens);
-  positive('maxMatchingNgramSize', maxMatchingNgramSize);
+  const { tokens, maxMatchingNgramSize } = promptLookupOptions.read(options);
   const end = sequence.length;
   for (let size = Math.min(maxMatchingNgramSize, end - 1); size > 0; size--) {
     for (let start = 0; start + size < end; start++) {
@@ -44,9 +42,4 @@ export const promptLookupProposer = (options: PromptLookupOptions): Proposer => 
 function sameTokens(sequence: readonly number[], a: number, b: number, count: number): boolean {
   for (let i = 0; i < count; i++) if (sequence[a + i] !== sequence[b + i]) return false;
   return true;
-}
-
-function positive(name: string, value: number): void {
-  if (Number.isInteger(value) && value > 0) return;
-  throw new PosttrainError('SPECULATIVE', `promptLookup: ${name} must be a positive integer, not ${showValue(value)}`);
 }

@@ -196,7 +196,7 @@ describe('LocalEmbedder', () => {
   it('refuses unknown poolings and options', async () => {
     const encoder = await BertEncoder.load(folder);
     expect(() => new LocalEmbedder(encoder, { pooling: 'sum' as never })).toThrow(
-      /pooling "sum" is not one of cls, mean, max, last/,
+      /pooling is "sum"; it must be one of "cls", "mean", "max", "last"/,
     );
     expect(() => new LocalEmbedder(encoder, { normalise: true } as never)).toThrow(/Did you mean "normalize"/);
     await expect(loadEmbedder(folder, { pool: 'max' } as never)).rejects.toThrow(/unknown option "pool"/);

@@ -234,7 +234,7 @@ describe('what ends a search', () => {
     const prompts = [promptOf([3, 1, 2], 10)];
     const other = new ModelRunner(await tiny({ vocab_size: 32 }));
     await expect(beamSearch(runner, prompts, { numBeams: 0 })).rejects.toThrow(
-      'numBeams must be a positive integer, not 0',
+      'beamSearch: numBeams is 0; it must be a whole number of at least 1',
     );
     await expect(beamSearch(runner, prompts, { numBeams: 2, lengthPenalty: Number.NaN })).rejects.toThrow(
       'lengthPenalty',

@@ -6,15 +6,19 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLM,
+  contrastive,
   type DecodeRow,
   DraftVocabularyError,
   initialWeights,
   LocalGenerator,
   loadWeights,
+  MedusaHeads,
   ModelRunner,
   networkOf,
   type ProposalRequest,
   type Proposer,
+  RestDatastore,
+  rest,
   type ScheduledToken,
   Scheduler,
   type SpeculativeOptions,
@@ -175,6 +179,28 @@ describe.each(ENGINES)('speculative decoding on the %s engine', (_, makeEngine) 
       }
     }));
 
+  it('REST says what is in its store: the model’s own text at once, and of other text nothing', () =>
+    onEngine(engine, async () => {
+      const target = await tiny();
+      const rows = range(4, (i) => rowOf([i + 1, 9, i + 5], 19));
+      const plain = await run(target, rows);
+      const own = plain.tokens.map((tokens, i) => [...rows[i]!.prompt, ...tokens]);
+      const speculate = async (texts: readonly number[][]) => {
+        const proposer = rest(new RestDatastore(texts), { depth: 8, tokens: 8 });
+        const speculation = new SpeculativeDecoding(target, { proposer });
+        const { tokens } = await run(target, rows, speculation);
+        expect(tokens).toEqual(plain.tokens);
+        return speculation.statistics;
+      };
+      const known = await speculate(own);
+      // One from the prompt's own pass, then eight and one, twice.
+      expect([known.passes, known.acceptanceRate]).toEqual([2 * rows.length, 1]);
+      const unsaid = range(64, (token) => token).filter((token) => !own.flat().includes(token));
+      expect(unsaid.length).toBeGreaterThan(3);
+      const other = await speculate([unsaid]);
+      expect([other.proposed, other.tokensPerPass]).toEqual([0, 1]);
+    }));
+
   it('gives a row the same tokens in any batch', () =>
     onEngine(engine, async () => {
       const target = await tiny();
@@ -208,12 +234,16 @@ it('gives the same tokens when the cache is full on the way, of the target and o
     ),
   );
   const plain = await run(target, rows);
-  for (const options of [{ draft: target }, { draft, tokens: 3 }, { promptLookup: {} }]) {
+  const medusa = MedusaHeads.initialize(target);
+  for (const options of [{ draft: target }, { draft, tokens: 3 }, { promptLookup: {} }, { medusa }]) {
     const roomy = await run(target, rows, new SpeculativeDecoding(target, options));
     const full = await run(target, rows, new SpeculativeDecoding(target, options), 4, 12 * 16);
     expect(full.tokens).toEqual(roomy.tokens);
     if (!('tokens' in options)) expect(full.tokens).toEqual(plain.tokens);
   }
+  const mixed = rows.map((row) => ({ ...row, mix: contrastive({ amateur: { model: draft } }) }));
+  const roomy = await run(target, mixed);
+  expect((await run(target, mixed, undefined, 4, 12 * 16)).tokens).toEqual(roomy.tokens);
 });
 
 describe('the distribution of sampled completions', () => {
@@ -311,6 +341,8 @@ describe('the end of a completion', () => {
     ];
     const plain = await run(target, rows);
     expect(plain.tokens.map(({ length }) => length)).toEqual([10, 19, 3]);
+    const medusa = await run(target, rows, new SpeculativeDecoding(target, { medusa: MedusaHeads.initialize(target) }));
+    expect(medusa.tokens).toEqual(plain.tokens);
     for (const one of [target, draft]) {
       const { tokens, rounds } = await run(target, rows, new SpeculativeDecoding(target, { draft: one, tokens: 6 }));
       expect(tokens).toEqual(plain.tokens);

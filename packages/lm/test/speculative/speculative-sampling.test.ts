@@ -10,7 +10,9 @@ import {
   MedusaHeads,
   medusaHead,
   promptLookup,
+  RestDatastore,
   residualDistribution,
+  restProposal,
   sampleToken,
   verifyCandidates,
   verifyToken,
@@ -25,6 +27,13 @@ interface Golden {
     readonly sequence: number[];
     readonly options: { readonly tokens: number; readonly maxMatchingNgramSize: number };
     readonly candidates: number[];
+  }[];
+  readonly rest: {
+    readonly texts: number[][];
+    readonly text: number[];
+    readonly options: object;
+    readonly tokens: number[];
+    readonly parents: number[];
   }[];
   readonly speculative_sampling: {
     readonly target: number[][];
@@ -284,6 +293,25 @@ describe('Medusa heads', () => {
   });
 });
 
+describe('rest', () => {
+  it('proposes what a look through all texts finds', () => {
+    const proposals = golden.rest.map(({ texts, text, options }) =>
+      restProposal(new RestDatastore(texts), text, options),
+    );
+    const wanted = golden.rest.map(({ tokens, parents }) => (tokens.length > 0 ? { tokens, parents } : { tokens }));
+    expect(proposals).toEqual(wanted);
+    expect(new Set(wanted.map(({ tokens }) => tokens.length)).size).toBeGreaterThan(5);
+  });
+
+  it('does not go on from one text into the next, nor find one where it ends', () => {
+    const store = new RestDatastore([[1, 2], [3, 4], []]);
+    expect(restProposal(store, [1]).tokens).toEqual([2]);
+    expect(restProposal(store, [9, 2]).tokens).toEqual([]);
+    expect(restProposal(new RestDatastore([]), [1]).tokens).toEqual([]);
+    expect(() => restProposal(store, [1], { depht: 3 } as object)).toThrow(/Did you mean "?depth/);
+  });
+});
+
 describe('promptLookup', () => {
   it('proposes what transformers proposes', () => {
     const proposals = golden.prompt_lookup.map(({ sequence, options }) => promptLookup(sequence, options));
@@ -307,7 +335,7 @@ describe('promptLookup', () => {
   });
 
   it('refuses options that make no sense', () => {
-    expect(() => promptLookup([1], { tokens: 0 })).toThrow(/tokens must be a positive integer, not 0/);
+    expect(() => promptLookup([1], { tokens: 0 })).toThrow(/tokens is 0; it must be a whole number of at least 1/);
     expect(() => promptLookup([1], { maxMatchingNgramSize: 1.5 })).toThrow(/maxMatchingNgramSize/);
     expect(() => promptLookup([1], { token: 3 } as object)).toThrow(/Did you mean "tokens"/);
   });

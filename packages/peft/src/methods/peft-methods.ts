@@ -1,11 +1,25 @@
 import { adaLora } from './adalora.js';
+import { bitFit } from './bitfit.js';
+import { boft } from './boft.js';
+import { c3a } from './c3a.js';
+import { fourierFt } from './fourierft.js';
 import { houlsby } from './houlsby.js';
+import { hra } from './hra.js';
 import { ia3 } from './ia3.js';
 import { lnTuning } from './ln-tuning.js';
+import { loha } from './loha.js';
+import { lokr } from './lokr.js';
 import { lora } from './lora.js';
+import { miss } from './miss.js';
+import { oft } from './oft.js';
+import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
+import { randLora } from './randlora.js';
+import { road } from './road.js';
+import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
+import { xLora } from './xlora.js';
 
 /** The methods of this package, by `peft_type` of adapter_config.json: those that `loadAdapter` knows. */
 export const peftMethods = {
@@ -13,8 +27,22 @@ export const peftMethods = {
   ADALORA: adaLora,
   VERA: vera,
   IA3: ia3,
+  OFT: oft,
+  BOFT: boft,
+  HRA: hra,
+  LOHA: loha,
+  LOKR: lokr,
+  MISS: miss,
+  ROAD: road,
+  C3A: c3a,
+  FOURIERFT: fourierFt,
+  RANDLORA: randLora,
+  VBLORA: vbLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
   PREFIX_TUNING: prefixTuning,
+  XLORA: xLora,
+  POLY: poly,
   HOULSBY: houlsby,
+  BITFIT: bitFit,
 } as const;

@@ -11,9 +11,11 @@ import { discopopLoss } from './discopop.js';
 import { dpoLoss } from './dpo.js';
 import { dpopLoss } from './dpop.js';
 import { exoLoss } from './exo.js';
+import { fdpoLoss } from './f-dpo.js';
 import { hingeLoss } from './hinge.js';
 import { ipoLoss } from './ipo.js';
 import { ktoLoss } from './kto.js';
+import { lddpoLoss } from './ld-dpo.js';
 import { lipoLoss } from './lipo.js';
 import { mdpoLoss } from './mdpo.js';
 import { mipoLoss } from './mipo.js';
@@ -64,6 +66,10 @@ export const preferenceLosses = {
   apo_down: apoDownLoss,
   /** DiscoPOP (arXiv 2406.08414). */
   discopop: discopopLoss,
+  /** f-DPO (arXiv 2309.16240): DPO with another divergence from the reference. */
+  f_dpo: fdpoLoss,
+  /** LD-DPO (arXiv 2409.06411): DPO where what only the longer completion has counts less. */
+  ld_dpo: lddpoLoss,
   /** AOT (arXiv 2406.05882), over all pairs of a step. */
   aot: aotLoss,
   /** AOT over all chosen and all rejected completions of a step. */

@@ -1,10 +1,12 @@
+import type { Given } from '@posttrain/interfaces';
 import { assertInteger } from '../errors.js';
 import { Search } from '../search.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 
+const bestOfNOptions = strategyOptions('best-of-n', { verifier: verifierOption });
 /** Options of `bestOfN`. */
-export interface BestOfNOptions extends VerifiedStrategyOptions {}
+export type BestOfNOptions = Given<typeof bestOfNOptions>;
 
 /**
  * Best-of-N (rejection sampling; arXiv 2009.01325, 2110.14168): draw y_1 … y_N and return
@@ -15,7 +17,7 @@ export interface BestOfNOptions extends VerifiedStrategyOptions {}
  * returned. Throws `NoCandidateError` when none has a score.
  */
 export async function bestOfN(problem: Problem, options: BestOfNOptions): Promise<SearchResult> {
-  const search = new Search('best-of-n', problem, options, ['verifier']);
+  const search = new Search(bestOfNOptions, problem, options);
   const candidates = await search.draw();
   const scored = candidates.filter(({ node }) => typeof node.score === 'number');
   const [first, ...rest] = scored;

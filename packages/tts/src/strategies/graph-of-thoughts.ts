@@ -1,26 +1,34 @@
-import { assertArgument, type Prompt } from '@posttrain/interfaces';
-import { assertInteger } from '../errors.js';
+import { assertArgument, custom, type Given, integer, type Prompt } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import { ancestry, type SearchNode } from '../search-node.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf, byScore } from '../step-score.js';
 
-/** Options of `graphOfThoughts`. `n` is the number of thoughts that are generated at first. */
-export interface GraphOfThoughtsOptions extends VerifiedStrategyOptions {
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+const graphOfThoughtsOptions = strategyOptions('graph-of-thoughts', {
+  verifier: verifierOption,
   /** The prompt that puts thoughts together; they come best first. */
-  readonly aggregatePrompt: (thoughts: readonly string[]) => Prompt;
+  aggregatePrompt: custom<(thoughts: readonly string[]) => Prompt>()(
+    'a function that makes a prompt of thoughts',
+    isFunction,
+    {},
+  ),
   /** The prompt that improves a thought. Needed with `refinements`. */
-  readonly refinePrompt?: (thought: string) => Prompt;
+  refinePrompt: custom<(thought: string) => Prompt>()('a function that makes a prompt of a thought', isFunction, {
+    optional: true,
+  }),
   /** How many of the first thoughts are kept and put together. Default 2. */
-  readonly keep?: number;
+  keep: integer({ default: 2, min: 1 }),
   /** How many thoughts are made of them. Default 1. */
-  readonly aggregates?: number;
+  aggregates: integer({ default: 1, min: 1 }),
   /** How many times the best thought is refined. Default 0. */
-  readonly refinements?: number;
+  refinements: integer({ default: 0, min: 0 }),
   /** Thoughts of each refinement. Default 1. */
-  readonly refinementWidth?: number;
-}
+  refinementWidth: integer({ default: 1, min: 1 }),
+});
+/** Options of `graphOfThoughts`. `n` is the number of thoughts that are generated at first. */
+export type GraphOfThoughtsOptions = Given<typeof graphOfThoughtsOptions>;
 
 /**
  * An aggregation of thoughts, one graph of operations of Graph of Thoughts (arXiv 2308.09687 §3.2 to 3.4):
@@ -37,21 +45,12 @@ export interface GraphOfThoughtsOptions extends VerifiedStrategyOptions {
  * it) and *latency* (hops on the longest of them), as §6 counts them. Throws `NoCandidateError` when no thought has a score.
  */
 export async function graphOfThoughts(problem: Problem, options: GraphOfThoughtsOptions): Promise<SearchResult> {
-  const name = 'graph-of-thoughts';
-  const own = ['aggregatePrompt', 'refinePrompt', 'keep', 'aggregates', 'refinements', 'refinementWidth'];
-  const search = new Search(name, problem, options, ['verifier', ...own]);
-  const { n, aggregatePrompt, refinePrompt } = options;
-  const { keep = 2, aggregates = 1, refinements = 0, refinementWidth = 1 } = options;
-  for (const [option, value, least] of [
-    ...([['keep', keep, 1] as const, ['aggregates', aggregates, 1] as const] as const),
-    ...([['refinements', refinements, 0] as const, ['refinementWidth', refinementWidth, 1] as const] as const),
-  ]) {
-    assertInteger(`${name}: ${option}`, value, least);
-  }
-  const isPrompt = typeof aggregatePrompt === 'function';
-  assertArgument(name, 'aggregatePrompt', aggregatePrompt, isPrompt, 'a function that makes a prompt of thoughts');
-  const canRefine = refinements === 0 || typeof refinePrompt === 'function';
-  assertArgument(name, 'refinePrompt', refinePrompt, canRefine, 'a function that makes a prompt of a thought');
+  const settings = graphOfThoughtsOptions.read(options);
+  const { n, aggregatePrompt, refinePrompt, keep, aggregates, refinements, refinementWidth } = settings;
+  const search = new Search(graphOfThoughtsOptions, problem, options);
+  const { where, shape } = graphOfThoughtsOptions;
+  const canRefine = refinements === 0 || refinePrompt !== undefined;
+  assertArgument(where, 'refinePrompt', refinePrompt, canRefine, shape.refinePrompt.expects);
   const scoreOf = ({ score }: SearchNode) => score ?? null;
   const draw = async (from: SearchNode, count: number, prompt?: Prompt): Promise<SearchNode[]> => {
     const thoughts = await search.expand(from, { n: count, ...(prompt === undefined ? {} : { prompt }) });

@@ -1,10 +1,12 @@
+import type { Given } from '@posttrain/interfaces';
 import { Search } from '../search.js';
-import type { Problem, StrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
 
+const majorityVoteOptions = strategyOptions('majority-vote', {});
 /** Options of `majorityVote`. */
-export interface MajorityVoteOptions extends StrategyOptions {}
+export type MajorityVoteOptions = Given<typeof majorityVoteOptions>;
 
 /**
  * Self-consistency, majority vote (arXiv 2203.11171): draw y_1 … y_N, take the normalised answer a_i of each and return
@@ -15,7 +17,7 @@ export interface MajorityVoteOptions extends StrategyOptions {}
  * completion without an answer (`null`) does not vote. Throws `NoCandidateError` when none votes.
  */
 export async function majorityVote(problem: Problem, options: MajorityVoteOptions): Promise<SearchResult> {
-  const search = new Search('majority-vote', problem, options);
+  const search = new Search(majorityVoteOptions, problem, options);
   const candidates = await search.draw();
   const ballots = countVotes(withAnswer(candidates), () => 1);
   const winner = ballots[0];

@@ -1,27 +1,28 @@
-import { assertArgument } from '@posttrain/interfaces';
-import { assertInteger } from '../errors.js';
+import { type Given, integer, listOf, number, oneOf, text } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf } from '../step-score.js';
 
-/** Options of `mcts`. `n` is the number of simulations. */
-export interface MctsOptions extends VerifiedStrategyOptions {
+const mctsOptions = strategyOptions('mcts', {
+  verifier: verifierOption,
   /** Children of a node that is expanded. Default 4. */
-  readonly width?: number;
+  width: integer({ default: 4, min: 1 }),
   /** w, how much a rarely visited child counts. Default 1; verifiers score from 0 to 1. */
-  readonly exploration?: number;
+  exploration: number({ default: 1, min: 0 }),
   /** What ends a step. Default `['\n\n']`. */
-  readonly stop?: readonly string[];
+  stop: listOf(text({}), { default: ['\n\n'] }),
   /** Steps at most; a node so deep is valued and not expanded. Default 40. */
-  readonly maxDepth?: number;
+  maxDepth: integer({ default: 40, min: 1 }),
   /**
    * How a new leaf is valued: `rollout` completes the text from it and scores that, for verifiers of whole answers; `value`
    * scores the text so far, for process verifiers. Default `rollout`.
    */
-  readonly simulation?: 'rollout' | 'value';
-}
+  simulation: oneOf(['rollout', 'value'], { default: 'rollout' }),
+});
+/** Options of `mcts`. `n` is the number of simulations. */
+export type MctsOptions = Given<typeof mctsOptions>;
 
 /** What the search keeps of a node, and writes to the trace. */
 interface Statistics {
@@ -51,14 +52,8 @@ export const uct = (q: number, visits: number, parentVisits: number, w: number):
  * `NoCandidateError` when none has ended with a score.
  */
 export async function mcts(problem: Problem, options: MctsOptions): Promise<SearchResult> {
-  const own = ['verifier', 'width', 'exploration', 'stop', 'maxDepth', 'simulation'];
-  const search = new Search('mcts', problem, options, own);
-  const { n, width = 4, exploration = 1, stop = ['\n\n'], maxDepth = 40, simulation = 'rollout' } = options;
-  assertInteger('mcts: width', width, 1);
-  assertInteger('mcts: maxDepth', maxDepth, 1);
-  assertArgument('mcts', 'exploration', exploration, exploration >= 0, 'a number of at least 0');
-  const isKnown = simulation === 'rollout' || simulation === 'value';
-  assertArgument('mcts', 'simulation', simulation, isKnown, "'rollout' or 'value'");
+  const { n, width, exploration, stop, maxDepth, simulation } = mctsOptions.read(options);
+  const search = new Search(mctsOptions, problem, options);
   const statistics = new Map<SearchNode, Statistics>();
   const of = (node: SearchNode): Statistics => {
     const found = statistics.get(node) ?? { visits: 0, total: 0, children: [] };

@@ -1,22 +1,24 @@
-import { assertArgument } from '@posttrain/interfaces';
-import { assertInteger, InvalidArgumentError } from '../errors.js';
+import { type Given, integer, listOf, oneOf, text } from '@posttrain/interfaces';
+import { InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { bestOf, byScore, STEP_AGGREGATIONS, type StepAggregation, stepScore } from '../step-score.js';
+import { bestOf, byScore, STEP_AGGREGATIONS, stepScore } from '../step-score.js';
 
-/** Options of `stepBeamSearch`. `n` is N, the candidates of each step: a multiple of `beamWidth`. */
-export interface StepBeamSearchOptions extends VerifiedStrategyOptions {
+const stepBeamSearchOptions = strategyOptions('step-beam-search', {
+  verifier: verifierOption,
   /** M, the continuations of each beam that is kept. Default 4. */
-  readonly beamWidth?: number;
+  beamWidth: integer({ default: 4, min: 1 }),
   /** What ends a step. Default `['\n\n']`. */
-  readonly stop?: readonly string[];
+  stop: listOf(text({}), { default: ['\n\n'] }),
   /** Steps at most; the last one runs to the model's own end. Default 40. */
-  readonly maxSteps?: number;
+  maxSteps: integer({ default: 40, min: 1 }),
   /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  readonly aggregation?: StepAggregation;
-}
+  aggregation: oneOf(STEP_AGGREGATIONS, { default: 'last' }),
+});
+/** Options of `stepBeamSearch`. `n` is N, the candidates of each step: a multiple of `beamWidth`. */
+export type StepBeamSearchOptions = Given<typeof stepBeamSearchOptions>;
 
 /**
  * Beam search over steps with a process verifier (BFS-V; arXiv 2408.03314 §5.2, with M beam width and N candidates):
@@ -32,15 +34,11 @@ export interface StepBeamSearchOptions extends VerifiedStrategyOptions {
  * neither kept nor returned. Throws `NoCandidateError` when nothing has ended with a score.
  */
 export async function stepBeamSearch(problem: Problem, options: StepBeamSearchOptions): Promise<SearchResult> {
-  const name = 'step-beam-search';
-  const search = new Search(name, problem, options, ['verifier', 'beamWidth', 'stop', 'maxSteps', 'aggregation']);
-  const { n, beamWidth = 4, stop = ['\n\n'], maxSteps = 40, aggregation = 'last' } = options;
-  assertInteger(`${name}: beamWidth`, beamWidth, 1);
-  assertInteger(`${name}: maxSteps`, maxSteps, 1);
-  const isKnown = STEP_AGGREGATIONS.includes(aggregation);
-  assertArgument(name, 'aggregation', aggregation, isKnown, `one of ${STEP_AGGREGATIONS.join(', ')}`);
+  const { n, beamWidth, stop, maxSteps, aggregation } = stepBeamSearchOptions.read(options);
+  const search = new Search(stepBeamSearchOptions, problem, options);
   if (n % beamWidth !== 0) {
-    throw new InvalidArgumentError(`${name}: n must be a multiple of beamWidth (${beamWidth}), got ${n}.`);
+    const { where } = stepBeamSearchOptions;
+    throw new InvalidArgumentError(`${where}: n must be a multiple of beamWidth (${beamWidth}), got ${n}.`);
   }
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];

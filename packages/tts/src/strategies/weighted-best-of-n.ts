@@ -1,11 +1,13 @@
+import type { Given } from '@posttrain/interfaces';
 import { InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
 
+const weightedBestOfNOptions = strategyOptions('weighted-best-of-n', { verifier: verifierOption });
 /** Options of `weightedBestOfN`. */
-export interface WeightedBestOfNOptions extends VerifiedStrategyOptions {}
+export type WeightedBestOfNOptions = Given<typeof weightedBestOfNOptions>;
 
 /**
  * Weighted best-of-N, weighted majority vote (arXiv 2206.02336, 2408.03314): draw y_1 … y_N with normalised answers a_i
@@ -19,7 +21,7 @@ export interface WeightedBestOfNOptions extends VerifiedStrategyOptions {}
  * for less: map scores to positive numbers (a sigmoid of the logit, an exponential) in the verifier.
  */
 export async function weightedBestOfN(problem: Problem, options: WeightedBestOfNOptions): Promise<SearchResult> {
-  const search = new Search('weighted-best-of-n', problem, options, ['verifier']);
+  const search = new Search(weightedBestOfNOptions, problem, options);
   const candidates = await search.draw();
   const voters = withAnswer(candidates).filter(({ node }) => typeof node.score === 'number');
   for (const { node } of voters) assertWeight(`verifier "${options.verifier.name}"`, node.score!);
@@ -37,7 +39,7 @@ export async function weightedBestOfN(problem: Problem, options: WeightedBestOfN
 }
 
 /** Throws when `score` cannot be the weight of a vote. */
-function assertWeight(where: string, score: number): void {
+export function assertWeight(where: string, score: number): void {
   if (score >= 0) return;
   throw new InvalidArgumentError(
     `${where}: the score ${score} cannot weigh a vote. Weights must not be negative, or more votes would count for ` +

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { getHeapStatistics } from 'node:v8';
-import { assertKnownOptions, nearestName, type PosttrainError } from '@posttrain/interfaces';
-import { assertInteger, assertPath, assertTexts, DataFileError, DataOptionError, messageOf } from '../../errors.js';
+import { type Given, integer, listOf, nearestName, options, type PosttrainError, text } from '@posttrain/interfaces';
+import { assertPath, DataFileError, DataOptionError, messageOf } from '../../errors.js';
 import type { Row } from '../../rows.js';
 import { assemble, record } from './assemble.js';
 import { type Budget, decodeChunk } from './column-chunk.js';
@@ -9,16 +9,17 @@ import { type ParquetMetadata, type ReadBytes, type RowGroup, readMetadata } fro
 import { at, damaged, ParquetProblem } from './problem.js';
 import { leavesOf, type SchemaNode } from './schema-tree.js';
 
-/** Options of `readParquet`. */
-export interface ReadParquetOptions {
+const readParquetOptions = options('readParquet', {
   /** Read only these columns. Default: all. */
-  readonly columns?: readonly string[];
+  columns: listOf(text({}), { optional: true }),
   /**
    * Memory that the decoded columns of one row group may take, in bytes, as far as it can be known before they are decoded; a
    * row group that needs more is an error. Default: half of what the process may use for JavaScript objects.
    */
-  readonly maxRowGroupBytes?: number;
-}
+  maxRowGroupBytes: integer({ optional: true, min: 1, decisive: false }),
+});
+/** Options of `readParquet`. */
+export type ReadParquetOptions = Given<typeof readParquetOptions>;
 
 /**
  * Rows of a Parquet file, one row group in memory at a time: all encodings, both page versions, and the codecs Snappy, gzip,
@@ -33,12 +34,10 @@ export interface ReadParquetOptions {
  * A damaged file is a `DataFileError` that names the row group and the column: every offset, size, count and level is checked before it is used,
  * page checksums where the file has them, and memory is bounded by `maxRowGroupBytes`.
  */
-export async function* readParquet(path: string, options: ReadParquetOptions = {}): AsyncGenerator<Row> {
-  assertKnownOptions('readParquet', options, ['columns', 'maxRowGroupBytes']);
-  assertTexts('readParquet', 'columns', options.columns);
+export async function* readParquet(path: string, given: ReadParquetOptions = {}): AsyncGenerator<Row> {
+  const settings = readParquetOptions.read(given);
+  const { columns, maxRowGroupBytes = Math.floor(getHeapStatistics().heap_size_limit / 2) } = settings;
   assertPath(path);
-  const maxRowGroupBytes = options.maxRowGroupBytes ?? Math.floor(getHeapStatistics().heap_size_limit / 2);
-  assertInteger('readParquet', 'maxRowGroupBytes', maxRowGroupBytes, 1, Number.MAX_SAFE_INTEGER);
   const fail = (error: unknown): PosttrainError => {
     if (error instanceof DataFileError || error instanceof DataOptionError) return error;
     return new DataFileError({ path }, `cannot be read as Parquet: ${messageOf(error)}`, { cause: error });
@@ -48,7 +47,7 @@ export async function* readParquet(path: string, options: ReadParquetOptions = {
     const read = readerOf(handle);
     const { metadata, nodes } = await attempt(fail, async () => {
       const metadata = await readMetadata((await handle.stat()).size, read);
-      return { metadata, nodes: selectColumns(path, metadata, options.columns) };
+      return { metadata, nodes: selectColumns(path, metadata, columns) };
     });
     for (const [i, group] of metadata.rowGroups.entries()) {
       const next = await attempt(fail, () => decodeRowGroup(group, i + 1, nodes, read, maxRowGroupBytes));

@@ -1,18 +1,19 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, integer, options } from '@posttrain/interfaces';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { assertInteger, DataOptionError } from '../../errors.js';
+import { DataOptionError } from '../../errors.js';
 import { eachRow, isPlainObject, type RowSource } from '../../rows.js';
 import { type WriteSummary, writeFileAtomically } from '../atomic-file.js';
 import { addChecksums } from './add-checksums.js';
 import { inferParquetSchema, type ParquetSchema, toParquetValues, toSchemaElements } from './write-schema.js';
 
-/** Options of `writeParquet`. */
-export interface WriteParquetOptions {
+const writeParquetOptions = options('writeParquet', {
   /** Column types. Default: inferred from the first row group; later rows must fit, or there is an error. */
-  readonly schema?: ParquetSchema;
+  schema: custom<ParquetSchema>()('an object: the type of each column by its name', isPlainObject, { optional: true }),
   /** Rows per row group, which is what is held in memory. Default 10 000. */
-  readonly rowGroupSize?: number;
-}
+  rowGroupSize: integer({ default: 10_000, min: 1, max: 10_000_000 }),
+});
+/** Options of `writeParquet`. */
+export type WriteParquetOptions = Given<typeof writeParquetOptions>;
 
 /**
  * Writes rows as Parquet (Snappy, version 2 metadata), whole or not at all, streaming by row group. Objects become
@@ -22,16 +23,15 @@ export interface WriteParquetOptions {
 export async function writeParquet(
   path: string,
   rows: RowSource<object>,
-  options: WriteParquetOptions = {},
+  given: WriteParquetOptions = {},
 ): Promise<WriteSummary> {
-  assertKnownOptions('writeParquet', options, ['schema', 'rowGroupSize']);
-  const rowGroupSize = options.rowGroupSize ?? 10_000;
-  assertInteger('writeParquet', 'rowGroupSize', rowGroupSize, 1, 10_000_000);
+  const settings = writeParquetOptions.read(given);
+  const { rowGroupSize } = settings;
   let count = 0;
 
   async function* chunks(): AsyncGenerator<Uint8Array> {
     const bytes = new ByteWriter();
-    let schema = options.schema;
+    let { schema } = settings;
     let writer: ParquetWriter | undefined;
     const begin = (group: readonly object[]): { writer: ParquetWriter; schema: ParquetSchema } => {
       schema ??= inferParquetSchema(group);

@@ -1,0 +1,101 @@
+import { assertArgument, type Sandbox, type SandboxLimits, type SandboxResult } from '@posttrain/interfaces';
+import { normalizeAnswer } from '@posttrain/interfaces/answers';
+import { allOrAbort, createLimiter } from '@posttrain/interfaces/concurrency';
+import { Search } from '../search.js';
+import type { Candidate } from '../search-node.js';
+import type { Problem, StrategyOptions } from '../search-options.js';
+import type { SearchResult } from '../search-types.js';
+import { countVotes, withAnswer } from '../voting.js';
+
+/** Options of `programAided`. `n` is the number of programs. */
+export interface ProgramAidedOptions extends StrategyOptions {
+  /** What runs the programs. */
+  readonly sandbox: Sandbox;
+  /** The language that the model writes. Default: the sandbox's first. */
+  readonly language?: string;
+  /** The program in a completion; `null`: none. Default: all of it. `extractCode` of `@posttrain/sandbox` takes it out of fences. */
+  readonly extractProgram?: (completion: string) => string | null;
+  /** An expression of the language whose value is the answer, `solution()` as in the paper. Default: the answer is what the program prints. */
+  readonly answerExpression?: string;
+  /** The answer in what was printed; `null`: none. Default: all of it, by `normalizeAnswer`. */
+  readonly extractAnswer?: (stdout: string) => string | null;
+  /** Of one program. Default: the sandbox's. */
+  readonly limits?: SandboxLimits;
+  /** Programs that run at a time. Default 4. */
+  readonly concurrency?: number;
+}
+
+/**
+ * Program-aided language models (PAL, arXiv 2211.10435): the model writes programs π_1 … π_n, a sandbox computes their answers, and the
+ * answer is the majority's (§5 of the paper; with n = 1 the program's own):
+ *
+ *   argmax_a Σ_i 1[run(π_i) = a]
+ *
+ * Ties go to the answer that appeared first; the text returned is the first completion with the winning answer. A program that
+ * fails, is stopped by a limit or prints nothing does not vote, and its node says why. When the wall time of the budget is over,
+ * programs that run are killed. Throws `NoCandidateError` when none has an answer, and what the sandbox throws where it cannot run.
+ */
+export async function programAided(problem: Problem, options: ProgramAidedOptions): Promise<SearchResult> {
+  const name = 'program-aided';
+  const own = ['sandbox', 'language', 'extractProgram', 'answerExpression', 'limits', 'concurrency'];
+  // The text is a program: the last number in it is no answer.
+  const search = new Search(name, problem, { ...options, extractAnswer: () => null }, own);
+  const { sandbox, extractProgram = (text) => text, answerExpression, limits, concurrency = 4 } = options;
+  const { extractAnswer = normalizeAnswer, signal } = options;
+  const isSandbox = typeof (sandbox as Sandbox | undefined)?.run === 'function';
+  assertArgument(name, 'sandbox', sandbox, isSandbox, 'a Sandbox, such as quickjs() of @posttrain/sandbox');
+  const { language = sandbox.languages[0]! } = options;
+  const isKnown = sandbox.languages.includes(language);
+  assertArgument(name, 'language', language, isKnown, `one of ${sandbox.languages.join(', ')}, which the sandbox runs`);
+
+  const isOver = () => search.exhausted === 'maxWallTimeMs';
+  /** What the program of a completion printed, or why there is nothing. */
+  const run = async (text: string, stop: AbortSignal): Promise<{ stdout: string } | { reason: string }> => {
+    const program = extractProgram(text);
+    if (program === null) return { reason: 'no program found' };
+    stop.throwIfAborted();
+    if (isOver()) return { reason: 'not run: wall time over' };
+    const code = answerExpression === undefined ? program : `${program}\nprint(${answerExpression})\n`;
+    try {
+      const result = await sandbox.run({
+        ...{ language, code, signal: AbortSignal.any([stop, search.signal]) },
+        ...(limits && { limits }),
+      });
+      return failureOf(result) ?? { stdout: result.stdout };
+    } catch (error) {
+      if (signal?.aborted || stop.aborted || !isOver()) throw error;
+      return { reason: 'stopped: wall time over' };
+    }
+  };
+
+  const drawn = await search.draw();
+  const ran = await allOrAbort(
+    [signal],
+    drawn.map(
+      ({ text }) =>
+        (stop: AbortSignal) =>
+          run(text, stop),
+    ),
+    createLimiter(concurrency, name),
+  );
+  const candidates = drawn.map((node, i): Candidate => {
+    const outcome = ran[i]!;
+    if ('reason' in outcome) node.node.reason = outcome.reason;
+    const answer = 'stdout' in outcome && outcome.stdout.trim() !== '' ? extractAnswer(outcome.stdout.trim()) : null;
+    node.node.answer = answer;
+    return { text: node.text, answer, node: node.node, ...(node.tokenIds && { tokenIds: node.tokenIds }) };
+  });
+  const ballots = countVotes(withAnswer(candidates), () => 1);
+  const winner = ballots[0];
+  if (!winner) throw search.nothing(`none of ${candidates.length} programs has an answer.`);
+  const votes = ballots.map(({ vote }) => vote);
+  return search.finish(winner.supporters[0]!, winner.supporters, candidates, votes, 'outvoted');
+}
+
+function failureOf({ stoppedBy, exitCode, signal, stderr }: SandboxResult): { reason: string } | undefined {
+  if (stoppedBy !== null) return { reason: `program stopped: ${stoppedBy}` };
+  if (exitCode === 0) return undefined;
+  const lines = stderr.trim().split('\n');
+  const said = lines.findLast((line) => /(Error|Exception)\b/.test(line)) ?? lines.at(-1)!;
+  return { reason: `program failed (${signal ?? `exit code ${exitCode}`}): ${said.trim().slice(0, 200)}` };
+}
