@@ -1,4 +1,7 @@
-/** Every preference loss on pairs that a model makes itself: `npx tsx examples/preferences/run.ts [loss …]`. See README.md. */
+/**
+ * Every preference loss on pairs that a model makes itself: `npx tsx examples/preferences/run.ts [loss …]`. See
+ * README.md.
+ */
 import { PosttrainError } from '@posttrain/interfaces';
 import { drawPairs, judge, LOSSES, loadModel, sums, trainWith } from './preferences.js';
 

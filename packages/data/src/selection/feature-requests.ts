@@ -37,7 +37,8 @@ export function checkedVectors(name: string, vectors: readonly Float32Array[], c
   const lengths = [...new Set(vectors.map((vector) => vector.length))].join(', ');
   throw new PosttrainError(
     'BAD_RESPONSE',
-    `${name} returned ${vectors.length} vectors of lengths ${lengths} for ${count} requests; it must be one each, all of one length.`,
+    `${name} returned ${vectors.length} vectors of lengths ${lengths} for ${count} requests; ` +
+      'it must be one each, all of one length.',
   );
 }
 

@@ -17,8 +17,9 @@ export function meanDirection(gradients: readonly ArrayLike<number>[]): Float64A
 }
 
 /**
- * What training on a row does for the loss on others (LESS, arXiv 2402.04333, definition 3.1): Σᵢ ηᵢ cos(∇ℓ(z′; θᵢ), Γ(z; θᵢ)) over
- * checkpoints i, averaged over the rows z′ of a target. Averaging cosines is averaging unit vectors first.
+ * What training on a row does for the loss on others (LESS, arXiv 2402.04333, definition 3.1): Σᵢ ηᵢ cos(∇ℓ(z′; θᵢ),
+ * Γ(z; θᵢ)) over checkpoints i, averaged over the rows z′ of a target. Averaging cosines is averaging unit vectors
+ * first.
  *
  * @param update Γ(z; θᵢ) of the row at each checkpoint
  * @param target direction of the target at each checkpoint

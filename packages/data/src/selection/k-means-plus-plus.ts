@@ -1,7 +1,8 @@
 /**
- * Centres of k-means++ (Arthur and Vassilvitskii 2007) as BADGE draws them (arXiv 1906.03671, algorithm 1): the first is the longest
- * vector, each next one x with probability ∝ D(x)², D the distance to the nearest centre so far. Where all that is left lies on centres, the first of it.
- * Returns indices, in the order in which they were drawn, `count` of them or all.
+ * Centres of k-means++ (Arthur and Vassilvitskii 2007) as BADGE draws them (arXiv 1906.03671, algorithm 1): the first
+ * is the longest vector, each next one x with probability ∝ D(x)², D the distance to the nearest centre so far. Where
+ * all that is left lies on centres, the first of it. Returns indices, in the order in which they were drawn, `count`
+ * of them or all.
  *
  * @param draw uniform numbers in [0, 1): one for each centre but the first
  */

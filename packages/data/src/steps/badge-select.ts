@@ -16,7 +16,10 @@ const badgeOptions = options('badgeSelect', {
   ),
   /** How many rows are chosen to be labelled. */
   count: integer({ min: 1 }),
-  /** Length of a random projection of each gradient, for output layers too wide to keep one for every row. Default: none. */
+  /**
+   * Length of a random projection of each gradient, for output layers too wide to keep one for every row. Default:
+   * none.
+   */
   projection: integer({ optional: true, min: 1 }),
   /** Of the centres, and of the projection. Default 0. */
   seed: integer({ default: 0 }),
@@ -32,11 +35,13 @@ export interface BadgePlan {
 }
 
 /**
- * Batch active learning by gradient embeddings (BADGE, arXiv 1906.03671): rows are embedded as the output layer's gradient (p − e_ŷ) ⊗ h
- * with the model's own prediction ŷ as the label, and k-means++ chooses `count` of them that are both uncertain (long) and unlike one another. They
- * come in the order of the source. A plan, which holds one vector a row.
+ * Batch active learning by gradient embeddings (BADGE, arXiv 1906.03671): rows are embedded as the output layer's
+ * gradient (p − e_ŷ) ⊗ h with the model's own prediction ŷ as the label, and k-means++ chooses `count` of them that
+ * are both uncertain (long) and unlike one another. They come in the order of the source. A plan, which holds one
+ * vector a row.
  *
- * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE` for gradients of other numbers or lengths
+ * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE` for gradients
+ *   of other numbers or lengths
  */
 export function badgeSelect<R extends object = Row>(
   given: BadgeSelectOptions,

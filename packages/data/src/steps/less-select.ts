@@ -28,7 +28,10 @@ const isCheckpoint = ({ gradients, learningRate = 1 }: LessCheckpoint): boolean 
   typeof gradients?.gradients === 'function' && Number.isFinite(learningRate) && learningRate > 0;
 
 const lessOptions = options('lessSelect', {
-  /** Checkpoints of a short training on some of the rows, with LoRA for example; the paper takes four. One is enough to begin with. */
+  /**
+   * Checkpoints of a short training on some of the rows, with LoRA for example; the paper takes four. One is enough
+   * to begin with.
+   */
   checkpoints: custom<readonly LessCheckpoint[]>()(
     'a list of { gradients, learningRate }',
     (value) => Array.isArray(value) && value.length > 0 && value.every(isCheckpoint),
@@ -54,7 +57,10 @@ const lessOptions = options('lessSelect', {
   projection: integer({ default: 8192, min: 1 }),
   /** Seed of the projection. Default 0. */
   seed: integer({ default: 0 }),
-  /** Γ of the rows to choose from: `adam`, the update of Adam, or `sgd`, the gradient. Targets have their gradient. Default `adam`. */
+  /**
+   * Γ of the rows to choose from: `adam`, the update of Adam, or `sgd`, the gradient. Targets have their gradient.
+   * Default `adam`.
+   */
   direction: oneOf(['adam', 'sgd'], { default: 'adam' }),
   ...featureRequestShape,
 });
@@ -68,13 +74,15 @@ export interface LessPlan {
 }
 
 /**
- * Selection by influence (LESS, arXiv 2402.04333): keeps the rows whose gradient points where those of a few target rows point, max over
- * tasks m of Σᵢ ηᵢ · mean over z′ ∈ m of cos(∇ℓ(z′; θᵢ), Γ(z; θᵢ)), in the order of the source; of equal ones the first. A plan: gradients are
- * asked for once for each row and checkpoint, and one number a row is kept.
+ * Selection by influence (LESS, arXiv 2402.04333): keeps the rows whose gradient points where those of a few target
+ * rows point, max over tasks m of Σᵢ ηᵢ · mean over z′ ∈ m of cos(∇ℓ(z′; θᵢ), Γ(z; θᵢ)), in the order of the source;
+ * of equal ones the first. A plan: gradients are asked for once for each row and checkpoint, and one number a row is
+ * kept.
  *
  * Its version knows checkpoints by their names, not by their weights: give a model that was trained on another name.
  *
- * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE` for gradients of other numbers or lengths
+ * @throws OptionError; RowError for a row without prompt and completion; PosttrainError `BAD_RESPONSE` for gradients
+ *   of other numbers or lengths
  */
 export function lessSelect<R extends object = Row>(
   given: LessSelectOptions,

@@ -30,16 +30,23 @@ const liraOptions = options('liraAttack', {
   ),
   /** Rows of which it is asked whether the target was trained on them. */
   rows: custom<readonly TrainableRow[]>()('a list of { prompt, completion }', isRows, {}),
-  /** Other rows of the same kind, for shadow models. Needed offline; online they are added to the rows that are asked about. Default: none. */
+  /**
+   * Other rows of the same kind, for shadow models. Needed offline; online they are added to the rows that are asked
+   * about. Default: none.
+   */
   population: custom<readonly TrainableRow[]>()('a list of { prompt, completion }', isRows, { optional: true }),
   /**
-   * `online`: each shadow model is trained on half of `rows` and `population`, each row being in half of them. `offline`: on half of
-   * `population` alone, so that one set of shadow models serves for any rows; weaker. Default `online`.
+   * `online`: each shadow model is trained on half of `rows` and `population`, each row being in half of them.
+   * `offline`: on half of `population` alone, so that one set of shadow models serves for any rows; weaker. Default
+   * `online`.
    */
   mode: oneOf(['online', 'offline'], { default: 'online' }),
   /** Models to train. Default 16. */
   shadows: integer({ default: 16, min: 2 }),
-  /** `row`: each row has variances of its own; `global`: all rows share one, better with few models. Default: `global` for fewer than 64 shadows. */
+  /**
+   * `row`: each row has variances of its own; `global`: all rows share one, better with few models. Default: `global`
+   * for fewer than 64 shadows.
+   */
   variance: oneOf(['row', 'global'], { optional: true }),
   /** Of the halves, and of the training of each shadow model. Default 0. */
   seed: integer({ default: 0 }),
@@ -58,11 +65,12 @@ export interface LiraResult {
 }
 
 /**
- * The likelihood-ratio attack (LiRA, arXiv 2112.03570): was a row among those that a model was trained on? Shadow models are trained with and
- * without it, and the target's confidence in the row is compared with theirs. Confidence is φ = log(p / (1 − p)), with p the geometric mean of
- * the probabilities of the completion's tokens.
+ * The likelihood-ratio attack (LiRA, arXiv 2112.03570): was a row among those that a model was trained on? Shadow
+ * models are trained with and without it, and the target's confidence in the row is compared with theirs. Confidence
+ * is φ = log(p / (1 − p)), with p the geometric mean of the probabilities of the completion's tokens.
  *
- * @throws OptionError; EvaluationError `NO_POPULATION` offline without rows for shadow models, `BAD_RESPONSE` for scores of other numbers; what the trainer throws
+ * @throws OptionError; EvaluationError `NO_POPULATION` offline without rows for shadow models, `BAD_RESPONSE` for
+ *   scores of other numbers; what the trainer throws
  */
 export async function liraAttack(given: LiraAttackOptions): Promise<LiraResult> {
   const { target, trainer, rows, population = [], mode, shadows, seed, signal, onProgress } = liraOptions.read(given);
@@ -103,11 +111,12 @@ export interface LiraConfidences {
 const LEAST_DEVIATION = 1e-30;
 
 /**
- * LiRA's scores from confidences, one a row. Online the log of the likelihood ratio, log N(φ; μ_in, σ_in²) − log N(φ; μ_out, σ_out²); offline
- * (φ − μ_out) / σ_out, of which Λ = 1 − P(Z > φ) is a rising function. Means and variances are those of the shadow models in which the
- * row is, or is not.
+ * LiRA's scores from confidences, one a row. Online the log of the likelihood ratio, log N(φ; μ_in, σ_in²) − log N(φ;
+ * μ_out, σ_out²); offline (φ − μ_out) / σ_out, of which Λ = 1 − P(Z > φ) is a rising function. Means and variances
+ * are those of the shadow models in which the row is, or is not.
  *
- * @throws EvaluationError `UNPAIRED` for lists of other lengths, and for a row that is in all shadow models or, online, in none
+ * @throws EvaluationError `UNPAIRED` for lists of other lengths, and for a row that is in all shadow models or,
+ *   online, in none
  */
 export function liraScores({ target, shadows, members, variance }: LiraConfidences): number[] {
   const lists = [...shadows, ...(members ?? [])];

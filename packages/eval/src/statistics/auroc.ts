@@ -12,8 +12,9 @@ export interface AurocEstimate {
 }
 
 /**
- * Area under the ROC curve of scores that should be higher for positives, with the standard error of DeLong et al. (1988): with V(x) the
- * share of negatives below a positive x (ties count half) and W(y) that of positives above a negative y, √(var V / m + var W / n).
+ * Area under the ROC curve of scores that should be higher for positives, with the standard error of DeLong et al.
+ * (1988): with V(x) the share of negatives below a positive x (ties count half) and W(y) that of positives above a
+ * negative y, √(var V / m + var W / n).
  *
  * @throws EvaluationError `UNPAIRED` for other numbers of scores and labels, or labels of one kind only; `NOT_FINITE`
  */
@@ -29,8 +30,8 @@ export function auroc(scores: readonly number[], isPositive: readonly boolean[])
 }
 
 /**
- * The share of positives above the lowest threshold that at most `falsePositiveRate` of the negatives lie above: what an attack
- * on privacy is worth where it must hardly ever be wrong (arXiv 2112.03570).
+ * The share of positives above the lowest threshold that at most `falsePositiveRate` of the negatives lie above: what
+ * an attack on privacy is worth where it must hardly ever be wrong (arXiv 2112.03570).
  *
  * @throws EvaluationError as `auroc`; `BAD_RATE` for a rate outside 0 to 1
  */

@@ -19,7 +19,9 @@ const semanticEntropyOptions = options('semanticEntropy', {
   ),
   /** Put before every answer when it is compared, with a space: "Paris" alone entails little. Default: nothing. */
   question: text({ optional: true }),
-  /** Weigh answers by their mean log-likelihood per token and not by the sum, which prefers short ones. Default true. */
+  /**
+   * Weigh answers by their mean log-likelihood per token and not by the sum, which prefers short ones. Default true.
+   */
   lengthNormalized: boolean({ default: true }),
   signal: custom<AbortSignal>()('an AbortSignal', (value) => value instanceof AbortSignal, { optional: true }),
 });
@@ -28,7 +30,10 @@ export type SemanticEntropyOptions = Given<typeof semanticEntropyOptions>;
 
 /** How much answers to one question differ in meaning. */
 export interface SemanticEntropy {
-  /** −Σ p(c) log p(c) over clusters of one meaning, in nats: `weighted` where answers have log-likelihoods, else `discrete`. */
+  /**
+   * −Σ p(c) log p(c) over clusters of one meaning, in nats: `weighted` where answers have log-likelihoods, else
+   * `discrete`.
+   */
   readonly entropy: number;
   /** Of p(c) = share of the answers. */
   readonly discrete: number;
@@ -39,11 +44,12 @@ export interface SemanticEntropy {
 }
 
 /**
- * Semantic entropy (Farquhar et al. 2024; arXiv 2302.09664): answers that entail each other both ways are one meaning, and the entropy is that
- * of meanings. High where a model makes things up. Both the estimate from sequence likelihoods (the published code's "Rao") and the discrete one.
+ * Semantic entropy (Farquhar et al. 2024; arXiv 2302.09664): answers that entail each other both ways are one
+ * meaning, and the entropy is that of meanings. High where a model makes things up. Both the estimate from sequence
+ * likelihoods (the published code's "Rao") and the discrete one.
  *
- * @throws OptionError; EvaluationError `NO_ANSWERS`, and `NO_LIKELIHOOD` where some answers have a log-likelihood (and, for length
- *   normalisation, tokens) and others do not
+ * @throws OptionError; EvaluationError `NO_ANSWERS`, and `NO_LIKELIHOOD` where some answers have a log-likelihood
+ *   (and, for length normalisation, tokens) and others do not
  */
 export async function semanticEntropy(
   answers: readonly SampledAnswer[],

@@ -13,12 +13,14 @@ export interface ClassifierGradientsOptions {
 }
 
 /**
- * Gradients of a classifier's cross-entropy by its output layer in closed form, without a backward pass (BADGE, arXiv 1906.03671, equation 1):
- * (p − e_y) ⊗ h, [labels × width] as one vector, with h the final hidden state that the head reads. A request's prompt is the text; its completion
- * is the name of its label, or nothing where the gradient is of the `hallucinated` label, which is the most probable one.
+ * Gradients of a classifier's cross-entropy by its output layer in closed form, without a backward pass (BADGE, arXiv
+ * 1906.03671, equation 1): (p − e_y) ⊗ h, [labels × width] as one vector, with h the final hidden state that the head
+ * reads. A request's prompt is the text; its completion is the name of its label, or nothing where the gradient is of
+ * the `hallucinated` label, which is the most probable one.
  *
- * @throws HeadError for a head that is not one linear layer over two labels or more, of which one is right; PosttrainError `ROW_GRADIENTS` for a label
- *   that there is not, and for what needs training: other parameters, `adam`, a projection
+ * @throws HeadError for a head that is not one linear layer over two labels or more, of which one is right;
+ *   PosttrainError `ROW_GRADIENTS` for a label that there is not, and for what needs training: other parameters,
+ *   `adam`, a projection
  */
 export function classifierGradients(model: SequenceClassifier, given: ClassifierGradientsOptions = {}): RowGradients {
   assertKnownOptions('classifierGradients', given, ['adapter']);

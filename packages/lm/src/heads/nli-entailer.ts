@@ -21,7 +21,10 @@ const NAMES = {
 
 const isFunction = (value: unknown): boolean => typeof value === 'function';
 const nliEntailerOptions = options('nliEntailer', {
-  /** What the model calls the classes, where its labels do not say so. Default: labels that begin with the names of the classes. */
+  /**
+   * What the model calls the classes, where its labels do not say so. Default: labels that begin with the names of
+   * the classes.
+   */
   labels: custom<EntailmentLabels>()(
     '{ entailment, neutral, contradiction }, names of labels',
     (value) => typeof (value as Partial<EntailmentLabels> | null)?.entailment === 'string',
@@ -38,9 +41,9 @@ const nliEntailerOptions = options('nliEntailer', {
 export type NliEntailerOptions = Given<typeof nliEntailerOptions>;
 
 /**
- * A classifier of natural language inference as an `Entailer`: softmax over the logits of its labels for the three classes (MNLI, arXiv
- * 1704.05426); a class without a label has probability 0. Premise and hypothesis are tokenized each with their special tokens and joined, as
- * transformers does for pairs of texts with tokenizers of decoders.
+ * A classifier of natural language inference as an `Entailer`: softmax over the logits of its labels for the three
+ * classes (MNLI, arXiv 1704.05426); a class without a label has probability 0. Premise and hypothesis are tokenized
+ * each with their special tokens and joined, as transformers does for pairs of texts with tokenizers of decoders.
  *
  * @throws OptionError; PosttrainError `LABEL` where the labels do not tell the classes, and for one that there is not
  */

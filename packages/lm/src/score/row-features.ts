@@ -6,7 +6,10 @@ import { tokenizeCompletion } from '../prompts/tokenize-completion.js';
 import { hiddenStates } from './hidden-states.js';
 
 const rowFeaturesOptions = options('rowFeatures', {
-  /** What of the completion's tokens counts: their `mean`, the largest of each component, or the `last` one, which has seen all. Default `mean`. */
+  /**
+   * What of the completion's tokens counts: their `mean`, the largest of each component, or the `last` one, which has
+   * seen all. Default `mean`.
+   */
   pooling: oneOf(['mean', 'max', 'last'], { default: 'mean' }),
   /** Asked before every call. Default: none. */
   adapter: custom<() => Adapter>()('a function that gives an adapter', (value) => typeof value === 'function', {
@@ -17,10 +20,11 @@ const rowFeaturesOptions = options('rowFeatures', {
 export type RowFeaturesOptions = Given<typeof rowFeaturesOptions>;
 
 /**
- * Rows as the final, normalised hidden states of a model, pooled over the tokens of their completion, its end token among them; the prompt
- * is seen and not pooled. Vectors of the model's width.
+ * Rows as the final, normalised hidden states of a model, pooled over the tokens of their completion, its end token
+ * among them; the prompt is seen and not pooled. Vectors of the model's width.
  *
- * @throws OptionError; PosttrainError `ROW_FEATURES` for a completion without tokens of its own; what `tokenizeCompletion` throws
+ * @throws OptionError; PosttrainError `ROW_FEATURES` for a completion without tokens of its own; what
+ *   `tokenizeCompletion` throws
  */
 export function rowFeatures(model: RunnableModel & TextModel, given: RowFeaturesOptions = {}): RowFeatures {
   const { pooling, adapter } = rowFeaturesOptions.read(given);

@@ -4,16 +4,20 @@ import { sft } from '../sft/sft.js';
 import type { SftOptions } from '../sft/sft-options.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 
-/** Options of `sftScorerTrainer`: those of `sft` but for what each call says, and what would make the calls share a folder. */
+/**
+ * Options of `sftScorerTrainer`: those of `sft` but for what each call says, and what would make the calls share a
+ * folder.
+ */
 export type SftScorerTrainerOptions<A extends TrainableAdapter = TrainableAdapter> = Omit<
   SftOptions<A>,
   'rows' | 'seed' | 'signal' | 'onProgress' | 'outputFolder' | 'resume'
 >;
 
 /**
- * Supervised fine-tuning as a `ScorerTrainer`: each call trains `model` (or `adapter` beside it) on its rows with `sft`, from the same start, and gives
- * the `LocalScorer` of what came of it. Shadow models of LiRA (arXiv 2112.03570), for example. The seed is that of the order of rows, and of noise.
- * The scorers hold their own weights: with an adapter only its parameters, without one a whole model each.
+ * Supervised fine-tuning as a `ScorerTrainer`: each call trains `model` (or `adapter` beside it) on its rows with
+ * `sft`, from the same start, and gives the `LocalScorer` of what came of it. Shadow models of LiRA (arXiv
+ * 2112.03570), for example. The seed is that of the order of rows, and of noise. The scorers hold their own weights:
+ * with an adapter only its parameters, without one a whole model each.
  *
  * @throws what `sft` throws; PosttrainError `SFT_ROWS` for no rows; the signal's reason once it fires
  */
