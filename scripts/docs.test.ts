@@ -12,7 +12,7 @@ import {
 import { publicNames, renderApi, undocumented } from './api.js';
 import { renderConformance } from './conformance.js';
 import { type Coverage, type CoverageRow, checkCoverage, renderJson, renderMarkdown } from './coverage.js';
-import { renderRunning, renderTrlNames } from './option-docs.js';
+import { renderPeftMethods, renderRunning, renderTrlNames } from './option-docs.js';
 import { listTrackedFiles, readJson, root } from './workspace.js';
 
 it('every public name has a docstring, and docs/api.md is current (npm run api)', () => {
@@ -61,6 +61,7 @@ describe('the pages about options', () => {
   it('are what the declarations say', () => {
     expect(read('running.md'), RENDER).toBe(renderRunning(read('running.md')));
     expect(read('trl-names.md'), RENDER).toBe(renderTrlNames());
+    expect(read('peft/methods.md'), RENDER).toBe(renderPeftMethods());
   });
 
   it('have every option of every trainer, and nothing that none has', () => {

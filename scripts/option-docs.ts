@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import type { OptionShape } from '../packages/interfaces/src/index.js';
+import { type MethodOptions, peftMethods } from '../packages/peft/src/index.js';
 import {
   DPO_TRL_NAMES,
   dpoOptions,
@@ -89,7 +90,7 @@ function written(value: unknown): string | undefined {
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 /** One line for each option. @throws Error for one without a comment */
-function tableOf({ shape, files }: (typeof TABLES)[string]): string {
+function tableOf({ shape, files }: (typeof TABLES)[string], withDecisive = true): string {
   const comments = new Map(files.flatMap((file) => [...commentsIn(file)]));
   const lines = Object.entries(shape).map(([name, { presence, default: fallback, expects, decisive }]) => {
     const comment = comments.get(name);
@@ -99,9 +100,12 @@ function tableOf({ shape, files }: (typeof TABLES)[string]): string {
     const isRepeated = new RegExp(`\\s?Default \`?${value?.replaceAll('.', '\\.')}\`?\\.(?= |$)`);
     const shown = value === undefined ? (said?.[1] ?? (presence === 'required' ? 'required' : '')) : `\`${value}\``;
     const text = value === undefined ? comment.replace(said?.[0] ?? '', '') : comment.replace(isRepeated, '');
-    return `| \`${name}\` | ${cell(expects)} | ${cell(shown)} | ${decisive ? 'yes' : (ALSO_DECISIVE[name] ?? '')} | ${cell(text.trim())} |`;
+    const decides = withDecisive ? ` ${decisive ? 'yes' : (ALSO_DECISIVE[name] ?? '')} |` : '';
+    return `| \`${name}\` | ${cell(expects)} | ${cell(shown)} |${decides} ${cell(text.trim())} |`;
   });
-  const head = '| option | must be | default | decides the result | what |\n| --- | --- | --- | --- | --- |';
+  const head = withDecisive
+    ? '| option | must be | default | decides the result | what |\n| --- | --- | --- | --- | --- |'
+    : '| option | must be | default | what |\n| --- | --- | --- | --- |';
   return `${head}\n${lines.join('\n')}`;
 }
 
@@ -154,8 +158,9 @@ export function renderTrlNames(): string {
 
 <!-- Rendered by scripts/render-option-docs.ts; change packages/training/src/run/trl-names.ts. -->
 
-Options of TRL 1.16 and transformers beside those of \`sft\`, \`trainRewardModel\`, \`distill\`, \`dpo\` and \`trainPolicy\`;
-the [tables of options](running.md#options) say what they do. Somebody who gives one of theirs, in snake or camel case, gets an error that says what this page says. What
+Options of TRL 1.16 and transformers beside those of \`sft\`, \`trainRewardModel\`, \`distill\`, \`dpo\` and
+\`trainPolicy\`; the [tables of options](running.md#options) say what they do. Somebody who gives one of theirs, in
+snake or camel case, gets an error that says what this page says. What
 \`objective\` and \`loss\` take are options of \`policyObjectives.grpo({ … })\` and \`preferenceLosses.sigmoid({ … })\`, with TRL's names in
 camel case.
 
@@ -168,5 +173,47 @@ ${lines.join('\n')}
 | TRL, transformers | instead |
 | --- | --- |
 ${remarks.join('\n')}
+`;
+}
+
+const PEFT = 'packages/peft/src';
+
+/** Files of `packages/peft/src/methods` that declare the options of a method, its own last, by `peft_type`. */
+const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>> = {
+  LORA: ['lora'],
+  ADALORA: ['lora', 'adalora'],
+  VERA: ['vera'],
+  IA3: ['ia3'],
+  OFT: ['oft'],
+  HRA: ['hra'],
+  LOHA: ['loha'],
+  LOKR: ['loha', 'lokr'],
+  MISS: ['miss'],
+  ROAD: ['road'],
+  C3A: ['c3a'],
+  VBLORA: ['vb-lora'],
+  LN_TUNING: ['ln-tuning'],
+  PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
+  PREFIX_TUNING: ['prompt-learning', 'prefix-tuning'],
+  XLORA: ['xlora'],
+  POLY: ['poly'],
+  HOULSBY: ['houlsby'],
+};
+
+/** docs/peft/methods.md. */
+export function renderPeftMethods(): string {
+  const sections = Object.entries(METHOD_FILES).map(([type, names]) => {
+    const { options } = peftMethods[type as keyof typeof peftMethods] as { readonly options: MethodOptions<object> };
+    const files = [`${PEFT}/adapters/method-options.ts`, ...names.map((name) => `${PEFT}/methods/${name}.ts`)];
+    return `## ${type}\n\n${tableOf({ shape: options.shape, files }, false)}`;
+  });
+  return `# Options of PEFT methods
+
+<!-- Rendered by scripts/render-option-docs.ts from the declarations in packages/peft/src/methods. -->
+
+By \`peft_type\`. Names are PEFT's in camel case, and defaults are PEFT 0.21.2's; in files they have PEFT's own names
+(\`lora_alpha\`). All of them decide what an adapter computes, and are part of the identity of a run.
+
+${sections.join('\n\n')}
 `;
 }

@@ -1,20 +1,7 @@
-import { type CausalLM, sequenceLogProbs } from '@posttrain/lm';
-import { annotatePairs, dpoLoss, type PreferenceRow, preferenceTokenLoss, tokenizePair } from '@posttrain/rl';
-import { RowOrder, type TrainableAdapter, Trainer } from '@posttrain/training';
-
-/** What the loop needs to know. */
-export interface DpoLoop {
-  readonly model: CausalLM;
-  readonly adapter: TrainableAdapter;
-  readonly rows: readonly PreferenceRow[];
-  readonly beta: number;
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly maxLength: number;
-  readonly seed: number;
-  readonly onStep?: (step: number, loss: number) => void;
-}
+import { sequenceLogProbs } from '@posttrain/lm';
+import { annotatePairs, dpoLoss, preferenceTokenLoss, tokenizePair } from '@posttrain/rl';
+import { RowOrder, Trainer } from '@posttrain/training';
+import type { DpoLoop } from './options.js';
 
 /** Direct Preference Optimization (arXiv 2305.18290): what `dpo` does, without what is the same in every run. */
 export async function dpoLoop({ model, adapter, rows, seed, ...options }: DpoLoop): Promise<Trainer> {

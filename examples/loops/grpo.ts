@@ -1,39 +1,18 @@
 import { Key } from '@posttrain/core-tensor';
-import type { ChatMessage } from '@posttrain/interfaces';
-import { type CausalLM, LocalGenerator, promptTokens, sequenceLogProbs } from '@posttrain/lm';
+import { LocalGenerator, promptTokens, sequenceLogProbs } from '@posttrain/lm';
 import {
   type PromptRow,
   policyObjective,
   policyObjectives,
-  type Rewards,
   type Rollout,
   scoreCompletions,
   seedOf,
 } from '@posttrain/rl';
-import { RowOrder, type TrainableAdapter, Trainer } from '@posttrain/training';
-
-interface Conversation {
-  readonly prompt: readonly ChatMessage[];
-}
-
-/** What the loop needs to know. */
-export interface GrpoLoop<Row extends PromptRow & Conversation> {
-  readonly model: CausalLM;
-  readonly adapter: TrainableAdapter;
-  readonly rows: readonly Row[];
-  readonly rewards: Rewards<Row>;
-  readonly beta: number;
-  readonly steps: number;
-  readonly promptsPerStep: number;
-  readonly completionsPerPrompt: number;
-  readonly maxTokens: number;
-  readonly learningRate: number;
-  readonly seed: number;
-  readonly onStep?: (step: number, loss: number, meanReward: number) => void;
-}
+import { RowOrder, Trainer } from '@posttrain/training';
+import type { Conversation, PolicyLoop } from './options.js';
 
 /** Group Relative Policy Optimization (arXiv 2402.03300): what `trainPolicy` does, without what is the same in every run. */
-export async function grpoLoop<Row extends PromptRow & Conversation>(options: GrpoLoop<Row>): Promise<Trainer> {
+export async function grpoLoop<Row extends PromptRow & Conversation>(options: PolicyLoop<Row>): Promise<Trainer> {
   const { model, adapter, rows, rewards, beta, steps, promptsPerStep, completionsPerPrompt: n, maxTokens } = options;
   const trainer = await Trainer.create(model, { adapter, seed: options.seed, optimizer: 'adamw_torch' });
   const objective = policyObjective(policyObjectives.grpo({ beta }));

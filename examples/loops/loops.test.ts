@@ -1,9 +1,12 @@
-import type { CausalLM } from '@posttrain/lm';
-import { dpo, dpoLoss, policyObjectives, trainPolicy } from '@posttrain/rl';
-import { type StepMetrics, sft, type Trainer } from '@posttrain/training';
+import { type CausalLM, ValueModel } from '@posttrain/lm';
+import { mergeAdapter } from '@posttrain/peft';
+import { dpo, dpoLoss, policyObjectives, trainPolicy, valueModelCritic } from '@posttrain/rl';
+import { distill, type StepMetrics, sft, type Trainer } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { distillLoop } from './distill.js';
 import { dpoLoop } from './dpo.js';
 import { grpoLoop } from './grpo.js';
+import { ppoLoop } from './ppo.js';
 import { sftLoop } from './sft.js';
 import { isRight, loadModel, newAdapter, sums, tunedAdapter } from './task.js';
 
@@ -71,6 +74,51 @@ const loops: Record<string, () => Promise<Both>> = {
     const objective = policyObjectives.grpo({ beta: 0.1 });
     const result = await trainPolicy({ ...shared, objective, adapter: tuned, maxCompletionLength: 44 });
     expect(column(result.history, 'reward_std').some((deviation) => deviation > 0)).toBe(true);
+    return {
+      loop: { trainer, losses },
+      library: { trainer: result.trainer, losses: column(result.history, 'loss') },
+    };
+  },
+  async ppo() {
+    const shared = {
+      ...{ model, rows: sums(6), rewards: { digits: (text: string) => text.replace(/\D/g, '').length / 10 }, steps: 3 },
+      ...{ promptsPerStep: 2, completionsPerPrompt: 3, learningRate: 3e-3, seed: 7 },
+    };
+    const losses: number[] = [];
+    const onStep = (_: number, loss: number) => losses.push(loss);
+    const [beta, discounts, epochs] = [0.1, { gamma: 0.99, lambda: 0.9 }, 2];
+    const own = { beta, discounts, epochs, maxTokens: 12, onStep };
+    const trainer = await ppoLoop({ ...shared, ...own, adapter: await newAdapter(model) });
+    const critic = await valueModelCritic(await ValueModel.fromCausalLM(model, { seed: 7 }), {
+      ...{ learningRate: 3e-3, iterationsPerBatch: epochs },
+    });
+    const objective = policyObjectives.ppo({ critic, beta, ...discounts });
+    const adapter = await newAdapter(model);
+    const settings = { objective, adapter, maxCompletionLength: 12, iterationsPerBatch: epochs };
+    const result = await trainPolicy({ ...shared, ...settings });
+    return {
+      loop: { trainer, losses },
+      library: { trainer: result.trainer, losses: column(result.history, 'loss') },
+    };
+  },
+  async distill() {
+    const { model: teacher } = await mergeAdapter(model, await tunedAdapter(model));
+    const rows = sums(5).map(({ prompt }) => ({ prompt }));
+    const shared = {
+      model,
+      teacher,
+      rows,
+      beta: 0.5,
+      epochs: 2,
+      batchSize: 3,
+      learningRate: 1e-3,
+      seed: 7,
+    };
+    const losses: number[] = [];
+    const onStep = (_: number, loss: number) => losses.push(loss);
+    const trainer = await distillLoop({ ...shared, maxTokens: 12, adapter: await newAdapter(model), onStep });
+    const adapter = await newAdapter(model);
+    const result = await distill({ ...shared, lmbda: 1, temperature: 1, maxCompletionLength: 12, adapter });
     return {
       loop: { trainer, losses },
       library: { trainer: result.trainer, losses: column(result.history, 'loss') },

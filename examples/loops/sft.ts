@@ -1,26 +1,5 @@
-import type { CausalLM } from '@posttrain/lm';
-import {
-  negativeLogLikelihood,
-  RowOrder,
-  type SftRow,
-  type TrainableAdapter,
-  Trainer,
-  tokenizeRows,
-  toTrainingRows,
-} from '@posttrain/training';
-
-/** What the loop needs to know. */
-export interface SftLoop {
-  readonly model: CausalLM;
-  readonly adapter: TrainableAdapter;
-  readonly rows: readonly SftRow[];
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly maxLength: number;
-  readonly seed: number;
-  readonly onStep?: (step: number, loss: number) => void;
-}
+import { negativeLogLikelihood, RowOrder, Trainer, tokenizeRows, toTrainingRows } from '@posttrain/training';
+import type { SftLoop } from './options.js';
 
 /** Supervised fine-tuning: what `sft` does, without what is the same in every run. */
 export async function sftLoop({ model, adapter, rows, seed, ...options }: SftLoop): Promise<Trainer> {

@@ -6,8 +6,16 @@ import { arithmetic } from '@posttrain/data';
 import * as evaluation from '@posttrain/eval';
 import { accuracy, evaluate, metricOf } from '@posttrain/eval';
 import { extractBoxed, markedAnswer, referenceAnswers } from '@posttrain/interfaces/answers';
-import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier } from '@posttrain/lm';
-import { exactMatch, numericMatch, policyObjectives, trainPolicy } from '@posttrain/rl';
+import { CausalLM, LocalGenerator, LocalScorer, SequenceClassifier, TokenClassifier, ValueModel } from '@posttrain/lm';
+import { createAdapter, lora } from '@posttrain/peft';
+import {
+  exactMatch,
+  missingEosPenalty,
+  numericMatch,
+  policyObjectives,
+  trainPolicy,
+  valueModelCritic,
+} from '@posttrain/rl';
 import { distill, RUN_LOCK, RunLockedError, rewardModelLosses, trainRewardModel } from '@posttrain/training';
 import { bestOfN, functionVerifier, majorityVote, stepBeamSearch } from '@posttrain/tts';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -221,7 +229,7 @@ describe('packages together', () => {
     });
     const learning = { learningRate: 1e-3, epochs: 4, batchSize: 16, onWarning: () => {} };
 
-    it('a reward model of sums picks the right one of several, in a search of tts, and is the reward of a policy', async () => {
+    it('a reward model of sums leads a search of tts, and is the reward of a policy', async () => {
       const { trainer, history } = await trainRewardModel({
         ...{ model: await SequenceClassifier.fromCausalLM(model, { seed: 1 }), ...learning },
         rows: drills.slice(0, 32).map(({ prompt, right, wrong }) => ({ prompt, chosen: right, rejected: wrong })),
@@ -286,6 +294,40 @@ describe('packages together', () => {
         ...{ learningRate: 2e-4, epochs: 2, batchSize: 8, onWarning: () => {} },
       });
       expect(history.at(-1)!.metrics.eval_loss!).toBeLessThan(history[0]!.metrics.eval_loss! / 2);
+    });
+  });
+
+  describe('rl trains a local model beside adapters of peft', () => {
+    const rows = [
+      { prompt: '7+8=15\n20+30=50\n40+5=', answer: 45 },
+      { prompt: '7+8=15\n20+30=50\n11+22=', answer: 33 },
+    ];
+    const critic = async () => {
+      const value = await ValueModel.fromCausalLM(model, { seed: 1 });
+      return valueModelCritic(value, { learningRate: 1e-3, vfCoef: 1, cliprangeValue: 10, iterationsPerBatch: 2 });
+    };
+
+    it.each([
+      [
+        'PPO, with a value model that begins as the policy does',
+        async () => policyObjectives.ppo({ critic: await critic() }),
+      ],
+      ['ReMax, with the greedy answer as its baseline', async () => policyObjectives.remax()],
+    ])('by %s', async (_, objectiveOf) => {
+      const objective = await objectiveOf();
+      const adapter = await createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed: 1 });
+      const { adapter: trained, history } = await trainPolicy({
+        ...{ model, adapter, rows, objective, rewards: { right: numericMatch(), ended: missingEosPenalty() } },
+        ...{ steps: 2, promptsPerStep: 2, completionsPerPrompt: 8, maxCompletionLength: 4, stop: ['\n'], seed: 5 },
+        ...{ learningRate: 1e-3, schedule: 'constant' as const },
+      });
+      const rewards = history.map(({ metrics }) => metrics['rewards/right/mean']!);
+      expect(rewards.every((reward) => reward >= 0 && reward <= 1)).toBe(true);
+      // Two updates of the value model in each of two steps.
+      if (objective.name === 'ppo') expect(objective.annotators![0]!.trainers!.critic!.step).toBe(4);
+      const generator = new LocalGenerator(model, { adapter: () => trained! });
+      const answers = await generator.generate([{ prompt: rows[0]!.prompt, maxTokens: 3, temperature: 0 }]);
+      expect(firstNumber(answers[0]![0]!.text)).toMatch(/^\d+$/);
     });
   });
 });

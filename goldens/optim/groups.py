@@ -18,23 +18,25 @@ SCHEDULE = {"num_warmup_steps": 2, "num_training_steps": 8}  # of "matrix"
 def groups_case(out, initial: dict, gradients: dict) -> None:
     parameters = {name: torch.nn.Parameter(value.clone()) for name, value in initial.items()}
     frozen = torch.nn.Parameter(torch.tensor([1.0, 2.0]), requires_grad=False)
-    optimizer = torch.optim.AdamW(
-        [{"params": [parameters[name]], "lr": LEARNING_RATE * group["factor"], "weight_decay": group["weight_decay"]} for name, group in GROUPS.items()]
-        + [{"params": [frozen]}],
-        foreach=False,
-    )
+    groups = [
+        {"params": [parameters[name]], "lr": LEARNING_RATE * group["factor"], "weight_decay": group["weight_decay"]}
+        for name, group in GROUPS.items()
+    ]
+    optimizer = torch.optim.AdamW([*groups, {"params": [frozen]}], foreach=False)
     waves = get_cosine_schedule_with_warmup(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), **SCHEDULE)
     history, norms = {name: [] for name in parameters}, {name: [] for name in parameters}
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * waves.lr_lambdas[0](step)
         for name, group in GROUPS.items():
             parameters[name].grad = gradients[name][step] * group["gradient_factor"]
-            norm = torch.nn.utils.clip_grad_norm_([parameters[name]], group["max_norm"] or SHARED_MAX_NORM, foreach=False)
+            max_norm = group["max_norm"] or SHARED_MAX_NORM
+            norm = torch.nn.utils.clip_grad_norm_([parameters[name]], max_norm, foreach=False)
             norms[name].append(norm.item())
         optimizer.step()
         for name, parameter in parameters.items():
             history[name].append(parameter.detach().clone())
     assert torch.equal(frozen, torch.tensor([1.0, 2.0]))
-    write_tensors(out / "groups.safetensors", {f"after.{name}": torch.stack(values) for name, values in history.items()})
+    after = {f"after.{name}": torch.stack(values) for name, values in history.items()}
+    write_tensors(out / "groups.safetensors", after)
     facts = {"steps": STEPS, "learning_rate": LEARNING_RATE, "shared_max_norm": SHARED_MAX_NORM, "schedule": SCHEDULE}
     write_json(out / "groups.json", facts | {"groups": GROUPS, "norms": norms})

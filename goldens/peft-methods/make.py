@@ -11,24 +11,51 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 import torch  # noqa: E402
 from peft import (  # noqa: E402
     AdaLoraConfig,
+    C3AConfig,
+    HRAConfig,
     IA3Config,
     LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
     LoraConfig,
+    MissConfig,
+    OFTConfig,
     PeftModel,
+    PolyConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
+    RoadConfig,
+    VBLoRAConfig,
     VeraConfig,
+    XLoraConfig,
     get_peft_model,
     get_peft_model_state_dict,
 )
+from peft.tuners.c3a import layer as c3a_layer  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.utils import logging  # noqa: E402
+
+# The gradient of PEFT 0.21.2's own operation is wrong for the input of a C3A layer (torch.autograd.gradcheck refuses it), and so for
+# every kernel below another one. The same product with its matrix has torch's gradient.
+c3a_layer.BlockCircularConvolution.apply = lambda x, kernel: x @ c3a_layer.get_circulant_fast(kernel).T
 
 torch.set_num_threads(1)
 logging.disable_progress_bar()
 
 ADALORA = {"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1, "total_step": 5, "target_modules": ["q_proj", "v_proj"]}
+
+# Tokens that one of the two rows has, and the task of each row.
+INVOCATION = {"llama": [236, 84], "gpt2": [11, 200]}
+TASKS = [2, 0]
+
+XLORA_DEEP = {"xlora_depth": 3, "xlora_size": 6}
+# What X-LoRA mixes: LoRA adapters that differ in their modules and ranks.
+EXPERTS = [
+    {"target_modules": ["q_proj", "down_proj"]},
+    {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
+    {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
+]
 
 # name: (base folder, class of the configuration, options beside task_type)
 CASES = {
@@ -48,11 +75,50 @@ CASES = {
     "pissa-llama": ("llama", LoraConfig, {"r": 4, "lora_alpha": 6, "init_lora_weights": "pissa"}),
     "pissa-gpt2": ("gpt2", LoraConfig, {"r": 3, "init_lora_weights": "pissa", "fan_in_fan_out": True}),
     "adalora-llama": ("llama", AdaLoraConfig, ADALORA | {"lora_alpha": 16}),
+    "poly-llama": ("llama", PolyConfig, {"r": 2, "n_tasks": 3, "n_skills": 2, "n_splits": 2}),
+    "alora-llama": ("llama", LoraConfig, {"r": 4, "alora_invocation_tokens": INVOCATION["llama"]}),
+    "alora-gpt2": ("gpt2", LoraConfig, {"r": 3, "alora_invocation_tokens": INVOCATION["gpt2"], "fan_in_fan_out": True}),
+    "xlora-llama": ("llama", XLoraConfig, {"layerwise_scalings": True, "softmax_temperature": 0.5}),
+    "xlora-topk-llama": (
+        "llama",
+        XLoraConfig,
+        XLORA_DEEP | {"enable_softmax": False, "enable_softmax_topk": True, "top_k_lora": 2},
+    ),
+    "xlora-scaled-llama": ("llama", XLoraConfig, {"global_scaling_weight": 1.5, "scaling_pass_value": 0.25}),
+    "hra-llama": ("llama", HRAConfig, {"r": 4}),
+    "hra-gs-llama": ("llama", HRAConfig, {"r": 3, "apply_GS": True, "target_modules": ["down_proj"]}),
+    "loha-llama": ("llama", LoHaConfig, {"r": 3, "alpha": 5, "target_modules": ["q_proj", "down_proj"]}),
+    "lokr-llama": ("llama", LoKrConfig, {"r": 2, "alpha": 3, "target_modules": ["q_proj", "down_proj"]}),
+    "lokr-both-llama": (
+        "llama",
+        LoKrConfig,
+        {"r": 1, "decompose_both": True, "decompose_factor": 4, "target_modules": ["k_proj", "up_proj"]},
+    ),
+    "miss-llama": ("llama", MissConfig, {"r": 12, "target_modules": ["q_proj", "down_proj"]}),
+    "miss-mini-llama": ("llama", MissConfig, {"r": 8, "mini_r": 4, "init_weights": "mini"}),
+    "road1-llama": ("llama", RoadConfig, {"group_size": 8}),
+    "road2-llama": ("llama", RoadConfig, {"group_size": 4, "variant": "road_2"}),
+    "road4-qwen2": ("qwen2", RoadConfig, {"group_size": 8, "variant": "road_4"}),
+    "c3a-llama": ("llama", C3AConfig, {"block_size": 8}),
+    "oft-llama": ("llama", OFTConfig, {"oft_block_size": 8}),
+    "oft-shared-llama": (
+        "llama",
+        OFTConfig,
+        {"r": 4, "oft_block_size": 0, "block_share": True, "num_cayley_neumann_terms": 3},
+    ),
+    "vb-lora-llama": ("llama", VBLoRAConfig, {"r": 2, "num_vectors": 6, "vector_length": 8}),
+    "vb-lora-gpt2": (
+        "gpt2",
+        VBLoRAConfig,
+        {"r": 2, "num_vectors": 5, "vector_length": 16, "topk": 3, "fan_in_fan_out": True},
+    ),
 }
 
 
 def load_base(name: str):
-    return AutoModelForCausalLM.from_pretrained(f"models/{name}", dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(f"models/{name}", dtype=torch.float32, attn_implementation="eager")
+    model.config.use_cache = False  # X-LoRA asks for it.
+    return model.eval()
 
 
 def randomise(model, generator: torch.Generator) -> None:
@@ -63,9 +129,19 @@ def randomise(model, generator: torch.Generator) -> None:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
 
 
+def saved_tensors(model) -> dict[str, torch.Tensor]:
+    """
+    What PEFT saves, by its keys. Of X-LoRA all of the classifier: PEFT 0.21.2 leaves its first layer out, `layers.0`, taking
+    it for the mixed adapter that it calls "0" itself.
+    """
+    if model.active_peft_config.peft_type == "XLORA":
+        return {key: value for key, value in model.state_dict().items() if "internal_xlora_classifier" in key}
+    return get_peft_model_state_dict(model)
+
+
 def saved_names(model) -> dict[int, str]:
     """Where a tensor lives -> the key PEFT saves it under."""
-    return {tensor.data_ptr(): key for key, tensor in get_peft_model_state_dict(model).items()}
+    return {tensor.data_ptr(): key for key, tensor in saved_tensors(model).items()}
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -99,29 +175,48 @@ def budget(base: str, folder: Path, ids, labels) -> None:
     write_json(folder / "schedule.json", {"rank_pattern": pattern})
 
 
+def experts(name: str, base: str, folder: Path) -> dict:
+    """LoRA adapters for X-LoRA to mix, written into the folder; the option that names them, by paths in this repository."""
+    paths = {}
+    for index, options in enumerate(EXPERTS):
+        model = get_peft_model(load_base(base), LoraConfig(task_type="CAUSAL_LM", **{"r": 2} | options))
+        randomise(model, torch.Generator().manual_seed(100 + index))
+        model.save_pretrained(folder / f"expert{index}")
+        (folder / f"expert{index}" / "README.md").unlink(missing_ok=True)
+        paths[str(index)] = f"peft-methods/{name}/expert{index}"
+    return {"adapters": paths, "hidden_size": load_base(base).config.hidden_size}
+
+
 def make(name: str, folder: Path, seed: int) -> None:
     base, config, options = CASES[name]
     inputs = load_file(f"models/{base}/expected.safetensors")
     ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
     labels[:, 0] = -100  # PEFT predicts the first token from the last virtual one; nobody else does.
     torch.manual_seed(seed)
+    given = {"task_ids": torch.tensor(TASKS)} if name.startswith("poly") else {}
+    if name.startswith("xlora"):
+        options = options | experts(name, base, folder)
     model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
     initial = {}
     if name.startswith("pissa"):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
     randomise(model, torch.Generator().manual_seed(seed))
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
+    if name.startswith("xlora"):
+        write_tensors(folder / "adapter_model.safetensors", saved_tensors(model))
 
-    output = model(ids, labels=labels)
+    output = model(ids, labels=labels, **given)
     output.loss.backward()
     count = ids.shape[1]
     tensors = initial | {"logits": output.logits[:, -count:]} | gradients(model)
     facts = {"base": base, "loss": output.loss.item()}
     again = PeftModel.from_pretrained(load_base(base), folder).eval()
-    assert torch.allclose(again(ids).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
-    if not name.startswith(("prompt", "prefix")):
+    assert torch.allclose(again(ids, **given).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
+    if given:
+        facts["inputs"] = [{"taskIds": task} for task in TASKS]
+    if not name.startswith(("prompt", "prefix", "xlora", "poly", "alora")):
         merged = dict(again.merge_and_unload().named_parameters())
         before = dict(load_base(base).named_parameters())
         changed = [key for key, value in merged.items() if key in before and not torch.equal(value, before[key])]

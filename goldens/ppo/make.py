@@ -12,6 +12,7 @@ from golden import output_folder, write_json, write_tensors  # noqa: E402
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification  # noqa: E402
@@ -77,6 +78,8 @@ def frame_of_train():
 
 
 def run(options: dict) -> tuple[dict, dict]:
+    # Of the order in an epoch.
+    np.random.seed(0)
     queries, responses = samples()
     policy, reference = model_of(LlamaForCausalLM, 1), model_of(LlamaForCausalLM, 1)
     # The policy has moved away from the reference.

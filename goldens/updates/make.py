@@ -1,4 +1,4 @@
-"""Updates that are no first-order step: products of curvature with vectors, TRPO's direction, DP-SGD by Opacus, and its accountant."""
+"""Updates that are no first-order step: products with curvature, TRPO's direction, DP-SGD by Opacus, its accountant."""
 
 import math
 import sys
@@ -105,7 +105,8 @@ def curvature(rows: list[list[int]]) -> tuple[dict, dict]:
         direction = residual + square / before * direction
     step = math.sqrt(2 * MAX_KL / (x @ product(x))) * x
     after = {name: parameters[name] + change for name, change in tree(step).items()}
-    tensors = shown("hessian_vector", hessian) | shown("fisher_vector", fisher_product(parameters, vector)) | shown("step", tree(step))
+    tensors = shown("hessian_vector", hessian) | shown("step", tree(step))
+    tensors |= shown("fisher_vector", fisher_product(parameters, vector))
     # How far the vector would take the policy, times 0.02.
     moved = {name: p + 0.02 * vector[name] for name, p in parameters.items()}
     facts = {

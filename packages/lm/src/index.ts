@@ -37,7 +37,16 @@ export { StepError, StepVerifier, type StepVerifierOptions, type TokenScores } f
 export { TokenClassifier, type TokenVerifierOptions } from './heads/token-classifier.js';
 export { type NewValueHeadOptions, ValueModel } from './heads/value-model.js';
 export * from './hub/index.js';
-export { type Adapter, contextOf, type LowRankUpdate, NO_ADAPTER, withParameters } from './model/adapter.js';
+export {
+  type Adapter,
+  adapterFor,
+  contextOf,
+  type LowRankUpdate,
+  NO_ADAPTER,
+  type RowInputs,
+  type RowInputsSpec,
+  withParameters,
+} from './model/adapter.js';
 export { bertNetwork, type EncoderNetwork } from './model/bert.js';
 export { CausalLM, type CausalLMParts, initialWeights } from './model/causal-lm.js';
 export type { ParameterInfo } from './model/family.js';
@@ -52,6 +61,7 @@ export type {
   NormInfo,
   NormLayer,
   NormTensors,
+  PassInfo,
   Sublayer,
   Weights,
 } from './model/layers.js';

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { iota, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { iota, referenceEngine, setEngine, type Tensor, tensor, where, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Adapter,
+  adapterFor,
+  type CachedSequence,
   continuationLogProbs,
   initialWeights,
   type LayerHooks,
@@ -12,6 +14,7 @@ import {
   networkOf,
   sequenceLogProbs,
 } from '../src/index.js';
+import { rowInputsOf } from '../src/model/adapter.js';
 import { decodeAll, ENGINES, largestDifference, rowOf, tinyConfig } from './support.js';
 
 beforeAll(() => setEngine(referenceEngine()));
@@ -48,7 +51,12 @@ function logitsOf(
   {
     segments,
     positions,
-  }: { readonly segments?: readonly (readonly number[])[]; readonly positions?: readonly (readonly number[])[] } = {},
+    inputs,
+  }: {
+    readonly segments?: readonly (readonly number[])[];
+    readonly positions?: readonly (readonly number[])[];
+    readonly inputs?: Readonly<Record<string, Tensor>> | undefined;
+  } = {},
 ): Promise<number[]> {
   const tokens = grid(rows);
   const shape = tokens.shape;
@@ -56,6 +64,7 @@ function logitsOf(
     tokens,
     positions: positions ? grid(positions) : iota([...shape], 1),
     segments: segments ? grid(segments) : zeros([...shape], 'int32'),
+    ...(inputs && { rowInputs: inputs }),
   };
   const hidden = network.hidden(weights, input, hooks);
   return network.logits(weights, hidden.reshape([tokens.size, hidden.shape[2]!]), hooks).toArray();
@@ -277,13 +286,145 @@ describe('an earlier pass', () => {
     expect(largestDifference(expected, await network.hidden(weights, input).toArray())).toBeGreaterThan(0.1);
   });
 
+  it('is generated with as it is computed of whole sequences, its cache grown, forked and in copies', async () => {
+    const model = await tiny({});
+    const twice = { ...routed, earlierPass: true };
+    const halved: Adapter = {
+      name: 'halved',
+      parameters: {},
+      hooks: () => ({ sublayer: (output) => output.mul(0.5) }),
+    };
+    const adapters = [twice, NO_ADAPTER, twice, halved];
+    const prompts = [TOKENS, [2, 7, 1], [...TOKENS, ...PREFIX, ...TOKENS], TOKENS];
+    const runner = new ModelRunner(model, { cacheTokens: 256 });
+    const rows = adapters.map((adapter, i) => ({ adapter, prompt: prompts[i]!, sequence: runner.start([], adapter) }));
+    await expectSteps(model, runner, rows, [[8], [1], [3, 3], [9]]);
+    const forks = rows.map((row) => ({
+      ...row,
+      sequence: runner.fork(row.sequence, 3),
+      prompt: row.prompt.slice(0, 3),
+    }));
+    await expectSteps(model, runner, forks, [[6], [5], [1]]);
+    // A later request finds what is there.
+    for (const { sequence } of [...rows, ...forks]) runner.release(sequence);
+    const again = runner.start([...TOKENS, 7], twice);
+    expect(again.length).toBe(TOKENS.length);
+    await expectSteps(model, runner, [{ adapter: twice, prompt: TOKENS, sequence: again }], [[7], [7]]);
+  });
+
   it.each([
     ['alone', [routed]],
     ['beside other adapters', [routed, NO_ADAPTER]],
-  ])('is refused by generation, %s', async (_, adapters) => {
+  ])('is refused by generation where the adapter does not say that it has one, %s', async (_, adapters) => {
     const runner = new ModelRunner(await tiny({}));
     const rows = adapters.map((adapter) => ({ sequence: runner.start(), tokens: [1, 2], adapter: adapter as Adapter }));
-    await expect(runner.extend(rows)).rejects.toThrow(/can be trained and score, but not generate/);
+    await expect(runner.extend(rows)).rejects.toThrow(/for an adapter that says earlierPass/);
+  });
+});
+
+interface Row {
+  readonly adapter: Adapter;
+  readonly sequence: CachedSequence;
+  /** With what the sequence has already. */
+  readonly prompt: readonly number[];
+}
+
+/** Extends rows by the rest of their prompts, then by the tokens of `steps`, and compares with whole sequences. */
+async function expectSteps(model: Tiny, runner: ModelRunner, rows: readonly Row[], steps: readonly number[][]) {
+  const vocabulary = model.network.config.vocabSize;
+  const seen = rows.map(({ sequence }) => [...sequence.tokens]);
+  const pieces = [
+    rows.map(({ prompt, sequence }) => prompt.slice(sequence.length)),
+    ...steps.map((step) => rows.map(() => step)),
+  ];
+  for (const piece of pieces) {
+    const live = rows.map((_, i) => i).filter((i) => piece[i]!.length > 0);
+    if (live.length === 0) continue;
+    const results = await runner.extend(live.map((i) => ({ ...rows[i]!, tokens: piece[i]! })));
+    for (const [at, i] of live.entries()) {
+      seen[i]!.push(...piece[i]!);
+      const { adapter } = rows[i]!;
+      const inputs = rowInputsOf(adapter, [seen[i]!], [1, seen[i]!.length], [adapter.inputs ?? {}]);
+      const expected = await logitsOf(model, [seen[i]!], adapter.hooks(adapter.parameters), { inputs });
+      expect(largestDifference([...results[at]!.logits[0]!], expected.slice(-vocabulary))).toBeLessThan(1e-6);
+    }
+  }
+}
+
+describe('row inputs', () => {
+  /** From a token 9 on, layers have gates[task] of what they add. */
+  const gated: Adapter<{ readonly gates: Tensor }> = {
+    name: 'gated',
+    parameters: { gates: tensor([0.5, 2, -1], [3]) },
+    rowInputs: {
+      names: ['task', 'start'],
+      of: (tokens, { task = 0, start = tokens.indexOf(9) }) => ({ task, start: start < 0 ? 1000 : start }),
+      untouched: ({ start }) => start!,
+    },
+    hooks: ({ gates }) => ({
+      sublayer(output, { pass }) {
+        const { positions, inputs } = pass!;
+        const gate = gates.gather(inputs.task!).expandDims(2);
+        return where(positions.greaterEqual(inputs.start!).expandDims(2), output.mul(gate), output);
+      },
+    }),
+  };
+  const about = (tokens: readonly number[], task?: number) =>
+    adapterFor(gated, tokens, task === undefined ? {} : { task });
+
+  it('differ from row to row of one pass, beside other adapters, and from sequence to sequence of a packed row', async () => {
+    const model = await tiny({});
+    const runner = new ModelRunner(model);
+    const halved: Adapter = {
+      name: 'halved',
+      parameters: {},
+      hooks: () => ({ sublayer: (output) => output.mul(0.5) }),
+    };
+    const adapters = [about(TOKENS, 1), about(TOKENS, 2), halved, about([1, 2]), NO_ADAPTER];
+    const rows = adapters.map((adapter) => ({ adapter, prompt: TOKENS, sequence: runner.start([], adapter) }));
+    await expectSteps(model, runner, rows, [[8], [1], [3, 3], [9]]);
+
+    const inputs = { task: grid([[1, 1, 1, 1, 2, 2, 2, 2]]), start: grid([[0, 0, 0, 0, 1, 1, 1, 1]]) };
+    const layout = { segments: [[1, 1, 1, 1, 2, 2, 2, 2]], positions: [[0, 1, 2, 3, 0, 1, 2, 3]] };
+    const packed = await logitsOf(model, [TOKENS], gated.hooks(gated.parameters), { ...layout, inputs });
+    const apart = [1, 2].map((task) => {
+      const own = { task: grid([[task, task, task, task]]), start: grid([[task - 1, task - 1, task - 1, task - 1]]) };
+      return logitsOf(model, [TOKENS.slice(4 * task - 4, 4 * task)], gated.hooks(gated.parameters), { inputs: own });
+    });
+    expect(largestDifference(packed, (await Promise.all(apart)).flat())).toBeLessThan(1e-9);
+  });
+
+  it('reuse what the base has computed where the adapter has not begun, and nothing of another task', async () => {
+    const model = await tiny({});
+    const runner = new ModelRunner(model);
+    const prompt = [3, 1, 4, 1, 5, 9, 2];
+    const base = { adapter: NO_ADAPTER as Adapter, prompt: TOKENS, sequence: runner.start([]) };
+    await expectSteps(model, runner, [base], []);
+    const shared = runner.start(prompt, about(prompt, 1));
+    expect(shared.length).toBe(5);
+    await expectSteps(model, runner, [{ adapter: about(prompt, 1), prompt, sequence: shared }], [[8]]);
+    expect(runner.start(prompt, about(prompt, 1)).length).toBe(6);
+    expect(runner.start(prompt, about(prompt, 2)).length).toBe(5);
+  });
+
+  it('are read by scoring, and refused by name where they cannot be', async () => {
+    const model = await tiny({});
+    const options = { adapter: gated, adapterInputs: [{ task: 1 }, { task: 2 }] };
+    const [one, two] = await sequenceLogProbs(model, [TOKENS, TOKENS], options);
+    expect(largestDifference([...one!.logProbs.slice(0, 4)], [...two!.logProbs.slice(0, 4)])).toBeLessThan(1e-9);
+    expect(largestDifference([...one!.logProbs], [...two!.logProbs])).toBeGreaterThan(1e-2);
+    const ends = await continuationLogProbs(
+      model,
+      [TOKENS, TOKENS].map((tokens) => ({ tokens, start: 6 })),
+      options,
+    );
+    expect([...ends[1]!.logProbs]).toEqual([...two!.logProbs.slice(5)]);
+    expect(() => adapterFor(gated, TOKENS, { tasks: 1 })).toThrow(/no input "tasks": it reads task, start/);
+    expect(() => adapterFor(gated, TOKENS, { task: 0.5 })).toThrow(/task is 0.5, no int32/);
+    const runner = new ModelRunner(model);
+    await expect(runner.extend([{ sequence: runner.start(), tokens: [1], adapter: gated }])).rejects.toThrow(
+      /lacks task/,
+    );
   });
 });
 

@@ -5,13 +5,19 @@ export type {
   AdapterTarget,
   LayerMethod,
   MergedTarget,
-  PeftConfig,
   PreparedTarget,
   TargetedConfig,
 } from './adapters/layer-method.js';
 export { linearShape } from './adapters/layer-method.js';
 export type { MergeOptions, MergeResult } from './adapters/merge.js';
 export { mergeAdapter, unmergeAdapter } from './adapters/merge.js';
+export {
+  excludeOption,
+  layerOptions,
+  type MethodOptions,
+  methodOptions,
+  targetOptions,
+} from './adapters/method-options.js';
 export type { AdaptableModel, AdapterPlan, AdapterReport, PeftAdapter, TaskType } from './adapters/peft-adapter.js';
 export { NO_PLAN } from './adapters/peft-adapter.js';
 export type {
@@ -22,6 +28,7 @@ export type {
   PrepareContext,
 } from './adapters/peft-method.js';
 export { perLayer } from './adapters/per-layer.js';
+export { inputOf } from './adapters/row-inputs.js';
 export type { SaveAdapterOptions } from './adapters/save-adapter.js';
 export { saveAdapter } from './adapters/save-adapter.js';
 export type { SkippedModule, TargetMatch, TargetOptions } from './adapters/targets.js';
@@ -29,14 +36,24 @@ export { matchTargets } from './adapters/targets.js';
 export type { LoadAdapterOptions } from './load-adapter.js';
 export { loadAdapter } from './load-adapter.js';
 export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
+export { type C3aConfig, c3a } from './methods/c3a.js';
 export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
+export { type HraConfig, hra } from './methods/hra.js';
 export { type Ia3Config, ia3 } from './methods/ia3.js';
 export { type LnTuningConfig, lnTuning } from './methods/ln-tuning.js';
+export { type LohaConfig, loha } from './methods/loha.js';
+export { type LokrConfig, lokr } from './methods/lokr.js';
 export type { LoraConfig } from './methods/lora.js';
 export { lora } from './methods/lora.js';
+export { type MissConfig, miss } from './methods/miss.js';
+export { type OftConfig, oft } from './methods/oft.js';
 export { peftMethods } from './methods/peft-methods.js';
+export { type PolyConfig, poly } from './methods/poly.js';
 export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.js';
 export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
+export { type RoadConfig, road } from './methods/road.js';
+export { type VbLoraConfig, vbLora } from './methods/vb-lora.js';
 export { type VeraConfig, vera } from './methods/vera.js';
+export { type XLoraConfig, xLora } from './methods/xlora.js';
 export { type LoraPlusOptions, loraPlus } from './optim/lora-plus.js';
 export { type RankAllocatorOptions, type RankAllocatorState, rankAllocator } from './optim/rank-allocator.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { iota, tensor, zeros } from '@posttrain/core-tensor';
+import { iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { SafetensorsFile } from '@posttrain/core-tensor/io';
-import { type CausalLM, loadWeights } from '@posttrain/lm';
+import { type Adapter, adapterFor, type CausalLM, loadWeights, NO_ADAPTER, type RowInputs } from '@posttrain/lm';
 import { expect } from 'vitest';
 import { modelOf } from './model.js';
 
@@ -19,8 +19,20 @@ export const numbers = async (file: SafetensorsFile, name: string) =>
   Array.from((await file.read(name)).data as Float32Array);
 
 /** Rows of token ids as a network takes them. */
-export function inputOf(ids: readonly number[], [b, s]: readonly [number, number]) {
+export function inputOf(
+  ids: readonly number[],
+  [b, s]: readonly [number, number],
+  adapter: Adapter = NO_ADAPTER,
+  given: readonly RowInputs[] = [],
+) {
+  const rows = Array.from({ length: b }, (_, i) => ids.slice(i * s, (i + 1) * s));
+  const ofRows = rows.map((row, i) => adapterFor(adapter, row, given[i]).inputs);
+  const inputs = (adapter.rowInputs?.names ?? []).map((name) => {
+    const values = ofRows.flatMap((row) => Array.from({ length: s }, () => row![name]!));
+    return [name, tensor(Int32Array.from(values), [b, s], 'int32')];
+  });
   return {
+    rowInputs: Object.fromEntries(inputs) as Readonly<Record<string, Tensor>>,
     tokens: tensor(Int32Array.from(ids), [b, s], 'int32'),
     positions: iota([b, s], 1),
     segments: zeros([b, s], 'int32'),

@@ -58,7 +58,7 @@ const layerOf = (weight: Tensor): LinearLayer => ({
   bias: undefined,
   apply: (x) => x.matmul(weight, { transposeB: true }),
 });
-const config = (options: Partial<LoraConfig>): LoraConfig => ({ ...lora.defaults, ...options });
+const config = (options: Partial<LoraConfig>): LoraConfig => ({ ...lora.options.read({}), ...options });
 
 describe('the formula', () => {
   it('is W x + (alpha / r) B A x, or alpha / sqrt(r) for rsLoRA, by hand', async () => {
@@ -83,14 +83,14 @@ describe('the formula', () => {
       'lora_B.weight': tensor([[0.5], [-1]]),
       lora_magnitude_vector: tensor([10, 0.25]),
     };
-    const { weight } = lora.merge(layer, parameters, options);
+    const { weight } = lora.merge!(layer, parameters, options);
     const lengths = await weight.square().sum(1).sqrt().toArray();
     expect(lengths[0]).toBeCloseTo(10, 12);
     expect(lengths[1]).toBeCloseTo(0.25, 12);
     // Scaling the direction W + BA changes nothing.
     const doubled = layerOf(layer.weight.mul(2));
     const both = { ...parameters, 'lora_B.weight': parameters['lora_B.weight'].mul(2) };
-    expect(await lora.merge(doubled, both, options).weight.toArray()).toEqual(await weight.toArray());
+    expect(await lora.merge!(doubled, both, options).weight.toArray()).toEqual(await weight.toArray());
   });
 
   it('initialises A uniform in ±1/√in and B zero, reproducibly, and differently for every module', async () => {
@@ -149,24 +149,24 @@ describe('options', () => {
     [{ rank: 4 }, /unknown option "rank"\. It is called "r" here\./],
     [{ alpha: 4 }, /It is called "loraAlpha" here\./],
     [{ lora_dropout: 0.1 }, /Did you mean "loraDropout"\?/],
-    [{ r: '8' }, /rank must be 1 or more, not "8"/],
-    [{ loraAlpha: '8' }, /loraAlpha must be a number, not "8"/],
-    [{ layersToTransform: -0 }, /layersToTransform must be indices of layers, not -0/],
-    [{ layersToTransform: [1, -0] }, /layersToTransform must be indices of layers, not \[1, -0\]/],
-    [{ r: 0 }, /rank must be 1 or more, not 0/],
+    [{ r: '8' }, /r is "8"; it must be a whole number of at least 1/],
+    [{ loraAlpha: '8' }, /loraAlpha is "8"; it must be a number/],
+    [{ layersToTransform: -0 }, /layersToTransform is -0; it must be the index of a layer/],
+    [{ layersToTransform: [1, -0] }, /layersToTransform is \[1, -0\]; it must be the index of a layer/],
+    [{ r: 0 }, /r is 0; it must be a whole number of at least 1/],
     [{ rankPattern: { v_proj: 1.5 } }, /layers.0.self_attn.v_proj: the rank must be 1 or more/],
-    [{ loraDropout: 1 }, /not in \[0, 1\)/],
-    [{ initLoraWeights: 'olora' }, /"olora" is not supported/],
+    [{ loraDropout: 1 }, /loraDropout is 1; it must be a number of at least 0 and below 1/],
+    [{ initLoraWeights: 'olora' }, /initLoraWeights is "olora"; it must be one of true, false, "gaussian", "pissa"/],
     [{ loraBias: true, useDora: true }, /exclude each other/],
-    [{ r: Symbol('r') }, /rank must be 1 or more, not Symbol\(r\)/],
-    [{ loraAlpha: null }, /loraAlpha must be a number, not null/],
-    [{ loraDropout: Symbol('p') }, /loraDropout Symbol\(p\): not in/],
-    [{ targetModules: 2n }, /targetModules must be a list of texts, a text or null, not 2n/],
-    [{ rankPattern: 2n }, /rankPattern must be an object of patterns and numbers, not 2n/],
-    [{ layersToTransform: 2n }, /layersToTransform must be indices of layers, not 2n/],
+    [{ r: Symbol('r') }, /r is Symbol\(r\); it must be a whole number/],
+    [{ loraAlpha: null }, /loraAlpha is null; it must be a number/],
+    [{ loraDropout: Symbol('p') }, /loraDropout is Symbol\(p\); it must be a number of at least 0 and below 1/],
+    [{ targetModules: 2n }, /targetModules is 2n; it must be a list of texts or a text, or null/],
+    [{ rankPattern: 2n }, /rankPattern is 2n; it must be an object of patterns and numbers/],
+    [{ layersToTransform: 2n }, /layersToTransform is 2n; it must be the index of a layer/],
     [{ layersPattern: 'layers' }, /layersPattern needs layersToTransform/],
-    [{ useRslora: 'yes' }, /useRslora must be true or false/],
-    [{ bias: 'some' }, /there are "none"/],
+    [{ useRslora: 'yes' }, /useRslora is "yes"; it must be true or false/],
+    [{ bias: 'some' }, /bias is "some"; it must be one of "none", "all", "lora_only"/],
     [{ targetModules: ['q_proj', 'lm_head'], loraDropout: 0.1 }, /not supported on the output layer/],
     [{ targetModules: ['embed_tokens'], loraBias: true }, /loraBias is for linear layers/],
   ])('%o is refused', async (options, message) => {
@@ -332,28 +332,28 @@ describe('adapter folders', () => {
   });
 
   it.each([
-    [{ peft_type: 'LOHA' }, /peft_type "LOHA" is not supported; there are LORA/],
+    [{ peft_type: 'BOFT' }, /peft_type "BOFT" is not supported; there are LORA/],
     [{ task_type: 'SEQ_CLS' }, /task_type "SEQ_CLS"/],
-    [{ init_lora_weights: 'olora' }, /"olora" is not supported/],
+    [{ init_lora_weights: 'olora' }, /initLoraWeights is "olora"; it must be one of true, false, "gaussian", "pissa"/],
     [{ r: 4 }, /q_proj.lora_A.weight has shape \[2, 16\] where \[4, 16\] is needed/],
     [{ target_modules: ['q_proj'] }, /layers.0.self_attn.v_proj.lora_A.weight is left over \(nearest is/],
     [{ target_modules: ['q_proj', 'v_proj', 'k_proj'] }, /k_proj.lora_A.weight is missing \(there is/],
-    [{ target_modules: 7 }, /targetModules must be a list of texts/],
+    [{ target_modules: 7 }, /targetModules is 7; it must be a list of texts/],
     [{ use_dora: true }, /lora_magnitude_vector is missing/],
     [{ r: 1_000_000 }, /asks for \d+ numbers in 4 modules, but the file has \d+: is the rank right/],
     [{ rank_pattern: { q_proj: 1e9 } }, /asks for \d+ numbers in 4 modules/],
     [{ rank_pattern: { '(([a-z._0-9]+)+)+!': 1e9 }, r: 1e15 }, /asks for \d+ numbers/],
-    [{ r: '8' }, /the rank must be 1 or more, not "8"/],
-    [{ r: -1 }, /the rank must be 1 or more/],
-    [{ r: null }, /the rank must be 1 or more/],
-    [{ r: [8] }, /the rank must be 1 or more/],
-    [{ lora_alpha: '16' }, /loraAlpha must be a number/],
+    [{ r: '8' }, /r is "8"; it must be a whole number of at least 1/],
+    [{ r: -1 }, /adapter_config.json: .* r is -1; it must be a whole number of at least 1/],
+    [{ r: null }, /r is null; it must be a whole number of at least 1/],
+    [{ r: [8] }, /r is \[8\]; it must be a whole number of at least 1/],
+    [{ lora_alpha: '16' }, /loraAlpha is "16"; it must be a number/],
     [{ lora_dropout: '0' }, /loraDropout/],
-    [{ rank_pattern: ['q_proj'] }, /rankPattern must be an object/],
-    [{ alpha_pattern: null }, /alphaPattern must be an object/],
-    [{ alpha_pattern: { q_proj: 'x' } }, /loraAlpha must be a number/],
-    [{ modules_to_save: 'lm_head' }, /modulesToSave must be a list/],
-    [{ bias: null }, /bias null/],
+    [{ rank_pattern: ['q_proj'] }, /rankPattern is \["q_proj"\]; it must be an object/],
+    [{ alpha_pattern: null }, /alphaPattern is null; it must be an object/],
+    [{ alpha_pattern: { q_proj: 'x' } }, /alphaPattern is .* it must be an object of patterns and numbers/],
+    [{ modules_to_save: 'lm_head' }, /modulesToSave is "lm_head"; it must be a list of texts/],
+    [{ bias: null }, /bias is null; it must be one of "none"/],
     [{ target_modules: '(([a-z._0-9]+)+)+!' }, /matches no module path/],
   ])('with %j are refused', async (change, message) => {
     const model = await saved();

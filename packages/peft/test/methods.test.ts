@@ -1,20 +1,40 @@
-import { iota, Key, referenceEngine, setEngine, tensor, zeros } from '@posttrain/core-tensor';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { iota, Key, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { mapNamed } from '@posttrain/core-tensor/optim';
+import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   adaLora,
+  c3a,
   createAdapter,
   houlsby,
+  hra,
   ia3,
   type LayerMethod,
   lnTuning,
+  loadAdapter,
+  loha,
+  lokr,
   lora,
+  methodOptions,
+  miss,
   NO_PLAN,
+  oft,
   type PeftMethod,
   peftMethods,
+  poly,
   prefixTuning,
   promptTuning,
+  road,
+  saveAdapter,
+  vbLora,
   vera,
+  withAdapterParameters,
+  type XLoraConfig,
+  xLora,
 } from '../src/index.js';
 import { pissaFactors } from '../src/methods/pissa.js';
 import { budgetsOf } from '../src/optim/rank-allocator.js';
@@ -25,7 +45,27 @@ beforeAll(() => setEngine(referenceEngine()));
 
 const ADALORA = { initR: 3, targetR: 2, totalStep: 10, targetModules: 'all-linear', orthRegWeight: 0.5 } as const;
 
+/** Folders of LoRA adapters for X-LoRA to mix. */
+async function expertFolders(): Promise<Readonly<Record<string, string>>> {
+  const model = await tinyModel('llama');
+  const folder = await mkdtemp(join(tmpdir(), 'experts-'));
+  afterAll(() => rm(folder, { recursive: true }));
+  const targets = [['q_proj', 'down_proj'], ['q_proj', 'k_proj'], ['v_proj']];
+  for (const [i, targetModules] of targets.entries()) {
+    const options = { r: 2 + i, targetModules, initLoraWeights: false };
+    await saveAdapter(join(folder, String(i)), await createAdapter(model, lora, options, { seed: i }));
+  }
+  return Object.fromEntries(targets.map((_, i) => [String(i), join(folder, String(i))]));
+}
+const experts = await expertFolders();
+
 describe('conformance', () => {
+  // With biases and a tied head, and stored [in, out].
+  const some = String.raw`.*(q_proj|down_proj|c_attn|mlp\.c_proj)`;
+  const two = { modelTypes: ['qwen2', 'gpt2'] } as const;
+  const llama = { identityAtStart: false, modelTypes: ['llama'] } as const;
+  testPeftMethod(it, xLora, { adapters: experts, layerwiseScalings: true, xloraDepth: 2, xloraSize: 5 }, llama);
+  testPeftMethod(it, xLora, { adapters: experts, enableSoftmax: false, topKLora: 2, scalingPassValue: 0.5 }, llama);
   testPeftMethod(it, vera, { r: 4, targetModules: 'all-linear' });
   testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], veraDropout: 0.2 }, { modelTypes: ['llama'] });
   testPeftMethod(it, vera, { r: 3, targetModules: ['q_proj'], bias: 'vera_only' }, { modelTypes: ['qwen2'] });
@@ -50,6 +90,37 @@ describe('conformance', () => {
   );
   testPeftMethod(it, lora, { r: 3, initLoraWeights: 'pissa', targetModules: 'all-linear' });
   testPeftMethod(it, adaLora, ADALORA);
+  testPeftMethod(it, hra, { r: 4, targetModules: some }, two);
+  testPeftMethod(it, hra, { r: 2, applyGS: true }, { modelTypes: ['llama'], identityAtStart: false });
+  testPeftMethod(it, loha, { r: 3, targetModules: some }, two);
+  testPeftMethod(it, lokr, { r: 1, targetModules: some }, two);
+  testPeftMethod(it, lokr, { r: 1, decomposeBoth: true, initWeights: 'lycoris' }, { modelTypes: ['llama'] });
+  testPeftMethod(it, miss, { r: 5, missDropout: 0.3, targetModules: some }, two);
+  testPeftMethod(it, miss, { r: 4, miniR: 4, initWeights: 'mini' }, { modelTypes: ['llama'] });
+  testPeftMethod(
+    it,
+    c3a,
+    { blockSize: 4, targetModules: ['q_proj'] },
+    { modelTypes: ['llama'], identityAtStart: false },
+  );
+  testPeftMethod(it, c3a, { blockSize: 8, initWeights: true, targetModules: some }, two);
+  testPeftMethod(it, oft, { oftBlockSize: 4, targetModules: some }, two);
+  testPeftMethod(it, oft, { r: 2, oftBlockSize: 0, blockShare: true }, { modelTypes: ['qwen2'] });
+  testPeftMethod(
+    it,
+    vbLora,
+    { r: 2, numVectors: 4, vectorLength: 8, vbloraDropout: 0.2, targetModules: some },
+    { ...two, identityAtStart: false },
+  );
+  testPeftMethod(it, road, { groupSize: 8, targetModules: some }, two);
+  testPeftMethod(it, road, { groupSize: 4, variant: 'road_4' }, { modelTypes: ['qwen2'] });
+  testPeftMethod(it, lora, { r: 3, targetModules: 'all-linear', aloraInvocationTokens: [8, 8] }, two);
+  testPeftMethod(
+    it,
+    poly,
+    { r: 2, nTasks: 3, nSplits: 2, targetModules: 'all-linear' },
+    { adapterInputs: { taskIds: 2 }, modelTypes: ['llama', 'qwen2'] },
+  );
 });
 
 const TOKENS = [3, 17, 39, 0, 21, 8, 8, 30];
@@ -90,14 +161,19 @@ describe('the formulas by hand', () => {
     };
     // A x = [5, 2], times λ_d [5, 20], B of it [25, 10], times λ_b [2500, -10]; W x = [1, 2].
     const layer = layerOf(tensor([[1, 0], [0, 1]])); // biome-ignore format: matrices
-    expect(await vera.apply(tensor([[1, 2]]), layer, parameters, vera.defaults).toArray()).toEqual([2501, -8]);
+    expect(await vera.apply(tensor([[1, 2]]), layer, parameters, vera.options.read({})).toArray()).toEqual([2501, -8]);
   });
 
   it('(IA)³: outputs scaled with their bias, inputs of feed-forward modules before the weight', async () => {
     const layer = layerOf(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // biome-ignore format: matrices
     const of = (feedforwardModules: readonly string[], shape: number[]) =>
       ia3
-        .apply(tensor([[1, 1]]), layer, { ia3_l: tensor([2, 10], shape) }, { ...ia3.defaults, feedforwardModules })
+        .apply(
+          tensor([[1, 1]]),
+          layer,
+          { ia3_l: tensor([2, 10], shape) },
+          { ...ia3.options.read({}), feedforwardModules },
+        )
         .toArray();
     expect(await of([], [2, 1])).toEqual([8, 80]);
     expect(await of(['l'], [1, 2])).toEqual([23, 47]);
@@ -123,9 +199,89 @@ describe('the formulas by hand', () => {
     }
   });
 
+  it('OFT and HRA: rotations, which keep lengths and angles of inputs', async () => {
+    const identity = layerOf(tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])); // biome-ignore format: a matrix
+    const x = tensor([[1, 2, -1, 3], [0, -2, 4, 1]]); // biome-ignore format: rows
+    const gram = (y: Tensor) => y.matmul(y, { transposeB: true }).toArray();
+    const expected = await gram(x);
+    const u = tensor([[1, 2], [0, 1], [-1, 3], [2, 0.5]]); // biome-ignore format: a matrix
+    for (const applyGS of [false, true]) {
+      const y = hra.apply(x, identity, { hra_u: u }, hra.options.read({ r: 2, applyGS }));
+      expect(farthest(await gram(y), expected)).toBeLessThan(1e-9);
+    }
+    // u = e₁: the first coordinate changes its sign.
+    const mirror = { hra_u: tensor([[5], [0], [0], [0]]) };
+    expect(await hra.apply(x, identity, mirror, hra.options.read({ r: 1 })).toArray()).toEqual([
+      -1, 2, -1, 3, 0, -2, 4, 1,
+    ]);
+    // Of small angles the series is the rotation by twice the angle.
+    const config = oft.options.read({ oftBlockSize: 2 });
+    const turned = oft.apply(x, identity, { 'oft_R.weight': tensor([[0.01], [0.02]]) }, config);
+    expect(farthest(await gram(turned), expected)).toBeLessThan(1e-5);
+    const angle = (-2 * Math.atan(0.01)) as number;
+    const [first] = await turned.toArray();
+    expect(first).toBeCloseTo(Math.cos(angle) + 2 * Math.sin(angle), 5);
+  });
+
+  it('RoAd: a quarter turn puts one half of a group into the place of the other', async () => {
+    const identity = layerOf(tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])); // biome-ignore format: a matrix
+    const parameters = { road_theta: tensor([Math.PI / 2, 0]), road_alpha: tensor([2, 1]) };
+    const y = await road
+      .apply(tensor([[3, 5, 7, 11]]), identity, parameters, road.options.read({ groupSize: 4 }))
+      .toArray();
+    expect(farthest(y, [-14, 5, 6, 11])).toBeLessThan(1e-6);
+  });
+
+  it('LoHa, LoKr, MiSS, C3A: their changes of a weight, written out', async () => {
+    const zero = layerOf(tensor([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])); // biome-ignore format: a matrix
+    const identity = tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]); // biome-ignore format: a matrix
+    const change = async (method: LayerMethod<never>, parameters: object, options: object) => {
+      const config = method.options.read(options as never);
+      // Columns of the change are what it gives for unit vectors.
+      const columns = method.apply(identity, zero, parameters as never, config).transpose();
+      const merged = method.merge!(zero, parameters as never, config).weight;
+      expect(farthest(await columns.toArray(), await merged.toArray())).toBeLessThan(1e-9);
+      return merged.toArray();
+    };
+    const column = tensor([[1], [2], [3], [4]]); // biome-ignore format: a matrix
+    const row = tensor([[1, 10, 100, 1000]]);
+    // An outer product times itself, element by element, twice: α / r is 2.
+    const hada = { hada_w1_a: column, hada_w1_b: row, hada_w2_a: column, hada_w2_b: row };
+    const squares = [1, 4, 9, 16].flatMap((i) => [1, 1e2, 1e4, 1e6].map((j) => 2 * i * j));
+    expect(await change(loha as never, hada, { r: 1, alpha: 2 })).toEqual(squares);
+    // Blocks of D, as large as C says.
+    const kron = { lokr_w1: tensor([[1, 2], [0, -1]]), lokr_w2: tensor([[3, 4], [5, 6]]) }; // biome-ignore format: matrices
+    expect(await change(lokr as never, kron, { r: 2, alpha: 2 })).toEqual(
+      [[3, 4, 6, 8], [5, 6, 10, 12], [0, 0, -3, -4], [0, 0, -5, -6]].flat(), // biome-ignore format: a matrix
+    );
+    // The same block for every three inputs; of the last, one is there.
+    const block = { miss_block: tensor([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]) }; // biome-ignore format: a matrix
+    expect(await change(miss as never, block, { r: 3 })).toEqual(
+      [[1, 5, 9, 1], [2, 6, 10, 2], [3, 7, 11, 3], [4, 8, 12, 4]].flat(), // biome-ignore format: a matrix
+    );
+    // A kernel of one entry turns the inputs round.
+    const kernel = { c3a_kernel: tensor([0, 4, 0, 0], [1, 1, 4]) };
+    expect(await change(c3a as never, kernel, { blockSize: 4 })).toEqual(
+      [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]].flat(), // biome-ignore format: a matrix
+    );
+  });
+
+  it('VB-LoRA: a piece with one large logit is that vector of the bank', async () => {
+    const model = await tinyModel('llama');
+    const options = { r: 1, numVectors: 3, vectorLength: 16, topk: 2, targetModules: ['q_proj'] };
+    const adapter = await createAdapter(model, vbLora, options);
+    expect(adapter.report.trainableParameters).toBe(3 * 16 + 2 * 2 * 3);
+    const sure = (x: Tensor, name: string) => (name === 'vblora_vector_bank' ? x : tensor([0, 100, -100], x.shape));
+    const moved = withAdapterParameters(adapter, mapNamed(adapter.parameters, sure));
+    const { a, b } = moved.lowRank!(moved.parameters)['model.layers.1.self_attn.q_proj']!;
+    const second = (await moved.parameters.vblora_vector_bank!.toArray()).slice(16, 32);
+    expect(await a.toArray()).toEqual(second);
+    expect(await b.toArray()).toEqual(second);
+  });
+
   it('AdaLoRA: orthonormal factors have no penalty, and b(t) falls with a cube from all to the target', async () => {
     const orthonormal = { 'm.lora_A': tensor([[1, 0, 0], [0, 0, 1]]), 'm.lora_B': tensor([[0, 1], [1, 0], [0, 0]]) }; // biome-ignore format: matrices
-    const config = { ...adaLora.defaults, ...ADALORA };
+    const config = { ...adaLora.options.read({}), ...ADALORA };
     expect(await adaLora.penalty!(orthonormal, config).item()).toBeLessThan(1e-12);
     const doubled = { ...orthonormal, 'm.lora_A': orthonormal['m.lora_A'].mul(2) };
     // ‖4 I − I‖ = 3 √2, of one factor of two.
@@ -133,6 +289,56 @@ describe('the formulas by hand', () => {
     const schedule = { initR: 4, targetR: 1, tinit: 2, tfinal: 2, deltaT: 2, beta1: 0.5, beta2: 0.5, totalStep: 10 };
     // From 12 directions of 3 modules to 3: at 4, 12 → 3 + 9 (4/6)³ = 5.67, at 6 3 + 9 (2/6)³ = 3.33; between, none is masked.
     expect(budgetsOf(12, 3, schedule)).toEqual([12, 12, 12, 12, 5, 12, 3, 12, 3, 3, 3]);
+  });
+});
+
+describe('X-LoRA', () => {
+  const one = { xloraDropoutP: 0, adapters: experts } as const;
+  const mixedBy = async (options: Partial<XLoraConfig>, bias: readonly number[]) => {
+    const model = await tinyModel('llama');
+    const adapter = await createAdapter(model, xLora, { ...one, ...options });
+    const gate = Object.entries(adapter.parameters).map(([name, x]) => [
+      name,
+      name.endsWith('bias') ? tensor(bias) : x.mul(0),
+    ]);
+    return logitsOf(model, TOKENS, adapter.hooks(Object.fromEntries(gate)));
+  };
+
+  it('with a gate that is one-hot is that LoRA alone, and with equal gates their mean', async () => {
+    const model = await tinyModel('llama');
+    const alone = await Promise.all(Object.values(experts).map((folder) => loadAdapter(model, folder)));
+    for (const [i, lone] of alone.entries()) {
+      const expected = await logitsOf(model, TOKENS, lone.hooks(lone.parameters));
+      const gate = alone.map((_, j) => (i === j ? 100 : 0));
+      expect(farthest(await mixedBy({}, gate), expected)).toBeLessThan(1e-5);
+      const bare = { enableSoftmax: false, topKLora: 1, globalScalingWeight: 0.01 };
+      expect(farthest(await mixedBy(bare, gate), expected)).toBeLessThan(1e-5);
+    }
+    const [first] = alone as [(typeof alone)[number]];
+    const third = withAdapterParameters(
+      first,
+      mapNamed(first.parameters, (x, name) => (name.includes('lora_B') ? x.div(3) : x)),
+    );
+    const two = await mixedBy({ adapters: { 0: experts[0]! } }, [0]);
+    expect(farthest(two, await logitsOf(model, TOKENS, first.hooks(first.parameters)))).toBeLessThan(1e-5);
+    const thirds = await mixedBy(
+      { adapters: { 0: experts[0]!, 1: experts[0]!, 2: experts[0]! }, enableSoftmax: false },
+      [1 / 9, 1 / 9, 1 / 9],
+    );
+    expect(farthest(thirds, await logitsOf(model, TOKENS, third.hooks(third.parameters)))).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    [{}, /adapters must be given/],
+    [{ ...one, useTrainableAdapters: true }, /useTrainableAdapters is not supported/],
+    [{ ...one, topKLora: 4 }, /topKLora is 4, and there are 3 adapters/],
+    [{ ...one, enableSoftmaxTopk: true }, /enableSoftmaxTopk needs topKLora/],
+    [{ ...one, hiddenSize: 4096 }, /hiddenSize is 4096, and the model's 16/],
+    [{ adapters: { 0: 'nowhere' } }, /nowhere.adapter_config.json: cannot be read/],
+  ])('%o is refused', async (options, message) => {
+    await expect(createAdapter(await tinyModel('llama'), xLora, options as Partial<XLoraConfig>)).rejects.toThrow(
+      message,
+    );
   });
 });
 
@@ -222,7 +428,7 @@ describe('what is trained', () => {
 function fromActivations(seen: string[]): PeftMethod<{ readonly targetModules: readonly string[] }> {
   return {
     peftType: 'ACTIVATIONS',
-    defaults: { targetModules: [] },
+    options: methodOptions('ACTIVATIONS', { targetModules: listOf(text({}), { default: [] }) }),
     fileDefaults: {},
     plan({ network }, config) {
       const targets = [...network.modules.values()].filter(({ name }) =>
@@ -336,6 +542,7 @@ describe('rows with different methods in one pass', () => {
       await moved(await createAdapter(model, promptTuning, { numVirtualTokens: 5 }), 4),
       await moved(await createAdapter(model, prefixTuning, { numVirtualTokens: 2 }), 5),
       await moved(await createAdapter(model, houlsby, { bottleneckSize: 4 }), 6),
+      await moved(await createAdapter(model, xLora, { adapters: experts }), 7),
       undefined,
     ];
     const runner = new ModelRunner(model);

@@ -22,7 +22,7 @@ const modules: ModuleInfo[] = [
 }));
 
 const match = (options: Partial<TargetOptions>, modelType = 'llama') =>
-  matchTargets(modules, modelType, { ...lora.defaults, ...options });
+  matchTargets(modules, modelType, { ...lora.options.read({}), ...options });
 const names = (options: Partial<TargetOptions>) => match(options).matched.map(({ name }) => name);
 
 describe('matchTargets', () => {

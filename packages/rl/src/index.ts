@@ -11,7 +11,6 @@ export {
   type VerifierResult,
 } from '@posttrain/interfaces/verifiers';
 export type { Advantage, RolloutNeed } from './advantage/advantage.js';
-export { batchMean } from './advantage/batch-mean.js';
 export {
   type GaeOptions,
   type GaeStepOptions,
@@ -22,23 +21,15 @@ export {
   type RolloutSteps,
   stepsOf,
 } from './advantage/gae.js';
-export { type GroupNormalizedOptions, groupNormalized } from './advantage/group-normalized.js';
 export { type LeaveOneOutOptions, leaveOneOut } from './advantage/leave-one-out.js';
-export { noBaseline } from './advantage/no-baseline.js';
 export { greedyBaseline, reMax } from './advantage/remax.js';
-export {
-  type Aggregation,
-  type AggregationContext,
-  constantLength,
-  sequenceMean,
-  sequenceSum,
-  tokenMean,
-} from './aggregation/aggregation.js';
+export type { Aggregation, AggregationContext } from './aggregation/aggregation.js';
 export { type LocalTokenMeanOptions, localTokenMean } from './aggregation/local-token-mean.js';
 export type { Annotator, AnnotatorContext, Prefix } from './annotator.js';
 export { type Critic, type CriticExample, type CriticOptions, criticValues } from './critic/critic-values.js';
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
+export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
 export {
   type AnnotatedRollouts,
   type PolicyObjective,
@@ -47,8 +38,6 @@ export {
   policyObjective,
 } from './objective/policy-objective.js';
 export {
-  type BnpoOptions,
-  type GrpoOptions,
   type PolicyObjectiveName,
   type PpoOptions,
   policyObjectives,
@@ -57,6 +46,19 @@ export {
   type RlooOptions,
   type TrpoObjectiveOptions,
 } from './objective/presets.js';
+export {
+  batchMean,
+  constantLength,
+  noBaseline,
+  noRatio,
+  policyGradient,
+  sequenceMean,
+  sequenceRatio,
+  sequenceSum,
+  sequenceSumRatio,
+  tokenMean,
+  tokenRatio,
+} from './objective/simple-parts.js';
 export {
   type DecisionTransformerConfig,
   DecisionTransformerError,
@@ -135,7 +137,7 @@ export {
   unpairedLoss,
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
-export { noRatio, type Ratio, sequenceRatio, sequenceSumRatio, tokenRatio } from './ratio/ratio.js';
+export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
@@ -206,7 +208,6 @@ export {
 } from './rollout.js';
 export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
-export { policyGradient } from './surrogate/policy-gradient.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
 export { unclipped } from './surrogate/unclipped.js';
 export { type AnnotatorSampling, annotatorContext } from './training/annotator-context.js';

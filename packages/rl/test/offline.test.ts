@@ -186,7 +186,10 @@ describe('OREO, and an enumerated world', () => {
       'score.weight': tensor([1], [1, 1]),
     });
 
-  /** All trajectories, as often as a behaviour that favours small numbers takes them; before the first action stands a 0. */
+  /**
+   * All trajectories, as often as a behaviour that favours small numbers takes them; before the first action stands a
+   * 0.
+   */
   const trajectories: TrainingRow[] = sequences.map((sequence) => ({
     tokens: [0, ...sequence],
     inputs: { state: { data: [...statesOf(sequence), 0], width: 1, dtype: 'int32' } },
@@ -199,7 +202,7 @@ describe('OREO, and an enumerated world', () => {
   const annotate = (name: string, of: (row: TrainingRow, i: number) => readonly number[]) =>
     trajectories.map((row, i) => ({ ...row, annotations: { ...row.annotations, [name]: of(row, i) } }));
 
-  it('has no residual at the optimum of an enumerated world, which the form without the later log-ratios has', async () => {
+  it('has no residual at the optimum, which the form without the later log-ratios has', async () => {
     const { values, policy } = solved();
     const [actor, value] = [
       await Trainer.create(policyTable(policy.map((p) => p.map(Math.log))), { optimizer: sgd() }),
@@ -265,7 +268,7 @@ describe('OREO, and an enumerated world', () => {
     expect(far(start.map(() => [0.5, 0.3, 0.2]))).toBeGreaterThan(0.3);
   });
 
-  it('has no gradient where ILQL with τ 0.5 knows what the behaviour is worth, and values more of it with another τ', async () => {
+  it('has no gradient where ILQL with τ 0.5 knows what the behaviour is worth, but with another τ', async () => {
     // Q and V of the behaviour by dynamic programming, γ being 0.9. A state is one of the numbers of a hidden state.
     const [q, v] = [new Array<number>(STATES * ACTIONS).fill(0), new Array<number>(STATES).fill(0)];
     const worth = (taken: readonly number[]): number => {
@@ -470,7 +473,10 @@ describe('the Decision Transformer', () => {
     [0, -1],
     [-1, 0],
   ] as const;
-  /** From one corner of a square of nine to the other; every step costs 0.1, and being there is worth 1. The shortest way takes 4. */
+  /**
+   * From one corner of a square of nine to the other; every step costs 0.1, and being there is worth 1. The shortest
+   * way takes 4.
+   */
   const gridworld: NumericEnvironment = {
     name: 'gridworld',
     settings: {},
@@ -512,7 +518,7 @@ describe('the Decision Transformer', () => {
     });
     afterAll(() => rm(temporary, { recursive: true, force: true }));
 
-    it('on random walks finds shorter ways when asked for the best return, and not where the returns were shuffled', async () => {
+    it('on random walks finds shorter ways when asked to, and not where returns were shuffled', async () => {
       const gains = { overBehaviour: [] as number[], overShuffled: [] as number[] };
       for (const seed of [1, 2, 3]) {
         const walks = await play({ environment: gridworld, policy: atRandom, episodes: 200, maxSteps, seed });

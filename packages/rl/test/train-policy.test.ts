@@ -258,6 +258,10 @@ describe('trainPolicy', () => {
     const { model } = await base();
     const adapter = await createAdapter(model, lora, { targetModules: 'all-linear', loraDropout: 0.1 });
     await expect(run({ model, adapter })).rejects.toThrow(/loraDropout is 0.1/);
+    const activated = await createAdapter(model, lora, { aloraInvocationTokens: [1] });
+    await expect(run({ model, adapter: activated })).rejects.toThrow(
+      /reads invocationStart of a sequence, which rollouts/,
+    );
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/one of "sampler", "recomputed"/);
@@ -345,7 +349,8 @@ describe('TRPO', () => {
     const plain = loss - (await trainer.evaluate(rows, objective.loss, { parameters: along(length) })).loss;
     expect(plain).toBeGreaterThan(0);
     expect(gained).toBeGreaterThan(1.05 * plain);
-    // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update counted.
+    // A loss that rises wherever its gradient says that it falls: every length is tried, refused, and the update
+    // counted.
     const contrary: TokenLoss = {
       ...objective.loss,
       compute(inputs) {

@@ -58,6 +58,7 @@ const REQUEST_ERRORS: Readonly<Record<string, string>> = {
   TOKEN_BYTES: 'unsupported_parameter',
   NO_TOKEN_ALLOWED: 'invalid_value',
   SEQUENCE_LENGTH: 'invalid_value',
+  ADAPTER_INPUTS: 'invalid_value',
   TOKEN_ID: 'invalid_value',
   CACHE_TOO_SMALL: 'context_length_exceeded',
 };

@@ -37,7 +37,8 @@ export async function chatCompletions(body: JsonObject, context: RequestContext)
   const turn = await chatTurn(model, request, context.signal);
   const { tokenIds, continuesText, constraint } = turn;
   context.metrics.promptTokens.inc({ model: name }, tokenIds.length);
-  const scored = await promptLogProbs(model, [tokenIds], sampling.promptLogProbs, context);
+  const asked = { ...sampling.settings, top: sampling.promptLogProbs };
+  const scored = await promptLogProbs(model, [tokenIds], asked, context);
   const requests = samples(
     {
       ...sampling.settings,

@@ -50,7 +50,8 @@ export async function completions(body: JsonObject, context: RequestContext): Pr
   const prompts = await promptsOf(fields, model, Math.floor(context.slots.size / n), context);
   const promptTokens = prompts.reduce((sum, tokenIds) => sum + tokenIds.length, 0);
   context.metrics.promptTokens.inc({ model: name }, promptTokens);
-  const scored = await promptLogProbs(model, prompts, sampling.promptLogProbs, context);
+  const asked = { ...sampling.settings, top: sampling.promptLogProbs };
+  const scored = await promptLogProbs(model, prompts, asked, context);
   const requests = prompts.flatMap((tokenIds) =>
     samples(
       {

@@ -107,7 +107,7 @@ function servedModel(
     vocabularySize: tokenizer.vocabSize,
     tokenize: (text, { addSpecialTokens, signal }) => texts.tokenize({ text, addSpecialTokens }, signal),
     complete: (request) => complete({ model, generator, texts }, request, adapter),
-    score: (tokenIds, { top, signal }) => scorePrompt(model, tokenIds, top, adapter, signal),
+    score: (tokenIds, how) => scorePrompt(model, tokenIds, adapter, how),
     ...(chatTemplate
       ? {
           chat: {

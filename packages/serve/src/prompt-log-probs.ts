@@ -3,7 +3,7 @@ import { invalidField } from './api-error.js';
 import type { Fields } from './fields.js';
 import { finiteLogProb } from './reply.js';
 import type { RequestContext } from './run-completions.js';
-import type { ServedModel } from './served-model.js';
+import type { ScoreOptions, ServedModel } from './served-model.js';
 
 /** vLLM's default. */
 const MOST_ALTERNATIVES = 20;
@@ -24,7 +24,7 @@ export function promptLogProbsField(fields: Fields, stream: boolean, model: Serv
 export async function promptLogProbs(
   model: ServedModel,
   prompts: readonly (readonly number[])[],
-  top: number | undefined,
+  { top, adapterInputs }: Pick<ScoreOptions, 'adapterInputs'> & { readonly top: number | undefined },
   { slots, signal }: RequestContext,
 ): Promise<PromptLogProbs[] | undefined> {
   if (top === undefined) return undefined;
@@ -33,7 +33,7 @@ export async function promptLogProbs(
     const found: PromptLogProbs[] = [];
     for (const tokenIds of prompts) {
       signal.throwIfAborted();
-      const scored = await model.score!(tokenIds, { top, signal });
+      const scored = await model.score!(tokenIds, { top, signal, ...(adapterInputs && { adapterInputs }) });
       found.push(scored.map((place) => place && Object.fromEntries(place.map(entry))));
     }
     return found;

@@ -3,17 +3,20 @@ import type { Fields } from './fields.js';
 import { promptLogProbsField } from './prompt-log-probs.js';
 import type { CompletionRequest, ServedModel } from './served-model.js';
 
-/** Fields that chat and text completions share. Those of the last line are not OpenAI's: vLLM and others have them. */
+/** Fields that chat and text completions share. Those of the last lines are not OpenAI's: vLLM and others have them. */
 export const SAMPLING_FIELDS = [
   ...['model', 'n', 'stream', 'stream_options', 'stop', 'seed', 'max_tokens', 'temperature', 'top_p'],
   ...['presence_penalty', 'frequency_penalty', 'logit_bias', 'user'],
   ...['top_k', 'min_p', 'repetition_penalty', 'return_tokens_as_token_ids', 'return_token_ids', 'prompt_logprobs'],
+  // Ours.
+  'adapter_inputs',
 ];
 
 const MAX_STOPS = 16;
 const MAX_STOP_LENGTH = 1024;
 /** Each costs time at every token. */
 const MAX_BIASES = 4096;
+const MOST_INPUTS = 64;
 /** vLLM counts less than this as greedy as well: dividing by it would overflow. */
 const LEAST_TEMPERATURE = 1e-5;
 const MAX_SEED = 2 ** 48;
@@ -58,6 +61,7 @@ export function samplingFields(
     frequencyPenalty: fields.number('frequency_penalty', { min: -2, max: 2 }) || undefined,
     logitBias: logitBias(fields, model.vocabularySize),
     stop: stopStrings(fields),
+    adapterInputs: adapterInputs(fields),
   };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   return {
@@ -106,6 +110,16 @@ function stopStrings(fields: Fields): readonly string[] | undefined {
     throw invalidField('stop', `a string has at most ${MAX_STOP_LENGTH} characters.`);
   }
   return list.length === 0 ? undefined : list;
+}
+
+/** What the adapter reads of a sequence, by its own names: which those are it knows itself. */
+function adapterInputs(fields: Fields): Readonly<Record<string, number>> | undefined {
+  const inputs = fields.fields('adapter_inputs');
+  if (!inputs) return undefined;
+  const names = Object.keys(fields.object('adapter_inputs')!);
+  if (names.length > MOST_INPUTS) throw invalidField('adapter_inputs', `has ${names.length} entries.`);
+  const range = { min: -(2 ** 31), max: 2 ** 31 - 1 };
+  return Object.fromEntries(names.map((name) => [name, inputs.required(name, inputs.integer(name, range))]));
 }
 
 function logitBias(fields: Fields, vocabularySize: number): Readonly<Record<number, number>> | undefined {

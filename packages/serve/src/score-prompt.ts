@@ -1,20 +1,20 @@
 import type { Adapter, CausalLM } from '@posttrain/lm';
 import { sequenceLogProbs } from '@posttrain/lm';
-import type { PromptLogProb } from './served-model.js';
+import type { PromptLogProb, ScoreOptions } from './served-model.js';
 import { Turns } from './turns.js';
 
 /** `ServedModel.score` of a local model, at temperature 1. @throws the signal's reason */
 export async function scorePrompt(
   model: CausalLM,
   tokenIds: readonly number[],
-  top: number,
   adapter: Adapter | undefined,
-  signal: AbortSignal,
+  { top, signal, adapterInputs }: ScoreOptions,
 ): Promise<(readonly PromptLogProb[] | null)[]> {
   const found: (readonly PromptLogProb[] | null)[] = [null];
   // Nothing is predicted.
   if (tokenIds.length < 2) return found;
-  const options = { topLogProbs: Math.min(top, model.config.vocabSize), ranks: true, ...(adapter ? { adapter } : {}) };
+  const given = { ...(adapter && { adapter }), ...(adapterInputs && { adapterInputs: [adapterInputs] }) };
+  const options = { topLogProbs: Math.min(top, model.config.vocabSize), ranks: true, ...given };
   const [scored] = await sequenceLogProbs(model, [tokenIds], options);
   const { logProbs, ranks, topLogProbs } = scored!;
   const turns = new Turns();

@@ -21,7 +21,15 @@ export interface CompletionRequest extends SamplingParams {
   readonly presencePenalty?: number;
   readonly frequencyPenalty?: number;
   readonly constraint?: OutputConstraint;
+  /** What the model's adapter reads of a sequence, by its own names. */
+  readonly adapterInputs?: Readonly<Record<string, number>>;
   readonly signal: AbortSignal;
+}
+
+/** What scoring a prompt is asked. */
+export interface ScoreOptions extends Pick<CompletionRequest, 'adapterInputs' | 'signal'> {
+  /** Alternatives at each place. */
+  readonly top: number;
 }
 
 /** A token with its log-probability, as the API gives them. */
@@ -103,10 +111,7 @@ export interface ServedModel {
    * What the model says of the tokens of a prompt: null for the first, then the prompt's own token and the `top` most likely
    * ones that are others, falling.
    */
-  score?(
-    tokenIds: readonly number[],
-    options: { readonly top: number; readonly signal: AbortSignal },
-  ): Promise<readonly (readonly PromptLogProb[] | null)[]>;
+  score?(tokenIds: readonly number[], options: ScoreOptions): Promise<readonly (readonly PromptLogProb[] | null)[]>;
   /** @param tokens what `tokenize` has given for each of the texts, special tokens included */
   embed?(texts: readonly string[], tokens: readonly (readonly number[])[]): Promise<readonly Float32Array[]>;
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Key, normal, setEngine, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
-import type { Completion, GenerateRequest } from '@posttrain/interfaces';
+import { type Completion, type GenerateRequest, PosttrainError } from '@posttrain/interfaces';
 import {
   type Adapter,
   CausalLM,
@@ -139,6 +139,41 @@ describe('localModels', () => {
       expect(adapted!.choices[0]!.message.content).toBe(expected!.text);
       expect(base!.choices[0]!.message.content).not.toBe(expected!.text);
       expect(() => localModels('louder', model, { adapters: { louder } })).toThrow('rename one');
+    });
+
+    it('gives an adapter what the request says of its sequence, and refuses what the adapter cannot read', async () => {
+      const byTask: Adapter<{ scales: ReturnType<typeof tensor> }> = {
+        name: 'by task',
+        parameters: { scales: tensor([1, 1.5, 0.5], [3]) },
+        rowInputs: {
+          names: ['task'],
+          of(_, { task }) {
+            if (task !== undefined && task < 3) return { task };
+            throw new PosttrainError('ADAPTER_INPUTS', 'task is missing');
+          },
+        },
+        hooks: ({ scales }) => ({
+          linear: (x, layer) => layer.apply(x).mul(scales.gather(layer.pass!.inputs.task!).expandDims(2)),
+        }),
+      };
+      const { openai } = await client({ adapters: { byTask } });
+      const request = { ...greedy, model: 'byTask', prompt: 'One and one', logprobs: 0, echo: false };
+      const ask = (inputs: object) => openai.completions.create({ ...request, ...{ adapter_inputs: inputs } });
+      const answers = await Promise.all([ask({ task: 0 }), ask({ task: 1 }), ask({ task: 2 })]);
+      const texts = answers.map(({ choices }) => choices[0]!.text);
+      for (const [task, text] of texts.entries()) {
+        const generator = new LocalGenerator(model, { adapter: () => byTask });
+        const own = { prompt: 'One and one', temperature: 0, maxTokens: 12, adapterInputs: { task } };
+        const [[completion]] = (await generator.generate([own])) as [[Completion]];
+        expect(text).toBe(completion.text);
+      }
+      expect(new Set(texts).size).toBe(3);
+      await expect(ask({})).rejects.toThrow(/400.*task is missing/);
+      await expect(ask({ tasks: 1 })).rejects.toThrow(/400.*no input "tasks": it reads task/);
+      await expect(ask({ task: 0.5 })).rejects.toThrow(/400.*adapter_inputs.task/);
+      await expect(
+        openai.completions.create({ ...request, model: 'tiny', ...{ adapter_inputs: { task: 1 } } }),
+      ).rejects.toThrow(/400.*reads nothing of a sequence/);
     });
 
     it('puts tools into the prompt', async () => {

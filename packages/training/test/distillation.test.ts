@@ -16,10 +16,12 @@ import {
   type DivergenceOptions,
   distill,
   distillation,
+  distillOptions,
   divergence,
   sft,
   Trainer,
   type TrainingRow,
+  trainingShape,
 } from '../src/index.js';
 import { drawing, gainOf, lettersModel } from './letters.js';
 import { contents, expectClose, modelOf } from './model.js';
@@ -166,7 +168,7 @@ describe('distill', () => {
     });
   const losses = ({ history }: Awaited<ReturnType<typeof run>>) => history.map(({ metrics }) => metrics.loss!);
 
-  it('comes nearer to the teacher on prompts that are held out, both ways, and fine-tuning on other text does not', async () => {
+  it('comes nearer to the teacher on held-out prompts, both ways, and fine-tuning on other text does not', async () => {
     const held = questions(90, 24);
     const rowsFrom = async (model: CausalLM, seed: number): Promise<TrainingRow[]> => {
       const requests = held.map(({ prompt }, i) => ({ prompt, maxTokens: 8, seed: 1000 * seed + i }));
@@ -239,6 +241,19 @@ describe('distill', () => {
     expect(numbers(resumed)).toEqual(numbers(straight));
     const other = run({ ...shared, outputFolder, resume: true, teacher: await lettersModel(21) });
     await expect(other).rejects.toThrow(/teacher.model.weights was \w+ and is \w+/);
+    const changed: Partial<DistillOptions> = {
+      ...{ lmbda: 0.6, beta: 0.4, temperature: 1, divergenceTemperature: 2, topK: 2, seqKd: !('seqKd' in options) },
+      ...{ maxCompletionLength: 7, maxLength: 31, batchSize: 5, steps: 7, learningRate: 0.02 },
+    };
+    for (const [option, value] of Object.entries(changed)) {
+      const wrong = run({ ...shared, outputFolder, resume: true, [option]: value });
+      await expect(wrong).rejects.toThrow(new RegExp(`[ ;]${option} was .* and is ${value}`));
+    }
+    // Those of every training have their cases in runs.test.ts.
+    const own = Object.entries(distillOptions.shape).filter(([name]) => !Object.hasOwn(trainingShape, name));
+    expect(own.flatMap(([option, { decisive }]) => (decisive ? option : [])).sort()).toEqual(
+      Object.keys(changed).sort(),
+    );
   });
 
   it('with λ 0 is distillation on the data, row by row', async () => {
@@ -253,7 +268,7 @@ describe('distill', () => {
     expect(history[0]!.metrics).toMatchObject({ on_policy: 0, completion_length: 5 });
   });
 
-  it('has nothing to learn from itself, and the same to learn from all of the teacher’s tokens as from its distributions', async () => {
+  it('has nothing to learn from itself, and the same from all of the teacher’s tokens as from its logits', async () => {
     const own = await run({ teacher: await lettersModel(1), optimizer: sgd(), lmbda: 1, steps: 2 });
     for (const loss of losses(own)) expect(Math.abs(loss)).toBeLessThan(1e-6);
     const [whole, annotated] = [await run({ lmbda: 1, steps: 3 }), await run({ lmbda: 1, steps: 3, topK: 8 })];

@@ -1,7 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { softmax, tensor } from '@posttrain/core-tensor';
+import { realize, softmax, type Tensor, tensor } from '@posttrain/core-tensor';
+import { adamW, mapNamed } from '@posttrain/core-tensor/optim';
+import { type Completion, number } from '@posttrain/interfaces';
 import { applyLinear, LocalGenerator, sequenceLogProbs } from '@posttrain/lm';
 import {
   adaLora,
@@ -11,16 +13,19 @@ import {
   lnTuning,
   loadAdapter,
   lora,
+  methodOptions,
   NO_PLAN,
   type PeftAdapter,
   type PeftMethod,
+  poly,
   prefixTuning,
   promptTuning,
   vera,
+  withAdapterParameters,
 } from '@posttrain/peft';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
-import { type SftOptions, sft } from '../src/index.js';
+import { negativeLogLikelihood, type SftOptions, sft, Trainer, type TrainingRow } from '../src/index.js';
 import { countingRows } from './sft-run.js';
 
 let folder: string;
@@ -123,7 +128,8 @@ describe('the ways a pass is computed', () => {
 /** A method of somebody else: two scalings of every sublayer, mixed token by token by what an earlier pass has seen. */
 const routed: PeftMethod<{ readonly start: number }> = {
   peftType: 'ROUTED',
-  defaults: { start: 0.1 },
+  options: methodOptions('ROUTED', { start: number({ default: 0.1 }) }),
+  earlierPass: () => true,
   fileDefaults: {},
   plan: (_, config) => ({ config, plan: NO_PLAN, skipped: [] }),
   init: ({ config, model: { hiddenSize } }, _, key) => ({
@@ -152,15 +158,101 @@ const routed: PeftMethod<{ readonly start: number }> = {
 };
 
 describe('a method with an earlier pass', () => {
-  it('is trained and scores; generation with it is refused', async () => {
+  it('is trained, scores, and generates what it scores', async () => {
     const base = await model;
     const { history, adapter } = await run(0.1, await createAdapter(base, routed));
     const losses = history.map(({ metrics }) => metrics.loss!);
     expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.1);
-    await sequenceLogProbs(base, [[3, 4, 5]], { adapter: adapter! });
     const generator = new LocalGenerator(base, { adapter: () => adapter! });
-    const request = { prompt: { tokenIds: [3, 4] }, maxTokens: 2 };
-    await expect(generator.generate([request])).rejects.toThrow(/can be trained and score, but not generate/);
+    const request = { prompt: { tokenIds: [3, 4] }, maxTokens: 6, logProbs: true };
+    const [[completion]] = (await generator.generate([request])) as [[Completion]];
+    const tokens = [3, 4, ...completion!.tokenIds!];
+    const [scored] = await sequenceLogProbs(base, [tokens], { adapter: adapter! });
+    for (const [i, logProb] of completion!.logProbs!.entries())
+      expect(logProb).toBeCloseTo(scored!.logProbs[i + 1]!, 4);
+  });
+});
+
+describe('rows that say something of themselves', () => {
+  const loss = async (trainer: Trainer, rows: readonly TrainingRow[]) =>
+    (await trainer.evaluate(rows, negativeLogLikelihood)).loss;
+  /** One question with an answer for each of two tasks. */
+  const answers = (tasks: readonly number[]): TrainingRow[] =>
+    tasks.map((task, i) => {
+      return { tokens: [3, 4, 5, 9 + i], weights: [0, 0, 0.5], adapterInputs: { taskIds: task } };
+    });
+
+  it.each([1, 2, 3])('tell tasks apart, which nothing else can: seed %i', async (seed) => {
+    const base = await model;
+    const trained = async (tasks: readonly number[]) => {
+      const adapter = await createAdapter(base, poly, { r: 2, nTasks: 2, targetModules: 'all-linear' }, { seed });
+      const trainer = await Trainer.create(base, { optimizer: adamW(), adapter, seed });
+      for (let step = 0; step < 50; step++) {
+        await trainer.forwardBackward(answers(tasks), negativeLogLikelihood);
+        await trainer.optimStep({ learningRate: 0.06 });
+      }
+      return loss(trainer, answers(tasks));
+    };
+    // Two answers to one question cost log 2 at the least.
+    expect(await trained([0, 0])).toBeGreaterThan(Math.LN2 - 1e-3);
+    expect(await trained([0, 1])).toBeLessThan(0.3);
+  });
+
+  it('say it for each sequence that is packed into one', async () => {
+    const base = await model;
+    const adapter = await createAdapter(base, poly, {
+      r: 2,
+      nTasks: 2,
+      initWeights: false,
+      targetModules: 'all-linear',
+    });
+    const router = (x: Tensor, name: string) => (name.endsWith('module_logits') ? x.add(tensor([[2, -1, 0, 1], [-2, 1, 1, 0]])) : x); // biome-ignore format: a matrix
+    const moved = withAdapterParameters(adapter, mapNamed(adapter.parameters, router));
+    await realize(Object.values(moved.parameters));
+    const trainer = await Trainer.create(base, { optimizer: adamW(), adapter: moved });
+    const [one, two] = answers([0, 1]) as [TrainingRow, TrainingRow];
+    const packed: TrainingRow = {
+      tokens: [...one.tokens, ...two.tokens],
+      weights: [...Array.from(one.weights), 0, ...Array.from(two.weights)],
+      lengths: [4, 4],
+      adapterInputs: [{ taskIds: 0 }, { taskIds: 1 }],
+    };
+    const apart = await loss(trainer, [one, two]);
+    expect(await loss(trainer, [packed])).toBeCloseTo(apart, 5);
+    const swapped = { ...packed, adapterInputs: [{ taskIds: 1 }, { taskIds: 0 }] };
+    expect(Math.abs((await loss(trainer, [swapped])) - apart)).toBeGreaterThan(1e-3);
+    const { adapterInputs: _, ...silent } = one;
+    await expect(loss(trainer, [silent])).rejects.toThrow(/taskIds is missing: Poly needs the task of every sequence/);
+    await expect(loss(trainer, [{ ...packed, adapterInputs: { taskIds: 1 } }])).rejects.toThrow(/of 1 sequences/);
+  });
+
+  it('are found by aLoRA in their tokens: it trains where it acts, and generates what it scores', async () => {
+    const base = await model;
+    const adapter = await createAdapter(base, lora, {
+      r: 2,
+      targetModules: 'all-linear',
+      aloraInvocationTokens: [7, 8],
+    });
+    const trainer = await Trainer.create(base, { optimizer: adamW(), adapter });
+    const row = (tokens: readonly number[]): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 0.2) });
+    await trainer.forwardBackward([row([3, 4, 5, 6, 9, 2])], negativeLogLikelihood);
+    expect((await trainer.optimStep({ learningRate: 0.1 })).gradNorm).toBe(0);
+    for (let step = 0; step < 8; step++) {
+      await trainer.forwardBackward([row([3, 4, 7, 8, 9, 2])], negativeLogLikelihood);
+      await trainer.optimStep({ learningRate: 0.1 });
+    }
+    const plain = await sequenceLogProbs(base, [[3, 4, 7, 8, 9, 2], [3, 4, 5, 6, 9, 2]]); // biome-ignore format: rows
+    const { adapter: current } = trainer;
+    const adapted = await sequenceLogProbs(base, [[3, 4, 7, 8, 9, 2], [3, 4, 5, 6, 9, 2]], { adapter: current }); // biome-ignore format: rows
+    const moved = adapted.map(({ logProbs }, i) =>
+      [...logProbs].map((x, t) => Math.abs(x - plain[i]!.logProbs[t]!) > 1e-4),
+    );
+    expect(moved).toEqual([[false, false, true, true, true], [false, false, false, false, false]]); // biome-ignore format: rows
+    const generator = new LocalGenerator(base, { adapter: () => current });
+    const request = { prompt: { tokenIds: [3, 4, 7, 8] }, maxTokens: 5, logProbs: true };
+    const [[completion]] = (await generator.generate([request])) as [[Completion]];
+    const [scored] = await sequenceLogProbs(base, [[3, 4, 7, 8, ...completion.tokenIds!]], { adapter: current });
+    for (const [i, logProb] of completion.logProbs!.entries()) expect(logProb).toBeCloseTo(scored!.logProbs[i + 3]!, 4);
   });
 });
 

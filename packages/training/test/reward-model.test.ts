@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,57 +20,15 @@ import {
   type RewardPairRow,
   rewardExampleRows,
   rewardModelLosses,
+  rewardModelOptions,
   rewardRows,
   Trainer,
+  trainingShape,
   trainRewardModel,
 } from '../src/index.js';
 import { drawing, gainOf, lettersModel } from './letters.js';
 import { contents, expectClose } from './model.js';
-
-const goldens = join(import.meta.dirname, '../../../goldens');
-const golden = JSON.parse(readFileSync(join(goldens, 'losses/reward.json'), 'utf8')) as {
-  sequences: number[][];
-  cases: {
-    margin: number[] | null;
-    center_rewards_coefficient: number | null;
-    loss: number;
-    score: number[];
-    norm: number[];
-    metrics: Record<string, number>;
-  }[];
-  outcome: { labels: number[]; loss: number; score: number[]; norm: number[] };
-  tokens: { tokenizer: string; kind: string; rows: RewardPairRow[]; tokens: number[][][] }[];
-  steps: {
-    margin: number[];
-    center_rewards_coefficient: number;
-    learning_rate: number;
-    log: Record<string, number>[];
-    score: number[];
-    norm: number[];
-  };
-};
-const processGolden = JSON.parse(readFileSync(join(goldens, 'process-reward/expected.json'), 'utf8')) as {
-  rows: ProcessRow[];
-  tokens: {
-    tokenizer: string;
-    settings: {
-      step_separator: string;
-      max_length: number | null;
-      max_completion_length: number | null;
-      train_on_last_step_only: boolean;
-      is_eval: boolean;
-    };
-    rows: { input_ids: number[]; labels: number[] }[];
-  }[];
-  losses: {
-    model: string;
-    rows: { input_ids: number[]; labels: number[] }[];
-    loss: number;
-    accuracy: number;
-    score: number[];
-    norm: number[];
-  }[];
-};
+import { golden, goldens, processGolden } from './reward-goldens.js';
 
 beforeAll(() => setEngine(referenceEngine()));
 
@@ -410,16 +367,26 @@ describe('a reward model of letters', () => {
     const numbers = ({ history }: typeof resumed) =>
       history.map(({ step, metrics: { step_time: _, ...metrics } }) => ({ step, metrics }));
     expect(numbers(resumed)).toEqual(numbers(straight));
-    for (const [changed, said] of [
-      [
+    const changes = {
+      loss: [
         { loss: rewardModelLosses.bradleyTerry({ centerRewardsCoefficient: 0.1 }) },
         /loss.centerRewardsCoefficient was 0 and is 0.1/,
       ],
-      [{ rows: pairs(9, 48) }, /rows was \w+ and is \w+/],
-      [{ maxLength: 4 }, /no rows are left: 48 of 48 rows have more than maxLength 4 tokens/],
-    ] as const) {
+      epochs: [{ epochs: 5 }, /epochs was 4 and is 5/],
+      batchSize: [{ batchSize: 7 }, /batchSize was 8 and is 7/],
+      learningRate: [{ learningRate: 0.02 }, /learningRate was 0.01 and is 0.02/],
+      maxLength: [{ maxLength: 30 }, /maxLength was 1024 and is 30/],
+      rows: [{ rows: pairs(9, 48) }, /rows was \w+ and is \w+/],
+    } as const;
+    for (const [changed, said] of Object.values(changes)) {
       await expect(run(4, { outputFolder, resume: true, ...changed })).rejects.toThrow(said);
     }
+    // Those of every training have their cases in runs.test.ts.
+    const own = Object.entries(rewardModelOptions.shape).filter(([name]) => !Object.hasOwn(trainingShape, name));
+    for (const [name, { decisive }] of own) if (decisive) expect(Object.keys(changes)).toContain(name);
+    await expect(run(4, { maxLength: 4 })).rejects.toThrow(
+      /no rows are left: 48 of 48 rows have more than maxLength 4 tokens/,
+    );
   });
 
   it('is in its checkpoints as transformers has it, tokenizer and head, and a verifier when it is loaded', async () => {
@@ -522,7 +489,7 @@ describe('a reward model of letters', () => {
     };
   };
 
-  it('of outcomes tells right from wrong, with probabilities that are right on the mean, and not from shuffled labels', async () => {
+  it('of outcomes tells right from wrong, calibrated on the mean, and not from shuffled labels', async () => {
     // A wrong step has an f in it.
     const stepOf = (isRight: boolean, below: (n: number) => number) =>
       `${'abcde'[below(5)]}${isRight ? 'abcde'[below(5)] : 'f'}`;

@@ -146,8 +146,8 @@ describe('several models in one step', () => {
   }
 
   /**
-   * A policy weighs its tokens by what a critic thinks of them, and the critic learns the policy's weights: each sees numbers of
-   * the other, so that no gradient passes between them.
+   * A policy weighs its tokens by what a critic thinks of them, and the critic learns the policy's weights: each sees
+   * numbers of the other, so that no gradient passes between them.
    */
   async function cotrain(given: Partial<TrainingOptions>, { seed = 3, unsaved, others }: Cotraining = {}) {
     const { model, adapter } = await start;

@@ -5,7 +5,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key, tensor } from '@posttrain/core-tensor';
 import { isPosttrainError } from '@posttrain/interfaces';
-import { createAdapter, lora } from '@posttrain/peft';
+import { createAdapter, type LoraConfig, lora } from '@posttrain/peft';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { failingAt } from '../../../testing/crash.js';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
@@ -32,7 +32,7 @@ beforeEach(async () => {
   await cp(half, copy, { recursive: true });
 });
 
-const adapterWith = async (config: Partial<Parameters<typeof lora.check>[0]>) =>
+const adapterWith = async (config: Partial<LoraConfig>) =>
   createAdapter((await start).model, lora, { r: 4, targetModules: 'all-linear', ...config }, { seed: 7 });
 const warnings: string[] = [];
 const run = async (options: Partial<SftOptions> = {}) =>

@@ -262,7 +262,7 @@ describe('products of curvature with vectors', () => {
 });
 
 describe('gradients at any parameters', () => {
-  it('are those of forwardBackward, stay apart from what is added up, and those of a trial once it is accepted', async () => {
+  it('are those of forwardBackward, stay apart from what is added up, and belong to their trial', async () => {
     const trainer = await tiny({ maxTokensPerPass: 16 });
     await trainer.forwardBackward(rows.slice(0, 1), negativeLogLikelihood);
     const { gradients, loss } = await trainer.gradients(rows, negativeLogLikelihood);
@@ -443,7 +443,7 @@ describe('the accountant of privacy', () => {
     expect(Math.abs(sigma / noiseMultiplier - 1)).toBeLessThan(2e-3);
   });
 
-  it('agrees with the integral that defines the divergence, and costs more with more steps, rows and less noise', () => {
+  it('agrees with the integral that defines it, and costs more with more steps, rows and less noise', () => {
     // E over z ~ N(0, σ²) of (1 - q + q e^((2 z - 1) / 2σ²))^α, at the order that decides.
     const given = { sampleRate: 0.05, noiseMultiplier: 1.3, steps: 200, delta: 1e-5 };
     const { epsilon, order } = privacySpent(given);
@@ -622,7 +622,7 @@ describe('gradients of rows as features', () => {
     expect(Math.abs(mean)).toBeLessThan((4 * deviation) / Math.sqrt(20));
   });
 
-  it('of hallucinated labels are those of the most likely tokens in their place; what cannot be had is refused', async () => {
+  it('of hallucinated labels are those of the most likely tokens; what cannot be had is refused', async () => {
     const model = await toyModel(1);
     const trainer = await Trainer.create(model, { optimizer: sgd() });
     const one = row(trainer, requests[0]!);

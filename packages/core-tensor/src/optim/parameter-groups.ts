@@ -45,8 +45,8 @@ const groupOptions = options('parameterGroups', {
   /** What the group's gradients are multiplied by, before they are clipped: a normaliser of its own. Default 1. */
   gradientFactor: number({ optional: true }),
   /**
-   * The group's gradients are scaled down to this norm, as torch's clip_grad_norm_ does with a group's parameters; the trainer's
-   * `maxGradNorm` is then of the others. Default: the trainer's counts.
+   * The group's gradients are scaled down to this norm, as torch's clip_grad_norm_ does with a group's parameters; the
+   * trainer's `maxGradNorm` is then of the others. Default: the trainer's counts.
    */
   maxGradNorm: number({ optional: true, above: 0 }),
   /** The parameters stay as they are: no gradient is computed for them and no state kept. Default false. */
@@ -71,7 +71,8 @@ interface Group extends Omit<Read<typeof groupOptions>, 'schedule'> {
 function groupOf(given: ParameterGroup): Group {
   const { schedule, ...group } = groupOptions.read(given);
   if ((group.optimizer === undefined) !== (group.frozen ?? false)) {
-    const problem = `optimizer is ${group.optimizer ? 'given for a group that is frozen' : 'missing'}; a group has one, or is frozen.`;
+    const what = group.optimizer ? 'given for a group that is frozen' : 'missing';
+    const problem = `optimizer is ${what}; a group has one, or is frozen.`;
     throw new OptionError(
       group.optimizer ? 'INVALID_OPTION' : 'MISSING_OPTION',
       'parameterGroups',
@@ -85,8 +86,8 @@ function groupOf(given: ParameterGroup): Group {
 }
 
 /**
- * Several optimizers as one, as torch's parameter groups: every parameter is updated by the first group that matches it, with that
- * group's rate, schedule, decay and clip, or not at all.
+ * Several optimizers as one, as torch's parameter groups: every parameter is updated by the first group that matches
+ * it, with that group's rate, schedule, decay and clip, or not at all.
  *
  * @throws OptionError; PosttrainError when a parameter is in no group, or what a group matches does not exist
  */

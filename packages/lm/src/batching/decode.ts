@@ -1,5 +1,5 @@
 import { assertKnownOptions } from '@posttrain/interfaces';
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, adapterFor } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { returnRunner, takeRunner } from '../runner/idle-runners.js';
@@ -51,7 +51,12 @@ export async function* decode(
   try {
     // Rows of similar length together; order among equals stays, so that samples of one prompt meet.
     const order = rows.map((_, i) => i).sort((a, b) => rows[a]!.prompt.length - rows[b]!.prompt.length || a - b);
-    for (const i of order) scheduler.add(adapter ? { adapter, ...rows[i]! } : rows[i]!, () => isCancelled(i));
+    for (const i of order) {
+      const row = rows[i]!;
+      const own = row.adapter ?? adapter;
+      const bound = own && !row.adapter?.inputs ? { adapter: adapterFor(own, row.prompt) } : {};
+      scheduler.add({ ...row, ...bound }, () => isCancelled(i));
+    }
     await runner.reserve(mostTokens(rows, maxBatch));
     while (scheduler.size > 0) {
       for (const { id, error, ...event } of await scheduler.step()) {

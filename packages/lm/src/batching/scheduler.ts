@@ -1,6 +1,6 @@
 import { OutOfBlocksError } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, sameAdapter, sameCache } from '../model/adapter.js';
 import type { ExtendInput, ExtendOptions, ExtendResult } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
@@ -172,7 +172,7 @@ export class Scheduler {
       const [next] = this.#waiting as [Scheduled];
       const tokens = [...next.row.prompt, ...next.state.generated.slice(0, -1)];
       const known = this.#prefills.find(
-        (prefill) => sameAdapter(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
+        (prefill) => sameCache(prefill.adapter, next.adapter) && sameTokens(prefill.tokens, tokens),
       );
       const blocks = known ? 0 : Math.ceil((virtualOf(next.adapter) + tokens.length) / BLOCK_SIZE);
       if (

@@ -18,7 +18,7 @@ import { Channel } from '../batching/channel.js';
 import type { ScheduledToken } from '../batching/scheduler.js';
 import { compileConstraint } from '../constraint/compile-constraint.js';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, adapterFor, NO_ADAPTER, type RowInputs } from '../model/adapter.js';
 import { assertCausalLM } from '../model/assert-causal-lm.js';
 import type { CausalLM } from '../model/causal-lm.js';
 import { promptTokens, type TokenPrompt } from '../prompts/prompt-tokens.js';
@@ -67,6 +67,8 @@ export interface LocalGenerateRequest extends Omit<GenerateRequest, 'constraint'
   readonly constraint?: Constraint | (() => TokenConstraint);
   /** Default: the generator's. */
   readonly adapter?: Adapter;
+  /** What the adapter reads of the sequence, beside what it finds in the prompt: `taskIds` of Poly, say. Default: nothing. */
+  readonly adapterInputs?: RowInputs;
   /** Makes what controls a completion while it is generated, such as `budgetForcing`: one for each. Default: none. */
   readonly hook?: () => DecodeHook;
   /** Other models that have a part in what is drawn: `contrastive`, `valueGuided`, `teacherMixture`, `proxyTuning`. Default: none. */
@@ -97,7 +99,7 @@ export interface StreamEvent {
 }
 
 const REQUEST_OPTIONS = [
-  ...['adapter', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
+  ...['adapter', 'adapterInputs', 'hook', 'mix', 'statistics', 'samplingLogProbs'],
   ...['prompt', 'n', 'prefix', 'logProbs', 'signal', 'maxTokens', 'temperature'],
   ...['topK', 'topP', 'minP', 'repetitionPenalty', 'stop', 'seed', 'topLogProbs', 'entropies'],
   ...['typicalP', 'epsilonCutoff', 'etaCutoff', 'presencePenalty', 'frequencyPenalty', 'logitBias', 'badWordsIds'],
@@ -252,7 +254,11 @@ export class LocalGenerator implements Generator {
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
     const unseeded = seed === undefined ? Key.fromSeed(this.#options.seed ?? 0).child(this.#unseeded++) : undefined;
     const isEnd = (token: number) => endTokens.has(token);
-    const adapter = request.adapter ?? this.#options.adapter?.();
+    const adapter = adapterFor(
+      request.adapter ?? this.#options.adapter?.() ?? NO_ADAPTER,
+      prompt,
+      request.adapterInputs,
+    );
     const constraint = this.#constraintOf(request);
     const rows = Array.from({ length: n }, (_, sample) => ({
       prompt,
@@ -262,7 +268,7 @@ export class LocalGenerator implements Generator {
       key: unseeded?.child(sample) ?? Key.fromSeed(seed! + sample),
       isEnd,
       ...(constraint ? { constraint } : {}),
-      ...(adapter ? { adapter } : {}),
+      ...(adapter === NO_ADAPTER ? {} : { adapter }),
       ...(request.hook ? { hook: request.hook() } : {}),
       ...(request.mix ? { mix: request.mix } : {}),
       completion: new RunningCompletion({

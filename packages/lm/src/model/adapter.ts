@@ -1,4 +1,5 @@
-import { type Engine, type Tensor, withEngine } from '@posttrain/core-tensor';
+import { type Engine, type Tensor, tensor, withEngine } from '@posttrain/core-tensor';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { LayerHooks } from './layers.js';
 import type { Network } from './network.js';
 
@@ -9,6 +10,23 @@ export interface LowRankUpdate {
   /** B [out, r]. */
   readonly b: Tensor;
   readonly scale: number;
+}
+
+/** Whole numbers (int32) that say something of a sequence, by name: which task it is of, where an adapter begins to act. */
+export type RowInputs = Readonly<Record<string, number>>;
+
+/** What the hooks of an adapter read of every sequence beside its tokens. They are inputs of the graph, never constants in it. */
+export interface RowInputsSpec {
+  readonly names: readonly string[];
+  /**
+   * All of them, for a sequence that is or begins with these tokens.
+   *
+   * @param given what the caller says of the sequence
+   * @throws PosttrainError for what cannot be, or is missing
+   */
+  of(tokens: readonly number[], given: RowInputs): RowInputs;
+  /** How many tokens at the start of a sequence the adapter leaves as the base computes them. Left out: none. */
+  untouched?(inputs: RowInputs): number;
 }
 
 /**
@@ -22,6 +40,12 @@ export interface Adapter<Parameters = unknown> {
   readonly parameters: Parameters;
   /** Positions that `LayerHooks.virtualTokens` or `prefix` take before every sequence. Left out: none. */
   readonly virtualTokens?: number;
+  /** Whether the hooks have an `earlier` pass, for which a cache has twice the layers. Left out: no. */
+  readonly earlierPass?: boolean;
+  /** What the hooks read of every sequence. Left out: nothing. */
+  readonly rowInputs?: RowInputsSpec;
+  /** Those of one sequence: see `adapterFor`. */
+  readonly inputs?: RowInputs;
   hooks(parameters: Parameters): LayerHooks;
   /**
    * What `hooks` does, as updates of linear layers by their module paths, where that is all it does: rows with several
@@ -48,6 +72,57 @@ export const contextOf = (
 /** Whether two adapters compute the same: one function with the same numbers. */
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>
   a === b || (a.hooks === b.hooks && a.parameters === b.parameters);
+
+/** Whether what one of them has put into a cache is what the other would: the same adapter about the same kind of sequence. */
+export const sameCache = (a: Adapter, b: Adapter): boolean =>
+  sameAdapter(a, b) && (a.rowInputs?.names ?? []).every((name) => a.inputs?.[name] === b.inputs?.[name]);
+
+/** Tokens at the start of a sequence of which a cache holds what the base computes. */
+export const untouchedBy = ({ hooks, rowInputs, inputs }: Adapter): number =>
+  hooks === NO_ADAPTER.hooks ? Number.POSITIVE_INFINITY : ((inputs && rowInputs?.untouched?.(inputs)) ?? 0);
+
+/**
+ * The adapter for one sequence that begins with these tokens: itself, with its row inputs where it has some.
+ *
+ * @throws PosttrainError for inputs that it lacks, or that it does not know
+ */
+export function adapterFor<A extends Adapter>(adapter: A, tokens: readonly number[], given: RowInputs = {}): A {
+  const { rowInputs, name } = adapter;
+  const unknown = Object.keys(given).find((input) => !rowInputs?.names.includes(input));
+  if (unknown !== undefined) {
+    const known = rowInputs ? `it reads ${rowInputs.names.join(', ')}` : 'it reads nothing of a sequence';
+    throw new PosttrainError('ADAPTER_INPUTS', `the adapter ${name} has no input "${unknown}": ${known}`);
+  }
+  for (const [input, value] of Object.entries(given)) {
+    if ((value | 0) === value) continue;
+    throw new PosttrainError('ADAPTER_INPUTS', `the adapter ${name}: ${input} is ${showValue(value)}, no int32`);
+  }
+  return rowInputs ? { ...adapter, inputs: rowInputs.of(tokens, given) } : adapter;
+}
+
+/**
+ * The row inputs of sequences as int32 [count, width], each row filled with its sequence's number; undefined where the adapter
+ * reads none. `sequences` has the tokens of each row, one sequence a row.
+ */
+export function rowInputsOf(
+  adapter: Adapter,
+  sequences: readonly (readonly number[])[],
+  [count, width]: readonly [number, number],
+  given: readonly RowInputs[] = [],
+): Readonly<Record<string, Tensor>> | undefined {
+  const { rowInputs } = adapter;
+  if (!rowInputs && given.every((inputs) => Object.keys(inputs).length === 0)) return undefined;
+  const all = sequences.map((tokens, i) => adapterFor(adapter, tokens, given[i] ?? adapter.inputs).inputs);
+  return Object.fromEntries(
+    (rowInputs?.names ?? []).map((name) => {
+      const grid = new Int32Array(count * width);
+      all.forEach((inputs, i) => {
+        grid.fill(inputs![name]!, i * width, (i + 1) * width);
+      });
+      return [name, tensor(grid, [count, width], 'int32')];
+    }),
+  );
+}
 
 /**
  * Keeps what `make` gives for a network and an adapter's hooks, compiled for the network's engine: it is traced once, whatever

@@ -80,7 +80,7 @@ export function bertNetwork(config: BertConfig, engine: Engine = currentEngine()
           'an encoder takes no virtual tokens and no prefix: they are for causal models',
         );
       }
-      const layers = bindLayers(weights, modules, hooks);
+      const layers = bindLayers(weights, modules, hooks, { positions, inputs: {} });
       const { linear, embedding } = layers;
       const norm = (x: Tensor, name: string) =>
         layers.norm(x, name, (states, { weight, bias }) =>

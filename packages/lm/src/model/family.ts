@@ -7,6 +7,7 @@ import {
   type ModuleInfo,
   type NormInfo,
   type NormTensors,
+  type PassInfo,
   type Sublayer,
   type Weights,
 } from './layers.js';
@@ -79,7 +80,12 @@ export interface BoundLayers {
   residual(x: Tensor, output: Tensor, layer: number, part: Sublayer['part']): Tensor;
 }
 
-export function bindLayers(weights: Weights, modules: ReadonlyMap<string, ModuleInfo>, hooks: LayerHooks): BoundLayers {
+export function bindLayers(
+  weights: Weights,
+  modules: ReadonlyMap<string, ModuleInfo>,
+  hooks: LayerHooks,
+  pass: PassInfo,
+): BoundLayers {
   const weight = (name: string): Tensor => weights[name]!;
   return {
     linear(x, name) {
@@ -87,12 +93,12 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       const bias = weights[`${name}.bias`];
       if (isQuantized(info)) {
         const layer = quantizedLayer(info, weights, bias);
-        return hooks.linear ? hooks.linear(x, layer) : layer.apply(x);
+        return hooks.linear ? hooks.linear(x, { ...layer, pass }) : layer.apply(x);
       }
       const matrix = weight(`${name}.weight`);
       const apply = (input: Tensor) => applyLinear(input, matrix, bias, info.transposed);
       return nameScope(name, () =>
-        hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, apply }) : apply(x),
+        hooks.linear ? hooks.linear(x, { ...info, weight: matrix, bias, pass, apply }) : apply(x),
       );
     },
     groupedLinear(x, counts, rows, names) {
@@ -104,7 +110,7 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       const changed = infos.map((info, i) => {
         const weight = matrices[i]!;
         const apply = (input: Tensor) => (input === x ? shared : applyLinear(input, weight, undefined, false));
-        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, rows, apply }));
+        return nameScope(info.name, () => linear(x, { ...info, weight, bias: undefined, rows, pass, apply }));
       });
       if (changed.every((y) => y === shared)) return shared;
       const masks = groupMasks(x.shape[0]!, counts);
@@ -116,16 +122,18 @@ export function bindLayers(weights: Weights, modules: ReadonlyMap<string, Module
       if (!norm) return nameScope(name, () => compute(x, own));
       const apply = (input: Tensor, tensors = own) => compute(input, tensors);
       const info = { name, width: own.weight.size, hasBias: own.bias !== undefined };
-      return nameScope(name, () => norm(x, { ...info, ...own, apply }));
+      return nameScope(name, () => norm(x, { ...info, ...own, pass, apply }));
     },
     residual(x, output, layer, part) {
-      return x.add(hooks.sublayer ? hooks.sublayer(output, { layer, part, input: x }) : output);
+      return x.add(hooks.sublayer ? hooks.sublayer(output, { layer, part, input: x, pass }) : output);
     },
     embedding(tokens, name) {
       const matrix = weight(`${name}.weight`);
       const apply = (ids: Tensor) => matrix.gather(ids);
       return nameScope(name, () =>
-        hooks.embedding ? hooks.embedding(tokens, { ...modules.get(name)!, weight: matrix, apply }) : apply(tokens),
+        hooks.embedding
+          ? hooks.embedding(tokens, { ...modules.get(name)!, weight: matrix, pass, apply })
+          : apply(tokens),
       );
     },
   };

@@ -33,6 +33,14 @@ export interface ModuleInfo {
   readonly quantization?: QuantizedFormat;
 }
 
+/** The pass that a layer is applied in, for hooks that tell rows or positions apart. */
+export interface PassInfo {
+  /** int32 [b, s]: the position of each token in its own sequence, virtual tokens counted. */
+  readonly positions: Tensor;
+  /** int32 [b, s] each: `Adapter.rowInputs` of the sequence that each token belongs to. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+}
+
 /** A linear layer about to be applied: what an adapter sees. */
 export interface LinearLayer extends ModuleInfo {
   /** Of a quantised layer the weight that its codes stand for: unpacked only where it is used. */
@@ -40,6 +48,8 @@ export interface LinearLayer extends ModuleInfo {
   readonly bias: Tensor | undefined;
   /** int32 [n]: which row of the batch each row of x is of, where x is [n, in] (in an expert) and not [b, s, in]. */
   readonly rows?: Tensor;
+  /** Left out for the layers of a head, which are applied behind the pass. */
+  readonly pass?: PassInfo;
   /** The layer itself: x [..., in] → [..., out]. */
   apply(x: Tensor): Tensor;
 }
@@ -47,6 +57,7 @@ export interface LinearLayer extends ModuleInfo {
 /** An embedding about to be looked up: tokens int32 [...] → [..., width]. */
 export interface EmbeddingLayer extends ModuleInfo {
   readonly weight: Tensor;
+  readonly pass?: PassInfo;
   apply(tokens: Tensor): Tensor;
 }
 
@@ -66,6 +77,7 @@ export interface NormTensors {
 
 /** A normalisation about to be applied. */
 export interface NormLayer extends NormInfo, NormTensors {
+  readonly pass?: PassInfo;
   /** The normalisation itself, with tensors in the place of the model's own: x [..., width] → [..., width]. */
   apply(x: Tensor, own?: NormTensors): Tensor;
 }
@@ -77,6 +89,7 @@ export interface Sublayer {
   readonly part: 'attention' | 'mlp';
   /** [b, s, width]: the residual stream that the sublayer has read, and that its output is added to. */
   readonly input: Tensor;
+  readonly pass?: PassInfo;
 }
 
 /** Keys and values of one layer that every token sees before those of its own sequence. */
@@ -114,8 +127,7 @@ export interface LayerHooks {
   readonly virtualTokens?: Tensor;
   /**
    * A pass before this one, over the same tokens, which says what the hooks of this one are (X-LoRA, arXiv 2402.07148): the
-   * others here do not count then, but for `headWeight`. For whole sequences (training, scoring); generation refuses it, since the
-   * earlier pass has a cache of its own.
+   * others here do not count then, but for `headWeight`. In generation it has a cache of its own: `Adapter.earlierPass`.
    */
   readonly earlier?: EarlierPass;
   /**

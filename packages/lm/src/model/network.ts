@@ -62,6 +62,8 @@ export interface PagedInput {
   readonly cache: KvCache;
   /** Tokens in a block. */
   readonly blockSize: number;
+  /** int32 [b] each: `Adapter.rowInputs` of each row. Left out: none. */
+  readonly rowInputs?: Readonly<Record<string, Tensor>> | undefined;
 }
 
 /** A batch of sequences as the network takes it. */
@@ -74,6 +76,8 @@ export interface SequenceInput {
   readonly segments: Tensor;
   /** [b, s, width] by name: what a network reads beside the tokens, or in their place. Those of this package read none. */
   readonly inputs?: Readonly<Record<string, Tensor>>;
+  /** int32 [b, s] each: `Adapter.rowInputs` of the sequence that each token belongs to. Left out: none. */
+  readonly rowInputs?: Readonly<Record<string, Tensor>> | undefined;
 }
 
 /** Options of `Network.hidden`. */
@@ -102,11 +106,12 @@ export interface Network {
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks, options?: HiddenOptions): Tensor;
   /**
    * Final hidden states [b, s, width] of new tokens int32 [b, s] appended to rows that already have `lengths` int32
-   * [b] tokens in the cache, and the cache with them in it.
+   * [b] tokens in the cache, and the cache with them in it. For hooks with an earlier pass the cache has twice the layers:
+   * behind those of the pass itself the earlier one's.
    */
   extend(
     weights: Weights,
-    input: { readonly tokens: Tensor; readonly lengths: Tensor; readonly cache: KvCache },
+    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs'>,
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
   /** `extend` over a cache in blocks. */
@@ -178,37 +183,55 @@ export function networkOf(
     const one = () => zerosBuffer(shape);
     return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
   };
-  const extendBy = (
+  type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree'>;
+  type AttendTo = (
+    past: { readonly keys: Tensor; readonly values: Tensor },
+    qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+    how: LayerAttention,
+  ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
+  const extendOnce = (
     weights: Weights,
-    { tokens, lengths, cache, tree }: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'tree'>,
-    hooks: LayerHooks = {},
-    attendTo: (
-      past: { readonly keys: Tensor; readonly values: Tensor },
-      qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
-      how: LayerAttention,
-    ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor },
+    { tokens, lengths, cache, tree, rowInputs }: Extension,
+    hooks: LayerHooks,
+    to: AttendTo,
   ) => {
     refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
     const keys: Tensor[] = [];
     const values: Tensor[] = [];
-    const hidden = family.hidden(config, bindLayers(weights, modules, hooks), {
+    // Learned positions end at the limit, even for padding.
+    const positions = lengths
+      .reshape([b, 1])
+      .add(tree?.depths ?? iota([1, s], 1))
+      .minimum(config.maxPositionEmbeddings - 1);
+    const ofTokens = Object.entries(rowInputs ?? {}).map(([name, x]) => [name, x.reshape([b, 1]).broadcastTo([b, s])]);
+    const pass = { positions, inputs: Object.fromEntries(ofTokens) };
+    const hidden = family.hidden(config, bindLayers(weights, modules, hooks, pass), {
       tokens,
-      // Learned positions end at the limit, even for padding.
-      positions: lengths
-        .reshape([b, 1])
-        .add(tree?.depths ?? iota([1, s], 1))
-        .minimum(config.maxPositionEmbeddings - 1),
+      positions,
       block: (name, run, x) => nameScope(name, () => run(x)),
       attend(layer, q, k, v) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
-        const out = attendTo(past, { q, k, v }, attention[layer]!);
+        const out = to(past, { q, k, v }, attention[layer]!);
         keys.push(out.keys);
         values.push(out.values);
         return out.output;
       },
     });
     return { hidden, cache: { keys, values } };
+  };
+  const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: AttendTo) => {
+    const { earlier } = hooks;
+    const { keys, values } = input.cache;
+    if (!earlier || keys.length === layers) return extendOnce(weights, input, hooks, to);
+    const part = (from: number) => ({
+      keys: keys.slice(from, from + layers),
+      values: values.slice(from, from + layers),
+    });
+    const before = extendOnce(weights, { ...input, cache: part(layers) }, earlier.hooks, to);
+    const after = extendOnce(weights, { ...input, cache: part(0) }, earlier.hooksAfter(before.hidden), to);
+    const both = (key: keyof KvCache) => [...after.cache[key], ...before.cache[key]];
+    return { hidden: after.hidden, cache: { keys: both('keys'), values: both('values') } };
   };
   const headModule = (): ModuleInfo => {
     const info = modules.get('lm_head');
@@ -228,7 +251,8 @@ export function networkOf(
     const prefix = prefixFor(weights, hooks);
     // Learned positions end at the limit, even for padding.
     const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
-    return family.hidden(config, bindLayers(weights, modules, hooks), {
+    const pass = { positions, inputs: input.rowInputs ?? {} };
+    return family.hidden(config, bindLayers(weights, modules, hooks, pass), {
       tokens,
       positions,
       block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
@@ -256,8 +280,9 @@ export function networkOf(
 
     hidden,
 
-    extend(weights, { tokens, lengths, cache }, hooks) {
-      return extendBy(weights, { tokens, lengths, cache }, hooks, (past, qkv, how) =>
+    extend(weights, input, hooks) {
+      const { lengths } = input;
+      return extendBy(weights, input, hooks, (past, qkv, how) =>
         cachedAttention({ ...qkv, pastKeys: past.keys, pastValues: past.values, lengths }, how),
       );
     },

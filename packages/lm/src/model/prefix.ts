@@ -4,12 +4,13 @@ import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
 import type { KeyValuePrefix, LayerHooks, ModuleInfo, Weights } from './layers.js';
 
-/** @throws PosttrainError for hooks that depend on another pass, in a step over a cache */
+/** @throws PosttrainError for hooks that depend on another pass, where there is no cache for it */
 export function refuseEarlierPass({ earlier }: LayerHooks): void {
   if (!earlier) return;
   throw new PosttrainError(
     'EARLIER_PASS',
-    'the adapter needs a pass before each, whose keys and values no cache has: it can be trained and score, but not generate',
+    'the adapter needs a pass before each, whose keys and values this cache has no room for: ModelRunner has it, for ' +
+      'an adapter that says earlierPass',
   );
 }
 
@@ -45,7 +46,8 @@ export function prefixOf(
   if (!virtualTokens) return undefined;
   const [count, width] = virtualTokens.shape as [number, number];
   const tokens = zeros([1, count], 'int32');
-  const layers = bindLayers(weights, modules, hooks);
+  const positions = iota([1, count], 1);
+  const layers = bindLayers(weights, modules, hooks, { positions, inputs: {} });
   const asTokens: BoundLayers = {
     ...layers,
     embedding(ids, module) {
@@ -57,7 +59,7 @@ export function prefixOf(
   const prefix: KeyValuePrefix[] = [];
   family.hidden(config, asTokens, {
     tokens,
-    positions: iota([1, count], 1),
+    positions,
     block: (_, run, x) => run(x),
     attend(layer, q, k, v) {
       prefix.push({ keys: k.squeeze(0), values: v.squeeze(0) });

@@ -10,6 +10,7 @@ const MOST_ADAPTERS = 8;
 interface Place {
   readonly hooks: Adapter['hooks'];
   readonly lowRank: Adapter['lowRank'];
+  readonly rowInputs: readonly string[];
   /** Who has it now. Not kept longer than it is used: its numbers may be given away. */
   adapter: Adapter | undefined;
   /** Parameters for when nobody has it. */
@@ -48,8 +49,14 @@ export class AdapterLists {
   groups(adapters: readonly Adapter[]): number[][] {
     const distinct = distinctAdapters(adapters);
     const all = adapters.map((_, i) => i);
-    if (distinct.length <= 1 || this.areApart) {
-      return distinct.map((adapter) => all.filter((i) => sameAdapter(adapter, adapters[i]!)));
+    const rowsOf = (adapter: Adapter) => all.filter((i) => sameAdapter(adapter, adapters[i]!));
+    if (distinct.length <= 1 || this.areApart) return distinct.map(rowsOf);
+    // What runs twice shares no pass.
+    const twice = distinct.filter(({ earlierPass }) => earlierPass);
+    if (twice.length > 0) {
+      const rest = all.filter((i) => !adapters[i]!.earlierPass);
+      const groups = this.groups(rest.map((i) => adapters[i]!)).map((group) => group.map((i) => rest[i]!));
+      return [...groups, ...twice.map(rowsOf)];
     }
     this.#place(distinct.filter((adapter) => !isBase(adapter)));
     const used = this.#lists.filter(({ places }) => places.some(({ adapter }) => adapter));
@@ -69,7 +76,8 @@ export class AdapterLists {
     const others = list.places.flatMap((place, index) =>
       isStacked[index] ? [] : [{ index, hooks: place.hooks, parameters: parametersOf(place) }],
     );
-    return mixAdapters(stack, others, rows);
+    const inputs = new Set(list.places.flatMap((place, index) => (isStacked[index] ? [] : place.rowInputs)));
+    return mixAdapters(stack, others, rows, [...inputs].sort());
   }
 
   #place(adapters: readonly Adapter[]): void {
@@ -87,7 +95,8 @@ export class AdapterLists {
     const strangers = unplaced(newcomers, ({ hooks }) => free().find((place) => place.hooks === hooks));
     for (const adapter of strangers) {
       const { hooks, lowRank } = adapter;
-      const place: Place = { hooks, lowRank, adapter, idle: undefined, lastUsed: now };
+      const rowInputs = adapter.rowInputs?.names ?? [];
+      const place: Place = { hooks, lowRank, rowInputs, adapter, idle: undefined, lastUsed: now };
       const roomy = this.#lists.find((list) => list.places.length < MOST_ADAPTERS);
       const [oldest] = free().sort((a, b) => a.lastUsed - b.lastUsed);
       if (roomy) roomy.places.push(place);

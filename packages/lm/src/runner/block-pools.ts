@@ -20,6 +20,8 @@ export class BlockPools {
   /** Slots of tokens to copy, and where to. */
   #moves: { readonly from: number[]; readonly to: number[] } = { from: [], to: [] };
   #pools: KvCache | undefined;
+  /** Of earlier passes (`Adapter.earlierPass`): the same blocks again, made when they are first asked for. */
+  #earlier: KvCache | undefined;
 
   constructor(network: Network, maxBlocks: number) {
     this.#network = network;
@@ -43,6 +45,22 @@ export class BlockPools {
 
   set pools(pools: KvCache) {
     this.#pools = pools;
+  }
+
+  /** The pools that a pass reads and writes: with an earlier pass, that pass's behind its own. */
+  poolsFor(earlierPass: boolean): KvCache {
+    const { pools } = this;
+    if (!earlierPass) return pools;
+    this.#earlier ??= this.#network.newPools(this.blocks.blocks * BLOCK_SIZE);
+    const { keys, values } = this.#earlier;
+    return { keys: [...pools.keys, ...keys], values: [...pools.values, ...values] };
+  }
+
+  /** What a pass that `poolsFor` was donated to has given. */
+  put({ keys, values }: KvCache, earlierPass: boolean): void {
+    const layers = earlierPass ? keys.length / 2 : keys.length;
+    this.#pools = { keys: keys.slice(0, layers), values: values.slice(0, layers) };
+    if (earlierPass) this.#earlier = { keys: keys.slice(layers), values: values.slice(layers) };
   }
 
   /** The blocks of some holders, int32 [n, width], with n rounded up to a power of two. */
@@ -73,8 +91,10 @@ export class BlockPools {
     // Slot 0 is nobody's: copying it onto itself fills the list up.
     const count = roundUpToPowerOfTwo(from.length);
     const list = (slots: readonly number[]) => tensor(Int32Array.from({ length: count }, (_, i) => slots[i] ?? 0));
-    const { cache } = await this.steps.moveInPools(this.pools, this.heads, list(from), list(to));
-    this.#pools = cache;
+    const moved = async (pools: KvCache) =>
+      (await this.steps.moveInPools(pools, this.heads, list(from), list(to))).cache;
+    this.#pools = await moved(this.pools);
+    if (this.#earlier) this.#earlier = await moved(this.#earlier);
   }
 
   /** Does what `KvBlocks.extend` asks for. */
@@ -83,17 +103,20 @@ export class BlockPools {
     const count = roundUpToPowerOfTwo(copies.length);
     // Block 0 is nobody's: copying it onto itself fills the list up.
     const list = (key: keyof BlockCopy) => tensor(Int32Array.from({ length: count }, (_, i) => copies[i]?.[key] ?? 0));
-    const { cache } = await this.steps.copyInPools(this.pools, this.heads, list('from'), list('to'));
-    this.#pools = cache;
+    const copied = async (pools: KvCache) =>
+      (await this.steps.copyInPools(pools, this.heads, list('from'), list('to'))).cache;
+    this.#pools = await copied(this.pools);
+    if (this.#earlier) this.#earlier = await copied(this.#earlier);
   }
 
   /** Makes room for so many blocks or more, but for `maxBlocks` at most. */
   async grow(least: number): Promise<void> {
     const wanted = Math.max(FIRST_TOKENS / BLOCK_SIZE, roundUpToPowerOfTwo(least));
     const blocks = Math.min(this.maxBlocks, wanted);
-    if (this.#pools) {
-      this.#pools = await this.steps.growPools(this.#pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
-    }
+    const grown = (pools: KvCache) =>
+      this.steps.growPools(pools, this.heads, (blocks - this.blocks.blocks) * BLOCK_SIZE);
+    if (this.#pools) this.#pools = await grown(this.#pools);
+    if (this.#earlier) this.#earlier = await grown(this.#earlier);
     this.blocks.grow(blocks);
   }
 }

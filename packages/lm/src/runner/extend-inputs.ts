@@ -1,6 +1,6 @@
 import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
-import { type Adapter, contextOf, sameAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, sameCache } from '../model/adapter.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
 import type { RowSoftmax } from './step-memory.js';
 
@@ -91,7 +91,10 @@ export function checkExtend(
     const total = sequence.length + 1 + depths.reduce((a, b) => Math.max(a, b), 0);
     const limit = contextOf(config, adapter);
     if (total > limit) fail(i, `would make a sequence of ${total} tokens; the context holds ${limit}`);
-    if (sequence.adapter && !sameAdapter(sequence.adapter, adapter)) {
+    const missing = adapter.rowInputs?.names.find((name) => adapter.inputs?.[name] === undefined);
+    if (missing !== undefined) fail(i, `lacks ${missing}, which ${adapter.name} reads of a sequence: see adapterFor`);
+    if (adapter.earlierPass && adapter.virtualTokens) fail(i, 'has virtual tokens and an earlier pass: one of them');
+    if (sequence.adapter && !sameCache(sequence.adapter, adapter)) {
       fail(i, `has another adapter (${adapter.name}) than what its past was computed with (${sequence.adapter.name})`);
     }
   });

@@ -41,9 +41,13 @@ export function mixAdapters(
   stack: LowRankStack,
   others: readonly OtherAdapter[],
   rows: Int32Array,
+  /** Names of all row inputs that the others read. */
+  inputs: readonly string[],
 ): Adapter<MixedParameters> {
   return {
     name: 'several adapters',
+    // The rows have theirs already.
+    ...(inputs.length > 0 && { rowInputs: { names: inputs, of: () => ({}) } }),
     parameters: {
       rows: tensor(rows, [rows.length], 'int32'),
       stack,

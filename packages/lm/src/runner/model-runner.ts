@@ -1,6 +1,6 @@
 import { type BlockCopy, type KvBlocks, OutOfBlocksError, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER, sameAdapter } from '../model/adapter.js';
+import { type Adapter, NO_ADAPTER, sameCache } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
 import type { Network } from '../model/network.js';
 import { distinctAdapters } from './adapter-lists.js';
@@ -18,7 +18,7 @@ import type { PassRow } from './pass-inputs.js';
 import { PassRunner } from './pass-runner.js';
 import { cacheCapacity, checkPositive, type ModelRunnerOptions, type PackWeights } from './runner-options.js';
 import { type PassFailure, passesOf } from './runner-passes.js';
-import { Sequence, waitsForPrefix } from './sequence.js';
+import { longestShared, Sequence, waitsForPrefix } from './sequence.js';
 import { type RowSoftmax, rowsOf, softmaxesOf } from './step-memory.js';
 
 type Row = ExtendRow<Sequence>;
@@ -85,26 +85,27 @@ export class ModelRunner {
   }
 
   /**
-   * A new sequence: empty, or with as many of `tokens` (but never all of them) as a sequence of this runner with the same
-   * adapter begins with.
+   * A new sequence: empty, or with as many of `tokens` (but never all of them) as a sequence of this runner begins with and
+   * has computed as this one would: with the same adapter and row inputs, or where neither adapter has changed anything yet.
    */
   start(tokens: readonly number[] = [], adapter: Adapter = NO_ADAPTER): CachedSequence {
-    let best: Sequence | undefined;
-    let shared = 0;
-    for (const other of this.#prefixReuse ? [...this.#live, ...this.#released] : []) {
-      if (!other.adapter || !sameAdapter(other.adapter, adapter)) continue;
-      const common = commonPrefix(other.tokens, tokens, tokens.length - 1);
-      if (common > shared) [best, shared] = [other, common];
-    }
+    const all = this.#prefixReuse ? [...this.#live, ...this.#released] : [];
+    const { best, shared } = longestShared(all, tokens, adapter);
     if (best) {
       if (this.#released.delete(best)) this.#released.add(best);
-      return this.fork(best, shared);
+      const from = this.#fork(best, shared);
+      from.adapter = adapter;
+      return from;
     }
     return this.#add(new Sequence(this.#blocks.create()));
   }
 
   /** Another sequence that begins with the first `length` tokens of this one (default: all). */
   fork(sequence: CachedSequence, length: number = sequence.length): CachedSequence {
+    return this.#fork(sequence, length);
+  }
+
+  #fork(sequence: CachedSequence, length: number): Sequence {
     const from = this.#own(sequence, this.#released);
     this.#passes.copies.settle(from);
     return this.#add(from.fork(this.#blocks.fork(from.id, from.virtual + length), length));
@@ -241,7 +242,7 @@ export class ModelRunner {
    */
   async #putPrefixes(rows: readonly Row[], onPrefix: (row: Row) => void): Promise<void> {
     for (const adapter of distinctAdapters(rows.map((row) => row.adapter))) {
-      const own = rows.filter((row) => sameAdapter(row.adapter, adapter));
+      const own = rows.filter((row) => sameCache(row.adapter, adapter));
       onPrefix(own[0]!);
       const prefix = await this.#prefixOf(adapter);
       for (const { sequence } of own) {
@@ -257,7 +258,7 @@ export class ModelRunner {
   /** The sequence that has the prefix of an adapter and nothing else. */
   async #prefixOf(adapter: Adapter): Promise<Sequence> {
     const isIt = (one: Sequence) =>
-      one.length === 0 && one.virtual > 0 && one.adapter !== undefined && sameAdapter(one.adapter, adapter);
+      one.length === 0 && one.virtual > 0 && one.adapter !== undefined && sameCache(one.adapter, adapter);
     const known = [...this.#released].find(isIt);
     if (known) return known;
     const count = adapter.virtualTokens ?? 0;
@@ -304,11 +305,4 @@ export class ModelRunner {
     if (sequence instanceof Sequence && (this.#live.has(sequence) || also?.has(sequence))) return sequence;
     throw new PosttrainError('MODEL_RUNNER', 'the sequence was released, or belongs to another runner');
   }
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
-  const end = Math.min(a.length, most);
-  let i = 0;
-  while (i < end && a[i] === b[i]) i++;
-  return i;
 }

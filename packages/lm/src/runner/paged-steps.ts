@@ -36,6 +36,8 @@ export interface PagedStepInput {
   readonly rows?: Tensor;
   /** float32 [n]: 1 / temperature of each position that is asked about, if its softmax is. */
   readonly rates?: Tensor;
+  /** int32 [b] each: `Adapter.rowInputs` of each row, if the adapter reads some. */
+  readonly rowInputs?: Readonly<Record<string, Tensor>>;
 }
 
 /** What a step says of the n positions that are asked about. */
@@ -87,7 +89,7 @@ type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs'>,
   old: StepResults,
 ];
 

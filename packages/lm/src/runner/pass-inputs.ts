@@ -1,4 +1,4 @@
-import { type TokenTree, tensor } from '@posttrain/core-tensor';
+import { type Tensor, type TokenTree, tensor } from '@posttrain/core-tensor';
 import { roundUpToPowerOfTwo } from '../model/sizes.js';
 import { depthsOf, type ExtendRow } from './extend-inputs.js';
 import type { PagedStepInput } from './paged-steps.js';
@@ -15,7 +15,7 @@ export interface PassRow<Sequence> {
 
 interface PassInputs {
   /** What a step takes whether it reads the blocks or a copy of them. */
-  readonly inputs: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates'>;
+  readonly inputs: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs'>;
   /** Which of the count · width positions are asked about. */
   readonly positions: readonly number[];
 }
@@ -33,8 +33,8 @@ export class InputMemory {
   write<Sequence extends { readonly stored: number }>(
     pass: readonly PassRow<Sequence>[],
     places: readonly number[],
-    count: number,
-    width: number,
+    [count, width]: readonly [number, number],
+    names: readonly string[] = [],
   ): PassInputs {
     const tokens = arrayOf(this.#tokens, count * width, Int32Array).fill(0);
     const lengths = arrayOf(this.#lengths, count, Int32Array).fill(0);
@@ -49,7 +49,10 @@ export class InputMemory {
         temperatures.push(row.temperature);
       }
     });
-    const inputs = { tokens: tensor(tokens, [count, width]), lengths: tensor(lengths, [count]) };
+    const inputs = {
+      ...{ tokens: tensor(tokens, [count, width]), lengths: tensor(lengths, [count]) },
+      ...(names.length > 0 && { rowInputs: rowInputs(pass, places, count, names) }),
+    };
     if (temperatures.every((temperature) => temperature === undefined)) return { inputs, positions };
     const rates = arrayOf(this.#rates, width === 1 ? count : paddedLength(positions), Float32Array).fill(1);
     temperatures.forEach((temperature, i) => {
@@ -81,6 +84,23 @@ export function treeInputs<Sequence>(
     }
   });
   return { depths: tensor(depths, [count, width]), visible: tensor(visible, [count, width, width]) };
+}
+
+/** `Adapter.rowInputs` of each row; 0 for rows whose adapter does not read them. */
+function rowInputs(
+  pass: readonly Pick<PassRow<unknown>, 'row'>[],
+  places: readonly number[],
+  count: number,
+  names: readonly string[],
+): Readonly<Record<string, Tensor>> {
+  const of = (name: string) => {
+    const values = new Int32Array(count);
+    pass.forEach(({ row }, i) => {
+      values[places[i]!] = row.adapter.inputs?.[name] ?? 0;
+    });
+    return [name, tensor(values, [count], 'int32')] as const;
+  };
+  return Object.fromEntries(names.map(of));
 }
 
 /** The array of this length: there are few. */

@@ -84,9 +84,11 @@ export class PassRunner {
   async run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
-    const copied = longest === 1 ? await this.copies.find(sequences, room) : undefined;
+    // Copies have the layers of the pass itself only.
+    const isCopied = longest === 1 && !pass.some(({ row }) => row.adapter.earlierPass);
+    const copied = isCopied ? await this.copies.find(sequences, room) : undefined;
     if (!copied) {
-      if (longest > 1) for (const sequence of sequences) this.copies.forget(sequence);
+      if (!isCopied) for (const sequence of sequences) this.copies.forget(sequence);
       await this.copies.writeBack();
     }
     const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
@@ -103,7 +105,7 @@ export class PassRunner {
   /** A pass of one token a row over a copy of what is in the blocks. */
   async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, 1);
+    const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
     const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
     const extended = this.#packs()
       ? await packedSteps(this.#network, this.#weights, adapter).extendCopied(...rest)
@@ -115,10 +117,11 @@ export class PassRunner {
   /** A pass of up to `longest` tokens a row over the blocks. */
   async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
     const count = roundUpToPowerOfTwo(pass.length);
-    const width = Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest));
+    // A tree may have more tokens than the context, though no path of it is as long.
+    const width = Math.max(longest, Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest)));
     const places = pass.map((_, i) => i);
     const adapter = await this.#mixed(pass, places, count);
-    const { inputs, positions } = this.#inputs.write(pass, places, count, width);
+    const { inputs, positions } = this.#inputs.write(pass, places, [count, width], adapter.rowInputs?.names);
     const tree = treeInputs(pass, count, width);
     const sequences = pass.map(({ row }) => row.sequence);
     const slots = new Int32Array(count * width);
@@ -131,11 +134,12 @@ export class PassRunner {
     const asked = width === 1 ? undefined : paddedPositions(positions);
     const input = asked ? { ...paged, rows: tensor(asked) } : paged;
     const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
-    const rest = [adapter.parameters, this.#memory.pools, input, old] as const;
+    const { earlierPass = false } = adapter;
+    const rest = [adapter.parameters, this.#memory.poolsFor(earlierPass), input, old] as const;
     const extended = this.#packs()
       ? await packedSteps(this.#network, this.#weights, adapter).extend(...rest)
       : await pagedSteps(this.#network, adapter).extend(this.#weights, ...rest);
-    this.#memory.pools = extended.cache;
+    this.#memory.put(extended.cache, earlierPass);
     return { results: extended.results, places: asked ? positions.map((_, i) => i) : positions };
   }
 

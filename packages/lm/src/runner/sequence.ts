@@ -1,4 +1,4 @@
-import type { Adapter } from '../model/adapter.js';
+import { type Adapter, sameCache, untouchedBy } from '../model/adapter.js';
 import type { CachedSequence, ExtendRow } from './extend-inputs.js';
 
 /** A sequence of a runner, as the runner knows it. */
@@ -44,3 +44,28 @@ export class Sequence implements CachedSequence {
 /** Whether a row's sequence begins with this row, and what its adapter puts before every sequence is not there yet. */
 export const waitsForPrefix = ({ sequence, adapter }: ExtendRow<Sequence>): boolean =>
   sequence.virtual === 0 && sequence.length === 0 && (adapter.virtualTokens ?? 0) > 0;
+
+/** The sequence that has computed most of the first tokens (never all of them) as one with this adapter would, and how many. */
+export function longestShared(
+  sequences: readonly Sequence[],
+  tokens: readonly number[],
+  adapter: Adapter,
+): { readonly best: Sequence | undefined; readonly shared: number } {
+  let best: Sequence | undefined;
+  let shared = 0;
+  for (const other of sequences) {
+    if (!other.adapter) continue;
+    const untouched = Math.min(untouchedBy(other.adapter), untouchedBy(adapter));
+    const most = sameCache(other.adapter, adapter) ? tokens.length : untouched;
+    const common = commonPrefix(other.tokens, tokens, Math.min(most, tokens.length - 1));
+    if (common > shared) [best, shared] = [other, common];
+  }
+  return { best, shared };
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[], most: number): number {
+  const end = Math.min(a.length, most);
+  let i = 0;
+  while (i < end && a[i] === b[i]) i++;
+  return i;
+}

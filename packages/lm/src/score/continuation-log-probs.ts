@@ -1,6 +1,6 @@
 import { type Compiled, compile, type Tensor, tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
+import { type Adapter, contextOf, NO_ADAPTER, perAdapter, type RowInputs } from '../model/adapter.js';
 import type { LayerHooks, Weights } from '../model/layers.js';
 import type { KvCache, Network, RunnableModel } from '../model/network.js';
 import { roundUpToSize } from '../model/sizes.js';
@@ -13,6 +13,8 @@ import { type SequenceLogProbs, sequenceLogProbs } from './token-log-probs.js';
 /** Options of `continuationLogProbs`. */
 export interface ContinuationLogProbsOptions {
   readonly adapter?: Adapter;
+  /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
+  readonly adapterInputs?: readonly RowInputs[];
   /** Most tokens, padding included, that one pass computes. Default 4096. */
   readonly maxTokensPerPass?: number;
   /** Memory for the keys and values of one pass's rows; a single row may take more. Default 256 MiB. */
@@ -75,8 +77,18 @@ export async function continuationLogProbs(
   continuations: readonly Continuation[],
   options: ContinuationLogProbsOptions = {},
 ): Promise<ContinuationLogProbs[]> {
-  assertKnownOptions('continuationLogProbs', options, ['adapter', 'maxTokensPerPass', 'maxCacheBytes']);
-  const { adapter = NO_ADAPTER, maxTokensPerPass = MAX_TOKENS_PER_PASS, maxCacheBytes = 2 ** 28 } = options;
+  assertKnownOptions('continuationLogProbs', options, [
+    'adapter',
+    'adapterInputs',
+    'maxTokensPerPass',
+    'maxCacheBytes',
+  ]);
+  const {
+    adapter = NO_ADAPTER,
+    adapterInputs = [],
+    maxTokensPerPass = MAX_TOKENS_PER_PASS,
+    maxCacheBytes = 2 ** 28,
+  } = options;
   const { vocabSize } = network.config;
   const longest = contextOf(network.config, adapter);
   checkSequences(
@@ -85,15 +97,14 @@ export async function continuationLogProbs(
     { shortest: 2, longest: longest + 1, vocabSize },
   );
   const results = new Array<ContinuationLogProbs>(continuations.length);
-  // The cache of a shared prefix begins empty: who has virtual tokens is scored whole.
-  const { roots, alone } = adapter.virtualTokens
-    ? { roots: [], alone: continuations.map((_, i) => i) }
-    : prefixTree(continuations);
+  // The cache of a shared prefix begins empty, for one pass over rows that differ in their tokens only: others are scored whole.
+  const isWhole = adapter.virtualTokens || adapter.earlierPass || adapter.rowInputs || adapterInputs.length > 0;
+  const { roots, alone } = isWhole ? { roots: [], alone: continuations.map((_, i) => i) } : prefixTree(continuations);
   const plain = alone.map((i) => continuations[i]!);
   const scored = await sequenceLogProbs(
     { network, weights },
     plain.map(({ tokens }) => tokens),
-    { adapter, maxTokensPerPass },
+    { adapter, maxTokensPerPass, ...(isWhole && { adapterInputs }) },
   );
   scored.forEach(({ logProbs, isGreedy }, i) => {
     const from = plain[i]!.start - 1;

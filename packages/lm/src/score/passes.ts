@@ -95,7 +95,7 @@ export function gridOf(rows: readonly (readonly number[])[], count: number, widt
 }
 
 /** What a network takes of a pass: padding is on the right and attention is causal, so no real token sees it. */
-export function passInput(tokens: Tensor): SequenceInput {
+export function passInput(tokens: Tensor, rowInputs?: SequenceInput['rowInputs']): SequenceInput {
   const [b, s] = tokens.shape as [number, number];
-  return { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32') };
+  return { tokens, positions: iota([b, s], 1), segments: zeros([b, s], 'int32'), ...(rowInputs && { rowInputs }) };
 }

@@ -1,7 +1,7 @@
 import { type Compiled, compile, type Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue, type TokenLogProb } from '@posttrain/interfaces';
-import { type Adapter, contextOf, NO_ADAPTER, perAdapter } from '../model/adapter.js';
-import type { Weights } from '../model/layers.js';
+import { type Adapter, contextOf, NO_ADAPTER, perAdapter, type RowInputs, rowInputsOf } from '../model/adapter.js';
+import type { PassInfo, Weights } from '../model/layers.js';
 import type { RunnableModel } from '../model/network.js';
 import { checkNumbers } from '../runner/non-finite.js';
 import { checkSequences, gridOf, MAX_TOKENS_PER_PASS, passesOf, passInput } from './passes.js';
@@ -11,6 +11,8 @@ import { tokenRanks, topLogProbs } from './top-log-probs.js';
 /** Options of `sequenceLogProbs`. */
 export interface LogProbsOptions {
   readonly adapter?: Adapter;
+  /** What the adapter reads of each sequence, beside what it finds in the tokens. Default: nothing. */
+  readonly adapterInputs?: readonly RowInputs[];
   /** Divides the logits, as the sampler does. Default 1. */
   readonly temperature?: number;
   /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
@@ -51,6 +53,7 @@ type Scoring = Compiled<
     temperature: number,
     top: number,
     ranks: number,
+    rowInputs: PassInfo['inputs'] | undefined,
   ],
   Scored
 >;
@@ -58,9 +61,9 @@ type Scoring = Compiled<
 const scoringOf = perAdapter(
   (network, adapter): Scoring =>
     compile(
-      (weights, parameters, tokens, targets, temperature, top, ranks) => {
+      (weights, parameters, tokens, targets, temperature, top, ranks, rowInputs) => {
         const options = { hooks: adapter.hooks(parameters), temperature };
-        const hidden = network.hidden(weights, passInput(tokens), options.hooks);
+        const hidden = network.hidden(weights, passInput(tokens, rowInputs), options.hooks);
         const { logProbs, entropies, isGreedy, logSumExps } = logProbsOf(network, weights, hidden, targets, options);
         const count = targets.size;
         const flat = hidden.reshape([count, -1]);
@@ -77,7 +80,9 @@ const scoringOf = perAdapter(
     ),
 );
 
-export const LOG_PROBS_OPTIONS = ['adapter', 'temperature', 'maxTokensPerPass', 'topLogProbs', 'ranks'] as const;
+export const LOG_PROBS_OPTIONS = [
+  ...['adapter', 'adapterInputs', 'temperature', 'maxTokensPerPass', 'topLogProbs', 'ranks'],
+] as const;
 
 /**
  * Log-probabilities of given token sequences, each of at least two tokens and at most one more than the context. Sequences
@@ -94,6 +99,7 @@ export async function sequenceLogProbs(
   assertKnownOptions('logProbs', options, LOG_PROBS_OPTIONS);
   const {
     adapter = NO_ADAPTER,
+    adapterInputs = [],
     temperature = 1,
     maxTokensPerPass = MAX_TOKENS_PER_PASS,
     topLogProbs: top = 0,
@@ -110,7 +116,10 @@ export async function sequenceLogProbs(
   for (const { sequences: rows, tokens, width } of passesOf(inputs, { longest, maxTokens: maxTokensPerPass })) {
     const next = rows.map((sequence) => sequences[sequence]!.slice(1));
     const targets = gridOf(next, tokens.shape[0]!, width);
-    const scored = await scoring(weights, adapter.parameters, tokens, targets, temperature, top, Number(withRanks));
+    const [ofRows, given] = [rows.map((i) => sequences[i]!), rows.map((i) => adapterInputs[i] ?? {})];
+    const rowInputs = rowInputsOf(adapter, ofRows, tokens.shape as [number, number], given);
+    const how = [temperature, top, Number(withRanks)] as const;
+    const scored = await scoring(weights, adapter.parameters, tokens, targets, ...how, rowInputs);
     const columns = await Promise.all(scored.columns.map((column) => column.data()));
     const best = scored.top && [await scored.top.tokens.data(), await scored.top.logProbs.data()];
     rows.forEach((sequence, row) => {

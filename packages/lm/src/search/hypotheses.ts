@@ -1,5 +1,5 @@
 import { PosttrainError, showValue } from '@posttrain/interfaces';
-import { type Adapter, NO_ADAPTER } from '../model/adapter.js';
+import { type Adapter, adapterFor, NO_ADAPTER } from '../model/adapter.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { logSoftmax } from '../sampling/log-softmax.js';
@@ -37,6 +37,8 @@ export class ModelHypotheses implements Hypotheses {
   readonly #adapter: Adapter;
   readonly #temperature: number;
   #sequences: CachedSequence[] = [];
+  /** Of each of them, with what it reads of its prompt. */
+  #adapters: Adapter[] = [];
 
   constructor(
     runner: ModelRunner,
@@ -52,12 +54,14 @@ export class ModelHypotheses implements Hypotheses {
 
   start(prompts: readonly (readonly number[])[]): Promise<Continuations[]> {
     this.release();
-    for (const prompt of prompts) this.#sequences.push(this.#runner.start(prompt, this.#adapter));
+    this.#adapters = prompts.map((prompt) => adapterFor(this.#adapter, prompt));
+    for (const [i, prompt] of prompts.entries()) this.#sequences.push(this.#runner.start(prompt, this.#adapters[i]));
     return this.#extend(prompts.map((prompt, i) => prompt.slice(this.#sequences[i]!.length)));
   }
 
   advance(steps: readonly Step[]): Promise<Continuations[]> {
     const parents = this.#sequences;
+    this.#adapters = steps.map(({ parent }) => this.#adapters[parent]!);
     const moved = new Set<number>();
     // The first child of a parent goes on in its place, further ones fork; the parent itself has not grown yet.
     this.#sequences = steps.map(({ parent }) => {
@@ -76,8 +80,9 @@ export class ModelHypotheses implements Hypotheses {
   }
 
   async #extend(tokens: readonly (readonly number[])[]): Promise<Continuations[]> {
-    const adapter = this.#adapter;
-    const inputs = this.#sequences.map((sequence, i) => ({ sequence, tokens: tokens[i]!, adapter }));
+    const inputs = this.#sequences.map((sequence, i) => {
+      return { sequence, tokens: tokens[i]!, adapter: this.#adapters[i]! };
+    });
     const results = await this.#runner.extend(inputs);
     return results.map(({ logits }) => {
       return { logProbs: logSoftmax(logits[0]!, this.#temperature), scores: (processed) => processed };

@@ -129,7 +129,7 @@ export class MedusaHeads {
   }
 
   /** @throws PosttrainError for heads of another width or vocabulary than the model's */
-  checkFits({ config, name }: CausalLM): void {
+  checkFits({ network: { config }, name }: CausalLM): void {
     const { output } = namesOf(0, this.numLayers);
     const [vocabulary, width] = this.weights[output]!.shape;
     if (vocabulary === config.vocabSize && width === config.hiddenSize) return;

@@ -94,7 +94,7 @@ export class Medusa implements Proposer {
     const { numHeads, numLayers } = heads;
     this.#heads = heads;
     this.#candidates = candidates;
-    this.#tree = treeOf(choices ?? defaultChoices(numHeads), numHeads, model.config.vocabSize);
+    this.#tree = treeOf(choices ?? defaultChoices(numHeads), numHeads, model.network.config.vocabSize);
     this.#widths = Array.from({ length: numHeads }, (_, depth) =>
       this.#tree.reduce((most, node) => (node.depth === depth ? Math.max(most, node.rank + 1) : most), 0),
     );

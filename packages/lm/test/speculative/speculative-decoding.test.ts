@@ -6,11 +6,13 @@ import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   CausalLM,
+  contrastive,
   type DecodeRow,
   DraftVocabularyError,
   initialWeights,
   LocalGenerator,
   loadWeights,
+  MedusaHeads,
   ModelRunner,
   networkOf,
   type ProposalRequest,
@@ -208,12 +210,16 @@ it('gives the same tokens when the cache is full on the way, of the target and o
     ),
   );
   const plain = await run(target, rows);
-  for (const options of [{ draft: target }, { draft, tokens: 3 }, { promptLookup: {} }]) {
+  const medusa = MedusaHeads.initialize(target);
+  for (const options of [{ draft: target }, { draft, tokens: 3 }, { promptLookup: {} }, { medusa }]) {
     const roomy = await run(target, rows, new SpeculativeDecoding(target, options));
     const full = await run(target, rows, new SpeculativeDecoding(target, options), 4, 12 * 16);
     expect(full.tokens).toEqual(roomy.tokens);
     if (!('tokens' in options)) expect(full.tokens).toEqual(plain.tokens);
   }
+  const mixed = rows.map((row) => ({ ...row, mix: contrastive({ amateur: { model: draft } }) }));
+  const roomy = await run(target, mixed);
+  expect((await run(target, mixed, undefined, 4, 12 * 16)).tokens).toEqual(roomy.tokens);
 });
 
 describe('the distribution of sampled completions', () => {
@@ -311,6 +317,8 @@ describe('the end of a completion', () => {
     ];
     const plain = await run(target, rows);
     expect(plain.tokens.map(({ length }) => length)).toEqual([10, 19, 3]);
+    const medusa = await run(target, rows, new SpeculativeDecoding(target, { medusa: MedusaHeads.initialize(target) }));
+    expect(medusa.tokens).toEqual(plain.tokens);
     for (const one of [target, draft]) {
       const { tokens, rounds } = await run(target, rows, new SpeculativeDecoding(target, { draft: one, tokens: 6 }));
       expect(tokens).toEqual(plain.tokens);

@@ -1,3 +1,4 @@
+import { isPosttrainError } from '@posttrain/interfaces';
 import { AdapterFileError } from './errors.js';
 import type { TaskType } from './peft-adapter.js';
 import type { PeftMethod } from './peft-method.js';
@@ -16,7 +17,7 @@ const INFORMATIVE = new Set([
 ]);
 
 /** PEFT's own names that are not in snake case. */
-const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT' };
+const OWN_NAMES: Readonly<Record<string, string>> = { deltaT: 'deltaT', applyGS: 'apply_GS' };
 
 const snakeCase = (name: string): string =>
   OWN_NAMES[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -51,14 +52,16 @@ export function toConfigFile<Config extends object>(
 /**
  * The options in a parsed adapter_config.json. Keys that are not ours are left alone while they are inactive (PEFT's
  * default, null, false or empty); an active one is an error that names it.
+ *
+ * @throws AdapterFileError
  */
 export function fromConfigFile<Config extends object>(
   method: PeftMethod<Config>,
   json: Readonly<Record<string, unknown>>,
   path: string,
   taskType: TaskType,
-): Partial<Config> {
-  const names = new Map(Object.keys(method.defaults).map((name) => [snakeCase(name), name]));
+): Config {
+  const names = new Map(Object.keys(method.options.shape).map((name) => [snakeCase(name), name]));
   const config: Record<string, unknown> = {};
   const active: string[] = [];
   for (const [key, value] of Object.entries(json)) {
@@ -76,7 +79,12 @@ export function fromConfigFile<Config extends object>(
     }
   }
   if (active.length > 0) throw new AdapterFileError(path, `uses what is not supported: ${active.join(', ')}.`);
-  return config as Partial<Config>;
+  try {
+    return method.options.read(config as Partial<Config>);
+  } catch (cause) {
+    if (!isPosttrainError(cause)) throw cause;
+    throw new AdapterFileError(path, `has what cannot be right: ${cause.message}`, { cause });
+  }
 }
 
 const isInactive = (value: unknown, unused: unknown): boolean =>

@@ -1,6 +1,6 @@
 import { type Engine, Key, realize, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { assertKnownOptions, custom, type Given, integer, options, text } from '@posttrain/interfaces';
+import { custom, type Given, integer, options, text } from '@posttrain/interfaces';
 import { copiedTensors } from './adapter-target.js';
 import { assertMethod, assertModel } from './arguments.js';
 import { AdapterConfigError, AdapterFileError } from './errors.js';
@@ -26,12 +26,6 @@ const createAdapterOptions = options('createAdapter', {
 });
 /** Options of `createAdapter`. */
 export type CreateAdapterOptions = Given<typeof createAdapterOptions>;
-
-/** What people call options of methods, beside PEFT's names in snake case, which are near enough. */
-const METHOD_OPTION_NAMES = {
-  ...{ rank: 'r', lora_r: 'r', loraR: 'r', alpha: 'loraAlpha', dropout: 'loraDropout' },
-  ...{ targets: 'targetModules', target: 'targetModules', layers: 'layersToTransform' },
-};
 
 /** A method in either form. */
 export type AnyPeftMethod<Config extends object> =
@@ -98,14 +92,9 @@ export async function planAdapter<Config extends object>(
   given: Partial<Config>,
   { seed = 0, name, rows = [], file }: PlanOptions,
 ): Promise<Planned<Config>> {
-  const known = Object.keys(method.defaults);
-  const aliases = Object.fromEntries(Object.entries(METHOD_OPTION_NAMES).filter(([, ours]) => known.includes(ours)));
-  assertKnownOptions(`createAdapter(${method.peftType})`, given, known, { aliases });
-  // Undefined is not given, as in the options of trainers.
-  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const complete: Config = { ...method.defaults, ...present };
+  const complete = method.options.read(given);
   const asked: Config = file ? complete : withHead(model, complete);
-  const { config, plan, skipped } = method.plan(model, asked, file ? 'any entry' : 'every entry');
+  const { config, plan, skipped } = await method.plan(model, asked, file ? 'any entry' : 'every entry');
   const context: MethodContext<Config> = { config, plan, model: model.config };
   checkSize(model, method, context, file);
   const key = Key.fromSeed(seed);
@@ -141,6 +130,7 @@ async function adapterOf<Config extends object>(
   const isPlain = plan.saved.length === 0 && plan.biases.size === 0;
   const lowRank = (trained: Named) => (isPlain ? method.lowRank?.(context, { trained, frozen }) : undefined);
   const virtualTokens = method.virtualTokens?.(config);
+  const rowInputs = method.rowInputs?.(config);
   const { penalty, optimizer } = method;
   const adapter: PeftAdapter<Config> = {
     ...{ name, method, config, plan, parameters, frozen },
@@ -151,10 +141,12 @@ async function adapterOf<Config extends object>(
       trainableParameters,
       totalParameters: model.storage.parameters + trainableParameters,
     },
-    identity: { peftType: method.peftType, ...config, ...(await fingerprintOf(frozen)) },
+    identity: { peftType: method.peftType, ...decisiveOf(method, config), ...(await fingerprintOf(frozen)) },
     stochastic: method.stochastic?.(config),
     ...{ hooks, trainingHooks: hooksWith },
     ...(virtualTokens !== undefined && { virtualTokens }),
+    ...(rowInputs && { rowInputs }),
+    ...(method.earlierPass?.(config) && { earlierPass: true }),
     ...(lowRank(parameters) && { lowRank: (trained) => lowRank(trained)! }),
     ...(method.changesBase?.(config) && { reference: { name: `${name} as it was made`, parameters, hooks } }),
     ...(penalty && { penalty: (trained) => penalty(trained, config) }),
@@ -163,6 +155,10 @@ async function adapterOf<Config extends object>(
   };
   return adapter;
 }
+
+/** The options that decide what an adapter computes. */
+const decisiveOf = <Config extends object>({ options: { shape } }: PeftMethod<Config>, config: Config): object =>
+  Object.fromEntries(Object.entries(config).filter(([name]) => shape[name]?.decisive ?? true));
 
 /** Frozen tensors in the type that the trained ones have in a pass of mixed precision. */
 function inTypeOf(trained: Named, frozen: Named): Named {

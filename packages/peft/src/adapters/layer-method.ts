@@ -1,33 +1,17 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
-import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo } from '@posttrain/lm';
+import type { EmbeddingLayer, LinearLayer, LowRankUpdate, ModuleInfo, RowInputsSpec } from '@posttrain/lm';
+import type { MethodOptions } from './method-options.js';
 
-/** Which modules an adapter enters: PEFT's options in camel case, `null` being PEFT's null. A method has those that PEFT has. */
+/** Which modules an adapter enters, as `targetOptions` and its kin declare it. A method has those that PEFT has. */
 export interface TargetedConfig {
-  /**
-   * A list of module paths or dotted endings (`q_proj`), one regular expression in Python's syntax that must match a
-   * whole path, or `'all-linear'`: every linear layer but the output layer. Null: PEFT's default of the model type.
-   */
   readonly targetModules: readonly string[] | string | null;
-  /** Modules to leave out, written as `targetModules`. */
   readonly excludeModules?: readonly string[] | string | null;
-  /** Indices of the transformer blocks to enter; needs a list in `targetModules`. */
   readonly layersToTransform?: readonly number[] | number | null;
-  /** Name of the list of blocks, when it is not the first numbered part of the path (`layers`, `h`). */
   readonly layersPattern?: readonly string[] | string | null;
-  /** Modules trained whole, as copies: paths or dotted endings. */
   readonly modulesToSave?: readonly string[] | null;
   /** Which biases of the base are trained, as copies: those of the targets (the method's own word), all, or none. */
   readonly bias?: string;
-}
-
-/** The options that LoRA and its kin have: all of them. */
-export interface PeftConfig extends TargetedConfig {
-  readonly excludeModules: readonly string[] | string | null;
-  readonly layersToTransform: readonly number[] | number | null;
-  readonly layersPattern: readonly string[] | string | null;
-  readonly modulesToSave: readonly string[] | null;
-  readonly bias: 'none' | 'all' | 'lora_only';
 }
 
 /** A module with the tensors an adapter changes. */
@@ -58,12 +42,14 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   readonly peftType: string;
   /** The modules it can enter. */
   readonly kinds: readonly ModuleInfo['kind'][];
-  /** Every option with its default, which is PEFT's. In files they have the same names in snake case. */
-  readonly defaults: Config;
+  /** See `PeftMethod.options`. */
+  readonly options: MethodOptions<Config>;
   /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
   readonly fileDefaults: Readonly<Record<string, unknown>>;
   /** PEFT's default targets by `model_type`. Default: LoRA's. */
   readonly defaultTargets?: Readonly<Record<string, readonly string[]>>;
+  /** Whether files say `fan_in_fan_out`. Default true. */
+  readonly fanInFanOut?: boolean;
   /** The word for "the biases of the targets" in `bias`. Default `lora_only`. */
   readonly targetBiases?: string;
   /** Options that say something by module, as an object of patterns: one that reaches no target is refused. */
@@ -75,8 +61,8 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
    * anything is made.
    */
   parameters?(target: ModuleInfo, config: Config): number;
-  /** Throws when the options cannot be right, by themselves or for these targets. */
-  check(config: Config, targets: readonly AdapterTarget[]): void;
+  /** Throws when options cannot be right together or for these targets; each by itself is right. Left out: all can. */
+  check?(config: Config, targets: readonly AdapterTarget[]): void;
   /** Throws when what was read from a file cannot be made again. */
   checkFile?(config: Config): void;
   /**
@@ -100,8 +86,12 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   lowRank?(module: ModuleInfo, parameters: Named, config: Config): LowRankUpdate | undefined;
   /** tokens int32 [...] → [..., width], for methods that enter embeddings. */
   embed?(tokens: Tensor, layer: EmbeddingLayer, parameters: Named, config: Config): Tensor;
-  /** The weight with which the bare module computes what `apply` does. */
-  merge(target: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+  /** See `PeftMethod.rowInputs`; `apply` finds them by `inputOf`. */
+  rowInputs?(config: Config): RowInputsSpec | undefined;
+  /** The weight with which the bare module computes what `apply` does. Left out: there is none. */
+  merge?(target: AdapterTarget, parameters: Named, config: Config): MergedTarget;
+  /** See `PeftMethod.cannotMerge`. */
+  cannotMerge?(config: Config): string | undefined;
   /** The inverse of `merge`, for methods that have one. `merged` is the module with its merged tensors. */
   unmerge?(merged: AdapterTarget, parameters: Named, config: Config): MergedTarget;
   /** See `PeftMethod.changesBase`. */

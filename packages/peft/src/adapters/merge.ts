@@ -36,9 +36,8 @@ export async function mergeAdapter<Config extends object>(
   const { probe = defaultProbe(model) } = mergeOptions.read(given);
   refuseQuantized(model);
   const { method, config, plan, parameters, frozen } = adapter;
-  if (!method.merge) {
-    throw new MergeError(`${method.peftType} computes what no weights of the model compute, so it cannot be merged.`);
-  }
+  const why = method.merge ? method.cannotMerge?.(config) : 'computes what no weights of the model compute';
+  if (!method.merge || why !== undefined) throw new MergeError(`${method.peftType} ${why}, so it cannot be merged.`);
   const changed: Record<string, Tensor> = {};
   for (const [module, parameter] of plan.biases) changed[`${module}.bias`] = parameters[parameter]!;
   for (const { name } of plan.saved) {

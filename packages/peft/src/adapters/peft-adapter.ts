@@ -30,6 +30,8 @@ export interface AdapterPlan {
   readonly saved: readonly ModuleInfo[];
   /** Parameter name of each bias that is trained, by module path. */
   readonly biases: ReadonlyMap<string, string>;
+  /** Adapters that the method mixes, whose tensors are among its own. */
+  readonly experts?: readonly PeftAdapter[];
   /** The base's own embeddings that PEFT puts into the file when they are targets, by their names there. */
   readonly carried: Named;
 }

@@ -1,6 +1,7 @@
 import type { Key, Tensor } from '@posttrain/core-tensor';
 import type { Named, Optimizer } from '@posttrain/core-tensor/optim';
-import type { LayerHooks, LowRankUpdate, ModelConfig } from '@posttrain/lm';
+import type { LayerHooks, LowRankUpdate, ModelConfig, RowInputsSpec } from '@posttrain/lm';
+import type { MethodOptions } from './method-options.js';
 import type { AdaptableModel, AdapterPlan } from './peft-adapter.js';
 import type { SkippedModule } from './targets.js';
 
@@ -47,8 +48,8 @@ export interface PlannedAdapter<Config extends object = object> {
 export interface PeftMethod<Config extends object = object> {
   /** `peft_type` of adapter_config.json. */
   readonly peftType: string;
-  /** Every option with its default, which is PEFT's. In files they have the same names in snake case. */
-  readonly defaults: Config;
+  /** Every option, declared once with its default, which is PEFT's: `methodOptions`. In files they have the same names in snake case. */
+  readonly options: MethodOptions<Config>;
   /** What PEFT writes besides: options that are not supported, with the value that means "not used". */
   readonly fileDefaults: Readonly<Record<string, unknown>>;
   /** Keys of files that say something of the model (`fan_in_fan_out`), which `facts` gives and reading leaves alone. */
@@ -60,7 +61,11 @@ export interface PeftMethod<Config extends object = object> {
    *
    * @throws AdapterConfigError, TargetModulesError
    */
-  plan(model: AdaptableModel, config: Config, strictness: 'every entry' | 'any entry'): PlannedAdapter<Config>;
+  plan(
+    model: AdaptableModel,
+    config: Config,
+    strictness: 'every entry' | 'any entry',
+  ): PlannedAdapter<Config> | Promise<PlannedAdapter<Config>>;
   /**
    * How many numbers `init` makes. Where a method says it, a config that asks for absurdly many is refused before anything is
    * made.
@@ -85,10 +90,16 @@ export interface PeftMethod<Config extends object = object> {
   ): Readonly<Record<string, LowRankUpdate>> | undefined;
   /** The weights of the model that change, with which it computes what `hooks` does. Left out: nothing can be merged. */
   merge?(context: MethodContext<Config>, tensors: AdapterTensors, base: AdaptableModel): Named;
+  /** Why nothing can be merged with this configuration, to follow the name of the method. Undefined or left out: it can. */
+  cannotMerge?(config: Config): string | undefined;
   /** The inverse of `merge`. `merged` has the merged weights. */
   unmerge?(context: MethodContext<Config>, tensors: AdapterTensors, merged: AdaptableModel): Named;
   /** Positions that the hooks' virtual tokens or prefix take. Left out: none. */
   virtualTokens?(config: Config): number;
+  /** Whether `hooks` have an `earlier` pass. Left out: no. */
+  earlierPass?(config: Config): boolean;
+  /** What `hooks` read of every sequence, a task or where to begin. Undefined or left out: nothing. */
+  rowInputs?(config: Config): RowInputsSpec | undefined;
   /** What `hooks` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */
   stochastic?(config: Config): string | undefined;
   /**

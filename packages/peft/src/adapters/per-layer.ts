@@ -24,8 +24,8 @@ export const asPeftMethod = (method: PeftMethod | LayerMethod): PeftMethod =>
 
 function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftMethod<Config> {
   type Context = MethodContext<Config>;
-  const { peftType, defaults, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
-  const { checkFile, sharedInFile, unmerge } = method;
+  const { peftType, options, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
+  const { checkFile, sharedInFile, merge, unmerge, cannotMerge, rowInputs } = method;
   const allOf = ({ trained, frozen }: AdapterTensors, module: string): Named => ({
     ...sharedOf(frozen),
     ...localTensors(frozen, module),
@@ -33,18 +33,22 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
   });
 
   return {
-    ...{ peftType, defaults, fileDefaults },
+    ...{ peftType, options, fileDefaults },
     ...(stochastic && { stochastic }),
     ...(changesBase && { changesBase }),
     ...(penalty && { penalty }),
     ...(optimizer && { optimizer }),
     ...(checkFile && { checkFile }),
+    ...(rowInputs && { rowInputs }),
+    ...(cannotMerge && { cannotMerge }),
     ...(sharedInFile && { frozenInFile: sharedInFile }),
-    factNames: ['fan_in_fan_out'],
-    facts({ plan: { targets } }) {
-      const linear = targets.filter(({ kind }) => kind === 'linear');
-      return { fan_in_fan_out: linear.length > 0 && linear.every(({ transposed }) => transposed) };
-    },
+    ...(method.fanInFanOut !== false && {
+      factNames: ['fan_in_fan_out'],
+      facts({ plan: { targets } }: Context) {
+        const linear = targets.filter(({ kind }) => kind === 'linear');
+        return { fan_in_fan_out: linear.length > 0 && linear.every(({ transposed }) => transposed) };
+      },
+    }),
     fileKey: (name) => (isShared(name) ? `base_model.${name}` : `base_model.model.${name}`),
 
     plan(model, given, strictness) {
@@ -57,7 +61,7 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
       for (const option of method.modulePatterns ?? []) {
         checkPatterns(config[option as keyof Config], option, match.matched, strictness === 'every entry');
       }
-      method.check(
+      method.check?.(
         config,
         match.matched.map((module) => targetOf(model, module)),
       );
@@ -123,7 +127,7 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
         },
         headWeight(layer) {
           const local = ofTarget.get(layer.name);
-          return local ? method.merge(layer, local, config).weight : layer.weight;
+          return local && merge ? merge(layer, local, config).weight : layer.weight;
         },
       };
     },
@@ -138,14 +142,16 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
       return updates;
     },
 
-    merge({ config, plan }, tensors, base) {
-      const changed: Record<string, Tensor> = {};
-      for (const module of plan.targets) {
-        const { name } = module;
-        put(changed, name, method.merge(targetOf(base, module), allOf(tensors, name), config));
-      }
-      return changed;
-    },
+    ...(merge && {
+      merge({ config, plan }: Context, tensors: AdapterTensors, base: AdaptableModel) {
+        const changed: Record<string, Tensor> = {};
+        for (const module of plan.targets) {
+          const { name } = module;
+          put(changed, name, merge(targetOf(base, module), allOf(tensors, name), config));
+        }
+        return changed;
+      },
+    }),
 
     ...(unmerge && {
       unmerge({ config, plan }: Context, tensors: AdapterTensors, merged: AdaptableModel) {

@@ -51,7 +51,7 @@ const endsIn = (name: string, entry: string): boolean => name === entry || name.
 type Strictness = 'every entry' | 'any entry';
 
 /**
- * Chooses the modules an adapter enters, by PEFT's rules: see `PeftConfig` for the options.
+ * Chooses the modules an adapter enters, by PEFT's rules: see `targetOptions` and its kin for the options.
  *
  * With `'every entry'` each entry of each list must select something, which PEFT does not ask for; `'any entry'` is for
  * files that PEFT wrote.

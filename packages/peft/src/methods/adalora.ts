@@ -1,52 +1,52 @@
 import { concat, dropout, iota, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { showValue } from '@posttrain/interfaces';
+import { boolean, custom, integer, number, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
-import { type LayerMethod, linearShape, type PeftConfig } from '../adapters/layer-method.js';
+import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
+import { methodOptions, orNull } from '../adapters/method-options.js';
 import { rankAllocator } from '../optim/rank-allocator.js';
 import { lora } from './lora.js';
-
-/** Options of `adalora`, by PEFT's names in camel case. */
-export interface AdaLoraConfig extends PeftConfig {
-  /** Rank of every update at the start. Default 12. */
-  readonly initR: number;
-  /** Mean rank that is left at the end. Default 8. */
-  readonly targetR: number;
-  /** Default 8. */
-  readonly loraAlpha: number;
-  /** Probability with which an element of the update's input is dropped in training. Default 0. */
-  readonly loraDropout: number;
-  /** Updates before the ranks begin to fall. Default 0. */
-  readonly tinit: number;
-  /** Updates at the end of which the ranks stay as they are. Default 0. */
-  readonly tfinal: number;
-  /** Updates from one allocation to the next. Default 1. */
-  readonly deltaT: number;
-  /** Smoothing of the sensitivity. Default 0.85. */
-  readonly beta1: number;
-  /** Smoothing of the uncertainty. Default 0.85. */
-  readonly beta2: number;
-  /** Weight of the orthogonality penalty. Default 0.5. */
-  readonly orthRegWeight: number;
-  /** Updates of the whole run. No default. */
-  readonly totalStep: number | null;
-  /** Of files whose masked directions were cut off. Only null is supported: here they stay, as zeros. */
-  readonly rankPattern: null;
-  /** E starts at zero, and A and B normal with deviation 0.02. False: all normal with deviation 1, for tests. Default true. */
-  readonly initLoraWeights: boolean;
-}
 
 const {
   r: _r,
   initLoraWeights: _init,
   rankPattern: _ranks,
-  alphaPattern,
-  useDora,
-  useRslora,
-  loraBias,
+  alphaPattern: _alphas,
+  useDora: _dora,
+  useRslora: _rslora,
+  loraBias: _bias,
+  aloraInvocationTokens: _invocation,
   ...shared
-} = lora.defaults;
+} = lora.options.shape;
+
+const adaLoraOptions = methodOptions('ADALORA', {
+  ...shared,
+  /** Rank of every update at the start. Default 12. */
+  initR: integer({ default: 12, min: 1 }),
+  /** Mean rank that is left at the end. Default 8. */
+  targetR: integer({ default: 8, min: 1 }),
+  /** Updates before the ranks begin to fall. Default 0. */
+  tinit: integer({ default: 0, min: 0 }),
+  /** Updates at the end of which the ranks stay as they are. Default 0. */
+  tfinal: integer({ default: 0, min: 0 }),
+  /** Updates from one allocation to the next. Default 1. */
+  deltaT: integer({ default: 1, min: 1 }),
+  /** Smoothing of the sensitivity. Default 0.85. */
+  beta1: number({ default: 0.85, above: 0, below: 1 }),
+  /** Smoothing of the uncertainty. Default 0.85. */
+  beta2: number({ default: 0.85, above: 0, below: 1 }),
+  /** Weight of the orthogonality penalty. Default 0.5. */
+  orthRegWeight: number({ default: 0.5, min: 0 }),
+  /** Updates of the whole run. It must be given. */
+  totalStep: orNull(integer({ min: 1 })),
+  /** Of files whose masked directions were cut off. Only null is supported: here they stay, as zeros. */
+  rankPattern: custom<object | null>()('an object or null', (value) => typeof value === 'object', { default: null }),
+  /** E starts at zero, and A and B normal with deviation 0.02. False: all normal with deviation 1, for tests. Default true. */
+  initLoraWeights: boolean({ default: true }),
+});
+/** Options of `adaLora`, complete, by PEFT's names in camel case. */
+export type AdaLoraConfig = Read<typeof adaLoraOptions>;
 
 /** Of each of them the budget is known before the first. */
 const MOST_STEPS = 1e7;
@@ -59,18 +59,15 @@ const MOST_STEPS = 1e7;
 export const adaLora: LayerMethod<AdaLoraConfig> = {
   peftType: 'ADALORA',
   kinds: ['linear'],
-  defaults: {
-    ...shared,
-    ...{ initR: 12, targetR: 8, tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85 },
-    ...{ orthRegWeight: 0.5, totalStep: null, rankPattern: null, initLoraWeights: true },
-  },
+  options: adaLoraOptions,
   fileDefaults: {
     ...lora.fileDefaults,
     r: 8,
-    alpha_pattern: alphaPattern,
-    lora_bias: loraBias,
-    use_dora: useDora,
-    use_rslora: useRslora,
+    alpha_pattern: {},
+    alora_invocation_tokens: null,
+    lora_bias: false,
+    use_dora: false,
+    use_rslora: false,
   },
 
   stochastic: ({ loraDropout }) => (loraDropout > 0 ? `loraDropout is ${loraDropout}` : undefined),
@@ -81,33 +78,16 @@ export const adaLora: LayerMethod<AdaLoraConfig> = {
   },
 
   check(config) {
-    const { initR, targetR, tinit, tfinal, deltaT, totalStep, loraDropout, orthRegWeight, rankPattern } = config;
-    for (const [name, value] of Object.entries({ initR, targetR, deltaT })) {
-      if (!Number.isInteger(value) || value < 1)
-        throw new AdapterConfigError(`${name} must be 1 or more, not ${showValue(value)}`);
-    }
+    const { initR, targetR, tinit, tfinal, totalStep, rankPattern } = config;
     if (targetR > initR) throw new AdapterConfigError(`targetR ${targetR} is more than initR ${initR}`);
-    if (totalStep === null || !Number.isInteger(totalStep) || totalStep < 1 || totalStep > MOST_STEPS) {
+    if (totalStep === null || totalStep > MOST_STEPS) {
       throw new AdapterConfigError(
         `totalStep must be given, from 1 to ${MOST_STEPS}: the updates of the whole run, from which the ranks follow`,
       );
     }
-    const isSplit = [tinit, tfinal].every((steps) => Number.isInteger(steps) && steps >= 0);
-    if (!isSplit || tinit >= totalStep - tfinal) {
+    if (tinit >= totalStep - tfinal) {
       throw new AdapterConfigError(`tinit ${tinit} and tfinal ${tfinal} leave none of ${totalStep} steps between them`);
     }
-    for (const name of ['beta1', 'beta2'] as const) {
-      if (!(typeof config[name] === 'number' && config[name] > 0 && config[name] < 1))
-        throw new AdapterConfigError(`${name} ${showValue(config[name])}: not in (0, 1)`);
-    }
-    if (!Number.isFinite(config.loraAlpha)) {
-      throw new AdapterConfigError(`loraAlpha must be a number, not ${showValue(config.loraAlpha)}`);
-    }
-    if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1)) {
-      throw new AdapterConfigError(`loraDropout ${showValue(loraDropout)}: not in [0, 1)`);
-    }
-    if (!(typeof orthRegWeight === 'number' && orthRegWeight >= 0))
-      throw new AdapterConfigError(`orthRegWeight ${showValue(orthRegWeight)}: negative`);
     if (rankPattern !== null) {
       throw new AdapterConfigError(
         'rankPattern is not supported: save the adapter before PEFT cuts its masked directions off (rank_pattern null)',

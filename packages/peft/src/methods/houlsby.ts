@@ -1,25 +1,30 @@
 import { gelu, type Key, relu, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { showValue } from '@posttrain/interfaces';
+import { custom, integer, oneOf, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModelConfig, type Sublayer } from '@posttrain/lm';
-import { AdapterConfigError } from '../adapters/errors.js';
+import { methodOptions, targetOptions } from '../adapters/method-options.js';
 import { NO_PLAN } from '../adapters/peft-adapter.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { matchSaved } from '../adapters/targets.js';
 
 type Part = Sublayer['part'];
 
-/** Options of `houlsby`. */
-export interface HoulsbyConfig {
+const isParts = (value: unknown): boolean =>
+  Array.isArray(value) && value.length > 0 && value.every((part) => part === 'attention' || part === 'mlp');
+
+const houlsbyOptions = methodOptions('HOULSBY', {
   /** Width m of the bottleneck. Default 64. */
-  readonly bottleneckSize: number;
-  /** Default `gelu`. */
-  readonly nonLinearity: 'gelu' | 'relu';
-  /** After which sublayers of a block. Default both; `['mlp']` is Pfeiffer's (arXiv 2005.00247). */
-  readonly parts: readonly Part[];
+  bottleneckSize: integer({ default: 64, min: 1 }),
+  /** f. Default `gelu`. */
+  nonLinearity: oneOf(['gelu', 'relu'], { default: 'gelu' }),
+  /** After which sublayers of a block: `['mlp']` is Pfeiffer's (arXiv 2005.00247). Default: both. */
+  parts: custom<readonly Part[]>()('a list of "attention" and "mlp"', isParts, { default: ['attention', 'mlp'] }),
   /** `sequential`: of the sublayer's output. `parallel`: of what the sublayer has read (arXiv 2110.04366). Default `sequential`. */
-  readonly placement: 'sequential' | 'parallel';
-  readonly modulesToSave: readonly string[] | null;
-}
+  placement: oneOf(['sequential', 'parallel'], { default: 'sequential' }),
+  /** Modules trained whole, as copies: paths or dotted endings. Default: none. */
+  modulesToSave: targetOptions.modulesToSave,
+});
+/** Options of `houlsby`, complete. */
+export type HoulsbyConfig = Read<typeof houlsbyOptions>;
 
 const ACTIVATIONS = { gelu, relu } as const;
 
@@ -30,29 +35,10 @@ const ACTIVATIONS = { gelu, relu } as const;
  */
 export const houlsby: PeftMethod<HoulsbyConfig> = {
   peftType: 'HOULSBY',
-  defaults: {
-    bottleneckSize: 64,
-    nonLinearity: 'gelu',
-    parts: ['attention', 'mlp'],
-    placement: 'sequential',
-    modulesToSave: null,
-  },
+  options: houlsbyOptions,
   fileDefaults: {},
 
   plan({ network }, config, strictness) {
-    const { bottleneckSize: size, nonLinearity, parts, placement } = config;
-    if (!Number.isInteger(size) || size < 1) {
-      throw new AdapterConfigError(`bottleneckSize must be 1 or more, not ${showValue(size)}`);
-    }
-    if (!Object.hasOwn(ACTIVATIONS, nonLinearity)) {
-      throw new AdapterConfigError(`nonLinearity ${showValue(nonLinearity)}: there are "gelu" and "relu"`);
-    }
-    const isParts =
-      Array.isArray(parts) && parts.length > 0 && parts.every((part) => ['attention', 'mlp'].includes(part));
-    if (!isParts) throw new AdapterConfigError(`parts ${showValue(parts)}: a list of "attention" and "mlp"`);
-    if (!['sequential', 'parallel'].includes(placement)) {
-      throw new AdapterConfigError(`placement ${showValue(placement)}: there are "sequential" and "parallel"`);
-    }
     const saved = matchSaved(network.modules.values(), config, strictness);
     return { config, plan: { ...NO_PLAN, saved }, skipped: [] };
   },

@@ -1,19 +1,24 @@
 import { ones, type Tensor, tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { showValue } from '@posttrain/interfaces';
+import { boolean, type Read } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
-import { type AdapterTarget, type LayerMethod, linearShape, type TargetedConfig } from '../adapters/layer-method.js';
+import { type AdapterTarget, type LayerMethod, linearShape } from '../adapters/layer-method.js';
+import { excludeOption, methodOptions, targetOptions } from '../adapters/method-options.js';
 import { isTargeted } from '../adapters/targets.js';
 
-/** Options of `ia3`, by PEFT's names in camel case. */
-export interface Ia3Config extends TargetedConfig {
-  readonly excludeModules: readonly string[] | string | null;
-  readonly modulesToSave: readonly string[] | null;
-  /** Those of the targets whose input is scaled and not their output, written as `targetModules`. Null: PEFT's of the model type. */
-  readonly feedforwardModules: readonly string[] | string | null;
+const ia3Options = methodOptions('IA3', {
+  ...targetOptions,
+  ...excludeOption,
+  /**
+   * Those of the targets whose input is scaled and not their output, written as `targetModules`. Default: null, PEFT's of the
+   * model type.
+   */
+  feedforwardModules: excludeOption.excludeModules,
   /** Start with ones, so that the model starts as it is. False: random, for tests. Default true. */
-  readonly initIa3Weights: boolean;
-}
+  initIa3Weights: boolean({ default: true }),
+});
+/** Options of `ia3`, complete, by PEFT's names in camel case. */
+export type Ia3Config = Read<typeof ia3Options>;
 
 const qkvDown = { targets: ['q_proj', 'v_proj', 'down_proj'], feedforward: ['down_proj'] };
 const kvDown = { targets: ['k_proj', 'v_proj', 'down_proj'], feedforward: ['down_proj'] };
@@ -39,13 +44,7 @@ const DEFAULTS: Readonly<
 export const ia3: LayerMethod<Ia3Config> = {
   peftType: 'IA3',
   kinds: ['linear'],
-  defaults: {
-    targetModules: null,
-    excludeModules: null,
-    feedforwardModules: null,
-    modulesToSave: null,
-    initIa3Weights: true,
-  },
+  options: ia3Options,
   fileDefaults: {},
   defaultTargets: Object.fromEntries(Object.entries(DEFAULTS).map(([type, { targets }]) => [type, targets])),
 
@@ -62,14 +61,6 @@ export const ia3: LayerMethod<Ia3Config> = {
   },
 
   check({ feedforwardModules }, targets) {
-    const isPattern =
-      typeof feedforwardModules === 'string' ||
-      (Array.isArray(feedforwardModules) && feedforwardModules.every((entry) => typeof entry === 'string'));
-    if (!isPattern) {
-      throw new AdapterConfigError(
-        `feedforwardModules must be a list of texts, a text or null, not ${showValue(feedforwardModules)}`,
-      );
-    }
     const entries = typeof feedforwardModules === 'string' ? [feedforwardModules] : feedforwardModules!;
     for (const entry of entries) {
       const pattern = typeof feedforwardModules === 'string' ? feedforwardModules : [entry];

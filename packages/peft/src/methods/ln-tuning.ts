@@ -1,18 +1,20 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
+import type { Read } from '@posttrain/interfaces';
 import type { NormInfo, NormLayer } from '@posttrain/lm';
-import type { TargetedConfig } from '../adapters/layer-method.js';
+import { excludeOption, methodOptions, targetOptions } from '../adapters/method-options.js';
 import { NO_PLAN } from '../adapters/peft-adapter.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
 import { matchSaved, matchTargets } from '../adapters/targets.js';
 
-/** Options of `lnTuning`, by PEFT's names in camel case. */
-export interface LnTuningConfig extends TargetedConfig {
-  /** Normalisations to train, by path, dotted ending or regular expression. Null: PEFT's of the model type. */
-  readonly targetModules: readonly string[] | string | null;
-  readonly excludeModules: readonly string[] | string | null;
-  readonly modulesToSave: readonly string[] | null;
-}
+const lnTuningOptions = methodOptions('LN_TUNING', {
+  ...targetOptions,
+  ...excludeOption,
+  /** Normalisations to train, by path, dotted ending or regular expression. Default: null, PEFT's of the model type. */
+  targetModules: targetOptions.targetModules,
+});
+/** Options of `lnTuning`, complete, by PEFT's names in camel case. */
+export type LnTuningConfig = Read<typeof lnTuningOptions>;
 
 const PRE_NORM = ['input_layernorm', 'post_attention_layernorm', 'norm'];
 const GEMMA = [
@@ -37,7 +39,7 @@ const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
  */
 export const lnTuning: PeftMethod<LnTuningConfig> = {
   peftType: 'LN_TUNING',
-  defaults: { targetModules: null, excludeModules: null, modulesToSave: null },
+  options: lnTuningOptions,
   fileDefaults: {},
 
   plan(model, given, strictness) {

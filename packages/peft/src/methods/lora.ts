@@ -1,65 +1,70 @@
-import { concat, dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { concat, dropout, type Key, type Tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { showValue } from '@posttrain/interfaces';
+import { boolean, custom, integer, listOf, number, oneOf, type Read, showValue } from '@posttrain/interfaces';
 import { applyLinear, type EmbeddingLayer, type LinearLayer } from '@posttrain/lm';
 import { AdapterConfigError, MergeError } from '../adapters/errors.js';
-import { type AdapterTarget, type LayerMethod, linearShape, type PeftConfig } from '../adapters/layer-method.js';
+import { normalWith, uniformWithin } from '../adapters/initial.js';
+import { type AdapterTarget, type LayerMethod, linearShape } from '../adapters/layer-method.js';
+import {
+  excludeOption,
+  layerOptions,
+  methodOptions,
+  orNull,
+  patternOption,
+  targetOptions,
+} from '../adapters/method-options.js';
 import { patternValue } from '../adapters/targets.js';
+import { activatedFrom, sinceInvocation } from './alora.js';
 import { doraScale, outputNorms, scaleOutputs } from './dora.js';
 import { pissaFactors } from './pissa.js';
 
-/** Options of `lora`, by PEFT's names in camel case. */
-export interface LoraConfig extends PeftConfig {
+const loraOptions = methodOptions('LORA', {
+  ...targetOptions,
+  ...excludeOption,
+  ...layerOptions,
+  /** Which biases are trained beside: none, all, or those of the targets. Default `none`. */
+  bias: oneOf(['none', 'all', 'lora_only'], { default: 'none' }),
   /** Rank of the update. Default 8. */
-  readonly r: number;
+  r: integer({ default: 8, min: 1 }),
   /** The update is multiplied by loraAlpha / r. Default 8. */
-  readonly loraAlpha: number;
+  loraAlpha: number({ default: 8 }),
   /** Probability with which an element of the update's input is dropped in training. Default 0. */
-  readonly loraDropout: number;
+  loraDropout: number({ default: 0, min: 0, below: 1 }),
   /** rsLoRA (arXiv 2312.03732): multiply by loraAlpha / √r instead. Default false. */
-  readonly useRslora: boolean;
+  useRslora: boolean({ default: false }),
   /** DoRA (arXiv 2402.09353). Default false. */
-  readonly useDora: boolean;
+  useDora: boolean({ default: false }),
   /** Give B a bias. Default false. */
-  readonly loraBias: boolean;
+  loraBias: boolean({ default: false }),
   /**
-   * True: A uniform in ±1/√in and B zero. `'gaussian'`: A normal with deviation 1/r and B zero. False: B random too, so
-   * that training starts away from the base (for tests). `'pissa'`: the leading singular vectors of the weight, which stay in what
+   * True: A uniform in ±1/√in and B zero. `gaussian`: A normal with deviation 1/r and B zero. False: B random too, so
+   * that training starts away from the base (for tests). `pissa`: the leading singular vectors of the weight, which stay in what
    * is frozen (PiSSA, arXiv 2404.02948). Default true.
    */
-  readonly initLoraWeights: boolean | 'gaussian' | 'pissa';
-  /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. */
-  readonly rankPattern: Readonly<Record<string, number>>;
-  /** `loraAlpha` by module, written as `rankPattern`. */
-  readonly alphaPattern: Readonly<Record<string, number>>;
-}
+  initLoraWeights: custom<boolean | 'gaussian' | 'pissa'>()(
+    'one of true, false, "gaussian", "pissa"',
+    (value) => [true, false, 'gaussian', 'pissa'].includes(value as boolean),
+    { default: true },
+  ),
+  /** Rank by module: a path, its dotted ending, or a regular expression of either; the first that matches. Default: none. */
+  rankPattern: patternOption,
+  /** `loraAlpha` by module, written as `rankPattern`. Default: none. */
+  alphaPattern: patternOption,
+  /** aLoRA (arXiv 2504.12397): act from these tokens on, which a sequence must contain. Default: act everywhere. */
+  aloraInvocationTokens: orNull(listOf(integer({ min: 0 }), { default: [] })),
+});
+/** Options of `lora`, complete, by PEFT's names in camel case. */
+export type LoraConfig = Read<typeof loraOptions>;
 
 /**
  * LoRA (arXiv 2106.09685): W' = W + s·B·A with A [r, in], B [out, r] and s = α/r (rsLoRA: α/√r), so
  * y = W x + b + s·B·A·x. On an embedding, A and B act on the one-hot token. With `useDora`, W' = m·V/‖V‖, V = W + s·B·A.
  */
-export const lora: LayerMethod<LoraConfig> = {
+export const lora: LayerMethod<LoraConfig> & { readonly options: typeof loraOptions } = {
   peftType: 'LORA',
   kinds: ['linear', 'embedding', 'head'],
-  defaults: {
-    targetModules: null,
-    excludeModules: null,
-    layersToTransform: null,
-    layersPattern: null,
-    modulesToSave: null,
-    bias: 'none',
-    r: 8,
-    loraAlpha: 8,
-    loraDropout: 0,
-    useRslora: false,
-    useDora: false,
-    loraBias: false,
-    initLoraWeights: true,
-    rankPattern: {},
-    alphaPattern: {},
-  },
+  options: loraOptions,
   fileDefaults: {
-    alora_invocation_tokens: null,
     arrow_config: null,
     corda_config: null,
     ensure_weight_tying: false,
@@ -81,6 +86,11 @@ export const lora: LayerMethod<LoraConfig> = {
 
   stochastic: ({ loraDropout }) => (loraDropout > 0 ? `loraDropout is ${loraDropout}` : undefined),
 
+  rowInputs: ({ aloraInvocationTokens: invocation }) => (invocation ? activatedFrom(invocation) : undefined),
+
+  cannotMerge: ({ aloraInvocationTokens }) =>
+    aloraInvocationTokens ? 'acts from the invocation tokens on, and not before them' : undefined,
+
   modulePatterns: ['rankPattern', 'alphaPattern'],
 
   parameters(target, config) {
@@ -90,17 +100,7 @@ export const lora: LayerMethod<LoraConfig> = {
   },
 
   check(config, targets) {
-    const { loraDropout, loraBias, useDora, initLoraWeights } = config;
-    for (const option of ['useRslora', 'useDora', 'loraBias'] as const) {
-      if (typeof config[option] !== 'boolean') throw new AdapterConfigError(`${option} must be true or false`);
-    }
-    if (!(typeof loraDropout === 'number' && loraDropout >= 0 && loraDropout < 1))
-      throw new AdapterConfigError(`loraDropout ${showValue(loraDropout)}: not in [0, 1)`);
-    if (![true, false, 'gaussian', 'pissa'].includes(initLoraWeights)) {
-      throw new AdapterConfigError(
-        `initLoraWeights ${showValue(initLoraWeights)} is not supported; there are true, false, "gaussian" and "pissa"`,
-      );
-    }
+    const { loraDropout, loraBias, useDora, initLoraWeights, aloraInvocationTokens: invocation } = config;
     if (initLoraWeights === 'pissa' && useDora) {
       throw new AdapterConfigError('initLoraWeights "pissa" is not supported with useDora');
     }
@@ -108,11 +108,17 @@ export const lora: LayerMethod<LoraConfig> = {
     if (loraBias && initLoraWeights === 'gaussian') {
       throw new AdapterConfigError('loraBias needs initLoraWeights true or false, as in PEFT');
     }
+    if (invocation && (invocation.length === 0 || useDora || loraBias || initLoraWeights === 'pissa')) {
+      throw new AdapterConfigError('aloraInvocationTokens must be tokens, and without useDora, loraBias and "pissa"');
+    }
     for (const target of targets) {
       const { r, alpha } = rankOf(config, target.name);
       if (initLoraWeights === 'pissa') checkPissa(target, r);
       if (!Number.isInteger(r) || r < 1)
         throw new AdapterConfigError(`${target.name}: the rank must be 1 or more, not ${showValue(r)}`);
+      if (invocation && target.kind !== 'linear') {
+        throw new AdapterConfigError(`${target.name}: aloraInvocationTokens are for linear layers`);
+      }
       if (!Number.isFinite(alpha))
         throw new AdapterConfigError(`${target.name}: loraAlpha must be a number, not ${showValue(alpha)}`);
       if (loraBias && target.kind !== 'linear') {
@@ -148,13 +154,15 @@ export const lora: LayerMethod<LoraConfig> = {
       return { ...factors, [MAGNITUDE]: outputNorms(direction, transposed) };
     }
     if (!config.loraBias) return factors;
-    const bias = config.initLoraWeights === false ? symmetric(key.child(2), [outputs], r ** -0.5) : zeros([outputs]);
+    const bias =
+      config.initLoraWeights === false ? uniformWithin(key.child(2), [outputs], r ** -0.5) : zeros([outputs]);
     return { ...factors, [BIAS]: bias };
   },
 
   apply(x, layer, parameters, config, dropoutKey) {
     const dropped = dropoutKey ? dropout(x, config.loraDropout, dropoutKey) : x;
     const update = updateOf(dropped, layer, parameters, config);
+    if (config.aloraInvocationTokens) return layer.apply(x).add(sinceInvocation(update, layer));
     if (!config.useDora) return layer.apply(x).add(update);
     // Only the change goes through the dropped input, as in PEFT: y = W x + b + (m/‖V‖ - 1) W x̃ + m/‖V‖ · s·B·A·x̃.
     const scale = doraScaleOf(layer, parameters, config);
@@ -166,7 +174,8 @@ export const lora: LayerMethod<LoraConfig> = {
   },
 
   lowRank(module, parameters, config) {
-    if (module.kind !== 'linear' || config.useDora || config.loraBias) return undefined;
+    const { useDora, loraBias, aloraInvocationTokens } = config;
+    if (module.kind !== 'linear' || useDora || loraBias || aloraInvocationTokens) return undefined;
     const { a, b } = namesOf(module);
     const scale = scalingOf(config, module.name);
     const [frozenA, frozenB] = [parameters[FROZEN.a], parameters[FROZEN.b]];
@@ -227,21 +236,6 @@ function scalingOf(config: LoraConfig, module: string): number {
   return alpha / (config.useRslora ? Math.sqrt(r) : r);
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
-/** Uniform in ±bound. Drawn on the host: one small graph a target would take longer to load than to run. */
-const symmetric = (key: Key, shape: readonly number[], bound: number): Tensor =>
-  tensor(
-    Float32Array.from(key.uniformHost(sizeOf(shape)), (u) => 2 * bound * u - bound),
-    shape,
-  );
-
-const normal = (key: Key, shape: readonly number[], deviation = 1): Tensor =>
-  tensor(
-    key.normalHost(sizeOf(shape)).map((x) => x * deviation),
-    shape,
-  );
-
 function initialFactors(
   { kind }: AdapterTarget,
   { initLoraWeights }: LoraConfig,
@@ -253,14 +247,14 @@ function initialFactors(
   ];
   if (kind === 'embedding') {
     // The other way round: only a few rows of A get a gradient in a step, so it is A that starts at zero.
-    const a = initLoraWeights === false ? normal(key.child(0), shapeA) : zeros(shapeA);
-    return { a, b: normal(key.child(1), shapeB) };
+    const a = initLoraWeights === false ? normalWith(key.child(0), shapeA) : zeros(shapeA);
+    return { a, b: normalWith(key.child(1), shapeB) };
   }
   const a =
     initLoraWeights === 'gaussian'
-      ? normal(key.child(0), shapeA, 1 / r)
-      : symmetric(key.child(0), shapeA, inputs ** -0.5);
-  return { a, b: initLoraWeights === false ? symmetric(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
+      ? normalWith(key.child(0), shapeA, 1 / r)
+      : uniformWithin(key.child(0), shapeA, inputs ** -0.5);
+  return { a, b: initLoraWeights === false ? uniformWithin(key.child(1), shapeB, r ** -0.5) : zeros(shapeB) };
 }
 
 /** s·B·A in the layout of the weight. */

@@ -1,11 +1,21 @@
 import { adaLora } from './adalora.js';
+import { c3a } from './c3a.js';
 import { houlsby } from './houlsby.js';
+import { hra } from './hra.js';
 import { ia3 } from './ia3.js';
 import { lnTuning } from './ln-tuning.js';
+import { loha } from './loha.js';
+import { lokr } from './lokr.js';
 import { lora } from './lora.js';
+import { miss } from './miss.js';
+import { oft } from './oft.js';
+import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
+import { road } from './road.js';
+import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
+import { xLora } from './xlora.js';
 
 /** The methods of this package, by `peft_type` of adapter_config.json: those that `loadAdapter` knows. */
 export const peftMethods = {
@@ -13,8 +23,18 @@ export const peftMethods = {
   ADALORA: adaLora,
   VERA: vera,
   IA3: ia3,
+  OFT: oft,
+  HRA: hra,
+  LOHA: loha,
+  LOKR: lokr,
+  MISS: miss,
+  ROAD: road,
+  C3A: c3a,
+  VBLORA: vbLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
   PREFIX_TUNING: prefixTuning,
+  XLORA: xLora,
+  POLY: poly,
   HOULSBY: houlsby,
 } as const;

@@ -1,19 +1,20 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
+import { boolean, integer, type Read } from '@posttrain/interfaces';
 import type { ModelConfig } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
+import { methodOptions, orNull } from '../adapters/method-options.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
-import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
+import { PROMPT_EMBEDDINGS, promptFacts, promptOptions, promptPlan } from './prompt-learning.js';
 
-/** Options of `prefixTuning`, by PEFT's names in camel case. */
-export interface PrefixTuningConfig {
-  /** Positions before every sequence. No default. */
-  readonly numVirtualTokens: number | null;
-  /** Hidden width of the MLP that PEFT trains with `prefixProjection`, for the file. Null: PEFT's, the width. */
-  readonly encoderHiddenSize: number | null;
-  /** Compute the prefix by an MLP in training. Not supported: true is refused. */
-  readonly prefixProjection: boolean;
-  readonly modulesToSave: readonly string[] | null;
-}
+const prefixTuningOptions = methodOptions('PREFIX_TUNING', {
+  ...promptOptions,
+  /** Hidden width of the MLP that PEFT trains with `prefixProjection`, for the file. Default: null, PEFT's, the width. */
+  encoderHiddenSize: orNull(integer({ min: 1 })),
+  /** Compute the prefix by an MLP in training. Not supported: true is refused. Default false. */
+  prefixProjection: boolean({ default: false }),
+});
+/** Options of `prefixTuning`, complete, by PEFT's names in camel case. */
+export type PrefixTuningConfig = Read<typeof prefixTuningOptions>;
 
 /**
  * Prefix tuning (arXiv 2101.00190) without reparameterisation, which is P-tuning v2 (arXiv 2110.07602): in every layer keys and
@@ -24,7 +25,7 @@ export interface PrefixTuningConfig {
  */
 export const prefixTuning: PeftMethod<PrefixTuningConfig> = {
   peftType: 'PREFIX_TUNING',
-  defaults: { numVirtualTokens: null, encoderHiddenSize: null, prefixProjection: false, modulesToSave: null },
+  options: prefixTuningOptions,
   fileDefaults: { init_weights: null },
   factNames: promptFacts.names,
   facts({ model }) {

@@ -1,6 +1,7 @@
-import { showValue } from '@posttrain/interfaces';
+import { integer, showValue } from '@posttrain/interfaces';
 import type { ModelConfig } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
+import { orNull, targetOptions } from '../adapters/method-options.js';
 import { type AdaptableModel, NO_PLAN } from '../adapters/peft-adapter.js';
 import type { PlannedAdapter } from '../adapters/peft-method.js';
 import { matchSaved } from '../adapters/targets.js';
@@ -8,6 +9,14 @@ import { matchSaved } from '../adapters/targets.js';
 // What prompt and prefix tuning have in common: one tensor, which stands before every sequence.
 
 export const PROMPT_EMBEDDINGS = 'prompt_embeddings';
+
+/** What the methods have that learn what stands before every sequence. */
+export const promptOptions = {
+  /** Positions before every sequence. It must be given. */
+  numVirtualTokens: orNull(integer({ min: 1 })),
+  /** Modules trained whole, as copies: paths or dotted endings. Default: none. */
+  modulesToSave: targetOptions.modulesToSave,
+};
 
 interface PromptConfig {
   readonly numVirtualTokens: number | null;
@@ -21,7 +30,7 @@ export function promptPlan<Config extends PromptConfig>(
   strictness: 'every entry' | 'any entry',
 ): PlannedAdapter<Config> {
   const { numVirtualTokens: count } = config;
-  if (count === null || !Number.isInteger(count) || count < 1 || count > context - 2) {
+  if (count === null || count > context - 2) {
     throw new AdapterConfigError(
       `numVirtualTokens ${showValue(count)}: it must be given, from 1 to ${context - 2}, since the context holds ${context}`,
     );

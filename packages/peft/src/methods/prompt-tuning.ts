@@ -1,24 +1,25 @@
 import { tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { showValue } from '@posttrain/interfaces';
+import { oneOf, type Read, showValue, text } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
+import { methodOptions, orNull } from '../adapters/method-options.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
-import { PROMPT_EMBEDDINGS, promptFacts, promptPlan } from './prompt-learning.js';
+import { PROMPT_EMBEDDINGS, promptFacts, promptOptions, promptPlan } from './prompt-learning.js';
 
-/** Options of `promptTuning`, by PEFT's names in camel case. */
-export interface PromptTuningConfig {
-  /** Virtual tokens before every sequence. No default. */
-  readonly numVirtualTokens: number | null;
+const promptTuningOptions = methodOptions('PROMPT_TUNING', {
+  ...promptOptions,
   /**
    * `RANDOM`: normal with deviation 1. `SAMPLE_VOCAB`: embeddings of tokens drawn from the vocabulary. `TEXT`: embeddings of the
    * tokens of a text, given to `createAdapter` as the only one of its `rows`, repeated or cut. Default `RANDOM`.
    */
-  readonly promptTuningInit: 'RANDOM' | 'SAMPLE_VOCAB' | 'TEXT';
-  /** What the tokens of `TEXT` were, for the file. */
-  readonly promptTuningInitText: string | null;
-  readonly tokenizerNameOrPath: string | null;
-  readonly modulesToSave: readonly string[] | null;
-}
+  promptTuningInit: oneOf(['RANDOM', 'SAMPLE_VOCAB', 'TEXT'], { default: 'RANDOM' }),
+  /** What the tokens of `TEXT` were, for the file. Default: none. */
+  promptTuningInitText: orNull(text({})),
+  /** Where the tokens of `TEXT` came from, for the file. Default: none. */
+  tokenizerNameOrPath: orNull(text({})),
+});
+/** Options of `promptTuning`, complete, by PEFT's names in camel case. */
+export type PromptTuningConfig = Read<typeof promptTuningOptions>;
 
 /**
  * Prompt tuning (arXiv 2104.08691): embeddings P [v, width] of v virtual tokens stand before those of the tokens, and nothing
@@ -26,26 +27,12 @@ export interface PromptTuningConfig {
  */
 export const promptTuning: PeftMethod<PromptTuningConfig> = {
   peftType: 'PROMPT_TUNING',
-  defaults: {
-    numVirtualTokens: null,
-    promptTuningInit: 'RANDOM',
-    promptTuningInitText: null,
-    tokenizerNameOrPath: null,
-    modulesToSave: null,
-  },
+  options: promptTuningOptions,
   fileDefaults: { tokenizer_kwargs: null },
   factNames: promptFacts.names,
   facts: ({ model }) => promptFacts.of(model, { width: model.hiddenSize, heads: model.numAttentionHeads }),
 
-  plan(model, config, strictness) {
-    const { promptTuningInit: init } = config;
-    if (!['RANDOM', 'SAMPLE_VOCAB', 'TEXT'].includes(init)) {
-      throw new AdapterConfigError(
-        `promptTuningInit ${showValue(init)}: there are "RANDOM", "SAMPLE_VOCAB" and "TEXT"`,
-      );
-    }
-    return promptPlan(model, config, strictness);
-  },
+  plan: promptPlan,
 
   parameters: ({ config, model }) => config.numVirtualTokens! * model.hiddenSize,
 
@@ -54,15 +41,15 @@ export const promptTuning: PeftMethod<PromptTuningConfig> = {
     const count = numVirtualTokens!;
     const { vocabSize } = base.config;
     if (init === 'RANDOM') return {};
-    const [text] = rows;
+    const [words] = rows;
     // A loaded adapter has its own numbers.
-    if (init === 'TEXT' && !text) return {};
-    if (text?.length === 0 || rows.length > 1) {
+    if (init === 'TEXT' && !words) return {};
+    if (words?.length === 0 || rows.length > 1) {
       throw new AdapterConfigError('promptTuningInit "TEXT" needs the tokens of one text: rows: [tokenIds]');
     }
     const drawn = key.uniformHost(count);
     const ids = Array.from({ length: count }, (_, i) =>
-      init === 'TEXT' ? text![i % text!.length]! : Math.floor(drawn[i]! * vocabSize),
+      init === 'TEXT' ? words![i % words!.length]! : Math.floor(drawn[i]! * vocabSize),
     );
     const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
     if (wrong !== undefined) throw new AdapterConfigError(`rows: ${showValue(wrong)} is no token id of the model`);

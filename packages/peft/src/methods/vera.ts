@@ -1,29 +1,31 @@
 import { dropout, type Key, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { showValue } from '@posttrain/interfaces';
+import { boolean, integer, number, oneOf, type Read } from '@posttrain/interfaces';
 import { applyLinear, type ModuleInfo } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
-import { type LayerMethod, linearShape, type TargetedConfig } from '../adapters/layer-method.js';
+import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
+import { layerOptions, methodOptions, targetOptions } from '../adapters/method-options.js';
 
-/** Options of `vera`, by PEFT's names in camel case. */
-export interface VeraConfig extends TargetedConfig {
-  readonly layersToTransform: readonly number[] | number | null;
-  readonly layersPattern: readonly string[] | string | null;
-  readonly modulesToSave: readonly string[] | null;
-  readonly bias: 'none' | 'all' | 'vera_only';
+const veraOptions = methodOptions('VERA', {
+  ...targetOptions,
+  ...layerOptions,
+  /** Which biases are trained beside: none, all, or those of the targets. Default `none`. */
+  bias: oneOf(['none', 'all', 'vera_only'], { default: 'none' }),
   /** Rows of A and columns of B. Default 256. */
-  readonly r: number;
+  r: integer({ default: 256, min: 1 }),
   /** Where λ_d starts. Default 0.1. */
-  readonly dInitial: number;
+  dInitial: number({ default: 0.1 }),
   /** Probability with which an element of the update's input is dropped in training. Default 0. */
-  readonly veraDropout: number;
+  veraDropout: number({ default: 0, min: 0, below: 1 }),
   /** Write A and B into the file. Default true; without them PEFT draws them again, which nothing but torch can. */
-  readonly saveProjection: boolean;
+  saveProjection: boolean({ default: true }),
   /** PEFT's seed of A and B; here the adapter's `seed` counts too. Default 0. */
-  readonly projectionPrngKey: number;
+  projectionPrngKey: integer({ default: 0, min: 0 }),
   /** λ_b starts at zero, so that the model starts as it is. False: random, for tests. Default true. */
-  readonly initWeights: boolean;
-}
+  initWeights: boolean({ default: true }),
+});
+/** Options of `vera`, complete, by PEFT's names in camel case. */
+export type VeraConfig = Read<typeof veraOptions>;
 
 /**
  * VeRA (arXiv 2310.11454): y = W x + b + λ_b ⊙ (B (λ_d ⊙ (A x))) with A [r, in] and B [out, r] random, frozen and one pair for
@@ -34,36 +36,12 @@ export const vera: LayerMethod<VeraConfig> = {
   peftType: 'VERA',
   kinds: ['linear'],
   targetBiases: 'vera_only',
-  defaults: {
-    targetModules: null,
-    layersToTransform: null,
-    layersPattern: null,
-    modulesToSave: null,
-    bias: 'none',
-    r: 256,
-    dInitial: 0.1,
-    veraDropout: 0,
-    saveProjection: true,
-    projectionPrngKey: 0,
-    initWeights: true,
-  },
+  options: veraOptions,
   fileDefaults: {},
 
   stochastic: ({ veraDropout }) => (veraDropout > 0 ? `veraDropout is ${veraDropout}` : undefined),
 
   parameters: (target, { r }) => r + linearShape(target).outputs,
-
-  check({ r, dInitial, veraDropout, projectionPrngKey }) {
-    if (!Number.isSafeInteger(projectionPrngKey) || projectionPrngKey < 0) {
-      throw new AdapterConfigError(`projectionPrngKey must be a whole number, not ${showValue(projectionPrngKey)}`);
-    }
-    if (!Number.isInteger(r) || r < 1) throw new AdapterConfigError(`r must be 1 or more, not ${showValue(r)}`);
-    if (!Number.isFinite(dInitial))
-      throw new AdapterConfigError(`dInitial must be a number, not ${showValue(dInitial)}`);
-    if (!(typeof veraDropout === 'number' && veraDropout >= 0 && veraDropout < 1)) {
-      throw new AdapterConfigError(`veraDropout ${showValue(veraDropout)}: not in [0, 1)`);
-    }
-  },
 
   checkFile({ saveProjection }) {
     if (saveProjection) return;

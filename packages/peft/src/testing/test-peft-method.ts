@@ -16,7 +16,7 @@ import {
   zeros,
 } from '@posttrain/core-tensor';
 import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
-import { applyLinear, type CausalLM, type LayerHooks, ModelRunner } from '@posttrain/lm';
+import { adapterFor, applyLinear, type CausalLM, type LayerHooks, ModelRunner, type RowInputs } from '@posttrain/lm';
 import { type AnyPeftMethod, createAdapter, withAdapterParameters } from '../adapters/adapter.js';
 import type { LayerMethod } from '../adapters/layer-method.js';
 import { mergeAdapter } from '../adapters/merge.js';
@@ -32,6 +32,8 @@ export interface TestPeftMethodOptions {
   readonly modelTypes?: readonly TinyModelType[];
   /** Whether the method starts as the identity with this configuration; virtual tokens never do. Default true. */
   readonly identityAtStart?: boolean;
+  /** What the method reads of the sequence, beside what it finds in the tokens. Default: nothing. */
+  readonly adapterInputs?: RowInputs;
   /** Largest difference of a logit that counts as rounding. Default 1e-4. */
   readonly tolerance?: number;
 }
@@ -48,24 +50,25 @@ export function testPeftMethod<Config extends object>(
   config: Partial<Config> = {},
   options: TestPeftMethodOptions = {},
 ): void {
-  const { modelTypes = TINY_MODEL_TYPES, identityAtStart = true, tolerance = 1e-4 } = options;
+  const { modelTypes = TINY_MODEL_TYPES, identityAtStart = true, tolerance = 1e-4, adapterInputs } = options;
   for (const modelType of modelTypes) {
     const setUp = async () => {
       const model = await tinyModel(modelType);
-      return { model, adapter: await createAdapter(model, method, config, { seed: 1 }) };
+      const adapter = await createAdapter(model, method, config, { seed: 1 });
+      return { model, adapter: adapterFor(adapter, TOKENS[0]!, adapterInputs) };
     };
     const check = (name: string, body: (parts: Awaited<ReturnType<typeof setUp>>) => Promise<void>) =>
       it(`${method.peftType} on ${modelType} ${name}`, async () => body(await setUp()));
 
     if (identityAtStart) {
       check('computes what the base does before training', async ({ model, adapter }) => {
-        assert.ok((await difference(model, {}, model, hooksOf(adapter))) < tolerance);
+        assert.ok((await difference(model, BASE, model, runOf(adapter))) < tolerance);
       });
     }
 
     check('has a gradient for every parameter', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
-      const { gradient } = valueAndGrad((parameters: Named) => lossOf(model, adapter.hooks(parameters)))(
+      const { gradient } = valueAndGrad((parameters: Named) => lossOf(model, runOf(adapter, parameters)))(
         moved.parameters,
       );
       for (const [name, g] of Object.entries(gradient as Named)) {
@@ -80,14 +83,14 @@ export function testPeftMethod<Config extends object>(
 
     check('merges into weights that compute the same, or says that it cannot', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
-      assert.ok((await difference(model, {}, model, hooksOf(moved))) > 100 * tolerance, 'the adapter changes nothing');
-      if (!moved.method.merge) {
+      assert.ok((await difference(model, BASE, model, runOf(moved))) > 100 * tolerance, 'the adapter changes nothing');
+      if (!moved.method.merge || moved.method.cannotMerge?.(moved.config) !== undefined) {
         await assert.rejects(mergeAdapter(model, moved), /cannot be merged/);
         return;
       }
       const { model: merged, drift } = await mergeAdapter(model, moved);
       assert.ok(drift < tolerance, `merging moved a logit by ${drift}`);
-      assert.ok((await difference(merged, {}, model, hooksOf(moved))) < tolerance);
+      assert.ok((await difference(merged, BASE, model, runOf(moved))) < tolerance);
     });
 
     check('is the low-rank updates that it says it is, if it says so', async ({ model, adapter }) => {
@@ -102,13 +105,13 @@ export function testPeftMethod<Config extends object>(
           return layer.apply(x).add(applyLinear(narrow, update.b, undefined, false));
         },
       };
-      assert.ok((await difference(model, hooks, model, hooksOf(moved))) < tolerance);
+      assert.ok((await difference(model, { hooks }, model, runOf(moved))) < tolerance);
     });
 
     check('generates what it computes of whole sequences', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
       const tokens = TOKENS[0]!;
-      const expected = await logitsOf(model, hooksOf(moved)).toArray();
+      const expected = await logitsOf(model, runOf(moved)).toArray();
       const runner = new ModelRunner(model);
       const sequence = runner.start();
       const computed: number[] = [];
@@ -120,10 +123,35 @@ export function testPeftMethod<Config extends object>(
       assert.ok(worst < tolerance, `a logit of a step differs by ${worst}: is virtualTokens what the hooks have?`);
     });
 
+    check('reads of a sequence what it says it reads, and needs it', async ({ model, adapter }) => {
+      const moved = await disturbed(adapter);
+      const { rowInputs, inputs } = moved;
+      if (!rowInputs) return;
+      assert.deepEqual(
+        Object.keys(inputs!).sort(),
+        [...rowInputs.names].sort(),
+        'rowInputs.of must give all of its names',
+      );
+      assert.throws(() => logitsOf(model, { hooks: moved.hooks(moved.parameters) }), /ADAPTER_INPUTS|reads/);
+    });
+
+    check('says whether it has an earlier pass', async ({ adapter }) => {
+      assert.equal(adapter.hooks(adapter.parameters).earlier !== undefined, adapter.earlierPass ?? false);
+    });
+
+    check('declares its options, and refuses others', async ({ model, adapter }) => {
+      const { options } = adapter.method;
+      assert.deepEqual(Object.keys(options.read({})).sort(), Object.keys(adapter.config).sort(), 'all have a default');
+      await assert.rejects(
+        createAdapter(model, method, { ...config, noSuchOption: 1 }),
+        /unknown option "noSuchOption"/,
+      );
+    });
+
     check('has a penalty that is finite and an optimizer that updates, if it has them', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
       const gradients = valueAndGrad((parameters: Named) => {
-        const loss = lossOf(model, adapter.hooks(parameters));
+        const loss = lossOf(model, runOf(adapter, parameters));
         return adapter.penalty ? loss.add(adapter.penalty(parameters)) : loss;
       })(moved.parameters).gradient as Named;
       const optimizer = adapter.optimizer?.(sgd()) ?? sgd();
@@ -139,8 +167,11 @@ export function testPeftMethod<Config extends object>(
 
     check('draws at random in training if it says so, and only then', async ({ model, adapter }) => {
       const moved = await disturbed(adapter);
-      const hooks = [1, 2].map((seed) => moved.trainingHooks(moved.parameters, Key.fromSeed(seed).toTensor()));
-      const changes = (await difference(model, hooks[0]!, model, hooks[1]!)) > 0;
+      const runs = [1, 2].map((seed): Run => {
+        const hooks = moved.trainingHooks(moved.parameters, Key.fromSeed(seed).toTensor());
+        return { hooks, inputs: moved.inputs };
+      });
+      const changes = (await difference(model, runs[0]!, model, runs[1]!)) > 0;
       assert.equal(changes, moved.stochastic !== undefined, 'stochastic must say whether apply uses the dropout key');
     });
 
@@ -157,7 +188,7 @@ export function testPeftMethod<Config extends object>(
           assert.deepEqual(await loaded.parameters[name]!.toArray(), stored, name);
         }
         assert.deepEqual(Object.keys(loaded.frozen).sort(), Object.keys(moved.frozen).sort());
-        const change = await difference(model, hooksOf(loaded), model, hooksOf(moved));
+        const change = await difference(model, { ...runOf(loaded), inputs: moved.inputs }, model, runOf(moved));
         assert.ok(change < tolerance, `what comes back differs by ${change}`);
       } finally {
         await rm(folder, { recursive: true, force: true });
@@ -167,12 +198,23 @@ export function testPeftMethod<Config extends object>(
     check('leaves the base alone', async ({ model, adapter }) => {
       const fresh = await tinyModel(modelType);
       await disturbed(adapter);
-      assert.equal(await difference(model, {}, fresh, {}), 0);
+      assert.equal(await difference(model, BASE, fresh, BASE), 0);
     });
   }
 }
 
-const hooksOf = (adapter: PeftAdapter): LayerHooks => adapter.hooks(adapter.parameters);
+/** What a pass has of an adapter: its hooks, and what it says of the row. */
+interface Run {
+  readonly hooks: LayerHooks;
+  readonly inputs?: RowInputs | undefined;
+}
+
+const BASE: Run = { hooks: {} };
+
+const runOf = (
+  { hooks, inputs, parameters: own }: Pick<PeftAdapter, 'hooks' | 'inputs' | 'parameters'>,
+  parameters: Named = own,
+): Run => ({ hooks: hooks(parameters), inputs });
 
 /** Every parameter moved away from where it starts. */
 async function disturbed(adapter: PeftAdapter): Promise<PeftAdapter> {
@@ -184,15 +226,20 @@ async function disturbed(adapter: PeftAdapter): Promise<PeftAdapter> {
   return withAdapterParameters(adapter, parameters);
 }
 
-function hiddenOf(model: CausalLM, hooks: LayerHooks): Tensor {
+function hiddenOf(model: CausalLM, { hooks, inputs = {} }: Run): Tensor {
   const shape = [1, TOKENS[0]!.length];
-  const input = { tokens: tensor(TOKENS, shape, 'int32'), positions: iota(shape, 1), segments: zeros(shape, 'int32') };
+  const ofTokens = Object.entries(inputs).map(([name, value]) => [name, zeros(shape, 'int32').add(value)]);
+  const input = {
+    ...{ tokens: tensor(TOKENS, shape, 'int32'), positions: iota(shape, 1), segments: zeros(shape, 'int32') },
+    rowInputs: Object.fromEntries(ofTokens),
+  };
   const hidden = model.network.hidden(model.weights, input, hooks);
   return hidden.reshape([shape[1]!, hidden.shape[2]!]);
 }
 
-function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
-  const states = hiddenOf(model, hooks);
+function lossOf(model: CausalLM, run: Run): Tensor {
+  const { hooks } = run;
+  const states = hiddenOf(model, run);
   const count = states.shape[0]! - 1;
   const targets = tensor(TOKENS[0]!.slice(1), [count], 'int32');
   const head = model.network.head(model.weights, hooks);
@@ -202,10 +249,10 @@ function lossOf(model: CausalLM, hooks: LayerHooks): Tensor {
 }
 
 /** The largest absolute difference of a logit between two models with their hooks. */
-async function difference(a: CausalLM, hooksA: LayerHooks, b: CausalLM, hooksB: LayerHooks): Promise<number> {
-  return logitsOf(a, hooksA).sub(logitsOf(b, hooksB)).abs().max().item();
+async function difference(a: CausalLM, runA: Run, b: CausalLM, runB: Run): Promise<number> {
+  return logitsOf(a, runA).sub(logitsOf(b, runB)).abs().max().item();
 }
 
 /** Of every token, [n, vocabulary]. */
-const logitsOf = (model: CausalLM, hooks: LayerHooks): Tensor =>
-  model.network.logits(model.weights, hiddenOf(model, hooks), hooks);
+const logitsOf = (model: CausalLM, run: Run): Tensor =>
+  model.network.logits(model.weights, hiddenOf(model, run), run.hooks);

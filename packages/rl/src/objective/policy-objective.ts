@@ -80,8 +80,10 @@ export function policyObjective(
     );
   }
   if (parts.update?.needsValue && !surrogate.needsRatio) {
-    const problem = `the update "${parts.update.name}" compares values of the loss, and the surrogate "${surrogate.name}" has a gradient only`;
-    throw new PosttrainError('OBJECTIVE', `${name}: ${problem}; use unclipped() or clip()`);
+    const problem =
+      `the update "${parts.update.name}" compares values of the loss, and the surrogate "${surrogate.name}" has a ` +
+      'gradient only; use unclipped() or clip()';
+    throw new PosttrainError('OBJECTIVE', `${name}: ${problem}`);
   }
   if (!(temperature > 0)) {
     throw new PosttrainError('OBJECTIVE', `${name}: temperature must be positive, not ${showValue(temperature)}`);

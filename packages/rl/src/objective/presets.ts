@@ -1,46 +1,26 @@
 import { custom, type Given, number, oneOf, options, settingsOf } from '@posttrain/interfaces';
-import { batchMean } from '../advantage/batch-mean.js';
 import { gae, gaeShape } from '../advantage/gae.js';
-import { groupNormalized, groupNormalizedShape } from '../advantage/group-normalized.js';
 import { leaveOneOut, leaveOneOutShape } from '../advantage/leave-one-out.js';
-import { noBaseline } from '../advantage/no-baseline.js';
 import { greedyBaseline, reMax } from '../advantage/remax.js';
-import { type Aggregation, constantLength, sequenceMean, sequenceSum, tokenMean } from '../aggregation/aggregation.js';
-import { localTokenMean, localTokenMeanShape } from '../aggregation/local-token-mean.js';
 import { type Critic, criticValues } from '../critic/critic-values.js';
-import { noRatio, sequenceRatio, sequenceSumRatio, tokenRatio } from '../ratio/ratio.js';
-import { entropyBonus } from '../regulariser/entropy-bonus.js';
-import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
-import type { Regulariser } from '../regulariser/regulariser.js';
+import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
 import { clip, clipShape } from '../surrogate/clip.js';
-import { policyGradient } from '../surrogate/policy-gradient.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import { trpo, trpoShape } from '../update/trpo.js';
+import { bnpo, dapo, drGrpo, groupNormalized, groupNormalizedShape, grpo } from './grpo.js';
 import type { PolicyObjectiveParts } from './policy-objective.js';
-
-const regulariserShape = {
-  /** Weight of the KL to the reference policy; 0 needs no reference. Default 0. */
-  beta: number({ default: 0, min: 0 }),
-  /** Weight of the entropy bonus. Default 0. */
-  entropyCoef: number({ default: 0 }),
-};
-
-const RATIOS = { token: tokenRatio, sequence: sequenceRatio };
-const grpoShape = {
-  ...clipShape,
-  ...groupNormalizedShape,
-  ...regulariserShape,
-  /** `sequence` gives GSPO (arXiv 2507.18071). Default `token`. */
-  importanceSamplingLevel: oneOf(['token', 'sequence'], { default: 'token' }),
-};
-const grpoOptions = (name: string) => options(name, grpoShape);
-/** Options of the GRPO family, with TRL's names (in camel case) and defaults. */
-export type GrpoOptions = Given<ReturnType<typeof grpoOptions>>;
-
-const bnpoOptions = options('bnpo', { ...grpoShape, ...localTokenMeanShape });
-/** Options of `policyObjectives.bnpo`. */
-export type BnpoOptions = Given<typeof bnpoOptions>;
+import {
+  batchMean,
+  noBaseline,
+  noRatio,
+  policyGradient,
+  sequenceMean,
+  sequenceSum,
+  sequenceSumRatio,
+  tokenMean,
+  tokenRatio,
+} from './simple-parts.js';
 
 const { delta: _, ...twoSidedShape } = clipShape;
 const rlooOptions = options('rloo', {
@@ -89,52 +69,15 @@ const trpoPresetOptions = options('trpo', { ...trpoShape, ...groupNormalizedShap
 /** Options of `policyObjectives.trpo`. */
 export type TrpoObjectiveOptions = Given<typeof trpoPresetOptions>;
 
-interface RegulariserOptions {
-  readonly beta: number;
-  readonly entropyCoef: number;
-}
-
-/** Undefined is "not given", also where a preset has a default of its own. */
-const withoutUndefined = <T extends object>(given: T): T =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
-
-function regularisersOf(
-  { beta, entropyCoef }: RegulariserOptions,
-  kl: (options: { beta: number }) => Regulariser,
-): Regulariser[] {
-  return [...(beta === 0 ? [] : [kl({ beta })]), ...(entropyCoef === 0 ? [] : [entropyBonus({ entropyCoef })])];
-}
-
-function grpoFamily(name: string, given: GrpoOptions, aggregation: Aggregation): PolicyObjectiveParts {
-  const { scaleRewards, importanceSamplingLevel, beta, entropyCoef, ...clipping } = grpoOptions(name).read(given);
-  return {
-    name,
-    advantage: groupNormalized({ scaleRewards }),
-    ratio: RATIOS[importanceSamplingLevel](),
-    surrogate: clip(clipping),
-    aggregation,
-    regularisers: regularisersOf({ beta, entropyCoef }, klInLoss),
-  };
-}
-
 /**
  * Published algorithms as compositions of the five parts. Names are TRL's `loss_type`s and trainers. Each gives plain
  * parts: change one with `{ ...policyObjectives.grpo(), advantage: leaveOneOut() }`.
  */
 export const policyObjectives = {
-  /** GRPO (DeepSeekMath, arXiv 2402.03300). */
-  grpo: (options: GrpoOptions = {}) => grpoFamily('grpo', options, sequenceMean()),
-  /** Dr. GRPO (arXiv 2503.20783): neither the group's standard deviation nor the length divides. */
-  dr_grpo: (options: GrpoOptions = {}) =>
-    grpoFamily('dr_grpo', { scaleRewards: 'none', ...withoutUndefined(options) }, constantLength()),
-  /** DAPO (arXiv 2503.14476): all tokens of the step weigh the same, and the upper clip is wider. */
-  dapo: (options: GrpoOptions = {}) =>
-    grpoFamily('dapo', { epsilonHigh: 0.28, ...withoutUndefined(options) }, tokenMean()),
-  /** BNPO as TRL calls it: the mean over the tokens of a local batch. */
-  bnpo: (options: BnpoOptions = {}) => {
-    const { localBatchSize, ...others } = bnpoOptions.read(options);
-    return grpoFamily('bnpo', others, localTokenMean(localBatchSize === undefined ? {} : { localBatchSize }));
-  },
+  grpo,
+  dr_grpo: drGrpo,
+  dapo,
+  bnpo,
   /** RLOO (arXiv 2402.14740) as in TRL: the ratio of whole completions, clipped, and the KL inside the reward. Default β 0.05. */
   rloo: (options: RlooOptions = {}): PolicyObjectiveParts => {
     const { normalizeAdvantages, beta, entropyCoef, ...clipping } = rlooOptions.read(options);
@@ -179,8 +122,8 @@ export const policyObjectives = {
     };
   },
   /**
-   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region, found by conjugate
-   * gradients and a line search. No learning rate, and no optimizer.
+   * TRPO (arXiv 1502.05477) with the group's normalised reward for an advantage: every update within a trust region,
+   * found by conjugate gradients and a line search. No learning rate, and no optimizer.
    */
   trpo: (options: TrpoObjectiveOptions = {}): PolicyObjectiveParts => {
     const { scaleRewards, ...region } = trpoPresetOptions.read(options);

@@ -30,14 +30,15 @@ const ilqlOptions = options('ilql', {
 export type IlqlOptions = Given<typeof ilqlOptions>;
 
 /**
- * Implicit Language Q-Learning (arXiv 2206.11871), with the option names of trlX. For a model with a value head beside its output layer
- * (`ValueModel`, format `v_head`) and the heads of `withQHeads`:
+ * Implicit Language Q-Learning (arXiv 2206.11871), with the option names of trlX. For a model with a value head
+ * beside its output layer (`ValueModel`, format `v_head`) and the heads of `withQHeads`:
  *
- * Σ w (Q_i(s, a) - r - γ V(s'))² + Σ w |τ - 1(Q̂ < V)| (Q̂ - V)² + cqlScale Σ w (log Σ_a e^Q_i - Q_i(s, a)) - awacScale Σ w e^(β(Q̂ - V)) log π(a|s)
+ * Σ w (Q_i(s, a) - r - γ V(s'))² + Σ w |τ - 1(Q̂ < V)| (Q̂ - V)² + cqlScale Σ w (log Σ_a e^Q_i - Q_i(s, a)) -
+ * awacScale Σ w e^(β(Q̂ - V)) log π(a|s)
  *
- * for both Q_i, with Q̂ the smaller of the two target heads. V(s') is that of the state before the next action of the sequence, 0 behind
- * the last one; it, Q̂ and the weights e^(…) get no gradient. Weights are not 0 at actions. The annotation `rewards` has r at every action.
- * Metrics: the four terms, before their scales.
+ * for both Q_i, with Q̂ the smaller of the two target heads. V(s') is that of the state before the next action of the
+ * sequence, 0 behind the last one; it, Q̂ and the weights e^(…) get no gradient. Weights are not 0 at actions. The
+ * annotation `rewards` has r at every action. Metrics: the four terms, before their scales.
  *
  * @throws OptionError; HeadError where a head is missing
  */
@@ -75,7 +76,10 @@ export function ilql(given: IlqlOptions = {}): Loss {
   };
 }
 
-/** A model with the four heads of `ilql` [vocabulary, width] beside its weights: two normal with 0.02, and their targets, equal to them. */
+/**
+ * A model with the four heads of `ilql` [vocabulary, width] beside its weights: two normal with 0.02, and their
+ * targets, equal to them.
+ */
 export function withQHeads<M extends TrainableModel>(model: M, seed = 0): M {
   const { vocabSize, hiddenSize } = model.config;
   const key = Key.fromSeed(seed);

@@ -39,11 +39,13 @@ const ofActions = (logRatios: Tensor, weights: Tensor): Tensor => logRatios.mul(
 
 /**
  * The policy loss of OREO (Offline Reasoning Optimization, arXiv 2412.16145), token by token: the soft Bellman equation
- * Σ w (V(s_t) - R_t + β ℓ_t + sg[β Σ_{i > t} ℓ_i])² + α Σ w KL(π ‖ π_ref)(s_t), with ℓ = log π / π_ref and R_t = Σ_{i ≥ t} r_i.
+ * Σ w (V(s_t) - R_t + β ℓ_t + sg[β Σ_{i > t} ℓ_i])² + α Σ w KL(π ‖ π_ref)(s_t), with ℓ = log π / π_ref and R_t = Σ_{i
+ * ≥ t} r_i.
  *
- * Rows are trajectories of any policy, packed or not. Weights are not 0 at actions: 1 / (rows of the step · actions of the row) for the
- * paper's means. Annotations, one a prediction: `reference_log_probs` log π_ref, `values` V(s_t) of the state before the action, `rewards`
- * r_t. Metrics: `residual`, the weighted mean of the residual, and `kl` where alpha is not 0.
+ * Rows are trajectories of any policy, packed or not. Weights are not 0 at actions: 1 / (rows of the step · actions
+ * of the row) for the paper's means. Annotations, one a prediction: `reference_log_probs` log π_ref, `values` V(s_t)
+ * of the state before the action, `rewards` r_t. Metrics: `residual`, the weighted mean of the residual, and `kl`
+ * where alpha is not 0.
  *
  * @throws OptionError
  */
@@ -76,8 +78,9 @@ export function oreoPolicy(given: OreoPolicyOptions = {}): Loss {
 }
 
 /**
- * The value loss of OREO (arXiv 2412.16145): Σ w (V(s_t) - R_t + β Σ_{i ≥ t} ℓ_i)², for a `ValueModel`. The annotation `log_ratios` has
- * ℓ = log π / π_ref under the policy as it is; `rewards` and weights are those of `oreoPolicy`.
+ * The value loss of OREO (arXiv 2412.16145): Σ w (V(s_t) - R_t + β Σ_{i ≥ t} ℓ_i)², for a `ValueModel`. The
+ * annotation `log_ratios` has ℓ = log π / π_ref under the policy as it is; `rewards` and weights are those of
+ * `oreoPolicy`.
  *
  * @throws OptionError
  */

@@ -1,4 +1,4 @@
-import { onesLike, type Tensor } from '@posttrain/core-tensor';
+import type { Tensor } from '@posttrain/core-tensor';
 import type { DecisiveSettings } from '@posttrain/interfaces';
 
 /** The importance ratio between the policy being trained and the one that sampled. */
@@ -22,33 +22,3 @@ export interface Ratio {
    */
   correct?(logRatio: Tensor, mask: Tensor): Tensor;
 }
-
-/** ρ = 1: trusts that the completions were sampled from the policy being trained. */
-export const noRatio = (): Ratio => ({ name: 'none', settings: {}, level: 'none', compute: onesLike });
-
-/** ρ_t = π(o_t) / π_old(o_t): one ratio per token (PPO, arXiv 1707.06347; GRPO). */
-export const tokenRatio = (): Ratio => ({
-  name: 'token',
-  settings: {},
-  level: 'token',
-  compute: (logRatio) => logRatio.exp(),
-});
-
-/** ρ = (π(o) / π_old(o))^(1/|o|): the geometric mean over the completion's tokens (GSPO, arXiv 2507.18071). */
-export const sequenceRatio = (): Ratio => ({
-  name: 'sequence',
-  settings: {},
-  level: 'sequence',
-  compute(logRatio, mask) {
-    const length = mask.sum(1, { keepDims: true }).maximum(1);
-    return logRatio.sum(1, { keepDims: true }).div(length).exp().broadcastTo(logRatio.shape);
-  },
-});
-
-/** ρ = π(o) / π_old(o): the ratio of whole completions (RLOO in TRL), the exact importance weight. */
-export const sequenceSumRatio = (): Ratio => ({
-  name: 'sequence-sum',
-  settings: {},
-  level: 'sequence',
-  compute: (logRatio) => logRatio.sum(1, { keepDims: true }).exp().broadcastTo(logRatio.shape),
-});

@@ -15,8 +15,8 @@ export interface Trajectory {
 export interface NumericPolicy {
   readonly name: string;
   /**
-   * The next action of each of several episodes that are at the same time step. Each has one observation more than actions; what is
-   * drawn comes from its key.
+   * The next action of each of several episodes that are at the same time step. Each has one observation more than
+   * actions; what is drawn comes from its key.
    */
   act(
     episodes: readonly Trajectory[],
@@ -45,7 +45,10 @@ const playOptions = options('play', {
 /** Options of `play`. */
 export type PlayOptions = Given<typeof playOptions>;
 
-/** Episodes of a policy in an environment of numbers, played side by side: offline data, or how good a policy is. @throws OptionError */
+/**
+ * Episodes of a policy in an environment of numbers, played side by side: offline data, or how good a policy is.
+ * @throws OptionError
+ */
 export async function play(given: PlayOptions): Promise<Trajectory[]> {
   const { environment, policy, episodes, maxSteps, seed } = playOptions.read(given);
   const key = Key.fromSeed(seed);

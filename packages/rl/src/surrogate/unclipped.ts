@@ -1,6 +1,9 @@
 import type { Surrogate } from './surrogate.js';
 
-/** The surrogate that is not clipped: -ρ A (TRPO, arXiv 1502.05477, eq. 14), for updates that bound the change of the policy themselves. */
+/**
+ * The surrogate that is not clipped: -ρ A (TRPO, arXiv 1502.05477, eq. 14), for updates that bound the change of the
+ * policy themselves.
+ */
 export function unclipped(): Surrogate {
   return {
     name: 'unclipped',

@@ -37,7 +37,7 @@ import {
 import type { RolloutSource } from '../rollout/rollout-source.js';
 import type { RowSource } from '../rollout/row-source.js';
 import { hintOfName } from './hint-of-name.js';
-import { refuseDropout } from './refuse-dropout.js';
+import { refuseDropout, refuseRowInputs } from './refuse-dropout.js';
 
 const isScoreOptions = (value: unknown): boolean =>
   typeof value === 'object' &&
@@ -155,7 +155,7 @@ const shape = {
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
 };
 
-/** TRL's names for options of GRPOTrainer; those of the objective are options of it here. */
+/** TRL's names for options of GRPOTrainer and PPOTrainer; those of the objective are options of it here. */
 export const POLICY_TRL_NAMES = {
   num_generations: 'completionsPerPrompt',
   num_iterations: 'iterationsPerBatch',
@@ -177,6 +177,16 @@ export const POLICY_TRL_NAMES = {
   loss_type: 'objective',
   scale_rewards: 'objective',
   importance_sampling_level: 'objective',
+  // PPOTrainer, as far as TRL 1.9.
+  num_ppo_epochs: 'iterationsPerBatch',
+  response_length: 'maxCompletionLength',
+  missing_eos_penalty: 'rewards',
+  kl_coef: 'objective',
+  cliprange: 'objective',
+  lam: 'objective',
+  whiten_rewards: 'objective',
+  vf_coef: 'objective',
+  cliprange_value: 'objective',
 } as const;
 
 /** Options of GRPOTrainer that have none of the same meaning here. */
@@ -192,7 +202,14 @@ export const POLICY_TRL_REMARKS = {
   loss_type: 'The objective is a value: objective: policyObjectives.dr_grpo().',
   scale_rewards: "It belongs to the objective: objective: policyObjectives.grpo({ scaleRewards: 'none' }).",
   reward_weights: 'A reward has its weight beside it: rewards: { correct: { verifier: numericMatch(), weight: 1 } }.',
-  use_vllm: 'Completions are sampled from the model that is trained.',
+  use_vllm: 'Completions are sampled from the model that is trained, or by a sampler elsewhere: externalSampler.',
+  missing_eos_penalty: 'It is a reward beside others: rewards: { ..., ended: missingEosPenalty({ penalty: 1 }) }.',
+  kl_coef: 'β belongs to the objective: objective: policyObjectives.ppo({ critic, beta: 0.05 }).',
+  cliprange: 'ε belongs to the objective: objective: policyObjectives.ppo({ critic, epsilon: 0.2 }).',
+  lam: 'λ belongs to the objective: objective: policyObjectives.ppo({ critic, lambda: 0.95 }).',
+  whiten_rewards: 'It belongs to the objective: objective: policyObjectives.ppo({ critic, whitenRewards: true }).',
+  vf_coef: 'It belongs to the critic: await valueModelCritic(model, { vfCoef: 0.1 }).',
+  cliprange_value: 'It belongs to the critic: await valueModelCritic(model, { cliprangeValue: 0.2 }).',
 } as const;
 
 /** The declared options of `trainPolicy`. */
@@ -229,10 +246,11 @@ export function samplingOf(
   return { maxTokens: settings.maxCompletionLength, ...Object.fromEntries(given) };
 }
 
-/** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT */
+/** Refuses options that make no sense together. @throws OptionError; PosttrainError DROPOUT, ADAPTER_INPUTS */
 export function checkPolicyOptions(settings: PolicySettings): void {
   const { objective, completionsPerPrompt, adapter, rewards, rollouts, oldLogProbs } = settings;
   refuseDropout('trainPolicy', adapter);
+  refuseRowInputs('trainPolicy', adapter);
   weightedRewardsOf(rewards);
   const { advantage } = objective;
   if (advantage.needsGroup && completionsPerPrompt === 1) {

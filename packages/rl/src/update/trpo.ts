@@ -33,13 +33,15 @@ const compiled = perEngine(() => ({
 }));
 
 /**
- * Trust region policy optimisation (arXiv 1502.05477) as the rule of an update: min L(θ) subject to mean KL(π_old ‖ π_θ) ≤ δ. The direction is
- * x = (F + λI)⁻¹ ∇L by conjugate gradients, with F the Fisher information of the policy over the whole vocabulary, the longest step
- * √(2δ / xᵀ(F + λI)x) x; backtracking takes the first length c^j at which the loss is lower and the KL, as it is measured, at most δ. Where
- * there is none, the policy stays. The learning rate is not used, and neither is the optimizer.
+ * Trust region policy optimisation (arXiv 1502.05477) as the rule of an update: min L(θ) subject to mean KL(π_old ‖
+ * π_θ) ≤ δ. The direction is x = (F + λI)⁻¹ ∇L by conjugate gradients, with F the Fisher information of the policy over
+ * the whole vocabulary, the longest step √(2δ / xᵀ(F + λI)x) x; backtracking takes the first length c^j at which the
+ * loss is lower and the KL, as it is measured, at most δ. Where there is none, the policy stays. The learning rate is
+ * not used, and neither is the optimizer.
  *
- * The loss must have a value that improves where the policy does: of the objective, the ratio must not be `noRatio` (see
- * `policyObjectives.trpo`). The metrics are `trpo/kl`, `trpo/surrogate_change` and `trpo/step`, the accepted c^j or 0.
+ * The loss must have a value that improves where the policy does: of the objective, the ratio must not be `noRatio`
+ * (see `policyObjectives.trpo`). The metrics are `trpo/kl`, `trpo/surrogate_change` and `trpo/step`, the accepted c^j
+ * or 0.
  *
  * @throws what `Trainer.gradients`, `product` and `divergence` throw
  */

@@ -17,10 +17,11 @@ export type FisherOptions = Given<typeof fisherOptions>;
 const known = new Map<number, Curvature>();
 
 /**
- * The Fisher information of what the model predicts, F = Σ_t w_t Jᵀ (diag(p) - p pᵀ) J with J the derivative of the logits of prediction
- * t and w the rows' weights. It is the Hessian of Σ_t w_t KL(π_θ ‖ π) at π = π_θ (TRPO, arXiv 1502.05477) and the generalised
- * Gauss-Newton matrix of the cross-entropy (arXiv 1412.1193), and has no negative eigenvalue where no weight is negative. The logits
- * and their derivative along v exist for a chunk of the vocabulary at a time.
+ * The Fisher information of what the model predicts, F = Σ_t w_t Jᵀ (diag(p) - p pᵀ) J with J the derivative of the
+ * logits of prediction t and w the rows' weights. It is the Hessian of Σ_t w_t KL(π_θ ‖ π) at π = π_θ (TRPO, arXiv
+ * 1502.05477) and the generalised Gauss-Newton matrix of the cross-entropy (arXiv 1412.1193), and has no negative
+ * eigenvalue where no weight is negative. The logits and their derivative along v exist for a chunk of the vocabulary
+ * at a time.
  */
 export function fisher(given: FisherOptions = {}): Curvature {
   const { temperature } = fisherOptions.read(given);
@@ -41,7 +42,10 @@ export function fisher(given: FisherOptions = {}): Curvature {
   return made;
 }
 
-/** Σ c · z of logits z, with c = w p (ż - Σ p ż) held fixed: its gradient is F v, where ż is the derivative of z along v. */
+/**
+ * Σ c · z of logits z, with c = w p (ż - Σ p ż) held fixed: its gradient is F v, where ż is the derivative of z along
+ * v.
+ */
 function scoresAlong(
   pass: ForwardPass,
   tangent: Readonly<Record<'states' | 'matrix', Tensor>>,

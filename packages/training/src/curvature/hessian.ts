@@ -7,8 +7,9 @@ import { type AnyLoss, asLoss } from '../trainer/lift-token-loss.js';
 const hessians = new WeakMap<Loss, Curvature>();
 
 /**
- * The Hessian of a loss, ∂²L/∂θ², as the gradient of ∂L/∂θ · v (Pearlmutter 1994): exact, and about four times the work of L. Over an
- * int8 base, whose products round their inputs, it is that of the products without the rounding, as the gradient is.
+ * The Hessian of a loss, ∂²L/∂θ², as the gradient of ∂L/∂θ · v (Pearlmutter 1994): exact, and about four times the work
+ * of L. Over an int8 base, whose products round their inputs, it is that of the products without the rounding, as the
+ * gradient is.
  */
 export function hessian(given: AnyLoss): Curvature {
   const loss = asLoss(given);

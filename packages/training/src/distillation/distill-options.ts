@@ -14,24 +14,36 @@ const shape = {
     (value) => typeof value === 'object' && value !== null && 'network' in value && 'weights' in value,
     { decisive: false },
   ),
-  /** `{ prompt, completion? }` as texts or lists of messages, or `{ messages }`. Completions are needed where data is trained on. */
+  /**
+   * `{ prompt, completion? }` as texts or lists of messages, or `{ messages }`. Completions are needed where data is
+   * trained on.
+   */
   rows: custom<Rows<DistillRow>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /**
-   * Held-out rows, of which evaluations give `eval_loss`, the mean divergence. Those without a completion get one of the student's,
-   * always from the same random numbers. Default: none.
+   * Held-out rows, of which evaluations give `eval_loss`, the mean divergence. Those without a completion get one of
+   * the student's, always from the same random numbers. Default: none.
    */
   evaluationRows: custom<Rows<DistillRow>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
   /** λ, the probability that a batch is sampled from the student anew, and is not the data's. Default 0.5. */
   lmbda: number({ default: 0.5, min: 0, max: 1 }),
-  /** 0: KL(teacher ‖ student). 1: KL(student ‖ teacher). Between: the generalised Jensen-Shannon divergence. Default 0.5. */
+  /**
+   * 0: KL(teacher ‖ student). 1: KL(student ‖ teacher). Between: the generalised Jensen-Shannon divergence. Default
+   * 0.5.
+   */
   beta: number({ default: 0.5, min: 0, max: 1 }),
   /** Divides the logits when completions are sampled. Default 0.9. */
   temperature: number({ default: 0.9, min: 1e-4 }),
   /** Divides the logits of both in the divergence. Default 1, as in GKDTrainer. */
   divergenceTemperature: number({ default: 1, above: 0 }),
-  /** Compare with the teacher's k most likely tokens and the rest as one outcome: less memory. Default: the whole vocabulary. */
+  /**
+   * Compare with the teacher's k most likely tokens and the rest as one outcome: less memory. Default: the whole
+   * vocabulary.
+   */
   topK: integer({ optional: true, min: 1 }),
-  /** Sample the completions of batches that are not the student's from the teacher (sequence-level distillation). Default false. */
+  /**
+   * Sample the completions of batches that are not the student's from the teacher (sequence-level distillation).
+   * Default false.
+   */
   seqKd: boolean({ default: false }),
   /** Most tokens of a completion that is sampled. Default 128. */
   maxCompletionLength: integer({ default: 128, min: 1 }),

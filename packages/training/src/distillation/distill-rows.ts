@@ -44,7 +44,7 @@ export function distillPrompt(
     const alone = promptTokens(model, asked, '', chat);
     if (alone.length === 0) throw new DistillRowError(index, 'its prompt has no tokens');
     if (alone.length >= maxLength) {
-      const problem = `its prompt has ${alone.length} tokens, and maxLength ${maxLength} leaves no room for a completion`;
+      const problem = `its prompt has ${alone.length} tokens, and maxLength ${maxLength} leaves no room for one more`;
       throw new DistillRowError(index, `${problem}; shorten it or leave the row out`);
     }
     const common = { promptTokens: alone, continuesText: typeof prompt === 'string' };

@@ -40,11 +40,13 @@ const WHERE = 'distill';
 const EVALUATION = 2 ** 32 - 1;
 
 /**
- * On-policy distillation, GKD (arXiv 2306.13649, algorithm 1): with probability λ a batch is completions that the student has just
- * sampled, else those of the data (or of the teacher, with `seqKd`), and an update minimises the mean over their tokens of the
- * divergence of the two next-token distributions. TRL's GKDTrainer. No gradient goes through the sampling.
+ * On-policy distillation, GKD (arXiv 2306.13649, algorithm 1): with probability λ a batch is completions that the
+ * student has just sampled, else those of the data (or of the teacher, with `seqKd`), and an update minimises the
+ * mean over their tokens of the divergence of the two next-token distributions. TRL's GKDTrainer. No gradient goes
+ * through the sampling.
  *
- * @throws OptionError, DistillRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
+ * @throws OptionError, DistillRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad
+ *   update
  */
 export async function distill<A extends TrainableAdapter = TrainableAdapter>(
   given: DistillOptions<A>,

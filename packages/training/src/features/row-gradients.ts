@@ -54,16 +54,16 @@ const NAMES = {
 } as const;
 
 /**
- * Gradients of rows of what a trainer trains, one at a time, for LESS (arXiv 2402.04333) and BADGE (arXiv 1906.03671). The direction
- * `adam` is LESS's Γ = (β₁ m + (1 - β₁) g) / √(β₂ v + (1 - β₂) g² + ε), with m and v of the trainer's optimizer, which must be of the
- * Adam family.
+ * Gradients of rows of what a trainer trains, one at a time, for LESS (arXiv 2402.04333) and BADGE (arXiv 1906.03671).
+ * The direction `adam` is LESS's Γ = (β₁ m + (1 - β₁) g) / √(β₂ v + (1 - β₂) g² + ε), with m and v of the trainer's
+ * optimizer, which must be of the Adam family.
  *
- * The projection is a count sketch (arXiv 0902.2206): every coordinate is added, with a sign, to one of k places, both drawn from the seed.
- * Inner products are right in expectation, with a variance of the order of 1 / k as that of LESS's dense signs, at a cost that does not
- * grow with k.
+ * The projection is a count sketch (arXiv 0902.2206): every coordinate is added, with a sign, to one of k places, both
+ * drawn from the seed. Inner products are right in expectation, with a variance of the order of 1 / k as that of LESS's
+ * dense signs, at a cost that does not grow with k.
  *
- * @throws PosttrainError ROW_GRADIENTS where nothing is trained that is asked about, the optimizer has no moments, or a row leaves
- *   no token of its completion in the context
+ * @throws PosttrainError ROW_GRADIENTS where nothing is trained that is asked about, the optimizer has no moments, or a
+ *   row leaves no token of its completion in the context
  */
 export function rowGradients(trainer: Trainer, given: RowGradientsOptions = {}): RowGradients {
   const { beta1, beta2, epsilon } = rowGradientsOptions.read(given);

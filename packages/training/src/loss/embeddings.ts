@@ -4,8 +4,8 @@ import { prefixSums, suffixSums } from './scans.js';
 import type { TrainableNetwork } from './trainable-network.js';
 
 /**
- * The hooks of a pass whose token embeddings [b, s, width] are what `change` makes of them: noise, or a perturbation of which a loss takes
- * the gradient. Hooks of an adapter see the tokens first.
+ * The hooks of a pass whose token embeddings [b, s, width] are what `change` makes of them: noise, or a perturbation
+ * of which a loss takes the gradient. Hooks of an adapter see the tokens first.
  */
 export function changeEmbeddings(
   { modules }: Pick<TrainableNetwork, 'modules'>,
@@ -24,8 +24,8 @@ export function changeEmbeddings(
 }
 
 /**
- * The noise of NEFTune (arXiv 2310.05914), [b, s, width]: uniform in ±α / √(L · width), L being the length of the token's sequence; padding
- * and other sequences of the row do not count.
+ * The noise of NEFTune (arXiv 2310.05914), [b, s, width]: uniform in ±α / √(L · width), L being the length of the
+ * token's sequence; padding and other sequences of the row do not count.
  *
  * @param key int32 [2]
  * @param segments int32 [b, s]

@@ -1,6 +1,6 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import { PosttrainError } from '@posttrain/interfaces';
-import { assertTokenIds } from '@posttrain/lm';
+import { type Adapter, adapterFor, assertTokenIds, NO_ADAPTER, type RowInputs } from '@posttrain/lm';
 import { type Annotation, type AnnotationSpec, annotationSpec } from './annotation.js';
 
 /** Numbers that a model reads beside a row's tokens or in their place: states, returns, embeddings of images. */
@@ -19,19 +19,27 @@ export interface RowInput {
 export interface TrainingRow {
   /** Of a model that reads `inputs` only, as many zeros as there are places in the sequence. */
   readonly tokens: readonly number[];
-  /** What the model reads that is no token, by name; the same names, widths and dtypes in all rows of a call. Default: nothing. */
+  /**
+   * What the model reads that is no token, by name; the same names, widths and dtypes in all rows of a call. Default:
+   * nothing.
+   */
   readonly inputs?: Readonly<Record<string, RowInput>>;
   /** How much each prediction counts, all normalisation included; 0 leaves it out. */
   readonly weights: ArrayLike<number>;
   /**
-   * Further numbers by name, as the loss declares them: one a prediction (advantages, reference log-probabilities) unless it
-   * says otherwise. Entries of several numbers stand one after the other.
+   * Further numbers by name, as the loss declares them: one a prediction (advantages, reference log-probabilities)
+   * unless it says otherwise. Entries of several numbers stand one after the other.
    */
   readonly annotations?: Readonly<Record<string, ArrayLike<number>>>;
   /** Which group the row belongs to, for losses with groups of any size; rows of a group need not follow each other. */
   readonly group?: number | string;
   /** Lengths of the sequences packed into `tokens`, in order; left out: one sequence. They do not see each other. */
   readonly lengths?: readonly number[];
+  /**
+   * What the adapter reads of the row, beside what it finds in the tokens: `{ taskIds: 2 }` for Poly. Of packed sequences one
+   * for each.
+   */
+  readonly adapterInputs?: RowInputs | readonly RowInputs[];
 }
 
 /** Rows as one padded grid of tensors: b rows, s tokens, s - 1 predictions. */
@@ -47,6 +55,8 @@ export interface RowBatch {
   readonly inputs?: Readonly<Record<string, Tensor>>;
   /** int32 [b], counted from 1; 0 on padding. Only for losses with groups of any size. */
   readonly groups?: Tensor;
+  /** int32 [b, s] each: what an adapter reads of the sequence that each token belongs to. Only for adapters that read some. */
+  readonly rowInputs?: Readonly<Record<string, Tensor>>;
 }
 
 /** A row that cannot be trained on. */
@@ -178,7 +188,10 @@ function groupsOf(rows: readonly TrainingRow[], groupSize: number | 'any'): Trai
   return [...byGroup.values()];
 }
 
-/** Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay together. */
+/**
+ * Splits rows into micro-batches of at most `maxTokens` padded tokens (at least one group each); groups stay
+ * together.
+ */
 export function microBatches(
   rows: readonly TrainingRow[],
   maxTokens: number,
@@ -203,11 +216,16 @@ export function microBatches(
   return batches;
 }
 
-/** Rows as tensors, padded on the right. `annotations` are those to include; groups of padding rows fill up. */
+/**
+ * Rows as tensors, padded on the right. `annotations` are those to include; groups of padding rows fill up.
+ *
+ * @throws PosttrainError for rows that do not say what the adapter reads
+ */
 export function toBatch(
   rows: readonly TrainingRow[],
   annotations: readonly Annotation[],
   groupSize: number | 'any',
+  adapter: Adapter = NO_ADAPTER,
 ): RowBatch {
   const b = groupSize === 'any' ? roundCount(rows.length) : groupSize * roundCount(rows.length / groupSize);
   const s = roundWidth(Math.max(...rows.map((row) => row.tokens.length)));
@@ -243,6 +261,12 @@ export function toBatch(
   const inputs = Object.entries(rows[0]!.inputs ?? {}).map(([name, { width, dtype = 'float32' }]) => {
     return [name, grid([s, width], dtype, (row) => row.inputs![name]!.data)] as const;
   });
+  const inputsOf = new Map(rows.map((row) => [row, inputsOfSequences(row, adapter)]));
+  const rowInputs = (adapter.rowInputs?.names ?? []).map((name) => {
+    const ofRow = (row: TrainingRow) =>
+      inputsOf.get(row)!.flatMap(({ length, inputs }) => filled(length, inputs[name]!));
+    return [name, grid([s], 'int32', ofRow)] as const;
+  });
   return {
     tokens: perToken((token) => token),
     segments: perToken((_, segment) => segment),
@@ -251,5 +275,26 @@ export function toBatch(
     annotations: Object.fromEntries(annotations.map((given) => annotation(annotationSpec(given)))),
     ...(inputs.length > 0 && { inputs: Object.fromEntries(inputs) }),
     ...(groupSize === 'any' && { groups: grid([], 'int32', numberOf) }),
+    ...(rowInputs.length > 0 && { rowInputs: Object.fromEntries(rowInputs) }),
   };
+}
+
+const filled = (length: number, value: number): number[] => Array.from({ length }, () => value);
+
+/** What an adapter reads of each sequence of a row. @throws PosttrainError */
+function inputsOfSequences(
+  { tokens, lengths = [tokens.length], adapterInputs = [] }: TrainingRow,
+  adapter: Adapter,
+): readonly { readonly length: number; readonly inputs: RowInputs }[] {
+  const given: readonly RowInputs[] = Array.isArray(adapterInputs) ? adapterInputs : [adapterInputs];
+  if (given.length > 0 && given.length !== lengths.length) {
+    const problem = `adapterInputs are of ${given.length} sequences, but the row has ${lengths.length}`;
+    throw new PosttrainError('TRAINING_ROW', problem);
+  }
+  let from = 0;
+  return lengths.map((length, i) => {
+    const { inputs = {} } = adapterFor(adapter, tokens.slice(from, from + length), given[i]);
+    from += length;
+    return { length, inputs };
+  });
 }

@@ -9,15 +9,17 @@ export interface ScanOptions {
 }
 
 /**
- * Σ_{t' ≥ t} γ^(t' - t) x_t' over the sequence that entry t is of: returns, the log-ratios that are still to come. A row may pack several
- * sequences; none sees another.
+ * Σ_{t' ≥ t} γ^(t' - t) x_t' over the sequence that entry t is of: returns, the log-ratios that are still to come. A
+ * row may pack several sequences; none sees another.
  *
- * Differentiable, in ⌈log₂ t⌉ additions of the whole grid (Hillis and Steele 1986), which are the same numbers however a sequence is
- * packed.
+ * Differentiable, in ⌈log₂ t⌉ additions of the whole grid (Hillis and Steele 1986), which are the same numbers
+ * however a sequence is packed.
  *
  * @param x [b, s - 1], one a prediction, or [b, s], one a token
- * @param segments int32 [b, s], of `LossInputs` or a pass: which sequence of its row a token is of, from 1; 0 on padding. A prediction is
- *   of the sequence of both of its tokens; where a sequence follows another, and on padding, the sum is 0, and x counts for none
+ * @param segments int32 [b, s], of `LossInputs` or a pass: which sequence of its row a token is of, from 1; 0 on
+ * padding. A prediction is
+ * of the sequence of both of its tokens; where a sequence follows another, and on padding, the sum is 0, and x counts
+ * for none
  * @throws ShapeError where the two do not fit
  */
 export const suffixSums = (x: Tensor, segments: Tensor, options: ScanOptions = {}): Tensor =>
@@ -28,8 +30,8 @@ export const prefixSums = (x: Tensor, segments: Tensor, options: ScanOptions = {
   scan('prefixSums', x, segments, options, (grid, by) => grid.slice(1, 0, grid.shape[1]! - by).pad(1, by, 0));
 
 /**
- * x of the next entry behind t, in the same sequence, at which `mask` is 1; 0 where there is none: what the next action's state is worth,
- * whatever stands between. Shapes and segments are those of `suffixSums`.
+ * x of the next entry behind t, in the same sequence, at which `mask` is 1; 0 where there is none: what the next
+ * action's state is worth, whatever stands between. Shapes and segments are those of `suffixSums`.
  *
  * @param mask of the shape of x, 0 or 1; no gradient
  */

@@ -14,8 +14,8 @@ export interface TrainableConfig {
 }
 
 /**
- * What a pass needs of a network. `hidden` may read `inputs` of the batch (see `TrainingRow.inputs`) beside its tokens, or in their
- * place; `outputLayer` throws where the model predicts no tokens.
+ * What a pass needs of a network. `hidden` may read `inputs` of the batch (see `TrainingRow.inputs`) beside its
+ * tokens, or in their place; `outputLayer` throws where the model predicts no tokens.
  */
 export interface TrainableNetwork
   extends Pick<Network, 'engine' | 'modules' | 'hidden' | 'outputLayer' | 'logitSoftCap'> {

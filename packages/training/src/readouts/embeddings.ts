@@ -7,8 +7,9 @@ const passWith = (pass: ForwardPass, change: (embeddings: Tensor) => Tensor): Fo
   pass.again(changeEmbeddings(pass.network, pass.hooks, change));
 
 /**
- * What a readout gives of a second pass over the same rows, whose token embeddings [b, s, width] are what `change` makes of those of the
- * first: noise, a mixture, an adversary's perturbation (arXiv 1605.07725). A loss may read both.
+ * What a readout gives of a second pass over the same rows, whose token embeddings [b, s, width] are what `change`
+ * makes of those of the first: noise, a mixture, an adversary's perturbation (arXiv 1605.07725). A loss may read
+ * both.
  */
 export const withEmbeddings = <T extends ReadoutValue>(
   readout: Readout<T>,
@@ -20,8 +21,8 @@ export const withEmbeddings = <T extends ReadoutValue>(
 });
 
 /**
- * The gradient of a scalar with respect to the token embeddings, [b, s, width]: which way an adversary would go, what a token matters. It
- * is a number to a loss that reads it: no gradient flows through it.
+ * The gradient of a scalar with respect to the token embeddings, [b, s, width]: which way an adversary would go, what
+ * a token matters. It is a number to a loss that reads it: no gradient flows through it.
  *
  * @param objective a scalar of a pass, such as the negative log-likelihood of its rows
  */

@@ -8,13 +8,16 @@ import { reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from '
 
 const qValuesOptions = options('qValues', {
   /**
-   * The head that gives Q: `NAME.weight` [vocabulary, width] among the model's weights, with `NAME.bias` where there is one. Default: the
-   * output layer, whose logits then are Q.
+   * The head that gives Q: `NAME.weight` [vocabulary, width] among the model's weights, with `NAME.bias` where there
+   * is one. Default: the output layer, whose logits then are Q.
    */
   head: text({ optional: true }),
   /** α of the soft value α log Σ_a e^(Q(s, a) / α). Default 1. */
   alpha: number({ default: 1, above: 0 }),
-  /** Whose π(·|s) `expected` is over: a model that runs on the same tokens and gets no gradient. Default: the output layer of the pass. */
+  /**
+   * Whose π(·|s) `expected` is over: a model that runs on the same tokens and gets no gradient. Default: the output
+   * layer of the pass.
+   */
   policy: custom<TeacherModel>()(
     'a model: { network, weights }',
     (value) => typeof value === 'object' && value !== null && 'network' in value && 'weights' in value,
@@ -42,8 +45,8 @@ export interface QValues extends Readonly<Record<string, Tensor>> {
 const logAddExp = (a: Tensor, b: Tensor): Tensor => logSumExp(stack([a, b], -1)).squeeze(-1);
 
 /**
- * Values Q(s, ·) of every token as the next one, as ILQL (arXiv 2206.11871), CQL (arXiv 2006.04779) and soft Q-learning read them. The values
- * of a chunk of the vocabulary exist at a time, forward and backward.
+ * Values Q(s, ·) of every token as the next one, as ILQL (arXiv 2206.11871), CQL (arXiv 2006.04779) and soft
+ * Q-learning read them. The values of a chunk of the vocabulary exist at a time, forward and backward.
  *
  * @throws OptionError; HeadError where the model has no such head
  */

@@ -21,8 +21,8 @@ function logitsOf({ states, matrix, softCap: cap, temperature }: VocabularyLogit
 type OfChunk = (logits: readonly Tensor[], start: number, end: number) => Tensor;
 
 /**
- * What `combine` makes of what `reduce` makes of the logits of each chunk of the vocabulary, from the first chunk to the last. Logits
- * are computed again for the gradient: those of one chunk exist at a time, forward and backward.
+ * What `combine` makes of what `reduce` makes of the logits of each chunk of the vocabulary, from the first chunk to
+ * the last. Logits are computed again for the gradient: those of one chunk exist at a time, forward and backward.
  *
  * @param layers of one vocabulary
  */

@@ -46,7 +46,9 @@ const exampleOf = ({ chosenTokens, rejectedTokens, margin = 0 }: RewardPair) => 
   count: 1,
 });
 
-/** Rows of pairs for `bradleyTerry`: chosen and rejected in turn. The loss is the mean over all pairs that are given. */
+/**
+ * Rows of pairs for `bradleyTerry`: chosen and rejected in turn. The loss is the mean over all pairs that are given.
+ */
 export const rewardRows = (pairs: readonly RewardPair[]): TrainingRow[] => rewardExampleRows(pairs.map(exampleOf));
 
 /**

@@ -20,9 +20,10 @@ export interface OutcomeRow {
 const outcomeRewardOptions = options('outcomeReward', {});
 
 /**
- * An outcome reward model, a verifier of whole solutions (arXiv 2110.14168): -y log σ(r) - (1 - y) log(1 - σ(r)), with r the output
- * of a head at the last token; of a head with two labels, r is the second less the first, so that it is the cross-entropy of
- * transformers. For a `SequenceClassifier` with one label, whose `RewardVerifier` then gives log-odds, or with two.
+ * An outcome reward model, a verifier of whole solutions (arXiv 2110.14168): -y log σ(r) - (1 - y) log(1 - σ(r)),
+ * with r the output of a head at the last token; of a head with two labels, r is the second less the first, so that
+ * it is the cross-entropy of transformers. For a `SequenceClassifier` with one label, whose `RewardVerifier` then
+ * gives log-odds, or with two.
  */
 export function outcomeReward(): RewardModelLoss<OutcomeRow> {
   return {

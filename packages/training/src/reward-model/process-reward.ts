@@ -24,10 +24,10 @@ const processRewardOptions = options('processReward', {
 export type ProcessRewardOptions = Given<typeof processRewardOptions>;
 
 /**
- * A process reward model (arXiv 2305.20050, 2211.14275): the cross-entropy of the label of every step, at the last token of the
- * separator behind it, the mean over all labelled steps; of a head with one output, that of σ(r). TRL's PRMTrainer (up to 1.9), whose
- * tokens these are: prompt and steps are tokenized each by themselves, behind the first token of the tokenizer. For a
- * `TokenClassifier`.
+ * A process reward model (arXiv 2305.20050, 2211.14275): the cross-entropy of the label of every step, at the last
+ * token of the separator behind it, the mean over all labelled steps; of a head with one output, that of σ(r). TRL's
+ * PRMTrainer (up to 1.9), whose tokens these are: prompt and steps are tokenized each by themselves, behind the first
+ * token of the tokenizer. For a `TokenClassifier`.
  */
 export function processReward(given: ProcessRewardOptions = {}): RewardModelLoss<ProcessRow> {
   const { stepSeparator, maxCompletionLength, trainOnLastStepOnly } = processRewardOptions.read(given);

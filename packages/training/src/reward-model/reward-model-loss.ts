@@ -67,8 +67,8 @@ export const readAtEnd = (tokens: readonly number[], annotations: TrainingRow['a
 });
 
 /**
- * The tokens of an answer, as TRL's RewardTrainer has them: texts are joined to the prompt and get the end token behind them,
- * messages go through the chat template.
+ * The tokens of an answer, as TRL's RewardTrainer has them: texts are joined to the prompt and get the end token
+ * behind them, messages go through the chat template.
  *
  * @throws RewardRowError
  */

@@ -16,7 +16,10 @@ const shape = {
     (value) => typeof value === 'object' && value !== null && 'labels' in value && 'network' in value,
     { decisive: false },
   ),
-  /** What the loss is for: pairs `{ prompt?, chosen, rejected, margin? }` for Bradley and Terry's, in texts or lists of messages. */
+  /**
+   * What the loss is for: pairs `{ prompt?, chosen, rejected, margin? }` for Bradley and Terry's, in texts or lists
+   * of messages.
+   */
   rows: custom<Rows<object>>()(ROWS, isRows, { decisive: false, hint: rowsHint }),
   /** Held-out rows, of which evaluations give `eval_loss`, `eval_accuracy` and the other metrics. Default: none. */
   evaluationRows: custom<Rows<object>>()(ROWS, isRows, { optional: true, decisive: false, hint: rowsHint }),
@@ -35,7 +38,10 @@ const shape = {
   batchSize: integer({ default: 8, min: 1 }),
   /** Peak learning rate. Default 1e-4, as in TRL, which suits adapters; whole models want about a tenth. */
   learningRate: number({ default: 1e-4, min: 0 }),
-  /** Most tokens of prompt and completion; what is longer is left out. Default 1024, or the model's context if that is less. */
+  /**
+   * Most tokens of prompt and completion; what is longer is left out. Default 1024, or the model's context if that is
+   * less.
+   */
   maxLength: integer({ default: 1024, min: 2 }),
 };
 

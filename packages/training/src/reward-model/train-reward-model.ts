@@ -29,8 +29,9 @@ export interface RewardModelResult<M extends RewardModel = RewardModel, A extend
 const WHERE = 'trainRewardModel';
 
 /**
- * Trains a reward model: of Bradley and Terry on pairs, or with another loss of `rewardModelLosses` on outcomes or on steps. TRL's
- * RewardTrainer, and its PRMTrainer. `trainer.model.verifier()` of what it gives is a reward, a grader and a verifier.
+ * Trains a reward model: of Bradley and Terry on pairs, or with another loss of `rewardModelLosses` on outcomes or on
+ * steps. TRL's RewardTrainer, and its PRMTrainer. `trainer.model.verifier()` of what it gives is a reward, a grader
+ * and a verifier.
  *
  * @throws OptionError, RewardRowError, CheckpointError, RunLockedError, FileError; NonFiniteError before a bad update
  */

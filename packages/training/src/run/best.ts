@@ -83,13 +83,19 @@ export class BestOfRun {
     return isBest && keepBest === true;
   }
 
-  /** The weights of the best evaluation are those that the trainers have now, and will be in that checkpoint or in memory. */
+  /**
+   * The weights of the best evaluation are those that the trainers have now, and will be in that checkpoint or in
+   * memory.
+   */
   async keep(run: TrainersOfRun, checkpoint: string | undefined): Promise<void> {
     this.#best = { ...this.#best!, checkpoint };
     if (checkpoint === undefined) this.#parameters = await copyParameters(run);
   }
 
-  /** Gives the trainers the weights of the best evaluation; the optimizers' states and the steps stay those of the end. */
+  /**
+   * Gives the trainers the weights of the best evaluation; the optimizers' states and the steps stay those of the
+   * end.
+   */
   async load(run: TrainersOfRun): Promise<void> {
     if (!this.#options.keepBest || !this.#best) return;
     const { checkpoint } = this.#best;

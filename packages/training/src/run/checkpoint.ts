@@ -202,8 +202,8 @@ async function checkpointsIn(directory: string): Promise<{ step: number; path: s
 }
 
 /**
- * Tensors as a file of `folder` holds them. Numbers that a run could not go on from are not written: the checkpoints before are
- * worth more.
+ * Tensors as a file of `folder` holds them. Numbers that a run could not go on from are not written: the checkpoints
+ * before are worth more.
  */
 export const tensorsToWrite = (folder: string, tensors: TrainerSnapshot['tensors']) =>
   Object.entries(tensors).map(([name, value]) => {

@@ -29,8 +29,9 @@ export interface StepsToRun<State extends object, M extends TrainableModel = Cau
   readonly stage: string;
   readonly trainer: Trainer<M>;
   /**
-   * What is trained beside it in the same steps, by name: a critic, an auxiliary model, each with an optimizer of its own. Checkpoints
-   * hold them as NAME.… beside the run's own tensors, and their models in folders NAME. Default: none.
+   * What is trained beside it in the same steps, by name: a critic, an auxiliary model, each with an optimizer of its
+   * own. Checkpoints hold them as NAME.… beside the run's own tensors, and their models in folders NAME. Default:
+   * none.
    */
   readonly others?: Readonly<Record<string, Trainer<TrainableModel>>>;
   /** The base model, which a resumed run must share, as it must those of `others`. */

@@ -7,8 +7,8 @@ import type { Trainer } from '../trainer/trainer.js';
 import { tensorsToWrite } from './checkpoint.js';
 
 /**
- * Writes what a trainer has trained, as it is now: the adapter; without one the model, with its tokenizer where it has the files
- * of one; of a model that has no `save`, its parameters as model.safetensors.
+ * Writes what a trainer has trained, as it is now: the adapter; without one the model, with its tokenizer where it
+ * has the files of one; of a model that has no `save`, its parameters as model.safetensors.
  */
 export async function saveTrained(
   folder: string,

@@ -29,7 +29,10 @@ const shape = {
   steps: integer({ optional: true, min: 1 }),
   /** The peak rate. Default 2e-5, which suits whole models; adapters want about ten times as much. */
   learningRate: number({ default: 2e-5, min: 0 }),
-  /** How an update is made: `dpSgd(…)`, or a rule of your own. Default: the optimizer's step of the gradient of all rows. */
+  /**
+   * How an update is made: `dpSgd(…)`, or a rule of your own. Default: the optimizer's step of the gradient of all
+   * rows.
+   */
   update: custom<UpdateRule>()(UPDATE_RULE, isUpdateRule, { optional: true }),
   /** Train the completion only, in rows that have one. Default true. */
   completionOnlyLoss: boolean({ default: true }),

@@ -22,7 +22,10 @@ import { type AnnotationDraws, directionOf, type KitHead, kitModel, kitRows, pad
 
 /** Options of `testLoss`. */
 export interface TestLossOptions {
-  /** What the model ends in: an output layer over a vocabulary of 40 tokens, or a head for sequences, tokens or values. Default `vocabulary`. */
+  /**
+   * What the model ends in: an output layer over a vocabulary of 40 tokens, or a head for sequences, tokens or
+   * values. Default `vocabulary`.
+   */
   readonly head?: KitHead;
   /** Outputs of a head for sequences or tokens. Default 1. */
   readonly labels?: number;
@@ -33,8 +36,9 @@ export interface TestLossOptions {
   /** Whether it stops a gradient on purpose, so that its gradient is not that of its value. Default false. */
   readonly stopsGradients?: boolean;
   /**
-   * What the output layer is multiplied by, to see whether the loss stays finite. Default 1000, with which log-probabilities go to
-   * thousands; the k3 estimator, an exponential of their differences, leaves float32 from about 20 on.
+   * What the output layer is multiplied by, to see whether the loss stays finite. Default 1000, with which
+   * log-probabilities go to thousands; the k3 estimator, an exponential of their differences, leaves float32 from
+   * about 20 on.
    */
   readonly outputScale?: number;
   /** Largest difference, as a part of the value or of the largest gradient, that counts as rounding. Default 1e-4. */
@@ -45,8 +49,9 @@ export interface TestLossOptions {
 const STEP = 2 ** -12;
 
 /**
- * Registers the checks that every loss must pass, with the test function of any framework: `testLoss(it, 'mine', myLoss)`. They run on
- * the current engine, with a small model and rows of their own that have the annotations and groups that the loss declares.
+ * Registers the checks that every loss must pass, with the test function of any framework: `testLoss(it, 'mine',
+ * myLoss)`. They run on the current engine, with a small model and rows of their own that have the annotations and
+ * groups that the loss declares.
  *
  * - micro-batches, the order of the groups and padding change neither value, nor gradient, nor metrics;
  * - the gradient is that of the value, by central differences in float64;

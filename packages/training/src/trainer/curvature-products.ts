@@ -9,7 +9,10 @@ import type { Pass, PassGraph, PassInputs } from './pass-graph.js';
 type ProductStep = Compiled<[sum: Named, inputs: PassInputs, vector: Named], { readonly sum: Named }>;
 type DivergenceStep = Compiled<[inputs: PassInputs, trial: Named], Tensor>;
 
-/** What is asked of passes beside losses: products of matrices with vectors, and how far other parameters are. No dropout. */
+/**
+ * What is asked of passes beside losses: products of matrices with vectors, and how far other parameters are. No
+ * dropout.
+ */
 export class CurvatureProducts {
   readonly #products = new Map<Curvature, ProductStep>();
   readonly #divergences = new Map<number, DivergenceStep>();

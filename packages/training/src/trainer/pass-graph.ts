@@ -32,7 +32,9 @@ export interface Pass {
   readonly dropoutKey: Tensor;
   /** Numbers of the step that the loss asks for, float32 scalars. */
   readonly scalars: Named;
-  /** How the routers of a mixture of experts share out the tokens of all passes of a step. Left out: those of this one. */
+  /**
+   * How the routers of a mixture of experts share out the tokens of all passes of a step. Left out: those of this one.
+   */
   readonly routed?: RoutedTokens;
 }
 
@@ -92,8 +94,8 @@ export class PassGraph {
     if (this.experts && settings.gradientCheckpointing) {
       throw new PosttrainError(
         'ROUTER_LOSS',
-        `${base.name}: the loss of its routers (output_router_logits) cannot be had with gradientCheckpointing, which ` +
-          'computes layers apart; turn one of them off.',
+        `${base.name}: the loss of its routers (output_router_logits) cannot be had with gradientCheckpointing, ` +
+          'which computes layers apart; turn one of them off.',
       );
     }
   }

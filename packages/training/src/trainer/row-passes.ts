@@ -56,7 +56,7 @@ export class RowPasses {
     const before = this.accumulated.passes.length;
     return microBatches(rows, maxTokens, groupSize).map((rowsOfPass, i) => ({
       rows: rowsOfPass,
-      batch: toBatch(rowsOfPass, annotations, groupSize),
+      batch: toBatch(rowsOfPass, annotations, groupSize, this.graph.adapter),
       dropoutKey: this.settings.dropout
         .child(step)
         .child(before + i)
@@ -101,7 +101,7 @@ export class RowPasses {
     const sum = new PassSum(loss);
     for (const rowsOfPass of microBatches(rows, this.settings.maxTokensPerPass, groupSize)) {
       signal?.throwIfAborted();
-      const batch = toBatch(rowsOfPass, loss.annotations, groupSize);
+      const batch = toBatch(rowsOfPass, loss.annotations, groupSize, this.graph.adapter);
       const pass = { loss, batch, dropoutKey: this.settings.dropout.toTensor(), scalars: numbers };
       const value = await sum.add(await this.accumulated.evaluate(pass, parameters));
       if (Number.isFinite(value)) continue;
@@ -136,10 +136,11 @@ export class RowPasses {
       ? 'the loss of its routers (output_router_logits)'
       : adapter?.penalty && "the adapter's penalty";
     if (shared) {
-      const problem = `${base.name}: ${shared} belongs to no row, so that gradients of rows do not have it; train without it`;
-      throw new PosttrainError('ROW_GRADIENTS', problem);
+      const problem = `${shared} belongs to no row, so that gradients of rows do not have it; train without it`;
+      throw new PosttrainError('ROW_GRADIENTS', `${base.name}: ${problem}`);
     }
-    // Every row, or group of rows, on its own: the shortest first. Copies, since one object may stand in several places.
+    // Every row, or group of rows, on its own: the shortest first. Copies, since one object may stand in several
+    // places.
     const copies = rows.map((row) => ({ ...row }));
     const places = new Map<TrainingRow, number>(copies.map((row, i) => [row, i]));
     const passes = this.lossPasses(copies, loss, inputs, place.step, 1);

@@ -116,7 +116,9 @@ export class TrainedTensors {
 /** Under these, an optimizer keeps the states of others. */
 const WRAPPERS = new Set(['groups', 'inner', 'rest']);
 
-/** Puts tensors that stand under the name of a parameter with it, and those beside them (a count of steps) with each. */
+/**
+ * Puts tensors that stand under the name of a parameter with it, and those beside them (a count of steps) with each.
+ */
 function collect(
   branch: object,
   kind: string,

@@ -46,8 +46,8 @@ export const trainerShape = {
 /** Noise on the embeddings: of a trainer, and of the runs that do not compare what they train with what they sampled. */
 export const noiseShape = {
   /**
-   * α of NEFTune (arXiv 2310.05914): training passes add noise to the token embeddings, uniform in ±α / √(L · width) for a sequence of L
-   * tokens; evaluation has none. transformers' `neftune_noise_alpha`. Default 0: no noise.
+   * α of NEFTune (arXiv 2310.05914): training passes add noise to the token embeddings, uniform in ±α / √(L · width) for a
+   * sequence of L tokens; evaluation has none. transformers' `neftune_noise_alpha`. Default 0: no noise.
    */
   neftuneNoiseAlpha: number({ default: 0, min: 0 }),
 };

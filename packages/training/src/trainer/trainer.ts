@@ -112,8 +112,9 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Puts other numbers in the place of the trained tensors: a step that was tried and is accepted, or one that is taken back.
-   * The optimizer's state stays. With `countsStep` it is an update that the run has made: a rule of its own, instead of `optimStep`.
+   * Puts other numbers in the place of the trained tensors: a step that was tried and is accepted, or one that is taken
+   * back. The optimizer's state stays. With `countsStep` it is an update that the run has made: a rule of its own,
+   * instead of `optimStep`.
    *
    * @throws PosttrainError PARAMETERS where one is missing or of another shape, or gradients have been added since the last update
    */
@@ -127,8 +128,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * What the optimizer keeps, by parameter: Adam's `mean` m, `square` v and `step`, other optimizers' by their own names. Read or copy
-   * them before the next `optimStep`, which gives them away. Frozen parameters have none.
+   * What the optimizer keeps, by parameter: Adam's `mean` m, `square` v and `step`, other optimizers' by their own
+   * names. Read or copy them before the next `optimStep`, which gives them away. Frozen parameters have none.
    */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     return this.#trained.optimizerState;
@@ -210,8 +211,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Loss and gradients of rows, at the parameters as they are now or at others, before clipping and without the loss scale. They are added to
-   * nothing: several of a step stay apart, whatever `forwardBackward` has added.
+   * Loss and gradients of rows, at the parameters as they are now or at others, before clipping and without the loss
+   * scale. They are added to nothing: several of a step stay apart, whatever `forwardBackward` has added.
    *
    * @throws TrainingRowError, NonFiniteError
    */
@@ -220,9 +221,9 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Gives the gradient of every row (of every group, where the loss has groups) to a reduction as it comes, so that memory has one
-   * at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes over. Values and norms are in the
-   * order of the rows.
+   * Gives the gradient of every row (of every group, where the loss has groups) to a reduction as it comes, so that
+   * memory has one at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes
+   * over. Values and norms are in the order of the rows.
    *
    * @throws TrainingRowError, NonFiniteError; PosttrainError ROW_GRADIENTS where a part of the loss belongs to no row
    */
@@ -236,8 +237,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * B v of a symmetric matrix B over what is trained, which is not made: `hessian(loss)` or `fisher()` of rows. Without dropout, the
-   * adapter's penalty and the routers' loss.
+   * B v of a symmetric matrix B over what is trained, which is not made: `hessian(loss)` or `fisher()` of rows. Without
+   * dropout, the adapter's penalty and the routers' loss.
    *
    * @throws TrainingRowError; PosttrainError VECTOR where the vector lacks a trained tensor
    */
@@ -251,8 +252,9 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Σ w KL(π ‖ π_trial) in nats over the predictions of rows, with w their weights and over the whole vocabulary: how far trial
-   * parameters would take what the model predicts. At the parameters themselves it is 0, and its Hessian there is `fisher()`.
+   * Σ w KL(π ‖ π_trial) in nats over the predictions of rows, with w their weights and over the whole vocabulary: how
+   * far trial parameters would take what the model predicts. At the parameters themselves it is 0, and its Hessian
+   * there is `fisher()`.
    *
    * @throws TrainingRowError; OptionError for a temperature that is not above 0
    */

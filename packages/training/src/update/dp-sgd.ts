@@ -9,7 +9,10 @@ import type { UpdateRule } from './update-rule.js';
 const dpSgdOptions = options('dpSgd', {
   /** C: the gradient of every row is scaled down to this norm. */
   maxGradNorm: number({ above: 0 }),
-  /** σ: the noise has the standard deviation σ C in every coordinate of the sum. 0: clipped rows without noise, which is not private. */
+  /**
+   * σ: the noise has the standard deviation σ C in every coordinate of the sum. 0: clipped rows without noise, which is
+   * not private.
+   */
   noiseMultiplier: number({ min: 0 }),
   /** L: what the sum is divided by. Default: the number of rows of the step. */
   expectedBatchSize: number({ optional: true, above: 0 }),
@@ -31,14 +34,16 @@ const noised = perEngine(() =>
 );
 
 /**
- * Differentially private SGD (arXiv 1607.00133, algorithm 1) as the rule of an update: g = (Σ_i g_i min(1, C / ‖g_i‖) + N(0, σ² C² I)) / L,
- * with g_i the gradient of row i, in which every trained token of the row weighs the same; the optimizer then takes g for its gradient.
- * Gradients of rows exist one at a time. `privacySpent` says what σ, sampling rate and number of steps come to.
+ * Differentially private SGD (arXiv 1607.00133, algorithm 1) as the rule of an update: g = (Σ_i g_i min(1, C / ‖g_i‖) +
+ * N(0, σ² C² I)) / L, with g_i the gradient of row i, in which every trained token of the row weighs the same; the
+ * optimizer then takes g for its gradient. Gradients of rows exist one at a time. `privacySpent` says what σ, sampling
+ * rate and number of steps come to.
  *
- * A trainer's own `maxGradNorm` clips g once more; 0 turns that off. The noise is pseudo-random float32 from `seed`: whoever knows the
- * seed can take it off.
+ * A trainer's own `maxGradNorm` clips g once more; 0 turns that off. The noise is pseudo-random float32 from `seed`:
+ * whoever knows the seed can take it off.
  *
- * @throws OptionError; PosttrainError DP_SGD for a loss of groups or a row of several packed sequences: one row is one example
+ * @throws OptionError; PosttrainError DP_SGD for a loss of groups or a row of several packed sequences: one row is one
+ *   example
  */
 export function dpSgd(given: DpSgdOptions): UpdateRule {
   const { maxGradNorm, noiseMultiplier, expectedBatchSize, seed } = dpSgdOptions.read(given);

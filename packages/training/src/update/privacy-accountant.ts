@@ -18,7 +18,10 @@ export type PrivacyOptions = Given<typeof privacyOptions>;
 
 /** What training has cost. */
 export interface PrivacySpent {
-  /** ε of (ε, δ)-differential privacy: adding or leaving out one row changes no probability by more than the factor e^ε, but for δ. */
+  /**
+   * ε of (ε, δ)-differential privacy: adding or leaving out one row changes no probability by more than the factor e^ε,
+   * but for δ.
+   */
   readonly epsilon: number;
   /** The Rényi order α that gives it. */
   readonly order: number;
@@ -31,10 +34,10 @@ const ORDERS = [
 ];
 
 /**
- * What `steps` updates of `dpSgd` cost, by the accountant of Rényi differential privacy: ε = min over orders α of
- * T · rdp(α) + log((α - 1) / α) - (log δ + log α) / (α - 1) (arXiv 1702.07476, with the conversion of arXiv 2004.00010). It holds for rows
- * that are drawn anew for each step with probability q each (Poisson sampling); shuffled epochs of fixed batches, which `sft` has, are
- * reported so by custom and have no such proof.
+ * What `steps` updates of `dpSgd` cost, by the accountant of Rényi differential privacy: ε = min over orders α of T ·
+ * rdp(α) + log((α - 1) / α) - (log δ + log α) / (α - 1) (arXiv 1702.07476, with the conversion of arXiv 2004.00010). It
+ * holds for rows that are drawn anew for each step with probability q each (Poisson sampling); shuffled epochs of fixed
+ * batches, which `sft` has, are reported so by custom and have no such proof.
  */
 export function privacySpent(given: PrivacyOptions): PrivacySpent {
   const { sampleRate, noiseMultiplier, steps, delta } = privacyOptions.read(given);
@@ -82,8 +85,8 @@ export function noiseMultiplierFor(given: NoiseMultiplierOptions): number {
 }
 
 /**
- * The Rényi divergence of order α of one step: of the Gaussian mechanism whose rows are sampled with rate q (arXiv 1908.10530), in
- * nats. α / 2σ² where q is 1.
+ * The Rényi divergence of order α of one step: of the Gaussian mechanism whose rows are sampled with rate q (arXiv
+ * 1908.10530), in nats. α / 2σ² where q is 1.
  */
 export function renyiDivergence(q: number, noiseMultiplier: number, order: number): number {
   const variance = noiseMultiplier ** 2;
@@ -106,8 +109,8 @@ function wholeMoment(q: number, variance: number, order: number): number {
 const SMALLEST_TERM = -30;
 
 /**
- * The same of any order: two series, of the parts of the integral on both sides of z = ½ + σ² log(1/q - 1), where its two densities
- * are equal. Their binomials change signs from α on.
+ * The same of any order: two series, of the parts of the integral on both sides of z = ½ + σ² log(1/q - 1), where its
+ * two densities are equal. Their binomials change signs from α on.
  */
 function fractionalMoment(q: number, variance: number, order: number): number {
   const deviation = Math.sqrt(variance);

@@ -13,15 +13,18 @@ export interface UpdateInputs extends StepInputs {
 }
 
 /**
- * How an update is made of rows and a loss, where it is not the gradient's step of an optimizer: within a trust region (TRPO), of
- * gradients of rows (DP-SGD). It is written with what a `Trainer` has and keeps nothing from update to update, so that a run that goes
- * on is the same run.
+ * How an update is made of rows and a loss, where it is not the gradient's step of an optimizer: within a trust region
+ * (TRPO), of gradients of rows (DP-SGD). It is written with what a `Trainer` has and keeps nothing from update to
+ * update, so that a run that goes on is the same run.
  */
 export interface UpdateRule {
   readonly name: string;
   /** What it was made with, which a resumed run must share. */
   readonly settings: DecisiveSettings;
-  /** Whether it compares values of the loss, so that a loss of which the gradient alone is right will not do. Default false. */
+  /**
+   * Whether it compares values of the loss, so that a loss of which the gradient alone is right will not do. Default
+   * false.
+   */
   readonly needsValue?: boolean;
   /** One update, which `trainer.step` counts: by `optimStep`, or by `assign` with `countsStep`. */
   update<M extends TrainableModel>(

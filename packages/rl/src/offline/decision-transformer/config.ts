@@ -10,7 +10,9 @@ export interface DecisionTransformerConfig extends TrainableConfig {
   readonly stateSize: number;
   /** Numbers in an action, or how many there are to choose from. */
   readonly actionSize: number;
-  /** Whether an action is one of `actionSize` choices, which the model gives logits of. transformers has vectors only. */
+  /**
+   * Whether an action is one of `actionSize` choices, which the model gives logits of. transformers has vectors only.
+   */
   readonly discrete: boolean;
   /** tanh of the actions that are predicted, as of torques within -1 and 1. */
   readonly actionTanh: boolean;
@@ -37,7 +39,10 @@ const DEFAULTS = {
   n_head: 1,
 };
 
-/** The config of a `config.json` of transformers; keys that are left out are as there. @throws DecisionTransformerError */
+/**
+ * The config of a `config.json` of transformers; keys that are left out are as there. @throws
+ * DecisionTransformerError
+ */
 export function parseDecisionTransformerConfig(json: JsonObject, where = 'config.json'): DecisionTransformerConfig {
   const size = (name: keyof typeof DEFAULTS): number => {
     const value = json[name] ?? DEFAULTS[name];

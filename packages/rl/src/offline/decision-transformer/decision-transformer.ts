@@ -21,10 +21,10 @@ import {
 import { actionVectors, decisionTransformerNetwork, parametersOf } from './network.js';
 
 /**
- * The Decision Transformer (arXiv 2106.01345): a causal transformer over (R̂_1, s_1, a_1, R̂_2, …) with R̂_t = Σ_{i ≥ t} r_i, that predicts
- * a_t from what stands before it. Trained on what any policy did, it acts as well as the return that it is asked for. Folders, names and
- * shapes are those of `DecisionTransformerModel` of transformers, without its dropout. It has no tokenizer: see `trajectoryRow` for its
- * rows. Immutable, as `CausalLM`.
+ * The Decision Transformer (arXiv 2106.01345): a causal transformer over (R̂_1, s_1, a_1, R̂_2, …) with R̂_t = Σ_{i ≥
+ * t} r_i, that predicts a_t from what stands before it. Trained on what any policy did, it acts as well as the return
+ * that it is asked for. Folders, names and shapes are those of `DecisionTransformerModel` of transformers, without
+ * its dropout. It has no tokenizer: see `trajectoryRow` for its rows. Immutable, as `CausalLM`.
  */
 export class DecisionTransformer implements TrainableModel {
   readonly network: TrainableNetwork;
@@ -52,8 +52,10 @@ export class DecisionTransformer implements TrainableModel {
   /**
    * A new model.
    *
-   * @param json by transformers' names; left out as there: `state_dim` 17, `act_dim` 4, `hidden_size` 128, `n_layer` 3, `n_head` 1,
-   *   `n_positions` 1024 (of which a time step takes 3), `max_ep_len` 4096, `activation_function` relu, `action_tanh` true, and ours
+   * @param json by transformers' names; left out as there: `state_dim` 17, `act_dim` 4, `hidden_size` 128, `n_layer`
+   * 3, `n_head` 1,
+   * `n_positions` 1024 (of which a time step takes 3), `max_ep_len` 4096, `activation_function` relu, `action_tanh`
+   * true, and ours
    *   `discrete_actions` false
    */
   static async initialize(json: JsonObject, seed = 0): Promise<DecisionTransformer> {
@@ -63,7 +65,9 @@ export class DecisionTransformer implements TrainableModel {
     return DecisionTransformer.#of(config, weights, 'decision-transformer', engine);
   }
 
-  /** Reads a folder that transformers or `save` wrote. @throws DecisionTransformerError; what reading its files throws */
+  /**
+   * Reads a folder that transformers or `save` wrote. @throws DecisionTransformerError; what reading its files throws
+   */
   static async load(folder: string): Promise<DecisionTransformer> {
     const engine = currentEngine();
     const config = await loadDecisionTransformerConfig(folder);

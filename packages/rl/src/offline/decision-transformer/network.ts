@@ -33,9 +33,10 @@ export function parametersOf(config: DecisionTransformerConfig): readonly Parame
 }
 
 /**
- * The network: GPT-2's blocks over embeddings of R̂, s and a in turn, which stand in the place of its token embeddings. The place in the
- * sequence of a token says which of the three it is; the inputs `returns_to_go` [b, s, 1], `states` [b, s, stateSize] and `timesteps` int32
- * [b, s, 1] are read where they belong, and so is the action: the token itself where it is a choice, else `actions` [b, s, actionSize].
+ * The network: GPT-2's blocks over embeddings of R̂, s and a in turn, which stand in the place of its token
+ * embeddings. The place in the sequence of a token says which of the three it is; the inputs `returns_to_go` [b, s,
+ * 1], `states` [b, s, stateSize] and `timesteps` int32 [b, s, 1] are read where they belong, and so is the action:
+ * the token itself where it is a choice, else `actions` [b, s, actionSize].
  */
 export function decisionTransformerNetwork(config: DecisionTransformerConfig, engine: Engine): TrainableNetwork {
   const trunk = networkOf(config.gpt2, new Map(), engine);
@@ -78,7 +79,8 @@ export function decisionTransformerNetwork(config: DecisionTransformerConfig, en
       const embedded = embeddings(weights, input.tokens, input.positions, input.inputs ?? {});
       const own: LayerHooks = {
         ...hooks,
-        // Time steps say where in an episode a token is: as in transformers, every token has the first of GPT-2's positions.
+        // Time steps say where in an episode a token is: as in transformers, every token has the first of GPT-2's
+        // positions.
         embedding(tokens, layer) {
           const given = layer.name === 'transformer.wte' ? () => embedded : () => layer.apply(tokens.mul(0));
           return hooks.embedding ? hooks.embedding(tokens, { ...layer, apply: given }) : given();
@@ -98,7 +100,10 @@ export function decisionTransformerNetwork(config: DecisionTransformerConfig, en
   };
 }
 
-/** What the model says of the action after hidden states [..., width]: [..., actionSize], logits of choices or a vector. */
+/**
+ * What the model says of the action after hidden states [..., width]: [..., actionSize], logits of choices or a
+ * vector.
+ */
 export function actionsOf(
   { discrete, actionTanh }: DecisionTransformerConfig,
   weights: Weights,

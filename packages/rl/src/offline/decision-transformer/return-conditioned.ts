@@ -27,7 +27,9 @@ interface Batch {
   readonly inputs: Readonly<Record<string, Tensor>>;
 }
 
-/** A Decision Transformer that is asked for a return, as a policy (arXiv 2106.01345, algorithm 1). @throws OptionError */
+/**
+ * A Decision Transformer that is asked for a return, as a policy (arXiv 2106.01345, algorithm 1). @throws OptionError
+ */
 export function returnConditioned(model: DecisionTransformer, given: ReturnConditionedOptions): NumericPolicy {
   const { targetReturn, contextLength, returnScale, temperature } = returnConditionedOptions.read(given);
   const { config, network } = model;

@@ -61,8 +61,8 @@ export interface DecisionTransformerResult extends RunResult {
 }
 
 /**
- * Trains a Decision Transformer on trajectories (arXiv 2106.01345, algorithm 1): pieces of K steps, each trajectory being drawn as often as
- * it is long, and each of its first steps as likely as any other.
+ * Trains a Decision Transformer on trajectories (arXiv 2106.01345, algorithm 1): pieces of K steps, each trajectory
+ * being drawn as often as it is long, and each of its first steps as likely as any other.
  *
  * It is a step for `runSteps`, with checkpoints, resumption and hooks as in any run.
  *

@@ -89,8 +89,8 @@ export interface TrajectoryRowOptions {
 }
 
 /**
- * Some steps of a trajectory as a row to train a Decision Transformer on: tokens 3t, 3t + 1 and 3t + 2 are R̂, s and a of a step, so that
- * prediction 3t + 1 is that of its action.
+ * Some steps of a trajectory as a row to train a Decision Transformer on: tokens 3t, 3t + 1 and 3t + 2 are R̂, s and
+ * a of a step, so that prediction 3t + 1 is that of its action.
  *
  * @throws PosttrainError TRAJECTORY where it does not fit the model
  */

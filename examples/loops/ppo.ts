@@ -1,0 +1,80 @@
+import { Key } from '@posttrain/core-tensor';
+import { LocalGenerator, promptTokens, sequenceLogProbs, ValueModel } from '@posttrain/lm';
+import {
+  gaeSteps,
+  type PromptRow,
+  policyObjective,
+  policyObjectives,
+  type Rollout,
+  scoreCompletions,
+  seedOf,
+  valueLoss,
+  valueRows,
+} from '@posttrain/rl';
+import { RowOrder, Trainer } from '@posttrain/training';
+import type { Conversation, PpoLoop } from './options.js';
+
+/** Proximal Policy Optimization (arXiv 1707.06347) with a value model: what `trainPolicy` does, without what is the same in every run. */
+export async function ppoLoop<Row extends PromptRow & Conversation>(options: PpoLoop<Row>): Promise<Trainer> {
+  const { model, rows, rewards, beta, discounts, steps, promptsPerStep, completionsPerPrompt: n, seed } = options;
+  const policy = await Trainer.create(model, { adapter: options.adapter, seed, optimizer: 'adamw_torch' });
+  const critic = await Trainer.create(await ValueModel.fromCausalLM(model, { seed }), { optimizer: 'adamw_torch' });
+  // Its annotators would ask a critic; here that is what the loop does.
+  const unasked = { name: 'the loop', values: async () => [] };
+  const { loss, annotate } = policyObjective(policyObjectives.ppo({ critic: unasked, beta, ...discounts }));
+  const order = new RowOrder(rows.length, seed);
+
+  for (let step = 0; step < steps; step++) {
+    const chosen = Array.from({ length: promptsPerStep }, (_, i) => rows[order.at(step * promptsPerStep + i)]!);
+    const prompts = chosen.map(({ prompt }) => promptTokens(model, prompt));
+    const sampler = new LocalGenerator(policy.model, { adapter: () => policy.adapter, packWeights: 'at-once' });
+    const key = Key.fromSeed(seed).child(step).child(0);
+    const groups = await sampler.generate(
+      prompts.map((tokenIds, i) => {
+        const shared = { prompt: { tokenIds, continuesText: false }, maxTokens: options.maxTokens, temperature: 1 };
+        return { ...shared, n, logProbs: true, seed: seedOf(key.child(i)) };
+      }),
+    );
+
+    // Reward, and the values of all states.
+    const sampled = groups.flatMap((completions, group) =>
+      completions.map(({ text, tokenIds, logProbs, finishReason }) => {
+        const of = { group, row: chosen[group]!, prompt: chosen[group]!.prompt, step };
+        return { ...of, text, completionTokens: tokenIds!, oldLogProbs: logProbs!, finishReason };
+      }),
+    );
+    const { rewards: scores } = await scoreCompletions(rewards, sampled);
+    const sequences = sampled.map(({ group, completionTokens }) => [...prompts[group]!, ...completionTokens]);
+    const reference = await sequenceLogProbs(model, sequences);
+    const values = await critic.model.values(sequences);
+    const rollouts = sampled.map(({ group, completionTokens, oldLogProbs, finishReason }, i): Rollout => {
+      const [promptTokens, before] = [prompts[group]!, prompts[group]!.length - 1];
+      const of = { group, promptTokens, completionTokens, oldLogProbs, finishReason, reward: scores[i]! };
+      const states = { values: values[i]!.slice(before, -1), endValue: values[i]!.at(-1)! };
+      return { ...of, ...states, referenceLogProbs: reference[i]!.logProbs.subarray(before) };
+    });
+
+    // Advantages by GAE, and the clipped surrogate.
+    const { rows: annotated, rollouts: paid } = annotate(rollouts, { maxCompletionLength: options.maxTokens });
+    let value = 0;
+    for (let epoch = 0; epoch < options.epochs; epoch++) {
+      const update = step * options.epochs + epoch;
+      const result = await policy.forwardBackward(annotated, loss);
+      value += result.loss / options.epochs;
+      await policy.optimStep({ learningRate: options.learningRate * (1 - update / (steps * options.epochs)) });
+    }
+
+    // The critic learns the returns R = A + V.
+    const examples = gaeSteps(paid, discounts).map(({ at, values: old, advantages }, i) => {
+      const returns = advantages.map((advantage, t) => advantage + old[t]!);
+      return { tokens: sequences[i]!, at: at.map((t) => paid[i]!.promptTokens.length - 1 + t), returns, values: old };
+    });
+    const [squared, states] = [valueLoss(), valueRows(examples)];
+    for (let epoch = 0; epoch < options.epochs; epoch++) {
+      await critic.forwardBackward(states, squared);
+      await critic.optimStep({ learningRate: options.learningRate });
+    }
+    options.onStep?.(step, value, scores.reduce((sum: number, score) => sum + (score ?? 0), 0) / scores.length);
+  }
+  return policy;
+}
