@@ -72,7 +72,7 @@ describe('a method in the repository', () => {
     const line = "export { type MedianBaselineOptions, medianBaseline } from './advantage/median-baseline.js';\n";
     expect(index.text.replace(line, '')).toBe(index.before);
     expect(index.text.indexOf(line)).toBeGreaterThan(index.text.indexOf('./advantage/leave-one-out.js'));
-    expect(index.text.indexOf(line)).toBeLessThan(index.text.indexOf('./advantage/no-baseline.js'));
+    expect(index.text.indexOf(line)).toBeLessThan(index.text.indexOf('./advantage/remax.js'));
     const table = of('packages/rl/test/kits.test.ts');
     expect(table.text.match(/^import .* from 'vitest';$/gm)).toHaveLength(1);
     expect(table.text).toContain('  testAdvantage(it, () => medianBaseline(), ');

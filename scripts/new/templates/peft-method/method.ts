@@ -1,12 +1,16 @@
 import { ones } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
+import type { Read } from '@posttrain/interfaces';
 import type { NormLayer } from '@posttrain/lm';
-import { matchTargets, NO_PLAN, type PeftMethod, type TargetedConfig } from '@posttrain/peft';
+import { excludeOption, matchTargets, methodOptions, NO_PLAN, type PeftMethod, targetOptions } from '@posttrain/peft';
 
-/** Options of `myMethod`, by PEFT's names in camel case. */
-export interface MyMethodConfig extends TargetedConfig {
-  readonly excludeModules: readonly string[] | string | null;
-}
+const myMethodOptions = methodOptions('MY_METHOD', {
+  /** Normalisations that get a gain: paths, dotted endings or a regular expression. Default: null, all of them. */
+  targetModules: targetOptions.targetModules,
+  ...excludeOption,
+});
+/** Options of `myMethod`, complete, by PEFT's names in camel case. */
+export type MyMethodConfig = Read<typeof myMethodOptions>;
 
 /** Every normalisation, where the options say nothing else. */
 const ALL = ['input_layernorm', 'post_attention_layernorm', 'norm'];
@@ -15,7 +19,7 @@ const DEFAULTS = { llama: ALL, mistral: ALL, qwen2: ALL, qwen3: ALL, gpt2: ['ln_
 /** Learned gains behind normalisations (arXiv 0000.00000, eq. 0): y = g ⊙ norm(x) with g [width], of which all are 1 at the start. */
 export const myMethod: PeftMethod<MyMethodConfig> = {
   peftType: 'MY_METHOD',
-  defaults: { targetModules: null, excludeModules: null },
+  options: myMethodOptions,
   fileDefaults: {},
 
   plan(model, given, strictness) {
