@@ -8,6 +8,8 @@ const config: KnipConfig = {
       ignoreDependencies: ['@arethetypeswrong/cli', 'turbo', 'onnxruntime-node'],
     },
     'packages/*': {},
+    // Copied, and then changed, by `npm run new`.
+    'scripts/new/templates': { entry: ['*/{check,method}.ts'] },
     // Started by path, with the module that it gives to QuickJS.
     'packages/sandbox': { entry: ['src/quickjs/child.mjs'] },
     'examples/*': { entry: ['*.ts'] },

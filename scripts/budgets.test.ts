@@ -62,12 +62,19 @@ describe('seconds', () => {
 });
 
 describe('touchedBy', () => {
-  const tests = ['packages/lm/test/a.slow.test.ts', 'packages/data/test/b.slow.test.ts', 'examples/m/c.slow.test.ts'];
+  const tests = [
+    'packages/lm/test/a.slow.test.ts',
+    'packages/data/test/b.slow.test.ts',
+    'examples/m/c.slow.test.ts',
+    'scripts/new/new.slow.test.ts',
+  ];
   it.each<[string[], number[]]>([
     [['packages/lm/src/x.ts'], [0]],
     [['packages/lm/README.md'], []],
     [['examples/m/x.ts', 'packages/tts/src/a.ts'], [2]],
-    [['testing/fuzz.ts'], [0, 1, 2]],
+    [['testing/fuzz.ts'], [0, 1, 2, 3]],
+    [['scripts/new/kinds.ts'], [3]],
+    [['packages/tts/src/testing/index.ts'], [3]],
   ])('%j', (changed, wanted) => {
     expect(touchedBy(changed, tests)).toEqual(wanted.map((i) => tests[i]));
   });

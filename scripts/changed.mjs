@@ -1,4 +1,4 @@
-// Which slow tests a change touches: those of the packages and examples whose files it changes.
+// Which slow tests a change touches: those of the packages, examples and scripts whose files it changes.
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,9 +14,9 @@ export function changedFiles(root, since = process.env.POSTTRAIN_SINCE || 'HEAD^
   }
 }
 
-/** Slow tests below `packages/` and `examples/`, relative to the root. */
+/** Slow tests below `packages/`, `examples/` and `scripts/`, relative to the root. */
 export function slowTests(root) {
-  return ['packages', 'examples'].flatMap((folder) =>
+  return ['packages', 'examples', 'scripts'].flatMap((folder) =>
     readdirSync(join(root, folder), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => filesBelow(join(root, folder, name)).map((path) => `${folder}/${name}/${path}`))
@@ -32,11 +32,15 @@ function filesBelow(folder) {
   });
 }
 
-/** Those of `tests` whose workspace folder has changed files. What is changed at the root touches all of them. */
+/**
+ * Those of `tests` whose folder has changed files. What is changed at the root touches all of them, and a kit (`src/testing`) what
+ * `npm run new` lays out.
+ */
 export function touchedBy(changed, tests) {
-  const folderOf = (path) => /^(?:packages|examples)\/[^/]+\//.exec(path)?.[0];
+  const folderOf = (path) => /^(?:packages|examples|scripts)\/[^/]+\//.exec(path)?.[0];
   const isCode = (path) => !/\.(md|svg)$/.test(path);
   const folders = new Set(changed.filter(isCode).map(folderOf));
+  if (changed.some((path) => /^packages\/[^/]+\/src\/testing\//.test(path))) folders.add('scripts/new/');
   const shared = changed.some((path) => /^(testing\/|vitest\.config\.ts|pnpm-lock\.yaml)/.test(path));
   return tests.filter((path) => shared || folders.has(folderOf(path)));
 }

@@ -6,7 +6,11 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { listNativeFiles } from './native-files.js';
+import { KINDS } from './new/kinds.js';
+import { layOut } from './new/lay-out.js';
+import { writeChanges } from './new/write-changes.js';
 import { packAll, packPlatform, type Tarball } from './pack.js';
 import { PLATFORMS, packageName, platformFields } from './platforms.js';
 import { checkRefusal, registryOnly } from './registry-only.js';
@@ -53,7 +57,8 @@ const network = registryOnly(temporary);
 try {
   checkRefusal(temporary, network);
   const tarballs = packAll();
-  const everything = installInto('everything', tarballs, optionalPackages());
+  const optional = optionalPackages();
+  const everything = installInto('everything', tarballs, optional);
   checkNative(everything);
   checkServer(everything);
   const exported = await importEverything(everything, tarballs);
@@ -61,6 +66,7 @@ try {
   checkTypes(everything, tarballs, 'NodeNext');
   checkTypes(everything, tarballs, 'Bundler');
   for (const name of light) checkAlone(name, tarballs);
+  checkMethods(tarballs, optional);
 } catch (error) {
   console.error(`problem: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;
@@ -85,12 +91,17 @@ function optionalPackages(): Installable[] {
 }
 
 /**
- * A new folder in which npm has installed the tarballs; everything else comes from the registry or npm's cache.
- * `optional`: what the packages' optional dependencies are taken from.
+ * A folder in which npm has installed the tarballs; everything else comes from the registry or npm's cache.
+ * `optional`: what the packages' optional dependencies are taken from. `workspaces`: packages that are in the folder.
  */
-function installInto(name: string, tarballs: readonly Tarball[], optional: readonly Installable[] = []): string {
+function installInto(
+  name: string,
+  tarballs: readonly Tarball[],
+  optional: readonly Installable[] = [],
+  workspaces: readonly string[] = [],
+): string {
   const folder = join(temporary, name);
-  mkdirSync(folder);
+  mkdirSync(folder, { recursive: true });
   const { devDependencies } = readJson<{ devDependencies: Record<string, string> }>(join(root, 'package.json'));
   const manifest = {
     name: 'consumer',
@@ -99,6 +110,7 @@ function installInto(name: string, tarballs: readonly Tarball[], optional: reado
     dependencies: copyInto(folder, tarballs),
     devDependencies: { '@types/node': devDependencies['@types/node'], ...typePeersOf(tarballs) },
     overrides: copyInto(folder, optional),
+    workspaces,
   };
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
@@ -257,6 +269,35 @@ function checkAlone(name: string, tarballs: readonly Tarball[]): void {
   runIn(folder, [process.execPath, '--input-type=module', '--eval', entry], `importing @posttrain/${name} alone`);
   const count = installed.filter((path) => path !== '').length;
   console.log(`@posttrain/${name} alone: ok (${count} packages with @types/node, no tensor engine)`);
+}
+
+/** What `npm run new` lays out as packages of their own, one of each kind, passes the kits of the installed packages. */
+function checkMethods(tarballs: readonly Tarball[], optional: readonly Installable[]): void {
+  const kinds = Object.keys(KINDS);
+  const packages = kinds.map((kind) => `own-${kind}`);
+  for (const [i, kind] of kinds.entries()) {
+    const target = { package: join(temporary, 'methods', packages[i]!), versions: root };
+    writeChanges(layOut(kind, `median-${kind}`, target).changes);
+  }
+  const folder = installInto('methods', tarballs, optional, packages);
+  const [first = ''] = packages;
+  const types = {
+    extends: `./${first}/tsconfig.json`,
+    include: packages.flatMap((name) => [`${name}/src`, `${name}/test`]),
+  };
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(types));
+  runIn(folder, [...tool('typescript', 'tsc'), '-p', 'tsconfig.json'], 'typechecking the methods');
+  for (const script of ['test', 'build']) runIn(join(folder, first), [...npm(), 'run', script], `npm run ${script}`);
+  const isThere = `const { medianAdvantage } = await import('${first}'); process.stdout.write(medianAdvantage().name);`;
+  const name = runIn(folder, [process.execPath, '--input-type=module', '--eval', isThere], 'importing a built method');
+  if (name !== 'median-advantage') throw new Error(`the built method is called ${name}`);
+  if (!PLATFORMS.map(packageName).includes(own)) return;
+  const output = runIn(folder, [...npm(), 'exec', '--', 'vitest', 'run'], 'testing the methods');
+  const [, files, tests] =
+    /Test Files +(\d+) passed[\s\S]*Tests +(\d+) passed/.exec(stripVTControlCharacters(output)) ?? [];
+  if (files !== `${kinds.length}`)
+    throw new Error(`of ${kinds.length} methods, ${files ?? 'none'} have tests that ran:\n${output}`);
+  console.log(`methods: a package of each of ${files} kinds passes its kit (${tests} tests)`);
 }
 
 function listSpecifiers(tarballs: readonly Tarball[]): string[] {

@@ -13,6 +13,7 @@ import {
   zeros,
 } from '../src/index.js';
 import { onnxruntimeEngine } from '../src/onnxruntime.js';
+import { testOp } from '../src/testing/index.js';
 
 const engines: readonly (readonly [string, () => Engine])[] = [
   ['onnxruntime', () => onnxruntimeEngine({ threads: 1 })],
@@ -323,4 +324,37 @@ it('frees what lies between the stages, and donated memory that no stage takes o
   let state = { a: tensor([[0.1, 0.2]]), b: tensor([1]) };
   for (let i = 0; i < 3; i++) state = (await step(state)).state;
   expect(alive.size).toBe(2);
+});
+
+describe('testOp', () => {
+  testOp(it, 'sortRows', (x) => ascending(x!), { inputs: [[[2, 5]], [[0, 4]], [[1]]] });
+
+  const square = (slope: number, isRight: boolean) =>
+    defineOp({
+      name: `test/square-${slope}-${isRight}`,
+      infer: ([x]) => [x!],
+      decompose: ([x]) => [x!.square()],
+      lower: {
+        onnxruntime: ({ inputs: [x], op }) => (isRight ? op('Mul', [x!.name, x!.name]) : op('Abs', [x!.name])),
+      },
+      vjp: ({ inputs: [x], cotangents: [dy] }) => [dy!.mul(x!.mul(slope))],
+    });
+  it.each([
+    ['nothing where nothing is wrong', 2, true, []],
+    ['a gradient that is not of the values', 3, true, ['has the gradient of its values']],
+    ['another value on another engine', 2, false, ['gives what it gives on the reference engine']],
+  ] as const)('finds %s', async (_, slope, isRight, wanted) => {
+    const checks: [string, () => Promise<void>][] = [];
+    const one = square(slope, isRight);
+    testOp(
+      (name, body) => checks.push([name, body]),
+      'square',
+      (x) => one([x!]),
+      { inputs: [[[2, 3]]] },
+    );
+    expect(checks).toHaveLength(4);
+    const failed = new Set<string>();
+    for (const [name, body] of checks) await body().catch(() => failed.add(name.replace(/^.*?(gives|has) /, '$1 ')));
+    expect([...failed]).toEqual(wanted);
+  });
 });

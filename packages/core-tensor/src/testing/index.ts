@@ -7,3 +7,4 @@ export { conformanceTable, summarizeConformance } from './conformance-table.js';
 export { onEngine } from './on-engine.js';
 export type { EngineReport, TestEngineOptions, TestRunner } from './test-engine.js';
 export { testEngine } from './test-engine.js';
+export { type TestOpOptions, testOp } from './test-op.js';
