@@ -18,7 +18,7 @@ const own = `@posttrain/onnxruntime-${process.platform}-${process.arch}`;
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-proofs-'));
 const consumer = join(temporary, 'consumer');
 
-/** Every door as a stranger uses it: from packed tarballs, in a package outside the repository, under Node's own test runner. */
+// Every door as a stranger uses it: in a package of their own, under Node's test runner.
 describe.runIf(PLATFORMS.map(packageName).includes(own))('from packed tarballs', () => {
   beforeAll(() => {
     const build = [...pnpm(), 'exec', 'turbo', 'run', 'build', '--output-logs=errors-only', '--ui=stream'];

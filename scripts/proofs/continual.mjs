@@ -32,7 +32,7 @@ trainingProof('generative replay', async (run) => {
 const plain = { optimizer: 'sgd', maxGradNorm: 0 };
 const lossOf = async (trainer, of) => (await trainer.evaluate(of, negativeLogLikelihood)).loss;
 
-/** A loop of one's own: it learns half of the rows after the other, and says how much more the loss of those is then. */
+/** A loop of one's own: half of the rows are learnt after the other; how much more the loss of those is then. */
 async function learnAfter(run, stage, ruleOf) {
   const start = await tinyModel();
   const [old, next] = [rows.slice(0, 3), rows.slice(3)].map((part) => toTrainingRows(tokenizeRows(start, part).rows));
