@@ -2,11 +2,12 @@
 // the registry is the only host), and uses them from plain JavaScript and from strict TypeScript. The packages must have
 // been built.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
+import { type Installable, installTarballs } from './install-tarballs.js';
 import { listNativeFiles } from './native-files.js';
 import { KINDS } from './new/kinds.js';
 import { layOut } from './new/lay-out.js';
@@ -14,7 +15,7 @@ import { writeChanges } from './new/write-changes.js';
 import { packAll, packPlatform, type Tarball } from './pack.js';
 import { PLATFORMS, packageName, platformFields } from './platforms.js';
 import { checkRefusal, registryOnly } from './registry-only.js';
-import { npm, tool } from './setup.mjs';
+import { tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root, sourceOf } from './workspace.js';
 
 /** Packages that a user can install alone, without getting a tensor engine. */
@@ -74,8 +75,6 @@ try {
   rmSync(temporary, { recursive: true, force: true, maxRetries: 3 });
 }
 
-type Installable = Pick<Tarball, 'file' | 'manifest'>;
-
 /** The package of this platform, and for each other a small one that npm must leave out. */
 function optionalPackages(): Installable[] {
   return PLATFORMS.map((platform) => {
@@ -101,29 +100,12 @@ function installInto(
   workspaces: readonly string[] = [],
 ): string {
   const folder = join(temporary, name);
-  mkdirSync(folder, { recursive: true });
   const { devDependencies } = readJson<{ devDependencies: Record<string, string> }>(join(root, 'package.json'));
-  const manifest = {
-    name: 'consumer',
-    private: true,
-    type: 'module',
-    dependencies: copyInto(folder, tarballs),
-    devDependencies: { '@types/node': devDependencies['@types/node'], ...typePeersOf(tarballs) },
-    overrides: copyInto(folder, optional),
-    workspaces,
-  };
-  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
-  runIn(folder, [...npm(), 'install', '--prefer-offline', ...quiet], 'npm install', network.env);
+  const types = { '@types/node': devDependencies['@types/node']!, ...typePeersOf(tarballs) };
+  installTarballs(folder, tarballs, { optional, devDependencies: types, workspaces, env: network.env });
   const refused = network.takeRefused();
   if (refused.length > 0) throw new Error(`installing ${name} asked for ${refused.join(', ')}`);
   return folder;
-}
-
-/** Ranges by which a package.json in the folder gets the tarballs. */
-function copyInto(folder: string, tarballs: readonly Installable[]): Record<string, string> {
-  for (const { file } of tarballs) copyFileSync(file, join(folder, basename(file)));
-  return Object.fromEntries(tarballs.map(({ file, manifest }) => [manifest.name, `file:./${basename(file)}`]));
 }
 
 /** The app has machine code of this platform only, little of it, and the engine computes with it. */

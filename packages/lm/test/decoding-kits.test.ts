@@ -151,6 +151,15 @@ describe('what is wrong fails a check', () => {
     expect(await fails('of use', (fake) => testProposer(fake, 'other', other))).toBe(true);
   });
 
+  it('a proposer that throws, which rows would go on without', async () => {
+    const broken = proposing(async () => {
+      throw new Error('broken');
+    });
+    for (const check of ['greedy', 'distribution', 'any batch', 'of use']) {
+      expect(await fails(check, (fake) => testProposer(fake, 'broken', broken, { accepts: false }))).toBe(true);
+    }
+  });
+
   it('a mix that keeps what it was given, or changes it', async () => {
     const changing = (): DecodingMix => ({ name: 'changing', models: [], combine: (policy) => policy.fill(0) });
     expect(await fails('without a trace', (fake) => testDecodingMix(fake, 'changing', changing))).toBe(true);

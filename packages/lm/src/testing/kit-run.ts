@@ -47,7 +47,9 @@ export async function runRows(
   }: { readonly proposer?: (run: ProposerRun) => Proposer; readonly maxBatch?: number } = {},
 ): Promise<ScheduledToken[][]> {
   const runner = new ModelRunner(model, { cacheTokens: 8192, packWeights: false });
-  const proposer = make?.({ model, cacheTokens: runner.capacity });
+  const made = make?.({ model, cacheTokens: runner.capacity });
+  const failures: unknown[] = [];
+  const proposer = made && reporting(made, (error) => failures.push(error));
   const scheduler = new Scheduler(runner, proposer ? { maxBatch, proposer } : { maxBatch });
   const events = rows.map((): ScheduledToken[] => []);
   for (const row of rows) scheduler.add(row);
@@ -59,9 +61,23 @@ export async function runRows(
   }
   scheduler.close();
   proposer?.close();
+  if (failures.length > 0) throw failures[0];
   assert.equal(runner.freeTokens, runner.capacity, 'the cache still holds something');
   return events;
 }
+
+/** The proposer, whose errors are told: rows go on without one that has failed, so that nothing else would show it. */
+const reporting = (proposer: Proposer, tell: (error: unknown) => void): Proposer => ({
+  needsHidden: proposer.needsHidden ?? false,
+  propose: (requests) =>
+    proposer.propose(requests).catch((error: unknown) => {
+      tell(error);
+      throw error;
+    }),
+  verified: (id, run) => proposer.verified?.(id, run),
+  release: (id) => proposer.release(id),
+  close: () => proposer.close(),
+});
 
 export const tokensOf = (events: readonly (readonly ScheduledToken[])[]): number[][] =>
   events.map((list) => list.map(({ token }) => token));

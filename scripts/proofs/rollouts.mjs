@@ -1,0 +1,75 @@
+// The door of advantages and rollouts: a critic with GAE, a greedy baseline, tools in several turns, and restarts.
+import assert from 'node:assert/strict';
+import { ValueModel } from '@posttrain/lm';
+import {
+  leaveOneOut,
+  multiTurn,
+  policyObjectives,
+  restartBuffer,
+  singleTurn,
+  toolEnvironment,
+  trainPolicy,
+  valueModelCritic,
+} from '@posttrain/rl';
+import { testAdvantage, testEnvironment, testRolloutSource } from '@posttrain/rl/testing';
+import { it, trainingProof } from './proof.mjs';
+import { idOf, rows, tinyModel } from './tiny.mjs';
+
+const vowels = (text) => [...text].filter((letter) => 'aeiou'.includes(letter)).length / 6;
+const options = { promptsPerStep: 2, completionsPerPrompt: 4, maxCompletionLength: 6, steps: 3, learningRate: 1e-2 };
+const train = async (run, more) =>
+  trainPolicy({ ...run, ...options, model: await tinyModel(), rows, rewards: { vowels }, ...more });
+
+trainingProof('PPO with a value head and GAE', async (run) => {
+  const critic = await valueModelCritic(await ValueModel.fromCausalLM(await tinyModel()), { learningRate: 1e-2 });
+  return train(run, { objective: policyObjectives.ppo({ critic, lambda: 0.95 }) });
+});
+
+trainingProof('ReMax', (run) => train(run, { objective: policyObjectives.remax() }));
+
+let calls = 0;
+const calculator = () =>
+  toolEnvironment('calculator', {
+    add: {
+      description: 'Adds two numbers.',
+      parameters: {
+        type: 'object',
+        properties: { a: { type: 'number' }, b: { type: 'number' } },
+        required: ['a', 'b'],
+      },
+      call: ({ a, b }) => {
+        calls++;
+        return String(a + b);
+      },
+    },
+  });
+/** A call in a form of our own, so that random weights call: a digit, to which 1 is added. */
+const parseReply = (text) => {
+  const [digit] = /\d/.exec(text) ?? [];
+  const call = { type: 'function', function: { name: 'add', arguments: { a: Number(digit), b: 1 } } };
+  return { role: 'assistant', content: text, ...(digit && { tool_calls: [call] }) };
+};
+trainingProof(
+  'a multi-turn environment of tools',
+  (run) =>
+    train(run, {
+      rollouts: multiTurn(calculator(), { maxTurns: 2, parseReply }),
+      rows: [{ prompt: [{ role: 'user', content: '1+2?' }] }, { prompt: [{ role: 'user', content: '2+2?' }] }],
+      objective: policyObjectives.grpo(),
+      maxCompletionLength: 48,
+    }),
+  () => assert.ok(calls > 0, 'no tool was called'),
+);
+
+trainingProof('a restart buffer', (run) =>
+  train(run, {
+    rows: restartBuffer(rows, { stepTokens: [...'abcdefgh'].map(idOf), capacity: 8 }),
+    objective: policyObjectives.grpo(),
+  }),
+);
+
+if (process.argv.length === 2) {
+  testAdvantage(it, () => leaveOneOut(), { shiftInvariant: 'group' });
+  testRolloutSource(it, () => singleTurn());
+  testEnvironment(it, calculator, { rows: [{ prompt: [{ role: 'user', content: '1+2?' }] }] });
+}
