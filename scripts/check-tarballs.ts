@@ -32,6 +32,7 @@ if (stdout !== '42\\n') throw new Error('the sandbox printed ' + stdout);`,
 /** Source that must typecheck against the installed types, and an error that they must report. */
 const generatorExample = `
 import { type Generator, PosttrainError } from '@posttrain/interfaces';
+import { npm } from './setup.mjs';
 export const echo: Generator = {
   name: 'echo',
   generate: async (requests) => {

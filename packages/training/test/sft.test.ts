@@ -103,7 +103,8 @@ describe('sft', () => {
     const anchors = adapter.parameters;
     const fisher = mapNamed(anchors, (x) => x.mul(0).add(1));
     await realize(Object.values(fisher));
-    const run = (options: Partial<SftOptions>) => smallRun({ adapter, epochs: 2, learningRate: 0.01, loggingSteps: 1, ...options });
+    const run = (options: Partial<SftOptions>) =>
+      smallRun({ adapter, epochs: 2, learningRate: 0.01, loggingSteps: 1, ...options });
     const plain = await run({});
     const held = await run({ penalties: [ewc({ anchors, fisher, lambda: 1e4 })] });
     const moved = async ({ trainer }: typeof plain) => {
