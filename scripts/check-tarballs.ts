@@ -15,7 +15,7 @@ import { writeChanges } from './new/write-changes.js';
 import { packAll, packPlatform, type Tarball } from './pack.js';
 import { PLATFORMS, packageName, platformFields } from './platforms.js';
 import { checkRefusal, registryOnly } from './registry-only.js';
-import { tool } from './setup.mjs';
+import { npm, tool } from './setup.mjs';
 import { codeEntries, listPackages, readJson, root, sourceOf } from './workspace.js';
 
 /** Packages that a user can install alone, without getting a tensor engine. */
@@ -32,7 +32,6 @@ if (stdout !== '42\\n') throw new Error('the sandbox printed ' + stdout);`,
 /** Source that must typecheck against the installed types, and an error that they must report. */
 const generatorExample = `
 import { type Generator, PosttrainError } from '@posttrain/interfaces';
-import { npm } from './setup.mjs';
 export const echo: Generator = {
   name: 'echo',
   generate: async (requests) => {
