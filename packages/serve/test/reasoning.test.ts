@@ -121,7 +121,9 @@ it('is an option of served models and of the command line', async () => {
   const model = await tinyModel();
   const [served] = Object.values(localModels('a', model, { reasoningParser: 'qwen3' }));
   expect(served!.chat?.reasoningParser).toBe('qwen3');
-  expect(() => localModels('a', model, { reasoningParser: 'r1' as 'qwen3' })).toThrow(/deepseek_r1 or qwen3, not "r1"/);
+  expect(() => localModels('a', model, { reasoningParser: 'r1' as 'qwen3' })).toThrow(
+    /reasoningParser is "r1"; it must be one of "deepseek_r1", "qwen3"/,
+  );
   expect(parseServeArguments(['m', '--reasoning-parser', 'deepseek_r1'])).toMatchObject({
     reasoningParser: 'deepseek_r1',
   });

@@ -95,7 +95,7 @@ export type {
   RunContext,
   StepContext,
 } from './run/hooks.js';
-export { adapterIdentity, contentHash, modelIdentity, rowsIdentity } from './run/identity.js';
+export { adapterIdentity, contentHash, modelIdentity, rowsIdentity, tensorsHash } from './run/identity.js';
 export { progressLine, progressLines } from './run/progress-lines.js';
 export { RowOrder } from './run/row-order.js';
 export { isRowSource, type RowRequest, type RowSource, rowsOfSource, type SourcedRow } from './run/row-source.js';

@@ -412,7 +412,7 @@ describe('model.generator({ speculative })', () => {
       /schedule must be one of/,
     );
     expect(() => new LocalGenerator(model, { speculative: { promptLookup: { tokens: -1 } } })).toThrow(
-      /tokens must be/,
+      /tokens is -1; it must be a whole number of at least 1/,
     );
     const misspelt = { draft: model, token: 4 } as SpeculativeOptions;
     expect(() => new LocalGenerator(model, { speculative: misspelt })).toThrow(/Did you mean "tokens"/);
