@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { installTarballs } from './install-tarballs.js';
-import { packAll, packPlatform } from './pack.js';
-import { PLATFORMS, packageName } from './platforms.js';
-import { pnpm, run } from './setup.mjs';
+import { installTarballs } from '../install-tarballs.js';
+import { packAll, packPlatform } from '../pack.js';
+import { PLATFORMS, packageName } from '../platforms.js';
+import { pnpm, run } from '../setup.mjs';
 
-const proofs = join(import.meta.dirname, 'proofs');
+const proofs = import.meta.dirname;
 /** What other programs there import. */
 const SHARED = ['gridworld.mjs', 'proof.mjs', 'tiny.mjs'];
 const own = `@posttrain/onnxruntime-${process.platform}-${process.arch}`;
@@ -31,7 +31,7 @@ describe.runIf(PLATFORMS.map(packageName).includes(own))('from packed tarballs',
 
   afterAll(() => rmSync(temporary, { recursive: true, force: true, maxRetries: 3 }));
 
-  it.each(readdirSync(proofs).filter((name) => !SHARED.includes(name)))('%s', async (name) => {
+  it.each(readdirSync(proofs).filter((name) => name.endsWith('.mjs') && !SHARED.includes(name)))('%s', async (name) => {
     const options = { cwd: consumer, maxBuffer: 64 * 1024 * 1024, timeout: 900_000 };
     await promisify(execFile)(process.execPath, [join('proofs', name)], options).catch(({ stdout, stderr }) => {
       throw new Error(`${stdout}${stderr}`);
