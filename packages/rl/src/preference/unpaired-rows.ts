@@ -31,10 +31,10 @@ export function tokenizeUnpaired(
   maxLength: number,
 ): TokenizedCompletion | undefined {
   if ('promptTokens' in row) {
+    const cut = cutTokens(row.promptTokens, [row.completionTokens], index, maxLength);
     if (typeof row.desirable !== 'boolean') {
       throw new PreferenceRowError(index, `desirable must be true or false, and is ${showValue(row.desirable)}`);
     }
-    const cut = cutTokens(row.promptTokens, [row.completionTokens], index, maxLength);
     return cut && { ...row, completionTokens: cut[0]! };
   }
   const { prompt, completion, label } = row;

@@ -11,7 +11,7 @@ export interface ThoughtValues {
   readonly method: 'value';
   /** What is asked of a state, the thoughts so far. */
   readonly prompt: (thoughts: string) => Prompt;
-  /** The value in what the evaluator wrote; `null`: none. */
+  /** The value in what the evaluator wrote; `null` or NaN: none. */
   readonly parse: (text: string) => number | null;
 }
 
@@ -158,9 +158,10 @@ export async function treeOfThoughts(problem: Problem, options: TreeOfThoughtsOp
   return search.finish(best, { reason: 'lower score' });
 }
 
-/** What `parse` found; throws for what is neither a number nor `null`. */
+/** What `parse` found, of which `Number` gives NaN for a text that is none; throws for what is neither a number nor `null`. */
 function numberOf(where: string, value: unknown): number | null {
-  if (value === null || (typeof value === 'number' && Number.isFinite(value))) return value;
+  if (value === null || Number.isNaN(value)) return null;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
   throw new ContractError(
     `${where}: evaluation.parse gave ${showValue(value)}; give a finite number, or null for none.`,
   );
