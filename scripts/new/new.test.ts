@@ -102,6 +102,7 @@ describe('a method in the repository', () => {
     ['a name that leaves the folder', 'advantage', '../x', 'BAD_NAME', /as "x"/],
     ['a name that begins with a digit', 'advantage', '2-x', 'BAD_NAME', /as "x"/],
     ['a word of the language', 'advantage', 'delete', 'BAD_NAME', /word of the language/],
+    ['a name that modules do not give', 'advantage', 'arguments', 'BAD_NAME', /word of the language/],
     ['the index', 'advantage', 'index', 'BAD_NAME', /exports all others/],
     ['what is exported already', 'advantage', 'gae', 'FILE_EXISTS', /exports GaeOptions already \(gae\.ts\)/],
     ['a file that exists', 'advantage', 'advantage', 'FILE_EXISTS', /advantage[\\/]advantage\.ts exists/],

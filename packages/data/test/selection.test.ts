@@ -139,6 +139,7 @@ describe('lessSelect', () => {
     [{ checkpoints: [{ gradients: checkpoints[0]!.gradients, learningRate: 0 }] }, /checkpoints is/],
     [{ targets: { empty: [] } }, /targets is .*by the name of their task/],
     [{ fraction: 2 }, /fraction is 2/],
+    [{ checkpoints: [null] as never }, /checkpoints is \[null\]/],
   ])('refuses %o', (more, message) => {
     expect(() => lessSelect({ checkpoints, targets, ...more })).toThrow(message);
   });
@@ -155,6 +156,17 @@ describe('lessSelect', () => {
     const wrong = { name: 'short', gradients: async () => [] };
     const run = pipeline(rowsOf(2), [lessSelect<Row>({ checkpoints: [{ gradients: wrong }], targets })]);
     await expect(run.collect()).rejects.toThrow(/short returned 0 vectors/);
+    for (const [one, said] of [
+      [new Float32Array([Number.NaN, 1]), /odd returned a vector for request 0 .*no finite number/],
+      [null as never, /odd returned .*; it must be a list of vectors/],
+    ] as const) {
+      const odd = {
+        name: 'odd',
+        gradients: async (requests: readonly unknown[]) => requests.map((): Float32Array => one),
+      };
+      const picked = pipeline(rowsOf(2), [lessSelect<Row>({ checkpoints: [{ gradients: odd }], targets })]);
+      await expect(picked.collect()).rejects.toThrow(said);
+    }
   });
 
   testDataStep(it, () => lessSelect<Row>({ checkpoints, targets, fraction: 0.5 }), { rows: rowsOf(7) });

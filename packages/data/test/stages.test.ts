@@ -198,7 +198,14 @@ describe('semDeDup', () => {
   test.each([
     ['leaves texts out', async () => [], /gave 0 vectors for 2 texts/],
     ['gives other lengths', async () => [new Float32Array(2), new Float32Array(3)], /vectors of 2 and of 3 numbers/],
-    ['gives no numbers', async () => [new Float32Array([Number.NaN]), new Float32Array(1)], /that is no number/],
+    ['gives vectors of nothing', async () => [[], []] as never, /vectors without numbers/],
+    ['gives null for one', async () => [new Float32Array(1), null] as never, /something that is no vector/],
+    ['gives too large numbers', async () => [[1e300], [1]] as never, /no number of float32/],
+    [
+      'gives no numbers',
+      async () => [new Float32Array([Number.NaN]), new Float32Array(1)],
+      /that is no number of float32/,
+    ],
   ])('an embedder that %s is an error', async (_, embed, message) => {
     const step = semDeDup<Point>({ embedder: { ...letterCounts, embed } });
     const error = await errorOf(async () => pipeline([{ text: 'a' }, { text: 'b' }], [step]).collect());
@@ -251,6 +258,22 @@ describe('exactSubstringDeduplicate', () => {
     expect((await run.collect()).map(({ text }) => text)).toEqual(expected.filter((text) => text !== ''));
     const unchanged = await pipeline(source, [exactSubstringDeduplicate<Text>({ length: 100 })]).collect();
     expect(unchanged).toEqual(source);
+  });
+
+  test('leaves no half of a character of two units', async () => {
+    const cutOf = async (texts: readonly string[]) => {
+      const step = exactSubstringDeduplicate<Text>({ length: 3 });
+      const left = await pipeline(
+        texts.map((text) => ({ text })),
+        [step],
+      ).collect();
+      return left.map(({ text }) => text);
+    };
+    // Of both emojis the first unit is the same.
+    expect(await cutOf(['ab\u{1F600}', 'xab\u{1F601}'])).toEqual(['ab\u{1F600}', 'x\u{1F601}']);
+    // And here the second.
+    expect(await cutOf(['\u{1F600}ab', '\u{1FA00}abx'])).toEqual(['\u{1F600}ab', '\u{1FA00}x']);
+    expect(await cutOf(['a\u{1F600}b', 'a\u{1F600}bx'])).toEqual(['a\u{1F600}b', 'x']);
   });
 
   test('rows keep their ids and other columns, and say what they were made of', async () => {

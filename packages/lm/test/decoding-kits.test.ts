@@ -1,11 +1,13 @@
-import { Key, setEngine, tensor } from '@posttrain/core-tensor';
+import { Key, setEngine, type Tensor, tensor } from '@posttrain/core-tensor';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
   budgetForcing,
   type CausalLM,
   contrastive,
   type DecodingMix,
+  LocalGenerator,
   MedusaHeads,
   type Proposer,
   type ProposerRun,
@@ -83,6 +85,28 @@ describe('testProposer', () => {
 
 const [even, negative] = [{ alpha: 0.5 }, [4, 0]];
 describe('testDecodingMix', () => {
+  it('heads of other shapes are refused by name', async () => {
+    const model = await tinyModel('llama');
+    const given = MedusaHeads.initialize(model, { medusaNumHeads: 2 });
+    const run = (weights: Readonly<Record<string, Tensor>>) =>
+      new LocalGenerator(model, { speculative: { medusa: given.withWeights(weights) } });
+    const square = Object.keys(given.weights).findLast((name) => String(given.weights[name]!.shape) === '16,16')!;
+    expect(() => run({ ...given.weights, [square]: tensor(new Float32Array(128), [8, 16]) })).toThrow(
+      /has the shape \[8, 16\], and tiny-llama needs \[16, 16\]/,
+    );
+    const { [square]: _, ...fewer } = given.weights;
+    expect(() => run(fewer)).toThrow(/is missing, and tiny-llama needs/);
+  });
+
+  it('a mix that is none is refused by name', async () => {
+    const model = await tinyModel('llama');
+    const generate = (mix: unknown) =>
+      new LocalGenerator(model).generate([{ prompt: 'ab', maxTokens: 1, mix: mix as never }]);
+    for (const mix of [{}, 'contrastive', { name: 'm', models: [{}], combine: () => [] }]) {
+      await expect(generate(mix)).rejects.toThrow(/mix is .*; it must be a decoding mix/);
+    }
+  });
+
   testDecodingMix(it, 'contrastive', ({ others: [amateur] }) => contrastive({ amateur: { model: amateur } }));
   testDecodingMix(it, 'guidance', ({ policy }) =>
     contrastive({ amateur: { model: policy, prompt: negative }, alpha: 0, beta: 0.5 }),

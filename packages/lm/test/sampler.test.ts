@@ -323,6 +323,7 @@ describe('what is reported of a token', () => {
     );
     const misspelt = { ...plain, statistics: ['surprise'] as unknown as typeof TOKEN_STATISTICS };
     expect(() => checkSamplerSettings(misspelt)).toThrow(/statistics must be of entropy, .*, not "surprise"/);
+    expect(() => checkSamplerSettings({ ...plain, statistics: {} as never })).toThrow(/statistics must be a list/);
   });
 
   it('is, as samplingLogProb, the share of [0, 1) that gives it', () => {

@@ -27,6 +27,7 @@ import {
   trpo,
   truncatedImportance,
   unclipped,
+  valueModelCritic,
 } from '../src/index.js';
 import { fractionOfC, prompts, toyModel } from './toy.js';
 
@@ -265,6 +266,7 @@ describe('trainPolicy', () => {
     await expect(run({ saveSteps: 1 })).rejects.toThrow(/need an outputFolder/);
     await expect(run({ numGenerations: 4 } as Partial<Options>)).rejects.toThrow(/unknown option "numGenerations"/);
     await expect(run({ oldLogProbs: 'vllm' as 'sampler' })).rejects.toThrow(/one of "sampler", "recomputed"/);
+    await expect(valueModelCritic(model as never)).rejects.toThrow(/model is a CausalLM; it must be a value model/);
   });
 });
 

@@ -424,13 +424,22 @@ describe('online DPO', () => {
     expect(trainer.step).toBe(0);
   });
 
+  it.each([
+    ['null', null, 'sigmoid', /source odd gave null as row 0; every row must be an object/],
+    ['a completion without a label', { promptTokens: [0], completionTokens: [1] }, 'kto', /desirable must be true or/],
+  ] as const)('refuses %s from a source', async (_, row, name, said) => {
+    const rows: PreferenceSource = { name: 'odd', settings: {}, next: async () => ({ rows: [row as never] }) };
+    const options = { loss: preferenceLosses[name](), steps: 1, epochs: undefined as never };
+    await expect(run({ ...options, rows })).rejects.toThrow(said);
+  });
+
   it('takes rankings from a source of one’s own, and keeps its state', async () => {
     const source = (count: { asked: number }): PreferenceSource => ({
       name: 'own',
       settings: {},
       async next({ step }) {
         count.asked++;
-        return { rows: [ranked[(count.asked + step) % ranked.length]!], metrics: { asked: count.asked } };
+        return { rows: [ranked[(count.asked + step) % ranked.length]!], metrics: { asked: count.asked, loss: -1 } };
       },
       state: () => count.asked,
       load: (state) => {
@@ -455,6 +464,8 @@ describe('online DPO', () => {
     const asked = ({ history }: typeof resumed) => history.map(({ metrics }) => [metrics.asked, metrics.loss]);
     expect(asked(resumed)).toEqual(asked(straight));
     expect(asked(resumed).map(([count]) => count)).toEqual([1, 2, 3]);
+    // What a source logs is not taken for the run's own.
+    for (const [, loss] of asked(straight)) expect(loss).toBeGreaterThan(0);
   });
 
   it.each<[Partial<OnlinePairsOptions>, Partial<DpoOptions>, RegExp]>([

@@ -301,6 +301,7 @@ describe('distill', () => {
       ],
       [{ maxLength: 33 }, /maxLength is 33; student and teacher hold 32 tokens/],
       [{ teacher: await tinyModel('llama') }, /teacher has a vocabulary of 40 tokens and the student one of 8/],
+      [{ teacher: await tinyModel('llama'), topK: 2 }, /vocabulary of 40 tokens and the student one of 8/],
       [{ max_new_tokens: 3 } as never, /maxCompletionLength/],
       [{ lmbda: 2 }, /lmbda is 2/],
     ] as const) {

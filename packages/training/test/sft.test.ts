@@ -4,9 +4,9 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { realize } from '@posttrain/core-tensor';
+import { realize, tensor } from '@posttrain/core-tensor';
 import { openSafetensors } from '@posttrain/core-tensor/io';
-import { mapNamed, sgd } from '@posttrain/core-tensor/optim';
+import { mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
 import type { Scorer } from '@posttrain/interfaces';
 import { LocalScorer, loadWeights } from '@posttrain/lm';
 import { createAdapter, loadAdapter, lora } from '@posttrain/peft';
@@ -126,6 +126,29 @@ describe('sft', () => {
     };
     await expect(run(both)).rejects.toThrow(/dp-sgd makes the step by itself and knows no penalties/);
     await expect(run({ loss: 'dft' as never })).rejects.toThrow(/loss is "dft"; it must be a loss/);
+    const none = { name: 'none', compute: () => undefined as never };
+    await expect(run({ penalties: [none] })).rejects.toThrow(/penalty none: compute gave undefined/);
+  });
+
+  it('tells penalties of one name apart, in what is logged and where a run goes on', async () => {
+    const adapter = await createAdapter((await start).model, lora, { r: 2, targetModules: 'all-linear' });
+    const named = (value: number) => ({
+      name: 'same',
+      tensors: { value: tensor([value], []) },
+      compute: (_: Named, tensors: Named) => tensors.value!,
+    });
+    const outputFolder = join(folder, 'penalties');
+    const run = (values: readonly number[], options: Partial<SftOptions> = {}) =>
+      smallRun({ adapter, penalties: values.map(named), outputFolder, saveSteps: 1, warmupSteps: 0, ...options });
+    const { history } = await run([1, 3], { steps: 1, loggingSteps: 1 });
+    expect(history[0]!.metrics).toMatchObject({ 'penalty/same': 1, 'penalty/same.2': 3 });
+    for (const [values, said] of [
+      [[2, 3], /penalties\.same\.tensors was/],
+      [[1, 4], /penalties\.same\.2\.tensors was/],
+      [[1], /penalties\.same\.2\.tensors was .* and is not given/],
+    ] as const) {
+      await expect(run(values, { steps: 2, resume: true, allowChanged: ['steps'] })).rejects.toThrow(said);
+    }
   });
 
   it('learns, and logs what Hugging Face’s trainers and TRL log', async () => {

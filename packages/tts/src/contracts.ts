@@ -26,6 +26,8 @@ export function checkedVerdicts(name: string, verdicts: unknown, n: number): Ver
         'completions.',
     );
   }
+  const missing = verdicts.findIndex((verdict) => typeof verdict !== 'object' || verdict === null);
+  if (missing >= 0) throw new ContractError(`verifier "${name}" gave completion ${missing} no verdict.`);
   (verdicts as Verdict[]).forEach(({ score, stepScores = [] }, i) => {
     const odd = [score, ...stepScores].find((it) => it !== null && !Number.isFinite(it));
     if (odd === undefined) return;

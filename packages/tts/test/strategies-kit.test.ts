@@ -134,6 +134,18 @@ describe('treeOfThoughts', () => {
   const letters = (text: string) => text.replaceAll('\n', '');
   const toRank: ThoughtValues = { method: 'value', prompt: (thoughts) => `value ${thoughts}`, parse: Number };
 
+  it('takes NaN for no value, and nothing else that is no number', async () => {
+    const run = (parse: (text: string) => unknown) =>
+      treeOfThoughts(problem, {
+        ...{ generator: enumerating(2), n: 2, steps: 1, evaluations: 1 },
+        evaluation: { ...toRank, parse: parse as ThoughtValues['parse'] },
+      });
+    await expect(run(() => Number.NaN)).rejects.toThrow(/no state has 1 steps and a value/);
+    for (const odd of ['7', undefined, Number.POSITIVE_INFINITY]) {
+      await expect(run(() => odd)).rejects.toThrow(/evaluation.parse gave .*; give a finite number/);
+    }
+  });
+
   it.each(goldenOf<{ runs: Run[] }>('tree-of-thoughts').runs)(
     'asks and finds what the authors’ breadth-first search does: $generate, $evaluate, b = $breadth',
     async ({ generate, evaluate, breadth, calls, states }) => {

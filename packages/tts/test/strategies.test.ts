@@ -340,6 +340,10 @@ describe('every strategy', () => {
     await expect(bestOfN(problem, { generator: scripted(['1']), verifier: silent, n: 1 })).rejects.toThrow(
       /"silent" returned 0 verdicts for 1/,
     );
+    const absent = { name: 'absent', verify: async () => [undefined as never] };
+    await expect(bestOfN(problem, { generator: scripted(['1']), verifier: absent, n: 1 })).rejects.toThrow(
+      /"absent" gave completion 0 no verdict/,
+    );
     const broken = table(() => Number.NaN);
     await expect(bestOfN(problem, { generator: scripted(['1']), verifier: broken, n: 1 })).rejects.toThrow(
       /"table".*NaN/,

@@ -1,4 +1,4 @@
-import { custom, type FeatureRequest, integer, PosttrainError, type Prompt } from '@posttrain/interfaces';
+import { custom, type FeatureRequest, integer, PosttrainError, type Prompt, showValue } from '@posttrain/interfaces';
 import { RowError } from '../errors.js';
 import { kindOf, ownValue } from '../rows.js';
 
@@ -32,13 +32,18 @@ export function featureRequestOf(
 
 /** Vectors that a model gave, one a request and all of one length. @throws PosttrainError `BAD_RESPONSE` */
 export function checkedVectors(name: string, vectors: readonly Float32Array[], count: number): readonly Float32Array[] {
+  const fail = (problem: string) => new PosttrainError('BAD_RESPONSE', `${name} returned ${problem}`);
+  const isList = Array.isArray(vectors) && vectors.every((vector) => typeof vector?.length === 'number');
+  if (!isList) throw fail(`${showValue(vectors)} for ${count} requests; it must be a list of vectors.`);
   const length = vectors[0]?.length;
-  if (vectors.length === count && vectors.every((vector) => vector.length === length)) return vectors;
+  if (vectors.length === count && vectors.every((vector) => vector.length === length)) {
+    const bad = vectors.findIndex((vector) => !vector.every(Number.isFinite));
+    if (bad < 0) return vectors;
+    throw fail(`a vector for request ${bad} with something in it that is no finite number.`);
+  }
   const lengths = [...new Set(vectors.map((vector) => vector.length))].join(', ');
-  throw new PosttrainError(
-    'BAD_RESPONSE',
-    `${name} returned ${vectors.length} vectors of lengths ${lengths} for ${count} requests; ` +
-      'it must be one each, all of one length.',
+  throw fail(
+    `${vectors.length} vectors of lengths ${lengths} for ${count} requests; it must be one each, all of one length.`,
   );
 }
 

@@ -31,7 +31,7 @@ const RECORD_BYTES = 20;
  * characters is hashed as the text goes by, and equal hashes are brought together by sorting, on disk beyond `memoryBytes`. Both find the same,
  * as a longer repetition is the union of those of `length`. An occurrence that overlaps the first one is none.
  *
- * A row of which something is left keeps its id; one of which nothing is left but white space is dropped. The plan keeps the ids of rows and the cuts.
+ * A cut never splits a character of two units: one that is cut by half stays whole. A row of which something is left keeps its id; one of which nothing is left but white space is dropped. The plan keeps the ids of rows and the cuts.
  * Rows need ids that differ.
  *
  * @throws OptionError; RowError where the text is none; DataStepError for two rows with one id
@@ -86,14 +86,19 @@ export function exactSubstringDeduplicate<R extends object = Row>(
           yield row;
           continue;
         }
-        const ends = [0, ...own.map(([, end]) => end)];
-        const left = ends.map((end, i) => whole.slice(end, own[i]?.[0])).join('');
+        const cut = own.map(([start, end]) => [start + inPair(whole, start), end - inPair(whole, end)] as const);
+        const ends = [0, ...cut.map(([, end]) => end)];
+        const left = ends.map((end, i) => whole.slice(end, cut[i]?.[0])).join('');
         if (left.trim() === '') context.drop(row, 'all of its text was there before');
         else yield context.derive({ ...row, [column]: left }, row);
       }
     },
   };
 }
+
+/** 1 at a place between the two halves of a character beyond 16 bits, of which none may stay alone; elsewhere 0. */
+const inPair = (text: string, at: number): 0 | 1 =>
+  at > 0 && /[\ud800-\udbff]/.test(text[at - 1]!) && /[\udc00-\udfff]/.test(text[at] ?? '') ? 1 : 0;
 
 /** The places of all substrings of a length; the hash of each is in the first 12 bytes of `into` when its place is given. */
 function* rollingHashes(text: string, length: number, into: Buffer): Generator<number> {

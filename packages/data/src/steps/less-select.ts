@@ -24,8 +24,10 @@ export interface LessCheckpoint {
 /** Rows that the model should do well on, by the name of their task. */
 export type LessTargets = Readonly<Record<string, readonly FeatureRequest[]>>;
 
-const isCheckpoint = ({ gradients, learningRate = 1 }: LessCheckpoint): boolean =>
-  typeof gradients?.gradients === 'function' && Number.isFinite(learningRate) && learningRate > 0;
+const isCheckpoint = (value: LessCheckpoint | null | undefined): boolean => {
+  const { gradients, learningRate = 1 } = value ?? ({} as Partial<LessCheckpoint>);
+  return typeof gradients?.gradients === 'function' && Number.isFinite(learningRate) && learningRate > 0;
+};
 
 const lessOptions = options('lessSelect', {
   /**

@@ -104,10 +104,15 @@ function checked(step: string, given: unknown, count: number, before: readonly F
   if (!Array.isArray(given) || given.length !== count) {
     throw wrong(`gave ${Array.isArray(given) ? `${given.length} vectors` : 'no list'} for ${count} texts`);
   }
+  const isVector = (value: unknown) => Array.isArray(value) || ArrayBuffer.isView(value);
+  if (!given.every(isVector)) throw wrong('gave something that is no vector');
   const { length } = before[0] ?? (given[0] as Float32Array);
+  if (length === 0) throw wrong('gave vectors without numbers');
   return (given as Float32Array[]).map((vector) => {
     if (vector.length !== length) throw wrong(`gave vectors of ${length} and of ${vector.length} numbers`);
-    if (!vector.every(Number.isFinite)) throw wrong('gave a vector with something in it that is no number');
+    if (!vector.every((x) => Number.isFinite(Math.fround(x)))) {
+      throw wrong('gave a vector with something in it that is no number of float32');
+    }
     return normalized(vector);
   });
 }

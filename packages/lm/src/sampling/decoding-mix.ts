@@ -1,4 +1,4 @@
-import { custom, type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
+import { custom, type DecisiveSettings, PosttrainError, showValue } from '@posttrain/interfaces';
 import { type Adapter, contextOf } from '../model/adapter.js';
 import type { Network, RunnableModel } from '../model/network.js';
 import type { Logits } from './processors/editable-scores.js';
@@ -43,7 +43,12 @@ const isLogitsFrom = (value: unknown): boolean => {
 };
 
 /** Throws for a mix whose models cannot be in step with the policy, naming it. */
-export function checkMix(network: Network, { name, models }: DecodingMix): void {
+export function checkMix(network: Network, mix: DecodingMix): void {
+  const { name, models } = mix;
+  if (!Array.isArray(models) || !models.every(isLogitsFrom) || typeof mix.combine !== 'function') {
+    const problem = `mix is ${showValue(mix)}; it must be a decoding mix, such as contrastive({ amateur: { model } })`;
+    throw new PosttrainError('DECODING_MIX', `generate: ${problem}`);
+  }
   const { vocabSize } = network.config;
   for (const [i, { model }] of models.entries()) {
     const theirs = model.network.config.vocabSize;

@@ -96,6 +96,7 @@ export function checkSamplerSettings(settings: SamplerSettings, vocabularySize?:
     require(Number.isInteger(value) && value >= 0, name, 'be 0 or a positive integer');
   }
   require(minNewTokens === 0 || settings.endTokens !== undefined, 'endTokens', 'be given with minNewTokens');
+  require(Array.isArray(settings.statistics ?? []), 'statistics', 'be a list');
   for (const name of settings.statistics ?? []) {
     require(TOKEN_STATISTICS.includes(name), 'statistics', `be of ${TOKEN_STATISTICS.join(', ')}`, name);
   }

@@ -128,14 +128,33 @@ export class MedusaHeads {
     });
   }
 
-  /** @throws PosttrainError for heads of another width or vocabulary than the model's */
+  /** @throws PosttrainError for heads of another width or vocabulary than the model's, and for tensors that are missing */
   checkFits({ network: { config }, name }: CausalLM): void {
-    const { output } = namesOf(0, this.numLayers);
-    const [vocabulary, width] = this.weights[output]!.shape;
-    if (vocabulary === config.vocabSize && width === config.hiddenSize) return;
-    const own = `[${config.vocabSize}, ${config.hiddenSize}]`;
-    const problem = `their output layers are [${vocabulary}, ${width}], and that of ${name} ${own}`;
-    throw new PosttrainError('MEDUSA_HEADS', `MedusaHeads: ${problem}; use the heads that were trained for this model`);
+    const { vocabSize, hiddenSize } = config;
+    const wrong = (problem: string) => {
+      const advice = 'use the heads that were trained for this model';
+      return new PosttrainError('MEDUSA_HEADS', `MedusaHeads: ${problem}; ${advice}`);
+    };
+    for (let head = 0; head < this.numHeads; head++) {
+      const { blocks, output } = namesOf(head, this.numLayers);
+      const own = `[${vocabSize}, ${hiddenSize}]`;
+      const shape = this.weights[output]?.shape;
+      if (String(shape) !== String([vocabSize, hiddenSize])) {
+        const is = shape ? `[${shape.join(', ')}]` : 'missing';
+        throw wrong(`their output layers are ${is}, and that of ${name} ${own}`);
+      }
+      for (const { weight, bias } of blocks) {
+        for (const [tensorName, wanted] of [
+          [weight, [hiddenSize, hiddenSize]],
+          [bias, [hiddenSize]],
+        ] as const) {
+          const given = this.weights[tensorName]?.shape;
+          if (String(given) === String(wanted)) continue;
+          const is = given ? `has the shape [${given.join(', ')}]` : 'is missing';
+          throw wrong(`${tensorName} ${is}, and ${name} needs [${wanted.join(', ')}]`);
+        }
+      }
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import type { OptimizerChoice } from '@posttrain/core-tensor/optim';
-import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
+import { custom, type Given, integer, number, OptionError, options, showValue } from '@posttrain/interfaces';
 import type { ValueModel } from '@posttrain/lm';
 import { Trainer, trainerShape, type UpdateResult, update } from '@posttrain/training';
 import type { Critic } from './critic-values.js';
@@ -37,6 +37,10 @@ export async function valueModelCritic(
   given: ValueModelCriticOptions = {},
 ): Promise<ValueModelCritic> {
   const { cliprangeValue, vfCoef, learningRate, iterationsPerBatch, ...settings } = criticOptions.read(given);
+  if (typeof model?.values !== 'function') {
+    const problem = `model is ${showValue(model)}; it must be a value model (ValueModel.fromCausalLM(model) makes one).`;
+    throw new OptionError('INVALID_OPTION', 'valueModelCritic', 'model', problem);
+  }
   const trainer = await Trainer.create(model, settings);
   const loss = valueLoss({ cliprangeValue, vfCoef });
   return {

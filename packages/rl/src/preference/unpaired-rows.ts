@@ -32,6 +32,9 @@ export function tokenizeUnpaired(
 ): TokenizedCompletion | undefined {
   if ('promptTokens' in row) {
     const cut = cutTokens(row.promptTokens, [row.completionTokens], index, maxLength);
+    if (typeof row.desirable !== 'boolean') {
+      throw new PreferenceRowError(index, `desirable must be true or false, and is ${showValue(row.desirable)}`);
+    }
     return cut && { ...row, completionTokens: cut[0]! };
   }
   const { prompt, completion, label } = row;

@@ -71,9 +71,10 @@ async function train<A extends TrainableAdapter>(where: string, given: DpoOption
     const updated = indices.length > 0 ? await data.update(trainer, indices, rate) : undefined;
     state.numTokens += updated?.tokens ?? 0;
     if (feed.state) state.source = await feed.state();
-    const progress = { learning_rate: rate, ...fed.metrics, num_tokens: state.numTokens };
+    // What a source calls as the run does is the run's.
+    const progress = { ...fed.metrics, learning_rate: rate, num_tokens: state.numTokens };
     if (!updated) return progress;
-    return { loss: updated.loss, grad_norm: updated.gradNorm, ...progress, ...updated.metrics };
+    return { ...progress, loss: updated.loss, grad_norm: updated.gradNorm, ...updated.metrics };
   };
   const result = await runSteps(
     {

@@ -99,6 +99,14 @@ async function fromSource(
         const gave = Array.isArray(batch?.rows) ? `${batch.rows.length} rows` : showValue(batch);
         throw wrong('rows', `rows: the source ${source.name} gave ${gave} where at most ${batchSize} were asked for.`);
       }
+      const odd = batch.rows.findIndex((row: unknown) => typeof row !== 'object' || row === null);
+      if (odd >= 0) {
+        const given = showValue(batch.rows[odd]);
+        throw wrong(
+          'rows',
+          `rows: the source ${source.name} gave ${given} as row ${odd}; every row must be an object.`,
+        );
+      }
       const data = await kind.ready(batch.rows);
       signal?.throwIfAborted();
       return { data, indices: data.rows.map((_, i) => i), metrics: batch.metrics ?? {} };

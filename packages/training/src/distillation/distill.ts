@@ -57,6 +57,11 @@ export async function distill<A extends TrainableAdapter = TrainableAdapter>(
     warn(settings, `${WHERE}: steps ${given.steps} replaces epochs ${given.epochs}; give one of the two.`);
   }
   const { model, teacher, adapter, batchSize, lmbda, seqKd, topK, beta, divergenceTemperature, seed } = settings;
+  const [taught, own] = [teacher.config.vocabSize, model.config.vocabSize];
+  if (taught !== own) {
+    const problem = `the teacher has a vocabulary of ${taught} tokens and the student one of ${own}`;
+    throw new OptionError('INVALID_OPTION', WHERE, 'teacher', `${problem}; a divergence needs one for both.`);
+  }
   const needsData = lmbda < 1 && !seqKd;
   const rows = await promptsOf('rows', settings.rows, { ...settings, needsData });
   const held =

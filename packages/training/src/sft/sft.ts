@@ -9,7 +9,7 @@ import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
-import type { Penalty } from '../trainer/penalty.js';
+import { type Penalty, penaltyNames } from '../trainer/penalty.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
 import type { PackedRow } from './packing.js';
@@ -131,10 +131,11 @@ async function evaluationOf(given: Rows<SftRow>, settings: SftSettings & { reado
 /** What stands for penalties: their names, how they are computed, and a digest of what they read. */
 async function penaltiesIdentity(penalties: readonly Penalty[]): Promise<DecisiveSettings> {
   const settings: Record<string, DecisiveSettings[string]> = {};
-  for (const { name, compute, tensors = {} } of penalties) {
+  const names = penaltyNames(penalties);
+  for (const [i, { compute, tensors = {} }] of penalties.entries()) {
     addSettings(
       settings,
-      `penalties.${name}`,
+      `penalties.${names[i]}`,
       settingsOf({ compute, tensors: await tensorsHash(Object.entries(tensors)) }),
     );
   }

@@ -1,11 +1,13 @@
-import { type Compiled, compile, type Engine, perEngine, type Tensor, valueAndGrad } from '@posttrain/core-tensor';
+import { type Compiled, compile, type Engine, perEngine, Tensor, valueAndGrad } from '@posttrain/core-tensor';
 import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 
 /**
  * What a step adds to the loss that depends on the trained tensors and on no row: a distance to earlier weights, a norm. It counts
  * once a step, however the rows are split.
  */
 export interface Penalty {
+  /** Of several with one name the second is `name.2`, in metrics and where a resumed run is compared. */
   readonly name: string;
   /** Tensors that it reads beside the parameters: inputs of the graph, so that others are no other graph. */
   readonly tensors?: Named;
@@ -20,6 +22,16 @@ type AddPenalty = Compiled<
 
 const compiledOn = perEngine(() => new WeakMap<Penalty['compute'], AddPenalty>());
 
+/** What each is called among all: its name, and of several with one name the second `name.2`. */
+export function penaltyNames(penalties: readonly Penalty[]): string[] {
+  const counts = new Map<string, number>();
+  return penalties.map(({ name }) => {
+    const count = (counts.get(name) ?? 0) + 1;
+    counts.set(name, count);
+    return count === 1 ? name : `${name}.${count}`;
+  });
+}
+
 /** Gradients with those of a penalty, times `lossScale`, added to them, and its value. What is compiled is kept by its function. */
 async function addPenalty(
   { name, compute, tensors = {} }: Penalty,
@@ -33,7 +45,14 @@ async function addPenalty(
     compiled.get(compute) ??
     compile(
       (sums, variables, given, scale) => {
-        const { value, gradient } = valueAndGrad((x: Named) => compute(x, given))(variables);
+        const { value, gradient } = valueAndGrad((x: Named) => {
+          const penalty: unknown = compute(x, given);
+          if (penalty instanceof Tensor) return penalty;
+          throw new PosttrainError(
+            'PENALTY',
+            `penalty ${name}: compute gave ${showValue(penalty)}; give a scalar tensor.`,
+          );
+        })(variables);
         return { gradients: mapNamed(sums, (g, key) => g.add((gradient as Named)[key]!.mul(scale))), value };
       },
       { name: `penalty(${name})`, engine },
@@ -53,10 +72,11 @@ export async function penalized(
 ): Promise<{ readonly gradients: Named; readonly values: Readonly<Record<string, number>> }> {
   let gradients = given;
   const values: Record<string, number> = {};
-  for (const penalty of penalties) {
+  const names = penaltyNames(penalties);
+  for (const [i, penalty] of penalties.entries()) {
     const added = await addPenalty(penalty, gradients, parameters, lossScale, engine);
     gradients = added.gradients;
-    values[penalty.name] = added.value;
+    values[names[i]!] = added.value;
   }
   return { gradients, values };
 }

@@ -42,7 +42,7 @@ export async function programAided(problem: Problem, options: ProgramAidedOption
   const search = new Search(name, problem, { ...options, extractAnswer: () => null }, own);
   const { sandbox, extractProgram = (text) => text, answerExpression, limits, concurrency = 4 } = options;
   const { extractAnswer = normalizeAnswer, signal } = options;
-  const isSandbox = typeof (sandbox as Sandbox | undefined)?.run === 'function';
+  const isSandbox = typeof (sandbox as Sandbox | undefined)?.run === 'function' && Array.isArray(sandbox.languages);
   assertArgument(name, 'sandbox', sandbox, isSandbox, 'a Sandbox, such as quickjs() of @posttrain/sandbox');
   const { language = sandbox.languages[0]! } = options;
   const isKnown = sandbox.languages.includes(language);

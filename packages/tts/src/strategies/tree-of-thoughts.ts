@@ -1,5 +1,5 @@
-import { assertArgument, type Prompt } from '@posttrain/interfaces';
-import { assertInteger, InvalidArgumentError } from '../errors.js';
+import { assertArgument, type Prompt, showValue } from '@posttrain/interfaces';
+import { assertInteger, ContractError, InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import type { Problem, StrategyOptions } from '../search-options.js';
@@ -11,7 +11,7 @@ export interface ThoughtValues {
   readonly method: 'value';
   /** What is asked of a state, the thoughts so far. */
   readonly prompt: (thoughts: string) => Prompt;
-  /** The value in what the evaluator wrote; `null`: none. */
+  /** The value in what the evaluator wrote; `null` or NaN: none. */
   readonly parse: (text: string) => number | null;
 }
 
@@ -107,7 +107,7 @@ export async function treeOfThoughts(problem: Problem, options: TreeOfThoughtsOp
     if (evaluation.method === 'vote') {
       const prompt = evaluation.prompt(states.map(({ text }) => text));
       const votes = said(await search.expand(search.merge(states, { operation: 'vote' }), { ...evaluator, prompt }));
-      const chosen = votes.map((text) => evaluation.parse(text, states.length));
+      const chosen = votes.map((text) => numberOf(name, evaluation.parse(text, states.length)));
       if (votes.length === 0) return;
       states.forEach(({ node }, i) => {
         node.score = chosen.filter((vote) => vote === i).length;
@@ -118,7 +118,7 @@ export async function treeOfThoughts(problem: Problem, options: TreeOfThoughtsOp
       states.map(async (state) => {
         const prompt = evaluation.prompt(state.text);
         const texts = said(await search.expand(state, { ...evaluator, prompt }));
-        const values = texts.map(evaluation.parse).filter((value) => value !== null);
+        const values = texts.map((text) => numberOf(name, evaluation.parse(text))).filter((value) => value !== null);
         if (texts.length === 0) state.node.reason = `not valued: ${search.exhausted}`;
         else state.node.score = values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
       }),
@@ -156,6 +156,15 @@ export async function treeOfThoughts(problem: Problem, options: TreeOfThoughtsOp
   const best = bestOf(solutions, scoreOf);
   if (!best) throw search.nothing(`no state has ${steps} steps and a value.`);
   return search.finish(best, { reason: 'lower score' });
+}
+
+/** What `parse` found, of which `Number` gives NaN for a text that is none; throws for what is neither a number nor `null`. */
+function numberOf(where: string, value: unknown): number | null {
+  if (value === null || Number.isNaN(value)) return null;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new ContractError(
+    `${where}: evaluation.parse gave ${showValue(value)}; give a finite number, or null for none.`,
+  );
 }
 
 function assertEvaluation(where: string, evaluation: ThoughtValues | ThoughtVotes): void {
