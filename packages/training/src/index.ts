@@ -136,7 +136,7 @@ export type { Curvature } from './trainer/curvature.js';
 export { type AnyLoss, liftTokenLoss } from './trainer/lift-token-loss.js';
 export { NonFiniteError } from './trainer/non-finite-error.js';
 export type { ForwardBackwardResult } from './trainer/pass-sum.js';
-export type { Penalty } from './trainer/penalty.js';
+export { type Penalty, penaltyNames } from './trainer/penalty.js';
 export type { GradientReduction } from './trainer/row-gradients.js';
 export type { ValuesOfRows } from './trainer/row-values.js';
 export type {

@@ -125,6 +125,9 @@ describe('sft', () => {
       penalties: [ewc({ anchors, fisher, lambda: 1 })],
     };
     await expect(run(both)).rejects.toThrow(/dp-sgd makes the step by itself and knows no penalties/);
+    await expect(run({ loss: { ...negativeLogLikelihood, groupSize: 2 } })).rejects.toThrow(
+      /it must be a loss of rows that do not belong together/,
+    );
     await expect(run({ loss: 'dft' as never })).rejects.toThrow(/loss is "dft"; it must be a loss/);
     const none = { name: 'none', compute: () => undefined as never };
     await expect(run({ penalties: [none] })).rejects.toThrow(/penalty none: compute gave undefined/);

@@ -1,4 +1,16 @@
-import { boolean, custom, type Given, integer, number, oneOf, options, type Read } from '@posttrain/interfaces';
+import {
+  boolean,
+  custom,
+  type Given,
+  integer,
+  NOT_GIVEN,
+  number,
+  oneOf,
+  options,
+  type Read,
+  settingsOf,
+} from '@posttrain/interfaces';
+import { negativeLogLikelihood } from '../loss/token-loss.js';
 import { isRows, ROWS, type Rows, rowsHint } from '../run/collect-rows.js';
 import { isRowSource, type RowSource } from '../run/row-source.js';
 import { trainingShape } from '../run/training-options.js';
@@ -11,9 +23,13 @@ import { isUpdateRule, UPDATE_RULE, type UpdateRule } from '../update/update-rul
 import type { SftRow } from './tokenize-rows.js';
 
 const isLoss = (value: unknown): boolean => {
-  const loss = value as Partial<Record<'name' | 'annotations' | 'compute' | 'computeFrom', unknown>> | null | undefined;
+  const loss = value as
+    | Partial<Record<'name' | 'annotations' | 'groupSize' | 'compute' | 'computeFrom', unknown>>
+    | null
+    | undefined;
   const computes = typeof loss?.compute === 'function' || typeof loss?.computeFrom === 'function';
-  return computes && typeof loss?.name === 'string' && Array.isArray(loss.annotations);
+  const isAlone = loss?.groupSize === undefined || loss.groupSize === 1;
+  return computes && isAlone && typeof loss?.name === 'string' && Array.isArray(loss.annotations);
 };
 
 const isPenalties = (value: unknown): boolean =>
@@ -44,7 +60,11 @@ const shape = {
    * What is minimised, over rows whose weights add up to 1: a `TokenLoss`, or a `Loss` over readouts that annotations and scalars of the
    * rows are not needed for. Default `negativeLogLikelihood`.
    */
-  loss: custom<AnyLoss>()('a loss, such as negativeLogLikelihood', isLoss, { optional: true }),
+  loss: custom<AnyLoss>()('a loss of rows that do not belong together, such as negativeLogLikelihood', isLoss, {
+    optional: true,
+    // The default, said.
+    settings: (loss) => (loss === negativeLogLikelihood ? NOT_GIVEN : settingsOf(loss)),
+  }),
   /** What is added to the loss once a step, whatever the rows are: `ewc({ … })`. Default: none. */
   penalties: custom<readonly Penalty[]>()('a list of penalties, such as ewc({ … })', isPenalties, {
     default: [] as readonly Penalty[],
