@@ -33,8 +33,8 @@ export {
 export { formatMeasured, formatNumber, formatSeconds, type Measured, type NumberFormat } from './format.js';
 export { type PairJudgeOptions, pairJudge, pairPrompt } from './judges/pair-judge.js';
 export { type ArenaProblem, type ArenaTask, arena, arenaKind, type LoggedBattle } from './kinds/arena.js';
+export type { LoggedSide } from './kinds/judged-pairs.js';
 export {
-  type LoggedSide,
   type PairwiseProblem,
   type PairwiseTask,
   pairwise,

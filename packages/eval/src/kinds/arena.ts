@@ -1,13 +1,11 @@
-import type { CompareRequest, Generator, PairJudge, PairVerdict, SamplingParams } from '@posttrain/interfaces';
+import type { Generator, PairJudge, PairVerdict, SamplingParams } from '@posttrain/interfaces';
 import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
 import type { Row } from '../task.js';
 import {
-  assertLength,
   hashRequest,
   type KindTask,
-  type Problem,
   problemSeed,
   recordOf,
   requireList,
@@ -15,7 +13,7 @@ import {
   type TaskKind,
   untilAborted,
 } from '../task-kind.js';
-import { assertVerdict, type LoggedSide, scoreOf } from './pairwise.js';
+import { judgedInBothOrders, type LoggedSide, scoreOf, sidesOf } from './judged-pairs.js';
 
 /** A battle as it is logged: who, and the judge's verdicts in both orders. */
 export interface LoggedBattle {
@@ -83,24 +81,13 @@ export const arenaKind: TaskKind<ArenaTask, Generator, ArenaProblem> = {
       );
     }
     const written = await Promise.all(
-      players.map((player) =>
-        untilAborted(() => completionsOf(task, player, problems, seed, signal), signal, task.name),
-      ),
+      players.map((player) => untilAborted(() => sidesOf(task, player, problems, context), signal, task.name)),
     );
     const pairs = players.flatMap((_, a) => players.slice(a + 1).map((__, i) => [a, a + 1 + i] as const));
-    const requests = problems.flatMap(({ prompt, row }, i) =>
-      pairs.flatMap(([a, b]): CompareRequest[] => {
-        const shown = { prompt, row: row as Readonly<Record<string, unknown>>, ...(signal && { signal }) };
-        const [first, second] = [written[a]![i]!.text, written[b]![i]!.text];
-        return [
-          { ...shown, first, second },
-          { ...shown, first: second, second: first },
-        ];
-      }),
+    const shown = problems.flatMap(({ prompt, row }, i) =>
+      pairs.map(([a, b]) => ({ prompt, row, first: written[a]![i]!.text, second: written[b]![i]!.text })),
     );
-    const verdicts = await untilAborted(() => task.judge.compare(requests), signal, task.name);
-    assertLength(task.judge.name, 'verdicts', verdicts.length, requests.length, 'pairs');
-    verdicts.forEach(assertVerdict(task.judge.name));
+    const verdicts = await judgedInBothOrders(task, shown, signal);
     const seconds = (performance.now() - begun) / 1000 / problems.length;
     return problems.map((problem, i) => ({
       ...recordOf(problem, arenaKind.hash(task, problem, context), seconds),
@@ -108,8 +95,7 @@ export const arenaKind: TaskKind<ArenaTask, Generator, ArenaProblem> = {
       model: model.name,
       completions: Object.fromEntries(players.map(({ name }, p) => [name, written[p]![i]!])),
       battles: pairs.map(([a, b], p): LoggedBattle => {
-        const at = 2 * (i * pairs.length + p);
-        const both = [verdicts[at]!, verdicts[at + 1]!] as const;
+        const both = verdicts[i * pairs.length + p]!;
         return { a: players[a]!.name, b: players[b]!.name, verdicts: both, score: scoreOf(both) };
       }),
     }));
@@ -130,26 +116,4 @@ export const arenaKind: TaskKind<ArenaTask, Generator, ArenaProblem> = {
 /** An arena of the keys that all tasks have, `opponents`, `judge` and `sampling`. */
 export function arena<R extends Row>(task: Omit<ArenaTask<R>, 'type' | 'kind'>): ArenaTask<R> {
   return { ...task, type: 'arena', kind: arenaKind };
-}
-
-async function completionsOf(
-  { name, sampling }: ArenaTask,
-  player: Generator,
-  problems: readonly Problem[],
-  seed: number,
-  signal: AbortSignal | undefined,
-): Promise<LoggedSide[]> {
-  const answers = await player.generate(
-    problems.map(({ id, prompt }) => ({
-      ...{ prompt, ...sampling, seed: problemSeed(seed, id) },
-      ...(signal && { signal }),
-    })),
-  );
-  assertLength(player.name, 'arrays of completions', answers.length, problems.length, 'requests');
-  return answers.map((completions, i) => {
-    assertLength(player.name, 'completions', completions.length, 1, `sample of "${problems[i]!.id}"`);
-    const { text, finishReason, usage } = completions[0]!;
-    if (finishReason === 'abort') throw new EvaluationError('ABORTED', `${name}: stopped by the signal.`);
-    return { text, finishReason, usage };
-  });
 }

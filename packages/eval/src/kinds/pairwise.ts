@@ -1,18 +1,10 @@
-import type {
-  CompareRequest,
-  Completion,
-  Generator,
-  PairJudge,
-  PairVerdict,
-  SamplingParams,
-} from '@posttrain/interfaces';
+import type { Generator, PairJudge, PairVerdict, SamplingParams } from '@posttrain/interfaces';
 import { showValue } from '@posttrain/interfaces';
 import { EvaluationError } from '../errors.js';
 import type { ProblemBase } from '../log/format.js';
 import type { Row } from '../task.js';
 import {
   type AskContext,
-  assertLength,
   hashRequest,
   type KindTask,
   type Problem,
@@ -20,11 +12,8 @@ import {
   recordOf,
   requireMethod,
   type TaskKind,
-  untilAborted,
 } from '../task-kind.js';
-
-/** One side of a pair, as it is logged. */
-export type LoggedSide = Pick<Completion, 'text'> & Partial<Pick<Completion, 'finishReason' | 'usage'>>;
+import { judgedInBothOrders, type LoggedSide, scoreOf, sidesOf } from './judged-pairs.js';
 
 /** A pair as it is logged. */
 export interface PairwiseProblem extends ProblemBase {
@@ -86,20 +75,11 @@ export const pairwiseKind: TaskKind<PairwiseTask, Generator, PairwiseProblem> = 
         ? problems.map(({ row }): LoggedSide => ({ text: opponent(row) }))
         : await sidesOf(task, opponent, problems, context);
     const { signal } = context;
-    const pairs = problems.flatMap(({ prompt, row }, i): CompareRequest[] => {
-      const shown = { prompt, row: row as Readonly<Record<string, unknown>>, ...(signal && { signal }) };
-      const [a, b] = [own[i]!.text, other[i]!.text];
-      return [
-        { ...shown, first: a, second: b },
-        { ...shown, first: b, second: a },
-      ];
-    });
-    const verdicts = await untilAborted(() => task.judge.compare(pairs), signal, task.name);
-    assertLength(task.judge.name, 'verdicts', verdicts.length, pairs.length, 'pairs');
-    verdicts.forEach(assertVerdict(task.judge.name));
+    const pairs = problems.map(({ prompt, row }, i) => ({ prompt, row, first: own[i]!.text, second: other[i]!.text }));
+    const verdicts = await judgedInBothOrders(task, pairs, signal);
     const seconds = (performance.now() - begun) / 1000 / problems.length;
     return problems.map((problem, i) => {
-      const both = [verdicts[2 * i]!, verdicts[2 * i + 1]!] as const;
+      const both = verdicts[i]!;
       return {
         ...recordOf(problem, hashRequest(requests[i]), seconds),
         seed: problemSeed(context.seed, problem.id),
@@ -130,44 +110,4 @@ function requestOf(task: PairwiseTask, { id, prompt, row }: Problem, { seed }: A
     ...{ prompt, ...sampling, seed: problemSeed(seed, id) },
     ...(typeof opponent === 'function' && { opponent: opponent(row) }),
   };
-}
-
-async function sidesOf(
-  task: PairwiseTask,
-  generator: Generator,
-  problems: readonly Problem[],
-  { seed, signal }: AskContext,
-): Promise<LoggedSide[]> {
-  const answers = await generator.generate(
-    problems.map(({ id, prompt }) => ({
-      prompt,
-      ...task.sampling,
-      seed: problemSeed(seed, id),
-      ...(signal && { signal }),
-    })),
-  );
-  assertLength(generator.name, 'arrays of completions', answers.length, problems.length, 'requests');
-  return answers.map((completions, i) => {
-    assertLength(generator.name, 'completions', completions.length, 1, `sample of "${problems[i]!.id}"`);
-    const { text, finishReason, usage } = completions[0]!;
-    if (finishReason === 'abort') throw new EvaluationError('ABORTED', `${task.name}: stopped by the signal.`);
-    return { text, finishReason, usage };
-  });
-}
-
-export const assertVerdict =
-  (judge: string) =>
-  ({ winner }: PairVerdict): void => {
-    if (winner === null || ['first', 'second', 'tie'].includes(winner)) return;
-    throw new EvaluationError(
-      'BAD_RESPONSE',
-      `${judge} gave the winner ${showValue(winner)}; it is "first", "second", "tie", or null for "not said".`,
-    );
-  };
-
-export function scoreOf([modelFirst, modelSecond]: PairwiseProblem['verdicts']): number | null {
-  if (modelFirst.winner === null || modelSecond.winner === null) return null;
-  if (modelFirst.winner === 'first' && modelSecond.winner === 'second') return 1;
-  if (modelFirst.winner === 'second' && modelSecond.winner === 'first') return 0;
-  return 0.5;
 }
