@@ -1,5 +1,6 @@
 // `npm test`: sets up, then runs every check and every test. With arguments (`npm test -- packages/rl`), only the unit
-// tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run.
+// tests that match them. With `--slow` (`npm run test:slow`), only the tests that are too long for every run. With `--changed`,
+// of those only what the change touches: alone beside `--slow`, else after everything, with one summary for all.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,17 +15,15 @@ await setup();
 const temporary = mkdtempSync(join(tmpdir(), 'posttrain-test-'));
 process.on('exit', () => rmSync(temporary, { recursive: true, force: true }));
 const slow = process.argv.includes('--slow');
-if (slow) process.env.POSTTRAIN_TESTS = 'slow';
 const isChanged = process.argv.includes('--changed');
 const filters = process.argv.slice(2).filter((argument) => !['--slow', '--changed'].includes(argument));
-/** No slow test of a change begins later, so that all ends within the time of CI. */
+/** No slow test of a change begins so long after the first, so that all ends within the time of CI. */
 const CHANGED_MINUTES = 20;
 const totals = { passed: 0, failed: 0, failures: [], skipped: [], files: [] };
 
-const unitTests = {
-  name: slow ? 'slow tests' : 'unit tests',
-  run: isChanged ? runChangedTests : () => runUnitTests(filters),
-};
+const unitTests = { name: 'unit tests', run: () => runTests(filters) };
+const slowTestsOfAll = { name: 'slow tests', run: () => runTests(filters, 'slow') };
+const slowTestsOfChange = { name: 'slow tests of the change', run: runChangedTests };
 const stages = [
   { name: 'types', command: [...tool('typescript', 'tsc'), '-p', 'tsconfig.json', '--noEmit'] },
   { name: 'lint and format', command: [...tool('@biomejs/biome', 'biome'), 'check', '.', '--error-on-warnings'] },
@@ -36,7 +35,7 @@ const stages = [
   { name: 'packed tarballs', command: [...tool('tsx'), 'scripts/check-tarballs.ts'] },
 ];
 
-const selected = slow || filters.length > 0 ? [unitTests] : stages;
+const selected = selectStages();
 for (const [i, stage] of selected.entries()) {
   console.log(`\n── ${i + 1}/${selected.length} ${stage.name} ──`);
   const start = Date.now();
@@ -47,17 +46,28 @@ for (const [i, stage] of selected.entries()) {
 }
 finish(`Everything passed in ${process.uptime().toFixed(0)} s`, 0);
 
+function selectStages() {
+  if (slow) return [isChanged ? slowTestsOfChange : slowTestsOfAll];
+  if (filters.length > 0) return [unitTests];
+  return isChanged ? [...stages, slowTestsOfChange] : stages;
+}
+
 function count(status) {
   if (status === 0) totals.passed++;
   else totals.failed++;
   return status;
 }
 
-function runUnitTests(paths) {
+function runTests(paths, kind) {
   const chromium = ensureChromium();
   const results = join(temporary, 'unit.json');
   const reporters = ['--reporter=default', '--reporter=./scripts/results-reporter.ts'];
-  const env = { ...process.env, POSTTRAIN_TEST_RESULTS: results, ...(chromium ? { CHROMIUM_PATH: chromium } : {}) };
+  const env = {
+    ...process.env,
+    POSTTRAIN_TEST_RESULTS: results,
+    ...(kind && { POSTTRAIN_TESTS: kind }),
+    ...(chromium && { CHROMIUM_PATH: chromium }),
+  };
   const status = run([...tool('vitest'), 'run', ...reporters, ...paths], { env });
   try {
     const { passed, failed, failures, skipped, files } = JSON.parse(readFileSync(results, 'utf8'));
@@ -65,7 +75,7 @@ function runUnitTests(paths) {
     totals.failed += Math.max(failed, status === 0 ? 0 : 1);
     totals.failures.push(...failures);
     totals.skipped.push(...skipped);
-    totals.files.push(...files);
+    if (kind === undefined) totals.files.push(...files);
   } catch {
     console.error('vitest ended without reporting its results.');
     totals.failed++;
@@ -80,15 +90,16 @@ function runChangedTests() {
   const changed = changedFiles(root);
   if (!changed) console.log('git cannot say what changed, so all slow tests run.');
   const touched = changed ? touchedBy(changed, slowTests(root)) : slowTests(root);
-  if (touched.length === 0) console.log('The change touches no slow test.');
+  if (touched.length === 0) console.log('The change touches no slow test, so none is run.');
+  const start = Date.now();
   let status = 0;
   for (const path of touched) {
-    if (process.uptime() > CHANGED_MINUTES * 60) {
+    if (Date.now() - start > CHANGED_MINUTES * 60_000) {
       totals.skipped.push({
         test: path,
         reason: `not begun after ${CHANGED_MINUTES} minutes; npm run test:slow runs it`,
       });
-    } else status = runUnitTests([path]) || status;
+    } else status = runTests([path], 'slow') || status;
   }
   return status;
 }
@@ -102,10 +113,13 @@ function printSeconds() {
 }
 
 function finish(message, status) {
-  if (selected === stages && totals.files.length > 0) printSeconds();
+  if (selected.includes(stages[0]) && totals.files.length > 0) printSeconds();
   for (const { test, reason } of totals.skipped) console.log(`skipped: ${test} (${reason})`);
   for (const { test, message: why } of totals.failures) console.log(`failed: ${test} (${why})`);
   console.log(`\n${message}`);
-  console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped.length} skipped`);
+  const { passed, failed, skipped } = totals;
+  // No totals where nothing was to be run: "0 passed" would read as if tests had been lost.
+  if (passed + failed + skipped.length > 0)
+    console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
   process.exit(status);
 }
