@@ -13,18 +13,19 @@ export interface CompileFunctionOptions {
   /** A name for messages. Default: the function's own. */
   readonly name?: string;
   /**
-   * Arguments whose memory the outputs may take over: `{ 0: 'state' }` says that argument 0 becomes `output.state`,
-   * which must have the same structure and specs. The argument's tensors cannot be used afterwards.
+   * Donation: arguments whose memory the outputs may take over. `{ 0: 'state' }` says that argument 0 becomes
+   * `output.state`, which must have the same structure and specs. The argument's tensors cannot be used afterwards.
    */
   readonly donate?: Readonly<Record<number, string>>;
   /**
-   * As `donate`, for arguments whose numbers were read and are not looked at any more: what `data()` gave of them is written
-   * over, where `donate` would copy it first. Large results that are read at once, given back, need no new memory a call.
+   * Donation of arguments that the host has read: as `donate`, but the array that `data()` gave is overwritten too, where
+   * `donate` would copy it first (copy-on-write). Large results that are read at once, given back, need no allocation a
+   * call.
    */
   readonly recycle?: Readonly<Record<number, string>>;
   /**
-   * Whether the engine may repack the tensors that the function does not take as arguments but has from where it was
-   * written: faster products with few rows, for up to twice the memory and a longer compilation. Default false.
+   * Prepacked weights: whether the engine may keep captured tensors (those of the closure, not of the arguments) in a second
+   * layout: faster products with few rows, for up to twice the memory and a longer compilation. Default false.
    */
   readonly packCaptured?: boolean;
   /** What it computes on, for good. Default: the engine that is set when `compile` is called. */
@@ -32,8 +33,8 @@ export interface CompileFunctionOptions {
 }
 
 /**
- * How many traces of one function are kept; the one unused for longest makes room. When none of them was
- * ever used again, a plain number or a shape changes from call to call, and that is an error.
+ * Trace cache, LRU: how many traces of one function are kept. When none of them was ever used again, a plain number or a
+ * shape changes from call to call, and every call retraces: that is an error.
  */
 const MAX_TRACES = 64;
 
@@ -53,7 +54,7 @@ interface DonatedArgument extends Pick<Donation, 'recycled'> {
 
 interface CachedTrace {
   readonly trace: Promise<Trace>;
-  /** Calls with any signature before the last with this one. */
+  /** LRU clock: calls with any signature before the last with this one. */
   lastUse: number;
   reused: boolean;
 }

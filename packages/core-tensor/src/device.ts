@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, options } from '@posttrain/interfaces';
 import { compile } from './compile.js';
 import type { Engine } from './engines/engine.js';
 import { onnxruntimeEngine } from './engines/onnxruntime/engine.js';
@@ -10,11 +10,12 @@ export const DEVICES = ['cpu', 'webgpu', 'cuda', 'tfjs-node-gpu'] as const;
 /** A device that can be asked for. */
 export type DeviceName = (typeof DEVICES)[number];
 
-/** Options of `device`. */
-export interface DeviceOptions {
+const deviceOptions = options('device', {
   /** Threads that one operation may use on the CPU. Default: as many as the process may run on. */
-  readonly threads?: number;
-}
+  threads: integer({ optional: true, min: 1 }),
+});
+/** Options of `device`. */
+export type DeviceOptions = Given<typeof deviceOptions>;
 
 /** What became of one device. */
 export interface DeviceTrial {
@@ -45,8 +46,8 @@ const PREFERENCE = ['cuda', 'webgpu', 'tfjs-node-gpu'] as const;
  *
  * @throws EngineError when the device that was asked for does not start: what is missing, and what to install
  */
-export async function device(name: DeviceName | 'auto' = 'auto', options: DeviceOptions = {}): Promise<ChosenDevice> {
-  assertKnownOptions('device', options, ['threads']);
+export async function device(name: DeviceName | 'auto' = 'auto', given: DeviceOptions = {}): Promise<ChosenDevice> {
+  const options = deviceOptions.read(given);
   if (name !== 'auto') {
     const engine = await start(name, options);
     return { device: name, engine, trials: [{ device: name, taken: true, why: 'it was asked for and it works' }] };
@@ -107,7 +108,10 @@ const SMALL_SIZE = 256;
 const SLOW = 0.02;
 const REPETITIONS = 3;
 
-/** The shortest of a few times that a product takes, its sum read by the host: devices work while nobody waits. */
+/**
+ * Synchronised timing: the shortest of a few times that a product takes, its sum read by the host, as devices run
+ * asynchronously.
+ */
 async function secondsOfProduct(engine: Engine, size: number): Promise<number> {
   const product = compile((a: Tensor) => a.matmul(a).sum(), { engine });
   const a = fromHost(new Float32Array(size * size).fill(1 / size), [size, size], 'float32');

@@ -18,7 +18,7 @@ interface Sequence {
   length: number;
 }
 
-/** Where padding is written. */
+/** Trash block: where padding is written. */
 const TRASH = 0;
 
 /**
@@ -79,7 +79,7 @@ export class KvBlocks {
     return Math.ceil((length + count) / this.blockSize) - blocks.length + Number(this.#copiesLast(sequence, count));
   }
 
-  /** How many sequences hold a block. */
+  /** Reference count: how many sequences hold a block. */
   references(block: number): number {
     return this.#references[block]!;
   }
@@ -90,7 +90,10 @@ export class KvBlocks {
     return this.#nextId++;
   }
 
-  /** A sequence that begins with the first `length` tokens of another (default: all), and shares their blocks. */
+  /**
+   * Prefix sharing: a sequence that begins with the first `length` tokens of another (default: all), whose blocks both
+   * reference.
+   */
   fork(sequence: number, length: number = this.length(sequence)): number {
     const { blocks } = this.#get(sequence);
     this.#checkLength(sequence, length);
@@ -100,7 +103,7 @@ export class KvBlocks {
     return this.#nextId++;
   }
 
-  /** Forgets all tokens of a sequence but the first `length`. */
+  /** Rollback: forgets all tokens of a sequence but the first `length`. */
   truncate(sequence: number, length: number): void {
     const state = this.#get(sequence);
     this.#checkLength(sequence, length);
@@ -114,8 +117,8 @@ export class KvBlocks {
   }
 
   /**
-   * Makes room for `count` more tokens of a sequence. The blocks in the result must be copied in the pools before the
-   * tokens are written.
+   * Allocates blocks for `count` more tokens of a sequence. Copy-on-write: the blocks in the result must be copied in the
+   * pools before the tokens are written.
    *
    * @throws OutOfBlocksError; nothing has been changed then
    */
@@ -138,7 +141,7 @@ export class KvBlocks {
     return result;
   }
 
-  /** Gives a sequence's blocks back; those that forks share stay theirs. */
+  /** Releases a sequence's references; blocks that forks share stay allocated. */
   free(sequence: number): void {
     for (const block of this.#get(sequence).blocks) this.#release(block);
     this.#sequences.delete(sequence);
@@ -169,7 +172,7 @@ export class KvBlocks {
     });
   }
 
-  /** Only the last block can be both shared and written to: those before it are full. */
+  /** Copy-on-write: only the last block can be both shared and written to; those before it are full. */
   #copiesLast(sequence: number, count: number): boolean {
     const { blocks, length } = this.#get(sequence);
     return count > 0 && length % this.blockSize !== 0 && this.#references[blocks.at(-1)!]! > 1;

@@ -16,12 +16,12 @@ import {
 } from './graph/node.js';
 import { sizeOf } from './shape.js';
 
-/** Captured leaves up to this many elements are written into the graph; larger ones are fed to it. */
+/** Constants: captured leaves up to this many elements are embedded in the graph; larger ones are inputs of it. */
 const EMBEDDED_LEAF_SIZE = 64;
 
 /**
- * On a device with memory of its own, a tensor up to this size (bytes) that came from the host stays there when it is
- * used for the first time: most such tensors are a step's own, and their copy on the device goes when the step ends. What
+ * Host residency: on a device with memory of its own, a tensor up to this size (bytes) that came from the host stays
+ * there at its first use: most such tensors are a step's own, and their copy on the device goes when the step ends. What
  * is used again moves to the device. Results up to this size move to the host when they are read.
  */
 const SMALL_BYTES = 2 ** 20;
@@ -29,7 +29,7 @@ const SMALL_BYTES = 2 ** 20;
 const isSmallOnDevice = (engine: BufferHome, { spec }: Storage): boolean =>
   engine.free !== undefined && sizeOf(spec.shape) * arrayType(spec.dtype).BYTES_PER_ELEMENT <= SMALL_BYTES;
 
-/** A tensor, as far as its numbers go: it gets a leaf for its value once they are there. */
+/** A lazy value: realisation replaces it by a leaf. */
 export interface Pending {
   value: Value;
 }
@@ -37,7 +37,7 @@ export interface Pending {
 /** Buffers of leaves on an engine, in use until `release` is called. */
 export interface UsedBuffers {
   readonly buffers: readonly EngineBuffer[];
-  /** Gives back the copies that nobody needs after this use; what was donated belongs to the engine. */
+  /** Frees temporary uploads after this use; donated buffers belong to the engine. */
   release(): void;
 }
 
@@ -79,7 +79,7 @@ async function uploadLeaf(
   return buffer;
 }
 
-/** Gives the memory of a tensor back, after everything that was asked for before. */
+/** Frees the memory of a tensor, in queue order. */
 export function disposeLeaf(x: Pending): Promise<void> {
   return inOrder(async () => {
     const { node } = x.value;
@@ -106,8 +106,8 @@ export function leafOf(engine: Engine, buffer: EngineBuffer): GraphNode<'data'> 
 let lastWork: Promise<unknown> = Promise.resolve();
 
 /**
- * Runs `work` after everything that was asked for before it. Runs never overlap, so that a buffer that one run is
- * reading cannot be given away to another.
+ * Serial queue (FIFO): runs `work` after everything that was asked for before it. Runs never overlap, so that a buffer that
+ * one run is reading cannot be donated to another.
  */
 export function inOrder<T>(work: () => Promise<T>): Promise<T> {
   const result = lastWork.then(work);

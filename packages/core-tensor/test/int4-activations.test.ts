@@ -128,5 +128,5 @@ describe.each(ENGINES)('int4 with int8 activations on the %s engine', (_, make) 
 
 it('refuses activations that it does not know', () => {
   const options = { activations: 'int4' } as unknown as QuantizeInt4Options;
-  expect(() => weightOf(4, 32, options)).toThrow('activations "int4" is not one of float32, int8');
+  expect(() => weightOf(4, 32, options)).toThrow('activations is "int4"; it must be one of "float32", "int8"');
 });

@@ -253,7 +253,9 @@ describe('schedules', () => {
       expect(() => scheduleByName('toString' as 'cosine', { totalSteps: 3 })).toThrow(/toString/);
       expect(() => scheduleByName('linear', { totalSteps: 3, minimum: 1 } as never)).toThrow(/minimum/);
       expect(() => scheduleByName('warmup_stable_decay', { totalSteps: 3 } as never)).toThrow(/decaySteps/);
-      expect(() => reduceOnPlateau({ factor: 1 })).toThrow(/factor 1/);
+      expect(() => reduceOnPlateau({ factor: 1 })).toThrow(
+        /reduceOnPlateau: factor is 1; it must be a number above 0 and below 1/,
+      );
       expect(() => greedy({ pacience: 1 } as never)).toThrow(/patience/);
     });
   });

@@ -168,7 +168,7 @@ describe('integers', async () => {
         expect(dequantizeInt4(quantizeInt4(back, { blockSize: 32, symmetric })).data).toEqual(back.data);
       }
       expect(bitsPerWeight(quantizeInt4(weight, { blockSize: 32, symmetric: true }))).toBe(5);
-      expect(() => quantizeInt4(weight, { blockSize: 24 })).toThrow('blockSize 24 is not one of');
+      expect(() => quantizeInt4(weight, { blockSize: 24 })).toThrow('blockSize is 24; it must be one of 16, 32');
     });
   });
 });

@@ -130,8 +130,10 @@ describe('GPTQ', () => {
   it('refuses what it cannot use', () => {
     expect(() => gptq(weight, identity(32))).toThrow('the Hessian has 32 rows where the weight has 64 columns');
     expect(() => gptq(weight, { size: 64, data: identity(64).data.map((v) => -v) })).toThrow(/not positive definite/);
-    expect(() => gptq(weight, identity(64), { bits: 1 })).toThrow('bits 1 is not 2 to 8');
-    expect(() => gptq(weight, identity(64), { groupSize: 0 })).toThrow('groupSize 0');
+    expect(() => gptq(weight, identity(64), { bits: 1 })).toThrow('bits is 1; it must be a whole number from 2 to 8');
+    expect(() => gptq(weight, identity(64), { groupSize: 0 })).toThrow(
+      'groupSize is 0; it must be a whole number of at least 1',
+    );
     expect(() => layerHessian({ shape: [3, 2], data: [1, 2, 3] })).toThrow(QuantizationError);
   });
 });
@@ -208,10 +210,14 @@ describe('SparseGPT', () => {
   });
 
   it('refuses what it cannot use', () => {
-    expect(() => sparseGpt(weight, identity(64), { sparsity: 1 })).toThrow('sparsity 1 is not in [0, 1)');
+    expect(() => sparseGpt(weight, identity(64), { sparsity: 1 })).toThrow(
+      'sparsity is 1; it must be a number of at least 0 and below 1',
+    );
     expect(() => sparseGpt(weight, identity(64), { pattern: [2, 5] })).toThrow(
       'pattern [2, 5] does not fit rows of 64',
     );
+    expect(() => sparseGpt(weight, identity(64), { pattern: [4, 4] })).toThrow('pattern is [4, 4]; it must be two');
+    expect(() => sparseGpt(weight, identity(64), {} as never)).toThrow('sparsity is missing, or a pattern');
     expect(() => sparseGpt(weight, identity(64), { sparsity: 0.5, pattern: [2, 4] })).toThrow('not both');
     expect(() => sparseGpt(weight, identity(8), { sparsity: 0.5 })).toThrow('the Hessian has 8 rows');
   });

@@ -103,7 +103,9 @@ describe('sines of large angles', () => {
 
 describe('onnxruntimeEngine', () => {
   it('refuses a device that there is not', () => {
-    expect(() => onnxruntimeEngine({ device: 'tpu' as never })).toThrow(/no device "tpu"; there are cpu, webgpu, cuda/);
+    expect(() => onnxruntimeEngine({ device: 'tpu' as never })).toThrow(
+      /device is "tpu"; it must be one of "cpu", "webgpu", "cuda"/,
+    );
   });
   it('says how to install what CUDA needs', async () => {
     await expect(onnxruntimeEngine({ device: 'cuda' }).start()).rejects.toThrow(/ONNXRUNTIME_NODE_INSTALL=cuda12/);

@@ -19,7 +19,7 @@ const isFunction = (value: unknown): boolean => typeof value === 'function';
 const pipelineOptions = options('pipeline', {
   /** Called with every dropped row, for instance to keep what was filtered out; not again for a stage that was finished before. */
   onDrop: custom<(drop: DroppedRow) => void>()('a function', isFunction, { optional: true }),
-  /** Called with what somebody should know, such as why a finished stage is made anew. `warnings()` has them all. */
+  /** Called with each warning, such as why a finished stage is recomputed. `warnings()` has them all. */
   onWarning: custom<(warning: string) => void>()('a function', isFunction, { optional: true }),
   onProgress: custom<OnProgress>()('a function', isFunction, { optional: true }),
   /** Stops the pipeline at the next row, with `PIPELINE_ABORTED`. */
@@ -54,7 +54,7 @@ export interface Pipeline<Out extends object> {
   readonly rows: AsyncIterable<Out>;
   /** Counts per step, in order, of what has been read so far; complete once `rows` has ended. */
   report(): StepReport[];
-  /** What somebody should know of the run so far: stages that were made anew and why, steps without a version. */
+  /** Warnings of the run so far: stages that were recomputed and why, steps without a version. */
   warnings(): readonly string[];
   /** Reads all rows into an array. */
   collect(): Promise<Out[]>;

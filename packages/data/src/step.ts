@@ -10,7 +10,7 @@ export interface LineageEntry {
   readonly from: readonly string[];
 }
 
-/** Who a row is: the same in every run over the same source, whatever the shards. */
+/** Identity of a row: the same in every run over the same source, whatever the shards. */
 export interface RowKey {
   /** The source's `id` of the row (default: its position); of a row that is a part of another, `id/part`. */
   readonly id: string;
@@ -41,15 +41,16 @@ export interface StepContext<R extends object = Row> {
   /** Key of a row that this step has read, or made with `derive`. @throws DataStepError for any other */
   keyOf(row: object): RowKey;
   /**
-   * Says what a new row was made of, and returns it. Made of one row it keeps that one's id, and with `part` (a name or a number that
-   * is unique among the parts of that row) it is `id/part`; of several rows, their ids joined by `+`.
+   * Provenance (lineage): records what a new row was made of, and returns it. Made of one row it keeps that one's id, and
+   * with `part` (a name or a number that is unique among the parts of that row) it is `id/part`; of several rows, their
+   * ids joined by `+`.
    */
   derive<Made extends object>(made: Made, from: object | readonly object[], part?: string | number): Made;
-  /** Fires when nobody wants the rows any more. Reading rows already throws then; long work between rows should look. */
+  /** Cancellation: the consumer wants no more rows. Reading rows already throws then; long work between rows should look. */
   readonly signal: AbortSignal;
   /** Random numbers of this step: the pipeline's seed, the step's name and `label`; equal on every shard. */
   random(label: string | number): Random;
-  /** A new empty folder for what memory cannot hold; it is removed when the pipeline ends. */
+  /** Scratch space: a new empty folder for what memory cannot hold; it is removed when the pipeline ends. */
   scratch(): Promise<string>;
   readonly onProgress: OnProgress;
   readonly shard: Shard;

@@ -25,7 +25,7 @@ import { addUsage, leftOutWarnings } from './warnings.js';
 const evaluateOptions = options(
   'evaluate',
   {
-    /** Log file (JSONL). When it holds a part of this very run, that part is not asked again. Default: none is kept. */
+    /** Log file (JSONL), from which a run resumes: problems in it are not asked again. Default: no log. */
     log: custom<string>()('the path of a file', (value) => typeof value === 'string' && value !== '', {
       optional: true,
     }),

@@ -15,7 +15,7 @@ export interface SamplesCurvePoint {
 
 /**
  * A metric against the number of samples, all from one run with n samples per problem: `samplesCurve(result, majorityAtK)`.
- * Its points are unbiased, and correlated, as they come from the same samples.
+ * Its points are unbiased, and correlated: they are estimates from the same samples.
  */
 export function samplesCurve(
   result: EvalResult<GenerateProblem>,

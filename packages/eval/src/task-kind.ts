@@ -18,7 +18,7 @@ export interface Problem<R extends Row = Row> {
 export interface AskContext {
   /** Seed of the run. `problemSeed(seed, id)` is a problem's own. */
   readonly seed: number;
-  /** Fires when nobody waits for the answers any more. */
+  /** Cancellation: fires when the answers are not needed any more. */
   readonly signal?: AbortSignal;
 }
 

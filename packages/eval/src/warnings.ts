@@ -39,7 +39,7 @@ export function leftOutWarnings(problems: readonly ProblemBase[], metrics: reado
   return warnings;
 }
 
-/** Tokens summed; `undefined` where nobody counted any. */
+/** Tokens summed; `undefined` where there are no counts. */
 export function addUsage(usages: readonly Usage[]): Usage | undefined {
   if (usages.length === 0) return undefined;
   return {

@@ -204,6 +204,8 @@ describe('plots', () => {
     expect(() => page(line({ smothing: 0.5 } as object))).toThrow(
       /plot "P": unknown option "smothing". Did you mean "smoothing"/,
     );
+    expect(() => page(line({ smoothing: 1 }))).toThrow(/plot "P": smoothing is 1; it must be a number/);
+    expect(() => page(line({ xScale: 'ln' as 'log' }))).toThrow(/xScale is "ln"; it must be one of "linear", "log"/);
   });
 });
 

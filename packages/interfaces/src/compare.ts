@@ -8,7 +8,7 @@ export interface CompareRequest {
   readonly second: string;
   /** The dataset row the prompt came from. */
   readonly row?: Readonly<Record<string, unknown>>;
-  /** Fires when nobody waits for the verdict any more. */
+  /** Cancellation: fires when the verdict is not needed any more. */
   readonly signal?: AbortSignal;
 }
 

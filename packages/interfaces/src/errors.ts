@@ -19,7 +19,7 @@ export function isPosttrainError(error: unknown): error is PosttrainError {
 
 /** The candidate nearest to `name` by edit distance, for "did you mean" in messages; undefined when none is near. */
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
-  // Nobody mistypes this much; comparing takes as long as both names together.
+  // Too long for a typo; comparing takes as long as both names together.
   if (name.length > LONGEST_NAME) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;

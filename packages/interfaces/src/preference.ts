@@ -6,7 +6,7 @@ export interface ExplicitPreference<T> {
 }
 
 /**
- * TRL's `extract_prompt`: makes the prompt of a preference explicit, which is the longest common start of `chosen` and
+ * TRL's `extract_prompt`: makes the prompt of a preference explicit, which is the longest common prefix of `chosen` and
  * `rejected`, by messages or by code points; a space before the difference goes to the completions. The prompt is empty
  * where they differ at once.
  *

@@ -79,12 +79,12 @@ export interface SandboxProbe {
   /** Whether it runs, and everything that was tried was held. */
   readonly ok: boolean;
   readonly checks: readonly SandboxCheck[];
-  /** What somebody can do where it is not. */
+  /** Remedy where it is not. */
   readonly remedy?: string;
 }
 
 /**
- * Something that runs programs nobody has read: no network, no file outside the job's folder, no signal to other
+ * Runs untrusted programs: no network, no file outside the job's folder, no signal to other
  * processes, limits on everything. Jobs are independent: each has a folder of its own, which is gone when `run` ends.
  */
 export interface Sandbox {

@@ -18,7 +18,7 @@ export interface VerifyRequest {
   readonly messages?: readonly ChatMessage[];
   /** Training step, counted from 0, when it is judged as a reward. */
   readonly step?: number;
-  /** Fires when nobody waits for the verdict any more. */
+  /** Cancellation: fires when the verdict is not needed any more. */
   readonly signal?: AbortSignal;
 }
 
@@ -28,7 +28,7 @@ export interface Verdict {
   readonly score: number | null;
   /** Scores of the completion's steps, in order, for process verifiers. */
   readonly stepScores?: readonly number[];
-  /** The final answer found in the completion, for votes; `null` when none was found; absent when nobody looked. */
+  /** The final answer found in the completion, for votes; `null` when none was found; absent when it was not searched. */
   readonly answer?: string | null;
   readonly explanation?: string;
   /** Tokens that judging took, for verifiers that generate. */

@@ -71,8 +71,8 @@ type Settings = Read<typeof generatorOptions>;
  * `stop` of a completion is what the server says of it (vLLM's `stop_reason`, SGLang's `matched_stop`); `includeStop` needs one
  * that does, since otherwise a step's end cannot be told from the model's own.
  *
- * A server that returns fewer choices than asked is asked again for the rest. It reports the tokens of all choices of
- * a request together: `promptTokens` are given to the first of them, and `completionTokens` are exact with
+ * Refill: a server that returns fewer choices than asked is asked again for the rest. It reports the tokens of all
+ * choices of a request together: `promptTokens` are given to the first of them, and `completionTokens` are exact with
  * `choicesPerRequest: 1` or `logProbs`, else shared out in proportion to the lengths of the texts, their sum exact.
  *
  * @throws OptionError and UnsupportedRequestError before anything is sent; EndpointError with status and start of the body. The

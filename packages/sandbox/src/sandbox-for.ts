@@ -1,21 +1,29 @@
 import {
-  assertKnownOptions,
+  custom,
+  type Given,
   OptionError,
+  options,
   type Sandbox,
   type SandboxProbe,
   SandboxUnavailableError,
+  text,
 } from '@posttrain/interfaces';
 import { bubblewrap } from './bubblewrap/bubblewrap.js';
 import { docker } from './docker/docker.js';
 import { quickjs } from './quickjs/quickjs.js';
 
-/** What a sandbox has to run. */
-export interface SandboxNeeds {
+const sandboxNeeds = options('sandboxFor', {
   /** `javascript`, `python`, or a language of one of `sandboxes`. Default: commands. */
-  readonly language?: string;
+  language: text({ optional: true }),
   /** Sandboxes to try, in order. Default: `quickjs()`, `bubblewrap()`, `docker()`. */
-  readonly sandboxes?: readonly Sandbox[];
-}
+  sandboxes: custom<readonly Sandbox[]>()(
+    'a list of sandboxes',
+    (value) => Array.isArray(value) && value.every((one) => typeof one?.probe === 'function'),
+    { optional: true },
+  ),
+});
+/** What a sandbox has to run. */
+export type SandboxNeeds = Given<typeof sandboxNeeds>;
 
 /** One of each in a process, so that each is probed once. */
 let defaults: readonly Sandbox[] | undefined;
@@ -26,10 +34,9 @@ let defaults: readonly Sandbox[] | undefined;
  * @throws SandboxUnavailableError that names what was tried, and what to do, where none isolates
  */
 export async function sandboxFor(needs: SandboxNeeds = {}): Promise<Sandbox> {
-  assertKnownOptions('sandboxFor', needs, ['language', 'sandboxes']);
-  const { language } = needs;
+  const { language, sandboxes } = sandboxNeeds.read(needs);
   defaults ??= [quickjs(), bubblewrap(), docker()];
-  const all = needs.sandboxes ?? defaults;
+  const all = sandboxes ?? defaults;
   const able = all.filter(({ commands, languages }) =>
     language === undefined ? commands : languages.includes(language),
   );

@@ -169,6 +169,8 @@ describe('sandboxFor', () => {
     [{ language: 'cobol' }, /no sandbox runs cobol; there is javascript, python/],
     [{ sandboxes: [quickjs()] }, /no sandbox runs commands/],
     [{ langauge: 'python' }, /Did you mean "language"/],
+    [{ language: 3 }, /sandboxFor: language is 3; it must be a text/],
+    [{ sandboxes: [{}] }, /sandboxes is .*it must be a list of sandboxes/],
   ])('refuses %o', async (needs, message) => {
     await expect(sandboxFor(needs as SandboxNeeds)).rejects.toThrow(message);
   });

@@ -2,7 +2,10 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ApiError } from './api-error.js';
 
-/** A web page that nobody allowed must not use a server on its visitor's machine, whatever name it reached it by. */
+/**
+ * Origin check (CORS, DNS rebinding): a web page without permission must not use a server on its visitor's machine, by
+ * any name.
+ */
 export function allowOrigin(request: IncomingMessage, response: ServerResponse, corsOrigin: string | undefined): void {
   const { origin } = request.headers;
   if (origin === undefined) return;

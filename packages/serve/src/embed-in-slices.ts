@@ -1,6 +1,6 @@
 import type { LocalEmbedder } from '@posttrain/lm';
 
-/** Most tokens, padding included, of one slice: what everybody's next token may have to wait for. */
+/** Token budget of a slice, padding included: it bounds the latency that embedding adds to running completions. */
 const MOST_TOKENS = 1024;
 
 /**

@@ -26,7 +26,7 @@ import { TextWorker } from './tokenize.js';
 export const localModelShape = {
   /** Completions decoded together. Default 64. */
   maxBatch: integer({ optional: true, min: 1 }),
-  /** Most tokens that the key/value cache holds. Default: as many as 1 GiB holds. */
+  /** Capacity of the KV cache in tokens. Default: as many as 1 GiB holds. */
   cacheTokens: integer({ optional: true, min: 1 }),
   /** Parts `<think>…</think>` from the answers of chats: see `REASONING_PARSERS`. Default: it stays in the text. */
   reasoningParser: oneOf(REASONING_PARSERS, { optional: true }),
@@ -149,7 +149,10 @@ async function* complete(
   }
 }
 
-/** By the request's own object, which its samples share: writing a large one as text to compare it takes time. */
+/**
+ * Memoised by identity of the request's object, which its samples share: serialising a large one to compare it takes
+ * time.
+ */
 const compiledConstraints = new WeakMap<OutputConstraint, Promise<CompiledConstraint>>();
 
 function compiledConstraint(

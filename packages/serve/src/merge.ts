@@ -1,6 +1,6 @@
 /**
- * What several sources give, as it comes, each with the number of its source. When the reader stops, or one source
- * fails, all sources are told to end.
+ * Merges async iterators: what several sources give, in order of arrival, each with the number of its source. When the
+ * reader stops, or one source fails, all sources are told to end.
  */
 export async function* merge<T>(sources: readonly AsyncIterable<T>[]): AsyncGenerator<{ index: number; value: T }> {
   const iterators = sources.map((source) => source[Symbol.asyncIterator]());
@@ -17,7 +17,7 @@ export async function* merge<T>(sources: readonly AsyncIterable<T>[]): AsyncGene
     }
   } finally {
     for (const promise of pending.values()) promise.catch(() => {});
-    // A source in the middle of a step ends after it; nobody waits for that.
+    // A source in the middle of a step ends after it, without being awaited.
     for (const index of pending.keys()) iterators[index]!.return?.().catch(() => {});
   }
 }

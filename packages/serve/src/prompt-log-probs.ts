@@ -20,7 +20,7 @@ export function promptLogProbsField(fields: Fields, stream: boolean, model: Serv
   throw invalidField('prompt_logprobs', 'this model does not score prompts.', 'unsupported_parameter');
 }
 
-/** One prompt after the other, in one place of those that there are; undefined when they were not asked for. */
+/** Sequential over prompts, in one slot; undefined when they were not asked for. */
 export async function promptLogProbs(
   model: ServedModel,
   prompts: readonly (readonly number[])[],

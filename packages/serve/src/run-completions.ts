@@ -13,7 +13,7 @@ export interface RequestContext {
   readonly maxTokens: number;
   /** Most bytes of a prompt; undefined: what fits the model's context. */
   readonly maxPromptBytes: number | undefined;
-  /** Fires with the error to answer with, or because nobody listens any more. */
+  /** Fires with the error to answer with, or because the client has disconnected. */
   readonly signal: AbortSignal;
 }
 
@@ -24,7 +24,7 @@ export interface SampleEvent {
 }
 
 /**
- * Samples of prompts as they grow, when there is room for them. Sample i of seed s is sample 0 of seed s + i.
+ * Streams of samples of prompts, once slots are acquired. Sample i of seed s is sample 0 of seed s + i.
  * @throws the reason of the context's signal, and what `Slots.acquire` throws
  */
 export async function* runCompletions(

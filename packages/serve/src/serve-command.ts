@@ -70,7 +70,7 @@ async function loadModels(options: ServeArguments): Promise<Readonly<Record<stri
   });
 }
 
-/** Waits for the first signal that asks the process to end; the second one ends it at once. */
+/** Signal handling: waits for the first SIGINT or SIGTERM; the second one ends the process at once. */
 function ended(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());

@@ -83,7 +83,7 @@ export interface ChatInput {
   readonly variables?: JsonObject;
 }
 
-/** Tokens of an answer whose length nobody says. The cache keeps room for all of them from the start. */
+/** Default `max_tokens`. The cache reserves blocks for all of them at admission. */
 export const DEFAULT_CHAT_TOKENS = 1024;
 
 /** What the server asks of a model. `localModels` makes them of a `CausalLM`; anything else that answers will do. */
@@ -100,7 +100,7 @@ export interface ServedModel {
     /** @throws PosttrainError (`CHAT_TEMPLATE`) when the template refuses the conversation */
     tokenize(input: ChatInput, signal?: AbortSignal): readonly number[] | Promise<readonly number[]>;
   };
-  /** Nobody else is answered while it is computed: what takes long had better be a promise. The signal ends the work. */
+  /** Runs on the event loop, which it blocks: long work should return a promise. The signal cancels it. */
   tokenize(
     text: string,
     options: { readonly addSpecialTokens: boolean; readonly signal?: AbortSignal },

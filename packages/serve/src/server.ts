@@ -22,9 +22,9 @@ const serveOptions = options('createServer', {
     secret: true,
     hint: (value) => (value === '' ? 'The apiKey is empty; leave it out to need none.' : undefined),
   }),
-  /** Completions generated at once; `n` counts n times. Default 64. */
+  /** Concurrency limit: completions generated at once; `n` counts n times. Default 64. */
   maxConcurrent: integer({ default: 64, min: 1 }),
-  /** Requests that wait for their turn; one more is answered with 429. Default 256. */
+  /** Queue length: requests that wait; one more is answered with 429. Default 256. */
   maxQueue: integer({ default: 256, min: 0 }),
   /** Most tokens that a request may ask for in one completion. Default: the model's context. */
   maxTokens: integer({ optional: true, min: 1 }),
@@ -35,9 +35,9 @@ const serveOptions = options('createServer', {
   maxPromptBytes: integer({ optional: true, min: 1 }),
   /** Largest body of a request. Default 4 MiB. */
   maxBodyBytes: integer({ default: 4 * 2 ** 20, min: 1 }),
-  /** Longest time to answer, in milliseconds, waiting included. Default 10 minutes. */
+  /** Deadline of an answer in milliseconds, queueing included. Default 10 minutes. */
   requestTimeout: integer({ default: 600_000, min: 1, max: LONGEST_TIMER_MS }),
-  /** Longest time for a request to arrive, in milliseconds. Default 30 seconds. */
+  /** Deadline of receiving a request, in milliseconds. Default 30 seconds. */
   receiveTimeout: integer({ default: 30_000, min: 1, max: LONGEST_TIMER_MS }),
   /** The origin of web pages that may use the server, or `*`. Default: none. */
   corsOrigin: text({ optional: true }),
@@ -69,7 +69,7 @@ const ENDPOINTS: Readonly<Record<string, Endpoint>> = {
   '/v1/embeddings': embeddings,
 };
 
-/** Nobody is there to be answered. */
+/** The client has disconnected. */
 class ClientGoneError extends PosttrainError {
   constructor() {
     super('CLIENT_GONE', 'the client closed the connection before its answer was complete');
@@ -127,8 +127,8 @@ export class ModelServer {
   }
 
   /**
-   * Stops: takes no new requests, finishes those that it has (waiting ones too), and after `deadline` milliseconds ends
-   * what is left with an error. Default 30 seconds.
+   * Graceful shutdown: takes no new requests, finishes those that it has (waiting ones too), and after `deadline`
+   * milliseconds ends what is left with an error. Default 30 seconds.
    */
   async drain({ deadline = 30_000 }: { readonly deadline?: number } = {}): Promise<void> {
     this.#draining = true;
@@ -156,7 +156,7 @@ export class ModelServer {
     response.once('close', () => {
       if (!response.writableFinished) controller.abort(new ClientGoneError());
     });
-    // A connection that was kept open for more must not hold up a drain.
+    // Keep-alive: an idle connection must not hold up a drain.
     response.once('finish', () => this.#draining && setImmediate(() => this.#http.closeIdleConnections()));
     try {
       if (this.#checksHost) checkHost(host, this.#settings.allowedHosts ?? []);
@@ -301,7 +301,7 @@ async function sendEvents(response: ServerResponse, events: AsyncGenerator<JsonO
   response.end('data: [DONE]\n\n');
 }
 
-/** Waits for a slow reader; a reader that has gone is noticed by the request's signal. */
+/** Backpressure: waits for a slow reader; a disconnect fires the request's signal. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     if (response.destroyed) return resolve();

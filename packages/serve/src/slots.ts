@@ -5,7 +5,7 @@ interface Waiter {
   readonly start: () => void;
 }
 
-/** Who may run: at most `size` completions at once, others wait in order, at most `maxQueue` requests of them. */
+/** Admission control: at most `size` completions run, others wait in a FIFO of at most `maxQueue` requests. */
 export class Slots {
   readonly size: number;
   readonly #maxQueue: number;
@@ -26,7 +26,7 @@ export class Slots {
   }
 
   /**
-   * Waits for `count` slots; gives the function that returns them.
+   * Acquires `count` slots, waiting for them; the result releases them.
    * @throws ApiError 429 when the queue is full, and the signal's reason when it fires first
    */
   async acquire(count: number, signal: AbortSignal): Promise<() => void> {

@@ -11,7 +11,7 @@ import {
   transferOf,
 } from './text-task.js';
 
-// Started by `TextWorker`: makes tokens of texts and automata of constraints, one after the other.
+// Worker of `TextWorker`: tokenizes texts and compiles constraints, sequentially.
 
 const port = parentPort!;
 let texts: Texts | undefined;

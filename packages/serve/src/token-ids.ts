@@ -1,7 +1,7 @@
 import { invalidField } from './api-error.js';
 import type { CompletionEvent } from './served-model.js';
 
-/** vLLM's `return_token_ids`: the tokens of one choice, end tokens included, as they come. Nothing when it is not asked for. */
+/** vLLM's `return_token_ids`: the tokens of one choice, end tokens included, streamed. Nothing when it is not asked for. */
 export class TokenIds {
   readonly #isAsked: boolean;
   #pending: number[] = [];

@@ -15,7 +15,7 @@ import {
 
 /** Longer ones are made tokens of in a thread of their own; those of this length take some milliseconds. */
 const LARGE = 8192;
-/** A thread that nobody needs keeps a second tokenizer in memory no longer than this, in milliseconds. */
+/** Idle timeout of the worker thread, which holds a second tokenizer in memory; in milliseconds. */
 const IDLE = 60_000;
 
 type Task = Exclude<TextWorkerRequest, { readonly kind: 'tokenizer' }>;
@@ -27,8 +27,8 @@ interface Waiting {
 }
 
 /**
- * Makes tokens of texts and conversations, and automata of constraints: short ones at once, long ones one after the other
- * in a thread, so that nobody else waits for them. The thread is there while it is used.
+ * Tokenizes texts and conversations, and compiles constraints: short ones inline, long ones sequentially in a worker
+ * thread, so that the event loop is not blocked. The thread lives while it is used.
  */
 export class TextWorker {
   readonly #texts: Texts;
@@ -38,7 +38,7 @@ export class TextWorker {
   /** Whether the worker has the tokenizer. */
   #isFurnished = false;
   #idle: NodeJS.Timeout | undefined;
-  /** Why there is no thread; then everything is done at once. */
+  /** Why there is no worker; then everything runs inline. */
   #refusal: unknown;
 
   constructor(texts: Texts) {
@@ -191,7 +191,7 @@ function replyOf(worker: Worker): Promise<TextWorkerReply> {
     const onError = (error: unknown) => settle(() => reject(error));
     const onExit = () => settle(() => reject(new PosttrainError('TEXT_WORKER', 'the tokenising thread has ended')));
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    // Somebody waits.
+    // There are waiters.
     worker.ref();
   });
 }

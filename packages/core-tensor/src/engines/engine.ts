@@ -4,18 +4,18 @@ import type { TensorSpec } from '../graph/spec.js';
 
 export type { BufferHome, EngineBuffer } from '../graph/ops.js';
 
-/** Output `output` of a graph takes over the memory of input `input`, which has the same spec. */
+/** Buffer donation: output `output` of a graph may reuse the memory of input `input`, which has the same spec. */
 export interface Donation {
   readonly input: number;
   readonly output: number;
-  /** Also when `read` has shown the input's memory: nobody looks at it any more. */
+  /** Reuse also memory that `read` has handed out: the host does not look at it any more. */
   readonly recycled?: true;
 }
 
 /** What an engine is told of a graph that it compiles. */
 export interface CompileOptions {
   /**
-   * Inputs whose buffers the caller gives away: after `run` the caller never reads them again. The engine may write
+   * Donated inputs: after `run` the caller never reads their buffers again. The engine may write
    * the output over the input, but only where no other node can still read the input afterwards; where it cannot
    * show that, it must write somewhere else (for example into a spare buffer that it swaps with the donated one on
    * every call). Either way the result must equal that of the same graph without donation.

@@ -27,7 +27,7 @@ export async function stagedExecutable(
         for (const [level, { stage }] of plan.entries()) await run.stage(stage, executables[level]);
         return run.outputs();
       } finally {
-        // Donated memory that no stage took over is given back here: the caller never will.
+        // Donated memory that no stage reused is freed here: the caller never will.
         run.free(donations.map(({ input }) => input).filter((input) => !taken.has(input)));
       }
     },
@@ -40,7 +40,7 @@ export async function stagedExecutable(
 interface PlannedStage {
   readonly stage: Stage;
   readonly donations: readonly Donation[];
-  /** Inputs of the whole graph whose memory this stage takes over. */
+  /** Inputs of the whole graph that are donated to this stage. */
   readonly taken: readonly number[];
 }
 
@@ -104,7 +104,7 @@ class StagedRun {
     const outputs = (await executable?.run(stage.inputs.map((key) => this.#buffers.get(key)!))) ?? [];
     for (const [i, { key, graphOutput }] of stage.outputs.entries()) {
       this.#made.add(outputs[i]!);
-      // An input that is an output has a copy there; who reads the input goes on reading the input.
+      // An input that is an output is copied there; other readers keep reading the input.
       if (!this.#buffers.has(key)) this.#buffers.set(key, outputs[i]!);
       if (graphOutput !== undefined) this.#results.set(graphOutput, outputs[i]!);
     }

@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, listOf, oneOf, options, type Read, text } from '@posttrain/interfaces';
 import { type WriteBytes, writeAtomically } from '@posttrain/interfaces/node';
 import { arrayType, encodeNumbers, type TypedArray } from '../dtype.js';
 import { currentEngine } from '../engines/current.js';
@@ -8,41 +8,51 @@ import { CompileError, DonatedTensorError } from '../errors.js';
 import { isOp, type Storage } from '../graph/node.js';
 import { inOrder, realizeWhereTheyAre } from '../realize.js';
 import { sizeOf } from '../shape.js';
-import type { Tensor } from '../tensor.js';
+import { Tensor } from '../tensor.js';
 import {
   type CheckedOnnxFunction,
   ONNX_OPERATORS,
   type OnnxFunction,
-  type OnnxOperators,
   type OnnxTensorInfo,
   type TracedOnnx,
   traceOnnx,
 } from './trace-onnx.js';
 
-/** Options of `encodeOnnx`. */
-export interface EncodeOnnxOptions {
-  /** One for each argument: what its tensors' names start with. Default `input0`, `input1`, … */
-  readonly inputNames?: readonly string[];
+const shared = {
   /** Captured tensors by the names that they are to have, such as a model's weights. Others: `captured0`, … */
-  readonly weightNames?: Readonly<Record<string, Tensor>>;
+  weightNames: custom<Readonly<Record<string, Tensor>>>()(
+    'an object of tensors by name',
+    (value) => typeof value === 'object' && value !== null && Object.values(value).every((x) => x instanceof Tensor),
+    { optional: true },
+  ),
   /** Default `standard`. */
-  readonly operators?: OnnxOperators;
-}
-
-/** Options of `exportOnnx`. */
-export interface ExportOnnxOptions extends EncodeOnnxOptions {
+  operators: oneOf(ONNX_OPERATORS, { default: 'standard' }),
+};
+const encodeShape = {
+  /** One for each argument: what its tensors' names start with. Default `input0`, `input1`, … */
+  inputNames: listOf(text({}), { optional: true }),
+  ...shared,
+};
+const encodeOptions = options('encodeOnnx', encodeShape);
+const exportOptions = options('exportOnnx', {
+  ...encodeShape,
   /**
    * `embed`: captured tensors are part of the file, which must stay below 2 GiB. `external`: they are in a second file,
    * `PATH.data`. Default: `embed` where they fit.
    */
-  readonly weights?: 'embed' | 'external';
-}
-
-/** Options of `exportOnnxModels`. */
-export interface ExportOnnxModelsOptions extends Omit<EncodeOnnxOptions, 'inputNames'> {
+  weights: oneOf(['embed', 'external'], { optional: true }),
+});
+const exportModelsOptions = options('exportOnnxModels', {
+  ...shared,
   /** The file, in the same folder, of the tensors that the functions capture; each is there once. Default `weights.data`. */
-  readonly weightsFile?: string;
-}
+  weightsFile: text({ default: 'weights.data' }),
+});
+/** Options of `encodeOnnx`. */
+export type EncodeOnnxOptions = Given<typeof encodeOptions>;
+/** Options of `exportOnnx`. */
+export type ExportOnnxOptions = Given<typeof exportOptions>;
+/** Options of `exportOnnxModels`. */
+export type ExportOnnxModelsOptions = Given<typeof exportModelsOptions>;
 
 /** What an exported model takes and gives. The names of inputs and outputs are their tree paths, such as `state.w`. */
 export interface OnnxSignature {
@@ -74,11 +84,9 @@ export async function exportOnnx<Args extends readonly unknown[]>(
   path: string,
   f: (...args: Args) => unknown,
   args: Readonly<Args>,
-  options: ExportOnnxOptions = {},
+  given: ExportOnnxOptions = {},
 ): Promise<OnnxSignature> {
-  assertKnownOptions('exportOnnx', options, ['inputNames', 'weightNames', 'operators', 'weights']);
-  const { inputNames, weights: asked, ...rest } = options;
-  checkChoice('exportOnnx: weights', asked, ['embed', 'external']);
+  const { inputNames, weights: asked, ...rest } = exportOptions.read(given);
   const name = basename(path);
   return tracing({ [name]: { f, args, ...(inputNames ? { inputNames } : {}) } }, rest, async ([traced]) => {
     const { weights } = traced!;
@@ -97,10 +105,9 @@ export async function exportOnnx<Args extends readonly unknown[]>(
 export async function encodeOnnx<Args extends readonly unknown[]>(
   f: (...args: Args) => unknown,
   args: Readonly<Args>,
-  options: EncodeOnnxOptions = {},
+  given: EncodeOnnxOptions = {},
 ): Promise<OnnxSignature & { readonly bytes: Uint8Array }> {
-  assertKnownOptions('encodeOnnx', options, ['inputNames', 'weightNames', 'operators']);
-  const { inputNames, ...rest } = options;
+  const { inputNames, ...rest } = encodeOptions.read(given);
   return tracing({ encodeOnnx: { f, args, ...(inputNames ? { inputNames } : {}) } }, rest, async ([traced]) => {
     return { ...signatureOf(traced!), bytes: await encodeEmbedded(traced!) };
   });
@@ -113,10 +120,9 @@ export async function encodeOnnx<Args extends readonly unknown[]>(
 export async function exportOnnxModels<Models extends Readonly<Record<string, readonly unknown[]>>>(
   folder: string,
   models: { readonly [File in keyof Models]: OnnxFunction<Models[File]> },
-  options: ExportOnnxModelsOptions = {},
+  given: ExportOnnxModelsOptions = {},
 ): Promise<{ [File in keyof Models]: OnnxSignature }> {
-  assertKnownOptions('exportOnnxModels', options, ['weightNames', 'operators', 'weightsFile']);
-  const { weightsFile = 'weights.data', ...rest } = options;
+  const { weightsFile, ...rest } = exportModelsOptions.read(given);
   return tracing(models, rest, async (traced) => {
     await writeModels(folder, traced, weightsFile);
     const signatures = traced.map((one) => [one.file, signatureOf(one)]);
@@ -128,13 +134,12 @@ interface TracedFile extends TracedOnnx {
   readonly file: string;
 }
 
-/** Traces when it is the caller's turn, so that no compiled call gives away memory that is being written. */
+/** Serialised with all runs: traces in queue order, so that no compiled call donates memory that is being written. */
 async function tracing<T>(
   models: Readonly<Record<string, CheckedOnnxFunction>>,
-  { weightNames = {}, operators = 'standard' }: EncodeOnnxOptions,
+  { weightNames = {}, operators }: Pick<Read<typeof encodeOptions>, 'weightNames' | 'operators'>,
   use: (traced: TracedFile[]) => Promise<T>,
 ): Promise<T> {
-  checkChoice('exporting to ONNX: operators', operators, ONNX_OPERATORS);
   const fallback = currentEngine();
   return inOrder(async () => {
     await realizeWhereTheyAre(Object.values(weightNames), fallback);
@@ -144,11 +149,6 @@ async function tracing<T>(
     }
     return use(Object.entries(models).map(([file, given]) => ({ file, ...traceOnnx(file, given, operators, names) })));
   });
-}
-
-function checkChoice(where: string, given: string | undefined, known: readonly string[]): void {
-  if (given === undefined || known.includes(given)) return;
-  throw new CompileError(`${where} is one of ${known.join(', ')}, not "${given}"`);
 }
 
 const signatureOf = ({ inputs, outputs }: TracedOnnx): OnnxSignature => ({ inputs, outputs });

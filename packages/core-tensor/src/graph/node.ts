@@ -62,10 +62,10 @@ export function makeValue<Name extends OpName>(
 }
 
 /**
- * All nodes that `outputs` need, each after its inputs; nodes for which `known` holds are left out, with what only
- * they need. Outputs come in the order in which they were made, not that of the list, so that what was written for one
- * parameter after the other also runs so, and memory for one at a time is enough. Iterative, so depth is not limited by
- * the stack.
+ * Topological order: all nodes that `outputs` need, each after its inputs; nodes for which `known` holds are left out,
+ * with what only they need. Outputs come in the order in which they were made, not that of the list, so that what was
+ * written for one parameter after the other also runs so, and memory for one at a time is enough. Iterative, so depth is
+ * not limited by the stack.
  */
 export function topologicalOrder(outputs: readonly Value[], known?: (node: GraphNode) => boolean): GraphNode[] {
   const order: GraphNode[] = [];

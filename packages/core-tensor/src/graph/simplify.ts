@@ -19,8 +19,8 @@ export interface SimplifyOptions {
 }
 
 /**
- * The graph an engine lowers: kernels it does not override are expanded, marks for differentiation are gone, no-op
- * movements are gone, equal computations are one node, and only what the outputs need is left.
+ * The graph an engine lowers, after decomposition (kernels it does not override), common subexpression elimination, dead
+ * code elimination, and removal of no-op movements and of marks for differentiation.
  */
 export function simplify(graph: Graph, { kernels }: SimplifyOptions): Graph {
   const rewriter = new Rewriter(typeof kernels === 'function' ? kernels : ({ name }) => kernels.has(name));
@@ -30,7 +30,7 @@ export function simplify(graph: Graph, { kernels }: SimplifyOptions): Graph {
   return { inputs: graph.inputs, outputs, nodes: withInputs(graph.inputs, topologicalOrder(outputs)) };
 }
 
-/** Inputs that nothing needs stay part of the graph, so that its signature stays the caller's. */
+/** Unused inputs stay part of the graph, so that its signature stays the caller's. */
 function withInputs(inputs: readonly GraphNode[], nodes: readonly GraphNode[]): GraphNode[] {
   const present = new Set(nodes);
   return [...inputs.filter((input) => !present.has(input)), ...nodes];
@@ -91,7 +91,7 @@ class Rewriter {
     return this.#intern(merged ?? node, merged ? merged.inputs : inputs);
   }
 
-  /** The one node for this computation. */
+  /** Common subexpression elimination: the one node for this computation. */
   #intern(node: GraphNode, inputs: readonly Value[]): readonly Value[] {
     const same = node.inputs.every((input, i) => input.node === inputs[i]!.node && input.index === inputs[i]!.index);
     const candidate = same ? node : makeNode(node.op, inputs, node.attributes);

@@ -16,8 +16,8 @@ export interface Stage {
 export const crossingKey = ({ node, index }: Value): string => `${node.id}.${index}`;
 
 /**
- * Splits a simplified graph where nodes must be computed on the host: every node is in the first stage in which all
- * its inputs are there. Leaves without inputs are repeated wherever they are used, so they never cross.
+ * Graph partitioning: splits a simplified graph where nodes fall back to the host. Every node is in the first stage in
+ * which all its inputs are there. Leaves without inputs are repeated wherever they are used, so they never cross.
  */
 export function splitIntoStages(graph: Graph, isHost: (node: GraphNode) => boolean): Stage[] {
   const levels = new Map<GraphNode, number>();

@@ -1,12 +1,17 @@
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, isDeeperThan, PosttrainError } from '@posttrain/interfaces';
+import { type Given, isDeeperThan, options, PosttrainError, text } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
 import { InvalidHeaderError, MissingShardError, MissingTensorError } from './errors.js';
 import type { ReadTensorOptions, SafetensorsFile, TensorSource } from './safetensors.js';
 import { openSafetensors } from './safetensors.js';
 import type { TensorInfo } from './safetensors-header.js';
 import { bytesOf, type TensorData } from './tensor-data.js';
+
+const folderOptions = options('openSafetensorsFolder', {
+  /** `model` of model.safetensors. */
+  baseName: text({ default: 'model' }),
+});
 
 /**
  * Opens the weights of a model folder: `NAME.safetensors` when it is there, else the shards that
@@ -19,10 +24,9 @@ import { bytesOf, type TensorData } from './tensor-data.js';
  */
 export async function openSafetensorsFolder(
   folder: string,
-  options: { readonly baseName?: string } = {},
+  given: Given<typeof folderOptions> = {},
 ): Promise<TensorSource> {
-  assertKnownOptions('openSafetensorsFolder', options, ['baseName']);
-  const { baseName = 'model' } = options;
+  const { baseName } = folderOptions.read(given);
   await completeSave(folder);
   const single = join(folder, `${baseName}.safetensors`);
   if (await exists(single)) return openSafetensors(single);

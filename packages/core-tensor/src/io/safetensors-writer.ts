@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, number, options, text } from '@posttrain/interfaces';
 import { type AtomicFiles, type WriteToHandle, writeAtomically } from '@posttrain/interfaces/node';
 import type { DType } from '../dtype.js';
 import { InvalidTensorError } from './errors.js';
@@ -17,19 +17,24 @@ export interface TensorToWrite {
   readonly data: DTypeArray | (() => DTypeArray | Promise<DTypeArray>);
 }
 
-/** Options of `writeSafetensors`. */
-export interface WriteSafetensorsOptions {
+const isTexts = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.values(value).every((entry) => typeof entry === 'string');
+const writeShape = {
   /** Written as `__metadata__`. Default `{ format: 'pt' }`, without which `transformers` refuses the file. */
-  readonly metadata?: Readonly<Record<string, string>>;
-}
-
-/** Options of `saveSafetensors`. */
-export interface SaveSafetensorsOptions extends WriteSafetensorsOptions {
+  metadata: custom<Readonly<Record<string, string>>>()('an object of texts', isTexts, { default: { format: 'pt' } }),
+};
+const writeOptions = options('writeSafetensors', writeShape);
+const saveOptions = options('saveSafetensors', {
+  ...writeShape,
   /** The most data bytes of one file; a larger tensor gets a file of its own. Default 5e9. */
-  readonly maxShardBytes?: number;
+  maxShardBytes: number({ default: 5e9, above: 0 }),
   /** The files are `NAME.safetensors`, or `NAME-00001-of-0000N.safetensors` and an index. Default `model`. */
-  readonly baseName?: string;
-}
+  baseName: text({ default: 'model' }),
+});
+/** Options of `writeSafetensors`. */
+export type WriteSafetensorsOptions = Given<typeof writeOptions>;
+/** Options of `saveSafetensors`. */
+export type SaveSafetensorsOptions = Given<typeof saveOptions>;
 
 /** The reference implementation's order: wider dtypes first, so that every tensor is aligned to its element size. */
 const DTYPE_ORDER: readonly SafetensorsDType[] = ['F32', 'I32', 'BF16', 'F16', 'I8', 'U8', 'BOOL'];
@@ -54,10 +59,10 @@ export async function stageSafetensors(
   files: AtomicFiles,
   path: string,
   tensors: Iterable<TensorToWrite>,
-  options: WriteSafetensorsOptions = {},
+  given: WriteSafetensorsOptions = {},
 ): Promise<void> {
-  assertKnownOptions('writeSafetensors', options, ['metadata']);
-  await stageFile(files, path, checked(path, tensors), options.metadata);
+  const { metadata } = writeOptions.read(given);
+  await stageFile(files, path, checked(path, tensors), metadata);
 }
 
 /**
@@ -86,11 +91,9 @@ export async function stageSafetensorsFolder(
   files: AtomicFiles,
   folder: string,
   tensors: Iterable<TensorToWrite>,
-  options: SaveSafetensorsOptions = {},
+  given: SaveSafetensorsOptions = {},
 ): Promise<string[]> {
-  assertKnownOptions('saveSafetensors', options, ['metadata', 'maxShardBytes', 'baseName']);
-  const { maxShardBytes = 5e9, baseName = 'model', metadata } = options;
-  if (!(maxShardBytes > 0)) throw new InvalidTensorError('saveSafetensors', 'maxShardBytes must be positive.');
+  const { maxShardBytes, baseName, metadata } = saveOptions.read(given);
   const all = checked(folder, tensors);
   const shards = splitIntoShards(all, maxShardBytes);
   const written: string[] = [];
@@ -114,7 +117,7 @@ async function stageFile(
   files: AtomicFiles,
   path: string,
   tensors: readonly TensorToWrite[],
-  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+  metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
   const sorted = [...tensors].sort(byDTypeThenName);
   await files.stage(path, async (write) => {

@@ -1,29 +1,29 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, number, oneOf, options } from '@posttrain/interfaces';
 import { type Tensor, where } from '../tensor.js';
 import { tokenLogProbs } from './token-log-probs.js';
 
-/** Options of `crossEntropy`. */
-export interface CrossEntropyOptions {
+const crossEntropyOptions = options('crossEntropy', {
   /** Over the rows that are not ignored. `none` gives one number a row, 0 where it is ignored. Default `mean`. */
-  readonly reduction?: 'mean' | 'sum' | 'none';
+  reduction: oneOf(['mean', 'sum', 'none'], { default: 'mean' }),
   /** Rows with this target count for nothing. Default -100. */
-  readonly ignoreIndex?: number;
-  /** The share ε of the target's probability that is spread over the whole vocabulary, 0 … 1. Default 0. */
-  readonly labelSmoothing?: number;
+  ignoreIndex: integer({ default: -100 }),
+  /** The share ε of the target's probability that is spread over the whole vocabulary. Default 0. */
+  labelSmoothing: number({ default: 0, min: 0, max: 1 }),
   /** Weight of (logsumexp z)², which keeps the logits near normalised (arXiv 2204.02311 has 1e-4). Default 0. */
-  readonly zLoss?: number;
+  zLoss: number({ default: 0 }),
   /** As `tokenLogProbs` has it. */
-  readonly chunkSize?: number;
-}
+  chunkSize: integer({ optional: true, min: 1 }),
+});
+/** Options of `crossEntropy`. */
+export type CrossEntropyOptions = Given<typeof crossEntropyOptions>;
 
 /**
  * Cross-entropy of the targets under softmax(z), z = hidden headᵀ, without the logits of the whole vocabulary in memory:
  * -(1 - ε) log p(target) - ε mean_j log p_j + zLoss (logsumexp z)². hidden [n, d], head [vocabulary, d], int32 targets [n] →
  * float32, a scalar or [n]. Equal to torch's `cross_entropy(hidden @ head.T, targets)`, which is NaN too for the mean of no rows.
  */
-export function crossEntropy(hidden: Tensor, head: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  assertKnownOptions('crossEntropy', options, ['reduction', 'ignoreIndex', 'labelSmoothing', 'zLoss', 'chunkSize']);
-  const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, zLoss = 0, chunkSize } = options;
+export function crossEntropy(hidden: Tensor, head: Tensor, targets: Tensor, given: CrossEntropyOptions = {}): Tensor {
+  const { reduction, ignoreIndex, labelSmoothing, zLoss, chunkSize } = crossEntropyOptions.read(given);
   const isIgnored = targets.equal(ignoreIndex);
   const { logProbs, logSumExps } = tokenLogProbs(
     hidden,

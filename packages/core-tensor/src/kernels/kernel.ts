@@ -3,7 +3,7 @@ import type { Tensor } from '../tensor.js';
 import type { KernelLowerings } from './forwards.js';
 
 /**
- * A fused operation, ours or somebody else's (`defineOp`). Three ways to compute it, tried in this order:
+ * A fused operation, built-in or custom (`defineOp`). Three ways to compute it, tried in this order:
  *
  * 1. the lowering of the engine in use: the engine's own table by `name`, or `lower` by the engine's name;
  * 2. `decompose`: with it the operation runs on every engine from the day it is written;

@@ -82,7 +82,7 @@ export const nf4MatmulKernel: Kernel<FourBitLayout> = {
     x!.matmul(nf4Dequantize(codes!, absmax!, layout).cast(x!.dtype), { transposeB: true }),
   ],
   vjp: ({ inputs: [, codes, absmax], cotangents: [dy], config }) => {
-    // Dequantised again, once dy is there: kept from the forward pass, every layer's weight would exist at once.
+    // Rematerialisation: dequantised again once dy is there, or the weights of all layers would exist at once.
     const weight = nf4Dequantize(barrier(codes!, [dy!]), absmax!, config);
     return [dy!.matmul(weight.cast(dy!.dtype)), undefined, undefined];
   },

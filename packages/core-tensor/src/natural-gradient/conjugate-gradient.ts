@@ -1,18 +1,21 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
 import { compile } from '../compile.js';
 import { scalar, zerosLike } from '../create.js';
 import type { Tensor } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 
-/** Options of `conjugateGradient`. */
-export interface ConjugateGradientOptions {
+/** What solving by conjugate gradients takes. */
+export const conjugateGradientShape = {
   /** Default 10. */
-  readonly maxIterations?: number;
+  maxIterations: integer({ default: 10, min: 0 }),
   /** Stop when the residual is this small beside b: ‖b - (A + damping) x‖ ≤ tolerance ‖b‖. Default 1e-5. */
-  readonly tolerance?: number;
+  tolerance: number({ default: 1e-5, min: 0 }),
   /** Added to the diagonal of A. Default 0. */
-  readonly damping?: number;
-}
+  damping: number({ default: 0 }),
+};
+const conjugateGradientOptions = options('conjugateGradient', conjugateGradientShape);
+/** Options of `conjugateGradient`. */
+export type ConjugateGradientOptions = Given<typeof conjugateGradientOptions>;
 
 /** What `conjugateGradient` gives. */
 export interface ConjugateGradientResult<T> {
@@ -43,10 +46,9 @@ const along = (a: readonly Tensor[], factor: Tensor, b: readonly Tensor[]): Tens
 export async function conjugateGradient<T>(
   product: LinearOperator<T>,
   b: T,
-  options: ConjugateGradientOptions = {},
+  given: ConjugateGradientOptions = {},
 ): Promise<ConjugateGradientResult<T>> {
-  assertKnownOptions('conjugateGradient', options, ['maxIterations', 'tolerance', 'damping']);
-  const { maxIterations = 10, tolerance = 1e-5, damping = 0 } = options;
+  const { maxIterations, tolerance, damping } = conjugateGradientOptions.read(given);
   const target = leavesOf(b).map(({ tensor }) => tensor);
   const measure = compile((x: Tensor[]) => dot(x, x), { name: 'conjugateGradient' });
   const curvature = compile((p: Tensor[], ap: Tensor[], lambda: Tensor) => dot(p, along(ap, lambda, p)), {

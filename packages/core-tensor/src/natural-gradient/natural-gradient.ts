@@ -1,22 +1,24 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, number, options } from '@posttrain/interfaces';
 import { compile } from '../compile.js';
 import { type Tensor, where } from '../tensor.js';
 import { leavesOf, withLeaves } from '../tree.js';
 import {
-  type ConjugateGradientOptions,
   type ConjugateGradientResult,
   conjugateGradient,
+  conjugateGradientShape,
   type LinearOperator,
 } from './conjugate-gradient.js';
 
-/** Options of `naturalGradient`. */
-export interface NaturalGradientOptions extends ConjugateGradientOptions {
+const naturalGradientOptions = options('naturalGradient', {
+  ...conjugateGradientShape,
   /**
    * Scale the direction s to the length at which the model of the divergence is this large: ½ sᵀ (F + damping I) s = maxKl, in nats
    * (TRPO, arXiv 1502.05477). Left out, s is not scaled.
    */
-  readonly maxKl?: number;
-}
+  maxKl: number({ optional: true, above: 0 }),
+});
+/** Options of `naturalGradient`. */
+export type NaturalGradientOptions = Given<typeof naturalGradientOptions>;
 
 /**
  * The natural gradient s = (F + damping I)⁻¹ g (Amari 1998), by conjugate gradients over Fisher-vector products, so that F is not made:
@@ -28,15 +30,14 @@ export interface NaturalGradientOptions extends ConjugateGradientOptions {
 export async function naturalGradient<T>(
   fisher: LinearOperator<T>,
   gradient: T,
-  options: NaturalGradientOptions = {},
+  given: NaturalGradientOptions = {},
 ): Promise<ConjugateGradientResult<T>> {
-  assertKnownOptions('naturalGradient', options, ['maxIterations', 'tolerance', 'damping', 'maxKl']);
-  const { maxKl, ...solving } = options;
+  const { maxKl, ...solving } = naturalGradientOptions.read(given);
   const result = await conjugateGradient(fisher, gradient, solving);
   if (maxKl === undefined) return result;
   const scale = compile(
     (s: Tensor[], fs: Tensor[]) => {
-      const bend = s.map((x, i) => x.mul(fs[i]!.add(x.mul(solving.damping ?? 0))).sum()).reduce((a, b) => a.add(b));
+      const bend = s.map((x, i) => x.mul(fs[i]!.add(x.mul(solving.damping))).sum()).reduce((a, b) => a.add(b));
       // No direction, no length: a gradient of zeros stays what it is.
       const factor = where(
         bend.equal(0),

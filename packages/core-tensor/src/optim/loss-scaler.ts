@@ -1,16 +1,17 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, number, options } from '@posttrain/interfaces';
 
-/** Options of `lossScaler`, by the names of torch's GradScaler in camel case. */
-export interface LossScalerOptions {
+const lossScalerOptions = options('lossScaler', {
   /** The first scale. Default 65536. */
-  readonly initialScale?: number;
-  /** The scale grows by this factor, at least 1 … Default 2. */
-  readonly growthFactor?: number;
+  initialScale: number({ default: 65_536, above: 0 }),
+  /** The scale grows by this factor … Default 2. */
+  growthFactor: number({ default: 2, min: 1 }),
   /** … after so many updates in a row with finite gradients. Default 2000. */
-  readonly growthInterval?: number;
-  /** The scale shrinks by this factor, below 1, when a gradient is not finite. Default 0.5. */
-  readonly backoffFactor?: number;
-}
+  growthInterval: integer({ default: 2000, min: 1 }),
+  /** The scale shrinks by this factor when a gradient is not finite. Default 0.5. */
+  backoffFactor: number({ default: 0.5, above: 0, below: 1 }),
+});
+/** Options of `lossScaler`, by the names of torch's GradScaler in camel case. */
+export type LossScalerOptions = Given<typeof lossScalerOptions>;
 
 /** The scale of a loss in mixed precision, and how long it has held. */
 export interface LossScale {
@@ -32,22 +33,8 @@ export interface LossScaler {
  * float16 are scaled up so that small ones do not vanish. When one overflows, the update is skipped and the scale
  * shrinks; after `growthInterval` updates without that it grows, unless it would not be a finite float32.
  */
-export function lossScaler(options: LossScalerOptions = {}): LossScaler {
-  assertKnownOptions('lossScaler', options, ['initialScale', 'growthFactor', 'growthInterval', 'backoffFactor']);
-  const { initialScale = 65_536, growthFactor = 2, growthInterval = 2000, backoffFactor = 0.5 } = options;
-  const isRight =
-    initialScale > 0 &&
-    growthFactor >= 1 &&
-    backoffFactor > 0 &&
-    backoffFactor < 1 &&
-    Number.isInteger(growthInterval) &&
-    growthInterval >= 1;
-  if (!isRight) {
-    throw new PosttrainError(
-      'LOSS_SCALER',
-      `lossScaler: ${JSON.stringify(options)}: needs initialScale > 0, growthFactor ≥ 1, 0 < backoffFactor < 1 and a whole growthInterval ≥ 1`,
-    );
-  }
+export function lossScaler(given: LossScalerOptions = {}): LossScaler {
+  const { initialScale, growthFactor, growthInterval, backoffFactor } = lossScalerOptions.read(given);
   return {
     initial: { scale: initialScale, growthTracker: 0 },
     next({ scale, growthTracker }, gradientsWereFinite) {

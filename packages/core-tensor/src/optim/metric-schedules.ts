@@ -1,34 +1,47 @@
-import { assertKnownOptions, PosttrainError } from '@posttrain/interfaces';
+import { type Given, integer, number, oneOf, options } from '@posttrain/interfaces';
 
-/** What both rules that look at a metric take. Rates here are rates, not fractions of a peak. */
-export interface MetricOptions {
+interface MetricDefaults {
+  readonly factor: number;
+  readonly threshold: number;
+  readonly thresholdMode: 'rel' | 'abs';
+  readonly minimum: number;
+}
+const metricShape = ({ factor, threshold, thresholdMode, minimum }: MetricDefaults) => ({
   /** Whether a lower or a higher metric is better. Default `min`. */
-  readonly mode?: 'min' | 'max';
-  /** The rate is multiplied by this, below 1. */
-  readonly factor?: number;
+  mode: oneOf(['min', 'max'], { default: 'min' }),
+  /** The rate is multiplied by this. */
+  factor: number({ default: factor, above: 0, below: 1 }),
   /** Metrics in a row that are tolerated. Default 10. */
-  readonly patience?: number;
+  patience: integer({ default: 10, min: 0 }),
   /** How much better than the best a metric must be to count. */
-  readonly threshold?: number;
+  threshold: number({ default: threshold }),
   /** Whether the threshold is a difference or a fraction of the best. */
-  readonly thresholdMode?: 'rel' | 'abs';
+  thresholdMode: oneOf(['rel', 'abs'], { default: thresholdMode }),
   /** Metrics that are not looked at after the rate was lowered. Default 0. */
-  readonly cooldown?: number;
+  cooldown: integer({ default: 0, min: 0 }),
   /** The lowest rate. */
-  readonly minimum?: number;
-}
+  minimum: number({ default: minimum, min: 0 }),
+});
+const plateauOptions = options(
+  'reduceOnPlateau',
+  metricShape({ factor: 0.1, threshold: 1e-4, thresholdMode: 'rel', minimum: 0 }),
+);
+/** What both rules that look at a metric take. Rates here are rates, not fractions of a peak. */
+export type MetricOptions = Given<typeof plateauOptions>;
 
-/** Options of `greedy`. */
-export interface GreedyOptions extends MetricOptions {
+const greedyOptions = options('greedy', {
+  ...metricShape({ factor: 0.95, threshold: 1e-6, thresholdMode: 'abs', minimum: 1e-3 }),
   /** Metrics that are not looked at after the rate was raised. Default 0. */
-  readonly warmup?: number;
+  warmup: integer({ default: 0, min: 0 }),
   /** The highest rate. Default 1. */
-  readonly maximum?: number;
+  maximum: number({ default: 1, above: 0 }),
   /** Look at the mean of this many of the newest metrics. Default 1. */
-  readonly window?: number;
+  window: integer({ default: 1, min: 1 }),
   /** Reductions at the lowest rate after which everything starts again. Default 500. */
-  readonly resetStart?: number;
-}
+  resetStart: integer({ default: 500, min: 0 }),
+});
+/** Options of `greedy`. */
+export type GreedyOptions = Given<typeof greedyOptions>;
 
 /** Plain data: to be kept with a checkpoint. */
 export interface MetricScheduleState {
@@ -79,22 +92,12 @@ function isBetter(
   return sign * metric > sign * (relative ? best * (1 + sign * threshold) : best + sign * threshold);
 }
 
-function checkFactor(name: string, factor: number): void {
-  if (!(factor > 0 && factor < 1))
-    throw new PosttrainError('SCHEDULE', `${name}: factor ${factor} must be between 0 and 1`);
-}
-
-const METRIC_OPTIONS = ['mode', 'factor', 'patience', 'threshold', 'thresholdMode', 'cooldown', 'minimum'] as const;
-
 /**
  * torch's ReduceLROnPlateau: after more than `patience` metrics in a row that were not better than the best, the rate is
  * multiplied by `factor` (default 0.1). Defaults: threshold 1e-4, relative; minimum 0.
  */
-export function reduceOnPlateau(options: MetricOptions = {}): MetricSchedule {
-  assertKnownOptions('reduceOnPlateau', options, METRIC_OPTIONS);
-  const { mode = 'min', factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = 'rel' } = options;
-  const { cooldown = 0, minimum = 0 } = options;
-  checkFactor('reduceOnPlateau', factor);
+export function reduceOnPlateau(given: MetricOptions = {}): MetricSchedule {
+  const { mode, factor, patience, threshold, thresholdMode, cooldown, minimum } = plateauOptions.read(given);
   return {
     init: (learningRate) => start(learningRate),
     next(state, metric) {
@@ -114,10 +117,8 @@ export function reduceOnPlateau(options: MetricOptions = {}): MetricSchedule {
  * absolute; minimum 1e-3, maximum 1.
  */
 export function greedy(options: GreedyOptions = {}): MetricSchedule {
-  assertKnownOptions('greedy', options, [...METRIC_OPTIONS, 'warmup', 'maximum', 'window', 'resetStart']);
-  const { mode = 'min', factor = 0.95, patience = 10, threshold = 1e-6, thresholdMode = 'abs' } = options;
-  const { cooldown = 0, warmup = 0, minimum = 1e-3, maximum = 1, window = 1, resetStart = 500 } = options;
-  checkFactor('greedy', factor);
+  const { mode, factor, patience, threshold, thresholdMode, cooldown, minimum, ...more } = greedyOptions.read(options);
+  const { warmup, maximum, window, resetStart } = more;
   return {
     init: (learningRate) => start(learningRate, resetStart),
     next(state, given) {

@@ -1,22 +1,23 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, type Given, integer, number, options } from '@posttrain/interfaces';
 import { packInt4 } from './int4.js';
 import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, type Int4Weight, QuantizationError } from './quantized-weight.js';
 import { roundHalfEven } from './round-half-even.js';
 
-/** Options of `gptq` (arXiv 2210.17323). */
-export interface GptqOptions {
+const gptqOptions = options('gptq', {
   /** 2 to 8. Default 4. */
-  readonly bits?: number;
-  /** Consecutive elements of a row that share a grid; undefined: the whole row. Default 128. */
-  readonly groupSize?: number | undefined;
+  bits: integer({ default: 4, min: 2, max: 8 }),
+  /** Consecutive elements of a row that share a grid. Default 128. */
+  groupSize: integer({ optional: true, min: 1 }),
   /** Grids around a fixed zero; otherwise each has a zero point of its own. Default false. */
-  readonly symmetric?: boolean;
+  symmetric: boolean({ default: false }),
   /** Go through the columns from the largest H_qq to the smallest. Default false. */
-  readonly actOrder?: boolean;
+  actOrder: boolean({ default: false }),
   /** λ of H + λ·mean(diag H)·I. Default 0.01. */
-  readonly dampening?: number;
-}
+  dampening: number({ default: 0.01, min: 0 }),
+});
+/** Options of `gptq` (arXiv 2210.17323). A `groupSize` that is given as undefined is the whole row. */
+export type GptqOptions = Omit<Given<typeof gptqOptions>, 'groupSize'> & { readonly groupSize?: number | undefined };
 
 /** What `gptq` gives. */
 export interface GptqResult {
@@ -45,17 +46,13 @@ export interface GptqResult {
  *
  * @throws QuantizationError for a Hessian of another size or not positive definite, and what is not a finite matrix
  */
-export function gptq(weight: FloatMatrix, hessian: Hessian, options: GptqOptions = {}): GptqResult {
-  assertKnownOptions('gptq', options, ['bits', 'groupSize', 'symmetric', 'actOrder', 'dampening']);
-  const { bits = 4, symmetric = false, actOrder = false, dampening = 0.01 } = options;
+export function gptq(weight: FloatMatrix, hessian: Hessian, given: GptqOptions = {}): GptqResult {
+  const options = gptqOptions.read(given as Given<typeof gptqOptions>);
+  const { bits, symmetric, actOrder, dampening } = options;
   const [rows, columns] = checkMatrix('gptq', weight);
-  const groupSize = 'groupSize' in options ? (options.groupSize ?? columns) : 128;
+  const groupSize = options.groupSize ?? ('groupSize' in given ? columns : 128);
   if (hessian.size !== columns) {
     throw new QuantizationError('gptq', `the Hessian has ${hessian.size} rows where the weight has ${columns} columns`);
-  }
-  if (![2, 3, 4, 5, 6, 7, 8].includes(bits)) throw new QuantizationError('gptq', `bits ${bits} is not 2 to 8`);
-  if (!Number.isInteger(groupSize) || groupSize < 1) {
-    throw new QuantizationError('gptq', `groupSize ${groupSize} is not a whole number above 0`);
   }
   const order = columnOrder(hessian, actOrder);
   const { factor, isDead } = prepareHessian(hessian, order, dampening);

@@ -1,25 +1,27 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import type { TensorData } from '../io/tensor-data.js';
 import {
   checkMatrix,
   type FloatMatrix,
   INT4_ACTIVATIONS,
-  type Int4Activations,
   type Int4Weight,
   QuantizationError,
 } from './quantized-weight.js';
 
-/** Options of `quantizeInt4`. */
-export interface QuantizeInt4Options {
+const BLOCK_SIZES: readonly unknown[] = [16, 32, 64, 128, 256];
+const int4Options = options('quantizeInt4', {
   /** Elements of a row that share one scale: 16, 32, 64, 128 or 256. Default 32. */
-  readonly blockSize?: number;
+  blockSize: custom<number>()(`one of ${BLOCK_SIZES.join(', ')}`, (size) => BLOCK_SIZES.includes(size), {
+    default: 32,
+  }),
   /** Codes around a fixed zero; otherwise each block has a zero point of its own. Default false. */
-  readonly symmetric?: boolean;
+  symmetric: boolean({ default: false }),
   /** What products round their inputs to, block by block. Default `float32`: they are not rounded. */
-  readonly activations?: Int4Activations;
-}
+  activations: oneOf(INT4_ACTIVATIONS, { default: 'float32' }),
+});
+/** Options of `quantizeInt4`. */
+export type QuantizeInt4Options = Given<typeof int4Options>;
 
-const BLOCK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
 const LARGEST_CODE = 15;
 const MIDDLE = 8;
 
@@ -28,14 +30,11 @@ const MIDDLE = 8;
  * row from lowest to highest (both 0 included) is cut in 15 steps; symmetric, in steps of an eighth of the element of the
  * largest absolute value, which gets code 0.
  *
- * @throws QuantizationError for what is not a matrix of finite numbers, or an unknown block size
+ * @throws QuantizationError for what is not a matrix of finite numbers
  */
-export function quantizeInt4(weight: FloatMatrix, options: QuantizeInt4Options = {}): Int4Weight {
-  assertKnownOptions('quantizeInt4', options, ['blockSize', 'symmetric', 'activations']);
-  const { blockSize = 32, symmetric = false, activations = 'float32' } = options;
+export function quantizeInt4(weight: FloatMatrix, given: QuantizeInt4Options = {}): Int4Weight {
+  const { blockSize, symmetric, activations } = int4Options.read(given);
   const [rows, columns] = checkMatrix('quantizeInt4', weight);
-  checkBlockSize('quantizeInt4', blockSize);
-  checkActivations('quantizeInt4', activations);
   const blocks = Math.ceil(columns / blockSize);
   const scales = new Float32Array(rows * blocks);
   const zeros = new Uint8Array(rows * blocks).fill(MIDDLE);
@@ -85,7 +84,10 @@ export interface Int4Numbers extends Pick<Int4Weight, 'shape' | 'blockSize' | 's
   readonly zeros: Uint8Array;
 }
 
-/** A weight of codes that somebody else has found, for products with float32 inputs. @throws QuantizationError for an unknown block size */
+/**
+ * A weight of given codes (GPTQ's, say), for products with float32 inputs. @throws QuantizationError for an unknown block
+ * size
+ */
 export function packInt4({ codes, scales, zeros, shape, blockSize, symmetric }: Int4Numbers): Int4Weight {
   checkBlockSize('packInt4', blockSize);
   const [rows, columns] = shape as [number, number];
@@ -98,11 +100,6 @@ export function packInt4({ codes, scales, zeros, shape, blockSize, symmetric }: 
 function checkBlockSize(what: string, blockSize: number): void {
   if (BLOCK_SIZES.includes(blockSize)) return;
   throw new QuantizationError(what, `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
-}
-
-function checkActivations(what: string, activations: Int4Activations): void {
-  if (INT4_ACTIVATIONS.includes(activations)) return;
-  throw new QuantizationError(what, `activations "${activations}" is not one of ${INT4_ACTIVATIONS.join(', ')}`);
 }
 
 function fullGrid(values: Float32Array): { scale: number; zero: number } {

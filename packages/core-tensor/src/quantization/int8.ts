@@ -1,17 +1,18 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, number, options } from '@posttrain/interfaces';
 import { float16ToFloat32, float32ToFloat16 } from '../half-precision.js';
 import type { TensorData } from '../io/tensor-data.js';
 import { INT8_ZERO } from '../kernels/int8-matmul.js';
 import { checkMatrix, type FloatMatrix, type Int8Weight, QuantizationError } from './quantized-weight.js';
 import { roundHalfEven } from './round-half-even.js';
 
-/** Options of `quantizeInt8`. */
-export interface QuantizeInt8Options {
+const int8Shape = {
   /** A feature column of the activations in which some |x| reaches it is multiplied as floats; 0: none is. Default 6. */
-  readonly threshold?: number;
-}
-
-const DEFAULT_THRESHOLD = 6;
+  threshold: number({ default: 6, min: 0 }),
+};
+const quantizeOptions = options('quantizeInt8', int8Shape);
+const bitsandbytesOptions = options('fromBitsandbytesInt8', int8Shape);
+/** Options of `quantizeInt8`. */
+export type QuantizeInt8Options = Given<typeof quantizeOptions>;
 
 /**
  * The weights of LLM.int8() (arXiv 2208.07339): each row is divided by its largest absolute value and rounded to
@@ -19,10 +20,8 @@ const DEFAULT_THRESHOLD = 6;
  *
  * @throws QuantizationError for what is not a matrix of finite numbers
  */
-export function quantizeInt8(weight: FloatMatrix, options: QuantizeInt8Options = {}): Int8Weight {
-  assertKnownOptions('quantizeInt8', options, ['threshold']);
-  const { threshold = DEFAULT_THRESHOLD } = options;
-  if (!(threshold >= 0)) throw new QuantizationError('quantizeInt8', `threshold ${threshold} is not 0 or more`);
+export function quantizeInt8(weight: FloatMatrix, given: QuantizeInt8Options = {}): Int8Weight {
+  const { threshold } = quantizeOptions.read(given);
   const half = { shape: weight.shape, data: float16ToFloat32(float32ToFloat16(weight.data)) };
   const [rows, columns] = checkMatrix('quantizeInt8', half);
   const codes = new Uint8Array(rows * columns);
@@ -71,9 +70,9 @@ export function toBitsandbytesInt8({ shape, parts }: Int8Weight): { codes: Tenso
 export function fromBitsandbytesInt8(
   name: string,
   tensors: { readonly codes: TensorData; readonly scales: TensorData },
-  options: QuantizeInt8Options = {},
+  given: QuantizeInt8Options = {},
 ): Int8Weight {
-  assertKnownOptions('fromBitsandbytesInt8', options, ['threshold']);
+  const { threshold } = bitsandbytesOptions.read(given);
   const { codes, scales } = tensors;
   const [rows, columns] = codes.shape;
   if (codes.dtype !== 'int8' || scales.dtype !== 'float32' || codes.shape.length !== 2 || scales.data.length !== rows) {
@@ -89,7 +88,7 @@ export function fromBitsandbytesInt8(
   return {
     method: 'int8',
     shape: codes.shape,
-    threshold: options.threshold ?? DEFAULT_THRESHOLD,
+    threshold,
     parts: {
       codes: { dtype: 'uint8', shape: [columns!, rows], data: stored },
       scales: { dtype: 'float32', shape: [rows], data: scales.data },

@@ -1,20 +1,22 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, custom, type Given, oneOf, options } from '@posttrain/interfaces';
 import { sizeOf } from '../shape.js';
 import { dynamicMap, NESTED_BLOCK_SIZE, quantizeDynamic } from './dynamic-map.js';
-import { checkMatrix, type FloatMatrix, type FourBitWeight, QuantizationError } from './quantized-weight.js';
+import { checkMatrix, type FloatMatrix, type FourBitWeight } from './quantized-weight.js';
 import { torchSum } from './torch-sum.js';
 
-/** Options of `quantizeNf4`. */
-export interface QuantizeNf4Options {
+const BLOCK_SIZES: readonly unknown[] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
+const nf4Options = options('quantizeNf4', {
   /** Elements that share one scale: 32, 64, 128 … 4096. Default 64. */
-  readonly blockSize?: number;
+  blockSize: custom<number>()(`one of ${BLOCK_SIZES.join(', ')}`, (size) => BLOCK_SIZES.includes(size), {
+    default: 64,
+  }),
   /** Quantise the scales too, to 8 bits in blocks of 256. Default true. */
-  readonly doubleQuantization?: boolean;
+  doubleQuantization: boolean({ default: true }),
   /** The table of levels: NormalFloat or a 4-bit float. Default `nf4`. */
-  readonly levels?: 'nf4' | 'fp4';
-}
-
-const BLOCK_SIZES: readonly number[] = [32, 64, 128, 256, 512, 1024, 2048, 4096];
+  levels: oneOf(['nf4', 'fp4'], { default: 'nf4' }),
+});
+/** Options of `quantizeNf4`. */
+export type QuantizeNf4Options = Given<typeof nf4Options>;
 
 /** The level of every code: for NF4 quantiles of the normal distribution, for FP4 sign, two exponent bits and one more. */
 export const FOUR_BIT_LEVELS: Readonly<Record<FourBitWeight['method'], Float32Array>> = {
@@ -36,15 +38,11 @@ const SMALLEST_SCALE = Math.fround(1e-38);
  *
  * 4 + 8/64 + 32/(64 · 256) = 4.127 bits for each weight.
  *
- * @throws QuantizationError for what is not a matrix of finite numbers, or an unknown block size
+ * @throws QuantizationError for what is not a matrix of finite numbers
  */
-export function quantizeNf4(weight: FloatMatrix, options: QuantizeNf4Options = {}): FourBitWeight {
-  assertKnownOptions('quantizeNf4', options, ['blockSize', 'doubleQuantization', 'levels']);
-  const { blockSize = 64, doubleQuantization = true, levels = 'nf4' } = options;
+export function quantizeNf4(weight: FloatMatrix, given: QuantizeNf4Options = {}): FourBitWeight {
+  const { blockSize, doubleQuantization, levels } = nf4Options.read(given);
   checkMatrix('quantizeNf4', weight);
-  if (!BLOCK_SIZES.includes(blockSize)) {
-    throw new QuantizationError('quantizeNf4', `blockSize ${blockSize} is not one of ${BLOCK_SIZES.join(', ')}`);
-  }
   const { codes, absmax } = quantizeBlocks(weight.data, blockSize, levels);
   const shape = [codes.length, 1];
   const format = { method: levels, shape: weight.shape, blockSize, doubleQuantization };

@@ -1,6 +1,20 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, integer, number, OptionError, options, type Read } from '@posttrain/interfaces';
 import { compensate, type Hessian, prepareHessian } from './inverse-factor.js';
 import { checkMatrix, type FloatMatrix, QuantizationError } from './quantized-weight.js';
+
+const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1;
+const isPattern = (value: unknown) =>
+  Array.isArray(value) && value.length === 2 && value.every(isCount) && value[0] < value[1];
+const sparseGptOptions = options('sparseGpt', {
+  dampening: number({ default: 0.01, min: 0 }),
+  sparsity: number({ optional: true, min: 0, below: 1 }),
+  blockSize: integer({ default: 128, min: 1 }),
+  pattern: custom<readonly [zeros: number, of: number]>()(
+    'two whole numbers, the first from 1 to less than the second',
+    isPattern,
+    { optional: true },
+  ),
+});
 
 /** Options of `sparseGpt` (arXiv 2301.00774). */
 export type SparseGptOptions = {
@@ -25,14 +39,14 @@ export type SparseGptOptions = {
  * in GPTQ: err = w_q / U_qq, w_j -= err · U_qj.
  *
  * @returns the pruned weight, and ½ Σ err², the error of the outputs under the damped Hessian
- * @throws QuantizationError for a Hessian of another size or not positive definite, and options out of range
+ * @throws QuantizationError for a Hessian of another size or not positive definite
  */
 export function sparseGpt(
   weight: FloatMatrix,
   hessian: Hessian,
-  options: SparseGptOptions,
+  given: SparseGptOptions,
 ): { readonly weight: FloatMatrix; readonly loss: number } {
-  assertKnownOptions('sparseGpt', options, ['dampening', 'sparsity', 'blockSize', 'pattern']);
+  const options = sparseGptOptions.read(given);
   const [rows, columns] = checkMatrix('sparseGpt', weight);
   const { blockSize, zeros } = blocksOf(options, columns);
   if (hessian.size !== columns) {
@@ -42,10 +56,10 @@ export function sparseGpt(
     );
   }
   const order = Array.from({ length: columns }, (_, i) => i);
-  const { factor, isDead } = prepareHessian(hessian, order, options.dampening ?? 0.01);
+  const { factor, isDead } = prepareHessian(hessian, order, options.dampening);
   const work = Float64Array.from(weight.data, (value, i) => (isDead[i % columns] ? 0 : value));
   const pruned = new Uint8Array(work.length);
-  const perRow = 'pattern' in options;
+  const perRow = options.pattern !== undefined;
 
   const markBlock = (start: number): void => {
     const end = Math.min(start + blockSize, columns);
@@ -71,22 +85,19 @@ export function sparseGpt(
 }
 
 /** The columns that are ranked together, and how many of a number of candidates become zero. */
-function blocksOf(options: SparseGptOptions, columns: number) {
-  const fail = (message: string): never => {
-    throw new QuantizationError('sparseGpt', message);
-  };
-  if ('pattern' in options) {
-    const [zeros, of] = options.pattern;
-    const isCount = (n: number) => Number.isInteger(n) && n >= 1;
-    if ('sparsity' in options) return fail('give sparsity or a pattern, not both');
-    if (!isCount(zeros) || !isCount(of) || zeros >= of || columns % of !== 0) {
-      return fail(`pattern [${zeros}, ${of}] does not fit rows of ${columns}`);
+function blocksOf({ sparsity, pattern, blockSize }: Read<typeof sparseGptOptions>, columns: number) {
+  if (pattern !== undefined) {
+    const [zeros, of] = pattern;
+    if (sparsity !== undefined) {
+      throw new OptionError('INVALID_OPTION', 'sparseGpt', 'pattern', 'give sparsity or a pattern, not both.');
+    }
+    if (columns % of !== 0) {
+      throw new QuantizationError('sparseGpt', `pattern [${zeros}, ${of}] does not fit rows of ${columns}`);
     }
     return { blockSize: of, zeros: () => zeros };
   }
-  const { sparsity, blockSize = 128 } = options;
-  if (!(sparsity >= 0 && sparsity < 1)) return fail(`sparsity ${sparsity} is not in [0, 1)`);
-  if (!Number.isInteger(blockSize) || blockSize < 1)
-    return fail(`blockSize ${blockSize} is not a whole number above 0`);
+  if (sparsity === undefined) {
+    throw new OptionError('MISSING_OPTION', 'sparseGpt', 'sparsity', 'sparsity is missing, or a pattern.');
+  }
   return { blockSize, zeros: (candidates: number) => Math.floor(candidates * sparsity) };
 }

@@ -1,15 +1,16 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, custom, type Given, options } from '@posttrain/interfaces';
 import { iota, ones, tensor } from '../create.js';
 import { DTypeError, ShapeError } from '../errors.js';
-import { addAlongAxis, concat, type Tensor, where } from '../tensor.js';
+import { addAlongAxis, concat, Tensor, where } from '../tensor.js';
 
-/** Options of token merging (ToMe, arXiv 2210.09461). */
-export interface TokenMergingOptions {
+const tokenMergingOptions = options('bipartiteSoftMatching', {
   /** How many original tokens each token [b, n] stands for. Default: one each. */
-  readonly sizes?: Tensor;
+  sizes: custom<Tensor>()('a tensor', (value) => value instanceof Tensor, { optional: true }),
   /** Never merge token 0 (a class token) into another. Default false. */
-  readonly protectFirst?: boolean;
-}
+  protectFirst: boolean({ default: false }),
+});
+/** Options of token merging (ToMe, arXiv 2210.09461). */
+export type TokenMergingOptions = Given<typeof tokenMergingOptions>;
 
 /** Which tokens become one. The matching has no gradient; what is merged by it has. */
 export interface TokenMerging {
@@ -32,9 +33,8 @@ export interface TokenMerging {
  * The kept even tokens come first, in their order, then the odd ones. Throws `ShapeError` unless 0 ≤ r ≤ half of the
  * tokens (without the protected one).
  */
-export function bipartiteSoftMatching(metric: Tensor, r: number, options: TokenMergingOptions = {}): TokenMerging {
-  assertKnownOptions('bipartiteSoftMatching', options, ['sizes', 'protectFirst']);
-  const { sizes, protectFirst = false } = options;
+export function bipartiteSoftMatching(metric: Tensor, r: number, given: TokenMergingOptions = {}): TokenMerging {
+  const { sizes, protectFirst } = tokenMergingOptions.read(given);
   if (metric.rank !== 3) throw new ShapeError('bipartiteSoftMatching', [metric.shape], 'needs a metric [b, n, c]');
   const [b, n] = metric.shape as [number, number, number];
   const most = Math.floor((n - Number(protectFirst)) / 2);

@@ -268,12 +268,12 @@ describe('signatures', () => {
     [
       'operators there are none of',
       () => encodeOnnx(() => 3, [], { operators: 'all' as never }),
-      /standard, contrib, not "all"/,
+      /operators is "all"; it must be one of "standard", "contrib"/,
     ],
     [
       'a place there is none of',
       () => exportOnnx('x', () => 3, [], { weights: 'near' as never }),
-      /embed, external, not "near"/,
+      /weights is "near"; it must be one of "embed", "external"/,
     ],
     ['an unknown option', () => exportOnnx('x', () => 3, [], { weight: 'embed' } as never), /Did you mean "weights"/],
   ])('refuse %s', async (_, run, message) => {

@@ -14,7 +14,7 @@ const PRIME_HIGH = 0x1fffffff;
 
 /**
  * `count` functions as datatrove draws them: of `numpy.random.RandomState(seed)` first all a in [1, 2^61 − 1), then all b in
- * [0, 2^61 − 1), each 64 bits under a mask, drawn again where too large.
+ * [0, 2^61 − 1), by rejection sampling: each 64 bits under a mask, drawn again where too large.
  */
 function permutations(count: number, seed: number): Permutations {
   const draw = mt19937(seed);

@@ -81,6 +81,6 @@ interface KMeansSettings {
   readonly k: number;
   readonly iterations: number;
   readonly random: Random;
-  /** Called between passes over all vectors: may throw, and lets others have their turn. */
+  /** Called between passes over all vectors: may throw to cancel, and yields to the event loop. */
   readonly onIteration: () => Promise<void>;
 }

@@ -44,7 +44,7 @@ export function maybeConvertToChatml(row: Row): Row {
 }
 
 /**
- * Makes the prompt of an implicit-preference row explicit: it is the longest common start of `chosen` and `rejected`,
+ * Makes the prompt of an implicit-preference row explicit: it is the longest common prefix of `chosen` and `rejected`,
  * by messages or by code points; a space before the difference goes to the completions.
  *
  * Unlike TRL, which then returns an arbitrary cut, it throws a `RowError` when one text is the start of the other, for

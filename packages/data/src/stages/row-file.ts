@@ -65,7 +65,10 @@ export async function* readKeyedRows(path: string, count: number): AsyncGenerato
   throw new DataFileError({ path }, `holds ${read} whole rows of ${count}; delete the work folder and run again.`);
 }
 
-/** Merge by place in the source, which gives rows of several shards the order that one shard would have given them. */
+/**
+ * K-way merge by position in the source, which gives rows of several shards the order that one shard would have given
+ * them.
+ */
 export async function* mergeByPosition(parts: readonly AsyncIterable<Keyed<object>>[]): AsyncGenerator<Keyed<object>> {
   const iterators = parts.map((part) => part[Symbol.asyncIterator]());
   try {

@@ -43,9 +43,10 @@ process.on('message', async ({ start, stop }) => {
 `;
 
 /**
- * Child processes: imports a module in as many of them as there are shards, calls its function with each shard, and gives what they return, by rank. The
- * function builds and reads its pipeline there, since functions cannot be sent to a process: `export const shard = ({ shards, signal }) =>
- * writeRows(…, pipeline(source, steps, { shards, signal, workFolder }).rows)`. Where one fails or is killed, the others are stopped.
+ * Process pool: imports a module in one child process a shard, calls its function with the shard, and gives what they
+ * return, by rank. The function builds and reads its pipeline there, since functions cannot be sent to a process: `export
+ * const shard = ({ shards, signal }) => writeRows(…, pipeline(source, steps, { shards, signal, workFolder }).rows)`.
+ * Where one fails or is killed, the others are stopped.
  *
  * @throws OptionError; PosttrainError `SHARD_FAILED`, with what was thrown as its cause; the signal's reason once it fires
  */

@@ -19,7 +19,7 @@ export interface SourceMark {
   readonly hash: string;
 }
 
-/** Rows, or what gives them each time that they are read. */
+/** Rows, or a factory of them: each reading calls it. */
 export type Source<R extends object> = RowSource<R> | (() => RowSource<R>);
 
 /** Rows of a source of the user's, whose own errors say at which row it failed. */
@@ -44,7 +44,7 @@ export class SourceReader {
   #read = 0;
   #ended = false;
 
-  /** `hashes`: false where nobody will ask whether the source is the same. */
+  /** `hashes`: false where the identity of the source is not checked later. */
   constructor(rows: AsyncGenerator<object>, hashes: boolean) {
     this.#rows = rows;
     this.#hashes = hashes;
@@ -127,7 +127,10 @@ export async function markAgain(
   return { mark: reader.mark(), source: spooled() };
 }
 
-/** Whether each reading of a source begins anew, as with arrays and functions, and not with generators. */
+/**
+ * Re-iterable: whether each reading of a source begins at its start, as with arrays and functions, and not with
+ * generators.
+ */
 function isReadAgain(source: Source<object>): boolean {
   if (typeof source === 'function') return true;
   const iterator = Symbol.iterator in source ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();

@@ -99,7 +99,7 @@ export class StepCounter implements StepContext<object> {
     }
   }
 
-  /** A row that nobody said the origin of is one that was made at this place of the stream. */
+  /** Provenance: a row without a recorded origin is new, made at this place of the stream. */
   #keep(row: object): void {
     if (this.#run.keys.of(row) !== undefined) return;
     const at = this.#last ?? { id: '', position: 0, lineage: [] };

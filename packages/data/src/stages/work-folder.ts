@@ -47,7 +47,7 @@ export class WorkFolder {
     return readJson<StageManifest>(this.#file(stage, rank, 'json'));
   }
 
-  /** Writes a stage whole; `finish` is asked for the manifest once all rows are written. */
+  /** Writes a stage atomically; `finish` is asked for the manifest once all rows are written. */
   async writeStage(
     stage: number,
     step: string,
@@ -76,7 +76,7 @@ export class WorkFolder {
     yield* readKeyedRows(path, manifest.rows);
   }
 
-  /** Waits until every shard has finished a stage. `onWait` hears which have not. */
+  /** Barrier: waits until every shard has finished a stage. `onWait` hears which have not. */
   async waitForShards(
     stage: number,
     identity: StageIdentity,
@@ -169,7 +169,7 @@ async function readJson<T>(path: string): Promise<T | undefined> {
   }
 }
 
-/** Asks again and again, less and less often, until there is an answer. */
+/** Polling with backoff, until there is an answer. */
 async function poll<T>(signal: AbortSignal, ask: () => Promise<T | undefined>): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     const answer = await ask();

@@ -1,21 +1,17 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
 import type { TableCell, TableColumn, TableRow } from '../table.js';
 import { type Html, html } from './html.js';
-import type { BarPlot, LinePlot, Plot, ScatterPlot } from './plots.js';
+import { type BarPlot, checkPlot, type LinePlot, type Plot, type ScatterPlot } from './plots.js';
 import { renderHtmlTable } from './render-table.js';
 import { barPlot } from './svg/bar-plot.js';
 import { FRAME, marker } from './svg/frame.js';
 import { isDrawable, linePlot } from './svg/line-plot.js';
-
-const PLOT_KEYS = ['type', 'title', 'caption', 'yLabel', 'yFormat', 'series'];
-const XY_KEYS = ['xLabel', 'xScale', 'smoothing'];
 
 /** Most rows of the table of numbers under a plot. */
 const MOST_ROWS = 60;
 
 /** A figure: title, legend, picture, caption, and its numbers as a table that can be unfolded. */
 export function renderPlot(plot: Plot): Html {
-  assertKnownOptions(`plot "${plot.title}"`, plot, [...PLOT_KEYS, ...(plot.type === 'bar' ? ['groups'] : XY_KEYS)]);
+  checkPlot(plot);
   const empty =
     plot.type === 'bar' ? plot.groups.length === 0 : !plot.series.some(({ points }) => points.some(isDrawable));
   const description = plot.caption ?? `${plot.yLabel} of ${plot.series.map(({ name }) => name).join(', ')}.`;

@@ -1,27 +1,38 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { html, raw } from './html.js';
 import { paragraphs, renderBlocks } from './render-blocks.js';
-import type { Report } from './section.js';
+import type { Report, ReportBlock, ReportSection } from './section.js';
 import { STYLE } from './style.js';
+
+const reportOptions = options('writeReport', {
+  title: text({}),
+  subtitle: text({ optional: true }),
+  sections: custom<readonly ReportSection[]>()('a list of sections', Array.isArray, {}),
+});
+const sectionOf = (title: unknown) =>
+  options(`writeReport: section "${title}"`, {
+    title: text({}),
+    text: text({ optional: true }),
+    blocks: custom<readonly ReportBlock[]>()('a list of blocks', Array.isArray, {}),
+  });
 
 /**
  * Writes a report as one HTML file: no script, nothing loaded from elsewhere, and a content security policy that forbids
  * both, so that nothing a model wrote can run. The file is replaced at once or not at all.
  *
- * @throws FileError where it cannot be written
+ * @throws OptionError for a part of a report, of a section or of a plot that is unknown or no such part, FileError where it
+ *   cannot be written
  */
 export async function writeReport(file: string, report: Report): Promise<void> {
-  const text = renderReport(report);
-  await writeAtomically((files) => files.stage(file, (write) => write(new TextEncoder().encode(text))));
+  const page = renderReport(report);
+  await writeAtomically((files) => files.stage(file, (write) => write(new TextEncoder().encode(page))));
 }
 
 /** The HTML of a report. */
 export function renderReport(report: Report): string {
-  assertKnownOptions('writeReport', report, ['title', 'subtitle', 'sections']);
-  for (const section of report.sections) {
-    assertKnownOptions(`writeReport: section "${section.title}"`, section, ['title', 'text', 'blocks']);
-  }
+  reportOptions.read(report);
+  for (const section of report.sections) sectionOf(section?.title).read(section);
   const page = html`<!doctype html>
 <html lang="en">
 <head>

@@ -4,7 +4,7 @@ import { assertArgument } from '../options/option-error.js';
 export type Limiter = <T>(task: () => Promise<T>) => Promise<T>;
 
 /**
- * Semaphore: runs at most `concurrency` tasks at a time, in the order they were given, over everybody who shares it.
+ * Semaphore: runs at most `concurrency` tasks at a time, in FIFO order, over all callers that share it.
  *
  * @throws OptionError unless `concurrency` is a whole number of at least 1
  */

@@ -10,12 +10,12 @@ import {
 } from './cost.js';
 
 /**
- * Somebody spent more than it had said at most (a generator more tokens than `maxTokens`), or settled twice. Codes
+ * Overspending: work took more than its upper bound (a generator more tokens than `maxTokens`), or settled twice. Codes
  * `LEDGER_OVERSPENT` and `LEDGER_SETTLED`.
  */
 export class LedgerError extends PosttrainError {}
 
-/** Work that may begin: its upper bound is held until it is settled, so that nobody else can have it. Close it once. */
+/** A reservation: the upper bound of work that may begin, held until it is settled. Close it once. */
 export interface Reservation {
   readonly bound: Cost;
   /** Until it is settled, forfeited or tried again. */
@@ -29,7 +29,7 @@ export interface Reservation {
    */
   settle(actual: Cost, isShare?: boolean): void;
   /**
-   * Ends it where nobody knows what was spent (the answer was lost): `known` is spent, the rest of the bound stays held for
+   * Forfeits it where the cost is unknown (the answer was lost): `known` is spent, the rest of the bound stays held for
    * ever, since it may have been spent too.
    */
   forfeit(known?: Cost): void;
@@ -94,7 +94,7 @@ export class Ledger {
     return { ...this.#spent };
   }
 
-  /** Bounds of work under way, and of work of which nobody knows what it took. */
+  /** Held: bounds of open reservations, and of forfeited ones of unknown cost. */
   get held(): Cost {
     return { ...this.#held };
   }
@@ -122,14 +122,14 @@ export class Ledger {
     return { ...this.#costs.get(node) };
   }
 
-  /** The limit that stands in the way of `bound`; null when it fits. Holds nothing. */
+  /** Dry run: the limit that `bound` exceeds; null when it fits. Reserves nothing. */
   refusal(bound: Cost): LedgerLimit | null {
     if (this.left('wallTimeMs') <= 0) return 'wallTimeMs';
     return COST_KINDS.find((kind) => (bound[kind] ?? 0) > this.left(kind)) ?? null;
   }
 
   /**
-   * Holds the most that a piece of work can take, under the name of `node`, or says which limit does not allow it. A limited
+   * Reserves the upper bound of a piece of work, under the name of `node`, or says which limit does not allow it. A limited
    * kind that `bound` leaves out is a promise that nothing of it is spent.
    *
    * @throws OptionError for an amount that is no whole number
@@ -196,7 +196,7 @@ export class Ledger {
           'keep to the bound that it gave.',
       );
     };
-    // What is known is spent and no longer held; the rest of the bound nobody may have.
+    // What is known is spent and no longer held; the rest of the bound stays held for good.
     const forfeit = (known: Cost = {}) =>
       close(known, Object.fromEntries(COST_KINDS.map((kind) => [kind, Math.min(known[kind] ?? 0, bound[kind] ?? 0)])));
     return {

@@ -36,7 +36,7 @@ export function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // EPERM: it is there, and somebody else's.
+    // EPERM: it is alive, and another user's.
     return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

@@ -38,7 +38,7 @@ const PATIENCE_MS = 10_000;
 
 /**
  * Moves complete files to their places in a folder and removes others, as one: from the moment that the journal is in the
- * folder, the save is done, whoever carries it out. A single move needs none.
+ * folder, the save is committed, whichever process carries it out. A single move needs none.
  *
  * @param onDecided told of the moves that will be made even when an error follows: what they move must stay
  * @throws FileError

@@ -19,7 +19,7 @@ export class OptionError extends PosttrainError {
 }
 
 /**
- * Throws when an argument of a function cannot be meant: somebody without a type checker has given a path for a model, or
+ * Throws for an argument of the wrong type: a caller without a type checker has given a path for a model, or
  * has swapped two arguments. `expects` is what it must be, in words.
  *
  * @throws OptionError

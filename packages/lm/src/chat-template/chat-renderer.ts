@@ -1,4 +1,4 @@
-import { assertKnownOptions, type ChatMessage } from '@posttrain/interfaces';
+import { boolean, type ChatMessage, custom, type Given, options, type Read, text } from '@posttrain/interfaces';
 import { isJsonObject, type JsonObject } from '../json.js';
 import type { TextTokenizer } from '../tokenizer/text-tokenizer.js';
 import { generationSpans, prefixDifferenceSpans, type TextSpan, turnsOfBlocks } from './assistant-spans.js';
@@ -6,29 +6,32 @@ import type { ChatTemplates } from './chat-templates.js';
 import { AssistantMaskError, ChatTemplateError } from './errors.js';
 import { hasGenerationMarkers, renderJinja } from './jinja-template.js';
 
-/** Options of rendering a conversation, by the names of transformers' `apply_chat_template` in camel case. */
-export interface RenderChatOptions {
+const isList = (value: unknown): boolean => Array.isArray(value) && value.every(isJsonObject);
+const renderOptions = options('renderChat', {
   /** End with the header that asks the assistant for a message. Default false. */
-  readonly addGenerationPrompt?: boolean;
+  addGenerationPrompt: boolean({ default: false }),
   /** Leave the last message open, so that the model goes on with it. Default false; excludes the option above. */
-  readonly continueFinalMessage?: boolean;
+  continueFinalMessage: boolean({ default: false }),
   /** JSON schemas of functions the model may call. */
-  readonly tools?: readonly JsonObject[];
+  tools: custom<readonly JsonObject[]>()('a list of JSON schemas', isList, { optional: true }),
   /** Documents for templates that support retrieval. */
-  readonly documents?: readonly JsonObject[];
+  documents: custom<readonly JsonObject[]>()('a list of objects', isList, { optional: true }),
   /** The name of one of the folder's templates, or a template. Default: `tool_use` with tools, else `default`. */
-  readonly template?: string;
+  template: text({ optional: true }),
   /**
    * Further variables of the template (`enable_thinking`, `date_string`); they win over special tokens. As in messages and
    * tools: whole numbers are integers (a `Number` object is a float, a `bigint` any integer), null is None, and a `Map` keeps
    * the order of keys that are numbers, which objects lose (see `renderChat`).
    */
-  readonly variables?: Readonly<Record<string, unknown>>;
+  variables: custom<Readonly<Record<string, unknown>>>()('an object', isJsonObject, { optional: true }),
   /** Also tell which tokens the assistant wrote, and in which message. Default false. */
-  readonly assistantMask?: boolean;
+  assistantMask: boolean({ default: false }),
   /** What `strftime_now` says it is. Default: now. */
-  readonly now?: Date;
-}
+  now: custom<Date>()('a Date', (value) => value instanceof Date, { optional: true }),
+});
+/** Options of rendering a conversation, by the names of transformers' `apply_chat_template` in camel case. */
+export type RenderChatOptions = Given<typeof renderOptions>;
+type ReadRenderOptions = Read<typeof renderOptions>;
 
 /** A conversation as text and tokens. */
 export interface RenderedChat {
@@ -40,17 +43,6 @@ export interface RenderedChat {
   /** With the mask: the index of the message that each of the assistant's tokens belongs to; -1 for all others. */
   readonly assistantTurns?: number[];
 }
-
-const OPTION_NAMES = [
-  'addGenerationPrompt',
-  'continueFinalMessage',
-  'tools',
-  'documents',
-  'template',
-  'variables',
-  'assistantMask',
-  'now',
-] as const satisfies readonly (keyof RenderChatOptions)[];
 
 /** What `transformers` appends to find, after rendering, where the final message ended. */
 const CONTINUE_TAG = 'CONTINUE_FINAL_MESSAGE_TAG ';
@@ -84,9 +76,9 @@ export class ChatRenderer {
    * @throws ChatTemplateError when the template fails or refuses the conversation
    * @throws AssistantMaskError when the mask would be empty, or cannot be known
    */
-  renderChat(messages: readonly ChatMessage[], options: RenderChatOptions = {}): RenderedChat {
-    assertKnownOptions('renderChat', options, OPTION_NAMES);
-    const { addGenerationPrompt = false, continueFinalMessage = false, assistantMask = false } = options;
+  renderChat(messages: readonly ChatMessage[], given: RenderChatOptions = {}): RenderedChat {
+    const options = renderOptions.read(given);
+    const { addGenerationPrompt, continueFinalMessage, assistantMask } = options;
     if (messages.length === 0) throw new ChatTemplateError('the conversation has no messages.');
     if (continueFinalMessage && (addGenerationPrompt || assistantMask)) {
       throw new ChatTemplateError('continueFinalMessage excludes addGenerationPrompt and assistantMask.');
@@ -145,7 +137,7 @@ export class ChatRenderer {
     return lastSpecial >= 0 && blank ? inside.slice(0, lastSpecial + 1) : [...inside];
   }
 
-  #choose(options: RenderChatOptions): string {
+  #choose(options: ReadRenderOptions): string {
     const { template, tools } = options;
     if (template !== undefined) return Object.hasOwn(this.templates, template) ? this.templates[template]! : template;
     const chosen = (tools && this.templates.tool_use) ?? this.templates.default;
@@ -157,7 +149,7 @@ export class ChatRenderer {
     return chosen;
   }
 
-  #variables(messages: readonly ChatMessage[], prompt: boolean, options: RenderChatOptions): Record<string, unknown> {
+  #variables(messages: readonly ChatMessage[], prompt: boolean, options: ReadRenderOptions): Record<string, unknown> {
     return {
       messages: messages.map(templateMessage),
       tools: options.tools ?? null,

@@ -69,7 +69,7 @@ function parseLabels(fields: Fields): readonly string[] {
   return labels as string[];
 }
 
-/** The names that labels have in transformers when nobody gave them any. */
+/** Default label names of transformers. */
 export const defaultLabels = (count: number): readonly string[] =>
   Array.from({ length: count }, (_, i) => `LABEL_${i}`);
 

@@ -32,7 +32,7 @@ export interface AutomatonParts {
   readonly wordLists: readonly SortedWords[];
 }
 
-/** What a thread gives away with them, instead of copying it. */
+/** Transferables: the buffers that are moved to another thread, not copied. */
 export const automatonBuffers = ({ isEnd, edges, empty, calls, words, wordLists }: AutomatonParts): ArrayBuffer[] => [
   isEnd.buffer,
   ...[edges, empty, calls, words].flatMap(({ starts, values }) => [starts.buffer, values.buffer]),

@@ -2,9 +2,9 @@ import { type AutomatonParts, automatonParts } from './automaton-parts.js';
 import type { Grammar } from './expression.js';
 import { type WordPrefix, WordTree } from './word-tree.js';
 
-/** Most states kept. */
+/** Capacity of the cache of states. */
 const MOST_STATES = 4096;
-/** Most memory of their masks; one over 150 000 tokens takes 19 kB. */
+/** Capacity of the cache of token masks, in bytes; a mask over 150 000 tokens has 19 kB. */
 const MOST_MASK_BYTES = 2 ** 25;
 /** More nodes than there are: pairs of a stack and a node have numbers. */
 const NODE_NUMBERS = 2 ** 26;
@@ -13,7 +13,7 @@ const NODE_BYTES = 40;
 const WORD_NODE_BYTES = 200;
 const STATE_BYTES = 3000;
 
-/** Where words go on behind a prefix; such nodes are made when they are asked for. */
+/** A trie node of words behind a prefix, built lazily. */
 interface WordNode {
   readonly tree: WordTree;
   /** The words that go on; undefined where the prefix is the last one. */
@@ -23,7 +23,7 @@ interface WordNode {
   readonly target: number;
 }
 
-/** Where rules return to, the innermost first. Equal stacks are one object. */
+/** Return stack of rules, the innermost first; hash-consed: equal stacks are one object. */
 class Stack {
   readonly id: number;
   readonly target: number;
@@ -55,7 +55,7 @@ interface Item {
   readonly stack: Stack;
 }
 
-/** Everything that may go on behind some text. Texts with the same future share one, as long as it is kept. */
+/** A state of the determinised automaton (subset construction): texts with the same future share it while it is cached. */
 export class AutomatonState {
   readonly items: readonly Item[];
   /** Whether the text may end here. */
@@ -102,14 +102,14 @@ export class Automaton {
     return nodes + this.#treeBytes + this.#states.size * STATE_BYTES + this.#maskBytes;
   }
 
-  /** Keeps the mask of a state, as long as there is room. */
+  /** Caches the mask of a state, up to the capacity. */
   keepMask(state: AutomatonState, mask: Uint32Array): void {
     if (this.#maskBytes + mask.byteLength > MOST_MASK_BYTES) this.#forget();
     this.#maskBytes += mask.byteLength;
     state.mask = mask;
   }
 
-  /** The state behind one more byte; null when nothing goes on with it. */
+  /** Transition by one byte; null for a dead end. */
   step(state: AutomatonState, byte: number): AutomatonState | null {
     const known = state.next[byte];
     if (known !== undefined) return known;
@@ -142,7 +142,7 @@ export class Automaton {
     if (next) items.push({ node: this.#wordNode(tree, next, target), stack });
   }
 
-  /** All that is reached without a byte: into rules, behind rules. */
+  /** ε-closure: all that is reached without a byte, into rules and behind rules. */
   #close(pending: Item[]): AutomatonState | null {
     const visited = new Set<number>();
     const items: Item[] = [];
@@ -172,7 +172,7 @@ export class Automaton {
       }
       for (let i = calls.starts[node]!; i < calls.starts[node + 1]!; i += 2) {
         const target = calls.values[i + 1]!;
-        // A call that nothing follows needs no place to return to, so that recursion at the end takes no room.
+        // Tail call: a rule that nothing follows needs no return address, so that right recursion has a constant stack.
         const above = isEnd[target] === 1 ? stack : stack.push(target, nextId);
         pending.push({ node: calls.values[i]!, stack: above });
       }
@@ -196,7 +196,7 @@ export class Automaton {
     return state;
   }
 
-  /** Lets go of all states but those that somebody holds, which find their ways anew. */
+  /** Flushes the cache: drops all states but those that are referenced, whose transitions are rebuilt lazily. */
   #forget(): void {
     for (const state of this.#states.values()) {
       state.next.fill(undefined);

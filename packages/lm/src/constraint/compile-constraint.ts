@@ -9,7 +9,7 @@ import { jsonSchemaGrammar } from './json-schema.js';
 import { jsonGrammar } from './json-text.js';
 import { parseRegex } from './regex.js';
 
-/** Constraints kept for a tokenizer, the ones that were used last: at most so many, and of so many bytes. */
+/** LRU of compiled constraints for a tokenizer: at most so many, and of so many bytes. */
 const MOST_KEPT = 32;
 const MOST_BYTES = 2 ** 26;
 
@@ -21,7 +21,7 @@ interface Kept {
 const kept = new WeakMap<Tokenizer, Kept>();
 
 /**
- * A constraint over the tokens of a tokenizer; the same one again for the same constraint.
+ * Compiles a constraint over the tokens of a tokenizer, memoised.
  * @throws InvalidConstraintError, and TokenBytesError for a tokenizer whose tokens are not bytes
  */
 export function compileConstraint(tokenizer: Tokenizer, constraint: Constraint): CompiledConstraint {
@@ -68,7 +68,7 @@ function keptOf(tokenizer: Tokenizer): Kept {
   return found;
 }
 
-/** Does now what the first constraint would wait for. */
+/** Warm-up: builds ahead what the first constraint would wait for. */
 export function prepareConstraints(tokenizer: Tokenizer): void {
   try {
     keptOf(tokenizer);

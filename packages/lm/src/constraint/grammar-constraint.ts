@@ -34,7 +34,7 @@ export class CompiledConstraint {
     this.#automaton = new Automaton(grammar);
   }
 
-  /** About how much memory it takes now; it grows with what is found out. */
+  /** Estimated memory of its caches now; they grow as states are found. */
   get bytes(): number {
     return this.#automaton.bytes;
   }

@@ -23,7 +23,7 @@ export function sortedWords(texts: readonly string[]): SortedWords {
   return { bytes, offsets };
 }
 
-/** Words as a tree of bytes that nobody has to build: sorted, those with one beginning lie together. */
+/** An implicit trie of words: sorted by bytes, those with one prefix are a contiguous range. */
 export class WordTree {
   /** Tells trees of one automaton apart. */
   readonly id: number;

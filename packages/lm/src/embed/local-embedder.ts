@@ -28,7 +28,7 @@ export interface EmbeddingModel {
   readonly weights: Weights;
   readonly tokenizer: Tokenizer;
   readonly network: EmbeddingNetwork;
-  /** How its hidden states become one where nobody says. Default `last`, which is right for causal models. */
+  /** Default pooling of hidden states. Default `last`, which is right for causal models. */
   readonly defaultPooling?: Pooling;
 }
 
@@ -45,7 +45,7 @@ export const embedderShape = {
   normalize: boolean({ optional: true }),
   /** Written before every text, as some models want it (`query: `). Default: what the folder says, else nothing. */
   prompt: text({ optional: true }),
-  /** Cut what is too long at its end, keeping special tokens, instead of throwing. Default false. */
+  /** Truncation: cut what is too long at its end, keeping special tokens, instead of throwing. Default false. */
   truncate: boolean({ default: false }),
   /** Most tokens of a text, special tokens included. Default: what the folder says, else the model's context. */
   maxTokens: integer({ optional: true, min: 1 }),

@@ -15,8 +15,8 @@ export const continuesText = ({ prompt, prefix = '' }: Continued): boolean =>
   isTokenPrompt(prompt) ? (prompt.continuesText ?? true) : typeof prompt === 'string' || prefix !== '';
 
 /**
- * What turns the tokens generated for a request, whose prompt has the tokens `prompt`, into text: text that goes on from
- * text is decoded behind it, so that joined they are one text; a new message stands alone.
+ * Incremental detokenizer of a request whose prompt has the tokens `prompt`: a continuation of text is decoded in the
+ * context of the prompt, so that joined they are one text; a new message is decoded by itself.
  */
 export function completionDecoder(tokenizer: Tokenizer, request: Continued, prompt: readonly number[]): StreamDecoder {
   const decoder = tokenizer.streamDecoder({ skipSpecialTokens: true });

@@ -49,11 +49,11 @@ const generatorOptions = declare('LocalGenerator', {
   /** Completions decoded together. Default 64. */
   maxBatch: integer({ default: 64, min: 1, decisive: false }),
   /**
-   * Prompt tokens computed between two steps of the completions that are under way: fewer make those wait less, more make
-   * prompts cheaper. Default 2048.
+   * Chunked prefill: prompt tokens computed between two decoding steps of running completions. Fewer make those wait
+   * less, more make prompts cheaper. Default 2048.
    */
   prefillTokens: integer({ default: 2048, min: 1, decisive: false }),
-  /** Most tokens that the key/value cache holds; requests wait when it is full. Default: as many as 1 GiB holds. */
+  /** Capacity of the KV cache in tokens; requests queue when it is full. Default: as many as 1 GiB holds. */
   cacheTokens,
   /** Whether the weights are packed for products: `auto` or, for runs that give the same digits again, `at-once`. Default `auto`. */
   packWeights,
@@ -149,7 +149,7 @@ export class LocalGenerator implements Generator {
     });
   }
 
-  /** Completions that wait for their turn, and those that are being generated. */
+  /** Queue lengths: completions that wait, and those that run. */
   get load(): { readonly waiting: number; readonly active: number } {
     return this.#loop.load;
   }

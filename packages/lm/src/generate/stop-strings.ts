@@ -1,7 +1,7 @@
 import { PosttrainError } from '@posttrain/interfaces';
 
 /**
- * Text generated so far, watched for stop strings. What could be the start of one is held back. Of several, the one
+ * Stop-string matcher over a stream of text. What could be the start of one is buffered. Of several, the one
  * that is complete first counts (the longest of those), so that the outcome does not depend on how the text is cut
  * into tokens.
  */
@@ -65,7 +65,7 @@ export class StopStrings {
     return piece;
   }
 
-  /** Length of the longest end of the text that begins a stop string. */
+  /** Partial match: the length of the longest suffix of the text that is a prefix of a stop string. */
   #heldBack(): number {
     for (let length = Math.min(this.#longest - 1, this.#text.length); length > 0; length--) {
       const end = this.#text.slice(-length);

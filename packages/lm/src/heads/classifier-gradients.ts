@@ -1,4 +1,4 @@
-import { assertKnownOptions, PosttrainError, type RowGradients } from '@posttrain/interfaces';
+import { custom, type Given, options, PosttrainError, type RowGradients } from '@posttrain/interfaces';
 import type { Adapter } from '../model/adapter.js';
 import { HeadError } from '../model/head.js';
 import { promptTokens } from '../prompts/prompt-tokens.js';
@@ -6,11 +6,12 @@ import { hiddenStates } from '../score/hidden-states.js';
 import { softmaxAt } from './reward-verifier.js';
 import type { SequenceClassifier } from './sequence-classifier.js';
 
-/** Options of `classifierGradients`. */
-export interface ClassifierGradientsOptions {
+const gradientsOptions = options('classifierGradients', {
   /** Asked before every call. Default: none. */
-  readonly adapter?: () => Adapter;
-}
+  adapter: custom<() => Adapter>()('a function', (value) => typeof value === 'function', { optional: true }),
+});
+/** Options of `classifierGradients`. */
+export type ClassifierGradientsOptions = Given<typeof gradientsOptions>;
 
 /**
  * Gradients of a classifier's cross-entropy by its output layer in closed form, without a backward pass (BADGE, arXiv
@@ -23,7 +24,7 @@ export interface ClassifierGradientsOptions {
  *   `adam`, a projection
  */
 export function classifierGradients(model: SequenceClassifier, given: ClassifierGradientsOptions = {}): RowGradients {
-  assertKnownOptions('classifierGradients', given, ['adapter']);
+  const { adapter: current } = gradientsOptions.read(given);
   const { labels, head } = model;
   if (labels.length < 2 || head.hiddenLayer || head.problemType === 'multi_label_classification') {
     throw new HeadError(
@@ -40,7 +41,7 @@ export function classifierGradients(model: SequenceClassifier, given: Classifier
         );
       }
       signal?.throwIfAborted();
-      const adapter = given.adapter ? { adapter: given.adapter() } : {};
+      const adapter = current ? { adapter: current() } : {};
       const sequences = requests.map(({ prompt }) => model.sequenceOf(promptTokens(model, prompt)));
       const states = await hiddenStates(model, sequences, adapter);
       const logits = await model.logits(sequences, adapter);

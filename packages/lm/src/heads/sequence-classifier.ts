@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, integer, options } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels } from '../config/head-config.js';
 import { ARCHITECTURES } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
@@ -16,13 +16,19 @@ import {
 } from './head-model.js';
 import { RewardVerifier, type RewardVerifierOptions } from './reward-verifier.js';
 
+const isLabels = (value: unknown): boolean =>
+  typeof value === 'number'
+    ? Number.isInteger(value) && value >= 1
+    : Array.isArray(value) && value.every((label) => typeof label === 'string');
+const newHeadOptions = (where: string) =>
+  options(`${where}.fromCausalLM`, {
+    /** The outputs' names, or how many there are. Default 1: a reward. */
+    labels: custom<number | readonly string[]>()('a list of names, or how many there are', isLabels, { default: 1 }),
+    /** Of the head's initial weights. Default 0. */
+    seed: integer({ default: 0 }),
+  });
 /** Options of a new classification head. */
-export interface NewHeadOptions {
-  /** The outputs' names, or how many there are. Default 1: a reward. */
-  readonly labels?: number | readonly string[];
-  /** Of the head's initial weights. Default 0. */
-  readonly seed?: number;
-}
+export type NewHeadOptions = Given<ReturnType<typeof newHeadOptions>>;
 
 const passOf = perAdapter((network, adapter) =>
   compileHeadPass('sequenceLogits', adapter, (weights, hooks, tokens, last) =>
@@ -82,11 +88,10 @@ export async function newClassifierParts(
   where: string,
   model: CausalLM,
   task: 'sequence-classification' | 'token-classification',
-  options: NewHeadOptions,
+  given: NewHeadOptions,
 ): Promise<HeadModelParts> {
   assertCausalLM(`${where}.fromCausalLM`, model);
-  assertKnownOptions(`${where}.fromCausalLM`, options, ['labels', 'seed']);
-  const { labels = 1, seed = 0 } = options;
+  const { labels, seed } = newHeadOptions(where).read(given);
   const names = typeof labels === 'number' ? defaultLabels(labels) : labels;
   return withNewHead(model, classifierHead(ARCHITECTURES[model.config.modelType], task, names), seed);
 }

@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { type Given, integer, oneOf, options } from '@posttrain/interfaces';
 import { classifierHead, defaultLabels, valueHead } from '../config/head-config.js';
 import { ARCHITECTURES } from '../config/write-config.js';
 import { perAdapter } from '../model/adapter.js';
@@ -15,17 +15,18 @@ import {
   withNewHead,
 } from './head-model.js';
 
-/** Options of a new value head. */
-export interface NewValueHeadOptions {
+const valueHeadOptions = options('ValueModel.fromCausalLM', {
   /**
    * `score`: a linear layer without bias in place of the output layer, the `*ForSequenceClassification` folder that TRL's
    * PPO takes as value and reward model. `v_head`: a linear layer with bias beside the output layer, as TRL's
    * `AutoModelForCausalLMWithValueHead` stores it. Default `score`.
    */
-  readonly format?: 'score' | 'v_head';
+  format: oneOf(['score', 'v_head'], { default: 'score' }),
   /** Of the head's initial weights. Default 0. */
-  readonly seed?: number;
-}
+  seed: integer({ default: 0 }),
+});
+/** Options of a new value head. */
+export type NewValueHeadOptions = Given<typeof valueHeadOptions>;
 
 const passOf = perAdapter((network, adapter) =>
   compileHeadPass('tokenValues', adapter, (weights, hooks, tokens) =>
@@ -44,10 +45,9 @@ export class ValueModel extends HeadModel {
   }
 
   /** A causal language model's trunk (shared, quantised or not) with a new head. */
-  static async fromCausalLM(model: CausalLM, options: NewValueHeadOptions = {}): Promise<ValueModel> {
+  static async fromCausalLM(model: CausalLM, given: NewValueHeadOptions = {}): Promise<ValueModel> {
     assertCausalLM('ValueModel.fromCausalLM', model);
-    assertKnownOptions('ValueModel.fromCausalLM', options, ['format', 'seed']);
-    const { format = 'score', seed = 0 } = options;
+    const { format, seed } = valueHeadOptions.read(given);
     const head =
       format === 'v_head'
         ? valueHead()

@@ -101,7 +101,7 @@ async function contentHash(path: string, file: RemoteFile): Promise<string> {
   return hash.digest('hex');
 }
 
-/** A full disk, a forbidden folder or a refusal does not get better by asking the hub again. */
+/** Not retryable: a full disk, a forbidden folder, a refusal. */
 function isFinal(error: unknown): boolean {
   if (isPosttrainError(error)) return !(error instanceof DownloadError);
   return ['ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EPERM'].includes((error as NodeJS.ErrnoException)?.code ?? '');

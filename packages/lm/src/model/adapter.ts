@@ -73,11 +73,11 @@ export const contextOf = (
 export const sameAdapter = (a: Adapter, b: Adapter): boolean =>
   a === b || (a.hooks === b.hooks && a.parameters === b.parameters);
 
-/** Whether what one of them has put into a cache is what the other would: the same adapter about the same kind of sequence. */
+/** Cache compatibility: whether both write the same keys and values; the same adapter with the same row inputs. */
 export const sameCache = (a: Adapter, b: Adapter): boolean =>
   sameAdapter(a, b) && (a.rowInputs?.names ?? []).every((name) => a.inputs?.[name] === b.inputs?.[name]);
 
-/** Tokens at the start of a sequence of which a cache holds what the base computes. */
+/** The base's part of a cache: tokens at the start of a sequence before the adapter acts (aLoRA). */
 export const untouchedBy = ({ hooks, rowInputs, inputs }: Adapter): number =>
   hooks === NO_ADAPTER.hooks ? Number.POSITIVE_INFINITY : ((inputs && rowInputs?.untouched?.(inputs)) ?? 0);
 
@@ -125,8 +125,8 @@ export function rowInputsOf(
 }
 
 /**
- * Keeps what `make` gives for a network and an adapter's hooks, compiled for the network's engine: it is traced once, whatever
- * the adapter's numbers.
+ * Memoised by network and by an adapter's hooks, compiled for the network's engine: what `make` gives is traced once,
+ * whatever the adapter's numbers.
  */
 export function perAdapter<T, N extends { readonly engine: Engine } = Network>(
   make: (network: N, adapter: Adapter) => T,

@@ -157,7 +157,7 @@ export class CausalLM {
     return this.network.engine;
   }
 
-  /** What the weights take. */
+  /** Memory of the weights. */
   get storage(): WeightStorage {
     return weightStorage(this.network, this.weights);
   }

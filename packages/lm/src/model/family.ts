@@ -21,10 +21,10 @@ export interface ForwardInput {
   readonly positions: Tensor;
   /**
    * Attention of layer `layer`: q [b, h, s, d], k and v [b, kv, s, d], rotated already → [b, h, s, d]. Whether it
-   * looks at a cache or at the tokens of this pass only is the caller's business.
+   * reads a cache or the tokens of this pass only is the caller's choice.
    */
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
-  /** Runs a transformer block, `name` being its module path. How (kept or computed again) is the caller's business. */
+  /** Runs a transformer block, `name` being its module path. The caller decides on gradient checkpointing. */
   block(name: string, run: (x: Tensor) => Tensor, x: Tensor): Tensor;
 }
 

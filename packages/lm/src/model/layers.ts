@@ -48,7 +48,7 @@ export interface LinearLayer extends ModuleInfo {
   readonly bias: Tensor | undefined;
   /** int32 [n]: which row of the batch each row of x is of, where x is [n, in] (in an expert) and not [b, s, in]. */
   readonly rows?: Tensor;
-  /** Left out for the layers of a head, which are applied behind the pass. */
+  /** Left out for the layers of a head, which are applied after the pass. */
   readonly pass?: PassInfo;
   /** The layer itself: x [..., in] → [..., out]. */
   apply(x: Tensor): Tensor;
@@ -112,8 +112,8 @@ export interface EarlierPass {
  * out, it is applied as it is. A hook must be a pure function of tensors; it is traced.
  *
  * `virtualTokens` or `prefix` stand before every sequence: they take positions 0 … v − 1, and every token sees them. They
- * depend on no token, so generation computes them once for each adapter and forks what it has computed. An adapter whose hooks
- * have one of them says how many there are: `Adapter.virtualTokens`.
+ * depend on no token, so generation computes them once for each adapter and forks that cache (prefix sharing). An adapter
+ * whose hooks have one of them says how many there are: `Adapter.virtualTokens`.
  */
 export interface LayerHooks {
   linear?(x: Tensor, layer: LinearLayer): Tensor;

@@ -118,7 +118,7 @@ const sumRowsOp = defineOp({
 const takeRows = (x: Tensor, from: Tensor, to: Tensor): Tensor => takeRowsOp([x, from, to])[0]!;
 const sumRows = (y: Tensor, to: Tensor, from: Tensor): Tensor => sumRowsOp([y, to, from])[0]!;
 
-/** How routers shared tokens out, added up over tokens and layers. */
+/** Router statistics: assignments to experts, summed over tokens and layers. */
 export interface RouterSums {
   /** float32 [experts]: how often each was chosen. */
   readonly choices: Tensor;

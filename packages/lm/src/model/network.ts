@@ -47,7 +47,7 @@ export interface KvCache {
   readonly values: readonly Tensor[];
 }
 
-/** New tokens of rows whose past is in a paged cache: see `PagedAttentionInputs`. */
+/** Paged attention: new tokens of rows whose past is in a paged cache; see `PagedAttentionInputs`. */
 export interface PagedInput {
   /** int32 [b, s]. */
   readonly tokens: Tensor;
@@ -83,8 +83,8 @@ export interface SequenceInput {
 /** Options of `Network.hidden`. */
 export interface HiddenOptions {
   /**
-   * Of every transformer block, keep the input only, and compute the rest again for the gradient: less memory for about a
-   * third more time, and the same numbers. Default false.
+   * Gradient checkpointing: of every transformer block, keep the input only, and recompute the rest for the gradient:
+   * less memory for about a third more time, and the same numbers. Default false.
    */
   readonly gradientCheckpointing?: boolean;
 }
@@ -122,7 +122,8 @@ export interface Network {
   ): { readonly hidden: Tensor; readonly cache: KvCache };
   /**
    * The keys and values, by layer, that hooks put before every sequence; undefined where they put none. `hidden` does so
-   * by itself. `extend` and `extendPaged` do not: they find them in the cache, where whoever begins a sequence puts them.
+   * by itself. `extend` and `extendPaged` do not: they find them in the cache, where the caller that begins a sequence
+   * writes them.
    */
   prefix(weights: Weights, hooks: LayerHooks): readonly KeyValuePrefix[] | undefined;
   /** `LayerHooks.virtualTokens` [v, width] that are what these tokens int32 [v] are to the model. */
@@ -134,7 +135,9 @@ export interface Network {
    * @throws HeadError for a classifier, which has none
    */
   head(weights: Weights, hooks?: LayerHooks): Tensor;
-  /** Logits become cap · tanh(logits / cap); undefined where they stay as they are. `tokenLogProbs` takes it as `softCap`. */
+  /**
+   * Logit soft cap: logits become cap · tanh(logits / cap); undefined without one. `tokenLogProbs` takes it as `softCap`.
+   */
   readonly logitSoftCap: number | undefined;
   /** The output layer over final hidden states [..., width]: what scoring takes logits from chunk by chunk. @throws HeadError */
   outputLayer(weights: Weights, hidden: Tensor, hooks?: LayerHooks): OutputLayer;
@@ -145,7 +148,7 @@ export interface Network {
   readonly kvHeads: number;
   /** Pools for `tokens` tokens, in memory of their own: see `PagedAttentionInputs`. */
   newPools(tokens: number): KvCache;
-  /** What a token takes in the cache, in bytes. */
+  /** Cache bytes of a token. */
   readonly cacheBytesPerToken: number;
 }
 

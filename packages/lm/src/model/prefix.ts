@@ -70,7 +70,7 @@ export function prefixOf(
 }
 
 /**
- * Self-attention of whole rows that see a prefix before their own sequence. The scores [b, h, s, v + s] are computed at once.
+ * Self-attention of whole rows that see a prefix before their own sequence. The scores [b, h, s, v + s] are materialised.
  *
  * @param positions int32 [b, s], those of the prefix counted: what a sliding window goes by
  */

@@ -204,7 +204,7 @@ export async function dequantizeWeights({ modules, engine }: Network, weights: W
   return result;
 }
 
-/** What a model's weights take. */
+/** Memory of a model's weights. */
 export interface WeightStorage {
   /** Weights of the architecture, whatever they are stored as. */
   readonly parameters: number;

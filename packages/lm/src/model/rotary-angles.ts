@@ -1,7 +1,7 @@
 import { type Tensor, tensor } from '@posttrain/core-tensor';
 import type { LongRope, RopeConfig, YarnRope } from '../config/index.js';
 
-/** Rotary positions as a layer turns by them. */
+/** Rotary position embedding (RoPE) of a layer. */
 export interface Rotation {
   /** Of each pair, in radians per position: float32 [pairs]. */
   readonly frequencies: Float32Array;
@@ -71,7 +71,7 @@ export function rotaryAngles(
   { frequencies, scale }: Rotation,
   { dtype }: Pick<Tensor, 'dtype'>,
 ): [cos: Tensor, sin: Tensor] {
-  // Positions need float32; what they turn has the type of the model.
+  // Positions need float32; queries and keys have the dtype of the model.
   const angles = positions.cast('float32').expandDims(2).mul(tensor(frequencies));
   const scaled = (x: Tensor) => (scale === 1 ? x : x.mul(scale)).cast(dtype);
   return [scaled(angles.cos()), scaled(angles.sin())];

@@ -17,7 +17,7 @@ const continuationOptions = options('continuationLogProbs', {
   adapterInputs: adapterInputsOption,
   /** Most tokens, padding included, that one pass computes. Default 4096. */
   maxTokensPerPass,
-  /** Memory for the keys and values of one pass's rows; a single row may take more. Default 256 MiB. */
+  /** KV-cache budget of one pass's rows in bytes; a single row may exceed it. Default 256 MiB. */
   maxCacheBytes: integer({ default: 2 ** 28, min: 1, decisive: false }),
 });
 /** Options of `continuationLogProbs`. */
@@ -186,7 +186,7 @@ interface Leaf {
   readonly from: number;
 }
 
-/** Room for everything below a node, and for the padding of rows that run beside longer ones. */
+/** Cache capacity of a subtree, with the padding of rows that run beside longer ones. */
 function capacityOf(root: PrefixNode, continuations: readonly Continuation[]): number {
   let furthest = 0;
   let widest = 0;

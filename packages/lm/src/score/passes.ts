@@ -6,7 +6,7 @@ import { assertTokenIds } from '../tokenizer/token-ids.js';
 
 /** Most tokens of a pass, padding included, where the caller does not say. */
 export const MAX_TOKENS_PER_PASS = 4096;
-/** The option: most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. Default 4096. */
+/** The option for the token budget of a pass, padding included; a longer sequence has a pass of its own. Default 4096. */
 export const maxTokensPerPass = integer({ default: MAX_TOKENS_PER_PASS, min: 1, decisive: false });
 
 const LENGTH_STEP = 16;
@@ -25,7 +25,7 @@ export interface Pass {
 export interface PassOptions {
   /** Widest grid. Learned positions end at the context, even for padding. */
   readonly longest: number;
-  /** Most tokens, padding included, that one pass holds; a longer sequence has a pass of its own. */
+  /** Token budget of a pass, padding included; a longer sequence has a pass of its own. */
   readonly maxTokens: number;
   /** Most rows of a pass. Default: no limit of their own. */
   readonly maxRows?: number;

@@ -21,8 +21,8 @@ export interface PrefixNode {
 const LEAST_SAVING = 64;
 
 /**
- * The prefixes worth computing once. The last token before `start` is never in one: the state after it is needed by each
- * sequence. `alone` are the sequences that share nothing worth while.
+ * Prefix tree of shared computation: the prefixes worth computing once. The last token before `start` is never in one:
+ * the state after it is needed by each sequence. `alone` are the sequences that share nothing worth while.
  */
 export function prefixTree(
   continuations: readonly Continuation[],

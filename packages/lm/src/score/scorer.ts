@@ -39,8 +39,8 @@ export class LocalScorer implements Scorer {
 
   /**
    * The continuation's tokens are those that follow the prompt's in the tokens of prompt + continuation, with spaces at
-   * the end of the prompt counted to the continuation, as lm-evaluation-harness splits them. What prompts have in common is
-   * computed once.
+   * the end of the prompt counted to the continuation, as lm-evaluation-harness splits them. Common prefixes of prompts
+   * are computed once.
    */
   async score(requests: readonly ScoreRequest[]): Promise<ContinuationScore[]> {
     assertArgument(

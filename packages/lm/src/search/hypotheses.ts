@@ -19,7 +19,10 @@ export interface Continuations {
 export interface Hypotheses {
   /** Begins one hypothesis per prompt. */
   start(prompts: readonly (readonly number[])[]): Promise<Continuations[]>;
-  /** Replaces the hypotheses by these: hypothesis `parent` with `token` appended. What nobody goes on from is gone. */
+  /**
+   * Replaces the hypotheses by these: hypothesis `parent` with `token` appended. Hypotheses without a successor are
+   * released.
+   */
   advance(steps: readonly Step[]): Promise<Continuations[]>;
   /** Gives the room of all of them back. */
   release(): void;
@@ -90,7 +93,7 @@ export class ModelHypotheses implements Hypotheses {
   }
 }
 
-/** Releases a sequence that lost: nobody will ask for its past again, so it need not stay in the cache for later calls. */
+/** Evicts a pruned hypothesis: its past is not asked for again, so it need not stay in the prefix cache. */
 export function forget(runner: ModelRunner, sequence: CachedSequence): void {
   runner.truncate(sequence, 0);
   runner.release(sequence);

@@ -171,7 +171,7 @@ interface TrieNode {
   id: number | undefined;
 }
 
-/** Finds the leftmost of several texts, the longest that begins there. */
+/** Leftmost-longest match of several texts. */
 class Finder {
   readonly #root: TrieNode = { children: new Map(), id: undefined };
   readonly #first = new Uint8Array(0x10000);

@@ -113,7 +113,7 @@ export class TokenizerPipeline {
     return this.#cleanUp ? cleanUpText(text) : text;
   }
 
-  /** What turns tokens into text as they come. */
+  /** The stages of a streaming detokenizer. */
   stages(): StageChain {
     return stagesOf(this.decoder, this.#cleanUp);
   }

@@ -1,6 +1,6 @@
 import type { StageChain } from './decoders/stages.js';
 
-/** Turns token ids into text as they come. Made by `Tokenizer.streamDecoder`. */
+/** Streaming detokenizer: token ids in, text out. Made by `Tokenizer.streamDecoder`. */
 export interface StreamDecoder {
   /**
    * Adds a token and returns the text that is now certain, whatever follows: possibly none, never part of a character.

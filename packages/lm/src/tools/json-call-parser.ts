@@ -35,7 +35,7 @@ export class JsonCallParser implements ToolCallParser {
     return { text: '', calls: this.#pieces.take() };
   }
 
-  /** Reads on as far as it is clear what comes, and gives the text in it. */
+  /** Incremental step: consumes the unambiguous part of the buffer, and gives the text in it. */
   #read(): string {
     while (true) {
       if (this.#state === 'arguments') {

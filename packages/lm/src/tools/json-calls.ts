@@ -1,7 +1,7 @@
 import { isJsonObject } from '../files.js';
 import type { ToolCall } from './call-pieces.js';
 
-/** The start of a call whose arguments may be passed on as they come: the name first, then an object. */
+/** The start of a call whose arguments can be streamed: the name first, then an object. */
 const HEAD = /^\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)/;
 
 /** The name of the call that a text begins, and where its arguments start. */

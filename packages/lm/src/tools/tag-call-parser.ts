@@ -15,7 +15,7 @@ export class TagCallParser implements ToolCallParser {
   readonly #functions: OfferedFunctions;
   readonly #pieces = new CallPieces();
   #buffer = '';
-  /** `opened`: behind the tag, when it is not clear yet what comes. `ended`: behind the arguments. */
+  /** Parser state. `opened`: behind the tag, before the form is known. `ended`: behind the arguments. */
   #state: 'text' | 'opened' | 'json' | 'xml' | 'ended' = 'text';
   #json = new JsonObjectEnd();
   #xml = new XmlArguments(undefined);

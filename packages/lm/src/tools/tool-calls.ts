@@ -12,7 +12,7 @@ export interface ParsedPiece {
 }
 
 /**
- * Finds tool calls in text as it comes. What could become one is held back; what looked like one and is not is text. A call
+ * Streaming parser of tool calls. What could become one is buffered; what looked like one and is not is text. A call
  * is passed on from where its name is known and its arguments begin; from there on it is one, whatever follows.
  */
 export interface ToolCallParser {

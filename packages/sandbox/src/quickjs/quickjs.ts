@@ -24,7 +24,7 @@ const GRACE_MS = 500;
  * JavaScript in QuickJS, compiled to WebAssembly, in a process of its own that is killed at the time limit. It needs
  * nothing of the machine. A program has ECMAScript 2023 and `print`, `console`, `readline()`, `read(path)`, `require('assert')` and
  * imports of the job's files; no network, no file system, no timers, no processes, so `processes` and the bytes of new files
- * have nothing to limit. `memoryBytes` is the maximum of the module's memory. Rejections that nobody awaits are not seen.
+ * have nothing to limit. `memoryBytes` is the maximum of the module's memory. Unhandled rejections are not seen.
  */
 export function quickjs(): Sandbox {
   const attempt = async (job: ReadJob): Promise<SandboxResult> => {

@@ -53,7 +53,7 @@ export class BestOfRun {
     return this.#best;
   }
 
-  /** Whether the last evaluations show that nothing better comes. */
+  /** Early stopping: whether patience is used up. */
   get isExhausted(): boolean {
     const { patience } = this.#options;
     return patience !== undefined && this.#wait >= patience;

@@ -32,8 +32,8 @@ export interface CheckpointToSave {
   /** Keep this many of the newest checkpoints. Default: all. */
   readonly keep?: number;
   /**
-   * A checkpoint that stays, as one of those that are kept, however old it is. As in transformers, `keep` 1 keeps two where it
-   * is not the newest.
+   * A pinned checkpoint (the best): it counts among those that are kept, however old it is. As in transformers, `keep` 1
+   * keeps two where it is not the newest.
    */
   readonly best?: string;
 }

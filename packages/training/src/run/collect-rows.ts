@@ -36,7 +36,7 @@ export interface CollectedRows<Row> {
 const REPORT_EVERY = 10_000;
 
 /**
- * All rows, in order: they are read whole before the first step, since every epoch has an order of its own. Warns of rows
+ * Materialises all rows, in order, before the first step, since every epoch has a permutation of its own. Warns of rows
  * that are there several times.
  *
  * @param option the one that the rows were given as, for errors

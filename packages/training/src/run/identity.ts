@@ -22,7 +22,7 @@ export function contentHash(items: Iterable<unknown>): string {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** Rows are told apart in at most this many groups of equal size. */
+/** Resolution of the hash of rows: they are hashed in at most this many blocks of equal size. */
 const MOST_GROUPS = 64;
 /** Settings that only say more of rows that differ: a checkpoint may lack them. */
 const OF_ROWS = ['rows.count', 'rows.groups'];

@@ -1,6 +1,6 @@
 import type { Metrics, StepMetrics } from '../tracking/metrics.js';
 
-/** The open window of a log as JSON: a resumed run goes on with it. */
+/** The open averaging window of a log as JSON: a resumed run continues it. */
 export interface SavedWindow {
   readonly steps: number;
   readonly sums: Metrics;

@@ -12,8 +12,8 @@ export interface RowRequest {
 }
 
 /**
- * Rows that are asked anew for every step: a curriculum, replay of what was learnt before, generated problems. It is a function of
- * the request, its settings and its state, so that a resumed run asks for the same rows.
+ * Online sampling of rows, asked for every step: a curriculum, replay of what was learnt before, generated problems. It
+ * is a function of the request, its settings and its state, so that a resumed run asks for the same rows.
  */
 export interface RowSource<Row = unknown> {
   readonly name: string;
@@ -23,7 +23,7 @@ export interface RowSource<Row = unknown> {
   next(request: RowRequest): readonly SourcedRow<Row>[] | Promise<readonly SourcedRow<Row>[]>;
   /** All that the next request depends on, as JSON; not changed afterwards. */
   state?(): unknown;
-  /** Goes on from what `state` gave. */
+  /** Restores what `state` gave. */
   load?(state: unknown): void | Promise<void>;
 }
 

@@ -34,9 +34,9 @@ export class RunLockedError extends PosttrainError {
   }
 }
 
-/** A folder that a run holds. */
+/** An acquired lock of a run's folder. */
 export interface RunLock {
-  /** Throws when the lock is no longer this run's, as somebody has deleted it. @throws CheckpointError */
+  /** Ownership check: throws when the lock is no longer this run's, as it was deleted. @throws CheckpointError */
   check(): Promise<void>;
   release(): void;
 }
@@ -105,7 +105,7 @@ async function createWhole(folder: string, path: string, text: string): Promise<
   }
 }
 
-/** Undefined when there is no lock any more. One that cannot be read counts as somebody's. */
+/** Undefined when there is no lock any more. An unreadable lock counts as held. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<Holder> | null;

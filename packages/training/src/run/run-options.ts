@@ -17,7 +17,7 @@ import type { Tracker } from '../tracking/tracker.js';
 import type { TrainableModel } from '../trainer/trainable-model.js';
 import type { AfterStep, BeforeStep, Evaluate } from './hooks.js';
 
-/** An empty one is a variable that was not set: taken for no path at all, the run would be lost without a word. */
+/** An empty path is an unset variable: read as no path, the run would be lost in silence. */
 const isPath = (value: unknown): boolean => typeof value === 'string' && value !== '' && !value.includes('\0');
 const isFunction = (value: unknown): boolean => typeof value === 'function';
 /** Also one of another realm, or of a library. */
@@ -32,7 +32,7 @@ export const runShape = {
   outputFolder: custom<string>()('the path of a folder', isPath, { optional: true, decisive: false }),
   /** Steps between two checkpoints. Default: one at the end. */
   saveSteps: integer({ optional: true, min: 1, decisive: false }),
-  /** Keep this many checkpoints, the best among them. Default: all. */
+  /** Checkpoint rotation: keep this many, the best among them. Default: all. */
   saveTotalLimit: integer({ optional: true, min: 1, decisive: false }),
   /**
    * True: go on from the newest checkpoint in `outputFolder`, if it has one. A text: from that checkpoint folder. The run

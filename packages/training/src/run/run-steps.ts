@@ -102,7 +102,7 @@ export async function runSteps<State extends object, M extends TrainableModel = 
   }
 }
 
-/** One attempt at a run, from where it begins or goes on to where it ends or is stopped. */
+/** One attempt at a run, from its start or resumption to its end or stop. */
 class Run<M extends TrainableModel> {
   readonly #run: StepsToRun<object, M>;
   readonly #options: RunOptions<M>;
@@ -254,7 +254,7 @@ class Run<M extends TrainableModel> {
       if (!signal?.aborted || error !== signal.reason) {
         throw outOfMemory(`${stage}, evaluation after ${done} steps`, error) ?? error;
       }
-      // It is made up for when the run goes on.
+      // A resumed run catches up on it.
       this.#stop('signal');
       return undefined;
     }
@@ -306,7 +306,7 @@ async function isIn(checkpoint: string, folder: string): Promise<boolean> {
   return dirname(await real(checkpoint)) === (await real(folder));
 }
 
-/** What a run starts from, and ends with, must be numbers: whoever uses it would notice too late. */
+/** Finiteness check of the weights that a run starts from and ends with: later it would be noticed too late. */
 async function refuseNonFinite(tensors: Named, errorOf = NonFiniteError.ofStart): Promise<void> {
   for (const [name, tensor] of Object.entries(tensors)) {
     const data = await tensor.data();

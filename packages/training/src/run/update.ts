@@ -11,7 +11,7 @@ export interface UpdateResult extends ForwardBackwardResult {
   readonly gradNorm: number;
 }
 
-/** One update of the weights: gradients of the rows, then a step. Where loss scaling had to scale down, it is done again. */
+/** One update of the weights: gradients of the rows, then a step. Retried where dynamic loss scaling had to scale down. */
 export const update = <M extends TrainableModel>(
   trainer: Trainer<M>,
   rows: readonly TrainingRow[],

@@ -23,7 +23,7 @@ export function bestFitDecreasing(lengths: readonly number[], capacity: number):
   }
   const order = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]!);
   const bins: number[][] = [];
-  /** Bins by the room they have left, each list from the oldest to have come to it. */
+  /** Bins by remaining capacity, each list from the oldest entry on. */
   const byRoom: number[][][] = Array.from({ length: capacity }, () => []);
   for (const item of order) {
     const length = lengths[item]!;

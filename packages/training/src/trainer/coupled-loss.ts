@@ -70,8 +70,8 @@ async function measured<M extends TrainableModel>(
 }
 
 /**
- * Adds the gradients of a coupled loss over all rows of a step, in two passes: the numbers of all rows first, then Σ ∂L/∂value ·
- * value over micro-batches, which has the same gradient. It costs one more forward pass.
+ * Accumulates the gradients of a coupled loss over all rows of a step, in two passes: the numbers of all rows first, then
+ * Σ ∂L/∂value · value over micro-batches, which has the same gradient. It costs one more forward pass.
  *
  * @throws what `Trainer.forwardBackward` throws
  */

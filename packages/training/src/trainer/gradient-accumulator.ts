@@ -3,7 +3,7 @@ import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import type { Loss, LossResult, Readout, ReadoutValue } from '../loss/loss.js';
 import type { Pass, PassGraph, PassInputs, RoutedTokens } from './pass-graph.js';
 
-/** `isFirst`: the gradients' memory is written over, not added to. */
+/** `isFirst`: overwrites the accumulator instead of adding to it. */
 type MicroStep = Compiled<
   [gradients: Named, inputs: PassInputs, isFirst: boolean],
   LossResult & { readonly gradients: Named }
@@ -100,19 +100,19 @@ export class GradientAccumulator {
     return (await step(await this.graph.inputsOf(pass, parameters))) as T;
   }
 
-  /** What has been added, times `factor`, in memory of its own; the next pass is then the first again. */
+  /** Takes the accumulated gradients, times `factor`, as a copy, and resets the accumulator. */
   async take(factor: Tensor): Promise<Named> {
     const taken = await this.#scaled(this.#gradients, factor);
     this.clear();
     return taken;
   }
 
-  /** Forgets all passes. Their memory takes the next ones. */
+  /** Resets the accumulator, whose memory is reused. */
   clear(): void {
     this.#passes = [];
   }
 
-  /** Takes all but the first `count` passes back: gradients that were added cannot be, so those that stay are added again. */
+  /** Rolls back to the first `count` passes, by replaying them: a sum cannot be undone. */
   async keep(count: number, parameters: Named, lossScale?: Tensor): Promise<void> {
     const kept = this.#passes.slice(0, count);
     this.clear();

@@ -3,7 +3,7 @@ import type { Named } from '@posttrain/core-tensor/optim';
 import { PosttrainError } from '@posttrain/interfaces';
 import type { TrainableModel } from './trainable-model.js';
 
-/** The same numbers in memory of their own. The reference engine gives float64. */
+/** A deep copy. The reference engine gives float64. */
 export async function copiesOf(named: Named): Promise<Named> {
   const copies = Object.entries(named).map(async ([name, x]) => {
     return [name, tensor(Float32Array.from(await x.data()), x.shape)] as const;

@@ -25,7 +25,7 @@ import { forwardPass, lossInputs } from './forward-pass.js';
 import type { TrainableAdapter } from './trainable-adapter.js';
 import type { TrainableModel } from './trainable-model.js';
 
-/** One micro-batch, enough to compute its gradients again. */
+/** One micro-batch, with all that recomputes its gradients. */
 export interface Pass {
   readonly loss: Loss;
   readonly batch: RowBatch;
@@ -33,7 +33,7 @@ export interface Pass {
   /** Numbers of the step that the loss asks for, float32 scalars. */
   readonly scalars: Named;
   /**
-   * How the routers of a mixture of experts share out the tokens of all passes of a step. Left out: those of this one.
+   * Router load over all passes of a step, of a mixture of experts. Left out: that of this pass.
    */
   readonly routed?: RoutedTokens;
 }
@@ -190,7 +190,7 @@ export class PassGraph {
     return { gradients: gradient as Named, loss: value[1].value, metrics: value[1].metrics };
   }
 
-  /** How the routers share out the tokens of one pass. */
+  /** Router load of one pass. */
   routedTokens({ parameters, frozen, batch, dropoutKey }: PassInputs): RoutedTokens {
     const layers = this.training(parameters, frozen, dropoutKey);
     const { hooks: watched, logits } = recordRouterLogits(layers.hooks);

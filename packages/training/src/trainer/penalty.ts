@@ -3,8 +3,8 @@ import { mapNamed, type Named } from '@posttrain/core-tensor/optim';
 import { PosttrainError, showValue } from '@posttrain/interfaces';
 
 /**
- * What a step adds to the loss that depends on the trained tensors and on no row: a distance to earlier weights, a norm. It counts
- * once a step, however the rows are split.
+ * A weight regulariser: what a step adds to the loss that depends on the trained tensors and on no row, a distance to
+ * earlier weights or a norm. It counts once a step, however the rows are split.
  */
 export interface Penalty {
   /** Of several with one name the second is `name.2`, in metrics and where a resumed run is compared. */
@@ -32,7 +32,10 @@ export function penaltyNames(penalties: readonly Penalty[]): string[] {
   });
 }
 
-/** Gradients with those of a penalty, times `lossScale`, added to them, and its value. What is compiled is kept by its function. */
+/**
+ * Gradients with those of a penalty, times `lossScale`, added to them, and its value. Compilation is memoised by its
+ * function.
+ */
 async function addPenalty(
   { name, compute, tensors = {} }: Penalty,
   gradients: Named,

@@ -4,8 +4,8 @@ import type { Loss } from '../loss/loss.js';
 import type { Pass, PassGraph, PassInputs } from './pass-graph.js';
 
 /**
- * What gradients are reduced to as they come, so that those of one row exist at a time: a sum of clipped ones (DP-SGD),
- * of squares (a Fisher diagonal), a projection (LESS). Keep one object: what is compiled is kept by it.
+ * Streaming reduction of per-row gradients, of which those of one row exist at a time: a sum of clipped ones (DP-SGD),
+ * of squares (a Fisher diagonal), a projection (LESS). Keep one object: compilation is memoised by it.
  */
 export interface GradientReduction<State> {
   readonly name: string;

@@ -9,7 +9,7 @@ export interface Trained {
   readonly state: object;
 }
 
-/** What an optimizer keeps of one parameter, by the optimizer's own names. They are given away by the next update. */
+/** The optimizer state of one parameter, by the optimizer's own names. Donated to the next update. */
 export interface ParameterState extends Readonly<Record<string, Tensor | undefined>> {
   /** Updates made, an int32 scalar. */
   readonly step?: Tensor;
@@ -105,7 +105,7 @@ export class TrainedTensors {
     this.#trained = trained;
   }
 
-  /** What the optimizer keeps, by parameter. */
+  /** The optimizer state, by parameter. */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     const state: Record<string, Record<string, Tensor>> = mapNamed(this.parameters, () => ({}));
     collect(this.#trained.state, '', {}, state);
@@ -113,7 +113,7 @@ export class TrainedTensors {
   }
 }
 
-/** Under these, an optimizer keeps the states of others. */
+/** Wrapped optimizers: under these names an optimizer has the states of others. */
 const WRAPPERS = new Set(['groups', 'inner', 'rest']);
 
 /**

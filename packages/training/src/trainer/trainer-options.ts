@@ -24,11 +24,14 @@ export const trainerShape = {
   ),
   /** Of the dropout, which depends on it and the number of the step only. Default 0. */
   seed: integer({ default: 0, min: 0 }),
-  /** Gradients are scaled down to this global norm; 0 turns clipping off. Default 1. */
+  /** Gradient clipping: gradients are scaled down to this global norm; 0 turns it off. Default 1. */
   maxGradNorm: number({ default: 1, min: 0 }),
   /** Most tokens, padding included, in one pass: memory only (and which elements dropout draws). Default 4096. */
   maxTokensPerPass: integer({ default: 4096, min: 1, decisive: false }),
-  /** Keep the inputs of the blocks only, and compute the rest again for the gradient: memory for time. Default false. */
+  /**
+   * Gradient checkpointing: keep the inputs of the blocks only, and compute the rest again for the gradient; memory for time.
+   * Default false.
+   */
   gradientCheckpointing: boolean({ default: false, decisive: false }),
   /**
    * Mixed precision (arXiv 1710.03740): passes compute in float16 (log-probabilities in float32) from parameters, optimizer

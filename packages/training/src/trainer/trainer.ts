@@ -96,7 +96,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     return this.#step;
   }
 
-  /** The trained tensors, as they are now. They are given away by the next `optimStep`: read or copy them before. */
+  /** The trained tensors, as they are now. Donated to the next `optimStep`: read or copy them before. */
   get parameters(): Named {
     return this.#trained.parameters;
   }
@@ -128,8 +128,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * What the optimizer keeps, by parameter: Adam's `mean` m, `square` v and `step`, other optimizers' by their own
-   * names. Read or copy them before the next `optimStep`, which gives them away. Frozen parameters have none.
+   * The optimizer state, by parameter: Adam's `mean` m, `square` v and `step`, other optimizers' by their own
+   * names. Donated to the next `optimStep`: read or copy them before. Frozen parameters have none.
    */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     return this.#trained.optimizerState;
@@ -146,9 +146,10 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Adds the gradients of a loss (over readouts, or over tokens) over `rows`. The rows' weights carry the normalisation, so splitting rows over several
-   * calls or micro-batches changes nothing but rounding. When the loss is not finite, the call has added nothing: what
-   * earlier calls added is still there, and the error names the first tensor that went wrong.
+   * Accumulates the gradients of a loss (over readouts, or over tokens) over `rows`. The rows' weights carry the
+   * normalisation, so splitting rows over several calls or micro-batches changes nothing but rounding. When the loss is
+   * not finite, the call has added nothing: what earlier calls added is still there, and the error names the first tensor
+   * that went wrong.
    *
    * Where the config of a mixture of experts says `output_router_logits`, `router_aux_loss_coef` times the
    * `loadBalancingLoss` of all tokens of the rows is added, as in transformers; the metric `aux_loss` is the loss without
@@ -221,7 +222,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Gives the gradient of every row (of every group, where the loss has groups) to a reduction as it comes, so that
+   * Streams the gradient of every row (of every group, where the loss has groups) into a reduction, so that
    * memory has one at a time. `state` is what the reduction starts from: tensors in memory of their own, which it takes
    * over. Values and norms are in the order of the rows.
    *
@@ -293,7 +294,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Applies the gradients added up since the last call and gives their norm before clipping. When that is not finite, the
+   * Applies the gradients accumulated since the last call and gives their norm before clipping. When that is not finite, the
    * weights and the optimizer's state stay as they were, and the gradients start again from zero. `gradients`, where they are
    * given, are applied in the place of those: one for every parameter, as `takeGradients` gives them.
    *

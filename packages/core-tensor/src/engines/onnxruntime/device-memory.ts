@@ -15,7 +15,7 @@ const DEFAULT_MEMORY = 0;
 
 const BYTES = { float32: 4, float16: 2, int32: 4, int8: 1, uint8: 1, bool: 1 } as const;
 
-/** Memory of the device. It belongs to whoever holds this object; when nobody does, it is given back. */
+/** Memory of the device, owned by this object: freed by a finaliser when it is unreachable. */
 interface Block {
   /** 0n: no elements, no memory. */
   value: Pointer;
@@ -137,7 +137,7 @@ export class DeviceMemory implements Memory {
     block.value = 0n;
   }
 
-  /** The provider's allocator knows one thread at a time, so what is given back while work runs waits for its end. */
+  /** The provider's allocator knows one thread at a time, so frees are deferred while work runs. */
   async during<T>(work: () => Promise<T>): Promise<T> {
     this.#running++;
     try {
@@ -148,7 +148,7 @@ export class DeviceMemory implements Memory {
     }
   }
 
-  /** Gives back what dropped tensors held, when there may be much of it. */
+  /** Runs finalisers of dropped tensors, when they may hold much. */
   makeRoom(): Promise<void> {
     return this.#memory.makeRoom();
   }

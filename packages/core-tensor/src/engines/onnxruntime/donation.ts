@@ -1,10 +1,10 @@
 import { ELEMENTWISE_ONNX_OPS } from './elementwise-ops.js';
 import type { OnnxGraph, OnnxNode } from './proto.js';
 
-/** Ops whose result is a view of their first input: who reads the result reads the input. */
+/** Aliases: ops whose result is a view of their first input, so that a reader of the result reads the input. */
 const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity']);
 
-/** What a node may write while it reads it. */
+/** In-place rules: which operands a node may overwrite. */
 export interface OverwriteRules {
   /** Whether ops that work element by element may write over an operand of the shape of the result. */
   readonly elementwise: boolean;
@@ -14,7 +14,7 @@ export interface OverwriteRules {
 
 const GROUP_QUERY_ATTENTION = { 1: 3, 2: 4 };
 
-/** Memory that a kernel may read and write at once. */
+/** In-place kernels on the host. */
 export const ON_HOST: OverwriteRules = {
   elementwise: true,
   operands: {
@@ -33,9 +33,10 @@ export const ON_WEBGPU: OverwriteRules = {
 };
 
 /**
- * Which outputs can be written straight over an input. That is safe where every node that reads the input, or a view
- * of it, must have run before the node that writes the output (the writer depends on it), and the writer itself reads
- * the input at most element by element. Holds for a session whose optimisations are off, which runs these very nodes.
+ * In-place analysis for donation: which outputs can overwrite an input. That is safe where every node that reads the
+ * input, or a view of it, must have run before the node that writes the output (the writer depends on it), and the writer
+ * itself reads the input at most element by element. Holds for a session whose optimisations are off, which runs these
+ * very nodes.
  */
 export function findsSafeOverwrites(
   graph: OnnxGraph,
@@ -53,7 +54,7 @@ export function findsSafeOverwrites(
   return (input, output) => {
     const writer = producers.get(output);
     if (!writer) return false;
-    // Copying the input onto itself changes nothing, whoever else reads it.
+    // Copying the input onto itself changes nothing for its other readers.
     if (writer.op === 'Identity' && writer.inputs[0] === input) return true;
     const others = new Set(readers.get(input));
     for (const node of others) {

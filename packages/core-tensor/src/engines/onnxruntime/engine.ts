@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { custom, type Given, integer, oneOf, options, text } from '@posttrain/interfaces';
 import type { DType, TypedArray } from '../../dtype.js';
 import { EngineError } from '../../errors.js';
 import { type Graph, type GraphNode, isOp, sameSpec, specOf, type TensorSpec } from '../../graph/node.js';
@@ -21,23 +21,26 @@ import { ONNXRUNTIME_DEVICES, type OnnxruntimeDevice, providerOf, startDevice } 
 import { type HeldSession, SessionCache } from './sessions.js';
 import { isRead } from './uses.js';
 
-/** Options of `onnxruntimeEngine`. */
-export interface OnnxruntimeEngineOptions {
+const engineOptions = options('onnxruntimeEngine', {
   /**
    * `cpu`; `webgpu` (any GPU with a Vulkan, Metal or Direct3D 12 driver); `cuda` (NVIDIA, where ONNX Runtime's CUDA
    * provider is installed). A device is started when it is first used. Default `cpu`.
    */
-  readonly device?: OnnxruntimeDevice;
+  device: oneOf(ONNXRUNTIME_DEVICES, { default: 'cpu' }),
   /** Threads that one operation may use on the CPU. Default: as many as the process may run on. */
-  readonly threads?: number;
+  threads: integer({ optional: true, min: 1 }),
   /** Every compiled graph writes ONNX Runtime's profile to a file whose name begins with this, when it is disposed. */
-  readonly profile?: string;
+  profile: text({ optional: true }),
   /**
    * Called with which provider runs which node of every graph that is compiled: a node on another provider than the
    * device's is right but slow.
    */
-  readonly onAssignment?: (nodes: readonly NodeAssignment[]) => void;
-}
+  onAssignment: custom<(nodes: readonly NodeAssignment[]) => void>()('a function', (f) => typeof f === 'function', {
+    optional: true,
+  }),
+});
+/** Options of `onnxruntimeEngine`. */
+export type OnnxruntimeEngineOptions = Given<typeof engineOptions>;
 
 /** The engine over ONNX Runtime. */
 export interface OnnxruntimeEngine extends Engine {
@@ -58,7 +61,7 @@ interface Runtime {
 /**
  * Runs graphs with ONNX Runtime (the library of the package `@posttrain/onnxruntime-PLATFORM`, loaded on first use and
  * called through its C interface): each compiled graph is one ONNX model and one call, on another thread when it takes longer than
- * a frame of 16 ms, so that the event loop gets its turn.
+ * a frame of 16 ms, so that it does not block the event loop.
  *
  * On the CPU, device memory is host memory, so uploads and reads do not copy. On a GPU, tensors stay in its memory from
  * call to call, and what is dropped is given back.
@@ -67,13 +70,9 @@ export function onnxruntimeEngine(options: OnnxruntimeEngineOptions = {}): Onnxr
   return engineOf(options, CPU_TARGET);
 }
 
-/** With what graphs are written for on the CPU: a test runs there what is written for a GPU that it does not have. */
-export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringTarget): OnnxruntimeEngine {
-  assertKnownOptions('onnxruntimeEngine', options, ['device', 'threads', 'profile', 'onAssignment']);
-  const { device = 'cpu', threads = availableParallelism(), profile, onAssignment } = options;
-  if (!ONNXRUNTIME_DEVICES.includes(device)) {
-    throw new EngineError('onnxruntime', `no device "${device}"; there are ${ONNXRUNTIME_DEVICES.join(', ')}`);
-  }
+/** Cross-lowering, for tests: runs on the CPU graphs that are lowered for a GPU which is not there. */
+export function engineOf(given: OnnxruntimeEngineOptions, cpuTarget: LoweringTarget): OnnxruntimeEngine {
+  const { device, threads = availableParallelism(), profile, onAssignment } = engineOptions.read(given);
   const sessions = new SessionCache({
     threads,
     recordAssignment: onAssignment !== undefined,
@@ -131,7 +130,7 @@ export function engineOf(options: OnnxruntimeEngineOptions, cpuTarget: LoweringT
   };
 }
 
-/** Expands the cached attentions that GroupQueryAttention does not cover. */
+/** Decomposes the cached attentions that GroupQueryAttention does not cover. */
 function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], target: LoweringTarget): Graph {
   const users = new Map<GraphNode, number>();
   for (const { node } of graph.nodes.flatMap((n) => n.inputs)) users.set(node, (users.get(node) ?? 0) + 1);
@@ -155,12 +154,12 @@ function withoutUnusableKernels(graph: Graph, donations: readonly Donation[], ta
   });
 }
 
-/** How an output takes over a donated input. */
+/** How an output reuses a donated input. */
 interface Takeover {
   readonly input: number;
   readonly output: number;
   readonly recycled?: true;
-  /** The output is written over the input; otherwise into a spare, which is what the call before was given. */
+  /** In place; otherwise double buffering: into a spare, which is what the call before was given. */
   readonly inPlace: boolean;
   spare: OnnxBuffer | undefined;
 }
@@ -175,7 +174,7 @@ class OnnxExecutable implements Executable {
   readonly #inputs: readonly Wanted[];
   readonly #outputs: readonly TensorSpec[];
   readonly #takeovers: readonly Takeover[];
-  /** Outputs that take nothing over. */
+  /** Outputs without a donation. */
   readonly #fresh: readonly number[];
   readonly #lowered: LoweredGraph;
   readonly #held: HeldSession | undefined;
@@ -227,7 +226,7 @@ class OnnxExecutable implements Executable {
       const written = this.#lowered.outputs.map((i) => outputs[i]!.value());
       await memory.during(() => session.run(read, written));
     }
-    // The memory given away holds the output of the next call.
+    // Double buffering: the donated memory holds the output of the next call.
     for (const takeover of takeovers) {
       if (!takeover.inPlace) takeover.spare = mayOverwrite(takeover) ? inputs[takeover.input] : undefined;
     }
@@ -240,7 +239,7 @@ class OnnxExecutable implements Executable {
   }
 }
 
-/** How many inputs each memory is that is given away. */
+/** Aliasing check: how many inputs each donated memory is. */
 function usesOfDonated(takeovers: readonly Takeover[], inputs: readonly OnnxBuffer[]): ReadonlyMap<object, number> {
   const uses = new Map<object, number>();
   for (const { input } of takeovers) uses.set(inputs[input]!.block, 0);

@@ -55,13 +55,13 @@ export class OnnxGraphBuilder {
     this.#outputs.push({ value, name, type, shape });
   }
 
-  /** A constant in memory that the session is given: what the file names is never read. */
+  /** An external initializer in memory that the session is given: the file that it names is never read. */
   givenConstant(name: string, type: OnnxType, shape: readonly number[]): string {
     this.#initializers[name] = { type, shape, external: { location: GIVEN, offset: 0, length: 0 } };
     return this.shaped(name, shape);
   }
 
-  /** A constant held by the graph; equal small constants are one. */
+  /** An embedded constant; equal small ones are deduplicated. */
   constant(type: OnnxType, shape: readonly number[], values: ArrayLike<number>): string {
     const data =
       type === 'int64' ? BigInt64Array.from(Array.from(values, BigInt)) : encodeNumbers(values, dtypeOf(type));
@@ -143,13 +143,13 @@ export class OnnxGraphBuilder {
     return shape ? this.shaped(name, shape) : name;
   }
 
-  /** Says what shape a value has: reshapes of it and back are left out. */
+  /** Shape inference: notes what shape a value has, so that reshapes of it and back are elided. */
   shaped(value: string, shape: readonly number[]): string {
     this.#shapes.set(value, shape);
     return value;
   }
 
-  /** An op that is computed once for all that ask for it. */
+  /** Common subexpression elimination: an op that is emitted once. */
   sharedOp(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
     const key = JSON.stringify([op, inputs, attributes]);
     const name = this.#shared.get(key) ?? this.op(op, inputs, attributes);
@@ -167,8 +167,8 @@ export class OnnxGraphBuilder {
   }
 
   /**
-   * Numbers and values of one shape in the shape that the first reshape among them is of: who works element by element needs
-   * no reshapes.
+   * Reshape elision for elementwise ops: numbers and values of one shape, in the shape that the first reshape among them
+   * is of.
    */
   beforeReshape(values: readonly string[]): { readonly values: readonly string[]; readonly shape?: readonly number[] } {
     const isNumber = (value: string) => this.#shapes.get(value)?.length === 0;
@@ -252,9 +252,10 @@ export class OnnxGraphBuilder {
 }
 
 /**
- * ONNX Runtime orders a graph by a depth-first search that begins at its last node that nothing reads. With these nodes at
- * the end and turned round, it computes them in the order they were made, and each value is needed for a short time only:
- * a layer's weight gradient right after what reaches the layer, not after the whole backward pass.
+ * Scheduling for peak memory: ONNX Runtime orders a graph by a depth-first search that begins at its last node that
+ * nothing reads. With these nodes at the end and turned round, it computes them in the order they were made, and each
+ * value is needed for a short time only: a layer's weight gradient right after what reaches the layer, not after the
+ * whole backward pass.
  */
 function lastLeavesFirst(nodes: readonly OnnxNode[]): OnnxNode[] {
   const read = new Set(nodes.flatMap((node) => node.inputs));

@@ -53,7 +53,9 @@ export function scatteredInto(
   return undefined;
 }
 
-/** A sum whose scattered operand `matmulFusions` has left to it: no matrix of zeros, no pass over both. */
+/**
+ * Fused scatter-add: a sum whose scattered operand `matmulFusions` has left to it; no matrix of zeros, no pass over both.
+ */
 export function lowerScatteredSum(node: GraphNode<'add'>, lowering: Lowering): string[] | undefined {
   const found = scatteredInto(node, (inner) => lowering.fused.has(inner));
   if (!found) return undefined;

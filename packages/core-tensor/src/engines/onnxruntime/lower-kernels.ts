@@ -85,8 +85,8 @@ export const kernelRules: Readonly<Record<string, KernelRule>> = {
     const flat = (name: string, count: number) => builder.reshape(name, [batch, 1, count * width]);
     const longest = builder.sharedOp('ReduceMax', [lengths!], { keepdims: 0 });
     const total = builder.sharedOp('Add', [longest, builder.constant('int32', [], [1])]);
-    // MLAS multiplies one row at memory speed if no factor comes with it, which the operator's tiled path does not make use
-    // of; a sink of no weight, which that path does not know, keeps the operator off it.
+    // GEMV path: MLAS multiplies one row at memory speed without a scale factor, which the operator's tiled path does not use; a
+    // sink of no weight, which the tiled path does not support, keeps the operator off it.
     const { mlas } = lowering.target;
     const [before, within] = mlas ? [scale, 1] : [1, scale];
     const noSink = mlas ? ['', '', '', '', builder.constant('float32', [heads], new Array(heads).fill(-3e38))] : [];
@@ -130,7 +130,7 @@ function rotaryTimes(scale: number): KernelRule {
       [batch, length],
       Array.from({ length: batch * length }, (_, i) => (tables === 1 ? i % length : i)),
     );
-    // One token's heads are one behind the other, as products give them and GroupQueryAttention takes them.
+    // Contiguous heads of one token, the layout of products and of GroupQueryAttention.
     const flat = [batch, 1, heads * width];
     const given = length === 1 ? builder.reshape(x!, flat) : x!;
     const turned = builder.op('RotaryEmbedding', [given, positions, table(cos!), table(sin!)], { interleaved: 0 });
@@ -192,7 +192,7 @@ function ownForward(forward: OnnxForward<never>): KernelRule {
   };
 }
 
-/** How a kernel node is written; the forward that the kernel brings comes first. */
+/** How a kernel node is lowered; a forward of the kernel's own wins. */
 export function kernelRule(node: GraphNode<'kernel'>, rules: Readonly<Record<string, KernelRule>>): KernelRule {
   const { name, lower } = node.attributes.kernel;
   const rule = lower?.onnxruntime ? ownForward(lower.onnxruntime) : rules[name];

@@ -84,14 +84,14 @@ function rowsOverMatrix({ a, b, transA }: Product): number | undefined {
   return !transA && specOf(b).shape.length === 2 && shape.length > 2 ? sizeOf(shape) / shape.at(-1)! : undefined;
 }
 
-/** Up to this many rows, repacking the weight of `x Wᵀ` costs more than multiplying by it. */
+/** GEMV regime: up to this many rows, repacking the weight of `x Wᵀ` costs more than multiplying by it. */
 const MOST_ROWS_OVER_WEIGHT = 32;
-/** And up to this many, a weight that has been packed once and for all is the fastest. */
+/** And up to this many, a prepacked weight is the fastest. */
 const MOST_ROWS_OVER_PACKED = 8;
 
 /**
- * The rows of `x` in a product x Wᵀ that is better computed as (W xᵀ)ᵀ: the matrix on the right is repacked on every
- * call, so with few rows it had better be the small one (16 rows over [1536, 576] take half the time).
+ * Operand swap: the rows of `x` in a product x Wᵀ computed as (W xᵀ)ᵀ. The matrix on the right is repacked on every
+ * call, so with few rows the small one is faster there (16 rows over [1536, 576] take half the time).
  */
 export function rowsOverTallWeight({ a, b, transA, transB }: Product): number | undefined {
   const [x, weight] = [specOf(a).shape, specOf(b).shape];

@@ -32,7 +32,7 @@ const rules: Omit<LoweringRules, Removed> = {
   kernel: (node, lowering) => kernelRule(node, lowering.target.kernels)(node, lowering),
 };
 
-/** What a graph is written for. */
+/** A lowering target: what a graph is written for. */
 export interface LoweringTarget {
   /** Products keep to the operators of ONNX itself; which kernels are left in the graph decides about the rest. */
   readonly standard: boolean;
@@ -58,7 +58,7 @@ export const CPU_TARGET: LoweringTarget = {
   kernels: kernelRules,
 };
 
-/** Emitted only when another node asks for them: they often disappear into their users. */
+/** Lazy lowering: emitted only when another node asks for them, as they are often fused into their users. */
 const LAZY: ReadonlySet<OpName> = new Set(['data', 'full', 'iota', 'broadcastTo', 'transpose']);
 
 export interface LoweredGraph {

@@ -5,9 +5,9 @@ import { hasEmptyOperand, scaledProduct, summedProduct } from './lower-products.
 import { countUses } from './uses.js';
 
 /**
- * Products that are emitted by their only user: `mul(product, scalar)` becomes the alpha of one FusedMatMul, the sum of
- * Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting value. So
- * does what is added to scattered rows.
+ * GEMM fusion: products that are emitted by their only user. `mul(product, scalar)` becomes the alpha of one FusedMatMul,
+ * the sum of Aᵀ B over its batch becomes one product of the stacked matrices, and what is added to a product its starting
+ * value. So does what is added to scattered rows.
  */
 export function matmulFusions(graph: Graph): Set<GraphNode> {
   const uses = countUses(graph);

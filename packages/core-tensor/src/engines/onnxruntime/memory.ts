@@ -7,8 +7,8 @@ import type { Pointer } from './native/library.js';
 /** A tensor in the memory of an onnxruntime engine. */
 export abstract class OnnxBuffer implements EngineBuffer {
   /**
-   * Whether nobody but the engine can see this memory. Memory that came from the caller, or was shown to it, is never
-   * written over: a donation copies it once.
+   * Exclusive ownership: memory that came from the caller, or was handed out to it, is aliased and never overwritten; a
+   * donation of it is copy-on-write.
    */
   abstract exclusive: boolean;
   /** The memory itself: two buffers over one block are one memory. */
@@ -20,7 +20,7 @@ export abstract class OnnxBuffer implements EngineBuffer {
 
   /** ONNX Runtime's handle of this memory, which must stay reachable while the handle is used. */
   abstract value(): Pointer;
-  /** Another buffer over the same memory, which takes its place. */
+  /** An alias: another buffer over the same memory, which takes its place. */
   abstract successor(spec: TensorSpec): OnnxBuffer;
 }
 
@@ -31,9 +31,9 @@ export interface Memory {
   /** Memory with arbitrary contents. */
   allocate(spec: TensorSpec): OnnxBuffer;
   copy(buffer: OnnxBuffer): OnnxBuffer;
-  /** Gives memory back. Twice is once. */
+  /** Frees memory; idempotent. */
   free(buffer: EngineBuffer): void;
-  /** Called before memory is asked for: gives back what nobody holds any more. */
+  /** Collection before an allocation: frees what is unreachable. */
   makeRoom(): Promise<void> | void;
   /** Runs work on another thread that uses the memory, which is not given back meanwhile. */
   during<T>(work: () => Promise<T>): Promise<T>;

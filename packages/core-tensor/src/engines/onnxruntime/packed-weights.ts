@@ -5,7 +5,7 @@ import { onnxruntimeEnvironment } from './native/environment.js';
 import type { OrtApi, Pointer } from './native/library.js';
 import { inputName } from './onnx-values.js';
 
-/** Containers of packed weights by the memory of the largest weight in them: graphs over one model share one. */
+/** Prepacked weights containers, by the memory of the largest weight in them: graphs over one model share one. */
 const containers = new WeakMap<object, Promise<Pointer>>();
 const released = new FinalizationRegistry(({ api, container }: { api: OrtApi; container: Pointer }) =>
   api.releasePrepackedWeightsContainer(container),

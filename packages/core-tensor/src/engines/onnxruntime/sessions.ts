@@ -17,11 +17,11 @@ export interface HeldSession {
   release(): Promise<void>;
 }
 
-/** Idle sessions that are kept, and the largest model (bytes) that is: big ones hold big work memory. */
+/** LRU of idle sessions: how many are kept, and the largest model (bytes) that is; big ones hold a big arena. */
 const KEPT_SESSIONS = 64;
 const KEPT_MODEL_BYTES = 64 * 1024;
 
-/** Creates sessions; equal models share one, and small ones are kept for a while after their last holder let go. */
+/** Session cache, reference-counted: equal models share one session, and small idle ones stay in an LRU. */
 export class SessionCache {
   readonly #shared = new Map<string, Shared>();
   readonly #options: SessionOptions;

@@ -1,6 +1,6 @@
 import type { Graph, GraphNode } from '../../graph/node.js';
 
-/** How often each node is read, by other nodes or as an output. */
+/** Use counts: how often each node is read, by other nodes or as an output. */
 export function countUses({ nodes, outputs }: Graph): ReadonlyMap<GraphNode, number> {
   const uses = new Map<GraphNode, number>();
   for (const { node } of [...nodes.flatMap(({ inputs }) => inputs), ...outputs])

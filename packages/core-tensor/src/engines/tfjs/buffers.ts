@@ -37,7 +37,7 @@ export class HeldTensors {
     return buffer;
   }
 
-  /** The tensor of a buffer that the caller never uses again; now whoever calls this must dispose it. */
+  /** Transfers ownership: the tensor of a buffer that the caller never uses again; the caller of this disposes it. */
   take(buffer: TfjsBuffer): TfjsKernelTensor {
     if (this.#dropped.unregister(buffer)) this.#memory.remove(bytesOf(buffer.tensor));
     return buffer.tensor;

@@ -6,7 +6,10 @@ import { linearScale, logScale } from './scale.js';
 
 /** More points than this are drawn as a bare line: markers and error bars would hide it. */
 const MOST_MARKERS = 40;
-/** More points than this are thinned to the lowest and highest of each stretch, which looks the same. */
+/**
+ * Min–max downsampling: more points than this are thinned to the lowest and highest of each stretch, which looks the
+ * same.
+ */
 const MOST_POINTS = 1200;
 
 interface DrawnPoint extends PlotPoint {

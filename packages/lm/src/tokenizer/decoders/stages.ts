@@ -9,7 +9,7 @@ export interface DecoderStage {
   push(token: string, out: string[]): void;
   /** Ends the text; the stage can then be used anew. */
   flush(out: string[]): void;
-  /** What it makes of all tokens at once, where that is quicker than one by one. */
+  /** Batch path: all tokens in one call, where that is quicker than one by one. */
   all?(tokens: readonly string[]): string;
 }
 
@@ -89,7 +89,7 @@ export class Fuse implements DecoderStage {
 
 const encoder = new TextEncoder();
 
-/** Bytes of byte-level tokens, decoded as they come; what is not UTF-8 becomes U+FFFD. */
+/** Streaming UTF-8 decoder of byte-level tokens; what is not UTF-8 becomes U+FFFD. */
 export class ByteLevelStage implements DecoderStage {
   readonly joins = true;
   fragments = false;
@@ -199,7 +199,7 @@ export class TextStage implements DecoderStage {
   }
 }
 
-/** Stages one behind the other. */
+/** A pipeline of stages. */
 export class StageChain {
   readonly #stages: readonly DecoderStage[];
 
@@ -237,7 +237,7 @@ export class StageChain {
   }
 }
 
-/** What a stage makes of all tokens at once. */
+/** Batch decoding of a stage. */
 export function runStage(stage: DecoderStage, tokens: readonly string[]): readonly string[] {
   if (stage.all) return [stage.all(tokens)];
   const out: string[] = [];

@@ -3,7 +3,7 @@ import type { Fields } from '../fields.js';
 import type { Model } from './model.js';
 import { Vocabulary } from './vocabulary.js';
 
-/** `WordPiece`: from the left, the longest token each time; a piece without that is unknown as a whole. */
+/** `WordPiece`: greedy longest match from the left; a piece without a match is unknown as a whole. */
 export function wordPiece(fields: Fields): Model {
   const vocabulary = Vocabulary.read(fields);
   const unknown = fields.string('unk_token');

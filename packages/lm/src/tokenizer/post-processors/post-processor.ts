@@ -66,7 +66,7 @@ function around(fields: Fields, separatorBefore: boolean): PostProcessor {
   };
 }
 
-/** Parts one behind the other. */
+/** A sequence of parts, in order. */
 export function joined(parts: readonly TokenPart[]): TokenPart {
   const [first] = parts;
   if (first && parts.length === 1) return first;
