@@ -7,7 +7,7 @@ export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export interface Candidate {
   /** Prefix and completion. */
   readonly text: string;
-  /** As the extractor finds it; `null` when there is none. */
+  /** As the verifier or the extractor finds it; `null` when there is none. */
   readonly answer: string | null;
   /** Of the completion as sampled, when the generator knows them. */
   readonly tokenIds?: readonly number[];
@@ -44,7 +44,6 @@ export interface NodeParts {
   readonly parents: readonly SearchNode[];
   readonly state: NodeState;
   readonly text: string;
-  readonly answer: string | null;
   readonly tokenIds?: readonly number[] | undefined;
   readonly payload?: unknown;
   readonly node: Mutable<TraceNode>;
@@ -57,6 +56,9 @@ export function searchNode({ tokenIds, payload, parents, ...parts }: NodeParts):
     depth: parents.reduce((depth, parent) => Math.max(depth, parent.depth + 1), 0),
     payload,
     ...(tokenIds && { tokenIds }),
+    get answer() {
+      return parts.node.answer;
+    },
     get score() {
       return parts.node.score;
     },

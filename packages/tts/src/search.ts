@@ -17,13 +17,7 @@ import {
   searchNode,
   stateOf,
 } from './search-node.js';
-import {
-  assertSearch,
-  type DeclaredStrategy,
-  namedOptions,
-  type Problem,
-  type SearchOptions,
-} from './search-options.js';
+import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
 import {
   type Expansion,
   expansionShape,
@@ -70,16 +64,10 @@ export class Search {
   /** The problem itself: its text is the problem's prefix. */
   readonly root: SearchNode;
 
-  /** @param strategy its declared options (`strategyOptions`), or its name, with the names of its `ownOptions` */
-  constructor(
-    strategy: string | DeclaredStrategy,
-    problem: Problem,
-    options: SearchOptions,
-    ownOptions: readonly string[] = [],
-  ) {
-    const declared = typeof strategy === 'string' ? namedOptions(strategy, ownOptions) : strategy;
-    assertSearch(declared, problem, options);
-    this.#strategy = declared.where;
+  /** @param strategy its declared options (`strategyOptions`) */
+  constructor(strategy: DeclaredStrategy, problem: Problem, options: SearchOptions) {
+    assertSearch(strategy, problem, options);
+    this.#strategy = strategy.where;
     this.#problem = problem;
     this.#options = options;
     this.#extract = options.extractAnswer ?? extractFinalAnswer;
@@ -263,7 +251,10 @@ export class Search {
       if (node.status === 'dropped') node.reason ??= reason;
       else if (!isOfSamples) delete node.reason;
     }
-    const answer = chosen.answer ?? answerOf(this.#extract, chosen.text);
+    // Of a completion that is whole it is known, be it that there is none; a thought or a merged text was not looked at.
+    const { state } = chosen as Partial<SearchNode>;
+    const isKnown = chosen.answer !== null || state === 'ended' || state === 'cut';
+    const answer = isKnown ? chosen.answer : answerOf(this.#extract, chosen.text);
     if (!isOfSamples) chosen.node.answer = answer;
     const { exhausted } = this;
     return { text: chosen.text, answer, score: chosen.node.score ?? null, votes, exhausted, trace: this.#trace() };
@@ -313,7 +304,7 @@ export class Search {
     return nodes;
   }
 
-  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'answer' | 'node'> & NewNode): SearchNode {
+  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'node'> & NewNode): SearchNode {
     const parents = parts.parents.map((parent) => parent.node.id);
     const traced: Mutable<TraceNode> = {
       id: this.#nodes.length,
@@ -322,7 +313,7 @@ export class Search {
       ...{ text: '', finishReason: null, promptTokens: 0, completionTokens: 0, answer, status: 'dropped' },
       ...node,
     };
-    const added = searchNode({ ...parts, answer, node: traced });
+    const added = searchNode({ ...parts, node: traced });
     this.#nodes.push(added);
     return added;
   }
@@ -340,14 +331,18 @@ export class Search {
     const isLate = this.exhausted === 'maxWallTimeMs';
     if (isLate) for (const reservation of reservations) reservation.settle({});
     const verdicts = isLate ? undefined : await this.#rounds.judge({ verifier, requests, reservations });
-    nodes.forEach(({ node }, i) => {
+    nodes.forEach(({ node, state }, i) => {
       const verdict = verdicts?.[i];
       if (!verdict) {
         node.reason = OVERTIME;
         return;
       }
-      const { score, stepScores, explanation } = verdict;
+      const { score, stepScores, explanation, answer } = verdict;
       node.score = score;
+      // Votes: a verifier that finds the answer also decides which are equal, unless the caller says so (`extractAnswer`).
+      if (answer !== undefined && state !== 'open' && !this.#options.extractAnswer) {
+        node.answer = answerOf(() => answer, '');
+      }
       if (stepScores !== undefined) node.stepScores = stepScores;
       if (explanation !== undefined) node.explanation = explanation;
       if (score === null) node.reason = 'not scorable';

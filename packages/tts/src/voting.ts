@@ -2,14 +2,17 @@ import type { Candidate } from './search-node.js';
 import type { Vote } from './search-types.js';
 
 /** Votes per answer with their supporters, most weight first; equal weights in order of first appearance. */
-export interface Ballot {
+export interface Ballot<C extends Candidate = Candidate> {
   readonly vote: Vote;
-  readonly supporters: readonly Candidate[];
+  readonly supporters: readonly C[];
 }
 
 /** Counts `weight(candidate)` for each candidate's answer. Every candidate must have an answer. */
-export function countVotes(candidates: readonly Candidate[], weight: (candidate: Candidate) => number): Ballot[] {
-  const supporters = new Map<string, Candidate[]>();
+export function countVotes<C extends Candidate>(
+  candidates: readonly C[],
+  weight: (candidate: C) => number,
+): Ballot<C>[] {
+  const supporters = new Map<string, C[]>();
   for (const candidate of candidates) {
     const answer = candidate.answer!;
     const group = supporters.get(answer);
@@ -25,7 +28,7 @@ export function countVotes(candidates: readonly Candidate[], weight: (candidate:
 }
 
 /** Says of candidates without an answer why they did not vote. */
-export function withAnswer(candidates: readonly Candidate[]): Candidate[] {
+export function withAnswer<C extends Candidate>(candidates: readonly C[]): C[] {
   return candidates.filter(({ answer, node }) => {
     if (answer === null) node.reason ??= 'no answer found';
     return answer !== null;

@@ -11,9 +11,11 @@ import {
   Search,
   type Strategy,
   stepBeamSearch,
+  strategyOptions,
   type ThoughtValues,
   treeOfThoughts,
   type VerifiedStrategyOptions,
+  verifierOption,
   weightedBestOfN,
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
@@ -70,6 +72,7 @@ describe('the kit', () => {
 });
 
 describe('the kit finds', () => {
+  const judged = strategyOptions('judged', { verifier: verifierOption });
   /** The names of the checks that a strategy does not pass. */
   async function failures(strategy: Strategy<VerifiedStrategyOptions>): Promise<string[]> {
     const checks: [string, () => Promise<void>][] = [];
@@ -91,7 +94,7 @@ describe('the kit finds', () => {
   it('nothing in a strategy that is in order', async () => {
     expect(
       await failures(async (problem, options) => {
-        const search = new Search('fine', problem, options, ['verifier']);
+        const search = new Search(judged, problem, options);
         return chosen(search, await search.draw());
       }),
     ).toEqual([]);
@@ -99,7 +102,7 @@ describe('the kit finds', () => {
 
   it('who asks the generator past the search', async () => {
     const failed = await failures(async (problem, options) => {
-      const search = new Search('past', problem, options, ['verifier']);
+      const search = new Search(judged, problem, options);
       await options.generator.generate([{ prompt: problem.prompt, n: 1 }]);
       return chosen(search, await search.draw());
     });
@@ -113,7 +116,7 @@ describe('the kit finds', () => {
   it('who goes by what was faster', async () => {
     let runs = 0;
     const failed = await failures(async (problem, options) => {
-      const search = new Search('racing', problem, options, ['verifier']);
+      const search = new Search(judged, problem, options);
       const nodes = await search.expand(search.root, { n: 2 + (runs++ % 2) });
       return chosen(search, nodes);
     });
@@ -223,7 +226,7 @@ describe('treeOfThoughts', () => {
     const generator = enumerating(1);
     const result = await think(() => 0, { generator, generators: { evaluator }, steps: 1 });
     expect(result.trace.nodes.filter(({ role }) => role === 'evaluator')).toHaveLength(9);
-    await expect(think(() => 0, { search: 'best-first' })).rejects.toThrow(/'bfs' or 'dfs'/);
+    await expect(think(() => 0, { search: 'best-first' })).rejects.toThrow(/one of "bfs", "dfs"/);
     const evaluation = { method: 'vote', prompt: () => '', parse: () => 0 };
     await expect(think(() => 0, { search: 'dfs', evaluation })).rejects.toThrow(/needs values/);
     await expect(think(() => 0, { evaluation: { method: 'score' } })).rejects.toThrow(/method: 'value' or 'vote'/);
