@@ -32,6 +32,8 @@ export interface SearchNode extends Candidate {
   readonly state: NodeState;
   /** As the verifier gave it; `undefined`: not asked. */
   readonly score: number | null | undefined;
+  /** As the generator gave it, with log-probabilities where they were asked for; the root and merged nodes have none. */
+  readonly completion: Completion | undefined;
   /** Of a process verifier: scores of the steps of the whole text, in order. */
   readonly stepScores: readonly number[] | undefined;
   /** Whatever the strategy keeps here: visits and values, a thought's origin. Written to the trace, as JSON has it. */
@@ -44,14 +46,16 @@ export interface NodeParts {
   readonly parents: readonly SearchNode[];
   readonly state: NodeState;
   readonly text: string;
-  readonly tokenIds?: readonly number[] | undefined;
+  readonly completion?: Completion | undefined;
   readonly payload?: unknown;
   readonly node: Mutable<TraceNode>;
 }
 
-export function searchNode({ tokenIds, payload, parents, ...parts }: NodeParts): SearchNode {
+export function searchNode({ completion, payload, parents, ...parts }: NodeParts): SearchNode {
+  const tokenIds = completion?.tokenIds;
   return {
     ...parts,
+    completion,
     parents,
     depth: parents.reduce((depth, parent) => Math.max(depth, parent.depth + 1), 0),
     payload,

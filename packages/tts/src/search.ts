@@ -19,10 +19,13 @@ import {
 } from './search-node.js';
 import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
 import {
+  type Draw,
+  drawShape,
   type Expansion,
   expansionShape,
   type Finish,
   type Remaining,
+  reported,
   type SearchResult,
   type Vote,
 } from './search-types.js';
@@ -61,6 +64,8 @@ export class Search {
   readonly #nodes: SearchNode[] = [];
   readonly #children = new Map<string, number>();
   #exhausted: BudgetLimit | null = null;
+  /** How many samples were asked for. */
+  #drawn = 0;
   /** The problem itself: its text is the problem's prefix. */
   readonly root: SearchNode;
 
@@ -103,19 +108,22 @@ export class Search {
 
   /**
    * Draws `n` completions in batches, verifying each batch if there is a verifier, until done or out of budget. A candidate
-   * that was scored has `node.score` (`null`: not scorable).
+   * that was scored has `node.score` (`null`: not scorable). Drawn again, it goes on where it stopped: two draws of 2 are one of 4.
    *
    * @throws ContractError when generator or verifier answer out of shape; the signal's reason when it fires
    */
-  async draw(): Promise<SearchNode[]> {
-    const { n, batchSize = n, verifier, generator, sampling = {} } = this.#options;
+  async draw(draw: Draw = {}): Promise<SearchNode[]> {
+    const { n = this.#options.n, ...report } = options(`${this.#strategy}: draw`, drawShape).read(draw);
+    const { batchSize = n, verifier, generator, sampling = {} } = this.#options;
     const { seed, ...drawn } = sampling;
     const { prompt, prefix = '' } = this.#problem;
     const candidates: SearchNode[] = [];
-    for (let asked = 0; asked < n && this.exhausted !== 'maxWallTimeMs'; ) {
+    const end = this.#drawn + n;
+    while (this.#drawn < end && this.exhausted !== 'maxWallTimeMs') {
+      const asked = this.#drawn;
       // What could not be verified is not begun either.
       const { limit, reservations: held } = this.#ledger.reserveEach(
-        this.#places(this.root.key, '', asked, Math.min(batchSize, n - asked)),
+        this.#places(this.root.key, '', asked, Math.min(batchSize, end - asked)),
         this.#generatingCost(drawn.maxTokens),
         ...(verifier ? [this.#judgingCost] : []),
       );
@@ -128,11 +136,11 @@ export class Search {
       const keys = this.#places(this.root.key, '', asked, granted);
       const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
-        request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
+        request: { ...drawn, ...reported(report), ...(prefix === '' ? {} : { prefix }), prompt },
         seed: seed === undefined ? undefined : seed + asked,
       });
       const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
-      asked += granted;
+      this.#drawn += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
       for (const [i, key] of keys.entries()) if (!wanted.has(key)) toJudge[i]?.settle({});
@@ -151,7 +159,7 @@ export class Search {
    */
   async expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
     const where = `${this.#strategy}: expand`;
-    const { n, stop, role, prompt, prefix } = options(where, expansionShape).read(expansion);
+    const { n, stop, role, prompt, prefix, ...report } = options(where, expansionShape).read(expansion);
     const { seed: _, ...sampling } = { ...this.#options.sampling, ...expansion.sampling };
     const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
     const generator = this.#generator(role);
@@ -176,6 +184,7 @@ export class Search {
       reservations: [...reservations],
       request: {
         ...sampling,
+        ...reported(report),
         ...(maxTokens === undefined ? {} : { maxTokens }),
         ...(stops.length === 0 ? {} : { stop: stops }),
         ...(start === '' ? {} : { prefix: start }),
@@ -285,9 +294,9 @@ export class Search {
       const text = start + completion.text + step;
       const aborted = completion.finishReason === 'abort';
       const answer = aborted || state === 'open' ? null : answerOf(this.#extract, text);
-      const { tokenIds, usage, finishReason } = completion;
+      const { usage, finishReason } = completion;
       const node = this.#add({
-        ...{ key: keys[i]!, parents: [parent], state, text, answer, tokenIds },
+        ...{ key: keys[i]!, parents: [parent], state, text, answer, completion },
         node: {
           text: start === parent.text ? completion.text + step : text,
           finishReason,

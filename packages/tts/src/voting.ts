@@ -1,5 +1,6 @@
-import type { Candidate } from './search-node.js';
-import type { Vote } from './search-types.js';
+import type { Search } from './search.js';
+import { ancestry, type Candidate, type SearchNode } from './search-node.js';
+import type { SearchResult, Vote } from './search-types.js';
 
 /** Votes per answer with their supporters, most weight first; equal weights in order of first appearance. */
 export interface Ballot<C extends Candidate = Candidate> {
@@ -33,4 +34,38 @@ export function withAnswer<C extends Candidate>(candidates: readonly C[]): C[] {
     if (answer === null) node.reason ??= 'no answer found';
     return answer !== null;
   });
+}
+
+/**
+ * Closes a search by a vote over what came of it: the answer with the most weight wins, the first seen of several, and its
+ * text is `best` of its supporters (default: the first). All that the supporters came from is kept.
+ *
+ * @throws NoCandidateError that says `none` when nobody has an answer
+ */
+export function finishVote(
+  search: Search,
+  candidates: readonly SearchNode[],
+  how: {
+    readonly none: string;
+    readonly weight?: (candidate: SearchNode) => number;
+    readonly best?: (supporters: readonly SearchNode[]) => SearchNode;
+  },
+): SearchResult {
+  const { none, weight = () => 1, best = (supporters) => supporters[0]! } = how;
+  const ballots = countVotes(withAnswer(candidates), weight);
+  const winner = ballots[0];
+  if (!winner) throw search.nothing(none);
+  const support = [...new Set(winner.supporters.flatMap((it) => [...ancestry(it)]))];
+  return search.finish(best(winner.supporters), {
+    support,
+    votes: ballots.map(({ vote }) => vote),
+    reason: 'outvoted',
+  });
+}
+
+/** The same, or the first of them where nobody has an answer that could be counted (open texts). */
+export function finishVoteOrFirst(search: Search, candidates: readonly SearchNode[], none: string): SearchResult {
+  const [first] = candidates;
+  if (!first || candidates.some(({ answer }) => answer !== null)) return finishVote(search, candidates, { none });
+  return search.finish(first, { reason: 'not the first' });
 }
