@@ -65,8 +65,9 @@ export async function sequentialRevision(problem: Problem, options: SequentialRe
     const voters = withAnswer(chain).filter(({ score }) => typeof score === 'number');
     for (const node of voters) assertWeight(`verifier "${verifier.name}"`, weight(node));
     const [winner] = countVotes(voters, weight);
-    for (const { node } of voters) node.reason = 'outvoted in its chain';
-    return winner ? [best(winner.supporters)] : [];
+    const kept = winner && best(winner.supporters);
+    for (const voter of voters) if (voter !== kept) voter.node.reason = 'not the best of its chain';
+    return kept ?? [];
   });
   return finishVote(search, chosen, { none: 'no attempt has both an answer and a score.', weight, best });
 }
