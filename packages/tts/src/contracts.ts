@@ -1,4 +1,4 @@
-import type { Completion, Generator, Verdict } from '@posttrain/interfaces';
+import { type Completion, type Generator, showValue, type Verdict } from '@posttrain/interfaces';
 import type { AnswerExtractor } from '@posttrain/interfaces/answers';
 import { ContractError } from './errors.js';
 
@@ -28,7 +28,12 @@ export function checkedVerdicts(name: string, verdicts: unknown, n: number): Ver
   }
   const missing = verdicts.findIndex((verdict) => typeof verdict !== 'object' || verdict === null);
   if (missing >= 0) throw new ContractError(`verifier "${name}" gave completion ${missing} no verdict.`);
-  (verdicts as Verdict[]).forEach(({ score, stepScores = [] }, i) => {
+  (verdicts as Verdict[]).forEach(({ score, stepScores = [], answer = null }, i) => {
+    if (answer !== null && typeof answer !== 'string') {
+      throw new ContractError(
+        `verifier "${name}" gave completion ${i} the answer ${showValue(answer)}; an answer is a text, or null.`,
+      );
+    }
     const odd = [score, ...stepScores].find((it) => it !== null && !Number.isFinite(it));
     if (odd === undefined) return;
     throw new ContractError(

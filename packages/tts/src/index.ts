@@ -15,8 +15,12 @@ export {
   type VerifierResult,
   VerifierTimeoutError,
 } from '@posttrain/interfaces/verifiers';
+export { type AllocateCompletionsOptions, allocateCompletions } from './adaptive-allocation.js';
 export type { Budget, BudgetLimit, Spending } from './budget.js';
+export type { Winner } from './choosing.js';
 export { ContractError, InvalidArgumentError, NoCandidateError } from './errors.js';
+export { type JuryOptions, jury } from './jury.js';
+export { type Overthinking, overthinking, type SolutionRound } from './overthinking.js';
 export { Search } from './search.js';
 export type { Candidate, NodeState, SearchNode } from './search-node.js';
 export {
@@ -27,21 +31,85 @@ export {
   type VerifiedStrategyOptions,
   verifierOption,
 } from './search-options.js';
-export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
+export type { Draw, Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export type { StepAggregation } from './step-score.js';
+export {
+  type AdaptiveConsistencyOptions,
+  adaptiveConsistency,
+  betaConfidence,
+} from './strategies/adaptive-consistency.js';
+export { type AutoCotOptions, autoCot } from './strategies/auto-cot.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
+export { type BudgetForcingOptions, budgetForcing } from './strategies/budget-forcing.js';
+export {
+  type ChainOfThoughtOptions,
+  chainOfThought,
+  type Demonstration,
+  demonstrationPrompt,
+  mostComplex,
+  reasoningSteps,
+} from './strategies/chain-of-thought.js';
+export { type ChainOfVerificationOptions, chainOfVerification } from './strategies/chain-of-verification.js';
+export { type ComplexityBasedOptions, complexityBased } from './strategies/complexity-based.js';
+export {
+  type ConfidenceInformedSelfConsistencyOptions,
+  confidenceInformedSelfConsistency,
+} from './strategies/confidence-informed-self-consistency.js';
+export { type CotDecodingOptions, cotDecoding } from './strategies/cot-decoding.js';
+export { type DebateOptions, debate } from './strategies/debate.js';
+export {
+  type DeepConfOptions,
+  deepConf,
+  groupConfidences,
+  type TraceConfidence,
+  tokenConfidences,
+  traceConfidence,
+} from './strategies/deep-conf.js';
+export { type DeepConfOnlineOptions, deepConfOnline } from './strategies/deep-conf-online.js';
+export {
+  type EarlyStoppingSelfConsistencyOptions,
+  earlyStoppingSelfConsistency,
+} from './strategies/early-stopping-self-consistency.js';
+export { type GenSelectOptions, genSelect } from './strategies/gen-select.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
+export { type KnockoutTournamentOptions, knockoutTournament } from './strategies/knockout-tournament.js';
+export { type AnsweredQuestion, type LeastToMostOptions, leastToMost } from './strategies/least-to-most.js';
+export { type LengthControlOptions, lengthControl, lengthError } from './strategies/length-control.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export {
+  type MinimumBayesRiskOptions,
+  minimumBayesRisk,
+  type TextUtility,
+} from './strategies/minimum-bayes-risk.js';
+export { type MurOptions, mur } from './strategies/mur.js';
 export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
+export {
+  type RecursiveSelfAggregationOptions,
+  recursiveSelfAggregation,
+} from './strategies/recursive-self-aggregation.js';
+export { type RegularizedBestOfNOptions, regularizedBestOfN } from './strategies/regularized-best-of-n.js';
+export { type SelfCertaintyOptions, selfCertainty } from './strategies/self-certainty.js';
+export { type SelfPolishOptions, selfPolish } from './strategies/self-polish.js';
+export { type CritiquedDraft, type SelfRefineOptions, selfRefine } from './strategies/self-refine.js';
+export { type SequentialRevisionOptions, sequentialRevision } from './strategies/sequential-revision.js';
+export { type SkeletonOfThoughtOptions, skeletonOfThought } from './strategies/skeleton-of-thought.js';
+export { type SoftBestOfNOptions, softBestOfN } from './strategies/soft-best-of-n.js';
+export { type SpeculativeRejectionOptions, speculativeRejection } from './strategies/speculative-rejection.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
+export { type SwissTournamentOptions, swissTournament } from './strategies/swiss-tournament.js';
 export {
   type ThoughtValues,
   type ThoughtVotes,
   type TreeOfThoughtsOptions,
   treeOfThoughts,
 } from './strategies/tree-of-thoughts.js';
+export {
+  type UniversalSelfConsistencyOptions,
+  universalSelfConsistency,
+} from './strategies/universal-self-consistency.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
+export { reasoningTriggers, type ZeroShotCotOptions, zeroShotCot } from './strategies/zero-shot-cot.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';

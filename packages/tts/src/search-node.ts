@@ -7,7 +7,7 @@ export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export interface Candidate {
   /** Prefix and completion. */
   readonly text: string;
-  /** As the extractor finds it; `null` when there is none. */
+  /** As the verifier or the extractor finds it; `null` when there is none. */
   readonly answer: string | null;
   /** Of the completion as sampled, when the generator knows them. */
   readonly tokenIds?: readonly number[];
@@ -32,6 +32,8 @@ export interface SearchNode extends Candidate {
   readonly state: NodeState;
   /** As the verifier gave it; `undefined`: not asked. */
   readonly score: number | null | undefined;
+  /** As the generator gave it, with log-probabilities where they were asked for; the root and merged nodes have none. */
+  readonly completion: Completion | undefined;
   /** Of a process verifier: scores of the steps of the whole text, in order. */
   readonly stepScores: readonly number[] | undefined;
   /** Whatever the strategy keeps here: visits and values, a thought's origin. Written to the trace, as JSON has it. */
@@ -44,19 +46,23 @@ export interface NodeParts {
   readonly parents: readonly SearchNode[];
   readonly state: NodeState;
   readonly text: string;
-  readonly answer: string | null;
-  readonly tokenIds?: readonly number[] | undefined;
+  readonly completion?: Completion | undefined;
   readonly payload?: unknown;
   readonly node: Mutable<TraceNode>;
 }
 
-export function searchNode({ tokenIds, payload, parents, ...parts }: NodeParts): SearchNode {
+export function searchNode({ completion, payload, parents, ...parts }: NodeParts): SearchNode {
+  const tokenIds = completion?.tokenIds;
   return {
     ...parts,
+    completion,
     parents,
     depth: parents.reduce((depth, parent) => Math.max(depth, parent.depth + 1), 0),
     payload,
     ...(tokenIds && { tokenIds }),
+    get answer() {
+      return parts.node.answer;
+    },
     get score() {
       return parts.node.score;
     },

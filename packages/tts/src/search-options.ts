@@ -76,7 +76,7 @@ const strategyShape = {
    * for together.
    */
   batchSize: integer({ optional: true, min: 1 }),
-  /** Finds the answers that are counted. Default `extractFinalAnswer`. */
+  /** Finds the answers that are counted. Default: the verifier's, where it finds one (`Verdict.answer`), else `extractFinalAnswer`. */
   extractAnswer: custom<AnswerExtractor>()(
     'a function of a text: (text) => answer or null',
     (value) => typeof value === 'function',
@@ -141,13 +141,6 @@ export const strategyOptions = <const S extends OptionShape>(
   strategy: string,
   own: S,
 ): Options<typeof strategyShape & S> => options(strategy, { ...strategyShape, ...own }, STRATEGY_HINTS);
-
-/** A strategy that names its own options and checks them itself; with `verifier` among them it must be given. */
-export function namedOptions(strategy: string, names: readonly string[]): DeclaredStrategy {
-  const unchecked = custom<unknown>()('anything', () => true, { optional: true });
-  const own = names.map((name) => [name, name === 'verifier' ? verifierOption : unchecked] as const);
-  return strategyOptions(strategy, Object.fromEntries<Option<unknown>>(own));
-}
 
 /** @throws OptionError; InvalidArgumentError for limits that do not go together */
 export function assertSearch(declared: DeclaredStrategy, problem: Problem, given: SearchOptions): void {

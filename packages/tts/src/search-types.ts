@@ -1,10 +1,13 @@
 import {
+  boolean,
   custom,
+  type GenerateRequest,
   type Given,
   integer,
   listOf,
   type Options,
   type Prompt,
+  type Read,
   type SamplingParams,
   text,
 } from '@posttrain/interfaces';
@@ -40,7 +43,34 @@ export interface SearchResult {
 /** A strategy: a problem in, the best answer found and the trace of the search out. */
 export type Strategy<Options extends StrategyOptions> = (problem: Problem, options: Options) => Promise<SearchResult>;
 
+/** What the generator is to say of the tokens; what it does not say is missed by the strategy that needs it (`tokenReports`). */
+const reportShape = {
+  /** The log-probability of each token. Default false. */
+  logProbs: boolean({ default: false }),
+  /** So many of the likeliest tokens in the place of each token. Default 0. */
+  topLogProbs: integer({ default: 0, min: 0 }),
+  /** Statistics of the distribution in the place of each token, by name, of generators that have them (`@posttrain/lm`). Default: none. */
+  statistics: listOf(text({}), { default: [] }),
+};
+
+/** The part of a request that asks for reports: what is not asked for is not in it. */
+export const reported = (report: Read<Options<typeof reportShape>>): Partial<GenerateRequest> =>
+  Object.fromEntries(
+    (['logProbs', 'topLogProbs', 'statistics'] as const)
+      .map((name) => [name, report[name]] as const)
+      .filter(([, value]) => (Array.isArray(value) ? value.length > 0 : value !== false && value !== 0)),
+  );
+
+export const drawShape = {
+  /** How many. Default: the strategy's `n`. */
+  n: integer({ optional: true, min: 1 }),
+  ...reportShape,
+};
+/** What samples are drawn with. */
+export type Draw = Given<Options<typeof drawShape>>;
+
 export const expansionShape = {
+  ...reportShape,
   /** How many. */
   n: integer({ min: 1 }),
   /** Strings that end a step and are part of its text: a child that ended at one is `open`. Default: none. */

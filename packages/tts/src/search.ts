@@ -17,18 +17,15 @@ import {
   searchNode,
   stateOf,
 } from './search-node.js';
+import { assertSearch, type DeclaredStrategy, type Problem, type SearchOptions } from './search-options.js';
 import {
-  assertSearch,
-  type DeclaredStrategy,
-  namedOptions,
-  type Problem,
-  type SearchOptions,
-} from './search-options.js';
-import {
+  type Draw,
+  drawShape,
   type Expansion,
   expansionShape,
   type Finish,
   type Remaining,
+  reported,
   type SearchResult,
   type Vote,
 } from './search-types.js';
@@ -67,19 +64,15 @@ export class Search {
   readonly #nodes: SearchNode[] = [];
   readonly #children = new Map<string, number>();
   #exhausted: BudgetLimit | null = null;
+  /** How many samples were asked for. */
+  #drawn = 0;
   /** The problem itself: its text is the problem's prefix. */
   readonly root: SearchNode;
 
-  /** @param strategy its declared options (`strategyOptions`), or its name, with the names of its `ownOptions` */
-  constructor(
-    strategy: string | DeclaredStrategy,
-    problem: Problem,
-    options: SearchOptions,
-    ownOptions: readonly string[] = [],
-  ) {
-    const declared = typeof strategy === 'string' ? namedOptions(strategy, ownOptions) : strategy;
-    assertSearch(declared, problem, options);
-    this.#strategy = declared.where;
+  /** @param strategy its declared options (`strategyOptions`) */
+  constructor(strategy: DeclaredStrategy, problem: Problem, options: SearchOptions) {
+    assertSearch(strategy, problem, options);
+    this.#strategy = strategy.where;
     this.#problem = problem;
     this.#options = options;
     this.#extract = options.extractAnswer ?? extractFinalAnswer;
@@ -115,19 +108,22 @@ export class Search {
 
   /**
    * Draws `n` completions in batches, verifying each batch if there is a verifier, until done or out of budget. A candidate
-   * that was scored has `node.score` (`null`: not scorable).
+   * that was scored has `node.score` (`null`: not scorable). Drawn again, it goes on where it stopped: two draws of 2 are one of 4.
    *
    * @throws ContractError when generator or verifier answer out of shape; the signal's reason when it fires
    */
-  async draw(): Promise<SearchNode[]> {
-    const { n, batchSize = n, verifier, generator, sampling = {} } = this.#options;
+  async draw(draw: Draw = {}): Promise<SearchNode[]> {
+    const { n = this.#options.n, ...report } = options(`${this.#strategy}: draw`, drawShape).read(draw);
+    const { batchSize = n, verifier, generator, sampling = {} } = this.#options;
     const { seed, ...drawn } = sampling;
     const { prompt, prefix = '' } = this.#problem;
     const candidates: SearchNode[] = [];
-    for (let asked = 0; asked < n && this.exhausted !== 'maxWallTimeMs'; ) {
+    const end = this.#drawn + n;
+    while (this.#drawn < end && this.exhausted !== 'maxWallTimeMs') {
+      const asked = this.#drawn;
       // What could not be verified is not begun either.
       const { limit, reservations: held } = this.#ledger.reserveEach(
-        this.#places(this.root.key, '', asked, Math.min(batchSize, n - asked)),
+        this.#places(this.root.key, '', asked, Math.min(batchSize, end - asked)),
         this.#generatingCost(drawn.maxTokens),
         ...(verifier ? [this.#judgingCost] : []),
       );
@@ -140,11 +136,11 @@ export class Search {
       const keys = this.#places(this.root.key, '', asked, granted);
       const asking = await this.#rounds.ask({
         ...{ generator, reservations: [...reservations], isAlone: true },
-        request: { ...drawn, ...(prefix === '' ? {} : { prefix }), prompt },
+        request: { ...drawn, ...reported(report), ...(prefix === '' ? {} : { prefix }), prompt },
         seed: seed === undefined ? undefined : seed + asked,
       });
       const batch = this.#grow({ parent: this.root, start: prefix, keys, stops: [], ...asking });
-      asked += granted;
+      this.#drawn += granted;
       candidates.push(...batch);
       const wanted = new Set(batch.map(({ key }) => key));
       for (const [i, key] of keys.entries()) if (!wanted.has(key)) toJudge[i]?.settle({});
@@ -163,7 +159,7 @@ export class Search {
    */
   async expand(node: SearchNode, expansion: Expansion): Promise<SearchNode[]> {
     const where = `${this.#strategy}: expand`;
-    const { n, stop, role, prompt, prefix } = options(where, expansionShape).read(expansion);
+    const { n, stop, role, prompt, prefix, ...report } = options(where, expansionShape).read(expansion);
     const { seed: _, ...sampling } = { ...this.#options.sampling, ...expansion.sampling };
     const maxTokens = expansion.maxTokens ?? sampling.maxTokens;
     const generator = this.#generator(role);
@@ -188,6 +184,7 @@ export class Search {
       reservations: [...reservations],
       request: {
         ...sampling,
+        ...reported(report),
         ...(maxTokens === undefined ? {} : { maxTokens }),
         ...(stops.length === 0 ? {} : { stop: stops }),
         ...(start === '' ? {} : { prefix: start }),
@@ -263,7 +260,10 @@ export class Search {
       if (node.status === 'dropped') node.reason ??= reason;
       else if (!isOfSamples) delete node.reason;
     }
-    const answer = chosen.answer ?? answerOf(this.#extract, chosen.text);
+    // Of a completion that is whole it is known, be it that there is none; a thought or a merged text was not looked at.
+    const { state } = chosen as Partial<SearchNode>;
+    const isKnown = chosen.answer !== null || state === 'ended' || state === 'cut';
+    const answer = isKnown ? chosen.answer : answerOf(this.#extract, chosen.text);
     if (!isOfSamples) chosen.node.answer = answer;
     const { exhausted } = this;
     return { text: chosen.text, answer, score: chosen.node.score ?? null, votes, exhausted, trace: this.#trace() };
@@ -294,9 +294,9 @@ export class Search {
       const text = start + completion.text + step;
       const aborted = completion.finishReason === 'abort';
       const answer = aborted || state === 'open' ? null : answerOf(this.#extract, text);
-      const { tokenIds, usage, finishReason } = completion;
+      const { usage, finishReason } = completion;
       const node = this.#add({
-        ...{ key: keys[i]!, parents: [parent], state, text, answer, tokenIds },
+        ...{ key: keys[i]!, parents: [parent], state, text, answer, completion },
         node: {
           text: start === parent.text ? completion.text + step : text,
           finishReason,
@@ -313,7 +313,7 @@ export class Search {
     return nodes;
   }
 
-  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'answer' | 'node'> & NewNode): SearchNode {
+  #add({ answer = null, node, ...parts }: Omit<NodeParts, 'node'> & NewNode): SearchNode {
     const parents = parts.parents.map((parent) => parent.node.id);
     const traced: Mutable<TraceNode> = {
       id: this.#nodes.length,
@@ -322,7 +322,7 @@ export class Search {
       ...{ text: '', finishReason: null, promptTokens: 0, completionTokens: 0, answer, status: 'dropped' },
       ...node,
     };
-    const added = searchNode({ ...parts, answer, node: traced });
+    const added = searchNode({ ...parts, node: traced });
     this.#nodes.push(added);
     return added;
   }
@@ -340,14 +340,18 @@ export class Search {
     const isLate = this.exhausted === 'maxWallTimeMs';
     if (isLate) for (const reservation of reservations) reservation.settle({});
     const verdicts = isLate ? undefined : await this.#rounds.judge({ verifier, requests, reservations });
-    nodes.forEach(({ node }, i) => {
+    nodes.forEach(({ node, state }, i) => {
       const verdict = verdicts?.[i];
       if (!verdict) {
         node.reason = OVERTIME;
         return;
       }
-      const { score, stepScores, explanation } = verdict;
+      const { score, stepScores, explanation, answer } = verdict;
       node.score = score;
+      // Votes: a verifier that finds the answer also decides which are equal, unless the caller says so (`extractAnswer`).
+      if (answer !== undefined && state !== 'open' && !this.#options.extractAnswer) {
+        node.answer = answerOf(() => answer, '');
+      }
       if (stepScores !== undefined) node.stepScores = stepScores;
       if (explanation !== undefined) node.explanation = explanation;
       if (score === null) node.reason = 'not scorable';

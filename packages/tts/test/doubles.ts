@@ -127,5 +127,23 @@ export function values(seed: number): (text: string) => number {
   };
 }
 /** What the authors’ code or rule gives. */
-export const goldenOf = <T>(name: string): T =>
-  JSON.parse(readFileSync(new URL(`../../../goldens/tree-search/${name}.json`, import.meta.url), 'utf8')) as T;
+export const goldenOf = <T>(name: string, folder = 'tree-search'): T =>
+  JSON.parse(readFileSync(new URL(`../../../goldens/${folder}/${name}.json`, import.meta.url), 'utf8')) as T;
+/** Says of tokens what strategies ask for, as functions of the text; as many tokens as are counted. */
+export const reporting = (inner: Generator): Generator => ({
+  name: inner.name,
+  generate: async (requests) =>
+    (await inner.generate(requests)).map((completions) =>
+      completions.map((it) => {
+        const tokens = Array.from({ length: it.usage.completionTokens }, (_, t) => t);
+        const logProb = (t: number, rank: number) => -rank - hash32(`${it.text} ${t}`) / 2 ** 32;
+        return {
+          ...it,
+          tokenIds: tokens,
+          logProbs: tokens.map((t) => logProb(t, 0)),
+          topLogProbs: tokens.map((t) => [0, 1, 2, 3].map((rank) => ({ tokenId: rank, logProb: logProb(t, rank) }))),
+          statistics: { selfCertainty: tokens.map((t) => -logProb(t, 0)) },
+        };
+      }),
+    ),
+});

@@ -7,20 +7,22 @@ import {
   Search,
   type SearchNode,
   type SearchOptions,
+  strategyOptions,
   type Trace,
   traceTable,
   traceToJson,
   traceToSvg,
+  verifierOption,
 } from '../src/index.js';
 import { completion, scripted, stepper, table } from './doubles.js';
 
 const STEP = { stop: ['\n'], maxTokens: 4 };
-const searchOf = (options: Partial<SearchOptions> = {}, own: readonly string[] = ['verifier']) =>
+const mine = strategyOptions('mine', { verifier: verifierOption });
+const searchOf = (options: Partial<SearchOptions> = {}) =>
   new Search(
-    'mine',
+    mine,
     { prompt: 'q', prefix: '>' },
     { generator: stepper(['a', 'b', 'c'], 3), n: 1, verifier: table((text) => text.length), ...options },
-    own,
   );
 /** All that a node is, but for what it holds on to. */
 const plain = (trace: Trace) => ({ ...trace, spent: { ...trace.spent, wallTimeMs: 0, generatorCalls: 0 } });

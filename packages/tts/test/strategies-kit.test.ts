@@ -2,22 +2,55 @@ import type { Generator, Sandbox } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
+  adaptiveConsistency,
+  autoCot,
   bestOfN,
+  budgetForcing,
+  chainOfThought,
+  chainOfVerification,
+  complexityBased,
+  confidenceInformedSelfConsistency,
+  cotDecoding,
+  debate,
+  deepConf,
+  deepConfOnline,
+  earlyStoppingSelfConsistency,
+  genSelect,
   graphOfThoughts,
+  knockoutTournament,
+  leastToMost,
+  lengthControl,
   majorityVote,
   mcts,
+  minimumBayesRisk,
+  mur,
   programAided,
   rebase,
+  recursiveSelfAggregation,
+  regularizedBestOfN,
   Search,
   type Strategy,
+  type StrategyOptions,
+  selfCertainty,
+  selfPolish,
+  selfRefine,
+  sequentialRevision,
+  skeletonOfThought,
+  softBestOfN,
+  speculativeRejection,
   stepBeamSearch,
+  strategyOptions,
+  swissTournament,
   type ThoughtValues,
   treeOfThoughts,
+  universalSelfConsistency,
   type VerifiedStrategyOptions,
+  verifierOption,
   weightedBestOfN,
+  zeroShotCot,
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
-import { completion, enumerating, goldenOf, LETTERS, scripted, values } from './doubles.js';
+import { completion, enumerating, goldenOf, LETTERS, reporting, scripted, values } from './doubles.js';
 
 describe('the kit', () => {
   testStrategy(it, 'bestOfN', bestOfN, (kit) => kit);
@@ -37,6 +70,39 @@ describe('the kit', () => {
     }),
   };
   testStrategy(it, 'programAided', programAided, ({ verifier: _, ...kit }) => ({ ...kit, sandbox: echo }));
+  const plain: Record<string, Strategy<StrategyOptions>> = {
+    ...{ adaptiveConsistency, complexityBased, chainOfVerification, debate, earlyStoppingSelfConsistency, genSelect },
+    ...{ knockoutTournament, leastToMost, recursiveSelfAggregation, selfPolish, selfRefine, skeletonOfThought },
+    ...{ swissTournament, universalSelfConsistency, zeroShotCot },
+    ...{ cotDecoding, deepConf, selfCertainty },
+  };
+  for (const [name, strategy] of Object.entries(plain)) {
+    testStrategy(it, name, strategy, ({ verifier: _, ...kit }) => ({ ...kit, generator: reporting(kit.generator) }));
+  }
+  const judged: Record<string, Strategy<VerifiedStrategyOptions>> = {
+    ...{ confidenceInformedSelfConsistency, sequentialRevision, softBestOfN, speculativeRejection },
+    mur: (problem, options) => mur(problem, { ...options, stop: ['\n'] }),
+    sideBySide: (problem, options) => sequentialRevision(problem, { ...options, chains: 3 }),
+    regularizedBestOfN: (problem, options) => regularizedBestOfN(problem, { ...options, regularizer: 'kl', beta: 0.5 }),
+  };
+  for (const [name, strategy] of Object.entries(judged)) {
+    testStrategy(it, name, strategy, (kit) => ({ ...kit, generator: reporting(kit.generator) }));
+  }
+  testStrategy(it, 'autoCot', autoCot, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, questions: ['a', 'b', 'c', 'd'], clusters: 2 },
+    embedder: { name: 'places', embed: async (texts) => texts.map((_, i) => new Float32Array([i])) },
+  }));
+  testStrategy(it, 'budgetForcing', budgetForcing, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, maxThinkingTokens: 12, thinkingEnd: '\n' },
+  }));
+  testStrategy(it, 'chainOfThought', chainOfThought, ({ verifier: _, ...kit }) => ({ ...kit, demonstrations: [] }));
+  testStrategy(it, 'deepConfOnline', deepConfOnline, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, generator: reporting(kit.generator), warmup: 2, together: 2, consensus: 1, window: 2, piece: 2 },
+  }));
+  testStrategy(it, 'lengthControl', lengthControl, ({ verifier: _, ...kit }) => ({ ...kit, targetTokens: 3 }));
+  testStrategy(it, 'minimumBayesRisk', minimumBayesRisk, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, utility: (a: string, b: string) => Number(a === b) },
+  }));
   testStrategy(it, 'rebase', rebase, (kit) => ({ ...kit, stop: ['\n'] }));
   testStrategy(it, 'mcts with rollouts', mcts, (kit) => ({ ...kit, width: 2, stop: ['\n'] }));
   testStrategy(it, 'mcts with values', mcts, (kit) => ({
@@ -70,6 +136,7 @@ describe('the kit', () => {
 });
 
 describe('the kit finds', () => {
+  const judged = strategyOptions('judged', { verifier: verifierOption });
   /** The names of the checks that a strategy does not pass. */
   async function failures(strategy: Strategy<VerifiedStrategyOptions>): Promise<string[]> {
     const checks: [string, () => Promise<void>][] = [];
@@ -91,7 +158,7 @@ describe('the kit finds', () => {
   it('nothing in a strategy that is in order', async () => {
     expect(
       await failures(async (problem, options) => {
-        const search = new Search('fine', problem, options, ['verifier']);
+        const search = new Search(judged, problem, options);
         return chosen(search, await search.draw());
       }),
     ).toEqual([]);
@@ -99,7 +166,7 @@ describe('the kit finds', () => {
 
   it('who asks the generator past the search', async () => {
     const failed = await failures(async (problem, options) => {
-      const search = new Search('past', problem, options, ['verifier']);
+      const search = new Search(judged, problem, options);
       await options.generator.generate([{ prompt: problem.prompt, n: 1 }]);
       return chosen(search, await search.draw());
     });
@@ -113,7 +180,7 @@ describe('the kit finds', () => {
   it('who goes by what was faster', async () => {
     let runs = 0;
     const failed = await failures(async (problem, options) => {
-      const search = new Search('racing', problem, options, ['verifier']);
+      const search = new Search(judged, problem, options);
       const nodes = await search.expand(search.root, { n: 2 + (runs++ % 2) });
       return chosen(search, nodes);
     });
@@ -223,7 +290,7 @@ describe('treeOfThoughts', () => {
     const generator = enumerating(1);
     const result = await think(() => 0, { generator, generators: { evaluator }, steps: 1 });
     expect(result.trace.nodes.filter(({ role }) => role === 'evaluator')).toHaveLength(9);
-    await expect(think(() => 0, { search: 'best-first' })).rejects.toThrow(/'bfs' or 'dfs'/);
+    await expect(think(() => 0, { search: 'best-first' })).rejects.toThrow(/one of "bfs", "dfs"/);
     const evaluation = { method: 'vote', prompt: () => '', parse: () => 0 };
     await expect(think(() => 0, { search: 'dfs', evaluation })).rejects.toThrow(/needs values/);
     await expect(think(() => 0, { evaluation: { method: 'score' } })).rejects.toThrow(/method: 'value' or 'vote'/);

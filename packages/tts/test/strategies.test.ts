@@ -226,6 +226,39 @@ describe('weightedBestOfN', () => {
     );
   });
 
+  it('goes by the answers of a verifier that finds them, unless the caller says which are equal', async () => {
+    const texts = ['one half', '1/2', '0.7', 'half', '0.70', '0.70'];
+    const numbers = new Map<string, string | null>([
+      ['one half', '1/2'],
+      ['half', '1/2'],
+      ['1/2', '1/2'],
+      ['0.70', null],
+    ]);
+    /** Knows words for numbers, says of 0.70 that there is no answer, and nothing of 0.7. */
+    const verifier: Verifier = {
+      name: 'reader',
+      verify: async (requests) =>
+        requests.map(({ completion: text }) =>
+          numbers.has(text) ? { score: 1, answer: numbers.get(text)! } : { score: 1 },
+        ),
+    };
+    const vote = (rest = {}) => weightedBestOfN(problem, { generator: scripted(texts), verifier, n: 6, ...rest });
+    const result = await vote();
+    expect(result).toMatchObject({ text: 'one half', answer: '1/2' });
+    expect(result.votes.map(({ answer, count }) => [answer, count])).toEqual([
+      ['1/2', 3],
+      ['7/10', 1],
+    ]);
+    expect(result.trace.nodes.slice(1).map(({ answer }) => answer)).toEqual(['1/2', '1/2', '7/10', '1/2', null, null]);
+    expect(await vote({ extractAnswer: (text: string) => text.slice(0, 3) })).toMatchObject({ answer: '0.7' });
+    const none = await bestOfN(problem, { generator: scripted(['0.70']), verifier, n: 1 });
+    expect(none).toMatchObject({ text: '0.70', answer: null });
+    const odd = { name: 'odd', verify: async () => [{ score: 1, answer: 7 as never }] };
+    await expect(bestOfN(problem, { generator: scripted(['7']), verifier: odd, n: 1 })).rejects.toThrow(
+      /"odd" gave completion 0 the answer 7; an answer is a text, or null/,
+    );
+  });
+
   it('gives no vote to null scores and refuses negative ones', async () => {
     const scores = new Map([
       ['1', null],

@@ -284,7 +284,7 @@ describe('rebase', () => {
 
   it('refuses what cannot be meant, and throws with the trace when nothing has ended', async () => {
     await expect(grow(3, () => 1, { balanceTemperature: 0 })).rejects.toThrow(/a number above 0/);
-    await expect(grow(3, () => 1, { selection: 'first' })).rejects.toThrow(/'weighted-vote' or 'best'/);
+    await expect(grow(3, () => 1, { selection: 'first' })).rejects.toThrow(/one of "weighted-vote", "best"/);
     await expect(grow(3, () => -1, { extractAnswer: () => '1' })).rejects.toThrow(/cannot weigh a vote/);
     await expect(grow(3, () => 1, { budget: { maxCompletions: 4 } })).rejects.toThrow(NoCandidateError);
   });

@@ -1,29 +1,42 @@
-import { assertArgument, type Sandbox, type SandboxLimits, type SandboxResult } from '@posttrain/interfaces';
+import {
+  assertArgument,
+  custom,
+  type Given,
+  integer,
+  type Sandbox,
+  type SandboxLimits,
+  type SandboxResult,
+  text,
+} from '@posttrain/interfaces';
 import { normalizeAnswer } from '@posttrain/interfaces/answers';
 import { allOrAbort, createLimiter } from '@posttrain/interfaces/concurrency';
 import { Search } from '../search.js';
-import type { Candidate } from '../search-node.js';
-import type { Problem, StrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { countVotes, withAnswer } from '../voting.js';
 
-/** Options of `programAided`. `n` is the number of programs. */
-export interface ProgramAidedOptions extends StrategyOptions {
+const programAidedOptions = strategyOptions('program-aided', {
   /** What runs the programs. */
-  readonly sandbox: Sandbox;
+  sandbox: custom<Sandbox>()('a Sandbox, such as quickjs() of @posttrain/sandbox', isSandbox, {}),
   /** The language that the model writes. Default: the sandbox's first. */
-  readonly language?: string;
+  language: text({ optional: true }),
   /** The program in a completion; `null`: none. Default: all of it. `extractCode` of `@posttrain/sandbox` takes it out of fences. */
-  readonly extractProgram?: (completion: string) => string | null;
+  extractProgram: custom<(completion: string) => string | null>()(
+    'a function of a completion: (text) => program or null',
+    (value) => typeof value === 'function',
+    { default: (completion: string) => completion },
+  ),
   /** An expression of the language whose value is the answer, `solution()` as in the paper. Default: the answer is what the program prints. */
-  readonly answerExpression?: string;
-  /** The answer in what was printed; `null`: none. Default: all of it, by `normalizeAnswer`. */
-  readonly extractAnswer?: (stdout: string) => string | null;
+  answerExpression: text({ optional: true }),
   /** Of one program. Default: the sandbox's. */
-  readonly limits?: SandboxLimits;
+  limits: custom<SandboxLimits>()('an object, as { wallMs }', (value) => typeof value === 'object' && value !== null, {
+    optional: true,
+  }),
   /** Programs that run at a time. Default 4. */
-  readonly concurrency?: number;
-}
+  concurrency: integer({ default: 4, min: 1 }),
+});
+/** Options of `programAided`. `n` is the number of programs; `extractAnswer` reads what one printed (default: all of it, by `normalizeAnswer`). */
+export type ProgramAidedOptions = Given<typeof programAidedOptions>;
 
 /**
  * Program-aided language models (PAL, arXiv 2211.10435): the model writes programs π_1 … π_n, a sandbox computes their answers, and the
@@ -36,15 +49,12 @@ export interface ProgramAidedOptions extends StrategyOptions {
  * programs that run are killed. Throws `NoCandidateError` when none has an answer, and what the sandbox throws where it cannot run.
  */
 export async function programAided(problem: Problem, options: ProgramAidedOptions): Promise<SearchResult> {
-  const name = 'program-aided';
-  const own = ['sandbox', 'language', 'extractProgram', 'answerExpression', 'limits', 'concurrency'];
+  const { where: name } = programAidedOptions;
+  const settings = programAidedOptions.read(options);
+  const { sandbox, extractProgram, answerExpression, limits, concurrency, signal } = settings;
+  const { extractAnswer = normalizeAnswer, language = sandbox.languages[0]! } = settings;
   // The text is a program: the last number in it is no answer.
-  const search = new Search(name, problem, { ...options, extractAnswer: () => null }, own);
-  const { sandbox, extractProgram = (text) => text, answerExpression, limits, concurrency = 4 } = options;
-  const { extractAnswer = normalizeAnswer, signal } = options;
-  const isSandbox = typeof (sandbox as Sandbox | undefined)?.run === 'function' && Array.isArray(sandbox.languages);
-  assertArgument(name, 'sandbox', sandbox, isSandbox, 'a Sandbox, such as quickjs() of @posttrain/sandbox');
-  const { language = sandbox.languages[0]! } = options;
+  const search = new Search(programAidedOptions, problem, { ...options, extractAnswer: () => null });
   const isKnown = sandbox.languages.includes(language);
   assertArgument(name, 'language', language, isKnown, `one of ${sandbox.languages.join(', ')}, which the sandbox runs`);
 
@@ -78,18 +88,21 @@ export async function programAided(problem: Problem, options: ProgramAidedOption
     ),
     createLimiter(concurrency, name),
   );
-  const candidates = drawn.map((node, i): Candidate => {
+  drawn.forEach(({ node }, i) => {
     const outcome = ran[i]!;
-    if ('reason' in outcome) node.node.reason = outcome.reason;
-    const answer = 'stdout' in outcome && outcome.stdout.trim() !== '' ? extractAnswer(outcome.stdout.trim()) : null;
-    node.node.answer = answer;
-    return { text: node.text, answer, node: node.node, ...(node.tokenIds && { tokenIds: node.tokenIds }) };
+    if ('reason' in outcome) node.reason = outcome.reason;
+    node.answer = 'stdout' in outcome && outcome.stdout.trim() !== '' ? extractAnswer(outcome.stdout.trim()) : null;
   });
-  const ballots = countVotes(withAnswer(candidates), () => 1);
+  const ballots = countVotes(withAnswer(drawn), () => 1);
   const winner = ballots[0];
-  if (!winner) throw search.nothing(`none of ${candidates.length} programs has an answer.`);
+  if (!winner) throw search.nothing(`none of ${drawn.length} programs has an answer.`);
   const votes = ballots.map(({ vote }) => vote);
-  return search.finish(winner.supporters[0]!, winner.supporters, candidates, votes, 'outvoted');
+  return search.finish(winner.supporters[0]!, winner.supporters, drawn, votes, 'outvoted');
+}
+
+function isSandbox(value: unknown): boolean {
+  const given = value as Partial<Sandbox> | null | undefined;
+  return typeof given?.run === 'function' && Array.isArray(given.languages);
 }
 
 function failureOf({ stoppedBy, exitCode, signal, stderr }: SandboxResult): { reason: string } | undefined {

@@ -1,29 +1,30 @@
-import { assertArgument } from '@posttrain/interfaces';
-import { assertInteger } from '../errors.js';
+import { type Given, integer, listOf, number, oneOf, text } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { bestOf, byScore, STEP_AGGREGATIONS, type StepAggregation, stepScore } from '../step-score.js';
+import { bestOf, byScore, STEP_AGGREGATIONS, stepScore } from '../step-score.js';
 import { countVotes, withAnswer } from '../voting.js';
 import { assertWeight } from './weighted-best-of-n.js';
 
-/** Options of `rebase`. `n` is B, the width of the tree: the solutions that it ends with. */
-export interface RebaseOptions extends VerifiedStrategyOptions {
+const rebaseOptions = strategyOptions('rebase', {
+  verifier: verifierOption,
   /** T_b, the temperature of the softmax over rewards: large is even, small is greedy. Default 0.2. */
-  readonly balanceTemperature?: number;
+  balanceTemperature: number({ default: 0.2, above: 0 }),
   /** What ends a step. Default `['\n\n']`. */
-  readonly stop?: readonly string[];
+  stop: listOf(text({}), { default: ['\n\n'] }),
   /** Steps at most; the last one runs to the model's own end. Default 25. */
-  readonly maxSteps?: number;
+  maxSteps: integer({ default: 25, min: 1 }),
   /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  readonly aggregation?: StepAggregation;
+  aggregation: oneOf(STEP_AGGREGATIONS, { default: 'last' }),
   /**
    * Which solution is returned: of the answer with the largest sum of scores its best (`weighted-vote`), or the one with the
    * highest score (`best`). Default `weighted-vote`.
    */
-  readonly selection?: 'weighted-vote' | 'best';
-}
+  selection: oneOf(['weighted-vote', 'best'], { default: 'weighted-vote' }),
+});
+/** Options of `rebase`. `n` is B, the width of the tree: the solutions that it ends with. */
+export type RebaseOptions = Given<typeof rebaseOptions>;
 
 /**
  * Widths W_j with Σ W_j = `width` that are the softmax of rewards, rounded: from the highest reward down
@@ -61,17 +62,8 @@ export function rebaseWidths(rewards: readonly number[], width: number, temperat
  * a negative score.
  */
 export async function rebase(problem: Problem, options: RebaseOptions): Promise<SearchResult> {
-  const own = ['verifier', 'balanceTemperature', 'stop', 'maxSteps', 'aggregation', 'selection'];
-  const search = new Search('rebase', problem, options, own);
-  const { n, balanceTemperature = 0.2, stop = ['\n\n'], maxSteps = 25 } = options;
-  const { aggregation = 'last', selection = 'weighted-vote' } = options;
-  assertInteger('rebase: maxSteps', maxSteps, 1);
-  const isWarm = Number.isFinite(balanceTemperature) && balanceTemperature > 0;
-  assertArgument('rebase', 'balanceTemperature', balanceTemperature, isWarm, 'a number above 0');
-  const isKnown = STEP_AGGREGATIONS.includes(aggregation);
-  assertArgument('rebase', 'aggregation', aggregation, isKnown, `one of ${STEP_AGGREGATIONS.join(', ')}`);
-  const isSelection = selection === 'weighted-vote' || selection === 'best';
-  assertArgument('rebase', 'selection', selection, isSelection, "'weighted-vote' or 'best'");
+  const { n, balanceTemperature, stop, maxSteps, aggregation, selection } = rebaseOptions.read(options);
+  const search = new Search(rebaseOptions, problem, options);
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
   let left = n;
@@ -105,12 +97,12 @@ export async function rebase(problem: Problem, options: RebaseOptions): Promise<
     return search.finish(best, { reason: 'lower score' });
   }
   const weights = new Map(finished.map((node) => [node, scoreOf(node)!]));
-  const voters = withAnswer(finished) as SearchNode[];
+  const voters = withAnswer(finished);
   for (const node of voters) assertWeight(`verifier "${options.verifier.name}"`, weights.get(node)!);
-  const ballots = countVotes(voters, (node) => weights.get(node as SearchNode)!);
+  const ballots = countVotes(voters, (node) => weights.get(node)!);
   const winner = ballots[0];
   if (!winner) throw search.nothing(`${none} and an answer.`);
-  const support = winner.supporters as readonly SearchNode[];
+  const { supporters: support } = winner;
   const votes = ballots.map(({ vote }) => vote);
   return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
 }

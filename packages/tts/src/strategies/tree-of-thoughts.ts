@@ -1,8 +1,18 @@
-import { assertArgument, type Prompt, showValue } from '@posttrain/interfaces';
-import { assertInteger, ContractError, InvalidArgumentError } from '../errors.js';
+import {
+  custom,
+  type Given,
+  integer,
+  listOf,
+  number,
+  oneOf,
+  type Prompt,
+  showValue,
+  text,
+} from '@posttrain/interfaces';
+import { ContractError, InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
-import type { Problem, StrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf, byScore } from '../step-score.js';
 
@@ -23,27 +33,36 @@ export interface ThoughtVotes {
   readonly parse: (text: string, states: number) => number | null;
 }
 
-/** Options of `treeOfThoughts`. `n` is k, the thoughts that are generated from each state. */
-export interface TreeOfThoughtsOptions extends StrategyOptions {
+const treeOfThoughtsOptions = strategyOptions('tree-of-thoughts', {
   /** T, the steps of a solution: thoughts in a row. A state that the model has ended has no further steps. */
-  readonly steps: number;
+  steps: integer({ min: 1 }),
   /** V, how states are judged. `generators.evaluator` is asked where there is one, else `generator`. */
-  readonly evaluation: ThoughtValues | ThoughtVotes;
+  evaluation: custom<ThoughtValues | ThoughtVotes>()(
+    "{ method: 'value' or 'vote', prompt, parse } with functions",
+    isEvaluation,
+    {},
+  ),
   /** How often the evaluator is asked about a state (`value`) or a step's states (`vote`). Default 3. */
-  readonly evaluations?: number;
+  evaluations: integer({ default: 3, min: 1 }),
   /** Breadth-first, b states a step; or depth-first, which backtracks from values that are not above `threshold`. Default `bfs`. */
-  readonly search?: 'bfs' | 'dfs';
+  search: oneOf(['bfs', 'dfs'], { default: 'bfs' }),
   /** b, the states that are kept of each step (`bfs`). Default 5. */
-  readonly breadth?: number;
+  breadth: integer({ default: 5, min: 1 }),
   /** v_th: only states of a value above it are gone into (`dfs`). Default: all, the best first. */
-  readonly threshold?: number;
+  threshold: number({ optional: true }),
   /** How many solutions end the search (`dfs`). Default 1. */
-  readonly outputs?: number;
+  outputs: integer({ default: 1, min: 1 }),
   /** What ends a thought that is sampled. Default `['\n']`. */
-  readonly stop?: readonly string[];
+  stop: listOf(text({}), { default: ['\n'] }),
   /** Proposes the next thoughts together, one a line of one completion. Default: they are sampled, each a continuation of the state. */
-  readonly proposePrompt?: (thoughts: string) => Prompt;
-}
+  proposePrompt: custom<(thoughts: string) => Prompt>()(
+    'a function that makes a prompt of thoughts',
+    (value) => typeof value === 'function',
+    { optional: true },
+  ),
+});
+/** Options of `treeOfThoughts`. `n` is k, the thoughts that are generated from each state. */
+export type TreeOfThoughtsOptions = Given<typeof treeOfThoughtsOptions>;
 
 /**
  * Tree of Thoughts (arXiv 2305.10601 §3): states s = [x, z_1 … z_i] of i thoughts, G proposes or samples k next ones, and V judges by the
@@ -57,19 +76,11 @@ export interface TreeOfThoughtsOptions extends StrategyOptions {
  * is not kept. Evaluations are completions of the budget, and nodes of the trace. Throws `NoCandidateError` without a solution.
  */
 export async function treeOfThoughts(problem: Problem, options: TreeOfThoughtsOptions): Promise<SearchResult> {
-  const name = 'tree-of-thoughts';
-  const own = ['steps', 'evaluation', 'evaluations', 'search', 'breadth', 'threshold', 'outputs'];
-  const search = new Search(name, problem, options, [...own, 'stop', 'proposePrompt']);
-  const { n, steps, evaluation, evaluations = 3, breadth = 5, outputs = 1, stop = ['\n'], proposePrompt } = options;
-  const { search: order = 'bfs', threshold = Number.NEGATIVE_INFINITY } = options;
-  for (const [option, value] of Object.entries({ steps, evaluations, breadth, outputs })) {
-    assertInteger(`${name}: ${option}`, value, 1);
-  }
-  assertArgument(name, 'search', order, order === 'bfs' || order === 'dfs', "'bfs' or 'dfs'");
-  assertArgument(name, 'threshold', threshold, !Number.isNaN(threshold), 'a number');
-  const proposes = proposePrompt === undefined || typeof proposePrompt === 'function';
-  assertArgument(name, 'proposePrompt', proposePrompt, proposes, 'a function that makes a prompt of thoughts');
-  assertEvaluation(name, evaluation);
+  const { where: name } = treeOfThoughtsOptions;
+  const settings = treeOfThoughtsOptions.read(options);
+  const { n, steps, evaluation, evaluations, breadth, outputs, stop, proposePrompt, search: order } = settings;
+  const { threshold = Number.NEGATIVE_INFINITY } = settings;
+  const search = new Search(treeOfThoughtsOptions, problem, options);
   if (order === 'dfs' && evaluation.method === 'vote') {
     throw new InvalidArgumentError(`${name}: search 'dfs' needs values; votes compare the states of a step only.`);
   }
@@ -167,10 +178,8 @@ function numberOf(where: string, value: unknown): number | null {
   );
 }
 
-function assertEvaluation(where: string, evaluation: ThoughtValues | ThoughtVotes): void {
-  const given = evaluation as Partial<ThoughtValues> | undefined;
+function isEvaluation(value: unknown): boolean {
+  const given = value as Partial<ThoughtValues> | null | undefined;
   const isKnown = given?.method === 'value' || (given?.method as string | undefined) === 'vote';
-  const isEvaluation = isKnown && typeof given?.prompt === 'function' && typeof given.parse === 'function';
-  const expected = "{ method: 'value' or 'vote', prompt, parse } with functions";
-  assertArgument(where, 'evaluation', evaluation, isEvaluation, expected);
+  return isKnown && typeof given?.prompt === 'function' && typeof given.parse === 'function';
 }

@@ -1,27 +1,23 @@
-import {
-  InvalidArgumentError,
-  type Problem,
-  Search,
-  type SearchResult,
-  type VerifiedStrategyOptions,
-} from '@posttrain/tts';
+import { type Given, number } from '@posttrain/interfaces';
+import { type Problem, Search, type SearchResult, strategyOptions, verifierOption } from '@posttrain/tts';
 
-/** Options of `myMethod`. */
-export interface MyMethodOptions extends VerifiedStrategyOptions {
+const myMethodOptions = strategyOptions('my-method', {
+  verifier: verifierOption,
   /** How far below the highest score a completion may be to be chosen for being shorter. Default 0.1. */
-  readonly tolerance?: number;
-}
+  tolerance: number({ default: 0.1, min: 0 }),
+});
+/** Options of `myMethod`. */
+export type MyMethodOptions = Given<typeof myMethodOptions>;
 
 /**
  * The shortest of the best (arXiv 0000.00000): draw y_1 … y_N and return the shortest y_i with score(y_i) ≥ max score - tolerance.
  * Ties go to the completion drawn first; what is not scorable (`null`) or was not verified is never returned.
  *
- * @throws NoCandidateError when none has a score; InvalidArgumentError
+ * @throws NoCandidateError when none has a score; OptionError
  */
 export async function myMethod(problem: Problem, options: MyMethodOptions): Promise<SearchResult> {
-  const search = new Search('my-method', problem, options, ['verifier', 'tolerance']);
-  const { tolerance = 0.1 } = options;
-  if (!(tolerance >= 0)) throw new InvalidArgumentError(`my-method: tolerance must be 0 or more, got ${tolerance}.`);
+  const { tolerance } = myMethodOptions.read(options);
+  const search = new Search(myMethodOptions, problem, options);
   const candidates = await search.draw();
   const scored = candidates.filter(({ node }) => typeof node.score === 'number');
   const highest = Math.max(...scored.map(({ node }) => node.score!));

@@ -1,0 +1,109 @@
+"""Confidences and votes of DeepConf (arXiv 2508.15260) by its authors' package, and how many completions its_hub's adaptive self-consistency
+draws of scripted answers before it stops, by its Beta rule and by its supermajority."""
+
+import asyncio
+import sys
+import types
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from golden import output_folder, write_json  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+out = output_folder(__file__)
+generator = np.random.RandomState(0)
+
+
+def stand_in(name, **attributes):
+    module = types.ModuleType(name)
+    for key, value in attributes.items():
+        setattr(module, key, value)
+    sys.modules[name] = module
+
+
+# Imported for generation, which is not done here.
+stand_in("deepconf.wrapper", DeepThinkLLM=None)
+from deepconf import utils as deepconf  # noqa: E402
+from its_hub.core.algorithms.adaptive_self_consistency import AdaptiveSelfConsistency  # noqa: E402
+from its_hub.core.algorithms.beta_self_consistency import BetaSelfConsistency  # noqa: E402
+
+# Log-probabilities are multiples of 1/1024 and k is a power of two, so that the package's rounding to three decimals is the only one.
+WINDOW, TOP_K, TRACES = 4, 4, 12
+traces = []
+for i in range(TRACES):
+    length = int(generator.randint(3, 14))
+    top = -np.sort(generator.randint(1, 8192, size=(length, TOP_K)), axis=1) / 1024
+    # Unrounded: what compute_confidence rounds to three decimals.
+    confs = [float(-row.mean()) for row in top]
+    answer = [None, "1", "2", "3", "2"][int(generator.randint(5))]
+    traces.append({"top": top.tolist(), "confs": confs, "extracted_answer": answer})
+valid = [trace for trace in traces if trace["extracted_answer"]]
+measures = {
+    "mean": lambda trace: deepconf.calculate_mean_confidence(trace),
+    "tail": lambda trace: deepconf.calculate_tail_confidence(trace, WINDOW),
+    "bottom-window": lambda trace: deepconf.calculate_bottom_window_confidence(trace, WINDOW),
+    "min-window": lambda trace: deepconf.calculate_bottom_window_confidence(trace, WINDOW, -1),
+}
+votes = []
+for name, measure in measures.items():
+    values = [float(measure(trace)) for trace in valid]
+    for keep in (1, 0.5, 0.25, 0.1):
+        bar = float(np.percentile(values, (1 - keep) * 100))
+        kept = [i for i, value in enumerate(values) if value >= bar]
+        winner = deepconf.weighted_majority_vote([valid[i]["extracted_answer"] for i in kept], [values[i] for i in kept])
+        votes.append({"confidence": name, "keep": keep, "kept": len(kept), "answer": winner})
+long = generator.randint(1, 8192, size=60) / 1024
+write_json(
+    out / "deep-conf.json",
+    {
+        "window": WINDOW,
+        "topK": TOP_K,
+        "traces": [
+            {
+                "top": trace["top"],
+                "answer": trace["extracted_answer"],
+                "values": {name: float(measure(trace)) for name, measure in measures.items()},
+            }
+            for trace in traces
+        ],
+        "votes": votes,
+        # Of many windows, where a tenth is more than one.
+        "long": {
+            "confs": long.tolist(),
+            "bottom": float(deepconf.calculate_bottom_window_confidence({"confs": long.tolist()}, WINDOW)),
+            "groups": [round(float(x), 3) for x in deepconf.compute_least_grouped(long.tolist(), WINDOW)],
+        },
+    },
+)
+
+
+class Scripted:
+    """Gives out answers in their order."""
+
+    def __init__(self, answers):
+        self.left = list(answers)
+
+    async def agenerate(self, lm, batch, **_):
+        return [{"role": "assistant", "content": self.left.pop(0)} for _ in batch]
+
+
+def drawn(algorithm, answers):
+    result = asyncio.run(algorithm.ainfer(None, "?", len(answers), return_response_only=False))
+    return len(result.responses), result.the_one["content"]
+
+
+cases = []
+for size in (1, 2, 5, 12, 24):
+    for choices in (1, 2, 4):
+        for threshold in (0.6, 0.75, 0.9):
+            answers = [str(int(x)) for x in generator.randint(choices, size=size)]
+            count, _ = drawn(AdaptiveSelfConsistency(threshold, orchestrator=Scripted(answers)), answers)
+            cases.append({"answers": answers, "threshold": threshold, "drawn": count})
+write_json(
+    out / "adaptive-consistency.json",
+    {
+        "supermajority": cases,
+        "beta": [[a, b, BetaSelfConsistency.beta_stopping_probability(a, b)] for a in range(0, 13, 2) for b in range(0, a + 1)],
+    },
+)
