@@ -30,9 +30,20 @@ export {
 export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export type { StepAggregation } from './step-score.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
+export {
+  type DiverseVerifierTreeSearchOptions,
+  diverseVerifierTreeSearch,
+} from './strategies/diverse-verifier-tree-search.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
-export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type MctsOptions, mcts } from './strategies/mcts.js';
+export {
+  annealingTemperature,
+  effectiveSampleSize,
+  type ParticleFilteringOptions,
+  particleFiltering,
+  particleLogWeight,
+} from './strategies/particle-filtering.js';
 export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
@@ -45,3 +56,4 @@ export {
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';
+export { puct, uct } from './tree-statistics.js';

@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
   bestOfN,
+  diverseVerifierTreeSearch,
   graphOfThoughts,
   majorityVote,
   mcts,
+  particleFiltering,
   programAided,
   rebase,
   Search,
@@ -44,6 +46,19 @@ describe('the kit', () => {
     width: 3,
     stop: ['\n'],
     simulation: 'value' as const,
+  }));
+  testStrategy(it, 'mcts with priors', mcts, (kit) => ({
+    ...{ ...kit, verifiers: { prior: kit.verifier }, policy: 'puct' as const, width: 2, stop: ['\n'] },
+  }));
+  testStrategy(it, 'stepBeamSearch with lookahead', stepBeamSearch, (kit) => ({
+    ...{ ...kit, beamWidth: 3, stop: ['\n'], lookahead: 1 },
+  }));
+  testStrategy(it, 'diverseVerifierTreeSearch', diverseVerifierTreeSearch, (kit) => ({
+    ...{ ...kit, beamWidth: 2, stop: ['\n'] },
+  }));
+  testStrategy(it, 'particleFiltering', particleFiltering, (kit) => ({
+    ...{ ...kit, stop: ['\n'], verifiers: { outcome: kit.verifier } },
+    ...{ resampling: 'systematic' as const, annealing: 'entropy' as const, essThreshold: 0.9 },
   }));
   testStrategy(it, 'graphOfThoughts', graphOfThoughts, (kit) => ({
     ...{ ...kit, keep: 3, aggregates: 2, refinements: 2, refinementWidth: 2 },

@@ -1,29 +1,30 @@
-import { assertArgument } from '@posttrain/interfaces';
-import { assertInteger } from '../errors.js';
+import { type Given, integer, number } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
-import type { Problem, VerifiedStrategyOptions } from '../search-options.js';
+import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { bestOf, byScore, STEP_AGGREGATIONS, type StepAggregation, stepScore } from '../step-score.js';
-import { countVotes, withAnswer } from '../voting.js';
-import { assertWeight } from './weighted-best-of-n.js';
+import { finishWith, selectionOption } from '../solution.js';
+import { byScore, stepScore } from '../step-score.js';
+import { aggregationOption, type Growing, nextSteps, stopOption } from '../steps.js';
 
-/** Options of `rebase`. `n` is B, the width of the tree: the solutions that it ends with. */
-export interface RebaseOptions extends VerifiedStrategyOptions {
+const rebaseOptions = strategyOptions('rebase', {
+  verifier: verifierOption,
   /** T_b, the temperature of the softmax over rewards: large is even, small is greedy. Default 0.2. */
-  readonly balanceTemperature?: number;
+  balanceTemperature: number({ default: 0.2, above: 0 }),
   /** What ends a step. Default `['\n\n']`. */
-  readonly stop?: readonly string[];
+  stop: stopOption,
   /** Steps at most; the last one runs to the model's own end. Default 25. */
-  readonly maxSteps?: number;
+  maxSteps: integer({ default: 25, min: 1 }),
   /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  readonly aggregation?: StepAggregation;
+  aggregation: aggregationOption,
   /**
    * Which solution is returned: of the answer with the largest sum of scores its best (`weighted-vote`), or the one with the
    * highest score (`best`). Default `weighted-vote`.
    */
-  readonly selection?: 'weighted-vote' | 'best';
-}
+  selection: selectionOption('weighted-vote'),
+});
+/** Options of `rebase`. `n` is B, the width of the tree: the solutions that it ends with. */
+export type RebaseOptions = Given<typeof rebaseOptions>;
 
 /**
  * Widths W_j with Σ W_j = `width` that are the softmax of rewards, rounded: from the highest reward down
@@ -61,26 +62,15 @@ export function rebaseWidths(rewards: readonly number[], width: number, temperat
  * a negative score.
  */
 export async function rebase(problem: Problem, options: RebaseOptions): Promise<SearchResult> {
-  const own = ['verifier', 'balanceTemperature', 'stop', 'maxSteps', 'aggregation', 'selection'];
-  const search = new Search('rebase', problem, options, own);
-  const { n, balanceTemperature = 0.2, stop = ['\n\n'], maxSteps = 25 } = options;
-  const { aggregation = 'last', selection = 'weighted-vote' } = options;
-  assertInteger('rebase: maxSteps', maxSteps, 1);
-  const isWarm = Number.isFinite(balanceTemperature) && balanceTemperature > 0;
-  assertArgument('rebase', 'balanceTemperature', balanceTemperature, isWarm, 'a number above 0');
-  const isKnown = STEP_AGGREGATIONS.includes(aggregation);
-  assertArgument('rebase', 'aggregation', aggregation, isKnown, `one of ${STEP_AGGREGATIONS.join(', ')}`);
-  const isSelection = selection === 'weighted-vote' || selection === 'best';
-  assertArgument('rebase', 'selection', selection, isSelection, "'weighted-vote' or 'best'");
+  const { n, balanceTemperature, stop, maxSteps, aggregation, selection, verifier } = rebaseOptions.read(options);
+  const search = new Search(rebaseOptions, problem, options);
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
   let left = n;
-  let growing: readonly { readonly node: SearchNode; readonly n: number }[] = [{ node: search.root, n }];
+  let growing: readonly Growing[] = [{ node: search.root, n }];
   for (let step = 1; step <= maxSteps && growing.length > 0; step++) {
-    const ends = step === maxSteps ? [] : stop;
-    const drawn = await Promise.all(growing.map((it) => search.expand(it.node, { n: it.n, stop: ends })));
-    const candidates = drawn.flat();
-    await search.verify(candidates);
+    const level = { stop: step === maxSteps ? [] : stop, aggregation, lookahead: 0 };
+    const candidates = (await nextSteps(search, growing, level)).flat();
     const ended = candidates.filter(({ state }) => state !== 'open');
     left -= ended.length;
     finished.push(...byScore(ended, scoreOf));
@@ -98,19 +88,5 @@ export async function rebase(problem: Problem, options: RebaseOptions): Promise<
       if (widths[i] === 0) node.reason = `no share of the width of ${left} after step ${step}`;
     });
   }
-  const none = `none of ${finished.length} texts has ended with a score`;
-  if (selection === 'best') {
-    const best = bestOf(finished, scoreOf);
-    if (!best) throw search.nothing(`${none}.`);
-    return search.finish(best, { reason: 'lower score' });
-  }
-  const weights = new Map(finished.map((node) => [node, scoreOf(node)!]));
-  const voters = withAnswer(finished) as SearchNode[];
-  for (const node of voters) assertWeight(`verifier "${options.verifier.name}"`, weights.get(node)!);
-  const ballots = countVotes(voters, (node) => weights.get(node as SearchNode)!);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`${none} and an answer.`);
-  const support = winner.supporters as readonly SearchNode[];
-  const votes = ballots.map(({ vote }) => vote);
-  return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
+  return finishWith(search, finished, scoreOf, { selection, verifier });
 }
