@@ -34,9 +34,14 @@ export {
   type DiverseVerifierTreeSearchOptions,
   diverseVerifierTreeSearch,
 } from './strategies/diverse-verifier-tree-search.js';
+export { type ForestOfThoughtOptions, forestOfThought } from './strategies/forest-of-thought.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
 export { type MctsOptions, mcts } from './strategies/mcts.js';
+export {
+  type MultiAgentTreeOfThoughtsOptions,
+  multiAgentTreeOfThoughts,
+} from './strategies/multi-agent-tree-of-thoughts.js';
 export {
   annealingTemperature,
   effectiveSampleSize,
@@ -47,13 +52,9 @@ export {
 export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
-export {
-  type ThoughtValues,
-  type ThoughtVotes,
-  type TreeOfThoughtsOptions,
-  treeOfThoughts,
-} from './strategies/tree-of-thoughts.js';
+export { type TreeOfThoughtsOptions, treeOfThoughts } from './strategies/tree-of-thoughts.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
+export type { ThoughtValues, ThoughtVotes } from './thoughts.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';
 export { puct, uct } from './tree-statistics.js';

@@ -1,6 +1,8 @@
 import { oneOf, type Verifier } from '@posttrain/interfaces';
+import { type AnswerExtractor, extractFinalAnswer } from '@posttrain/interfaces/answers';
+import { answerOf } from './contracts.js';
 import type { Search } from './search.js';
-import type { SearchNode } from './search-node.js';
+import type { Mutable, SearchNode } from './search-node.js';
 import type { SearchResult } from './search-types.js';
 import { bestOf } from './step-score.js';
 import { assertWeight } from './strategies/weighted-best-of-n.js';
@@ -37,4 +39,14 @@ export function finishWith(
   const support = winner.supporters as readonly SearchNode[];
   const votes = ballots.map(({ vote }) => vote);
   return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
+}
+
+/** Finds the answers of solutions that end at the last step of a search, or were merged: nobody has looked for them yet. */
+export function findAnswers(solutions: readonly SearchNode[], extract: AnswerExtractor = extractFinalAnswer): void {
+  for (const solution of solutions) {
+    if (solution.answer !== null) continue;
+    const answer = answerOf(extract, solution.text);
+    (solution as Mutable<SearchNode>).answer = answer;
+    solution.node.answer = answer;
+  }
 }
