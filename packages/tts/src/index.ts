@@ -29,6 +29,7 @@ export {
 } from './search-options.js';
 export type { Expansion, Finish, Remaining, SearchResult, Strategy, Vote } from './search-types.js';
 export type { StepAggregation } from './step-score.js';
+export { type AlphaLlmOptions, alphaLlm, importanceWidth } from './strategies/alpha-llm.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
 export {
   type DiverseVerifierTreeSearchOptions,
@@ -36,7 +37,10 @@ export {
 } from './strategies/diverse-verifier-tree-search.js';
 export { type ForestOfThoughtOptions, forestOfThought } from './strategies/forest-of-thought.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
+export { type LatsOptions, lats } from './strategies/lats.js';
+export { type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
+export { type MctSelfRefineOptions, mctSelfRefine, selfRewardQ } from './strategies/mct-self-refine.js';
 export { type MctsOptions, mcts } from './strategies/mcts.js';
 export {
   type MultiAgentTreeOfThoughtsOptions,
@@ -50,8 +54,13 @@ export {
   particleLogWeight,
 } from './strategies/particle-filtering.js';
 export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
+export { explorationQ, type QGuidedOptions, type QValue, qGuided } from './strategies/q-guided.js';
+export { type RStarAction, type RStarOptions, type RStarPrompts, type RStarState, rStar } from './strategies/r-star.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
+export { type RestMctsOptions, restMcts, restStepValue } from './strategies/rest-mcts.js';
+export { jensenShannon, type RewardWeights, type ScMctsOptions, scMcts } from './strategies/sc-mcts.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
+export { type TreeBonOptions, treeBon, treeBonReward } from './strategies/tree-bon.js';
 export { type TreeOfThoughtsOptions, treeOfThoughts } from './strategies/tree-of-thoughts.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export type { ThoughtValues, ThoughtVotes } from './thoughts.js';

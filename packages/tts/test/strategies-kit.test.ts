@@ -2,20 +2,29 @@ import type { Sandbox } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
+  alphaLlm,
   bestOfN,
   diverseVerifierTreeSearch,
   forestOfThought,
   graphOfThoughts,
+  lats,
+  liteSearch,
   majorityVote,
+  mctSelfRefine,
   mcts,
   multiAgentTreeOfThoughts,
   particleFiltering,
   programAided,
+  qGuided,
   rebase,
+  restMcts,
+  rStar,
   Search,
   type Strategy,
+  scMcts,
   stepBeamSearch,
   type ThoughtValues,
+  treeBon,
   treeOfThoughts,
   type VerifiedStrategyOptions,
   weightedBestOfN,
@@ -61,6 +70,40 @@ describe('the kit', () => {
   testStrategy(it, 'particleFiltering', particleFiltering, (kit) => ({
     ...{ ...kit, stop: ['\n'], verifiers: { outcome: kit.verifier } },
     ...{ resampling: 'systematic' as const, annealing: 'entropy' as const, essThreshold: 0.9 },
+  }));
+  const judges = ({ verifier }: KitOptions, ...roles: string[]) =>
+    Object.fromEntries(roles.map((role) => [role, verifier]));
+  testStrategy(it, 'mctSelfRefine', mctSelfRefine, (kit) => ({
+    ...{ ...kit, maxChildren: 1, feedbackPrompt: (answer) => `Faults of ${answer}` },
+    refinePrompt: (answer, feedback) => `Better than ${answer}: ${feedback}`,
+  }));
+  testStrategy(it, 'restMcts', restMcts, (kit) => ({ ...kit, width: 2, rolloutWidth: 2, stop: ['\n'] }));
+  testStrategy(it, 'liteSearch', liteSearch, (kit) => ({ ...kit, minValue: 0.99, iterations: 6, stop: ['\n'] }));
+  testStrategy(it, 'treeBon', treeBon, (kit) => ({
+    ...{ ...kit, layers: 2, children: 3, segmentTokens: 2, verifiers: judges(kit, 'outcome') },
+  }));
+  testStrategy(it, 'lats', lats, (kit) => ({
+    ...{ ...kit, n: 3, width: 2, stop: ['\n'], verifiers: judges(kit, 'value') },
+    reflectPrompt: (failed) => `Why not ${failed}`,
+    memoryPrompt: (reflections) => `Remember ${reflections.join(' and ')}`,
+  }));
+  testStrategy(it, 'alphaLlm', alphaLlm, (kit) => ({
+    ...{ ...kit, n: 3, minChildren: 1, maxChildren: 3, stop: ['\n'] },
+    ...{ verifiers: judges(kit, 'process', 'outcome', 'prior'), generators: { fast: kit.generator } },
+  }));
+  testStrategy(it, 'scMcts', scMcts, (kit) => ({
+    ...{ ...kit, n: 3, width: 2, stop: ['\n'], rewards: { a: 1, b: 2 }, verifiers: judges(kit, 'a', 'b') },
+  }));
+  testStrategy(it, 'qGuided', qGuided, (kit) => ({ ...kit, n: 2, stop: ['\n'] }));
+  testStrategy(it, 'rStar', rStar, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, n: 3, width: 1, votes: 3, masks: 2, maxDepth: 3, generators: { discriminator: kit.generator } },
+    prompts: {
+      'one-step': ({ steps }) => `Step ${steps.length}`,
+      remaining: ({ question, steps }) => `Solve ${question} from ${steps.length}`,
+      'sub-question': ({ steps }) => `Ask ${steps.map(({ text }) => text).join('')}`,
+      'answer-again': ({ steps }) => `Again ${steps.length}`,
+      rephrase: ({ question }) => `Say ${question}`,
+    },
   }));
   testStrategy(it, 'graphOfThoughts', graphOfThoughts, (kit) => ({
     ...{ ...kit, keep: 3, aggregates: 2, refinements: 2, refinementWidth: 2 },
