@@ -38,6 +38,7 @@ export {
   adaptiveConsistency,
   betaConfidence,
 } from './strategies/adaptive-consistency.js';
+export { type AlphaLlmOptions, alphaLlm, importanceWidth } from './strategies/alpha-llm.js';
 export { type AutoCotOptions, autoCot } from './strategies/auto-cot.js';
 export { type BestOfNOptions, bestOfN, bestOfNKl } from './strategies/best-of-n.js';
 export { type BudgetForcingOptions, budgetForcing } from './strategies/budget-forcing.js';
@@ -67,29 +68,52 @@ export {
 } from './strategies/deep-conf.js';
 export { type DeepConfOnlineOptions, deepConfOnline } from './strategies/deep-conf-online.js';
 export {
+  type DiverseVerifierTreeSearchOptions,
+  diverseVerifierTreeSearch,
+} from './strategies/diverse-verifier-tree-search.js';
+export {
   type EarlyStoppingSelfConsistencyOptions,
   earlyStoppingSelfConsistency,
 } from './strategies/early-stopping-self-consistency.js';
+export { type ForestOfThoughtOptions, forestOfThought } from './strategies/forest-of-thought.js';
 export { type GenSelectOptions, genSelect } from './strategies/gen-select.js';
 export { type GraphOfThoughtsOptions, graphOfThoughts } from './strategies/graph-of-thoughts.js';
 export { type KnockoutTournamentOptions, knockoutTournament } from './strategies/knockout-tournament.js';
+export { type LatsOptions, lats } from './strategies/lats.js';
 export { type AnsweredQuestion, type LeastToMostOptions, leastToMost } from './strategies/least-to-most.js';
 export { type LengthControlOptions, lengthControl, lengthError } from './strategies/length-control.js';
+export { type LiteSearchOptions, liteSearch, liteSearchBudget } from './strategies/lite-search.js';
 export { type MajorityVoteOptions, majorityVote } from './strategies/majority-vote.js';
-export { type MctsOptions, mcts, uct } from './strategies/mcts.js';
+export { type MctSelfRefineOptions, mctSelfRefine, selfRewardQ } from './strategies/mct-self-refine.js';
+export { type MctsOptions, mcts } from './strategies/mcts.js';
 export {
   type MinimumBayesRiskOptions,
   minimumBayesRisk,
   type TextUtility,
 } from './strategies/minimum-bayes-risk.js';
+export {
+  type MultiAgentTreeOfThoughtsOptions,
+  multiAgentTreeOfThoughts,
+} from './strategies/multi-agent-tree-of-thoughts.js';
 export { type MurOptions, mur } from './strategies/mur.js';
+export {
+  annealingTemperature,
+  effectiveSampleSize,
+  type ParticleFilteringOptions,
+  particleFiltering,
+  particleLogWeight,
+} from './strategies/particle-filtering.js';
 export { type ProgramAidedOptions, programAided } from './strategies/program-aided.js';
+export { explorationQ, type QGuidedOptions, type QValue, qGuided } from './strategies/q-guided.js';
+export { type RStarAction, type RStarOptions, type RStarPrompts, type RStarState, rStar } from './strategies/r-star.js';
 export { type RebaseOptions, rebase, rebaseWidths } from './strategies/rebase.js';
 export {
   type RecursiveSelfAggregationOptions,
   recursiveSelfAggregation,
 } from './strategies/recursive-self-aggregation.js';
 export { type RegularizedBestOfNOptions, regularizedBestOfN } from './strategies/regularized-best-of-n.js';
+export { type RestMctsOptions, restMcts, restStepValue } from './strategies/rest-mcts.js';
+export { jensenShannon, type RewardWeights, type ScMctsOptions, scMcts } from './strategies/sc-mcts.js';
 export { type SelfCertaintyOptions, selfCertainty } from './strategies/self-certainty.js';
 export { type SelfPolishOptions, selfPolish } from './strategies/self-polish.js';
 export { type CritiquedDraft, type SelfRefineOptions, selfRefine } from './strategies/self-refine.js';
@@ -99,17 +123,15 @@ export { type SoftBestOfNOptions, softBestOfN } from './strategies/soft-best-of-
 export { type SpeculativeRejectionOptions, speculativeRejection } from './strategies/speculative-rejection.js';
 export { type StepBeamSearchOptions, stepBeamSearch } from './strategies/step-beam-search.js';
 export { type SwissTournamentOptions, swissTournament } from './strategies/swiss-tournament.js';
-export {
-  type ThoughtValues,
-  type ThoughtVotes,
-  type TreeOfThoughtsOptions,
-  treeOfThoughts,
-} from './strategies/tree-of-thoughts.js';
+export { type TreeBonOptions, treeBon, treeBonReward } from './strategies/tree-bon.js';
+export { type TreeOfThoughtsOptions, treeOfThoughts } from './strategies/tree-of-thoughts.js';
 export {
   type UniversalSelfConsistencyOptions,
   universalSelfConsistency,
 } from './strategies/universal-self-consistency.js';
 export { type WeightedBestOfNOptions, weightedBestOfN } from './strategies/weighted-best-of-n.js';
 export { reasoningTriggers, type ZeroShotCotOptions, zeroShotCot } from './strategies/zero-shot-cot.js';
+export type { ThoughtValues, ThoughtVotes } from './thoughts.js';
 export { type CostRow, type Trace, type TraceNode, type TraceStatus, traceTable, traceToJson } from './trace.js';
 export { traceToSvg } from './trace-svg.js';
+export { puct, uct } from './tree-statistics.js';

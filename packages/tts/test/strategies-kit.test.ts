@@ -1,8 +1,9 @@
-import type { Generator, Sandbox } from '@posttrain/interfaces';
+import type { Sandbox } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
 import { extractCode, quickjs } from '../../sandbox/src/index.js';
 import {
   adaptiveConsistency,
+  alphaLlm,
   autoCot,
   bestOfN,
   budgetForcing,
@@ -14,23 +15,34 @@ import {
   debate,
   deepConf,
   deepConfOnline,
+  diverseVerifierTreeSearch,
   earlyStoppingSelfConsistency,
+  forestOfThought,
   genSelect,
   graphOfThoughts,
   knockoutTournament,
+  lats,
   leastToMost,
   lengthControl,
+  liteSearch,
   majorityVote,
+  mctSelfRefine,
   mcts,
   minimumBayesRisk,
+  multiAgentTreeOfThoughts,
   mur,
+  particleFiltering,
   programAided,
+  qGuided,
   rebase,
   recursiveSelfAggregation,
   regularizedBestOfN,
+  restMcts,
+  rStar,
   Search,
   type Strategy,
   type StrategyOptions,
+  scMcts,
   selfCertainty,
   selfPolish,
   selfRefine,
@@ -42,6 +54,7 @@ import {
   strategyOptions,
   swissTournament,
   type ThoughtValues,
+  treeBon,
   treeOfThoughts,
   universalSelfConsistency,
   type VerifiedStrategyOptions,
@@ -50,7 +63,7 @@ import {
   zeroShotCot,
 } from '../src/index.js';
 import { type KitOptions, testStrategy } from '../src/testing/index.js';
-import { completion, enumerating, goldenOf, LETTERS, reporting, scripted, values } from './doubles.js';
+import { reporting, scripted } from './doubles.js';
 
 describe('the kit', () => {
   testStrategy(it, 'bestOfN', bestOfN, (kit) => kit);
@@ -111,6 +124,53 @@ describe('the kit', () => {
     stop: ['\n'],
     simulation: 'value' as const,
   }));
+  testStrategy(it, 'mcts with priors', mcts, (kit) => ({
+    ...{ ...kit, verifiers: { prior: kit.verifier }, policy: 'puct' as const, width: 2, stop: ['\n'] },
+  }));
+  testStrategy(it, 'stepBeamSearch with lookahead', stepBeamSearch, (kit) => ({
+    ...{ ...kit, beamWidth: 3, stop: ['\n'], lookahead: 1 },
+  }));
+  testStrategy(it, 'diverseVerifierTreeSearch', diverseVerifierTreeSearch, (kit) => ({
+    ...{ ...kit, beamWidth: 2, stop: ['\n'] },
+  }));
+  testStrategy(it, 'particleFiltering', particleFiltering, (kit) => ({
+    ...{ ...kit, stop: ['\n'], verifiers: { outcome: kit.verifier } },
+    ...{ resampling: 'systematic' as const, annealing: 'entropy' as const, essThreshold: 0.9 },
+  }));
+  const judges = ({ verifier }: KitOptions, ...roles: string[]) =>
+    Object.fromEntries(roles.map((role) => [role, verifier]));
+  testStrategy(it, 'mctSelfRefine', mctSelfRefine, (kit) => ({
+    ...{ ...kit, maxChildren: 1, feedbackPrompt: (answer) => `Faults of ${answer}` },
+    refinePrompt: (answer, feedback) => `Better than ${answer}: ${feedback}`,
+  }));
+  testStrategy(it, 'restMcts', restMcts, (kit) => ({ ...kit, width: 2, rolloutWidth: 2, stop: ['\n'] }));
+  testStrategy(it, 'liteSearch', liteSearch, (kit) => ({ ...kit, minValue: 0.99, iterations: 6, stop: ['\n'] }));
+  testStrategy(it, 'treeBon', treeBon, (kit) => ({
+    ...{ ...kit, layers: 2, children: 3, segmentTokens: 2, verifiers: judges(kit, 'outcome') },
+  }));
+  testStrategy(it, 'lats', lats, (kit) => ({
+    ...{ ...kit, n: 3, width: 2, stop: ['\n'], verifiers: judges(kit, 'value') },
+    reflectPrompt: (failed) => `Why not ${failed}`,
+    memoryPrompt: (reflections) => `Remember ${reflections.join(' and ')}`,
+  }));
+  testStrategy(it, 'alphaLlm', alphaLlm, (kit) => ({
+    ...{ ...kit, n: 3, minChildren: 1, maxChildren: 3, stop: ['\n'] },
+    ...{ verifiers: judges(kit, 'process', 'outcome', 'prior'), generators: { fast: kit.generator } },
+  }));
+  testStrategy(it, 'scMcts', scMcts, (kit) => ({
+    ...{ ...kit, n: 3, width: 2, stop: ['\n'], rewards: { a: 1, b: 2 }, verifiers: judges(kit, 'a', 'b') },
+  }));
+  testStrategy(it, 'qGuided', qGuided, (kit) => ({ ...kit, n: 2, stop: ['\n'] }));
+  testStrategy(it, 'rStar', rStar, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, n: 3, width: 1, votes: 3, masks: 2, maxDepth: 3, generators: { discriminator: kit.generator } },
+    prompts: {
+      'one-step': ({ steps }) => `Step ${steps.length}`,
+      remaining: ({ question, steps }) => `Solve ${question} from ${steps.length}`,
+      'sub-question': ({ steps }) => `Ask ${steps.map(({ text }) => text).join('')}`,
+      'answer-again': ({ steps }) => `Again ${steps.length}`,
+      rephrase: ({ question }) => `Say ${question}`,
+    },
+  }));
   testStrategy(it, 'graphOfThoughts', graphOfThoughts, (kit) => ({
     ...{ ...kit, keep: 3, aggregates: 2, refinements: 2, refinementWidth: 2 },
     aggregatePrompt: (thoughts) => `Together: ${thoughts.join(' ')}`,
@@ -128,6 +188,17 @@ describe('the kit', () => {
   }));
   testStrategy(it, 'treeOfThoughts breadth-first with values', treeOfThoughts, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, ...thoughts, n: 3, breadth: 2, evaluation: values },
+  }));
+  testStrategy(it, 'treeOfThoughts best-first', treeOfThoughts, ({ verifier: _, ...kit }) => ({
+    ...{ ...kit, ...thoughts, n: 2, search: 'a-star' as const, thoughtCost: 0.1, outputs: 2, evaluation: values },
+  }));
+  testStrategy(it, 'multiAgentTreeOfThoughts', multiAgentTreeOfThoughts, (kit) => ({
+    ...{ ...kit, ...thoughts, n: 2, breadth: 1, agents: 2, validity: 0.6, evaluation: values },
+    feedbackPrompt: (rejected) => `Not so: ${rejected.map(({ text }) => text).join(' or ')}`,
+  }));
+  testStrategy(it, 'forestOfThought', forestOfThought, (kit) => ({
+    ...{ ...kit, ...thoughts, n: 2, breadth: 1, trees: 3, correction: 2, evaluation: values },
+    correctPrompt: (thoughts) => `Correct: ${thoughts}`,
   }));
   testStrategy(it, 'treeOfThoughts depth-first of proposals', treeOfThoughts, ({ verifier: _, ...kit }) => ({
     ...{ ...kit, ...thoughts, search: 'dfs' as const, threshold: 0.5, outputs: 2, evaluation: values },
@@ -185,115 +256,6 @@ describe('the kit finds', () => {
       return chosen(search, nodes);
     });
     expect(failed).toEqual(['finds the same tree at any concurrency and with any delays']);
-  });
-});
-
-describe('treeOfThoughts', () => {
-  const problem = { prompt: 'q' };
-  interface Run {
-    readonly generate: 'sample' | 'propose';
-    readonly evaluate: 'value' | 'vote';
-    readonly breadth: number;
-    readonly calls: { readonly prompt: string; readonly outputs: string[] }[];
-    readonly states: string[];
-  }
-  /** Without the ends of thoughts, where the authors' code has none. */
-  const letters = (text: string) => text.replaceAll('\n', '');
-  const toRank: ThoughtValues = { method: 'value', prompt: (thoughts) => `value ${thoughts}`, parse: Number };
-
-  it('takes NaN for no value, and nothing else that is no number', async () => {
-    const run = (parse: (text: string) => unknown) =>
-      treeOfThoughts(problem, {
-        ...{ generator: enumerating(2), n: 2, steps: 1, evaluations: 1 },
-        evaluation: { ...toRank, parse: parse as ThoughtValues['parse'] },
-      });
-    await expect(run(() => Number.NaN)).rejects.toThrow(/no state has 1 steps and a value/);
-    for (const odd of ['7', undefined, Number.POSITIVE_INFINITY]) {
-      await expect(run(() => odd)).rejects.toThrow(/evaluation.parse gave .*; give a finite number/);
-    }
-  });
-
-  it.each(goldenOf<{ runs: Run[] }>('tree-of-thoughts').runs)(
-    'asks and finds what the authors’ breadth-first search does: $generate, $evaluate, b = $breadth',
-    async ({ generate, evaluate, breadth, calls, states }) => {
-      const asked: string[] = [];
-      const stop = generate === 'sample' ? '\n' : null;
-      const generator: Generator = {
-        name: 'golden',
-        generate: async (requests) =>
-          requests.map(({ prompt, prefix }) => {
-            const said = prompt === 'next' ? `next ${letters(prefix ?? '')}` : (prompt as string);
-            asked.push(said);
-            const { outputs } = calls.find((call) => call.prompt === said)!;
-            return outputs.map((text) => ({ ...completion(text), stop: said.startsWith('next') ? stop : null }));
-          }),
-      };
-      const clean = generate === 'sample' ? letters : (text: string) => text;
-      const result = await treeOfThoughts(
-        { prompt: 'next' },
-        {
-          ...{ generator, n: 4, breadth, steps: 3 },
-          ...(generate === 'propose' && { proposePrompt: (thoughts: string) => `next ${thoughts}` }),
-          evaluation:
-            evaluate === 'value'
-              ? { ...toRank, prompt: (thoughts: string) => `value ${clean(thoughts)}` }
-              : { method: 'vote', prompt: (all) => `vote ${all.map(clean).join(' ')}`, parse: Number },
-        },
-      );
-      expect(asked).toEqual(calls.map(({ prompt }) => prompt));
-      expect(clean(result.text)).toBe(states[0]);
-    },
-  );
-
-  /** Writes letters in a row and values texts by `worth`: 'value TEXT' is asked of it, and any other prompt goes on. */
-  const thinker = (worth: (text: string) => number, depth = 3): Generator => {
-    const tree = enumerating(depth);
-    return {
-      name: 'thinker',
-      generate: async (requests) =>
-        Promise.all(
-          requests.map(async (request) => {
-            const { prompt, n = 1 } = request;
-            if (prompt === 'q') return (await tree.generate([request]))[0]!;
-            return Array.from({ length: n }, () => completion(String(worth((prompt as string).slice(6)))));
-          }),
-        ),
-    };
-  };
-  const think = (worth: (text: string) => number, rest = {}) =>
-    treeOfThoughts(problem, { generator: thinker(worth), n: 3, steps: 3, evaluation: toRank, ...rest });
-
-  it.each([1, 2, 3])(
-    'finds the best leaf where the breadth is that of the tree, by either order (values %i)',
-    async (seed) => {
-      const worth = values(seed);
-      const leaves = LETTERS.flatMap((a) => LETTERS.flatMap((b) => LETTERS.map((c) => `${a}\n${b}\n${c}`)));
-      const best = leaves.reduce((a, b) => (worth(b) > worth(a) ? b : a));
-      expect((await think(worth, { breadth: 27 })).text).toBe(best);
-      expect((await think(worth, { search: 'dfs', outputs: 27 })).text).toBe(best);
-    },
-  );
-
-  it('goes depth-first into the best, turns back where no value is above the threshold, and ends with the first solution', async () => {
-    const scores: Record<string, number> = { a: 0.6, b: 0.9, c: 0.1, 'a\nc': 0.8, 'a\nc\nb': 0.7 };
-    const worth = (text: string) => scores[text.trimEnd()] ?? 0.2;
-    const result = await think(worth, { search: 'dfs', threshold: 0.5, evaluations: 1 });
-    expect(result).toMatchObject({ text: 'a\nc\nb', score: 0.7 });
-    // Root, b (all of whose states are pruned), a, a c: three thoughts and three valuations each.
-    expect(result.trace.spent.completions).toBe(4 * 6);
-    expect(result.trace.nodes.filter(({ reason }) => reason === 'value not above 0.5')).toHaveLength(3);
-    await expect(think(worth, { search: 'dfs', threshold: 0.95 })).rejects.toThrow(/no state has 3 steps and a value/);
-  });
-
-  it('asks generators.evaluator where there is one, and says which options cannot be meant', async () => {
-    const evaluator = thinker(() => 1);
-    const generator = enumerating(1);
-    const result = await think(() => 0, { generator, generators: { evaluator }, steps: 1 });
-    expect(result.trace.nodes.filter(({ role }) => role === 'evaluator')).toHaveLength(9);
-    await expect(think(() => 0, { search: 'best-first' })).rejects.toThrow(/one of "bfs", "dfs"/);
-    const evaluation = { method: 'vote', prompt: () => '', parse: () => 0 };
-    await expect(think(() => 0, { search: 'dfs', evaluation })).rejects.toThrow(/needs values/);
-    await expect(think(() => 0, { evaluation: { method: 'score' } })).rejects.toThrow(/method: 'value' or 'vote'/);
   });
 });
 

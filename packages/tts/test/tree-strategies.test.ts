@@ -1,6 +1,15 @@
 import type { Generator } from '@posttrain/interfaces';
 import { describe, expect, it } from 'vitest';
-import { graphOfThoughts, mcts, NoCandidateError, rebase, rebaseWidths, stepBeamSearch, uct } from '../src/index.js';
+import {
+  graphOfThoughts,
+  mcts,
+  NoCandidateError,
+  puct,
+  rebase,
+  rebaseWidths,
+  stepBeamSearch,
+  uct,
+} from '../src/index.js';
 import { completion, enumerating, goldenOf, LETTERS, seededUniform, table, values } from './doubles.js';
 
 const problem = { prompt: 'q' };
@@ -141,6 +150,50 @@ describe('mcts', () => {
     await expect(mcts(problem, { ...options, simulation: 'guess' as never })).rejects.toThrow(
       /one of "rollout", "value"/,
     );
+  });
+});
+
+describe('mcts with priors', () => {
+  it('has the PUCT of the closed form, and of AlphaZero’s constants', () => {
+    expect(puct(0.8, 0.4, 3, 10)).toBeCloseTo(1.1954616631622508, 12);
+    expect(puct(0.5, 0.2, 0, 4, { base: Number.POSITIVE_INFINITY, init: 2 })).toBe(0.5 + 2 * 0.2 * 2);
+  });
+
+  const priors: Record<string, number> = { a: 0.1, b: 0.1, c: 0.8 };
+  const prior = table((text) => priors[text.trimEnd().at(-1)!]!);
+  const run = (n: number, rest = {}) => {
+    const verifier = table((text) => (text.startsWith('c\na') ? 1 : 0.5));
+    const generator = enumerating(3);
+    return mcts(problem, { generator, verifier, n, width: 3, verifiers: { prior }, policy: 'puct', ...STEP, ...rest });
+  };
+
+  it('goes first where the prior points, and visits each arm of a bandit as PUCT by hand does', async () => {
+    const { trace } = await run(1);
+    expect(trace.nodes.filter(({ payload }) => payload !== undefined).map(({ text }) => text)).toEqual(['', 'c\n']);
+
+    const arms = [0.2, 0.7, 0.5];
+    const n = 40;
+    const verifier = table((text) => arms[LETTERS.indexOf(text)]!);
+    const result = await run(n, { generator: enumerating(1), verifier });
+    const visits = [0, 0, 1];
+    for (let t = 1; t < n; t++) {
+      const index = arms.map((arm, i) => {
+        const share = [0.1, 0.1, 0.8][i]!;
+        const rate = Math.log((t + 19653) / 19652) + 1.25;
+        return (visits[i] === 0 ? 0 : arm) + (rate * share * Math.sqrt(t)) / (1 + visits[i]!);
+      });
+      visits[index.indexOf(Math.max(...index))]!++;
+    }
+    const traced = result.trace.nodes.slice(1).map(({ payload }) => (payload as { visits?: number })?.visits ?? 0);
+    expect(traced).toEqual(visits);
+  });
+
+  it('finds what UCT does not yet at the same number of simulations, where the prior is right; and refuses priors without PUCT', async () => {
+    expect((await run(2)).score).toBe(1);
+    expect((await run(2, { policy: 'uct', verifiers: {} })).score).toBe(0.5);
+    await expect(run(3, { policy: 'uct' })).rejects.toThrow(/policy is "uct"; it must be 'puct'/);
+    const negative = table(() => -1);
+    await expect(run(3, { verifiers: { prior: negative } })).rejects.toThrow(/priors are not negative/);
   });
 });
 

@@ -1,18 +1,28 @@
-import { type Given, integer, listOf, number, oneOf, text } from '@posttrain/interfaces';
+import { assertArgument, type Given, integer, number, oneOf } from '@posttrain/interfaces';
+import { ContractError } from '../errors.js';
+import { roleScores } from '../role-scores.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
 import { bestOf } from '../step-score.js';
+import { stopOption } from '../steps.js';
+import { mostOf, puct, TreeStatistics, uct } from '../tree-statistics.js';
 
 const mctsOptions = strategyOptions('mcts', {
   verifier: verifierOption,
   /** Children of a node that is expanded. Default 4. */
   width: integer({ default: 4, min: 1 }),
-  /** w, how much a rarely visited child counts. Default 1; verifiers score from 0 to 1. */
+  /** How a path is chosen: by UCT, or by PUCT with the priors of `verifiers.prior`. Default `uct`. */
+  policy: oneOf(['uct', 'puct'], { default: 'uct' }),
+  /** w of UCT, how much a rarely visited child counts. Default 1; verifiers score from 0 to 1. */
   exploration: number({ default: 1, min: 0 }),
+  /** c_base of PUCT. Default 19652. */
+  puctBase: number({ default: 19652, above: 0 }),
+  /** c_init of PUCT. Default 1.25. */
+  puctInit: number({ default: 1.25, min: 0 }),
   /** What ends a step. Default `['\n\n']`. */
-  stop: listOf(text({}), { default: ['\n\n'] }),
+  stop: stopOption,
   /** Steps at most; a node so deep is valued and not expanded. Default 40. */
   maxDepth: integer({ default: 40, min: 1 }),
   /**
@@ -24,25 +34,11 @@ const mctsOptions = strategyOptions('mcts', {
 /** Options of `mcts`. `n` is the number of simulations. */
 export type MctsOptions = Given<typeof mctsOptions>;
 
-/** What the search keeps of a node, and writes to the trace. */
-interface Statistics {
-  visits: number;
-  total: number;
-  readonly children: SearchNode[];
-}
-
-/**
- * UCT (Kocsis and Szepesvári 2006, as in RAP): Q + w √(ln N_parent / N). A node that was never visited comes first.
- *
- * @param q the mean of the node's values
- */
-export const uct = (q: number, visits: number, parentVisits: number, w: number): number =>
-  visits === 0 ? Number.POSITIVE_INFINITY : q + w * Math.sqrt(Math.log(parentVisits) / visits);
-
 /**
  * Monte Carlo tree search over steps with UCT (RAP, arXiv 2305.14992 §3.3). Each of `n` simulations
  *
- * 1. selects: from the root to a leaf, each time the child with the highest Q(c) + w √(ln N(s) / N(c)), the first of several;
+ * 1. selects: from the root to a leaf, each time the child with the highest Q(c) + w √(ln N(s) / N(c)), the first of several; or by
+ *    AlphaZero's PUCT (`puct`), with the scores of `verifiers.prior` over siblings, made to sum to 1, as P (all equal without it);
  * 2. expands the leaf by `width` next steps, unless the model has ended it, and goes to the first of them;
  * 3. simulates: v is the score of the text completed from there (`rollout`), or of the text itself (`value`, and always
  *    where the model has ended it); what is not scorable has v = 0;
@@ -52,27 +48,33 @@ export const uct = (q: number, visits: number, parentVisits: number, w: number):
  * `NoCandidateError` when none has ended with a score.
  */
 export async function mcts(problem: Problem, options: MctsOptions): Promise<SearchResult> {
-  const { n, width, exploration, stop, maxDepth, simulation } = mctsOptions.read(options);
+  const { n, width, policy, exploration, puctBase, puctInit, stop, maxDepth, simulation } = mctsOptions.read(options);
   const search = new Search(mctsOptions, problem, options);
-  const statistics = new Map<SearchNode, Statistics>();
-  const of = (node: SearchNode): Statistics => {
-    const found = statistics.get(node) ?? { visits: 0, total: 0, children: [] };
-    statistics.set(node, found);
-    return found;
-  };
+  const hasPriors = options.verifiers?.prior !== undefined;
+  const usesPriors = policy === 'puct' || !hasPriors;
+  assertArgument(mctsOptions.where, 'policy', policy, usesPriors, "'puct', which uses verifiers.prior");
+  const tree = new TreeStatistics();
   const finished: SearchNode[] = [];
-
-  const select = (): SearchNode[] => {
-    const path = [search.root];
-    for (let at = of(search.root); at.children.length > 0; at = of(path.at(-1)!)) {
-      const parentVisits = at.visits;
-      const worth = at.children.map((child) => {
-        const { visits, total } = of(child);
-        return uct(total / visits, visits, parentVisits, exploration);
-      });
-      path.push(at.children[worth.indexOf(Math.max(...worth))]!);
+  const worth = (child: SearchNode, parent: SearchNode): number => {
+    const { visits, prior } = tree.of(child);
+    const { visits: parentVisits } = tree.of(parent);
+    if (policy === 'uct') return uct(tree.q(child), visits, parentVisits, exploration);
+    return puct(tree.q(child), prior, visits, parentVisits, { base: puctBase, init: puctInit });
+  };
+  /** P of the children of a node; whether the budget allowed to ask. */
+  const weigh = async (children: readonly SearchNode[]): Promise<boolean> => {
+    if (!hasPriors) {
+      for (const child of children) tree.of(child).prior = 1 / children.length;
+      return true;
     }
-    return path;
+    const scores = await roleScores(search, children, 'prior');
+    const sum = scores.reduce<number>((total, score) => total + (score ?? 0), 0);
+    scores.forEach((score, i) => {
+      if ((score ?? 0) < 0)
+        throw new ContractError(`verifiers.prior gave the prior ${score}; priors are not negative.`);
+      tree.of(children[i]!).prior = sum > 0 ? (score ?? 0) / sum : 1 / children.length;
+    });
+    return !scores.includes(undefined);
   };
   /** The value of a leaf; `undefined` when the budget ended it. */
   const simulate = async (leaf: SearchNode): Promise<number | undefined> => {
@@ -89,23 +91,20 @@ export async function mcts(problem: Problem, options: MctsOptions): Promise<Sear
   };
 
   for (let i = 0; i < n; i++) {
-    const path = select();
+    const path = tree.select(search.root, worth);
     const leaf = path.at(-1)!;
     if (leaf.state === 'open' && leaf.depth < maxDepth) {
       const children = await search.expand(leaf, { n: width, stop });
-      if (children.length === 0) break;
-      of(leaf).children.push(...children);
-      path.push(children[0]!);
+      if (children.length === 0 || !(await weigh(children))) break;
+      tree.of(leaf).children.push(...children);
+      // PUCT begins with what the prior says is likely.
+      path.push(policy === 'uct' ? children[0]! : mostOf(children, (child) => tree.of(child).prior)!);
     }
     const value = await simulate(path.at(-1)!);
     if (value === undefined) break;
-    for (const node of path) {
-      const at = of(node);
-      at.visits++;
-      at.total += value;
-    }
+    tree.backUp(path, value);
   }
-  for (const [node, { visits, total }] of statistics) if (visits > 0) node.payload = { visits, q: total / visits };
+  tree.write();
   const best = bestOf(finished, ({ score }) => score ?? null);
   if (!best) throw search.nothing('no text has ended with a score.');
   return search.finish(best, { reason: 'lower score' });

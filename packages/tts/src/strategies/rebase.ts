@@ -1,27 +1,27 @@
-import { type Given, integer, listOf, number, oneOf, text } from '@posttrain/interfaces';
+import { type Given, integer, number } from '@posttrain/interfaces';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { bestOf, byScore, STEP_AGGREGATIONS, stepScore } from '../step-score.js';
-import { countVotes, withAnswer } from '../voting.js';
-import { assertWeight } from './weighted-best-of-n.js';
+import { finishWith, selectionOption } from '../solution.js';
+import { byScore, stepScore } from '../step-score.js';
+import { aggregationOption, type Growing, nextSteps, stopOption } from '../steps.js';
 
 const rebaseOptions = strategyOptions('rebase', {
   verifier: verifierOption,
   /** T_b, the temperature of the softmax over rewards: large is even, small is greedy. Default 0.2. */
   balanceTemperature: number({ default: 0.2, above: 0 }),
   /** What ends a step. Default `['\n\n']`. */
-  stop: listOf(text({}), { default: ['\n\n'] }),
+  stop: stopOption,
   /** Steps at most; the last one runs to the model's own end. Default 25. */
   maxSteps: integer({ default: 25, min: 1 }),
   /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  aggregation: oneOf(STEP_AGGREGATIONS, { default: 'last' }),
+  aggregation: aggregationOption,
   /**
    * Which solution is returned: of the answer with the largest sum of scores its best (`weighted-vote`), or the one with the
    * highest score (`best`). Default `weighted-vote`.
    */
-  selection: oneOf(['weighted-vote', 'best'], { default: 'weighted-vote' }),
+  selection: selectionOption('weighted-vote'),
 });
 /** Options of `rebase`. `n` is B, the width of the tree: the solutions that it ends with. */
 export type RebaseOptions = Given<typeof rebaseOptions>;
@@ -62,17 +62,15 @@ export function rebaseWidths(rewards: readonly number[], width: number, temperat
  * a negative score.
  */
 export async function rebase(problem: Problem, options: RebaseOptions): Promise<SearchResult> {
-  const { n, balanceTemperature, stop, maxSteps, aggregation, selection } = rebaseOptions.read(options);
+  const { n, balanceTemperature, stop, maxSteps, aggregation, selection, verifier } = rebaseOptions.read(options);
   const search = new Search(rebaseOptions, problem, options);
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
   let left = n;
-  let growing: readonly { readonly node: SearchNode; readonly n: number }[] = [{ node: search.root, n }];
+  let growing: readonly Growing[] = [{ node: search.root, n }];
   for (let step = 1; step <= maxSteps && growing.length > 0; step++) {
-    const ends = step === maxSteps ? [] : stop;
-    const drawn = await Promise.all(growing.map((it) => search.expand(it.node, { n: it.n, stop: ends })));
-    const candidates = drawn.flat();
-    await search.verify(candidates);
+    const level = { stop: step === maxSteps ? [] : stop, aggregation, lookahead: 0 };
+    const candidates = (await nextSteps(search, growing, level)).flat();
     const ended = candidates.filter(({ state }) => state !== 'open');
     left -= ended.length;
     finished.push(...byScore(ended, scoreOf));
@@ -90,19 +88,5 @@ export async function rebase(problem: Problem, options: RebaseOptions): Promise<
       if (widths[i] === 0) node.reason = `no share of the width of ${left} after step ${step}`;
     });
   }
-  const none = `none of ${finished.length} texts has ended with a score`;
-  if (selection === 'best') {
-    const best = bestOf(finished, scoreOf);
-    if (!best) throw search.nothing(`${none}.`);
-    return search.finish(best, { reason: 'lower score' });
-  }
-  const weights = new Map(finished.map((node) => [node, scoreOf(node)!]));
-  const voters = withAnswer(finished);
-  for (const node of voters) assertWeight(`verifier "${options.verifier.name}"`, weights.get(node)!);
-  const ballots = countVotes(voters, (node) => weights.get(node)!);
-  const winner = ballots[0];
-  if (!winner) throw search.nothing(`${none} and an answer.`);
-  const { supporters: support } = winner;
-  const votes = ballots.map(({ vote }) => vote);
-  return search.finish(bestOf(support, scoreOf)!, { support, votes, reason: 'outvoted' });
+  return finishWith(search, finished, scoreOf, { selection, verifier });
 }

@@ -1,21 +1,24 @@
-import { type Given, integer, listOf, oneOf, text } from '@posttrain/interfaces';
+import { type Given, integer } from '@posttrain/interfaces';
 import { InvalidArgumentError } from '../errors.js';
 import { Search } from '../search.js';
 import type { SearchNode } from '../search-node.js';
 import { type Problem, strategyOptions, verifierOption } from '../search-options.js';
 import type { SearchResult } from '../search-types.js';
-import { bestOf, byScore, STEP_AGGREGATIONS, stepScore } from '../step-score.js';
+import { bestOf, byScore, stepScore } from '../step-score.js';
+import { aggregationOption, type Growing, lookaheadOption, nextSteps, stopOption } from '../steps.js';
 
 const stepBeamSearchOptions = strategyOptions('step-beam-search', {
   verifier: verifierOption,
   /** M, the continuations of each beam that is kept. Default 4. */
   beamWidth: integer({ default: 4, min: 1 }),
   /** What ends a step. Default `['\n\n']`. */
-  stop: listOf(text({}), { default: ['\n\n'] }),
+  stop: stopOption,
   /** Steps at most; the last one runs to the model's own end. Default 40. */
   maxSteps: integer({ default: 40, min: 1 }),
   /** What the scores of a text's steps become, where the verifier gives `stepScores`. Default `last`. */
-  aggregation: oneOf(STEP_AGGREGATIONS, { default: 'last' }),
+  aggregation: aggregationOption,
+  /** k of lookahead search: a step has the score of the text after k further greedy steps. Default 0, beam search. */
+  lookahead: lookaheadOption,
 });
 /** Options of `stepBeamSearch`. `n` is N, the candidates of each step: a multiple of `beamWidth`. */
 export type StepBeamSearchOptions = Given<typeof stepBeamSearchOptions>;
@@ -28,13 +31,14 @@ export type StepBeamSearchOptions = Given<typeof stepBeamSearchOptions>;
  * 3. keep the N/M open candidates with the highest scores;
  * 4. draw M next steps for each, N candidates in all, and go on at 2.
  *
+ * With `lookahead` k (the paper's lookahead search) a candidate is scored where k further greedy steps from it end.
  * A candidate that the model has ended is set aside with its score and takes up no beam. The search ends when no candidate is
  * open, at `maxSteps`, or with the budget; the ended text with the highest score is returned (one that was cut off at its
  * tokens only where none has ended). Ties go to the candidate drawn first; what is not scorable (`null`) or was not verified is
  * neither kept nor returned. Throws `NoCandidateError` when nothing has ended with a score.
  */
 export async function stepBeamSearch(problem: Problem, options: StepBeamSearchOptions): Promise<SearchResult> {
-  const { n, beamWidth, stop, maxSteps, aggregation } = stepBeamSearchOptions.read(options);
+  const { n, beamWidth, stop, maxSteps, aggregation, lookahead } = stepBeamSearchOptions.read(options);
   const search = new Search(stepBeamSearchOptions, problem, options);
   if (n % beamWidth !== 0) {
     const { where } = stepBeamSearchOptions;
@@ -42,12 +46,10 @@ export async function stepBeamSearch(problem: Problem, options: StepBeamSearchOp
   }
   const scoreOf = (node: SearchNode) => stepScore(node, aggregation);
   const finished: SearchNode[] = [];
-  let beams: readonly { readonly node: SearchNode; readonly n: number }[] = [{ node: search.root, n }];
+  let beams: readonly Growing[] = [{ node: search.root, n }];
   for (let step = 1; step <= maxSteps && beams.length > 0; step++) {
-    const ends = step === maxSteps ? [] : stop;
-    const drawn = await Promise.all(beams.map((beam) => search.expand(beam.node, { n: beam.n, stop: ends })));
-    const candidates = drawn.flat();
-    await search.verify(candidates);
+    const level = { stop: step === maxSteps ? [] : stop, aggregation, lookahead };
+    const candidates = (await nextSteps(search, beams, level)).flat();
     const ranked = byScore(candidates, scoreOf);
     finished.push(...ranked.filter(({ state }) => state !== 'open'));
     const open = ranked.filter(({ state }) => state === 'open');
