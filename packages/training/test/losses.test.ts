@@ -6,12 +6,11 @@ import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  liftPreferenceLoss,
   minimumRisk,
   policyObjective,
   policyObjectives,
   preferenceLosses,
-  preferenceTokenLoss,
-  unpairedLoss,
 } from '../../rl/src/index.js';
 import {
   bradleyTerry,
@@ -357,8 +356,8 @@ describe('the kit for losses', () => {
     'processReward of three': [processReward(), { head: 'token', labels: 3 }],
     'the objective of GRPO': [policyObjective(policyObjectives.grpo()).loss],
     'that with k3': [policyObjective(policyObjectives.grpo({ beta: 0.1 })).loss, { outputScale: 2 }],
-    'the preference loss of DPO': [preferenceTokenLoss(preferenceLosses.sigmoid() as never)],
-    'the preference loss of KTO': [unpairedLoss(preferenceLosses.kto())],
+    'the preference loss of DPO': [liftPreferenceLoss(preferenceLosses.sigmoid())],
+    'the preference loss of KTO': [liftPreferenceLoss(preferenceLosses.kto())],
     minimumRisk: [minimumRisk({ alpha: 0.3 })],
     'values, of groups of any size, with a scalar': [
       {
