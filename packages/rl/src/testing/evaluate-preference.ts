@@ -2,7 +2,6 @@ import { concat, currentEngine, type Tensor, tensor, valueAndGrad, where } from 
 import {
   type ForwardPass,
   type Loss,
-  type Predictions,
   predictions,
   type Read,
   type Readout,
@@ -154,10 +153,11 @@ export async function evaluatePreference(
     const mask = weights.notEqual(0);
     if (annotations.reference_log_probs)
       reference = { network, weights: { states: statesOf(annotations.reference_log_probs, mask) } };
-    const read = scriptedRead(seen, scripted, {
-      ...{ network, weights: { states: statesOf(logProbs, mask) }, hooks: {} },
-      batch: { tokens: tensor(new Int32Array(height * (width + 1)).fill(1), [height, width + 1], 'int32') },
-    });
+    const tokens = tensor(new Int32Array(height * (width + 1)).fill(1), [height, width + 1], 'int32');
+    const batch = { tokens, positions: tokens, segments, weights, annotations };
+    const { read } = scriptedPass({ network, weights: { states: statesOf(logProbs, mask) }, batch }, (readout) =>
+      readout === predictions() ? seen : scripted[(readout as Readout<Tensor>).name],
+    );
     const { loss: total, metrics } = loss.computeFrom(read, inputs);
     return [total, metrics] as const;
   })(grid(all.map(({ prompt = [], logProbs }) => [...prompt, ...logProbs])));
@@ -190,17 +190,18 @@ function statesOf(logProbs: Tensor, mask: Tensor): Tensor {
   return concat([states, states.slice(1, 0, 1).mul(0)], 1);
 }
 
-/** Reads what is scripted; other readouts are of the scripted pass. */
-function scriptedRead(
-  seen: Predictions,
-  scripted: Readonly<Record<string, Tensor>>,
-  given: { readonly [name in 'network' | 'weights' | 'hooks' | 'batch']: unknown },
-): Read {
-  const read = (<T extends ReadoutValue>(readout: Readout<T>): ReadoutValue =>
-    readout === (predictions() as unknown) ? seen : (scripted[readout.name] ?? readout.compute(pass))) as Read;
-  const { states } = given.weights as { readonly states: Tensor };
-  const pass = { ...given, read, hidden: states } as unknown as ForwardPass;
-  return read;
+/** A pass over scripted states, whose readouts are computed unless they are given. */
+function scriptedPass(
+  parts: Pick<ForwardPass, 'network' | 'weights' | 'batch'>,
+  given: (readout: object) => ReadoutValue | undefined,
+): ForwardPass {
+  const read = ((readout: Readout<ReadoutValue>) => given(readout) ?? readout.compute(pass)) as Read;
+  const pass: ForwardPass = {
+    ...{ ...parts, hooks: {}, hidden: parts.weights.states!, read },
+    again: () => pass,
+    beside: (other) => scriptedPass({ ...parts, ...other }, () => undefined),
+  };
+  return pass;
 }
 
 /** Every token of a completion has the slope of their sum. */

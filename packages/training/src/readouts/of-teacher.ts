@@ -1,5 +1,4 @@
 import type { ForwardPass, Readout, ReadoutValue } from '../loss/loss.js';
-import { forwardPass } from '../trainer/forward-pass.js';
 import type { TeacherModel } from './divergence.js';
 
 /**
@@ -12,8 +11,7 @@ export function ofTeacher(teacher: TeacherModel): <T extends ReadoutValue>(reado
     ...readout,
     name: `${readout.name} of the teacher`,
     compute(pass) {
-      const { network, weights, hooks = {} } = teacher;
-      const beside = passes.get(pass) ?? forwardPass(network, weights, pass.batch, { hooks });
+      const beside = passes.get(pass) ?? pass.beside(teacher);
       passes.set(pass, beside);
       return beside.read(readout);
     },
