@@ -1,5 +1,5 @@
 import { sequenceLogProbs } from '@posttrain/lm';
-import { annotatePairs, dpoLoss, preferenceTokenLoss, tokenizePair } from '@posttrain/rl';
+import { annotatePairs, dpoLoss, liftPreferenceLoss, tokenizePair } from '@posttrain/rl';
 import { RowOrder, Trainer } from '@posttrain/training';
 import type { DpoLoop } from './options.js';
 
@@ -7,7 +7,7 @@ import type { DpoLoop } from './options.js';
 export async function dpoLoop({ model, adapter, rows, seed, ...options }: DpoLoop): Promise<Trainer> {
   const { beta, epochs, batchSize, learningRate, maxLength, onStep } = options;
   const trainer = await Trainer.create(model, { adapter, seed, optimizer: 'adamw_torch' });
-  const loss = preferenceTokenLoss(dpoLoss({ beta }));
+  const loss = liftPreferenceLoss(dpoLoss({ beta }));
 
   const pairs = rows.flatMap((row, i) => tokenizePair(model, row, i, maxLength) ?? []);
 

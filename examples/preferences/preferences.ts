@@ -3,7 +3,7 @@ import { maybeUnpairPreferenceDataset, type PreferenceRow } from '@posttrain/dat
 import { accuracy, type ChoiceProblem, type EvalResult, evaluate, metricOf, pairedBootstrap } from '@posttrain/eval';
 import { createRandom } from '@posttrain/interfaces/random';
 import { CausalLM, LocalGenerator, LocalScorer } from '@posttrain/lm';
-import { type DpoOptions, preferenceLosses, trainPreferences } from '@posttrain/rl';
+import { type DpoOptions, preferenceLosses, trainPreferences, trDpo } from '@posttrain/rl';
 import { bestOfN, functionVerifier } from '@posttrain/tts';
 
 /** The small model of this repository. */
@@ -68,14 +68,28 @@ export async function judge(model: CausalLM, rows: readonly Sum[]): Promise<Judg
   return { accuracy: metricOf(result, 'acc').value!, margins };
 }
 
-/** Losses over pairs, and over single completions. Those over rankings and with other columns need other rows. */
+/** The same pairs, of which a coin says which completion is chosen: what training comes to without a preference. */
+export function byChance(pairs: readonly PreferenceRow[], seed: number): PreferenceRow[] {
+  const random = createRandom(seed, 'chance');
+  return pairs.map((pair) =>
+    random.integer(0, 1) === 1 ? pair : { ...pair, chosen: pair.rejected, rejected: pair.chosen },
+  );
+}
+
+/**
+ * Losses over pairs, and over single completions. Those over rankings and with other columns need other rows. `tr_dpo` is DPO whose
+ * reference moves.
+ */
 export const LOSSES = [
   ...['sigmoid', 'sigmoid_norm', 'cdpo', 'robust', 'dpop', 'rpo', 'ipo', 'hinge', 'exo_pair', 'nca_pair'],
   ...['bco_pair', 'sppo_hard', 'apo_zero', 'apo_down', 'discopop', 'aot', 'aot_unpaired', 'cpo', 'simpo'],
-  ...['alphapo', 'orpo', 'kto'],
-] as (keyof typeof MADE)[];
+  ...['alphapo', 'orpo', 'kto', 'f_dpo', 'ld_dpo', 'tdpo', 'wpo', 'tr_dpo'],
+] as LossName[];
 
 const { bfpo: _, plackett_luce: __, lipo: ___, mdpo: ____, mipo: _____, sft: ______, ...MADE } = preferenceLosses;
+
+/** What pairs are trained with. */
+export type LossName = keyof typeof MADE | 'tr_dpo';
 
 /** What training with a loss came to. */
 export interface Outcome {
@@ -87,7 +101,7 @@ export interface Outcome {
 
 /** Trains on pairs with one of the losses, and judges the result on sums that it has not seen. */
 export async function trainWith(
-  name: keyof typeof MADE,
+  name: LossName,
   options: {
     readonly model: CausalLM;
     readonly pairs: readonly PreferenceRow[];
@@ -95,15 +109,18 @@ export async function trainWith(
     readonly before: Judged;
     readonly learningRate?: number;
     readonly epochs?: number;
+    readonly seed?: number;
   },
 ): Promise<Outcome> {
-  const { model, pairs, heldOut, before, learningRate = 1e-4, epochs = 2 } = options;
+  const { model, pairs, heldOut, before, learningRate = 1e-4, epochs = 2, seed = 0 } = options;
   // DiscoPOP's own τ of 0.05 has a slope the wrong way where training starts.
-  const loss = name === 'discopop' ? MADE.discopop({ tau: 1 }) : MADE[name]();
+  const loss = name === 'discopop' ? MADE.discopop({ tau: 1 }) : MADE[name === 'tr_dpo' ? 'sigmoid' : name]();
+  const referenceUpdate = name === 'tr_dpo' ? trDpo({ refModelSyncSteps: 2 }) : undefined;
   const rows =
     'kind' in loss && loss.kind === 'unpaired' ? await collected(maybeUnpairPreferenceDataset(pairs)) : pairs;
   const { trainer, history } = await trainPreferences({
     ...{ model, rows, loss, epochs, batchSize: 8, learningRate, maxLength: 64, loggingSteps: 1, onWarning: () => {} },
+    ...{ seed, referenceUpdate },
   } as DpoOptions);
   const after = await judge(trainer.model as CausalLM, heldOut);
   return {

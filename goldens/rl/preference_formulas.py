@@ -113,5 +113,54 @@ def pairs() -> list:
     return cases
 
 
+# Of what the probability of the token leaves, the shares of the two other tokens of the vocabulary.
+REST = (0.7, 0.3)
+
+
+def token_distributions(logps):
+    """log p of three tokens at every place, of which the second is the one that follows."""
+    left = (1 - logps.exp()).log()
+    return torch.stack([left + math.log(REST[0]), logps, left + math.log(REST[1])], -1)
+
+
+def tdpo() -> dict:
+    """TDPO1 and TDPO2 (arXiv 2404.11999), pair by pair and token by token, the divergence as a sum over the vocabulary."""
+    generator = torch.Generator().manual_seed(73)
+    lengths = torch.tensor([3, 1, 4, 2, 4, 3])
+    mask = (torch.arange(4)[None] < lengths[:, None]).double()
+    # Outside of the completions nothing is looked at.
+    logps, ref = (rounded(-0.05 - 2 * torch.rand((6, 4), generator=generator)) for _ in range(2))
+    out = []
+    for options in ({"variant": "tdpo1"}, {"variant": "tdpo1", "beta": 0.7}, {}, {"beta": 0.7, "alpha": 1.5}, {"alpha": 0.0}):
+        beta, alpha = options.get("beta", 0.1), options.get("alpha", 0.5)
+        leaf = logps.clone().requires_grad_()
+        policy, reference = token_distributions(leaf), token_distributions(ref)
+        h, divergence = [], []
+        for i, length in enumerate(lengths.tolist()):
+            h.append(sum(leaf[i, t] - ref[i, t] for t in range(length)))
+            terms = [reference[i, t, v].exp() * (reference[i, t, v] - policy[i, t, v]) for t in range(length) for v in range(3)]
+            divergence.append(sum(terms))
+        losses = []
+        for chosen, rejected in ((0, 3), (1, 4), (2, 5)):
+            margin = beta * (h[chosen] - h[rejected])
+            if options.get("variant") == "tdpo1":
+                apart = beta * (divergence[rejected] - divergence[chosen])
+            else:
+                apart = alpha * (beta * divergence[rejected] - (beta * divergence[chosen]).detach())
+            losses.append(-F.logsigmoid(margin - apart))
+        loss = sum(losses) / len(losses)
+        loss.backward()
+        of = {"chosen": sum(divergence[:3]) / 3, "rejected": sum(divergence[3:]) / 3}
+        metrics = {f"kl/{name}": value.item() for name, value in of.items()}
+        out.append({"options": options, "loss": loss.item(), "gradient": leaf.grad.tolist(), "metrics": metrics})
+    # The prompt is three tokens, as in dpo-loss.json.
+    prompt = torch.zeros((6, 2))
+    full = torch.cat([torch.zeros((6, 3)), mask], 1).long()
+    inputs = {"logps": torch.cat([prompt, logps * mask], 1), "ref_logps": torch.cat([prompt, ref * mask], 1), "mask": full}
+    for case in out:
+        case["gradient"] = [[0.0, 0.0, *row] for row in case["gradient"]]
+    return {"pairs": 3, "inputs": {key: value.tolist() for key, value in inputs.items()}, "cases": out}
+
+
 def cases() -> dict:
-    return {"safe": SAFE, "pairs": pairs(), "rankings": rankings()}
+    return {"safe": SAFE, "pairs": pairs(), "rankings": rankings(), "tdpo": tdpo()}

@@ -90,6 +90,14 @@ export { type BcoLossOptions, bcoLoss } from './preference/bco.js';
 export { type BfpoLossOptions, bfpoLoss } from './preference/bfpo.js';
 export { type CdpoLossOptions, cdpoLoss } from './preference/cdpo.js';
 export { type CombinedLossOptions, combinedLoss } from './preference/combined.js';
+export type {
+  CompletionLogProbs,
+  CompletionReadouts,
+  Completions,
+  PreferenceLossDescription,
+  PreferenceLosses,
+  ReferenceInPass,
+} from './preference/completions.js';
 export { type CpoLossOptions, cpoLoss } from './preference/cpo.js';
 export { type DiscopopLossOptions, discopopLoss } from './preference/discopop.js';
 export { type DpoLossOptions, dpoLoss } from './preference/dpo.js';
@@ -100,6 +108,11 @@ export { type HingeLossOptions, hingeLoss } from './preference/hinge.js';
 export { type IpoLossOptions, ipoLoss } from './preference/ipo.js';
 export { type KtoLossOptions, ktoLoss } from './preference/kto.js';
 export { type LddpoLossOptions, lddpoLoss } from './preference/ld-dpo.js';
+export {
+  type AnyPreferenceLoss,
+  type LiftPreferenceOptions,
+  liftPreferenceLoss,
+} from './preference/lift-preference-loss.js';
 export { type LipoLossOptions, lipoLoss } from './preference/lipo.js';
 export { type MdpoLossOptions, mdpoLoss } from './preference/mdpo.js';
 export { type MipoLossOptions, mipoLoss } from './preference/mipo.js';
@@ -108,12 +121,11 @@ export { type OrpoLossOptions, orpoLoss } from './preference/orpo.js';
 export { type PlackettLuceLossOptions, plackettLuceLoss } from './preference/plackett-luce.js';
 export {
   annotatePairs,
-  type CompletionLogProbs,
   coupledPairs,
+  type OfPair,
   type PairLogProbs,
   type PairReference,
   type PreferenceLoss,
-  preferenceTokenLoss,
   type ReferredPair,
   type TokenizedPair,
 } from './preference/preference-loss.js';
@@ -124,25 +136,27 @@ export {
   type RankedLogProbs,
   type RankedLoss,
   type ReferredRanking,
-  rankedLoss,
   type TokenizedRanking,
 } from './preference/ranked-loss.js';
 export { type RankedRow, tokenizeRanking } from './preference/ranked-rows.js';
+export { isReferenceUpdate, type ReferenceUpdate } from './preference/reference-update.js';
 export { type RobustLossOptions, robustLoss } from './preference/robust.js';
 export { type RpoLossOptions, rpoLoss } from './preference/rpo.js';
 export { sftLoss } from './preference/sft.js';
 export { type SigmoidNormLossOptions, sigmoidNormLoss } from './preference/sigmoid-norm.js';
 export { type SimpoLossOptions, simpoLoss } from './preference/simpo.js';
 export { type SppoLossOptions, sppoLoss } from './preference/sppo.js';
+export { type TdpoLossOptions, tdpoLoss } from './preference/tdpo.js';
+export { type TrDpoOptions, trDpo } from './preference/tr-dpo.js';
 export {
   annotateUnpaired,
   type UnpairedCompletion,
   type UnpairedLogProbs,
   type UnpairedLoss,
   type UnpairedStep,
-  unpairedLoss,
 } from './preference/unpaired-loss.js';
 export { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from './preference/unpaired-rows.js';
+export { type WpoLossOptions, wpoLoss } from './preference/wpo.js';
 export type { Ratio } from './ratio/ratio.js';
 export { type TruncatedImportanceOptions, truncatedImportance } from './ratio/truncated-importance.js';
 export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bonus.js';
@@ -251,7 +265,6 @@ export {
   trainPolicy,
 } from './training/policy-trainer.js';
 export {
-  type AnyPreferenceLoss,
   preferenceData,
   preferenceKind,
   preferenceSettings,
@@ -267,6 +280,13 @@ export {
   type PreferenceSourceContext,
 } from './training/preference-source.js';
 export { checkPrompts, PromptRowError } from './training/prompts.js';
+export {
+  fixedReference,
+  type MovingReference,
+  movingReference,
+  type ReferenceChoice,
+  type ReferencePolicy,
+} from './training/reference-policy.js';
 export { refuseDropout } from './training/refuse-dropout.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';
 export { withLogProbs } from './training/rollout-log-probs.js';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { referenceEngine, setEngine } from '@posttrain/core-tensor';
 import { type CausalLM, ChatTemplate, Tokenizer } from '@posttrain/lm';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { annotatePairs, dpoLoss, type PreferenceRow, preferenceTokenLoss, tokenizePair } from '../src/index.js';
+import { annotatePairs, dpoLoss, liftPreferenceLoss, type PreferenceRow, tokenizePair } from '../src/index.js';
 import { evaluateLoss, expectClose, goldenFolder } from './goldens.js';
 import { dpoGolden, expectGolden, ofDpo, pairsOf } from './preference-goldens.js';
 
@@ -33,7 +33,7 @@ describe('DPO with infinite data', () => {
 
   /** Gradient, by logit, of the loss over all pairs of actions, each weighted by how often it is preferred. */
   async function gradientAt(policy: readonly number[]): Promise<number[]> {
-    const loss = preferenceTokenLoss(dpoLoss({ beta }));
+    const loss = liftPreferenceLoss(dpoLoss({ beta }));
     const reference = softmax(referenceLogits);
     const logs = policy.map(Math.log);
     const perAction = [0, 0, 0, 0];
@@ -67,7 +67,7 @@ describe('DPO with infinite data', () => {
   it('at the reference, every pair has loss log 2, and the gradient is half of beta', async () => {
     const reference = { chosen: [-1], rejected: [-2] };
     const rows = annotatePairs([{ promptTokens: [1], chosenTokens: [2], rejectedTokens: [3], reference }]);
-    const result = await evaluateLoss(preferenceTokenLoss(dpoLoss({ beta })), rows, [[-1], [-2]], [[0], [0]]);
+    const result = await evaluateLoss(liftPreferenceLoss(dpoLoss({ beta })), rows, [[-1], [-2]], [[0], [0]]);
     expectClose([result.loss], [Math.log(2)], 1e-7);
     expectClose(result.gradient, [-beta / 2, beta / 2], 1e-7);
   });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensor, valueAndGrad } from '@posttrain/core-tensor';
-import type { TokenLoss, TrainingRow } from '@posttrain/training';
+import { type AnyLoss, liftTokenLoss, type TrainingRow } from '@posttrain/training';
 import { expect } from 'vitest';
 
 export const goldenFolder = join(import.meta.dirname, '../../../goldens');
@@ -11,18 +11,20 @@ export const readGolden = <T>(name: string): T => JSON.parse(readFileSync(join(g
 export type Grid = readonly (readonly number[])[];
 
 /** A loss on rows of one width whose per-prediction log-probabilities and entropies are given, and its gradients. */
-export async function evaluateLoss(loss: TokenLoss, rows: readonly TrainingRow[], logProbs: Grid, entropies: Grid) {
+export async function evaluateLoss(given: AnyLoss, rows: readonly TrainingRow[], logProbs: Grid, entropies: Grid) {
+  const loss = 'computeFrom' in given ? given : liftTokenLoss(given);
   const width = rows[0]!.tokens.length - 1;
   const grid = (values: readonly ArrayLike<number>[]) =>
     tensor(Float32Array.from(values.flatMap((row) => Array.from(row))), [rows.length, width]);
   const annotations = Object.fromEntries(
-    loss.annotations.map((name) => [name, grid(rows.map((row) => row.annotations![name]!))]),
+    (loss.annotations as string[]).map((name) => [name, grid(rows.map((row) => row.annotations![name]!))]),
   );
   const weights = grid(rows.map((row) => row.weights));
   const variables = { logProbs: grid(logProbs), entropies: grid(entropies) };
   const { value, gradient } = valueAndGrad((x: typeof variables) => {
     const isGreedy = x.logProbs.mul(0);
-    const result = loss.compute({ ...x, isGreedy, weights, annotations });
+    const inputs = { weights, annotations, scalars: {}, segments: weights };
+    const result = loss.computeFrom(() => ({ ...x, isGreedy, logSumExps: isGreedy }) as never, inputs);
     return [result.loss, result.metrics] as const;
   })(variables);
   const [total, metrics] = value;

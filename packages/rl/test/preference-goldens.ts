@@ -13,6 +13,7 @@ export interface Case {
 export type Inputs = Readonly<Record<'logps' | 'mask', number[][]>> & {
   readonly ref_logps?: number[][];
   readonly entropies?: number[][];
+  readonly log_sum_sq_probs?: number[][];
 };
 
 /** The prompts of goldens are their first three tokens, of which two are predicted. */
@@ -25,6 +26,9 @@ export const completionOf = (inputs: Inputs, i: number) => {
     logProbs: trained(inputs.logps),
     ...(inputs.ref_logps && { reference: trained(inputs.ref_logps) }),
     ...(inputs.entropies && { entropies: trained(inputs.entropies) }),
+    ...(inputs.log_sum_sq_probs && {
+      readouts: { collisionEntropy: trained(inputs.log_sum_sq_probs).map((x) => -x) },
+    }),
   };
 };
 

@@ -3,10 +3,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type AnyPreferenceLoss,
   combinedLoss,
+  liftPreferenceLoss,
   type PreferenceLoss,
   type PreferenceLossName,
   preferenceLosses,
-  preferenceTokenLoss,
   preferredPair,
 } from '../src/index.js';
 import { evaluatePreference, type ScriptedPreference } from '../src/testing/evaluate-preference.js';
@@ -32,6 +32,7 @@ const onlineGolden = readGolden<{ pairs: number; inputs: Inputs & { scores: numb
   'online-dpo.json',
 );
 const formulas = readGolden<{
+  tdpo: { pairs: number; inputs: Inputs; cases: Case[] };
   safe: [number, number][];
   pairs: (Case & { name: PreferenceLossName })[];
   rankings: {
@@ -69,14 +70,15 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
 
   const flags = dpoGolden.cases.filter(
     ({ options }) =>
-      String(options.loss_types) === 'sigmoid' && ('f_divergence_type' in options || 'ld_alpha' in options),
+      String(options.loss_types) === 'sigmoid' &&
+      ['f_divergence_type', 'ld_alpha', 'use_weighting'].some((flag) => flag in options),
   );
-  it('has the variants of DPO by flags, but for WPO', () => {
-    expect(flags.length).toBe(6);
+  it('has the variants of DPO by flags', () => {
+    expect(flags.length).toBe(7);
   });
   it.each(flags)('DPOTrainer with $options', async (golden) => {
-    const name = 'ld_alpha' in golden.options ? 'ld_dpo' : 'f_dpo';
-    expect(await expectGolden(lossOf(name, golden.options), pairs, golden, order)).toBe(7);
+    const name = 'ld_alpha' in golden.options ? 'ld_dpo' : 'use_weighting' in golden.options ? 'wpo' : 'f_dpo';
+    expect(await expectGolden(lossOf(name, golden.options, ['use_weighting']), pairs, golden, order)).toBe(7);
   });
 
   it.each(combined)('a combination: $options', async (golden) => {
@@ -106,6 +108,12 @@ describe('losses of pairs against TRL: value, gradient and metrics', () => {
       return { ...pair, columns: { is_chosen_safe, is_rejected_safe } };
     });
     await expectGolden(lossOf(golden.name, golden.options), safe, golden, order);
+  });
+
+  it.each(formulas.tdpo.cases)('tdpo with $options, against its definition', async (golden) => {
+    const { inputs, pairs: count } = formulas.tdpo;
+    const own = pairsOf(inputs, count);
+    expect(await expectGolden(lossOf('tdpo', golden.options), own.pairs, golden, own.order, { width: 2 })).toBe(2);
   });
 
   it.each(onlineGolden.cases)(
@@ -348,7 +356,7 @@ describe('what does not come from the formulas of pairs', () => {
       compute: ({ chosen, referenceChosen }) => chosen.sub(referenceChosen),
     };
     await expect(evaluatePreference(greedy, [pair([-1], [-2])])).rejects.toThrow(/reference: false/);
-    expect(() => preferenceTokenLoss(preferenceLosses.aot())).toThrow(/coupledPairs/);
+    expect(() => liftPreferenceLoss(preferenceLosses.aot())).toThrow(/coupledPairs/);
   });
 
   it('a combination keeps the scale of each loss, and refuses what cannot stand beside another', async () => {

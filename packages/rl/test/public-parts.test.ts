@@ -34,12 +34,24 @@ it.each([
 
 describe('the kit of preference losses', () => {
   /** Those that see more than differences between completions. */
-  const absolute: readonly string[] = ['nca_pair', 'bco_pair', 'sppo_hard', 'apo_zero', 'apo_down', 'dpop', 'alphapo'];
+  const absolute: readonly string[] = [
+    'nca_pair',
+    'bco_pair',
+    'sppo_hard',
+    'apo_zero',
+    'apo_down',
+    'dpop',
+    'alphapo',
+    'tdpo',
+    'wpo',
+  ];
   for (const [name, make] of Object.entries(preferenceLosses)) {
     const { nll, kind = 'pairs' } = make() as PreferenceLoss;
     const shiftInvariant = kind !== ('unpaired' as string) && !nll && !absolute.includes(name);
-    testPreferenceLoss(it, make(), { shiftInvariant, tolerance: 2e-5 });
+    const stopsGradient = ['tdpo', 'wpo'].includes(name);
+    testPreferenceLoss(it, make(), { shiftInvariant, stopsGradient, tolerance: 2e-5 });
   }
+  testPreferenceLoss(it, preferenceLosses.tdpo({ variant: 'tdpo1' }), { shiftInvariant: false, tolerance: 2e-5 });
   for (const fDivergenceType of ['forward_kl', 'js_divergence', 'alpha_divergence'] as const) {
     const loss = preferenceLosses.f_dpo({ fDivergenceType });
     testPreferenceLoss(it, loss, { shiftInvariant: false, tolerance: 2e-5 });
@@ -56,6 +68,13 @@ describe('a loss that is wrong', () => {
     ['says that it needs a reference', { ...preferenceLosses.simpo(), reference: true }, /reference: false/],
     ['is not shift invariant', preferenceLosses.nca_pair(), /shiftInvariant is true/],
     ['is shift invariant', dpo, /shiftInvariant is false/, { shiftInvariant: false }],
+    ['stops no gradient', dpo, /stopsGradient is true/, { stopsGradient: true }],
+    ['gives nothing', { ...dpo, name: 'mine', compute: () => undefined as never }, /the loss mine gave no losses/],
+    [
+      'asks for the reference and does not say so',
+      { ...preferenceLosses.tdpo(), runsReference: false },
+      /tdpo2 asks for more of the reference .* say runsReference: true/,
+    ],
   ])('does not pass the kit: %s', async (_, loss, message, options = {}) => {
     const bodies: (() => Promise<void>)[] = [];
     // The last check trains a model.

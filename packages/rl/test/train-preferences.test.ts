@@ -49,14 +49,17 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('trainPreferences', () => {
-  it.each(['ipo', 'simpo', 'orpo', 'aot'] as const)('comes to prefer what is chosen: %s', async (name) => {
-    const { history } = await run({ loss: preferenceLosses[name]() });
-    const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
-    expect(last['rewards/accuracies']).toBe(1);
-    expect(last['rewards/margins']!).toBeGreaterThan(first['rewards/margins']! + 0.05);
-    expect(last.loss!).toBeLessThan(first.loss!);
-    expect('nll_loss' in last).toBe(name === 'orpo');
-  });
+  it.each(['ipo', 'simpo', 'orpo', 'aot', 'tdpo', 'wpo'] as const)(
+    'comes to prefer what is chosen: %s',
+    async (name) => {
+      const { history } = await run({ loss: preferenceLosses[name]() });
+      const [first, last] = [history[0]!.metrics, history.at(-1)!.metrics];
+      expect(last['rewards/accuracies']).toBe(1);
+      expect(last['rewards/margins']!).toBeGreaterThan(first['rewards/margins']! + 0.05);
+      expect(last.loss!).toBeLessThan(first.loss!);
+      expect('nll_loss' in last).toBe(name === 'orpo');
+    },
+  );
 
   it.each([
     ['f_dpo', preferenceLosses.f_dpo({ fDivergenceType: 'forward_kl' })],
@@ -274,10 +277,11 @@ describe('trainPreferences with rankings', () => {
     [{ ranks: [1] }, /row 0: ranks must be a number for each of the 2 completions/],
     [{ ranks: [1, 2], completions: ['cc'] }, /row 0: completions must be a list of at least 2/],
     [{ ranks: [1, 2], completions: ['cc', [{ role: 'assistant', content: 'c' }]] }, /must all be texts or all/],
+    [{ scores: [1e4, -1e4] }, /row 0: has the score 10000; the loss lipo computes with scores from -64 to 64/, 'lipo'],
     [{ ranks: [2, 2] }, /none of 1 rows has .* and completions that differ before it and in rank/],
-  ])('refuses a row: %j', async (row, message) => {
+  ] as const)('refuses a row: %j', async (row, message, name: 'plackett_luce' | 'lipo' = 'plackett_luce') => {
     const rows = [{ prompt: 'ab', completions: ['cc', 'dd'], ...row }] as never;
-    await expect(run({ rows, loss: preferenceLosses.plackett_luce() })).rejects.toThrow(message);
+    await expect(run({ rows, loss: preferenceLosses[name]() })).rejects.toThrow(message);
   });
 });
 
@@ -415,13 +419,27 @@ describe('online DPO', () => {
     expect(new Set(firsts).size).toBe(2);
   });
 
-  it('makes no update where nothing is preferred', async () => {
-    const { history, trainer } = await online(1, { rewards: { same: () => 1 } }, { steps: 2 });
-    expect(history.map(({ metrics }) => [metrics.frac_undecided, 'loss' in metrics])).toEqual([
-      [1, false],
-      [1, false],
+  it('makes no update where nothing is preferred, says so, and is no run where that is all', async () => {
+    const said: string[] = [];
+    const onWarning = (message: string) => void said.push(message);
+    // Of the first step no completion is better.
+    let calls = 0;
+    const rewards = { late: (text: string) => (calls++ < 16 ? 1 : fractionOfC(text)) };
+    const { history, trainer } = await online(1, { rewards }, { steps: 2, onWarning });
+    expect(
+      history.map(({ metrics }) => [metrics.frac_undecided === 1, 'loss' in metrics, metrics.skipped_updates]),
+    ).toEqual([
+      [true, false, 1],
+      [false, true, 1],
     ]);
-    expect(trainer.step).toBe(0);
+    expect(trainer.step).toBe(1);
+    expect(said.filter((message) => /step 0: no update is made: its source gave no rows/.test(message)).length).toBe(1);
+    const never = online(1, { rewards: { same: () => 1 } }, { steps: 2, onWarning });
+    await expect(never).rejects.toThrow(/none of its 2 steps had a row to train on/);
+    const alike = { promptTokens: [0], chosenTokens: [1], rejectedTokens: [1] };
+    const source: PreferenceSource = { name: 'alike', settings: {}, next: async () => ({ rows: [alike] }) };
+    await expect(run({ rows: source, steps: 1, onWarning })).rejects.toThrow(/none of its 1 steps/);
+    expect(said.at(-1)).toMatch(/of its rows 1 are left out since nothing differs/);
   });
 
   it.each([

@@ -4,18 +4,18 @@ import { openSafetensors } from '@posttrain/core-tensor/io';
 import { sgd } from '@posttrain/core-tensor/optim';
 import { CausalLM, loadWeights, NO_ADAPTER, sequenceLogProbs, ValueModel } from '@posttrain/lm';
 import { loadAdapter, type PeftAdapter } from '@posttrain/peft';
-import { predictions, type TokenLoss, Trainer, type TrainingRow } from '@posttrain/training';
+import { type AnyLoss, predictions, Trainer, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   annotatePairs,
   dpoLoss,
   gaeSteps,
+  liftPreferenceLoss,
   minimumRisk,
   missingEosPenalty,
   noBaseline,
   policyObjective,
   policyObjectives,
-  preferenceTokenLoss,
   type Rollout,
   type ScoredRollout,
   scoreCompletions,
@@ -54,7 +54,7 @@ const unpadded = (name: string, mask: number[][]) =>
   grid(name).map((row, i) => row.filter((_, t) => mask[i]![t] === 1));
 
 /** Loss, metrics and gradient: with plain SGD at rate 1 the update is the negative gradient. */
-async function run(rows: readonly TrainingRow[], loss: TokenLoss) {
+async function run(rows: readonly TrainingRow[], loss: AnyLoss) {
   const trainer = await Trainer.create(model, { optimizer: sgd(), adapter, maxGradNorm: 0 });
   const result = await trainer.forwardBackward(rows, loss);
   await trainer.optimStep({ learningRate: 1 });
@@ -129,7 +129,7 @@ describe('through a real model with an adapter, the reference being the adapter 
     const rows = annotatePairs(
       pairs.map((pair, i) => ({ ...pair, reference: { chosen: reference(i), rejected: reference(i + 2) } })),
     );
-    const result = await run(rows, preferenceTokenLoss(dpoLoss()));
+    const result = await run(rows, liftPreferenceLoss(dpoLoss()));
     compare(result, 'dpo', /^logits\/|num_tokens/);
     expect(result.tokens).toBe(facts.dpo.metrics.num_tokens);
   });

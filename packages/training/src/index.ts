@@ -30,6 +30,7 @@ export type {
   Readout,
   ReadoutValue,
 } from './loss/loss.js';
+export { checkedResult, LossResultError } from './loss/loss-result.js';
 export type { RowBatch, RowInput, TrainingRow } from './loss/rows.js';
 export { TrainingRowError } from './loss/rows.js';
 export { nextOf, prefixSums, type ScanOptions, suffixSums } from './loss/scans.js';
@@ -38,6 +39,7 @@ export { negativeLogLikelihood, weightedSum } from './loss/token-loss.js';
 export type { TrainableConfig, TrainableNetwork } from './loss/trainable-network.js';
 export { type MedusaLoss, type MedusaLossOptions, medusaLoss } from './medusa/medusa-loss.js';
 export { type TrainMedusaHeadsOptions, trainMedusaHeads } from './medusa/train-medusa-heads.js';
+export { type CollisionEntropyOptions, collisionEntropy } from './readouts/collision-entropy.js';
 export {
   type DivergenceOptions,
   divergence,
@@ -47,6 +49,7 @@ export {
 export { embeddingGradient, withEmbeddings } from './readouts/embeddings.js';
 export { hiddenStates, sequenceLogits, tokenLogits, tokenValues } from './readouts/heads.js';
 export { type LogProbsOfOptions, logProbsOf } from './readouts/log-probs-of.js';
+export { ofTeacher } from './readouts/of-teacher.js';
 export { type Predictions, type PredictionsOptions, predictions } from './readouts/predictions.js';
 export { type QValues, type QValuesOptions, qValues } from './readouts/q-values.js';
 export { sequenceLogProb } from './readouts/sequence-log-prob.js';
@@ -165,4 +168,10 @@ export {
   privacySpent,
 } from './update/privacy-accountant.js';
 export { type SamOptions, sam } from './update/sam.js';
-export { isUpdateRule, UPDATE_RULE, type UpdateInputs, type UpdateRule } from './update/update-rule.js';
+export {
+  isUpdateRule,
+  UPDATE_RULE,
+  type UpdateInputs,
+  type UpdateRule,
+  updateByRule,
+} from './update/update-rule.js';

@@ -6,25 +6,27 @@ import { createAdapter, lora } from '@posttrain/peft';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../peft/src/testing/tiny-model.js';
 import {
+  liftPreferenceLoss,
   minimumRisk,
   policyObjective,
   policyObjectives,
   preferenceLosses,
-  preferenceTokenLoss,
-  unpairedLoss,
 } from '../../rl/src/index.js';
 import {
   bradleyTerry,
   type CoupledLoss,
+  collisionEntropy,
   distillation,
   forwardBackwardCoupled,
   hiddenStates,
   type Loss,
   logProbsOf,
   negativeLogLikelihood,
+  ofTeacher,
   outcomeReward,
   predictions,
   processReward,
+  type Read,
   type Readout,
   sequenceLogits,
   sequenceLogProb,
@@ -32,6 +34,8 @@ import {
   type TrainingRow,
   tokenLogits,
   tokenValues,
+  type UpdateRule,
+  updateByRule,
   weightedSum,
 } from '../src/index.js';
 import { type TestLossOptions, testLoss } from '../src/testing/index.js';
@@ -224,6 +228,64 @@ describe('Trainer.read', () => {
     }
   });
 
+  it('gives the collision entropy, whatever the chunks: of log p of all tokens, value and gradient', async () => {
+    const trainer = await start();
+    const every = Array.from({ length: 40 }, (_, token) => token);
+    const annotations = (row: TrainingRow) => ({ ids: row.tokens.slice(1).flatMap(() => every) });
+    const withAll = rows.map((row) => ({ ...row, annotations: annotations(row) }));
+    const all = logProbsOf({ ids: 'ids', k: 40, temperature: 0.7 });
+    const of = (name: string, annotations: Loss['annotations'], compute: (read: Read) => Tensor): Loss => ({
+      ...{ name, annotations },
+      computeFrom: (read, { weights }) => ({ loss: weightedSum(compute(read), weights), metrics: {} }),
+    });
+    const listed = of('listed', all.annotations!, (read) => read(all).mul(2).exp().sum(2).log().neg());
+    const { loss } = await trainer.forwardBackward(withAll, listed);
+    const gradient = await normOf(trainer);
+    for (const chunkSize of [7, 40]) {
+      const readout = collisionEntropy({ temperature: 0.7, chunkSize });
+      const result = await trainer.forwardBackward(
+        rows,
+        of('read', [], (read) => read(readout)),
+      );
+      expect(result.loss).toBeCloseTo(loss, 6);
+      expectClose(await normOf(trainer), gradient, 1e-6);
+    }
+    // Between 0 and Shannon's entropy.
+    const read = await trainer.read(rows, collisionEntropy());
+    const { entropies } = await trainer.read(rows, predictions());
+    read.forEach((row, i) => {
+      row.forEach((value, t) => {
+        expect(value).toBeGreaterThan(0);
+        expect(value).toBeLessThan(entropies[i]![t]!);
+      });
+    });
+  });
+
+  it('runs a teacher once for all that is read of it, without a gradient', async () => {
+    const teacher = await tinyModel('llama', 5);
+    let runs = 0;
+    const { network, weights } = teacher;
+    const counted = Object.create(network, {
+      hidden: { value: (...given: Parameters<typeof network.hidden>) => [runs++, network.hidden(...given)][1] },
+    }) as typeof network;
+    const readout = ofTeacher({ network: counted, weights });
+    const [logProbs, hidden] = [readout(predictions()), readout(hiddenStates)];
+    const both: Loss = {
+      name: 'both',
+      annotations: [],
+      computeFrom: (read, { weights: w }) => ({
+        loss: weightedSum(read(logProbs).logProbs, w).add(read(hidden).mul(0).sum()),
+        metrics: {},
+      }),
+    };
+    const trainer = await start();
+    const { loss } = await trainer.forwardBackward(rows, both);
+    expect(runs).toBe(1);
+    expect(Math.max(...(await normOf(trainer)).map(Math.abs))).toBe(0);
+    const own = await Trainer.create(teacher, { optimizer: sgd() });
+    expect(loss).toBeCloseTo(-(await own.evaluate(rows, negativeLogLikelihood)).loss, 6);
+  });
+
   it.each([
     [
       'SequenceClassifier',
@@ -339,6 +401,47 @@ describe('gradients that are kept apart', () => {
   });
 });
 
+describe('what is no result', () => {
+  const scalarOf = (read: Read) => read(predictions()).logProbs.sum();
+  const mine = (computeFrom: (read: Read) => unknown): Loss =>
+    ({ name: 'mine', annotations: [], computeFrom }) as unknown as Loss;
+  it.each<[string, Parameters<Trainer['evaluate']>[1], RegExp]>([
+    ['nothing', mine(() => undefined), /the loss mine gave undefined; it must give \{ loss, metrics \}/],
+    ['a tensor alone', mine(scalarOf), /the loss mine gave a tensor alone/],
+    [
+      'no metrics',
+      mine((read) => ({ loss: scalarOf(read) })),
+      /gave undefined as metrics; without any it must give \{\}/,
+    ],
+    ['a number', mine(() => ({ loss: 1, metrics: {} })), /gave 1 as loss, and no tensor/],
+    ['many', mine((read) => ({ loss: read(predictions()).logProbs, metrics: {} })), /gave loss of shape \[4, 31\]/],
+    ['a metric', mine((read) => ({ loss: scalarOf(read), metrics: { x: 2 } })), /gave 2 as the metric x/],
+    [
+      'nothing, over tokens',
+      { name: 'mine', annotations: [], compute: () => undefined as never },
+      /the loss mine gave undefined/,
+    ],
+  ])('is refused with the name of the loss: %s', async (_, loss, message) => {
+    const trainer = await start();
+    await expect(trainer.evaluate(rows, loss)).rejects.toThrow(message);
+    await expect(trainer.forwardBackward(rows, loss)).rejects.toThrow(message);
+  });
+
+  it('is refused with the name of what gave it: a coupled loss, a rule for updates', async () => {
+    const trainer = await start();
+    const coupled: CoupledLoss = { name: 'mine', readout: sequenceLogProb, compute: () => undefined as never };
+    await expect(forwardBackwardCoupled(trainer, rows, coupled)).rejects.toThrow(/the loss mine gave undefined/);
+    const rule = (result: unknown): UpdateRule => ({
+      ...{ name: 'mine', settings: {} },
+      update: async () => result as never,
+    });
+    for (const result of [undefined, {}, { loss: 1, gradNorm: 1 }]) {
+      const updated = updateByRule(rule(result), trainer, rows, negativeLogLikelihood, { learningRate: 1 });
+      await expect(updated).rejects.toThrow(/step 0: the update rule mine gave .*; it must give \{ loss, metrics/);
+    }
+  });
+});
+
 describe('the kit for losses', () => {
   beforeAll(() => setEngine(onnxruntimeEngine()));
 
@@ -357,8 +460,14 @@ describe('the kit for losses', () => {
     'processReward of three': [processReward(), { head: 'token', labels: 3 }],
     'the objective of GRPO': [policyObjective(policyObjectives.grpo()).loss],
     'that with k3': [policyObjective(policyObjectives.grpo({ beta: 0.1 })).loss, { outputScale: 2 }],
-    'the preference loss of DPO': [preferenceTokenLoss(preferenceLosses.sigmoid() as never)],
-    'the preference loss of KTO': [unpairedLoss(preferenceLosses.kto())],
+    'the preference loss of DPO': [liftPreferenceLoss(preferenceLosses.sigmoid())],
+    'token-DPO, with its reference in the pass': [
+      async () => {
+        const reference = await tinyModel('llama', 5);
+        return liftPreferenceLoss(preferenceLosses.tdpo({ variant: 'tdpo1' }), { reference: () => reference });
+      },
+    ],
+    'the preference loss of KTO': [liftPreferenceLoss(preferenceLosses.kto())],
     minimumRisk: [minimumRisk({ alpha: 0.3 })],
     'values, of groups of any size, with a scalar': [
       {

@@ -1,8 +1,13 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { custom, type Given, listOf, number, OptionError, options } from '@posttrain/interfaces';
+import { checkedLosses } from './completions.js';
 import type { PairLogProbs, PreferenceLoss } from './preference-loss.js';
 
-const isLoss = (value: unknown): boolean => {
+/** What a loss of pairs may be given as, in words. */
+export const PAIR_LOSS = 'a loss of pairs, such as preferenceLosses.sft()';
+
+/** Whether a value is a loss of pairs. */
+export const isPairLoss = (value: unknown): boolean => {
   if (typeof value !== 'object' || value === null || !('compute' in value)) return false;
   const { kind = 'pairs' } = value as Pick<PreferenceLoss, 'kind'>;
   return kind === 'pairs';
@@ -10,7 +15,7 @@ const isLoss = (value: unknown): boolean => {
 
 const combinedOptions = options('combinedLoss', {
   /** Losses of pairs; TRL's `loss_type`. */
-  losses: listOf(custom<PreferenceLoss>()('a loss of pairs, such as preferenceLosses.sft()', isLoss, {}), {}),
+  losses: listOf(custom<PreferenceLoss>()(PAIR_LOSS, isPairLoss, {}), {}),
   /** What each of them counts; TRL's `loss_weights`. Default 1 each. */
   lossWeights: listOf(number({}), { optional: true }),
 });
@@ -43,6 +48,11 @@ export function combinedLoss(given: CombinedLossOptions): PreferenceLoss {
     throw wrong('losses', `${coupled.name} couples the pairs of a step, and cannot stand beside a likelihood.`);
   }
   const columns = [...new Set(losses.flatMap((loss) => loss.columns ?? []))];
+  const annotations = losses.flatMap((loss) => loss.annotations ?? []);
+  const runsReference = losses.some((loss) => loss.runsReference);
+  if (coupled && runsReference) {
+    throw wrong('losses', `${coupled.name} couples the pairs of a step, and no reference is run in a pass beside it.`);
+  }
   const { beta, logProbs = 'sum' } = first;
   return {
     name: losses.map(({ name }) => name).join('+'),
@@ -53,11 +63,12 @@ export function combinedLoss(given: CombinedLossOptions): PreferenceLoss {
     }),
     ...(columns.length > 0 && { columns }),
     ...(coupled && { coupled: true }),
+    ...(runsReference && { runsReference }),
+    ...(annotations.length > 0 && { annotations }),
     compute(pairs) {
-      const results = losses.map((loss) => {
-        const result = loss.compute(scaledTo(loss.logProbs ?? 'sum', logProbs, pairs));
-        return 'losses' in result ? result : { losses: result, metrics: {} };
-      });
+      const results = losses.map((loss) =>
+        checkedLosses(loss.name, loss.compute(scaledTo(loss.logProbs ?? 'sum', logProbs, pairs))),
+      );
       const total = results.map(({ losses: one }, i) => one.mul(lossWeights[i]!)).reduce((a, b) => a.add(b));
       return { losses: total, metrics: Object.assign({}, ...results.map(({ metrics }) => metrics)) };
     },

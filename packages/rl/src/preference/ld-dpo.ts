@@ -1,6 +1,7 @@
 import { logSigmoid } from '@posttrain/core-tensor';
 import { type Given, number, options } from '@posttrain/interfaces';
-import type { CompletionLogProbs, PreferenceLoss } from './preference-loss.js';
+import type { CompletionLogProbs } from './completions.js';
+import type { PreferenceLoss } from './preference-loss.js';
 
 const lddpoOptions = options('lddpoLoss', {
   /** How strongly the policy is held to the reference. Default 0.1. */

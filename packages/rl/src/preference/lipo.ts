@@ -12,7 +12,8 @@ export type LipoLossOptions = Given<typeof lipoOptions>;
 /**
  * Listwise Preference Optimization, LiPO-λ (arXiv 2402.01878): Σ_{ψ_i > ψ_j} Δ_ij log(1 + e^(s_j - s_i)) over the completions
  * of a prompt with scores ψ, s = β(log π(y) - log π_ref(y)), and Δ_ij = |2^ψ_i - 2^ψ_j| · |1 / log(1 + τ_i) - 1 / log(1 + τ_j)|, where τ
- * is the rank of a completion by s, from 1, equal ones as they are listed. Scores are best in [0, 1]. The weights Δ have no gradient.
+ * is the rank of a completion by s, from 1, equal ones as they are listed. Scores are best in [0, 1], and refused outside
+ * -64 to 64. The weights Δ have no gradient.
  */
 export function lipoLoss(given: LipoLossOptions = {}): RankedLoss {
   const { beta } = lipoOptions.read(given);
@@ -21,6 +22,8 @@ export function lipoLoss(given: LipoLossOptions = {}): RankedLoss {
     name: 'lipo',
     settings: lipoOptions.settings(given),
     beta,
+    // Of what 2^ψ is beyond, float32 keeps neither values nor differences.
+    scoreRange: [-64, 64],
     compute({ logProbs, reference, scores, together, ahead }) {
       const s = logProbs.sub(reference).mul(beta);
       const [own, other] = [s.expandDims(1), s.expandDims(0)];

@@ -1,6 +1,28 @@
-import { type Tensor, tensor } from '@posttrain/core-tensor';
-import { type DecisiveSettings, PosttrainError } from '@posttrain/interfaces';
-import { type CoupledLoss, sequenceLogProb, type TokenLoss, type TrainingRow, weightedSum } from '@posttrain/training';
+import { Tensor, tensor } from '@posttrain/core-tensor';
+import { PosttrainError } from '@posttrain/interfaces';
+import {
+  type CoupledLoss,
+  type Readout,
+  type ReadoutValue,
+  sequenceLogProb,
+  type TeacherModel,
+  type TrainingRow,
+} from '@posttrain/training';
+import {
+  type CompletionLogProbs,
+  type Completions,
+  checkedLosses,
+  noReference,
+  nothing,
+  type PreferenceLossDescription,
+  type PreferenceLosses,
+} from './completions.js';
+
+/** What a readout gives of both completions of a pair. */
+export interface OfPair<T> {
+  readonly chosen: T;
+  readonly rejected: T;
+}
 
 /** What policy and reference think of p pairs of completions, float32 [p] each. Nothing of it is computed unless it is read. */
 export interface PairLogProbs {
@@ -18,29 +40,17 @@ export interface PairLogProbs {
   /** Token by token, [p, t]. @throws PosttrainError NO_TOKENS in a coupled loss */
   readonly chosenTokens: CompletionLogProbs;
   readonly rejectedTokens: CompletionLogProbs;
-}
-
-/** Log-probabilities of the tokens of p completions, float32 [p, t] each; 0 outside the completion. */
-export interface CompletionLogProbs {
-  readonly logProbs: Tensor;
-  /** Under the reference. @throws PosttrainError NO_REFERENCE where the loss says that it needs none */
-  readonly reference: Tensor;
-  /** 1 on the tokens of the completion. */
-  readonly mask: Tensor;
+  /** As `Completions.read`, of both completions. @throws PosttrainError NO_TOKENS in a coupled loss */
+  read<T extends ReadoutValue>(readout: Readout<T>): OfPair<T>;
+  /** As `Completions.readReference`. @throws PosttrainError NO_REFERENCE, REFERENCE_PASS; NO_TOKENS in a coupled loss */
+  readReference<T extends ReadoutValue>(readout: Readout<T>): OfPair<T>;
+  /** As `Completions.readAgainst`. @throws PosttrainError NO_REFERENCE, REFERENCE_PASS; NO_TOKENS in a coupled loss */
+  readAgainst<T extends ReadoutValue>(make: (reference: TeacherModel) => Readout<T>): OfPair<T>;
 }
 
 /** A preference loss over pairs: a pure function of what policy and reference think of them. */
-export interface PreferenceLoss {
+export interface PreferenceLoss extends PreferenceLossDescription {
   readonly kind?: 'pairs';
-  readonly name: string;
-  /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
-  readonly settings?: DecisiveSettings;
-  /** The implicit reward is beta · (log π - log π_ref), without a reference beta · log π: what `rewards/*` logs. */
-  readonly beta: number;
-  /** Whether it compares with a reference. False: none is run. Default true. */
-  readonly reference?: boolean;
-  /** Whether log-probabilities, and the rewards that are logged, are sums over tokens or their means. Default `sum`. */
-  readonly logProbs?: 'sum' | 'mean';
   /**
    * Adds `weight` times the negative log-likelihood of the chosen completions, a mean over all tokens of the step: of the
    * `completion`, or of the whole `sequence` with its prompt. Default: none.
@@ -51,9 +61,7 @@ export interface PreferenceLoss {
   /** Whether it needs all pairs of a step at once, because one pair's loss depends on the others. Default false. */
   readonly coupled?: boolean;
   /** Loss of every pair, [p]; or with further numbers of every pair, whose means are logged. */
-  compute(
-    pairs: PairLogProbs,
-  ): Tensor | { readonly losses: Tensor; readonly metrics: Readonly<Record<string, Tensor>> };
+  compute(pairs: PairLogProbs): Tensor | PreferenceLosses;
 }
 
 /** Tokens of a preference pair. */
@@ -63,6 +71,8 @@ export interface TokenizedPair {
   readonly rejectedTokens: readonly number[];
   /** Of the columns that the loss names. */
   readonly columns?: Readonly<Record<string, number>>;
+  /** What the loss declares as its `annotations`, of the rows of prompt and completion: see `TrainingRow.annotations`. */
+  readonly annotations?: OfPair<NonNullable<TrainingRow['annotations']>>;
 }
 
 /** log π_ref of every completion token of a pair. */
@@ -74,17 +84,8 @@ export interface PairReference {
 /** A pair with what the reference thinks of it, where the loss asks for that. */
 export type ReferredPair = TokenizedPair & { readonly reference?: PairReference };
 
-const nothing = (code: string, what: string) => () => {
-  throw new PosttrainError(code, what);
-};
-const noReference = (name: string) =>
-  nothing(
-    'NO_REFERENCE',
-    `the loss ${name} says reference: false, so nothing was computed with a reference; leave it out`,
-  );
-
 /** The annotation that has a column of the rows. */
-const columnName = (column: string): string => `column_${column}`;
+export const columnName = (column: string): string => `column_${column}`;
 
 /** Training rows of pairs: chosen and rejected in turn, each completion token with weight 1 / number of pairs. */
 export function annotatePairs(
@@ -116,6 +117,7 @@ export function annotatePairs(
         tokens: [...prompt, ...completion],
         weights: place(() => 1 / pairs.length),
         annotations: {
+          ...pair.annotations?.[isChosen ? 'chosen' : 'rejected'],
           ...(logProbs && { reference_log_probs: place((t) => logProbs[t]!) }),
           ...(nll && { nll_weights: place(() => likelihood, nll.over === 'sequence' ? likelihood : 0) }),
           ...Object.fromEntries(numbers.map(([name, value]) => [name, place(value)])),
@@ -129,33 +131,42 @@ export function annotatePairs(
 }
 
 /** Of [2p, ...], chosen and rejected in turn: [p, ...] each. */
-function split(rows: Tensor): [chosen: Tensor, rejected: Tensor] {
+export function splitPairs(rows: Tensor): [chosen: Tensor, rejected: Tensor] {
   const [n, ...rest] = rows.shape as [number, ...number[]];
   const table = rows.reshape([n / 2, 2, ...rest]);
   return [table.slice(1, 0, 1).squeeze(1), table.slice(1, 1, 2).squeeze(1)];
 }
 
-/** What a loss is asked with, of what each row has: [2p]. */
-function pairsOf(
-  { name, logProbs: kind = 'sum', reference: hasReference = true, columns = [] }: PreferenceLoss,
-  rows: {
-    readonly sums: Tensor;
-    readonly lengths: () => Tensor;
-    readonly references: () => Tensor;
-    readonly column: (name: string) => Tensor;
-  },
-  tokens: () => [CompletionLogProbs, CompletionLogProbs],
-): PairLogProbs {
-  const scaled = (values: Tensor) => (kind === 'mean' ? values.div(rows.lengths()) : values);
-  const [chosen, rejected] = split(scaled(rows.sums));
+/** The same of tensors by name. */
+function splitValue<T extends ReadoutValue>(value: T): OfPair<T> {
+  if (value instanceof Tensor) {
+    const [chosen, rejected] = splitPairs(value) as [T & Tensor, T & Tensor];
+    return { chosen, rejected };
+  }
+  const parts = Object.entries(value).map(([name, x]) => [name, splitPairs(x)] as const);
+  const of = (i: 0 | 1) => Object.fromEntries(parts.map(([name, pair]) => [name, pair[i]])) as T;
+  return { chosen: of(0), rejected: of(1) };
+}
+
+/** Completions, chosen and rejected in turn, as pairs. */
+export function pairsOf(completions: Completions, columns: Readonly<Record<string, Tensor>>): PairLogProbs {
+  const [chosen, rejected] = splitPairs(completions.logProbs);
   let known: [Tensor, Tensor] | undefined;
   const references = () => {
-    known ??= hasReference ? split(scaled(rows.references())) : noReference(name)();
+    known ??= splitPairs(completions.reference);
     return known;
   };
+  const tokens = (i: 0 | 1): CompletionLogProbs => {
+    const { logProbs, mask } = completions.tokens;
+    return {
+      ...{ logProbs: splitPairs(logProbs)[i], mask: splitPairs(mask)[i] },
+      get reference() {
+        return splitPairs(completions.tokens.reference)[i];
+      },
+    };
+  };
   return {
-    ...{ chosen, rejected },
-    columns: Object.fromEntries(columns.map((column) => [column, split(rows.column(column))[0]])),
+    ...{ chosen, rejected, columns },
     get referenceChosen() {
       return references()[0];
     },
@@ -163,28 +174,30 @@ function pairsOf(
       return references()[1];
     },
     get chosenLengths() {
-      return split(rows.lengths())[0];
+      return splitPairs(completions.lengths)[0];
     },
     get rejectedLengths() {
-      return split(rows.lengths())[1];
+      return splitPairs(completions.lengths)[1];
     },
     get chosenTokens() {
-      return tokens()[0];
+      return tokens(0);
     },
     get rejectedTokens() {
-      return tokens()[1];
+      return tokens(1);
     },
+    read: (readout) => splitValue(completions.read(readout)),
+    readReference: (readout) => splitValue(completions.readReference(readout)),
+    readAgainst: (make) => splitValue(completions.readAgainst(make)),
   };
 }
 
 /** The loss of every pair with the means that are logged for it. */
-function resultOf(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values: Tensor) => Tensor) {
-  const { beta, reference = true } = preference;
+export function lossOfPairs(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values: Tensor) => Tensor) {
+  const { name, beta, reference = true } = preference;
   const { chosen, rejected } = pairs;
   const rewardChosen = (reference ? chosen.sub(pairs.referenceChosen) : chosen).mul(beta);
   const rewardRejected = (reference ? rejected.sub(pairs.referenceRejected) : rejected).mul(beta);
-  const computed = preference.compute(pairs);
-  const { losses, metrics = {} } = 'losses' in computed ? computed : { losses: computed };
+  const { losses, metrics } = checkedLosses(name, preference.compute(pairs));
   return {
     loss: mean(losses),
     metrics: {
@@ -194,73 +207,23 @@ function resultOf(preference: PreferenceLoss, pairs: PairLogProbs, mean: (values
       'rewards/margins': mean(rewardChosen.sub(rewardRejected)),
       'logps/chosen': mean(chosen),
       'logps/rejected': mean(rejected),
-      ...Object.fromEntries(Object.entries(metrics).map(([name, values]) => [name, mean(values)])),
+      ...Object.fromEntries(Object.entries(metrics).map(([metric, values]) => [metric, mean(values)])),
     },
   };
 }
 
 /**
- * A preference loss over rows of `annotatePairs`, with the metrics of TRL's DPOTrainer (`logits/*` excepted), and `nll_loss` where
- * it has that term.
+ * A coupled preference loss over the rows of `annotatePairs` of a whole step, for `forwardBackwardCoupled`. It sees one number of
+ * every completion, and no tokens and readouts.
  *
- * @throws PosttrainError COUPLED_LOSS for a loss that needs all pairs of a step at once: `coupledPairs` is for those
- */
-export function preferenceTokenLoss(preference: PreferenceLoss): TokenLoss {
-  const { name, nll, reference = true, coupled, columns = [] } = preference;
-  if (coupled)
-    throw new PosttrainError('COUPLED_LOSS', `the loss ${name} couples the pairs of a step; use coupledPairs`);
-  const own = [...(reference ? ['reference_log_probs'] : []), ...(nll ? ['nll_weights'] : [])];
-  return {
-    name,
-    annotations: [...own, ...columns.map(columnName), 'token_mean', 'chosen_token_mean'],
-    groupSize: 2,
-    compute({ logProbs, entropies, isGreedy, weights, annotations }) {
-      const mask = weights.notEqual(0).cast('float32');
-      // Of padding the length is 1, so that nothing is divided by 0.
-      const lengths = () => mask.sum(1).maximum(1);
-      const referenceTokens = annotations.reference_log_probs;
-      const rows = {
-        ...{ sums: logProbs.mul(mask).sum(1), lengths, references: () => referenceTokens!.sum(1) },
-        column: (column: string) => annotations[columnName(column)]!.sum(1),
-      };
-      const tokens = (): [CompletionLogProbs, CompletionLogProbs] => {
-        const [own, masks] = [split(logProbs.mul(mask)), split(mask)];
-        const references = reference ? () => split(referenceTokens!) : noReference(name);
-        const of = (i: 0 | 1): CompletionLogProbs => ({
-          ...{ logProbs: own[i], mask: masks[i] },
-          get reference() {
-            return references()[i];
-          },
-        });
-        return [of(0), of(1)];
-      };
-      // 1 / number of pairs in the step, and 0 for pairs that are padding.
-      const [pairWeight] = split(weights.max(1));
-      const mean = (values: Tensor) => weightedSum(values, pairWeight);
-      const { loss, metrics } = resultOf(preference, pairsOf(preference, rows, tokens), mean);
-      const likelihood = nll && weightedSum(logProbs.neg(), annotations.nll_weights!);
-      return {
-        loss: likelihood ? loss.add(likelihood.mul(nll.weight)) : loss,
-        metrics: {
-          ...metrics,
-          ...(likelihood && { nll_loss: likelihood }),
-          entropy: weightedSum(entropies, annotations.token_mean!),
-          mean_token_accuracy: weightedSum(isGreedy, annotations.chosen_token_mean!),
-        },
-      };
-    },
-  };
-}
-
-/**
- * A coupled preference loss over the rows of `annotatePairs` of a whole step, for `forwardBackwardCoupled`.
- *
- * @throws PosttrainError COUPLED_LOSS for one with an NLL term
+ * @throws PosttrainError COUPLED_LOSS for one with an NLL term, or that runs its reference
  */
 export function coupledPairs(preference: PreferenceLoss, pairs: readonly ReferredPair[]): CoupledLoss {
-  const { name, nll } = preference;
-  if (nll)
-    throw new PosttrainError('COUPLED_LOSS', `the loss ${name} couples the pairs of a step, and cannot have an nll`);
+  const { name, nll, reference: hasReference = true, logProbs: kind, columns = [], runsReference } = preference;
+  if (nll || runsReference) {
+    const what = nll ? 'cannot have an nll' : 'runs no reference in a pass';
+    throw new PosttrainError('COUPLED_LOSS', `the loss ${name} couples the pairs of a step, and ${what}`);
+  }
   const rows = (of: (tokens: readonly number[], reference: ArrayLike<number> | undefined) => number) => {
     const values = pairs.flatMap(({ chosenTokens, rejectedTokens, reference }) => [
       of(chosenTokens, reference?.chosen),
@@ -270,19 +233,33 @@ export function coupledPairs(preference: PreferenceLoss, pairs: readonly Referre
   };
   const total = (values: ArrayLike<number>) => Array.prototype.reduce.call(values, (a, b) => a + b, 0) as number;
   const lengths = () => rows((tokens) => tokens.length);
-  const references = () => rows((_, reference) => total(reference!));
-  const column = (of: string) => {
-    const values = pairs.flatMap(({ columns }) => [columns![of]!, columns![of]!]);
-    return tensor(Float32Array.from(values), [values.length]);
-  };
+  const scaled = (sums: Tensor) => (kind === 'mean' ? sums.div(lengths()) : sums);
+  const column = (of: string) =>
+    tensor(
+      Float32Array.from(pairs, (pair) => pair.columns![of]!),
+      [pairs.length],
+    );
   const noTokens = nothing('NO_TOKENS', `the loss ${name} couples the pairs of a step, and sees no tokens`);
   return {
     name,
     groupSize: 2,
     readout: sequenceLogProb,
-    compute: (sums) =>
-      resultOf(preference, pairsOf(preference, { sums, lengths, references, column }, noTokens), (values) =>
-        values.mean(),
-      ),
+    compute(sums) {
+      const completions: Completions = {
+        logProbs: scaled(sums),
+        get reference() {
+          return hasReference ? scaled(rows((_, reference) => total(reference!))) : noReference(name)();
+        },
+        get lengths() {
+          return lengths();
+        },
+        get tokens() {
+          return noTokens();
+        },
+        ...{ read: noTokens, readReference: noTokens, readAgainst: noTokens },
+      };
+      const named = Object.fromEntries(columns.map((of) => [of, column(of)]));
+      return lossOfPairs(preference, pairsOf(completions, named), (values) => values.mean());
+    },
   };
 }

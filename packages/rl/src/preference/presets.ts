@@ -28,6 +28,8 @@ import { sftLoss } from './sft.js';
 import { sigmoidNormLoss } from './sigmoid-norm.js';
 import { simpoLoss } from './simpo.js';
 import { sppoLoss } from './sppo.js';
+import { tdpoLoss } from './tdpo.js';
+import { wpoLoss } from './wpo.js';
 
 /**
  * Preference losses by TRL's `loss_type`, or the name of its trainer or paper. `kto` is over single completions, `plackett_luce` and the
@@ -70,6 +72,10 @@ export const preferenceLosses = {
   f_dpo: fdpoLoss,
   /** LD-DPO (arXiv 2409.06411): DPO where what only the longer completion has counts less. */
   ld_dpo: lddpoLoss,
+  /** Token-level DPO (arXiv 2404.11999), TDPO2 unless it is told otherwise. */
+  tdpo: tdpoLoss,
+  /** WPO (arXiv 2406.11827): a loss, of pairs that the policy would say itself more than of others. */
+  wpo: wpoLoss,
   /** AOT (arXiv 2406.05882), over all pairs of a step. */
   aot: aotLoss,
   /** AOT over all chosen and all rejected completions of a step. */

@@ -1,14 +1,18 @@
-import { type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
-import { type Loss, liftTokenLoss, type TrainingRow } from '@posttrain/training';
+import { concat, currentEngine, type Tensor, tensor, valueAndGrad, where } from '@posttrain/core-tensor';
 import {
-  annotatePairs,
-  coupledPairs,
-  type PreferenceLoss,
-  preferenceTokenLoss,
-} from '../preference/preference-loss.js';
-import { annotateRankings, rankedLoss } from '../preference/ranked-loss.js';
-import { annotateUnpaired, unpairedLoss } from '../preference/unpaired-loss.js';
-import type { AnyPreferenceLoss } from '../training/preference-data.js';
+  type ForwardPass,
+  type Loss,
+  predictions,
+  type Read,
+  type Readout,
+  type ReadoutValue,
+  type TeacherModel,
+  type TrainingRow,
+} from '@posttrain/training';
+import { type AnyPreferenceLoss, liftPreferenceLoss } from '../preference/lift-preference-loss.js';
+import { annotatePairs, coupledPairs, type PreferenceLoss } from '../preference/preference-loss.js';
+import { annotateRankings } from '../preference/ranked-loss.js';
+import { annotateUnpaired } from '../preference/unpaired-loss.js';
 
 /** A completion of which it is given what policy and reference think of each token. */
 export interface ScriptedCompletion {
@@ -18,6 +22,8 @@ export interface ScriptedCompletion {
   /** log π of the prompt's tokens but for the first. Default: none, of a prompt of one token. */
   readonly prompt?: readonly number[];
   readonly entropies?: readonly number[];
+  /** What readouts of one number a prediction give, by their names. Default: what they are of the distributions below. */
+  readonly readouts?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** The completions of a prompt: pairs as [chosen, rejected], single ones with their labels, rankings with their scores. */
@@ -39,6 +45,12 @@ export interface Layout {
   readonly mismatched?: readonly number[];
 }
 
+/**
+ * What readouts over the vocabulary see of a scripted completion: a vocabulary of three tokens, of which the second is the one that
+ * follows, with its probability; the first has 0.7 of what is left, and the third 0.3. So it is of policy and reference.
+ */
+const REST = [0.7, 0.3] as const;
+
 /** A preference loss with its gradient at log-probabilities that are given. */
 export interface EvaluatedPreference {
   readonly loss: number;
@@ -50,11 +62,8 @@ export interface EvaluatedPreference {
 const zeros = (count: number) => new Array<number>(count).fill(0);
 const placeholder = (values: readonly unknown[]) => values.map(() => 1);
 
-/** The rows of scripted preferences as the loss wants them, and the loss over them. */
-function rowsFor(
-  loss: AnyPreferenceLoss,
-  preferences: readonly ScriptedPreference[],
-): { rows: TrainingRow[]; loss: Loss } {
+/** The rows of scripted preferences as the loss wants them. */
+function rowsFor(loss: AnyPreferenceLoss, preferences: readonly ScriptedPreference[]): TrainingRow[] {
   const worth = ({ completions, scores }: ScriptedPreference) =>
     scores ?? completions.map((_, i) => 1 - i / (completions.length - 1 || 1));
   const promptOf = ({ completions: [first] }: ScriptedPreference) => [1, ...placeholder(first!.prompt ?? [])];
@@ -65,7 +74,7 @@ function rowsFor(
       scores: worth(preference),
       ...(loss.reference !== false && { references: preference.completions.map(({ reference }) => reference!) }),
     }));
-    return { rows: annotateRankings(rankings), loss: rankedLoss(loss) };
+    return annotateRankings(rankings);
   }
   if (loss.kind === 'unpaired') {
     const all = preferences.flatMap((preference) =>
@@ -76,9 +85,9 @@ function rowsFor(
         reference: reference!,
       })),
     );
-    return { rows: annotateUnpaired(all), loss: unpairedLoss(loss) };
+    return annotateUnpaired(all);
   }
-  return { rows: annotatePairs(pairsOf(preferences, loss), loss), loss: liftTokenLoss(preferenceTokenLoss(loss)) };
+  return annotatePairs(pairsOf(preferences, loss), loss);
 }
 
 const pairsOf = (preferences: readonly ScriptedPreference[], { columns: names = [] }: PreferenceLoss) =>
@@ -100,7 +109,10 @@ export async function evaluatePreference(
     const pairs = pairsOf(preferences, preference);
     return evaluateCoupled(coupledPairs(preference, pairs), preferences, annotatePairs(pairs, preference));
   }
-  const { rows, loss } = rowsFor(preference, preferences);
+  const rows = rowsFor(preference, preferences);
+  const network = scriptedNetwork();
+  let reference: TeacherModel | undefined;
+  const loss: Loss = liftPreferenceLoss(preference, { reference: () => reference! });
   const all = preferences.flatMap(({ completions }) => completions);
   const width = Math.max(...rows.map(({ tokens }) => tokens.length - 1)) + (layout.width ?? 0);
   const size = loss.groupSize === 2 ? 2 : 1;
@@ -128,10 +140,25 @@ export async function evaluatePreference(
   const sequences = lengths.flatMap((length) => Array.from({ length: width + 1 }, (_, t) => Number(t < length)));
   const segments = tensor(Int32Array.from(sequences), [height, width + 1], 'int32');
   const entropies = grid(all.map(({ prompt = [], entropies: own = [] }) => [...zeros(prompt.length), ...own]));
+  const names = Object.keys(all[0]!.readouts ?? {});
+  const scripted = Object.fromEntries(
+    names.map((name) => [
+      name,
+      grid(all.map(({ prompt = [], readouts }) => [...zeros(prompt.length), ...readouts![name]!])),
+    ]),
+  );
   const { value, gradient } = valueAndGrad((logProbs: Tensor) => {
     const seen = { logProbs, entropies, isGreedy: logProbs.mul(0), logSumExps: logProbs.mul(0) };
     const inputs = { weights, segments, annotations, scalars, ...(loss.groupSize === 'any' && { groups }) };
-    const { loss: total, metrics } = loss.computeFrom(() => seen as never, inputs);
+    const mask = weights.notEqual(0);
+    if (annotations.reference_log_probs)
+      reference = { network, weights: { states: statesOf(annotations.reference_log_probs, mask) } };
+    const tokens = tensor(new Int32Array(height * (width + 1)).fill(1), [height, width + 1], 'int32');
+    const batch = { tokens, positions: tokens, segments, weights, annotations };
+    const { read } = scriptedPass({ network, weights: { states: statesOf(logProbs, mask) }, batch }, (readout) =>
+      readout === predictions() ? seen : scripted[(readout as Readout<Tensor>).name],
+    );
+    const { loss: total, metrics } = loss.computeFrom(read, inputs);
     return [total, metrics] as const;
   })(grid(all.map(({ prompt = [], logProbs }) => [...prompt, ...logProbs])));
   const slopes = await gradient.toArray();
@@ -141,6 +168,40 @@ export async function evaluatePreference(
       slopes.slice(i * width, i * width + prompt.length + logProbs.length),
     ),
   };
+}
+
+/** Logits are the hidden states, which are weights. */
+const scriptedNetwork = () =>
+  ({
+    engine: currentEngine(),
+    hidden: (weights: { readonly states: Tensor }) => weights.states,
+    outputLayer: (_: unknown, states: Tensor) => ({ states, matrix: tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3]) }),
+  }) as unknown as TeacherModel['network'];
+
+/** Log-probabilities [n, t + 1, 3] of the vocabulary, of those of the tokens that follow; the last predicts nothing. */
+function statesOf(logProbs: Tensor, mask: Tensor): Tensor {
+  const own = where(mask, logProbs, -1);
+  const left = own.exp().neg().add(1).log();
+  const [first, third] = REST.map((share) => left.add(Math.log(share)));
+  const states = concat(
+    [first!, own, third!].map((x) => x.expandDims(2)),
+    2,
+  );
+  return concat([states, states.slice(1, 0, 1).mul(0)], 1);
+}
+
+/** A pass over scripted states, whose readouts are computed unless they are given. */
+function scriptedPass(
+  parts: Pick<ForwardPass, 'network' | 'weights' | 'batch'>,
+  given: (readout: object) => ReadoutValue | undefined,
+): ForwardPass {
+  const read = ((readout: Readout<ReadoutValue>) => given(readout) ?? readout.compute(pass)) as Read;
+  const pass: ForwardPass = {
+    ...{ ...parts, hooks: {}, hidden: parts.weights.states!, read },
+    again: () => pass,
+    beside: (other) => scriptedPass({ ...parts, ...other }, () => undefined),
+  };
+  return pass;
 }
 
 /** Every token of a completion has the slope of their sum. */

@@ -1,14 +1,15 @@
 import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
 import type { Adapter } from '@posttrain/lm';
 import { isRows, ROWS, type Rows, rowsHint, type TrainableAdapter, trainingShape, trlNames } from '@posttrain/training';
+import type { AnyPreferenceLoss } from '../preference/lift-preference-loss.js';
 import type { TokenizedPair } from '../preference/preference-loss.js';
 import type { PreferenceRow } from '../preference/preference-rows.js';
 import { preferenceLosses } from '../preference/presets.js';
 import type { TokenizedRanking } from '../preference/ranked-loss.js';
 import type { RankedRow } from '../preference/ranked-rows.js';
+import { isReferenceUpdate, type ReferenceUpdate } from '../preference/reference-update.js';
 import type { TokenizedCompletion, UnpairedRow } from '../preference/unpaired-rows.js';
 import { hintOfName } from './hint-of-name.js';
-import type { AnyPreferenceLoss } from './preference-data.js';
 import { isPreferenceSource, type PreferenceSource } from './preference-source.js';
 
 /** Rows of one kind, that which the loss takes. */
@@ -63,6 +64,15 @@ const shape = {
     (value) => typeof value === 'object' && value !== null && 'hooks' in value,
     { optional: true, decisive: false },
   ),
+  /**
+   * How the reference moves with the policy: `trDpo()`. It then begins as the policy does, or as `reference` where that is an adapter
+   * with the options of `adapter`, and is computed in every step. Default: it stays as it is.
+   */
+  referenceUpdate: custom<ReferenceUpdate>()(
+    'a rule by which the reference moves, such as trDpo({ refModelSyncSteps: 512 })',
+    isReferenceUpdate,
+    { optional: true, hint: (value) => (typeof value === 'function' ? 'Call it.' : undefined) },
+  ),
 };
 
 /** TRL's names for what is an option of a preference loss here, or of the source of online pairs. */
@@ -77,6 +87,10 @@ export const DPO_TRL_NAMES = {
   simpo_gamma: 'loss',
   desirable_weight: 'loss',
   undesirable_weight: 'loss',
+  use_weighting: 'loss',
+  sync_ref_model: 'referenceUpdate',
+  ref_model_mixup_alpha: 'referenceUpdate',
+  ref_model_sync_steps: 'referenceUpdate',
   reward_funcs: 'rows',
   judge: 'rows',
   max_new_tokens: 'rows',
@@ -84,6 +98,7 @@ export const DPO_TRL_NAMES = {
 } as const;
 
 const ONLINE = 'It belongs to the source of pairs: rows: onlinePairs({ rows, rewards, maxCompletionLength: 64 }).';
+const MOVES = 'It is a value: referenceUpdate: trDpo({ refModelMixupAlpha: 0.6, refModelSyncSteps: 512 }).';
 const REMARKS = {
   beta: 'β belongs to the loss: loss: preferenceLosses.sigmoid({ beta: 0.1 }).',
   loss_type:
@@ -94,6 +109,10 @@ const REMARKS = {
   rpo_alpha: 'It belongs to the loss: loss: preferenceLosses.rpo({ rpoAlpha: 1 }).',
   cpo_alpha: 'It belongs to the loss: loss: preferenceLosses.cpo({ cpoAlpha: 1 }).',
   simpo_gamma: 'It belongs to the loss: loss: preferenceLosses.simpo({ gamma: 0.5 }).',
+  use_weighting: 'It is a loss of its own: loss: preferenceLosses.wpo().',
+  sync_ref_model: MOVES,
+  ref_model_mixup_alpha: MOVES,
+  ref_model_sync_steps: MOVES,
   reward_funcs: ONLINE,
   judge: ONLINE,
   max_new_tokens: ONLINE,

@@ -1,15 +1,13 @@
-import { evaluateCoupled, forwardBackwardCoupled, lossOnRows, update, updateBy } from '@posttrain/training';
+import { evaluateCoupled, forwardBackwardCoupled, update, updateBy } from '@posttrain/training';
 import {
   annotatePairs,
   coupledPairs,
   type PreferenceLoss,
-  preferenceTokenLoss,
   type ReferredPair,
   type TokenizedPair,
 } from '../preference/preference-loss.js';
 import { columnsOf, isTokenizedPair, type PreferenceRow, tokenizePair } from '../preference/preference-rows.js';
-import { measuring, type PreferenceKind, type PreferenceSettings } from './preference-kind.js';
-import { referenceLogProbs } from './reference-log-probs.js';
+import { type PreferenceKind, type PreferenceSettings, preferenceKindOf } from './preference-kind.js';
 
 /** Pairs, for a loss over them. */
 export function pairKind(
@@ -17,46 +15,30 @@ export function pairKind(
   settings: PreferenceSettings,
 ): PreferenceKind<PreferenceRow | TokenizedPair> {
   const { model, maxLength } = settings;
-  const tokenLoss = loss.coupled ? undefined : preferenceTokenLoss(loss);
-  return {
-    ...{ called: 'pairs', code: 'DPO', needs: ' and two completions that differ before it' },
-    async ready(rows) {
-      const fitting = rows.flatMap((row, i) => {
+  return preferenceKindOf<PreferenceRow | TokenizedPair, TokenizedPair, ReferredPair>(
+    {
+      ...{ called: 'pairs', code: 'DPO', needs: ' and two completions that differ before it', loss },
+      tokenize(row, i) {
         const pair = tokenizePair(model, row, i, maxLength);
-        if (!pair || !loss.columns) return pair ?? [];
+        if (!pair || !loss.columns) return pair;
         return { ...pair, columns: columnsOf(isTokenizedPair(row) ? (row.columns ?? {}) : row, loss.columns, i) };
-      });
+      },
       // Their gradient is zero but for rounding, of which Adam would make updates of full size.
-      const pairs = fitting.filter((pair) => String(pair.chosenTokens) !== String(pair.rejectedTokens));
-      const referred = loss.reference === false ? pairs : await withReferences(pairs, settings);
-      return {
-        rows: pairs,
-        dropped: rows.length - fitting.length,
-        identical: fitting.length - pairs.length,
-        update(trainer, indices, rate) {
-          const chosen = indices.map((i) => referred[i]!);
-          const annotated = annotatePairs(chosen, loss);
-          if (tokenLoss) return update(trainer, annotated, tokenLoss, rate);
-          const coupled = coupledPairs(loss, chosen);
-          return updateBy(trainer, () => forwardBackwardCoupled(trainer, annotated, coupled), rate);
-        },
-        evaluation() {
-          const annotated = annotatePairs(referred, loss);
-          if (tokenLoss) return lossOnRows(annotated, tokenLoss);
-          return measuring(annotated, (trainer) => evaluateCoupled(trainer, annotated, coupledPairs(loss, referred)));
-        },
-      };
+      differs: ({ chosenTokens, rejectedTokens }) => String(chosenTokens) !== String(rejectedTokens),
+      completionsOf: ({ promptTokens, chosenTokens, rejectedTokens }) => [
+        { promptTokens, completionTokens: chosenTokens },
+        { promptTokens, completionTokens: rejectedTokens },
+      ],
+      refer: (pair, logProbs) =>
+        logProbs ? { ...pair, reference: { chosen: logProbs[0]!, rejected: logProbs[1]! } } : pair,
+      annotate: (pairs) => annotatePairs(pairs, loss),
+      update(trainer, { referred, rows, loss: lifted }, rate) {
+        if (!loss.coupled) return update(trainer, rows, lifted(), rate);
+        return updateBy(trainer, () => forwardBackwardCoupled(trainer, rows, coupledPairs(loss, referred)), rate);
+      },
+      evaluate: (trainer, { referred, rows, loss: lifted }) =>
+        loss.coupled ? evaluateCoupled(trainer, rows, coupledPairs(loss, referred)) : trainer.evaluate(rows, lifted()),
     },
-  };
-}
-
-async function withReferences(pairs: readonly TokenizedPair[], settings: PreferenceSettings): Promise<ReferredPair[]> {
-  const scored = await referenceLogProbs(
     settings,
-    pairs.flatMap(({ promptTokens, chosenTokens, rejectedTokens }) => [
-      { promptTokens, completionTokens: chosenTokens },
-      { promptTokens, completionTokens: rejectedTokens },
-    ]),
   );
-  return pairs.map((pair, i) => ({ ...pair, reference: { chosen: scored[2 * i]!, rejected: scored[2 * i + 1]! } }));
 }

@@ -1,17 +1,12 @@
 import { OptionError, PosttrainError } from '@posttrain/interfaces';
 import { contextOf } from '@posttrain/lm';
 import { collectRows, type Rows, warn } from '@posttrain/training';
-import type { PreferenceLoss } from '../preference/preference-loss.js';
-import type { RankedLoss } from '../preference/ranked-loss.js';
-import type { UnpairedLoss } from '../preference/unpaired-loss.js';
+import type { AnyPreferenceLoss } from '../preference/lift-preference-loss.js';
 import { pairKind } from './pair-data.js';
 import type { PreferenceData, PreferenceKind, PreferenceSettings } from './preference-kind.js';
 import type { AnyPreferenceRow } from './preference-source.js';
 import { rankedKind } from './ranked-data.js';
 import { unpairedKind } from './unpaired-data.js';
-
-/** A preference loss of any kind. */
-export type AnyPreferenceLoss = PreferenceLoss | UnpairedLoss | RankedLoss;
 
 /**
  * The settings with a `maxLength` that the model can take: what is longer than the context, less the virtual tokens of the
@@ -26,7 +21,7 @@ export function preferenceSettings<Settings extends PreferenceSettings>(
   given: number | undefined,
 ): Settings {
   const { model, adapter, reference, maxLength } = settings;
-  const context = Math.min(contextOf(model.config, adapter), contextOf(model.config, reference));
+  const context = Math.min(contextOf(model.config, adapter), contextOf(model.config, reference.adapter));
   if (given === undefined) return { ...settings, maxLength: Math.min(maxLength, context) };
   if (given <= context) return settings;
   const taken = model.config.maxPositionEmbeddings - context;

@@ -18,6 +18,8 @@ export interface PreferenceFeed extends Partial<Stateful> {
   /** What decides a run of it. */
   readonly identity: DecisiveSettings;
   readonly steps: number;
+  /** Whether a source is asked anew in every step. */
+  readonly isSource: boolean;
   readonly dropped: number;
   readonly identical: number;
   take(step: number, trainer: Trainer, signal: AbortSignal | undefined): Promise<FedPreferences>;
@@ -55,7 +57,7 @@ async function fromList(
   // With steps every update is a whole one.
   const total = settings.steps === undefined ? Math.ceil(epochs * rows.length) : settings.steps * batchSize;
   return {
-    ...{ identity: rowsIdentity(rows), steps: Math.ceil(total / batchSize), dropped, identical },
+    ...{ identity: rowsIdentity(rows), steps: Math.ceil(total / batchSize), isSource: false, dropped, identical },
     async take(step) {
       const last = Math.min((step + 1) * batchSize, total);
       const indices = Array.from({ length: last - step * batchSize }, (_, i) => order.at(step * batchSize + i));
@@ -88,13 +90,14 @@ async function fromSource(
   // The same digits after an interruption: weights that change start anew at each step by themselves.
   const packWeights = adapter ? ('at-once' as const) : ('auto' as const);
   return {
-    ...{ identity, steps, dropped: 0, identical: 0 },
+    ...{ identity, steps, isSource: true, dropped: 0, identical: 0 },
     ...(source.state && { state: () => source.state!(), load: (state: unknown) => source.load!(state) }),
     async take(step, trainer, signal) {
       signal?.throwIfAborted();
       const key = Key.fromSeed(seed).child(step);
       const policy = { model: trainer.model, adapter: trainer.adapter, packWeights };
-      const batch = await source.next({ count: batchSize, step, key, ...policy, reference, maxLength, signal });
+      const compared = { reference: reference.adapter, referenceModel: reference.model };
+      const batch = await source.next({ count: batchSize, step, key, ...policy, ...compared, maxLength, signal });
       if (!Array.isArray(batch?.rows) || batch.rows.length > batchSize) {
         const gave = Array.isArray(batch?.rows) ? `${batch.rows.length} rows` : showValue(batch);
         throw wrong('rows', `rows: the source ${source.name} gave ${gave} where at most ${batchSize} were asked for.`);

@@ -1,17 +1,23 @@
-import type { Adapter } from '@posttrain/lm';
 import {
   contentHash,
   type EvaluationOnRows,
+  type ForwardBackwardResult,
+  type Loss,
   type Trainer,
   type TrainingRow,
   type TrainingSettings,
   type UpdateResult,
 } from '@posttrain/training';
+import { type AnyPreferenceLoss, liftPreferenceLoss } from '../preference/lift-preference-loss.js';
+import { type PromptedCompletion, referenceLogProbs } from './reference-log-probs.js';
+import { type ReferencePolicy, referenceInPass } from './reference-policy.js';
 
 /** What preferences are made ready with. */
 export interface PreferenceSettings
   extends Pick<TrainingSettings, 'model' | 'adapter' | 'maxTokensPerPass' | 'onWarning' | 'onProgress'> {
-  readonly reference: Adapter;
+  readonly reference: ReferencePolicy;
+  /** Whether the reference moves with the policy, so that what it thinks of rows is computed in every step. */
+  readonly referenceMoves: boolean;
   readonly maxLength: number;
 }
 
@@ -45,15 +51,89 @@ export interface PreferenceKind<Row> {
   ready(rows: readonly Row[]): Promise<PreferenceData>;
 }
 
-/** An evaluation by one function. */
-export const measuring = (
-  rows: readonly TrainingRow[],
-  measure: (trainer: Trainer) => Promise<Pick<UpdateResult, 'loss' | 'metrics'>>,
-): EvaluationOnRows => ({
-  digest: contentHash(rows),
-  async measure(trainer, signal) {
-    signal?.throwIfAborted();
-    const { loss, metrics } = await measure(trainer);
-    return { loss, ...metrics };
-  },
-});
+/** What rows of one kind are, and how a loss over them is trained. `Referred` are tokens with what the reference thinks of them. */
+export interface PreferenceRows<Row, Tokens extends object, Referred>
+  extends Pick<PreferenceKind<Row>, 'called' | 'needs' | 'code'> {
+  readonly loss: AnyPreferenceLoss;
+  /** Undefined where the prompt fills `maxLength`. */
+  tokenize(row: Row, index: number): Tokens | undefined;
+  /** Whether there is a difference to learn. Default: of all. */
+  differs?(row: Tokens): boolean;
+  completionsOf(row: Tokens): readonly PromptedCompletion[];
+  /** @param logProbs log π_ref of every token of its completions; undefined where the loss has no reference */
+  refer(row: Tokens, logProbs: readonly Float32Array[] | undefined): Referred;
+  annotate(rows: readonly Referred[]): TrainingRow[];
+  update(trainer: Trainer, step: PreferenceStep<Referred>, rate: number): Promise<UpdateResult>;
+  evaluate(trainer: Trainer, step: PreferenceStep<Referred>): Promise<Pick<ForwardBackwardResult, 'loss' | 'metrics'>>;
+}
+
+/** Rows of a step, and the loss over them. */
+export interface PreferenceStep<Referred> {
+  readonly referred: readonly Referred[];
+  readonly rows: readonly TrainingRow[];
+  /** @throws PosttrainError COUPLED_LOSS for one that couples the pairs of a step */
+  readonly loss: () => Loss;
+}
+
+/** What is done with rows of such a kind. */
+export function preferenceKindOf<Row, Tokens extends object, Referred>(
+  kind: PreferenceRows<Row, Tokens, Referred>,
+  settings: PreferenceSettings,
+): PreferenceKind<Row> {
+  const { called, needs, code, differs = () => true } = kind;
+  const hasReference = kind.loss.kind === 'unpaired' || kind.loss.reference !== false;
+  const lifted = liftedOver(kind.loss, settings);
+  const refer = async (tokens: readonly Tokens[]): Promise<readonly Referred[]> => {
+    if (!hasReference) return tokens.map((row) => kind.refer(row, undefined));
+    const completions = tokens.map((row) => kind.completionsOf(row));
+    const scored = await referenceLogProbs(settings, completions.flat());
+    let taken = 0;
+    return tokens.map((row, i) => {
+      const from = taken;
+      taken += completions[i]!.length;
+      return kind.refer(row, scored.slice(from, taken));
+    });
+  };
+  const step = (referred: readonly Referred[]): PreferenceStep<Referred> => ({
+    ...{ referred, rows: kind.annotate(referred), loss: lifted },
+  });
+  return {
+    ...{ called, needs, code },
+    async ready(given) {
+      const fitting = given.flatMap((row, i) => kind.tokenize(row, i) ?? []);
+      const rows = fitting.filter(differs);
+      // One that moves is asked in the step: the same rows together give the same digits after an interruption.
+      const known = settings.referenceMoves ? undefined : await refer(rows);
+      const referredOf = async (indices: readonly number[]) =>
+        known ? indices.map((i) => known[i]!) : refer(indices.map((i) => rows[i]!));
+      return {
+        ...{ rows, dropped: given.length - fitting.length, identical: fitting.length - rows.length },
+        update: async (trainer, indices, rate) => kind.update(trainer, step(await referredOf(indices)), rate),
+        evaluation() {
+          const all = known && step(known);
+          return {
+            digest: contentHash(all?.rows ?? rows),
+            async measure(trainer, signal) {
+              signal?.throwIfAborted();
+              const { loss, metrics } = await kind.evaluate(trainer, all ?? step(await refer(rows)));
+              return { loss, ...metrics };
+            },
+          };
+        },
+      };
+    },
+  };
+}
+
+/** The loss as it is compiled: once, and anew for a reference that has moved where the pass runs it. */
+function liftedOver(loss: AnyPreferenceLoss, { reference, adapter }: PreferenceSettings): () => Loss {
+  let made: { readonly loss: Loss; readonly version: number } | undefined;
+  return () => {
+    const { version } = reference;
+    if (!made || (loss.runsReference && made.version !== version)) {
+      const given = loss.runsReference && { reference: referenceInPass(reference, adapter !== undefined) };
+      made = { loss: liftPreferenceLoss(loss, given || {}), version };
+    }
+    return made.loss;
+  };
+}

@@ -1,5 +1,5 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
-import type { Adapter } from '@posttrain/lm';
+import type { Adapter, CausalLM } from '@posttrain/lm';
 import type { Metrics, RowRequest, TrainingSettings } from '@posttrain/training';
 import type { TokenizedPair } from '../preference/preference-loss.js';
 import type { PreferenceRow } from '../preference/preference-rows.js';
@@ -30,14 +30,16 @@ export interface PreferenceSourceContext
 export interface PreferenceRequest
   extends RowRequest,
     Pick<SamplingRequest, 'model' | 'adapter' | 'packWeights' | 'signal'> {
-  /** What the loss compares the policy with. */
+  /** What the loss compares the policy with: an adapter, also "no adapter", of `referenceModel`. */
   readonly reference: Adapter;
+  /** The model of the reference. Left out: that which the run began with. */
+  readonly referenceModel?: CausalLM;
   readonly maxLength: number;
 }
 
 /** The preferences of a step. */
 export interface PreferenceBatch {
-  /** Of the kind that the loss takes: `count` or fewer. With none there is no update. */
+  /** Of the kind that the loss takes: `count` or fewer. With none there is no update, which the run says. */
   readonly rows: readonly AnyPreferenceRow[];
   /** What is logged beside the metrics of the loss. */
   readonly metrics?: Metrics;

@@ -1,4 +1,5 @@
-import { type Adapter, type CausalLM, sequenceLogProbs } from '@posttrain/lm';
+import { sequenceLogProbs } from '@posttrain/lm';
+import type { ReferencePolicy } from './reference-policy.js';
 
 /** A prompt and what follows it, as tokens. */
 export interface PromptedCompletion {
@@ -8,18 +9,17 @@ export interface PromptedCompletion {
 
 /** What the reference is, and how much of it fits into memory. */
 export interface ReferenceSettings {
-  readonly model: CausalLM;
-  readonly reference: Adapter;
+  readonly reference: ReferencePolicy;
   readonly maxTokensPerPass: number;
 }
 
-/** log π_ref of every token of completions. */
+/** log π_ref of every token of completions, under the reference as it is now. */
 export async function referenceLogProbs(
-  { model, reference, maxTokensPerPass }: ReferenceSettings,
+  { reference: { model, adapter }, maxTokensPerPass }: ReferenceSettings,
   completions: readonly PromptedCompletion[],
 ): Promise<Float32Array[]> {
   if (completions.length === 0) return [];
   const sequences = completions.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
-  const scored = await sequenceLogProbs(model, sequences, { adapter: reference, maxTokensPerPass });
+  const scored = await sequenceLogProbs(model, sequences, { adapter, maxTokensPerPass });
   return completions.map(({ promptTokens }, i) => scored[i]!.logProbs.subarray(promptTokens.length - 1));
 }

@@ -50,9 +50,9 @@ export function spinPairs(given: SpinPairsOptions): PreferenceSource {
       order = new RowOrder(tokens.length, seed);
       return { rows: contentHash(tokens) };
     },
-    async next({ count, step, key, signal, reference, packWeights, maxLength }) {
+    async next({ count, step, key, signal, reference, referenceModel, packWeights, maxLength }) {
       if (!begun) throw new PosttrainError('SPIN_PAIRS', 'spinPairs: begin() was not called before next()');
-      const { model, rows } = begun;
+      const { rows, model = begun.model } = { rows: begun.rows, model: referenceModel };
       const chosen = Array.from({ length: count }, (_, i) => rows[order.at(step * count + i)]!);
       const longest = Math.max(SHORTEST, ...chosen.map(({ completionTokens }) => completionTokens.length));
       const sampling = samplingOf({ ...settings, maxCompletionLength: settings.maxCompletionLength ?? longest });

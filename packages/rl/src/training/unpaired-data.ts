@@ -1,48 +1,37 @@
 import { sequenceLogProb, type Trainer, type TrainingRow, update } from '@posttrain/training';
-import {
-  annotateUnpaired,
-  type UnpairedCompletion,
-  type UnpairedLoss,
-  unpairedLoss,
-} from '../preference/unpaired-loss.js';
+import { annotateUnpaired, type UnpairedCompletion, type UnpairedLoss } from '../preference/unpaired-loss.js';
 import { type TokenizedCompletion, tokenizeUnpaired, type UnpairedRow } from '../preference/unpaired-rows.js';
-import { measuring, type PreferenceKind, type PreferenceSettings } from './preference-kind.js';
+import { type PreferenceKind, type PreferenceSettings, preferenceKindOf } from './preference-kind.js';
 import { referenceLogProbs } from './reference-log-probs.js';
 
 /** Single completions, for a loss over them. */
 export function unpairedKind(
-  preference: UnpairedLoss,
+  loss: UnpairedLoss,
   settings: PreferenceSettings,
 ): PreferenceKind<UnpairedRow | TokenizedCompletion> {
   const { model, maxLength } = settings;
-  const loss = unpairedLoss(preference);
   const numbersOf = async (trainer: Trainer, chosen: readonly UnpairedCompletion[]) =>
-    (await preference.before?.({ mismatchedLogRatios: () => mismatchedLogRatios(trainer, chosen, settings) })) ?? {};
-  return {
-    ...{ called: 'completions', code: 'PREFERENCE_ROWS', needs: '' },
-    async ready(rows) {
-      const fitting = rows.flatMap((row, i) => tokenizeUnpaired(model, row, i, maxLength) ?? []);
-      const references = await referenceLogProbs(settings, fitting);
-      const completions = fitting.map((completion, i) => ({ ...completion, reference: references[i]! }));
-      return {
-        ...{ rows: fitting, dropped: rows.length - fitting.length, identical: 0 },
-        async update(trainer, indices, rate) {
-          const chosen = indices.map((i) => completions[i]!);
-          const scalars = await numbersOf(trainer, chosen);
-          const result = await update(trainer, annotateUnpaired(chosen), loss, rate, { scalars });
-          return { ...result, metrics: { ...result.metrics, ...scalars } };
-        },
-        evaluation() {
-          const annotated = annotateUnpaired(completions);
-          return measuring(annotated, async (trainer) => {
-            const scalars = await numbersOf(trainer, completions);
-            const { loss: value, metrics } = await trainer.evaluate(annotated, loss, { scalars });
-            return { loss: value, metrics: { ...metrics, ...scalars } };
-          });
-        },
-      };
+    (await loss.before?.({ mismatchedLogRatios: () => mismatchedLogRatios(trainer, chosen, settings) })) ?? {};
+  return preferenceKindOf<UnpairedRow | TokenizedCompletion, TokenizedCompletion, UnpairedCompletion>(
+    {
+      ...{ called: 'completions', code: 'PREFERENCE_ROWS', needs: '', loss },
+      tokenize: (row, i) => tokenizeUnpaired(model, row, i, maxLength),
+      completionsOf: (completion) => [completion],
+      refer: (completion, logProbs) => ({ ...completion, reference: logProbs![0]! }),
+      annotate: annotateUnpaired,
+      async update(trainer, { referred, rows, loss: lifted }, rate) {
+        const scalars = await numbersOf(trainer, referred);
+        const result = await update(trainer, rows, lifted(), rate, { scalars });
+        return { ...result, metrics: { ...result.metrics, ...scalars } };
+      },
+      async evaluate(trainer, { referred, rows, loss: lifted }) {
+        const scalars = await numbersOf(trainer, referred);
+        const { loss: value, metrics } = await trainer.evaluate(rows, lifted(), { scalars });
+        return { loss: value, metrics: { ...metrics, ...scalars } };
+      },
     },
-  };
+    settings,
+  );
 }
 
 /** See `UnpairedStep`. */

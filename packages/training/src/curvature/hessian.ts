@@ -1,6 +1,7 @@
 import { hessianVectorProduct } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
 import type { Loss } from '../loss/loss.js';
+import { checkedResult } from '../loss/loss-result.js';
 import type { Curvature } from '../trainer/curvature.js';
 import { type AnyLoss, asLoss } from '../trainer/lift-token-loss.js';
 
@@ -21,7 +22,10 @@ export function hessian(given: AnyLoss): Curvature {
     ...(scalars && { scalars }),
     ...(wholeRow && { wholeRow }),
     product: (pass, inputs, parameters, vector) =>
-      hessianVectorProduct((at: Named) => loss.computeFrom(pass(at).read, inputs).loss)(parameters, vector),
+      hessianVectorProduct((at: Named) => checkedResult(loss.name, loss.computeFrom(pass(at).read, inputs)).loss)(
+        parameters,
+        vector,
+      ),
   };
   hessians.set(loss, made);
   return made;

@@ -21,6 +21,8 @@ export interface ForwardPass {
    * Another pass of the same weights over the same rows, with other hooks: without an adapter, with other embeddings.
    */
   again(hooks: LayerHooks): ForwardPass;
+  /** A pass of another model over the same rows: a teacher, a reference. What is not trained gets no gradient. */
+  beside(other: Pick<ForwardPass, 'network' | 'weights'> & Partial<Pick<ForwardPass, 'hooks'>>): ForwardPass;
 }
 
 /** A tensor, or tensors by name. */

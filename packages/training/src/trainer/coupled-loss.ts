@@ -1,5 +1,6 @@
 import { realize, type Tensor, tensor, valueAndGrad } from '@posttrain/core-tensor';
 import type { Loss, Readout } from '../loss/loss.js';
+import { checkedResult } from '../loss/loss-result.js';
 import type { TrainingRow } from '../loss/rows.js';
 import { weightedSum } from '../loss/token-loss.js';
 import type { ForwardBackwardResult } from './pass-sum.js';
@@ -50,7 +51,7 @@ function linearLoss(readout: Readout<Tensor>, groupSize: number): Loss {
 async function measured<M extends TrainableModel>(
   trainer: Trainer<M>,
   rows: readonly TrainingRow[],
-  { readout, groupSize = 1, compute }: CoupledLoss,
+  { name, readout, groupSize = 1, compute }: CoupledLoss,
 ): Promise<{ readonly result: ForwardBackwardResult; readonly slopes: readonly number[] }> {
   const read = await trainer.read(rows, readout, { groupSize });
   const values = tensor(
@@ -58,7 +59,7 @@ async function measured<M extends TrainableModel>(
     [rows.length],
   );
   const { value, gradient } = valueAndGrad((x: Tensor) => {
-    const { loss, metrics } = compute(x, rows);
+    const { loss, metrics } = checkedResult(name, compute(x, rows));
     return [loss, metrics] as const;
   })(values);
   const [loss, metrics] = value;

@@ -38,6 +38,7 @@ export function forwardPass(
   const pass: ForwardPass = {
     ...{ network, weights, hooks, batch, read },
     again: (other) => forwardPass(network, weights, batch, { ...options, hooks: other }),
+    beside: (other) => forwardPass(other.network, other.weights, batch, { hooks: other.hooks ?? {} }),
     get hidden() {
       hidden ??= nameScope(undefined, () => network.hidden(weights, batch, running, options));
       return hidden;

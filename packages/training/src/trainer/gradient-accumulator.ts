@@ -19,8 +19,8 @@ type ReadStep = Compiled<[inputs: PassInputs], ReadoutValue>;
 export class GradientAccumulator {
   #gradients: Named;
   #passes: Pass[] = [];
-  readonly #microSteps = new Map<Loss, MicroStep>();
-  readonly #evaluationSteps = new Map<Loss, EvaluationStep>();
+  readonly #microSteps = new WeakMap<Loss, MicroStep>();
+  readonly #evaluationSteps = new WeakMap<Loss, EvaluationStep>();
   readonly #readSteps = new Map<Readout<ReadoutValue>, ReadStep>();
   readonly #scaled = compile((gradients: Named, factor: Tensor): Named => mapNamed(gradients, (g) => g.mul(factor)), {
     name: 'takeGradients',

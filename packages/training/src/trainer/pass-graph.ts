@@ -19,6 +19,7 @@ import {
 } from '@posttrain/lm';
 import { changeEmbeddings, neftuneNoise } from '../loss/embeddings.js';
 import type { ForwardPass, Loss, LossResult } from '../loss/loss.js';
+import { checkedResult } from '../loss/loss-result.js';
 import type { RowBatch } from '../loss/rows.js';
 import { hiddenStates } from '../readouts/heads.js';
 import { forwardPass, lossInputs } from './forward-pass.js';
@@ -159,7 +160,9 @@ export class PassGraph {
   /** Loss and metrics of one pass. */
   lossOf(loss: Loss, layers: Layers, batch: RowBatch, scalars: Named): LossResult {
     const { read } = this.forward(layers, batch);
-    return nameScope(`loss ${loss.name}`, () => loss.computeFrom(read, lossInputs(batch, scalars)));
+    return nameScope(`loss ${loss.name}`, () =>
+      checkedResult(loss.name, loss.computeFrom(read, lossInputs(batch, scalars))),
+    );
   }
 
   /** Loss, metrics and gradients of one pass. */

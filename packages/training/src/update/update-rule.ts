@@ -1,4 +1,4 @@
-import type { DecisiveSettings } from '@posttrain/interfaces';
+import { type DecisiveSettings, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { TrainingRow } from '../loss/rows.js';
 import type { UpdateResult } from '../run/update.js';
 import type { AnyLoss } from '../trainer/lift-token-loss.js';
@@ -33,6 +33,26 @@ export interface UpdateRule {
     loss: AnyLoss,
     inputs: UpdateInputs,
   ): Promise<UpdateResult>;
+}
+
+/**
+ * One update by a rule.
+ *
+ * @throws PosttrainError UPDATE_RULE for one that gives no loss, metrics or norm of the gradient; what the rule throws
+ */
+export async function updateByRule<M extends TrainableModel>(
+  rule: UpdateRule,
+  trainer: Trainer<M>,
+  rows: readonly TrainingRow[],
+  loss: AnyLoss,
+  inputs: UpdateInputs,
+): Promise<UpdateResult> {
+  const result: Partial<UpdateResult> | undefined = await rule.update(trainer, rows, loss, inputs);
+  const { loss: value, gradNorm, metrics } = result ?? {};
+  const isResult = typeof value === 'number' && typeof gradNorm === 'number' && typeof metrics === 'object' && metrics;
+  if (isResult) return result as UpdateResult;
+  const problem = `gave ${showValue(result)}; it must give { loss, metrics, gradNorm, tokens }, metrics as {} where it has none`;
+  throw new PosttrainError('UPDATE_RULE', `step ${trainer.step}: the update rule ${rule.name} ${problem}`);
 }
 
 /** What an update rule may be given as, in words. */
