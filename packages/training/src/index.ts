@@ -107,6 +107,7 @@ export { runSteps } from './run/run-steps.js';
 export { saveTrained } from './run/save-trained.js';
 export type { StepRecord } from './run/step-log.js';
 export { StepLog } from './run/step-log.js';
+export { cloneState, copyState, joinState, type SplitState, splitState } from './run/stored-state.js';
 export { timed } from './run/timed.js';
 export {
   createTrainer,
