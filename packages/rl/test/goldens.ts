@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensor, valueAndGrad } from '@posttrain/core-tensor';
-import type { TokenLoss, TrainingRow } from '@posttrain/training';
+import { annotationSpec, type TokenLoss, type TrainingRow } from '@posttrain/training';
 import { expect } from 'vitest';
 
 export const goldenFolder = join(import.meta.dirname, '../../../goldens');
@@ -16,7 +16,10 @@ export async function evaluateLoss(loss: TokenLoss, rows: readonly TrainingRow[]
   const grid = (values: readonly ArrayLike<number>[]) =>
     tensor(Float32Array.from(values.flatMap((row) => Array.from(row))), [rows.length, width]);
   const annotations = Object.fromEntries(
-    loss.annotations.map((name) => [name, grid(rows.map((row) => row.annotations![name]!))]),
+    loss.annotations.map((one) => {
+      const { name } = annotationSpec(one);
+      return [name, grid(rows.map((row) => row.annotations![name]!))];
+    }),
   );
   const weights = grid(rows.map((row) => row.weights));
   const variables = { logProbs: grid(logProbs), entropies: grid(entropies) };

@@ -19,7 +19,7 @@ export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } f
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
-export type { Annotation, AnnotationSpec } from './loss/annotation.js';
+export { type Annotation, type AnnotationSpec, annotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
   Loss,

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { Key } from '@posttrain/core-tensor';
 import { type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { FIELD_OF_NEED } from '../objective/policy-objective.js';
+import { needOf } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
-import { type SampledRollout, trainedTokens } from '../rollout.js';
+import { type Rollout, type SampledRollout, trainedTokens } from '../rollout.js';
 import { tokensOfPrompt } from '../training/prompts.js';
 import { tinyPolicy } from './tiny-model.js';
 
@@ -76,7 +76,7 @@ export function testRolloutSource<Row extends PromptRow = PromptRow>(
       if (mask) assert.equal(mask.length, completionTokens.length, 'an entry of the mask for each token');
       assert.ok(['stop', 'length'].includes(finishReason), `finishReason ${finishReason}`);
       assert.ok(parent === undefined || (parent >= 0 && parent < rollouts.length), `parent ${parent}`);
-      for (const need of gives) assert.notEqual(rollout[FIELD_OF_NEED[need] as 'values'], undefined, `gives ${need}`);
+      for (const need of gives) assert.notEqual(needOf(rollout as Rollout, need), undefined, `gives ${need}`);
     }
   });
 

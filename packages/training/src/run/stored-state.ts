@@ -137,7 +137,10 @@ export async function joinState({ json, tensors }: SplitState): Promise<unknown>
   const arrays = new Map<string, StoredArray | Tensor>();
   const kinds = new Map<string, Stored[typeof STORED]>();
   const isStored = (value: object): value is Stored => Object.hasOwn(value, STORED);
-  mapped(json, '', (value, path) => (isStored(value) ? (kinds.set(path, value[STORED]), value) : undefined));
+  mapped(json, '', (value, path) => {
+    if (isStored(value)) kinds.set(path, value[STORED]);
+    return isStored(value) ? value : undefined;
+  });
   for (const [path, kind] of kinds) {
     const found = tensors[path];
     if (!found) throw new PosttrainError('STATE', `the checkpoint has no numbers for ${path} of its state`);
