@@ -1,13 +1,10 @@
-import { Key } from '@posttrain/core-tensor';
-import { LocalGenerator, promptTokens, sequenceLogProbs, ValueModel } from '@posttrain/lm';
+import { sequenceLogProbs, ValueModel } from '@posttrain/lm';
 import {
   gaeSteps,
   type PromptRow,
   policyObjective,
   policyObjectives,
-  type Rollout,
-  scoreCompletions,
-  seedOf,
+  rollOut,
   valueLoss,
   valueRows,
 } from '@posttrain/rl';
@@ -16,7 +13,7 @@ import type { Conversation, PpoLoop } from './options.js';
 
 /** Proximal Policy Optimization (arXiv 1707.06347) with a value model: what `trainPolicy` does, without what is the same in every run. */
 export async function ppoLoop<Row extends PromptRow & Conversation>(options: PpoLoop<Row>): Promise<Trainer> {
-  const { model, rows, rewards, beta, discounts, steps, promptsPerStep, completionsPerPrompt: n, seed } = options;
+  const { model, rows, rewards, beta, discounts, steps, promptsPerStep, completionsPerPrompt, seed } = options;
   const policy = await Trainer.create(model, { adapter: options.adapter, seed, optimizer: 'adamw_torch' });
   const critic = await Trainer.create(await ValueModel.fromCausalLM(model, { seed }), { optimizer: 'adamw_torch' });
   // Its annotators would ask a critic; here that is what the loop does.
@@ -26,32 +23,18 @@ export async function ppoLoop<Row extends PromptRow & Conversation>(options: Ppo
 
   for (let step = 0; step < steps; step++) {
     const chosen = Array.from({ length: promptsPerStep }, (_, i) => rows[order.at(step * promptsPerStep + i)]!);
-    const prompts = chosen.map(({ prompt }) => promptTokens(model, prompt));
-    const sampler = new LocalGenerator(policy.model, { adapter: () => policy.adapter, packWeights: 'at-once' });
-    const key = Key.fromSeed(seed).child(step).child(0);
-    const groups = await sampler.generate(
-      prompts.map((tokenIds, i) => {
-        const shared = { prompt: { tokenIds, continuesText: false }, maxTokens: options.maxTokens, temperature: 1 };
-        return { ...shared, n, logProbs: true, seed: seedOf(key.child(i)) };
-      }),
-    );
+    const sampler = { model: policy.model, adapter: policy.adapter };
+    const settings = { completionsPerPrompt, maxCompletionLength: options.maxTokens, seed, step };
+    const sampled = await rollOut({ ...sampler, ...settings, rows: chosen, rewards });
 
-    // Reward, and the values of all states.
-    const sampled = groups.flatMap((completions, group) =>
-      completions.map(({ text, tokenIds, logProbs, finishReason }) => {
-        const of = { group, row: chosen[group]!, prompt: chosen[group]!.prompt, step };
-        return { ...of, text, completionTokens: tokenIds!, oldLogProbs: logProbs!, finishReason };
-      }),
-    );
-    const { rewards: scores } = await scoreCompletions(rewards, sampled);
-    const sequences = sampled.map(({ group, completionTokens }) => [...prompts[group]!, ...completionTokens]);
+    // The reference, and the values of all states.
+    const sequences = sampled.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);
     const reference = await sequenceLogProbs(model, sequences);
     const values = await critic.model.values(sequences);
-    const rollouts = sampled.map(({ group, completionTokens, oldLogProbs, finishReason }, i): Rollout => {
-      const [promptTokens, before] = [prompts[group]!, prompts[group]!.length - 1];
-      const of = { group, promptTokens, completionTokens, oldLogProbs, finishReason, reward: scores[i]! };
+    const rollouts = sampled.map((rollout, i) => {
+      const before = rollout.promptTokens.length - 1;
       const states = { values: values[i]!.slice(before, -1), endValue: values[i]!.at(-1)! };
-      return { ...of, ...states, referenceLogProbs: reference[i]!.logProbs.subarray(before) };
+      return { ...rollout, ...states, referenceLogProbs: reference[i]!.logProbs.subarray(before) };
     });
 
     // Advantages by GAE, and the clipped surrogate.
@@ -74,7 +57,7 @@ export async function ppoLoop<Row extends PromptRow & Conversation>(options: Ppo
       await critic.forwardBackward(states, squared);
       await critic.optimStep({ learningRate: options.learningRate });
     }
-    options.onStep?.(step, value, scores.reduce((sum: number, score) => sum + (score ?? 0), 0) / scores.length);
+    options.onStep?.(step, value, sampled.reduce((sum, { reward }) => sum + (reward ?? 0), 0) / sampled.length);
   }
   return policy;
 }

@@ -44,6 +44,8 @@ export interface Annotator extends Partial<Stateful> {
   readonly settings?: DecisiveSettings;
   /** What every rollout has when it is done. */
   readonly gives: readonly RolloutNeed[];
+  /** What learns in it, which no other run may have at the same time: a critic. Default: the annotator itself. */
+  readonly learner?: object;
   /** Trainers that `learn` updates, by the names that the run's checkpoints keep them under. */
   readonly trainers?: Readonly<Record<string, Trainer<TrainableModel>>>;
   /** @returns the rollouts with what is known of them now; it may add rollouts and leave some out */

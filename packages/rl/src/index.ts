@@ -32,8 +32,12 @@ export { type Critic, type CriticExample, type CriticOptions, criticValues } fro
 export { type ValueLossOptions, valueLoss, valueRows } from './critic/value-loss.js';
 export { type ValueModelCritic, type ValueModelCriticOptions, valueModelCritic } from './critic/value-model-critic.js';
 export { type BnpoOptions, type GroupNormalizedOptions, type GrpoOptions, groupNormalized } from './objective/grpo.js';
+export type { LossContext, LossObjective, ObjectiveRows, PolicyLoss } from './objective/loss-objective.js';
 export {
   type AnnotatedRollouts,
+  type AnyPolicyObjective,
+  isLossObjective,
+  type PartsLoss,
   type PolicyObjective,
   type PolicyObjectiveOptions,
   type PolicyObjectiveParts,
@@ -163,7 +167,8 @@ export { type EntropyBonusOptions, entropyBonus } from './regulariser/entropy-bo
 export { type KlEstimator, klEstimators } from './regulariser/kl-estimators.js';
 export { type KlInLossOptions, klInLoss } from './regulariser/kl-in-loss.js';
 export { type KlInRewardOptions, klInReward } from './regulariser/kl-in-reward.js';
-export type { Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
+export { type RaoBlackwellizedKlOptions, raoBlackwellizedKl } from './regulariser/rao-blackwellized-kl.js';
+export type { PassOfLoss, Regulariser, RegulariserInputs } from './regulariser/regulariser.js';
 export { type EnvironmentRewardOptions, environmentReward } from './rewards/environment-reward.js';
 export { groupReward } from './rewards/group-reward.js';
 export { type LengthPenaltyOptions, lengthPenalty } from './rewards/length.js';
@@ -187,6 +192,7 @@ export {
   scoreCompletions,
 } from './rewards/score-completions.js';
 export { type SoftOverlongPunishmentOptions, softOverlongPunishment } from './rewards/soft-overlong-punishment.js';
+export { checkRollouts, RolloutError } from './rollout/check-rollouts.js';
 export { type DifficultyCurriculumOptions, difficultyCurriculum } from './rollout/difficulty-curriculum.js';
 export {
   type Environment,
@@ -208,8 +214,10 @@ export {
 export { type MultiTurnOptions, multiTurn } from './rollout/multi-turn.js';
 export type { ActionSpace, NumericEnvironment, NumericEpisode, NumericStep } from './rollout/numeric-environment.js';
 export { type NumericPolicy, type PlayOptions, play, returnOf, type Trajectory } from './rollout/play.js';
+export { importanceWeighted, type PrioritizedReplayOptions, prioritizedReplay } from './rollout/prioritized-replay.js';
 export { type RestartBufferOptions, restartBuffer } from './rollout/restart-buffer.js';
 export {
+  type FeedbackContext,
   generatorOf,
   type RolloutRequest,
   type RolloutSource,
@@ -227,7 +235,13 @@ export {
   type ScoredRollout,
   trainedTokens,
 } from './rollout.js';
-export { type MinimumRiskOptions, minimumRisk, minimumRiskRows } from './sequence-level/minimum-risk.js';
+export { type ExtraNeed, type RolloutField, type RolloutFieldOptions, rolloutField } from './rollout-field.js';
+export {
+  type MinimumRiskOptions,
+  minimumRisk,
+  minimumRiskObjective,
+  minimumRiskRows,
+} from './sequence-level/minimum-risk.js';
 export type { Stateful } from './stateful.js';
 export { type ClipOptions, clip } from './surrogate/clip.js';
 export type { Surrogate, SurrogateInputs } from './surrogate/surrogate.js';
@@ -243,7 +257,7 @@ export {
   type PolicyOfSeveral,
   trainPolicies,
 } from './training/policies-trainer.js';
-export { meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
+export { checkMetrics, meanMetrics, rolloutMetrics } from './training/policy-metrics.js';
 export {
   checkPolicyOptions,
   POLICY_TRL_NAMES,
@@ -259,11 +273,14 @@ export {
   type LearningPolicy,
   type Learnt,
   learnFrom,
+  noUpdate,
   type PolicyRun,
+  type PolicyRunState,
   type PolicyTrainingResult,
   samplingRequest,
   trainPolicy,
 } from './training/policy-trainer.js';
+export { type PolicyUpdate, policyUpdate, whyNoUpdate } from './training/policy-update.js';
 export {
   preferenceData,
   preferenceKind,
@@ -288,13 +305,14 @@ export {
   type ReferencePolicy,
 } from './training/reference-policy.js';
 export { refuseDropout } from './training/refuse-dropout.js';
+export { type RolledOut, type RollOutOptions, rollOut } from './training/roll-out.js';
 export { rolloutsOnRows } from './training/rollout-evaluation.js';
 export { withLogProbs } from './training/rollout-log-probs.js';
 export {
   hasSpread,
   type RolloutScoring,
-  rollOut,
   type ScoredRolloutRequest,
+  sampleAndScore,
   scoreRollouts,
 } from './training/rollouts.js';
 export { type FedRows, type RowFeed, rowFeedOf } from './training/row-feed.js';

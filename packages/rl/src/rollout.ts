@@ -49,6 +49,8 @@ export interface Rollout<Row extends PromptRow = PromptRow> {
   /** The whole conversation of an episode. */
   readonly messages?: readonly ChatMessage[];
   readonly finishReason?: Completion['finishReason'];
+  /** Fields that others have brought, by name: `rolloutField` writes and reads them. One number, or one or more a token. */
+  readonly extras?: Readonly<Record<string, number | ArrayLike<number>>>;
   /** What the environment says the whole episode is worth; `environmentReward` makes a reward of it. */
   readonly episodeReward?: number | null;
 }
@@ -57,12 +59,15 @@ type Known<Row extends PromptRow, Names extends keyof Rollout> = Omit<Rollout<Ro
   readonly [Name in Names]-?: NonNullable<Rollout<Row>[Name]>;
 };
 
-/** A rollout as a source gives it: sampled, not scored. `oldLogProbs` where the sampler's are not the policy's. */
+/**
+ * A rollout as a source gives it: sampled, and not scored, unless it has been before (a replay). `oldLogProbs` where the
+ * sampler's are not the policy's.
+ */
 export type SampledRollout<Row extends PromptRow = PromptRow> = Omit<
   Known<Row, 'row' | 'text' | 'finishReason' | 'samplerLogProbs'>,
   'reward' | 'rewards' | 'oldLogProbs' | 'referenceLogProbs'
 > &
-  Partial<Pick<Rollout, 'oldLogProbs'>>;
+  Partial<Pick<Rollout, 'oldLogProbs' | 'reward' | 'rewards'>>;
 
 /** A sampled rollout with its rewards. */
 export type ScoredRollout<Row extends PromptRow = PromptRow> = SampledRollout<Row> &

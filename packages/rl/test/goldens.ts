@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensor, valueAndGrad } from '@posttrain/core-tensor';
-import { type AnyLoss, liftTokenLoss, type TrainingRow } from '@posttrain/training';
+import { type AnyLoss, annotationSpec, liftTokenLoss, type TrainingRow } from '@posttrain/training';
 import { expect } from 'vitest';
 
 export const goldenFolder = join(import.meta.dirname, '../../../goldens');
@@ -17,7 +17,10 @@ export async function evaluateLoss(given: AnyLoss, rows: readonly TrainingRow[],
   const grid = (values: readonly ArrayLike<number>[]) =>
     tensor(Float32Array.from(values.flatMap((row) => Array.from(row))), [rows.length, width]);
   const annotations = Object.fromEntries(
-    (loss.annotations as string[]).map((name) => [name, grid(rows.map((row) => row.annotations![name]!))]),
+    loss.annotations.map((one) => {
+      const { name } = annotationSpec(one);
+      return [name, grid(rows.map((row) => row.annotations![name]!))];
+    }),
   );
   const weights = grid(rows.map((row) => row.weights));
   const variables = { logProbs: grid(logProbs), entropies: grid(entropies) };

@@ -8,9 +8,11 @@ import {
   externalSampler,
   gae,
   groupNormalized,
+  importanceWeighted,
   leaveOneOut,
   multiTurn,
   noBaseline,
+  prioritizedReplay,
   type RolloutSource,
   reinforcePlusPlus,
   reMax,
@@ -33,6 +35,10 @@ const advantages: readonly (readonly [() => Advantage, TestAdvantageOptions?])[]
   [() => reinforcePlusPlus({ baseline: 'group' }), { shiftInvariant: 'group', scaleInvariant: true }],
   [() => reinforcePlusPlus({ gamma: 0.9 }), { scaleInvariant: true }],
   [() => vinePpo({ stepTokens: [2] })],
+  [
+    () => importanceWeighted(leaveOneOut()),
+    { shiftInvariant: 'group', extras: (_, i) => ({ 'prioritized-replay.weight': 1 / (2 + i) }) },
+  ],
   [() => gae(), { scaleInvariant: true }],
   [() => gae({ whiten: false, turnRewards: true, gamma: 0.9 })],
   [() => gae({ whitenRewards: true, endState: true, lambda: 0.5 })],
@@ -53,6 +59,8 @@ describe('our own parts pass the kits', () => {
       },
     });
   });
+  testRolloutSource(it, () => prioritizedReplay());
+  testRolloutSource(it, () => prioritizedReplay({ source: multiTurn(calculator, { maxTurns: 3 }) }), chat);
   testRolloutSource(it, () => multiTurn(calculator, { maxTurns: 3 }), chat);
 
   testEnvironment(it, () => calculator, { rows: sums, replies: ['=1', '0', '2'] });
@@ -97,7 +105,7 @@ describe('the kits find', () => {
     const source = singleTurn();
     return { ...source, sample: async (request) => change(await source.sample(request)) as never };
   };
-  it.each<[string, RolloutSource, RegExp]>([
+  it.each<[string, RolloutSource | (() => RolloutSource), RegExp]>([
     ['groups from 0', changed((r) => r.map((x) => ({ ...x, group: x.group - 3 }))), /numbered from firstGroup/],
     ['rows that are copies', changed((r) => r.map((x) => ({ ...x, row: { ...x.row } }))), /have that row itself/],
     [
@@ -106,9 +114,30 @@ describe('the kits find', () => {
       /log p is/,
     ],
     ['a mask that is too short', changed((r) => r.map((x) => ({ ...x, mask: [] }))), /entry of the mask/],
+    [
+      'a memory that no checkpoint has',
+      { ...singleTurn(), feedback: () => {} },
+      /what listens to feedback has a state/,
+    ],
+    [
+      'a state that is not all of it',
+      () => {
+        let told = 0;
+        const source = singleTurn();
+        return {
+          ...source,
+          sample: async (r) => (await source.sample(r)).map((x) => ({ ...x, text: `${x.text}${told}` })),
+          feedback: () => void told++,
+          ...{ state: () => 0, load: () => {} },
+        };
+      },
+      /from a saved state/,
+    ],
     ['hidden state', changed((r) => r.map((x) => ({ ...x, text: `${x.text}${calls++}` }))), /the same request/],
   ])('%s in a source of rollouts', async (_, source, message) => {
-    const failures = await failuresOf((register) => testRolloutSource(register, () => source));
+    const failures = await failuresOf((register) =>
+      testRolloutSource(register, typeof source === 'function' ? source : () => source),
+    );
     expect(failures.join('\n')).toMatch(message);
   });
 

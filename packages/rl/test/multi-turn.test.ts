@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
 import type { ChatMessage } from '@posttrain/interfaces';
-import { CausalLM, ChatTemplate, NO_ADAPTER, parseModelConfig, sequenceLogProbs, Tokenizer } from '@posttrain/lm';
+import {
+  CausalLM,
+  ChatTemplate,
+  NO_ADAPTER,
+  parseModelConfig,
+  sequenceLogProbs,
+  Tokenizer,
+  ValueModel,
+} from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import { sft } from '@posttrain/training';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -22,6 +30,7 @@ import {
   toolEnvironment,
   trainPolicies,
   trainPolicy,
+  valueModelCritic,
 } from '../src/index.js';
 import { calculator, chatModel, sums } from './calculator.js';
 import { goldenFolder, readGolden } from './goldens.js';
@@ -375,6 +384,36 @@ describe('several policies in one run', () => {
     const resumed = await start({ outputFolder: folder, resume: true });
     expect(await numbersOf(resumed.trainers)).toEqual(await numbersOf(whole.trainers));
     expect(await numbersOf(stopped.trainers)).not.toEqual(await numbersOf(whole.trainers));
+  });
+
+  it('has a critic of each in its checkpoints, which no other may have', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'posttrain-critics-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const model = await chatModel(4);
+    const critics = async () => {
+      const made = async (seed: number) =>
+        valueModelCritic(await ValueModel.fromCausalLM(model, { seed }), { learningRate: 0.01, vfCoef: 1 });
+      return { proposer: await made(1), critic: await made(2) };
+    };
+    const trained = async (own: Awaited<ReturnType<typeof critics>>, options: Partial<Parameters<typeof start>[0]>) => {
+      const of = async (critic: (typeof own)['critic'], seed: number) => ({
+        adapter: await createAdapter(model, lora, { r: 4, targetModules: 'all-linear' }, { seed }),
+        objective: policyObjectives.ppo({ critic, beta: 0 }),
+      });
+      const policies = { proposer: await of(own.proposer, 1), critic: await of(own.critic, 2) };
+      const { trainers } = await start({ steps: 3, ...options, policies });
+      return numbersOf({
+        ...trainers,
+        first: own.proposer.trainer,
+        second: own.critic.trainer,
+      } as unknown as typeof trainers);
+    };
+    const whole = await trained(await critics(), {});
+    const afterStep = ({ step, stop }: { readonly step: number; stop(): void }) => void (step === 0 && stop());
+    await trained(await critics(), { outputFolder: folder, afterStep });
+    expect(await trained(await critics(), { outputFolder: folder, resume: true })).toEqual(whole);
+    const { critic } = await critics();
+    await expect(trained({ proposer: critic, critic }, {})).rejects.toThrow(/for another policy of this one/);
   });
 
   it('refuses what is of one policy', async () => {

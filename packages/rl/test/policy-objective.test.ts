@@ -1,5 +1,5 @@
 import { referenceEngine, setEngine, tensor } from '@posttrain/core-tensor';
-import type { TrainingRow } from '@posttrain/training';
+import { annotationSpec, type TrainingRow } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   batchMean,
@@ -166,7 +166,12 @@ describe('policyObjective', () => {
     const grid = [...rows, padding].map(({ weights, annotations }: TrainingRow) => ({
       tokens: [0, 0, 0, 0, 0],
       weights: wide(weights),
-      annotations: Object.fromEntries(loss.annotations.map((name) => [name, wide(annotations?.[name])])),
+      annotations: Object.fromEntries(
+        loss.annotations.map((one) => {
+          const { name } = annotationSpec(one);
+          return [name, wide(annotations?.[name])];
+        }),
+      ),
     }));
     // Ratios beyond 1 ± 0.2 on the side where they stop counting: of both tokens, 3 of 4, 1 of 4, none.
     const logProbs = [[-2, -2], [-2, -2, -2, -1], [0, -1, -1, -1], [-1, -1], []].map(wide);

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { Key } from '@posttrain/core-tensor';
 import type { ChatMessage } from '@posttrain/interfaces';
 import {
   CausalLM,
@@ -12,11 +11,15 @@ import {
 } from '@posttrain/lm';
 import { tokenizeRows } from '@posttrain/training';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { dpo, type PreferenceRow, policyObjectives, tokenizePair } from '../src/index.js';
-import { singleTurn } from '../src/rollout/single-turn.js';
-import { policyOptions } from '../src/training/policy-options.js';
-import { checkPrompts } from '../src/training/prompts.js';
-import { rollOut } from '../src/training/rollouts.js';
+import {
+  checkPrompts,
+  dpo,
+  type PreferenceRow,
+  policyObjectives,
+  policyOptions,
+  rollOut,
+  tokenizePair,
+} from '../src/index.js';
 import { goldenFolder } from './goldens.js';
 import { endlessTokenizer, toyModel } from './toy.js';
 
@@ -84,29 +87,9 @@ describe('the conversation of a row', () => {
       400,
     );
     expect([...pair!.promptTokens, ...pair!.chosenTokens]).toEqual(whole.tokenIds);
-    const settings = policyOptions.read({
-      ...{ model, rows: [], rewards: { length: (x: string) => x.length }, steps: 1 },
-      objective: policyObjectives.grpo(),
-    } as never);
-    const prompts = checkPrompts([{ ...row, prompt: asked }], settings);
     const rollouts = await rollOut({
-      ...{ source: singleTurn(), firstGroup: 0 },
-      ...{
-        model,
-        adapter: NO_ADAPTER,
-        rows: [{ ...row, prompt: asked }],
-        prompts,
-        rewards: { length: (x) => x.length },
-      },
-      ...{
-        completionsPerPrompt: 1,
-        sampling: { maxTokens: 2 },
-        scoring: {},
-        maxBatch: 1,
-        packWeights: 'auto',
-        key: Key.fromSeed(1),
-        step: 0,
-      },
+      ...{ model, rows: [{ ...row, prompt: asked }], rewards: { length: (x) => x.length } },
+      ...{ completionsPerPrompt: 1, maxCompletionLength: 2 },
     });
     expect(rollouts[0]!.promptTokens).toEqual(prompt.tokenIds);
     expect(pair!.promptTokens).toEqual(prompt.tokenIds);

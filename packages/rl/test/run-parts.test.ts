@@ -3,10 +3,17 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Key, realize, tensor } from '@posttrain/core-tensor';
-import { adamW, mapNamed, type Named, sgd } from '@posttrain/core-tensor/optim';
+import { Key, tensor } from '@posttrain/core-tensor';
+import { type Named, sgd } from '@posttrain/core-tensor/optim';
 import { type CausalLM, LocalGenerator, NO_ADAPTER, sequenceLogProbs, ValueModel } from '@posttrain/lm';
-import { negativeLogLikelihood, sequenceLogProb, Trainer, type TrainingRow, update } from '@posttrain/training';
+import {
+  negativeLogLikelihood,
+  RowOrder,
+  sequenceLogProb,
+  Trainer,
+  type TrainingRow,
+  update,
+} from '@posttrain/training';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Annotator,
@@ -15,33 +22,45 @@ import {
   difficultyCurriculum,
   externalSampler,
   gae,
+  groupNormalized,
+  importanceWeighted,
+  type LossObjective,
   minimumRisk,
   minimumRiskRows,
   noBaseline,
   type PolicyTrainingOptions,
   type PromptRow,
+  policyObjective,
   policyObjectives,
+  prioritizedReplay,
+  type Regulariser,
   type Rollout,
   type RolloutRequest,
   type RowSource,
+  raoBlackwellizedKl,
   restartBuffer,
   rollOut,
+  rolloutField,
   type ScoredRollout,
   singleTurn,
   tokenRatio,
   trainPolicy,
+  trpo,
   truncatedImportance,
   valueModelCritic,
   vineValues,
 } from '../src/index.js';
-import { curriculumRun, statefulRun, tableCritic } from './stateful-run.js';
-import { fractionOfC, prompts, toyModel } from './toy.js';
+import { curriculumRun, replayRun, statefulRun, tableCritic } from './stateful-run.js';
+import { endlessTokenizer, fractionOfC, prompts, toyModel } from './toy.js';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'posttrain-parts-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const numbersOf = ({ parameters }: Pick<Trainer, 'parameters'>): Promise<number[][]> =>
+  Promise.all(Object.values(parameters).map((x) => x.toArray()));
 
 type Options = PolicyTrainingOptions<PromptRow>;
 const run = async (options: Partial<Options> = {}) =>
@@ -128,6 +147,13 @@ describe('training', () => {
   });
 
   it.each<[string, Partial<Options>]>([
+    [
+      'minimum risk training',
+      {
+        objective: policyObjectives.minimum_risk({ alpha: 0.3 }),
+        ...{ rows: prompts.slice(0, 2), promptsPerStep: 2, steps: 8 },
+      },
+    ],
     ['REINFORCE++', { objective: policyObjectives.reinforce_plus_plus({ beta: 0.1 }), learningRate: 0.015 }],
     [
       'VinePPO',
@@ -193,43 +219,51 @@ describe('minimum risk training', () => {
     expect(() => minimumRisk({ alpha: -1 })).toThrow(/alpha is -1/);
   });
 
-  it('learns, and from risks of chance nothing', async () => {
-    const trainer = await Trainer.create(await toyModel(1), { optimizer: adamW() });
-    const start = mapNamed(trainer.snapshot().tensors, (x) => x.add(0));
-    await realize(Object.values(start));
-    const loss = minimumRisk({ alpha: 0.3 });
-    const trained = async (seed: number, isControl: boolean) => {
-      // Copies: a trainer gives away what it has.
-      const tensors = mapNamed(start, (x) => x.add(0));
-      await realize(Object.values(tensors));
-      trainer.restore({ step: 0, tensors });
-      const chance = Key.fromSeed(seed).uniformHost(1024);
-      const means: number[] = [];
-      for (let step = 0; step < 8; step++) {
-        const rollouts = await rollOut<PromptRow>({
-          ...{ source: singleTurn(), model: trainer.model, adapter: NO_ADAPTER, rows: prompts.slice(0, 2) },
-          ...{ prompts: prompts.slice(0, 2).map(({ prompt }) => trainer.model.tokenizer.encode(prompt)) },
-          ...{ rewards: { fraction_of_c: fractionOfC }, scoring: {}, completionsPerPrompt: 8, firstGroup: 0 },
-          ...{
-            sampling: { maxTokens: 5 },
-            maxBatch: 48,
-            packWeights: 'auto',
-            key: Key.fromSeed(seed).child(step),
-            step,
-          },
-        });
-        means.push(rollouts.reduce((sum, { reward }) => sum + reward!, 0) / rollouts.length);
-        const seen = rollouts.map((one, i) => (isControl ? { ...one, reward: chance[16 * step + i]! } : one));
-        await update(trainer, minimumRiskRows(seen as unknown as Rollout[]), loss, 0.03);
-      }
-      return means.at(-1)! - means[0]!;
+  const oneStep = { steps: 1, schedule: 'constant', seed: 3, maxCompletionLength: 4 } as const;
+
+  it('in trainPolicy is the update of its rows of what rollOut samples, bit for bit', async () => {
+    const objective = policyObjectives.minimum_risk({ alpha: 0.3 });
+    const trained = await run({ ...oneStep, objective, rows: prompts.slice(0, 2) });
+    const trainer = await Trainer.create(await toyModel(1), { optimizer: 'adamw_torch', seed: 3 });
+    const order = new RowOrder(2, 3);
+    const rollouts = await rollOut({
+      ...{ model: trainer.model, rows: [0, 1].map((i) => prompts[order.at(i)]!), rewards: { c: fractionOfC } },
+      ...{ completionsPerPrompt: 4, maxCompletionLength: 4, seed: 3 },
+    });
+    const { loss } = await update(trainer, minimumRiskRows(rollouts), minimumRisk({ alpha: 0.3 }), 0.03);
+    expect(trained.history[0]!.metrics).toMatchObject({ loss, risk: loss });
+    expect(await numbersOf(trained.trainer)).toEqual(await numbersOf(trainer));
+  });
+
+  it('is the same as a coupled loss, in which all rows of a step meet, however passes are cut', async () => {
+    /** Q of one prompt's candidates, of the log-probs of the whole step. */
+    const coupled: LossObjective = {
+      name: 'coupled',
+      loss: {
+        ...{ name: 'coupled-minimum-risk', readout: sequenceLogProb },
+        compute(logProbs, rows) {
+          const powers = logProbs.mul(0.3);
+          const q = powers.sub(powers.max()).exp();
+          const risks = tensor(rows.map(({ annotations }) => annotations!.risks![0]!));
+          return { loss: q.mul(risks).sum().div(q.sum()), metrics: {} };
+        },
+      },
+      rows: (rollouts) => ({ rows: minimumRiskRows(rollouts) }),
     };
-    const gains: number[] = [];
-    for (const seed of [1, 2, 3]) gains.push((await trained(seed, false)) - (await trained(seed, true)));
-    const mean = gains.reduce((a, b) => a + b) / 3;
-    const error = Math.sqrt(gains.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
-    // Student's t with two degrees of freedom, 95 %.
-    expect(mean - 4.303 * error, String(gains)).toBeGreaterThan(0.15);
+    const given = { ...oneStep, promptsPerStep: 1, optimizer: sgd(), learningRate: 1, completionsPerPrompt: 6 };
+    const whole = (await numbersOf((await run({ ...given, objective: coupled })).trainer)).flat();
+    const cut = (await numbersOf((await run({ ...given, objective: coupled, maxTokensPerPass: 16 })).trainer)).flat();
+    const objective = policyObjectives.minimum_risk({ alpha: 0.3 });
+    const ours = (await numbersOf((await run({ ...given, objective })).trainer)).flat();
+    const before = Object.values((await toyModel(1)).weights).map((x) => x.toArray());
+    const start = (await Promise.all(before)).flat();
+    const largest = (of: (x: number, i: number) => number) => Math.max(...ours.map((x, i) => Math.abs(of(x, i))));
+    expect(largest((x, i) => x - start[i]!)).toBeGreaterThan(1e-3);
+    expect(largest((x, i) => x - whole[i]!)).toBeLessThan(1e-6);
+    expect(largest((_, i) => cut[i]! - whole[i]!)).toBeLessThan(1e-6);
+    await expect(run({ ...given, objective: { ...coupled, update: trpo() } })).rejects.toThrow(
+      /the update "trpo" takes one pass, and the loss "coupled-minimum-risk" meets all rows of a step/,
+    );
   });
 });
 
@@ -330,7 +364,7 @@ describe('annotators', () => {
     let after: readonly ScoredRollout[] = [];
     let seen: readonly Rollout[] = [];
     const annotator: Annotator = {
-      ...{ name: 'own', settings: {}, gives: ['baseline'], state: () => 0, load: () => {} },
+      ...{ name: 'own', settings: {}, gives: [], state: () => 0, load: () => {} },
       async annotate(rollouts, context) {
         before = rollouts;
         after = await annotate(rollouts, context);
@@ -407,6 +441,8 @@ describe('annotators', () => {
   });
 });
 
+const fed = { step: 0, advantages: [] };
+
 describe('restartBuffer', () => {
   const rollout = (completionTokens: number[], reward: number | null = 1): Rollout<PromptRow> => ({
     ...{ group: 0, promptTokens: [5, 6], completionTokens, reward, oldLogProbs: [], row: { prompt: 'x' } },
@@ -416,7 +452,7 @@ describe('restartBuffer', () => {
     const buffer = restartBuffer<PromptRow>(prompts, { stepTokens: [0, 7], probability: 1 });
     const ask = async (count: number) => buffer.next({ count, step: 0, key: Key.fromSeed(count) });
     expect((await ask(3)).every(({ promptTokens }) => promptTokens === undefined)).toBe(true);
-    await buffer.feedback!([rollout([1, 0, 2, 7, 3, 0]), rollout([1, 2, 7]), rollout([0, 1], null)]);
+    await buffer.feedback!([rollout([1, 0, 2, 7, 3, 0]), rollout([1, 2, 7]), rollout([0, 1], null)], fed);
     const starts = new Set((await ask(40)).map(({ promptTokens }) => String(promptTokens)));
     expect([...starts].sort()).toEqual(['5,6,1,0', '5,6,1,0,2,7']);
   });
@@ -425,7 +461,10 @@ describe('restartBuffer', () => {
     const buffer = restartBuffer<PromptRow>(prompts, { stepTokens: [0], probability: 0, capacity: 2 });
     const rows = (await buffer.next({ count: 7, step: 0, key: Key.fromSeed(1) })).map(({ row }) => row);
     expect(new Set(rows).size).toBe(7);
-    await buffer.feedback!([1, 2, 3].map((token) => rollout([0, token])));
+    await buffer.feedback!(
+      [1, 2, 3].map((token) => rollout([0, token])),
+      fed,
+    );
     const { kept } = buffer.state!() as { kept: { completionTokens: number[] }[] };
     expect(kept.map(({ completionTokens }) => completionTokens[1])).toEqual([2, 3]);
   });
@@ -440,14 +479,17 @@ describe('difficultyCurriculum', () => {
   it('draws prompts between the bounds as often as is said, and keeps a mean of their solve rates', async () => {
     const source = difficultyCurriculum<PromptRow>(prompts, { outsideWeight: 0.25, decay: 0.75 });
     // Too hard, too easy, and twice at a bound; the others are not known yet.
-    await source.feedback!([
-      ...solved(prompts[0]!, [0, 0, 0, 0.5]),
-      ...solved(prompts[1]!, [1, 1, null, 1], 1),
-      ...solved(prompts[2]!, [1, 0, 0, 0, 0], 2),
-      ...solved(prompts[3]!, [1, 1, 1, 1, 0], 3),
-      ...solved(prompts[4]!, [null, null], 4),
-      ...solved({ prompt: 'unknown' }, [1], 5),
-    ]);
+    await source.feedback!(
+      [
+        ...solved(prompts[0]!, [0, 0, 0, 0.5]),
+        ...solved(prompts[1]!, [1, 1, null, 1], 1),
+        ...solved(prompts[2]!, [1, 0, 0, 0, 0], 2),
+        ...solved(prompts[3]!, [1, 1, 1, 1, 0], 3),
+        ...solved(prompts[4]!, [null, null], 4),
+        ...solved({ prompt: 'unknown' }, [1], 5),
+      ],
+      fed,
+    );
     expect(source.state!()).toEqual([0, 1, 0.2, 0.8, null, null, null]);
     const draws = 4000;
     const counts = prompts.map(() => 0);
@@ -460,13 +502,13 @@ describe('difficultyCurriculum', () => {
       // Four standard deviations of the binomial distribution.
       expect(Math.abs(count - draws * p), String(counts)).toBeLessThan(4 * Math.sqrt(draws * p * (1 - p)));
     });
-    await source.feedback!(solved(prompts[0]!, [1, 1]));
+    await source.feedback!(solved(prompts[0]!, [1, 1]), fed);
     expect((source.state!() as number[])[0]).toBe(0.25);
   });
 
   it('gives every row before one comes again, one that weighs nothing last; refuses bounds that cross', async () => {
     const source = difficultyCurriculum<PromptRow>(prompts, { outsideWeight: 0 });
-    await source.feedback!(solved(prompts[3]!, [0, 0]));
+    await source.feedback!(solved(prompts[3]!, [0, 0]), fed);
     for (let seed = 0; seed < 20; seed++) {
       const rows = (await source.next({ count: 9, step: 0, key: Key.fromSeed(seed) })).map(({ row }) => row);
       expect(new Set(rows.slice(0, 7)).size).toBe(7);
@@ -522,6 +564,374 @@ describe('difficultyCurriculum', () => {
     const error = Math.sqrt(differences.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 2 / 3);
     // Times more in eighteen steps; Student's t with two degrees of freedom, 95 %.
     expect(mean - 4.303 * error, String(differences)).toBeGreaterThan(0);
+  });
+});
+
+describe('prioritizedReplay', () => {
+  const request = async (seed: number, count: number): Promise<RolloutRequest> => {
+    const model = await toyModel(1);
+    const rows = Array.from({ length: count }, (_, i) => prompts[i % 7]!);
+    return {
+      ...{ model, adapter: NO_ADAPTER, sampling: { maxTokens: 2 }, maxBatch: 64, packWeights: 'auto', step: 1 },
+      ...{ key: Key.fromSeed(seed), rows, prompts: rows.map(({ prompt }) => model.tokenizer.encode(prompt)) },
+      ...{ completionsPerPrompt: 2, firstGroup: 5 },
+    };
+  };
+  /** A buffer of groups whose advantages are said, of one token each. */
+  const filled = async (advantages: readonly number[], options: object = {}) => {
+    const replay = prioritizedReplay({ probability: 1, ...options });
+    const rollouts = advantages.map((_, group) => ({
+      ...{
+        group,
+        row: prompts[0]!,
+        promptTokens: [0],
+        completionTokens: [group],
+        text: '',
+        finishReason: 'stop' as const,
+      },
+      ...{ samplerLogProbs: [-1], oldLogProbs: [-2], reward: group, rewards: { c: group } },
+    }));
+    await replay.feedback!(rollouts, { step: 0, advantages });
+    return replay;
+  };
+  const idOf = ({ completionTokens }: { readonly completionTokens: readonly number[] }) => completionTokens[0]!;
+
+  it('draws groups in proportion to p^α, with the weights that make a mean over draws one over the buffer', async () => {
+    const sizes = [0.5, -2, 1, 0.25];
+    const replay = await filled(sizes, { alpha: 0.5, beta: 1 });
+    const powers = sizes.map((size) => Math.sqrt(Math.abs(size)));
+    const chances = powers.map((power) => power / powers.reduce((a, b) => a + b));
+    const drawn = await replay.sample(await request(1, 3000));
+    expect(drawn.map(({ group }) => group)).toEqual(Array.from({ length: 3000 }, (_, i) => 5 + i));
+    chances.forEach((p, i) => {
+      const count = drawn.filter((one) => idOf(one) === i).length;
+      // Four standard deviations of the binomial distribution.
+      expect(Math.abs(count - 3000 * p)).toBeLessThan(4 * Math.sqrt(3000 * p * (1 - p)));
+      // P(i) w(i) is the same for all of them, and the largest w is 1.
+      const weight = drawn.find((one) => idOf(one) === i)!.extras!['prioritized-replay.weight'] as number;
+      expect(weight).toBeCloseTo(Math.min(...chances) / p, 4);
+    });
+    expect(drawn[0]).toMatchObject({ samplerLogProbs: Float64Array.of(-1), reward: idOf(drawn[0]!) });
+    expect(drawn[0]).not.toHaveProperty('oldLogProbs');
+  });
+
+  it('learns anew what a group is worth when it is drawn again, and forgets the oldest', async () => {
+    const replay = await filled([1, 1], { capacity: 2 });
+    const again = (await replay.sample(await request(2, 40))) as unknown as Rollout[];
+    const first = again.filter((one) => idOf(one) === 0).slice(0, 1);
+    await replay.feedback!(first, { step: 1, advantages: [0] });
+    const counts = (await replay.sample(await request(3, 200))).filter((one) => idOf(one) === 0).length;
+    expect(counts).toBeLessThan(5);
+    const { row } = again[0]!;
+    await replay.feedback!([{ ...first[0]!, extras: {}, completionTokens: [6], row: row! }], {
+      step: 2,
+      advantages: [1],
+    });
+    const left = new Set((await replay.sample(await request(4, 60))).map(idOf));
+    expect([...left].sort()).toEqual([1, 6]);
+  });
+
+  it('in a run: rewards are those of then, log π_old is of now; advantages carry the weights', async () => {
+    let scored = 0;
+    const rewards = {
+      c(text: string) {
+        scored++;
+        return fractionOfC(text);
+      },
+    };
+    const seen: Rollout[] = [];
+    const objective = {
+      ...policyObjectives.dapo(),
+      advantage: importanceWeighted(groupNormalized()),
+      ratio: truncatedImportance(tokenRatio()),
+    };
+    const rollouts = prioritizedReplay({ probability: 0.5, beta: 1 });
+    const feedback: typeof rollouts.feedback = (all, context) => {
+      seen.push(...all.map((one, i) => ({ ...one, advantage: context.advantages[i] })));
+      return rollouts.feedback!(all, context);
+    };
+    const given = { objective, rewards, steps: 4, oldLogProbs: 'recomputed' } as const;
+    await run({ ...given, rollouts: { ...rollouts, feedback }, evaluationRows: prompts.slice(0, 1), evaluateEvery: 4 });
+    const isReplayed = ({ extras }: Rollout) => extras!['prioritized-replay.group'] !== undefined;
+    const replayed = seen.filter(isReplayed);
+    expect(replayed.length).toBeGreaterThan(3);
+    expect(scored).toBe(seen.length - replayed.length + 4);
+    const distance = (rollout: Rollout) =>
+      Math.max(...Array.from(rollout.oldLogProbs, (x, t) => Math.abs(x - rollout.samplerLogProbs![t]!)));
+    expect(Math.max(...seen.filter((one) => !isReplayed(one)).map(distance))).toBeLessThan(1e-5);
+    expect(Math.max(...replayed.map(distance))).toBeGreaterThan(1e-3);
+    await expect(run({ ...given, rollouts, oldLogProbs: 'sampler' })).rejects.toThrow(
+      /does not sample from the policy/,
+    );
+    await expect(run({ ...given, rollouts: singleTurn() })).rejects.toThrow(
+      /needs extras.prioritized-replay.weight, which nothing gives/,
+    );
+  });
+
+  it('in a run that is killed goes on to the same bits, buffer and average of weights', async () => {
+    const straight = await replayRun(join(folder, 'replay'));
+    expect(straight.all).toMatch(/prioritized-replay.group|\$stored/);
+    const script = join(import.meta.dirname, 'stateful-run.ts');
+    const killed = join(folder, 'replay-killed');
+    const child = spawn(process.execPath, ['--import', 'tsx', script, killed, '3', 'replay'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+    expect((await replayRun(killed)).all).toBe(straight.all);
+  });
+});
+
+describe('raoBlackwellizedKl', () => {
+  it('is the KL over the whole vocabulary, enumerated, with its gradient, at the temperature of the run', async () => {
+    const [policy, reference] = [await toyModel(1), await toyModel(2)];
+    const [temperature, beta] = [0.7, 0.5];
+    const regulariser = raoBlackwellizedKl({ beta, reference });
+    // Nothing but the regulariser: all advantages are 0.
+    const parts = { ...policyObjectives.dapo(), advantage: noBaseline(), regularisers: [regulariser] };
+    const { annotate, loss } = policyObjective(parts, { temperature });
+    const sequences = [
+      [0, 1, 2, 3, 7],
+      [4, 5, 6],
+    ];
+    const rollouts = sequences.map((tokens, group): Rollout => {
+      const completionTokens = tokens.slice(2);
+      return {
+        group,
+        promptTokens: tokens.slice(0, 2),
+        completionTokens,
+        reward: 0,
+        oldLogProbs: completionTokens.map(() => -1),
+      };
+    });
+    const trainer = await Trainer.create(policy, { optimizer: sgd() });
+    const { rows } = annotate(rollouts, { maxCompletionLength: 4 });
+    const { gradients, loss: value, metrics } = await trainer.gradients(rows, loss);
+    // Every next token of every state as a row of its own.
+    const states = sequences.flatMap((tokens) => tokens.slice(2).map((_, t) => tokens.slice(0, 2 + t)));
+    const next = states.flatMap((state) => Array.from({ length: 8 }, (_, token) => [...state, token]));
+    const under = async (model: CausalLM) =>
+      (await sequenceLogProbs(model, next, { temperature })).map(({ logProbs }) => logProbs.at(-1)!);
+    const [ours, theirs] = [await under(policy), await under(reference)];
+    const kl = ours.reduce((sum, own, i) => sum + Math.exp(own) * (own - theirs[i]!), 0) / states.length;
+    expect([value, metrics.kl!].map((x) => x.toFixed(5))).toEqual([(beta * kl).toFixed(5), kl.toFixed(5)]);
+    // ∇ KL = Σ p (log p - log q) ∇ log p, since Σ p ∇ log p = 0.
+    const weighted = next.map((tokens, i): TrainingRow => {
+      const weight = (-beta * Math.exp(ours[i]!) * (ours[i]! - theirs[i]!)) / states.length;
+      return { tokens, weights: tokens.slice(1).map((_, t) => (t === tokens.length - 2 ? weight : 0)) };
+    });
+    const expected = (await trainer.gradients(weighted, { ...negativeLogLikelihood, temperature })).gradients;
+    let largest = 0;
+    for (const [name, gradient] of Object.entries(gradients)) {
+      const [own, wanted] = [await gradient.toArray(), await expected[name]!.toArray()];
+      own.forEach((x, i) => {
+        expect(Math.abs(x - wanted[i]!), `${name}[${i}]`).toBeLessThan(1e-5);
+        largest = Math.max(largest, Math.abs(x));
+      });
+    }
+    expect(largest).toBeGreaterThan(1e-3);
+  });
+
+  it('holds a policy to its reference in a run: of itself it is 0 before the first update, and the larger β the nearer it stays', async () => {
+    const model = await toyModel(1);
+    const last = async (beta: number) => {
+      const regularisers = [raoBlackwellizedKl({ beta, reference: model })];
+      const objective = { ...policyObjectives.dapo(), regularisers };
+      const { history } = await run({ model, objective, steps: 6, schedule: 'constant' });
+      expect(Math.abs(history[0]!.metrics.kl!)).toBeLessThan(1e-5);
+      return history.at(-1)!.metrics.kl!;
+    };
+    expect(await last(3)).toBeLessThan((await last(0)) / 3);
+  });
+});
+
+describe('a field that others have brought', () => {
+  const certainty = rolloutField('acme.certainty', { per: 'token' });
+  const annotator: Annotator = {
+    ...{ name: 'acme', settings: {}, gives: [certainty.need] },
+    annotate: async (rollouts) =>
+      rollouts.map((one) =>
+        certainty.on(
+          one,
+          one.completionTokens.map((_, t) => 2 ** -t),
+        ),
+      ),
+  };
+  const advantage = {
+    ...{ name: 'certain', settings: {}, needs: [certainty.need] },
+    compute: (rollouts: readonly Rollout[]) =>
+      rollouts.map((one) => Array.from(certainty.of(one), (x) => x * one.reward!)),
+  };
+  /** Tokens that others said, which have mask 0 and no weight, are trained too (ECHO): what a regulariser reads is of all tokens. */
+  const observed: Regulariser = {
+    ...{ name: 'observed', settings: {}, needsReference: false, annotations: ['acme_certainty'] },
+    annotate: (one) => ({ acme_certainty: certainty.of(one) }),
+    compute: ({ annotations, tokenMean }) => ({
+      metrics: { certainty: annotations.acme_certainty!.mul(tokenMean).sum() },
+    }),
+  };
+
+  it('goes from an annotator of theirs to their advantage and their regulariser', async () => {
+    const seen: (readonly [Rollout, unknown])[] = [];
+    const rows: RowSource = {
+      ...{ name: 'rows', settings: {}, next: ({ count }) => prompts.slice(0, count).map((row) => ({ row })) },
+      feedback: (all, { advantages, step }) => {
+        expect(step).toBe(0);
+        all.forEach((one, i) => void seen.push([one, advantages[i]]));
+      },
+      ...{ state: () => 0, load: () => {} },
+    };
+    const objective = { ...policyObjectives.dapo(), advantage, annotators: [annotator], regularisers: [observed] };
+    const { history } = await run({ objective, rows, steps: 1 });
+    expect(seen.length).toBe(8);
+    for (const [one, own] of seen) expect(own).toEqual(one.completionTokens.map((_, t) => 2 ** -t * one.reward!));
+    const all = seen.flatMap(([one]) => one.completionTokens.map((_, t) => 2 ** -t));
+    expect(history[0]!.metrics.certainty).toBeCloseTo(all.reduce((a, b) => a + b) / all.length, 5);
+  });
+
+  it('has as many numbers as it is declared with, and is named where it is missing', () => {
+    const one: Pick<Rollout, 'extras' | 'completionTokens'> = { completionTokens: [1, 2] };
+    const top = rolloutField('acme.top', { per: 'token', width: 3 });
+    expect(top.of(top.on(one, [1, 2, 3, 4, 5, 6]))).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(() => top.on(one, [1, 2])).toThrow(/extras.acme.top: it must have 6 numbers, 3 for each token/);
+    expect(() => certainty.of({})).toThrow(/extras.acme.certainty: the rollout does not have it/);
+    expect(() => rolloutField('acme.top', { per: 'rollout' }).of(top.on(one, [1, 2, 3, 4, 5, 6]))).toThrow(/no number/);
+  });
+});
+
+describe('what would go wrong in silence is an error that names it', () => {
+  const annotatorOf = (change: (one: ScoredRollout) => unknown, more: Partial<Annotator> = {}): Partial<Options> => {
+    const annotate = async (all: readonly ScoredRollout[]) => all.map(change) as ScoredRollout[];
+    const own: Annotator = { name: 'own', settings: {}, gives: [], annotate, ...more };
+    return { objective: { ...policyObjectives.grpo(), annotators: [own] }, steps: 1 };
+  };
+  const sourceOf = (change: (all: readonly object[]) => unknown): Partial<Options> => ({
+    rollouts: { ...singleTurn(), name: 'own', sample: async (r) => change(await singleTurn().sample(r)) as never },
+  });
+  const ownAdvantage = (compute: (all: readonly Rollout[]) => unknown): Partial<Options> => ({
+    objective: { ...policyObjectives.grpo(), advantage: { name: 'own', settings: {}, compute: compute as never } },
+  });
+  const keep = (one: ScoredRollout) => one;
+  it.each<[string, Partial<Options>, RegExp]>([
+    [
+      'nothing of an annotator',
+      annotatorOf(keep, { annotate: async () => undefined as never }),
+      /the annotator own gave undefined; it must be a list/,
+    ],
+    [
+      'a value too few',
+      annotatorOf((one) => ({ ...one, values: [1] })),
+      /the annotator own gave rollout \d with 1 numbers of values, and it has/,
+    ],
+    [
+      'a value that is none',
+      annotatorOf((one) => ({ ...one, values: one.completionTokens.map(() => undefined) })),
+      /undefined for values\[0\]/,
+    ],
+    ['a baseline that is none', annotatorOf((one) => ({ ...one, baseline: Number.NaN })), /NaN for its baseline/],
+    [
+      'a reward that is none',
+      annotatorOf((one) => ({ ...one, reward: Number.NaN })),
+      /NaN for its reward; null is "not scorable"/,
+    ],
+    [
+      'what it says it gives and does not',
+      annotatorOf(keep, { gives: ['values'] }),
+      /without values, which it says it gives/,
+    ],
+    [
+      'a field of text',
+      annotatorOf((one) => ({ ...one, extras: { x: true } })),
+      /true for extras.x; it must be a number/,
+    ],
+    [
+      'a metric that is none',
+      annotatorOf(keep, { learn: async () => ({ x: 'a' }) as never, state: () => 0, load: () => {} }),
+      /the annotator own gave "a" for the metric x/,
+    ],
+    [
+      'a state that a checkpoint would lose',
+      annotatorOf(keep, { state: () => new Map(), load: () => {} }),
+      /the state of the part "annotator 0 \(own\)" is a Map/,
+    ],
+    ['no rollouts', sourceOf(() => []), /the source of rollouts own gave none of 2 rows/],
+    [
+      'log-probs of fewer tokens',
+      sourceOf((all) => all.map((one) => ({ ...one, samplerLogProbs: [-1] }))),
+      /with 1 numbers of samplerLogProbs/,
+    ],
+    [
+      'an advantage that is none',
+      ownAdvantage((all) => all.map(() => Number.NaN)),
+      /the advantage own gave NaN for rollout 0; give a finite number/,
+    ],
+    ['no advantages', ownAdvantage(() => undefined), /the advantage own gave nothing for rollout 0/],
+    [
+      'an advantage too many',
+      ownAdvantage((all) => [...all, 1].map(() => 0)),
+      /the advantage own gave 9 entries for 8 rollouts/,
+    ],
+    [
+      'verdicts that are none',
+      { rewards: { own: { name: 'own', verify: async (all) => all.map(() => undefined as never) } } },
+      /reward "own" returned undefined/,
+    ],
+  ])('%s', async (_, options, message) => {
+    await expect(run(options)).rejects.toThrow(message);
+  });
+
+  it('a run whose steps make no update counts them, says why once, and ends with an error; one that makes some does not', async () => {
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    const cut = { maskTruncatedCompletions: true, maxCompletionLength: 1, rewards: { c: fractionOfC } };
+    // A token that is no end is the last one.
+    const endless = { model: await toyModel(1, endlessTokenizer), promptsPerStep: 1, completionsPerPrompt: 2 };
+    await expect(run({ ...cut, ...endless, steps: 3, onWarning })).rejects.toThrow(
+      /none of the 3 steps made an update, of the last one: 2 of 2 completions reached maxCompletionLength, which maskTruncated/,
+    );
+    expect(warnings.filter((message) => /made no update/.test(message))).toEqual([
+      expect.stringMatching(
+        /step 0 made no update: 2 of 2 completions reached .*The metric "skipped" counts such steps/,
+      ),
+    ]);
+    const unmasked = (skip: (step: number) => boolean): Partial<Options> => ({
+      rollouts: {
+        ...singleTurn(),
+        sample: async (r) =>
+          (await singleTurn().sample(r)).map((one) =>
+            skip(r.step) ? { ...one, mask: one.completionTokens.map(() => 0) } : one,
+          ),
+      },
+      ...{ steps: 3, onWarning },
+    });
+    const { history, trainer } = await run(unmasked((step) => step > 0));
+    expect([trainer.step, history.map(({ metrics }) => metrics.skipped)]).toEqual([1, [undefined, 1, 2]]);
+    await expect(run(unmasked(() => true))).rejects.toThrow(/none of 8 completions has a token that is trained/);
+    const aggregation = { name: 'none', settings: {}, weights: (lengths: readonly number[]) => lengths.map(() => 0) };
+    const weighed = { ...policyObjectives.grpo(), aggregation };
+    await expect(run({ objective: weighed, onWarning })).rejects.toThrow(/weighs every token of its 8 rows 0/);
+  });
+
+  it('a critic learns in one run: two at a time, two policies, or a run after another are refused; going on is not', async () => {
+    const ppo = (critic: Parameters<typeof criticValues>[0]): Partial<Options> => ({
+      objective: { ...policyObjectives.dapo(), advantage: gae(), annotators: [criticValues(critic)] },
+    });
+    const critic = tableCritic();
+    const both = await Promise.allSettled([run(ppo(critic)), run(ppo(critic))]);
+    const failed = both.flatMap((one) => (one.status === 'rejected' ? [String(one.reason.message)] : []));
+    expect(failed).toEqual([expect.stringMatching(/the annotator critic-values\(table\) learns in another run/)]);
+    await expect(run(ppo(critic))).rejects.toThrow(/has learnt in an earlier run, which this one does not go on from/);
+    const again = tableCritic();
+    const resumed = { ...ppo(again), outputFolder: join(folder, 'critic'), resume: true };
+    await run({ ...resumed, afterStep: ({ step, stop }) => void (step === 0 && stop()) });
+    expect((await run(resumed)).trainer.step).toBe(2);
+    // A run that could not begin has taught it nothing.
+    const fresh = tableCritic();
+    await expect(run({ ...ppo(fresh), rows: [] })).rejects.toThrow(/no rows/);
+    await run(ppo(fresh));
+    // What does not learn is anybody's.
+    const still = await ValueModel.fromCausalLM(await toyModel(1), { seed: 2 });
+    await run(ppo(still));
+    await run(ppo(still));
   });
 });
 

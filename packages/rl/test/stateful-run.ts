@@ -1,11 +1,18 @@
+import { realize, type Tensor } from '@posttrain/core-tensor';
 import { ValueModel } from '@posttrain/lm';
+import { copyState, splitState } from '@posttrain/training';
 import {
+  type Annotator,
   type Critic,
   criticValues,
   difficultyCurriculum,
+  groupNormalized,
+  importanceWeighted,
   namedReward,
   policyObjectives,
+  prioritizedReplay,
   restartBuffer,
+  rolloutField,
   tokenRatio,
   trainPolicy,
   truncatedImportance,
@@ -86,9 +93,57 @@ export async function curriculumRun(outputFolder: string, onStep: (step: number)
   return { all: JSON.stringify([await Promise.all(numbers), rows.state!()]), rates: rows.state!() as unknown[] };
 }
 
-const [, script, folder, killAt, which] = process.argv;
+/** An average of the policy's embeddings over the steps, which every rollout is given the mean of. */
+function averageOfWeights(): Annotator & { average?: Tensor } {
+  const field = rolloutField('test.average', { per: 'rollout' });
+  const own: Annotator & { average?: Tensor } = {
+    ...{ name: 'average', settings: {}, gives: [field.need] },
+    async annotate(rollouts, { model }) {
+      const now = model.weights['model.embed_tokens.weight']!;
+      own.average = own.average ? own.average.mul(0.9).add(now.mul(0.1)) : now.add(0);
+      await realize([own.average]);
+      const mean = await own.average.mean().item();
+      return rollouts.map((rollout) => field.on(rollout, mean));
+    },
+    state: () => ({ average: own.average ?? null }),
+    load(state) {
+      const { average } = state as { average: Tensor | null };
+      if (average) own.average = average;
+    },
+  };
+  return own;
+}
+
+/** GRPO with prioritised replay of what earlier policies said, and an average of weights: states with arrays and a tensor. */
+export async function replayRun(outputFolder: string, onStep: (step: number) => void = () => {}) {
+  const rollouts = prioritizedReplay({ probability: 0.5, capacity: 8, beta: 1 });
+  const average = averageOfWeights();
+  const { trainer, history } = await trainPolicy({
+    ...{ model: await toyModel(1), rows: prompts, rollouts, oldLogProbs: 'recomputed' },
+    objective: {
+      ...policyObjectives.dapo(),
+      advantage: importanceWeighted(groupNormalized()),
+      annotators: [average],
+      ratio: truncatedImportance(tokenRatio()),
+    },
+    rewards: { fraction_of_c: namedReward('fraction', {}, fractionOfC) },
+    ...{ steps: 6, promptsPerStep: 3, completionsPerPrompt: 4, maxCompletionLength: 5, learningRate: 0.03, seed: 9 },
+    ...{ outputFolder, saveSteps: 2, resume: true },
+    onLog: ({ step }) => onStep(step),
+  });
+  const numbers = Object.entries(trainer.parameters).map(async ([name, p]) => [name, await p.toArray()] as const);
+  const { json, tensors } = splitState(
+    await copyState({ buffer: await rollouts.state!(), average: average.average }, 'it'),
+  );
+  const stored = Object.entries(tensors).map(async ([name, x]) => [name, await x.toArray()] as const);
+  return { all: JSON.stringify([await Promise.all(numbers), json, await Promise.all(stored)]), history };
+}
+
+const RUNS = { stateful: statefulRun, curriculum: curriculumRun, replay: replayRun };
+
+const [, script, folder, killAt, which = 'stateful'] = process.argv;
 if (script === import.meta.filename) {
-  await (which === 'curriculum' ? curriculumRun : statefulRun)(folder!, (step) => {
+  await RUNS[which as keyof typeof RUNS](folder!, (step) => {
     if (step === Number(killAt)) process.kill(process.pid, 'SIGKILL');
   });
 }

@@ -19,7 +19,7 @@ export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } f
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
-export type { Annotation, AnnotationSpec } from './loss/annotation.js';
+export { type Annotation, type AnnotationSpec, annotationSpec } from './loss/annotation.js';
 export type {
   ForwardPass,
   Loss,
@@ -110,6 +110,7 @@ export { runSteps } from './run/run-steps.js';
 export { saveTrained } from './run/save-trained.js';
 export type { StepRecord } from './run/step-log.js';
 export { StepLog } from './run/step-log.js';
+export { cloneState, copyState, joinState, type SplitState, splitState } from './run/stored-state.js';
 export { timed } from './run/timed.js';
 export {
   createTrainer,

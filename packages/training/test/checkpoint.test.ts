@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tensor } from '@posttrain/core-tensor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { latestCheckpoint, loadCheckpoint, refuseUsedFolder, saveCheckpoint } from '../src/index.js';
+import {
+  copyState,
+  joinState,
+  latestCheckpoint,
+  loadCheckpoint,
+  refuseUsedFolder,
+  saveCheckpoint,
+  splitState,
+} from '../src/index.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -74,5 +82,57 @@ describe('refuseUsedFolder', () => {
     await refuseUsedFolder(directory);
     await save(7, 1);
     await expect(refuseUsedFolder(directory)).rejects.toThrow(/checkpoint-7.*earlier run/);
+  });
+});
+
+describe('a state', () => {
+  const numbers = tensor([1, Number.NaN, -3], [3, 1]);
+  const state = {
+    ...{ cursor: 3, kept: [{ 'a/b~': Float32Array.of(0.1, Number.NEGATIVE_INFINITY) }], none: null, text: 'x' },
+    arrays: [Float64Array.of(0.1, Number.NaN, -0), new Float32Array(0), BigInt64Array.of(-5n), Uint16Array.of(65535)],
+    masks: [Int32Array.of(-7), Uint8Array.of(1, 0), Int8Array.of(-1), Uint32Array.of(4294967295)],
+    average: { weights: numbers },
+  };
+
+  it('with arrays and tensors comes back from a checkpoint bit for bit, each of its kind', async () => {
+    const { json, tensors } = splitState(await copyState(state, 'it'));
+    const global_step = { global_step: 1 };
+    const folder = await saveCheckpoint(directory, {
+      ...{ snapshot: { step: 1, tensors: {} }, state: { ...global_step, json }, arrays: tensors },
+    });
+    const loaded = await loadCheckpoint(folder);
+    const { average, ...others } = (await joinState({
+      json: loaded.state.json,
+      tensors: loaded.arrays,
+    })) as typeof state;
+    const { average: _, ...plain } = state;
+    expect(others).toEqual(plain);
+    expect([average.weights.shape, await average.weights.toArray()]).toEqual([
+      [3, 1],
+      [1, Number.NaN, -3],
+    ]);
+    await rm(join(folder, 'state.safetensors'));
+    await expect(loadCheckpoint(folder)).rejects.toThrow(/state.safetensors is missing/);
+    await expect(joinState({ json: loaded.state.json, tensors: {} })).rejects.toThrow(
+      /no numbers for \/kept\/0\/a~1b~0/,
+    );
+  });
+
+  it('is copied: what becomes of its arrays and tensors afterwards does not matter', async () => {
+    const [own, array] = [tensor([1, 2]), Float32Array.of(1)];
+    const copy = (await copyState({ own, array }, 'it')) as { own: typeof own; array: typeof array };
+    array[0] = 7;
+    expect([copy.array[0], copy.own === own, await copy.own.toArray()]).toEqual([1, false, [1, 2]]);
+  });
+
+  it.each<[unknown, RegExp]>([
+    [undefined, /^it is undefined; a state is JSON/],
+    [{ rates: [1, Number.NaN] }, /^it, at \/rates\/1, is NaN, which JSON cannot hold/],
+    [{ seen: new Map() }, /^it, at \/seen, is a Map, of which a checkpoint would hold the class no more/],
+    [{ count: 1n }, /at \/count, is 1/],
+    [{ list: [undefined] }, /at \/list\/0, is undefined/],
+    [{ a: { $stored: 'tensor' } }, /at \/a, is an object with the key "\$stored"/],
+  ])('%o is refused, as a checkpoint would give back another', async (wrong, message) => {
+    await expect(copyState(wrong, 'it')).rejects.toThrow(message);
   });
 });

@@ -1,9 +1,28 @@
 import type { DecisiveSettings } from '@posttrain/interfaces';
 import { groupsOf, type Rollout } from '../rollout.js';
+import type { ExtraNeed } from '../rollout-field.js';
 import type { Stateful } from '../stateful.js';
 
-/** What an advantage may read of a rollout beside its reward, and what must come from somewhere. */
-export type RolloutNeed = 'values' | 'tokenRewards' | 'turnRewards' | 'rewardsByFunction' | 'baseline';
+/** Where a rollout has what an advantage may need. */
+const FIELD_OF_NEED = {
+  values: 'values',
+  tokenRewards: 'tokenRewards',
+  turnRewards: 'turnRewards',
+  rewardsByFunction: 'rewards',
+  baseline: 'baseline',
+} as const satisfies Readonly<Record<string, keyof Rollout>>;
+
+/**
+ * What an advantage may read of a rollout beside its reward, and what must come from somewhere; `rolloutField` makes one of
+ * anybody's (`extras.NAME`).
+ */
+export type RolloutNeed = keyof typeof FIELD_OF_NEED | ExtraNeed;
+
+/** What a rollout has of it; undefined: nothing. */
+export function needOf(rollout: Rollout, need: RolloutNeed): unknown {
+  if (need.startsWith('extras.')) return rollout.extras?.[need.slice('extras.'.length)];
+  return rollout[FIELD_OF_NEED[need as keyof typeof FIELD_OF_NEED]];
+}
 
 /** How much better than expected each completion was, or each token of it. What it learns over steps is its `state`. */
 export interface Advantage extends Partial<Stateful> {

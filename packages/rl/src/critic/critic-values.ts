@@ -42,6 +42,7 @@ export function criticValues(critic: Critic, given: CriticOptions = {}): Annotat
     name: `critic-values(${critic.name})`,
     settings: { ...critic.settings, ...criticOptions.settings(given) },
     gives: ['values'],
+    learner: critic,
     ...(trainers && { trainers }),
     async annotate(rollouts) {
       const sequences = rollouts.map(({ promptTokens, completionTokens }) => [...promptTokens, ...completionTokens]);

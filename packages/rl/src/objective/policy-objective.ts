@@ -1,19 +1,24 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
 import {
+  annotationSpec,
+  type Loss,
+  predictions,
   type TokenLoss,
   type TokenLossInputs,
   type TrainingRow,
   type UpdateRule,
   weightedSum,
 } from '@posttrain/training';
-import type { Advantage, RolloutNeed } from '../advantage/advantage.js';
+import type { Advantage } from '../advantage/advantage.js';
 import type { Aggregation, AggregationContext } from '../aggregation/aggregation.js';
 import type { Annotator } from '../annotator.js';
 import type { Ratio } from '../ratio/ratio.js';
-import type { Regulariser } from '../regulariser/regulariser.js';
+import type { PassOfLoss, Regulariser } from '../regulariser/regulariser.js';
 import { type Rollout, trainedTokens } from '../rollout.js';
 import type { Surrogate } from '../surrogate/surrogate.js';
+import { furtherAnnotations, refuseMissing, refuseWrongAdvantages } from './check-objective.js';
+import type { LossObjective, PolicyLoss } from './loss-objective.js';
 
 /** The five independent choices that policy-gradient algorithms differ in. An algorithm is an object literal of them. */
 export interface PolicyObjectiveParts {
@@ -31,16 +36,27 @@ export interface PolicyObjectiveParts {
   readonly update?: UpdateRule;
 }
 
+/** What a run may be given as its objective: five parts, or rows and a loss of its own. */
+export type AnyPolicyObjective = PolicyObjectiveParts | LossObjective;
+
+/** Whether an objective has a loss of its own. */
+export const isLossObjective = (objective: AnyPolicyObjective): objective is LossObjective => 'loss' in objective;
+
 /** What an objective says of rollouts. */
 export interface AnnotatedRollouts {
-  readonly rows: TrainingRow[];
+  readonly rows: readonly TrainingRow[];
   readonly advantages: readonly (number | ArrayLike<number>)[];
   /** As the advantage saw them: with the regularisers' penalties taken off their rewards. */
   readonly rollouts: readonly Rollout[];
+  /** The numbers that the loss gets in this step. Default: none. */
+  readonly scalars?: Readonly<Record<string, number>>;
 }
 
+/** The loss of the five parts. Where a regulariser reads more of the pass than its predictions it is a `Loss` too, and is used as that. */
+export type PartsLoss = TokenLoss & Partial<Pick<Loss, 'computeFrom'>>;
+
 /** An objective ready for a trainer: `annotate` says what every token is worth, `loss` consumes what it says. */
-export interface PolicyObjective {
+export interface PolicyObjective<L extends PolicyLoss = PartsLoss> {
   readonly name: string;
   readonly needsReference: boolean;
   /**
@@ -50,7 +66,7 @@ export interface PolicyObjective {
    * @throws PosttrainError OBJECTIVE for rollouts that lack what a part reads
    */
   annotate(rollouts: readonly Rollout[], context: AggregationContext): AnnotatedRollouts;
-  readonly loss: TokenLoss;
+  readonly loss: L;
 }
 
 /** What `policyObjective` is told beside its parts. */
@@ -65,10 +81,16 @@ export interface PolicyObjectiveOptions {
  *
  * @throws PosttrainError for parts that do not go together
  */
+export function policyObjective(parts: PolicyObjectiveParts, options?: PolicyObjectiveOptions): PolicyObjective;
 export function policyObjective(
-  parts: PolicyObjectiveParts,
+  parts: AnyPolicyObjective,
+  options?: PolicyObjectiveOptions,
+): PolicyObjective<PolicyLoss>;
+export function policyObjective(
+  parts: AnyPolicyObjective,
   { temperature = 1 }: PolicyObjectiveOptions = {},
-): PolicyObjective {
+): PolicyObjective<PolicyLoss> {
+  if (isLossObjective(parts)) return lossObjective(parts, { temperature });
   assertKnownOptions('policyObjective', parts, [
     ...['name', 'advantage', 'ratio', 'surrogate', 'aggregation', 'regularisers', 'annotators', 'update'],
   ]);
@@ -92,38 +114,71 @@ export function policyObjective(
   const annotations = [
     ...['advantages', 'old_log_probs', 'token_mean', 'clip_mean'],
     ...(ratio.correct ? ['sampler_log_probs'] : []),
+    ...(needsReference ? ['reference_log_probs'] : []),
   ];
+  const further = regularisers.flatMap((regulariser) => regulariser.annotations ?? []);
+  const names = [...annotations, ...further.map((one) => annotationSpec(one).name)];
+  const twice = names.find((one, i) => names.indexOf(one) < i);
+  if (twice !== undefined) {
+    throw new PosttrainError(
+      'OBJECTIVE',
+      `${name}: two of its parts have an annotation "${twice}"; name one otherwise`,
+    );
+  }
+  const loss: PartsLoss = {
+    name,
+    annotations: [...annotations, ...further],
+    temperature,
+    combine: { 'clip_ratio/low_min': 'min', 'clip_ratio/high_max': 'max' },
+    compute: (inputs) => computeLoss(parts, inputs, temperature),
+  };
+  const readout = predictions({ temperature });
+  const needsPass = regularisers.some((regulariser) => regulariser.needsPass);
   return {
     name,
     needsReference,
     annotate: (rollouts, context) => annotate(parts, needsReference, rollouts, context),
-    loss: {
-      name,
-      annotations: needsReference ? [...annotations, 'reference_log_probs'] : annotations,
-      temperature,
-      combine: { 'clip_ratio/low_min': 'min', 'clip_ratio/high_max': 'max' },
-      compute: (inputs) => computeLoss(parts, inputs),
+    loss: needsPass
+      ? {
+          ...loss,
+          computeFrom: (read, { segments, ...inputs }) =>
+            computeLoss(parts, { ...inputs, ...read(readout) }, temperature, { read, segments }),
+        }
+      : loss,
+  };
+}
+
+/** An objective with rows and a loss of its own, made ready. @throws PosttrainError for parts that do not go together */
+function lossObjective(
+  own: LossObjective,
+  { temperature = 1 }: PolicyObjectiveOptions = {},
+): PolicyObjective<PolicyLoss> {
+  assertKnownOptions('policyObjective', own, [
+    ...['name', 'settings', 'needsReference', 'needs', 'needsGroup', 'loss', 'rows', 'annotators', 'update'],
+  ]);
+  const { name, needs = [], needsReference = false, update } = own;
+  const loss = typeof own.loss === 'function' ? own.loss({ temperature }) : own.loss;
+  if (update && 'readout' in loss) {
+    const problem = `the update "${update.name}" takes one pass, and the loss "${loss.name}" meets all rows of a step`;
+    throw new PosttrainError('OBJECTIVE', `${name}: ${problem}`);
+  }
+  return {
+    ...{ name, needsReference, loss },
+    annotate(rollouts, context) {
+      for (const rollout of rollouts) {
+        for (const need of needs) refuseMissing(name, rollout, need, 'its loss');
+        if (needsReference) refuseMissing(name, rollout, 'referenceLogProbs', 'its loss');
+      }
+      const { rows, advantages = rollouts.map(() => 0), scalars = {} } = own.rows(rollouts, context);
+      return { rows, advantages, rollouts, scalars };
     },
   };
 }
 
-/** Where a rollout has what an advantage needs. */
-export const FIELD_OF_NEED = {
-  values: 'values',
-  tokenRewards: 'tokenRewards',
-  turnRewards: 'turnRewards',
-  rewardsByFunction: 'rewards',
-  baseline: 'baseline',
-} as const satisfies Record<RolloutNeed, keyof Rollout>;
-
 function refuseIncomplete({ name, advantage, ratio }: PolicyObjectiveParts, needsReference: boolean, rollout: Rollout) {
-  const missing = (field: keyof Rollout, reader: string) => {
-    if (rollout[field] !== undefined) return;
-    throw new PosttrainError('OBJECTIVE', `${name}: every rollout needs ${field}, because ${reader} reads them`);
-  };
-  for (const need of advantage.needs ?? []) missing(FIELD_OF_NEED[need], `the advantage ${advantage.name}`);
-  if (ratio.correct) missing('samplerLogProbs', `the ratio ${ratio.name}`);
-  if (needsReference) missing('referenceLogProbs', 'a regulariser');
+  for (const need of advantage.needs ?? []) refuseMissing(name, rollout, need, `the advantage ${advantage.name}`);
+  if (ratio.correct) refuseMissing(name, rollout, 'samplerLogProbs', `the ratio ${ratio.name}`);
+  if (needsReference) refuseMissing(name, rollout, 'referenceLogProbs', 'a regulariser');
 }
 
 /** The rollout with the regularisers' penalties taken off its reward, or off those of its tokens. */
@@ -153,7 +208,7 @@ function annotate(
   rollouts: readonly Rollout[],
   context: AggregationContext,
 ): AnnotatedRollouts {
-  const { name, advantage, aggregation, ratio } = parts;
+  const { name, advantage, aggregation, ratio, regularisers = [] } = parts;
   for (const rollout of rollouts) refuseIncomplete(parts, needsReference, rollout);
   const masks = rollouts.map(trainedTokens);
   const lengths = masks.map((mask) => mask.reduce((a: number, b) => a + b, 0));
@@ -164,14 +219,9 @@ function annotate(
   const weights = aggregation.weights(lengths, context);
   const seen = rollouts.map((rollout, i) => penalized(parts, rollout, masks[i]!));
   const advantages = advantage.compute(seen);
+  refuseWrongAdvantages(parts, advantages, rollouts);
   const rows = rollouts.flatMap((rollout, i): TrainingRow[] => {
-    const own = advantages[i];
-    const count = rollout.completionTokens.length;
-    if (own === undefined || (typeof own !== 'number' && own.length !== count)) {
-      const gave = own === undefined ? 'nothing' : `${(own as ArrayLike<number>).length} numbers`;
-      const problem = `gave ${gave} for rollout ${i}, which has ${count} tokens; give one number, or one for each token`;
-      throw new PosttrainError('OBJECTIVE', `${name}: the advantage ${advantage.name} ${problem}`);
-    }
+    const own = advantages[i]!;
     if (lengths[i] === 0) return [];
     // Entry t of a row belongs to predicting token t + 1, so the first completion token is at the prompt's last entry.
     const place = (value: (t: number) => number) => [
@@ -190,6 +240,7 @@ function annotate(
           clip_mean: place(() => (ratio.level === 'sequence' ? 1 / (rollouts.length * lengths[i]!) : 1 / tokens)),
           ...(ratio.correct ? { sampler_log_probs: place((t) => samplerLogProbs![t]!) } : {}),
           ...(needsReference ? { reference_log_probs: place((t) => referenceLogProbs![t]!) } : {}),
+          ...Object.assign({}, ...regularisers.map((one) => furtherAnnotations(name, one, rollout))),
         },
       },
     ];
@@ -197,7 +248,12 @@ function annotate(
   return { rows, advantages, rollouts: seen };
 }
 
-function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectiveParts, inputs: TokenLossInputs) {
+function computeLoss(
+  { ratio, surrogate, regularisers = [] }: PolicyObjectiveParts,
+  inputs: TokenLossInputs,
+  temperature: number,
+  pass?: PassOfLoss,
+) {
   const { weights, entropies, annotations } = inputs;
   const tokenMean = annotations.token_mean!;
   const mask = tokenMean.notEqual(0).cast('float32');
@@ -231,7 +287,10 @@ function computeLoss({ ratio, surrogate, regularisers = [] }: PolicyObjectivePar
   let loss = policyLoss;
   const referenceLogProbs = annotations.reference_log_probs;
   for (const regulariser of regularisers) {
-    const term = regulariser.compute({ logProbs, entropies, oldLogProbs, referenceLogProbs, weights, tokenMean });
+    const term = regulariser.compute({
+      ...{ logProbs, entropies, oldLogProbs, referenceLogProbs, weights, tokenMean },
+      ...{ temperature, annotations, pass },
+    });
     if (term.loss) loss = loss.add(term.loss);
     Object.assign(metrics, term.metrics);
   }

@@ -8,6 +8,7 @@ import { type Critic, criticValues } from '../critic/critic-values.js';
 import { klInLoss } from '../regulariser/kl-in-loss.js';
 import { klInReward } from '../regulariser/kl-in-reward.js';
 import { regulariserShape, regularisersOf } from '../regulariser/regularisers-of.js';
+import { minimumRiskObjective } from '../sequence-level/minimum-risk.js';
 import { clip, clipShape } from '../surrogate/clip.js';
 import { unclipped } from '../surrogate/unclipped.js';
 import { trpo, trpoShape } from '../update/trpo.js';
@@ -192,6 +193,8 @@ export const policyObjectives = {
       update: trpo(region),
     };
   },
+  /** Minimum risk training (arXiv 1512.02433): the expected risk -reward of the sampled candidates of each prompt. */
+  minimum_risk: minimumRiskObjective,
   /** ReMax (arXiv 2310.10505): REINFORCE with the reward of the greedy completion as its baseline; one completion a prompt is enough. */
   remax: (options: RemaxOptions = {}): PolicyObjectiveParts => ({
     name: 'remax',

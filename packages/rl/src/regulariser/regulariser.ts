@@ -1,5 +1,7 @@
 import type { Tensor } from '@posttrain/core-tensor';
 import type { DecisiveSettings } from '@posttrain/interfaces';
+import type { Annotation, Read } from '@posttrain/training';
+import type { Rollout } from '../rollout.js';
 
 /** All float32 [b, t], 0 outside the trained tokens (entropies excepted). */
 export interface RegulariserInputs {
@@ -12,6 +14,20 @@ export interface RegulariserInputs {
   readonly weights: Tensor;
   /** 1 / number of trained tokens of the step: Σ tokenMean · x is the mean of x. */
   readonly tokenMean: Tensor;
+  /** What the logits are divided by. */
+  readonly temperature: number;
+  /** Those that the regulariser has declared, and the objective's own. */
+  readonly annotations: Readonly<Record<string, Tensor>>;
+  /** The pass itself. Present when `needsPass`. */
+  readonly pass: PassOfLoss | undefined;
+}
+
+/** What of a pass is there beside its predictions. */
+export interface PassOfLoss {
+  /** Any readout of it: a divergence from another model, hidden states, logits of chosen tokens. */
+  readonly read: Read;
+  /** int32 [b, t + 1]: which sequence of its row a token is of. */
+  readonly segments: Tensor;
 }
 
 /** Something beside the reward that the policy is held to: in the reward, in the loss, or both. */
@@ -20,6 +36,15 @@ export interface Regulariser {
   /** What it was made with, which a resumed run must share. Left out: the source text of its functions stands for it. */
   readonly settings?: DecisiveSettings;
   readonly needsReference: boolean;
+  /** Whether it reads more of the pass than log-probabilities and entropies: `compute` then has `pass`. Default false. */
+  readonly needsPass?: boolean;
+  /** Further annotations of rows, which `annotate` gives the numbers of. Default: none. */
+  readonly annotations?: readonly Annotation[];
+  /**
+   * The numbers of `annotations` for a rollout, those of its completion's tokens, whatever their mask is. It reads fields of others
+   * by `rolloutField`.
+   */
+  annotate?(rollout: Rollout): Readonly<Record<string, ArrayLike<number>>>;
   /**
    * Subtracted from the reward of a completion, given its trained tokens' log-probabilities. It must be a sum over tokens:
    * where the advantage has rewards of tokens, it is asked about each of them alone.

@@ -240,8 +240,9 @@ function scoresOf(
     const count = Array.isArray(verdicts) ? verdicts.length : 'no';
     throw new RewardError(name, `returned ${count} verdicts for ${completions.length} completions`);
   }
-  return verdicts.map(({ score }: Verdict, i) => {
-    if (score === null || Number.isFinite(score)) return score;
+  return verdicts.map((verdict: Verdict | undefined, i) => {
+    const score = verdict?.score;
+    if (score === null || (typeof score === 'number' && Number.isFinite(score))) return score;
     throw new RewardError(
       name,
       `returned ${String(score)}; return a finite number, or null for "not scorable"`,

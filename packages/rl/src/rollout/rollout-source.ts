@@ -3,7 +3,7 @@ import type { DecisiveSettings, SamplingParams } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, LocalGenerator, type PackWeights } from '@posttrain/lm';
 import type { RolloutNeed } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
-import type { SampledRollout } from '../rollout.js';
+import type { Rollout, SampledRollout } from '../rollout.js';
 import type { Stateful } from '../stateful.js';
 
 /** How and from what is sampled. */
@@ -36,6 +36,14 @@ export interface RolloutRequest<Row extends PromptRow = PromptRow> extends Sampl
   readonly firstGroup: number;
 }
 
+/** What a source is told of rollouts that a run has learnt from. */
+export interface FeedbackContext {
+  /** Training step, counted from 0. */
+  readonly step: number;
+  /** Of each rollout: one number, or one a token. */
+  readonly advantages: readonly (number | ArrayLike<number>)[];
+}
+
 /**
  * Where rollouts come from: one completion of a prompt, an episode in an environment, a search, a replay buffer, a sampler
  * elsewhere. It is a pure function of the request, its settings and its state.
@@ -53,8 +61,15 @@ export interface RolloutSource<Row extends PromptRow = PromptRow> extends Partia
    * from. The objective's ratio must correct for the difference then. Default false: log π_old must be recomputed.
    */
   readonly givesOldLogProbs?: boolean;
-  /** Every rollout has a row of the request. */
+  /** What evaluations sample from. Default: the source itself; `singleTurn()` where it is off-policy. */
+  readonly evaluated?: RolloutSource<Row>;
+  /** Every rollout has a row of the request, or of an earlier one. What has its `reward` and `rewards` is not scored again. */
   sample(request: RolloutRequest<Row>): Promise<readonly SampledRollout[]>;
+  /**
+   * What has come of the last rollouts, after the step's updates: with their rewards and advantages. What it learns from them is its
+   * `state`.
+   */
+  feedback?(rollouts: readonly Rollout[], context: FeedbackContext): void | Promise<void>;
 }
 
 /** The policy of a request as a generator. */

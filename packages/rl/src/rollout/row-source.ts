@@ -1,6 +1,7 @@
 import type { SourcedRow as AnySourcedRow, RowRequest, RowSource as TrainingRowSource } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import type { Rollout } from '../rollout.js';
+import type { FeedbackContext } from './rollout-source.js';
 
 /** A row to sample from. */
 export interface SourcedRow<Row extends PromptRow = PromptRow> extends AnySourcedRow<Row> {
@@ -16,5 +17,5 @@ export interface SourcedRow<Row extends PromptRow = PromptRow> extends AnySource
 export interface RowSource<Row extends PromptRow = PromptRow> extends TrainingRowSource<Row> {
   next(request: RowRequest): readonly SourcedRow<Row>[] | Promise<readonly SourcedRow<Row>[]>;
   /** The last rollouts, after the step's updates. */
-  feedback?(rollouts: readonly Rollout<Row>[]): void | Promise<void>;
+  feedback?(rollouts: readonly Rollout<Row>[], context: FeedbackContext): void | Promise<void>;
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Advantage } from '../advantage/advantage.js';
 import type { Rollout } from '../rollout.js';
+import { savedState } from './saved-state.js';
 
 /** Options of `testAdvantage`. */
 export interface TestAdvantageOptions {
@@ -10,12 +11,14 @@ export interface TestAdvantageOptions {
   readonly scaleInvariant?: boolean;
   /** Largest difference that counts as rounding, or as the epsilon of a division. Default 1e-3. */
   readonly tolerance?: number;
+  /** Fields of others that it needs (`extras.NAME`), of a rollout and its place. Default: none. */
+  readonly extras?: (rollout: Rollout, place: number) => NonNullable<Rollout['extras']>;
 }
 
 const GROUPS = [3, 2, 4];
 
 /** A step of rollouts with all that any advantage reads; numbers are simple functions of their places. */
-function someRollouts(needs: Advantage['needs'] = []): Rollout[] {
+function someRollouts(needs: Advantage['needs'] = [], extras?: TestAdvantageOptions['extras']): Rollout[] {
   let place = 0;
   return GROUPS.flatMap((size, group) =>
     Array.from({ length: size }, (): Rollout => {
@@ -29,10 +32,11 @@ function someRollouts(needs: Advantage['needs'] = []): Rollout[] {
         ...(needs.includes('rewardsByFunction') && { rewards: { first: Math.cos(i), second: Math.sin(2 * i) } }),
         ...(needs.includes('baseline') && { baseline: Math.cos(5 + group) }),
       };
-      return {
+      const rollout: Rollout = {
         ...{ group, promptTokens: [group + 1], completionTokens, finishReason: i % 3 === 0 ? 'length' : 'stop' },
         ...{ reward: Math.sin(2 + 4 * i), oldLogProbs: numbers(3).map((x) => x - 1), ...fields },
       };
+      return { ...rollout, ...(extras && { extras: extras(rollout, i) }) };
     }),
   );
 }
@@ -72,12 +76,12 @@ function frozen<T>(value: T): T {
  * - the order of rollouts and the numbers of groups do not matter, and nothing that is given is changed;
  * - a rollout that is not scorable has 0 and no part in the others';
  * - it has the invariances that it is said to have, and no other;
- * - with a state it goes on from what was saved as JSON.
+ * - with a state it goes on from what was saved as a checkpoint has it.
  */
 export function testAdvantage(
   it: (name: string, body: () => Promise<void>) => void,
   make: () => Advantage,
-  { shiftInvariant = 'none', scaleInvariant = false, tolerance = 1e-3 }: TestAdvantageOptions = {},
+  { shiftInvariant = 'none', scaleInvariant = false, tolerance = 1e-3, extras }: TestAdvantageOptions = {},
 ): void {
   const { name, needs } = make();
   const compute = (rollouts: readonly Rollout[], advantage = make()) => perToken(rollouts, advantage.compute(rollouts));
@@ -85,7 +89,7 @@ export function testAdvantage(
     it(`the advantage ${name} ${what}`, async () => body());
 
   check('gives each rollout a finite number, or one for each token', () => {
-    const rollouts = frozen(someRollouts(needs));
+    const rollouts = frozen(someRollouts(needs, extras));
     const computed = make().compute(rollouts);
     assert.equal(computed.length, rollouts.length, 'one entry for each rollout');
     perToken(rollouts, computed).forEach((own, i) => {
@@ -96,7 +100,7 @@ export function testAdvantage(
   });
 
   check('does not see the order of rollouts, nor the numbers of groups', () => {
-    const rollouts = someRollouts(needs);
+    const rollouts = someRollouts(needs, extras);
     const order = rollouts.map((_, i) => (i * 4 + 2) % rollouts.length);
     const shuffled = order.map((i) => ({ ...rollouts[i]!, group: 10 - rollouts[i]!.group }));
     const wanted = compute(rollouts);
@@ -109,7 +113,9 @@ export function testAdvantage(
   });
 
   check('gives 0 to what is not scorable, which has no part in the others', () => {
-    const rollouts = someRollouts(needs).map((rollout, i) => (i % 4 === 1 ? { ...rollout, reward: null } : rollout));
+    const rollouts = someRollouts(needs, extras).map((rollout, i) =>
+      i % 4 === 1 ? { ...rollout, reward: null } : rollout,
+    );
     const scorable = rollouts.filter(({ reward }) => reward !== null);
     const found = compute(rollouts);
     const wanted = [...compute(scorable)];
@@ -131,7 +137,7 @@ export function testAdvantage(
   });
 
   check(`sees a number added to rewards unless to all of a ${shiftInvariant}`, () => {
-    const rollouts = someRollouts(needs);
+    const rollouts = someRollouts(needs, extras);
     const added = (by: (rollout: Rollout) => number) =>
       compute(rollouts.map((rollout) => ({ ...rollout, reward: rollout.reward! + by(rollout) })));
     const of = { group: ({ group }: Rollout) => 1 + group, step: () => 2, none: () => 0 }[shiftInvariant];
@@ -142,7 +148,7 @@ export function testAdvantage(
 
   check(scaleInvariant ? 'does not see the scale of rewards' : 'sees the scale of rewards', () => {
     const times = (values: ArrayLike<number>) => Array.from(values, (x) => 3 * x);
-    const rollouts = someRollouts(needs);
+    const rollouts = someRollouts(needs, extras);
     const scaled = rollouts.map((rollout) => ({
       ...rollout,
       reward: 3 * rollout.reward!,
@@ -160,7 +166,7 @@ export function testAdvantage(
     const first = make();
     assert.deepEqual(JSON.parse(JSON.stringify(first.settings ?? {})), first.settings ?? {}, 'settings are JSON');
     assert.equal(first.state === undefined, first.load === undefined, 'state and load come together');
-    const rollouts = someRollouts(needs);
+    const rollouts = someRollouts(needs, extras);
     const once = compute(rollouts, first);
     assert.deepEqual(compute(rollouts), once, 'two of the same settings give the same');
     if (!first.state) {
@@ -168,7 +174,7 @@ export function testAdvantage(
       return;
     }
     const second = make();
-    await second.load!(JSON.parse(JSON.stringify(first.state())));
+    await second.load!(await savedState(first.state()));
     assert.deepEqual(compute(rollouts, second), compute(rollouts, first), 'from a saved state');
   });
 }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { Key } from '@posttrain/core-tensor';
 import { type CausalLM, NO_ADAPTER, sequenceLogProbs } from '@posttrain/lm';
-import { FIELD_OF_NEED } from '../objective/policy-objective.js';
+import { needOf } from '../advantage/advantage.js';
 import type { PromptRow } from '../rewards/reward.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
-import { type SampledRollout, trainedTokens } from '../rollout.js';
+import { type Rollout, type SampledRollout, trainedTokens } from '../rollout.js';
 import { tokensOfPrompt } from '../training/prompts.js';
+import { savedState } from './saved-state.js';
 import { tinyPolicy } from './tiny-model.js';
 
 /** Options of `testRolloutSource`. */
@@ -26,6 +27,12 @@ const LETTERS = ['ab', 'cad', 'f'].map((prompt) => ({ prompt }));
 const FIRST_GROUP = 3;
 const PER_PROMPT = 4;
 
+/** A rollout as a source hears of it. */
+const learnt = (rollout: SampledRollout, i: number): Rollout => ({
+  ...{ ...rollout, reward: Math.cos(i), rewards: { some: Math.cos(i) } },
+  oldLogProbs: rollout.oldLogProbs ?? rollout.samplerLogProbs,
+});
+
 /** What must be the same of two rollouts: log-probabilities are equal up to rounding. */
 const exactOf = ({ samplerLogProbs: _, values: __, ...rollout }: SampledRollout) => rollout;
 
@@ -35,7 +42,8 @@ const exactOf = ({ samplerLogProbs: _, values: __, ...rollout }: SampledRollout)
  *
  * - rollouts belong to the groups and rows that were asked for, with tokens of the vocabulary and arrays of their length;
  * - the log-probabilities of what is trained are those of the model that was asked;
- * - it is a function of request and state: the same at any `maxBatch`, in a new source, and after its state was saved as JSON;
+ * - it is a function of request and state: the same at any `maxBatch`, in a new source, and after it was told what came of its rollouts and
+ *   its state was saved as a checkpoint has it;
  * - a signal that has fired ends it.
  */
 export function testRolloutSource<Row extends PromptRow = PromptRow>(
@@ -76,7 +84,7 @@ export function testRolloutSource<Row extends PromptRow = PromptRow>(
       if (mask) assert.equal(mask.length, completionTokens.length, 'an entry of the mask for each token');
       assert.ok(['stop', 'length'].includes(finishReason), `finishReason ${finishReason}`);
       assert.ok(parent === undefined || (parent >= 0 && parent < rollouts.length), `parent ${parent}`);
-      for (const need of gives) assert.notEqual(rollout[FIELD_OF_NEED[need] as 'values'], undefined, `gives ${need}`);
+      for (const need of gives) assert.notEqual(needOf(rollout as Rollout, need), undefined, `gives ${need}`);
     }
   });
 
@@ -110,9 +118,11 @@ export function testRolloutSource<Row extends PromptRow = PromptRow>(
     const first = make();
     assert.deepEqual(JSON.parse(JSON.stringify(first.settings ?? {})), first.settings ?? {}, 'settings are JSON');
     assert.equal(first.state === undefined, first.load === undefined, 'state and load come together');
-    await first.sample(requestOf(model));
+    assert.ok(first.state || !first.feedback, 'what listens to feedback has a state');
+    const sampled = await first.sample(requestOf(model));
+    await first.feedback?.(sampled.map(learnt), { step: 0, advantages: sampled.map((_, i) => Math.sin(1 + i)) });
     const second = make();
-    if (first.state) await second.load!(JSON.parse(JSON.stringify(await first.state())));
+    if (first.state) await second.load!(await savedState(await first.state()));
     const further = async (source: RolloutSource<Row>) =>
       (await source.sample(requestOf(model, { key: Key.fromSeed(3), step: 1 }))).map(exactOf);
     assert.deepEqual(await further(second), await further(first), 'from a saved state');

@@ -13,20 +13,19 @@ import {
   timed,
   trainingIdentity,
 } from '@posttrain/training';
-import { type PolicyObjectiveParts, policyObjective } from '../objective/policy-objective.js';
+import { type AnyPolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import type { RowSource } from '../rollout/row-source.js';
 import { rolloutMetrics } from './policy-metrics.js';
 import { checkPolicyOptions, type PolicyTrainingOptions, policyOptions, referenceOf } from './policy-options.js';
-import { type LearningPolicy, learnFrom, samplingRequest } from './policy-trainer.js';
-import { rollOut } from './rollouts.js';
+import { type LearningPolicy, learnFrom, noUpdate, samplingRequest } from './policy-trainer.js';
+import { sampleAndScore } from './rollouts.js';
 import { rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
 
 /** One of several policies: an adapter beside the model of the run. */
 export interface PolicyOfSeveral<A extends TrainableAdapter = TrainableAdapter> {
   readonly adapter: A;
-  readonly objective: PolicyObjectiveParts;
+  readonly objective: AnyPolicyObjective;
   /** Peak learning rate. Default: that of the run. */
   readonly learningRate?: number;
 }
@@ -90,16 +89,33 @@ export async function trainPolicies<Row extends PromptRow, A extends TrainableAd
       parts: new RunParts(i === 0 ? options : { objective: options.objective, rows: [] }),
     });
   }
+  const critics = all.flatMap(({ name, parts }) =>
+    Object.entries(parts.trainers).map((one) => [name, ...one] as const),
+  );
+  const isTwice = (critic: string) => critics.filter(([, one]) => one === critic).length > 1;
   const [first, ...others] = all as [Member, ...Member[]];
   const feed = await rowFeedOf(first.options);
   const state: PoliciesState = { cursor: 0, numTokens: 0 };
   const trainers = Object.fromEntries(all.map(({ name, trainer }) => [name, trainer]));
   const otherTrainers = Object.fromEntries(others.map(({ name, trainer }) => [name, trainer]));
+  const release = () => {
+    for (const { parts } of all) parts.release();
+  };
+  try {
+    for (const { parts } of all) parts.claim();
+  } catch (error) {
+    release();
+    throw error;
+  }
   const result = await runSteps(
     {
       ...{ stage: 'trainPolicies', trainer: first.trainer, model: first.options.model, adapter: first.options.adapter },
       ...{ steps: first.options.steps, state },
-      others: Object.assign(otherTrainers, ...all.map(({ parts }) => parts.trainers)),
+      // Two policies may have a critic each: a name that both have begins with the policy's.
+      others: Object.assign(
+        otherTrainers,
+        ...critics.map(([policy, name, trainer]) => ({ [isTwice(name) ? `${policy}-${name}` : name]: trainer })),
+      ),
       async settings() {
         const settings = all.map(async ({ name, options }, i) => {
           const own = trainingIdentity('trainPolicies', policyOptions.settings(declared[i]!), options);
@@ -109,13 +125,18 @@ export async function trainPolicies<Row extends PromptRow, A extends TrainableAd
         return { ...Object.fromEntries((await Promise.all(settings)).flat()), ...feed.identity };
       },
       async begin(firstStep) {
-        if (firstStep === 0) return;
-        for (const { name, parts } of all) await parts.load(state.parts?.[name]);
+        for (const { name, parts } of all) {
+          parts.begin(firstStep);
+          if (firstStep > 0) await parts.load(state.parts?.[name]);
+        }
       },
       step: timed((step, signal) => policiesStep(all, feed, state, step, signal)),
     },
     first.options,
-  );
+  ).finally(release);
+  if (!result.stopped && all.every(({ trainer }) => trainer.step === 0)) {
+    throw noUpdate('trainPolicies', first.options.steps, state.why);
+  }
   const adapters = names.map((name) => [name, withParameters(policies[name]!.adapter, trainers[name]!.parameters)]);
   return { adapters: Object.fromEntries(adapters), trainers, ...result };
 }
@@ -125,6 +146,7 @@ type Declared = Parameters<typeof policyOptions.read>[0];
 interface PoliciesState {
   cursor: number;
   numTokens: number;
+  why?: string;
   parts?: Readonly<Record<string, PartStates>>;
 }
 
@@ -137,13 +159,13 @@ async function policiesStep(
   signal: AbortSignal | undefined,
 ): Promise<Metrics> {
   const [first] = all as [Member];
-  const { promptsPerStep: count, completionsPerPrompt, seed, rows: source } = first.options;
+  const { promptsPerStep: count, completionsPerPrompt, seed } = first.options;
   const key = Key.fromSeed(seed).child(step);
   const { rows, prompts } = await feed.take(state.cursor, { count, step, key: key.child(0) });
   state.cursor += count;
   const policies = Object.fromEntries(all.map(({ name, trainer }) => [name, trainer.adapter]));
   const request = samplingRequest(first, step, key.child(0), signal);
-  const rollouts = await rollOut({ ...request, policies, rows, prompts, completionsPerPrompt, firstGroup: 0 });
+  const rollouts = await sampleAndScore({ ...request, policies, rows, prompts, completionsPerPrompt, firstGroup: 0 });
   const stray = rollouts.find(({ policy }) => policy === undefined || !(policy in policies));
   if (stray) {
     const problem = `the source ${first.options.rollouts?.name} gave a rollout of the policy ${stray.policy}, which the run has not.`;
@@ -160,8 +182,9 @@ async function policiesStep(
     for (const [name, value] of Object.entries({ ...learnt.metrics, ...rolloutMetrics(own) })) {
       metrics[`${member.name}/${name}`] = value;
     }
-    const feedback = (source as Partial<RowSource>).feedback;
-    await feedback?.call(source as RowSource, learnt.rollouts);
+    if (learnt.skipped !== undefined) state.why = learnt.skipped;
+    if (learnt.skipped !== undefined) metrics[`${member.name}/skipped`] = 1;
+    await first.parts.feedback(learnt.rollouts, { step, advantages: learnt.advantages });
   }
   const states = all.map(async ({ name, parts }) => [name, (await parts.states()) ?? {}] as const);
   state.parts = Object.fromEntries(await Promise.all(states));

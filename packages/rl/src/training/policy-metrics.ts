@@ -1,3 +1,4 @@
+import { PosttrainError, showValue } from '@posttrain/interfaces';
 import type { Metrics } from '@posttrain/training';
 import { nanMean, nanStd } from '../advantage/advantage.js';
 import { groupsOf, type ScoredRollout, trainedTokens } from '../rollout.js';
@@ -34,6 +35,16 @@ export function rolloutMetrics(rollouts: readonly ScoredRollout[]): Metrics {
     metrics[`rewards/${name}/std`] = nanStd(values);
   }
   return Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
+}
+
+/** What an annotator logs. @throws PosttrainError ANNOTATOR where one of it is no number */
+export function checkMetrics(annotator: string, metrics: Metrics): Metrics {
+  const wrong = Object.entries(metrics).find(([, value]) => typeof value !== 'number');
+  if (!wrong) return metrics;
+  throw new PosttrainError(
+    'ANNOTATOR',
+    `the annotator ${annotator} gave ${showValue(wrong[1])} for the metric ${wrong[0]}`,
+  );
 }
 
 /** Means over several records of the metrics they have. */

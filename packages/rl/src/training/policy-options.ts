@@ -1,6 +1,7 @@
 import {
   boolean,
   custom,
+  type DecisiveSettings,
   type Given,
   integer,
   listOf,
@@ -10,6 +11,7 @@ import {
   options,
   type Read,
   type SamplingParams,
+  settingsOf,
   text,
 } from '@posttrain/interfaces';
 import { type Adapter, NO_ADAPTER } from '@posttrain/lm';
@@ -24,7 +26,7 @@ import {
   trlNames,
 } from '@posttrain/training';
 import type { RolloutNeed } from '../advantage/advantage.js';
-import type { PolicyObjectiveParts } from '../objective/policy-objective.js';
+import { type AnyPolicyObjective, isLossObjective } from '../objective/policy-objective.js';
 import { policyObjectives } from '../objective/presets.js';
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import {
@@ -51,7 +53,15 @@ const isScoreOptions = (value: unknown): boolean =>
 const hasParts = (value: unknown): boolean =>
   typeof value === 'object' &&
   value !== null &&
-  ['advantage', 'ratio', 'surrogate', 'aggregation'].every((part) => part in value);
+  (['advantage', 'ratio', 'surrogate', 'aggregation'].every((part) => part in value) ||
+    ('loss' in value && typeof (value as { rows?: unknown }).rows === 'function'));
+
+/** What decides a run of an objective: of one that has a loss of its own its settings, beside what it is put together with. */
+function objectiveSettings(objective: AnyPolicyObjective): DecisiveSettings[string] | DecisiveSettings {
+  if (!isLossObjective(objective) || !objective.settings) return settingsOf(objective);
+  const { name, settings, annotators = [], update } = objective;
+  return settingsOf({ name, own: { settings }, annotators, ...(update && { update }) });
+}
 
 /** Below this, logits divided by it leave float32. */
 const SMALLEST_TEMPERATURE = 1e-4;
@@ -99,8 +109,9 @@ const shape = {
   rewards: custom<Rewards<PromptRow>>()(REWARDS, isRewards, {
     settings: rewardSettings,
   }),
-  /** `policyObjectives.grpo()`, or parts of your own. */
-  objective: custom<PolicyObjectiveParts>()('a policy objective, such as policyObjectives.grpo()', hasParts, {
+  /** `policyObjectives.grpo()`, parts of your own, or rows and a loss of your own (`LossObjective`). */
+  objective: custom<AnyPolicyObjective>()('a policy objective, such as policyObjectives.grpo()', hasParts, {
+    settings: objectiveSettings,
     hint: (value) =>
       typeof value === 'function' ? 'Call it.' : hintOfName(value, 'policyObjectives', policyObjectives),
   }),
@@ -252,21 +263,23 @@ export function checkPolicyOptions(settings: PolicySettings): void {
   refuseDropout('trainPolicy', adapter);
   refuseRowInputs('trainPolicy', adapter);
   weightedRewardsOf(rewards);
-  const { advantage } = objective;
-  if (advantage.needsGroup && completionsPerPrompt === 1) {
+  const isOwn = isLossObjective(objective);
+  const reader = isOwn ? objective : objective.advantage;
+  const what = `the ${isOwn ? 'objective' : 'advantage'} ${reader.name}`;
+  if (reader.needsGroup && completionsPerPrompt === 1) {
     throw new OptionError(
       'INVALID_OPTION',
       'trainPolicy',
       'completionsPerPrompt',
-      `completionsPerPrompt is 1, but the advantage ${advantage.name} compares completions of one prompt: it would always ` +
+      `completionsPerPrompt is 1, but ${what} compares completions of one prompt: it would always ` +
         'be 0. Sample at least 2, or use another advantage (noBaseline(), batchMean()).',
     );
   }
   const given = new Set<RolloutNeed>(['rewardsByFunction', ...(rollouts?.gives ?? [])]);
   for (const { gives } of objective.annotators ?? []) for (const need of gives) given.add(need);
-  for (const need of advantage.needs ?? []) {
+  for (const need of reader.needs ?? []) {
     if (given.has(need)) continue;
-    const problem = `the advantage ${advantage.name} needs ${need}, which nothing gives: neither an annotator of the objective nor the source of rollouts ${rollouts?.name ?? 'single-turn'}.`;
+    const problem = `${what} needs ${need}, which nothing gives: neither an annotator of the objective nor the source of rollouts ${rollouts?.name ?? 'single-turn'}.`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);
   }
   const { isOffPolicy = false, givesOldLogProbs = false } = rollouts ?? {};
@@ -274,6 +287,8 @@ export function checkPolicyOptions(settings: PolicySettings): void {
     const problem = `the source of rollouts ${rollouts!.name} does not sample from the policy itself: its log-probabilities are not log π_old. Say "recomputed".`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'oldLogProbs', problem);
   }
+  // A loss of its own says by itself what it makes of log-probabilities.
+  if (isOwn) return;
   if (givesOldLogProbs && !objective.ratio.correct) {
     const problem = `the source of rollouts ${rollouts!.name} samples from something else than the policy, and the ratio ${objective.ratio.name} does not correct for it; use truncatedImportance(${objective.ratio.name === 'none' ? 'noRatio()' : 'ratio'}).`;
     throw new OptionError('INVALID_OPTION', 'trainPolicy', 'objective', problem);

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { Key } from '@posttrain/core-tensor';
-import type { ChatMessage } from '@posttrain/interfaces';
+import { type ChatMessage, PosttrainError } from '@posttrain/interfaces';
 import { withParameters } from '@posttrain/lm';
 import {
   adapterIdentity,
   createTrainer,
-  isRowSource,
   type Metrics,
   planRates,
   type RunResult,
@@ -16,17 +15,16 @@ import {
   type Trainer,
   timed,
   trainingIdentity,
-  update,
-  updateByRule,
   warn,
 } from '@posttrain/training';
+import type { PolicyLoss } from '../objective/loss-objective.js';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
 import type { PromptRow } from '../rewards/reward.js';
-import type { RowSource } from '../rollout/row-source.js';
+import { checkRollouts } from '../rollout/check-rollouts.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { groupsOf, type Rollout, type ScoredRollout, trainedTokens } from '../rollout.js';
 import { annotatorContext } from './annotator-context.js';
-import { meanMetrics, rolloutMetrics } from './policy-metrics.js';
+import { checkMetrics, meanMetrics, rolloutMetrics } from './policy-metrics.js';
 import {
   checkPolicyOptions,
   type PolicySettings,
@@ -35,9 +33,10 @@ import {
   referenceOf,
   samplingOf,
 } from './policy-options.js';
+import { policyUpdate, whyNoUpdate } from './policy-update.js';
 import { rolloutsOnRows } from './rollout-evaluation.js';
 import { withLogProbs } from './rollout-log-probs.js';
-import { hasSpread, rollOut } from './rollouts.js';
+import { hasSpread, sampleAndScore } from './rollouts.js';
 import { type RowFeed, rowFeedOf } from './row-feed.js';
 import { type PartStates, RunParts } from './run-parts.js';
 
@@ -63,15 +62,26 @@ export interface PolicyTrainingResult<A extends TrainableAdapter = TrainableAdap
   readonly adapter: A | undefined;
 }
 
+/** What the steps of a run carry along. */
+export interface PolicyRunState {
+  cursor: number;
+  numTokens: number;
+  flatSteps: number;
+  /** Steps without an update, and why the last of them had none. */
+  skipped?: number;
+  why?: string;
+  parts?: PartStates;
+}
+
 /** What stays the same over the steps, and what the steps carry along. */
 export interface PolicyRun {
   readonly trainer: Trainer;
-  readonly objective: PolicyObjective;
+  readonly objective: PolicyObjective<PolicyLoss>;
   readonly feed: RowFeed;
   readonly parts: RunParts;
   readonly options: PolicySettings;
   readonly learningRateAt: (update: number) => number;
-  readonly state: { cursor: number; numTokens: number; flatSteps: number; parts?: PartStates };
+  readonly state: PolicyRunState;
   logCompletions?: (records: readonly CompletionRecord[]) => Promise<void>;
 }
 
@@ -79,7 +89,8 @@ export interface PolicyRun {
  * Reinforcement learning of a language model: rollout → reward → advantage → objective → update, `steps` times. Which
  * algorithm it is, the objective says. Everything a run draws is a function of `seed` and the step.
  *
- * @throws OptionError, PromptRowError, CheckpointError, RunLockedError, FileError; RewardError; NonFiniteError before a bad update
+ * @throws OptionError, PromptRowError, CheckpointError, RunLockedError, FileError; RewardError, RolloutError; NonFiniteError before a
+ *   bad update; PosttrainError NO_UPDATE where none of the steps has made one
  */
 export async function trainPolicy<Row extends PromptRow, A extends TrainableAdapter = TrainableAdapter>(
   given: PolicyTrainingOptions<Row, A>,
@@ -99,6 +110,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
     learningRateAt: planRates('trainPolicy', options, steps * iterationsPerBatch),
     state: { cursor: 0, numTokens: 0, flatSteps: 0 },
   };
+  parts.claim();
   const result = await runSteps(
     {
       ...{ stage: options.objective.name, trainer, model, adapter: options.adapter, steps, state: run.state },
@@ -109,6 +121,7 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
         ...feed.identity,
       }),
       async begin(firstStep) {
+        parts.begin(firstStep);
         if (firstStep > 0) await parts.load(run.state.parts);
         if (outputFolder === undefined) return;
         const { log } = await StepLog.open<CompletionRecord>(join(outputFolder, 'completions.jsonl'), firstStep);
@@ -119,13 +132,14 @@ export async function trainPolicy<Row extends PromptRow, A extends TrainableAdap
       bestMetric: 'reward',
     },
     options,
-  );
+  ).finally(() => parts.release());
+  if (!result.stopped && trainer.step === 0) throw noUpdate('trainPolicy', steps, run.state.why);
   return { trainer, adapter: given.adapter && withParameters(given.adapter, trainer.parameters), ...result };
 }
 
 /** One step of policy optimisation: the recipe, with everything else elsewhere. */
 async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | undefined): Promise<Metrics> {
-  const { options, state } = run;
+  const { state } = run;
 
   // Rollout and reward, with the policy as it is now.
   const { kept, sampled } = await collectRollouts(run, step, signal);
@@ -133,8 +147,9 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     return n + promptTokens.length + completionTokens.length;
   }, 0);
 
-  const { annotated, advantages, rollouts, metrics: learnt } = await learnFrom(run, step, kept, signal);
-  if (isRowSource(options.rows)) await (options.rows as RowSource).feedback?.(rollouts);
+  const { annotated, advantages, rollouts, metrics: learnt, skipped } = await learnFrom(run, step, kept, signal);
+  if (skipped !== undefined) countSkipped(run, step, skipped);
+  await run.parts.feedback(rollouts, { step, advantages });
   const parts = await run.parts.states();
   if (parts) state.parts = parts;
 
@@ -143,6 +158,7 @@ async function policyStep(run: PolicyRun, step: number, signal: AbortSignal | un
     ...learnt,
     ...rolloutMetrics(sampled),
     num_tokens: state.numTokens,
+    ...(state.skipped !== undefined && { skipped: state.skipped }),
     ...(run.feed.size !== undefined && { epoch: state.cursor / run.feed.size }),
   };
   warnOfNoSignal(run, step, sampled, metrics);
@@ -157,6 +173,8 @@ export interface Learnt extends Pick<AnnotatedRollouts, 'advantages'> {
   readonly annotated: readonly ScoredRollout[];
   readonly rollouts: readonly Rollout[];
   readonly metrics: Metrics;
+  /** Why there was no update; undefined where there was one. */
+  readonly skipped: string | undefined;
 }
 
 /** The second half of a step: advantage, objective and update, of rollouts that the policy has made. */
@@ -171,32 +189,36 @@ export async function learnFrom(
   // Advantage: what every token is worth, as training rows.
   const annotators = annotatorsOf(run, step, signal);
   let annotated = scored;
-  for (const { annotator, context } of annotators) annotated = await annotator.annotate(annotated, context);
+  for (const { annotator, context } of annotators) {
+    const made = await annotator.annotate(annotated, context);
+    annotated = checkRollouts(`the annotator ${annotator.name}`, made, annotator.gives);
+  }
   const { needsReference } = objective;
   const { rollouts, metrics: samplerMetrics } = await withLogProbs(annotated, trainer, needsReference, options);
-  const { rows, advantages, rollouts: seen } = objective.annotate(rollouts, options);
+  const { rows, advantages, rollouts: seen, scalars } = objective.annotate(rollouts, options);
+  const skipped = whyNoUpdate(rows, annotated, options);
 
   // Objective and update. What has begun to change the weights comes to its end.
   signal?.throwIfAborted();
   const { update: rule } = options.objective;
   const updates: Metrics[] = [];
-  for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
+  for (let i = 0; i < options.iterationsPerBatch && skipped === undefined; i++) {
     const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
-    const { loss, metrics, gradNorm } = rule
-      ? await updateByRule(rule, trainer, rows, objective.loss, { learningRate })
-      : await update(trainer, rows, objective.loss, learningRate);
+    const made = { rows, scalars, rule, loss: objective.loss, learningRate };
+    const { loss, metrics, gradNorm } = await policyUpdate(trainer, made);
     const { old_logp_difference: difference, ...others } = metrics;
-    const onPolicy = i === 0 ? { 'sampling/sampling_logp_difference/mean': difference! } : {};
+    const isFirst = i === 0 && difference !== undefined;
+    const onPolicy = isFirst && { 'sampling/sampling_logp_difference/mean': difference };
     updates.push({ loss, grad_norm: gradNorm, learning_rate: learningRate, ...onPolicy, ...others });
   }
 
   // What learns beside the policy.
   const learnt: Metrics[] = [];
   for (const { annotator, context } of annotators) {
-    learnt.push((await annotator.learn?.(seen, advantages, context)) ?? {});
+    learnt.push(checkMetrics(annotator.name, (await annotator.learn?.(seen, advantages, context)) ?? {}));
   }
   const metrics = { ...meanMetrics(updates), ...samplerMetrics, ...Object.assign({}, ...learnt) };
-  return { annotated, advantages, rollouts, metrics };
+  return { annotated, advantages, rollouts, metrics, skipped };
 }
 
 /** What every request for rollouts of a step has. */
@@ -240,7 +262,7 @@ async function collectRollouts(run: PolicyRun, step: number, signal: AbortSignal
     const { rows, prompts } = await feed.take(state.cursor, { count, step, key: key.child(round) });
     state.cursor += count;
     const request = samplingRequest(run, step, key.child(round), signal);
-    sampled.push(...(await rollOut({ ...request, rows, prompts, completionsPerPrompt, firstGroup })));
+    sampled.push(...(await sampleAndScore({ ...request, rows, prompts, completionsPerPrompt, firstGroup })));
     firstGroup += count;
     groups = dynamicSampling ? groupsOf(sampled).filter(hasSpread) : groupsOf(sampled);
   }
@@ -273,6 +295,18 @@ function meanAdvantage(rollout: ScoredRollout, advantage: number | ArrayLike<num
   const trained = trainedTokens(rollout).flatMap((isTrained, t) => (isTrained ? [advantage[t]!] : []));
   return trained.reduce((a, b) => a + b, 0) / Math.max(trained.length, 1);
 }
+
+/** Counts a step without an update, and says why at the first one. */
+function countSkipped({ state, options }: PolicyRun, step: number, why: string): void {
+  state.skipped = (state.skipped ?? 0) + 1;
+  state.why = why;
+  if (state.skipped > 1) return;
+  warn(options, `step ${step} made no update: ${why}. The metric "skipped" counts such steps.`);
+}
+
+/** A run that has come to its end and has not changed a weight. */
+export const noUpdate = (where: string, steps: number, why: string | undefined): PosttrainError =>
+  new PosttrainError('NO_UPDATE', `${where}: none of the ${steps} steps made an update, of the last one: ${why}`);
 
 const FLAT_STEPS_TO_WARN = 3;
 

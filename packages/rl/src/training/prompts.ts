@@ -1,5 +1,5 @@
 import { PosttrainError } from '@posttrain/interfaces';
-import { type CausalLM, chatOptionsOf, contextOf, promptTokens, rowMessages } from '@posttrain/lm';
+import { type Adapter, type CausalLM, chatOptionsOf, contextOf, promptTokens, rowMessages } from '@posttrain/lm';
 import { warn } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import type { PolicySettings } from './policy-options.js';
@@ -23,7 +23,7 @@ export const tokensOfPrompt = (model: CausalLM, row: PromptRow): number[] =>
  */
 export function checkPrompts(
   rows: readonly PromptRow[],
-  settings: Pick<PolicySettings, 'model' | 'adapter' | 'maxCompletionLength' | 'onWarning'>,
+  settings: Pick<PolicySettings, 'model' | 'maxCompletionLength' | 'onWarning'> & { readonly adapter?: Adapter },
 ): number[][] {
   const { model, adapter, maxCompletionLength } = settings;
   const context = contextOf(model.config, adapter);

@@ -1,11 +1,11 @@
 import { Key } from '@posttrain/core-tensor';
-import { collectRows, contentHash, type EvaluationOnRows, type Rows } from '@posttrain/training';
+import { collectRows, contentHash, copyState, type EvaluationOnRows, type Rows } from '@posttrain/training';
 import type { PromptRow } from '../rewards/reward.js';
 import { singleTurn } from '../rollout/single-turn.js';
 import { rolloutMetrics } from './policy-metrics.js';
 import { type PolicySettings, samplingOf } from './policy-options.js';
 import { checkPrompts } from './prompts.js';
-import { rollOut } from './rollouts.js';
+import { sampleAndScore } from './rollouts.js';
 
 /** Of the keys of a run's seed, steps have those from 0 up; this one is that of all evaluations. */
 const EVALUATION = 2 ** 32 - 1;
@@ -19,13 +19,13 @@ export async function rolloutsOnRows(given: Rows<PromptRow>, settings: PolicySet
   const prompts = checkPrompts(rows, settings);
   const { rewards, completionsPerPrompt, maxBatch, scoring = {}, seed, rollouts = singleTurn() } = settings;
   // It is the policy as it is now that is measured, and not what a sampler elsewhere has of it.
-  const source = rollouts.isOffPolicy ? singleTurn() : rollouts;
+  const source = rollouts.evaluated ?? (rollouts.isOffPolicy ? singleTurn() : rollouts);
   return {
     digest: contentHash([identity.rows, prompts]),
     async measure(trainer, signal) {
       // What a source learns by being asked is of the training.
-      const before = structuredClone(await source.state?.());
-      const sampled = await rollOut({
+      const before = source.state && (await copyState(await source.state(), `the state of ${source.name}`));
+      const sampled = await sampleAndScore({
         ...{
           source,
           firstGroup: 0,

@@ -1,5 +1,6 @@
 import type { PromptRow, Rewards } from '../rewards/reward.js';
 import { type ScoreOptions, scoreCompletions } from '../rewards/score-completions.js';
+import { checkRollouts, RolloutError } from '../rollout/check-rollouts.js';
 import type { RolloutRequest, RolloutSource } from '../rollout/rollout-source.js';
 import type { SampledRollout, ScoredRollout } from '../rollout.js';
 
@@ -17,9 +18,11 @@ export async function scoreRollouts<Row extends PromptRow>(
   rollouts: readonly SampledRollout<Row>[],
   { rewards, scoring, step, signal }: RolloutScoring<Row>,
 ): Promise<ScoredRollout<Row>[]> {
+  // What was scored before, in a step that is replayed, has the rewards of then.
+  const fresh = rollouts.filter(({ rewards: known }) => known === undefined);
   const scores = await scoreCompletions(
     rewards,
-    rollouts.map(({ text, row, completionTokens, finishReason, group, messages, ...rest }) => ({
+    fresh.map(({ text, row, completionTokens, finishReason, group, messages, ...rest }) => ({
       ...{ text, prompt: row.prompt, row, completionTokens, finishReason, step, group },
       ...(messages && { messages }),
       ...(rest.episodeReward !== undefined && { episodeReward: rest.episodeReward }),
@@ -27,23 +30,28 @@ export async function scoreRollouts<Row extends PromptRow>(
     })),
     { ...scoring, ...(signal && { signal }) },
   );
-  return rollouts.map((rollout, i) => ({
-    ...rollout,
-    rewards: Object.fromEntries(Object.entries(scores.byFunction).map(([name, values]) => [name, values[i]!])),
-    reward: scores.rewards[i]!,
-  }));
+  let next = 0;
+  return rollouts.map((rollout) => {
+    if (rollout.rewards !== undefined) return { ...rollout, rewards: rollout.rewards, reward: rollout.reward ?? null };
+    const i = next++;
+    const own = Object.entries(scores.byFunction).map(([name, values]) => [name, values[i]!] as const);
+    return { ...rollout, rewards: Object.fromEntries(own), reward: scores.rewards[i]! };
+  });
 }
 
-/** What `rollOut` is told: where rollouts come from, of what, and what they are scored with. */
+/** What `sampleAndScore` is told: where rollouts come from, of what, and what they are scored with. */
 export interface ScoredRolloutRequest<Row extends PromptRow> extends RolloutRequest<Row>, RolloutScoring<Row> {
   readonly source: RolloutSource<Row>;
 }
 
-/** Samples rollouts of every row and scores them. @throws RewardError; the reason of the signal when that fires */
-export async function rollOut<Row extends PromptRow>(
+/** Samples rollouts of every row and scores them. @throws RolloutError, RewardError; the reason of the signal when that fires */
+export async function sampleAndScore<Row extends PromptRow>(
   request: ScoredRolloutRequest<Row>,
 ): Promise<ScoredRollout<Row>[]> {
-  const sampled = await request.source.sample(request);
+  const { name, gives = [] } = request.source;
+  const sampled = checkRollouts(`the source of rollouts ${name}`, await request.source.sample(request), gives);
+  if (sampled.length === 0)
+    throw new RolloutError(`the source of rollouts ${name}`, `none of ${request.rows.length} rows`);
   return scoreRollouts(sampled as readonly SampledRollout<Row>[], request);
 }
 

@@ -1,4 +1,5 @@
 import type { Tensor } from '@posttrain/core-tensor';
+import type { Annotation } from './annotation.js';
 
 /** What a loss sees: everything is float32 [b, t], one row a sequence, one column a prediction, 0 on padding. */
 export interface TokenLossInputs {
@@ -14,8 +15,8 @@ export interface TokenLossInputs {
 /** A loss over annotated tokens: the one place where an algorithm meets the model. */
 export interface TokenLoss {
   readonly name: string;
-  /** Names of the annotations it reads. */
-  readonly annotations: readonly string[];
+  /** The annotations it reads: a name is one number a prediction. */
+  readonly annotations: readonly Annotation[];
   /** Rows that belong together (2 for pairs). Default 1. */
   readonly groupSize?: number;
   /** Divides the logits before the softmax. Default 1. */

@@ -27,6 +27,8 @@ export type RunState = { readonly global_step: number } & Readonly<Record<string
 export interface CheckpointToSave {
   readonly snapshot: TrainerSnapshot;
   readonly state: RunState;
+  /** Arrays and tensors that `state` stands for (`splitState`), in state.safetensors. Default: none. */
+  readonly arrays?: Readonly<Record<string, Tensor>>;
   /** Writes the model or adapter files into the checkpoint, for others to load. */
   writeModel?(folder: string): Promise<void>;
   /** Keep this many of the newest checkpoints. Default: all. */
@@ -47,6 +49,7 @@ export class CheckpointError extends PosttrainError {
 
 const TENSORS = 'optimizer.safetensors';
 const STATE = 'trainer_state.json';
+const ARRAYS = 'state.safetensors';
 const NAME = /^checkpoint-(\d+)$/;
 /** In trainer_state.json of checkpoints that have checksums.json. */
 const FORMAT = 2;
@@ -63,7 +66,7 @@ export async function saveCheckpoint(directory: string, checkpoint: CheckpointTo
   assertPath('saveCheckpoint', 'directory', directory);
   const isCheckpoint = typeof checkpoint === 'object' && checkpoint !== null && 'snapshot' in checkpoint;
   assertArgument('saveCheckpoint', 'checkpoint', checkpoint, isCheckpoint, 'an object with snapshot and state');
-  const { snapshot, state, writeModel, keep, best } = checkpoint;
+  const { snapshot, state, arrays = {}, writeModel, keep, best } = checkpoint;
   const folder = join(directory, `checkpoint-${snapshot.step}`);
   const temporary = temporaryName(directory, `checkpoint-${snapshot.step}`);
   await makeFolder(directory);
@@ -71,6 +74,7 @@ export async function saveCheckpoint(directory: string, checkpoint: CheckpointTo
   try {
     await writing(directory, () => mkdir(temporary));
     await writeSafetensors(join(temporary, TENSORS), tensorsToWrite(folder, snapshot.tensors));
+    if (Object.keys(arrays).length > 0) await writeSafetensors(join(temporary, ARRAYS), asTheyAre(arrays));
     await writeModel?.(temporary);
     const json = new TextEncoder().encode(`${JSON.stringify({ ...state, posttrain_format: FORMAT }, null, 2)}\n`);
     await writeAtomically((files) => files.stage(join(temporary, STATE), (write) => write(json)));
@@ -140,7 +144,7 @@ export interface LoadCheckpointOptions {
 export async function loadCheckpoint(
   folder: string,
   { onWarning }: LoadCheckpointOptions = {},
-): Promise<{ snapshot: TrainerSnapshot; state: RunState }> {
+): Promise<{ snapshot: TrainerSnapshot; state: RunState; arrays: Readonly<Record<string, Tensor>> }> {
   const problem = await checkFiles(folder);
   if (problem !== undefined && problem !== 'none') throw await damaged(folder, problem);
   let state: RunState;
@@ -159,18 +163,36 @@ export async function loadCheckpoint(
     if (state.posttrain_format !== undefined) throw await damaged(folder, `${CHECKSUMS} is missing`);
     onWarning?.(`${folder} has no ${CHECKSUMS}, as it is of an earlier version: whether it is damaged cannot be told.`);
   }
-  const file = await openSafetensors(join(folder, TENSORS));
+  const tensors = await tensorsIn(join(folder, TENSORS));
+  const hasArrays = (await readdir(folder)).includes(ARRAYS);
+  const arrays = hasArrays ? await tensorsIn(join(folder, ARRAYS)) : {};
+  return { snapshot: { step: state.global_step, tensors }, state, arrays };
+}
+
+/** All tensors of a file, in memory of their own. */
+async function tensorsIn(path: string): Promise<Record<string, Tensor>> {
+  const file = await openSafetensors(path);
   try {
     const tensors: Record<string, Tensor> = {};
     for (const name of file.tensors.keys()) {
       const { data, shape, dtype } = await file.read(name);
       tensors[name] = tensor(data, shape, dtype);
     }
-    return { snapshot: { step: state.global_step, tensors }, state };
+    return tensors;
   } finally {
     await file.close();
   }
 }
+
+/** Arrays of a state, which may hold any number. */
+const asTheyAre = (arrays: Readonly<Record<string, Tensor>>) =>
+  Object.entries(arrays).map(([name, value]) => {
+    const data = async () => {
+      const host = await value.data();
+      return host instanceof Float64Array ? Float32Array.from(host) : host;
+    };
+    return { name, dtype: value.dtype, shape: value.shape, data };
+  });
 
 async function damaged(folder: string, problem: string): Promise<CheckpointError> {
   const older = (await checkpointsIn(dirname(folder))).filter(

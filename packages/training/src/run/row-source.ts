@@ -21,7 +21,7 @@ export interface RowSource<Row = unknown> {
   readonly settings?: DecisiveSettings;
   /** Exactly `count` rows. */
   next(request: RowRequest): readonly SourcedRow<Row>[] | Promise<readonly SourcedRow<Row>[]>;
-  /** All that the next request depends on, as JSON; not changed afterwards. */
+  /** All that the next request depends on: JSON, typed arrays, tensors; not changed afterwards. */
   state?(): unknown;
   /** Restores what `state` gave. */
   load?(state: unknown): void | Promise<void>;

@@ -9,6 +9,7 @@ import type { LogWindow, SavedWindow } from './log-window.js';
 import { type RunOptions, warn } from './run-options.js';
 import type { StepsToRun } from './run-steps.js';
 import { saveOther, saveTrained } from './save-trained.js';
+import { joinState, splitState } from './stored-state.js';
 import { restoreTrainers, snapshotOf, stepsOfOthers } from './trainers.js';
 
 /** What of a run goes into a checkpoint beside the trainer. */
@@ -51,8 +52,10 @@ export async function saveRun<M extends TrainableModel>(
   const { done, settings, window, history, best, evaluated, keep } = saved;
   const { evaluation } = best;
   const savedBest = best.saved(folder);
+  const { json, tensors: arrays } = splitState(state);
   await saveCheckpoint(folder, {
     snapshot: snapshotOf(run),
+    arrays,
     ...(keep !== undefined && { keep }),
     ...(evaluation?.checkpoint !== undefined && { best: evaluation.checkpoint }),
     state: {
@@ -62,7 +65,7 @@ export async function saveRun<M extends TrainableModel>(
       best_model_checkpoint: savedBest.best?.checkpoint ?? null,
       ...run.describe?.(),
       posttrain: {
-        ...{ done, settings, state, window: window.saved },
+        ...{ done, settings, state: json as object, window: window.saved },
         ...(others && { others: stepsOfOthers(run) }),
         ...(evaluated !== undefined && { evaluation: { evaluated, ...savedBest } }),
       } satisfies SavedState,
@@ -107,7 +110,7 @@ export async function restoreRun<M extends TrainableModel>(
   { settings, window, best }: Pick<RunToSave, 'settings' | 'window' | 'best'>,
   options: RunOptions<M>,
 ): Promise<RunStart> {
-  const { snapshot, state } = await loadCheckpoint(folder, { onWarning: (message) => warn(options, message) });
+  const { snapshot, state, arrays } = await loadCheckpoint(folder, { onWarning: (message) => warn(options, message) });
   const saved = state.posttrain as EarlierState | undefined;
   if (!saved?.settings) throw new CheckpointError(folder, `was not written by ${run.stage}.`);
   const comparison = { folder, current: settings, allowChanged: options.allowChanged ?? [] };
@@ -124,7 +127,7 @@ export async function restoreRun<M extends TrainableModel>(
   }
   if (saved.evaluation) await best.restore(saved.evaluation, home);
   restoreTrainers(run, snapshot, saved.others ?? {});
-  Object.assign(run.state, saved.state ?? totals);
+  Object.assign(run.state, await joinState({ json: saved.state ?? totals, tensors: arrays }));
   window.restore(saved.window ?? earlierWindow);
   const entries = state.log_history as readonly Readonly<Record<string, number>>[] | undefined;
   return {

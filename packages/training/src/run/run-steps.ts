@@ -21,6 +21,7 @@ import { lockFolder, type RunLock } from './run-lock.js';
 import { type RunOptions, warn } from './run-options.js';
 import { BEGINNING, checkpointOf, restoreRun, saveRun } from './run-state.js';
 import { StepLog } from './step-log.js';
+import { cloneState } from './stored-state.js';
 import { checkNames, parametersOf, updatesOf } from './trainers.js';
 
 /** A run: its steps, its state and what its checkpoints hold. */
@@ -41,7 +42,7 @@ export interface StepsToRun<State extends object, M extends TrainableModel = Cau
   readonly steps: number;
   /** What decides the result beside the base model. A checkpoint of a run with others is refused. Called where it is needed. */
   readonly settings: () => DecisiveSettings | Promise<DecisiveSettings>;
-  /** What a step changes beside the trainer, as JSON; the object is updated in place. */
+  /** What a step changes beside the trainer: JSON, typed arrays, tensors. The object is updated in place. */
   readonly state: State;
   /** Called before the first step, with the number of it. */
   readonly begin?: (firstStep: number) => Promise<void>;
@@ -227,7 +228,7 @@ class Run<M extends TrainableModel> {
   async #stepOrAbort(index: number): Promise<Metrics | undefined> {
     const { step, stage, state } = this.#run;
     const { signal } = this.#options;
-    const [before, updates] = [signal && structuredClone(state), updatesOf(this.#run)];
+    const [before, updates] = [signal && cloneState(state), updatesOf(this.#run)];
     try {
       return await step(index, signal);
     } catch (error) {

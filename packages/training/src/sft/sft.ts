@@ -7,6 +7,7 @@ import { lossOnRows } from '../run/evaluation.js';
 import { tensorsHash } from '../run/identity.js';
 import { warn } from '../run/run-options.js';
 import { type RunResult, runSteps } from '../run/run-steps.js';
+import { copyState } from '../run/stored-state.js';
 import { createTrainer, planRates, trainingIdentity } from '../run/training-options.js';
 import { update } from '../run/update.js';
 import { type Penalty, penaltyNames } from '../trainer/penalty.js';
@@ -29,6 +30,8 @@ export interface SftResult<A extends TrainableAdapter = TrainableAdapter> extend
   /** What became of the rows. */
   readonly report: RowsReport;
 }
+
+const SOURCE_STATE = 'the state of the source of rows';
 
 /** What the steps of a run carry along. */
 interface SftState {
@@ -78,7 +81,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     trainedRows += batch.length;
     state.totalLoss += loss;
     state.numTokens += tokens;
-    if (feed.source?.state) state.source = structuredClone(await feed.source.state());
+    if (feed.source?.state) state.source = await copyState(await feed.source.state(), SOURCE_STATE);
     const latest = { grad_norm: gradNorm, learning_rate: learningRate, num_tokens: state.numTokens };
     return { loss, ...metrics, ...latest, ...(stepsPerEpoch && { epoch: (index + 1) / stepsPerEpoch }) };
   };
@@ -90,7 +93,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
       ...{ stage: 'sft', trainer, model, adapter: settings.adapter, steps, state, step, evaluation },
       async begin(at) {
         firstStep = at;
-        if (at > 0) await feed.source?.load?.(structuredClone(state.source));
+        if (at > 0) await feed.source?.load?.(await copyState(state.source, SOURCE_STATE));
       },
       settings: async () => ({
         ...trainingIdentity('sft', sftOptions.settings({ ...options, steps }), settings),

@@ -1,0 +1,49 @@
+import {
+  forwardBackwardCoupled,
+  type Trainer,
+  type TrainingRow,
+  type UpdateResult,
+  type UpdateRule,
+  update,
+  updateBy,
+  updateByRule,
+} from '@posttrain/training';
+import type { PolicyLoss } from '../objective/loss-objective.js';
+import type { ScoredRollout } from '../rollout.js';
+
+/** What an update of a policy is made of. */
+export interface PolicyUpdate {
+  readonly rows: readonly TrainingRow[];
+  readonly loss: PolicyLoss;
+  readonly scalars?: Readonly<Record<string, number>> | undefined;
+  readonly rule?: UpdateRule | undefined;
+  readonly learningRate: number;
+}
+
+/** One update of a policy: the optimizer's step of any loss, or a rule's. */
+export function policyUpdate(
+  trainer: Trainer,
+  { rows, loss, scalars = {}, rule, learningRate }: PolicyUpdate,
+): Promise<UpdateResult> {
+  if ('readout' in loss) return updateBy(trainer, () => forwardBackwardCoupled(trainer, rows, loss), learningRate);
+  if (rule) return updateByRule(rule, trainer, rows, loss, { scalars, learningRate });
+  return update(trainer, rows, loss, learningRate, { scalars });
+}
+
+/** Why rows teach nothing at all, so that there is nothing to update by; undefined where they do. */
+export function whyNoUpdate(
+  rows: readonly TrainingRow[],
+  rollouts: readonly ScoredRollout[],
+  { maskTruncatedCompletions }: { readonly maskTruncatedCompletions: boolean },
+): string | undefined {
+  if (rows.length > 0) {
+    if (rows.some(({ weights }) => Array.from(weights).some((weight) => weight !== 0))) return undefined;
+    return `the objective weighs every token of its ${rows.length} rows 0`;
+  }
+  const cut = rollouts.filter(({ finishReason }) => finishReason === 'length').length;
+  if (maskTruncatedCompletions && cut > 0) {
+    const others = cut < rollouts.length ? ', and the others have no token that is trained' : '';
+    return `${cut} of ${rollouts.length} completions reached maxCompletionLength, which maskTruncatedCompletions leaves out${others}`;
+  }
+  return `none of ${rollouts.length} completions has a token that is trained (their mask is 0, or the objective makes no row of them)`;
+}
