@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { iota, Key, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { leftSingularVectors, mapNamed } from '@posttrain/core-tensor/optim';
+import { iota, Key, referenceEngine, scalar, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { leftSingularVectors, mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
 import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,6 +12,7 @@ import {
   bitFit,
   boft,
   c3a,
+  cpt,
   createAdapter,
   fourierFt,
   houlsby,
@@ -23,6 +24,7 @@ import {
   loha,
   lokr,
   lora,
+  mergeAdapter,
   methodOptions,
   miss,
   NO_PLAN,
@@ -33,9 +35,11 @@ import {
   poly,
   prefixTuning,
   promptTuning,
+  pTuning,
   randLora,
   road,
   saveAdapter,
+  shira,
   vbLora,
   vera,
   withAdapterParameters,
@@ -90,6 +94,21 @@ describe('conformance', () => {
     { identityAtStart: false, modelTypes: ['llama'] },
   );
   testPeftMethod(it, prefixTuning, { numVirtualTokens: 3 }, { identityAtStart: false });
+  testPeftMethod(
+    it,
+    prefixTuning,
+    { numVirtualTokens: 3, prefixProjection: true, encoderHiddenSize: 5, modulesToSave: ['lm_head'] },
+    llama,
+  );
+  testPeftMethod(it, pTuning, { numVirtualTokens: 3 }, { ...two, identityAtStart: false });
+  testPeftMethod(
+    it,
+    pTuning,
+    { numVirtualTokens: 2, encoderReparameterizationType: 'LSTM', encoderHiddenSize: 4, encoderDropout: 0.3 },
+    llama,
+  );
+  testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
+  testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
   testPeftMethod(it, houlsby, { bottleneckSize: 4 }, { identityAtStart: false });
   testPeftMethod(
     it,
@@ -477,6 +496,106 @@ describe('what an adapter starts as', () => {
     expect(farthest(logits, whole.slice(2 * model.config.vocabSize))).toBeLessThan(1e-5);
   });
 
+  it.each([
+    ['P-tuning', pTuning, { encoderReparameterizationType: 'MLP' }, 'mlp_head.4'],
+    ['P-tuning by an LSTM', pTuning, { encoderReparameterizationType: 'LSTM' }, 'mlp_head.2'],
+    ['CPT', cpt, { cptTokenIds: [9, 9, 9] }, ''],
+  ] as const)('%s of the embedding of a token is the model with that token before', async (_, method, config, last) => {
+    const model = await tinyModel('gpt2');
+    const { vocabSize } = model.config;
+    const adapter = await createAdapter(model, method as PeftMethod, { numVirtualTokens: 3, ...config });
+    const token = model.network.asVirtualTokens(model.weights, tensor(Int32Array.of(9))).squeeze(0);
+    // A last layer that looks at nothing gives its bias.
+    const parameters = mapNamed(adapter.parameters, (x, name) => {
+      if (last === '' || !name.includes(last)) return x;
+      return name.endsWith('bias') ? token : x.mul(0);
+    });
+    const whole = await logitsOf(model, [9, 9, 9, ...TOKENS], {});
+    expect(farthest(await logitsOf(model, TOKENS, adapter.hooks(parameters)), whole.slice(3 * vocabSize))).toBeLessThan(
+      1e-5,
+    );
+  });
+
+  it('CPT: what a step leaves is in the balls, and labels and padding stay the tokens that they are', async () => {
+    const model = await tinyModel('qwen2');
+    const config = { cptTokenIds: [1, 2, 3, 4], cptTokensTypeMask: [1, 2, 0, 4], optProjectionEpsilon: 0.5 };
+    const adapter = await createAdapter(model, cpt, config);
+    const moved = { 'delta_embedding.weight': tensor(Key.fromSeed(1).normalHost(4 * 16), [4, 16]) };
+    const change = async (parameters: typeof moved) =>
+      (adapter.hooks(parameters).virtualTokens as Tensor)
+        .sub(adapter.frozen['embedding.weight']!)
+        .square()
+        .sum(1)
+        .sqrt();
+    const norms = await (await change(moved)).toArray();
+    const scale = Math.sqrt(16 / 2048);
+    expect(norms[0]).toBeCloseTo(0.1 * scale, 6);
+    expect(norms[1]).toBeCloseTo(0.5 * scale, 6);
+    expect(Math.max(norms[2]!, norms[3]!)).toBeLessThan(1e-7);
+    const none = { 'delta_embedding.weight': zeros([4, 16]) };
+    const optimizer = adapter.optimizer!(sgd());
+    const { parameters } = optimizer.update(moved, none, optimizer.init(moved), scalar(1));
+    const stepped = parameters as typeof moved;
+    const stays = (await stepped['delta_embedding.weight'].square().sum(1).sqrt().toArray()).slice(0, 2);
+    expect(farthest(stays, norms.slice(0, 2))).toBeLessThan(1e-7);
+  });
+
+  it('SHiRA changes as many entries of a weight as LoRA has numbers, and its change has full rank', async () => {
+    const model = await tinyModel('qwen2');
+    const adapter = await createAdapter(model, shira, { r: 2, initWeights: false, targetModules: ['q_proj'] });
+    const { model: merged } = await mergeAdapter(model, adapter);
+    const name = 'model.layers.0.self_attn.q_proj.weight';
+    const delta = merged.weights[name]!.sub(model.weights[name]!);
+    expect((await delta.toArray()).filter((x) => x !== 0).length).toBe(2 * (16 + 16));
+    const vectors = tensor(await leftSingularVectors(delta, 16), [16, 16]);
+    const values = await vectors.matmul(delta, { transposeA: true }).square().sum(1).sqrt().toArray();
+    expect(values.filter((value) => value > 1e-4 * values[0]!).length).toBeGreaterThan(8);
+    const indices = adapter.frozen['model.layers.0.self_attn.q_proj.shira_indices']!;
+    expect(indices.dtype).toBe('int32');
+    const wrong = { ...adapter, frozen: mapNamed(adapter.frozen, (x) => x.add(9)) };
+    const folder = await mkdtemp(join(tmpdir(), 'shira-'));
+    try {
+      await saveAdapter(folder, wrong);
+      await expect(loadAdapter(model, folder)).rejects.toThrow(/shira_indices has 1\d, in a weight \[16, 16\]/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it.each([
+    ['P-tuning', pTuning, { numVirtualTokens: 2 }, /train prompt_embeddings themselves/],
+    [
+      'prefix tuning',
+      prefixTuning,
+      { numVirtualTokens: 2, prefixProjection: true },
+      /config: { prefixProjection: false }/,
+    ],
+  ] as const)(
+    '%s is not trained further without the encoder, which files do not have',
+    async (_, method, config, message) => {
+      const model = await tinyModel('qwen2');
+      const folder = await mkdtemp(join(tmpdir(), 'encoder-'));
+      try {
+        await saveAdapter(folder, await createAdapter(model, method as PeftMethod, config));
+        const { parameters, trainingHooks } = await loadAdapter(model, folder);
+        expect(Object.keys(parameters)).toEqual(['prompt_embeddings']);
+        expect(() => trainingHooks(parameters, Key.fromSeed(0).toTensor())).toThrow(message);
+        if (method !== prefixTuning) return;
+        const prefix = await loadAdapter(model, folder, { config: { prefixProjection: false } });
+        expect(prefix.trainingHooks(prefix.parameters, Key.fromSeed(0).toTensor()).prefix).toBeDefined();
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
+
+  it('CPT is not trained on a context with labels, whose loss PEFT adds', async () => {
+    const config = { cptTokenIds: [1, 2], cptTokensTypeMask: [2, 4] };
+    const { parameters, hooks, trainingHooks } = await createAdapter(await tinyModel('qwen2'), cpt, config);
+    expect(hooks(parameters).virtualTokens).toBeDefined();
+    expect(() => trainingHooks(parameters, Key.fromSeed(0).toTensor())).toThrow(/token 1 of the context is of a label/);
+  });
+
   it('VeRA has one A and B for all modules, frozen, other ones for another seed, and a run tells them apart', async () => {
     const model = await tinyModel('llama');
     const of = (seed: number) => createAdapter(model, vera, { r: 2, targetModules: 'all-linear' }, { seed });
@@ -600,12 +719,9 @@ describe('what cannot be is refused', () => {
   it.each<readonly [string, LayerMethod<never> | PeftMethod<never>, object, RegExp]>([
     ['prompt tuning without a number of tokens', promptTuning as never, {}, /numVirtualTokens null: it must be given/],
     ['more virtual tokens than the context', prefixTuning as never, { numVirtualTokens: 31 }, /from 1 to 30/],
-    [
-      'the MLP of prefix tuning',
-      prefixTuning as never,
-      { numVirtualTokens: 2, prefixProjection: true },
-      /not supported/,
-    ],
+    ['masks of another context', cpt as never, { cptTokenIds: [1, 2], cptMask: [1] }, /cptMask is of 1 tokens, .* 2/],
+    ['a context of no tokens of the model', cpt as never, { cptTokenIds: [1, 99] }, /99 is no token id/],
+    ['more entries than a weight', shira as never, { r: 9 }, /r 9 are 288 entries, and the weight has 256/],
     [
       'a feed-forward module that is no target',
       ia3 as never,
