@@ -198,6 +198,7 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   VBLORA: ['vb-lora'],
   LN_TUNING: ['ln-tuning'],
   PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
+  MULTITASK_PROMPT_TUNING: ['prompt-learning', 'multitask-prompt-tuning'],
   PREFIX_TUNING: ['prompt-learning', 'prefix-tuning'],
   P_TUNING: ['prompt-learning', 'p-tuning'],
   CPT: ['cpt'],

@@ -56,6 +56,7 @@ export { type LokrConfig, lokr } from './methods/lokr.js';
 export type { LoraConfig } from './methods/lora.js';
 export { lora } from './methods/lora.js';
 export { type MissConfig, miss } from './methods/miss.js';
+export { type MultitaskPromptTuningConfig, multitaskPromptTuning } from './methods/multitask-prompt-tuning.js';
 export { type OftConfig, oft } from './methods/oft.js';
 export { type PTuningConfig, pTuning } from './methods/p-tuning.js';
 export { peftMethods } from './methods/peft-methods.js';

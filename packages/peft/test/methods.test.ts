@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { iota, Key, referenceEngine, scalar, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
 import { leftSingularVectors, mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
-import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
+import { adapterFor, type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { torchPermutation } from '../src/adapters/torch-permutation.js';
 import {
@@ -27,6 +27,7 @@ import {
   mergeAdapter,
   methodOptions,
   miss,
+  multitaskPromptTuning,
   NO_PLAN,
   oft,
   type PeftAdapter,
@@ -106,6 +107,12 @@ describe('conformance', () => {
     pTuning,
     { numVirtualTokens: 2, encoderReparameterizationType: 'LSTM', encoderHiddenSize: 4, encoderDropout: 0.3 },
     llama,
+  );
+  testPeftMethod(
+    it,
+    multitaskPromptTuning,
+    { numVirtualTokens: 3, numTasks: 3, numRanks: 2 },
+    { ...two, identityAtStart: false, adapterInputs: { taskIds: 2 } },
   );
   testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
   testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
@@ -471,6 +478,56 @@ describe('what an adapter starts as', () => {
     const logits = await logitsOf(model, TOKENS, adapter.hooks(adapter.parameters));
     expect(farthest(logits, whole.slice(3 * model.config.vocabSize))).toBeLessThan(1e-5);
     await expect(createAdapter(model, promptTuning, config, { rows: [[99]] })).rejects.toThrow(/99 is no token id/);
+    await expect(createAdapter(model, promptTuning, config)).rejects.toThrow(/needs the tokens of one text/);
+  });
+
+  it('multitask prompt tuning starts from tasks of an earlier adapter, and a task of factors of ones is the text', async () => {
+    const model = await tinyModel('gpt2');
+    const folder = await mkdtemp(join(tmpdir(), 'multitask-'));
+    try {
+      const options = { numVirtualTokens: 2, promptTuningInit: 'TEXT' } as const;
+      const text = await createAdapter(model, multitaskPromptTuning, { ...options, numTasks: 2 }, { rows: [[5, 9]] });
+      // The factors of task 1 are ones, and those of task 0 threes.
+      const factor = tensor([3, 1], [2, 1, 1]);
+      const source = withAdapterParameters(
+        text,
+        mapNamed(text.parameters, (x, name) => (name === 'prompt_embeddings' ? x : x.mul(0).add(factor))),
+      );
+      await saveAdapter(folder, source);
+      const path = join(folder, 'adapter_model.safetensors');
+      const from = (promptTuningInit: 'AVERAGE_SOURCE_TASKS' | 'EXACT_SOURCE_TASK', more = {}) =>
+        createAdapter(model, multitaskPromptTuning, {
+          ...{ numVirtualTokens: 2, promptTuningInit, promptTuningInitStateDictPath: path },
+          ...more,
+        });
+      const ofTask = async (adapter: PeftAdapter, taskIds: number) => {
+        const runner = new ModelRunner(model);
+        const own = adapterFor(adapter, TOKENS, { taskIds });
+        const [result] = await runner.extend([{ sequence: runner.start(), tokens: TOKENS, adapter: own }]);
+        return [...result!.logits[0]!];
+      };
+      const { vocabSize } = model.config;
+      const ones = (await logitsOf(model, [5, 9, ...TOKENS], {})).slice(-vocabSize);
+      expect(farthest(await ofTask(source, 1), ones)).toBeLessThan(1e-5);
+      expect(farthest(await ofTask(source, 0), ones)).toBeGreaterThan(1e-2);
+      const exact = await from('EXACT_SOURCE_TASK', { promptTuningInitTask: 1 });
+      expect(farthest(await ofTask(exact, 0), ones)).toBeLessThan(1e-5);
+      // (3 + 1)/2 = 2 of both factors: P · 4.
+      const average = await from('AVERAGE_SOURCE_TASKS');
+      expect(await average.parameters.prefix_task_cols!.toArray()).toEqual([2, 2]);
+      await expect(from('EXACT_SOURCE_TASK', { promptTuningInitTask: 2 })).rejects.toThrow(
+        /takes task 2, and .* has 2/,
+      );
+      await expect(from('EXACT_SOURCE_TASK', { numTasks: 2 })).rejects.toThrow(/is of one task, and numTasks is 2/);
+      await expect(from('EXACT_SOURCE_TASK', { numVirtualTokens: 3 })).rejects.toThrow(
+        /needs prompt_embeddings \[3, 16\]/,
+      );
+      await expect(
+        createAdapter(model, multitaskPromptTuning, { numVirtualTokens: 2, promptTuningInit: 'ONLY_SOURCE_SHARED' }),
+      ).rejects.toThrow(/needs promptTuningInitStateDictPath/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('prefix tuning with the keys and values of tokens is the model with these tokens before', async () => {

@@ -100,7 +100,7 @@ export async function planAdapter<Config extends object>(
   const context: MethodContext<Config> = { config, plan, model: model.config };
   checkSize(model, method, context, file);
   const key = Key.fromSeed(seed);
-  const prepared = (await method.prepare?.({ ...context, base: model, rows, key })) ?? {};
+  const prepared = (await method.prepare?.({ ...context, base: model, rows, key, isLoaded: file !== undefined })) ?? {};
   const own = method.init(context, model, key, prepared);
   const trained: Record<string, Tensor> = { ...own.trained };
   for (const [module, parameter] of plan.biases) trained[parameter] = model.weights[`${module}.bias`]!;

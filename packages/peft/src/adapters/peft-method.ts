@@ -29,6 +29,8 @@ export interface PrepareContext<Config extends object = object> extends MethodCo
   /** Token ids of rows to look at: the option `rows` of `createAdapter`. None when an adapter is loaded. */
   readonly rows: readonly (readonly number[])[];
   readonly key: Key;
+  /** Whether the adapter comes from a file, whose numbers stand in the place of these: their shapes count only. */
+  readonly isLoaded: boolean;
 }
 
 /** A configuration written out, and the places of the model that it means. */

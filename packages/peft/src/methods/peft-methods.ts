@@ -12,6 +12,7 @@ import { loha } from './loha.js';
 import { lokr } from './lokr.js';
 import { lora } from './lora.js';
 import { miss } from './miss.js';
+import { multitaskPromptTuning } from './multitask-prompt-tuning.js';
 import { oft } from './oft.js';
 import { pTuning } from './p-tuning.js';
 import { poly } from './poly.js';
@@ -44,6 +45,7 @@ export const peftMethods = {
   VBLORA: vbLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
+  MULTITASK_PROMPT_TUNING: multitaskPromptTuning,
   PREFIX_TUNING: prefixTuning,
   P_TUNING: pTuning,
   CPT: cpt,
