@@ -206,6 +206,7 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   POLY: ['poly'],
   HOULSBY: ['houlsby'],
   BITFIT: ['bitfit'],
+  LOREFT: ['loreft'],
 };
 
 /** docs/peft/methods.md. */

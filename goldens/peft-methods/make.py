@@ -378,6 +378,75 @@ def bitfit(folder: Path, base: str, seed: int) -> None:
     write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(biases)})
 
 
+# Lengths of the prompts of the two rows.
+PROMPTS = [7, 4]
+
+
+def loreft(folder: Path, base: str, positions: str, seed: int) -> None:
+    """LoReFT, which PEFT does not have: hooks of torch behind the blocks with torch's own orthogonal layers, in this project's files."""
+    rank = 3
+    model = load_base(base)
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    generator = torch.Generator().manual_seed(seed)
+    width = model.config.hidden_size
+    counts = {part[0]: int(part[1:]) for part in positions.split("+")}
+    parts = {"f": "first", "l": "last"} if len(counts) == 2 else {next(iter(counts)): ""}
+    trained = {}
+
+    def intervention(place: str):
+        rotate = torch.nn.Linear(rank, width, bias=False)
+        torch.nn.utils.parametrizations.orthogonal(rotate, "weight", "householder", use_trivialization=False)
+        below = torch.randn(width, rank, generator=generator).tril(-1)
+        original = rotate.parametrizations.weight.original
+        with torch.no_grad():
+            original.copy_(below + torch.eye(width, rank))
+        source = torch.nn.Linear(width, rank)
+        with torch.no_grad():
+            for parameter in source.parameters():
+                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+        trained[f"{place}.rotate_layer"] = (original, below)
+        trained[f"{place}.learned_source.weight"] = (source.weight, source.weight)
+        trained[f"{place}.learned_source.bias"] = (source.bias, source.bias)
+        return rotate, source
+
+    def places(kind: str, length: int) -> list[int]:
+        count = min(length // 2, counts[kind])
+        return list(range(count)) if kind == "f" else list(range(length - count, length))
+
+    def behind(interventions):
+        def hook(_module, _inputs, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            changed = hidden
+            for kind, (rotate, source) in interventions.items():
+                put = hidden + (source(hidden) - hidden @ rotate.weight) @ rotate.weight.T
+                mask = torch.zeros(hidden.shape[:2], dtype=torch.bool)
+                for row, length in enumerate(PROMPTS):
+                    mask[row, places(kind, length)] = True
+                changed = torch.where(mask.unsqueeze(-1), put, changed)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return hook
+
+    model.requires_grad_(False)
+    blocks = model.model.layers if base == "llama" else model.transformer.h
+    for index, block in enumerate(blocks):
+        ends = {kind: f"layers.{index}" + (f".{name}" if name else "") for kind, name in parts.items()}
+        block.register_forward_hook(behind({kind: intervention(place) for kind, place in ends.items()}))
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    tensors = {f"base_model.model.{key}": stored for key, (_, stored) in trained.items()}
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+    facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
+    options = {"dropout": 0, "layers": list(range(len(blocks))), "low_rank_dimension": rank, "modules_to_save": None}
+    kind = {"peft_type": "LOREFT", "peft_version": "0.21.2", "task_type": "CAUSAL_LM"}
+    write_json(folder / "adapter_config.json", facts | options | kind | {"positions": positions, "share_weights": False})
+    expected = {f"gradient.base_model.model.{key}": parameter.grad for key, (parameter, _) in trained.items()}
+    write_tensors(folder / "expected.safetensors", {"logits": output.logits} | expected)
+    inputs = [{"promptTokens": length} for length in PROMPTS]
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "inputs": inputs})
+
+
 def main() -> None:
     out = output_folder(__file__)
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
@@ -386,6 +455,8 @@ def main() -> None:
     houlsby(out.resolve() / "houlsby-llama", 3100)
     for seed, base in enumerate(["gpt2", "qwen2"]):
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
+    loreft(out.resolve() / "loreft-llama", "llama", "f2+l3", 3110)
+    loreft(out.resolve() / "loreft-gpt2", "gpt2", "l1", 3111)
 
 
 if __name__ == "__main__":

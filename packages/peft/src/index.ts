@@ -55,6 +55,7 @@ export { type LohaConfig, loha } from './methods/loha.js';
 export { type LokrConfig, lokr } from './methods/lokr.js';
 export type { LoraConfig } from './methods/lora.js';
 export { lora } from './methods/lora.js';
+export { type LoReftConfig, loReft } from './methods/loreft.js';
 export { type MissConfig, miss } from './methods/miss.js';
 export { type MultitaskPromptTuningConfig, multitaskPromptTuning } from './methods/multitask-prompt-tuning.js';
 export { type OftConfig, oft } from './methods/oft.js';

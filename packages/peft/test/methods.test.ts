@@ -23,6 +23,7 @@ import {
   loadAdapter,
   loha,
   lokr,
+  loReft,
   lora,
   mergeAdapter,
   methodOptions,
@@ -113,6 +114,18 @@ describe('conformance', () => {
     multitaskPromptTuning,
     { numVirtualTokens: 3, numTasks: 3, numRanks: 2 },
     { ...two, identityAtStart: false, adapterInputs: { taskIds: 2 } },
+  );
+  testPeftMethod(
+    it,
+    loReft,
+    { lowRankDimension: 3 },
+    { ...two, identityAtStart: false, adapterInputs: { promptTokens: 5 } },
+  );
+  testPeftMethod(
+    it,
+    loReft,
+    { lowRankDimension: 2, positions: 'f1+l2', shareWeights: true, dropout: 0.3, layers: [1] },
+    { ...llama, adapterInputs: { promptTokens: 6 } },
   );
   testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
   testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
@@ -260,6 +273,28 @@ describe('the formulas by hand', () => {
       expect(rest).toBeLessThan(1e-6);
       expect((await a.toArray()).filter((_, i) => i % 3 < Math.floor(i / 3))).toEqual([0, 0, 0]);
     }
+  });
+
+  it('LoReFT: orthonormal R, and h in its subspace is what W and b say, at the positions asked for only', async () => {
+    const model = await tinyModel('qwen2');
+    const adapter = await createAdapter(model, loReft, { lowRankDimension: 3, positions: 'f1+l2' });
+    const hooks = adapter.hooks(adapter.parameters);
+    const [zero, pass] = [zeros([1, 8, 16]), { positions: iota([1, 8], 1), inputs: { promptTokens: tensor([[5, 5, 5, 5, 5, 5, 5, 5]], [1, 8], 'int32') } }]; // biome-ignore format: a pass
+    const change = (h: Tensor) => hooks.sublayer!(zero, { layer: 0, part: 'mlp', input: h, pass }).squeeze(0);
+    const one = tensor(Key.fromSeed(3).normalHost(8 * 16), [1, 8, 16]);
+    const size = await change(one).square().sum(1).toArray();
+    expect(size.map((x) => x > 1e-9)).toEqual([true, false, false, true, true, false, false, false]);
+    expect(await hooks.sublayer!(zero, { layer: 0, part: 'attention', input: one, pass }).abs().sum().item()).toBe(0);
+    // W = 0 and b = 0 take the subspace out: an orthogonal projection, which is the same twice, and by Pythagoras.
+    const out = mapNamed(adapter.parameters, (x, name) => (name.includes('learned_source') ? x.mul(0) : x));
+    const take = (h: Tensor) => adapter.hooks(out).sublayer!(zero, { layer: 0, part: 'mlp', input: h, pass }).add(h);
+    const once = take(one);
+    expect(farthest(await take(once).toArray(), await once.toArray())).toBeLessThan(1e-6);
+    const lost = (await one.square().sum(2).sub(once.square().sum(2)).toArray())[0]!;
+    expect(lost).toBeCloseTo((await one.sub(once).square().sum(2).toArray())[0]!, 5);
+    await expect(createAdapter(model, loReft, { positions: 'f1l1' })).rejects.toThrow(/first and last positions/);
+    await expect(createAdapter(model, loReft, { layers: [2] })).rejects.toThrow(/layers: 2, and the model has 2/);
+    expect(() => adapterFor(adapter, TOKENS)).toThrow(/promptTokens is missing/);
   });
 
   it('OFT and HRA: rotations, which keep lengths and angles of inputs', async () => {

@@ -11,6 +11,7 @@ import { lnTuning } from './ln-tuning.js';
 import { loha } from './loha.js';
 import { lokr } from './lokr.js';
 import { lora } from './lora.js';
+import { loReft } from './loreft.js';
 import { miss } from './miss.js';
 import { multitaskPromptTuning } from './multitask-prompt-tuning.js';
 import { oft } from './oft.js';
@@ -53,4 +54,5 @@ export const peftMethods = {
   POLY: poly,
   HOULSBY: houlsby,
   BITFIT: bitFit,
+  LOREFT: loReft,
 } as const;
