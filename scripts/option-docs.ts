@@ -196,6 +196,7 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   RANDLORA: ['randlora'],
   SHIRA: ['shira'],
   VBLORA: ['vb-lora'],
+  TINYLORA: ['tinylora'],
   LN_TUNING: ['ln-tuning'],
   PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
   MULTITASK_PROMPT_TUNING: ['prompt-learning', 'multitask-prompt-tuning'],

@@ -32,6 +32,7 @@ from peft import (  # noqa: E402
     RandLoraConfig,
     RoadConfig,
     ShiraConfig,
+    TinyLoraConfig,
     VBLoRAConfig,
     VeraConfig,
     XLoraConfig,
@@ -170,6 +171,12 @@ CASES = {
     "multitask-prompt-tuning-gpt2": ("gpt2", MultitaskPromptTuningConfig, {"num_virtual_tokens": 2, "num_tasks": 3}),
     "shira-llama": ("llama", ShiraConfig, {"r": 2, "random_seed": 7, "target_modules": ["q_proj", "down_proj"]}),
     "shira-qwen2": ("qwen2", ShiraConfig, {"r": 1}),
+    "tinylora-llama": (
+        "llama",
+        TinyLoraConfig,
+        {"u": 5, "weight_tying": 0.4, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+    ),
+    "tinylora-gpt2": ("gpt2", TinyLoraConfig, {"r": 3, "u": 4, "fan_in_fan_out": True}),
 }
 
 
@@ -276,6 +283,12 @@ def make(name: str, folder: Path, seed: int) -> None:
     if name.startswith(("pissa", "olora")):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
+    if name.startswith("tinylora"):
+        initial = {
+            f"initial.{key}": value.clone()
+            for key, value in get_peft_model_state_dict(model).items()
+            if key.endswith(("tinylora_A", "tinylora_B"))
+        }
     if name.startswith("shira"):
         initial = {
             f"initial.{key}": value for key, value in get_peft_model_state_dict(model).items() if "indices" in key

@@ -67,6 +67,7 @@ export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.j
 export { type RandLoraConfig, randLora } from './methods/randlora.js';
 export { type RoadConfig, road } from './methods/road.js';
 export { type ShiraConfig, shira } from './methods/shira.js';
+export { type TinyLoraConfig, tinyLora } from './methods/tinylora.js';
 export { type VbLoraConfig, vbLora } from './methods/vb-lora.js';
 export { type VeraConfig, vera } from './methods/vera.js';
 export { type XLoraConfig, xLora } from './methods/xlora.js';

@@ -18,6 +18,8 @@ import {
   type ShiraConfig,
   saveAdapter,
   shira,
+  type TinyLoraConfig,
+  tinyLora,
   withAdapterParameters,
 } from '../src/index.js';
 import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
@@ -143,6 +145,17 @@ describe.each(folders)('PEFT adapter %s', (name) => {
       for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('initial.'))) {
         const own = fresh.frozen[key.replace('initial.base_model.model.', '')]!;
         expect(await own.toArray()).toEqual(await numbers(file, key));
+      }
+    });
+  }
+
+  if (/^tinylora/.test(name)) {
+    it('starts from the same directions of the weights', async () => {
+      const fresh = await createAdapter(base, tinyLora, adapter.config as Partial<TinyLoraConfig>);
+      for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('initial.'))) {
+        const own = await fresh.frozen[key.replace('initial.base_model.model.', '')]!.toArray();
+        // A singular vector has two signs.
+        expectClose(own.map(Math.abs), (await numbers(file, key)).map(Math.abs), 2e-5);
       }
     });
   }

@@ -42,6 +42,7 @@ import {
   road,
   saveAdapter,
   shira,
+  tinyLora,
   vbLora,
   vera,
   withAdapterParameters,
@@ -128,6 +129,7 @@ describe('conformance', () => {
     { ...llama, adapterInputs: { promptTokens: 6 } },
   );
   testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
+  testPeftMethod(it, tinyLora, { u: 3, weightTying: 0.5, tinyloraDropout: 0.2, targetModules: some }, two);
   testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
   testPeftMethod(it, houlsby, { bottleneckSize: 4 }, { identityAtStart: false });
   testPeftMethod(
@@ -630,6 +632,35 @@ describe('what an adapter starts as', () => {
     const stepped = parameters as typeof moved;
     const stays = (await stepped['delta_embedding.weight'].square().sum(1).sqrt().toArray()).slice(0, 2);
     expect(farthest(stays, norms.slice(0, 2))).toBeLessThan(1e-7);
+  });
+
+  it('TinyLoRA: thirteen numbers for the whole model, which move every weight within its first singular directions', async () => {
+    const model = await tinyModel('qwen2');
+    const config = {
+      u: 13,
+      weightTying: 1,
+      initWeights: 'uniform',
+      initVBound: 1,
+      targetModules: 'all-linear',
+    } as const;
+    const adapter = await createAdapter(model, tinyLora, config);
+    expect(adapter.report.trainableParameters).toBe(13);
+    expect(Object.keys(adapter.parameters)).toEqual(['tinylora_v.0']);
+    const { model: merged } = await mergeAdapter(model, adapter);
+    const name = 'model.layers.1.mlp.up_proj.weight';
+    const delta = merged.weights[name]!.sub(model.weights[name]!);
+    expect(await delta.abs().max().item()).toBeGreaterThan(1e-4);
+    const [outputs] = delta.shape as [number, number];
+    const all = tensor(await leftSingularVectors(model.weights[name]!, outputs), [outputs, outputs]);
+    const others = all.slice(1, 2).matmul(delta, { transposeA: true });
+    expect(await others.abs().max().item()).toBeLessThan(1e-6);
+    const ungrouped = await createAdapter(model, tinyLora, {
+      u: 2,
+      weightTying: 0.5,
+      targetModules: ['q_proj', 'up_proj'],
+    });
+    expect(Object.keys(ungrouped.parameters)).toEqual(['tinylora_v.0', 'tinylora_v.1']);
+    await expect(createAdapter(model, tinyLora, { saveProjection: false })).rejects.toThrow(/P must be in the file/);
   });
 
   it('SHiRA changes as many entries of a weight as LoRA has numbers, and its change has full rank', async () => {

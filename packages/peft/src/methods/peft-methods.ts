@@ -22,6 +22,7 @@ import { promptTuning } from './prompt-tuning.js';
 import { randLora } from './randlora.js';
 import { road } from './road.js';
 import { shira } from './shira.js';
+import { tinyLora } from './tinylora.js';
 import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
 import { xLora } from './xlora.js';
@@ -44,6 +45,7 @@ export const peftMethods = {
   RANDLORA: randLora,
   SHIRA: shira,
   VBLORA: vbLora,
+  TINYLORA: tinyLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
   MULTITASK_PROMPT_TUNING: multitaskPromptTuning,
