@@ -194,14 +194,20 @@ const METHOD_FILES: Readonly<Record<keyof typeof peftMethods, readonly string[]>
   C3A: ['c3a'],
   FOURIERFT: ['fourierft'],
   RANDLORA: ['randlora'],
+  SHIRA: ['shira'],
   VBLORA: ['vb-lora'],
+  TINYLORA: ['tinylora'],
   LN_TUNING: ['ln-tuning'],
   PROMPT_TUNING: ['prompt-learning', 'prompt-tuning'],
+  MULTITASK_PROMPT_TUNING: ['prompt-learning', 'multitask-prompt-tuning'],
   PREFIX_TUNING: ['prompt-learning', 'prefix-tuning'],
+  P_TUNING: ['prompt-learning', 'p-tuning'],
+  CPT: ['cpt'],
   XLORA: ['xlora'],
   POLY: ['poly'],
   HOULSBY: ['houlsby'],
   BITFIT: ['bitfit'],
+  LOREFT: ['loreft'],
 };
 
 /** docs/peft/methods.md. */

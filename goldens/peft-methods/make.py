@@ -13,6 +13,7 @@ from peft import (  # noqa: E402
     AdaLoraConfig,
     BOFTConfig,
     C3AConfig,
+    CPTConfig,
     FourierFTConfig,
     HRAConfig,
     IA3Config,
@@ -21,13 +22,17 @@ from peft import (  # noqa: E402
     LoKrConfig,
     LoraConfig,
     MissConfig,
+    MultitaskPromptTuningConfig,
     OFTConfig,
     PeftModel,
     PolyConfig,
     PrefixTuningConfig,
+    PromptEncoderConfig,
     PromptTuningConfig,
     RandLoraConfig,
     RoadConfig,
+    ShiraConfig,
+    TinyLoraConfig,
     VBLoRAConfig,
     VeraConfig,
     XLoraConfig,
@@ -64,6 +69,9 @@ EXPERTS = [
     {"target_modules": ["q_proj", "v_proj"], "r": 3, "lora_alpha": 5},
     {"target_modules": ["k_proj", "q_proj"], "use_rslora": True},
 ]
+
+# What each token of a context is: templates, an input, and one that is not trained.
+CONTEXT = {"cpt_token_ids": [9, 4, 31, 17, 2], "cpt_tokens_type_mask": [1, 2, 2, 3, 0]}
 
 # name: (base folder, class of the configuration, options beside task_type)
 CASES = {
@@ -141,6 +149,34 @@ CASES = {
         {"r": 4, "lora_alpha": 6, "init_lora_weights": "olora", "target_modules": ["k_proj", "up_proj"]},
     ),
     "olora-qwen2": ("qwen2", LoraConfig, {"r": 3, "init_lora_weights": "olora", "use_rslora": True}),
+    "p-tuning-llama": ("llama", PromptEncoderConfig, {"num_virtual_tokens": 4, "encoder_hidden_size": 6}),
+    "p-tuning-lstm-gpt2": (
+        "gpt2",
+        PromptEncoderConfig,
+        {"num_virtual_tokens": 3, "encoder_hidden_size": 5, "encoder_reparameterization_type": "LSTM"},
+    ),
+    "prefix-projection-llama": (
+        "llama",
+        PrefixTuningConfig,
+        {"num_virtual_tokens": 3, "encoder_hidden_size": 5, "prefix_projection": True},
+    ),
+    "prefix-projection-gpt2": ("gpt2", PrefixTuningConfig, {"num_virtual_tokens": 2, "prefix_projection": True}),
+    "cpt-llama": ("llama", CPTConfig, CONTEXT | {"opt_projection_epsilon": 2.0, "opt_projection_format_epsilon": 9.0}),
+    "cpt-gpt2": ("gpt2", CPTConfig, CONTEXT),
+    "multitask-prompt-tuning-llama": (
+        "llama",
+        MultitaskPromptTuningConfig,
+        {"num_virtual_tokens": 4, "num_tasks": 3, "num_ranks": 2},
+    ),
+    "multitask-prompt-tuning-gpt2": ("gpt2", MultitaskPromptTuningConfig, {"num_virtual_tokens": 2, "num_tasks": 3}),
+    "shira-llama": ("llama", ShiraConfig, {"r": 2, "random_seed": 7, "target_modules": ["q_proj", "down_proj"]}),
+    "shira-qwen2": ("qwen2", ShiraConfig, {"r": 1}),
+    "tinylora-llama": (
+        "llama",
+        TinyLoraConfig,
+        {"u": 5, "weight_tying": 0.4, "target_modules": ["q_proj", "v_proj", "down_proj"]},
+    ),
+    "tinylora-gpt2": ("gpt2", TinyLoraConfig, {"r": 3, "u": 4, "fan_in_fan_out": True}),
 }
 
 
@@ -173,9 +209,22 @@ def saved_names(model) -> dict[int, str]:
     return {tensor.data_ptr(): key for key, tensor in saved_tensors(model).items()}
 
 
+def encoder(model) -> dict[str, torch.Tensor]:
+    """What is trained in the place of what is saved, by the names of this project; nothing for most methods."""
+    if model.active_peft_config.peft_type not in ("P_TUNING", "PREFIX_TUNING", "CPT"):
+        return {}
+    named = {name: p for name, p in model.prompt_encoder["default"].named_parameters() if p.requires_grad}
+    if model.active_peft_config.peft_type == "CPT":
+        return named
+    network = {f"prompt_encoder.{name}": value for name, value in named.items()}
+    return network if len(network) > 1 else {}
+
+
 def gradients(model) -> dict[str, torch.Tensor]:
+    if encoder(model):
+        return {f"gradient.{name}": value.grad for name, value in encoder(model).items() if value.grad is not None}
     names = saved_names(model)
-    only = [key for key in names.values() if key == "prompt_embeddings"]
+    only = [key for key in names.values() if key == "prompt_embeddings" and len(names) == 1]
     named = {}
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.grad is not None:
@@ -216,13 +265,17 @@ def experts(name: str, base: str, folder: Path) -> dict:
     return {"adapters": paths, "hidden_size": load_base(base).config.hidden_size}
 
 
+def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
 def make(name: str, folder: Path, seed: int) -> None:
     base, config, options = CASES[name]
     inputs = load_file(f"models/{base}/expected.safetensors")
     ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
     labels[:, 0] = -100  # PEFT predicts the first token from the last virtual one; nobody else does.
     torch.manual_seed(seed)
-    given = {"task_ids": torch.tensor(TASKS)} if name.startswith("poly") else {}
+    given = {"task_ids": torch.tensor(TASKS)} if name.startswith(("poly", "multitask")) else {}
     if name.startswith("xlora"):
         options = options | experts(name, base, folder)
     model = get_peft_model(load_base(base), config(task_type="CAUSAL_LM", **options)).eval()
@@ -230,22 +283,35 @@ def make(name: str, folder: Path, seed: int) -> None:
     if name.startswith(("pissa", "olora")):
         initial = {f"initial.{key}": value.clone() for key, value in get_peft_model_state_dict(model).items()}
         initial["initial.logits"] = model(ids).logits
+    if name.startswith("tinylora"):
+        initial = {
+            f"initial.{key}": value.clone()
+            for key, value in get_peft_model_state_dict(model).items()
+            if key.endswith(("tinylora_A", "tinylora_B"))
+        }
+    if name.startswith("shira"):
+        initial = {
+            f"initial.{key}": value for key, value in get_peft_model_state_dict(model).items() if "indices" in key
+        }
     randomise(model, torch.Generator().manual_seed(seed))
+    initial |= {f"parameter.{key}": value.detach().clone() for key, value in encoder(model).items()}
     model.save_pretrained(folder, selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)
     if name.startswith("xlora"):
         write_tensors(folder / "adapter_model.safetensors", saved_tensors(model))
 
-    output = model(ids, labels=labels, **given)
-    output.loss.backward()
     count = ids.shape[1]
+    output = model(ids, **({} if name.startswith("cpt") else {"labels": labels}), **given)
+    # PEFT puts the loss of the labels inside the context beside that of the rows; this is that of the rows.
+    loss = row_loss(output.logits[:, -count:], labels) if name.startswith("cpt") else output.loss
+    loss.backward()
     tensors = initial | {"logits": output.logits[:, -count:]} | gradients(model)
-    facts = {"base": base, "loss": output.loss.item()}
+    facts = {"base": base, "loss": loss.item()}
     again = PeftModel.from_pretrained(load_base(base), folder).eval()
     assert torch.allclose(again(ids, **given).logits, output.logits, atol=1e-5), "the saved adapter is the adapter"
     if given:
         facts["inputs"] = [{"taskIds": task} for task in TASKS]
-    if not name.startswith(("prompt", "prefix", "xlora", "poly", "alora")):
+    if not name.startswith(("prompt", "prefix", "p-tuning", "cpt", "multitask", "xlora", "poly", "alora")):
         merged = dict(again.merge_and_unload().named_parameters())
         before = dict(load_base(base).named_parameters())
         changed = [key for key, value in merged.items() if key in before and not torch.equal(value, before[key])]
@@ -255,7 +321,7 @@ def make(name: str, folder: Path, seed: int) -> None:
     write_json(folder / "expected.json", facts)
     if name.startswith("adalora"):
         budget(base, folder, ids, labels)
-    print(f"{name}: loss {output.loss.item():.4f}, {[key for key in tensors if 'gradient' in key][:2]}")
+    print(f"{name}: loss {loss.item():.4f}, {[key for key in tensors if 'gradient' in key][:2]}")
 
 
 def houlsby(folder: Path, seed: int) -> None:
@@ -325,6 +391,75 @@ def bitfit(folder: Path, base: str, seed: int) -> None:
     write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "merged_parameters": list(biases)})
 
 
+# Lengths of the prompts of the two rows.
+PROMPTS = [7, 4]
+
+
+def loreft(folder: Path, base: str, positions: str, seed: int) -> None:
+    """LoReFT, which PEFT does not have: hooks of torch behind the blocks with torch's own orthogonal layers, in this project's files."""
+    rank = 3
+    model = load_base(base)
+    inputs = load_file(f"models/{base}/expected.safetensors")
+    ids, labels = (inputs[f"batch.{key}"] for key in ("input_ids", "labels"))
+    generator = torch.Generator().manual_seed(seed)
+    width = model.config.hidden_size
+    counts = {part[0]: int(part[1:]) for part in positions.split("+")}
+    parts = {"f": "first", "l": "last"} if len(counts) == 2 else {next(iter(counts)): ""}
+    trained = {}
+
+    def intervention(place: str):
+        rotate = torch.nn.Linear(rank, width, bias=False)
+        torch.nn.utils.parametrizations.orthogonal(rotate, "weight", "householder", use_trivialization=False)
+        below = torch.randn(width, rank, generator=generator).tril(-1)
+        original = rotate.parametrizations.weight.original
+        with torch.no_grad():
+            original.copy_(below + torch.eye(width, rank))
+        source = torch.nn.Linear(width, rank)
+        with torch.no_grad():
+            for parameter in source.parameters():
+                parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+        trained[f"{place}.rotate_layer"] = (original, below)
+        trained[f"{place}.learned_source.weight"] = (source.weight, source.weight)
+        trained[f"{place}.learned_source.bias"] = (source.bias, source.bias)
+        return rotate, source
+
+    def places(kind: str, length: int) -> list[int]:
+        count = min(length // 2, counts[kind])
+        return list(range(count)) if kind == "f" else list(range(length - count, length))
+
+    def behind(interventions):
+        def hook(_module, _inputs, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            changed = hidden
+            for kind, (rotate, source) in interventions.items():
+                put = hidden + (source(hidden) - hidden @ rotate.weight) @ rotate.weight.T
+                mask = torch.zeros(hidden.shape[:2], dtype=torch.bool)
+                for row, length in enumerate(PROMPTS):
+                    mask[row, places(kind, length)] = True
+                changed = torch.where(mask.unsqueeze(-1), put, changed)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return hook
+
+    model.requires_grad_(False)
+    blocks = model.model.layers if base == "llama" else model.transformer.h
+    for index, block in enumerate(blocks):
+        ends = {kind: f"layers.{index}" + (f".{name}" if name else "") for kind, name in parts.items()}
+        block.register_forward_hook(behind({kind: intervention(place) for kind, place in ends.items()}))
+    output = model(ids, labels=labels)
+    output.loss.backward()
+    tensors = {f"base_model.model.{key}": stored for key, (_, stored) in trained.items()}
+    write_tensors(folder / "adapter_model.safetensors", tensors)
+    facts = {"auto_mapping": None, "base_model_name_or_path": f"models/{base}", "inference_mode": True, "revision": None}
+    options = {"dropout": 0, "layers": list(range(len(blocks))), "low_rank_dimension": rank, "modules_to_save": None}
+    kind = {"peft_type": "LOREFT", "peft_version": "0.21.2", "task_type": "CAUSAL_LM"}
+    write_json(folder / "adapter_config.json", facts | options | kind | {"positions": positions, "share_weights": False})
+    expected = {f"gradient.base_model.model.{key}": parameter.grad for key, (parameter, _) in trained.items()}
+    write_tensors(folder / "expected.safetensors", {"logits": output.logits} | expected)
+    inputs = [{"promptTokens": length} for length in PROMPTS]
+    write_json(folder / "expected.json", {"base": base, "loss": output.loss.item(), "inputs": inputs})
+
+
 def main() -> None:
     out = output_folder(__file__)
     os.chdir(ROOT)  # so that adapter_config.json names the base by a path inside this folder
@@ -333,6 +468,8 @@ def main() -> None:
     houlsby(out.resolve() / "houlsby-llama", 3100)
     for seed, base in enumerate(["gpt2", "qwen2"]):
         bitfit(out.resolve() / f"bitfit-{base}", base, 3101 + seed)
+    loreft(out.resolve() / "loreft-llama", "llama", "f2+l3", 3110)
+    loreft(out.resolve() / "loreft-gpt2", "gpt2", "l1", 3111)
 
 
 if __name__ == "__main__":

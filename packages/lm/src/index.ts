@@ -65,6 +65,7 @@ export type {
   NormTensors,
   PassInfo,
   Sublayer,
+  VirtualTokenKinds,
   Weights,
 } from './model/layers.js';
 export { applyLinear } from './model/layers.js';

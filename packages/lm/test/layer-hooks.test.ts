@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { iota, referenceEngine, setEngine, type Tensor, tensor, where, zeros } from '@posttrain/core-tensor';
+import { iota, referenceEngine, setEngine, stack, type Tensor, tensor, where, zeros } from '@posttrain/core-tensor';
 import { onEngine } from '@posttrain/core-tensor/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -116,6 +116,23 @@ describe.each(KINDS)('%s with virtual tokens', (_, config) => {
     expect(largestDifference(packed, apart)).toBeLessThan(1e-9);
   });
 
+  it('has those of its kind before every sequence, of a packed row too', async () => {
+    const model = await tiny(config);
+    const one = await asVirtualTokens(model);
+    const hooks: LayerHooks = { virtualTokens: { kinds: stack([one, one.mul(-2)]), kindOf: 'kind' } };
+    const packed = await logitsOf(model, [TOKENS], hooks, {
+      segments: [[1, 1, 1, 2, 2, 2, 2, 2]],
+      positions: [[0, 1, 2, 0, 1, 2, 3, 4]],
+      inputs: { kind: grid([[1, 1, 1, 0, 0, 0, 0, 0]]) },
+    });
+    const apart = [
+      ...(await logitsOf(model, [TOKENS.slice(0, 3)], { virtualTokens: one.mul(-2) })),
+      ...(await logitsOf(model, [TOKENS.slice(3)], { virtualTokens: one })),
+    ];
+    expect(largestDifference(packed, apart)).toBeLessThan(1e-9);
+    expect(() => logitsOf(model, [TOKENS], hooks)).toThrow(/depend on kind, which the adapter reads of every sequence/);
+  });
+
   it.each(ENGINES)('generates what it does with these tokens before the prompt, on %s', async (_, engine) => {
     await onEngine(engine(), async () => {
       const model = await tiny(config);
@@ -143,11 +160,11 @@ describe.each(KINDS)('%s with virtual tokens', (_, config) => {
 
 describe('virtual tokens in a runner', () => {
   const CONFIG = { model_type: 'llama' };
-  const adapterFor = async (model: Tiny) => promptAdapter(await asVirtualTokens(model));
+  const promptFor = async (model: Tiny) => promptAdapter(await asVirtualTokens(model));
 
   it('are computed once and forked, also for rows that come later, and share a pass with other adapters', async () => {
     const model = await tiny(CONFIG);
-    const adapter = await adapterFor(model);
+    const adapter = await promptFor(model);
     const runner = new ModelRunner(model);
     const rows = [[3, 1], [4, 1, 5], [9]];
     const first = await runner.extend(
@@ -172,9 +189,39 @@ describe('virtual tokens in a runner', () => {
     expect(largestDifference(again!.logits[0]!, expected[0]!.slice(-vocabulary))).toBeLessThan(1e-5);
   });
 
+  it('of several kinds are computed once a kind, and rows of all kinds share a pass', async () => {
+    const model = await tiny(CONFIG);
+    const one = await asVirtualTokens(model);
+    const adapter: Adapter<VirtualParameters> = {
+      ...promptAdapter(one),
+      rowInputs: { names: ['kind'], of: (_, { kind }) => ({ kind: kind! }) },
+      hooks: ({ virtual }) => ({ virtualTokens: { kinds: stack([virtual, virtual.mul(-2)]), kindOf: 'kind' } }),
+    };
+    const runner = new ModelRunner(model);
+    const kinds = [0, 1, 1, 0];
+    const rows = kinds.map((kind, i) => {
+      const tokens = TOKENS.slice(i, i + 3);
+      return { sequence: runner.start(), tokens, adapter: adapterFor(adapter, tokens, { kind }) };
+    });
+    const results = await runner.extend(rows);
+    const vocabulary = model.network.config.vocabSize;
+    for (const [i, { tokens }] of rows.entries()) {
+      const hooks = { virtualTokens: kinds[i] === 0 ? one : one.mul(-2) };
+      const expected = await logitsOf(model, [tokens], hooks);
+      expect(largestDifference(results[i]!.logits[0]!, expected.slice(-vocabulary))).toBeLessThan(1e-5);
+    }
+    // A block for what is new in each row: both prefixes are there.
+    const before = runner.freeTokens;
+    const late = [1, 0].map((kind) => {
+      return { sequence: runner.start(), tokens: [8], adapter: adapterFor(adapter, [8], { kind }) };
+    });
+    await runner.extend(late);
+    expect(before - runner.freeTokens).toBe(2 * 16);
+  });
+
   it('count in the context: for prompts, scores and sequences', async () => {
     const model = await tiny({ ...CONFIG, max_position_embeddings: 16 });
-    const adapter = await adapterFor(model);
+    const adapter = await promptFor(model);
     const { finishes, tokens } = await decodeAll(model, [rowOf([1, 2, 3], 100, { adapter })]);
     expect([finishes[0], tokens[0]!.length]).toEqual(['length', 16 - 4 - 3]);
     const runner = new ModelRunner(model);
@@ -187,7 +234,7 @@ describe('virtual tokens in a runner', () => {
 
   it('must be as many as the adapter says', async () => {
     const model = await tiny(CONFIG);
-    const adapter = await adapterFor(model);
+    const adapter = await promptFor(model);
     const runner = new ModelRunner(model);
     const wrong = { ...adapter, virtualTokens: 3 };
     await expect(runner.extend([{ sequence: runner.start(), tokens: [1], adapter: wrong }])).rejects.toThrow(
@@ -197,7 +244,7 @@ describe('virtual tokens in a runner', () => {
 
   it('are there when continuations are scored', async () => {
     const model = await tiny(CONFIG);
-    const adapter = await adapterFor(model);
+    const adapter = await promptFor(model);
     const question = [3, 1, 4, 1];
     const asked = [
       [5, 9],

@@ -1,6 +1,12 @@
 export type { AnyPeftMethod, CreateAdapterOptions } from './adapters/adapter.js';
 export { createAdapter, withAdapterParameters } from './adapters/adapter.js';
-export { AdapterConfigError, AdapterFileError, MergeError, TargetModulesError } from './adapters/errors.js';
+export {
+  AdapterConfigError,
+  AdapterFileError,
+  AdapterTrainingError,
+  MergeError,
+  TargetModulesError,
+} from './adapters/errors.js';
 export type {
   AdapterTarget,
   LayerMethod,
@@ -39,6 +45,7 @@ export { type AdaLoraConfig, adaLora } from './methods/adalora.js';
 export { type BitFitConfig, bitFit } from './methods/bitfit.js';
 export { type BoftConfig, boft } from './methods/boft.js';
 export { type C3aConfig, c3a } from './methods/c3a.js';
+export { type CptConfig, cpt } from './methods/cpt.js';
 export { type FourierFtConfig, fourierFt } from './methods/fourierft.js';
 export { type HoulsbyConfig, houlsby } from './methods/houlsby.js';
 export { type HraConfig, hra } from './methods/hra.js';
@@ -48,14 +55,19 @@ export { type LohaConfig, loha } from './methods/loha.js';
 export { type LokrConfig, lokr } from './methods/lokr.js';
 export type { LoraConfig } from './methods/lora.js';
 export { lora } from './methods/lora.js';
+export { type LoReftConfig, loReft } from './methods/loreft.js';
 export { type MissConfig, miss } from './methods/miss.js';
+export { type MultitaskPromptTuningConfig, multitaskPromptTuning } from './methods/multitask-prompt-tuning.js';
 export { type OftConfig, oft } from './methods/oft.js';
+export { type PTuningConfig, pTuning } from './methods/p-tuning.js';
 export { peftMethods } from './methods/peft-methods.js';
 export { type PolyConfig, poly } from './methods/poly.js';
 export { type PrefixTuningConfig, prefixTuning } from './methods/prefix-tuning.js';
 export { type PromptTuningConfig, promptTuning } from './methods/prompt-tuning.js';
 export { type RandLoraConfig, randLora } from './methods/randlora.js';
 export { type RoadConfig, road } from './methods/road.js';
+export { type ShiraConfig, shira } from './methods/shira.js';
+export { type TinyLoraConfig, tinyLora } from './methods/tinylora.js';
 export { type VbLoraConfig, vbLora } from './methods/vb-lora.js';
 export { type VeraConfig, vera } from './methods/vera.js';
 export { type XLoraConfig, xLora } from './methods/xlora.js';

@@ -15,7 +15,12 @@ import {
   lora,
   mergeAdapter,
   type PeftAdapter,
+  type ShiraConfig,
   saveAdapter,
+  shira,
+  type TinyLoraConfig,
+  tinyLora,
+  withAdapterParameters,
 } from '../src/index.js';
 import { baseOf, expectClose, goldens, inputOf, numbers } from './golden-model.js';
 
@@ -68,7 +73,9 @@ describe.each(folders)('PEFT adapter %s', (name) => {
   const folder = join(goldens, 'peft-methods', name);
   let expected: Expected;
   let base: CausalLM;
+  /** As its file has it, and as it is trained: an encoder's numbers are not in PEFT's files. */
   let adapter: PeftAdapter;
+  let trained: PeftAdapter;
   let file: SafetensorsFile;
   let input: Input;
   let labels: number[];
@@ -83,6 +90,13 @@ describe.each(folders)('PEFT adapter %s', (name) => {
     ]);
     adapter = await loadAdapter(base, folder, adapters ? { config: { adapters: Object.fromEntries(moved) } } : {});
     file = await openSafetensors(join(folder, 'expected.safetensors'));
+    const parameters: Record<string, Tensor> = {};
+    for (const [key, { shape }] of file.tensors) {
+      if (key.startsWith('parameter.')) parameters[key.slice(10)] = tensor(await numbers(file, key), shape);
+    }
+    const hasEncoder = Object.keys(parameters).length > 0;
+    const made = hasEncoder && (await createAdapter(base, adapter.method, adapter.config));
+    trained = made ? withAdapterParameters(made, parameters) : adapter;
     const inputs = await openSafetensors(join(goldens, 'models', expected.base, 'expected.safetensors'));
     const { shape } = inputs.tensors.get('batch.input_ids')!;
     input = inputOf(await numbers(inputs, 'batch.input_ids'), shape as [number, number], adapter, expected.inputs);
@@ -92,17 +106,19 @@ describe.each(folders)('PEFT adapter %s', (name) => {
   });
 
   it('gives the same logits, on both engines', async () => {
-    const logits = () => logitsOf(base, input, adapter.hooks(adapter.parameters)).toArray();
-    expectClose(await logits(), await numbers(file, 'logits'), 1e-4);
-    expectClose(await onEngine(onnxruntimeEngine(), logits), await numbers(file, 'logits'), 1e-4);
+    for (const { hooks, parameters } of new Set([adapter, trained])) {
+      const logits = () => logitsOf(base, input, hooks(parameters)).toArray();
+      expectClose(await logits(), await numbers(file, 'logits'), 1e-4);
+      expectClose(await onEngine(onnxruntimeEngine(), logits), await numbers(file, 'logits'), 1e-4);
+    }
   });
 
   it('has the same loss and gradients', async () => {
-    const { value, gradient } = valueAndGrad(lossOf(base, input, labels, adapter))(adapter.parameters);
+    const { value, gradient } = valueAndGrad(lossOf(base, input, labels, trained))(trained.parameters);
     expect(Math.abs((await value.item()) - expected.loss)).toBeLessThan(1e-5);
     const keys = [...file.tensors.keys()].filter((key) => key.startsWith('gradient.'));
     const nameOf = (key: string) => key.replace(/^gradient\.(base_model\.(model\.)?)?/, '');
-    expect(keys.map(nameOf).sort()).toEqual(Object.keys(adapter.parameters).sort());
+    expect(keys.map(nameOf).sort()).toEqual(Object.keys(trained.parameters).sort());
     for (const key of keys) {
       expectClose(await (gradient as Named)[nameOf(key)]!.toArray(), await numbers(file, key), 2e-5);
     }
@@ -120,6 +136,27 @@ describe.each(folders)('PEFT adapter %s', (name) => {
       const logits = await logitsOf(base, input, fresh.hooks(fresh.parameters)).toArray();
       expectClose(logits, await numbers(file, 'initial.logits'), 1e-4);
       expectClose(logits, await logitsOf(base, input, {}).toArray(), 1e-5);
+    });
+  }
+
+  if (/^shira/.test(name)) {
+    it('draws the same entries', async () => {
+      const fresh = await createAdapter(base, shira, adapter.config as Partial<ShiraConfig>);
+      for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('initial.'))) {
+        const own = fresh.frozen[key.replace('initial.base_model.model.', '')]!;
+        expect(await own.toArray()).toEqual(await numbers(file, key));
+      }
+    });
+  }
+
+  if (/^tinylora/.test(name)) {
+    it('starts from the same directions of the weights', async () => {
+      const fresh = await createAdapter(base, tinyLora, adapter.config as Partial<TinyLoraConfig>);
+      for (const key of [...file.tensors.keys()].filter((key) => key.startsWith('initial.'))) {
+        const own = await fresh.frozen[key.replace('initial.base_model.model.', '')]!.toArray();
+        // A singular vector has two signs.
+        expectClose(own.map(Math.abs), (await numbers(file, key)).map(Math.abs), 2e-5);
+      }
     });
   }
 

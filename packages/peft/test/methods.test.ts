@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { iota, Key, referenceEngine, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
-import { leftSingularVectors, mapNamed } from '@posttrain/core-tensor/optim';
+import { iota, Key, referenceEngine, scalar, setEngine, type Tensor, tensor, zeros } from '@posttrain/core-tensor';
+import { leftSingularVectors, mapNamed, sgd } from '@posttrain/core-tensor/optim';
 import { listOf, text } from '@posttrain/interfaces';
-import { type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
+import { adapterFor, type CausalLM, type LayerHooks, type LinearLayer, ModelRunner } from '@posttrain/lm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { torchPermutation } from '../src/adapters/torch-permutation.js';
 import {
@@ -12,6 +12,7 @@ import {
   bitFit,
   boft,
   c3a,
+  cpt,
   createAdapter,
   fourierFt,
   houlsby,
@@ -22,9 +23,12 @@ import {
   loadAdapter,
   loha,
   lokr,
+  loReft,
   lora,
+  mergeAdapter,
   methodOptions,
   miss,
+  multitaskPromptTuning,
   NO_PLAN,
   oft,
   type PeftAdapter,
@@ -33,9 +37,12 @@ import {
   poly,
   prefixTuning,
   promptTuning,
+  pTuning,
   randLora,
   road,
   saveAdapter,
+  shira,
+  tinyLora,
   vbLora,
   vera,
   withAdapterParameters,
@@ -90,6 +97,40 @@ describe('conformance', () => {
     { identityAtStart: false, modelTypes: ['llama'] },
   );
   testPeftMethod(it, prefixTuning, { numVirtualTokens: 3 }, { identityAtStart: false });
+  testPeftMethod(
+    it,
+    prefixTuning,
+    { numVirtualTokens: 3, prefixProjection: true, encoderHiddenSize: 5, modulesToSave: ['lm_head'] },
+    llama,
+  );
+  testPeftMethod(it, pTuning, { numVirtualTokens: 3 }, { ...two, identityAtStart: false });
+  testPeftMethod(
+    it,
+    pTuning,
+    { numVirtualTokens: 2, encoderReparameterizationType: 'LSTM', encoderHiddenSize: 4, encoderDropout: 0.3 },
+    llama,
+  );
+  testPeftMethod(
+    it,
+    multitaskPromptTuning,
+    { numVirtualTokens: 3, numTasks: 3, numRanks: 2 },
+    { ...two, identityAtStart: false, adapterInputs: { taskIds: 2 } },
+  );
+  testPeftMethod(
+    it,
+    loReft,
+    { lowRankDimension: 3 },
+    { ...two, identityAtStart: false, adapterInputs: { promptTokens: 5 } },
+  );
+  testPeftMethod(
+    it,
+    loReft,
+    { lowRankDimension: 2, positions: 'f1+l2', shareWeights: true, dropout: 0.3, layers: [1] },
+    { ...llama, adapterInputs: { promptTokens: 6 } },
+  );
+  testPeftMethod(it, cpt, { cptTokenIds: [5, 9, 2], cptTokensTypeMask: [1, 2, 7] }, { ...two, identityAtStart: false });
+  testPeftMethod(it, tinyLora, { u: 3, weightTying: 0.5, tinyloraDropout: 0.2, targetModules: some }, two);
+  testPeftMethod(it, shira, { r: 2, randomSeed: 3 }, { modelTypes: ['llama', 'qwen2'] });
   testPeftMethod(it, houlsby, { bottleneckSize: 4 }, { identityAtStart: false });
   testPeftMethod(
     it,
@@ -234,6 +275,28 @@ describe('the formulas by hand', () => {
       expect(rest).toBeLessThan(1e-6);
       expect((await a.toArray()).filter((_, i) => i % 3 < Math.floor(i / 3))).toEqual([0, 0, 0]);
     }
+  });
+
+  it('LoReFT: orthonormal R, and h in its subspace is what W and b say, at the positions asked for only', async () => {
+    const model = await tinyModel('qwen2');
+    const adapter = await createAdapter(model, loReft, { lowRankDimension: 3, positions: 'f1+l2' });
+    const hooks = adapter.hooks(adapter.parameters);
+    const [zero, pass] = [zeros([1, 8, 16]), { positions: iota([1, 8], 1), inputs: { promptTokens: tensor([[5, 5, 5, 5, 5, 5, 5, 5]], [1, 8], 'int32') } }]; // biome-ignore format: a pass
+    const change = (h: Tensor) => hooks.sublayer!(zero, { layer: 0, part: 'mlp', input: h, pass }).squeeze(0);
+    const one = tensor(Key.fromSeed(3).normalHost(8 * 16), [1, 8, 16]);
+    const size = await change(one).square().sum(1).toArray();
+    expect(size.map((x) => x > 1e-9)).toEqual([true, false, false, true, true, false, false, false]);
+    expect(await hooks.sublayer!(zero, { layer: 0, part: 'attention', input: one, pass }).abs().sum().item()).toBe(0);
+    // W = 0 and b = 0 take the subspace out: an orthogonal projection, which is the same twice, and by Pythagoras.
+    const out = mapNamed(adapter.parameters, (x, name) => (name.includes('learned_source') ? x.mul(0) : x));
+    const take = (h: Tensor) => adapter.hooks(out).sublayer!(zero, { layer: 0, part: 'mlp', input: h, pass }).add(h);
+    const once = take(one);
+    expect(farthest(await take(once).toArray(), await once.toArray())).toBeLessThan(1e-6);
+    const lost = (await one.square().sum(2).sub(once.square().sum(2)).toArray())[0]!;
+    expect(lost).toBeCloseTo((await one.sub(once).square().sum(2).toArray())[0]!, 5);
+    await expect(createAdapter(model, loReft, { positions: 'f1l1' })).rejects.toThrow(/first and last positions/);
+    await expect(createAdapter(model, loReft, { layers: [2] })).rejects.toThrow(/layers: 2, and the model has 2/);
+    expect(() => adapterFor(adapter, TOKENS)).toThrow(/promptTokens is missing/);
   });
 
   it('OFT and HRA: rotations, which keep lengths and angles of inputs', async () => {
@@ -452,6 +515,56 @@ describe('what an adapter starts as', () => {
     const logits = await logitsOf(model, TOKENS, adapter.hooks(adapter.parameters));
     expect(farthest(logits, whole.slice(3 * model.config.vocabSize))).toBeLessThan(1e-5);
     await expect(createAdapter(model, promptTuning, config, { rows: [[99]] })).rejects.toThrow(/99 is no token id/);
+    await expect(createAdapter(model, promptTuning, config)).rejects.toThrow(/needs the tokens of one text/);
+  });
+
+  it('multitask prompt tuning starts from tasks of an earlier adapter, and a task of factors of ones is the text', async () => {
+    const model = await tinyModel('gpt2');
+    const folder = await mkdtemp(join(tmpdir(), 'multitask-'));
+    try {
+      const options = { numVirtualTokens: 2, promptTuningInit: 'TEXT' } as const;
+      const text = await createAdapter(model, multitaskPromptTuning, { ...options, numTasks: 2 }, { rows: [[5, 9]] });
+      // The factors of task 1 are ones, and those of task 0 threes.
+      const factor = tensor([3, 1], [2, 1, 1]);
+      const source = withAdapterParameters(
+        text,
+        mapNamed(text.parameters, (x, name) => (name === 'prompt_embeddings' ? x : x.mul(0).add(factor))),
+      );
+      await saveAdapter(folder, source);
+      const path = join(folder, 'adapter_model.safetensors');
+      const from = (promptTuningInit: 'AVERAGE_SOURCE_TASKS' | 'EXACT_SOURCE_TASK', more = {}) =>
+        createAdapter(model, multitaskPromptTuning, {
+          ...{ numVirtualTokens: 2, promptTuningInit, promptTuningInitStateDictPath: path },
+          ...more,
+        });
+      const ofTask = async (adapter: PeftAdapter, taskIds: number) => {
+        const runner = new ModelRunner(model);
+        const own = adapterFor(adapter, TOKENS, { taskIds });
+        const [result] = await runner.extend([{ sequence: runner.start(), tokens: TOKENS, adapter: own }]);
+        return [...result!.logits[0]!];
+      };
+      const { vocabSize } = model.config;
+      const ones = (await logitsOf(model, [5, 9, ...TOKENS], {})).slice(-vocabSize);
+      expect(farthest(await ofTask(source, 1), ones)).toBeLessThan(1e-5);
+      expect(farthest(await ofTask(source, 0), ones)).toBeGreaterThan(1e-2);
+      const exact = await from('EXACT_SOURCE_TASK', { promptTuningInitTask: 1 });
+      expect(farthest(await ofTask(exact, 0), ones)).toBeLessThan(1e-5);
+      // (3 + 1)/2 = 2 of both factors: P · 4.
+      const average = await from('AVERAGE_SOURCE_TASKS');
+      expect(await average.parameters.prefix_task_cols!.toArray()).toEqual([2, 2]);
+      await expect(from('EXACT_SOURCE_TASK', { promptTuningInitTask: 2 })).rejects.toThrow(
+        /takes task 2, and .* has 2/,
+      );
+      await expect(from('EXACT_SOURCE_TASK', { numTasks: 2 })).rejects.toThrow(/is of one task, and numTasks is 2/);
+      await expect(from('EXACT_SOURCE_TASK', { numVirtualTokens: 3 })).rejects.toThrow(
+        /needs prompt_embeddings \[3, 16\]/,
+      );
+      await expect(
+        createAdapter(model, multitaskPromptTuning, { numVirtualTokens: 2, promptTuningInit: 'ONLY_SOURCE_SHARED' }),
+      ).rejects.toThrow(/needs promptTuningInitStateDictPath/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it('prefix tuning with the keys and values of tokens is the model with these tokens before', async () => {
@@ -475,6 +588,135 @@ describe('what an adapter starts as', () => {
     const whole = await logitsOf(model, [...before, ...TOKENS], {});
     const logits = await logitsOf(model, TOKENS, adapter.hooks(parameters));
     expect(farthest(logits, whole.slice(2 * model.config.vocabSize))).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    ['P-tuning', pTuning, { encoderReparameterizationType: 'MLP' }, 'mlp_head.4'],
+    ['P-tuning by an LSTM', pTuning, { encoderReparameterizationType: 'LSTM' }, 'mlp_head.2'],
+    ['CPT', cpt, { cptTokenIds: [9, 9, 9] }, ''],
+  ] as const)('%s of the embedding of a token is the model with that token before', async (_, method, config, last) => {
+    const model = await tinyModel('gpt2');
+    const { vocabSize } = model.config;
+    const adapter = await createAdapter(model, method as PeftMethod, { numVirtualTokens: 3, ...config });
+    const token = model.network.asVirtualTokens(model.weights, tensor(Int32Array.of(9))).squeeze(0);
+    // A last layer that looks at nothing gives its bias.
+    const parameters = mapNamed(adapter.parameters, (x, name) => {
+      if (last === '' || !name.includes(last)) return x;
+      return name.endsWith('bias') ? token : x.mul(0);
+    });
+    const whole = await logitsOf(model, [9, 9, 9, ...TOKENS], {});
+    expect(farthest(await logitsOf(model, TOKENS, adapter.hooks(parameters)), whole.slice(3 * vocabSize))).toBeLessThan(
+      1e-5,
+    );
+  });
+
+  it('CPT: what a step leaves is in the balls, and labels and padding stay the tokens that they are', async () => {
+    const model = await tinyModel('qwen2');
+    const config = { cptTokenIds: [1, 2, 3, 4], cptTokensTypeMask: [1, 2, 0, 4], optProjectionEpsilon: 0.5 };
+    const adapter = await createAdapter(model, cpt, config);
+    const moved = { 'delta_embedding.weight': tensor(Key.fromSeed(1).normalHost(4 * 16), [4, 16]) };
+    const change = async (parameters: typeof moved) =>
+      (adapter.hooks(parameters).virtualTokens as Tensor)
+        .sub(adapter.frozen['embedding.weight']!)
+        .square()
+        .sum(1)
+        .sqrt();
+    const norms = await (await change(moved)).toArray();
+    const scale = Math.sqrt(16 / 2048);
+    expect(norms[0]).toBeCloseTo(0.1 * scale, 6);
+    expect(norms[1]).toBeCloseTo(0.5 * scale, 6);
+    expect(Math.max(norms[2]!, norms[3]!)).toBeLessThan(1e-7);
+    const none = { 'delta_embedding.weight': zeros([4, 16]) };
+    const optimizer = adapter.optimizer!(sgd());
+    const { parameters } = optimizer.update(moved, none, optimizer.init(moved), scalar(1));
+    const stepped = parameters as typeof moved;
+    const stays = (await stepped['delta_embedding.weight'].square().sum(1).sqrt().toArray()).slice(0, 2);
+    expect(farthest(stays, norms.slice(0, 2))).toBeLessThan(1e-7);
+  });
+
+  it('TinyLoRA: thirteen numbers for the whole model, which move every weight within its first singular directions', async () => {
+    const model = await tinyModel('qwen2');
+    const config = {
+      u: 13,
+      weightTying: 1,
+      initWeights: 'uniform',
+      initVBound: 1,
+      targetModules: 'all-linear',
+    } as const;
+    const adapter = await createAdapter(model, tinyLora, config);
+    expect(adapter.report.trainableParameters).toBe(13);
+    expect(Object.keys(adapter.parameters)).toEqual(['tinylora_v.0']);
+    const { model: merged } = await mergeAdapter(model, adapter);
+    const name = 'model.layers.1.mlp.up_proj.weight';
+    const delta = merged.weights[name]!.sub(model.weights[name]!);
+    expect(await delta.abs().max().item()).toBeGreaterThan(1e-4);
+    const [outputs] = delta.shape as [number, number];
+    const all = tensor(await leftSingularVectors(model.weights[name]!, outputs), [outputs, outputs]);
+    const others = all.slice(1, 2).matmul(delta, { transposeA: true });
+    expect(await others.abs().max().item()).toBeLessThan(1e-6);
+    const ungrouped = await createAdapter(model, tinyLora, {
+      u: 2,
+      weightTying: 0.5,
+      targetModules: ['q_proj', 'up_proj'],
+    });
+    expect(Object.keys(ungrouped.parameters)).toEqual(['tinylora_v.0', 'tinylora_v.1']);
+    await expect(createAdapter(model, tinyLora, { saveProjection: false })).rejects.toThrow(/P must be in the file/);
+  });
+
+  it('SHiRA changes as many entries of a weight as LoRA has numbers, and its change has full rank', async () => {
+    const model = await tinyModel('qwen2');
+    const adapter = await createAdapter(model, shira, { r: 2, initWeights: false, targetModules: ['q_proj'] });
+    const { model: merged } = await mergeAdapter(model, adapter);
+    const name = 'model.layers.0.self_attn.q_proj.weight';
+    const delta = merged.weights[name]!.sub(model.weights[name]!);
+    expect((await delta.toArray()).filter((x) => x !== 0).length).toBe(2 * (16 + 16));
+    const vectors = tensor(await leftSingularVectors(delta, 16), [16, 16]);
+    const values = await vectors.matmul(delta, { transposeA: true }).square().sum(1).sqrt().toArray();
+    expect(values.filter((value) => value > 1e-4 * values[0]!).length).toBeGreaterThan(8);
+    const indices = adapter.frozen['model.layers.0.self_attn.q_proj.shira_indices']!;
+    expect(indices.dtype).toBe('int32');
+    const wrong = { ...adapter, frozen: mapNamed(adapter.frozen, (x) => x.add(9)) };
+    const folder = await mkdtemp(join(tmpdir(), 'shira-'));
+    try {
+      await saveAdapter(folder, wrong);
+      await expect(loadAdapter(model, folder)).rejects.toThrow(/shira_indices has 1\d, in a weight \[16, 16\]/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it.each([
+    ['P-tuning', pTuning, { numVirtualTokens: 2 }, /train prompt_embeddings themselves/],
+    [
+      'prefix tuning',
+      prefixTuning,
+      { numVirtualTokens: 2, prefixProjection: true },
+      /config: { prefixProjection: false }/,
+    ],
+  ] as const)(
+    '%s is not trained further without the encoder, which files do not have',
+    async (_, method, config, message) => {
+      const model = await tinyModel('qwen2');
+      const folder = await mkdtemp(join(tmpdir(), 'encoder-'));
+      try {
+        await saveAdapter(folder, await createAdapter(model, method as PeftMethod, config));
+        const { parameters, trainingHooks } = await loadAdapter(model, folder);
+        expect(Object.keys(parameters)).toEqual(['prompt_embeddings']);
+        expect(() => trainingHooks(parameters, Key.fromSeed(0).toTensor())).toThrow(message);
+        if (method !== prefixTuning) return;
+        const prefix = await loadAdapter(model, folder, { config: { prefixProjection: false } });
+        expect(prefix.trainingHooks(prefix.parameters, Key.fromSeed(0).toTensor()).prefix).toBeDefined();
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
+
+  it('CPT is not trained on a context with labels, whose loss PEFT adds', async () => {
+    const config = { cptTokenIds: [1, 2], cptTokensTypeMask: [2, 4] };
+    const { parameters, hooks, trainingHooks } = await createAdapter(await tinyModel('qwen2'), cpt, config);
+    expect(hooks(parameters).virtualTokens).toBeDefined();
+    expect(() => trainingHooks(parameters, Key.fromSeed(0).toTensor())).toThrow(/token 1 of the context is of a label/);
   });
 
   it('VeRA has one A and B for all modules, frozen, other ones for another seed, and a run tells them apart', async () => {
@@ -600,12 +842,9 @@ describe('what cannot be is refused', () => {
   it.each<readonly [string, LayerMethod<never> | PeftMethod<never>, object, RegExp]>([
     ['prompt tuning without a number of tokens', promptTuning as never, {}, /numVirtualTokens null: it must be given/],
     ['more virtual tokens than the context', prefixTuning as never, { numVirtualTokens: 31 }, /from 1 to 30/],
-    [
-      'the MLP of prefix tuning',
-      prefixTuning as never,
-      { numVirtualTokens: 2, prefixProjection: true },
-      /not supported/,
-    ],
+    ['masks of another context', cpt as never, { cptTokenIds: [1, 2], cptMask: [1] }, /cptMask is of 1 tokens, .* 2/],
+    ['a context of no tokens of the model', cpt as never, { cptTokenIds: [1, 99] }, /99 is no token id/],
+    ['more entries than a weight', shira as never, { r: 9 }, /r 9 are 288 entries, and the weight has 256/],
     [
       'a feed-forward module that is no target',
       ia3 as never,

@@ -44,6 +44,10 @@ const others: readonly (readonly [base: string, type: keyof typeof peftMethods, 
   ['qwen2', 'LN_TUNING', { targetModules: ['norm', 'input_layernorm'] }],
   ['gpt2', 'PROMPT_TUNING', { numVirtualTokens: 4 }],
   ['qwen2', 'PREFIX_TUNING', { numVirtualTokens: 4 }],
+  ['qwen2', 'PREFIX_TUNING', { numVirtualTokens: 4, prefixProjection: true }],
+  ['qwen2', 'P_TUNING', { numVirtualTokens: 4, encoderReparameterizationType: 'LSTM' }],
+  ['llama', 'CPT', { cptTokenIds: [5, 9], optProjectionEpsilon: 3 }],
+  ['llama', 'SHIRA', { r: 3, randomSeed: 5 }],
 ];
 
 it.for([...cases.map(([base, config]) => [base, 'LORA', { r: 4, ...config }] as const), ...others])(

@@ -314,7 +314,11 @@ describe('rows that say something of themselves', () => {
     });
     const trainer = await Trainer.create(base, { optimizer: adamW(), adapter });
     const row = (tokens: readonly number[]): TrainingRow => ({ tokens, weights: tokens.slice(1).map(() => 0.2) });
-    await trainer.forwardBackward([row([3, 4, 5, 6, 9, 2])], negativeLogLikelihood);
+    await expect(
+      trainer.forwardBackward([row([3, 7, 8, 9]), row([3, 4, 5, 6, 9, 2])], negativeLogLikelihood),
+    ).rejects.toThrow(/training row 1: it has none of the invocation tokens 7, 8, so aLoRA would train nothing on it/);
+    const asked = { ...row([3, 4, 5, 6, 9, 2]), adapterInputs: { invocationStart: -1 } };
+    await trainer.forwardBackward([asked], negativeLogLikelihood);
     expect((await trainer.optimStep({ learningRate: 0.1 })).gradNorm).toBe(0);
     for (let step = 0; step < 8; step++) {
       await trainer.forwardBackward([row([3, 4, 7, 8, 9, 2])], negativeLogLikelihood);

@@ -25,6 +25,11 @@ export interface RowInputsSpec {
    * @throws PosttrainError for what cannot be, or is missing
    */
   of(tokens: readonly number[], given: RowInputs): RowInputs;
+  /**
+   * Why a training row that is or begins with these tokens would train nothing that nobody has asked for; undefined where it
+   * trains, or `given` says that it shall not. Left out: every row trains.
+   */
+  idle?(tokens: readonly number[], given: RowInputs): string | undefined;
   /** How many tokens at the start of a sequence the adapter leaves as the base computes them. Left out: none. */
   untouched?(inputs: RowInputs): number;
 }

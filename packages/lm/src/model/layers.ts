@@ -99,6 +99,14 @@ export interface KeyValuePrefix {
   readonly values: Tensor;
 }
 
+/** Virtual tokens of several kinds, of which every sequence has one. */
+export interface VirtualTokenKinds {
+  /** [kinds, v, width]. */
+  readonly kinds: Tensor;
+  /** The name among `Adapter.rowInputs` that says which of them a sequence has, from 0. */
+  readonly kindOf: string;
+}
+
 /** A pass that the hooks of another depend on. */
 export interface EarlierPass {
   /** Its own hooks; none for the base model. */
@@ -112,8 +120,8 @@ export interface EarlierPass {
  * out, it is applied as it is. A hook must be a pure function of tensors; it is traced.
  *
  * `virtualTokens` or `prefix` stand before every sequence: they take positions 0 … v − 1, and every token sees them. They
- * depend on no token, so generation computes them once for each adapter and forks that cache (prefix sharing). An adapter
- * whose hooks have one of them says how many there are: `Adapter.virtualTokens`.
+ * depend on no token (virtual tokens may on a row input), so generation computes them once for each adapter and forks that
+ * cache (prefix sharing). An adapter whose hooks have one of them says how many there are: `Adapter.virtualTokens`.
  */
 export interface LayerHooks {
   linear?(x: Tensor, layer: LinearLayer): Tensor;
@@ -123,8 +131,11 @@ export interface LayerHooks {
   sublayer?(output: Tensor, place: Sublayer): Tensor;
   /** Keys and values before every sequence, of each layer (prefix tuning, arXiv 2101.00190). Not with `virtualTokens`. */
   prefix?(layer: number): KeyValuePrefix;
-  /** Embeddings [v, width] before every sequence (prompt tuning, arXiv 2104.08691). */
-  readonly virtualTokens?: Tensor;
+  /**
+   * Embeddings [v, width] before every sequence (prompt tuning, arXiv 2104.08691), or some of each kind, of which a row input
+   * says which a sequence has. Each kind is computed once, in a pass as in generation.
+   */
+  readonly virtualTokens?: Tensor | VirtualTokenKinds;
   /**
    * A pass before this one, over the same tokens, which says what the hooks of this one are (X-LoRA, arXiv 2402.07148): the
    * others here do not count then, but for `headWeight`. In generation it has a cache of its own: `Adapter.earlierPass`.

@@ -17,11 +17,11 @@ import { bindLayers, type LayerAttention, type ModelFamily, normsOf, type Parame
 import { gemma } from './gemma.js';
 import { gpt2 } from './gpt2.js';
 import { HeadError, withHeadModules, withHeadParameters } from './head.js';
-import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, Weights } from './layers.js';
+import type { KeyValuePrefix, LayerHooks, ModuleInfo, NormInfo, PassInfo, Weights } from './layers.js';
 import { olmo2 } from './olmo2.js';
 import { bindOutputLayer, headMatrix, type OutputLayer } from './output-layer.js';
 import { phi3 } from './phi3.js';
-import { attendBehind, prefixOf, refuseEarlierPass } from './prefix.js';
+import { attendBehind, prefixesOf, prefixOf, refuseEarlierPass } from './prefix.js';
 import { rotaryDecoder } from './rotary-decoder.js';
 
 /** By `modelType`. A family is only ever given the configs of its own. */
@@ -121,11 +121,11 @@ export interface Network {
     hooks?: LayerHooks,
   ): { readonly hidden: Tensor; readonly cache: KvCache };
   /**
-   * The keys and values, by layer, that hooks put before every sequence; undefined where they put none. `hidden` does so
-   * by itself. `extend` and `extendPaged` do not: they find them in the cache, where the caller that begins a sequence
-   * writes them.
+   * The keys and values, by layer, that hooks put before a sequence, which says `inputs` int32 [1] of itself where they depend on
+   * that; undefined where they put none. `hidden` does so by itself. `extend` and `extendPaged` do not: they find them in the
+   * cache, where whoever begins a sequence puts them.
    */
-  prefix(weights: Weights, hooks: LayerHooks): readonly KeyValuePrefix[] | undefined;
+  prefix(weights: Weights, hooks: LayerHooks, inputs?: PassInfo['inputs']): readonly KeyValuePrefix[] | undefined;
   /** `LayerHooks.virtualTokens` [v, width] that are what these tokens int32 [v] are to the model. */
   asVirtualTokens(weights: Weights, tokens: Tensor): Tensor;
   /**
@@ -179,8 +179,7 @@ export function networkOf(
   const logitSoftCap = family.logitSoftCap?.(config);
 
   const parameters = withHeadParameters(config, family.parameters(config));
-  const prefixFor = (weights: Weights, hooks: LayerHooks) =>
-    prefixOf({ config, family, modules, attention }, weights, hooks);
+  const ownParts = { config, family, modules, attention };
 
   const zeroCache = (shape: readonly number[]): KvCache => {
     const one = () => zerosBuffer(shape);
@@ -251,9 +250,9 @@ export function networkOf(
     }
     const { tokens, positions: own, segments } = input;
     const { gradientCheckpointing = false } = options;
-    const prefix = prefixFor(weights, hooks);
+    const prefix = prefixesOf(ownParts, weights, hooks);
     // Learned positions end at the limit, even for padding.
-    const positions = prefix ? own.add(prefix[0]!.keys.shape[1]!).minimum(config.maxPositionEmbeddings - 1) : own;
+    const positions = prefix ? own.add(prefix.count).minimum(config.maxPositionEmbeddings - 1) : own;
     const pass = { positions, inputs: input.rowInputs ?? {} };
     return family.hidden(config, bindLayers(weights, modules, hooks, pass), {
       tokens,
@@ -261,7 +260,7 @@ export function networkOf(
       block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
       attend: (layer, q, k, v) =>
         prefix
-          ? attendBehind(prefix[layer]!, { q, k, v }, attention[layer]!, { segments, positions })
+          ? attendBehind(prefix, { layer, q, k, v }, attention[layer]!, { segments, ...pass })
           : selfAttention(q, k, v, { ...attention[layer]!, segments }),
     });
   };
@@ -275,7 +274,7 @@ export function networkOf(
     parameters,
     modules,
     norms: normsOf(parameters, modules),
-    prefix: prefixFor,
+    prefix: (weights, hooks, inputs) => prefixOf(ownParts, weights, hooks, inputs),
     asVirtualTokens(weights, tokens) {
       const { name } = [...modules.values()].find(({ kind }) => kind === 'embedding')!;
       return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);

@@ -2,7 +2,7 @@ import { attention, attentionBias, concat, iota, selfAttention, type Tensor, zer
 import { PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type BoundLayers, bindLayers, type LayerAttention, type ModelFamily } from './family.js';
-import type { KeyValuePrefix, LayerHooks, ModuleInfo, Weights } from './layers.js';
+import type { KeyValuePrefix, LayerHooks, ModuleInfo, PassInfo, Weights } from './layers.js';
 
 /** @throws PosttrainError for hooks that depend on another pass, where there is no cache for it */
 export function refuseEarlierPass({ earlier }: LayerHooks): void {
@@ -22,18 +22,56 @@ interface PrefixNetwork {
   readonly attention: readonly LayerAttention[];
 }
 
+/** What stands before the sequences of a pass. */
+export interface Prefixes {
+  /** By layer; where there are kinds, those of all one after the other: [kv heads, kinds · v, head width]. */
+  readonly layers: readonly KeyValuePrefix[];
+  /** v: positions that they take before a sequence. */
+  readonly count: number;
+  /** See `VirtualTokenKinds.kindOf`. */
+  readonly kindOf?: string;
+}
+
 /**
- * The keys and values, by layer, that hooks put before every sequence; undefined where they put none. Virtual tokens see only
- * each other, so what they are in every layer depends on no row: one pass over them alone gives the keys and values that all
- * rows see.
+ * The keys and values, by layer, that hooks put before one sequence, which says `inputs` int32 [1] of itself; undefined where they
+ * put none.
+ *
+ * @throws PosttrainError as `prefixesOf`, and for inputs that it lacks
+ */
+export function prefixOf(
+  network: PrefixNetwork,
+  weights: Weights,
+  hooks: LayerHooks,
+  inputs: PassInfo['inputs'] = {},
+): readonly KeyValuePrefix[] | undefined {
+  const { virtualTokens } = hooks;
+  if (!virtualTokens || !('kinds' in virtualTokens)) return prefixesOf(network, weights, hooks)?.layers;
+  const { kinds, kindOf } = virtualTokens;
+  const own = kinds.gather(kindIn(inputs, kindOf)).squeeze(0);
+  return prefixesOf(network, weights, { ...hooks, virtualTokens: own })!.layers;
+}
+
+function kindIn(inputs: PassInfo['inputs'], kindOf: string): Tensor {
+  const kind = inputs[kindOf];
+  if (kind) return kind;
+  throw new PosttrainError(
+    'ADAPTER_INPUTS',
+    `the virtual tokens depend on ${kindOf}, which the adapter reads of every sequence and this pass does not say`,
+  );
+}
+
+/**
+ * The keys and values, by layer, that hooks put before sequences; undefined where they put none. Virtual tokens see only
+ * each other, so what they are in every layer depends on no row: one pass over them alone, a row for each kind, gives the keys
+ * and values that all rows see.
  *
  * @throws PosttrainError for hooks with both, and for layers that differ in how many there are
  */
-export function prefixOf(
+export function prefixesOf(
   { config, family, modules, attention: how }: PrefixNetwork,
   weights: Weights,
   hooks: LayerHooks,
-): readonly KeyValuePrefix[] | undefined {
+): Prefixes | undefined {
   const { virtualTokens } = hooks;
   if (hooks.prefix) {
     if (virtualTokens) throw new PosttrainError('PREFIX', 'hooks have a prefix and virtual tokens; one of them');
@@ -41,61 +79,73 @@ export function prefixOf(
     const counts = new Set(prefix.flatMap(({ keys, values }) => [keys.shape[1], values.shape[1]]));
     if (counts.size > 1)
       throw new PosttrainError('PREFIX', `layers have prefixes of ${[...counts].join(' and ')} tokens`);
-    return prefix;
+    return { layers: prefix, count: prefix[0]!.keys.shape[1]! };
   }
   if (!virtualTokens) return undefined;
-  const [count, width] = virtualTokens.shape as [number, number];
-  const tokens = zeros([1, count], 'int32');
-  const positions = iota([1, count], 1);
+  const { kinds, kindOf } =
+    'kinds' in virtualTokens ? virtualTokens : { kinds: virtualTokens.expandDims(0), kindOf: undefined };
+  const [many, count] = kinds.shape as [number, number];
+  const tokens = zeros([many, count], 'int32');
+  const positions = iota([many, count], 1);
   const layers = bindLayers(weights, modules, hooks, { positions, inputs: {} });
   const asTokens: BoundLayers = {
     ...layers,
     embedding(ids, module) {
       if (ids !== tokens) return layers.embedding(ids, module);
-      const factor = family.virtualTokenFactor?.(config) ?? 1;
-      return virtualTokens.mul(factor).reshape([1, count, width]);
+      return kinds.mul(family.virtualTokenFactor?.(config) ?? 1);
     },
   };
   const prefix: KeyValuePrefix[] = [];
+  const together = (x: Tensor): Tensor => {
+    const [, heads, , headDim] = x.shape as [number, number, number, number];
+    return x.transpose([1, 0, 2, 3]).reshape([heads, many * count, headDim]);
+  };
   family.hidden(config, asTokens, {
     tokens,
     positions,
     block: (_, run, x) => run(x),
     attend(layer, q, k, v) {
-      prefix.push({ keys: k.squeeze(0), values: v.squeeze(0) });
+      prefix.push({ keys: together(k), values: together(v) });
       return selfAttention(q, k, v, how[layer]!);
     },
   });
-  return prefix;
+  return { layers: prefix, count, ...(kindOf !== undefined && { kindOf }) };
 }
 
 /**
- * Self-attention of whole rows that see a prefix before their own sequence. The scores [b, h, s, v + s] are materialised.
+ * Self-attention of whole rows that see a prefix before their own sequence. The scores [b, h, s, kinds · v + s] are
+ * materialised.
  *
  * @param positions int32 [b, s], those of the prefix counted: what a sliding window goes by
+ * @param inputs int32 [b, s] each: says of which kind the prefix of a token's sequence is
  */
 export function attendBehind(
-  { keys, values }: KeyValuePrefix,
-  { q, k, v }: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
+  { layers, count, kindOf }: Prefixes,
+  { layer, q, k, v }: { readonly layer: number; readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
   { slidingWindow, ...how }: LayerAttention,
-  { segments, positions }: { readonly segments: Tensor; readonly positions: Tensor },
+  { segments, positions, inputs }: { readonly segments: Tensor } & PassInfo,
 ): Tensor {
+  const { keys, values } = layers[layer]!;
   const [b, s] = segments.shape as [number, number];
-  const count = keys.shape[1]!;
+  const all = keys.shape[1]!;
   const own = attentionBias(segments, slidingWindow === undefined ? {} : { slidingWindow });
-  const isFar =
-    slidingWindow === undefined
-      ? undefined
-      : positions
-          .reshape([b, 1, s, 1])
-          .sub(iota([1, 1, 1, count], 3))
-          .greaterEqual(slidingWindow);
+  const places = iota([1, 1, 1, all], 3);
+  const ofTokens = (x: Tensor) => x.reshape([b, 1, s, 1]);
+  const unseen: Tensor[] = [];
+  if (slidingWindow !== undefined) {
+    unseen.push(ofTokens(positions).sub(places.mod(count)).greaterEqual(slidingWindow));
+  }
+  if (kindOf !== undefined) {
+    const from = ofTokens(kindIn(inputs, kindOf)).mul(count);
+    unseen.push(places.less(from), places.greaterEqual(from.add(count)));
+  }
+  const isUnseen = unseen.length > 0 && unseen.reduce((one, other) => one.or(other));
   // As attentionBias has it for what is not seen.
-  const before = isFar ? isFar.cast('float32').mul(-1e30) : zeros([b, 1, s, count]);
+  const before = isUnseen ? isUnseen.cast('float32').mul(-1e30) : zeros([b, 1, s, all]);
   const bias = concat([before, own], 3);
   const behind = (prefix: Tensor, x: Tensor) => {
     const [heads, , width] = prefix.shape as [number, number, number];
-    const rows = prefix.cast(x.dtype).reshape([1, heads, count, width]).broadcastTo([b, heads, count, width]);
+    const rows = prefix.cast(x.dtype).reshape([1, heads, all, width]).broadcastTo([b, heads, all, width]);
     return concat([rows, x], 2);
   };
   const masked = q.dtype === 'float16' ? bias.maximum(-3e4).cast('float16') : bias;

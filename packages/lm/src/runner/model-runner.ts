@@ -235,11 +235,12 @@ export class ModelRunner {
   }
 
   /**
-   * Puts what their adapters have before every sequence into the cache of sequences that begin: computed once an adapter,
-   * and forked. It stays beside the released sequences, and makes room like them.
+   * Puts what their adapters have before every sequence into the cache of sequences that begin: computed once an adapter
+   * and what it reads of a sequence, and forked. It stays beside the released sequences, and makes room like them.
    */
   async #putPrefixes(rows: readonly Row[], onPrefix: (row: Row) => void): Promise<void> {
-    for (const adapter of distinctAdapters(rows.map((row) => row.adapter))) {
+    const kinds = rows.filter((row, i) => rows.findIndex(({ adapter }) => sameCache(adapter, row.adapter)) === i);
+    for (const { adapter } of kinds) {
       const own = rows.filter((row) => sameCache(row.adapter, adapter));
       onPrefix(own[0]!);
       const prefix = await this.#prefixOf(adapter);
@@ -269,7 +270,11 @@ export class ModelRunner {
     }
     const slots = tensor(Int32Array.from(this.#memory.slots(prefix, 0, count)));
     const { prefix: step } = pagedSteps(this.network, adapter);
-    const { cache } = await step(this.weights, adapter.parameters, this.#memory.pools, slots);
+    const inputs = Object.entries(adapter.inputs ?? {}).map(([name, value]) => [name, tensor(Int32Array.of(value))]);
+    const { cache } = await step(
+      ...([this.weights, adapter.parameters, this.#memory.pools, slots] as const),
+      Object.fromEntries(inputs),
+    );
     this.#memory.pools = cache;
     prefix.begin(adapter, prefix.id, count);
     return prefix;

@@ -104,13 +104,20 @@ const copiedStep =
     return { cache: next, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
   };
 
-type PrefixStep = [weights: Weights, parameters: unknown, cache: KvCache, slots: Tensor];
+type PrefixStep = [
+  weights: Weights,
+  parameters: unknown,
+  cache: KvCache,
+  slots: Tensor,
+  /** int32 [1] each: `Adapter.rowInputs` of the sequences that it stands before. */
+  inputs: Readonly<Record<string, Tensor>>,
+];
 
 /** The pools with what an adapter puts before every sequence at `slots` int32 [v]. */
 const prefixStep =
   (network: Network, adapter: Adapter) =>
-  (...[weights, parameters, cache, slots]: PrefixStep): { readonly cache: KvCache } => {
-    const prefix = network.prefix(weights, adapter.hooks(parameters)) ?? [];
+  (...[weights, parameters, cache, slots, inputs]: PrefixStep): { readonly cache: KvCache } => {
+    const prefix = network.prefix(weights, adapter.hooks(parameters), inputs) ?? [];
     const write = (key: keyof KvCache) =>
       cache[key].map((pool, layer) => {
         const own = prefix[layer]?.[key];

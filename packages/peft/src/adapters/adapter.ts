@@ -4,9 +4,10 @@ import { custom, type Given, integer, options, text } from '@posttrain/interface
 import { copiedTensors } from './adapter-target.js';
 import { assertMethod, assertModel } from './arguments.js';
 import { AdapterConfigError, AdapterFileError } from './errors.js';
+import { storedNumbers } from './file-tensors.js';
 import { fingerprintOf } from './fingerprint.js';
 import type { LayerMethod, TargetedConfig } from './layer-method.js';
-import type { AdaptableModel, AdapterPlan, PeftAdapter, TaskType } from './peft-adapter.js';
+import type { AdaptableModel, PeftAdapter, TaskType } from './peft-adapter.js';
 import type { AdapterTensors, MethodContext, PeftMethod } from './peft-method.js';
 import { asPeftMethod } from './per-layer.js';
 import { saveAdapter } from './save-adapter.js';
@@ -58,7 +59,8 @@ export async function copied(tensors: Named, engine: Engine): Promise<Named> {
   await realize(Object.values(tensors), { engine });
   const copies: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(tensors)) {
-    copies[name] = tensor(Float32Array.from(await value.data()), value.shape);
+    const { data, dtype } = await storedNumbers(value);
+    copies[name] = tensor(data, value.shape, dtype);
   }
   return copies;
 }
@@ -81,7 +83,7 @@ interface PlanOptions {
 interface Planned<Config extends object> {
   /** Lazy tensors, of which loading only reads the shapes. */
   readonly initial: AdapterTensors;
-  readonly plan: AdapterPlan;
+  readonly context: MethodContext<Config>;
   adapter(tensors: AdapterTensors): Promise<PeftAdapter<Config>>;
 }
 
@@ -98,13 +100,13 @@ export async function planAdapter<Config extends object>(
   const context: MethodContext<Config> = { config, plan, model: model.config };
   checkSize(model, method, context, file);
   const key = Key.fromSeed(seed);
-  const prepared = (await method.prepare?.({ ...context, base: model, rows, key })) ?? {};
+  const prepared = (await method.prepare?.({ ...context, base: model, rows, key, isLoaded: file !== undefined })) ?? {};
   const own = method.init(context, model, key, prepared);
   const trained: Record<string, Tensor> = { ...own.trained };
   for (const [module, parameter] of plan.biases) trained[parameter] = model.weights[`${module}.bias`]!;
   for (const module of plan.saved) Object.assign(trained, copiedTensors(model, module));
   const initial = { trained, frozen: own.frozen };
-  return { initial, plan, adapter: (tensors) => adapterOf(model, method, { name, context, skipped, tensors }) };
+  return { initial, context, adapter: (tensors) => adapterOf(model, method, { name, context, skipped, tensors }) };
 }
 
 interface AdapterParts<Config extends object> {

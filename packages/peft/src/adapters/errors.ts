@@ -21,6 +21,13 @@ export class AdapterFileError extends PosttrainError {
   }
 }
 
+/** A training step of an adapter that cannot be trained as it is: its file has what it computes and not what it is computed from. */
+export class AdapterTrainingError extends PosttrainError {
+  constructor(message: string) {
+    super('ADAPTER_TRAINING', message);
+  }
+}
+
 /** An adapter that cannot be merged into, or taken out of, the weights. */
 export class MergeError extends PosttrainError {
   constructor(message: string) {

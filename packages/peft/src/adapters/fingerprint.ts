@@ -1,9 +1,10 @@
 import type { Named } from '@posttrain/core-tensor/optim';
+import { storedNumbers } from './file-tensors.js';
 
 const [OFFSET, PRIME] = [0x811c9dc5, 0x01000193];
 
 /**
- * What tells frozen tensors from others, as a part of an adapter's identity: FNV-1a over their names and float32 bytes. Nothing
+ * What tells frozen tensors from others, as a part of an adapter's identity: FNV-1a over their names and bytes as files have them. Nothing
  * where there are none.
  */
 export async function fingerprintOf(frozen: Named): Promise<{ readonly frozen?: string }> {
@@ -15,7 +16,8 @@ export async function fingerprintOf(frozen: Named): Promise<{ readonly frozen?: 
   };
   for (const name of names) {
     add(new TextEncoder().encode(name));
-    add(new Uint8Array(Float32Array.from(await frozen[name]!.data()).buffer));
+    const { data } = await storedNumbers(frozen[name]!);
+    add(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
   return { frozen: hash.toString(16).padStart(8, '0') };
 }

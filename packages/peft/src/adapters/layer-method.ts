@@ -76,8 +76,10 @@ export interface LayerMethod<Config extends TargetedConfig = TargetedConfig> {
   sharedParameters?(targets: readonly ModuleInfo[], config: Config): number;
   /** Frozen tensors that all targets share, by keys without a module path. Lazy as `init`. */
   shared?(targets: readonly ModuleInfo[], config: Config, key: Key): Named;
-  /** Whether files have the shared tensors, behind `base_model.`. Default: not, they are made again. */
-  sharedInFile?(config: Config): boolean;
+  /** Whether files have the frozen tensors, the shared ones behind `base_model.`. Default: not, they are made again. */
+  frozenInFile?(config: Config): boolean;
+  /** Throws AdapterConfigError when frozen tensors of a file, by their names after the module path, cannot be right. */
+  checkFrozen?(target: ModuleInfo, frozen: Named, config: Config): Promise<void>;
   /** x [..., in] → [..., out]. `dropoutKey`, an int32 [2] tensor, is there in training only. */
   apply(x: Tensor, layer: LinearLayer, parameters: Named, config: Config, dropoutKey?: Tensor): Tensor;
   /** What `apply` draws with the dropout key, as `loraDropout is 0.1`; undefined or left out: nothing. */

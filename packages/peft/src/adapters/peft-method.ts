@@ -29,6 +29,8 @@ export interface PrepareContext<Config extends object = object> extends MethodCo
   /** Token ids of rows to look at: the option `rows` of `createAdapter`. None when an adapter is loaded. */
   readonly rows: readonly (readonly number[])[];
   readonly key: Key;
+  /** Whether the adapter comes from a file, whose numbers stand in the place of these: their shapes count only. */
+  readonly isLoaded: boolean;
 }
 
 /** A configuration written out, and the places of the model that it means. */
@@ -83,6 +85,23 @@ export interface PeftMethod<Config extends object = object> {
   frozenInFile?(config: Config): boolean;
   /** @throws AdapterConfigError for what was read from a file and cannot be made again */
   checkFile?(config: Config): void;
+  /**
+   * The method's tensors in a file, where they are others than the adapter's: what an encoder computes and not the encoder. Lazy,
+   * by names that `fileKey` completes; their types are those of the file. Left out: what is trained, and with `frozenInFile` what
+   * is frozen. Biases and modules trained whole are written beside.
+   */
+  toFile?(context: MethodContext<Config>, tensors: AdapterTensors): Named;
+  /**
+   * The method's tensors from those of a file, `stored` by the names of `toFile`, where they are others or where a file can have
+   * numbers that cannot be right. `made` are those of `init`. Left out: `stored` in the place of `made`.
+   *
+   * @throws AdapterConfigError
+   */
+  fromFile?(
+    context: MethodContext<Config>,
+    stored: Named,
+    made: AdapterTensors,
+  ): AdapterTensors | Promise<AdapterTensors>;
   /** What `hooks` does without dropout, as low-rank updates of linear layers, where that is all it does. */
   lowRank?(
     context: MethodContext<Config>,

@@ -25,7 +25,7 @@ export const asPeftMethod = (method: PeftMethod | LayerMethod): PeftMethod =>
 function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftMethod<Config> {
   type Context = MethodContext<Config>;
   const { peftType, options, fileDefaults, parameters, prepare, stochastic, changesBase, penalty, optimizer } = method;
-  const { checkFile, sharedInFile, merge, unmerge, cannotMerge, rowInputs } = method;
+  const { checkFile, checkFrozen, frozenInFile, merge, unmerge, cannotMerge, rowInputs } = method;
   const allOf = ({ trained, frozen }: AdapterTensors, module: string): Named => ({
     ...sharedOf(frozen),
     ...localTensors(frozen, module),
@@ -41,7 +41,16 @@ function lift<Config extends TargetedConfig>(method: LayerMethod<Config>): PeftM
     ...(checkFile && { checkFile }),
     ...(rowInputs && { rowInputs }),
     ...(cannotMerge && { cannotMerge }),
-    ...(sharedInFile && { frozenInFile: sharedInFile }),
+    ...(frozenInFile && { frozenInFile }),
+    ...(checkFrozen && {
+      async fromFile({ config, plan }: Context, stored: Named, made: AdapterTensors) {
+        const of = (tensors: Named): Named =>
+          Object.fromEntries(Object.entries(tensors).map(([name, value]) => [name, stored[name] ?? value]));
+        const tensors = { trained: of(made.trained), frozen: of(made.frozen) };
+        for (const target of plan.targets) await checkFrozen(target, localTensors(tensors.frozen, target.name), config);
+        return tensors;
+      },
+    }),
     ...(method.fanInFanOut !== false && {
       factNames: ['fan_in_fan_out'],
       facts({ plan: { targets } }: Context) {

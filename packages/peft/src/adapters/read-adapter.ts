@@ -7,7 +7,8 @@ import { isDeeperThan, nearestName } from '@posttrain/interfaces';
 import { completeSave } from '@posttrain/interfaces/node';
 import { type AdapterFileSize, copied, planAdapter, taskTypeOf } from './adapter.js';
 import { fromConfigFile } from './adapter-config-file.js';
-import { AdapterFileError } from './errors.js';
+import { AdapterConfigError, AdapterFileError } from './errors.js';
+import { fromFileTensors, toFileTensors } from './file-tensors.js';
 import type { LayerMethod } from './layer-method.js';
 import type { AdaptableModel, PeftAdapter } from './peft-adapter.js';
 import type { PeftMethod } from './peft-method.js';
@@ -16,6 +17,8 @@ import { CONFIG, fileKeyOf, TENSORS } from './save-adapter.js';
 
 const MOST_SHOWN = 6;
 const MOST_NESTED = 100;
+/** Types of files that indices have: `SafetensorsFile.read` gives both as int32. */
+const WHOLE: readonly string[] = ['I32', 'I64'];
 
 interface ReadOptions {
   readonly methods: readonly (PeftMethod | LayerMethod)[];
@@ -45,25 +48,22 @@ export async function readAdapter(
   const config = { ...fromConfigFile(method, json, path, taskTypeOf(model)), ...instead };
   const file = await openTensors(folder);
   const keyOf = fileKeyOf(method);
-  const read = async (wanted: Named): Promise<Named> => {
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { shape }] of Object.entries(wanted)) {
-      const { data } = await file.read(keyOf(name), { as: 'float32' });
-      tensors[name] = tensor(data, shape, 'float32');
-    }
-    return tensors;
-  };
   try {
-    const { initial, plan, adapter } = await planAdapter(model, method, config, { name, file: sizeOf(file) });
-    const { trained, frozen } = initial;
-    const isFrozenThere = method.frozenInFile?.(config) ?? false;
-    checkTensors(file, { ...trained, ...(isFrozenThere && frozen), ...plan.carried }, keyOf);
-    if (!isFrozenThere) method.checkFile?.(config);
-    for (const [name, base] of Object.entries(plan.carried)) await checkCarried(file, keyOf(name), base);
-    return await adapter({
-      trained: await read(trained),
-      frozen: isFrozenThere ? await read(frozen) : await copied(frozen, model.network.engine),
-    });
+    const { initial, context, adapter } = await planAdapter(model, method, config, { name, file: sizeOf(file) });
+    const { carried } = context.plan;
+    const expected = toFileTensors(method, context, initial);
+    checkTensors(file, expected, keyOf);
+    if (!method.frozenInFile?.(config)) method.checkFile?.(config);
+    for (const [name, base] of Object.entries(carried)) await checkCarried(file, keyOf(name), base);
+    const stored: Record<string, Tensor> = {};
+    for (const [name, { shape, dtype }] of Object.entries(expected)) {
+      if (name in carried) continue;
+      const { data } = await file.read(keyOf(name), dtype === 'int32' ? {} : { as: 'float32' });
+      stored[name] = tensor(data, shape, dtype);
+    }
+    const made = Object.fromEntries(Object.entries(initial.frozen).filter(([name]) => !(name in stored)));
+    const frozen = { ...initial.frozen, ...(await copied(made, model.network.engine)) };
+    return await adapter(await fromFileTensors(method, context, stored, { ...initial, frozen }).catch(inFile(file)));
   } finally {
     await file.close();
   }
@@ -100,6 +100,14 @@ async function openTensors(folder: string): Promise<SafetensorsFile> {
   throw new AdapterFileError(path, `there is no such file. ${advice}`);
 }
 
+/** An error about numbers that a file has names the file. */
+const inFile =
+  ({ path }: SafetensorsFile) =>
+  (cause: unknown): never => {
+    if (!(cause instanceof AdapterConfigError)) throw cause;
+    throw new AdapterFileError(path, `has what cannot be right: ${cause.message}`, { cause });
+  };
+
 function sizeOf({ path, tensors }: SafetensorsFile): AdapterFileSize {
   const sizes = [...tensors.values()].map(({ shape }) => shape.reduce((product, size) => product * size, 1));
   return { path, numbers: sizes.reduce((sum, size) => sum + size, 0) };
@@ -107,16 +115,18 @@ function sizeOf({ path, tensors }: SafetensorsFile): AdapterFileSize {
 
 function checkTensors(file: SafetensorsFile, expected: Named, keyOf: (name: string) => string): void {
   const problems: string[] = [];
-  const wanted = new Map(Object.entries(expected).map(([name, { shape }]) => [keyOf(name), shape]));
+  const wanted = new Map(Object.entries(expected).map(([name, value]) => [keyOf(name), value]));
   // Names are compared for what is shown only.
   const near = (name: string, names: Iterable<string>) =>
     problems.length < MOST_SHOWN ? nearestName(name, names) : undefined;
   const quote = (near: string | undefined, says: string) => (near ? ` (${says} ${near})` : '');
-  for (const [name, shape] of wanted) {
+  for (const [name, { shape, dtype }] of wanted) {
     const info: TensorInfo | undefined = file.tensors.get(name);
     if (!info) problems.push(`${name} is missing${quote(near(name, file.tensors.keys()), 'there is')}`);
     else if (info.shape.join() !== shape.join()) {
       problems.push(`${name} has shape [${info.shape.join(', ')}] where [${shape.join(', ')}] is needed`);
+    } else if (dtype === 'int32' && !WHOLE.includes(info.dtype)) {
+      problems.push(`${name} is ${info.dtype} where whole numbers, ${WHOLE.join(' or ')}, are needed`);
     }
   }
   for (const name of file.tensors.keys()) {

@@ -4,6 +4,7 @@ import { type Given, options, text } from '@posttrain/interfaces';
 import { writeAtomically } from '@posttrain/interfaces/node';
 import { toConfigFile } from './adapter-config-file.js';
 import { assertAdapter, assertFolder } from './arguments.js';
+import { storedNumbers, toFileTensors } from './file-tensors.js';
 import type { PeftAdapter } from './peft-adapter.js';
 import type { PeftMethod } from './peft-method.js';
 
@@ -36,8 +37,9 @@ export async function saveAdapter<Config extends object>(
   assertAdapter('saveAdapter', adapter);
   const { baseModel = adapter.baseModel } = saveAdapterOptions.read(given);
   const { method, config, plan, parameters, frozen, model, taskType } = adapter;
-  const tensors = Object.entries({ ...parameters, ...(method.frozenInFile?.(config) && frozen), ...plan.carried });
-  const ofMethod = method.facts?.({ config, plan, model }) ?? {};
+  const context = { config, plan, model };
+  const tensors = Object.entries(toFileTensors(method, context, { trained: parameters, frozen }));
+  const ofMethod = method.facts?.(context) ?? {};
   const json = toConfigFile(method, config, { baseModel, taskType, ofMethod });
   await writeAtomically(async (files) => {
     await files.stage(join(folder, CONFIG), (write) => write(new TextEncoder().encode(json)));
@@ -46,9 +48,9 @@ export async function saveAdapter<Config extends object>(
       join(folder, TENSORS),
       tensors.map(([name, value]) => ({
         name: fileKeyOf(method)(name),
-        dtype: 'float32' as const,
+        dtype: value.dtype === 'int32' ? ('int32' as const) : ('float32' as const),
         shape: value.shape,
-        data: async () => Float32Array.from(await value.data()),
+        data: async () => (await storedNumbers(value)).data,
       })),
     );
   });

@@ -12,12 +12,17 @@ const NEVER = 2 ** 31 - 1;
  * what is before them has the keys and values of the base and of every other such adapter. A sequence without them is the base's.
  *
  * `invocationStart` of a sequence is where they last begin in what it starts with: the prompt in generation, the whole
- * sequence in training and scoring. Who knows better gives it; -1 is never.
+ * sequence in training and scoring. Who knows better gives it; -1 is never. A training row without them, which PEFT lets pass
+ * with a gradient of zero, is refused unless it says -1 itself.
  */
 export const activatedFrom = (invocation: readonly number[]): RowInputsSpec => ({
   names: [START],
   of(tokens, { [START]: start = lastPlace(tokens, invocation) }) {
     return { [START]: start < 0 ? NEVER : start };
+  },
+  idle(tokens, { [START]: start }) {
+    if (start !== undefined || lastPlace(tokens, invocation) >= 0) return undefined;
+    return `it has none of the invocation tokens ${invocation.join(', ')}, so aLoRA would train nothing on it: put them in, or say adapterInputs: { ${START}: -1 }`;
   },
   untouched: ({ [START]: start }) => start!,
 });

@@ -2,6 +2,7 @@ import { adaLora } from './adalora.js';
 import { bitFit } from './bitfit.js';
 import { boft } from './boft.js';
 import { c3a } from './c3a.js';
+import { cpt } from './cpt.js';
 import { fourierFt } from './fourierft.js';
 import { houlsby } from './houlsby.js';
 import { hra } from './hra.js';
@@ -10,13 +11,18 @@ import { lnTuning } from './ln-tuning.js';
 import { loha } from './loha.js';
 import { lokr } from './lokr.js';
 import { lora } from './lora.js';
+import { loReft } from './loreft.js';
 import { miss } from './miss.js';
+import { multitaskPromptTuning } from './multitask-prompt-tuning.js';
 import { oft } from './oft.js';
+import { pTuning } from './p-tuning.js';
 import { poly } from './poly.js';
 import { prefixTuning } from './prefix-tuning.js';
 import { promptTuning } from './prompt-tuning.js';
 import { randLora } from './randlora.js';
 import { road } from './road.js';
+import { shira } from './shira.js';
+import { tinyLora } from './tinylora.js';
 import { vbLora } from './vb-lora.js';
 import { vera } from './vera.js';
 import { xLora } from './xlora.js';
@@ -37,12 +43,18 @@ export const peftMethods = {
   C3A: c3a,
   FOURIERFT: fourierFt,
   RANDLORA: randLora,
+  SHIRA: shira,
   VBLORA: vbLora,
+  TINYLORA: tinyLora,
   LN_TUNING: lnTuning,
   PROMPT_TUNING: promptTuning,
+  MULTITASK_PROMPT_TUNING: multitaskPromptTuning,
   PREFIX_TUNING: prefixTuning,
+  P_TUNING: pTuning,
+  CPT: cpt,
   XLORA: xLora,
   POLY: poly,
   HOULSBY: houlsby,
   BITFIT: bitFit,
+  LOREFT: loReft,
 } as const;

@@ -1,10 +1,10 @@
 import { type Tensor, uniform, zeros } from '@posttrain/core-tensor';
-import { boolean, integer, oneOf, PosttrainError, type Read } from '@posttrain/interfaces';
+import { boolean, integer, oneOf, type Read } from '@posttrain/interfaces';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { uniformWithin } from '../adapters/initial.js';
 import { type LayerMethod, linearShape } from '../adapters/layer-method.js';
 import { excludeOption, methodOptions, targetOptions } from '../adapters/method-options.js';
-import { inputOf } from '../adapters/row-inputs.js';
+import { inputOf, TASK, taskInputs } from '../adapters/row-inputs.js';
 
 const polyOptions = methodOptions('POLY', {
   ...targetOptions,
@@ -25,7 +25,6 @@ const polyOptions = methodOptions('POLY', {
 /** Options of `poly`, complete, by PEFT's names in camel case. */
 export type PolyConfig = Read<typeof polyOptions>;
 
-const TASK = 'taskIds';
 const EPSILON = 1e-12;
 
 /**
@@ -69,17 +68,7 @@ export const poly: LayerMethod<PolyConfig> = {
     };
   },
 
-  rowInputs: ({ nTasks }) => ({
-    names: [TASK],
-    of(_, { [TASK]: task }) {
-      if (task !== undefined && task >= 0 && task < nTasks) return { [TASK]: task };
-      const problem = task === undefined ? 'is missing' : `is ${task}`;
-      throw new PosttrainError(
-        'ADAPTER_INPUTS',
-        `${TASK} ${problem}: Poly needs the task of every sequence, 0 to ${nTasks - 1}`,
-      );
-    },
-  }),
+  rowInputs: ({ nTasks }) => taskInputs('Poly', nTasks),
 
   stochastic: () => 'poly draws its mixture of skills',
 

@@ -1,9 +1,11 @@
-import { integer, showValue } from '@posttrain/interfaces';
+import { type Key, type Tensor, tensor } from '@posttrain/core-tensor';
+import type { Named } from '@posttrain/core-tensor/optim';
+import { integer, showValue, text } from '@posttrain/interfaces';
 import type { ModelConfig } from '@posttrain/lm';
 import { AdapterConfigError } from '../adapters/errors.js';
 import { orNull, targetOptions } from '../adapters/method-options.js';
 import { type AdaptableModel, NO_PLAN } from '../adapters/peft-adapter.js';
-import type { PlannedAdapter } from '../adapters/peft-method.js';
+import type { PlannedAdapter, PrepareContext } from '../adapters/peft-method.js';
 import { matchSaved } from '../adapters/targets.js';
 
 // What prompt and prefix tuning have in common: one tensor, which stands before every sequence.
@@ -17,6 +19,32 @@ export const promptOptions = {
   /** Modules trained whole, as copies: paths or dotted endings. Default: none. */
   modulesToSave: targetOptions.modulesToSave,
 };
+
+/** What the methods have that may start from a text, whose tokens are given to `createAdapter`. */
+export const promptTextOptions = {
+  /** What the tokens of `TEXT` were, for the file. Default: none. */
+  promptTuningInitText: orNull(text({})),
+  /** Where the tokens of `TEXT` came from, for the file. Default: none. */
+  tokenizerNameOrPath: orNull(text({})),
+};
+
+/** As torch starts an embedding. */
+export const randomStart = (key: Key, count: number, width: number): Tensor =>
+  tensor(key.normalHost(count * width), [count, width]);
+
+/** The embeddings of the tokens of a text, repeated or cut. @throws AdapterConfigError */
+export function textStart({ base, rows, isLoaded }: Omit<PrepareContext, 'key'>, count: number): Named {
+  if (isLoaded) return {};
+  const words = rows[0] ?? [];
+  if (words.length === 0 || rows.length > 1) {
+    throw new AdapterConfigError('promptTuningInit "TEXT" needs the tokens of one text: rows: [tokenIds]');
+  }
+  const ids = Array.from({ length: count }, (_, i) => words[i % words.length]!);
+  const { vocabSize } = base.config;
+  const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
+  if (wrong !== undefined) throw new AdapterConfigError(`rows: ${showValue(wrong)} is no token id of the model`);
+  return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(ids))) };
+}
 
 interface PromptConfig {
   readonly numVirtualTokens: number | null;

@@ -1,10 +1,17 @@
 import { tensor } from '@posttrain/core-tensor';
 import type { Named } from '@posttrain/core-tensor/optim';
-import { oneOf, type Read, showValue, text } from '@posttrain/interfaces';
-import { AdapterConfigError } from '../adapters/errors.js';
-import { methodOptions, orNull } from '../adapters/method-options.js';
+import { oneOf, type Read } from '@posttrain/interfaces';
+import { methodOptions } from '../adapters/method-options.js';
 import type { PeftMethod } from '../adapters/peft-method.js';
-import { PROMPT_EMBEDDINGS, promptFacts, promptOptions, promptPlan } from './prompt-learning.js';
+import {
+  PROMPT_EMBEDDINGS,
+  promptFacts,
+  promptOptions,
+  promptPlan,
+  promptTextOptions,
+  randomStart,
+  textStart,
+} from './prompt-learning.js';
 
 const promptTuningOptions = methodOptions('PROMPT_TUNING', {
   ...promptOptions,
@@ -13,10 +20,7 @@ const promptTuningOptions = methodOptions('PROMPT_TUNING', {
    * tokens of a text, given to `createAdapter` as the only one of its `rows`, repeated or cut. Default `RANDOM`.
    */
   promptTuningInit: oneOf(['RANDOM', 'SAMPLE_VOCAB', 'TEXT'], { default: 'RANDOM' }),
-  /** What the tokens of `TEXT` were, for the file. Default: none. */
-  promptTuningInitText: orNull(text({})),
-  /** Where the tokens of `TEXT` came from, for the file. Default: none. */
-  tokenizerNameOrPath: orNull(text({})),
+  ...promptTextOptions,
 });
 /** Options of `promptTuning`, complete, by PEFT's names in camel case. */
 export type PromptTuningConfig = Read<typeof promptTuningOptions>;
@@ -36,30 +40,19 @@ export const promptTuning: PeftMethod<PromptTuningConfig> = {
 
   parameters: ({ config, model }) => config.numVirtualTokens! * model.hiddenSize,
 
-  async prepare({ config, base, rows, key }): Promise<Named> {
+  async prepare(context): Promise<Named> {
+    const { config, base, key } = context;
     const { promptTuningInit: init, numVirtualTokens } = config;
     const count = numVirtualTokens!;
-    const { vocabSize } = base.config;
+    if (init === 'TEXT') return textStart(context, count);
     if (init === 'RANDOM') return {};
-    const [words] = rows;
-    // A loaded adapter has its own numbers.
-    if (init === 'TEXT' && !words) return {};
-    if (words?.length === 0 || rows.length > 1) {
-      throw new AdapterConfigError('promptTuningInit "TEXT" needs the tokens of one text: rows: [tokenIds]');
-    }
-    const drawn = key.uniformHost(count);
-    const ids = Array.from({ length: count }, (_, i) =>
-      init === 'TEXT' ? words![i % words!.length]! : Math.floor(drawn[i]! * vocabSize),
-    );
-    const wrong = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
-    if (wrong !== undefined) throw new AdapterConfigError(`rows: ${showValue(wrong)} is no token id of the model`);
-    return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(ids))) };
+    const drawn = key.uniformHost(count).map((u) => Math.floor(u * base.config.vocabSize));
+    return { [PROMPT_EMBEDDINGS]: base.network.asVirtualTokens(base.weights, tensor(Int32Array.from(drawn))) };
   },
 
   init({ config, model }, _, key, prepared) {
-    const [count, width] = [config.numVirtualTokens!, model.hiddenSize];
-    const random = () => tensor(key.child(0).normalHost(count * width), [count, width]);
-    return { trained: { [PROMPT_EMBEDDINGS]: prepared[PROMPT_EMBEDDINGS] ?? random() }, frozen: {} };
+    const own = prepared[PROMPT_EMBEDDINGS] ?? randomStart(key.child(0), config.numVirtualTokens!, model.hiddenSize);
+    return { trained: { [PROMPT_EMBEDDINGS]: own }, frozen: {} };
   },
 
   fileKey: promptFacts.fileKey,

@@ -83,7 +83,7 @@ const layers: LayerMethod<RandLoraConfig> = {
     return { [A]: draw(0, [config.r, 1, small]), [B]: draw(1, [large, bases, config.r]) };
   },
 
-  sharedInFile: ({ saveProjection }) => saveProjection,
+  frozenInFile: ({ saveProjection }) => saveProjection,
 
   apply(x, layer, parameters, config, dropoutKey) {
     const { a, b } = factorsOf(layer, parameters);

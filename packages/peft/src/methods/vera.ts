@@ -67,7 +67,7 @@ export const vera: LayerMethod<VeraConfig> = {
     return { vera_A: kaiming(own.child(0), [r, inputs]), vera_B: kaiming(own.child(1), [outputs, r]) };
   },
 
-  sharedInFile: ({ saveProjection }) => saveProjection,
+  frozenInFile: ({ saveProjection }) => saveProjection,
 
   apply(x, layer, parameters, { veraDropout }, dropoutKey) {
     const { a, b } = projectionsOf(layer, parameters);

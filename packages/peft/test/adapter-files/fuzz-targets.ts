@@ -13,6 +13,7 @@ const ADAPTERS = [
   ...['adalora', 'houlsby', 'ia3', 'ln-tuning', 'pissa', 'prefix-tuning', 'prompt-tuning', 'vera'].map(
     (name) => `peft-methods/${name}-llama`,
   ),
+  ...['cpt', 'p-tuning', 'prefix-projection', 'shira'].map((name) => `peft-methods/${name}-llama`),
 ];
 let base: Promise<CausalLM> | undefined;
 

@@ -281,11 +281,31 @@ export function toBatch(
 
 const filled = (length: number, value: number): number[] => Array.from({ length }, () => value);
 
+/** @throws TrainingRowError for a sequence that an adapter would train nothing on, which nobody has asked for */
+export function refuseIdleRows(rows: readonly TrainingRow[], { rowInputs }: Pick<Adapter, 'rowInputs'>): void {
+  if (!rowInputs?.idle) return;
+  for (const [i, row] of rows.entries()) {
+    for (const { tokens, given } of sequencesOf(row)) {
+      const problem = rowInputs.idle(tokens, given);
+      if (problem !== undefined) throw new TrainingRowError(i, problem);
+    }
+  }
+}
+
 /** What an adapter reads of each sequence of a row. @throws PosttrainError */
-function inputsOfSequences(
-  { tokens, lengths = [tokens.length], adapterInputs = [] }: TrainingRow,
+const inputsOfSequences = (
+  row: TrainingRow,
   adapter: Adapter,
-): readonly { readonly length: number; readonly inputs: RowInputs }[] {
+): readonly { readonly length: number; readonly inputs: RowInputs }[] =>
+  sequencesOf(row).map(({ tokens, given }) => {
+    return { length: tokens.length, inputs: adapterFor(adapter, tokens, given).inputs ?? {} };
+  });
+
+/** The sequences of a row, and what it says of each. @throws PosttrainError */
+function sequencesOf({ tokens, lengths = [tokens.length], adapterInputs = [] }: TrainingRow): readonly {
+  readonly tokens: readonly number[];
+  readonly given: RowInputs;
+}[] {
   const given: readonly RowInputs[] = Array.isArray(adapterInputs) ? adapterInputs : [adapterInputs];
   if (given.length > 0 && given.length !== lengths.length) {
     const problem = `adapterInputs are of ${given.length} sequences, but the row has ${lengths.length}`;
@@ -293,8 +313,8 @@ function inputsOfSequences(
   }
   let from = 0;
   return lengths.map((length, i) => {
-    const { inputs = {} } = adapterFor(adapter, tokens.slice(from, from + length), given[i]);
+    const start = from;
     from += length;
-    return { length, inputs };
+    return { tokens: tokens.slice(start, from), given: given[i] ?? {} };
   });
 }

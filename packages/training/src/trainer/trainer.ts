@@ -3,7 +3,7 @@ import { type Named, type Optimizer, optimizerOf } from '@posttrain/core-tensor/
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, type CausalLM, NO_ADAPTER, withParameters } from '@posttrain/lm';
 import type { Readout, ReadoutValue } from '../loss/loss.js';
-import type { TrainingRow } from '../loss/rows.js';
+import { refuseIdleRows, type TrainingRow } from '../loss/rows.js';
 import type { Curvature } from './curvature.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator } from './gradient-accumulator.js';
@@ -164,6 +164,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     inputs: StepInputs = {},
   ): Promise<ForwardBackwardResult> {
     const loss = asLoss(given);
+    if (this.#adapter) refuseIdleRows(rows, this.#adapter);
     const accumulated = this.#accumulated;
     const before = accumulated.passes.length;
     const sum = new PassSum(loss);
