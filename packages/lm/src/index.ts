@@ -145,10 +145,11 @@ export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from '
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
+export { type LookaheadOptions, lookahead } from './speculative/lookahead.js';
 export type { MedusaSpeculation } from './speculative/medusa.js';
 export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
-export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedPass, VerifiedRun } from './speculative/proposer.js';
 export { RestDatastore, type RestOptions, rest, restProposal } from './speculative/rest.js';
 export {
   type DraftModelSpeculation,

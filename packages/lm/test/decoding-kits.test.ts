@@ -8,7 +8,9 @@ import {
   contrastive,
   type DecodingMix,
   LocalGenerator,
+  lookahead,
   MedusaHeads,
+  type Proposal,
   type Proposer,
   type ProposerRun,
   proxyTuning,
@@ -20,6 +22,7 @@ import {
 } from '../src/index.js';
 import { SpeculativeDecoding } from '../src/speculative/speculative-decoding.js';
 import { testDecodeHook, testDecodingMix, testProposer } from '../src/testing/index.js';
+import { kitRow } from '../src/testing/kit-run.js';
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
@@ -67,6 +70,40 @@ describe('testProposer', () => {
   // All n-grams of three tokens.
   const words = Array.from({ length: 27 }, (_, i) => [i % 3, Math.floor(i / 3) % 3, Math.floor(i / 9)]);
   testProposer(it, 'REST', rest(new RestDatastore([...words, [0, 1, 2, 0, 1, 2], [2, 0, 1]]), { depth: 4 }));
+  for (const ngramSize of [2, 4]) {
+    testProposer(it, `lookahead, ${ngramSize}`, lookahead({ windowSize: 5, ngramSize, guessSetSize: 3 }));
+  }
+  it('lookahead fills its pool from what was refused: tokens in a circle come N at a time', async () => {
+    // A text whose next token is (last + 1) mod 7, and a model that knows it.
+    const next = (token: number) => (token + 1) % 7;
+    for (const ngramSize of [2, 3, 5]) {
+      const proposer = lookahead({ windowSize: 8, ngramSize, guessSetSize: 1, poolFromPrompt: false })();
+      const generated = [0];
+      const accepted: number[] = [];
+      for (let pass = 0; pass < 30; pass++) {
+        const request = { id: 0, row: kitRow([6], 99), state: { generated } as never, most: 20 };
+        const [{ tokens, parents }] = (await proposer.propose([request])) as [Required<Proposal>];
+        const path: number[] = [];
+        const drawn = [{ token: next(generated.at(-1)!) }];
+        for (let at = -1; ; path.push(at)) {
+          const wanted = drawn.at(-1)!.token;
+          at = tokens.findIndex((token, i) => parents[i] === at && token === wanted);
+          if (at < 0) break;
+          drawn.push({ token: next(wanted) });
+        }
+        const logits = [generated.at(-1)!, ...tokens].map((token) =>
+          Float32Array.from({ length: 7 }, (_, i) => Number(i === next(token))),
+        );
+        proposer.verified!(0, { drawn, proposed: tokens.length, accepted: path.length, path, logits });
+        generated.push(...drawn.map(({ token }) => token));
+        accepted.push(path.length);
+      }
+      expect(generated).toEqual(generated.map((_, i) => i % 7));
+      // Nothing is guessed before the first n-grams are whole; then N − 1 guesses are kept, and one token is the model’s own.
+      expect(accepted[0]).toBe(0);
+      expect(Math.min(...accepted.slice(-10))).toBeGreaterThanOrEqual(ngramSize - 1);
+    }
+  });
   testProposer(
     it,
     'Medusa, likeliest',

@@ -348,7 +348,8 @@ export class Scheduler {
     if (proposal) {
       this.#runner.keep(one.sequence!, before, [0, ...run.path.map((place) => place + 1)]);
       one.hidden = results.hidden?.[(run.path.at(-1) ?? -1) + 1]?.slice();
-      this.#proposer?.verified?.(id, run);
+      const { logits, hidden } = results;
+      this.#proposer?.verified?.(id, { ...run, logits, ...(hidden && { hidden }) });
     }
     if (finish) this.#remove(one);
     return run.drawn.map((drawn, i) => ({ id, ...drawn, finish: i === run.drawn.length - 1 ? finish : undefined }));
