@@ -113,8 +113,9 @@ export type { ModelRunnerOptions, PackWeights } from './runner/runner-options.js
 export type { RowSoftmax } from './runner/step-memory.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
-export type { DecodingMix, LogitsFrom } from './sampling/decoding-mix.js';
+export type { DecodingMix, InnerLayers, LogitsFrom } from './sampling/decoding-mix.js';
 export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
+export { type DolaOptions, dola } from './sampling/mixes/dola.js';
 export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
 export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';
 export { type ValueGuidedOptions, valueGuided } from './sampling/mixes/value-guided.js';

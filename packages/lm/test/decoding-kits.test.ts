@@ -7,6 +7,7 @@ import {
   type CausalLM,
   contrastive,
   type DecodingMix,
+  dola,
   LocalGenerator,
   lookahead,
   MedusaHeads,
@@ -155,6 +156,30 @@ describe('testDecodingMix', () => {
   testDecodingMix(it, 'proxyTuning', ({ others: [expert, antiExpert] }) =>
     proxyTuning({ expert: { model: expert }, antiExpert: { model: antiExpert } }),
   );
+  testDecodingMix(it, 'DoLa', () => dola({ dolaLayers: 'high' }));
+  it('DoLa: a layer that says the same adds nothing, one that says nothing leaves the model, and the farther one counts', () => {
+    const config = (numHiddenLayers: number, tieWordEmbeddings: boolean) =>
+      ({ numHiddenLayers, tieWordEmbeddings }) as CausalLM['config'];
+    const { innerLayers } = dola({ dolaLayers: 'low' });
+    const candidates = (dolaLayers: 'low' | 'high', ...of: [number, boolean]) =>
+      (dola({ dolaLayers }).innerLayers as Exclude<typeof innerLayers, readonly number[] | undefined>)(config(...of));
+    expect(candidates('low', 32, false)).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
+    expect(candidates('high', 32, false)).toEqual([16, 18, 20, 22, 24, 26, 28, 30]);
+    expect(candidates('low', 30, true)).toEqual([2, 4, 6, 8, 10, 12, 14]);
+    expect(candidates('low', 2, true)).toEqual([1]);
+    expect(candidates('low', 80, false)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+    expect(candidates('high', 80, false)).toEqual([60, 62, 64, 66, 68, 70, 72, 74, 76, 78]);
+    expect(() => candidates('low', 3, true)).toThrow(/none that is low/);
+
+    const mature = Float32Array.of(2, 1, 1.5, -4);
+    const silent = new Float32Array(4);
+    const { combine } = dola({ dolaLayers: [0], relativeTop: 0.1 });
+    expect([...combine(mature, [], [mature])]).toEqual([0, 0, 0, Number.NEGATIVE_INFINITY]);
+    const said = [...combine(mature, [], [mature, silent, mature])];
+    expect(said[0]! - said[1]!).toBeCloseTo(1, 12);
+    expect(said[0]! - said[2]!).toBeCloseTo(0.5, 12);
+    expect(said[3]).toBe(Number.NEGATIVE_INFINITY);
+  });
   testDecodingMix(it, 'valueGuided', ({ others: [model] }) => valueGuided({ q: { model }, lambda: 0.7 }));
 });
 
