@@ -215,8 +215,8 @@ describe('decode', () => {
       const run = (overrides: object, options = {}) => decodeAll(model, [{ ...rowOf([1], 4), ...overrides }], options);
       await expect(run({ prompt: range(96, () => 3) })).rejects.toThrow(/prompt 0 has 96 tokens.*holds 96/);
       await expect(run({ prompt: [] })).rejects.toThrow(/prompt 0 has no tokens/);
-      await expect(run({ maxTokens: 0 })).rejects.toThrow(/maxTokens must be a positive integer, not 0/);
-      await expect(run({ temperature: -1 })).rejects.toThrow(/temperature must be 0 or more/);
+      await expect(run({ maxTokens: 0 })).rejects.toThrow(/maxTokens is 0; it must be a whole number of at least 1/);
+      await expect(run({ temperature: -1 })).rejects.toThrow(/temperature is -1; it must be a number of at least 0/);
       await expect(run({ topK: 0 })).rejects.toThrow(/topK/);
       await expect(run({ topP: 0 })).rejects.toThrow(/topP/);
       await expect(run({ minP: 1.5 })).rejects.toThrow(/minP/);

@@ -23,7 +23,7 @@ import {
 } from '../src/index.js';
 import { SpeculativeDecoding } from '../src/speculative/speculative-decoding.js';
 import { testDecodeHook, testDecodingMix, testProposer } from '../src/testing/index.js';
-import { kitRow } from '../src/testing/kit-run.js';
+import { kitModel, kitRow } from '../src/testing/kit-run.js';
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
@@ -143,6 +143,19 @@ describe('testDecodingMix', () => {
     for (const mix of [{}, 'contrastive', { name: 'm', models: [{}], combine: () => [] }]) {
       await expect(generate(mix)).rejects.toThrow(/mix is .*; it must be a decoding mix/);
     }
+  });
+
+  it('a model with other tokens is refused by name, but for rows of padding', async () => {
+    const [policy, larger] = [await kitModel(5, 1), await kitModel(8, 2)];
+    const run = (amateur: Pick<CausalLM, 'network' | 'weights'>, of = policy) =>
+      new LocalGenerator(of).generate([
+        { prompt: { tokenIds: [1] }, maxTokens: 1, mix: contrastive({ amateur: { model: amateur } }) },
+      ]);
+    // Its tokenizer has two tokens: what is behind them is padding.
+    await expect(run(larger)).resolves.toHaveLength(1);
+    const { network, weights } = larger;
+    await expect(run({ network, weights })).rejects.toThrow('contrastive: model 0 has 8 tokens, and the policy 5');
+    await expect(run(policy, larger)).rejects.toThrow('contrastive: model 0 has 5 tokens, and the policy 8');
   });
 
   testDecodingMix(it, 'contrastive', ({ others: [amateur] }) => contrastive({ amateur: { model: amateur } }));

@@ -1,6 +1,7 @@
 import { custom, type DecisiveSettings, PosttrainError, showValue } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type Adapter, contextOf } from '../model/adapter.js';
+import type { CausalLM } from '../model/causal-lm.js';
 import type { Network, RunnableModel } from '../model/network.js';
 import { checkInnerLayers } from '../runner/extend-inputs.js';
 import type { Logits } from './processors/editable-scores.js';
@@ -57,7 +58,10 @@ const isLogitsFrom = (value: unknown): boolean => {
   return model?.network !== undefined && model.weights !== undefined;
 };
 
-/** Throws for a mix whose models cannot be in step with the policy, naming it. */
+/**
+ * Throws for a mix whose models cannot be in step with the policy, naming it: one that has fewer tokens, or more, unless its
+ * tokenizer shows that those beyond the policy's are padding.
+ */
 export function checkMix(network: Network, mix: DecodingMix): void {
   const { name, models } = mix;
   if (!Array.isArray(models) || !models.every(isLogitsFrom) || typeof mix.combine !== 'function') {
@@ -68,8 +72,10 @@ export function checkMix(network: Network, mix: DecodingMix): void {
   const { vocabSize } = network.config;
   for (const [i, { model }] of models.entries()) {
     const theirs = model.network.config.vocabSize;
-    // Rows of padding may follow the tokens that both have.
-    if (theirs >= vocabSize) continue;
+    // Padding: rows of an output layer that no token of the tokenizer has, and which are left out before anything is computed.
+    const { tokenizer } = model as Partial<Pick<CausalLM, 'tokenizer'>>;
+    const isPadded = theirs > vocabSize && tokenizer !== undefined && tokenizer.vocabSize <= vocabSize;
+    if (theirs === vocabSize || isPadded) continue;
     const problem = `model ${i} has ${theirs} tokens, and the policy ${vocabSize}`;
     throw new PosttrainError('DECODING_MIX', `${name}: ${problem}; use models of one family, with the same tokens`);
   }

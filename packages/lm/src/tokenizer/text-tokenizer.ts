@@ -1,4 +1,4 @@
-import { assertKnownOptions } from '@posttrain/interfaces';
+import { boolean, options as declare, type Given } from '@posttrain/interfaces';
 import { InvalidModelFileError, type JsonObject } from '../json.js';
 import { assertText } from './errors.js';
 import { TokenizerComponentError } from './fields.js';
@@ -30,27 +30,32 @@ export interface TokenizerFiles {
   readonly folder?: string;
 }
 
-/** Options of `Tokenizer.encode`. */
-export interface EncodeOptions {
+const encodeOptions = declare('Tokenizer.encode', {
   /** Add what the tokenizer's post-processor adds (a leading bos, say). Default true, as in `transformers`. */
-  readonly addSpecialTokens?: boolean;
-}
+  addSpecialTokens: boolean({ default: true }),
+});
+/** Options of `Tokenizer.encode`. */
+export type EncodeOptions = Given<typeof encodeOptions>;
 
-/** Options of `encodeWithOffsets`. */
-export interface OffsetOptions {
+const offsetOptions = declare('Tokenizer.encodeWithOffsets', {
   /**
    * Every character that has a token lies in the span of one: white space at a token's ends stays in it whatever the
    * post-processor's `trim_offsets` says, and so do marks that normalizing joined to the character before them. Default
    * false: the offsets that `transformers` reports.
    */
-  readonly whole?: boolean;
-}
+  whole: boolean({ default: false }),
+});
+/** Options of `encodeWithOffsets`. */
+export type OffsetOptions = Given<typeof offsetOptions>;
 
+const decodeTextOptions = declare('Tokenizer.decode', {
+  /** Leave special tokens out of the text. Default false, as in `transformers`; of a `streamDecoder` true. */
+  skipSpecialTokens: boolean({ default: false }),
+});
 /** Options of `Tokenizer.decode`. */
-export interface DecodeTextOptions {
-  /** Leave special tokens out of the text. Default false, as in `transformers`. */
-  readonly skipSpecialTokens?: boolean;
-}
+export type DecodeTextOptions = Given<typeof decodeTextOptions>;
+
+const streamDecoderOptions = declare('Tokenizer.streamDecoder', { skipSpecialTokens: boolean({ default: true }) });
 
 /**
  * A Hugging Face tokenizer, as transformers 5.23 makes it of `tokenizer.json` and the files beside it. Text in, token ids
@@ -113,9 +118,9 @@ export class TextTokenizer {
 
   /** Token ids of `text`. Special tokens written out in the text become their ids, as in `transformers`. */
   encode(text: string, options: EncodeOptions = {}): number[] {
-    assertKnownOptions('Tokenizer.encode', options, ['addSpecialTokens']);
+    const { addSpecialTokens } = encodeOptions.read(options);
     assertText(text, 'Tokenizer.encode: the text');
-    return this.#pipeline.encode(text, options.addSpecialTokens ?? true);
+    return this.#pipeline.encode(text, addSpecialTokens);
   }
 
   /**
@@ -127,16 +132,16 @@ export class TextTokenizer {
     text: string,
     options: OffsetOptions = {},
   ): { readonly ids: number[]; readonly offsets: TokenSpan[] } {
-    assertKnownOptions('Tokenizer.encodeWithOffsets', options, ['whole']);
+    const { whole } = offsetOptions.read(options);
     assertText(text, 'Tokenizer.encodeWithOffsets: the text');
-    return this.#pipeline.encodeWithOffsets(text, options.whole ?? false);
+    return this.#pipeline.encodeWithOffsets(text, whole);
   }
 
   /** The text of token ids. Holes in the vocabulary have no text. @throws TokenIdError for an id beyond the vocabulary */
   decode(ids: readonly number[], options: DecodeTextOptions = {}): string {
-    assertKnownOptions('Tokenizer.decode', options, ['skipSpecialTokens']);
+    const { skipSpecialTokens } = decodeTextOptions.read(options);
     assertTokenIds(this.vocabSize, ids, 'Tokenizer.decode');
-    return ids.length === 0 ? '' : this.#pipeline.decode(ids, options.skipSpecialTokens ?? false);
+    return ids.length === 0 ? '' : this.#pipeline.decode(ids, skipSpecialTokens);
   }
 
   /**
@@ -144,8 +149,7 @@ export class TextTokenizer {
    * Default: special tokens are skipped.
    */
   streamDecoder(options: DecodeTextOptions = {}): StreamDecoder {
-    assertKnownOptions('Tokenizer.streamDecoder', options, ['skipSpecialTokens']);
-    const { skipSpecialTokens = true } = options;
+    const { skipSpecialTokens } = streamDecoderOptions.read(options);
     const { added } = this.#pipeline;
     return createStreamDecoder(this.#pipeline.stages(), (id) => {
       assertTokenIds(this.vocabSize, [id], 'StreamDecoder.push');
