@@ -146,6 +146,8 @@ export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from '
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
+export type { EagleSpeculation } from './speculative/eagle.js';
+export { EagleHead, type EagleShape, eagleStates } from './speculative/eagle-head.js';
 export { type LookaheadOptions, lookahead } from './speculative/lookahead.js';
 export type { MedusaSpeculation } from './speculative/medusa.js';
 export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';

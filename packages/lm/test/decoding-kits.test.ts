@@ -8,6 +8,7 @@ import {
   contrastive,
   type DecodingMix,
   dola,
+  EagleHead,
   LocalGenerator,
   lookahead,
   MedusaHeads,
@@ -105,6 +106,17 @@ describe('testProposer', () => {
       expect(Math.min(...accepted.slice(-10))).toBeGreaterThanOrEqual(ngramSize - 1);
     }
   });
+  const eagles = new Map<number, EagleHead>();
+  beforeAll(async () => {
+    for (const vocabulary of [3, 40]) {
+      eagles.set(vocabulary, await EagleHead.initialize(await kitModel(vocabulary, 1)));
+    }
+  });
+  testProposer(
+    it,
+    'EAGLE',
+    through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, tokens: 3 })),
+  );
   testProposer(
     it,
     'Medusa, likeliest',

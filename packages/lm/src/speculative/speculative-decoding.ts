@@ -2,6 +2,7 @@ import { custom, options as declare, type Given, integer, oneOf, PosttrainError 
 import type { CausalLM } from '../model/causal-lm.js';
 import { DRAFT_SCHEDULES } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
+import { Eagle, type EagleSpeculation } from './eagle.js';
 import { Medusa, type MedusaSpeculation } from './medusa.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
@@ -54,6 +55,7 @@ export type SpeculativeOptions =
   | DraftModelSpeculation
   | PromptLookupSpeculation
   | MedusaSpeculation
+  | EagleSpeculation
   | ProposerSpeculation;
 
 /** What speculation has done so far, over all rows. */
@@ -130,6 +132,10 @@ function proposerOf(target: CausalLM, options: SpeculativeOptions): (cacheTokens
     // One for all runs: what is compiled for it is its own.
     const medusa = new Medusa(target, options);
     return () => medusa;
+  }
+  if ('eagle' in options) {
+    const eagle = new Eagle(target, options);
+    return () => eagle;
   }
   if ('proposer' in options) {
     const { proposer } = proposerOptions.read(options);
