@@ -81,6 +81,48 @@ def guidance(name: str, scale: float, prompt: list, negative: list) -> dict:
     return {"model": name, "scale": scale, "prompt": prompt, "negative": negative, "ids": ids.tolist(), "log_probs": chosen}
 
 
+def contrasted(mature: torch.Tensor, layers: list[torch.Tensor], relative_top: float) -> tuple[list[float], torch.Tensor]:
+    """DoLa (arXiv 2309.03883) of one row, which transformers 5 has not any more: how far each layer is, and the scores."""
+    p = mature.softmax(-1)
+
+    def distance(logits: torch.Tensor) -> float:
+        mean = (p + logits.softmax(-1)) / 2
+        return sum((mean * (mean.log() - other.log_softmax(-1))).sum().item() for other in (mature, logits))
+
+    distances = [distance(logits) for logits in layers]
+    scores = mature.log_softmax(-1) - layers[distances.index(max(distances))].log_softmax(-1)
+    return distances, scores.masked_fill(p < relative_top * p.max(), float("-inf"))
+
+
+def dola(name: str, layers: list[int], relative_top: float, prompt: list[int]) -> dict | None:
+    """Greedy text in float64, whole passes without a cache; None where a choice is nearly tied."""
+    folder = Path(__file__).resolve().parents[1] / "models" / name
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    ids, chosen, log_probs = list(prompt), [], []
+    for _ in range(12):
+        with torch.no_grad():
+            output = model(torch.tensor([ids]), output_hidden_states=True)
+            inner = [model.get_output_embeddings()(output.hidden_states[layer][0, -1]) for layer in layers]
+        distances, scores = contrasted(output.logits[0, -1], inner, relative_top)
+        best, second = scores.topk(2).values.tolist()
+        far = sorted(distances, reverse=True)
+        if best - second < 0.02 or (len(far) > 1 and far[0] < 1.01 * far[1]):
+            return None
+        ids.append(scores.argmax().item())
+        chosen.append(layers[distances.index(far[0])])
+        log_probs.append(scores.log_softmax(-1).max().item())
+    new = ids[len(prompt) :]
+    return {
+        "model": name,
+        "layers": layers,
+        "relative_top": relative_top,
+        "prompt": prompt,
+        "ids": new,
+        "chosen": chosen,
+        "log_probs": log_probs,
+    }
+
+
 def main() -> None:
     out = output_folder(__file__)
     torch.set_num_threads(1)
@@ -103,6 +145,8 @@ def main() -> None:
     )
     runs = [guidance("llama", 1.5, [5, 9, 31, 2], [7, 9, 1]), guidance("gpt2", 3.0, [17, 4], [4])]
     write_json(out / "guidance.json", runs)
+    asked = [(name, *what) for name in ["llama", "gpt2"] for what in [([0], 0.1), ([1], 0.1), ([0, 1], 0.02)]]
+    write_json(out / "dola.json", [next(filter(None, (dola(*what, [first, 9]) for first in range(3, 99)))) for what in asked])
 
 
 if __name__ == "__main__":

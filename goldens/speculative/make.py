@@ -1,5 +1,6 @@
 """Speculative decoding of transformers: n-gram candidates, the acceptance rule, and assisted greedy generation."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from golden import output_folder, write_json  # noqa: E402
 
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
-from transformers import AutoModelForCausalLM  # noqa: E402
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaModel  # noqa: E402
 from transformers.generation import utils as generation  # noqa: E402
 from transformers.generation.candidate_generator import (  # noqa: E402
     AssistedCandidateGenerator,
@@ -179,9 +180,55 @@ def medusa(out: Path, generator: torch.Generator) -> dict:
     }
 
 
-def main() -> None:
-    import json
+def eagle(out: Path, generator: torch.Generator) -> dict:
+    """
+    The head and the loss of EAGLE (arXiv 2401.15077), which is on no registry: a decoder layer of transformers without its first
+    norm, over features and embeddings, and the paper's loss written here with torch.
+    """
+    width, vocabulary, weight = 8, 11, 0.1
+    sizes = {"hidden_size": width, "intermediate_size": 12, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": vocabulary}
+    config = LlamaConfig(**sizes, num_hidden_layers=1, max_position_embeddings=32, bos_token_id=None, eos_token_id=None)
+    config._attn_implementation = "eager"
+    model = LlamaModel(config)
+    model.layers[0].input_layernorm = model.norm = torch.nn.Identity()
+    fc = torch.nn.Linear(2 * width, width)
+    weights = {name: torch.randn(p.shape, generator=generator) / 2 for name, p in model.named_parameters()}
+    weights |= {f"fc.{name}": torch.randn(p.shape, generator=generator) / 3 for name, p in fc.named_parameters()}
+    model.load_state_dict({name: x for name, x in weights.items() if not name.startswith("fc.")})
+    fc.load_state_dict({name[3:]: x for name, x in weights.items() if name.startswith("fc.")})
+    head = torch.randn(vocabulary, width, generator=generator)
+    hidden = torch.randn(2, 6, width, generator=generator)
+    tokens = torch.randint(vocabulary, (2, 6), generator=generator)
+    learnt = torch.tensor([[0, 1, 1, 1, 1], [1, 1, 0, 0, 1]], dtype=torch.float32)
+    # At t: feature t, and the token behind it.
+    joined = torch.cat([model.embed_tokens(tokens[:, 1:]), hidden[:, :-1]], dim=-1)
+    states = model(inputs_embeds=fc(joined)).last_hidden_state
+    target = hidden[:, 1:]
+    regression = (torch.nn.functional.smooth_l1_loss(states, target, reduction="none").mean(-1) * learnt).sum() / learnt.sum()
+    wanted = (target @ head.T).softmax(-1)
+    classification = -((wanted * (states @ head.T).log_softmax(-1)).sum(-1) * learnt).sum() / learnt.sum()
+    loss = regression + weight * classification
+    loss.backward()
+    folder = out / "eagle"
+    folder.mkdir(exist_ok=True)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    write_json(folder / "config.json", json.loads(config.to_json_string(use_diff=False)) | {"bias": True})
+    named = [*model.named_parameters(), *((f"fc.{name}", p) for name, p in fc.named_parameters())]
+    return {
+        "head": head.tolist(),
+        "hidden": hidden.tolist(),
+        "tokens": tokens.tolist(),
+        "learnt": learnt.tolist(),
+        "weight": weight,
+        "states": states.tolist(),
+        "regression": regression.item(),
+        "classification": classification.item(),
+        "loss": loss.item(),
+        "gradients": {name: p.grad.tolist() for name, p in named if name != "embed_tokens.weight"},
+    }
 
+
+def main() -> None:
     out = output_folder(__file__)
     generator = torch.Generator().manual_seed(53)
     runs = []
@@ -192,6 +239,7 @@ def main() -> None:
     golden = {"prompt_lookup": prompt_lookup(generator), "speculative_sampling": speculative_sampling(generator), "assisted": runs}
     golden["medusa"] = medusa(out, generator)
     golden["rest"] = rest(torch.Generator().manual_seed(59))
+    golden["eagle"] = eagle(out, torch.Generator().manual_seed(61))
     write_json(out / "expected.json", golden)
 
 

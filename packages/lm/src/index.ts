@@ -114,8 +114,9 @@ export type { ModelRunnerOptions, PackWeights } from './runner/runner-options.js
 export type { RowSoftmax } from './runner/step-memory.js';
 export type { DecodeHook, DecodeState, DecodeStep } from './sampling/decode-hook.js';
 export { ContextLengthError, type DecodeRow } from './sampling/decode-row.js';
-export type { DecodingMix, LogitsFrom } from './sampling/decoding-mix.js';
+export type { DecodingMix, InnerLayers, LogitsFrom } from './sampling/decoding-mix.js';
 export { type ContrastiveOptions, contrastive } from './sampling/mixes/contrastive.js';
+export { type DolaOptions, dola } from './sampling/mixes/dola.js';
 export { type ProxyTuningOptions, proxyTuning } from './sampling/mixes/proxy-tuning.js';
 export { type TeacherMixtureOptions, teacherMixture } from './sampling/mixes/teacher-mixture.js';
 export { type ValueGuidedOptions, valueGuided } from './sampling/mixes/value-guided.js';
@@ -146,10 +147,13 @@ export { LocalScorer, type LocalScorerOptions, type RollingScoreOptions } from '
 export { type LogProbsOptions, type SequenceLogProbs, sequenceLogProbs } from './score/token-log-probs.js';
 export * from './search/index.js';
 export type { DraftSchedule } from './speculative/draft-length.js';
+export type { EagleSpeculation } from './speculative/eagle.js';
+export { EagleHead, type EagleShape, eagleStates } from './speculative/eagle-head.js';
+export { type LookaheadOptions, lookahead } from './speculative/lookahead.js';
 export type { MedusaSpeculation } from './speculative/medusa.js';
 export { MedusaHeads, type MedusaShape, medusaHead } from './speculative/medusa-heads.js';
 export { type PromptLookupOptions, promptLookup } from './speculative/prompt-lookup.js';
-export type { Proposal, ProposalRequest, Proposer, VerifiedRun } from './speculative/proposer.js';
+export type { Proposal, ProposalRequest, Proposer, VerifiedPass, VerifiedRun } from './speculative/proposer.js';
 export { RestDatastore, type RestOptions, rest, restProposal } from './speculative/rest.js';
 export {
   type DraftModelSpeculation,

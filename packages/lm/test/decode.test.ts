@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   contrastive,
   type DecodingMix,
+  dola,
   initialWeights,
   loadWeights,
   logSoftmax,
@@ -35,7 +36,28 @@ interface Guidance {
   readonly ids: readonly number[];
   readonly log_probs: readonly number[];
 }
-const guidance: Guidance[] = JSON.parse(readFileSync(join(goldenFolder('sampling'), 'guidance.json'), 'utf8'));
+interface ContrastedLayers {
+  readonly model: string;
+  readonly layers: readonly number[];
+  readonly relative_top: number;
+  readonly prompt: readonly number[];
+  readonly ids: readonly number[];
+  readonly log_probs: readonly number[];
+}
+const readSampling = (name: string) => JSON.parse(readFileSync(join(goldenFolder('sampling'), name), 'utf8'));
+const guidance: Guidance[] = readSampling('guidance.json');
+const layers: ContrastedLayers[] = readSampling('dola.json');
+
+/** The mix, and the log-probabilities of the likeliest token of what it gave. */
+function watched(mix: DecodingMix): { readonly mix: DecodingMix; readonly logProbs: number[] } {
+  const logProbs: number[] = [];
+  const combine: DecodingMix['combine'] = (...given) => {
+    const logits = mix.combine(...given);
+    logProbs.push(Math.max(...logSoftmax(logits)));
+    return logits;
+  };
+  return { mix: { ...mix, combine }, logProbs };
+}
 
 describe('decode', () => {
   beforeAll(() => setEngine(referenceEngine()));
@@ -193,8 +215,8 @@ describe('decode', () => {
       const run = (overrides: object, options = {}) => decodeAll(model, [{ ...rowOf([1], 4), ...overrides }], options);
       await expect(run({ prompt: range(96, () => 3) })).rejects.toThrow(/prompt 0 has 96 tokens.*holds 96/);
       await expect(run({ prompt: [] })).rejects.toThrow(/prompt 0 has no tokens/);
-      await expect(run({ maxTokens: 0 })).rejects.toThrow(/maxTokens must be a positive integer, not 0/);
-      await expect(run({ temperature: -1 })).rejects.toThrow(/temperature must be 0 or more/);
+      await expect(run({ maxTokens: 0 })).rejects.toThrow(/maxTokens is 0; it must be a whole number of at least 1/);
+      await expect(run({ temperature: -1 })).rejects.toThrow(/temperature is -1; it must be a number of at least 0/);
       await expect(run({ topK: 0 })).rejects.toThrow(/topK/);
       await expect(run({ topP: 0 })).rejects.toThrow(/topP/);
       await expect(run({ minP: 1.5 })).rejects.toThrow(/minP/);
@@ -222,19 +244,26 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
     onEngine(engine, async () => {
       const model = await loadWeights(modelFolder(name));
       const amateur = { model, prompt: wanted.negative };
-      const mix = contrastive({ amateur, alpha: 0, beta: scale - 1 });
-      const logProbs: number[] = [];
-      const watched: DecodingMix = {
-        ...mix,
-        combine(policy, others) {
-          const logits = mix.combine(policy, others);
-          logProbs.push(Math.max(...logSoftmax(logits)));
-          return logits;
-        },
-      };
-      const { tokens } = await decodeAll(model, [rowOf(wanted.prompt, 12, { mix: watched })]);
+      const { mix, logProbs } = watched(contrastive({ amateur, alpha: 0, beta: scale - 1 }));
+      const { tokens } = await decodeAll(model, [rowOf(wanted.prompt, 12, { mix })]);
       expect(tokens).toEqual([wanted.ids]);
       expect(largestDifference(logProbs, wanted.log_probs)).toBeLessThan(1e-4);
+    }),
+  );
+
+  it.each(['llama', 'gpt2'])('%s: rows of one batch contrast the layers that each of them asks for', (name) =>
+    onEngine(engine, async () => {
+      const model = await loadWeights(modelFolder(name));
+      const wanted = layers.filter((one) => one.model === name);
+      const mixes = wanted.map((one) => watched(dola({ dolaLayers: one.layers, relativeTop: one.relative_top })));
+      const rows = wanted.map(({ prompt }, i) => rowOf(prompt, 12, { mix: mixes[i]!.mix }));
+      const plain = rowOf(wanted[0]!.prompt, 12);
+      const { tokens } = await decodeAll(model, [...rows, plain]);
+      expect(tokens.slice(0, -1)).toEqual(wanted.map(({ ids }) => ids));
+      expect(tokens.at(-1)).toEqual((await decodeAll(model, [plain])).tokens[0]);
+      for (const [i, { logProbs }] of mixes.entries()) {
+        expect(largestDifference(logProbs, wanted[i]!.log_probs)).toBeLessThan(1e-4);
+      }
     }),
   );
 });

@@ -7,8 +7,12 @@ import {
   type CausalLM,
   contrastive,
   type DecodingMix,
+  dola,
+  EagleHead,
   LocalGenerator,
+  lookahead,
   MedusaHeads,
+  type Proposal,
   type Proposer,
   type ProposerRun,
   proxyTuning,
@@ -20,6 +24,7 @@ import {
 } from '../src/index.js';
 import { SpeculativeDecoding } from '../src/speculative/speculative-decoding.js';
 import { testDecodeHook, testDecodingMix, testProposer } from '../src/testing/index.js';
+import { kitModel, kitRow } from '../src/testing/kit-run.js';
 
 beforeAll(() => setEngine(onnxruntimeEngine()));
 
@@ -67,6 +72,51 @@ describe('testProposer', () => {
   // All n-grams of three tokens.
   const words = Array.from({ length: 27 }, (_, i) => [i % 3, Math.floor(i / 3) % 3, Math.floor(i / 9)]);
   testProposer(it, 'REST', rest(new RestDatastore([...words, [0, 1, 2, 0, 1, 2], [2, 0, 1]]), { depth: 4 }));
+  for (const ngramSize of [2, 4]) {
+    testProposer(it, `lookahead, ${ngramSize}`, lookahead({ windowSize: 5, ngramSize, guessSetSize: 3 }));
+  }
+  it('lookahead fills its pool from what was refused: tokens in a circle come N at a time', async () => {
+    // A text whose next token is (last + 1) mod 7, and a model that knows it.
+    const next = (token: number) => (token + 1) % 7;
+    for (const ngramSize of [2, 3, 5]) {
+      const proposer = lookahead({ windowSize: 8, ngramSize, guessSetSize: 1, poolFromPrompt: false })();
+      const generated = [0];
+      const accepted: number[] = [];
+      for (let pass = 0; pass < 30; pass++) {
+        const request = { id: 0, row: kitRow([6], 99), state: { generated } as never, most: 20 };
+        const [{ tokens, parents }] = (await proposer.propose([request])) as [Required<Proposal>];
+        const path: number[] = [];
+        const drawn = [{ token: next(generated.at(-1)!) }];
+        for (let at = -1; ; path.push(at)) {
+          const wanted = drawn.at(-1)!.token;
+          at = tokens.findIndex((token, i) => parents[i] === at && token === wanted);
+          if (at < 0) break;
+          drawn.push({ token: next(wanted) });
+        }
+        const logits = [generated.at(-1)!, ...tokens].map((token) =>
+          Float32Array.from({ length: 7 }, (_, i) => Number(i === next(token))),
+        );
+        proposer.verified!(0, { drawn, proposed: tokens.length, accepted: path.length, path, logits });
+        generated.push(...drawn.map(({ token }) => token));
+        accepted.push(path.length);
+      }
+      expect(generated).toEqual(generated.map((_, i) => i % 7));
+      // Nothing is guessed before the first n-grams are whole; then N − 1 guesses are kept, and one token is the model’s own.
+      expect(accepted[0]).toBe(0);
+      expect(Math.min(...accepted.slice(-10))).toBeGreaterThanOrEqual(ngramSize - 1);
+    }
+  });
+  const eagles = new Map<number, EagleHead>();
+  beforeAll(async () => {
+    for (const vocabulary of [3, 40]) {
+      eagles.set(vocabulary, await EagleHead.initialize(await kitModel(vocabulary, 1)));
+    }
+  });
+  testProposer(
+    it,
+    'EAGLE',
+    through(({ config }) => ({ eagle: eagles.get(config.vocabSize)!, tokens: 3 })),
+  );
   testProposer(
     it,
     'Medusa, likeliest',
@@ -107,6 +157,19 @@ describe('testDecodingMix', () => {
     }
   });
 
+  it('a model with other tokens is refused by name, but for rows of padding', async () => {
+    const [policy, larger] = [await kitModel(5, 1), await kitModel(8, 2)];
+    const run = (amateur: Pick<CausalLM, 'network' | 'weights'>, of = policy) =>
+      new LocalGenerator(of).generate([
+        { prompt: { tokenIds: [1] }, maxTokens: 1, mix: contrastive({ amateur: { model: amateur } }) },
+      ]);
+    // Its tokenizer has two tokens: what is behind them is padding.
+    await expect(run(larger)).resolves.toHaveLength(1);
+    const { network, weights } = larger;
+    await expect(run({ network, weights })).rejects.toThrow('contrastive: model 0 has 8 tokens, and the policy 5');
+    await expect(run(policy, larger)).rejects.toThrow('contrastive: model 0 has 5 tokens, and the policy 8');
+  });
+
   testDecodingMix(it, 'contrastive', ({ others: [amateur] }) => contrastive({ amateur: { model: amateur } }));
   testDecodingMix(it, 'guidance', ({ policy }) =>
     contrastive({ amateur: { model: policy, prompt: negative }, alpha: 0, beta: 0.5 }),
@@ -118,6 +181,30 @@ describe('testDecodingMix', () => {
   testDecodingMix(it, 'proxyTuning', ({ others: [expert, antiExpert] }) =>
     proxyTuning({ expert: { model: expert }, antiExpert: { model: antiExpert } }),
   );
+  testDecodingMix(it, 'DoLa', () => dola({ dolaLayers: 'high' }));
+  it('DoLa: a layer that says the same adds nothing, one that says nothing leaves the model, and the farther one counts', () => {
+    const config = (numHiddenLayers: number, tieWordEmbeddings: boolean) =>
+      ({ numHiddenLayers, tieWordEmbeddings }) as CausalLM['config'];
+    const { innerLayers } = dola({ dolaLayers: 'low' });
+    const candidates = (dolaLayers: 'low' | 'high', ...of: [number, boolean]) =>
+      (dola({ dolaLayers }).innerLayers as Exclude<typeof innerLayers, readonly number[] | undefined>)(config(...of));
+    expect(candidates('low', 32, false)).toEqual([0, 2, 4, 6, 8, 10, 12, 14]);
+    expect(candidates('high', 32, false)).toEqual([16, 18, 20, 22, 24, 26, 28, 30]);
+    expect(candidates('low', 30, true)).toEqual([2, 4, 6, 8, 10, 12, 14]);
+    expect(candidates('low', 2, true)).toEqual([1]);
+    expect(candidates('low', 80, false)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+    expect(candidates('high', 80, false)).toEqual([60, 62, 64, 66, 68, 70, 72, 74, 76, 78]);
+    expect(() => candidates('low', 3, true)).toThrow(/none that is low/);
+
+    const mature = Float32Array.of(2, 1, 1.5, -4);
+    const silent = new Float32Array(4);
+    const { combine } = dola({ dolaLayers: [0], relativeTop: 0.1 });
+    expect([...combine(mature, [], [mature])]).toEqual([0, 0, 0, Number.NEGATIVE_INFINITY]);
+    const said = [...combine(mature, [], [mature, silent, mature])];
+    expect(said[0]! - said[1]!).toBeCloseTo(1, 12);
+    expect(said[0]! - said[2]!).toBeCloseTo(0.5, 12);
+    expect(said[3]).toBe(Number.NEGATIVE_INFINITY);
+  });
   testDecodingMix(it, 'valueGuided', ({ others: [model] }) => valueGuided({ q: { model }, lambda: 0.7 }));
 });
 

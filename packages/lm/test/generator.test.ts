@@ -206,7 +206,7 @@ describe('generate', () => {
     const model = await tinyModel();
     const run = (options: object) => complete(model, { prompt: 'A', maxTokens: 1, ...options });
     await expect(run({ top_k: 3 })).rejects.toThrow(/unknown option "top_k". Did you mean "topK"/);
-    await expect(run({ n: 0 })).rejects.toThrow(/n must be positive, not 0/);
+    await expect(run({ n: 0 })).rejects.toThrow(/n is 0; it must be a whole number of at least 1/);
     await expect(run({ seed: -1 })).rejects.toThrow(/seed/);
     await expect(run({ stop: [''] })).rejects.toThrow(/must not be empty/);
     expect(() => new LocalGenerator(model, { batch: 3 } as object)).toThrow(/unknown option "batch"/);
@@ -267,7 +267,7 @@ describe('a request that cannot be right', () => {
     for (const [bad, message] of [
       [{ prompt: 5 }, 'request 1: generate: prompt is 5'],
       [{ prompt: 'A', maxNewTokens: 1 }, 'request 1: generate: unknown option "maxNewTokens"'],
-      [{ prompt: 'A', topP: 2 }, 'request 1: generate: topP must lie in (0, 1], not 2'],
+      [{ prompt: 'A', topP: 2 }, 'request 1: generate: topP is 2; it must be a number of at most 1 and above 0'],
       [{ prompt: 'A '.repeat(300) }, 'request 1 has '],
     ] as const) {
       const generator = new LocalGenerator(model);
@@ -306,14 +306,24 @@ describe('arguments that cannot be meant', () => {
       [{ num_return_sequences: 5 }, 'UNKNOWN_OPTION', 'It is called "n" here.'],
       [{ do_sample: false }, 'UNKNOWN_OPTION', 'temperature: 0 is greedy.'],
       [{ numBeams: 4 }, 'UNKNOWN_OPTION', "model.search({ method: 'beamSearch'"],
-      [{ n: '2' }, 'SAMPLING', 'n must be positive, not "2"'],
-      [{ maxTokens: '2' }, 'SAMPLING', 'maxTokens must be a positive integer, not "2"'],
-      [{ topP: '0.5' }, 'SAMPLING', 'topP must be a number, not "0.5"'],
-      [{ temperature: '0.5' }, 'SAMPLING', 'temperature must be a number, not "0.5"'],
-      [{ logitBias: { 1: '2' } }, 'SAMPLING', 'logitBias must be numbers, not "2"'],
+      [{ n: '2' }, 'INVALID_OPTION', 'n is "2"; it must be a whole number'],
+      [{ maxTokens: '2' }, 'INVALID_OPTION', 'maxTokens is "2"; it must be a whole number'],
+      [{ topP: '0.5' }, 'INVALID_OPTION', 'topP is "0.5"; it must be a number'],
+      [{ temperature: '0.5' }, 'INVALID_OPTION', 'temperature is "0.5"; it must be a number'],
+      [{ logitBias: { 1: '2' } }, 'INVALID_OPTION', 'logitBias is '],
     ] as const) {
       const error = await generator.generate([{ prompt: 'a', ...request } as never]).catch((cause: unknown) => cause);
       expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+    }
+    for (const [speculative, message] of [
+      [{ draft: { model } }, 'speculative: draft is an object with model; it must be a loaded model'],
+      [{ draft: { model } }, 'Give its model itself.'],
+      [{ draft: 'tiny' }, 'draft is "tiny"'],
+      [{ draft: null }, 'draft is null'],
+      [{ promptLookup: 5 }, 'promptLookup is 5; it must be an object'],
+      [{ proposer: {} }, 'proposer is an object with no keys; it must be a function that makes a proposer'],
+    ] as const) {
+      expect(() => new LocalGenerator(model, { speculative: speculative as never })).toThrow(message);
     }
     const made = (...given: unknown[]) => {
       try {

@@ -276,14 +276,14 @@ describe('sampleToken', () => {
   });
 
   it.each([
-    [{ typicalP: 0 }, 'typicalP must lie in (0, 1], not 0'],
-    [{ epsilonCutoff: 1 }, 'epsilonCutoff must lie in [0, 1), not 1'],
-    [{ presencePenalty: Number.NaN }, 'presencePenalty must be a number'],
-    [{ noRepeatNgramSize: 1.5 }, 'noRepeatNgramSize must be 0 or a positive integer'],
-    [{ minNewTokens: 2 }, 'endTokens must be given with minNewTokens'],
-    [{ badWordsIds: [[]] }, 'badWordsIds must have at least one token each'],
-    [{ badWordsIds: [[3, 12]] }, 'badWordsIds must name tokens of the model, not 12'],
-    [{ logitBias: new Map([[Number.NaN, 1]]) }, 'logitBias must name tokens of the model, not NaN'],
+    [{ typicalP: 0 }, 'typicalP is 0; it must be a number of at most 1 and above 0'],
+    [{ epsilonCutoff: 1 }, 'epsilonCutoff is 1; it must be a number of at least 0 and below 1'],
+    [{ presencePenalty: Number.NaN }, 'presencePenalty is NaN; it must be a number'],
+    [{ noRepeatNgramSize: 1.5 }, 'noRepeatNgramSize is 1.5; it must be a whole number of at least 0'],
+    [{ minNewTokens: 2 }, 'endTokens is undefined; it must be given with minNewTokens'],
+    [{ badWordsIds: [[]] }, 'it must be lists of at least one token each'],
+    [{ badWordsIds: [[3, 12]] }, 'badWordsIds is 12; it must be made of tokens of the model, which has 12'],
+    [{ logitBias: new Map([[Number.NaN, 1]]) }, 'logitBias is NaN; it must be made of tokens of the model'],
   ] as const)('refuses %o', (wrong, message) => {
     expect(() => checkSamplerSettings({ ...plain, ...wrong }, 12)).toThrow(message);
   });
@@ -322,8 +322,12 @@ describe('what is reported of a token', () => {
       ),
     );
     const misspelt = { ...plain, statistics: ['surprise'] as unknown as typeof TOKEN_STATISTICS };
-    expect(() => checkSamplerSettings(misspelt)).toThrow(/statistics must be of entropy, .*, not "surprise"/);
-    expect(() => checkSamplerSettings({ ...plain, statistics: {} as never })).toThrow(/statistics must be a list/);
+    expect(() => checkSamplerSettings(misspelt)).toThrow(
+      /statistics is .*surprise.*; it must be a list, each item one of "entropy", /,
+    );
+    expect(() => checkSamplerSettings({ ...plain, statistics: {} as never })).toThrow(
+      /statistics is an object .*; it must be a list/,
+    );
   });
 
   it('is, as samplingLogProb, the share of [0, 1) that gives it', () => {

@@ -1,4 +1,4 @@
-import { isPosttrainError, PosttrainError } from '@posttrain/interfaces';
+import { isPosttrainError, type OptionError, PosttrainError } from '@posttrain/interfaces';
 import type { JsonObject } from '@posttrain/lm';
 
 interface ApiErrorDetails {
@@ -63,11 +63,15 @@ const REQUEST_ERRORS: Readonly<Record<string, string>> = {
   CACHE_TOO_SMALL: 'context_length_exceeded',
 };
 
+/** Whether `generate` says of an option, which the request gave it, that it cannot be right. */
+const isOfGenerate = (error: PosttrainError): boolean =>
+  error.code === 'INVALID_OPTION' && (error as Partial<OptionError>).where === 'generate';
+
 /** What a client is told of an error. Only errors meant for it keep their message; `cause` is for the server's log. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (isPosttrainError(error)) {
-    const apiCode = REQUEST_ERRORS[error.code];
+    const apiCode = isOfGenerate(error) ? 'invalid_value' : REQUEST_ERRORS[error.code];
     if (apiCode !== undefined) return new ApiError(400, error.message, { apiCode }, { cause: error });
   }
   if (isPosttrainError(error) && error.code === 'NON_FINITE_LOGITS') {

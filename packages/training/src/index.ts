@@ -17,6 +17,8 @@ export { type DistillResult, distill } from './distillation/distill.js';
 export { DISTILL_TRL_NAMES, type DistillOptions, distillOptions } from './distillation/distill-options.js';
 export { type DistillPrompt, type DistillRow, DistillRowError, distillPrompt } from './distillation/distill-rows.js';
 export { type AnnotateTopKOptions, annotateTopK, distillation } from './distillation/distillation.js';
+export { type EagleLoss, type EagleLossOptions, eagleLoss } from './eagle/eagle-loss.js';
+export { type TrainEagleHeadOptions, trainEagleHead } from './eagle/train-eagle-head.js';
 export { type RowGradientsOptions, rowGradients } from './features/row-gradients.js';
 export { type SftScorerTrainerOptions, sftScorerTrainer } from './features/sft-scorer-trainer.js';
 export { type Annotation, type AnnotationSpec, annotationSpec } from './loss/annotation.js';

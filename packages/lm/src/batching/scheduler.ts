@@ -6,10 +6,10 @@ import type { ModelRunner } from '../runner/model-runner.js';
 import { BLOCK_SIZE } from '../runner/paged-steps.js';
 import type { DecodeRow } from '../sampling/decode-row.js';
 import { type DrawnToken, startRow } from '../sampling/draw-next.js';
-import { asksForReport, type Logits, usesSoftmax } from '../sampling/sampler.js';
+import { asksForReport, usesSoftmax } from '../sampling/sampler.js';
 import { cutProposal, NO_PROPOSAL, type Proposal, type Proposer, type VerifiedRun } from '../speculative/proposer.js';
 import { verifyProposal } from '../speculative/verify-proposal.js';
-import { RowMixer } from './row-mixer.js';
+import { RowMixer, type RowMixes } from './row-mixer.js';
 import { type Prefill, RowRoom, type Scheduled, virtualOf } from './row-room.js';
 
 const schedulerOptions = options('Scheduler', {
@@ -75,7 +75,7 @@ export class Scheduler {
     this.#maxBatch = maxBatch;
     this.#prefillTokens = prefillTokens;
     this.#proposer = proposer;
-    this.#mixer = new RowMixer(runner.capacity);
+    this.#mixer = new RowMixer(runner.network, runner.capacity);
     this.#room = new RowRoom(runner);
   }
 
@@ -230,7 +230,7 @@ export class Scheduler {
     });
     const computed = await this.#unlessFull(() => this.#compute(first, inputs, { hidden: this.#needsHidden }));
     if (!computed) return [];
-    const { results, others } = computed;
+    const { results, mixes } = computed;
     const drawn: ScheduledToken[] = [];
     for (const [i, { prefill }] of pieces.entries()) {
       const { tokens, sequence, members } = prefill;
@@ -240,7 +240,7 @@ export class Scheduler {
         member.sequence = this.#runner.fork(sequence);
         member.hidden = results[i]!.hidden?.[0]?.slice();
         this.#running.push(member);
-        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!, others));
+        if (member.state.generated.length === 0) drawn.push(...this.#draw(member, results[i]!, mixes));
       }
       this.#runner.release(sequence);
     }
@@ -270,15 +270,15 @@ export class Scheduler {
     const room = Math.max(
       ...rows.map(({ row }) => virtualOf(row.adapter) + row.prompt.length + this.#room.mostTokens(row)),
     );
-    const { results, others } = await this.#compute(rows, inputs, { logits: 'all', hidden: this.#needsHidden, room });
-    return rows.flatMap((one, i) => this.#draw(one, results[i]!, others, proposals[i]));
+    const { results, mixes } = await this.#compute(rows, inputs, { logits: 'all', hidden: this.#needsHidden, room });
+    return rows.flatMap((one, i) => this.#draw(one, results[i]!, mixes, proposals[i]));
   }
 
-  /** A pass, and the logits of the other models that rows which draw after it are mixed with. */
+  /** A pass, and what rows which draw after it are mixed with. */
   async #compute(rows: readonly Scheduled[], inputs: readonly ExtendInput[], options: ExtendOptions) {
     // These first: they can be asked again when there is no room for the pass.
-    const others = await this.#mixer.logits(rows);
-    return { others, results: await this.#runner.extend(inputs, options) };
+    const mixes = await this.#mixer.mixesOf(rows);
+    return { mixes, results: await this.#runner.extend(inputs, { ...options, innerLayers: mixes.innerLayers }) };
   }
 
   /** Undefined where there was no room, which has been made now. */
@@ -314,12 +314,7 @@ export class Scheduler {
     }
   }
 
-  #draw(
-    one: Scheduled,
-    results: ExtendResult,
-    others: ReadonlyMap<number, readonly Logits[]>,
-    proposal?: Proposal,
-  ): ScheduledToken[] {
+  #draw(one: Scheduled, results: ExtendResult, mixes: RowMixes, proposal?: Proposal): ScheduledToken[] {
     const { id, row, state } = one;
     // The row's last token, and what was guessed after it.
     const before = one.sequence!.length - (proposal ? 1 + proposal.tokens.length : 0);
@@ -331,10 +326,7 @@ export class Scheduler {
     try {
       const scores = results.logits.map((logits, i) => ({
         ...{ logits, softmax: results.softmax?.[i] },
-        mixed: row.mix?.combine(
-          logits,
-          others.get(id)!.map((other) => other.subarray(0, logits.length)),
-        ),
+        mixed: mixes.mixed(one, logits, results.inner?.[i]),
       }));
       run = verifyProposal(row, state, proposal ?? NO_PROPOSAL, scores, (token) => finishOf(token) !== undefined);
     } catch (error) {
@@ -348,7 +340,8 @@ export class Scheduler {
     if (proposal) {
       this.#runner.keep(one.sequence!, before, [0, ...run.path.map((place) => place + 1)]);
       one.hidden = results.hidden?.[(run.path.at(-1) ?? -1) + 1]?.slice();
-      this.#proposer?.verified?.(id, run);
+      const { logits, hidden } = results;
+      this.#proposer?.verified?.(id, { ...run, logits, ...(hidden && { hidden }) });
     }
     if (finish) this.#remove(one);
     return run.drawn.map((drawn, i) => ({ id, ...drawn, finish: i === run.drawn.length - 1 ? finish : undefined }));

@@ -15,7 +15,6 @@ import {
   PosttrainError,
   type Prompt,
   type Read,
-  showValue,
   type TokenLogProb,
 } from '@posttrain/interfaces';
 import { BatchLoop, type OnToken } from '../batching/batch-loop.js';
@@ -252,8 +251,7 @@ export class LocalGenerator implements Generator {
     assertArgument('generate', 'includeStop', includeStop, typeof includeStop === 'boolean', 'true or false');
     const isSeed = seed === undefined || (Number.isSafeInteger(seed) && seed >= 0);
     assertArgument('generate', 'seed', seed, isSeed, 'a whole number from 0 to 2^53 - 1');
-    if (!Number.isInteger(n) || n < 1)
-      throw new PosttrainError('SAMPLING', `generate: n must be positive, not ${showValue(n)}`);
+    assertArgument('generate', 'n', n, Number.isSafeInteger(n) && n >= 1, 'a whole number of at least 1');
     const { endTokens, generationConfig, network } = this.#model;
     const prompt = promptTokens(this.#model, request.prompt, request.prefix);
     const unseeded = seed === undefined ? Key.fromSeed(this.#settings.seed).child(this.#unseeded++) : undefined;

@@ -1,39 +1,45 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertKnownOptions, assertPath, isPosttrainError, type OnProgress } from '@posttrain/interfaces';
+import {
+  assertPath,
+  boolean,
+  custom,
+  options as declare,
+  type Given,
+  isPosttrainError,
+  type OnProgress,
+  text,
+} from '@posttrain/interfaces';
 import { assertModelFolder } from '../model-folder.js';
 import { defaultCacheDir, exists, isCommit, ModelCache } from './cache.js';
 import { downloadBlob, type RemoteFile } from './download-blob.js';
 import { DownloadError, MissingPackageError, ModelAccessError, ModelNotFoundError } from './errors.js';
 import { chosenGguf, type GgufChoice, ggufChoice, isGguf } from './gguf-choice.js';
 
-/** Options of downloading a model from the Hugging Face hub into its standard cache. */
-export interface DownloadModelOptions {
+const downloadModelOptions = declare('downloadModel', {
   /** A branch, a tag or a commit. Default `main`. */
-  readonly revision?: string;
+  revision: text({ default: 'main' }),
   /** A GGUF file of the repository, which is downloaded alone. Default: the folder's safetensors. */
-  readonly ggufFile?: string;
+  ggufFile: text({ optional: true }),
   /** Default: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or `~/.cache/huggingface/hub`. */
-  readonly cacheDir?: string;
+  cacheDir: text({ optional: true, decisive: false }),
   /** For gated and private models. Default `HF_TOKEN`. */
-  readonly token?: string;
+  token: text({ optional: true, decisive: false, secret: true }),
   /** The hub's address. Default `HF_ENDPOINT`, or https://huggingface.co. */
-  readonly endpoint?: string;
+  endpoint: text({ optional: true, decisive: false }),
   /** Use only what is in the cache. Default: whether `HF_HUB_OFFLINE` is 1, true, yes or on. */
-  readonly offline?: boolean;
+  offline: boolean({ optional: true, decisive: false }),
   /** Told the bytes that are there and the bytes of all files. */
-  readonly onProgress?: OnProgress;
-}
+  onProgress: custom<OnProgress>()('a function', (value) => typeof value === 'function', {
+    optional: true,
+    decisive: false,
+  }),
+});
+/** Options of downloading a model from the Hugging Face hub into its standard cache. */
+export type DownloadModelOptions = Given<typeof downloadModelOptions>;
 
-export const DOWNLOAD_OPTIONS = [
-  'revision',
-  'ggufFile',
-  'cacheDir',
-  'token',
-  'endpoint',
-  'offline',
-  'onProgress',
-] as const satisfies readonly (keyof DownloadModelOptions)[];
+/** Their names. */
+export const DOWNLOAD_OPTIONS = Object.keys(downloadModelOptions.shape);
 
 type Hub = typeof import('@huggingface/hub');
 type ListFileEntry = import('@huggingface/hub').ListFileEntry;
@@ -47,11 +53,11 @@ type ListFileEntry = import('@huggingface/hub').ListFileEntry;
  * stands behind the name (`org/name:Q4_K_M`, as llama.cpp's tools write it).
  *
  * @param name `org/name`, or `org/name:QUANTISATION`
- * @throws ModelNotFoundError, ModelAccessError, DownloadError, NotInCacheError (offline), MissingPackageError
+ * @throws OptionError, ModelNotFoundError, ModelAccessError, DownloadError, NotInCacheError (offline), MissingPackageError
  */
-export async function downloadModel(name: string, options: DownloadModelOptions = {}): Promise<string> {
-  assertKnownOptions('downloadModel', options, DOWNLOAD_OPTIONS);
-  const { revision = 'main', cacheDir = defaultCacheDir() } = options;
+export async function downloadModel(name: string, given: DownloadModelOptions = {}): Promise<string> {
+  const options = downloadModelOptions.read(given);
+  const { revision, cacheDir = defaultCacheDir() } = options;
   const { repository, choice } = ggufChoice(name, options.ggufFile);
   const cache = new ModelCache(cacheDir, repository, revision);
   if (options.offline ?? /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '')) {
@@ -84,7 +90,7 @@ export async function downloadModel(name: string, options: DownloadModelOptions 
 /** A local folder as it is (or the GGUF file in it that the options name); any other name is downloaded. */
 export async function resolveModelFolder(nameOrFolder: string, options: DownloadModelOptions = {}): Promise<string> {
   assertPath('fromPretrained', 'nameOrFolder', nameOrFolder);
-  assertKnownOptions('downloadModel', options, DOWNLOAD_OPTIONS);
+  downloadModelOptions.read(options);
   const found = await stat(nameOrFolder).catch(() => undefined);
   if (found?.isDirectory() && options.ggufFile !== undefined) {
     return resolveModelFolder(join(nameOrFolder, options.ggufFile));

@@ -64,6 +64,17 @@ export interface PagedInput {
   readonly blockSize: number;
   /** int32 [b] each: `Adapter.rowInputs` of each row. Left out: none. */
   readonly rowInputs?: Readonly<Record<string, Tensor>> | undefined;
+  /** The layers whose hidden states are asked for: see `Network.innerStates`. Left out: none. */
+  readonly innerLayers?: readonly number[];
+}
+
+/** What a pass over new tokens gives. */
+export interface ExtendedPass {
+  /** Final, normalised hidden states [b, s, width]. */
+  readonly hidden: Tensor;
+  readonly cache: KvCache;
+  /** Of each of `innerLayers`, as `Network.innerStates` has them. */
+  readonly inner: readonly Tensor[];
 }
 
 /** A batch of sequences as the network takes it. */
@@ -105,21 +116,22 @@ export interface Network {
   /** Final hidden states [b, s, width] of whole sequences (training, scoring). */
   hidden(weights: Weights, input: SequenceInput, hooks?: LayerHooks, options?: HiddenOptions): Tensor;
   /**
+   * The residual stream [b, s, width] of whole sequences after each of these layers, not normalised: 0 is what the first block
+   * is given, i what block i (from 1) gives; transformers' `hidden_states` below the last.
+   */
+  innerStates(weights: Weights, input: SequenceInput, layers: readonly number[], hooks?: LayerHooks): Tensor[];
+  /**
    * Final hidden states [b, s, width] of new tokens int32 [b, s] appended to rows that already have `lengths` int32
    * [b] tokens in the cache, and the cache with them in it. For hooks with an earlier pass the cache has twice the layers:
    * behind those of the pass itself the earlier one's.
    */
   extend(
     weights: Weights,
-    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs'>,
+    input: Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'innerLayers'>,
     hooks?: LayerHooks,
-  ): { readonly hidden: Tensor; readonly cache: KvCache };
+  ): ExtendedPass;
   /** `extend` over a cache in blocks. */
-  extendPaged(
-    weights: Weights,
-    input: PagedInput,
-    hooks?: LayerHooks,
-  ): { readonly hidden: Tensor; readonly cache: KvCache };
+  extendPaged(weights: Weights, input: PagedInput, hooks?: LayerHooks): ExtendedPass;
   /**
    * The keys and values, by layer, that hooks put before a sequence, which says `inputs` int32 [1] of itself where they depend on
    * that; undefined where they put none. `hidden` does so by itself. `extend` and `extendPaged` do not: they find them in the
@@ -185,7 +197,7 @@ export function networkOf(
     const one = () => zerosBuffer(shape);
     return { keys: Array.from({ length: layers }, one), values: Array.from({ length: layers }, one) };
   };
-  type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree'>;
+  type Extension = Pick<PagedInput, 'tokens' | 'lengths' | 'cache' | 'rowInputs' | 'tree' | 'innerLayers'>;
   type AttendTo = (
     past: { readonly keys: Tensor; readonly values: Tensor },
     qkv: { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor },
@@ -193,10 +205,10 @@ export function networkOf(
   ) => { readonly output: Tensor; readonly keys: Tensor; readonly values: Tensor };
   const extendOnce = (
     weights: Weights,
-    { tokens, lengths, cache, tree, rowInputs }: Extension,
+    { tokens, lengths, cache, tree, rowInputs, innerLayers = [] }: Extension,
     hooks: LayerHooks,
     to: AttendTo,
-  ) => {
+  ): ExtendedPass => {
     refuseEarlierPass(hooks);
     const [b, s] = tokens.shape as [number, number];
     const keys: Tensor[] = [];
@@ -208,10 +220,14 @@ export function networkOf(
       .minimum(config.maxPositionEmbeddings - 1);
     const ofTokens = Object.entries(rowInputs ?? {}).map(([name, x]) => [name, x.reshape([b, 1]).broadcastTo([b, s])]);
     const pass = { positions, inputs: Object.fromEntries(ofTokens) };
+    const states: Tensor[] = [];
     const hidden = family.hidden(config, bindLayers(weights, modules, hooks, pass), {
       tokens,
       positions,
-      block: (name, run, x) => nameScope(name, () => run(x)),
+      block(name, run, x) {
+        states.push(x);
+        return nameScope(name, () => run(x));
+      },
       attend(layer, q, k, v) {
         const past = { keys: cache.keys[layer]!, values: cache.values[layer]! };
         const out = to(past, { q, k, v }, attention[layer]!);
@@ -220,9 +236,9 @@ export function networkOf(
         return out.output;
       },
     });
-    return { hidden, cache: { keys, values } };
+    return { hidden, cache: { keys, values }, inner: innerLayers.map((layer) => states[layer]!) };
   };
-  const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: AttendTo) => {
+  const extendBy = (weights: Weights, input: Extension, hooks: LayerHooks = {}, to: AttendTo): ExtendedPass => {
     const { earlier } = hooks;
     const { keys, values } = input.cache;
     if (!earlier || keys.length === layers) return extendOnce(weights, input, hooks, to);
@@ -230,10 +246,10 @@ export function networkOf(
       keys: keys.slice(from, from + layers),
       values: values.slice(from, from + layers),
     });
-    const before = extendOnce(weights, { ...input, cache: part(layers) }, earlier.hooks, to);
+    const before = extendOnce(weights, { ...input, cache: part(layers), innerLayers: [] }, earlier.hooks, to);
     const after = extendOnce(weights, { ...input, cache: part(0) }, earlier.hooksAfter(before.hidden), to);
     const both = (key: keyof KvCache) => [...after.cache[key], ...before.cache[key]];
-    return { hidden: after.hidden, cache: { keys: both('keys'), values: both('values') } };
+    return { ...after, cache: { keys: both('keys'), values: both('values') } };
   };
   const headModule = (): ModuleInfo => {
     const info = modules.get('lm_head');
@@ -243,10 +259,17 @@ export function networkOf(
   const outputLayer = (weights: Weights, hidden: Tensor, hooks: LayerHooks = {}): OutputLayer =>
     bindOutputLayer(headModule(), weights, hidden, hooks, logitSoftCap);
 
-  const hidden: Network['hidden'] = (weights, input, hooks = {}, options = {}) => {
+  /** `states`: takes what each block is given. */
+  const hiddenOf = (
+    weights: Weights,
+    input: SequenceInput,
+    hooks: LayerHooks,
+    options: HiddenOptions,
+    states: Tensor[] = [],
+  ): Tensor => {
     if (hooks.earlier) {
-      const seen = hidden(weights, input, hooks.earlier.hooks, options);
-      return hidden(weights, input, hooks.earlier.hooksAfter(seen), options);
+      const seen = hiddenOf(weights, input, hooks.earlier.hooks, options);
+      return hiddenOf(weights, input, hooks.earlier.hooksAfter(seen), options, states);
     }
     const { tokens, positions: own, segments } = input;
     const { gradientCheckpointing = false } = options;
@@ -257,7 +280,10 @@ export function networkOf(
     return family.hidden(config, bindLayers(weights, modules, hooks, pass), {
       tokens,
       positions,
-      block: (name, run, x) => nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x))),
+      block(name, run, x) {
+        states.push(x);
+        return nameScope(name, () => (gradientCheckpointing ? checkpoint(run)(x) : run(x)));
+      },
       attend: (layer, q, k, v) =>
         prefix
           ? attendBehind(prefix, { layer, q, k, v }, attention[layer]!, { segments, ...pass })
@@ -280,7 +306,13 @@ export function networkOf(
       return weights[`${name}.weight`]!.gather(tokens).div(family.virtualTokenFactor?.(config) ?? 1);
     },
 
-    hidden,
+    hidden: (weights, input, hooks = {}, options = {}) => hiddenOf(weights, input, hooks, options),
+
+    innerStates(weights, input, asked, hooks = {}) {
+      const states: Tensor[] = [];
+      hiddenOf(weights, input, hooks, {}, states);
+      return asked.map((layer) => states[layer]!);
+    },
 
     extend(weights, input, hooks) {
       const { lengths } = input;

@@ -1,4 +1,4 @@
-import { PosttrainError } from '@posttrain/interfaces';
+import { assertArgument, PosttrainError } from '@posttrain/interfaces';
 import type { ModelConfig } from '../config/index.js';
 import { type Adapter, contextOf, sameCache } from '../model/adapter.js';
 import { assertTokenIds } from '../tokenizer/token-ids.js';
@@ -33,6 +33,11 @@ export interface ExtendOptions {
   readonly logits?: 'last' | 'all';
   /** Also give the final hidden states that the logits are computed from. Default false. */
   readonly hidden?: boolean;
+  /**
+   * Also give what the output layer says of the states after these layers, from 0 (the first block's input) to the number of
+   * layers − 1, which are not normalised for it: see `Network.innerStates`. Default: none.
+   */
+  readonly innerLayers?: readonly number[];
   /** How many tokens the longest of the sequences will come to have, if that is known: memory is asked for once. */
   readonly room?: number;
 }
@@ -43,6 +48,8 @@ export interface ExtendResult {
   readonly logits: readonly Float32Array[];
   /** Rows [width] beside them: final, normalised hidden states. */
   readonly hidden?: readonly Float32Array[];
+  /** With `innerLayers`, beside them: logits [vocabulary] of each of these layers, in their order. */
+  readonly inner?: readonly (readonly Float32Array[])[];
   /** The softmax of each of them, where the input has a temperature. */
   readonly softmax?: readonly RowSoftmax[];
 }
@@ -62,6 +69,18 @@ export function depthsOf(count: number, parents?: readonly number[]): number[] {
   const depths: number[] = [];
   for (let i = 0; i < count; i++) depths.push(parents ? (depths[parents[i]!] ?? -1) + 1 : i);
   return depths;
+}
+
+/** Throws for layers that the model does not have. */
+export function checkInnerLayers(
+  { numHiddenLayers }: Pick<ModelConfig, 'numHiddenLayers'>,
+  layers: readonly number[],
+  where: string,
+): void {
+  const isLayer = (layer: number) => Number.isInteger(layer) && layer >= 0 && layer < numHiddenLayers;
+  const areLayers = Array.isArray(layers) && layers.every(isLayer) && new Set(layers).size === layers.length;
+  const expects = `a list of layers below the last, each once: of 0 to ${numHiddenLayers - 1} for this model`;
+  assertArgument(where, 'innerLayers', layers, areLayers, expects);
 }
 
 /** Throws for rows that no pass can compute. */

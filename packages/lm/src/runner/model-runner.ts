@@ -8,6 +8,7 @@ import { BlockPools } from './block-pools.js';
 import {
   type CachedSequence,
   checkExtend,
+  checkInnerLayers,
   type ExtendInput,
   type ExtendOptions,
   type ExtendResult,
@@ -177,10 +178,11 @@ export class ModelRunner {
   }
 
   async #extend(inputs: readonly ExtendInput[], options: ExtendOptions): Promise<ExtendResult[]> {
-    assertKnownOptions('extend', options, ['logits', 'hidden', 'room']);
+    assertKnownOptions('extend', options, ['logits', 'hidden', 'innerLayers', 'room']);
     const rows = inputs.map(({ sequence, tokens, parents, adapter = NO_ADAPTER, temperature }): Row => {
       return { sequence: this.#own(sequence), tokens, parents, adapter, temperature };
     });
+    checkInnerLayers(this.network.config, options.innerLayers ?? [], 'extend');
     checkExtend(this.network.config, rows, this.#maxTokensPerPass);
     let present: readonly Adapter[] = [];
     try {
@@ -206,6 +208,7 @@ export class ModelRunner {
     const results = rows.map(({ temperature }) => ({
       logits: [] as Float32Array[],
       ...(options.hidden ? { hidden: [] as Float32Array[] } : {}),
+      ...(options.innerLayers?.length ? { inner: [] as Float32Array[][] } : {}),
       ...(temperature === undefined ? {} : { softmax: [] as RowSoftmax[] }),
     }));
     const groups = this.#passes.adapters.groups(rows.map(({ adapter }) => adapter));
@@ -216,9 +219,10 @@ export class ModelRunner {
         return { row, from, to, asked: all ? to - from : Number(to === row.tokens.length) };
       });
       onPass(pass);
-      const { results: output, places } = await this.#passes.run(pass, options.room);
+      const { results: output, places } = await this.#passes.run(pass, options);
       const logits = await rowsOf(output.logits);
       const hidden = options.hidden ? await rowsOf(output.hidden) : [];
+      const inner = await Promise.all((output.inner ?? []).map(rowsOf));
       const softmaxes = await softmaxesOf(output);
       let next = 0;
       pass.forEach(({ asked }, i) => {
@@ -226,6 +230,7 @@ export class ModelRunner {
         for (const place of places.slice(next, next + asked)) {
           result.logits.push(logits[place]!);
           result.hidden?.push(hidden[place]!);
+          result.inner?.push(inner.map((layer) => layer[place]!));
           if (softmaxes) result.softmax?.push(softmaxes[place]!);
         }
         next += asked;

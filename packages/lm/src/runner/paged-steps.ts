@@ -15,7 +15,7 @@ import {
 import { PosttrainError } from '@posttrain/interfaces';
 import { type Adapter, perAdapter } from '../model/adapter.js';
 import type { Weights } from '../model/layers.js';
-import type { KvCache, Network } from '../model/network.js';
+import type { ExtendedPass, KvCache, Network } from '../model/network.js';
 import { logitsOfRows } from './mixed-adapters.js';
 
 /** Tokens in a block of the cache. */
@@ -38,6 +38,8 @@ export interface PagedStepInput {
   readonly rates?: Tensor;
   /** int32 [b] each: `Adapter.rowInputs` of each row, if the adapter reads some. */
   readonly rowInputs?: Readonly<Record<string, Tensor>>;
+  /** Layers whose states the output layer is to be applied to as well. */
+  readonly innerLayers?: readonly number[];
 }
 
 /** What a step says of the n positions that are asked about. */
@@ -50,6 +52,8 @@ export interface StepResults {
   readonly probabilities?: Tensor;
   /** The first of the largest logits, int32 [n]. */
   readonly mostLikely?: Tensor;
+  /** Logits [n, vocabulary] of each of `innerLayers`, where there are some. */
+  readonly inner?: readonly Tensor[];
 }
 
 export interface PagedStepOutput {
@@ -66,10 +70,27 @@ type PagedStep = [
   old: StepResults,
 ];
 
-function stepResults(logits: Tensor, hidden: Tensor, rates: Tensor | undefined): StepResults {
-  if (!rates) return { logits, hidden };
+/** Results at all positions of a pass in order, or at those that it asks about. */
+function stepResults(
+  { hidden, inner }: Pick<ExtendedPass, 'hidden' | 'inner'>,
+  rows: Tensor | undefined,
+  rates: Tensor | undefined,
+  logitsOf: (hidden: Tensor) => Tensor,
+): StepResults {
+  const width = hidden.shape[2]!;
+  const askedOf = (states: Tensor): Tensor => {
+    const flat = states.reshape([states.size / width, width]);
+    return rows ? flat.gather(rows, 0) : flat;
+  };
+  const asked = askedOf(hidden);
+  const logits = logitsOf(asked);
+  const results = {
+    ...{ logits, hidden: asked },
+    ...(inner.length > 0 && { inner: inner.map((states) => logitsOf(askedOf(states))) }),
+  };
+  if (!rates) return results;
   const probabilities = softmax(logits.mul(rates.expandDims(1)));
-  return { logits, hidden, probabilities, mostLikely: logits.argMax(1) };
+  return { ...results, probabilities, mostLikely: logits.argMax(1) };
 }
 
 /** See `Network.extendPaged`: appends tokens to rows of the paged cache, and gives the logits after some of them. */
@@ -78,18 +99,16 @@ export const pagedStep =
   (...[weights, parameters, cache, input]: PagedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
     const { rows, rates, ...rest } = input;
-    const { hidden, cache: next } = network.extendPaged(weights, { ...rest, cache, blockSize: BLOCK_SIZE }, hooks);
-    const width = hidden.shape[2]!;
-    const flat = hidden.reshape([hidden.size / width, width]);
-    const asked = rows ? flat.gather(rows, 0) : flat;
-    return { cache: next, results: stepResults(logitsOfRows(network, weights, asked, hooks, input), asked, rates) };
+    const pass = network.extendPaged(weights, { ...rest, cache, blockSize: BLOCK_SIZE }, hooks);
+    const logitsOf = (hidden: Tensor) => logitsOfRows(network, weights, hidden, hooks, input);
+    return { cache: pass.cache, results: stepResults(pass, rows, rates, logitsOf) };
   };
 
 type CopiedStep = [
   weights: Weights,
   parameters: unknown,
   cache: KvCache,
-  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs'>,
+  input: Pick<PagedStepInput, 'tokens' | 'lengths' | 'rates' | 'rowInputs' | 'innerLayers'>,
   old: StepResults,
 ];
 
@@ -99,9 +118,9 @@ const copiedStep =
   (...[weights, parameters, cache, input]: CopiedStep): PagedStepOutput => {
     const hooks = adapter.hooks(parameters);
     const { rates, ...rest } = input;
-    const { hidden, cache: next } = network.extend(weights, { ...rest, cache }, hooks);
-    const flat = hidden.reshape([hidden.shape[0]!, hidden.shape[2]!]);
-    return { cache: next, results: stepResults(logitsOfRows(network, weights, flat, hooks, input), flat, rates) };
+    const pass = network.extend(weights, { ...rest, cache }, hooks);
+    const logitsOf = (hidden: Tensor) => logitsOfRows(network, weights, hidden, hooks, input);
+    return { cache: pass.cache, results: stepResults(pass, undefined, rates, logitsOf) };
   };
 
 type PrefixStep = [

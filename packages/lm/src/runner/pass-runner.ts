@@ -5,6 +5,7 @@ import type { Network } from '../model/network.js';
 import { roundUpToPowerOfTwo, roundUpToSize } from '../model/sizes.js';
 import { AdapterLists } from './adapter-lists.js';
 import type { BlockPools } from './block-pools.js';
+import type { ExtendOptions } from './extend-inputs.js';
 import { BLOCK_SIZE, forgetPacked, packedSteps, pagedSteps, type StepResults } from './paged-steps.js';
 import { InputMemory, type PassRow, paddedPositions, treeInputs } from './pass-inputs.js';
 import { type FoundCopy, RowCopies } from './row-copies.js';
@@ -81,7 +82,10 @@ export class PassRunner {
   }
 
   /** Computes a pass of rows whose room is there; its results hold until `begin`. */
-  async run(pass: readonly PassRow<Sequence>[], room: number | undefined): Promise<PassOutput> {
+  async run(
+    pass: readonly PassRow<Sequence>[],
+    { room, innerLayers = [] }: Pick<ExtendOptions, 'room' | 'innerLayers'>,
+  ): Promise<PassOutput> {
     const sequences = pass.map(({ row }) => row.sequence);
     const longest = Math.max(...pass.map(({ from, to }) => to - from));
     // Copies have the layers of the pass itself only.
@@ -91,7 +95,9 @@ export class PassRunner {
       if (!isCopied) for (const sequence of sequences) this.copies.forget(sequence);
       await this.copies.writeBack();
     }
-    const output = copied ? await this.#runCopied(pass, copied) : await this.#runPaged(pass, longest);
+    const output = copied
+      ? await this.#runCopied(pass, copied, innerLayers)
+      : await this.#runPaged(pass, longest, innerLayers);
     this.#results.lend(output.results);
     for (const { row, from, to } of pass) {
       const { sequence, tokens, adapter } = row;
@@ -103,10 +109,16 @@ export class PassRunner {
   }
 
   /** A pass of one token a row over a copy of what is in the blocks. */
-  async #runCopied(pass: readonly PassRow<Sequence>[], { count, places, cache }: FoundCopy): Promise<PassOutput> {
+  async #runCopied(
+    pass: readonly PassRow<Sequence>[],
+    { count, places, cache }: FoundCopy,
+    innerLayers: readonly number[],
+  ): Promise<PassOutput> {
     const adapter = await this.#mixed(pass, places, count);
     const { inputs, positions } = this.#inputs.write(pass, places, [count, 1], adapter.rowInputs?.names);
-    const rest = [adapter.parameters, cache, inputs, this.#results.take(count, inputs.rates !== undefined)] as const;
+    const input = { ...inputs, ...(innerLayers.length > 0 && { innerLayers }) };
+    const old = this.#results.take(count, inputs.rates !== undefined, innerLayers.length);
+    const rest = [adapter.parameters, cache, input, old] as const;
     const extended = this.#packs()
       ? await packedSteps(this.#network, this.#weights, adapter).extendCopied(...rest)
       : await pagedSteps(this.#network, adapter).extendCopied(this.#weights, ...rest);
@@ -115,7 +127,11 @@ export class PassRunner {
   }
 
   /** A pass of up to `longest` tokens a row over the blocks. */
-  async #runPaged(pass: readonly PassRow<Sequence>[], longest: number): Promise<PassOutput> {
+  async #runPaged(
+    pass: readonly PassRow<Sequence>[],
+    longest: number,
+    innerLayers: readonly number[],
+  ): Promise<PassOutput> {
     const count = roundUpToPowerOfTwo(pass.length);
     // A tree may have more tokens than the context, though no path of it is as long.
     const width = Math.max(longest, Math.min(this.#network.config.maxPositionEmbeddings, paddedWidth(longest)));
@@ -130,10 +146,13 @@ export class PassRunner {
     });
     const most = Math.max(...sequences.map(({ id }) => this.#memory.blocks.blocksOf(id).length));
     const table = this.#memory.table(sequences, roundUpToSize(most, TABLE_STEP));
-    const paged = { ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table };
+    const paged = {
+      ...{ ...inputs, ...(tree && { tree }), slots: tensor(slots, [count, width]), table },
+      ...(innerLayers.length > 0 && { innerLayers }),
+    };
     const asked = width === 1 ? undefined : paddedPositions(positions);
     const input = asked ? { ...paged, rows: tensor(asked) } : paged;
-    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined);
+    const old = this.#results.take(asked?.length ?? count, inputs.rates !== undefined, innerLayers.length);
     const { earlierPass = false } = adapter;
     const rest = [adapter.parameters, this.#memory.poolsFor(earlierPass), input, old] as const;
     const extended = this.#packs()

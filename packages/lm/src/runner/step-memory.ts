@@ -21,15 +21,18 @@ export class StepMemory {
 
   constructor(private readonly network: Network) {}
 
-  /** Memory for the results of so many positions, with their softmax or without. */
-  take(count: number, withSoftmax: boolean): StepResults {
-    const at = this.#free.findIndex(({ logits, probabilities }) => {
-      return logits.shape[0] === count && (probabilities !== undefined) === withSoftmax;
+  /** Memory for the results of so many positions, with their softmax or without, and of so many inner layers. */
+  take(count: number, withSoftmax: boolean, layers: number): StepResults {
+    const at = this.#free.findIndex(({ logits, probabilities, inner = [] }) => {
+      return logits.shape[0] === count && (probabilities !== undefined) === withSoftmax && inner.length === layers;
     });
     if (at >= 0) return this.#free.splice(at, 1)[0]!;
     const { vocabSize, hiddenSize } = this.network.config;
     const floats = (width: number) => tensor(new Float32Array(count * width), [count, width]);
-    const results = { logits: floats(vocabSize), hidden: floats(hiddenSize) };
+    const results = {
+      ...{ logits: floats(vocabSize), hidden: floats(hiddenSize) },
+      ...(layers > 0 && { inner: Array.from({ length: layers }, () => floats(vocabSize)) }),
+    };
     if (!withSoftmax) return results;
     return { ...results, probabilities: floats(vocabSize), mostLikely: tensor(new Int32Array(count), [count]) };
   }

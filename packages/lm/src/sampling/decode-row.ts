@@ -1,5 +1,5 @@
 import type { Key } from '@posttrain/core-tensor';
-import { PosttrainError, showValue } from '@posttrain/interfaces';
+import { integer, options, PosttrainError } from '@posttrain/interfaces';
 import type { TokenConstraint } from '../constraint/token-constraint.js';
 import { type Adapter, contextOf } from '../model/adapter.js';
 import type { Network } from '../model/network.js';
@@ -58,6 +58,11 @@ export function checkPrompt(
 export const isTokenOf = (vocabSize: number, token: number): boolean =>
   Number.isInteger(token) && token >= 0 && token < vocabSize;
 
+const rowOptions = options('generate', {
+  /** Tokens to generate, the one that ends the row included. */
+  maxTokens: integer({ min: 1 }),
+});
+
 /** Throws for a row that cannot be generated. `where` names its prompt. */
 export function checkRow(network: Network, row: DecodeRow, where: string): void {
   checkSamplerSettings(row, network.config.vocabSize);
@@ -66,10 +71,5 @@ export function checkRow(network: Network, row: DecodeRow, where: string): void 
   for (const { model, adapter, prompt = row.prompt } of row.mix?.models ?? []) {
     checkPrompt(model.network, prompt, `${where}, for a model of ${row.mix!.name},`, adapter);
   }
-  if (!Number.isInteger(row.maxTokens) || row.maxTokens < 1) {
-    throw new PosttrainError(
-      'SAMPLING',
-      `generate: maxTokens must be a positive integer, not ${showValue(row.maxTokens)}`,
-    );
-  }
+  rowOptions.read({ maxTokens: row.maxTokens });
 }

@@ -1,37 +1,58 @@
-import { type GenerateRequest, PosttrainError, showValue } from '@posttrain/interfaces';
-import { TOKEN_STATISTICS, type TokenStatistic } from './token-statistics.js';
+import {
+  assertArgument,
+  boolean,
+  custom,
+  type GenerateRequest,
+  type Given,
+  integer,
+  listOf,
+  number,
+  oneOf,
+  options,
+} from '@posttrain/interfaces';
+import { TOKEN_STATISTICS } from './token-statistics.js';
 
-/** How one row draws its tokens; the resolved form of `SamplingParams`. What is absent is off. */
-export interface SamplerSettings {
+const isTokenMap = (value: unknown): boolean =>
+  value instanceof Map &&
+  [...value.values()].every((bias) => typeof bias === 'number' && bias < Number.POSITIVE_INFINITY);
+
+/** What a row's draws are made of; what is absent is off. */
+export const samplerShape = {
   /** 0: greedy. */
-  readonly temperature: number;
-  readonly topK: number | undefined;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly typicalP?: number;
-  readonly epsilonCutoff?: number;
-  readonly etaCutoff?: number;
-  readonly presencePenalty?: number;
-  readonly frequencyPenalty?: number;
-  /** By token id. */
-  readonly logitBias?: ReadonlyMap<number, number>;
-  readonly noRepeatNgramSize?: number;
-  readonly badWordsIds?: readonly (readonly number[])[];
-  readonly minNewTokens?: number;
+  temperature: number({ min: 0 }),
+  topK: integer({ optional: true, min: 1 }),
+  topP: number({ above: 0, max: 1 }),
+  minP: number({ min: 0, max: 1 }),
+  repetitionPenalty: number({ above: 0 }),
+  typicalP: number({ optional: true, above: 0, max: 1 }),
+  epsilonCutoff: number({ optional: true, min: 0, below: 1 }),
+  etaCutoff: number({ optional: true, min: 0, below: 1 }),
+  presencePenalty: number({ optional: true }),
+  frequencyPenalty: number({ optional: true }),
+  /** By token id. Infinity would leave nothing to divide by; −Infinity forbids. */
+  logitBias: custom<ReadonlyMap<number, number>>()('numbers below Infinity by token id', isTokenMap, {
+    optional: true,
+  }),
+  noRepeatNgramSize: integer({ optional: true, min: 0 }),
+  badWordsIds: listOf(listOf(integer({ min: 0 }), {}), { optional: true }),
+  minNewTokens: integer({ optional: true, min: 0 }),
   /** What `minNewTokens` forbids, and what a constraint allows when it is complete. */
-  readonly endTokens?: ReadonlySet<number>;
+  endTokens: custom<ReadonlySet<number>>()('a set of token ids', (value) => value instanceof Set, { optional: true }),
   /** Whether to report log-probabilities. Default true. */
-  readonly logProbs?: boolean;
+  logProbs: boolean({ optional: true }),
   /** How many of the most likely tokens to report. Default 0. */
-  readonly topLogProbs?: number;
+  topLogProbs: integer({ optional: true, min: 0 }),
   /** Whether to report the entropy. Default false. */
-  readonly entropies?: boolean;
+  entropies: boolean({ optional: true }),
   /** What else to report of each token's distribution. Default: nothing. */
-  readonly statistics?: readonly TokenStatistic[];
+  statistics: listOf(oneOf(TOKEN_STATISTICS, {}), { optional: true }),
   /** Whether to report the log-probabilities that tokens were drawn with. Default false. */
-  readonly samplingLogProbs?: boolean;
-}
+  samplingLogProbs: boolean({ optional: true }),
+};
+const samplerOptions = options('generate', samplerShape);
+
+/** How one row draws its tokens; the resolved form of `SamplingParams`. */
+export type SamplerSettings = Omit<Given<typeof samplerOptions>, 'topK'> & { readonly topK: number | undefined };
 
 /** What a local model reports beyond what any `Generator` does. */
 export type LocalReports = Pick<SamplerSettings, 'statistics' | 'samplingLogProbs'>;
@@ -66,48 +87,23 @@ export function samplerSettings(
   };
 }
 
-const NUMBERS = ['temperature', 'topP', 'minP', 'repetitionPenalty', 'typicalP', 'epsilonCutoff', 'etaCutoff'] as const;
-
-/** Throws for a setting outside its range, naming it. `vocabularySize`: of the logits, for settings that name tokens. */
-export function checkSamplerSettings(settings: SamplerSettings, vocabularySize?: number): void {
-  const require = (isRight: boolean, name: keyof SamplerSettings, range: string, value: unknown = settings[name]) => {
-    if (!isRight) throw new PosttrainError('SAMPLING', `generate: ${name} must ${range}, not ${showValue(value)}`);
-  };
-  // A text compares as a number.
-  for (const name of NUMBERS) {
-    require(settings[name] === undefined || typeof settings[name] === 'number', name, 'be a number');
-  }
-  const { temperature, topK, topP, minP, repetitionPenalty, typicalP = 1, minNewTokens = 0 } = settings;
-  require(temperature >= 0 && Number.isFinite(temperature), 'temperature', 'be 0 or more');
-  require(topK === undefined || (Number.isInteger(topK) && topK >= 1), 'topK', 'be a positive integer');
-  require(topP > 0 && topP <= 1, 'topP', 'lie in (0, 1]');
-  require(minP >= 0 && minP <= 1, 'minP', 'lie in [0, 1]');
-  require(repetitionPenalty > 0 && Number.isFinite(repetitionPenalty), 'repetitionPenalty', 'be positive');
-  require(typicalP > 0 && typicalP <= 1, 'typicalP', 'lie in (0, 1]');
-  for (const name of ['epsilonCutoff', 'etaCutoff'] as const) {
-    const value = settings[name] ?? 0;
-    require(value >= 0 && value < 1, name, 'lie in [0, 1)');
-  }
-  for (const name of ['presencePenalty', 'frequencyPenalty'] as const) {
-    require(Number.isFinite(settings[name] ?? 0), name, 'be a number');
-  }
-  for (const name of ['noRepeatNgramSize', 'minNewTokens', 'topLogProbs'] as const) {
-    const value = settings[name] ?? 0;
-    require(Number.isInteger(value) && value >= 0, name, 'be 0 or a positive integer');
-  }
-  require(minNewTokens === 0 || settings.endTokens !== undefined, 'endTokens', 'be given with minNewTokens');
-  require(Array.isArray(settings.statistics ?? []), 'statistics', 'be a list');
-  for (const name of settings.statistics ?? []) {
-    require(TOKEN_STATISTICS.includes(name), 'statistics', `be of ${TOKEN_STATISTICS.join(', ')}`, name);
-  }
-  const isToken = (token: number) => Number.isInteger(token) && token >= 0 && token < (vocabularySize ?? Infinity);
-  for (const [token, bias] of settings.logitBias ?? []) {
-    require(isToken(token), 'logitBias', 'name tokens of the model', token);
-    // Infinity would leave nothing to divide by; -Infinity forbids.
-    require(typeof bias === 'number' && bias < Infinity, 'logitBias', 'be numbers', bias);
-  }
-  for (const word of settings.badWordsIds ?? []) {
-    require(word.length > 0, 'badWordsIds', 'have at least one token each', '[]');
-    for (const token of word) require(isToken(token), 'badWordsIds', 'name tokens of the model', token);
+/**
+ * Throws for a setting outside its range, naming it. `vocabularySize`: of the logits, for settings that name tokens.
+ *
+ * @throws OptionError
+ */
+export function checkSamplerSettings(settings: SamplerSettings, vocabularySize = Number.POSITIVE_INFINITY): void {
+  // A row has more than these.
+  const given = Object.keys(samplerShape).map((name) => [name, settings[name as keyof SamplerSettings]]);
+  const { logitBias, badWordsIds = [], minNewTokens = 0, endTokens } = samplerOptions.read(Object.fromEntries(given));
+  const require = (isRight: boolean, name: keyof SamplerSettings, value: unknown, expects: string) =>
+    assertArgument('generate', name, value, isRight, expects);
+  require(minNewTokens === 0 || endTokens !== undefined, 'endTokens', endTokens, 'given with minNewTokens');
+  const isToken = (token: number) => Number.isInteger(token) && token >= 0 && token < vocabularySize;
+  const ofModel = `made of tokens of the model, which has ${vocabularySize}`;
+  for (const token of logitBias?.keys() ?? []) require(isToken(token), 'logitBias', token, ofModel);
+  for (const word of badWordsIds) {
+    require(word.length > 0, 'badWordsIds', word, 'lists of at least one token each');
+    for (const token of word) require(isToken(token), 'badWordsIds', token, ofModel);
   }
 }

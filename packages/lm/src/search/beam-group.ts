@@ -2,10 +2,23 @@ import type { Continuations } from './hypotheses.js';
 import { Largest } from './largest.js';
 import { NoContinuationError, type SearchHypothesis, type SearchPrompt } from './search-prompt.js';
 
+/** What a sum over L tokens is divided by for the score of a hypothesis, with exponent α. */
+export const lengthFactors = {
+  /** L^α, as transformers has it. */
+  power: (length: number, alpha: number) => length ** alpha,
+  /** ((5 + L) / 6)^α (GNMT, arXiv 1609.08144 eq. 14; `wu` of OpenNMT): 1 for a single token, and flatter. */
+  wu: (length: number, alpha: number) => ((5 + length) / 6) ** alpha,
+} as const;
+
+/** The name of a length normalisation. */
+export type LengthNormalization = keyof typeof lengthFactors;
+
 /** How one group of beams searches; the resolved options of `beamSearch`. */
 export interface BeamRules {
   /** Hypotheses kept. */
   readonly size: number;
+  /** What a sum of scores is divided by: see `lengthFactors`. */
+  readonly lengthNormalization: LengthNormalization;
   readonly lengthPenalty: number;
   readonly earlyStopping: boolean | 'never';
 }
@@ -100,10 +113,15 @@ export class BeamGroup {
   }
 
   #finish({ tokens, logProbs, sum }: Beam, finishReason: SearchHypothesis['finishReason']): void {
-    const score = sum / Math.max(1, tokens.length) ** this.#rules.lengthPenalty;
+    const score = sum / this.#factorOf(Math.max(1, tokens.length));
     this.#finished.push({ tokens, logProbs, score, finishReason });
     this.#finished.sort((a, b) => b.score - a.score);
     this.#finished.length = Math.min(this.#finished.length, this.#rules.size);
+  }
+
+  #factorOf(length: number): number {
+    const { lengthNormalization, lengthPenalty } = this.#rules;
+    return lengthFactors[lengthNormalization](length, lengthPenalty);
   }
 
   #canImprove(): boolean {
@@ -114,7 +132,7 @@ export class BeamGroup {
     // Dividing a negative sum by a larger length makes it larger.
     const longest = earlyStopping === 'never' && lengthPenalty > 0;
     const length = longest ? this.#prompt.maxTokens : best!.tokens.length;
-    return best!.sum / length ** lengthPenalty > this.#finished.at(-1)!.score;
+    return best!.sum / this.#factorOf(length) > this.#finished.at(-1)!.score;
   }
 }
 

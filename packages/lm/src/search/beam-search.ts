@@ -1,4 +1,4 @@
-import { custom, type Given, integer, number, options } from '@posttrain/interfaces';
+import { custom, type Given, integer, number, oneOf, options } from '@posttrain/interfaces';
 import { adapterOption } from '../model/adapter-option.js';
 import type { ModelRunner } from '../runner/model-runner.js';
 import { searchBeams } from './beams.js';
@@ -9,6 +9,11 @@ import { checkedPrompts, type SearchHypothesis, type SearchPrompt } from './sear
 export const beamShape = {
   /** Exponent α of the length in the score: above 0 favours long hypotheses, below 0 short ones. Default 1. */
   lengthPenalty: number({ default: 1 }),
+  /**
+   * What the sum over L tokens is divided by, with α = `lengthPenalty`: L^α, as transformers has it (`power`), or
+   * ((5 + L) / 6)^α, as GNMT (arXiv 1609.08144) and OpenNMT's `wu`. Default `power`.
+   */
+  lengthNormalization: oneOf(['power', 'wu'], { default: 'power' }),
   /**
    * When a prompt with N finished hypotheses ends: `true` at once; `false` when the best running one, at its present
    * length, scores no better than the worst finished one; `'never'` when it could not at any length up to `maxTokens`.
@@ -33,7 +38,7 @@ export type BeamSearchOptions = Given<typeof beamSearchOptions>;
  *
  *   Σ_t log p(y_t | x, y_<t)
  *
- * go on; a hypothesis that ends among the N best is finished with the score Σ log p / |y|^α, |y| counting the end token.
+ * go on; a hypothesis that ends among the N best is finished with the score Σ log p / |y|^α (or, by `lengthNormalization`, over ((5 + |y|) / 6)^α), |y| counting the end token.
  * Equal scores: the earlier beam, then the lower token id. With N at least the number of sequences it is exhaustive.
  *
  * Of each prompt, its finished hypotheses: N unless fewer exist, best first.
@@ -45,10 +50,10 @@ export async function beamSearch(
   prompts: readonly SearchPrompt[],
   given: BeamSearchOptions,
 ): Promise<SearchHypothesis[][]> {
-  const { adapter, numBeams: size, lengthPenalty, earlyStopping } = beamSearchOptions.read(given);
+  const { adapter, numBeams: size, ...rules } = beamSearchOptions.read(given);
   return searchBeams(
     new ModelHypotheses(runner, adapter ? { adapter } : {}),
     checkedPrompts(runner.network, prompts, adapter),
-    { size, groups: 1, lengthPenalty, earlyStopping, diversityPenalty: 0 },
+    { ...rules, size, groups: 1, diversityPenalty: 0 },
   );
 }

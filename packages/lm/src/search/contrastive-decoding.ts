@@ -40,7 +40,7 @@ export async function contrastiveDecoding(
 ): Promise<SearchHypothesis[][]> {
   const settings = contrastiveDecodingOptions.read(given);
   const { adapter, amateur, amateurAdapter, amateurTemperature, alpha } = settings;
-  const { numBeams: size, lengthPenalty, earlyStopping } = settings;
+  const { numBeams: size, lengthNormalization, lengthPenalty, earlyStopping } = settings;
   const [ours, theirs] = [expert.network.config.vocabSize, amateur.network.config.vocabSize];
   if (ours !== theirs) {
     throw new PosttrainError('SEARCH', `contrastiveDecoding: vocabularies of ${ours} and ${theirs} tokens differ`);
@@ -54,7 +54,8 @@ export async function contrastiveDecoding(
     alpha,
   );
   const checked = checkedPrompts(amateur.network, checkedPrompts(expert.network, prompts, adapter), amateurAdapter);
-  return searchBeams(hypotheses, checked, { size, groups: 1, lengthPenalty, earlyStopping, diversityPenalty: 0 });
+  const rules = { lengthNormalization, lengthPenalty, earlyStopping };
+  return searchBeams(hypotheses, checked, { ...rules, size, groups: 1, diversityPenalty: 0 });
 }
 
 class ContrastedHypotheses implements Hypotheses {

@@ -1,12 +1,9 @@
 import type { RunnableModel } from '../model/network.js';
 import type { CachedSequence } from '../runner/extend-inputs.js';
 import { RowFollower } from '../runner/row-follower.js';
-import { type Logits, tokenDistribution } from '../sampling/sampler.js';
-import { TokenHistory } from '../sampling/token-history.js';
 import { type DraftSchedule, nextDraftLength } from './draft-length.js';
+import { DraftRun } from './draft-run.js';
 import { NO_PROPOSAL, type Proposal, type ProposalRequest, type Proposer, type VerifiedRun } from './proposer.js';
-import { type TokenDistribution, tokenAt } from './token-distribution.js';
-import { positionUniforms } from './verify-proposal.js';
 
 export interface DraftModelOptions {
   /** Tokens to propose, or to begin with. */
@@ -20,16 +17,13 @@ export interface DraftModelOptions {
 
 /** A proposal as it grows. */
 interface Drafting {
-  readonly request: ProposalRequest;
+  readonly id: number;
+  readonly run: DraftRun;
   readonly sequence: CachedSequence;
   /** How many tokens it is to have; fewer where the draft knows no way on. */
   length: number;
   /** Not in the draft's cache yet. */
   pending: readonly number[];
-  readonly tokens: number[];
-  readonly distributions: TokenDistribution[];
-  /** The row with the tokens; without a constraint, which would have to be told and untold of them. */
-  readonly history: TokenHistory;
 }
 
 /**
@@ -58,10 +52,7 @@ export class DraftModel implements Proposer {
       able.map(({ id, row, state }) => ({ id, prompt: row.prompt, generated: state.generated })),
     );
     const drafts = able.map((request, i): Drafting => {
-      const { row, state } = request;
-      const history = new TokenHistory(row.prompt);
-      for (const token of state.generated) history.push(token);
-      return { request, ...followed[i]!, length: lengthOf(request), tokens: [], distributions: [], history };
+      return { id: request.id, run: new DraftRun(request), ...followed[i]!, length: lengthOf(request) };
     });
     // One token at a time is a cheaper pass than a few for the rows that had all of theirs kept.
     const behind = drafts.filter(({ pending }) => pending.length > 1);
@@ -69,17 +60,15 @@ export class DraftModel implements Proposer {
       await runner.extend(behind.map(({ sequence, pending }) => ({ sequence, tokens: pending.slice(0, -1) })));
       for (const draft of behind) draft.pending = draft.pending.slice(-1);
     }
-    for (let live = drafts; live.length > 0; live = live.filter(({ tokens, length }) => tokens.length < length)) {
+    for (let live = drafts; live.length > 0; live = live.filter(({ run, length }) => run.tokens.length < length)) {
       const results = await runner.extend(live.map(({ sequence, pending }) => ({ sequence, tokens: pending })));
       live.forEach((draft, i) => {
-        this.#draw(draft, results[i]!.logits[0]!);
+        const token = draft.run.draw(results[i]!.logits[0]!.subarray(0, this.#options.vocabSize));
+        if (token === undefined) draft.length = draft.run.tokens.length;
+        else draft.pending = [token];
       });
     }
-    const proposals = new Map(
-      drafts.map(({ request, tokens, distributions }): [number, Proposal] => {
-        return [request.id, request.row.temperature === 0 ? { tokens } : { tokens, distributions }];
-      }),
-    );
+    const proposals = new Map(drafts.map(({ id, run }) => [id, run.proposal]));
     return requests.map(({ id }) => proposals.get(id) ?? NO_PROPOSAL);
   }
 
@@ -95,30 +84,5 @@ export class DraftModel implements Proposer {
 
   close(): void {
     this.#follower.close();
-  }
-
-  /** Undefined where the draft has nothing to propose: its numbers are not finite, or the settings leave it no token. */
-  #distribution(logits: Logits, { request, history }: Drafting): TokenDistribution | undefined {
-    try {
-      return tokenDistribution(logits, request.row, history);
-    } catch {
-      return undefined;
-    }
-  }
-
-  #draw(draft: Drafting, allLogits: Logits): void {
-    const { row, state } = draft.request;
-    const logits = allLogits.subarray(0, this.#options.vocabSize);
-    const distribution = this.#distribution(logits, draft);
-    if (!distribution) {
-      draft.length = draft.tokens.length;
-      return;
-    }
-    const uniforms = positionUniforms(row, state.generated.length + draft.tokens.length);
-    const token = tokenAt(distribution, uniforms.draw(0));
-    draft.tokens.push(token);
-    draft.distributions.push(distribution);
-    draft.history.push(token);
-    draft.pending = [token];
   }
 }

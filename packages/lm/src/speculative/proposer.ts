@@ -1,5 +1,6 @@
 import type { DecodeRow } from '../sampling/decode-row.js';
 import type { DrawnToken, RowState } from '../sampling/draw-next.js';
+import type { Logits } from '../sampling/sampler.js';
 import type { TokenDistribution } from './token-distribution.js';
 
 /** A row that could take proposals. */
@@ -44,14 +45,25 @@ export interface VerifiedRun {
   readonly path: readonly number[];
 }
 
+/** The pass that verified a proposal: what the model says of all of it, also where it was refused. */
+export interface VerifiedPass extends VerifiedRun {
+  /**
+   * Logits [vocabulary] after the row's last token, and then after each token of the proposal, before the row's settings. Valid
+   * during the call; they must not be changed.
+   */
+  readonly logits: readonly Logits[];
+  /** With `needsHidden`: the final, normalised hidden states [width] beside them, valid as long. */
+  readonly hidden?: readonly Float32Array[];
+}
+
 /** Guesses how rows go on, for the model to check in one pass. Only the speed depends on it. */
 export interface Proposer {
   /** Whether requests have `hidden`. Default false. */
   readonly needsHidden?: boolean;
   /** One proposal per request. */
   propose(requests: readonly ProposalRequest[]): Promise<Proposal[]>;
-  /** What became of a row's last proposal. */
-  verified?(id: number, run: VerifiedRun): void;
+  /** What became of a row's last proposal, of which the row may have had no room for the last tokens. */
+  verified?(id: number, run: VerifiedPass): void;
   /** The row is done. */
   release(id: number): void;
   /** All rows are done. */

@@ -1,32 +1,47 @@
-import { assertKnownOptions, PosttrainError, showValue } from '@posttrain/interfaces';
+import { custom, options as declare, type Given, integer, oneOf, PosttrainError } from '@posttrain/interfaces';
 import type { CausalLM } from '../model/causal-lm.js';
-import { DRAFT_SCHEDULES, type DraftSchedule } from './draft-length.js';
+import { DRAFT_SCHEDULES } from './draft-length.js';
 import { DraftModel } from './draft-model.js';
+import { Eagle, type EagleSpeculation } from './eagle.js';
 import { Medusa, type MedusaSpeculation } from './medusa.js';
 import { type PromptLookupOptions, promptLookup, promptLookupProposer } from './prompt-lookup.js';
 import type { Proposer } from './proposer.js';
 
-/** Speculative decoding (arXiv 2211.17192) with a smaller model that proposes tokens. */
-export interface DraftModelSpeculation {
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+const isModel = (value: unknown): boolean =>
+  isObject(value) && ['network', 'tokenizer', 'weights'].every((key) => key in (value as object));
+
+const draftOptions = declare('speculative', {
   /** A smaller model with the same tokens. */
-  readonly draft: CausalLM;
+  draft: custom<CausalLM>()('a loaded model, as CausalLM.load gives it', isModel, {
+    settings: ({ name }) => name,
+    hint: (value) => (isObject(value) && 'model' in (value as object) ? 'Give its model itself.' : undefined),
+  }),
   /** Tokens it proposes for a pass of the model, to begin with. Default 5. */
-  readonly tokens?: number;
+  tokens: integer({ default: 5, min: 1 }),
   /** Whether that number stays (`constant`, the default) or follows how many are kept (`heuristic`). */
-  readonly schedule?: DraftSchedule;
-}
+  schedule: oneOf(DRAFT_SCHEDULES, { default: 'constant' }),
+});
+/** Speculative decoding (arXiv 2211.17192) with a smaller model that proposes tokens. */
+export type DraftModelSpeculation = Given<typeof draftOptions>;
 
-/** Speculative decoding whose proposals are looked up in the prompt and what was generated. */
-export interface PromptLookupSpeculation {
+const promptLookupOptions = declare('speculative', {
   /** Proposals are what followed the last few tokens where they occurred before. */
-  readonly promptLookup: PromptLookupOptions;
-}
+  promptLookup: custom<PromptLookupOptions>()('an object', isObject, {}),
+});
+/** Speculative decoding whose proposals are looked up in the prompt and what was generated. */
+export type PromptLookupSpeculation = Given<typeof promptLookupOptions>;
 
-/** Speculative decoding with a proposer of one's own. */
-export interface ProposerSpeculation {
+const proposerOptions = declare('speculative', {
   /** Makes one for each run of rows, which is closed after it. */
-  readonly proposer: (run: ProposerRun) => Proposer;
-}
+  proposer: custom<(run: ProposerRun) => Proposer>()(
+    'a function that makes a proposer',
+    (value) => typeof value === 'function',
+    {},
+  ),
+});
+/** Speculative decoding with a proposer of one's own. */
+export type ProposerSpeculation = Given<typeof proposerOptions>;
 
 /** What a proposer is made for. */
 export interface ProposerRun {
@@ -40,6 +55,7 @@ export type SpeculativeOptions =
   | DraftModelSpeculation
   | PromptLookupSpeculation
   | MedusaSpeculation
+  | EagleSpeculation
   | ProposerSpeculation;
 
 /** What speculation has done so far, over all rows. */
@@ -76,7 +92,7 @@ export class SpeculativeDecoding {
   readonly #proposer: (cacheTokens: number) => Proposer;
   readonly #counts = { passes: 0, tokens: 0, proposed: 0, accepted: 0 };
 
-  /** @throws DraftVocabularyError, and `PosttrainError` for options out of range */
+  /** @throws OptionError, DraftVocabularyError, and `PosttrainError` for heads that do not fit */
   constructor(target: CausalLM, options: SpeculativeOptions) {
     this.#proposer = proposerOf(target, options);
   }
@@ -108,28 +124,24 @@ export class SpeculativeDecoding {
 /** How a proposer is made for a run. */
 function proposerOf(target: CausalLM, options: SpeculativeOptions): (cacheTokens: number) => Proposer {
   if ('promptLookup' in options) {
-    assertKnownOptions('speculative', options, ['promptLookup']);
-    promptLookup([], options.promptLookup);
-    return () => promptLookupProposer(options.promptLookup);
+    const { promptLookup: own } = promptLookupOptions.read(options);
+    promptLookup([], own);
+    return () => promptLookupProposer(own);
   }
   if ('medusa' in options) {
     // One for all runs: what is compiled for it is its own.
     const medusa = new Medusa(target, options);
     return () => medusa;
   }
+  if ('eagle' in options) {
+    const eagle = new Eagle(target, options);
+    return () => eagle;
+  }
   if ('proposer' in options) {
-    assertKnownOptions('speculative', options, ['proposer']);
-    return (cacheTokens) => options.proposer({ model: target, cacheTokens });
+    const { proposer } = proposerOptions.read(options);
+    return (cacheTokens) => proposer({ model: target, cacheTokens });
   }
-  assertKnownOptions('speculative', options, ['draft', 'tokens', 'schedule']);
-  const { draft, tokens = 5, schedule = 'constant' } = options;
-  const fail = (what: string) => {
-    throw new PosttrainError('SPECULATIVE', `speculative: ${what}`);
-  };
-  if (!Number.isInteger(tokens) || tokens < 1) fail(`tokens must be a positive integer, not ${showValue(tokens)}`);
-  if (!DRAFT_SCHEDULES.includes(schedule)) {
-    fail(`schedule must be one of ${DRAFT_SCHEDULES.join(', ')}, not ${JSON.stringify(schedule)}`);
-  }
+  const { draft, tokens, schedule } = draftOptions.read(options);
   checkSameTokens(draft, target);
   const { vocabSize } = target.config;
   return (cacheTokens) => new DraftModel(draft, { tokens, schedule, vocabSize, cacheTokens });

@@ -3,7 +3,7 @@ import { type Tensor, tensor } from '@posttrain/core-tensor';
 import type { CausalLM } from '../model/causal-lm.js';
 import type { RunnableModel } from '../model/network.js';
 import type { DecodeRow } from '../sampling/decode-row.js';
-import type { DecodingMix, LogitsFrom } from '../sampling/decoding-mix.js';
+import { type DecodingMix, innerLayersOf, type LogitsFrom } from '../sampling/decoding-mix.js';
 import { logSoftmax } from '../sampling/log-softmax.js';
 import { passInput } from '../score/passes.js';
 import { assertDistribution, kitModel, kitRow, runRows, tokensOf } from './kit-run.js';
@@ -55,15 +55,11 @@ export function testDecodingMix(
     kitRow(PROMPTS[seed % PROMPTS.length]!, 10, seed, { temperature: 0.8, mix, ...overrides });
 
   check('combines without a trace', async ({ policy, mix }) => {
-    const inputs = await Promise.all(
-      [{ model: policy }, ...mix.models].map(async (from) =>
-        Float32Array.from(await lastLogits(from, PROMPTS[1]!, [])),
-      ),
-    );
+    const { own, others, inner } = await logitsFor(policy, mix, PROMPTS[1]!, []);
+    const inputs = [own, ...others, ...inner];
     const before = inputs.map((row) => [...row]);
-    const [own, ...others] = inputs as [Float32Array, ...Float32Array[]];
-    const first = [...mix.combine(own, others)];
-    assert.deepEqual([...mix.combine(own, others)], first, 'twice the same gives something else');
+    const first = [...mix.combine(own, others, inner)];
+    assert.deepEqual([...mix.combine(own, others, inner)], first, 'twice the same gives something else');
     assert.deepEqual(
       inputs.map((row) => [...row]),
       before,
@@ -126,10 +122,33 @@ async function mixedLogits(
   prompt: readonly number[],
   generated: readonly number[],
 ): Promise<ArrayLike<number>> {
+  const { own, others, inner } = await logitsFor(policy, mix, prompt, generated);
+  return mix.combine(own, others, inner);
+}
+
+/** What a mix is given after the last token, of passes over all of them. */
+async function logitsFor(
+  policy: RunnableModel,
+  mix: DecodingMix,
+  prompt: readonly number[],
+  generated: readonly number[],
+): Promise<{ own: Float32Array; others: Float32Array[]; inner: Float32Array[] }> {
   const [own, ...others] = await Promise.all(
     [{ model: policy }, ...mix.models].map((from) => lastLogits(from, prompt, generated)),
   );
-  return mix.combine(own!, others);
+  const { network, weights } = policy;
+  const tokens = [...prompt, ...generated];
+  const states = network.innerStates(weights, passInput(asBatch(tokens)), innerLayersOf(network, mix));
+  const inner = states.map((state) => network.logits(weights, lastState(state)).toArray());
+  return { own: own!, others, inner: (await Promise.all(inner)).map((row) => Float32Array.from(row)) };
+}
+
+const asBatch = (tokens: readonly number[]): Tensor => tensor(Int32Array.from(tokens), [1, tokens.length]);
+
+/** [1, s, width] → [1, width]. */
+function lastState(hidden: Tensor): Tensor {
+  const [, s, width] = hidden.shape as [number, number, number];
+  return hidden.slice(1, s - 1).reshape([1, width]);
 }
 
 /** The logits after the last token, of a pass over all of them. */
@@ -141,9 +160,6 @@ async function lastLogits(
   const { network, weights } = model;
   const tokens = [...(own ?? prompt), ...generated];
   const hooks = adapter?.hooks(adapter.parameters) ?? {};
-  const input: Tensor = tensor(Int32Array.from(tokens), [1, tokens.length]);
-  const hidden = network.hidden(weights, passInput(input), hooks);
-  const width = hidden.shape[2]!;
-  const last = hidden.slice(1, tokens.length - 1).reshape([1, width]);
-  return Float32Array.from(await network.logits(weights, last, hooks).toArray());
+  const hidden = network.hidden(weights, passInput(asBatch(tokens)), hooks);
+  return Float32Array.from(await network.logits(weights, lastState(hidden), hooks).toArray());
 }

@@ -70,14 +70,21 @@ describe.each(ENGINES)('on the %s engine', (_, makeEngine) => {
       const prompt = [2, 1, 2];
       const all = sequences(3, 4);
       const sums = await scoreAll(model, prompt, all);
-      for (const lengthPenalty of [0, 1, -0.5]) {
+      // GNMT's: ((5 + L) / 6)^0.6 for L = 1 … 4.
+      const wu = [1, 1.0969, 1.1884, 1.2754];
+      for (const [lengthPenalty, lengthNormalization] of [
+        ...[0, 1, -0.5].map((alpha) => [alpha, 'power'] as const),
+        [0.6, 'wu'],
+      ] as const) {
         const runner = new ModelRunner(model);
         const [found] = await beamSearch(runner, [promptOf(prompt, 4, { endTokens: new Set([0]) })], {
           numBeams: 3 ** 4,
-          lengthPenalty,
-          earlyStopping: 'never',
+          ...{ lengthPenalty, lengthNormalization, earlyStopping: 'never' },
         });
-        const scores = sums.map((sum, i) => sum / all[i]!.length ** lengthPenalty);
+        const scores = sums.map((sum, i) => {
+          const { length } = all[i]!;
+          return sum / (lengthNormalization === 'wu' ? wu[length - 1]! : length ** lengthPenalty);
+        });
         const ranked = all.map((_, i) => i).sort((a, b) => scores[b]! - scores[a]!);
         expect(found!.length).toBe(all.length);
         expect(found![0]!.tokens).toEqual(all[ranked[0]!]);

@@ -405,11 +405,11 @@ describe('model.generator({ speculative })', () => {
       /does not have the tokens of tiny/,
     );
     expect(() => new LocalGenerator(model, { speculative: { draft: model, tokens: 0 } })).toThrow(
-      /tokens must be a positive/,
+      /tokens is 0; it must be a whole number of at least 1/,
     );
     const schedule = 'Heuristic' as 'heuristic';
     expect(() => new LocalGenerator(model, { speculative: { draft: model, schedule } })).toThrow(
-      /schedule must be one of/,
+      /schedule is "Heuristic"; it must be one of .* Did you mean "heuristic"/,
     );
     expect(() => new LocalGenerator(model, { speculative: { promptLookup: { tokens: -1 } } })).toThrow(
       /tokens is -1; it must be a whole number of at least 1/,

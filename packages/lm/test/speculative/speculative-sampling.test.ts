@@ -5,10 +5,13 @@ import { Key, tensor } from '@posttrain/core-tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  EagleHead,
+  eagleStates,
   hiddenStates,
   LocalGenerator,
   MedusaHeads,
   medusaHead,
+  type ProposalRequest,
   promptLookup,
   RestDatastore,
   residualDistribution,
@@ -17,10 +20,12 @@ import {
   verifyCandidates,
   verifyToken,
 } from '../../src/index.js';
+import { startRow } from '../../src/sampling/draw-next.js';
 import { tokenDistribution } from '../../src/sampling/sampler.js';
 import { TokenHistory } from '../../src/sampling/token-history.js';
+import { SpeculativeDecoding } from '../../src/speculative/speculative-decoding.js';
 import { probabilityOf, type TokenDistribution, tokenAt } from '../../src/speculative/token-distribution.js';
-import { largestDifference, temporaryFolder, tinyModel } from '../support.js';
+import { largestDifference, rowOf, temporaryFolder, tinyModel } from '../support.js';
 
 interface Golden {
   readonly prompt_lookup: {
@@ -43,6 +48,7 @@ interface Golden {
     readonly matches: number;
     readonly last: number[];
   }[];
+  readonly eagle: { readonly hidden: number[][][]; readonly tokens: number[][]; readonly states: number[][][] };
   readonly medusa: { readonly hidden: number[][][]; readonly logits: number[][][][] };
 }
 const path = join(import.meta.dirname, '../../../../goldens/speculative/expected.json');
@@ -247,6 +253,87 @@ describe('verifyCandidates', () => {
         }
       }),
       { numRuns: 25, seed: 4 },
+    );
+  });
+});
+
+describe('an EAGLE head', () => {
+  const folder = join(import.meta.dirname, '../../../../goldens/speculative/eagle');
+
+  it('is read and saved in the reference’s layout, and makes of features what a layer of transformers does', async () => {
+    const head = await EagleHead.load(folder);
+    const { hidden, tokens, states } = golden.eagle;
+    const [ids, features] = [tokens.map((row) => row.slice(1)), hidden.map((row) => row.slice(0, -1))];
+    const found = eagleStates(
+      head,
+      head.weights,
+      tensor(Int32Array.from(ids.flat()), [2, 5]),
+      tensor(Float32Array.from(features.flat(2)), [2, 5, 8]),
+    );
+    expect(largestDifference(await found.toArray(), states.flat(2))).toBeLessThan(1e-5);
+    const copy = await temporaryFolder();
+    await head.save(copy);
+    const again = await EagleHead.load(copy);
+    expect(again.config).toEqual(head.config);
+    for (const [name, weight] of Object.entries(head.weights)) {
+      expect(await again.weights[name]!.toArray()).toEqual(await weight.toArray());
+    }
+    const config = JSON.parse(await readFile(join(copy, 'config.json'), 'utf8'));
+    expect(config).toMatchObject({ bias: true, num_hidden_layers: 1, model_type: 'llama' });
+  });
+
+  it('drafts with a cache what it says of whole sequences, and is refused for another model', async () => {
+    const model = await tinyModel();
+    const head = await EagleHead.initialize(model, { seed: 3 });
+    const proposer = new SpeculativeDecoding(model, { eagle: head, tokens: 3 }).begin(4096);
+    const text = [1, 5, 9, 2, 7];
+    const request = (generated: number[]): ProposalRequest => {
+      const row = rowOf(text.slice(0, 3), 12);
+      const state = startRow(row);
+      for (const token of generated) state.push(token);
+      return { id: 0, row, state, most: 9 };
+    };
+    /** The likeliest tokens, each from a pass over all pairs with the head's own features behind the model's. */
+    const whole = async (tokens: readonly number[]) => {
+      const [own] = await hiddenStates(model, [tokens.slice(0, -1)]);
+      const drafted: number[] = [];
+      const features = [...own!];
+      for (let i = 0; i < 3; i++) {
+        const ids = [...tokens.slice(1), ...drafted];
+        const flat = new Float32Array(features.flatMap((feature) => [...feature]));
+        const states = eagleStates(
+          head,
+          head.weights,
+          tensor(Int32Array.from(ids), [1, ids.length]),
+          tensor(flat, [1, ids.length, 16]),
+        );
+        const last = states.slice(1, ids.length - 1).reshape([1, 16]);
+        const logits = await model.network.logits(model.weights, last).toArray();
+        drafted.push(logits.indexOf(Math.max(...logits)));
+        features.push(Float32Array.from(await last.toArray()));
+      }
+      return drafted;
+    };
+    const [first] = await proposer.propose([request([text[3]!])]);
+    expect(first!.tokens).toEqual(await whole(text.slice(0, 4)));
+    // A pass that keeps nothing but a token of the model's own, after what was guessed is in the cache.
+    const [states] = await hiddenStates(model, [text.slice(0, 4)]);
+    const seen = {
+      drawn: [{ token: text[4]! }],
+      proposed: 3,
+      accepted: 0,
+      path: [],
+      logits: [],
+      hidden: states!.slice(3),
+    };
+    proposer.verified!(0, seen);
+    for (const _ of [1, 2]) {
+      const [second] = await proposer.propose([request(text.slice(3))]);
+      expect(second!.tokens).toEqual(await whole(text));
+    }
+    const other = await EagleHead.load(folder);
+    expect(() => new LocalGenerator(model, { speculative: { eagle: other } })).toThrow(
+      /EagleHead: fc.weight has the shape \[8, 16\], and tiny needs \[16, 32\]/,
     );
   });
 });

@@ -1,8 +1,9 @@
 import { compile, scalar, type Tensor, tensor, valueAndGrad, withEngine } from '@posttrain/core-tensor';
 import { adamW } from '@posttrain/core-tensor/optim';
 import { type Given, integer, number, options, PosttrainError } from '@posttrain/interfaces';
-import { type CausalLM, hiddenStates, type MedusaHeads, type Weights } from '@posttrain/lm';
+import type { CausalLM, MedusaHeads, Weights } from '@posttrain/lm';
 import type { TrainingRow } from '../loss/rows.js';
+import { frozenStates, rowsOfUpdate } from './frozen-batch.js';
 import { IGNORED_LABEL, medusaLoss, medusaLossShape } from './medusa-loss.js';
 
 const trainMedusaHeadsOptions = options('trainMedusaHeads', {
@@ -56,27 +57,13 @@ export async function trainMedusaHeads(
   let state = optimizer.init(weights);
   const losses: number[] = [];
   for (let at = 0; at < steps; at++) {
-    const batch = Array.from({ length: batchSize }, (_, i) => rows[(at * batchSize + i) % rows.length]!);
-    const states = await hiddenStates(
-      model,
-      batch.map(({ tokens }) => tokens),
-    );
-    const { hiddenSize } = model.config;
-    const hidden = new Float32Array(batchSize * longest * hiddenSize);
+    const batch = rowsOfUpdate(rows, batchSize, at);
+    const hidden = await frozenStates(model, batch, longest);
     const labels = new Int32Array(batchSize * longest).fill(IGNORED_LABEL);
     batch.forEach(({ tokens, weights: weightOf }, i) => {
-      states[i]!.forEach((row, t) => {
-        hidden.set(row, (i * longest + t) * hiddenSize);
-      });
       for (let t = 1; t < tokens.length; t++) if (weightOf[t - 1]! > 0) labels[i * longest + t] = tokens[t]!;
     });
-    const updated = await step(
-      weights,
-      state,
-      tensor(hidden, [batchSize, longest, hiddenSize]),
-      tensor(labels, [batchSize, longest]),
-      scalar(learningRate),
-    );
+    const updated = await step(weights, state, hidden, tensor(labels, [batchSize, longest]), scalar(learningRate));
     losses.push(await updated.loss.item());
     weights = updated.parameters;
     state = updated.state;

@@ -1,10 +1,10 @@
-import { concat, logSumExp, nameScope, softCap, stack, type Tensor } from '@posttrain/core-tensor';
+import { concat, logSumExp, nameScope, softCap, type Tensor } from '@posttrain/core-tensor';
 import { custom, type Given, integer, number, options, text } from '@posttrain/interfaces';
 import { HeadError } from '@posttrain/lm';
 import type { ForwardPass, Readout } from '../loss/loss.js';
 import type { TeacherModel } from './divergence.js';
 import { predictionLayer } from './prediction-layer.js';
-import { reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from './vocabulary.js';
+import { logAddExp, reduceOverVocabulary, sumOverVocabulary, type VocabularyLogits } from './vocabulary.js';
 
 const qValuesOptions = options('qValues', {
   /**
@@ -40,9 +40,6 @@ export interface QValues extends Readonly<Record<string, Tensor>> {
   /** Σ_a π(a|s) Q(s, a). */
   readonly expected: Tensor;
 }
-
-/** log(e^a + e^b); a form whose gradient is right where the two are equal, as those of a head of zeros are. */
-const logAddExp = (a: Tensor, b: Tensor): Tensor => logSumExp(stack([a, b], -1)).squeeze(-1);
 
 /**
  * Values Q(s, ·) of every token as the next one, as ILQL (arXiv 2206.11871), CQL (arXiv 2006.04779) and soft

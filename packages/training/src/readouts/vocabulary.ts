@@ -1,4 +1,4 @@
-import { barrier, checkpoint, softCap, type Tensor } from '@posttrain/core-tensor';
+import { barrier, checkpoint, logSumExp, softCap, stack, type Tensor } from '@posttrain/core-tensor';
 import type { OutputLayer } from '@posttrain/lm';
 
 /** Logits that exist at one time: 32 MiB. */
@@ -55,3 +55,6 @@ export function reduceOverVocabulary(
 /** Σ over chunks of the vocabulary; otherwise as `reduceOverVocabulary`. */
 export const sumOverVocabulary = (layers: readonly VocabularyLogits[], reduce: OfChunk, chunkSize?: number): Tensor =>
   reduceOverVocabulary(layers, reduce, (soFar, next) => soFar.add(next), chunkSize);
+
+/** log(e^a + e^b); a form whose gradient is right where the two are equal, as those of a head of zeros are. */
+export const logAddExp = (a: Tensor, b: Tensor): Tensor => logSumExp(stack([a, b], -1)).squeeze(-1);

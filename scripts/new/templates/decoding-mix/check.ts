@@ -9,7 +9,7 @@ describe('myMethod', () => {
   it('is the policy with alpha 0, and the other model with 1', () => {
     const [policy, theirs] = [Float32Array.of(0, 1, 2), Float32Array.of(4, 2, 0)];
     const mixed = (alpha: number) => [
-      ...myMethod({ other: { model: {} } as LogitsFrom, alpha }).combine(policy, [theirs]),
+      ...myMethod({ other: { model: {} } as LogitsFrom, alpha }).combine(policy, [theirs], []),
     ];
     expect([mixed(0), mixed(0.5), mixed(1)]).toEqual([[...policy], [2, 1.5, 1], [...theirs]]);
   });
