@@ -1,6 +1,7 @@
 import type { Generator } from '@posttrain/interfaces';
 import { LocalGenerator } from '@posttrain/lm';
 import { describe, expect, it } from 'vitest';
+import { failuresOf } from '../../../testing/failures-of.js';
 import {
   type Advantage,
   batchMean,
@@ -59,14 +60,6 @@ describe('our own parts pass the kits', () => {
 });
 
 describe('the kits find', () => {
-  type Register = (it: (name: string, body: () => Promise<void>) => void) => void;
-  /** What the checks that fail say, and how many do. */
-  const failuresOf = async (register: Register): Promise<string[]> => {
-    const bodies: (() => Promise<void>)[] = [];
-    register((_, body) => bodies.push(body));
-    const outcomes = await Promise.allSettled(bodies.map((body) => body()));
-    return outcomes.flatMap((one) => (one.status === 'rejected' ? [String(one.reason.message)] : []));
-  };
   const mean: Advantage['compute'] = (rollouts) => rollouts.map(({ reward }) => reward ?? 0);
   let calls = 0;
 

@@ -17,6 +17,7 @@ import {
   timed,
   trainingIdentity,
   update,
+  updateByRule,
   warn,
 } from '@posttrain/training';
 import { type AnnotatedRollouts, type PolicyObjective, policyObjective } from '../objective/policy-objective.js';
@@ -182,7 +183,7 @@ export async function learnFrom(
   for (let i = 0; i < options.iterationsPerBatch && rows.length > 0; i++) {
     const learningRate = run.learningRateAt(step * options.iterationsPerBatch + i);
     const { loss, metrics, gradNorm } = rule
-      ? await rule.update(trainer, rows, objective.loss, { learningRate })
+      ? await updateByRule(trainer, rule, rows, objective.loss, { learningRate })
       : await update(trainer, rows, objective.loss, learningRate);
     const { old_logp_difference: difference, ...others } = metrics;
     const onPolicy = i === 0 ? { 'sampling/sampling_logp_difference/mean': difference! } : {};

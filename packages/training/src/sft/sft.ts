@@ -12,6 +12,7 @@ import { update } from '../run/update.js';
 import { type Penalty, penaltyNames } from '../trainer/penalty.js';
 import type { TrainableAdapter } from '../trainer/trainable-adapter.js';
 import type { Trainer } from '../trainer/trainer.js';
+import { updateByRule } from '../update/update-rule.js';
 import type { PackedRow } from './packing.js';
 import { type RowsReport, sftFeedOf } from './sft-feed.js';
 import { type SftOptions, type SftSettings, sftOptions } from './sft-options.js';
@@ -72,7 +73,7 @@ export async function sft<A extends TrainableAdapter = TrainableAdapter>(
     const batch = toTrainingRows(await feed.take(index));
     const learningRate = rateOf(index);
     const { loss, metrics, tokens, gradNorm } = settings.update
-      ? await settings.update.update(trainer, batch, minimised, { learningRate })
+      ? await updateByRule(trainer, settings.update, batch, minimised, { learningRate })
       : await update(trainer, batch, minimised, learningRate, { penalties });
     trainedRows += batch.length;
     state.totalLoss += loss;

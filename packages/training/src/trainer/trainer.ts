@@ -34,6 +34,9 @@ import type { TrainableModel } from './trainable-model.js';
 import { type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
+/** What names of tensors in a snapshot begin with that rules keep. */
+const KEPT = 'kept.';
+
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
  * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run;
@@ -48,6 +51,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   readonly #passes: RowPasses;
   readonly #trained: TrainedTensors;
   readonly #scaling: LossScaling;
+  #kept: Named = {};
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
@@ -133,6 +137,19 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    */
   get optimizerState(): Readonly<Record<string, ParameterState>> {
     return this.#trained.optimizerState;
+  }
+
+  /** What `keep` was given under a name, without the name; undefined where nothing was. */
+  kept(name: string): Named | undefined {
+    const own = Object.entries(this.#kept).filter(([key]) => key.startsWith(`${name}.`));
+    return own.length === 0 ? undefined : Object.fromEntries(own.map(([key, x]) => [key.slice(name.length + 1), x]));
+  }
+
+  /** Tensors of a rule for updates, in the place of what was kept under its name: they are in snapshots, as `kept.NAME.…`. */
+  keep(name: string, tensors: Named): void {
+    const others = Object.entries(this.#kept).filter(([key]) => !key.startsWith(`${name}.`));
+    const own = Object.entries(tensors).map(([key, x]) => [`${name}.${key}`, x] as const);
+    this.#kept = Object.fromEntries([...others, ...own]);
   }
 
   /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
@@ -347,12 +364,13 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   }
 
   /**
-   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, and
-   * the loss scale under `lossScale.`.
+   * Everything a resumed run needs, by name: trained parameters under `parameters.`, optimizer state under `state.`, the
+   * loss scale under `lossScale.`, and what rules keep under `kept.`.
    */
   snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
-    const tensors = Object.fromEntries(leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor]));
-    return { step: this.#step, tensors };
+    const saved = leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor] as const);
+    const kept = Object.entries(this.#kept).map(([name, tensor]) => [`${KEPT}${name}`, tensor] as const);
+    return { step: this.#step, tensors: Object.fromEntries([...saved, ...kept]) };
   }
 
   /**
@@ -372,6 +390,8 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     this.#trained.restore(trained);
     this.#scaling.restore(lossScale);
     this.#accumulated.clear();
+    const kept = Object.entries(snapshot.tensors).filter(([name]) => name.startsWith(KEPT));
+    this.#kept = Object.fromEntries(kept.map(([name, tensor]) => [name.slice(KEPT.length), tensor]));
     this.#step = snapshot.step;
   }
 
