@@ -6,6 +6,7 @@ import { concat, Key, referenceEngine, setEngine, type Tensor, tensor } from '@p
 import { openSafetensors } from '@posttrain/core-tensor/io';
 import { onnxruntimeEngine } from '@posttrain/core-tensor/onnxruntime';
 import { adamW, mapNamed, type Named, parameterGroups, sgd } from '@posttrain/core-tensor/optim';
+import { testRowGradients, testScorerTrainer } from '@posttrain/interfaces/testing';
 import { type CausalLM, loadWeights } from '@posttrain/lm';
 import { createAdapter, lora } from '@posttrain/peft';
 import {
@@ -27,6 +28,7 @@ import {
   type SftOptions,
   sam,
   sft,
+  sftScorerTrainer,
   sophia,
   synapticImportance,
   Trainer,
@@ -943,6 +945,25 @@ describe('the kit finds', () => {
     const failures = await failuresOf((register) => testUpdateRule(register, () => ({ ...plain, ...part })), only);
     expect(failures.join('\n')).toMatch(message);
   });
+});
+
+describe('what a trainer gives passes the kits of the interfaces', () => {
+  const texts = ['abc', 'd', 'eadb'];
+  testRowGradients(
+    it,
+    'rowGradients',
+    async () => rowGradients(await Trainer.create(await toyModel(1), { optimizer: sgd() })),
+    {
+      texts,
+    },
+  );
+  const say = (completion: string) => ['a', 'b'].map((prompt) => ({ prompt, completion }));
+  testScorerTrainer(
+    it,
+    'sftScorerTrainer',
+    async () => sftScorerTrainer({ model: await toyModel(1), learningRate: 0.02, epochs: 4, onWarning: () => {} }),
+    { rows: [say('bbb'), say('ddd')] },
+  );
 });
 
 describe('gradients of rows as features', () => {
