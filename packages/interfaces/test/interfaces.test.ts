@@ -317,7 +317,7 @@ describe('kits of the interfaces', () => {
     [
       'more tokens than were asked for',
       (on) => testGenerator(on, 'x', () => generating(() => ({ usage: { promptTokens: 1, completionTokens: 9 } }))),
-      /9 tokens are more than 8/,
+      /9 tokens are more than 8, of 1/,
     ],
     [
       'a seed that is not heard',

@@ -7,6 +7,7 @@ import type { TrainingRow } from '../loss/rows.js';
 import type { Curvature } from './curvature.js';
 import { decaysInTransformers } from './decay.js';
 import { GradientAccumulator } from './gradient-accumulator.js';
+import { KeptTensors } from './kept-tensors.js';
 import { type AnyLoss, asLoss } from './lift-token-loss.js';
 import { LossScaling, type SavedScale } from './loss-scaling.js';
 import { NonFiniteError } from './non-finite-error.js';
@@ -34,9 +35,6 @@ import type { TrainableModel } from './trainable-model.js';
 import { type ParameterState, type Trained, TrainedTensors } from './trained-tensors.js';
 import { type TrainerOptions, type TrainerSettings, trainerOptions } from './trainer-options.js';
 
-/** What names of tensors in a snapshot begin with that rules keep. */
-const KEPT = 'kept.';
-
 /**
  * Four verbs that every training method is written in: `forwardBackward` adds the gradients of a loss over annotated
  * rows, `optimStep` applies them, `adapter`/`model` are what to sample from, and `snapshot`/`restore` save the run;
@@ -51,7 +49,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
   readonly #passes: RowPasses;
   readonly #trained: TrainedTensors;
   readonly #scaling: LossScaling;
-  #kept: Named = {};
+  readonly #kept = new KeptTensors();
   #step = 0;
 
   /** A trainer that starts from the adapter's parameters (or the model's weights) as they are now; both stay usable. */
@@ -141,15 +139,12 @@ export class Trainer<M extends TrainableModel = CausalLM> {
 
   /** What `keep` was given under a name, without the name; undefined where nothing was. */
   kept(name: string): Named | undefined {
-    const own = Object.entries(this.#kept).filter(([key]) => key.startsWith(`${name}.`));
-    return own.length === 0 ? undefined : Object.fromEntries(own.map(([key, x]) => [key.slice(name.length + 1), x]));
+    return this.#kept.of(name);
   }
 
   /** Tensors of a rule for updates, in the place of what was kept under its name: they are in snapshots, as `kept.NAME.…`. */
   keep(name: string, tensors: Named): void {
-    const others = Object.entries(this.#kept).filter(([key]) => !key.startsWith(`${name}.`));
-    const own = Object.entries(tensors).map(([key, x]) => [`${name}.${key}`, x] as const);
-    this.#kept = Object.fromEntries([...others, ...own]);
+    this.#kept.keep(name, tensors);
   }
 
   /** The adapter with the parameters as they are now; without an adapter, "no adapter". Valid until `optimStep`. */
@@ -369,8 +364,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
    */
   snapshot(): { readonly step: number; readonly tensors: Readonly<Record<string, Tensor>> } {
     const saved = leavesOf(this.#saved()).map(({ path, tensor }) => [path, tensor] as const);
-    const kept = Object.entries(this.#kept).map(([name, tensor]) => [`${KEPT}${name}`, tensor] as const);
-    return { step: this.#step, tensors: Object.fromEntries([...saved, ...kept]) };
+    return { step: this.#step, tensors: { ...Object.fromEntries(saved), ...this.#kept.saved } };
   }
 
   /**
@@ -390,8 +384,7 @@ export class Trainer<M extends TrainableModel = CausalLM> {
     this.#trained.restore(trained);
     this.#scaling.restore(lossScale);
     this.#accumulated.clear();
-    const kept = Object.entries(snapshot.tensors).filter(([name]) => name.startsWith(KEPT));
-    this.#kept = Object.fromEntries(kept.map(([name, tensor]) => [name.slice(KEPT.length), tensor]));
+    this.#kept.restore(snapshot.tensors);
     this.#step = snapshot.step;
   }
 
