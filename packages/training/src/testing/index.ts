@@ -1,4 +1,4 @@
-export type { KitHead } from './kit-model.js';
+export { type KitHead, kitModel } from './kit-model.js';
 export { type TestLossOptions, testLoss } from './test-loss.js';
 export { type TestPenaltyOptions, testPenalty } from './test-penalty.js';
 export { type AnyRowSource, type TestRowSourceOptions, testRowSource } from './test-row-source.js';
